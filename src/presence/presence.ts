@@ -1,0 +1,24 @@
+// The seam to who is here. An entry lives by being refreshed, so a gateway that died takes its people with it within 30 s.
+import type { ChannelRef, ClientInfo } from '../broker/broker.js'
+
+/** Entries expire this long after their last `add` or `refresh`. */
+export const presenceTtlMs = 30_000
+
+export interface PresenceStats {
+  readonly clients: number
+  readonly users: number
+}
+
+/** Who is on a channel, across the cluster. Promises tested in presence.contract.ts. */
+export interface Presence {
+  /** Adds or refreshes one session. `userEdge`: it is the user's first session there. Session ids are unique; `info.client` need not be. */
+  add(ref: ChannelRef, sessionId: string, info: ClientInfo): Promise<{ userEdge: boolean; clients: number }>
+  /** `userEdge`: it was the user's last session there. Removing what is not there is no error, and no edge. */
+  remove(ref: ChannelRef, sessionId: string): Promise<{ userEdge: boolean; clients: number }>
+  /** Keeps entries alive; called for all sessions of a gateway at least every presenceTtlMs / 3. An entry that expired is added again. */
+  refresh(ref: ChannelRef, entries: ReadonlyMap<string, ClientInfo>): Promise<void>
+  /** By session id, at most `limit`. */
+  members(ref: ChannelRef, options: { limit: number }): Promise<ReadonlyMap<string, ClientInfo>>
+  stats(ref: ChannelRef): Promise<PresenceStats>
+  close(): Promise<void>
+}

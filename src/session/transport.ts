@@ -1,0 +1,32 @@
+// The seam to whatever carries a session's frames: a WebSocket in production, an array in tests.
+import type { CloseCode } from '../protocol/codes.js'
+
+/** One encoded unit, made once and shared by all sessions that get it. */
+export interface Frame {
+  /** What the client reads: one protocol object (or several) as UTF-8 text. */
+  readonly payload: Uint8Array
+  /** The transport's cache: the payload with its header, as it goes over the wire. */
+  wire?: Uint8Array
+}
+
+export interface Transport {
+  /** Writes all frames at once, in order. Does not wait. */
+  send(frames: readonly Frame[]): void
+  /** Bytes handed over and not yet taken by the kernel. */
+  readonly bufferedBytes: number
+  /** A native ping where the transport has one: clients answer it without their code knowing. */
+  ping(): void
+  /** Says goodbye with a code, and cuts the line when the other side does not answer in time. Later calls do nothing. */
+  close(code: CloseCode): void
+}
+
+/** What a transport tells its session. `onDrained` follows a time in which bufferedBytes was above 0. */
+export interface TransportListener {
+  /** A whole text message; UTF-8 is already checked. */
+  onMessage(payload: Buffer): void
+  /** Any sign of life that is no message: ping or pong of the transport's own. */
+  onControl(): void
+  onDrained(): void
+  /** Once, and the last: the line is gone. */
+  onClosed(code: number): void
+}

@@ -1,0 +1,80 @@
+// Time comes in from outside, so that tests move it instead of sleeping. Leaf: imports nothing of ours.
+
+/** Milliseconds since the Unix epoch, and milliseconds of a clock that never jumps (for intervals). */
+export interface Clock {
+  epochMs(): number
+  monotonicMs(): number
+}
+
+export const systemClock: Clock = {
+  epochMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+}
+
+/** What a wheel calls when the time has come; the owner keeps it to cancel. */
+export interface Timer {
+  /** Tick in which it fires; the wheel's own. */
+  tick: number
+  readonly fire: () => void
+}
+
+/**
+ * Thousands of coarse timers on one interval: pings, expiries, deadlines. A timer fires within one resolution after its delay,
+ * never before it. Owns no clock of its own: `advance()` is called by an interval in production and by hand in tests.
+ */
+export class TimerWheel {
+  readonly #resolutionMs: number
+  readonly #clock: Clock
+  readonly #buckets = new Map<number, Set<Timer>>()
+  readonly #startMs: number
+  #tick = 0
+
+  constructor(options: { clock: Clock; resolutionMs?: number }) {
+    this.#clock = options.clock
+    this.#resolutionMs = options.resolutionMs ?? 250
+    this.#startMs = options.clock.monotonicMs()
+  }
+
+  get resolutionMs(): number {
+    return this.#resolutionMs
+  }
+
+  after(delayMs: number, fire: () => void): Timer {
+    const timer: Timer = { tick: 0, fire }
+    this.reschedule(timer, delayMs)
+    return timer
+  }
+
+  /** Moves a timer, fired or not, to `delayMs` from now: a heartbeat makes one timer and keeps it. */
+  reschedule(timer: Timer, delayMs: number): void {
+    this.cancel(timer)
+    const dueMs = this.#clock.monotonicMs() - this.#startMs + delayMs
+    timer.tick = Math.max(this.#tick + 1, Math.ceil(dueMs / this.#resolutionMs))
+    const bucket = this.#buckets.get(timer.tick)
+    if (bucket) bucket.add(timer)
+    else this.#buckets.set(timer.tick, new Set([timer]))
+  }
+
+  cancel(timer: Timer): void {
+    const bucket = this.#buckets.get(timer.tick)
+    if (bucket?.delete(timer) && bucket.size === 0) this.#buckets.delete(timer.tick)
+  }
+
+  /** Fires all that is due. */
+  advance(): void {
+    const now = Math.floor((this.#clock.monotonicMs() - this.#startMs) / this.#resolutionMs)
+    while (this.#tick < now) {
+      this.#tick += 1
+      const bucket = this.#buckets.get(this.#tick)
+      if (!bucket) continue
+      this.#buckets.delete(this.#tick)
+      for (const timer of bucket) timer.fire()
+    }
+  }
+
+  /** Advances by itself until `signal` ends it. */
+  run(signal: AbortSignal): void {
+    const interval = setInterval(() => this.advance(), this.#resolutionMs)
+    signal.addEventListener('abort', () => clearInterval(interval), { once: true })
+  }
+}
