@@ -1,0 +1,88 @@
+// Makes dist/: the program by tsc, the chat page by esbuild. Does nothing while dist is newer than all it is made of.
+import { chmod, cp, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { extname, join } from 'node:path'
+import { build as bundle } from 'esbuild'
+import { root, run } from './run.mjs'
+
+const dist = join(root, 'dist')
+const sources = [
+  'src',
+  'scripts',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'package.json',
+  'package-lock.json',
+]
+
+/** Folders count as well: a file that was deleted or renamed shows only there. */
+async function newestChangeMs() {
+  const folders = await Promise.all(
+    sources.map(async (source) => {
+      const inside = await readdir(join(root, source), { recursive: true }).catch(() => [])
+      return [source, ...inside.map((name) => join(source, name))]
+    }),
+  )
+  const times = await Promise.all(folders.flat().map(async (path) => (await stat(join(root, path))).mtimeMs))
+  return Math.max(...times)
+}
+
+async function isUpToDate() {
+  const built = await stat(dist).catch(() => undefined)
+  return built !== undefined && built.mtimeMs > (await newestChangeMs())
+}
+
+/** @param {string} out */
+async function compile(out) {
+  const { ok, output } = await run('tsc', ['-p', 'tsconfig.build.json', '--outDir', out])
+  if (!ok) throw new Error(output)
+  await chmod(join(out, 'cli/main.js'), 0o755)
+}
+
+/** @param {string} out */
+async function buildPage(out) {
+  const web = join(root, 'src/web')
+  await Promise.all([
+    bundle({
+      entryPoints: [join(web, 'page.ts')],
+      outfile: join(out, 'page.js'),
+      bundle: true,
+      minify: true,
+      format: 'esm',
+      platform: 'browser',
+      target: 'es2022',
+      logLevel: 'silent',
+    }),
+    cp(web, out, {
+      recursive: true,
+      filter: (path) => ['', '.html', '.css', '.svg'].includes(extname(path)),
+    }),
+  ])
+}
+
+async function build() {
+  const startedAt = new Date()
+  // Built beside dist and then put in its place, so that nobody who runs the program meets half of it.
+  const next = await mkdtemp(join(root, '.dist-'))
+  try {
+    const parts = await Promise.allSettled([compile(next), buildPage(join(next, 'web'))])
+    const failures = parts.flatMap((part) => (part.status === 'rejected' ? [part.reason] : []))
+    if (failures.length > 0)
+      throw new AggregateError(failures, failures.map((failure) => failure.message).join('\n'))
+    await chmod(next, 0o755)
+    // The folder's own time is the stamp; what changed while we built is newer than it.
+    await utimes(next, startedAt, startedAt)
+    await rm(dist, { recursive: true, force: true })
+    await rename(next, dist)
+  } finally {
+    await rm(next, { recursive: true, force: true })
+  }
+}
+
+if (!(await isUpToDate())) {
+  try {
+    await build()
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exitCode = 1
+  }
+}

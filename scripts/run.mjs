@@ -1,0 +1,37 @@
+// Runs one command and keeps what it says, for scripts that are quiet while all is well.
+import { spawn } from 'node:child_process'
+import { delimiter } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The project's folder: where every command runs. */
+export const root = fileURLToPath(new URL('..', import.meta.url))
+
+const path = [`${root}node_modules/.bin`, process.env.PATH].join(delimiter)
+
+/**
+ * Never rejects: a command that cannot be started has failed, and says why.
+ * @param {string} command found in node_modules/.bin first
+ * @param {string[]} args
+ * @param {{ env?: Record<string, string> }} [options]
+ * @returns {Promise<{ ok: boolean, output: string, ms: number }>} `output` is stdout and stderr in the order they came
+ */
+export function run(command, args, options = {}) {
+  const startedMs = performance.now()
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, ...options.env, PATH: path },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let output = ''
+    const keep = (/** @type {string} */ text) => void (output += text)
+    child.stdout.setEncoding('utf8').on('data', keep)
+    child.stderr.setEncoding('utf8').on('data', keep)
+    const end = (/** @type {boolean} */ ok) => resolve({ ok, output, ms: performance.now() - startedMs })
+    child.on('error', (error) => {
+      keep(`${command}: ${error.message}\n`)
+      end(false)
+    })
+    child.on('close', (code) => end(code === 0))
+  })
+}
