@@ -1,0 +1,312 @@
+// The rules of the house are worth what they refuse: each is shown bad code in a copy of the layout. One run of the
+// linter judges all of it, since starting it costs more than reading files.
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Every case is a file of its own; `rule` must be among the linter's complaints about it. */
+interface Refused {
+  why: string
+  file: string
+  code: string
+  rule: string
+}
+
+const imports = 'eslint(no-restricted-imports)'
+const importing = (file: string, specifier: string): Refused => ({
+  why: `${file} imports ${specifier}`,
+  file,
+  code: `import { x } from '${specifier}'\nexport const y = x\n`,
+  rule: imports,
+})
+
+const arrows: Refused[] = [
+  importing('src/config.ts', './protocol/codes.js'),
+  importing('src/errors.ts', './time.js'),
+  importing('src/protocol/a.ts', '../tenant/channel.js'),
+  importing('src/protocol/b.ts', '../broker/memory.js'),
+  importing('src/tenant/a.ts', '../protocol/codes.js'),
+  importing('src/tenant/b.ts', '../redis/topology.js'),
+  importing('src/auth/a.ts', '../session/session.js'),
+  importing('src/broker/a.ts', '../protocol/codes.js'),
+  importing('src/broker/b.ts', '../tenant/channel.js'),
+  importing('src/broker/memory.ts', '../redis/topology.js'),
+  importing('src/presence/a.ts', '../broker/memory.js'),
+  importing('src/presence/b.ts', '../tenant/channel.js'),
+  importing('src/redis/a.ts', '../tenant/catalog.js'),
+  importing('src/redis/deeper/a.ts', '../../broker/broker.js'),
+  importing('src/session/a.ts', '../gateway/hub.js'),
+  importing('src/session/b.ts', '../broker/memory.js'),
+  importing('src/session/c.ts', '../presence/redis.js'),
+  importing('src/gateway/a.ts', '../controller/queue.js'),
+  importing('src/gateway/b.ts', '../broker/redis.js'),
+  importing('src/gateway/c.ts', '../redis/topology.js'),
+  importing('src/controller/a.ts', '../auth/token.js'),
+  importing('src/controller/b.ts', '../gateway/hub.js'),
+  importing('src/web/a.ts', '../protocol/codes.js'),
+  importing('src/web/b.ts', 'zod'),
+  importing('src/web/c.ts', 'node:fs'),
+  importing('src/gateway/d.ts', '../cli/dev.js'),
+  importing('test/a.test.ts', '../src/cli/dev.js'),
+  importing('src/session/d.test.ts', '../gateway/hub.js'),
+  importing('src/session/e.ts', './transport.fake.js'),
+  importing('src/gateway/e.ts', '../broker/broker.contract.js'),
+  {
+    ...importing('src/session/f.ts', '../broker/memory.js'),
+    code: `export { x } from '../broker/memory.js'\n`,
+  },
+  {
+    ...importing('src/session/g.ts', '../broker/memory.js'),
+    code: `import type { X } from '../broker/memory.js'\nexport const x: X = 1\n`,
+  },
+  {
+    ...importing('src/session/h.ts', '../broker/memory.js'),
+    code: `export const x = await import('../broker/memory.js')\n`,
+  },
+]
+
+const doors: Refused[] = [
+  importing('src/gateway/server.ts', 'ws'),
+  importing('src/broker/redis.ts', 'ioredis'),
+  importing('src/gateway/f.ts', 'jose'),
+  importing('src/gateway/g.ts', 'jose/jwt/verify'),
+  importing('src/gateway/h.ts', 'prom-client'),
+  importing('src/cli/a.ts', 'pino'),
+  importing('src/cli/b.ts', '@kubernetes/client-node'),
+  importing('src/broker/c.ts', 'pg'),
+  importing('src/tenant/c.ts', 'yaml'),
+  importing('src/gateway/i.ts', 'commander'),
+  importing('src/protocol/c.ts', 'centrifuge'),
+  importing('src/web/d.ts', 'playwright-core'),
+  importing('src/gateway/websocket.ts', 'ioredis'),
+  importing('src/metrics.ts', 'pino'),
+]
+
+// These words are put together here, since no file of the project may contain them.
+const word = (...pieces: string[]) => pieces.join('')
+
+const habits: Refused[] = [
+  {
+    why: 'the environment is read outside src/cli',
+    file: 'src/gateway/env-a.ts',
+    code: 'export const home = process.env.HOME\n',
+    rule: 'eslint(no-restricted-properties)',
+  },
+  {
+    why: 'the environment is taken apart outside src/cli',
+    file: 'src/gateway/env-b.ts',
+    code: 'export const { env } = process\n',
+    rule: 'eslint(no-restricted-properties)',
+  },
+  {
+    why: 'the environment is imported outside src/cli',
+    file: 'src/gateway/env-c.ts',
+    code: `import { env } from 'node:process'\nexport const home = env.HOME\n`,
+    rule: imports,
+  },
+  {
+    why: 'the program prints past the log',
+    file: 'src/gateway/print.ts',
+    code: `console.log('hello')\n`,
+    rule: 'eslint(no-console)',
+  },
+  {
+    why: 'a promise has no owner',
+    file: 'src/gateway/floating.ts',
+    code: 'const work = async () => 1\nexport const start = () => {\n  work()\n}\n',
+    rule: 'typescript(no-floating-promises)',
+  },
+  {
+    why: 'a promise is only declared to have no owner',
+    file: 'src/gateway/void.ts',
+    code: 'const work = async () => 1\nexport const start = () => {\n  void work()\n}\n',
+    rule: 'typescript(no-floating-promises)',
+  },
+  {
+    why: 'a promise is taken for a condition',
+    file: 'src/gateway/misused.ts',
+    code: 'const ready = async () => true\nexport const x = () => {\n  if (ready()) return 1\n  return 2\n}\n',
+    rule: 'typescript(no-misused-promises)',
+  },
+  {
+    why: 'what is no promise is awaited',
+    file: 'src/gateway/await.ts',
+    code: 'export const x = async () => await 1\n',
+    rule: 'typescript(await-thenable)',
+  },
+  {
+    why: 'a switch forgets a member of the union',
+    file: 'src/gateway/switch.ts',
+    code: `export function f(x: 'a' | 'b') {\n  switch (x) {\n    case 'a':\n      return 1\n  }\n  return 2\n}\n`,
+    rule: 'typescript(switch-exhaustiveness-check)',
+  },
+  {
+    why: 'a type is imported as a value',
+    file: 'src/gateway/types.ts',
+    code: `import { Server } from 'node:http'\nexport const close = (server: Server) => server.close()\n`,
+    rule: 'typescript(consistent-type-imports)',
+  },
+  {
+    why: 'a type is imported in the middle of a line',
+    file: 'src/gateway/types-inline.ts',
+    code: `export const close = (socket: import('ws').WebSocket) => socket.close()\n`,
+    rule: 'typescript(consistent-type-imports)',
+  },
+  {
+    why: 'anything goes',
+    file: 'src/gateway/any.ts',
+    code: 'export const f = (x: any) => String(x)\n',
+    rule: 'typescript(no-explicit-any)',
+  },
+  {
+    why: 'a cast claims what nobody checked',
+    file: 'src/gateway/cast.ts',
+    code: 'export const f = (x: unknown) => x as { id: number }\n',
+    rule: 'typescript(no-unsafe-type-assertion)',
+  },
+  {
+    why: 'something else than an error is thrown',
+    file: 'src/gateway/throw.ts',
+    code: `export const f = () => {\n  throw 'no'\n}\n`,
+    rule: 'typescript(only-throw-error)',
+  },
+  {
+    why: 'an export has no name',
+    file: 'src/gateway/default.ts',
+    code: 'export default 1\n',
+    rule: 'import(no-default-export)',
+  },
+  {
+    why: 'a file only hands on the exports of others',
+    file: 'src/gateway/index.ts',
+    code: `export * from './ok-a.js'\n`,
+    rule: 'oxc(no-barrel-file)',
+  },
+  {
+    why: 'two files import each other',
+    file: 'src/gateway/cycle-a.ts',
+    code: `import { y } from './cycle-b.js'\nexport const x = () => y()\n`,
+    rule: 'import(no-cycle)',
+  },
+  {
+    why: 'the other of the two',
+    file: 'src/gateway/cycle-b.ts',
+    code: `import { x } from './cycle-a.js'\nexport const y = (): number => x()\n`,
+    rule: 'import(no-cycle)',
+  },
+  {
+    why: 'a file has grown past 400 lines',
+    file: 'src/gateway/long.ts',
+    code: `${'\n'.repeat(400)}export const x = 1\n`,
+    rule: 'eslint(max-lines)',
+  },
+  {
+    why: 'work is left to do',
+    file: 'src/gateway/later.ts',
+    code: `// ${word('TO', 'DO')}: later\nexport const x = 1\n`,
+    rule: 'eslint(no-warning-comments)',
+  },
+  {
+    why: 'every rule is silenced at once',
+    file: 'src/gateway/silence.ts',
+    code: `${word('//', ' oxlint-disable-next-line')}\nexport const f = (x: any) => String(x)\n`,
+    rule: 'unicorn(no-abusive-eslint-disable)',
+  },
+  {
+    why: 'a rule is silenced by the name of another linter',
+    file: 'src/gateway/silence-other.ts',
+    code: '// eslint-disable-next-line no-explicit-any\nexport const f = (x: any) => String(x)\n',
+    rule: 'typescript(no-explicit-any)',
+  },
+  {
+    why: 'a test runs alone',
+    file: 'src/gateway/focused.test.ts',
+    code: `import { expect, test } from 'vitest'\ntest.${word('on', 'ly')}('x', () => {\n  expect(1).toBe(1)\n})\n`,
+    rule: 'vitest(no-focused-tests)',
+  },
+  {
+    why: 'a test is left out',
+    file: 'src/gateway/skipped.test.ts',
+    code: `import { expect, test } from 'vitest'\ntest.${word('sk', 'ip')}('x', () => {\n  expect(1).toBe(1)\n})\n`,
+    rule: 'vitest(no-disabled-tests)',
+  },
+  {
+    why: 'a test expects nothing',
+    file: 'src/gateway/nothing.test.ts',
+    code: `import { test } from 'vitest'\ntest('x', () => {})\n`,
+    rule: 'vitest(expect-expect)',
+  },
+]
+
+const allowed: [file: string, specifier: string][] = [
+  ['src/session/ok-a.ts', '../broker/broker.js'],
+  ['src/session/ok-b.ts', '../presence/presence.js'],
+  ['src/session/ok-c.ts', '../errors.js'],
+  ['src/session/ok-d.ts', '../auth/token.js'],
+  ['src/session/ok-e.test.ts', '../broker/memory.js'],
+  ['src/gateway/ok-a.ts', '../session/session.js'],
+  ['src/gateway/ok-b.test.ts', 'ws'],
+  ['src/gateway/ok-c.test.ts', './websocket.fake.js'],
+  ['src/controller/ok.ts', '@kubernetes/client-node'],
+  ['src/presence/redis.ts', '../redis/topology.js'],
+  ['src/tenant/catalog-files.ts', 'yaml'],
+  ['src/log.ts', 'pino'],
+  ['src/broker/archive.ts', 'pg'],
+  ['src/cli/ok.ts', '../broker/memory.js'],
+  ['src/web/ok-a.ts', 'centrifuge'],
+  ['src/web/ok-b.ts', './view.js'],
+  ['test/ok.test.ts', 'playwright-core'],
+]
+
+describe('oxlint.config.mjs', () => {
+  let folder: string
+  let complaints: Map<string, string[]>
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'parley-lint-'))
+    const files = [
+      ...[...arrows, ...doors, ...habits].map(({ file, code }) => [file, code] as const),
+      ...allowed.map(([file, specifier]) => [file, importing(file, specifier).code] as const),
+    ]
+    expect(new Set(files.map(([file]) => file)).size).toBe(files.length)
+    for (const [file, code] of files) {
+      await mkdir(dirname(join(folder, file)), { recursive: true })
+      await writeFile(join(folder, file), code)
+    }
+    await Promise.all([
+      ...['oxlint.config.mjs', 'tsconfig.json', 'package.json'].map((file) =>
+        cp(join(root, file), join(folder, file)),
+      ),
+      symlink(join(root, 'node_modules'), join(folder, 'node_modules')),
+    ])
+    complaints = await lint(folder)
+  })
+
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  test.each([...arrows, ...doors, ...habits])('refuses: $why', ({ file, rule }) => {
+    expect(complaints.get(file) ?? []).toContain(rule)
+  })
+
+  test.each(allowed)('allows: %s imports %s', (file) => {
+    expect(complaints.get(file) ?? []).not.toContain(imports)
+  })
+})
+
+/** What the linter says: rule names by file. It exits with 1 when it complains, which here it always does. */
+async function lint(folder: string): Promise<Map<string, string[]>> {
+  const program = join(root, 'node_modules/.bin/oxlint')
+  const output = await new Promise<string>((resolve) => {
+    const options = { cwd: folder, maxBuffer: 2 ** 25 }
+    execFile(program, ['-c', 'oxlint.config.mjs', '-f', 'json'], options, (_error, stdout) => resolve(stdout))
+  })
+  const { diagnostics } = JSON.parse(output) as { diagnostics: { filename: string; code: string }[] }
+  const byFile = new Map<string, string[]>()
+  for (const { filename, code } of diagnostics) byFile.set(filename, [...(byFile.get(filename) ?? []), code])
+  return byFile
+}
