@@ -1,0 +1,49 @@
+// Programs that the tests run besides the project's own: what they are called, and where they lie on this machine.
+import { access, constants } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+
+/**
+ * Met by the file that `variable` names, else by the first of `programs` on the PATH.
+ * @typedef {{ what: string, variable: string, programs: string[], aptPackage: string }} Need
+ */
+
+/** @satisfies {Record<string, Need>} */
+export const needs = {
+  chromium: {
+    what: 'a Chromium, for the tests of the chat page',
+    variable: 'PARLEY_CHROMIUM',
+    programs: ['chromium', 'chromium-browser', 'google-chrome'],
+    aptPackage: 'chromium',
+  },
+}
+
+/**
+ * Where the program lies; undefined when it is missing, or when the variable names no executable file.
+ * @param {Need} need
+ */
+export function locate({ variable, programs }) {
+  const named = process.env[variable]
+  return named ? firstExecutable([named]) : onPath(programs)
+}
+
+/**
+ * @param {string[]} programs
+ * @returns {Promise<string | undefined>}
+ */
+export function onPath(programs) {
+  const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
+  return firstExecutable(programs.flatMap((program) => folders.map((folder) => join(folder, program))))
+}
+
+/** @param {string[]} files */
+async function firstExecutable(files) {
+  const executable = await Promise.all(
+    files.map((file) =>
+      access(file, constants.X_OK).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  )
+  return files[executable.indexOf(true)]
+}

@@ -1,0 +1,21 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    // Suites with needs of their own (a Redis trio, a cluster, other languages' clients) are run by name.
+    exclude: ['test/{faults,e2e,sdk}/**'],
+    // Processes rather than threads: sockets, signals and child processes behave as in production.
+    pool: 'forks',
+    maxWorkers: 2,
+    // A busy machine is slow, not wrong.
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    restoreMocks: true,
+    passWithNoTests: false,
+    // One forgotten `.only` would silence all the others.
+    allowOnly: false,
+    reporters: ['default', 'json'],
+    outputFile: { json: '.test-results/vitest.json' },
+  },
+})
