@@ -1,0 +1,59 @@
+// Remembers what a publish with a key came to, so that its repeat gets the same answer and is delivered to nobody.
+import { hash } from 'node:crypto'
+
+/** Tells whether a repeat bears the same payload, without keeping the payload. */
+export function digestOf(data: Uint8Array): string {
+  return hash('sha256', data, 'base64')
+}
+
+export type Found<Result> =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'mismatch' }
+  | { readonly kind: 'found'; readonly result: Result }
+
+interface Kept<Result> {
+  readonly digest: string
+  readonly result: Result
+}
+
+/**
+ * Results are kept for at least `windowMs` and less than two of them: they live in two maps, and when the window has passed the
+ * older is dropped whole. So forgetting costs nothing per key. How many there are is bounded by the tenants' publish quotas.
+ */
+export class IdempotencyResults<Result> {
+  readonly #windowMs: number
+  #young = new Map<string, Kept<Result>>()
+  #old = new Map<string, Kept<Result>>()
+  #turnedAtMs: number
+
+  constructor(windowMs: number, nowMs: number) {
+    this.#windowMs = windowMs
+    this.#turnedAtMs = nowMs
+  }
+
+  get size(): number {
+    return this.#young.size + this.#old.size
+  }
+
+  find(key: string, digest: string, nowMs: number): Found<Result> {
+    this.turn(nowMs)
+    const kept = this.#young.get(key) ?? this.#old.get(key)
+    if (!kept) return { kind: 'none' }
+    return kept.digest === digest ? { kind: 'found', result: kept.result } : { kind: 'mismatch' }
+  }
+
+  keep(key: string, entry: { digest: string; result: Result; nowMs: number }): void {
+    this.turn(entry.nowMs)
+    this.#young.set(key, { digest: entry.digest, result: entry.result })
+  }
+
+  /** Drops what has had its time. Called by find and keep too; by hand only to free the memory of an idle process. */
+  turn(nowMs: number): void {
+    const elapsedMs = nowMs - this.#turnedAtMs
+    if (elapsedMs < this.#windowMs) return
+    // After two windows without a call the young are too old as well: each came within one window of the last turn.
+    this.#old = elapsedMs < 2 * this.#windowMs ? this.#young : new Map()
+    this.#young = new Map()
+    this.#turnedAtMs = nowMs
+  }
+}

@@ -1,0 +1,259 @@
+// The broker of a single process: `parley dev`, small installations, and the yardstick for the one on Redis.
+import { randomBytes } from 'node:crypto'
+import { CommandError } from '../errors.js'
+import type { Clock } from '../time.js'
+import {
+  idempotencyWindowMs,
+  streamIdleTtlMs,
+  type Announcement,
+  type Broker,
+  type BrokerListener,
+  type ChannelRef,
+  type HistoryPage,
+  type HistoryQuery,
+  type NewPublication,
+  type Publication,
+  type PublishOptions,
+  type Published,
+} from './broker.js'
+import { digestOf, IdempotencyResults } from './idempotency.js'
+import { MemoryStream } from './memory-stream.js'
+
+/** A stream in which nothing was ever published has little to forget: asking for names must not fill the memory for 30 days. */
+export const emptyStreamIdleTtlMs = 3_600_000
+
+const sweepIntervalMs = 1000
+const sweepStreamsMax = 1000
+
+export interface MemoryBrokerStats {
+  readonly streams: number
+  /** Kept in histories; what has expired counts until it is swept or read. */
+  readonly publications: number
+  readonly bytes: number
+  readonly idempotencyKeys: number
+}
+
+/** What all brokers of one process share: streams, results by key, and who listens where. Owns no timer: see `sweep` and `run`. */
+export class MemoryBrokerData {
+  readonly #clock: Clock
+  readonly #newEpoch: () => string
+  readonly #streams = new Map<string, MemoryStream>()
+  readonly #subscribers = new Map<string, Set<BrokerListener>>()
+  readonly #results: IdempotencyResults<Published>
+  /** Not empty only while listeners are called: what they publish meanwhile waits here, or others would see it too early. */
+  readonly #deliveries: (() => void)[] = []
+  #toSweep = this.#streams.entries()
+
+  constructor(options: { clock: Clock; newEpoch?: () => string }) {
+    this.#clock = options.clock
+    this.#newEpoch = options.newEpoch ?? (() => randomBytes(6).toString('base64url'))
+    this.#results = new IdempotencyResults(idempotencyWindowMs, options.clock.monotonicMs())
+  }
+
+  subscribe(ref: ChannelRef, listener: BrokerListener): void {
+    const key = keyOf(ref)
+    const listeners = this.#subscribers.get(key)
+    if (listeners) listeners.add(listener)
+    else this.#subscribers.set(key, new Set([listener]))
+  }
+
+  unsubscribe(ref: ChannelRef, listener: BrokerListener): void {
+    const key = keyOf(ref)
+    const listeners = this.#subscribers.get(key)
+    if (listeners?.delete(listener) && listeners.size === 0) this.#subscribers.delete(key)
+  }
+
+  publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Published {
+    const key = options.idempotencyKey
+    if (key === undefined) return this.#publishNew(ref, publication, options)
+    const scopedKey = JSON.stringify([ref.tenantId, ref.channel, key])
+    const digest = digestOf(publication.data)
+    const earlier = this.#results.find(scopedKey, digest, this.#clock.monotonicMs())
+    switch (earlier.kind) {
+      case 'found':
+        return { ...earlier.result, repeated: true }
+      case 'mismatch':
+        throw new CommandError(
+          'IDEMPOTENCY_MISMATCH',
+          `Cannot publish to "${ref.channel}": the idempotency key was used before with other data; take a new key for new data`,
+        )
+      case 'none': {
+        const keep = (result: Published) =>
+          this.#results.keep(scopedKey, { digest, result, nowMs: this.#clock.monotonicMs() })
+        return this.#publishNew(ref, publication, options, keep)
+      }
+    }
+  }
+
+  announce(ref: ChannelRef, announcement: Announcement): void {
+    this.#deliver(ref, (listener) => listener.onAnnouncement(ref, announcement))
+  }
+
+  history(ref: ChannelRef, query: HistoryQuery): HistoryPage {
+    const nowMs = this.#clock.monotonicMs()
+    return this.#stream(ref, nowMs).page(query, nowMs)
+  }
+
+  removeHistory(ref: ChannelRef): void {
+    this.#streams.get(keyOf(ref))?.clear()
+  }
+
+  stats(): MemoryBrokerStats {
+    let publications = 0
+    let bytes = 0
+    for (const stream of this.#streams.values()) {
+      publications += stream.count
+      bytes += stream.bytes
+    }
+    return { streams: this.#streams.size, publications, bytes, idempotencyKeys: this.#results.size }
+  }
+
+  /** Frees what has expired, at most a thousand streams a call; the next call goes on where this one stopped. */
+  sweep(): void {
+    const nowMs = this.#clock.monotonicMs()
+    this.#results.turn(nowMs)
+    for (let swept = 0; swept < sweepStreamsMax; swept += 1) {
+      const next = this.#toSweep.next()
+      if (next.done) {
+        this.#toSweep = this.#streams.entries()
+        return
+      }
+      const [key, stream] = next.value
+      stream.trim(nowMs)
+      const ttlMs = stream.top.offset === 0 ? emptyStreamIdleTtlMs : streamIdleTtlMs
+      // A subscribed stream stays: its subscribers hold its epoch, and a new one would read as a loss.
+      if (stream.idleMs(nowMs) > ttlMs && !this.#subscribers.has(key)) this.#streams.delete(key)
+    }
+  }
+
+  /** Sweeps by itself until `signal` ends it. */
+  run(signal: AbortSignal): void {
+    const interval = setInterval(() => this.sweep(), sweepIntervalMs)
+    signal.addEventListener('abort', () => clearInterval(interval), { once: true })
+  }
+
+  /** `keep` is called before delivery, so that a listener that publishes with the same key meets the result. */
+  #publishNew(
+    ref: ChannelRef,
+    publication: NewPublication,
+    options: PublishOptions,
+    keep?: (result: Published) => void,
+  ): Published {
+    const placed = this.#place(ref, publication, options.history)
+    const position = options.history && { epoch: placed.epoch, offset: placed.offset }
+    const published: Published = { position, durability: 'accepted', repeated: false }
+    keep?.(published)
+    this.#deliver(ref, (listener) => listener.onPublication(ref, placed))
+    return published
+  }
+
+  #place(ref: ChannelRef, publication: NewPublication, history: PublishOptions['history']): Publication {
+    const unplaced = {
+      // A copy: a frame's bytes are often a view of a larger buffer, which the history would keep alive or see overwritten.
+      data: new Uint8Array(publication.data),
+      timeMs: this.#clock.epochMs(),
+      info: publication.info,
+      skipSession: publication.skipSession,
+    }
+    if (!history) return { ...unplaced, epoch: '', offset: 0 }
+    const nowMs = this.#clock.monotonicMs()
+    return this.#stream(ref, nowMs).append(unplaced, { ...history, nowMs })
+  }
+
+  #stream(ref: ChannelRef, nowMs: number): MemoryStream {
+    const key = keyOf(ref)
+    let stream = this.#streams.get(key)
+    if (!stream) {
+      stream = new MemoryStream(this.#newEpoch(), nowMs)
+      this.#streams.set(key, stream)
+    }
+    return stream
+  }
+
+  /** At once, unless a listener publishes from within its callback: then after the delivery that is under way. */
+  #deliver(ref: ChannelRef, call: (listener: BrokerListener) => void): void {
+    const key = keyOf(ref)
+    this.#deliveries.push(() => {
+      for (const listener of this.#subscribers.get(key) ?? []) call(listener)
+    })
+    if (this.#deliveries.length > 1) return
+    try {
+      // The list grows while it is walked.
+      for (const deliver of this.#deliveries) deliver()
+    } finally {
+      this.#deliveries.length = 0
+    }
+  }
+}
+
+/** One gateway's broker over the data of its process. Delivers within `publish`: a lone publication leaves at once. */
+export class MemoryBroker implements Broker {
+  readonly #data: MemoryBrokerData
+  readonly #subscribed = new Map<string, ChannelRef>()
+  #listener: BrokerListener | undefined
+  #closed = false
+
+  constructor(data: MemoryBrokerData) {
+    this.#data = data
+  }
+
+  listen(listener: BrokerListener): void {
+    if (this.#listener) throw new Error('MemoryBroker: listen() was called twice')
+    this.#listener = listener
+  }
+
+  async subscribe(ref: ChannelRef): Promise<void> {
+    this.#assertOpen()
+    if (!this.#listener) throw new Error('MemoryBroker: subscribe() before listen()')
+    this.#subscribed.set(keyOf(ref), ref)
+    this.#data.subscribe(ref, this.#listener)
+  }
+
+  async unsubscribe(ref: ChannelRef): Promise<void> {
+    this.#subscribed.delete(keyOf(ref))
+    if (this.#listener) this.#data.unsubscribe(ref, this.#listener)
+  }
+
+  async publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published> {
+    this.#assertOpen()
+    const asked = options.durability ?? 'accepted'
+    if (asked !== 'accepted') {
+      throw new CommandError(
+        'DURABILITY_UNAVAILABLE',
+        `Cannot publish to "${ref.channel}": its rule asks for "${asked}", and this server keeps messages in memory, which reaches "accepted" only; run it with Redis or lower the rule`,
+      )
+    }
+    return this.#data.publish(ref, publication, options)
+  }
+
+  async announce(ref: ChannelRef, announcement: Announcement): Promise<void> {
+    this.#assertOpen()
+    this.#data.announce(ref, announcement)
+  }
+
+  async history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage> {
+    this.#assertOpen()
+    return this.#data.history(ref, query)
+  }
+
+  async removeHistory(ref: ChannelRef): Promise<void> {
+    this.#assertOpen()
+    this.#data.removeHistory(ref)
+  }
+
+  /** The data stays with its other brokers. */
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const ref of this.#subscribed.values()) await this.unsubscribe(ref)
+  }
+
+  #assertOpen(): void {
+    if (this.#closed)
+      throw new CommandError('INTERNAL', 'The broker is closed: this gateway is shutting down')
+  }
+}
+
+/** The length says where the tenant ends, whatever characters the two names hold. */
+function keyOf(ref: ChannelRef): string {
+  return `${ref.tenantId.length}:${ref.tenantId}${ref.channel}`
+}
