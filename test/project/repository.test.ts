@@ -43,6 +43,16 @@ describe('dependencies', () => {
     expect(occurrences(['package-lock.json'], [/"resolved": "http/])).toEqual([])
   })
 
+  // Where a registry lacks another platform's binaries, `npm install` drops them and `npm ci` then refuses the lock file.
+  test('every optional dependency has its place in the lock file', () => {
+    const { packages } = JSON.parse(read('package-lock.json')) as {
+      packages: Record<string, { optionalDependencies?: Record<string, string> }>
+    }
+    const optional = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}))
+    const named = Object.keys(packages).map((path) => path.replace(/^.*node_modules\//, ''))
+    expect(optional.filter((name) => !named.includes(name))).toEqual([])
+  })
+
   test('every direct dependency is pinned to one version', () => {
     const all = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })
     expect(all.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
