@@ -1,0 +1,160 @@
+// Compiles a rule's `match`. By hand, never by regex: a tenant's pattern must not be able to stall a gateway. Each match is one pass over the name.
+import { channelNameBytesMax, channelNameProblem } from './channel.js'
+import { claimAt, claimTexts, type Claims } from './claims.js'
+import type { ChannelRule } from './policy.js'
+
+/** What variables are filled from. A guest's user is `guest:<client_id>`. */
+export interface MatchSubject {
+  readonly user: string
+  readonly anonymous: boolean
+  readonly claims: Claims
+}
+
+export interface ChannelMatch {
+  /** Does the rule cover `channel` for this subject? */
+  matches(channel: string, subject: MatchSubject): boolean
+  /** Does it cover `channel` for anybody? A variable stands for any value. True wherever `matches` is. */
+  matchesAnySubject(channel: string): boolean
+  /** Higher is more exact: literals above prefixes (the longer the higher) above patterns (by literal segments). */
+  readonly specificity: number
+}
+
+/** One part between colons. `text` of a claim is its path. */
+type Segment =
+  | { readonly kind: 'literal'; readonly text: string }
+  | { readonly kind: 'any' }
+  | { readonly kind: 'user' }
+  | { readonly kind: 'claim'; readonly path: string }
+
+const segmentsMax = 16
+const noMatch = -1
+
+/** Why a match cannot be compiled, as a sentence. Undefined: it can. */
+export function matchProblem(match: ChannelRule['match']): string | undefined {
+  const { type, value } = match
+  if (value === '')
+    return 'The value is empty; name a channel, a prefix or a pattern ("*" is every name without a colon).'
+  if (type !== 'Pattern') {
+    if (/[{}*]/.test(value))
+      return `"${value}" has braces or a star, which mean something in type Pattern only.`
+    return channelNameProblem(value, { maxLength: channelNameBytesMax })
+  }
+  const segments = value.split(':')
+  if (segments.length > segmentsMax)
+    return `"${value}" has ${segments.length} segments; at most ${segmentsMax} are allowed.`
+  for (const text of segments) {
+    if (text !== '' && !segmentOf(text)) {
+      return `"${text}" is no segment: between colons stands plain text, "*" for any one segment, "{user}" or "{claims.<name>}", and nothing is mixed.`
+    }
+  }
+  const literals = value.replaceAll(/[{}*]/g, 'x')
+  return channelNameProblem(literals, { maxLength: channelNameBytesMax })
+}
+
+/** For a match that has no `matchProblem`; throws a plain Error otherwise. */
+export function compileMatch(match: ChannelRule['match']): ChannelMatch {
+  const problem = matchProblem(match)
+  if (problem !== undefined) throw new Error(problem)
+  const { type, value } = match
+  switch (type) {
+    case 'Literal': {
+      const matches = (channel: string): boolean => channel === value
+      return { matches, matchesAnySubject: matches, specificity: 2000 }
+    }
+    case 'Prefix': {
+      const matches = (channel: string): boolean => channel.startsWith(value)
+      return { matches, matchesAnySubject: matches, specificity: 1000 + value.length }
+    }
+    case 'Pattern':
+      return compilePattern(value)
+  }
+}
+
+function compilePattern(value: string): ChannelMatch {
+  const segments = value.split(':').map((text) => segmentOf(text) ?? { kind: 'literal' as const, text })
+  const hasUser = segments.some((segment) => segment.kind === 'user')
+  return {
+    matches: (channel, subject) =>
+      walk(segments, channel, (segment, at) => fill(segment, channel, at, subject)),
+    matchesAnySubject: (channel) =>
+      walk(segments, channel, (segment, at) => fillAny(segment, channel, at)) ||
+      (hasUser && walk(segments, channel, (segment, at) => fillGuest(segment, channel, at))),
+    specificity: segments.filter((segment) => segment.kind === 'literal').length,
+  }
+}
+
+/** Undefined: not a segment. Empty text is a literal: `a::b` is a name like another. */
+function segmentOf(text: string): Segment | undefined {
+  if (text === '*') return { kind: 'any' }
+  if (text === '{user}') return { kind: 'user' }
+  if (text.startsWith('{claims.') && text.endsWith('}')) {
+    const path = text.slice('{claims.'.length, -1)
+    return path === '' || /[{}*]/.test(path) ? undefined : { kind: 'claim', path }
+  }
+  return /[{}*]/.test(text) ? undefined : { kind: 'literal', text }
+}
+
+/** Runs over the name once. `end(segment, at)` tells where the segment that starts `at` ends, or `noMatch`. */
+function walk(
+  segments: readonly Segment[],
+  channel: string,
+  end: (segment: Segment, at: number) => number,
+): boolean {
+  let at = 0
+  for (const segment of segments) {
+    if (at > channel.length) return false
+    const stop = end(segment, at)
+    if (stop === noMatch) return false
+    at = stop + 1
+  }
+  return at === channel.length + 1
+}
+
+function fill(segment: Segment, channel: string, at: number, subject: MatchSubject): number {
+  switch (segment.kind) {
+    case 'user':
+      return fillUser(channel, at, subject)
+    case 'claim': {
+      const end = segmentEnd(channel, at)
+      const text = channel.slice(at, end)
+      return text !== '' && claimTexts(claimAt(subject.claims, segment.path)).includes(text) ? end : noMatch
+    }
+    case 'any':
+    case 'literal':
+      return fillAny(segment, channel, at)
+  }
+}
+
+/** A guest fills two segments, `guest` and the client id, whoever else's name has a colon fills none: no `sub` passes for a guest or spans segments. */
+function fillUser(channel: string, at: number, subject: MatchSubject): number {
+  const own = subject.anonymous ? subject.user.slice('guest:'.length) : subject.user
+  if (own === '' || own.includes(':')) return noMatch
+  if (subject.anonymous && !subject.user.startsWith('guest:')) return noMatch
+  return fillText(channel, at, subject.user)
+}
+
+function fillAny(segment: Segment, channel: string, at: number): number {
+  if (segment.kind === 'literal') return fillText(channel, at, segment.text)
+  const end = segmentEnd(channel, at)
+  return end > at ? end : noMatch
+}
+
+/** As `fillAny`, but the user is a guest. */
+function fillGuest(segment: Segment, channel: string, at: number): number {
+  if (segment.kind !== 'user') return fillAny(segment, channel, at)
+  if (!channel.startsWith('guest:', at)) return noMatch
+  const clientAt = at + 'guest:'.length
+  const end = segmentEnd(channel, clientAt)
+  return end > clientAt ? end : noMatch
+}
+
+function fillText(channel: string, at: number, text: string): number {
+  const end = at + text.length
+  const whole = end === channel.length || channel[end] === ':'
+  return whole && channel.startsWith(text, at) ? end : noMatch
+}
+
+function segmentEnd(channel: string, at: number): number {
+  const colon = channel.indexOf(':', at)
+  return colon === -1 ? channel.length : colon
+}
