@@ -1,4 +1,5 @@
 // Makes dist/: the program by tsc, the chat page by esbuild. Does nothing while dist is newer than all it is made of.
+import { existsSync } from 'node:fs'
 import { chmod, cp, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { build as bundle } from 'esbuild'
@@ -16,14 +17,19 @@ const sources = [
 
 /** Folders count as well: a file that was deleted or renamed shows only there. */
 async function newestChangeMs() {
-  const folders = await Promise.all(
+  const paths = await Promise.all(
     sources.map(async (source) => {
-      const inside = await readdir(join(root, source), { recursive: true }).catch(() => [])
-      return [source, ...inside.map((name) => join(source, name))]
+      const inFolder = await readdir(join(root, source), { recursive: true }).catch(() => [])
+      return [source, ...inFolder.map((name) => join(source, name))]
     }),
   )
-  const times = await Promise.all(folders.flat().map(async (path) => (await stat(join(root, path))).mtimeMs))
-  return Math.max(...times)
+  // What went away meanwhile has changed just now.
+  const changedMs = (/** @type {string} */ path) =>
+    stat(join(root, path)).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => Infinity,
+    )
+  return Math.max(...(await Promise.all(paths.flat().map(changedMs))))
 }
 
 async function isUpToDate() {
@@ -35,12 +41,14 @@ async function isUpToDate() {
 async function compile(out) {
   const { ok, output } = await run('tsc', ['-p', 'tsconfig.build.json', '--outDir', out])
   if (!ok) throw new Error(output)
-  await chmod(join(out, 'cli/main.js'), 0o755)
+  const program = join(out, 'cli/main.js')
+  if (existsSync(program)) await chmod(program, 0o755)
 }
 
 /** @param {string} out */
 async function buildPage(out) {
   const web = join(root, 'src/web')
+  if (!existsSync(join(web, 'page.ts'))) return
   await Promise.all([
     bundle({
       entryPoints: [join(web, 'page.ts')],
