@@ -161,6 +161,9 @@ export default {
 
     // Off: an order is usually meant. One write after another, one retry after another.
     'no-await-in-loop': 'off',
+    // Off: `fc.array` and its like read as their documentation writes them.
+    'import/no-named-as-default': 'off',
+    'import/no-named-as-default-member': 'off',
     // Off: `return this.#peer.close(code)` out of a void function reads well, and tsc has noImplicitReturns.
     'typescript/consistent-return': 'off',
     // Off: who walks over a copy means it, since what is called removes from the original.

@@ -28,6 +28,7 @@ const failed = total(
 
 if (names.length === 0) console.log('No test report was written.')
 else if (passed + failed === 0) console.log('No test ran.')
-if (leftOut > 0) console.log(`${leftOut} tests were skipped or left to do: run them or remove them.`)
+if (leftOut > 0)
+  console.log(`${leftOut} tests did not run: skipped, left to do, or behind a failed hook. None may be.`)
 console.log(`tests: ${passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 && leftOut === 0 && passed > 0 ? 0 : 1
