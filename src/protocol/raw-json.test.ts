@@ -1,0 +1,150 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { nestingDepth, parseJson, rawValue } from './raw-json.js'
+
+/** A JSON value and one of the many texts for it: white space anywhere, keys and strings partly in \u escapes. */
+const written = fc
+  .tuple(
+    fc.jsonValue({ stringUnit: 'binary' }),
+    fc.infiniteStream(fc.constantFrom('', '', ' ', '\n', '\r\n', '\t', ' \n ')),
+    fc.infiniteStream(fc.boolean()),
+  )
+  .map(([value, spaces, escapes]) => ({ value, text: write(value, spaces, escapes) }))
+
+function write(value: unknown, spaces: Iterator<string>, escapes: Iterator<boolean>): string {
+  const space = (): string => spaces.next().value
+  const string = (text: string): string =>
+    `"${Array.from({ length: text.length }, (_, at) => escaped(text, at, escapes.next().value)).join('')}"`
+  const any = (part: unknown): string => {
+    if (Array.isArray(part)) return `[${part.map((item) => space() + any(item) + space()).join(',')}]`
+    if (typeof part === 'object' && part !== null) {
+      const members = Object.entries(part).map(
+        ([key, item]) => `${space()}${string(key)}${space()}:${space()}${any(item)}`,
+      )
+      return `{${members.join(',')}${space()}}`
+    }
+    return typeof part === 'string' ? string(part) : JSON.stringify(part)
+  }
+  return space() + any(value) + space()
+}
+
+function escaped(text: string, at: number, always: boolean): string {
+  const char = text.charAt(at)
+  const code = text.charCodeAt(at)
+  const surrogate = code >= 0xd800 && code <= 0xdfff
+  if (!always && !surrogate) return JSON.stringify(char).slice(1, -1)
+  return `\\u${code.toString(16).padStart(4, '0')}`
+}
+
+describe('rawValue', () => {
+  test('gives text that parses to what JSON.parse finds at the path, without line breaks', () => {
+    fc.assert(
+      fc.property(written, fc.string(), fc.string(), ({ text }, outer, inner) => {
+        const frame = `{"a":[1,"]}",{}],${JSON.stringify(outer)}:{"\\"":"}",${JSON.stringify(inner)}:${text}},"\\\\":null}`
+        fc.pre(outer !== '\\')
+        const parsed = JSON.parse(frame) as Record<string, Record<string, unknown>>
+        const raw = rawValue(frame, [outer, inner])
+        expect(raw).not.toMatch(/[\r\n]/)
+        expect(JSON.parse(raw ?? '')).toEqual(parsed[outer]?.[inner])
+      }),
+    )
+  })
+
+  test('gives minified text back unchanged', () => {
+    fc.assert(
+      fc.property(fc.json(), (json) => {
+        const text = JSON.stringify(JSON.parse(json))
+        expect(rawValue(text, [])).toBe(text)
+        expect(rawValue(`{"x":1,"data":${text},"y":"data"}`, ['data'])).toBe(text)
+      }),
+    )
+  })
+
+  test.each([
+    '1.0',
+    '1e400',
+    '-0',
+    '123456789012345678901234567890',
+    '{"b":1,"a":2,"b":3}',
+    '"\\u0041\\/\\ud800"',
+    '[ 1 , 2 ]',
+  ])('keeps %s as it was written', (text) => {
+    expect(rawValue(`{"data": ${text} }`, ['data'])).toBe(text)
+  })
+
+  test('takes the last of duplicate keys, at every step', () => {
+    expect(rawValue('{"a":{"b":1},"a":{"b":2,"b":3}}', ['a', 'b'])).toBe('3')
+    expect(rawValue('{"a":{"b":1},"a":{}}', ['a', 'b'])).toBeUndefined()
+    expect(rawValue('{"a":{"b":1},"a":7}', ['a', 'b'])).toBeUndefined()
+  })
+
+  test('finds keys that are written with escapes', () => {
+    expect(rawValue('{"d\\u0061ta":1}', ['data'])).toBe('1')
+    expect(rawValue('{"data":1,"\\u0064ata":2}', ['data'])).toBe('2')
+    expect(rawValue('{"d\\u0061ta2":1}', ['data'])).toBeUndefined()
+    expect(rawValue('{"\\\\\\"":1}', ['\\"'])).toBe('1')
+  })
+
+  test('is not misled by keys in strings, in other objects or on the prototype', () => {
+    expect(rawValue('{"x":"\\"data\\":1","y":{"data":2},"z":[{"data":3}]}', ['data'])).toBeUndefined()
+    expect(rawValue('{}', ['constructor'])).toBeUndefined()
+    expect(rawValue('{"__proto__":{"data":1}}', ['data'])).toBeUndefined()
+    expect(rawValue('["data"]', ['0'])).toBeUndefined()
+    expect(rawValue('"data"', ['data'])).toBeUndefined()
+  })
+
+  test('removes line breaks between tokens and leaves escaped ones alone', () => {
+    expect(rawValue('{"data":{\r\n  "a": "\\n",\n\n "b": [1,\n2]\n}}', ['data'])).toBe(
+      '{  "a": "\\n", "b": [1,2]}',
+    )
+  })
+
+  test.each([
+    ['nesting', `${'['.repeat(500_000)}${']'.repeat(500_000)}`],
+    ['backslashes', JSON.stringify('\\'.repeat(500_000))],
+    ['quotes', JSON.stringify('"'.repeat(500_000))],
+    ['white space', `[${' '.repeat(1_000_000)}]`],
+    ['keys', `{${'"a":1,'.repeat(150_000)}"a":2}`],
+    ['line breaks', `[${'\n \r'.repeat(300_000)}]`],
+  ])('takes linear time for a megabyte of %s', (_, value) => {
+    const startMs = performance.now()
+    const raw = rawValue(`{"data":${value}}`, ['data'])
+    nestingDepth(value)
+    expect(raw).toBe(value.replaceAll(/[\r\n]/g, ''))
+    // About 20 ms here; a quadratic scan would take minutes.
+    expect(performance.now() - startMs).toBeLessThan(2000)
+  })
+})
+
+describe('nestingDepth', () => {
+  test.each([
+    ['1', 0],
+    ['"[[["', 0],
+    ['"\\"[["', 0],
+    ['[]', 1],
+    ['[{},{"a":[]}]', 3],
+    ['[[],[],[[]]]', 3],
+  ])('of %s is %i', (json, depth) => {
+    expect(nestingDepth(json)).toBe(depth)
+  })
+
+  test('agrees with the parsed value', () => {
+    const depthOf = (value: unknown): number =>
+      typeof value === 'object' && value !== null ? 1 + Math.max(0, ...Object.values(value).map(depthOf)) : 0
+    fc.assert(
+      fc.property(written, ({ value, text }) => {
+        expect(nestingDepth(text)).toBe(depthOf(value))
+      }),
+    )
+  })
+})
+
+describe('parseJson', () => {
+  test('gives the value, or undefined for what is not JSON', () => {
+    expect(parseJson('null')).toBeNull()
+    expect(parseJson('{"a":[1]}')).toEqual({ a: [1] })
+    for (const text of ['', ' ', '{', '{}{}', 'NaN', "{'a':1}", '\ufeff{}', '"\n"', '01', '[1,]']) {
+      expect(parseJson(text)).toBeUndefined()
+    }
+  })
+})

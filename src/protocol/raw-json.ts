@@ -1,0 +1,134 @@
+// Takes payloads out of a frame as the very text that came: 1.0 stays 1.0, and key order, duplicate keys, big numbers and
+// escapes survive, which JSON.parse and JSON.stringify together would not let them.
+
+/** Arrays and objects within one another in a payload, at most: some clients' parsers die of more. */
+export const payloadDepthMax = 128
+
+const quote = 0x22
+const comma = 0x2c
+const backslash = 0x5c
+const openBracket = 0x5b
+const closeBracket = 0x5d
+const openBrace = 0x7b
+const closeBrace = 0x7d
+
+/** The parsed value, or undefined when `text` is not one JSON value: none of those is undefined. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The text of the value at `path` (member names, outermost first), as written but for raw line breaks between its tokens.
+ * Undefined where JSON.parse would give undefined. As there, the last of duplicate keys counts, and keys may be written with escapes.
+ * `text` must be JSON that JSON.parse accepts: nothing is checked here. Time is linear in `text` for each step of the path.
+ */
+export function rawValue(text: string, path: readonly string[]): string | undefined {
+  let at = skipSpace(text, 0)
+  for (const key of path) {
+    const member = memberStart(text, at, key)
+    if (member === undefined) return undefined
+    at = member
+  }
+  return withoutLineBreaks(text.slice(at, valueEnd(text, at)))
+}
+
+/** How many arrays and objects lie within one another at the deepest place: 0 for a scalar, 1 for `[]`. `text` must be JSON. */
+export function nestingDepth(text: string): number {
+  let depth = 0
+  let deepest = 0
+  let at = 0
+  while (at < text.length) {
+    const char = text.charCodeAt(at)
+    if (char === quote) {
+      at = stringEnd(text, at)
+      continue
+    }
+    if (char === openBracket || char === openBrace) deepest = Math.max(deepest, (depth += 1))
+    else if (char === closeBracket || char === closeBrace) depth -= 1
+    at += 1
+  }
+  return deepest
+}
+
+/** Where the value of `key` starts in the object that starts at `open`. Undefined: no such member, or no object. */
+function memberStart(text: string, open: number, key: string): number | undefined {
+  if (text.charCodeAt(open) !== openBrace) return undefined
+  let found: number | undefined
+  let at = skipSpace(text, open + 1)
+  while (text.charCodeAt(at) === quote) {
+    const keyEnd = stringEnd(text, at)
+    const colon = skipSpace(text, keyEnd)
+    const start = skipSpace(text, colon + 1)
+    if (isKey(text.slice(at + 1, keyEnd - 1), key)) found = start
+    at = skipSpace(text, valueEnd(text, start))
+    if (text.charCodeAt(at) === comma) at = skipSpace(text, at + 1)
+  }
+  return found
+}
+
+function isKey(written: string, key: string): boolean {
+  return written === key || (written.includes('\\') && JSON.parse(`"${written}"`) === key)
+}
+
+/** The place after the value that starts at `at`. */
+function valueEnd(text: string, at: number): number {
+  const first = text.charCodeAt(at)
+  if (first === quote) return stringEnd(text, at)
+  if (first === openBracket || first === openBrace) return containerEnd(text, at)
+  let end = at
+  while (end < text.length && !endsScalar(text.charCodeAt(end))) end += 1
+  return end
+}
+
+function containerEnd(text: string, open: number): number {
+  let depth = 0
+  let at = open
+  while (at < text.length) {
+    const char = text.charCodeAt(at)
+    if (char === quote) {
+      at = stringEnd(text, at)
+      continue
+    }
+    at += 1
+    if (char === openBracket || char === openBrace) depth += 1
+    else if ((char === closeBracket || char === closeBrace) && (depth -= 1) === 0) return at
+  }
+  return at
+}
+
+/** The place after the closing quote of the string that opens at `open`. */
+function stringEnd(text: string, open: number): number {
+  let close = text.indexOf('"', open + 1)
+  while (close !== -1 && isEscaped(text, close)) close = text.indexOf('"', close + 1)
+  return close === -1 ? text.length : close + 1
+}
+
+/** Is an odd number of backslashes before `at`? Each run is counted once in a string, so the whole stays linear. */
+function isEscaped(text: string, at: number): boolean {
+  let start = at
+  while (text.charCodeAt(start - 1) === backslash) start -= 1
+  return (at - start) % 2 === 1
+}
+
+function endsScalar(char: number): boolean {
+  return char === comma || char === closeBracket || char === closeBrace || isSpace(char)
+}
+
+function isSpace(char: number): boolean {
+  return char === 0x20 || char === 0x0a || char === 0x0d || char === 0x09
+}
+
+function skipSpace(text: string, from: number): number {
+  let at = from
+  while (isSpace(text.charCodeAt(at))) at += 1
+  return at
+}
+
+/** Strings hold no raw line breaks, so each one is between tokens; in a Centrifuge frame it would part two objects. */
+function withoutLineBreaks(json: string): string {
+  return json.replaceAll(/[\n\r]+/g, '')
+}
