@@ -1,0 +1,107 @@
+// A ChatTenant's channel rules: which channels, who may do what there, and how they behave.
+import { z } from 'zod'
+import { operations } from './policy.js'
+import { duration, Label, namedList, uniqueNames } from './schema.js'
+
+export const ChannelSelector = z.strictObject({
+  type: z
+    .enum(['Literal', 'Prefix', 'Pattern'])
+    .describe(
+      'Literal is one channel; Prefix is all that begin so; Pattern compares the parts between colons.',
+    ),
+  value: z
+    .string()
+    .min(1)
+    .max(128)
+    .describe(
+      'In a Pattern, "*" is any one part, "{user}" the user’s own name and "{claims.team}" the token’s claim "team". Quote values with braces in YAML.',
+    ),
+})
+
+export const Operations = z.array(z.enum(operations)).min(1).max(operations.length)
+
+const Subject = z
+  .strictObject({
+    users: z
+      .array(z.string().min(1).max(255))
+      .min(1)
+      .max(256)
+      .optional()
+      .describe('Users by name (the token’s subject).'),
+    roles: z.array(z.string().min(1).max(255)).min(1).max(64).optional().describe('Any of these roles.'),
+    claims: z
+      .record(z.string().min(1).max(255), z.array(z.string().max(255)).min(1).max(64))
+      .optional()
+      .describe(
+        'Claims of the token, each with the values of which one must be there. Dots descend: "org.id".',
+      ),
+    authenticated: z.literal(true).optional().describe('Everybody with a valid token.'),
+    anonymous: z.literal(true).optional().describe('Guests without a token. They match nothing else.'),
+  })
+  .superRefine((subject, context) => {
+    const keys = Object.keys(subject)
+    const add = (message: string, path: string[] = []): void =>
+      context.addIssue({ code: 'custom', path, message })
+    if (keys.length === 0) add('Name at least one of users, roles, claims, authenticated and anonymous.')
+    if (subject.anonymous && keys.length > 1)
+      add('A guest has no token to compare: give "anonymous" a subject of its own.', ['anonymous'])
+    if (subject.claims && Object.keys(subject.claims).length === 0)
+      add('Name at least one claim.', ['claims'])
+    if (subject.users?.some((name) => name.startsWith('guest:')))
+      add('No user’s name begins with "guest:"; guests match "anonymous" only.', ['users'])
+  })
+
+const Grant = z.strictObject({
+  effect: z
+    .enum(['Allow', 'Deny'])
+    .default('Allow')
+    .describe('A Deny outweighs every Allow, of other rules too.'),
+  operations: Operations.describe('What is granted or denied.'),
+  subjects: z
+    .array(Subject)
+    .min(1)
+    .max(64)
+    .describe('To whom: any of these; within one, all that is named must hold.'),
+})
+
+const Rule = z.strictObject({
+  name: Label.describe('Name of the rule, for messages and merging.'),
+  match: ChannelSelector.describe('Channels that the rule covers.'),
+  grants: z
+    .array(Grant)
+    .max(64)
+    .default([])
+    .describe(
+      'Who may do what. Grants of all rules that cover a channel add up; what nothing grants is refused.',
+    ),
+  history: z
+    .strictObject({
+      size: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .describe('Messages kept, at most as many as the plan’s retention allows.'),
+      ttl: duration({ min: '1s', max: '720h' })
+        .default('24h')
+        .describe('How long a message is kept, at most as long as the plan’s retention allows.'),
+    })
+    .optional()
+    .describe(
+      'Keeps messages, so that clients recover what they missed. Absent: a message reaches who is there, and is forgotten.',
+    ),
+  presence: z.boolean().default(false).describe('Keeps a list of who is there.'),
+  joinLeave: z.boolean().default(false).describe('Tells subscribers who comes and goes.'),
+  durability: z
+    .enum(['Accepted', 'Replicated', 'Durable'])
+    .optional()
+    .describe(
+      'The least that a publish is acknowledged at: in memory, on most Redis nodes, in the archive. Default: what the installation offers best without an archive.',
+    ),
+  sanitize: z
+    .enum(['None', 'StripMarkup'])
+    .default('None')
+    .describe('StripMarkup removes HTML tags from text on the server.'),
+})
+export type Rule = z.output<typeof Rule>
+
+export const Rules = z.array(Rule).max(64).superRefine(uniqueNames).meta(namedList)
