@@ -1,0 +1,104 @@
+// Fetches one JSON Web Key Set from a URL that a tenant wrote: nothing about the other side is trusted.
+import { request as requestHttp, type IncomingMessage, type RequestOptions } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import { isIP } from 'node:net'
+import * as z from 'zod'
+import { isPublicAddress, PrivateAddressError, publicLookup } from './address-guard.js'
+
+/** RFC 7517. Members stay open: whether a key is of use is decided key by key. */
+const JwkSet = z.object({ keys: z.array(z.record(z.string(), z.unknown())).min(1).max(200) })
+
+export const jwksBytesMax = 65_536
+
+export interface FetchOptions {
+  /** http and private addresses are let through. */
+  readonly allowPrivate: boolean
+  /** Ends everything: look-up, handshake, waiting, reading. */
+  readonly signal: AbortSignal
+}
+
+/** What is wrong with the answer, to be read after "cannot be fetched: ". */
+export class JwksFetchError extends Error {
+  override readonly name = 'JwksFetchError'
+}
+
+/** The keys of the set, at least one. Rejects with `JwksFetchError`, or with the network's error. */
+export async function fetchJwks(
+  uri: string,
+  options: FetchOptions,
+): Promise<readonly Record<string, unknown>[]> {
+  const url = checkedUrl(uri, options.allowPrivate)
+  const response = await get(url, options)
+  try {
+    refuseUnlessPlain(response)
+    return parse(await readAll(response))
+  } finally {
+    response.destroy()
+  }
+}
+
+function checkedUrl(uri: string, allowPrivate: boolean): URL {
+  const url = URL.canParse(uri) ? new URL(uri) : undefined
+  if (url?.protocol !== 'https:' && !(allowPrivate && url?.protocol === 'http:')) {
+    throw new JwksFetchError('the URL must begin with https://')
+  }
+  if (url.username !== '' || url.password !== '')
+    throw new JwksFetchError('the URL must not hold a user or password')
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  // Node does not look literal addresses up, so they never meet the guarded look-up.
+  if (!allowPrivate && isIP(host) !== 0 && !isPublicAddress(host)) {
+    throw new PrivateAddressError(`the address ${host} is not public`)
+  }
+  return url
+}
+
+function get(url: URL, { allowPrivate, signal }: FetchOptions): Promise<IncomingMessage> {
+  const options: RequestOptions = {
+    // A socket of its own: one from a pool could have been opened to an address checked under other rules.
+    agent: false,
+    signal,
+    headers: { accept: 'application/jwk-set+json, application/json', 'accept-encoding': 'identity' },
+    ...(allowPrivate ? {} : { lookup: publicLookup }),
+  }
+  return new Promise((resolve, reject) => {
+    const request = url.protocol === 'https:' ? requestHttps(url, options) : requestHttp(url, options)
+    request.on('response', resolve)
+    request.on('error', reject)
+    // A 101 that nobody asked for ends the request without an error. Whatever came first has settled this already.
+    request.on('close', () => reject(new JwksFetchError('the connection ended without an answer')))
+    request.end()
+  })
+}
+
+function refuseUnlessPlain({ statusCode = 0, headers }: IncomingMessage): void {
+  if (statusCode >= 300 && statusCode < 400) {
+    throw new JwksFetchError('it answers with a redirect; give the URL that it leads to')
+  }
+  if (statusCode !== 200) throw new JwksFetchError(`it answers with status ${statusCode}`)
+  const encoding = headers['content-encoding'] ?? 'identity'
+  if (encoding !== 'identity')
+    throw new JwksFetchError('it answers compressed although that was not asked for')
+}
+
+async function readAll(response: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.byteLength
+    if (bytes > jwksBytesMax) throw new JwksFetchError(`the answer is longer than ${jwksBytesMax} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function parse(body: Buffer): readonly Record<string, unknown>[] {
+  let json: unknown
+  try {
+    json = JSON.parse(body.toString())
+  } catch {
+    throw new JwksFetchError('the answer is not JSON')
+  }
+  const set = JwkSet.safeParse(json)
+  if (!set.success) throw new JwksFetchError('the answer is not a JSON Web Key Set with at least one key')
+  return set.data.keys
+}

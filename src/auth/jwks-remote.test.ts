@@ -1,0 +1,281 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTcpServer, type AddressInfo } from 'node:net'
+import { gzipSync } from 'node:zlib'
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { ManualClock, testKey, type TestKey } from './auth.testing.js'
+import { jwksBytesMax } from './jwks-fetch.js'
+import { jwksAgeMaxMs, jwksCooldownMs, RemoteJwks } from './jwks-remote.js'
+import { KeySet, KeysUnavailableError } from './key-set.js'
+import { jwksSources } from './keys.js'
+
+let first: TestKey
+let second: TestKey
+let clock: ManualClock
+let server: Server
+let uri: string
+let requests: number
+let answer: (request: IncomingMessage, response: ServerResponse) => unknown
+let opened: RemoteJwks[]
+const onProblem = vi.fn<(sentence: string) => void>()
+const onKeysChanged = vi.fn<() => void>()
+
+beforeAll(async () => {
+  first = await testKey('ES256', 'first')
+  second = await testKey('ES256', 'second')
+})
+
+beforeEach(async () => {
+  onProblem.mockReset()
+  onKeysChanged.mockReset()
+  clock = new ManualClock()
+  requests = 0
+  opened = []
+  server = createServer((request, response) => {
+    requests += 1
+    answer(request, response)
+  })
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
+  uri = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`
+  serve(first)
+})
+
+afterEach(async () => {
+  for (const keys of opened) keys.close()
+  server.closeAllConnections()
+  await new Promise((closed) => server.close(closed))
+})
+
+function open(options: { uri?: string; allowPrivate?: boolean; timeoutMs?: number } = {}): RemoteJwks {
+  const keys = new RemoteJwks(options.uri ?? uri, {
+    clock,
+    allowPrivate: options.allowPrivate ?? true,
+    keyIdPrefix: 'idp/',
+    build: (jwks) => new KeySet(jwksSources('idp', jwks, () => {})),
+    onProblem,
+    onKeysChanged,
+    timeoutMs: options.timeoutMs ?? 5_000,
+  })
+  opened.push(keys)
+  return keys
+}
+
+function serve(...keys: TestKey[]): void {
+  answer = (_, response) => response.end(JSON.stringify({ keys: keys.map(({ jwk }) => jwk) }))
+}
+
+/** A little every few milliseconds, until the other side has enough. */
+function drip(response: ServerResponse, text: string): void {
+  const interval = setInterval(() => response.write(text), 5)
+  response.on('close', () => clearInterval(interval))
+}
+
+async function countFor(keys: RemoteJwks, kid?: string): Promise<number> {
+  return (await keys.candidates({ alg: 'ES256', kid })).length
+}
+
+async function idFor(keys: RemoteJwks, kid: string): Promise<string> {
+  const [candidate] = await keys.candidates({ alg: 'ES256', kid })
+  return candidate!.keyId
+}
+
+describe('fetching', () => {
+  test('happens at the first question, once for all who ask', async () => {
+    const keys = open()
+    expect(requests).toBe(0)
+    await Promise.all(Array.from({ length: 50 }, () => countFor(keys, 'first')))
+    expect(requests).toBe(1)
+    expect(await countFor(keys, 'first')).toBe(1)
+    expect(await countFor(keys)).toBe(1)
+  })
+
+  test('happens again for an unknown kid, and finds the rotated key', async () => {
+    const keys = open()
+    await countFor(keys, 'first')
+    serve(first, second)
+    clock.advance(jwksCooldownMs)
+    expect(await countFor(keys, 'second')).toBe(1)
+    expect(await countFor(keys, 'first')).toBe(1)
+    expect(requests).toBe(2)
+  })
+
+  test('does not happen for an unknown kid within 30 s', async () => {
+    const keys = open()
+    await countFor(keys, 'first')
+    serve(first, second)
+    clock.advance(jwksCooldownMs - 1)
+    expect(await countFor(keys, 'second')).toBe(0)
+    expect(requests).toBe(1)
+  })
+
+  test('happens once for 200 concurrent unknown kids, and not again for the next 200', async () => {
+    const keys = open()
+    await countFor(keys, 'first')
+    clock.advance(jwksCooldownMs)
+    const flood = () => Promise.all(Array.from({ length: 200 }, (_, n) => countFor(keys, `made-up-${n}`)))
+    expect(await flood()).toEqual(Array.from({ length: 200 }, () => 0))
+    expect(requests).toBe(2)
+    await flood()
+    expect(requests).toBe(2)
+  })
+
+  test('happens behind a good token when the set is old', async () => {
+    const keys = open()
+    await countFor(keys, 'first')
+    clock.advance(jwksAgeMaxMs + 1)
+    expect(await countFor(keys, 'first')).toBe(1)
+    await vi.waitFor(() => expect(requests).toBe(2))
+  })
+
+  test('is ended by close()', async () => {
+    answer = () => {}
+    const keys = open()
+    const waiting = countFor(keys, 'first')
+    await vi.waitFor(() => expect(requests).toBe(1))
+    keys.close()
+    await expect(waiting).rejects.toBeInstanceOf(KeysUnavailableError)
+    expect(onProblem).not.toHaveBeenCalled()
+  })
+})
+
+describe('a provider that fails', () => {
+  const failures: readonly [name: string, reason: string, answer: (response: ServerResponse) => unknown][] = [
+    ['is down', 'status 503', (response) => response.writeHead(503).end()],
+    ['hangs up', 'socket hang up', (response) => response.destroy()],
+    ['redirects', 'redirect', (response) => response.writeHead(302, { location: '/elsewhere' }).end()],
+    ['sends HTML', 'not JSON', (response) => response.end('<html>')],
+    [
+      'sends half a body',
+      'aborted',
+      (response) => response.writeHead(200, { 'content-length': 99 }).write('{', () => response.destroy()),
+    ],
+    ['sends no set', 'not a JSON Web Key Set', (response) => response.end('{"issuer":"x"}')],
+    ['sends an empty set', 'at least one key', (response) => response.end('{"keys":[]}')],
+    ['sends texts for keys', 'not a JSON Web Key Set', (response) => response.end('{"keys":["x"]}')],
+    [
+      'sends no usable key',
+      'no public key for signatures',
+      (response) => response.end('{"keys":[{"kty":"oct","k":"AA"}]}'),
+    ],
+    [
+      'sends too much',
+      'longer than 65536 bytes',
+      (response) => response.end(`{"keys":[{}],"x":"${'x'.repeat(jwksBytesMax)}"}`),
+    ],
+    ['sends without end', 'longer than 65536 bytes', (response) => drip(response, 'x'.repeat(10_000))],
+    [
+      'sends it packed',
+      'compressed',
+      (response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('{}')),
+    ],
+    ['never answers', 'did not answer in time', () => {}],
+    ['answers slowly', 'did not answer in time', (response) => drip(response, ' ')],
+  ]
+
+  test.each(failures)('keeps the last good keys, and tells once: it %s', async (_, reason, fail) => {
+    const keys = open({ timeoutMs: 300 })
+    await countFor(keys, 'first')
+    answer = (__, response) => fail(response)
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      clock.advance(jwksCooldownMs)
+      expect(await countFor(keys, 'second')).toBe(0)
+    }
+    expect(requests).toBe(3)
+    expect(await countFor(keys, 'first')).toBe(1)
+    expect(onProblem).toHaveBeenCalledExactlyOnceWith(expect.stringContaining(reason))
+    expect(onProblem.mock.lastCall?.[0]).toContain('stay in use')
+
+    serve(second)
+    clock.advance(jwksCooldownMs)
+    expect(await countFor(keys, 'second')).toBe(1)
+  })
+
+  test('from the start is said to be unavailable, and asked again after 5 s', async () => {
+    answer = (_, response) => response.writeHead(500).end()
+    const keys = open()
+    await expect(countFor(keys)).rejects.toBeInstanceOf(KeysUnavailableError)
+    await expect(countFor(keys)).rejects.toBeInstanceOf(KeysUnavailableError)
+    expect(requests).toBe(1)
+    serve(first)
+    clock.advance(5_000)
+    expect(await countFor(keys)).toBe(1)
+  })
+
+  test('is told of again after it worked in between', async () => {
+    const keys = open()
+    const fail = () => {
+      answer = (_, response) => response.writeHead(500).end()
+    }
+    for (const turn of [fail, () => serve(first), fail]) {
+      turn()
+      clock.advance(jwksCooldownMs)
+      await countFor(keys, 'second').catch(() => 0)
+    }
+    expect(onProblem).toHaveBeenCalledTimes(2)
+  })
+
+  test('cannot hang a fetch by switching protocols', async () => {
+    const rogue = createTcpServer((socket) =>
+      socket.on('data', () =>
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'),
+      ),
+    )
+    await new Promise<void>((listening) => rogue.listen(0, '127.0.0.1', listening))
+    const keys = open({ uri: `http://127.0.0.1:${(rogue.address() as AddressInfo).port}/` })
+    await expect(countFor(keys)).rejects.toBeInstanceOf(KeysUnavailableError)
+    rogue.close()
+  })
+})
+
+describe('accepts()', () => {
+  test('is true for any key of the issuer until the first set came, then for those in it', async () => {
+    const keys = open()
+    expect(keys.accepts('idp/anything')).toBe(true)
+    expect(keys.accepts('other/anything')).toBe(false)
+    await vi.waitFor(() => expect(onKeysChanged).toHaveBeenCalledOnce())
+    expect(keys.accepts('idp/anything')).toBe(false)
+    expect(keys.accepts(await idFor(keys, 'first'))).toBe(true)
+  })
+
+  test('finds by itself that a key was withdrawn', async () => {
+    const keys = open()
+    const id = await idFor(keys, 'first')
+    serve(second)
+    clock.advance(jwksAgeMaxMs + 1)
+    expect(keys.accepts(id)).toBe(true)
+    await vi.waitFor(() => expect(onKeysChanged).toHaveBeenCalledTimes(2))
+    expect(keys.accepts(id)).toBe(false)
+  })
+
+  test('onKeysChanged is silent when the same keys come again', async () => {
+    const keys = open()
+    await countFor(keys, 'first')
+    clock.advance(jwksCooldownMs)
+    await countFor(keys, 'second')
+    expect(requests).toBe(2)
+    expect(onKeysChanged).toHaveBeenCalledOnce()
+  })
+})
+
+describe('private addresses', () => {
+  const port = () => new URL(uri).port
+
+  test.each([
+    ['an IPv4 literal', () => `https://127.0.0.1:${port()}/`, 'not public'],
+    ['a short IPv4 literal', () => `https://127.1:${port()}/`, 'not public'],
+    ['a number', () => `https://2130706433:${port()}/`, 'not public'],
+    ['an IPv6 literal', () => `https://[::1]:${port()}/`, 'not public'],
+    ['a mapped literal', () => `https://[::ffff:127.0.0.1]:${port()}/`, 'not public'],
+    ['the metadata service', () => 'https://169.254.169.254/latest/meta-data', 'not public'],
+    ['a name', () => `https://localhost:${port()}/`, 'not public'],
+    ['plain http', () => uri, 'must begin with https://'],
+    ['a file', () => 'file:///etc/passwd', 'must begin with https://'],
+    ['no URL', () => 'jwks.json', 'must begin with https://'],
+    ['a password', () => 'https://user:pass@example.org/', 'must not hold a user or password'],
+  ])('are not reached by %s', async (_, makeUri, reason) => {
+    await expect(countFor(open({ uri: makeUri(), allowPrivate: false }))).rejects.toBeInstanceOf(
+      KeysUnavailableError,
+    )
+    expect(onProblem).toHaveBeenCalledExactlyOnceWith(expect.stringContaining(reason))
+    expect(requests).toBe(0)
+  })
+})

@@ -1,0 +1,127 @@
+// The inside of a token whose signature is good: each fact is taken out once, checked, and bounded.
+import { CommandError } from '../errors.js'
+import { claimAt, type Claims } from '../tenant/claims.js'
+import type { Issuer } from '../tenant/policy.js'
+import { invalid } from './token-header.js'
+
+const userBytesMax = 128
+const nameLengthMax = 128
+const infoBytesMax = 1_024
+/** A clock that is a little ahead of ours may have issued the token. `exp` gets no such grace: its owner chose it. */
+const clockToleranceMs = 5_000
+/** The last second that a Date can hold: beyond lie typing errors and 1e308. */
+const secondsMax = 8_640_000_000_000
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+export function parseClaims(payload: Uint8Array): Claims {
+  let claims: unknown
+  try {
+    claims = JSON.parse(utf8.decode(payload))
+  } catch {
+    throw invalid('has a payload that is not JSON')
+  }
+  if (!isClaims(claims)) throw invalid('has a payload that is not a JSON object')
+  return claims
+}
+
+function isClaims(value: unknown): value is Claims {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Whether the token is meant for this issuer: `iss` and `aud` where they are configured. */
+export function isAddressed(
+  claims: Claims,
+  { issuer, audience }: Pick<Issuer, 'issuer' | 'audience'>,
+): boolean {
+  if (issuer !== undefined && claimAt(claims, 'iss') !== issuer) return false
+  if (audience === undefined) return true
+  const aud = claimAt(claims, 'aud')
+  return Array.isArray(aud) ? aud.includes(audience) : aud === audience
+}
+
+/**
+ * When what the token opens must end, in ms since 1970; undefined: never. `expire_at` is Centrifugo's: it sets this end apart from
+ * `exp`, the end of the token itself. Throws TOKEN_EXPIRED outside the token's time.
+ */
+export function expiryOf(claims: Claims, nowMs: number): number | undefined {
+  const exp = secondsAt(claims, 'exp')
+  if (exp !== undefined && exp * 1000 <= nowMs)
+    throw new CommandError('TOKEN_EXPIRED', 'The token has expired: get a new one')
+  for (const name of ['nbf', 'iat'] as const) {
+    const seconds = secondsAt(claims, name)
+    if (seconds !== undefined && seconds * 1000 > nowMs + clockToleranceMs) {
+      throw new CommandError(
+        'TOKEN_EXPIRED',
+        `The token is not valid yet ("${name}" lies ahead): compare the clocks, or get a new one`,
+      )
+    }
+  }
+  const expireAt = secondsAt(claims, 'expire_at')
+  if (expireAt === undefined) return exp === undefined ? undefined : exp * 1000
+  if (expireAt <= 0) return undefined
+  if (expireAt * 1000 <= nowMs)
+    throw new CommandError('TOKEN_EXPIRED', 'The token’s "expire_at" has passed: get a new one')
+  return expireAt * 1000
+}
+
+function secondsAt(claims: Claims, name: string): number | undefined {
+  const value = claimAt(claims, name)
+  if (value === undefined) return undefined
+  if (typeof value !== 'number' || !(Math.abs(value) <= secondsMax))
+    throw invalid(`has an "${name}" that is not a number of seconds since 1970`)
+  return value
+}
+
+/** Non-empty, bounded, harmless in names and logs; never a guest's name. Whole numbers become text. */
+export function userOf(claims: Claims, claimName: string): string {
+  const value = claimAt(claims, claimName)
+  const user = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value
+  if (typeof user !== 'string' || user === '')
+    throw invalid(`names no user: put a non-empty text into the claim "${claimName}"`)
+  if (Buffer.byteLength(user) > userBytesMax)
+    throw invalid(`names a user of more than ${userBytesMax} bytes: use a shorter id`)
+  if (!isPrintable(user)) throw invalid('names a user with control characters or broken Unicode')
+  if (user.startsWith('guest:'))
+    throw invalid(
+      'names a user that begins with "guest:": those names are for guests, who come without a token',
+    )
+  return user
+}
+
+export function nameOf(claims: Claims, claimName: string): string | undefined {
+  const name = claimAt(claims, claimName) ?? ''
+  if (typeof name !== 'string') throw invalid(`has a display name (claim "${claimName}") that is not a text`)
+  if (name === '') return undefined
+  if (name.length > nameLengthMax)
+    throw invalid(`has a display name (claim "${claimName}") of more than ${nameLengthMax} characters`)
+  if (!isPrintable(name))
+    throw invalid(`has a display name (claim "${claimName}") with control characters or broken Unicode`)
+  return name
+}
+
+/** An array of texts, or one text with spaces between (as OAuth writes scopes). Absent: none. */
+export function rolesOf(claims: Claims, claimName: string): readonly string[] {
+  const roles = claimAt(claims, claimName) ?? []
+  if (typeof roles === 'string') return roles.split(' ').filter((role) => role !== '')
+  if (isTexts(roles)) return roles
+  throw invalid(`has roles (claim "${claimName}") that are neither an array of texts nor one text`)
+}
+
+/** JSON text of what others see about this connection. */
+export function infoOf(claims: Claims, claimName: string): Uint8Array | undefined {
+  const value = claimAt(claims, claimName)
+  if (value === undefined) return undefined
+  const info = Buffer.from(JSON.stringify(value))
+  if (info.byteLength > infoBytesMax)
+    throw invalid(`has more than ${infoBytesMax} bytes of info (claim "${claimName}"): put less into it`)
+  return info
+}
+
+function isPrintable(text: string): boolean {
+  return !/[\p{Cc}\p{Cs}]/u.test(text)
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((element) => typeof element === 'string')
+}
