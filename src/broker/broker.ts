@@ -77,7 +77,9 @@ export interface HistoryPage {
   readonly publications: readonly Publication[]
   readonly top: Position
   /**
-   * Is the stream between `since` and `top` known without a hole? False when `since` is of another epoch, above the top or trimmed away.
+   * Is all of the stream between `since` and `top` still kept? False when `since` is of another epoch (then no publications come with
+   * it, for offsets of two epochs never compare), above the top, or when something after it was trimmed or has expired. That `since`
+   * itself is gone does not matter where all after it is proven to be there; in doubt it is false. `limit` and `reverse` do not matter.
    * True when no `since` was given.
    */
   readonly continuous: boolean
@@ -102,7 +104,8 @@ export interface BrokerListener {
 /**
  * Carries publications. Promises, each with a test in broker.contract.ts:
  * an acknowledged publication in a channel with history is found by `history`; a subscribed gateway gets every publication once and in
- * order, or is told that continuity is lost; an offset is never used twice within an epoch.
+ * order, or is told that continuity is lost; an offset is never used twice within an epoch; what one gateway publishes to one channel
+ * keeps the order of its calls, also when it does not wait for the acknowledgements.
  * Refusals are CommandErrors: IDEMPOTENCY_MISMATCH, DURABILITY_UNAVAILABLE, NOT_REPLICATED, INTERNAL.
  */
 export interface Broker {
@@ -110,16 +113,18 @@ export interface Broker {
   listen(listener: BrokerListener): void
   /** Resolves when every later publication on `ref` will reach the listener. Again for the same channel: no effect. */
   subscribe(ref: ChannelRef): Promise<void>
+  /** Ends it at once, however often subscribe() was called. Without a subscription: no effect. */
   unsubscribe(ref: ChannelRef): Promise<void>
   publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published>
   announce(ref: ChannelRef, announcement: Announcement): Promise<void>
   history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage>
   /** Forgets the publications; offset and epoch stay. */
   removeHistory(ref: ChannelRef): Promise<void>
+  /** Settles what is under way and calls the listener no more. Later calls are refused with INTERNAL; close() again does nothing. */
   close(): Promise<void>
 }
 
 export const historyLimitMax = 1000
 export const idempotencyWindowMs = 120_000
-/** An idle stream keeps its epoch and last offset this long, so that a returning client is answered with certainty. */
+/** An idle stream keeps its epoch and last offset at least this long, so that a returning client is answered with certainty. */
 export const streamIdleTtlMs = 30 * 24 * 3_600_000

@@ -17,8 +17,8 @@ interface Kept<Result> {
 }
 
 /**
- * Results are kept for at least `windowMs` and less than two of them: they live in two maps, and when the window has passed the
- * older is dropped whole. So forgetting costs nothing per key. How many there are is bounded by the tenants' publish quotas.
+ * Results are kept for more than one `windowMs` and at most two: they live in two maps, and at each turn of the window the older is
+ * dropped whole. So forgetting costs nothing per key. How many there are is bounded by the tenants' publish quotas.
  */
 export class IdempotencyResults<Result> {
   readonly #windowMs: number
@@ -49,11 +49,11 @@ export class IdempotencyResults<Result> {
 
   /** Drops what has had its time. Called by find and keep too; by hand only to free the memory of an idle process. */
   turn(nowMs: number): void {
-    const elapsedMs = nowMs - this.#turnedAtMs
-    if (elapsedMs < this.#windowMs) return
-    // After two windows without a call the young are too old as well: each came within one window of the last turn.
-    this.#old = elapsedMs < 2 * this.#windowMs ? this.#young : new Map()
+    // Turns lie on a grid, however late they are noticed, or a result could outlive its second window.
+    const turns = Math.floor((nowMs - this.#turnedAtMs) / this.#windowMs)
+    if (turns === 0) return
+    this.#old = turns === 1 ? this.#young : new Map()
     this.#young = new Map()
-    this.#turnedAtMs = nowMs
+    this.#turnedAtMs += turns * this.#windowMs
   }
 }
