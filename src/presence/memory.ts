@@ -50,7 +50,7 @@ export class MemoryPresence implements Presence {
     return { clients: attendance?.clients ?? 0, users: attendance?.users ?? 0 }
   }
 
-  /** Nothing to let go of. The entries stay: gateways of one process may share this, and another one may be open still. */
+  /** Nothing to let go of; the gateways of one process may share this, and another one may be open still. */
   async close(): Promise<void> {}
 
   /** Channels and entries held in memory; what has expired counts until it is swept or asked for. */

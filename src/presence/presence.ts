@@ -9,16 +9,23 @@ export interface PresenceStats {
   readonly users: number
 }
 
-/** Who is on a channel, across the cluster. Promises tested in presence.contract.ts. */
+/**
+ * Who is on a channel, across the cluster. Promises tested in presence.contract.ts. Users are told apart by `info.user`; guests have
+ * none (empty), and each of their `info.client` is a user of its own.
+ */
 export interface Presence {
-  /** Adds or refreshes one session. `userEdge`: it is the user's first session there. Session ids are unique; `info.client` need not be. */
+  /**
+   * Adds or refreshes one session; the latest `info` counts. `userEdge`: the user was not there before this call. `clients`: sessions
+   * after it. Session ids are unique; `info.client` need not be.
+   */
   add(ref: ChannelRef, sessionId: string, info: ClientInfo): Promise<{ userEdge: boolean; clients: number }>
-  /** `userEdge`: it was the user's last session there. Removing what is not there is no error, and no edge. */
+  /** `userEdge`: it was the user's last session there. Removing what is not there, or has expired, is no error, and no edge. */
   remove(ref: ChannelRef, sessionId: string): Promise<{ userEdge: boolean; clients: number }>
-  /** Keeps entries alive; called for all sessions of a gateway at least every presenceTtlMs / 3. An entry that expired is added again. */
+  /** Keeps entries alive; called for all sessions of a gateway at least every presenceTtlMs / 3. What has expired is added again, silently. */
   refresh(ref: ChannelRef, entries: ReadonlyMap<string, ClientInfo>): Promise<void>
   /** By session id, at most `limit`. */
   members(ref: ChannelRef, options: { limit: number }): Promise<ReadonlyMap<string, ClientInfo>>
   stats(ref: ChannelRef): Promise<PresenceStats>
+  /** Lets go of connections. Entries stay until they are removed or expire: whoever closes removes its own first. */
   close(): Promise<void>
 }
