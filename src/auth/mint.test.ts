@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest'
+import { jwksIssuer, ManualClock, publicIssuer, sharedIssuer } from './auth.testing.js'
+import { canMint, CannotMintError, mintToken } from './mint.js'
+import { TokenVerifier } from './token.js'
+
+const clock = new ManualClock()
+const options = { user: 'u1', expiresInS: 60, nowMs: clock.epochMs() }
+
+test('a minted token is accepted by its issuer, and ends when asked', async () => {
+  const issuer = sharedIssuer({ issuer: 'https://a.example', audience: 'parley', algorithms: ['HS512'] })
+  const token = await mintToken(issuer, { ...options, claims: { roles: ['admin'], team: 'red' } })
+  const verified = await new TokenVerifier([issuer], { clock }).verify(token)
+  expect(verified).toMatchObject({ user: 'u1', roles: ['admin'], expiresAtMs: clock.epochMs() + 60_000 })
+  expect(verified.claims).toMatchObject({ team: 'red', aud: 'parley' })
+})
+
+test('the user stands where the issuer looks for it', async () => {
+  const issuer = sharedIssuer({ claims: { user: 'ids.chat', name: 'name', roles: 'roles', info: 'info' } })
+  const token = await mintToken(issuer, options)
+  await expect(new TokenVerifier([issuer], { clock }).verify(token)).resolves.toMatchObject({ user: 'u1' })
+})
+
+test('a token with a channel is for its subscription', async () => {
+  const token = await mintToken(sharedIssuer(), { ...options, claims: { channel: 'room' } })
+  const verifier = new TokenVerifier([sharedIssuer()], { clock })
+  const bearer = { user: 'u1', channel: 'room', client: 'c' }
+  await expect(verifier.verifySubscription(token, bearer)).resolves.toBeDefined()
+  await expect(verifier.verify(token)).rejects.toMatchObject({ code: 'TOKEN_INVALID' })
+})
+
+test.each([publicIssuer('pem'), jwksIssuer([])])('nothing is minted without private material: $name', async (issuer) => {
+  expect(canMint(issuer)).toBe(false)
+  const error: unknown = await mintToken(issuer, options).catch((reason: unknown) => reason)
+  expect(error).toBeInstanceOf(CannotMintError)
+  expect((error as Error).message).toContain('only verifies')
+})
