@@ -1,0 +1,177 @@
+// Reads what Centrifuge's official clients send as JSON. Where a rule looks arbitrary, it is what Centrifugo answers and SDKs rely on.
+import { isUtf8 } from 'node:buffer'
+import { z } from 'zod'
+import type { Position } from '../broker/broker.js'
+import { CommandError } from '../errors.js'
+import { closeCodes } from './codes.js'
+import type { Command, HistoryCommand, PublishCommand, Received, SubscribeCommand } from './commands.js'
+import { nestingDepth, parseJson, payloadDepthMax, rawValue } from './raw-json.js'
+
+const violation: Received = { kind: 'violation', close: closeCodes.badRequest }
+const pong: Received = { kind: 'pong' }
+
+/** Bit of `flag`: answer error 112 rather than a subscription that did not recover. Bit 1 offers numeric channel ids; we have none. */
+const flagGapIsError = 2
+
+// Absent, null and the zero value are one thing in this protocol, as in the Go structs behind it.
+const text = z
+  .string()
+  .nullish()
+  .transform((value) => value ?? '')
+const flag = z
+  .boolean()
+  .nullish()
+  .transform((value) => value ?? false)
+const integer = z
+  .int()
+  .nullish()
+  .transform((value) => value ?? 0)
+/** Numbers above 2^53 − 1 were rounded by JSON.parse. They become 2^53 − 1, above every real offset: unrecoverable, never a wrong match. */
+const offset = z
+  .number()
+  .refine((value) => Number.isInteger(value) && value >= 0 && value <= 2 ** 64)
+  .nullish()
+  .transform((value) => Math.min(value ?? 0, Number.MAX_SAFE_INTEGER))
+
+// Zod costs 0.1 µs here beside 1 µs for JSON.parse (Node 20), so that publish needs no path of its own. Unknown fields are stripped.
+/** Halves of surrogate pairs all become U+FFFD in UTF-8: two names would be one. */
+const channel = z.string().regex(/^\P{Cs}+$/u)
+const OfChannel = z.object({ channel })
+const Connect = z.object({ token: text })
+const Subscribe = z.object({
+  channel,
+  token: text,
+  type: integer,
+  recover: flag,
+  epoch: text,
+  offset,
+  positioned: flag,
+  recoverable: flag,
+  join_leave: flag,
+  flag: integer,
+  /** Both compressions are declined by an answer that does not mention them. */
+  delta: z.enum(['', 'fossil']).nullish(),
+  tf: z.unknown().optional(),
+})
+const Since = z.object({ epoch: text, offset })
+const History = z.object({ channel, limit: z.int32().nullish(), since: Since.nullish(), reverse: flag })
+const Refresh = z.object({ token: z.string().min(1) })
+const SubRefresh = z.object({ channel, token: text })
+const Rpc = z.object({ method: text })
+const Id = z.uint32()
+
+/** What a method's fields say: a command, a refusal, or undefined when they break the protocol. */
+type Reader = (fields: unknown, line: string) => Command | CommandError | undefined
+
+/** The first of these that is there and not null is the command, whatever else the object holds. */
+const readers: readonly (readonly [string, Reader])[] = [
+  ['connect', reader(Connect, ({ token }) => ({ kind: 'connect', token }))],
+  ['subscribe', reader(Subscribe, subscribe)],
+  ['unsubscribe', reader(OfChannel, (fields) => ({ kind: 'unsubscribe', channel: fields.channel }))],
+  ['publish', reader(OfChannel, publish)],
+  ['presence', reader(OfChannel, (fields) => ({ kind: 'presence', channel: fields.channel }))],
+  ['presence_stats', reader(OfChannel, (fields) => ({ kind: 'presenceStats', channel: fields.channel }))],
+  ['history', reader(History, history)],
+  // Pings go from server to client only.
+  ['ping', () => undefined],
+  ['send', reader(z.object({}), () => ({ kind: 'send' }))],
+  ['rpc', reader(Rpc, ({ method }) => ({ kind: 'rpc', method }))],
+  ['refresh', reader(Refresh, ({ token }) => ({ kind: 'refresh', token }))],
+  ['sub_refresh', reader(SubRefresh, subRefresh)],
+]
+
+/** One or more objects, one to a line. Never throws; nothing is read after a violation. */
+export function decodeCentrifuge(payload: Buffer): Received[] {
+  if (!isUtf8(payload)) return [violation]
+  const frame = payload.toString()
+  const received: Received[] = []
+  for (const line of (frame.endsWith('\n') ? frame.slice(0, -1) : frame).split('\n')) {
+    const item = decodeLine(line)
+    received.push(item)
+    if (item.kind === 'violation') break
+  }
+  return received
+}
+
+function decodeLine(line: string): Received {
+  const envelope = parseJson(line)
+  if (!isObject(envelope)) return violation
+  if (Object.keys(envelope).length === 0) return pong
+
+  const method = readers.find(([name]) => envelope[name] !== undefined && envelope[name] !== null)
+  const id = Id.safeParse(envelope['id'] ?? 0)
+  if (method === undefined || !id.success) return violation
+  const [name, read] = method
+  if (id.data === 0 && name !== 'send') return violation
+
+  const command = read(envelope[name], line)
+  if (command === undefined) return violation
+  if (command instanceof CommandError) return { kind: 'refused', ref: id.data, error: command }
+  return { kind: 'command', command, ref: id.data }
+}
+
+function reader<Fields>(
+  schema: z.ZodType<Fields>,
+  read: (fields: Fields, line: string) => Command | CommandError,
+): Reader {
+  return (value, line) => {
+    const fields = schema.safeParse(value)
+    return fields.success ? read(fields.data, line) : undefined
+  }
+}
+
+function subscribe(fields: z.infer<typeof Subscribe>): SubscribeCommand | CommandError {
+  if (fields.type !== 0) {
+    return new CommandError('NOT_AVAILABLE', 'Only stream subscriptions (type 0) are offered')
+  }
+  if (fields.tf !== undefined && fields.tf !== null) {
+    return new CommandError('BAD_REQUEST', 'Tags filters (tf) are not offered')
+  }
+  return {
+    kind: 'subscribe',
+    channel: fields.channel,
+    token: fields.token,
+    since: fields.recover ? { epoch: fields.epoch, offset: fields.offset } : undefined,
+    joinLeave: fields.join_leave,
+    // An SDK that was told `recoverable` unasked sends `recover` alone when it comes back.
+    recoverable: fields.recoverable || fields.positioned || fields.recover,
+    gapIsError: (fields.flag & flagGapIsError) !== 0,
+  }
+}
+
+function publish(fields: z.infer<typeof OfChannel>, line: string): PublishCommand | CommandError {
+  const data = rawValue(line, ['publish', 'data'])
+  if (data === undefined || data === 'null') {
+    return new CommandError('BAD_REQUEST', 'data is missing')
+  }
+  if (nestingDepth(data) > payloadDepthMax) {
+    return new CommandError('BAD_REQUEST', `data is nested more than ${payloadDepthMax} levels deep`)
+  }
+  return { kind: 'publish', channel: fields.channel, data: Buffer.from(data), echo: true }
+}
+
+function history(fields: z.infer<typeof History>): HistoryCommand | CommandError {
+  const since: Position | undefined = fields.since ?? undefined
+  if (fields.reverse && since?.offset === 0) {
+    return new CommandError(
+      'BAD_REQUEST',
+      'Nothing lies before offset 0: reverse needs a since.offset above it',
+    )
+  }
+  return {
+    kind: 'history',
+    channel: fields.channel,
+    limit: Math.max(fields.limit ?? 0, -1),
+    since,
+    reverse: fields.reverse,
+  }
+}
+
+function subRefresh(fields: z.infer<typeof SubRefresh>): Command | CommandError {
+  if (fields.token === '') return new CommandError('BAD_REQUEST', 'token is missing')
+  return { kind: 'subRefresh', channel: fields.channel, token: fields.token }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
