@@ -1,0 +1,291 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { HistoryPage, Position, Publication } from '../broker/broker.js'
+import { mergeRecovered, type Recovered } from './recovery.js'
+
+const epoch = 'e1'
+const generation = 2 ** 32
+
+const at = (offset: number, of = epoch): Position => ({ epoch: of, offset })
+const publication = (offset: number, of = epoch): Publication => ({
+  data: Buffer.from(`"${of}/${offset}"`),
+  epoch: offset === 0 ? '' : of,
+  offset,
+  timeMs: 1,
+})
+const publications = (...offsets: number[]): Publication[] => offsets.map((offset) => publication(offset))
+const pageOf = (offsets: number[], top: number, options: Partial<HistoryPage> = {}): HistoryPage => ({
+  publications: publications(...offsets),
+  top: at(top),
+  continuous: true,
+  ...options,
+})
+const offsetsOf = (list: readonly Publication[]): number[] => list.map(({ offset }) => offset)
+
+function expectWhole(merged: Recovered, wanted: { offsets: number[]; top: number }): void {
+  expect(merged.kind).toBe('whole')
+  if (merged.kind !== 'whole') return
+  expect({ offsets: offsetsOf(merged.publications), top: merged.top }).toEqual({
+    ...wanted,
+    top: at(wanted.top),
+  })
+}
+
+function expectGap(merged: Recovered, wanted: { reason: string; top: Position; after: number[] }): void {
+  expect(merged.kind).toBe('gap')
+  if (merged.kind !== 'gap') return
+  expect({ ...merged, kind: undefined, after: offsetsOf(merged.after) }).toEqual({
+    ...wanted,
+    kind: undefined,
+  })
+}
+
+describe('mergeRecovered: whole', () => {
+  const limit = 10
+
+  test('nothing missed, nothing arrived', () => {
+    expectWhole(mergeRecovered({ since: at(5), page: pageOf([], 5), live: [], limit }), {
+      offsets: [],
+      top: 5,
+    })
+  })
+
+  test('missed publications, then what arrived', () => {
+    const merged = mergeRecovered({ since: at(2), page: pageOf([3, 4], 4), live: publications(5, 6), limit })
+    expectWhole(merged, { offsets: [3, 4, 5, 6], top: 6 })
+  })
+
+  test('what is in the page and arrived too comes once', () => {
+    const merged = mergeRecovered({
+      since: at(2),
+      page: pageOf([3, 4], 4),
+      live: publications(3, 4, 5),
+      limit,
+    })
+    expectWhole(merged, { offsets: [3, 4, 5], top: 5 })
+  })
+
+  test('what arrived but is not after `since` is dropped', () => {
+    expectWhole(mergeRecovered({ since: at(4), page: pageOf([], 4), live: publications(3, 4, 5), limit }), {
+      offsets: [5],
+      top: 5,
+    })
+  })
+
+  test('the empty beginning of a stream is a position', () => {
+    expectWhole(mergeRecovered({ since: at(0), page: pageOf([1, 2], 2), live: [], limit }), {
+      offsets: [1, 2],
+      top: 2,
+    })
+  })
+
+  test('an empty epoch matches any', () => {
+    const merged = mergeRecovered({ since: at(0, ''), page: pageOf([1, 2], 2), live: publications(3), limit })
+    expectWhole(merged, { offsets: [1, 2, 3], top: 3 })
+  })
+
+  test('without `since` it starts at the top: only what arrived after it', () => {
+    const merged = mergeRecovered({
+      since: undefined,
+      page: pageOf([], 5),
+      live: publications(4, 5, 6),
+      limit,
+    })
+    expectWhole(merged, { offsets: [6], top: 6 })
+  })
+
+  test('without `since` the page’s own publications are kept, whatever their order', () => {
+    const merged = mergeRecovered({
+      since: undefined,
+      page: pageOf([5, 4], 5),
+      live: publications(6),
+      limit: 1,
+    })
+    expectWhole(merged, { offsets: [4, 5, 6], top: 6 })
+  })
+
+  test('publications without a place come last, in their order', () => {
+    const live = [publication(0), publication(6), publication(0)]
+    expectWhole(mergeRecovered({ since: at(4), page: pageOf([5], 5), live, limit }), {
+      offsets: [5, 6, 0, 0],
+      top: 6,
+    })
+  })
+
+  test('a channel without history has only those', () => {
+    expectWhole(mergeRecovered({ since: undefined, page: pageOf([], 0), live: publications(0, 0), limit }), {
+      offsets: [0, 0],
+      top: 0,
+    })
+  })
+
+  test('a new generation is no gap in itself', () => {
+    const page = pageOf([6, generation, generation + 1], generation + 1)
+    const merged = mergeRecovered({ since: at(5), page, live: publications(3 * generation), limit })
+    expectWhole(merged, { offsets: [6, generation, generation + 1, 3 * generation], top: 3 * generation })
+  })
+
+  test('as many as the limit are not too many, and what arrived does not count', () => {
+    const merged = mergeRecovered({
+      since: at(1),
+      page: pageOf([2, 3], 3),
+      live: publications(4, 5),
+      limit: 2,
+    })
+    expectWhole(merged, { offsets: [2, 3, 4, 5], top: 5 })
+  })
+
+  test('what arrived of an older stream, before the page was read, is dropped', () => {
+    const live = [publication(9, 'e0'), publication(6)]
+    expectWhole(mergeRecovered({ since: undefined, page: pageOf([], 5), live, limit }), {
+      offsets: [6],
+      top: 6,
+    })
+  })
+})
+
+describe('mergeRecovered: gap', () => {
+  const limit = 10
+
+  test('epoch: the position is of another stream', () => {
+    const page = pageOf([], 5, { continuous: false })
+    const merged = mergeRecovered({ since: at(3, 'e0'), page, live: publications(5, 6), limit })
+    expectGap(merged, { reason: 'epoch', top: at(5), after: [6] })
+  })
+
+  test('epoch: the stream was replaced while the page was read', () => {
+    const live = [publication(6), publication(3, 'e2'), publication(4, 'e2')]
+    const merged = mergeRecovered({ since: at(4), page: pageOf([5], 5), live, limit })
+    expectGap(merged, { reason: 'epoch', top: at(2, 'e2'), after: [3, 4] })
+  })
+
+  test('trimmed: the page does not reach back', () => {
+    const page = pageOf([4, 5], 5, { continuous: false })
+    const merged = mergeRecovered({ since: at(1), page, live: publications(5, 6), limit })
+    expectGap(merged, { reason: 'trimmed', top: at(5), after: [6] })
+  })
+
+  test('ahead: the stream ends before the position', () => {
+    const page = pageOf([], 5, { continuous: false })
+    expectGap(mergeRecovered({ since: at(9), page, live: publications(6), limit }), {
+      reason: 'ahead',
+      top: at(5),
+      after: [6],
+    })
+  })
+
+  test('tooMany: more than the limit', () => {
+    const merged = mergeRecovered({
+      since: at(1),
+      page: pageOf([2, 3, 4], 4),
+      live: publications(5),
+      limit: 2,
+    })
+    expectGap(merged, { reason: 'tooMany', top: at(4), after: [5] })
+  })
+
+  test('tooMany: the page was cut before the top', () => {
+    const merged = mergeRecovered({ since: at(1), page: pageOf([2, 3], 9), live: publications(9, 10), limit })
+    expectGap(merged, { reason: 'tooMany', top: at(9), after: [10] })
+  })
+
+  test('hole: a number is missing after `since`', () => {
+    const merged = mergeRecovered({ since: at(1), page: pageOf([3, 4], 4), live: [], limit })
+    expectGap(merged, { reason: 'hole', top: at(4), after: [] })
+  })
+
+  test('hole: a number is missing between the page and what arrived', () => {
+    const merged = mergeRecovered({ since: at(1), page: pageOf([2, 3], 3), live: publications(5), limit })
+    expectGap(merged, { reason: 'hole', top: at(3), after: [5] })
+  })
+
+  test('hole: without `since` as well', () => {
+    const merged = mergeRecovered({ since: undefined, page: pageOf([], 3), live: publications(5), limit })
+    expectGap(merged, { reason: 'hole', top: at(3), after: [5] })
+  })
+
+  test('publications without a place are still delivered', () => {
+    const page = pageOf([], 5, { continuous: false })
+    const merged = mergeRecovered({ since: at(1), page, live: publications(0, 6, 0), limit })
+    expectGap(merged, { reason: 'trimmed', top: at(5), after: [6, 0, 0] })
+  })
+})
+
+/**
+ * A true stream and what a subscriber may see of it: where it stood, the page read up to some later point, and what arrived from a
+ * point at or before the end of the page. Offsets jump to a new generation where `jumps` says so.
+ */
+const situations = fc
+  .record({
+    jumps: fc.array(fc.boolean(), { minLength: 1, maxLength: 30 }),
+    cuts: fc.tuple(fc.nat(30), fc.nat(30), fc.nat(30)),
+  })
+  .map(({ jumps, cuts }) => {
+    const stream: number[] = []
+    for (const jump of jumps) {
+      const previous = stream.at(-1) ?? 0
+      stream.push(jump ? (Math.floor(previous / generation) + 1) * generation : previous + 1)
+    }
+    const [a, b, c] = cuts.map((cut) => Math.min(cut, stream.length)).toSorted((x, y) => x - y) as [
+      number,
+      number,
+      number,
+    ]
+    // Two orders are possible: arrival begins before or after the place where the subscriber stood.
+    const [stood, liveFrom, read] = cuts[0] % 2 === 0 ? [a, b, c] : [b, a, c]
+    return { stream, stood, liveFrom, read, since: stream[stood - 1] ?? 0, top: stream[read - 1] ?? 0 }
+  })
+
+describe('mergeRecovered, whatever happens', () => {
+  test('is whole with the union of missed and arrived, each once, in order', () => {
+    fc.assert(
+      fc.property(situations, fc.boolean(), ({ stream, stood, liveFrom, read, since, top }, twice) => {
+        const page = pageOf(stream.slice(stood, read), top)
+        const arrived = stream.slice(liveFrom)
+        const live = publications(...(twice ? arrived.flatMap((offset) => [offset, offset]) : arrived))
+        const merged = mergeRecovered({ since: at(since), page, live, limit: 30 })
+        expectWhole(merged, { offsets: stream.slice(stood), top: stream.at(-1) ?? 0 })
+      }),
+    )
+  })
+
+  test('is a gap where one is missing inside a generation, and nothing that arrived after the top is lost', () => {
+    fc.assert(
+      fc.property(situations, fc.nat(), ({ stream, stood, liveFrom, read, since, top }, pick) => {
+        const inner = stream.slice(stood, -1).filter((offset) => {
+          const [before, after] = [offset - 1, offset + 1]
+          return (stream.includes(before) || before === since) && stream.includes(after)
+        })
+        fc.pre(inner.length > 0)
+        const missing = inner[pick % inner.length]
+        const without = (offsets: number[]): number[] => offsets.filter((offset) => offset !== missing)
+        const page = pageOf(without(stream.slice(stood, read)), top)
+        const live = publications(...without(stream.slice(liveFrom)))
+        const merged = mergeRecovered({ since: at(since), page, live, limit: 30 })
+        // Without the page's last one the page looks cut.
+        expectGap(merged, {
+          reason: missing === top ? 'tooMany' : 'hole',
+          top: at(top),
+          after: without(stream.slice(read)),
+        })
+      }),
+    )
+  })
+
+  test('gives the part above the top on every gap', () => {
+    fc.assert(
+      fc.property(situations, fc.nat(5), ({ stream, stood, liveFrom, read, since, top }, limit) => {
+        const page = pageOf(stream.slice(stood, read).slice(0, limit + 1), top)
+        const merged = mergeRecovered({
+          since: at(since),
+          page,
+          live: publications(...stream.slice(liveFrom)),
+          limit,
+        })
+        if (read - stood <= limit)
+          expectWhole(merged, { offsets: stream.slice(stood), top: stream.at(-1) ?? 0 })
+        else expectGap(merged, { reason: 'tooMany', top: at(top), after: stream.slice(read) })
+      }),
+    )
+  })
+})
