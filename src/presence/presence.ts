@@ -10,8 +10,8 @@ export interface PresenceStats {
 }
 
 /**
- * Who is on a channel, across the cluster. Promises tested in presence.contract.ts. Users are told apart by `info.user`; guests have
- * none (empty), and each of their `info.client` is a user of its own.
+ * Who is on a channel, across the cluster. Promises tested in presence.contract.ts. Users are told apart by `info.user`; where it is
+ * empty, by `info.client`, and such a guest is never the user of that name.
  */
 export interface Presence {
   /**
