@@ -1,0 +1,161 @@
+// Writes the plain chat protocol's events. What a channel is called here: chat-channels.ts; every event: docs/chat-protocol.md.
+import type { Announcement, ClientInfo, Position, Publication } from '../broker/broker.js'
+import { type CommandError, unreachable } from '../errors.js'
+import { isDirectChannel, lobbyChannel } from './chat-channels.js'
+import { type ChatRef, chatRef } from './chat-ref.js'
+import { type UnsubscribeCode, unsubscribeCodes } from './codes.js'
+import type { ClientLimits, Reply, ReplyRef } from './commands.js'
+import { array, object, type Pieces, type PieceValue, weave } from './json-pieces.js'
+
+type Members = Readonly<Record<string, PieceValue>>
+
+/** The results, if the command has any, then an ack if the client gave an id. */
+export function encodeReply(ref: ReplyRef, reply: Reply): Uint8Array[] {
+  const known = chatRef(ref)
+  const events = results(known, reply)
+  if (known.id !== undefined) events.push(event('ack', { id: [known.id], ...acknowledged(reply) }))
+  return events.map(weave)
+}
+
+export function encodeError(ref: ReplyRef, error: CommandError): Uint8Array {
+  return weave(
+    event('error', {
+      id: idOf(chatRef(ref)),
+      code: error.code,
+      message: error.message,
+      retry_after_ms:
+        error.temporary && error.retryAfterMs !== undefined ? Math.ceil(error.retryAfterMs) : undefined,
+    }),
+  )
+}
+
+export function encodePublication(channel: string, publication: Publication): Uint8Array {
+  return weave(message(channel, publication))
+}
+
+/** Told of users, not of connections: a second phone of the same user is no news. */
+export function encodeAnnouncement(channel: string, announcement: Announcement): Uint8Array | undefined {
+  if (!announcement.userEdge || isDirectChannel(channel)) return undefined
+  const joined = announcement.kind === 'join'
+  const user = { user_id: announcement.info.user }
+  if (channel === lobbyChannel) return weave(event(joined ? 'user_connected' : 'user_disconnected', user))
+  return weave(event(joined ? 'user_joined' : 'user_left', { ...user, room: channel }))
+}
+
+/** A `left` that bears a code: the server's doing. */
+export function encodeUnsubscribed(channel: string, code: UnsubscribeCode): Uint8Array {
+  return weave(event('left', { room: channel, code: leftCode(code), message: code.reason }))
+}
+
+export function encodeContinuityLost(channel: string, top: Position): Uint8Array {
+  return weave(event('joined', { room: channel, recovered: false, ...positionOf(top) }))
+}
+
+export function encodeReconnect(afterMs: number): Uint8Array {
+  return weave(event('reconnect', { after_ms: Math.ceil(afterMs) }))
+}
+
+export const ping: Uint8Array = weave(event('ping', {}))
+
+function results(ref: ChatRef, reply: Reply): Pieces[] {
+  const id = idOf(ref)
+  switch (reply.kind) {
+    case 'connect':
+      return [
+        event('welcome', { client_id: reply.client, user_id: reply.user, limits: limitsOf(reply.limits) }),
+      ]
+    case 'subscribe':
+      return [
+        ...reply.publications.map((missed) => message(reply.channel, missed)),
+        event('joined', {
+          id,
+          room: reply.channel,
+          // Who asked for nothing misses nothing.
+          recovered: reply.recovered || !reply.wasRecovering,
+          ...positionOf(reply.top ?? reply.position),
+        }),
+      ]
+    case 'unsubscribe':
+      return [event('left', { id, room: reply.channel })]
+    case 'history': {
+      const publications = ref.newestFirst ? reply.page.publications.toReversed() : reply.page.publications
+      const messages = array(publications.map((publication) => message(reply.channel, publication)))
+      return [event('history', { id, room: reply.channel, messages, ...positionOf(reply.page.top) })]
+    }
+    case 'presence': {
+      const members = array(Array.from(reply.members.values(), memberOf))
+      return [event('presence', { id, room: reply.channel, members })]
+    }
+    case 'publish':
+    // No command of this door leads to the rest.
+    case 'presenceStats':
+    case 'refresh':
+    case 'subRefresh':
+      return []
+    default:
+      return unreachable(reply)
+  }
+}
+
+function acknowledged(reply: Reply): Members {
+  if (reply.kind !== 'publish') return {}
+  return { room: roomOf(reply.channel), ...positionOf(reply.position), durability: reply.durability }
+}
+
+function message(channel: string, publication: Publication): Pieces {
+  return event(isDirectChannel(channel) ? 'direct_message' : 'chat', {
+    // The server itself publishes without a user. No user has an empty name, and clients written for the contract expect a string.
+    from: publication.info?.user ?? '',
+    room: roomOf(channel),
+    content: publication.data,
+    name: publication.info?.name,
+    ...positionOf(publication),
+    ts: publication.timeMs,
+  })
+}
+
+/** A channel's name, unless messages on it are known by their kind alone: those of the lobby and direct ones. */
+function roomOf(channel: string): string | undefined {
+  return channel === lobbyChannel || isDirectChannel(channel) ? undefined : channel
+}
+
+function memberOf(info: ClientInfo): Pieces {
+  return object({ user_id: info.user, client_id: info.client, name: info.name })
+}
+
+function limitsOf(limits: ClientLimits): Pieces {
+  return object({
+    message_bytes: limits.messageBytes,
+    publish_per_second: limits.publishPerSecond,
+    commands_per_second: limits.commandsPerSecond,
+    subscriptions: limits.subscriptions,
+  })
+}
+
+/** Nothing in a channel without history. */
+function positionOf(position: Position | undefined): Members {
+  return position === undefined || position.epoch === ''
+    ? {}
+    : { epoch: position.epoch, offset: position.offset }
+}
+
+function leftCode(code: UnsubscribeCode): string {
+  switch (code.code) {
+    case unsubscribeCodes.permissionDenied.code:
+      return 'PERMISSION_DENIED'
+    case unsubscribeCodes.expired.code:
+      return 'TOKEN_EXPIRED'
+    case unsubscribeCodes.insufficientState.code:
+      return 'UNRECOVERABLE_POSITION'
+    default:
+      return 'UNSUBSCRIBED'
+  }
+}
+
+function idOf(ref: ChatRef): PieceValue {
+  return ref.id === undefined ? undefined : [ref.id]
+}
+
+function event(name: string, members: Members): Pieces {
+  return object({ event: name, ...members })
+}

@@ -1,0 +1,26 @@
+// The plain door: the chat protocol of docs/chat-protocol.md, for whoever has a WebSocket and no SDK.
+import { decodeChat } from './chat-decode.js'
+import {
+  encodeAnnouncement,
+  encodeContinuityLost,
+  encodeError,
+  encodePublication,
+  encodeReconnect,
+  encodeReply,
+  encodeUnsubscribed,
+  ping,
+} from './chat-encode.js'
+import type { Codec } from './commands.js'
+
+export const chatCodec: Codec = {
+  name: 'chat',
+  decode: decodeChat,
+  reply: encodeReply,
+  error: encodeError,
+  publication: encodePublication,
+  announcement: encodeAnnouncement,
+  unsubscribed: encodeUnsubscribed,
+  continuityLost: encodeContinuityLost,
+  reconnect: encodeReconnect,
+  ping,
+}
