@@ -12,30 +12,102 @@ export const errorCodes = {
   INVALID_JSON: { http: 400, temporary: false, meaning: 'The frame is not one JSON object.' },
   BAD_REQUEST: { http: 400, temporary: false, meaning: 'A field is missing, too long or of the wrong type.' },
   UNKNOWN_TYPE: { http: 400, temporary: false, meaning: 'No command has that name.' },
-  INVALID_CHANNEL: { http: 400, temporary: false, meaning: 'The channel name holds characters that names may not have, or is too long.' },
-  MESSAGE_TOO_LARGE: { http: 413, temporary: false, meaning: 'The message has more bytes than the tenant allows.' },
+  INVALID_CHANNEL: {
+    http: 400,
+    temporary: false,
+    meaning: 'The channel name holds characters that names may not have, or is too long.',
+  },
+  MESSAGE_TOO_LARGE: {
+    http: 413,
+    temporary: false,
+    meaning: 'The message has more bytes than the tenant allows.',
+  },
   UNAUTHORIZED: { http: 401, temporary: false, meaning: 'A token is needed and none came.' },
-  TOKEN_INVALID: { http: 401, temporary: false, meaning: 'The token is malformed, not signed by a key of this tenant, or meant for somebody else.' },
+  TOKEN_INVALID: {
+    http: 401,
+    temporary: false,
+    meaning: 'The token is malformed, not signed by a key of this tenant, or meant for somebody else.',
+  },
   TOKEN_EXPIRED: { http: 401, temporary: false, meaning: 'The token was good once; get a new one.' },
-  ORIGIN_NOT_ALLOWED: { http: 403, temporary: false, meaning: 'The page that connects is not on the tenant’s list of origins.' },
-  PERMISSION_DENIED: { http: 403, temporary: false, meaning: 'No channel rule grants this, or one denies it.' },
-  TENANT_SUSPENDED: { http: 403, temporary: false, meaning: 'The tenant is suspended: its data is kept, nobody may connect.' },
+  ORIGIN_NOT_ALLOWED: {
+    http: 403,
+    temporary: false,
+    meaning: 'The page that connects is not on the tenant’s list of origins.',
+  },
+  PERMISSION_DENIED: {
+    http: 403,
+    temporary: false,
+    meaning: 'No channel rule grants this, or one denies it.',
+  },
+  TENANT_SUSPENDED: {
+    http: 403,
+    temporary: false,
+    meaning: 'The tenant is suspended: its data is kept, nobody may connect.',
+  },
   NOT_FOUND: { http: 404, temporary: false, meaning: 'No tenant or page has this path.' },
   METHOD_NOT_ALLOWED: { http: 405, temporary: false, meaning: 'The path is right, the HTTP method is not.' },
-  UPGRADE_REQUIRED: { http: 426, temporary: false, meaning: 'All is well, but this path speaks WebSocket only.' },
-  ALREADY_SUBSCRIBED: { http: 409, temporary: false, meaning: 'This connection has that subscription already.' },
+  UPGRADE_REQUIRED: {
+    http: 426,
+    temporary: false,
+    meaning: 'All is well, but this path speaks WebSocket only.',
+  },
+  ALREADY_SUBSCRIBED: {
+    http: 409,
+    temporary: false,
+    meaning: 'This connection has that subscription already.',
+  },
   NOT_SUBSCRIBED: { http: 409, temporary: false, meaning: 'This connection has no such subscription.' },
-  NOT_AVAILABLE: { http: 501, temporary: false, meaning: 'The channel or this server does not offer that feature.' },
-  DURABILITY_UNAVAILABLE: { http: 501, temporary: false, meaning: 'The channel asks for a durability that this server cannot give.' },
-  UNRECOVERABLE_POSITION: { http: 416, temporary: false, meaning: 'The position is of another epoch: what lies between cannot be told.' },
-  IDEMPOTENCY_MISMATCH: { http: 409, temporary: false, meaning: 'The key was used before with another payload.' },
-  CONNECTION_LIMIT: { http: 429, temporary: true, meaning: 'The tenant or the user has as many connections as the quota allows.' },
-  SUBSCRIPTION_LIMIT: { http: 429, temporary: false, meaning: 'The connection or the channel has as many subscriptions as the quota allows.' },
-  CHANNEL_LIMIT: { http: 429, temporary: true, meaning: 'The tenant has as many channels as the quota allows.' },
+  NOT_AVAILABLE: {
+    http: 501,
+    temporary: false,
+    meaning: 'The channel or this server does not offer that feature.',
+  },
+  DURABILITY_UNAVAILABLE: {
+    http: 501,
+    temporary: false,
+    meaning: 'The channel asks for a durability that this server cannot give.',
+  },
+  UNRECOVERABLE_POSITION: {
+    http: 416,
+    temporary: false,
+    meaning: 'The position is of another epoch: what lies between cannot be told.',
+  },
+  IDEMPOTENCY_MISMATCH: {
+    http: 409,
+    temporary: false,
+    meaning: 'The key was used before with another payload.',
+  },
+  CONNECTION_LIMIT: {
+    http: 429,
+    temporary: true,
+    meaning: 'The tenant or the user has as many connections as the quota allows.',
+  },
+  SUBSCRIPTION_LIMIT: {
+    http: 429,
+    temporary: false,
+    meaning: 'The connection or the channel has as many subscriptions as the quota allows.',
+  },
+  CHANNEL_LIMIT: {
+    http: 429,
+    temporary: true,
+    meaning: 'The tenant has as many channels as the quota allows.',
+  },
   QUOTA_EXCEEDED: { http: 429, temporary: true, meaning: 'A rate of the tenant is used up for the moment.' },
-  TOO_MANY_REQUESTS: { http: 429, temporary: true, meaning: 'This connection sends commands faster than it may.' },
-  NOT_REPLICATED: { http: 503, temporary: true, meaning: 'Too few replicas confirmed in time; whether it was stored is unknown. Retry with the same key.' },
-  OVERLOADED: { http: 503, temporary: true, meaning: 'The gateway is full; try again after the time it names.' },
+  TOO_MANY_REQUESTS: {
+    http: 429,
+    temporary: true,
+    meaning: 'This connection sends commands faster than it may.',
+  },
+  NOT_REPLICATED: {
+    http: 503,
+    temporary: true,
+    meaning: 'Too few replicas confirmed in time; whether it was stored is unknown. Retry with the same key.',
+  },
+  OVERLOADED: {
+    http: 503,
+    temporary: true,
+    meaning: 'The gateway is full; try again after the time it names.',
+  },
   DRAINING: { http: 503, temporary: true, meaning: 'The gateway is shutting down; another one will answer.' },
   INTERNAL: { http: 500, temporary: true, meaning: 'A fault of the server’s; it is in its log.' },
 } as const satisfies Record<string, ErrorFacts>
@@ -49,7 +121,11 @@ export class CommandError extends Error {
   /** When to try again, for temporary refusals; milliseconds. */
   readonly retryAfterMs: number | undefined
 
-  constructor(code: ErrorCode, message: string, options: { retryAfterMs?: number | undefined; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { retryAfterMs?: number | undefined; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause })
     this.code = code
     this.retryAfterMs = options.retryAfterMs

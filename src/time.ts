@@ -11,6 +11,11 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
 }
 
+/** Whole seconds from `nowMs` to an instant, rounded up, at least 1: an SDK takes 0 for "never". Undefined stays undefined. */
+export function secondsUntil(instantMs: number | undefined, nowMs: number): number | undefined {
+  return instantMs === undefined ? undefined : Math.max(1, Math.ceil((instantMs - nowMs) / 1000))
+}
+
 /** What a wheel calls when the time has come; the owner keeps it to cancel. */
 export interface Timer {
   /** Tick in which it fires; the wheel's own. */

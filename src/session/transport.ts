@@ -10,8 +10,8 @@ export interface Frame {
 }
 
 export interface Transport {
-  /** Writes all frames at once, in order. Does not wait. */
-  send(frames: readonly Frame[]): void
+  /** Writes all frames at once, in order. False: the kernel did not take everything, and `onDrained` will follow when it has. */
+  send(frames: readonly Frame[]): boolean
   /** Bytes handed over and not yet taken by the kernel. */
   readonly bufferedBytes: number
   /** A native ping where the transport has one: clients answer it without their code knowing. */
@@ -20,10 +20,10 @@ export interface Transport {
   close(code: CloseCode): void
 }
 
-/** What a transport tells its session. `onDrained` follows a time in which bufferedBytes was above 0. */
+/** What a transport tells its session. `onDrained` follows each `send` that answered false. */
 export interface TransportListener {
-  /** A whole text message; UTF-8 is already checked. */
-  onMessage(payload: Buffer): void
+  /** A whole message; the UTF-8 of a text is already checked. */
+  onMessage(payload: Buffer, binary: boolean): void
   /** Any sign of life that is no message: ping or pong of the transport's own. */
   onControl(): void
   onDrained(): void

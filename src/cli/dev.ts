@@ -1,0 +1,146 @@
+// `parley dev`: everything in one process, nothing to install. Tenants from a folder, messages in memory, a page to chat in.
+import { InvalidArgumentError, Command } from 'commander'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
+import { mintToken } from '../auth/mint.js'
+import { MemoryBroker, MemoryBrokerData } from '../broker/memory.js'
+import { ConfigError } from '../errors.js'
+import { drain } from '../gateway/drain.js'
+import { Gateway } from '../gateway/node.js'
+import { OpsServer } from '../gateway/ops-server.js'
+import { GatewayServer } from '../gateway/server.js'
+import { createLog, logLevels } from '../log.js'
+import { MemoryPresence } from '../presence/memory.js'
+import { FilesCatalog } from '../tenant/catalog-files.js'
+import { systemClock } from '../time.js'
+import { banner, type BannerTenant } from './dev-banner.js'
+import { devPages } from './dev-pages.js'
+import { suggestedClaims } from './dev-tenants.js'
+import { listenOrExplain } from './listen.js'
+import { untilSignal } from './signals.js'
+
+const Options = z.object({
+  tenants: z.string(),
+  host: z.string(),
+  port: z.int().min(0).max(65_535),
+  opsPort: z.int().min(0).max(65_535),
+  drainWindow: z.number().min(0).max(3600),
+  logLevel: z.enum(logLevels),
+})
+
+export function devCommand(): Command {
+  return new Command('dev')
+    .description(
+      'Run a gateway on this machine: tenants from a folder of manifests, messages in memory, a chat page.',
+    )
+    .option(
+      '--tenants <folder>',
+      'manifests: ChatPlan, ChatTenant, ChatCredential, Secret',
+      'manifests/samples',
+    )
+    .option('--port <number>', 'where clients connect', numberOf, 8000)
+    .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', numberOf, 9090)
+    .option('--host <address>', 'the address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
+    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', numberOf, 0)
+    .option('--log-level <level>', logLevels.join(', '), 'warn')
+    .action(async (options: unknown) => dev(Options.parse(options)))
+}
+
+async function dev(options: z.infer<typeof Options>): Promise<void> {
+  refuseSwallowedOption()
+  const stop = new AbortController()
+  const log = createLog({ level: options.logLevel, name: 'parley' })
+  const clock = systemClock
+  const catalog = await FilesCatalog.open(options.tenants)
+  const brokerData = new MemoryBrokerData({ clock })
+  const presence = new MemoryPresence({ clock })
+  const gateway = new Gateway({
+    broker: new MemoryBroker(brokerData),
+    presence,
+    catalog,
+    clock,
+    log,
+    // Who runs this runs the identity provider beside it, more often than not.
+    allowPrivateJwks: true,
+    problems: () => catalog.problems.length,
+  })
+  const server = new GatewayServer(gateway, {
+    extraPages: devPages(gateway, { webFolder: new URL('../web/', import.meta.url) }),
+  })
+  const ops = new OpsServer(gateway)
+
+  const address = await listenOrExplain(() => server.listen(options.port, options.host), {
+    what: 'clients',
+    flag: '--port',
+    ...options,
+  })
+  const opsPort = await ops.listen(options.opsPort, options.host).then(
+    ({ port }) => port,
+    // The same pages are on the clients' port here: a Prometheus that holds 9090 is no reason not to start.
+    () => undefined,
+  )
+  for (const part of [catalog, brokerData, presence, gateway]) part.run(stop.signal)
+
+  const problemsShown = new Set<string>()
+  const showProblems = (): void => {
+    const sentences = catalog.problems.map(
+      (problem) =>
+        `${problem.file}${problem.line ? `:${problem.line}` : ''} ${problem.path}: ${problem.message} (${problem.reason})`,
+    )
+    for (const sentence of sentences)
+      if (!problemsShown.has(sentence)) process.stderr.write(`parley: ${sentence}\n`)
+    problemsShown.clear()
+    for (const sentence of sentences) problemsShown.add(sentence)
+  }
+  catalog.onReload(showProblems)
+
+  process.stdout.write(
+    banner({
+      host: options.host,
+      port: address.port,
+      opsPort,
+      folder: options.tenants,
+      tenants: await tryable(gateway),
+    }),
+  )
+  showProblems()
+
+  await untilSignal(process)
+  gateway.startDraining()
+  await drain(gateway.context.sessions, { windowMs: options.drainWindow * 1000, sleep })
+  await Promise.all([server.close(), ops.close()])
+  stop.abort()
+}
+
+/** A token for each tenant that has a sample key. */
+async function tryable(gateway: Gateway): Promise<BannerTenant[]> {
+  return Promise.all(
+    [...gateway.tenants].map(async (tenant) => {
+      const { policy } = tenant
+      const issuer = policy.issuers.find(({ key }) => key.type === 'SharedKey' && key.sample)
+      const claims = suggestedClaims(policy)
+      const token =
+        issuer &&
+        (await mintToken(issuer, { user: 'alice', claims, expiresInS: 12 * 3600, nowMs: Date.now() }))
+      return { key: tenant.key, displayName: policy.displayName, guests: tenant.allowsGuests, claims, token }
+    }),
+  )
+}
+
+function numberOf(text: string): number {
+  const number = Number(text)
+  if (text.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('It must be a number.')
+  return number
+}
+
+/** `npm start --port 9000`: npm takes the option for itself and nothing arrives here but this trace. */
+function refuseSwallowedOption(): void {
+  for (const name of ['port', 'ops_port', 'host', 'tenants', 'log_level']) {
+    const value = process.env[`npm_config_${name}`]
+    const flag = `--${name.replace('_', '-')}`
+    if (value === undefined || process.argv.includes(flag)) continue
+    throw new ConfigError([
+      `npm kept ${flag} for itself: write "npm start -- ${flag} ${value}", with two dashes before the options`,
+    ])
+  }
+}

@@ -1,0 +1,49 @@
+// How the gateway says no over HTTP: one shape, before an upgrade and without one.
+import type { ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { CommandError, errorCodes } from '../errors.js'
+
+export function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  const text = JSON.stringify(body)
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  })
+  response.end(text)
+}
+
+export function sendError(response: ServerResponse, error: CommandError): void {
+  for (const [name, value] of Object.entries(errorHeaders(error))) response.setHeader(name, value)
+  sendJson(response, errorCodes[error.code].http, { code: error.code, message: error.message })
+}
+
+/** The same answer on a socket that asked for an upgrade; then it is closed. */
+export function refuseUpgrade(socket: Duplex, error: CommandError): void {
+  if (!socket.writable) return
+  const status = errorCodes[error.code].http
+  const body = JSON.stringify({ code: error.code, message: error.message })
+  const headers = {
+    ...errorHeaders(error),
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+  // A peer that does not close its half must not keep ours.
+  socket.once('finish', () => socket.destroy())
+}
+
+function errorHeaders(error: CommandError): Record<string, string> {
+  const headers: Record<string, string> = {}
+  if (error.retryAfterMs !== undefined)
+    headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfterMs / 1000)))
+  if (error.code === 'UPGRADE_REQUIRED')
+    Object.assign(headers, { upgrade: 'websocket', 'sec-websocket-version': '13' })
+  if (error.code === 'UNAUTHORIZED' || error.code.startsWith('TOKEN_')) headers['www-authenticate'] = 'Bearer'
+  if (error.code === 'METHOD_NOT_ALLOWED') headers['allow'] = 'GET'
+  return headers
+}

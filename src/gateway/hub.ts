@@ -1,0 +1,189 @@
+// Who on this gateway gets what the broker brings. One frame a publication and door, shared by all its subscribers.
+import type {
+  Announcement,
+  Broker,
+  BrokerListener,
+  ChannelRef,
+  Position,
+  Publication,
+} from '../broker/broker.js'
+import type { Log } from '../log.js'
+import type { Metrics } from '../metrics.js'
+import { unsubscribeCodes } from '../protocol/codes.js'
+import type { Codec } from '../protocol/commands.js'
+import type { ChannelHub } from '../session/context.js'
+import type { Subscription } from '../session/subscription.js'
+import type { TenantState } from '../session/tenant-state.js'
+import type { Frame } from '../session/transport.js'
+import type { TimerWheel } from '../time.js'
+
+/** Subscribers of one channel, by the language they speak. */
+class LocalChannel {
+  readonly ref: ChannelRef
+  readonly tenant: TenantState
+  readonly byCodec = new Map<Codec, Set<Subscription>>()
+  size = 0
+  /** The broker's subscription; every newcomer waits for it. */
+  ready: Promise<void>
+
+  constructor(ref: ChannelRef, tenant: TenantState, ready: Promise<void>) {
+    this.ref = ref
+    this.tenant = tenant
+    this.ready = ready
+  }
+
+  add(subscription: Subscription): void {
+    const { codec } = subscription.session
+    const subscriptions = this.byCodec.get(codec)
+    if (subscriptions) subscriptions.add(subscription)
+    else this.byCodec.set(codec, new Set([subscription]))
+    this.size += 1
+  }
+
+  remove(subscription: Subscription): void {
+    const { codec } = subscription.session
+    const subscriptions = this.byCodec.get(codec)
+    if (!subscriptions?.delete(subscription)) return
+    this.size -= 1
+    if (subscriptions.size === 0) this.byCodec.delete(codec)
+  }
+}
+
+export interface HubDeps {
+  readonly broker: Broker
+  readonly wheel: TimerWheel
+  readonly log: Log
+  readonly metrics: Metrics
+  /** How long the broker's subscription outlives the last local subscriber: people reload pages. */
+  readonly lingerMs: number
+}
+
+export class Hub implements ChannelHub, BrokerListener {
+  readonly #deps: HubDeps
+  readonly #tenants = new Map<string, Map<string, LocalChannel>>()
+  #channels = 0
+  #subscriptions = 0
+
+  constructor(deps: HubDeps) {
+    this.#deps = deps
+  }
+
+  get channels(): number {
+    return this.#channels
+  }
+
+  get subscriptions(): number {
+    return this.#subscriptions
+  }
+
+  async add(subscription: Subscription): Promise<void> {
+    const { ref, session } = subscription
+    const channel = this.#find(ref) ?? this.#create(ref, session.tenant)
+    channel.add(subscription)
+    this.#subscriptions += 1
+    await channel.ready
+  }
+
+  remove(subscription: Subscription): void {
+    const channel = this.#find(subscription.ref)
+    if (!channel) return
+    const before = channel.size
+    channel.remove(subscription)
+    this.#subscriptions -= before - channel.size
+    if (channel.size === 0) this.#deps.wheel.after(this.#deps.lingerMs, () => this.#leaveIfEmpty(channel))
+  }
+
+  /** Live subscriptions by channel, for keeping their presence alive. */
+  *live(): Iterable<{ ref: ChannelRef; subscriptions: Iterable<Subscription> }> {
+    for (const channels of this.#tenants.values()) {
+      for (const channel of channels.values())
+        yield { ref: channel.ref, subscriptions: subscriptionsOf(channel) }
+    }
+  }
+
+  // ——— What the broker brings ———
+
+  onPublication(ref: ChannelRef, publication: Publication): void {
+    const channel = this.#find(ref)
+    if (!channel) return
+    let deliveries = 0
+    for (const [codec, subscriptions] of channel.byCodec) {
+      let frame: Frame | undefined
+      for (const subscription of subscriptions) {
+        if (!subscription.accepts(publication)) continue
+        frame ??= { payload: codec.publication(ref.channel, publication) }
+        subscription.session.push(frame)
+        deliveries += 1
+      }
+    }
+    if (deliveries === 0) return
+    channel.tenant.chargeDeliveries(deliveries)
+    this.#deps.metrics.deliveries.inc(deliveries)
+  }
+
+  onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
+    const channel = this.#find(ref)
+    if (!channel) return
+    for (const [codec, subscriptions] of channel.byCodec) {
+      const payload = codec.announcement(ref.channel, announcement)
+      if (!payload) continue
+      const frame: Frame = { payload }
+      for (const subscription of subscriptions) {
+        if (subscription.live && subscription.joinLeave) subscription.session.push(frame)
+      }
+    }
+  }
+
+  /** Who tracks a position is told, in the words its door has: the subscription goes on from `top`, or ends and is taken up again by the client. */
+  onContinuityLost(ref: ChannelRef, top: Position): void {
+    const channel = this.#find(ref)
+    if (!channel) return
+    for (const [codec, subscriptions] of channel.byCodec) {
+      const payload = codec.continuityLost(ref.channel, top)
+      for (const subscription of [...subscriptions]) {
+        if (!subscription.live || !subscription.positioned) continue
+        if (!payload) {
+          subscription.session.endSubscription(subscription, unsubscribeCodes.insufficientState)
+          continue
+        }
+        subscription.jumpTo(top)
+        subscription.session.push({ payload })
+      }
+    }
+  }
+
+  #find(ref: ChannelRef): LocalChannel | undefined {
+    return this.#tenants.get(ref.tenantId)?.get(ref.channel)
+  }
+
+  #create(ref: ChannelRef, tenant: TenantState): LocalChannel {
+    const channel = new LocalChannel(ref, tenant, this.#deps.broker.subscribe(ref))
+    let channels = this.#tenants.get(ref.tenantId)
+    if (!channels) this.#tenants.set(ref.tenantId, (channels = new Map()))
+    channels.set(ref.channel, channel)
+    this.#channels += 1
+    // A failed subscription must not be remembered as a good one: the next subscriber tries again.
+    channel.ready.catch(() => this.#forget(channel))
+    return channel
+  }
+
+  #leaveIfEmpty(channel: LocalChannel): void {
+    if (channel.size > 0 || this.#find(channel.ref) !== channel) return
+    this.#forget(channel)
+    this.#deps.broker
+      .unsubscribe(channel.ref)
+      .catch((error: unknown) => this.#deps.log.warn({ err: error }, 'cannot unsubscribe from the broker'))
+  }
+
+  #forget(channel: LocalChannel): void {
+    const channels = this.#tenants.get(channel.ref.tenantId)
+    if (channels?.get(channel.ref.channel) !== channel) return
+    channels.delete(channel.ref.channel)
+    if (channels.size === 0) this.#tenants.delete(channel.ref.tenantId)
+    this.#channels -= 1
+  }
+}
+
+function* subscriptionsOf(channel: LocalChannel): Iterable<Subscription> {
+  for (const subscriptions of channel.byCodec.values()) yield* subscriptions
+}

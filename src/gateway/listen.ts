@@ -1,0 +1,24 @@
+// One way to open a port, and to close it.
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+/** Port 0 takes a free one; the address tells which. Rejects with the system's error (EADDRINUSE, EACCES). */
+export function listen(server: Server, options: { port: number; host: string }): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options, () => {
+      server.off('error', reject)
+      const address = server.address()
+      if (address === null || typeof address === 'string') reject(new Error('the server has no TCP address'))
+      else resolve(address)
+    })
+  })
+}
+
+/** Takes no new connections and cuts what is left of the old. */
+export function shut(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve())
+    server.closeAllConnections()
+  })
+}

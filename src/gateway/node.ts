@@ -1,0 +1,175 @@
+// One gateway: its tenants, their sessions and what they share. Knows no HTTP and no Kubernetes.
+import type { Broker, ClientInfo } from '../broker/broker.js'
+import type { Log } from '../log.js'
+import { Metrics, type GatewayGauges, type TenantGauges } from '../metrics.js'
+import { presenceTtlMs, type Presence } from '../presence/presence.js'
+import { closeCodes, withReason } from '../protocol/codes.js'
+import { defaultSessionLimits, type SessionContext, type SessionLimits } from '../session/context.js'
+import { Flusher } from '../session/outbox.js'
+import type { Session } from '../session/session.js'
+import { TenantState } from '../session/tenant-state.js'
+import type { Catalog, CatalogChange } from '../tenant/catalog.js'
+import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
+import { TimerWheel, type Clock } from '../time.js'
+import { Hub } from './hub.js'
+
+export interface GatewayOptions {
+  readonly broker: Broker
+  readonly presence: Presence
+  readonly catalog: Catalog
+  readonly clock: Clock
+  readonly log: Log
+  readonly limits?: Partial<SessionLimits>
+  readonly allowPrivateJwks?: boolean
+  /** Sessions on this gateway; more are sent elsewhere with 503. */
+  readonly sessionsMax?: number
+  /** How long a broker subscription outlives its last local subscriber. */
+  readonly lingerMs?: number
+  /** Manifests that could not be used, for `/metrics`. */
+  readonly problems?: () => number
+  readonly random?: () => number
+  readonly processMetrics?: boolean
+}
+
+export class Gateway {
+  readonly context: SessionContext
+  readonly hub: Hub
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly sessionsMax: number
+  readonly #options: GatewayOptions
+  readonly #tenants = new Map<string, TenantState>()
+  #draining = false
+
+  constructor(options: GatewayOptions) {
+    const { broker, catalog, clock, log, presence } = options
+    const wheel = new TimerWheel({ clock })
+    this.#options = options
+    this.log = log
+    this.sessionsMax = options.sessionsMax ?? 100_000
+    this.metrics = new Metrics(
+      { gateway: () => this.#gauges(), tenants: () => this.#tenantGauges() },
+      { process: options.processMetrics ?? true },
+    )
+    this.hub = new Hub({ broker, wheel, log, metrics: this.metrics, lingerMs: options.lingerMs ?? 5_000 })
+    this.context = {
+      sessions: new Set<Session>(),
+      broker,
+      presence,
+      hub: this.hub,
+      clock,
+      wheel,
+      flusher: new Flusher(),
+      metrics: this.metrics,
+      log,
+      limits: { ...defaultSessionLimits, ...options.limits },
+      random: options.random ?? Math.random,
+    }
+    broker.listen(this.hub)
+    for (const policy of catalog.all()) this.#put(policy)
+    catalog.listen({ changed: (change) => this.#changed(change) })
+  }
+
+  /** Timers and presence, until `signal` ends them. */
+  run(signal: AbortSignal): void {
+    this.context.wheel.run(signal)
+    const refresh = setInterval(() => void this.#refreshPresence(), presenceTtlMs / 3)
+    signal.addEventListener('abort', () => clearInterval(refresh), { once: true })
+  }
+
+  /** By `<namespace>/<name>`. */
+  tenant(key: string): TenantState | undefined {
+    return this.#tenants.get(key)
+  }
+
+  get tenants(): Iterable<TenantState> {
+    return this.#tenants.values()
+  }
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  /** No new sessions from here on; `/readyz` says so. */
+  startDraining(): void {
+    this.#draining = true
+  }
+
+  /** Why no new sessions can be taken; empty when all is well. */
+  unready(): string[] {
+    return this.#draining ? ['draining: the gateway is shutting down'] : []
+  }
+
+  #changed(change: CatalogChange): void {
+    if (change.kind === 'put') this.#put(change.policy)
+    else this.#remove(tenantKey(change.policy))
+  }
+
+  #put(policy: TenantPolicy): void {
+    const key = tenantKey(policy)
+    const existing = this.#tenants.get(key)
+    // The same name with another identity is another tenant: nothing is inherited, least of all connections.
+    if (existing && existing.policy.tenantId !== policy.tenantId) this.#remove(key)
+    else if (existing) return existing.update(policy)
+    const { clock, log } = this.context
+    this.#tenants.set(
+      key,
+      new TenantState(policy, { clock, log, allowPrivateJwks: this.#options.allowPrivateJwks ?? false }),
+    )
+  }
+
+  #remove(key: string): void {
+    const tenant = this.#tenants.get(key)
+    if (!tenant) return
+    this.#tenants.delete(key)
+    for (const session of [...this.context.sessions]) {
+      if (session.tenant === tenant)
+        session.close(withReason(closeCodes.forceDisconnect, 'the tenant was removed'))
+    }
+    tenant.close()
+  }
+
+  async #refreshPresence(): Promise<void> {
+    for (const { ref, subscriptions } of this.hub.live()) {
+      const entries = new Map<string, ClientInfo>()
+      for (const subscription of subscriptions) {
+        if (subscription.live && subscription.present) entries.set(subscription.session.id, subscription.info)
+      }
+      if (entries.size === 0) continue
+      await this.context.presence
+        .refresh(ref, entries)
+        .catch((error: unknown) =>
+          this.log.warn({ err: error }, 'cannot refresh presence; it is tried again'),
+        )
+    }
+  }
+
+  #gauges(): GatewayGauges {
+    return {
+      connections: this.context.sessions.size,
+      subscriptions: this.hub.subscriptions,
+      channels: this.hub.channels,
+      tenants: this.#tenants.size,
+      manifestProblems: this.#options.problems?.() ?? 0,
+      ready: this.unready().length === 0,
+      draining: this.#draining,
+    }
+  }
+
+  *#tenantGauges(): Iterable<TenantGauges> {
+    for (const tenant of this.#tenants.values()) {
+      const { connections, messages } = tenant.policy.limits
+      yield {
+        tenant: tenant.key,
+        connections: tenant.connections,
+        connectionsLimit: connections.max,
+        channels: tenant.channels.count(),
+        subscriptions: tenant.subscriptionsTotal,
+        publications: tenant.publicationsTotal,
+        deliveries: tenant.deliveriesTotal,
+        publishRateLimit: messages.publishPerSecond,
+        refusals: tenant.refusals,
+      }
+    }
+  }
+}

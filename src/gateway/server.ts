@@ -1,0 +1,199 @@
+// The gateway's HTTP server: tenants' doors, and nothing that trusts a stranger's header, path or patience.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { CommandError } from '../errors.js'
+import { loggableUrl } from '../log.js'
+import { centrifugeJson } from '../protocol/centrifuge-json.js'
+import { chatCodec } from '../protocol/chat.js'
+import type { Codec } from '../protocol/commands.js'
+import { welcome } from '../session/connect.js'
+import { Session } from '../session/session.js'
+import type { TenantState } from '../session/tenant-state.js'
+import { refuseUpgrade, sendError } from './answer.js'
+import {
+  centrifugeSubprotocol,
+  chatHandshake,
+  checkOrigin,
+  checkUpgrade,
+  parseDoor,
+  type ChatHandshake,
+  type DoorRequest,
+} from './handshake.js'
+import { listen, shut } from './listen.js'
+import type { Gateway } from './node.js'
+import { WebSocketFront } from './websocket.js'
+
+/** Other pages of the same server: true when it answered. Asked first. */
+export type ExtraPages = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
+
+const headerBytesMax = 16 * 1024
+const headersTimeoutMs = 5_000
+/** From the upgrade request to its answer; a JWKS fetch has 5 s of its own. */
+const handshakeTimeoutMs = 10_000
+
+export class GatewayServer {
+  readonly #gateway: Gateway
+  readonly #extraPages: ExtraPages | undefined
+  readonly #front = new WebSocketFront()
+  readonly #http: Server
+
+  constructor(gateway: Gateway, options: { extraPages?: ExtraPages } = {}) {
+    this.#gateway = gateway
+    this.#extraPages = options.extraPages
+    this.#http = createServer({
+      maxHeaderSize: headerBytesMax,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: handshakeTimeoutMs,
+      keepAliveTimeout: 5_000,
+      connectionsCheckingInterval: 1_000,
+      noDelay: true,
+    })
+    this.#http.maxHeadersCount = 100
+    this.#http.on('request', (request, response) => void this.#onRequest(request, response))
+    this.#http.on('upgrade', (request, socket, head) => void this.#onUpgrade(request, socket, head))
+    this.#http.on('clientError', (error, socket) => refuseUpgrade(socket, clientError(error)))
+  }
+
+  /** Port 0 takes a free one; the address tells which. */
+  listen(port: number, host: string): Promise<AddressInfo> {
+    return listen(this.#http, { port, host })
+  }
+
+  /** Takes no new connections, and cuts what is left. Drain first. */
+  close(): Promise<void> {
+    return shut(this.#http)
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      if (await this.#extraPages?.(request, response)) return
+      const door = parseDoor(request.url ?? '')
+      if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
+      await this.#rehearse(door, request)
+      throw new CommandError('UPGRADE_REQUIRED', 'All is well: connect here by WebSocket')
+    } catch (error) {
+      sendError(response, this.#asCommandError(error, request))
+    }
+  }
+
+  /** A browser cannot read a refused upgrade: a plain GET of the same URL is told what the upgrade would be. */
+  async #rehearse(door: DoorRequest, request: IncomingMessage): Promise<void> {
+    if (request.method !== 'GET')
+      throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
+    const tenant = this.#enter(door, request)
+    if (door.door === 'centrifuge-json') return
+    const { identity } = await chatHandshake(tenant, door, request)
+    tenant.checkRoom(identity.user)
+  }
+
+  async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const ignore = (): void => {}
+    socket.on('error', ignore)
+    const deadline = this.#gateway.context.wheel.after(handshakeTimeoutMs, () => socket.destroy())
+    let door: DoorRequest | undefined
+    try {
+      door = parseDoor(request.url ?? '')
+      if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
+      checkUpgrade(request)
+      const tenant = this.#enter(door, request)
+      if (door.door === 'chat') {
+        const handshake = await chatHandshake(tenant, door, request)
+        if (socket.destroyed) return
+        this.#openChat(tenant, handshake, { request, socket, head })
+      } else {
+        const subprotocol = centrifugeSubprotocol(door, request)
+        this.#open(tenant, centrifugeJson, { request, socket, head, subprotocol })
+      }
+    } catch (error) {
+      const refusal = this.#asCommandError(error, request)
+      const label = door?.door ?? 'none'
+      this.#gateway.metrics.handshakeRefusals.inc({ door: label, code: refusal.code })
+      if (door) this.#gateway.tenant(door.tenantKey)?.countRefusal(refusal.code)
+      refuseUpgrade(socket, refusal)
+    } finally {
+      this.#gateway.context.wheel.cancel(deadline)
+      socket.off('error', ignore)
+      // A refused socket still has to be guarded until it is gone.
+      if (!socket.destroyed) socket.on('error', ignore)
+    }
+  }
+
+  /** What needs no token: the tenant exists, the gateway has room, the page may connect. */
+  #enter(door: DoorRequest, request: IncomingMessage): TenantState {
+    const { context, draining, sessionsMax } = this.#gateway
+    const tenant = this.#gateway.tenant(door.tenantKey)
+    if (!tenant) throw new CommandError('NOT_FOUND', `There is no tenant ${printable(door.tenantKey)} here`)
+    if (draining)
+      throw new CommandError('DRAINING', 'This gateway is shutting down; connect again', {
+        retryAfterMs: 1_000,
+      })
+    if (context.sessions.size >= sessionsMax) {
+      throw new CommandError(
+        'OVERLOADED',
+        `This gateway has ${context.sessions.size} of ${sessionsMax} sessions`,
+        { retryAfterMs: 5_000 },
+      )
+    }
+    checkOrigin(tenant, request)
+    return tenant
+  }
+
+  /** The place in the quota is taken before the upgrade, and given back when it fails. */
+  #openChat(tenant: TenantState, handshake: ChatHandshake, upgrade: Upgrade): void {
+    const { identity, subprotocol } = handshake
+    tenant.admit(identity.user)
+    try {
+      const session = this.#open(tenant, chatCodec, { ...upgrade, subprotocol })
+      welcome(session, identity).catch((error: unknown) => session.bug(error, 'cannot welcome a session'))
+    } catch (error) {
+      tenant.release(identity.user)
+      throw error
+    }
+  }
+
+  #open(tenant: TenantState, codec: Codec, upgrade: Upgrade & { subprotocol: string | undefined }): Session {
+    const { head, request, socket, subprotocol } = upgrade
+    let session: Session | undefined
+    let refusal = 'The connection was lost during the upgrade'
+    this.#front.upgrade(request, socket, {
+      head,
+      subprotocol,
+      opened: (transport) => {
+        session = new Session(this.#gateway.context, { tenant, codec, transport })
+        transport.listen(session)
+      },
+      refused: (reason) => void (refusal = `This is no WebSocket upgrade: ${reason}`),
+    })
+    if (!session) throw new CommandError('BAD_REQUEST', refusal)
+    return session
+  }
+
+  #asCommandError(error: unknown, request: IncomingMessage): CommandError {
+    if (error instanceof CommandError) return error
+    this.#gateway.metrics.bugs.inc()
+    this.#gateway.log.error({ err: error, url: loggableUrl(request.url ?? '') }, 'a request failed')
+    return new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again')
+  }
+}
+
+interface Upgrade {
+  readonly request: IncomingMessage
+  readonly socket: Duplex
+  readonly head: Buffer
+}
+
+/** What Node's parser refuses: each with the status that says why. */
+function clientError(error: NodeJS.ErrnoException): CommandError {
+  if (error.code === 'HPE_HEADER_OVERFLOW') {
+    return new CommandError('BAD_REQUEST', `The request's headers have more than ${headerBytesMax} bytes`)
+  }
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new CommandError('BAD_REQUEST', 'The request did not come in time')
+  return new CommandError('BAD_REQUEST', 'This is no HTTP request')
+}
+
+function printable(text: string): string {
+  const clean = text.replaceAll(/[^\w./-]/g, '?')
+  return clean.length > 130 ? `${clean.slice(0, 130)}…` : clean
+}

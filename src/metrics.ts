@@ -1,0 +1,203 @@
+// Every metric of a gateway, named once for the dashboards to come. The one door to prom-client. Leaf: imports nothing of ours.
+// Labels are few and bounded: never a user, never a channel. Per-tenant series live in a registry of their own, scraped from /metrics/tenants.
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+
+const latencySeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+
+/** Numbers that are read when scraped rather than kept up to date. */
+export interface GatewayGauges {
+  readonly connections: number
+  readonly subscriptions: number
+  readonly channels: number
+  readonly tenants: number
+  readonly manifestProblems: number
+  readonly ready: boolean
+  readonly draining: boolean
+}
+
+/** One tenant's numbers when scraped; totals only grow while the tenant is known to this gateway. */
+export interface TenantGauges {
+  readonly tenant: string
+  readonly connections: number
+  readonly connectionsLimit: number
+  readonly channels: number
+  readonly subscriptions: number
+  readonly publications: number
+  readonly deliveries: number
+  readonly publishRateLimit: number
+  readonly refusals: ReadonlyMap<string, number>
+}
+
+export class Metrics {
+  readonly registry = new Registry()
+  readonly tenantRegistry = new Registry()
+
+  readonly connects: Counter<'door' | 'result'>
+  readonly closes: Counter<'door' | 'code'>
+  readonly handshakeRefusals: Counter<'door' | 'code'>
+  readonly commands: Counter<'door' | 'command' | 'result'>
+  readonly publications: Counter
+  readonly deliveries: Counter
+  readonly sentBytes: Counter
+  readonly publishSeconds: Histogram
+  readonly connectSeconds: Histogram<'door'>
+  readonly recoveries: Counter<'result'>
+  readonly slowCloses: Counter
+  readonly bugs: Counter
+
+  constructor(
+    read: { gateway(): GatewayGauges; tenants(): Iterable<TenantGauges> },
+    options: { process?: boolean } = {},
+  ) {
+    const registers = [this.registry]
+    if (options.process ?? true) collectDefaultMetrics({ register: this.registry })
+    const counter = <L extends string = never>(
+      name: string,
+      help: string,
+      labelNames: L[] = [],
+    ): Counter<L> => new Counter<L>({ name, help, labelNames, registers })
+
+    this.connects = counter(
+      'parley_connects_total',
+      'Sessions that asked to connect, by door and result (ok, or an error code).',
+      ['door', 'result'],
+    )
+    this.closes = counter(
+      'parley_closes_total',
+      'Sessions ended, by door and close code (1006: the line was cut).',
+      ['door', 'code'],
+    )
+    this.handshakeRefusals = counter(
+      'parley_handshake_refusals_total',
+      'Upgrades refused with an HTTP status, by door and error code.',
+      ['door', 'code'],
+    )
+    this.commands = counter(
+      'parley_commands_total',
+      'Commands answered, by door, command and result (ok, or an error code).',
+      ['door', 'command', 'result'],
+    )
+    this.publications = counter(
+      'parley_publications_total',
+      'Publications that the broker accepted from this gateway.',
+    )
+    this.deliveries = counter('parley_deliveries_total', 'Publications handed to subscribers’ outboxes.')
+    this.sentBytes = counter('parley_sent_bytes_total', 'Bytes handed to sockets.')
+    this.recoveries = counter(
+      'parley_recoveries_total',
+      'Subscriptions that asked to recover, by result (recovered, or why not).',
+      ['result'],
+    )
+    this.slowCloses = counter('parley_slow_closes_total', 'Sessions cut because they read too slowly.')
+    this.bugs = counter('parley_bugs_total', 'Faults of our own: each has a stack in the log.')
+    this.publishSeconds = new Histogram({
+      name: 'parley_publish_duration_seconds',
+      help: 'From a publish command to its acknowledgement.',
+      buckets: latencySeconds,
+      registers,
+    })
+    this.connectSeconds = new Histogram({
+      name: 'parley_connect_duration_seconds',
+      help: 'From the connect command (or the upgrade request) to the session being open, by door.',
+      labelNames: ['door'],
+      buckets: latencySeconds,
+      registers,
+    })
+    this.#gauge(
+      'parley_gateway_connections',
+      'Open sessions on this gateway: what autoscaling looks at.',
+      () => read.gateway().connections,
+    )
+    this.#gauge(
+      'parley_gateway_subscriptions',
+      'Subscriptions of this gateway’s sessions.',
+      () => read.gateway().subscriptions,
+    )
+    this.#gauge(
+      'parley_gateway_channels',
+      'Channels with a subscriber on this gateway.',
+      () => read.gateway().channels,
+    )
+    this.#gauge('parley_gateway_ready', '1 when the gateway takes new sessions.', () =>
+      Number(read.gateway().ready),
+    )
+    this.#gauge('parley_gateway_draining', '1 while the gateway sends its sessions elsewhere.', () =>
+      Number(read.gateway().draining),
+    )
+    this.#gauge('parley_catalog_tenants', 'Tenants that this gateway serves.', () => read.gateway().tenants)
+    this.#gauge(
+      'parley_catalog_problems',
+      'Manifests that could not be used.',
+      () => read.gateway().manifestProblems,
+    )
+    this.#tenantSeries(read.tenants)
+  }
+
+  #gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(value())
+      },
+    })
+  }
+
+  /** Set anew at each scrape from the tenants that exist, so that a removed tenant's series end with it. */
+  #tenantSeries(tenants: () => Iterable<TenantGauges>): void {
+    const series: [name: string, help: string, value: (tenant: TenantGauges) => number][] = [
+      ['parley_tenant_connections', 'Open sessions of the tenant on this gateway.', (t) => t.connections],
+      [
+        'parley_tenant_connections_limit',
+        'Sessions that the tenant’s quota allows.',
+        (t) => t.connectionsLimit,
+      ],
+      ['parley_tenant_channels', 'Channels of the tenant in use on this gateway.', (t) => t.channels],
+      [
+        'parley_tenant_subscriptions',
+        'Subscriptions of the tenant’s sessions on this gateway.',
+        (t) => t.subscriptions,
+      ],
+      [
+        'parley_tenant_publish_rate_limit',
+        'Publications per second that the tenant’s quota allows.',
+        (t) => t.publishRateLimit,
+      ],
+      [
+        'parley_tenant_publications_total',
+        'Publications accepted from the tenant on this gateway.',
+        (t) => t.publications,
+      ],
+      [
+        'parley_tenant_deliveries_total',
+        'Deliveries to the tenant’s subscribers on this gateway.',
+        (t) => t.deliveries,
+      ],
+    ]
+    for (const [name, help, value] of series) {
+      new (name.endsWith('_total') ? Counter : Gauge)<'tenant'>({
+        name,
+        help,
+        labelNames: ['tenant'],
+        registers: [this.tenantRegistry],
+        collect() {
+          this.reset()
+          for (const tenant of tenants()) this.inc({ tenant: tenant.tenant }, value(tenant))
+        },
+      })
+    }
+    new Counter<'tenant' | 'code'>({
+      name: 'parley_tenant_refusals_total',
+      help: 'Commands and connections of the tenant refused on this gateway, by error code.',
+      labelNames: ['tenant', 'code'],
+      registers: [this.tenantRegistry],
+      collect() {
+        this.reset()
+        for (const tenant of tenants()) {
+          for (const [code, refusals] of tenant.refusals) this.inc({ tenant: tenant.tenant, code }, refusals)
+        }
+      },
+    })
+  }
+}

@@ -1,0 +1,80 @@
+// From a stranger to a session: by a connect command, or by a handshake that was checked before the upgrade.
+import { CommandError } from '../errors.js'
+import { directChannel, lobbyChannel } from '../protocol/chat-channels.js'
+import { closeCodes, withReason, type CloseCode } from '../protocol/codes.js'
+import type { ConnectCommand, ConnectReply, ReplyRef } from '../protocol/commands.js'
+import { secondsUntil } from '../time.js'
+import { authenticate, type Identity } from './identity.js'
+import type { Session } from './session.js'
+import { subscribe } from './subscribe.js'
+
+/** Some refusals end the session by code, as the SDKs expect: they decide by the number whether to come back. */
+const closesOnRefusal: Readonly<Partial<Record<CommandError['code'], CloseCode>>> = {
+  UNAUTHORIZED: closeCodes.badRequest,
+  TOKEN_INVALID: closeCodes.invalidToken,
+  TENANT_SUSPENDED: closeCodes.permissionDenied,
+  CONNECTION_LIMIT: closeCodes.connectionLimit,
+}
+
+export async function connect(session: Session, command: ConnectCommand, ref: ReplyRef): Promise<void> {
+  const { clock, metrics } = session.context
+  const startedMs = clock.monotonicMs()
+  const door = session.codec.name
+  try {
+    const identity = await authenticate(session.tenant, { token: command.token, client: session.id })
+    if (session.closed) return
+    session.tenant.admit(identity.user)
+    session.open(identity)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    metrics.connects.inc({ door, result: error.code })
+    const close = closesOnRefusal[error.code]
+    if (!close) {
+      session.refuse()
+      throw error
+    }
+    session.tenant.countRefusal(error.code)
+    return session.close(withReason(close, error.message))
+  }
+  session.reply(ref, connectReply(session))
+  metrics.connects.inc({ door, result: 'ok' })
+  metrics.connectSeconds.observe({ door }, (clock.monotonicMs() - startedMs) / 1000)
+}
+
+/** The chat door: the handshake has verified the token and `tenant.admit`ted the user; here the session begins. */
+export async function welcome(session: Session, identity: Identity): Promise<void> {
+  session.open(identity)
+  session.reply(undefined, connectReply(session))
+  session.context.metrics.connects.inc({ door: session.codec.name, result: 'ok' })
+  for (const channel of [lobbyChannel, directChannel(identity.user)]) {
+    // A tenant without rules for these has no lobby or no direct messages; its rooms work all the same.
+    await subscribe(session, {
+      kind: 'subscribe',
+      channel,
+      token: '',
+      joinLeave: true,
+      recoverable: true,
+      gapIsError: false,
+    }).catch((error: unknown) => {
+      if (!(error instanceof CommandError)) session.bug(error, `cannot subscribe to ${channel}`)
+    })
+  }
+}
+
+function connectReply(session: Session): ConnectReply {
+  const { identity, tenant, context } = session
+  const { connections, messages, channels } = tenant.policy.limits
+  return {
+    kind: 'connect',
+    client: identity.client,
+    user: identity.user,
+    expiresInS: secondsUntil(identity.expiresAtMs, context.clock.epochMs()),
+    pingIntervalS: Math.round(context.limits.heartbeat.pingIntervalMs / 1000),
+    limits: {
+      messageBytes: messages.maxBytes,
+      publishPerSecond: messages.publishPerSecond,
+      subscriptions: channels.maxSubscriptionsPerConnection,
+      commandsPerSecond: connections.commandsPerSecond,
+    },
+  }
+}

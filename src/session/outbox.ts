@@ -1,0 +1,102 @@
+// Bytes waiting for one client. Many frames, one write: the write call is most of what a delivery costs.
+import type { Clock } from '../time.js'
+import type { Frame, Transport } from './transport.js'
+
+export interface OutboxBounds {
+  /** Waiting bytes (ours and the transport's) above which a client is too slow. */
+  readonly bytesMax: number
+  /** How long bytes may wait. */
+  readonly ageMaxMs: number
+}
+
+/** Writes the outboxes that got something, all together, when this turn of the event loop has read what there was to read. */
+export class Flusher {
+  #waiting: Outbox[] = []
+  #scheduled = false
+  readonly #flush = (): void => {
+    const outboxes = this.#waiting
+    this.#waiting = []
+    this.#scheduled = false
+    for (const outbox of outboxes) outbox.flush()
+  }
+
+  add(outbox: Outbox): void {
+    this.#waiting.push(outbox)
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(this.#flush)
+  }
+}
+
+/** A bounded queue of frames in front of a transport. At a bound it says so once, through `onSlow`, and takes no more. */
+export class Outbox {
+  readonly #transport: Transport
+  readonly #flusher: Flusher
+  readonly #bounds: OutboxBounds
+  readonly #clock: Clock
+  readonly #owner: { onSlow(): void }
+  #frames: Frame[] = []
+  #bytes = 0
+  /** Set from a write that the kernel did not take whole until it has: meanwhile frames wait here, where they can be counted and merged. */
+  #blockedSinceMs: number | undefined
+  #closed = false
+
+  constructor(
+    transport: Transport,
+    options: { flusher: Flusher; bounds: OutboxBounds; clock: Clock; owner: { onSlow(): void } },
+  ) {
+    this.#transport = transport
+    this.#flusher = options.flusher
+    this.#bounds = options.bounds
+    this.#clock = options.clock
+    this.#owner = options.owner
+  }
+
+  push(frame: Frame): void {
+    if (this.#closed) return
+    if (this.#isOver()) return this.#tooSlow()
+    if (this.#frames.length === 0 && this.#blockedSinceMs === undefined) this.#flusher.add(this)
+    this.#frames.push(frame)
+    this.#bytes += frame.payload.byteLength
+    // A burst within one turn is no sign of a slow client: only the kernel's refusal is.
+    if (this.#blockedSinceMs === undefined && this.#bytes > this.#bounds.bytesMax / 4) this.flush()
+  }
+
+  /** Called by the flusher, and by the session before it says goodbye. */
+  flush(): void {
+    if (this.#closed || this.#frames.length === 0 || this.#blockedSinceMs !== undefined) return
+    const frames = this.#frames
+    this.#frames = []
+    this.#bytes = 0
+    if (!this.#transport.send(frames)) this.#blockedSinceMs = this.#clock.monotonicMs()
+  }
+
+  /** The transport took everything: what waited here goes out now. */
+  drained(): void {
+    this.#blockedSinceMs = undefined
+    this.flush()
+  }
+
+  /** Age also counts when nothing new comes; the session's heartbeat asks. */
+  checkAge(): void {
+    if (this.#isOver()) this.#tooSlow()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#frames = []
+    this.#bytes = 0
+  }
+
+  #isOver(): boolean {
+    if (this.#blockedSinceMs === undefined) return false
+    if (this.#bytes + this.#transport.bufferedBytes > this.#bounds.bytesMax) return true
+    return this.#clock.monotonicMs() - this.#blockedSinceMs > this.#bounds.ageMaxMs
+  }
+
+  #tooSlow(): void {
+    if (this.#closed) return
+    this.close()
+    this.#owner.onSlow()
+  }
+}

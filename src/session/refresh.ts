@@ -1,0 +1,69 @@
+// New tokens for old, while connected: nobody is cut off for having stayed.
+import { CommandError } from '../errors.js'
+import { closeCodes, unsubscribeCodes, withReason } from '../protocol/codes.js'
+import type { Command, ReplyRef } from '../protocol/commands.js'
+import { secondsUntil } from '../time.js'
+import { tokenIdentity } from './identity.js'
+import type { Session } from './session.js'
+import { verifySubscriptionToken } from './subscription-token.js'
+
+/** Expired: 3005, the client gets another token. Bad or of another user: 3500, for good. */
+export async function refresh(
+  session: Session,
+  command: Extract<Command, { kind: 'refresh' }>,
+  ref: ReplyRef,
+): Promise<void> {
+  const { identity, tenant, context } = session
+  if (command.token === '') return session.close(withReason(closeCodes.badRequest, 'refresh without a token'))
+  try {
+    const verified = await tenant.verifier.verify(command.token)
+    if (session.closed) return
+    if (verified.user !== identity.user) {
+      return session.close(withReason(closeCodes.invalidToken, 'the new token is of another user'))
+    }
+    session.renew(tokenIdentity(identity.client, verified))
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    return session.close(
+      withReason(
+        error.code === 'TOKEN_EXPIRED' ? closeCodes.expired : closeCodes.invalidToken,
+        error.message,
+      ),
+    )
+  }
+  const expiresInS = secondsUntil(session.identity.expiresAtMs, context.clock.epochMs())
+  session.reply(ref, { kind: 'refresh', client: identity.client, expiresInS })
+}
+
+/** An expired token changes nothing and closes with 3006: an error reply would end the subscription for good in the SDKs. */
+export async function refreshSubscription(
+  session: Session,
+  command: Extract<Command, { kind: 'subRefresh' }>,
+  ref: ReplyRef,
+): Promise<void> {
+  const subscription = session.subscriptions.get(command.channel)
+  if (!subscription)
+    throw new CommandError('NOT_SUBSCRIBED', `This connection is not subscribed to "${command.channel}"`)
+  if (command.token === '')
+    throw new CommandError('BAD_REQUEST', 'A subscription is refreshed with a token; none came')
+  const { clock, limits, wheel } = session.context
+  try {
+    const verified = await verifySubscriptionToken(session, command.channel, command.token)
+    if (!verified || subscription.ended) return
+    if (subscription.expiry) wheel.cancel(subscription.expiry)
+    if (verified.expiresAtMs !== undefined) {
+      const delayMs = Math.max(0, verified.expiresAtMs - clock.epochMs()) + limits.expiredCloseDelayMs
+      subscription.expiry = wheel.after(delayMs, () =>
+        session.endSubscription(subscription, unsubscribeCodes.expired),
+      )
+    }
+    session.reply(ref, {
+      kind: 'subRefresh',
+      channel: command.channel,
+      expiresInS: secondsUntil(verified.expiresAtMs, clock.epochMs()),
+    })
+  } catch (error) {
+    if (!(error instanceof CommandError) || error.code !== 'TOKEN_EXPIRED') throw error
+    session.close(withReason(closeCodes.subscriptionExpired, error.message))
+  }
+}

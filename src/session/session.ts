@@ -1,0 +1,340 @@
+// One connected client: its state, its commands in order, its subscriptions, and the end of all three.
+import { randomUUID } from 'node:crypto'
+import { CommandError } from '../errors.js'
+import {
+  closeCodes,
+  unsubscribeCodes,
+  withReason,
+  type CloseCode,
+  type UnsubscribeCode,
+} from '../protocol/codes.js'
+import type { Codec, Command, Received, Reply, ReplyRef } from '../protocol/commands.js'
+import { TokenBucket } from '../tenant/limiter.js'
+import type { Timer } from '../time.js'
+import type { SessionContext } from './context.js'
+import { dispatch } from './dispatch.js'
+import { Heartbeat, type HeartbeatPeer } from './heartbeat.js'
+import type { Identity } from './identity.js'
+import { Outbox } from './outbox.js'
+import { endSubscription } from './subscribe.js'
+import type { Subscription } from './subscription.js'
+import type { TenantState } from './tenant-state.js'
+import type { Frame, Transport, TransportListener } from './transport.js'
+
+type SessionState =
+  /** Until the connect command is answered, at most to the deadline. */
+  | { readonly kind: 'connecting'; readonly deadline: Timer }
+  /** Connect was answered with an error: the client goes by itself, what else it sends is not looked at. */
+  | { readonly kind: 'refused'; readonly deadline: Timer }
+  | { readonly kind: 'connected'; identity: Identity; readonly heartbeat: Heartbeat }
+  | { readonly kind: 'closed' }
+
+const emptyFrame = Buffer.alloc(0)
+
+export class Session implements TransportListener, HeartbeatPeer {
+  readonly id = randomUUID()
+  readonly context: SessionContext
+  readonly tenant: TenantState
+  readonly codec: Codec
+  /** By channel. */
+  readonly subscriptions = new Map<string, Subscription>()
+  /** Monotonic milliseconds; pongs do not count. */
+  lastCommandMs: number
+  readonly #transport: Transport
+  readonly #outbox: Outbox
+  readonly #commandRate: TokenBucket
+  readonly #queue: Received[] = []
+  #state: SessionState
+  #expiry: Timer | undefined
+  #busy = false
+  #publishesInFlight = 0
+  #errorsInRow = 0
+
+  constructor(context: SessionContext, options: { tenant: TenantState; codec: Codec; transport: Transport }) {
+    const { clock, flusher, limits, wheel } = context
+    this.context = context
+    this.tenant = options.tenant
+    this.codec = options.codec
+    this.#transport = options.transport
+    this.#outbox = new Outbox(options.transport, { flusher, bounds: limits.outbox, clock, owner: this })
+    this.lastCommandMs = clock.monotonicMs()
+    this.#commandRate = new TokenBucket(commandRateOf(this.tenant), this.lastCommandMs)
+    this.#state = {
+      kind: 'connecting',
+      deadline: wheel.after(limits.connectTimeoutMs, () => this.close(closeCodes.stale)),
+    }
+    context.sessions.add(this)
+  }
+
+  get closed(): boolean {
+    return this.#state.kind === 'closed'
+  }
+
+  /** Throws when nobody is connected: handlers run only while somebody is. */
+  get identity(): Identity {
+    if (this.#state.kind !== 'connected') throw new Error('session has no identity: it is not connected')
+    return this.#state.identity
+  }
+
+  // ——— Life ———
+
+  /** The client is who it says and has its place in the tenant's quota (`admit`); from here on it is counted, pinged and expired. */
+  open(identity: Identity): void {
+    if (this.#state.kind !== 'connecting') throw new Error(`session cannot open: it is ${this.#state.kind}`)
+    const { limits, random, wheel } = this.context
+    wheel.cancel(this.#state.deadline)
+    this.#state = {
+      kind: 'connected',
+      identity,
+      heartbeat: new Heartbeat(this, { timing: limits.heartbeat, wheel, random }),
+    }
+    this.tenant.sessions.add(this)
+    this.#scheduleExpiry()
+  }
+
+  /** Connect was answered with an error that the client can act on. */
+  refuse(): void {
+    if (this.#state.kind === 'connecting') this.#state = { kind: 'refused', deadline: this.#state.deadline }
+  }
+
+  /** A new token: its rights hold from now on. */
+  renew(identity: Identity): void {
+    if (this.#state.kind !== 'connected') return
+    this.#state.identity = identity
+    this.#scheduleExpiry()
+    this.recheckSubscriptions()
+  }
+
+  close(code: CloseCode): void {
+    if (this.#state.kind === 'closed') return
+    this.#outbox.flush()
+    this.#end(code.code)
+    this.#transport.close(code)
+  }
+
+  /** The tenant's policy changed: do the key, the tenant and each subscription still stand? */
+  policyChanged(): void {
+    this.#commandRate.configure(commandRateOf(this.tenant), this.context.clock.monotonicMs())
+    if (this.#state.kind !== 'connected') return
+    const { keyId } = this.#state.identity
+    if (this.tenant.policy.suspended)
+      return this.close(withReason(closeCodes.permissionDenied, 'the tenant is suspended'))
+    if (keyId === undefined && !this.tenant.allowsGuests) {
+      return this.close(withReason(closeCodes.permissionDenied, 'the tenant lets nobody in without a token'))
+    }
+    if (keyId !== undefined && !this.tenant.verifier.accepts(keyId)) {
+      return this.close(withReason(this.#expiredCode(), 'the key that signed the token was removed'))
+    }
+    this.recheckSubscriptions()
+  }
+
+  recheckSubscriptions(): void {
+    for (const subscription of [...this.subscriptions.values()]) {
+      const { channel } = subscription.ref
+      const decision = this.tenant.rules.decide(this.identity, 'Subscribe', channel)
+      if (decision.allowed || (subscription.byToken && decision.reason !== 'denied')) continue
+      this.endSubscription(subscription, {
+        ...unsubscribeCodes.permissionDenied,
+        reason: decision.explanation,
+      })
+    }
+  }
+
+  /** Ends it and tells the client why. */
+  endSubscription(subscription: Subscription, code: UnsubscribeCode): void {
+    const { channel } = subscription.ref
+    const wasLive = subscription.live
+    endSubscription(subscription)
+    // One still catching up is answered by its own subscribe command.
+    if (wasLive) this.push({ payload: this.codec.unsubscribed(channel, code) })
+  }
+
+  /** The tenant has too many connections and this one was chosen to go. */
+  shed(): void {
+    this.close(withReason(closeCodes.connectionLimit, 'the tenant’s limit was lowered'))
+  }
+
+  /** Advice before a drain, where the door has a word for it. */
+  adviseReconnect(afterMs: number): void {
+    const payload = this.codec.reconnect(afterMs)
+    if (payload) this.push({ payload })
+  }
+
+  // ——— What goes out ———
+
+  push(frame: Frame): void {
+    this.context.metrics.sentBytes.inc(frame.payload.byteLength)
+    this.#outbox.push(frame)
+  }
+
+  reply(ref: ReplyRef, reply: Reply): void {
+    if (this.closed) return
+    this.#errorsInRow = 0
+    this.#count(reply.kind, 'ok')
+    for (const payload of this.codec.reply(ref, reply)) this.push({ payload })
+  }
+
+  ping(): void {
+    this.#outbox.checkAge()
+    if (this.closed) return
+    this.push({ payload: this.codec.ping })
+    this.#transport.ping()
+  }
+
+  onSlow(): void {
+    this.context.metrics.slowCloses.inc()
+    this.close(closeCodes.slow)
+  }
+
+  // ——— What comes in ———
+
+  onMessage(payload: Buffer, binary: boolean): void {
+    this.onControl()
+    // Both doors speak text; a binary frame is as unreadable to them as an empty one.
+    for (const received of this.codec.decode(binary ? emptyFrame : payload)) {
+      if (this.closed) return
+      this.#queue.push(received)
+    }
+    if (this.#queue.length > this.context.limits.queuedCommandsMax)
+      return this.close(closeCodes.tooManyRequests)
+    this.#pump()
+  }
+
+  onControl(): void {
+    if (this.#state.kind === 'connected') this.#state.heartbeat.alive()
+  }
+
+  onDrained(): void {
+    this.#outbox.drained()
+  }
+
+  onClosed(code: number): void {
+    if (this.#state.kind !== 'closed') this.#end(code)
+  }
+
+  /** One command at a time, in order; only publishes do not wait for their acknowledgement before the next begins. */
+  #pump(): void {
+    while (
+      !this.#busy &&
+      !this.closed &&
+      this.#publishesInFlight < this.context.limits.publishesInFlightMax
+    ) {
+      const received = this.#queue.shift()
+      if (!received) return
+      this.#take(received)
+    }
+  }
+
+  #take(received: Received): void {
+    const nowMs = this.context.clock.monotonicMs()
+    const waitMs = this.#commandRate.take(1, nowMs)
+    if (received.kind === 'pong') return
+    if (received.kind === 'violation') return this.close(received.close)
+    if (waitMs > 0) return this.#refuseCommand(received.ref, this.#tooFast(waitMs))
+    if (received.kind === 'refused') return this.#refuseCommand(received.ref, received.error)
+    this.lastCommandMs = nowMs
+    this.#execute(received.command, received.ref)
+  }
+
+  #execute(command: Command, ref: ReplyRef): void {
+    if (this.#state.kind === 'refused') return
+    if ((this.#state.kind === 'connecting') !== (command.kind === 'connect'))
+      return this.close(closeCodes.badRequest)
+    const overlaps = command.kind === 'publish'
+    if (overlaps) this.#publishesInFlight += 1
+    else this.#busy = true
+    void dispatch(this, command, ref)
+      .catch((error: unknown) => this.#failed(command, ref, error))
+      .finally(() => {
+        if (overlaps) this.#publishesInFlight -= 1
+        else this.#busy = false
+        this.#pump()
+      })
+  }
+
+  #failed(command: Command, ref: ReplyRef, error: unknown): void {
+    if (error instanceof CommandError) return this.#answerError(command.kind, ref, error)
+    this.bug(error, `command ${command.kind} failed`)
+    this.#answerError(
+      command.kind,
+      ref,
+      new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again'),
+    )
+  }
+
+  #answerError(kind: string, ref: ReplyRef, error: CommandError): void {
+    if (this.closed) return
+    this.#count(kind, error.code)
+    this.tenant.countRefusal(error.code)
+    this.push({ payload: this.codec.error(ref, error) })
+  }
+
+  /** Not even begun. Too many of these in a row, and nobody sensible is at the other end. */
+  #refuseCommand(ref: ReplyRef, error: CommandError): void {
+    this.#errorsInRow += 1
+    this.#answerError('none', ref, error)
+    if (this.#errorsInRow < this.context.limits.errorsInRowMax) return
+    this.close(error.code === 'TOO_MANY_REQUESTS' ? closeCodes.tooManyRequests : closeCodes.tooManyErrors)
+  }
+
+  #tooFast(waitMs: number): CommandError {
+    const { commandsPerSecond } = this.tenant.policy.limits.connections
+    return new CommandError(
+      'TOO_MANY_REQUESTS',
+      `This connection has used its ${commandsPerSecond} commands per second; slow down`,
+      {
+        retryAfterMs: waitMs,
+      },
+    )
+  }
+
+  // ——— The end ———
+
+  #scheduleExpiry(): void {
+    const { clock, limits, wheel } = this.context
+    if (this.#expiry) wheel.cancel(this.#expiry)
+    const { expiresAtMs } = this.identity
+    if (expiresAtMs === undefined) return
+    const graceMs = this.codec.name === 'chat' ? 0 : limits.expiredCloseDelayMs
+    const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
+    this.#expiry = wheel.after(delayMs, () => this.close(this.#expiredCode()))
+  }
+
+  /** The chat door's clients know 4001 from their contract, Centrifuge's SDKs fetch a new token on 3005. */
+  #expiredCode(): CloseCode {
+    return this.codec.name === 'chat' ? closeCodes.chatTokenExpired : closeCodes.expired
+  }
+
+  #end(code: number): void {
+    const state = this.#state
+    const { metrics, sessions, wheel } = this.context
+    sessions.delete(this)
+    metrics.closes.inc({ door: this.codec.name, code: String(code) })
+    this.#outbox.close()
+    this.#queue.length = 0
+    if (this.#expiry) wheel.cancel(this.#expiry)
+    if (state.kind === 'connecting' || state.kind === 'refused') wheel.cancel(state.deadline)
+    if (state.kind === 'connected') {
+      state.heartbeat.stop()
+      for (const subscription of [...this.subscriptions.values()]) endSubscription(subscription)
+      this.tenant.sessions.delete(this)
+      this.tenant.release(state.identity.user)
+    }
+    this.#state = { kind: 'closed' }
+  }
+
+  #count(command: string, result: string): void {
+    this.context.metrics.commands.inc({ door: this.codec.name, command, result })
+  }
+
+  /** Our own fault: counted, and in the log with its stack. */
+  bug(error: unknown, what: string): void {
+    this.context.metrics.bugs.inc()
+    this.context.log.error({ err: error, tenant: this.tenant.key, session: this.id }, what)
+  }
+}
+
+function commandRateOf(tenant: TenantState): { rate: number; burst: number } {
+  const { commandsPerSecond } = tenant.policy.limits.connections
+  return { rate: commandsPerSecond, burst: commandsPerSecond }
+}

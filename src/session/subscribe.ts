@@ -1,0 +1,233 @@
+// Subscribing without a gap: collect first, then read what was missed, then answer, then let through. Ending it again.
+import type { HistoryPage, Position, Publication } from '../broker/broker.js'
+import { CommandError } from '../errors.js'
+import { lobbyChannel } from '../protocol/chat-channels.js'
+import { unsubscribeCodes } from '../protocol/codes.js'
+import type { Command, ReplyRef, SubscribeCommand } from '../protocol/commands.js'
+import { parseChannelName, type ChannelName } from '../tenant/channel.js'
+import { secondsUntil } from '../time.js'
+import { cutToBytes } from './query.js'
+import { mergeRecovered, type Recovered } from './recovery.js'
+import { isAllowed, requireAllowed, settingsOf } from './rights.js'
+import type { Session } from './session.js'
+import { Subscription } from './subscription.js'
+import { verifySubscriptionToken } from './subscription-token.js'
+
+export async function subscribe(session: Session, command: SubscribeCommand, ref?: ReplyRef): Promise<void> {
+  const { tenant, subscriptions } = session
+  const { tenantId, limits } = tenant.policy
+  const channel = parseChannelName(command.channel, { maxLength: limits.channels.nameMaxLength })
+  if (subscriptions.has(channel))
+    throw new CommandError('ALREADY_SUBSCRIBED', `This connection is subscribed to "${channel}" already`)
+
+  const token =
+    command.token === '' ? undefined : await verifySubscriptionToken(session, channel, command.token)
+  if (session.closed) return
+  authorize(session, channel, token !== undefined)
+  tenant.checkSubscribe(channel, {
+    ofSession: subscriptions.size,
+    ofChannel: tenant.channels.subscribersOf(channel),
+  })
+
+  const settings = settingsOf(session, channel)
+  const positioned =
+    settings.history !== null &&
+    (command.recoverable || command.since !== undefined) &&
+    isAllowed(session, 'History', channel)
+  const subscription = new Subscription(
+    session,
+    { tenantId, channel },
+    {
+      positioned,
+      joinLeave: settings.joinLeave && command.joinLeave && isAllowed(session, 'Presence', channel),
+      present: settings.presence,
+      byToken: token !== undefined,
+    },
+  )
+  begin(subscription)
+  try {
+    await session.context.hub.add(subscription)
+    const arrival = await arrive(subscription)
+    const page = positioned ? await readMissed(subscription, command) : undefined
+    // From here to the end nothing waits: what arrived so far is collected, what comes next finds the subscription live.
+    if (session.closed) return
+    if (subscription.ended)
+      throw new CommandError(
+        'PERMISSION_DENIED',
+        `The channel rules changed: "${channel}" is no longer allowed`,
+      )
+    answer(subscription, {
+      ref,
+      caughtUp: catchUp(subscription, command, page),
+      wasRecovering: command.since !== undefined,
+      expiresAtMs: token?.expiresAtMs,
+    })
+    announce(subscription, 'join', arrival)
+  } catch (error) {
+    endSubscription(subscription)
+    throw error
+  }
+}
+
+export async function unsubscribe(
+  session: Session,
+  command: Extract<Command, { kind: 'unsubscribe' }>,
+  ref: ReplyRef,
+): Promise<void> {
+  const subscription = session.subscriptions.get(command.channel)
+  if (subscription) endSubscription(subscription)
+  session.reply(ref, { kind: 'unsubscribe', channel: command.channel })
+}
+
+/** Takes it off every list; the client is not told. Safe to call twice. */
+export function endSubscription(subscription: Subscription): void {
+  if (subscription.ended) return
+  const { session, ref } = subscription
+  const { presence, hub, wheel } = session.context
+  const wasLive = subscription.live
+  subscription.end()
+  if (subscription.expiry) wheel.cancel(subscription.expiry)
+  session.subscriptions.delete(ref.channel)
+  session.tenant.channels.unsubscribed(ref.channel)
+  session.tenant.subscriptionsTotal -= 1
+  hub.remove(subscription)
+  // One that never went live is not announced, and takes its presence back itself (`arrive`).
+  if (!wasLive) return
+  const leaving = subscription.present
+    ? presence.remove(ref, session.id)
+    : Promise.resolve({ userEdge: true, clients: 0 })
+  leaving.then(
+    (departure) => announce(subscription, 'leave', departure),
+    (error: unknown) => session.bug(error, `cannot remove presence in ${ref.channel}`),
+  )
+}
+
+function begin(subscription: Subscription): void {
+  const { session, ref } = subscription
+  session.subscriptions.set(ref.channel, subscription)
+  session.tenant.channels.subscribed(ref.channel)
+  session.tenant.subscriptionsTotal += 1
+}
+
+/** A token is permission enough, unless a rule denies. */
+function authorize(session: Session, channel: ChannelName, byToken: boolean): void {
+  if (!byToken) return requireAllowed(session, 'Subscribe', channel)
+  const decision = session.tenant.rules.decide(session.identity, 'Subscribe', channel)
+  if (!decision.allowed && decision.reason === 'denied')
+    throw new CommandError('PERMISSION_DENIED', decision.explanation)
+}
+
+async function readMissed(subscription: Subscription, command: SubscribeCommand): Promise<HistoryPage> {
+  const { broker, limits } = subscription.session.context
+  const { since } = command
+  // One more than is handed over, to tell a full answer from a cut one.
+  const page = await broker.history(subscription.ref, { since, limit: since ? limits.pageMax + 1 : 0 })
+  return cutToBytes(page, limits.pageBytesMax)
+}
+
+/** What the reply says, and what follows it at once. */
+interface CaughtUp {
+  /** Where the client stands when it reads the reply. Undefined: it has no positions. */
+  readonly position?: Position | undefined
+  readonly missed: readonly Publication[]
+  /** Arrived since `position` and not part of the reply. */
+  readonly after: readonly Publication[]
+  readonly top?: Position | undefined
+  readonly recovered: boolean
+}
+
+/** Throws UNRECOVERABLE_POSITION when the client asked for that instead of a subscription with a gap. */
+function catchUp(
+  subscription: Subscription,
+  command: SubscribeCommand,
+  page: HistoryPage | undefined,
+): CaughtUp {
+  const live = subscription.collected()
+  if (!page) return { missed: [], after: live ?? [], recovered: false }
+  const { since } = command
+  const { limits, metrics } = subscription.session.context
+  const merged: Recovered = live
+    ? mergeRecovered({ since, page, live, limit: limits.pageMax })
+    : { kind: 'gap', reason: 'tooMany', top: page.top, after: [] }
+  if (!since) {
+    // It starts where the page ends, and what arrived meanwhile is the first it gets; or with the new stream, if this one was replaced.
+    const [top, after] =
+      merged.kind === 'whole' ? [page.top, merged.publications] : [merged.top, merged.after]
+    return { position: top, missed: [], after, top, recovered: false }
+  }
+  metrics.recoveries.inc({ result: merged.kind === 'whole' ? 'recovered' : merged.reason })
+  if (merged.kind === 'whole') {
+    const position = { epoch: merged.top.epoch, offset: since.offset }
+    return { position, missed: merged.publications, after: [], top: merged.top, recovered: true }
+  }
+  if (command.gapIsError) {
+    throw new CommandError(
+      'UNRECOVERABLE_POSITION',
+      `Cannot recover "${command.channel}": ${gapText[merged.reason]}`,
+    )
+  }
+  return { position: merged.top, missed: [], after: merged.after, top: merged.top, recovered: false }
+}
+
+const gapText: Readonly<Record<Extract<Recovered, { kind: 'gap' }>['reason'], string>> = {
+  epoch: 'the stream is not the one that position belongs to',
+  trimmed: 'history no longer reaches back that far',
+  ahead: 'the position lies after the newest publication',
+  tooMany: 'more was missed than one answer holds',
+  hole: 'an offset is missing',
+}
+
+/** Into presence before the answer, so that whoever reads it afterwards sees the newcomer. */
+async function arrive(subscription: Subscription): Promise<{ userEdge: boolean; clients: number }> {
+  const { session, ref } = subscription
+  if (!subscription.present) return { userEdge: true, clients: 0 }
+  const { presence } = session.context
+  const arrival = await presence.add(ref, session.id, subscription.info)
+  if (subscription.ended) await presence.remove(ref, session.id)
+  return arrival
+}
+
+/** Reply first, then what came meanwhile, then live: in one turn, so that nothing can slip in between. */
+function answer(
+  subscription: Subscription,
+  options: { ref: ReplyRef; caughtUp: CaughtUp; expiresAtMs: number | undefined; wasRecovering: boolean },
+): void {
+  const { session, ref } = subscription
+  const { caughtUp, expiresAtMs, wasRecovering } = options
+  const { clock, limits, wheel } = session.context
+  const wanted = (publication: Publication): boolean => publication.skipSession !== session.id
+  session.reply(options.ref, {
+    kind: 'subscribe',
+    channel: ref.channel,
+    position: caughtUp.position,
+    publications: caughtUp.missed.filter(wanted),
+    wasRecovering,
+    recovered: caughtUp.recovered,
+    top: caughtUp.top,
+    expiresInS: secondsUntil(expiresAtMs, clock.epochMs()),
+  })
+  const after = caughtUp.after.filter(wanted)
+  for (const publication of after)
+    session.push({ payload: session.codec.publication(ref.channel, publication) })
+  subscription.goLive(caughtUp.after.findLast((publication) => publication.offset > 0) ?? caughtUp.top)
+  if (expiresAtMs !== undefined) {
+    const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + limits.expiredCloseDelayMs
+    subscription.expiry = wheel.after(delayMs, () =>
+      session.endSubscription(subscription, unsubscribeCodes.expired),
+    )
+  }
+}
+
+function announce(
+  subscription: Subscription,
+  kind: 'join' | 'leave',
+  edge: { userEdge: boolean; clients: number },
+): void {
+  const { session, ref } = subscription
+  const { broker, limits } = session.context
+  if (!session.tenant.rules.settings(ref.channel)?.joinLeave) return
+  if (ref.channel === lobbyChannel && edge.clients > limits.lobbyAnnounceMax) return
+  broker
+    .announce(ref, { kind, info: subscription.info, userEdge: edge.userEdge })
+    .catch((error: unknown) => session.bug(error, `cannot announce a ${kind} in ${ref.channel}`))
+}

@@ -1,0 +1,94 @@
+// One session's interest in one channel. Until its reply is sent it only collects; from then on it delivers.
+import type { ChannelRef, ClientInfo, Position, Publication } from '../broker/broker.js'
+import type { Timer } from '../time.js'
+import type { Session } from './session.js'
+
+type SubscriptionState =
+  /** Collects what arrives while history is read; `overflow` says that something did not fit. */
+  | { readonly kind: 'catchingUp'; readonly live: Publication[]; overflow: boolean }
+  | { readonly kind: 'live' }
+  | { readonly kind: 'ended' }
+
+/** What may wait for one catch-up. More than this within one read of history: the subscriber is told that something is missing. */
+const catchUpMax = 1000
+
+export class Subscription {
+  readonly session: Session
+  readonly ref: ChannelRef
+  /** What others see of the subscriber: kept here, since its leaving is told when the session is closed already. */
+  readonly info: ClientInfo
+  /** Positions are tracked and a lost one is said. */
+  readonly positioned: boolean
+  readonly joinLeave: boolean
+  /** Listed in the channel's presence. */
+  readonly present: boolean
+  /** Allowed by a subscription token; a deny still ends it. */
+  readonly byToken: boolean
+  #state: SubscriptionState = { kind: 'catchingUp', live: [], overflow: false }
+  #epoch = ''
+  #offset = 0
+  /** Ends it when a subscription token runs out. */
+  expiry: Timer | undefined
+
+  constructor(
+    session: Session,
+    ref: ChannelRef,
+    options: { positioned: boolean; joinLeave: boolean; present: boolean; byToken: boolean },
+  ) {
+    this.session = session
+    this.ref = ref
+    this.info = session.identity.info
+    this.positioned = options.positioned
+    this.joinLeave = options.joinLeave
+    this.present = options.present
+    this.byToken = options.byToken
+  }
+
+  get live(): boolean {
+    return this.#state.kind === 'live'
+  }
+
+  get ended(): boolean {
+    return this.#state.kind === 'ended'
+  }
+
+  /** What came while history was read; undefined when more came than could be kept. */
+  collected(): readonly Publication[] | undefined {
+    if (this.#state.kind !== 'catchingUp' || this.#state.overflow) return undefined
+    return this.#state.live
+  }
+
+  /** From now on `accepts` lets pass what follows `top`. */
+  goLive(top: Position | undefined): void {
+    this.#state = { kind: 'live' }
+    if (top) this.jumpTo(top)
+  }
+
+  /** Continuity was lost and said: what follows `top` is next. */
+  jumpTo(top: Position): void {
+    this.#epoch = top.epoch
+    this.#offset = top.offset
+  }
+
+  end(): void {
+    this.#state = { kind: 'ended' }
+  }
+
+  /** Shall this publication go out to the session now? The broker gives each once and in order; what the reply held already is dropped here. */
+  accepts(publication: Publication): boolean {
+    const state = this.#state
+    if (state.kind === 'live') {
+      if (publication.offset > 0) {
+        if (publication.epoch === this.#epoch && publication.offset <= this.#offset) return false
+        this.#epoch = publication.epoch
+        this.#offset = publication.offset
+      }
+      return publication.skipSession !== this.session.id
+    }
+    if (state.kind === 'catchingUp') {
+      if (state.live.length < catchUpMax) state.live.push(publication)
+      else state.overflow = true
+    }
+    return false
+  }
+}

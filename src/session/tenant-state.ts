@@ -1,0 +1,254 @@
+// One tenant as a gateway lives it: the policy in force, its rules and keys made ready, what is used of its quota, and who is connected.
+import { TokenVerifier } from '../auth/token.js'
+import { CommandError, type ErrorCode } from '../errors.js'
+import type { Log } from '../log.js'
+import { ChannelRules } from '../tenant/acl.js'
+import { TokenBucket } from '../tenant/limiter.js'
+import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
+import type { Clock } from '../time.js'
+import { ChannelCensus } from './channel-census.js'
+import type { Session } from './session.js'
+
+export interface TenantStateDeps {
+  readonly clock: Clock
+  readonly log: Log
+  /** JWKS URLs may lead to private addresses: for development. */
+  readonly allowPrivateJwks: boolean
+}
+
+export class TenantState {
+  readonly #deps: TenantStateDeps
+  #policy: TenantPolicy
+  #rules: ChannelRules
+  readonly #verifier: TokenVerifier
+  #allowsGuests: boolean
+  readonly #connects: TokenBucket
+  readonly #publishes: TokenBucket
+  readonly #deliveries: TokenBucket
+  readonly #connectionsByUser = new Map<string, number>()
+  /** Admitted and not yet released: open sessions, and handshakes on their way to one. */
+  #connections = 0
+  /** In order of arrival. */
+  readonly sessions = new Set<Session>()
+  readonly channels: ChannelCensus
+  subscriptionsTotal = 0
+  publicationsTotal = 0
+  deliveriesTotal = 0
+  readonly refusals = new Map<string, number>()
+
+  constructor(policy: TenantPolicy, deps: TenantStateDeps) {
+    this.#deps = deps
+    this.#policy = policy
+    this.#rules = new ChannelRules(policy.channels)
+    this.#verifier = new TokenVerifier(policy.issuers, {
+      clock: deps.clock,
+      allowPrivateJwks: deps.allowPrivateJwks,
+      onProblem: (sentence) => deps.log.warn({ tenant: this.key }, sentence),
+      onKeysChanged: () => this.#recheckSessions(),
+    })
+    this.#allowsGuests = allowsGuests(policy)
+    const { connections, messages } = policy.limits
+    const nowMs = deps.clock.monotonicMs()
+    this.#connects = new TokenBucket(
+      { rate: connections.connectsPerSecond, burst: connections.connectsPerSecond },
+      nowMs,
+    )
+    this.#publishes = new TokenBucket(
+      { rate: messages.publishPerSecond, burst: messages.publishBurst },
+      nowMs,
+    )
+    this.#deliveries = new TokenBucket(
+      { rate: messages.fanoutPerSecond, burst: messages.fanoutPerSecond },
+      nowMs,
+    )
+    this.channels = new ChannelCensus(deps.clock)
+  }
+
+  get policy(): TenantPolicy {
+    return this.#policy
+  }
+
+  get key(): string {
+    return tenantKey(this.#policy)
+  }
+
+  get rules(): ChannelRules {
+    return this.#rules
+  }
+
+  get verifier(): TokenVerifier {
+    return this.#verifier
+  }
+
+  /** Some rule grants something to clients without a token. */
+  get allowsGuests(): boolean {
+    return this.#allowsGuests
+  }
+
+  get connections(): number {
+    return this.#connections
+  }
+
+  /** Different users among the connections. */
+  get users(): number {
+    return this.#connectionsByUser.size
+  }
+
+  /** A new revision holds at once, for live sessions too: each looks at its token and subscriptions again. */
+  update(policy: TenantPolicy): void {
+    const nowMs = this.#deps.clock.monotonicMs()
+    const { connections, messages } = policy.limits
+    this.#policy = policy
+    this.#rules = new ChannelRules(policy.channels)
+    this.#verifier.update(policy.issuers)
+    this.#allowsGuests = allowsGuests(policy)
+    this.#connects.configure(
+      { rate: connections.connectsPerSecond, burst: connections.connectsPerSecond },
+      nowMs,
+    )
+    this.#publishes.configure({ rate: messages.publishPerSecond, burst: messages.publishBurst }, nowMs)
+    this.#deliveries.configure({ rate: messages.fanoutPerSecond, burst: messages.fanoutPerSecond }, nowMs)
+    this.#recheckSessions()
+    this.#shed()
+  }
+
+  /** Throws CONNECTION_LIMIT when one more connection of `user` is one too many. */
+  checkRoom(user: string): void {
+    const { max, perUser } = this.#policy.limits.connections
+    const ofUser = this.#connectionsByUser.get(user) ?? 0
+    if (this.#connections >= max) {
+      this.#over(
+        'CONNECTION_LIMIT',
+        `Cannot connect: ${this.#connections} of ${max} connections of the tenant are used`,
+      )
+    }
+    if (ofUser >= perUser) {
+      this.#over(
+        'CONNECTION_LIMIT',
+        `Cannot connect: ${ofUser} of ${perUser} connections of this user are used`,
+      )
+    }
+  }
+
+  /** Takes a place for one connection of `user`, or throws. Every admission is followed by one `release`. */
+  admit(user: string): void {
+    this.checkRoom(user)
+    const { connectsPerSecond } = this.#policy.limits.connections
+    const retryAfterMs = this.#connects.take(1, this.#deps.clock.monotonicMs())
+    if (retryAfterMs > 0) {
+      this.#over(
+        'QUOTA_EXCEEDED',
+        `Cannot connect: the tenant’s ${connectsPerSecond} connects per second are used`,
+        retryAfterMs,
+      )
+    }
+    this.#connections += 1
+    this.#connectionsByUser.set(user, (this.#connectionsByUser.get(user) ?? 0) + 1)
+  }
+
+  release(user: string): void {
+    this.#connections -= 1
+    const left = (this.#connectionsByUser.get(user) ?? 1) - 1
+    if (left > 0) this.#connectionsByUser.set(user, left)
+    else this.#connectionsByUser.delete(user)
+  }
+
+  /** Charges one publish of `channel` to the tenant's rates, or throws. */
+  chargePublish(channel: string): void {
+    const nowMs = this.#deps.clock.monotonicMs()
+    const { publishPerSecond, publishBurst, fanoutPerSecond } = this.#policy.limits.messages
+    const fanoutWaitMs = this.#deliveries.take(0, nowMs)
+    if (fanoutWaitMs > 0) {
+      this.#over(
+        'QUOTA_EXCEEDED',
+        `Cannot publish to "${channel}": the tenant’s ${fanoutPerSecond} deliveries per second are used`,
+        fanoutWaitMs,
+      )
+    }
+    const publishWaitMs = this.#publishes.take(1, nowMs)
+    if (publishWaitMs > 0) {
+      this.#over(
+        'QUOTA_EXCEEDED',
+        `Cannot publish to "${channel}": ${publishPerSecond} of ${publishPerSecond} publications per second (burst ${publishBurst}) are used`,
+        publishWaitMs,
+      )
+    }
+  }
+
+  /** Deliveries cannot be refused half-way: they are counted, and a publish that comes while the count is in debt is refused. */
+  chargeDeliveries(deliveries: number): void {
+    this.deliveriesTotal += deliveries
+    this.#deliveries.charge(deliveries, this.#deps.clock.monotonicMs())
+  }
+
+  /** Throws SUBSCRIPTION_LIMIT or CHANNEL_LIMIT when one more subscriber of `channel` is one too many. */
+  checkSubscribe(channel: string, used: { ofSession: number; ofChannel: number }): void {
+    const limits = this.#policy.limits.channels
+    if (used.ofSession >= limits.maxSubscriptionsPerConnection) {
+      this.#over(
+        'SUBSCRIPTION_LIMIT',
+        `Cannot subscribe to "${channel}": ${used.ofSession} of ${limits.maxSubscriptionsPerConnection} subscriptions of this connection are used`,
+      )
+    }
+    if (used.ofChannel >= limits.maxSubscribersPerChannel) {
+      this.#over(
+        'SUBSCRIPTION_LIMIT',
+        `Cannot subscribe to "${channel}": it has ${used.ofChannel} of ${limits.maxSubscribersPerChannel} subscribers`,
+      )
+    }
+    this.checkChannel(channel)
+  }
+
+  /** Throws CHANNEL_LIMIT when `channel` is not in use and no other may come into use. */
+  checkChannel(channel: string): void {
+    const { max } = this.#policy.limits.channels
+    if (this.channels.has(channel)) return
+    const used = this.channels.count()
+    if (used >= max)
+      this.#over(
+        'CHANNEL_LIMIT',
+        `Cannot use "${channel}": ${used} of ${max} channels of the tenant are in use`,
+      )
+  }
+
+  countRefusal(code: ErrorCode): void {
+    this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1)
+  }
+
+  close(): void {
+    this.#verifier.close()
+  }
+
+  #recheckSessions(): void {
+    for (const session of [...this.sessions]) session.policyChanged()
+  }
+
+  /** Over quota: refused, or (while a platform team tries a plan out) only counted. */
+  #over(code: ErrorCode, message: string, retryAfterMs?: number): void {
+    if (this.#policy.enforcement === 'Enforce') throw new CommandError(code, message, { retryAfterMs })
+    this.countRefusal(code)
+    if (this.#policy.enforcement === 'Warn')
+      this.#deps.log.warn({ tenant: this.key, code }, `over quota, let pass: ${message}`)
+  }
+
+  /** A lowered limit leaves the connections above it alone unless the plan says otherwise. */
+  #shed(): void {
+    const { limits, preemption, enforcement } = this.#policy
+    const tooMany = this.sessions.size - limits.connections.max
+    if (tooMany <= 0 || preemption === 'Never' || enforcement !== 'Enforce') return
+    const newestFirst = [...this.sessions].reverse()
+    const order =
+      preemption === 'ShedNewest'
+        ? newestFirst
+        : newestFirst.sort((a, b) => a.lastCommandMs - b.lastCommandMs)
+    for (const session of order.slice(0, tooMany)) session.shed()
+  }
+}
+
+function allowsGuests(policy: TenantPolicy): boolean {
+  return policy.channels.some((rule) =>
+    rule.grants.some(
+      (grant) => grant.effect === 'Allow' && grant.subjects.some((subject) => subject.anonymous === true),
+    ),
+  )
+}
