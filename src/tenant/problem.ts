@@ -1,0 +1,39 @@
+// What is wrong with a resource, for its author: where, which of a closed list of reasons, and a sentence.
+
+/** Reasons are API: conditions carry them, alerts match them. */
+export const problemReasons = [
+  'PlanNotFound',
+  'NamespaceNotAllowed',
+  'QuotaAbovePlan',
+  'KeyNotFound',
+  'KeyTooShort',
+  'InvalidKey',
+  'InvalidAlgorithm',
+  'InvalidMatch',
+  'InvalidOrigin',
+  // Of files only: a cluster's API server refuses these by itself.
+  'TenantNotFound',
+  'InvalidResource',
+  'UnknownKind',
+  'DuplicateResource',
+  'InvalidYAML',
+  'UnreadableFile',
+] as const
+export type ProblemReason = (typeof problemReasons)[number]
+
+/** Steps from the resource's root to the field. Empty: the whole. */
+export type FieldPath = readonly (string | number)[]
+
+export interface Problem {
+  readonly path: FieldPath
+  readonly reason: ProblemReason
+  readonly message: string
+}
+
+/** `spec.channels[2].match.value` */
+export function fieldPathText(path: FieldPath): string {
+  return path
+    .map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`))
+    .join('')
+    .replace(/^\./, '')
+}
