@@ -118,6 +118,19 @@ describe('fetching', () => {
     expect(requests).toBe(2)
   })
 
+  test('happens once even when the answer takes longer than the time between two', async () => {
+    const held: ServerResponse[] = []
+    answer = (_, response) => held.push(response)
+    const keys = open()
+    const waiting = [countFor(keys, 'first')]
+    await vi.waitFor(() => expect(held).toHaveLength(1))
+    clock.advance(jwksCooldownMs)
+    waiting.push(countFor(keys, 'first'))
+    held[0]?.end(JSON.stringify({ keys: [first.jwk] }))
+    expect(await Promise.all(waiting)).toEqual([1, 1])
+    expect(requests).toBe(1)
+  })
+
   test('happens behind a good token when the set is old', async () => {
     const keys = open()
     await countFor(keys, 'first')

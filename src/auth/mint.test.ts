@@ -28,9 +28,12 @@ test('a token with a channel is for its subscription', async () => {
   await expect(verifier.verify(token)).rejects.toMatchObject({ code: 'TOKEN_INVALID' })
 })
 
-test.each([publicIssuer('pem'), jwksIssuer([])])('nothing is minted without private material: $name', async (issuer) => {
-  expect(canMint(issuer)).toBe(false)
-  const error: unknown = await mintToken(issuer, options).catch((reason: unknown) => reason)
-  expect(error).toBeInstanceOf(CannotMintError)
-  expect((error as Error).message).toContain('only verifies')
-})
+test.each([publicIssuer('pem'), jwksIssuer([])])(
+  'nothing is minted without private material: $name',
+  async (issuer) => {
+    expect(canMint(issuer)).toBe(false)
+    const error: unknown = await mintToken(issuer, options).catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(CannotMintError)
+    expect((error as Error).message).toContain('only verifies')
+  },
+)

@@ -25,7 +25,7 @@ export function parseClaims(payload: Uint8Array): Claims {
   return claims
 }
 
-function isClaims(value: unknown): value is Claims {
+export function isClaims(value: unknown): value is Claims {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
