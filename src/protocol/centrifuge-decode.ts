@@ -34,8 +34,7 @@ const offset = z
   .transform((value) => Math.min(value ?? 0, Number.MAX_SAFE_INTEGER))
 
 // Zod costs 0.1 µs here beside 1 µs for JSON.parse (Node 20), so that publish needs no path of its own. Unknown fields are stripped.
-/** Halves of surrogate pairs all become U+FFFD in UTF-8: two names would be one. */
-const channel = z.string().regex(/^\P{Cs}+$/u)
+const channel = z.string().min(1)
 const OfChannel = z.object({ channel })
 const Connect = z.object({ token: text })
 const Subscribe = z.object({
@@ -55,7 +54,7 @@ const Subscribe = z.object({
 })
 const Since = z.object({ epoch: text, offset })
 const History = z.object({ channel, limit: z.int32().nullish(), since: Since.nullish(), reverse: flag })
-const Refresh = z.object({ token: z.string().min(1) })
+const Refresh = z.object({ token: text })
 const SubRefresh = z.object({ channel, token: text })
 const Rpc = z.object({ method: text })
 const Id = z.uint32()
@@ -77,7 +76,10 @@ const readers: readonly (readonly [string, Reader])[] = [
   ['send', reader(z.object({}), () => ({ kind: 'send' }))],
   ['rpc', reader(Rpc, ({ method }) => ({ kind: 'rpc', method }))],
   ['refresh', reader(Refresh, ({ token }) => ({ kind: 'refresh', token }))],
-  ['sub_refresh', reader(SubRefresh, subRefresh)],
+  [
+    'sub_refresh',
+    reader(SubRefresh, (fields) => ({ kind: 'subRefresh', channel: fields.channel, token: fields.token })),
+  ],
 ]
 
 /** One or more objects, one to a line. Never throws; nothing is read after a violation. */
@@ -165,11 +167,6 @@ function history(fields: z.infer<typeof History>): HistoryCommand | CommandError
     since,
     reverse: fields.reverse,
   }
-}
-
-function subRefresh(fields: z.infer<typeof SubRefresh>): Command | CommandError {
-  if (fields.token === '') return new CommandError('BAD_REQUEST', 'token is missing')
-  return { kind: 'subRefresh', channel: fields.channel, token: fields.token }
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -248,7 +248,6 @@ describe('refusals', () => {
     [{ type: 'chat' }, '"content" is missing'],
     [{ type: 'chat', content: 1, room: '' }, '"room": '],
     [{ type: 'chat', content: 1, room: 5 }, '"room": '],
-    [{ type: 'chat', content: 1, room: 'a\nb' }, '"room": expected no control characters'],
     [{ type: 'chat', content: 1, room: 'x'.repeat(256) }, '"room": '],
     [{ type: 'chat', content: 1, key: '' }, '"key": '],
     [{ type: 'chat', content: 1, key: 'x'.repeat(129) }, '"key": '],
@@ -259,8 +258,8 @@ describe('refusals', () => {
     [{ type: 'room_message', content: 1, room: null }, '"room" is missing'],
     [{ type: 'room_message', room: 'r' }, '"content" is missing'],
     [
-      { type: 'room_message', content: 1, room: '\ud800' },
-      '"room": expected no control characters and no lone surrogates',
+      { type: 'room_message', content: 1, room: 'r', key: '\ud800' },
+      '"key": expected no control characters and no lone surrogates',
     ],
     [{ type: 'direct_message', content: 1 }, '"target_user" is missing'],
     [{ type: 'direct_message', content: 1, target_user: ['bob'] }, '"target_user": '],

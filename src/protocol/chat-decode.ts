@@ -10,12 +10,8 @@ import { nestingDepth, parseJson, payloadDepthMax, rawValue } from './raw-json.j
 
 const historyLimitDefault = 50
 
-/** Neither control characters nor halves of surrogate pairs: the latter all become U+FFFD in UTF-8, and two names would be one. */
-const printable = /^[^\p{Cc}\p{Cs}]*$/u
-const notPrintable = 'expected no control characters and no lone surrogates'
-
-// Lengths are in UTF-16 units. What else a name may hold is for the session to say: it knows the tenant's bounds.
-const name = z.string().min(1).max(255).regex(printable, notPrintable)
+// Lengths are in UTF-16 units. Which characters a name may hold is for the session to say, as INVALID_CHANNEL.
+const name = z.string().min(1).max(255)
 const epoch = z.string().min(1).max(128)
 /** Numbers above 2^53 − 1 were rounded by JSON.parse. They become 2^53 − 1, above every real offset: unrecoverable, never a wrong match. */
 const offset = z
@@ -23,7 +19,12 @@ const offset = z
   .refine((value) => Number.isInteger(value) && value >= 0, 'expected a whole number from 0')
   .transform((value) => Math.min(value, Number.MAX_SAFE_INTEGER))
 const position = z.object({ epoch, offset })
-const key = z.string().min(1).max(128).regex(printable, notPrintable)
+/** Lone surrogates would all become U+FFFD in UTF-8, and two keys would be one. */
+const key = z
+  .string()
+  .min(1)
+  .max(128)
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'expected no control characters and no lone surrogates')
 
 /** Any command may bear an id; it comes back as it was written. */
 const Identified = z.object({
