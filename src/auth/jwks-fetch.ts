@@ -18,7 +18,7 @@ export interface FetchOptions {
 }
 
 /** What is wrong with the answer, to be read after "cannot be fetched: ". */
-export class JwksFetchError extends Error {
+class JwksFetchError extends Error {
   override readonly name = 'JwksFetchError'
 }
 

@@ -2,7 +2,7 @@
 import { decodeProtectedHeader, type ProtectedHeaderParameters } from 'jose'
 import { CommandError } from '../errors.js'
 
-export const tokenBytesMax = 8_192
+const tokenBytesMax = 8_192
 const kidLengthMax = 256
 
 /** Three parts in base64url, nothing around or between. jose alone would forgive padding and white space. */

@@ -140,7 +140,7 @@ export class Hub implements ChannelHub, BrokerListener {
     if (!channel) return
     for (const [codec, subscriptions] of channel.byCodec) {
       const payload = codec.continuityLost(ref.channel, top)
-      for (const subscription of [...subscriptions]) {
+      for (const subscription of subscriptions) {
         if (!subscription.live || !subscription.positioned) continue
         if (!payload) {
           subscription.session.endSubscription(subscription, unsubscribeCodes.insufficientState)

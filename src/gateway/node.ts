@@ -122,7 +122,7 @@ export class Gateway {
     const tenant = this.#tenants.get(key)
     if (!tenant) return
     this.#tenants.delete(key)
-    for (const session of [...this.context.sessions]) {
+    for (const session of this.context.sessions) {
       if (session.tenant === tenant)
         session.close(withReason(closeCodes.forceDisconnect, 'the tenant was removed'))
     }

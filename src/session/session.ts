@@ -129,7 +129,7 @@ export class Session implements TransportListener, HeartbeatPeer {
   }
 
   recheckSubscriptions(): void {
-    for (const subscription of [...this.subscriptions.values()]) {
+    for (const subscription of this.subscriptions.values()) {
       const { channel } = subscription.ref
       const decision = this.tenant.rules.decide(this.identity, 'Subscribe', channel)
       if (decision.allowed || (subscription.byToken && decision.reason !== 'denied')) continue
@@ -316,7 +316,7 @@ export class Session implements TransportListener, HeartbeatPeer {
     if (state.kind === 'connecting' || state.kind === 'refused') wheel.cancel(state.deadline)
     if (state.kind === 'connected') {
       state.heartbeat.stop()
-      for (const subscription of [...this.subscriptions.values()]) endSubscription(subscription)
+      for (const subscription of this.subscriptions.values()) endSubscription(subscription)
       this.tenant.sessions.delete(this)
       this.tenant.release(state.identity.user)
     }

@@ -220,7 +220,7 @@ export class TenantState {
   }
 
   #recheckSessions(): void {
-    for (const session of [...this.sessions]) session.policyChanged()
+    for (const session of this.sessions) session.policyChanged()
   }
 
   /** Over quota: refused, or (while a platform team tries a plan out) only counted. */

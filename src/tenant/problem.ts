@@ -37,3 +37,15 @@ export function fieldPathText(path: FieldPath): string {
     .join('')
     .replace(/^\./, '')
 }
+
+/** A problem in a manifest file. `line` counts from 1; absent: the file could not be read so far. */
+export interface FileProblem extends Problem {
+  readonly file: string
+  readonly line?: number | undefined
+}
+
+/** `acme.yaml:12: spec.quota.connections.max: The quota asks for …` */
+export function fileProblemText({ file, line, path, message }: FileProblem): string {
+  const place = line === undefined ? file : `${file}:${line}`
+  return path.length === 0 ? `${place}: ${message}` : `${place}: ${fieldPathText(path)}: ${message}`
+}

@@ -1,0 +1,48 @@
+// docs/reference/metrics.md: every series of a gateway.
+import { Metrics } from '../../dist/metrics.js'
+import { generatedNote, table } from './table.mjs'
+
+const nothing = {
+  gateway: () => ({
+    connections: 0,
+    subscriptions: 0,
+    channels: 0,
+    tenants: 0,
+    manifestProblems: 0,
+    ready: true,
+    draining: false,
+  }),
+  tenants: () => [],
+}
+
+/** @param {import('prom-client').Registry} registry */
+async function rows(registry) {
+  const metrics = await registry.getMetricsAsJSON()
+  return metrics.map(({ help, name, type }) => {
+    // prom-client keeps label names to itself but for this.
+    const { labelNames } = /** @type {{ labelNames: string[] }} */ (
+      /** @type {unknown} */ (registry.getSingleMetric(name))
+    )
+    return [`\`${name}\``, String(type), labelNames.map((label) => `\`${label}\``).join(', '), help]
+  })
+}
+
+export async function metricsPage() {
+  const metrics = new Metrics(nothing, { process: false })
+  const head = ['name', 'type', 'labels', 'meaning']
+  return `${generatedNote}
+# Metrics
+
+Prometheus text on port 9090 of each gateway. No label holds a user or a channel.
+
+## \`/metrics\`
+
+One gateway. Node's own process metrics (\`process_…\`, \`nodejs_…\`) come with it.
+
+${table(head, await rows(metrics.registry))}
+## \`/metrics/tenants\`
+
+One tenant on one gateway, \`tenant="<namespace>/<name>"\`: scrape it less often than the rest.
+
+${table(head, await rows(metrics.tenantRegistry))}`
+}

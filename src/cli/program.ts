@@ -1,0 +1,16 @@
+// All subcommands of `parley`.
+import { Command } from 'commander'
+import { canCommand } from './can.js'
+import { devCommand } from './dev.js'
+import { tokenCommand } from './token.js'
+import { version } from './version.js'
+
+export function createProgram(): Command {
+  return new Command('parley')
+    .description('Real-time chat for every team of a Kubernetes cluster.')
+    .version(version)
+    .addCommand(devCommand())
+    .addCommand(tokenCommand())
+    .addCommand(canCommand())
+    .showHelpAfterError('(parley --help lists the commands)')
+}

@@ -1,0 +1,61 @@
+// Turns what zod finds into words that the author of a resource can act on.
+import type { z } from 'zod'
+import type { FieldPath, Problem } from './problem.js'
+
+/** `value` is what was parsed: zod does not tell what it saw. */
+export function issueProblem(issue: z.core.$ZodIssue, value: unknown): Problem {
+  const path = issue.path.map((step) => (typeof step === 'number' ? step : String(step)))
+  if (issue.code === 'unrecognized_keys') {
+    const [first = ''] = issue.keys
+    const message = `There is no field ${issue.keys.map((key) => `"${key}"`).join(', ')} here; is it misspelt, or indented wrongly?`
+    return { path: [...path, first], reason: 'InvalidResource', message }
+  }
+  if (issue.code !== 'invalid_type')
+    return { path, reason: 'InvalidResource', message: sentence(issue.message) }
+
+  const found = valueAt(value, path)
+  if (found === undefined)
+    return { path, reason: 'InvalidResource', message: `This field is needed: ${article(issue.expected)}.` }
+  const message = `This must be ${article(issue.expected)}, and is ${article(kindOf(found))}.`
+  const hint = issue.expected === 'string' && typeof found === 'object' ? ` ${quoteHint}` : ''
+  return { path, reason: 'InvalidResource', message: message + hint }
+}
+
+/** What YAML makes of `{user}` or `*` without quotes is a map or an alias. */
+export const quoteHint = 'A value with braces or a star needs quotes: value: "team:{claims.team}".'
+
+function valueAt(value: unknown, path: FieldPath): unknown {
+  let found = value
+  for (const step of path) {
+    if (typeof found !== 'object' || found === null || !Object.hasOwn(found, step)) return undefined
+    found = Reflect.get(found, step)
+  }
+  return found
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'array'
+  if (typeof value === 'number' && !Number.isInteger(value)) return 'fraction'
+  return typeof value === 'object' ? 'object' : typeof value
+}
+
+const articles: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'true or false',
+  fraction: 'a number with a fraction',
+  int: 'a whole number',
+  null: 'empty',
+  number: 'a number',
+  object: 'a map',
+  record: 'a map',
+  string: 'text',
+}
+
+function article(kind: string): string {
+  return articles[kind] ?? kind
+}
+
+function sentence(message: string): string {
+  return message.endsWith('.') ? message : `${message}.`
+}
