@@ -9,6 +9,9 @@ import type { Clock } from '../time.js'
 import { ChannelCensus } from './channel-census.js'
 import type { Session } from './session.js'
 
+/** When to ask again for a place that somebody else must give up first: nobody can know, and asking costs little. */
+const fullRetryAfterMs = 5_000
+
 export interface TenantStateDeps {
   readonly clock: Clock
   readonly log: Log
@@ -120,12 +123,14 @@ export class TenantState {
       this.#over(
         'CONNECTION_LIMIT',
         `Cannot connect: ${this.#connections} of ${max} connections of the tenant are used`,
+        fullRetryAfterMs,
       )
     }
     if (ofUser >= perUser) {
       this.#over(
         'CONNECTION_LIMIT',
         `Cannot connect: ${ofUser} of ${perUser} connections of this user are used`,
+        fullRetryAfterMs,
       )
     }
   }
@@ -208,11 +213,17 @@ export class TenantState {
       this.#over(
         'CHANNEL_LIMIT',
         `Cannot use "${channel}": ${used} of ${max} channels of the tenant are in use`,
+        fullRetryAfterMs,
       )
   }
 
   countRefusal(code: ErrorCode): void {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1)
+  }
+
+  /** Fetched key sets age: asking after a session's key has them fetched again. Called now and then. */
+  recheckKeys(): void {
+    if (this.#policy.issuers.some(({ key }) => key.type === 'JWKSURI')) this.#recheckSessions()
   }
 
   close(): void {
