@@ -16,6 +16,8 @@ export const centrifugeErrorNumbers: Readonly<Record<ErrorCode, number>> = {
   TENANT_SUSPENDED: 103,
   NOT_FOUND: 102,
   METHOD_NOT_ALLOWED: 104,
+  REQUEST_TIMEOUT: 107,
+  HEADERS_TOO_LARGE: 107,
   UPGRADE_REQUIRED: 107,
   ALREADY_SUBSCRIBED: 105,
   NOT_SUBSCRIBED: 103,
