@@ -31,6 +31,9 @@ type SessionState =
 
 const emptyFrame = Buffer.alloc(0)
 
+/** Pings and pongs in a row that found no command left in the bucket. A tenant with a rate of 0 gets half an hour out of it. */
+const controlsOverRateMax = 64
+
 export class Session implements TransportListener, HeartbeatPeer {
   readonly id = randomUUID()
   readonly context: SessionContext
@@ -49,6 +52,7 @@ export class Session implements TransportListener, HeartbeatPeer {
   #busy = false
   #publishesInFlight = 0
   #errorsInRow = 0
+  #controlsOverRate = 0
 
   constructor(context: SessionContext, options: { tenant: TenantState; codec: Codec; transport: Transport }) {
     const { clock, flusher, limits, wheel } = context
@@ -189,7 +193,7 @@ export class Session implements TransportListener, HeartbeatPeer {
   // ——— What comes in ———
 
   onMessage(payload: Buffer, binary: boolean): void {
-    this.onControl()
+    this.#alive()
     // Both doors speak text; a binary frame is as unreadable to them as an empty one.
     for (const received of this.codec.decode(binary ? emptyFrame : payload)) {
       if (this.closed) return
@@ -201,7 +205,20 @@ export class Session implements TransportListener, HeartbeatPeer {
   }
 
   onControl(): void {
+    this.#alive()
+    this.#chargeControl()
+  }
+
+  #alive(): void {
     if (this.#state.kind === 'connected') this.#state.heartbeat.alive()
+  }
+
+  /** Pings and pongs cannot be refused, and each costs a turn: who sends far more of them than commands are allowed has to go. */
+  #chargeControl(): void {
+    if (this.closed) return
+    const tooFast = this.#commandRate.take(1, this.context.clock.monotonicMs()) > 0
+    this.#controlsOverRate = tooFast ? this.#controlsOverRate + 1 : 0
+    if (this.#controlsOverRate > controlsOverRateMax) this.close(closeCodes.tooManyRequests)
   }
 
   onDrained(): void {
@@ -226,9 +243,9 @@ export class Session implements TransportListener, HeartbeatPeer {
   }
 
   #take(received: Received): void {
+    if (received.kind === 'pong') return this.#chargeControl()
     const nowMs = this.context.clock.monotonicMs()
     const waitMs = this.#commandRate.take(1, nowMs)
-    if (received.kind === 'pong') return
     if (received.kind === 'violation') return this.close(received.close)
     if (waitMs > 0) return this.#refuseCommand(received.ref, this.#tooFast(waitMs))
     if (received.kind === 'refused') return this.#refuseCommand(received.ref, received.error)
