@@ -33,6 +33,7 @@ const emptyFrame = Buffer.alloc(0)
 
 /** Pings and pongs in a row that found no command left in the bucket. A tenant with a rate of 0 gets half an hour out of it. */
 const controlsOverRateMax = 64
+const bugRetryAfterMs = 1_000
 
 export class Session implements TransportListener, HeartbeatPeer {
   readonly id = randomUUID()
@@ -275,7 +276,9 @@ export class Session implements TransportListener, HeartbeatPeer {
     this.#answerError(
       command.kind,
       ref,
-      new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again'),
+      new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again', {
+        retryAfterMs: bugRetryAfterMs,
+      }),
     )
   }
 
