@@ -130,7 +130,7 @@ export class Metrics {
       'Manifests that could not be used.',
       () => read.gateway().manifestProblems,
     )
-    this.#tenantSeries(read.tenants)
+    this.#tenantSeries(() => read.tenants())
   }
 
   #gauge(name: string, help: string, value: () => number): void {

@@ -12,7 +12,7 @@ export interface WebSocketLimits {
   readonly closeTimeoutMs: number
 }
 
-export const defaultWebSocketLimits: WebSocketLimits = { messageBytesMax: 65_536, closeTimeoutMs: 5_000 }
+const defaultWebSocketLimits: WebSocketLimits = { messageBytesMax: 65_536, closeTimeoutMs: 5_000 }
 
 /** Carries its transport, so that the handlers below are functions and not closures for each of a hundred thousand sockets. */
 class CarrierSocket extends WebSocket {

@@ -9,7 +9,8 @@ export const centrifugeErrorNumbers: Readonly<Record<ErrorCode, number>> = {
   INVALID_CHANNEL: 107,
   MESSAGE_TOO_LARGE: 107,
   UNAUTHORIZED: 101,
-  TOKEN_INVALID: 101,
+  // Connections are closed with 3500; only subscription tokens are answered.
+  TOKEN_INVALID: 103,
   TOKEN_EXPIRED: 109,
   ORIGIN_NOT_ALLOWED: 103,
   PERMISSION_DENIED: 103,
