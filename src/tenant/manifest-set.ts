@@ -33,7 +33,7 @@ export interface ManifestSet {
 }
 
 /** Marks a Secret whose content everybody knows, since it comes with Parley. */
-export const sampleAnnotation = 'parley.chat/sample'
+const sampleAnnotation = 'parley.chat/sample'
 
 /** As Kubernetes reads it: line breaks are passed over. */
 const Base64 = z
