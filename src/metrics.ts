@@ -40,6 +40,7 @@ export class Metrics {
   readonly deliveries: Counter
   readonly sentBytes: Counter
   readonly publishSeconds: Histogram
+  readonly deliverySeconds: Histogram
   readonly connectSeconds: Histogram<'door'>
   readonly recoveries: Counter<'result'>
   readonly slowCloses: Counter
@@ -93,6 +94,12 @@ export class Metrics {
     this.publishSeconds = new Histogram({
       name: 'parley_publish_duration_seconds',
       help: 'From a publish command to its acknowledgement.',
+      buckets: latencySeconds,
+      registers,
+    })
+    this.deliverySeconds = new Histogram({
+      name: 'parley_delivery_delay_seconds',
+      help: 'From the broker taking a publication (its gateway’s clock) to this gateway handing it to its subscribers’ outboxes.',
       buckets: latencySeconds,
       registers,
     })

@@ -15,7 +15,7 @@ import type { ChannelHub } from '../session/context.js'
 import type { Subscription } from '../session/subscription.js'
 import type { TenantState } from '../session/tenant-state.js'
 import type { Frame } from '../session/transport.js'
-import type { TimerWheel } from '../time.js'
+import type { Clock, TimerWheel } from '../time.js'
 
 /** Subscribers of one channel, by the language they speak. */
 class LocalChannel {
@@ -53,6 +53,7 @@ class LocalChannel {
 
 export interface HubDeps {
   readonly broker: Broker
+  readonly clock: Clock
   readonly wheel: TimerWheel
   readonly log: Log
   readonly metrics: Metrics
@@ -120,7 +121,9 @@ export class Hub implements ChannelHub, BrokerListener {
     }
     if (deliveries === 0) return
     channel.tenant.chargeDeliveries(deliveries)
-    this.#deps.metrics.deliveries.inc(deliveries)
+    const { clock, metrics } = this.#deps
+    metrics.deliveries.inc(deliveries)
+    metrics.deliverySeconds.observe(Math.max(0, clock.epochMs() - publication.timeMs) / 1000)
   }
 
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
