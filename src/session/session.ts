@@ -83,7 +83,7 @@ export class Session implements TransportListener, HeartbeatPeer {
 
   // ——— Life ———
 
-  /** The client is who it says and has its place in the tenant's quota (`admit`); from here on it is counted, pinged and expired. */
+  /** The client is who it says and has its place in the tenant's quota (`admit`); from here on it is counted, pinged and expired. May end at once. */
   open(identity: Identity): void {
     if (this.#state.kind !== 'connecting') throw new Error(`session cannot open: it is ${this.#state.kind}`)
     const { limits, random, wheel } = this.context
@@ -95,6 +95,8 @@ export class Session implements TransportListener, HeartbeatPeer {
     }
     this.tenant.sessions.add(this)
     this.#scheduleExpiry()
+    // While the token was verified the policy may have become another.
+    this.policyChanged()
   }
 
   /** Connect was answered with an error that the client can act on. */
@@ -102,12 +104,12 @@ export class Session implements TransportListener, HeartbeatPeer {
     if (this.#state.kind === 'connecting') this.#state = { kind: 'refused', deadline: this.#state.deadline }
   }
 
-  /** A new token: its rights hold from now on. */
+  /** A new token: its rights hold from now on. May end the session. */
   renew(identity: Identity): void {
     if (this.#state.kind !== 'connected') return
     this.#state.identity = identity
     this.#scheduleExpiry()
-    this.recheckSubscriptions()
+    this.policyChanged()
   }
 
   close(code: CloseCode): void {
@@ -127,7 +129,7 @@ export class Session implements TransportListener, HeartbeatPeer {
     if (keyId === undefined && !this.tenant.allowsGuests) {
       return this.close(withReason(closeCodes.permissionDenied, 'the tenant lets nobody in without a token'))
     }
-    if (keyId !== undefined && !this.tenant.verifier.accepts(keyId)) {
+    if (keyId !== undefined && !this.tenant.acceptsKey(keyId)) {
       return this.close(withReason(this.#expiredCode(), 'the key that signed the token was removed'))
     }
     this.recheckSubscriptions()
@@ -237,8 +239,11 @@ export class Session implements TransportListener, HeartbeatPeer {
       !this.closed &&
       this.#publishesInFlight < this.context.limits.publishesInFlightMax
     ) {
-      const received = this.#queue.shift()
+      const [received] = this.#queue
       if (!received) return
+      // What came before the end is answered before the end.
+      if (received.kind === 'violation' && this.#publishesInFlight > 0) return
+      this.#queue.shift()
       this.#take(received)
     }
   }
