@@ -228,6 +228,11 @@ describe('problems', () => {
       'a.yaml:2: kind: apps/v1 Deployment is none of the kinds',
     ],
     [
+      'a kind without metadata',
+      'apiVersion: v1\nkind: List\nitems: []\n',
+      'a.yaml:2: kind: v1 List is none of the kinds',
+    ],
+    [
       'another version',
       tenant('acme').replace('v1alpha1', 'v2'),
       'a.yaml:2: kind: parley.chat/v2 ChatTenant is none of the kinds',
