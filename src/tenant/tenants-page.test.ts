@@ -27,9 +27,9 @@ const manifests = [...page.matchAll(/```yaml\n(.*?)```/gs)]
   .map(([, text = '']) => text)
   .map((text) => (text.startsWith('apiVersion') ? text : wrapping + text.replaceAll(/^/gm, '  ')))
 
-/** Rows under the heading, each cell's code spans. */
-function table(heading: string): string[][][] {
-  const lines = page.slice(page.indexOf(`| ${heading} |`)).split('\n')
+/** Rows of the table whose first columns are so called: each cell's code spans. However a formatter pads them. */
+function table(...headings: string[]): string[][][] {
+  const lines = page.slice(page.search(new RegExp(`^\\| ${headings.join(' +\\| ')} `, 'm'))).split('\n')
   const rows = lines.slice(2, lines.indexOf(''))
   return rows.map((row) =>
     row
@@ -51,7 +51,7 @@ test.each(manifests.map((text, index) => [index + 1, text] as const))(
   },
 )
 
-const patterns = table('Type | Value')
+const patterns = table('Type', 'Value')
 const origins = table('Entry')
 const anna = { user: 'anna', anonymous: false, claims: { team: ['red', 'blue'] } }
 
