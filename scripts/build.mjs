@@ -1,5 +1,4 @@
 // Makes dist/: the program by tsc, the chat page by esbuild. Does nothing while dist is newer than all it is made of.
-import { existsSync } from 'node:fs'
 import { chmod, cp, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { build as bundle } from 'esbuild'
@@ -41,14 +40,12 @@ async function isUpToDate() {
 async function compile(out) {
   const { ok, output } = await run('tsc', ['-p', 'tsconfig.build.json', '--outDir', out])
   if (!ok) throw new Error(output)
-  const program = join(out, 'cli/main.js')
-  if (existsSync(program)) await chmod(program, 0o755)
+  await chmod(join(out, 'cli/main.js'), 0o755)
 }
 
 /** @param {string} out */
 async function buildPage(out) {
   const web = join(root, 'src/web')
-  if (!existsSync(join(web, 'page.ts'))) return
   await Promise.all([
     bundle({
       entryPoints: [join(web, 'page.ts')],

@@ -1,8 +1,14 @@
 // Everything that judges the code without running it. One line per step; what a step says is shown only when it fails.
 import { run } from './run.mjs'
 
+/** @typedef {{ name: string, program: string, args: string[] }} Step */
+
 const tsc = (/** @type {string} */ project) => ['--noEmit', '-p', project]
 
+/** First, since scripts import from dist and take their types from there. @type {Step} */
+const build = { name: 'build', program: 'node', args: ['scripts/build.mjs'] }
+
+/** @type {Step[]} */
 const steps = [
   { name: 'lint', program: 'oxlint', args: ['-c', 'oxlint.config.mjs'] },
   { name: 'types', program: 'tsc', args: tsc('tsconfig.json') },
@@ -14,10 +20,9 @@ const steps = [
 ]
 
 let failed = 0
-const queue = steps.values()
 
-/** Lanes share the queue: two of them keep two cores busy, as half of the steps use one. */
-async function lane() {
+/** @param {Iterable<Step>} queue */
+async function take(queue) {
   for (const { name, program, args } of queue) {
     const { ok, output, ms } = await run(program, args)
     console.log(`${ok ? 'ok    ' : 'FAILED'} ${name} (${(ms / 1000).toFixed(1)} s)`)
@@ -27,8 +32,11 @@ async function lane() {
   }
 }
 
-await Promise.all([lane(), lane()])
+await take([build])
+// Two lanes share one queue: that keeps two cores busy, as half of the steps use only one.
+const queue = steps.values()
+await Promise.all([take(queue), take(queue)])
 if (failed > 0) {
-  console.log(`${failed} of ${steps.length} steps failed. \`npm run format\` repairs the format.`)
+  console.log(`${failed} of ${steps.length + 1} steps failed. \`npm run format\` repairs the format.`)
   process.exitCode = 1
 }

@@ -45,6 +45,12 @@ export const errorCodes = {
     meaning: 'The tenant is suspended: its data is kept, nobody may connect.',
   },
   NOT_FOUND: { http: 404, temporary: false, meaning: 'No tenant or page has this path.' },
+  REQUEST_TIMEOUT: { http: 408, temporary: true, meaning: 'The HTTP request did not come whole in time.' },
+  HEADERS_TOO_LARGE: {
+    http: 431,
+    temporary: false,
+    meaning: 'The HTTP request’s headers and URL are too many or too long.',
+  },
   METHOD_NOT_ALLOWED: { http: 405, temporary: false, meaning: 'The path is right, the HTTP method is not.' },
   UPGRADE_REQUIRED: {
     http: 426,

@@ -9,7 +9,13 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 's
 export type LogLevel = (typeof logLevels)[number]
 
 /** JSON lines on standard error: standard output belongs to what a command prints for people and pipes. */
-export function createLog(options: { level: LogLevel; name: string }): Log {
+export function createLog(options: {
+  level: LogLevel
+  name: string
+  /** One line with its end. Default: standard error. Synchronous: a line about a crash must not die with the process. */
+  write?: (line: string) => void
+}): Log {
+  const write = options.write ?? ((line: string) => void process.stderr.write(line))
   return pino(
     {
       name: options.name,
@@ -19,9 +25,15 @@ export function createLog(options: { level: LogLevel; name: string }): Log {
         censor: '[redacted]',
       },
     },
-    // Synchronous: a line about a crash must not die with the process.
-    { write: (line: string) => void process.stderr.write(line) },
+    { write: (line: string) => write(line.replaceAll(unescaped, escapeText)) },
   )
+}
+
+/** JSON lets these stand as they are, and terminals obey them or break the line: C1 controls, separators, directions of writing. */
+const unescaped = /[\u007F-\u009F\u2028\u2029\p{Bidi_Control}]/gu
+
+function escapeText(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
 /** A URL fit for a log: the query, where tokens travel, is cut off; control characters cannot forge a second line (pino escapes them). */

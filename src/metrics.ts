@@ -40,6 +40,7 @@ export class Metrics {
   readonly deliveries: Counter
   readonly sentBytes: Counter
   readonly publishSeconds: Histogram
+  readonly deliverySeconds: Histogram
   readonly connectSeconds: Histogram<'door'>
   readonly recoveries: Counter<'result'>
   readonly slowCloses: Counter
@@ -96,6 +97,12 @@ export class Metrics {
       buckets: latencySeconds,
       registers,
     })
+    this.deliverySeconds = new Histogram({
+      name: 'parley_delivery_delay_seconds',
+      help: 'From the broker taking a publication (its gateway’s clock) to this gateway handing it to its subscribers’ outboxes.',
+      buckets: latencySeconds,
+      registers,
+    })
     this.connectSeconds = new Histogram({
       name: 'parley_connect_duration_seconds',
       help: 'From the connect command (or the upgrade request) to the session being open, by door.',
@@ -130,7 +137,7 @@ export class Metrics {
       'Manifests that could not be used.',
       () => read.gateway().manifestProblems,
     )
-    this.#tenantSeries(read.tenants)
+    this.#tenantSeries(() => read.tenants())
   }
 
   #gauge(name: string, help: string, value: () => number): void {

@@ -72,8 +72,12 @@ export class TimerWheel {
       this.#tick += 1
       const bucket = this.#buckets.get(this.#tick)
       if (!bucket) continue
+      // The bucket stays in place until all have fired: one of them may cancel another.
+      for (const timer of bucket) {
+        bucket.delete(timer)
+        timer.fire()
+      }
       this.#buckets.delete(this.#tick)
-      for (const timer of bucket) timer.fire()
     }
   }
 

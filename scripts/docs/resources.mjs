@@ -28,7 +28,12 @@ function bounds(schema) {
  * @returns {string[][]}
  */
 function rows(path, schema, required) {
-  const row = [`\`${path}\``, `${schema.type ?? 'any'}${required ? ', required' : ''}`, bounds(schema), schema.description ?? '']
+  const row = [
+    `\`${path}\``,
+    `${schema.type ?? 'any'}${required ? ', required' : ''}`,
+    bounds(schema),
+    schema.description ?? '',
+  ]
   const fields = Object.entries(schema.properties ?? {}).flatMap(([name, field]) =>
     rows(`${path}.${name}`, field, schema.required?.includes(name) ?? false),
   )

@@ -1,6 +1,7 @@
 // Markdown tables for the generated pages.
 
-export const generatedNote = '<!-- Written by `npm run docs` from the code. Do not edit: a test compares. -->\n'
+export const generatedNote =
+  '<!-- Written by `npm run docs` from the code. Do not edit: a test compares. -->\n'
 
 /**
  * @param {readonly string[]} head

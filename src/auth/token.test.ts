@@ -1,4 +1,6 @@
 import { generateKeyPairSync, createHmac } from 'node:crypto'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
 import { EncryptJWT, SignJWT, type JWTPayload } from 'jose'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -515,6 +517,29 @@ describe('accepts()', () => {
   })
 })
 
+describe('keys at a URL', () => {
+  test('are fetched once, stay over an update() that does not touch them, and go with their issuer', async () => {
+    let requests = 0
+    const server = createServer((_, response) => {
+      requests += 1
+      response.end(JSON.stringify({ keys: [ec.jwk] }))
+    })
+    await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
+    const remote = remoteIssuer(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+    const byUrl = new TokenVerifier([remote], { clock, allowPrivateJwks: true })
+    const token = await signedBy(ec, { sub: 'u' })
+    const { keyId } = await byUrl.verify(token)
+    byUrl.update([sharedIssuer(), remote])
+    await byUrl.verify(token)
+    expect(byUrl.accepts(keyId)).toBe(true)
+    expect(requests).toBe(1)
+    byUrl.update([sharedIssuer()])
+    expect(byUrl.accepts(keyId)).toBe(false)
+    byUrl.close()
+    await new Promise((closed) => server.close(closed))
+  })
+})
+
 describe('verifySubscription()', () => {
   const bearer = { user: 'u1', channel: 'room', client: 'c1' }
   const check = async (payload: JWTPayload) => verifier.verifySubscription(await signedHs256(payload), bearer)
@@ -548,12 +573,13 @@ describe('verifySubscription()', () => {
 
   test('refuses a forged token and a connection token without saying mismatch', async () => {
     const forged = handmade({ alg: 'HS256' }, { sub: 'u2', channel: 'x' }, 'another secret')
-    for (const refused of [
-      verifier.verifySubscription(forged, bearer),
-      check({ sub: 'u1' }),
-      check({ channel: 'room' }),
-    ]) {
-      const error: unknown = await refused.catch((reason: unknown) => reason)
+    const refusals = [
+      () => verifier.verifySubscription(forged, bearer),
+      () => check({ sub: 'u1' }),
+      () => check({ channel: 'room' }),
+    ]
+    for (const refuse of refusals) {
+      const error: unknown = await refuse().catch((reason: unknown) => reason)
       expect(error).toMatchObject({ code: 'TOKEN_INVALID' })
       expect(error).not.toBeInstanceOf(TokenMismatchError)
     }

@@ -3,7 +3,7 @@ import { lobbyChannel } from '../protocol/chat-channels.js'
 import type { TenantPolicy } from '../tenant/policy.js'
 
 /** The value that stands for any claim in suggestions. */
-export const sampleClaim = 'red'
+const sampleClaim = 'red'
 
 /** Channels to begin with: the literal ones, and patterns over claims with `red` filled in. The lobby and personal ones come by themselves. */
 export function suggestedRooms(policy: TenantPolicy): string[] {

@@ -12,6 +12,7 @@ import { GatewayServer } from '../gateway/server.js'
 import { createLog, logLevels } from '../log.js'
 import { MemoryPresence } from '../presence/memory.js'
 import { FilesCatalog } from '../tenant/catalog-files.js'
+import { fileProblemText } from '../tenant/problem.js'
 import { systemClock } from '../time.js'
 import { banner, type BannerTenant } from './dev-banner.js'
 import { devPages } from './dev-pages.js'
@@ -51,7 +52,7 @@ async function dev(options: z.infer<typeof Options>): Promise<void> {
   const stop = new AbortController()
   const log = createLog({ level: options.logLevel, name: 'parley' })
   const clock = systemClock
-  const catalog = await FilesCatalog.open(options.tenants)
+  const catalog = FilesCatalog.open(options.tenants)
   const brokerData = new MemoryBrokerData({ clock })
   const presence = new MemoryPresence({ clock })
   const gateway = new Gateway({
@@ -79,18 +80,15 @@ async function dev(options: z.infer<typeof Options>): Promise<void> {
     // The same pages are on the clients' port here: a Prometheus that holds 9090 is no reason not to start.
     () => undefined,
   )
-  for (const part of [catalog, brokerData, presence, gateway]) part.run(stop.signal)
+  for (const part of [brokerData, presence, gateway]) part.run(stop.signal)
+  const watching = catalog.run(stop.signal)
 
-  const problemsShown = new Set<string>()
+  let shown: readonly string[] = []
   const showProblems = (): void => {
-    const sentences = catalog.problems.map(
-      (problem) =>
-        `${problem.file}${problem.line ? `:${problem.line}` : ''} ${problem.path}: ${problem.message} (${problem.reason})`,
-    )
+    const sentences = catalog.problems.map(fileProblemText)
     for (const sentence of sentences)
-      if (!problemsShown.has(sentence)) process.stderr.write(`parley: ${sentence}\n`)
-    problemsShown.clear()
-    for (const sentence of sentences) problemsShown.add(sentence)
+      if (!shown.includes(sentence)) process.stderr.write(`parley: ${sentence}\n`)
+    shown = sentences
   }
   catalog.onReload(showProblems)
 
@@ -110,6 +108,7 @@ async function dev(options: z.infer<typeof Options>): Promise<void> {
   await drain(gateway.context.sessions, { windowMs: options.drainWindow * 1000, sleep })
   await Promise.all([server.close(), ops.close()])
   stop.abort()
+  await watching
 }
 
 /** A token for each tenant that has a sample key. */

@@ -45,11 +45,14 @@ export function tokenCommand(): Command {
     try {
       await printToken(options)
     } catch (error) {
-      const expected = [UsageError, CannotMintError, ConfigError].some((kind) => error instanceof kind)
-      if (!expected) throw error
-      command.error(`error: ${(error as Error).message}`, { exitCode: badInputExitCode })
+      if (!isBadInput(error)) throw error
+      command.error(`error: ${error.message}`, { exitCode: badInputExitCode })
     }
   })
+}
+
+function isBadInput(error: unknown): error is Error {
+  return error instanceof UsageError || error instanceof CannotMintError || error instanceof ConfigError
 }
 
 async function printToken(options: TokenOptions): Promise<void> {

@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { CommandError, errorCodes } from '../errors.js'
+import { type CommandError, errorCodes } from '../errors.js'
 
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {
   const text = JSON.stringify(body)
@@ -16,13 +16,18 @@ export function sendJson(response: ServerResponse, status: number, body: unknown
 }
 
 export function sendError(response: ServerResponse, error: CommandError): void {
+  // Half an answer is out already: only a cut line can still say that it failed.
+  if (response.headersSent) return void response.destroy()
   for (const [name, value] of Object.entries(errorHeaders(error))) response.setHeader(name, value)
   sendJson(response, errorCodes[error.code].http, { code: error.code, message: error.message })
 }
 
-/** The same answer on a socket that asked for an upgrade; then it is closed. */
+/** How long a refused peer may take to read its answer and hang up. */
+const lingerMs = 1_000
+
+/** The same answer on a socket that asked for an upgrade, or for nothing that is HTTP; then it is closed. */
 export function refuseUpgrade(socket: Duplex, error: CommandError): void {
-  if (!socket.writable) return
+  if (!socket.writable) return void socket.destroy()
   const status = errorCodes[error.code].http
   const body = JSON.stringify({ code: error.code, message: error.message })
   const headers = {
@@ -33,8 +38,10 @@ export function refuseUpgrade(socket: Duplex, error: CommandError): void {
   }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
-  // A peer that does not close its half must not keep ours.
-  socket.once('finish', () => socket.destroy())
+  // What still comes is read and thrown away: to cut at once would reset the line, and the answer could be lost with it.
+  socket.resume()
+  const cut = setTimeout(() => socket.destroy(), lingerMs)
+  socket.once('close', () => clearTimeout(cut))
 }
 
 function errorHeaders(error: CommandError): Record<string, string> {

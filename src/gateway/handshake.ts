@@ -42,10 +42,35 @@ export function checkOrigin(tenant: TenantState, request: IncomingMessage): void
   )
 }
 
-/** Throws with 405 or 426 where the request cannot become a WebSocket. */
+const headersMax = 100
+/** Of two of these, a proxy may believe the one and Node the other. */
+const singleHeaders = ['host', 'origin', 'authorization', 'sec-websocket-key', 'sec-websocket-version']
+
+/** Throws with 431 or 400 where the headers say too much, or not one thing. */
+export function checkHeaders(request: IncomingMessage): void {
+  const names = request.rawHeaders.filter((_text, index) => index % 2 === 0).map((name) => name.toLowerCase())
+  if (names.length > headersMax) {
+    throw new CommandError('HEADERS_TOO_LARGE', `The request has more than ${headersMax} headers`)
+  }
+  const doubled = singleHeaders.find((name) => names.indexOf(name) !== names.lastIndexOf(name))
+  if (doubled !== undefined)
+    throw new CommandError('BAD_REQUEST', `The header "${doubled}" came more than once`)
+  if (request.headers.host === undefined && request.httpVersion !== '1.0')
+    throw new CommandError('BAD_REQUEST', 'The header "host" is missing')
+}
+
+/** Throws with 400, 405 or 426 where the request cannot become a WebSocket. */
 export function checkUpgrade(request: IncomingMessage): void {
   if (request.method !== 'GET')
     throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
+  if (request.httpVersion !== '1.1')
+    throw new CommandError('BAD_REQUEST', 'A WebSocket begins with HTTP/1.1, not an older version')
+  // Whose bytes would they be? A proxy would say the request's, and ws takes all that follows for frames.
+  if (
+    (request.headers['content-length'] ?? '0') !== '0' ||
+    request.headers['transfer-encoding'] !== undefined
+  )
+    throw new CommandError('BAD_REQUEST', 'A request for a WebSocket has no body')
   if (request.headers['sec-websocket-version'] !== '13') {
     throw new CommandError(
       'UPGRADE_REQUIRED',

@@ -15,12 +15,13 @@ import type { ChannelHub } from '../session/context.js'
 import type { Subscription } from '../session/subscription.js'
 import type { TenantState } from '../session/tenant-state.js'
 import type { Frame } from '../session/transport.js'
-import type { TimerWheel } from '../time.js'
+import type { Clock, TimerWheel } from '../time.js'
 
 /** Subscribers of one channel, by the language they speak. */
 class LocalChannel {
   readonly ref: ChannelRef
-  readonly tenant: TenantState
+  /** Of the newest subscriber: a tenant that is removed and comes back within the linger is another object. */
+  tenant: TenantState
   readonly byCodec = new Map<Codec, Set<Subscription>>()
   size = 0
   /** The broker's subscription; every newcomer waits for it. */
@@ -33,7 +34,8 @@ class LocalChannel {
   }
 
   add(subscription: Subscription): void {
-    const { codec } = subscription.session
+    const { codec, tenant } = subscription.session
+    this.tenant = tenant
     const subscriptions = this.byCodec.get(codec)
     if (subscriptions) subscriptions.add(subscription)
     else this.byCodec.set(codec, new Set([subscription]))
@@ -51,6 +53,7 @@ class LocalChannel {
 
 export interface HubDeps {
   readonly broker: Broker
+  readonly clock: Clock
   readonly wheel: TimerWheel
   readonly log: Log
   readonly metrics: Metrics
@@ -118,7 +121,9 @@ export class Hub implements ChannelHub, BrokerListener {
     }
     if (deliveries === 0) return
     channel.tenant.chargeDeliveries(deliveries)
-    this.#deps.metrics.deliveries.inc(deliveries)
+    const { clock, metrics } = this.#deps
+    metrics.deliveries.inc(deliveries)
+    metrics.deliverySeconds.observe(Math.max(0, clock.epochMs() - publication.timeMs) / 1000)
   }
 
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
@@ -163,7 +168,10 @@ export class Hub implements ChannelHub, BrokerListener {
     channels.set(ref.channel, channel)
     this.#channels += 1
     // A failed subscription must not be remembered as a good one: the next subscriber tries again.
-    channel.ready.catch(() => this.#forget(channel))
+    channel.ready.catch(() => {
+      this.#subscriptions -= channel.size
+      this.#forget(channel)
+    })
     return channel
   }
 

@@ -1,9 +1,18 @@
 // One way to open a port, and to close it.
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+
+/** Node's HTTP server forgets a socket once it is upgraded; someone has to know it. */
+const socketsOf = new WeakMap<Server, Set<Socket>>()
 
 /** Port 0 takes a free one; the address tells which. Rejects with the system's error (EADDRINUSE, EACCES). */
 export function listen(server: Server, options: { port: number; host: string }): Promise<AddressInfo> {
+  const sockets = new Set<Socket>()
+  socketsOf.set(server, sockets)
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(options, () => {
@@ -19,6 +28,6 @@ export function listen(server: Server, options: { port: number; host: string }):
 export function shut(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())
-    server.closeAllConnections()
+    for (const socket of socketsOf.get(server) ?? []) socket.destroy()
   })
 }

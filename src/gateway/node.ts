@@ -13,6 +13,9 @@ import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 import { TimerWheel, type Clock } from '../time.js'
 import { Hub } from './hub.js'
 
+/** A key set is fetched again when it is ten minutes old and somebody asks. */
+const keyRecheckMs = 60_000
+
 export interface GatewayOptions {
   readonly broker: Broker
   readonly presence: Presence
@@ -51,7 +54,7 @@ export class Gateway {
       { gateway: () => this.#gauges(), tenants: () => this.#tenantGauges() },
       { process: options.processMetrics ?? true },
     )
-    this.hub = new Hub({ broker, wheel, log, metrics: this.metrics, lingerMs: options.lingerMs ?? 5_000 })
+    this.hub = new Hub({ broker, clock, wheel, log, metrics: this.metrics, lingerMs: options.lingerMs ?? 5_000 })
     this.context = {
       sessions: new Set<Session>(),
       broker,
@@ -74,7 +77,14 @@ export class Gateway {
   run(signal: AbortSignal): void {
     this.context.wheel.run(signal)
     const refresh = setInterval(() => void this.#refreshPresence(), presenceTtlMs / 3)
-    signal.addEventListener('abort', () => clearInterval(refresh), { once: true })
+    const recheck = setInterval(() => {
+      for (const tenant of this.#tenants.values()) tenant.recheckKeys()
+    }, keyRecheckMs)
+    const stop = (): void => {
+      clearInterval(refresh)
+      clearInterval(recheck)
+    }
+    signal.addEventListener('abort', stop, { once: true })
   }
 
   /** By `<namespace>/<name>`. */

@@ -14,6 +14,7 @@ import { refuseUpgrade, sendError } from './answer.js'
 import {
   centrifugeSubprotocol,
   chatHandshake,
+  checkHeaders,
   checkOrigin,
   checkUpgrade,
   parseDoor,
@@ -27,32 +28,55 @@ import { WebSocketFront } from './websocket.js'
 /** Other pages of the same server: true when it answered. Asked first. */
 export type ExtraPages = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
 
+/** How long a stranger may take. */
+export interface ServerTiming {
+  /** For all headers of a request. */
+  readonly headersTimeoutMs: number
+  /** From the upgrade request to its answer; a JWKS fetch has 5 s of its own. Also for a whole plain request. */
+  readonly handshakeTimeoutMs: number
+  readonly keepAliveTimeoutMs: number
+  /** How often Node looks for requests that are late. */
+  readonly checkIntervalMs: number
+}
+
+const defaultServerTiming: ServerTiming = {
+  headersTimeoutMs: 5_000,
+  handshakeTimeoutMs: 10_000,
+  keepAliveTimeoutMs: 5_000,
+  checkIntervalMs: 1_000,
+}
+
 const headerBytesMax = 16 * 1024
-const headersTimeoutMs = 5_000
-/** From the upgrade request to its answer; a JWKS fetch has 5 s of its own. */
-const handshakeTimeoutMs = 10_000
 
 export class GatewayServer {
   readonly #gateway: Gateway
   readonly #extraPages: ExtraPages | undefined
+  readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
   readonly #http: Server
 
-  constructor(gateway: Gateway, options: { extraPages?: ExtraPages } = {}) {
+  constructor(gateway: Gateway, options: { extraPages?: ExtraPages; timing?: Partial<ServerTiming> } = {}) {
     this.#gateway = gateway
     this.#extraPages = options.extraPages
+    this.#timing = { ...defaultServerTiming, ...options.timing }
     this.#http = createServer({
       maxHeaderSize: headerBytesMax,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: handshakeTimeoutMs,
-      keepAliveTimeout: 5_000,
-      connectionsCheckingInterval: 1_000,
+      headersTimeout: this.#timing.headersTimeoutMs,
+      requestTimeout: this.#timing.handshakeTimeoutMs,
+      keepAliveTimeout: this.#timing.keepAliveTimeoutMs,
+      connectionsCheckingInterval: this.#timing.checkIntervalMs,
       noDelay: true,
+      // Node would answer without a word.
+      requireHostHeader: false,
     })
-    this.#http.maxHeadersCount = 100
+    // Node would drop what is above the count and go on; `checkHeaders` refuses.
+    this.#http.maxHeadersCount = 0
     this.#http.on('request', (request, response) => void this.#onRequest(request, response))
     this.#http.on('upgrade', (request, socket, head) => void this.#onUpgrade(request, socket, head))
-    this.#http.on('clientError', (error, socket) => refuseUpgrade(socket, clientError(error)))
+    this.#http.on('clientError', (error, socket) => {
+      // It comes again with each packet behind the first bad one.
+      if (socket.writable) refuseUpgrade(socket, clientError(error))
+    })
   }
 
   /** Port 0 takes a free one; the address tells which. */
@@ -67,6 +91,7 @@ export class GatewayServer {
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
+      checkHeaders(request)
       if (await this.#extraPages?.(request, response)) return
       const door = parseDoor(request.url ?? '')
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
@@ -90,9 +115,12 @@ export class GatewayServer {
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const ignore = (): void => {}
     socket.on('error', ignore)
-    const deadline = this.#gateway.context.wheel.after(handshakeTimeoutMs, () => socket.destroy())
+    const deadline = this.#gateway.context.wheel.after(this.#timing.handshakeTimeoutMs, () =>
+      socket.destroy(),
+    )
     let door: DoorRequest | undefined
     try {
+      checkHeaders(request)
       door = parseDoor(request.url ?? '')
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       checkUpgrade(request)
@@ -186,10 +214,13 @@ interface Upgrade {
 /** What Node's parser refuses: each with the status that says why. */
 function clientError(error: NodeJS.ErrnoException): CommandError {
   if (error.code === 'HPE_HEADER_OVERFLOW') {
-    return new CommandError('BAD_REQUEST', `The request's headers have more than ${headerBytesMax} bytes`)
+    return new CommandError(
+      'HEADERS_TOO_LARGE',
+      `The request’s headers and URL have more than ${headerBytesMax} bytes`,
+    )
   }
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return new CommandError('BAD_REQUEST', 'The request did not come in time')
+    return new CommandError('REQUEST_TIMEOUT', 'The request did not come whole in time')
   return new CommandError('BAD_REQUEST', 'This is no HTTP request')
 }
 

@@ -12,7 +12,7 @@ export interface WebSocketLimits {
   readonly closeTimeoutMs: number
 }
 
-export const defaultWebSocketLimits: WebSocketLimits = { messageBytesMax: 65_536, closeTimeoutMs: 5_000 }
+const defaultWebSocketLimits: WebSocketLimits = { messageBytesMax: 65_536, closeTimeoutMs: 5_000 }
 
 /** Carries its transport, so that the handlers below are functions and not closures for each of a hundred thousand sockets. */
 class CarrierSocket extends WebSocket {
@@ -91,7 +91,8 @@ export class WebSocketTransport implements Transport {
 
   /** ws itself writes control frames to the same socket, whole and at once, so ours never cut through one of its own. */
   send(frames: readonly Frame[]): boolean {
-    if (this.#closing || !this.#socket.writable) return true
+    // After a close frame (ours, or ws's own about a broken frame) nothing may follow.
+    if (this.#webSocket.readyState !== WebSocket.OPEN || !this.#socket.writable) return true
     const [first] = frames
     if (frames.length === 1 && first) return this.#socket.write(wireOf(first))
     return this.#socket.write(Buffer.concat(frames.map(wireOf)))

@@ -70,16 +70,6 @@ describe('the session by hand', () => {
         pingIntervalS: 25,
         limits,
       }),
-      ...chatCodec.reply(undefined, {
-        ...subscribed,
-        channel: 'lobby',
-        position: { epoch: 'kX3fQz9a', offset: 4294967298 },
-      }),
-      ...chatCodec.reply(undefined, {
-        ...subscribed,
-        channel: 'dm:alice',
-        position: { epoch: 'p0ZrM41c', offset: 0 },
-      }),
       ...chatCodec.reply(ref('1'), { ...subscribed, channel: 'garden', position }),
       chatCodec.publication('garden', hello),
       ...chatCodec.reply(ref('2'), {

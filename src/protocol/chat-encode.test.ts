@@ -112,6 +112,18 @@ describe('replies', () => {
     ])
   })
 
+  test('a subscription of the session’s own is silent', () => {
+    const reply: Reply = {
+      kind: 'subscribe',
+      channel: lobbyChannel,
+      publications: [],
+      wasRecovering: false,
+      recovered: false,
+      top,
+    }
+    expect(chatCodec.reply(undefined, reply)).toEqual([])
+  })
+
   test('leave', () => {
     const reply: Reply = { kind: 'unsubscribe', channel: 'r' }
     expect(answers({ type: 'leave_room', room: 'r' }, reply)).toEqual(['{"event":"left","room":"r"}'])

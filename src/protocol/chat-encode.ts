@@ -9,8 +9,9 @@ import { array, object, type Pieces, type PieceValue, weave } from './json-piece
 
 type Members = Readonly<Record<string, PieceValue>>
 
-/** The results, if the command has any, then an ack if the client gave an id. */
+/** The results, if the command has any, then an ack if the client gave an id. The session's own subscriptions (lobby, direct messages) are silent. */
 export function encodeReply(ref: ReplyRef, reply: Reply): Uint8Array[] {
+  if (ref === undefined && reply.kind === 'subscribe') return []
   const known = chatRef(ref)
   const events = results(known, reply)
   if (known.id !== undefined) events.push(event('ack', { id: [known.id], ...acknowledged(reply) }))

@@ -1,5 +1,12 @@
 // The one model of what clients ask, what we answer and what we say unasked. Each door has a codec that turns its bytes into this and back.
-import type { Announcement, ClientInfo, Durability, HistoryPage, Position, Publication } from '../broker/broker.js'
+import type {
+  Announcement,
+  ClientInfo,
+  Durability,
+  HistoryPage,
+  Position,
+  Publication,
+} from '../broker/broker.js'
 import type { CommandError } from '../errors.js'
 import type { CloseCode, UnsubscribeCode } from './codes.js'
 
@@ -69,7 +76,12 @@ export type Reply =
       readonly durability: Durability
     }
   | { readonly kind: 'presence'; readonly channel: string; readonly members: ReadonlyMap<string, ClientInfo> }
-  | { readonly kind: 'presenceStats'; readonly channel: string; readonly clients: number; readonly users: number }
+  | {
+      readonly kind: 'presenceStats'
+      readonly channel: string
+      readonly clients: number
+      readonly users: number
+    }
   | { readonly kind: 'history'; readonly channel: string; readonly page: HistoryPage }
   /** `expiresInS` absent: never. */
   | { readonly kind: 'refresh'; readonly client: string; readonly expiresInS?: number | undefined }

@@ -25,6 +25,7 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
     if (session.closed) return
     session.tenant.admit(identity.user)
     session.open(identity)
+    if (session.closed) return
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     metrics.connects.inc({ door, result: error.code })
@@ -44,6 +45,7 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
 /** The chat door: the handshake has verified the token and `tenant.admit`ted the user; here the session begins. */
 export async function welcome(session: Session, identity: Identity): Promise<void> {
   session.open(identity)
+  if (session.closed) return
   session.reply(undefined, connectReply(session))
   session.context.metrics.connects.inc({ door: session.codec.name, result: 'ok' })
   for (const channel of [lobbyChannel, directChannel(identity.user)]) {

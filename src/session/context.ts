@@ -65,5 +65,5 @@ export interface SessionContext {
   readonly metrics: Metrics
   readonly log: Log
   readonly limits: SessionLimits
-  random(): number
+  readonly random: () => number
 }

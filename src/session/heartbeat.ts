@@ -21,7 +21,9 @@ export class Heartbeat {
   readonly #timing: HeartbeatTiming
   readonly #wheel: TimerWheel
   readonly #timer: Timer
-  #awaitingPong = false
+  #next: 'ping' | 'verdict' = 'ping'
+  /** Since the last ping. */
+  #silent = false
 
   constructor(
     peer: HeartbeatPeer,
@@ -36,18 +38,23 @@ export class Heartbeat {
   }
 
   #tick(): void {
-    if (this.#awaitingPong) return this.#peer.close(closeCodes.noPong)
     const { pingIntervalMs, pongTimeoutMs } = this.#timing
-    this.#awaitingPong = true
-    this.#peer.ping()
-    this.#wheel.reschedule(this.#timer, Math.min(pongTimeoutMs, pingIntervalMs))
+    switch (this.#next) {
+      case 'ping':
+        this.#next = 'verdict'
+        this.#silent = true
+        this.#wheel.reschedule(this.#timer, pongTimeoutMs)
+        return this.#peer.ping()
+      case 'verdict':
+        if (this.#silent) return this.#peer.close(closeCodes.noPong)
+        this.#next = 'ping'
+        this.#wheel.reschedule(this.#timer, pingIntervalMs - pongTimeoutMs)
+    }
   }
 
   /** Any frame counts as a pong: a busy client is alive even when its pongs wait behind data. */
   alive(): void {
-    if (!this.#awaitingPong) return
-    this.#awaitingPong = false
-    this.#wheel.reschedule(this.#timer, this.#timing.pingIntervalMs - this.#timing.pongTimeoutMs)
+    this.#silent = false
   }
 
   stop(): void {

@@ -19,7 +19,7 @@ export interface Identity extends AclSubject {
 /** No token's subject begins like this, so a guest can never pass for a user. */
 const guestPrefix = 'guest:'
 
-export function guestIdentity(client: string): Identity {
+function guestIdentity(client: string): Identity {
   const user = guestPrefix + client
   return { client, user, anonymous: true, roles: [], claims: {}, info: { user, client } }
 }
@@ -47,7 +47,7 @@ export async function authenticate(
     throw new CommandError('TENANT_SUSPENDED', `The tenant ${tenant.key} is suspended; ask whoever runs it`)
   }
   if (credentials.token !== '')
-    return tokenIdentity(credentials.client, await tenant.verifier.verify(credentials.token))
+    return tokenIdentity(credentials.client, await tenant.verify(credentials.token))
   if (tenant.allowsGuests) return guestIdentity(credentials.client)
   throw new CommandError('UNAUTHORIZED', `The tenant ${tenant.key} lets nobody in without a token; send one`)
 }

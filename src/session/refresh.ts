@@ -16,12 +16,13 @@ export async function refresh(
   const { identity, tenant, context } = session
   if (command.token === '') return session.close(withReason(closeCodes.badRequest, 'refresh without a token'))
   try {
-    const verified = await tenant.verifier.verify(command.token)
+    const verified = await tenant.verify(command.token)
     if (session.closed) return
     if (verified.user !== identity.user) {
       return session.close(withReason(closeCodes.invalidToken, 'the new token is of another user'))
     }
     session.renew(tokenIdentity(identity.client, verified))
+    if (session.closed) return
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     return session.close(

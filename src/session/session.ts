@@ -31,6 +31,10 @@ type SessionState =
 
 const emptyFrame = Buffer.alloc(0)
 
+/** Pings and pongs in a row that found no command left in the bucket. A tenant with a rate of 0 gets half an hour out of it. */
+const controlsOverRateMax = 64
+const bugRetryAfterMs = 1_000
+
 export class Session implements TransportListener, HeartbeatPeer {
   readonly id = randomUUID()
   readonly context: SessionContext
@@ -49,6 +53,7 @@ export class Session implements TransportListener, HeartbeatPeer {
   #busy = false
   #publishesInFlight = 0
   #errorsInRow = 0
+  #controlsOverRate = 0
 
   constructor(context: SessionContext, options: { tenant: TenantState; codec: Codec; transport: Transport }) {
     const { clock, flusher, limits, wheel } = context
@@ -78,7 +83,7 @@ export class Session implements TransportListener, HeartbeatPeer {
 
   // ——— Life ———
 
-  /** The client is who it says and has its place in the tenant's quota (`admit`); from here on it is counted, pinged and expired. */
+  /** The client is who it says and has its place in the tenant's quota (`admit`); from here on it is counted, pinged and expired. May end at once. */
   open(identity: Identity): void {
     if (this.#state.kind !== 'connecting') throw new Error(`session cannot open: it is ${this.#state.kind}`)
     const { limits, random, wheel } = this.context
@@ -90,6 +95,8 @@ export class Session implements TransportListener, HeartbeatPeer {
     }
     this.tenant.sessions.add(this)
     this.#scheduleExpiry()
+    // While the token was verified the policy may have become another.
+    this.policyChanged()
   }
 
   /** Connect was answered with an error that the client can act on. */
@@ -97,12 +104,12 @@ export class Session implements TransportListener, HeartbeatPeer {
     if (this.#state.kind === 'connecting') this.#state = { kind: 'refused', deadline: this.#state.deadline }
   }
 
-  /** A new token: its rights hold from now on. */
+  /** A new token: its rights hold from now on. May end the session. */
   renew(identity: Identity): void {
     if (this.#state.kind !== 'connected') return
     this.#state.identity = identity
     this.#scheduleExpiry()
-    this.recheckSubscriptions()
+    this.policyChanged()
   }
 
   close(code: CloseCode): void {
@@ -122,7 +129,7 @@ export class Session implements TransportListener, HeartbeatPeer {
     if (keyId === undefined && !this.tenant.allowsGuests) {
       return this.close(withReason(closeCodes.permissionDenied, 'the tenant lets nobody in without a token'))
     }
-    if (keyId !== undefined && !this.tenant.verifier.accepts(keyId)) {
+    if (keyId !== undefined && !this.tenant.acceptsKey(keyId)) {
       return this.close(withReason(this.#expiredCode(), 'the key that signed the token was removed'))
     }
     this.recheckSubscriptions()
@@ -189,7 +196,7 @@ export class Session implements TransportListener, HeartbeatPeer {
   // ——— What comes in ———
 
   onMessage(payload: Buffer, binary: boolean): void {
-    this.onControl()
+    this.#alive()
     // Both doors speak text; a binary frame is as unreadable to them as an empty one.
     for (const received of this.codec.decode(binary ? emptyFrame : payload)) {
       if (this.closed) return
@@ -201,7 +208,20 @@ export class Session implements TransportListener, HeartbeatPeer {
   }
 
   onControl(): void {
+    this.#alive()
+    this.#chargeControl()
+  }
+
+  #alive(): void {
     if (this.#state.kind === 'connected') this.#state.heartbeat.alive()
+  }
+
+  /** Pings and pongs cannot be refused, and each costs a turn: who sends far more of them than commands are allowed has to go. */
+  #chargeControl(): void {
+    if (this.closed) return
+    const tooFast = this.#commandRate.take(1, this.context.clock.monotonicMs()) > 0
+    this.#controlsOverRate = tooFast ? this.#controlsOverRate + 1 : 0
+    if (this.#controlsOverRate > controlsOverRateMax) this.close(closeCodes.tooManyRequests)
   }
 
   onDrained(): void {
@@ -219,16 +239,19 @@ export class Session implements TransportListener, HeartbeatPeer {
       !this.closed &&
       this.#publishesInFlight < this.context.limits.publishesInFlightMax
     ) {
-      const received = this.#queue.shift()
+      const [received] = this.#queue
       if (!received) return
+      // What came before the end is answered before the end.
+      if (received.kind === 'violation' && this.#publishesInFlight > 0) return
+      this.#queue.shift()
       this.#take(received)
     }
   }
 
   #take(received: Received): void {
+    if (received.kind === 'pong') return this.#chargeControl()
     const nowMs = this.context.clock.monotonicMs()
     const waitMs = this.#commandRate.take(1, nowMs)
-    if (received.kind === 'pong') return
     if (received.kind === 'violation') return this.close(received.close)
     if (waitMs > 0) return this.#refuseCommand(received.ref, this.#tooFast(waitMs))
     if (received.kind === 'refused') return this.#refuseCommand(received.ref, received.error)
@@ -258,7 +281,9 @@ export class Session implements TransportListener, HeartbeatPeer {
     this.#answerError(
       command.kind,
       ref,
-      new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again'),
+      new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again', {
+        retryAfterMs: bugRetryAfterMs,
+      }),
     )
   }
 

@@ -62,10 +62,13 @@ export async function subscribe(session: Session, command: SubscribeCommand, ref
       wasRecovering: command.since !== undefined,
       expiresAtMs: token?.expiresAtMs,
     })
-    announce(subscription, 'join', arrival)
+    // The answer itself may have been too much for a slow client.
+    if (subscription.live) announce(subscription, 'join', arrival)
   } catch (error) {
     endSubscription(subscription)
     throw error
+  } finally {
+    if (!subscription.live) await withdraw(subscription)
   }
 }
 
@@ -91,7 +94,7 @@ export function endSubscription(subscription: Subscription): void {
   session.tenant.channels.unsubscribed(ref.channel)
   session.tenant.subscriptionsTotal -= 1
   hub.remove(subscription)
-  // One that never went live is not announced, and takes its presence back itself (`arrive`).
+  // One that never went live is not announced, and takes its presence back itself (`withdraw`).
   if (!wasLive) return
   const leaving = subscription.present
     ? presence.remove(ref, session.id)
@@ -181,10 +184,16 @@ const gapText: Readonly<Record<Extract<Recovered, { kind: 'gap' }>['reason'], st
 async function arrive(subscription: Subscription): Promise<{ userEdge: boolean; clients: number }> {
   const { session, ref } = subscription
   if (!subscription.present) return { userEdge: true, clients: 0 }
-  const { presence } = session.context
-  const arrival = await presence.add(ref, session.id, subscription.info)
-  if (subscription.ended) await presence.remove(ref, session.id)
-  return arrival
+  return session.context.presence.add(ref, session.id, subscription.info)
+}
+
+/** Nobody was told of the newcomer, so nobody is told that it did not stay. */
+async function withdraw(subscription: Subscription): Promise<void> {
+  const { session, ref } = subscription
+  if (!subscription.present) return
+  await session.context.presence
+    .remove(ref, session.id)
+    .catch((error: unknown) => session.bug(error, `cannot remove presence in ${ref.channel}`))
 }
 
 /** Reply first, then what came meanwhile, then live: in one turn, so that nothing can slip in between. */
@@ -210,7 +219,7 @@ function answer(
   for (const publication of after)
     session.push({ payload: session.codec.publication(ref.channel, publication) })
   subscription.goLive(caughtUp.after.findLast((publication) => publication.offset > 0) ?? caughtUp.top)
-  if (expiresAtMs !== undefined) {
+  if (expiresAtMs !== undefined && subscription.live) {
     const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + limits.expiredCloseDelayMs
     subscription.expiry = wheel.after(delayMs, () =>
       session.endSubscription(subscription, unsubscribeCodes.expired),

@@ -11,7 +11,7 @@ export async function verifySubscriptionToken(
 ): Promise<VerifiedSubscription | undefined> {
   const { user, client } = session.identity
   try {
-    return await session.tenant.verifier.verifySubscription(token, { user, channel, client })
+    return await session.tenant.verifySubscription(token, { user, channel, client })
   } catch (error) {
     if (!(error instanceof TokenMismatchError)) throw error
     session.close(withReason(closeCodes.invalidToken, error.message))

@@ -58,8 +58,9 @@ export class Subscription {
     return this.#state.live
   }
 
-  /** From now on `accepts` lets pass what follows `top`. */
+  /** From now on `accepts` lets pass what follows `top`. One that has ended stays so. */
   goLive(top: Position | undefined): void {
+    if (this.#state.kind === 'ended') return
     this.#state = { kind: 'live' }
     if (top) this.jumpTo(top)
   }

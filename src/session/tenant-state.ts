@@ -1,5 +1,11 @@
 // One tenant as a gateway lives it: the policy in force, its rules and keys made ready, what is used of its quota, and who is connected.
-import { TokenVerifier } from '../auth/token.js'
+import {
+  TokenMismatchError,
+  TokenVerifier,
+  type SubscriptionBearer,
+  type VerifiedSubscription,
+  type VerifiedToken,
+} from '../auth/token.js'
 import { CommandError, type ErrorCode } from '../errors.js'
 import type { Log } from '../log.js'
 import { ChannelRules } from '../tenant/acl.js'
@@ -7,7 +13,11 @@ import { TokenBucket } from '../tenant/limiter.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 import type { Clock } from '../time.js'
 import { ChannelCensus } from './channel-census.js'
+import { FormerKeys } from './former-keys.js'
 import type { Session } from './session.js'
+
+/** When to ask again for a place that somebody else must give up first: nobody can know, and asking costs little. */
+const fullRetryAfterMs = 5_000
 
 export interface TenantStateDeps {
   readonly clock: Clock
@@ -21,6 +31,7 @@ export class TenantState {
   #policy: TenantPolicy
   #rules: ChannelRules
   readonly #verifier: TokenVerifier
+  readonly #formerKeys: FormerKeys
   #allowsGuests: boolean
   readonly #connects: TokenBucket
   readonly #publishes: TokenBucket
@@ -46,6 +57,7 @@ export class TenantState {
       onProblem: (sentence) => deps.log.warn({ tenant: this.key }, sentence),
       onKeysChanged: () => this.#recheckSessions(),
     })
+    this.#formerKeys = new FormerKeys(deps.clock)
     this.#allowsGuests = allowsGuests(policy)
     const { connections, messages } = policy.limits
     const nowMs = deps.clock.monotonicMs()
@@ -76,8 +88,19 @@ export class TenantState {
     return this.#rules
   }
 
-  get verifier(): TokenVerifier {
-    return this.#verifier
+  /** As TokenVerifier's; a token whose key was removed of late is TOKEN_EXPIRED. */
+  verify(token: string): Promise<VerifiedToken> {
+    return this.#verified((verifier) => verifier.verify(token))
+  }
+
+  /** As `verify`; throws TokenMismatchError too. */
+  verifySubscription(token: string, bearer: SubscriptionBearer): Promise<VerifiedSubscription> {
+    return this.#verified((verifier) => verifier.verifySubscription(token, bearer))
+  }
+
+  /** Whether connections that came in by this key may stay. */
+  acceptsKey(keyId: string): boolean {
+    return this.#verifier.accepts(keyId)
   }
 
   /** Some rule grants something to clients without a token. */
@@ -98,6 +121,7 @@ export class TenantState {
   update(policy: TenantPolicy): void {
     const nowMs = this.#deps.clock.monotonicMs()
     const { connections, messages } = policy.limits
+    this.#formerKeys.replaced(this.#policy.issuers, policy.issuers)
     this.#policy = policy
     this.#rules = new ChannelRules(policy.channels)
     this.#verifier.update(policy.issuers)
@@ -120,12 +144,14 @@ export class TenantState {
       this.#over(
         'CONNECTION_LIMIT',
         `Cannot connect: ${this.#connections} of ${max} connections of the tenant are used`,
+        fullRetryAfterMs,
       )
     }
     if (ofUser >= perUser) {
       this.#over(
         'CONNECTION_LIMIT',
         `Cannot connect: ${ofUser} of ${perUser} connections of this user are used`,
+        fullRetryAfterMs,
       )
     }
   }
@@ -208,6 +234,7 @@ export class TenantState {
       this.#over(
         'CHANNEL_LIMIT',
         `Cannot use "${channel}": ${used} of ${max} channels of the tenant are in use`,
+        fullRetryAfterMs,
       )
   }
 
@@ -215,8 +242,25 @@ export class TenantState {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1)
   }
 
+  /** Fetched key sets age: asking after a session's key has them fetched again. Called now and then. */
+  recheckKeys(): void {
+    if (this.#policy.issuers.some(({ key }) => key.type === 'JWKSURI')) this.#recheckSessions()
+  }
+
   close(): void {
     this.#verifier.close()
+  }
+
+  async #verified<Facts>(check: (verifier: TokenVerifier) => Promise<Facts>): Promise<Facts> {
+    try {
+      return await check(this.#verifier)
+    } catch (error) {
+      const refused = error instanceof CommandError && error.code === 'TOKEN_INVALID'
+      if (!refused || error instanceof TokenMismatchError || !(await this.#formerKeys.accepted(check)))
+        throw error
+      const problem = 'The token was signed by a key that this tenant has removed: get a new one'
+      throw new CommandError('TOKEN_EXPIRED', problem, { cause: error })
+    }
   }
 
   #recheckSessions(): void {
@@ -236,11 +280,11 @@ export class TenantState {
     const { limits, preemption, enforcement } = this.#policy
     const tooMany = this.sessions.size - limits.connections.max
     if (tooMany <= 0 || preemption === 'Never' || enforcement !== 'Enforce') return
-    const newestFirst = [...this.sessions].reverse()
+    const newestFirst = [...this.sessions].toReversed()
     const order =
       preemption === 'ShedNewest'
         ? newestFirst
-        : newestFirst.sort((a, b) => a.lastCommandMs - b.lastCommandMs)
+        : newestFirst.toSorted((a, b) => a.lastCommandMs - b.lastCommandMs)
     for (const session of order.slice(0, tooMany)) session.shed()
   }
 }

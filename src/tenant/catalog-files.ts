@@ -19,8 +19,6 @@ import { quoteHint } from './schema-issue.js'
 export interface FilesCatalogOptions {
   /** How often the folder is looked at; an edit counts from the second look on. Default 300. */
   readonly pollMs?: number
-  /** Called after a reload whose problems differ from those before; not for those of `open`. */
-  readonly onProblems?: (problems: readonly FileProblem[]) => void
 }
 
 /**
@@ -31,8 +29,8 @@ export interface FilesCatalogOptions {
 export class FilesCatalog implements Catalog {
   readonly #dir: string
   readonly #pollMs: number
-  readonly #onProblems: (problems: readonly FileProblem[]) => void
   readonly #listeners: CatalogListener[] = []
+  readonly #reloadListeners: (() => void)[] = []
   #tenants: ReadonlyMap<string, ServedTenant> = new Map()
   #problems: readonly FileProblem[] = []
   #loadedSignature = ''
@@ -42,7 +40,6 @@ export class FilesCatalog implements Catalog {
   private constructor(dir: string, options: FilesCatalogOptions) {
     this.#dir = dir
     this.#pollMs = options.pollMs ?? 300
-    this.#onProblems = options.onProblems ?? (() => {})
   }
 
   /** @throws ConfigError when the folder is missing or cannot be read. What is wrong inside it is in `problems`. */
@@ -74,6 +71,11 @@ export class FilesCatalog implements Catalog {
     this.#listeners.push(listener)
   }
 
+  /** Calls `listener` after each reload, also of one that brought problems alone: what stands in `problems` then is new. */
+  onReload(listener: () => void): void {
+    this.#reloadListeners.push(listener)
+  }
+
   /** Looks for changes until `signal` ends it; resolves then. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -88,12 +90,10 @@ export class FilesCatalog implements Catalog {
 
   /** Reads the folder now, changed or not, and tells the listeners what moved. */
   reload(): void {
-    const problemsBefore = JSON.stringify(this.#problems)
-    const changes = this.#load()
-    for (const change of changes) {
+    for (const change of this.#load()) {
       for (const listener of this.#listeners) listener.changed(change)
     }
-    if (JSON.stringify(this.#problems) !== problemsBefore) this.#onProblems(this.#problems)
+    for (const listener of this.#reloadListeners) listener()
   }
 
   /** Two looks must see the same: a file that is still being written is left alone. */
@@ -154,7 +154,7 @@ interface Folder {
   readonly documents: readonly ManifestDocument[]
   readonly problems: readonly FileProblem[]
   /** Files, perhaps all, of which some part could not be read. */
-  unreadable(file: string): boolean
+  readonly unreadable: (file: string) => boolean
 }
 
 function readFolder(dir: string): Folder {
@@ -210,7 +210,7 @@ function codeOf(error: unknown): string {
 }
 
 /** Empty documents are passed over; a broken one does not take the others with it. */
-export function parseManifests(
+function parseManifests(
   file: string,
   text: string,
 ): { documents: ManifestDocument[]; problems: FileProblem[] } {

@@ -21,10 +21,7 @@ export function tenantOf(spec: object): ChatTenant {
 }
 
 /** Compiles `spec` on an empty plan, without Secrets. */
-export function compileSpec(
-  spec: object,
-  input: Partial<CompileInput> = {},
-): ReturnType<typeof compileTenant> {
+function compileSpec(spec: object, input: Partial<CompileInput> = {}): ReturnType<typeof compileTenant> {
   return compileTenant({
     tenant: tenantOf(spec),
     plan: planOf({}),

@@ -69,7 +69,7 @@ export function compileTenant(input: CompileInput): Compiled {
 }
 
 /** Where a resource without a namespace lives. */
-export const defaultNamespace = 'default'
+const defaultNamespace = 'default'
 
 export function namespaceOf(resource: { metadata: { namespace?: string | undefined } }): string {
   return resource.metadata.namespace ?? defaultNamespace

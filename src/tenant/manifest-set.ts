@@ -33,7 +33,7 @@ export interface ManifestSet {
 }
 
 /** Marks a Secret whose content everybody knows, since it comes with Parley. */
-export const sampleAnnotation = 'parley.chat/sample'
+const sampleAnnotation = 'parley.chat/sample'
 
 /** As Kubernetes reads it: line breaks are passed over. */
 const Base64 = z
@@ -54,9 +54,9 @@ const Namespace = z.looseObject({
   metadata: z.looseObject({ name: ObjectName, labels: StringMap.default({}) }),
 })
 
-const Identity = z.looseObject({
-  apiVersion: z.string(),
-  kind: z.string(),
+const Typed = z.looseObject({ apiVersion: z.string(), kind: z.string() })
+
+const Named = z.looseObject({
   metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }),
 })
 
@@ -88,20 +88,26 @@ class ManifestReader {
   readonly #problems: FileProblem[] = []
 
   read(document: ManifestDocument): void {
-    const identity = this.#parse(Identity, document)
-    if (!identity) {
+    const typed = this.#parse(Typed, document)
+    if (!typed) {
       this.#tornFiles.add(document.file)
       return
     }
-    const { kind, metadata } = identity
+    const { kind } = typed
     const known = Object.hasOwn(kinds, kind) ? kinds[kind] : undefined
-    if (known?.apiVersion !== identity.apiVersion) {
+    if (known?.apiVersion !== typed.apiVersion) {
       const readable = Object.entries(kinds).map(([name, { apiVersion: version }]) => `${version} ${name}`)
-      const message = `${identity.apiVersion} ${kind} is none of the kinds that are read from files: ${readable.join(', ')}.`
+      const message = `${typed.apiVersion} ${kind} is none of the kinds that are read from files: ${readable.join(', ')}.`
       this.#report(document, { path: ['kind'], reason: 'UnknownKind', message })
       return
     }
 
+    const named = this.#parse(Named, document)
+    if (!named) {
+      this.#tornFiles.add(document.file)
+      return
+    }
+    const { metadata } = named
     const key = known.clusterScoped ? metadata.name : `${namespaceOf({ metadata })}/${metadata.name}`
     const twin = this.#seen.get(`${kind} ${key}`)
     if (twin) {

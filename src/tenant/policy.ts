@@ -67,17 +67,24 @@ export const ChannelRule = z.strictObject({
 export type ChannelRule = z.infer<typeof ChannelRule>
 
 export const signingAlgorithms = [
-  'HS256', 'HS384', 'HS512',
-  'RS256', 'RS384', 'RS512',
-  'PS256', 'PS384', 'PS512',
-  'ES256', 'ES384', 'ES512',
+  'HS256',
+  'HS384',
+  'HS512',
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
   'EdDSA',
 ] as const
 export type SigningAlgorithm = (typeof signingAlgorithms)[number]
 
 /** Where token facts stand in the claims; dots descend (`realm_access.roles`), an exact top-level name wins. */
-export const ClaimNames = z.strictObject({ user: z.string(), name: z.string(), roles: z.string(), info: z.string() })
-export type ClaimNames = z.infer<typeof ClaimNames>
+const ClaimNames = z.strictObject({ user: z.string(), name: z.string(), roles: z.string(), info: z.string() })
 
 /** One source of valid tokens. Exactly the field that `key.type` says holds key material. */
 export const Issuer = z.strictObject({

@@ -62,6 +62,7 @@ export interface TestGateway {
 export async function startGateway(
   policies: readonly TenantPolicy[],
   options: Partial<GatewayOptions> = {},
+  serverOptions?: ConstructorParameters<typeof GatewayServer>[1],
 ): Promise<TestGateway> {
   const catalog = new TestCatalog(policies)
   const clock = options.clock ?? systemClock
@@ -76,7 +77,7 @@ export async function startGateway(
     processMetrics: false,
     ...options,
   })
-  const server = new GatewayServer(gateway)
+  const server = new GatewayServer(gateway, serverOptions)
   const { port } = await server.listen(0, '127.0.0.1')
   gateway.run(stopped.signal)
   return {

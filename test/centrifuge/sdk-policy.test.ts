@@ -1,0 +1,188 @@
+// What the tenant's owner changes holds for who is connected already.
+import { describe, expect, test } from 'vitest'
+import {
+  collect,
+  connectedAs,
+  dataOf,
+  door,
+  gatewayFor,
+  next,
+  sdkAt,
+  sdkOf,
+  subscribed,
+} from '../support/centrifuge-sdk.js'
+import { allow, allOperations, deny, generousLimits, rule, tenantPolicy } from '../support/policies.js'
+
+const staffOnly = rule('general', { grants: [allow(allOperations, [{ roles: ['staff'] }])] })
+
+describe('refused', () => {
+  test('a subscription is over with 103 and the sentence why; the connection lives', async () => {
+    const gateway = await gatewayFor({ channels: [staffOnly] })
+    const ann = await connectedAs(gateway, 'ann')
+    const general = ann.newSubscription('general')
+    const over = next(general, 'unsubscribed')
+    general.subscribe()
+    expect(await over).toMatchObject({
+      code: 103,
+      reason:
+        'PERMISSION_DENIED: Rule "general" grants Subscribe on "general" only to users with role "staff".',
+    })
+    expect(ann.state).toBe('connected')
+  })
+
+  test.each([
+    ['publish', 'Publish'],
+    ['history', 'History'],
+    ['presence', 'Presence'],
+    ['presenceStats', 'Presence'],
+  ] as const)('%s without the right is 103', async (method, operation) => {
+    const gateway = await gatewayFor({ channels: [rule('general', { grants: [allow(['Subscribe'])] })] })
+    const ann = await connectedAs(gateway, 'ann')
+    const asked =
+      method === 'publish'
+        ? ann.publish('general', 1)
+        : method === 'history'
+          ? ann.history('general')
+          : ann[method]('general')
+    await expect(asked).rejects.toEqual({
+      code: 103,
+      message: `PERMISSION_DENIED: Rule "general" covers "general" and grants ${operation} to nobody.`,
+      temporary: false,
+    })
+  })
+})
+
+describe('rules change', () => {
+  test('who may no longer listen is unsubscribed with 2103 and why, and gets nothing more', async () => {
+    const gateway = await gatewayFor({ channels: [rule('general'), rule('lobby')] })
+    const ann = await connectedAs(gateway, 'ann')
+    const staff = await connectedAs(gateway, 'bob', {
+      getToken: () => gateway.token('bob', { claims: { roles: ['staff'] } }),
+    })
+    const general = await subscribed(ann, 'general')
+    const atAnn = dataOf(general)
+    const over = next(general, 'unsubscribed')
+    gateway.catalog.put(tenantPolicy({ channels: [staffOnly, rule('lobby')] }))
+    expect(await over).toMatchObject({
+      code: 2103,
+      reason: 'Rule "general" grants Subscribe on "general" only to users with role "staff".',
+    })
+    await staff.publish('general', 'secret')
+    await ann.publish('lobby', 'still connected')
+    expect(atAnn.waiting).toEqual([])
+  })
+
+  test('a deny ends what a grant still allows', async () => {
+    const gateway = await gatewayFor()
+    const general = await subscribed(await connectedAs(gateway, 'ann'), 'general')
+    const over = next(general, 'unsubscribed')
+    gateway.catalog.put(
+      tenantPolicy({
+        channels: [
+          rule('general'),
+          rule('*', { name: 'banned', grants: [deny(['Subscribe'], [{ users: ['ann'] }])] }),
+        ],
+      }),
+    )
+    expect((await over).reason).toContain('Rule "banned" denies Subscribe')
+  })
+
+  test('who still may is not disturbed', async () => {
+    const gateway = await gatewayFor({ channels: [rule('general'), rule('lobby')] })
+    const general = await subscribed(await connectedAs(gateway, 'ann'), 'general')
+    const atAnn = dataOf(general)
+    const bob = await connectedAs(gateway, 'bob')
+    const states = collect(general, 'state')
+    gateway.catalog.put(tenantPolicy({ channels: [rule('general')] }))
+    await bob.publish('general', 'x')
+    expect(await atAnn.next()).toBe('x')
+    expect(states.waiting).toEqual([])
+  })
+
+  test('a new right can be used at once', async () => {
+    const gateway = await gatewayFor({ channels: [] })
+    const ann = await connectedAs(gateway, 'ann')
+    await expect(ann.publish('general', 1)).rejects.toMatchObject({ code: 103 })
+    gateway.catalog.put(tenantPolicy({ channels: [rule('general')] }))
+    await ann.publish('general', 1)
+  })
+
+  test('no room for guests any more: 3507 for them, nothing for users', async () => {
+    const guests = [{ authenticated: true as const }, { anonymous: true as const }]
+    const gateway = await gatewayFor({
+      channels: [rule('general', { grants: [allow(['History'], guests)] })],
+    })
+    const guest = sdkAt(door(gateway), {})
+    guest.connect()
+    await guest.ready(5000)
+    const ann = await connectedAs(gateway, 'ann')
+    const over = next(guest, 'disconnected')
+    gateway.catalog.put(tenantPolicy({ channels: [rule('general')] }))
+    expect(await over).toMatchObject({ code: 3507, reason: expect.stringContaining('token') as string })
+    await ann.history('general')
+  })
+})
+
+describe('the tenant', () => {
+  test('suspended: everybody out with 3507, for good', async () => {
+    const gateway = await gatewayFor()
+    const ann = await connectedAs(gateway, 'ann')
+    const over = next(ann, 'disconnected')
+    gateway.catalog.put(tenantPolicy({ suspended: true }))
+    expect(await over).toEqual({ code: 3507, reason: 'permission denied: the tenant is suspended' })
+  })
+
+  test('suspended: nobody in, and told why', async () => {
+    const gateway = await gatewayFor({ suspended: true })
+    const ann = sdkOf(gateway, 'ann')
+    const over = next(ann, 'disconnected')
+    ann.connect()
+    expect(await over).toMatchObject({
+      code: 3507,
+      reason: expect.stringContaining('demo/acme is suspended') as string,
+    })
+  })
+
+  test('resumed: they may come back', async () => {
+    const gateway = await gatewayFor({ suspended: true })
+    gateway.catalog.put(tenantPolicy())
+    await connectedAs(gateway, 'ann')
+  })
+
+  test('removed: everybody out with 3503, and the door is gone', async () => {
+    const gateway = await gatewayFor()
+    const ann = await connectedAs(gateway, 'ann')
+    const over = next(ann, 'disconnected')
+    gateway.catalog.remove('demo/acme')
+    expect(await over).toEqual({ code: 3503, reason: 'force disconnect: the tenant was removed' })
+    const answer = await fetch(`${gateway.http}/demo/acme/connection/websocket`)
+    expect([answer.status, await answer.json()]).toEqual([
+      404,
+      expect.objectContaining({ code: 'NOT_FOUND' }),
+    ])
+  })
+
+  test('replaced by another of the same name: nothing is inherited', async () => {
+    const gateway = await gatewayFor()
+    const ann = await connectedAs(gateway, 'ann')
+    await ann.publish('general', 'of the old one')
+    const over = next(ann, 'disconnected')
+    gateway.catalog.put(tenantPolicy({ tenantId: 'another' }))
+    expect((await over).code).toBe(3503)
+    const back = await connectedAs(gateway, 'ann')
+    expect(await back.history('general', { limit: 10 })).toMatchObject({ publications: [], offset: 0 })
+  })
+
+  test('a lowered limit leaves who is there, unless the plan sheds the newest: 3504', async () => {
+    const limits = { ...generousLimits, connections: { ...generousLimits.connections, max: 1 } }
+    const gateway = await gatewayFor()
+    const ann = await connectedAs(gateway, 'ann')
+    const bob = await connectedAs(gateway, 'bob')
+    gateway.catalog.put(tenantPolicy({ limits }))
+    await Promise.all([ann.history('general'), bob.history('general')])
+    const over = next(bob, 'disconnected')
+    gateway.catalog.put(tenantPolicy({ limits, preemption: 'ShedNewest' }))
+    expect(await over).toMatchObject({ code: 3504 })
+    await ann.history('general')
+  })
+})

@@ -1,0 +1,210 @@
+// Connection tokens: who gets in, how a stay is prolonged, and which refusals the client takes for final.
+import { describe, expect, test } from 'vitest'
+import { MovableClock } from '../support/clock.js'
+import {
+  collect,
+  connected,
+  connectedAs,
+  door,
+  gatewayFor,
+  next,
+  sdkAt,
+  sdkOf,
+  subscribed,
+} from '../support/centrifuge-sdk.js'
+import { allow, generousLimits, rule, tenantPolicy } from '../support/policies.js'
+import { Arrivals } from '../support/waiting.js'
+import type { Issuer } from '../../src/tenant/policy.js'
+
+function sharedIssuer(name: string, secret: string): Issuer {
+  return {
+    name,
+    algorithms: ['HS256'],
+    claims: { user: 'sub', name: 'name', roles: 'roles', info: 'info' },
+    key: { type: 'SharedKey', secret: Buffer.from(secret).toString('base64'), sample: false },
+  }
+}
+
+const oldKey = sharedIssuer('old', 'the old secret of at least thirty-two bytes')
+const newKey = sharedIssuer('new', 'the new secret of at least thirty-two bytes')
+
+describe('refresh', () => {
+  test('the client fetches a new token before the old one ends, and stays connected', async () => {
+    const clock = new MovableClock()
+    const gateway = await gatewayFor({}, { clock })
+    const asked = new Arrivals<void>('getToken')
+    const lives = [1, 3600]
+    const ann = sdkOf(gateway, 'ann', {
+      getToken: () => {
+        asked.push()
+        return gateway.token('ann', { expiresInS: lives.shift() ?? 3600 })
+      },
+    })
+    const left = collect(ann, 'connecting')
+    await connected(ann)
+    await asked.take(2)
+    // The first goes out when the new token is there at the latest, the second after the refresh.
+    await ann.history('general')
+    await ann.history('general')
+    left.waiting.forEach(({ code }) => expect(code).toBe(0))
+    const before = left.waiting.length
+    clock.move(600_000, gateway)
+    await ann.history('general')
+    expect([ann.state, left.waiting.length]).toEqual(['connected', before])
+  })
+
+  test('a new token of another user is final: 3500', async () => {
+    const gateway = await gatewayFor()
+    const users = ['ann', 'mallory']
+    const ann = sdkOf(gateway, 'ann', {
+      getToken: () => gateway.token(users.shift() ?? '', { expiresInS: 1 }),
+    })
+    const over = next(ann, 'disconnected')
+    await connected(ann)
+    expect(await over).toEqual({ code: 3500, reason: expect.stringContaining('another user') as string })
+  })
+
+  test('rights of the new token hold at once', async () => {
+    const gateway = await gatewayFor({
+      channels: [rule('staff', { grants: [allow(['Subscribe'], [{ roles: ['staff'] }])] })],
+    })
+    const roles = ['staff', 'visitor']
+    const ann = sdkOf(gateway, 'ann', {
+      getToken: () => {
+        const role = roles.shift() ?? 'visitor'
+        return gateway.token('ann', { expiresInS: role === 'staff' ? 1 : 3600, claims: { roles: [role] } })
+      },
+    })
+    await connected(ann)
+    const staff = await subscribed(ann, 'staff')
+    expect(await next(staff, 'unsubscribed')).toMatchObject({
+      code: 2103,
+      reason: 'Rule "staff" grants Subscribe on "staff" only to users with role "staff".',
+    })
+    expect(ann.state).toBe('connected')
+  })
+})
+
+describe('at connect', () => {
+  test('an expired token is answered 109; the client gets another and is in', async () => {
+    const gateway = await gatewayFor()
+    let asked = 0
+    const ann = sdkOf(gateway, 'ann', {
+      token: await gateway.token('ann', { expiresInS: -10 }),
+      getToken: () => {
+        asked += 1
+        return gateway.token('ann')
+      },
+    })
+    const problem = next(ann, 'error')
+    await connected(ann)
+    expect((await problem).error).toMatchObject({ code: 109 })
+    expect(asked).toBe(1)
+  })
+
+  test('a token that is none is final: 3500', async () => {
+    const gateway = await gatewayFor()
+    const ann = sdkAt(door(gateway), { token: 'not.a.token' })
+    const over = next(ann, 'disconnected')
+    ann.connect()
+    expect(await over).toMatchObject({
+      code: 3500,
+      reason: expect.stringMatching(/^invalid token: /) as string,
+    })
+  })
+
+  test('a token of another tenant is final: 3500', async () => {
+    const gateway = await gatewayFor([tenantPolicy(), tenantPolicy({ name: 'globex', issuers: [newKey] })])
+    const ann = sdkAt(door(gateway), { token: await gateway.token('ann', { tenant: 'demo/globex' }) })
+    const over = next(ann, 'disconnected')
+    ann.connect()
+    expect(await over).toMatchObject({ code: 3500 })
+  })
+
+  test('a subscription token does not connect: 3500', async () => {
+    const gateway = await gatewayFor()
+    const ann = sdkAt(door(gateway), {
+      token: await gateway.token('ann', { claims: { channel: 'general' } }),
+    })
+    const over = next(ann, 'disconnected')
+    ann.connect()
+    expect(await over).toMatchObject({ code: 3500 })
+  })
+
+  test('no token where guests may do nothing is final: 3501', async () => {
+    const gateway = await gatewayFor()
+    const stranger = sdkAt(door(gateway), {})
+    const over = next(stranger, 'disconnected')
+    stranger.connect()
+    expect(await over).toMatchObject({
+      code: 3501,
+      reason: 'bad request: The tenant demo/acme lets nobody in without a token; send one',
+    })
+  })
+})
+
+describe('a key is removed', () => {
+  const both = tenantPolicy({ issuers: [oldKey, newKey] })
+  const newOnly = tenantPolicy({ issuers: [newKey] })
+
+  test('3005: who came in by it fetches a new token and is back', async () => {
+    const gateway = await gatewayFor([both])
+    const general = await subscribed(await connectedAs(gateway, 'ann'), 'general', { recoverable: true })
+    const left = next(general, 'subscribing')
+    const again = next(general, 'subscribed')
+    gateway.catalog.put(newOnly)
+    expect((await left).reason).toMatch(/transport closed|key/)
+    expect(await again).toMatchObject({ recovered: true })
+  })
+
+  test('who came in by another key stays', async () => {
+    const gateway = await gatewayFor([newOnly])
+    const ann = await connectedAs(gateway, 'ann')
+    const left = collect(ann, 'connecting')
+    gateway.catalog.put(both)
+    gateway.catalog.put(newOnly)
+    await ann.history('general')
+    expect(left.waiting).toEqual([])
+  })
+})
+
+describe('limits', () => {
+  const one = { ...generousLimits, connections: { ...generousLimits.connections, max: 1 } }
+  const onePerUser = { ...generousLimits, connections: { ...generousLimits.connections, perUser: 1 } }
+
+  test('one connection too many of the tenant is final: 3504', async () => {
+    const gateway = await gatewayFor({ limits: one })
+    await connectedAs(gateway, 'ann')
+    const bob = sdkOf(gateway, 'bob')
+    const over = next(bob, 'disconnected')
+    bob.connect()
+    expect(await over).toEqual({
+      code: 3504,
+      reason: 'connection limit: Cannot connect: 1 of 1 connections of the tenant are used',
+    })
+  })
+
+  test('one too many of the user is final for that user only', async () => {
+    const gateway = await gatewayFor({ limits: onePerUser })
+    await connectedAs(gateway, 'ann')
+    const again = sdkOf(gateway, 'ann')
+    const over = next(again, 'disconnected')
+    again.connect()
+    expect(await over).toEqual({
+      code: 3504,
+      reason: 'connection limit: Cannot connect: 1 of 1 connections of this user are used',
+    })
+    await connectedAs(gateway, 'bob')
+  })
+
+  test('a place is free again when its client has gone', async () => {
+    const gateway = await gatewayFor({ limits: one })
+    const ann = await connectedAs(gateway, 'ann')
+    await subscribed(ann, 'general')
+    // Gone for the server when it answers the close.
+    const { sessions } = gateway.gateway.context
+    ann.disconnect()
+    await expect.poll(() => sessions.size).toBe(0)
+    await connectedAs(gateway, 'bob')
+  })
+})

@@ -1,0 +1,118 @@
+// The unmodified centrifuge npm client against a test gateway. What is made here ends with the test that made it.
+import {
+  Centrifuge,
+  type EventMap,
+  type Options,
+  type Subscription,
+  type TypedEventEmitter,
+} from 'centrifuge'
+import { onTestFinished } from 'vitest'
+import { WebSocket } from 'ws'
+import { startGateway, type TestGateway } from './gateway.js'
+import type { TenantPolicy } from '../../src/tenant/policy.js'
+import type { GatewayOptions } from '../../src/gateway/node.js'
+import { tenantPolicy } from './policies.js'
+import { TestProxy } from './proxy.js'
+import { Arrivals, within } from './waiting.js'
+
+/** Reconnects and resubscribes at once: tests wait for events, not for backoff. */
+const hasty = { minReconnectDelay: 10, maxReconnectDelay: 50 }
+export const hastySubscription = { minResubscribeDelay: 10, maxResubscribeDelay: 50 }
+
+export async function gatewayFor(
+  policies: readonly TenantPolicy[] | Partial<TenantPolicy> = {},
+  options: Partial<GatewayOptions> = {},
+): Promise<TestGateway> {
+  const list = isList(policies) ? policies : [tenantPolicy(policies)]
+  const gateway = await startGateway(list, options)
+  onTestFinished(() => gateway.stop())
+  return gateway
+}
+
+function isList(
+  policies: readonly TenantPolicy[] | Partial<TenantPolicy>,
+): policies is readonly TenantPolicy[] {
+  return Array.isArray(policies)
+}
+
+export async function proxyFor(gateway: TestGateway): Promise<TestProxy> {
+  const proxy = await new TestProxy(gateway.port).start()
+  onTestFinished(() => proxy.stop())
+  return proxy
+}
+
+/** The Centrifuge door of a tenant, at the gateway or at a proxy before it. */
+export function door(at: { port: number }, tenant = 'demo/acme'): string {
+  return `ws://127.0.0.1:${at.port}/${tenant}/connection/websocket`
+}
+
+/** Not connected yet. */
+export function sdkAt(url: string, options: Partial<Options>): Centrifuge {
+  const client = new Centrifuge(url, { websocket: WebSocket, ...hasty, ...options })
+  onTestFinished(() => client.disconnect())
+  return client
+}
+
+export function sdkOf(gateway: TestGateway, user: string, options: Partial<Options> = {}): Centrifuge {
+  return sdkAt(door(gateway), { getToken: () => gateway.token(user), ...options })
+}
+
+export async function connected(client: Centrifuge): Promise<Centrifuge> {
+  client.connect()
+  await within('connecting', client.ready())
+  return client
+}
+
+export async function connectedAs(
+  gateway: TestGateway,
+  user: string,
+  options: Partial<Options> = {},
+): Promise<Centrifuge> {
+  return connected(sdkOf(gateway, user, options))
+}
+
+export async function subscribed(
+  client: Centrifuge,
+  channel: string,
+  options: Parameters<Centrifuge['newSubscription']>[1] = {},
+): Promise<Subscription> {
+  const subscription = client.newSubscription(channel, { ...hastySubscription, ...options })
+  subscription.subscribe()
+  await within(`subscribing to ${channel}`, subscription.ready())
+  return subscription
+}
+
+/** Everything of one event, from now on. */
+export function collect<Events extends EventMap, Name extends keyof Events & string>(
+  emitter: TypedEventEmitter<Events>,
+  name: Name,
+): Arrivals<Parameters<Events[Name]>[0]> {
+  const arrivals = new Arrivals<Parameters<Events[Name]>[0]>(name)
+  const listener = (context: Parameters<Events[Name]>[0]): void => arrivals.push(context)
+  emitter.on(name, listener as unknown as Events[Name])
+  return arrivals
+}
+
+/** The next of one event, from now on. Ask before you cause it. */
+export function next<Events extends EventMap, Name extends keyof Events & string>(
+  emitter: TypedEventEmitter<Events>,
+  name: Name,
+): Promise<Parameters<Events[Name]>[0]> {
+  const told = within(
+    name,
+    new Promise<Parameters<Events[Name]>[0]>((resolve) => {
+      const listener = (context: Parameters<Events[Name]>[0]): void => resolve(context)
+      emitter.once(name, listener as unknown as Events[Name])
+    }),
+  )
+  // A test that fails before it awaits this fails for its own reason.
+  told.catch(() => {})
+  return told
+}
+
+/** Data of publications, as they come. */
+export function dataOf(subscription: Subscription): Arrivals<unknown> {
+  const arrivals = new Arrivals<unknown>('publication')
+  subscription.on('publication', ({ data }) => arrivals.push(data))
+  return arrivals
+}
