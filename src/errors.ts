@@ -109,6 +109,11 @@ export const errorCodes = {
     temporary: true,
     meaning: 'Too few replicas confirmed in time; whether it was stored is unknown. Retry with the same key.',
   },
+  BROKER_UNAVAILABLE: {
+    http: 503,
+    temporary: true,
+    meaning: 'Redis takes no writes or gives no answers at the moment; nothing was stored.',
+  },
   OVERLOADED: {
     http: 503,
     temporary: true,

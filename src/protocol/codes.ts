@@ -32,6 +32,7 @@ export const centrifugeErrorNumbers: Readonly<Record<ErrorCode, number>> = {
   QUOTA_EXCEEDED: 111,
   TOO_MANY_REQUESTS: 111,
   NOT_REPLICATED: 503,
+  BROKER_UNAVAILABLE: 100,
   OVERLOADED: 100,
   DRAINING: 100,
   INTERNAL: 100,

@@ -1,0 +1,182 @@
+// Follows one channel on one gateway: what pub/sub brings, put in order, with nothing missing unnoticed. Pure but for its port and timers.
+import type { Timer, TimerWheel } from '../time.js'
+import type { Position, Publication } from './broker.js'
+import { follows } from './stream-id.js'
+
+/** One answer from the stream. `continuous`: nothing is missing between `since` and its last publication. */
+export interface ReaderPage {
+  readonly publications: readonly Publication[]
+  readonly continuous: boolean
+  /** In the stream's present epoch. With `upTo`: the place of that, else the stream's top. */
+  readonly top: Position
+  /** There is more before `top` than one answer held. */
+  readonly cut: boolean
+}
+
+export interface ChannelReaderPort {
+  /** What follows `since`, to `upTo` (inclusive, its replication is proven) or to a top that a fence has proven. */
+  read(since: Position, upTo: number | undefined): Promise<ReaderPage>
+  deliver(publication: Publication): void
+  /** Something is missing for good; what follows continues from `top`. */
+  lost(top: Position): void
+  /** A read failed: it is tried again when the link is back, or later. */
+  failed(error: unknown): void
+}
+
+export interface ChannelReaderOptions {
+  readonly wheel: TimerWheel
+  /** Two gateways publish in any order: so long a publication waits for its predecessors. */
+  readonly holdMs: number
+  /** And so many may wait. */
+  readonly heldMax: number
+}
+
+export class ChannelReader {
+  readonly #port: ChannelReaderPort
+  readonly #options: ChannelReaderOptions
+  /** Undefined until the top was read once. */
+  #position: Position | undefined
+  readonly #held = new Map<number, Publication>()
+  #holdTimer: Timer | undefined
+  #filling = false
+  /** Asked for while filling: once more, to the top. */
+  #fillAgain = false
+  #closed = false
+
+  constructor(port: ChannelReaderPort, options: ChannelReaderOptions) {
+    this.#port = port
+    this.#options = options
+  }
+
+  get position(): Position | undefined {
+    return this.#position
+  }
+
+  /** Where the channel stood when the subscription was there: what follows is followed. */
+  start(top: Position): void {
+    this.#position ??= top
+    this.#settle()
+  }
+
+  /** From pub/sub, in any order, perhaps twice. */
+  onMessage(publication: Publication): void {
+    const position = this.#position
+    if (!position || this.#filling) return this.#hold(publication)
+    if (publication.epoch !== position.epoch) {
+      this.#hold(publication)
+      return void this.#fill(undefined)
+    }
+    if (publication.offset <= position.offset) return
+    if (this.#held.size === 0 && follows(publication.offset, position.offset)) return this.#deliver(publication)
+    this.#hold(publication)
+    this.#settle()
+  }
+
+  /** The subscription was interrupted, or it is time to compare: whatever is there beyond our position is read. */
+  check(): void {
+    if (this.#position) void this.#fill(undefined)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#stopHolding()
+    this.#held.clear()
+  }
+
+  #hold(publication: Publication): void {
+    this.#held.set(publication.offset, publication)
+    // Too many to keep while nothing can be read: they are in the stream, and will be read from there.
+    if (this.#filling && this.#held.size > this.#options.heldMax) {
+      this.#held.clear()
+      this.#fillAgain = true
+    }
+  }
+
+  /** Delivers what has its turn among the held; arranges for the rest. */
+  #settle(): void {
+    const position = this.#position
+    if (!position || this.#filling || this.#closed) return
+    const offsets = [...this.#held.keys()].toSorted((a, b) => a - b)
+    for (const offset of offsets) {
+      const publication = this.#held.get(offset)
+      if (!publication) continue
+      const current = this.#position ?? position
+      if (publication.epoch !== current.epoch) return void this.#fill(undefined)
+      if (offset > current.offset && !follows(offset, current.offset)) break
+      this.#held.delete(offset)
+      if (offset > current.offset) this.#deliver(publication)
+    }
+    if (this.#held.size === 0) return this.#stopHolding()
+    if (this.#held.size > this.#options.heldMax) return void this.#fill(this.#highestHeld())
+    this.#holdTimer ??= this.#options.wheel.after(this.#options.holdMs, () => {
+      this.#holdTimer = undefined
+      if (this.#held.size > 0) void this.#fill(this.#highestHeld())
+    })
+  }
+
+  /** Reads what is missing, in order; one at a time. */
+  async #fill(upTo: number | undefined): Promise<void> {
+    if (this.#closed) return
+    if (this.#filling) {
+      this.#fillAgain ||= upTo === undefined
+      return
+    }
+    this.#filling = true
+    this.#stopHolding()
+    try {
+      let goOn = true
+      while (goOn && !this.#closed && this.#position) {
+        const page = await this.#port.read(this.#position, upTo)
+        if (this.#closed) return
+        goOn = this.#take(page)
+      }
+    } catch (error) {
+      this.#port.failed(error)
+    } finally {
+      this.#filling = false
+    }
+    if (this.#fillAgain) {
+      this.#fillAgain = false
+      return this.#fill(undefined)
+    }
+    this.#settle()
+  }
+
+  /** True: the page was cut, there is more. */
+  #take(page: ReaderPage): boolean {
+    const position = this.#position
+    if (!position) return false
+    if (page.top.epoch !== position.epoch) {
+      // What was held of the old stream is of no use any more.
+      for (const [offset, { epoch }] of this.#held) if (epoch !== page.top.epoch) this.#held.delete(offset)
+      return this.#lose(page.top)
+    }
+    // A message of another epoch that the stream itself knows nothing of came late, and is of the past.
+    for (const [offset, { epoch }] of this.#held) if (epoch !== position.epoch) this.#held.delete(offset)
+    if (!page.continuous) return this.#lose(page.top)
+    for (const publication of page.publications) {
+      if (publication.offset > (this.#position?.offset ?? 0)) this.#deliver(publication)
+    }
+    return page.cut && page.publications.length > 0
+  }
+
+  #lose(top: Position): boolean {
+    this.#position = top
+    this.#port.lost(top)
+    return false
+  }
+
+  #deliver(publication: Publication): void {
+    this.#position = { epoch: publication.epoch, offset: publication.offset }
+    this.#port.deliver(publication)
+  }
+
+  #highestHeld(): number | undefined {
+    return this.#held.size === 0 ? undefined : Math.max(...this.#held.keys())
+  }
+
+  #stopHolding(): void {
+    if (this.#holdTimer) this.#options.wheel.cancel(this.#holdTimer)
+    this.#holdTimer = undefined
+  }
+}

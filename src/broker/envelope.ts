@@ -1,0 +1,94 @@
+// A publication as it lies in Redis: a line of JSON about it, then its data, byte for byte. The data is never parsed.
+import { z } from 'zod'
+import type { Announcement, ClientInfo, NewPublication, Position, Publication } from './broker.js'
+
+const Info = z.object({ u: z.string(), c: z.string(), n: z.string().optional(), i: z.string().optional() })
+const Header = z.object({ t: z.number(), x: z.number().optional(), s: z.string().optional(), p: Info.optional() })
+const Announced = z.object({ k: z.enum(['join', 'leave']), e: z.boolean(), p: Info })
+
+const newline = 0x0a
+
+function shortInfo(info: ClientInfo): z.infer<typeof Info> {
+  return {
+    u: info.user,
+    c: info.client,
+    ...(info.name !== undefined && { n: info.name }),
+    ...(info.info && { i: Buffer.from(info.info).toString() }),
+  }
+}
+
+function longInfo({ c, i, n, u }: z.infer<typeof Info>): ClientInfo {
+  return { user: u, client: c, name: n, info: i === undefined ? undefined : Buffer.from(i) }
+}
+
+/** `ttlMs`: how long it may be read from history; it travels with the entry, since readers know no rules. */
+export function encodeEnvelope(publication: NewPublication, { timeMs, ttlMs }: { timeMs: number; ttlMs?: number | undefined }): Buffer {
+  const { data, info, skipSession } = publication
+  const header = { t: timeMs, ...(ttlMs !== undefined && { x: ttlMs }), ...(skipSession !== undefined && { s: skipSession }), ...(info && { p: shortInfo(info) }) }
+  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), data])
+}
+
+/** A publication out of a stream, with the end of its time. */
+export interface StoredPublication extends Publication {
+  readonly ttlMs?: number | undefined
+}
+
+export function isExpired({ timeMs, ttlMs }: StoredPublication, nowMs: number): boolean {
+  return ttlMs !== undefined && nowMs - timeMs >= ttlMs
+}
+
+/** Throws on what no gateway of ours wrote. */
+export function decodeEnvelope(envelope: Buffer, position: Position): StoredPublication {
+  const at = envelope.indexOf(newline)
+  const header = Header.parse(JSON.parse(envelope.subarray(0, at).toString()))
+  return {
+    data: envelope.subarray(at + 1),
+    ...position,
+    timeMs: header.t,
+    ttlMs: header.x,
+    info: header.p && longInfo(header.p),
+    skipSession: header.s,
+  }
+}
+
+/** What goes over pub/sub on a channel's topic. */
+export type TopicMessage =
+  | { readonly kind: 'publication'; readonly publication: Publication }
+  | { readonly kind: 'announcement'; readonly announcement: Announcement }
+
+const tags = { stored: 0x53, passing: 0x50, announced: 0x41 } as const
+
+/** Of a channel with history: `S<epoch> <id> <envelope>`. */
+export function storedMessage(position: { epoch: string; id: string }, envelope: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`S${position.epoch} ${position.id} `), envelope])
+}
+
+/** Of a channel without: `P<envelope>`. */
+export function passingMessage(envelope: Buffer): Buffer {
+  return Buffer.concat([Buffer.from('P'), envelope])
+}
+
+export function announcedMessage({ info, kind, userEdge }: Announcement): Buffer {
+  return Buffer.from(`A${JSON.stringify({ k: kind, e: userEdge, p: shortInfo(info) })}`)
+}
+
+/** Throws on what no gateway of ours sent. */
+export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => number): TopicMessage {
+  switch (message[0]) {
+    case tags.stored: {
+      const space = message.indexOf(0x20)
+      const second = message.indexOf(0x20, space + 1)
+      const epoch = message.toString('latin1', 1, space)
+      const offset = offsetOf(message.toString('latin1', space + 1, second))
+      return { kind: 'publication', publication: decodeEnvelope(message.subarray(second + 1), { epoch, offset }) }
+    }
+    case tags.passing:
+      return { kind: 'publication', publication: decodeEnvelope(message.subarray(1), { epoch: '', offset: 0 }) }
+    case tags.announced: {
+      const { e, k, p } = Announced.parse(JSON.parse(message.subarray(1).toString()))
+      return { kind: 'announcement', announcement: { kind: k, userEdge: e, info: longInfo(p) } }
+    }
+    default:
+      throw new Error(`unknown message on a channel's topic, beginning with ${message[0] ?? 'nothing'}`)
+  }
+}

@@ -1,0 +1,169 @@
+// Reading streams: each read is one script (epoch, top and entries of one moment); reads of a turn share a pipeline. Where nothing else
+// proves that replicas have what was read, a fence does: a write to a key of ours and a WAIT behind the reads, which covers all before it.
+import { randomBytes } from 'node:crypto'
+import { z } from 'zod'
+import { CommandError } from '../errors.js'
+import type { RedisLink } from '../redis/live.js'
+import { streamIdleTtlMs, type Position, type Publication } from './broker.js'
+import { decodeEnvelope, isExpired } from './envelope.js'
+import { addScript } from './redis-pipeline.js'
+import { readStream } from './redis-scripts.js'
+import { follows, generationOf, idOf, offsetOf } from './stream-id.js'
+
+export interface StreamRead {
+  readonly streamKey: string
+  readonly epochKey: string
+  /** Exclusive; in reverse the upper bound. */
+  readonly since?: Position | undefined
+  /** Inclusive. */
+  readonly upTo?: number | undefined
+  /** 0: only epoch and top. */
+  readonly limit: number
+  readonly reverse?: boolean | undefined
+}
+
+export interface StreamPage {
+  readonly publications: readonly Publication[]
+  readonly top: Position
+  /** As in HistoryPage. */
+  readonly continuous: boolean
+  /** `limit` was reached before the end. */
+  readonly cut: boolean
+  /** False: it could not be proven that replicas have what was read. */
+  readonly fenced: boolean
+}
+
+export interface StreamReaderOptions {
+  readonly link: RedisLink
+  readonly fenceKey: string
+  readonly waitReplicas: () => number
+  readonly waitMs: number
+  readonly epochMs: () => number
+  /** How long a read waits for a connection. */
+  readonly patienceMs: number
+}
+
+/** So long an epoch is kept that somebody asked for and nobody has published under. */
+const unusedEpochTtlS = 3_600
+
+const ReadReply = z.tuple([
+  z.instanceof(Buffer),
+  z.instanceof(Buffer),
+  z.number(),
+  z.array(z.tuple([z.instanceof(Buffer), z.tuple([z.instanceof(Buffer), z.instanceof(Buffer)])])),
+])
+
+interface Waiting {
+  readonly read: StreamRead
+  resolve(page: StreamPage): void
+  reject(error: unknown): void
+}
+
+/** One connection's reads. `fence: true` proves every page that is not bounded by `upTo`; it waits for replicas, so it has a connection of its own. */
+export class StreamReads {
+  readonly #options: StreamReaderOptions
+  readonly #fence: boolean
+  #waiting: Waiting[] = []
+  #scheduled = false
+
+  constructor(options: StreamReaderOptions, { fence }: { fence: boolean }) {
+    this.#options = options
+    this.#fence = fence
+  }
+
+  /** Rejects with BROKER_UNAVAILABLE when Redis does not answer. */
+  read(read: StreamRead): Promise<StreamPage> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ read, resolve, reject })
+      if (this.#scheduled) return
+      this.#scheduled = true
+      setImmediate(() => {
+        this.#scheduled = false
+        const group = this.#waiting
+        this.#waiting = []
+        for (let start = 0; start < group.length; start += groupMax) this.#run(group.slice(start, start + groupMax))
+      })
+    })
+  }
+
+  #run(group: readonly Waiting[]): void {
+    this.#readAll(group).catch((error: unknown) => {
+      const refusal = error instanceof CommandError ? error : unavailable(error)
+      for (const { reject } of group) reject(refusal)
+    })
+  }
+
+  async #readAll(group: readonly Waiting[]): Promise<void> {
+    const { fenceKey, link, patienceMs, waitMs, waitReplicas } = this.#options
+    const live = link.current ?? (await link.ready(patienceMs))
+    const replicas = this.#fence ? waitReplicas() : 0
+    const pipeline = live.client.pipeline()
+    for (const { read } of group) addScript(pipeline, readStream, scriptCall(read))
+    if (replicas > 0) pipeline.set(fenceKey, '1').call('WAIT', replicas, waitMs)
+    const replies = await live.run(pipeline, { deadlineMs: waitMs + 1_000 })
+    const reached = replies.at(-1)
+    const fenced = replicas === 0 ? !this.#fence || waitReplicas() === 0 : typeof reached === 'number' && reached >= replicas
+    group.forEach(({ read, reject, resolve }, index) => {
+      const reply = replies[index]
+      if (reply instanceof Error) {
+        if (reply.message.startsWith('NOSCRIPT')) live.discard('its scripts were flushed')
+        return reject(unavailable(reply))
+      }
+      resolve(pageOf(read, ReadReply.parse(reply), { fenced, nowMs: this.#options.epochMs() }))
+    })
+  }
+}
+
+const groupMax = 512
+
+function scriptCall(read: StreamRead): { keys: string[]; args: (string | number)[] } {
+  const { epochKey, limit, reverse, since, streamKey, upTo } = read
+  const own = since && !reverse ? idOf(since.offset) : ''
+  const bound = since ? `(${idOf(since.offset)}` : undefined
+  const range = reverse ? ['XREVRANGE', bound ?? '+', '-'] : ['XRANGE', bound ?? '-', upTo === undefined ? '+' : idOf(upTo)]
+  // One entry at least, to tell whether something is missing.
+  return { keys: [streamKey, epochKey], args: [...range, own === '' ? limit : Math.max(limit, 1), own, newEpoch(), unusedEpochTtlS] }
+}
+
+function pageOf(read: StreamRead, reply: z.infer<typeof ReadReply>, { fenced, nowMs }: { fenced: boolean; nowMs: number }): StreamPage {
+  const [epochBytes, topId, ownExists, entries] = reply
+  const epoch = epochBytes.toString('latin1')
+  const { limit, reverse, since, upTo } = read
+  const streamTop = offsetOf(topId.toString('latin1'))
+  const all = entries.map(([id, [, envelope]]) => decodeEnvelope(envelope, { epoch, offset: offsetOf(id.toString('latin1')) }))
+  const publications = all.filter((publication) => !isExpired(publication, nowMs))
+  const otherEpoch = since !== undefined && since.epoch !== '' && since.epoch !== epoch
+  return {
+    publications: otherEpoch ? [] : publications.slice(0, limit),
+    top: { epoch, offset: upTo === undefined ? streamTop : Math.min(upTo, streamTop) },
+    continuous: !since || reverse === true || (!otherEpoch && isContinuous(since, { all, publications, ownExists: ownExists === 1, streamTop })),
+    cut: limit > 0 && entries.length >= limit,
+    fenced,
+  }
+}
+
+/** Is everything after `since` there? Our own entry proves it; so does its successor by number; so does that nothing came after it. */
+function isContinuous(
+  since: Position,
+  found: { all: readonly Publication[]; publications: readonly Publication[]; ownExists: boolean; streamTop: number },
+): boolean {
+  const { all, ownExists, publications, streamTop } = found
+  if (since.offset > streamTop) return false
+  if (since.offset === streamTop) return true
+  // What has expired is gone, whether it still lies there or not.
+  if (publications.length < all.length || publications.length === 0) return false
+  const first = publications[0]?.offset ?? 0
+  if (follows(first, since.offset)) return true
+  return ownExists && generationOf(first) !== generationOf(since.offset)
+}
+
+export function newEpoch(): string {
+  return randomBytes(9).toString('base64url')
+}
+
+export const streamIdleTtlS = streamIdleTtlMs / 1000
+
+function unavailable(cause: unknown): CommandError {
+  return new CommandError('BROKER_UNAVAILABLE', 'Redis does not answer at the moment. Try again', { retryAfterMs: 1_000, cause })
+}
+

@@ -1,0 +1,124 @@
+// The Lua that runs inside Redis: what must be atomic, and nothing else. Each connection loads them when it is prepared.
+import { createHash } from 'node:crypto'
+
+export interface Script {
+  readonly lua: string
+  readonly sha: string
+}
+
+function script(lua: string): Script {
+  return { lua, sha: createHash('sha1').update(lua).digest('hex') }
+}
+
+/**
+ * Atomic: reading the record and moving it on; two gateways that meet the same new master give one new number.
+ * KEYS: record · ARGV: master_replid, a random store id for a Redis without a record
+ * Always writes, so that a WAIT behind it covers the record whoever wrote it. Returns {generation, store id}.
+ */
+export const moveGeneration = script(`
+local record = redis.call('HMGET', KEYS[1], 'generation', 'replid', 'store')
+local generation, store = tonumber(record[1]), record[3]
+if not generation then
+  generation, store = 0, ARGV[2]
+elseif record[2] ~= ARGV[1] then
+  generation = generation + 1
+end
+redis.call('HSET', KEYS[1], 'generation', generation, 'replid', ARGV[1], 'store', store)
+return {generation, store}
+`)
+
+/**
+ * Atomic: a writer that is refused although its generation is the newest (a stream that moved here from another shard) lifts the record above it.
+ * KEYS: record · ARGV: the generation that was refused, the generation of the stream's top
+ */
+export const raiseGeneration = script(`
+local generation = tonumber(redis.call('HGET', KEYS[1], 'generation'))
+if generation == tonumber(ARGV[1]) and tonumber(ARGV[2]) >= generation then
+  redis.call('HSET', KEYS[1], 'generation', tonumber(ARGV[2]) + 1)
+end
+return redis.status_reply('OK')
+`)
+
+/**
+ * The epoch lies beside its stream as 'r<epoch>' when somebody read the channel before anybody published, and as 'p<epoch>' from the first
+ * publication on: a 'p' without its stream means that the stream was lost, and the next one is another.
+ */
+const epochOf = `
+local function epochOf(stream, nonce, fresh, ttl)
+  local known = redis.call('GET', nonce)
+  local exists = redis.call('EXISTS', stream) == 1
+  if known and (exists or string.sub(known, 1, 1) == 'r') then return string.sub(known, 2), exists end
+  if exists and not known then redis.call('DEL', stream) end
+  return fresh, false
+end
+`
+
+/**
+ * Atomic: one payload under one key is one entry, whoever repeats it; and an entry never stands beside another epoch than the one returned.
+ * KEYS: stream, epoch, idempotency key or nothing
+ * ARGV: generation, size, envelope, a fresh epoch, idle time to live in seconds, payload's hash, window in ms
+ * Returns {'new' or 'repeated', id, epoch} or {'mismatch'}. A repeat writes too, so that WAIT covers the first.
+ */
+export const publishStored = script(`${epochOf}
+if KEYS[3] then
+  local seen = redis.call('GET', KEYS[3])
+  if seen then
+    local hash, id, epoch = string.match(seen, '^(%S+) (%S+) (%S+)$')
+    if hash ~= ARGV[6] then return {'mismatch'} end
+    redis.call('SET', KEYS[3], seen, 'KEEPTTL')
+    return {'repeated', id, epoch}
+  end
+end
+local epoch = epochOf(KEYS[1], KEYS[2], ARGV[4])
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[1] .. '-*', 'e', ARGV[3])
+redis.call('SET', KEYS[2], 'p' .. epoch, 'EX', ARGV[5])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+if KEYS[3] then redis.call('SET', KEYS[3], ARGV[6] .. ' ' .. id .. ' ' .. epoch, 'PX', ARGV[7]) end
+return {'new', id, epoch}
+`)
+
+/**
+ * Atomic: who comes first publishes, the others are told. For channels without history.
+ * KEYS: idempotency key · ARGV: payload's hash, window in ms. Returns 'new', 'repeated' or 'mismatch'.
+ */
+export const claimKey = script(`
+local seen = redis.call('GET', KEYS[1])
+if not seen then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return 'new'
+end
+redis.call('SET', KEYS[1], seen, 'KEEPTTL')
+return seen == ARGV[1] and 'repeated' or 'mismatch'
+`)
+
+/**
+ * Atomic: epoch, top and entries of one moment.
+ * KEYS: stream, epoch
+ * ARGV: command (XRANGE or XREVRANGE), first bound, second bound, count, an id that must exist or '', a fresh epoch, time to live of an epoch
+ * that nobody has published under, in seconds. Returns {epoch, top id, 1 when the id exists, entries}; 0-0, the place before all, exists when
+ * nothing was ever removed.
+ */
+export const readStream = script(`${epochOf}
+local epoch, exists = epochOf(KEYS[1], KEYS[2], ARGV[6])
+if not exists then
+  redis.pcall('SET', KEYS[2], 'r' .. epoch, 'EX', ARGV[7])
+  return {epoch, '0-0', ARGV[5] == '0-0' and 1 or 0, {}}
+end
+local list = redis.call('XINFO', 'STREAM', KEYS[1])
+local info = {}
+for i = 1, #list, 2 do info[list[i]] = list[i + 1] end
+local top = info['last-generated-id']
+local own = 0
+if ARGV[5] == '0-0' then
+  if info['entries-added'] == info['length'] then own = 1 end
+elseif ARGV[5] ~= '' and #redis.call('XRANGE', KEYS[1], ARGV[5], ARGV[5]) > 0 then
+  own = 1
+end
+local entries = {}
+if tonumber(ARGV[4]) > 0 then
+  entries = redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3], 'COUNT', ARGV[4])
+end
+return {epoch, top, own, entries}
+`)
+
+export const brokerScripts: readonly Script[] = [moveGeneration, raiseGeneration, publishStored, claimKey, readStream]

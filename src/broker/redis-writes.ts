@@ -1,0 +1,145 @@
+// The writes of the broker, each one command in a group, and how their replies are read.
+import { createHash } from 'node:crypto'
+import { CommandError } from '../errors.js'
+import type { CommitEntry, Generation } from './redis-commit.js'
+import { addScript, type Pipeline } from './redis-pipeline.js'
+import { newEpoch, streamIdleTtlS } from './redis-reads.js'
+import { claimKey, publishStored } from './redis-scripts.js'
+import { idempotencyWindowMs } from './broker.js'
+
+/** Where an entry of a stream was put. */
+export interface Stored {
+  readonly id: string
+  readonly epoch: string
+  readonly repeated: boolean
+}
+
+export interface StoredWrite {
+  readonly streamKey: string
+  readonly epochKey: string
+  readonly size: number
+  readonly envelope: Buffer
+  /** With the hash of what the client sent. */
+  readonly idempotency?: { readonly key: string; readonly hash: string } | undefined
+}
+
+export function hashOf(data: Uint8Array): string {
+  return createHash('sha256').update(data).digest('base64url')
+}
+
+/** A channel whose epoch is known: a plain XADD, five times cheaper for Redis than a script. Undefined from `read`: the stream is gone. */
+export class PlainAppend implements CommitEntry<Stored | undefined> {
+  readonly #write: StoredWrite
+  readonly #epoch: string
+
+  constructor(write: StoredWrite, epoch: string) {
+    this.#write = write
+    this.#epoch = epoch
+  }
+
+  get bytes(): number {
+    return this.#write.envelope.byteLength
+  }
+
+  add(pipeline: Pipeline, { number }: Generation): void {
+    const { envelope, size, streamKey } = this.#write
+    pipeline.call('XADD', streamKey, 'NOMKSTREAM', 'MAXLEN', '~', size, `${number}-*`, 'e', envelope)
+  }
+
+  read(reply: unknown): { done: Stored | undefined } | 'again' {
+    if (reply === null) return { done: undefined }
+    if (typeof reply === 'string') return { done: { id: reply, epoch: this.#epoch, repeated: false } }
+    return refusedOrAgain(reply)
+  }
+}
+
+/** The first publish of a gateway to a channel, and every one with a key. */
+export class ScriptedAppend implements CommitEntry<Stored> {
+  readonly #write: StoredWrite
+
+  constructor(write: StoredWrite) {
+    this.#write = write
+  }
+
+  get bytes(): number {
+    return this.#write.envelope.byteLength
+  }
+
+  add(pipeline: Pipeline, { number, store }: Generation): void {
+    const { envelope, epochKey, idempotency, size, streamKey } = this.#write
+    const keys = [streamKey, epochKey, ...(idempotency ? [idempotency.key] : [])]
+    const once = idempotency ? [idempotency.hash, idempotencyWindowMs] : []
+    addScript(pipeline, publishStored, { keys, args: [number, size, envelope, store + newEpoch(), streamIdleTtlS, ...once] })
+  }
+
+  read(reply: unknown): { done: Stored } | 'again' {
+    if (!Array.isArray(reply)) return refusedOrAgain(reply)
+    const [status = '', id = '', epoch = ''] = reply.map(String)
+    if (status === 'mismatch') throw mismatch()
+    return { done: { id, epoch, repeated: status === 'repeated' } }
+  }
+}
+
+/** A keyed publish in a channel without history. */
+export class ClaimKey implements CommitEntry<{ repeated: boolean }> {
+  readonly bytes = 100
+  readonly #key: string
+  readonly #hash: string
+
+  constructor(key: string, hash: string) {
+    this.#key = key
+    this.#hash = hash
+  }
+
+  add(pipeline: Pipeline): void {
+    addScript(pipeline, claimKey, { keys: [this.#key], args: [this.#hash, idempotencyWindowMs] })
+  }
+
+  read(reply: unknown): { done: { repeated: boolean } } | 'again' {
+    if (reply instanceof Error) return refusedOrAgain(reply)
+    const status = String(reply)
+    if (status === 'mismatch') throw mismatch()
+    return { done: { repeated: status === 'repeated' } }
+  }
+}
+
+/** Removes entries, up to `upTo` (an id, exclusive) or all. */
+export class Trim implements CommitEntry<void> {
+  readonly bytes = 50
+  readonly #streamKey: string
+  readonly #upTo: string | undefined
+
+  constructor(streamKey: string, upTo?: string) {
+    this.#streamKey = streamKey
+    this.#upTo = upTo
+  }
+
+  add(pipeline: Pipeline): void {
+    if (this.#upTo === undefined) pipeline.xtrim(this.#streamKey, 'MAXLEN', '=', 0)
+    else pipeline.xtrim(this.#streamKey, 'MINID', '=', this.#upTo)
+  }
+
+  read(reply: unknown): { done: void } | 'again' {
+    return reply instanceof Error ? refusedOrAgain(reply) : { done: undefined }
+  }
+}
+
+function mismatch(): CommandError {
+  return new CommandError('IDEMPOTENCY_MISMATCH', 'This key was used within the last 2 minutes with another payload: use a new key')
+}
+
+/** Error replies say for certain that nothing was stored. A writer of the past and a node that is no master any more are worth another try. */
+function refusedOrAgain(reply: unknown): 'again' {
+  const text = reply instanceof Error ? reply.message : `unexpected reply ${typeof reply}`
+  if (isFenced(text) || text.startsWith('READONLY') || text.startsWith('NOSCRIPT')) return 'again'
+  if (text.startsWith('NOREPLICAS')) {
+    throw new CommandError('NOT_REPLICATED', 'Nothing was stored: Redis has too few replicas at the moment. Try again', { retryAfterMs: 1_000 })
+  }
+  const kind = /^[A-Z]+/.exec(text)?.[0] ?? 'an error'
+  throw new CommandError('BROKER_UNAVAILABLE', `Nothing was stored: Redis answered ${kind}. Try again`, { retryAfterMs: 1_000 })
+}
+
+/** A stream refuses whoever writes for an older master than the one that wrote there last. */
+export function isFenced(text: string): boolean {
+  return text.includes('equal or smaller than the target stream top item')
+}

@@ -1,0 +1,254 @@
+// The broker of many gateways: streams for history, pub/sub for delivery, WAIT before the acknowledgement. The algorithm and its reasons:
+// docs/broker.md.
+import { CommandError } from '../errors.js'
+import type { Log } from '../log.js'
+import { channelTopic, epochKey, idempotencyKey, streamKey } from '../redis/keys.js'
+import type { RedisLink } from '../redis/live.js'
+import type { Clock, TimerWheel } from '../time.js'
+import {
+  historyLimitMax,
+  type Announcement,
+  type Broker,
+  type BrokerListener,
+  type ChannelRef,
+  type Durability,
+  type HistoryPage,
+  type HistoryQuery,
+  type NewPublication,
+  type Position,
+  type Publication,
+  type Published,
+  type PublishOptions,
+} from './broker.js'
+import { ChannelReader, type ReaderPage } from './channel-reader.js'
+import { announcedMessage, decodeTopicMessage, encodeEnvelope, passingMessage, storedMessage } from './envelope.js'
+import { KnownEpochs } from './known-epochs.js'
+import { CommitLane } from './redis-commit.js'
+import { PublishQueue } from './redis-publish-queue.js'
+import type { StreamRead, StreamReads } from './redis-reads.js'
+import type { Topics } from './redis-topics.js'
+import { ClaimKey, hashOf, PlainAppend, ScriptedAppend, Trim, type Stored, type StoredWrite } from './redis-writes.js'
+import { offsetOf } from './stream-id.js'
+
+export interface RedisBrokerParts {
+  /** Acknowledges what is on the master. */
+  readonly accepted: CommitLane
+  /** Acknowledges what enough replicas have. Undefined: this Redis has none. */
+  readonly replicated: CommitLane | undefined
+  readonly publishes: PublishQueue
+  /** Reads that need no fence, and those that do. */
+  readonly reads: StreamReads
+  readonly fencedReads: StreamReads
+  readonly topics: Topics
+  readonly clock: Clock
+  readonly wheel: TimerWheel
+  readonly log: Log
+  /** Two gateways publish in any order: how long a publication waits for its predecessor. */
+  readonly holdMs: number
+}
+
+interface Subscribed {
+  readonly ref: ChannelRef
+  readonly reader: ChannelReader
+}
+
+const heldMax = 256
+/** An idle channel's top is compared so often, give or take half: a lost message is found even when no other follows. */
+const compareIntervalMs = 40_000
+
+export class RedisBroker implements Broker {
+  readonly #parts: RedisBrokerParts
+  readonly #subscribed = new Map<string, Subscribed>()
+  readonly #epochs: KnownEpochs
+  #listener: BrokerListener | undefined
+  #closed = false
+
+  constructor(parts: RedisBrokerParts) {
+    this.#parts = parts
+    this.#epochs = new KnownEpochs(parts.clock)
+  }
+
+  listen(listener: BrokerListener): void {
+    if (this.#listener) throw new Error('RedisBroker: listen() was called twice')
+    this.#listener = listener
+  }
+
+  /** What the subscriber connection brings. */
+  onMessage(topic: string, message: Buffer): void {
+    const subscribed = this.#subscribed.get(topic)
+    const listener = this.#listener
+    if (!subscribed || !listener) return
+    try {
+      const decoded = decodeTopicMessage(message, offsetOf)
+      if (decoded.kind === 'announcement') listener.onAnnouncement(subscribed.ref, decoded.announcement)
+      else if (decoded.publication.offset === 0) listener.onPublication(subscribed.ref, decoded.publication)
+      else subscribed.reader.onMessage(decoded.publication)
+    } catch (error) {
+      this.#parts.log.warn({ err: error, topic }, 'a message on a channel’s topic cannot be read and is left out')
+    }
+  }
+
+  /** The subscriber connection is a new one: whatever came between is in the streams. */
+  onResubscribed(topics: readonly string[]): void {
+    for (const topic of topics) this.#subscribed.get(topic)?.reader.check()
+  }
+
+  async subscribe(ref: ChannelRef): Promise<void> {
+    this.#assertOpen()
+    if (!this.#listener) throw new Error('RedisBroker: subscribe() before listen()')
+    const topic = channelTopic(ref)
+    if (this.#subscribed.has(topic)) return
+    const subscribed: Subscribed = { ref, reader: this.#createReader(ref) }
+    this.#subscribed.set(topic, subscribed)
+    try {
+      await this.#parts.topics.add(topic)
+      const { top } = await this.#parts.reads.read({ ...keysOf(ref), limit: 0 })
+      subscribed.reader.start(top)
+      this.#scheduleComparison(topic, subscribed)
+    } catch (error) {
+      this.#forget(topic, subscribed)
+      throw error instanceof CommandError
+        ? error
+        : new CommandError('BROKER_UNAVAILABLE', `Cannot subscribe to "${ref.channel}": Redis does not answer. Try again`, {
+            retryAfterMs: 1_000,
+            cause: error,
+          })
+    }
+  }
+
+  async unsubscribe(ref: ChannelRef): Promise<void> {
+    const topic = channelTopic(ref)
+    const subscribed = this.#subscribed.get(topic)
+    if (subscribed) this.#forget(topic, subscribed)
+  }
+
+  async publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published> {
+    this.#assertOpen()
+    const { durability, lane } = this.#laneFor(ref, options.durability)
+    const { history, idempotencyKey: key } = options
+    const idempotency = key === undefined ? undefined : { key: idempotencyKey(ref, key), hash: hashOf(publication.data) }
+    const envelope = encodeEnvelope(publication, { timeMs: this.#parts.clock.epochMs(), ttlMs: history?.ttlMs })
+    if (!history) return this.#publishPassing(ref, { durability, envelope, idempotency })
+    const stored = await this.#store(ref, lane, { ...keysOf(ref), size: history.size, envelope, idempotency })
+    const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
+    if (!stored.repeated) this.#parts.publishes.send(channelTopic(ref), storedMessage(stored, envelope), { again: true })
+    return { position, durability, repeated: stored.repeated }
+  }
+
+  async announce(ref: ChannelRef, announcement: Announcement): Promise<void> {
+    this.#assertOpen()
+    this.#parts.publishes.send(channelTopic(ref), announcedMessage(announcement), { again: false })
+  }
+
+  async history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage> {
+    this.#assertOpen()
+    const limit = Math.min(query.limit, historyLimitMax)
+    const page = await this.#parts.fencedReads.read({ ...keysOf(ref), since: query.since, limit, reverse: query.reverse })
+    if (page.fenced) return page
+    // Replicas are missing: what cannot be proven to survive is not shown. What was delivered here had its proof.
+    const proven = this.#subscribed.get(channelTopic(ref))?.reader.position
+    if (!proven || proven.epoch !== page.top.epoch) {
+      if (page.publications.length === 0) return page
+      throw new CommandError('NOT_REPLICATED', `Cannot read "${ref.channel}": Redis has too few replicas at the moment. Try again`, {
+        retryAfterMs: 1_000,
+      })
+    }
+    const top: Position = { epoch: page.top.epoch, offset: Math.min(page.top.offset, proven.offset) }
+    return { ...page, top, publications: page.publications.filter(({ offset }) => offset <= top.offset) }
+  }
+
+  async removeHistory(ref: ChannelRef): Promise<void> {
+    this.#assertOpen()
+    await this.#laneFor(ref, undefined).lane.submit(new Trim(keysOf(ref).streamKey))
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const [topic, subscribed] of this.#subscribed) this.#forget(topic, subscribed)
+  }
+
+  /** `replicated` where there are replicas, unless a rule asks for less. */
+  #laneFor(ref: ChannelRef, asked: Durability | undefined): { durability: Durability; lane: CommitLane } {
+    const { accepted, replicated } = this.#parts
+    const durability = asked ?? (replicated ? 'replicated' : 'accepted')
+    if (durability === 'accepted') return { durability, lane: accepted }
+    if (durability === 'replicated' && replicated) return { durability, lane: replicated }
+    throw new CommandError(
+      'DURABILITY_UNAVAILABLE',
+      durability === 'durable'
+        ? `Cannot publish to "${ref.channel}": its rule asks for "durable", and this server has no archive`
+        : `Cannot publish to "${ref.channel}": its rule asks for "replicated", and this Redis has no replicas; use Sentinel or lower the rule`,
+    )
+  }
+
+  /** Channels of known epoch by plain XADD; the first time, and with a key, by a script that settles the epoch. */
+  async #store(ref: ChannelRef, lane: CommitLane, write: StoredWrite): Promise<Stored> {
+    const known = write.idempotency ? undefined : this.#epochs.get(write.streamKey)
+    if (known !== undefined) {
+      const stored = await lane.submit(new PlainAppend(write, known))
+      if (stored) return stored
+      // The stream is gone, and with it all that its epoch stood for.
+      this.#epochs.delete(write.streamKey)
+    }
+    const stored = await lane.submit(new ScriptedAppend(write))
+    this.#epochs.set(write.streamKey, stored.epoch)
+    return stored
+  }
+
+  async #publishPassing(
+    ref: ChannelRef,
+    publish: { durability: Durability; envelope: Buffer; idempotency: { key: string; hash: string } | undefined },
+  ): Promise<Published> {
+    const { durability, envelope, idempotency } = publish
+    const { lane } = this.#laneFor(ref, durability)
+    const claimed = idempotency && (await lane.submit(new ClaimKey(idempotency.key, idempotency.hash)))
+    if (claimed?.repeated) return { durability, repeated: true }
+    this.#parts.publishes.send(channelTopic(ref), passingMessage(envelope), { again: false })
+    return { durability, repeated: false }
+  }
+
+  #createReader(ref: ChannelRef): ChannelReader {
+    const { holdMs, log, wheel } = this.#parts
+    return new ChannelReader(
+      {
+        read: (since, upTo) => this.#readMissed(ref, since, upTo),
+        deliver: (publication: Publication) => this.#listener?.onPublication(ref, publication),
+        lost: (top) => this.#listener?.onContinuityLost(ref, top),
+        failed: (error) => log.debug({ err: error, channel: ref.channel }, 'a gap cannot be read now; it is tried again'),
+      },
+      { wheel, holdMs, heldMax },
+    )
+  }
+
+  async #readMissed(ref: ChannelRef, since: Position, upTo: number | undefined): Promise<ReaderPage> {
+    const read: StreamRead = { ...keysOf(ref), since, upTo, limit: historyLimitMax }
+    if (upTo !== undefined) return this.#parts.reads.read(read)
+    const page = await this.#parts.fencedReads.read(read)
+    if (page.fenced) return page
+    throw new CommandError('NOT_REPLICATED', 'too few replicas confirm what was read')
+  }
+
+  #scheduleComparison(topic: string, subscribed: Subscribed): void {
+    const delayMs = compareIntervalMs * (0.5 + Math.random())
+    this.#parts.wheel.after(delayMs, () => {
+      if (this.#subscribed.get(topic) !== subscribed) return
+      subscribed.reader.check()
+      this.#scheduleComparison(topic, subscribed)
+    })
+  }
+
+  #forget(topic: string, subscribed: Subscribed): void {
+    subscribed.reader.close()
+    if (this.#subscribed.get(topic) !== subscribed) return
+    this.#subscribed.delete(topic)
+    this.#parts.topics.remove(topic)
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new CommandError('INTERNAL', 'The broker is closed: this gateway is shutting down')
+  }
+}
+
+function keysOf(ref: ChannelRef): { streamKey: string; epochKey: string } {
+  return { streamKey: streamKey(ref), epochKey: epochKey(ref) }
+}
