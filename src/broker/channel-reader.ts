@@ -29,6 +29,8 @@ export interface ChannelReaderOptions {
   readonly holdMs: number
   /** And so many may wait. */
   readonly heldMax: number
+  /** From a read that failed to the next try. */
+  readonly retryMs: number
 }
 
 export class ChannelReader {
@@ -38,6 +40,7 @@ export class ChannelReader {
   #position: Position | undefined
   readonly #held = new Map<number, Publication>()
   #holdTimer: Timer | undefined
+  #retryTimer: Timer | undefined
   #filling = false
   /** Asked for while filling: once more, to the top. */
   #fillAgain = false
@@ -64,7 +67,7 @@ export class ChannelReader {
     if (!position || this.#filling) return this.#hold(publication)
     if (publication.epoch !== position.epoch) {
       this.#hold(publication)
-      return void this.#fill(undefined)
+      return this.#runFill(undefined)
     }
     if (publication.offset <= position.offset) return
     if (this.#held.size === 0 && follows(publication.offset, position.offset)) return this.#deliver(publication)
@@ -74,12 +77,13 @@ export class ChannelReader {
 
   /** The subscription was interrupted, or it is time to compare: whatever is there beyond our position is read. */
   check(): void {
-    if (this.#position) void this.#fill(undefined)
+    if (this.#position) this.#runFill(undefined)
   }
 
   close(): void {
     this.#closed = true
     this.#stopHolding()
+    if (this.#retryTimer) this.#options.wheel.cancel(this.#retryTimer)
     this.#held.clear()
   }
 
@@ -101,17 +105,21 @@ export class ChannelReader {
       const publication = this.#held.get(offset)
       if (!publication) continue
       const current = this.#position ?? position
-      if (publication.epoch !== current.epoch) return void this.#fill(undefined)
+      if (publication.epoch !== current.epoch) return this.#runFill(undefined)
       if (offset > current.offset && !follows(offset, current.offset)) break
       this.#held.delete(offset)
       if (offset > current.offset) this.#deliver(publication)
     }
     if (this.#held.size === 0) return this.#stopHolding()
-    if (this.#held.size > this.#options.heldMax) return void this.#fill(this.#highestHeld())
+    if (this.#held.size > this.#options.heldMax) return this.#runFill(this.#highestHeld())
     this.#holdTimer ??= this.#options.wheel.after(this.#options.holdMs, () => {
       this.#holdTimer = undefined
-      if (this.#held.size > 0) void this.#fill(this.#highestHeld())
+      if (this.#held.size > 0) this.#runFill(this.#highestHeld())
     })
+  }
+
+  #runFill(upTo: number | undefined): void {
+    this.#fill(upTo).catch((error: unknown) => this.#port.failed(error))
   }
 
   /** Reads what is missing, in order; one at a time. */
@@ -131,15 +139,27 @@ export class ChannelReader {
         goOn = this.#take(page)
       }
     } catch (error) {
-      this.#port.failed(error)
-    } finally {
       this.#filling = false
+      this.#port.failed(error)
+      return this.#retryLater()
     }
+    this.#filling = false
     if (this.#fillAgain) {
       this.#fillAgain = false
       return this.#fill(undefined)
     }
     this.#settle()
+  }
+
+  /** What could not be read is still missing: to the top, later. Messages that come meanwhile are held or delivered as always. */
+  #retryLater(): void {
+    if (this.#closed) return
+    const { retryMs, wheel } = this.#options
+    this.#fillAgain = false
+    this.#retryTimer ??= wheel.after(retryMs, () => {
+      this.#retryTimer = undefined
+      this.#runFill(undefined)
+    })
   }
 
   /** True: the page was cut, there is more. */

@@ -152,7 +152,10 @@ export class CommitLane {
         queued.reject(error)
       }
     })
-    if (again.length > 0) this.#requeue(again)
+    if (again.length === 0) return
+    // Fenced out, demoted or without its scripts: the next connection finds out afresh what it is.
+    live.discard('its writes were refused')
+    this.#requeue(again)
   }
 
   /** In front, in order: nothing of them was stored. */

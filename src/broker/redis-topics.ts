@@ -22,6 +22,7 @@ export class Topics {
 
   constructor(options: TopicsOptions) {
     this.#options = options
+    options.link.onOpen(() => this.#opened())
   }
 
   /** Given to the subscriber link: a connection is open when it hears all that is wanted. */
@@ -36,8 +37,7 @@ export class Topics {
     this.#heard = heard
   }
 
-  /** Call when the link is open again. */
-  opened(): void {
+  #opened(): void {
     if (this.#heard.size > 0) this.#options.onResubscribed([...this.#heard])
     this.#schedule()
   }

@@ -53,6 +53,7 @@ interface Subscribed {
 }
 
 const heldMax = 256
+const retryMs = 250
 /** An idle channel's top is compared so often, give or take half: a lost message is found even when no other follows. */
 const compareIntervalMs = 40_000
 
@@ -128,7 +129,7 @@ export class RedisBroker implements Broker {
     const { history, idempotencyKey: key } = options
     const idempotency = key === undefined ? undefined : { key: idempotencyKey(ref, key), hash: hashOf(publication.data) }
     const envelope = encodeEnvelope(publication, { timeMs: this.#parts.clock.epochMs(), ttlMs: history?.ttlMs })
-    if (!history) return this.#publishPassing(ref, { durability, envelope, idempotency })
+    if (!history) return this.#publishPassing(ref, { lane, envelope, idempotency })
     const stored = await this.#store(ref, lane, { ...keysOf(ref), size: history.size, envelope, idempotency })
     const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
     if (!stored.repeated) this.#parts.publishes.send(channelTopic(ref), storedMessage(stored, envelope), { again: true })
@@ -197,11 +198,12 @@ export class RedisBroker implements Broker {
 
   async #publishPassing(
     ref: ChannelRef,
-    publish: { durability: Durability; envelope: Buffer; idempotency: { key: string; hash: string } | undefined },
+    publish: { lane: CommitLane; envelope: Buffer; idempotency: { key: string; hash: string } | undefined },
   ): Promise<Published> {
-    const { durability, envelope, idempotency } = publish
-    const { lane } = this.#laneFor(ref, durability)
+    const { envelope, idempotency, lane } = publish
     const claimed = idempotency && (await lane.submit(new ClaimKey(idempotency.key, idempotency.hash)))
+    // Nothing is stored, so there is nothing that replicas could have.
+    const durability = 'accepted'
     if (claimed?.repeated) return { durability, repeated: true }
     this.#parts.publishes.send(channelTopic(ref), passingMessage(envelope), { again: false })
     return { durability, repeated: false }
@@ -216,7 +218,7 @@ export class RedisBroker implements Broker {
         lost: (top) => this.#listener?.onContinuityLost(ref, top),
         failed: (error) => log.debug({ err: error, channel: ref.channel }, 'a gap cannot be read now; it is tried again'),
       },
-      { wheel, holdMs, heldMax },
+      { wheel, holdMs, heldMax, retryMs },
     )
   }
 
