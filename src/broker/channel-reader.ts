@@ -173,7 +173,12 @@ export class ChannelReader {
     }
     // A message of another epoch that the stream itself knows nothing of came late, and is of the past.
     for (const [offset, { epoch }] of this.#held) if (epoch !== position.epoch) this.#held.delete(offset)
-    if (!page.continuous) return this.#lose(page.top)
+    if (!page.continuous) {
+      const [first] = page.publications
+      if (!first) return this.#lose(page.top)
+      // As little as possible is lost: what is still there is delivered.
+      this.#lose({ epoch: position.epoch, offset: first.offset - 1 })
+    }
     for (const publication of page.publications) {
       if (publication.offset > (this.#position?.offset ?? 0)) this.#deliver(publication)
     }
