@@ -1,5 +1,6 @@
 // Puts the Redis broker together: which connections there are, and what each of them is for.
 import type { Log } from '../log.js'
+import { idempotencyWindowMs } from './broker.js'
 import { fenceKey, recordKey } from '../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
 import type { Clock, TimerWheel } from '../time.js'
@@ -35,6 +36,7 @@ export interface RedisBrokerLimits {
   readonly groupBytesMax: number
   readonly holdMs: number
   readonly replyMs: number
+  readonly windowMs: number
 }
 
 export const defaultRedisBrokerLimits: RedisBrokerLimits = {
@@ -45,6 +47,7 @@ export const defaultRedisBrokerLimits: RedisBrokerLimits = {
   groupBytesMax: 1_048_576,
   holdMs: 50,
   replyMs: 5_000,
+  windowMs: idempotencyWindowMs,
 }
 
 export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
@@ -103,6 +106,7 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
     wheel,
     log,
     holdMs: limits.holdMs,
+    windowMs: limits.windowMs,
   })
   return broker
 }

@@ -5,7 +5,6 @@ import type { CommitEntry, Generation } from './redis-commit.js'
 import { addScript, type Pipeline } from './redis-pipeline.js'
 import { newEpoch, streamIdleTtlS } from './redis-reads.js'
 import { claimKey, publishStored } from './redis-scripts.js'
-import { idempotencyWindowMs } from './broker.js'
 
 /** Where an entry of a stream was put. */
 export interface Stored {
@@ -19,8 +18,14 @@ export interface StoredWrite {
   readonly epochKey: string
   readonly size: number
   readonly envelope: Buffer
-  /** With the hash of what the client sent. */
-  readonly idempotency?: { readonly key: string; readonly hash: string } | undefined
+  readonly idempotency?: Idempotency | undefined
+}
+
+export interface Idempotency {
+  readonly key: string
+  /** Of what the client sent. */
+  readonly hash: string
+  readonly windowMs: number
 }
 
 export function hashOf(data: Uint8Array): string {
@@ -68,7 +73,7 @@ export class ScriptedAppend implements CommitEntry<Stored> {
   add(pipeline: Pipeline, { number, store }: Generation): void {
     const { envelope, epochKey, idempotency, size, streamKey } = this.#write
     const keys = [streamKey, epochKey, ...(idempotency ? [idempotency.key] : [])]
-    const once = idempotency ? [idempotency.hash, idempotencyWindowMs] : []
+    const once = idempotency ? [idempotency.hash, idempotency.windowMs] : []
     addScript(pipeline, publishStored, { keys, args: [number, size, envelope, store + newEpoch(), streamIdleTtlS, ...once] })
   }
 
@@ -83,16 +88,15 @@ export class ScriptedAppend implements CommitEntry<Stored> {
 /** A keyed publish in a channel without history. */
 export class ClaimKey implements CommitEntry<{ repeated: boolean }> {
   readonly bytes = 100
-  readonly #key: string
-  readonly #hash: string
+  readonly #once: Idempotency
 
-  constructor(key: string, hash: string) {
-    this.#key = key
-    this.#hash = hash
+  constructor(once: Idempotency) {
+    this.#once = once
   }
 
   add(pipeline: Pipeline): void {
-    addScript(pipeline, claimKey, { keys: [this.#key], args: [this.#hash, idempotencyWindowMs] })
+    const { hash, key, windowMs } = this.#once
+    addScript(pipeline, claimKey, { keys: [key], args: [hash, windowMs] })
   }
 
   read(reply: unknown): { done: { repeated: boolean } } | 'again' {

@@ -3,7 +3,6 @@
 import { CommandError } from '../errors.js'
 import type { Log } from '../log.js'
 import { channelTopic, epochKey, idempotencyKey, streamKey } from '../redis/keys.js'
-import type { RedisLink } from '../redis/live.js'
 import type { Clock, TimerWheel } from '../time.js'
 import {
   historyLimitMax,
@@ -27,7 +26,7 @@ import { CommitLane } from './redis-commit.js'
 import { PublishQueue } from './redis-publish-queue.js'
 import type { StreamRead, StreamReads } from './redis-reads.js'
 import type { Topics } from './redis-topics.js'
-import { ClaimKey, hashOf, PlainAppend, ScriptedAppend, Trim, type Stored, type StoredWrite } from './redis-writes.js'
+import { ClaimKey, hashOf, PlainAppend, ScriptedAppend, Trim, type Idempotency, type Stored, type StoredWrite } from './redis-writes.js'
 import { offsetOf } from './stream-id.js'
 
 export interface RedisBrokerParts {
@@ -45,6 +44,8 @@ export interface RedisBrokerParts {
   readonly log: Log
   /** Two gateways publish in any order: how long a publication waits for its predecessor. */
   readonly holdMs: number
+  /** How long an idempotency key is known. */
+  readonly windowMs: number
 }
 
 interface Subscribed {
@@ -127,7 +128,9 @@ export class RedisBroker implements Broker {
     this.#assertOpen()
     const { durability, lane } = this.#laneFor(ref, options.durability)
     const { history, idempotencyKey: key } = options
-    const idempotency = key === undefined ? undefined : { key: idempotencyKey(ref, key), hash: hashOf(publication.data) }
+    const { windowMs } = this.#parts
+    const idempotency =
+      key === undefined ? undefined : { key: idempotencyKey(ref, key), hash: hashOf(publication.data), windowMs }
     const envelope = encodeEnvelope(publication, { timeMs: this.#parts.clock.epochMs(), ttlMs: history?.ttlMs })
     if (!history) return this.#publishPassing(ref, { lane, envelope, idempotency })
     const stored = await this.#store(ref, lane, { ...keysOf(ref), size: history.size, envelope, idempotency })
@@ -144,18 +147,27 @@ export class RedisBroker implements Broker {
   async history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage> {
     this.#assertOpen()
     const limit = Math.min(query.limit, historyLimitMax)
-    const page = await this.#parts.fencedReads.read({ ...keysOf(ref), since: query.since, limit, reverse: query.reverse })
-    if (page.fenced) return page
+    const { fenced, publications, top, continuous } = await this.#parts.fencedReads.read({
+      ...keysOf(ref),
+      since: query.since,
+      limit,
+      reverse: query.reverse,
+    })
+    if (fenced) return { publications, top, continuous }
     // Replicas are missing: what cannot be proven to survive is not shown. What was delivered here had its proof.
     const proven = this.#subscribed.get(channelTopic(ref))?.reader.position
-    if (!proven || proven.epoch !== page.top.epoch) {
-      if (page.publications.length === 0) return page
+    if (!proven || proven.epoch !== top.epoch) {
+      if (publications.length === 0) return { publications, top, continuous }
       throw new CommandError('NOT_REPLICATED', `Cannot read "${ref.channel}": Redis has too few replicas at the moment. Try again`, {
         retryAfterMs: 1_000,
       })
     }
-    const top: Position = { epoch: page.top.epoch, offset: Math.min(page.top.offset, proven.offset) }
-    return { ...page, top, publications: page.publications.filter(({ offset }) => offset <= top.offset) }
+    const offsetMax = Math.min(top.offset, proven.offset)
+    return {
+      publications: publications.filter(({ offset }) => offset <= offsetMax),
+      top: { epoch: top.epoch, offset: offsetMax },
+      continuous,
+    }
   }
 
   async removeHistory(ref: ChannelRef): Promise<void> {
@@ -198,10 +210,10 @@ export class RedisBroker implements Broker {
 
   async #publishPassing(
     ref: ChannelRef,
-    publish: { lane: CommitLane; envelope: Buffer; idempotency: { key: string; hash: string } | undefined },
+    publish: { lane: CommitLane; envelope: Buffer; idempotency: Idempotency | undefined },
   ): Promise<Published> {
     const { envelope, idempotency, lane } = publish
-    const claimed = idempotency && (await lane.submit(new ClaimKey(idempotency.key, idempotency.hash)))
+    const claimed = idempotency && (await lane.submit(new ClaimKey(idempotency)))
     // Nothing is stored, so there is nothing that replicas could have.
     const durability = 'accepted'
     if (claimed?.repeated) return { durability, repeated: true }
