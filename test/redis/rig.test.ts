@@ -1,0 +1,49 @@
+// The rig itself: what other tests take for granted.
+import { afterAll, expect, test } from 'vitest'
+import {
+  endRedisProcesses,
+  startRedis,
+  startReplica,
+  startSentinelTrio,
+  until,
+} from '../support/redis-processes.js'
+
+afterAll(endRedisProcesses)
+
+test('a process dies, comes back and freezes as it is told', async () => {
+  const redis = await startRedis()
+  expect(await redis.cli('PING')).toBe('PONG')
+  const { pid } = redis
+  await redis.kill()
+  expect(() => process.kill(pid, 0)).toThrow('ESRCH')
+  await redis.restart()
+  expect(await redis.cli('PING')).toBe('PONG')
+})
+
+test('a trio starts settled and elects a new master', async () => {
+  const startMs = performance.now()
+  const trio = await startSentinelTrio({ downAfterMs: 500 })
+  const startedMs = performance.now() - startMs
+  const old = await trio.master()
+  await old.kill()
+  const now = await trio.failedOver(old)
+  expect(now).not.toBe(old)
+  await old.restart()
+  await trio.settled()
+  expect(await old.role()).toBe('slave')
+  console.info(`trio started in ${Math.round(startedMs)} ms`)
+})
+
+test('a proxied replica lags by as much as its link is delayed, while clients are not', async () => {
+  const master = await startRedis({ proxied: true })
+  const replica = await startReplica(master, { proxied: true })
+  await until('a replica in step', async () =>
+    (await replica.cli('INFO', 'replication')).includes('master_link_status:up'),
+  )
+  master.proxy?.set({ delayToClientMs: 400 }, ['replication'])
+  const startMs = performance.now()
+  await master.cli('SET', 'k', 'v')
+  await until('the write on the replica', async () => (await replica.cli('GET', 'k')) === 'v')
+  expect(performance.now() - startMs).toBeGreaterThan(350)
+  expect(master.proxy?.count('replication')).toBe(1)
+})
