@@ -242,7 +242,7 @@ export class Session implements TransportListener, HeartbeatPeer {
       const [received] = this.#queue
       if (!received) return
       // What came before the end is answered before the end.
-      if (received.kind === 'violation' && this.#publishesInFlight > 0) return
+      if (this.#publishesInFlight > 0 && endsSession(received)) return
       this.#queue.shift()
       this.#take(received)
     }
@@ -357,6 +357,13 @@ export class Session implements TransportListener, HeartbeatPeer {
     this.context.metrics.bugs.inc()
     this.context.log.error({ err: error, tenant: this.tenant.key, session: this.id }, what)
   }
+}
+
+/** Whatever it holds: connecting twice and sending to nobody are refused by a close. */
+function endsSession(received: Received): boolean {
+  if (received.kind === 'command')
+    return received.command.kind === 'connect' || received.command.kind === 'send'
+  return received.kind === 'violation'
 }
 
 function commandRateOf(tenant: TenantState): { rate: number; burst: number } {
