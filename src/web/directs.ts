@@ -40,6 +40,7 @@ export class Direct implements Conversation {
     return problem ? `${between} Answers cannot reach you: ${problem}` : between
   }
 
+  opened(): void {}
   loadEarlier(): void {}
   rejoin(): void {}
 }
