@@ -104,10 +104,10 @@ test('an expired token is 109: the client asks for another and is in', async () 
   const lives = [-10, 3600]
   const board = subscriptionOf(ann, 'board:1', () => ticket(gateway, { expiresInS: lives.shift() ?? 3600 }))
   const problem = next(board, 'error')
-  const in_ = next(board, 'subscribed')
+  const entered = next(board, 'subscribed')
   board.subscribe()
   expect((await problem).error.code).toBe(109)
-  await in_
+  await entered
   expect(lives).toEqual([])
 })
 
