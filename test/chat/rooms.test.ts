@@ -1,7 +1,7 @@
 // Who is told of comings and goings, and who is here.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
-import { chatAs, joined } from '../support/chat-client.js'
+import { chatAs, joined, leave } from '../support/chat-client.js'
 import { rule } from '../support/policies.js'
 
 describe('join_room and leave_room', () => {
@@ -65,9 +65,9 @@ describe('user_connected and user_disconnected', () => {
     const phone = await chatAs(gateway, 'bob')
     const came = await ann.settle()
     const desk = await chatAs(gateway, 'bob')
-    await phone.leave()
+    await leave(phone, gateway)
     const between = await ann.settle()
-    await desk.leave()
+    await leave(desk, gateway)
     const went = await ann.next('user_disconnected')
     expect([came, between, went]).toEqual([
       [{ event: 'user_connected', user_id: 'bob' }],
@@ -92,9 +92,9 @@ describe('user_connected and user_disconnected', () => {
       await chatAs(gateway, 'bob'),
       await chatAs(gateway, 'eve'),
     ]
-    await eve.leave()
+    await leave(eve, gateway)
     // Two are left, which is more than one; then one.
-    await bob.leave()
+    await leave(bob, gateway)
     expect(await ann.next('user_disconnected')).toMatchObject({ user_id: 'bob' })
   })
 

@@ -1,11 +1,11 @@
 // A client of the plain chat door: a bare WebSocket and JSON, as whoever writes against the contract has it.
 import { once } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished, vi } from 'vitest'
 import { WebSocket, type ClientOptions } from 'ws'
 import type { Closing } from './frames.js'
 import type { TestGateway } from './gateway.js'
-import { Arrivals, within } from './waiting.js'
+import { Arrivals, deadlineMs, within } from './waiting.js'
 
 export interface ChatEvent {
   readonly event: string
@@ -90,12 +90,15 @@ export class ChatClient {
   closed(): Promise<Closing> {
     return within('closing', this.#closing)
   }
+}
 
-  /** Goes by itself. */
-  async leave(): Promise<void> {
-    this.socket.close(1000)
-    await this.closed()
-  }
+/** Goes by itself, and the gateway has noticed. */
+export async function leave(client: ChatClient, { gateway }: TestGateway): Promise<void> {
+  const { sessions } = gateway.context
+  const wanted = sessions.size - 1
+  client.socket.close(1000)
+  await client.closed()
+  await vi.waitFor(() => expect(sessions.size).toBe(wanted), deadlineMs)
 }
 
 export function chatUrl(gateway: TestGateway, tenant = 'demo/acme'): string {
