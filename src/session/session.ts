@@ -196,6 +196,8 @@ export class Session implements TransportListener, HeartbeatPeer {
   // ——— What comes in ———
 
   onMessage(payload: Buffer, binary: boolean): void {
+    // A flood goes on arriving until the line is cut.
+    if (this.closed) return
     this.#alive()
     // Both doors speak text; a binary frame is as unreadable to them as an empty one.
     for (const received of this.codec.decode(binary ? emptyFrame : payload)) {
