@@ -128,6 +128,9 @@ export class GatewayServer {
       if (door.door === 'chat') {
         const handshake = await chatHandshake(tenant, door, request)
         if (socket.destroyed) return
+        // While the token was verified the tenant may have gone, or this gateway have begun to.
+        if (this.#enter(door, request) !== tenant)
+          throw new CommandError('NOT_FOUND', 'The tenant was replaced by another of its name; connect again')
         this.#openChat(tenant, handshake, { request, socket, head })
       } else {
         const subprotocol = centrifugeSubprotocol(door, request)
