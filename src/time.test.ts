@@ -85,12 +85,16 @@ describe('TimerWheel', () => {
     const clock = new ManualClock()
     const wheel = wheelAt(clock)
     const fired: string[] = []
-    let second: Timer | undefined
-    wheel.after(1000, () => {
-      fired.push('first')
-      if (second) wheel.cancel(second)
-    })
-    second = wheel.after(1000, () => fired.push('second'))
+    const timers: Timer[] = []
+    for (const [index, name] of ['first', 'second'].entries()) {
+      const other = 1 - index
+      timers.push(
+        wheel.after(1000, () => {
+          fired.push(name)
+          if (timers[other]) wheel.cancel(timers[other])
+        }),
+      )
+    }
     clock.advance(1000)
     wheel.advance()
     expect(fired).toEqual(['first'])

@@ -39,7 +39,7 @@ export const turn = (): Promise<void> =>
     setImmediate(resolve)
   })
 
-export const wideLimits: Limits = {
+const wideLimits: Limits = {
   connections: { max: 1000, perUser: 1000, connectsPerSecond: 1000, commandsPerSecond: 1000 },
   messages: { publishPerSecond: 1000, publishBurst: 1000, maxBytes: 32_768, fanoutPerSecond: 1_000_000 },
   channels: {
