@@ -5,6 +5,7 @@ import { placeName } from './conversation.js'
 import type { Tenant } from './dev-server.js'
 import { find, setText } from './dom.js'
 import type { Identity } from './identity.js'
+import { NoticeView } from './notice.js'
 import { Panels } from './panels.js'
 import { avatar, PeopleView } from './people.js'
 import { Sidebar } from './sidebar.js'
@@ -38,6 +39,7 @@ export class ChatView {
       new StatusView(this.#chat, signal),
       new Sidebar(this.#chat, { tenant, signal, opened }),
       new Timeline(this.#chat, signal),
+      new NoticeView(this.#chat, signal),
       new PeopleView(this.#chat, { opened }),
       this.#composer,
     ]
@@ -58,7 +60,6 @@ export class ChatView {
 
   #listen(signal: AbortSignal, signOut: () => void): void {
     find('sign-out', HTMLButtonElement).addEventListener('click', signOut, { signal })
-    find('rejoin', HTMLButtonElement).addEventListener('click', () => this.#chat.active?.rejoin(), { signal })
     find('leave', HTMLButtonElement).addEventListener('click', () => this.#leave(), { signal })
     find('skip', HTMLAnchorElement).addEventListener(
       'click',
@@ -76,7 +77,7 @@ export class ChatView {
   }
 
   #introduce(identity: Identity): void {
-    const name = identity.user ?? 'a guest'
+    const name = identity.user ?? 'guest'
     setText(find('tenant', HTMLElement), this.#tenant.displayName)
     setText(find('account-name', HTMLElement), name)
     find('account-avatar', HTMLElement).replaceChildren(avatar(name))
@@ -124,10 +125,6 @@ export class ChatView {
     setText(find('subtitle', HTMLElement), this.#subtitle())
     find('leave', HTMLButtonElement).hidden = active?.kind !== 'room'
     document.title = `${unread > 0 ? `(${unread}) ` : ''}${place} · Parley`
-
-    const refusal = active?.membership.kind === 'refused' ? active.membership.why : ''
-    find('refusal', HTMLElement).hidden = refusal === ''
-    setText(find('refusal-text', HTMLElement), refusal)
   }
 
   #subtitle(): string {

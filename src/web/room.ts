@@ -12,7 +12,7 @@ import {
 import { Log, type Message, type Place } from './log.js'
 import { Members } from './members.js'
 import { Outbox } from './outbox.js'
-import { arrivalOf } from './publication.js'
+import { arrivalOf, me } from './publication.js'
 import { isAnswer, refusalOf, refusalSentence, withFullStop } from './words.js'
 
 /** What is known about the time without connection, once the subscription is back. */
@@ -74,7 +74,7 @@ export class Room implements Conversation {
       log: this.log,
       isOpen: () => this.#membership.kind === 'joined' && connection.state.kind === 'connected',
       publish: (text) => subscription.publish(text),
-      me: () => ({ user: connection.self.user ?? '', name: connection.self.user ?? 'you', own: true }),
+      me: () => me(connection.self),
       changed: () => events.changed(),
     })
     subscription.subscribe()
