@@ -76,6 +76,12 @@ test('where guests are welcome, one looks in without a name', async () => {
   await expectShown(ada.page.locator('#status-text').getByText('Connected'))
 })
 
+test('a user whom the gateway does not accept is told why, and is not tried again and again', async () => {
+  ada = await Person.at(browser, `${gateway.url}#tenant=demo/acme&user=guest:mallory`)
+  await expectShown(ada.page.getByRole('button', { name: 'Connect again' }))
+  expect(await ada.page.locator('#notice-text').textContent()).toMatch(/guest/)
+})
+
 test('an unknown tenant in a link is told at the door', async () => {
   ada = await Person.at(browser, `${gateway.url}#tenant=demo/nobody&user=ada`)
   await expectShown(ada.page.getByRole('alert').getByText('There is no tenant demo/nobody here.'))

@@ -12,15 +12,14 @@ let ada: Person
 let bob: Person
 
 beforeAll(async () => {
-  browser = await launchBrowser()
+  ;[browser, gateway] = await Promise.all([launchBrowser(), RunningGateway.start()])
 })
 
 afterAll(async () => {
-  await browser?.close()
+  await Promise.all([browser?.close(), gateway?.stop()])
 })
 
 beforeEach(async () => {
-  gateway = await RunningGateway.start()
   cable = await new TestProxy(gateway.port).start()
   const team = freshName('t')
   ;[ada, bob] = await Promise.all([
@@ -35,7 +34,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await Promise.all([ada.leave(), bob.leave()])
   await cable.stop()
-  await gateway.stop()
 })
 
 async function mendAndReturn(): Promise<void> {
@@ -91,6 +89,22 @@ test('what is written while the connection is away goes out when it is back, onc
   await expectTexts(ada, ['before', 'first', 'second'])
 })
 
+test('a message whose answer never came is said to be in doubt, and can be sent again', async () => {
+  cable.hold()
+  await ada.message.fill('anybody?')
+  await ada.message.press('Enter')
+  await expectShown(ada.page.locator('#messages .sending').getByText('anybody?'))
+  cable.refuse()
+  cable.resume()
+  const message = ada.page.locator('#messages .message').filter({ hasText: 'anybody?' })
+  await expectShown(message.getByText(/^Not confirmed/))
+  await mendAndReturn()
+  await ada.status(/^Connected/)
+  await message.getByRole('button', { name: 'Send again' }).click()
+  await expectTexts(ada, ['before', 'anybody?'])
+  await expectTexts(bob, ['before', 'anybody?'])
+})
+
 test('when the gateway lost its memory, the place where something may be missing is marked', async () => {
   const other = await RunningGateway.start()
   try {
@@ -110,8 +124,12 @@ test('when the gateway lost its memory, the place where something may be missing
   }
 })
 
-test('a gateway that goes away for good is told in words, with a way to try at once', async () => {
-  await gateway.stop()
+test('a gateway that goes away is told in words, with a way to try at once', async () => {
+  const other = await RunningGateway.start()
+  cable.retarget(other.port)
+  cable.cut()
+  await ada.status(/^Connected again/)
+  await other.stop()
   await ada.status(/restarting|does not answer|broke/)
   await expectShown(ada.page.getByRole('button', { name: 'Try now' }))
 })

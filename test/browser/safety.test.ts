@@ -66,7 +66,7 @@ test('markup as the name of a room stays text, and the refusal is a sentence', a
   const ada = await arrive(freshName('ada'))
   await ada.join(hostile)
   await ada.page
-    .locator('#refusal-text')
+    .locator('#notice-text')
     .getByText(/white space/)
     .waitFor()
   expect(await ada.conversation(hostile).count()).toBe(1)

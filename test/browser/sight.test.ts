@@ -44,7 +44,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await ada.page.screenshot({ path: `${pictures}/${colorScheme}.png` })
 
     await ada.join('team:not-hers')
-    await ada.page.locator('#refusal-text').waitFor()
+    await ada.page.locator('#notice-text').waitFor()
     expect(await lowContrasts(ada.page)).toEqual([])
 
     await ada.page.getByRole('button', { name: 'Sign out' }).click()

@@ -155,7 +155,7 @@ test('unread messages are counted where they are, and in the title of the tab', 
 
 test('a room that refuses says why, in the server’s own sentence', async () => {
   await ada.join('team:not-hers')
-  const refusal = ada.page.locator('#refusal-text')
+  const refusal = ada.page.locator('#notice-text')
   await refusal.waitFor()
   expect(await refusal.textContent()).toContain('team:not-hers')
   expect(await ada.message.isVisible()).toBe(false)
