@@ -4,6 +4,7 @@ import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { rawAs } from '../support/frames.js'
 import { HeldBroker } from '../support/held-broker.js'
 import { rule, tenantPolicy } from '../support/policies.js'
+import { deadlineMs } from '../support/waiting.js'
 
 const ref = { tenantId: 'id-of-demo-acme', channel: 'general' }
 
@@ -82,7 +83,7 @@ test('rules that change meanwhile are obeyed: 103, and nobody is left behind', a
 test('a client that goes meanwhile leaves nothing behind', async () => {
   const { gateway, ann, bob, release } = await annCatchingUp()
   ann.socket.terminate()
-  await expect.poll(() => gateway.gateway.context.sessions.size).toBe(1)
+  await expect.poll(() => gateway.gateway.context.sessions.size, { timeout: deadlineMs }).toBe(1)
   release()
   expect(await bob.ask(9, { presence_stats: { channel: 'general' } })).toMatchObject({
     presence_stats: { num_clients: 0 },

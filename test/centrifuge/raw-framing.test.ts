@@ -57,7 +57,7 @@ describe('frames', () => {
   })
 
   test('what a connect is answered', async () => {
-    const gateway = await gatewayFor()
+    const gateway = await gatewayFor({}, { clock: new MovableClock() })
     const client = await rawAt(gateway)
     client.send({ id: 7, connect: { token: await gateway.token('ann') } })
     expect(await client.line()).toMatch(

@@ -23,7 +23,10 @@ function limits(parts: {
 
 describe('rates', () => {
   test('commands of one connection: 111 temporary, then 3013 for who does not stop', async () => {
-    const gateway = await gatewayFor({ limits: limits({ connections: { commandsPerSecond: 10 } }) })
+    const gateway = await gatewayFor(
+      { limits: limits({ connections: { commandsPerSecond: 10 } }) },
+      { clock: new MovableClock() },
+    )
     const ann = await rawAs(gateway, 'ann')
     const frame = (from: number, count: number) =>
       Array.from({ length: count }, (_, index) => ({
@@ -77,7 +80,10 @@ describe('rates', () => {
   })
 
   test('deliveries of the tenant: the publish after the debt is refused', async () => {
-    const gateway = await gatewayFor({ limits: limits({ messages: { fanoutPerSecond: 2 } }) })
+    const gateway = await gatewayFor(
+      { limits: limits({ messages: { fanoutPerSecond: 2 } }) },
+      { clock: new MovableClock() },
+    )
     const clients = await Promise.all(['ann', 'bob', 'carol'].map((user) => rawAs(gateway, user)))
     await Promise.all(clients.map((client) => client.ask(2, { subscribe: { channel: 'general' } })))
     const [ann] = clients

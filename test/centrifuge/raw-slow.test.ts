@@ -6,7 +6,7 @@ import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { rawAs, rawAt } from '../support/frames.js'
 import { heldJwks } from '../support/held-jwks.js'
 import { tenantPolicy } from '../support/policies.js'
-import { within } from '../support/waiting.js'
+import { deadlineMs, within } from '../support/waiting.js'
 
 describe('a reader that does not read', () => {
   test('is closed with 3008; the others get everything', async () => {
@@ -47,7 +47,7 @@ describe('a reader that does not read', () => {
     const { sessions } = gateway.gateway.context
     for (let id = 2; sessions.size === 2 && id < 2000; id += 1)
       await publisher.ask(id, { publish: { channel: 'general', data } })
-    await expect.poll(() => sessions.size).toBe(1)
+    await expect.poll(() => sessions.size, { timeout: deadlineMs }).toBe(1)
   })
 })
 
@@ -97,7 +97,7 @@ describe('while an identity provider takes its time', () => {
     ann.send({ id: 1, connect: { token } })
     const answer = await jwks.asked()
     ann.socket.terminate()
-    await expect.poll(() => gateway.gateway.context.sessions.size).toBe(0)
+    await expect.poll(() => gateway.gateway.context.sessions.size, { timeout: deadlineMs }).toBe(0)
     answer()
     const bob = await rawAt(gateway)
     await bob.ask(1, { connect: { token: await jwks.sign('bob') } })

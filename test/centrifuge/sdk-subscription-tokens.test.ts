@@ -116,16 +116,18 @@ describe('while subscribed', () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor({ channels }, { clock })
     const ann = await connectedAs(gateway, 'ann')
-    const asked = new Arrivals<void>('getToken')
+    const asked = new Arrivals<Promise<string>>('getToken')
     const lives = [1, 3600]
     const board = await subscribed(ann, 'board:1', {
       getToken: () => {
-        asked.push()
-        return ticket(gateway, { expiresInS: lives.shift() ?? 3600 })
+        const token = ticket(gateway, { expiresInS: lives.shift() ?? 3600 })
+        asked.push(token)
+        return token
       },
     })
     const left = collect(board, 'subscribing')
-    await asked.take(2)
+    await Promise.all(await asked.take(2))
+    // The refresh goes out before the second of these.
     await ann.history('board:1')
     await ann.history('board:1')
     clock.move(600_000, gateway)
