@@ -12,6 +12,8 @@ export class Target {
   readonly #options: Parameters<typeof startGateway>
   readonly #clients: RawClient[] = []
   #running: TestGateway | undefined
+  /** Faults that a test made itself. */
+  bugsMade = 0
 
   constructor(policies: readonly TenantPolicy[], options: Parameters<typeof startGateway>) {
     this.#policies = policies
@@ -77,7 +79,7 @@ export class Target {
     for (const tenant of gateway.tenants)
       expect(tenant).toMatchObject({ connections: 0, subscriptionsTotal: 0 })
     const bugs = await gateway.metrics.bugs.get()
-    expect(bugs.values).toEqual([expect.objectContaining({ value: 0 })])
+    expect(bugs.values).toEqual([expect.objectContaining({ value: this.bugsMade })])
   }
 
   async stop(): Promise<void> {
@@ -95,11 +97,10 @@ export class Target {
       until(centrifuge, (message) => message['push']?.pub?.data === 'still here'),
     ])
     centrifuge.on('open', () => {
-      centrifuge.send(`{"id":1,"connect":{"token":"${bearer}"}}\n{"id":2,"subscribe":{"channel":"general"}}`)
+      centrifuge.send(`{"id":1,"connect":{"token":"${bearer}"}}\n{"id":2,"subscribe":{"channel":"lobby"}}`)
     })
     await until(centrifuge, (message) => message['id'] === 2)
-    chat.send(JSON.stringify({ type: 'join_room', room: 'general' }))
-    chat.send(JSON.stringify({ type: 'room_message', room: 'general', content: 'still here' }))
+    chat.send(JSON.stringify({ type: 'chat', content: 'still here', echo: true }))
     await heard
     chat.terminate()
     centrifuge.terminate()
@@ -108,15 +109,18 @@ export class Target {
 
 function until(socket: WebSocket, wanted: (message: Json) => boolean): Promise<void> {
   return new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error('a healthy client waits in vain')), 10_000)
     socket.on('error', reject)
     socket.on('message', (data: Buffer) => {
       if (
-        data
+        !data
           .toString()
           .split('\n')
           .some((line) => wanted(JSON.parse(line) as Json))
       )
-        resolve()
+        return
+      clearTimeout(late)
+      resolve()
     })
   })
 }
