@@ -153,6 +153,6 @@ export class Connection {
 /** Parley tells each connection its limits when it is accepted. */
 function messageBytesOf(data: unknown): number | undefined {
   const limits = isRecord(data) ? data['limits'] : undefined
-  const bytes = isRecord(limits) ? limits['messageBytes'] : undefined
+  const bytes = isRecord(limits) ? limits['message_bytes'] : undefined
   return typeof bytes === 'number' && bytes > 0 ? Math.min(bytes, messageBytesOfPlatform) : undefined
 }

@@ -61,7 +61,7 @@ describe('frames', () => {
     const client = await rawAt(gateway)
     client.send({ id: 7, connect: { token: await gateway.token('ann') } })
     expect(await client.line()).toMatch(
-      /^{"id":7,"connect":{"client":"[\da-f-]{36}","version":"parley","expires":true,"ttl":3600,"ping":25,"pong":true}}$/,
+      /^{"id":7,"connect":{"client":"[\da-f-]{36}","version":"parley","expires":true,"ttl":3600,"data":{"limits":{.*}},"ping":25,"pong":true}}$/,
     )
   })
 
