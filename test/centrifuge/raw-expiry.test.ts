@@ -4,7 +4,10 @@ import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { MovableClock } from '../support/clock.js'
 import { rawAt, type RawClient } from '../support/frames.js'
 import type { TestGateway } from '../support/gateway.js'
+import { tenantPolicy } from '../support/policies.js'
+import { mintToken } from '../../src/auth/mint.js'
 import { defaultSessionLimits } from '../../src/session/context.js'
+import type { Issuer } from '../../src/tenant/policy.js'
 
 const { expiredCloseDelayMs } = defaultSessionLimits
 
@@ -115,5 +118,64 @@ describe('a subscription', () => {
     const token = await gateway.token('ann', { claims: { channel: 'general', client: 'another' } })
     ann.send({ id: 2, subscribe: { channel: 'general', token } })
     expect((await ann.closed()).code).toBe(3500)
+  })
+})
+
+describe('a key that was removed', () => {
+  const [issuer] = tenantPolicy().issuers
+  const without = tenantPolicy({ issuers: [] })
+
+  test('lets nobody in: its tokens are as good as expired, 109', async () => {
+    const { gateway } = await annFor(60)
+    const token = await gateway.token('bob')
+    gateway.catalog.put(without)
+    const bob = await rawAt(gateway)
+    expect(await bob.ask(1, { connect: { token } })).toEqual({
+      id: 1,
+      error: {
+        code: 109,
+        message: 'TOKEN_EXPIRED: The token was signed by a key that this tenant has removed: get a new one',
+      },
+    })
+  })
+
+  test('vouches for no subscription either: 109', async () => {
+    const other = {
+      ...issuer,
+      name: 'other',
+      key: { ...issuer?.key, secret: btoa('x'.repeat(64)) },
+    } as Issuer
+    const { gateway, ann } = await annFor(60)
+    const both = tenantPolicy({ issuers: issuer ? [issuer, other] : [] })
+    const token = await mintToken(other, {
+      user: 'ann',
+      claims: { channel: 'general' },
+      expiresInS: 60,
+      nowMs: Date.now(),
+    })
+    gateway.catalog.put(both)
+    gateway.catalog.put(tenantPolicy())
+    expect(await ann.ask(2, { subscribe: { channel: 'general', token } })).toMatchObject({
+      error: { code: 109 },
+    })
+  })
+
+  test('and comes back is a key like any other', async () => {
+    const { gateway } = await annFor(60)
+    const token = await gateway.token('bob')
+    gateway.catalog.put(without)
+    gateway.catalog.put(tenantPolicy())
+    const bob = await rawAt(gateway)
+    expect(await bob.ask(1, { connect: { token } })).toHaveProperty('connect')
+  })
+
+  test('is no longer remembered after a day: 3500', async () => {
+    const { clock, gateway } = await annFor(60)
+    const token = await gateway.token('bob', { expiresInS: 1_000_000 })
+    gateway.catalog.put(without)
+    clock.move(86_400_001, gateway)
+    const bob = await rawAt(gateway)
+    bob.send({ id: 1, connect: { token } })
+    expect((await bob.closed()).code).toBe(3500)
   })
 })
