@@ -1,4 +1,5 @@
 // Single frames that RFC 6455 forbids: each ends the connection with the code that says why. (Autobahn 3, 4, 5 and 7.)
+import { deflateRawSync } from 'node:zlib'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { RawClient } from '../support/raw-client.js'
 import { close, continuation, frame, opcodes, ping, text } from '../support/raw-frames.js'
@@ -30,6 +31,8 @@ describe('headers', () => {
     ['an unmasked ping', frame({ opcode: opcodes.ping, masked: false })],
     ['an unmasked close', frame({ opcode: opcodes.close, masked: false })],
     ['RSV1 without compression', text('{}', { rsv: 4 })],
+    ['a bomb of deflate, a thousand to one', text(deflateRawSync(Buffer.alloc(10_000_000)), { rsv: 4 })],
+    ['deflate cut in the middle', text(deflateRawSync('{"type":"pong"}').subarray(0, 5), { rsv: 4 })],
     ['RSV2', text('{}', { rsv: 2 })],
     ['RSV3', text('{}', { rsv: 1 })],
     ['all three', text('{}', { rsv: 7 })],

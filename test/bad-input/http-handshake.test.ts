@@ -142,6 +142,15 @@ describe('bytes behind the handshake', () => {
     expect(await client.closed()).toMatchObject({ code: 1002 })
   })
 
+  test('that is an upgrade before the request in front of it is answered: the line is cut', async () => {
+    const token = await tokenFor('alice')
+    const client = await target.connect()
+    client.write(
+      `GET ${chatDoor}?token=${token} HTTP/1.1\r\nHost: a\r\n\r\n${upgradeRequest({ target: centrifugeDoor })}`,
+    )
+    expect((await client.end()).toString('latin1')).not.toContain('101')
+  })
+
   test('behind a plain request on the same line become a WebSocket after its answer', async () => {
     const client = await target.connect()
     client.write('GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n')

@@ -1,5 +1,6 @@
 // Good commands at the wrong time, and positions that nobody ever had.
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { rule, tenantPolicy } from '../support/policies.js'
 import type { Json, RawClient } from '../support/raw-client.js'
 import { expectSentence, targetGateway } from '../support/raw-gateway.js'
@@ -7,7 +8,15 @@ import { centrifugeDoor } from '../support/raw-http.js'
 
 const history = { size: 3, ttlMs: 3_600_000 }
 const channels = [rule('lobby'), rule('dm:*'), rule('general'), rule('short', { history })]
-const target = targetGateway([tenantPolicy({ channels }), tenantPolicy({ name: 'other', channels })])
+const [issuer] = tenantPolicy().issuers
+const otherIssuer = {
+  ...issuer,
+  key: { type: 'SharedKey', secret: Buffer.alloc(64, 'o').toString('base64'), sample: true },
+} as TenantPolicy['issuers'][number]
+const target = targetGateway([
+  tenantPolicy({ channels }),
+  tenantPolicy({ name: 'other', channels, issuers: [otherIssuer] }),
+])
 
 const token = (user: string, tenant?: string) => target.running.token(user, tenant ? { tenant } : {})
 
@@ -69,13 +78,19 @@ describe('connect again', () => {
     expect(await client.closed()).toMatchObject({ code: 3501 })
   })
 
-  test('as another tenant’s user, by a refresh: 3500', async () => {
+  test('as somebody else, by a refresh: 3500', async () => {
     const client = await target.centrifuge('alice')
     client.send({ id: 2, refresh: { token: await token('bob') } })
     expect(await client.closed()).toMatchObject({
       code: 3500,
       reason: expect.stringContaining('another user'),
     })
+  })
+
+  test('as the same user of another tenant, by a refresh: 3500', async () => {
+    const client = await target.centrifuge('alice')
+    client.send({ id: 2, refresh: { token: await token('alice', 'demo/other') } })
+    expect(await client.closed()).toMatchObject({ code: 3500, reason: expect.stringContaining('not signed') })
   })
 })
 
