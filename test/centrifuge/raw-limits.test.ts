@@ -73,6 +73,7 @@ describe('rates', () => {
         message:
           'QUOTA_EXCEEDED: Cannot publish to "general": 1 of 1 publications per second (burst 2) are used',
         temporary: true,
+        retry_after_ms: 1000,
       },
     })
     clock.move(1000, gateway)
