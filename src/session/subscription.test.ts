@@ -45,7 +45,10 @@ describe('catching up', () => {
     for (let offset = 1; offset <= 1000; offset += 1) catching.accepts(publication(offset))
     expect([catching.collected().length, catching.lostUntil]).toEqual([1000, undefined])
     for (let offset = 1001; offset <= 1005; offset += 1) catching.accepts(publication(offset))
-    expect([catching.collected().length, catching.lostUntil]).toMatchObject([1000, { epoch: 'e', offset: 1005 }])
+    expect([catching.collected().length, catching.lostUntil]).toMatchObject([
+      1000,
+      { epoch: 'e', offset: 1005 },
+    ])
   })
 
   test('remembers continuity that is lost meanwhile', () => {
