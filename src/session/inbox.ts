@@ -115,11 +115,12 @@ export class Inbox {
     const overlaps = command.kind === 'publish'
     if (overlaps) this.#publishesInFlight += 1
     else this.#busy = true
-    void this.#owner.execute(command, ref).finally(() => {
+    const done = (): void => {
       if (overlaps) this.#publishesInFlight -= 1
       else this.#busy = false
       this.#pump()
-    })
+    }
+    this.#owner.execute(command, ref).then(done, done)
   }
 
   /** Too many of these in a row, and nobody sensible is at the other end. */
