@@ -8,11 +8,12 @@ import type { Clock } from '../time.js'
 /** What an inbox needs of its session. */
 export interface InboxOwner {
   readonly closed: boolean
-  /** Settles when the command is answered; never rejects. */
+  /** Settles when the command is answered. Rejects for bugs only. */
   execute(command: Command, ref: ReplyRef): Promise<void>
   /** The command was not begun. */
   refuse(ref: ReplyRef, error: CommandError): void
   close(code: CloseCode): void
+  bug(error: unknown, what: string): void
 }
 
 export interface InboxBounds {
@@ -120,7 +121,10 @@ export class Inbox {
       else this.#busy = false
       this.#pump()
     }
-    this.#owner.execute(command, ref).then(done, done)
+    this.#owner
+      .execute(command, ref)
+      .catch((error: unknown) => this.#owner.bug(error, `command ${command.kind} was not answered`))
+      .finally(done)
   }
 
   /** Too many of these in a row, and nobody sensible is at the other end. */
