@@ -20,14 +20,25 @@ export function createLog(options: {
     {
       name: options.name,
       level: options.level,
+      serializers: { err: describeError },
       redact: {
         paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
         censor: '[redacted]',
       },
     },
-    { write: (line: string) => write(line.replaceAll(unescaped, escapeText)) },
+    { write: (line: string) => write(line.replaceAll(token, '[token]').replaceAll(unescaped, escapeText)) },
   )
 }
+
+/** What helps and no more: libraries hang requests, connections and commands with all their arguments on their errors. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  const { message, stack, type } = pino.stdSerializers.err(error)
+  return { type, message, stack, code: 'code' in error ? error.code : undefined }
+}
+
+/** For the token that got into an error's message all the same. */
+const token = /eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?/g
 
 /** JSON lets these stand as they are, and terminals obey them or break the line: C1 controls, separators, directions of writing. */
 const unescaped = /[\u007F-\u009F\u2028\u2029\p{Bidi_Control}]/gu

@@ -73,10 +73,7 @@ export class TimerWheel {
       const bucket = this.#buckets.get(this.#tick)
       if (!bucket) continue
       // The bucket stays in place until all have fired: one of them may cancel another.
-      for (const timer of bucket) {
-        bucket.delete(timer)
-        timer.fire()
-      }
+      for (const timer of bucket) timer.fire()
       this.#buckets.delete(this.#tick)
     }
   }

@@ -17,9 +17,11 @@ export async function drain(
   const turnMs = (index: number): number => Math.floor((index / order.length) * windowMs)
   order.forEach((session, index) => session.adviseReconnect(turnMs(index)))
   let next = 0
-  for (let elapsedMs = 0; next < order.length; elapsedMs += stepMs) {
+  for (let elapsedMs = 0; next < order.length && sessions.size > 0; elapsedMs += stepMs) {
     for (; next < order.length && turnMs(next) <= elapsedMs; next += 1)
       order[next]?.close(closeCodes.shutdown)
-    if (next < order.length) await sleep(stepMs)
+    if (next < order.length && sessions.size > 0) await sleep(stepMs)
   }
+  // Those whose handshake was under way when it began.
+  for (const session of sessions) session.close(closeCodes.shutdown)
 }

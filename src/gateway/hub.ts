@@ -146,7 +146,12 @@ export class Hub implements ChannelHub, BrokerListener {
     for (const [codec, subscriptions] of channel.byCodec) {
       const payload = codec.continuityLost(ref.channel, top)
       for (const subscription of subscriptions) {
-        if (!subscription.live || !subscription.positioned) continue
+        if (!subscription.positioned) continue
+        // One that is still catching up learns of it with its answer.
+        if (!subscription.live) {
+          subscription.lose(top)
+          continue
+        }
         if (!payload) {
           subscription.session.endSubscription(subscription, unsubscribeCodes.insufficientState)
           continue

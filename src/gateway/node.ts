@@ -54,7 +54,14 @@ export class Gateway {
       { gateway: () => this.#gauges(), tenants: () => this.#tenantGauges() },
       { process: options.processMetrics ?? true },
     )
-    this.hub = new Hub({ broker, clock, wheel, log, metrics: this.metrics, lingerMs: options.lingerMs ?? 5_000 })
+    this.hub = new Hub({
+      broker,
+      clock,
+      wheel,
+      log,
+      metrics: this.metrics,
+      lingerMs: options.lingerMs ?? 5_000,
+    })
     this.context = {
       sessions: new Set<Session>(),
       broker,

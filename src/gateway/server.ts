@@ -54,6 +54,8 @@ export class GatewayServer {
   readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
   readonly #http: Server
+  /** Requests of a line that are not answered yet. */
+  readonly #unanswered = new WeakMap<Duplex, number>()
 
   constructor(gateway: Gateway, options: { extraPages?: ExtraPages; timing?: Partial<ServerTiming> } = {}) {
     this.#gateway = gateway
@@ -90,6 +92,8 @@ export class GatewayServer {
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#countUnanswered(request.socket, 1)
+    response.once('close', () => this.#countUnanswered(request.socket, -1))
     try {
       checkHeaders(request)
       if (await this.#extraPages?.(request, response)) return
@@ -100,6 +104,10 @@ export class GatewayServer {
     } catch (error) {
       sendError(response, this.#asCommandError(error, request))
     }
+  }
+
+  #countUnanswered(socket: Duplex, change: 1 | -1): void {
+    this.#unanswered.set(socket, (this.#unanswered.get(socket) ?? 0) + change)
   }
 
   /** A browser cannot read a refused upgrade: a plain GET of the same URL is told what the upgrade would be. */
@@ -113,6 +121,8 @@ export class GatewayServer {
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    // The answers to what came before it on the line would come out among its frames.
+    if ((this.#unanswered.get(socket) ?? 0) > 0) return void socket.destroy()
     const ignore = (): void => {}
     socket.on('error', ignore)
     const deadline = this.#gateway.context.wheel.after(this.#timing.handshakeTimeoutMs, () =>
@@ -128,6 +138,9 @@ export class GatewayServer {
       if (door.door === 'chat') {
         const handshake = await chatHandshake(tenant, door, request)
         if (socket.destroyed) return
+        // While the token was verified the tenant may have gone, or this gateway have begun to.
+        if (this.#enter(door, request) !== tenant)
+          throw new CommandError('NOT_FOUND', 'The tenant was replaced by another of its name; connect again')
         this.#openChat(tenant, handshake, { request, socket, head })
       } else {
         const subprotocol = centrifugeSubprotocol(door, request)

@@ -34,7 +34,7 @@ describe('replies', () => {
         pingIntervalS: 25,
         limits: { messageBytes: 1, publishPerSecond: 1, subscriptions: 1, commandsPerSecond: 1 },
       },
-      '"connect":{"client":"c","version":"parley","expires":true,"ttl":60,"ping":25,"pong":true}',
+      '"connect":{"client":"c","version":"parley","expires":true,"ttl":60,"data":{"limits":{"message_bytes":1,"publish_per_second":1,"commands_per_second":1,"subscriptions":1}},"ping":25,"pong":true}',
     ],
     [
       {
@@ -44,7 +44,7 @@ describe('replies', () => {
         pingIntervalS: 0,
         limits: { messageBytes: 1, publishPerSecond: 1, subscriptions: 1, commandsPerSecond: 1 },
       },
-      '"connect":{"client":"c","version":"parley"}',
+      '"connect":{"client":"c","version":"parley","data":{"limits":{"message_bytes":1,"publish_per_second":1,"commands_per_second":1,"subscriptions":1}}}',
     ],
     [
       { kind: 'subscribe', channel: 'a', publications: [], wasRecovering: false, recovered: false },
@@ -148,7 +148,9 @@ describe('errors', () => {
     )
     expect(
       text(centrifugeJson.error(3, new CommandError('QUOTA_EXCEEDED', 'Slow down.', { retryAfterMs: 5 }))),
-    ).toBe('{"id":3,"error":{"code":111,"message":"QUOTA_EXCEEDED: Slow down.","temporary":true}}')
+    ).toBe(
+      '{"id":3,"error":{"code":111,"message":"QUOTA_EXCEEDED: Slow down.","temporary":true,"retry_after_ms":5}}',
+    )
   })
 
   test.each(Object.keys(errorCodes) as ErrorCode[])('%s has a number', (code) => {

@@ -4,6 +4,7 @@ import { type CommandError, unreachable } from '../errors.js'
 import { centrifugeErrorNumbers, type UnsubscribeCode } from './codes.js'
 import type { ConnectReply, Reply, ReplyRef, SubscribeReply } from './commands.js'
 import { array, object, objectOf, type Pieces, type PieceValue, weave } from './json-pieces.js'
+import { limitsOf } from './limits-pieces.js'
 
 const methods: Readonly<Record<Reply['kind'], string>> = {
   connect: 'connect',
@@ -33,6 +34,8 @@ export function encodeError(ref: ReplyRef, error: CommandError): Uint8Array {
         // Several of our codes share a number: people see in the text which one it was.
         message: `${error.code}: ${error.message}`,
         temporary: error.temporary || undefined,
+        // Not of the protocol: SDKs hand it through, and a page can say how long to wait.
+        retry_after_ms: error.temporary && error.retryAfterMs ? Math.ceil(error.retryAfterMs) : undefined,
       }),
     }),
   )
@@ -95,6 +98,7 @@ function connectResult(reply: ConnectReply): Pieces {
     client: reply.client,
     version,
     ...expiry(reply.expiresInS),
+    data: object({ limits: limitsOf(reply.limits) }),
     ping: reply.pingIntervalS || undefined,
     pong: reply.pingIntervalS > 0 || undefined,
   })
@@ -128,6 +132,8 @@ function publicationOf(publication: Publication): Pieces {
   })
 }
 
-function clientInfo(info: ClientInfo): Pieces {
-  return object({ user: info.user || undefined, client: info.client || undefined, conn_info: info.info })
+/** `conn_info` is the token's own; without one, the name alone, so that every SDK can show it. */
+function clientInfo({ client, info, name, user }: ClientInfo): Pieces {
+  const connInfo = info ?? (name === undefined ? undefined : object({ name }))
+  return object({ user: user || undefined, client: client || undefined, conn_info: connInfo })
 }

@@ -4,7 +4,8 @@ import { type CommandError, unreachable } from '../errors.js'
 import { isDirectChannel, lobbyChannel } from './chat-channels.js'
 import { type ChatRef, chatRef } from './chat-ref.js'
 import { type UnsubscribeCode, unsubscribeCodes } from './codes.js'
-import type { ClientLimits, Reply, ReplyRef } from './commands.js'
+import type { Reply, ReplyRef } from './commands.js'
+import { limitsOf } from './limits-pieces.js'
 import { array, object, type Pieces, type PieceValue, weave } from './json-pieces.js'
 
 type Members = Readonly<Record<string, PieceValue>>
@@ -122,15 +123,6 @@ function roomOf(channel: string): string | undefined {
 
 function memberOf(info: ClientInfo): Pieces {
   return object({ user_id: info.user, client_id: info.client, name: info.name })
-}
-
-function limitsOf(limits: ClientLimits): Pieces {
-  return object({
-    message_bytes: limits.messageBytes,
-    publish_per_second: limits.publishPerSecond,
-    commands_per_second: limits.commandsPerSecond,
-    subscriptions: limits.subscriptions,
-  })
 }
 
 /** Nothing in a channel without history. */

@@ -31,7 +31,7 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
     metrics.connects.inc({ door, result: error.code })
     const close = closesOnRefusal[error.code]
     if (!close) {
-      session.refuse()
+      session.turnAway()
       throw error
     }
     session.tenant.countRefusal(error.code)

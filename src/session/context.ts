@@ -5,6 +5,7 @@ import type { Metrics } from '../metrics.js'
 import type { Presence } from '../presence/presence.js'
 import type { Clock, TimerWheel } from '../time.js'
 import type { HeartbeatTiming } from './heartbeat.js'
+import type { InboxBounds } from './inbox.js'
 import type { Flusher, OutboxBounds } from './outbox.js'
 import type { Session } from './session.js'
 import type { Subscription } from './subscription.js'
@@ -17,19 +18,13 @@ export interface ChannelHub {
 }
 
 /** Fixed bounds of this gateway, the same for all tenants. */
-export interface SessionLimits {
+export interface SessionLimits extends InboxBounds {
   readonly heartbeat: HeartbeatTiming
   readonly outbox: OutboxBounds
   /** From the upgrade to a good connect command; then 3502. */
   readonly connectTimeoutMs: number
   /** A connection with an expired token is closed this long after the expiry, where its client can refresh. */
   readonly expiredCloseDelayMs: number
-  /** Commands that may wait for their turn; more is a flood (3013). */
-  readonly queuedCommandsMax: number
-  /** Publishes of one session under way at once; the next waits its turn. */
-  readonly publishesInFlightMax: number
-  /** Refused or unreadable commands in a row that end the session (3509). */
-  readonly errorsInRowMax: number
   /** Publications in one recovery or one history answer, and their bytes. */
   readonly pageMax: number
   readonly pageBytesMax: number

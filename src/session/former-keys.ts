@@ -32,14 +32,15 @@ export class FormerKeys {
     const removed = before
       .filter(({ key }) => key.type !== 'JWKSURI')
       .map((issuer) => ({ id: JSON.stringify(issuer), issuer, untilMs: nowMs + formerTtlMs }))
-    const still = ({ id, untilMs }: Former): boolean => !current.has(id) && untilMs > nowMs
-    this.#former = [...removed, ...this.#former].filter(still).slice(0, formerMax)
-    this.#verifier.update(this.#former.map(({ issuer }) => issuer))
+    this.#keep([...removed, ...this.#former].filter(({ id }) => !current.has(id)).slice(0, formerMax))
   }
 
   /** Whether a token that is refused now would have been accepted, or was, before its key was removed. Lets nobody in. */
   async accepted(check: (verifier: TokenVerifier) => Promise<unknown>): Promise<boolean> {
-    if (this.#former.length === 0) return false
+    const nowMs = this.#clock.monotonicMs()
+    const still = this.#former.filter(({ untilMs }) => untilMs > nowMs)
+    if (still.length < this.#former.length) this.#keep(still)
+    if (still.length === 0) return false
     try {
       await check(this.#verifier)
       return true
@@ -47,5 +48,10 @@ export class FormerKeys {
       if (!(error instanceof CommandError)) throw error
       return error.code === 'TOKEN_EXPIRED' || error instanceof TokenMismatchError
     }
+  }
+
+  #keep(former: Former[]): void {
+    this.#former = former
+    this.#verifier.update(former.map(({ issuer }) => issuer))
   }
 }

@@ -43,11 +43,18 @@ export async function authenticate(
   tenant: TenantState,
   credentials: { token: string; client: string },
 ): Promise<Identity> {
-  if (tenant.policy.suspended) {
-    throw new CommandError('TENANT_SUSPENDED', `The tenant ${tenant.key} is suspended; ask whoever runs it`)
+  requireOpen(tenant)
+  if (credentials.token !== '') {
+    const verified = await tenant.verify(credentials.token)
+    // Keys may have had to be fetched.
+    requireOpen(tenant)
+    return tokenIdentity(credentials.client, verified)
   }
-  if (credentials.token !== '')
-    return tokenIdentity(credentials.client, await tenant.verify(credentials.token))
   if (tenant.allowsGuests) return guestIdentity(credentials.client)
   throw new CommandError('UNAUTHORIZED', `The tenant ${tenant.key} lets nobody in without a token; send one`)
+}
+
+function requireOpen({ key, policy }: TenantState): void {
+  if (policy.suspended)
+    throw new CommandError('TENANT_SUSPENDED', `The tenant ${key} is suspended; ask whoever runs it`)
 }

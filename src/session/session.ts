@@ -8,13 +8,13 @@ import {
   type CloseCode,
   type UnsubscribeCode,
 } from '../protocol/codes.js'
-import type { Codec, Command, Received, Reply, ReplyRef } from '../protocol/commands.js'
-import { TokenBucket } from '../tenant/limiter.js'
+import type { Codec, Command, Reply, ReplyRef } from '../protocol/commands.js'
 import type { Timer } from '../time.js'
 import type { SessionContext } from './context.js'
 import { dispatch } from './dispatch.js'
 import { Heartbeat, type HeartbeatPeer } from './heartbeat.js'
 import type { Identity } from './identity.js'
+import { Inbox, type InboxOwner } from './inbox.js'
 import { Outbox } from './outbox.js'
 import { endSubscription } from './subscribe.js'
 import type { Subscription } from './subscription.js'
@@ -31,29 +31,20 @@ type SessionState =
 
 const emptyFrame = Buffer.alloc(0)
 
-/** Pings and pongs in a row that found no command left in the bucket. A tenant with a rate of 0 gets half an hour out of it. */
-const controlsOverRateMax = 64
 const bugRetryAfterMs = 1_000
 
-export class Session implements TransportListener, HeartbeatPeer {
+export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
   readonly id = randomUUID()
   readonly context: SessionContext
   readonly tenant: TenantState
   readonly codec: Codec
   /** By channel. */
   readonly subscriptions = new Map<string, Subscription>()
-  /** Monotonic milliseconds; pongs do not count. */
-  lastCommandMs: number
   readonly #transport: Transport
   readonly #outbox: Outbox
-  readonly #commandRate: TokenBucket
-  readonly #queue: Received[] = []
+  readonly #inbox: Inbox
   #state: SessionState
   #expiry: Timer | undefined
-  #busy = false
-  #publishesInFlight = 0
-  #errorsInRow = 0
-  #controlsOverRate = 0
 
   constructor(context: SessionContext, options: { tenant: TenantState; codec: Codec; transport: Transport }) {
     const { clock, flusher, limits, wheel } = context
@@ -62,13 +53,17 @@ export class Session implements TransportListener, HeartbeatPeer {
     this.codec = options.codec
     this.#transport = options.transport
     this.#outbox = new Outbox(options.transport, { flusher, bounds: limits.outbox, clock, owner: this })
-    this.lastCommandMs = clock.monotonicMs()
-    this.#commandRate = new TokenBucket(commandRateOf(this.tenant), this.lastCommandMs)
+    this.#inbox = new Inbox(this, { bounds: limits, clock, commandsPerSecond: this.#commandsPerSecond })
     this.#state = {
       kind: 'connecting',
       deadline: wheel.after(limits.connectTimeoutMs, () => this.close(closeCodes.stale)),
     }
     context.sessions.add(this)
+  }
+
+  /** Monotonic milliseconds; pongs do not count. */
+  get lastCommandMs(): number {
+    return this.#inbox.lastCommandMs
   }
 
   get closed(): boolean {
@@ -100,7 +95,7 @@ export class Session implements TransportListener, HeartbeatPeer {
   }
 
   /** Connect was answered with an error that the client can act on. */
-  refuse(): void {
+  turnAway(): void {
     if (this.#state.kind === 'connecting') this.#state = { kind: 'refused', deadline: this.#state.deadline }
   }
 
@@ -121,7 +116,7 @@ export class Session implements TransportListener, HeartbeatPeer {
 
   /** The tenant's policy changed: do the key, the tenant and each subscription still stand? */
   policyChanged(): void {
-    this.#commandRate.configure(commandRateOf(this.tenant), this.context.clock.monotonicMs())
+    this.#inbox.configure(this.#commandsPerSecond)
     if (this.#state.kind !== 'connected') return
     const { keyId } = this.#state.identity
     if (this.tenant.policy.suspended)
@@ -176,7 +171,7 @@ export class Session implements TransportListener, HeartbeatPeer {
 
   reply(ref: ReplyRef, reply: Reply): void {
     if (this.closed) return
-    this.#errorsInRow = 0
+    this.#inbox.answered()
     this.#count(reply.kind, 'ok')
     for (const payload of this.codec.reply(ref, reply)) this.push({ payload })
   }
@@ -196,32 +191,20 @@ export class Session implements TransportListener, HeartbeatPeer {
   // ——— What comes in ———
 
   onMessage(payload: Buffer, binary: boolean): void {
+    // A flood goes on arriving until the line is cut.
+    if (this.closed) return
     this.#alive()
     // Both doors speak text; a binary frame is as unreadable to them as an empty one.
-    for (const received of this.codec.decode(binary ? emptyFrame : payload)) {
-      if (this.closed) return
-      this.#queue.push(received)
-    }
-    if (this.#queue.length > this.context.limits.queuedCommandsMax)
-      return this.close(closeCodes.tooManyRequests)
-    this.#pump()
+    this.#inbox.add(this.codec.decode(binary ? emptyFrame : payload))
   }
 
   onControl(): void {
     this.#alive()
-    this.#chargeControl()
+    this.#inbox.addControl()
   }
 
   #alive(): void {
     if (this.#state.kind === 'connected') this.#state.heartbeat.alive()
-  }
-
-  /** Pings and pongs cannot be refused, and each costs a turn: who sends far more of them than commands are allowed has to go. */
-  #chargeControl(): void {
-    if (this.closed) return
-    const tooFast = this.#commandRate.take(1, this.context.clock.monotonicMs()) > 0
-    this.#controlsOverRate = tooFast ? this.#controlsOverRate + 1 : 0
-    if (this.#controlsOverRate > controlsOverRateMax) this.close(closeCodes.tooManyRequests)
   }
 
   onDrained(): void {
@@ -232,47 +215,19 @@ export class Session implements TransportListener, HeartbeatPeer {
     if (this.#state.kind !== 'closed') this.#end(code)
   }
 
-  /** One command at a time, in order; only publishes do not wait for their acknowledgement before the next begins. */
-  #pump(): void {
-    while (
-      !this.#busy &&
-      !this.closed &&
-      this.#publishesInFlight < this.context.limits.publishesInFlightMax
-    ) {
-      const [received] = this.#queue
-      if (!received) return
-      // What came before the end is answered before the end.
-      if (received.kind === 'violation' && this.#publishesInFlight > 0) return
-      this.#queue.shift()
-      this.#take(received)
-    }
-  }
-
-  #take(received: Received): void {
-    if (received.kind === 'pong') return this.#chargeControl()
-    const nowMs = this.context.clock.monotonicMs()
-    const waitMs = this.#commandRate.take(1, nowMs)
-    if (received.kind === 'violation') return this.close(received.close)
-    if (waitMs > 0) return this.#refuseCommand(received.ref, this.#tooFast(waitMs))
-    if (received.kind === 'refused') return this.#refuseCommand(received.ref, received.error)
-    this.lastCommandMs = nowMs
-    this.#execute(received.command, received.ref)
-  }
-
-  #execute(command: Command, ref: ReplyRef): void {
+  async execute(command: Command, ref: ReplyRef): Promise<void> {
     if (this.#state.kind === 'refused') return
     if ((this.#state.kind === 'connecting') !== (command.kind === 'connect'))
       return this.close(closeCodes.badRequest)
-    const overlaps = command.kind === 'publish'
-    if (overlaps) this.#publishesInFlight += 1
-    else this.#busy = true
-    void dispatch(this, command, ref)
-      .catch((error: unknown) => this.#failed(command, ref, error))
-      .finally(() => {
-        if (overlaps) this.#publishesInFlight -= 1
-        else this.#busy = false
-        this.#pump()
-      })
+    try {
+      await dispatch(this, command, ref)
+    } catch (error) {
+      this.#failed(command, ref, error)
+    }
+  }
+
+  refuse(ref: ReplyRef, error: CommandError): void {
+    this.#answerError('none', ref, error)
   }
 
   #failed(command: Command, ref: ReplyRef, error: unknown): void {
@@ -292,25 +247,6 @@ export class Session implements TransportListener, HeartbeatPeer {
     this.#count(kind, error.code)
     this.tenant.countRefusal(error.code)
     this.push({ payload: this.codec.error(ref, error) })
-  }
-
-  /** Not even begun. Too many of these in a row, and nobody sensible is at the other end. */
-  #refuseCommand(ref: ReplyRef, error: CommandError): void {
-    this.#errorsInRow += 1
-    this.#answerError('none', ref, error)
-    if (this.#errorsInRow < this.context.limits.errorsInRowMax) return
-    this.close(error.code === 'TOO_MANY_REQUESTS' ? closeCodes.tooManyRequests : closeCodes.tooManyErrors)
-  }
-
-  #tooFast(waitMs: number): CommandError {
-    const { commandsPerSecond } = this.tenant.policy.limits.connections
-    return new CommandError(
-      'TOO_MANY_REQUESTS',
-      `This connection has used its ${commandsPerSecond} commands per second; slow down`,
-      {
-        retryAfterMs: waitMs,
-      },
-    )
   }
 
   // ——— The end ———
@@ -336,7 +272,7 @@ export class Session implements TransportListener, HeartbeatPeer {
     sessions.delete(this)
     metrics.closes.inc({ door: this.codec.name, code: String(code) })
     this.#outbox.close()
-    this.#queue.length = 0
+    this.#inbox.clear()
     if (this.#expiry) wheel.cancel(this.#expiry)
     if (state.kind === 'connecting' || state.kind === 'refused') wheel.cancel(state.deadline)
     if (state.kind === 'connected') {
@@ -348,6 +284,10 @@ export class Session implements TransportListener, HeartbeatPeer {
     this.#state = { kind: 'closed' }
   }
 
+  get #commandsPerSecond(): number {
+    return this.tenant.policy.limits.connections.commandsPerSecond
+  }
+
   #count(command: string, result: string): void {
     this.context.metrics.commands.inc({ door: this.codec.name, command, result })
   }
@@ -357,9 +297,4 @@ export class Session implements TransportListener, HeartbeatPeer {
     this.context.metrics.bugs.inc()
     this.context.log.error({ err: error, tenant: this.tenant.key, session: this.id }, what)
   }
-}
-
-function commandRateOf(tenant: TenantState): { rate: number; burst: number } {
-  const { commandsPerSecond } = tenant.policy.limits.connections
-  return { rate: commandsPerSecond, burst: commandsPerSecond }
 }

@@ -146,12 +146,13 @@ function catchUp(
   page: HistoryPage | undefined,
 ): CaughtUp {
   const live = subscription.collected()
-  if (!page) return { missed: [], after: live ?? [], recovered: false }
+  if (!page) return { missed: [], after: live, recovered: false }
   const { since } = command
   const { limits, metrics } = subscription.session.context
-  const merged: Recovered = live
-    ? mergeRecovered({ since, page, live, limit: limits.pageMax })
-    : { kind: 'gap', reason: 'tooMany', top: page.top, after: [] }
+  const { lostUntil } = subscription
+  const merged: Recovered = lostUntil
+    ? { kind: 'gap', reason: 'tooMany', top: later(page.top, lostUntil), after: [] }
+    : mergeRecovered({ since, page, live, limit: limits.pageMax })
   if (!since) {
     // It starts where the page ends, and what arrived meanwhile is the first it gets; or with the new stream, if this one was replaced.
     const [top, after] =
@@ -170,6 +171,11 @@ function catchUp(
     )
   }
   return { position: merged.top, missed: [], after: merged.after, top: merged.top, recovered: false }
+}
+
+/** Of two epochs the second counts: it was heard of live, and nothing is promised across them. */
+function later(page: Position, live: Position): Position {
+  return page.epoch === live.epoch && page.offset > live.offset ? page : live
 }
 
 const gapText: Readonly<Record<Extract<Recovered, { kind: 'gap' }>['reason'], string>> = {

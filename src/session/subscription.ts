@@ -4,12 +4,12 @@ import type { Timer } from '../time.js'
 import type { Session } from './session.js'
 
 type SubscriptionState =
-  /** Collects what arrives while history is read; `overflow` says that something did not fit. */
-  | { readonly kind: 'catchingUp'; readonly live: Publication[]; overflow: boolean }
+  /** Collects what arrives while history is read. `lostUntil`: not all of it was kept or came, up to there. */
+  | { readonly kind: 'catchingUp'; readonly live: Publication[]; lostUntil: Position | undefined }
   | { readonly kind: 'live' }
   | { readonly kind: 'ended' }
 
-/** What may wait for one catch-up. More than this within one read of history: the subscriber is told that something is missing. */
+/** What may wait for one catch-up. More than this within one read of history: the subscriber starts, or is told of the gap, after it. */
 const catchUpMax = 1000
 
 export class Subscription {
@@ -24,7 +24,7 @@ export class Subscription {
   readonly present: boolean
   /** Allowed by a subscription token; a deny still ends it. */
   readonly byToken: boolean
-  #state: SubscriptionState = { kind: 'catchingUp', live: [], overflow: false }
+  #state: SubscriptionState = { kind: 'catchingUp', live: [], lostUntil: undefined }
   #epoch = ''
   #offset = 0
   /** Ends it when a subscription token runs out. */
@@ -52,10 +52,19 @@ export class Subscription {
     return this.#state.kind === 'ended'
   }
 
-  /** What came while history was read; undefined when more came than could be kept. */
-  collected(): readonly Publication[] | undefined {
-    if (this.#state.kind !== 'catchingUp' || this.#state.overflow) return undefined
-    return this.#state.live
+  /** What came while history was read. */
+  collected(): readonly Publication[] {
+    return this.#state.kind === 'catchingUp' ? this.#state.live : []
+  }
+
+  /** Something that came while history was read is missing from `collected`: the last of it lies here. */
+  get lostUntil(): Position | undefined {
+    return this.#state.kind === 'catchingUp' ? this.#state.lostUntil : undefined
+  }
+
+  /** Publications up to `top` did not come, or could not be kept, while history was read. */
+  lose(top: Position): void {
+    if (this.#state.kind === 'catchingUp') this.#state.lostUntil = top
   }
 
   /** From now on `accepts` lets pass what follows `top`. One that has ended stays so. */
@@ -87,8 +96,9 @@ export class Subscription {
       return publication.skipSession !== this.session.id
     }
     if (state.kind === 'catchingUp') {
-      if (state.live.length < catchUpMax) state.live.push(publication)
-      else state.overflow = true
+      const { live, lostUntil } = state
+      if (live.length < catchUpMax && !lostUntil) live.push(publication)
+      else if (publication.offset > 0) this.lose({ epoch: publication.epoch, offset: publication.offset })
     }
     return false
   }

@@ -5,8 +5,9 @@ import { placeName } from './conversation.js'
 import type { Tenant } from './dev-server.js'
 import { find, setText } from './dom.js'
 import type { Identity } from './identity.js'
+import { NoticeView } from './notice.js'
 import { Panels } from './panels.js'
-import { PeopleView } from './people.js'
+import { avatar, PeopleView } from './people.js'
 import { Sidebar } from './sidebar.js'
 import { StatusView } from './status.js'
 import { spoken, Timeline } from './timeline.js'
@@ -38,12 +39,14 @@ export class ChatView {
       new StatusView(this.#chat, signal),
       new Sidebar(this.#chat, { tenant, signal, opened }),
       new Timeline(this.#chat, signal),
+      new NoticeView(this.#chat, signal),
       new PeopleView(this.#chat, { opened }),
       this.#composer,
     ]
     this.#listen(signal, options.signOut)
+    this.#introduce(identity)
     find('chat', HTMLElement).hidden = false
-    this.#drawSoon()
+    this.#chat.lookAt(!document.hidden)
     this.#composer.focus()
   }
 
@@ -57,18 +60,34 @@ export class ChatView {
 
   #listen(signal: AbortSignal, signOut: () => void): void {
     find('sign-out', HTMLButtonElement).addEventListener('click', signOut, { signal })
-    find('rejoin', HTMLButtonElement).addEventListener('click', () => this.#chat.active?.rejoin(), { signal })
     find('leave', HTMLButtonElement).addEventListener('click', () => this.#leave(), { signal })
+    find('skip', HTMLAnchorElement).addEventListener(
+      'click',
+      (event) => {
+        // Not by the address, which says who one is.
+        event.preventDefault()
+        this.#composer.focus()
+      },
+      { signal },
+    )
     document.addEventListener('keydown', (event) => this.#onKey(event), { signal })
     document.addEventListener('visibilitychange', () => this.#chat.lookAt(!document.hidden), { signal })
     // The words for being offline depend on it.
     for (const event of ['online', 'offline']) addEventListener(event, () => this.#drawSoon(), { signal })
   }
 
+  #introduce(identity: Identity): void {
+    const name = identity.user ?? 'guest'
+    setText(find('tenant', HTMLElement), this.#tenant.displayName)
+    setText(find('account-name', HTMLElement), name)
+    find('account-avatar', HTMLElement).replaceChildren(avatar(name))
+  }
+
   #onOpened(): void {
     this.#panels.close()
     this.#drawSoon()
-    this.#composer.focus()
+    // On a touch screen the keyboard would rise and hide what was just opened.
+    if (!matchMedia('(pointer: coarse)').matches) this.#composer.focus()
   }
 
   #leave(): void {
@@ -100,17 +119,12 @@ export class ChatView {
 
   #draw(): void {
     for (const view of this.#views) view.draw()
-    const { active, unread, identity } = this.#chat
+    const { active, unread } = this.#chat
     const place = active ? placeName(active) : 'No room'
     setText(find('title', HTMLElement), place)
     setText(find('subtitle', HTMLElement), this.#subtitle())
     find('leave', HTMLButtonElement).hidden = active?.kind !== 'room'
-    setText(find('whoami', HTMLElement), `${identity.user ?? 'a guest'} at ${this.#tenant.displayName}`)
     document.title = `${unread > 0 ? `(${unread}) ` : ''}${place} · Parley`
-
-    const refusal = active?.membership.kind === 'refused' ? active.membership.why : ''
-    find('refusal', HTMLElement).hidden = refusal === ''
-    setText(find('refusal-text', HTMLElement), refusal)
   }
 
   #subtitle(): string {

@@ -52,6 +52,7 @@ export class Chat {
     for (const name of recallList(`rooms ${this.#memoryKey}`) ?? tenant.rooms) this.#enter(name)
     const last = this.#rooms.get(recall(`room ${this.#memoryKey}`) ?? '')
     this.#active = last ?? this.rooms[0]
+    this.#active?.opened()
     this.connection.client.connect()
   }
 
@@ -80,7 +81,7 @@ export class Chat {
     return this.#rooms.size >= roomsMax
   }
 
-  /** Joins and opens the room. `#general` is what people write, `general` its name. */
+  /** Joins and opens the room; nothing happens when there are too many. `#general` is what people write, `general` its name. */
   join(text: string): void {
     const name = text.trim().replace(/^#/u, '')
     if (name === '' || (this.isFull && !this.#rooms.has(name))) return
@@ -92,14 +93,16 @@ export class Chat {
     room.leave()
     this.#rooms.delete(room.name)
     this.#rememberRooms()
-    if (this.#active === room) this.#active = this.conversations[0]
-    this.#active?.unread.see()
+    const [first] = this.conversations
+    if (this.#active === room) this.#active = undefined
+    if (!this.#active && first) this.open(first)
     this.#events.changed()
   }
 
   open(conversation: Conversation): void {
     if (this.#active !== conversation) this.#active?.unread.forgetLine()
     this.#active = conversation
+    conversation.opened()
     conversation.unread.see()
     if (conversation.kind === 'room') remember(`room ${this.#memoryKey}`, conversation.name)
     this.#events.changed()

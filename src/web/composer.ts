@@ -37,7 +37,8 @@ export class Composer {
   draw(): void {
     const { active } = this.#chat
     if (active !== this.#shown) this.#change(active)
-    this.#form.hidden = active === undefined || active.membership.kind === 'refused'
+    const isOver = this.#chat.connection.state.kind === 'over'
+    this.#form.hidden = isOver || active === undefined || active.membership.kind === 'refused'
     if (!active) return
     const place = placeName(active)
     setText(find('message-label', HTMLElement), `Message to ${place}`)

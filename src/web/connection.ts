@@ -31,7 +31,7 @@ export class Connection {
   #state: ConnectionState = { kind: 'connecting' }
   #messageBytesMax = messageBytesOfPlatform
   #attempt = 0
-  /** Why the gateway gives no token: the SDK keeps only that there is none. */
+  /** Why there was no token last time: the SDK keeps only that there was none. */
   #noToken = ''
   #tryingNow = false
 
@@ -83,10 +83,10 @@ export class Connection {
     try {
       return await fetchToken(this.#identity)
     } catch (error) {
-      if (!(error instanceof Refused)) throw error
-      this.#noToken = error.message
-      // The SDK's word for: do not ask again.
-      throw new Centrifuge.UnauthorizedError(error.message)
+      const isRefused = error instanceof Refused
+      this.#noToken = isRefused ? withFullStop(error.message) : 'The gateway does not answer.'
+      // The SDK's word for: do not ask again. After any other error it does.
+      throw isRefused ? new Centrifuge.UnauthorizedError(error.message) : error
     }
   }
 
@@ -110,15 +110,19 @@ export class Connection {
     if (this.#tryingNow) return
     this.#set({
       kind: 'over',
-      why: (code === 1 && withFullStop(this.#noToken)) || endingSentence(code, reason),
+      why: (code === 1 && this.#noToken) || endingSentence(code, reason),
     })
   }
 
   #onError(type: string, message: string): void {
     if (type !== 'transport' && type !== 'connect' && type !== 'connectToken') return
     this.#attempt += 1
-    this.#wait(type === 'connect' ? withFullStop(plain(message)) : 'The gateway does not answer.')
-    if (type === 'transport') void this.#explain()
+    if (type === 'connect') this.#wait(withFullStop(plain(message)))
+    else if (type === 'connectToken') this.#wait(this.#noToken)
+    else {
+      this.#wait('The gateway does not answer.')
+      void this.#explain()
+    }
   }
 
   /** Asks over HTTP what the browser does not tell about the WebSocket. Never rejects. */
@@ -149,6 +153,6 @@ export class Connection {
 /** Parley tells each connection its limits when it is accepted. */
 function messageBytesOf(data: unknown): number | undefined {
   const limits = isRecord(data) ? data['limits'] : undefined
-  const bytes = isRecord(limits) ? limits['messageBytes'] : undefined
+  const bytes = isRecord(limits) ? limits['message_bytes'] : undefined
   return typeof bytes === 'number' && bytes > 0 ? Math.min(bytes, messageBytesOfPlatform) : undefined
 }

@@ -27,6 +27,8 @@ export interface Conversation {
   readonly earlier: Earlier
   /** Undefined: who is here is no question. */
   readonly members: Members | undefined
+  /** Somebody looks at it now. */
+  opened(): void
   loadEarlier(): void
   /** Tries to get in again after a refusal. */
   rejoin(): void

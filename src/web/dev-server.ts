@@ -47,7 +47,7 @@ export async function fetchToken(identity: Identity): Promise<string> {
   const body: unknown = await answer.json().catch(() => undefined)
   if (answer.ok && isRecord(body) && typeof body['token'] === 'string') return body['token']
   const sentence = isRecord(body) ? textOf(body['message']) : ''
-  if (answer.status >= 400 && answer.status < 500)
+  if (answer.status < 500 || answer.status === 501)
     throw new Refused(sentence || `No token: the gateway answered ${answer.status}.`)
   throw new Error(sentence || `The gateway answered ${answer.status}`)
 }

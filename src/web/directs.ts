@@ -5,7 +5,7 @@ import type { Connection } from './connection.js'
 import { type Conversation, entriesMax, historyPage, type Membership, Unread } from './conversation.js'
 import { type Arrival, Log, type Message } from './log.js'
 import { Outbox } from './outbox.js'
-import { arrivalOf, displayNameOf } from './publication.js'
+import { arrivalOf, displayNameOf, me } from './publication.js'
 import type { SentDirects } from './sent-directs.js'
 import { isAnswer, refusalOf, withFullStop } from './words.js'
 
@@ -40,6 +40,7 @@ export class Direct implements Conversation {
     return problem ? `${between} Answers cannot reach you: ${problem}` : between
   }
 
+  opened(): void {}
   loadEarlier(): void {}
   rejoin(): void {}
 }
@@ -61,7 +62,7 @@ export class Directs {
     this.#sent = options.sent
     this.#events = options.events
     for (const { to, text, timeMs } of this.#sent.list) {
-      const author = { user: connection.self.user ?? '', name: connection.self.user ?? 'you', own: true }
+      const author = me(connection.self)
       this.with(to).log.receive({ author, text, timeMs, place: undefined, fromHere: false })
     }
   }
@@ -86,11 +87,7 @@ export class Directs {
           log,
           isOpen: () => this.#connection.state.kind === 'connected',
           publish: (text) => this.#publish(user, text),
-          me: () => ({
-            user: this.#connection.self.user ?? '',
-            name: this.#connection.self.user ?? 'you',
-            own: true,
-          }),
+          me: () => me(this.#connection.self),
           changed: () => this.#events.changed(),
         }),
     })

@@ -1,7 +1,7 @@
 // The page that `parley dev` serves: signs in, shows the chat, and back again.
 import { ChatView } from './chat-view.js'
 import { fetchTenants, type Tenant } from './dev-server.js'
-import { forgetIdentity, type Identity, knownIdentity, rememberIdentity } from './identity.js'
+import { forgetIdentity, type Identity, knownIdentity, parseIdentity, rememberIdentity } from './identity.js'
 import { SignIn } from './sign-in.js'
 
 function start(tenants: readonly Tenant[]): void {
@@ -23,7 +23,7 @@ function start(tenants: readonly Tenant[]): void {
   }
   const door = new SignIn(tenants, enter)
   // A link followed in a tab that is already here changes the fragment alone.
-  addEventListener('hashchange', () => location.reload())
+  addEventListener('hashchange', () => parseIdentity(location.hash.slice(1)) && location.reload())
   const known = knownIdentity(location)
   if (known) enter(known)
   else door.show({ tenant: new URLSearchParams(location.search).get('tenant') ?? undefined, problem: '' })

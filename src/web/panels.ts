@@ -16,7 +16,8 @@ export class Panels {
         signal,
       })
     }
-    find('conversation', HTMLElement).addEventListener('pointerdown', () => this.close(), { signal })
+    // Whatever lies beside an open drawer is behind a veil: a touch there closes it.
+    find('chat', HTMLElement).addEventListener('pointerdown', (event) => this.#onPointer(event), { signal })
     this.#narrow.addEventListener('change', () => this.close(), { signal })
     this.close()
   }
@@ -28,6 +29,14 @@ export class Panels {
     this.#show(undefined)
     if (open && hadFocus) open.opener.focus()
     return open !== undefined
+  }
+
+  #onPointer(event: PointerEvent): void {
+    const { target } = event
+    const isInside = this.#drawers.some(
+      ({ panel, opener }) => target instanceof Node && (panel.contains(target) || opener.contains(target)),
+    )
+    if (!isInside) this.close()
   }
 
   #open(panel: HTMLElement): void {

@@ -17,6 +17,11 @@ export function authorOf(info: ClientInfo | undefined, self: Self): Author {
   return { user, name: nameIn(info?.connInfo) || displayNameOf(user), own }
 }
 
+/** The author of what is written here. */
+export function me({ user }: Self): Author {
+  return { user: user ?? '', name: user === undefined ? 'you' : displayNameOf(user), own: true }
+}
+
 export function arrivalOf(publication: PublicationContext, context: { self: Self; epoch: string }): Arrival {
   const { info, offset } = publication
   return {

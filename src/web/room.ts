@@ -12,8 +12,8 @@ import {
 import { Log, type Message, type Place } from './log.js'
 import { Members } from './members.js'
 import { Outbox } from './outbox.js'
-import { arrivalOf } from './publication.js'
-import { isAnswer, refusalOf, withFullStop } from './words.js'
+import { arrivalOf, me } from './publication.js'
+import { isAnswer, refusalOf, refusalSentence, withFullStop } from './words.js'
 
 /** What is known about the time without connection, once the subscription is back. */
 export interface Resumption {
@@ -48,6 +48,8 @@ export class Room implements Conversation {
   #earlier: Earlier = 'none'
   #keepsHistory = true
   #hasHistory = false
+  /** History and members are read for those who look: thirty rooms at once would use up the quota of commands. */
+  #isWanted = false
   #wasJoined = false
   #epoch = ''
   #caughtUp = 0
@@ -66,15 +68,13 @@ export class Room implements Conversation {
       .on('publication', (publication) => this.#onPublication(publication))
       .on('join', ({ info }) => this.#onMember('join', info))
       .on('leave', ({ info }) => this.#onMember('leave', info))
-      .on('error', ({ error }) =>
-        this.#set({ kind: 'joining', problem: withFullStop(refusalOf(error).message) }),
-      )
+      .on('error', ({ error }) => this.#set({ kind: 'joining', problem: refusalSentence(refusalOf(error)) }))
       .on('unsubscribed', ({ code, reason }) => this.#onUnsubscribed(code, reason))
     this.outbox = new Outbox({
       log: this.log,
       isOpen: () => this.#membership.kind === 'joined' && connection.state.kind === 'connected',
       publish: (text) => subscription.publish(text),
-      me: () => ({ user: connection.self.user ?? '', name: connection.self.user ?? 'you', own: true }),
+      me: () => me(connection.self),
       changed: () => events.changed(),
     })
     subscription.subscribe()
@@ -92,6 +92,11 @@ export class Room implements Conversation {
     return this.#keepsHistory
       ? 'This is where the conversation begins.'
       : 'Nothing is kept here: what is said is heard by those who are present.'
+  }
+
+  opened(): void {
+    this.#isWanted = true
+    if (this.#membership.kind === 'joined') this.#read({ isWhole: true })
   }
 
   rejoin(): void {
@@ -116,8 +121,7 @@ export class Room implements Conversation {
     this.#epoch = context.streamPosition?.epoch ?? ''
     this.#membership = { kind: 'joined' }
     if (isReturn) this.#resume(context)
-    if (this.#keepsHistory && !(this.#hasHistory && context.recovered)) void this.#loadHistory(undefined)
-    void this.#readMembers()
+    if (this.#isWanted) this.#read({ isWhole: context.recovered })
     this.outbox.flush()
     this.#events.changed()
   }
@@ -130,6 +134,12 @@ export class Room implements Conversation {
     queueMicrotask(() =>
       this.#events.resumed({ missed: context.recovered ? 'nothing' : 'maybe', caughtUp: this.#caughtUp }),
     )
+  }
+
+  /** `isWhole`: what was read before still holds. */
+  #read({ isWhole }: { isWhole: boolean }): void {
+    if (this.#keepsHistory && !(this.#hasHistory && isWhole)) void this.#loadHistory(undefined)
+    void this.#readMembers()
   }
 
   #onPublication(publication: PublicationContext): void {
@@ -148,7 +158,7 @@ export class Room implements Conversation {
 
   #onMember(kind: 'join' | 'leave', info: Parameters<Members['apply']>[0]['info']): void {
     this.members.apply({ kind, info })
-    this.#recheck ??= setTimeout(() => void this.#readMembers(), recheckAfterMs)
+    if (this.#isWanted) this.#recheck ??= setTimeout(() => void this.#readMembers(), recheckAfterMs)
     this.#events.changed()
   }
 
@@ -184,7 +194,8 @@ export class Room implements Conversation {
       await this.members.refresh(async () => Object.values((await this.#subscription.presence()).clients))
     } catch (error) {
       const refusal = refusalOf(error)
-      if (isAnswer(refusal)) this.members.fail(withFullStop(refusal.message))
+      if (isAnswer(refusal))
+        this.members.fail(`This room does not show who is here. ${withFullStop(refusal.message)}`)
     }
     this.#events.changed()
   }

@@ -20,6 +20,7 @@ export class Sidebar {
     this.#opened = options.opened
     const form = find('join-form', HTMLFormElement)
     form.addEventListener('submit', (event) => this.#onJoin(event), { signal: options.signal })
+    this.#name.addEventListener('input', () => this.#name.setCustomValidity(''), { signal: options.signal })
   }
 
   draw(): void {
@@ -48,6 +49,11 @@ export class Sidebar {
   #onJoin(event: SubmitEvent): void {
     event.preventDefault()
     if (this.#name.value.trim() === '') return this.#name.focus()
+    // Said by the browser at the field, until it is changed.
+    this.#name.setCustomValidity(
+      this.#chat.isFull ? 'These are as many rooms as this page takes: leave one first.' : '',
+    )
+    if (!this.#name.reportValidity()) return
     this.#chat.join(this.#name.value)
     this.#name.value = ''
     this.#opened()

@@ -9,7 +9,7 @@ const newsMs = 8000
 
 export class StatusView {
   readonly #chat: Chat
-  readonly #dot = find('status-dot', HTMLElement)
+  readonly #bar = find('bar', HTMLElement)
   readonly #text = find('status-text', HTMLElement)
   readonly #count = find('status-count', HTMLElement)
   readonly #tryNow = find('try-now', HTMLButtonElement)
@@ -30,11 +30,16 @@ export class StatusView {
   draw(): void {
     const { state } = this.#chat.connection
     this.#follow(this.#chat.resumption)
-    this.#dot.dataset['state'] = state.kind
-    this.#tryNow.hidden = state.kind !== 'waiting' && state.kind !== 'over'
-    setText(this.#tryNow, state.kind === 'over' ? 'Connect again' : 'Try now')
+    this.#bar.dataset['state'] = state.kind
+    // A phone has better uses for a line than to say that all is well.
+    this.#bar.classList.toggle('calm', state.kind === 'connected' && !this.#hasNews)
+    this.#tryNow.hidden = state.kind !== 'waiting'
     setText(this.#text, this.#words())
     this.#drawCount()
+  }
+
+  get #hasNews(): boolean {
+    return this.#newsTimer !== undefined
   }
 
   #words(): string {
@@ -43,11 +48,11 @@ export class StatusView {
       case 'connecting':
         return 'Connecting…'
       case 'connected':
-        return this.#newsTimer === undefined || !this.#news ? 'Connected' : resumptionWords(this.#news)
+        return this.#news && this.#hasNews ? resumptionWords(this.#news) : 'Connected'
       case 'waiting':
         return navigator.onLine ? state.why : 'This device is offline.'
       case 'over':
-        return state.why
+        return 'Not connected'
     }
   }
 

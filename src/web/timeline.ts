@@ -55,7 +55,10 @@ export class Timeline {
     this.#rows.sweep()
     this.#drawBeginning(conversation)
 
-    const newestId = conversation?.log.entries.at(-1)?.id ?? 0
+    const newest = conversation?.log.entries.at(-1)
+    const newestId = newest?.id ?? 0
+    // Who writes wants to see it, wherever they were reading.
+    if (newestId > this.#newestId && newest?.kind === 'message' && newest.author.own) this.#follows = true
     if (this.#follows) this.#scrollToEnd()
     else if (oldestBefore !== this.#list.firstElementChild) {
       // Earlier messages came in above: what is being read stays where it is.

@@ -9,13 +9,16 @@ export interface Refusal {
   readonly message: string
   /** The same may pass later. */
   readonly temporary: boolean
+  /** How much later, where the server says. */
+  readonly retryAfterMs: number | undefined
 }
 
 export function refusalOf(error: unknown): Refusal {
   const record = isRecord(error) ? error : {}
   const code = typeof record['code'] === 'number' ? record['code'] : 0
   const said = textOf(record['message']) || (error instanceof Error ? error.message : 'Something went wrong.')
-  return { code, message: plain(said), temporary: record['temporary'] === true }
+  const retryAfterMs = typeof record['retry_after_ms'] === 'number' ? record['retry_after_ms'] : undefined
+  return { code, message: plain(said), temporary: record['temporary'] === true, retryAfterMs }
 }
 
 /** Parley's door for Centrifuge writes `CODE: sentence`; people need the sentence. */
@@ -28,8 +31,11 @@ export function isAnswer(refusal: Refusal): boolean {
   return refusal.code >= 100
 }
 
-/** Why a message was not taken, and what to do. */
+/** Why something was not granted, and when to try again. */
 export function refusalSentence(refusal: Refusal): string {
+  if (refusal.retryAfterMs !== undefined) {
+    return `${withFullStop(refusal.message)} Try again in ${Math.max(1, Math.ceil(refusal.retryAfterMs / 1000))} s.`
+  }
   return refusal.temporary && !/\b(again|wait|retry)\b/iu.test(refusal.message)
     ? `${withFullStop(refusal.message)} Try again in a moment.`
     : withFullStop(refusal.message)

@@ -146,7 +146,7 @@ describe('the tenant', () => {
   test('resumed: they may come back', async () => {
     const gateway = await gatewayFor({ suspended: true })
     gateway.catalog.put(tenantPolicy())
-    await connectedAs(gateway, 'ann')
+    expect((await connectedAs(gateway, 'ann')).state).toBe('connected')
   })
 
   test('removed: everybody out with 3503, and the door is gone', async () => {

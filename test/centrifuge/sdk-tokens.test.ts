@@ -13,7 +13,7 @@ import {
   subscribed,
 } from '../support/centrifuge-sdk.js'
 import { allow, generousLimits, rule, tenantPolicy } from '../support/policies.js'
-import { Arrivals } from '../support/waiting.js'
+import { deadlineMs, Arrivals } from '../support/waiting.js'
 import type { Issuer } from '../../src/tenant/policy.js'
 
 function sharedIssuer(name: string, secret: string): Issuer {
@@ -32,18 +32,19 @@ describe('refresh', () => {
   test('the client fetches a new token before the old one ends, and stays connected', async () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor({}, { clock })
-    const asked = new Arrivals<void>('getToken')
+    const asked = new Arrivals<Promise<string>>('getToken')
     const lives = [1, 3600]
     const ann = sdkOf(gateway, 'ann', {
       getToken: () => {
-        asked.push()
-        return gateway.token('ann', { expiresInS: lives.shift() ?? 3600 })
+        const token = gateway.token('ann', { expiresInS: lives.shift() ?? 3600 })
+        asked.push(token)
+        return token
       },
     })
     const left = collect(ann, 'connecting')
     await connected(ann)
-    await asked.take(2)
-    // The first goes out when the new token is there at the latest, the second after the refresh.
+    await Promise.all(await asked.take(2))
+    // The refresh goes out before the second of these.
     await ann.history('general')
     await ann.history('general')
     left.waiting.forEach(({ code }) => expect(code).toBe(0))
@@ -54,7 +55,7 @@ describe('refresh', () => {
   })
 
   test('a new token of another user is final: 3500', async () => {
-    const gateway = await gatewayFor()
+    const gateway = await gatewayFor({}, { clock: new MovableClock() })
     const users = ['ann', 'mallory']
     const ann = sdkOf(gateway, 'ann', {
       getToken: () => gateway.token(users.shift() ?? '', { expiresInS: 1 }),
@@ -65,19 +66,22 @@ describe('refresh', () => {
   })
 
   test('rights of the new token hold at once', async () => {
-    const gateway = await gatewayFor({
-      channels: [rule('staff', { grants: [allow(['Subscribe'], [{ roles: ['staff'] }])] })],
-    })
-    const roles = ['staff', 'visitor']
+    const gateway = await gatewayFor(
+      { channels: [rule('staff', { grants: [allow(['Subscribe'], [{ roles: ['staff'] }])] })] },
+      { clock: new MovableClock() },
+    )
+    const refreshes = new Arrivals<(token: Promise<string>) => void>('a refresh')
+    const staffToken = await gateway.token('ann', { expiresInS: 1, claims: { roles: ['staff'] } })
     const ann = sdkOf(gateway, 'ann', {
-      getToken: () => {
-        const role = roles.shift() ?? 'visitor'
-        return gateway.token('ann', { expiresInS: role === 'staff' ? 1 : 3600, claims: { roles: [role] } })
-      },
+      token: staffToken,
+      getToken: () => new Promise((resolve) => refreshes.push(resolve)),
     })
     await connected(ann)
     const staff = await subscribed(ann, 'staff')
-    expect(await next(staff, 'unsubscribed')).toMatchObject({
+    const over = next(staff, 'unsubscribed')
+    const refresh = await refreshes.next()
+    refresh(gateway.token('ann', { claims: { roles: ['visitor'] } }))
+    expect(await over).toMatchObject({
       code: 2103,
       reason: 'Rule "staff" grants Subscribe on "staff" only to users with role "staff".',
     })
@@ -204,7 +208,7 @@ describe('limits', () => {
     // Gone for the server when it answers the close.
     const { sessions } = gateway.gateway.context
     ann.disconnect()
-    await expect.poll(() => sessions.size).toBe(0)
+    await expect.poll(() => sessions.size, { timeout: deadlineMs }).toBe(0)
     await connectedAs(gateway, 'bob')
   })
 })

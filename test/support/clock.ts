@@ -1,21 +1,23 @@
-// The system's clock with a hand on it: time runs as it does, and jumps when a test says so.
+// A clock that stands still until a test moves it: rates do not refill and tokens do not end because the machine is busy.
 import { systemClock, type Clock } from '../../src/time.js'
 import type { TestGateway } from './gateway.js'
 
 export class MovableClock implements Clock {
-  #aheadMs = 0
+  #epochMs = systemClock.epochMs()
+  #monotonicMs = systemClock.monotonicMs()
 
   epochMs(): number {
-    return systemClock.epochMs() + this.#aheadMs
+    return this.#epochMs
   }
 
   monotonicMs(): number {
-    return systemClock.monotonicMs() + this.#aheadMs
+    return this.#monotonicMs
   }
 
   /** What is due by then on the gateway's wheel fires before this returns. */
   move(ms: number, { gateway }: TestGateway): void {
-    this.#aheadMs += ms
+    this.#epochMs += ms
+    this.#monotonicMs += ms
     gateway.context.wheel.advance()
   }
 }

@@ -19,7 +19,7 @@ export const generousLimits: Limits = {
   retention: { historyMessages: 10_000, historyTtlMs: 86_400_000, presence: true },
 }
 
-export const everybodySignedIn: Subject[] = [{ authenticated: true }]
+const everybodySignedIn: Subject[] = [{ authenticated: true }]
 
 export function allow(operations: Grant['operations'], subjects: Subject[] = everybodySignedIn): Grant {
   return { effect: 'Allow', operations, subjects }

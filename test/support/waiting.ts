@@ -1,7 +1,7 @@
 // Tests wait for what happens, never for time to pass; and not for ever.
 
 /** Far above what anything here takes on a busy machine, and below the runner's own patience: this one says what did not come. */
-export const deadlineMs = 10_000
+export const deadlineMs = 20_000
 
 export async function within<Value>(what: string, promise: Promise<Value>, ms = deadlineMs): Promise<Value> {
   let timer: NodeJS.Timeout | undefined

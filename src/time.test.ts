@@ -1,0 +1,174 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { ManualClock } from './auth/auth.testing.js'
+import { secondsUntil, TimerWheel, type Timer } from './time.js'
+
+const resolutionMs = 250
+
+function wheelAt(clock: ManualClock): TimerWheel {
+  return new TimerWheel({ clock, resolutionMs })
+}
+
+describe('TimerWheel', () => {
+  test('fires within one resolution after the delay, never before, once: for any delays and any steps', () => {
+    fc.assert(
+      fc.property(
+        fc.nat(1000),
+        fc.array(fc.record({ atMs: fc.nat(3000), delayMs: fc.nat(20_000) }), { maxLength: 30 }),
+        fc.array(fc.integer({ min: 1, max: resolutionMs }), { minLength: 200, maxLength: 300 }),
+        (startMs, plans, steps) => {
+          const clock = new ManualClock()
+          clock.advance(startMs)
+          const wheel = wheelAt(clock)
+          const fired = new Map<number, number[]>()
+          const waiting = plans.map((plan, index) => ({ ...plan, index })).toSorted((a, b) => a.atMs - b.atMs)
+          const dueMs = new Map<number, number>()
+          for (const step of steps) {
+            while (waiting[0] && startMs + waiting[0].atMs <= clock.monotonicMs()) {
+              const [{ delayMs, index }] = waiting.splice(0, 1) as [(typeof waiting)[0]]
+              dueMs.set(index, clock.monotonicMs() + delayMs)
+              wheel.after(delayMs, () => fired.set(index, [...(fired.get(index) ?? []), clock.monotonicMs()]))
+            }
+            clock.advance(step)
+            wheel.advance()
+          }
+          for (const [index, due] of dueMs) {
+            const times = fired.get(index) ?? []
+            expect(times.length).toBeLessThanOrEqual(1)
+            const [at] = times
+            if (at === undefined) expect(due).toBeGreaterThan(clock.monotonicMs() - resolutionMs)
+            else {
+              expect(at).toBeGreaterThanOrEqual(due)
+              // The step that reached it may have gone past it.
+              expect(at - due).toBeLessThan(2 * resolutionMs)
+            }
+          }
+        },
+      ),
+      { numRuns: 50 },
+    )
+  })
+
+  test('catches up when the process slept: all that was due, in order', () => {
+    const clock = new ManualClock()
+    const wheel = wheelAt(clock)
+    const fired: number[] = []
+    for (const delayMs of [5000, 1000, 3000]) wheel.after(delayMs, () => fired.push(delayMs))
+    clock.advance(60_000)
+    wheel.advance()
+    expect(fired).toEqual([1000, 3000, 5000])
+  })
+
+  test('a delay of nothing fires at the next tick, not within the call', () => {
+    const clock = new ManualClock()
+    const wheel = wheelAt(clock)
+    let fired = false
+    wheel.after(0, () => (fired = true))
+    wheel.advance()
+    expect(fired).toBe(false)
+    clock.advance(resolutionMs)
+    wheel.advance()
+    expect(fired).toBe(true)
+  })
+
+  test('a cancelled timer does not fire', () => {
+    const clock = new ManualClock()
+    const wheel = wheelAt(clock)
+    let fired = false
+    wheel.cancel(wheel.after(1000, () => (fired = true)))
+    clock.advance(5000)
+    wheel.advance()
+    expect(fired).toBe(false)
+  })
+
+  test('one timer may cancel another of the same tick', () => {
+    const clock = new ManualClock()
+    const wheel = wheelAt(clock)
+    const fired: string[] = []
+    const timers: Timer[] = []
+    for (const [index, name] of ['first', 'second'].entries()) {
+      const other = 1 - index
+      timers.push(
+        wheel.after(1000, () => {
+          fired.push(name)
+          if (timers[other]) wheel.cancel(timers[other])
+        }),
+      )
+    }
+    clock.advance(1000)
+    wheel.advance()
+    expect(fired).toEqual(['first'])
+  })
+
+  test('cancelling one that has fired does nothing', () => {
+    const clock = new ManualClock()
+    const wheel = wheelAt(clock)
+    let fired = 0
+    const timer = wheel.after(250, () => (fired += 1))
+    clock.advance(250)
+    wheel.advance()
+    wheel.cancel(timer)
+    clock.advance(1000)
+    wheel.advance()
+    expect(fired).toBe(1)
+  })
+
+  test('rescheduling moves a timer, earlier or later', () => {
+    const clock = new ManualClock()
+    const wheel = wheelAt(clock)
+    const fired: number[] = []
+    const timer = wheel.after(10_000, () => fired.push(clock.monotonicMs()))
+    wheel.reschedule(timer, 1000)
+    wheel.reschedule(timer, 2000)
+    for (let n = 0; n < 48; n += 1) {
+      clock.advance(resolutionMs)
+      wheel.advance()
+    }
+    expect(fired).toEqual([2000])
+  })
+
+  test('a timer may set itself again as it fires', () => {
+    const clock = new ManualClock()
+    const wheel = wheelAt(clock)
+    const fired: number[] = []
+    const timer: Timer = wheel.after(1000, () => {
+      fired.push(clock.monotonicMs())
+      wheel.reschedule(timer, 1000)
+    })
+    for (let n = 0; n < 12; n += 1) {
+      clock.advance(resolutionMs)
+      wheel.advance()
+    }
+    expect(fired).toEqual([1000, 2000, 3000])
+  })
+
+  test('run() advances by itself, until its signal', async () => {
+    const stopped = new AbortController()
+    const wheel = new TimerWheel({
+      clock: { epochMs: Date.now, monotonicMs: () => performance.now() },
+      resolutionMs: 1,
+    })
+    wheel.run(stopped.signal)
+    await new Promise<void>((resolve) => {
+      wheel.after(1, resolve)
+    })
+    stopped.abort()
+    expect(stopped.signal.aborted).toBe(true)
+  })
+})
+
+describe('secondsUntil', () => {
+  test.each([
+    [1000, 1],
+    [1001, 2],
+    [1, 1],
+    [0, 1],
+    [-5000, 1],
+  ])('%i ms from now is %i s', (ms, seconds) => {
+    expect(secondsUntil(7000 + ms, 7000)).toBe(seconds)
+  })
+
+  test('never stays never', () => {
+    expect(secondsUntil(undefined, 0)).toBeUndefined()
+  })
+})

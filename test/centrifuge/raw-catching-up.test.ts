@@ -1,0 +1,112 @@
+// Between the subscribe command and its answer: whatever happens meanwhile, the answer is true when it comes.
+import { expect, test } from 'vitest'
+import { gatewayFor } from '../support/centrifuge-sdk.js'
+import { rawAs } from '../support/frames.js'
+import { HeldBroker } from '../support/held-broker.js'
+import { rule, tenantPolicy } from '../support/policies.js'
+import { deadlineMs } from '../support/waiting.js'
+
+const ref = { tenantId: 'id-of-demo-acme', channel: 'general' }
+
+/** Ann's subscribe (2) has read history when there was nothing in it, and waits. `release` lets it go on. */
+async function annCatchingUp(command: object = { recoverable: true }) {
+  const broker = new HeldBroker()
+  const gateway = await gatewayFor({}, { broker })
+  const [ann, bob] = await Promise.all([rawAs(gateway, 'ann'), rawAs(gateway, 'bob')])
+  broker.holding = true
+  ann.send({ id: 2, subscribe: { channel: 'general', ...command } })
+  const release = await broker.held.next()
+  broker.holding = false
+  const publish = (id: number) => bob.ask(id, { publish: { channel: 'general', data: id } })
+  return { gateway, ann, bob, release, publish }
+}
+
+test('what is published meanwhile follows the answer, in order', async () => {
+  const { ann, publish, release } = await annCatchingUp()
+  for (let id = 1; id <= 3; id += 1) await publish(id)
+  release()
+  const { subscribe } = (await ann.object()) as { subscribe: object }
+  expect(subscribe).not.toHaveProperty('offset')
+  for (let offset = 1; offset <= 3; offset += 1)
+    expect(await ann.object()).toMatchObject({ push: { pub: { offset } } })
+})
+
+test('in a recovery it is part of the answer', async () => {
+  const { ann, publish, release } = await annCatchingUp({ recover: true, epoch: '' })
+  for (let id = 1; id <= 3; id += 1) await publish(id)
+  release()
+  expect(await ann.object()).toMatchObject({
+    subscribe: { recovered: true, publications: [{ offset: 1 }, { offset: 2 }, { offset: 3 }] },
+  })
+})
+
+test('more than can be kept: a newcomer starts behind it, without a hole', async () => {
+  const { ann, publish, release } = await annCatchingUp()
+  for (let id = 1; id <= 1500; id += 1) await publish(id)
+  release()
+  expect(await ann.object()).toMatchObject({ subscribe: { positioned: true, offset: 1500 } })
+  await publish(1501)
+  expect(await ann.object()).toMatchObject({ push: { pub: { offset: 1501 } } })
+})
+
+test('more than can be kept: a returning one is told that it missed something', async () => {
+  const { ann, publish, release } = await annCatchingUp({ recover: true, epoch: '' })
+  for (let id = 1; id <= 1500; id += 1) await publish(id)
+  release()
+  const reply = await ann.object()
+  expect(reply).toMatchObject({ subscribe: { was_recovering: true, offset: 1500 } })
+  expect(reply['subscribe']).not.toHaveProperty('recovered')
+  await publish(1501)
+  expect(await ann.object()).toMatchObject({ push: { pub: { offset: 1501 } } })
+})
+
+test('continuity lost meanwhile: the answer stands behind the loss', async () => {
+  const { gateway, ann, release } = await annCatchingUp({ recover: true, epoch: '' })
+  gateway.gateway.hub.onContinuityLost(ref, { epoch: 'e', offset: 7 })
+  release()
+  const reply = await ann.object()
+  expect(reply).toMatchObject({ subscribe: { was_recovering: true, epoch: 'e', offset: 7 } })
+  expect(reply['subscribe']).not.toHaveProperty('recovered')
+})
+
+test('rules that change meanwhile are obeyed: 103, and nobody is left behind', async () => {
+  const { gateway, ann, bob, release } = await annCatchingUp()
+  gateway.catalog.put(tenantPolicy({ channels: [rule('lobby')] }))
+  release()
+  expect(await ann.object()).toMatchObject({ id: 2, error: { code: 103 } })
+  gateway.catalog.put(tenantPolicy())
+  expect(await bob.ask(9, { presence_stats: { channel: 'general' } })).toMatchObject({
+    presence_stats: { num_clients: 0 },
+  })
+})
+
+test('a client that goes meanwhile leaves nothing behind', async () => {
+  const { gateway, ann, bob, release } = await annCatchingUp()
+  ann.socket.terminate()
+  await expect.poll(() => gateway.gateway.context.sessions.size, { timeout: deadlineMs }).toBe(1)
+  release()
+  expect(await bob.ask(9, { presence_stats: { channel: 'general' } })).toMatchObject({
+    presence_stats: { num_clients: 0 },
+  })
+  expect(gateway.gateway.hub.subscriptions).toBe(0)
+})
+
+test('an unsubscribe waits for the subscribe before it', async () => {
+  const { ann, publish, release } = await annCatchingUp()
+  ann.send({ id: 3, unsubscribe: { channel: 'general' } }, { id: 4, subscribe: { channel: 'general' } })
+  ann.send({ id: 5, unsubscribe: { channel: 'general' } })
+  release()
+  const ids = (await ann.lines.take(4)).map((line) => (JSON.parse(line) as { id: number }).id)
+  expect(ids).toEqual([2, 3, 4, 5])
+  await publish(1)
+  await ann.ask(6, { rpc: { method: 'x' } })
+  expect(ann.lines.waiting).toEqual([])
+})
+
+test('the drain waits for nobody: 3001', async () => {
+  const { gateway, ann, release } = await annCatchingUp()
+  for (const session of gateway.gateway.context.sessions) session.close({ code: 3001, reason: 'shutdown' })
+  expect((await ann.closed()).code).toBe(3001)
+  release()
+  expect(ann.lines.waiting).toEqual([])
+})

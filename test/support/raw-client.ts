@@ -1,0 +1,159 @@
+// A client that is only a TCP socket: it sends any bytes, reads HTTP answers and WebSocket frames, and never waits without a deadline.
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as after } from 'node:timers/promises'
+import { opcodes, readFrame, text, type ServerFrame } from './raw-frames.js'
+
+const deadlineMs = 10_000
+
+export interface HttpAnswer {
+  readonly status: number
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Parsed; undefined when there is none or it is not JSON. */
+  readonly body: { code?: string; message?: string } | undefined
+}
+
+export type Json = Readonly<Record<string, any>> // oxlint-disable-line typescript/no-explicit-any -- what servers say is looked at by expect
+
+export class RawClient {
+  readonly socket: Socket
+  #received = Buffer.alloc(0)
+  #ended = false
+  /** Wakes whoever waits for bytes or the end. */
+  #wake: () => void = () => {}
+  /** Lines of frames that hold several objects. */
+  readonly #lines: Json[] = []
+
+  private constructor(socket: Socket) {
+    this.socket = socket
+    socket.on('data', (bytes: Buffer) => {
+      this.#received = Buffer.concat([this.#received, bytes])
+      this.#wake()
+    })
+    // A line that is reset has ended too; the tests look at what came before.
+    socket.on('error', () => {})
+    const ended = (): void => {
+      this.#ended = true
+      this.#wake()
+    }
+    socket.on('end', ended)
+    socket.on('close', ended)
+  }
+
+  static async connect(port: number): Promise<RawClient> {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
+    await once(socket, 'connect')
+    return new RawClient(socket)
+  }
+
+  /** Each character of a string is one byte (Latin-1). */
+  write(...bytes: (Buffer | string)[]): void {
+    const parts = bytes.map((part) => (typeof part === 'string' ? Buffer.from(part, 'latin1') : part))
+    this.socket.write(Buffer.concat(parts))
+  }
+
+  /** One text frame. */
+  send(message: unknown): void {
+    this.write(text(typeof message === 'string' ? message : JSON.stringify(message)))
+  }
+
+  async answer(): Promise<HttpAnswer> {
+    return this.#until('an HTTP answer', () => this.#takeAnswer())
+  }
+
+  /** The next frame, whatever it is. */
+  async frame(): Promise<ServerFrame> {
+    return this.#until('a frame', () => {
+      const read = readFrame(this.#received)
+      if (!read) return undefined
+      this.#received = this.#received.subarray(read.taken)
+      return read.frame
+    })
+  }
+
+  /** The next frame that is no text. */
+  async control(): Promise<ServerFrame> {
+    for (;;) {
+      const frame = await this.frame()
+      if (frame.opcode !== opcodes.text) return frame
+    }
+  }
+
+  /** The next object that `wanted` likes; others before it are dropped. */
+  async json(wanted: (message: Json) => boolean = () => true): Promise<Json> {
+    for (;;) {
+      for (let line = this.#lines.shift(); line; line = this.#lines.shift()) if (wanted(line)) return line
+      const frame = await this.frame()
+      if (frame.opcode === opcodes.close) throw new Error(`closed: ${JSON.stringify(closeOf(frame))}`)
+      if (frame.opcode !== opcodes.text) continue
+      for (const line of frame.payload.toString().split('\n')) this.#lines.push(JSON.parse(line) as Json)
+    }
+  }
+
+  /** Code and reason of the close frame; 1006 when the line ends without one. */
+  async closed(): Promise<{ code: number; reason: string }> {
+    for (;;) {
+      const frame = await this.frame().catch((error: unknown) => {
+        if (this.#ended) return undefined
+        throw error
+      })
+      if (!frame) return { code: 1006, reason: '' }
+      if (frame.opcode === opcodes.close) return closeOf(frame)
+    }
+  }
+
+  /** All bytes until the server ends the line. */
+  async end(): Promise<Buffer> {
+    return this.#until('the end of the line', () => (this.#ended ? this.#received : undefined))
+  }
+
+  destroy(): void {
+    this.socket.destroy()
+  }
+
+  #takeAnswer(): HttpAnswer | undefined {
+    const headEnd = this.#received.indexOf('\r\n\r\n')
+    if (headEnd === -1) return undefined
+    const [statusLine = '', ...lines] = this.#received.subarray(0, headEnd).toString('latin1').split('\r\n')
+    const headers = Object.fromEntries(
+      lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.replace(/^[^:]*: */, '')]),
+    )
+    const bodyEnd = headEnd + 4 + Number(headers['content-length'] ?? 0)
+    if (this.#received.byteLength < bodyEnd) return undefined
+    const body = this.#received.subarray(headEnd + 4, bodyEnd).toString()
+    this.#received = this.#received.subarray(bodyEnd)
+    return { status: Number(statusLine.split(' ')[1]), headers, body: parsed(body) }
+  }
+
+  async #until<Found>(what: string, look: () => Found | undefined): Promise<Found> {
+    const giveUp = new AbortController()
+    const late = after(deadlineMs, 'late' as const, { signal: giveUp.signal }).catch(() => 'late' as const)
+    try {
+      for (;;) {
+        const woken = new Promise<'woken'>((resolve) => (this.#wake = () => resolve('woken')))
+        const found = look()
+        if (found !== undefined) return found
+        if (this.#ended)
+          throw new Error(`the line ended before ${what}: ${this.#received.toString('latin1')}`)
+        if ((await Promise.race([woken, late])) === 'late') throw new Error(`${what} did not come`)
+      }
+    } finally {
+      giveUp.abort()
+    }
+  }
+}
+
+function closeOf({ payload }: ServerFrame): { code: number; reason: string } {
+  return payload.byteLength < 2
+    ? { code: 1005, reason: '' }
+    : { code: payload.readUInt16BE(0), reason: payload.subarray(2).toString() }
+}
+
+function parsed(body: string): HttpAnswer['body'] {
+  try {
+    return JSON.parse(body) as HttpAnswer['body']
+  } catch {
+    return undefined
+  }
+}
