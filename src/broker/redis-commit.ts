@@ -2,7 +2,7 @@
 import { CommandError } from '../errors.js'
 import { RedisUnavailableError, type LiveRedis, type RedisLink, UnknownOutcomeError } from '../redis/live.js'
 import type { Clock } from '../time.js'
-import type { Pipeline } from './redis-pipeline.js'
+import type { Pipeline } from '../redis/scripts.js'
 
 /** One write. It adds exactly one command, and reads that command's reply. */
 export interface CommitEntry<Result> {

@@ -2,15 +2,12 @@
 import { randomBytes } from 'node:crypto'
 import type { LiveRedis } from '../redis/live.js'
 import type { Generation } from './redis-commit.js'
-import { addScript } from './redis-pipeline.js'
+import { addScript, loadScripts } from '../redis/scripts.js'
 import { brokerScripts, moveGeneration } from './redis-scripts.js'
 import { generationMax } from './stream-id.js'
 
-/** Scripts are the connection's first business: later pipelines name them by their hash alone. */
-export async function loadScripts(live: LiveRedis): Promise<void> {
-  const pipeline = live.client.pipeline()
-  for (const { lua } of brokerScripts) pipeline.script('LOAD', lua)
-  for (const reply of await live.run(pipeline)) if (reply instanceof Error) throw reply
+export async function loadBrokerScripts(live: LiveRedis): Promise<void> {
+  await loadScripts(live, brokerScripts)
 }
 
 /**

@@ -5,7 +5,7 @@ import { fenceKey, recordKey } from '../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
 import type { Clock, TimerWheel } from '../time.js'
 import { CommitLane, type Generation } from './redis-commit.js'
-import { loadScripts, openGeneration } from './redis-generation.js'
+import { loadBrokerScripts, openGeneration } from './redis-generation.js'
 import { PublishQueue } from './redis-publish-queue.js'
 import { StreamReads } from './redis-reads.js'
 import { Topics } from './redis-topics.js'
@@ -58,7 +58,7 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
   const prepareWriter =
     (waited: () => number): Prepare =>
     async (live) => {
-      await loadScripts(live)
+      await loadBrokerScripts(live)
       generations.set(live, await openGeneration(live, { recordKey, waitReplicas: waited(), waitMs: limits.waitMs }))
     }
   const lane = (role: string, waited: () => number): CommitLane =>
@@ -76,7 +76,7 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
   const reads = (role: string, fence: boolean): StreamReads =>
     new StreamReads(
       {
-        link: deps.createLink(role, loadScripts),
+        link: deps.createLink(role, loadBrokerScripts),
         fenceKey: fenceKey(gatewayId),
         waitReplicas,
         waitMs: limits.waitMs,

@@ -6,7 +6,7 @@ import { CommandError } from '../errors.js'
 import type { RedisLink } from '../redis/live.js'
 import { streamIdleTtlMs, type Position, type Publication } from './broker.js'
 import { decodeEnvelope, isExpired } from './envelope.js'
-import { addScript } from './redis-pipeline.js'
+import { addScript } from '../redis/scripts.js'
 import { readStream } from './redis-scripts.js'
 import { follows, generationOf, idOf, offsetOf } from './stream-id.js'
 

@@ -1,14 +1,5 @@
 // The Lua that runs inside Redis: what must be atomic, and nothing else. Each connection loads them when it is prepared.
-import { createHash } from 'node:crypto'
-
-export interface Script {
-  readonly lua: string
-  readonly sha: string
-}
-
-function script(lua: string): Script {
-  return { lua, sha: createHash('sha1').update(lua).digest('hex') }
-}
+import { script, type Script } from '../redis/scripts.js'
 
 /**
  * Atomic: reading the record and moving it on; two gateways that meet the same new master give one new number.

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { CommandError } from '../errors.js'
 import type { CommitEntry, Generation } from './redis-commit.js'
-import { addScript, type Pipeline } from './redis-pipeline.js'
+import { addScript, type Pipeline } from '../redis/scripts.js'
 import { newEpoch, streamIdleTtlS } from './redis-reads.js'
 import { claimKey, publishStored } from './redis-scripts.js'
 
