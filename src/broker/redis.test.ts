@@ -1,52 +1,41 @@
-import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
-import { afterAll, beforeAll } from 'vitest'
-import { createLog } from '../log.js'
-import { createLink } from '../redis/link.js'
-import { createLocator } from '../redis/locator.js'
-import { parseRedisUrl } from '../redis/url.js'
-import { systemClock, TimerWheel } from '../time.js'
-import { Redis } from 'ioredis'
-import { brokerContract } from './broker.contract.js'
-import { openRedisBroker } from './redis-open.js'
+// The contract, against real Redis processes: one alone, and a master with two replicas behind Sentinels.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, beforeAll, afterAll } from 'vitest'
+import { endRedisProcesses, startRedis, startSentinelTrio } from '../../test/support/redis-processes.js'
+import { openTestBroker } from '../../test/support/redis-gateway.js'
+import { brokerContract, type OpenedBrokers } from './broker.contract.js'
 
-let server: ChildProcess
-const port = 7399
-beforeAll(async () => {
-  server = spawn('redis-server', ['--port', String(port), '--save', '', '--dir', mkdtempSync('/tmp/rt-')], { stdio: 'ignore' })
-  const probe = new Redis(port, { retryStrategy: () => 50, maxRetriesPerRequest: null })
-  probe.on('error', () => {})
-  await probe.ping()
-  probe.disconnect()
-})
-afterAll(() => void server.kill('SIGKILL'))
+/** Redis's own clock cannot be moved: what passes in the contract is real, and short. */
+const windowMs = 500
+const times = { historyTtlMs: 300, windowMs, sizeSlack: 200 }
 
-async function open() {
-  const admin = new Redis(port)
-  await admin.flushall()
-  admin.disconnect()
-  const stop = new AbortController()
-  const log = createLog({ level: 'warn', name: 'test' })
-  const make = (gatewayId: string) => {
-    const target = parseRedisUrl(`redis://127.0.0.1:${port}`)
-    if (target.kind === 'cluster') throw new Error('no')
-    const locator = createLocator(target, { log })
-    const wheel = new TimerWheel({ clock: systemClock, resolutionMs: 10 })
-    wheel.run(stop.signal)
-    void locator.run(stop.signal)
-    return openRedisBroker({
-      createLink: (role, prepare) => {
-        const link = createLink(role, { locator, clock: systemClock, log, prepare, login: target.login })
-        void link.run(stop.signal)
-        return link
-      },
-      clock: systemClock, wheel, log, gatewayId, waitReplicas: () => locator.waitReplicas ?? 0, replicas: false, limits: { windowMs: 500 },
-    })
-  }
+async function open(url: string, flush: () => Promise<unknown>): Promise<OpenedBrokers> {
+  await flush()
+  const [one, two] = [openTestBroker(url, { limits: { windowMs } }), openTestBroker(url, { limits: { windowMs } })]
   return {
-    broker: make('a'), peer: make('b'),
-    advance: (ms: number) => new Promise<void>((r) => setTimeout(r, ms)),
-    close: async () => { stop.abort() },
+    broker: one.broker,
+    peer: two.broker,
+    advance: (ms) => sleep(ms),
+    async close() {
+      await Promise.all([one.close(), two.close()])
+    },
   }
 }
-brokerContract('RedisBroker', open, { reaches: 'accepted', historyTtlMs: 300, windowMs: 500, sizeSlack: 200, deadlineMs: 3000 })
+
+afterAll(() => endRedisProcesses())
+
+describe('standalone', () => {
+  let redis: Awaited<ReturnType<typeof startRedis>>
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  brokerContract('RedisBroker', () => open(`redis://127.0.0.1:${redis.port}`, () => redis.cli('FLUSHALL')), { ...times, reaches: 'accepted' })
+})
+
+describe('Sentinel', () => {
+  let trio: Awaited<ReturnType<typeof startSentinelTrio>>
+  beforeAll(async () => {
+    trio = await startSentinelTrio()
+  })
+  brokerContract('RedisBroker', async () => open(trio.url, async () => (await trio.master()).cli('FLUSHALL')), { ...times, reaches: 'replicated' })
+})

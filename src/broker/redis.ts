@@ -133,7 +133,7 @@ export class RedisBroker implements Broker {
       key === undefined ? undefined : { key: idempotencyKey(ref, key), hash: hashOf(publication.data), windowMs }
     const envelope = encodeEnvelope(publication, { timeMs: this.#parts.clock.epochMs(), ttlMs: history?.ttlMs })
     if (!history) return this.#publishPassing(ref, { lane, envelope, idempotency })
-    const stored = await this.#store(ref, lane, { ...keysOf(ref), size: history.size, envelope, idempotency })
+    const stored = await this.#store(lane, { ...keysOf(ref), size: history.size, envelope, idempotency })
     const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
     if (!stored.repeated) this.#parts.publishes.send(channelTopic(ref), storedMessage(stored, envelope), { again: true })
     return { position, durability, repeated: stored.repeated }
@@ -195,7 +195,7 @@ export class RedisBroker implements Broker {
   }
 
   /** Channels of known epoch by plain XADD; the first time, and with a key, by a script that settles the epoch. */
-  async #store(ref: ChannelRef, lane: CommitLane, write: StoredWrite): Promise<Stored> {
+  async #store(lane: CommitLane, write: StoredWrite): Promise<Stored> {
     const known = write.idempotency ? undefined : this.#epochs.get(write.streamKey)
     if (known !== undefined) {
       const stored = await lane.submit(new PlainAppend(write, known))
