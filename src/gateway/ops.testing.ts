@@ -53,7 +53,7 @@ export class Ops {
     })
     const identity = await authenticate(tenant, { token: '', client })
     tenant.admit(identity.user)
-    await welcome(session, identity)
+    welcome(session, identity)
     session.onMessage(Buffer.from('{"type":"join_room","room":"general"}'), false)
     await turn()
     return session
