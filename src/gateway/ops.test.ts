@@ -1,82 +1,8 @@
 import { createServer } from 'node:http'
-import { afterEach, describe, expect, test } from 'vitest'
-import { systemClock } from '../time.js'
-import { MemoryBroker, MemoryBrokerData } from '../broker/memory.js'
-import { MemoryPresence } from '../presence/memory.js'
-import { chatCodec } from '../protocol/chat.js'
-import { welcome } from '../session/connect.js'
-import { authenticate } from '../session/identity.js'
-import { Session } from '../session/session.js'
-import { FakeTransport, limitsWith, openRule, policyOf, silentLog, turn } from '../session/session.testing.js'
-import type { CatalogListener } from '../tenant/catalog.js'
-import type { TenantPolicy } from '../tenant/policy.js'
-import { Gateway } from './node.js'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { limitsWith, openRule, policyOf, turn } from '../session/session.testing.js'
 import { OpsServer } from './ops-server.js'
-
-const stops: (() => Promise<void>)[] = []
-afterEach(async () => {
-  for (const stop of stops.splice(0)) await stop()
-})
-
-class Ops {
-  readonly gateway: Gateway
-  listener: CatalogListener | undefined
-  url = ''
-
-  constructor(policies: readonly TenantPolicy[]) {
-    this.gateway = new Gateway({
-      broker: new MemoryBroker(new MemoryBrokerData({ clock: systemClock })),
-      presence: new MemoryPresence({ clock: systemClock }),
-      catalog: {
-        get: () => undefined,
-        all: () => policies,
-        listen: (listener) => void (this.listener = listener),
-      },
-      clock: systemClock,
-      log: silentLog,
-      processMetrics: false,
-    })
-  }
-
-  async start(): Promise<this> {
-    const server = new OpsServer(this.gateway)
-    const { port } = await server.listen(0, '127.0.0.1')
-    stops.push(() => server.close())
-    this.url = `http://127.0.0.1:${port}`
-    return this
-  }
-
-  /** A guest in the room `general`. */
-  async enter(client: string): Promise<Session> {
-    const tenant = this.gateway.tenant('demo/acme')
-    if (!tenant) throw new Error('no tenant')
-    const session = new Session(this.gateway.context, {
-      tenant,
-      codec: chatCodec,
-      transport: new FakeTransport(),
-    })
-    const identity = await authenticate(tenant, { token: '', client })
-    tenant.admit(identity.user)
-    await welcome(session, identity)
-    session.onMessage(Buffer.from('{"type":"join_room","room":"general"}'), false)
-    await turn()
-    return session
-  }
-
-  get(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(this.url + path, init)
-  }
-
-  async text(path: string): Promise<string> {
-    return (await this.get(path)).text()
-  }
-
-  async json(path: string): Promise<unknown> {
-    return (await this.get(path)).json()
-  }
-}
-
-const opsOf = (policies: readonly TenantPolicy[] = [policyOf()]): Promise<Ops> => new Ops(policies).start()
+import { Ops, opsOf } from './ops.testing.js'
 
 describe('probes', () => {
   test('/healthz is 200', async () => {
@@ -274,7 +200,7 @@ describe('/metrics/tenants', () => {
 test('a port that is taken is an error, not a silence', async () => {
   const other = createServer()
   await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
-  stops.push(
+  onTestFinished(
     () =>
       new Promise((resolve) => {
         other.close(() => resolve())

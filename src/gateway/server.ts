@@ -184,13 +184,14 @@ export class GatewayServer {
   #openChat(tenant: TenantState, handshake: ChatHandshake, upgrade: Upgrade): void {
     const { identity, subprotocol } = handshake
     tenant.admit(identity.user)
+    let session: Session
     try {
-      const session = this.#open(tenant, chatCodec, { ...upgrade, subprotocol })
-      welcome(session, identity).catch((error: unknown) => session.bug(error, 'cannot welcome a session'))
+      session = this.#open(tenant, chatCodec, { ...upgrade, subprotocol })
     } catch (error) {
       tenant.release(identity.user)
       throw error
     }
+    welcome(session, identity)
   }
 
   #open(tenant: TenantState, codec: Codec, upgrade: Upgrade & { subprotocol: string | undefined }): Session {

@@ -1,12 +1,10 @@
 // From a stranger to a session: by a connect command, or by a handshake that was checked before the upgrade.
 import { CommandError } from '../errors.js'
-import { directChannel, lobbyChannel } from '../protocol/chat-channels.js'
 import { closeCodes, withReason, type CloseCode } from '../protocol/codes.js'
 import type { ConnectCommand, ConnectReply, ReplyRef } from '../protocol/commands.js'
 import { secondsUntil } from '../time.js'
 import { authenticate, type Identity } from './identity.js'
 import type { Session } from './session.js'
-import { subscribe } from './subscribe.js'
 
 /** Some refusals end the session by code, as the SDKs expect: they decide by the number whether to come back. */
 const closesOnRefusal: Readonly<Partial<Record<CommandError['code'], CloseCode>>> = {
@@ -43,24 +41,11 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
 }
 
 /** The chat door: the handshake has verified the token and `tenant.admit`ted the user; here the session begins. */
-export async function welcome(session: Session, identity: Identity): Promise<void> {
+export function welcome(session: Session, identity: Identity): void {
   session.open(identity)
   if (session.closed) return
   session.reply(undefined, connectReply(session))
   session.context.metrics.connects.inc({ door: session.codec.name, result: 'ok' })
-  for (const channel of [lobbyChannel, directChannel(identity.user)]) {
-    // A tenant without rules for these has no lobby or no direct messages; its rooms work all the same.
-    await subscribe(session, {
-      kind: 'subscribe',
-      channel,
-      token: '',
-      joinLeave: true,
-      recoverable: true,
-      gapIsError: false,
-    }).catch((error: unknown) => {
-      if (!(error instanceof CommandError)) session.bug(error, `cannot subscribe to ${channel}`)
-    })
-  }
 }
 
 function connectReply(session: Session): ConnectReply {

@@ -16,6 +16,7 @@ import { Heartbeat, type HeartbeatPeer } from './heartbeat.js'
 import type { Identity } from './identity.js'
 import { Inbox, type InboxOwner } from './inbox.js'
 import { Outbox } from './outbox.js'
+import { subscribeOwn } from './own-channels.js'
 import { endSubscription } from './subscribe.js'
 import type { Subscription } from './subscription.js'
 import type { TenantState } from './tenant-state.js'
@@ -90,7 +91,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     }
     this.tenant.sessions.add(this)
     this.#scheduleExpiry()
-    // While the token was verified the policy may have become another.
+    // While the token was verified the policy may have become another. Own channels begin here as well; their pushes come after the caller's reply.
     this.policyChanged()
   }
 
@@ -128,6 +129,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
       return this.close(withReason(this.#expiredCode(), 'the key that signed the token was removed'))
     }
     this.recheckSubscriptions()
+    subscribeOwn(this).catch((error: unknown) => this.bug(error, 'cannot restore own channels'))
   }
 
   recheckSubscriptions(): void {

@@ -81,6 +81,16 @@ describe('a subscription that is no longer allowed', () => {
   })
 })
 
+test('whoever is let into the lobby by an edit is in it without asking', async () => {
+  const channels = [rule('general'), rule('dm:{user}')]
+  const gateway = await gatewayFor({ channels })
+  const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
+  edit(gateway, { channels: [rule('lobby'), ...channels] })
+  await ann.next('user_connected', (event) => event.user_id === 'bob')
+  await bob.done({ type: 'chat', content: 'at last' })
+  expect(await ann.next('chat')).toMatchObject({ from: 'bob', content: 'at last' })
+})
+
 test('a lowered publish rate holds at once, at both doors', async () => {
   const { gateway, ann, bob } = await two()
   await ann.done({ type: 'chat', content: 1 })

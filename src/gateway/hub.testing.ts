@@ -1,0 +1,133 @@
+// What tests of the hub share.
+import { onTestFinished } from 'vitest'
+import { ManualClock } from '../auth/auth.testing.js'
+import type { Announcement, ChannelRef, ClientInfo, Publication } from '../broker/broker.js'
+import { MemoryBroker, MemoryBrokerData } from '../broker/memory.js'
+import { Metrics } from '../metrics.js'
+import { centrifugeJson } from '../protocol/centrifuge-json.js'
+import { chatCodec } from '../protocol/chat.js'
+import type { Codec } from '../protocol/commands.js'
+import type { Session } from '../session/session.js'
+import { policyOf, silentLog } from '../session/session.testing.js'
+import { Subscription } from '../session/subscription.js'
+import { TenantState } from '../session/tenant-state.js'
+import type { Frame } from '../session/transport.js'
+import { TimerWheel } from '../time.js'
+import { Hub } from './hub.js'
+
+export const ref: ChannelRef = { tenantId: 't1', channel: 'general' }
+export const info: ClientInfo = { user: 'ann', client: 'c' }
+
+/** Counts its encodings, and else is the codec it is made of. */
+function counting(codec: Codec): Codec & { encoded: number } {
+  const counted = {
+    ...codec,
+    encoded: 0,
+    publication(channel: string, publication: Publication) {
+      counted.encoded += 1
+      return codec.publication(channel, publication)
+    },
+    announcement(channel: string, announcement: Announcement) {
+      counted.encoded += 1
+      return codec.announcement(channel, announcement)
+    },
+  }
+  return counted
+}
+
+/** Remembers who came and went; fails as often as it is told. */
+class WatchedBroker extends MemoryBroker {
+  readonly calls: string[] = []
+  failures = 0
+
+  override async subscribe(to: ChannelRef): Promise<void> {
+    this.calls.push(`subscribe ${to.channel}`)
+    if (this.failures > 0) {
+      this.failures -= 1
+      throw new Error('Redis is away')
+    }
+    return super.subscribe(to)
+  }
+
+  override async unsubscribe(from: ChannelRef): Promise<void> {
+    this.calls.push(`unsubscribe ${from.channel}`)
+    return super.unsubscribe(from)
+  }
+}
+
+/** A hub between a real broker and subscriptions whose sessions only remember. Ends with its test. */
+export class World {
+  readonly clock = new ManualClock()
+  readonly wheel = new TimerWheel({ clock: this.clock })
+  readonly broker = new WatchedBroker(new MemoryBrokerData({ clock: this.clock }))
+  readonly tenant = new TenantState(policyOf(), {
+    clock: this.clock,
+    log: silentLog,
+    allowPrivateJwks: false,
+  })
+  readonly chat = counting(chatCodec)
+  readonly centrifuge = counting(centrifugeJson)
+  readonly hub: Hub
+  #sessions = 0
+
+  constructor() {
+    const nothing = {
+      connections: 0,
+      subscriptions: 0,
+      channels: 0,
+      tenants: 0,
+      manifestProblems: 0,
+      ready: true,
+      draining: false,
+    }
+    this.hub = new Hub({
+      broker: this.broker,
+      clock: this.clock,
+      wheel: this.wheel,
+      log: silentLog,
+      metrics: new Metrics({ gateway: () => nothing, tenants: () => [] }, { process: false }),
+      lingerMs: 5_000,
+    })
+    this.broker.listen(this.hub)
+    onTestFinished(() => this.broker.close())
+  }
+
+  /** Not added to the hub yet; what its session is sent is in `frames`. */
+  subscriber(codec: Codec = this.chat, options: Partial<ConstructorParameters<typeof Subscription>[2]> = {}) {
+    this.#sessions += 1
+    const frames: Frame[] = []
+    const ended: number[] = []
+    const session = {
+      id: `s${this.#sessions}`,
+      codec,
+      tenant: this.tenant,
+      identity: { info },
+      push: (frame: Frame) => void frames.push(frame),
+      endSubscription: (_subscription: Subscription, { code }: { code: number }) => void ended.push(code),
+    } as unknown as Session
+    const subscription = new Subscription(session, ref, {
+      positioned: true,
+      joinLeave: true,
+      present: false,
+      byToken: false,
+      ...options,
+    })
+    return { ended, frames, subscription }
+  }
+
+  async live(codec: Codec = this.chat, options: Partial<ConstructorParameters<typeof Subscription>[2]> = {}) {
+    const subscriber = this.subscriber(codec, options)
+    await this.hub.add(subscriber.subscription)
+    subscriber.subscription.goLive(undefined)
+    return subscriber
+  }
+
+  async publish(text = '1'): Promise<void> {
+    await this.broker.publish(ref, { data: Buffer.from(text) }, { history: { size: 10, ttlMs: 60_000 } })
+  }
+
+  pass(ms: number): void {
+    this.clock.advance(ms)
+    this.wheel.advance()
+  }
+}

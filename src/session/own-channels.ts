@@ -1,0 +1,26 @@
+// The chat door's clients are in the lobby and in their own inbox without asking: from the start, and again when a rule lets them back in.
+import { CommandError } from '../errors.js'
+import { directChannel, lobbyChannel } from '../protocol/chat-channels.js'
+import type { Session } from './session.js'
+import { subscribe } from './subscribe.js'
+
+/** Does nothing at other doors. A tenant without rules for these channels has no lobby or no direct messages; its rooms work all the same. */
+export async function subscribeOwn(session: Session): Promise<void> {
+  if (session.codec.name !== 'chat') return
+  for (const channel of [lobbyChannel, directChannel(session.identity.user)]) {
+    if (session.closed) return
+    if (session.subscriptions.has(channel)) continue
+    try {
+      await subscribe(session, {
+        kind: 'subscribe',
+        channel,
+        token: '',
+        joinLeave: true,
+        recoverable: true,
+        gapIsError: false,
+      })
+    } catch (error) {
+      if (!(error instanceof CommandError)) session.bug(error, `cannot subscribe to ${channel}`)
+    }
+  }
+}
