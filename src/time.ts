@@ -11,6 +11,14 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
 }
 
+/** Calls `fire` once after `delayMs`, unless the function it returns is called before. For few and short waits; thousands belong in a wheel. */
+export type After = (delayMs: number, fire: () => void) => () => void
+
+export const systemAfter: After = (delayMs, fire) => {
+  const timeout = setTimeout(fire, delayMs)
+  return () => clearTimeout(timeout)
+}
+
 /** Whole seconds from `nowMs` to an instant, rounded up, at least 1: an SDK takes 0 for "never". Undefined stays undefined. */
 export function secondsUntil(instantMs: number | undefined, nowMs: number): number | undefined {
   return instantMs === undefined ? undefined : Math.max(1, Math.ceil((instantMs - nowMs) / 1000))

@@ -1,5 +1,5 @@
 // Follows one channel on one gateway: what pub/sub brings, put in order, with nothing missing unnoticed. Pure but for its port and timers.
-import type { Timer, TimerWheel } from '../time.js'
+import type { After } from '../time.js'
 import type { Position, Publication } from './broker.js'
 import { follows } from './stream-id.js'
 
@@ -24,7 +24,7 @@ export interface ChannelReaderPort {
 }
 
 export interface ChannelReaderOptions {
-  readonly wheel: TimerWheel
+  readonly after: After
   /** Two gateways publish in any order: so long a publication waits for its predecessors. */
   readonly holdMs: number
   /** And so many may wait. */
@@ -39,8 +39,9 @@ export class ChannelReader {
   /** Undefined until the top was read once. */
   #position: Position | undefined
   readonly #held = new Map<number, Publication>()
-  #holdTimer: Timer | undefined
-  #retryTimer: Timer | undefined
+  /** Ends the hold. */
+  #cancelHold: (() => void) | undefined
+  #cancelRetry: (() => void) | undefined
   #filling = false
   /** Asked for while filling: once more, to the top. */
   #fillAgain = false
@@ -70,7 +71,8 @@ export class ChannelReader {
       return this.#runFill(undefined)
     }
     if (publication.offset <= position.offset) return
-    if (this.#held.size === 0 && follows(publication.offset, position.offset)) return this.#deliver(publication)
+    if (this.#held.size === 0 && follows(publication.offset, position.offset))
+      return this.#deliver(publication)
     this.#hold(publication)
     this.#settle()
   }
@@ -83,7 +85,7 @@ export class ChannelReader {
   close(): void {
     this.#closed = true
     this.#stopHolding()
-    if (this.#retryTimer) this.#options.wheel.cancel(this.#retryTimer)
+    this.#cancelRetry?.()
     this.#held.clear()
   }
 
@@ -112,8 +114,8 @@ export class ChannelReader {
     }
     if (this.#held.size === 0) return this.#stopHolding()
     if (this.#held.size > this.#options.heldMax) return this.#runFill(this.#highestHeld())
-    this.#holdTimer ??= this.#options.wheel.after(this.#options.holdMs, () => {
-      this.#holdTimer = undefined
+    this.#cancelHold ??= this.#options.after(this.#options.holdMs, () => {
+      this.#cancelHold = undefined
       if (this.#held.size > 0) this.#runFill(this.#highestHeld())
     })
   }
@@ -154,10 +156,10 @@ export class ChannelReader {
   /** What could not be read is still missing: to the top, later. Messages that come meanwhile are held or delivered as always. */
   #retryLater(): void {
     if (this.#closed) return
-    const { retryMs, wheel } = this.#options
+    const { after, retryMs } = this.#options
     this.#fillAgain = false
-    this.#retryTimer ??= wheel.after(retryMs, () => {
-      this.#retryTimer = undefined
+    this.#cancelRetry ??= after(retryMs, () => {
+      this.#cancelRetry = undefined
       this.#runFill(undefined)
     })
   }
@@ -201,7 +203,7 @@ export class ChannelReader {
   }
 
   #stopHolding(): void {
-    if (this.#holdTimer) this.#options.wheel.cancel(this.#holdTimer)
-    this.#holdTimer = undefined
+    this.#cancelHold?.()
+    this.#cancelHold = undefined
   }
 }

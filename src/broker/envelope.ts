@@ -3,7 +3,12 @@ import { z } from 'zod'
 import type { Announcement, ClientInfo, NewPublication, Position, Publication } from './broker.js'
 
 const Info = z.object({ u: z.string(), c: z.string(), n: z.string().optional(), i: z.string().optional() })
-const Header = z.object({ t: z.number(), x: z.number().optional(), s: z.string().optional(), p: Info.optional() })
+const Header = z.object({
+  t: z.number(),
+  x: z.number().optional(),
+  s: z.string().optional(),
+  p: Info.optional(),
+})
 const Announced = z.object({ k: z.enum(['join', 'leave']), e: z.boolean(), p: Info })
 
 const newline = 0x0a
@@ -22,9 +27,17 @@ function longInfo({ c, i, n, u }: z.infer<typeof Info>): ClientInfo {
 }
 
 /** `ttlMs`: how long it may be read from history; it travels with the entry, since readers know no rules. */
-export function encodeEnvelope(publication: NewPublication, { timeMs, ttlMs }: { timeMs: number; ttlMs?: number | undefined }): Buffer {
+export function encodeEnvelope(
+  publication: NewPublication,
+  { timeMs, ttlMs }: { timeMs: number; ttlMs?: number | undefined },
+): Buffer {
   const { data, info, skipSession } = publication
-  const header = { t: timeMs, ...(ttlMs !== undefined && { x: ttlMs }), ...(skipSession !== undefined && { s: skipSession }), ...(info && { p: shortInfo(info) }) }
+  const header = {
+    t: timeMs,
+    ...(ttlMs !== undefined && { x: ttlMs }),
+    ...(skipSession !== undefined && { s: skipSession }),
+    ...(info && { p: shortInfo(info) }),
+  }
   return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), data])
 }
 
@@ -80,10 +93,16 @@ export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => nu
       const second = message.indexOf(0x20, space + 1)
       const epoch = message.toString('latin1', 1, space)
       const offset = offsetOf(message.toString('latin1', space + 1, second))
-      return { kind: 'publication', publication: decodeEnvelope(message.subarray(second + 1), { epoch, offset }) }
+      return {
+        kind: 'publication',
+        publication: decodeEnvelope(message.subarray(second + 1), { epoch, offset }),
+      }
     }
     case tags.passing:
-      return { kind: 'publication', publication: decodeEnvelope(message.subarray(1), { epoch: '', offset: 0 }) }
+      return {
+        kind: 'publication',
+        publication: decodeEnvelope(message.subarray(1), { epoch: '', offset: 0 }),
+      }
     case tags.announced: {
       const { e, k, p } = Announced.parse(JSON.parse(message.subarray(1).toString()))
       return { kind: 'announcement', announcement: { kind: k, userEdge: e, info: longInfo(p) } }

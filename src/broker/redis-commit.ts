@@ -56,7 +56,13 @@ export class CommitLane {
   submit<Result>(entry: CommitEntry<Result>): Promise<Result> {
     const { clock, queueMax } = this.#options
     if (this.#queue.length >= queueMax) {
-      return Promise.reject(new CommandError('BROKER_UNAVAILABLE', `Nothing was stored: ${queueMax} publishes wait for Redis already`, { retryAfterMs: 1_000 }))
+      return Promise.reject(
+        new CommandError(
+          'BROKER_UNAVAILABLE',
+          `Nothing was stored: ${queueMax} publishes wait for Redis already`,
+          { retryAfterMs: 1_000 },
+        ),
+      )
     }
     return new Promise<Result>((resolve, reject) => {
       const take = (result: unknown): void => resolve(result as Result)
@@ -136,7 +142,8 @@ export class CommitLane {
     } catch (error) {
       if (error instanceof RedisUnavailableError) return this.#requeue(group)
       if (!(error instanceof UnknownOutcomeError)) throw error
-      for (const queued of group) queued.reject(unknownOutcome('the connection to Redis was lost before it answered', error))
+      for (const queued of group)
+        queued.reject(unknownOutcome('the connection to Redis was lost before it answered', error))
       return
     }
     const reached = replicas > 0 ? replies.at(group.length) : 0
@@ -146,7 +153,10 @@ export class CommitLane {
       try {
         const read = queued.entry.read(replies[index])
         if (read === 'again') again.push(queued)
-        else if (short) queued.reject(unknownOutcome(`${String(reached)} of ${replicas} replicas confirmed it within ${waitMs} ms`))
+        else if (short)
+          queued.reject(
+            unknownOutcome(`${String(reached)} of ${replicas} replicas confirmed it within ${waitMs} ms`),
+          )
         else queued.resolve(read.done)
       } catch (error) {
         queued.reject(error)
@@ -171,11 +181,19 @@ export class CommitLane {
 }
 
 function unavailable(trouble: string | undefined): CommandError {
-  return new CommandError('BROKER_UNAVAILABLE', `Nothing was stored: Redis takes no writes at the moment (${trouble ?? 'no master is known'}). Try again`, {
-    retryAfterMs: 1_000,
-  })
+  return new CommandError(
+    'BROKER_UNAVAILABLE',
+    `Nothing was stored: Redis takes no writes at the moment (${trouble ?? 'no master is known'}). Try again`,
+    {
+      retryAfterMs: 1_000,
+    },
+  )
 }
 
 function unknownOutcome(why: string, cause?: unknown): CommandError {
-  return new CommandError('NOT_REPLICATED', `It may or may not be stored: ${why}. Send it again with the same key`, { retryAfterMs: 1_000, cause })
+  return new CommandError(
+    'NOT_REPLICATED',
+    `It may or may not be stored: ${why}. Send it again with the same key`,
+    { retryAfterMs: 1_000, cause },
+  )
 }

@@ -23,7 +23,10 @@ export async function openGeneration(
   const replid = /^master_replid:(\w+)/m.exec(String(info))?.[1]
   if (replid === undefined) throw new Error('INFO replication tells no master_replid')
   const pipeline = live.client.pipeline()
-  addScript(pipeline, moveGeneration, { keys: [recordKey], args: [replid, randomBytes(6).toString('base64url')] })
+  addScript(pipeline, moveGeneration, {
+    keys: [recordKey],
+    args: [replid, randomBytes(6).toString('base64url')],
+  })
   if (waitReplicas > 0) pipeline.call('WAIT', waitReplicas, waitMs)
   const [record, reached] = await live.run(pipeline, { deadlineMs: waitMs + 1_000 })
   if (!Array.isArray(record)) throw new Error(`the generation could not be read: ${String(record)}`)
@@ -31,6 +34,7 @@ export async function openGeneration(
     throw new Error(`${String(reached)} of ${waitReplicas} replicas have the generation`)
   }
   const [number, store] = record
-  if (typeof number !== 'number' || number > generationMax) throw new Error(`${String(number)} is no generation`)
+  if (typeof number !== 'number' || number > generationMax)
+    throw new Error(`${String(number)} is no generation`)
   return { number, store: String(store) }
 }

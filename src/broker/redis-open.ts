@@ -3,7 +3,7 @@ import type { Log } from '../log.js'
 import { idempotencyWindowMs } from './broker.js'
 import { fenceKey, recordKey } from '../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
-import type { Clock, TimerWheel } from '../time.js'
+import { systemAfter, type Clock } from '../time.js'
 import { CommitLane, type Generation } from './redis-commit.js'
 import { loadBrokerScripts, openGeneration } from './redis-generation.js'
 import { PublishQueue } from './redis-publish-queue.js'
@@ -15,7 +15,6 @@ export interface RedisBrokerDeps {
   /** A link to the master, made and kept open by the caller. `role` names it in logs. */
   createLink(role: string, prepare: Prepare): RedisLink
   readonly clock: Clock
-  readonly wheel: TimerWheel
   readonly log: Log
   /** Names this gateway's fence. */
   readonly gatewayId: string
@@ -51,7 +50,7 @@ export const defaultRedisBrokerLimits: RedisBrokerLimits = {
 }
 
 export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
-  const { clock, gatewayId, log, replicas, waitReplicas, wheel } = deps
+  const { clock, gatewayId, log, replicas, waitReplicas } = deps
   const limits = { ...defaultRedisBrokerLimits, ...deps.limits }
   const generations = new WeakMap<LiveRedis, Generation>()
 
@@ -59,7 +58,10 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
     (waited: () => number): Prepare =>
     async (live) => {
       await loadBrokerScripts(live)
-      generations.set(live, await openGeneration(live, { recordKey, waitReplicas: waited(), waitMs: limits.waitMs }))
+      generations.set(
+        live,
+        await openGeneration(live, { recordKey, waitReplicas: waited(), waitMs: limits.waitMs }),
+      )
     }
   const lane = (role: string, waited: () => number): CommitLane =>
     new CommitLane({
@@ -89,7 +91,9 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
   // The subscriber's parts know each other only through the broker that they belong to.
   const topics: Topics = new Topics({
     link: deps.createLink('subscriber', async (live) => {
-      live.client.on('messageBuffer', (topic: Buffer, message: Buffer) => broker.onMessage(topic.toString(), message))
+      live.client.on('messageBuffer', (topic: Buffer, message: Buffer) =>
+        broker.onMessage(topic.toString(), message),
+      )
       await topics.prepare(live)
     }),
     replyMs: limits.replyMs,
@@ -98,12 +102,15 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
   const broker: RedisBroker = new RedisBroker({
     accepted: lane('accepted writer', () => 0),
     replicated: replicas ? lane('replicated writer', waitReplicas) : undefined,
-    publishes: new PublishQueue({ link: deps.createLink('publisher', async () => {}), queueMax: limits.queueMax }),
+    publishes: new PublishQueue({
+      link: deps.createLink('publisher', async () => {}),
+      queueMax: limits.queueMax,
+    }),
     reads: reads('reader', false),
     fencedReads: reads('fenced reader', true),
     topics,
     clock,
-    wheel,
+    after: systemAfter,
     log,
     holdMs: limits.holdMs,
     windowMs: limits.windowMs,

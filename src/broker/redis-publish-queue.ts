@@ -57,7 +57,8 @@ export class PublishQueue {
         await live.run(pipeline)
       } catch (error) {
         if (error instanceof RedisUnavailableError) this.#queue = [...group, ...this.#queue]
-        else if (error instanceof UnknownOutcomeError) this.#queue = [...group.filter(({ again }) => again), ...this.#queue]
+        else if (error instanceof UnknownOutcomeError)
+          this.#queue = [...group.filter(({ again }) => again), ...this.#queue]
         else throw error
       }
     }

@@ -81,7 +81,8 @@ export class StreamReads {
         this.#scheduled = false
         const group = this.#waiting
         this.#waiting = []
-        for (let start = 0; start < group.length; start += groupMax) this.#run(group.slice(start, start + groupMax))
+        for (let start = 0; start < group.length; start += groupMax)
+          this.#run(group.slice(start, start + groupMax))
       })
     })
   }
@@ -102,7 +103,10 @@ export class StreamReads {
     if (replicas > 0) pipeline.set(fenceKey, '1').call('WAIT', replicas, waitMs)
     const replies = await live.run(pipeline, { deadlineMs: waitMs + 1_000 })
     const reached = replies.at(-1)
-    const fenced = replicas === 0 ? !this.#fence || waitReplicas() === 0 : typeof reached === 'number' && reached >= replicas
+    const fenced =
+      replicas === 0
+        ? !this.#fence || waitReplicas() === 0
+        : typeof reached === 'number' && reached >= replicas
     group.forEach(({ read, reject, resolve }, index) => {
       const reply = replies[index]
       if (reply instanceof Error) {
@@ -120,23 +124,37 @@ function scriptCall(read: StreamRead): { keys: string[]; args: (string | number)
   const { epochKey, limit, reverse, since, streamKey, upTo } = read
   const own = since && !reverse ? idOf(since.offset) : ''
   const bound = since ? `(${idOf(since.offset)}` : undefined
-  const range = reverse ? ['XREVRANGE', bound ?? '+', '-'] : ['XRANGE', bound ?? '-', upTo === undefined ? '+' : idOf(upTo)]
+  const range = reverse
+    ? ['XREVRANGE', bound ?? '+', '-']
+    : ['XRANGE', bound ?? '-', upTo === undefined ? '+' : idOf(upTo)]
   // One entry at least, to tell whether something is missing.
-  return { keys: [streamKey, epochKey], args: [...range, own === '' ? limit : Math.max(limit, 1), own, newEpoch(), unusedEpochTtlS] }
+  return {
+    keys: [streamKey, epochKey],
+    args: [...range, own === '' ? limit : Math.max(limit, 1), own, newEpoch(), unusedEpochTtlS],
+  }
 }
 
-function pageOf(read: StreamRead, reply: z.infer<typeof ReadReply>, { fenced, nowMs }: { fenced: boolean; nowMs: number }): StreamPage {
+function pageOf(
+  read: StreamRead,
+  reply: z.infer<typeof ReadReply>,
+  { fenced, nowMs }: { fenced: boolean; nowMs: number },
+): StreamPage {
   const [epochBytes, topId, ownExists, entries] = reply
   const epoch = epochBytes.toString('latin1')
   const { limit, reverse, since, upTo } = read
   const streamTop = offsetOf(topId.toString('latin1'))
-  const all = entries.map(([id, [, envelope]]) => decodeEnvelope(envelope, { epoch, offset: offsetOf(id.toString('latin1')) }))
+  const all = entries.map(([id, [, envelope]]) =>
+    decodeEnvelope(envelope, { epoch, offset: offsetOf(id.toString('latin1')) }),
+  )
   const publications = all.filter((publication) => !isExpired(publication, nowMs))
   const otherEpoch = since !== undefined && since.epoch !== '' && since.epoch !== epoch
   return {
     publications: otherEpoch ? [] : publications.slice(0, limit),
     top: { epoch, offset: upTo === undefined ? streamTop : Math.min(upTo, streamTop) },
-    continuous: !since || reverse === true || (!otherEpoch && isContinuous(since, { all, publications, ownExists: ownExists === 1, streamTop })),
+    continuous:
+      !since ||
+      reverse === true ||
+      (!otherEpoch && isContinuous(since, { all, publications, ownExists: ownExists === 1, streamTop })),
     cut: limit > 0 && entries.length >= limit,
     fenced,
   }
@@ -145,7 +163,12 @@ function pageOf(read: StreamRead, reply: z.infer<typeof ReadReply>, { fenced, no
 /** Is everything after `since` there? Our own entry proves it; so does its successor by number; so does that nothing came after it. */
 function isContinuous(
   since: Position,
-  found: { all: readonly Publication[]; publications: readonly Publication[]; ownExists: boolean; streamTop: number },
+  found: {
+    all: readonly Publication[]
+    publications: readonly Publication[]
+    ownExists: boolean
+    streamTop: number
+  },
 ): boolean {
   const { all, ownExists, publications, streamTop } = found
   if (since.offset > streamTop) return false
@@ -164,6 +187,8 @@ export function newEpoch(): string {
 export const streamIdleTtlS = streamIdleTtlMs / 1000
 
 function unavailable(cause: unknown): CommandError {
-  return new CommandError('BROKER_UNAVAILABLE', 'Redis does not answer at the moment. Try again', { retryAfterMs: 1_000, cause })
+  return new CommandError('BROKER_UNAVAILABLE', 'Redis does not answer at the moment. Try again', {
+    retryAfterMs: 1_000,
+    cause,
+  })
 }
-

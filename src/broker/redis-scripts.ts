@@ -112,4 +112,10 @@ end
 return {epoch, top, own, entries}
 `)
 
-export const brokerScripts: readonly Script[] = [moveGeneration, raiseGeneration, publishStored, claimKey, readStream]
+export const brokerScripts: readonly Script[] = [
+  moveGeneration,
+  raiseGeneration,
+  publishStored,
+  claimKey,
+  readStream,
+]

@@ -86,7 +86,9 @@ export class Topics {
     if (live.lost.aborted) throw new RedisUnavailableError('the subscriber connection was lost')
     const signal = AbortSignal.any([live.lost, AbortSignal.timeout(replyMs)])
     const interrupted = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(new RedisUnavailableError('no reply to SUBSCRIBE')), { once: true })
+      signal.addEventListener('abort', () => reject(new RedisUnavailableError('no reply to SUBSCRIBE')), {
+        once: true,
+      })
     })
     await Promise.race([live.client.subscribe(...topics), interrupted]).catch((error: unknown) => {
       live.discard('it did not subscribe')

@@ -74,7 +74,10 @@ export class ScriptedAppend implements CommitEntry<Stored> {
     const { envelope, epochKey, idempotency, size, streamKey } = this.#write
     const keys = [streamKey, epochKey, ...(idempotency ? [idempotency.key] : [])]
     const once = idempotency ? [idempotency.hash, idempotency.windowMs] : []
-    addScript(pipeline, publishStored, { keys, args: [number, size, envelope, store + newEpoch(), streamIdleTtlS, ...once] })
+    addScript(pipeline, publishStored, {
+      keys,
+      args: [number, size, envelope, store + newEpoch(), streamIdleTtlS, ...once],
+    })
   }
 
   read(reply: unknown): { done: Stored } | 'again' {
@@ -129,7 +132,10 @@ export class Trim implements CommitEntry<void> {
 }
 
 function mismatch(): CommandError {
-  return new CommandError('IDEMPOTENCY_MISMATCH', 'This key was used within the last 2 minutes with another payload: use a new key')
+  return new CommandError(
+    'IDEMPOTENCY_MISMATCH',
+    'This key was used within the last 2 minutes with another payload: use a new key',
+  )
 }
 
 /** Error replies say for certain that nothing was stored. A writer of the past and a node that is no master any more are worth another try. */
@@ -137,10 +143,16 @@ function refusedOrAgain(reply: unknown): 'again' {
   const text = reply instanceof Error ? reply.message : `unexpected reply ${typeof reply}`
   if (isFenced(text) || text.startsWith('READONLY') || text.startsWith('NOSCRIPT')) return 'again'
   if (text.startsWith('NOREPLICAS')) {
-    throw new CommandError('NOT_REPLICATED', 'Nothing was stored: Redis has too few replicas at the moment. Try again', { retryAfterMs: 1_000 })
+    throw new CommandError(
+      'NOT_REPLICATED',
+      'Nothing was stored: Redis has too few replicas at the moment. Try again',
+      { retryAfterMs: 1_000 },
+    )
   }
   const kind = /^[A-Z]+/.exec(text)?.[0] ?? 'an error'
-  throw new CommandError('BROKER_UNAVAILABLE', `Nothing was stored: Redis answered ${kind}. Try again`, { retryAfterMs: 1_000 })
+  throw new CommandError('BROKER_UNAVAILABLE', `Nothing was stored: Redis answered ${kind}. Try again`, {
+    retryAfterMs: 1_000,
+  })
 }
 
 /** A stream refuses whoever writes for an older master than the one that wrote there last. */

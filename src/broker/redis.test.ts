@@ -11,7 +11,10 @@ const times = { historyTtlMs: 300, windowMs, sizeSlack: 200 }
 
 async function open(url: string, flush: () => Promise<unknown>): Promise<OpenedBrokers> {
   await flush()
-  const [one, two] = [openTestBroker(url, { limits: { windowMs } }), openTestBroker(url, { limits: { windowMs } })]
+  const [one, two] = [
+    openTestBroker(url, { limits: { windowMs } }),
+    openTestBroker(url, { limits: { windowMs } }),
+  ]
   return {
     broker: one.broker,
     peer: two.broker,
@@ -29,7 +32,10 @@ describe('standalone', () => {
   beforeAll(async () => {
     redis = await startRedis()
   })
-  brokerContract('RedisBroker', () => open(`redis://127.0.0.1:${redis.port}`, () => redis.cli('FLUSHALL')), { ...times, reaches: 'accepted' })
+  brokerContract('RedisBroker', () => open(`redis://127.0.0.1:${redis.port}`, () => redis.cli('FLUSHALL')), {
+    ...times,
+    reaches: 'accepted',
+  })
 })
 
 describe('Sentinel', () => {
@@ -37,5 +43,9 @@ describe('Sentinel', () => {
   beforeAll(async () => {
     trio = await startSentinelTrio()
   })
-  brokerContract('RedisBroker', async () => open(trio.url, async () => (await trio.master()).cli('FLUSHALL')), { ...times, reaches: 'replicated' })
+  brokerContract(
+    'RedisBroker',
+    async () => open(trio.url, async () => (await trio.master()).cli('FLUSHALL')),
+    { ...times, reaches: 'replicated' },
+  )
 })

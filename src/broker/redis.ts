@@ -3,7 +3,7 @@
 import { CommandError } from '../errors.js'
 import type { Log } from '../log.js'
 import { channelTopic, epochKey, idempotencyKey, streamKey } from '../redis/keys.js'
-import type { Clock, TimerWheel } from '../time.js'
+import type { After, Clock } from '../time.js'
 import {
   historyLimitMax,
   type Announcement,
@@ -20,13 +20,28 @@ import {
   type PublishOptions,
 } from './broker.js'
 import { ChannelReader, type ReaderPage } from './channel-reader.js'
-import { announcedMessage, decodeTopicMessage, encodeEnvelope, passingMessage, storedMessage } from './envelope.js'
+import {
+  announcedMessage,
+  decodeTopicMessage,
+  encodeEnvelope,
+  passingMessage,
+  storedMessage,
+} from './envelope.js'
 import { KnownEpochs } from './known-epochs.js'
 import { CommitLane } from './redis-commit.js'
 import { PublishQueue } from './redis-publish-queue.js'
 import type { StreamRead, StreamReads } from './redis-reads.js'
 import type { Topics } from './redis-topics.js'
-import { ClaimKey, hashOf, PlainAppend, ScriptedAppend, Trim, type Idempotency, type Stored, type StoredWrite } from './redis-writes.js'
+import {
+  ClaimKey,
+  hashOf,
+  PlainAppend,
+  ScriptedAppend,
+  Trim,
+  type Idempotency,
+  type Stored,
+  type StoredWrite,
+} from './redis-writes.js'
 import { offsetOf } from './stream-id.js'
 
 export interface RedisBrokerParts {
@@ -40,7 +55,7 @@ export interface RedisBrokerParts {
   readonly fencedReads: StreamReads
   readonly topics: Topics
   readonly clock: Clock
-  readonly wheel: TimerWheel
+  readonly after: After
   readonly log: Log
   /** Two gateways publish in any order: how long a publication waits for its predecessor. */
   readonly holdMs: number
@@ -51,6 +66,7 @@ export interface RedisBrokerParts {
 interface Subscribed {
   readonly ref: ChannelRef
   readonly reader: ChannelReader
+  cancelComparison?: (() => void) | undefined
 }
 
 const heldMax = 256
@@ -86,7 +102,10 @@ export class RedisBroker implements Broker {
       else if (decoded.publication.offset === 0) listener.onPublication(subscribed.ref, decoded.publication)
       else subscribed.reader.onMessage(decoded.publication)
     } catch (error) {
-      this.#parts.log.warn({ err: error, topic }, 'a message on a channel’s topic cannot be read and is left out')
+      this.#parts.log.warn(
+        { err: error, topic },
+        'a message on a channel’s topic cannot be read and is left out',
+      )
     }
   }
 
@@ -111,10 +130,14 @@ export class RedisBroker implements Broker {
       this.#forget(topic, subscribed)
       throw error instanceof CommandError
         ? error
-        : new CommandError('BROKER_UNAVAILABLE', `Cannot subscribe to "${ref.channel}": Redis does not answer. Try again`, {
-            retryAfterMs: 1_000,
-            cause: error,
-          })
+        : new CommandError(
+            'BROKER_UNAVAILABLE',
+            `Cannot subscribe to "${ref.channel}": Redis does not answer. Try again`,
+            {
+              retryAfterMs: 1_000,
+              cause: error,
+            },
+          )
     }
   }
 
@@ -130,12 +153,18 @@ export class RedisBroker implements Broker {
     const { history, idempotencyKey: key } = options
     const { windowMs } = this.#parts
     const idempotency =
-      key === undefined ? undefined : { key: idempotencyKey(ref, key), hash: hashOf(publication.data), windowMs }
-    const envelope = encodeEnvelope(publication, { timeMs: this.#parts.clock.epochMs(), ttlMs: history?.ttlMs })
+      key === undefined
+        ? undefined
+        : { key: idempotencyKey(ref, key), hash: hashOf(publication.data), windowMs }
+    const envelope = encodeEnvelope(publication, {
+      timeMs: this.#parts.clock.epochMs(),
+      ttlMs: history?.ttlMs,
+    })
     if (!history) return this.#publishPassing(ref, { lane, envelope, idempotency })
     const stored = await this.#store(lane, { ...keysOf(ref), size: history.size, envelope, idempotency })
     const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
-    if (!stored.repeated) this.#parts.publishes.send(channelTopic(ref), storedMessage(stored, envelope), { again: true })
+    if (!stored.repeated)
+      this.#parts.publishes.send(channelTopic(ref), storedMessage(stored, envelope), { again: true })
     return { position, durability, repeated: stored.repeated }
   }
 
@@ -158,9 +187,13 @@ export class RedisBroker implements Broker {
     const proven = this.#subscribed.get(channelTopic(ref))?.reader.position
     if (!proven || proven.epoch !== top.epoch) {
       if (publications.length === 0) return { publications, top, continuous }
-      throw new CommandError('NOT_REPLICATED', `Cannot read "${ref.channel}": Redis has too few replicas at the moment. Try again`, {
-        retryAfterMs: 1_000,
-      })
+      throw new CommandError(
+        'NOT_REPLICATED',
+        `Cannot read "${ref.channel}": Redis has too few replicas at the moment. Try again`,
+        {
+          retryAfterMs: 1_000,
+        },
+      )
     }
     const offsetMax = Math.min(top.offset, proven.offset)
     return {
@@ -222,15 +255,16 @@ export class RedisBroker implements Broker {
   }
 
   #createReader(ref: ChannelRef): ChannelReader {
-    const { holdMs, log, wheel } = this.#parts
+    const { after, holdMs, log } = this.#parts
     return new ChannelReader(
       {
         read: (since, upTo) => this.#readMissed(ref, since, upTo),
         deliver: (publication: Publication) => this.#listener?.onPublication(ref, publication),
         lost: (top) => this.#listener?.onContinuityLost(ref, top),
-        failed: (error) => log.debug({ err: error, channel: ref.channel }, 'a gap cannot be read now; it is tried again'),
+        failed: (error) =>
+          log.debug({ err: error, channel: ref.channel }, 'a gap cannot be read now; it is tried again'),
       },
-      { wheel, holdMs, heldMax, retryMs },
+      { after, holdMs, heldMax, retryMs },
     )
   }
 
@@ -243,15 +277,16 @@ export class RedisBroker implements Broker {
   }
 
   #scheduleComparison(topic: string, subscribed: Subscribed): void {
-    const delayMs = compareIntervalMs * (0.5 + Math.random())
-    this.#parts.wheel.after(delayMs, () => {
-      if (this.#subscribed.get(topic) !== subscribed) return
+    // In whole seconds: Node keeps timers of one delay in one list.
+    const delayMs = Math.round((compareIntervalMs * (0.5 + Math.random())) / 1000) * 1000
+    subscribed.cancelComparison = this.#parts.after(delayMs, () => {
       subscribed.reader.check()
       this.#scheduleComparison(topic, subscribed)
     })
   }
 
   #forget(topic: string, subscribed: Subscribed): void {
+    subscribed.cancelComparison?.()
     subscribed.reader.close()
     if (this.#subscribed.get(topic) !== subscribed) return
     this.#subscribed.delete(topic)
@@ -259,7 +294,8 @@ export class RedisBroker implements Broker {
   }
 
   #assertOpen(): void {
-    if (this.#closed) throw new CommandError('INTERNAL', 'The broker is closed: this gateway is shutting down')
+    if (this.#closed)
+      throw new CommandError('INTERNAL', 'The broker is closed: this gateway is shutting down')
   }
 }
 

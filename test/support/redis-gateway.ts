@@ -5,7 +5,7 @@ import { createLog, type Log } from '../../src/log.js'
 import { createLink, type RunningLink } from '../../src/redis/link.js'
 import { createLocator, type Locator } from '../../src/redis/locator.js'
 import { parseRedisUrl } from '../../src/redis/url.js'
-import { systemClock, TimerWheel } from '../../src/time.js'
+import { systemClock } from '../../src/time.js'
 
 export interface TestRedisBroker {
   readonly broker: RedisBroker
@@ -26,10 +26,8 @@ export function openTestBroker(
   const stop = new AbortController()
   const log = options.log ?? createLog({ level: 'fatal', name: 'test' })
   const locator = createLocator(target, { log })
-  const wheel = new TimerWheel({ clock: systemClock, resolutionMs: 10 })
   const links = new Map<string, RunningLink>()
   const running: Promise<void>[] = [locator.run(stop.signal)]
-  wheel.run(stop.signal)
   gateways += 1
   const broker = openRedisBroker({
     createLink(role, prepare) {
@@ -39,7 +37,6 @@ export function openTestBroker(
       return link
     },
     clock: systemClock,
-    wheel,
     log,
     gatewayId: `test-${gateways}`,
     waitReplicas: () => locator.waitReplicas ?? 1,
