@@ -36,9 +36,20 @@ export function idempotencyKey(name: ChannelName, key: string): string {
   return channelKey(name, 'once', `${name.channel} ${key}`)
 }
 
-/** Who is on a channel. */
-export function presenceKey(name: ChannelName): string {
-  return channelKey(name, 'presence', name.channel)
+/** Who is on a channel: what each holds stands in presence/redis-scripts.ts. No channel holds a space. */
+export function presenceKeys(name: ChannelName): {
+  readonly sessions: string
+  readonly records: string
+  readonly order: string
+  readonly users: string
+} {
+  const prefix = channelKey(name, 'presence', name.channel)
+  return {
+    sessions: `${prefix} sessions`,
+    records: `${prefix} records`,
+    order: `${prefix} order`,
+    users: `${prefix} users`,
+  }
 }
 
 /** What counts a tenant's things across the cluster, such as connections: gateways hold shares of it that expire. */

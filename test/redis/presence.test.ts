@@ -1,0 +1,384 @@
+// Presence on a real Redis: the contract, and what only a server and several gateways can show.
+import fc from 'fast-check'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import type { ClientInfo } from '../../src/broker/broker.js'
+import type { CommandError } from '../../src/errors.js'
+import { presenceContract } from '../../src/presence/presence.contract.js'
+import { presenceTtlMs } from '../../src/presence/presence.js'
+import { loadPresenceScripts, RedisPresence, type RedisPresenceOptions } from '../../src/presence/redis.js'
+import { presenceKeys } from '../../src/redis/keys.js'
+import { systemClock } from '../../src/time.js'
+import { endLinks, startLink, type TestLink } from '../support/redis-links.js'
+import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
+
+let redis: RedisProcess
+
+beforeAll(async () => {
+  redis = await startRedis()
+})
+
+afterAll(async () => {
+  await endLinks()
+  await endRedisProcesses()
+})
+
+interface TestGateway {
+  readonly presence: RedisPresence
+  readonly started: TestLink
+  close(): Promise<void>
+}
+
+function startGateway(options: Partial<RedisPresenceOptions> = {}, port = redis.port): TestGateway {
+  const started = startLink(`redis://127.0.0.1:${port}`, { role: 'presence', prepare: loadPresenceScripts })
+  const presence = new RedisPresence({ link: started.link, clock: systemClock, ...options })
+  return {
+    presence,
+    started,
+    async close() {
+      await presence.close()
+      await started.stop()
+    },
+  }
+}
+
+/**
+ * Lets time pass for the data: Redis's clock cannot be moved, so every end and every expiry comes nearer. Written against the stored
+ * layout, apart from the scripts under test.
+ */
+const age = String.raw`
+local by = tonumber(ARGV[1])
+for _, sessions in ipairs(redis.call('KEYS', 'parley:*:presence:* sessions')) do
+  local prefix = string.match(sessions, '^(.*) sessions$')
+  local records, order, users = prefix .. ' records', prefix .. ' order', prefix .. ' users'
+  local left = redis.call('PTTL', sessions) - by
+  for _, key in ipairs({sessions, users}) do
+    local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    for i = 1, #all, 2 do redis.call('ZADD', key, all[i + 1] - by, all[i]) end
+  end
+  for _, name in ipairs(redis.call('ZRANGE', order, 0, -1)) do
+    local user, ends, session = string.match(name, '^([^\n]*)\n(%d+)\n(.*)$')
+    redis.call('ZREM', order, name)
+    redis.call('ZADD', order, 0, user .. '\n' .. string.format('%.0f', ends - by) .. '\n' .. session)
+  end
+  for _, key in ipairs({sessions, records, order, users}) do
+    redis.call('PEXPIRE', key, left)
+  end
+end
+return redis.status_reply('OK')`
+
+async function letPass(ms: number, { started }: TestGateway): Promise<void> {
+  const live = await started.link.ready(5_000)
+  expect(await live.run(live.client.pipeline().eval(age, 0, Math.round(ms)))).toEqual(['OK'])
+}
+
+presenceContract('RedisPresence', async () => {
+  await redis.cli('FLUSHALL')
+  const [one, two] = [startGateway(), startGateway()]
+  return {
+    presence: one.presence,
+    peer: two.presence,
+    advance: (ms) => letPass(ms, one),
+    close: async () => void (await Promise.all([one.close(), two.close()])),
+  }
+})
+
+const ref = { tenantId: 't1', channel: 'room:1' }
+const keys = Object.values(presenceKeys(ref))
+const userInfo = (user: string): ClientInfo => ({ user, client: `client of ${user}` })
+const many = (count: number, prefix = 's'): Map<string, ClientInfo> =>
+  new Map(Array.from({ length: count }, (_, n) => [`${prefix}${n}`, userInfo(`u${n}`)]))
+
+describe('RedisPresence', () => {
+  let one: TestGateway
+  let two: TestGateway
+
+  beforeEach(async () => {
+    await redis.cli('FLUSHALL')
+    one = startGateway()
+    two = startGateway()
+  })
+
+  afterEach(async () => {
+    await Promise.all([one.close(), two.close()])
+  })
+
+  test('a killed gateway’s entries are gone after their time to live, by Redis’s own clock', async () => {
+    const ttlMs = 600
+    const killed = startGateway({ ttlMs })
+    const living = startGateway({ ttlMs })
+    onTestFinished(async () => living.close())
+    await killed.presence.refresh(ref, many(300, 'killed'))
+    await living.presence.add(ref, 's1', userInfo('u1'))
+    const startMs = performance.now()
+    await killed.started.stop()
+    await until('its end', async () => {
+      await living.presence.refresh(ref, new Map([['s1', userInfo('u1')]]))
+      return (await living.presence.stats(ref)).clients === 1
+    })
+    const tookMs = performance.now() - startMs
+    expect(tookMs).toBeGreaterThan(ttlMs * 0.5)
+    // Five times the bar, for a busy machine.
+    expect(tookMs).toBeLessThan(ttlMs * 5)
+    expect(await living.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
+    expect(await living.presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
+  })
+
+  test('counts and edges are right however much has ended and lies there still', async () => {
+    await one.presence.refresh(ref, many(2_000))
+    await one.presence.refresh(
+      ref,
+      new Map(Array.from({ length: 500 }, (_, n) => [`a${n}`, userInfo('ann')])),
+    )
+    await letPass(presenceTtlMs * 0.5, one)
+    await one.presence.refresh(ref, new Map([['last', userInfo('u7')]]))
+    await letPass(presenceTtlMs * 0.5, one)
+    expect(await two.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
+    expect([...(await two.presence.members(ref, { limit: 1_000 })).keys()]).toEqual(['last'])
+    expect(await two.presence.remove(ref, 'a7')).toEqual({ userEdge: false, clients: 1 })
+    expect(await two.presence.add(ref, 'b1', userInfo('ann'))).toEqual({ userEdge: true, clients: 2 })
+    expect(await two.presence.remove(ref, 'b1')).toEqual({ userEdge: true, clients: 1 })
+    expect(await two.presence.add(ref, 'b2', userInfo('u7'))).toEqual({ userEdge: false, clients: 2 })
+  })
+
+  test('what has ended is swept: a hundred a write, until nothing of it is left in any key', async () => {
+    await one.presence.refresh(ref, many(1_000))
+    await letPass(presenceTtlMs * 0.5, one)
+    await one.presence.add(ref, 'last', userInfo('ann'))
+    await letPass(presenceTtlMs * 0.5, one)
+    const sizes = async () =>
+      redis.cli(
+        'EVAL',
+        "return {redis.call('ZCARD', KEYS[1]), redis.call('HLEN', KEYS[2]), redis.call('ZCARD', KEYS[3]), redis.call('ZCARD', KEYS[4])}",
+        '4',
+        ...keys,
+      )
+    const seen: string[] = []
+    for (let writes = 0; writes < 11; writes += 1) {
+      seen.push((await sizes()).replaceAll('\n', ' '))
+      await two.presence.add(ref, 'last', userInfo('ann'))
+    }
+    const expected = Array.from({ length: 11 }, (_, n) => 1_001 - 100 * n)
+    expect(seen).toEqual(expected.map((size) => `${size} ${size} ${size} ${size}`))
+  })
+
+  test('the keys of an empty channel vanish: at once when the last one goes, by themselves when all were killed', async () => {
+    await one.presence.refresh(ref, many(150))
+    for (const session of many(150).keys()) await one.presence.remove(ref, session)
+    expect(await redis.cli('DBSIZE')).toBe('0')
+    await one.presence.refresh(ref, many(150))
+    const left = Number(await redis.cli('PTTL', keys[0] ?? ''))
+    expect(left).toBeGreaterThan(presenceTtlMs - 5_000)
+    await letPass(presenceTtlMs, one)
+    expect(await redis.cli('DBSIZE')).toBe('0')
+  })
+
+  test('reading writes nothing', async () => {
+    await one.presence.members(ref, { limit: 10 })
+    await one.presence.stats(ref)
+    expect(await redis.cli('DBSIZE')).toBe('0')
+  })
+
+  test('no more than a thousand members are read at once, the surest first', async () => {
+    await one.presence.refresh(ref, many(1_200))
+    await letPass(1_000, one)
+    await two.presence.add(ref, 'newest', userInfo('ann'))
+    const members = await two.presence.members(ref, { limit: 5_000 })
+    expect(members.size).toBe(1_000)
+    expect([...members.keys()][0]).toBe('newest')
+    expect(await two.presence.stats(ref)).toEqual({ clients: 1_201, users: 1_201 })
+  })
+
+  test('what is removed after a refresh was asked for stays removed', async () => {
+    const refreshed = one.presence.refresh(ref, many(5_000))
+    const removed = await Promise.all([...many(5_000).keys()].map((id) => one.presence.remove(ref, id)))
+    await refreshed
+    expect(removed.every(({ userEdge }) => userEdge)).toBe(true)
+    expect(await redis.cli('DBSIZE')).toBe('0')
+  })
+
+  test('an entry that another clock has put too far ahead comes back to its time to live', async () => {
+    await one.presence.refresh(
+      ref,
+      new Map([
+        ['s1', userInfo('ann')],
+        ['s2', userInfo('ann')],
+      ]),
+    )
+    await letPass(-60_000, one)
+    await one.presence.refresh(ref, new Map([['s1', userInfo('ann')]]))
+    await one.presence.remove(ref, 's2')
+    await letPass(presenceTtlMs, one)
+    expect(await two.presence.stats(ref)).toEqual({ clients: 0, users: 0 })
+  })
+
+  test('flushed scripts are loaded again', async () => {
+    await one.presence.add(ref, 's1', userInfo('ann'))
+    await redis.cli('SCRIPT', 'FLUSH')
+    expect(await one.presence.add(ref, 's2', userInfo('ann'))).toEqual({ userEdge: false, clients: 2 })
+  })
+
+  test('in a full Redis nobody can come, but people can go and be seen', async () => {
+    await one.presence.add(ref, 's1', userInfo('ann'))
+    await redis.cli('CONFIG', 'SET', 'maxmemory', '1')
+    onTestFinished(async () => void (await redis.cli('CONFIG', 'SET', 'maxmemory', '0')))
+    await expect(one.presence.add(ref, 's2', userInfo('bob'))).rejects.toMatchObject({
+      code: 'BROKER_UNAVAILABLE',
+    })
+    expect(await one.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
+    expect(await one.presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
+  })
+
+  test('many channels and gateways at once: each user comes once and goes once', async () => {
+    const session = fc.nat(40)
+    const script = fc.array(
+      fc.record({ add: fc.boolean(), session, channel: fc.nat(2), peer: fc.boolean() }),
+      {
+        minLength: 50,
+        maxLength: 300,
+      },
+    )
+    let runs = 0
+    await fc.assert(
+      fc.asyncProperty(script, async (steps) => {
+        runs += 1
+        const edges = new Map<string, { came: number; went: number }>()
+        await Promise.all(
+          steps.map(async (step) => {
+            const of = { tenantId: `t${runs}`, channel: `c${step.channel}` }
+            const { presence } = step.peer ? two : one
+            const user = `u${step.session % 5}`
+            const id = `s${step.session}`
+            const { userEdge } = step.add
+              ? await presence.add(of, id, userInfo(user))
+              : await presence.remove(of, id)
+            const key = `${of.channel} ${user}`
+            const { came, went } = edges.get(key) ?? { came: 0, went: 0 }
+            if (userEdge) edges.set(key, step.add ? { came: came + 1, went } : { came, went: went + 1 })
+          }),
+        )
+        for (const channel of ['c0', 'c1', 'c2']) {
+          const members = await one.presence.members({ tenantId: `t${runs}`, channel }, { limit: 100 })
+          const there = new Set([...members.values()].map(({ user }) => user))
+          for (let n = 0; n < 5; n += 1) {
+            const { came, went } = edges.get(`${channel} u${n}`) ?? { came: 0, went: 0 }
+            expect(came - went).toBe(there.has(`u${n}`) ? 1 : 0)
+          }
+        }
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  test('10,000 members: what it takes is printed', async () => {
+    const timed = async (what: string, call: () => Promise<unknown>, times = 1): Promise<string> => {
+      await redis.cli('CONFIG', 'RESETSTAT')
+      const startMs = performance.now()
+      for (let n = 0; n < times; n += 1) await call()
+      const tookMs = (performance.now() - startMs) / times
+      const usec = /cmdstat_evalsha:\S+usec_per_call=([\d.]+)/.exec(
+        await redis.cli('INFO', 'commandstats'),
+      )?.[1]
+      return `${what} ${tookMs.toFixed(2)} ms (${Math.round(Number(usec))} µs of Redis a script)`
+    }
+    const all = many(10_000)
+    let n = 0
+    const lines = [
+      await timed('all come by refresh', () => one.presence.refresh(ref, all)),
+      await timed('refresh of all', () => one.presence.refresh(ref, all)),
+      await timed('add', () => one.presence.add(ref, `n${(n += 1)}`, userInfo(`n${n}`)), 500),
+      await timed('remove', () => one.presence.remove(ref, `n${(n -= 1) + 1}`), 500),
+      await timed('stats', () => one.presence.stats(ref), 500),
+      await timed('1000 members', () => one.presence.members(ref, { limit: 1_000 }), 20),
+    ]
+    expect(await one.presence.stats(ref)).toEqual({ clients: 10_000, users: 10_000 })
+    const memory = await Promise.all(
+      keys.map(async (key) => Number(await redis.cli('MEMORY', 'USAGE', key, 'SAMPLES', '0'))),
+    )
+    lines.push(`${Math.round(memory.reduce((sum, bytes) => sum + bytes, 0) / 10_000)} bytes a member`)
+    await letPass(presenceTtlMs * 0.5, one)
+    await one.presence.add(ref, 'last', userInfo('ann'))
+    await letPass(presenceTtlMs * 0.5, one)
+    lines.push(
+      await timed('add after all have ended', () => one.presence.add(ref, 'last', userInfo('ann')), 50),
+    )
+    console.info(`10,000 members:\n  ${lines.join('\n  ')}`)
+  })
+})
+
+describe('RedisPresence without Redis', () => {
+  test('refuses after a bounded wait, then at once, and works again when Redis is back', async () => {
+    const server = await startRedis()
+    const gateway = startGateway({ waitMs: 300 }, server.port)
+    onTestFinished(async () => gateway.close())
+    await gateway.presence.add(ref, 's1', userInfo('ann'))
+    await server.kill()
+    const refusal = async (call: () => Promise<unknown>): Promise<{ code: string; tookMs: number }> => {
+      const startMs = performance.now()
+      const error: unknown = await call().then(
+        () => undefined,
+        (reason: unknown) => reason,
+      )
+      return {
+        code: (error as CommandError | undefined)?.code ?? 'none',
+        tookMs: performance.now() - startMs,
+      }
+    }
+    const calls = [
+      () => gateway.presence.stats(ref),
+      () => gateway.presence.add(ref, 's1', userInfo('ann')),
+      () => gateway.presence.remove(ref, 's1'),
+      () => gateway.presence.members(ref, { limit: 10 }),
+      () => gateway.presence.refresh(ref, many(250)),
+    ]
+    const refusals = []
+    for (const call of calls) refusals.push(await refusal(call))
+    expect(refusals.map(({ code }) => code)).toEqual(calls.map(() => 'BROKER_UNAVAILABLE'))
+    expect(refusals[0]?.tookMs).toBeLessThan(300 * 5)
+    for (const { tookMs } of refusals.slice(1)) expect(tookMs).toBeLessThan(150)
+    console.info(`refused after ${refusals.map(({ tookMs }) => Math.round(tookMs)).join(', ')} ms`)
+
+    await server.restart()
+    await until('Redis again', () => gateway.started.link.current)
+    // It came back empty, as after a failover that lost the tail.
+    await gateway.presence.refresh(ref, new Map([['s1', userInfo('ann')]]))
+    expect(await gateway.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
+  })
+
+  test('a short absence looks like latency', async () => {
+    const server = await startRedis()
+    const gateway = startGateway({ waitMs: 10_000 }, server.port)
+    onTestFinished(async () => gateway.close())
+    await gateway.presence.add(ref, 's1', userInfo('ann'))
+    await server.kill()
+    await until('the loss', () => gateway.started.link.trouble)
+    const adding = gateway.presence.add(ref, 's2', userInfo('bob'))
+    await server.restart()
+    expect(await adding).toEqual({ userEdge: true, clients: 1 })
+  })
+
+  test('a Redis that does not answer is given up', async () => {
+    const server = await startRedis()
+    const gateway = startGateway({ replyMs: 200, waitMs: 200 }, server.port)
+    onTestFinished(async () => gateway.close())
+    await gateway.presence.add(ref, 's1', userInfo('ann'))
+    server.stop()
+    await expect(gateway.presence.stats(ref)).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE' })
+    server.cont()
+    await until('an answer', () => gateway.presence.stats(ref).catch(() => undefined))
+  })
+
+  test('more calls than may wait are refused', async () => {
+    const gateway = startGateway({ callsMax: 10 })
+    onTestFinished(async () => gateway.close())
+    const outcomes = await Promise.allSettled(Array.from({ length: 12 }, () => gateway.presence.stats(ref)))
+    expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(2)
+  })
+
+  test('close() lets what was asked for end, and takes no more', async () => {
+    const gateway = startGateway()
+    const asked = gateway.presence.stats({ tenantId: 'closing', channel: 'c' })
+    await gateway.close()
+    expect(await asked).toEqual({ clients: 0, users: 0 })
+    await expect(gateway.presence.stats(ref)).rejects.toMatchObject({ code: 'INTERNAL' })
+  })
+})
