@@ -164,6 +164,15 @@ export function describeError(error: unknown): string {
   return String(error)
 }
 
+/** Refused for what we said, not for what happens to Redis: the same again will not help. */
+export function refusalOf(error: unknown): 'noPassword' | 'wrongPassword' | 'noDatabase' | undefined {
+  const reply = error instanceof RedisUnavailableError ? error.cause : error
+  const text = reply instanceof ReplyError ? describeError(reply) : ''
+  if (text.startsWith('NOAUTH')) return 'noPassword'
+  if (text.startsWith('WRONGPASS') || text === 'ERR invalid password') return 'wrongPassword'
+  return text.startsWith('ERR DB index is out of range') ? 'noDatabase' : undefined
+}
+
 function asError(error: unknown): Error {
   return error instanceof Error ? withoutArguments(error) : new Error(String(error))
 }

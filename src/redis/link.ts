@@ -57,6 +57,7 @@ class Link implements RunningLink {
   #current: Connection | undefined
   #trouble: string
   #troubleSinceMs: number
+  #stopped = false
 
   constructor(role: string, options: LinkOptions) {
     this.#role = role
@@ -99,6 +100,7 @@ class Link implements RunningLink {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => (this.#stopped = true), { once: true })
     while (!signal.aborted) {
       const { address, trouble } = this.#options.locator
       if (address) await this.#live(address, signal)
@@ -152,7 +154,8 @@ class Link implements RunningLink {
     this.#current = connection
     this.#options.log.info({ role: this.#role, master: formatAddress(address) }, 'connected to Redis')
     for (const listener of this.#listeners) listener(connection)
-    for (const take of [...this.#waiting]) take(connection)
+    // A listener may have found it wanting.
+    if (this.#current === connection) for (const take of [...this.#waiting]) take(connection)
   }
 
   #lose(connection: Connection, address: Address): void {
@@ -166,6 +169,7 @@ class Link implements RunningLink {
   }
 
   #setTrouble(reason: string, again = false): void {
+    if (this.#stopped) return
     if (reason !== this.#trouble || again)
       this.#options.log.warn({ role: this.#role, reason }, 'no connection to Redis')
     this.#trouble = reason

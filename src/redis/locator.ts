@@ -1,6 +1,6 @@
 // Where the master is. One locator serves all links to it.
 import type { Log } from '../log.js'
-import { SentinelLocator } from './sentinel.js'
+import { SentinelLocator, type SentinelTiming } from './sentinel.js'
 import type { Address, SentinelTarget, StandaloneTarget } from './url.js'
 
 /** Levels, not edges: `onChange` only says that it is time to look. */
@@ -9,6 +9,8 @@ export interface Locator {
   readonly address: Address | undefined
   /** Why the address is unknown or cannot be checked; undefined when all is well. */
   readonly trouble: string | undefined
+  /** A sentence when it cannot be found as configured, whatever happens: a wrong name, a refused password. */
+  readonly mistake: string | undefined
   /** Replicas that make a majority of the data nodes together with the master. Undefined: not known yet. Never shrinks. */
   readonly waitReplicas: number | undefined
   /** Called after each change of the address. Returns how to stop that. */
@@ -21,6 +23,7 @@ export interface LocatorOptions {
   readonly log: Log
   /** Masters and replicas together, when the operator says it. */
   readonly dataNodes?: number | undefined
+  readonly sentinelTiming?: Partial<SentinelTiming> | undefined
 }
 
 export function createLocator(target: StandaloneTarget | SentinelTarget, options: LocatorOptions): Locator {
@@ -31,6 +34,7 @@ export function createLocator(target: StandaloneTarget | SentinelTarget, options
 class FixedLocator implements Locator {
   readonly address: Address
   readonly trouble = undefined
+  readonly mistake = undefined
   readonly waitReplicas: number
 
   constructor({ address }: StandaloneTarget, { dataNodes = 1 }: LocatorOptions) {

@@ -1,6 +1,6 @@
 // Asks every Sentinel for the master, all the time, and believes what more than half of them say.
 import type { Log } from '../log.js'
-import { Connection, describeError } from './connection.js'
+import { Connection, describeError, refusalOf } from './connection.js'
 import { pause } from './deadline.js'
 import type { Locator, LocatorOptions } from './locator.js'
 import { formatAddress, type Address, type SentinelTarget } from './url.js'
@@ -14,7 +14,7 @@ export interface SentinelTiming {
 const defaultTiming: SentinelTiming = { intervalMs: 250, deadlineMs: 1_000 }
 
 /** What one Sentinel said last. */
-export type SentinelAnswer =
+type SentinelAnswer =
   | { readonly kind: 'master'; readonly address: Address; readonly dataNodes: number }
   /** It watches no master of this name. */
   | { readonly kind: 'unknownName' }
@@ -30,13 +30,10 @@ export class SentinelLocator implements Locator {
   #dataNodesSeen = 0
   #address: Address | undefined
 
-  constructor(
-    target: SentinelTarget,
-    { dataNodes, log, timing }: LocatorOptions & { timing?: SentinelTiming },
-  ) {
+  constructor(target: SentinelTarget, { dataNodes, log, sentinelTiming }: LocatorOptions) {
     this.#target = target
     this.#log = log
-    this.#timing = timing ?? defaultTiming
+    this.#timing = { ...defaultTiming, ...sentinelTiming }
     this.#dataNodes = dataNodes
   }
 
@@ -44,21 +41,27 @@ export class SentinelLocator implements Locator {
     return this.#address
   }
 
-  get answers(): readonly SentinelAnswer[] {
-    return [...this.#answers.values()]
-  }
-
   get trouble(): string | undefined {
     const { masterName, sentinels } = this.#target
-    const answers = this.answers
-    if (countOf(answers, 'master') > sentinels.length / 2) {
-      return this.#elected() ? undefined : `the Sentinels do not agree who is master of "${masterName}"`
-    }
-    if (countOf(answers, 'unknownName') > sentinels.length / 2)
-      return `the Sentinels know no master "${masterName}"`
-    const silent = answers.find((answer) => answer.kind === 'silent')
+    if (this.#elected()) return undefined
+    if (this.mistake !== undefined) return this.mistake
+    const telling = this.#count((answer) => answer.kind === 'master')
+    if (this.#isMajority(telling)) return `the Sentinels do not agree who is master of "${masterName}"`
+    const silent = [...this.#answers.values()].find((answer) => answer.kind === 'silent')
     const why = silent ? ` (${describeError(silent.reason)})` : ''
-    return `${countOf(answers, 'master')} of ${sentinels.length} Sentinels tell where the master is${why}`
+    return `${telling} of ${sentinels.length} Sentinels tell where the master is${why}`
+  }
+
+  get mistake(): string | undefined {
+    if (this.#isMajority(this.#count((answer) => answer.kind === 'unknownName'))) {
+      return `The Sentinels know no master "${this.#target.masterName}": the URL ends with the name that they monitor`
+    }
+    const refused = (answer: SentinelAnswer) =>
+      answer.kind === 'silent' && refusalOf(answer.reason) !== undefined
+    if (this.#isMajority(this.#count(refused))) {
+      return 'The Sentinels refuse the user or the password, or want one: theirs are given apart from the URL'
+    }
+    return undefined
   }
 
   /**
@@ -124,19 +127,24 @@ export class SentinelLocator implements Locator {
 
   #elected(): Address | undefined {
     const votes = new Map<string, number>()
-    for (const answer of this.answers) {
+    for (const answer of this.#answers.values()) {
       if (answer.kind !== 'master') continue
       const name = formatAddress(answer.address)
       const count = (votes.get(name) ?? 0) + 1
-      if (count > this.#target.sentinels.length / 2) return answer.address
+      if (this.#isMajority(count)) return answer.address
       votes.set(name, count)
     }
     return undefined
   }
-}
 
-function countOf(answers: readonly SentinelAnswer[], kind: SentinelAnswer['kind']): number {
-  return answers.filter((answer) => answer.kind === kind).length
+  #count(fits: (answer: SentinelAnswer) => boolean): number {
+    return [...this.#answers.values()].filter(fits).length
+  }
+
+  /** Of all that are configured, whether they answer or not. */
+  #isMajority(count: number): boolean {
+    return count > this.#target.sentinels.length / 2
+  }
 }
 
 /** Throws the error reply when there is one that does not speak of the name (NOAUTH, NOPERM). */

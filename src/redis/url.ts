@@ -99,13 +99,18 @@ function readUrl(url: string, apart: ApartFromUrl, say: Say): RedisTarget | unde
   const kind =
     parts['kind'] === '+sentinel' ? 'sentinel' : parts['kind'] === '+cluster' ? 'cluster' : 'standalone'
   const { authority = '', tail = '' } = parts
+  if (/[?#@]/.test(tail)) {
+    // Nothing after this can be read with certainty.
+    say('?, # and @ have no place after the hosts; in a password /, ? and # are written %2F, %3F and %23')
+    return undefined
+  }
+  const path = tail.replace(/^\//, '')
   const at = authority.lastIndexOf('@')
   const access = {
     login: readLogin(at === -1 ? undefined : authority.slice(0, at), apart, say),
     tls: readTls(parts['tls'] === 's', apart.tls, say),
   }
   const addresses = readAddresses(authority.slice(at + 1), kind === 'sentinel' ? 26_379 : 6379, say)
-  const path = readPath(tail, say)
   if (kind !== 'sentinel' && (apart.sentinelUsername ?? apart.sentinelPassword) !== undefined) {
     say('a login for Sentinels is given, but the URL names none')
   }
@@ -178,9 +183,9 @@ function readAddresses(list: string, defaultPort: number, say: Say): Address[] {
     const parts = hostPattern.exec(text)?.groups
     const host = (parts?.['six'] ?? parts?.['name'] ?? '').toLowerCase()
     const sound = parts?.['six'] === undefined ? /^[a-z0-9._-]+$/.test(host) : isIPv6(host)
-    if (!sound) say(`${where} is neither a name nor an IP address (IPv6 in brackets)`)
     const port = parts?.['port']
-    if (port !== undefined && !isPort(port)) say(`the port of ${where} is not a number from 1 to 65535`)
+    if (!sound) say(`${where} is neither a name nor an IP address (IPv6 in brackets)`)
+    else if (port !== undefined && !isPort(port)) say(`the port of ${where} is not a number from 1 to 65535`)
     return { host, port: port === undefined ? defaultPort : Number(port) }
   })
   if (new Set(addresses.map(formatAddress)).size < addresses.length) say('a host is given twice')
@@ -189,12 +194,6 @@ function readAddresses(list: string, defaultPort: number, say: Say): Address[] {
 
 function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65_535
-}
-
-function readPath(tail: string, say: Say): string {
-  if (/[?#@]/.test(tail))
-    say('?, # and @ have no place after the hosts; in a password /, ? and # are written %2F, %3F and %23')
-  return tail.replace(/^\//, '')
 }
 
 function readDatabase(path: string, say: Say): number {

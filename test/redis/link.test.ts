@@ -1,0 +1,313 @@
+import { inspect } from 'node:util'
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
+import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../src/redis/live.js'
+import { endLinks, lostWithin, startLink } from '../support/redis-links.js'
+import {
+  endRedisProcesses,
+  startRedis,
+  startReplica,
+  until,
+  type RedisProcess,
+} from '../support/redis-processes.js'
+
+afterEach(endLinks)
+afterAll(endRedisProcesses)
+
+const urlOf = (redis: RedisProcess) => `redis://127.0.0.1:${redis.port}`
+const patienceMs = 10_000
+
+/** Listened to from the start: it may come before anybody waits for it. */
+function failureOf(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+}
+
+describe('opening', () => {
+  test('a connection is prepared, then announced, then handed out', async () => {
+    const redis = await startRedis()
+    const order: string[] = []
+    const { link } = startLink(urlOf(redis), { prepare: async () => void order.push('prepared') })
+    link.onOpen(() => order.push('announced'))
+    expect(link.trouble).toContain('no connection')
+    const live = await link.ready(patienceMs)
+    order.push('handed out')
+    expect(order).toEqual(['prepared', 'announced', 'handed out'])
+    expect(link.current).toBe(live)
+    expect(link.trouble).toBeUndefined()
+    expect(link.troubleMs).toBe(0)
+    expect(await redis.cli('CLIENT', 'LIST')).toContain('name=parley-test')
+  })
+
+  test('a host name is as good as an address', async () => {
+    const redis = await startRedis()
+    const { link } = startLink(`redis://localhost:${redis.port}/3`)
+    const live = await link.ready(patienceMs)
+    await live.client.set('here', '1')
+    expect(await redis.cli('-n', '3', 'GET', 'here')).toBe('1')
+  })
+
+  test('ready() tells why there is none', async () => {
+    const redis = await startRedis()
+    await redis.kill()
+    const { link } = startLink(urlOf(redis))
+    await expect(link.ready(300)).rejects.toThrow(RedisUnavailableError)
+    await expect(link.ready(1)).rejects.toThrow(/^test: 127\.0\.0\.1:\d+: connect ECONNREFUSED/)
+    expect(link.troubleMs).toBeGreaterThan(200)
+  })
+
+  test('a replica is refused, until it is a master', async () => {
+    const master = await startRedis()
+    const replica = await startReplica(master)
+    const { link } = startLink(urlOf(replica))
+    await expect(link.ready(500)).rejects.toThrow('it is a replica, not a master')
+    await replica.cli('REPLICAOF', 'NO', 'ONE')
+    await link.ready(patienceMs)
+  })
+
+  test('a database that is not there is no other database', async () => {
+    const redis = await startRedis({ config: ['databases 2'] })
+    const { link } = startLink(`${urlOf(redis)}/5`)
+    await expect(link.ready(500)).rejects.toThrow('DB index is out of range')
+  })
+
+  test('a preparation that fails is tried again on another connection', async () => {
+    const redis = await startRedis()
+    const seen = new Set<LiveRedis>()
+    const { link, logged } = startLink(urlOf(redis), {
+      prepare: async (live) => {
+        seen.add(live)
+        if (seen.size < 3) throw new Error('not yet')
+      },
+    })
+    const live = await link.ready(patienceMs)
+    expect([...seen].map((one) => one.lost.aborted)).toEqual([true, true, false])
+    expect([...seen].indexOf(live)).toBe(2)
+    expect(logged().match(/not yet/g)).toHaveLength(1)
+  })
+
+  test('a preparation that never ends is cut off', async () => {
+    const redis = await startRedis()
+    const prepare = vi.fn<() => Promise<void>>()
+    prepare.mockReturnValueOnce(new Promise(() => {})).mockResolvedValue()
+    const { link } = startLink(urlOf(redis), { prepare, timing: { prepareMs: 200 } })
+    await link.ready(patienceMs)
+    expect(prepare).toHaveBeenCalledTimes(2)
+  })
+
+  test('a listener that discards the connection keeps it from those who wait', async () => {
+    const redis = await startRedis()
+    const { link } = startLink(urlOf(redis))
+    let opened = 0
+    link.onOpen((live) => {
+      opened += 1
+      if (opened === 1) live.discard('not this one')
+    })
+    expect((await link.ready(patienceMs)).lost.aborted).toBe(false)
+    expect(opened).toBe(2)
+  })
+
+  test('when it stops nothing is left', async () => {
+    const redis = await startRedis()
+    const { link, stop } = startLink(urlOf(redis))
+    const live = await link.ready(patienceMs)
+    await stop()
+    expect(live.lost.aborted).toBe(true)
+    expect(link.current).toBeUndefined()
+    await until('no clients', async () => !(await redis.cli('CLIENT', 'LIST')).includes('name=parley'))
+  })
+})
+
+describe('a lost connection', () => {
+  test('is replaced by a new one after Redis died and came back', async () => {
+    const redis = await startRedis()
+    const { link } = startLink(urlOf(redis))
+    const first = await link.ready(patienceMs)
+    await redis.kill()
+    await lostWithin(first, 1_000)
+    expect(link.current).toBeUndefined()
+    await redis.start()
+    const second = await link.ready(patienceMs)
+    expect(second).not.toBe(first)
+    expect(first.lost.aborted).toBe(true)
+    expect(await second.client.ping()).toBe('PONG')
+  })
+
+  test.each(['writer', 'subscriber'])('a frozen Redis is found out by an idle %s', async (role) => {
+    const redis = await startRedis()
+    const { link } = startLink(urlOf(redis), {
+      role,
+      prepare: async (live) => {
+        if (role === 'subscriber') await live.client.subscribe('topic')
+      },
+      timing: { pingIntervalMs: 300, pingDeadlineMs: 300 },
+    })
+    const live = await link.ready(patienceMs)
+    await new Promise((resolve) => setTimeout(resolve, 700))
+    expect(live.lost.aborted).toBe(false)
+    redis.stop()
+    const foundMs = await lostWithin(live, 5 * 900)
+    console.info(`${role}: frozen Redis found in ${Math.round(foundMs)} ms with pings every 300 ms`)
+    redis.cont()
+    await link.ready(patienceMs)
+  })
+
+  test('a silent line is found out, though it stays open', async () => {
+    const redis = await startRedis({ proxied: true })
+    const { link } = startLink(urlOf(redis), { timing: { pingIntervalMs: 200, pingDeadlineMs: 200 } })
+    const live = await link.ready(patienceMs)
+    redis.proxy?.set({ holdToClient: true })
+    await lostWithin(live, 3_000)
+    redis.proxy?.heal()
+    expect(await link.ready(patienceMs)).not.toBe(live)
+  })
+
+  test('late answers are a sign of life when bytes keep coming', async () => {
+    const redis = await startRedis({ proxied: true })
+    const { link } = startLink(urlOf(redis), {
+      prepare: async (live) => void (await live.client.subscribe('flood')),
+      timing: { pingIntervalMs: 200, pingDeadlineMs: 200 },
+    })
+    const live = await link.ready(patienceMs)
+    const publisher = startLink(`redis://127.0.0.1:${redis.ownPort}`)
+    const { client } = await publisher.link.ready(patienceMs)
+    const flood = setInterval(() => void client.publish('flood', 'x').catch(() => {}), 20)
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    // Everything 600 ms late: the PONG misses its deadline, and the messages do not stop.
+    redis.proxy?.set({ delayToServerMs: 600 })
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    clearInterval(flood)
+    expect(live.lost.aborted).toBe(false)
+    await publisher.stop()
+  })
+
+  test('brings nothing more, not even out of bytes that have come', async () => {
+    const redis = await startRedis()
+    const heard: string[] = []
+    const { link } = startLink(urlOf(redis), {
+      prepare: async (live) => {
+        await live.client.subscribe('topic')
+        live.client.on('messageBuffer', (_topic: Buffer, message: Buffer) => {
+          heard.push(message.toString())
+          live.discard('enough')
+        })
+      },
+    })
+    const live = await link.ready(patienceMs)
+    const publisher = startLink(urlOf(redis))
+    const { client } = await publisher.link.ready(patienceMs)
+    await client.pipeline().publish('topic', '1').publish('topic', '2').publish('topic', '3').exec()
+    await lostWithin(live, 5_000)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(heard).toEqual(['1'])
+  })
+})
+
+describe('run()', () => {
+  test('gives all replies in order; an error reply is a value, without what was sent', async () => {
+    const redis = await startRedis()
+    const { link } = startLink(urlOf(redis))
+    const live = await link.ready(patienceMs)
+    const replies = await live.run(
+      live.client
+        .pipeline()
+        .set('k', 'v')
+        .call('NONSENSE', 'the-payload')
+        .incr('k')
+        .lpush('k', 'the-payload')
+        .get('k'),
+    )
+    expect(replies.map((reply) => reply instanceof Error)).toEqual([false, true, true, true, false])
+    expect(replies[4]).toBe('v')
+    expect(inspect(replies, { depth: 9, showHidden: true })).not.toContain('the-payload')
+    expect(live.lost.aborted).toBe(false)
+  })
+
+  test('an empty pipeline is answered at once', async () => {
+    const redis = await startRedis()
+    const live = await startLink(urlOf(redis)).link.ready(patienceMs)
+    expect(await live.run(live.client.pipeline())).toEqual([])
+  })
+
+  const losses: Record<string, (redis: RedisProcess, live: LiveRedis) => void | Promise<void>> = {
+    'Redis dies': (redis) => redis.kill(),
+    'the line is cut': (redis) => redis.proxy?.cut(),
+    'somebody discards it': (_redis, live) => live.discard('no use'),
+    'no reply comes in time': () => {},
+  }
+  test.each(Object.entries(losses))('under way when %s: the outcome is unknown', async (_name, lose) => {
+    const redis = await startRedis({ proxied: true })
+    const { link } = startLink(urlOf(redis))
+    const live = await link.ready(patienceMs)
+    redis.stop()
+    const runs = [1, 2].map((n) =>
+      live.run(live.client.pipeline().set('k', n).get('k'), { deadlineMs: 1_000 }),
+    )
+    const outcomes = Promise.allSettled(runs)
+    await lose(redis, live)
+    for (const outcome of await outcomes) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(UnknownOutcomeError) })
+    }
+    expect(live.lost.aborted).toBe(true)
+    expect(link.current).toBeUndefined()
+  })
+
+  test('under way when a client is killed by Redis, as Sentinel does: unknown', async () => {
+    const redis = await startRedis()
+    const live = await startLink(urlOf(redis)).link.ready(patienceMs)
+    const failure = failureOf(live.run(live.client.pipeline().blpop('nothing', 0)))
+    await until('a blocked client', async () =>
+      (await redis.cli('INFO', 'clients')).includes('blocked_clients:1'),
+    )
+    await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    expect(await failure).toBeInstanceOf(UnknownOutcomeError)
+  })
+
+  test('under way when the link stops: unknown', async () => {
+    const redis = await startRedis()
+    const { link, stop } = startLink(urlOf(redis))
+    const live = await link.ready(patienceMs)
+    const failure = failureOf(live.run(live.client.pipeline().blpop('nothing', 0)))
+    await stop()
+    expect(await failure).toBeInstanceOf(UnknownOutcomeError)
+  })
+
+  test('half of the replies is no reply', async () => {
+    const redis = await startRedis({ proxied: true })
+    const live = await startLink(urlOf(redis)).link.ready(patienceMs)
+    redis.proxy?.cutAfter(12, 'toClient')
+    const pipeline = live.client.pipeline()
+    for (let n = 0; n < 10; n += 1) pipeline.incr('n')
+    await expect(live.run(pipeline)).rejects.toThrow(UnknownOutcomeError)
+    expect(await redis.cli('GET', 'n')).toBe('10')
+  })
+
+  test('nothing is sent on a lost connection', async () => {
+    const redis = await startRedis()
+    const live = await startLink(urlOf(redis)).link.ready(patienceMs)
+    live.discard('no use')
+    await expect(live.run(live.client.pipeline().set('k', 'v'))).rejects.toThrow(RedisUnavailableError)
+    expect(await redis.cli('GET', 'k')).toBe('')
+  })
+
+  test('nothing is sent on a connection that is closing', async () => {
+    const redis = await startRedis()
+    const live = await startLink(urlOf(redis)).link.ready(patienceMs)
+    live.client.stream.end()
+    await expect(live.run(live.client.pipeline().set('k', 'v'))).rejects.toThrow(RedisUnavailableError)
+    expect(live.lost.aborted).toBe(true)
+    expect(await redis.cli('GET', 'k')).toBe('')
+  })
+
+  test('a stalled process is not a missed deadline', async () => {
+    const redis = await startRedis()
+    const live = await startLink(urlOf(redis)).link.ready(patienceMs)
+    const run = live.run(live.client.pipeline().set('k', 'v'), { deadlineMs: 100 })
+    // Written when the turn ends, answered while nobody reads.
+    await new Promise((resolve) => setImmediate(resolve))
+    const untilMs = performance.now() + 400
+    while (performance.now() < untilMs);
+    expect(await run).toEqual(['OK'])
+  })
+})

@@ -1,0 +1,254 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { createLocator } from '../../src/redis/locator.js'
+import { formatAddress } from '../../src/redis/url.js'
+import { FakeRedis, sentinelAnswer } from '../support/redis-fake.js'
+import { endLinks, lostWithin, recordingLog, startLink, targetOf } from '../support/redis-links.js'
+import {
+  endRedisProcesses,
+  SentinelTrio,
+  startRedis,
+  startReplica,
+  startSentinels,
+  startSentinelTrio,
+  until,
+  type RedisProcess,
+} from '../support/redis-processes.js'
+
+const patienceMs = 15_000
+const fakes: FakeRedis[] = []
+
+afterEach(async () => {
+  await endLinks()
+  await Promise.all(fakes.splice(0).map((fake) => fake.close()))
+})
+afterAll(endRedisProcesses)
+
+async function portOf(link: {
+  ready(waitMs: number): Promise<{ client: { options: { port?: number | undefined } } }>
+}) {
+  return (await link.ready(patienceMs)).client.options.port
+}
+
+describe('a link by Sentinel', () => {
+  let trio: SentinelTrio
+  beforeAll(async () => {
+    trio = await startSentinelTrio()
+  })
+
+  test('goes to the master and knows how many replicas make a majority', async () => {
+    const { link, locator } = startLink(trio.url)
+    expect(await portOf(link)).toBe((await trio.master()).port)
+    expect(locator.waitReplicas).toBe(1)
+    expect(locator.trouble).toBeUndefined()
+  })
+
+  test('follows one failover after the other', { timeout: 120_000 }, async () => {
+    const { link } = startLink(trio.url)
+    for (let round = 1; round <= 3; round += 1) {
+      const live = await link.ready(patienceMs)
+      const old = await trio.master()
+      const startMs = performance.now()
+      await old.kill()
+      await lostWithin(live, 5_000)
+      const next = await link.ready(patienceMs)
+      console.info(`failover ${round}: a new connection after ${Math.round(performance.now() - startMs)} ms`)
+      expect(next.client.options.port).not.toBe(old.port)
+      expect(await next.client.role()).toContain('master')
+      await trio.rejoin(old)
+      expect(next.lost.aborted).toBe(false)
+    }
+  })
+
+  test('leaves a frozen master, and does not come back to it', { timeout: 60_000 }, async () => {
+    const { link } = startLink(trio.url)
+    const live = await link.ready(patienceMs)
+    const old = await trio.master()
+    old.stop()
+    const lostMs = await lostWithin(live, 5 * 4_500)
+    const next = await link.ready(patienceMs)
+    expect(next.client.options.port).not.toBe(old.port)
+    old.cont()
+    await trio.settled()
+    expect(next.lost.aborted).toBe(false)
+    expect(await old.role()).toBe('slave')
+    console.info(`frozen master left after ${Math.round(lostMs)} ms`)
+  })
+
+  test('lives on while one Sentinel or all of them are away, and says so', { timeout: 60_000 }, async () => {
+    const { link, locator } = startLink(trio.url)
+    const live = await link.ready(patienceMs)
+    const [first, ...others] = trio.sentinels
+    first?.stop()
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    expect(locator.trouble).toBeUndefined()
+    for (const other of others) other.stop()
+    await until('a locator in trouble', () => locator.trouble)
+    expect(locator.trouble).toContain('0 of 3 Sentinels tell where the master is')
+    expect(locator.address).toBeDefined()
+    expect(live.lost.aborted).toBe(false)
+    for (const sentinel of trio.sentinels) sentinel.cont()
+    await until('a locator out of trouble', () => locator.trouble === undefined)
+  })
+
+  test('a replica that is away still counts for the majority', async () => {
+    const { link, locator } = startLink(trio.url)
+    await link.ready(patienceMs)
+    const [replica] = await trio.replicas()
+    replica?.stop()
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    expect(locator.waitReplicas).toBe(1)
+    replica?.cont()
+  })
+})
+
+test(
+  'the failover of another master of the same Sentinels disturbs nobody',
+  { timeout: 60_000 },
+  async () => {
+    const set = async () => {
+      const master = await startRedis()
+      return { master, replicas: [await startReplica(master), await startReplica(master)] }
+    }
+    const [ours, theirs] = await Promise.all([set(), set()])
+    const sentinels = await startSentinels([
+      { masterName: 'ours', ...ours },
+      { masterName: 'theirs', ...theirs },
+    ])
+    const trioOf = (
+      masterName: string,
+      { master, replicas }: { master: RedisProcess; replicas: RedisProcess[] },
+    ) => new SentinelTrio({ masterName, nodes: [master, ...replicas], sentinels })
+    const [ourTrio, theirTrio] = [trioOf('ours', ours), trioOf('theirs', theirs)]
+    await Promise.all([ourTrio.settled(), theirTrio.settled()])
+    const { link } = startLink(ourTrio.url)
+    const live = await link.ready(patienceMs)
+    await theirs.master.kill()
+    await theirTrio.failedOver(theirs.master)
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    expect(live.lost.aborted).toBe(false)
+    expect(link.current).toBe(live)
+  },
+)
+
+describe('the locator', () => {
+  const a = { host: '127.0.0.1', port: 7001 }
+  const b = { host: 'b.example', port: 7002 }
+
+  async function fakeSentinel(where: () => typeof a | null, waitMs = 0): Promise<FakeRedis> {
+    const fake = await new FakeRedis(sentinelAnswer(where, waitMs)).start()
+    fakes.push(fake)
+    return fake
+  }
+
+  function locate(
+    sentinels: readonly { port: number }[],
+    options: { dataNodes?: number; deadlineMs?: number } = {},
+  ) {
+    const hosts = sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')
+    const { dataNodes, deadlineMs = 1_000 } = options
+    const locator = createLocator(targetOf(`redis+sentinel://${hosts}/mymaster`), {
+      log: recordingLog().log,
+      dataNodes,
+      sentinelTiming: { intervalMs: 20, deadlineMs },
+    })
+    const stopper = new AbortController()
+    const ended = locator.run(stopper.signal)
+    return {
+      locator,
+      stop: async () => {
+        stopper.abort()
+        await ended
+      },
+    }
+  }
+
+  test('believes what more than half of all Sentinels say, not of those that answer', async () => {
+    let third: typeof a = a
+    const sentinels = [
+      await fakeSentinel(() => a),
+      await fakeSentinel(() => b),
+      await fakeSentinel(() => third),
+    ]
+    const { locator, stop } = locate(sentinels)
+    await until('an address', () => locator.address)
+    expect(locator.address).toEqual(a)
+    third = b
+    await until('the other address', () => locator.address?.host === b.host)
+    await sentinels[1]?.close()
+    third = a
+    await until('disagreement', () => locator.trouble === undefined && locator.address?.host === a.host)
+    await sentinels[2]?.close()
+    await until('trouble', () => locator.trouble)
+    expect(locator.address).toEqual(a)
+    await stop()
+  })
+
+  test('has no more than one question under way at each Sentinel, however slow it is', async () => {
+    const slow = await fakeSentinel(() => a, 100)
+    const { locator, stop } = locate([slow])
+    await until('several answers', () => slow.asked > 12)
+    expect(slow.answeringMax).toBe(1)
+    expect(slow.connections).toBe(1)
+    expect(locator.address).toEqual(a)
+    await stop()
+  })
+
+  test('gives up a question that is not answered in time, and asks again on a new connection', async () => {
+    let waitMs = 60_000
+    const fake = await new FakeRedis((command) => sentinelAnswer(() => a, waitMs)(command)).start()
+    fakes.push(fake)
+    const { locator, stop } = locate([fake], { deadlineMs: 100 })
+    await until('trouble', () => locator.trouble?.includes('no reply within 100 ms'))
+    expect(fake.connections).toBeLessThanOrEqual(1)
+    waitMs = 0
+    await until('an address', () => locator.address)
+    await stop()
+  })
+
+  test('tells of a change once, and only of a change', async () => {
+    let where = a
+    const sentinels = [await fakeSentinel(() => where)]
+    const { locator, stop } = locate(sentinels)
+    const told: string[] = []
+    const deaf = locator.onChange(() => told.push(locator.address ? formatAddress(locator.address) : ''))
+    await until('an address', () => locator.address)
+    where = b
+    await until('a change', () => told.length === 2)
+    deaf()
+    where = a
+    await until('another change', () => locator.address?.host === a.host)
+    expect(told).toEqual(['127.0.0.1:7001', 'b.example:7002'])
+    await stop()
+  })
+
+  test('counts the data nodes: as said, or the most ever seen, and one replica at least', async () => {
+    const fake = await fakeSentinel(() => a)
+    const seen = locate([fake])
+    expect(seen.locator.waitReplicas).toBeUndefined()
+    await until('an address', () => seen.locator.address)
+    expect(seen.locator.waitReplicas).toBe(1)
+    await seen.stop()
+    for (const [dataNodes, waitReplicas] of [
+      [1, 0],
+      [2, 1],
+      [3, 1],
+      [4, 2],
+      [5, 2],
+    ] as const) {
+      expect(locate([fake], { dataNodes }).locator.waitReplicas).toBe(waitReplicas)
+    }
+  })
+
+  test('a name that most Sentinels do not know is a mistake', async () => {
+    const sentinels = [
+      await fakeSentinel(() => null),
+      await fakeSentinel(() => a),
+      await fakeSentinel(() => null),
+    ]
+    const { locator, stop } = locate(sentinels)
+    expect(locator.mistake).toBeUndefined()
+    await until('a mistake', () => locator.mistake)
+    expect(locator.mistake).toContain('know no master "mymaster"')
+    await stop()
+  })
+})

@@ -1,0 +1,267 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { ConfigError } from '../../src/errors.js'
+import { createLocator } from '../../src/redis/locator.js'
+import { neededGrants } from '../../src/redis/permissions.js'
+import { checkAtStart } from '../../src/redis/start-check.js'
+import type { ApartFromUrl } from '../../src/redis/url.js'
+import { FakeRedis, resp } from '../support/redis-fake.js'
+import { endLinks, recordingLog, startLink, targetOf } from '../support/redis-links.js'
+import {
+  endRedisProcesses,
+  startRedis,
+  startReplica,
+  startSentinelTrio,
+  until,
+  type RedisProcess,
+} from '../support/redis-processes.js'
+
+afterEach(endLinks)
+afterAll(endRedisProcesses)
+
+const urlOf = (redis: { port: number }) => `redis://127.0.0.1:${redis.port}`
+
+/** Undefined: Redis is as it must be. */
+async function check(
+  url: string,
+  apart?: ApartFromUrl,
+  troubles: string[] = [],
+): Promise<readonly string[] | undefined> {
+  const target = targetOf(url, apart)
+  const locator = createLocator(target, { log: recordingLog().log })
+  const stopper = new AbortController()
+  const ended = locator.run(stopper.signal)
+  try {
+    await checkAtStart(target, {
+      locator,
+      signal: stopper.signal,
+      onTrouble: (reason) => troubles.push(reason),
+    })
+    return undefined
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems
+    throw error
+  } finally {
+    stopper.abort()
+    await ended
+  }
+}
+
+describe('a standalone Redis', () => {
+  test('as it should be', async () => {
+    const redis = await startRedis()
+    expect(await check(urlOf(redis))).toBeUndefined()
+    expect(await redis.cli('DBSIZE')).toBe('0')
+  })
+
+  test('that is not there yet is waited for', async () => {
+    const redis = await startRedis()
+    await redis.kill()
+    const troubles: string[] = []
+    const checked = check(urlOf(redis), {}, troubles)
+    await until('trouble', () => troubles.length > 0)
+    expect(troubles).toEqual([expect.stringContaining('ECONNREFUSED')])
+    await redis.start()
+    expect(await checked).toBeUndefined()
+  })
+
+  test('a replica', async () => {
+    const replica = await startReplica(await startRedis())
+    expect(await check(urlOf(replica))).toEqual([
+      `Redis at 127.0.0.1:${replica.port} is a replica: name its master, or the Sentinels that know it (redis+sentinel://…)`,
+    ])
+  })
+
+  test('too old', async () => {
+    const fake = await new FakeRedis(([name = '']) => {
+      if (name === 'hello')
+        return resp(new Error('ERR unknown command `HELLO`, with args beginning with: `3`, '))
+      if (name === 'role') return resp(['master', '0'])
+      if (name === 'info') return resp('# Server\r\nredis_version:5.0.14\r\n')
+      return '+OK\r\n'
+    }).start()
+    expect(await check(urlOf(fake))).toEqual([
+      `Redis at 127.0.0.1:${fake.port} is version 5.0.14: Parley needs 7.0 or newer`,
+    ])
+    await fake.close()
+  })
+
+  test('without the database that is asked for', async () => {
+    const redis = await startRedis({ config: ['databases 4'] })
+    expect(await check(`${urlOf(redis)}/4`)).toEqual([
+      `Redis at 127.0.0.1:${redis.port} has no database of this number`,
+    ])
+  })
+})
+
+describe('a Redis with a password', () => {
+  const password = 'correct horse: battery/staple@1'
+  let redis: RedisProcess
+  beforeAll(async () => {
+    redis = await startRedis({
+      config: [`requirepass "${password}"`],
+      cliArgs: ['--no-auth-warning', '-a', password],
+    })
+  })
+
+  test('lets in who knows it, from the URL or apart from it', async () => {
+    expect(await check(`redis://:${encodeURIComponent(password)}@127.0.0.1:${redis.port}`)).toBeUndefined()
+    expect(
+      await check(`redis://default:${encodeURIComponent(password)}@127.0.0.1:${redis.port}`),
+    ).toBeUndefined()
+    expect(await check(urlOf(redis), { password })).toBeUndefined()
+  })
+
+  test('refuses without one', async () => {
+    expect(await check(urlOf(redis))).toEqual([
+      `Redis at 127.0.0.1:${redis.port} wants a password, and none is given`,
+    ])
+  })
+
+  test('refuses with a wrong one, which is named nowhere', async () => {
+    const wrong = 'incorrect-donkey'
+    expect(await check(urlOf(redis), { password: wrong })).toEqual([
+      `Redis at 127.0.0.1:${redis.port} refuses the user or the password`,
+    ])
+    const { link, logged } = startLink(urlOf(redis), { apart: { password: wrong } })
+    await expect(link.ready(500)).rejects.toThrow('WRONGPASS')
+    expect(logged()).toContain('WRONGPASS')
+    expect(logged() + (link.trouble ?? '')).not.toContain(wrong)
+  })
+})
+
+describe('a Redis user with few rights', () => {
+  let redis: RedisProcess
+  beforeAll(async () => {
+    redis = await startRedis()
+    await redis.cli('ACL', 'SETUSER', 'exact', 'on', '>pass', ...neededGrants)
+    await redis.cli(
+      'ACL',
+      'SETUSER',
+      'lacking',
+      'on',
+      '>pass',
+      ...neededGrants,
+      '-XADD',
+      '-SUBSCRIBE',
+      '-XINFO',
+      '-role',
+    )
+    await redis.cli('ACL', 'SETUSER', 'elsewhere', 'on', '>pass', '+@all', '~other:*', '&other:*')
+    await redis.cli('ACL', 'SETUSER', 'nothing', 'on', '>pass')
+  })
+  const as = (username: string) => check(urlOf(redis), { username, password: 'pass' })
+  const lacks = (user: string, grants: string) => [
+    `Redis at 127.0.0.1:${redis.port}: its user "${user}" lacks permissions. Grant: ${grants}`,
+  ]
+
+  test('has enough with what the documentation lists', async () => {
+    expect(await as('exact')).toBeUndefined()
+    const { link } = startLink(urlOf(redis), { apart: { username: 'exact', password: 'pass' } })
+    expect((await link.ready(5_000)).lost.aborted).toBe(false)
+  })
+
+  test('is told which are missing', async () => {
+    expect(await as('lacking')).toEqual(lacks('lacking', '+XADD +XINFO|STREAM +ROLE +SUBSCRIBE'))
+  })
+
+  test('is told of keys and topics', async () => {
+    expect(await as('elsewhere')).toEqual(lacks('elsewhere', '~parley:* &parley:*'))
+  })
+
+  test('that may do nothing is told all', async () => {
+    expect(await as('nothing')).toEqual(lacks('nothing', neededGrants.join(' ')))
+  })
+})
+
+describe('Sentinels', () => {
+  test('that do not know the name', async () => {
+    const trio = await startSentinelTrio({ nodes: 1 })
+    const url = trio.url.replace('mymaster', 'yourmaster')
+    expect(await check(url)).toEqual([expect.stringContaining('know no master "yourmaster"')])
+    expect(await check(trio.url)).toBeUndefined()
+  })
+
+  test('with a password of their own', async () => {
+    const trio = await startSentinelTrio({
+      nodes: 2,
+      config: ['requirepass data', 'masterauth data'],
+      cliArgs: ['--no-auth-warning', '-a', 'data'],
+      sentinelConfig: ['sentinel auth-pass mymaster data'],
+    })
+    const [master] = trio.nodes
+    await Promise.all(
+      trio.sentinels.map((sentinel) => sentinel.cli('CONFIG', 'SET', 'requirepass', 'watch').catch(() => {})),
+    )
+    await Promise.all(
+      trio.sentinels.map((sentinel) => sentinel.cli('ACL', 'SETUSER', 'default', 'resetpass', '>watch')),
+    )
+    expect(await check(trio.url, { password: 'data' })).toEqual([
+      expect.stringContaining('The Sentinels refuse'),
+    ])
+    expect(await check(trio.url, { password: 'data', sentinelPassword: 'wrong' })).toEqual([
+      expect.stringContaining('The Sentinels refuse'),
+    ])
+    expect(await check(trio.url, { sentinelPassword: 'watch' })).toEqual([
+      `Redis at 127.0.0.1:${master?.port} wants a password, and none is given`,
+    ])
+    expect(await check(trio.url, { password: 'data', sentinelPassword: 'watch' })).toBeUndefined()
+  })
+})
+
+describe('TLS', () => {
+  let folder: string
+  let ca: string
+  let redis: RedisProcess
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'parley-tls-'))
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
+    const request = [
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-days',
+      '2',
+      '-keyout',
+      key,
+      '-out',
+      cert,
+      ...subject,
+    ]
+    await promisify(execFile)('openssl', request)
+    ca = await readFile(cert, 'utf8')
+    redis = await startRedis({
+      config: ['tls-port {port}', `tls-cert-file ${cert}`, `tls-key-file ${key}`, 'tls-auth-clients no'],
+      cliArgs: ['--tls', '--cacert', cert],
+    })
+  })
+  afterAll(() => rm(folder, { recursive: true }))
+
+  test.each(['127.0.0.1', 'localhost'])('to %s, whose certificate is trusted', async (host) => {
+    const url = `rediss://${host}:${redis.port}`
+    expect(await check(url, { tls: { ca } })).toBeUndefined()
+    const live = await startLink(url, { apart: { tls: { ca } }, timing: { pingIntervalMs: 100 } }).link.ready(
+      5_000,
+    )
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    expect(live.lost.aborted).toBe(false)
+  })
+
+  test('a certificate that is not trusted keeps the link from opening', async () => {
+    const { link } = startLink(`rediss://127.0.0.1:${redis.port}`)
+    await expect(link.ready(700)).rejects.toThrow('self-signed certificate')
+  })
+
+  test('a Redis that speaks no TLS is no hanging connection', async () => {
+    const plain = await startRedis()
+    const { link } = startLink(`rediss://127.0.0.1:${plain.port}`, { timing: { connectMs: 500 } })
+    await expect(link.ready(1_500)).rejects.toThrow(/no connection within|SSL|closed|ECONNRESET/)
+  })
+})

@@ -1,0 +1,88 @@
+// Links to real Redis, with what they say, for tests.
+import { pino } from 'pino'
+import type { Log } from '../../src/log.js'
+import { createLink, type LinkTiming, type RunningLink } from '../../src/redis/link.js'
+import type { Prepare } from '../../src/redis/live.js'
+import { createLocator, type Locator, type LocatorOptions } from '../../src/redis/locator.js'
+import {
+  parseRedisUrl,
+  type ApartFromUrl,
+  type SentinelTarget,
+  type StandaloneTarget,
+} from '../../src/redis/url.js'
+import { systemClock } from '../../src/time.js'
+
+export function targetOf(url: string, apart?: ApartFromUrl): StandaloneTarget | SentinelTarget {
+  const target = parseRedisUrl(url, apart)
+  if (target.kind === 'cluster') throw new Error('no Cluster here')
+  return target
+}
+
+/** All that would be on standard error. */
+export function recordingLog(): { log: Log; text: () => string } {
+  const lines: string[] = []
+  return {
+    log: pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) }),
+    text: () => lines.join(''),
+  }
+}
+
+export interface TestLinkOptions extends Omit<Partial<LocatorOptions>, 'log'> {
+  readonly apart?: ApartFromUrl
+  readonly prepare?: Prepare
+  readonly timing?: Partial<LinkTiming>
+  readonly role?: string
+  /** Shared with other links. */
+  readonly locator?: Locator
+}
+
+export interface TestLink {
+  readonly link: RunningLink
+  readonly locator: Locator
+  readonly logged: () => string
+  /** Resolves when link and locator have ended. */
+  stop(): Promise<void>
+}
+
+const open = new Set<TestLink>()
+
+/** Running. Ended by `endLinks()` at the latest. */
+export function startLink(url: string, options: TestLinkOptions = {}): TestLink {
+  const { apart, prepare, role = 'test', timing, locator: shared, ...ofLocator } = options
+  const target = targetOf(url, apart)
+  const { log, text } = recordingLog()
+  const locator = shared ?? createLocator(target, { log, ...ofLocator })
+  const { login, tls } = target
+  const db = target.kind === 'standalone' ? target.db : 0
+  const link = createLink(role, { locator, clock: systemClock, log, login, tls, db, prepare, timing })
+  const stopper = new AbortController()
+  const ended = Promise.all([link.run(stopper.signal), ...(shared ? [] : [locator.run(stopper.signal)])])
+  const started: TestLink = {
+    link,
+    locator,
+    logged: text,
+    async stop() {
+      open.delete(started)
+      stopper.abort()
+      await ended
+    },
+  }
+  open.add(started)
+  return started
+}
+
+export async function endLinks(): Promise<void> {
+  await Promise.all([...open].map((link) => link.stop()))
+}
+
+export function lostWithin(live: { readonly lost: AbortSignal }, deadlineMs: number): Promise<number> {
+  const startMs = performance.now()
+  return new Promise((resolve, reject) => {
+    if (live.lost.aborted) return resolve(0)
+    const timer = setTimeout(() => reject(new Error(`not lost within ${deadlineMs} ms`)), deadlineMs)
+    live.lost.addEventListener('abort', () => {
+      clearTimeout(timer)
+      resolve(performance.now() - startMs)
+    })
+  })
+}
