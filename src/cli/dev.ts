@@ -1,24 +1,22 @@
 // `parley dev`: everything in one process, nothing to install. Tenants from a folder, messages in memory, a page to chat in.
-import { InvalidArgumentError, Command } from 'commander'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { Command } from 'commander'
 import { z } from 'zod'
 import { mintToken } from '../auth/mint.js'
 import { MemoryBroker, MemoryBrokerData } from '../broker/memory.js'
 import { ConfigError } from '../errors.js'
-import { drain } from '../gateway/drain.js'
 import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
 import { GatewayServer } from '../gateway/server.js'
 import { createLog, logLevels } from '../log.js'
 import { MemoryPresence } from '../presence/memory.js'
 import { FilesCatalog } from '../tenant/catalog-files.js'
-import { fileProblemText } from '../tenant/problem.js'
 import { systemClock } from '../time.js'
 import { banner, type BannerTenant } from './dev-banner.js'
 import { devPages } from './dev-pages.js'
 import { suggestedClaims } from './dev-tenants.js'
 import { listenOrExplain } from './listen.js'
-import { untilSignal } from './signals.js'
+import { numberOf } from './options.js'
+import { serveUntilSignal, showProblems } from './serving.js'
 
 const Options = z.object({
   tenants: z.string(),
@@ -83,15 +81,6 @@ async function dev(options: z.infer<typeof Options>): Promise<void> {
   for (const part of [brokerData, presence, gateway]) part.run(stop.signal)
   const watching = catalog.run(stop.signal)
 
-  let shown: readonly string[] = []
-  const showProblems = (): void => {
-    const sentences = catalog.problems.map(fileProblemText)
-    for (const sentence of sentences)
-      if (!shown.includes(sentence)) process.stderr.write(`parley: ${sentence}\n`)
-    shown = sentences
-  }
-  catalog.onReload(showProblems)
-
   process.stdout.write(
     banner({
       host: options.host,
@@ -101,12 +90,8 @@ async function dev(options: z.infer<typeof Options>): Promise<void> {
       tenants: await tryable(gateway),
     }),
   )
-  showProblems()
-
-  await untilSignal(process)
-  gateway.startDraining()
-  await drain(gateway.context.sessions, { windowMs: options.drainWindow * 1000, sleep })
-  await Promise.all([server.close(), ops.close()])
+  showProblems(catalog)
+  await serveUntilSignal({ gateway, server, ops, drainWindowMs: options.drainWindow * 1000 })
   stop.abort()
   await watching
 }
@@ -124,12 +109,6 @@ async function tryable(gateway: Gateway): Promise<BannerTenant[]> {
       return { key: tenant.key, displayName: policy.displayName, guests: tenant.allowsGuests, claims, token }
     }),
   )
-}
-
-function numberOf(text: string): number {
-  const number = Number(text)
-  if (text.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('It must be a number.')
-  return number
 }
 
 /** `npm start --port 9000`: npm takes the option for itself and nothing arrives here but this trace. */

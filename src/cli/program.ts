@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { canCommand } from './can.js'
 import { devCommand } from './dev.js'
+import { gatewayCommand } from './gateway.js'
 import { tokenCommand } from './token.js'
 import { version } from './version.js'
 
@@ -10,6 +11,7 @@ export function createProgram(): Command {
     .description('Real-time chat for every team of a Kubernetes cluster.')
     .version(version)
     .addCommand(devCommand())
+    .addCommand(gatewayCommand())
     .addCommand(tokenCommand())
     .addCommand(canCommand())
     .showHelpAfterError('(parley --help lists the commands)')

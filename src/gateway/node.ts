@@ -30,6 +30,8 @@ export interface GatewayOptions {
   readonly lingerMs?: number
   /** Manifests that could not be used, for `/metrics`. */
   readonly problems?: () => number
+  /** Why new sessions cannot be served just now, as sentences: what the gateway depends on is away. */
+  readonly troubles?: () => readonly string[]
   readonly random?: () => number
   readonly processMetrics?: boolean
 }
@@ -114,7 +116,8 @@ export class Gateway {
 
   /** Why no new sessions can be taken; empty when all is well. */
   unready(): string[] {
-    return this.#draining ? ['draining: the gateway is shutting down'] : []
+    const draining = this.#draining ? ['draining: the gateway is shutting down'] : []
+    return [...draining, ...(this.#options.troubles?.() ?? [])]
   }
 
   #changed(change: CatalogChange): void {

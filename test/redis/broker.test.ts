@@ -1,9 +1,9 @@
 // The contract, against real Redis processes: one alone, and a master with two replicas behind Sentinels.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, beforeAll, afterAll } from 'vitest'
-import { endRedisProcesses, startRedis, startSentinelTrio } from '../../test/support/redis-processes.js'
-import { openTestBroker } from '../../test/support/redis-gateway.js'
-import { brokerContract, type OpenedBrokers } from './broker.contract.js'
+import { endRedisProcesses, startRedis, startSentinelTrio } from '../support/redis-processes.js'
+import { openTestBroker } from '../support/redis-gateway.js'
+import { brokerContract, type OpenedBrokers } from '../../src/broker/broker.contract.js'
 
 /** Redis's own clock cannot be moved: what passes in the contract is real, and short. */
 const windowMs = 500

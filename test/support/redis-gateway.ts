@@ -1,4 +1,5 @@
 // A Redis broker as a gateway has it, for tests: its links, its timers and its end.
+import { setMaxListeners } from 'node:events'
 import { openRedisBroker, type RedisBrokerLimits } from '../../src/broker/redis-open.js'
 import type { RedisBroker } from '../../src/broker/redis.js'
 import { createLog, type Log } from '../../src/log.js'
@@ -24,6 +25,8 @@ export function openTestBroker(
   const target = parseRedisUrl(url)
   if (target.kind === 'cluster') throw new Error('no broker for a Cluster yet')
   const stop = new AbortController()
+  // Every link listens.
+  setMaxListeners(0, stop.signal)
   const log = options.log ?? createLog({ level: 'fatal', name: 'test' })
   const locator = createLocator(target, { log })
   const links = new Map<string, RunningLink>()

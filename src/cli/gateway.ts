@@ -1,0 +1,111 @@
+// `parley gateway`: one of many, sharing messages, presence and quotas through Redis.
+import { randomBytes } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
+import { hostname } from 'node:os'
+import { Command } from 'commander'
+import { z } from 'zod'
+import { openRedisBroker } from '../broker/redis-open.js'
+import { Gateway } from '../gateway/node.js'
+import { OpsServer } from '../gateway/ops-server.js'
+import { GatewayServer } from '../gateway/server.js'
+import { createLog, logLevels } from '../log.js'
+import { loadPresenceScripts, RedisPresence } from '../presence/redis.js'
+import { FilesCatalog } from '../tenant/catalog-files.js'
+import { systemClock } from '../time.js'
+import { listenOrExplain } from './listen.js'
+import { numberOf } from './options.js'
+import { RedisParts, redisTarget } from './redis-parts.js'
+import { serveUntilSignal, showProblems } from './serving.js'
+
+const Options = z.object({
+  redis: z.string(),
+  redisPasswordFile: z.string().optional(),
+  dataNodes: z.int().min(1).max(100).optional(),
+  tenants: z.string(),
+  host: z.string(),
+  port: z.int().min(0).max(65_535),
+  opsPort: z.int().min(0).max(65_535),
+  drainWindow: z.number().min(0).max(3600),
+  maxConnections: z.int().min(1),
+  allowPrivateJwks: z.boolean(),
+  logLevel: z.enum(logLevels),
+})
+
+export function gatewayCommand(): Command {
+  return new Command('gateway')
+    .description('Run one of many gateways that share a Redis.')
+    .requiredOption(
+      '--redis <url>',
+      'redis://host, rediss://host, redis+sentinel://host,host,host/master; user and password in it, in PARLEY_REDIS_USERNAME and PARLEY_REDIS_PASSWORD, or in a file',
+    )
+    .option('--redis-password-file <file>', 'holds the password alone')
+    .option(
+      '--data-nodes <number>',
+      'master and replicas together, where Sentinel should not be asked',
+      numberOf,
+    )
+    .requiredOption('--tenants <folder>', 'manifests: ChatPlan, ChatTenant, ChatCredential, Secret')
+    .option('--port <number>', 'where clients connect', numberOf, 8000)
+    .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', numberOf, 9090)
+    .option('--host <address>', 'the address to listen on', '0.0.0.0')
+    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', numberOf, 20)
+    .option('--max-connections <number>', 'of this gateway; more are answered 503', numberOf, 50_000)
+    .option('--allow-private-jwks', 'let tenants’ JWKS URLs lead to private addresses, and be http', false)
+    .option('--log-level <level>', logLevels.join(', '), 'info')
+    .action(async (options: unknown) => runGateway(Options.parse(options)))
+}
+
+async function runGateway(options: z.infer<typeof Options>): Promise<void> {
+  const stop = new AbortController()
+  // Every link listens.
+  setMaxListeners(0, stop.signal)
+  const { signal } = stop
+  const clock = systemClock
+  const gatewayId = `${hostname()}-${randomBytes(3).toString('hex')}`
+  const log = createLog({ level: options.logLevel, name: 'parley' }).child({ gateway: gatewayId })
+  const target = redisTarget(options, process.env)
+  const catalog = FilesCatalog.open(options.tenants)
+  const redis = new RedisParts(target, { clock, log, signal, dataNodes: options.dataNodes })
+  const broker = openRedisBroker({
+    createLink: (role, prepare) => redis.createLink(role, prepare),
+    clock,
+    log,
+    gatewayId,
+    waitReplicas: () => redis.waitReplicas(),
+    replicas: target.kind === 'sentinel',
+  })
+  const gateway = new Gateway({
+    broker,
+    presence: new RedisPresence({ link: redis.createLink('presence', loadPresenceScripts), clock }),
+    catalog,
+    clock,
+    log,
+    allowPrivateJwks: options.allowPrivateJwks,
+    sessionsMax: options.maxConnections,
+    problems: () => catalog.problems.length,
+    troubles: () => redis.troubles(),
+  })
+  const server = new GatewayServer(gateway)
+  const ops = new OpsServer(gateway)
+  // Probes are answered while Redis is waited for; clients are let in when it is there.
+  const opsAddress = await listenOrExplain(() => ops.listen(options.opsPort, options.host), {
+    what: 'operators',
+    flag: '--ops-port',
+    host: options.host,
+    port: options.opsPort,
+  })
+  await redis.check()
+  const address = await listenOrExplain(() => server.listen(options.port, options.host), {
+    what: 'clients',
+    flag: '--port',
+    ...options,
+  })
+  gateway.run(signal)
+  const watching = catalog.run(signal)
+  showProblems(catalog)
+  log.info({ port: address.port, opsPort: opsAddress.port, tenants: [...gateway.tenants].length }, 'serving')
+  await serveUntilSignal({ gateway, server, ops, drainWindowMs: options.drainWindow * 1000 })
+  await broker.close()
+  stop.abort()
+  await Promise.all([watching, redis.ended()])
+}

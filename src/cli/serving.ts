@@ -1,0 +1,38 @@
+// The second half of a gateway's life: its clients are served until somebody says stop, and then sent elsewhere in good order.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { drain } from '../gateway/drain.js'
+import type { Gateway } from '../gateway/node.js'
+import type { OpsServer } from '../gateway/ops-server.js'
+import type { GatewayServer } from '../gateway/server.js'
+import type { FilesCatalog } from '../tenant/catalog-files.js'
+import { fileProblemText } from '../tenant/problem.js'
+import { untilSignal } from './signals.js'
+
+export interface Serving {
+  readonly gateway: Gateway
+  readonly server: GatewayServer
+  readonly ops: OpsServer
+  /** Over how long sessions are sent away. */
+  readonly drainWindowMs: number
+}
+
+/** Resolves when the last session has gone and the ports are closed. */
+export async function serveUntilSignal({ drainWindowMs, gateway, ops, server }: Serving): Promise<void> {
+  await untilSignal(process)
+  gateway.startDraining()
+  await drain(gateway.context.sessions, { windowMs: drainWindowMs, sleep })
+  await Promise.all([server.close(), ops.close()])
+}
+
+/** Prints each problem of the manifests on standard error, now and after each reload when it is new. */
+export function showProblems(catalog: FilesCatalog): void {
+  let shown: readonly string[] = []
+  const show = (): void => {
+    const sentences = catalog.problems.map(fileProblemText)
+    for (const sentence of sentences)
+      if (!shown.includes(sentence)) process.stderr.write(`parley: ${sentence}\n`)
+    shown = sentences
+  }
+  catalog.onReload(show)
+  show()
+}
