@@ -99,10 +99,11 @@ export function endSubscription(subscription: Subscription): void {
   const leaving = subscription.present
     ? presence.remove(ref, session.id)
     : Promise.resolve({ userEdge: true, clients: 0 })
-  leaving.then(
-    (departure) => announce(subscription, 'leave', departure),
-    (error: unknown) => session.bug(error, `cannot remove presence in ${ref.channel}`),
-  )
+  leaving
+    // Whether the user is gone is not known; that this client is, is. The entry ends by itself.
+    .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
+    .then((departure) => announce(subscription, 'leave', departure))
+    .catch((error: unknown) => session.bug(error, `cannot announce a leave in ${ref.channel}`))
 }
 
 function begin(subscription: Subscription): void {
@@ -186,11 +187,37 @@ const gapText: Readonly<Record<Extract<Recovered, { kind: 'gap' }>['reason'], st
   hole: 'an offset is missing',
 }
 
-/** Into presence before the answer, so that whoever reads it afterwards sees the newcomer. */
-async function arrive(subscription: Subscription): Promise<{ userEdge: boolean; clients: number }> {
+interface Edge {
+  readonly userEdge: boolean
+  readonly clients: number
+}
+
+/** Into presence before the answer, so that whoever reads it afterwards sees the newcomer; without it when it fails: a refresh adds it. */
+async function arrive(subscription: Subscription): Promise<Edge> {
   const { session, ref } = subscription
   if (!subscription.present) return { userEdge: true, clients: 0 }
-  return session.context.presence.add(ref, session.id, subscription.info)
+  return (
+    session.context.presence
+      .add(ref, session.id, subscription.info)
+      // A user who is said to come twice is less wrong than one who is there unsaid.
+      .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: true }))
+  )
+}
+
+/**
+ * Presence is best effort: a failover must not cost anybody a subscription. How many are there is not known then, so the lobby, which
+ * tells of comings and goings among few only, stays quiet.
+ */
+function withoutPresence(
+  { session, ref }: Subscription,
+  error: unknown,
+  { userEdge }: { userEdge: boolean },
+): Edge {
+  // That Redis is away is said once, by whoever connects to it.
+  if (error instanceof CommandError)
+    session.context.log.debug({ err: error, tenant: session.tenant.key }, 'presence is away')
+  else session.bug(error, `presence failed in ${ref.channel}`)
+  return { userEdge, clients: Number.POSITIVE_INFINITY }
 }
 
 /** Nobody was told of the newcomer, so nobody is told that it did not stay. */
@@ -199,7 +226,7 @@ async function withdraw(subscription: Subscription): Promise<void> {
   if (!subscription.present) return
   await session.context.presence
     .remove(ref, session.id)
-    .catch((error: unknown) => session.bug(error, `cannot remove presence in ${ref.channel}`))
+    .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
 }
 
 /** Reply first, then what came meanwhile, then live: in one turn, so that nothing can slip in between. */
@@ -233,11 +260,7 @@ function answer(
   }
 }
 
-function announce(
-  subscription: Subscription,
-  kind: 'join' | 'leave',
-  edge: { userEdge: boolean; clients: number },
-): void {
+function announce(subscription: Subscription, kind: 'join' | 'leave', edge: Edge): void {
   const { session, ref } = subscription
   const { broker, limits } = session.context
   if (!session.tenant.rules.settings(ref.channel)?.joinLeave) return

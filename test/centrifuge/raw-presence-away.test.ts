@@ -1,0 +1,82 @@
+// Presence is best effort: while it is away people come, speak and go all the same.
+import { afterEach, expect, test, vi } from 'vitest'
+import { presenceTtlMs } from '../../src/presence/presence.js'
+import { AbsentPresence } from '../support/absent-presence.js'
+import { gatewayFor } from '../support/centrifuge-sdk.js'
+import { chatAs } from '../support/chat-client.js'
+import { rawAs } from '../support/frames.js'
+import type { TestGateway } from '../support/gateway.js'
+
+const subscribeGeneral = { subscribe: { channel: 'general', join_leave: true } }
+const membersOf = { presence_stats: { channel: 'general' } }
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+async function bugsOf({ gateway }: TestGateway): Promise<number | undefined> {
+  const { values } = await gateway.metrics.bugs.get()
+  return values[0]?.value
+}
+
+/** Bob is on `general` and hears who comes and goes; then presence goes away. */
+async function bobAlone() {
+  const presence = new AbsentPresence()
+  const gateway = await gatewayFor({}, { presence })
+  const [ann, bob] = await Promise.all([rawAs(gateway, 'ann'), rawAs(gateway, 'bob')])
+  await bob.ask(2, subscribeGeneral)
+  expect(await bob.object()).toMatchObject({ push: { join: { info: { user: 'bob' } } } })
+  presence.away = true
+  return { presence, gateway, ann, bob }
+}
+
+test('a subscription stands, and its join is told', async () => {
+  const { ann, bob, gateway } = await bobAlone()
+  expect(await ann.ask(2, subscribeGeneral)).toHaveProperty('subscribe')
+  expect(await bob.object()).toMatchObject({ push: { join: { info: { user: 'ann' } } } })
+  await bob.ask(3, { publish: { channel: 'general', data: 1 } })
+  await vi.waitFor(() => expect(ann.frames.some((frame) => frame.includes('"pub"'))).toBe(true))
+  expect(await bugsOf(gateway)).toBe(0)
+})
+
+test('the next refresh puts into presence who came meanwhile', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  const { ann, bob, presence } = await bobAlone()
+  await ann.ask(2, subscribeGeneral)
+  presence.away = false
+  expect(await bob.ask(3, membersOf)).toMatchObject({ presence_stats: { num_clients: 1 } })
+  await vi.advanceTimersByTimeAsync(presenceTtlMs / 3)
+  expect(await bob.ask(4, membersOf)).toMatchObject({ presence_stats: { num_clients: 2 } })
+})
+
+test('a leave is told as well', async () => {
+  const { ann, bob } = await bobAlone()
+  await ann.ask(2, subscribeGeneral)
+  await bob.object()
+  await ann.ask(3, { unsubscribe: { channel: 'general' } })
+  expect(await bob.object()).toMatchObject({ push: { leave: { info: { user: 'ann' } } } })
+})
+
+test('who asks for it is refused for now', async () => {
+  const { bob } = await bobAlone()
+  expect(await bob.ask(3, membersOf)).toMatchObject({ error: { temporary: true } })
+  expect(await bob.ask(4, { presence: { channel: 'general' } })).toMatchObject({ error: { temporary: true } })
+})
+
+test('a bug in it costs no subscription either, and is counted', async () => {
+  const { ann, gateway, presence } = await bobAlone()
+  presence.error = new TypeError('a bug')
+  expect(await ann.ask(2, subscribeGeneral)).toHaveProperty('subscribe')
+  expect(await bugsOf(gateway)).toBe(1)
+})
+
+test('the lobby tells of nobody, since it may be full', async () => {
+  const presence = new AbsentPresence()
+  const gateway = await gatewayFor({}, { presence })
+  const bob = await chatAs(gateway, 'bob')
+  await chatAs(gateway, 'ann')
+  presence.away = true
+  await chatAs(gateway, 'cleo')
+  const told = (await bob.settle()).filter(({ event }) => event === 'user_connected')
+  expect(told).toMatchObject([{ user_id: 'ann' }])
+})
