@@ -53,6 +53,7 @@ describe('opening', () => {
     await redis.kill()
     const { link } = startLink(urlOf(redis))
     await expect(link.ready(300)).rejects.toThrow(RedisUnavailableError)
+    await until('the reason', () => link.trouble?.includes('ECONNREFUSED'))
     await expect(link.ready(1)).rejects.toThrow(/^test: 127\.0\.0\.1:\d+: connect ECONNREFUSED/)
     expect(link.troubleMs).toBeGreaterThan(200)
   })
@@ -61,7 +62,8 @@ describe('opening', () => {
     const master = await startRedis()
     const replica = await startReplica(master)
     const { link } = startLink(urlOf(replica))
-    await expect(link.ready(500)).rejects.toThrow('it is a replica, not a master')
+    await until('the reason', () => link.trouble?.includes('it is a replica, not a master'))
+    expect(link.current).toBeUndefined()
     await replica.cli('REPLICAOF', 'NO', 'ONE')
     await link.ready(patienceMs)
   })
@@ -69,7 +71,8 @@ describe('opening', () => {
   test('a database that is not there is no other database', async () => {
     const redis = await startRedis({ config: ['databases 2'] })
     const { link } = startLink(`${urlOf(redis)}/5`)
-    await expect(link.ready(500)).rejects.toThrow('DB index is out of range')
+    await until('the reason', () => link.trouble?.includes('DB index is out of range'))
+    await expect(link.ready(500)).rejects.toThrow(RedisUnavailableError)
   })
 
   test('a preparation that fails is tried again on another connection', async () => {
@@ -251,6 +254,23 @@ describe('run()', () => {
     }
     expect(live.lost.aborted).toBe(true)
     expect(link.current).toBeUndefined()
+  })
+
+  test('its deadline is its own, whatever the pings find', async () => {
+    const redis = await startRedis()
+    const { link } = startLink(urlOf(redis), { timing: { pingIntervalMs: 60_000 } })
+    const live = await link.ready(patienceMs)
+    redis.stop()
+    await expect(live.run(live.client.pipeline().get('k'), { deadlineMs: 200 })).rejects.toThrow(
+      'no reply within 200 ms',
+    )
+  })
+
+  test('a command that takes long within its deadline is no missed PING', async () => {
+    const redis = await startRedis()
+    const { link } = startLink(urlOf(redis), { timing: { pingIntervalMs: 50, pingDeadlineMs: 50 } })
+    const live = await link.ready(patienceMs)
+    expect(await live.run(live.client.pipeline().blpop('nothing', 0.7))).toEqual([null])
   })
 
   test('under way when a client is killed by Redis, as Sentinel does: unknown', async () => {

@@ -183,6 +183,21 @@ describe('the locator', () => {
     await stop()
   })
 
+  test('does not believe the first that answers', async () => {
+    const sentinels = [
+      await fakeSentinel(() => b),
+      await fakeSentinel(() => a, 300),
+      await fakeSentinel(() => a, 300),
+    ]
+    const { locator, stop } = locate(sentinels)
+    await until('an answer', () => (sentinels[0]?.asked ?? 0) > 6)
+    expect(locator.address).toBeUndefined()
+    expect(locator.trouble).toBe('1 of 3 Sentinels tell where the master is')
+    await until('an address', () => locator.address)
+    expect(locator.address).toEqual(a)
+    await stop()
+  })
+
   test('has no more than one question under way at each Sentinel, however slow it is', async () => {
     const slow = await fakeSentinel(() => a, 100)
     const { locator, stop } = locate([slow])
