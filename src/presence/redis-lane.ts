@@ -33,7 +33,7 @@ interface Queued {
   readonly fail: (error: unknown) => void
 }
 
-/** Of one pipeline. A little more than needed: other clients of Redis get their turn between scripts, not between pipelines. */
+/** Of one pipeline: about 10 ms of Redis's time, and others get their turn between its scripts. Replies are bounded with it. */
 const pipelineSessionsMax = 1_000
 const pipelineBytesMax = 262_144
 

@@ -155,7 +155,9 @@ describe('RedisPresence', () => {
     const seen: string[] = []
     for (let writes = 0; writes < 11; writes += 1) {
       seen.push((await sizes()).replaceAll('\n', ' '))
-      await two.presence.add(ref, 'last', userInfo('ann'))
+      if (writes % 3 === 0) await two.presence.add(ref, 'last', userInfo('ann'))
+      if (writes % 3 === 1) await two.presence.refresh(ref, new Map([['last', userInfo('ann')]]))
+      if (writes % 3 === 2) await two.presence.remove(ref, 'nobody')
     }
     const expected = Array.from({ length: 11 }, (_, n) => 1_001 - 100 * n)
     expect(seen).toEqual(expected.map((size) => `${size} ${size} ${size} ${size}`))
@@ -196,19 +198,16 @@ describe('RedisPresence', () => {
     expect(await redis.cli('DBSIZE')).toBe('0')
   })
 
-  test('an entry that another clock has put too far ahead comes back to its time to live', async () => {
-    await one.presence.refresh(
-      ref,
-      new Map([
-        ['s1', userInfo('ann')],
-        ['s2', userInfo('ann')],
-      ]),
-    )
+  test('an entry that another clock has put too far ahead comes back when it is refreshed', async () => {
+    const entries = { s1: userInfo('ann'), s2: userInfo('ann'), s3: userInfo('bob') }
+    await one.presence.refresh(ref, new Map(Object.entries(entries)))
     await letPass(-60_000, one)
-    await one.presence.refresh(ref, new Map([['s1', userInfo('ann')]]))
-    await one.presence.remove(ref, 's2')
-    await letPass(presenceTtlMs, one)
-    expect(await two.presence.stats(ref)).toEqual({ clients: 0, users: 0 })
+    await one.presence.refresh(ref, new Map(Object.entries({ s1: entries.s1, s3: entries.s3 })))
+    await letPass(presenceTtlMs * 0.5, one)
+    await one.presence.add(ref, 's4', userInfo('cleo'))
+    await letPass(presenceTtlMs * 0.5, one)
+    expect([...(await two.presence.members(ref, { limit: 10 })).keys()]).toEqual(['s2', 's4'])
+    expect(await two.presence.stats(ref)).toEqual({ clients: 2, users: 2 })
   })
 
   test('flushed scripts are loaded again', async () => {
