@@ -15,7 +15,10 @@ export class UnknownOutcomeError extends Error {
 /** One connection, from its preparation to its end. Never comes back: the link makes another. */
 export interface LiveRedis {
   readonly client: Redis
-  /** Aborted when the connection is thrown away, for whatever reason. */
+  /**
+   * Aborted when the connection is thrown away, for whatever reason, with a RedisUnavailableError that tells it. From then on the client
+   * emits no message, not even one that has arrived.
+   */
   readonly lost: AbortSignal
   /**
    * Sends a pipeline and waits for all its replies. An error reply is a value in its place (an Error), not a throw: the others count.

@@ -1,0 +1,20 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { neededGrants } from './permissions.js'
+
+const notOfMasters = new Set(['SENTINEL'])
+
+test('every command that is named in scripts and pipelines is asked for', async () => {
+  const root = join(import.meta.dirname, '..')
+  const files = (await readdir(root, { recursive: true })).filter(
+    (file) => file.endsWith('.ts') && !/\.(test|contract|fake|testing)\.ts$/.test(file),
+  )
+  const sources = await Promise.all(files.map((file) => readFile(join(root, file), 'utf8')))
+  const named = sources.flatMap((source) =>
+    [...source.matchAll(/\.p?call(?:Buffer)?\(\s*'([A-Z]+)'/g)].map(([, name]) => name),
+  )
+  expect(named.length).toBeGreaterThan(5)
+  const granted = new Set(neededGrants.map((grant) => /^\+([A-Z]+)/.exec(grant)?.[1]))
+  expect(named.filter((name) => name && !granted.has(name) && !notOfMasters.has(name))).toEqual([])
+})
