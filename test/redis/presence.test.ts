@@ -7,6 +7,7 @@ import { presenceContract } from '../../src/presence/presence.contract.js'
 import { presenceTtlMs } from '../../src/presence/presence.js'
 import { loadPresenceScripts, RedisPresence, type RedisPresenceOptions } from '../../src/presence/redis.js'
 import { presenceKeys } from '../../src/redis/keys.js'
+import { neededGrants } from '../../src/redis/permissions.js'
 import { systemClock } from '../../src/time.js'
 import { endLinks, startLink, type TestLink } from '../support/redis-links.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
@@ -28,8 +29,12 @@ interface TestGateway {
   close(): Promise<void>
 }
 
-function startGateway(options: Partial<RedisPresenceOptions> = {}, port = redis.port): TestGateway {
-  const started = startLink(`redis://127.0.0.1:${port}`, { role: 'presence', prepare: loadPresenceScripts })
+function startGateway(
+  options: Partial<RedisPresenceOptions> = {},
+  { port = redis.port, login = '' } = {},
+): TestGateway {
+  const url = `redis://${login}127.0.0.1:${port}`
+  const started = startLink(url, { role: 'presence', prepare: loadPresenceScripts })
   const presence = new RedisPresence({ link: started.link, clock: systemClock, ...options })
   return {
     presence,
@@ -216,6 +221,20 @@ describe('RedisPresence', () => {
     expect(await one.presence.add(ref, 's2', userInfo('ann'))).toEqual({ userEdge: false, clients: 2 })
   })
 
+  test('the permissions that Parley asks for are enough', async () => {
+    await redis.cli('ACL', 'SETUSER', 'parley', 'on', '>secret', ...neededGrants)
+    const limited = startGateway({}, { login: 'parley:secret@' })
+    onTestFinished(async () => limited.close())
+    expect(await limited.presence.add(ref, 's1', userInfo('ann'))).toEqual({ userEdge: true, clients: 1 })
+    await limited.presence.refresh(ref, many(3))
+    await letPass(presenceTtlMs * 0.5, one)
+    expect(await limited.presence.add(ref, 's1', userInfo('bob'))).toEqual({ userEdge: true, clients: 3 })
+    await letPass(presenceTtlMs * 0.5, one)
+    expect([...(await limited.presence.members(ref, { limit: 9 })).keys()]).toEqual(['s1'])
+    expect(await limited.presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
+    expect(await limited.presence.stats(ref)).toEqual({ clients: 0, users: 0 })
+  })
+
   test('in a full Redis nobody can come, but people can go and be seen', async () => {
     await one.presence.add(ref, 's1', userInfo('ann'))
     await redis.cli('CONFIG', 'SET', 'maxmemory', '1')
@@ -307,7 +326,7 @@ describe('RedisPresence', () => {
 describe('RedisPresence without Redis', () => {
   test('refuses after a bounded wait, then at once, and works again when Redis is back', async () => {
     const server = await startRedis()
-    const gateway = startGateway({ waitMs: 300 }, server.port)
+    const gateway = startGateway({ waitMs: 300 }, { port: server.port })
     onTestFinished(async () => gateway.close())
     await gateway.presence.add(ref, 's1', userInfo('ann'))
     await server.kill()
@@ -345,7 +364,7 @@ describe('RedisPresence without Redis', () => {
 
   test('a short absence looks like latency', async () => {
     const server = await startRedis()
-    const gateway = startGateway({ waitMs: 10_000 }, server.port)
+    const gateway = startGateway({ waitMs: 10_000 }, { port: server.port })
     onTestFinished(async () => gateway.close())
     await gateway.presence.add(ref, 's1', userInfo('ann'))
     await server.kill()
@@ -357,7 +376,7 @@ describe('RedisPresence without Redis', () => {
 
   test('a Redis that does not answer is given up', async () => {
     const server = await startRedis()
-    const gateway = startGateway({ replyMs: 200, waitMs: 200 }, server.port)
+    const gateway = startGateway({ replyMs: 200, waitMs: 200 }, { port: server.port })
     onTestFinished(async () => gateway.close())
     await gateway.presence.add(ref, 's1', userInfo('ann'))
     server.stop()
