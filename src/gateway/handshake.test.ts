@@ -13,11 +13,17 @@ import {
   parseDoor,
   type ChatHandshake,
 } from './handshake.js'
+import { LocalLedger } from '../tenant/quota-ledger-local.js'
 
 const clock = new ManualClock()
 const issuer = sharedIssuer()
 const policy = policyOf({ issuers: [issuer], channels: [openRule('lobby')] })
-const tenant = new TenantState(policy, { clock, log: silentLog, allowPrivateJwks: false })
+const tenant = new TenantState(policy, {
+  clock,
+  log: silentLog,
+  allowPrivateJwks: false,
+  ledger: new LocalLedger(),
+})
 let token = ''
 beforeAll(async () => {
   token = await mintToken(issuer, { user: 'ann', expiresInS: 60, nowMs: clock.epochMs() })

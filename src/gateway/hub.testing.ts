@@ -14,6 +14,7 @@ import { TenantState } from '../session/tenant-state.js'
 import type { Frame } from '../session/transport.js'
 import { TimerWheel } from '../time.js'
 import { Hub } from './hub.js'
+import { LocalLedger } from '../tenant/quota-ledger-local.js'
 
 export const ref: ChannelRef = { tenantId: 't1', channel: 'general' }
 export const info: ClientInfo = { user: 'ann', client: 'c' }
@@ -64,6 +65,7 @@ export class World {
     clock: this.clock,
     log: silentLog,
     allowPrivateJwks: false,
+    ledger: new LocalLedger(),
   })
   readonly chat = counting(chatCodec)
   readonly centrifuge = counting(centrifugeJson)

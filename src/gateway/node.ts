@@ -10,6 +10,8 @@ import type { Session } from '../session/session.js'
 import { TenantState } from '../session/tenant-state.js'
 import type { Catalog, CatalogChange } from '../tenant/catalog.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
+import { LocalLedger } from '../tenant/quota-ledger-local.js'
+import type { QuotaLedger } from '../tenant/quota-ledger.js'
 import { TimerWheel, type Clock } from '../time.js'
 import { Hub } from './hub.js'
 
@@ -22,6 +24,8 @@ export interface GatewayOptions {
   readonly catalog: Catalog
   readonly clock: Clock
   readonly log: Log
+  /** Counts connections and divides rates among gateways. Absent: this gateway is alone. */
+  readonly ledger?: QuotaLedger
   readonly limits?: Partial<SessionLimits>
   readonly allowPrivateJwks?: boolean
   /** Sessions on this gateway; more are sent elsewhere with 503. */
@@ -43,6 +47,7 @@ export class Gateway {
   readonly log: Log
   readonly sessionsMax: number
   readonly #options: GatewayOptions
+  readonly #ledger: QuotaLedger
   readonly #tenants = new Map<string, TenantState>()
   #draining = false
 
@@ -50,6 +55,7 @@ export class Gateway {
     const { broker, catalog, clock, log, presence } = options
     const wheel = new TimerWheel({ clock })
     this.#options = options
+    this.#ledger = options.ledger ?? new LocalLedger()
     this.log = log
     this.sessionsMax = options.sessionsMax ?? 100_000
     this.metrics = new Metrics(
@@ -134,7 +140,12 @@ export class Gateway {
     const { clock, log } = this.context
     this.#tenants.set(
       key,
-      new TenantState(policy, { clock, log, allowPrivateJwks: this.#options.allowPrivateJwks ?? false }),
+      new TenantState(policy, {
+        clock,
+        log,
+        allowPrivateJwks: this.#options.allowPrivateJwks ?? false,
+        ledger: this.#ledger,
+      }),
     )
   }
 

@@ -52,7 +52,7 @@ export class Ops {
       transport: new FakeTransport(),
     })
     const identity = await authenticate(tenant, { token: '', client })
-    tenant.admit(identity.user)
+    await tenant.admit(identity.user)
     welcome(session, identity)
     session.onMessage(Buffer.from('{"type":"join_room","room":"general"}'), false)
     await turn()

@@ -18,7 +18,6 @@ import {
   checkOrigin,
   checkUpgrade,
   parseDoor,
-  type ChatHandshake,
   type DoorRequest,
 } from './handshake.js'
 import { listen, shut } from './listen.js'
@@ -117,7 +116,7 @@ export class GatewayServer {
     const tenant = this.#enter(door, request)
     if (door.door === 'centrifuge-json') return
     const { identity } = await chatHandshake(tenant, door, request)
-    tenant.checkRoom(identity.user)
+    await tenant.checkRoom(identity.user)
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -136,12 +135,7 @@ export class GatewayServer {
       checkUpgrade(request)
       const tenant = this.#enter(door, request)
       if (door.door === 'chat') {
-        const handshake = await chatHandshake(tenant, door, request)
-        if (socket.destroyed) return
-        // While the token was verified the tenant may have gone, or this gateway have begun to.
-        if (this.#enter(door, request) !== tenant)
-          throw new CommandError('NOT_FOUND', 'The tenant was replaced by another of its name; connect again')
-        this.#openChat(tenant, handshake, { request, socket, head })
+        await this.#openChat(tenant, door, { request, socket, head })
       } else {
         const subprotocol = centrifugeSubprotocol(door, request)
         this.#open(tenant, centrifugeJson, { request, socket, head, subprotocol })
@@ -180,12 +174,23 @@ export class GatewayServer {
     return tenant
   }
 
+  /** The tenant may have gone while something was waited for, or this gateway have begun to. */
+  #enterAgain(tenant: TenantState, door: DoorRequest, request: IncomingMessage): void {
+    if (this.#enter(door, request) !== tenant)
+      throw new CommandError('NOT_FOUND', 'The tenant was replaced by another of its name; connect again')
+  }
+
   /** The place in the quota is taken before the upgrade, and given back when it fails. */
-  #openChat(tenant: TenantState, handshake: ChatHandshake, upgrade: Upgrade): void {
-    const { identity, subprotocol } = handshake
-    tenant.admit(identity.user)
+  async #openChat(tenant: TenantState, door: DoorRequest, upgrade: Upgrade): Promise<void> {
+    const { request, socket } = upgrade
+    const { identity, subprotocol } = await chatHandshake(tenant, door, request)
+    if (socket.destroyed) return
+    this.#enterAgain(tenant, door, request)
+    await tenant.admit(identity.user)
     let session: Session
     try {
+      if (socket.destroyed) return tenant.release(identity.user)
+      this.#enterAgain(tenant, door, request)
       session = this.#open(tenant, chatCodec, { ...upgrade, subprotocol })
     } catch (error) {
       tenant.release(identity.user)

@@ -21,7 +21,8 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
   try {
     const identity = await authenticate(session.tenant, { token: command.token, client: session.id })
     if (session.closed) return
-    session.tenant.admit(identity.user)
+    await session.tenant.admit(identity.user)
+    if (session.closed) return session.tenant.release(identity.user)
     session.open(identity)
     if (session.closed) return
   } catch (error) {

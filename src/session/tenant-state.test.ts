@@ -5,12 +5,18 @@ import type { TenantPolicy } from '../tenant/policy.js'
 import { limitsWith, openRule, policyOf, silentLog } from './session.testing.js'
 import { TenantState } from './tenant-state.js'
 import type { Session } from './session.js'
+import { LocalLedger } from '../tenant/quota-ledger-local.js'
 
 function tenantWith(changes: Partial<TenantPolicy> = {}): { clock: ManualClock; tenant: TenantState } {
   const clock = new ManualClock()
   return {
     clock,
-    tenant: new TenantState(policyOf(changes), { clock, log: silentLog, allowPrivateJwks: false }),
+    tenant: new TenantState(policyOf(changes), {
+      clock,
+      log: silentLog,
+      allowPrivateJwks: false,
+      ledger: new LocalLedger(),
+    }),
   }
 }
 
@@ -24,61 +30,70 @@ function refusalOf(act: () => void): CommandError {
   throw new Error('it was not refused')
 }
 
+async function refusedBy(admission: Promise<void>): Promise<CommandError> {
+  const error: unknown = await admission.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  if (error instanceof CommandError) return error
+  throw new Error('it was not refused')
+}
+
 describe('connections', () => {
-  test('of the tenant: the message names used of what', () => {
+  test('of the tenant: the message names used of what', async () => {
     const { tenant } = tenantWith({ limits: limitsWith('connections', { max: 2 }) })
-    tenant.admit('ann')
-    tenant.admit('bob')
-    expect(refusalOf(() => tenant.admit('eve'))).toMatchObject({
+    await tenant.admit('ann')
+    await tenant.admit('bob')
+    expect(await refusedBy(tenant.admit('eve'))).toMatchObject({
       code: 'CONNECTION_LIMIT',
       message: 'Cannot connect: 2 of 2 connections of the tenant are used',
       retryAfterMs: 5_000,
     })
   })
 
-  test('of a user: the message names used of what', () => {
+  test('of a user: the message names used of what', async () => {
     const { tenant } = tenantWith({ limits: limitsWith('connections', { perUser: 1 }) })
-    tenant.admit('ann')
-    tenant.admit('bob')
-    expect(refusalOf(() => tenant.admit('ann'))).toMatchObject({
+    await tenant.admit('ann')
+    await tenant.admit('bob')
+    expect(await refusedBy(tenant.admit('ann'))).toMatchObject({
       code: 'CONNECTION_LIMIT',
       message: 'Cannot connect: 1 of 1 connections of this user are used',
     })
   })
 
-  test('per second: the message names the rate, and when the next may come', () => {
+  test('per second: the message names the rate, and when the next may come', async () => {
     const { clock, tenant } = tenantWith({ limits: limitsWith('connections', { connectsPerSecond: 2 }) })
-    tenant.admit('ann')
-    tenant.admit('bob')
-    expect(refusalOf(() => tenant.admit('eve'))).toMatchObject({
+    await tenant.admit('ann')
+    await tenant.admit('bob')
+    expect(await refusedBy(tenant.admit('eve'))).toMatchObject({
       code: 'QUOTA_EXCEEDED',
       message: 'Cannot connect: the tenant’s 2 connects per second are used',
       retryAfterMs: 500,
     })
     clock.advance(500)
-    tenant.admit('eve')
+    await tenant.admit('eve')
     expect(tenant.connections).toBe(3)
   })
 
-  test('that end give their place back', () => {
+  test('that end give their place back', async () => {
     const { tenant } = tenantWith({ limits: limitsWith('connections', { max: 1, perUser: 1 }) })
-    tenant.admit('ann')
+    await tenant.admit('ann')
     tenant.release('ann')
-    tenant.admit('ann')
+    await tenant.admit('ann')
     expect([tenant.connections, tenant.users]).toEqual([1, 1])
   })
 
-  test('count users once', () => {
+  test('count users once', async () => {
     const { tenant } = tenantWith()
-    for (const user of ['ann', 'ann', 'bob']) tenant.admit(user)
+    for (const user of ['ann', 'ann', 'bob']) await tenant.admit(user)
     tenant.release('ann')
     expect([tenant.connections, tenant.users]).toEqual([2, 2])
   })
 
-  test('refused take no place', () => {
+  test('refused take no place', async () => {
     const { tenant } = tenantWith({ limits: limitsWith('connections', { perUser: 1 }) })
-    tenant.admit('ann')
-    refusalOf(() => tenant.admit('ann'))
+    await tenant.admit('ann')
+    await refusedBy(tenant.admit('ann'))
     expect(tenant.connections).toBe(1)
   })
 })
@@ -161,21 +176,26 @@ describe('subscriptions', () => {
 })
 
 describe('enforcement', () => {
-  test.each(['Warn', 'DryRun'] as const)('%s lets pass and counts', (enforcement) => {
+  test.each(['Warn', 'DryRun'] as const)('%s lets pass and counts', async (enforcement) => {
     const { tenant } = tenantWith({ enforcement, limits: limitsWith('connections', { max: 0 }) })
-    tenant.admit('ann')
+    await tenant.admit('ann')
     expect([tenant.connections, tenant.refusals.get('CONNECTION_LIMIT')]).toEqual([1, 1])
   })
 
   test.each([
     ['Warn', 1],
     ['DryRun', 0],
-  ] as const)('%s logs %i line', (enforcement, lines) => {
+  ] as const)('%s logs %i line', async (enforcement, lines) => {
     const warnings: unknown[] = []
     const log = { ...silentLog, warn: (line: unknown) => void warnings.push(line) } as typeof silentLog
     const policy = policyOf({ enforcement, limits: limitsWith('connections', { max: 0 }) })
-    const tenant = new TenantState(policy, { clock: new ManualClock(), log, allowPrivateJwks: false })
-    tenant.admit('ann')
+    const tenant = new TenantState(policy, {
+      clock: new ManualClock(),
+      log,
+      allowPrivateJwks: false,
+      ledger: new LocalLedger(),
+    })
+    await tenant.admit('ann')
     expect(warnings).toHaveLength(lines)
   })
 })
@@ -188,11 +208,12 @@ describe('update()', () => {
     expect(refusalOf(() => tenant.chargePublish('general')).code).toBe('QUOTA_EXCEEDED')
   })
 
-  test('a raised limit holds at once', () => {
+  test('a raised limit holds at once', async () => {
     const { tenant } = tenantWith({ limits: limitsWith('connections', { max: 1 }) })
-    tenant.admit('ann')
+    await tenant.admit('ann')
     tenant.update(policyOf())
-    expect(() => tenant.admit('bob')).not.toThrow()
+    await tenant.admit('bob')
+    expect(tenant.connections).toBe(2)
   })
 
   test('guests are let in as long as a rule grants them something', () => {

@@ -9,8 +9,9 @@ import {
 import { CommandError, type ErrorCode } from '../errors.js'
 import type { Log } from '../log.js'
 import { ChannelRules } from '../tenant/acl.js'
-import { TokenBucket } from '../tenant/limiter.js'
+import { TokenBucket, type BucketLimits } from '../tenant/limiter.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
+import type { Admission, LeaseListener, QuotaLedger, TenantLease } from '../tenant/quota-ledger.js'
 import type { Clock } from '../time.js'
 import { ChannelCensus } from './channel-census.js'
 import { FormerKeys } from './former-keys.js'
@@ -24,9 +25,11 @@ export interface TenantStateDeps {
   readonly log: Log
   /** JWKS URLs may lead to private addresses: for development. */
   readonly allowPrivateJwks: boolean
+  /** Counts the connections, and divides the rates among gateways. */
+  readonly ledger: QuotaLedger
 }
 
-export class TenantState {
+export class TenantState implements LeaseListener {
   readonly #deps: TenantStateDeps
   #policy: TenantPolicy
   #rules: ChannelRules
@@ -36,9 +39,9 @@ export class TenantState {
   readonly #connects: TokenBucket
   readonly #publishes: TokenBucket
   readonly #deliveries: TokenBucket
-  readonly #connectionsByUser = new Map<string, number>()
-  /** Admitted and not yet released: open sessions, and handshakes on their way to one. */
-  #connections = 0
+  /** Its places: open sessions, and handshakes on their way to one. */
+  readonly #lease: TenantLease
+  #closed = false
   /** In order of arrival. */
   readonly sessions = new Set<Session>()
   readonly channels: ChannelCensus
@@ -59,20 +62,12 @@ export class TenantState {
     })
     this.#formerKeys = new FormerKeys(deps.clock)
     this.#allowsGuests = allowsGuests(policy)
-    const { connections, messages } = policy.limits
+    this.#lease = deps.ledger.open(policy.tenantId, this)
     const nowMs = deps.clock.monotonicMs()
-    this.#connects = new TokenBucket(
-      { rate: connections.connectsPerSecond, burst: connections.connectsPerSecond },
-      nowMs,
-    )
-    this.#publishes = new TokenBucket(
-      { rate: messages.publishPerSecond, burst: messages.publishBurst },
-      nowMs,
-    )
-    this.#deliveries = new TokenBucket(
-      { rate: messages.fanoutPerSecond, burst: messages.fanoutPerSecond },
-      nowMs,
-    )
+    const { connects, deliveries, publishes } = this.#bucketLimits()
+    this.#connects = new TokenBucket(connects, nowMs)
+    this.#publishes = new TokenBucket(publishes, nowMs)
+    this.#deliveries = new TokenBucket(deliveries, nowMs)
     this.channels = new ChannelCensus(deps.clock)
   }
 
@@ -108,81 +103,69 @@ export class TenantState {
     return this.#allowsGuests
   }
 
+  /** On this gateway. */
   get connections(): number {
-    return this.#connections
+    return this.#lease.held
   }
 
   /** Different users among the connections. */
   get users(): number {
-    return this.#connectionsByUser.size
+    return this.#lease.users
   }
 
   /** A new revision holds at once, for live sessions too: each looks at its token and subscriptions again. */
   update(policy: TenantPolicy): void {
-    const nowMs = this.#deps.clock.monotonicMs()
-    const { connections, messages } = policy.limits
     this.#formerKeys.replaced(this.#policy.issuers, policy.issuers)
     this.#policy = policy
     this.#rules = new ChannelRules(policy.channels)
     this.#verifier.update(policy.issuers)
     this.#allowsGuests = allowsGuests(policy)
-    this.#connects.configure(
-      { rate: connections.connectsPerSecond, burst: connections.connectsPerSecond },
-      nowMs,
-    )
-    this.#publishes.configure({ rate: messages.publishPerSecond, burst: messages.publishBurst }, nowMs)
-    this.#deliveries.configure({ rate: messages.fanoutPerSecond, burst: messages.fanoutPerSecond }, nowMs)
+    this.sharesChanged()
     this.#recheckSessions()
     this.#shed()
   }
 
-  /** Throws CONNECTION_LIMIT when one more connection of `user` is one too many. */
-  checkRoom(user: string): void {
-    const { max, perUser } = this.#policy.limits.connections
-    const ofUser = this.#connectionsByUser.get(user) ?? 0
-    if (this.#connections >= max) {
-      this.#over(
-        'CONNECTION_LIMIT',
-        `Cannot connect: ${this.#connections} of ${max} connections of the tenant are used`,
-        fullRetryAfterMs,
-      )
-    }
-    if (ofUser >= perUser) {
-      this.#over(
-        'CONNECTION_LIMIT',
-        `Cannot connect: ${ofUser} of ${perUser} connections of this user are used`,
-        fullRetryAfterMs,
-      )
-    }
+  /** Throws CONNECTION_LIMIT when one more connection of `user` is one too many in the cluster. Takes nothing. */
+  async checkRoom(user: string): Promise<void> {
+    const admission = await this.#lease.look(user, this.#policy.limits.connections)
+    if (!admission.admitted) this.#noRoom(admission)
   }
 
-  /** Takes a place for one connection of `user`, or throws. Every admission is followed by one `release`. */
-  admit(user: string): void {
-    this.checkRoom(user)
-    const { connectsPerSecond } = this.#policy.limits.connections
-    const retryAfterMs = this.#connects.take(1, this.#deps.clock.monotonicMs())
-    if (retryAfterMs > 0) {
-      this.#over(
-        'QUOTA_EXCEEDED',
-        `Cannot connect: the tenant’s ${connectsPerSecond} connects per second are used`,
-        retryAfterMs,
-      )
+  /**
+   * Takes a place for one connection of `user`, or throws. Every admission is followed by one `release`: also when whoever asked has gone
+   * meanwhile, since other gateways may have to be asked.
+   */
+  async admit(user: string): Promise<void> {
+    // An attempt that finds no place counts as well: other gateways are asked for each.
+    this.#chargeConnect()
+    for (;;) {
+      const limits = this.#policy.limits.connections
+      const admission = await this.#lease.acquire(user, limits)
+      if (!admission.admitted) {
+        this.#noRoom(admission)
+        this.#lease.take(user)
+        return
+      }
+      if (this.#closed) {
+        this.#lease.release(user)
+        throw new CommandError('NOT_FOUND', `The tenant ${this.key} was removed`)
+      }
+      const { max, perUser } = this.#policy.limits.connections
+      if (max >= limits.max && perUser >= limits.perUser) return
+      // Lowered while others were asked: nothing was open yet that could stay.
+      this.#lease.release(user)
     }
-    this.#connections += 1
-    this.#connectionsByUser.set(user, (this.#connectionsByUser.get(user) ?? 0) + 1)
   }
 
   release(user: string): void {
-    this.#connections -= 1
-    const left = (this.#connectionsByUser.get(user) ?? 1) - 1
-    if (left > 0) this.#connectionsByUser.set(user, left)
-    else this.#connectionsByUser.delete(user)
+    this.#lease.release(user)
   }
 
   /** Charges one publish of `channel` to the tenant's rates, or throws. */
   chargePublish(channel: string): void {
     const nowMs = this.#deps.clock.monotonicMs()
     const { publishPerSecond, publishBurst, fanoutPerSecond } = this.#policy.limits.messages
+    this.#lease.spend('publish', 1)
     const fanoutWaitMs = this.#deliveries.take(0, nowMs)
     if (fanoutWaitMs > 0) {
       this.#over(
@@ -205,6 +188,21 @@ export class TenantState {
   chargeDeliveries(deliveries: number): void {
     this.deliveriesTotal += deliveries
     this.#deliveries.charge(deliveries, this.#deps.clock.monotonicMs())
+    this.#lease.delivered(deliveries)
+  }
+
+  /** Gateways that publish and gateways that deliver are different ones: each counts the deliveries of all. */
+  deliveredElsewhere(deliveries: number): void {
+    this.#deliveries.charge(deliveries, this.#deps.clock.monotonicMs())
+  }
+
+  /** The limits of the policy, as far as they are this gateway's, hold at once. What is used stays used. */
+  sharesChanged(): void {
+    const nowMs = this.#deps.clock.monotonicMs()
+    const { connects, deliveries, publishes } = this.#bucketLimits()
+    this.#connects.configure(connects, nowMs)
+    this.#publishes.configure(publishes, nowMs)
+    this.#deliveries.configure(deliveries, nowMs)
   }
 
   /** Throws SUBSCRIPTION_LIMIT or CHANNEL_LIMIT when one more subscriber of `channel` is one too many. */
@@ -248,6 +246,8 @@ export class TenantState {
   }
 
   close(): void {
+    this.#closed = true
+    this.#lease.close()
     this.#verifier.close()
   }
 
@@ -267,6 +267,41 @@ export class TenantState {
     for (const session of this.sessions) session.policyChanged()
   }
 
+  #chargeConnect(): void {
+    const { connectsPerSecond } = this.#policy.limits.connections
+    this.#lease.spend('connect', 1)
+    const retryAfterMs = this.#connects.take(1, this.#deps.clock.monotonicMs())
+    if (retryAfterMs > 0) {
+      this.#over(
+        'QUOTA_EXCEEDED',
+        `Cannot connect: the tenant’s ${connectsPerSecond} connects per second are used`,
+        retryAfterMs,
+      )
+    }
+  }
+
+  #noRoom({ limit, share, used }: Exclude<Admission, { admitted: true }>): void {
+    const { max, perUser } = this.#policy.limits.connections
+    const sentence =
+      limit === 'user'
+        ? `${used} of ${perUser} connections of this user are used`
+        : share === undefined
+          ? `${used} of ${max} connections of the tenant are used`
+          : `${used} of ${share} connections are used, this gateway’s share of the tenant’s ${max} while the others cannot be asked`
+    this.#over('CONNECTION_LIMIT', `Cannot connect: ${sentence}`, fullRetryAfterMs)
+  }
+
+  #bucketLimits(): Record<'connects' | 'publishes' | 'deliveries', BucketLimits> {
+    const { connections, messages } = this.#policy.limits
+    const { connectsPerSecond } = connections
+    const { fanoutPerSecond, publishBurst, publishPerSecond } = messages
+    return {
+      connects: shareOf({ rate: connectsPerSecond, burst: connectsPerSecond }, this.#lease.share('connect')),
+      publishes: shareOf({ rate: publishPerSecond, burst: publishBurst }, this.#lease.share('publish')),
+      deliveries: { rate: fanoutPerSecond, burst: fanoutPerSecond },
+    }
+  }
+
   /** Over quota: refused, or (while a platform team tries a plan out) only counted. */
   #over(code: ErrorCode, message: string, retryAfterMs?: number): void {
     if (this.#policy.enforcement === 'Enforce') throw new CommandError(code, message, { retryAfterMs })
@@ -278,7 +313,10 @@ export class TenantState {
   /** A lowered limit leaves the connections above it alone unless the plan says otherwise. */
   #shed(): void {
     const { limits, preemption, enforcement } = this.#policy
-    const tooMany = this.sessions.size - limits.connections.max
+    // Every gateway keeps its part of what may stay, so that together they keep no more.
+    const elsewhere = this.#lease.heldByAll - this.#lease.held
+    const part = this.sessions.size / Math.max(1, this.sessions.size + elsewhere)
+    const tooMany = this.sessions.size - Math.floor(limits.connections.max * part)
     if (tooMany <= 0 || preemption === 'Never' || enforcement !== 'Enforce') return
     const newestFirst = [...this.sessions].toReversed()
     const order =
@@ -286,6 +324,14 @@ export class TenantState {
         ? newestFirst
         : newestFirst.toSorted((a, b) => a.lastCommandMs - b.lastCommandMs)
     for (const session of order.slice(0, tooMany)) session.shed()
+  }
+}
+
+/** At least one whole token a second, or a small share would be none at all. */
+function shareOf({ burst, rate }: BucketLimits, share: number): BucketLimits {
+  return {
+    rate: Math.max(Math.min(rate, 1), rate * share),
+    burst: Math.max(Math.min(burst, 1), Math.floor(burst * share)),
   }
 }
 
