@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { codesPage } from './docs/codes.mjs'
 import { commandsPage } from './docs/commands.mjs'
 import { metricsPage } from './docs/metrics.mjs'
+import { redisPermissionsPage } from './docs/redis.mjs'
 import { resourcesPage } from './docs/resources.mjs'
 import { root } from './run.mjs'
 
@@ -12,6 +13,7 @@ const pages = {
   'docs/reference/codes.md': codesPage(),
   'docs/reference/commands.md': commandsPage(),
   'docs/reference/metrics.md': await metricsPage(),
+  'docs/reference/redis-permissions.md': redisPermissionsPage(),
   'docs/reference/resources.md': resourcesPage(),
 }
 
