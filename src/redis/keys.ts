@@ -66,22 +66,40 @@ export function fenceKey(gatewayId: string): string {
 }
 
 /** The tenants of one installation, in one slot: a version and what it holds are written together. */
-export function catalogKeys(installation: string): {
+export interface CatalogKeys {
   readonly version: string
+  /** Records by tenant: a hash. */
   readonly tenants: string
+  /** What is needed to know a record without reading it, by tenant: a hash. */
+  readonly stamps: string
   readonly log: string
+  /** A topic. */
   readonly changes: string
   readonly gateways: string
-} {
+  /** What gateways tell beside their heartbeat: much longer, and seldom read. */
+  readonly usage: string
+}
+
+export function catalogKeys(installation: string): CatalogKeys {
   const prefix = `parley:{catalog}:${installation}`
   return {
     version: `${prefix}:version`,
     tenants: `${prefix}:tenants`,
+    stamps: `${prefix}:stamps`,
     log: `${prefix}:log`,
-    /** A topic. */
     changes: `${prefix}:changes`,
     gateways: `${prefix}:gateways`,
+    usage: `${prefix}:usage`,
   }
+}
+
+/** A catalog in the making, which nobody reads before it takes the other's place. */
+export function catalogStagingKeys(
+  installation: string,
+  nonce: string,
+): Pick<CatalogKeys, 'tenants' | 'stamps'> {
+  const prefix = `parley:{catalog}:${installation}:staging:${nonce}`
+  return { tenants: `${prefix}:tenants`, stamps: `${prefix}:stamps` }
 }
 
 function channelKey({ channel, tenantId }: ChannelName, what: string, rest: string): string {
