@@ -15,6 +15,24 @@ export const needs = {
     programs: ['chromium', 'chromium-browser', 'google-chrome'],
     aptPackage: 'chromium',
   },
+  redis: {
+    what: 'redis-server 7.0 or newer, for the tests of many gateways (they start their own)',
+    variable: 'PARLEY_REDIS_SERVER',
+    programs: ['redis-server'],
+    aptPackage: 'redis-server',
+  },
+  redisCli: {
+    what: 'redis-cli, which tests ask what their Redis thinks',
+    variable: 'PARLEY_REDIS_CLI',
+    programs: ['redis-cli'],
+    aptPackage: 'redis-tools',
+  },
+  openssl: {
+    what: 'openssl, which makes the certificates of the TLS tests',
+    variable: 'PARLEY_OPENSSL',
+    programs: ['openssl'],
+    aptPackage: 'openssl',
+  },
 }
 
 /**
