@@ -31,6 +31,7 @@ export class RedisProxy {
   readonly #server: Server
   readonly #lines = new Set<Line>()
   readonly #rules = new Map<LinkKind, LinkRule>(linkKinds.map((kind) => [kind, openRule]))
+  #special: { readonly said: RegExp; readonly rule: Partial<LinkRule> }[] = []
   #targetPort: number
   #port = 0
 
@@ -70,8 +71,20 @@ export class RedisProxy {
     return this.#rules.get(kind) ?? openRule
   }
 
+  /** For those lines alone, present and future, whose first words match: a client's name, a replica's port. Over what `set` says, until `heal`. */
+  setWhere(said: RegExp, rule: Partial<LinkRule>): void {
+    this.#special.push({ said, rule })
+    for (const line of this.#lines) line.flow()
+  }
+
+  /** Nothing more passes, either way, on the present lines whose first words match. Not even `heal` wakes them up. */
+  silence(said: RegExp): void {
+    for (const line of this.#lines) line.silenceIf(said)
+  }
+
   /** All rules open again. */
   heal(): void {
+    this.#special = []
     this.set(openRule, linkKinds)
   }
 
@@ -97,10 +110,15 @@ export class RedisProxy {
     return [...this.#lines].filter(({ kind }) => kind !== undefined && kinds.includes(kind))
   }
 
+  #ruleOf(kind: LinkKind, said: string): LinkRule {
+    const special = this.#special.filter((one) => one.said.test(said)).map(({ rule }) => rule)
+    return Object.assign({}, this.rule(kind), ...special) as LinkRule
+  }
+
   #accept(visitor: Socket): void {
     const redis = connect({ port: this.#targetPort, host: '127.0.0.1', noDelay: true })
     visitor.setNoDelay(true)
-    const line = new Line(visitor, redis, (kind) => this.rule(kind))
+    const line = new Line(visitor, redis, (kind, said) => this.#ruleOf(kind, said))
     this.#lines.add(line)
     visitor.on('close', () => this.#lines.delete(line))
   }
@@ -111,17 +129,21 @@ interface Chunk {
   readonly arrivedMs: number
 }
 
+/** Whoever it is has introduced itself by then. */
+const saidMax = 1_000
+
 /** One visitor. Bytes wait in order until their kind's rule lets them pass. */
 class Line {
   kind: LinkKind | undefined
   readonly #sockets: Record<Direction, Socket>
-  readonly #ruleOf: (kind: LinkKind) => LinkRule
+  readonly #ruleOf: (kind: LinkKind, said: string) => LinkRule
   readonly #queues: Record<Direction, Chunk[]> = { toServer: [], toClient: [] }
   readonly #limits: Record<Direction, number> = { toServer: Infinity, toClient: Infinity }
   #said = ''
+  #silent = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor(visitor: Socket, redis: Socket, ruleOf: (kind: LinkKind) => LinkRule) {
+  constructor(visitor: Socket, redis: Socket, ruleOf: (kind: LinkKind, said: string) => LinkRule) {
     this.#sockets = { toServer: redis, toClient: visitor }
     this.#ruleOf = ruleOf
     visitor.on('data', (bytes) => this.#take('toServer', bytes))
@@ -138,6 +160,10 @@ class Line {
     this.#sockets.toClient.destroy()
   }
 
+  silenceIf(said: RegExp): void {
+    this.#silent ||= said.test(this.#said)
+  }
+
   limit(direction: Direction, bytes: number): void {
     this.#limits[direction] = bytes
   }
@@ -145,7 +171,8 @@ class Line {
   /** Sends what may pass by now, and comes back for the rest. */
   flow(): void {
     clearTimeout(this.#timer)
-    const rule = this.kind === undefined ? openRule : this.#ruleOf(this.kind)
+    if (this.#silent) return
+    const rule = this.kind === undefined ? openRule : this.#ruleOf(this.kind, this.#said)
     if (rule.refuse) return this.destroy()
     const dueMs = Math.min(
       rule.holdToServer ? Infinity : this.#pass('toServer', rule.delayToServerMs),
@@ -175,9 +202,9 @@ class Line {
   }
 
   #take(direction: Direction, bytes: Buffer): void {
-    if (direction === 'toServer' && this.kind === undefined) {
+    if (direction === 'toServer' && this.#said.length < saidMax) {
       this.#said += bytes.toString('latin1')
-      this.kind = kindOf(this.#said)
+      this.kind ??= kindOf(this.#said)
     }
     this.#queues[direction].push({ bytes, arrivedMs: performance.now() })
     this.flow()

@@ -1,0 +1,234 @@
+// The stage of one fault: Redis with its Sentinels, gateways, a load; and the judgement at the end.
+import { expect } from 'vitest'
+import type { RedisBrokerLimits } from '../../src/broker/redis-open.js'
+import type { Position, Publication } from '../../src/broker/broker.js'
+import { openTestBroker } from '../support/redis-gateway.js'
+import {
+  endRedisProcesses,
+  startSentinelTrio,
+  until,
+  type SentinelTrio,
+  type TrioOptions,
+} from '../support/redis-processes.js'
+import { openBrokerGateway, refOf, type BrokerGateway } from './brokers.js'
+import { Load, type Channel } from './load.js'
+import { measured, slack } from './measures.js'
+import {
+  describeViolations,
+  violationsOf,
+  type ChannelHistory,
+  type SubscriberLog,
+  type Violation,
+} from './oracle.js'
+
+export interface WorldOptions {
+  readonly fault: string
+  readonly trio?: TrioOptions
+  /** Instead of a trio of its own. */
+  readonly on?: SentinelTrio
+  readonly limits?: Partial<RedisBrokerLimits>
+  readonly perSecond?: number
+  /** Where each of the gateways finds the Sentinels. Default: two that ask them directly. */
+  readonly urls?: (trio: SentinelTrio) => Promise<readonly string[]>
+}
+
+/** The same names in both tenants: nothing may go across. */
+export const worldChannels: readonly Channel[] = ['red', 'blue'].flatMap((tenant) =>
+  ['one', 'two'].map((channel) => ({ tenant, channel })),
+)
+
+/** From an acknowledgement to the last subscriber that gets it, also where a gap must be filled: the bar. */
+const filledBarMs = 1_000
+
+export interface Judging {
+  /** See Run. */
+  readonly storeLost?: boolean
+  readonly gapBarMs?: number
+}
+
+export class World {
+  readonly trio: SentinelTrio
+  readonly gateways: readonly BrokerGateway[]
+  readonly load: Load
+  readonly fault: string
+  readonly #faultsMs: number[] = []
+
+  private constructor(parts: {
+    fault: string
+    trio: SentinelTrio
+    gateways: readonly BrokerGateway[]
+    load: Load
+  }) {
+    this.fault = parts.fault
+    this.trio = parts.trio
+    this.gateways = parts.gateways
+    this.load = parts.load
+  }
+
+  /** Under load, with something acknowledged in every channel. */
+  static async open(options: WorldOptions): Promise<World> {
+    const { fault, limits, on, perSecond = 50 } = options
+    const trio = on ?? (await startSentinelTrio({ downAfterMs: 1_000, ...options.trio }))
+    opened.add(trio)
+    const urls = (await options.urls?.(trio)) ?? [trio.url, trio.url]
+    const gateways = await Promise.all(
+      urls.map((url, index) =>
+        openBrokerGateway(url, { name: `g${index}`, channels: worldChannels, limits }),
+      ),
+    )
+    const publishers = gateways.map(({ publisher }) => publisher)
+    const load = new Load({ publishers, channels: worldChannels, perSecond })
+    const world = new World({ fault, trio, gateways, load })
+    load.start()
+    await world.someAcks(100)
+    return world
+  }
+
+  /** Resolves when so many publishes that begin now are acknowledged. */
+  async someAcks(count = 50, deadlineMs = 30_000): Promise<void> {
+    const nowMs = performance.now()
+    await until(`${count} acknowledgements`, () => this.load.ackedSince(nowMs) >= count, { deadlineMs })
+  }
+
+  /** The fault begins: pauses are counted from the first call, late deliveries from each. */
+  strike(): void {
+    this.#faultsMs.push(performance.now())
+  }
+
+  /** How long nobody was acknowledged anything after the first strike. `barMs`: what was promised. */
+  async pause(barMs?: number): Promise<void> {
+    const ms = this.load.longestPauseMs(this.#faultsMs[0] ?? 0)
+    await measured({ fault: this.fault, what: 'publishing paused', ms, barMs })
+  }
+
+  /** A broken connection was known as broken after so long. */
+  async found(ms: number): Promise<void> {
+    await measured({ fault: this.fault, what: 'half-open found', ms, barMs: 10_000 })
+  }
+
+  get logs(): SubscriberLog[] {
+    return this.gateways.flatMap(({ logs }) => logs())
+  }
+
+  /** The load ends, and the oracle speaks. `storeLost`: see Run. */
+  async violations({ storeLost = false, gapBarMs = filledBarMs }: Judging = {}): Promise<Violation[]> {
+    await this.load.stop()
+    const stoppedMs = performance.now()
+    const lateMs = await this.#delivered(stoppedMs, gapBarMs * slack)
+    await measured({
+      fault: this.fault,
+      what: 'gaps filled',
+      ms: lateMs,
+      barMs: storeLost ? undefined : gapBarMs,
+    })
+    const [gateway] = this.gateways
+    if (!gateway) throw new Error('a world without gateways')
+    // What nobody was promised may lie in a stream and wait for the next message: this is it.
+    for (const channel of worldChannels) {
+      const { outcome } = await this.load.sendOne(gateway.publisher, channel)
+      expect(outcome, 'the last message').toBe('acked')
+    }
+    const histories = await this.#histories()
+    await until('the ends of all channels', () => this.logs.every((log) => hasReached(log, histories)), {
+      deadlineMs: gapBarMs * slack,
+    }).catch(() => {})
+    return violationsOf({ sent: this.load.sent, logs: this.logs, histories, storeLost })
+  }
+
+  /** No violation, and everything ended. */
+  async judge(options: Judging = {}): Promise<void> {
+    try {
+      const found = await this.violations(options)
+      expect(describeViolations(found), `${this.fault}: ${JSON.stringify(this.load.failures())}`).toBe('')
+    } finally {
+      await this.close()
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.load.stop()
+    await Promise.all(this.gateways.map(({ broker }) => broker.close()))
+  }
+
+  /** How late was the latest of what was acknowledged? Waits for what is missing, but not for ever. */
+  async #delivered(stoppedMs: number, patienceMs: number): Promise<number> {
+    const fromMs = this.#faultsMs[0] ?? 0
+    for (;;) {
+      let latestMs = 0
+      let missing = 0
+      for (const log of this.logs) {
+        const receivedMs = new Map<string, number>()
+        let markMs = 0
+        for (const item of log.items) {
+          if (item.kind === 'received') receivedMs.set(item.text, item.atMs)
+          else markMs = item.atMs
+        }
+        for (const { ackedMs = 0, channel, tenant, text } of this.load.acked) {
+          if (channel !== log.channel || tenant !== log.tenant || ackedMs < fromMs) continue
+          const atMs = receivedMs.get(text)
+          if (atMs !== undefined) latestMs = Math.max(latestMs, atMs - ackedMs)
+          // What came before a mark was given up, and said so.
+          else if (ackedMs > markMs) missing += 1
+        }
+      }
+      if (missing === 0) return latestMs
+      const waitedMs = performance.now() - stoppedMs
+      if (waitedMs > patienceMs) return Math.max(latestMs, waitedMs)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  /** All channels as they are in the end, read by somebody who was not there. */
+  async #histories(): Promise<ChannelHistory[]> {
+    const reader = openTestBroker(this.trio.url)
+    try {
+      const histories: ChannelHistory[] = []
+      for (const channel of worldChannels) {
+        const entries: Publication[] = []
+        let since: Position | undefined
+        for (;;) {
+          const page = await until(
+            'a page of history',
+            () => reader.broker.history(refOf(channel), { limit: 1_000, since }),
+            { deadlineMs: 20_000, everyMs: 200 },
+          )
+          entries.push(...page.publications)
+          since = entries.at(-1)
+          if (page.publications.length > 0) continue
+          const texts = entries.map(({ data, offset }) => ({ offset, text: Buffer.from(data).toString() }))
+          histories.push({ ...channel, epoch: page.top.epoch, entries: texts })
+          break
+        }
+      }
+      return histories
+    } finally {
+      await reader.close()
+    }
+  }
+}
+
+function hasReached(log: SubscriberLog, histories: readonly ChannelHistory[]): boolean {
+  const history = histories.find(({ channel, tenant }) => channel === log.channel && tenant === log.tenant)
+  const last = log.items.at(-1)?.position
+  return last?.epoch === history?.epoch && last?.offset === history?.entries.at(-1)?.offset
+}
+
+const opened = new Set<SentinelTrio>()
+
+/** A Sentinel that got no CPU does nothing for 30 s (TILT): the fault is repeated then, never the assertion. */
+export async function unlessTilted(run: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    opened.clear()
+    try {
+      return await run()
+    } catch (error) {
+      const tilted = [...opened].some(({ sentinels }) =>
+        sentinels.some(({ output }) => output.includes('+tilt')),
+      )
+      if (!tilted || attempt === 3) throw error
+      console.warn('a Sentinel went into TILT: the fault is repeated')
+    } finally {
+      await endRedisProcesses()
+    }
+  }
+}
