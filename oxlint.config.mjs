@@ -27,7 +27,7 @@ const rooms = {
 const seams = { broker: 'broker/broker.js', presence: 'presence/presence.js' }
 
 /** Implementations on Redis reach the room that owns the client; nothing else in their rooms does. */
-const onRedis = { broker: 'redis*', presence: 'redis*', tenant: 'catalog-redis*' }
+const onRedis = { broker: 'redis*', presence: 'redis*', tenant: '*-redis*' }
 
 /** One vendor, one door: the file, or the room, that alone imports the package. */
 const doors = {

@@ -8,20 +8,26 @@ import { openRedisBroker } from '../broker/redis-open.js'
 import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
 import { GatewayServer } from '../gateway/server.js'
+import { UsageMeter } from '../gateway/usage.js'
 import { createLog, logLevels } from '../log.js'
 import { loadPresenceScripts, RedisPresence } from '../presence/redis.js'
-import { FilesCatalog } from '../tenant/catalog-files.js'
+import type { Prepare, RedisLink } from '../redis/live.js'
+import { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
 import { systemClock } from '../time.js'
 import { listenOrExplain } from './listen.js'
 import { numberOf } from './options.js'
 import { RedisParts, redisTarget } from './redis-parts.js'
-import { serveUntilSignal, showProblems } from './serving.js'
+import { readCluster } from './cluster-stats.js'
+import { openCatalog } from './gateway-catalog.js'
+import { serveUntilSignal } from './serving.js'
 
 const Options = z.object({
   redis: z.string(),
   redisPasswordFile: z.string().optional(),
   dataNodes: z.int().min(1).max(100).optional(),
-  tenants: z.string(),
+  tenants: z.string().optional(),
+  sealingKeyFile: z.string().optional(),
+  installation: z.string().regex(/^[a-z0-9][a-z0-9./-]{0,126}$/),
   host: z.string(),
   port: z.int().min(0).max(65_535),
   opsPort: z.int().min(0).max(65_535),
@@ -44,7 +50,9 @@ export function gatewayCommand(): Command {
       'master and replicas together, where Sentinel should not be asked',
       numberOf,
     )
-    .requiredOption('--tenants <folder>', 'manifests: ChatPlan, ChatTenant, ChatCredential, Secret')
+    .option('--tenants <folder>', 'manifests; without them the catalog in Redis is followed')
+    .option('--sealing-key-file <file>', 'opens the secrets in the catalog: lines of id:base64')
+    .option('--installation <name>', 'which gateways belong together, and which catalog is theirs', 'parley')
     .option('--port <number>', 'where clients connect', numberOf, 8000)
     .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', numberOf, 9090)
     .option('--host <address>', 'the address to listen on', '0.0.0.0')
@@ -57,55 +65,79 @@ export function gatewayCommand(): Command {
 
 async function runGateway(options: z.infer<typeof Options>): Promise<void> {
   const stop = new AbortController()
-  // Every link listens.
-  setMaxListeners(0, stop.signal)
   const { signal } = stop
+  // Every link listens.
+  setMaxListeners(0, signal)
   const clock = systemClock
   const gatewayId = `${hostname()}-${randomBytes(3).toString('hex')}`
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ gateway: gatewayId })
   const target = redisTarget(options, process.env)
-  const catalog = FilesCatalog.open(options.tenants)
   const redis = new RedisParts(target, { clock, log, signal, dataNodes: options.dataNodes })
+  const createLink = (role: string, prepare: Prepare): RedisLink => redis.createLink(role, prepare)
+  const catalog = openCatalog(options, { createLink, clock, log })
   const broker = openRedisBroker({
-    createLink: (role, prepare) => redis.createLink(role, prepare),
+    createLink,
     clock,
     log,
     gatewayId,
     waitReplicas: () => redis.waitReplicas(),
     replicas: target.kind === 'sentinel',
   })
-  const gateway = new Gateway({
+  const meter = new UsageMeter(clock)
+  const gateway: Gateway = new Gateway({
     broker,
-    presence: new RedisPresence({ link: redis.createLink('presence', loadPresenceScripts), clock }),
-    catalog,
+    presence: new RedisPresence({ link: createLink('presence', loadPresenceScripts), clock }),
+    catalog: catalog.catalog,
     clock,
     log,
     allowPrivateJwks: options.allowPrivateJwks,
     sessionsMax: options.maxConnections,
-    problems: () => catalog.problems.length,
-    troubles: () => redis.troubles(),
+    problems: () => catalog.problems().length,
+    troubles: () => [...redis.troubles(), ...catalog.troubles()],
+    cluster: () => readCluster(heartbeats),
   })
+  const heartbeats = new Heartbeats({
+    createLink,
+    installation: options.installation,
+    id: gatewayId,
+    startedAtMs: clock.epochMs(),
+    report: () => ({
+      version: catalog.version(),
+      problems: catalog.problems(),
+      connections: gateway.context.sessions.size,
+      usage: meter.read(gateway.tenants),
+    }),
+    log,
+  })
+  catalog.onApplied(() => heartbeats.hurry())
+
   const server = new GatewayServer(gateway)
   const ops = new OpsServer(gateway)
   // Probes are answered while Redis is waited for; clients are let in when it is there.
-  const opsAddress = await listenOrExplain(() => ops.listen(options.opsPort, options.host), {
+  const { host, opsPort, port } = options
+  const opsAddress = await listenOrExplain(() => ops.listen(opsPort, host), {
     what: 'operators',
     flag: '--ops-port',
-    host: options.host,
-    port: options.opsPort,
+    host,
+    port: opsPort,
   })
   await redis.check()
-  const address = await listenOrExplain(() => server.listen(options.port, options.host), {
+  const following = catalog.run(signal)
+  const address = await listenOrExplain(() => server.listen(port, host), {
     what: 'clients',
     flag: '--port',
-    ...options,
+    host,
+    port,
   })
   gateway.run(signal)
-  const watching = catalog.run(signal)
-  showProblems(catalog)
-  log.info({ port: address.port, opsPort: opsAddress.port, tenants: [...gateway.tenants].length }, 'serving')
+  const beating = new AbortController()
+  const beats = heartbeats.run(beating.signal)
+  log.info({ port: address.port, opsPort: opsAddress.port }, 'serving')
   await serveUntilSignal({ gateway, server, ops, drainWindowMs: options.drainWindow * 1000 })
+  // The goodbye needs its link: first the last beat, then the connections.
+  beating.abort()
+  await beats
   await broker.close()
   stop.abort()
-  await Promise.all([watching, redis.ended()])
+  await Promise.all([following, redis.ended()])
 }

@@ -36,6 +36,8 @@ export interface GatewayOptions {
   readonly problems?: () => number
   /** Why new sessions cannot be served just now, as sentences: what the gateway depends on is away. */
   readonly troubles?: () => readonly string[]
+  /** All gateways together, for `/stats`. Absent: this gateway is alone. */
+  readonly cluster?: () => Promise<unknown>
   readonly random?: () => number
   readonly processMetrics?: boolean
 }
@@ -109,6 +111,11 @@ export class Gateway {
 
   get tenants(): Iterable<TenantState> {
     return this.#tenants.values()
+  }
+
+  /** What all gateways together say of themselves; undefined when this one is alone. */
+  async readCluster(): Promise<unknown> {
+    return this.#options.cluster?.()
   }
 
   get draining(): boolean {

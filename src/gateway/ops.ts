@@ -28,7 +28,7 @@ export async function answerOps(
       return sendJson(response, reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons })
     }
     case '/stats':
-      return sendJson(response, 200, stats(gateway))
+      return sendJson(response, 200, { ...stats(gateway), cluster: await gateway.readCluster() })
     case '/metrics':
     case '/metrics/tenants': {
       const { metrics } = gateway
@@ -63,7 +63,7 @@ interface TenantStats {
 
 const roomsMax = 100
 
-function stats(gateway: Gateway): unknown {
+function stats(gateway: Gateway): object {
   const tenants: Record<string, TenantStats> = {}
   for (const tenant of gateway.tenants) {
     const rooms = [...tenant.channels.subscribedChannels()].toSorted(([, a], [, b]) => b - a)

@@ -57,6 +57,11 @@ export function leaseKey(tenantId: string, what: string): string {
   return `parley:{${tagOf(tenantId, '')}}:${tenantId}:lease:${what}`
 }
 
+/** The gateways that divide an installation's quotas. */
+export function ledgerGatewaysKey(installation: string): string {
+  return `parley:{quotas}:${installation}:gateways`
+}
+
 /** Which master's history this Redis continues. */
 export const recordKey = 'parley:{record}:generation'
 

@@ -6,16 +6,16 @@ export interface ConnectionLimits {
   readonly perUser: number
 }
 
-export type Admission =
-  | { readonly admitted: true }
-  | {
-      readonly admitted: false
-      readonly limit: 'tenant' | 'user'
-      /** In the cluster; where `share` is given, on this gateway. */
-      readonly used: number
-      /** The other gateways could not be asked: of the tenant's places, so many are this gateway's. */
-      readonly share?: number
-    }
+export interface Refusal {
+  readonly admitted: false
+  readonly limit: 'tenant' | 'user'
+  /** In the cluster; where `share` is given, on this gateway. */
+  readonly used: number
+  /** The other gateways could not be asked: of the tenant's places, so many are this gateway's. */
+  readonly share?: number
+}
+
+export type Admission = { readonly admitted: true } | Refusal
 
 /** Rates that gateways divide among themselves. Deliveries are not: see `TenantLease.delivered`. */
 export const sharedRates = ['publish', 'connect'] as const

@@ -1,0 +1,33 @@
+// What each tenant uses of this gateway, as the heartbeat tells it to the others.
+import type { TenantState } from '../session/tenant-state.js'
+import type { TenantUsage } from '../tenant/catalog-redis-heartbeats.js'
+import type { Clock } from '../time.js'
+
+/** Rates are over the time since the last reading. */
+export class UsageMeter {
+  readonly #clock: Clock
+  #readAtMs: number
+  #publications = new Map<string, number>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#readAtMs = clock.monotonicMs()
+  }
+
+  /** By `<namespace>/<name>`, without those that use nothing. */
+  read(tenants: Iterable<TenantState>): Map<string, TenantUsage> {
+    const nowMs = this.#clock.monotonicMs()
+    const seconds = Math.max(0.001, (nowMs - this.#readAtMs) / 1000)
+    const totals = new Map<string, number>()
+    const usage = new Map<string, TenantUsage>()
+    for (const { connections, key, publicationsTotal } of tenants) {
+      totals.set(key, publicationsTotal)
+      const published = publicationsTotal - (this.#publications.get(key) ?? 0)
+      const publicationsPerSecond = Math.round((published / seconds) * 10) / 10
+      if (connections > 0 || publicationsPerSecond > 0) usage.set(key, { connections, publicationsPerSecond })
+    }
+    this.#publications = totals
+    this.#readAtMs = nowMs
+    return usage
+  }
+}
