@@ -52,6 +52,7 @@ export class Gateway {
   readonly #ledger: QuotaLedger
   readonly #tenants = new Map<string, TenantState>()
   #draining = false
+  #refreshingPresence = false
 
   constructor(options: GatewayOptions) {
     const { broker, catalog, clock, log, presence } = options
@@ -167,19 +168,26 @@ export class Gateway {
     tenant.close()
   }
 
+  /** All channels at once: the presence bounds what it has under way. */
   async #refreshPresence(): Promise<void> {
+    // Away for longer than an interval: one round of questions is enough.
+    if (this.#refreshingPresence) return
+    this.#refreshingPresence = true
+    const refreshes: Promise<void>[] = []
     for (const { ref, subscriptions } of this.hub.live()) {
       const entries = new Map<string, ClientInfo>()
       for (const subscription of subscriptions) {
         if (subscription.live && subscription.present) entries.set(subscription.session.id, subscription.info)
       }
-      if (entries.size === 0) continue
-      await this.context.presence
-        .refresh(ref, entries)
-        .catch((error: unknown) =>
-          this.log.warn({ err: error }, 'cannot refresh presence; it is tried again'),
-        )
+      if (entries.size > 0) refreshes.push(this.context.presence.refresh(ref, entries))
     }
+    const failed = (await Promise.allSettled(refreshes)).filter((result) => result.status === 'rejected')
+    this.#refreshingPresence = false
+    if (failed.length > 0)
+      this.log.warn(
+        { err: failed[0]?.reason, channels: failed.length },
+        'cannot refresh presence; it is tried again',
+      )
   }
 
   #gauges(): GatewayGauges {
