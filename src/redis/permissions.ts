@@ -14,6 +14,7 @@ const queued: readonly (readonly string[])[] = [
   ['HDEL', key, 'field'],
   ['HGET', key, 'field'],
   ['HGETALL', key],
+  ['HINCRBY', key, 'field', '1'],
   ['HLEN', key],
   ['HMGET', key, 'field'],
   ['HSET', key, 'field', 'value'],
@@ -33,10 +34,12 @@ const queued: readonly (readonly string[])[] = [
   ['XREVRANGE', key, '+', '-'],
   ['XTRIM', key, 'MAXLEN', '0'],
   ['ZADD', key, '1', 'member'],
+  ['ZCARD', key],
   ['ZCOUNT', key, '0', '1'],
   ['ZMSCORE', key, 'member'],
   ['ZRANGE', key, '0', '1'],
   ['ZREM', key, 'member'],
+  ['ZREMRANGEBYSCORE', key, '0', '1'],
   ['ZSCORE', key, 'member'],
 ]
 

@@ -11,7 +11,7 @@ import type { Log } from '../log.js'
 import { ChannelRules } from '../tenant/acl.js'
 import { TokenBucket, type BucketLimits } from '../tenant/limiter.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
-import type { Admission, LeaseListener, QuotaLedger, TenantLease } from '../tenant/quota-ledger.js'
+import type { LeaseListener, QuotaLedger, Refusal, TenantLease } from '../tenant/quota-ledger.js'
 import type { Clock } from '../time.js'
 import { ChannelCensus } from './channel-census.js'
 import { FormerKeys } from './former-keys.js'
@@ -280,7 +280,7 @@ export class TenantState implements LeaseListener {
     }
   }
 
-  #noRoom({ limit, share, used }: Exclude<Admission, { admitted: true }>): void {
+  #noRoom({ limit, share, used }: Refusal): void {
     const { max, perUser } = this.#policy.limits.connections
     const sentence =
       limit === 'user'

@@ -13,8 +13,8 @@ import type {
 /** What a lease needs of its ledger. */
 export interface LeaseDesk {
   /** Gateways of the installation, as last known; at least 1. */
-  readonly gateways: number
-  readonly nowMs: number
+  gateways(): number
+  nowMs(): number
   submit(ask: Ask): void
   /** It has something to write. */
   toWrite(lease: RedisLease): void
@@ -62,12 +62,13 @@ export class RedisLease implements TenantLease {
   /** Redis may know this gateway as one that holds places. */
   #known = false
   #elsewhere = 0
+  #asking = 0
 
   constructor(tenantId: string, options: { desk: LeaseDesk; listener: LeaseListener }) {
     this.tenantId = tenantId
     this.listener = options.listener
     this.#desk = options.desk
-    this.refreshedMs = options.desk.nowMs
+    this.refreshedMs = options.desk.nowMs()
   }
 
   // ——— What tenants see ———
@@ -103,11 +104,11 @@ export class RedisLease implements TenantLease {
   }
 
   share(rate: SharedRate): number {
-    return this.rates.share(rate) ?? 1 / this.#desk.gateways
+    return this.rates.share(rate) ?? 1 / this.#desk.gateways()
   }
 
   spend(rate: SharedRate, n: number): void {
-    if (this.rates.spend(rate, n, this.#desk.nowMs)) this.#desk.toExchange(this)
+    if (this.rates.spend(rate, n, this.#desk.nowMs())) this.#desk.toExchange(this)
   }
 
   delivered(n: number): void {
@@ -122,7 +123,7 @@ export class RedisLease implements TenantLease {
 
   /** Nobody has any use for it. */
   get done(): boolean {
-    return this.listener === undefined && this.held === 0 && !this.unwritten
+    return this.listener === undefined && this.held === 0 && !this.unwritten && this.#asking === 0
   }
 
   get unwritten(): boolean {
@@ -132,7 +133,7 @@ export class RedisLease implements TenantLease {
   /** All is to be written again. `afresh`: what Redis has may be of another time. */
   repeat({ afresh }: { afresh: boolean }): void {
     if (!this.#known && !this.unwritten) return
-    this.refreshedMs = this.#desk.nowMs
+    this.refreshedMs = this.#desk.nowMs()
     this.#countChanged = true
     this.#afresh ||= afresh
     this.#repeated = this.#places.names()
@@ -187,7 +188,7 @@ export class RedisLease implements TenantLease {
 
   /** Undefined: this gateway's equal part of the tenant's places has room for one more, if `before` others get theirs. */
   refusalAlone({ limits }: Ask, before = 0): Refusal | undefined {
-    const part = Math.ceil(limits.max / this.#desk.gateways)
+    const part = Math.ceil(limits.max / this.#desk.gateways())
     const used = this.held + before
     if (used < part) return undefined
     const refusal: Refusal = { admitted: false, limit: 'tenant', used }
@@ -205,8 +206,13 @@ export class RedisLease implements TenantLease {
   }
 
   #ask(user: string, { limits, take }: { limits: ConnectionLimits; take: boolean }): Promise<Admission> {
-    return new Promise((answer) => {
-      this.#desk.submit({ lease: this, user, limits, take, sinceMs: this.#desk.nowMs, answer })
+    this.#asking += 1
+    return new Promise((resolve) => {
+      const answer = (admission: Admission): void => {
+        this.#asking -= 1
+        resolve(admission)
+      }
+      this.#desk.submit({ lease: this, user, limits, take, sinceMs: this.#desk.nowMs(), answer })
     })
   }
 

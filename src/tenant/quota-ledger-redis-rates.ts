@@ -5,7 +5,7 @@ import { sharedRates, type SharedRate } from './quota-ledger.js'
 export const shareTtlMs = 5_000
 
 /** A rate over a shorter time says little. */
-const windowMsMin = 250
+const windowMsMin = 100
 
 /** As the script takes it: `just begun`. */
 const justBegun = -1
@@ -16,8 +16,9 @@ interface Wish {
   /** Since `sinceMs`. */
   count: number
   sinceMs: number
-  /** Of the last window; undefined: there is none yet. */
-  perSecond: number | undefined
+  /** The window before: what was wanted in it, and how long it was. Both 0: there was none. */
+  beforeCount: number
+  beforeMs: number
   wanted: number
   /** Undefined: an equal part. */
   share: number | undefined
@@ -36,7 +37,8 @@ export class RateWishes {
       kind: 'idle',
       count: 0,
       sinceMs: 0,
-      perSecond: undefined,
+      beforeCount: 0,
+      beforeMs: 0,
       wanted: 0,
       share: undefined,
     })
@@ -110,14 +112,16 @@ export class RateWishes {
   }
 }
 
-/** What is wanted is the mean of two windows: one alone jumps too much, more come too late. */
+/** What is wanted is seen over two windows: one alone jumps too much, more come too late. */
 function turnWish(wish: Wish, nowMs: number): void {
   if (wish.kind === 'idle') return
-  const perSecond = (wish.count * 1000) / Math.max(windowMsMin, nowMs - wish.sinceMs)
-  wish.wanted = (perSecond + (wish.perSecond ?? perSecond)) / 2
+  const { beforeCount, beforeMs, count } = wish
+  const elapsedMs = nowMs - wish.sinceMs
+  wish.wanted = ((beforeCount + count) * 1000) / Math.max(windowMsMin, beforeMs + elapsedMs)
   wish.kind = wish.wanted === 0 ? 'idle' : 'known'
   if (wish.kind === 'idle') wish.share = undefined
-  wish.perSecond = wish.kind === 'idle' ? undefined : perSecond
+  wish.beforeCount = count
+  wish.beforeMs = wish.kind === 'idle' ? 0 : elapsedMs
   wish.count = 0
   wish.sinceMs = nowMs
 }

@@ -8,7 +8,7 @@ export interface OpenedLedger {
   close(): Promise<void>
 }
 
-export const listensNot = { sharesChanged() {}, deliveredElsewhere() {} }
+const listensNot = { sharesChanged() {}, deliveredElsewhere() {} }
 
 const admitted = { admitted: true }
 

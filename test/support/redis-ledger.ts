@@ -4,7 +4,7 @@ import { leaseKey } from '../../src/redis/keys.js'
 import { createLink, type RunningLink } from '../../src/redis/link.js'
 import { createLocator } from '../../src/redis/locator.js'
 import { loadLedgerScripts, RedisLedger, type LedgerTiming } from '../../src/tenant/quota-ledger-redis.js'
-import type { LeaseListener, TenantLease } from '../../src/tenant/quota-ledger.js'
+import type { ConnectionLimits, LeaseListener, TenantLease } from '../../src/tenant/quota-ledger.js'
 import { systemClock, type Clock } from '../../src/time.js'
 import { targetOf } from './redis-links.js'
 import type { RedisProcess } from './redis-processes.js'
@@ -88,3 +88,20 @@ export async function placesIn(redis: RedisProcess, tenantId = 't1'): Promise<nu
     .map((line) => Number(line.split(' ')[1]))
     .toSorted((a, b) => a - b)
 }
+
+/** As many acquires at once, spread over the gateways. How many got a place. */
+export async function rush(
+  gateways: readonly LedgerGateway[],
+  count: number,
+  { limits, user = (n) => `user ${n}` }: { limits: ConnectionLimits; user?: (n: number) => string },
+): Promise<number> {
+  const answers = await Promise.all(
+    Array.from({ length: count }, async (_, n) =>
+      gateways[n % gateways.length]?.lease.acquire(user(n), limits),
+    ),
+  )
+  return answers.filter((answer) => answer?.admitted).length
+}
+
+export const heldBy = (gateways: readonly LedgerGateway[]): number =>
+  gateways.reduce((sum, { lease }) => sum + lease.held, 0)

@@ -1,0 +1,151 @@
+// Places for connections while Redis is away, and after it came back.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
+import {
+  endLedgers,
+  heldBy,
+  placesIn,
+  rush,
+  startLedger,
+  startLedgers,
+  type LedgerGateway,
+} from '../support/redis-ledger.js'
+import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
+
+let redis: RedisProcess
+let gateways: LedgerGateway[]
+
+const wide = { max: 10_000, perUser: 10_000 }
+
+beforeEach(async () => {
+  redis = await startRedis()
+  gateways = await startLedgers(3, `redis://127.0.0.1:${redis.port}`)
+})
+afterEach(async () => {
+  await endLedgers()
+  await redis.kill()
+})
+afterAll(() => endRedisProcesses())
+
+async function reopened(): Promise<void> {
+  for (const { link } of gateways) await link.ready(10_000)
+}
+
+const lost = (): Promise<unknown> =>
+  until('all links know', () => Promise.resolve(gateways.every(({ link }) => !link.current)))
+
+test('each gateway lets in up to its equal part, and each user up to the limit', async () => {
+  await redis.kill()
+  const limits = { max: 100, perUser: 1_000 }
+  expect(await rush(gateways, 600, { limits })).toBe(3 * 34)
+  expect(gateways.map(({ lease }) => lease.held)).toEqual([34, 34, 34])
+  const [one] = gateways
+  expect(await one?.lease.acquire('user 0', { max: 1_000, perUser: 1 })).toMatchObject({ limit: 'user' })
+})
+
+test('an admission waits a second for Redis, and those after it not at all', async () => {
+  await redis.kill()
+  await lost()
+  const [one] = gateways
+  const startMs = performance.now()
+  expect(await one?.lease.acquire('ann', wide)).toEqual({ admitted: true })
+  const firstMs = performance.now() - startMs
+  expect(await one?.lease.acquire('ann', wide)).toEqual({ admitted: true })
+  const secondMs = performance.now() - startMs - firstMs
+  expect(firstMs).toBeGreaterThan(900)
+  expect(firstMs).toBeLessThan(5_000)
+  expect(secondMs).toBeLessThan(200)
+})
+
+test('a Redis that does not answer is not waited for longer', async () => {
+  const [one] = gateways
+  redis.stop()
+  try {
+    const startMs = performance.now()
+    expect(await one?.lease.acquire('ann', wide)).toEqual({ admitted: true })
+    expect(performance.now() - startMs).toBeLessThan(5_000)
+  } finally {
+    redis.cont()
+  }
+  await reopened()
+  await until('it is counted once', async () => {
+    await one?.ledger.turn()
+    return String(await placesIn(redis)) === '1'
+  })
+})
+
+test('a refusal says that this gateway’s share is used', async () => {
+  await redis.kill()
+  const [one] = gateways
+  const limits = { max: 4, perUser: 1 }
+  for (const user of ['ann', 'bob']) await one?.lease.acquire(user, limits)
+  expect(await one?.lease.acquire('eve', limits)).toEqual({
+    admitted: false,
+    limit: 'tenant',
+    used: 2,
+    share: 2,
+  })
+  expect(await one?.lease.look('eve', limits)).toEqual({
+    admitted: false,
+    limit: 'tenant',
+    used: 2,
+    share: 2,
+  })
+  expect(await one?.lease.acquire('ann', { max: 9, perUser: 1 })).toEqual({
+    admitted: false,
+    limit: 'user',
+    used: 1,
+  })
+})
+
+test('a Redis that comes back empty is told all again, also what changed meanwhile', async () => {
+  await rush(gateways, 1_800, { limits: wide })
+  await redis.kill()
+  await lost()
+  const [one] = gateways
+  for (let n = 0; n < 300; n += 3) one?.lease.release(`user ${n}`)
+  one?.lease.take('mia')
+  await redis.start()
+  await reopened()
+  await until('all is written', async () => String(await placesIn(redis)) === '501,600,600')
+  // Of many users the last are written a little later than the count.
+  const isThere = async (user: string): Promise<boolean> =>
+    !(await gateways[1]?.lease.look(user, { max: 9_999, perUser: 1 }))?.admitted
+  await until('the last users are written', () => isThere('user 1797'))
+  expect(await Promise.all(['mia', 'user 0', 'user 1798'].map(isThere))).toEqual([true, false, true])
+})
+
+test('right after Redis came back empty no gateway takes more than its part of what seems free', async () => {
+  const limits = { max: 90, perUser: 90 }
+  await rush(gateways, 90, { limits })
+  await redis.kill()
+  await lost()
+  await redis.start()
+  const trying = gateways.map(async ({ lease, link }) => {
+    await link.ready(10_000)
+    for (let n = 0; n < 50; n += 1) await lease.acquire(`late ${n}`, limits)
+  })
+  await Promise.all(trying)
+  expect(heldBy(gateways)).toBe(90)
+})
+
+test('places given back while Redis was away are free after it', async () => {
+  const [one, two] = gateways
+  const narrow = { max: 1, perUser: 1 }
+  await one?.lease.acquire('ann', narrow)
+  await redis.kill()
+  await lost()
+  one?.lease.release('ann')
+  await redis.start()
+  await reopened()
+  await until('the place is free', async () => (await two?.lease.acquire('bob', narrow))?.admitted)
+  await sleep(50)
+  expect(await placesIn(redis)).toEqual([1])
+})
+
+test('a gateway that Redis knows nothing of, since it never came, decides alone', async () => {
+  const url = `redis://127.0.0.1:${redis.port}`
+  const gateway = await startLedger(url)
+  await redis.kill()
+  expect(await gateway.open('t9').acquire('ann', { max: 1, perUser: 1 })).toEqual({ admitted: true })
+})
