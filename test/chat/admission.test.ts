@@ -1,0 +1,90 @@
+// What may happen while other gateways are asked for a place: it is given back, whatever it is.
+import { expect, test, vi } from 'vitest'
+import { gatewayFor } from '../support/centrifuge-sdk.js'
+import { chatUrl, refusedUpgrade } from '../support/chat-client.js'
+import type { TestGateway } from '../support/gateway.js'
+import { HeldLedger } from '../support/held-ledger.js'
+import { generousLimits, tenantPolicy } from '../support/policies.js'
+import { RawClient } from '../support/raw-client.js'
+import { centrifugeDoor, chatDoor, upgradeRequest } from '../support/raw-http.js'
+import { deadlineMs } from '../support/waiting.js'
+
+async function held(): Promise<{ gateway: TestGateway; ledger: HeldLedger; url: string }> {
+  const ledger = new HeldLedger()
+  const gateway = await gatewayFor({}, { ledger })
+  return { gateway, ledger, url: `${chatUrl(gateway)}?token=${await gateway.token('ann')}` }
+}
+
+const asked = (ledger: HeldLedger): Promise<void> =>
+  vi.waitFor(() => expect(ledger.waiting).toBe(1), deadlineMs)
+
+const freed = (ledger: HeldLedger): Promise<void> =>
+  vi.waitFor(() => expect(ledger.leases.map(({ held: places }) => places)).toEqual([0]), deadlineMs)
+
+test.each([
+  ['the tenant is removed', 404, ({ catalog }: TestGateway) => catalog.remove('demo/acme')],
+  ['the gateway begins to drain', 503, ({ gateway }: TestGateway) => gateway.startDraining()],
+  [
+    'the limit is lowered',
+    429,
+    ({ catalog }: TestGateway) =>
+      catalog.put(
+        tenantPolicy({
+          limits: { ...generousLimits, connections: { ...generousLimits.connections, max: 0 } },
+        }),
+      ),
+  ],
+] as const)('the chat door: while a place is asked for %s: %i', async (_what, status, change) => {
+  const { gateway, ledger, url } = await held()
+  const refusal = refusedUpgrade(url)
+  await asked(ledger)
+  change(gateway)
+  ledger.answer()
+  // Under another limit it is asked for again.
+  if (status === 429) {
+    await asked(ledger)
+    ledger.answer()
+  }
+  expect((await refusal).status).toBe(status)
+  await freed(ledger)
+})
+
+test('the chat door: a client that goes while a place is asked for leaves none behind', async () => {
+  const { gateway, ledger } = await held()
+  const client = await RawClient.connect(gateway.port)
+  client.write(upgradeRequest({ target: `${chatDoor}?token=${await gateway.token('ann')}` }))
+  await asked(ledger)
+  client.destroy()
+  await new Promise((resolve) => {
+    setTimeout(resolve, 50)
+  })
+  ledger.answer()
+  await freed(ledger)
+  expect(gateway.gateway.context.sessions.size).toBe(0)
+})
+
+test('the Centrifuge door: a client that goes while a place is asked for leaves none behind', async () => {
+  const { gateway, ledger } = await held()
+  const client = await RawClient.connect(gateway.port)
+  client.write(upgradeRequest({ target: centrifugeDoor }))
+  await client.answer()
+  client.send({ id: 1, connect: { token: await gateway.token('ann') } })
+  await asked(ledger)
+  client.destroy()
+  await vi.waitFor(() => expect(gateway.gateway.context.sessions.size).toBe(0), deadlineMs)
+  ledger.answer()
+  await freed(ledger)
+})
+
+test('the Centrifuge door: a tenant that is removed while a place is asked for leaves none taken', async () => {
+  const { gateway, ledger } = await held()
+  const client = await RawClient.connect(gateway.port)
+  client.write(upgradeRequest({ target: centrifugeDoor }))
+  await client.answer()
+  client.send({ id: 1, connect: { token: await gateway.token('ann') } })
+  await asked(ledger)
+  gateway.catalog.remove('demo/acme')
+  ledger.answer()
+  expect(await client.closed()).toMatchObject({ code: 3503 })
+  await freed(ledger)
+})
