@@ -95,6 +95,9 @@ async function dev(options: DevOptions): Promise<void> {
     const sentences = catalog.problems.map(fileProblemText)
     for (const sentence of sentences)
       if (!shown.includes(sentence)) process.stderr.write(`parley: ${sentence}\n`)
+    // Whoever is mending a file waits for this.
+    if (shown.length > 0 && sentences.length === 0)
+      process.stderr.write('parley: all manifests are good again\n')
     shown = sentences
   }
   catalog.onReload(showProblems)
@@ -106,6 +109,7 @@ async function dev(options: DevOptions): Promise<void> {
       opsPort,
       folder: options.tenants,
       tenants: await tryable(gateway),
+      problems: catalog.problems.length > 0,
     }),
   )
   showProblems()

@@ -1,7 +1,10 @@
 // `parley dev` as a process: what it says to what was typed, and how it ends.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -98,6 +101,22 @@ describe('what was typed wrongly is answered in a sentence, not a stack', () => 
     expect(stderr).not.toMatch(/^ +at /m)
     expect(code).toBe(78)
   })
+})
+
+test('a manifest that breaks while it runs is reported, and so is its mending', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'parley-dev-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  cpSync(join(root, 'manifests/samples'), folder, { recursive: true })
+  const { child } = await running('--tenants', folder)
+  const stderr = child.stderr.setEncoding('utf8')
+  const file = join(folder, 'acme.yaml')
+  const good = readFileSync(file, 'utf8')
+  writeFileSync(file, good.replace('planRef:', 'planReff:'))
+  expect(String(await once(stderr, 'data'))).toMatch(/^parley: acme\.yaml:\d+: spec\.planRef/)
+  writeFileSync(file, good)
+  let said = ''
+  while (!said.includes('good again')) said += String(await once(stderr, 'data'))
+  expect(said).toContain('parley: all manifests are good again\n')
 })
 
 describe('the end', () => {
