@@ -117,7 +117,8 @@ async function dev(options: DevOptions): Promise<void> {
   await untilSignal(process)
   gateway.startDraining()
   await drain(gateway.context.sessions, { windowMs: options.drainWindow * 1000, sleep })
-  await Promise.all([server.close(), ops.close()])
+  // Close frames may still be on their way.
+  await Promise.all([server.close({ graceMs: 1_000 }), ops.close()])
   stop.abort()
   await watching
 }

@@ -46,7 +46,7 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     const { broker, catalog, clock, log, presence } = options
-    const wheel = new TimerWheel({ clock })
+    const wheel = new TimerWheel({ clock, onError: (error) => this.#bug(error, 'a timer failed') })
     this.#options = options
     this.log = log
     this.sessionsMax = options.sessionsMax ?? 100_000
@@ -159,6 +159,11 @@ export class Gateway {
           this.log.warn({ err: error }, 'cannot refresh presence; it is tried again'),
         )
     }
+  }
+
+  #bug(error: unknown, what: string): void {
+    this.metrics.bugs.inc()
+    this.log.error({ err: error }, what)
   }
 
   #gauges(): GatewayGauges {
