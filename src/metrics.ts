@@ -65,7 +65,7 @@ export class Metrics {
     )
     this.closes = counter(
       'parley_closes_total',
-      'Sessions ended, by door and close code (1006: the line was cut).',
+      'Sessions ended, by door and close code (1006: the line was cut; other: a number of the client’s own).',
       ['door', 'code'],
     )
     this.handshakeRefusals = counter(

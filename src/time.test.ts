@@ -172,3 +172,19 @@ describe('secondsUntil', () => {
     expect(secondsUntil(undefined, 0)).toBeUndefined()
   })
 })
+
+test('a timer that throws takes no other with it, and its error is heard', () => {
+  const errors: unknown[] = []
+  let nowMs = 0
+  const clock = { epochMs: () => nowMs, monotonicMs: () => nowMs }
+  const wheel = new TimerWheel({ clock, onError: (error) => errors.push(error) })
+  const fired: string[] = []
+  wheel.after(1000, () => {
+    throw new Error('a bug')
+  })
+  wheel.after(1000, () => fired.push('other'))
+  nowMs = 1000
+  wheel.advance()
+  expect(fired).toEqual(['other'])
+  expect(errors).toEqual([new Error('a bug')])
+})

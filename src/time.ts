@@ -38,13 +38,16 @@ export interface Timer {
 export class TimerWheel {
   readonly #resolutionMs: number
   readonly #clock: Clock
+  readonly #onError: (error: unknown) => void
   readonly #buckets = new Map<number, Set<Timer>>()
   readonly #startMs: number
   #tick = 0
 
-  constructor(options: { clock: Clock; resolutionMs?: number }) {
+  /** `onError` hears of a timer that throws, which is a bug of its owner and not of the others. Default: it is thrown. */
+  constructor(options: { clock: Clock; resolutionMs?: number; onError?: (error: unknown) => void }) {
     this.#clock = options.clock
     this.#resolutionMs = options.resolutionMs ?? 250
+    this.#onError = options.onError ?? rethrow
     this.#startMs = options.clock.monotonicMs()
   }
 
@@ -81,8 +84,16 @@ export class TimerWheel {
       const bucket = this.#buckets.get(this.#tick)
       if (!bucket) continue
       // The bucket stays in place until all have fired: one of them may cancel another.
-      for (const timer of bucket) timer.fire()
+      for (const timer of bucket) this.#fire(timer)
       this.#buckets.delete(this.#tick)
+    }
+  }
+
+  #fire(timer: Timer): void {
+    try {
+      timer.fire()
+    } catch (error) {
+      this.#onError(error)
     }
   }
 
@@ -91,4 +102,8 @@ export class TimerWheel {
     const interval = setInterval(() => this.advance(), this.#resolutionMs)
     signal.addEventListener('abort', () => clearInterval(interval), { once: true })
   }
+}
+
+function rethrow(error: unknown): never {
+  throw error
 }

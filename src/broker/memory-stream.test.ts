@@ -16,6 +16,12 @@ class NaiveStream {
     this.#ttlMs = options.ttlMs
     const publication = { data, timeMs: 0, epoch, offset: this.#topOffset }
     this.#all = [...this.#all, { publication, atMs: options.nowMs }].slice(-options.size)
+    this.#expire(options.nowMs)
+  }
+
+  /** For good: a longer time to live that comes later brings nothing back. */
+  #expire(nowMs: number): void {
+    this.#all = this.#all.filter((entry) => nowMs - entry.atMs <= this.#ttlMs)
   }
 
   clear(): void {
@@ -23,7 +29,7 @@ class NaiveStream {
   }
 
   page(query: HistoryQuery, nowMs: number): HistoryPage {
-    this.#all = this.#all.filter((entry) => nowMs - entry.atMs <= this.#ttlMs)
+    this.#expire(nowMs)
     const kept = this.#all.map((entry) => entry.publication)
     const { since } = query
     const known = since === undefined || since.epoch === '' || since.epoch === epoch

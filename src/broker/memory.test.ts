@@ -168,7 +168,7 @@ describe('MemoryBrokerData sweeps', () => {
     expect(top.epoch).not.toBe(position?.epoch)
   })
 
-  test('streams without a publication after an hour', async () => {
+  test('streams without a publication after some minutes', async () => {
     const { broker, clock, data } = openBrokers()
     await broker.history(refOf(1), { limit: 0 })
     clock.advance(emptyStreamIdleTtlMs)

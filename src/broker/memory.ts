@@ -20,7 +20,7 @@ import { digestOf, IdempotencyResults } from './idempotency.js'
 import { MemoryStream } from './memory-stream.js'
 
 /** A stream in which nothing was ever published has little to forget: asking for names must not fill the memory for 30 days. */
-export const emptyStreamIdleTtlMs = 3_600_000
+export const emptyStreamIdleTtlMs = 300_000
 
 const sweepIntervalMs = 1000
 const sweepStreamsMax = 1000

@@ -8,6 +8,7 @@ import { parseChannelName } from '../tenant/channel.js'
 import type { Claims } from '../tenant/claims.js'
 import { tenantKey, type Operation, type TenantPolicy } from '../tenant/policy.js'
 import { fileProblemText } from '../tenant/problem.js'
+import { badInputExitCode, endsByTheList } from './exit-codes.js'
 
 const operationsByWord = {
   subscribe: 'Subscribe',
@@ -37,8 +38,6 @@ class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-const badInputExitCode = 2
-
 /** Prints one line that begins with `yes:` or `no:`. Exit code 0 for yes, 1 for no, 2 and a sentence for bad input. */
 export function canCommand(): Command {
   const command = new Command('can')
@@ -55,9 +54,7 @@ export function canCommand(): Command {
       'after',
       '\nExample: parley can --tenant demo/acme --user u1 --claims \'{"team":"red"}\' publish team:red',
     )
-    // Commander's own errors would end with 1, which means no here.
-    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : badInputExitCode))
-  return command.action((word: Word, channel: string, options: CanOptions) => {
+  return endsByTheList(command).action((word: Word, channel: string, options: CanOptions) => {
     const decision = answer(command, { operation: operationsByWord[word], channel, options })
     process.stdout.write(`${sentenceOf(decision, { word, channel })}\n`)
     process.exitCode = decision.allowed ? 0 : 1

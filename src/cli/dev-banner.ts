@@ -16,9 +16,11 @@ export interface BannerOptions {
   readonly opsPort: number | undefined
   readonly folder: string
   readonly tenants: readonly BannerTenant[]
+  /** Whether problems of the manifests are printed after this. */
+  readonly problems: boolean
 }
 
-export function banner({ folder, host, opsPort, port, tenants }: BannerOptions): string {
+export function banner({ folder, host, opsPort, port, problems, tenants }: BannerOptions): string {
   const at = `localhost:${port}`
   const lines = [
     `Parley is running at http://${at}/`,
@@ -32,7 +34,7 @@ export function banner({ folder, host, opsPort, port, tenants }: BannerOptions):
   ]
   if (tenants.length === 0)
     lines.push(
-      `  No tenant in ${folder} can be served: see the problems below, or use --tenants manifests/samples.`,
+      `  No tenant in ${folder} can be served: ${problems ? 'see the problems below' : 'there is no ChatTenant in it'}, or use --tenants manifests/samples.`,
       '',
     )
   if (tenants.some(({ token }) => token !== undefined)) {

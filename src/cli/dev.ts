@@ -1,34 +1,34 @@
 // `parley dev`: everything in one process, nothing to install. Tenants from a folder, messages in memory, a page to chat in.
-import { Command } from 'commander'
-import { z } from 'zod'
+import { Command, Option } from 'commander'
 import { mintToken } from '../auth/mint.js'
 import { MemoryBroker, MemoryBrokerData } from '../broker/memory.js'
-import { ConfigError } from '../errors.js'
 import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
 import { GatewayServer } from '../gateway/server.js'
-import { createLog, logLevels } from '../log.js'
+import { createLog, logLevels, type LogLevel } from '../log.js'
 import { MemoryPresence } from '../presence/memory.js'
 import { FilesCatalog } from '../tenant/catalog-files.js'
 import { systemClock } from '../time.js'
 import { banner, type BannerTenant } from './dev-banner.js'
 import { devPages } from './dev-pages.js'
 import { suggestedClaims } from './dev-tenants.js'
+import { badInputExitCode, endsByTheList } from './exit-codes.js'
 import { listenOrExplain } from './listen.js'
-import { numberOf } from './options.js'
+import { drainWindowOf, portOf } from './options.js'
 import { serveUntilSignal, showProblems } from './serving.js'
 
-const Options = z.object({
-  tenants: z.string(),
-  host: z.string(),
-  port: z.int().min(0).max(65_535),
-  opsPort: z.int().min(0).max(65_535),
-  drainWindow: z.number().min(0).max(3600),
-  logLevel: z.enum(logLevels),
-})
+interface DevOptions {
+  readonly tenants: string
+  readonly host: string
+  readonly port: number
+  readonly opsPort: number
+  /** Seconds. */
+  readonly drainWindow: number
+  readonly logLevel: LogLevel
+}
 
 export function devCommand(): Command {
-  return new Command('dev')
+  const command = new Command('dev')
     .description(
       'Run a gateway on this machine: tenants from a folder of manifests, messages in memory, a chat page.',
     )
@@ -37,16 +37,21 @@ export function devCommand(): Command {
       'manifests: ChatPlan, ChatTenant, ChatCredential, Secret',
       'manifests/samples',
     )
-    .option('--port <number>', 'where clients connect', numberOf, 8000)
-    .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', numberOf, 9090)
+    .option('--port <number>', 'where clients connect', portOf, 8000)
+    .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
     .option('--host <address>', 'the address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
-    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', numberOf, 0)
-    .option('--log-level <level>', logLevels.join(', '), 'warn')
-    .action(async (options: unknown) => dev(Options.parse(options)))
+    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', drainWindowOf, 0)
+    .addOption(new Option('--log-level <level>').choices(logLevels).default('warn'))
+    // Refused below, in better words.
+    .allowExcessArguments()
+  return endsByTheList(command).action(async (options: DevOptions) => {
+    const problem = misplaced(command.args)
+    if (problem !== undefined) command.error(`error: ${problem}`, { exitCode: badInputExitCode })
+    await dev(options)
+  })
 }
 
-async function dev(options: z.infer<typeof Options>): Promise<void> {
-  refuseSwallowedOption()
+async function dev(options: DevOptions): Promise<void> {
   const stop = new AbortController()
   const log = createLog({ level: options.logLevel, name: 'parley' })
   const clock = systemClock
@@ -88,6 +93,7 @@ async function dev(options: z.infer<typeof Options>): Promise<void> {
       opsPort,
       folder: options.tenants,
       tenants: await tryable(gateway),
+      problems: catalog.problems.length > 0,
     }),
   )
   showProblems(catalog)
@@ -111,14 +117,17 @@ async function tryable(gateway: Gateway): Promise<BannerTenant[]> {
   )
 }
 
-/** `npm start --port 9000`: npm takes the option for itself and nothing arrives here but this trace. */
-function refuseSwallowedOption(): void {
-  for (const name of ['port', 'ops_port', 'host', 'tenants', 'log_level']) {
+/** `npm start --port 9000`: npm takes the option for itself. Only its own environment tells, and the 9000 that was left behind. */
+function misplaced([extra]: readonly string[]): string | undefined {
+  for (const name of ['port', 'ops_port', 'host', 'tenants', 'drain_window', 'log_level']) {
     const value = process.env[`npm_config_${name}`]
     const flag = `--${name.replace('_', '-')}`
-    if (value === undefined || process.argv.includes(flag)) continue
-    throw new ConfigError([
-      `npm kept ${flag} for itself: write "npm start -- ${flag} ${value}", with two dashes before the options`,
-    ])
+    // `npm start` brings one --tenants of its own.
+    if (value === undefined || (flag !== '--tenants' && process.argv.includes(flag))) continue
+    const meant = value === 'true' ? (extra ?? '…') : value
+    return `npm kept ${flag} for itself: write "npm start -- ${flag} ${meant}", with two dashes before the options`
   }
+  return extra === undefined
+    ? undefined
+    : `"${extra}" stands there without an option: parley dev --help lists them`
 }

@@ -2,43 +2,45 @@
 import { randomBytes } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
-import { Command } from 'commander'
-import { z } from 'zod'
+import { Command, Option } from 'commander'
 import { openRedisBroker } from '../broker/redis-open.js'
 import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
 import { GatewayServer } from '../gateway/server.js'
 import { UsageMeter } from '../gateway/usage.js'
-import { createLog, logLevels } from '../log.js'
+import { createLog, logLevels, type LogLevel } from '../log.js'
 import { loadPresenceScripts, RedisPresence } from '../presence/redis.js'
 import type { Prepare, RedisLink } from '../redis/live.js'
 import { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
+import { loadLedgerScripts, RedisLedger } from '../tenant/quota-ledger-redis.js'
 import { systemClock } from '../time.js'
 import { listenOrExplain } from './listen.js'
-import { numberOf } from './options.js'
+import { endsByTheList } from './exit-codes.js'
+import { countOf, drainWindowOf, installationOf, portOf } from './options.js'
 import { RedisParts, redisTarget } from './redis-parts.js'
 import { readCluster } from './cluster-stats.js'
 import { openCatalog } from './gateway-catalog.js'
 import { serveUntilSignal } from './serving.js'
 
-const Options = z.object({
-  redis: z.string(),
-  redisPasswordFile: z.string().optional(),
-  dataNodes: z.int().min(1).max(100).optional(),
-  tenants: z.string().optional(),
-  sealingKeyFile: z.string().optional(),
-  installation: z.string().regex(/^[a-z0-9][a-z0-9./-]{0,126}$/),
-  host: z.string(),
-  port: z.int().min(0).max(65_535),
-  opsPort: z.int().min(0).max(65_535),
-  drainWindow: z.number().min(0).max(3600),
-  maxConnections: z.int().min(1),
-  allowPrivateJwks: z.boolean(),
-  logLevel: z.enum(logLevels),
-})
+interface GatewayOptions {
+  readonly redis: string
+  readonly redisPasswordFile?: string
+  readonly dataNodes?: number
+  readonly tenants?: string
+  readonly sealingKeyFile?: string
+  readonly installation: string
+  readonly host: string
+  readonly port: number
+  readonly opsPort: number
+  /** Seconds. */
+  readonly drainWindow: number
+  readonly maxConnections: number
+  readonly allowPrivateJwks: boolean
+  readonly logLevel: LogLevel
+}
 
 export function gatewayCommand(): Command {
-  return new Command('gateway')
+  const command = new Command('gateway')
     .description('Run one of many gateways that share a Redis.')
     .requiredOption(
       '--redis <url>',
@@ -48,22 +50,27 @@ export function gatewayCommand(): Command {
     .option(
       '--data-nodes <number>',
       'master and replicas together, where Sentinel should not be asked',
-      numberOf,
+      countOf,
     )
     .option('--tenants <folder>', 'manifests; without them the catalog in Redis is followed')
     .option('--sealing-key-file <file>', 'opens the secrets in the catalog: lines of id:base64')
-    .option('--installation <name>', 'which gateways belong together, and which catalog is theirs', 'parley')
-    .option('--port <number>', 'where clients connect', numberOf, 8000)
-    .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', numberOf, 9090)
+    .option(
+      '--installation <name>',
+      'which gateways belong together, and which catalog is theirs',
+      installationOf,
+      'parley',
+    )
+    .option('--port <number>', 'where clients connect', portOf, 8000)
+    .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
     .option('--host <address>', 'the address to listen on', '0.0.0.0')
-    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', numberOf, 20)
-    .option('--max-connections <number>', 'of this gateway; more are answered 503', numberOf, 50_000)
+    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', drainWindowOf, 20)
+    .option('--max-connections <number>', 'of this gateway; more are answered 503', countOf, 50_000)
     .option('--allow-private-jwks', 'let tenants’ JWKS URLs lead to private addresses, and be http', false)
-    .option('--log-level <level>', logLevels.join(', '), 'info')
-    .action(async (options: unknown) => runGateway(Options.parse(options)))
+    .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
+  return endsByTheList(command).action(async (options: GatewayOptions) => runGateway(options))
 }
 
-async function runGateway(options: z.infer<typeof Options>): Promise<void> {
+async function runGateway(options: GatewayOptions): Promise<void> {
   const stop = new AbortController()
   const { signal } = stop
   // Every link listens.
@@ -83,11 +90,18 @@ async function runGateway(options: z.infer<typeof Options>): Promise<void> {
     waitReplicas: () => redis.waitReplicas(),
     replicas: target.kind === 'sentinel',
   })
+  const ledger = new RedisLedger({
+    link: createLink('ledger', loadLedgerScripts),
+    clock,
+    log,
+    installation: options.installation,
+  })
   const meter = new UsageMeter(clock)
   const gateway: Gateway = new Gateway({
     broker,
     presence: new RedisPresence({ link: createLink('presence', loadPresenceScripts), clock }),
     catalog: catalog.catalog,
+    ledger,
     clock,
     log,
     allowPrivateJwks: options.allowPrivateJwks,
@@ -130,6 +144,7 @@ async function runGateway(options: z.infer<typeof Options>): Promise<void> {
     port,
   })
   gateway.run(signal)
+  ledger.run(signal)
   const beating = new AbortController()
   const beats = heartbeats.run(beating.signal)
   log.info({ port: address.port, opsPort: opsAddress.port }, 'serving')
@@ -137,7 +152,7 @@ async function runGateway(options: z.infer<typeof Options>): Promise<void> {
   // The goodbye needs its link: first the last beat, then the connections.
   beating.abort()
   await beats
-  await broker.close()
+  await Promise.all([broker.close(), ledger.close()])
   stop.abort()
   await Promise.all([following, redis.ended()])
 }

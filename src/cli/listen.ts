@@ -1,10 +1,14 @@
 // A port that cannot be had is the most common way to fail at start: it deserves a sentence.
 import { ConfigError } from '../errors.js'
 
-const explanations: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'is taken by another program: stop that one or choose another port',
-  EACCES: 'may not be opened by this user: choose one above 1023',
-  EADDRNOTAVAIL: 'cannot be opened at this address: it is none of this machine’s',
+const explanations: Readonly<Record<string, { text: string; flag?: string }>> = {
+  EADDRINUSE: { text: 'is taken by another program: stop that one or choose another port' },
+  EACCES: { text: 'may not be opened by this user: choose one above 1023' },
+  EADDRNOTAVAIL: {
+    text: 'cannot be opened at this address: it is none of this machine’s',
+    flag: '--host',
+  },
+  ENOTFOUND: { text: 'cannot be opened: nobody knows an address of that name', flag: '--host' },
 }
 
 export async function listenOrExplain<Address>(
@@ -18,7 +22,7 @@ export async function listenOrExplain<Address>(
     const explanation = explanations[code]
     if (explanation === undefined) throw error
     throw new ConfigError([
-      `Port ${options.port} of ${options.host} (${options.what}) ${explanation} (${options.flag})`,
+      `Port ${options.port} of ${options.host} (${options.what}) ${explanation.text} (${explanation.flag ?? options.flag})`,
     ])
   }
 }

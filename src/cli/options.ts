@@ -1,9 +1,27 @@
-// What several subcommands read from their command line.
+// What several subcommands read from their command line: text in, a value or a sentence out.
 import { InvalidArgumentError } from 'commander'
 
-/** For commander: a number, or its own kind of complaint. */
-export function numberOf(text: string): number {
-  const number = Number(text)
-  if (text.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('It must be a number.')
-  return number
+const drainWindowMaxS = 3600
+
+export function portOf(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text)
+  throw new InvalidArgumentError('Ports are whole numbers from 0 (any that is free) to 65535.')
+}
+
+export function drainWindowOf(text: string): number {
+  if (/^\d+(\.\d+)?$/.test(text) && Number(text) <= drainWindowMaxS) return Number(text)
+  throw new InvalidArgumentError(`It is a number of seconds from 0 to ${drainWindowMaxS}.`)
+}
+
+export function countOf(text: string): number {
+  if (/^\d{1,9}$/.test(text) && Number(text) > 0) return Number(text)
+  throw new InvalidArgumentError('It is a whole number from 1.')
+}
+
+/** It becomes part of Redis keys, between colons. */
+export function installationOf(text: string): string {
+  if (/^[a-z0-9][a-z0-9./-]{0,126}$/.test(text)) return text
+  throw new InvalidArgumentError(
+    'It has lower-case letters, digits and the marks . / -, as in namespace/release.',
+  )
 }

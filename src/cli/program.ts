@@ -2,12 +2,13 @@
 import { Command } from 'commander'
 import { canCommand } from './can.js'
 import { devCommand } from './dev.js'
+import { endsByTheList } from './exit-codes.js'
 import { gatewayCommand } from './gateway.js'
 import { tokenCommand } from './token.js'
 import { version } from './version.js'
 
 export function createProgram(): Command {
-  return new Command('parley')
+  return endsByTheList(new Command('parley'))
     .description('Real-time chat for every team of a Kubernetes cluster.')
     .version(version)
     .addCommand(devCommand())

@@ -21,7 +21,8 @@ export async function serveUntilSignal({ drainWindowMs, gateway, ops, server }: 
   await untilSignal(process)
   gateway.startDraining()
   await drain(gateway.context.sessions, { windowMs: drainWindowMs, sleep })
-  await Promise.all([server.close(), ops.close()])
+  // Close frames may still be on their way.
+  await Promise.all([server.close({ graceMs: 1_000 }), ops.close()])
 }
 
 /** Prints each problem of the manifests on standard error, now and after each reload when it is new. */
@@ -31,6 +32,9 @@ export function showProblems(catalog: FilesCatalog): void {
     const sentences = catalog.problems.map(fileProblemText)
     for (const sentence of sentences)
       if (!shown.includes(sentence)) process.stderr.write(`parley: ${sentence}\n`)
+    // Whoever is mending a file waits for this.
+    if (shown.length > 0 && sentences.length === 0)
+      process.stderr.write('parley: all manifests are good again\n')
     shown = sentences
   }
   catalog.onReload(show)

@@ -10,6 +10,7 @@ import { parseDuration } from '../tenant/duration.js'
 import { tenantKey, type Issuer, type TenantPolicy } from '../tenant/policy.js'
 import { fileProblemText } from '../tenant/problem.js'
 import { systemClock } from '../time.js'
+import { badInputExitCode, endsByTheList } from './exit-codes.js'
 
 interface TokenOptions {
   readonly tenants: string
@@ -27,8 +28,6 @@ class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-const badInputExitCode = 2
-
 /** The token alone goes to stdout, all else to stderr. Exit code 2 and one sentence for bad input. */
 export function tokenCommand(): Command {
   const command = new Command('token')
@@ -41,7 +40,7 @@ export function tokenCommand(): Command {
     .option('--ttl <duration>', 'how long it is good, such as 90s, 10m or 1h30m', '1h')
     .option('--issuer <name>', 'entry of the tenant’s auth list; by default the first that has a shared key')
     .option('--channel <name>', 'make a subscription token for this channel')
-  return command.action(async (options: TokenOptions) => {
+  return endsByTheList(command).action(async (options: TokenOptions) => {
     try {
       await printToken(options)
     } catch (error) {

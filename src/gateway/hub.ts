@@ -15,7 +15,7 @@ import type { ChannelHub } from '../session/context.js'
 import type { Subscription } from '../session/subscription.js'
 import type { TenantState } from '../session/tenant-state.js'
 import type { Frame } from '../session/transport.js'
-import type { Clock, TimerWheel } from '../time.js'
+import type { Clock, Timer, TimerWheel } from '../time.js'
 
 /** Subscribers of one channel, by the language they speak. */
 class LocalChannel {
@@ -23,6 +23,8 @@ class LocalChannel {
   /** Of the newest subscriber: a tenant that is removed and comes back within the linger is another object. */
   tenant: TenantState
   readonly byCodec = new Map<Codec, Set<Subscription>>()
+  /** Set when it was empty for the first time; fires a while after the last time. */
+  leaving: Timer | undefined
   size = 0
   /** The broker's subscription; every newcomer waits for it. */
   ready: Promise<void>
@@ -93,7 +95,10 @@ export class Hub implements ChannelHub, BrokerListener {
     const before = channel.size
     channel.remove(subscription)
     this.#subscriptions -= before - channel.size
-    if (channel.size === 0) this.#deps.wheel.after(this.#deps.lingerMs, () => this.#leaveIfEmpty(channel))
+    if (channel.size > 0) return
+    const { lingerMs, wheel } = this.#deps
+    if (channel.leaving) wheel.reschedule(channel.leaving, lingerMs)
+    else channel.leaving = wheel.after(lingerMs, () => this.#leaveIfEmpty(channel))
   }
 
   /** Live subscriptions by channel, for keeping their presence alive. */

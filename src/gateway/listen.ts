@@ -24,10 +24,17 @@ export function listen(server: Server, options: { port: number; host: string }):
   })
 }
 
-/** Takes no new connections and cuts what is left of the old. */
-export function shut(server: Server): Promise<void> {
+/** Takes no new connections, gives the old ones `graceMs` to end by themselves (a goodbye is on its way to them), and cuts what is left. */
+export function shut(server: Server, graceMs = 0): Promise<void> {
+  const sockets = socketsOf.get(server) ?? new Set<Socket>()
   return new Promise((resolve) => {
-    server.close(() => resolve())
-    for (const socket of socketsOf.get(server) ?? []) socket.destroy()
+    const timeout = setTimeout(() => {
+      for (const socket of sockets) socket.destroy()
+    }, graceMs)
+    server.close(() => {
+      clearTimeout(timeout)
+      resolve()
+    })
+    server.closeIdleConnections()
   })
 }

@@ -56,7 +56,7 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     const { broker, catalog, clock, log, presence } = options
-    const wheel = new TimerWheel({ clock })
+    const wheel = new TimerWheel({ clock, onError: (error) => this.#bug(error, 'a timer failed') })
     this.#options = options
     this.#ledger = options.ledger ?? new LocalLedger()
     this.log = log
@@ -188,6 +188,11 @@ export class Gateway {
         { err: failed[0]?.reason, channels: failed.length },
         'cannot refresh presence; it is tried again',
       )
+  }
+
+  #bug(error: unknown, what: string): void {
+    this.metrics.bugs.inc()
+    this.log.error({ err: error }, what)
   }
 
   #gauges(): GatewayGauges {

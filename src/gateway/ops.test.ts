@@ -151,6 +151,13 @@ describe('/metrics', () => {
     },
   )
 
+  test('numbers that clients close with are one series, ours are their own', async () => {
+    const ops = await opsOf()
+    for (const code of [1001, 3008, 3999, 4321, 4999]) (await ops.enter(`c${code}`)).onClosed(code)
+    const closes = (await ops.text('/metrics')).match(/(?<=^parley_closes_total.*code=).*/gm)
+    expect(closes).toEqual(['"1001"} 1', '"3008"} 1', '"other"} 3'])
+  })
+
   test('names no tenant, but for /metrics/tenants', async () => {
     const ops = await opsOf()
     await ops.enter('a')

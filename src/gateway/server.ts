@@ -85,9 +85,9 @@ export class GatewayServer {
     return listen(this.#http, { port, host })
   }
 
-  /** Takes no new connections, and cuts what is left. Drain first. */
-  close(): Promise<void> {
-    return shut(this.#http)
+  /** Takes no new connections, and cuts what is left after `graceMs`. Drain first. */
+  close(options: { graceMs?: number } = {}): Promise<void> {
+    return shut(this.#http, options.graceMs)
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {

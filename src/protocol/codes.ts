@@ -69,6 +69,13 @@ export const closeCodes = {
   chatTokenExpired: close(4001, 'token expired'),
 } as const satisfies Record<string, CloseCode>
 
+const ownCloseNumbers: ReadonlySet<number> = new Set(Object.values(closeCodes).map(({ code }) => code))
+
+/** The number, as a metric's label. Clients may close with any of two thousand from 3000 on: those are one, or each would be a series for ever. */
+export function closeCodeLabel(code: number): string {
+  return code < 3000 || ownCloseNumbers.has(code) ? String(code) : 'other'
+}
+
 /** Why the server ends one subscription. Below 2500 it is over; from 2500 on the client subscribes again. */
 export interface UnsubscribeCode {
   readonly code: number

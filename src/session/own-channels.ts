@@ -4,6 +4,9 @@ import { directChannel, lobbyChannel } from '../protocol/chat-channels.js'
 import type { Session } from './session.js'
 import { subscribe } from './subscribe.js'
 
+/** Rules that name neither channel are a tenant's choice and no news. A full quota is: nobody asked, so nobody would learn what does not arrive. */
+const told: ReadonlySet<string> = new Set(['CHANNEL_LIMIT', 'SUBSCRIPTION_LIMIT'])
+
 /** Does nothing at other doors. A tenant without rules for these channels has no lobby or no direct messages; its rooms work all the same. */
 export async function subscribeOwn(session: Session): Promise<void> {
   if (session.codec.name !== 'chat') return
@@ -21,6 +24,7 @@ export async function subscribeOwn(session: Session): Promise<void> {
       })
     } catch (error) {
       if (!(error instanceof CommandError)) session.bug(error, `cannot subscribe to ${channel}`)
+      else if (told.has(error.code)) session.refuse(undefined, error)
     }
   }
 }

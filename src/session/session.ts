@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { CommandError } from '../errors.js'
 import {
+  closeCodeLabel,
   closeCodes,
   unsubscribeCodes,
   withReason,
@@ -136,7 +137,10 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     for (const subscription of this.subscriptions.values()) {
       const { channel } = subscription.ref
       const decision = this.tenant.rules.decide(this.identity, 'Subscribe', channel)
-      if (decision.allowed || (subscription.byToken && decision.reason !== 'denied')) continue
+      if (decision.allowed || (subscription.byToken && decision.reason !== 'denied')) {
+        subscription.joinLeave &&= this.tenant.rules.decide(this.identity, 'Presence', channel).allowed
+        continue
+      }
       this.endSubscription(subscription, {
         ...unsubscribeCodes.permissionDenied,
         reason: decision.explanation,
@@ -272,7 +276,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     const state = this.#state
     const { metrics, sessions, wheel } = this.context
     sessions.delete(this)
-    metrics.closes.inc({ door: this.codec.name, code: String(code) })
+    metrics.closes.inc({ door: this.codec.name, code: closeCodeLabel(code) })
     this.#outbox.close()
     this.#inbox.clear()
     if (this.#expiry) wheel.cancel(this.#expiry)

@@ -19,7 +19,8 @@ export class Subscription {
   readonly info: ClientInfo
   /** Positions are tracked and a lost one is said. */
   readonly positioned: boolean
-  readonly joinLeave: boolean
+  /** Hears of comings and goings. Ends with the right to presence; a new subscription brings it back. */
+  joinLeave: boolean
   /** Listed in the channel's presence. */
   readonly present: boolean
   /** Allowed by a subscription token; a deny still ends it. */

@@ -83,17 +83,6 @@ describe('configure', () => {
   })
 })
 
-describe('used', () => {
-  test('tells what is gone, in terms of the rate', () => {
-    const bucket = new TokenBucket({ rate: 50, burst: 100 }, 0)
-    expect(bucket.used).toBe(0)
-    for (let i = 0; i < 48; i++) bucket.take(1, 0)
-    expect(bucket.used).toBe(48)
-    bucket.charge(500, 0)
-    expect(bucket.used).toBe(50)
-  })
-})
-
 const limits = fc.record({
   rate: fc.integer({ min: 0, max: 1000 }),
   burst: fc.integer({ min: 0, max: 1000 }),

@@ -56,11 +56,6 @@ export class TokenBucket {
     this.#milli = Math.min(this.#milli, this.#burstMilli)
   }
 
-  /** For messages, `48 of 50/s used`: tokens gone at the last call, never above the rate. */
-  get used(): number {
-    return Math.min(this.#rate, Math.ceil((this.#burstMilli - this.#milli) / 1000))
-  }
-
   #refill(nowMs: number): void {
     const now = Math.floor(nowMs)
     if (now <= this.#atMs) return

@@ -1,7 +1,8 @@
 // Who gets what: chat, room_message, direct_message.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
-import { chatAs, joined, type ChatClient } from '../support/chat-client.js'
+import { chatAs, ChatClient, chatUrl, joined } from '../support/chat-client.js'
+import { generousLimits } from '../support/policies.js'
 
 async function room(...users: string[]): Promise<ChatClient[]> {
   const gateway = await gatewayFor()
@@ -145,5 +146,16 @@ describe('a message', () => {
     })
     expect(message.ts).toBeGreaterThanOrEqual(before)
     expect(message.ts).toBeLessThanOrEqual(Date.now())
+  })
+})
+
+test('who finds no place in the lobby is told so', async () => {
+  const channels = { ...generousLimits.channels, maxSubscribersPerChannel: 1 }
+  const gateway = await gatewayFor({ limits: { ...generousLimits, channels } })
+  await chatAs(gateway, 'ann')
+  const bob = await ChatClient.open(`${chatUrl(gateway)}?token=${await gateway.token('bob')}`)
+  expect(await bob.next('error')).toMatchObject({
+    code: 'SUBSCRIPTION_LIMIT',
+    message: expect.stringContaining('"lobby": it has 1 of 1') as string,
   })
 })

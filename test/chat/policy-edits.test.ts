@@ -50,6 +50,18 @@ describe('a subscription that is no longer allowed', () => {
     expect(await told).toMatchObject({ code: 2103, reason: expect.stringContaining('general') as string })
   })
 
+  test('hears of comings and goings no longer when it may not see who is there', async () => {
+    const { gateway, ann } = await two()
+    const other = await chatAs(gateway, 'other')
+    await joined(ann, 'general')
+    await ann.settle()
+    const mayNotSee = rule('general', { grants: [allow(['Subscribe', 'Publish', 'History'])] })
+    edit(gateway, { channels: [rule('lobby'), rule('dm:{user}'), mayNotSee] })
+    await joined(other, 'general')
+    await other.done({ type: 'chat', room: 'general', content: 1 })
+    expect((await ann.settle()).map(({ event }) => event)).toEqual(['chat'])
+  })
+
   test('gets nothing more', async () => {
     const { gateway, ann } = await two()
     const other = await chatAs(gateway, 'other')

@@ -1,0 +1,143 @@
+// `parley dev` as a process: what it says to what was typed, and how it ends.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { WebSocket } from 'ws'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+function start(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const child = spawn(process.execPath, ['dist/cli/main.js', 'dev', ...args], {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  return child
+}
+
+/** Runs to the end; for what ends by itself. */
+async function refusalOf(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const child = start(args, env)
+  let stderr = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  const [code] = await once(child, 'close')
+  return { code: Number(code), stderr }
+}
+
+/** Up, and where a guest connects. */
+async function running(...args: string[]) {
+  const child = start(['--port', '0', '--ops-port', '0', ...args])
+  let said = ''
+  for await (const text of child.stdout.setEncoding('utf8')) {
+    said += String(text)
+    if (said.includes('WARNING')) break
+  }
+  return { child, url: `ws://127.0.0.1:${/localhost:(\d+)/.exec(said)?.[1]}/demo/globex/ws` }
+}
+
+async function guestAt(url: string) {
+  const socket = new WebSocket(url)
+  const advised = new Promise((resolve) => {
+    socket.on('message', (data: Buffer) => data.includes('"reconnect"') && resolve(true))
+  })
+  await once(socket, 'message')
+  return { socket, advised }
+}
+
+describe('what was typed wrongly is answered in a sentence, not a stack', () => {
+  test.each<[string[], RegExp]>([
+    [['--port', '99999'], /--port .* from 0 .* to 65535/],
+    [['--port', '1.5'], /--port .* whole numbers/],
+    [['--ops-port', 'http'], /--ops-port .* whole numbers/],
+    [['--log-level', 'loud'], /--log-level .* trace, debug, info/],
+    [['--drain-window', '3601'], /--drain-window .* from 0 to 3600/],
+    [['--nope'], /unknown option '--nope'/],
+    [['extra'], /"extra" stands there without an option/],
+  ])('%j', async (args, sentence) => {
+    const { code, stderr } = await refusalOf(args)
+    expect(stderr).toMatch(sentence)
+    expect(stderr).not.toMatch(/^ +at /m)
+    expect(code).toBe(2)
+  })
+
+  test.each<[string, string[], Record<string, string>, string]>([
+    ['npm start --port 9000', ['9000'], { npm_config_port: 'true' }, '-- --port 9000'],
+    ['npm start --port=9000', [], { npm_config_port: '9000' }, '-- --port 9000'],
+    [
+      'npm start --tenants x',
+      ['--tenants', 'manifests/samples', 'x'],
+      { npm_config_tenants: 'true' },
+      '-- --tenants x',
+    ],
+    ['npm start --log-level info', ['info'], { npm_config_log_level: 'true' }, '-- --log-level info'],
+  ])('%s without the two dashes is told how', async (_typed, args, env, hint) => {
+    const { code, stderr } = await refusalOf(args, env)
+    expect(stderr).toContain(hint)
+    expect(code).toBe(2)
+  })
+
+  test('a port that is taken', async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    onTestFinished(() => void other.close())
+    const { port } = other.address() as AddressInfo
+    const { code, stderr } = await refusalOf(['--port', String(port)])
+    expect(stderr).toContain(`Port ${port} of 127.0.0.1 (clients) is taken by another program`)
+    expect(code).toBe(78)
+  })
+
+  test.each<[string[], string]>([
+    [['--port', '0', '--host', 'nobody.invalid'], '(--host)'],
+    [['--tenants', '/no/such/folder'], 'tenants folder "/no/such/folder"'],
+  ])('%j', async (args, sentence) => {
+    const { code, stderr } = await refusalOf(args)
+    expect(stderr).toContain(sentence)
+    expect(stderr).not.toMatch(/^ +at /m)
+    expect(code).toBe(78)
+  })
+})
+
+test('a manifest that breaks while it runs is reported, and so is its mending', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'parley-dev-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  cpSync(join(root, 'manifests/samples'), folder, { recursive: true })
+  const { child } = await running('--tenants', folder)
+  const stderr = child.stderr.setEncoding('utf8')
+  const file = join(folder, 'acme.yaml')
+  const good = readFileSync(file, 'utf8')
+  writeFileSync(file, good.replace('planRef:', 'planReff:'))
+  expect(String(await once(stderr, 'data'))).toMatch(/^parley: acme\.yaml:\d+: spec\.planRef/)
+  writeFileSync(file, good)
+  let said = ''
+  while (!said.includes('good again')) said += String(await once(stderr, 'data'))
+  expect(said).toContain('parley: all manifests are good again\n')
+})
+
+describe('the end', () => {
+  test('SIGTERM tells clients, closes them with 3001 and ends with 0', async () => {
+    const { child, url } = await running()
+    const { advised, socket } = await guestAt(url)
+    const [closed, exited] = [once(socket, 'close'), once(child, 'exit')]
+    child.kill('SIGTERM')
+    expect(await advised).toBe(true)
+    expect((await closed)[0]).toBe(3001)
+    expect(await exited).toEqual([0, null])
+  })
+
+  test('a second Ctrl-C does not wait for the first', async () => {
+    const { child, url } = await running('--drain-window', '3600')
+    await guestAt(url)
+    // The first goes at once, the second in half an hour.
+    const { advised } = await guestAt(url)
+    child.kill('SIGINT')
+    await advised
+    child.kill('SIGINT')
+    expect(await once(child, 'exit')).toEqual([130, null])
+  })
+})
