@@ -92,13 +92,19 @@ export class CommitLane {
   async #commitAll(): Promise<void> {
     while (this.#queue.length > 0) {
       const live = await this.#writer()
+      this.#refuseLate()
       if (!live) continue
       const group = this.#takeGroup()
-      await this.#commit(live, group)
+      if (group.length === 0) continue
+      try {
+        await this.#commit(live, group)
+      } catch (error) {
+        for (const queued of group) queued.reject(error)
+      }
     }
   }
 
-  /** Undefined: none came while the oldest could wait; those whose time is over were told. */
+  /** Undefined: none came while the oldest could wait. */
   async #writer(): Promise<LiveRedis | undefined> {
     const { clock, link, queueMs } = this.#options
     const current = link.current
@@ -110,11 +116,18 @@ export class CommitLane {
     } catch (error) {
       if (!(error instanceof RedisUnavailableError)) throw error
     }
+    return undefined
+  }
+
+  /** Whatever holds the queue up, no writer or one whose replicas do not answer: so long and no longer. */
+  #refuseLate(): void {
+    const { clock, link, queueMs } = this.#options
     const overMs = clock.monotonicMs() - queueMs
     const over = this.#queue.filter(({ sinceMs }) => sinceMs <= overMs)
+    if (over.length === 0) return
     this.#queue = this.#queue.filter(({ sinceMs }) => sinceMs > overMs)
-    for (const queued of over) queued.reject(unavailable(link.trouble))
-    return undefined
+    for (const queued of over)
+      queued.reject(unavailable(link.trouble ?? 'too many publishes wait for replicas'))
   }
 
   #takeGroup(): Queued[] {
@@ -130,9 +143,9 @@ export class CommitLane {
   }
 
   async #commit(live: LiveRedis, group: readonly Queued[]): Promise<void> {
-    const { generationOf, waitMs, waitReplicas } = this.#options
-    const replicas = waitReplicas()
-    const generation = generationOf(live)
+    const { waitMs } = this.#options
+    const replicas = this.#options.waitReplicas()
+    const generation = this.#options.generationOf(live)
     const pipeline = live.client.pipeline()
     for (const { entry } of group) entry.add(pipeline, generation)
     if (replicas > 0) pipeline.call('WAIT', replicas, waitMs)
@@ -148,6 +161,8 @@ export class CommitLane {
     }
     const reached = replicas > 0 ? replies.at(group.length) : 0
     const short = replicas > 0 && !(typeof reached === 'number' && reached >= replicas)
+    // What replicas of the past confirm to a master of the past is lost with it.
+    const stands = replicas === 0 || short || (await live.stands())
     const again: Queued[] = []
     group.forEach((queued, index) => {
       try {
@@ -157,11 +172,13 @@ export class CommitLane {
           queued.reject(
             unknownOutcome(`${String(reached)} of ${replicas} replicas confirmed it within ${waitMs} ms`),
           )
+        else if (!stands) queued.reject(unknownOutcome('another master may have taken over meanwhile'))
         else queued.resolve(read.done)
       } catch (error) {
         queued.reject(error)
       }
     })
+    if (!stands) live.discard('the Sentinels do not stand by this master')
     if (again.length === 0) return
     // Fenced out, demoted or without its scripts: the next connection finds out afresh what it is.
     live.discard('its writes were refused')

@@ -33,6 +33,7 @@ export async function openGeneration(
   if (waitReplicas > 0 && !(typeof reached === 'number' && reached >= waitReplicas)) {
     throw new Error(`${String(reached)} of ${waitReplicas} replicas have the generation`)
   }
+  if (waitReplicas > 0 && !(await live.stands())) throw new Error('the Sentinels do not stand by this master')
   const [number, store] = record
   if (typeof number !== 'number' || number > generationMax)
     throw new Error(`${String(number)} is no generation`)

@@ -64,7 +64,7 @@ export class StreamReads {
   readonly #options: StreamReaderOptions
   readonly #fence: boolean
   #waiting: Waiting[] = []
-  #scheduled = false
+  #running = false
 
   constructor(options: StreamReaderOptions, { fence }: { fence: boolean }) {
     this.#options = options
@@ -75,23 +75,24 @@ export class StreamReads {
   read(read: StreamRead): Promise<StreamPage> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ read, resolve, reject })
-      if (this.#scheduled) return
-      this.#scheduled = true
-      setImmediate(() => {
-        this.#scheduled = false
-        const group = this.#waiting
-        this.#waiting = []
-        for (let start = 0; start < group.length; start += groupMax)
-          this.#run(group.slice(start, start + groupMax))
-      })
+      if (this.#running) return
+      this.#running = true
+      setImmediate(() => this.#next())
     })
   }
 
-  #run(group: readonly Waiting[]): void {
-    this.#readAll(group).catch((error: unknown) => {
-      const refusal = error instanceof CommandError ? error : unavailable(error)
-      for (const { reject } of group) reject(refusal)
-    })
+  /** One pipeline at a time: behind a WAIT that waits, the next would miss its deadline through no fault of the connection. */
+  #next(): void {
+    const group = this.#waiting.splice(0, groupMax)
+    this.#readAll(group)
+      .catch((error: unknown) => {
+        const refusal = error instanceof CommandError ? error : unavailable(error)
+        for (const waiting of group) waiting.reject(refusal)
+      })
+      .finally(() => {
+        if (this.#waiting.length > 0) this.#next()
+        else this.#running = false
+      })
   }
 
   async #readAll(group: readonly Waiting[]): Promise<void> {
@@ -102,18 +103,20 @@ export class StreamReads {
     for (const { read } of group) addScript(pipeline, readStream, scriptCall(read))
     if (replicas > 0) pipeline.set(fenceKey, '1').call('WAIT', replicas, waitMs)
     const replies = await live.run(pipeline, { deadlineMs: waitMs + 1_000 })
-    const reached = replies.at(-1)
+    const [written, reached] = replies.slice(-2)
+    // A WAIT behind a write that was refused waits for nothing.
     const fenced =
-      replicas === 0
-        ? !this.#fence || waitReplicas() === 0
-        : typeof reached === 'number' && reached >= replicas
-    group.forEach(({ read, reject, resolve }, index) => {
+      !this.#fence ||
+      replicas === 0 ||
+      (written === 'OK' && typeof reached === 'number' && reached >= replicas && (await live.stands()))
+    group.forEach((waiting, index) => {
+      const { read } = waiting
       const reply = replies[index]
       if (reply instanceof Error) {
         if (reply.message.startsWith('NOSCRIPT')) live.discard('its scripts were flushed')
-        return reject(unavailable(reply))
+        return waiting.reject(unavailable(reply))
       }
-      resolve(pageOf(read, ReadReply.parse(reply), { fenced, nowMs: this.#options.epochMs() }))
+      waiting.resolve(pageOf(read, ReadReply.parse(reply), { fenced, nowMs: this.#options.epochMs() }))
     })
   }
 }

@@ -11,6 +11,15 @@ export interface ConnectionOptions {
   readonly db?: number | undefined
   /** In Redis's CLIENT LIST. */
   readonly name: string
+  /** Who can say whether the master at this address was replaced. Absent: nobody replaces it. */
+  readonly watchers?: Watchers | undefined
+}
+
+export interface Watchers {
+  /** False in doubt. */
+  confirm(): Promise<boolean>
+  /** Without a sign of life for so long the master may have been replaced. */
+  readonly silenceMs: number
 }
 
 const defaultDeadlineMs = 2_000
@@ -23,9 +32,15 @@ export class Connection implements LiveRedis {
   readonly #pending = new Set<(error: Error) => void>()
   /** Of the loss. */
   #cause: Error | undefined
+  readonly #watchers: Watchers | undefined
+  /** When the last question was put that was answered: the other side lived then, or later. */
+  #aliveMs = -Infinity
+  /** It was silent too long, or is new: it may be a master of the past. */
+  #doubted = true
 
-  constructor({ address, db, login, name, tls }: ConnectionOptions) {
+  constructor({ address, db, login, name, tls, watchers }: ConnectionOptions) {
     this.lost = this.#lost.signal
+    this.#watchers = watchers
     this.client = new Redis({
       host: address.host,
       port: address.port,
@@ -71,7 +86,9 @@ export class Connection implements LiveRedis {
       this.discard('the connection was closed')
       throw new RedisUnavailableError(this.#reason)
     }
+    const askedMs = performance.now()
     const results = await this.#settled(pipeline, deadlineMs)
+    this.#heard(askedMs)
     const replies = results.map(([error, reply]) => (error ? withoutArguments(error) : reply))
     const broken = replies.find((reply) => reply instanceof Error && !(reply instanceof ReplyError))
     if (!broken) return replies
@@ -80,6 +97,15 @@ export class Connection implements LiveRedis {
       throw new RedisUnavailableError(this.#reason)
     }
     throw new UnknownOutcomeError(this.#reason)
+  }
+
+  async stands(): Promise<boolean> {
+    if (!this.#watchers || !this.#doubted) return true
+    // Doubts that come up meanwhile stay.
+    this.#doubted = false
+    const stands = await this.#watchers.confirm()
+    this.#doubted ||= !stands
+    return stands
   }
 
   discard(reason: string): void {
@@ -97,6 +123,7 @@ export class Connection implements LiveRedis {
     const interval = setInterval(() => {
       if (asked || this.#pending.size > 0) return
       asked = true
+      const askedMs = performance.now()
       const read = stream.bytesRead
       const cancel = onDeadline(deadlineMs, () => {
         asked = false
@@ -105,6 +132,7 @@ export class Connection implements LiveRedis {
       const answered = () => {
         cancel()
         asked = false
+        this.#heard(askedMs)
       }
       this.client.ping().then(answered, answered)
     }, intervalMs)
@@ -129,6 +157,12 @@ export class Connection implements LiveRedis {
         (error: unknown) => fail(new UnknownOutcomeError(describeError(error))),
       )
     })
+  }
+
+  /** An answer. Between the question before and now the other side may have been silent all the time. */
+  #heard(askedMs: number): void {
+    if (performance.now() - this.#aliveMs >= (this.#watchers?.silenceMs ?? Infinity)) this.#doubted = true
+    this.#aliveMs = Math.max(this.#aliveMs, askedMs)
   }
 
   get #reason(): string {

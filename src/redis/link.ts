@@ -1,7 +1,7 @@
 // A connection to the current master, remade for ever: one object, one life. A client that was lost is never revived.
 import type { Log } from '../log.js'
 import type { Clock } from '../time.js'
-import { Connection, describeError } from './connection.js'
+import { Connection, describeError, type Watchers } from './connection.js'
 import { onDeadline, pause, unlessAborted } from './deadline.js'
 import { RedisUnavailableError, type LiveRedis, type Prepare, type RedisLink } from './live.js'
 import type { Locator } from './locator.js'
@@ -112,7 +112,13 @@ class Link implements RunningLink {
   /** One connection from its making to its end. */
   async #live(address: Address, signal: AbortSignal): Promise<void> {
     const { db, locator, login, tls } = this.#options
-    const connection = new Connection({ address, login, tls, db, name: `parley-${this.#role}` })
+    const watchers: Watchers = {
+      confirm: () => locator.confirm(address),
+      get silenceMs() {
+        return locator.silenceMs / 2
+      },
+    }
+    const connection = new Connection({ address, login, tls, db, watchers, name: `parley-${this.#role}` })
     const stop = () => connection.discard('the link stops')
     signal.addEventListener('abort', stop)
     const deaf = locator.onChange(() => {
@@ -139,7 +145,11 @@ class Link implements RunningLink {
       await connection.open(connectMs)
       await assertMaster(connection)
       // From here on: a preparation may take its time, a dead connection may not.
-      connection.watch({ intervalMs: pingIntervalMs, deadlineMs: pingDeadlineMs })
+      connection.watch({
+        // Often enough for `stands` to know without asking.
+        intervalMs: Math.min(pingIntervalMs, this.#options.locator.silenceMs / 4),
+        deadlineMs: pingDeadlineMs,
+      })
       const cancel = onDeadline(prepareMs, () => connection.discard(`not prepared within ${prepareMs} ms`))
       await unlessAborted(connection.lost, this.#options.prepare?.(connection) ?? Promise.resolve()).finally(
         cancel,

@@ -13,6 +13,10 @@ export interface Locator {
   readonly mistake: string | undefined
   /** Replicas that make a majority of the data nodes together with the master. Undefined: not known yet. Never shrinks. */
   readonly waitReplicas: number | undefined
+  /** Asks afresh: is this the master, and nobody about to replace it? False in doubt. */
+  confirm(address: Address): Promise<boolean>
+  /** A master that was silent for less than this was not given up by anybody. */
+  readonly silenceMs: number
   /** Called after each change of the address. Returns how to stop that. */
   onChange(listener: () => void): () => void
   /** Looks until `signal` ends it. */
@@ -40,6 +44,13 @@ class FixedLocator implements Locator {
   constructor({ address }: StandaloneTarget, { dataNodes = 1 }: LocatorOptions) {
     this.address = address
     this.waitReplicas = Math.floor(dataNodes / 2)
+  }
+
+  /** Nobody could replace it. */
+  readonly silenceMs = Infinity
+
+  async confirm(): Promise<boolean> {
+    return true
   }
 
   onChange(): () => void {

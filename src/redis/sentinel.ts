@@ -1,7 +1,7 @@
 // Asks every Sentinel for the master, all the time, and believes what more than half of them say.
 import type { Log } from '../log.js'
 import { Connection, describeError, refusalOf } from './connection.js'
-import { pause } from './deadline.js'
+import { onDeadline, pause } from './deadline.js'
 import type { Locator, LocatorOptions } from './locator.js'
 import { formatAddress, type Address, type SentinelTarget } from './url.js'
 
@@ -9,16 +9,34 @@ export interface SentinelTiming {
   readonly intervalMs: number
   /** For one answer, and for one connection. */
   readonly deadlineMs: number
+  /** For `confirm`: those who have not answered by then do not count. */
+  readonly confirmMs: number
 }
 
-const defaultTiming: SentinelTiming = { intervalMs: 250, deadlineMs: 1_000 }
+const defaultTiming: SentinelTiming = { intervalMs: 250, deadlineMs: 1_000, confirmMs: 500 }
+
+/** Sentinel's own default is 30 s; what is said before the first answer is of no importance. */
+const downAfterMs = 1_000
 
 /** What one Sentinel said last. */
 type SentinelAnswer =
-  | { readonly kind: 'master'; readonly address: Address; readonly dataNodes: number }
+  | MasterAnswer
   /** It watches no master of this name. */
   | { readonly kind: 'unknownName' }
   | { readonly kind: 'silent'; readonly reason: unknown }
+
+interface MasterAnswer {
+  readonly kind: 'master'
+  readonly address: Address
+  readonly dataNodes: number
+  /** Grows with every failover. */
+  readonly configEpoch: number
+  /** It sees no trouble with the master. */
+  readonly calm: boolean
+  /** It is about to replace the master. */
+  readonly replacing: boolean
+  readonly downAfterMs: number
+}
 
 export class SentinelLocator implements Locator {
   readonly #target: SentinelTarget
@@ -26,6 +44,11 @@ export class SentinelLocator implements Locator {
   readonly #timing: SentinelTiming
   readonly #answers = new Map<Address, SentinelAnswer>()
   readonly #listeners = new Set<() => void>()
+  /** Questions are counted in turns, so that `confirm` can tell answers to its own from older ones. */
+  #turn = 0
+  readonly #answeredTurns = new Map<Address, number>()
+  #hurry = new AbortController()
+  readonly #confirming = new Set<() => void>()
   readonly #dataNodes: number | undefined
   #dataNodesSeen = 0
   #address: Address | undefined
@@ -73,6 +96,54 @@ export class SentinelLocator implements Locator {
     return this.#dataNodesSeen === 0 ? undefined : Math.max(1, Math.floor(this.#dataNodesSeen / 2))
   }
 
+  get silenceMs(): number {
+    const told = this.#masters().map((answer) => answer.downAfterMs)
+    return told.length === 0 ? downAfterMs : Math.min(...told)
+  }
+
+  /**
+   * True when more than half of all Sentinels, asked from now on, name this address and see no trouble with it, none of all that answer is
+   * replacing it, and none knows a newer master. All are heard, not only the first half: the one that replaces it is alone in knowing.
+   */
+  confirm(address: Address): Promise<boolean> {
+    this.#turn += 1
+    const turn = this.#turn
+    this.#hurry.abort()
+    this.#hurry = new AbortController()
+    return new Promise((resolve) => {
+      const fresh = ([sentinel]: [Address, SentinelAnswer]) =>
+        (this.#answeredTurns.get(sentinel) ?? 0) >= turn
+      const settle = () => {
+        cancel()
+        this.#confirming.delete(judge)
+        const answers = [...this.#answers].filter(fresh).map(([, answer]) => answer)
+        resolve(
+          this.#standsBy(
+            address,
+            answers.filter((answer) => answer.kind === 'master'),
+          ),
+        )
+      }
+      const judge = () => {
+        if ([...this.#answers].filter(fresh).length === this.#target.sentinels.length) settle()
+      }
+      const cancel = onDeadline(this.#timing.confirmMs, settle)
+      this.#confirming.add(judge)
+    })
+  }
+
+  #standsBy(address: Address, answers: readonly MasterAnswer[]): boolean {
+    const name = formatAddress(address)
+    const ours = answers.filter((answer) => formatAddress(answer.address) === name)
+    const others = answers.filter((answer) => formatAddress(answer.address) !== name)
+    const epoch = Math.max(...ours.map(({ configEpoch }) => configEpoch))
+    return (
+      answers.every(({ replacing }) => !replacing) &&
+      others.every(({ configEpoch }) => configEpoch <= epoch) &&
+      this.#isMajority(ours.filter(({ calm }) => calm).length)
+    )
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -87,6 +158,7 @@ export class SentinelLocator implements Locator {
     const { masterName, sentinelLogin, tls } = this.#target
     const { deadlineMs, intervalMs } = this.#timing
     while (!signal.aborted) {
+      let turn = this.#turn
       const connection = new Connection({
         address: sentinel,
         login: sentinelLogin,
@@ -98,25 +170,28 @@ export class SentinelLocator implements Locator {
       try {
         await connection.open(deadlineMs)
         while (!signal.aborted) {
+          turn = this.#turn
           const question = connection.client.pipeline()
           question
             .call('SENTINEL', 'get-master-addr-by-name', masterName)
             .call('SENTINEL', 'master', masterName)
-          this.#take(sentinel, readAnswer(await connection.run(question, { deadlineMs })))
-          await pause(intervalMs, signal, connection.lost)
+          this.#take(sentinel, readAnswer(await connection.run(question, { deadlineMs })), turn)
+          if (turn === this.#turn) await pause(intervalMs, signal, connection.lost, this.#hurry.signal)
         }
       } catch (reason) {
-        this.#take(sentinel, { kind: 'silent', reason })
+        this.#take(sentinel, { kind: 'silent', reason }, turn)
       } finally {
         signal.removeEventListener('abort', stop)
         connection.discard('the locator is done with it')
       }
-      await pause(intervalMs, signal)
+      await pause(intervalMs, signal, this.#hurry.signal)
     }
   }
 
-  #take(sentinel: Address, answer: SentinelAnswer): void {
+  #take(sentinel: Address, answer: SentinelAnswer, turn: number): void {
     this.#answers.set(sentinel, answer)
+    this.#answeredTurns.set(sentinel, turn)
+    for (const judge of [...this.#confirming]) judge()
     if (answer.kind === 'master') this.#dataNodesSeen = Math.max(this.#dataNodesSeen, answer.dataNodes)
     const elected = this.#elected()
     if (!elected || (this.#address && formatAddress(elected) === formatAddress(this.#address))) return
@@ -137,6 +212,10 @@ export class SentinelLocator implements Locator {
     return undefined
   }
 
+  #masters(): MasterAnswer[] {
+    return [...this.#answers.values()].filter((answer) => answer.kind === 'master')
+  }
+
   #count(fits: (answer: SentinelAnswer) => boolean): number {
     return [...this.#answers.values()].filter(fits).length
   }
@@ -155,10 +234,23 @@ function readAnswer([where, master]: readonly unknown[]): SentinelAnswer {
   const [host, port] = where.map(String)
   if (host === undefined || !Number.isInteger(Number(port)))
     throw new Error('a Sentinel’s answer makes no sense')
-  const replicas = Array.isArray(master) ? Number(master[master.indexOf('num-slaves') + 1]) : 0
+  const told = Array.isArray(master) ? master.map(String) : []
+  const field = (name: string) => (told.includes(name) ? told[told.indexOf(name) + 1] : undefined)
+  const number = (name: string, otherwise: number) => {
+    const value = Number(field(name))
+    return Number.isInteger(value) ? value : otherwise
+  }
+  // While the replicas are told of a new master already promoted, the flags are still those of the old one.
+  const ofOld =
+    told.length > 0 && field('port') !== undefined && (field('ip') !== host || field('port') !== port)
+  const flags = ofOld ? [] : (field('flags') ?? '').split(',')
   return {
     kind: 'master',
     address: { host, port: Number(port) },
-    dataNodes: 1 + (Number.isInteger(replicas) ? replicas : 0),
+    dataNodes: 1 + number('num-slaves', 0),
+    configEpoch: number('config-epoch', 0),
+    calm: !flags.includes('s_down') && !flags.includes('o_down'),
+    replacing: flags.includes('failover_in_progress'),
+    downAfterMs: number('down-after-milliseconds', downAfterMs),
   }
 }
