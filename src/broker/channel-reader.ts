@@ -43,8 +43,10 @@ export class ChannelReader {
   #cancelHold: (() => void) | undefined
   #cancelRetry: (() => void) | undefined
   #filling = false
-  /** Asked for while filling: once more, to the top. */
+  /** Asked for while filling, or before the start: once more, to the top. */
   #fillAgain = false
+  /** The position is one that replicas are known to have; where we began it may not be. */
+  #proven = false
   #closed = false
 
   constructor(port: ChannelReaderPort, options: ChannelReaderOptions) {
@@ -56,10 +58,24 @@ export class ChannelReader {
     return this.#position
   }
 
+  /** Our position where it is proven that it survives a failover: what was delivered is, and what a fence has confirmed. */
+  get proven(): Position | undefined {
+    return this.#proven ? this.#position : undefined
+  }
+
+  /** A fenced read has seen the stream's top. */
+  prove(top: Position): void {
+    const position = this.#position
+    if (position?.epoch === top.epoch && position.offset <= top.offset) this.#proven = true
+  }
+
   /** Where the channel stood when the subscription was there: what follows is followed. */
   start(top: Position): void {
-    this.#position ??= top
-    this.#settle()
+    if (this.#position) return
+    this.#position = top
+    if (!this.#fillAgain) return this.#settle()
+    this.#fillAgain = false
+    this.#runFill(undefined)
   }
 
   /** From pub/sub, in any order, perhaps twice. */
@@ -80,6 +96,7 @@ export class ChannelReader {
   /** The subscription was interrupted, or it is time to compare: whatever is there beyond our position is read. */
   check(): void {
     if (this.#position) this.#runFill(undefined)
+    else this.#fillAgain = true
   }
 
   close(): void {
@@ -92,7 +109,7 @@ export class ChannelReader {
   #hold(publication: Publication): void {
     this.#held.set(publication.offset, publication)
     // Too many to keep while nothing can be read: they are in the stream, and will be read from there.
-    if (this.#filling && this.#held.size > this.#options.heldMax) {
+    if ((this.#filling || !this.#position) && this.#held.size > this.#options.heldMax) {
       this.#held.clear()
       this.#fillAgain = true
     }
@@ -189,17 +206,24 @@ export class ChannelReader {
 
   #lose(top: Position): boolean {
     this.#position = top
+    this.#proven = true
     this.#port.lost(top)
     return false
   }
 
   #deliver(publication: Publication): void {
     this.#position = { epoch: publication.epoch, offset: publication.offset }
+    this.#proven = true
     this.#port.deliver(publication)
   }
 
+  /** Of the stream that is followed; undefined when what is held is of another, and the top must be asked for. */
   #highestHeld(): number | undefined {
-    return this.#held.size === 0 ? undefined : Math.max(...this.#held.keys())
+    const epoch = this.#position?.epoch
+    const offsets = [...this.#held.values()]
+      .filter((held) => held.epoch === epoch)
+      .map(({ offset }) => offset)
+    return offsets.length === 0 ? undefined : Math.max(...offsets)
   }
 
   #stopHolding(): void {

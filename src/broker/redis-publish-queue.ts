@@ -1,5 +1,6 @@
 // What goes out over pub/sub, in order, one pipeline a turn. Acknowledged already: a failure here is not the publisher's business.
-import { RedisUnavailableError, UnknownOutcomeError, type RedisLink } from '../redis/live.js'
+import { pause } from '../redis/deadline.js'
+import { RedisUnavailableError, type RedisLink } from '../redis/live.js'
 
 interface Message {
   readonly topic: string
@@ -15,6 +16,7 @@ export interface PublishQueueOptions {
 }
 
 const groupMax = 512
+const refusedPauseMs = 100
 
 export class PublishQueue {
   readonly #options: PublishQueueOptions
@@ -39,10 +41,11 @@ export class PublishQueue {
     setImmediate(() => {
       this.#scheduled = false
       this.#running = true
-      this.#sendAll().finally(() => {
+      const done = (): void => {
         this.#running = false
         if (this.#options.link.current) this.#schedule()
-      })
+      }
+      this.#sendAll().then(done, done)
     })
   }
 
@@ -54,12 +57,15 @@ export class PublishQueue {
       const pipeline = live.client.pipeline()
       for (const { message, topic } of group) pipeline.publish(topic, message)
       try {
-        await live.run(pipeline)
+        const replies = await live.run(pipeline)
+        const refused = group.filter(({ again }, index) => again && replies[index] instanceof Error)
+        if (refused.length === 0) continue
+        // Busy with somebody's script, for one: it passes.
+        this.#queue = [...refused, ...this.#queue]
+        await pause(refusedPauseMs)
       } catch (error) {
         if (error instanceof RedisUnavailableError) this.#queue = [...group, ...this.#queue]
-        else if (error instanceof UnknownOutcomeError)
-          this.#queue = [...group.filter(({ again }) => again), ...this.#queue]
-        else throw error
+        else this.#queue = [...group.filter(({ again }) => again), ...this.#queue]
       }
     }
   }

@@ -33,10 +33,9 @@ import { PublishQueue } from './redis-publish-queue.js'
 import type { StreamRead, StreamReads } from './redis-reads.js'
 import type { Topics } from './redis-topics.js'
 import {
+  Append,
   ClaimKey,
   hashOf,
-  PlainAppend,
-  ScriptedAppend,
   Trim,
   type Idempotency,
   type Stored,
@@ -161,10 +160,16 @@ export class RedisBroker implements Broker {
       ttlMs: history?.ttlMs,
     })
     if (!history) return this.#publishPassing(ref, { lane, envelope, idempotency })
-    const stored = await this.#store(lane, { ...keysOf(ref), size: history.size, envelope, idempotency })
+    const write = { ...keysOf(ref), size: history.size, envelope, idempotency }
+    const stored = await this.#store(lane, write).catch((error: unknown) => {
+      // It may be there all the same, and nobody will tell of it.
+      if (error instanceof CommandError && error.code === 'NOT_REPLICATED')
+        this.#subscribed.get(channelTopic(ref))?.reader.check()
+      throw error
+    })
     const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
-    if (!stored.repeated)
-      this.#parts.publishes.send(channelTopic(ref), storedMessage(stored, envelope), { again: true })
+    // A repeat too: the first may have gone unacknowledged and unheard. Who has heard it knows it by its offset.
+    this.#parts.publishes.send(channelTopic(ref), storedMessage(stored, envelope), { again: true })
     return { position, durability, repeated: stored.repeated }
   }
 
@@ -182,9 +187,13 @@ export class RedisBroker implements Broker {
       limit,
       reverse: query.reverse,
     })
-    if (fenced) return { publications, top, continuous }
+    const reader = this.#subscribed.get(channelTopic(ref))?.reader
+    if (fenced) {
+      reader?.prove(top)
+      return { publications, top, continuous }
+    }
     // Replicas are missing: what cannot be proven to survive is not shown. What was delivered here had its proof.
-    const proven = this.#subscribed.get(channelTopic(ref))?.reader.position
+    const proven = reader?.proven
     if (!proven || proven.epoch !== top.epoch) {
       if (publications.length === 0) return { publications, top, continuous }
       throw new CommandError(
@@ -229,16 +238,19 @@ export class RedisBroker implements Broker {
 
   /** Channels of known epoch by plain XADD; the first time, and with a key, by a script that settles the epoch. */
   async #store(lane: CommitLane, write: StoredWrite): Promise<Stored> {
-    const known = write.idempotency ? undefined : this.#epochs.get(write.streamKey)
-    if (known !== undefined) {
-      const stored = await lane.submit(new PlainAppend(write, known))
-      if (stored) return stored
-      // The stream is gone, and with it all that its epoch stood for.
-      this.#epochs.delete(write.streamKey)
+    const { streamKey } = write
+    const known = write.idempotency ? undefined : this.#epochs.get(streamKey)
+    const stored = await lane.submit(new Append(write, known))
+    if (stored) {
+      if (stored.store !== known?.store && !stored.repeated) this.#epochs.set(streamKey, stored)
+      return stored
     }
-    const stored = await lane.submit(new ScriptedAppend(write))
-    this.#epochs.set(write.streamKey, stored.epoch)
-    return stored
+    // The stream is gone, and with it all that its epoch stood for.
+    this.#epochs.delete(streamKey)
+    const afresh = await lane.submit(new Append(write, undefined))
+    if (!afresh) throw new Error('a stream was not made')
+    this.#epochs.set(streamKey, afresh)
+    return afresh
   }
 
   async #publishPassing(

@@ -1,0 +1,389 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Position, Publication } from './broker.js'
+import { ChannelReader, type ReaderPage } from './channel-reader.js'
+
+const generationSize = 2 ** 32
+const pageMax = 3
+const heldMax = 4
+
+type Told =
+  | { readonly got: number; readonly epoch: string }
+  | { readonly lost: number; readonly epoch: string }
+
+interface PendingRead {
+  readonly since: Position
+  readonly upTo: number | undefined
+  resolve(page: ReaderPage): void
+  reject(error: Error): void
+}
+
+/** A stream, a pub/sub that does with messages whatever it likes, and time that is moved by hand. */
+class Rig {
+  epoch = 'e1'
+  /** All that this epoch ever held; the first `trimmed` of them are gone. */
+  readonly all = new Map<string, number[]>([['e1', []]])
+  trimmed = 0
+  generation = 0
+  readonly inFlight: Publication[] = []
+  readonly reads: PendingRead[] = []
+  readonly timers = new Map<number, { delayMs: number; fire: () => void }>()
+  readonly told: Told[] = []
+  readonly failures: unknown[] = []
+  readonly reader: ChannelReader
+  #timerId = 0
+
+  constructor() {
+    this.reader = new ChannelReader(
+      {
+        read: (since, upTo) =>
+          new Promise((resolve, reject) => this.reads.push({ since, upTo, resolve, reject })),
+        deliver: ({ epoch, offset }) => this.told.push({ got: offset, epoch }),
+        lost: ({ epoch, offset }) => this.told.push({ lost: offset, epoch }),
+        failed: (error) => this.failures.push(error),
+      },
+      {
+        after: (delayMs, fire) => {
+          this.#timerId += 1
+          const id = this.#timerId
+          this.timers.set(id, { delayMs, fire })
+          return () => this.timers.delete(id)
+        },
+        holdMs: 50,
+        heldMax,
+        retryMs: 250,
+      },
+    )
+  }
+
+  get entries(): number[] {
+    return this.all.get(this.epoch) ?? []
+  }
+
+  get top(): Position {
+    return { epoch: this.epoch, offset: this.entries.at(-1) ?? 0 }
+  }
+
+  /** Into the stream, and its message on its way. */
+  publish(): Publication {
+    const last = this.entries.at(-1) ?? 0
+    const offset =
+      Math.floor(last / generationSize) === this.generation ? last + 1 : this.generation * generationSize
+    this.entries.push(offset)
+    const publication = { data: Buffer.from(''), offset, epoch: this.epoch, timeMs: 0 }
+    this.inFlight.push(publication)
+    return publication
+  }
+
+  /** The stream is gone, and begins anew. */
+  replace(): void {
+    this.epoch = `e${this.all.size + 1}`
+    this.all.set(this.epoch, [])
+    this.trimmed = 0
+    this.generation = 0
+  }
+
+  async answer({ fail = false } = {}): Promise<void> {
+    const read = this.reads.shift()
+    if (!read) return
+    if (fail) read.reject(new Error('no connection'))
+    else read.resolve(this.#page(read))
+    // The reader's own turns.
+    for (let turn = 0; turn < 5; turn += 1) await Promise.resolve()
+  }
+
+  fireTimer(index = 0): void {
+    const id = [...this.timers.keys()][index]
+    if (id === undefined) return
+    const timer = this.timers.get(id)
+    this.timers.delete(id)
+    timer?.fire()
+  }
+
+  /** Everything that is under way ends, and the comparison that comes every 40 s is made. */
+  async quiet(): Promise<void> {
+    for (let round = 0; round < 3; round += 1) {
+      while (this.reads.length > 0 || this.timers.size > 0) {
+        if (this.reads.length > 0) await this.answer()
+        else this.fireTimer()
+      }
+      this.reader.check()
+    }
+    while (this.reads.length > 0) await this.answer()
+  }
+
+  #page({ since, upTo = Infinity }: PendingRead): ReaderPage {
+    const { entries, epoch, trimmed } = this
+    const top = { epoch, offset: Math.min(upTo, this.top.offset) }
+    if (since.epoch !== epoch) return { publications: [], continuous: false, top, cut: false }
+    const after = entries.slice(trimmed).filter((offset) => offset > since.offset && offset <= upTo)
+    const continuous =
+      since.offset <= this.top.offset && !entries.slice(0, trimmed).some((offset) => offset > since.offset)
+    const publications = after
+      .slice(0, pageMax)
+      .map((offset) => ({ data: Buffer.from(''), offset, epoch, timeMs: 0 }))
+    return { publications, continuous, top, cut: after.length >= pageMax }
+  }
+}
+
+function started(): Rig {
+  const rig = new Rig()
+  rig.reader.start(rig.top)
+  return rig
+}
+
+const offsets = (rig: Rig) => rig.told.map((told) => ('got' in told ? told.got : `lost ${told.lost}`))
+
+describe('what comes in order', () => {
+  test('is delivered at once, without a read or a timer', () => {
+    const rig = started()
+    for (let count = 0; count < 3; count += 1) rig.reader.onMessage(rig.publish())
+    expect(offsets(rig)).toEqual([1, 2, 3])
+    expect(rig.reads).toEqual([])
+    expect(rig.timers.size).toBe(0)
+  })
+
+  test('and comes twice is delivered once', () => {
+    const rig = started()
+    const [one, two] = [rig.publish(), rig.publish()]
+    for (const message of [one, one, two, one, two]) rig.reader.onMessage(message)
+    expect(offsets(rig)).toEqual([1, 2])
+  })
+
+  test('before the top was read waits for it', () => {
+    const rig = new Rig()
+    const [one, two, three] = [rig.publish(), rig.publish(), rig.publish()]
+    rig.reader.onMessage(three)
+    rig.reader.onMessage(one)
+    expect(offsets(rig)).toEqual([])
+    rig.reader.start({ epoch: 'e1', offset: two.offset })
+    expect(offsets(rig)).toEqual([3])
+  })
+})
+
+describe('what comes ahead of its turn', () => {
+  test('is held until its predecessor comes', () => {
+    const rig = started()
+    const [one, two, three] = [rig.publish(), rig.publish(), rig.publish()]
+    rig.reader.onMessage(three)
+    rig.reader.onMessage(two)
+    expect(offsets(rig)).toEqual([])
+    rig.reader.onMessage(one)
+    expect(offsets(rig)).toEqual([1, 2, 3])
+    expect(rig.timers.size, 'the hold is over').toBe(0)
+    expect(rig.reads).toEqual([])
+  })
+
+  test('makes the reader look after 50 ms, no further than to what came', async () => {
+    const rig = started()
+    rig.publish()
+    const two = rig.publish()
+    rig.publish()
+    rig.reader.onMessage(two)
+    expect([...rig.timers.values()].map(({ delayMs }) => delayMs)).toEqual([50])
+    rig.fireTimer()
+    expect(rig.reads).toMatchObject([{ since: { offset: 0 }, upTo: 2 }])
+    await rig.answer()
+    expect(offsets(rig)).toEqual([1, 2])
+  })
+
+  test('and is too much to hold makes it look at once', () => {
+    const rig = started()
+    const [, ...others] = Array.from({ length: heldMax + 2 }, () => rig.publish())
+    for (const message of others) rig.reader.onMessage(message)
+    expect(rig.reads).toMatchObject([{ upTo: heldMax + 2 }])
+  })
+
+  test('is of a new generation, before whose first nobody knows how much there was: it looks', async () => {
+    const rig = started()
+    rig.reader.onMessage(rig.publish())
+    rig.generation = 1
+    rig.reader.onMessage(rig.publish())
+    rig.fireTimer()
+    await rig.answer()
+    rig.reader.onMessage(rig.publish())
+    expect(offsets(rig)).toEqual([1, generationSize, generationSize + 1])
+  })
+})
+
+describe('while it reads', () => {
+  test('messages wait, and follow what was read', async () => {
+    const rig = started()
+    rig.publish()
+    rig.reader.onMessage(rig.publish())
+    rig.fireTimer()
+    rig.reader.onMessage(rig.publish())
+    rig.reader.onMessage(rig.publish())
+    await rig.answer()
+    expect(offsets(rig)).toEqual([1, 2, 3, 4])
+  })
+
+  test('too many of them are read instead', async () => {
+    const rig = started()
+    rig.reader.check()
+    for (let count = 0; count < heldMax + 1; count += 1) rig.reader.onMessage(rig.publish())
+    await rig.quiet()
+    expect(offsets(rig)).toEqual([1, 2, 3, 4, 5])
+  })
+
+  test('a failure is told, and tried again after 250 ms', async () => {
+    const rig = started()
+    rig.publish()
+    rig.reader.check()
+    await rig.answer({ fail: true })
+    expect(rig.failures).toHaveLength(1)
+    expect([...rig.timers.values()].map(({ delayMs }) => delayMs)).toEqual([250])
+    rig.fireTimer()
+    await rig.answer()
+    expect(offsets(rig)).toEqual([1])
+  })
+
+  test('and is closed, nothing is delivered any more and no timer is left', async () => {
+    const rig = started()
+    rig.publish()
+    rig.reader.onMessage(rig.publish())
+    rig.fireTimer()
+    rig.reader.close()
+    await rig.answer()
+    rig.reader.onMessage(rig.publish())
+    rig.reader.check()
+    expect(offsets(rig)).toEqual([])
+    expect(rig.timers.size).toBe(0)
+    expect(rig.reads).toEqual([])
+  })
+})
+
+describe('what cannot be had', () => {
+  test('was trimmed: said, and all that is left is delivered', async () => {
+    const rig = started()
+    for (let count = 0; count < 5; count += 1) rig.publish()
+    rig.trimmed = 2
+    rig.reader.check()
+    await rig.quiet()
+    expect(offsets(rig)).toEqual(['lost 2', 3, 4, 5])
+  })
+
+  test('was another stream: said, and the new one is followed from its top', async () => {
+    const rig = started()
+    rig.reader.onMessage(rig.publish())
+    rig.replace()
+    rig.publish()
+    rig.reader.onMessage(rig.publish())
+    await rig.answer()
+    rig.reader.onMessage(rig.publish())
+    expect(rig.told).toEqual([
+      { got: 1, epoch: 'e1' },
+      { lost: 2, epoch: 'e2' },
+      { got: 3, epoch: 'e2' },
+    ])
+  })
+
+  test('lies above the top of a stream that went back: said', async () => {
+    const rig = new Rig()
+    rig.publish()
+    rig.reader.start({ epoch: 'e1', offset: 7 })
+    rig.reader.check()
+    await rig.quiet()
+    expect(offsets(rig)).toEqual(['lost 1'])
+  })
+
+  test('a late message of a stream that is gone means nothing', async () => {
+    const rig = started()
+    const old = rig.publish()
+    rig.replace()
+    rig.publish()
+    rig.reader.check()
+    await rig.answer()
+    rig.reader.onMessage(old)
+    await rig.quiet()
+    rig.reader.onMessage(rig.publish())
+    expect(offsets(rig)).toEqual(['lost 1', 2])
+  })
+})
+
+test('a check that comes before the start is made after it', async () => {
+  const rig = new Rig()
+  rig.reader.check()
+  rig.reader.start(rig.top)
+  rig.publish()
+  while (rig.reads.length > 0) await rig.answer()
+  expect(offsets(rig)).toEqual([1])
+})
+
+test('before the start it keeps no more than it may', async () => {
+  const rig = new Rig()
+  const { top } = rig
+  for (let count = 0; count < 100; count += 1) rig.reader.onMessage(rig.publish())
+  rig.reader.start(top)
+  expect(offsets(rig)).toEqual([])
+  await rig.quiet()
+  expect(offsets(rig)).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
+})
+
+const step = fc.oneof(
+  { weight: 6, arbitrary: fc.constant({ do: 'publish' as const }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('deliver' as const), at: fc.nat(5) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('lose' as const), at: fc.nat(5) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('repeat' as const), at: fc.nat(5) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('timer' as const), at: fc.nat(2) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('answer' as const), fail: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'check' as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'start' as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'failover' as const }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('trim' as const), count: fc.nat(3) }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'replace' as const }) },
+)
+
+test('whatever pub/sub does, everything is delivered once and in order, or said to be lost', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      const rig = new Rig()
+      let began: Position | undefined
+      const begin = () => {
+        if (began) return
+        began = rig.top
+        rig.reader.start(rig.top)
+      }
+      for (const one of steps) {
+        const at = 'at' in one ? one.at : 0
+        const message = rig.inFlight[at]
+        if (one.do === 'publish') rig.publish()
+        else if (one.do === 'deliver' && message) {
+          rig.inFlight.splice(at, 1)
+          rig.reader.onMessage(message)
+        } else if (one.do === 'lose') rig.inFlight.splice(at, 1)
+        else if (one.do === 'repeat' && message) rig.reader.onMessage(message)
+        else if (one.do === 'timer') rig.fireTimer(at)
+        else if (one.do === 'answer') await rig.answer({ fail: one.fail })
+        else if (one.do === 'check') rig.reader.check()
+        else if (one.do === 'start') begin()
+        else if (one.do === 'failover') rig.generation += 1
+        else if (one.do === 'trim') rig.trimmed = Math.min(rig.trimmed + one.count, rig.entries.length)
+        else if (one.do === 'replace') rig.replace()
+      }
+      begin()
+      await rig.quiet()
+      expect(gapsIn(rig, began ?? rig.top)).toEqual([])
+      expect(rig.reader.position).toEqual(rig.top)
+      expect(rig.timers.size).toBe(0)
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
+/** Where what was told leaves something out, repeats or turns back. */
+function gapsIn(rig: Rig, began: Position): string[] {
+  const gaps: string[] = []
+  let at = began
+  for (const told of rig.told) {
+    if ('lost' in told) {
+      at = { epoch: told.epoch, offset: told.lost }
+      continue
+    }
+    const next = rig.all.get(told.epoch)?.find((offset) => offset > at.offset)
+    if (told.epoch !== at.epoch || told.got !== next)
+      gaps.push(`${told.epoch}:${told.got} after ${at.epoch}:${at.offset}`)
+    at = { epoch: told.epoch, offset: told.got }
+  }
+  return gaps
+}
