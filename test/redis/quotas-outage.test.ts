@@ -74,6 +74,35 @@ test('a Redis that does not answer is not waited for longer', async () => {
   })
 })
 
+test('a place that Redis gives too late is given back', async () => {
+  const [one] = gateways
+  const narrow = { max: 3, perUser: 3 }
+  await one?.lease.acquire('ann', narrow)
+  redis.stop()
+  try {
+    // Its part of three places is one; Redis has two more.
+    expect(await one?.lease.acquire('bob', narrow)).toMatchObject({ admitted: false, share: 1 })
+  } finally {
+    redis.cont()
+  }
+  await until('it is counted once', async () => String(await placesIn(redis)) === '1')
+  expect(await gateways[1]?.lease.look('bob', { max: 9, perUser: 1 })).toEqual({ admitted: true })
+})
+
+test('what a Redis of another time says of this gateway is not believed', async () => {
+  const [one, two] = gateways
+  await one?.lease.acquire('ann', wide)
+  const [users = ''] = (await redis.cli('KEYS', '*lease:users*')).split('\n')
+  await redis.cli('HSET', users, 'somebody', '1')
+  expect(await two?.lease.look('somebody', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
+  await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+  await until('it is written afresh', async () => {
+    await two?.link.ready(1_000)
+    return (await two?.lease.look('somebody', { max: 9, perUser: 1 }))?.admitted
+  })
+  expect(await two?.lease.look('ann', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
+})
+
 test('a refusal says that this gateway’s share is used', async () => {
   await redis.kill()
   const [one] = gateways

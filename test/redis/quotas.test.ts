@@ -1,6 +1,9 @@
 // Places for connections of several gateways, counted in a real Redis.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { chatAs, chatUrl, leave, plainGet, refusedUpgrade } from '../support/chat-client.js'
+import { startGateway, type TestGateway } from '../support/gateway.js'
+import { generousLimits, tenantPolicy } from '../support/policies.js'
 import {
   endLedgers,
   heldBy,
@@ -151,3 +154,36 @@ describe('connections', () => {
     expect(await two?.lease.acquire('bob', { max: 1, perUser: 1 })).toEqual({ admitted: true })
   })
 })
+
+test('two gateways with one quota: who finds no place at the one finds none at the other', async () => {
+  const policy = tenantPolicy({
+    limits: { ...generousLimits, connections: { ...generousLimits.connections, max: 3, perUser: 2 } },
+  })
+  const ledgers = await startLedgers(2, url)
+  const [one, two] = await Promise.all(ledgers.map(({ ledger }) => startGateway([policy], { ledger })))
+  if (!one || !two) throw new Error('two were started')
+  onTestFinished(async () => {
+    await Promise.all([one.stop(), two.stop()])
+  })
+  const ann = await chatAs(one, 'ann')
+  await chatAs(two, 'ann')
+  expect(await refusedAt(one, 'ann')).toMatchObject({
+    status: 429,
+    body: { code: 'CONNECTION_LIMIT', message: 'Cannot connect: 2 of 2 connections of this user are used' },
+  })
+  await chatAs(two, 'bob')
+  const full = {
+    code: 'CONNECTION_LIMIT',
+    message: 'Cannot connect: 3 of 3 connections of the tenant are used',
+  }
+  for (const gateway of [one, two]) {
+    expect(await refusedAt(gateway, 'eve')).toMatchObject({ status: 429, body: full })
+    const door = `${gateway.http}/demo/acme/ws?token=${await gateway.token('eve')}`
+    expect(await plainGet(door)).toMatchObject({ status: 429, body: full })
+  }
+  await leave(ann, one)
+  await until('the place is free', async () => (await chatAs(two, 'eve')) !== undefined)
+})
+
+const refusedAt = async (gateway: TestGateway, user: string) =>
+  refusedUpgrade(`${chatUrl(gateway)}?token=${await gateway.token(user)}`)
