@@ -15,7 +15,8 @@ import { suggestedClaims } from './dev-tenants.js'
 import { badInputExitCode, endsByTheList } from './exit-codes.js'
 import { listenOrExplain } from './listen.js'
 import { drainWindowOf, portOf } from './options.js'
-import { serveUntilSignal, showProblems } from './serving.js'
+import { serveUntil, showProblems } from './serving.js'
+import { untilSignal } from './signals.js'
 
 interface DevOptions {
   readonly tenants: string
@@ -97,7 +98,8 @@ async function dev(options: DevOptions): Promise<void> {
     }),
   )
   showProblems(catalog)
-  await serveUntilSignal({ gateway, server, ops, drainWindowMs: options.drainWindow * 1000 })
+  await serveUntil(untilSignal(process), { gateway, server, drainWindowMs: options.drainWindow * 1000 })
+  await ops.close()
   stop.abort()
   await watching
 }

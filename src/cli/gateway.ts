@@ -8,7 +8,7 @@ import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
 import { GatewayServer } from '../gateway/server.js'
 import { UsageMeter } from '../gateway/usage.js'
-import { createLog, logLevels, type LogLevel } from '../log.js'
+import { createLog, logLevels, type Log, type LogLevel } from '../log.js'
 import { loadPresenceScripts, RedisPresence } from '../presence/redis.js'
 import type { Prepare, RedisLink } from '../redis/live.js'
 import { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
@@ -20,7 +20,8 @@ import { countOf, drainWindowOf, installationOf, portOf } from './options.js'
 import { RedisParts, redisTarget } from './redis-parts.js'
 import { readCluster } from './cluster-stats.js'
 import { openCatalog } from './gateway-catalog.js'
-import { serveUntilSignal } from './serving.js'
+import { serveUntil } from './serving.js'
+import { untilSignal } from './signals.js'
 
 interface GatewayOptions {
   readonly redis: string
@@ -71,15 +72,32 @@ export function gatewayCommand(): Command {
 }
 
 async function runGateway(options: GatewayOptions): Promise<void> {
+  // From the first moment on: the first process of a container ignores what it has no handler for.
+  const asked = untilSignal(process)
   const stop = new AbortController()
   const { signal } = stop
   // Every link listens.
   setMaxListeners(0, signal)
-  const clock = systemClock
   const gatewayId = `${hostname()}-${randomBytes(3).toString('hex')}`
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ gateway: gatewayId })
   const target = redisTarget(options, process.env)
-  const redis = new RedisParts(target, { clock, log, signal, dataNodes: options.dataNodes })
+  const redis = new RedisParts(target, { clock: systemClock, log, signal, dataNodes: options.dataNodes })
+  try {
+    await runOn(redis, { options, gatewayId, log, asked, signal })
+  } finally {
+    // Whatever the reason: nothing of this may keep a process alive that has no more to do.
+    stop.abort()
+    await redis.ended()
+  }
+}
+
+/** Resolves when `asked` has and everybody was seen off. Throws ConfigError. */
+async function runOn(
+  redis: RedisParts,
+  life: { options: GatewayOptions; gatewayId: string; log: Log; asked: Promise<void>; signal: AbortSignal },
+): Promise<void> {
+  const { asked, gatewayId, log, options, signal } = life
+  const clock = systemClock
   const createLink = (role: string, prepare: Prepare): RedisLink => redis.createLink(role, prepare)
   const catalog = openCatalog(options, { createLink, clock, log })
   const broker = openRedisBroker({
@@ -88,8 +106,9 @@ async function runGateway(options: GatewayOptions): Promise<void> {
     log,
     gatewayId,
     waitReplicas: () => redis.waitReplicas(),
-    replicas: target.kind === 'sentinel',
+    replicas: redis.target.kind === 'sentinel',
   })
+  const presence = new RedisPresence({ link: createLink('presence', loadPresenceScripts), clock })
   const ledger = new RedisLedger({
     link: createLink('ledger', loadLedgerScripts),
     clock,
@@ -99,7 +118,7 @@ async function runGateway(options: GatewayOptions): Promise<void> {
   const meter = new UsageMeter(clock)
   const gateway: Gateway = new Gateway({
     broker,
-    presence: new RedisPresence({ link: createLink('presence', loadPresenceScripts), clock }),
+    presence,
     catalog: catalog.catalog,
     ledger,
     clock,
@@ -127,32 +146,30 @@ async function runGateway(options: GatewayOptions): Promise<void> {
 
   const server = new GatewayServer(gateway)
   const ops = new OpsServer(gateway)
+  const { host } = options
+  const ending = new AbortController()
+  const running: Promise<void>[] = []
+
   // Probes are answered while Redis is waited for; clients are let in when it is there.
-  const { host, opsPort, port } = options
-  const opsAddress = await listenOrExplain(() => ops.listen(opsPort, host), {
-    what: 'operators',
-    flag: '--ops-port',
-    host,
-    port: opsPort,
-  })
-  await redis.check()
-  const following = catalog.run(signal)
-  const address = await listenOrExplain(() => server.listen(port, host), {
-    what: 'clients',
-    flag: '--port',
-    host,
-    port,
-  })
-  gateway.run(signal)
-  ledger.run(signal)
-  const beating = new AbortController()
-  const beats = heartbeats.run(beating.signal)
-  log.info({ port: address.port, opsPort: opsAddress.port }, 'serving')
-  await serveUntilSignal({ gateway, server, ops, drainWindowMs: options.drainWindow * 1000 })
-  // The goodbye needs its link: first the last beat, then the connections.
-  beating.abort()
-  await beats
-  await Promise.all([broker.close(), ledger.close()])
-  stop.abort()
-  await Promise.all([following, redis.ended()])
+  const opsPlace = { what: 'operators', flag: '--ops-port', host, port: options.opsPort }
+  const { port: opsPort } = await listenOrExplain(() => ops.listen(options.opsPort, host), opsPlace)
+  try {
+    log.info({ opsPort }, 'answering probes')
+    const reached = redis.check().then(() => true)
+    if (!(await Promise.race([reached, asked]))) return
+    running.push(catalog.run(ending.signal))
+    const place = { what: 'clients', flag: '--port', host, port: options.port }
+    const { port } = await listenOrExplain(() => server.listen(options.port, host), place)
+    gateway.run(signal)
+    ledger.run(signal)
+    running.push(heartbeats.run(ending.signal))
+    log.info({ port, opsPort }, 'serving')
+    await serveUntil(asked, { gateway, server, drainWindowMs: options.drainWindow * 1000 })
+    // Goodbyes need their links: those of the people first, and at the end this gateway's own.
+    await presence.close()
+    await Promise.all([broker.close(), ledger.close()])
+  } finally {
+    ending.abort()
+    await Promise.all([...running, ops.close()])
+  }
 }

@@ -41,7 +41,8 @@ export class RedisParts {
   readonly #deps: { clock: Clock; log: Log; signal: AbortSignal }
   readonly #links: RunningLink[] = []
   readonly #running: Promise<void>[] = []
-  #started = false
+  /** Why the start is not over yet. */
+  #waitsFor: string | undefined = 'it is being checked'
 
   constructor(
     target: StandaloneTarget | SentinelTarget,
@@ -60,9 +61,12 @@ export class RedisParts {
     await checkAtStart(this.target, {
       locator: this.locator,
       signal,
-      onTrouble: (reason) => log.warn({ redis, reason }, 'waiting for Redis'),
+      onTrouble: (reason) => {
+        this.#waitsFor = reason
+        log.warn({ redis, reason }, 'waiting for Redis')
+      },
     })
-    this.#started = true
+    this.#waitsFor = undefined
   }
 
   createLink(role: string, prepare?: Prepare): RedisLink {
@@ -75,7 +79,7 @@ export class RedisParts {
 
   /** For `/readyz`. */
   troubles(): string[] {
-    if (!this.#started) return [`Redis was not reached yet: ${this.locator.trouble ?? 'being checked'}`]
+    if (this.#waitsFor !== undefined) return [`Redis was not reached yet: ${this.#waitsFor}`]
     return this.#links
       .filter(({ troubleMs }) => troubleMs > unreadyAfterMs)
       .map(

@@ -2,27 +2,27 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { drain } from '../gateway/drain.js'
 import type { Gateway } from '../gateway/node.js'
-import type { OpsServer } from '../gateway/ops-server.js'
 import type { GatewayServer } from '../gateway/server.js'
 import type { FilesCatalog } from '../tenant/catalog-files.js'
 import { fileProblemText } from '../tenant/problem.js'
-import { untilSignal } from './signals.js'
 
 export interface Serving {
   readonly gateway: Gateway
   readonly server: GatewayServer
-  readonly ops: OpsServer
   /** Over how long sessions are sent away. */
   readonly drainWindowMs: number
 }
 
-/** Resolves when the last session has gone and the ports are closed. */
-export async function serveUntilSignal({ drainWindowMs, gateway, ops, server }: Serving): Promise<void> {
-  await untilSignal(process)
+/** Serves until `asked` resolves. Resolves when the last session has gone and the clients' port is closed. */
+export async function serveUntil(
+  asked: Promise<void>,
+  { drainWindowMs, gateway, server }: Serving,
+): Promise<void> {
+  await asked
   gateway.startDraining()
   await drain(gateway.context.sessions, { windowMs: drainWindowMs, sleep })
   // Close frames may still be on their way.
-  await Promise.all([server.close({ graceMs: 1_000 }), ops.close()])
+  await server.close({ graceMs: 1_000 })
 }
 
 /** Prints each problem of the manifests on standard error, now and after each reload when it is new. */
