@@ -53,7 +53,10 @@ export function sdkAt(url: string, options: Partial<Options>): Centrifuge {
   return client
 }
 
-export function sdkOf(gateway: TestGateway, user: string, options: Partial<Options> = {}): Centrifuge {
+/** Also a gateway that is a process of its own. */
+type SdkDoor = Pick<TestGateway, 'port' | 'token'>
+
+export function sdkOf(gateway: SdkDoor, user: string, options: Partial<Options> = {}): Centrifuge {
   return sdkAt(door(gateway), { getToken: () => gateway.token(user), ...options })
 }
 
@@ -64,7 +67,7 @@ export async function connected(client: Centrifuge): Promise<Centrifuge> {
 }
 
 export async function connectedAs(
-  gateway: TestGateway,
+  gateway: SdkDoor,
   user: string,
   options: Partial<Options> = {},
 ): Promise<Centrifuge> {

@@ -101,7 +101,10 @@ export async function leave(client: ChatClient, { gateway }: TestGateway): Promi
   await vi.waitFor(() => expect(sessions.size).toBe(wanted), deadlineMs)
 }
 
-export function chatUrl(gateway: TestGateway, tenant = 'demo/acme'): string {
+/** Also a gateway that is a process of its own, or a balancer before some. */
+export type ChatDoor = Pick<TestGateway, 'ws' | 'token'>
+
+export function chatUrl(gateway: Pick<ChatDoor, 'ws'>, tenant = 'demo/acme'): string {
   return `${gateway.ws}/${tenant}/ws`
 }
 
@@ -113,11 +116,7 @@ export interface ChatUser extends ChatOptions {
 }
 
 /** Connected and told all there is to tell: what comes next is news. */
-export async function chatAs(
-  gateway: TestGateway,
-  user: string,
-  options: ChatUser = {},
-): Promise<ChatClient> {
+export async function chatAs(gateway: ChatDoor, user: string, options: ChatUser = {}): Promise<ChatClient> {
   const { tenant = 'demo/acme', clientId, claims = {}, expiresInS = 3600 } = options
   const token = await gateway.token(user, { tenant, claims, expiresInS })
   const query = new URLSearchParams({ token, ...(clientId === undefined ? {} : { client_id: clientId }) })

@@ -1,0 +1,149 @@
+// What keeps a gateway from starting: either it says in a sentence what will never work, or it waits and says for what.
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { endPrograms } from '../support/child-process.js'
+import { GatewayProcess, ManifestFolder, type GatewayProcessOptions } from '../support/gateway-process.js'
+import {
+  endRedisProcesses,
+  freePort,
+  startRedis,
+  startReplica,
+  type RedisProcess,
+} from '../support/redis-processes.js'
+import { within } from '../support/waiting.js'
+
+const password = 'correct-horse-battery'
+const wrongPassword = 'incorrect-donkey'
+
+let redis: RedisProcess
+let manifests: ManifestFolder
+beforeAll(async () => {
+  redis = await startRedis({
+    config: [`requirepass ${password}`, `masterauth ${password}`],
+    cliArgs: ['--no-auth-warning', '-a', password],
+  })
+  manifests = await ManifestFolder.make()
+})
+afterAll(async () => {
+  await endPrograms()
+  await endRedisProcesses()
+  await manifests.remove()
+})
+
+/** What a start that fails says beside its log, and with which code it ends. */
+async function failed(options: GatewayProcessOptions): Promise<{ code: number | null; sentences: string[] }> {
+  const { program } = GatewayProcess.try(options)
+  onTestFinished(() => program.kill())
+  const { code } = await within('the end of a start that must fail', program.ended)
+  expect(program.said).not.toContain(password)
+  expect(program.said).not.toContain(wrongPassword)
+  return { code, sentences: program.said.split('\n').filter((line) => line !== '' && !line.startsWith('{')) }
+}
+
+const at = (place: { port: number }, secret = password) => `redis://:${secret}@127.0.0.1:${place.port}`
+const withTenants = () => ['--tenants', manifests.path]
+
+describe('ends with 78 and one sentence:', () => {
+  test('a wrong password', async () => {
+    expect(await failed({ redis: at(redis, wrongPassword), args: withTenants() })).toEqual({
+      code: 78,
+      sentences: [`parley: Redis at 127.0.0.1:${redis.port} refuses the user or the password`],
+    })
+  })
+
+  test('no password', async () => {
+    expect(await failed({ redis: `redis://127.0.0.1:${redis.port}`, args: withTenants() })).toEqual({
+      code: 78,
+      sentences: [`parley: Redis at 127.0.0.1:${redis.port} wants a password, and none is given`],
+    })
+  })
+
+  test('a replica as master', async () => {
+    const replica = await startReplica(redis, {
+      config: [`requirepass ${password}`, `masterauth ${password}`],
+    })
+    expect(await failed({ redis: at(replica), args: withTenants() })).toEqual({
+      code: 78,
+      sentences: [
+        `parley: Redis at 127.0.0.1:${replica.port} is a replica: name its master, or the Sentinels that know it (redis+sentinel://…)`,
+      ],
+    })
+  })
+
+  test('no source of tenants', async () => {
+    expect(await failed({ redis: at(redis) })).toEqual({
+      code: 78,
+      sentences: [
+        'parley: Say where tenants come from: --tenants with a folder, or --sealing-key-file to follow the catalog in Redis',
+      ],
+    })
+  })
+
+  test('no source of tenants, while Sentinels are asked already', async () => {
+    const port = await freePort()
+    expect(await failed({ redis: `redis+sentinel://127.0.0.1:${port}/parley` })).toMatchObject({ code: 78 })
+  })
+
+  test('a folder that is not there', async () => {
+    expect(await failed({ redis: at(redis), args: ['--tenants', 'nowhere'] })).toEqual({
+      code: 78,
+      sentences: ['parley: The tenants folder "nowhere" cannot be read: ENOENT.'],
+    })
+  })
+
+  test('a sealing key file that is not there', async () => {
+    expect(await failed({ redis: at(redis), args: ['--sealing-key-file', 'nowhere'] })).toEqual({
+      code: 78,
+      sentences: ['parley: The sealing key file "nowhere" cannot be read: ENOENT'],
+    })
+  })
+
+  test('a port that is taken', async () => {
+    const args = [...withTenants(), '--port', String(redis.port)]
+    expect(await failed({ redis: at(redis), args })).toEqual({
+      code: 78,
+      sentences: [
+        `parley: Port ${redis.port} of 127.0.0.1 (clients) is taken by another program: stop that one or choose another port (--port)`,
+      ],
+    })
+  })
+})
+
+test('the password may come from the environment', async () => {
+  const gateway = await GatewayProcess.start({
+    redis: `redis://127.0.0.1:${redis.port}`,
+    args: withTenants(),
+    env: { PARLEY_REDIS_PASSWORD: password },
+  })
+  expect(await gateway.ops('/readyz')).toEqual({ status: 200, body: { ready: true, reasons: [] } })
+  await gateway.stop()
+  expect(gateway.program.said).not.toContain(password)
+})
+
+describe('a Redis that is not there', () => {
+  test('is waited for, and /readyz says so', async () => {
+    const late = await startRedis()
+    await late.kill()
+    const gateway = await GatewayProcess.launch({
+      redis: `redis://127.0.0.1:${late.port}`,
+      args: withTenants(),
+    })
+    await gateway.logged('waiting for Redis')
+    expect(await gateway.ops('/readyz')).toEqual({
+      status: 503,
+      body: { ready: false, reasons: [expect.stringMatching(/^Redis was not reached yet: .*ECONNREFUSED/)] },
+    })
+    expect(await gateway.ops('/healthz')).toMatchObject({ status: 200 })
+    await late.start()
+    await gateway.serving()
+    expect(await gateway.ops('/readyz')).toMatchObject({ status: 200 })
+    expect(await gateway.stop()).toEqual({ code: 0, signal: null })
+  })
+
+  test('keeps nobody from stopping the gateway', async () => {
+    const gateway = await GatewayProcess.launch({
+      redis: `redis://127.0.0.1:${await freePort()}`,
+      args: withTenants(),
+    })
+    expect(await gateway.stop()).toEqual({ code: 0, signal: null })
+  })
+})
