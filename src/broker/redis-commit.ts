@@ -34,10 +34,11 @@ export interface CommitOptions {
 }
 
 interface Queued {
-  readonly entry: CommitEntry<unknown>
+  readonly entry: Pick<CommitEntry<unknown>, 'add' | 'bytes'>
   readonly sinceMs: number
   tries: number
-  resolve(result: unknown): void
+  /** Gives how to tell the caller of it. */
+  read(reply: unknown): (() => void) | 'again'
   reject(error: unknown): void
 }
 
@@ -65,8 +66,11 @@ export class CommitLane {
       )
     }
     return new Promise<Result>((resolve, reject) => {
-      const take = (result: unknown): void => resolve(result as Result)
-      this.#queue.push({ entry, sinceMs: clock.monotonicMs(), tries: 0, resolve: take, reject })
+      const read = (reply: unknown): (() => void) | 'again' => {
+        const result = entry.read(reply)
+        return result === 'again' ? result : () => resolve(result.done)
+      }
+      this.#queue.push({ entry, sinceMs: clock.monotonicMs(), tries: 0, read, reject })
       if (!this.#running) {
         this.#running = true
         // What else this turn of the event loop brings goes along.
@@ -166,14 +170,14 @@ export class CommitLane {
     const again: Queued[] = []
     group.forEach((queued, index) => {
       try {
-        const read = queued.entry.read(replies[index])
-        if (read === 'again') again.push(queued)
+        const accept = queued.read(replies[index])
+        if (accept === 'again') again.push(queued)
         else if (short)
           queued.reject(
             unknownOutcome(`${String(reached)} of ${replicas} replicas confirmed it within ${waitMs} ms`),
           )
         else if (!stands) queued.reject(unknownOutcome('another master may have taken over meanwhile'))
-        else queued.resolve(read.done)
+        else accept()
       } catch (error) {
         queued.reject(error)
       }

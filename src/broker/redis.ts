@@ -28,8 +28,8 @@ import {
   storedMessage,
 } from './envelope.js'
 import { KnownEpochs } from './known-epochs.js'
-import { CommitLane } from './redis-commit.js'
-import { PublishQueue } from './redis-publish-queue.js'
+import type { CommitLane } from './redis-commit.js'
+import type { PublishQueue } from './redis-publish-queue.js'
 import type { StreamRead, StreamReads } from './redis-reads.js'
 import type { Topics } from './redis-topics.js'
 import {

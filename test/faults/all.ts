@@ -1,5 +1,7 @@
 // Every fault that is tried.
 import { connectionFaults } from './connections.js'
-import { masterFaults, type Fault } from './masters.js'
+import type { Fault } from './fault.js'
+import { masterFaults } from './masters.js'
+import { partitionFaults } from './partitions.js'
 
-export const allFaults: readonly Fault[] = [...masterFaults, ...connectionFaults]
+export const allFaults: readonly Fault[] = [...masterFaults, ...partitionFaults, ...connectionFaults]

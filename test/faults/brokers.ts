@@ -1,7 +1,13 @@
 // Gateways reduced to what the faults are about: their brokers, in this process, with a subscriber on every channel and a publisher each.
 import type { RedisBrokerLimits } from '../../src/broker/redis-open.js'
-import type { BrokerListener, ChannelRef, Position, Publication } from '../../src/broker/broker.js'
-import { openTestBroker, type TestRedisBroker } from '../support/redis-gateway.js'
+import type {
+  BrokerListener,
+  ChannelRef,
+  Durability,
+  Position,
+  Publication,
+} from '../../src/broker/broker.js'
+import { openTestBroker, type Spoil, type TestRedisBroker } from '../support/redis-gateway.js'
 import type { Channel, Publisher } from './load.js'
 import type { Logged, SubscriberLog } from './oracle.js'
 
@@ -44,6 +50,12 @@ class BrokerLog implements BrokerListener {
   }
 }
 
+export interface BrokerGatewayOptions {
+  readonly limits?: Partial<RedisBrokerLimits> | undefined
+  readonly spoil?: Spoil | undefined
+  readonly durability?: Durability | undefined
+}
+
 export interface BrokerGateway {
   readonly name: string
   readonly broker: TestRedisBroker
@@ -53,10 +65,10 @@ export interface BrokerGateway {
 
 export async function openBrokerGateway(
   url: string,
-  options: { name: string; channels: readonly Channel[]; limits?: Partial<RedisBrokerLimits> | undefined },
+  options: BrokerGatewayOptions & { name: string; channels: readonly Channel[] },
 ): Promise<BrokerGateway> {
-  const { channels, limits, name } = options
-  const opened = openTestBroker(url, limits && { limits })
+  const { channels, durability, limits, name, spoil } = options
+  const opened = openTestBroker(url, { limits, spoil })
   const log = new BrokerLog(name)
   opened.broker.listen(log)
   for (const channel of channels) {
@@ -74,7 +86,7 @@ export async function openBrokerGateway(
         const done = await opened.broker.publish(
           refOf(to),
           { data: Buffer.from(text) },
-          { history, idempotencyKey: key },
+          { history, idempotencyKey: key, durability },
         )
         return done.position
       },

@@ -1,9 +1,10 @@
 // Faults 13 to 17: what can befall the connections between a gateway and Redis, and a Redis that answers with errors.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Fault } from './masters.js'
+import { expect } from 'vitest'
+import { until, type RedisProcess } from '../support/redis-processes.js'
+import type { Fault } from './fault.js'
+import { cutReplies } from './staged.js'
 import { World } from './world.js'
-
-const patience = { deadlineMs: 30_000 }
 
 export const connectionFaults: readonly Fault[] = [
   {
@@ -11,16 +12,7 @@ export const connectionFaults: readonly Fault[] = [
     words: 'connections are cut between the execution and the reply: one entry for each key',
     short: true,
     run: async (fault) => {
-      const world = await World.open({ fault, trio: { proxied: true } })
-      const { proxy } = await world.trio.master()
-      world.strike()
-      for (let cut = 0; cut < 4; cut += 1) {
-        proxy?.set({ holdToClient: true })
-        await sleep(200)
-        proxy?.cut()
-        proxy?.heal()
-        await world.someAcks(30, patience.deadlineMs)
-      }
+      const world = await cutReplies({ fault })
       await world.pause()
       await world.judge()
     },
@@ -49,6 +41,102 @@ export const connectionFaults: readonly Fault[] = [
       await world.found(performance.now() - startMs)
       await world.someAcks(50)
       await world.judge({ gapBarMs: 10_000 })
+    },
+  },
+  {
+    number: 14,
+    words:
+      'connections are cut in the middle of a pipeline and of its replies: no reply is taken for another',
+    run: async (fault) => {
+      const world = await World.open({ fault, trio: { proxied: true } })
+      const { proxy } = await world.trio.master()
+      world.strike()
+      for (let cut = 0; cut < 8; cut += 1) {
+        proxy?.cutAfter(1 + Math.floor(Math.random() * 600), cut % 2 === 0 ? 'toClient' : 'toServer')
+        await sleep(300)
+        await world.someAcks(20)
+      }
+      await world.pause()
+      await world.judge()
+    },
+  },
+  {
+    number: 14,
+    words: 'the subscriber connection is cut in the middle of SUBSCRIBE: every channel is heard in the end',
+    run: async (fault) => {
+      const world = await World.open({ fault, trio: { proxied: true } })
+      const { proxy } = await world.trio.master()
+      const [gateway] = world.gateways
+      const many = Array.from({ length: 1_200 }, (_, index) => ({
+        tenantId: 'red',
+        channel: `many-${index}`,
+      }))
+      await Promise.all(many.map((ref) => gateway?.broker.broker.subscribe(ref)))
+      world.strike()
+      for (let cut = 0; cut < 10; cut += 1) {
+        // The replies of three batches are about 150 kB.
+        proxy?.cutAfter(1 + Math.floor(Math.random() * 100_000), 'toClient')
+        await sleep(150)
+      }
+      proxy?.cut()
+      const topics = async () => {
+        const text = await (await world.trio.master()).cli('PUBSUB', 'CHANNELS', 'parley:*many-*')
+        return text.split('\n').length === many.length
+      }
+      await until('all subscriptions', topics, { deadlineMs: 20_000 })
+      await world.someAcks(50)
+      await world.judge()
+    },
+  },
+  ...[
+    {
+      words: 'the master is out of memory for 2 s',
+      begin: (master: RedisProcess) => master.cli('CONFIG', 'SET', 'maxmemory', '1'),
+      end: (master: RedisProcess) => master.cli('CONFIG', 'SET', 'maxmemory', '0'),
+    },
+    {
+      words: 'the master cannot save and stops writes (MISCONF) for 2 s',
+      begin: async (master: RedisProcess) => {
+        await master.cli('CONFIG', 'SET', 'dbfilename', 'x'.repeat(300))
+        await master.cli('CONFIG', 'SET', 'save', '3600 1')
+        await master.cli('BGSAVE')
+      },
+      end: (master: RedisProcess) => master.cli('CONFIG', 'SET', 'save', ''),
+    },
+  ].map(({ begin, end, words }) => ({
+    number: 17,
+    words,
+    run: async (fault: string) => {
+      const world = await World.open({ fault, trio: { config: ['enable-protected-configs yes'] } })
+      const master = await world.trio.master()
+      world.strike()
+      await begin(master)
+      await sleep(500)
+      const sinceMs = performance.now()
+      await sleep(1_500)
+      expect(world.load.ackedSince(sinceMs), 'acknowledged and not stored').toBe(0)
+      await end(master)
+      await world.someAcks(100)
+      expect(Object.keys(world.load.failures())).toEqual(['BROKER_UNAVAILABLE'])
+      await world.judge()
+    },
+  })),
+  {
+    number: 17,
+    words: 'scripts of others keep the master busy (BUSY), 700 ms each',
+    run: async (fault) => {
+      const world = await World.open({ fault, trio: { config: ['busy-reply-threshold 50'] } })
+      const master = await world.trio.master()
+      const busy = `local e = redis.call('TIME'); local t = e
+        repeat t = redis.call('TIME') until (t[1] - e[1]) * 1000 + (t[2] - e[2]) / 1000 > 700`
+      world.strike()
+      for (let count = 0; count < 4; count += 1) {
+        await master.cli('EVAL', busy, '0')
+        await sleep(300)
+      }
+      await world.someAcks(100)
+      await world.pause()
+      await world.judge()
     },
   },
 ]

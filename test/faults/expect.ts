@@ -1,6 +1,6 @@
 // How a fault becomes a test.
 import { test } from 'vitest'
-import type { Fault } from './masters.js'
+import type { Fault } from './fault.js'
 import { unlessTilted } from './world.js'
 
 /** Each fault asserts through the oracle, and ends what it started. */

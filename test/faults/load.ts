@@ -72,16 +72,16 @@ export class Load {
   }
 
   /** The longest time after `sinceMs` in which nobody got an acknowledgement. */
-  longestPauseMs(sinceMs: number): number {
+  longestPause(sinceMs: number): { readonly ms: number; readonly endMs: number } {
     const times = this.acked
       .map(({ ackedMs = 0 }) => ackedMs)
       .filter((ms) => ms >= sinceMs)
       .toSorted((a, b) => a - b)
-    let longest = 0
+    let longest = { ms: 0, endMs: sinceMs }
     let before = sinceMs
-    for (const ms of times) {
-      longest = Math.max(longest, ms - before)
-      before = ms
+    for (const endMs of times) {
+      if (endMs - before > longest.ms) longest = { ms: endMs - before, endMs }
+      before = endMs
     }
     return longest
   }

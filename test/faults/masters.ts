@@ -1,41 +1,24 @@
 // Faults 1 to 12: what can befall a master, its replicas and its Sentinels. Numbers are those of docs/faults.md.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
-import {
-  SentinelTrio,
-  startRedis,
-  startReplica,
-  startSentinels,
-  until,
-  type RedisProcess,
-} from '../support/redis-processes.js'
+import { SentinelTrio, startRedis, startReplica, startSentinels } from '../support/redis-processes.js'
+import { pauseBarMs, type Fault } from './fault.js'
+import { acceptedLost, killed, lag, wokenAtPromotion } from './staged.js'
 import { World, type WorldOptions } from './world.js'
-
-/** One fault, in plain words. `run` ends with the oracle's judgement. */
-export interface Fault {
-  readonly number: number
-  readonly words: string
-  /** Part of `npm test`. */
-  readonly short?: boolean
-  run(fault: string): Promise<void>
-}
-
-/** Publishing resumes so long after a master's death, with down-after 1 s. */
-export const pauseBarMs = 4_000
 
 export const masterFaults: readonly Fault[] = [
   {
     number: 1,
     words: 'the master is killed under load',
     short: true,
-    run: (fault) => killed({ fault }),
+    run: (fault) => survivesKill({ fault }),
   },
   {
     number: 2,
     words: 'the master is killed while one replica is 2 s behind',
     short: true,
     run: (fault) =>
-      killed({ fault, trio: { proxied: true } }, async ({ trio }) => {
+      survivesKill({ fault, trio: { proxied: true } }, async ({ trio }) => {
         const [laggard] = await trio.replicas()
         lag(await trio.master(), 2_000, laggard)
         await sleep(2_500)
@@ -45,7 +28,7 @@ export const masterFaults: readonly Fault[] = [
     number: 2,
     words: 'the master is killed while all replicas are 2 s behind: nothing is acknowledged that they lack',
     run: (fault) =>
-      killed(
+      survivesKill(
         { fault, trio: { proxied: true } },
         async ({ trio }) => {
           lag(await trio.master(), 2_000)
@@ -58,7 +41,7 @@ export const masterFaults: readonly Fault[] = [
     number: 2,
     words: 'the master is killed while all replicas are 0.5 s behind',
     run: (fault) =>
-      killed({ fault, trio: { proxied: true } }, async ({ trio }) => {
+      survivesKill({ fault, trio: { proxied: true } }, async ({ trio }) => {
         lag(await trio.master(), 500)
         await sleep(2_000)
       }),
@@ -68,7 +51,7 @@ export const masterFaults: readonly Fault[] = [
     words: 'the links to the replicas are cut, then the master is killed',
     short: true,
     run: (fault) =>
-      killed(
+      survivesKill(
         { fault, trio: { proxied: true } },
         async (world) => {
           const { proxy } = await world.trio.master()
@@ -96,21 +79,18 @@ export const masterFaults: readonly Fault[] = [
     number: 4,
     words: 'the master wakes up in the moment in which another is promoted',
     run: async (fault) => {
-      const world = await World.open({ fault })
-      const old = await world.trio.master()
-      const replicas = await world.trio.replicas()
-      world.strike()
-      old.stop()
-      await until(
-        'a promotion',
-        async () => (await Promise.all(replicas.map((replica) => replica.role()))).includes('master'),
-        { deadlineMs: 15_000, everyMs: 5 },
-      )
-      old.cont()
-      await world.trio.failedOver(old)
-      await world.someAcks(100)
+      const world = await wokenAtPromotion({ fault })
       await world.pause()
       await world.judge()
+    },
+  },
+  {
+    number: 2,
+    words: 'channels that wait for no replica lose what it lacks, and everybody is told',
+    run: async (fault) => {
+      const world = await acceptedLost({ fault })
+      await world.pause()
+      await world.judge({ onlyAccepted: true })
     },
   },
   {
@@ -151,19 +131,13 @@ export const masterFaults: readonly Fault[] = [
   },
 ]
 
-/** Until the first visible acknowledgement of the new master; `before` worsens the world. */
-async function killed(
+/** Killed and judged. `barMs` undefined: the pause is no promise here. */
+async function survivesKill(
   options: WorldOptions,
-  before: (world: World) => Promise<void> = async () => {},
+  before?: (world: World) => Promise<void>,
   { barMs }: { barMs: number | undefined } = { barMs: pauseBarMs },
 ): Promise<void> {
-  const world = await World.open(options)
-  await before(world)
-  const old = await world.trio.master()
-  world.strike()
-  await old.kill()
-  await world.trio.failedOver(old)
-  await world.someAcks(100)
+  const world = await killed(options, before)
   await world.pause(barMs)
   await world.judge()
 }
@@ -181,12 +155,6 @@ async function stopped(fault: string, ms: number): Promise<void> {
   await world.someAcks(50)
   await world.pause(ms > 2_500 ? pauseBarMs : undefined)
   await world.judge()
-}
-
-/** What the replica (or all of them) gets of the master, it gets so much later. */
-function lag(master: RedisProcess, delayToClientMs: number, replica?: RedisProcess): void {
-  if (replica) master.proxy?.setWhere(new RegExp(`\\r\\n${replica.port}\\r\\n`), { delayToClientMs })
-  else master.proxy?.set({ delayToClientMs }, ['replication'])
 }
 
 async function twoTrios(): Promise<[SentinelTrio, SentinelTrio]> {

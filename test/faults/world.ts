@@ -1,6 +1,5 @@
 // The stage of one fault: Redis with its Sentinels, gateways, a load; and the judgement at the end.
 import { expect } from 'vitest'
-import type { RedisBrokerLimits } from '../../src/broker/redis-open.js'
 import type { Position, Publication } from '../../src/broker/broker.js'
 import { openTestBroker } from '../support/redis-gateway.js'
 import {
@@ -10,7 +9,7 @@ import {
   type SentinelTrio,
   type TrioOptions,
 } from '../support/redis-processes.js'
-import { openBrokerGateway, refOf, type BrokerGateway } from './brokers.js'
+import { openBrokerGateway, refOf, type BrokerGateway, type BrokerGatewayOptions } from './brokers.js'
 import { Load, type Channel } from './load.js'
 import { measured, slack } from './measures.js'
 import {
@@ -21,12 +20,11 @@ import {
   type Violation,
 } from './oracle.js'
 
-export interface WorldOptions {
+export interface WorldOptions extends BrokerGatewayOptions {
   readonly fault: string
   readonly trio?: TrioOptions
   /** Instead of a trio of its own. */
   readonly on?: SentinelTrio
-  readonly limits?: Partial<RedisBrokerLimits>
   readonly perSecond?: number
   /** Where each of the gateways finds the Sentinels. Default: two that ask them directly. */
   readonly urls?: (trio: SentinelTrio) => Promise<readonly string[]>
@@ -43,7 +41,11 @@ const filledBarMs = 1_000
 export interface Judging {
   /** See Run. */
   readonly storeLost?: boolean
+  /** See Run. */
+  readonly onlyAccepted?: boolean
   readonly gapBarMs?: number
+  /** A broker that is known to be bad: nothing is written down or promised. */
+  readonly unmeasured?: boolean
 }
 
 export class World {
@@ -52,6 +54,10 @@ export class World {
   readonly load: Load
   readonly fault: string
   readonly #faultsMs: number[] = []
+  /** What is to be ended with it. */
+  readonly #others: (() => Promise<unknown>)[] = []
+  /** What every channel held in the end; empty before the judgement. */
+  histories: readonly ChannelHistory[] = []
 
   private constructor(parts: {
     fault: string
@@ -67,13 +73,13 @@ export class World {
 
   /** Under load, with something acknowledged in every channel. */
   static async open(options: WorldOptions): Promise<World> {
-    const { fault, limits, on, perSecond = 50 } = options
+    const { durability, fault, limits, on, perSecond = 50, spoil } = options
     const trio = on ?? (await startSentinelTrio({ downAfterMs: 1_000, ...options.trio }))
     opened.add(trio)
     const urls = (await options.urls?.(trio)) ?? [trio.url, trio.url]
     const gateways = await Promise.all(
       urls.map((url, index) =>
-        openBrokerGateway(url, { name: `g${index}`, channels: worldChannels, limits }),
+        openBrokerGateway(url, { name: `g${index}`, channels: worldChannels, durability, limits, spoil }),
       ),
     )
     const publishers = gateways.map(({ publisher }) => publisher)
@@ -90,6 +96,11 @@ export class World {
     await until(`${count} acknowledgements`, () => this.load.ackedSince(nowMs) >= count, { deadlineMs })
   }
 
+  /** Ended with the world. */
+  alsoClose(close: () => Promise<unknown>): void {
+    this.#others.push(close)
+  }
+
   /** The fault begins: pauses are counted from the first call, late deliveries from each. */
   strike(): void {
     this.#faultsMs.push(performance.now())
@@ -97,7 +108,7 @@ export class World {
 
   /** How long nobody was acknowledged anything after the first strike. `barMs`: what was promised. */
   async pause(barMs?: number): Promise<void> {
-    const ms = this.load.longestPauseMs(this.#faultsMs[0] ?? 0)
+    const ms = this.load.longestPause(this.#faultsMs[0] ?? 0).ms
     await measured({ fault: this.fault, what: 'publishing paused', ms, barMs })
   }
 
@@ -111,16 +122,15 @@ export class World {
   }
 
   /** The load ends, and the oracle speaks. `storeLost`: see Run. */
-  async violations({ storeLost = false, gapBarMs = filledBarMs }: Judging = {}): Promise<Violation[]> {
+  async violations(judging: Judging = {}): Promise<Violation[]> {
+    const { gapBarMs = filledBarMs, onlyAccepted = false, storeLost = false, unmeasured = false } = judging
     await this.load.stop()
     const stoppedMs = performance.now()
-    const lateMs = await this.#delivered(stoppedMs, gapBarMs * slack)
-    await measured({
-      fault: this.fault,
-      what: 'gaps filled',
-      ms: lateMs,
-      barMs: storeLost ? undefined : gapBarMs,
-    })
+    if (!unmeasured) {
+      const ms = await this.#delivered(stoppedMs, gapBarMs * slack)
+      const barMs = storeLost || onlyAccepted ? undefined : gapBarMs
+      await measured({ fault: this.fault, what: 'gaps filled', ms, barMs })
+    }
     const [gateway] = this.gateways
     if (!gateway) throw new Error('a world without gateways')
     // What nobody was promised may lie in a stream and wait for the next message: this is it.
@@ -129,10 +139,11 @@ export class World {
       expect(outcome, 'the last message').toBe('acked')
     }
     const histories = await this.#histories()
+    this.histories = histories
     await until('the ends of all channels', () => this.logs.every((log) => hasReached(log, histories)), {
       deadlineMs: gapBarMs * slack,
     }).catch(() => {})
-    return violationsOf({ sent: this.load.sent, logs: this.logs, histories, storeLost })
+    return violationsOf({ sent: this.load.sent, logs: this.logs, histories, storeLost, onlyAccepted })
   }
 
   /** No violation, and everything ended. */
@@ -148,11 +159,14 @@ export class World {
   async close(): Promise<void> {
     await this.load.stop()
     await Promise.all(this.gateways.map(({ broker }) => broker.close()))
+    await Promise.all(this.#others.map((close) => close()))
   }
 
   /** How late was the latest of what was acknowledged? Waits for what is missing, but not for ever. */
   async #delivered(stoppedMs: number, patienceMs: number): Promise<number> {
     const fromMs = this.#faultsMs[0] ?? 0
+    // What was acknowledged before a pause may come after it: the promise counts from its end.
+    const resumedMs = this.load.longestPause(fromMs).endMs
     for (;;) {
       let latestMs = 0
       let missing = 0
@@ -166,7 +180,8 @@ export class World {
         for (const { ackedMs = 0, channel, tenant, text } of this.load.acked) {
           if (channel !== log.channel || tenant !== log.tenant || ackedMs < fromMs) continue
           const atMs = receivedMs.get(text)
-          if (atMs !== undefined) latestMs = Math.max(latestMs, atMs - ackedMs)
+          if (atMs !== undefined)
+            latestMs = Math.max(latestMs, atMs - (ackedMs < resumedMs ? resumedMs : ackedMs))
           // What came before a mark was given up, and said so.
           else if (ackedMs > markMs) missing += 1
         }

@@ -4,6 +4,7 @@ import { openRedisBroker, type RedisBrokerLimits } from '../../src/broker/redis-
 import type { RedisBroker } from '../../src/broker/redis.js'
 import { createLog, type Log } from '../../src/log.js'
 import { createLink, type RunningLink } from '../../src/redis/link.js'
+import type { LiveRedis } from '../../src/redis/live.js'
 import { createLocator, type Locator } from '../../src/redis/locator.js'
 import { parseRedisUrl } from '../../src/redis/url.js'
 import { systemClock } from '../../src/time.js'
@@ -17,11 +18,20 @@ export interface TestRedisBroker {
 
 let gateways = 0
 
-/** `quiet` logs nothing below fatal. */
-export function openTestBroker(
-  url: string,
-  options: { limits?: Partial<RedisBrokerLimits>; log?: Log } = {},
-): TestRedisBroker {
+/** What makes a broker a bad one, to see whether tests find it out. */
+export interface Spoil {
+  readonly waitReplicas?: number
+  readonly alter?: (live: LiveRedis) => Partial<LiveRedis>
+}
+
+export interface TestBrokerOptions {
+  readonly limits?: Partial<RedisBrokerLimits> | undefined
+  readonly log?: Log
+  readonly spoil?: Spoil | undefined
+}
+
+/** Logs nothing below fatal, unless told otherwise. */
+export function openTestBroker(url: string, options: TestBrokerOptions = {}): TestRedisBroker {
   const target = parseRedisUrl(url)
   if (target.kind === 'cluster') throw new Error('no broker for a Cluster yet')
   const stop = new AbortController()
@@ -34,15 +44,31 @@ export function openTestBroker(
   gateways += 1
   const broker = openRedisBroker({
     createLink(role, prepare) {
-      const link = createLink(role, { ...target, locator, clock: systemClock, log, prepare })
+      const altered = alteredBy(options.spoil?.alter)
+      const link = createLink(role, {
+        ...target,
+        locator,
+        clock: systemClock,
+        log,
+        prepare: (live) => prepare(altered(live)),
+      })
       links.set(role, link)
       running.push(link.run(stop.signal))
-      return link
+      return {
+        get current() {
+          return link.current && altered(link.current)
+        },
+        get trouble() {
+          return link.trouble
+        },
+        ready: async (waitMs) => altered(await link.ready(waitMs)),
+        onOpen: (listener) => link.onOpen((live) => listener(altered(live))),
+      }
     },
     clock: systemClock,
     log,
     gatewayId: `test-${gateways}`,
-    waitReplicas: () => locator.waitReplicas ?? 1,
+    waitReplicas: () => options.spoil?.waitReplicas ?? locator.waitReplicas ?? 1,
     replicas: target.kind === 'sentinel',
     ...(options.limits && { limits: options.limits }),
   })
@@ -55,5 +81,25 @@ export function openTestBroker(
       stop.abort()
       await Promise.all(running)
     },
+  }
+}
+
+/** One altered connection for each real one: the broker knows them by identity. */
+function alteredBy(alter: Spoil['alter']): (live: LiveRedis) => LiveRedis {
+  const made = new WeakMap<LiveRedis, LiveRedis>()
+  return (live) => {
+    if (!alter) return live
+    const known = made.get(live)
+    if (known) return known
+    const altered: LiveRedis = {
+      client: live.client,
+      lost: live.lost,
+      run: (pipeline, how) => live.run(pipeline, how),
+      stands: () => live.stands(),
+      discard: (reason) => live.discard(reason),
+      ...alter(live),
+    }
+    made.set(live, altered)
+    return altered
   }
 }
