@@ -88,8 +88,8 @@ export class Connection implements LiveRedis {
     }
     const askedMs = performance.now()
     const results = await this.#settled(pipeline, deadlineMs)
-    this.#heard(askedMs)
     const replies = results.map(([error, reply]) => (error ? withoutArguments(error) : reply))
+    this.#heard(askedMs, replies.find(isNoSignOfHealth))
     const broken = replies.find((reply) => reply instanceof Error && !(reply instanceof ReplyError))
     if (!broken) return replies
     this.discard('the connection was closed')
@@ -129,12 +129,12 @@ export class Connection implements LiveRedis {
         asked = false
         if (stream.bytesRead === read) this.discard(`no answer to PING within ${deadlineMs} ms`)
       })
-      const answered = () => {
+      const answered = (error?: unknown) => {
         cancel()
         asked = false
-        this.#heard(askedMs)
+        this.#heard(askedMs, error)
       }
-      this.client.ping().then(answered, answered)
+      this.client.ping().then(() => answered(), answered)
     }, intervalMs)
     this.lost.addEventListener('abort', () => clearInterval(interval), { once: true })
   }
@@ -159,8 +159,12 @@ export class Connection implements LiveRedis {
     })
   }
 
-  /** An answer. Between the question before and now the other side may have been silent all the time. */
-  #heard(askedMs: number): void {
+  /** An answer. Between the question before and now the other side may have been silent all the time; some answers are as bad as none. */
+  #heard(askedMs: number, trouble: unknown): void {
+    if (trouble !== undefined) {
+      this.#doubted = true
+      return
+    }
     if (performance.now() - this.#aliveMs >= (this.#watchers?.silenceMs ?? Infinity)) this.#doubted = true
     this.#aliveMs = Math.max(this.#aliveMs, askedMs)
   }
@@ -180,6 +184,11 @@ export class Connection implements LiveRedis {
     // Undefined until the first attempt, whatever its type says.
     ;(this.client.stream as Redis['stream'] | undefined)?.destroy()
   }
+}
+
+/** Who hears BUSY goes on by itself, but Sentinels count it as silence. */
+function isNoSignOfHealth(reply: unknown): boolean {
+  return reply instanceof Error && reply.message.startsWith('BUSY')
 }
 
 const messageEvents = ['message', 'messageBuffer', 'pmessage', 'pmessageBuffer', 'smessage', 'smessageBuffer']
