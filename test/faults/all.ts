@@ -1,7 +1,13 @@
 // Every fault that is tried.
 import { connectionFaults } from './connections.js'
 import type { Fault } from './fault.js'
+import { gatewayFaults } from './gateways.js'
 import { masterFaults } from './masters.js'
 import { partitionFaults } from './partitions.js'
 
-export const allFaults: readonly Fault[] = [...masterFaults, ...partitionFaults, ...connectionFaults]
+export const allFaults: readonly Fault[] = [
+  ...masterFaults,
+  ...partitionFaults,
+  ...connectionFaults,
+  ...gatewayFaults,
+]

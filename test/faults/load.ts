@@ -87,7 +87,11 @@ export class Load {
   }
 
   /** One more, with a key and much patience. */
-  async sendOne(publisher: Publisher, to: Channel): Promise<Sent> {
+  async sendOne(to: Channel): Promise<Sent> {
+    const publisher = this.#options.publishers.find(
+      ({ keys, tenant }) => keys && (tenant ?? to.tenant) === to.tenant,
+    )
+    if (!publisher) throw new Error('nobody can send it')
     return this.#send(publisher, to, { keyed: publisher.keys, forMs: 30_000 })
   }
 

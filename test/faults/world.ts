@@ -9,7 +9,7 @@ import {
   type SentinelTrio,
   type TrioOptions,
 } from '../support/redis-processes.js'
-import { openBrokerGateway, refOf, type BrokerGateway, type BrokerGatewayOptions } from './brokers.js'
+import { openBrokerGateway, type BrokerGateway, type BrokerGatewayOptions } from './brokers.js'
 import { Load, type Channel } from './load.js'
 import { measured, slack } from './measures.js'
 import {
@@ -54,28 +54,37 @@ export class World {
   readonly load: Load
   readonly fault: string
   readonly #faultsMs: number[] = []
+  #healedMs = 0
   /** What is to be ended with it. */
   readonly #others: (() => Promise<unknown>)[] = []
   /** What every channel held in the end; empty before the judgement. */
   histories: readonly ChannelHistory[] = []
 
-  private constructor(parts: {
+  readonly #logs: () => readonly SubscriberLog[]
+  readonly #tenantIdOf: (tenant: string) => string
+
+  constructor(parts: {
     fault: string
     trio: SentinelTrio
-    gateways: readonly BrokerGateway[]
     load: Load
+    logs: () => readonly SubscriberLog[]
+    gateways?: readonly BrokerGateway[]
+    /** As the broker knows the tenant. */
+    tenantIdOf?: (tenant: string) => string
   }) {
     this.fault = parts.fault
     this.trio = parts.trio
-    this.gateways = parts.gateways
+    this.gateways = parts.gateways ?? []
     this.load = parts.load
+    this.#logs = parts.logs
+    this.#tenantIdOf = parts.tenantIdOf ?? ((tenant) => tenant)
+    opened.add(parts.trio)
   }
 
   /** Under load, with something acknowledged in every channel. */
   static async open(options: WorldOptions): Promise<World> {
     const { durability, fault, limits, on, perSecond = 50, spoil } = options
     const trio = on ?? (await startSentinelTrio({ downAfterMs: 1_000, ...options.trio }))
-    opened.add(trio)
     const urls = (await options.urls?.(trio)) ?? [trio.url, trio.url]
     const gateways = await Promise.all(
       urls.map((url, index) =>
@@ -84,7 +93,13 @@ export class World {
     )
     const publishers = gateways.map(({ publisher }) => publisher)
     const load = new Load({ publishers, channels: worldChannels, perSecond })
-    const world = new World({ fault, trio, gateways, load })
+    const world = new World({
+      fault,
+      trio,
+      gateways,
+      load,
+      logs: () => gateways.flatMap(({ logs }) => logs()),
+    })
     load.start()
     await world.someAcks(100)
     return world
@@ -106,6 +121,11 @@ export class World {
     this.#faultsMs.push(performance.now())
   }
 
+  /** Who was cut off is so no more: late deliveries are counted from here. */
+  healed(): void {
+    this.#healedMs = performance.now()
+  }
+
   /** How long nobody was acknowledged anything after the first strike. `barMs`: what was promised. */
   async pause(barMs?: number): Promise<void> {
     const ms = this.load.longestPause(this.#faultsMs[0] ?? 0).ms
@@ -117,8 +137,8 @@ export class World {
     await measured({ fault: this.fault, what: 'half-open found', ms, barMs: 10_000 })
   }
 
-  get logs(): SubscriberLog[] {
-    return this.gateways.flatMap(({ logs }) => logs())
+  get logs(): readonly SubscriberLog[] {
+    return this.#logs()
   }
 
   /** The load ends, and the oracle speaks. `storeLost`: see Run. */
@@ -131,11 +151,9 @@ export class World {
       const barMs = storeLost || onlyAccepted ? undefined : gapBarMs
       await measured({ fault: this.fault, what: 'gaps filled', ms, barMs })
     }
-    const [gateway] = this.gateways
-    if (!gateway) throw new Error('a world without gateways')
     // What nobody was promised may lie in a stream and wait for the next message: this is it.
     for (const channel of worldChannels) {
-      const { outcome } = await this.load.sendOne(gateway.publisher, channel)
+      const { outcome } = await this.load.sendOne(channel)
       expect(outcome, 'the last message').toBe('acked')
     }
     const histories = await this.#histories()
@@ -166,7 +184,7 @@ export class World {
   async #delivered(stoppedMs: number, patienceMs: number): Promise<number> {
     const fromMs = this.#faultsMs[0] ?? 0
     // What was acknowledged before a pause may come after it: the promise counts from its end.
-    const resumedMs = this.load.longestPause(fromMs).endMs
+    const resumedMs = Math.max(this.#healedMs, this.load.longestPause(fromMs).endMs)
     for (;;) {
       let latestMs = 0
       let missing = 0
@@ -204,13 +222,17 @@ export class World {
         for (;;) {
           const page = await until(
             'a page of history',
-            () => reader.broker.history(refOf(channel), { limit: 1_000, since }),
+            () =>
+              reader.broker.history(
+                { tenantId: this.#tenantIdOf(channel.tenant), channel: channel.channel },
+                { limit: 1_000, since },
+              ),
             { deadlineMs: 20_000, everyMs: 200 },
           )
           entries.push(...page.publications)
           since = entries.at(-1)
           if (page.publications.length > 0) continue
-          const texts = entries.map(({ data, offset }) => ({ offset, text: Buffer.from(data).toString() }))
+          const texts = entries.map(({ data, offset }) => ({ offset, text: textOf(data) }))
           histories.push({ ...channel, epoch: page.top.epoch, entries: texts })
           break
         }
@@ -220,6 +242,12 @@ export class World {
       await reader.close()
     }
   }
+}
+
+/** Brokers carry the text itself, doors a JSON object around it. */
+function textOf(data: Uint8Array): string {
+  const text = Buffer.from(data).toString()
+  return text.startsWith('{') ? (JSON.parse(text) as { t: string }).t : text
 }
 
 function hasReached(log: SubscriberLog, histories: readonly ChannelHistory[]): boolean {

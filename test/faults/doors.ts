@@ -1,0 +1,423 @@
+// Gateway processes and their clients at both doors, which come back by themselves and write down what they get.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Centrifuge } from 'centrifuge'
+import { WebSocket } from 'ws'
+import { mintToken } from '../../src/auth/mint.js'
+import type { Position } from '../../src/broker/broker.js'
+import { FilesCatalog } from '../../src/tenant/catalog-files.js'
+import { until } from '../support/redis-processes.js'
+import type { Channel, Publisher } from './load.js'
+import type { Logged, SubscriberLog } from './oracle.js'
+
+const tenants = ['red', 'blue']
+
+const plan = `apiVersion: parley.chat/v1alpha1
+kind: ChatPlan
+metadata: { name: faults }
+spec:
+  limits:
+    connections: { max: 10000, perUser: 5000, connectsPerSecond: 10000, commandsPerSecond: 10000 }
+    messages: { publishPerSecond: 100000, publishBurst: 100000, maxBytes: 32768, fanoutPerSecond: 1000000 }
+    channels: { max: 1000, maxSubscribersPerChannel: 10000, maxSubscriptionsPerConnection: 100 }
+    retention: { historyMessages: 100000, historyTTL: 24h }
+`
+
+const tenantManifest = (name: string): string => `---
+apiVersion: parley.chat/v1alpha1
+kind: ChatTenant
+metadata: { name: ${name}, namespace: faults }
+spec:
+  planRef: { name: faults }
+  auth:
+    - { name: test, type: SharedKey, keyRef: { name: ${name}-key, key: hmac } }
+  channels:
+    - name: all
+      match: { type: Pattern, value: '*' }
+      grants:
+        - operations: [Subscribe, Publish, Presence, History]
+          subjects: [{ authenticated: true }]
+      history: { size: 100000, ttl: 1h }
+      presence: true
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: ${name}-key, namespace: faults }
+stringData: { hmac: key-of-${name}-for-tests-of-faults-and-nothing-else }
+`
+
+/** A folder of manifests with what clients of its tenants need. */
+export class Tenants {
+  readonly folder: string
+  readonly #catalog: FilesCatalog
+
+  private constructor(folder: string) {
+    this.folder = folder
+    this.#catalog = FilesCatalog.open(folder)
+    const problems = this.#catalog.problems
+    if (problems.length > 0) throw new Error(JSON.stringify(problems))
+  }
+
+  static async write(): Promise<Tenants> {
+    const folder = await mkdtemp(join(tmpdir(), 'parley-faults-'))
+    await writeFile(join(folder, 'faults.yaml'), plan + tenants.map(tenantManifest).join(''))
+    return new Tenants(folder)
+  }
+
+  /** As the broker knows it. */
+  idOf(tenant: string): string {
+    return this.#policy(tenant).tenantId
+  }
+
+  async token(tenant: string, user: string): Promise<string> {
+    const [issuer] = this.#policy(tenant).issuers
+    if (!issuer) throw new Error(`${tenant} has no issuer`)
+    return mintToken(issuer, { user, expiresInS: 3_600, nowMs: Date.now() })
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true })
+  }
+
+  #policy(tenant: string) {
+    const policy = this.#catalog.get(`faults/${tenant}`)
+    if (!policy) throw new Error(`no tenant ${tenant}`)
+    return policy
+  }
+}
+
+/** `parley gateway`, on free ports. */
+export class GatewayProcess {
+  readonly #child: ChildProcess
+  readonly #exited: Promise<number | null>
+  #output = ''
+  port = 0
+  opsPort = 0
+  alive = true
+
+  private constructor(url: string, folder: string, args: readonly string[]) {
+    this.#child = spawn(
+      process.execPath,
+      [
+        'dist/cli/main.js',
+        'gateway',
+        '--redis',
+        url,
+        '--tenants',
+        folder,
+        '--host',
+        '127.0.0.1',
+        '--port',
+        '0',
+        '--ops-port',
+        '0',
+        ...args,
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    )
+    const read = (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-200_000))
+    this.#child.stdout?.on('data', read)
+    this.#child.stderr?.on('data', read)
+    this.#exited = new Promise((resolve) => {
+      this.#child.on('exit', (code) => {
+        this.alive = false
+        resolve(code)
+      })
+    })
+  }
+
+  static async start(url: string, folder: string, args: readonly string[] = []): Promise<GatewayProcess> {
+    const gateway = new GatewayProcess(url, folder, args)
+    await until(
+      'a gateway that serves',
+      () => {
+        if (!gateway.alive) throw new Error(`the gateway ended:\n${gateway.#output}`)
+        const line = gateway.#output.split('\n').find((text) => text.includes('"serving"'))
+        if (line === undefined) return false
+        const said = JSON.parse(line) as { port: number; opsPort: number }
+        gateway.port = said.port
+        gateway.opsPort = said.opsPort
+        return true
+      },
+      { deadlineMs: 30_000 },
+    )
+    return gateway
+  }
+
+  get output(): string {
+    return this.#output
+  }
+
+  /** Resident memory in bytes, from its own metrics. */
+  async memory(): Promise<number> {
+    const text = await (await fetch(`http://127.0.0.1:${this.opsPort}/metrics`)).text()
+    return Number(/^process_resident_memory_bytes(?:{[^}]*})? (\S+)/m.exec(text)?.[1])
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    if (this.alive) this.#child.kill(signal)
+  }
+
+  /** The exit code; null when a signal ended it. */
+  async exited(): Promise<number | null> {
+    return this.#exited
+  }
+
+  async kill(): Promise<void> {
+    this.signal('SIGKILL')
+    await this.#exited
+  }
+}
+
+/** Where a client may connect, and where it does now. */
+export interface Choice {
+  /** Preferred first; only living ones are tried. */
+  readonly gateways: readonly GatewayProcess[]
+}
+
+function pick({ gateways }: Choice): GatewayProcess {
+  const gateway = gateways.find((one) => one.alive) ?? gateways[0]
+  if (!gateway) throw new Error('no gateway')
+  return gateway
+}
+
+class CodedError extends Error {
+  readonly code: string
+
+  constructor(code: string) {
+    super(code)
+    this.code = code
+  }
+}
+
+/** What is sent: the oracle's text, and bytes to make it heavy. */
+const padding = 'x'.repeat(200)
+
+export interface DoorClient {
+  readonly logs: readonly SubscriberLog[]
+  readonly publisher: Publisher
+  /** How often the connection was lost. */
+  readonly losses: number
+  close(): void
+}
+
+export interface ClientOptions {
+  readonly name: string
+  readonly tenant: string
+  readonly channels: readonly Channel[]
+  readonly at: Choice
+  readonly tenants: Tenants
+}
+
+class Logs {
+  readonly all: (SubscriberLog & { readonly items: Logged[] })[]
+
+  constructor({ channels, name, tenant }: ClientOptions) {
+    this.all = channels
+      .filter((one) => one.tenant === tenant)
+      .map(({ channel }) => ({ name, tenant, channel, items: [] }))
+  }
+
+  add(channel: string, kind: 'from' | 'mark', position: Position): void {
+    this.#of(channel)?.items.push({ kind, position, atMs: performance.now() })
+  }
+
+  received(channel: string, position: Position, text: string): void {
+    this.#of(channel)?.items.push({ kind: 'received', position, text, atMs: performance.now() })
+  }
+
+  isNew(channel: string): boolean {
+    return this.#of(channel)?.items.length === 0
+  }
+
+  /** Of the last item. */
+  position(channel: string): Position | undefined {
+    return this.#of(channel)?.items.at(-1)?.position
+  }
+
+  #of(channel: string) {
+    return this.all.find((log) => log.channel === channel)
+  }
+}
+
+/** The unmodified `centrifuge` package. */
+export async function sdkClient(options: ClientOptions): Promise<DoorClient> {
+  const { at, channels, name, tenant, tenants: known } = options
+  const logs = new Logs(options)
+  const token = await known.token(tenant, name)
+  const client = new Centrifuge(
+    [
+      // Asked for anew at each attempt, in turn.
+      ...at.gateways.map(({ port }) => ({
+        transport: 'websocket' as const,
+        endpoint: `ws://127.0.0.1:${port}/faults/${tenant}/connection/websocket`,
+      })),
+    ],
+    { websocket: WebSocket, token, minReconnectDelay: 50, maxReconnectDelay: 500 },
+  )
+  let losses = 0
+  client.on('connecting', ({ code }) => {
+    if (code !== 0) losses += 1
+  })
+  const own = channels.filter((one) => one.tenant === tenant)
+  const ready = own.map(({ channel }) => {
+    const subscription = client.newSubscription(channel, {
+      recoverable: true,
+      positioned: true,
+      minResubscribeDelay: 50,
+      maxResubscribeDelay: 500,
+    })
+    let epoch = ''
+    subscription.on('subscribed', ({ recovered, streamPosition, wasRecovering }) => {
+      if (!streamPosition) return
+      epoch = streamPosition.epoch
+      if (!wasRecovering || !recovered)
+        logs.add(channel, logs.isNew(channel) ? 'from' : 'mark', streamPosition)
+    })
+    subscription.on('publication', ({ data, offset = 0 }) =>
+      logs.received(channel, { epoch, offset }, (data as { t: string }).t),
+    )
+    subscription.subscribe()
+    return subscription.ready(20_000)
+  })
+  client.connect()
+  await Promise.all(ready)
+  return {
+    logs: logs.all,
+    get losses() {
+      return losses
+    },
+    publisher: {
+      name,
+      tenant,
+      keys: false,
+      async publish(to, text) {
+        try {
+          await client.publish(to.channel, { t: text, padding })
+        } catch (error) {
+          throw new CodedError(String((error as { code?: unknown }).code))
+        }
+        return undefined
+      },
+    },
+    close: () => client.disconnect(),
+  }
+}
+
+/** The plain chat door, by hand as docs/chat-protocol.md says. */
+export class ChatPerson implements DoorClient {
+  readonly #options: ClientOptions
+  readonly #logs: Logs
+  readonly #waiting = new Map<
+    string,
+    { resolve: (event: ChatAnswer) => void; reject: (error: Error) => void }
+  >()
+  #socket: WebSocket | undefined
+  #asked = 0
+  #closed = false
+  losses = 0
+
+  private constructor(options: ClientOptions) {
+    this.#options = options
+    this.#logs = new Logs(options)
+  }
+
+  static async open(options: ClientOptions): Promise<ChatPerson> {
+    const person = new ChatPerson(options)
+    person.#connect(await options.tenants.token(options.tenant, options.name))
+    await until('joined rooms', () => person.logs.every(({ items }) => items.length > 0), {
+      deadlineMs: 20_000,
+    })
+    return person
+  }
+
+  get logs(): readonly SubscriberLog[] {
+    return this.#logs.all
+  }
+
+  get publisher(): Publisher {
+    const { name, tenant } = this.#options
+    return {
+      name,
+      tenant,
+      keys: true,
+      publish: async (to, text, key) => {
+        const command = { type: 'room_message', room: to.channel, content: { t: text, padding }, key }
+        const { epoch, offset } = await this.ask(command)
+        return epoch === undefined || offset === undefined ? undefined : { epoch, offset }
+      },
+    }
+  }
+
+  /** The ack, or the answer that comes before it. */
+  ask(command: object): Promise<ChatAnswer> {
+    const socket = this.#socket
+    if (socket?.readyState !== WebSocket.OPEN) return Promise.reject(new CodedError('CONNECTION_LOST'))
+    this.#asked += 1
+    const id = String(this.#asked)
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+      socket.send(JSON.stringify({ ...command, id }))
+    })
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#socket?.terminate()
+  }
+
+  #connect(token: string): void {
+    if (this.#closed) return
+    const { at, tenant } = this.#options
+    const socket = new WebSocket(`ws://127.0.0.1:${pick(at).port}/faults/${tenant}/ws?token=${token}`)
+    this.#socket = socket
+    socket.on('open', () => {
+      for (const { channel } of this.#logs.all) this.#join(socket, channel)
+    })
+    socket.on('message', (data: Buffer) => this.#onEvent(JSON.parse(data.toString()) as ChatAnswer, socket))
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      this.losses += 1
+      for (const { reject } of this.#waiting.values()) reject(new CodedError('CONNECTION_LOST'))
+      this.#waiting.clear()
+      setTimeout(() => this.#connect(token), 50 + Math.random() * 200)
+    })
+  }
+
+  #join(socket: WebSocket, room: string): void {
+    const since = this.#logs.isNew(room) ? undefined : this.#logs.position(room)
+    if (socket.readyState === WebSocket.OPEN)
+      socket.send(JSON.stringify({ type: 'join_room', room, id: `join ${room}`, ...(since && { since }) }))
+  }
+
+  #onEvent(event: ChatAnswer, socket: WebSocket): void {
+    const { epoch = '', id, offset = 0, room = '' } = event
+    if (event.event === 'ping') socket.send(JSON.stringify({ type: 'pong' }))
+    else if (event.event === 'chat') this.#logs.received(room, { epoch, offset }, event.content?.t ?? '')
+    else if (event.event === 'joined') {
+      if (this.#logs.isNew(room)) this.#logs.add(room, 'from', { epoch, offset })
+      else if (event.recovered !== true) this.#logs.add(room, 'mark', { epoch, offset })
+    } else if (event.event === 'error' && id?.startsWith('join ')) {
+      setTimeout(() => this.#join(socket, id.slice(5)), 200)
+    } else if (id !== undefined) {
+      const waiting = this.#waiting.get(id)
+      this.#waiting.delete(id)
+      if (event.event === 'error') waiting?.reject(new CodedError(event.code ?? ''))
+      else waiting?.resolve(event)
+    }
+  }
+}
+
+interface ChatAnswer {
+  readonly event: string
+  readonly id?: string
+  readonly room?: string
+  readonly epoch?: string
+  readonly offset?: number
+  readonly code?: string
+  readonly recovered?: boolean
+  readonly content?: { readonly t: string }
+  readonly members?: readonly unknown[]
+}
