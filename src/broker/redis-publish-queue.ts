@@ -41,11 +41,13 @@ export class PublishQueue {
     setImmediate(() => {
       this.#scheduled = false
       this.#running = true
-      const done = (): void => {
-        this.#running = false
-        if (this.#options.link.current) this.#schedule()
-      }
-      this.#sendAll().then(done, done)
+      this.#sendAll()
+        // It fails only by a fault of ours; what was to be sent is in the streams.
+        .catch((error: unknown) => this.#options.link.current?.discard(String(error)))
+        .finally(() => {
+          this.#running = false
+          if (this.#options.link.current) this.#schedule()
+        })
     })
   }
 

@@ -77,7 +77,12 @@ export class Topics {
     const live = link.current ?? (await link.ready(replyMs))
     const unheard = [...new Set(group.map(({ topic }) => topic))].filter((topic) => !this.#heard.has(topic))
     if (unheard.length > 0) await this.#subscribe(live, unheard)
-    for (const topic of unheard) if (live === link.current) this.#heard.add(topic)
+    for (const topic of unheard) {
+      if (live !== link.current) break
+      this.#heard.add(topic)
+      // Given up while the reply was on its way.
+      if (!this.#wanted.has(topic)) this.remove(topic)
+    }
     for (const { resolve } of group) resolve()
   }
 

@@ -238,18 +238,18 @@ export class RedisBroker implements Broker {
 
   /** Channels of known epoch by plain XADD; the first time, and with a key, by a script that settles the epoch. */
   async #store(lane: CommitLane, write: StoredWrite): Promise<Stored> {
-    const { streamKey } = write
-    const known = write.idempotency ? undefined : this.#epochs.get(streamKey)
+    const { streamKey: key } = write
+    const known = write.idempotency ? undefined : this.#epochs.get(key)
     const stored = await lane.submit(new Append(write, known))
     if (stored) {
-      if (stored.store !== known?.store && !stored.repeated) this.#epochs.set(streamKey, stored)
+      if (stored.store !== known?.store && !stored.repeated) this.#epochs.set(key, stored)
       return stored
     }
     // The stream is gone, and with it all that its epoch stood for.
-    this.#epochs.delete(streamKey)
+    this.#epochs.delete(key)
     const afresh = await lane.submit(new Append(write, undefined))
     if (!afresh) throw new Error('a stream was not made')
-    this.#epochs.set(streamKey, afresh)
+    this.#epochs.set(key, afresh)
     return afresh
   }
 

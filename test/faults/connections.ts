@@ -71,7 +71,7 @@ export const connectionFaults: readonly Fault[] = [
         tenantId: 'red',
         channel: `many-${index}`,
       }))
-      await Promise.all(many.map((ref) => gateway?.broker.broker.subscribe(ref)))
+      await Promise.all(many.map(async (ref) => gateway?.broker.broker.subscribe(ref)))
       world.strike()
       for (let cut = 0; cut < 10; cut += 1) {
         // The replies of three batches are about 150 kB.

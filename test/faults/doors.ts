@@ -327,9 +327,9 @@ export class ChatPerson implements DoorClient {
   static async open(options: ClientOptions): Promise<ChatPerson> {
     const person = new ChatPerson(options)
     person.#connect(await options.tenants.token(options.tenant, options.name))
-    await until('joined rooms', () => person.logs.every(({ items }) => items.length > 0), {
-      deadlineMs: 20_000,
-    })
+    const joined = () =>
+      person.#socket?.readyState === WebSocket.OPEN && person.logs.every(({ items }) => items.length > 0)
+    await until('joined rooms', joined, { deadlineMs: 20_000 })
     return person
   }
 

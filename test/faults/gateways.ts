@@ -6,6 +6,7 @@ import { startSentinelTrio, until, type TrioOptions } from '../support/redis-pro
 import { ChatPerson, GatewayProcess, sdkClient, Tenants, type DoorClient } from './doors.js'
 import { pauseBarMs, type Fault } from './fault.js'
 import { Load } from './load.js'
+import type { Sent } from './oracle.js'
 import { measured } from './measures.js'
 import { World, worldChannels } from './world.js'
 
@@ -61,6 +62,13 @@ async function open(fault: string, options: { trio?: TrioOptions; args?: string[
   return { world, gateways, tenants, clients }
 }
 
+/** 30 kB. */
+const bulk = 'x'.repeat(30_000)
+
+function floodAt(gateway: GatewayProcess, tenants: Tenants): Promise<ChatPerson> {
+  return ChatPerson.open({ name: 'flood', tenant: 'red', channels: [], at: { gateways: [gateway] }, tenants })
+}
+
 const gatewayPatience = { gapBarMs: 10_000 }
 
 export const gatewayFaults: readonly Fault[] = [
@@ -84,17 +92,32 @@ export const gatewayFaults: readonly Fault[] = [
     words: 'a gateway is stopped until Redis cuts its subscriber off for what it does not read',
     run: async (fault) => {
       const config = ['client-output-buffer-limit pubsub 64kb 32kb 2']
-      const { gateways, world } = await open(fault, { trio: { config } })
+      const { gateways, tenants, world } = await open(fault, { trio: { config } })
       const master = await world.trio.master()
-      const [first] = gateways
+      const [first, second] = gateways
+      if (!first || !second) throw new Error('two gateways are needed')
+      const flood = await floodAt(second, tenants)
       world.strike()
-      first?.signal('SIGSTOP')
-      await until(
-        'a subscriber cut off',
-        async () => /client_output_buffer_limit_disconnections:[1-9]/.test(await master.cli('INFO', 'stats')),
-        { deadlineMs: 60_000, everyMs: 500 },
-      )
-      first?.signal('SIGCONT')
+      first.signal('SIGSTOP')
+      const endMs = performance.now() + 20_000
+      const channel = { tenant: 'red', channel: 'one' }
+      let count = 0
+      const cutOff = async () =>
+        /client_output_buffer_limit_disconnections:[1-9]/.test(await master.cli('INFO', 'stats'))
+      // The system's own buffers take megabytes before Redis keeps a byte.
+      while (performance.now() < endMs - 5_000 || !(await cutOff())) {
+        count += 1
+        const text = `red|one|flood-${count}`
+        const sent: Sent = { text, ...channel, sentMs: performance.now(), outcome: 'open' }
+        world.load.sent.push(sent)
+        await flood.ask({ type: 'room_message', room: 'one', content: { t: text, bulk } })
+        sent.outcome = 'acked'
+        sent.ackedMs = performance.now()
+        if (performance.now() > endMs + 30_000) throw new Error('Redis never cut the subscriber off')
+        if (count > 600) await sleep(100)
+      }
+      flood.close()
+      first.signal('SIGCONT')
       world.healed()
       await world.someAcks(100)
       await world.judge(gatewayPatience)
@@ -204,20 +227,12 @@ export const gatewayFaults: readonly Fault[] = [
         await Promise.all(slow.slice(start, start + 50).map((one) => one.join(first.port, token)))
       for (const one of slow) one.pause()
       world.strike()
-      const flood = {
-        red: await ChatPerson.open({
-          name: 'flood',
-          tenant: 'red',
-          channels: [],
-          at: { gateways: [first] },
-          tenants,
-        }),
-      }
-      const content = { t: 'x'.repeat(20_000) }
+      const flood = await floodAt(first, tenants)
+      const content = { t: bulk.slice(0, 20_000) }
       // More than the kernel's buffers and an outbox hold; in a room of its own, so that the oracle need not know it.
       for (let count = 0; count < 300; count += 1)
-        await flood.red.ask({ type: 'room_message', room: 'flood', content })
-      flood.red.close()
+        await flood.ask({ type: 'room_message', room: 'flood', content })
+      flood.close()
       await sleep(12_000)
       const after = await first.memory()
       await measured({ fault, what: 'memory in KiB more than before', ms: (after - before) / 1_024 })

@@ -1,0 +1,111 @@
+// The judge of the fault suite, judged: it finds each kind of violation, and no other.
+import { describe, expect, test } from 'vitest'
+import { violationsOf, type Logged, type Run, type Sent, type SubscriberLog } from '../faults/oracle.js'
+
+const at = (offset: number, epoch = 'e') => ({ epoch, offset })
+const text = (offset: number) => `red|one|${offset}`
+const got = (offset: number, what = text(offset), epoch = 'e'): Logged => ({
+  kind: 'received',
+  position: at(offset, epoch),
+  text: what,
+  atMs: 0,
+})
+const from = (offset: number, epoch = ''): Logged => ({ kind: 'from', position: at(offset, epoch), atMs: 0 })
+const mark = (offset: number, epoch = 'e'): Logged => ({ kind: 'mark', position: at(offset, epoch), atMs: 0 })
+const acked = (offset: number, overrides: Partial<Sent> = {}): Sent => ({
+  text: text(offset),
+  tenant: 'red',
+  channel: 'one',
+  sentMs: 0,
+  outcome: 'acked',
+  position: at(offset),
+  ...overrides,
+})
+const log = (...items: Logged[]): SubscriberLog => ({ name: 's', tenant: 'red', channel: 'one', items })
+
+/** Three messages, all acknowledged and stored; `items` is what one subscriber got. */
+function judge(items: Logged[], overrides: Partial<Run> = {}): string[] {
+  const run: Run = {
+    sent: [1, 2, 3].map((offset) => acked(offset)),
+    logs: [log(...items)],
+    histories: [
+      {
+        tenant: 'red',
+        channel: 'one',
+        epoch: 'e',
+        entries: [1, 2, 3].map((offset) => ({ offset, text: text(offset) })),
+      },
+    ],
+    ...overrides,
+  }
+  return violationsOf(run).map(({ invariant }) => invariant)
+}
+
+const entries = (...offsets: number[]) => [
+  {
+    tenant: 'red',
+    channel: 'one',
+    epoch: 'e',
+    entries: offsets.map((offset) => ({ offset, text: text(offset) })),
+  },
+]
+const all = [from(0), got(1), got(2), got(3)]
+
+describe('no violation', () => {
+  test.each<[string, Logged[]]>([
+    ['all in order', all],
+    ['from where it stood', [from(2, 'e'), got(3)]],
+    ['a gap that is marked', [from(0), got(1), mark(2), got(3)]],
+    ['a mark at the end', [from(0), got(1), mark(3)]],
+  ])('%s', (_, items) => {
+    expect(judge(items)).toEqual([])
+  })
+
+  test('a stream that was lost, if all were told', () => {
+    const items = [from(0), got(7, 'red|one|old', 'old'), mark(0), got(1), got(2), got(3)]
+    const old = acked(7, { text: 'red|one|old', position: at(7, 'old') })
+    const sent = [old, ...[1, 2, 3].map((offset) => acked(offset))]
+    expect(judge(items, { sent, storeLost: true })).toEqual([])
+    expect(judge(items, { sent })).toEqual(['I1', 'I3'])
+  })
+})
+
+describe('I1', () => {
+  test.each<[string, Partial<Run>]>([
+    ['acknowledged and not there', { sent: [1, 2, 3, 4].map((offset) => acked(offset)) }],
+    ['acknowledged at another place', { sent: [acked(1, { position: at(2) }), acked(2), acked(3)] }],
+    ['acknowledged in another epoch', { sent: [acked(1, { position: at(1, 'x') }), acked(2), acked(3)] }],
+  ])('%s', (_, overrides) => {
+    expect(judge(all, overrides)).toEqual(['I1'])
+  })
+
+  test('there twice', () => {
+    const [history] = entries(1, 2, 3)
+    const twice = { ...history!, entries: [...history!.entries, { offset: 4, text: text(1) }] }
+    expect(judge([...all, got(4, text(1))], { histories: [twice] })).toContain('I1')
+  })
+})
+
+describe('I2', () => {
+  test.each<[string, Logged[]]>([
+    ['a gap', [from(0), got(1), got(3)]],
+    ['a gap at the beginning', [from(0), got(2), got(3)]],
+    ['a gap at the end', [from(0), got(1), got(2)]],
+    ['a gap before a mark', [from(0), got(2), mark(2), got(3)]],
+    ['twice', [from(0), got(1), got(1), got(2), got(3)]],
+    ['out of order', [from(0), got(2), got(1), got(3)]],
+    ['another epoch without a word', [from(0), got(1), got(2), got(3, text(3), 'x')]],
+  ])('%s', (_, items) => {
+    expect(judge(items)).toContain('I2')
+  })
+})
+
+test('I3: what the history does not hold', () => {
+  expect(judge([...all, got(4)])).toEqual(['I3'])
+  expect(judge([from(0), got(1), got(2, text(9)), got(3)])).toEqual(['I3'])
+  expect(judge(all, { sent: [acked(1), acked(2)] })).toEqual(['I3'])
+})
+
+test('I4: what belongs to another tenant', () => {
+  expect(judge([from(0), got(1, 'blue|one|1'), got(2), got(3)])).toContain('I4')
+})
