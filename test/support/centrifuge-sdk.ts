@@ -53,6 +53,21 @@ export function sdkAt(url: string, options: Partial<Options>): Centrifuge {
   return client
 }
 
+/**
+ * As through a balancer: each attempt goes to the next of `urls`. (A list of endpoints is something else to the SDK: ways to try until the
+ * first that opens, for good.)
+ */
+export function sdkAmong(urls: readonly string[], options: Partial<Options>): Centrifuge {
+  let attempts = 0
+  class Balanced extends WebSocket {
+    constructor(url: string, protocols?: string | string[]) {
+      super(urls[attempts % urls.length] ?? url, protocols)
+      attempts += 1
+    }
+  }
+  return sdkAt(urls[0] ?? '', { websocket: Balanced, ...options })
+}
+
 /** Also a gateway that is a process of its own. */
 type SdkDoor = Pick<TestGateway, 'port' | 'token'>
 

@@ -16,6 +16,8 @@ export interface ChatEvent {
 export interface ChatOptions {
   readonly protocols?: string[]
   readonly options?: ClientOptions
+  /** Of several tests, and closed by whoever opened it. Default: it ends with the test. */
+  readonly shared?: boolean
 }
 
 export class ChatClient {
@@ -39,10 +41,13 @@ export class ChatClient {
     })
   }
 
-  static async open(url: string, { protocols = [], options = {} }: ChatOptions = {}): Promise<ChatClient> {
+  static async open(
+    url: string,
+    { protocols = [], options = {}, shared = false }: ChatOptions = {},
+  ): Promise<ChatClient> {
     const socket = new WebSocket(url, protocols, options)
     const client = new ChatClient(socket)
-    onTestFinished(() => socket.terminate())
+    if (!shared) onTestFinished(() => socket.terminate())
     await within('opening', once(socket, 'open'))
     return client
   }

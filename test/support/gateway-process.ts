@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 import { mintToken } from '../../src/auth/mint.js'
+import { chatAs, type ChatClient, type ChatDoor, type ChatUser } from './chat-client.js'
 import { Program, type Ended } from './child-process.js'
 import { tenantPolicy } from './policies.js'
 import { until } from './redis-processes.js'
@@ -173,13 +174,17 @@ export const chatRules: readonly Rule[] = [
 /** A folder with the tenant demo/acme, to be edited under the gateways' eyes. */
 export class ManifestFolder {
   readonly path: string
+  readonly #connectionsMax: number
 
-  private constructor(path: string) {
+  private constructor(path: string, connectionsMax: number) {
     this.path = path
+    this.#connectionsMax = connectionsMax
   }
 
-  static async make(rules: readonly Rule[] = defaultRules): Promise<ManifestFolder> {
-    const folder = new ManifestFolder(await mkdtemp(join(tmpdir(), 'parley-manifests-')))
+  /** `connectionsMax` is of the tenant. */
+  static async make(rules = defaultRules, { connectionsMax = 1_000 } = {}): Promise<ManifestFolder> {
+    const path = await mkdtemp(join(tmpdir(), 'parley-manifests-'))
+    const folder = new ManifestFolder(path, connectionsMax)
     await folder.write(rules)
     return folder
   }
@@ -187,7 +192,7 @@ export class ManifestFolder {
   /** In one step, as careful tools do. */
   async write(rules: readonly Rule[]): Promise<void> {
     const file = join(this.path, 'acme.yaml')
-    await writeFile(`${file}.new`, tenantManifest(rules))
+    await writeFile(`${file}.new`, tenantManifest(rules, this.#connectionsMax))
     await rename(`${file}.new`, file)
   }
 
@@ -198,7 +203,7 @@ export class ManifestFolder {
 
 export const defaultRules: readonly Rule[] = [...chatRules, openRule('general')]
 
-function tenantManifest(rules: readonly Rule[]): string {
+function tenantManifest(rules: readonly Rule[], max: number): string {
   const [issuer] = tenantPolicy().issuers
   if (issuer?.key.type !== 'SharedKey') throw new Error('the tenant has no shared key')
   const hmac = Buffer.from(issuer.key.secret, 'base64').toString()
@@ -210,7 +215,7 @@ function tenantManifest(rules: readonly Rule[]): string {
       metadata: { name: 'wide' },
       spec: {
         limits: {
-          connections: { max: 1000, perUser: 100, connectsPerSecond: 1000, commandsPerSecond: 1000 },
+          connections: { max, perUser: Math.min(max, 100), connectsPerSecond: 1000, commandsPerSecond: 1000 },
           messages: { publishPerSecond: 5000, publishBurst: 10_000 },
         },
       },
@@ -250,4 +255,14 @@ export async function ownGateway(options: GatewayProcessOptions): Promise<Gatewa
   const gateway = await GatewayProcess.start(options)
   onTestFinished(() => gateway.kill())
   return gateway
+}
+
+/** As `chatAs`, and in the lobby and its inbox for sure: over Redis that is a moment after `welcome`. */
+export async function chatIn(gateway: ChatDoor, user: string, options: ChatUser = {}): Promise<ChatClient> {
+  const client = await chatAs(gateway, user, options)
+  await until('a message to itself', async () => {
+    await client.done({ type: 'direct_message', target_user: user, content: 'to myself' })
+    return (await client.settle()).some(({ event }) => event === 'direct_message')
+  })
+  return client
 }

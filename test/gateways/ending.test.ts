@@ -1,0 +1,150 @@
+// A gateway ends: in good order by SIGTERM, or by SIGKILL in the middle of a word. Its clients go on at the other one.
+import { setTimeout as pace } from 'node:timers/promises'
+import type { Centrifuge } from 'centrifuge'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import {
+  connected,
+  connectedAs,
+  dataOf,
+  door,
+  next,
+  sdkAmong,
+  subscribed,
+} from '../support/centrifuge-sdk.js'
+import { chatAs, chatUrl, joined, refusedUpgrade } from '../support/chat-client.js'
+import { endPrograms } from '../support/child-process.js'
+import {
+  chatIn,
+  clusterOf,
+  defaultRules,
+  GatewayProcess,
+  ManifestFolder,
+  openRule,
+  tokenFor,
+  untilTheyKnow,
+  type GatewayProcessOptions,
+} from '../support/gateway-process.js'
+import { endRedisProcesses, startRedis, until } from '../support/redis-processes.js'
+
+const rooms = ['moved', 'killed', 'left'].map((room) => openRule(room))
+let manifests: ManifestFolder
+let options: GatewayProcessOptions
+/** Stays. */
+let a: GatewayProcess
+/** Ends in each test. */
+let b: GatewayProcess
+
+beforeAll(async () => {
+  const redis = await startRedis()
+  manifests = await ManifestFolder.make([...defaultRules, ...rooms])
+  options = { redis: `redis://127.0.0.1:${redis.port}`, args: ['--tenants', manifests.path] }
+  a = await GatewayProcess.start(options)
+})
+beforeEach(async () => {
+  b = await GatewayProcess.start(options)
+  await untilTheyKnow([a], 2)
+  return () => b.stop()
+})
+afterAll(async () => {
+  await endPrograms()
+  await endRedisProcesses()
+  await manifests.remove()
+})
+
+/** On `b` first, and later where there is room. */
+async function mover(user: string): Promise<Centrifuge> {
+  return connected(sdkAmong([door(b), door(a)], { getToken: () => tokenFor(user) }))
+}
+
+/** Publishes numbers at `a`, each after the ack of the one before, until it is told to stop; gives how many there were. */
+function publishing(client: Centrifuge, channel: string): () => Promise<number> {
+  const stop = new AbortController()
+  let count = 0
+  const running = (async () => {
+    // A recovery brings at most 300 at once, and a client may say so much in a second.
+    for (; !stop.signal.aborted; count += 1) await Promise.all([client.publish(channel, count), pace(10)])
+  })()
+  return async () => {
+    stop.abort()
+    await running
+    return count
+  }
+}
+
+/** `end` befalls `b` while ann is on it and bob talks: she must hear all of it, in order, once. */
+async function expectNothingMissed(channel: string, end: () => Promise<unknown>): Promise<void> {
+  const ann = await mover('ann')
+  const subscription = await subscribed(ann, channel, { recoverable: true })
+  const heard = dataOf(subscription)
+  const stop = publishing(await connectedAs(a, 'bob'), channel)
+  await until('some publications', () => heard.waiting.length > 20)
+  const again = next(subscription, 'subscribed')
+  await end()
+  expect(await again).toMatchObject({ wasRecovering: true, recovered: true })
+  const before = heard.waiting.length
+  await until('some more', () => heard.waiting.length > before + 20)
+  const count = await stop()
+  expect(await heard.take(count)).toEqual(Array.from({ length: count }, (_, n) => n))
+}
+
+describe('SIGTERM', () => {
+  test('clients are told, closed with 3001, and the process ends with 0', async () => {
+    const ann = await chatAs(b, 'ann')
+    const bob = await connectedAs(b, 'bob')
+    const toldBob = next(bob, 'connecting')
+    const ended = b.stop()
+    expect(await ann.next('reconnect')).toMatchObject({ after_ms: 0 })
+    expect(await ann.closed()).toEqual({ code: 3001, reason: 'shutdown' })
+    expect(await toldBob).toMatchObject({ code: 3001 })
+    expect(await ended).toEqual({ code: 0, signal: null })
+  })
+
+  test('its people and its heartbeat are gone at once, and the others hear of it', async () => {
+    const ann = await chatIn(a, 'ann')
+    const cora = await chatIn(b, 'cora')
+    await joined(ann, 'left')
+    await joined(cora, 'left')
+    await ann.next('user_joined', ({ user_id }) => user_id === 'cora')
+    await b.stop()
+    await ann.next('user_left', ({ user_id }) => user_id === 'cora')
+    await ann.next('user_disconnected', ({ user_id }) => user_id === 'cora')
+    const { gateways } = await clusterOf(a)
+    expect(gateways).toHaveLength(1)
+    await ann.done({ type: 'presence', room: 'left' })
+    const { members } = await ann.next('presence')
+    expect(members).toEqual([expect.objectContaining({ user_id: 'ann' })])
+  })
+
+  test('while it drains, new connections are sent elsewhere and /readyz says why', async () => {
+    const drained = await GatewayProcess.start({
+      ...options,
+      args: [...(options.args ?? []), '--drain-window', '30'],
+    })
+    const early = [await chatAs(drained, 'ann'), await chatAs(drained, 'ann')]
+    const ended = drained.stop()
+    await early[0]?.closed()
+    expect(await drained.ops('/readyz')).toEqual({
+      status: 503,
+      body: { ready: false, reasons: ['draining: the gateway is shutting down'] },
+    })
+    expect(await drained.ops('/healthz')).toMatchObject({ status: 200 })
+    expect(await refusedUpgrade(`${chatUrl(drained)}?token=${await tokenFor('bob')}`)).toMatchObject({
+      status: 503,
+      headers: { 'retry-after': '1' },
+      body: { code: 'DRAINING' },
+    })
+    // The last one does not wait for its turn.
+    early[1]?.socket.close(1000)
+    expect(await ended).toEqual({ code: 0, signal: null })
+  })
+
+  test('a client that goes on at another gateway misses nothing', async () => {
+    await expectNothingMissed('moved', () => b.stop())
+  })
+})
+
+describe('SIGKILL', () => {
+  test('a client that goes on at another gateway misses nothing', async () => {
+    await expectNothingMissed('killed', () => b.kill())
+  })
+})

@@ -1,0 +1,87 @@
+// Two gateways on a master with replicas, as production has it.
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { collect, connectedAs, dataOf, subscribed } from '../support/centrifuge-sdk.js'
+import { chatAs, joined } from '../support/chat-client.js'
+import { endPrograms } from '../support/child-process.js'
+import {
+  chatIn,
+  clusterOf,
+  defaultRules,
+  GatewayProcess,
+  ManifestFolder,
+  openRule,
+  startGateways,
+  untilTheyKnow,
+} from '../support/gateway-process.js'
+import { endRedisProcesses, startSentinelTrio, until, type SentinelTrio } from '../support/redis-processes.js'
+import { within } from '../support/waiting.js'
+
+let trio: SentinelTrio
+let manifests: ManifestFolder
+let a: GatewayProcess
+let b: GatewayProcess
+
+beforeAll(async () => {
+  trio = await startSentinelTrio()
+  manifests = await ManifestFolder.make([
+    ...defaultRules,
+    openRule('hasty', { durability: 'Accepted' }),
+    openRule('careful', { durability: 'Replicated' }),
+    openRule('through'),
+  ])
+  const args = ['--tenants', manifests.path]
+  ;[a, b] = (await startGateways(2, { redis: trio.url, args })) as [GatewayProcess, GatewayProcess]
+}, 60_000)
+afterAll(async () => {
+  await endPrograms()
+  await endRedisProcesses()
+  await manifests.remove()
+})
+
+test('an ack says replicated, unless the channel’s rule asks for less', async () => {
+  const ann = await chatAs(a, 'ann')
+  const said = async (room: string) => ann.done({ type: 'room_message', room, content: 1 })
+  expect(await said('general')).toMatchObject({ durability: 'replicated' })
+  expect(await said('careful')).toMatchObject({ durability: 'replicated' })
+  expect(await said('hasty')).toMatchObject({ durability: 'accepted' })
+})
+
+test('people of both meet', async () => {
+  const [ann, bob] = [await chatIn(a, 'ann'), await chatAs(b, 'bob')]
+  await joined(ann, 'general')
+  await joined(bob, 'general')
+  await ann.next('user_joined', ({ user_id }) => user_id === 'bob')
+  await bob.done({ type: 'direct_message', target_user: 'ann', content: 'psst' })
+  expect(await ann.next('direct_message')).toMatchObject({ from: 'bob', content: 'psst' })
+})
+
+test('a failover closes no connection, and all that is acknowledged arrives', async () => {
+  const [ann, bob] = [await connectedAs(a, 'ann'), await connectedAs(b, 'bob')]
+  const subscription = await subscribed(bob, 'through', { recoverable: true })
+  const heard = dataOf(subscription)
+  const moves = [ann, bob].map((client) => collect(client, 'connecting'))
+  const old = await trio.master()
+  await ann.publish('through', 'before')
+  await old.kill()
+  await ann.publish('through', 'meanwhile').catch(async () => ann.publish('through', 'meanwhile'))
+  await trio.failedOver(old)
+  await ann.publish('through', 'after')
+  const told = new Set<unknown>()
+  while (!told.has('after')) told.add(await heard.next())
+  expect([...told]).toEqual(['before', 'meanwhile', 'after'])
+  expect(moves.map(({ waiting }) => waiting)).toEqual([[], []])
+  await untilTheyKnow([a, b], 2)
+  await until('both connections', async () => (await clusterOf(b)).connections === 2)
+})
+
+test('a wrong master name ends the start with a sentence', async () => {
+  const sentinels = trio.url.slice(0, trio.url.lastIndexOf('/'))
+  const gateway = GatewayProcess.try({
+    redis: `${sentinels}/nobody`,
+    args: ['--tenants', manifests.path],
+  })
+  onTestFinished(() => gateway.kill())
+  const { code } = await within('the end', gateway.program.ended)
+  const sentences = gateway.program.said.split('\n').filter((line) => line.startsWith('parley: '))
+  expect([code, sentences]).toEqual([78, [expect.stringContaining('nobody')]])
+})
