@@ -171,18 +171,6 @@ export class GatewayProcess {
   }
 }
 
-/** Where a client may connect, and where it does now. */
-export interface Choice {
-  /** Preferred first; only living ones are tried. */
-  readonly gateways: readonly GatewayProcess[]
-}
-
-function pick({ gateways }: Choice): GatewayProcess {
-  const gateway = gateways.find((one) => one.alive) ?? gateways[0]
-  if (!gateway) throw new Error('no gateway')
-  return gateway
-}
-
 class CodedError extends Error {
   readonly code: string
 
@@ -207,7 +195,8 @@ export interface ClientOptions {
   readonly name: string
   readonly tenant: string
   readonly channels: readonly Channel[]
-  readonly at: Choice
+  /** The port of a balancer, or of a gateway. */
+  readonly at: number
   readonly tenants: Tenants
 }
 
@@ -247,16 +236,12 @@ export async function sdkClient(options: ClientOptions): Promise<DoorClient> {
   const { at, channels, name, tenant, tenants: known } = options
   const logs = new Logs(options)
   const token = await known.token(tenant, name)
-  const client = new Centrifuge(
-    [
-      // Asked for anew at each attempt, in turn.
-      ...at.gateways.map(({ port }) => ({
-        transport: 'websocket' as const,
-        endpoint: `ws://127.0.0.1:${port}/faults/${tenant}/connection/websocket`,
-      })),
-    ],
-    { websocket: WebSocket, token, minReconnectDelay: 50, maxReconnectDelay: 500 },
-  )
+  const client = new Centrifuge(`ws://127.0.0.1:${at}/faults/${tenant}/connection/websocket`, {
+    websocket: WebSocket,
+    token,
+    minReconnectDelay: 50,
+    maxReconnectDelay: 500,
+  })
   let losses = 0
   client.on('connecting', ({ code }) => {
     if (code !== 0) losses += 1
@@ -371,7 +356,7 @@ export class ChatPerson implements DoorClient {
   #connect(token: string): void {
     if (this.#closed) return
     const { at, tenant } = this.#options
-    const socket = new WebSocket(`ws://127.0.0.1:${pick(at).port}/faults/${tenant}/ws?token=${token}`)
+    const socket = new WebSocket(`ws://127.0.0.1:${at}/faults/${tenant}/ws?token=${token}`)
     this.#socket = socket
     socket.on('open', () => {
       for (const { channel } of this.#logs.all) this.#join(socket, channel)

@@ -39,6 +39,7 @@ export class Load {
   #count = 0
   #going: Promise<void> | undefined
   #stopped = false
+  #abandoned = false
 
   constructor(options: LoadOptions) {
     this.#options = options
@@ -53,6 +54,12 @@ export class Load {
     this.#stopped = true
     await this.#going
     await Promise.all(this.#open)
+  }
+
+  /** The same, but nothing is tried again: the judgement is over. */
+  async abandon(): Promise<void> {
+    this.#abandoned = true
+    await this.stop()
   }
 
   get acked(): readonly Sent[] {
@@ -126,7 +133,7 @@ export class Load {
         return sent
       } catch (error) {
         sent.code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
-        if (!temporary.has(sent.code) || performance.now() - sentMs > how.forMs) {
+        if (this.#abandoned || !temporary.has(sent.code) || performance.now() - sentMs > how.forMs) {
           sent.outcome = 'failed'
           return sent
         }

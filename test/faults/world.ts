@@ -78,7 +78,8 @@ export class World {
     this.load = parts.load
     this.#logs = parts.logs
     this.#tenantIdOf = parts.tenantIdOf ?? ((tenant) => tenant)
-    opened.add(parts.trio)
+    opened.add(this)
+    tried.add(parts.trio)
   }
 
   /** Under load, with something acknowledged in every channel. */
@@ -174,8 +175,10 @@ export class World {
     }
   }
 
+  /** Again: no effect. */
   async close(): Promise<void> {
-    await this.load.stop()
+    if (!opened.delete(this)) return
+    await this.load.abandon()
     await Promise.all(this.gateways.map(({ broker }) => broker.close()))
     await Promise.all(this.#others.map((close) => close()))
   }
@@ -256,21 +259,23 @@ function hasReached(log: SubscriberLog, histories: readonly ChannelHistory[]): b
   return last?.epoch === history?.epoch && last?.offset === history?.entries.at(-1)?.offset
 }
 
-const opened = new Set<SentinelTrio>()
+const opened = new Set<World>()
+const tried = new Set<SentinelTrio>()
 
 /** A Sentinel that got no CPU does nothing for 30 s (TILT): the fault is repeated then, never the assertion. */
 export async function unlessTilted(run: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
-    opened.clear()
+    tried.clear()
     try {
       return await run()
     } catch (error) {
-      const tilted = [...opened].some(({ sentinels }) =>
+      const tilted = [...tried].some(({ sentinels }) =>
         sentinels.some(({ output }) => output.includes('+tilt')),
       )
       if (!tilted || attempt === 3) throw error
       console.warn('a Sentinel went into TILT: the fault is repeated')
     } finally {
+      for (const world of opened) await world.close()
       await endRedisProcesses()
     }
   }
