@@ -38,7 +38,7 @@ export interface RedisBrokerLimits {
   readonly windowMs: number
 }
 
-export const defaultRedisBrokerLimits: RedisBrokerLimits = {
+const defaultRedisBrokerLimits: RedisBrokerLimits = {
   waitMs: 1_000,
   queueMs: 6_000,
   queueMax: 20_000,

@@ -22,7 +22,7 @@ return {generation, store}
  * Atomic: a writer that is refused although its generation is the newest (a stream that moved here from another shard) lifts the record above it.
  * KEYS: record · ARGV: the generation that was refused, the generation of the stream's top
  */
-export const raiseGeneration = script(`
+const raiseGeneration = script(`
 local generation = tonumber(redis.call('HGET', KEYS[1], 'generation'))
 if generation == tonumber(ARGV[1]) and tonumber(ARGV[2]) >= generation then
   redis.call('HSET', KEYS[1], 'generation', tonumber(ARGV[2]) + 1)

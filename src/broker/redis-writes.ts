@@ -148,6 +148,6 @@ function refusedOrAgain(reply: unknown): 'again' {
 }
 
 /** A stream refuses whoever writes for an older master than the one that wrote there last. */
-export function isFenced(text: string): boolean {
+function isFenced(text: string): boolean {
   return text.includes('equal or smaller than the target stream top item')
 }

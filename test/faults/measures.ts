@@ -4,7 +4,7 @@ import { appendFile, mkdir } from 'node:fs/promises'
 import { expect } from 'vitest'
 
 /** Lines of JSON; no report of tests, so its name ends otherwise. */
-export const measuresFile = '.test-results/faults-measures.jsonl'
+const measuresFile = '.test-results/faults-measures.jsonl'
 
 export const slack = 5
 

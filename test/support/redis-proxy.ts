@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 
 export type LinkKind = 'client' | 'replication' | 'sentinel'
-export const linkKinds: readonly LinkKind[] = ['client', 'replication', 'sentinel']
+const linkKinds: readonly LinkKind[] = ['client', 'replication', 'sentinel']
 
 type Direction = 'toServer' | 'toClient'
 
@@ -19,7 +19,7 @@ export interface LinkRule {
   refuse: boolean
 }
 
-export const openRule: LinkRule = {
+const openRule: LinkRule = {
   delayToServerMs: 0,
   delayToClientMs: 0,
   holdToServer: false,
