@@ -4,7 +4,8 @@ import { delimiter, join } from 'node:path'
 
 /**
  * Met by the file that `variable` names, else by the first of `programs` on the PATH.
- * @typedef {{ what: string, variable: string, programs: string[], aptPackage: string }} Need
+ * `service`: what the package starts when it is installed, and the tests do not want.
+ * @typedef {{ what: string, variable: string, programs: string[], aptPackage: string, service?: string }} Need
  */
 
 /** @satisfies {Record<string, Need>} */
@@ -20,6 +21,7 @@ export const needs = {
     variable: 'PARLEY_REDIS_SERVER',
     programs: ['redis-server'],
     aptPackage: 'redis-server',
+    service: 'redis-server',
   },
   redisCli: {
     what: 'redis-cli, which tests ask what their Redis thinks',
@@ -32,6 +34,20 @@ export const needs = {
     variable: 'PARLEY_OPENSSL',
     programs: ['openssl'],
     aptPackage: 'openssl',
+  },
+  haproxy: {
+    what: 'haproxy, for the test of examples/haproxy',
+    variable: 'PARLEY_HAPROXY',
+    programs: ['haproxy'],
+    aptPackage: 'haproxy',
+    service: 'haproxy',
+  },
+  nginx: {
+    what: 'nginx, for the test of examples/nginx',
+    variable: 'PARLEY_NGINX',
+    programs: ['nginx'],
+    aptPackage: 'nginx-light',
+    service: 'nginx',
   },
 }
 
@@ -49,7 +65,12 @@ export function locate({ variable, programs }) {
  * @returns {Promise<string | undefined>}
  */
 export function onPath(programs) {
-  const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
+  // Servers lie where only root's PATH leads, and others may run them all the same.
+  const folders = [
+    ...(process.env.PATH ?? '').split(delimiter).filter(Boolean),
+    '/usr/local/sbin',
+    '/usr/sbin',
+  ]
   return firstExecutable(programs.flatMap((program) => folders.map((folder) => join(folder, program))))
 }
 

@@ -4,6 +4,7 @@ import { locate, needs, onPath } from './needs.mjs'
 import { run } from './run.mjs'
 
 async function unmetNeeds() {
+  /** @type {import('./needs.mjs').Need[]} */
   const all = Object.values(needs)
   const files = await Promise.all(all.map(locate))
   return all.filter((_, index) => files[index] === undefined)
@@ -28,6 +29,15 @@ async function install(packages) {
   }
 }
 
+/**
+ * Tests start servers of their own: what a package started is ended, and stays so at the next boot. Where nothing runs, nothing happens.
+ * @param {string} service
+ */
+async function endService(service) {
+  await run('service', [service, 'stop'])
+  await run('update-rc.d', [service, 'disable'])
+}
+
 /** @returns {Promise<string>} what is still missing, in sentences; empty when the tests have all they need */
 async function meetNeeds() {
   // A variable that names no program is a mistake to report: installing another would hide it.
@@ -37,6 +47,7 @@ async function meetNeeds() {
     const packages = installable.map(({ aptPackage }) => aptPackage)
     console.log(`Installing for the tests: ${packages.join(', ')}`)
     aptOutput = await install(packages)
+    for (const { service } of installable) if (service !== undefined) await endService(service)
   }
   const sentences = (await unmetNeeds()).map(
     ({ what, variable, aptPackage }) =>
