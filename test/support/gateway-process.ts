@@ -3,7 +3,6 @@ import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { onTestFinished } from 'vitest'
 import { mintToken } from '../../src/auth/mint.js'
 import { chatAs, type ChatClient, type ChatDoor, type ChatUser } from './chat-client.js'
 import { Program, type Ended } from './child-process.js'
@@ -155,7 +154,7 @@ export function openRule(name: string, fields: object = {}): Rule {
 }
 
 /** The chat door's own channels. */
-export const chatRules: readonly Rule[] = [
+const chatRules: readonly Rule[] = [
   openRule('lobby'),
   {
     name: 'inbox',
@@ -248,13 +247,6 @@ function parseLine(line: string): Record<string, unknown> | undefined {
   } catch {
     return undefined
   }
-}
-
-/** A gateway that this test alone has: it ends with it. */
-export async function ownGateway(options: GatewayProcessOptions): Promise<GatewayProcess> {
-  const gateway = await GatewayProcess.start(options)
-  onTestFinished(() => gateway.kill())
-  return gateway
 }
 
 /** As `chatAs`, and in the lobby and its inbox for sure: over Redis that is a moment after `welcome`. */

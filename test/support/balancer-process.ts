@@ -1,0 +1,169 @@
+// HAProxy and nginx with the configurations of examples/: what a test changes in them are the values that every site changes.
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { get } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { locate, needs } from '../../scripts/needs.mjs'
+import { Program } from './child-process.js'
+import { tokenFor } from './gateway-process.js'
+import { freePort, until } from './redis-processes.js'
+
+/** Where a gateway is, for its balancer. */
+export interface Place {
+  readonly port: number
+  readonly opsPort: number
+}
+
+export interface BalancerOptions {
+  readonly places: readonly [Place, Place]
+  /** Further values of the example that are to be others. */
+  readonly instead?: Readonly<Record<string, string>>
+}
+
+export type BalancerName = 'haproxy' | 'nginx'
+
+const files = { haproxy: 'haproxy.cfg', nginx: 'nginx.conf' } as const
+
+/** The example as it stands. */
+export function exampleOf(name: BalancerName): Promise<string> {
+  return readFile(fileURLToPath(new URL(`../../examples/${name}/${files[name]}`, import.meta.url)), 'utf8')
+}
+
+/** Every one of them must be there: a test of an example that has changed is none. */
+function replaced(text: string, values: Readonly<Record<string, string>>): string {
+  for (const [value, other] of Object.entries(values)) {
+    if (!text.includes(value)) throw new Error(`the example has no "${value}"`)
+    text = text.replaceAll(value, other)
+  }
+  return text
+}
+
+export class BalancerProcess {
+  readonly port: number
+  /** Of the authority that signed its certificate: itself. */
+  readonly ca: string
+  readonly #folder: string
+  readonly #program: Program
+
+  private constructor(parts: { port: number; ca: string; folder: string; program: Program }) {
+    this.port = parts.port
+    this.ca = parts.ca
+    this.#folder = parts.folder
+    this.#program = parts.program
+  }
+
+  get ws(): string {
+    return `wss://localhost:${this.port}`
+  }
+
+  token = tokenFor
+
+  /** Resolves when clients get through. */
+  static async start(name: BalancerName, options: BalancerOptions): Promise<BalancerProcess> {
+    const program = await locate(needs[name])
+    if (program === undefined) throw new Error(`there is no ${name}: npm test installs it`)
+    const folder = await mkdtemp(join(tmpdir(), `parley-${name}-`))
+    const [port, plainPort] = [await freePort(), await freePort()]
+    const ca = await makeCertificate(folder)
+    const site = { folder, port, plainPort, places: options.places }
+    const values = name === 'haproxy' ? haproxyValues(site) : nginxValues(site)
+    const config = join(folder, files[name])
+    await writeFile(config, replaced(await exampleOf(name), { ...values, ...options.instead }))
+    const command =
+      name === 'haproxy'
+        ? [program, '-f', config, '-db']
+        : // One process: whoever ends it ends all of it.
+          [program, '-p', folder, '-c', config, '-e', 'stderr', '-g', 'daemon off; master_process off;']
+    const running = new Program(name, command)
+    const balancer = new BalancerProcess({ port, ca, folder, program: running })
+    const serving = until(`${name} to let clients through`, async () => {
+      const status = await balancer.get('/demo/acme/ws')
+      return status < 500
+    })
+    const ended = running.ended.then(() => Promise.reject(new Error(`${name} ended:\n${running.said}`)))
+    await Promise.race([serving, ended])
+    return balancer
+  }
+
+  /** The status of a plain GET. */
+  get(path: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      get({ host: 'localhost', port: this.port, path, ca: this.ca, agent: false }, (response) => {
+        response.resume()
+        resolve(response.statusCode ?? 0)
+      }).on('error', reject)
+    })
+  }
+
+  async stop(): Promise<void> {
+    await this.#program.kill()
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+}
+
+interface Site {
+  readonly folder: string
+  readonly port: number
+  readonly plainPort: number
+  readonly places: readonly [Place, Place]
+}
+
+function haproxyValues({ folder, places, plainPort, port }: Site): Record<string, string> {
+  return {
+    'bind :443': `bind 127.0.0.1:${port}`,
+    'bind :80': `bind 127.0.0.1:${plainPort}`,
+    '/etc/haproxy/certs/chat.example.com.pem': join(folder, 'chat.pem'),
+    '/run/haproxy/parley.sock': join(folder, 'admin.sock'),
+    // As many as a developer may open.
+    'maxconn 100000': 'maxconn 200',
+    '10.0.0.11:8000 check port 9090': `127.0.0.1:${places[0].port} check port ${places[0].opsPort}`,
+    '10.0.0.12:8000 check port 9090': `127.0.0.1:${places[1].port} check port ${places[1].opsPort}`,
+  }
+}
+
+function nginxValues({ folder, places, plainPort, port }: Site): Record<string, string> {
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  return {
+    // Only root may become another, and read where packages put things.
+    'user www-data;': '',
+    'http {\n': `http {\n${temporary.map((what) => `${what}_temp_path ${folder};\n`).join('')}`,
+    'worker_rlimit_nofile 200000;': '',
+    'worker_connections 65536;': 'worker_connections 400;',
+    '/run/nginx.pid': join(folder, 'nginx.pid'),
+    '/var/log/nginx/error.log': 'stderr',
+    '/var/log/nginx/parley.log': join(folder, 'access.log'),
+    'listen 443 ssl': `listen 127.0.0.1:${port} ssl`,
+    'listen 80;': `listen 127.0.0.1:${plainPort};`,
+    'server_name chat.example.com;': 'server_name localhost;',
+    '/etc/nginx/certs/chat.example.com.crt': join(folder, 'chat.crt'),
+    '/etc/nginx/certs/chat.example.com.key': join(folder, 'chat.key'),
+    '10.0.0.11:8000': `127.0.0.1:${places[0].port}`,
+    '10.0.0.12:8000': `127.0.0.1:${places[1].port}`,
+  }
+}
+
+/** For `localhost`: chat.crt and chat.key, and both in chat.pem. Gives the certificate. */
+async function makeCertificate(folder: string): Promise<string> {
+  const openssl = await locate(needs.openssl)
+  await mkdir(folder, { recursive: true })
+  const [key, crt] = [join(folder, 'chat.key'), join(folder, 'chat.crt')]
+  const args = [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-days',
+    '2',
+  ]
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
+  await promisify(execFile)(openssl ?? 'openssl', [...args, ...subject, '-keyout', key, '-out', crt])
+  const text = await readFile(crt, 'utf8')
+  await writeFile(join(folder, 'chat.pem'), text + (await readFile(key, 'utf8')))
+  return text
+}
