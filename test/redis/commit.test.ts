@@ -2,7 +2,12 @@
 import type { ChainableCommander, Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import { CommandError } from '../../src/errors.js'
-import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis, type RedisLink } from '../../src/redis/live.js'
+import {
+  RedisUnavailableError,
+  UnknownOutcomeError,
+  type LiveRedis,
+  type RedisLink,
+} from '../../src/redis/live.js'
 import { CommitLane, type CommitEntry, type CommitOptions } from '../../src/broker/redis-commit.js'
 
 /** What a connection does with one pipeline: replies, or a failure. */
