@@ -19,6 +19,11 @@ export interface Publisher {
   publish(to: Channel, text: string, key: string | undefined): Promise<Position | undefined>
 }
 
+export interface Span {
+  readonly fromMs: number
+  readonly endMs: number
+}
+
 export interface LoadOptions {
   readonly publishers: readonly Publisher[]
   readonly channels: readonly Channel[]
@@ -78,19 +83,15 @@ export class Load {
     return codes
   }
 
-  /** The longest time after `sinceMs` in which nobody got an acknowledgement. */
-  longestPause(sinceMs: number): { readonly ms: number; readonly endMs: number } {
+  /** The times after `sinceMs` in which nobody got an acknowledgement for at least `atLeastMs`. */
+  pauses(sinceMs: number, atLeastMs: number): Span[] {
     const times = this.acked
       .map(({ ackedMs = 0 }) => ackedMs)
       .filter((ms) => ms >= sinceMs)
       .toSorted((a, b) => a - b)
-    let longest = { ms: 0, endMs: sinceMs }
-    let before = sinceMs
-    for (const endMs of times) {
-      if (endMs - before > longest.ms) longest = { ms: endMs - before, endMs }
-      before = endMs
-    }
-    return longest
+    return times
+      .map((endMs, index) => ({ fromMs: times[index - 1] ?? sinceMs, endMs }))
+      .filter(({ endMs, fromMs }) => endMs - fromMs >= atLeastMs)
   }
 
   /** One more, with a key and much patience. */

@@ -38,6 +38,9 @@ export const worldChannels: readonly Channel[] = ['red', 'blue'].flatMap((tenant
 /** From an acknowledgement to the last subscriber that gets it, also where a gap must be filled: the bar. */
 const filledBarMs = 1_000
 
+/** What was acknowledged in the last moments before a pause may have been on its way to subscribers when it began. */
+const aliveMs = 250
+
 export interface Judging {
   /** See Run. */
   readonly storeLost?: boolean
@@ -129,7 +132,9 @@ export class World {
 
   /** How long nobody was acknowledged anything after the first strike. `barMs`: what was promised. */
   async pause(barMs?: number): Promise<void> {
-    const ms = this.load.longestPause(this.#faultsMs[0] ?? 0).ms
+    const ms = Math.max(
+      ...this.load.pauses(this.#faultsMs[0] ?? 0, 0).map((span) => span.endMs - span.fromMs),
+    )
     await measured({ fault: this.fault, what: 'publishing paused', ms, barMs })
   }
 
@@ -186,8 +191,14 @@ export class World {
   /** How late was the latest of what was acknowledged? Waits for what is missing, but not for ever. */
   async #delivered(stoppedMs: number, patienceMs: number): Promise<number> {
     const fromMs = this.#faultsMs[0] ?? 0
-    // What was acknowledged before a pause may come after it: the promise counts from its end.
-    const resumedMs = Math.max(this.#healedMs, this.load.longestPause(fromMs).endMs)
+    // While nobody is acknowledged anything, or somebody is cut off by us, nothing is late: the promise counts from the end of that.
+    const excused = [...this.load.pauses(fromMs, 500), { fromMs, endMs: this.#healedMs }]
+    const lateness = (ackedMs: number, atMs: number): number => {
+      const starts = excused
+        .filter(({ endMs, fromMs: beginMs }) => endMs > ackedMs && beginMs <= ackedMs + aliveMs)
+        .map(({ endMs }) => endMs)
+      return atMs - Math.max(ackedMs, ...starts)
+    }
     for (;;) {
       let latestMs = 0
       let missing = 0
@@ -201,8 +212,7 @@ export class World {
         for (const { ackedMs = 0, channel, tenant, text } of this.load.acked) {
           if (channel !== log.channel || tenant !== log.tenant || ackedMs < fromMs) continue
           const atMs = receivedMs.get(text)
-          if (atMs !== undefined)
-            latestMs = Math.max(latestMs, atMs - (ackedMs < resumedMs ? resumedMs : ackedMs))
+          if (atMs !== undefined) latestMs = Math.max(latestMs, lateness(ackedMs, atMs))
           // What came before a mark was given up, and said so.
           else if (ackedMs > markMs) missing += 1
         }
