@@ -31,9 +31,26 @@ export async function killedWithLag(options: WorldOptions): Promise<World> {
   })
 }
 
-/** Channels that wait for no replica lose what no replica had. */
+/**
+ * Channels that wait for no replica lose what no replica had. Subscribers come back late, when the new master has written past the place
+ * where they stood: only the generation tells them that it is another place.
+ */
 export async function acceptedLost(options: WorldOptions): Promise<World> {
-  return killedWithLag({ ...options, durability: 'accepted' })
+  const world = await World.open({ ...options, durability: 'accepted', trio: { proxied: true } })
+  const old = await world.trio.master()
+  const replicas = await world.trio.replicas()
+  lag(old, 2_000)
+  await sleep(3_000)
+  const silent = { holdToServer: true, holdToClient: true }
+  for (const { proxy } of replicas) proxy?.setWhere(/parley-(subscriber|fenced-reader)/, silent)
+  world.strike()
+  await old.kill()
+  await world.trio.failedOver(old)
+  await world.someAcks(400)
+  for (const { proxy } of replicas) proxy?.heal()
+  world.healed()
+  await world.someAcks(100)
+  return world
 }
 
 export async function cutReplies(options: WorldOptions): Promise<World> {
