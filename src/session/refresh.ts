@@ -1,10 +1,11 @@
 // New tokens for old, while connected: nobody is cut off for having stayed.
 import { CommandError } from '../errors.js'
-import { closeCodes, unsubscribeCodes, withReason } from '../protocol/codes.js'
+import { closeCodes, withReason } from '../protocol/codes.js'
 import type { Command, ReplyRef } from '../protocol/commands.js'
 import { secondsUntil } from '../time.js'
 import { tokenIdentity } from './identity.js'
 import type { Session } from './session.js'
+import { expireAt } from './subscribe.js'
 import { verifySubscriptionToken } from './subscription-token.js'
 
 /** Expired: 3005, the client gets another token. Bad or of another user: 3500, for good. */
@@ -47,17 +48,11 @@ export async function refreshSubscription(
     throw new CommandError('NOT_SUBSCRIBED', `This connection is not subscribed to "${command.channel}"`)
   if (command.token === '')
     throw new CommandError('BAD_REQUEST', 'A subscription is refreshed with a token; none came')
-  const { clock, limits, wheel } = session.context
+  const { clock } = session.context
   try {
     const verified = await verifySubscriptionToken(session, command.channel, command.token)
     if (!verified || subscription.ended) return
-    if (subscription.expiry) wheel.cancel(subscription.expiry)
-    if (verified.expiresAtMs !== undefined) {
-      const delayMs = Math.max(0, verified.expiresAtMs - clock.epochMs()) + limits.expiredCloseDelayMs
-      subscription.expiry = wheel.after(delayMs, () =>
-        session.endSubscription(subscription, unsubscribeCodes.expired),
-      )
-    }
+    expireAt(subscription, verified.expiresAtMs)
     session.reply(ref, {
       kind: 'subRefresh',
       channel: command.channel,

@@ -229,6 +229,18 @@ async function withdraw(subscription: Subscription): Promise<void> {
     .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
 }
 
+/** When its subscription token runs out, anew at each refresh. Undefined: never. */
+export function expireAt(subscription: Subscription, expiresAtMs: number | undefined): void {
+  const { session } = subscription
+  const { clock, limits, wheel } = session.context
+  if (subscription.expiry) wheel.cancel(subscription.expiry)
+  if (expiresAtMs === undefined) return
+  const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + limits.expiredCloseDelayMs
+  subscription.expiry = wheel.after(delayMs, () =>
+    session.endSubscription(subscription, unsubscribeCodes.expired),
+  )
+}
+
 /** Reply first, then what came meanwhile, then live: in one turn, so that nothing can slip in between. */
 function answer(
   subscription: Subscription,
@@ -236,7 +248,7 @@ function answer(
 ): void {
   const { session, ref } = subscription
   const { caughtUp, expiresAtMs, wasRecovering } = options
-  const { clock, limits, wheel } = session.context
+  const { clock } = session.context
   const wanted = (publication: Publication): boolean => publication.skipSession !== session.id
   session.reply(options.ref, {
     kind: 'subscribe',
@@ -252,12 +264,7 @@ function answer(
   for (const publication of after)
     session.push({ payload: session.codec.publication(ref.channel, publication) })
   subscription.goLive(caughtUp.after.findLast((publication) => publication.offset > 0) ?? caughtUp.top)
-  if (expiresAtMs !== undefined && subscription.live) {
-    const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + limits.expiredCloseDelayMs
-    subscription.expiry = wheel.after(delayMs, () =>
-      session.endSubscription(subscription, unsubscribeCodes.expired),
-    )
-  }
+  if (subscription.live) expireAt(subscription, expiresAtMs)
 }
 
 function announce(subscription: Subscription, kind: 'join' | 'leave', edge: Edge): void {
