@@ -19,18 +19,6 @@ return {generation, store}
 `)
 
 /**
- * Atomic: a writer that is refused although its generation is the newest (a stream that moved here from another shard) lifts the record above it.
- * KEYS: record · ARGV: the generation that was refused, the generation of the stream's top
- */
-const raiseGeneration = script(`
-local generation = tonumber(redis.call('HGET', KEYS[1], 'generation'))
-if generation == tonumber(ARGV[1]) and tonumber(ARGV[2]) >= generation then
-  redis.call('HSET', KEYS[1], 'generation', tonumber(ARGV[2]) + 1)
-end
-return redis.status_reply('OK')
-`)
-
-/**
  * The epoch lies beside its stream as 'r<epoch>' when somebody read the channel before anybody published, and as 'p<epoch>' from the first
  * publication on: a 'p' without its stream means that the stream was lost, and the next one is another.
  */
@@ -112,10 +100,4 @@ end
 return {epoch, top, own, entries}
 `)
 
-export const brokerScripts: readonly Script[] = [
-  moveGeneration,
-  raiseGeneration,
-  publishStored,
-  claimKey,
-  readStream,
-]
+export const brokerScripts: readonly Script[] = [moveGeneration, publishStored, claimKey, readStream]
