@@ -702,8 +702,8 @@ export function brokerContract(
           await peerHeard.untilText(ref, '"marker 2"')
           expect(published.filter(({ repeated }) => !repeated)).toHaveLength(1)
           expect(new Set(published.map(({ position }) => position?.offset)).size).toBe(1)
-          const heard = peerHeard.textsOn(ref)
-          expect(publishOptions.history ? heard : heard.toSorted()).toEqual([
+          const texts = peerHeard.textsOn(ref)
+          expect(publishOptions.history ? texts : texts.toSorted()).toEqual([
             '"a"',
             '"marker 1"',
             '"marker 2"',
