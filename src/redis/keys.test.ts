@@ -7,6 +7,7 @@ import {
   idempotencyKey,
   leaseKey,
   partitionCount,
+  partitionOf,
   recordKey,
   streamKey,
 } from './keys.js'
@@ -59,8 +60,12 @@ describe('the slots of a Cluster', () => {
     }
   })
 
-  test('a fence is in the slot of the record', () => {
-    expect(slotOf(fenceKey('gateway-1'))).toBe(slotOf(recordKey))
+  test('the record of a partition, and a fence in it, are in the slot of its streams', () => {
+    for (const name of manyChannels.slice(0, 100)) {
+      const partition = partitionOf(name)
+      expect(slotOf(recordKey(partition))).toBe(slotOf(streamKey(name)))
+      expect(slotOf(fenceKey(partition, 'gateway-1'))).toBe(slotOf(streamKey(name)))
+    }
   })
 })
 

@@ -62,12 +62,14 @@ export function ledgerGatewaysKey(installation: string): string {
   return `parley:{quotas}:${installation}:gateways`
 }
 
-/** Which master's history this Redis continues. */
-export const recordKey = 'parley:{record}:generation'
+/** Which master's history the streams of a partition continue: it moves with them. */
+export function recordKey(partition: number): string {
+  return `parley:{${tags[partition]}}:generation`
+}
 
-/** Written so that a WAIT behind it covers all that was read before it. */
-export function fenceKey(gatewayId: string): string {
-  return `parley:{record}:fence:${gatewayId}`
+/** Written so that a WAIT behind it covers all that was read before it, in whatever partition of the same master. */
+export function fenceKey(partition: number, gatewayId: string): string {
+  return `parley:{${tags[partition]}}:fence:${gatewayId}`
 }
 
 /** The tenants of one installation, in one slot: a version and what it holds are written together. */
@@ -111,9 +113,13 @@ function channelKey({ channel, tenantId }: ChannelName, what: string, rest: stri
   return `parley:{${tagOf(tenantId, channel)}}:${tenantId}:${what}:${rest}`
 }
 
-/** Part of the stored layout: another hash would hide every stream that is there. */
+/** Where a channel lies, 0 to 127. Part of the stored layout: another hash would hide every stream that is there. */
+export function partitionOf({ channel, tenantId }: ChannelName): number {
+  return hash(`${tenantId} ${channel}`) % tags.length
+}
+
 function tagOf(tenantId: string, channel: string): string {
-  return tags[hash(`${tenantId} ${channel}`) % tags.length] ?? ''
+  return tags[partitionOf({ tenantId, channel })] ?? ''
 }
 
 /** FNV-1a over UTF-16 units, mixed at the end, since the lowest bits alone are used. */
