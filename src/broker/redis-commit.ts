@@ -1,28 +1,36 @@
 // Group commit: publishes of one turn share a pipeline and one WAIT, and are acknowledged when enough replicas have them all.
 import { CommandError } from '../errors.js'
+import { unlessAborted } from '../redis/deadline.js'
 import { RedisUnavailableError, type LiveRedis, type RedisLink, UnknownOutcomeError } from '../redis/live.js'
+import { overtaken, takeOf, type Lane, type LaneReport } from '../redis/routes.js'
 import type { Clock } from '../time.js'
-import type { Pipeline } from '../redis/scripts.js'
+import {
+  unavailable,
+  unknownOutcome,
+  type Commit,
+  type Generation,
+  type NotStored,
+} from './redis-commit-entry.js'
 
-/** One write. It adds exactly one command, and reads that command's reply. */
-export interface CommitEntry<Result> {
-  readonly bytes: number
-  /** Adds the command for the connection's present generation. */
-  add(pipeline: Pipeline, generation: Generation): void
-  /** `again`: nothing was stored, and the entry wants another try (it was fenced out, or its stream is gone). Throws a CommandError when refused for good. */
-  read(reply: unknown): { readonly done: Result } | 'again'
-}
-
-/** Which life of the data a writer's connection belongs to. */
-export interface Generation {
-  readonly number: number
-  readonly store: string
+/** What is known of generations on each connection. */
+export interface GenerationsOf {
+  of(live: LiveRedis, partition: number): Generation | undefined
+  /** Makes them known. Gives those that lie elsewhere. Throws when the connection is of no use for them. */
+  open(live: LiveRedis, partitions: ReadonlySet<number>): Promise<ReadonlySet<number>>
+  /** The same where streams have refused what was known. */
+  raise(
+    live: LiveRedis,
+    refused: readonly { readonly partition: number; readonly streamKey: string }[],
+  ): Promise<ReadonlySet<number>>
 }
 
 export interface CommitOptions {
   readonly link: RedisLink
   readonly clock: Clock
-  generationOf(live: LiveRedis): Generation
+  /** From then on all is given back. */
+  readonly retired: AbortSignal
+  readonly report: LaneReport<Commit>
+  readonly generations: GenerationsOf
   /** Replicas that must have a group before it is acknowledged; 0: none, no WAIT is sent. */
   readonly waitReplicas: () => number
   readonly waitMs: number
@@ -33,20 +41,11 @@ export interface CommitOptions {
   readonly groupBytesMax: number
 }
 
-interface Queued {
-  readonly entry: Pick<CommitEntry<unknown>, 'add' | 'bytes'>
-  readonly sinceMs: number
-  tries: number
-  /** Gives how to tell the caller of it. */
-  read(reply: unknown): (() => void) | 'again'
-  reject(error: unknown): void
-}
-
 const triesMax = 5
 
-export class CommitLane {
+export class CommitLane implements Lane<Commit> {
   readonly #options: CommitOptions
-  #queue: Queued[] = []
+  #queue: Commit[] = []
   #running = false
 
   constructor(options: CommitOptions) {
@@ -54,10 +53,11 @@ export class CommitLane {
   }
 
   /** Rejects with CommandError: NOT_REPLICATED (outcome unknown), BROKER_UNAVAILABLE (nothing was stored), or what the entry refuses with. */
-  submit<Result>(entry: CommitEntry<Result>): Promise<Result> {
-    const { clock, queueMax } = this.#options
+  send(commit: Commit): void {
+    const { queueMax } = this.#options
     if (this.#queue.length >= queueMax) {
-      return Promise.reject(
+      return this.#reject(
+        commit,
         new CommandError(
           'BROKER_UNAVAILABLE',
           `Nothing was stored: ${queueMax} publishes wait for Redis already`,
@@ -65,24 +65,18 @@ export class CommitLane {
         ),
       )
     }
-    return new Promise<Result>((resolve, reject) => {
-      const read = (reply: unknown): (() => void) | 'again' => {
-        const result = entry.read(reply)
-        return result === 'again' ? result : () => resolve(result.done)
-      }
-      this.#queue.push({ entry, sinceMs: clock.monotonicMs(), tries: 0, read, reject })
-      if (!this.#running) {
-        this.#running = true
-        // What else this turn of the event loop brings goes along.
-        setImmediate(() => this.#run())
-      }
-    })
+    this.#queue.push(commit)
+    if (!this.#running) {
+      this.#running = true
+      // What else this turn of the event loop brings goes along.
+      setImmediate(() => this.#run())
+    }
   }
 
   #run(): void {
     this.#commitAll()
       .catch((error: unknown) => {
-        for (const queued of this.#queue.splice(0)) queued.reject(error)
+        for (const commit of this.#queue.splice(0)) this.#reject(commit, error)
       })
       .finally(() => {
         this.#running = false
@@ -97,28 +91,29 @@ export class CommitLane {
     while (this.#queue.length > 0) {
       const live = await this.#writer()
       this.#refuseLate()
+      if (this.#options.retired.aborted) this.#giveBack(this.#queue.splice(0))
       if (!live) continue
       const group = this.#takeGroup()
       if (group.length === 0) continue
       try {
         await this.#commit(live, group)
       } catch (error) {
-        for (const queued of group) queued.reject(error)
+        for (const commit of group) this.#reject(commit, error)
       }
     }
   }
 
-  /** Undefined: none came while the oldest could wait. */
+  /** Undefined: none came while the oldest could wait, or none will. */
   async #writer(): Promise<LiveRedis | undefined> {
-    const { clock, link, queueMs } = this.#options
+    const { clock, link, queueMs, retired } = this.#options
     const current = link.current
     if (current) return current
     const oldest = this.#queue[0]
     const leftMs = oldest ? oldest.sinceMs + queueMs - clock.monotonicMs() : 0
     try {
-      if (leftMs > 0) return await link.ready(leftMs)
+      if (leftMs > 0) return await unlessAborted(retired, link.ready(leftMs))
     } catch (error) {
-      if (!(error instanceof RedisUnavailableError)) throw error
+      if (!retired.aborted && !(error instanceof RedisUnavailableError)) throw error
     }
     return undefined
   }
@@ -130,11 +125,11 @@ export class CommitLane {
     const over = this.#queue.filter(({ sinceMs }) => sinceMs <= overMs)
     if (over.length === 0) return
     this.#queue = this.#queue.filter(({ sinceMs }) => sinceMs > overMs)
-    for (const queued of over)
-      queued.reject(unavailable(link.trouble ?? 'too many publishes wait for replicas'))
+    for (const commit of over)
+      this.#reject(commit, unavailable(link.trouble ?? 'too many publishes wait for replicas'))
   }
 
-  #takeGroup(): Queued[] {
+  #takeGroup(): Commit[] {
     const { groupBytesMax, groupMax } = this.#options
     let bytes = 0
     let count = 0
@@ -146,12 +141,17 @@ export class CommitLane {
     return this.#queue.splice(0, count)
   }
 
-  async #commit(live: LiveRedis, group: readonly Queued[]): Promise<void> {
-    const { waitMs } = this.#options
+  async #commit(live: LiveRedis, taken: readonly Commit[]): Promise<void> {
+    const { generations, waitMs } = this.#options
+    const group = await this.#opened(live, taken)
+    if (group.length === 0) return
     const replicas = this.#options.waitReplicas()
-    const generation = this.#options.generationOf(live)
     const pipeline = live.client.pipeline()
-    for (const { entry } of group) entry.add(pipeline, generation)
+    for (const { entry, partition } of group) {
+      const generation = generations.of(live, partition)
+      if (!generation) throw new Error('a partition was opened, and its generation is not known')
+      entry.add(pipeline, generation)
+    }
     if (replicas > 0) pipeline.call('WAIT', replicas, waitMs)
     let replies: unknown[]
     try {
@@ -159,62 +159,121 @@ export class CommitLane {
     } catch (error) {
       if (error instanceof RedisUnavailableError) return this.#requeue(group)
       if (!(error instanceof UnknownOutcomeError)) throw error
-      for (const queued of group)
-        queued.reject(unknownOutcome('the connection to Redis was lost before it answered', error))
+      for (const commit of group)
+        this.#reject(commit, unknownOutcome('the connection to Redis was lost before it answered', error))
       return
     }
     const reached = replicas > 0 ? replies.at(group.length) : 0
     const short = replicas > 0 && !(typeof reached === 'number' && reached >= replicas)
     // What replicas of the past confirm to a master of the past is lost with it.
     const stands = replicas === 0 || short || (await live.stands())
-    const again: Queued[] = []
-    group.forEach((queued, index) => {
+    const doubt = short
+      ? `${String(reached)} of ${replicas} replicas confirmed it within ${waitMs} ms`
+      : stands
+        ? undefined
+        : 'another master may have taken over meanwhile'
+    if (!stands) live.discard('nobody stands by this master')
+    await this.#retry(live, this.#settle(group, replies, doubt))
+  }
+
+  /** Those whose partition is known on this connection, or has become so; the others have gone where they belong. */
+  async #opened(live: LiveRedis, group: readonly Commit[]): Promise<readonly Commit[]> {
+    const { generations } = this.#options
+    const unknown = new Set<number>()
+    for (const { partition } of group) if (!generations.of(live, partition)) unknown.add(partition)
+    if (unknown.size === 0) return group
+    try {
+      const elsewhere = await generations.open(live, unknown)
+      this.#giveBack(group.filter(({ partition }) => elsewhere.has(partition)))
+      return group.filter(({ partition }) => !elsewhere.has(partition))
+    } catch (error) {
+      live.discard(String(error))
+      this.#requeue(group)
+      return []
+    }
+  }
+
+  /** Tells the callers what there is to tell. Gives those to which nothing happened, in order. `doubt`: why nothing is acknowledged. */
+  #settle(
+    group: readonly Commit[],
+    replies: readonly unknown[],
+    doubt: string | undefined,
+  ): { job: Commit; wants: NotStored }[] {
+    const tellers: (() => void)[] = []
+    const outcomes = group.map((job, index) => {
       try {
-        const accept = queued.read(replies[index])
-        if (accept === 'again') again.push(queued)
-        else if (short)
-          queued.reject(
-            unknownOutcome(`${String(reached)} of ${replicas} replicas confirmed it within ${waitMs} ms`),
-          )
-        else if (!stands) queued.reject(unknownOutcome('another master may have taken over meanwhile'))
-        else accept()
+        const outcome = job.read(replies[index])
+        if (typeof outcome === 'string') return { job, happened: false, wants: outcome }
+        tellers.push(
+          doubt === undefined
+            ? () => this.#accept(job, outcome)
+            : () => this.#reject(job, unknownOutcome(doubt)),
+        )
+        return { job, happened: true }
       } catch (error) {
-        queued.reject(error)
+        tellers.push(() => this.#reject(job, error))
+        return { job, happened: false }
       }
     })
-    if (!stands) live.discard('the Sentinels do not stand by this master')
+    for (const tell of tellers) tell()
+    const again = outcomes.flatMap(({ job, wants }) => (wants ? [{ job, wants }] : []))
+    if (again.length === 0) return again
+    const late = overtaken(outcomes)
+    for (const job of late)
+      if (again.some((one) => one.job === job))
+        this.#reject(job, unavailable('a later one was stored before it'))
+    return again.filter(({ job }) => !late.has(job))
+  }
+
+  async #retry(live: LiveRedis, again: readonly { job: Commit; wants: NotStored }[]): Promise<void> {
     if (again.length === 0) return
-    // Fenced out, demoted or without its scripts: the next connection finds out afresh what it is.
-    live.discard('its writes were refused')
-    this.#requeue(again)
+    const partitionsOf = (wanted: NotStored) =>
+      new Set(again.filter(({ wants }) => wants === wanted).map(({ job }) => job.partition))
+    const elsewhere = new Set(partitionsOf('elsewhere'))
+    const refused = again.filter(({ job, wants }) => wants === 'fenced' && !elsewhere.has(job.partition))
+    if (again.some(({ wants }) => wants === 'again')) {
+      // Demoted or without its scripts: the next connection finds out afresh what it is.
+      live.discard('its writes were refused')
+    } else if (refused.length > 0) {
+      const streams = new Map(refused.map(({ job: { key, partition } }) => [key, partition]))
+      try {
+        const moved = await this.#options.generations.raise(
+          live,
+          [...streams].map(([streamKey, partition]) => ({ partition, streamKey })),
+        )
+        for (const partition of moved) elsewhere.add(partition)
+      } catch (error) {
+        live.discard(String(error))
+      }
+    }
+    this.#requeue(again.map(({ job }) => job).filter(({ partition }) => !elsewhere.has(partition)))
+    this.#giveBack(again.map(({ job }) => job).filter(({ partition }) => elsewhere.has(partition)))
+  }
+
+  #accept(commit: Commit, tell: () => void): void {
+    this.#options.report.settled(commit)
+    tell()
+  }
+
+  #reject(commit: Commit, error: unknown): void {
+    this.#options.report.settled(commit)
+    commit.reject(error)
+  }
+
+  /** They lie elsewhere, and what waits behind them with them. */
+  #giveBack(commits: readonly Commit[]): void {
+    const behind = takeOf(this.#queue, new Set(commits.map(({ partition }) => partition)))
+    for (const commit of [...commits, ...behind]) this.#options.report.elsewhere(commit)
   }
 
   /** In front, in order: nothing of them was stored. */
-  #requeue(group: readonly Queued[]): void {
-    const worth = group.filter((queued) => {
-      queued.tries += 1
-      if (queued.tries <= triesMax) return true
-      queued.reject(unavailable(`refused ${triesMax} times`))
+  #requeue(group: readonly Commit[]): void {
+    const worth = group.filter((commit) => {
+      commit.tries += 1
+      if (commit.tries <= triesMax) return true
+      this.#reject(commit, unavailable(`refused ${triesMax} times`))
       return false
     })
     this.#queue = [...worth, ...this.#queue]
   }
-}
-
-function unavailable(trouble: string | undefined): CommandError {
-  return new CommandError(
-    'BROKER_UNAVAILABLE',
-    `Nothing was stored: Redis takes no writes at the moment (${trouble ?? 'no master is known'}). Try again`,
-    {
-      retryAfterMs: 1_000,
-    },
-  )
-}
-
-function unknownOutcome(why: string, cause?: unknown): CommandError {
-  return new CommandError(
-    'NOT_REPLICATED',
-    `It may or may not be stored: ${why}. Send it again with the same key`,
-    { retryAfterMs: 1_000, cause },
-  )
 }

@@ -1,119 +1,113 @@
-// Puts the Redis broker together: which connections there are, and what each of them is for.
+// Puts the Redis broker together: on each shard the same parts, and in front of them who knows which shard is asked.
 import type { Log } from '../log.js'
-import { idempotencyWindowMs } from './broker.js'
-import { fenceKey, recordKey } from '../redis/keys.js'
-import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
+import { atHolder, ElsewhereError } from '../redis/elsewhere.js'
+import { partitionCount } from '../redis/keys.js'
+import type { Prepare, RedisLink } from '../redis/live.js'
+import { PerShard } from '../redis/per-shard.js'
+import { Router } from '../redis/routes.js'
+import type { Shard, ShardMap } from '../redis/shards.js'
 import { systemAfter, type Clock } from '../time.js'
-import { CommitLane, type Generation } from './redis-commit.js'
-import { loadBrokerScripts, openGeneration } from './redis-generation.js'
-import { PublishQueue } from './redis-publish-queue.js'
-import { StreamReads } from './redis-reads.js'
-import { Topics } from './redis-topics.js'
+import type { Message } from './redis-publish-queue.js'
+import { unreadable, type StreamPage, type StreamRead, type StreamReads } from './redis-reads.js'
+import { defaultRedisBrokerLimits, ShardParts, type RedisBrokerLimits } from './redis-shard.js'
+import { TopicRoutes } from './redis-topic-routes.js'
+import { Writers } from './redis-writers.js'
 import { RedisBroker } from './redis.js'
 
 export interface RedisBrokerDeps {
-  /** A link to the master, made and kept open by the caller. `role` names it in logs. */
-  createLink(role: string, prepare: Prepare): RedisLink
+  readonly shards: ShardMap
+  /** A Cluster: its pub/sub is that of shards. */
+  readonly sharded: boolean
+  /** A link to the shard's master, made and kept open by the caller until the shard is retired. `role` names it in logs. */
+  createLink(role: string, prepare: Prepare, shard: Shard): RedisLink
   readonly clock: Clock
   readonly log: Log
-  /** Names this gateway's fence. */
+  /** Names this gateway's fences. */
   readonly gatewayId: string
-  /** Replicas that make a majority with the master; 0: none are waited for, and `replicated` is not offered. */
-  readonly waitReplicas: () => number
-  /** Whether this topology has replicas at all. */
-  readonly replicas: boolean
+  /** Replicas that make a majority with the shard's master; 0: none are waited for. */
+  readonly waitReplicas: (shard: Shard) => number
+  /** Whether there are replicas at all: else `replicated` is not offered. */
+  readonly hasReplicas: () => boolean
   readonly limits?: Partial<RedisBrokerLimits>
 }
 
-export interface RedisBrokerLimits {
-  /** For replicas to confirm a group. */
-  readonly waitMs: number
-  /** How long publishes wait for a writer before they are refused, and reads for a connection. */
-  readonly queueMs: number
-  readonly queueMax: number
-  readonly groupMax: number
-  readonly groupBytesMax: number
-  readonly holdMs: number
-  readonly replyMs: number
-  readonly windowMs: number
-}
-
-const defaultRedisBrokerLimits: RedisBrokerLimits = {
-  waitMs: 1_000,
-  queueMs: 6_000,
-  queueMax: 20_000,
-  groupMax: 256,
-  groupBytesMax: 1_048_576,
-  holdMs: 50,
-  replyMs: 5_000,
-  windowMs: idempotencyWindowMs,
-}
+const partitions = Array.from({ length: partitionCount }, (_, partition) => partition)
 
 export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
-  const { clock, gatewayId, log, replicas, waitReplicas } = deps
+  const { clock, gatewayId, hasReplicas, log, sharded, shards } = deps
   const limits = { ...defaultRedisBrokerLimits, ...deps.limits }
-  const generations = new WeakMap<LiveRedis, Generation>()
+  const { queueMax, queueMs } = limits
+  const routing = { shards, clock, after: systemAfter, patienceMs: queueMs, waitingMax: queueMax }
 
-  const prepareWriter =
-    (waited: () => number): Prepare =>
-    async (live) => {
-      await loadBrokerScripts(live)
-      generations.set(
-        live,
-        await openGeneration(live, { recordKey, waitReplicas: waited(), waitMs: limits.waitMs }),
-      )
-    }
-  const lane = (role: string, waited: () => number): CommitLane =>
-    new CommitLane({
-      link: deps.createLink(role, prepareWriter(waitReplicas)),
-      clock,
-      generationOf: (live) => {
-        const generation = generations.get(live)
-        if (!generation) throw new Error('a writer connection was handed out before it had its generation')
-        return generation
-      },
-      waitReplicas: waited,
-      ...limits,
-    })
-  const reads = (role: string, fence: boolean): StreamReads =>
-    new StreamReads(
-      {
-        link: deps.createLink(role, loadBrokerScripts),
-        fenceKey: fenceKey(gatewayId),
-        waitReplicas,
-        waitMs: limits.waitMs,
-        epochMs: () => clock.epochMs(),
-        patienceMs: limits.queueMs,
-      },
-      { fence },
-    )
-
-  // The subscriber's parts know each other only through the broker that they belong to.
-  const topics: Topics = new Topics({
-    link: deps.createLink('subscriber', async (live) => {
-      live.client.on('messageBuffer', (topic: Buffer, message: Buffer) =>
-        broker.onMessage(topic.toString(), message),
-      )
-      await topics.prepare(live)
-    }),
-    replyMs: limits.replyMs,
-    onResubscribed: (heard) => broker.onResubscribed(heard),
+  const accepted = new Writers({ ...routing, laneOf: (shard) => parts.of(shard).accepted })
+  const replicated = new Writers({ ...routing, laneOf: (shard) => parts.of(shard).replicated })
+  const messages: Router<Message> = new Router<Message>({
+    ...routing,
+    laneOf: (shard) => parts.of(shard).publishes,
   })
+  const topics = new TopicRoutes({
+    shards,
+    clock,
+    log,
+    topicsOf: (shard) => parts.of(shard).topics,
+    patienceMs: limits.replyMs,
+    onMoved: (heard) => broker.onResubscribed(heard),
+  })
+  const parts: PerShard<ShardParts> = new PerShard(
+    shards,
+    (shard) =>
+      new ShardParts({
+        createLink: (role, prepare) => deps.createLink(role, prepare, shard),
+        shard,
+        partitions: () => partitions.filter((partition) => shards.holderOf(partition) === shard),
+        clock,
+        gatewayId,
+        sharded,
+        waitReplicas: () => deps.waitReplicas(shard),
+        hasReplicas: hasReplicas(),
+        limits,
+        accepted: accepted.report,
+        replicated: replicated.report,
+        messages,
+        onMessage: (topic, message) => broker.onMessage(topic, message),
+        onResubscribed: (heard) => broker.onResubscribed(heard),
+        onElsewhere: () => {
+          shards.refresh()
+          topics.look()
+        },
+      }),
+  )
+  const read = async (asked: StreamRead, by: (shard: Shard) => StreamReads): Promise<StreamPage> =>
+    atHolder(shards, asked.partition, (shard) => by(shard).read(asked), { clock, patienceMs: queueMs }).catch(
+      (error: unknown) => {
+        throw error instanceof ElsewhereError ? unreadable(error) : error
+      },
+    )
   const broker: RedisBroker = new RedisBroker({
-    accepted: lane('accepted writer', () => 0),
-    replicated: replicas ? lane('replicated writer', waitReplicas) : undefined,
-    publishes: new PublishQueue({
-      link: deps.createLink('publisher', async () => {}),
-      queueMax: limits.queueMax,
-    }),
-    reads: reads('reader', false),
-    fencedReads: reads('fenced reader', true),
+    accepted,
+    replicated,
+    hasReplicas,
+    send: ({ partition, topic }, message, { again }) =>
+      messages.send({
+        partition,
+        key: topic,
+        sinceMs: clock.monotonicMs(),
+        message,
+        again,
+        // It is in the stream, or was for those who were there.
+        refuse: () => {},
+      }),
+    read: (asked) => read(asked, (shard) => parts.of(shard).reads),
+    readFenced: (asked) => read(asked, (shard) => parts.of(shard).fencedReads),
     topics,
     clock,
     after: systemAfter,
     log,
     holdMs: limits.holdMs,
     windowMs: limits.windowMs,
+    close() {
+      for (const part of [accepted, replicated, messages, topics, parts]) part.close()
+    },
   })
   return broker
 }

@@ -1,9 +1,11 @@
-// What goes out over pub/sub, in order, one pipeline a turn. Acknowledged already: a failure here is not the publisher's business.
+// What goes out over pub/sub of one shard, in order, one pipeline a turn. Acknowledged already: a failure here is not the publisher's business.
 import { pause } from '../redis/deadline.js'
+import { liesElsewhere } from '../redis/elsewhere.js'
 import { RedisUnavailableError, type RedisLink } from '../redis/live.js'
+import { takeOf, type Job, type Lane, type LaneReport } from '../redis/routes.js'
 
-interface Message {
-  readonly topic: string
+/** Its key is the topic. */
+export interface Message extends Job {
   readonly message: Buffer
   /** May be sent twice: readers know it by its offset. */
   readonly again: boolean
@@ -11,6 +13,11 @@ interface Message {
 
 export interface PublishQueueOptions {
   readonly link: RedisLink
+  /** From then on all is given back. */
+  readonly retired: AbortSignal
+  readonly report: LaneReport<Message>
+  /** In a Cluster a message goes to one shard's subscribers; PUBLISH would send it to every node. */
+  readonly sharded: boolean
   /** So many wait for a connection; older ones are dropped: gateways find what is missing in the stream. */
   readonly queueMax: number
 }
@@ -18,7 +25,7 @@ export interface PublishQueueOptions {
 const groupMax = 512
 const refusedPauseMs = 100
 
-export class PublishQueue {
+export class PublishQueue implements Lane<Message> {
   readonly #options: PublishQueueOptions
   #queue: Message[] = []
   #scheduled = false
@@ -27,11 +34,12 @@ export class PublishQueue {
   constructor(options: PublishQueueOptions) {
     this.#options = options
     options.link.onOpen(() => this.#schedule())
+    options.retired.addEventListener('abort', () => this.#schedule(), { once: true })
   }
 
-  send(topic: string, message: Buffer, options: { again: boolean }): void {
-    this.#queue.push({ topic, message, again: options.again })
-    if (this.#queue.length > this.#options.queueMax) this.#queue.shift()
+  send(message: Message): void {
+    this.#queue.push(message)
+    if (this.#queue.length > this.#options.queueMax) this.#settle(this.#queue.splice(0, 1))
     this.#schedule()
   }
 
@@ -46,29 +54,49 @@ export class PublishQueue {
         .catch((error: unknown) => this.#options.link.current?.discard(String(error)))
         .finally(() => {
           this.#running = false
-          if (this.#options.link.current) this.#schedule()
+          if (this.#options.link.current ?? this.#options.retired.aborted) this.#schedule()
         })
     })
   }
 
   async #sendAll(): Promise<void> {
+    const { link, retired, sharded } = this.#options
     for (;;) {
-      const live = this.#options.link.current
+      if (retired.aborted) return this.#giveBack(this.#queue.splice(0))
+      const live = link.current
       if (!live || this.#queue.length === 0) return
       const group = this.#queue.splice(0, groupMax)
       const pipeline = live.client.pipeline()
-      for (const { message, topic } of group) pipeline.publish(topic, message)
+      for (const { key, message } of group) {
+        if (sharded) pipeline.spublish(key, message)
+        else pipeline.publish(key, message)
+      }
       try {
         const replies = await live.run(pipeline)
-        const refused = group.filter(({ again }, index) => again && replies[index] instanceof Error)
-        if (refused.length === 0) continue
-        // Busy with somebody's script, for one: it passes.
+        const elsewhere = group.filter((_, index) => liesElsewhere(replies[index]))
+        const refused = group.filter(
+          ({ again }, index) => again && replies[index] instanceof Error && !liesElsewhere(replies[index]),
+        )
+        this.#settle(group.filter((one) => !elsewhere.includes(one) && !refused.includes(one)))
         this.#queue = [...refused, ...this.#queue]
-        await pause(refusedPauseMs)
+        this.#giveBack(elsewhere)
+        // Busy with somebody's script, for one: it passes.
+        if (refused.length > 0) await pause(refusedPauseMs)
       } catch (error) {
-        if (error instanceof RedisUnavailableError) this.#queue = [...group, ...this.#queue]
-        else this.#queue = [...group.filter(({ again }) => again), ...this.#queue]
+        const unsent = error instanceof RedisUnavailableError
+        this.#settle(group.filter(({ again }) => !again && !unsent))
+        this.#queue = [...group.filter(({ again }) => again || unsent), ...this.#queue]
       }
     }
+  }
+
+  #settle(messages: readonly Message[]): void {
+    for (const message of messages) this.#options.report.settled(message)
+  }
+
+  #giveBack(messages: readonly Message[]): void {
+    if (messages.length === 0) return
+    const behind = takeOf(this.#queue, new Set(messages.map(({ partition }) => partition)))
+    for (const message of [...messages, ...behind]) this.#options.report.elsewhere(message)
   }
 }

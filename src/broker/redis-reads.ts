@@ -3,6 +3,9 @@
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { CommandError } from '../errors.js'
+import { unlessAborted } from '../redis/deadline.js'
+import { ElsewhereError, liesElsewhere } from '../redis/elsewhere.js'
+import { fenceKey } from '../redis/keys.js'
 import type { RedisLink } from '../redis/live.js'
 import { streamIdleTtlMs, type Position, type Publication } from './broker.js'
 import { decodeEnvelope, isExpired } from './envelope.js'
@@ -11,6 +14,7 @@ import { readStream } from './redis-scripts.js'
 import { follows, generationOf, idOf, offsetOf } from './stream-id.js'
 
 export interface StreamRead {
+  readonly partition: number
   readonly streamKey: string
   readonly epochKey: string
   /** Exclusive; in reverse the upper bound. */
@@ -35,7 +39,11 @@ export interface StreamPage {
 
 export interface StreamReaderOptions {
   readonly link: RedisLink
-  readonly fenceKey: string
+  /** From then on all is refused with ElsewhereError. */
+  readonly retired: AbortSignal
+  readonly gatewayId: string
+  /** What the shard holds: a fence may stand in any of it. */
+  readonly partitions: () => readonly number[]
   readonly waitReplicas: () => number
   readonly waitMs: number
   readonly epochMs: () => number
@@ -65,13 +73,15 @@ export class StreamReads {
   readonly #fence: boolean
   #waiting: Waiting[] = []
   #running = false
+  /** Counts fences that were refused where they were to stand: a partition that moves takes no new key. */
+  #fencesRefused = 0
 
   constructor(options: StreamReaderOptions, { fence }: { fence: boolean }) {
     this.#options = options
     this.#fence = fence
   }
 
-  /** Rejects with BROKER_UNAVAILABLE when Redis does not answer. */
+  /** Rejects with BROKER_UNAVAILABLE when Redis does not answer, with ElsewhereError where the shard does not hold it. */
   read(read: StreamRead): Promise<StreamPage> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ read, resolve, reject })
@@ -86,7 +96,13 @@ export class StreamReads {
     const group = this.#waiting.splice(0, groupMax)
     this.#readAll(group)
       .catch((error: unknown) => {
-        const refusal = error instanceof CommandError ? error : unavailable(error)
+        const { retired } = this.#options
+        const known = error instanceof CommandError || error instanceof ElsewhereError
+        const refusal = retired.aborted
+          ? new ElsewhereError('the shard is retired')
+          : known
+            ? error
+            : unreadable(error)
         for (const waiting of group) waiting.reject(refusal)
       })
       .finally(() => {
@@ -96,14 +112,19 @@ export class StreamReads {
   }
 
   async #readAll(group: readonly Waiting[]): Promise<void> {
-    const { fenceKey, link, patienceMs, waitMs, waitReplicas } = this.#options
-    const live = link.current ?? (await link.ready(patienceMs))
+    const { gatewayId, link, patienceMs, retired, waitMs, waitReplicas } = this.#options
+    const live = link.current ?? (await unlessAborted(retired, link.ready(patienceMs)))
     const replicas = this.#fence ? waitReplicas() : 0
     const pipeline = live.client.pipeline()
     for (const { read } of group) addScript(pipeline, readStream, scriptCall(read))
-    if (replicas > 0) pipeline.set(fenceKey, '1').call('WAIT', replicas, waitMs)
+    if (replicas > 0) {
+      const fence = fenceKey(this.#fencePartition(group), gatewayId)
+      pipeline.set(fence, '1', 'EX', fenceTtlS).call('WAIT', replicas, waitMs)
+    }
     const replies = await live.run(pipeline, { deadlineMs: waitMs + 1_000 })
     const [written, reached] = replies.slice(-2)
+    const unfenceable = replicas > 0 && liesElsewhere(written)
+    if (unfenceable) this.#fencesRefused += 1
     // A WAIT behind a write that was refused waits for nothing.
     const fenced =
       !this.#fence ||
@@ -112,16 +133,26 @@ export class StreamReads {
     group.forEach((waiting, index) => {
       const { read } = waiting
       const reply = replies[index]
+      if (liesElsewhere(reply)) return waiting.reject(new ElsewhereError(reply.message))
+      if (unfenceable) return waiting.reject(new ElsewhereError('the fence lies elsewhere'))
       if (reply instanceof Error) {
         if (reply.message.startsWith('NOSCRIPT')) live.discard('its scripts were flushed')
-        return waiting.reject(unavailable(reply))
+        return waiting.reject(unreadable(reply))
       }
       waiting.resolve(pageOf(read, ReadReply.parse(reply), { fenced, nowMs: this.#options.epochMs() }))
     })
   }
+
+  /** Any partition of this master will do, whatever is read: the write only has to come after it. */
+  #fencePartition(group: readonly Waiting[]): number {
+    const held = this.#options.partitions()
+    return held[this.#fencesRefused % held.length] ?? group[0]?.read.partition ?? 0
+  }
 }
 
 const groupMax = 512
+/** Nobody reads it: it only must not stay for ever. */
+const fenceTtlS = 3_600
 
 function scriptCall(read: StreamRead): { keys: string[]; args: (string | number)[] } {
   const { epochKey, limit, reverse, since, streamKey, upTo } = read
@@ -189,7 +220,7 @@ export function newEpoch(): string {
 
 export const streamIdleTtlS = streamIdleTtlMs / 1000
 
-function unavailable(cause: unknown): CommandError {
+export function unreadable(cause: unknown): CommandError {
   return new CommandError('BROKER_UNAVAILABLE', 'Redis does not answer at the moment. Try again', {
     retryAfterMs: 1_000,
     cause,

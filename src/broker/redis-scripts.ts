@@ -3,8 +3,9 @@ import { script, type Script } from '../redis/scripts.js'
 
 /**
  * Atomic: reading the record and moving it on; two gateways that meet the same new master give one new number.
- * KEYS: record · ARGV: master_replid, a random store id for a Redis without a record
- * Always writes, so that a WAIT behind it covers the record whoever wrote it. Returns {generation, store id}.
+ * KEYS: record, a stream that refuses its generation or nothing · ARGV: master_replid, a random store id for a partition without a record
+ * A record that was lost is less than what its streams know: it is raised above them. Always writes, so that a WAIT behind it covers the
+ * record whoever wrote it. Returns {generation, store id}.
  */
 export const moveGeneration = script(`
 local record = redis.call('HMGET', KEYS[1], 'generation', 'replid', 'store')
@@ -13,6 +14,15 @@ if not generation then
   generation, store = 0, ARGV[2]
 elseif record[2] ~= ARGV[1] then
   generation = generation + 1
+end
+if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 then
+  local list = redis.call('XINFO', 'STREAM', KEYS[2])
+  for i = 1, #list, 2 do
+    if list[i] == 'last-generated-id' then
+      local top = tonumber(string.match(list[i + 1], '^%d+'))
+      if top > generation then generation = top + 1 end
+    end
+  end
 end
 redis.call('HSET', KEYS[1], 'generation', generation, 'replid', ARGV[1], 'store', store)
 return {generation, store}

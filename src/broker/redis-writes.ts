@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto'
 import { CommandError } from '../errors.js'
 import type { KnownEpoch } from './known-epochs.js'
-import type { CommitEntry, Generation } from './redis-commit.js'
+import { liesElsewhere } from '../redis/elsewhere.js'
 import { addScript, type Pipeline } from '../redis/scripts.js'
+import type { CommitEntry, Generation, NotStored } from './redis-commit-entry.js'
 import { newEpoch, streamIdleTtlS } from './redis-reads.js'
 import { claimKey, publishStored } from './redis-scripts.js'
 
@@ -16,9 +17,14 @@ export interface Stored {
   readonly repeated: boolean
 }
 
-export interface StoredWrite {
+/** Where a channel's stream lies. */
+export interface StreamPlace {
+  readonly partition: number
   readonly streamKey: string
   readonly epochKey: string
+}
+
+export interface StoredWrite extends StreamPlace {
   readonly size: number
   readonly envelope: Buffer
   readonly idempotency?: Idempotency | undefined
@@ -49,6 +55,14 @@ export class Append implements CommitEntry<Stored | undefined> {
     this.#known = known
   }
 
+  get partition(): number {
+    return this.#write.partition
+  }
+
+  get streamKey(): string {
+    return this.#write.streamKey
+  }
+
   get bytes(): number {
     return this.#write.envelope.byteLength
   }
@@ -68,12 +82,12 @@ export class Append implements CommitEntry<Stored | undefined> {
     })
   }
 
-  read(reply: unknown): { done: Stored | undefined } | 'again' {
+  read(reply: unknown): { done: Stored | undefined } | NotStored {
     const store = this.#store
     if (reply === null) return { done: undefined }
     if (typeof reply === 'string')
       return { done: { id: reply, epoch: this.#known?.epoch ?? '', store, repeated: false } }
-    if (!Array.isArray(reply)) return refusedOrAgain(reply)
+    if (!Array.isArray(reply)) return notStored(reply)
     const [status = '', id = '', epoch = ''] = reply.map(String)
     if (status === 'mismatch') throw mismatch()
     return { done: { id, epoch, store, repeated: status === 'repeated' } }
@@ -82,10 +96,15 @@ export class Append implements CommitEntry<Stored | undefined> {
 
 /** A keyed publish in a channel without history. */
 export class ClaimKey implements CommitEntry<{ repeated: boolean }> {
+  readonly partition: number
+  /** There is no stream, but its name stands for the channel. */
+  readonly streamKey: string
   readonly bytes = 100
   readonly #once: Idempotency
 
-  constructor(once: Idempotency) {
+  constructor(place: StreamPlace, once: Idempotency) {
+    this.partition = place.partition
+    this.streamKey = place.streamKey
     this.#once = once
   }
 
@@ -94,8 +113,8 @@ export class ClaimKey implements CommitEntry<{ repeated: boolean }> {
     addScript(pipeline, claimKey, { keys: [key], args: [hash, windowMs] })
   }
 
-  read(reply: unknown): { done: { repeated: boolean } } | 'again' {
-    if (reply instanceof Error) return refusedOrAgain(reply)
+  read(reply: unknown): { done: { repeated: boolean } } | NotStored {
+    if (reply instanceof Error) return notStored(reply)
     const status = String(reply)
     if (status === 'mismatch') throw mismatch()
     return { done: { repeated: status === 'repeated' } }
@@ -104,22 +123,24 @@ export class ClaimKey implements CommitEntry<{ repeated: boolean }> {
 
 /** Removes entries, up to `upTo` (an id, exclusive) or all. */
 export class Trim implements CommitEntry<void> {
+  readonly partition: number
+  readonly streamKey: string
   readonly bytes = 50
-  readonly #streamKey: string
   readonly #upTo: string | undefined
 
-  constructor(streamKey: string, upTo?: string) {
-    this.#streamKey = streamKey
+  constructor({ partition, streamKey }: StreamPlace, upTo?: string) {
+    this.partition = partition
+    this.streamKey = streamKey
     this.#upTo = upTo
   }
 
   add(pipeline: Pipeline): void {
-    if (this.#upTo === undefined) pipeline.xtrim(this.#streamKey, 'MAXLEN', '=', 0)
-    else pipeline.xtrim(this.#streamKey, 'MINID', '=', this.#upTo)
+    if (this.#upTo === undefined) pipeline.xtrim(this.streamKey, 'MAXLEN', '=', 0)
+    else pipeline.xtrim(this.streamKey, 'MINID', '=', this.#upTo)
   }
 
-  read(reply: unknown): { done: void } | 'again' {
-    return reply instanceof Error ? refusedOrAgain(reply) : { done: undefined }
+  read(reply: unknown): { done: void } | NotStored {
+    return reply instanceof Error ? notStored(reply) : { done: undefined }
   }
 }
 
@@ -131,9 +152,11 @@ function mismatch(): CommandError {
 }
 
 /** Error replies say for certain that nothing was stored. A writer of the past and a node that is no master any more are worth another try. */
-function refusedOrAgain(reply: unknown): 'again' {
+function notStored(reply: unknown): NotStored {
+  if (liesElsewhere(reply)) return 'elsewhere'
   const text = reply instanceof Error ? reply.message : `unexpected reply ${typeof reply}`
-  if (isFenced(text) || text.startsWith('READONLY') || text.startsWith('NOSCRIPT')) return 'again'
+  if (isFenced(text)) return 'fenced'
+  if (text.startsWith('READONLY') || text.startsWith('NOSCRIPT')) return 'again'
   if (text.startsWith('NOREPLICAS')) {
     throw new CommandError(
       'NOT_REPLICATED',

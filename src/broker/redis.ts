@@ -2,7 +2,7 @@
 // docs/broker.md.
 import { CommandError } from '../errors.js'
 import type { Log } from '../log.js'
-import { channelTopic, epochKey, idempotencyKey, streamKey } from '../redis/keys.js'
+import { channelTopic, epochKey, idempotencyKey, partitionOf, streamKey } from '../redis/keys.js'
 import type { After, Clock } from '../time.js'
 import {
   historyLimitMax,
@@ -28,10 +28,8 @@ import {
   storedMessage,
 } from './envelope.js'
 import { KnownEpochs } from './known-epochs.js'
-import type { CommitLane } from './redis-commit.js'
-import type { PublishQueue } from './redis-publish-queue.js'
-import type { StreamRead, StreamReads } from './redis-reads.js'
-import type { Topics } from './redis-topics.js'
+import type { StreamPage, StreamRead } from './redis-reads.js'
+import type { Topic } from './redis-topics.js'
 import {
   Append,
   ClaimKey,
@@ -40,19 +38,27 @@ import {
   type Idempotency,
   type Stored,
   type StoredWrite,
+  type StreamPlace,
 } from './redis-writes.js'
+import type { Writers } from './redis-writers.js'
 import { offsetOf } from './stream-id.js'
 
+/** What goes to Redis, wherever in it the channel lies. */
 export interface RedisBrokerParts {
   /** Acknowledges what is on the master. */
-  readonly accepted: CommitLane
-  /** Acknowledges what enough replicas have. Undefined: this Redis has none. */
-  readonly replicated: CommitLane | undefined
-  readonly publishes: PublishQueue
-  /** Reads that need no fence, and those that do. */
-  readonly reads: StreamReads
-  readonly fencedReads: StreamReads
-  readonly topics: Topics
+  readonly accepted: Writers
+  /** Acknowledges what enough replicas have. */
+  readonly replicated: Writers
+  /** Whether there are replicas at all. */
+  readonly hasReplicas: () => boolean
+  /** `again`: it may be sent twice. */
+  send(to: Topic, message: Buffer, options: { again: boolean }): void
+  /** Needs no fence. */
+  read(read: StreamRead): Promise<StreamPage>
+  readFenced(read: StreamRead): Promise<StreamPage>
+  readonly topics: { add(topic: Topic): Promise<void>; remove(topic: Topic): void }
+  /** Ends what waits. */
+  close(): void
   readonly clock: Clock
   readonly after: After
   readonly log: Log
@@ -121,8 +127,8 @@ export class RedisBroker implements Broker {
     const subscribed: Subscribed = { ref, reader: this.#createReader(ref) }
     this.#subscribed.set(topic, subscribed)
     try {
-      await this.#parts.topics.add(topic)
-      const { top } = await this.#parts.reads.read({ ...keysOf(ref), limit: 0 })
+      await this.#parts.topics.add(topicOf(ref))
+      const { top } = await this.#parts.read({ ...placeOf(ref), limit: 0 })
       subscribed.reader.start(top)
       this.#scheduleComparison(topic, subscribed)
     } catch (error) {
@@ -160,7 +166,7 @@ export class RedisBroker implements Broker {
       ttlMs: history?.ttlMs,
     })
     if (!history) return this.#publishPassing(ref, { lane, envelope, idempotency })
-    const write = { ...keysOf(ref), size: history.size, envelope, idempotency }
+    const write = { ...placeOf(ref), size: history.size, envelope, idempotency }
     const stored = await this.#store(lane, write).catch((error: unknown) => {
       // It may be there all the same, and nobody will tell of it.
       if (error instanceof CommandError && error.code === 'NOT_REPLICATED')
@@ -169,20 +175,20 @@ export class RedisBroker implements Broker {
     })
     const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
     // A repeat too: the first may have gone unacknowledged and unheard. Who has heard it knows it by its offset.
-    this.#parts.publishes.send(channelTopic(ref), storedMessage(stored, envelope), { again: true })
+    this.#parts.send(topicOf(ref), storedMessage(stored, envelope), { again: true })
     return { position, durability, repeated: stored.repeated }
   }
 
   async announce(ref: ChannelRef, announcement: Announcement): Promise<void> {
     this.#assertOpen()
-    this.#parts.publishes.send(channelTopic(ref), announcedMessage(announcement), { again: false })
+    this.#parts.send(topicOf(ref), announcedMessage(announcement), { again: false })
   }
 
   async history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage> {
     this.#assertOpen()
     const limit = Math.min(query.limit, historyLimitMax)
-    const { fenced, publications, top, continuous } = await this.#parts.fencedReads.read({
-      ...keysOf(ref),
+    const { fenced, publications, top, continuous } = await this.#parts.readFenced({
+      ...placeOf(ref),
       since: query.since,
       limit,
       reverse: query.reverse,
@@ -214,30 +220,31 @@ export class RedisBroker implements Broker {
 
   async removeHistory(ref: ChannelRef): Promise<void> {
     this.#assertOpen()
-    await this.#laneFor(ref, undefined).lane.submit(new Trim(keysOf(ref).streamKey))
+    await this.#laneFor(ref, undefined).lane.submit(new Trim(placeOf(ref)))
   }
 
   async close(): Promise<void> {
     this.#closed = true
     for (const [topic, subscribed] of this.#subscribed) this.#forget(topic, subscribed)
+    this.#parts.close()
   }
 
   /** `replicated` where there are replicas, unless a rule asks for less. */
-  #laneFor(ref: ChannelRef, asked: Durability | undefined): { durability: Durability; lane: CommitLane } {
-    const { accepted, replicated } = this.#parts
-    const durability = asked ?? (replicated ? 'replicated' : 'accepted')
+  #laneFor(ref: ChannelRef, asked: Durability | undefined): { durability: Durability; lane: Writers } {
+    const { accepted, hasReplicas, replicated } = this.#parts
+    const durability = asked ?? (hasReplicas() ? 'replicated' : 'accepted')
     if (durability === 'accepted') return { durability, lane: accepted }
-    if (durability === 'replicated' && replicated) return { durability, lane: replicated }
+    if (durability === 'replicated' && hasReplicas()) return { durability, lane: replicated }
     throw new CommandError(
       'DURABILITY_UNAVAILABLE',
       durability === 'durable'
         ? `Cannot publish to "${ref.channel}": its rule asks for "durable", and this server has no archive`
-        : `Cannot publish to "${ref.channel}": its rule asks for "replicated", and this Redis has no replicas; use Sentinel or lower the rule`,
+        : `Cannot publish to "${ref.channel}": its rule asks for "replicated", and this Redis has no replicas; use Sentinel, or a Cluster with replicas, or lower the rule`,
     )
   }
 
   /** Channels of known epoch by plain XADD; the first time, and with a key, by a script that settles the epoch. */
-  async #store(lane: CommitLane, write: StoredWrite): Promise<Stored> {
+  async #store(lane: Writers, write: StoredWrite): Promise<Stored> {
     const { streamKey: key } = write
     const known = write.idempotency ? undefined : this.#epochs.get(key)
     const stored = await lane.submit(new Append(write, known))
@@ -255,14 +262,14 @@ export class RedisBroker implements Broker {
 
   async #publishPassing(
     ref: ChannelRef,
-    publish: { lane: CommitLane; envelope: Buffer; idempotency: Idempotency | undefined },
+    publish: { lane: Writers; envelope: Buffer; idempotency: Idempotency | undefined },
   ): Promise<Published> {
     const { envelope, idempotency, lane } = publish
-    const claimed = idempotency && (await lane.submit(new ClaimKey(idempotency)))
+    const claimed = idempotency && (await lane.submit(new ClaimKey(placeOf(ref), idempotency)))
     // Nothing is stored, so there is nothing that replicas could have.
     const durability = 'accepted'
     if (claimed?.repeated) return { durability, repeated: true }
-    this.#parts.publishes.send(channelTopic(ref), passingMessage(envelope), { again: false })
+    this.#parts.send(topicOf(ref), passingMessage(envelope), { again: false })
     return { durability, repeated: false }
   }
 
@@ -281,9 +288,9 @@ export class RedisBroker implements Broker {
   }
 
   async #readMissed(ref: ChannelRef, since: Position, upTo: number | undefined): Promise<ReaderPage> {
-    const read: StreamRead = { ...keysOf(ref), since, upTo, limit: historyLimitMax }
-    if (upTo !== undefined) return this.#parts.reads.read(read)
-    const page = await this.#parts.fencedReads.read(read)
+    const read: StreamRead = { ...placeOf(ref), since, upTo, limit: historyLimitMax }
+    if (upTo !== undefined) return this.#parts.read(read)
+    const page = await this.#parts.readFenced(read)
     if (page.fenced) return page
     throw new CommandError('NOT_REPLICATED', 'too few replicas confirm what was read')
   }
@@ -302,7 +309,7 @@ export class RedisBroker implements Broker {
     subscribed.reader.close()
     if (this.#subscribed.get(topic) !== subscribed) return
     this.#subscribed.delete(topic)
-    this.#parts.topics.remove(topic)
+    this.#parts.topics.remove(topicOf(subscribed.ref))
   }
 
   #assertOpen(): void {
@@ -311,6 +318,10 @@ export class RedisBroker implements Broker {
   }
 }
 
-function keysOf(ref: ChannelRef): { streamKey: string; epochKey: string } {
-  return { streamKey: streamKey(ref), epochKey: epochKey(ref) }
+function placeOf(ref: ChannelRef): StreamPlace {
+  return { partition: partitionOf(ref), streamKey: streamKey(ref), epochKey: epochKey(ref) }
+}
+
+function topicOf(ref: ChannelRef): Topic {
+  return { partition: partitionOf(ref), topic: channelTopic(ref) }
 }

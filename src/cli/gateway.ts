@@ -11,6 +11,7 @@ import { UsageMeter } from '../gateway/usage.js'
 import { createLog, logLevels, type Log, type LogLevel } from '../log.js'
 import { loadPresenceScripts, RedisPresence } from '../presence/redis.js'
 import type { Prepare, RedisLink } from '../redis/live.js'
+import { oneShard } from '../redis/shards.js'
 import { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
 import { loadLedgerScripts, RedisLedger } from '../tenant/quota-ledger-redis.js'
 import { systemClock } from '../time.js'
@@ -101,12 +102,14 @@ async function runOn(
   const createLink = (role: string, prepare: Prepare): RedisLink => redis.createLink(role, prepare)
   const catalog = openCatalog(options, { createLink, clock, log })
   const broker = openRedisBroker({
+    shards: oneShard(redis.locator),
+    sharded: false,
     createLink,
     clock,
     log,
     gatewayId,
     waitReplicas: () => redis.waitReplicas(),
-    replicas: redis.target.kind === 'sentinel',
+    hasReplicas: () => redis.target.kind === 'sentinel',
   })
   const presence = new RedisPresence({ link: createLink('presence', loadPresenceScripts), clock })
   const ledger = new RedisLedger({

@@ -32,7 +32,7 @@ export interface RouterOptions<Work extends Job> {
   readonly shards: ShardMap
   readonly clock: Clock
   readonly after: After
-  laneOf(shard: Shard): Lane<Work>
+  readonly laneOf: (shard: Shard) => Lane<Work>
   /** How long a job may wait for a holder. */
   readonly patienceMs: number
   /** So many may wait; more are refused. */
@@ -111,7 +111,8 @@ export class Router<Work extends Job> implements LaneReport<Work> {
   close(): void {
     this.#deaf()
     this.#cancelLook?.()
-    for (const line of [...this.#stuck]) for (const job of this.#takeAll(line)) job.refuse('this gateway ends')
+    for (const line of [...this.#stuck])
+      for (const job of this.#takeAll(line)) job.refuse('this gateway ends')
     this.#stuck.clear()
   }
 
@@ -172,7 +173,8 @@ export class Router<Work extends Job> implements LaneReport<Work> {
 /** Takes out of a lane's queue, in order, what may not go before something that was given back. */
 export function takeOf<Work extends Job>(queue: Work[], partitions: ReadonlySet<number>): Work[] {
   const taken = queue.filter(({ partition }) => partitions.has(partition))
-  if (taken.length > 0) queue.splice(0, queue.length, ...queue.filter(({ partition }) => !partitions.has(partition)))
+  if (taken.length > 0)
+    queue.splice(0, queue.length, ...queue.filter(({ partition }) => !partitions.has(partition)))
   return taken
 }
 

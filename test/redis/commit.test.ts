@@ -1,6 +1,6 @@
 // Group commit, with connections that do as they are told.
 import type { ChainableCommander, Redis } from 'ioredis'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { CommandError } from '../../src/errors.js'
 import {
   RedisUnavailableError,
@@ -8,7 +8,8 @@ import {
   type LiveRedis,
   type RedisLink,
 } from '../../src/redis/live.js'
-import { CommitLane, type CommitEntry, type CommitOptions } from '../../src/broker/redis-commit.js'
+import { CommitLane, type CommitOptions } from '../../src/broker/redis-commit.js'
+import { commitOf, type Commit, type CommitEntry } from '../../src/broker/redis-commit-entry.js'
 
 /** What a connection does with one pipeline: replies, or a failure. */
 type Act = (commands: readonly string[]) => unknown[] | Error
@@ -75,10 +76,13 @@ class FakeLink implements RedisLink {
 }
 
 const ok = (word: string): CommitEntry<string> => ({
+  partition: 1,
+  streamKey: 'stream',
   bytes: word.length,
   add: (pipeline) => void pipeline.call('STORE', word),
   read: (reply) => {
-    if (reply === 'fenced') return 'again'
+    if (reply === 'refused') return 'again'
+    if (reply === 'fenced' || reply === 'elsewhere') return reply
     if (reply instanceof Error) throw new CommandError('BROKER_UNAVAILABLE', reply.message)
     return { done: `${String(reply)} ${word}` }
   },
@@ -93,10 +97,25 @@ const stores =
 function lane(lives: FakeLive[], overrides: Partial<CommitOptions> = {}) {
   const link = new FakeLink(lives)
   let nowMs = 0
+  const back: Commit[] = []
+  const raised: string[] = []
+  let settled = 0
   const made = new CommitLane({
     link,
     clock: { epochMs: () => nowMs, monotonicMs: () => nowMs },
-    generationOf: () => ({ number: 0, store: 's' }),
+    retired: new AbortController().signal,
+    report: {
+      settled: () => void (settled += 1),
+      elsewhere: (commit) => void back.push(commit),
+    },
+    generations: {
+      of: () => ({ number: 0, store: 's' }),
+      open: async () => new Set(),
+      async raise(_, refused) {
+        raised.push(...refused.map(({ streamKey }) => streamKey))
+        return new Set()
+      },
+    },
     waitReplicas: () => 1,
     waitMs: 1_000,
     queueMs: 6_000,
@@ -105,7 +124,19 @@ function lane(lives: FakeLive[], overrides: Partial<CommitOptions> = {}) {
     groupBytesMax: 10,
     ...overrides,
   })
-  return { lane: made, link, pass: (ms: number) => void (nowMs += ms) }
+  return {
+    lane: {
+      submit: (entry: CommitEntry<string>) =>
+        new Promise<string>((resolve, reject) => {
+          made.send(commitOf(entry, { sinceMs: nowMs, resolve, reject }))
+        }),
+    },
+    link,
+    back,
+    raised,
+    settled: () => settled,
+    pass: (ms: number) => void (nowMs += ms),
+  }
 }
 
 const codeOf = (promise: Promise<unknown>) =>
@@ -191,9 +222,9 @@ describe('another try', () => {
     expect(second.ran).toEqual([['STORE a', 'STORE b', 'WAIT 1 1000']])
   })
 
-  test('for what was fenced out, on another connection', async () => {
+  test('for what was refused, on another connection', async () => {
     const first = new FakeLive((commands) =>
-      commands.map((command) => (command.startsWith('WAIT') ? 1 : 'fenced')),
+      commands.map((command) => (command.startsWith('WAIT') ? 1 : 'refused')),
     )
     const second = new FakeLive(stores(1))
     const { lane: one } = lane([first, second])
@@ -202,10 +233,92 @@ describe('another try', () => {
   })
 
   test('not for ever', async () => {
-    const lives = Array.from({ length: 9 }, () => new FakeLive(() => ['fenced', 1]))
+    const lives = Array.from({ length: 9 }, () => new FakeLive(() => ['refused', 1]))
     const { lane: one } = lane(lives)
     expect(await codeOf(one.submit(ok('a')))).toBe('BROKER_UNAVAILABLE')
     expect(lives.filter(({ ran }) => ran.length > 0)).toHaveLength(6)
+  })
+})
+
+describe('what lies elsewhere', () => {
+  const replies =
+    (words: Record<string, string>): Act =>
+    (commands) =>
+      commands.map((command) => {
+        const [, word = ''] = command.split(' ')
+        return command.startsWith('WAIT') ? 1 : (words[word] ?? 'stored')
+      })
+
+  test('is given back in order, with all of its partition that waits behind it', async () => {
+    const live = new FakeLive(replies({ b: 'elsewhere' }))
+    const { back, lane: one, settled } = lane([live], { groupMax: 2 })
+    const of = (word: string, partition: number) => one.submit({ ...ok(word), partition, streamKey: word })
+    const [a, b, c, d] = [of('a', 2), of('b', 1), of('c', 1), of('d', 2)]
+    for (const never of [b, c]) never.catch(() => {})
+    expect(await Promise.all([a, d])).toEqual(['stored a', 'stored d'])
+    expect(back.map(({ key }) => key)).toEqual(['b', 'c'])
+    expect(live.ran.flat().filter((command) => command.startsWith('STORE'))).not.toContain('STORE c')
+    expect(settled()).toBe(2)
+  })
+
+  test('is not tried again when a later one of its channel was stored', async () => {
+    const { back, lane: one } = lane([new FakeLive(replies({ a: 'elsewhere' }))])
+    const codes = await Promise.all(['a', 'b'].map((word) => codeOf(one.submit(ok(word)))))
+    expect(codes).toEqual(['BROKER_UNAVAILABLE', 'done'])
+    expect(back).toEqual([])
+  })
+
+  test('is found out before it is sent, too', async () => {
+    const live = new FakeLive(stores(1))
+    const { back, lane: one } = lane([live], {
+      generations: {
+        of: (_, partition) => (partition === 2 ? { number: 0, store: 's' } : undefined),
+        open: async (_, partitions) => partitions,
+        raise: async () => new Set(),
+      },
+    })
+    one.submit(ok('a')).catch(() => {})
+    await one.submit({ ...ok('b'), partition: 2 })
+    expect(live.ran).toEqual([['STORE b', 'WAIT 1 1000']])
+    expect(back).toHaveLength(1)
+  })
+
+  test('is all that waits for a shard that is retired', async () => {
+    const retired = new AbortController()
+    const { back, lane: one, link } = lane([], { retired: retired.signal })
+    link.ready = () => new Promise(() => {})
+    for (const word of ['a', 'b']) one.submit(ok(word)).catch(() => {})
+    await new Promise((resolve) => setImmediate(resolve))
+    retired.abort()
+    await vi.waitFor(() => expect(back).toHaveLength(2))
+  })
+})
+
+describe('a generation that a stream refuses', () => {
+  test('is raised, and the entry stored on the same connection', async () => {
+    let refusals = 0
+    const live = new FakeLive((commands) =>
+      commands.map((command) => (command.startsWith('WAIT') ? 1 : (refusals += 1) > 1 ? 'stored' : 'fenced')),
+    )
+    const { lane: one, raised } = lane([live])
+    expect(await one.submit(ok('a'))).toBe('stored a')
+    expect(raised).toEqual(['stream'])
+    expect(live.discarded).toEqual([])
+  })
+
+  test('that cannot be raised costs the connection', async () => {
+    const first = new FakeLive(() => ['fenced', 1])
+    const { lane: one } = lane([first, new FakeLive(stores(1))], {
+      generations: {
+        of: () => ({ number: 0, store: 's' }),
+        open: async () => new Set(),
+        raise: async () => {
+          throw new Error('0 of 1 replicas have the generation')
+        },
+      },
+    })
+    expect(await one.submit(ok('a'))).toBe('stored a')
+    expect(first.discarded).toHaveLength(1)
   })
 })
 

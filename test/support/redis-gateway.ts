@@ -1,10 +1,12 @@
 // A Redis broker as a gateway has it, for tests: its links, its timers and its end.
 import { setMaxListeners } from 'node:events'
-import { openRedisBroker, type RedisBrokerLimits } from '../../src/broker/redis-open.js'
+import { openRedisBroker } from '../../src/broker/redis-open.js'
+import type { RedisBrokerLimits } from '../../src/broker/redis-shard.js'
 import type { RedisBroker } from '../../src/broker/redis.js'
 import { createLog, type Log } from '../../src/log.js'
 import { createLink, type RunningLink } from '../../src/redis/link.js'
 import type { LiveRedis } from '../../src/redis/live.js'
+import { oneShard } from '../../src/redis/shards.js'
 import { createLocator, type Locator } from '../../src/redis/locator.js'
 import { parseRedisUrl } from '../../src/redis/url.js'
 import { systemClock } from '../../src/time.js'
@@ -43,6 +45,8 @@ export function openTestBroker(url: string, options: TestBrokerOptions = {}): Te
   const running: Promise<void>[] = [locator.run(stop.signal)]
   gateways += 1
   const broker = openRedisBroker({
+    shards: oneShard(locator),
+    sharded: false,
     createLink(role, prepare) {
       const altered = alteredBy(options.spoil?.alter)
       const link = createLink(role, {
@@ -69,7 +73,7 @@ export function openTestBroker(url: string, options: TestBrokerOptions = {}): Te
     log,
     gatewayId: `test-${gateways}`,
     waitReplicas: () => options.spoil?.waitReplicas ?? locator.waitReplicas ?? 1,
-    replicas: target.kind === 'sentinel',
+    hasReplicas: () => target.kind === 'sentinel',
     ...(options.limits && { limits: options.limits }),
   })
   return {
