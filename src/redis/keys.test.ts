@@ -10,17 +10,7 @@ import {
   recordKey,
   streamKey,
 } from './keys.js'
-
-/** As Redis Cluster does it: CRC16 (XMODEM) of what is between the first braces. */
-function slotOf(key: string): number {
-  const tag = /\{([^}]+)\}/.exec(key)?.[1] ?? key
-  let crc = 0
-  for (const byte of Buffer.from(tag)) {
-    crc ^= byte << 8
-    for (let bit = 0; bit < 8; bit += 1) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1
-  }
-  return crc & 0x3fff
-}
+import { slotOf } from './slots.js'
 
 const manyChannels = Array.from({ length: 20_000 }, (_, n) => ({
   tenantId: `tenant-${n % 7}`,
@@ -28,12 +18,6 @@ const manyChannels = Array.from({ length: 20_000 }, (_, n) => ({
 }))
 
 describe('the slots of a Cluster', () => {
-  test('are computed here as Redis does', () => {
-    // From the Cluster specification.
-    expect(slotOf('123456789')).toBe(0x31c3)
-    expect(slotOf('foo{bar}{zap}')).toBe(slotOf('bar'))
-  })
-
   test('each 128th of them has one partition', () => {
     const slots = new Set(manyChannels.map((name) => slotOf(streamKey(name))))
     expect(slots.size).toBe(partitionCount)
