@@ -5,8 +5,11 @@ import {
   epochKey,
   fenceKey,
   idempotencyKey,
+  ledgerGatewaysKey,
   leaseKey,
   partitionCount,
+  partitionOf,
+  partitionSlots,
   recordKey,
   streamKey,
 } from './keys.js'
@@ -43,6 +46,16 @@ describe('the slots of a Cluster', () => {
     }
   })
 
+  test('all of the ledger is in one', () => {
+    const keys = [leaseKey('5f3a', 'connections'), leaseKey('77', 'rates'), ledgerGatewaysKey('parley')]
+    expect(new Set(keys.map(slotOf)).size).toBe(1)
+  })
+
+  test('of partitions are those of their channels', () => {
+    for (const name of manyChannels.slice(0, 1_000))
+      expect(partitionSlots[partitionOf(name)]).toBe(slotOf(streamKey(name)))
+  })
+
   test('a fence is in the slot of the record', () => {
     expect(slotOf(fenceKey('gateway-1'))).toBe(slotOf(recordKey))
   })
@@ -56,7 +69,7 @@ test('the layout is what earlier versions wrote', () => {
     'parley:{9u}:5f3a:live:room:1',
   ])
   expect(idempotencyKey(name, 'a b')).toBe('parley:{9u}:5f3a:once:room:1 a b')
-  expect(leaseKey('5f3a', 'connections')).toBe('parley:{2y}:5f3a:lease:connections')
+  expect(leaseKey('5f3a', 'connections')).toBe('parley:{quotas}:5f3a:lease:connections')
 })
 
 test('two channels, and two idempotency keys, never share a name', () => {
