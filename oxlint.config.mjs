@@ -33,6 +33,7 @@ const onRedis = { broker: 'redis*', presence: 'redis*', tenant: '*-redis*' }
 const doors = {
   ws: 'src/gateway/websocket.ts',
   ioredis: 'src/redis/',
+  'cluster-key-slot': 'src/redis/',
   jose: 'src/auth/',
   'prom-client': 'src/metrics.ts',
   pino: 'src/log.ts',

@@ -26,8 +26,8 @@ export interface Topic {
 const batchMax = 512
 
 interface Waiting extends Topic {
-  resolve(): void
-  reject(error: unknown): void
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
 }
 
 export class Topics {

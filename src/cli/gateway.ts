@@ -4,6 +4,7 @@ import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import { Command, Option } from 'commander'
 import { openRedisBroker } from '../broker/redis-open.js'
+import { ConfigError } from '../errors.js'
 import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
 import { GatewayServer } from '../gateway/server.js'
@@ -11,7 +12,6 @@ import { UsageMeter } from '../gateway/usage.js'
 import { createLog, logLevels, type Log, type LogLevel } from '../log.js'
 import { loadPresenceScripts, RedisPresence } from '../presence/redis.js'
 import type { Prepare, RedisLink } from '../redis/live.js'
-import { oneShard } from '../redis/shards.js'
 import { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
 import { loadLedgerScripts, RedisLedger } from '../tenant/quota-ledger-redis.js'
 import { systemClock } from '../time.js'
@@ -51,7 +51,7 @@ export function gatewayCommand(): Command {
     .option('--redis-password-file <file>', 'holds the password alone')
     .option(
       '--data-nodes <number>',
-      'master and replicas together, where Sentinel should not be asked',
+      'master and replicas together (of one shard in a Cluster), where Redis should not be asked',
       countOf,
     )
     .option('--tenants <folder>', 'manifests; without them the catalog in Redis is followed')
@@ -82,6 +82,8 @@ async function runGateway(options: GatewayOptions): Promise<void> {
   const gatewayId = `${hostname()}-${randomBytes(3).toString('hex')}`
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ gateway: gatewayId })
   const target = redisTarget(options, process.env)
+  if (target.kind === 'cluster')
+    throw new ConfigError(['Redis Cluster is not supported yet: use redis:// or redis+sentinel://'])
   const redis = new RedisParts(target, { clock: systemClock, log, signal, dataNodes: options.dataNodes })
   try {
     await runOn(redis, { options, gatewayId, log, asked, signal })
@@ -99,21 +101,24 @@ async function runOn(
 ): Promise<void> {
   const { asked, gatewayId, log, options, signal } = life
   const clock = systemClock
+  const { target } = redis
   const createLink = (role: string, prepare: Prepare): RedisLink => redis.createLink(role, prepare)
-  const catalog = openCatalog(options, { createLink, clock, log })
+  const createCatalogLink = (role: string, prepare: Prepare): RedisLink =>
+    redis.createLink(role, prepare, 'catalog')
+  const catalog = openCatalog(options, { createLink: createCatalogLink, clock, log })
   const broker = openRedisBroker({
-    shards: oneShard(redis.locator),
-    sharded: false,
-    createLink,
+    shards: redis.shards,
+    sharded: target.kind === 'cluster',
+    createLink: (role, prepare, shard) => redis.createLink(role, prepare, shard),
     clock,
     log,
     gatewayId,
     waitReplicas: () => redis.waitReplicas(),
-    hasReplicas: () => redis.target.kind === 'sentinel',
+    hasReplicas: () => target.kind === 'sentinel' || (target.kind === 'cluster' && redis.waitReplicas() > 0),
   })
   const presence = new RedisPresence({ link: createLink('presence', loadPresenceScripts), clock })
   const ledger = new RedisLedger({
-    link: createLink('ledger', loadLedgerScripts),
+    link: redis.createLink('ledger', loadLedgerScripts, 'quotas'),
     clock,
     log,
     installation: options.installation,
@@ -133,7 +138,7 @@ async function runOn(
     cluster: () => readCluster(heartbeats),
   })
   const heartbeats = new Heartbeats({
-    createLink,
+    createLink: createCatalogLink,
     installation: options.installation,
     id: gatewayId,
     startedAtMs: clock.epochMs(),

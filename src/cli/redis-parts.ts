@@ -1,12 +1,23 @@
-// Redis as a gateway uses it: one locator, a link for each role, and what is to be said when they are in trouble.
+// Redis as a gateway uses it: where everything is, a link for each role, and what is to be said when they are in trouble.
+import { setMaxListeners } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { ConfigError } from '../errors.js'
 import type { Log } from '../log.js'
-import { createLink, type RunningLink } from '../redis/link.js'
+import { ClusterMap } from '../redis/cluster-map.js'
+import { catalogTag, quotasTag } from '../redis/keys.js'
+import { createLink, type LinkOptions, type RunningLink } from '../redis/link.js'
 import type { Prepare, RedisLink } from '../redis/live.js'
-import { createLocator, type Locator } from '../redis/locator.js'
-import { checkAtStart } from '../redis/start-check.js'
-import { describeTarget, parseRedisUrl, type SentinelTarget, type StandaloneTarget } from '../redis/url.js'
+import { createLocator } from '../redis/locator.js'
+import { oneShard, type Shard, type ShardMap } from '../redis/shards.js'
+import { checkAtStart, checkClusterAtStart, type StartCheckOptions } from '../redis/start-check.js'
+import {
+  describeTarget,
+  parseRedisUrl,
+  type ClusterTarget,
+  type RedisTarget,
+  type SentinelTarget,
+  type StandaloneTarget,
+} from '../redis/url.js'
 import type { Clock } from '../time.js'
 
 export interface RedisOptions {
@@ -18,48 +29,62 @@ export interface RedisOptions {
 /** A failover takes seconds, and must not empty the Service: only what lasts longer makes a gateway unready. */
 const unreadyAfterMs = 15_000
 
+/** Where a link leads: to one master of several, or to whoever holds what bears a tag. */
+export type Place = Shard | 'catalog' | 'quotas'
+
+const tags = { catalog: catalogTag, quotas: quotasTag }
+
 /** The URL with what need not stand in it. Throws ConfigError. */
-export function redisTarget(
-  options: RedisOptions,
-  environment: NodeJS.ProcessEnv,
-): StandaloneTarget | SentinelTarget {
+export function redisTarget(options: RedisOptions, environment: NodeJS.ProcessEnv): RedisTarget {
   const file = options.redisPasswordFile
-  const target = parseRedisUrl(options.redis, {
+  return parseRedisUrl(options.redis, {
     password: file === undefined ? environment['PARLEY_REDIS_PASSWORD'] : readSecret(file),
     username: environment['PARLEY_REDIS_USERNAME'],
     sentinelPassword: environment['PARLEY_REDIS_SENTINEL_PASSWORD'],
     sentinelUsername: environment['PARLEY_REDIS_SENTINEL_USERNAME'],
   })
-  if (target.kind === 'cluster')
-    throw new ConfigError(['Redis Cluster is not supported yet: use redis:// or redis+sentinel://'])
-  return target
+}
+
+interface Deps {
+  readonly clock: Clock
+  readonly log: Log
+  readonly signal: AbortSignal
+  readonly dataNodes: number | undefined
+}
+
+/** Where everything is. */
+interface Whereabouts {
+  readonly shards: ShardMap
+  /** Absent place: the only shard. */
+  linkOptions(place: Place | undefined): Pick<LinkOptions, 'locator' | 'slot'>
+  check(waiting: StartCheckOptions): Promise<void>
+  waitReplicas(): number | undefined
+  run(signal: AbortSignal): Promise<void>
 }
 
 export class RedisParts {
-  readonly target: StandaloneTarget | SentinelTarget
-  readonly locator: Locator
-  readonly #deps: { clock: Clock; log: Log; signal: AbortSignal }
-  readonly #links: RunningLink[] = []
-  readonly #running: Promise<void>[] = []
+  readonly target: RedisTarget
+  readonly shards: ShardMap
+  readonly #whereabouts: Whereabouts
+  readonly #deps: Deps
+  readonly #links = new Set<RunningLink>()
+  readonly #running = new Set<Promise<void>>()
   /** Why the start is not over yet. */
   #waitsFor: string | undefined = 'it is being checked'
 
-  constructor(
-    target: StandaloneTarget | SentinelTarget,
-    deps: { clock: Clock; log: Log; signal: AbortSignal; dataNodes: number | undefined },
-  ) {
+  constructor(target: RedisTarget, deps: Deps) {
     this.target = target
     this.#deps = deps
-    this.locator = createLocator(target, { log: deps.log, dataNodes: deps.dataNodes })
-    this.#running.push(this.locator.run(deps.signal))
+    this.#whereabouts = target.kind === 'cluster' ? ofCluster(target, deps) : ofOne(target, deps)
+    this.shards = this.#whereabouts.shards
+    this.#running.add(this.#whereabouts.run(deps.signal))
   }
 
   /** Throws ConfigError for what will never work; waits for what may. */
   async check(): Promise<void> {
     const { log, signal } = this.#deps
     const redis = describeTarget(this.target)
-    await checkAtStart(this.target, {
-      locator: this.locator,
+    await this.#whereabouts.check({
       signal,
       onTrouble: (reason) => {
         this.#waitsFor = reason
@@ -69,18 +94,29 @@ export class RedisParts {
     this.#waitsFor = undefined
   }
 
-  createLink(role: string, prepare?: Prepare): RedisLink {
+  /** Open until `signal` of the parts ends it, or the shard that it leads to is retired. */
+  createLink(role: string, prepare?: Prepare, place?: Place): RedisLink {
     const { clock, log, signal } = this.#deps
-    const link = createLink(role, { ...this.target, locator: this.locator, clock, log, prepare })
-    this.#links.push(link)
-    this.#running.push(link.run(signal))
+    const { login, tls } = this.target
+    const db = this.target.kind === 'standalone' ? this.target.db : undefined
+    const where = this.#whereabouts.linkOptions(place)
+    const link = createLink(role, { login, tls, db, ...where, clock, log, prepare })
+    const over = typeof place === 'object' ? AbortSignal.any([signal, place.retired]) : signal
+    // Every connection of the link listens.
+    setMaxListeners(0, over)
+    this.#links.add(link)
+    const running = link.run(over).finally(() => {
+      this.#links.delete(link)
+      this.#running.delete(running)
+    })
+    this.#running.add(running)
     return link
   }
 
   /** For `/readyz`. */
   troubles(): string[] {
     if (this.#waitsFor !== undefined) return [`Redis was not reached yet: ${this.#waitsFor}`]
-    return this.#links
+    return [...this.#links]
       .filter(({ troubleMs }) => troubleMs > unreadyAfterMs)
       .map(
         ({ trouble, troubleMs }) => `Redis is away for ${Math.round(troubleMs / 1000)} s: ${trouble ?? ''}`,
@@ -89,12 +125,39 @@ export class RedisParts {
 
   /** Replicas that make a majority with the master. */
   waitReplicas(): number {
-    return this.locator.waitReplicas ?? 1
+    return this.#whereabouts.waitReplicas() ?? 1
   }
 
   /** Resolves when all connections are closed; the signal must have ended. */
   async ended(): Promise<void> {
     await Promise.all(this.#running)
+  }
+}
+
+function ofOne(target: StandaloneTarget | SentinelTarget, { dataNodes, log }: Deps): Whereabouts {
+  const locator = createLocator(target, { log, dataNodes })
+  return {
+    shards: oneShard(locator),
+    linkOptions: () => ({ locator }),
+    check: (waiting) => checkAtStart(target, { locator, ...waiting }),
+    waitReplicas: () => locator.waitReplicas,
+    run: (signal) => locator.run(signal),
+  }
+}
+
+function ofCluster(target: ClusterTarget, { dataNodes, log }: Deps): Whereabouts {
+  const map = new ClusterMap(target, { log, dataNodes })
+  return {
+    shards: map,
+    linkOptions(place) {
+      if (place === undefined) throw new Error('in a Cluster every link leads somewhere')
+      if (typeof place === 'object') return { locator: place.locator }
+      const tag = tags[place]
+      return { locator: map.locatorOf(tag), slot: { tag, onElsewhere: () => map.refresh() } }
+    },
+    check: (waiting) => checkClusterAtStart(target, { map, ...waiting }),
+    waitReplicas: () => map.waitReplicas,
+    run: (signal) => map.run(signal),
   }
 }
 

@@ -13,6 +13,11 @@ export interface ConnectionOptions {
   readonly name: string
   /** Who can say whether the master at this address was replaced. Absent: nobody replaces it. */
   readonly watchers?: Watchers | undefined
+  /**
+   * For those whose everything lies in one slot of a Cluster. Called when a reply says that it lies elsewhere, or with nobody; then the
+   * connection is thrown away, as when Redis is away for a moment. Absent: such replies are as others.
+   */
+  readonly onElsewhere?: (() => void) | undefined
 }
 
 export interface Watchers {
@@ -33,14 +38,16 @@ export class Connection implements LiveRedis {
   /** Of the loss. */
   #cause: Error | undefined
   readonly #watchers: Watchers | undefined
+  readonly #onElsewhere: (() => void) | undefined
   /** When the last question was put that was answered: the other side lived then, or later. */
   #aliveMs = -Infinity
   /** It was silent too long, or is new: it may be a master of the past. */
   #doubted = true
 
-  constructor({ address, db, login, name, tls, watchers }: ConnectionOptions) {
+  constructor({ address, db, login, name, onElsewhere, tls, watchers }: ConnectionOptions) {
     this.lost = this.#lost.signal
     this.#watchers = watchers
+    this.#onElsewhere = onElsewhere
     this.client = new Redis({
       host: address.host,
       port: address.port,
@@ -90,6 +97,7 @@ export class Connection implements LiveRedis {
     const results = await this.#settled(pipeline, deadlineMs)
     const replies = results.map(([error, reply]) => (error ? withoutArguments(error) : reply))
     this.#heard(askedMs, replies.find(isNoSignOfHealth))
+    this.#lookElsewhere(replies)
     const broken = replies.find((reply) => reply instanceof Error && !(reply instanceof ReplyError))
     if (!broken) return replies
     this.discard('the connection was closed')
@@ -169,6 +177,14 @@ export class Connection implements LiveRedis {
     this.#aliveMs = Math.max(this.#aliveMs, askedMs)
   }
 
+  #lookElsewhere(replies: readonly unknown[]): void {
+    if (!this.#onElsewhere) return
+    const told = replies.find(saysElsewhere)
+    if (told === undefined) return
+    this.#onElsewhere()
+    this.discard(`what was asked for is not here: ${describeError(told)}`)
+  }
+
   get #reason(): string {
     return describeError(this.#cause)
   }
@@ -189,6 +205,11 @@ export class Connection implements LiveRedis {
 /** Who hears BUSY goes on by itself, but Sentinels count it as silence. */
 function isNoSignOfHealth(reply: unknown): boolean {
   return reply instanceof Error && reply.message.startsWith('BUSY')
+}
+
+/** The slot is another's, is on its way to another, or is nobody's. */
+function saysElsewhere(reply: unknown): boolean {
+  return reply instanceof Error && /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /.test(reply.message)
 }
 
 const messageEvents = ['message', 'messageBuffer', 'pmessage', 'pmessageBuffer', 'smessage', 'smessageBuffer']

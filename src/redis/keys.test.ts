@@ -5,23 +5,15 @@ import {
   epochKey,
   fenceKey,
   idempotencyKey,
+  ledgerGatewaysKey,
   leaseKey,
   partitionCount,
   partitionOf,
+  partitionSlots,
   recordKey,
   streamKey,
 } from './keys.js'
-
-/** As Redis Cluster does it: CRC16 (XMODEM) of what is between the first braces. */
-function slotOf(key: string): number {
-  const tag = /\{([^}]+)\}/.exec(key)?.[1] ?? key
-  let crc = 0
-  for (const byte of Buffer.from(tag)) {
-    crc ^= byte << 8
-    for (let bit = 0; bit < 8; bit += 1) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1
-  }
-  return crc & 0x3fff
-}
+import { slotOf } from './slots.js'
 
 const manyChannels = Array.from({ length: 20_000 }, (_, n) => ({
   tenantId: `tenant-${n % 7}`,
@@ -29,12 +21,6 @@ const manyChannels = Array.from({ length: 20_000 }, (_, n) => ({
 }))
 
 describe('the slots of a Cluster', () => {
-  test('are computed here as Redis does', () => {
-    // From the Cluster specification.
-    expect(slotOf('123456789')).toBe(0x31c3)
-    expect(slotOf('foo{bar}{zap}')).toBe(slotOf('bar'))
-  })
-
   test('each 128th of them has one partition', () => {
     const slots = new Set(manyChannels.map((name) => slotOf(streamKey(name))))
     expect(slots.size).toBe(partitionCount)
@@ -60,6 +46,16 @@ describe('the slots of a Cluster', () => {
     }
   })
 
+  test('all of the ledger is in one', () => {
+    const keys = [leaseKey('5f3a', 'connections'), leaseKey('77', 'rates'), ledgerGatewaysKey('parley')]
+    expect(new Set(keys.map(slotOf)).size).toBe(1)
+  })
+
+  test('of partitions are those of their channels', () => {
+    for (const name of manyChannels.slice(0, 1_000))
+      expect(partitionSlots[partitionOf(name)]).toBe(slotOf(streamKey(name)))
+  })
+
   test('the record of a partition, and a fence in it, are in the slot of its streams', () => {
     for (const name of manyChannels.slice(0, 100)) {
       const partition = partitionOf(name)
@@ -77,7 +73,7 @@ test('the layout is what earlier versions wrote', () => {
     'parley:{9u}:5f3a:live:room:1',
   ])
   expect(idempotencyKey(name, 'a b')).toBe('parley:{9u}:5f3a:once:room:1 a b')
-  expect(leaseKey('5f3a', 'connections')).toBe('parley:{2y}:5f3a:lease:connections')
+  expect(leaseKey('5f3a', 'connections')).toBe('parley:{quotas}:5f3a:lease:connections')
 })
 
 test('two channels, and two idempotency keys, never share a name', () => {

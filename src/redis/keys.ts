@@ -1,5 +1,6 @@
 // The only place that makes the names of Redis keys and topics. In a Cluster all that one script or pipeline touches must lie in one slot,
 // so a channel's names share a tag: one of 128, picked by tenant and channel. Standalone uses the same names: moving needs no rewriting.
+import { slotOf } from './slots.js'
 
 export interface ChannelName {
   readonly tenantId: string
@@ -15,6 +16,14 @@ const tags: readonly string[] = (
 ).split(' ')
 
 export const partitionCount = tags.length
+
+/** Of each partition. */
+export const partitionSlots: readonly number[] = tags.map(slotOf)
+
+/** Which of the partitions all lies in that belongs to a channel: 0 to 127. */
+export function partitionOf({ channel, tenantId }: ChannelName): number {
+  return hash(`${tenantId} ${channel}`) % tags.length
+}
 
 /** The entries of a channel: a stream. */
 export function streamKey(name: ChannelName): string {
@@ -52,14 +61,22 @@ export function presenceKeys(name: ChannelName): {
   }
 }
 
-/** What counts a tenant's things across the cluster, such as connections: gateways hold shares of it that expire. */
+/** Of all that the ledger keeps. */
+export const quotasTag = 'quotas'
+
+/** Of a key that never is: whether its slot is served can be asked all the same. */
+export function probeKey(tag: string): string {
+  return `parley:{${tag}}:probe`
+}
+
+/** What counts a tenant's things across the cluster, such as connections: gateways hold shares of it that expire. All are in one slot. */
 export function leaseKey(tenantId: string, what: string): string {
-  return `parley:{${tagOf(tenantId, '')}}:${tenantId}:lease:${what}`
+  return `parley:{${quotasTag}}:${tenantId}:lease:${what}`
 }
 
 /** The gateways that divide an installation's quotas. */
 export function ledgerGatewaysKey(installation: string): string {
-  return `parley:{quotas}:${installation}:gateways`
+  return `parley:{${quotasTag}}:${installation}:gateways`
 }
 
 /** Which master's history the streams of a partition continue: it moves with them. */
@@ -71,6 +88,9 @@ export function recordKey(partition: number): string {
 export function fenceKey(partition: number, gatewayId: string): string {
   return `parley:{${tags[partition]}}:fence:${gatewayId}`
 }
+
+/** Of catalog and heartbeats. */
+export const catalogTag = 'catalog'
 
 /** The tenants of one installation, in one slot: a version and what it holds are written together. */
 export interface CatalogKeys {
@@ -88,7 +108,7 @@ export interface CatalogKeys {
 }
 
 export function catalogKeys(installation: string): CatalogKeys {
-  const prefix = `parley:{catalog}:${installation}`
+  const prefix = `parley:{${catalogTag}}:${installation}`
   return {
     version: `${prefix}:version`,
     tenants: `${prefix}:tenants`,
@@ -105,24 +125,15 @@ export function catalogStagingKeys(
   installation: string,
   nonce: string,
 ): Pick<CatalogKeys, 'tenants' | 'stamps'> {
-  const prefix = `parley:{catalog}:${installation}:staging:${nonce}`
+  const prefix = `parley:{${catalogTag}}:${installation}:staging:${nonce}`
   return { tenants: `${prefix}:tenants`, stamps: `${prefix}:stamps` }
 }
 
-function channelKey({ channel, tenantId }: ChannelName, what: string, rest: string): string {
-  return `parley:{${tagOf(tenantId, channel)}}:${tenantId}:${what}:${rest}`
+function channelKey(name: ChannelName, what: string, rest: string): string {
+  return `parley:{${tags[partitionOf(name)]}}:${name.tenantId}:${what}:${rest}`
 }
 
-/** Where a channel lies, 0 to 127. Part of the stored layout: another hash would hide every stream that is there. */
-export function partitionOf({ channel, tenantId }: ChannelName): number {
-  return hash(`${tenantId} ${channel}`) % tags.length
-}
-
-function tagOf(tenantId: string, channel: string): string {
-  return tags[partitionOf({ tenantId, channel })] ?? ''
-}
-
-/** FNV-1a over UTF-16 units, mixed at the end, since the lowest bits alone are used. */
+/** FNV-1a over UTF-16 units, mixed at the end, since the lowest bits alone are used. Part of the stored layout: another would hide every stream. */
 function hash(text: string): number {
   let bits = 0x811c9dc5
   for (let index = 0; index < text.length; index += 1)

@@ -3,6 +3,7 @@ import type { Log } from '../log.js'
 import type { Clock } from '../time.js'
 import { Connection, describeError, type Watchers } from './connection.js'
 import { onDeadline, pause, unlessAborted } from './deadline.js'
+import { probeKey } from './keys.js'
 import { RedisUnavailableError, type LiveRedis, type Prepare, type RedisLink } from './live.js'
 import type { Locator } from './locator.js'
 import { formatAddress, type Address, type Login, type TlsOptions } from './url.js'
@@ -33,7 +34,15 @@ export interface LinkOptions {
   readonly login: Login
   readonly tls?: TlsOptions | undefined
   readonly db?: number | undefined
+  /** In a Cluster, of a link whose everything lies in one slot: it is open only where that slot is served. */
+  readonly slot?: SlotPlace | undefined
   readonly timing?: Partial<LinkTiming> | undefined
+}
+
+export interface SlotPlace {
+  readonly tag: string
+  /** See ConnectionOptions. */
+  readonly onElsewhere: () => void
 }
 
 export interface RunningLink extends RedisLink {
@@ -111,14 +120,16 @@ class Link implements RunningLink {
 
   /** One connection from its making to its end. */
   async #live(address: Address, signal: AbortSignal): Promise<void> {
-    const { db, locator, login, tls } = this.#options
+    const { db, locator, login, slot, tls } = this.#options
     const watchers: Watchers = {
       confirm: () => locator.confirm(address),
       get silenceMs() {
         return locator.silenceMs / 2
       },
     }
-    const connection = new Connection({ address, login, tls, db, watchers, name: `parley-${this.#role}` })
+    const name = `parley-${this.#role}`
+    const onElsewhere = slot?.onElsewhere
+    const connection = new Connection({ address, login, tls, db, watchers, name, onElsewhere })
     const stop = () => connection.discard('the link stops')
     signal.addEventListener('abort', stop)
     const deaf = locator.onChange(() => {
@@ -143,7 +154,7 @@ class Link implements RunningLink {
     const { connectMs, pingDeadlineMs, pingIntervalMs, prepareMs } = this.#timing
     try {
       await connection.open(connectMs)
-      await assertMaster(connection)
+      await assertMaster(connection, this.#options.slot)
       // From here on: a preparation may take its time, a dead connection may not.
       connection.watch({
         // Often enough for `stands` to know without asking.
@@ -186,13 +197,16 @@ class Link implements RunningLink {
   }
 }
 
-/** Throws when the other side is a replica, or a master that does not serve yet. */
-async function assertMaster(connection: Connection): Promise<void> {
-  const [role, pong] = await connection.run(connection.client.pipeline().role().ping())
+/** Throws when the other side is a replica, or a master that does not serve yet, or not this slot. */
+async function assertMaster(connection: Connection, slot: SlotPlace | undefined): Promise<void> {
+  const question = connection.client.pipeline().role().ping()
+  if (slot) question.exists(probeKey(slot.tag))
+  const [role, pong, probed] = await connection.run(question)
   if (role instanceof Error) throw role
   if (!Array.isArray(role) || role[0] !== 'master') throw new Error('it is a replica, not a master')
   // ROLE is answered while data is being loaded; PING is not.
   if (pong instanceof Error) throw pong
+  if (probed instanceof Error) throw probed
 }
 
 function ended({ lost }: Connection): Promise<void> {

@@ -1,6 +1,7 @@
 // Where the master is. One locator serves all links to it.
 import type { Log } from '../log.js'
-import { SentinelLocator, type SentinelTiming } from './sentinel.js'
+import { SentinelLocator } from './sentinel.js'
+import type { SurveyTiming } from './survey.js'
 import type { Address, SentinelTarget, StandaloneTarget } from './url.js'
 
 /** Levels, not edges: `onChange` only says that it is time to look. */
@@ -27,7 +28,7 @@ export interface LocatorOptions {
   readonly log: Log
   /** Masters and replicas together, when the operator says it. */
   readonly dataNodes?: number | undefined
-  readonly sentinelTiming?: Partial<SentinelTiming> | undefined
+  readonly sentinelTiming?: Partial<SurveyTiming> | undefined
 }
 
 export function createLocator(target: StandaloneTarget | SentinelTarget, options: LocatorOptions): Locator {

@@ -51,6 +51,19 @@ const tried: readonly (readonly string[])[] = [
   ['UNSUBSCRIBE', topic],
 ]
 
+/** Of a Cluster besides. Where the key and the topic lie elsewhere, Redis says so after it has looked at permissions. */
+const queuedInCluster: readonly (readonly string[])[] = [
+  ['CLUSTER', 'INFO'],
+  ['CLUSTER', 'NODES'],
+  ['CLUSTER', 'SLOTS'],
+  ['SPUBLISH', topic, ''],
+]
+
+const triedInCluster: readonly (readonly string[])[] = [
+  ['SSUBSCRIBE', topic],
+  ['SUNSUBSCRIBE', topic],
+]
+
 /** What an operator grants: `ACL SETUSER parley on >… ~parley:* &parley:* …`. */
 export const neededGrants: readonly string[] = [
   '~parley:*',
@@ -58,19 +71,28 @@ export const neededGrants: readonly string[] = [
   ...['+MULTI', '+DISCARD', ...[...queued, ...tried].map(grantOf)].toSorted(),
 ]
 
+/** What a Cluster's operator grants besides, on every node. */
+export const neededClusterGrants: readonly string[] = [...queuedInCluster, ...triedInCluster]
+  .map(grantOf)
+  .toSorted()
+
 /**
  * The grants that the connection's user lacks. Commands are queued in a transaction that is discarded: Redis checks permissions when it
  * queues, and asking needs no right to ACL commands. The connection is of no other use afterwards.
  */
-export async function missingGrants(connection: Connection): Promise<string[]> {
+export async function missingGrants(
+  connection: Connection,
+  { cluster }: { cluster: boolean },
+): Promise<string[]> {
   const missing = new Set<string>()
+  const needed = cluster ? [...neededGrants, ...neededClusterGrants] : neededGrants
   const [begun] = await connection.run(connection.client.pipeline().call('MULTI'))
   // Without a transaction the commands would be carried out: nothing can be told apart.
-  if (begun instanceof Error) return lacks('+MULTI', begun) ? [...neededGrants] : []
-  await collect(connection, queued, missing)
+  if (begun instanceof Error) return lacks('+MULTI', begun) ? [...needed] : []
+  await collect(connection, cluster ? [...queued, ...queuedInCluster] : queued, missing)
   const [discarded] = await connection.run(connection.client.pipeline().call('DISCARD'))
   if (lacks('+DISCARD', discarded)) missing.add('+DISCARD')
-  else await collect(connection, tried, missing)
+  else await collect(connection, cluster ? [...tried, ...triedInCluster] : tried, missing)
   return [...missing]
 }
 
@@ -89,7 +111,7 @@ async function collect(
 }
 
 function grantOf([name = '', first = '']: readonly string[]): string {
-  return name === 'SCRIPT' || name === 'XINFO' ? `+${name}|${first}` : `+${name}`
+  return ['CLUSTER', 'SCRIPT', 'XINFO'].includes(name) ? `+${name}|${first}` : `+${name}`
 }
 
 /** Redis refuses for the command, for a key or for a topic. */

@@ -1,19 +1,11 @@
 // Asks every Sentinel for the master, all the time, and believes what more than half of them say.
 import type { Log } from '../log.js'
-import { Connection, describeError, refusalOf } from './connection.js'
-import { onDeadline, pause } from './deadline.js'
+import { describeError, refusalOf } from './connection.js'
 import type { Locator, LocatorOptions } from './locator.js'
+import { Survey, type Silent, type SurveyTiming } from './survey.js'
 import { formatAddress, type Address, type SentinelTarget } from './url.js'
 
-export interface SentinelTiming {
-  readonly intervalMs: number
-  /** For one answer, and for one connection. */
-  readonly deadlineMs: number
-  /** For `confirm`: those who have not answered by then do not count. */
-  readonly confirmMs: number
-}
-
-const defaultTiming: SentinelTiming = { intervalMs: 250, deadlineMs: 1_000, confirmMs: 500 }
+const defaultTiming: SurveyTiming = { intervalMs: 250, deadlineMs: 1_000, confirmMs: 500 }
 
 /** Sentinel's own default is 30 s; what is said before the first answer is of no importance. */
 const downAfterMs = 1_000
@@ -23,7 +15,6 @@ type SentinelAnswer =
   | MasterAnswer
   /** It watches no master of this name. */
   | { readonly kind: 'unknownName' }
-  | { readonly kind: 'silent'; readonly reason: unknown }
 
 interface MasterAnswer {
   readonly kind: 'master'
@@ -41,14 +32,8 @@ interface MasterAnswer {
 export class SentinelLocator implements Locator {
   readonly #target: SentinelTarget
   readonly #log: Log
-  readonly #timing: SentinelTiming
-  readonly #answers = new Map<Address, SentinelAnswer>()
+  readonly #survey: Survey<SentinelAnswer>
   readonly #listeners = new Set<() => void>()
-  /** Questions are counted in turns, so that `confirm` can tell answers to its own from older ones. */
-  #turn = 0
-  readonly #answeredTurns = new Map<Address, number>()
-  #hurry = new AbortController()
-  readonly #confirming = new Set<() => void>()
   readonly #dataNodes: number | undefined
   #dataNodesSeen = 0
   #address: Address | undefined
@@ -56,8 +41,22 @@ export class SentinelLocator implements Locator {
   constructor(target: SentinelTarget, { dataNodes, log, sentinelTiming }: LocatorOptions) {
     this.#target = target
     this.#log = log
-    this.#timing = { ...defaultTiming, ...sentinelTiming }
     this.#dataNodes = dataNodes
+    const timing = { ...defaultTiming, ...sentinelTiming }
+    const { masterName, sentinelLogin, sentinels, tls } = target
+    this.#survey = new Survey<SentinelAnswer>(sentinels, {
+      login: sentinelLogin,
+      tls,
+      timing,
+      async ask(connection) {
+        const question = connection.client.pipeline()
+        question
+          .call('SENTINEL', 'get-master-addr-by-name', masterName)
+          .call('SENTINEL', 'master', masterName)
+        return readAnswer(await connection.run(question, { deadlineMs: timing.deadlineMs }))
+      },
+      onAnswer: () => this.#look(),
+    })
   }
 
   get address(): Address | undefined {
@@ -70,7 +69,7 @@ export class SentinelLocator implements Locator {
     if (this.mistake !== undefined) return this.mistake
     const telling = this.#count((answer) => answer.kind === 'master')
     if (this.#isMajority(telling)) return `the Sentinels do not agree who is master of "${masterName}"`
-    const silent = [...this.#answers.values()].find((answer) => answer.kind === 'silent')
+    const silent = this.#survey.answers.find((answer) => answer.kind === 'silent')
     const why = silent ? ` (${describeError(silent.reason)})` : ''
     return `${telling} of ${sentinels.length} Sentinels tell where the master is${why}`
   }
@@ -79,7 +78,7 @@ export class SentinelLocator implements Locator {
     if (this.#isMajority(this.#count((answer) => answer.kind === 'unknownName'))) {
       return `The Sentinels know no master "${this.#target.masterName}": the URL ends with the name that they monitor`
     }
-    const refused = (answer: SentinelAnswer) =>
+    const refused = (answer: SentinelAnswer | Silent) =>
       answer.kind === 'silent' && refusalOf(answer.reason) !== undefined
     if (this.#isMajority(this.#count(refused))) {
       return 'The Sentinels refuse the user or the password, or want one: theirs are given apart from the URL'
@@ -105,31 +104,12 @@ export class SentinelLocator implements Locator {
    * True when more than half of all Sentinels, asked from now on, name this address and see no trouble with it, none of all that answer is
    * replacing it, and none knows a newer master. All are heard, not only the first half: the one that replaces it is alone in knowing.
    */
-  confirm(address: Address): Promise<boolean> {
-    this.#turn += 1
-    const turn = this.#turn
-    this.#hurry.abort()
-    this.#hurry = new AbortController()
-    return new Promise((resolve) => {
-      const fresh = ([sentinel]: [Address, SentinelAnswer]) =>
-        (this.#answeredTurns.get(sentinel) ?? 0) >= turn
-      const settle = () => {
-        cancel()
-        this.#confirming.delete(judge)
-        const answers = [...this.#answers].filter(fresh).map(([, answer]) => answer)
-        resolve(
-          this.#standsBy(
-            address,
-            answers.filter((answer) => answer.kind === 'master'),
-          ),
-        )
-      }
-      const judge = () => {
-        if ([...this.#answers].filter(fresh).length === this.#target.sentinels.length) settle()
-      }
-      const cancel = onDeadline(this.#timing.confirmMs, settle)
-      this.#confirming.add(judge)
-    })
+  async confirm(address: Address): Promise<boolean> {
+    const answers = await this.#survey.afresh()
+    return this.#standsBy(
+      address,
+      answers.filter((answer) => answer.kind === 'master'),
+    )
   }
 
   #standsBy(address: Address, answers: readonly MasterAnswer[]): boolean {
@@ -150,49 +130,12 @@ export class SentinelLocator implements Locator {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all(this.#target.sentinels.map((sentinel) => this.#ask(sentinel, signal)))
+    await this.#survey.run(signal)
   }
 
-  /** One question at a time to each: a second one before the answer to the first brought a starved process to a standstill. */
-  async #ask(sentinel: Address, signal: AbortSignal): Promise<void> {
-    const { masterName, sentinelLogin, tls } = this.#target
-    const { deadlineMs, intervalMs } = this.#timing
-    while (!signal.aborted) {
-      let turn = this.#turn
-      const connection = new Connection({
-        address: sentinel,
-        login: sentinelLogin,
-        tls,
-        name: 'parley-locator',
-      })
-      const stop = () => connection.discard('the locator stops')
-      signal.addEventListener('abort', stop)
-      try {
-        await connection.open(deadlineMs)
-        while (!signal.aborted) {
-          turn = this.#turn
-          const question = connection.client.pipeline()
-          question
-            .call('SENTINEL', 'get-master-addr-by-name', masterName)
-            .call('SENTINEL', 'master', masterName)
-          this.#take(sentinel, readAnswer(await connection.run(question, { deadlineMs })), turn)
-          if (turn === this.#turn) await pause(intervalMs, signal, connection.lost, this.#hurry.signal)
-        }
-      } catch (reason) {
-        this.#take(sentinel, { kind: 'silent', reason }, turn)
-      } finally {
-        signal.removeEventListener('abort', stop)
-        connection.discard('the locator is done with it')
-      }
-      await pause(intervalMs, signal, this.#hurry.signal)
-    }
-  }
-
-  #take(sentinel: Address, answer: SentinelAnswer, turn: number): void {
-    this.#answers.set(sentinel, answer)
-    this.#answeredTurns.set(sentinel, turn)
-    for (const judge of [...this.#confirming]) judge()
-    if (answer.kind === 'master') this.#dataNodesSeen = Math.max(this.#dataNodesSeen, answer.dataNodes)
+  #look(): void {
+    for (const { dataNodes } of this.#masters())
+      this.#dataNodesSeen = Math.max(this.#dataNodesSeen, dataNodes)
     const elected = this.#elected()
     if (!elected || (this.#address && formatAddress(elected) === formatAddress(this.#address))) return
     this.#log.info({ master: formatAddress(elected) }, 'the Sentinels name the master')
@@ -202,7 +145,7 @@ export class SentinelLocator implements Locator {
 
   #elected(): Address | undefined {
     const votes = new Map<string, number>()
-    for (const answer of this.#answers.values()) {
+    for (const answer of this.#survey.answers) {
       if (answer.kind !== 'master') continue
       const name = formatAddress(answer.address)
       const count = (votes.get(name) ?? 0) + 1
@@ -213,11 +156,11 @@ export class SentinelLocator implements Locator {
   }
 
   #masters(): MasterAnswer[] {
-    return [...this.#answers.values()].filter((answer) => answer.kind === 'master')
+    return this.#survey.answers.filter((answer) => answer.kind === 'master')
   }
 
-  #count(fits: (answer: SentinelAnswer) => boolean): number {
-    return [...this.#answers.values()].filter(fits).length
+  #count(fits: (answer: SentinelAnswer | Silent) => boolean): number {
+    return this.#survey.answers.filter(fits).length
   }
 
   /** Of all that are configured, whether they answer or not. */

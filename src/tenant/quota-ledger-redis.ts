@@ -218,6 +218,8 @@ export class RedisLedger implements QuotaLedger {
   }
 
   #refused(live: LiveRedis, error: unknown): false {
+    // It was thrown away for that: the next connection is to where the books are.
+    if (live.lost.aborted) return false
     if (error instanceof Error && /^(NOSCRIPT|READONLY)/.test(error.message)) {
       // Demoted, or without its scripts: the next connection is to another, or brings them.
       live.discard('it refused the scripts of quotas')

@@ -1,5 +1,6 @@
 // The rig itself: what other tests take for granted.
 import { afterAll, expect, test } from 'vitest'
+import { startRedisCluster } from '../support/redis-cluster.js'
 import {
   endRedisProcesses,
   startRedis,
@@ -46,4 +47,21 @@ test('a proxied replica lags by as much as its link is delayed, while clients ar
   await until('the write on the replica', async () => (await replica.cli('GET', 'k')) === 'v')
   expect(performance.now() - startMs).toBeGreaterThan(350)
   expect(master.proxy?.count('replication')).toBe(1)
+})
+
+test('a Cluster starts settled, fails over and is resharded', async () => {
+  const startMs = performance.now()
+  const cluster = await startRedisCluster()
+  console.info(`Cluster started in ${Math.round(performance.now() - startMs)} ms`)
+  expect((await cluster.masters()).length).toBe(3)
+  const { now, old } = await cluster.failOver(0)
+  await old.restart()
+  await cluster.settled()
+  expect(await cluster.replicasOf(now)).toEqual([old])
+  const [, other] = await cluster.masters()
+  if (!other) throw new Error('no other master')
+  await now.cli('SET', '{3560}', 'x')
+  await cluster.moveSlots([0, 1, 2], other)
+  expect(await cluster.masterOf(2)).toBe(other)
+  expect(await cluster.masterOf(3)).toBe(now)
 })

@@ -339,7 +339,7 @@ export async function startSentinels(watched: readonly Watched[]): Promise<Redis
           ]
         }),
       ]
-      return startProcess(`sentinel${index}`, { port, config, args: ['--sentinel'], cliArgs: [] })
+      return startProcess(`sentinel${index}`, { port, config, args: ['--sentinel'] })
     }),
   )
 }
@@ -358,33 +358,43 @@ async function startNode(
   { cliArgs = [], config = [], proxied = false }: RedisOptions,
 ): Promise<RedisProcess> {
   const port = await freePort()
-  const proxy = proxied ? await new RedisProxy(port).start(await freePort()) : undefined
-  if (proxy) proxies.add(proxy)
+  const proxy = proxied ? await startProxy(port) : undefined
   const announced = proxy ? ['replica-announce-ip 127.0.0.1', `replica-announce-port ${proxy.port}`] : []
-  const defaults = ['save ""', 'appendonly no', 'repl-diskless-sync-delay 0', 'repl-ping-replica-period 1']
-  return startProcess(name, {
-    port,
-    proxy,
-    config: [...defaults, ...announced, ...config],
-    args: [],
-    cliArgs,
-  })
+  return startProcess(name, { port, proxy, config: [...nodeDefaults, ...announced, ...config], cliArgs })
 }
 
-async function startProcess(
+/** Keeps nothing, and replicates at once. */
+export const nodeDefaults: readonly string[] = [
+  'save ""',
+  'appendonly no',
+  'repl-diskless-sync-delay 0',
+  'repl-ping-replica-period 1',
+]
+
+/** Closed by `endRedisProcesses`. */
+export async function startProxy(port: number): Promise<RedisProxy> {
+  const proxy = await new RedisProxy(port).start(await freePort())
+  proxies.add(proxy)
+  return proxy
+}
+
+/** Any Redis: what it needs is in `config`, and in `files` that lie in its folder before it starts. */
+export async function startProcess(
   name: string,
   options: {
     port: number
     proxy?: RedisProxy | undefined
-    config: string[]
-    args: string[]
-    cliArgs: readonly string[]
+    config: readonly string[]
+    args?: readonly string[]
+    cliArgs?: readonly string[]
+    files?: Readonly<Record<string, string>>
   },
 ): Promise<RedisProcess> {
-  const { args, cliArgs, config, port, proxy } = options
+  const { args = [], cliArgs = [], config, files = {}, port, proxy } = options
   folder ??= mkdtemp(join(tmpdir(), 'parley-redis-'))
   const home = join(await folder, `${name}-${port}`)
   await mkdir(home)
+  for (const [file, text] of Object.entries(files)) await writeFile(join(home, file), text)
   const file = join(home, 'redis.conf')
   const port0 = config.some((line) => line.startsWith('tls-port ')) ? 0 : port
   const lines = [`port ${port0}`, 'bind 127.0.0.1', `dir ${home}`, 'daemonize no', ...config]

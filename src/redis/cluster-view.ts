@@ -1,0 +1,146 @@
+// What one node of a Cluster says: who is there, who holds which slots, and where each is met. And what several such views come to.
+import { z } from 'zod'
+import type { Connection } from './connection.js'
+import { formatAddress, type Address } from './url.js'
+
+/** A master, as one node sees it. */
+interface MasterView {
+  readonly id: string
+  /** Undefined: the node does not say how it is reached, or it holds nothing. */
+  readonly address: Address | undefined
+  /** Of the claim to its slots: in a dispute the higher one has them. */
+  readonly configEpoch: number
+  /** First and last slot. */
+  readonly ranges: readonly (readonly [number, number])[]
+  /** Known, dead or alive. */
+  readonly replicas: number
+  /** `suspected`: by this node alone. `failed`: by a majority of masters, as far as this node has heard. */
+  readonly health: 'well' | 'suspected' | 'failed'
+}
+
+export interface ClusterView {
+  readonly kind: 'view'
+  /** Who says it. */
+  readonly selfId: string
+  /** Those that hold slots: they have a vote. By id. */
+  readonly masters: ReadonlyMap<string, MasterView>
+  /** Masters and replicas that can be asked. */
+  readonly nodes: readonly Address[]
+}
+
+export interface Holder {
+  readonly id: string
+  readonly address: Address
+}
+
+/** The host is null, or empty, where a node does not know its own; metadata may follow. */
+const NodeReply = z.tuple([z.string().nullable(), z.int(), z.string()]).rest(z.unknown())
+const SlotsReply = z.array(z.tuple([z.int(), z.int()]).rest(NodeReply))
+
+/** CLUSTER SLOTS alone knows the endpoint that an operator prefers; CLUSTER NODES alone knows epochs, failures and dead replicas. */
+export async function askForView(
+  connection: Connection,
+  { asked, deadlineMs }: { asked: Address; deadlineMs: number },
+): Promise<ClusterView> {
+  const question = connection.client.pipeline().call('CLUSTER', 'SLOTS').call('CLUSTER', 'NODES')
+  const [slots, nodes] = await connection.run(question, { deadlineMs })
+  if (slots instanceof Error) throw slots
+  if (nodes instanceof Error) throw nodes
+  return readView({ slots: SlotsReply.parse(slots), nodes: z.string().parse(nodes) }, asked)
+}
+
+function readView(
+  { nodes: text, slots }: { slots: z.infer<typeof SlotsReply>; nodes: string },
+  asked: Address,
+): ClusterView {
+  const addresses = new Map<string, Address>()
+  for (const [, , ...served] of slots) {
+    for (const [host, port, id] of served) {
+      // No host: the one that was asked. "?": a name is preferred, and this node has none.
+      if (host !== '?') addresses.set(id, { host: host || asked.host, port })
+    }
+  }
+  const lines = text.trimEnd().split('\n').map(readNode)
+  const replicas = new Map<string, number>()
+  for (const { masterId } of lines) replicas.set(masterId, (replicas.get(masterId) ?? 0) + 1)
+  const masters = lines
+    .filter(({ ranges }) => ranges.length > 0)
+    .map((line): [string, MasterView] => {
+      const { configEpoch, flags, id, ranges } = line
+      const health = flags.includes('fail') ? 'failed' : flags.includes('fail?') ? 'suspected' : 'well'
+      return [
+        id,
+        { id, address: addresses.get(id), configEpoch, ranges, replicas: replicas.get(id) ?? 0, health },
+      ]
+    })
+  const selfId = lines.find(({ flags }) => flags.includes('myself'))?.id ?? ''
+  return { kind: 'view', selfId, masters: new Map(masters), nodes: [...addresses.values()] }
+}
+
+/** A line of CLUSTER NODES: id, address, flags, master's id or "-", two times, config epoch, link, slots. What is on the move is in brackets. */
+function readNode(line: string) {
+  const [id = '', , flags = '', masterId = '', , , epoch, , ...slots] = line.split(' ')
+  const ranges = slots
+    .filter((range) => /^\d/.test(range))
+    .map((range): [number, number] => {
+      const [from = 0, to = from] = range.split('-').map(Number)
+      return [from, to]
+    })
+  return { id, flags: flags.split(','), masterId, configEpoch: Number(epoch), ranges }
+}
+
+/**
+ * Those views for which more than half of the masters that they name speak as well: a node that was cut off from the others, or a master of
+ * the past, has no such company.
+ */
+export function believable(views: readonly ClusterView[]): ClusterView[] {
+  const speakers = new Set(views.map(({ selfId }) => selfId))
+  return views.filter(({ masters }) => {
+    const speaking = [...masters.keys()].filter((id) => speakers.has(id)).length
+    return speaking > masters.size / 2
+  })
+}
+
+/** Who holds each of `slots`: the claim with the highest config epoch, as the nodes themselves decide it. */
+export function holdersOf(slots: Iterable<number>, views: readonly ClusterView[]): Map<number, Holder> {
+  const holders = new Map<number, Holder>()
+  for (const slot of slots) {
+    let best: { configEpoch: number; holder: Holder; own: boolean } | undefined
+    for (const { masters, selfId } of views) {
+      const owner = ownerIn(masters, slot)
+      if (!owner?.address) continue
+      const { address, configEpoch, id } = owner
+      // A node that moved house knows its address before others do.
+      const own = id === selfId
+      if (
+        best &&
+        (configEpoch < best.configEpoch || (configEpoch === best.configEpoch && (best.own || !own)))
+      )
+        continue
+      best = { configEpoch, own, holder: { id, address } }
+    }
+    if (best) holders.set(slot, best.holder)
+  }
+  return holders
+}
+
+/**
+ * Fresh views of more than half of the masters that were known see no trouble with `address`, and nobody holds it for failed: a replica that
+ * was elected had the votes of more than half, each of a master that held its predecessor for failed, so one of those would be among these.
+ */
+export function standsBy(
+  address: Address,
+  { views, voters }: { views: readonly ClusterView[]; voters: ReadonlySet<string> },
+): boolean {
+  const name = formatAddress(address)
+  const healthIn = ({ masters }: ClusterView) =>
+    [...masters.values()].find((master) => master.address && formatAddress(master.address) === name)?.health
+  const calm = views.filter((view) => voters.has(view.selfId) && healthIn(view) === 'well').length
+  return calm > voters.size / 2 && views.every((view) => healthIn(view) !== 'failed')
+}
+
+function ownerIn(masters: ReadonlyMap<string, MasterView>, slot: number): MasterView | undefined {
+  for (const master of masters.values())
+    if (master.ranges.some(([from, to]) => from <= slot && slot <= to)) return master
+  return undefined
+}

@@ -1,0 +1,281 @@
+// A real Redis Cluster for tests: started in one go, failed over and resharded as it is told.
+import { createHash } from 'node:crypto'
+import { Redis } from 'ioredis'
+import { slotOf } from '../../src/redis/slots.js'
+import {
+  freePort,
+  nodeDefaults,
+  startProcess,
+  startProxy,
+  until,
+  type RedisOptions,
+  type RedisProcess,
+} from './redis-processes.js'
+
+interface ClusterOptions extends RedisOptions {
+  /** Default 3; each gets an equal range of slots. */
+  readonly masters?: number
+  /** Default 1. */
+  readonly replicasPerMaster?: number
+  /** Default 2,000: a dead master is replaced some 2 to 4 s after its death. */
+  readonly nodeTimeoutMs?: number
+}
+
+/** How far a slot is moved: announced on both sides, half of its keys moved, or all of it. */
+type MoveUntil = 'announced' | 'halfway' | 'done'
+
+/** One line of CLUSTER NODES. */
+interface NodeView {
+  readonly id: string
+  readonly port: number
+  readonly flags: readonly string[]
+  readonly masterId: string
+  readonly ranges: readonly (readonly [number, number])[]
+}
+
+const slotCount = 16_384
+
+export class RedisCluster {
+  /** The first are the masters in the beginning, then the replicas in the same order. */
+  readonly nodes: readonly RedisProcess[]
+  readonly #ids: ReadonlyMap<string, RedisProcess>
+
+  constructor(ids: ReadonlyMap<string, RedisProcess>) {
+    this.#ids = ids
+    this.nodes = [...ids.values()]
+  }
+
+  get url(): string {
+    return `redis+cluster://${this.nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')}`
+  }
+
+  addressOf(node: RedisProcess): string {
+    return `127.0.0.1:${node.port}`
+  }
+
+  idOf(node: RedisProcess): string {
+    return [...this.#ids].find(([, other]) => other === node)?.[0] ?? ''
+  }
+
+  /** Those that hold slots, by what all living nodes agree on; in the order of `nodes`. */
+  async masters(): Promise<RedisProcess[]> {
+    const view = await this.#agreed()
+    return this.nodes.filter((node) =>
+      view.some(({ id, ranges }) => ranges.length > 0 && id === this.idOf(node)),
+    )
+  }
+
+  /** Of a slot, or of a key's (or tag's) slot. */
+  async masterOf(slotOrKey: number | string): Promise<RedisProcess> {
+    const slot = typeof slotOrKey === 'string' ? slotOf(slotOrKey) : slotOrKey
+    const owner = ownerIn(await this.#agreed(), slot)
+    const node = owner && this.#ids.get(owner.id)
+    if (!node) throw new Error(`nobody holds slot ${slot}`)
+    return node
+  }
+
+  /** As the living nodes know them, dead ones too. */
+  async replicasOf(master: RedisProcess): Promise<RedisProcess[]> {
+    const view = await this.#agreed()
+    return this.nodes.filter((node) =>
+      view.some(({ id, masterId }) => masterId === this.idOf(master) && id === this.idOf(node)),
+    )
+  }
+
+  /** Resolves when every living node says that the Cluster is well, all agree who holds what, and replicas follow their masters. */
+  async settled(deadlineMs = 30_000): Promise<void> {
+    await until(
+      'a settled Cluster',
+      async () => {
+        const living = this.#living()
+        const infos = await Promise.all(living.map((node) => node.cli('CLUSTER', 'INFO')))
+        if (!infos.every((info) => info.includes('cluster_state:ok'))) return false
+        const view = await this.#agreed()
+        if (view.some(({ flags, id }) => !this.#isDead(id) && flags.some((flag) => flag.startsWith('fail'))))
+          return false
+        const replication = await Promise.all(living.map((node) => node.cli('INFO', 'replication')))
+        return replication.every(
+          (text) => !text.includes('role:slave') || text.includes('master_link_status:up'),
+        )
+      },
+      { deadlineMs, everyMs: 50 },
+    )
+  }
+
+  /** Resolves with the new master when what `old` held is another's, by the agreement of all that live. */
+  async failedOver(old: RedisProcess, slot: number, deadlineMs = 30_000): Promise<RedisProcess> {
+    return until(
+      'a failover',
+      async () => {
+        const now = await this.masterOf(slot)
+        return now !== old && (await now.role()) === 'master' && now
+      },
+      { deadlineMs, everyMs: 50 },
+    )
+  }
+
+  /** SIGKILL to the master of the slot. Resolves with it and with the one that took its place. */
+  async failOver(slot: number): Promise<{ old: RedisProcess; now: RedisProcess }> {
+    const old = await this.masterOf(slot)
+    await old.kill()
+    return { old, now: await this.failedOver(old, slot) }
+  }
+
+  /** As a reshard does it, while everything goes on. Where it stopped half way, another call goes on. */
+  async moveSlots(
+    slots: Iterable<number>,
+    to: RedisProcess,
+    { stopAt = 'done' }: { stopAt?: MoveUntil } = {},
+  ): Promise<void> {
+    const owners = await this.#agreed()
+    const masters = await this.masters()
+    const clients = new Map(this.nodes.map((node) => [node, new Redis(node.ownPort, { lazyConnect: true })]))
+    const call = async (node: RedisProcess, ...args: string[]) => clients.get(node)?.call('CLUSTER', ...args)
+    try {
+      for (const slot of slots) {
+        const from = this.#ids.get(ownerIn(owners, slot)?.id ?? '')
+        if (!from || from === to) continue
+        const text = String(slot)
+        await call(to, 'SETSLOT', text, 'IMPORTING', this.idOf(from))
+        await call(from, 'SETSLOT', text, 'MIGRATING', this.idOf(to))
+        if (stopAt === 'announced') continue
+        const client = clients.get(from)
+        const keys = (await client?.call('CLUSTER', 'GETKEYSINSLOT', text, '1000000')) as string[]
+        const moving = stopAt === 'halfway' ? keys.slice(0, Math.ceil(keys.length / 2)) : keys
+        if (moving.length > 0)
+          await client?.call('MIGRATE', '127.0.0.1', String(to.port), '', '0', '5000', 'KEYS', ...moving)
+        if (stopAt === 'halfway') continue
+        const others = masters.filter((node) => node !== to && node !== from && node.alive)
+        for (const told of [to, from, ...others]) await call(told, 'SETSLOT', text, 'NODE', this.idOf(to))
+      }
+    } finally {
+      for (const client of clients.values()) client.disconnect()
+    }
+  }
+
+  #living(): RedisProcess[] {
+    return this.nodes.filter(({ alive }) => alive)
+  }
+
+  #isDead(id: string): boolean {
+    return this.#ids.get(id)?.alive !== true
+  }
+
+  /** What all that live say alike about who holds what. */
+  async #agreed(): Promise<NodeView[]> {
+    return until(
+      'agreement in the Cluster',
+      async () => {
+        const views = await Promise.all(
+          this.#living().map(async (node) => parseNodes(await node.cli('CLUSTER', 'NODES'))),
+        )
+        const [first] = views
+        return first && new Set(views.map(essenceOf)).size === 1 && first
+      },
+      { deadlineMs: 20_000, everyMs: 50 },
+    )
+  }
+}
+
+/**
+ * Every node knows the others from the first moment on: their tables are written before they start, so that nobody has to meet. Resolves
+ * when all is well, after some two seconds: no master of a Cluster serves earlier.
+ */
+export async function startRedisCluster(options: ClusterOptions = {}): Promise<RedisCluster> {
+  const {
+    cliArgs = [],
+    config = [],
+    masters = 3,
+    nodeTimeoutMs = 2_000,
+    proxied = false,
+    replicasPerMaster = 1,
+  } = options
+  const places = await Promise.all(
+    Array.from({ length: masters * (1 + replicasPerMaster) }, async (_, index) => {
+      const port = await freePort()
+      const busPort = await freePort()
+      const proxy = proxied ? await startProxy(port) : undefined
+      return {
+        index,
+        port,
+        busPort,
+        proxy,
+        id: createHash('sha1').update(`node ${index} ${port}`).digest('hex'),
+      }
+    }),
+  )
+  const table = (self: number) =>
+    [
+      ...places.map(({ busPort, id, index, port, proxy }) => {
+        const master = index % masters
+        const isMaster = index < masters
+        const role = isMaster ? 'master' : 'slave'
+        const flags = index === self ? `myself,${role}` : role
+        const slots = isMaster ? ` ${firstSlot(index, masters)}-${firstSlot(index + 1, masters) - 1}` : ''
+        const ofMaster = isMaster ? '-' : places[master]?.id
+        return `${id} 127.0.0.1:${proxy?.port ?? port}@${busPort} ${flags} ${ofMaster} 0 0 ${master + 1} connected${slots}`
+      }),
+      `vars currentEpoch ${masters} lastVoteEpoch 0`,
+      '',
+    ].join('\n')
+  const nodes = await Promise.all(
+    places.map(async ({ busPort, id, index, port, proxy }) => {
+      const node = await startProcess(`cluster${index}`, {
+        port,
+        proxy,
+        cliArgs,
+        config: [
+          ...nodeDefaults,
+          'cluster-enabled yes',
+          'cluster-config-file nodes.conf',
+          `cluster-port ${busPort}`,
+          `cluster-node-timeout ${nodeTimeoutMs}`,
+          'cluster-announce-ip 127.0.0.1',
+          `cluster-announce-port ${proxy?.port ?? port}`,
+          ...config,
+        ],
+        files: { 'nodes.conf': table(index) },
+      })
+      return [id, node] as const
+    }),
+  )
+  const cluster = new RedisCluster(new Map(nodes))
+  await cluster.settled()
+  return cluster
+}
+
+function firstSlot(master: number, masters: number): number {
+  return Math.round((master * slotCount) / masters)
+}
+
+function ownerIn(view: readonly NodeView[], slot: number): NodeView | undefined {
+  return view.find(({ ranges }) => ranges.some(([from, to]) => from <= slot && slot <= to))
+}
+
+function parseNodes(text: string): NodeView[] {
+  return text.split('\n').map((line) => {
+    const [id = '', address = '', flags = '', masterId = '', , , , , ...slots] = line.split(' ')
+    const port = Number(/:(\d+)@/.exec(address)?.[1])
+    // What is being moved stands in brackets.
+    const ranges = slots
+      .filter((range) => !range.startsWith('['))
+      .map((range) => {
+        const [from, to = from] = range.split('-').map(Number)
+        return [from ?? 0, to ?? 0] as const
+      })
+    return {
+      id,
+      port,
+      flags: flags.split(',').filter((flag) => flag !== 'myself'),
+      masterId,
+      ranges,
+    }
+  })
+}
+
+/** Who is whose replica, and who holds what. */
+function essenceOf(view: readonly NodeView[]): string {
+  return JSON.stringify(
+    view.map(({ id, masterId, ranges }) => `${id} ${masterId} ${ranges.join(' ')}`).toSorted(),
+  )
+}
