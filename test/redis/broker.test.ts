@@ -1,7 +1,8 @@
-// The contract, against real Redis processes: one alone, and a master with two replicas behind Sentinels.
+// The contract, against real Redis processes: one alone, a master with two replicas behind Sentinels, a Cluster.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, beforeAll, afterAll } from 'vitest'
 import { endRedisProcesses, startRedis, startSentinelTrio } from '../support/redis-processes.js'
+import { startRedisCluster } from '../support/redis-cluster.js'
 import { openTestBroker } from '../support/redis-gateway.js'
 import { brokerContract, type OpenedBrokers } from '../../src/broker/broker.contract.js'
 
@@ -46,6 +47,21 @@ describe('Sentinel', () => {
   brokerContract(
     'RedisBroker',
     async () => open(trio.url, async () => (await trio.master()).cli('FLUSHALL')),
+    { ...times, reaches: 'replicated' },
+  )
+})
+
+describe('Cluster', () => {
+  let cluster: Awaited<ReturnType<typeof startRedisCluster>>
+  beforeAll(async () => {
+    cluster = await startRedisCluster()
+  })
+  brokerContract(
+    'RedisBroker',
+    async () =>
+      open(cluster.url, async () =>
+        Promise.all((await cluster.masters()).map((node) => node.cli('FLUSHALL'))),
+      ),
     { ...times, reaches: 'replicated' },
   )
 })

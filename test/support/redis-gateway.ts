@@ -4,17 +4,24 @@ import { openRedisBroker } from '../../src/broker/redis-open.js'
 import type { RedisBrokerLimits } from '../../src/broker/redis-shard.js'
 import type { RedisBroker } from '../../src/broker/redis.js'
 import { createLog, type Log } from '../../src/log.js'
+import { ClusterMap } from '../../src/redis/cluster-map.js'
 import { createLink, type RunningLink } from '../../src/redis/link.js'
 import type { LiveRedis } from '../../src/redis/live.js'
-import { oneShard } from '../../src/redis/shards.js'
-import { createLocator, type Locator } from '../../src/redis/locator.js'
-import { parseRedisUrl } from '../../src/redis/url.js'
+import { createLocator } from '../../src/redis/locator.js'
+import { oneShard, type ShardMap } from '../../src/redis/shards.js'
+import {
+  parseRedisUrl,
+  type ClusterTarget,
+  type SentinelTarget,
+  type StandaloneTarget,
+} from '../../src/redis/url.js'
 import { systemClock } from '../../src/time.js'
 
 export interface TestRedisBroker {
   readonly broker: RedisBroker
+  /** By role; in a Cluster by role and shard, `replicated writer 127.0.0.1:7000`. */
   readonly links: ReadonlyMap<string, RunningLink>
-  readonly locator: Locator
+  readonly shards: ShardMap
   close(): Promise<void>
 }
 
@@ -35,29 +42,32 @@ export interface TestBrokerOptions {
 /** Logs nothing below fatal, unless told otherwise. */
 export function openTestBroker(url: string, options: TestBrokerOptions = {}): TestRedisBroker {
   const target = parseRedisUrl(url)
-  if (target.kind === 'cluster') throw new Error('no broker for a Cluster yet')
   const stop = new AbortController()
   // Every link listens.
   setMaxListeners(0, stop.signal)
   const log = options.log ?? createLog({ level: 'fatal', name: 'test' })
-  const locator = createLocator(target, { log })
+  const { hasReplicas, run, shards } = target.kind === 'cluster' ? ofCluster(target, log) : ofOne(target, log)
   const links = new Map<string, RunningLink>()
-  const running: Promise<void>[] = [locator.run(stop.signal)]
+  const running: Promise<void>[] = [run(stop.signal)]
   gateways += 1
   const broker = openRedisBroker({
-    shards: oneShard(locator),
-    sharded: false,
-    createLink(role, prepare) {
+    shards,
+    sharded: target.kind === 'cluster',
+    createLink(role, prepare, shard) {
       const altered = alteredBy(options.spoil?.alter)
       const link = createLink(role, {
-        ...target,
-        locator,
+        login: target.login,
+        tls: target.tls,
+        db: target.kind === 'standalone' ? target.db : undefined,
+        locator: shard.locator,
         clock: systemClock,
         log,
         prepare: (live) => prepare(altered(live)),
       })
-      links.set(role, link)
-      running.push(link.run(stop.signal))
+      const over = AbortSignal.any([stop.signal, shard.retired])
+      setMaxListeners(0, over)
+      links.set(target.kind === 'cluster' ? `${role} ${shard.name}` : role, link)
+      running.push(link.run(over))
       return {
         get current() {
           return link.current && altered(link.current)
@@ -72,19 +82,43 @@ export function openTestBroker(url: string, options: TestBrokerOptions = {}): Te
     clock: systemClock,
     log,
     gatewayId: `test-${gateways}`,
-    waitReplicas: () => options.spoil?.waitReplicas ?? locator.waitReplicas ?? 1,
-    hasReplicas: () => target.kind === 'sentinel',
+    waitReplicas: ({ locator }) => options.spoil?.waitReplicas ?? locator.waitReplicas ?? 1,
+    hasReplicas,
     ...(options.limits && { limits: options.limits }),
   })
   return {
     broker,
     links,
-    locator,
+    shards,
     async close() {
       await broker.close()
       stop.abort()
       await Promise.all(running)
     },
+  }
+}
+
+interface Whereabouts {
+  readonly shards: ShardMap
+  readonly hasReplicas: () => boolean
+  readonly run: (signal: AbortSignal) => Promise<void>
+}
+
+function ofOne(target: StandaloneTarget | SentinelTarget, log: Log): Whereabouts {
+  const locator = createLocator(target, { log })
+  return {
+    shards: oneShard(locator),
+    hasReplicas: () => target.kind === 'sentinel',
+    run: (signal) => locator.run(signal),
+  }
+}
+
+function ofCluster(target: ClusterTarget, log: Log): Whereabouts {
+  const map = new ClusterMap(target, { log })
+  return {
+    shards: map,
+    hasReplicas: () => (map.waitReplicas ?? 1) > 0,
+    run: (signal) => map.run(signal),
   }
 }
 
