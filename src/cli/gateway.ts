@@ -10,8 +10,9 @@ import { OpsServer } from '../gateway/ops-server.js'
 import { GatewayServer } from '../gateway/server.js'
 import { UsageMeter } from '../gateway/usage.js'
 import { createLog, logLevels, type Log, type LogLevel } from '../log.js'
-import { loadPresenceScripts, RedisPresence } from '../presence/redis.js'
+import { RedisPresence } from '../presence/redis.js'
 import type { Prepare, RedisLink } from '../redis/live.js'
+import type { Shard } from '../redis/shards.js'
 import { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
 import { loadLedgerScripts, RedisLedger } from '../tenant/quota-ledger-redis.js'
 import { systemClock } from '../time.js'
@@ -102,21 +103,22 @@ async function runOn(
   const { asked, gatewayId, log, options, signal } = life
   const clock = systemClock
   const { target } = redis
-  const createLink = (role: string, prepare: Prepare): RedisLink => redis.createLink(role, prepare)
+  const createLink = (role: string, prepare: Prepare, shard: Shard): RedisLink =>
+    redis.createLink(role, prepare, shard)
   const createCatalogLink = (role: string, prepare: Prepare): RedisLink =>
     redis.createLink(role, prepare, 'catalog')
   const catalog = openCatalog(options, { createLink: createCatalogLink, clock, log })
   const broker = openRedisBroker({
     shards: redis.shards,
     sharded: target.kind === 'cluster',
-    createLink: (role, prepare, shard) => redis.createLink(role, prepare, shard),
+    createLink,
     clock,
     log,
     gatewayId,
     waitReplicas: () => redis.waitReplicas(),
     hasReplicas: () => target.kind === 'sentinel' || (target.kind === 'cluster' && redis.waitReplicas() > 0),
   })
-  const presence = new RedisPresence({ link: createLink('presence', loadPresenceScripts), clock })
+  const presence = new RedisPresence({ shards: redis.shards, createLink, clock })
   const ledger = new RedisLedger({
     link: redis.createLink('ledger', loadLedgerScripts, 'quotas'),
     clock,

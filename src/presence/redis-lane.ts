@@ -1,7 +1,10 @@
-// The way of presence's calls to Redis: in order, one pipeline at a time, each of bounded size. Order matters: a refresh that overtook a
+// The way of presence's calls to one shard: in order, one pipeline at a time, each of bounded size. Order matters: a refresh that overtook a
 // removal would bring somebody back who has left.
 import { CommandError } from '../errors.js'
+import { unlessAborted } from '../redis/deadline.js'
+import { liesElsewhere } from '../redis/elsewhere.js'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis, type RedisLink } from '../redis/live.js'
+import { overtaken, takeOf, type Job, type Lane, type LaneReport } from '../redis/routes.js'
 import { addScript, type Argument, type Script } from '../redis/scripts.js'
 import type { Clock } from '../time.js'
 
@@ -17,33 +20,36 @@ export interface PresenceCall<Result> {
   read(reply: unknown): Result
 }
 
+/** A call under way. */
+export interface CallJob extends Job {
+  readonly call: PresenceCall<unknown>
+  /** Throws when the reply makes no sense. */
+  take(reply: unknown): void
+  fail(error: unknown): void
+}
+
 export interface PresenceLaneOptions {
   readonly link: RedisLink
   readonly clock: Clock
+  /** From then on all is given back. */
+  readonly retired: AbortSignal
+  readonly report: LaneReport<CallJob>
   /** How long a call waits for a connection. */
   readonly waitMs: number
   readonly replyMs: number
   readonly callsMax: number
 }
 
-interface Queued {
-  readonly call: PresenceCall<unknown>
-  readonly sinceMs: number
-  readonly take: (reply: unknown) => void
-  readonly fail: (error: unknown) => void
-}
-
 /** Of one pipeline: about 10 ms of Redis's time, and others get their turn between its scripts. Replies are bounded with it. */
 const pipelineSessionsMax = 1_000
 const pipelineBytesMax = 262_144
 
-export class PresenceLane {
+export class PresenceLane implements Lane<CallJob> {
   readonly #options: PresenceLaneOptions
-  #queue: Queued[] = []
-  #running: Promise<void> | undefined
+  #queue: CallJob[] = []
+  #running = false
   /** A call has waited in vain since the link was last open: others need not try the same. */
   #away = false
-  #closed = false
 
   constructor(options: PresenceLaneOptions) {
     this.#options = options
@@ -52,74 +58,77 @@ export class PresenceLane {
     })
   }
 
-  /** Rejects with BROKER_UNAVAILABLE when Redis is away: at once when it has been for a while. Whether it happened is not known then. */
-  submit<Result>(call: PresenceCall<Result>): Promise<Result> {
-    const { callsMax, clock } = this.#options
-    if (this.#closed)
-      return Promise.reject(new CommandError('INTERNAL', 'Presence is closed: this gateway is shutting down'))
+  /** Fails with BROKER_UNAVAILABLE when Redis is away: at once when it has been for a while. Whether it happened is not known then. */
+  send(job: CallJob): void {
+    const { callsMax } = this.#options
     if (this.#queue.length >= callsMax)
-      return Promise.reject(unavailable(`${callsMax} calls wait for Redis already`))
-    return new Promise((resolve, reject) => {
-      const take = (reply: unknown): void => resolve(call.read(reply))
-      this.#queue.push({ call, sinceMs: clock.monotonicMs(), take, fail: reject })
-      this.#running ??= this.#run()
-    })
-  }
-
-  /** Resolves when all that was submitted is done or refused: within a wait and a reply. Nothing more is taken. */
-  async close(): Promise<void> {
-    this.#closed = true
-    await this.#running
-  }
-
-  async #run(): Promise<void> {
+      return this.#fail(job, unavailable(`${callsMax} calls wait for Redis already`))
+    this.#queue.push(job)
+    if (this.#running) return
+    this.#running = true
     // What else this turn of the event loop brings goes along.
-    await new Promise((resolve) => {
-      setImmediate(resolve)
-    })
+    setImmediate(() => this.#run())
+  }
+
+  #run(): void {
+    this.#sendAll()
+      .catch((error: unknown) => {
+        for (const job of this.#queue.splice(0)) this.#fail(job, error)
+      })
+      .finally(() => {
+        this.#running = false
+        if (this.#queue.length > 0) {
+          this.#running = true
+          this.#run()
+        }
+      })
+  }
+
+  async #sendAll(): Promise<void> {
     while (this.#queue.length > 0) {
-      try {
-        await this.#sendNext()
-      } catch (error) {
-        for (const { fail } of this.#queue.splice(0)) fail(error)
-      }
+      if (this.#options.retired.aborted) this.#giveBack(this.#queue.splice(0))
+      else await this.#sendNext()
     }
-    this.#running = undefined
   }
 
   async #sendNext(): Promise<void> {
     const { link, replyMs } = this.#options
     const live = link.current ?? (await this.#opened())
+    if (!live) return
     const pipeline = live.client.pipeline()
     const group = this.#takeGroup((call, args) => addScript(pipeline, call.script, { keys: call.keys, args }))
     try {
       const replies = await live.run(pipeline, { deadlineMs: replyMs })
       this.#settle(
         live,
-        group.map((queued, index) => ({ queued, reply: replies[index] })),
+        group.map((job, index) => ({ job, reply: replies[index] })),
       )
     } catch (error) {
       if (error instanceof RedisUnavailableError) return this.#again(group, error)
       const refusal =
         error instanceof UnknownOutcomeError ? unavailable('the connection was lost', error) : error
-      for (const { fail } of group) fail(refusal)
+      for (const job of group) this.#fail(job, refusal)
     }
   }
 
-  async #opened(): Promise<LiveRedis> {
-    const { clock, link, waitMs } = this.#options
+  /** Undefined: there is none, and everybody was told, or none will come. */
+  async #opened(): Promise<LiveRedis | undefined> {
+    const { clock, link, retired, waitMs } = this.#options
     const sinceMs = this.#queue[0]?.sinceMs ?? 0
     const leftMs = this.#away ? 0 : Math.max(0, sinceMs + waitMs - clock.monotonicMs())
     try {
-      return await link.ready(leftMs)
+      return await unlessAborted(retired, link.ready(leftMs))
     } catch (error) {
+      if (retired.aborted) return undefined
       this.#away = true
-      throw unavailable(link.trouble ?? 'there is no connection', error)
+      const refusal = unavailable(link.trouble ?? 'there is no connection', error)
+      for (const job of this.#queue.splice(0)) this.#fail(job, refusal)
+      return undefined
     }
   }
 
   /** At least one. */
-  #takeGroup(add: (call: PresenceCall<unknown>, args: readonly Argument[]) => void): Queued[] {
+  #takeGroup(add: (call: PresenceCall<unknown>, args: readonly Argument[]) => void): CallJob[] {
     let sessions = 0
     let bytes = 0
     let count = 0
@@ -134,29 +143,63 @@ export class PresenceLane {
     return this.#queue.splice(0, count)
   }
 
-  #settle(live: LiveRedis, answered: readonly { queued: Queued; reply: unknown }[]): void {
-    const again: Queued[] = []
-    for (const { queued, reply } of answered) {
-      try {
-        if (!(reply instanceof Error)) queued.take(reply)
-        else if (/^(NOSCRIPT|READONLY)/.test(reply.message)) again.push(queued)
-        else queued.fail(refusalOf(reply))
-      } catch (error) {
-        queued.fail(error)
-      }
+  #settle(live: LiveRedis, answered: readonly { job: CallJob; reply: unknown }[]): void {
+    const nothing = answered.filter(({ reply }) => isRefusedBefore(reply) || liesElsewhere(reply))
+    const late = overtaken(
+      nothing.length === 0
+        ? []
+        : answered.map(({ job, reply }) => ({ job, happened: !(reply instanceof Error) })),
+    )
+    for (const { job, reply } of answered) {
+      if (late.has(job)) this.#fail(job, unavailable('a later call was done before it'))
+      else if (reply instanceof Error && !nothing.some((one) => one.job === job))
+        this.#fail(job, refusalOf(reply))
+      else if (!(reply instanceof Error)) this.#take(job, reply)
     }
+    const again = nothing.filter(({ job }) => !late.has(job))
     if (again.length === 0) return
-    // Demoted, or without its scripts: the next connection is to another, or brings them.
-    live.discard('it refused the scripts of presence')
-    this.#again(again, new Error('it refused the scripts of presence'))
+    const elsewhere = new Set(
+      again.filter(({ reply }) => liesElsewhere(reply)).map(({ job }) => job.partition),
+    )
+    const here = again.map(({ job }) => job).filter(({ partition }) => !elsewhere.has(partition))
+    if (here.length > 0) {
+      // Demoted, or without its scripts: the next connection is to another, or brings them.
+      live.discard('it refused the scripts of presence')
+      this.#again(here, new Error('it refused the scripts of presence'))
+    }
+    this.#giveBack(again.map(({ job }) => job).filter(({ partition }) => elsewhere.has(partition)))
+  }
+
+  #take(job: CallJob, reply: unknown): void {
+    this.#options.report.settled(job)
+    try {
+      job.take(reply)
+    } catch (error) {
+      job.fail(error)
+    }
+  }
+
+  #fail(job: CallJob, error: unknown): void {
+    this.#options.report.settled(job)
+    job.fail(error)
+  }
+
+  /** They lie elsewhere, and what waits behind them with them. */
+  #giveBack(jobs: readonly CallJob[]): void {
+    const behind = takeOf(this.#queue, new Set(jobs.map(({ partition }) => partition)))
+    for (const job of [...jobs, ...behind]) this.#options.report.elsewhere(job)
   }
 
   /** Nothing of them happened: in front, in order, as long as they may wait. */
-  #again(group: readonly Queued[], cause: Error): void {
+  #again(group: readonly CallJob[], cause: Error): void {
     const overMs = this.#options.clock.monotonicMs() - this.#options.waitMs
-    for (const { fail, sinceMs } of group) if (sinceMs <= overMs) fail(unavailable(cause.message, cause))
+    for (const job of group) if (job.sinceMs <= overMs) this.#fail(job, unavailable(cause.message, cause))
     this.#queue = [...group.filter(({ sinceMs }) => sinceMs > overMs), ...this.#queue]
   }
+}
+
+function isRefusedBefore(reply: unknown): boolean {
+  return reply instanceof Error && /^(NOSCRIPT|READONLY)/.test(reply.message)
 }
 
 /** OOM, NOREPLICAS, MISCONF, BUSY and their like pass; an ERR is a fault of ours. */
@@ -165,7 +208,7 @@ function refusalOf(reply: Error): Error {
   return kind === 'ERR' || kind === 'WRONGTYPE' ? reply : unavailable(`Redis answered ${kind}`, reply)
 }
 
-function unavailable(why: string, cause?: unknown): CommandError {
+export function unavailable(why: string, cause?: unknown): CommandError {
   return new CommandError('BROKER_UNAVAILABLE', `Who is here is not known at the moment: ${why}. Try again`, {
     retryAfterMs: 1_000,
     cause,

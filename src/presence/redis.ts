@@ -2,12 +2,16 @@
 // the new master's: its host keeps the time as the old one's did, or entries end as much sooner or later, until they are refreshed.)
 import { z } from 'zod'
 import type { ChannelRef, ClientInfo } from '../broker/broker.js'
-import { presenceKeys } from '../redis/keys.js'
-import type { LiveRedis, RedisLink } from '../redis/live.js'
+import { CommandError } from '../errors.js'
+import { channelTopic, partitionOf, presenceKeys } from '../redis/keys.js'
+import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
+import { PerShard } from '../redis/per-shard.js'
+import { Router } from '../redis/routes.js'
 import { loadScripts } from '../redis/scripts.js'
-import type { Clock } from '../time.js'
+import type { Shard, ShardMap } from '../redis/shards.js'
+import { systemAfter, type Clock } from '../time.js'
 import { presenceTtlMs, type Presence, type PresenceStats } from './presence.js'
-import { PresenceLane } from './redis-lane.js'
+import { PresenceLane, unavailable, type CallJob, type PresenceCall } from './redis-lane.js'
 import {
   addPresence,
   countPresence,
@@ -20,8 +24,9 @@ import {
 } from './redis-scripts.js'
 
 export interface RedisPresenceOptions {
-  /** Prepared with `loadPresenceScripts`. Its owner ends it, after `close()`. */
-  readonly link: RedisLink
+  readonly shards: ShardMap
+  /** Made and kept open by the caller until the shard is retired, or after `close()`. `role` names it in logs. */
+  readonly createLink: (role: string, prepare: Prepare, shard: Shard) => RedisLink
   readonly clock: Clock
   /** The same on all gateways. Default `presenceTtlMs`. */
   readonly ttlMs?: number
@@ -33,8 +38,7 @@ export interface RedisPresenceOptions {
   readonly callsMax?: number
 }
 
-/** How a link is prepared for `RedisPresence`. */
-export async function loadPresenceScripts(live: LiveRedis): Promise<void> {
+async function loadPresenceScripts(live: LiveRedis): Promise<void> {
   await loadScripts(live, presenceScripts)
 }
 
@@ -52,17 +56,43 @@ const Shown = z.object({ c: z.string().optional(), n: z.string().optional(), i: 
  * Entries that a failover or a restart lost come back with the next refresh. `members` gives at most 1000.
  */
 export class RedisPresence implements Presence {
-  readonly #lane: PresenceLane
+  readonly #clock: Clock
+  readonly #router: Router<CallJob>
+  readonly #lanes: PerShard<PresenceLane>
   readonly #ttlMs: number
+  #underWay = 0
+  #idle: (() => void) | undefined
+  #closed = false
 
   constructor(options: RedisPresenceOptions) {
-    const { callsMax = 50_000, clock, link, replyMs = 2_000, ttlMs = presenceTtlMs, waitMs = 2_000 } = options
-    this.#lane = new PresenceLane({ link, clock, waitMs, replyMs, callsMax })
-    this.#ttlMs = ttlMs
+    const { callsMax = 50_000, clock, createLink, replyMs = 2_000, shards, waitMs = 2_000 } = options
+    this.#clock = clock
+    this.#ttlMs = options.ttlMs ?? presenceTtlMs
+    this.#router = new Router<CallJob>({
+      shards,
+      clock,
+      after: systemAfter,
+      laneOf: (shard) => this.#lanes.of(shard),
+      patienceMs: waitMs,
+      waitingMax: callsMax,
+    })
+    this.#lanes = new PerShard(
+      shards,
+      (shard) =>
+        new PresenceLane({
+          link: createLink('presence', loadPresenceScripts, shard),
+          clock,
+          retired: shard.retired,
+          report: this.#router,
+          waitMs,
+          replyMs,
+          callsMax,
+        }),
+    )
   }
 
   add(ref: ChannelRef, sessionId: string, info: ClientInfo): Promise<{ userEdge: boolean; clients: number }> {
-    return this.#lane.submit({
+    return this.#call(ref, {
       script: addPresence,
       keys: keysOf(ref),
       args: () => [this.#ttlMs, sessionId, encodeRecord(info)],
@@ -72,7 +102,7 @@ export class RedisPresence implements Presence {
   }
 
   remove(ref: ChannelRef, sessionId: string): Promise<{ userEdge: boolean; clients: number }> {
-    return this.#lane.submit({
+    return this.#call(ref, {
       script: removePresence,
       keys: keysOf(ref),
       args: () => [sessionId],
@@ -89,7 +119,7 @@ export class RedisPresence implements Presence {
     for (let start = 0; start < all.length; start += sessionsPerRefreshMax) {
       const some = all.slice(start, start + sessionsPerRefreshMax)
       scripts.push(
-        this.#lane.submit({
+        this.#call(ref, {
           script: refreshPresence,
           keys,
           args: () => [this.#ttlMs, ...some.flatMap(([sessionId, info]) => [sessionId, encodeRecord(info)])],
@@ -105,7 +135,7 @@ export class RedisPresence implements Presence {
     const limit = Math.min(options.limit, membersPerReadMax)
     if (limit <= 0) return new Map()
     const { records, sessions } = presenceKeys(ref)
-    return this.#lane.submit({
+    return this.#call(ref, {
       script: readMembers,
       keys: [sessions, records],
       args: () => [limit],
@@ -116,7 +146,7 @@ export class RedisPresence implements Presence {
 
   stats(ref: ChannelRef): Promise<PresenceStats> {
     const { sessions, users } = presenceKeys(ref)
-    return this.#lane.submit({
+    return this.#call(ref, {
       script: countPresence,
       keys: [sessions, users],
       args: () => [],
@@ -125,8 +155,42 @@ export class RedisPresence implements Presence {
     })
   }
 
+  /** Resolves when all that was asked for is done or refused: within a wait and a reply. Nothing more is taken. */
   async close(): Promise<void> {
-    await this.#lane.close()
+    this.#closed = true
+    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    this.#router.close()
+    this.#lanes.close()
+  }
+
+  #call<Result>(ref: ChannelRef, call: PresenceCall<Result>): Promise<Result> {
+    if (this.#closed)
+      return Promise.reject(new CommandError('INTERNAL', 'Presence is closed: this gateway is shutting down'))
+    return new Promise<Result>((resolve, reject) => {
+      const fail = (error: unknown): void => {
+        this.#end()
+        reject(error)
+      }
+      this.#underWay += 1
+      this.#router.send({
+        partition: partitionOf(ref),
+        key: channelTopic(ref),
+        sinceMs: this.#clock.monotonicMs(),
+        call,
+        take: (reply) => {
+          const result = call.read(reply)
+          this.#end()
+          resolve(result)
+        },
+        fail,
+        refuse: (trouble) => fail(unavailable(trouble)),
+      })
+    })
+  }
+
+  #end(): void {
+    this.#underWay -= 1
+    if (this.#underWay === 0) this.#idle?.()
   }
 }
 

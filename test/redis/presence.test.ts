@@ -3,13 +3,13 @@ import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { ClientInfo } from '../../src/broker/broker.js'
 import type { CommandError } from '../../src/errors.js'
-import { presenceContract } from '../../src/presence/presence.contract.js'
+import { presenceContract, type OpenedPresences } from '../../src/presence/presence.contract.js'
 import { presenceTtlMs } from '../../src/presence/presence.js'
-import { loadPresenceScripts, RedisPresence, type RedisPresenceOptions } from '../../src/presence/redis.js'
+import type { RedisPresenceOptions } from '../../src/presence/redis.js'
 import { presenceKeys } from '../../src/redis/keys.js'
 import { neededGrants } from '../../src/redis/permissions.js'
-import { systemClock } from '../../src/time.js'
-import { endLinks, startLink, type TestLink } from '../support/redis-links.js'
+import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
+import { openTestPresence, type TestPresence } from '../support/redis-presence.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
 
 let redis: RedisProcess
@@ -19,31 +19,14 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  await endLinks()
   await endRedisProcesses()
 })
-
-interface TestGateway {
-  readonly presence: RedisPresence
-  readonly started: TestLink
-  close(): Promise<void>
-}
 
 function startGateway(
   options: Partial<RedisPresenceOptions> = {},
   { port = redis.port, login = '' } = {},
-): TestGateway {
-  const url = `redis://${login}127.0.0.1:${port}`
-  const started = startLink(url, { role: 'presence', prepare: loadPresenceScripts })
-  const presence = new RedisPresence({ link: started.link, clock: systemClock, ...options })
-  return {
-    presence,
-    started,
-    async close() {
-      await presence.close()
-      await started.stop()
-    },
-  }
+): TestPresence {
+  return openTestPresence(`redis://${login}127.0.0.1:${port}`, options)
 }
 
 /**
@@ -71,20 +54,34 @@ for _, sessions in ipairs(redis.call('KEYS', 'parley:*:presence:* sessions')) do
 end
 return redis.status_reply('OK')`
 
-async function letPass(ms: number, { started }: TestGateway): Promise<void> {
-  const live = await started.link.ready(5_000)
-  expect(await live.run(live.client.pipeline().eval(age, 0, Math.round(ms)))).toEqual(['OK'])
+async function letPass(ms: number, { links }: TestPresence): Promise<void> {
+  for (const link of links) {
+    const live = await link.ready(5_000)
+    expect(await live.run(live.client.pipeline().eval(age, 0, Math.round(ms)))).toEqual(['OK'])
+  }
 }
 
-presenceContract('RedisPresence', async () => {
-  await redis.cli('FLUSHALL')
-  const [one, two] = [startGateway(), startGateway()]
+async function open(url: string, masters: readonly RedisProcess[]): Promise<OpenedPresences> {
+  await Promise.all(masters.map((master) => master.cli('FLUSHALL')))
+  const [one, two] = [openTestPresence(url), openTestPresence(url)]
   return {
     presence: one.presence,
     peer: two.presence,
     advance: (ms) => letPass(ms, one),
     close: async () => void (await Promise.all([one.close(), two.close()])),
   }
+}
+
+describe('standalone', () => {
+  presenceContract('RedisPresence', () => open(`redis://127.0.0.1:${redis.port}`, [redis]))
+})
+
+describe('Cluster', () => {
+  let cluster: RedisCluster
+  beforeAll(async () => {
+    cluster = await startRedisCluster({ replicasPerMaster: 0 })
+  })
+  presenceContract('RedisPresence', async () => open(cluster.url, await cluster.masters()))
 })
 
 const ref = { tenantId: 't1', channel: 'room:1' }
@@ -94,8 +91,8 @@ const many = (count: number, prefix = 's'): Map<string, ClientInfo> =>
   new Map(Array.from({ length: count }, (_, n) => [`${prefix}${n}`, userInfo(`u${n}`)]))
 
 describe('RedisPresence', () => {
-  let one: TestGateway
-  let two: TestGateway
+  let one: TestPresence
+  let two: TestPresence
 
   beforeEach(async () => {
     await redis.cli('FLUSHALL')
@@ -115,7 +112,7 @@ describe('RedisPresence', () => {
     await killed.presence.refresh(ref, many(300, 'killed'))
     await living.presence.add(ref, 's1', userInfo('u1'))
     const startMs = performance.now()
-    await killed.started.stop()
+    await killed.kill()
     await until('its end', async () => {
       await living.presence.refresh(ref, new Map([['s1', userInfo('u1')]]))
       return (await living.presence.stats(ref)).clients === 1
@@ -356,7 +353,7 @@ describe('RedisPresence without Redis', () => {
     console.info(`refused after ${refusals.map(({ tookMs }) => Math.round(tookMs)).join(', ')} ms`)
 
     await server.restart()
-    await until('Redis again', () => gateway.started.link.current)
+    await until('Redis again', () => gateway.links[0]?.current)
     // It came back empty, as after a failover that lost the tail.
     await gateway.presence.refresh(ref, new Map([['s1', userInfo('ann')]]))
     expect(await gateway.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
@@ -368,7 +365,7 @@ describe('RedisPresence without Redis', () => {
     onTestFinished(async () => gateway.close())
     await gateway.presence.add(ref, 's1', userInfo('ann'))
     await server.kill()
-    await until('the loss', () => gateway.started.link.trouble)
+    await until('the loss', () => gateway.links[0]?.trouble)
     const adding = gateway.presence.add(ref, 's2', userInfo('bob'))
     await server.restart()
     expect(await adding).toEqual({ userEdge: true, clients: 1 })

@@ -12,6 +12,7 @@ import { oneShard, type ShardMap } from '../../src/redis/shards.js'
 import {
   parseRedisUrl,
   type ClusterTarget,
+  type RedisTarget,
   type SentinelTarget,
   type StandaloneTarget,
 } from '../../src/redis/url.js'
@@ -46,7 +47,7 @@ export function openTestBroker(url: string, options: TestBrokerOptions = {}): Te
   // Every link listens.
   setMaxListeners(0, stop.signal)
   const log = options.log ?? createLog({ level: 'fatal', name: 'test' })
-  const { hasReplicas, run, shards } = target.kind === 'cluster' ? ofCluster(target, log) : ofOne(target, log)
+  const { hasReplicas, run, shards } = whereaboutsOf(target, log)
   const links = new Map<string, RunningLink>()
   const running: Promise<void>[] = [run(stop.signal)]
   gateways += 1
@@ -102,6 +103,10 @@ interface Whereabouts {
   readonly shards: ShardMap
   readonly hasReplicas: () => boolean
   readonly run: (signal: AbortSignal) => Promise<void>
+}
+
+export function whereaboutsOf(target: RedisTarget, log: Log): Whereabouts {
+  return target.kind === 'cluster' ? ofCluster(target, log) : ofOne(target, log)
 }
 
 function ofOne(target: StandaloneTarget | SentinelTarget, log: Log): Whereabouts {
