@@ -1,4 +1,5 @@
 // Asks several servers the same question all the time, and keeps what each said last: Sentinels, or the nodes of a Cluster.
+import { setMaxListeners } from 'node:events'
 import { Connection } from './connection.js'
 import { onDeadline, pause } from './deadline.js'
 import { formatAddress, type Address, type Login, type TlsOptions } from './url.js'
@@ -41,7 +42,7 @@ export class Survey<Answer extends { readonly kind: string }> {
   #turn = 0
   readonly #answeredTurns = new Map<string, number>()
   readonly #waiting = new Set<() => void>()
-  #hurry = new AbortController()
+  #hurry = hurryOfAll()
   #changed = new AbortController()
 
   constructor(servers: readonly Address[], options: SurveyOptions<Answer>) {
@@ -77,7 +78,7 @@ export class Survey<Answer extends { readonly kind: string }> {
   hurry(): void {
     this.#turn += 1
     this.#hurry.abort()
-    this.#hurry = new AbortController()
+    this.#hurry = hurryOfAll()
   }
 
   /** What all say who are asked from now on: when the last has answered, or the time for it is over. */
@@ -151,6 +152,13 @@ export class Survey<Answer extends { readonly kind: string }> {
     for (const look of [...this.#waiting]) look()
     this.#options.onAnswer()
   }
+}
+
+function hurryOfAll(): AbortController {
+  const hurry = new AbortController()
+  // Each server's pause listens.
+  setMaxListeners(0, hurry.signal)
+  return hurry
 }
 
 function aborted(...signals: readonly AbortSignal[]): Promise<void> {

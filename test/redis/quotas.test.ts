@@ -13,176 +13,179 @@ import {
   startLedgers,
   type LedgerGateway,
 } from '../support/redis-ledger.js'
-import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
-import { leaseKey } from '../../src/redis/keys.js'
+import { redisKinds, startRedisOf } from '../support/redis-cluster.js'
+import { endRedisProcesses, until, type RedisProcess } from '../support/redis-processes.js'
+import { leaseKey, quotasTag } from '../../src/redis/keys.js'
 import { ledgerContract } from '../../src/tenant/quota-ledger.contract.js'
 
 let redis: RedisProcess
 let url = ''
 
-beforeAll(async () => {
-  redis = await startRedis()
-  url = `redis://127.0.0.1:${redis.port}`
-})
 beforeEach(async () => {
   await redis.cli('FLUSHALL')
 })
 afterEach(() => endLedgers())
 afterAll(() => endRedisProcesses())
 
-ledgerContract('RedisLedger', () => startLedger(url))
-
 const wide = { max: 10_000, perUser: 10_000 }
 
-describe('connections', () => {
-  test('a thousand who come at once to three gateways get exactly as many places as there are', async () => {
-    const gateways = await startLedgers(3, url)
-    expect(await rush(gateways, 1_000, { limits: { max: 333, perUser: 1 } })).toBe(333)
-    expect(heldBy(gateways)).toBe(333)
+describe.each(redisKinds)('on %s', (kind) => {
+  beforeAll(async () => {
+    ;({ redis, url } = await startRedisOf(kind, quotasTag))
   })
 
-  test('a user who comes a thousand times to three gateways gets exactly the places of one user', async () => {
-    const gateways = await startLedgers(3, url)
-    const limits = { max: 1_000, perUser: 10 }
-    expect(await rush(gateways, 1_000, { limits, user: () => 'ann' })).toBe(10)
-  })
+  ledgerContract('RedisLedger', () => startLedger(url))
 
-  test('coming and going never exceeds the limit, and ends with all places free', async () => {
-    const gateways = await startLedgers(3, url)
-    const limits = { max: 40, perUser: 5 }
-    let most = 0
-    const guest = async (n: number): Promise<void> => {
-      const lease = gateways[n % 3]?.lease
-      for (let round = 0; round < 15; round += 1) {
-        const user = `user ${(n * 7 + round) % 25}`
-        if (!(await lease?.acquire(user, limits))?.admitted) continue
-        most = Math.max(most, heldBy(gateways))
-        await sleep(Math.random() * 4)
-        lease?.release(user)
+  describe('connections', () => {
+    test('a thousand who come at once to three gateways get exactly as many places as there are', async () => {
+      const gateways = await startLedgers(3, url)
+      expect(await rush(gateways, 1_000, { limits: { max: 333, perUser: 1 } })).toBe(333)
+      expect(heldBy(gateways)).toBe(333)
+    })
+
+    test('a user who comes a thousand times to three gateways gets exactly the places of one user', async () => {
+      const gateways = await startLedgers(3, url)
+      const limits = { max: 1_000, perUser: 10 }
+      expect(await rush(gateways, 1_000, { limits, user: () => 'ann' })).toBe(10)
+    })
+
+    test('coming and going never exceeds the limit, and ends with all places free', async () => {
+      const gateways = await startLedgers(3, url)
+      const limits = { max: 40, perUser: 5 }
+      let most = 0
+      const guest = async (n: number): Promise<void> => {
+        const lease = gateways[n % 3]?.lease
+        for (let round = 0; round < 15; round += 1) {
+          const user = `user ${(n * 7 + round) % 25}`
+          if (!(await lease?.acquire(user, limits))?.admitted) continue
+          most = Math.max(most, heldBy(gateways))
+          await sleep(Math.random() * 4)
+          lease?.release(user)
+        }
       }
-    }
-    await Promise.all(Array.from({ length: 90 }, (_, n) => guest(n)))
-    expect(most).toBeLessThanOrEqual(40)
-    expect(most).toBeGreaterThan(30)
-    for (const { ledger } of gateways) await ledger.turn()
-    expect(await placesIn(redis)).toEqual([])
-    expect(await redis.cli('KEYS', '*lease:users*')).toBe('')
-  })
-
-  test('a refusal says what is used in the cluster', async () => {
-    const gateways = await startLedgers(2, url)
-    const [one, two] = gateways
-    await one?.lease.acquire('ann', wide)
-    await one?.lease.acquire('ann', wide)
-    await two?.lease.acquire('bob', wide)
-    expect(await two?.lease.acquire('eve', { max: 3, perUser: 9 })).toEqual({
-      admitted: false,
-      limit: 'tenant',
-      used: 3,
+      await Promise.all(Array.from({ length: 90 }, (_, n) => guest(n)))
+      expect(most).toBeLessThanOrEqual(40)
+      expect(most).toBeGreaterThan(30)
+      for (const { ledger } of gateways) await ledger.turn()
+      expect(await placesIn(redis)).toEqual([])
+      expect(await redis.cli('KEYS', '*lease:users*')).toBe('')
     })
-    expect(await two?.lease.acquire('ann', { max: 9, perUser: 2 })).toEqual({
-      admitted: false,
-      limit: 'user',
-      used: 2,
-    })
-    expect(await two?.lease.look('ann', { max: 9, perUser: 2 })).toMatchObject({ used: 2 })
-    expect(two?.lease.heldByAll).toBe(3)
-  })
 
-  test('of a killed gateway are free when its lease has ended', async () => {
-    const timing = { placesTtlMs: 600, refreshMs: 100 }
-    const [one, two] = await startLedgers(2, url, { timing })
-    await rush([one as LedgerGateway], 5, { limits: wide })
-    await one?.kill()
-    expect(await two?.lease.acquire('mia', { max: 5, perUser: 1 })).toMatchObject({ used: 5 })
-    await until('its places are free', async () => {
-      await two?.ledger.turn()
-      return (await two?.lease.acquire('user 0', { max: 5, perUser: 1 }))?.admitted
+    test('a refusal says what is used in the cluster', async () => {
+      const gateways = await startLedgers(2, url)
+      const [one, two] = gateways
+      await one?.lease.acquire('ann', wide)
+      await one?.lease.acquire('ann', wide)
+      await two?.lease.acquire('bob', wide)
+      expect(await two?.lease.acquire('eve', { max: 3, perUser: 9 })).toEqual({
+        admitted: false,
+        limit: 'tenant',
+        used: 3,
+      })
+      expect(await two?.lease.acquire('ann', { max: 9, perUser: 2 })).toEqual({
+        admitted: false,
+        limit: 'user',
+        used: 2,
+      })
+      expect(await two?.lease.look('ann', { max: 9, perUser: 2 })).toMatchObject({ used: 2 })
+      expect(two?.lease.heldByAll).toBe(3)
     })
-    expect(await placesIn(redis)).toEqual([1])
-  })
 
-  test('of a living gateway stay as long as it refreshes them', async () => {
-    const timing = { placesTtlMs: 600, refreshMs: 100 }
-    const [one, two] = await startLedgers(2, url, { timing })
-    await rush([one as LedgerGateway], 5, { limits: wide })
-    for (let turn = 0; turn < 8; turn += 1) {
-      await sleep(150)
+    test('of a killed gateway are free when its lease has ended', async () => {
+      const timing = { placesTtlMs: 600, refreshMs: 100 }
+      const [one, two] = await startLedgers(2, url, { timing })
+      await rush([one as LedgerGateway], 5, { limits: wide })
+      await one?.kill()
+      expect(await two?.lease.acquire('mia', { max: 5, perUser: 1 })).toMatchObject({ used: 5 })
+      await until('its places are free', async () => {
+        await two?.ledger.turn()
+        return (await two?.lease.acquire('user 0', { max: 5, perUser: 1 }))?.admitted
+      })
+      expect(await placesIn(redis)).toEqual([1])
+    })
+
+    test('of a living gateway stay as long as it refreshes them', async () => {
+      const timing = { placesTtlMs: 600, refreshMs: 100 }
+      const [one, two] = await startLedgers(2, url, { timing })
+      await rush([one as LedgerGateway], 5, { limits: wide })
+      for (let turn = 0; turn < 8; turn += 1) {
+        await sleep(150)
+        await one?.ledger.turn()
+      }
+      expect(await two?.lease.acquire('mia', { max: 5, perUser: 1 })).toMatchObject({ used: 5 })
+      expect(await two?.lease.look('user 0', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
+    })
+
+    test('that Redis counts wrongly are right after the next refresh', async () => {
+      const [one, two] = await startLedgers(2, url, { timing: { refreshMs: 0 } })
+      await one?.lease.acquire('ann', wide)
+      const [users = ''] = (await redis.cli('KEYS', '*lease:users*')).split('\n')
+      await redis.cli('HSET', users, 'ann', '7')
+      const connections = leaseKey('t1', 'connections')
+      const [gateway = '', entry = ''] = (await redis.cli('HGETALL', connections)).split('\n')
+      await redis.cli('HSET', connections, gateway, `${entry.split(' ')[0]} 9`)
+      expect(await two?.lease.acquire('ann', { max: 9, perUser: 9 })).toMatchObject({ used: 9 })
       await one?.ledger.turn()
+      expect(await two?.lease.acquire('ann', { max: 2, perUser: 2 })).toEqual({ admitted: true })
+    })
+
+    test('that Redis was made to forget are counted again after the next refresh', async () => {
+      const [one, two] = await startLedgers(2, url, { timing: { refreshMs: 0 } })
+      await rush([one as LedgerGateway], 1_700, { limits: wide })
+      await redis.cli('FLUSHALL')
+      await one?.ledger.turn()
+      expect(await placesIn(redis)).toEqual([1_700])
+      expect(await two?.lease.look('user 1699', { max: 9_999, perUser: 1 })).toMatchObject({ limit: 'user' })
+    })
+
+    test('are counted on where a closed lease of the tenant is opened again', async () => {
+      const gateway = await startLedger(url)
+      await gateway.lease.acquire('ann', wide)
+      gateway.lease.close()
+      const again = gateway.open('t1')
+      expect(await again.acquire('bob', { max: 1, perUser: 1 })).toMatchObject({ used: 1 })
+      again.release('ann')
+      expect(await again.acquire('bob', { max: 1, perUser: 1 })).toEqual({ admitted: true })
+    })
+
+    test('of a gateway that closed are free at once', async () => {
+      const [one, two] = await startLedgers(2, url)
+      await one?.lease.acquire('ann', wide)
+      one?.lease.release('ann')
+      await one?.close()
+      expect(await two?.lease.acquire('bob', { max: 1, perUser: 1 })).toEqual({ admitted: true })
+    })
+  })
+
+  test('two gateways with one quota: who finds no place at the one finds none at the other', async () => {
+    const policy = tenantPolicy({
+      limits: { ...generousLimits, connections: { ...generousLimits.connections, max: 3, perUser: 2 } },
+    })
+    const ledgers = await startLedgers(2, url)
+    const [one, two] = await Promise.all(ledgers.map(({ ledger }) => startGateway([policy], { ledger })))
+    if (!one || !two) throw new Error('two were started')
+    onTestFinished(async () => {
+      await Promise.all([one.stop(), two.stop()])
+    })
+    const ann = await chatAs(one, 'ann')
+    await chatAs(two, 'ann')
+    expect(await refusedAt(one, 'ann')).toMatchObject({
+      status: 429,
+      body: { code: 'CONNECTION_LIMIT', message: 'Cannot connect: 2 of 2 connections of this user are used' },
+    })
+    await chatAs(two, 'bob')
+    const full = {
+      code: 'CONNECTION_LIMIT',
+      message: 'Cannot connect: 3 of 3 connections of the tenant are used',
     }
-    expect(await two?.lease.acquire('mia', { max: 5, perUser: 1 })).toMatchObject({ used: 5 })
-    expect(await two?.lease.look('user 0', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
+    for (const gateway of [one, two]) {
+      expect(await refusedAt(gateway, 'eve')).toMatchObject({ status: 429, body: full })
+      const door = `${gateway.http}/demo/acme/ws?token=${await gateway.token('eve')}`
+      expect(await plainGet(door)).toMatchObject({ status: 429, body: full })
+    }
+    await leave(ann, one)
+    await until('the place is free', async () => (await chatAs(two, 'eve')) !== undefined)
   })
-
-  test('that Redis counts wrongly are right after the next refresh', async () => {
-    const [one, two] = await startLedgers(2, url, { timing: { refreshMs: 0 } })
-    await one?.lease.acquire('ann', wide)
-    const [users = ''] = (await redis.cli('KEYS', '*lease:users*')).split('\n')
-    await redis.cli('HSET', users, 'ann', '7')
-    const connections = leaseKey('t1', 'connections')
-    const [gateway = '', entry = ''] = (await redis.cli('HGETALL', connections)).split('\n')
-    await redis.cli('HSET', connections, gateway, `${entry.split(' ')[0]} 9`)
-    expect(await two?.lease.acquire('ann', { max: 9, perUser: 9 })).toMatchObject({ used: 9 })
-    await one?.ledger.turn()
-    expect(await two?.lease.acquire('ann', { max: 2, perUser: 2 })).toEqual({ admitted: true })
-  })
-
-  test('that Redis was made to forget are counted again after the next refresh', async () => {
-    const [one, two] = await startLedgers(2, url, { timing: { refreshMs: 0 } })
-    await rush([one as LedgerGateway], 1_700, { limits: wide })
-    await redis.cli('FLUSHALL')
-    await one?.ledger.turn()
-    expect(await placesIn(redis)).toEqual([1_700])
-    expect(await two?.lease.look('user 1699', { max: 9_999, perUser: 1 })).toMatchObject({ limit: 'user' })
-  })
-
-  test('are counted on where a closed lease of the tenant is opened again', async () => {
-    const gateway = await startLedger(url)
-    await gateway.lease.acquire('ann', wide)
-    gateway.lease.close()
-    const again = gateway.open('t1')
-    expect(await again.acquire('bob', { max: 1, perUser: 1 })).toMatchObject({ used: 1 })
-    again.release('ann')
-    expect(await again.acquire('bob', { max: 1, perUser: 1 })).toEqual({ admitted: true })
-  })
-
-  test('of a gateway that closed are free at once', async () => {
-    const [one, two] = await startLedgers(2, url)
-    await one?.lease.acquire('ann', wide)
-    one?.lease.release('ann')
-    await one?.close()
-    expect(await two?.lease.acquire('bob', { max: 1, perUser: 1 })).toEqual({ admitted: true })
-  })
-})
-
-test('two gateways with one quota: who finds no place at the one finds none at the other', async () => {
-  const policy = tenantPolicy({
-    limits: { ...generousLimits, connections: { ...generousLimits.connections, max: 3, perUser: 2 } },
-  })
-  const ledgers = await startLedgers(2, url)
-  const [one, two] = await Promise.all(ledgers.map(({ ledger }) => startGateway([policy], { ledger })))
-  if (!one || !two) throw new Error('two were started')
-  onTestFinished(async () => {
-    await Promise.all([one.stop(), two.stop()])
-  })
-  const ann = await chatAs(one, 'ann')
-  await chatAs(two, 'ann')
-  expect(await refusedAt(one, 'ann')).toMatchObject({
-    status: 429,
-    body: { code: 'CONNECTION_LIMIT', message: 'Cannot connect: 2 of 2 connections of this user are used' },
-  })
-  await chatAs(two, 'bob')
-  const full = {
-    code: 'CONNECTION_LIMIT',
-    message: 'Cannot connect: 3 of 3 connections of the tenant are used',
-  }
-  for (const gateway of [one, two]) {
-    expect(await refusedAt(gateway, 'eve')).toMatchObject({ status: 429, body: full })
-    const door = `${gateway.http}/demo/acme/ws?token=${await gateway.token('eve')}`
-    expect(await plainGet(door)).toMatchObject({ status: 429, body: full })
-  }
-  await leave(ann, one)
-  await until('the place is free', async () => (await chatAs(two, 'eve')) !== undefined)
 })
 
 const refusedAt = async (gateway: TestGateway, user: string) =>

@@ -1,4 +1,5 @@
 // The catalog's parts on a real Redis, for tests: writers, gateways' catalogs and their heartbeats, each with links of its own.
+import { catalogTag } from '../../src/redis/keys.js'
 import type { Prepare, RedisLink } from '../../src/redis/live.js'
 import { RedisCatalog, type RedisCatalogOptions } from '../../src/tenant/catalog-redis.js'
 import { Heartbeats, type GatewayReport } from '../../src/tenant/catalog-redis-heartbeats.js'
@@ -93,7 +94,7 @@ function linkMaker(url: string): {
   let started: TestLink | undefined
   return {
     createLink(role, prepare) {
-      started = startLink(url, { role, prepare })
+      started = startLink(url, { role, prepare, tag: catalogTag })
       return started.link
     },
     async made() {

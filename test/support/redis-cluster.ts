@@ -7,6 +7,7 @@ import {
   nodeDefaults,
   startProcess,
   startProxy,
+  startRedis,
   until,
   type RedisOptions,
   type RedisProcess,
@@ -67,11 +68,19 @@ export class RedisCluster {
 
   /** Of a slot, or of a key's (or tag's) slot. */
   async masterOf(slotOrKey: number | string): Promise<RedisProcess> {
-    const slot = typeof slotOrKey === 'string' ? slotOf(slotOrKey) : slotOrKey
-    const owner = ownerIn(await this.#agreed(), slot)
-    const node = owner && this.#ids.get(owner.id)
-    if (!node) throw new Error(`nobody holds slot ${slot}`)
-    return node
+    const [master] = await this.mastersOf([typeof slotOrKey === 'string' ? slotOf(slotOrKey) : slotOrKey])
+    if (!master) throw new Error('one slot has one master')
+    return master
+  }
+
+  /** Of each slot. */
+  async mastersOf(slots: readonly number[]): Promise<RedisProcess[]> {
+    const view = await this.#agreed()
+    return slots.map((slot) => {
+      const node = this.#ids.get(ownerIn(view, slot)?.id ?? '')
+      if (!node) throw new Error(`nobody holds slot ${slot}`)
+      return node
+    })
   }
 
   /** As the living nodes know them, dead ones too. */
@@ -170,7 +179,7 @@ export class RedisCluster {
           this.#living().map(async (node) => parseNodes(await node.cli('CLUSTER', 'NODES'))),
         )
         const [first] = views
-        return first && new Set(views.map(essenceOf)).size === 1 && first
+        return first?.length === this.nodes.length && new Set(views.map(essenceOf)).size === 1 && first
       },
       { deadlineMs: 20_000, everyMs: 50 },
     )
@@ -242,6 +251,22 @@ export async function startRedisCluster(options: ClusterOptions = {}): Promise<R
   const cluster = new RedisCluster(new Map(nodes))
   await cluster.settled()
   return cluster
+}
+
+/** For `describe.each`: suites that must hold on one Redis and on a Cluster alike. */
+export const redisKinds = ['one Redis', 'a Cluster'] as const
+
+/** A URL to connect to, and the process where all lies that bears `tag`. The Cluster's masters have no replicas. */
+export async function startRedisOf(
+  kind: (typeof redisKinds)[number],
+  tag: string,
+): Promise<{ url: string; redis: RedisProcess }> {
+  if (kind === 'one Redis') {
+    const redis = await startRedis()
+    return { redis, url: `redis://127.0.0.1:${redis.port}` }
+  }
+  const cluster = await startRedisCluster({ replicasPerMaster: 0 })
+  return { redis: await cluster.masterOf(tag), url: cluster.url }
 }
 
 function firstSlot(master: number, masters: number): number {

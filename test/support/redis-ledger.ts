@@ -1,12 +1,11 @@
 // Gateways that share quotas in a real Redis, for tests: each with its own link, and an end that is orderly or is none.
 import { createLog } from '../../src/log.js'
-import { leaseKey } from '../../src/redis/keys.js'
+import { leaseKey, quotasTag } from '../../src/redis/keys.js'
 import { createLink, type RunningLink } from '../../src/redis/link.js'
-import { createLocator } from '../../src/redis/locator.js'
 import { loadLedgerScripts, RedisLedger, type LedgerTiming } from '../../src/tenant/quota-ledger-redis.js'
 import type { ConnectionLimits, LeaseListener, TenantLease } from '../../src/tenant/quota-ledger.js'
 import { systemClock, type Clock } from '../../src/time.js'
-import { targetOf } from './redis-links.js'
+import { whereabouts } from './redis-links.js'
 import type { RedisProcess } from './redis-processes.js'
 
 const silent = { sharesChanged() {}, deliveredElsewhere() {} }
@@ -29,18 +28,12 @@ export async function startLedger(
   options: { clock?: Clock; timing?: Partial<LedgerTiming>; runs?: boolean } = {},
 ): Promise<LedgerGateway> {
   const { clock = systemClock, runs = false, timing = {} } = options
-  const target = targetOf(url)
   const log = createLog({ level: 'silent', name: 'test' })
   const stop = new AbortController()
-  const locator = createLocator(target, { log })
-  const link = createLink('quotas', {
-    ...target,
-    locator,
-    clock: systemClock,
-    log,
-    prepare: loadLedgerScripts,
-  })
-  const running = Promise.all([locator.run(stop.signal), link.run(stop.signal)])
+  const where = whereabouts(url, { tag: quotasTag, log })
+  const prepare = loadLedgerScripts
+  const link = createLink('quotas', { ...where.options, clock: systemClock, log, prepare })
+  const running = Promise.all([where.run(stop.signal), link.run(stop.signal)])
   const ledger = new RedisLedger({ link, clock, log, installation: 'test', timing })
   if (runs) ledger.run(stop.signal)
   const open = (tenantId: string, listener: LeaseListener = silent) => ledger.open(tenantId, listener)

@@ -1,7 +1,8 @@
 // Links to real Redis, with what they say, for tests.
 import { pino } from 'pino'
 import type { Log } from '../../src/log.js'
-import { createLink, type LinkTiming, type RunningLink } from '../../src/redis/link.js'
+import { ClusterMap } from '../../src/redis/cluster-map.js'
+import { createLink, type LinkOptions, type LinkTiming, type RunningLink } from '../../src/redis/link.js'
 import type { Prepare } from '../../src/redis/live.js'
 import { createLocator, type Locator, type LocatorOptions } from '../../src/redis/locator.js'
 import {
@@ -10,6 +11,7 @@ import {
   type SentinelTarget,
   type StandaloneTarget,
 } from '../../src/redis/url.js'
+import type { SurveyTiming } from '../../src/redis/survey.js'
 import { systemClock } from '../../src/time.js'
 
 export function targetOf(url: string, apart?: ApartFromUrl): StandaloneTarget | SentinelTarget {
@@ -27,11 +29,47 @@ export function recordingLog(): { log: Log; text: () => string } {
   }
 }
 
+export interface Whereabouts {
+  /** For `createLink`. */
+  readonly options: Pick<LinkOptions, 'login' | 'tls' | 'db' | 'locator' | 'slot'>
+  run(signal: AbortSignal): Promise<void>
+}
+
+interface WhereaboutsOptions extends LocatorOptions {
+  readonly apart?: ApartFromUrl | undefined
+  /** In a Cluster. */
+  readonly tag: string
+  readonly clusterTiming?: Partial<SurveyTiming> | undefined
+}
+
+/** Where a link leads: to the master, in a Cluster to the one that holds what bears `tag`. */
+export function whereabouts(
+  url: string,
+  { apart, clusterTiming, tag, ...options }: WhereaboutsOptions,
+): Whereabouts {
+  const target = parseRedisUrl(url, apart)
+  const { login, tls } = target
+  if (target.kind === 'cluster') {
+    const map = new ClusterMap(target, { ...options, timing: clusterTiming })
+    const slot = { tag, onElsewhere: () => map.refresh() }
+    return {
+      options: { login, tls, locator: map.locatorOf(tag), slot },
+      run: (signal) => map.run(signal),
+    }
+  }
+  const locator = createLocator(target, options)
+  const db = target.kind === 'standalone' ? target.db : 0
+  return { options: { login, tls, db, locator }, run: (signal) => locator.run(signal) }
+}
+
 export interface TestLinkOptions extends Omit<Partial<LocatorOptions>, 'log'> {
   readonly apart?: ApartFromUrl
   readonly prepare?: Prepare
   readonly timing?: Partial<LinkTiming>
   readonly role?: string
+  /** Of the slot that it leads to in a Cluster. */
+  readonly tag?: string
+  readonly clusterTiming?: Partial<SurveyTiming>
   /** Shared with other links. */
   readonly locator?: Locator
 }
@@ -48,15 +86,13 @@ const open = new Set<TestLink>()
 
 /** Running. Ended by `endLinks()` at the latest. */
 export function startLink(url: string, options: TestLinkOptions = {}): TestLink {
-  const { apart, prepare, role = 'test', timing, locator: shared, ...ofLocator } = options
-  const target = targetOf(url, apart)
+  const { apart, prepare, role = 'test', tag = 'test', timing, locator: shared, ...ofLocator } = options
   const { log, text } = recordingLog()
-  const locator = shared ?? createLocator(target, { log, ...ofLocator })
-  const { login, tls } = target
-  const db = target.kind === 'standalone' ? target.db : 0
-  const link = createLink(role, { locator, clock: systemClock, log, login, tls, db, prepare, timing })
+  const where = whereabouts(url, { apart, tag, log, ...ofLocator })
+  const locator = shared ?? where.options.locator
+  const link = createLink(role, { ...where.options, locator, clock: systemClock, log, prepare, timing })
   const stopper = new AbortController()
-  const ended = Promise.all([link.run(stopper.signal), ...(shared ? [] : [locator.run(stopper.signal)])])
+  const ended = Promise.all([link.run(stopper.signal), ...(shared ? [] : [where.run(stopper.signal)])])
   const started: TestLink = {
     link,
     locator,
