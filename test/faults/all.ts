@@ -1,4 +1,5 @@
 // Every fault that is tried.
+import { clusterFaults } from './clusters.js'
 import { connectionFaults } from './connections.js'
 import type { Fault } from './fault.js'
 import { gatewayFaults } from './gateways.js'
@@ -10,4 +11,5 @@ export const allFaults: readonly Fault[] = [
   ...partitionFaults,
   ...connectionFaults,
   ...gatewayFaults,
+  ...clusterFaults,
 ]

@@ -1,6 +1,6 @@
-/** One fault, in plain words. `run` ends with the oracle's judgement. Numbers are those of docs/faults.md. */
+/** One fault, in plain words. `run` ends with the oracle's judgement. Numbers are those of docs/faults.md; C is for a Cluster. */
 export interface Fault {
-  readonly number: number
+  readonly number: number | `C${number}`
   readonly words: string
   /** Part of `npm test`. */
   readonly short?: boolean

@@ -50,7 +50,7 @@ async function open(fault: string, options: { trio?: TrioOptions; args?: string[
   })
   const world = new World({
     fault,
-    trio,
+    redis: trio,
     load,
     logs: () => all.flatMap(({ logs }) => logs),
     tenantIdOf: (tenant) => tenants.idOf(tenant),

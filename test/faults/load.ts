@@ -71,9 +71,11 @@ export class Load {
     return this.sent.filter(({ outcome }) => outcome === 'acked')
   }
 
-  /** Publishes that were sent after `sinceMs` and acknowledged. */
-  ackedSince(sinceMs: number): number {
-    return this.sent.filter(({ outcome, sentMs }) => outcome === 'acked' && sentMs > sinceMs).length
+  /** Publishes that were sent after `sinceMs` (to this channel) and acknowledged. */
+  ackedSince(sinceMs: number, to?: Channel): number {
+    return this.sent.filter(
+      ({ outcome, sentMs, ...sent }) => outcome === 'acked' && sentMs > sinceMs && isTo(sent, to),
+    ).length
   }
 
   failures(): Record<string, number> {
@@ -83,9 +85,10 @@ export class Load {
     return codes
   }
 
-  /** The times after `sinceMs` in which nobody got an acknowledgement for at least `atLeastMs`. */
-  pauses(sinceMs: number, atLeastMs: number): Span[] {
+  /** The times after `sinceMs` in which nobody got an acknowledgement (in this channel) for at least `atLeastMs`. */
+  pauses(sinceMs: number, atLeastMs: number, of?: Channel): Span[] {
     const times = this.acked
+      .filter((sent) => isTo(sent, of))
       .map(({ ackedMs = 0 }) => ackedMs)
       .filter((ms) => ms >= sinceMs)
       .toSorted((a, b) => a - b)
@@ -142,4 +145,8 @@ export class Load {
       await sleep(retryPauseMs)
     }
   }
+}
+
+function isTo({ channel, tenant }: Channel, to: Channel | undefined): boolean {
+  return !to || (channel === to.channel && tenant === to.tenant)
 }

@@ -1,12 +1,13 @@
 // The stage of one fault: Redis with its Sentinels, gateways, a load; and the judgement at the end.
 import { expect } from 'vitest'
 import type { Position, Publication } from '../../src/broker/broker.js'
+import { RedisCluster } from '../support/redis-cluster.js'
 import { openTestBroker } from '../support/redis-gateway.js'
 import {
   endRedisProcesses,
   startSentinelTrio,
   until,
-  type SentinelTrio,
+  SentinelTrio,
   type TrioOptions,
 } from '../support/redis-processes.js'
 import { openBrokerGateway, type BrokerGateway, type BrokerGatewayOptions } from './brokers.js'
@@ -24,7 +25,9 @@ export interface WorldOptions extends BrokerGatewayOptions {
   readonly fault: string
   readonly trio?: TrioOptions
   /** Instead of a trio of its own. */
-  readonly on?: SentinelTrio
+  readonly on?: SentinelTrio | RedisCluster
+  /** Default: `worldChannels`. */
+  readonly channels?: readonly Channel[]
   readonly perSecond?: number
   /** Where each of the gateways finds the Sentinels. Default: two that ask them directly. */
   readonly urls?: (trio: SentinelTrio) => Promise<readonly string[]>
@@ -52,7 +55,8 @@ export interface Judging {
 }
 
 export class World {
-  readonly trio: SentinelTrio
+  readonly channels: readonly Channel[]
+  readonly #redis: SentinelTrio | RedisCluster
   readonly gateways: readonly BrokerGateway[]
   readonly load: Load
   readonly fault: string
@@ -68,7 +72,8 @@ export class World {
 
   constructor(parts: {
     fault: string
-    trio: SentinelTrio
+    redis: SentinelTrio | RedisCluster
+    channels?: readonly Channel[]
     load: Load
     logs: () => readonly SubscriberLog[]
     gateways?: readonly BrokerGateway[]
@@ -76,30 +81,33 @@ export class World {
     tenantIdOf?: (tenant: string) => string
   }) {
     this.fault = parts.fault
-    this.trio = parts.trio
+    this.#redis = parts.redis
+    this.channels = parts.channels ?? worldChannels
     this.gateways = parts.gateways ?? []
     this.load = parts.load
     this.#logs = parts.logs
     this.#tenantIdOf = parts.tenantIdOf ?? ((tenant) => tenant)
     opened.add(this)
-    tried.add(parts.trio)
+    if (parts.redis instanceof SentinelTrio) tried.add(parts.redis)
   }
 
   /** Under load, with something acknowledged in every channel. */
   static async open(options: WorldOptions): Promise<World> {
-    const { durability, fault, limits, on, perSecond = 50, spoil } = options
-    const trio = on ?? (await startSentinelTrio({ downAfterMs: 1_000, ...options.trio }))
-    const urls = (await options.urls?.(trio)) ?? [trio.url, trio.url]
+    const { channels = worldChannels, durability, fault, limits, on, perSecond = 50, spoil } = options
+    const redis = on ?? (await startSentinelTrio({ downAfterMs: 1_000, ...options.trio }))
+    const directly = [redis.url, redis.url]
+    const urls = redis instanceof SentinelTrio ? ((await options.urls?.(redis)) ?? directly) : directly
     const gateways = await Promise.all(
       urls.map((url, index) =>
-        openBrokerGateway(url, { name: `g${index}`, channels: worldChannels, durability, limits, spoil }),
+        openBrokerGateway(url, { name: `g${index}`, channels, durability, limits, spoil }),
       ),
     )
     const publishers = gateways.map(({ publisher }) => publisher)
-    const load = new Load({ publishers, channels: worldChannels, perSecond })
+    const load = new Load({ publishers, channels, perSecond })
     const world = new World({
       fault,
-      trio,
+      redis,
+      channels,
       gateways,
       load,
       logs: () => gateways.flatMap(({ logs }) => logs()),
@@ -109,10 +117,30 @@ export class World {
     return world
   }
 
+  get trio(): SentinelTrio {
+    if (!(this.#redis instanceof SentinelTrio)) throw new Error('this world stands on no Sentinels')
+    return this.#redis
+  }
+
+  get cluster(): RedisCluster {
+    if (!(this.#redis instanceof RedisCluster)) throw new Error('this world stands on no Cluster')
+    return this.#redis
+  }
+
   /** Resolves when so many publishes that begin now are acknowledged. */
   async someAcks(count = 50, deadlineMs = 30_000): Promise<void> {
     const nowMs = performance.now()
     await until(`${count} acknowledgements`, () => this.load.ackedSince(nowMs) >= count, { deadlineMs })
+  }
+
+  /** The same in every channel. */
+  async someAcksEach(count = 10, deadlineMs = 30_000): Promise<void> {
+    const nowMs = performance.now()
+    await until(
+      `${count} acknowledgements in each channel`,
+      () => this.channels.every((channel) => this.load.ackedSince(nowMs, channel) >= count),
+      { deadlineMs },
+    )
   }
 
   /** Ended with the world. */
@@ -130,11 +158,10 @@ export class World {
     this.#healedMs = performance.now()
   }
 
-  /** How long nobody was acknowledged anything after the first strike. `barMs`: what was promised. */
+  /** How long nobody was acknowledged anything in any one channel after the first strike. `barMs`: what was promised. */
   async pause(barMs?: number): Promise<void> {
-    const ms = Math.max(
-      ...this.load.pauses(this.#faultsMs[0] ?? 0, 0).map((span) => span.endMs - span.fromMs),
-    )
+    const spans = this.channels.flatMap((channel) => this.load.pauses(this.#faultsMs[0] ?? 0, 0, channel))
+    const ms = Math.max(...spans.map((span) => span.endMs - span.fromMs))
     await measured({ fault: this.fault, what: 'publishing paused', ms, barMs })
   }
 
@@ -158,7 +185,7 @@ export class World {
       await measured({ fault: this.fault, what: 'gaps filled', ms, barMs })
     }
     // What nobody was promised may lie in a stream and wait for the next message: this is it.
-    for (const channel of worldChannels) {
+    for (const channel of this.channels) {
       const { outcome } = await this.load.sendOne(channel)
       expect(outcome, 'the last message').toBe('acked')
     }
@@ -191,10 +218,16 @@ export class World {
   /** How late was the latest of what was acknowledged? Waits for what is missing, but not for ever. */
   async #delivered(stoppedMs: number, patienceMs: number): Promise<number> {
     const fromMs = this.#faultsMs[0] ?? 0
-    // While nobody is acknowledged anything, or somebody is cut off by us, nothing is late: the promise counts from the end of that.
-    const excused = [...this.load.pauses(fromMs, 500), { fromMs, endMs: this.#healedMs }]
-    const lateness = (ackedMs: number, atMs: number): number => {
-      const starts = excused
+    // While nobody is acknowledged anything in a channel, or somebody is cut off by us, nothing is late in it: the promise counts from the
+    // end of that.
+    const excused = new Map(
+      this.channels.map((channel) => [
+        `${channel.tenant} ${channel.channel}`,
+        [...this.load.pauses(fromMs, 500, channel), { fromMs, endMs: this.#healedMs }],
+      ]),
+    )
+    const lateness = (name: string, ackedMs: number, atMs: number): number => {
+      const starts = (excused.get(name) ?? [])
         .filter(({ endMs, fromMs: beginMs }) => endMs > ackedMs && beginMs <= ackedMs + aliveMs)
         .map(({ endMs }) => endMs)
       return atMs - Math.max(ackedMs, ...starts)
@@ -212,7 +245,8 @@ export class World {
         for (const { ackedMs = 0, channel, tenant, text } of this.load.acked) {
           if (channel !== log.channel || tenant !== log.tenant || ackedMs < fromMs) continue
           const atMs = receivedMs.get(text)
-          if (atMs !== undefined) latestMs = Math.max(latestMs, lateness(ackedMs, atMs))
+          if (atMs !== undefined)
+            latestMs = Math.max(latestMs, lateness(`${tenant} ${channel}`, ackedMs, atMs))
           // What came before a mark was given up, and said so.
           else if (ackedMs > markMs) missing += 1
         }
@@ -226,10 +260,10 @@ export class World {
 
   /** All channels as they are in the end, read by somebody who was not there. */
   async #histories(): Promise<ChannelHistory[]> {
-    const reader = openTestBroker(this.trio.url)
+    const reader = openTestBroker(this.#redis.url)
     try {
       const histories: ChannelHistory[] = []
-      for (const channel of worldChannels) {
+      for (const channel of this.channels) {
         const entries: Publication[] = []
         let since: Position | undefined
         for (;;) {
