@@ -1,4 +1,5 @@
 // Which topics this gateway hears, wherever their partitions lie. Where something that is wanted is not heard, it is asked for until it is.
+import { setMaxListeners } from 'node:events'
 import type { Log } from '../log.js'
 import { pause } from '../redis/deadline.js'
 import { atHolder, elsewherePauseMs } from '../redis/elsewhere.js'
@@ -27,6 +28,8 @@ export class TopicRoutes {
 
   constructor(options: TopicRoutesOptions) {
     this.#options = options
+    // Every partition that moves listens.
+    setMaxListeners(0, this.#closed.signal)
     this.#deaf = options.shards.onChange(() => this.look())
   }
 

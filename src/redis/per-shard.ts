@@ -1,4 +1,5 @@
 // What each shard needs for itself: connections, queues.
+import { setMaxListeners } from 'node:events'
 import type { Shard, ShardMap } from './shards.js'
 
 /** Made as soon as a shard appears, so that its connections are open before they are needed; forgotten when it is retired. */
@@ -19,6 +20,8 @@ export class PerShard<Parts> {
   of(shard: Shard): Parts {
     const known = this.#parts.get(shard)
     if (known !== undefined) return known
+    // Whatever waits for the shard listens.
+    setMaxListeners(0, shard.retired)
     const parts = this.#make(shard)
     this.#parts.set(shard, parts)
     const forget = (): void => void this.#parts.delete(shard)

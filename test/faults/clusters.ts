@@ -18,7 +18,7 @@ const partitions = [
 const slots = partitions.map((partition) => partitionSlots[partition] ?? 0)
 
 /** A master is missed for 2 s, and its replicas may take 1 s to agree who comes after it. */
-const pauseBarMs = 5_000
+const pauseBarMs = 6_000
 
 export const clusterFaults: readonly Fault[] = [
   {
