@@ -1,5 +1,5 @@
 // docs/reference/redis-permissions.md: what Parley's Redis user must be allowed.
-import { neededGrants } from '../../dist/redis/permissions.js'
+import { neededClusterGrants, neededGrants } from '../../dist/redis/permissions.js'
 import { generatedNote } from './table.mjs'
 
 export function redisPermissionsPage() {
@@ -10,6 +10,12 @@ export function redisPermissionsPage() {
 
 \`\`\`text
 ACL SETUSER parley on >a-long-password ${neededGrants.join(' ')}
+\`\`\`
+
+In a Cluster each node needs to know the user, and grants besides:
+
+\`\`\`text
+${neededClusterGrants.join(' ')}
 \`\`\`
 `
 }

@@ -6,11 +6,13 @@ import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.js'
 import { createLocator } from '../../src/redis/locator.js'
-import { neededGrants } from '../../src/redis/permissions.js'
-import { checkAtStart } from '../../src/redis/start-check.js'
-import type { ApartFromUrl } from '../../src/redis/url.js'
+import { ClusterMap } from '../../src/redis/cluster-map.js'
+import { neededClusterGrants, neededGrants } from '../../src/redis/permissions.js'
+import { checkAtStart, checkClusterAtStart } from '../../src/redis/start-check.js'
+import { parseRedisUrl, type ApartFromUrl } from '../../src/redis/url.js'
 import { FakeRedis, resp } from '../support/redis-fake.js'
-import { endLinks, recordingLog, startLink, targetOf } from '../support/redis-links.js'
+import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
+import { endLinks, recordingLog, startLink } from '../support/redis-links.js'
 import {
   endRedisProcesses,
   startRedis,
@@ -31,16 +33,21 @@ async function check(
   apart?: ApartFromUrl,
   troubles: string[] = [],
 ): Promise<readonly string[] | undefined> {
-  const target = targetOf(url, apart)
-  const locator = createLocator(target, { log: recordingLog().log })
+  const target = parseRedisUrl(url, apart)
+  const { log } = recordingLog()
   const stopper = new AbortController()
-  const ended = locator.run(stopper.signal)
+  const waiting = { signal: stopper.signal, onTrouble: (reason: string) => void troubles.push(reason) }
+  let ended: Promise<void> | undefined
   try {
-    await checkAtStart(target, {
-      locator,
-      signal: stopper.signal,
-      onTrouble: (reason) => troubles.push(reason),
-    })
+    if (target.kind === 'cluster') {
+      const map = new ClusterMap(target, { log })
+      ended = map.run(stopper.signal)
+      await checkClusterAtStart(target, { map, ...waiting })
+    } else {
+      const locator = createLocator(target, { log })
+      ended = locator.run(stopper.signal)
+      await checkAtStart(target, { locator, ...waiting })
+    }
     return undefined
   } catch (error) {
     if (error instanceof ConfigError) return error.problems
@@ -214,13 +221,96 @@ describe('Sentinels', () => {
   })
 })
 
+describe('a Cluster', () => {
+  const password = 'all of us'
+  let cluster: RedisCluster
+  beforeAll(async () => {
+    cluster = await startRedisCluster({
+      replicasPerMaster: 0,
+      config: [`requirepass "${password}"`, `masterauth "${password}"`],
+      cliArgs: ['--no-auth-warning', '-a', password],
+    })
+    const grants = [...neededGrants, ...neededClusterGrants]
+    for (const node of cluster.nodes) await node.cli('ACL', 'SETUSER', 'exact', 'on', '>pass', ...grants)
+    await cluster.nodes[1]?.cli('ACL', 'SETUSER', 'exact', '-SSUBSCRIBE', '-CLUSTER|INFO', '-XADD')
+    for (const node of cluster.nodes) await node.cli('ACL', 'SETUSER', 'enough', 'on', '>pass', ...grants)
+    for (const node of cluster.nodes) await node.cli('ACL', 'SETUSER', 'one', 'on', '>pass', ...neededGrants)
+  })
+
+  test('as it should be, with what the documentation lists', async () => {
+    const [, second] = cluster.nodes
+    expect(await check(`redis+cluster://127.0.0.1:${second?.port}`, { password })).toBeUndefined()
+    expect(await check(cluster.url, { username: 'enough', password: 'pass' })).toBeUndefined()
+    const sizes = await Promise.all(cluster.nodes.map((node) => node.cli('DBSIZE')))
+    expect(sizes).toEqual(['0', '0', '0'])
+  })
+
+  test('one node that lacks permissions is named, and what it lacks', async () => {
+    expect(await check(cluster.url, { username: 'exact', password: 'pass' })).toEqual([
+      `Redis at 127.0.0.1:${cluster.nodes[1]?.port}: its user "exact" lacks permissions. Grant: +XADD +CLUSTER|INFO +SSUBSCRIBE`,
+    ])
+  })
+
+  test('what a Cluster needs besides is asked for, on every node', async () => {
+    const lacks = cluster.nodes.map(
+      ({ port }) =>
+        `Redis at 127.0.0.1:${port}: its user "one" lacks permissions. Grant: ${neededClusterGrants.join(' ')}`,
+    )
+    const problems = await check(cluster.url, { username: 'one', password: 'pass' })
+    expect(problems?.toSorted()).toEqual(lacks.toSorted())
+  })
+
+  test('refuses without password or with a wrong one', async () => {
+    const each = (words: string) => cluster.nodes.map(({ port }) => `Redis at 127.0.0.1:${port} ${words}`)
+    expect(await check(cluster.url)).toEqual(each('wants a password, and none is given'))
+    expect(await check(cluster.url, { password: 'wrong' })).toEqual(each('refuses the user or the password'))
+  })
+
+  test('is no single Redis, and a single Redis is no Cluster', async () => {
+    const [node] = cluster.nodes
+    expect(await check(`redis://127.0.0.1:${node?.port}`, { password })).toEqual([
+      `Redis at 127.0.0.1:${node?.port} is a node of a Cluster: use redis+cluster://…`,
+    ])
+    const redis = await startRedis()
+    expect(await check(`redis+cluster://127.0.0.1:${redis.port}`)).toEqual([
+      `Redis at 127.0.0.1:${redis.port} is no node of a Cluster: use redis://… or redis+sentinel://…`,
+    ])
+  })
+
+  test('with slots that nobody holds is waited for', async () => {
+    const [node] = cluster.nodes
+    await Promise.all(cluster.nodes.map((each) => each.cli('CLUSTER', 'DELSLOTS', '0')))
+    const troubles: string[] = []
+    const checked = check(cluster.url, { password }, troubles)
+    await until('trouble', () =>
+      troubles.some((trouble) => trouble.includes('says that the Cluster is down')),
+    )
+    await node?.cli('CLUSTER', 'ADDSLOTS', '0')
+    expect(await checked).toBeUndefined()
+  })
+
+  test('that is not there yet is waited for, also when one of the nodes named is away for good', async () => {
+    const own = await startRedisCluster({ replicasPerMaster: 0 })
+    for (const node of own.nodes) await node.kill()
+    const troubles: string[] = []
+    const checked = check(`${own.url},127.0.0.1:1`, {}, troubles)
+    await until('trouble', () => troubles.length > 0)
+    expect(troubles[0]).toMatch(/no node of the Cluster tells who holds what|ECONNREFUSED/)
+    for (const node of own.nodes) await node.start()
+    expect(await checked).toBeUndefined()
+  })
+})
+
 describe('TLS', () => {
   let folder: string
   let ca: string
+  let cert: string
+  let tlsConfig: string[]
   let redis: RedisProcess
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'parley-tls-'))
-    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const key = join(folder, 'key.pem')
+    cert = join(folder, 'cert.pem')
     const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
     const request = [
       'req',
@@ -238,8 +328,9 @@ describe('TLS', () => {
     ]
     await promisify(execFile)('openssl', request)
     ca = await readFile(cert, 'utf8')
+    tlsConfig = ['tls-port {port}', `tls-cert-file ${cert}`, `tls-key-file ${key}`, 'tls-auth-clients no']
     redis = await startRedis({
-      config: ['tls-port {port}', `tls-cert-file ${cert}`, `tls-key-file ${key}`, 'tls-auth-clients no'],
+      config: tlsConfig,
       cliArgs: ['--tls', '--cacert', cert],
     })
   })
@@ -253,6 +344,19 @@ describe('TLS', () => {
     )
     await new Promise((resolve) => setTimeout(resolve, 400))
     expect(live.lost.aborted).toBe(false)
+  })
+
+  test('to a Cluster, whose nodes tell where each of them speaks it', async () => {
+    const cluster = await startRedisCluster({
+      replicasPerMaster: 0,
+      config: [...tlsConfig, 'tls-cluster yes', 'tls-replication yes', `tls-ca-cert-file ${cert}`],
+      cliArgs: ['--tls', '--cacert', cert],
+    })
+    const url = cluster.url.replace('redis', 'rediss')
+    expect(await check(url, { tls: { ca } })).toBeUndefined()
+    const { link } = startLink(url, { apart: { tls: { ca } }, tag: 'mine' })
+    const live = await link.ready(5_000)
+    expect(await live.client.set('parley:{mine}:x', 'y')).toBe('OK')
   })
 
   test('a certificate that is not trusted keeps the link from opening', async () => {
