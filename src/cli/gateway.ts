@@ -4,7 +4,6 @@ import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import { Command, Option } from 'commander'
 import { openRedisBroker } from '../broker/redis-open.js'
-import { ConfigError } from '../errors.js'
 import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
 import { GatewayServer } from '../gateway/server.js'
@@ -47,7 +46,7 @@ export function gatewayCommand(): Command {
     .description('Run one of many gateways that share a Redis.')
     .requiredOption(
       '--redis <url>',
-      'redis://host, rediss://host, redis+sentinel://host,host,host/master; user and password in it, in PARLEY_REDIS_USERNAME and PARLEY_REDIS_PASSWORD, or in a file',
+      'redis://host, rediss://host, redis+sentinel://host,host,host/master, redis+cluster://host,host; user and password in it, in PARLEY_REDIS_USERNAME and PARLEY_REDIS_PASSWORD, or in a file',
     )
     .option('--redis-password-file <file>', 'holds the password alone')
     .option(
@@ -83,8 +82,6 @@ async function runGateway(options: GatewayOptions): Promise<void> {
   const gatewayId = `${hostname()}-${randomBytes(3).toString('hex')}`
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ gateway: gatewayId })
   const target = redisTarget(options, process.env)
-  if (target.kind === 'cluster')
-    throw new ConfigError(['Redis Cluster is not supported yet: use redis:// or redis+sentinel://'])
   const redis = new RedisParts(target, { clock: systemClock, log, signal, dataNodes: options.dataNodes })
   try {
     await runOn(redis, { options, gatewayId, log, asked, signal })
