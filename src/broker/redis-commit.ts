@@ -199,30 +199,26 @@ export class CommitLane implements Lane<Commit> {
     replies: readonly unknown[],
     doubt: string | undefined,
   ): { job: Commit; wants: NotStored }[] {
-    const tellers: (() => void)[] = []
-    const outcomes = group.map((job, index) => {
+    const again: { job: Commit; wants: NotStored }[] = []
+    const nothing = new Set<Commit>()
+    group.forEach((job, index) => {
       try {
         const outcome = job.read(replies[index])
-        if (typeof outcome === 'string') return { job, happened: false, wants: outcome }
-        tellers.push(
-          doubt === undefined
-            ? () => this.#accept(job, outcome)
-            : () => this.#reject(job, unknownOutcome(doubt)),
-        )
-        return { job, happened: true }
+        if (typeof outcome === 'string') again.push({ job, wants: outcome })
+        else if (doubt === undefined) this.#accept(job, outcome)
+        else this.#reject(job, unknownOutcome(doubt))
       } catch (error) {
-        tellers.push(() => this.#reject(job, error))
-        return { job, happened: false }
+        nothing.add(job)
+        this.#reject(job, error)
       }
     })
-    for (const tell of tellers) tell()
-    const again = outcomes.flatMap(({ job, wants }) => (wants ? [{ job, wants }] : []))
     if (again.length === 0) return again
-    const late = overtaken(outcomes)
-    for (const job of late)
-      if (again.some((one) => one.job === job))
-        this.#reject(job, unavailable('a later one was stored before it'))
-    return again.filter(({ job }) => !late.has(job))
+    for (const { job } of again) nothing.add(job)
+    const late = overtaken(group.map((job) => ({ job, happened: !nothing.has(job) })))
+    return again.filter(({ job }) => {
+      if (late.has(job)) this.#reject(job, unavailable('a later one was stored before it'))
+      return !late.has(job)
+    })
   }
 
   async #retry(live: LiveRedis, again: readonly { job: Commit; wants: NotStored }[]): Promise<void> {

@@ -31,6 +31,9 @@ export interface RedisBrokerDeps {
   readonly limits?: Partial<RedisBrokerLimits>
 }
 
+/** A message that nobody can be found for is in its stream, or was for those who were there. */
+const forget = (): void => {}
+
 const partitions = Array.from({ length: partitionCount }, (_, partition) => partition)
 
 export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
@@ -94,8 +97,7 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
         sinceMs: clock.monotonicMs(),
         message,
         again,
-        // It is in the stream, or was for those who were there.
-        refuse: () => {},
+        refuse: forget,
       }),
     read: (asked) => read(asked, (shard) => parts.of(shard).reads),
     readFenced: (asked) => read(asked, (shard) => parts.of(shard).fencedReads),

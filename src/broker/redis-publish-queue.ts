@@ -73,6 +73,10 @@ export class PublishQueue implements Lane<Message> {
       }
       try {
         const replies = await live.run(pipeline)
+        if (!replies.some((reply) => reply instanceof Error)) {
+          this.#settle(group)
+          continue
+        }
         const elsewhere = group.filter((_, index) => liesElsewhere(replies[index]))
         const refused = group.filter(
           ({ again }, index) => again && replies[index] instanceof Error && !liesElsewhere(replies[index]),
