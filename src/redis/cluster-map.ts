@@ -1,7 +1,15 @@
-// The map of a Cluster: asks all its nodes all the time who holds what, and believes those who speak for more than half of the masters.
+// The map of a Cluster: asks all its nodes all the time who holds what, and believes them while more than half of the masters speak.
 import type { Log } from '../log.js'
 import { describeError } from './connection.js'
-import { askForView, believable, holdersOf, standsBy, type ClusterView, type Holder } from './cluster-view.js'
+import {
+  askForView,
+  companyOf,
+  holdersOf,
+  standsBy,
+  votersIn,
+  type ClusterView,
+  type Holders,
+} from './cluster-view.js'
 import { partitionSlots } from './keys.js'
 import type { Locator } from './locator.js'
 import type { Shard, ShardMap } from './shards.js'
@@ -35,7 +43,7 @@ export class ClusterMap implements ShardMap {
   readonly #listeners = new Set<() => void>()
   /** Those that somebody wants to know of: of each partition, and of each tag that was asked for. */
   readonly #slots = new Set<number>(partitionSlots)
-  #holders: ReadonlyMap<number, Holder> = new Map()
+  #holders: Holders = new Map()
   /** By address. */
   readonly #shards = new Map<string, ClusterShard>()
   /** Ids of the masters as last believed. */
@@ -85,10 +93,10 @@ export class ClusterMap implements ShardMap {
   get trouble(): string | undefined {
     const { answers, serverCount } = this.#survey
     const views = answers.filter((answer) => answer.kind === 'view')
-    if (believable(views).length > 0) {
-      const missing = this.#slots.size - this.#holders.size
-      return missing > 0 ? 'some slots of the Cluster are held by nobody' : undefined
-    }
+    if (companyOf(views) !== 'few')
+      return this.#holders.size < this.#slots.size
+        ? 'some slots of the Cluster are held by nobody'
+        : undefined
     if (views.length > 0 && views.every(({ masters }) => masters.size === 0))
       return 'no slot of the Cluster is held by anybody'
     const silent = answers.find((answer) => answer.kind === 'silent')
@@ -169,20 +177,20 @@ export class ClusterMap implements ShardMap {
   /** Takes up what has come. As long as nobody can be believed, all stays as it was. */
   #look(): void {
     const views = viewsIn(this.#survey.answers)
-    const believed = believable(views)
-    if (believed.length > 0) this.#adopt(believed)
+    const company = companyOf(views)
+    if (company !== 'few') this.#adopt(views, company === 'all' ? undefined : this.#holders)
     const told = views.flatMap(({ nodes }) => nodes)
     this.#survey.setServers([...this.#target.nodes, ...this.#nodes, ...told])
   }
 
-  #adopt(views: readonly ClusterView[]): void {
+  #adopt(views: readonly ClusterView[], known: Holders | undefined): void {
     this.#nodes = views.flatMap(({ nodes }) => nodes)
-    this.#voters = new Set(views.flatMap(({ masters }) => [...masters.keys()]))
+    this.#voters = votersIn(views)
     for (const { masters } of views)
       for (const { replicas } of masters.values())
         this.#dataNodesSeen = Math.max(this.#dataNodesSeen, 1 + replicas)
     const before = this.#holders
-    this.#holders = holdersOf(this.#slots, views)
+    this.#holders = holdersOf(this.#slots, views, known)
     if (describe(before) === describe(this.#holders)) return
     this.#renewShards()
     for (const listener of [...this.#listeners]) listener()
@@ -217,6 +225,6 @@ function viewsIn(answers: readonly (ClusterView | Silent)[]): ClusterView[] {
   return answers.filter((answer) => answer.kind === 'view')
 }
 
-function describe(holders: ReadonlyMap<number, Holder>): string {
+function describe(holders: Holders): string {
   return [...holders].map(([slot, { address }]) => `${slot} ${formatAddress(address)}`).join('\n')
 }

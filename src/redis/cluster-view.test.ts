@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { believable, holdersOf, standsBy, type ClusterView } from './cluster-view.js'
+import { companyOf, holdersOf, standsBy, votersIn, type ClusterView } from './cluster-view.js'
 
 const addressOf = (id: string) => ({ host: id, port: 6379 })
 
@@ -7,7 +7,7 @@ const addressOf = (id: string) => ({ host: id, port: 6379 })
 type Told = Record<string, [number, number, number, ('suspected' | 'failed')?]>
 
 function view(selfId: string, told: Told, elsewhere: Record<string, string> = {}): ClusterView {
-  const masters = Object.entries(told).map(([id, [configEpoch, from, to, health = 'well']]) => {
+  const masters = Object.entries(told).map(([id, [configEpoch, from, to, health = 'well' as const]]) => {
     const address = addressOf(elsewhere[id] ?? id)
     return [id, { id, address, configEpoch, ranges: [[from, to]], replicas: 1, health }] as const
   })
@@ -21,27 +21,23 @@ const after: Told = { x: [4, 0, 99], b: [2, 100, 199], c: [3, 200, 299] }
 const hosts = (views: ClusterView[], ...slots: number[]) =>
   slots.map((slot) => holdersOf(slots, views).get(slot)?.address.host)
 
-describe('who is believed', () => {
-  test('those with whom more than half of their masters speak, replicas among them', () => {
-    const views = [view('a', before), view('b', before), view('replica', before)]
-    expect(believable(views)).toEqual(views)
+describe('the company of those who speak', () => {
+  test('is more than half of the masters that one of them names, or all of them', () => {
+    expect(companyOf([view('a', before), view('replica', before)])).toBe('few')
+    expect(companyOf([view('a', before), view('replica', before), view('b', before)])).toBe('most')
+    expect(companyOf([view('a', before), view('b', before), view('c', before)])).toBe('all')
+    expect(companyOf([view('a', { a: [1, 0, 9], b: [2, 10, 19] })])).toBe('few')
   })
 
-  test('nobody who speaks for a minority, not even when two of them agree', () => {
-    expect(believable([view('a', before)])).toEqual([])
-    expect(believable([view('a', before), view('replica of b', before)])).toEqual([])
-    expect(believable([view('a', { a: [1, 0, 9], b: [2, 10, 19] })])).toEqual([])
+  test('is not that of a master of the past, which knows nothing of its successor', () => {
+    expect(companyOf([view('a', before)])).toBe('few')
+    expect(companyOf([view('a', before), view('x', after)])).toBe('few')
+    expect(companyOf([view('b', after), view('x', after)])).toBe('most')
   })
 
-  test('not the master of the past, although its successors speak', () => {
-    // It knows nothing of x, and neither b nor c speaks.
-    expect(believable([view('a', before), view('x', after)])).toEqual([])
-    const [b, x] = [view('b', after), view('x', after)]
-    expect(believable([b, x])).toEqual([b, x])
-  })
-
-  test('nobody without slots', () => {
-    expect(believable([view('a', {}), view('b', {})])).toEqual([])
+  test('is none without slots', () => {
+    expect(companyOf([view('a', {}), view('b', {})])).toBe('few')
+    expect(companyOf([])).toBe('few')
   })
 })
 
@@ -50,6 +46,13 @@ describe('who holds a slot', () => {
     const views = [view('a', before), view('b', after), view('c', before)]
     expect(hosts(views, 0, 99, 100, 299)).toEqual(['x', 'x', 'b', 'c'])
     expect(hosts(views.toReversed(), 0, 99, 100, 299)).toEqual(['x', 'x', 'b', 'c'])
+  })
+
+  test('of those who have not heard, none, as long as one has or had', () => {
+    expect(hosts([view('a', before), view('c', after)], 0)).toEqual(['x'])
+    const known = holdersOf([0, 100, 300], [view('b', { ...after, d: [5, 300, 399] })])
+    const now = holdersOf([0, 100, 300], [view('a', before), view('c', before, { b: 'new-house' })], known)
+    expect([...now.values()].map(({ address }) => address.host)).toEqual(['x', 'new-house', 'd'])
   })
 
   test('nobody, when nobody claims it', () => {
@@ -65,6 +68,10 @@ describe('who holds a slot', () => {
     expect(hosts(views, 0)).toEqual(['a'])
     expect(hosts(views.toReversed(), 0)).toEqual(['a'])
   })
+})
+
+test('who was outvoted has no vote', () => {
+  expect(votersIn([view('a', before), view('b', after), view('c', before)])).toEqual(new Set(['x', 'b', 'c']))
 })
 
 describe('a master stands', () => {

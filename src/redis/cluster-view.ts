@@ -31,7 +31,11 @@ export interface ClusterView {
 export interface Holder {
   readonly id: string
   readonly address: Address
+  readonly configEpoch: number
 }
+
+/** By slot. */
+export type Holders = ReadonlyMap<number, Holder>
 
 /** The host is null, or empty, where a node does not know its own; metadata may follow. */
 const NodeReply = z.tuple([z.string().nullable(), z.int(), z.string()]).rest(z.unknown())
@@ -90,38 +94,54 @@ function readNode(line: string) {
 }
 
 /**
- * Those views for which more than half of the masters that they name speak as well: a node that was cut off from the others, or a master of
- * the past, has no such company.
+ * Whether those who speak can be believed together: of the masters that one of them names, `most` or `all` speak. A node that was cut off, or
+ * a master of the past, has no such company; and where it has, somebody in it knows better.
  */
-export function believable(views: readonly ClusterView[]): ClusterView[] {
+export function companyOf(views: readonly ClusterView[]): 'few' | 'most' | 'all' {
   const speakers = new Set(views.map(({ selfId }) => selfId))
-  return views.filter(({ masters }) => {
-    const speaking = [...masters.keys()].filter((id) => speakers.has(id)).length
-    return speaking > masters.size / 2
-  })
+  const companies = new Set(
+    views.map(({ masters }) => {
+      const speaking = [...masters.keys()].filter((id) => speakers.has(id)).length
+      if (masters.size > 0 && speaking === masters.size) return 'all'
+      return speaking > masters.size / 2 ? 'most' : 'few'
+    }),
+  )
+  return companies.has('all') ? 'all' : companies.has('most') ? 'most' : 'few'
 }
 
-/** Who holds each of `slots`: the claim with the highest config epoch, as the nodes themselves decide it. */
-export function holdersOf(slots: Iterable<number>, views: readonly ClusterView[]): Map<number, Holder> {
+/**
+ * Who holds each of `slots`: the claim with the highest config epoch, as the nodes themselves decide it. What was `known` is one claim more:
+ * somebody who is silent now may have told it.
+ */
+export function holdersOf(
+  slots: Iterable<number>,
+  views: readonly ClusterView[],
+  known: Holders = new Map(),
+): Holders {
   const holders = new Map<number, Holder>()
   for (const slot of slots) {
-    let best: { configEpoch: number; holder: Holder; own: boolean } | undefined
+    let best = known.get(slot)
+    let own = false
     for (const { masters, selfId } of views) {
       const owner = ownerIn(masters, slot)
       if (!owner?.address) continue
       const { address, configEpoch, id } = owner
       // A node that moved house knows its address before others do.
-      const own = id === selfId
-      if (
-        best &&
-        (configEpoch < best.configEpoch || (configEpoch === best.configEpoch && (best.own || !own)))
-      )
-        continue
-      best = { configEpoch, own, holder: { id, address } }
+      if (best && (configEpoch < best.configEpoch || (configEpoch === best.configEpoch && own))) continue
+      best = { id, address, configEpoch }
+      own = id === selfId
     }
-    if (best) holders.set(slot, best.holder)
+    if (best) holders.set(slot, best)
   }
   return holders
+}
+
+/** Ids of those that have a vote: masters that hold slots, by the highest claims. */
+export function votersIn(views: readonly ClusterView[]): Set<string> {
+  const firsts = views.flatMap(({ masters }) =>
+    [...masters.values()].flatMap(({ ranges }) => ranges.map(([from]) => from)),
+  )
+  return new Set([...holdersOf(new Set(firsts), views).values()].map(({ id }) => id))
 }
 
 /**
