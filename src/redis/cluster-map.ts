@@ -46,6 +46,8 @@ export class ClusterMap implements ShardMap {
   #holders: Holders = new Map()
   /** By address. */
   readonly #shards = new Map<string, ClusterShard>()
+  /** Asked for with each publish. */
+  #ofPartitions: readonly (Shard | undefined)[] = []
   /** Ids of the masters as last believed. */
   #voters: ReadonlySet<string> = new Set()
   /** As last believed. */
@@ -75,9 +77,7 @@ export class ClusterMap implements ShardMap {
   }
 
   holderOf(partition: number): Shard | undefined {
-    const slot = partitionSlots[partition]
-    const holder = slot === undefined ? undefined : this.#holders.get(slot)
-    return holder && this.#shards.get(formatAddress(holder.address))
+    return this.#ofPartitions[partition]
   }
 
   /** Those that hold a slot that matters, whether or not a partition is in it. */
@@ -206,6 +206,10 @@ export class ClusterMap implements ShardMap {
     for (const [name] of retired) this.#shards.delete(name)
     for (const [name, address] of held)
       if (!this.#shards.has(name)) this.#shards.set(name, this.#shard(name, address))
+    this.#ofPartitions = partitionSlots.map((slot) => {
+      const address = this.#holders.get(slot)?.address
+      return address && this.#shards.get(formatAddress(address))
+    })
     this.#log.info({ masters: [...held.keys()] }, 'the Cluster says who holds what')
     // When the map is whole again: whoever hears of an end asks who comes after.
     for (const [, { retirement }] of retired) retirement.abort()

@@ -1,6 +1,7 @@
 // One ioredis client and its only life: opened once, thrown away at the first doubt. All that ioredis would do by itself is off.
 import { Redis, ReplyError, type ChainableCommander } from 'ioredis'
 import { onDeadline, unlessAborted } from './deadline.js'
+import { liesElsewhere } from './elsewhere.js'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from './live.js'
 import { serverNameOf, type Address, type Login, type TlsOptions } from './url.js'
 
@@ -179,7 +180,7 @@ export class Connection implements LiveRedis {
 
   #lookElsewhere(replies: readonly unknown[]): void {
     if (!this.#onElsewhere) return
-    const told = replies.find(saysElsewhere)
+    const told = replies.find(liesElsewhere)
     if (told === undefined) return
     this.#onElsewhere()
     this.discard(`what was asked for is not here: ${describeError(told)}`)
@@ -205,11 +206,6 @@ export class Connection implements LiveRedis {
 /** Who hears BUSY goes on by itself, but Sentinels count it as silence. */
 function isNoSignOfHealth(reply: unknown): boolean {
   return reply instanceof Error && reply.message.startsWith('BUSY')
-}
-
-/** The slot is another's, is on its way to another, or is nobody's. */
-function saysElsewhere(reply: unknown): boolean {
-  return reply instanceof Error && /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /.test(reply.message)
 }
 
 const messageEvents = ['message', 'messageBuffer', 'pmessage', 'pmessageBuffer', 'smessage', 'smessageBuffer']
