@@ -72,6 +72,7 @@ test('presence lists those of both', async () => {
   await subscribed(ann, 'general')
   await subscribed(bob, 'general')
   await until('both', async () => (await ann.presenceStats('general')).numUsers === 2)
+  expect(await bob.presenceStats('general')).toMatchObject({ numClients: 2, numUsers: 2 })
 })
 
 test('the tenant’s connections are counted across both', async () => {
@@ -79,7 +80,7 @@ test('the tenant’s connections are counted across both', async () => {
   const inside = await Promise.all(
     Array.from({ length: connectionsMax }, (_, n) => connectedAs(n % 2 === 0 ? a : b, `user${n}`)),
   )
-  await expect(chatAs(a, 'one too many')).rejects.toThrow()
+  await expect(chatAs(a, 'one too many')).rejects.toThrow('429')
   for (const client of inside) client.disconnect()
   await until('room again', async () => (await clusterOf(a)).connections === 0)
 })

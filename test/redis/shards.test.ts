@@ -147,11 +147,11 @@ describe('a Cluster without replicas', () => {
   test('what one gateway publishes keeps its order while the channel moves there and back', async () => {
     await two.broker.subscribe(ref)
     const moving = move(second).then(() => move(first))
-    let going = true
-    const ended = moving.finally(() => (going = false))
+    const moved = new AbortController()
+    const ended = moving.finally(() => moved.abort())
     const sent: string[] = []
     const acknowledged: Promise<unknown>[] = []
-    while (going || sent.length < 100) {
+    while (!moved.signal.aborted || sent.length < 100) {
       for (let n = 0; n < 5; n += 1) {
         sent.push(String(sent.length))
         acknowledged.push(send(one, ref, sent.at(-1) ?? ''))
@@ -252,9 +252,9 @@ describe('a Cluster without replicas', () => {
       await presence.presence.add(ref, 'stays', info)
       const moving = move(second)
       let rounds = 0
-      let going = true
-      const ended = moving.finally(() => (going = false))
-      while (going || rounds < 3) {
+      const moved = new AbortController()
+      const ended = moving.finally(() => moved.abort())
+      while (!moved.signal.aborted || rounds < 3) {
         const refreshed = presence.presence.refresh(ref, many)
         await Promise.all([...many.keys()].map((id) => presence.presence.remove(ref, id)))
         await refreshed
