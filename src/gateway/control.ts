@@ -13,7 +13,7 @@ import type {
 import type { Log } from '../log.js'
 
 /** No tenant has this id: theirs are UIDs and hashes. */
-export const controlRef: ChannelRef = { tenantId: '$gateways', channel: 'control' }
+const controlRef: ChannelRef = { tenantId: '$gateways', channel: 'control' }
 
 /** Longer than a failover; after that an order is of the past. */
 const history = { size: 1_000, ttlMs: 60_000 }
