@@ -13,7 +13,7 @@ import { RedisProxy } from './redis-proxy.js'
 export async function until<Value>(
   what: string,
   check: () => Value | Promise<Value>,
-  { deadlineMs = 10_000, everyMs = 20 } = {},
+  { deadlineMs = 30_000, everyMs = 20 } = {},
 ): Promise<Exclude<Value, undefined | null | false>> {
   const endMs = performance.now() + deadlineMs
   let last: unknown
@@ -216,7 +216,7 @@ export class SentinelTrio {
   }
 
   /** Resolves with the new master when the Sentinels agree on another than `old` and it says so itself. */
-  async failedOver(old: RedisProcess, deadlineMs = 15_000): Promise<RedisProcess> {
+  async failedOver(old: RedisProcess, deadlineMs = 60_000): Promise<RedisProcess> {
     return until(
       'a failover',
       async () => {
@@ -228,7 +228,7 @@ export class SentinelTrio {
   }
 
   /** Resolves when every living node is in its place and the Sentinels see it: the next failover may come. */
-  async settled(deadlineMs = 20_000): Promise<RedisProcess> {
+  async settled(deadlineMs = 60_000): Promise<RedisProcess> {
     return until(
       'a settled trio',
       async () => {
