@@ -13,7 +13,7 @@ import {
   openDoors,
 } from './gateway-world.js'
 import { measured } from './measures.js'
-import { Visitor } from './visitor.js'
+import { Visitor, type VisitorRefusal } from './visitor.js'
 
 const mib = 2 ** 20
 
@@ -23,6 +23,26 @@ async function gather(count: number, port: number, token: string): Promise<Visit
   for (let start = 0; start < crowd.length; start += 50)
     await Promise.all(crowd.slice(start, start + 50).map((one) => one.join(port, token)))
   return crowd
+}
+
+/** All of the crowd at once, as often as it takes: nobody came back with a gap, and whoever was refused was told when to come again. */
+async function comeBack(
+  fault: string,
+  crowd: readonly Visitor[],
+  to: { port: number; token: string },
+): Promise<VisitorRefusal[]> {
+  const startMs = performance.now()
+  const came = await Promise.all(crowd.map((one) => one.joinUntilIn(to.port, to.token)))
+  await measured({ fault, what: 'all back', ms: performance.now() - startMs })
+  expect(
+    came.filter((recovered) => !recovered),
+    'came back with a gap',
+  ).toEqual([])
+  const refusals = crowd.flatMap((one) => one.refusals)
+  await measured({ fault, what: 'refused (times)', ms: refusals.length })
+  const unadvised = refusals.filter(({ retryAfterS = 0 }) => !(retryAfterS > 0))
+  expect(unadvised, 'refused without being told when to come again').toEqual([])
+  return refusals
 }
 
 /** Beyond what the heap was before: what a minute of any life leaves behind, and far less than a crowd that was not let go. */
@@ -73,16 +93,7 @@ export const crowdFaults: readonly Fault[] = [
       leaveFirst()
       await first.kill()
       const startMs = performance.now()
-      const came = await Promise.all(crowd.map((one) => one.joinUntilIn(second.port, token)))
-      await measured({ fault, what: 'all back', ms: performance.now() - startMs })
-      expect(
-        came.filter((recovered) => !recovered),
-        'came back with a gap',
-      ).toEqual([])
-      const refusals = crowd.flatMap((one) => one.refusals)
-      await measured({ fault, what: 'refused (times)', ms: refusals.length })
-      const unadvised = refusals.filter(({ retryAfter }) => !((retryAfter ?? 0) > 0))
-      expect(unadvised, 'refused without being told when to come again').toEqual([])
+      await comeBack(fault, crowd, { port: second.port, token })
       const red = clientsPerTenant + crowd.length
       await countsTrueAgain(doors, second, { sinceMs: startMs, connections: { red } })
       for (const one of crowd) one.leave()
@@ -96,6 +107,27 @@ export const crowdFaults: readonly Fault[] = [
         channels: sum(({ channels }) => channels),
         sockets: sum(({ sockets }) => sockets),
       })
+      await world.judge(gatewayPatience)
+    },
+  },
+  {
+    number: 25,
+    words:
+      '300 clients come back at once where 40 may connect per second: who is refused is told when to come',
+    run: async (fault) => {
+      const { gateways, leaveFirst, tenants, world } = await openDoors(fault, { connectsPerSecond: 40 })
+      const token = await tenants.token('red', 'crowd')
+      const [first, second] = gateways
+      if (!first || !second) throw new Error('two gateways are needed')
+      const crowd = Array.from({ length: 300 }, () => new Visitor())
+      await Promise.all(crowd.map((one) => one.joinUntilIn(first.port, token)))
+      world.strike()
+      leaveFirst()
+      await first.kill()
+      const refusals = await comeBack(fault, crowd, { port: second.port, token })
+      expect(refusals.length).toBeGreaterThan(0)
+      for (const one of crowd) one.leave()
+      await world.someAcks(100)
       await world.judge(gatewayPatience)
     },
   },

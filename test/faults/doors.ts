@@ -13,12 +13,12 @@ import type { Logged, SubscriberLog } from './oracle.js'
 
 const tenants = ['red', 'blue']
 
-const plan = `apiVersion: parley.chat/v1alpha1
+const plan = (connectsPerSecond: number): string => `apiVersion: parley.chat/v1alpha1
 kind: ChatPlan
 metadata: { name: faults }
 spec:
   limits:
-    connections: { max: 10000, perUser: 5000, connectsPerSecond: 10000, commandsPerSecond: 10000 }
+    connections: { max: 10000, perUser: 5000, connectsPerSecond: ${connectsPerSecond}, commandsPerSecond: 10000 }
     messages: { publishPerSecond: 100000, publishBurst: 100000, maxBytes: 32768, fanoutPerSecond: 1000000 }
     channels: { max: 1000, maxSubscribersPerChannel: 10000, maxSubscriptionsPerConnection: 100 }
     retention: { historyMessages: 100000, historyTTL: 24h }
@@ -59,9 +59,12 @@ export class Tenants {
     if (problems.length > 0) throw new Error(JSON.stringify(problems))
   }
 
-  static async write(): Promise<Tenants> {
+  static async write({ connectsPerSecond = 10_000 } = {}): Promise<Tenants> {
     const folder = await mkdtemp(join(tmpdir(), 'parley-faults-'))
-    await writeFile(join(folder, 'faults.yaml'), plan + tenants.map(tenantManifest).join(''))
+    await writeFile(
+      join(folder, 'faults.yaml'),
+      plan(connectsPerSecond) + tenants.map(tenantManifest).join(''),
+    )
     return new Tenants(folder)
   }
 

@@ -23,6 +23,8 @@ export interface DoorsOptions {
   readonly trio?: TrioOptions
   /** Of each gateway's command line. */
   readonly args?: readonly string[]
+  /** Of each tenant. Default: more than anybody needs. */
+  readonly connectsPerSecond?: number
   /** Publishes of each client. */
   readonly perSecond?: number
 }
@@ -36,7 +38,8 @@ export const clientsPerTenant = 4
 /** Two gateways; at each, of each tenant, one at the chat door who also publishes and one with the SDK. */
 export async function openDoors(fault: string, options: DoorsOptions = {}): Promise<Doors> {
   const trio = await startSentinelTrio({ downAfterMs: 1_000, ...options.trio })
-  const tenants = await Tenants.write()
+  const { connectsPerSecond } = options
+  const tenants = await Tenants.write(connectsPerSecond === undefined ? {} : { connectsPerSecond })
   const start = () => GatewayProcess.start(trio.url, tenants.folder, options.args)
   const gateways = [await start(), await start()]
   const balancers = await Promise.all(gateways.map(({ port }) => new TestProxy(port).start()))

@@ -6,8 +6,8 @@ import { WebSocket } from 'ws'
 /** It was not let in, by status or by an answer. */
 export interface VisitorRefusal {
   readonly why: string
-  /** In seconds; undefined: it was not told. */
-  readonly retryAfter: number | undefined
+  /** Undefined: it was not told. */
+  readonly retryAfterS: number | undefined
 }
 
 interface VisitorEvent {
@@ -35,7 +35,7 @@ export class Visitor {
     const recovered: boolean[] = []
     return new Promise((resolve, reject) => {
       const refused = (why: string, retryAfterS: number | undefined) => {
-        this.refusals.push({ why, retryAfter: retryAfterS })
+        this.refusals.push({ why, retryAfterS })
         socket.terminate()
         reject(new Error(why))
       }
@@ -68,7 +68,8 @@ export class Visitor {
   async joinUntilIn(port: number, token: string): Promise<boolean> {
     const endMs = performance.now() + 60_000
     for (;;) {
-      // As the documentation asks of clients: a random pause that grows.
+      const refusals = this.refusals.length
+      // As the documentation asks of clients: a random pause.
       await sleep(Math.random() * 1_000)
       try {
         return await this.join(port, token)
@@ -76,6 +77,8 @@ export class Visitor {
         this.#socket?.terminate()
         if (performance.now() > endMs) throw error
       }
+      const refused = this.refusals[refusals]
+      if (refused) await sleep((refused.retryAfterS ?? 0) * 1_000)
     }
   }
 
