@@ -113,13 +113,13 @@ export const crowdFaults: readonly Fault[] = [
   {
     number: 25,
     words:
-      '300 clients come back at once where 40 may connect per second: who is refused is told when to come',
+      '160 clients come back at once where 40 may connect per second: who is refused is told when to come',
     run: async (fault) => {
       const { gateways, leaveFirst, tenants, world } = await openDoors(fault, { connectsPerSecond: 40 })
       const token = await tenants.token('red', 'crowd')
       const [first, second] = gateways
       if (!first || !second) throw new Error('two gateways are needed')
-      const crowd = Array.from({ length: 300 }, () => new Visitor())
+      const crowd = Array.from({ length: 160 }, () => new Visitor())
       await Promise.all(crowd.map((one) => one.joinUntilIn(first.port, token)))
       world.strike()
       leaveFirst()

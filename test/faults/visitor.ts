@@ -66,7 +66,7 @@ export class Visitor {
   }
 
   async joinUntilIn(port: number, token: string): Promise<boolean> {
-    const endMs = performance.now() + 60_000
+    const endMs = performance.now() + 120_000
     for (;;) {
       const refusals = this.refusals.length
       // As the documentation asks of clients: a random pause.
