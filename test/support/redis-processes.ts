@@ -225,8 +225,11 @@ export class SentinelTrio {
     return this.nodes.filter((node) => node !== master)
   }
 
-  /** Resolves with the new master when the Sentinels agree on another than `old` and it says so itself. */
-  async failedOver(old: RedisProcess, deadlineMs = 15_000): Promise<RedisProcess> {
+  /**
+   * Resolves with the new master when the Sentinels agree on another than `old` and it says so itself. They may split their vote, and wait
+   * for twice the failover timeout before the next.
+   */
+  async failedOver(old: RedisProcess, deadlineMs = 60_000): Promise<RedisProcess> {
     return until(
       'a failover',
       async () => {
