@@ -40,7 +40,7 @@ export interface RedisBrokerLimits {
 
 const defaultRedisBrokerLimits: RedisBrokerLimits = {
   waitMs: 1_000,
-  queueMs: 6_000,
+  queueMs: 4_500,
   queueMax: 20_000,
   groupMax: 256,
   groupBytesMax: 1_048_576,

@@ -1,5 +1,7 @@
 // Every fault that is tried.
+import { clockFaults } from './clocks.js'
 import { connectionFaults } from './connections.js'
+import { crowdFaults } from './crowds.js'
 import type { Fault } from './fault.js'
 import { gatewayFaults } from './gateways.js'
 import { masterFaults } from './masters.js'
@@ -9,5 +11,7 @@ export const allFaults: readonly Fault[] = [
   ...masterFaults,
   ...partitionFaults,
   ...connectionFaults,
+  ...clockFaults,
   ...gatewayFaults,
+  ...crowdFaults,
 ]
