@@ -49,6 +49,6 @@ for (const [name, { barMs, ms }] of rows) {
   const sorted = ms.toSorted((a, b) => a - b)
   const numbers = [quantile(sorted, 0), quantile(sorted, 0.5), quantile(sorted, 0.99), sorted.at(-1) ?? 0]
   console.log(
-    `| ${name} | ${sorted.length} | ${numbers.map((one) => (name.endsWith('(MiB)') ? one : `${one} ms`)).join(' | ')} | ${barMs ?? '—'} |`,
+    `| ${name} | ${sorted.length} | ${numbers.map((one) => (/\(\w+\)$/.test(name) ? one : `${one} ms`)).join(' | ')} | ${barMs ?? '—'} |`,
   )
 }

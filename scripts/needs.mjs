@@ -4,8 +4,8 @@ import { delimiter, join } from 'node:path'
 
 /**
  * Met by the file that `variable` names, else by the first of `programs` on the PATH.
- * `service`: what the package starts when it is installed, and the tests do not want.
- * @typedef {{ what: string, variable: string, programs: string[], aptPackage: string, service?: string }} Need
+ * `service`: what the package starts when it is installed, and the tests do not want. `only`: no other tests need it.
+ * @typedef {{ what: string, variable: string, programs: string[], aptPackage: string, service?: string, only?: 'faults' }} Need
  */
 
 /** @satisfies {Record<string, Need>} */
@@ -48,6 +48,13 @@ export const needs = {
     programs: ['nginx'],
     aptPackage: 'nginx-light',
     service: 'nginx',
+  },
+  faketime: {
+    what: 'faketime, whose library moves the clock of a Redis',
+    variable: 'PARLEY_FAKETIME',
+    programs: ['faketime'],
+    aptPackage: 'faketime',
+    only: 'faults',
   },
 }
 

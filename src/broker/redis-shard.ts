@@ -27,7 +27,7 @@ export interface RedisBrokerLimits {
 
 export const defaultRedisBrokerLimits: RedisBrokerLimits = {
   waitMs: 1_000,
-  queueMs: 6_000,
+  queueMs: 4_500,
   queueMax: 20_000,
   groupMax: 256,
   groupBytesMax: 1_048_576,

@@ -3,7 +3,7 @@ import type { Broker, ClientInfo } from '../broker/broker.js'
 import type { Log } from '../log.js'
 import { Metrics, type GatewayGauges, type TenantGauges } from '../metrics.js'
 import { presenceTtlMs, type Presence } from '../presence/presence.js'
-import { closeCodes, withReason } from '../protocol/codes.js'
+import { closeCodes, withReason, type CloseCode } from '../protocol/codes.js'
 import { defaultSessionLimits, type SessionContext, type SessionLimits } from '../session/context.js'
 import { Flusher } from '../session/outbox.js'
 import type { Session } from '../session/session.js'
@@ -13,6 +13,7 @@ import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 import { LocalLedger } from '../tenant/quota-ledger-local.js'
 import type { QuotaLedger } from '../tenant/quota-ledger.js'
 import { TimerWheel, type Clock } from '../time.js'
+import { ControlChannel, type Disconnect } from './control.js'
 import { Hub } from './hub.js'
 
 /** A key set is fetched again when it is ten minutes old and somebody asks. */
@@ -42,6 +43,9 @@ export interface GatewayOptions {
   readonly processMetrics?: boolean
 }
 
+/** Whose connections: all of `user`, those named `client`, or the one of `session`; never those named in `except`. */
+export type Connections = Pick<Disconnect, 'user' | 'client' | 'session' | 'except'>
+
 export class Gateway {
   readonly context: SessionContext
   readonly hub: Hub
@@ -51,6 +55,7 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #ledger: QuotaLedger
   readonly #tenants = new Map<string, TenantState>()
+  readonly #control: ControlChannel
   #draining = false
   #refreshingPresence = false
 
@@ -86,7 +91,13 @@ export class Gateway {
       limits: { ...defaultSessionLimits, ...options.limits },
       random: options.random ?? Math.random,
     }
-    broker.listen(this.hub)
+    this.#control = new ControlChannel({
+      broker,
+      listener: this.hub,
+      log,
+      carryOut: (order) => this.#disconnect(order),
+    })
+    broker.listen(this.#control)
     for (const policy of catalog.all()) this.#put(policy)
     catalog.listen({ changed: (change) => this.#changed(change) })
   }
@@ -94,6 +105,7 @@ export class Gateway {
   /** Timers and presence, until `signal` ends them. */
   run(signal: AbortSignal): void {
     this.context.wheel.run(signal)
+    this.#control.run(signal).catch((error: unknown) => this.#bug(error, 'orders are not heard'))
     const refresh = setInterval(() => void this.#refreshPresence(), presenceTtlMs / 3)
     const recheck = setInterval(() => {
       for (const tenant of this.#tenants.values()) tenant.recheckKeys()
@@ -131,7 +143,39 @@ export class Gateway {
   /** Why no new sessions can be taken; empty when all is well. */
   unready(): string[] {
     const draining = this.#draining ? ['draining: the gateway is shutting down'] : []
-    return [...draining, ...(this.#options.troubles?.() ?? [])]
+    const { trouble } = this.#control
+    return [...draining, ...(trouble === undefined ? [] : [trouble]), ...(this.#options.troubles?.() ?? [])]
+  }
+
+  /**
+   * Ends connections on whatever gateway they are. Resolves when every gateway will hear of it; a gateway that Redis has lost from sight
+   * hears within a minute or not at all. Nobody is kept from coming back. Rejects like `Broker.publish`.
+   */
+  async disconnect(
+    { key, policy }: TenantState,
+    connections: Connections,
+    code: CloseCode = closeCodes.forceDisconnect,
+  ): Promise<void> {
+    await this.#control.send({
+      kind: 'disconnect',
+      tenant: key,
+      tenantId: policy.tenantId,
+      ...connections,
+      ...code,
+    })
+  }
+
+  #disconnect({ client, code, except, reason, session: id, tenant: key, tenantId, user }: Disconnect): void {
+    const tenant = this.#tenants.get(key)
+    if (tenant?.policy.tenantId !== tenantId) return
+    for (const session of [...tenant.sessions]) {
+      const { identity } = session
+      const meant =
+        identity.user === user &&
+        (client === undefined || identity.client === client) &&
+        (id === undefined || session.id === id)
+      if (meant && !except?.includes(identity.client)) session.close({ code, reason })
+    }
   }
 
   #changed(change: CatalogChange): void {

@@ -2,7 +2,7 @@
 import type { ChannelRef, ClientInfo } from '../broker/broker.js'
 
 /** Entries expire this long after their last `add` or `refresh`. */
-export const presenceTtlMs = 30_000
+export const presenceTtlMs = 25_000
 
 export interface PresenceStats {
   readonly clients: number

@@ -30,6 +30,12 @@ export interface Watchers {
 
 const defaultDeadlineMs = 2_000
 
+/**
+ * One yes of the Sentinels does not end a doubt: the one that has not seen the master recover yet may still begin to replace it, with the
+ * votes of those that have. It asks the master every second, and one that was asleep for two does nothing any more (TILT).
+ */
+const doubtMs = 3_000
+
 export class Connection implements LiveRedis {
   readonly client: Redis
   readonly lost: AbortSignal
@@ -42,8 +48,8 @@ export class Connection implements LiveRedis {
   readonly #onElsewhere: (() => void) | undefined
   /** When the last question was put that was answered: the other side lived then, or later. */
   #aliveMs = -Infinity
-  /** It was silent too long, or is new: it may be a master of the past. */
-  #doubted = true
+  /** Since then it may be a master of the past: it was silent too long, or is new. */
+  #doubtedSinceMs: number | undefined = performance.now()
 
   constructor({ address, db, login, name, onElsewhere, tls, watchers }: ConnectionOptions) {
     this.lost = this.#lost.signal
@@ -109,11 +115,14 @@ export class Connection implements LiveRedis {
   }
 
   async stands(): Promise<boolean> {
-    if (!this.#watchers || !this.#doubted) return true
-    // Doubts that come up meanwhile stay.
-    this.#doubted = false
+    const sinceMs = this.#doubtedSinceMs
+    if (!this.#watchers || sinceMs === undefined) return true
+    const askedMs = performance.now()
     const stands = await this.#watchers.confirm()
-    this.#doubted ||= !stands
+    if (!stands) this.#doubt()
+    // Doubts that came up meanwhile stay.
+    else if (askedMs - sinceMs >= doubtMs && this.#doubtedSinceMs === sinceMs)
+      this.#doubtedSinceMs = undefined
     return stands
   }
 
@@ -170,11 +179,8 @@ export class Connection implements LiveRedis {
 
   /** An answer. Between the question before and now the other side may have been silent all the time; some answers are as bad as none. */
   #heard(askedMs: number, trouble: unknown): void {
-    if (trouble !== undefined) {
-      this.#doubted = true
-      return
-    }
-    if (performance.now() - this.#aliveMs >= (this.#watchers?.silenceMs ?? Infinity)) this.#doubted = true
+    if (trouble !== undefined) return this.#doubt()
+    if (performance.now() - this.#aliveMs >= (this.#watchers?.silenceMs ?? Infinity)) this.#doubt()
     this.#aliveMs = Math.max(this.#aliveMs, askedMs)
   }
 
@@ -184,6 +190,10 @@ export class Connection implements LiveRedis {
     if (told === undefined) return
     this.#onElsewhere()
     this.discard(`what was asked for is not here: ${describeError(told)}`)
+  }
+
+  #doubt(): void {
+    this.#doubtedSinceMs = performance.now()
   }
 
   get #reason(): string {

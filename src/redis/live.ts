@@ -29,7 +29,8 @@ export interface LiveRedis {
   /**
    * Asked after the replies of a pipeline: can this still have been the master that counts when they were given? A master that was silent
    * for a while may have been replaced, does not know it yet, and is believed by those replicas that do not know it either. True at once
-   * while it has answered often enough; else the Sentinels are asked. False in doubt. Standalone: always true.
+   * while it has answered often enough; else the Sentinels are asked, for some seconds again and again. False in doubt. Standalone: always
+   * true.
    */
   stands(): Promise<boolean>
   /** For whoever found out that the connection is of no use (a fenced writer, a reply that makes no sense). */

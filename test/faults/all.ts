@@ -1,6 +1,8 @@
 // Every fault that is tried.
+import { clockFaults } from './clocks.js'
 import { clusterFaults } from './clusters.js'
 import { connectionFaults } from './connections.js'
+import { crowdFaults } from './crowds.js'
 import type { Fault } from './fault.js'
 import { gatewayFaults } from './gateways.js'
 import { masterFaults } from './masters.js'
@@ -10,6 +12,8 @@ export const allFaults: readonly Fault[] = [
   ...masterFaults,
   ...partitionFaults,
   ...connectionFaults,
+  ...clockFaults,
   ...gatewayFaults,
+  ...crowdFaults,
   ...clusterFaults,
 ]

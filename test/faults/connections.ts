@@ -143,4 +143,47 @@ export const connectionFaults: readonly Fault[] = [
       await world.judge()
     },
   },
+  {
+    number: 17,
+    words: 'the master is back at once, and loads its data for seconds (LOADING)',
+    run: async (fault) => {
+      const world = await World.open({
+        fault,
+        trio: {
+          // Killed and started again before a Sentinel notices, which takes LOADING for a sign of life.
+          downAfterMs: 5_000,
+          config: ['appendonly yes', 'appendfsync always', 'loading-process-events-interval-bytes 1024'],
+        },
+      })
+      const master = await world.trio.master()
+      await master.cli('CONFIG', 'SET', 'key-load-delay', String(loadDelayUs))
+      await master.cli('CONFIG', 'REWRITE')
+      const fill = `for i = 1, 1000 do redis.call('SET', 'filler:' .. ARGV[1] .. ':' .. i, 'x') end`
+      for (let count = 0; count < fillers / 1_000; count += 1)
+        await master.cli('EVAL', fill, '0', String(count))
+      await world.someAcks(20)
+      world.strike()
+      await master.kill()
+      const killedMs = performance.now()
+      let loaded = false
+      const serving = master.start({ deadlineMs: 120_000 }).then(() => (loaded = true))
+      const [publisher] = world.gateways.map(({ broker }) => broker.links.get('replicated writer'))
+      await until('a link that hears LOADING', () => publisher?.trouble?.includes('LOADING'))
+      // They wait for a master so long, and no longer.
+      await until('a refusal', () => 'BROKER_UNAVAILABLE' in world.load.failures(), { deadlineMs: 60_000 })
+      expect(loaded, 'refused while it was loading').toBe(false)
+      expect(world.load.ackedSince(killedMs), 'acknowledged while it was loading').toBe(0)
+      await serving
+      // The replicas' copy begins anew.
+      await master.cli('CONFIG', 'SET', 'key-load-delay', '0')
+      expect((await world.trio.master()).port, 'no other was promoted').toBe(master.port)
+      await world.someAcks(100)
+      await world.pause()
+      await world.judge()
+    },
+  },
 ]
+
+/** So many keys take more than six seconds to load. */
+const fillers = 24_000
+const loadDelayUs = 250

@@ -1,5 +1,4 @@
-// Gateway processes and their clients at both doors, which come back by themselves and write down what they get.
-import { spawn, type ChildProcess } from 'node:child_process'
+// Clients at both doors of gateway processes, which come back by themselves and write down what they get.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,12 +13,12 @@ import type { Logged, SubscriberLog } from './oracle.js'
 
 const tenants = ['red', 'blue']
 
-const plan = `apiVersion: parley.chat/v1alpha1
+const plan = (connectsPerSecond: number): string => `apiVersion: parley.chat/v1alpha1
 kind: ChatPlan
 metadata: { name: faults }
 spec:
   limits:
-    connections: { max: 10000, perUser: 5000, connectsPerSecond: 10000, commandsPerSecond: 10000 }
+    connections: { max: 10000, perUser: 5000, connectsPerSecond: ${connectsPerSecond}, commandsPerSecond: 10000 }
     messages: { publishPerSecond: 100000, publishBurst: 100000, maxBytes: 32768, fanoutPerSecond: 1000000 }
     channels: { max: 1000, maxSubscribersPerChannel: 10000, maxSubscriptionsPerConnection: 100 }
     retention: { historyMessages: 100000, historyTTL: 24h }
@@ -60,9 +59,12 @@ export class Tenants {
     if (problems.length > 0) throw new Error(JSON.stringify(problems))
   }
 
-  static async write(): Promise<Tenants> {
+  static async write({ connectsPerSecond = 10_000 } = {}): Promise<Tenants> {
     const folder = await mkdtemp(join(tmpdir(), 'parley-faults-'))
-    await writeFile(join(folder, 'faults.yaml'), plan + tenants.map(tenantManifest).join(''))
+    await writeFile(
+      join(folder, 'faults.yaml'),
+      plan(connectsPerSecond) + tenants.map(tenantManifest).join(''),
+    )
     return new Tenants(folder)
   }
 
@@ -85,89 +87,6 @@ export class Tenants {
     const policy = this.#catalog.get(`faults/${tenant}`)
     if (!policy) throw new Error(`no tenant ${tenant}`)
     return policy
-  }
-}
-
-/** `parley gateway`, on free ports. */
-export class GatewayProcess {
-  readonly #child: ChildProcess
-  readonly #exited: Promise<number | null>
-  #output = ''
-  port = 0
-  opsPort = 0
-  alive = true
-
-  private constructor(url: string, folder: string, args: readonly string[]) {
-    this.#child = spawn(
-      process.execPath,
-      [
-        'dist/cli/main.js',
-        'gateway',
-        '--redis',
-        url,
-        '--tenants',
-        folder,
-        '--host',
-        '127.0.0.1',
-        '--port',
-        '0',
-        '--ops-port',
-        '0',
-        ...args,
-      ],
-      { stdio: ['ignore', 'pipe', 'pipe'] },
-    )
-    const read = (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-200_000))
-    this.#child.stdout?.on('data', read)
-    this.#child.stderr?.on('data', read)
-    this.#exited = new Promise((resolve) => {
-      this.#child.on('exit', (code) => {
-        this.alive = false
-        resolve(code)
-      })
-    })
-  }
-
-  static async start(url: string, folder: string, args: readonly string[] = []): Promise<GatewayProcess> {
-    const gateway = new GatewayProcess(url, folder, args)
-    await until(
-      'a gateway that serves',
-      () => {
-        if (!gateway.alive) throw new Error(`the gateway ended:\n${gateway.#output}`)
-        const line = gateway.#output.split('\n').find((text) => text.includes('"serving"'))
-        if (line === undefined) return false
-        const said = JSON.parse(line) as { port: number; opsPort: number }
-        gateway.port = said.port
-        gateway.opsPort = said.opsPort
-        return true
-      },
-      { deadlineMs: 30_000 },
-    )
-    return gateway
-  }
-
-  get output(): string {
-    return this.#output
-  }
-
-  /** Resident memory in bytes, from its own metrics. */
-  async memory(): Promise<number> {
-    const text = await (await fetch(`http://127.0.0.1:${this.opsPort}/metrics`)).text()
-    return Number(/^process_resident_memory_bytes(?:{[^}]*})? (\S+)/m.exec(text)?.[1])
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    if (this.alive) this.#child.kill(signal)
-  }
-
-  /** The exit code; null when a signal ended it. */
-  async exited(): Promise<number | null> {
-    return this.#exited
-  }
-
-  async kill(): Promise<void> {
-    this.signal('SIGKILL')
-    await this.#exited
   }
 }
 

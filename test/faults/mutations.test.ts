@@ -60,20 +60,26 @@ const mutations: readonly Mutation[] = [
   },
 ]
 
+/** Some faults hit the moment that matters only every other time. */
+const playsMax = 5
+
 describe('a broker', () => {
   test.each(mutations)(
     '$words is found out',
     async ({ onlyAccepted = false, play, spoil, violates, words }) => {
-      expect.hasAssertions()
-      await unlessTilted(async () => {
-        const world = await play({ fault: `a broker ${words}`, spoil })
-        try {
-          const found = await world.violations({ onlyAccepted, unmeasured: true })
-          expect(found.map(({ invariant }) => invariant)).toContain(violates)
-        } finally {
-          await world.close()
-        }
-      })
+      let seen: Invariant[] = []
+      for (let plays = 0; plays < playsMax && !seen.includes(violates); plays += 1) {
+        await unlessTilted(async () => {
+          const world = await play({ fault: `a broker ${words}`, spoil })
+          try {
+            const found = await world.violations({ onlyAccepted, unmeasured: true })
+            seen = found.map(({ invariant }) => invariant)
+          } finally {
+            await world.close()
+          }
+        })
+      }
+      expect(seen).toContain(violates)
     },
   )
 })

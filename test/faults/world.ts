@@ -49,6 +49,8 @@ export interface Judging {
   readonly storeLost?: boolean
   /** See Run. */
   readonly onlyAccepted?: boolean
+  /** See Run. */
+  readonly keysForgotten?: boolean
   readonly gapBarMs?: number
   /** A broker that is known to be bad: nothing is written down or promised. */
   readonly unmeasured?: boolean
@@ -177,6 +179,7 @@ export class World {
   /** The load ends, and the oracle speaks. `storeLost`: see Run. */
   async violations(judging: Judging = {}): Promise<Violation[]> {
     const { gapBarMs = filledBarMs, onlyAccepted = false, storeLost = false, unmeasured = false } = judging
+    const { keysForgotten } = judging
     await this.load.stop()
     const stoppedMs = performance.now()
     if (!unmeasured) {
@@ -194,7 +197,8 @@ export class World {
     await until('the ends of all channels', () => this.logs.every((log) => hasReached(log, histories)), {
       deadlineMs: gapBarMs * slack,
     }).catch(() => {})
-    return violationsOf({ sent: this.load.sent, logs: this.logs, histories, storeLost, onlyAccepted })
+    const { sent } = this.load
+    return violationsOf({ sent, logs: this.logs, histories, storeLost, onlyAccepted, keysForgotten })
   }
 
   /** No violation, and everything ended. */

@@ -7,6 +7,7 @@ import {
   freePort,
   startRedis,
   startReplica,
+  until,
   type RedisProcess,
 } from '../support/redis-processes.js'
 import { within } from '../support/waiting.js'
@@ -114,6 +115,7 @@ test('the password may come from the environment', async () => {
     args: withTenants(),
     env: { PARLEY_REDIS_PASSWORD: password },
   })
+  await until('a ready gateway', async () => (await gateway.ops('/readyz')).status === 200)
   expect(await gateway.ops('/readyz')).toEqual({ status: 200, body: { ready: true, reasons: [] } })
   await gateway.stop()
   expect(gateway.program.said).not.toContain(password)
@@ -135,7 +137,7 @@ describe('a Redis that is not there', () => {
     expect(await gateway.ops('/healthz')).toMatchObject({ status: 200 })
     await late.start()
     await gateway.serving()
-    expect(await gateway.ops('/readyz')).toMatchObject({ status: 200 })
+    await until('a ready gateway', async () => (await gateway.ops('/readyz')).status === 200)
     expect(await gateway.stop()).toEqual({ code: 0, signal: null })
   })
 

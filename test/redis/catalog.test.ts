@@ -687,7 +687,10 @@ describe('on a Redis that dies', () => {
     const { catalog, link, writer } = await served()
     await own.cli('SAVE')
     await writer.put(tenant('acme', 2))
-    await catalog.refresh()
+    await until('the second revision', async () => {
+      await catalog.refresh()
+      return catalog.get('demo/acme')?.revision === tenant('acme', 2).revision
+    })
     const live = link.link.current
     await own.restart()
     await until('a new connection', () => link.link.current && link.link.current !== live)

@@ -114,7 +114,7 @@ test('what was said before the question does not count', async () => {
   expect(await locator.confirm(here)).toBe(false)
 })
 
-test('a connection asks when it is new, and after a silence; not while the master answers', async () => {
+test('a connection asks while it is new, and after a silence; not while the master answers', async () => {
   const trio = await startSentinelTrio({ downAfterMs: 2_000 })
   const { link, locator } = startLink(trio.url)
   let asked = 0
@@ -124,16 +124,25 @@ test('a connection asks when it is new, and after a silence; not while the maste
     return confirm(address)
   }
   const live = await link.ready(10_000)
-  expect(await live.stands()).toBe(true)
-  expect(asked).toBe(1)
+  /** How often that question led to another. */
+  const asks = async () => {
+    const before = asked
+    await live.run(live.client.pipeline().ping())
+    expect(await live.stands()).toBe(true)
+    return asked - before
+  }
+  const untilSure = () => until('no more questions', async () => (await asks()) === 0, { everyMs: 200 })
+  expect(await asks()).toBe(1)
+  // A Sentinel that is behind may still be about to replace it: one yes is not enough.
+  expect(await asks()).toBe(1)
+  await untilSure()
   await new Promise((resolve) => setTimeout(resolve, 1_500))
-  await live.run(live.client.pipeline().ping())
-  expect(await live.stands()).toBe(true)
-  expect(asked, 'an idle connection keeps itself informed').toBe(1)
+  expect(await asks(), 'an idle connection keeps itself informed').toBe(0)
   const master = await trio.master()
   master.stop()
   setTimeout(() => master.cont(), 1_200)
   await live.run(live.client.pipeline().ping())
   await live.stands()
-  expect(asked, 'after a silence').toBe(2)
+  expect(await asks(), 'after a silence').toBe(1)
+  await untilSure()
 })

@@ -13,7 +13,7 @@ import { RedisProxy } from './redis-proxy.js'
 export async function until<Value>(
   what: string,
   check: () => Value | Promise<Value>,
-  { deadlineMs = 10_000, everyMs = 20 } = {},
+  { deadlineMs = 30_000, everyMs = 20 } = {},
 ): Promise<Exclude<Value, undefined | null | false>> {
   const endMs = performance.now() + deadlineMs
   let last: unknown
@@ -38,6 +38,8 @@ export interface RedisOptions {
   readonly proxied?: boolean
   /** What redis-cli needs to get in: `--pass`, `--tls`. */
   readonly cliArgs?: readonly string[]
+  /** Beside what this process has. */
+  readonly env?: Record<string, string> | undefined
 }
 
 export interface TrioOptions extends RedisOptions {
@@ -46,6 +48,8 @@ export interface TrioOptions extends RedisOptions {
   readonly failoverTimeoutMs?: number
   /** A master refuses writes with fewer good replicas. Default 0. */
   readonly minReplicas?: number
+  /** Of the replicas alone. */
+  readonly replicaEnv?: Record<string, string> | undefined
   /** Data nodes; three Sentinels in any case. */
   readonly nodes?: number
   /** Lines of each sentinel.conf, such as `sentinel auth-pass mymaster …`. */
@@ -64,6 +68,7 @@ export class RedisProcess {
   readonly proxy: RedisProxy | undefined
   readonly #args: readonly string[]
   readonly #cliArgs: readonly string[]
+  readonly #env: Record<string, string>
   #shell: ChildProcess | undefined
   #pid = 0
   #output = ''
@@ -75,6 +80,7 @@ export class RedisProcess {
       proxy?: RedisProxy | undefined
       args: readonly string[]
       cliArgs: readonly string[]
+      env?: Record<string, string> | undefined
     },
   ) {
     this.name = name
@@ -82,6 +88,7 @@ export class RedisProcess {
     this.proxy = options.proxy
     this.#args = options.args
     this.#cliArgs = options.cliArgs
+    this.#env = options.env ?? {}
   }
 
   /** Where it is met: its proxy's, when it has one. */
@@ -103,10 +110,13 @@ export class RedisProcess {
   }
 
   /** Resolves when it serves. */
-  async start(): Promise<this> {
+  async start({ deadlineMs = 10_000 } = {}): Promise<this> {
     // The shell outlives nobody: at the end of its input, which comes also when this process is killed, it ends its child.
     const guard = 'redis-server "$@" & echo "guarded $!"; exec >&- 2>&-; read -r _; kill -9 $!; wait'
-    const shell = spawn('sh', ['-c', guard, 'sh', ...this.#args], { stdio: ['pipe', 'pipe', 'pipe'] })
+    const shell = spawn('sh', ['-c', guard, 'sh', ...this.#args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.#env },
+    })
     this.#shell = shell
     this.#output = ''
     running.add(this)
@@ -131,7 +141,7 @@ export class RedisProcess {
     })
     await Promise.race([
       ready,
-      sleep(10_000).then(() =>
+      sleep(deadlineMs).then(() =>
         Promise.reject(new Error(`${this.name} did not start:\n${this.#output.slice(-1_500)}`)),
       ),
     ])
@@ -215,8 +225,11 @@ export class SentinelTrio {
     return this.nodes.filter((node) => node !== master)
   }
 
-  /** Resolves with the new master when the Sentinels agree on another than `old` and it says so itself. */
-  async failedOver(old: RedisProcess, deadlineMs = 15_000): Promise<RedisProcess> {
+  /**
+   * Resolves with the new master when the Sentinels agree on another than `old` and it says so itself. They may split their vote, and wait
+   * for twice the failover timeout before the next.
+   */
+  async failedOver(old: RedisProcess, deadlineMs = 60_000): Promise<RedisProcess> {
     return until(
       'a failover',
       async () => {
@@ -228,7 +241,7 @@ export class SentinelTrio {
   }
 
   /** Resolves when every living node is in its place and the Sentinels see it: the next failover may come. */
-  async settled(deadlineMs = 20_000): Promise<RedisProcess> {
+  async settled(deadlineMs = 60_000): Promise<RedisProcess> {
     return until(
       'a settled trio',
       async () => {
@@ -292,6 +305,7 @@ export async function startSentinelTrio(options: TrioOptions = {}): Promise<Sent
       startNode(`node${index + 1}`, {
         ...options,
         config: [...config, `replicaof 127.0.0.1 ${master.port}`],
+        env: options.replicaEnv,
       }),
     ),
   )
@@ -355,12 +369,12 @@ export async function endRedisProcesses(): Promise<void> {
 
 async function startNode(
   name: string,
-  { cliArgs = [], config = [], proxied = false }: RedisOptions,
+  { cliArgs = [], config = [], env, proxied = false }: RedisOptions,
 ): Promise<RedisProcess> {
   const port = await freePort()
   const proxy = proxied ? await startProxy(port) : undefined
   const announced = proxy ? ['replica-announce-ip 127.0.0.1', `replica-announce-port ${proxy.port}`] : []
-  return startProcess(name, { port, proxy, config: [...nodeDefaults, ...announced, ...config], cliArgs })
+  return startProcess(name, { port, proxy, config: [...nodeDefaults, ...announced, ...config], cliArgs, env })
 }
 
 /** Keeps nothing, and replicates at once. */
@@ -388,9 +402,10 @@ export async function startProcess(
     args?: readonly string[]
     cliArgs?: readonly string[]
     files?: Readonly<Record<string, string>>
+    env?: Record<string, string> | undefined
   },
 ): Promise<RedisProcess> {
-  const { args = [], cliArgs = [], config, files = {}, port, proxy } = options
+  const { args = [], cliArgs = [], config, env, files = {}, port, proxy } = options
   folder ??= mkdtemp(join(tmpdir(), 'parley-redis-'))
   const home = join(await folder, `${name}-${port}`)
   await mkdir(home)
@@ -400,7 +415,7 @@ export async function startProcess(
   const lines = [`port ${port0}`, 'bind 127.0.0.1', `dir ${home}`, 'daemonize no', ...config]
   // `{port}` for what is known only now.
   await writeFile(file, lines.map((line) => line.replaceAll('{port}', String(port)) + '\n').join(''))
-  return new RedisProcess(`${name}:${port}`, { port, proxy, args: [file, ...args], cliArgs }).start()
+  return new RedisProcess(`${name}:${port}`, { port, proxy, args: [file, ...args], cliArgs, env }).start()
 }
 
 const taken = new Set<number>()
