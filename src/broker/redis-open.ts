@@ -1,5 +1,6 @@
 // Puts the Redis broker together: on each shard the same parts, and in front of them who knows which shard is asked.
 import type { Log } from '../log.js'
+import { pause } from '../redis/deadline.js'
 import { atHolder, ElsewhereError } from '../redis/elsewhere.js'
 import { partitionCount } from '../redis/keys.js'
 import type { Prepare, RedisLink } from '../redis/live.js'
@@ -107,7 +108,8 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
     log,
     holdMs: limits.holdMs,
     windowMs: limits.windowMs,
-    close() {
+    async close() {
+      await Promise.race([messages.idle(), pause(limits.flushMs)])
       for (const part of [accepted, replicated, messages, topics, parts]) part.close()
     },
   })

@@ -22,6 +22,8 @@ export interface RedisBrokerLimits {
   readonly groupBytesMax: number
   readonly holdMs: number
   readonly replyMs: number
+  /** At the end, for what is acknowledged to be sent out. */
+  readonly flushMs: number
   readonly windowMs: number
 }
 
@@ -33,6 +35,7 @@ export const defaultRedisBrokerLimits: RedisBrokerLimits = {
   groupBytesMax: 1_048_576,
   holdMs: 50,
   replyMs: 5_000,
+  flushMs: 1_000,
   windowMs: idempotencyWindowMs,
 }
 

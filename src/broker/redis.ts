@@ -57,8 +57,8 @@ export interface RedisBrokerParts {
   read(read: StreamRead): Promise<StreamPage>
   readFenced(read: StreamRead): Promise<StreamPage>
   readonly topics: { add(topic: Topic): Promise<void>; remove(topic: Topic): void }
-  /** Ends what waits. */
-  close(): void
+  /** Sends what is to be sent, and ends what waits. */
+  close(): Promise<void>
   readonly clock: Clock
   readonly after: After
   readonly log: Log
@@ -85,6 +85,9 @@ export class RedisBroker implements Broker {
   readonly #epochs: KnownEpochs
   #listener: BrokerListener | undefined
   #closed = false
+  /** Publishes that have no answer yet. */
+  #underWay = 0
+  #whenIdle: (() => void) | undefined
 
   constructor(parts: RedisBrokerParts) {
     this.#parts = parts
@@ -154,6 +157,16 @@ export class RedisBroker implements Broker {
 
   async publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published> {
     this.#assertOpen()
+    this.#underWay += 1
+    try {
+      return await this.#publish(ref, publication, options)
+    } finally {
+      this.#underWay -= 1
+      if (this.#underWay === 0) this.#whenIdle?.()
+    }
+  }
+
+  async #publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published> {
     const { durability, lane } = this.#laneFor(ref, options.durability)
     const { history, idempotencyKey: key } = options
     const { windowMs } = this.#parts
@@ -226,7 +239,9 @@ export class RedisBroker implements Broker {
   async close(): Promise<void> {
     this.#closed = true
     for (const [topic, subscribed] of this.#subscribed) this.#forget(topic, subscribed)
-    this.#parts.close()
+    // Each has a deadline of its own.
+    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve))
+    await this.#parts.close()
   }
 
   /** `replicated` where there are replicas, unless a rule asks for less. */

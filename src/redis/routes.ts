@@ -58,6 +58,9 @@ export class Router<Work extends Job> implements LaneReport<Work> {
   /** Lines in which somebody waits. */
   readonly #stuck = new Set<Line<Work>>()
   #waiting = 0
+  /** Sent or waiting, and not at its end. */
+  #open = 0
+  readonly #idle: (() => void)[] = []
   #cancelLook: (() => void) | undefined
   readonly #deaf: () => void
 
@@ -76,6 +79,7 @@ export class Router<Work extends Job> implements LaneReport<Work> {
 
   send(job: Work): void {
     const line = this.#lineOf(job)
+    this.#open += 1
     const shard = this.#options.shards.holderOf(job.partition)
     const free = line.waiting.length === 0 && line.back.length === 0
     if (shard && free && (line.underWay === 0 || line.shard === shard)) {
@@ -84,7 +88,7 @@ export class Router<Work extends Job> implements LaneReport<Work> {
       return this.#options.laneOf(shard).send(job)
     }
     if (this.#waiting >= this.#options.waitingMax)
-      return job.refuse(`${this.#options.waitingMax} wait already until it is known who holds what`)
+      return this.#refuse(job, `${this.#options.waitingMax} wait already until it is known who holds what`)
     line.waiting.push(job)
     this.#waiting += 1
     this.#proceed(line)
@@ -93,6 +97,7 @@ export class Router<Work extends Job> implements LaneReport<Work> {
   settled(job: Work): void {
     const line = this.#lineOf(job)
     line.underWay -= 1
+    this.#ended()
     if (line.underWay === 0 && (line.back.length > 0 || line.waiting.length > 0)) this.#proceed(line)
   }
 
@@ -107,12 +112,18 @@ export class Router<Work extends Job> implements LaneReport<Work> {
     this.#proceed(line)
   }
 
+  /** Resolves when all that was sent has come to its end. */
+  idle(): Promise<void> {
+    if (this.#open === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#idle.push(resolve))
+  }
+
   /** Whoever still waits is refused. */
   close(): void {
     this.#deaf()
     this.#cancelLook?.()
     for (const line of [...this.#stuck])
-      for (const job of this.#takeAll(line)) job.refuse('this gateway ends')
+      for (const job of this.#takeAll(line)) this.#refuse(job, 'this gateway ends')
     this.#stuck.clear()
   }
 
@@ -141,7 +152,17 @@ export class Router<Work extends Job> implements LaneReport<Work> {
     line.back = line.back.filter(({ sinceMs }) => sinceMs > overMs)
     line.waiting = line.waiting.filter(({ sinceMs }) => sinceMs > overMs)
     this.#waiting -= late.length
-    for (const job of late) job.refuse('it is not known who holds it, or it is on its way to another')
+    for (const job of late) this.#refuse(job, 'it is not known who holds it, or it is on its way to another')
+  }
+
+  #refuse(job: Work, trouble: string): void {
+    this.#ended()
+    job.refuse(trouble)
+  }
+
+  #ended(): void {
+    this.#open -= 1
+    if (this.#open === 0) for (const resolve of this.#idle.splice(0)) resolve()
   }
 
   #takeAll(line: Line<Work>): Work[] {
