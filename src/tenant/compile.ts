@@ -103,9 +103,9 @@ function compileIssuers(input: CompileInput): { issuers: Issuer[]; problems: Pro
 }
 
 /** Behind the present ones, since they are asked for less and less. One that does not work any more is no problem of the author's. */
-function previousIssuers({ previousKey, tenant }: CompileInput, source: KeySource): Issuer[] {
-  return tenant.spec.auth.flatMap((auth) => {
-    const previous = auth.generate && previousKey?.(auth.name)
+function previousIssuers(input: CompileInput, source: KeySource): Issuer[] {
+  return input.tenant.spec.auth.flatMap((auth) => {
+    const previous = auth.generate && input.previousKey?.(auth.name)
     if (!previous) return []
     const compiled = compileIssuer(auth, { ...source, secret: () => previous }, [])
     return 'reason' in compiled ? [] : [compiled]
