@@ -31,7 +31,13 @@ export function bindingSecret(secret: BindingSecret): Desired {
   const { apiVersion, kind, metadata } = secret.owner
   const { publicUrl, tenant } = secret
   const address = publicUrl && { uri: publicUrl.baseOf(tenant), host: publicUrl.host, port: publicUrl.port }
-  const data = { type: 'parley', provider: 'parley.chat', tenant, ...address, ...Object.fromEntries(secret.data) }
+  const data = {
+    type: 'parley',
+    provider: 'parley.chat',
+    tenant,
+    ...address,
+    ...Object.fromEntries(secret.data),
+  }
   return {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -50,7 +56,14 @@ export function bindingSecret(secret: BindingSecret): Desired {
       },
       // Goes with its owner; and whoever deletes the owner need not wait for it (OpenShift asks for rights on finalizers otherwise).
       ownerReferences: [
-        { apiVersion, kind, name: metadata.name, uid: metadata.uid, controller: true, blockOwnerDeletion: false },
+        {
+          apiVersion,
+          kind,
+          name: metadata.name,
+          uid: metadata.uid,
+          controller: true,
+          blockOwnerDeletion: false,
+        },
       ],
     },
     type: secretType,

@@ -26,7 +26,7 @@ export class PublicUrl {
   }
 
   get port(): string {
-    return this.#url.port === '' ? defaultPorts[this.#url.protocol] ?? '' : this.#url.port
+    return this.#url.port === '' ? (defaultPorts[this.#url.protocol] ?? '') : this.#url.port
   }
 
   /** `key` is `<namespace>/<name>`. Without a slash at the end. */

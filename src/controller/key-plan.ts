@@ -95,7 +95,10 @@ export function planKeys(
       return {
         how: 'rotated' as const,
         algorithm,
-        key: { ...newKey(name, algorithm, { wish, nowMs }), previous: untilMs > nowMs ? previous : undefined },
+        key: {
+          ...newKey(name, algorithm, { wish, nowMs }),
+          previous: untilMs > nowMs ? previous : undefined,
+        },
       }
     }
     const previous = held.previous && held.previous.untilMs > nowMs ? held.previous : undefined
@@ -104,7 +107,9 @@ export function planKeys(
   })
   const keys = planned.map(({ key }) => key)
   const rotations = wish.rotation ? keys.map(({ createdAtMs }) => rotationDueMs(createdAtMs, wish)) : []
-  const ends = keys.flatMap(({ expiresAtMs, previous }) => [previous?.untilMs ?? [], expiresAtMs ?? []].flat())
+  const ends = keys.flatMap(({ expiresAtMs, previous }) =>
+    [previous?.untilMs ?? [], expiresAtMs ?? []].flat(),
+  )
   const later = [...rotations, ...ends].filter((atMs) => atMs > nowMs)
   return {
     keys,

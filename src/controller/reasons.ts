@@ -8,7 +8,8 @@ export const reasons = {
   Suspended: 'The spec says so: all connections are closed and new ones refused; data is kept.',
   InvalidResource: 'A field is misspelt, missing or out of bounds: the message says which.',
   TenantNotFound: 'A ChatCredential names a tenant that is not in its namespace.',
-  TenantNotAccepted: 'The tenant of the ChatCredential is not accepted, so that a new key does not count yet.',
+  TenantNotAccepted:
+    'The tenant of the ChatCredential is not accepted, so that a new key does not count yet.',
   CredentialsReady: 'The Secret holds what it should.',
   SecretNotOurs: 'A Secret of that name is there and was not made by the controller: it is left alone.',
   SecretRefused: 'The API server does not let the controller write the Secret: the message says why.',
@@ -19,7 +20,8 @@ export const reasons = {
   Programmed: 'Every live gateway enforces this revision.',
   Pending: 'The revision is written, and not every live gateway has reported it yet.',
   NoGateways: 'No gateway is alive.',
-  GatewayProblem: 'A gateway cannot serve this revision (its sealing key is missing, or its version is older).',
+  GatewayProblem:
+    'A gateway cannot serve this revision (its sealing key is missing, or its version is older).',
   CatalogUnavailable: 'Redis cannot be written at the moment. Gateways keep what they have.',
   LastGoodRevision: 'The spec is not accepted; gateways go on with the last revision that was.',
   NeverAccepted: 'No revision of this tenant was ever accepted: gateways do not know it.',

@@ -22,7 +22,15 @@ export interface CatalogState {
   readonly applied: CatalogVersion | undefined
 }
 
-const StateReply = z.tuple([z.string(), z.string(), z.string(), z.number(), z.string(), z.string(), z.array(z.string())])
+const StateReply = z.tuple([
+  z.string(),
+  z.string(),
+  z.string(),
+  z.number(),
+  z.string(),
+  z.string(),
+  z.array(z.string()),
+])
 
 /** The connection must have the catalog's scripts. Throws what `isRedisTrouble` knows. */
 export async function readState(live: LiveRedis, keys: CatalogKeys): Promise<CatalogState> {

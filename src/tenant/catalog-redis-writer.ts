@@ -131,6 +131,11 @@ export class CatalogWriter {
     })
   }
 
+  /** Whose the catalog is; undefined: nobody's, or there is none. Throws as writes do. */
+  async readOwner(): Promise<string | undefined> {
+    return (await readState(await this.#ready(), this.#keys)).owner
+  }
+
   /** All that live, for `Programmed` and for usage in status. Throws as writes do. */
   async readGateways(options: { usage: boolean } = { usage: false }): Promise<LiveGateway[]> {
     return readGateways(await this.#ready(), this.#keys, options)
