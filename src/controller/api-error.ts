@@ -43,7 +43,7 @@ export class ApiUnreachableError extends Error {
   override readonly name = 'ApiUnreachableError'
 }
 
-/** The world is as it should be, or will not get better by trying again: `reason` for the condition, no retry until something changes. */
+/** Trying again will not help: no retry until something changes. Counted apart from the failures that may pass. */
 export class TerminalError extends Error {
   override readonly name = 'TerminalError'
 }
