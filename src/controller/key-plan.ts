@@ -146,6 +146,21 @@ function newKey(
   }
 }
 
+/** The keys that the Secret holds and that count: none is made here, since whoever reads does not own. */
+export function heldKeys(
+  wish: Pick<KeyWish, 'wanted' | 'ttlMs'>,
+  found: { record: KeysRecord; data: ReadonlyMap<string, string> },
+  nowMs: number,
+): PlannedKey[] {
+  return [...wish.wanted].flatMap(([name, algorithm]) => {
+    const held = heldKey(name, algorithm, found)
+    if (!held) return []
+    const expiresAtMs = wish.ttlMs === undefined ? undefined : held.createdAtMs + wish.ttlMs
+    const previous = held.previous && held.previous.untilMs > nowMs ? held.previous : undefined
+    return [{ ...held, expiresAtMs, previous }]
+  })
+}
+
 /** The key as the Secret holds it; undefined when it is missing, of another kind, or not the one that the record speaks of. */
 function heldKey(
   name: string,
