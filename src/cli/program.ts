@@ -1,6 +1,7 @@
 // All subcommands of `parley`.
 import { Command } from 'commander'
 import { canCommand } from './can.js'
+import { controllerCommand } from './controller.js'
 import { devCommand } from './dev.js'
 import { endsByTheList } from './exit-codes.js'
 import { gatewayCommand } from './gateway.js'
@@ -13,6 +14,7 @@ export function createProgram(): Command {
     .version(version)
     .addCommand(devCommand())
     .addCommand(gatewayCommand())
+    .addCommand(controllerCommand())
     .addCommand(tokenCommand())
     .addCommand(canCommand())
     .showHelpAfterError('(parley --help lists the commands)')

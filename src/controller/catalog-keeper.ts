@@ -32,6 +32,8 @@ export interface CatalogKeeperOptions {
   readonly log: Log
   /** The standing of these tenants may be another now: look again. */
   readonly onChange: (keys: Iterable<string>) => void
+  /** These use something else than before. */
+  readonly onUsage: (keys: Iterable<string>) => void
   /** Default 2,000. */
   readonly confirmMs?: number
   /** How long another cluster's catalog must have been without owner before it is ours. Default 60,000. */
@@ -53,14 +55,20 @@ export class CatalogKeeper {
   #trouble: string | undefined = 'the catalog was not published yet'
   #owner: string | undefined
   #ownerlessSinceMs: number | undefined
+  /** Something was not written: only a snapshot knows what. */
+  #dirty = true
   #hurry = new AbortController()
   #fenced = false
+  #begun: () => void = () => {}
+  /** Resolves when the catalog was published, or could not be, for the first time. */
+  readonly begun = new Promise<void>((resolve) => (this.#begun = resolve))
 
   constructor(options: CatalogKeeperOptions) {
     this.#options = options
     this.#proof = new GatewaysProof({
       read: async (asked) => options.writer.readGateways(asked),
       onChange: options.onChange,
+      onUsage: options.onUsage,
     })
   }
 
@@ -130,6 +138,7 @@ export class CatalogKeeper {
       while (!signal.aborted) {
         this.#hurry = new AbortController()
         await this.#confirm()
+        this.#begun()
         if (this.#fenced) throw new FencedError('another leader writes the catalog')
         const waitMs = this.#owner === undefined ? (this.#options.confirmMs ?? 2_000) : lookAtOwnerMs
         await pause(this.#trouble === undefined ? waitMs : troubledMs, signal, this.#hurry.signal)
@@ -142,11 +151,10 @@ export class CatalogKeeper {
   async #confirm(): Promise<void> {
     if (this.#owner !== undefined && !(await this.#isOrphaned())) return
     const { writer } = this.#options
-    const reply = await this.#attempt(async () => writer.confirm())
+    const reply = this.#dirty ? 'snapshotNeeded' : await this.#attempt(async () => writer.confirm())
     if (reply === 'fenced') this.#fenced = true
-    if (reply === 'snapshotNeeded' || reply === 'foreign' || this.#owner !== undefined) await this.#snapshot()
-    else if (reply === 'confirmed' && this.#isWritten()) this.#setTrouble(undefined)
-    else if (reply === 'confirmed') await this.#snapshot()
+    else if (reply === 'confirmed') this.#setTrouble(undefined)
+    else if (reply) await this.#snapshot()
   }
 
   /**
@@ -162,16 +170,16 @@ export class CatalogKeeper {
     return this.#ownerlessSinceMs !== undefined && nowMs - this.#ownerlessSinceMs >= orphanedMs
   }
 
-  #isWritten(): boolean {
-    return [...this.#wanted.values()].every(({ policy, version }) => !policy || version)
-  }
-
   async #snapshot(): Promise<void> {
     const before = new Map(this.#wanted)
+    this.#dirty = false
     const policies = [...before.values()].flatMap(({ policy }) => policy ?? [])
     const kept = [...before].flatMap(([key, { policy, tenantId }]) => (policy ? [] : { key, tenantId }))
     const outcome = await this.#attempt(async () => this.#options.writer.snapshot(policies, kept))
-    if (!outcome || !this.#isDone(outcome)) return
+    if (!outcome || !this.#isDone(outcome)) {
+      this.#dirty = true
+      return
+    }
     for (const [key, wanted] of before) {
       if (!wanted.policy || this.#wanted.get(key) !== wanted) continue
       // What was written in this life of the catalog still stands.
@@ -186,7 +194,9 @@ export class CatalogKeeper {
     if (this.#owner !== undefined) return undefined
     const outcome = await this.#attempt(write)
     if (outcome && this.#isDone(outcome)) return outcome
-    this.#hurry.abort()
+    this.#dirty = true
+    // Not when Redis is away: then its return is waited for.
+    if (outcome) this.#hurry.abort()
     return undefined
   }
 

@@ -26,7 +26,11 @@ const messageLengthMax = 4_096
  */
 export function conditionsOf(
   findings: readonly Finding[],
-  options: { was: readonly Condition[]; generation: number; epochMs: number },
+  options: {
+    was: readonly Pick<Condition, 'type' | 'status' | 'lastTransitionTime'>[]
+    generation: number
+    epochMs: number
+  },
 ): Condition[] {
   return findings
     .filter(({ type, status }) => status === 'True' || !abnormal.has(type))

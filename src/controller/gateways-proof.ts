@@ -1,4 +1,5 @@
 // Proves what is enforced: asks the gateways often while somebody waits for it, and seldom otherwise.
+import { isDeepStrictEqual } from 'node:util'
 import { pause } from '../redis/deadline.js'
 import type { LiveGateway } from '../tenant/catalog-redis-heartbeats.js'
 import { isRedisTrouble } from '../tenant/catalog-redis-scripts.js'
@@ -9,7 +10,9 @@ import { noUsage, type Usage } from './usage.js'
 export interface GatewaysProofOptions {
   /** Throws what `isRedisTrouble` knows. */
   readonly read: (options: { usage: boolean }) => Promise<LiveGateway[]>
+  /** What is known of these is another. */
   readonly onChange: (keys: Iterable<string>) => void
+  readonly onUsage: (keys: Iterable<string>) => void
 }
 
 /** Heartbeats come at once after a change, but not oftener than every 50 ms. */
@@ -37,6 +40,7 @@ export class GatewaysProof {
   /** Revision that all gateways were seen to enforce, by tenant. */
   readonly #proven = new Map<string, string>()
   #view = new GatewaysView([])
+  #looked = false
   #usage: ReadonlyMap<string, Usage> = new Map()
   /** When a gateway was last seen; undefined: never looked. */
   #seenAtMs: number | undefined
@@ -76,6 +80,7 @@ export class GatewaysProof {
   }
 
   progressOf(key: string, version: CatalogVersion): Progress {
+    if (!this.#looked) return { kind: 'pending', gateways: 0, synced: 0 }
     return this.#view.progressOf(key, version)
   }
 
@@ -110,15 +115,11 @@ export class GatewaysProof {
     }
     const before = this.#view
     this.#view = new GatewaysView(gateways)
+    this.#looked = true
     const changed = new Set(
       [...before.problems, ...this.#view.problems].filter((key) => this.#differs(key, before)),
     )
-    if (usage) {
-      this.#usageAtMs = nowMs
-      const used = this.#usage
-      this.#usage = usageOf(gateways)
-      for (const key of [...used.keys(), ...this.#usage.keys()]) changed.add(key)
-    }
+    if (usage) this.#settleUsage(usageOf(gateways), nowMs)
     for (const key of this.#settleDesertion(nowMs)) changed.add(key)
     for (const key of this.#prove()) changed.add(key)
     if (changed.size > 0) this.#options.onChange(changed)
@@ -126,6 +127,15 @@ export class GatewaysProof {
 
   #differs(key: string, before: GatewaysView): boolean {
     return before.problems.has(key) !== this.#view.problems.has(key)
+  }
+
+  #settleUsage(usage: ReadonlyMap<string, Usage>, nowMs: number): void {
+    const before = this.#usage
+    this.#usage = usage
+    this.#usageAtMs = nowMs
+    const keys = new Set([...before.keys(), ...usage.keys()])
+    const moved = [...keys].filter((key) => !isDeepStrictEqual(before.get(key), usage.get(key)))
+    if (moved.length > 0) this.#options.onUsage(moved)
   }
 
   /** Those whose standing changes because there is no gateway any more, or is one again. */
