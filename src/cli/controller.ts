@@ -171,6 +171,7 @@ function ownNamespace(): string {
 
 /** Only what the address itself tells: names are looked at when they are fetched, and each time. */
 function privateAddress(uri: string): string | undefined {
+  if (!URL.canParse(uri)) return undefined
   const { hostname: host } = new URL(uri)
   const address = host.replace(/^\[|\]$/g, '')
   const isPrivate = isIP(address) !== 0 ? !isPublicAddress(address) : /(^|\.)localhost$/.test(address)

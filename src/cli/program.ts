@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { canCommand } from './can.js'
 import { controllerCommand } from './controller.js'
+import { crdsCommand } from './crds.js'
 import { devCommand } from './dev.js'
 import { endsByTheList } from './exit-codes.js'
 import { gatewayCommand } from './gateway.js'
@@ -17,5 +18,6 @@ export function createProgram(): Command {
     .addCommand(controllerCommand())
     .addCommand(tokenCommand())
     .addCommand(canCommand())
+    .addCommand(crdsCommand())
     .showHelpAfterError('(parley --help lists the commands)')
 }
