@@ -5,7 +5,8 @@ export function parsedLines(said: string): Record<string, unknown>[] {
   return said
     .split('\n')
     .slice(0, -1)
-    .flatMap((line) => parseLine(line) ?? [])
+    .map(parseLine)
+    .filter((line) => line !== undefined)
 }
 
 function parseLine(line: string): Record<string, unknown> | undefined {

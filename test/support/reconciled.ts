@@ -3,14 +3,19 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT, importPKCS8 } from 'jose'
-import { plainGet } from './chat-client.js'
+import { ChatClient, plainGet } from './chat-client.js'
 import { startController, type ControllerPlace, type TestController } from './controller.js'
 import type { ControllerOptions } from '../../src/controller/controller.js'
+import { catalogKeys } from '../../src/redis/keys.js'
+import type { LiveRedis } from '../../src/redis/live.js'
+import { decodeRecord } from '../../src/tenant/catalog-redis-record.js'
+import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { GatewayProcess, startGateways } from './gateway-process.js'
 import { KubeServer } from './kube-apiserver.js'
 import type { KubeClient, KubeObject } from './kube-client.js'
 import { apiVersion, chatPlan, installCrds, namespace } from './kube-parley.js'
-import { keyLineA } from './redis-catalog.js'
+import { keyLineA, sealingKeys } from './redis-catalog.js'
+import { startLink, type TestLink } from './redis-links.js'
 import { startRedis, until } from './redis-processes.js'
 
 export interface Condition {
@@ -43,6 +48,7 @@ export class World {
   readonly sealingKeyFile: string
   readonly #folder: string
   readonly #controllers: TestController[] = []
+  #link: TestLink | undefined
 
   private constructor(parts: {
     kube: KubeServer
@@ -92,7 +98,10 @@ export class World {
   /** What the controllers complained of, the latest. */
   get complaints(): string {
     const lines = this.#controllers.flatMap(({ logged }) => logged().split('\n'))
-    return lines.filter((line) => /"level":[456]0/.test(line)).slice(-5).join('\n')
+    return lines
+      .filter((line) => /"level":[456]0/.test(line))
+      .slice(-5)
+      .join('\n')
   }
 
   tenant(name = 'acme', ns = 'demo'): Promise<KubeObject | undefined> {
@@ -112,12 +121,12 @@ export class World {
   async condition(
     type: string,
     wanted: { status: string; reason?: string },
-    { name = 'acme', ns = 'demo', kind = 'ChatTenant' } = {},
+    { name = 'acme', ns = 'demo', kind = 'ChatTenant', deadlineMs = 20_000 } = {},
   ): Promise<KubeObject> {
     let last: KubeObject | undefined
     const what = `${type}=${wanted.status} (${wanted.reason ?? 'any reason'}) of ${kind} ${name}`
     try {
-      await until(what, async () => {
+      const look = async (): Promise<boolean> => {
         last = await this.client.find({ apiVersion, kind, namespace: ns, name })
         const found = conditionOf(last, type)
         return (
@@ -125,7 +134,8 @@ export class World {
           found.observedGeneration === last?.metadata['generation'] &&
           (wanted.reason === undefined || found.reason === wanted.reason)
         )
-      })
+      }
+      await until(what, look, { deadlineMs })
     } catch (error) {
       const found = JSON.stringify(last?.['status'], undefined, 1)
       throw new Error(`${what}; it is ${found}\n${this.complaints}`, { cause: error })
@@ -146,6 +156,39 @@ export class World {
       )
       return answers.every((answer) => answer === status)
     })
+  }
+
+  /** What gateways get of the tenant. */
+  async policy(name: string): Promise<TenantPolicy | undefined> {
+    const key = `demo/${name}`
+    const text = await this.hget(catalogKeys(this.place.installation).tenants, key)
+    if (text === null) return undefined
+    const decoded = decodeRecord(key, text, sealingKeys())
+    return decoded.kind === 'good' ? decoded.policy : undefined
+  }
+
+  async hget(hash: string, field: string): Promise<string | null> {
+    const { client } = await this.redis()
+    return client.hget(hash, field)
+  }
+
+  /** A connection of the tests' own. */
+  async redis(): Promise<LiveRedis> {
+    this.#link ??= startLink(this.place.redis)
+    return this.#link.link.ready(5_000)
+  }
+
+  /** Connected, and told all there is to tell. */
+  async chat(token: string, tenant = 'demo/acme'): Promise<ChatClient> {
+    const client = await ChatClient.open(`${this.gateways[0]?.ws}/${tenant}/ws?token=${token}`)
+    await client.settle()
+    return client
+  }
+
+  /** An edit that changes nothing but that there is one. */
+  async touch(name: string, ns = 'demo'): Promise<void> {
+    const ref = { apiVersion, kind: 'ChatTenant', namespace: ns, name }
+    await this.client.patch(ref, { metadata: { annotations: { touched: String(performance.now()) } } })
   }
 
   /** Signed as the tenant's backend would, with what the Secret holds. */
