@@ -33,7 +33,7 @@ export interface LeaseOptions {
   readonly durationMs?: number
   /** How long a holder believes in itself without a renewal; shorter, so that what it sent last is over by then. Default 10,000. */
   readonly renewDeadlineMs?: number
-  /** Default 2,000, ± 20 %. */
+  /** Between two renewals, ± 20 %; between two looks at another's lease half of it. Default 2,000. */
   readonly retryMs?: number
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>
   readonly random?: () => number
@@ -113,7 +113,9 @@ export class Elector implements Leadership {
         this.#held = undefined
         return this.#options.onLost(trouble ?? `not renewed within ${this.#renewDeadlineMs} ms`)
       }
-      if (!signal.aborted) await pause(retryMs * (0.8 + 0.4 * random()), signal)
+      // Who waits looks oftener than who leads renews: that costs nothing but a read, and shortens the time without a leader.
+      const waitMs = this.#held ? retryMs : retryMs / 2
+      if (!signal.aborted) await pause(waitMs * (0.8 + 0.4 * random()), signal)
     }
     await this.#release()
   }
