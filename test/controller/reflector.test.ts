@@ -240,8 +240,9 @@ describe('P7: credentials that cannot be read', () => {
       distrust: () => {},
       close: () => {},
     }
-    start({ transport: kube.transport({ target, attemptMs: 50, pause: async () => {} }) })
+    const { cache } = start({ transport: kube.transport({ target, attemptMs: 50, pause: async () => {} }) })
     await watch()
+    expect(cache.synced).toBe(true)
   })
 })
 
