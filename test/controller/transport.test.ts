@@ -361,6 +361,27 @@ test('P23: every answer is counted, and the lack of one', async () => {
 })
 
 describe('a kubeconfig', () => {
+  test('whose certificate is rotated on disk makes new connections from then on, and only then', async () => {
+    const file = join(folder, 'ca.crt')
+    await writeFile(file, 'one')
+    const config = () => {
+      const made = kube.kubeConfig()
+      made.clusters = [{ name: 'c', server: 'https://127.0.0.1:6443', skipTLSVerify: false, caFile: file }]
+      made.contexts = [{ name: made.getCurrentContext(), cluster: 'c', user: 'tester' }]
+      return made
+    }
+    const target = new KubeConfigTarget(config)
+    const before = await target.access()
+    expect((await target.access()).calls).toBe(before.calls)
+    expect(before.calls.options).toMatchObject({ ca: Buffer.from('one'), keepAlive: true })
+    await writeFile(file, 'two')
+    const after = await target.access()
+    expect(after.calls).not.toBe(before.calls)
+    expect(after.watches).not.toBe(before.watches)
+    expect(after.calls.options).toMatchObject({ ca: Buffer.from('two') })
+    expect(before.calls.maxFreeSockets, 'the old ones end with what they carry').toBe(0)
+  })
+
   test('that does not exist, or names no cluster, ends the start with a sentence', async () => {
     expect(() => loadKubeConfig({ path: join(folder, 'none') })).toThrow(
       /^The kubeconfig cannot be read: ENOENT/,
