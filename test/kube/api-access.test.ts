@@ -1,5 +1,7 @@
 // Who may do what: plans by RBAC and by namespace, and what the roles of manifests/rbac let people and the controller do.
+import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { parseAllDocuments } from 'yaml'
 import { KubeServer, kubeStartMsMax } from '../support/kube-apiserver.js'
 import type { KubeClient, KubeObject } from '../support/kube-client.js'
 import {
@@ -101,6 +103,15 @@ describe('plans', () => {
     await letUse('gold', { group: 'rich', ns: 'team-a' })
     const user = admin.as('editor', ['rich'])
     expect(await make(user, { plan: 'gold', ns: 'team-a' })).toEqual([])
+    expect(await make(user, { plan: 'gold', ns: 'team-b' })).toEqual([expect.stringContaining('may not use')])
+  })
+
+  test('docs/access.md gives a team its plan', async () => {
+    const page = await readFile(new URL('../../docs/access.md', import.meta.url), 'utf8')
+    const [, yaml = ''] = /```yaml\n(.*?)```/s.exec(page) ?? []
+    for (const document of parseAllDocuments(yaml)) await admin.apply(document.toJS() as KubeObject)
+    const user = admin.as('editor', ['team-a-developers'])
+    await until('the plan', async () => (await make(user, { plan: 'gold' })).length === 0)
     expect(await make(user, { plan: 'gold', ns: 'team-b' })).toEqual([expect.stringContaining('may not use')])
   })
 

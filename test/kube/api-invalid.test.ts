@@ -156,7 +156,7 @@ test.each<[string, KubeObject, string[]]>([
   [
     'a shared key that is public',
     auth({ type: 'SharedKey', publicKey: 'x', generate: { algorithm: 'HS256' } }),
-    ['spec.auth[0].publicKey: Forbidden: Only type PublicKey takes publicKey.'],
+    ['spec.auth[0].publicKey: Forbidden: publicKey goes with type PublicKey only.'],
   ],
   [
     'a type without its key',
@@ -334,25 +334,11 @@ test('rules that become stricter leave alone what is stored, until it is touched
 
 /** In place of every field in turn. Not null: the API server takes null for nothing at all, and drops it. */
 const oddities: readonly unknown[] = [
-  ...[undefined, true, false, 0, 1, -1, 1.5, 10_000_001, 2 ** 53, '', 'a', 'A', 'a.b', '-a', 'ä', '10'],
-  ...['a*', '{user}', 'a:{claims.x}', '$x', 'a b', 'x'.repeat(64), 'x'.repeat(300), 'x'.repeat(20_000)],
-  ...[
-    '1s',
-    '59s',
-    '10m',
-    '1h30m',
-    '720h',
-    '721h',
-    '8760h',
-    '9000h',
-    '31d',
-    '999999999h',
-    '000000001h',
-    '-1h',
-  ],
-  ...['https://a.example', 'https://*.example', 'file:///x', 'https://u:p@a.example', '*', 'null'],
-  ...['In', 'Exists', 'All', 'Selector', 'SharedKey', 'JWKS', 'Pattern', 'HS256', 'ES256', 'Admin'],
-  ...[[], [[]], ['a'], ['HS256'], ['ES256'], ['*'], Array.from({ length: 70 }, (_, n) => `a${n}`)],
+  ...[undefined, true, false, 0, -1, 1.5, 10_000_001, '', 'a', 'A', 'a.b', '10'],
+  ...['a*', '{user}', '$x', 'a b', 'x'.repeat(64), 'x'.repeat(300), 'x'.repeat(20_000)],
+  ...['1s', '59m', '1h30m', '721h', '9000h', '31d', '999999999h', '000000001h'],
+  ...['https://*.example', 'https://u:p@a.example', 'Exists', 'Selector', 'JWKS', 'Pattern', 'ES256'],
+  ...[[], ['a'], ['HS256'], ['ES256'], Array.from({ length: 70 }, (_, n) => `a${n}`)],
   ...[{}, { a: 'b' }, { a: ['b'] }, { name: 'a' }, { name: 'a', key: 'k' }, { key: 'k', operator: 'In' }],
 ]
 
