@@ -31,10 +31,14 @@ beforeAll(async () => {
   await bind('parley-view', 'viewer')
   await bind('parley-plans', 'platform')
   // A policy and a role count a moment after they are written.
-  await until('the policies', async () => {
-    const [refusal = ''] = await make(admin.as('editor'))
-    return refusal.includes('may not use ChatPlan "free"')
-  })
+  await until(
+    'the policies',
+    async () => {
+      const [refusal = ''] = await make(admin.as('editor'))
+      return refusal.includes('may not use ChatPlan "free"')
+    },
+    { deadlineMs: 60_000 },
+  )
 }, kubeStartMsMax)
 afterAll(async () => server?.stop())
 

@@ -478,6 +478,41 @@ function compiles(object: KubeObject): boolean {
   return 'policy' in compileTenant({ tenant: tenant.data, plan, tenantId: 'id', secret })
 }
 
+test('auth: the API server and the program’s schema agree, whichever keys stand beside each other', async () => {
+  const keys = {
+    keyRef: { name: 's', key: 'k' },
+    publicKey: 'pem',
+    jwks: { keys: [{ kty: 'RSA' }] },
+    jwksURI: 'https://id.example/',
+    generate: { algorithm: 'ES256' },
+  }
+  const subsets = Object.entries(keys).reduce<object[]>(
+    (before, [name, value]) => before.flatMap((subset) => [subset, { ...subset, [name]: value }]),
+    [{}],
+  )
+  const taken: string[] = []
+  for (const type of ['SharedKey', 'PublicKey', 'JWKS', 'JWKSURI']) {
+    for (const subset of subsets) {
+      const object = auth({ type, ...subset })
+      const agreed = ChatTenant.safeParse(object).success
+      expect([type, Object.keys(subset), (await refused(object)).length === 0]).toEqual([
+        type,
+        Object.keys(subset),
+        agreed,
+      ])
+      if (agreed) taken.push(`${type} ${Object.keys(subset).join(' ')}`)
+    }
+  }
+  expect(taken).toEqual([
+    'SharedKey keyRef',
+    'PublicKey generate',
+    'PublicKey publicKey',
+    'PublicKey keyRef',
+    'JWKS jwks',
+    'JWKSURI jwksURI',
+  ])
+})
+
 test.each(samples)(
   '%s: the API server and the program’s schema agree, whatever stands in whichever field',
   async (_, schema, objects) => {
