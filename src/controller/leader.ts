@@ -85,10 +85,7 @@ export class Leader {
     ])
   }
 
-  async #workAll(
-    signal: AbortSignal,
-    { catalog, reconcilers, remains }: Parts,
-  ): Promise<void> {
+  async #workAll(signal: AbortSignal, { catalog, reconcilers, remains }: Parts): Promise<void> {
     await Promise.race([catalog.begun, ended(signal)])
     if (!signal.aborted) this.#fill()
     await together(signal, [
