@@ -10,6 +10,8 @@ async function series(metrics: ControllerMetrics): Promise<string[]> {
 test('the names and labels are those of controller-runtime and client-go', async () => {
   const metrics = new ControllerMetrics({ process: false })
   metrics.readQueue('chattenant', { depth: 7, unfinishedSeconds: () => [2, 3] })
+  metrics.readWatch('ChatTenant', () => 12)
+  metrics.readWatch('ChatPlan', () => undefined)
   const queue = metrics.queueMeter('chattenant')
   const reconcile = metrics.reconcileMeter('chattenant', 4)
   const lease = metrics.leaseMeter('parley')
@@ -55,6 +57,8 @@ test('the names and labels are those of controller-runtime and client-go', async
       'controller_runtime_reconcile_total{controller="chattenant",result="error"} 1',
       'controller_runtime_reconcile_total{controller="chattenant",result="requeue"} 0',
       'controller_runtime_reconcile_total{controller="chattenant",result="requeue_after"} 0',
+      'parley_controller_watch_silent_seconds{kind="ChatTenant"} 12',
+      'parley_controller_watch_silent_seconds{kind="ChatPlan"} +Inf',
       'leader_election_master_status{name="parley"} 1',
       'leader_election_slowpath_total{name="parley"} 1',
       'rest_client_requests_total{code="200",method="GET",host="10.0.0.1:443"} 2',

@@ -9,7 +9,7 @@ import { apiVersionOf, fieldManager, type ApiObject, type ObjectName, type Resou
 export interface KubeObjectsOptions {
   /** Called before each attempt of each write: throws when nothing may be written (`lease.assertLeading`). */
   readonly guard?: () => void
-  /** Waits for nobody, and not for long: for the lease. */
+  /** Waits for nobody, and not for long: for the lease. Half of it is for one attempt: a connection that hangs is left in time. */
   readonly urgent?: { readonly deadlineMs: number }
 }
 
@@ -101,7 +101,9 @@ export class KubeObjects implements ObjectApi {
 
   #call(call: ApiCall): Promise<unknown> {
     const { urgent } = this.#options
-    return this.#transport.call(urgent ? { ...call, urgent: true, deadlineMs: urgent.deadlineMs } : call)
+    if (!urgent) return this.#transport.call(call)
+    const { deadlineMs } = urgent
+    return this.#transport.call({ ...call, urgent: true, deadlineMs, attemptMs: Math.ceil(deadlineMs / 2) })
   }
 }
 

@@ -495,13 +495,16 @@ describe('P25: only a complete list deletes', () => {
     await changes.take(2)
     kube.script('list', ...answers)
     let atLast: ObjectChange[] | undefined
+    let continued: string | null = ''
     kube.script('list', (list) => {
       atLast = [...changes.waiting]
+      continued = list.asked.query.get('continue')
       list.list([thing('a')])
     })
     first.event('ERROR', statusOf(410, 'Expired'))
     expect(names(await changes.take(1)), 'the complete one does').toEqual(['gone default/b'])
     expect(atLast, 'before it nothing was told').toEqual([])
+    expect(continued, 'it begins at the beginning').toBeNull()
     expect(cache.synced).toBe(true)
     expect(cache.size).toBe(1)
   })
@@ -522,6 +525,7 @@ describe('P25: only a complete list deletes', () => {
     await watch()
     expect(cache.size).toBe(2)
     expect(changes.waiting).toEqual([])
+    expect(pauses.waiting, 'that of the watch alone').toEqual([800])
   })
 })
 
