@@ -66,7 +66,8 @@ function rules(path, schema) {
 
 /** @param {Definition} definition */
 function section({ columns, kind, manifest, schema }) {
-  const { description = '', properties = {} } = /** @type {Schema} */ (schema)
+  const root = /** @type {Schema} */ (schema)
+  const { description = '', properties = {} } = root
   const { names, scope, versions } =
     /** @type {{ spec: { scope: string, names: { plural: string, shortNames: string[] }, versions: { selectableFields?: { jsonPath: string }[] }[] } }} */ (
       manifest
@@ -78,7 +79,7 @@ function section({ columns, kind, manifest, schema }) {
       .map(({ name }) => name)
       .join(', ')
   const { spec = {}, status = {} } = properties
-  const ruleRows = rules('', schema).map(([path = '', sentence = '']) => [path.replace('`.', '`'), sentence])
+  const ruleRows = rules('', root).map(([path = '', sentence = '']) => [path.replace('`.', '`'), sentence])
   return [
     `## ${kind}`,
     description,
