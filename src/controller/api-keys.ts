@@ -11,7 +11,7 @@ import { keyOf, type ApiObject } from './object.js'
 import { credentialSecretName } from './references.js'
 
 /** Name of the key in the Secret. */
-export const apiKeyName = 'api-key'
+const apiKeyName = 'api-key'
 
 const wanted = new Map([[apiKeyName, 'ApiKey' as const]])
 

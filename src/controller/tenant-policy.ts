@@ -52,7 +52,7 @@ export function generatedKeys(tenant: ChatTenant): KeyWish {
 }
 
 /** Names that the Secret cannot hold a key under. */
-export function reservedNames(tenant: ChatTenant): Problem[] {
+function reservedNames(tenant: ChatTenant): Problem[] {
   return tenant.spec.auth.flatMap(({ generate, name }, index) => {
     if (!generate || !reservedDataNames.includes(name)) return []
     const message = `A generated key cannot be called "${name}": the Secret has that for something else.`

@@ -18,5 +18,5 @@ test('ends with its signal', async () => {
   const stop = new AbortController()
   const running = together(stop.signal, [ended, ended])
   stop.abort()
-  await running
+  await expect(running).resolves.toBeUndefined()
 })

@@ -68,6 +68,7 @@ test('after kill -9 a standby leads when the lease is over', async () => {
   // The lease lasts 15 s; the bar is 2 s more.
   await until('another leader', () => leads(second), { deadlineMs: 85_000 })
   console.log(`taken over after ${Math.round(performance.now() - startMs)} ms`)
+  expect(await leads(second)).toBe(true)
   await applied('three')
   await second.stop()
 }, 120_000)

@@ -182,6 +182,7 @@ describe('what a deleted tenant leaves', () => {
     await world.client.delete(refOf('unseen'))
     world.controller()
     await until('the purge', async () => (await left(keys)) === 0, { deadlineMs: 25_000 })
+    expect(await left(keys)).toBe(0)
   })
 })
 

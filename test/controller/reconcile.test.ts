@@ -127,21 +127,23 @@ describe('an edit', () => {
       const object = await world.tenant('customer')
       return object?.['status'].effective.limits.connections.max === 300
     })
-    await until('what the plan has promised', async () => {
+    const promised = await until('what the plan has promised', async () => {
       const plan = await world.client.get({ apiVersion, kind: 'ChatPlan', name: 'silver' })
-      return plan['status']?.tenants === 1 && plan['status']?.allocated.connections === 300
+      return plan['status']?.allocated?.connections === 300 && plan['status']
     })
+    expect(promised).toMatchObject({ tenants: 1, allocated: { connections: 300 } })
   })
 
   test('of status by somebody else is undone', async () => {
-    await served('tampered')
+    const { object } = await served('tampered')
     const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'tampered' }
     await world.client.patch(ref, { status: { revision: 'forged' } }, { subresource: 'status' })
     await until('the true revision', async () => {
       const object = await world.tenant('tampered')
       return object?.['status'].revision !== 'forged'
     })
-    await world.condition('Ready', ready, { name: 'tampered' })
+    const after = await world.condition('Ready', ready, { name: 'tampered' })
+    expect(after['status'].revision).toBe(object['status'].revision)
   })
 })
 
@@ -159,7 +161,7 @@ test('a tenant waits for its plan, and for a key that it reads', async () => {
     kind: 'Secret',
     metadata: { name: 'own-key', namespace: 'demo' },
     stringData: { hmac },
-  } as KubeObject)
+  })
   await world.condition('Ready', ready, early)
   expect(await world.door(await signed(hmac), { tenant: 'demo/early' })).toBe(letIn)
 })
@@ -175,7 +177,8 @@ test('a plan that is not for the namespace is refused until the namespace is lab
     { name: 'x', ns: 'team' },
   )
   await world.client.apply(namespace('team', { tier: 'gold' }))
-  await world.condition('Ready', ready, { name: 'x', ns: 'team' })
+  const object = await world.condition('Ready', ready, { name: 'x', ns: 'team' })
+  expect(conditionOf(object, 'Accepted')).toMatchObject({ status: 'True', reason: 'Accepted' })
 })
 
 test('a deleted tenant takes its connections with it; its name made again inherits nothing', async () => {
@@ -269,7 +272,7 @@ describe('the Secret', () => {
       kind,
       metadata,
       stringData: { mine: 'mine' },
-    } as KubeObject)
+    })
     await world.client.apply(tenant('taken'))
     const taken = { name: 'taken' }
     await world.condition('CredentialsReady', { status: 'False', reason: 'SecretNotOurs' }, taken)
@@ -344,7 +347,8 @@ describe('a ChatCredential', () => {
     const of = { kind: 'ChatCredential', name: 'import' }
     await world.condition('Ready', { status: 'False', reason: 'ImportNotLabelled' }, of)
     await world.client.apply(secret({ 'parley.chat/secret': 'import' }))
-    await world.condition('Ready', { status: 'True' }, of)
+    const object = await world.condition('Ready', { status: 'True' }, of)
+    expect(object['status']).toMatchObject({ keyID: expect.any(String), binding: { name: 'their-key' } })
   })
 
   test('of a tenant that is not there says so', async () => {
@@ -352,7 +356,8 @@ describe('a ChatCredential', () => {
     const of = { kind: 'ChatCredential', name: 'lost' }
     await world.condition('Ready', { status: 'False', reason: 'TenantNotFound' }, of)
     await world.client.apply(tenant('nobody'))
-    await world.condition('Ready', { status: 'True' }, of)
+    const object = await world.condition('Ready', { status: 'True' }, of)
+    expect(object['status'].binding).toEqual({ name: 'lost-credential' })
   })
 })
 
