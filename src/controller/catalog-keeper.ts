@@ -75,7 +75,8 @@ export class CatalogKeeper {
 
   /** Before `run`: all tenants that there are, which keep what they have until it is known what they should have. */
   begin(tenants: Iterable<TenantRef>): void {
-    for (const { key, tenantId } of tenants) this.keep({ key, tenantId })
+    for (const { key, tenantId } of tenants)
+      this.#wanted.set(key, { tenantId, policy: undefined, version: undefined })
   }
 
   /** `believed`: a revision that was seen in force at all gateways by whoever led before. */
@@ -92,11 +93,12 @@ export class CatalogKeeper {
     if (outcome && this.#wanted.get(key) === wanted) this.#written(key, wanted, outcome)
   }
 
-  /** The tenant is there and has no policy that can be enforced: it goes on with its last. */
-  keep({ key, tenantId }: TenantRef): void {
-    if (this.#wanted.get(key)?.tenantId === tenantId) return
+  /** The tenant is there and has no policy that can be enforced: it goes on with its last. Another's of its name is none of its own. */
+  async keep({ key, tenantId }: TenantRef): Promise<void> {
+    const known = this.#wanted.get(key)
+    if (known?.tenantId === tenantId) return
+    if (known) await this.remove(key)
     this.#wanted.set(key, { tenantId, policy: undefined, version: undefined })
-    this.#proof.forget(key)
   }
 
   /** A tombstone. Only for who is known to be gone. */
@@ -180,18 +182,24 @@ export class CatalogKeeper {
       this.#dirty = true
       return
     }
+    const waited: string[] = []
     for (const [key, wanted] of before) {
       if (!wanted.policy || this.#wanted.get(key) !== wanted) continue
+      if (!wanted.version) waited.push(key)
       // What was written in this life of the catalog still stands.
       if (wanted.version?.epoch !== outcome.version.epoch) this.#written(key, wanted, outcome)
     }
     this.#setTrouble(undefined)
+    this.#options.onChange(waited)
   }
 
   /** Undefined: it was not written, and will be by the next snapshot. */
   async #write(write: () => Promise<WriteOutcome>): Promise<Done | undefined> {
-    // Another's catalog is not even tried.
-    if (this.#owner !== undefined) return undefined
+    // Another's catalog is not even tried; and when Redis is away, one is enough to find out when it is back.
+    if (this.#owner !== undefined || this.#trouble !== undefined) {
+      this.#dirty = true
+      return undefined
+    }
     const outcome = await this.#attempt(write)
     if (outcome && this.#isDone(outcome)) return outcome
     this.#dirty = true
@@ -233,13 +241,10 @@ export class CatalogKeeper {
     }
   }
 
+  /** Those that are written do not depend on Redis; those that are not hear of it when it is back. */
   #setTrouble(trouble: string | undefined): void {
-    if ((trouble === undefined) !== (this.#trouble === undefined)) {
-      if (trouble !== undefined) this.#options.log.warn({ reason: trouble }, 'the catalog cannot be written')
-      // Those that were not written hear of it; the others' standing does not depend on Redis.
-      const unwritten = [...this.#wanted].filter(([, { policy, version }]) => policy && !version)
-      this.#options.onChange(unwritten.map(([key]) => key))
-    }
+    if (trouble !== undefined && this.#trouble === undefined)
+      this.#options.log.warn({ reason: trouble }, 'the catalog cannot be written')
     this.#trouble = trouble
   }
 

@@ -44,12 +44,16 @@ export class RemainsKeeper {
     this.#options = options
   }
 
-  /** Before a tenant's first record. When Redis is away it is made up for later. */
-  async expect(tenantId: string, { deletionPolicy, purgeAfter, tenant }: LastWill): Promise<void> {
+  /** Before a tenant's first record. When Redis is away, as far as is known, it is made up for later. */
+  async expect(
+    tenantId: string,
+    { deletionPolicy, purgeAfter, tenant }: LastWill,
+    { isAway }: { isAway: boolean },
+  ): Promise<void> {
     const purgeAfterMs = deletionPolicy === 'Retain' ? null : (parseDuration(purgeAfter) ?? 0)
     const remnant: Remnant = { tenant, purgeAfterMs }
     this.#wanted.set(tenantId, remnant)
-    if (this.#known.get(tenantId) === JSON.stringify(remnant)) return
+    if (isAway || this.#known.get(tenantId) === JSON.stringify(remnant)) return
     try {
       await this.#change(new Map([[tenantId, remnant]]))
     } catch (error) {

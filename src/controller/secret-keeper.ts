@@ -48,7 +48,11 @@ export class SecretKeeper {
     try {
       // Nothing is decided by what may be old: a key made twice would be a key lost.
       const found = await this.#find(wish)
-      if (found === 'foreign') return { verdict: notOurs(wish.name), plan: undefined, secret: undefined }
+      if (found === 'foreign') {
+        // Without keys it is a convenience, and not worth a word.
+        const verdict = wish.keys.wanted.size === 0 ? noKeys : notOurs(wish.name)
+        return { verdict, plan: undefined, secret: undefined }
+      }
       const { desired, plan } = this.#plan(wish, found, clock.epochMs())
       const secret = await api.apply(secrets, withUid(desired, found), { known: found })
       cache.wrote(secret)
@@ -95,6 +99,8 @@ export class SecretKeeper {
 }
 
 const ready: Verdict = { ok: true, reason: 'CredentialsReady', message: 'The Secret is as it should be.' }
+
+const noKeys: Verdict = { ok: true, reason: 'CredentialsReady', message: 'No keys are generated.' }
 
 function notOurs(name: string): Verdict {
   const message = `There is a Secret "${name}" that was not made by the controller. Delete or rename it, or choose another secretName.`

@@ -59,7 +59,7 @@ export class TenantReconciler {
     const parsed = ChatTenant.safeParse(object)
     if (!parsed.success) {
       const problems = parsed.error.issues.map((issue) => issueProblem(issue, object))
-      catalog.keep({ key, tenantId: object.metadata.uid })
+      await catalog.keep({ key, tenantId: object.metadata.uid })
       return this.#report(object, { accepted: refusedBy(problems), kept: undefined, polls: false })
     }
     return this.#reconcile(object, parsed.data)
@@ -73,13 +73,14 @@ export class TenantReconciler {
     const nowMs = clock.epochMs()
     const compiled = await policies.compile({ object, tenant, keys: kept.plan, before, nowMs })
     if ('problems' in compiled) {
-      catalog.keep({ key, tenantId: object.metadata.uid })
+      await catalog.keep({ key, tenantId: object.metadata.uid })
       // Without its Secret the keys are missing too: what stands in the way of the Secret is the cause.
       const accepted = kept.verdict.ok ? refusedBy(compiled.problems) : kept.verdict
       return this.#report(object, { accepted, kept, polls: true, tenant })
     }
     // First: whoever dies in between leaves nothing that nobody knows of.
-    await remains.expect(object.metadata.uid, { tenant: key, ...tenant.spec })
+    const will = { tenant: key, ...tenant.spec }
+    await remains.expect(object.metadata.uid, will, { isAway: catalog.trouble !== undefined })
     await catalog.put(compiled.policy, believed(object))
     return this.#report(object, { accepted, kept, polls: compiled.polls, tenant })
   }

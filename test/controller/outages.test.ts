@@ -126,6 +126,25 @@ describe('Redis', () => {
     expect(await ann.ask({ type: 'chat', content: 'hello' })).toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
+  test('that is away holds up what is new, says so, and takes nothing from what is served', async () => {
+    world.controller()
+    const { token } = await served('steady')
+    const ann = await world.chat(token, 'demo/steady')
+    world.redisProcess.stop()
+    await world.client.apply(tenant('newcomer'))
+    const away = { status: 'False', reason: 'CatalogUnavailable' }
+    await world.condition('Programmed', away, { name: 'newcomer', deadlineMs: 28_000 })
+    expect(conditionOf(await world.tenant('steady'), 'Ready')).toMatchObject({ status: 'True' })
+    world.redisProcess.cont()
+    await world.condition('Ready', ready, { name: 'newcomer' })
+    await ann.done({ type: 'chat', content: 'still here' })
+    const remnant = await world.hget(
+      `parley:{catalog}:${world.place.installation}:remains`,
+      String((await world.tenant('newcomer'))?.metadata['uid']),
+    )
+    expect(remnant).toContain('demo/newcomer')
+  }, 60_000)
+
   test('with another cluster’s catalog of the same name is left as it is', async () => {
     const installation = 'shared/parley'
     const place = { url: world.place.redis, installation }

@@ -139,8 +139,8 @@ describe('an edit', () => {
     const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'tampered' }
     await world.client.patch(ref, { status: { revision: 'forged' } }, { subresource: 'status' })
     await until('the true revision', async () => {
-      const object = await world.tenant('tampered')
-      return object?.['status'].revision !== 'forged'
+      const now = await world.tenant('tampered')
+      return now?.['status'].revision !== 'forged'
     })
     const after = await world.condition('Ready', ready, { name: 'tampered' })
     expect(after['status'].revision).toBe(object['status'].revision)
@@ -195,6 +195,17 @@ test('a deleted tenant takes its connections with it; its name made again inheri
   expect(await world.door(again.token, { tenant: 'demo/gone' })).toBe(letIn)
   const secret = await world.secret('gone-credentials')
   expect(secret?.metadata['ownerReferences']).toMatchObject([{ uid: again.object.metadata['uid'] }])
+})
+
+test('not even a mistake under its name keeps a deleted tenant alive', async () => {
+  const { token } = await served('replaced')
+  const ann = await world.chat(token, 'demo/replaced')
+  await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'replaced' })
+  await world.client.apply(tenant('replaced', { ...generated, planRef: { name: 'nowhere' } }))
+  expect(await ann.closed()).toMatchObject({ code: 3503 })
+  const object = await world.condition('Accepted', { status: 'False' }, { name: 'replaced' })
+  expect(conditionOf(object, 'Programmed')).toMatchObject({ reason: 'NeverAccepted' })
+  await world.untilDoor(token, 404, { tenant: 'demo/replaced' })
 })
 
 describe('the Secret', () => {
@@ -281,6 +292,15 @@ describe('the Secret', () => {
     expect(Object.keys((await world.secret('taken-credentials'))?.['data'])).toEqual(['mine'])
     await world.client.delete(ref)
     await world.condition('Ready', ready, taken)
+  })
+
+  test('of somebody else is no matter where no key is wanted', async () => {
+    const metadata = { name: 'guests-credentials', namespace: 'demo' }
+    await world.client.apply({ apiVersion: 'v1', kind: 'Secret', metadata, stringData: { mine: 'mine' } })
+    await world.client.apply(tenant('guests', { channels: openRules }))
+    const object = await world.condition('Ready', ready, { name: 'guests' })
+    expect(object['status'].binding).toBeUndefined()
+    expect(Object.keys((await world.secret('guests-credentials'))?.['data'])).toEqual(['mine'])
   })
 
   test.each(['ES256', 'EdDSA'])(

@@ -16,7 +16,7 @@ import type { KubeClient, KubeObject } from './kube-client.js'
 import { apiVersion, chatPlan, installCrds, namespace } from './kube-parley.js'
 import { keyLineA, sealingKeys } from './redis-catalog.js'
 import { startLink, type TestLink } from './redis-links.js'
-import { startRedis, until } from './redis-processes.js'
+import { startRedis, until, type RedisProcess } from './redis-processes.js'
 
 export interface Condition {
   readonly type: string
@@ -46,6 +46,7 @@ export class World {
   readonly gateways: readonly GatewayProcess[]
   readonly place: ControllerPlace
   readonly sealingKeyFile: string
+  readonly redisProcess: RedisProcess
   readonly #folder: string
   readonly #controllers: TestController[] = []
   #link: TestLink | undefined
@@ -55,12 +56,14 @@ export class World {
     gateways: readonly GatewayProcess[]
     place: ControllerPlace
     sealingKeyFile: string
+    redisProcess: RedisProcess
     folder: string
   }) {
     this.kube = parts.kube
     this.gateways = parts.gateways
     this.place = parts.place
     this.sealingKeyFile = parts.sealingKeyFile
+    this.redisProcess = parts.redisProcess
     this.#folder = parts.folder
   }
 
@@ -69,14 +72,14 @@ export class World {
     const folder = await mkdtemp(join(tmpdir(), 'parley-controller-'))
     const sealingKeyFile = join(folder, 'sealing')
     await writeFile(sealingKeyFile, `${keyLineA}\n`)
-    const [kube, { port }] = await Promise.all([KubeServer.start(), startRedis()])
-    const redis = `redis://127.0.0.1:${port}`
+    const [kube, redisProcess] = await Promise.all([KubeServer.start(), startRedis()])
+    const redis = `redis://127.0.0.1:${redisProcess.port}`
     const args = ['--sealing-key-file', sealingKeyFile, '--installation', installation]
     const [started] = await Promise.all([startGateways(gateways, { redis, args }), installCrds(kube.client)])
     await kube.client.apply(chatPlan())
     await kube.client.apply(namespace('demo'))
     const place = { kubeconfig: kube.kubeconfig, redis, installation }
-    return new World({ kube, gateways: started, place, sealingKeyFile, folder })
+    return new World({ kube, gateways: started, place, sealingKeyFile, redisProcess, folder })
   }
 
   get client(): KubeClient {
