@@ -66,6 +66,7 @@ describe('while no controller runs', () => {
 
     expect(await world.door(goes.token, { tenant: 'demo/goes' })).toBe(letIn)
     const ann = await world.chat(goes.token, 'demo/goes')
+    const bob = await world.chat(stays.token, 'demo/stays')
     await world.client.delete(refOf('goes'))
     await world.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' })
     // No finalizer: nothing is left to wait for, here as in a namespace that goes.
@@ -76,6 +77,7 @@ describe('while no controller runs', () => {
     expect(await ann.closed()).toMatchObject({ code: 3503 })
     await world.untilDoor(goes.token, 404, { tenant: 'demo/goes' })
     expect(await world.door(stays.token, { tenant: 'demo/stays' })).toBe(letIn)
+    await bob.done({ type: 'chat', content: 'still here' })
   })
 
   test('a name that is given to another tenant means the other one', async () => {
