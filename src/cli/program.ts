@@ -1,6 +1,8 @@
 // All subcommands of `parley`.
 import { Command } from 'commander'
 import { canCommand } from './can.js'
+import { controllerCommand } from './controller.js'
+import { crdsCommand } from './crds.js'
 import { devCommand } from './dev.js'
 import { endsByTheList } from './exit-codes.js'
 import { gatewayCommand } from './gateway.js'
@@ -13,7 +15,9 @@ export function createProgram(): Command {
     .version(version)
     .addCommand(devCommand())
     .addCommand(gatewayCommand())
+    .addCommand(controllerCommand())
     .addCommand(tokenCommand())
     .addCommand(canCommand())
+    .addCommand(crdsCommand())
     .showHelpAfterError('(parley --help lists the commands)')
 }

@@ -105,6 +105,8 @@ export interface CatalogKeys {
   readonly gateways: string
   /** What gateways tell beside their heartbeat: much longer, and seldom read. */
   readonly usage: string
+  /** What is to become of tenants' data once they are gone, by tenant id: a hash. */
+  readonly remains: string
 }
 
 export function catalogKeys(installation: string): CatalogKeys {
@@ -117,6 +119,7 @@ export function catalogKeys(installation: string): CatalogKeys {
     changes: `${prefix}:changes`,
     gateways: `${prefix}:gateways`,
     usage: `${prefix}:usage`,
+    remains: `${prefix}:remains`,
   }
 }
 
@@ -127,6 +130,15 @@ export function catalogStagingKeys(
 ): Pick<CatalogKeys, 'tenants' | 'stamps'> {
   const prefix = `parley:{${catalogTag}}:${installation}:staging:${nonce}`
   return { tenants: `${prefix}:tenants`, stamps: `${prefix}:stamps` }
+}
+
+/** All that is kept for tenants, and more: what SCAN is to match. */
+export const tenantKeyPattern = 'parley:{*}:*:*'
+
+/** Whose data the key holds; undefined for what is nobody's alone (catalogs, records). */
+export function tenantIdOfKey(key: string): string | undefined {
+  const [, tag = '', tenantId, what] = /^parley:\{([^}]*)\}:([^:]+):([^:]+)/.exec(key) ?? []
+  return tags.includes(tag) || (tag === 'quotas' && what === 'lease') ? tenantId : undefined
 }
 
 function channelKey(name: ChannelName, what: string, rest: string): string {
