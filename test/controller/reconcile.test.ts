@@ -1,6 +1,8 @@
 // From `kubectl apply` to a client that is let in or refused: a real API server, a real Redis, real gateways, and a controller between them.
 import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parseAllDocuments } from 'yaml'
 import { endPrograms } from '../support/child-process.js'
 import { endControllers, type TestController } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
@@ -379,6 +381,17 @@ describe('a ChatCredential', () => {
     const object = await world.condition('Ready', { status: 'True' }, of)
     expect(object['status'].binding).toEqual({ name: 'lost-credential' })
   })
+})
+
+test('the manifests of docs/controller.md do what the page says', async () => {
+  const page = await readFile(new URL('../../docs/controller.md', import.meta.url), 'utf8')
+  const [, text = ''] = /```yaml\n(.*?)```/s.exec(page) ?? []
+  for (const document of parseAllDocuments(text)) await world.client.apply(document.toJS() as KubeObject)
+  await world.condition('Ready', ready, { name: 'keys' })
+  const bot = await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'keys-bot' })
+  expect(bot['status'].binding).toEqual({ name: 'keys-bot-credential' })
+  const token = await world.token({ secret: 'keys-credentials' })
+  expect(await world.door(token, { tenant: 'demo/keys' })).toBe(letIn)
 })
 
 test('a hostname belongs to the older tenant', async () => {
