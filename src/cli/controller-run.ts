@@ -10,6 +10,7 @@ import { Controller, LostLeadershipError } from '../controller/controller.js'
 import { listen, shut } from '../gateway/listen.js'
 import { createLog, type Log } from '../log.js'
 import { ControllerMetrics } from '../metrics-controller.js'
+import { PerShard } from '../redis/per-shard.js'
 import { systemAfter, systemClock } from '../time.js'
 import { controllerOps } from './controller-ops.js'
 import type { ControllerOptions } from './controller.js'
@@ -21,6 +22,9 @@ import { untilSignal } from './signals.js'
 import { version } from './version.js'
 
 /** Resolves when it was asked to end, and has. Throws ConfigError. */
+/** For a connection to each master. */
+const purgeWaitMs = 5_000
+
 export async function runController(options: ControllerOptions): Promise<void> {
   // From the first moment on: the first process of a container ignores what it has no handler for.
   const asked = untilSignal(process)
@@ -33,6 +37,8 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const target = redisTarget(options, process.env)
   const redis = new RedisParts(target, { clock: systemClock, log, signal, dataNodes: options.dataNodes })
   const metrics = new ControllerMetrics()
+  // What a tenant leaves lies on all masters.
+  const purging = new PerShard(redis.shards, (shard) => redis.createLink('purge', undefined, shard))
   try {
     const controller = new Controller({
       version,
@@ -44,7 +50,8 @@ export async function runController(options: ControllerOptions): Promise<void> {
       takesOver: options.takeOver,
       publicUrl: options.publicUrl,
       addressProblem: (uri) => (options.allowPrivateJwks ? undefined : privateAddress(uri)),
-      createLink: (role, prepare) => redis.createLink(role, prepare),
+      createLink: (role, prepare) => redis.createLink(role, prepare, 'catalog'),
+      masters: () => Promise.all(redis.shards.shards.map((shard) => purging.of(shard).ready(purgeWaitMs))),
       metrics,
       clock: systemClock,
       after: systemAfter,

@@ -34,8 +34,8 @@ export interface ControllerOptions {
   readonly addressProblem: (uri: string) => string | undefined
   /** A link to the master that has the catalog, kept open by the caller. */
   readonly createLink: (role: string, prepare: Prepare) => RedisLink
-  /** A connection to each master. Default: the one that has the catalog. */
-  readonly masters?: () => Promise<readonly LiveRedis[]>
+  /** A connection to each master: what a tenant leaves lies on all of them. */
+  readonly masters: () => Promise<readonly LiveRedis[]>
   /** How long deleted tenants' data is kept at least. Default 15,000. */
   readonly settleMs?: number
   readonly metrics: ControllerMetrics

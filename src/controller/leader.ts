@@ -119,7 +119,7 @@ export class Leader {
     })
     const keeper = new RemainsKeeper({
       remains,
-      masters: options.masters ?? (async () => [await remains.live()]),
+      masters: options.masters,
       tenants: cluster.caches.tenants,
       api,
       leadership,

@@ -107,8 +107,8 @@ test('whose a key is can be told from it, and what is nobody’s is nobody’s',
   const others = [
     ...Object.values(catalogKeys('id-1')),
     ledgerGatewaysKey('id-1'),
-    recordKey,
-    fenceKey('id-1'),
+    recordKey(3),
+    fenceKey(3, 'id-1'),
     'other:{7g}:id-1:stream:x',
   ]
   expect(others.map(tenantIdOfKey)).toEqual(others.map(() => undefined))

@@ -101,11 +101,6 @@ export class Remains {
     return 'written'
   }
 
-  /** For what lies elsewhere in the same Redis. */
-  async live(): Promise<LiveRedis> {
-    return this.#ready()
-  }
-
   #ready(): Promise<LiveRedis> {
     return this.#link.ready(this.#options.waitMs ?? 5_000)
   }

@@ -55,6 +55,8 @@ export function startController(
   const metrics = new ControllerMetrics({ process: false })
   const links: TestLink[] = []
   const clock = options.clock ?? new ShiftedClock()
+  const master = startLink(redis, { role: 'purge' })
+  links.push(master)
   const controller = new Controller({
     version: 'test',
     kubeconfig,
@@ -69,6 +71,7 @@ export function startController(
       links.push(made)
       return made.link
     },
+    masters: async () => [await master.link.ready(5_000)],
     metrics,
     clock,
     after: systemAfter,
