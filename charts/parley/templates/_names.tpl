@@ -26,16 +26,21 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{- define "parley.labels" -}}
-{{- $root := index . 0 -}}
+{{/* Without versions: a release that changes nothing of a pod restarts none. */}}
+{{- define "parley.podLabels" -}}
 {{ include "parley.selectorLabels" . }}
 app.kubernetes.io/part-of: parley
+{{- with (index . 0).Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "parley.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "parley.podLabels" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
 {{/* Name, labels and nothing else: call with (list $ "component"). */}}

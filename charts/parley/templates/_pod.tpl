@@ -116,7 +116,7 @@ annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 labels:
-  {{- include "parley.labels" (list .root .component) | nindent 2 }}
+  {{- include "parley.podLabels" (list .root .component) | nindent 2 }}
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
