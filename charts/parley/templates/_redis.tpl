@@ -76,19 +76,17 @@ redis+sentinel://{{ include "parley.redisHosts" . | replace " " ":26379," }}:263
 
 {{/* Files of the embedded Redis: its pods restart when one of them changes. */}}
 {{- define "parley.redisConfiguration" -}}
-  {{- include "parley.metadata" (list . "redis") | nindent 2 }}
-data:
-  {{- range list "ask.sh" "redis.sh" "sentinel.sh" "ready.sh" "sentinel.conf" }}
-  {{ . }}: |
-    {{- $.Files.Get (printf "files/redis/%s" .) | trim | nindent 2 }}
+{{- range list "ask.sh" "redis.sh" "sentinel.sh" "ready.sh" "sentinel.conf" }}
+{{ . }}: |
+  {{- $.Files.Get (printf "files/redis/%s" .) | trim | nindent 2 }}
+{{- end }}
+redis.conf: |
+  {{- .Files.Get "files/redis/redis.conf" | trim | nindent 2 }}
+  {{- with .Values.redis.embedded.config }}
+  {{- . | trim | nindent 2 }}
   {{- end }}
-  redis.conf: |
-    {{- .Files.Get "files/redis/redis.conf" | trim | nindent 2 }}
-    {{- with .Values.redis.embedded.config }}
-    {{- . | trim | nindent 2 }}
-    {{- end }}
-  master.conf: |
-    down-after-milliseconds parley {{ int .Values.redis.embedded.downAfterMs }}
-    failover-timeout parley 10000
-    parallel-syncs parley 1
+master.conf: |
+  down-after-milliseconds parley {{ int .Values.redis.embedded.downAfterMs }}
+  failover-timeout parley 10000
+  parallel-syncs parley 1
 {{- end -}}
