@@ -38,7 +38,7 @@ const doors = {
   pino: 'src/log.ts',
   '@kubernetes/client-node': 'src/controller/',
   pg: 'src/broker/archive.ts',
-  yaml: 'src/tenant/catalog-files.ts',
+  yaml: 'src/tenant/',
   commander: 'src/cli/',
   centrifuge: 'src/web/',
   'playwright-core': 'test/',

@@ -1,6 +1,7 @@
 // All subcommands of `parley`.
 import { Command } from 'commander'
 import { canCommand } from './can.js'
+import { crdsCommand } from './crds.js'
 import { devCommand } from './dev.js'
 import { endsByTheList } from './exit-codes.js'
 import { gatewayCommand } from './gateway.js'
@@ -15,5 +16,6 @@ export function createProgram(): Command {
     .addCommand(gatewayCommand())
     .addCommand(tokenCommand())
     .addCommand(canCommand())
+    .addCommand(crdsCommand())
     .showHelpAfterError('(parley --help lists the commands)')
 }

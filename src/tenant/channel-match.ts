@@ -26,7 +26,7 @@ type Segment =
   | { readonly kind: 'user' }
   | { readonly kind: 'claim'; readonly path: string }
 
-const segmentsMax = 16
+export const segmentsMax = 16
 const noMatch = -1
 
 /** Why a match cannot be compiled, as a sentence. Undefined: it can. */

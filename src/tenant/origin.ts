@@ -15,7 +15,11 @@ interface OriginPattern extends Origin {
 }
 
 /** Scheme, `*.`, host (IPv6 in brackets), port. No path, no user, nothing behind: those have no place in an origin. */
-const shape = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?([^\s/:?#@\\*[\]]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}|\*))?$/i
+const shape =
+  /^([A-Za-z][A-Za-z0-9+.-]*):\/\/(\*\.)?([^\s/:?#@\\*[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}|\*))?$/
+
+/** For the API server: RE2 reads it as JavaScript does. */
+export const originSource = shape.source
 
 /**
  * May a page of `origin` (the request header) connect to `host` (the Host header)? Allowed entries are `https://app.example.com[:port]`,

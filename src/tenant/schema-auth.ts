@@ -1,5 +1,6 @@
 // A ChatTenant's token sources: whose signatures count, and where a token's facts stand.
 import { z } from 'zod'
+import { celRules } from './cel.js'
 import { signingAlgorithms } from './policy.js'
 import { KeyRef, Label, namedList, uniqueNames } from './schema.js'
 
@@ -13,6 +14,38 @@ const keyFields = {
 const allKeyFields = ['keyRef', 'publicKey', 'jwks', 'jwksURI', 'generate'] as const
 
 const claimName = z.string().min(1).max(255)
+
+const httpsMessage = 'Keys are fetched over https only.'
+
+/** The checks of `superRefine` below, for the API server. */
+const authRules = celRules([
+  ...allKeyFields.map((field) => {
+    const takers = Object.entries(keyFields).filter(([, fields]) => fields.some((name) => name === field))
+    const types = takers.map(([type]) => type)
+    return {
+      rule: `!has(self.${field}) || self.type in [${types.map((type) => `'${type}'`).join(', ')}]`,
+      message: `Only type ${types.join(' and ')} takes ${field}.`,
+      fieldPath: `.${field}`,
+      reason: 'FieldValueForbidden' as const,
+    }
+  }),
+  ...Object.entries(keyFields).map(([type, fields]) => ({
+    rule: `self.type != '${type}' || [${fields.map((field) => `has(self.${field})`).join(', ')}].exists_one(given, given)`,
+    message: `Type ${type} needs exactly one of: ${fields.join(', ')}.`,
+    fieldPath: '.type',
+    reason: 'FieldValueRequired' as const,
+  })),
+  {
+    rule: "!has(self.algorithms) || self.algorithms.all(name, name.startsWith('HS') == (self.type == 'SharedKey'))",
+    message: 'HS256, HS384 and HS512 go with type SharedKey, and the others with the other types.',
+    fieldPath: '.algorithms',
+  },
+  {
+    rule: "!has(self.generate) || (self.generate.algorithm == 'HS256') == (self.type == 'SharedKey')",
+    message: 'HS256 goes with type SharedKey, ES256 and EdDSA with PublicKey.',
+    fieldPath: '.generate',
+  },
+])
 
 const Auth = z
   .strictObject({
@@ -63,7 +96,16 @@ const Auth = z
     jwksURI: z
       .string()
       .max(2048)
-      .regex(/^https:\/\//, 'Keys are fetched over https only.')
+      .refine((uri) => uri.startsWith('https://'), httpsMessage)
+      .meta(
+        celRules([
+          { rule: "self.startsWith('https://')", message: httpsMessage },
+          {
+            rule: "!self.matches('^[a-z]+://[^/?#]*@')",
+            message: 'A URL that everybody who sees the tenant may read has no user name or password in it.',
+          },
+        ]),
+      )
       .optional()
       .describe('For JWKSURI: https URL of the key set.'),
     generate: z
@@ -104,6 +146,7 @@ const Auth = z
     if (generate && (generate.algorithm === 'HS256') !== (type === 'SharedKey'))
       add('generate', `${generate.algorithm} does not go with type ${type}.`)
   })
+  .meta(authRules)
 export type Auth = z.output<typeof Auth>
 
 export const AuthList = z.array(Auth).max(8).superRefine(uniqueNames).meta(namedList)

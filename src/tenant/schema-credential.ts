@@ -1,13 +1,25 @@
 // ChatCredential: a named API key for one backend of a tenant. Namespaced, beside its tenant.
 import { z } from 'zod'
+import { celRules } from './cel.js'
 import { ChannelSelector, Operations } from './schema-rules.js'
 import { Rotation } from './schema-tenant.js'
 import { duration, KeyRef, Label, ObjectName, resource } from './schema.js'
+
+const importedMessage = 'An imported key is its owner’s to store and replace.'
 
 export const ChatCredentialSpec = z
   .strictObject({
     tenantRef: z
       .strictObject({ name: Label.describe('Name of a ChatTenant in the same namespace.') })
+      .meta(
+        celRules([
+          {
+            rule: 'self.name == oldSelf.name',
+            message: 'A key stays with its tenant: make another ChatCredential for another tenant.',
+            fieldPath: '.name',
+          },
+        ]),
+      )
       .describe('The tenant that the key opens. Cannot be changed later.'),
     role: z
       .enum(['Publisher', 'Admin', 'ReadOnly'])
@@ -41,10 +53,20 @@ export const ChatCredentialSpec = z
         context.addIssue({
           code: 'custom',
           path: [path],
-          message: 'An imported key is its owner’s to store and replace.',
+          message: importedMessage,
         })
     }
   })
+  .meta(
+    celRules(
+      ['rotation', 'secretName'].map((field) => ({
+        rule: `!has(self.importSecretRef) || !has(self.${field})`,
+        message: importedMessage,
+        fieldPath: `.${field}`,
+        reason: 'FieldValueForbidden',
+      })),
+    ),
+  )
 
 export const ChatCredential = resource('ChatCredential', ChatCredentialSpec)
 export type ChatCredential = z.output<typeof ChatCredential>

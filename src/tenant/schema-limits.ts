@@ -1,5 +1,6 @@
 // What can be limited, in one table for plans (every limit has a default) and quotas (every limit may be left to the plan).
 import { z } from 'zod'
+import { celRules } from './cel.js'
 import { channelNameBytesMax } from './channel.js'
 import { duration } from './schema.js'
 
@@ -51,6 +52,14 @@ const texts = {
   retention: 'What is kept for late comers.',
 }
 
+const burstRule = celRules([
+  {
+    rule: '!has(self.publishBurst) || !has(self.publishPerSecond) || self.publishBurst >= self.publishPerSecond',
+    message: 'The burst is below the rate (publishPerSecond): raise the burst or leave it out.',
+    fieldPath: '.publishBurst',
+  },
+])
+
 export const PlanLimits = z.strictObject({
   connections: z
     .strictObject({
@@ -69,6 +78,7 @@ export const PlanLimits = z.strictObject({
       fanoutPerSecond: messages.fanoutPerSecond.default(10_000),
     })
     .superRefine(burstHoldsRate)
+    .meta(burstRule)
     .prefault({})
     .describe(texts.messages),
   channels: z
@@ -94,7 +104,12 @@ export type PlanLimits = z.output<typeof PlanLimits>
 export const Quota = z
   .strictObject({
     connections: z.strictObject(connections).partial().describe(texts.connections),
-    messages: z.strictObject(messages).partial().superRefine(burstHoldsRate).describe(texts.messages),
+    messages: z
+      .strictObject(messages)
+      .partial()
+      .superRefine(burstHoldsRate)
+      .meta(burstRule)
+      .describe(texts.messages),
     channels: z.strictObject(channels).partial().describe(texts.channels),
     retention: z.strictObject(retention).partial().describe(texts.retention),
   })

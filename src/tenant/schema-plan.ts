@@ -1,5 +1,6 @@
 // ChatPlan: what a platform team offers to tenants. Cluster-scoped; tenants name it in `spec.planRef`.
 import { z } from 'zod'
+import { celRules } from './cel.js'
 import { PlanLimits } from './schema-limits.js'
 import { resource, StringMap } from './schema.js'
 
@@ -21,13 +22,25 @@ export const LabelSelector = z.strictObject({
             ? `${operator} needs at least one value.`
             : `${operator} takes no values.`
           context.addIssue({ code: 'custom', path: ['values'], message })
-        }),
+        })
+        .meta(
+          celRules([
+            {
+              rule: "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+              message: 'In and NotIn need at least one value; Exists and DoesNotExist take none.',
+              fieldPath: '.values',
+            },
+          ]),
+        ),
     )
     .max(16)
     .optional()
     .describe('Comparisons that must all hold.'),
 })
 export type LabelSelector = z.output<typeof LabelSelector>
+
+/** `from` is missing in one case: when the API server asks the rules about the default `{}` of what is around it. */
+const bySelector = "(has(self.from) && self.from == 'Selector')"
 
 export const ChatPlanSpec = z.strictObject({
   limits: PlanLimits.prefault({}).describe('What each tenant on this plan gets.'),
@@ -59,6 +72,22 @@ export const ChatPlanSpec = z.strictObject({
           : 'A selector counts only with from: Selector.'
       context.addIssue({ code: 'custom', path: ['selector'], message })
     })
+    .meta(
+      celRules([
+        {
+          rule: `!${bySelector} || has(self.selector)`,
+          message: 'From: Selector needs a selector.',
+          fieldPath: '.selector',
+          reason: 'FieldValueRequired',
+        },
+        {
+          rule: `${bySelector} || !has(self.selector)`,
+          message: 'A selector counts only with from: Selector.',
+          fieldPath: '.selector',
+          reason: 'FieldValueForbidden',
+        },
+      ]),
+    )
     .prefault({})
     .describe('Who may use the plan.'),
 })

@@ -1,24 +1,51 @@
 // A ChatTenant's channel rules: which channels, who may do what there, and how they behave.
 import { z } from 'zod'
+import { celRules } from './cel.js'
+import { matchRules } from './channel-match-cel.js'
 import { operations } from './policy.js'
 import { duration, Label, namedList, uniqueNames } from './schema.js'
 
-export const ChannelSelector = z.strictObject({
-  type: z
-    .enum(['Literal', 'Prefix', 'Pattern'])
-    .describe(
-      'Literal is one channel; Prefix is all that begin so; Pattern compares the parts between colons.',
-    ),
-  value: z
-    .string()
-    .min(1)
-    .max(128)
-    .describe(
-      'In a Pattern, "*" is any one part, "{user}" the user’s own name and "{claims.team}" the token’s claim "team". Quote values with braces in YAML.',
-    ),
-})
+export const ChannelSelector = z
+  .strictObject({
+    type: z
+      .enum(['Literal', 'Prefix', 'Pattern'])
+      .describe(
+        'Literal is one channel; Prefix is all that begin so; Pattern compares the parts between colons.',
+      ),
+    value: z
+      .string()
+      .min(1)
+      .max(128)
+      .describe(
+        'In a Pattern, "*" is any one part, "{user}" the user’s own name and "{claims.team}" the token’s claim "team". Quote values with braces in YAML.',
+      ),
+  })
+  .meta(matchRules)
 
 export const Operations = z.array(z.enum(operations)).min(1).max(operations.length)
+
+/**
+ * A subject stands in three lists, so a rule counts 262,144 times: names of users, up to 256 more each, are looked at when the tenant is
+ * compiled.
+ */
+const subjectRules = celRules([
+  {
+    rule: 'has(self.users) || has(self.roles) || has(self.claims) || has(self.authenticated) || has(self.anonymous)',
+    message: 'Name at least one of users, roles, claims, authenticated and anonymous.',
+    reason: 'FieldValueRequired',
+  },
+  {
+    rule: '!has(self.anonymous) || !(has(self.users) || has(self.roles) || has(self.claims) || has(self.authenticated))',
+    message: 'A guest has no token to compare: give "anonymous" a subject of its own.',
+    fieldPath: '.anonymous',
+  },
+  {
+    rule: '!has(self.claims) || self.claims.size() > 0',
+    message: 'Name at least one claim.',
+    fieldPath: '.claims',
+    reason: 'FieldValueRequired',
+  },
+])
 
 const Subject = z
   .strictObject({
@@ -50,6 +77,7 @@ const Subject = z
     if (subject.users?.some((name) => name.startsWith('guest:')))
       add('No user’s name begins with "guest:"; guests match "anonymous" only.', ['users'])
   })
+  .meta(subjectRules)
 
 const Grant = z.strictObject({
   effect: z

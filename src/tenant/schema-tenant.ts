@@ -1,5 +1,7 @@
 // ChatTenant: one isolated customer, as its own team writes it. Namespaced.
 import { z } from 'zod'
+import { celRaw, celRules } from './cel.js'
+import { originSource } from './origin.js'
 import { AuthList } from './schema-auth.js'
 import { Quota } from './schema-limits.js'
 import { Rules } from './schema-rules.js'
@@ -15,6 +17,14 @@ export const Rotation = z
   })
   .describe('Replaces generated keys by new ones. Absent: keys stay.')
 
+/** What the API server can tell of `originProblem` without resolving anything; the rest is found when the tenant is compiled. */
+const originRule = celRules([
+  {
+    rule: `self == '*' || self.matches(${celRaw(originSource)})`,
+    messageExpression: `'"' + self + '" is no origin: write "https://app.example.com", "https://*.example.com", "http://localhost:*" or "*", without a path or a slash at the end.'`,
+  },
+])
+
 export const ChatTenantSpec = z.strictObject({
   planRef: z
     .strictObject({ name: ObjectName.describe('Name of a ChatPlan.') })
@@ -27,7 +37,7 @@ export const ChatTenantSpec = z.strictObject({
     .default([])
     .describe('Hosts that belong to this tenant alone, beside its path.'),
   allowedOrigins: z
-    .array(z.string().min(1).max(255))
+    .array(z.string().min(1).max(255).meta(originRule))
     .max(64)
     .default([])
     .describe(
@@ -58,6 +68,16 @@ export const ChatTenantSpec = z.strictObject({
         .optional()
         .describe('Metadata for the Secret, for tools that look for it.'),
     })
+    .meta(
+      celRules([
+        {
+          rule: '!has(oldSelf.secretName) || has(self.secretName) && self.secretName == oldSelf.secretName',
+          message:
+            'The Secret’s name cannot be changed: backends hold on to it. Make another tenant instead.',
+          fieldPath: '.secretName',
+        },
+      ]),
+    )
     .prefault({})
     .describe('Where generated keys are kept.'),
 })

@@ -1,6 +1,8 @@
 // What all resources of `parley.chat/v1alpha1` share. One zod source gives the types, the CRDs' OpenAPI and what `kubectl explain` prints:
-// so there are no unions and no transforms here, regular expressions are RE2, and what spans fields is checked in `superRefine`.
+// so there are no unions and no transforms here, regular expressions are RE2, and what spans fields is checked in `superRefine` here and by a
+// CEL rule in the API server.
 import { z } from 'zod'
+import { celRaw, celRules } from './cel.js'
 import { durationPattern, parseDuration } from './duration.js'
 
 export const apiVersion = 'parley.chat/v1alpha1'
@@ -27,11 +29,23 @@ export const StringMap = z.record(z.string().max(317), z.string().max(262_144))
 
 /** Text such as "10m" from `min` to `max`, both included. */
 export function duration(bounds: { min: string; max: string }): z.ZodString {
+  const shapeMessage = 'Write a duration such as "90s", "10m", "24h" or "1h30m".'
+  const boundsMessage = `Write a duration from "${bounds.min}" to "${bounds.max}".`
+  const shape = `self.matches(${celRaw(durationPattern.source)})`
+  // `duration()` fails on more than 292 years, which no bound comes near.
+  const short = "!self.matches('[1-9][0-9]{5}h|[1-9][0-9]{6}m([^s]|$)')"
+  const within = `duration(self) >= duration('${bounds.min}') && duration(self) <= duration('${bounds.max}')`
   return z
     .string()
     .max(32)
-    .regex(durationPattern, 'Write a duration such as "90s", "10m", "24h" or "1h30m".')
-    .refine((text) => isWithin(text, bounds), `Write a duration from "${bounds.min}" to "${bounds.max}".`)
+    .refine((text) => durationPattern.test(text), shapeMessage)
+    .refine((text) => isWithin(text, bounds), boundsMessage)
+    .meta(
+      celRules([
+        { rule: shape, message: shapeMessage },
+        { rule: `!${shape} || ${short} && ${within}`, message: boundsMessage },
+      ]),
+    )
 }
 
 /** What is no duration has been refused already, and gets no second sentence. */

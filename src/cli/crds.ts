@@ -1,0 +1,28 @@
+// `parley crds`: the CustomResourceDefinitions of this version, for `kubectl apply` or as files.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { crdYaml } from '../tenant/crd-yaml.js'
+import { customResourceDefinitions } from '../tenant/crd.js'
+import { badInputExitCode, endsByTheList } from './exit-codes.js'
+
+export function crdsCommand(): Command {
+  const command = new Command('crds')
+    .description('Print the CustomResourceDefinitions of ChatPlan, ChatTenant and ChatCredential.')
+    .option('--output <folder>', 'write a file for each instead')
+    .addHelpText('after', '\nExample: parley crds | kubectl apply --server-side -f -')
+  return endsByTheList(command).action(({ output }: { output?: string }) => {
+    const definitions = customResourceDefinitions()
+    if (output === undefined) {
+      process.stdout.write(definitions.map((definition) => crdYaml(definition)).join('---\n'))
+      return
+    }
+    try {
+      mkdirSync(output, { recursive: true })
+      for (const definition of definitions) writeFileSync(join(output, definition.file), crdYaml(definition))
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      command.error(`error: cannot write to ${output}: ${why}`, { exitCode: badInputExitCode })
+    }
+  })
+}
