@@ -1,5 +1,5 @@
 // The chart's README: a frame, and one line for each value from the comments of values.yaml.
-import { isMap, isScalar, parseDocument } from 'yaml'
+import { isMap, isNode, isScalar, parseDocument } from 'yaml'
 import { table } from './docs/table.mjs'
 
 /**
@@ -43,7 +43,7 @@ function textOf(comment) {
 
 /** @param {unknown} node */
 function toJson(node) {
-  return node !== null && typeof node === 'object' && 'toJSON' in node ? node.toJSON() : node
+  return isNode(node) ? node.toJSON() : node
 }
 
 /** @param {string} values */

@@ -1,5 +1,5 @@
-// Writes what is made from the chart, and what of it is made from elsewhere: its README from values.yaml, its CRDs and policies from
-// manifests, and manifests/install from the whole. With --check it writes nothing and fails when a file is not current.
+// Writes what is made from the chart, and what of it is made from elsewhere: its README from values.yaml, its CRDs, policies and
+// roles from manifests, and manifests/install from the whole. With --check it writes nothing and fails when a file is not current.
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { chartReadme } from './chart-readme.mjs'
@@ -10,10 +10,9 @@ const chart = 'charts/parley'
 const install = 'manifests/install'
 
 /** Folders of the chart that are copies of others. */
-const copies = {
-  [`${chart}/files/crds`]: 'manifests/crds',
-  [`${chart}/files/policies`]: 'manifests/policies',
-}
+const copies = Object.fromEntries(
+  ['crds', 'policies', 'rbac'].map((name) => [`${chart}/files/${name}`, `manifests/${name}`]),
+)
 
 /**
  * @param {string} folder

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseAllDocuments, stringify } from 'yaml'
+import { parseDocument, stringify } from 'yaml'
 import { locateHelm } from '../../scripts/helm.mjs'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -19,8 +19,25 @@ export interface Release {
   readonly namespace?: string
 }
 
-/** Rejects with what helm says when it refuses `values`. */
-export async function render(values: Tree = {}, { name = 'parley', namespace = 'chat' }: Release = {}) {
+const rendered = new Map<string, Promise<Tree[]>>()
+
+/** Each set of values is rendered once. Rejects with what helm says when it refuses `values`. */
+export function render(values: Tree = {}, release: Release = {}): Promise<Tree[]> {
+  const key = JSON.stringify([values, release])
+  const known = rendered.get(key) ?? renderAnew(values, release)
+  rendered.set(key, known)
+  return known
+}
+
+const parsed = new Map<string, Tree>()
+
+/** CRDs are long and always the same: each document is read once. */
+function parse(text: string): Tree {
+  if (!parsed.has(text)) parsed.set(text, parseDocument(text).toJS())
+  return parsed.get(text)
+}
+
+async function renderAnew(values: Tree, { name = 'parley', namespace = 'chat' }: Release): Promise<Tree[]> {
   const helm = await locateHelm()
   if (helm === undefined) throw new Error('There is no helm: scripts/test-setup.mjs gets one.')
   const folder = await mkdtemp(join(tmpdir(), 'parley-chart-'))
@@ -29,8 +46,9 @@ export async function render(values: Tree = {}, { name = 'parley', namespace = '
     await writeFile(file, stringify(values))
     const args = ['template', name, chart, `--namespace=${namespace}`, `--values=${file}`]
     const text = await runHelm(helm, [...args, '--kube-version=1.34.0'])
-    return parseAllDocuments(text)
-      .map((document): Tree => document.toJS())
+    return text
+      .split(/^---$/m)
+      .map(parse)
       .filter((object) => object !== null)
   } finally {
     await rm(folder, { recursive: true, force: true })
@@ -65,11 +83,11 @@ export function kinds(objects: Tree[]): string[] {
   return objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`)
 }
 
-/** Pod templates by the name of what makes the pods. */
-export function pods(objects: Tree[]): [name: string, template: Tree][] {
+/** The templates of all pods. */
+export function pods(objects: Tree[]): Tree[] {
   return objects
     .filter(({ kind }) => kind === 'Deployment' || kind === 'StatefulSet')
-    .map(({ kind, metadata, spec }) => [`${kind} ${metadata.name}`, spec.template])
+    .map(({ spec }) => spec.template)
 }
 
 /** The value of a flag among a container's arguments. */
@@ -88,6 +106,5 @@ export async function examples(): Promise<[name: string, values: Tree][]> {
 
 /** Of the chart's folder. */
 export async function readYaml(path: string): Promise<Tree> {
-  const [document] = parseAllDocuments(await readFile(join(chart, path), 'utf8'))
-  return document?.toJS()
+  return parseDocument(await readFile(join(chart, path), 'utf8')).toJS()
 }
