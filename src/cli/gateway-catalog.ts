@@ -66,7 +66,8 @@ function filesCatalog(folder: string): GatewayCatalog {
   }
 }
 
-function readSealingKeys(file: string): SealingKeys {
+/** Throws ConfigError. */
+export function readSealingKeys(file: string): SealingKeys {
   try {
     return SealingKeys.parse(readFileSync(file, 'utf8'), file)
   } catch (error) {

@@ -1,5 +1,6 @@
 // What several subcommands read from their command line: text in, a value or a sentence out.
 import { InvalidArgumentError } from 'commander'
+import { PublicUrl } from '../controller/endpoints.js'
 
 const drainWindowMaxS = 3600
 
@@ -24,4 +25,10 @@ export function installationOf(text: string): string {
   throw new InvalidArgumentError(
     'It has lower-case letters, digits and the marks . / -, as in namespace/release.',
   )
+}
+
+export function publicUrlOf(text: string): PublicUrl {
+  const url = PublicUrl.parse(text)
+  if (url) return url
+  throw new InvalidArgumentError('It is the address that clients connect to, as in wss://chat.example.com.')
 }

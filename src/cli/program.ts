@@ -1,6 +1,7 @@
 // All subcommands of `parley`.
 import { Command } from 'commander'
 import { canCommand } from './can.js'
+import { controllerCommand } from './controller.js'
 import { crdsCommand } from './crds.js'
 import { devCommand } from './dev.js'
 import { endsByTheList } from './exit-codes.js'
@@ -14,6 +15,7 @@ export function createProgram(): Command {
     .version(version)
     .addCommand(devCommand())
     .addCommand(gatewayCommand())
+    .addCommand(controllerCommand())
     .addCommand(tokenCommand())
     .addCommand(canCommand())
     .addCommand(crdsCommand())

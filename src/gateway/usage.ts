@@ -1,7 +1,16 @@
 // What each tenant uses of this gateway, as the heartbeat tells it to the others.
+import type { ErrorCode } from '../errors.js'
 import type { TenantState } from '../session/tenant-state.js'
 import type { TenantUsage } from '../tenant/catalog-redis-heartbeats.js'
 import type { Clock } from '../time.js'
+
+const limitCodes: readonly ErrorCode[] = [
+  'CONNECTION_LIMIT',
+  'SUBSCRIPTION_LIMIT',
+  'CHANNEL_LIMIT',
+  'QUOTA_EXCEEDED',
+  'TOO_MANY_REQUESTS',
+]
 
 /** Rates are over the time since the last reading. */
 export class UsageMeter {
@@ -20,11 +29,13 @@ export class UsageMeter {
     const seconds = Math.max(0.001, (nowMs - this.#readAtMs) / 1000)
     const totals = new Map<string, number>()
     const usage = new Map<string, TenantUsage>()
-    for (const { connections, key, publicationsTotal } of tenants) {
+    for (const { connections, key, publicationsTotal, refusals } of tenants) {
       totals.set(key, publicationsTotal)
       const published = publicationsTotal - (this.#publications.get(key) ?? 0)
       const publicationsPerSecond = Math.round((published / seconds) * 10) / 10
-      if (connections > 0 || publicationsPerSecond > 0) usage.set(key, { connections, publicationsPerSecond })
+      const refused = limitCodes.reduce((sum, code) => sum + (refusals.get(code) ?? 0), 0)
+      if (connections === 0 && publicationsPerSecond === 0 && refused === 0) continue
+      usage.set(key, { connections, publicationsPerSecond, ...(refused > 0 && { refusals: refused }) })
     }
     this.#publications = totals
     this.#readAtMs = nowMs

@@ -83,6 +83,8 @@ export interface CatalogKeys {
   readonly gateways: string
   /** What gateways tell beside their heartbeat: much longer, and seldom read. */
   readonly usage: string
+  /** What is to become of tenants' data once they are gone, by tenant id: a hash. */
+  readonly remains: string
 }
 
 export function catalogKeys(installation: string): CatalogKeys {
@@ -95,6 +97,7 @@ export function catalogKeys(installation: string): CatalogKeys {
     changes: `${prefix}:changes`,
     gateways: `${prefix}:gateways`,
     usage: `${prefix}:usage`,
+    remains: `${prefix}:remains`,
   }
 }
 
@@ -105,6 +108,15 @@ export function catalogStagingKeys(
 ): Pick<CatalogKeys, 'tenants' | 'stamps'> {
   const prefix = `parley:{catalog}:${installation}:staging:${nonce}`
   return { tenants: `${prefix}:tenants`, stamps: `${prefix}:stamps` }
+}
+
+/** All that is kept for tenants, and more: what SCAN is to match. */
+export const tenantKeyPattern = 'parley:{*}:*:*'
+
+/** Whose data the key holds; undefined for what is nobody's alone (catalogs, records). */
+export function tenantIdOfKey(key: string): string | undefined {
+  const [, tag = '', tenantId, what] = /^parley:\{([^}]*)\}:([^:]+):([^:]+)/.exec(key) ?? []
+  return tags.includes(tag) || (tag === 'quotas' && what === 'lease') ? tenantId : undefined
 }
 
 function channelKey({ channel, tenantId }: ChannelName, what: string, rest: string): string {

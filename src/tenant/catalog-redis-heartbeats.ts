@@ -14,7 +14,12 @@ import {
 } from './catalog-redis-scripts.js'
 import type { CatalogVersion } from './catalog-redis-version.js'
 
-const TenantUsage = z.object({ connections: z.int(), publicationsPerSecond: z.number() })
+const TenantUsage = z.object({
+  connections: z.int(),
+  publicationsPerSecond: z.number(),
+  /** For a limit, since the gateway began to serve the tenant. Absent: none. */
+  refusals: z.int().optional(),
+})
 export type TenantUsage = z.infer<typeof TenantUsage>
 
 /** What a gateway says at each beat. */

@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../redis/live.js'
 import { loadScripts, script, type Script } from '../redis/scripts.js'
 
-/** `version` is a hash: epoch, n, fence, replid (the master that wrote last), confirmed (Redis's time in ms), installation. */
+/** `version` is a hash: epoch, n, fence, replid (the master that wrote last), confirmed (Redis's time in ms), installation, owner (the cluster). */
 const prelude = `
 local function nowMs()
   local time = redis.call('TIME')
@@ -20,13 +20,17 @@ end
 `
 
 /**
- * A writer goes on only where it left off: same epoch, nothing lost, same master; whoever has a lower fence than the last is of the past.
- * Returns n, or nil and the refusal.
+ * A writer goes on only where it left off: same epoch, nothing lost, same master; whoever has a lower fence than the last is of the past,
+ * and fences of two owners do not compare. Returns n, or nil, the refusal and the owner.
  */
 const goOn = `${prelude}
-local function goOn(version, fence, epoch, n, how)
-  local known = redis.call('HMGET', version, 'epoch', 'n', 'fence', 'replid')
+local function goOn(version, owner, fence, epoch, n, how)
+  local known = redis.call('HMGET', version, 'epoch', 'n', 'fence', 'replid', 'owner')
   if not known[1] then return nil, 'snapshotNeeded' end
+  if owner ~= '' and known[5] ~= owner then
+    if known[5] then return nil, 'foreign', known[5] end
+    return nil, 'snapshotNeeded'
+  end
   if tonumber(fence) < tonumber(known[3]) then return nil, 'fenced' end
   local behind = tonumber(known[2]) < tonumber(n) or (how == 'exactly' and known[2] ~= n)
   if known[1] ~= epoch or behind or known[4] ~= replid() then return nil, 'snapshotNeeded' end
@@ -37,14 +41,14 @@ end
 /**
  * Atomic: all the changes and the version that tells of them. Unchanged records are not written.
  * KEYS: version, tenants, stamps, log
- * ARGV: fence, epoch, n, 'atLeast' or 'exactly' that n, entries of the log at most, topic; then for each change 'put', tenant, stamp
- * without its n, record; or 'remove', tenant, tenant id or '' for any, ''
- * Returns {'written' or 'unchanged', n, n of the last change's record}, or {'snapshotNeeded'} or {'fenced'}.
+ * ARGV: fence, epoch, n, 'atLeast' or 'exactly' that n, entries of the log at most, topic, owner or ''; then for each change 'put', tenant,
+ * stamp without its n, record; or 'remove', tenant, tenant id or '' for any, ''
+ * Returns {'written' or 'unchanged', n, n of the last change's record}, or {'snapshotNeeded', 'fenced' or 'foreign', owner}.
  * The log is written before anything is removed: when Redis is out of memory it refuses the first, and nothing has happened.
  */
 export const commitChanges = script(`${goOn}
-local n, refusal = goOn(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
-if not n then return {refusal} end
+local n, refusal, owner = goOn(KEYS[1], ARGV[7], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
+if not n then return {refusal, owner or ''} end
 local fence = redis.call('HGET', KEYS[1], 'fence')
 if tonumber(ARGV[1]) > tonumber(fence) then redis.call('HSET', KEYS[1], 'fence', ARGV[1]) end
 local before, last = n, n
@@ -53,7 +57,7 @@ local function log(tenant)
   last = n
   redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[5], string.format('%.0f-0', n), 't', tenant)
 end
-for i = 7, #ARGV, 4 do
+for i = 8, #ARGV, 4 do
   local op, tenant, body, record = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local old = redis.call('HGET', KEYS[3], tenant)
   if op == 'put' then
@@ -80,16 +84,20 @@ return {'written', n, last}
 /**
  * Atomic: the complete catalog that was staged takes the place of the old one, if that is still what the writer saw.
  * KEYS: version, tenants, stamps, log, staged tenants, staged stamps
- * ARGV: fence, the epoch and n that were seen ('' when there were none), new epoch, number of records, number of stamps, topic, installation
- * Returns {'written', 1}, {'fenced'} or {'moved'}.
+ * ARGV: fence, the epoch and n that were seen ('' when there were none), new epoch, number of records, number of stamps, topic, installation,
+ * owner or '', another owner whose place is taken or ''
+ * Returns {'written', 1}, {'fenced'}, {'moved'} or {'foreign', owner}.
  */
 export const beginEpoch = script(`${prelude}
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence')
-if known[3] and tonumber(ARGV[1]) < tonumber(known[3]) then return {'fenced'} end
+local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence', 'owner')
+local own = ARGV[9] == '' or not known[4] or known[4] == ARGV[9]
+if not own and known[4] ~= ARGV[10] then return {'foreign', known[4]} end
+if own and known[3] and tonumber(ARGV[1]) < tonumber(known[3]) then return {'fenced'} end
 if (known[1] or '') ~= ARGV[2] or (known[2] or '') ~= ARGV[3] then return {'moved'} end
 local records, stamps = redis.call('HLEN', KEYS[5]), redis.call('HLEN', KEYS[6])
 if records ~= tonumber(ARGV[5]) or stamps ~= tonumber(ARGV[6]) then return {'moved'} end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'n', '1', 'fence', ARGV[1], 'replid', replid(), 'confirmed', nowMs(), 'installation', ARGV[8])
+if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'owner', ARGV[9]) end
 redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4])
 if records > 0 then
   redis.call('RENAME', KEYS[5], KEYS[2])
@@ -105,10 +113,10 @@ return {'written', 1}
 
 /**
  * Says that the catalog is as its writer wants it, and finds out when it is not.
- * KEYS: version · ARGV: fence, epoch, n. Returns 'confirmed', 'snapshotNeeded' or 'fenced'.
+ * KEYS: version · ARGV: fence, epoch, n, owner or ''. Returns 'confirmed', 'snapshotNeeded', 'fenced' or 'foreign'.
  */
 export const confirmCatalog = script(`${goOn}
-local n, refusal = goOn(KEYS[1], ARGV[1], ARGV[2], ARGV[3], 'atLeast')
+local n, refusal = goOn(KEYS[1], ARGV[4], ARGV[1], ARGV[2], ARGV[3], 'atLeast')
 if not n then return refusal end
 redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'confirmed', nowMs())
 return 'confirmed'
@@ -116,12 +124,12 @@ return 'confirmed'
 
 /**
  * Of one moment. KEYS: version, stamps.
- * Returns {epoch, n, fence, 1 when this master wrote last, Redis's time in ms, tenants and stamps in turn}; '' where there is nothing.
+ * Returns {epoch, n, fence, 1 when this master wrote last, Redis's time in ms, owner, tenants and stamps in turn}; '' where there is nothing.
  */
 export const readForWriting = script(`${prelude}
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence', 'replid')
+local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence', 'replid', 'owner')
 local same = known[4] == replid() and 1 or 0
-return {known[1] or '', known[2] or '', known[3] or '', same, nowMs(), redis.call('HGETALL', KEYS[2])}
+return {known[1] or '', known[2] or '', known[3] or '', same, nowMs(), known[5] or '', redis.call('HGETALL', KEYS[2])}
 `)
 
 /**

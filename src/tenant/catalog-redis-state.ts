@@ -15,18 +15,28 @@ export interface CatalogState {
   /** Redis is still the master that it was at the last complete snapshot: nothing was lost since. */
   readonly sameMaster: boolean
   readonly nowMs: number
+  /** The cluster whose controllers write it; undefined: nobody said. */
+  readonly owner: string | undefined
   readonly stamps: ReadonlyMap<string, Stamp>
   /** The furthest that a living gateway is. */
   readonly applied: CatalogVersion | undefined
 }
 
-const StateReply = z.tuple([z.string(), z.string(), z.string(), z.number(), z.string(), z.array(z.string())])
+const StateReply = z.tuple([
+  z.string(),
+  z.string(),
+  z.string(),
+  z.number(),
+  z.string(),
+  z.string(),
+  z.array(z.string()),
+])
 
 /** The connection must have the catalog's scripts. Throws what `isRedisTrouble` knows. */
 export async function readState(live: LiveRedis, keys: CatalogKeys): Promise<CatalogState> {
   // Before the catalog: whatever a gateway had applied then was in it at the latest when it is read.
   const applied = await readApplied(live, keys)
-  const [epoch, n, fence, same, nowMs, flat] = await runScript(live, readForWriting, {
+  const [epoch, n, fence, same, nowMs, owner, flat] = await runScript(live, readForWriting, {
     keys: [keys.version, keys.stamps],
     reply: StateReply,
   })
@@ -41,6 +51,7 @@ export async function readState(live: LiveRedis, keys: CatalogKeys): Promise<Cat
     fence: fence === '' ? -Infinity : Number(fence),
     sameMaster: same === 1,
     nowMs: Number(nowMs),
+    owner: owner === '' ? undefined : owner,
     stamps,
     applied,
   }

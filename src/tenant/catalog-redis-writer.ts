@@ -26,6 +26,8 @@ export type WriteOutcome =
   | { readonly kind: 'snapshotNeeded' }
   /** Nothing was written: another leader came after this one. It has nothing more to do. */
   | { readonly kind: 'fenced' }
+  /** Nothing was written: the catalog belongs to another cluster's controllers. */
+  | { readonly kind: 'foreign'; readonly owner: string }
 
 export interface CatalogWriterOptions {
   /** A link to the master, made and kept open by the caller. */
@@ -34,6 +36,10 @@ export interface CatalogWriterOptions {
   readonly sealing: SealingKeys
   /** The leader's term: a whole number that no later leader has a lower one of. Asked before each write; may throw to refuse it. */
   readonly fence: () => number
+  /** Names the cluster: a catalog of another one is never touched. Absent: nobody is asked who they are. */
+  readonly owner?: string | undefined
+  /** Another cluster that is known to be gone: its catalog is taken over. */
+  readonly takesOver?: string | undefined
   readonly log: Log
   /** How long a write waits for Redis. Default 5,000. */
   readonly waitMs?: number
@@ -56,10 +62,14 @@ const triesMax = 5
 
 const CommitReply = z.union([
   z.tuple([z.enum(['written', 'unchanged']), z.int(), z.int()]),
-  z.tuple([z.enum(['snapshotNeeded', 'fenced'])]),
+  z.tuple([z.enum(['snapshotNeeded', 'fenced', 'foreign']), z.string()]),
 ])
-const BeginReply = z.union([z.tuple([z.literal('written'), z.int()]), z.tuple([z.enum(['fenced', 'moved'])])])
-const ConfirmReply = z.enum(['confirmed', 'snapshotNeeded', 'fenced'])
+const BeginReply = z.union([
+  z.tuple([z.literal('written'), z.int()]),
+  z.tuple([z.enum(['fenced', 'moved'])]),
+  z.tuple([z.literal('foreign'), z.string()]),
+])
+const ConfirmReply = z.enum(['confirmed', 'snapshotNeeded', 'fenced', 'foreign'])
 
 /** Writes are done in the order of the calls. Each throws RedisUnavailableError, UnknownOutcomeError or CatalogReplyError: try again. */
 export class CatalogWriter {
@@ -107,18 +117,23 @@ export class CatalogWriter {
    * Tells the gateways that the catalog is as it should be, and finds out whether it is: `snapshotNeeded` when Redis lost or changed
    * something, also when gateways are further than Redis. For every few seconds; the age of the last one is what gateways show.
    */
-  confirm(): Promise<'confirmed' | 'snapshotNeeded' | 'fenced'> {
+  confirm(): Promise<z.infer<typeof ConfirmReply>> {
     return this.#inTurn(async (live, fence) => {
       const known = this.#known
       if (!known || this.#snapshotFence !== fence) return 'snapshotNeeded'
       const applied = await readApplied(live, this.#keys)
       const reply = await runScript(live, confirmCatalog, {
         keys: [this.#keys.version],
-        args: [fence, known.epoch, known.n],
+        args: [fence, known.epoch, known.n, this.#options.owner ?? ''],
         reply: ConfirmReply,
       })
       return reply === 'confirmed' && isAhead(applied, known) ? 'snapshotNeeded' : reply
     })
+  }
+
+  /** Whose the catalog is; undefined: nobody's, or there is none. Throws as writes do. */
+  async readOwner(): Promise<string | undefined> {
+    return (await readState(await this.#ready(), this.#keys)).owner
   }
 
   /** All that live, for `Programmed` and for usage in status. Throws as writes do. */
@@ -165,12 +180,12 @@ export class CatalogWriter {
     const reply = await runScript(live, commitChanges, {
       keys: [version, tenants, stamps, log],
       args: [
-        ...[fence, from.epoch, from.n, how, this.#options.logMax ?? 4_096, topic],
+        ...[fence, from.epoch, from.n, how, this.#options.logMax ?? 4_096, topic, this.#options.owner ?? ''],
         ...changes.flatMap(({ body, key, op, record }) => [op, key, body, record]),
       ],
       reply: CommitReply,
     })
-    if (reply.length === 1) return { kind: reply[0] }
+    if (reply.length === 2) return refusal(...reply)
     const [kind, n, recordN] = reply
     this.#known = { epoch: from.epoch, n }
     return { kind, version: { epoch: from.epoch, n: changes.length === 1 ? recordN : n } }
@@ -179,7 +194,7 @@ export class CatalogWriter {
   async #snapshot(live: LiveRedis, fence: number, complete: Complete): Promise<WriteOutcome> {
     for (let tries = 0; tries < triesMax; tries += 1) {
       const state = await readState(live, this.#keys)
-      if (state.fence > fence) return { kind: 'fenced' }
+      if (state.fence > fence && !this.#isForeign(state)) return { kind: 'fenced' }
       const outcome = await this.#publish(live, fence, { complete, state })
       if (outcome) return outcome
     }
@@ -205,9 +220,16 @@ export class CatalogWriter {
   }
 
   /** Is what Redis holds the continuation of all that was ever seen of this catalog? */
-  #goesOn({ applied, sameMaster, version }: CatalogState): boolean {
+  #goesOn(state: CatalogState): boolean {
+    const { applied, owner, sameMaster, version } = state
     if (!version || !sameMaster || isAhead(applied, version)) return false
+    // An epoch says whose it is.
+    if (this.#options.owner !== undefined && owner !== this.#options.owner) return false
     return !this.#known || compareVersions(version, this.#known) >= 0
+  }
+
+  #isForeign({ owner }: CatalogState): boolean {
+    return this.#options.owner !== undefined && owner !== undefined && owner !== this.#options.owner
   }
 
   #changesTo({ kept, wanted }: Complete, stamps: ReadonlyMap<string, Stamp>): Change[] {
@@ -231,8 +253,9 @@ export class CatalogWriter {
     fence: number,
     { complete, state }: { complete: Complete; state: CatalogState },
   ): Promise<WriteOutcome | undefined> {
-    const { installation, log } = this.#options
+    const { installation, log, owner = '', takesOver = '' } = this.#options
     const { version: seen } = state
+    if (this.#isForeign(state) && state.owner !== takesOver) return refusal('foreign', state.owner ?? '')
     // Above everything that anybody can have seen: the clock may be behind, and Redis's memory of another time.
     const before = [seen, this.#known, state.applied].map((version) => version?.epoch ?? 0)
     const epoch = Math.max(state.nowMs, ...before.map((other) => other + 1))
@@ -246,13 +269,13 @@ export class CatalogWriter {
       keys: [version, tenants, stamps, logKey, staging.keys.tenants, staging.keys.stamps],
       args: [
         ...[fence, seen?.epoch ?? '', seen?.n ?? '', epoch],
-        ...[staging.recordCount, staging.stampCount, topic, installation],
+        ...[staging.recordCount, staging.stampCount, topic, installation, owner, takesOver],
       ],
       reply: BeginReply,
     })
-    if (reply.length === 1) {
+    if (reply[0] !== 'written') {
       await staging.clear()
-      return reply[0] === 'fenced' ? { kind: 'fenced' } : undefined
+      return reply[0] === 'moved' ? undefined : refusal(reply[0], reply[1] ?? '')
     }
     this.#known = { epoch, n: reply[1] }
     log.info(
@@ -261,6 +284,10 @@ export class CatalogWriter {
     )
     return { kind: 'written', version: this.#known }
   }
+}
+
+function refusal(kind: 'snapshotNeeded' | 'fenced' | 'foreign', owner: string): WriteOutcome {
+  return kind === 'foreign' ? { kind, owner } : { kind }
 }
 
 interface Complete {

@@ -6,7 +6,7 @@ import { compileLimits } from './compile-limits.js'
 import { parseDuration } from './duration.js'
 import { selects } from './label-selector.js'
 import { originProblem } from './origin.js'
-import type { ChannelRule, Issuer, Limits, TenantPolicy } from './policy.js'
+import type { ApiKey, ChannelRule, Issuer, Limits, TenantPolicy } from './policy.js'
 import type { Problem } from './problem.js'
 import type { ChatPlan } from './schema-plan.js'
 import type { Rule } from './schema-rules.js'
@@ -22,6 +22,10 @@ export interface CompileInput {
   secret(name: string, key: string): Uint8Array | undefined
   /** Is the Secret a sample that everybody knows? Default: none is. */
   isSample?(name: string): boolean
+  /** For entries with `generate`: the key before the present one, while it still counts. Default: there is none. */
+  previousKey?(authName: string): Uint8Array | undefined
+  /** Of the tenant's ChatCredentials. Default: none. */
+  readonly apiKeys?: readonly ApiKey[]
   /** Of the tenant's namespace, for plans that select by them. Default: none. */
   readonly namespaceLabels?: Readonly<Record<string, string>> | undefined
 }
@@ -63,6 +67,7 @@ export function compileTenant(input: CompileInput): Compiled {
     limits,
     allowedOrigins: spec.allowedOrigins,
     issuers,
+    ...(input.apiKeys && input.apiKeys.length > 0 && { apiKeys: [...input.apiKeys] }),
     channels: spec.channels.map((rule) => compileRule(rule, limits.retention)),
   }
   return { policy: { ...policy, revision: revisionOf(policy) } }
@@ -94,7 +99,17 @@ function compileIssuers(input: CompileInput): { issuers: Issuer[]; problems: Pro
     if ('reason' in compiled) problems.push(compiled)
     else issuers.push(compiled)
   }
-  return { issuers, problems }
+  return { issuers: [...issuers, ...previousIssuers(input, source)], problems }
+}
+
+/** Behind the present ones, since they are asked for less and less. One that does not work any more is no problem of the author's. */
+function previousIssuers(input: CompileInput, source: KeySource): Issuer[] {
+  return input.tenant.spec.auth.flatMap((auth) => {
+    const previous = auth.generate && input.previousKey?.(auth.name)
+    if (!previous) return []
+    const compiled = compileIssuer(auth, { ...source, secret: () => previous }, [])
+    return 'reason' in compiled ? [] : [compiled]
+  })
 }
 
 /** History above the plan's retention is cut to it, not refused: a plan can be lowered without breaking its tenants. Limits tell what holds. */

@@ -14,3 +14,12 @@ export function parseDuration(text: string): number | undefined {
   }
   return totalMs
 }
+
+/** As short as it goes without a fraction: `90s`, `24h`. */
+export function durationText(ms: number): string {
+  const [unit = 'ms', size = 1] =
+    Object.entries(unitMs)
+      .toSorted(([, a], [, b]) => b - a)
+      .find(([, unitSize]) => ms % unitSize === 0 && ms > 0) ?? []
+  return `${ms / size}${unit}`
+}

@@ -105,6 +105,24 @@ export const Issuer = z.strictObject({
 })
 export type Issuer = z.infer<typeof Issuer>
 
+/** A key that one of the tenant's backends calls the server API with: never itself, only what it is known by. */
+export const ApiKey = z.strictObject({
+  /** First characters of the hash: what logs and status say. */
+  id: z.string(),
+  /** Name of the ChatCredential. */
+  credential: z.string(),
+  /** SHA-256 in hex. The keys are random, so that nothing slower is needed. */
+  sha256: z.string().length(64),
+  role: z.enum(['Publisher', 'Admin', 'ReadOnly']),
+  /** Empty: all channels of the tenant. */
+  scopes: z.array(
+    z.strictObject({ match: ChannelRule.shape.match, operations: z.array(z.enum(operations)) }),
+  ),
+  /** Absent: never. */
+  expiresAtMs: z.int().optional(),
+})
+export type ApiKey = z.infer<typeof ApiKey>
+
 export const TenantPolicy = z.strictObject({
   tenantId: z.string(),
   namespace: z.string(),
@@ -120,7 +138,10 @@ export const TenantPolicy = z.strictObject({
   limits: Limits,
   /** `https://host[:port]`, `https://*.host`, or `*`. Empty: only clients that send no Origin, and pages of the same host. */
   allowedOrigins: z.array(z.string()),
+  /** The first that fits verifies. Several may have one name: the keys of one source, while they are being replaced. */
   issuers: z.array(Issuer),
+  /** Absent: none. */
+  apiKeys: z.array(ApiKey).optional(),
   channels: z.array(ChannelRule),
 })
 export type TenantPolicy = z.infer<typeof TenantPolicy>

@@ -1,0 +1,221 @@
+// What the leader does, from the first snapshot of the catalog to the last status: queues, their workers, and what fills them.
+import { pause } from '../redis/deadline.js'
+import { Remains } from '../tenant/catalog-redis-remains.js'
+import { CatalogWriter } from '../tenant/catalog-redis-writer.js'
+import { CatalogKeeper } from './catalog-keeper.js'
+import type { Cluster } from './cluster.js'
+import type { ControllerOptions } from './controller.js'
+import { CredentialReconciler } from './credential-reconciler.js'
+import { KeyQueue } from './key-queue.js'
+import { namespaces } from './kinds.js'
+import type { EventRecorder, Leadership, ObjectApi, ObjectCache, ObjectChange, Reconcile } from './kit.js'
+import { keyOf } from './object.js'
+import { PlanReconciler } from './plan-reconciler.js'
+import { hostnamesOf, planOf, tenantOf } from './references.js'
+import { RemainsKeeper } from './remains-keeper.js'
+import { SecretKeeper } from './secret-keeper.js'
+import { TenantPolicies } from './tenant-policy.js'
+import { TenantReconciler } from './tenant-reconciler.js'
+import { Workers } from './workers.js'
+
+export interface LeaderOptions extends ControllerOptions {
+  readonly api: ObjectApi
+  readonly cluster: Cluster
+  readonly leadership: Leadership
+  readonly events: EventRecorder
+}
+
+/** In controller-runtime's way of naming them. */
+const controllers = { tenants: 'chattenant', plans: 'chatplan', credentials: 'chatcredential' } as const
+const concurrency = 8
+/** Hundreds of tenants may move at once; what a plan has given is told when they have. */
+const planDelayMs = 2_000
+const retryMs = 1_000
+
+export class Leader {
+  readonly #options: LeaderOptions
+  readonly #tenants: KeyQueue
+  readonly #plans: KeyQueue
+  readonly #credentials: KeyQueue
+  #catalog: CatalogKeeper | undefined
+
+  constructor(options: LeaderOptions) {
+    this.#options = options
+    this.#tenants = this.#queue(controllers.tenants)
+    this.#plans = this.#queue(controllers.plans)
+    this.#credentials = this.#queue(controllers.credentials)
+    this.#listen(options.cluster)
+  }
+
+  troubles(): string[] {
+    const trouble = this.#catalog?.trouble
+    return trouble === undefined ? [] : [`The catalog cannot be written: ${trouble}`]
+  }
+
+  /** The caches must be synced. Until `signal` ends it. Rejects with FencedError, or for a bug. */
+  async run(signal: AbortSignal): Promise<void> {
+    const owner = await this.#clusterId(signal)
+    if (owner === undefined) return
+    const { catalog, reconcilers, remains } = this.#parts(owner)
+    this.#catalog = catalog
+    const { caches } = this.#options.cluster
+    const refs = [...caches.tenants.list()].map(({ metadata: { name, namespace, uid } }) => ({
+      key: keyOf({ namespace, name }),
+      tenantId: uid,
+    }))
+    catalog.begin(refs)
+    const stop = new AbortController()
+    const ending = AbortSignal.any([signal, stop.signal])
+    // The catalog is kept until the last worker has ended.
+    const keeping = new AbortController()
+    const kept = this.#failing(stop, catalog.run(keeping.signal))
+    const looked = this.#failing(stop, remains.run(ending))
+    try {
+      await Promise.race([catalog.begun, kept])
+      if (!ending.aborted) this.#fill()
+      await Promise.all([
+        this.#work(controllers.tenants, this.#tenants, { reconcile: reconcilers.tenants, signal: ending }),
+        this.#work(controllers.plans, this.#plans, { reconcile: reconcilers.plans, signal: ending }),
+        this.#work(controllers.credentials, this.#credentials, {
+          reconcile: reconcilers.credentials,
+          signal: ending,
+        }),
+      ])
+    } finally {
+      stop.abort()
+      keeping.abort()
+      await Promise.all([kept, looked])
+    }
+  }
+
+  #parts(owner: string) {
+    const options = this.#options
+    const { api, clock, cluster, createLink, events, installation, leadership, log, publicUrl } = options
+    const fence = () => {
+      leadership.assertLeading()
+      return leadership.term
+    }
+    const writer = new CatalogWriter({ ...options, fence, owner })
+    const remains = new Remains({ createLink, installation, fence, owner })
+    const catalog = new CatalogKeeper({
+      writer,
+      log,
+      onChange: (keys) => this.#look(keys),
+      onUsage: (keys) => this.#look([...keys].filter((key) => tenants.isUsageDue(key))),
+    })
+    const keeper = new RemainsKeeper({
+      remains,
+      masters: options.masters ?? (async () => [await remains.live()]),
+      tenants: cluster.caches.tenants,
+      api,
+      leadership,
+      log,
+      ...(options.settleMs !== undefined && { settleMs: options.settleMs }),
+    })
+    const secrets = new SecretKeeper({ api, cache: cluster.caches.secrets, clock, events })
+    const policies = new TenantPolicies(options)
+    const shared = { api, cluster, catalog, secrets, publicUrl, clock, events }
+    const tenants = new TenantReconciler({ ...shared, remains: keeper, policies })
+    const plans = new PlanReconciler(shared)
+    const credentials = new CredentialReconciler(shared)
+    const reconcilers = {
+      tenants: async (key: string) => tenants.reconcile(key),
+      plans: async (key: string) => plans.reconcile(key),
+      credentials: async (key: string) => credentials.reconcile(key),
+    }
+    return { catalog, remains: keeper, reconcilers }
+  }
+
+  /** What only this cluster has, and keeps: the uid of a namespace that is never deleted. Undefined: `signal` ended. */
+  async #clusterId(signal: AbortSignal): Promise<string | undefined> {
+    const { api, log } = this.#options
+    while (!signal.aborted) {
+      try {
+        return (await api.get(namespaces, { name: 'kube-system' })).metadata.uid
+      } catch (error) {
+        log.warn({ err: error }, 'the cluster cannot be told from others yet')
+        await pause(retryMs, signal)
+      }
+    }
+    return undefined
+  }
+
+  /** Ends all the rest when it fails; the failure is thrown where it is awaited. */
+  async #failing(stop: AbortController, work: Promise<void>): Promise<void> {
+    try {
+      await work
+    } finally {
+      stop.abort()
+    }
+  }
+
+  #queue(controller: string): KeyQueue {
+    const { after, clock, metrics } = this.#options
+    const queue = new KeyQueue({ clock, after, meter: metrics.queueMeter(controller) })
+    metrics.readQueue(controller, queue)
+    return queue
+  }
+
+  #work(
+    controller: string,
+    queue: KeyQueue,
+    { reconcile, signal }: { reconcile: Reconcile; signal: AbortSignal },
+  ): Promise<void> {
+    const { after, clock, log, metrics } = this.#options
+    const meter = metrics.reconcileMeter(controller, concurrency)
+    return new Workers({ queue, reconcile, log, clock, after, meter, concurrency }).run(signal)
+  }
+
+  #fill(): void {
+    const { credentials, plans, tenants } = this.#options.cluster.caches
+    for (const key of keysOf(tenants)) this.#tenants.add(key)
+    for (const key of keysOf(plans)) this.#plans.add(key)
+    for (const key of keysOf(credentials)) this.#credentials.add(key)
+  }
+
+  /** Events only name what to look at. While another leads, the queues hold keys that nobody takes, each once. */
+  #listen({ caches, credentialsBySecret, credentialsByTenant, tenantsByPlan, ...by }: Cluster): void {
+    const { tenantsByHostname, tenantsByNamespace, tenantsBySecret } = by
+    const plansOf = ({ is, was }: ObjectChange) =>
+      [is, was].flatMap((object) => (object ? planOf(object) : []))
+    caches.tenants.onChange((change) => {
+      this.#tenants.add(change.key)
+      for (const key of credentialsByTenant.keysOf(change.key)) this.#credentials.add(key)
+      for (const plan of plansOf(change)) this.#plans.addAfter(plan, planDelayMs)
+      if (change.was && !change.is)
+        for (const hostname of hostnamesOf(change.was)) this.#look(tenantsByHostname.keysOf(hostname))
+    })
+    caches.plans.onChange(({ is, key, was }) => {
+      this.#plans.add(key)
+      // Its own status is no news to its tenants.
+      if (is?.metadata.generation !== was?.metadata.generation || !is || !was)
+        this.#look(tenantsByPlan.keysOf(key))
+    })
+    caches.credentials.onChange(({ is, key, was }) => {
+      this.#credentials.add(key)
+      for (const object of [is, was]) if (object) this.#look(tenantOf(object))
+    })
+    caches.secrets.onChange(({ key }) => {
+      this.#look(tenantsBySecret.keysOf(key))
+      for (const credential of credentialsBySecret.keysOf(key)) {
+        this.#credentials.add(credential)
+        const object = caches.credentials.get(credential)
+        if (object) this.#look(tenantOf(object))
+      }
+    })
+    caches.namespaces.onChange(({ key }) => this.#look(tenantsByNamespace.keysOf(key)))
+  }
+
+  /** At these tenants, and at whatever depends on their standing. */
+  #look(keys: Iterable<string>): void {
+    const { credentialsByTenant } = this.#options.cluster
+    for (const key of keys) {
+      this.#tenants.add(key)
+      for (const credential of credentialsByTenant.keysOf(key)) this.#credentials.add(credential)
+    }
+  }
+}
+
+function* keysOf(cache: ObjectCache): Iterable<string> {
+  for (const { metadata } of cache.list()) yield keyOf(metadata)
+}

@@ -1,0 +1,83 @@
+// One ChatPlan: is it usable, by how many, and what has been promised by it.
+import { z } from 'zod'
+import { issueProblem } from '../tenant/schema-issue.js'
+import { ChatPlan } from '../tenant/schema-plan.js'
+import { ChatPlanStatus } from '../tenant/schema-status.js'
+import type { Clock } from '../time.js'
+import { isApiError } from './api-error.js'
+import type { CatalogKeeper } from './catalog-keeper.js'
+import type { Cluster } from './cluster.js'
+import { conditionsOf } from './conditions.js'
+import { chatPlans } from './kinds.js'
+import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
+import { readyConditions, refusedBy, type Verdict } from './tenant-conditions.js'
+
+export interface PlanReconcilerOptions {
+  readonly api: ObjectApi
+  readonly cluster: Cluster
+  readonly catalog: CatalogKeeper
+  readonly clock: Clock
+  readonly events: EventRecorder
+}
+
+const Reported = z.looseObject({ status: ChatPlanStatus })
+
+const usable: Verdict = { ok: true, reason: 'Accepted', message: 'Tenants can be on this plan.' }
+
+export class PlanReconciler {
+  readonly #options: PlanReconcilerOptions
+
+  constructor(options: PlanReconcilerOptions) {
+    this.#options = options
+  }
+
+  async reconcile(name: string): Promise<Outcome> {
+    const { api, clock, cluster, events } = this.#options
+    const object = cluster.caches.plans.get(name)
+    if (!object) return undefined
+    const parsed = ChatPlan.safeParse(object)
+    const verdict = parsed.success
+      ? usable
+      : refusedBy(parsed.error.issues.map((issue) => issueProblem(issue, object)))
+    const was = Reported.safeParse(object).data?.status
+    const conditions = conditionsOf(readyConditions(verdict), {
+      was: was?.conditions ?? [],
+      generation: object.metadata.generation ?? 0,
+      epochMs: clock.epochMs(),
+    })
+    const status: ChatPlanStatus = {
+      observedGeneration: object.metadata.generation ?? 0,
+      conditions,
+      ...this.#allocation(name, parsed.data),
+    }
+    try {
+      const { uid } = object.metadata
+      const written = await api.applyStatus(chatPlans, { metadata: { name, uid }, status }, { known: object })
+      cluster.caches.plans.wrote(written)
+      if (written !== object && !verdict.ok)
+        events.event(object, {
+          type: 'Warning',
+          reason: verdict.reason,
+          message: verdict.message,
+          action: 'Accept',
+        })
+    } catch (error) {
+      if (!isApiError(error, 'NotFound', 'Conflict')) throw error
+    }
+    return undefined
+  }
+
+  /** By what each tenant may use; those that were not accepted yet count with all that the plan gives. */
+  #allocation(name: string, plan: ChatPlan | undefined): Pick<ChatPlanStatus, 'tenants' | 'allocated'> {
+    const { catalog, cluster } = this.#options
+    const keys = cluster.tenantsByPlan.keysOf(name)
+    const allocated = { connections: 0, publishPerSecond: 0, fanoutPerSecond: 0 }
+    for (const key of keys) {
+      const limits = catalog.policyOf(key)?.limits ?? plan?.spec.limits
+      allocated.connections += limits?.connections.max ?? 0
+      allocated.publishPerSecond += limits?.messages.publishPerSecond ?? 0
+      allocated.fanoutPerSecond += limits?.messages.fanoutPerSecond ?? 0
+    }
+    return { tenants: keys.size, allocated }
+  }
+}

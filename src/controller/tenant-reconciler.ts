@@ -1,0 +1,263 @@
+// One ChatTenant: keys, policy, catalog, status. Each pass starts from nothing but what is there.
+import type { Clock } from '../time.js'
+import { issueProblem } from '../tenant/schema-issue.js'
+import { ChatTenant } from '../tenant/schema-tenant.js'
+import { isApiError } from './api-error.js'
+import type { CatalogKeeper, Standing } from './catalog-keeper.js'
+import type { Cluster } from './cluster.js'
+import { conditionsOf } from './conditions.js'
+import type { PublicUrl } from './endpoints.js'
+import { chatTenants, isBeingDeleted } from './kinds.js'
+import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
+import { keyOf, type ApiObject } from './object.js'
+import { hostnamesOf, tenantSecretName } from './references.js'
+import type { RemainsKeeper } from './remains-keeper.js'
+import type { KeptSecret, SecretKeeper } from './secret-keeper.js'
+import { refusedBy, tenantConditions, type Verdict } from './tenant-conditions.js'
+import { generatedKeys, type TenantPolicies } from './tenant-policy.js'
+import { programmedBy } from './tenant-programmed.js'
+import { tenantStatus, tenantStatusOf } from './tenant-status.js'
+import { pressureOf, usageDueInMs, usageToWrite } from './usage.js'
+
+export interface TenantReconcilerOptions {
+  readonly api: ObjectApi
+  readonly cluster: Cluster
+  readonly catalog: CatalogKeeper
+  readonly remains: RemainsKeeper
+  readonly secrets: SecretKeeper
+  readonly policies: TenantPolicies
+  readonly publicUrl: PublicUrl | undefined
+  readonly clock: Clock
+  readonly events: EventRecorder
+}
+
+/** Gateways answer within this, mostly: status is written once, with the result. */
+const patienceMs = 1_000
+/** For Secrets that nobody tells of. */
+const pollMs = { first: 1_000, max: 60_000, accepted: 300_000 } as const
+/** A timer of Node's cannot be set for longer than 24 days. */
+const requeueMsMax = 43_200_000
+
+export class TenantReconciler {
+  readonly #options: TenantReconcilerOptions
+  /** Since when a revision waits for its gateways, by tenant. */
+  readonly #waiting = new Map<string, { revision: string; sinceMs: number }>()
+
+  constructor(options: TenantReconcilerOptions) {
+    this.#options = options
+  }
+
+  async reconcile(key: string): Promise<Outcome> {
+    const { catalog, cluster, remains } = this.#options
+    const object = cluster.caches.tenants.get(key)
+    if (!object || isBeingDeleted(object)) {
+      this.#waiting.delete(key)
+      await catalog.remove(key)
+      remains.look()
+      return undefined
+    }
+    const parsed = ChatTenant.safeParse(object)
+    if (!parsed.success) {
+      const problems = parsed.error.issues.map((issue) => issueProblem(issue, object))
+      catalog.keep({ key, tenantId: object.metadata.uid })
+      return this.#report(object, { accepted: refusedBy(problems), kept: undefined, polls: false })
+    }
+    return this.#reconcile(object, parsed.data)
+  }
+
+  async #reconcile(object: ApiObject, tenant: ChatTenant): Promise<Outcome> {
+    const { catalog, clock, policies, remains } = this.#options
+    const key = keyOf(object.metadata)
+    const kept = await this.#keepSecret(object, tenant)
+    const before = catalog.policyOf(key)
+    const nowMs = clock.epochMs()
+    const compiled = await policies.compile({ object, tenant, keys: kept.plan, before, nowMs })
+    if ('problems' in compiled) {
+      catalog.keep({ key, tenantId: object.metadata.uid })
+      // Without its Secret the keys are missing too: what stands in the way of the Secret is the cause.
+      const accepted = kept.verdict.ok ? refusedBy(compiled.problems) : kept.verdict
+      return this.#report(object, { accepted, kept, polls: true, tenant })
+    }
+    // First: whoever dies in between leaves nothing that nobody knows of.
+    await remains.expect(object.metadata.uid, { tenant: key, ...tenant.spec })
+    await catalog.put(compiled.policy, believed(object))
+    return this.#report(object, { accepted, kept, polls: compiled.polls, tenant })
+  }
+
+  /** Does status say something else than what is measured, and may it be told already? */
+  isUsageDue(key: string): boolean {
+    const { catalog, clock, cluster } = this.#options
+    const object = cluster.caches.tenants.get(key)
+    if (!object) return false
+    const { usage } = tenantStatusOf(object)
+    const facts = { limits: catalog.policyOf(key)?.limits, nowMs: clock.epochMs() }
+    return usageToWrite(usage, catalog.usageOf(key), facts) !== usage
+  }
+
+  #keepSecret(owner: ApiObject, tenant: ChatTenant): Promise<KeptSecret> {
+    const { publicUrl, secrets } = this.#options
+    const { secretName, template } = tenant.spec.credentials
+    const { name, namespace = '' } = owner.metadata
+    return secrets.keep({
+      name: secretName ?? tenantSecretName(name),
+      namespace,
+      owner,
+      tenant: keyOf(owner.metadata),
+      publicUrl,
+      labels: template?.labels,
+      annotations: template?.annotations,
+      keys: generatedKeys(tenant),
+    })
+  }
+
+  /** Writes what was found out, when it is anything new. */
+  async #report(object: ApiObject, found: Found): Promise<Outcome> {
+    const { api, catalog, clock, cluster, events, publicUrl } = this.#options
+    const { accepted: acceptedVerdict, kept } = found
+    const key = keyOf(object.metadata)
+    const nowMs = clock.epochMs()
+    const was = tenantStatusOf(object)
+    const policy = catalog.policyOf(key)
+    const standing = catalog.standingOf(key)
+    const revision = policy?.revision ?? was.revision
+    const programmed = programmedBy(standing, { accepted: acceptedVerdict.ok, revision })
+    if (acceptedVerdict.ok && this.#waits(key, policy?.revision ?? '', standing))
+      return { requeueAfterMs: patienceMs }
+
+    const measured = catalog.usageOf(key)
+    const limits = policy?.limits
+    const usage = usageToWrite(was.usage, measured, { limits, nowMs })
+    const pressed = was.conditions?.some(({ status, type }) => type === 'QuotaPressure' && status === 'True')
+    const findings = tenantConditions({
+      suspended: found.tenant?.spec.suspend ?? false,
+      accepted: acceptedVerdict,
+      credentials: kept?.verdict ?? unknownCredentials,
+      programmed,
+      conflict: this.#conflictOf(object, standing),
+      pressure: pressureOf(usage, limits, { pressed: pressed ?? false }),
+    })
+    const conditions = conditionsOf(findings, {
+      was: was.conditions ?? [],
+      generation: object.metadata.generation ?? 0,
+      epochMs: nowMs,
+    })
+    const status = tenantStatus(object, {
+      conditions,
+      policy,
+      planName: found.tenant?.spec.planRef.name ?? '',
+      gateways: 'gateways' in standing ? standing : undefined,
+      isProgrammed: programmed.ok,
+      usage,
+      publicUrl,
+      secret: secretFacts(kept),
+      nowMs,
+    })
+    try {
+      const { name, namespace, uid } = object.metadata
+      const desired = { metadata: { name, namespace, uid }, status }
+      const written = await api.applyStatus(chatTenants, desired, { known: object })
+      cluster.caches.tenants.wrote(written)
+      if (written !== object) this.#tell(object, acceptedVerdict, { was: was.conditions ?? [], events })
+    } catch (error) {
+      // It went meanwhile, or is another: the watch tells.
+      if (!isApiError(error, 'NotFound', 'Conflict')) throw error
+    }
+    return this.#next(found, { was, usageInMs: usageDueInMs(usage, measured, { limits, nowMs }), nowMs })
+  }
+
+  /** True while the gateways may still answer before anybody wants to know. */
+  #waits(key: string, revision: string, standing: Standing): boolean {
+    if (standing.kind !== 'pending') {
+      this.#waiting.delete(key)
+      return false
+    }
+    const nowMs = this.#options.clock.monotonicMs()
+    const waiting = this.#waiting.get(key)
+    if (waiting?.revision === revision) return nowMs - waiting.sinceMs < patienceMs
+    this.#waiting.set(key, { revision, sinceMs: nowMs })
+    return true
+  }
+
+  #conflictOf(object: ApiObject, standing: Standing) {
+    if (standing.kind === 'foreign') {
+      const message = `The catalog belongs to the cluster ${standing.owner}, whose controller has the same --installation.`
+      return { reason: 'CatalogNotOurs' as const, message }
+    }
+    const { caches, tenantsByHostname } = this.#options.cluster
+    for (const hostname of hostnamesOf(object)) {
+      const others = [...tenantsByHostname.keysOf(hostname)].flatMap((key) => caches.tenants.get(key) ?? [])
+      const [oldest] = [object, ...others].toSorted(byAge)
+      if (oldest && oldest.metadata.uid !== object.metadata.uid) {
+        const message = `The host "${hostname}" belongs to the older tenant ${keyOf(oldest.metadata)}.`
+        return { reason: 'HostnameTaken' as const, message }
+      }
+    }
+    return undefined
+  }
+
+  /** What an author would miss in the status of a moment. */
+  #tell(
+    object: ApiObject,
+    verdict: Verdict,
+    { events, was }: { events: EventRecorder; was: readonly { type: string; message: string }[] },
+  ): void {
+    if (verdict.ok) return
+    if (was.find(({ type }) => type === 'Accepted')?.message === verdict.message) return
+    const { message, reason } = verdict
+    events.event(object, { type: 'Warning', reason, message, action: 'Accept' })
+  }
+
+  #next(
+    { accepted: { ok }, kept, polls }: Found,
+    { nowMs, usageInMs, was }: { nowMs: number; usageInMs: number | undefined; was: Was },
+  ): Outcome {
+    const since = was.conditions?.find(({ status, type }) => type === 'Ready' && status === 'False')
+    const ageMs = since ? nowMs - Date.parse(since.lastTransitionTime) : 0
+    const credentialsOk = kept?.verdict.ok ?? true
+    const pollInMs =
+      ok && credentialsOk ? pollMs.accepted : Math.min(Math.max(ageMs, pollMs.first), pollMs.max)
+    const due = [
+      ...(polls || !credentialsOk ? [pollInMs] : []),
+      ...(kept?.plan?.nextAtMs === undefined ? [] : [Math.max(1, kept.plan.nextAtMs - nowMs)]),
+      ...(usageInMs === undefined ? [] : [usageInMs]),
+    ]
+    return due.length === 0 ? undefined : { requeueAfterMs: Math.min(...due, requeueMsMax) }
+  }
+}
+
+type Was = ReturnType<typeof tenantStatusOf>
+
+interface Found {
+  readonly accepted: Verdict
+  /** Undefined: the spec does not tell which Secret it would be. */
+  readonly kept: KeptSecret | undefined
+  readonly polls: boolean
+  readonly tenant?: ChatTenant
+}
+
+const accepted: Verdict = { ok: true, reason: 'Accepted', message: 'The spec can be met.' }
+const unknownCredentials: Verdict = {
+  ok: false,
+  reason: 'InvalidResource',
+  message: 'The spec cannot be read; keys stay as they are.',
+  waitsFor: 'somebody',
+}
+
+function byAge(a: ApiObject, b: ApiObject): number {
+  const [first = '', second = ''] = [a.metadata.creationTimestamp, b.metadata.creationTimestamp]
+  return first.localeCompare(second) || keyOf(a.metadata).localeCompare(keyOf(b.metadata))
+}
+
+/** What whoever led before saw in force everywhere. */
+function believed(object: ApiObject): string | undefined {
+  const { conditions, revision } = tenantStatusOf(object)
+  return conditions?.some(({ status, type }) => type === 'Programmed' && status === 'True')
+    ? revision
+    : undefined
+}
+
+function secretFacts(kept: KeptSecret | undefined) {
+  if (!kept?.secret || !kept.plan) return undefined
+  const { name, resourceVersion } = kept.secret.metadata
+  return { name, resourceVersion, plan: kept.plan }
+}

@@ -1,0 +1,531 @@
+// What the API server refuses, and what it says then: the list of bad tenants, and a comparison with the schema that the program reads by.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { matchProblem } from '../../src/tenant/channel-match.js'
+import { compileTenant } from '../../src/tenant/compile.js'
+import { ChatCredential } from '../../src/tenant/schema-credential.js'
+import { ChatPlan } from '../../src/tenant/schema-plan.js'
+import { ChatTenant } from '../../src/tenant/schema-tenant.js'
+import { KubeServer, kubeStartMsMax } from '../support/kube-apiserver.js'
+import type { KubeObject } from '../support/kube-client.js'
+import {
+  apiVersion,
+  chatCredential,
+  chatPlan,
+  chatTenant,
+  installCrds,
+  refusalsOf,
+} from '../support/kube-parley.js'
+import { until } from '../support/redis-processes.js'
+
+let server: KubeServer
+
+beforeAll(async () => {
+  server = await KubeServer.start()
+  await installCrds(server.client)
+}, kubeStartMsMax)
+afterAll(async () => server?.stop())
+
+const refused = (object: KubeObject): Promise<string[]> =>
+  refusalsOf(server.client.create(object, { dryRun: true }))
+
+const rule = (fields: object): KubeObject =>
+  chatTenant({ channels: [{ name: 'general', match: { type: 'Literal', value: 'general' }, ...fields }] })
+const match = (type: string, value: string): KubeObject => rule({ match: { type, value } })
+const subject = (fields: object): KubeObject =>
+  rule({ grants: [{ operations: ['Publish'], subjects: [fields] }] })
+const auth = (...entries: object[]): KubeObject =>
+  chatTenant({ auth: entries.map((fields, index) => ({ name: `key-${index}`, ...fields })) })
+const quota = (max: unknown): KubeObject => chatTenant({ quota: { connections: { max } } })
+
+const at = {
+  rule: 'spec.channels[0]',
+  subject: 'spec.channels[0].grants[0].subjects[0]',
+  max: 'spec.quota.connections.max',
+}
+const durationWords = 'Write a duration such as "90s", "10m", "24h" or "1h30m".'
+
+test.each<[string, KubeObject, string[]]>([
+  ['a quota below nothing', quota(-1), [`${at.max}: Invalid value: -1`]],
+  [
+    'half a connection',
+    quota(1.5),
+    [`${at.max}: Invalid value: "number": ${at.max} in body must be of type integer`],
+  ],
+  [
+    'a number as text',
+    quota('10'),
+    [`${at.max}: Invalid value: "string": ${at.max} in body must be of type integer`],
+  ],
+  ['2 to the 63rd', quota(2 ** 63), [`${at.max}: Invalid value: "number"`]],
+  ['more than the platform has', quota(1_000_001), [`${at.max}: Invalid value: 1000001`]],
+  [
+    'a burst below the rate',
+    chatTenant({ quota: { messages: { publishPerSecond: 10, publishBurst: 5 } } }),
+    ['spec.quota.messages.publishBurst: Invalid value: "object": The burst is below the rate'],
+  ],
+  [
+    'a burst below the default rate',
+    chatPlan({ limits: { messages: { publishBurst: 5 } } }),
+    ['spec.limits.messages.publishBurst: '],
+  ],
+  ['days', chatTenant({ purgeAfter: '31d' }), [`spec.purgeAfter: Invalid value: "string": ${durationWords}`]],
+  [
+    'a year and an hour',
+    chatTenant({ purgeAfter: '8761h' }),
+    ['spec.purgeAfter: Invalid value: "string": Write a duration from "0s" to "8760h".'],
+  ],
+  [
+    'a thousand centuries',
+    chatTenant({ purgeAfter: '999999999h' }),
+    ['spec.purgeAfter: Invalid value: "string": Write a duration from'],
+  ],
+  [
+    'as many minutes',
+    chatTenant({ purgeAfter: '999999999m999999999m' }),
+    ['spec.purgeAfter: Invalid value: "string": Write a duration from'],
+  ],
+  [
+    'two rules of one name',
+    chatTenant({
+      channels: ['a', 'b'].map((value) => ({ name: 'twin', match: { type: 'Literal', value } })),
+    }),
+    ['spec.channels[1]: Duplicate value: {"name":"twin"}'],
+  ],
+  [
+    'a star in a literal',
+    match('Literal', 'a*'),
+    [`${at.rule}.match.value: Invalid value: "object": "a*" has braces or a star`],
+  ],
+  [
+    'a pattern that mixes',
+    match('Pattern', 'a{user}'),
+    [`${at.rule}.match.value: Invalid value: "object": "a{user}" is no pattern`],
+  ],
+  [
+    'an endless pattern',
+    match('Pattern', 'a:'.repeat(20)),
+    [`${at.rule}.match.value: Invalid value: "object": A pattern has at most 16 segments.`],
+  ],
+  [
+    'a regular expression with braces',
+    match('Pattern', '(a{1,9}){1,9}'),
+    [`${at.rule}.match.value: Invalid value: "object": "(a{1,9}){1,9}" is no pattern`],
+  ],
+  [
+    'a name of the platform’s',
+    match('Prefix', '$sys'),
+    [`${at.rule}.match.value: Invalid value: "object": A channel name may not begin with`],
+  ],
+  [
+    'white space in a name',
+    match('Literal', 'a b'),
+    [`${at.rule}.match.value: Invalid value: "object": White space`],
+  ],
+  [
+    'text that is turned around',
+    match('Literal', 'a\u202Eb'),
+    [`${at.rule}.match.value: Invalid value: "object": White space, control`],
+  ],
+  [
+    'an unknown type of match',
+    match('Regex', 'a'),
+    [`${at.rule}.match.type: Unsupported value: "Regex": supported values: "Literal", "Prefix", "Pattern"`],
+  ],
+  ['nobody', subject({}), [`${at.subject}: Required value: Name at least one of users, roles, claims`]],
+  [
+    'a guest with a role',
+    subject({ anonymous: true, roles: ['x'] }),
+    [`${at.subject}.anonymous: Invalid value: "object": A guest has no token to compare`],
+  ],
+  ['no claim', subject({ claims: {} }), [`${at.subject}.claims: Required value: Name at least one claim.`]],
+  [
+    'authenticated: false',
+    subject({ authenticated: false }),
+    [`${at.subject}.authenticated: Unsupported value: false`],
+  ],
+  [
+    '10,000 rules',
+    chatTenant({
+      channels: Array.from({ length: 10_000 }, (_, n) => ({
+        name: `r${n}`,
+        match: { type: 'Literal', value: `c${n}` },
+      })),
+    }),
+    ['spec.channels: Too many: 10000: must have at most 64 items'],
+  ],
+  [
+    'a shared key that is public',
+    auth({ type: 'SharedKey', publicKey: 'x', generate: { algorithm: 'HS256' } }),
+    ['spec.auth[0].publicKey: Forbidden: Only type PublicKey takes publicKey.'],
+  ],
+  [
+    'a type without its key',
+    auth({ type: 'SharedKey' }),
+    ['spec.auth[0].type: Required value: Type SharedKey needs exactly one of: keyRef, generate.'],
+  ],
+  [
+    'a type with two keys',
+    auth({ type: 'SharedKey', generate: { algorithm: 'HS256' }, keyRef: { name: 's', key: 'k' } }),
+    ['spec.auth[0].type: Required value: Type SharedKey needs exactly one of'],
+  ],
+  [
+    'an algorithm of the other kind',
+    auth({ type: 'PublicKey', publicKey: 'x', algorithms: ['HS256'] }),
+    ['spec.auth[0].algorithms: Invalid value: "object": HS256, HS384 and HS512 go with'],
+  ],
+  [
+    'a generated key of the other kind',
+    auth({ type: 'PublicKey', generate: { algorithm: 'HS256' } }),
+    ['spec.auth[0].generate: Invalid value: "object": HS256 goes with'],
+  ],
+  [
+    'a key set in a file',
+    auth({ type: 'JWKSURI', jwksURI: 'file:///etc/passwd' }),
+    ['spec.auth[0].jwksURI: Invalid value: "string": Keys are fetched over https only.'],
+  ],
+  [
+    'a password in a URL',
+    auth({ type: 'JWKSURI', jwksURI: 'https://me:secret@id.example/' }),
+    ['spec.auth[0].jwksURI: Invalid value: "string": A URL that everybody'],
+  ],
+  [
+    'an origin with a path',
+    chatTenant({ allowedOrigins: ['https://a.example/'] }),
+    ['spec.allowedOrigins[0]: Invalid value: "string": "https://a.example/" is no origin'],
+  ],
+  ['a misspelt field', chatTenant({ chanels: [] }), ['unknown field "spec.chanels"']],
+  [
+    'a dot in the name',
+    chatTenant({}, { name: 'a.b' }),
+    ['metadata.name: Invalid value: "object": Use lower-case letters'],
+  ],
+  [
+    'a name that no host may have',
+    chatTenant({}, { name: 'a'.repeat(64) }),
+    ['metadata.name: Too long: may not be more than 63 bytes'],
+  ],
+  [
+    'a plan with a selector that is not asked',
+    chatPlan({ allowedNamespaces: { selector: {} } }),
+    ['spec.allowedNamespaces.selector: Forbidden: A selector counts only with from: Selector.'],
+  ],
+  [
+    'a plan without its selector',
+    chatPlan({ allowedNamespaces: { from: 'Selector' } }),
+    ['spec.allowedNamespaces.selector: Required value: From: Selector needs a selector.'],
+  ],
+  [
+    'a comparison without values',
+    chatPlan({
+      allowedNamespaces: {
+        from: 'Selector',
+        selector: { matchExpressions: [{ key: 'tier', operator: 'In' }] },
+      },
+    }),
+    [
+      'spec.allowedNamespaces.selector.matchExpressions[0].values: Invalid value: "object": In and NotIn need',
+    ],
+  ],
+  [
+    'an imported key that is rotated and stored',
+    chatCredential({ importSecretRef: { name: 's', key: 'k' }, rotation: {}, secretName: 'x' }),
+    ['spec.rotation: Forbidden: An imported key', 'spec.secretName: Forbidden: An imported key'],
+  ],
+])('refuses %s', async (_, object, expected) => {
+  const refusals = await refused(object)
+  for (const words of expected) expect(refusals).toContainEqual(expect.stringContaining(words))
+  // Beside the point only this may be said.
+  const others = refusals.filter((text) => !expected.some((words) => text.includes(words)))
+  expect(
+    others.filter((text) => !/some validation rules were not checked|less than or equal/.test(text)),
+  ).toEqual([])
+})
+
+test('a quota of 0 is one: the tenant turns something off', async () => {
+  expect(await refused(quota(0))).toEqual([])
+})
+
+test('rules may overlap and contradict each other: a deny wins', async () => {
+  const grants = ['Allow', 'Deny'].map((effect) => ({
+    effect,
+    operations: ['Publish'],
+    subjects: [{ authenticated: true }],
+  }))
+  const channels = ['a', 'b'].map((name) => ({ name, match: { type: 'Pattern', value: '*' }, grants }))
+  expect(await refused(chatTenant({ channels }))).toEqual([])
+})
+
+test('a tenant larger than the store takes is refused', async () => {
+  const users = Array.from({ length: 256 }, (_, n) => `${n}`.padEnd(255, 'x'))
+  const grants = Array.from({ length: 64 }, () => ({ operations: ['Publish'], subjects: [{ users }] }))
+  const [refusal = ''] = await refusalsOf(server.client.create(rule({ grants })))
+  expect(refusal).toMatch(/too large/)
+})
+
+test('another version is not served', async () => {
+  const path = '/apis/parley.chat/v2/namespaces/default/chattenants'
+  const answer = await server.client.request('POST', path, {
+    body: { ...chatTenant(), apiVersion: 'parley.chat/v2' },
+  })
+  expect(answer.status).toBe(404)
+})
+
+describe('what is fixed', () => {
+  const ref = { apiVersion, kind: 'ChatTenant', namespace: 'default', name: 'fixed' }
+
+  test('the name of a tenant’s Secret, once it is set', async () => {
+    await server.client.create(chatTenant({}, { name: 'fixed' }))
+    await server.client.patch(ref, { spec: { credentials: { secretName: 'mine' } } })
+    for (const credentials of [{ secretName: 'other' }, { secretName: null }, null]) {
+      expect(await refusalsOf(server.client.patch(ref, { spec: { credentials } }))).toEqual([
+        expect.stringContaining(
+          'spec.credentials.secretName: Invalid value: "object": The Secret’s name cannot be changed',
+        ),
+      ])
+    }
+    await server.client.patch(ref, { spec: { credentials: { rotation: {} }, displayName: 'Fixed' } })
+  })
+
+  test('the tenant of a credential', async () => {
+    await server.client.create(chatCredential({}, { name: 'fixed' }))
+    const credential = { apiVersion, kind: 'ChatCredential', namespace: 'default', name: 'fixed' }
+    expect(
+      await refusalsOf(server.client.patch(credential, { spec: { tenantRef: { name: 'globex' } } })),
+    ).toEqual([
+      expect.stringContaining('spec.tenantRef.name: Invalid value: "object": A key stays with its tenant'),
+    ])
+    await server.client.patch(credential, { spec: { role: 'Admin' } })
+  })
+})
+
+test('rules that become stricter leave alone what is stored, until it is touched', async () => {
+  const { client } = server
+  const crdRef = {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    name: 'chattenants.parley.chat',
+  }
+  const replaceSpec = async (spec: object): Promise<void> => {
+    await client.replace({ ...(await client.get(crdRef)), spec })
+  }
+  const today = (await client.get(crdRef))['spec']
+  const looser = structuredClone(today)
+  const { properties } = looser.versions[0].schema.openAPIV3Schema.properties.spec
+  delete properties.purgeAfter['x-kubernetes-validations']
+  delete properties.channels.items.properties.match['x-kubernetes-validations']
+
+  const channels = [{ name: 'a', match: { type: 'Literal', value: 'a*' } }]
+  const old = chatTenant({ purgeAfter: 'soon', channels }, { name: 'old' })
+  try {
+    await replaceSpec(looser)
+    await until('the looser rules', async () => (await refusalsOf(client.create(old))).length === 0)
+  } finally {
+    await replaceSpec(today)
+  }
+  await until('the stricter rules', async () => (await refused(chatTenant({ channels }))).length > 0)
+
+  const ref = { apiVersion, kind: 'ChatTenant', namespace: 'default', name: 'old' }
+  await client.patch(ref, { spec: { contact: 'bert' } })
+  expect(await refusalsOf(client.patch(ref, { spec: { purgeAfter: 'later' } }))).toEqual([
+    expect.stringContaining('spec.purgeAfter: '),
+  ])
+  await client.patch(ref, { spec: { purgeAfter: '1h' } })
+}, 60_000)
+
+/** In place of every field in turn. Not null: the API server takes null for nothing at all, and drops it. */
+const oddities: readonly unknown[] = [
+  ...[undefined, true, false, 0, 1, -1, 1.5, 10_000_001, 2 ** 53, '', 'a', 'A', 'a.b', '-a', 'ä', '10'],
+  ...['a*', '{user}', 'a:{claims.x}', '$x', 'a b', 'x'.repeat(64), 'x'.repeat(300), 'x'.repeat(20_000)],
+  ...[
+    '1s',
+    '59s',
+    '10m',
+    '1h30m',
+    '720h',
+    '721h',
+    '8760h',
+    '9000h',
+    '31d',
+    '999999999h',
+    '000000001h',
+    '-1h',
+  ],
+  ...['https://a.example', 'https://*.example', 'file:///x', 'https://u:p@a.example', '*', 'null'],
+  ...['In', 'Exists', 'All', 'Selector', 'SharedKey', 'JWKS', 'Pattern', 'HS256', 'ES256', 'Admin'],
+  ...[[], [[]], ['a'], ['HS256'], ['ES256'], ['*'], Array.from({ length: 70 }, (_, n) => `a${n}`)],
+  ...[{}, { a: 'b' }, { a: ['b'] }, { name: 'a' }, { name: 'a', key: 'k' }, { key: 'k', operator: 'In' }],
+]
+
+/** Objects with every field, between them. */
+const samples: readonly [string, { safeParse(value: unknown): { success: boolean } }, KubeObject[]][] = [
+  [
+    'ChatPlan',
+    ChatPlan,
+    [
+      chatPlan({
+        limits: {
+          connections: { max: 10, perUser: 2, connectsPerSecond: 5, commandsPerSecond: 5 },
+          messages: { publishPerSecond: 1, publishBurst: 2, maxBytes: 100, fanoutPerSecond: 10 },
+          channels: {
+            max: 1,
+            maxSubscribersPerChannel: 1,
+            maxSubscriptionsPerConnection: 1,
+            nameMaxLength: 20,
+          },
+          retention: { historyMessages: 1, historyTTL: '1h', presence: true },
+        },
+        enforcement: 'Warn',
+        preemption: 'ShedIdle',
+        allowedNamespaces: {
+          from: 'Selector',
+          selector: {
+            matchLabels: { a: 'b' },
+            matchExpressions: [{ key: 'a', operator: 'In', values: ['b'] }],
+          },
+        },
+      }),
+    ],
+  ],
+  [
+    'ChatTenant',
+    ChatTenant,
+    [
+      chatTenant({
+        displayName: 'Acme',
+        contact: 'anna',
+        hostnames: ['chat.acme.example'],
+        allowedOrigins: ['https://acme.example'],
+        auth: [
+          {
+            name: 'shared',
+            type: 'SharedKey',
+            algorithms: ['HS256'],
+            issuer: 'i',
+            audience: 'a',
+            keyRef: { name: 's', key: 'k' },
+            claims: { user: 'sub', name: 'n', roles: 'r', info: 'i' },
+          },
+        ],
+        channels: [
+          {
+            name: 'general',
+            match: { type: 'Literal', value: 'general' },
+            grants: [
+              {
+                effect: 'Deny',
+                operations: ['Publish'],
+                subjects: [{ users: ['u'], roles: ['r'], claims: { c: ['v'] }, authenticated: true }],
+              },
+            ],
+            history: { size: 1, ttl: '1h' },
+            presence: true,
+            joinLeave: true,
+            durability: 'Accepted',
+            sanitize: 'None',
+          },
+        ],
+        quota: {
+          connections: { max: 10 },
+          messages: { publishPerSecond: 1, publishBurst: 2 },
+          channels: { max: 1 },
+          retention: { historyTTL: '1h', presence: true },
+        },
+        suspend: true,
+        deletionPolicy: 'Retain',
+        purgeAfter: '1h',
+        credentials: {
+          secretName: 's',
+          rotation: { interval: '24h', overlap: '1h' },
+          template: { labels: { a: 'b' }, annotations: { a: 'b' } },
+        },
+      }),
+      auth({ type: 'PublicKey', publicKey: 'pem' }, { type: 'JWKS', jwks: { keys: [{ kty: 'RSA' }] } }),
+      auth(
+        { type: 'JWKSURI', jwksURI: 'https://id.example/' },
+        { type: 'SharedKey', generate: { algorithm: 'HS256' } },
+      ),
+      subject({ anonymous: true }),
+    ],
+  ],
+  [
+    'ChatCredential',
+    ChatCredential,
+    [
+      chatCredential({
+        role: 'Admin',
+        scopes: [{ match: { type: 'Prefix', value: 'a' }, operations: ['Publish'] }],
+        ttl: '1h',
+        rotation: { interval: '24h', overlap: '1h' },
+        secretName: 's',
+      }),
+      chatCredential({ importSecretRef: { name: 's', key: 'k' } }),
+    ],
+  ],
+]
+
+type Path = readonly (string | number)[]
+
+function pathsIn(value: unknown, path: Path): Path[] {
+  if (typeof value !== 'object' || value === null) return [path]
+  const steps = Array.isArray(value) ? [...value.keys()] : Object.keys(value)
+  return [path, ...steps.flatMap((step) => pathsIn(Reflect.get(value, step), [...path, step]))]
+}
+
+function withOddity(object: KubeObject, path: Path, oddity: unknown): KubeObject {
+  const changed = structuredClone(object)
+  const parent = path.slice(0, -1).reduce<object>((around, step) => Reflect.get(around, step), changed)
+  const last = path.at(-1) ?? ''
+  if (oddity !== undefined) Reflect.set(parent, last, oddity)
+  else if (Array.isArray(parent)) parent.splice(Number(last), 1)
+  else Reflect.deleteProperty(parent, last)
+  return changed
+}
+
+/** Beyond the schema: what is found when a tenant is compiled, and the API server refuses some of it already. */
+function compiles(object: KubeObject): boolean {
+  const credential = ChatCredential.safeParse(object)
+  if (credential.success) return credential.data.spec.scopes.every((scope) => !matchProblem(scope.match))
+  const tenant = ChatTenant.safeParse(object)
+  if (!tenant.success) return true
+  const plan = ChatPlan.parse(chatPlan())
+  const secret = (): Uint8Array => new Uint8Array(64)
+  return 'policy' in compileTenant({ tenant: tenant.data, plan, tenantId: 'id', secret })
+}
+
+test.each(samples)(
+  '%s: the API server and the program’s schema agree, whatever stands in whichever field',
+  async (_, schema, objects) => {
+    const cases = objects.flatMap((object) =>
+      pathsIn(object['spec'], ['spec']).flatMap((path) =>
+        oddities.map((oddity) => ({ path, oddity, object: withOddity(object, path, oddity) })),
+      ),
+    )
+    for (const object of objects) expect(schema.safeParse(object).success).toBe(true)
+
+    const disagreements: string[] = []
+    let agreedToRefuse = 0
+    let agreedToTake = 0
+    const queue = cases.values()
+    const judge = async (): Promise<void> => {
+      for (const { object, oddity, path } of queue) {
+        const taken = schema.safeParse(object).success
+        const refusals = await refused(object)
+        if (taken === (refusals.length === 0)) {
+          if (taken) agreedToTake += 1
+          else agreedToRefuse += 1
+        } else if (!taken || compiles(object)) {
+          const what = taken
+            ? `refused by the API server alone: ${refusals.join(' ')}`
+            : 'refused by the schema alone'
+          disagreements.push(`${path.join('.')} = ${JSON.stringify(oddity)?.slice(0, 60)}: ${what}`)
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: 8 }, judge))
+    expect(disagreements).toEqual([])
+    // The comparison compared something.
+    expect(agreedToRefuse).toBeGreaterThan(500)
+    expect(agreedToTake).toBeGreaterThan(50)
+  },
+  300_000,
+)
