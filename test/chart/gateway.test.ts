@@ -12,15 +12,13 @@ async function gatewayOf(values: Tree = {}): Promise<{ objects: Tree[]; deployme
 }
 
 describe('its arguments', () => {
-  test('are flags that the program knows', async () => {
-    const { container } = await gatewayOf({ redis: { dataNodes: 3 }, tenants: { allowPrivateJwks: true } })
-    const { stdout } = await promisify(execFile)(process.execPath, [
-      join(root, 'dist/cli/main.js'),
-      'gateway',
-      '--help',
-    ])
-    const [command, ...flags] = container.args
-    expect(command).toBe('gateway')
+  test.each(['gateway', 'controller'])('are flags that `parley %s` knows', async (command) => {
+    const objects = await render({ redis: { dataNodes: 3 }, tenants: { allowPrivateJwks: true } })
+    const { spec } = find(objects, 'Deployment', `-${command}`)
+    const [asked, ...flags] = spec.template.spec.containers[0].args
+    const program = [join(root, 'dist/cli/main.js'), command, '--help']
+    const { stdout } = await promisify(execFile)(process.execPath, program)
+    expect(asked).toBe(command)
     expect(flags.length).toBeGreaterThan(6)
     for (const argument of flags) expect(stdout).toContain(`${argument.split('=')[0]} `)
   })
