@@ -66,7 +66,8 @@ function dataplaneOf(
   )
   const isNew = isProgrammed && !(wasProgrammed && before.revision === revision)
   const last = isNew ? new Date(nowMs).toISOString() : before.dataplane?.lastProgrammedTime
-  return { ...gateways, ...(last !== undefined && { lastProgrammedTime: last }) }
+  const { gateways: live, synced } = gateways
+  return { gateways: live, synced, ...(last !== undefined && { lastProgrammedTime: last }) }
 }
 
 function effectiveOf({ channels, limits }: TenantPolicy, plan: string): ChatTenantStatus['effective'] {

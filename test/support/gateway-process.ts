@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { mintToken } from '../../src/auth/mint.js'
 import { chatAs, type ChatClient, type ChatDoor, type ChatUser } from './chat-client.js'
 import { Program, type Ended } from './child-process.js'
+import { parsedLines } from './log-lines.js'
 import { tenantPolicy } from './policies.js'
 import { until } from './redis-processes.js'
 
@@ -72,11 +73,9 @@ export class GatewayProcess {
 
   /** The first line of its log with that message. */
   logged(msg: string): Promise<Record<string, unknown>> {
-    return this.program.saying(`the log line "${msg}"`, (said) => {
-      // The last line may be half there.
-      const lines = said.split('\n').slice(0, -1)
-      return lines.map(parseLine).find((line) => line?.['msg'] === msg)
-    })
+    return this.program.saying(`the log line "${msg}"`, (said) =>
+      parsedLines(said).find((line) => line['msg'] === msg),
+    )
   }
 
   async ops(path: string): Promise<OpsAnswer> {
@@ -238,15 +237,6 @@ function tenantManifest(rules: readonly Rule[], max: number): string {
   ]
   // JSON is YAML.
   return documents.map((document) => JSON.stringify(document, undefined, 2)).join('\n---\n')
-}
-
-function parseLine(line: string): Record<string, unknown> | undefined {
-  try {
-    const parsed: unknown = JSON.parse(line)
-    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 /** As `chatAs`, and in the lobby and its inbox for sure: over Redis that is a moment after `welcome`. */

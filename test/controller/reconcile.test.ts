@@ -1,0 +1,411 @@
+// From `kubectl apply` to a client that is let in or refused: a real API server, a real Redis, real gateways, and a controller between them.
+import { createHash } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { endPrograms } from '../support/child-process.js'
+import { endControllers, type TestController } from '../support/controller.js'
+import { kubeStartMsMax } from '../support/kube-apiserver.js'
+import type { KubeObject } from '../support/kube-client.js'
+import { apiVersion, chatCredential, chatPlan, chatTenant, namespace } from '../support/kube-parley.js'
+import { conditionOf, generated, openRules, signed, World } from '../support/reconciled.js'
+import { endLinks } from '../support/redis-links.js'
+import { endRedisProcesses, until } from '../support/redis-processes.js'
+
+let world: World
+
+beforeAll(async () => {
+  world = await World.start({ gateways: 2 })
+  controller = world.controller()
+}, kubeStartMsMax)
+afterAll(async () => {
+  await endControllers()
+  await endLinks()
+  await endPrograms()
+  await world.stop()
+  await endRedisProcesses()
+})
+
+const letIn = 426
+let controller: TestController
+
+/** Ready, with a token of its own. */
+async function served(
+  name: string,
+  spec: object = generated,
+  alg = 'HS256',
+): Promise<{ object: KubeObject; token: string }> {
+  await world.client.apply(tenant(name, spec))
+  const object = await world.condition('Ready', ready, { name })
+  return { object, token: await world.token({ secret: `${name}-credentials`, alg }) }
+}
+
+const tenant = (name: string, spec: object = generated) => chatTenant(spec, { name, ns: 'demo' })
+const ready = { status: 'True', reason: 'Available' }
+
+test('a tenant is applied, programmed everywhere, and lets its users in by its generated key', async () => {
+  await world.client.apply(tenant('acme'))
+  const object = await world.condition('Ready', ready)
+  expect(object['status']).toMatchObject({
+    observedGeneration: 1,
+    tenantID: object.metadata['uid'],
+    revision: expect.any(String),
+    dataplane: { gateways: 2, synced: 2, lastProgrammedTime: expect.any(String) },
+    effective: { plan: 'free', channelRules: 1, limits: { connections: { max: 1000 } } },
+    binding: { name: 'acme-credentials' },
+    endpoints: [
+      { type: 'Chat', url: 'wss://chat.example.com/demo/acme/ws' },
+      { type: 'Centrifuge', url: 'wss://chat.example.com/demo/acme/connection/websocket' },
+    ],
+  })
+  const token = await world.token()
+  expect(await world.door(token)).toBe(letIn)
+  expect(await world.door(await signed('some other secret that is long enough to sign'))).toBe(401)
+})
+
+describe('an edit', () => {
+  test('narrows a rule: what was allowed is refused, and the connection lives', async () => {
+    const { token } = await served('edited')
+    const ann = await world.chat(token, 'demo/edited')
+    await ann.done({ type: 'chat', content: 'hello' })
+    const [rule] = openRules
+    const grants = [{ operations: ['Subscribe'], subjects: [{ authenticated: true }] }]
+    await world.client.apply(tenant('edited', { ...generated, channels: [{ ...rule, grants }] }))
+    await world.condition('Ready', ready, { name: 'edited' })
+    expect(await ann.ask({ type: 'chat', content: 'hello' })).toMatchObject({ code: 'PERMISSION_DENIED' })
+  })
+
+  test('suspends: connections are closed, and rollout tools do not wait', async () => {
+    const { token } = await served('sleeper')
+    const ann = await world.chat(token, 'demo/sleeper')
+    await world.client.apply(tenant('sleeper', { ...generated, suspend: true }))
+    const object = await world.condition(
+      'Ready',
+      { status: 'True', reason: 'Suspended' },
+      { name: 'sleeper' },
+    )
+    expect(conditionOf(object, 'Stalled')).toBeUndefined()
+    expect(conditionOf(object, 'Reconciling')).toBeUndefined()
+    await ann.closed()
+    await world.untilDoor(token, 403, { tenant: 'demo/sleeper' })
+    await world.client.apply(tenant('sleeper'))
+    await world.condition('Ready', ready, { name: 'sleeper' })
+    await world.untilDoor(token, letIn, { tenant: 'demo/sleeper' })
+  })
+
+  test('that is a mistake costs nobody anything, is told, and can be mended', async () => {
+    const { token } = await served('mistaken')
+    const ann = await world.chat(token, 'demo/mistaken')
+    const before = await world.tenant('mistaken')
+    await world.client.apply(tenant('mistaken', { ...generated, quota: { connections: { max: 5000 } } }))
+    const object = await world.condition(
+      'Accepted',
+      { status: 'False', reason: 'QuotaAbovePlan' },
+      { name: 'mistaken' },
+    )
+    expect(conditionOf(object, 'Accepted')?.message).toContain('spec.quota.connections.max')
+    expect(conditionOf(object, 'Ready')).toMatchObject({ status: 'False', reason: 'QuotaAbovePlan' })
+    expect(conditionOf(object, 'Stalled')).toMatchObject({ status: 'True', reason: 'QuotaAbovePlan' })
+    expect(conditionOf(object, 'Programmed')).toMatchObject({ status: 'False', reason: 'LastGoodRevision' })
+    expect(object['status'].revision).toBe(before?.['status'].revision)
+    await until('an Event', async () =>
+      (await world.events('mistaken')).some(
+        ({ reason, type }) => reason === 'QuotaAbovePlan' && type === 'Warning',
+      ),
+    )
+    await ann.done({ type: 'chat', content: 'still here' })
+    expect(await world.door(token, { tenant: 'demo/mistaken' })).toBe(letIn)
+
+    await world.client.apply(tenant('mistaken'))
+    await world.condition('Ready', ready, { name: 'mistaken' })
+  })
+
+  test('of a plan reaches its tenants', async () => {
+    await world.client.apply(chatPlan({ limits: { connections: { max: 500 } } }, 'silver'))
+    await world.client.apply(tenant('customer', { ...generated, planRef: { name: 'silver' } }))
+    await world.condition('Ready', ready, { name: 'customer' })
+    await world.client.apply(chatPlan({ limits: { connections: { max: 300 } } }, 'silver'))
+    await until('the lower limit', async () => {
+      const object = await world.tenant('customer')
+      return object?.['status'].effective.limits.connections.max === 300
+    })
+    await until('what the plan has promised', async () => {
+      const plan = await world.client.get({ apiVersion, kind: 'ChatPlan', name: 'silver' })
+      return plan['status']?.tenants === 1 && plan['status']?.allocated.connections === 300
+    })
+  })
+
+  test('of status by somebody else is undone', async () => {
+    await served('tampered')
+    const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'tampered' }
+    await world.client.patch(ref, { status: { revision: 'forged' } }, { subresource: 'status' })
+    await until('the true revision', async () => {
+      const object = await world.tenant('tampered')
+      return object?.['status'].revision !== 'forged'
+    })
+    await world.condition('Ready', ready, { name: 'tampered' })
+  })
+})
+
+test('a tenant waits for its plan, and for a key that it reads', async () => {
+  const auth = [{ name: 'own', type: 'SharedKey', keyRef: { name: 'own-key', key: 'hmac' } }]
+  await world.client.apply(tenant('early', { planRef: { name: 'later' }, auth, channels: openRules }))
+  const early = { name: 'early' }
+  const refused = await world.condition('Accepted', { status: 'False', reason: 'PlanNotFound' }, early)
+  expect(conditionOf(refused, 'Programmed')).toMatchObject({ reason: 'NeverAccepted' })
+  await world.client.apply(chatPlan({}, 'later'))
+  await world.condition('Accepted', { status: 'False', reason: 'KeyNotFound' }, early)
+  const hmac = 'a key of the tenant’s own with enough bytes'
+  await world.client.apply({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: 'own-key', namespace: 'demo' },
+    stringData: { hmac },
+  } as KubeObject)
+  await world.condition('Ready', ready, early)
+  expect(await world.door(await signed(hmac), { tenant: 'demo/early' })).toBe(letIn)
+})
+
+test('a plan that is not for the namespace is refused until the namespace is labelled', async () => {
+  const selector = { matchLabels: { tier: 'gold' } }
+  await world.client.apply(chatPlan({ allowedNamespaces: { from: 'Selector', selector } }, 'gold'))
+  await world.client.apply(namespace('team'))
+  await world.client.apply(chatTenant({ ...generated, planRef: { name: 'gold' } }, { name: 'x', ns: 'team' }))
+  await world.condition(
+    'Accepted',
+    { status: 'False', reason: 'NamespaceNotAllowed' },
+    { name: 'x', ns: 'team' },
+  )
+  await world.client.apply(namespace('team', { tier: 'gold' }))
+  await world.condition('Ready', ready, { name: 'x', ns: 'team' })
+})
+
+test('a deleted tenant takes its connections with it; its name made again inherits nothing', async () => {
+  const { object, token } = await served('gone')
+  const ann = await world.chat(token, 'demo/gone')
+  await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'gone' })
+  expect(await ann.closed()).toMatchObject({ code: 3503 })
+  await world.untilDoor(token, 404, { tenant: 'demo/gone' })
+
+  // This API server has no garbage collector: the old Secret is still there.
+  const again = await served('gone')
+  expect(again.object['status'].tenantID).not.toBe(object['status'].tenantID)
+  expect(await world.door(token, { tenant: 'demo/gone' })).toBe(401)
+  expect(await world.door(again.token, { tenant: 'demo/gone' })).toBe(letIn)
+  const secret = await world.secret('gone-credentials')
+  expect(secret?.metadata['ownerReferences']).toMatchObject([{ uid: again.object.metadata['uid'] }])
+})
+
+describe('the Secret', () => {
+  test('is shaped for service binding, owned, and blocks nobody', async () => {
+    const credentials = { template: { labels: { team: 'red' }, annotations: { note: 'x' } } }
+    const { object } = await served('bound', { ...generated, credentials })
+    const secret = await world.secret('bound-credentials')
+    expect(secret).toMatchObject({
+      type: 'servicebinding.io/parley',
+      metadata: {
+        labels: { team: 'red', 'parley.chat/secret': 'generated' },
+        annotations: { note: 'x' },
+        ownerReferences: [
+          { kind: 'ChatTenant', uid: object.metadata['uid'], controller: true, blockOwnerDeletion: false },
+        ],
+      },
+    })
+    const names = ['type', 'provider', 'uri', 'host', 'port']
+    const texts = await Promise.all(names.map((name) => world.secretText('bound-credentials', name)))
+    expect(texts).toEqual([
+      'parley',
+      'parley.chat',
+      'wss://chat.example.com/demo/bound',
+      'chat.example.com',
+      '443',
+    ])
+    expect(object['status'].credentials.activeKeyIDs).toEqual([
+      await world.secretText('bound-credentials', 'backend.id'),
+    ])
+    expect(object.metadata['finalizers']).toBeUndefined()
+    expect(secret?.metadata['finalizers']).toBeUndefined()
+  })
+
+  test('that was changed by hand is repaired; the key stays', async () => {
+    const { token } = await served('drifted')
+    const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'drifted-credentials' }
+    const uri = Buffer.from('wss://evil.example.com').toString('base64')
+    await world.client.patch(ref, {
+      metadata: { labels: { 'parley.chat/secret': null }, ownerReferences: null },
+      data: { uri },
+    })
+    await until('the repair', async () => {
+      const secret = await world.secret('drifted-credentials')
+      const isLabelled = Object.hasOwn(secret?.metadata['labels'] ?? {}, 'parley.chat/secret')
+      return isLabelled && secret?.metadata['ownerReferences'] && secret['data'].uri !== uri
+    })
+    expect(await world.door(token, { tenant: 'demo/drifted' })).toBe(letIn)
+    await until('an Event', async () =>
+      (await world.events('drifted')).some(({ reason }) => reason === 'SecretRepaired'),
+    )
+  })
+
+  test('whose key was changed or deleted gets another: what it was is not known for sure', async () => {
+    const { token } = await served('forged')
+    const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'forged-credentials' }
+    const forged = 'a key that somebody else chose for this tenant'
+    await world.client.patch(ref, { data: { backend: Buffer.from(forged).toString('base64') } })
+    await world.untilDoor(token, 401, { tenant: 'demo/forged' })
+    expect(await world.door(await signed(forged), { tenant: 'demo/forged' })).toBe(401)
+    await until('another key', async () => (await world.secretText(ref.name, 'backend')) !== forged)
+    const second = await world.token({ secret: ref.name })
+    await world.untilDoor(second, letIn, { tenant: 'demo/forged' })
+
+    await world.client.delete(ref)
+    await world.untilDoor(second, 401, { tenant: 'demo/forged' })
+    await until('a Secret again', async () => (await world.secret(ref.name)) !== undefined)
+    await world.untilDoor(await world.token({ secret: ref.name }), letIn, { tenant: 'demo/forged' })
+  })
+
+  test('of somebody else is left alone, until it makes room', async () => {
+    const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'taken-credentials' }
+    const { apiVersion: version, kind, ...metadata } = ref
+    await world.client.apply({
+      apiVersion: version,
+      kind,
+      metadata,
+      stringData: { mine: 'mine' },
+    } as KubeObject)
+    await world.client.apply(tenant('taken'))
+    const taken = { name: 'taken' }
+    await world.condition('CredentialsReady', { status: 'False', reason: 'SecretNotOurs' }, taken)
+    const object = await world.condition('Ready', { status: 'False', reason: 'SecretNotOurs' }, taken)
+    expect(conditionOf(object, 'Stalled')).toMatchObject({ status: 'True' })
+    expect(Object.keys((await world.secret('taken-credentials'))?.['data'])).toEqual(['mine'])
+    await world.client.delete(ref)
+    await world.condition('Ready', ready, taken)
+  })
+
+  test.each(['ES256', 'EdDSA'])(
+    'holds the private half of an %s pair; gateways never see it',
+    async (alg) => {
+      const name = `pair-${alg.toLowerCase()}`
+      const auth = [{ name: 'backend', type: 'PublicKey', generate: { algorithm: alg } }]
+      await served(name, { ...generated, auth }, alg)
+      const token = await world.token({ secret: `${name}-credentials`, alg })
+      expect(await world.door(token, { tenant: `demo/${name}` })).toBe(letIn)
+      const policy = JSON.stringify(await world.policy(name))
+      expect(policy).toContain('BEGIN PUBLIC KEY')
+      expect(policy).not.toContain('PRIVATE')
+    },
+  )
+})
+
+describe('a ChatCredential', () => {
+  const ref = { apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' }
+
+  test('gives a backend an API key, of which gateways get the hash; deleted, it counts no more', async () => {
+    await served('keyed')
+    const scopes = [{ match: { type: 'Prefix', value: 'room:' }, operations: ['Publish'] }]
+    const spec = { tenantRef: { name: 'keyed' }, role: 'Publisher', scopes, ttl: '24h' }
+    await world.client.apply(chatCredential(spec, { ns: 'demo' }))
+    const object = await world.condition(
+      'Ready',
+      { status: 'True', reason: 'CredentialsReady' },
+      { kind: 'ChatCredential', name: 'bot' },
+    )
+    const key = await world.secretText('bot-credential', 'api-key')
+    expect(key).toMatch(/^parley_[\w-]{43}$/)
+    const sha256 = createHash('sha256').update(key).digest('hex')
+    const policy = await world.policy('keyed')
+    expect(policy?.apiKeys).toEqual([
+      {
+        id: object['status'].keyID,
+        credential: 'bot',
+        sha256,
+        role: 'Publisher',
+        scopes,
+        expiresAtMs: Date.parse(object['status'].expiresAt),
+      },
+    ])
+    expect(JSON.stringify(policy)).not.toContain(key)
+    await world.client.delete(ref)
+    await until('no key', async () => {
+      const after = await world.policy('keyed')
+      return after && after.apiKeys === undefined
+    })
+  })
+
+  test('may import a key from a Secret that says so, and from no other', async () => {
+    await served('importer')
+    const secret = (labels: Record<string, string>): KubeObject => ({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'their-key', namespace: 'demo', labels },
+      stringData: { key: 'a key that a vault made, long enough' },
+    })
+    await world.client.apply(secret({}))
+    const spec = { tenantRef: { name: 'importer' }, importSecretRef: { name: 'their-key', key: 'key' } }
+    await world.client.apply(chatCredential(spec, { name: 'import', ns: 'demo' }))
+    const of = { kind: 'ChatCredential', name: 'import' }
+    await world.condition('Ready', { status: 'False', reason: 'ImportNotLabelled' }, of)
+    await world.client.apply(secret({ 'parley.chat/secret': 'import' }))
+    await world.condition('Ready', { status: 'True' }, of)
+  })
+
+  test('of a tenant that is not there says so', async () => {
+    await world.client.apply(chatCredential({ tenantRef: { name: 'nobody' } }, { name: 'lost', ns: 'demo' }))
+    const of = { kind: 'ChatCredential', name: 'lost' }
+    await world.condition('Ready', { status: 'False', reason: 'TenantNotFound' }, of)
+    await world.client.apply(tenant('nobody'))
+    await world.condition('Ready', { status: 'True' }, of)
+  })
+})
+
+test('a hostname belongs to the older tenant', async () => {
+  const hostnames = ['chat.acme.example']
+  await served('elder', { ...generated, hostnames })
+  // Ages are told in whole seconds.
+  const [elder] = [await world.tenant('elder')]
+  await until(
+    'another second',
+    () => Date.now() > Date.parse(String(elder?.metadata['creationTimestamp'])) + 1_000,
+  )
+  await served('younger', { ...generated, hostnames })
+  await world.condition('Conflict', { status: 'True', reason: 'HostnameTaken' }, { name: 'younger' })
+  expect(conditionOf(await world.tenant('elder'), 'Conflict')).toBeUndefined()
+  await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'elder' })
+  await until('no conflict', async () => conditionOf(await world.tenant('younger'), 'Conflict') === undefined)
+})
+
+test('use is told in status, and pressure near the limit', async () => {
+  const { token } = await served('busy', { ...generated, quota: { connections: { max: 1 } } })
+  await world.chat(token, 'demo/busy')
+  const near = { status: 'True', reason: 'NearQuota' }
+  const object = await world.condition('QuotaPressure', near, { name: 'busy', deadlineMs: 80_000 })
+  expect(object['status'].usage).toMatchObject({ connections: 1, peakConnections: 1 })
+}, 90_000)
+
+test('looking again at what did not change writes nothing', async () => {
+  const { metrics } = controller
+  await served('quiet')
+  const count = async (name: string): Promise<number> => {
+    const text = await metrics.registry.metrics()
+    const lines = text.split('\n').filter((line) => line.startsWith(name))
+    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+  }
+  const reconciles = 'controller_runtime_reconcile_total{controller="chattenant"'
+  const writes = 'rest_client_requests_total{code="200",method="PATCH"'
+  const settled = async (): Promise<number> => {
+    let last = -1
+    await until(
+      'quiet',
+      async () => {
+        const before = last
+        last = await count(writes)
+        return last === before
+      },
+      { everyMs: 2_500 },
+    )
+    return last
+  }
+  const written = await settled()
+  const before = await count(reconciles)
+  await world.client.apply(namespace('demo', { looked: 'at' }))
+  await until('all tenants looked at', async () => (await count(reconciles)) >= before + 5)
+  expect(await count(writes)).toBe(written)
+})

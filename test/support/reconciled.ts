@@ -1,0 +1,228 @@
+// A cluster's control plane, a Redis and gateways with a controller between them; and what is to be seen of a tenant at either end.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { SignJWT, importPKCS8 } from 'jose'
+import { ChatClient, plainGet } from './chat-client.js'
+import { startController, type ControllerPlace, type TestController } from './controller.js'
+import type { ControllerOptions } from '../../src/controller/controller.js'
+import { catalogKeys } from '../../src/redis/keys.js'
+import type { LiveRedis } from '../../src/redis/live.js'
+import { decodeRecord } from '../../src/tenant/catalog-redis-record.js'
+import type { TenantPolicy } from '../../src/tenant/policy.js'
+import { GatewayProcess, startGateways } from './gateway-process.js'
+import { KubeServer } from './kube-apiserver.js'
+import type { KubeClient, KubeObject } from './kube-client.js'
+import { apiVersion, chatPlan, installCrds, namespace } from './kube-parley.js'
+import { keyLineA, sealingKeys } from './redis-catalog.js'
+import { startLink, type TestLink } from './redis-links.js'
+import { startRedis, until } from './redis-processes.js'
+
+export interface Condition {
+  readonly type: string
+  readonly status: string
+  readonly reason: string
+  readonly message: string
+  readonly observedGeneration: number
+}
+
+/** The roles of those signed in, in the rule that `openTenant` has. */
+export const openRules = [
+  {
+    name: 'lobby',
+    match: { type: 'Literal', value: 'lobby' },
+    grants: [{ operations: ['Subscribe', 'Publish'], subjects: [{ authenticated: true }] }],
+  },
+]
+
+/** A tenant that has its key made. */
+export const generated = {
+  auth: [{ name: 'backend', type: 'SharedKey', generate: { algorithm: 'HS256' } }],
+  channels: openRules,
+}
+
+export class World {
+  readonly kube: KubeServer
+  readonly gateways: readonly GatewayProcess[]
+  readonly place: ControllerPlace
+  readonly sealingKeyFile: string
+  readonly #folder: string
+  readonly #controllers: TestController[] = []
+  #link: TestLink | undefined
+
+  private constructor(parts: {
+    kube: KubeServer
+    gateways: readonly GatewayProcess[]
+    place: ControllerPlace
+    sealingKeyFile: string
+    folder: string
+  }) {
+    this.kube = parts.kube
+    this.gateways = parts.gateways
+    this.place = parts.place
+    this.sealingKeyFile = parts.sealingKeyFile
+    this.#folder = parts.folder
+  }
+
+  /** With the plan `free` and the namespace `demo`. */
+  static async start({ gateways = 1, installation = 'test/parley' } = {}): Promise<World> {
+    const folder = await mkdtemp(join(tmpdir(), 'parley-controller-'))
+    const sealingKeyFile = join(folder, 'sealing')
+    await writeFile(sealingKeyFile, `${keyLineA}\n`)
+    const [kube, { port }] = await Promise.all([KubeServer.start(), startRedis()])
+    const redis = `redis://127.0.0.1:${port}`
+    const args = ['--sealing-key-file', sealingKeyFile, '--installation', installation]
+    const [started] = await Promise.all([startGateways(gateways, { redis, args }), installCrds(kube.client)])
+    await kube.client.apply(chatPlan())
+    await kube.client.apply(namespace('demo'))
+    const place = { kubeconfig: kube.kubeconfig, redis, installation }
+    return new World({ kube, gateways: started, place, sealingKeyFile, folder })
+  }
+
+  get client(): KubeClient {
+    return this.kube.client
+  }
+
+  /** Processes of other files are ended by theirs. */
+  async stop(): Promise<void> {
+    await this.kube.stop()
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+
+  controller(options: Partial<ControllerOptions> = {}): TestController {
+    const started = startController(this.place, options)
+    this.#controllers.push(started)
+    return started
+  }
+
+  /** What the controllers complained of, the latest. */
+  get complaints(): string {
+    const lines = this.#controllers.flatMap(({ logged }) => logged().split('\n'))
+    return lines
+      .filter((line) => /"level":[456]0/.test(line))
+      .slice(-5)
+      .join('\n')
+  }
+
+  tenant(name = 'acme', ns = 'demo'): Promise<KubeObject | undefined> {
+    return this.client.find({ apiVersion, kind: 'ChatTenant', namespace: ns, name })
+  }
+
+  secret(name: string, ns = 'demo'): Promise<KubeObject | undefined> {
+    return this.client.find({ apiVersion: 'v1', kind: 'Secret', namespace: ns, name })
+  }
+
+  async secretText(name: string, key: string, ns = 'demo'): Promise<string> {
+    const secret = await this.secret(name, ns)
+    return Buffer.from(secret?.['data']?.[key] ?? '', 'base64').toString()
+  }
+
+  /** Resolves with the object when the condition of this generation is so. Rejects with what it is. */
+  async condition(
+    type: string,
+    wanted: { status: string; reason?: string },
+    { name = 'acme', ns = 'demo', kind = 'ChatTenant', deadlineMs = 20_000 } = {},
+  ): Promise<KubeObject> {
+    let last: KubeObject | undefined
+    const what = `${type}=${wanted.status} (${wanted.reason ?? 'any reason'}) of ${kind} ${name}`
+    try {
+      const look = async (): Promise<boolean> => {
+        last = await this.client.find({ apiVersion, kind, namespace: ns, name })
+        const found = conditionOf(last, type)
+        return (
+          found?.status === wanted.status &&
+          found.observedGeneration === last?.metadata['generation'] &&
+          (wanted.reason === undefined || found.reason === wanted.reason)
+        )
+      }
+      await until(what, look, { deadlineMs })
+    } catch (error) {
+      const found = JSON.stringify(last?.['status'], undefined, 1)
+      throw new Error(`${what}; it is ${found}\n${this.complaints}`, { cause: error })
+    }
+    return last as KubeObject
+  }
+
+  /** HTTP status at the tenant's chat door for a plain GET: 426 where a WebSocket would be let in. */
+  async door(token: string, { tenant = 'demo/acme', gateway = this.gateways[0] } = {}): Promise<number> {
+    const { status } = await plainGet(`${gateway?.ws}/${tenant}/ws?token=${token}`)
+    return status ?? 0
+  }
+
+  async untilDoor(token: string, status: number, options: { tenant?: string } = {}): Promise<void> {
+    await until(`${status} at the door of ${options.tenant ?? 'demo/acme'}`, async () => {
+      const answers = await Promise.all(
+        this.gateways.map((gateway) => this.door(token, { ...options, gateway })),
+      )
+      return answers.every((answer) => answer === status)
+    })
+  }
+
+  /** What gateways get of the tenant. */
+  async policy(name: string): Promise<TenantPolicy | undefined> {
+    const key = `demo/${name}`
+    const text = await this.hget(catalogKeys(this.place.installation).tenants, key)
+    if (text === null) return undefined
+    const decoded = decodeRecord(key, text, sealingKeys())
+    return decoded.kind === 'good' ? decoded.policy : undefined
+  }
+
+  async hget(hash: string, field: string): Promise<string | null> {
+    const { client } = await this.redis()
+    return client.hget(hash, field)
+  }
+
+  /** A connection of the tests' own. */
+  async redis(): Promise<LiveRedis> {
+    this.#link ??= startLink(this.place.redis)
+    return this.#link.link.ready(5_000)
+  }
+
+  /** Connected, and told all there is to tell. */
+  async chat(token: string, tenant = 'demo/acme'): Promise<ChatClient> {
+    const client = await ChatClient.open(`${this.gateways[0]?.ws}/${tenant}/ws?token=${token}`)
+    await client.settle()
+    return client
+  }
+
+  /** An edit that changes nothing but that there is one. */
+  async touch(name: string, ns = 'demo'): Promise<void> {
+    const ref = { apiVersion, kind: 'ChatTenant', namespace: ns, name }
+    await this.client.patch(ref, { metadata: { annotations: { touched: String(performance.now()) } } })
+  }
+
+  /** Signed as the tenant's backend would, with what the Secret holds. */
+  async token(
+    { secret = 'acme-credentials', key = 'backend', alg = 'HS256', ns = 'demo' } = {},
+    user = 'ann',
+  ): Promise<string> {
+    const text = await this.secretText(secret, key, ns)
+    const kid = await this.secretText(secret, `${key}.id`, ns)
+    return signed(text, { alg, kid, user })
+  }
+
+  /** Events about the object, oldest first. */
+  async events(name = 'acme', ns = 'demo'): Promise<{ reason: string; note: string; type: string }[]> {
+    const events = await this.client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event', namespace: ns })
+    return events
+      .filter((event) => event['regarding']?.name === name)
+      .map(({ note, reason, type }) => ({ note, reason, type }))
+  }
+}
+
+export function conditionOf(object: KubeObject | undefined, type: string): Condition | undefined {
+  const conditions: Condition[] = object?.['status']?.conditions ?? []
+  return conditions.find((condition) => condition.type === type)
+}
+
+export async function signed(
+  key: string,
+  { alg = 'HS256', kid, user = 'ann' }: { alg?: string; kid?: string; user?: string } = {},
+): Promise<string> {
+  const material = alg === 'HS256' ? new TextEncoder().encode(key) : await importPKCS8(key, alg)
+  return new SignJWT({ sub: user })
+    .setProtectedHeader({ alg, ...(kid !== undefined && { kid }) })
+    .setIssuedAt()
+    .setExpirationTime('1h')
+    .sign(material)
+}
