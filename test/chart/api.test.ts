@@ -1,17 +1,7 @@
 // The API that comes with the chart: CRDs, admission policies, roles. What they say is tested where they are made; here, that it arrives.
-import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { parseAllDocuments } from 'yaml'
 import { describe, expect, test } from 'vitest'
-import { find, kinds, render, root, type Tree } from './rendering.js'
-
-async function manifests(folder: string): Promise<Tree[]> {
-  const names = await readdir(join(root, 'manifests', folder))
-  const texts = await Promise.all(
-    names.map((name) => readFile(join(root, 'manifests', folder, name), 'utf8')),
-  )
-  return texts.flatMap((text) => parseAllDocuments(text).map((document) => document.toJS()))
-}
+import { manifestsIn } from '../support/kube-parley.js'
+import { find, kinds, render, type Tree } from './rendering.js'
 
 function sameAs(objects: Tree[], wanted: Tree): void {
   const found = find(objects, wanted.kind, wanted.metadata.name)
@@ -26,7 +16,7 @@ function sameAs(objects: Tree[], wanted: Tree): void {
 describe('CRDs', () => {
   test('come with the release, and stay when it goes', async () => {
     const objects = await render({})
-    const crds = await manifests('crds')
+    const crds = await manifestsIn('crds')
     expect(crds).toHaveLength(3)
     for (const crd of crds) {
       sameAs(objects, crd)
@@ -46,7 +36,7 @@ describe('CRDs', () => {
 })
 
 test('admission policies come with the release unless another brings them', async () => {
-  const policies = await manifests('policies')
+  const policies = await manifestsIn('policies')
   expect(policies.length).toBeGreaterThan(0)
   for (const policy of policies) sameAs(await render({}), policy)
   const without = await render({ admissionPolicies: { enabled: false } })
@@ -55,7 +45,7 @@ test('admission policies come with the release unless another brings them', asyn
 
 describe('roles', () => {
   test('for people come with the release unless another brings them', async () => {
-    const people = (await manifests('rbac')).filter(({ metadata }) => metadata.name !== 'parley-controller')
+    const people = (await manifestsIn('rbac')).filter(({ metadata }) => metadata.name !== 'parley-controller')
     expect(people.length).toBeGreaterThan(0)
     for (const role of people) sameAs(await render({}), role)
     const without = await render({ rbac: { people: false } })
@@ -64,7 +54,9 @@ describe('roles', () => {
 
   test('give the controller what it needs, in its own name', async () => {
     const objects = await render({}, { name: 'team', namespace: 'tools' })
-    const written = (await manifests('rbac')).filter(({ metadata }) => metadata.name === 'parley-controller')
+    const written = (await manifestsIn('rbac')).filter(
+      ({ metadata }) => metadata.name === 'parley-controller',
+    )
     const rulesOf = (all: Tree[], kind: string) => find(all, kind, '-controller').rules
     for (const kind of ['ClusterRole', 'Role']) expect(rulesOf(objects, kind)).toEqual(rulesOf(written, kind))
 
