@@ -38,7 +38,7 @@ const doors = {
   pino: 'src/log.ts',
   '@kubernetes/client-node': 'src/controller/',
   pg: 'src/broker/archive.ts',
-  yaml: 'src/tenant/',
+  yaml: 'src/tenant/yaml.ts',
   commander: 'src/cli/',
   centrifuge: 'src/web/',
   'playwright-core': 'test/',

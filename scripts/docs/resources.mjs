@@ -1,11 +1,10 @@
-// docs/reference/resources.md: every field of every kind, from the zod schemas that read them.
-import { z } from 'zod'
-import { ChatCredential } from '../../dist/tenant/schema-credential.js'
-import { ChatPlan } from '../../dist/tenant/schema-plan.js'
-import { ChatTenant } from '../../dist/tenant/schema-tenant.js'
+// docs/reference/resources.md: every field of every kind, from the definitions that the API server gets.
+import { customResourceDefinitions } from '../../dist/tenant/crd.js'
 import { generatedNote, table } from './table.mjs'
 
-/** @typedef {{ type?: string, description?: string, default?: unknown, enum?: unknown[], properties?: Record<string, Schema>, required?: string[], items?: Schema, additionalProperties?: Schema | boolean, minimum?: number, maximum?: number, maxLength?: number, maxItems?: number }} Schema */
+/** @typedef {{ message?: string, messageExpression?: string, fieldPath?: string }} Rule */
+/** @typedef {{ type?: string, format?: string, description?: string, default?: unknown, enum?: unknown[], properties?: Record<string, Schema>, required?: string[], items?: Schema, additionalProperties?: Schema | boolean, minimum?: number, maximum?: number, maxLength?: number, maxItems?: number, 'x-kubernetes-validations'?: Rule[] }} Schema */
+/** @typedef {ReturnType<typeof customResourceDefinitions>[number]} Definition */
 
 /** @param {Schema} schema */
 function bounds(schema) {
@@ -30,7 +29,7 @@ function bounds(schema) {
 function rows(path, schema, required) {
   const row = [
     `\`${path}\``,
-    `${schema.type ?? 'any'}${required ? ', required' : ''}`,
+    `${schema.format ?? schema.type ?? 'any'}${required ? ', required' : ''}`,
     bounds(schema),
     schema.description ?? '',
   ]
@@ -41,14 +40,66 @@ function rows(path, schema, required) {
   return [row, ...fields, ...items]
 }
 
+/**
+ * What the API server says beyond types and bounds; once where many fields say the same.
+ * @param {string} path
+ * @param {Schema} schema
+ * @returns {string[][]}
+ */
+function rules(path, schema) {
+  const own = (schema['x-kubernetes-validations'] ?? []).map(
+    ({ fieldPath = '', message, messageExpression }) => [
+      `\`${path}${fieldPath}\``,
+      // Sentences that quote what they found: without the quoting.
+      message ??
+        (messageExpression ?? '')
+          .replaceAll(/^'|'$/g, '')
+          .replaceAll(/" ?'? ?\+ ?self(\.value)? ?\+ ?'"/g, '"…"'),
+    ],
+  )
+  return [
+    ...own,
+    ...Object.entries(schema.properties ?? {}).flatMap(([name, field]) => rules(`${path}.${name}`, field)),
+    ...(schema.items ? rules(`${path}[]`, schema.items) : []),
+  ]
+}
+
+/** @param {Definition} definition */
+function section({ columns, kind, manifest, schema }) {
+  const root = /** @type {Schema} */ (schema)
+  const { description = '', properties = {} } = root
+  const { names, scope, versions } =
+    /** @type {{ spec: { scope: string, names: { plural: string, shortNames: string[] }, versions: { selectableFields?: { jsonPath: string }[] }[] } }} */ (
+      manifest
+    ).spec
+  const selectable = versions[0]?.selectableFields?.map(({ jsonPath }) => `\`${jsonPath.slice(1)}\``)
+  const shown = (/** @type {1 | undefined} */ priority) =>
+    columns
+      .filter((column) => column.priority === priority)
+      .map(({ name }) => name)
+      .join(', ')
+  const { spec = {}, status = {} } = properties
+  const ruleRows = rules('', root).map(([path = '', sentence = '']) => [path.replace('`.', '`'), sentence])
+  return [
+    `## ${kind}`,
+    description,
+    [
+      `- ${scope === 'Cluster' ? 'In the cluster' : 'In a namespace'}; \`kubectl get ${names.plural}\`, in short \`${names.shortNames.join('`, `')}\`.`,
+      `- Columns: ${shown(undefined)}; with \`-o wide\` also ${shown(1)}.`,
+      ...(selectable ? [`- \`--field-selector\` takes ${selectable.join(', ')}.`] : []),
+    ].join('\n'),
+    '### Spec',
+    table(['field', 'type', 'bounds', 'meaning'], rows('spec', spec, true).slice(1)),
+    '### Status',
+    'Written by the controller.',
+    table(['field', 'type', 'bounds', 'meaning'], rows('status', status, false).slice(1)),
+    '### Rules',
+    'What the API server refuses beyond types and bounds, and says then.',
+    table(['field', 'sentence'], ruleRows),
+  ].join('\n\n')
+}
+
 export function resourcesPage() {
-  const kinds = { ChatPlan, ChatTenant, ChatCredential }
-  const sections = Object.entries(kinds).map(([kind, source]) => {
-    const schema = /** @type {Schema} */ (
-      z.toJSONSchema(source, { io: 'input', target: 'openapi-3.0', reused: 'inline' })
-    )
-    const spec = schema.properties?.['spec'] ?? {}
-    return `## ${kind}\n\n${schema.description ?? ''}\n\n${table(['field', 'type', 'bounds', 'meaning'], rows('spec', spec, true).slice(1))}`
-  })
-  return `${generatedNote}\n# Resources\n\nGroup \`parley.chat\`, version \`v1alpha1\`.\n\n${sections.join('\n')}`
+  const sections = customResourceDefinitions().map(section)
+  return `${generatedNote}\n# Resources\n\nGroup \`parley.chat\`, version \`v1alpha1\`, category \`parley\`.\n\n${sections.join('\n')}`
 }

@@ -3,7 +3,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments, type Document } from 'yaml'
 import { ConfigError } from '../errors.js'
 import type { Catalog, CatalogChange, CatalogListener } from './catalog.js'
 import {
@@ -13,8 +12,8 @@ import {
   type ServedTenant,
 } from './manifest-set.js'
 import type { TenantPolicy } from './policy.js'
-import type { FieldPath, FileProblem } from './problem.js'
-import { quoteHint } from './schema-issue.js'
+import type { FileProblem } from './problem.js'
+import { parseManifests } from './yaml.js'
 
 export interface FilesCatalogOptions {
   /** How often the folder is looked at; an edit counts from the second look on. Default 300. */
@@ -207,63 +206,6 @@ function fileSignature(path: string): string {
 function codeOf(error: unknown): string {
   if (error instanceof Error && 'code' in error) return String(error.code)
   return error instanceof Error ? error.message : String(error)
-}
-
-/** Empty documents are passed over; a broken one does not take the others with it. */
-function parseManifests(
-  file: string,
-  text: string,
-): { documents: ManifestDocument[]; problems: FileProblem[] } {
-  const lines = new LineCounter()
-  // Not pretty: those errors quote the source, and it may be a Secret's.
-  const options = { lineCounter: lines, prettyErrors: false, logLevel: 'error', uniqueKeys: true } as const
-  const documents: ManifestDocument[] = []
-  const problems: FileProblem[] = []
-  const sourceLines = text.split('\n')
-  const refuse = (offset: number, message: string): void => {
-    const { line } = lines.linePos(offset)
-    const hint = /[{}*]/.test(sourceLines[line - 1] ?? '') ? ` ${quoteHint}` : ''
-    problems.push({ file, line, path: [], reason: 'InvalidYAML', message: `${message}.${hint}` })
-  }
-  for (const document of parseAllDocuments(text, options)) {
-    const [error] = document.errors
-    if (error) {
-      refuse(error.pos[0], error.message.replace(/\.$/, ''))
-      continue
-    }
-    try {
-      const value: unknown = document.toJS({ maxAliasCount: aliasesMax })
-      if (value !== null)
-        documents.push({ file, value, lineAt: (path) => lines.linePos(offsetAt(document, path)).line })
-    } catch (bomb) {
-      refuse(document.range[0], bomb instanceof Error ? bomb.message : String(bomb))
-    }
-  }
-  return { documents, problems }
-}
-
-const aliasesMax = 100
-
-/** Where the field at `path` begins, or the last step that is there. */
-function offsetAt(document: Document.Parsed, path: FieldPath): number {
-  let node: unknown = document.contents
-  let offset = startOf(node) ?? document.range[0]
-  for (const step of path) {
-    if (isMap(node)) {
-      const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === step)
-      if (!pair) break
-      offset = startOf(pair.key) ?? offset
-      node = pair.value
-    } else if (isSeq(node) && typeof step === 'number') {
-      node = node.items[step]
-      offset = startOf(node) ?? offset
-    } else break
-  }
-  return offset
-}
-
-function startOf(node: unknown): number | undefined {
-  return isNode(node) ? node.range?.[0] : undefined
 }
 
 function byPlace(a: FileProblem, b: FileProblem): number {

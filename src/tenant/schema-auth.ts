@@ -24,7 +24,7 @@ const authRules = celRules([
     const types = takers.map(([type]) => type)
     return {
       rule: `!has(self.${field}) || self.type in [${types.map((type) => `'${type}'`).join(', ')}]`,
-      message: `Only type ${types.join(' and ')} takes ${field}.`,
+      message: `${field} goes with type ${types.join(' or ')} only.`,
       fieldPath: `.${field}`,
       reason: 'FieldValueForbidden' as const,
     }

@@ -9,7 +9,7 @@ const Time = z.string().meta({ format: 'date-time' })
 const count = z.int().min(0)
 
 /** As `metav1.Condition`: what `kubectl wait` and rollout tools read. */
-export const Condition = z.object({
+const Condition = z.object({
   type: z
     .string()
     .max(316)

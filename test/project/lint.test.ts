@@ -254,7 +254,7 @@ const allowed: [file: string, specifier: string][] = [
   ['src/gateway/ok-c.test.ts', './websocket.fake.js'],
   ['src/controller/ok.ts', '@kubernetes/client-node'],
   ['src/presence/redis.ts', '../redis/topology.js'],
-  ['src/tenant/catalog-files.ts', 'yaml'],
+  ['src/tenant/yaml.ts', 'yaml'],
   ['src/log.ts', 'pino'],
   ['src/broker/archive.ts', 'pg'],
   ['src/cli/ok.ts', '../broker/memory.js'],

@@ -210,7 +210,7 @@ export class KubeClient {
 }
 
 /** What names the object. In no namespace: the cluster's, or `default`. */
-export function refOf(object: KubeObject): KubeRef {
+function refOf(object: KubeObject): KubeRef {
   const { apiVersion = '', kind = '', metadata } = object
   return { apiVersion, kind, name: metadata.name, namespace: metadata.namespace ?? 'default' }
 }

@@ -1,0 +1,366 @@
+// Who may do what: plans by RBAC and by namespace, and what the roles of manifests/rbac let people and the controller do.
+import { readFile } from 'node:fs/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { parseAllDocuments } from 'yaml'
+import { KubeServer, kubeStartMsMax } from '../support/kube-apiserver.js'
+import type { KubeClient, KubeObject } from '../support/kube-client.js'
+import {
+  apiVersion,
+  chatCredential,
+  chatPlan,
+  chatTenant,
+  installCrds,
+  manifestsIn,
+  namespace,
+  refusalsOf,
+} from '../support/kube-parley.js'
+import { until } from '../support/redis-processes.js'
+
+let server: KubeServer
+let admin: KubeClient
+
+beforeAll(async () => {
+  server = await KubeServer.start()
+  admin = server.client
+  await installCrds(admin)
+  for (const name of ['parley', 'team-a', 'team-b']) await admin.create(namespace(name))
+  for (const name of ['free', 'gold']) await admin.create(chatPlan({}, name))
+  for (const object of await manifestsIn('rbac')) await admin.apply(object)
+  for (const object of await manifestsIn('policies')) await admin.apply(object)
+  await bind('parley-edit', 'editor')
+  await bind('parley-view', 'viewer')
+  await bind('parley-plans', 'platform')
+  // A policy and a role count a moment after they are written.
+  await until(
+    'the policies',
+    async () => {
+      const [refusal = ''] = await make(admin.as('editor'))
+      return refusal.includes('may not use ChatPlan "free"')
+    },
+    { deadlineMs: 60_000 },
+  )
+}, kubeStartMsMax)
+afterAll(async () => server?.stop())
+
+/** In the whole cluster. */
+async function bind(role: string, user: string): Promise<void> {
+  await admin.create({
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRoleBinding',
+    metadata: { name: `${role}-${user}` },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: user }],
+  })
+}
+
+/** Lets whoever is in `group` use the plan: in one namespace, or with `ns` empty in all of them. */
+async function letUse(plan: string, { group, ns = '' }: { group: string; ns?: string }): Promise<void> {
+  const rbac = 'rbac.authorization.k8s.io/v1'
+  const name = `use-${plan}-${group}`
+  await admin.create({
+    apiVersion: rbac,
+    kind: 'ClusterRole',
+    metadata: { name },
+    rules: [{ apiGroups: ['parley.chat'], resources: ['chatplans'], resourceNames: [plan], verbs: ['use'] }],
+  })
+  await admin.create({
+    apiVersion: rbac,
+    kind: ns === '' ? 'ClusterRoleBinding' : 'RoleBinding',
+    metadata: ns === '' ? { name } : { name, namespace: ns },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'Group', name: group }],
+  })
+  const user = admin.as('editor', [group])
+  await until(
+    'the right to use the plan',
+    async () => (await make(user, { plan, ns: ns || 'team-a' })).length === 0,
+  )
+}
+
+/** What is said when this user makes a tenant; nothing is made. */
+function make(user: KubeClient, { plan = 'free', ns = 'team-a' } = {}): Promise<string[]> {
+  return refusalsOf(
+    user.create(chatTenant({ planRef: { name: plan } }, { name: 'tried', ns }), { dryRun: true }),
+  )
+}
+
+const tenantIn = (ns: string, name = 'acme') => ({ apiVersion, kind: 'ChatTenant', namespace: ns, name })
+
+describe('plans', () => {
+  test('nobody takes a plan without the verb "use" on it', async () => {
+    expect(await make(admin.as('editor'), { plan: 'gold' })).toEqual([
+      expect.stringContaining(
+        'spec.planRef.name: "editor" may not use ChatPlan "gold": ask the platform team',
+      ),
+    ])
+    expect(await make(admin, { plan: 'gold' })).toEqual([])
+  })
+
+  test('who has it may, for this plan alone, in every namespace', async () => {
+    await letUse('free', { group: 'everybody' })
+    const user = admin.as('editor', ['everybody'])
+    expect(await make(user, { ns: 'team-b' })).toEqual([])
+    expect(await make(user, { plan: 'gold', ns: 'team-b' })).toEqual([expect.stringContaining('may not use')])
+  })
+
+  test('who has it in a namespace may there', async () => {
+    await letUse('gold', { group: 'rich', ns: 'team-a' })
+    const user = admin.as('editor', ['rich'])
+    expect(await make(user, { plan: 'gold', ns: 'team-a' })).toEqual([])
+    expect(await make(user, { plan: 'gold', ns: 'team-b' })).toEqual([expect.stringContaining('may not use')])
+  })
+
+  test('docs/access.md gives a team its plan', async () => {
+    const page = await readFile(new URL('../../docs/access.md', import.meta.url), 'utf8')
+    const [, yaml = ''] = /```yaml\n(.*?)```/s.exec(page) ?? []
+    for (const document of parseAllDocuments(yaml)) await admin.apply(document.toJS() as KubeObject)
+    const user = admin.as('editor', ['team-a-developers'])
+    await until('the plan', async () => (await make(user, { plan: 'gold' })).length === 0)
+    expect(await make(user, { plan: 'gold', ns: 'team-b' })).toEqual([expect.stringContaining('may not use')])
+  })
+
+  test('a tenant is edited without the right to its plan, and not moved to another', async () => {
+    await admin.create(chatTenant({ planRef: { name: 'free' } }, { name: 'edited', ns: 'team-b' }))
+    const user = admin.as('editor')
+    await user.patch(tenantIn('team-b', 'edited'), { spec: { displayName: 'Edited' } })
+    expect(
+      await refusalsOf(user.patch(tenantIn('team-b', 'edited'), { spec: { planRef: { name: 'gold' } } })),
+    ).toEqual([expect.stringContaining('may not use ChatPlan "gold"')])
+  })
+
+  test('a plan that does not exist is for the controller to report: objects may come in any order', async () => {
+    expect(await make(admin, { plan: 'not-yet' })).toEqual([])
+  })
+
+  describe('for some namespaces', () => {
+    const bySelector = (selector: object): KubeObject =>
+      chatPlan({ allowedNamespaces: { from: 'Selector', selector } }, 'chosen')
+    const chosen = { apiVersion, kind: 'ChatPlan', name: 'chosen' }
+    const notFor = (ns: string) => [
+      expect.stringContaining(
+        `spec.planRef.name: ChatPlan "chosen" is not for tenants in namespace "${ns}".`,
+      ),
+    ]
+
+    beforeEach(async () => {
+      await admin.apply(namespace('team-a', { tier: 'gold' }))
+      await admin.apply(namespace('team-b', { tier: 'lead', team: 'b' }))
+    })
+
+    test.each<[string, KubeObject, string[]]>([
+      ['all', chatPlan({ allowedNamespaces: { from: 'All' } }, 'chosen'), ['team-a', 'team-b']],
+      ['none', chatPlan({ allowedNamespaces: { from: 'None' } }, 'chosen'), []],
+      ['labels', bySelector({ matchLabels: { tier: 'gold' } }), ['team-a']],
+      ['a name', bySelector({ matchLabels: { 'kubernetes.io/metadata.name': 'team-b' } }), ['team-b']],
+      ['an empty selector', bySelector({}), ['team-a', 'team-b']],
+      [
+        'In',
+        bySelector({ matchExpressions: [{ key: 'tier', operator: 'In', values: ['x', 'lead'] }] }),
+        ['team-b'],
+      ],
+      [
+        'NotIn',
+        bySelector({ matchExpressions: [{ key: 'team', operator: 'NotIn', values: ['b'] }] }),
+        ['team-a'],
+      ],
+      ['Exists', bySelector({ matchExpressions: [{ key: 'team', operator: 'Exists' }] }), ['team-b']],
+      [
+        'DoesNotExist',
+        bySelector({ matchExpressions: [{ key: 'team', operator: 'DoesNotExist' }] }),
+        ['team-a'],
+      ],
+      [
+        'labels and expressions together',
+        bySelector({
+          matchLabels: { tier: 'lead' },
+          matchExpressions: [{ key: 'team', operator: 'DoesNotExist' }],
+        }),
+        [],
+      ],
+    ])('by %s', async (_, plan, allowed) => {
+      if (await admin.find(chosen)) await admin.delete(chosen)
+      await admin.create(plan)
+      // The admission plugin reads plans and namespaces from caches of its own.
+      await until(`the plan for ${allowed.join(', ') || 'nobody'}`, async () => {
+        for (const ns of ['team-a', 'team-b']) {
+          const refusals = await make(admin, { plan: 'chosen', ns })
+          expect(refusals).toEqual(allowed.includes(ns) ? [] : notFor(ns))
+        }
+        return true
+      })
+    })
+  })
+})
+
+describe('roles', () => {
+  const credential = { apiVersion, kind: 'ChatCredential', namespace: 'team-a', name: 'bot' }
+  const plan = { apiVersion, kind: 'ChatPlan', name: 'free' }
+  const denied = (words: string) => [expect.stringContaining(`cannot ${words}`)]
+  const forged = { status: { tenantID: 'another' } }
+
+  beforeAll(async () => {
+    await admin.create(chatTenant({}, { ns: 'team-a' }))
+    await admin.create(chatCredential({}, { ns: 'team-a' }))
+  })
+
+  test('view sees all three kinds and changes nothing', async () => {
+    const user = admin.as('viewer')
+    for (const ref of [tenantIn('team-a'), credential, plan]) {
+      await user.get(ref)
+      await user.list(ref)
+    }
+    expect(await refusalsOf(user.patch(tenantIn('team-a'), { spec: { suspend: true } }))).toEqual(
+      denied('patch'),
+    )
+    expect(await make(user)).toEqual(denied('create'))
+  })
+
+  test('edit changes tenants and credentials', async () => {
+    const user = admin.as('editor')
+    await user.patch(tenantIn('team-a'), { spec: { suspend: true } })
+    await user.patch(credential, { spec: { role: 'ReadOnly' } })
+    expect(await admin.get(tenantIn('team-a'))).toMatchObject({ spec: { suspend: true } })
+    expect(await admin.get(credential)).toMatchObject({ spec: { role: 'ReadOnly' } })
+    await user.create(chatCredential({}, { ns: 'team-a', name: 'another' }))
+    await user.delete({ ...credential, name: 'another' })
+    expect(await admin.find({ ...credential, name: 'another' })).toBeUndefined()
+  })
+
+  test('edit reaches neither plans, nor status, nor finalizers', async () => {
+    const user = admin.as('editor')
+    expect(await refusalsOf(user.patch(plan, { spec: { enforcement: 'Warn' } }))).toEqual(denied('patch'))
+    expect(await refusalsOf(user.create(chatPlan({}, 'own')))).toEqual(denied('create'))
+    for (const subresource of ['status', 'finalizers']) {
+      const answer = await user.request('PATCH', await user.pathOf(tenantIn('team-a'), subresource), {
+        body: forged,
+        contentType: 'application/merge-patch+json',
+      })
+      expect(answer).toMatchObject({
+        status: 403,
+        body: { message: expect.stringContaining(`chattenants/${subresource}`) },
+      })
+    }
+    // Nor by the way of the object itself.
+    await user.patch(tenantIn('team-a'), forged)
+    expect((await admin.get(tenantIn('team-a')))['status']).toBeUndefined()
+  })
+
+  test('the platform team makes plans and may use them all', async () => {
+    const user = admin.as('platform')
+    await user.patch(plan, { spec: { enforcement: 'Warn' } })
+    await user.create(chatPlan({}, 'new'))
+    await user.delete({ ...plan, name: 'new' })
+    expect(await make(user)).toEqual(denied('create'))
+  })
+
+  test('add themselves to Kubernetes’ own, and to what binds services', async () => {
+    const roles = await admin.list(
+      { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole' },
+      'labelSelector=app.kubernetes.io%2Fpart-of%3Dparley',
+    )
+    const labels = roles.map(({ metadata }) => [
+      metadata.name,
+      Object.keys(Object(metadata['labels'])).filter((label) => !label.startsWith('app.')),
+    ])
+    expect(Object.fromEntries(labels)).toEqual({
+      'parley-view': ['rbac.authorization.k8s.io/aggregate-to-view'],
+      'parley-edit': ['rbac.authorization.k8s.io/aggregate-to-edit'],
+      'parley-admin': ['rbac.authorization.k8s.io/aggregate-to-admin'],
+      'parley-plans': [],
+      'parley-service-binding': ['servicebinding.io/controller'],
+      'parley-controller': [],
+    })
+    const aggregated = roles.filter(({ metadata }) =>
+      Object.keys(Object(metadata['labels'])).some((label) => label.includes('aggregate-to')),
+    )
+    const granted = aggregated.flatMap(({ rules }) =>
+      rules.flatMap(({ resources, verbs }: { resources: string[]; verbs: string[] }) =>
+        resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource}`)),
+      ),
+    )
+    expect(granted.filter((right) => /\/|\*|^use|^(?!get|list|watch).* chatplans/.test(right))).toEqual([])
+  })
+})
+
+describe('the controller', () => {
+  const robot = (): KubeClient =>
+    admin.as('system:serviceaccount:parley:parley-controller', [
+      'system:serviceaccounts',
+      'system:serviceaccounts:parley',
+    ])
+
+  beforeAll(async () => {
+    await admin.create(chatTenant({}, { ns: 'team-b' }))
+    await admin.create(chatCredential({}, { ns: 'team-b' }))
+  })
+
+  test.each([chatTenant({}, { ns: 'team-b' }), chatCredential({}, { ns: 'team-b' }), chatPlan()])(
+    'reads every $kind and writes its status',
+    async ({ kind = '', metadata }) => {
+      expect(await robot().list({ apiVersion, kind })).not.toEqual([])
+      const body = { apiVersion, kind, metadata, status: { observedGeneration: 1 } }
+      const fieldManager = 'parley-controller'
+      expect(await robot().apply(body, { subresource: 'status', fieldManager })).toMatchObject({
+        status: { observedGeneration: 1 },
+      })
+    },
+  )
+
+  test('keeps Secrets in every namespace', async () => {
+    const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'team-b', name: 'own' }
+    await robot().apply({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'own', namespace: 'team-b' },
+      stringData: { key: 'value' },
+    })
+    expect(await robot().list({ apiVersion: 'v1', kind: 'Secret' })).toHaveLength(1)
+    expect(await robot().get(ref)).toMatchObject({ data: { key: 'dmFsdWU=' } })
+    await robot().delete(ref)
+  })
+
+  test('tells of Events, holds its Lease, and looks at namespaces', async () => {
+    expect(await robot().list({ apiVersion: 'v1', kind: 'Namespace' })).not.toEqual([])
+    const lease = await robot().create({
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: 'parley-controller', namespace: 'parley' },
+      spec: { holderIdentity: 'me' },
+    })
+    const renewed = { ...lease, spec: { holderIdentity: 'other' } }
+    expect(await robot().replace(renewed)).toMatchObject({ spec: { holderIdentity: 'other' } })
+    const event = await robot().create({
+      apiVersion: 'events.k8s.io/v1',
+      kind: 'Event',
+      metadata: { name: 'acme.1', namespace: 'team-b' },
+      eventTime: '2026-11-20T10:00:00.000000Z',
+      action: 'Compile',
+      reason: 'InvalidMatch',
+      note: 'A sentence.',
+      type: 'Warning',
+      reportingController: 'parley.chat/controller',
+      reportingInstance: 'me',
+      regarding: { apiVersion, kind: 'ChatTenant', name: 'acme', namespace: 'team-b' },
+    })
+    expect(event).toMatchObject({ note: 'A sentence.' })
+  })
+
+  test('changes no spec, deletes no tenant, and holds no Lease elsewhere', async () => {
+    const change = { spec: { suspend: true } }
+    expect(await refusalsOf(robot().patch(tenantIn('team-b'), change))).toEqual([
+      expect.stringContaining('cannot patch'),
+    ])
+    expect(await refusalsOf(robot().delete(tenantIn('team-b')))).toEqual([
+      expect.stringContaining('cannot delete'),
+    ])
+    const lease = {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: 'x', namespace: 'team-b' },
+      spec: {},
+    }
+    expect(await refusalsOf(robot().create(lease))).toEqual([expect.stringContaining('cannot create')])
+    const map = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'team-b' }
+    expect(await refusalsOf(robot().list(map))).toEqual([expect.stringContaining('cannot list')])
+  })
+})
