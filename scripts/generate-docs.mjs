@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { codesPage } from './docs/codes.mjs'
 import { commandsPage } from './docs/commands.mjs'
+import { conditionsPage } from './docs/conditions.mjs'
 import { metricsPage } from './docs/metrics.mjs'
 import { redisPermissionsPage } from './docs/redis.mjs'
 import { resourcesPage } from './docs/resources.mjs'
@@ -12,6 +13,7 @@ import { root } from './run.mjs'
 const pages = {
   'docs/reference/codes.md': codesPage(),
   'docs/reference/commands.md': commandsPage(),
+  'docs/reference/conditions.md': conditionsPage(),
   'docs/reference/metrics.md': await metricsPage(),
   'docs/reference/redis-permissions.md': redisPermissionsPage(),
   'docs/reference/resources.md': resourcesPage(),

@@ -19,6 +19,7 @@ export class ControllerMetrics {
   readonly registry = new Registry()
   readonly #counters = new Map<string, Counter>()
   readonly #queues = new Map<string, QueueGauges>()
+  readonly #watches = new Map<string, () => number | undefined>()
   readonly #waited: Histogram<'name' | 'controller'>
   readonly #worked: Histogram<'name' | 'controller'>
   readonly #reconciled: Histogram<'controller'>
@@ -60,6 +61,7 @@ export class ControllerMetrics {
       ['controller'],
     )
     this.#leading = gauge('leader_election_master_status', '1 while this process leads.', ['name'])
+    this.#watchGauge()
     this.#queueGauge('workqueue_depth', 'Keys that wait for their turn.', ({ depth }) => depth)
     this.#queueGauge(
       'workqueue_unfinished_work_seconds',
@@ -73,6 +75,20 @@ export class ControllerMetrics {
     )
   }
 
+  /** Not among controller-runtime's, hence by our name. */
+  #watchGauge(): void {
+    const watches = this.#watches
+    new Gauge<'kind'>({
+      name: 'parley_controller_watch_silent_seconds',
+      help: 'Since the API server was last heard of about a kind; bookmarks come every minute.',
+      labelNames: ['kind'],
+      registers: [this.registry],
+      collect() {
+        for (const [kind, seconds] of watches) this.set({ kind }, seconds() ?? Infinity)
+      },
+    })
+  }
+
   /** A queue of a controller's, which has its name. */
   queueMeter(controller: string) {
     const labels = { name: controller, controller }
@@ -84,6 +100,11 @@ export class ControllerMetrics {
       waited: (seconds: number) => this.#waited.observe(labels, seconds),
       worked: (seconds: number) => this.#worked.observe(labels, seconds),
     }
+  }
+
+  /** `seconds` since the API server was heard of about that kind; undefined: never. */
+  readWatch(kind: string, seconds: () => number | undefined): void {
+    this.#watches.set(kind, seconds)
   }
 
   readQueue(controller: string, read: QueueGauges): void {

@@ -20,6 +20,8 @@ export interface ApiCall {
   readonly accept?: string
   /** For all attempts together. Default 30,000. */
   readonly deadlineMs?: number
+  /** For one of them. Default: the transport's. */
+  readonly attemptMs?: number
   /** Once again does no harm: not for a plain create. Default: all but POST. */
   readonly repeatable?: boolean
   /** Waits for nobody: the lease. */
@@ -135,7 +137,10 @@ export class ApiTransport {
   }
 
   #attemptDeadline(call: ApiCall, signal: AbortSignal): CallDeadline {
-    return new CallDeadline({ ms: this.#options.attemptMs ?? 15_000, what: describe(call) }, signal)
+    return new CallDeadline(
+      { ms: call.attemptMs ?? this.#options.attemptMs ?? 15_000, what: describe(call) },
+      signal,
+    )
   }
 
   #refusal(code: number, body: string, response: IncomingMessage): ApiError {

@@ -40,8 +40,9 @@ export function contentOf(desired: Desired, subresource: '' | 'status'): Fields 
 function matches(fields: Fields, desired: unknown, stored: unknown): boolean {
   const children = Object.keys(fields).filter((key) => key !== '.')
   if (children.length === 0) {
-    // `.` alone: the map or list is ours, and nothing in it.
-    return '.' in fields ? isEmpty(desired) : isDeepStrictEqual(withoutUndefined(desired), stored)
+    // `.` alone: the map or list is ours, and nothing in it. What is empty may not be stored at all.
+    if ('.' in fields || stored === undefined) return isEmpty(desired)
+    return isDeepStrictEqual(withoutUndefined(desired), stored)
   }
   if (Array.isArray(desired)) return listMatches(fields, desired, stored)
   if (!isRecord(desired) || !isRecord(stored)) return false

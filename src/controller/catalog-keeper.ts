@@ -9,6 +9,7 @@ import type { CatalogWriter, WriteOutcome } from '../tenant/catalog-redis-writer
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 import { GatewaysProof } from './gateways-proof.js'
 import type { Progress } from './gateways-view.js'
+import { together } from './together.js'
 import type { Usage } from './usage.js'
 
 /** What is known of a tenant's place in the catalog. */
@@ -132,19 +133,18 @@ export class CatalogKeeper {
   }
 
   /** Until `signal` ends it. Rejects with FencedError when another leads. */
-  async run(signal: AbortSignal): Promise<void> {
-    const proof = this.#proof.run(signal)
-    try {
-      while (!signal.aborted) {
-        this.#hurry = new AbortController()
-        await this.#confirm()
-        this.#begun()
-        if (this.#fenced) throw new FencedError('another leader writes the catalog')
-        const waitMs = this.#owner === undefined ? (this.#options.confirmMs ?? 2_000) : lookAtOwnerMs
-        await pause(this.#trouble === undefined ? waitMs : troubledMs, signal, this.#hurry.signal)
-      }
-    } finally {
-      await proof
+  run(signal: AbortSignal): Promise<void> {
+    return together(signal, [async (ending) => this.#keep(ending), async (ending) => this.#proof.run(ending)])
+  }
+
+  async #keep(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#hurry = new AbortController()
+      await this.#confirm()
+      this.#begun()
+      if (this.#fenced) throw new FencedError('another leader writes the catalog')
+      const waitMs = this.#owner === undefined ? (this.#options.confirmMs ?? 2_000) : lookAtOwnerMs
+      await pause(this.#trouble === undefined ? waitMs : troubledMs, signal, this.#hurry.signal)
     }
   }
 

@@ -16,6 +16,7 @@ import { Elector } from './lease.js'
 import { KubeObjects } from './object-api.js'
 import type { ObjectName, ResourceKind } from './object.js'
 import { Reflector } from './reflector.js'
+import { ended } from './together.js'
 
 export interface ControllerOptions {
   readonly version: string
@@ -171,12 +172,9 @@ export class Controller {
 
   /** Waits for its turn, and works until `signal` ends. */
   async #lead(signal: AbortSignal): Promise<void> {
-    const ended = new Promise<'ended'>((resolve) => {
-      if (signal.aborted) resolve('ended')
-      signal.addEventListener('abort', () => resolve('ended'), { once: true })
-    })
-    const turn = new Promise<'leads'>((resolve) => (this.#onLeading = () => resolve('leads')))
-    if ((await Promise.race([turn, ended])) === 'ended') return
+    const turn = new Promise<void>((resolve) => (this.#onLeading = resolve))
+    await Promise.race([turn, ended(signal)])
+    if (signal.aborted) return
     const synced = Object.values(this.#reflectors).map(({ cache }) => cache.whenSynced(signal))
     try {
       await Promise.all(synced)

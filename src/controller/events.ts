@@ -6,7 +6,7 @@ import type { EventFacts, EventRecorder, ObjectApi } from './kit.js'
 import type { ApiObject, ResourceKind } from './object.js'
 import { microTimeText } from './time-text.js'
 
-export const eventKind: ResourceKind = {
+const eventKind: ResourceKind = {
   group: 'events.k8s.io',
   version: 'v1',
   plural: 'events',
@@ -93,7 +93,7 @@ export class Events implements EventRecorder {
     this.#closed = true
     for (const series of this.#series.values()) {
       series.cancel?.()
-      if (series.written < series.count) this.#write(series)
+      this.#write(series)
     }
     await this.#writing
   }
@@ -135,6 +135,8 @@ export class Events implements EventRecorder {
     this.#writing = this.#writing.then(async () => {
       this.#waiting -= 1
       const { count } = series
+      // What was counted while it waited for its turn is told already.
+      if (series.written === count) return
       try {
         await this.#options.objects.apply(eventKind, this.#eventOf(series))
         series.written = count

@@ -40,9 +40,15 @@ export interface ObjectApi {
   applyStatus(kind: ResourceKind, desired: Desired, options?: ApplyOptions): Promise<ApiObject>
   /** Rejects with AlreadyExists. After ApiUnreachableError it may exist all the same. */
   create(kind: ResourceKind, object: Desired): Promise<ApiObject>
-  /** Replaces; with `metadata.resourceVersion` only that version (Conflict). */
+  /**
+   * Replaces; with `metadata.resourceVersion` only that version (Conflict). Never with an object that was read: it lacks what others noted
+   * in `managedFields`.
+   */
   update(kind: ResourceKind, object: Desired): Promise<ApiObject>
-  /** Rejects with NotFound, or with Conflict when a precondition does not hold. Dependants are deleted in the background. */
+  /**
+   * Rejects with NotFound, also when an attempt without an answer was the one that did it; with Conflict when a precondition does not hold.
+   * Dependants are deleted in the background.
+   */
   delete(
     kind: ResourceKind,
     name: ObjectName,

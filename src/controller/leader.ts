@@ -16,6 +16,7 @@ import { RemainsKeeper } from './remains-keeper.js'
 import { SecretKeeper } from './secret-keeper.js'
 import { TenantPolicies } from './tenant-policy.js'
 import { TenantReconciler } from './tenant-reconciler.js'
+import { ended, together } from './together.js'
 import { Workers } from './workers.js'
 
 export interface LeaderOptions extends ControllerOptions {
@@ -23,6 +24,12 @@ export interface LeaderOptions extends ControllerOptions {
   readonly cluster: Cluster
   readonly leadership: Leadership
   readonly events: EventRecorder
+}
+
+interface Parts {
+  readonly catalog: CatalogKeeper
+  readonly remains: RemainsKeeper
+  readonly reconcilers: Readonly<Record<'tenants' | 'plans' | 'credentials', Reconcile>>
 }
 
 /** In controller-runtime's way of naming them. */
@@ -64,31 +71,38 @@ export class Leader {
       tenantId: uid,
     }))
     catalog.begin(refs)
-    const stop = new AbortController()
-    const ending = AbortSignal.any([signal, stop.signal])
     // The catalog is kept until the last worker has ended.
     const keeping = new AbortController()
-    const kept = this.#failing(stop, catalog.run(keeping.signal))
-    const looked = this.#failing(stop, remains.run(ending))
-    try {
-      await Promise.race([catalog.begun, kept])
-      if (!ending.aborted) this.#fill()
-      await Promise.all([
+    await together(signal, [
+      async () => catalog.run(keeping.signal),
+      async (ending) => {
+        try {
+          await this.#workAll(ending, { catalog, reconcilers, remains })
+        } finally {
+          keeping.abort()
+        }
+      },
+    ])
+  }
+
+  async #workAll(signal: AbortSignal, { catalog, reconcilers, remains }: Parts): Promise<void> {
+    await Promise.race([catalog.begun, ended(signal)])
+    if (!signal.aborted) this.#fill()
+    await together(signal, [
+      async (ending) => remains.run(ending),
+      async (ending) =>
         this.#work(controllers.tenants, this.#tenants, { reconcile: reconcilers.tenants, signal: ending }),
+      async (ending) =>
         this.#work(controllers.plans, this.#plans, { reconcile: reconcilers.plans, signal: ending }),
+      async (ending) =>
         this.#work(controllers.credentials, this.#credentials, {
           reconcile: reconcilers.credentials,
           signal: ending,
         }),
-      ])
-    } finally {
-      stop.abort()
-      keeping.abort()
-      await Promise.all([kept, looked])
-    }
+    ])
   }
 
-  #parts(owner: string) {
+  #parts(owner: string): Parts {
     const options = this.#options
     const { api, clock, cluster, createLink, events, installation, leadership, log, publicUrl } = options
     const fence = () => {
@@ -138,15 +152,6 @@ export class Leader {
       }
     }
     return undefined
-  }
-
-  /** Ends all the rest when it fails; the failure is thrown where it is awaited. */
-  async #failing(stop: AbortController, work: Promise<void>): Promise<void> {
-    try {
-      await work
-    } finally {
-      stop.abort()
-    }
   }
 
   #queue(controller: string): KeyQueue {

@@ -1,4 +1,5 @@
 // Objects one at a time: read, applied, created, deleted. Every write asks the guard at the last moment.
+import { ApiError, isApiError } from './api-error.js'
 import { contentOf, isApplied } from './applied.js'
 import type { ApiCall, ApiTransport } from './api-transport.js'
 import type { ApplyOptions, Desired, ObjectApi, Selection } from './kit.js'
@@ -8,7 +9,7 @@ import { apiVersionOf, fieldManager, type ApiObject, type ObjectName, type Resou
 export interface KubeObjectsOptions {
   /** Called before each attempt of each write: throws when nothing may be written (`lease.assertLeading`). */
   readonly guard?: () => void
-  /** Waits for nobody, and not for long: for the lease. */
+  /** Waits for nobody, and not for long: for the lease. Half of it is for one attempt: a connection that hangs is left in time. */
   readonly urgent?: { readonly deadlineMs: number }
 }
 
@@ -75,12 +76,17 @@ export class KubeObjects implements ObjectApi {
     const { name, namespace, uid } = desired.metadata
     const content = contentOf(desired, subresource)
     const metadata = { ...(subresource === '' && desired.metadata), name, namespace, uid }
-    return this.#write(kind, {
+    const patched = this.#write(kind, {
       method: 'PATCH',
       path: `${pathOf(kind, desired.metadata)}${subresource && `/${subresource}`}?fieldManager=${fieldManager}&force=true`,
       // JSON is YAML. The library's default, and that of its object API, are patches that a server-side apply is not.
       contentType: 'application/apply-patch+yaml',
       body: { ...content, apiVersion: apiVersionOf(kind), kind: kind.kind, metadata },
+    })
+    return patched.catch((error: unknown) => {
+      throw isApiError(error, 'Invalid') && error.causes.some(({ field }) => field === 'metadata.uid')
+        ? recreated(error)
+        : error
     })
   }
 
@@ -95,7 +101,9 @@ export class KubeObjects implements ObjectApi {
 
   #call(call: ApiCall): Promise<unknown> {
     const { urgent } = this.#options
-    return this.#transport.call(urgent ? { ...call, urgent: true, deadlineMs: urgent.deadlineMs } : call)
+    if (!urgent) return this.#transport.call(call)
+    const { deadlineMs } = urgent
+    return this.#transport.call({ ...call, urgent: true, deadlineMs, attemptMs: Math.ceil(deadlineMs / 2) })
   }
 }
 
@@ -105,4 +113,9 @@ function pathOf(kind: ResourceKind, { name, namespace }: ObjectName): string {
 
 function named(kind: ResourceKind, object: Desired): object {
   return { ...object, apiVersion: apiVersionOf(kind), kind: kind.kind }
+}
+
+/** To the server another uid is an invalid change of a field; to everybody here it is an object that went away. */
+function recreated({ message, causes }: ApiError): ApiError {
+  return new ApiError(message, { code: 409, reason: 'Conflict', causes })
 }

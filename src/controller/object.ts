@@ -58,11 +58,6 @@ export function keyOf({ name, namespace }: ObjectName): string {
   return namespace === undefined ? name : `${namespace}/${name}`
 }
 
-export function nameOf(key: string): ObjectName {
-  const slash = key.indexOf('/')
-  return slash === -1 ? { name: key } : { namespace: key.slice(0, slash), name: key.slice(slash + 1) }
-}
-
 export function apiVersionOf({ group, version }: ResourceKind): string {
   return group === '' ? version : `${group}/${version}`
 }

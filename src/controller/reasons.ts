@@ -39,6 +39,19 @@ export const reasons = {
   SecretRepaired: 'The Secret had been changed and is again as it should be.',
 } as const satisfies Record<string, string>
 
+/** Of those in tenant/problem.ts, the ones that a cluster meets: `InvalidResource` is above. */
+export const problemMeanings = {
+  PlanNotFound: 'There is no ChatPlan of that name.',
+  NamespaceNotAllowed: 'The plan is for other namespaces.',
+  QuotaAbovePlan: 'The quota asks for more than the plan allows.',
+  KeyNotFound: 'There is no Secret, or no key in it, where a key should be.',
+  KeyTooShort: 'A key has fewer bytes or bits than its algorithm needs.',
+  InvalidKey: 'A key cannot be read, is a private one, or lies at an address that may not be asked.',
+  InvalidAlgorithm: 'An algorithm does not go with its key.',
+  InvalidMatch: 'A channel rule’s match is no pattern.',
+  InvalidOrigin: 'An allowed origin is none.',
+} as const satisfies Partial<Record<ProblemReason, string>>
+
 export type Reason = keyof typeof reasons | ProblemReason
 
 export const conditionTypes = {

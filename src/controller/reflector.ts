@@ -182,8 +182,6 @@ export class Reflector {
     } finally {
       guard?.()
       signal.removeEventListener('abort', follow)
-      // Whatever it was that ended this: the connection goes with it.
-      ending.abort()
     }
   }
 

@@ -8,7 +8,6 @@ import { parseDuration } from '../tenant/duration.js'
 import { isApiError } from './api-error.js'
 import { chatTenants } from './kinds.js'
 import type { Leadership, ObjectApi, ObjectCache } from './kit.js'
-import { nameOf } from './object.js'
 import { purge } from './purge.js'
 
 export interface RemainsKeeperOptions {
@@ -134,8 +133,9 @@ export class RemainsKeeper {
 
   /** By the API server's own word: what is deleted now never comes back. */
   async #isGone(tenantId: string, tenant: string): Promise<boolean> {
+    const [namespace, name = ''] = tenant.split('/')
     try {
-      const { metadata } = await this.#options.api.get(chatTenants, nameOf(tenant))
+      const { metadata } = await this.#options.api.get(chatTenants, { namespace, name })
       return metadata.uid !== tenantId
     } catch (error) {
       if (isApiError(error, 'NotFound')) return true

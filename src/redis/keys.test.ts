@@ -1,14 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  catalogKeys,
   channelTopic,
   epochKey,
   fenceKey,
   idempotencyKey,
   leaseKey,
+  ledgerGatewaysKey,
   partitionCount,
+  presenceKeys,
   recordKey,
   streamKey,
+  tenantIdOfKey,
 } from './keys.js'
 
 /** As Redis Cluster does it: CRC16 (XMODEM) of what is between the first braces. */
@@ -87,4 +91,25 @@ test('two channels, and two idempotency keys, never share a name', () => {
       for (const make of [streamKey, epochKey, channelTopic]) expect(make(one)).not.toBe(make(other))
     }),
   )
+})
+
+test('whose a key is can be told from it, and what is nobody’s is nobody’s', () => {
+  const name = { tenantId: 'id-1', channel: 'room:{x}' }
+  const theirs = [
+    streamKey(name),
+    epochKey(name),
+    idempotencyKey(name, 'a b'),
+    leaseKey('id-1', 'connections'),
+    ...Object.values(presenceKeys(name)),
+  ]
+  expect(theirs.map(tenantIdOfKey)).toEqual(theirs.map(() => 'id-1'))
+  // An installation may be called like a tenant.
+  const others = [
+    ...Object.values(catalogKeys('id-1')),
+    ledgerGatewaysKey('id-1'),
+    recordKey,
+    fenceKey('id-1'),
+    'other:{7g}:id-1:stream:x',
+  ]
+  expect(others.map(tenantIdOfKey)).toEqual(others.map(() => undefined))
 })

@@ -23,6 +23,8 @@ const queued: readonly (readonly string[])[] = [
   ['PEXPIRE', key, '1'],
   ['PUBLISH', topic, ''],
   ['RENAME', key, key],
+  // The controller looks for what deleted tenants left.
+  ['SCAN', '0'],
   ['SCRIPT', 'LOAD', 'return 0'],
   ['SET', key, ''],
   ['TIME'],

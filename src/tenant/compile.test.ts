@@ -191,3 +191,49 @@ test('ids from names are stable, and never shared by two tenants', () => {
     new Set([tenantIdFromName('a', 'b-c'), tenantIdFromName('a-b', 'c'), tenantIdFromName('b-c', 'a')]).size,
   ).toBe(3)
 })
+
+describe('generated keys', () => {
+  const auth = [{ name: 'backend', type: 'SharedKey', generate: { algorithm: 'HS256' } }]
+  const now = Buffer.from('the key of today, which is long enough')
+  const before = Buffer.from('the key of yesterday, long enough too')
+  const secret = (name: string, key: string) =>
+    name === 'acme-credentials' && key === 'backend' ? now : undefined
+  const keysOf = (policy: TenantPolicy) =>
+    policy.issuers.map(({ key, name }) => [name, key.type === 'SharedKey' && key.secret])
+
+  test('two of one source count while they are being replaced, the present one first', () => {
+    const policy = policyOf(
+      { auth },
+      { secret, previousKey: (name) => (name === 'backend' ? before : undefined) },
+    )
+    expect(keysOf(policy)).toEqual([
+      ['backend', now.toString('base64')],
+      ['backend', before.toString('base64')],
+    ])
+    expect(policy.revision).not.toBe(policyOf({ auth }, { secret }).revision)
+  })
+
+  test('a former key that does not work any more is left out, and no problem', () => {
+    const policy = policyOf({ auth }, { secret, previousKey: () => Buffer.from('short') })
+    expect(keysOf(policy)).toHaveLength(1)
+  })
+
+  test('there is no former key where keys are not generated', () => {
+    const own = [{ name: 'own', type: 'SharedKey', keyRef: { name: 's', key: 'k' } }]
+    expect(keysOf(policyOf({ auth: own }, { secret: () => now, previousKey: () => before }))).toHaveLength(1)
+  })
+})
+
+test('API keys are in the record, and an empty list changes nothing', () => {
+  const key = {
+    id: 'k1',
+    credential: 'bot',
+    sha256: '0'.repeat(64),
+    role: 'Publisher' as const,
+    scopes: [],
+    expiresAtMs: 1,
+  }
+  const policy = policyOf({}, { apiKeys: [key] })
+  expect(TenantPolicy.parse(JSON.parse(JSON.stringify(policy))).apiKeys).toEqual([key])
+  expect(policyOf({}, { apiKeys: [] })).toEqual(policyOf({}))
+})

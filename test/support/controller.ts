@@ -12,9 +12,13 @@ import { recordingLog, startLink, type TestLink } from './redis-links.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Real time, from which a test can be away: what is due in a month is due now. */
+/** Real time, and later: what is due in a month is due now. It does not jump, or an elector would take it for a standstill. */
 export class ShiftedClock implements Clock {
-  #aheadMs = 0
+  readonly #aheadMs: number
+
+  constructor(aheadMs = 0) {
+    this.#aheadMs = aheadMs
+  }
 
   epochMs(): number {
     return Date.now() + this.#aheadMs
@@ -22,10 +26,6 @@ export class ShiftedClock implements Clock {
 
   monotonicMs(): number {
     return performance.now()
-  }
-
-  move(ms: number): void {
-    this.#aheadMs += ms
   }
 }
 

@@ -1,0 +1,184 @@
+import fc from 'fast-check'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { KeyQueue } from './key-queue.js'
+import { ManualTime } from './time.testing.js'
+
+let time: ManualTime
+let queue: KeyQueue
+
+beforeEach(() => {
+  time = new ManualTime()
+  queue = new KeyQueue({ clock: time, after: time.after })
+})
+
+describe('a key', () => {
+  test('added twice is taken once, in the order of its first addition', () => {
+    for (const key of ['a', 'b', 'a']) queue.add(key)
+    expect(queue.depth).toBe(2)
+    expect([queue.take(), queue.take(), queue.take()]).toEqual(['a', 'b', undefined])
+  })
+
+  test('added while being worked on is not taken by another, and once more afterwards', () => {
+    queue.add('a')
+    queue.take()
+    queue.add('a')
+    queue.add('a')
+    expect(queue.take()).toBeUndefined()
+    queue.done('a')
+    expect(queue.take()).toBe('a')
+    queue.done('a')
+    expect(queue.take()).toBeUndefined()
+  })
+
+  test('is told of when there may be something to take, and not before', () => {
+    let told = 0
+    queue.onWork(() => (told += 1))
+    queue.add('a')
+    queue.take()
+    queue.add('a')
+    expect(told).toBe(1)
+    queue.done('a')
+    expect(told).toBe(2)
+  })
+})
+
+describe('later', () => {
+  test('the earliest of several times wins, whichever came first', () => {
+    queue.addAfter('a', 50)
+    queue.addAfter('a', 10)
+    queue.addAfter('a', 30)
+    expect(time.delaysMs).toEqual([10])
+    time.move(9)
+    expect(queue.depth).toBe(0)
+    time.move(1)
+    expect(queue.take()).toBe('a')
+    expect(time.pending).toBe(0)
+  })
+
+  test('no delay is now', () => {
+    queue.addAfter('a', 0)
+    expect(queue.take()).toBe('a')
+  })
+})
+
+describe('back-off', () => {
+  const delays = (count: number) =>
+    Array.from({ length: count }, () => {
+      queue.addRateLimited('a')
+      const [delay = 0] = time.delaysMs
+      time.move(delay)
+      return delay
+    })
+
+  test('doubles per key from 5 ms to 1,000 s, until it is forgotten', () => {
+    expect(delays(5)).toEqual([5, 10, 20, 40, 80])
+    expect(delays(20).at(-1)).toBe(1_000_000)
+    queue.forget('a')
+    expect(delays(1)).toEqual([5])
+  })
+
+  test('of one key is none of another’s', () => {
+    delays(10)
+    queue.addRateLimited('b')
+    expect(time.delaysMs).toEqual([5])
+  })
+})
+
+test('P20: nothing is remembered of keys that are done and forgotten', () => {
+  for (let index = 0; index < 10_000; index += 1) {
+    const key = `tenant-${index}`
+    queue.add(key)
+    queue.addRateLimited(key)
+  }
+  expect(queue.size).toBe(10_000)
+  for (let pass = 0; pass < 2; pass += 1) {
+    for (let key = queue.take(); key !== undefined; key = queue.take()) {
+      queue.forget(key)
+      queue.done(key)
+    }
+    time.move(10)
+  }
+  expect(queue.size).toBe(0)
+})
+
+test('closed, it takes nothing more, and no timer is left', () => {
+  queue.add('running')
+  queue.take()
+  queue.add('running')
+  queue.add('waiting')
+  queue.addAfter('later', 10)
+  queue.close()
+  queue.add('late')
+  queue.addAfter('later', 10)
+  queue.done('running')
+  expect(queue.take()).toBeUndefined()
+  expect(time.pending).toBe(0)
+  expect(queue.size).toBe(0)
+})
+
+test('what it measures is what happened', () => {
+  const seen: string[] = []
+  queue = new KeyQueue({
+    clock: time,
+    after: time.after,
+    meter: {
+      added: () => seen.push('added'),
+      retried: () => seen.push('retried'),
+      waited: (seconds) => seen.push(`waited ${seconds}`),
+      worked: (seconds) => seen.push(`worked ${seconds}`),
+    },
+  })
+  queue.add('a')
+  queue.add('a')
+  time.move(2_000)
+  queue.take()
+  time.move(3_000)
+  expect(queue.unfinishedSeconds()).toEqual([3])
+  queue.done('a')
+  queue.addRateLimited('a')
+  expect(seen).toEqual(['added', 'waited 2', 'worked 3', 'retried'])
+})
+
+test('whatever happens, a key has one worker at a time, and each addition is followed by work on it', () => {
+  const key = fc.constantFrom('a', 'b', 'c')
+  const step = fc.oneof(
+    fc.record({ do: fc.constant('add' as const), key }),
+    fc.record({ do: fc.constant('later' as const), key }),
+    fc.record({ do: fc.constant('take' as const), key }),
+    fc.record({ do: fc.constant('done' as const), key }),
+  )
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const clock = new ManualTime()
+      const tried = new KeyQueue({ clock, after: clock.after })
+      const working = new Set<string>()
+      const owed = new Set<string>()
+      const take = () => {
+        const taken = tried.take()
+        if (taken === undefined) return false
+        expect(working.has(taken)).toBe(false)
+        working.add(taken)
+        owed.delete(taken)
+        return true
+      }
+      const finish = (name: string) => {
+        working.delete(name)
+        tried.done(name)
+      }
+      for (const { do: what, key: name } of steps) {
+        if (what === 'take') take()
+        else if (what === 'done') {
+          if (working.has(name)) finish(name)
+        } else {
+          if (what === 'add') tried.add(name)
+          else tried.addAfter(name, 5)
+          owed.add(name)
+        }
+      }
+      clock.move(5)
+      for (const name of [...working]) finish(name)
+      while (take()) for (const name of [...working]) finish(name)
+      expect([...owed]).toEqual([])
+    }),
+  )
+})

@@ -1,0 +1,56 @@
+// Time that a test moves: clocks stand still and nothing fires until then.
+import type { After, Clock } from '../time.js'
+
+export class ManualTime implements Clock {
+  #epochMs = Date.UTC(2026, 0, 1)
+  #monotonicMs = 1_000
+  readonly #due = new Set<{ atMs: number; fire: () => void }>()
+
+  epochMs(): number {
+    return this.#epochMs
+  }
+
+  monotonicMs(): number {
+    return this.#monotonicMs
+  }
+
+  readonly after: After = (delayMs, fire) => {
+    const timer = { atMs: this.#monotonicMs + delayMs, fire }
+    this.#due.add(timer)
+    return () => this.#due.delete(timer)
+  }
+
+  /** Timers that have not fired and were not cancelled. */
+  get pending(): number {
+    return this.#due.size
+  }
+
+  /** How long from now each of them fires, soonest first. */
+  get delaysMs(): number[] {
+    return [...this.#due].map(({ atMs }) => atMs - this.#monotonicMs).toSorted((a, b) => a - b)
+  }
+
+  /** Fires all that is due by then, in order. */
+  move(ms: number): void {
+    const untilMs = this.#monotonicMs + ms
+    for (;;) {
+      const [next] = [...this.#due].filter(({ atMs }) => atMs <= untilMs).toSorted((a, b) => a.atMs - b.atMs)
+      if (!next) break
+      this.#due.delete(next)
+      this.#set(Math.max(next.atMs, this.#monotonicMs))
+      next.fire()
+    }
+    this.#set(untilMs)
+  }
+
+  /** The clocks go on and no timer fires: a process that stands still. `monotonic: false`: a machine that slept. */
+  standStill(ms: number, { monotonic = true } = {}): void {
+    this.#epochMs += ms
+    if (monotonic) this.#monotonicMs += ms
+  }
+
+  #set(monotonicMs: number): void {
+    this.#epochMs += monotonicMs - this.#monotonicMs
+    this.#monotonicMs = monotonicMs
+  }
+}

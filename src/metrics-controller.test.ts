@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest'
+import { ControllerMetrics } from './metrics-controller.js'
+
+/** `name{labels} value` of every series but the buckets of histograms. */
+async function series(metrics: ControllerMetrics): Promise<string[]> {
+  const text = await metrics.registry.metrics()
+  return text.split('\n').filter((line) => line !== '' && !line.startsWith('#') && !line.includes('_bucket'))
+}
+
+test('the names and labels are those of controller-runtime and client-go', async () => {
+  const metrics = new ControllerMetrics({ process: false })
+  metrics.readQueue('chattenant', { depth: 7, unfinishedSeconds: () => [2, 3] })
+  metrics.readWatch('ChatTenant', () => 12)
+  metrics.readWatch('ChatPlan', () => undefined)
+  const queue = metrics.queueMeter('chattenant')
+  const reconcile = metrics.reconcileMeter('chattenant', 4)
+  const lease = metrics.leaseMeter('parley')
+  const rest = metrics.restMeter('10.0.0.1:443')
+  queue.added()
+  queue.retried()
+  queue.waited(1)
+  queue.worked(2)
+  reconcile.started()
+  reconcile.ended('success', 0.5)
+  reconcile.started()
+  reconcile.ended('error', 0.5)
+  reconcile.started()
+  reconcile.terminal()
+  reconcile.panicked()
+  reconcile.timedOut()
+  lease.leading(true)
+  lease.slowPath()
+  rest('GET', '200')
+  rest('GET', '200')
+  const named = '{name="chattenant",controller="chattenant"}'
+  const controller = '{controller="chattenant"}'
+  expect((await series(metrics)).toSorted()).toEqual(
+    [
+      `workqueue_depth${named} 7`,
+      `workqueue_unfinished_work_seconds${named} 5`,
+      `workqueue_longest_running_processor_seconds${named} 3`,
+      `workqueue_adds_total${named} 1`,
+      `workqueue_retries_total${named} 1`,
+      `workqueue_queue_duration_seconds_sum${named} 1`,
+      `workqueue_queue_duration_seconds_count${named} 1`,
+      `workqueue_work_duration_seconds_sum${named} 2`,
+      `workqueue_work_duration_seconds_count${named} 1`,
+      `controller_runtime_active_workers${controller} 1`,
+      `controller_runtime_max_concurrent_reconciles${controller} 4`,
+      `controller_runtime_reconcile_errors_total${controller} 1`,
+      `controller_runtime_terminal_reconcile_errors_total${controller} 1`,
+      `controller_runtime_reconcile_panics_total${controller} 1`,
+      `controller_runtime_reconcile_timeouts_total${controller} 1`,
+      `controller_runtime_reconcile_time_seconds_sum${controller} 1`,
+      `controller_runtime_reconcile_time_seconds_count${controller} 2`,
+      'controller_runtime_reconcile_total{controller="chattenant",result="success"} 1',
+      'controller_runtime_reconcile_total{controller="chattenant",result="error"} 1',
+      'controller_runtime_reconcile_total{controller="chattenant",result="requeue"} 0',
+      'controller_runtime_reconcile_total{controller="chattenant",result="requeue_after"} 0',
+      'parley_controller_watch_silent_seconds{kind="ChatTenant"} 12',
+      'parley_controller_watch_silent_seconds{kind="ChatPlan"} +Inf',
+      'leader_election_master_status{name="parley"} 1',
+      'leader_election_slowpath_total{name="parley"} 1',
+      'rest_client_requests_total{code="200",method="GET",host="10.0.0.1:443"} 2',
+    ].toSorted(),
+  )
+})

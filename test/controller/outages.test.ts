@@ -1,0 +1,251 @@
+// What happens while nobody looks, or to Redis: a controller finds the difference and mends it, and nobody is sent away for it.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { epochKey, streamKey } from '../../src/redis/keys.js'
+import { endPrograms } from '../support/child-process.js'
+import { endControllers, ShiftedClock } from '../support/controller.js'
+import { kubeStartMsMax } from '../support/kube-apiserver.js'
+import type { KubeObject } from '../support/kube-client.js'
+import { apiVersion, chatCredential, chatTenant } from '../support/kube-parley.js'
+import { conditionOf, generated, openRules, World } from '../support/reconciled.js'
+import { openWriter, tenant as policy } from '../support/redis-catalog.js'
+import { endLinks } from '../support/redis-links.js'
+import { endRedisProcesses, until } from '../support/redis-processes.js'
+
+let world: World
+
+beforeAll(async () => {
+  world = await World.start()
+}, kubeStartMsMax)
+afterEach(endControllers)
+afterAll(async () => {
+  await endLinks()
+  await endPrograms()
+  await world.stop()
+  await endRedisProcesses()
+})
+
+const letIn = 426
+const tenant = (name: string, spec: object = generated) => chatTenant(spec, { name, ns: 'demo' })
+const refOf = (name: string) => ({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name })
+const ready = { status: 'True', reason: 'Available' }
+
+/** Ready, with a token of its own. */
+async function served(
+  name: string,
+  spec: object = generated,
+): Promise<{ object: KubeObject; token: string }> {
+  await world.client.apply(tenant(name, spec))
+  const object = await world.condition('Ready', ready, { name })
+  return { object, token: await world.token({ secret: `${name}-credentials` }) }
+}
+
+/** Something of the tenant's that lies in Redis, as gateways would leave it. */
+async function leave(tenantId: string): Promise<string[]> {
+  const { client } = await world.redis()
+  const keys = ['lobby', 'general'].flatMap((channel) => [
+    streamKey({ tenantId, channel }),
+    epochKey({ tenantId, channel }),
+  ])
+  for (const key of keys) await client.set(key, 'x')
+  return keys
+}
+
+async function left(keys: readonly string[]): Promise<number> {
+  const { client } = await world.redis()
+  const counts = await Promise.all(keys.map(async (key) => client.exists(key)))
+  return counts.reduce((sum, count) => sum + count, 0)
+}
+
+describe('while no controller runs', () => {
+  test('gateways go on, objects are deleted at once, and the next one finds out', async () => {
+    const first = world.controller()
+    const [stays, goes] = [await served('stays'), await served('goes')]
+    await world.client.apply(chatCredential({ tenantRef: { name: 'goes' } }, { ns: 'demo' }))
+    await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'bot' })
+    await first.stop()
+
+    expect(await world.door(goes.token, { tenant: 'demo/goes' })).toBe(letIn)
+    const ann = await world.chat(goes.token, 'demo/goes')
+    await world.client.delete(refOf('goes'))
+    await world.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' })
+    // No finalizer: nothing is left to wait for, here as in a namespace that goes.
+    expect(await world.tenant('goes')).toBeUndefined()
+    expect(await world.door(goes.token, { tenant: 'demo/goes' })).toBe(letIn)
+
+    world.controller()
+    expect(await ann.closed()).toMatchObject({ code: 3503 })
+    await world.untilDoor(goes.token, 404, { tenant: 'demo/goes' })
+    expect(await world.door(stays.token, { tenant: 'demo/stays' })).toBe(letIn)
+  })
+
+  test('a name that is given to another tenant means the other one', async () => {
+    const first = world.controller()
+    const before = await served('renewed')
+    const ann = await world.chat(before.token, 'demo/renewed')
+    await first.stop()
+    await world.client.delete(refOf('renewed'))
+    await world.client.apply(tenant('renewed'))
+    world.controller()
+    expect(await ann.closed()).toMatchObject({ code: 3503 })
+    const after = await world.condition('Ready', ready, { name: 'renewed' })
+    expect(after['status'].tenantID).not.toBe(before.object['status'].tenantID)
+    await world.untilDoor(before.token, 401, { tenant: 'demo/renewed' })
+  })
+
+  test('an edit that is a mistake leaves what was served, for the next one too', async () => {
+    const first = world.controller()
+    const { token } = await served('broken')
+    await first.stop()
+    const ann = await world.chat(token, 'demo/broken')
+    await world.client.apply(tenant('broken', { ...generated, planRef: { name: 'nowhere' } }))
+    world.controller()
+    const object = await world.condition(
+      'Accepted',
+      { status: 'False', reason: 'PlanNotFound' },
+      { name: 'broken' },
+    )
+    expect(conditionOf(object, 'Programmed')).toMatchObject({ reason: 'LastGoodRevision' })
+    await ann.done({ type: 'chat', content: 'still here' })
+  })
+})
+
+describe('Redis', () => {
+  test('that was emptied is filled again, and nobody is sent away', async () => {
+    world.controller()
+    const { token } = await served('flushed')
+    await world.client.apply(tenant('bad', { ...generated, planRef: { name: 'nowhere' } }))
+    await world.condition('Accepted', { status: 'False' }, { name: 'bad' })
+    const ann = await world.chat(token, 'demo/flushed')
+    const { client } = await world.redis()
+    await client.flushall()
+    await until('the record', async () => (await world.policy('flushed')) !== undefined)
+    await ann.done({ type: 'chat', content: 'still here' })
+    // Edits arrive as before.
+    await world.client.apply(tenant('flushed', { ...generated, channels: [] }))
+    await world.condition('Ready', ready, { name: 'flushed' })
+    expect(await ann.ask({ type: 'chat', content: 'hello' })).toMatchObject({ code: 'PERMISSION_DENIED' })
+  })
+
+  test('with another cluster’s catalog of the same name is left as it is', async () => {
+    const installation = 'shared/parley'
+    const place = { url: world.place.redis, installation }
+    const { writer } = await openWriter(place, { owner: 'another-cluster' })
+    await writer.snapshot([policy('theirs')])
+    await world.client.apply(tenant('contender'))
+    const controller = world.controller({ installation })
+    const object = await world.condition(
+      'Conflict',
+      { status: 'True', reason: 'CatalogNotOurs' },
+      { name: 'contender' },
+    )
+    expect(conditionOf(object, 'Conflict')?.message).toContain('another-cluster')
+    expect(conditionOf(object, 'Ready')).toMatchObject({ status: 'False', reason: 'CatalogNotOurs' })
+    expect(controller.controller.unready().join()).toContain('another-cluster')
+    // Its own writer goes on as if nothing had been.
+    expect(await writer.put(policy('theirs', 2))).toMatchObject({ kind: 'written' })
+    expect(await writer.confirm()).toBe('confirmed')
+    await controller.stop()
+
+    // Known to be gone for good.
+    world.controller({ installation, takesOver: 'another-cluster' })
+    await world.condition('Programmed', { status: 'False', reason: 'NoGateways' }, { name: 'contender' })
+    expect(await writer.put(policy('theirs', 3))).toMatchObject({ kind: 'foreign' })
+    await world.client.delete(refOf('contender'))
+  })
+})
+
+describe('what a deleted tenant leaves', () => {
+  test('is purged when its grace is over, and nothing of others', async () => {
+    world.controller()
+    const { object: goes } = await served('purged', { ...generated, purgeAfter: '0s' })
+    const { object: waits } = await served('waits', { ...generated, purgeAfter: '24h' })
+    const { object: retained } = await served('retained', { ...generated, deletionPolicy: 'Retain' })
+    const { object: lives } = await served('lives', { ...generated, purgeAfter: '0s' })
+    const of = (object: KubeObject) => leave(String(object['status'].tenantID))
+    const keys = {
+      goes: await of(goes),
+      others: [...(await of(waits)), ...(await of(retained)), ...(await of(lives))],
+    }
+    for (const name of ['purged', 'waits', 'retained']) await world.client.delete(refOf(name))
+    await until('the purge', async () => (await left(keys.goes)) === 0, { deadlineMs: 25_000 })
+    expect(await left(keys.others)).toBe(keys.others.length)
+    const id = String(waits['status'].tenantID)
+    const remnant = await world.hget(`parley:{catalog}:${world.place.installation}:remains`, id)
+    expect(JSON.parse(remnant ?? '{}')).toMatchObject({ tenant: 'demo/waits', purgeAfterMs: 86_400_000 })
+  })
+
+  test('is purged also when nobody saw the tenant go', async () => {
+    const first = world.controller()
+    const { object } = await served('unseen', { ...generated, purgeAfter: '0s' })
+    const keys = await leave(String(object['status'].tenantID))
+    await first.stop()
+    await world.client.delete(refOf('unseen'))
+    world.controller()
+    await until('the purge', async () => (await left(keys)) === 0, { deadlineMs: 25_000 })
+  })
+})
+
+describe('a generated key', () => {
+  const rotating = { ...generated, credentials: { rotation: { interval: '2h', overlap: '30m' } } }
+  const hourMs = 3_600_000
+
+  test('is replaced at its age; both count until the overlap is over', async () => {
+    const first = world.controller()
+    const { object, token } = await served('rotated', rotating)
+    const [firstId] = object['status'].credentials.activeKeyIDs
+    expect(Date.parse(object['status'].credentials.nextRotation)).toBeGreaterThan(Date.now() + hourMs)
+
+    await first.stop()
+    const second = world.controller({ clock: new ShiftedClock(2 * hourMs) })
+    await until('two keys', async () => {
+      const now = await world.tenant('rotated')
+      return now?.['status'].credentials.activeKeyIDs.length === 2
+    })
+    await world.condition('Ready', ready, { name: 'rotated' })
+    const next = await world.token({ secret: 'rotated-credentials' })
+    expect(next).not.toBe(token)
+    const doors = await Promise.all([token, next].map((each) => world.door(each, { tenant: 'demo/rotated' })))
+    expect(doors).toEqual([letIn, letIn])
+    const during = await world.tenant('rotated')
+    expect(during?.['status'].credentials.activeKeyIDs[1]).toBe(firstId)
+
+    await second.stop()
+    world.controller({ clock: new ShiftedClock(2.5 * hourMs + 60_000) })
+    await world.untilDoor(token, 401, { tenant: 'demo/rotated' })
+    expect(await world.door(next, { tenant: 'demo/rotated' })).toBe(letIn)
+  })
+
+  test('is replaced at once when somebody asks for it', async () => {
+    world.controller()
+    const { token } = await served('asked')
+    await world.client.patch(refOf('asked'), { metadata: { annotations: { 'parley.chat/rotate': 'now' } } })
+    await until('two keys', async () => {
+      const now = await world.tenant('asked')
+      return now?.['status'].credentials.activeKeyIDs.length === 2
+    })
+    await world.untilDoor(await world.token({ secret: 'asked-credentials' }), letIn, { tenant: 'demo/asked' })
+    expect(await world.door(token, { tenant: 'demo/asked' })).toBe(letIn)
+    await until('an Event', async () =>
+      (await world.events('asked')).some(({ reason }) => reason === 'KeysRotated'),
+    )
+  })
+
+  test('survives another controller: nobody makes it twice', async () => {
+    const first = world.controller()
+    const { token } = await served('kept')
+    await first.stop()
+    const { metadata } = (await world.secret('kept-credentials')) as KubeObject
+    world.controller()
+    await world.client.apply(
+      tenant('kept', {
+        ...generated,
+        channels: [...openRules, { ...openRules[0], name: 'two', match: { type: 'Literal', value: 'two' } }],
+      }),
+    )
+    await world.condition('Ready', ready, { name: 'kept' })
+    expect((await world.secret('kept-credentials'))?.metadata['resourceVersion']).toBe(
+      metadata['resourceVersion'],
+    )
+    expect(await world.door(token, { tenant: 'demo/kept' })).toBe(letIn)
+  })
+})

@@ -1,0 +1,536 @@
+// A reflector against an API server that does what real ones do on bad days.
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { KubeConfigTarget, type ApiTarget } from '../../src/controller/api-target.js'
+import { ManualTime } from '../../src/controller/time.testing.js'
+import type { ObjectChange } from '../../src/controller/kit.js'
+import { Reflector, type ReflectorOptions } from '../../src/controller/reflector.js'
+import { createLog } from '../../src/log.js'
+import { ScriptedKube, statusOf, thing, things, type Exchange } from '../support/kube-scripted.js'
+import { Arrivals, within } from '../support/waiting.js'
+
+const log = createLog({ level: 'silent', name: 'test' })
+
+let kube: ScriptedKube
+let time: ManualTime
+let ending: AbortController
+let running: Promise<unknown>[]
+let bugs: unknown[]
+/** Every back-off as it begins; none takes any time. */
+let pauses: Arrivals<number>
+
+beforeEach(async () => {
+  kube = await ScriptedKube.start()
+  time = new ManualTime()
+  ending = new AbortController()
+  running = []
+  bugs = []
+  pauses = new Arrivals('a back-off')
+})
+
+afterEach(async () => {
+  ending.abort()
+  await within('the reflector to end', Promise.all(running))
+  await kube.stop()
+})
+
+function start(options: Partial<ReflectorOptions> = {}) {
+  const changes = new Arrivals<ObjectChange>('a change')
+  const reflector = new Reflector({
+    transport: kube.transport({ pause: async () => {} }),
+    kind: things,
+    log,
+    clock: time,
+    after: time.after,
+    pause: async (ms) => pauses.push(ms),
+    random: () => 1,
+    onBug: (error) => bugs.push(error),
+    ...options,
+  })
+  reflector.cache.onChange((change) => changes.push(change))
+  running.push(reflector.run(ending.signal))
+  return { reflector, cache: reflector.cache, changes }
+}
+
+const names = (changes: readonly ObjectChange[]) =>
+  changes.map(({ is, key, was }) => `${was ? (is ? 'changed' : 'gone') : 'new'} ${key}`)
+
+/** The next watch, once the server has it. */
+const watch = (): Promise<Exchange> => kube.watches.next()
+
+/** The same, once the reflector reads it: its guard is set. */
+async function followed(): Promise<Exchange> {
+  const open = await watch()
+  await expect.poll(() => time.delaysMs, { timeout: 20_000 }).toEqual([150_000])
+  return open
+}
+
+describe('P3: a list and a watch', () => {
+  test('P3: pages are asked for until the last, and are shown together', async () => {
+    kube.script(
+      'list',
+      (list) => list.list([thing('a')], { next: 'more' }),
+      (list) => list.list([thing('b')], { resourceVersion: '77' }),
+    )
+    const { cache } = start()
+    const { asked } = await watch()
+    expect(kube.asked.map(({ query }) => query.get('continue')).slice(0, 2)).toEqual([null, 'more'])
+    expect(kube.asked[0]?.query.get('limit')).toBe('500')
+    expect([...cache.list()].map(({ metadata }) => metadata.name)).toEqual(['a', 'b'])
+    expect(asked.query.get('resourceVersion')).toBe('77')
+  })
+
+  test('P3: bookmarks are asked for, and the watch goes on from the last one', async () => {
+    start()
+    const first = await watch()
+    expect(first.asked.query.get('allowWatchBookmarks')).toBe('true')
+    first.event('BOOKMARK', { kind: 'Thing', metadata: { resourceVersion: '4711' } }).end()
+    expect((await watch()).asked.query.get('resourceVersion')).toBe('4711')
+    expect(kube.count('list')).toBe(1)
+  })
+
+  test('P3: the length of a watch is random, between five and ten minutes', async () => {
+    let random = 0
+    start({ random: () => random })
+    const first = await watch()
+    random = 0.999_999
+    first.end()
+    const second = await watch()
+    expect([first, second].map(({ asked }) => asked.query.get('timeoutSeconds'))).toEqual(['300', '600'])
+  })
+
+  test('P3: a half-open watch is given up after two and a half minutes without a byte', async () => {
+    start()
+    const first = await followed()
+    time.move(10_000)
+    expect(time.delaysMs).toEqual([140_000])
+    first.event('BOOKMARK', { metadata: { resourceVersion: '5' } })
+    await expect.poll(() => time.delaysMs).toEqual([150_000])
+    time.move(149_999)
+    expect(kube.count('watch')).toBe(1)
+    time.move(1)
+    await within('the silent connection to be dropped', first.gone)
+    const second = await watch()
+    expect(second.asked.query.get('resourceVersion')).toBe('5')
+    expect(pauses.waiting, 'it had lasted long enough').toEqual([])
+  })
+
+  test('P3: a server that closes each watch at once is asked less and less often', async () => {
+    kube.always('watch', (exchange) => exchange.stream().end())
+    start({ random: () => 1 })
+    expect(await pauses.take(8)).toEqual([800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000])
+  })
+
+  test('P3: back-off is jittered down to half, and begins anew only after a watch that lasted', async () => {
+    start({ random: () => 0 })
+    for (const expected of [400, 800, 1_600]) {
+      ;(await watch()).end()
+      expect(await pauses.next()).toBe(expected)
+    }
+    const short = await watch()
+    time.move(29_999)
+    short.end()
+    expect(await pauses.next()).toBe(3_200)
+    const long = await watch()
+    time.move(30_000)
+    long.end()
+    ;(await watch()).end()
+    expect(await pauses.next(), 'none in between').toBe(400)
+  })
+
+  test('P3: HTTP 500 on list and watch is overcome', async () => {
+    kube.script(
+      'list',
+      ...Array.from({ length: 6 }, () => (list: Exchange) => list.status(500, 'InternalError')),
+    )
+    kube.script('watch', (exchange) => exchange.status(500, 'InternalError'))
+    const { reflector } = start()
+    await watch()
+    await expect.poll(() => reflector.trouble).toBeUndefined()
+    expect(reflector.cache.synced).toBe(true)
+  })
+})
+
+describe('P4: 410', () => {
+  test('P4: as an HTTP status it makes a new list, with back-off', async () => {
+    kube.always('watch', (exchange) => exchange.status(410, 'Expired'))
+    start()
+    expect(await pauses.take(4)).toEqual([800, 1_600, 3_200, 6_400])
+    expect(kube.count('list')).toBeGreaterThanOrEqual(4)
+    expect(kube.count('list') - kube.count('watch')).toBeLessThanOrEqual(1)
+  })
+
+  test('P4: inside the stream it does the same, and the server is not waited for', async () => {
+    const { changes } = start()
+    const first = await watch()
+    kube.script('list', (list) => list.list([thing('a')], { resourceVersion: '9' }))
+    first.event('ERROR', statusOf(410, 'Expired'))
+    expect((await watch()).asked.query.get('resourceVersion')).toBe('9')
+    expect(names(await changes.take(1))).toEqual(['new default/a'])
+    await within('the old watch to be dropped', first.gone)
+    expect(await pauses.next()).toBe(800)
+  })
+
+  test('P4: also when it has no reason but the number', async () => {
+    start()
+    const first = await watch()
+    first.event('ERROR', { kind: 'Status', code: 410, message: 'too old resource version' })
+    await watch()
+    expect(kube.count('list')).toBe(2)
+  })
+})
+
+test('P5: any other error in the stream closes the watch at once, and it goes on from where it was', async () => {
+  const { changes } = start()
+  const first = await watch()
+  first.event('ADDED', thing('a', { resourceVersion: '42' })).event('ERROR', statusOf(500, 'InternalError'))
+  await changes.next()
+  await within('the watch to be dropped', first.gone)
+  expect((await watch()).asked.query.get('resourceVersion')).toBe('42')
+  expect(kube.count('list')).toBe(1)
+})
+
+test('P5: what fails three times in a row from the same version is listed anew', async () => {
+  start()
+  for (let count = 1; count <= 3; count += 1) (await watch()).event('ERROR', statusOf(500, 'InternalError'))
+  await watch()
+  expect(kube.count('list')).toBe(2)
+})
+
+test('P6: a listener that throws is counted, and the others and the watch go on', async () => {
+  const { cache } = start()
+  const heard = new Arrivals<string>('a change')
+  cache.onChange(() => {
+    throw new Error('a bug')
+  })
+  cache.onChange(({ key }) => heard.push(key))
+  const open = await watch()
+  open.event('ADDED', thing('a')).event('ADDED', thing('b'))
+  expect(await heard.take(2)).toEqual(['default/a', 'default/b'])
+  expect(bugs).toHaveLength(2)
+  expect(kube.count('watch')).toBe(1)
+})
+
+describe('P7: credentials that cannot be read', () => {
+  test('P7: when reconnecting, are tried again until they can', async () => {
+    let broken = false
+    const real = new KubeConfigTarget(() => kube.kubeConfig())
+    const target: ApiTarget = {
+      url: real.url,
+      access: () => (broken ? Promise.reject(new Error('ENOENT: no token file')) : real.access()),
+      distrust: () => real.distrust(),
+      close: () => real.close(),
+    }
+    const { reflector } = start({ transport: kube.transport({ target, pause: async () => {} }) })
+    const first = await watch()
+    broken = true
+    first.cut()
+    await pauses.take(4)
+    expect(reflector.trouble).toMatch(/Thing: credentials: ENOENT/)
+    broken = false
+    await followed()
+    expect(reflector.trouble).toBeUndefined()
+  })
+
+  test('P7: that hang are given up after the deadline', async () => {
+    const real = new KubeConfigTarget(() => kube.kubeConfig())
+    let hangs = 2
+    const target: ApiTarget = {
+      url: real.url,
+      access: () => ((hangs -= 1) >= 0 ? new Promise(() => {}) : real.access()),
+      distrust: () => {},
+      close: () => {},
+    }
+    const { cache } = start({ transport: kube.transport({ target, attemptMs: 50, pause: async () => {} }) })
+    await watch()
+    expect(cache.synced).toBe(true)
+  })
+})
+
+describe('P8: another uid is another object', () => {
+  test('P8: after a gap, a recreated object is a deletion and an addition', async () => {
+    kube.script('list', (list) => list.list([thing('a', { uid: 'old' })]))
+    const { changes, cache } = start()
+    const first = await watch()
+    kube.script('list', (list) => list.list([thing('a', { uid: 'new', resourceVersion: '2' })]))
+    first.event('ERROR', statusOf(410, 'Expired'))
+    const told = await changes.take(3)
+    expect(names(told)).toEqual(['new default/a', 'gone default/a', 'new default/a'])
+    expect(told[1]?.was?.metadata.uid).toBe('old')
+    expect(cache.get('default/a')?.metadata.uid).toBe('new')
+  })
+
+  test('P8: inside a watch too; the deletion bears the last known state', async () => {
+    kube.script('list', (list) => list.list([thing('a', { uid: 'old' }, { spec: 1 })]))
+    const { changes } = start()
+    const open = await watch()
+    open.event('MODIFIED', thing('a', { uid: 'new', resourceVersion: '2' }))
+    open.event('DELETED', thing('a', { uid: 'new', resourceVersion: '3' }, { spec: 2 }))
+    const told = await changes.take(4)
+    expect(names(told.slice(1))).toEqual(['gone default/a', 'new default/a', 'gone default/a'])
+    expect([told[1]?.was?.['spec'], told[3]?.was?.['spec']]).toEqual([1, 2])
+  })
+
+  test('P8: the deletion of an object that has been replaced is no deletion of its successor', async () => {
+    kube.always('list', (list) => list.list([thing('a', { uid: 'new' })]))
+    const { cache } = start()
+    const first = await watch()
+    first.event('DELETED', thing('a', { uid: 'old', resourceVersion: '2' }))
+    await watch()
+    expect(kube.count('list')).toBe(2)
+    expect(cache.get('default/a')?.metadata.uid).toBe('new')
+  })
+})
+
+describe('P9: the end', () => {
+  test('P9: comes during a list: nothing is shown, no watch is opened', async () => {
+    const listed = new Arrivals<Exchange>('a list')
+    kube.script('list', (list) => listed.push(list))
+    const { cache, changes } = start()
+    const list = await listed.next()
+    ending.abort()
+    await within('run() to end', Promise.all(running))
+    list.list([thing('a')])
+    expect(cache.synced).toBe(false)
+    expect(changes.waiting).toEqual([])
+    expect(kube.count('watch')).toBe(0)
+  })
+
+  test('P9: comes during a back-off or a connect: it ends at once', async () => {
+    kube.always('list', (list) => list.status(403, 'Forbidden'))
+    const paused = new Arrivals<AbortSignal>('a back-off')
+    start({ pause: (_ms, signal) => hold(paused, signal) })
+    await paused.next()
+    ending.abort()
+    await within('run() to end', Promise.all(running))
+
+    ending = new AbortController()
+    kube.always('list', (list) => list.list([]))
+    const opened = new Arrivals<Exchange>('a watch')
+    kube.script('watch', (exchange) => opened.push(exchange))
+    start()
+    const connecting = await opened.next()
+    ending.abort()
+    await within('run() to end', Promise.all(running))
+    await within('the connection to be dropped', connecting.gone)
+    expect(kube.count('watch')).toBe(1)
+  })
+
+  test('P9: comes during a watch: no trouble is told, nothing changes any more', async () => {
+    const { cache, changes, reflector } = start()
+    const open = await watch()
+    open.event('ADDED', thing('a'))
+    await changes.next()
+    ending.abort()
+    open.event('DELETED', thing('a'))
+    await within('run() to end', Promise.all(running))
+    expect(reflector.trouble).toBeUndefined()
+    expect(cache.size).toBe(1)
+    expect(pauses.waiting).toEqual([])
+  })
+
+  test('P9: a second start is refused', async () => {
+    const { reflector } = start()
+    await expect(reflector.run(ending.signal)).rejects.toThrow('started before')
+  })
+})
+
+test('P10: versions are only ever compared for equality', async () => {
+  kube.script('list', (list) => list.list([thing('a', { resourceVersion: '9' })], { resourceVersion: 'zz' }))
+  const { changes, cache } = start()
+  const open = await watch()
+  open.event('MODIFIED', thing('a', { resourceVersion: '1' }, { spec: 'newer' }))
+  open.event('MODIFIED', thing('a', { resourceVersion: 'x-y' }, { spec: 'newest' }))
+  await changes.take(3)
+  expect(cache.get('default/a')?.['spec']).toBe('newest')
+  open.event('MODIFIED', thing('a', { resourceVersion: 'x-y' })).event('ADDED', thing('b'))
+  expect(names(await changes.take(1)), 'the same again is no change').toEqual(['new default/b'])
+})
+
+test('P11: lists and watches give the same object: kind and apiVersion, times as text, labels never missing', async () => {
+  const bare = thing(
+    'a',
+    { creationTimestamp: '2026-01-01T00:00:00Z' },
+    { spec: { at: '2026-01-01T00:00:00.123456Z' } },
+  )
+  kube.script('list', (list) => list.list([bare]))
+  const { cache } = start()
+  const open = await watch()
+  const listed = cache.get('default/a')
+  open
+    .event('MODIFIED', { apiVersion: 'parley.chat/v1alpha1', kind: 'Thing', ...bare })
+    .event('ADDED', thing('b'))
+  await expect.poll(() => cache.size).toBe(2)
+  expect(cache.get('default/a')).toEqual(listed)
+  expect(listed).toMatchObject({
+    apiVersion: 'parley.chat/v1alpha1',
+    kind: 'Thing',
+    metadata: { creationTimestamp: '2026-01-01T00:00:00Z', labels: {}, annotations: {}, ownerReferences: [] },
+    spec: { at: '2026-01-01T00:00:00.123456Z' },
+  })
+})
+
+test('P17: what is stuck shows, and a server that is away does not look so', async () => {
+  const { reflector } = start()
+  const open = await followed()
+  time.standStill(140_000)
+  expect(reflector.stuckMs).toBe(140_000)
+  open.event('BOOKMARK', { metadata: { resourceVersion: '5' } })
+  await expect.poll(() => reflector.stuckMs).toBe(0)
+  expect(reflector.heardAgoMs).toBe(0)
+  time.standStill(10_000)
+  kube.always('watch', (exchange) => exchange.status(503, 'ServiceUnavailable'))
+  kube.always('list', (exchange) => exchange.status(503, 'ServiceUnavailable'))
+  open.cut()
+  await pauses.take(3)
+  expect(reflector.stuckMs).toBe(0)
+  expect(reflector.heardAgoMs).toBe(10_000)
+})
+
+test('P18: selectors and namespace go with the list and the watch', async () => {
+  start({ namespace: 'team-a', labelSelector: 'parley.chat/key=yes', fieldSelector: 'metadata.name=x' })
+  await watch()
+  for (const { path, query } of kube.asked) {
+    expect(path).toBe('/apis/parley.chat/v1alpha1/namespaces/team-a/things')
+    expect(query.get('labelSelector')).toBe('parley.chat/key=yes')
+    expect(query.get('fieldSelector')).toBe('metadata.name=x')
+  }
+})
+
+test('P18: metadata alone is asked for where the content is nobody’s business', async () => {
+  start({ metadataOnly: true })
+  await watch()
+  expect(kube.asked.map(({ headers }) => headers.accept)).toEqual([
+    'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1',
+    'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1',
+  ])
+})
+
+describe('P22: what cannot be read is not passed over', () => {
+  const resyncs = async (speak: (open: Exchange) => void) => {
+    const { changes } = start()
+    const open = await watch()
+    kube.script('list', (list) => list.list([thing('missed')]))
+    speak(open)
+    expect(names(await changes.take(1))).toEqual(['new default/missed'])
+    await within('the watch to be dropped', open.gone)
+  }
+
+  test('P22: a malformed line makes a new list', async () => {
+    await expect(resyncs((open) => open.raw('{"type":"ADDED","obj\n'))).resolves.toBeUndefined()
+  })
+
+  test('P22: an event of a type that nobody knows, too', async () => {
+    await expect(resyncs((open) => open.event('UPSERTED', thing('a')))).resolves.toBeUndefined()
+  })
+
+  test('P22: an object without uid, too', async () => {
+    await expect(resyncs((open) => open.event('ADDED', thing('a', { uid: '' })))).resolves.toBeUndefined()
+  })
+
+  test('P22: a line that does not end, too', async () => {
+    const speak = (open: Exchange) => open.raw(`{"type":"ADDED","object":"${'x'.repeat(9 * 1_048_576)}`)
+    await expect(resyncs(speak)).resolves.toBeUndefined()
+  })
+
+  test('P22: lines may come in any pieces', async () => {
+    const { changes } = start()
+    const open = await watch()
+    const line = Buffer.from(
+      `${JSON.stringify({ type: 'ADDED', object: thing('a', {}, { spec: 'grün 🌱' }) })}\n`,
+    )
+    const socket = open.response
+    for (let at = 0; at < line.length; at += 7) {
+      socket.write(line.subarray(at, at + 7))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    socket.write(Buffer.concat([line, line.subarray(0, 3)]))
+    expect((await changes.next()).is?.['spec']).toBe('grün 🌱')
+    expect(kube.count('list')).toBe(1)
+  })
+})
+
+test('P24: a pending watch keeps the process alive, and nothing is left of it after the end', async () => {
+  const set = vi.spyOn(globalThis, 'setTimeout')
+  const cleared = vi.spyOn(globalThis, 'clearTimeout')
+  const reflector = new Reflector({ transport: kube.transport(), kind: things, log })
+  running.push(reflector.run(ending.signal))
+  await watch()
+  await expect.poll(() => reflector.trouble, { timeout: 20_000 }).toBeUndefined()
+  /** Those of the watch, of each attempt and of each call, by their lengths. */
+  const ours = () =>
+    set.mock.calls.flatMap(([, ms], index) =>
+      [150_000, 15_000, 30_000].includes(ms ?? 0) ? [set.mock.results[index]?.value as NodeJS.Timeout] : [],
+    )
+  expect(ours().length).toBeGreaterThanOrEqual(4)
+  expect(ours().every((timer) => timer.hasRef())).toBe(true)
+  ending.abort()
+  await within('run() to end', Promise.all(running))
+  await expect.poll(() => kube.openConnections).toBeLessThanOrEqual(1)
+  const ended = new Set(cleared.mock.calls.map(([timer]) => timer))
+  expect(ours().filter((timer) => !ended.has(timer))).toEqual([])
+})
+
+describe('P25: only a complete list deletes', () => {
+  const lists: Record<string, ((list: Exchange) => void)[]> = {
+    'a second page that fails': [
+      (list) => list.list([], { next: 'more' }),
+      ...Array.from({ length: 5 }, () => (list: Exchange) => list.status(500, 'InternalError')),
+    ],
+    'a page that is cut short': Array.from({ length: 5 }, () => (list: Exchange) => {
+      list.response.writeHead(200, { 'content-length': '1000' })
+      list.response.write('{"metadata":{"resourceVersion":"5"},"items":[', () => list.cut())
+    }),
+    'an item that is no object': [(list) => list.list([{ metadata: { name: 'a' } }])],
+    'an answer without a version': [(list) => list.json(200, { metadata: {}, items: [] })],
+    'pages that go round in circles': Array.from(
+      { length: 2 },
+      () => (list: Exchange) => list.list([], { next: 'round' }),
+    ),
+    'Forbidden, all of a sudden': [(list) => list.status(403, 'Forbidden')],
+  }
+  test.each(Object.entries(lists))('P25: %s deletes nothing', async (_what, answers) => {
+    kube.script('list', (list) => list.list([thing('a'), thing('b')]))
+    const { cache, changes } = start()
+    const first = await watch()
+    await changes.take(2)
+    kube.script('list', ...answers)
+    let atLast: ObjectChange[] | undefined
+    let continued: string | null = ''
+    kube.script('list', (list) => {
+      atLast = [...changes.waiting]
+      continued = list.asked.query.get('continue')
+      list.list([thing('a')])
+    })
+    first.event('ERROR', statusOf(410, 'Expired'))
+    expect(names(await changes.take(1)), 'the complete one does').toEqual(['gone default/b'])
+    expect(atLast, 'before it nothing was told').toEqual([])
+    expect(continued, 'it begins at the beginning').toBeNull()
+    expect(cache.synced).toBe(true)
+    expect(cache.size).toBe(1)
+  })
+
+  test('P25: a snapshot that expires between pages is begun anew', async () => {
+    kube.script('list', (list) => list.list([thing('a'), thing('b')]))
+    const { cache, changes } = start()
+    const first = await watch()
+    await changes.take(2)
+    kube.script(
+      'list',
+      (list) => list.list([thing('a')], { next: 'more' }),
+      (list) => list.status(410, 'Expired'),
+      (list) => list.list([thing('a')], { next: 'again' }),
+      (list) => list.list([thing('b')]),
+    )
+    first.event('ERROR', statusOf(410, 'Expired'))
+    await watch()
+    expect(cache.size).toBe(2)
+    expect(changes.waiting).toEqual([])
+    expect(pauses.waiting, 'that of the watch alone').toEqual([800])
+  })
+})
+
+/** Until the signal ends, as a pause does. */
+function hold(paused: Arrivals<AbortSignal>, signal: AbortSignal): Promise<void> {
+  paused.push(signal)
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
