@@ -82,7 +82,7 @@ export function onPath(programs) {
 }
 
 /** @param {string[]} files */
-async function firstExecutable(files) {
+export async function firstExecutable(files) {
   const executable = await Promise.all(
     files.map((file) =>
       access(file, constants.X_OK).then(

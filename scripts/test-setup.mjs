@@ -1,5 +1,6 @@
 // Run before `npm test`: what the tests need besides npm's packages, and a program to test. With `--faults` before `npm run test:faults`.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { provideHelm } from './helm.mjs'
 import { provideKubeAssets } from './kube-assets.mjs'
 import { locate, needs, onPath } from './needs.mjs'
 import { run } from './run.mjs'
@@ -61,7 +62,9 @@ async function meetNeeds() {
   return sentences.length > 0 ? aptOutput + sentences.join('\n') : ''
 }
 
-const problems = [await meetNeeds(), await provideKubeAssets()].filter(Boolean).join('\n')
+const problems = [await meetNeeds(), await provideKubeAssets(), await provideHelm()]
+  .filter(Boolean)
+  .join('\n')
 const outcome = problems === '' ? await run('node', ['scripts/build.mjs']) : { ok: false, output: problems }
 if (!outcome.ok) {
   console.error(outcome.output)

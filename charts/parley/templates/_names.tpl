@@ -1,0 +1,79 @@
+{{/* Names and labels. A fullname leaves room for `-controller` and for the ordinals of a StatefulSet. */}}
+
+{{- define "parley.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "parley.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- else if contains (include "parley.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "parley.name" .) | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "parley.installation" -}}
+{{- default (printf "%s/%s" .Release.Namespace .Release.Name) .Values.installation -}}
+{{- end -}}
+
+{{/* What selects pods never changes. Call with (list $ "component"). */}}
+{{- define "parley.selectorLabels" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "parley.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* Without versions: a release that changes nothing of a pod restarts none. */}}
+{{- define "parley.podLabels" -}}
+{{ include "parley.selectorLabels" . }}
+app.kubernetes.io/part-of: parley
+{{- with (index . 0).Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "parley.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "parley.podLabels" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{/* Name, labels and nothing else: call with (list $ "component"). */}}
+{{- define "parley.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ include "parley.fullname" $root }}-{{ index . 1 }}
+namespace: {{ $root.Release.Namespace }}
+labels:
+  {{- include "parley.labels" . | nindent 2 }}
+{{- end -}}
+
+{{- define "parley.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "parley.sealingSecret" -}}
+{{- default (printf "%s-sealing-key" (include "parley.fullname" .)) .Values.sealingKey.existingSecret -}}
+{{- end -}}
+
+{{/* Where clients reach the gateways; a Gateway's listener is taken to speak TLS. */}}
+{{- define "parley.publicUrl" -}}
+{{- if .Values.controller.publicUrl -}}
+{{- .Values.controller.publicUrl -}}
+{{- else if and .Values.httpRoute.enabled .Values.httpRoute.hostnames -}}
+wss://{{ first .Values.httpRoute.hostnames }}
+{{- else if .Values.ingress.enabled -}}
+{{ ternary "wss" "ws" (gt (len .Values.ingress.tls) 0) }}://{{ first .Values.ingress.hosts }}
+{{- else -}}
+{{- $port := int .Values.gateway.service.port -}}
+ws://{{ include "parley.fullname" . }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}{{ if ne $port 80 }}:{{ $port }}{{ end }}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,123 @@
+{{/* What the pods have in common. */}}
+
+{{/* The restricted Pod Security Standard; the user is the image's own. */}}
+{{- define "parley.podSecurityContext" -}}
+runAsNonRoot: true
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "parley.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* Where a pod may run: call with (list $ .Values.<component>). */}}
+{{- define "parley.placement" -}}
+{{- $root := index . 0 -}}
+{{- $of := index . 1 -}}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $of.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $of.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $of.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Arguments that gateway and controller share. */}}
+{{- define "parley.redisArguments" -}}
+- --redis={{ include "parley.redisUrl" . }}
+{{- with .Values.redis.dataNodes }}
+- --data-nodes={{ . }}
+{{- end }}
+- --installation={{ include "parley.installation" . }}
+{{- if .Values.tenants.allowPrivateJwks }}
+- --allow-private-jwks
+{{- end }}
+{{- end -}}
+
+{{/* Redis's login and authority, and what the values add: call with (list $ extraEnv). Empty when there is nothing. */}}
+{{- define "parley.environment" -}}
+{{- $root := index . 0 -}}
+{{- $environment := list -}}
+{{- with include "parley.redisSecret" $root -}}
+{{- with $root.Values.redis.username -}}
+{{- $environment = append $environment (dict "name" "PARLEY_REDIS_USERNAME" "value" .) -}}
+{{- end -}}
+{{- $password := dict "secretKeyRef" (dict "name" . "key" $root.Values.redis.passwordKey) -}}
+{{- $environment = append $environment (dict "name" "PARLEY_REDIS_PASSWORD" "valueFrom" $password) -}}
+{{- $secret := . -}}
+{{- with include "parley.sentinelPasswordKey" $root -}}
+{{- with $root.Values.redis.sentinelUsername -}}
+{{- $environment = append $environment (dict "name" "PARLEY_REDIS_SENTINEL_USERNAME" "value" .) -}}
+{{- end -}}
+{{- $password := dict "secretKeyRef" (dict "name" $secret "key" .) -}}
+{{- $environment = append $environment (dict "name" "PARLEY_REDIS_SENTINEL_PASSWORD" "valueFrom" $password) -}}
+{{- end -}}
+{{- end -}}
+{{- if include "parley.redisAuthority" $root -}}
+{{- $file := printf "/etc/parley/redis-ca/%s" $root.Values.redis.tls.ca.key -}}
+{{- $environment = append $environment (dict "name" "NODE_EXTRA_CA_CERTS" "value" $file) -}}
+{{- end -}}
+{{- with concat $environment (index . 1) }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* Files that gateway and controller read. */}}
+{{- define "parley.volumes" -}}
+{{- if $.Values.controller.enabled }}
+- name: sealing-key
+  secret: { secretName: {{ include "parley.sealingSecret" . }} }
+{{- else }}
+- name: tenants
+  secret: { secretName: {{ $.Values.tenants.existingSecret }} }
+{{- end }}
+{{- if include "parley.redisAuthority" . }}
+- name: redis-ca
+  {{- with $.Values.redis.tls.ca.secretName }}
+  secret: { secretName: {{ . }} }
+  {{- end }}
+  {{- with $.Values.redis.tls.ca.configMapName }}
+  configMap: { name: {{ . }} }
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "parley.volumeMounts" -}}
+{{- if $.Values.controller.enabled }}
+- { name: sealing-key, mountPath: /etc/parley/sealing-key, readOnly: true }
+{{- else }}
+- { name: tenants, mountPath: /etc/parley/tenants, readOnly: true }
+{{- end }}
+{{- if include "parley.redisAuthority" . }}
+- { name: redis-ca, mountPath: /etc/parley/redis-ca, readOnly: true }
+{{- end }}
+{{- end -}}
+
+{{/* Annotations and labels of pods that are scraped: call with a dict of root, component, port, values. */}}
+{{- define "parley.podMetadata" -}}
+{{- $annotations := deepCopy .values.podAnnotations -}}
+{{- if .root.Values.monitoring.scrapeAnnotations -}}
+{{- $scrape := dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString .port) "prometheus.io/path" "/metrics" -}}
+{{- $annotations = merge $annotations $scrape -}}
+{{- end -}}
+{{- with $annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+labels:
+  {{- include "parley.podLabels" (list .root .component) | nindent 2 }}
+  {{- with .values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,92 @@
+{{/* Which Redis, and how it is reached. */}}
+
+{{- define "parley.redisHost" -}}
+{{- $root := index . 0 -}}
+{{- $full := printf "%s-redis" (include "parley.fullname" $root) -}}
+{{- printf "%s-%d.%s.%s.svc.%s" $full (int (index . 1)) $full $root.Release.Namespace $root.Values.clusterDomain -}}
+{{- end -}}
+
+{{- define "parley.redisUrl" -}}
+{{- $scheme := ternary "rediss" "redis" .Values.redis.tls.enabled -}}
+{{- if eq .Values.redis.mode "embedded" -}}
+redis+sentinel://{{ include "parley.redisHosts" . | replace " " ":26379," }}:26379/parley
+{{- else if eq .Values.redis.mode "sentinel" -}}
+{{ $scheme }}+sentinel://{{ join "," .Values.redis.addresses }}/{{ .Values.redis.masterName }}
+{{- else if eq .Values.redis.mode "cluster" -}}
+{{ $scheme }}+cluster://{{ join "," .Values.redis.addresses }}
+{{- else -}}
+{{ $scheme }}://{{ join "," .Values.redis.addresses }}{{ with int .Values.redis.database }}/{{ . }}{{ end }}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with Redis's password; empty where there is none. */}}
+{{- define "parley.redisSecret" -}}
+{{- if .Values.redis.existingSecret -}}
+{{- .Values.redis.existingSecret -}}
+{{- else if eq .Values.redis.mode "embedded" -}}
+{{- printf "%s-redis" (include "parley.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The embedded Sentinels have Redis's password. */}}
+{{- define "parley.sentinelPasswordKey" -}}
+{{- if eq .Values.redis.mode "embedded" -}}
+{{- .Values.redis.passwordKey -}}
+{{- else if eq .Values.redis.mode "sentinel" -}}
+{{- .Values.redis.sentinelPasswordKey -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "parley.redisAuthority" -}}
+{{- with .Values.redis.tls.ca }}{{ .secretName }}{{ .configMapName }}{{ end -}}
+{{- end -}}
+
+{{- define "parley.redisImage" -}}
+{{- with .Values.redis.embedded.image -}}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Ports of your Redis, for the NetworkPolicies: those of the addresses, and Redis's own, which Sentinels and Clusters lead to. */}}
+{{- define "parley.redisPorts" -}}
+{{- $ports := list 6379 -}}
+{{- if has .Values.redis.mode (list "embedded" "sentinel") }}{{ $ports = append $ports 26379 }}{{ end -}}
+{{- range .Values.redis.addresses -}}
+{{- with regexFind ":[0-9]+$" . }}{{ $ports = append $ports (trimPrefix ":" . | int) }}{{ end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{/* The three pods' full names, spaces between. */}}
+{{- define "parley.redisHosts" -}}
+{{- $hosts := list -}}
+{{- range until 3 }}{{ $hosts = append $hosts (include "parley.redisHost" (list $ .)) }}{{ end -}}
+{{- join " " $hosts -}}
+{{- end -}}
+
+{{- define "parley.redisPodEnvironment" -}}
+- name: POD_NAME
+  valueFrom: { fieldRef: { fieldPath: metadata.name } }
+- { name: DOMAIN, value: {{ include "parley.redisHost" (list . 0) | splitList "." | rest | join "." }} }
+- { name: ME, value: $(POD_NAME).$(DOMAIN) }
+- { name: NODES, value: {{ include "parley.redisHosts" . }} }
+- name: REDISCLI_AUTH
+  valueFrom: { secretKeyRef: { name: {{ include "parley.redisSecret" . }}, key: {{ .Values.redis.passwordKey }} } }
+{{- end -}}
+
+{{/* Files of the embedded Redis: its pods restart when one of them changes. */}}
+{{- define "parley.redisConfiguration" -}}
+{{- range list "ask.sh" "redis.sh" "sentinel.sh" "ready.sh" "sentinel.conf" }}
+{{ . }}: |
+  {{- $.Files.Get (printf "files/redis/%s" .) | trim | nindent 2 }}
+{{- end }}
+redis.conf: |
+  {{- .Files.Get "files/redis/redis.conf" | trim | nindent 2 }}
+  {{- with .Values.redis.embedded.config }}
+  {{- . | trim | nindent 2 }}
+  {{- end }}
+master.conf: |
+  down-after-milliseconds parley {{ int .Values.redis.embedded.downAfterMs }}
+  failover-timeout parley 10000
+  parallel-syncs parley 1
+{{- end -}}

@@ -1,0 +1,227 @@
+// The gateways' Deployment, and what scales, protects and exposes it.
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { find, flag, kinds, refusal, render, root, type Tree } from './rendering.js'
+
+async function gatewayOf(values: Tree = {}): Promise<{ objects: Tree[]; deployment: Tree; container: Tree }> {
+  const objects = await render(values)
+  const deployment = find(objects, 'Deployment', '-gateway')
+  return { objects, deployment, container: deployment.spec.template.spec.containers[0] }
+}
+
+describe('its arguments', () => {
+  test.each(['gateway', 'controller'])('are flags that `parley %s` knows', async (command) => {
+    const objects = await render({ redis: { dataNodes: 3 }, tenants: { allowPrivateJwks: true } })
+    const { spec } = find(objects, 'Deployment', `-${command}`)
+    const [asked, ...flags] = spec.template.spec.containers[0].args
+    const program = [join(root, 'dist/cli/main.js'), command, '--help']
+    const { stdout } = await promisify(execFile)(process.execPath, program)
+    expect(asked).toBe(command)
+    expect(flags.length).toBeGreaterThan(6)
+    for (const argument of flags) expect(stdout).toContain(`${argument.split('=')[0]} `)
+  })
+
+  test('carry the values', async () => {
+    const { container } = await gatewayOf({
+      gateway: { maxConnections: 1_000_000, drainWindowSeconds: 90, logLevel: 'debug' },
+    })
+    expect(flag(container, 'max-connections')).toBe('1000000')
+    expect(flag(container, 'drain-window')).toBe('90')
+    expect(flag(container, 'log-level')).toBe('debug')
+  })
+
+  test('name the installation after namespace and release, or as the values say', async () => {
+    expect(flag((await gatewayOf()).container, 'installation')).toBe('chat/parley')
+    const { container } = await gatewayOf({ installation: 'europe/chat' })
+    expect(flag(container, 'installation')).toBe('europe/chat')
+  })
+
+  test('lead to the catalog, or without a controller to manifests', async () => {
+    const { container } = await gatewayOf()
+    expect(flag(container, 'sealing-key-file')).toBe('/etc/parley/sealing-key/keys')
+    expect(flag(container, 'tenants')).toBeUndefined()
+    const alone = await gatewayOf({ controller: { enabled: false }, tenants: { existingSecret: 'mine' } })
+    expect(flag(alone.container, 'sealing-key-file')).toBeUndefined()
+    expect(flag(alone.container, 'tenants')).toBe('/etc/parley/tenants')
+    expect(alone.deployment.spec.template.spec.volumes).toEqual([
+      { name: 'tenants', secret: { secretName: 'mine' } },
+    ])
+    expect(kinds(alone.objects).filter((name) => /controller|sealing/.test(name))).toEqual([])
+  })
+})
+
+describe('ending', () => {
+  test('has the time that sleep, drain and goodbyes take together', async () => {
+    const gateway = { preStopSleepSeconds: 7, drainWindowSeconds: 100, terminationMarginSeconds: 11 }
+    const { container, deployment } = await gatewayOf({ gateway })
+    expect(deployment.spec.template.spec.terminationGracePeriodSeconds).toBe(118)
+    expect(container.lifecycle).toEqual({ preStop: { sleep: { seconds: 7 } } })
+  })
+
+  test('may have more time', async () => {
+    const { deployment } = await gatewayOf({ gateway: { terminationGracePeriodSeconds: 600 } })
+    expect(deployment.spec.template.spec.terminationGracePeriodSeconds).toBe(600)
+  })
+
+  test('may not have less', async () => {
+    expect(await refusal({ gateway: { terminationGracePeriodSeconds: 89 } })).toMatch(
+      /terminationGracePeriodSeconds is 89, and a pod needs 90/,
+    )
+    expect(await refusal({ gateway: { terminationGracePeriodSeconds: 90 } })).toBeUndefined()
+  })
+
+  test('does without a sleep of no seconds, which older API servers refuse', async () => {
+    const { container } = await gatewayOf({ gateway: { preStopSleepSeconds: 0 } })
+    expect(container.lifecycle).toBeUndefined()
+  })
+})
+
+describe('scaling', () => {
+  test('has no number of pods beside an HPA', async () => {
+    const { deployment, objects } = await gatewayOf()
+    expect(deployment.spec).not.toHaveProperty('replicas')
+    expect(find(objects, 'HorizontalPodAutoscaler').spec).toMatchObject({
+      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'parley-gateway' },
+      minReplicas: 2,
+      maxReplicas: 10,
+      metrics: [
+        {
+          type: 'Pods',
+          pods: {
+            metric: { name: 'parley_gateway_connections' },
+            target: { type: 'AverageValue', averageValue: '14000' },
+          },
+        },
+      ],
+      behavior: {
+        scaleUp: { stabilizationWindowSeconds: 0 },
+        scaleDown: { stabilizationWindowSeconds: 900, selectPolicy: 'Min' },
+      },
+    })
+  })
+
+  test('has no number of pods beside KEDA, which takes silence for no news', async () => {
+    const keda = { serverAddress: 'http://prometheus:9090' }
+    const { deployment, objects } = await gatewayOf({
+      autoscaling: { provider: 'keda', targetConnections: 500, keda },
+    })
+    expect(deployment.spec).not.toHaveProperty('replicas')
+    expect(kinds(objects)).not.toContain('HorizontalPodAutoscaler parley-gateway')
+    const { spec } = find(objects, 'ScaledObject')
+    expect(spec).toMatchObject({
+      minReplicaCount: 2,
+      maxReplicaCount: 10,
+      fallback: { failureThreshold: 3, replicas: 2, behavior: 'currentReplicasIfHigher' },
+      triggers: [{ type: 'prometheus', metadata: { ...keda, threshold: '500', ignoreNullValues: 'false' } }],
+    })
+    expect(spec.triggers[0].metadata.query).toBe(
+      'sum(parley_gateway_connections{namespace="chat",pod=~"parley-gateway-.+"})',
+    )
+  })
+
+  test('has a number of pods where nothing scales them', async () => {
+    const { deployment, objects } = await gatewayOf({
+      autoscaling: { provider: 'none' },
+      gateway: { replicas: 5 },
+    })
+    expect(deployment.spec.replicas).toBe(5)
+    expect(objects.filter(({ kind }) => /Autoscaler|ScaledObject/.test(kind))).toEqual([])
+  })
+
+  test('asks for another pod before one is full', async () => {
+    const autoscaling = { targetConnections: 1001 }
+    expect(await refusal({ autoscaling, gateway: { maxConnections: 1000 } })).toMatch(
+      /a pod would be full before another is asked for/,
+    )
+  })
+})
+
+describe('rolling out and evicting', () => {
+  test('takes no pod away before another is ready', async () => {
+    const { deployment } = await gatewayOf()
+    expect(deployment.spec.minReadySeconds).toBe(15)
+    expect(deployment.spec.strategy).toEqual({
+      type: 'RollingUpdate',
+      rollingUpdate: { maxUnavailable: 0, maxSurge: '25%' },
+    })
+  })
+
+  test('protects healthy pods alone', async () => {
+    const { objects } = await gatewayOf()
+    expect(find(objects, 'PodDisruptionBudget', '-gateway').spec).toMatchObject({
+      maxUnavailable: '10%',
+      unhealthyPodEvictionPolicy: 'AlwaysAllow',
+    })
+  })
+
+  test('spreads the pods of one revision over zones and hosts', async () => {
+    const { deployment } = await gatewayOf()
+    const spread = deployment.spec.template.spec.topologySpreadConstraints
+    expect(spread.map((constraint: Tree) => constraint.topologyKey)).toEqual([
+      'topology.kubernetes.io/zone',
+      'kubernetes.io/hostname',
+    ])
+    for (const constraint of spread) expect(constraint.matchLabelKeys).toEqual(['pod-template-hash'])
+    const none = await gatewayOf({ gateway: { topologySpread: '' } })
+    expect(none.deployment.spec.template.spec).not.toHaveProperty('topologySpreadConstraints')
+  })
+})
+
+describe('reaching it', () => {
+  test('goes through a Service that says it is WebSockets, and has no port for operators', async () => {
+    const { objects } = await gatewayOf()
+    expect(find(objects, 'Service', '-gateway').spec.ports).toEqual([
+      { name: 'clients', port: 80, targetPort: 'clients', appProtocol: 'kubernetes.io/ws' },
+    ])
+  })
+
+  test('probes life by /healthz and readiness by /readyz', async () => {
+    const { container } = await gatewayOf()
+    expect(container.livenessProbe.httpGet).toEqual({ path: '/healthz', port: 'ops' })
+    expect(container.readinessProbe.httpGet).toEqual({ path: '/readyz', port: 'ops' })
+  })
+
+  test('needs neither a token of the API server nor rights', async () => {
+    const { deployment, objects } = await gatewayOf()
+    expect(deployment.spec.template.spec.automountServiceAccountToken).toBe(false)
+    expect(find(objects, 'ServiceAccount', '-gateway').automountServiceAccountToken).toBe(false)
+    const bound = objects
+      .filter(({ kind }) => kind.endsWith('RoleBinding'))
+      .flatMap(({ subjects }) => subjects)
+    expect(bound.filter(({ name }) => name === 'parley-gateway')).toEqual([])
+  })
+
+  test('by HTTPRoute and Ingress is one value away, and tells tenants where', async () => {
+    const { objects } = await gatewayOf()
+    expect(objects.filter(({ kind }) => kind === 'HTTPRoute' || kind === 'Ingress')).toEqual([])
+    expect(publicUrl(objects)).toBe('ws://parley-gateway.chat.svc.cluster.local')
+
+    const httpRoute = { enabled: true, parentRefs: [{ name: 'public' }], hostnames: ['chat.example.com'] }
+    const routed = await render({ httpRoute })
+    expect(find(routed, 'HTTPRoute').spec).toEqual({
+      parentRefs: [{ name: 'public' }],
+      hostnames: ['chat.example.com'],
+      rules: [
+        {
+          matches: [{ path: { type: 'PathPrefix', value: '/' } }],
+          backendRefs: [{ name: 'parley-gateway', port: 80 }],
+        },
+      ],
+    })
+    expect(publicUrl(routed)).toBe('wss://chat.example.com')
+
+    const tls = [{ hosts: ['chat.example.com'], secretName: 'certificate' }]
+    const ingress = { enabled: true, className: 'haproxy', hosts: ['chat.example.com'], tls }
+    const exposed = await render({ ingress })
+    expect(find(exposed, 'Ingress').spec).toMatchObject({ ingressClassName: 'haproxy', tls })
+    expect(publicUrl(exposed)).toBe('wss://chat.example.com')
+    expect(publicUrl(await render({ ingress: { ...ingress, tls: [] } }))).toBe('ws://chat.example.com')
+  })
+})
+
+function publicUrl(objects: Tree[]): string | undefined {
+  const { spec } = find(objects, 'Deployment', '-controller')
+  return flag(spec.template.spec.containers[0], 'public-url')
+}
