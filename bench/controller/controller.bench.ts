@@ -1,0 +1,185 @@
+// The controller between a real API server and a real Redis, beside a bare loop in the same run. Printed, not asserted, but for what would
+// make the numbers worthless.
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Program } from '../../test/support/child-process.js'
+import { until } from '../../test/support/redis-processes.js'
+import { namespace, Rig, usageOf } from './rig.js'
+
+const wanted = (name: string): number => Number(process.env[`PARLEY_BENCH_${name}`] ?? 0)
+const [tenants, idleTenants] = [wanted('TENANTS'), wanted('IDLE_TENANTS')]
+const [edits, idleMinutes] = [wanted('EDITS'), wanted('IDLE_MINUTES')]
+const burst = 500
+const gateways = 2
+
+let rig: Rig
+let leader: Program
+
+beforeAll(async () => {
+  rig = await Rig.start()
+  await rig.startGateways(gateways)
+  leader = await rig.startController('one')
+})
+afterAll(() => rig.stop())
+
+const rows: string[][] = []
+afterAll(() => {
+  console.log('\n| what | p50 | p99 | max | bar |\n| --- | ---: | ---: | ---: | --- |')
+  for (const row of rows) console.log(`| ${row.join(' | ')} |`)
+})
+
+const nameOf = (index: number): string => `t${String(index).padStart(5, '0')}`
+const refTo = (name: string) => ({
+  apiVersion: 'parley.chat/v1alpha1',
+  kind: 'ChatTenant',
+  namespace,
+  name,
+})
+
+/** In parallel, as many as the client has connections. */
+async function each(indices: readonly number[], work: (index: number) => Promise<unknown>): Promise<void> {
+  const waiting = indices.values()
+  const worker = async (): Promise<void> => {
+    for (const index of waiting) await work(index)
+  }
+  await Promise.all(Array.from({ length: 16 }, worker))
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: Math.max(0, to - from) }, (_, index) => from + index)
+}
+
+async function grownTo(count: number): Promise<void> {
+  await each(range(rig.tenants.size, count), (index) =>
+    rig.client.create(rig.tenantOf(nameOf(index), 'first')),
+  )
+  await rig.shown(() => rig.tenants.size === count)
+  await rig.shown(() => [...rig.tenants.keys()].every((name) => rig.programmed(name, 1)))
+}
+
+const quantile = (sorted: readonly number[], part: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
+
+function timed(what: string, ms: readonly number[], bar: string): { p50: number; p99: number } {
+  const sorted = ms.toSorted((a, b) => a - b)
+  const [p50, p99, max] = [quantile(sorted, 0.5), quantile(sorted, 0.99), sorted.at(-1) ?? 0]
+  rows.push([what, ...[p50, p99, max].map((one) => `${one.toFixed(1)} ms`), bar])
+  return { p50, p99 }
+}
+
+test(`one edit at a time, ${tenants} tenants`, async () => {
+  await grownTo(tenants)
+  const floor = await rig.startFloor()
+  const [recorded, floored, programmed]: [number[], number[], number[]] = [[], [], []]
+  for (let edit = 0; edit < edits; edit += 1) {
+    const name = nameOf((edit * 7) % tenants)
+    const generation = Number(rig.tenants.get(name)?.metadata['generation']) + 1
+    const before = await rig.stampOf(name)
+    const sawFloor = rig.floorSaw(name, generation)
+    const startMs = performance.now()
+    const [, recordedMs, flooredMs, programmedMs] = await Promise.all([
+      rig.client.patch(refTo(name), { spec: { displayName: `edit ${edit}` } }),
+      rig.recorded(name, before),
+      sawFloor,
+      rig.shown(() => rig.programmed(name, generation)),
+    ])
+    recorded.push(recordedMs - startMs)
+    floored.push(flooredMs - startMs)
+    programmed.push(programmedMs - startMs)
+  }
+  await floor.kill()
+  const ours = timed('edit to catalog', recorded, 'p50 < 25 ms, p99 < 75 ms')
+  const bare = timed('the same edit to a key, by a bare loop', floored, 'the floor')
+  const [p50, p99] = [ours.p50 / bare.p50, ours.p99 / bare.p99]
+  rows.push(['times the floor', p50.toFixed(2), p99.toFixed(2), '', '≤ 3'])
+  timed('edit to Programmed on both gateways', programmed, 'p99 < 1,000 ms')
+  expect(rig.tenants.size).toBe(tenants)
+})
+
+test(`${burst} tenants at once`, async () => {
+  const others = rig.tenants.size
+  const indices = range(others, others + burst)
+  const all = (generation: number) => (): boolean =>
+    indices.every((index) => rig.programmed(nameOf(index), generation))
+  const startMs = performance.now()
+  await each(indices, (index) => rig.client.create(rig.tenantOf(nameOf(index), 'first')))
+  const createdMs = await rig.shown(all(1))
+  await each(indices, (index) => rig.client.patch(refTo(nameOf(index)), { spec: { displayName: 'second' } }))
+  const modifiedMs = await rig.shown(all(2))
+  await each(indices, (index) => rig.client.delete(refTo(nameOf(index))))
+  const deletedMs = await rig.catalogHolds(others)
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
+  rows.push([
+    `create, modify, delete ${burst} tenants, each step until in force (${seconds(createdMs - startMs)} + ${seconds(modifiedMs - createdMs)} + ${seconds(deletedMs - modifiedMs)})`,
+    '',
+    '',
+    seconds(deletedMs - startMs),
+    '< 60 s',
+  ])
+  expect(await rig.catalogSize()).toBe(others)
+})
+
+/** Writes that the API server did, by verb and resource. */
+async function writes(): Promise<Map<string, number>> {
+  const { body } = await rig.client.request('GET', '/metrics')
+  const counts = new Map<string, number>()
+  for (const line of String(body['text']).split('\n')) {
+    const match = /^apiserver_request_total\{(.*)\} (\S+)$/.exec(line)
+    if (!match) continue
+    const [, labels = '', value = '0'] = match
+    const label = (name: string): string => new RegExp(`[,{]?${name}="([^"]*)"`).exec(labels)?.[1] ?? ''
+    if (!/^(POST|PUT|PATCH|DELETE|APPLY)$/.test(label('verb'))) continue
+    const name = `${label('verb')} ${label('resource')}${label('subresource') && `/${label('subresource')}`}`
+    counts.set(name, (counts.get(name) ?? 0) + Number(value))
+  }
+  return counts
+}
+
+test(`${idleTenants} tenants, idle for ${idleMinutes} minutes`, async () => {
+  await grownTo(idleTenants)
+  // What was written last is still on its way to status and to events.
+  await new Promise((resolve) => setTimeout(resolve, 45_000))
+  const [before, used] = [await writes(), usageOf(leader)]
+  const startMs = performance.now()
+  let rssMaxMiB = 0
+  while (performance.now() - startMs < idleMinutes * 60_000) {
+    await new Promise((resolve) => setTimeout(resolve, 5_000))
+    rssMaxMiB = Math.max(rssMaxMiB, usageOf(leader).rssMiB)
+  }
+  const seconds = (performance.now() - startMs) / 1000
+  const cores = (usageOf(leader).cpuSeconds - used.cpuSeconds) / seconds
+  const after = await writes()
+  const made = [...after].flatMap(([name, count]) => {
+    const more = count - (before.get(name) ?? 0)
+    return more > 0 ? [`${name} × ${more}`] : []
+  })
+  rows.push([`CPU with ${idleTenants} idle tenants`, '', '', `${cores.toFixed(4)} cores`, '< 0.05 cores'])
+  rows.push([`memory with ${idleTenants} idle tenants`, '', '', `${rssMaxMiB.toFixed(0)} MiB`, '< 256 MiB'])
+  rows.push([`API writes meanwhile: ${made.join(', ') || 'none'}`, '', '', '', 'Lease renewals alone'])
+  expect(rig.tenants.size).toBe(idleTenants)
+}, 7_200_000)
+
+/** From the signal until an edit made right after it stands in the catalog. */
+async function takenOver(signal: 'SIGTERM' | 'SIGKILL', successor: string): Promise<number> {
+  const standby = await rig.startController(successor)
+  const name = nameOf(0)
+  const before = await rig.stampOf(name)
+  const startMs = performance.now()
+  leader.signal(signal)
+  await rig.client.patch(refTo(name), { spec: { displayName: `after ${signal} ${successor}` } })
+  const recordedMs = await rig.recorded(name, before)
+  await until('the end of the former leader', async () => {
+    await leader.ended
+    return true
+  })
+  leader = standby
+  return recordedMs - startMs
+}
+
+test('the leader goes', async () => {
+  const gentle = await takenOver('SIGTERM', 'two')
+  const hard = await takenOver('SIGKILL', 'three')
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
+  rows.push(['an edit after SIGTERM of the leader, to catalog', '', '', seconds(gentle), '< 3 s'])
+  rows.push(['an edit after SIGKILL of the leader, to catalog', '', '', seconds(hard), '< 17 s (lease 15 s)'])
+  expect(rig.tenants.size).toBe(idleTenants)
+})

@@ -1,0 +1,8 @@
+// How the tests' API server is reached: their kubeconfigs are JSON, with a token.
+
+/** @param {string} text @returns {{ url: string, ca: string, token: string }} */
+export function bearerOf(text) {
+  const { clusters, users } = JSON.parse(text)
+  const { 'certificate-authority-data': ca, server } = clusters[0].cluster
+  return { url: server, ca: Buffer.from(ca, 'base64').toString(), token: users[0].user.token }
+}

@@ -1,0 +1,244 @@
+// What the controller works between: a real API server with the CRDs, a Redis, two gateways; and one clock that sees both ends.
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import type { ClientRequest } from 'node:http'
+import { request } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { parseAllDocuments } from 'yaml'
+import { catalogKeys } from '../../src/redis/keys.js'
+import { endPrograms, Program } from '../../test/support/child-process.js'
+import { GatewayProcess } from '../../test/support/gateway-process.js'
+import { KubeServer } from '../../test/support/kube-apiserver.js'
+import type { KubeClient, KubeObject } from '../../test/support/kube-client.js'
+import { endRedisProcesses, freePort, startRedis, until } from '../../test/support/redis-processes.js'
+import { bearerOf } from './kubeconfig.mjs'
+
+export const namespace = 'bench'
+const installation = 'bench'
+
+export class Rig {
+  readonly kube: KubeServer
+  readonly redis: Redis
+  readonly redisPort: number
+  /** By name: what the watch last said. */
+  readonly tenants = new Map<string, KubeObject>()
+  readonly #folder: string
+  readonly #listener: Redis
+  readonly #watchers = new Set<() => void>()
+  readonly #catalogWatchers = new Set<() => void>()
+  readonly #floorSeen = new Map<string, () => void>()
+  #watch: ClientRequest | undefined
+
+  private constructor(parts: { kube: KubeServer; folder: string; redisPort: number }) {
+    this.kube = parts.kube
+    this.#folder = parts.folder
+    this.redisPort = parts.redisPort
+    this.redis = new Redis(parts.redisPort, '127.0.0.1')
+    this.#listener = new Redis(parts.redisPort, '127.0.0.1')
+  }
+
+  static async start(): Promise<Rig> {
+    const folder = await mkdtemp(join(tmpdir(), 'parley-bench-'))
+    const [kube, redis] = await Promise.all([KubeServer.start(), startRedis()])
+    const rig = new Rig({ kube, folder, redisPort: redis.port })
+    await writeFile(rig.sealingKeyFile, `one:${randomBytes(32).toString('base64')}\n`)
+    for (const file of await readdir('manifests/crds')) {
+      if (!file.endsWith('.yaml')) continue
+      for (const document of parseAllDocuments(readFileSync(join('manifests/crds', file), 'utf8')))
+        await kube.client.create(document.toJS() as KubeObject)
+    }
+    for (const name of [namespace, 'parley-system'])
+      await kube.client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })
+    const plan = {
+      apiVersion: 'parley.chat/v1alpha1',
+      kind: 'ChatPlan',
+      metadata: { name: 'bench' },
+      spec: {},
+    }
+    await until('a served ChatPlan', () => kube.client.create(plan), { deadlineMs: 30_000, everyMs: 100 })
+    await rig.#listen()
+    return rig
+  }
+
+  get sealingKeyFile(): string {
+    return join(this.#folder, 'sealing-keys')
+  }
+
+  get client(): KubeClient {
+    return this.kube.client
+  }
+
+  async #listen(): Promise<void> {
+    const { changes } = catalogKeys(installation)
+    await this.#listener.subscribe(changes, 'floor')
+    this.#listener.on('message', (topic: string, message: string) => {
+      if (topic === 'floor') this.#floorSeen.get(message)?.()
+      else for (const look of this.#catalogWatchers) look()
+    })
+    const { ca, token, url } = bearerOf(readFileSync(this.kube.kubeconfig, 'utf8'))
+    const path = '/apis/parley.chat/v1alpha1/chattenants?watch=true'
+    this.#watch = request(
+      new URL(path, url),
+      { ca, headers: { Authorization: `Bearer ${token}` } },
+      (response) => {
+        let rest = ''
+        response.setEncoding('utf8').on('data', (chunk: string) => {
+          const lines = (rest + chunk).split('\n')
+          rest = lines.pop() ?? ''
+          for (const line of lines) {
+            const { object, type } = JSON.parse(line) as { type: string; object: KubeObject }
+            if (type === 'DELETED') this.tenants.delete(object.metadata.name)
+            else this.tenants.set(object.metadata.name, object)
+          }
+          for (const look of this.#watchers) look()
+        })
+        response.on('error', () => {})
+      },
+    )
+    this.#watch.on('error', () => {})
+    this.#watch.end()
+  }
+
+  async startGateways(count: number): Promise<void> {
+    const redis = `redis://127.0.0.1:${this.redisPort}`
+    const args = ['--sealing-key-file', this.sealingKeyFile, '--installation', installation]
+    await Promise.all(Array.from({ length: count }, () => GatewayProcess.launch({ redis, args })))
+  }
+
+  /** Resolves when its probes answer. */
+  async startController(identity: string): Promise<Program> {
+    const opsPort = await freePort()
+    const program = new Program(
+      `controller ${identity}`,
+      [
+        process.execPath,
+        'dist/cli/main.js',
+        'controller',
+        ...['--redis', `redis://127.0.0.1:${this.redisPort}`, '--installation', installation],
+        ...['--sealing-key-file', this.sealingKeyFile, '--public-url', 'ws://chat.example.com'],
+        ...['--namespace', 'parley-system', '--identity', identity],
+        ...['--host', '127.0.0.1', '--ops-port', String(opsPort), '--log-level', 'warn'],
+      ],
+      { env: { ...process.env, KUBECONFIG: this.kube.kubeconfig } },
+    )
+    await until('a ready controller', async () => (await fetch(`http://127.0.0.1:${opsPort}/readyz`)).ok, {
+      deadlineMs: 60_000,
+    })
+    return program
+  }
+
+  async startFloor(): Promise<Program> {
+    const floor = new Program('the floor', [
+      process.execPath,
+      'bench/controller/floor.mjs',
+      this.kube.kubeconfig,
+      String(this.redisPort),
+    ])
+    await floor.saying('"watching"', (said) => (said.includes('watching') ? true : undefined))
+    return floor
+  }
+
+  tenantOf(name: string, displayName: string): KubeObject {
+    return {
+      apiVersion: 'parley.chat/v1alpha1',
+      kind: 'ChatTenant',
+      metadata: { name, namespace },
+      spec: {
+        planRef: { name: 'bench' },
+        displayName,
+        auth: [{ name: 'backend', type: 'SharedKey', generate: { algorithm: 'HS256' } }],
+        channels: [
+          {
+            name: 'general',
+            match: { type: 'Literal', value: 'general' },
+            grants: [{ operations: ['Subscribe', 'Publish'], subjects: [{ authenticated: true }] }],
+          },
+        ],
+      },
+    }
+  }
+
+  /** The stamp of the tenant's record in the catalog: another after each revision. */
+  async stampOf(name: string): Promise<string | null> {
+    return this.redis.hget(catalogKeys(installation).stamps, `${namespace}/${name}`)
+  }
+
+  async catalogSize(): Promise<number> {
+    return this.redis.hlen(catalogKeys(installation).tenants)
+  }
+
+  /** When the catalog holds another record of the tenant than `before`. */
+  async recorded(name: string, before: string | null): Promise<number> {
+    return this.#when(this.#catalogWatchers, async () => (await this.stampOf(name)) !== before)
+  }
+
+  async catalogHolds(count: number): Promise<number> {
+    return this.#when(this.#catalogWatchers, async () => (await this.catalogSize()) === count)
+  }
+
+  floorSaw(name: string, generation: number): Promise<number> {
+    const message = `${name} ${generation}`
+    return new Promise((resolve) => {
+      this.#floorSeen.set(message, () => {
+        this.#floorSeen.delete(message)
+        resolve(performance.now())
+      })
+    })
+  }
+
+  /** When the watch has shown that. */
+  shown(holds: () => boolean): Promise<number> {
+    return this.#when(this.#watchers, async () => holds())
+  }
+
+  programmed(name: string, generation: number): boolean {
+    const status = this.tenants.get(name)?.['status']
+    const conditions = (status?.conditions ?? []) as {
+      type: string
+      status: string
+      observedGeneration: number
+    }[]
+    return conditions.some(
+      (one) => one.type === 'Programmed' && one.status === 'True' && one.observedGeneration >= generation,
+    )
+  }
+
+  #when(watchers: Set<() => void>, holds: () => Promise<boolean>): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const look = (): void => {
+        const nowMs = performance.now()
+        holds().then((it) => {
+          if (!it || !watchers.delete(look)) return
+          resolve(nowMs)
+        }, reject)
+      }
+      watchers.add(look)
+      look()
+    })
+  }
+
+  async stop(): Promise<void> {
+    this.#watch?.destroy()
+    this.redis.disconnect()
+    this.#listener.disconnect()
+    await endPrograms()
+    await this.kube.stop()
+    await endRedisProcesses()
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** Of one process, from /proc: what it has used since its start, and what it holds. */
+export function usageOf({ pid }: Program): { cpuSeconds: number; rssMiB: number } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const ticksPerSecond = 100
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return {
+    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond,
+    rssMiB: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024,
+  }
+}
