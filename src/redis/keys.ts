@@ -137,7 +137,7 @@ export const tenantKeyPattern = 'parley:{*}:*:*'
 
 /** Whose data the key holds; undefined for what is nobody's alone (catalogs, records). */
 export function tenantIdOfKey(key: string): string | undefined {
-  const [, tag = '', tenantId, what] = /^parley:\{([^}]*)\}:([^:]+):([^:]+)/.exec(key) ?? []
+  const [, tag = '', tenantId, what] = /^parley:\{([^}]*)\}:([^:]+):([^:]+):/.exec(key) ?? []
   return tags.includes(tag) || (tag === 'quotas' && what === 'lease') ? tenantId : undefined
 }
 
