@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { companyOf, holdersOf, standsBy, votersIn, type ClusterView } from './cluster-view.js'
+import {
+  companyOf,
+  dataNodesIn,
+  holdersOf,
+  standsBy,
+  usualOf,
+  votersIn,
+  type ClusterView,
+} from './cluster-view.js'
 
 const addressOf = (id: string) => ({ host: id, port: 6379 })
 
@@ -72,6 +80,30 @@ describe('who holds a slot', () => {
 
 test('who was outvoted has no vote', () => {
   expect(votersIn([view('a', before), view('b', after), view('c', before)])).toEqual(new Set(['x', 'b', 'c']))
+})
+
+describe('data nodes', () => {
+  test('are a voter’s own, the most that anybody names', () => {
+    const { masters, ...rest } = view('b', before)
+    const lonely = new Map([...masters].map(([id, master]) => [id, { ...master, replicas: 0 }]))
+    const counts = dataNodesIn([view('a', after), { ...rest, masters: lonely }], new Set(['x', 'b']))
+    expect(counts).toEqual(
+      new Map([
+        ['x', 2],
+        ['b', 2],
+      ]),
+    )
+  })
+
+  test('are usual where half of the shards have so many; one that has none may only have lost it', () => {
+    expect(usualOf([3, 3, 3])).toBe(3)
+    expect(usualOf([2, 6, 2])).toBe(2)
+    expect(usualOf([6, 3])).toBe(3)
+    expect(usualOf([1, 2, 1])).toBe(2)
+    expect(usualOf([1, 5, 1])).toBe(2)
+    expect(usualOf([1, 1, 1])).toBe(1)
+    expect(usualOf([])).toBe(0)
+  })
 })
 
 describe('a master stands', () => {

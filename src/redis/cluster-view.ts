@@ -144,6 +144,25 @@ export function votersIn(views: readonly ClusterView[]): Set<string> {
   return new Set([...holdersOf(new Set(firsts), views).values()].map(({ id }) => id))
 }
 
+/** Of each voter: itself and its replicas, dead or alive. */
+export function dataNodesIn(
+  views: readonly ClusterView[],
+  voters: ReadonlySet<string>,
+): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const { masters } of views)
+    for (const { id, replicas } of masters.values())
+      if (voters.has(id)) counts.set(id, Math.max(counts.get(id) ?? 0, 1 + replicas))
+  return counts
+}
+
+/** What at least half of the shards have; where any has a replica, each is taken to have had one. 0: there are no shards. */
+export function usualOf(dataNodes: readonly number[]): number {
+  const sorted = dataNodes.toSorted((a, b) => a - b)
+  const middle = sorted[Math.ceil(sorted.length / 2) - 1] ?? 0
+  return Math.max(middle, Math.min(2, sorted.at(-1) ?? 0))
+}
+
 /**
  * Fresh views of more than half of the masters that were known see no trouble with `address`, and nobody holds it for failed: a replica that
  * was elected had the votes of more than half, each of a master that held its predecessor for failed, so one of those would be among these.

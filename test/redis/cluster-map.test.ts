@@ -225,6 +225,34 @@ describe('of three masters with a replica each', () => {
     await cluster.moveSlots([slot], from)
   })
 
+  test('each shard waits for its own replicas, also when one has got those of others', async () => {
+    const map = await startWholeMap(cluster.url)
+    const [first, second, third] = await cluster.masters()
+    if (!first || !second || !third) throw new Error('three masters')
+    const [a] = await cluster.replicasOf(first)
+    const [c] = await cluster.replicasOf(third)
+    const migration = (word: string) =>
+      Promise.all(
+        cluster.nodes.map((node) => node.cli('CONFIG', 'SET', 'cluster-allow-replica-migration', word)),
+      )
+    const waits = () =>
+      [first, second, third].map(
+        (node) => map.shards.find(({ name }) => name === nameOf(node))?.locator.waitReplicas,
+      )
+    expect(waits()).toEqual([1, 1, 1])
+    await migration('no')
+    try {
+      for (const node of [a, c]) await node?.cli('CLUSTER', 'REPLICATE', cluster.idOf(second))
+      await until('more in one shard', () => waits()[1] === 2)
+      expect(waits()).toEqual([1, 2, 1])
+    } finally {
+      await a?.cli('CLUSTER', 'REPLICATE', cluster.idOf(first))
+      await c?.cli('CLUSTER', 'REPLICATE', cluster.idOf(third))
+      await migration('yes')
+    }
+    await until('as before', () => waits().join() === '1,1,1')
+  })
+
   test('the locator of a tag follows its slot, and tells of it', { timeout: 60_000 }, async () => {
     const map = await startWholeMap(cluster.url)
     const locator = map.locatorOf('quotas')
