@@ -1,6 +1,7 @@
 // The map of a Cluster: asks all its nodes all the time who holds what, and believes them while more than half of the masters speak.
 import type { Log } from '../log.js'
 import { describeError } from './connection.js'
+import { pause } from './deadline.js'
 import {
   askForView,
   companyOf,
@@ -24,6 +25,9 @@ const defaultTiming: SurveyTiming = { intervalMs: 1_000, deadlineMs: 1_000, conf
 
 /** Thousands of replies may say within a moment that something moved. */
 const refreshGapMs = 200
+
+/** While a master is new, each group of publishes wants it confirmed, on every gateway: they share what all nodes are asked. */
+const confirmGapMs = 50
 
 /** No node gives up another earlier: `cluster-node-timeout` must be no shorter. */
 const silenceMs = 1_000
@@ -62,6 +66,9 @@ export class ClusterMap implements ShardMap {
   #dataNodesUsual = 0
   #refreshedMs = -Infinity
   #refreshDue: NodeJS.Timeout | undefined
+  /** Those who ask before it begins get its answers. */
+  #confirmation: Promise<readonly ClusterView[]> | undefined
+  #confirmedMs = -Infinity
 
   constructor(target: ClusterTarget, { dataNodes, log, timing }: ClusterMapOptions) {
     this.#target = target
@@ -177,13 +184,20 @@ export class ClusterMap implements ShardMap {
   }
 
   async #confirm(address: Address): Promise<boolean> {
-    const views = viewsIn(await this.#survey.afresh())
+    const views = await (this.#confirmation ??= this.#askAll())
     const name = formatAddress(address)
     const holders = [...holdersOf(this.#slots, views).values()]
     return (
       holders.some((holder) => formatAddress(holder.address) === name) &&
       standsBy(address, { views, voters: this.#voters })
     )
+  }
+
+  async #askAll(): Promise<readonly ClusterView[]> {
+    await pause(Math.max(0, this.#confirmedMs + confirmGapMs - performance.now()))
+    this.#confirmation = undefined
+    this.#confirmedMs = performance.now()
+    return viewsIn(await this.#survey.afresh())
   }
 
   /** Takes up what has come. As long as nobody can be believed, all stays as it was. */

@@ -183,6 +183,21 @@ describe('of three masters with a replica each', () => {
     await until('confirmation', () => confirm(first))
   })
 
+  test('those who want to be sure of a master again and again share what its nodes are asked', async () => {
+    const map = await startWholeMap(cluster.url, slow)
+    const [first] = await cluster.masters()
+    const calls = async () =>
+      Number(/cluster\|slots:calls=(\d+)/.exec((await first?.cli('INFO', 'commandstats')) ?? '')?.[1])
+    const callsBefore = await calls()
+    const startMs = performance.now()
+    const someone = async () => {
+      while (performance.now() - startMs < 1_000)
+        await map.locatorOf('x').confirm(addressOf(first as RedisProcess))
+    }
+    await Promise.all(Array.from({ length: 10 }, someone))
+    expect((await calls()) - callsBefore).toBeLessThan((performance.now() - startMs) / 50 + 8)
+  })
+
   test('follows slots at once when it is told to look', { timeout: 60_000 }, async () => {
     const map = await startWholeMap(cluster.url, slow)
     const [slot = 0] = partitionSlots
