@@ -63,6 +63,19 @@ describe('who holds a slot', () => {
     expect([...now.values()].map(({ address }) => address.host)).toEqual(['x', 'new-house', 'd'])
   })
 
+  test('not who says himself that it is not his, whatever others remember', () => {
+    const gone: Told = { a: [4, 0, 149], b: [5, 150, 199], c: [3, 200, 299] }
+    // It missed that 100 to 149 went to a, and has heard of b's newer epoch since.
+    const late: Told = { a: [4, 0, 99], b: [5, 100, 199], c: [3, 200, 299] }
+    const views = [view('a', gone), view('b', gone), view('c', gone), view('replica', late)]
+    expect(hosts(views, 100, 150)).toEqual(['a', 'b'])
+    const known = holdersOf([100], [view('replica', late)])
+    expect(holdersOf([100], views.slice(0, 3), known).get(100)?.address.host).toBe('a')
+    // Who is asked so seldom that he told of an earlier epoch only has not said anything about it.
+    expect(hosts([view('a', before), view('b', before), view('c', late)], 100)).toEqual(['b'])
+    expect(hosts([view('b', before), view('c', { b: [4, 0, 199], c: [3, 200, 299] })], 0)).toEqual(['b'])
+  })
+
   test('nobody, when nobody claims it', () => {
     expect(hosts([view('a', before)], 300)).toEqual([undefined])
   })
