@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events'
 import type { Log } from '../log.js'
 import { pause } from '../redis/deadline.js'
-import { atHolder, elsewherePauseMs } from '../redis/elsewhere.js'
+import { atHolder, elsewherePauseMs, nextPauseMs } from '../redis/elsewhere.js'
 import type { Shard, ShardMap } from '../redis/shards.js'
 import type { Clock } from '../time.js'
 import type { Topic, Topics } from './redis-topics.js'
@@ -46,7 +46,7 @@ export class TopicRoutes {
     const shard = ofPartition?.get(topic)
     ofPartition?.delete(topic)
     if (ofPartition?.size === 0) this.#wanted.delete(partition)
-    if (shard) this.#options.topicsOf(shard).remove(topic)
+    if (shard && !shard.retired.aborted) this.#options.topicsOf(shard).remove(topic)
   }
 
   /** Something may be heard no more where it was. */
@@ -70,6 +70,7 @@ export class TopicRoutes {
   /** Until all of the partition is heard where it lies, or it is known that a new connection there will do that. */
   async #move(partition: number): Promise<void> {
     const { onMoved, shards } = this.#options
+    let pauseMs = elsewherePauseMs
     while (!this.#closed.signal.aborted) {
       const astray = this.#astray(partition)
       if (astray.length === 0) return
@@ -79,7 +80,8 @@ export class TopicRoutes {
       if (heard.length > 0) onMoved(heard.map(({ topic }) => topic))
       if (heard.length === astray.length) continue
       shards.refresh()
-      await pause(elsewherePauseMs, this.#closed.signal)
+      await pause(pauseMs, this.#closed.signal)
+      pauseMs = nextPauseMs(pauseMs)
     }
   }
 

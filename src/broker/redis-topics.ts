@@ -36,6 +36,8 @@ export class Topics {
   readonly #wanted = new Map<string, number>()
   /** Heard on the present connection. */
   #heard = new Set<string>()
+  /** Refused to the present connection when it was prepared. */
+  #refused: readonly string[] = []
   #waiting: Waiting[] = []
   #scheduled = false
   #comparing = false
@@ -50,13 +52,13 @@ export class Topics {
     live.client.on('moved', () => this.#compareSoon(live))
     const heard = new Set<string>()
     const wanted = [...this.#wanted].map(([topic, partition]) => ({ topic, partition }))
-    const elsewhere: string[] = []
+    const refused: string[] = []
     await this.#subscribe(live, wanted, (batch, error) => {
-      if (error) elsewhere.push(...batch)
+      if (error) refused.push(...batch)
       else for (const topic of batch) heard.add(topic)
     })
     this.#heard = heard
-    if (elsewhere.length > 0) this.#options.onElsewhere(elsewhere)
+    this.#refused = refused
   }
 
   /** The connection is there and does not hear it. A connection that is to come will. */
@@ -67,6 +69,8 @@ export class Topics {
   #opened(live: LiveRedis): void {
     // Ended while others were still being asked for.
     if (this.#options.sharded) this.#compareSoon(live)
+    // Not earlier: what a connection that is to come lacks is not looked for.
+    if (this.#refused.length > 0) this.#options.onElsewhere(this.#refused)
     if (this.#heard.size > 0) this.#options.onResubscribed([...this.#heard])
     this.#schedule()
   }

@@ -112,7 +112,7 @@ async function runOn(
     clock,
     log,
     gatewayId,
-    waitReplicas: () => redis.waitReplicas(),
+    waitReplicas: ({ locator }) => locator.waitReplicas ?? 1,
     hasReplicas: () => target.kind === 'sentinel' || (target.kind === 'cluster' && redis.waitReplicas() > 0),
   })
   const presence = new RedisPresence({ shards: redis.shards, createLink, clock })

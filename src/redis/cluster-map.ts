@@ -1,13 +1,17 @@
 // The map of a Cluster: asks all its nodes all the time who holds what, and believes them while more than half of the masters speak.
 import type { Log } from '../log.js'
 import { describeError } from './connection.js'
+import { pause } from './deadline.js'
 import {
   askForView,
   companyOf,
+  dataNodesIn,
   holdersOf,
   standsBy,
+  usualOf,
   votersIn,
   type ClusterView,
+  type Holder,
   type Holders,
 } from './cluster-view.js'
 import { partitionSlots } from './keys.js'
@@ -21,6 +25,9 @@ const defaultTiming: SurveyTiming = { intervalMs: 1_000, deadlineMs: 1_000, conf
 
 /** Thousands of replies may say within a moment that something moved. */
 const refreshGapMs = 200
+
+/** While a master is new, each group of publishes wants it confirmed, on every gateway: they share what all nodes are asked. */
+const confirmGapMs = 50
 
 /** No node gives up another earlier: `cluster-node-timeout` must be no shorter. */
 const silenceMs = 1_000
@@ -53,9 +60,15 @@ export class ClusterMap implements ShardMap {
   /** As last believed. */
   #nodes: readonly Address[] = []
   readonly #dataNodes: number | undefined
-  #dataNodesSeen = 0
+  /** By the master's id, as last believed. */
+  #dataNodesOf: ReadonlyMap<string, number> = new Map()
+  /** Of a shard like most: the most that it ever was. */
+  #dataNodesUsual = 0
   #refreshedMs = -Infinity
   #refreshDue: NodeJS.Timeout | undefined
+  /** Those who ask before it begins get its answers. */
+  #confirmation: Promise<readonly ClusterView[]> | undefined
+  #confirmedMs = -Infinity
 
   constructor(target: ClusterTarget, { dataNodes, log, timing }: ClusterMapOptions) {
     this.#target = target
@@ -105,13 +118,9 @@ export class ClusterMap implements ShardMap {
     return `${views.length} of ${serverCount} nodes of the Cluster tell who holds what: too few to be believed${why}`
   }
 
-  /**
-   * The same for all shards, the most replicas ever seen beside one master: one that is away, or has just been promoted, still belongs to the
-   * majority. Undefined: not known yet.
-   */
+  /** In a shard like most. Undefined: not known yet. */
   get waitReplicas(): number | undefined {
-    const dataNodes = this.#dataNodes ?? this.#dataNodesSeen
-    return dataNodes === 0 ? undefined : Math.floor(dataNodes / 2)
+    return this.#waitReplicasOf(undefined)
   }
 
   onChange(listener: () => void): () => void {
@@ -134,8 +143,8 @@ export class ClusterMap implements ShardMap {
     const slot = slotOf(tag)
     this.#slots.add(slot)
     this.#look()
-    const address = () => this.#holders.get(slot)?.address
-    return this.#locator(address, () => this.trouble ?? `nobody holds the slot of "${tag}"`)
+    const holder = () => this.#holders.get(slot)
+    return this.#locator(holder, () => this.trouble ?? `nobody holds the slot of "${tag}"`)
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -143,14 +152,14 @@ export class ClusterMap implements ShardMap {
     clearTimeout(this.#refreshDue)
   }
 
-  #locator(address: () => Address | undefined, trouble: () => string | undefined): Locator {
-    const waitReplicas = () => this.waitReplicas
+  #locator(holder: () => Holder | undefined, trouble: () => string | undefined): Locator {
+    const waitReplicas = () => this.#waitReplicasOf(holder()?.id)
     return {
       get address() {
-        return address()
+        return holder()?.address
       },
       get trouble() {
-        return address() ? undefined : trouble()
+        return holder() ? undefined : trouble()
       },
       mistake: undefined,
       get waitReplicas() {
@@ -164,14 +173,31 @@ export class ClusterMap implements ShardMap {
     }
   }
 
+  /**
+   * By its own data nodes: one that was emptied leaves its nodes to another shard, and nobody else has them. And by no fewer than most shards
+   * had: a master that was replaced belongs to its shard, though no node tells so.
+   */
+  #waitReplicasOf(masterId: string | undefined): number | undefined {
+    const own = (masterId === undefined ? undefined : this.#dataNodesOf.get(masterId)) ?? 0
+    const dataNodes = this.#dataNodes ?? (this.#dataNodesUsual && Math.max(own, this.#dataNodesUsual))
+    return dataNodes === 0 ? undefined : Math.floor(dataNodes / 2)
+  }
+
   async #confirm(address: Address): Promise<boolean> {
-    const views = viewsIn(await this.#survey.afresh())
+    const views = await (this.#confirmation ??= this.#askAll())
     const name = formatAddress(address)
     const holders = [...holdersOf(this.#slots, views).values()]
     return (
       holders.some((holder) => formatAddress(holder.address) === name) &&
       standsBy(address, { views, voters: this.#voters })
     )
+  }
+
+  async #askAll(): Promise<readonly ClusterView[]> {
+    await pause(Math.max(0, this.#confirmedMs + confirmGapMs - performance.now()))
+    this.#confirmation = undefined
+    this.#confirmedMs = performance.now()
+    return viewsIn(await this.#survey.afresh())
   }
 
   /** Takes up what has come. As long as nobody can be believed, all stays as it was. */
@@ -186,9 +212,8 @@ export class ClusterMap implements ShardMap {
   #adopt(views: readonly ClusterView[], known: Holders | undefined): void {
     this.#nodes = views.flatMap(({ nodes }) => nodes)
     this.#voters = votersIn(views)
-    for (const { masters } of views)
-      for (const { replicas } of masters.values())
-        this.#dataNodesSeen = Math.max(this.#dataNodesSeen, 1 + replicas)
+    this.#dataNodesOf = dataNodesIn(views, this.#voters)
+    this.#dataNodesUsual = Math.max(this.#dataNodesUsual, usualOf([...this.#dataNodesOf.values()]))
     const before = this.#holders
     this.#holders = holdersOf(this.#slots, views, known)
     if (describe(before) === describe(this.#holders)) return
@@ -197,15 +222,15 @@ export class ClusterMap implements ShardMap {
   }
 
   #renewShards(): void {
-    const held = new Map<string, Address>()
+    const held = new Map<string, Holder>()
     for (const slot of partitionSlots) {
-      const address = this.#holders.get(slot)?.address
-      if (address) held.set(formatAddress(address), address)
+      const holder = this.#holders.get(slot)
+      if (holder) held.set(formatAddress(holder.address), holder)
     }
     const retired = [...this.#shards].filter(([name]) => !held.has(name))
     for (const [name] of retired) this.#shards.delete(name)
-    for (const [name, address] of held)
-      if (!this.#shards.has(name)) this.#shards.set(name, this.#shard(name, address))
+    for (const [name, holder] of held)
+      if (!this.#shards.has(name)) this.#shards.set(name, this.#shard(name, holder))
     this.#ofPartitions = partitionSlots.map((slot) => {
       const address = this.#holders.get(slot)?.address
       return address && this.#shards.get(formatAddress(address))
@@ -215,10 +240,10 @@ export class ClusterMap implements ShardMap {
     for (const [, { retirement }] of retired) retirement.abort()
   }
 
-  #shard(name: string, address: Address): ClusterShard {
+  #shard(name: string, holder: Holder): ClusterShard {
     const retirement = new AbortController()
     const locator = this.#locator(
-      () => address,
+      () => holder,
       () => undefined,
     )
     return { name, locator, retirement, retired: retirement.signal }

@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { companyOf, holdersOf, standsBy, votersIn, type ClusterView } from './cluster-view.js'
+import {
+  companyOf,
+  dataNodesIn,
+  holdersOf,
+  standsBy,
+  usualOf,
+  votersIn,
+  type ClusterView,
+} from './cluster-view.js'
 
 const addressOf = (id: string) => ({ host: id, port: 6379 })
 
@@ -55,6 +63,19 @@ describe('who holds a slot', () => {
     expect([...now.values()].map(({ address }) => address.host)).toEqual(['x', 'new-house', 'd'])
   })
 
+  test('not who says himself that it is not his, whatever others remember', () => {
+    const gone: Told = { a: [4, 0, 149], b: [5, 150, 199], c: [3, 200, 299] }
+    // It missed that 100 to 149 went to a, and has heard of b's newer epoch since.
+    const late: Told = { a: [4, 0, 99], b: [5, 100, 199], c: [3, 200, 299] }
+    const views = [view('a', gone), view('b', gone), view('c', gone), view('replica', late)]
+    expect(hosts(views, 100, 150)).toEqual(['a', 'b'])
+    const known = holdersOf([100], [view('replica', late)])
+    expect(holdersOf([100], views.slice(0, 3), known).get(100)?.address.host).toBe('a')
+    // Who is asked so seldom that he told of an earlier epoch only has not said anything about it.
+    expect(hosts([view('a', before), view('b', before), view('c', late)], 100)).toEqual(['b'])
+    expect(hosts([view('b', before), view('c', { b: [4, 0, 199], c: [3, 200, 299] })], 0)).toEqual(['b'])
+  })
+
   test('nobody, when nobody claims it', () => {
     expect(hosts([view('a', before)], 300)).toEqual([undefined])
   })
@@ -72,6 +93,30 @@ describe('who holds a slot', () => {
 
 test('who was outvoted has no vote', () => {
   expect(votersIn([view('a', before), view('b', after), view('c', before)])).toEqual(new Set(['x', 'b', 'c']))
+})
+
+describe('data nodes', () => {
+  test('are a voter’s own, the most that anybody names', () => {
+    const { masters, ...rest } = view('b', before)
+    const lonely = new Map([...masters].map(([id, master]) => [id, { ...master, replicas: 0 }]))
+    const counts = dataNodesIn([view('a', after), { ...rest, masters: lonely }], new Set(['x', 'b']))
+    expect(counts).toEqual(
+      new Map([
+        ['x', 2],
+        ['b', 2],
+      ]),
+    )
+  })
+
+  test('are usual where half of the shards have so many; one that has none may only have lost it', () => {
+    expect(usualOf([3, 3, 3])).toBe(3)
+    expect(usualOf([2, 6, 2])).toBe(2)
+    expect(usualOf([6, 3])).toBe(3)
+    expect(usualOf([1, 2, 1])).toBe(2)
+    expect(usualOf([1, 5, 1])).toBe(2)
+    expect(usualOf([1, 1, 1])).toBe(1)
+    expect(usualOf([])).toBe(0)
+  })
 })
 
 describe('a master stands', () => {

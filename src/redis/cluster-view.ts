@@ -111,7 +111,8 @@ export function companyOf(views: readonly ClusterView[]): 'few' | 'most' | 'all'
 
 /**
  * Who holds each of `slots`: the claim with the highest config epoch, as the nodes themselves decide it. What was `known` is one claim more:
- * somebody who is silent now may have told it.
+ * somebody who is silent now may have told it. Nobody holds what he himself, in that epoch or later, does not claim: who was away when a slot
+ * left him may hear of his next epoch first.
  */
 export function holdersOf(
   slots: Iterable<number>,
@@ -119,12 +120,19 @@ export function holdersOf(
   known: Holders = new Map(),
 ): Holders {
   const holders = new Map<number, Holder>()
+  const speakers = new Map(views.map((view) => [view.selfId, view.masters]))
+  const denies = ({ configEpoch, id }: Pick<Holder, 'id' | 'configEpoch'>, slot: number) => {
+    const masters = speakers.get(id)
+    const own = masters?.get(id)
+    return masters && own && own.configEpoch >= configEpoch && ownerIn(masters, slot) !== own
+  }
   for (const slot of slots) {
     let best = known.get(slot)
+    if (best && denies(best, slot)) best = undefined
     let own = false
     for (const { masters, selfId } of views) {
       const owner = ownerIn(masters, slot)
-      if (!owner?.address) continue
+      if (!owner?.address || denies(owner, slot)) continue
       const { address, configEpoch, id } = owner
       // A node that moved house knows its address before others do.
       if (best && (configEpoch < best.configEpoch || (configEpoch === best.configEpoch && own))) continue
@@ -142,6 +150,25 @@ export function votersIn(views: readonly ClusterView[]): Set<string> {
     [...masters.values()].flatMap(({ ranges }) => ranges.map(([from]) => from)),
   )
   return new Set([...holdersOf(new Set(firsts), views).values()].map(({ id }) => id))
+}
+
+/** Of each voter: itself and its replicas, dead or alive. */
+export function dataNodesIn(
+  views: readonly ClusterView[],
+  voters: ReadonlySet<string>,
+): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const { masters } of views)
+    for (const { id, replicas } of masters.values())
+      if (voters.has(id)) counts.set(id, Math.max(counts.get(id) ?? 0, 1 + replicas))
+  return counts
+}
+
+/** What at least half of the shards have; where any has a replica, each is taken to have had one. 0: there are no shards. */
+export function usualOf(dataNodes: readonly number[]): number {
+  const sorted = dataNodes.toSorted((a, b) => a - b)
+  const middle = sorted[Math.ceil(sorted.length / 2) - 1] ?? 0
+  return Math.max(middle, Math.min(2, sorted.at(-1) ?? 0))
 }
 
 /**

@@ -17,6 +17,14 @@ export function liesElsewhere(reply: unknown): reply is Error {
 /** From an answer that something lies elsewhere, when nobody else is known to hold it, to the next try. */
 export const elsewherePauseMs = 50
 
+/** Where many ask, each for itself, pauses grow to this: a Cluster that is down would answer nothing but that it is. */
+const longestPauseMs = 400
+
+/** After the pause of so long, the next one. */
+export function nextPauseMs(pauseMs: number): number {
+  return Math.min(2 * pauseMs, longestPauseMs)
+}
+
 /** Calls whoever holds the partition, and again while that throws ElsewhereError: for what needs no order. Throws it in the end. */
 export async function atHolder<Result>(
   shards: ShardMap,
@@ -25,6 +33,7 @@ export async function atHolder<Result>(
   { clock, patienceMs }: { clock: Clock; patienceMs: number },
 ): Promise<Result> {
   const untilMs = clock.monotonicMs() + patienceMs
+  let pauseMs = elsewherePauseMs
   for (;;) {
     const shard = shards.holderOf(partition)
     try {
@@ -34,6 +43,8 @@ export async function atHolder<Result>(
     }
     if (clock.monotonicMs() >= untilMs) throw new ElsewhereError('nobody holds it at the moment')
     shards.refresh()
-    if (shards.holderOf(partition) === shard) await pause(elsewherePauseMs)
+    if (shards.holderOf(partition) !== shard) continue
+    await pause(pauseMs)
+    pauseMs = nextPauseMs(pauseMs)
   }
 }

@@ -12,7 +12,7 @@ export interface Locator {
   readonly trouble: string | undefined
   /** A sentence when it cannot be found as configured, whatever happens: a wrong name, a refused password. */
   readonly mistake: string | undefined
-  /** Replicas that make a majority of the data nodes together with the master. Undefined: not known yet. Never shrinks. */
+  /** Replicas that make a majority of the data nodes together with the master. Undefined: not known yet. One that is away counts. */
   readonly waitReplicas: number | undefined
   /** Asks afresh: is this the master, and nobody about to replace it? False in doubt. */
   confirm(address: Address): Promise<boolean>

@@ -183,6 +183,21 @@ describe('of three masters with a replica each', () => {
     await until('confirmation', () => confirm(first))
   })
 
+  test('those who want to be sure of a master again and again share what its nodes are asked', async () => {
+    const map = await startWholeMap(cluster.url, slow)
+    const [first] = await cluster.masters()
+    const calls = async () =>
+      Number(/cluster\|slots:calls=(\d+)/.exec((await first?.cli('INFO', 'commandstats')) ?? '')?.[1])
+    const callsBefore = await calls()
+    const startMs = performance.now()
+    const someone = async () => {
+      while (performance.now() - startMs < 1_000)
+        await map.locatorOf('x').confirm(addressOf(first as RedisProcess))
+    }
+    await Promise.all(Array.from({ length: 10 }, someone))
+    expect((await calls()) - callsBefore).toBeLessThan((performance.now() - startMs) / 50 + 8)
+  })
+
   test('follows slots at once when it is told to look', { timeout: 60_000 }, async () => {
     const map = await startWholeMap(cluster.url, slow)
     const [slot = 0] = partitionSlots
@@ -223,6 +238,34 @@ describe('of three masters with a replica each', () => {
     map.refresh()
     await until('the move', () => map.holderOf(1)?.name === nameOf(to))
     await cluster.moveSlots([slot], from)
+  })
+
+  test('each shard waits for its own replicas, also when one has got those of others', async () => {
+    const map = await startWholeMap(cluster.url)
+    const [first, second, third] = await cluster.masters()
+    if (!first || !second || !third) throw new Error('three masters')
+    const [a] = await cluster.replicasOf(first)
+    const [c] = await cluster.replicasOf(third)
+    const migration = (word: string) =>
+      Promise.all(
+        cluster.nodes.map((node) => node.cli('CONFIG', 'SET', 'cluster-allow-replica-migration', word)),
+      )
+    const waits = () =>
+      [first, second, third].map(
+        (node) => map.shards.find(({ name }) => name === nameOf(node))?.locator.waitReplicas,
+      )
+    expect(waits()).toEqual([1, 1, 1])
+    await migration('no')
+    try {
+      for (const node of [a, c]) await node?.cli('CLUSTER', 'REPLICATE', cluster.idOf(second))
+      await until('more in one shard', () => waits()[1] === 2)
+      expect(waits()).toEqual([1, 2, 1])
+    } finally {
+      await a?.cli('CLUSTER', 'REPLICATE', cluster.idOf(first))
+      await c?.cli('CLUSTER', 'REPLICATE', cluster.idOf(third))
+      await migration('yes')
+    }
+    await until('as before', () => waits().join() === '1,1,1')
   })
 
   test('the locator of a tag follows its slot, and tells of it', { timeout: 60_000 }, async () => {

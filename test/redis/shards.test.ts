@@ -83,6 +83,34 @@ describe('a record of generations', () => {
   })
 })
 
+test(
+  'topics that a master refuses until its Cluster is up are heard when it is',
+  { timeout: 60_000 },
+  async () => {
+    const config = ['cluster-allow-pubsubshard-when-down no']
+    const cluster = await startRedisCluster({ replicasPerMaster: 0, config })
+    const one = openTestBroker(cluster.url)
+    try {
+      const heard = new Heard()
+      one.broker.listen(heard)
+      const ref = { tenantId: 't1', channel: 'room:1' }
+      await one.broker.subscribe(ref)
+      const master = await cluster.masterOf(slotOfChannel(ref))
+      await master.kill()
+      // It takes connections at once, and is down for two seconds.
+      await master.start()
+      await cluster.settled()
+      await until('a message', async () => {
+        await pass(one, ref, 'passing')
+        return heard.publications.length > 0
+      })
+      expect(heard.texts()).toContain('passing')
+    } finally {
+      await one.close()
+    }
+  },
+)
+
 describe('a Cluster without replicas', () => {
   let cluster: RedisCluster
   let first: RedisProcess
