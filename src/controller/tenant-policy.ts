@@ -85,10 +85,7 @@ export class TenantPolicies {
       namespaceLabels: cluster.caches.namespaces.get(namespace)?.metadata.labels,
     })
     const polls = [...read.keys()].some((name) => !cluster.caches.secrets.get(keyOf({ namespace, name })))
-    const problems = [
-      ...this.#addressProblems(tenant),
-      ...('problems' in compiled ? compiled.problems : []),
-    ]
+    const problems = [...this.#addressProblems(tenant), ...('problems' in compiled ? compiled.problems : [])]
     return problems.length > 0 || 'problems' in compiled ? { problems, polls } : { ...compiled, polls }
   }
 
