@@ -144,7 +144,7 @@ export class Controller {
 
   /**
    * Until `signal` ends it: what is under way ends, then the lease is handed over. Rejects with LostLeadershipError, or with whatever ended
-   * the leader's work: then the process must end at once.
+   * the leader's work (FencedError; NotLeadingError when a write came before the elector knew): then the process must end at once.
    */
   async run(signal: AbortSignal): Promise<void> {
     // What watches outlives what works: the last writes are still seen.
