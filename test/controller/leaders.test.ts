@@ -145,6 +145,7 @@ test('metrics bear the names that controller-runtime’s dashboards ask for', as
     'workqueue_depth{name="chattenant",controller="chattenant"}',
     'leader_election_master_status{name="parley-controller"} 1',
     'rest_client_requests_total{',
+    'parley_controller_watch_silent_seconds{kind="ChatTenant"} ',
   ])
     expect(text).toContain(series)
   await controller.stop()
