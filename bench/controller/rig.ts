@@ -59,6 +59,9 @@ export class Rig {
       spec: {},
     }
     await until('a served ChatPlan', () => kube.client.create(plan), { deadlineMs: 30_000, everyMs: 100 })
+    // Or what watches hears of a page that is not found.
+    const tenants = { apiVersion: plan.apiVersion, kind: 'ChatTenant', namespace }
+    await until('served ChatTenants', () => kube.client.list(tenants), { deadlineMs: 30_000, everyMs: 100 })
     await rig.#listen()
     return rig
   }

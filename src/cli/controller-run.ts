@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { isPublicAddress } from '../auth/address-guard.js'
+import { NotLeadingError } from '../controller/api-error.js'
 import { FencedError } from '../controller/catalog-keeper.js'
 import { Controller, LostLeadershipError } from '../controller/controller.js'
 import { listen, shut } from '../gateway/listen.js'
@@ -21,10 +22,10 @@ import { RedisParts, redisTarget } from './redis-parts.js'
 import { untilSignal } from './signals.js'
 import { version } from './version.js'
 
-/** Resolves when it was asked to end, and has. Throws ConfigError. */
 /** For a connection to each master. */
 const purgeWaitMs = 5_000
 
+/** Resolves when it was asked to end, and has. Throws ConfigError. */
 export async function runController(options: ControllerOptions): Promise<void> {
   // From the first moment on: the first process of a container ignores what it has no handler for.
   const asked = untilSignal(process)
@@ -59,7 +60,8 @@ export async function runController(options: ControllerOptions): Promise<void> {
     })
     await runOn({ asked, controller, log, metrics, options, redis })
   } catch (error) {
-    if (!(error instanceof LostLeadershipError || error instanceof FencedError)) throw error
+    const isLost = error instanceof LostLeadershipError || error instanceof NotLeadingError
+    if (!isLost && !(error instanceof FencedError)) throw error
     log.error({ reason: error.message }, 'another controller leads')
     // At once: whatever is still under way is not this one's any more.
     process.exit(temporaryExitCode)

@@ -229,8 +229,9 @@ async function readAll(response: IncomingMessage, signal: AbortSignal): Promise<
 function parse(body: string): unknown {
   try {
     return JSON.parse(body)
-  } catch (error) {
-    throw unreachable('the answer is not JSON', error)
+  } catch {
+    // Without the cause: it quotes the answer, which may be a Secret.
+    throw new ApiUnreachableError('the answer is not JSON')
   }
 }
 

@@ -6,9 +6,6 @@ import type { Desired } from './kit.js'
 import { keysAnnotation, ownerAnnotation, secretLabel, type SecretRole } from './kinds.js'
 import type { ApiObject } from './object.js'
 
-/** Names in the data that the specification takes, or that we give: no key may be called so. */
-export const reservedDataNames: readonly string[] = ['type', 'provider', 'uri', 'host', 'port', 'tenant']
-
 const secretType = 'servicebinding.io/parley'
 
 export interface BindingSecret {

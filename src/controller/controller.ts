@@ -85,6 +85,11 @@ export class Controller {
       namespaces: this.#reflector(namespaces),
     }
     const { credentials, plans, secrets: watched, namespaces: spaces, tenants } = this.#reflectors
+    for (const reflector of Object.values(this.#reflectors))
+      metrics.readWatch(reflector.kind, () => {
+        const { heardAgoMs } = reflector
+        return heardAgoMs === undefined ? undefined : heardAgoMs / 1000
+      })
     this.#health = new Health(Object.values(this.#reflectors), clock)
     const meter = metrics.leaseMeter(lease.name)
     this.#elector = new Elector({
@@ -144,7 +149,7 @@ export class Controller {
 
   /**
    * Until `signal` ends it: what is under way ends, then the lease is handed over. Rejects with LostLeadershipError, or with whatever ended
-   * the leader's work: then the process must end at once.
+   * the leader's work (FencedError; NotLeadingError when a write came before the elector knew): then the process must end at once.
    */
   async run(signal: AbortSignal): Promise<void> {
     // What watches outlives what works: the last writes are still seen.

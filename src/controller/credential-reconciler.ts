@@ -14,8 +14,10 @@ import { chatCredentials, isBeingDeleted, secrets } from './kinds.js'
 import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
 import { keyOf, type ApiObject } from './object.js'
 import type { SecretKeeper } from './secret-keeper.js'
+import { tenantOf } from './references.js'
 import { readyConditions, refusedBy, type Verdict } from './tenant-conditions.js'
 import { programmedBy } from './tenant-programmed.js'
+import { tenantStatusOf } from './tenant-status.js'
 
 export interface CredentialReconcilerOptions {
   readonly api: ObjectApi
@@ -31,6 +33,8 @@ const Reported = z.looseObject({ status: ChatCredentialStatus })
 
 /** For Secrets that nobody tells of. */
 const pollMs = 30_000
+/** For a tenant that waits for its first turn. */
+const compileMs = 1_000
 const requeueMsMax = 43_200_000
 
 /** What was found out, for status. */
@@ -55,6 +59,9 @@ export class CredentialReconciler {
     const object = cluster.caches.credentials.get(key)
     if (!object || isBeingDeleted(object)) return undefined
     const parsed = ChatCredential.safeParse(object)
+    // A new leader has not got to the tenant yet: what status says of the key is as good as it was.
+    if (tenantOf(object).some((tenant) => this.#isAccepted(tenant) && !this.#isCompiled(tenant)))
+      return { requeueAfterMs: compileMs }
     const found = parsed.success
       ? await this.#find(object, parsed.data)
       : { verdict: refusedBy(parsed.error.issues.map((issue) => issueProblem(issue, object))) }
@@ -83,7 +90,9 @@ export class CredentialReconciler {
   async #keep(owner: ApiObject, credential: ChatCredential, tenant: string): Promise<Found> {
     const { publicUrl, secrets: keeper } = this.#options
     const { namespace = '' } = owner.metadata
-    const keys = keyWishOf(credential)
+    const wish = keyWishOf(credential)
+    // As with the tenant's own: gateways that will not hear of a new key go on with the one that they have.
+    const keys = this.#isAccepted(tenant) ? wish : { wanted: wish.wanted, ttlMs: wish.ttlMs }
     const kept = await keeper.keep({
       name: secretNameOf(credential),
       namespace,
@@ -101,6 +110,18 @@ export class CredentialReconciler {
       nextRotationMs: kept.plan?.nextRotationMs,
       nextAtMs: kept.plan?.nextAtMs,
     }
+  }
+
+  /** As its status says. */
+  #isAccepted(tenant: string): boolean {
+    const object = this.#options.cluster.caches.tenants.get(tenant)
+    const conditions = object && tenantStatusOf(object).conditions
+    return conditions?.some(({ status, type }) => type === 'Accepted' && status === 'True') ?? false
+  }
+
+  /** By this process: what the key may do is in the policy then. */
+  #isCompiled(tenant: string): boolean {
+    return this.#options.catalog.policyOf(tenant) !== undefined
   }
 
   async #findImport(object: ApiObject, ref: { name: string; key: string }): Promise<Found> {

@@ -27,9 +27,19 @@ export interface EventsOptions {
   readonly onDropped?: () => void
 }
 
+interface Regarding {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly name: string
+  readonly namespace: string | undefined
+  readonly uid: string
+  readonly resourceVersion: string
+}
+
 interface Series {
   readonly name: string
-  readonly regarding: ApiObject
+  /** Not the object itself: it would be held for as long as its series, in a version that is long gone. */
+  readonly regarding: Regarding
   readonly facts: EventFacts
   readonly firstMs: number
   count: number
@@ -47,6 +57,8 @@ const writePauseMs = 10_000
 const burst = 25
 const refillMs = 300_000
 const waitingMax = 1_000
+/** At the end: whoever leads next should not wait for what is worth less than its turn. */
+const closeMsMax = 1_000
 const noteBytesMax = 1_024
 
 export class Events implements EventRecorder {
@@ -56,6 +68,7 @@ export class Events implements EventRecorder {
   #writing: Promise<void> = Promise.resolve()
   #waiting = 0
   #closed = false
+  #forgetting: (() => void) | undefined
 
   constructor(options: EventsOptions) {
     this.#options = options
@@ -64,11 +77,11 @@ export class Events implements EventRecorder {
   event(regarding: ApiObject, facts: EventFacts): void {
     if (this.#closed) return
     const nowMs = this.#options.clock.epochMs()
-    this.#forget(nowMs)
+    this.#forgetLater()
     const note = cut(facts.message)
     const key = [regarding.metadata.uid, facts.type, facts.reason, facts.action, note].join('\n')
     const series = this.#series.get(key)
-    if (series) {
+    if (series && nowMs - series.lastMs < seriesMs) {
       series.count += 1
       series.lastMs = nowMs
       return this.#writeLater(series)
@@ -76,7 +89,7 @@ export class Events implements EventRecorder {
     if (!this.#mayAdd(regarding.metadata.uid, nowMs)) return this.#options.onDropped?.()
     const started: Series = {
       name: `${regarding.metadata.name.slice(0, 200)}.${randomBytes(8).toString('hex')}`,
-      regarding,
+      regarding: regardingOf(regarding),
       facts: { ...facts, message: note },
       firstMs: nowMs,
       count: 1,
@@ -88,19 +101,32 @@ export class Events implements EventRecorder {
     this.#write(started)
   }
 
-  /** Resolves when all that is known is written, or was refused. Nothing is taken after that. */
+  /** Resolves when all that is known is written, or was refused, or a second is over. Nothing is taken after that. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#forgetting?.()
     for (const series of this.#series.values()) {
       series.cancel?.()
       this.#write(series)
     }
-    await this.#writing
+    let cancel = () => {}
+    const tooLong = new Promise<void>((resolve) => (cancel = this.#options.after(closeMsMax, resolve)))
+    await Promise.race([this.#writing, tooLong])
+    cancel()
   }
 
   /** Series and budgets that are kept: both shrink. */
   get size(): number {
     return this.#series.size + this.#budgets.size
+  }
+
+  /** Also when nothing happens any more: thousands may have been told of at once. */
+  #forgetLater(): void {
+    this.#forgetting ??= this.#options.after(seriesMs, () => {
+      this.#forgetting = undefined
+      this.#forget(this.#options.clock.epochMs())
+      if (this.size > 0) this.#forgetLater()
+    })
   }
 
   #forget(nowMs: number): void {
@@ -149,10 +175,9 @@ export class Events implements EventRecorder {
 
   /** Applied whole each time: one that the server has thrown away meanwhile (after an hour) is there again. */
   #eventOf({ name, regarding, facts, firstMs, count, lastMs }: Series) {
-    const { apiVersion, kind, metadata } = regarding
     return {
       // Events on what lives in no namespace live in `default`: `kubectl describe` looks there.
-      metadata: { name, namespace: metadata.namespace ?? 'default' },
+      metadata: { name, namespace: regarding.namespace ?? 'default' },
       eventTime: microTimeText(firstMs),
       type: facts.type,
       reason: facts.reason,
@@ -160,18 +185,16 @@ export class Events implements EventRecorder {
       note: facts.message,
       reportingController: this.#options.reportingController,
       reportingInstance: this.#options.reportingInstance.slice(0, 128),
-      regarding: {
-        apiVersion,
-        kind,
-        name: metadata.name,
-        namespace: metadata.namespace,
-        uid: metadata.uid,
-        resourceVersion: metadata.resourceVersion,
-      },
+      regarding,
       // The server wants at least two of a series.
       ...(count > 1 && { series: { count, lastObservedTime: microTimeText(lastMs) } }),
     }
   }
+}
+
+function regardingOf({ apiVersion, kind, metadata }: ApiObject): Regarding {
+  const { name, namespace, resourceVersion, uid } = metadata
+  return { apiVersion, kind, name, namespace, uid, resourceVersion }
 }
 
 /** At most 1,024 bytes, which is what the server takes, and no half character. */

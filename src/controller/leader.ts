@@ -51,7 +51,6 @@ export class Leader {
     this.#tenants = this.#queue(controllers.tenants)
     this.#plans = this.#queue(controllers.plans)
     this.#credentials = this.#queue(controllers.credentials)
-    this.#listen(options.cluster)
   }
 
   troubles(): string[] {
@@ -65,6 +64,7 @@ export class Leader {
     if (owner === undefined) return
     const { catalog, reconcilers, remains } = this.#parts(owner)
     this.#catalog = catalog
+    this.#listen(this.#options.cluster)
     const { caches } = this.#options.cluster
     const refs = [...caches.tenants.list()].map(({ metadata: { name, namespace, uid } }) => ({
       key: keyOf({ namespace, name }),
@@ -115,7 +115,12 @@ export class Leader {
       writer,
       log,
       onChange: (keys) => this.#look(keys),
-      onUsage: (keys) => this.#look([...keys].filter((key) => tenants.isUsageDue(key))),
+      onUsage: (keys) => {
+        for (const key of keys) {
+          const dueInMs = tenants.usageDueInMs(key)
+          if (dueInMs !== undefined) this.#tenants.addAfter(key, dueInMs)
+        }
+      },
     })
     const keeper = new RemainsKeeper({
       remains,
@@ -178,7 +183,7 @@ export class Leader {
     for (const key of keysOf(credentials)) this.#credentials.add(key)
   }
 
-  /** Events only name what to look at. While another leads, the queues hold keys that nobody takes, each once. */
+  /** Changes only name what to look at. From now on: while another leads nothing is queued, and all is looked at in the beginning. */
   #listen({ caches, credentialsBySecret, credentialsByTenant, tenantsByPlan, ...by }: Cluster): void {
     const { tenantsByHostname, tenantsByNamespace, tenantsBySecret } = by
     const plansOf = ({ is, was }: ObjectChange) =>

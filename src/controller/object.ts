@@ -1,8 +1,11 @@
 // What every Kubernetes object has. The rest of it is parsed by whoever wants it: `ChatTenant.parse(object)`.
 import { z } from 'zod'
+import { SharedParts } from './shared-parts.js'
 
 /** Who may write as whom: every field of ours is applied under this one name. */
 export const fieldManager = 'parley-controller'
+
+const fieldSets = new SharedParts()
 
 const OwnerReference = z.object({
   apiVersion: z.string(),
@@ -30,7 +33,11 @@ const ObjectMeta = z.object({
   managedFields: z
     .array(z.looseObject({ manager: z.string().optional() }))
     .default([])
-    .transform((entries) => entries.filter((entry) => entry.manager === fieldManager)),
+    .transform((entries) =>
+      entries
+        .filter((entry) => entry.manager === fieldManager)
+        .map((entry) => ({ ...entry, fieldsV1: fieldSets.of(entry['fieldsV1']) })),
+    ),
 })
 export type ObjectMeta = z.infer<typeof ObjectMeta>
 

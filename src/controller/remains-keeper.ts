@@ -86,7 +86,10 @@ export class RemainsKeeper {
   /** Milliseconds until the next is due. */
   async #pass(signal: AbortSignal): Promise<number> {
     const { remains, settleMs = 15_000, tenants } = this.#options
-    const { byTenantId, nowMs } = await remains.read()
+    const read = await remains.read()
+    // Another cluster's tenants are not in this one's cache, and no less there for it.
+    if (!read) return Infinity
+    const { byTenantId, nowMs } = read
     // After that: whoever is in Redis was seen before, and is in the cache unless it is gone.
     const live = new Set([...tenants.list()].map(({ metadata }) => metadata.uid))
     const changes = new Map<string, Remnant | undefined>()

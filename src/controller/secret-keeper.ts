@@ -31,6 +31,8 @@ export interface KeptSecret {
 
 export class SecretKeeper {
   readonly #options: SecretKeeperOptions
+  /** The last turn at each Secret that is being written: two owners of one name would both find none, and both make it. */
+  readonly #turns = new Map<string, Promise<unknown>>()
 
   constructor(options: SecretKeeperOptions) {
     this.#options = options
@@ -38,13 +40,26 @@ export class SecretKeeper {
 
   /** Rejects as the API does for what may pass; what somebody must mend is a verdict. */
   async keep(wish: SecretWish): Promise<KeptSecret> {
-    const { api, cache, clock } = this.#options
-    const cached = cache.get(keyOf(wish))
+    const { cache, clock } = this.#options
+    const key = keyOf(wish)
+    const cached = cache.get(key)
     if (cached) {
       const { desired, plan } = this.#plan(wish, cached, clock.epochMs())
       if (whoseSecret(cached, wish.owner) === 'ours' && isApplied(desired, cached, ''))
         return { verdict: ready, plan, secret: cached }
     }
+    const before = this.#turns.get(key)
+    const turn = Promise.allSettled([before]).then(async () => this.#write(wish))
+    this.#turns.set(key, turn)
+    try {
+      return await turn
+    } finally {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key)
+    }
+  }
+
+  async #write(wish: SecretWish): Promise<KeptSecret> {
+    const { api, cache, clock } = this.#options
     try {
       // Nothing is decided by what may be old: a key made twice would be a key lost.
       const found = await this.#find(wish)

@@ -7,7 +7,7 @@ import { ChatPlan } from '../tenant/schema-plan.js'
 import type { ChatTenant } from '../tenant/schema-tenant.js'
 import { isApiError } from './api-error.js'
 import { apiKeysOf } from './api-keys.js'
-import { reservedDataNames, secretBytes } from './binding-secret.js'
+import { secretBytes } from './binding-secret.js'
 import type { Cluster } from './cluster.js'
 import type { KeyAlgorithm } from './key-material.js'
 import type { KeyPlan, KeyWish } from './key-plan.js'
@@ -51,15 +51,6 @@ export function generatedKeys(tenant: ChatTenant): KeyWish {
   }
 }
 
-/** Names that the Secret cannot hold a key under. */
-function reservedNames(tenant: ChatTenant): Problem[] {
-  return tenant.spec.auth.flatMap(({ generate, name }, index) => {
-    if (!generate || !reservedDataNames.includes(name)) return []
-    const message = `A generated key cannot be called "${name}": the Secret has that for something else.`
-    return [{ path: ['spec', 'auth', index, 'name'], reason: 'InvalidResource' as const, message }]
-  })
-}
-
 export class TenantPolicies {
   readonly #options: TenantPolicyOptions
 
@@ -94,11 +85,7 @@ export class TenantPolicies {
       namespaceLabels: cluster.caches.namespaces.get(namespace)?.metadata.labels,
     })
     const polls = [...read.keys()].some((name) => !cluster.caches.secrets.get(keyOf({ namespace, name })))
-    const problems = [
-      ...reservedNames(tenant),
-      ...this.#addressProblems(tenant),
-      ...('problems' in compiled ? compiled.problems : []),
-    ]
+    const problems = [...this.#addressProblems(tenant), ...('problems' in compiled ? compiled.problems : [])]
     return problems.length > 0 || 'problems' in compiled ? { problems, polls } : { ...compiled, polls }
   }
 

@@ -7,6 +7,7 @@ import type { CatalogKeeper, Standing } from './catalog-keeper.js'
 import type { Cluster } from './cluster.js'
 import { conditionsOf } from './conditions.js'
 import type { PublicUrl } from './endpoints.js'
+import type { KeyWish } from './key-plan.js'
 import { chatTenants, isBeingDeleted } from './kinds.js'
 import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
 import { keyOf, type ApiObject } from './object.js'
@@ -66,36 +67,47 @@ export class TenantReconciler {
   }
 
   async #reconcile(object: ApiObject, tenant: ChatTenant): Promise<Outcome> {
-    const { catalog, clock, policies, remains } = this.#options
+    const { catalog, remains } = this.#options
     const key = keyOf(object.metadata)
-    const kept = await this.#keepSecret(object, tenant)
-    const before = catalog.policyOf(key)
-    const nowMs = clock.epochMs()
-    const compiled = await policies.compile({ object, tenant, keys: kept.plan, before, nowMs })
+    // First: whoever dies in between leaves nothing that nobody knows of. Also of a spec that is not accepted: this is its author's word.
+    const will = { tenant: key, ...tenant.spec }
+    await remains.expect(object.metadata.uid, will, { isAway: catalog.trouble !== undefined })
+    const { compiled, kept } = await this.#compile(object, tenant)
     if ('problems' in compiled) {
       await catalog.keep({ key, tenantId: object.metadata.uid })
       // Without its Secret the keys are missing too: what stands in the way of the Secret is the cause.
       const accepted = kept.verdict.ok ? refusedBy(compiled.problems) : kept.verdict
       return this.#report(object, { accepted, kept, polls: true, tenant })
     }
-    // First: whoever dies in between leaves nothing that nobody knows of.
-    const will = { tenant: key, ...tenant.spec }
-    await remains.expect(object.metadata.uid, will, { isAway: catalog.trouble !== undefined })
     await catalog.put(compiled.policy, believed(object))
     return this.#report(object, { accepted, kept, polls: compiled.polls, tenant })
   }
 
-  /** Does status say something else than what is measured, and may it be told already? */
-  isUsageDue(key: string): boolean {
+  /** In how long status may tell what is measured; undefined: it does. */
+  usageDueInMs(key: string): number | undefined {
     const { catalog, clock, cluster } = this.#options
     const object = cluster.caches.tenants.get(key)
-    if (!object) return false
-    const { usage } = tenantStatusOf(object)
+    if (!object) return undefined
     const facts = { limits: catalog.policyOf(key)?.limits, nowMs: clock.epochMs() }
-    return usageToWrite(usage, catalog.usageOf(key), facts) !== usage
+    return usageDueInMs(tenantStatusOf(object).usage, catalog.usageOf(key), facts)
   }
 
-  #keepSecret(owner: ApiObject, tenant: ChatTenant): Promise<KeptSecret> {
+  /** Keys are replaced only when gateways will hear of it: the last that was accepted goes on with the keys that it has. */
+  async #compile(object: ApiObject, tenant: ChatTenant) {
+    const { catalog, clock, policies } = this.#options
+    const before = catalog.policyOf(keyOf(object.metadata))
+    const wish = generatedKeys(tenant)
+    const kept = await this.#keepSecret(object, tenant, { wanted: wish.wanted })
+    const input = { object, tenant, before, nowMs: clock.epochMs() }
+    const compiled = await policies.compile({ ...input, keys: kept.plan })
+    if ('problems' in compiled || !isReplacing(wish)) return { compiled, kept }
+
+    const after = await this.#keepSecret(object, tenant, wish)
+    if (!after.plan || after.plan.rotated.length === 0) return { compiled, kept: after }
+    return { compiled: await policies.compile({ ...input, keys: after.plan }), kept: after }
+  }
+
+  #keepSecret(owner: ApiObject, tenant: ChatTenant, keys: KeyWish): Promise<KeptSecret> {
     const { publicUrl, secrets } = this.#options
     const { secretName, template } = tenant.spec.credentials
     const { name, namespace = '' } = owner.metadata
@@ -107,7 +119,7 @@ export class TenantReconciler {
       publicUrl,
       labels: template?.labels,
       annotations: template?.annotations,
-      keys: generatedKeys(tenant),
+      keys,
     })
   }
 
@@ -224,6 +236,11 @@ export class TenantReconciler {
     ]
     return due.length === 0 ? undefined : { requeueAfterMs: Math.min(...due, requeueMsMax) }
   }
+}
+
+/** At a time, or because somebody asked. */
+function isReplacing({ request, rotation }: KeyWish): boolean {
+  return rotation !== undefined || request !== undefined
 }
 
 type Was = ReturnType<typeof tenantStatusOf>

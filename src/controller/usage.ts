@@ -29,8 +29,7 @@ export function usageToWrite(
   measured: Usage,
   { limits, nowMs }: { limits: Limits | undefined; nowMs: number },
 ): WrittenUsage | undefined {
-  const nothing = measured.connections === 0 && measured.publishRate === 0 && measured.rejected === 0
-  if (!written && nothing) return undefined
+  if (!written && usesNothing(measured)) return undefined
   if (written && nowMs - Date.parse(written.asOf) < usageIntervalMs) return written
   if (written && !hasMoved(written, measured, limits)) return written
   return {
@@ -40,13 +39,14 @@ export function usageToWrite(
   }
 }
 
-/** When `usageToWrite` may say something else than now; undefined: when something is measured that differs. */
+/** In how long `usageToWrite` will say something else than `written`; undefined: when something is measured that differs. */
 export function usageDueInMs(
   written: WrittenUsage | undefined,
   measured: Usage,
   { limits, nowMs }: { limits: Limits | undefined; nowMs: number },
 ): number | undefined {
-  if (!written || !hasMoved(written, measured, limits)) return undefined
+  if (!written) return usesNothing(measured) ? undefined : 0
+  if (!hasMoved(written, measured, limits)) return undefined
   return Math.max(0, Date.parse(written.asOf) + usageIntervalMs - nowMs)
 }
 
@@ -62,6 +62,10 @@ export function pressureOf(
     { limit: 'connections.max', used: used.connections, allowed: limits.connections.max },
     { limit: 'messages.publishPerSecond', used: used.publishRate, allowed: limits.messages.publishPerSecond },
   ].find(({ allowed, used: count }) => allowed > 0 && count > share * allowed)
+}
+
+function usesNothing({ connections, publishRate, rejected }: Usage): boolean {
+  return connections === 0 && publishRate === 0 && rejected === 0
 }
 
 function hasMoved(written: Usage, measured: Usage, limits: Limits | undefined): boolean {

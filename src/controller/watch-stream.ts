@@ -56,7 +56,8 @@ async function* uncut(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void,
 function parse(line: Buffer): WatchEvent {
   try {
     return WatchEvent.parse(JSON.parse(line.toString()))
-  } catch (error) {
-    throw new WatchBrokenError('a line of the watch cannot be read', { cause: error })
+  } catch {
+    // Without the cause: it quotes the line, which may be a Secret's.
+    throw new WatchBrokenError('a line of the watch cannot be read')
   }
 }

@@ -36,13 +36,14 @@ end
 return 'written'
 `)
 
-/** Of one moment. KEYS: remains. Returns {Redis's time in ms, tenant ids and texts in turn}. */
+/** Of one moment. KEYS: version, remains. Returns {Redis's time in ms, owner or '', tenant ids and texts in turn}. */
 const readRemains = script(`
 local time = redis.call('TIME')
-return {string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), redis.call('HGETALL', KEYS[1])}
+local nowMs = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+return {nowMs, redis.call('HGET', KEYS[1], 'owner') or '', redis.call('HGETALL', KEYS[2])}
 `)
 
-const ReadReply = z.tuple([z.string(), z.array(z.string())])
+const ReadReply = z.tuple([z.string(), z.string(), z.array(z.string())])
 const ChangeReply = z.enum(['written', 'fenced', 'foreign'])
 
 export interface RemainsOptions {
@@ -70,10 +71,12 @@ export class Remains {
     )
   }
 
-  /** What makes no sense is passed over, and stays. */
-  async read(): Promise<{ nowMs: number; byTenantId: Map<string, Remnant> }> {
+  /** What makes no sense is passed over, and stays. Undefined: they are those of another cluster's tenants. */
+  async read(): Promise<{ nowMs: number; byTenantId: Map<string, Remnant> } | undefined> {
     const live = await this.#ready()
-    const [nowMs, flat] = await runScript(live, readRemains, { keys: [this.#keys.remains], reply: ReadReply })
+    const keys = [this.#keys.version, this.#keys.remains]
+    const [nowMs, owner, flat] = await runScript(live, readRemains, { keys, reply: ReadReply })
+    if (owner !== '' && this.#options.owner !== '' && owner !== this.#options.owner) return undefined
     const byTenantId = new Map<string, Remnant>()
     for (let index = 0; index + 1 < flat.length; index += 2) {
       const parsed = Remnant.safeParse(parseJson(flat[index + 1] ?? ''))

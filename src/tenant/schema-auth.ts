@@ -13,6 +13,9 @@ const keyFields = {
 } as const
 const allKeyFields = ['keyRef', 'publicKey', 'jwks', 'jwksURI', 'generate'] as const
 
+/** What the credentials Secret holds beside the keys, by the Service Binding specification or by ours: no generated key is called so. */
+const secretNames = ['type', 'provider', 'uri', 'host', 'port', 'tenant']
+
 const claimName = z.string().min(1).max(255)
 
 const httpsMessage = 'Keys are fetched over https only.'
@@ -44,6 +47,11 @@ const authRules = celRules([
     rule: "!has(self.generate) || (self.generate.algorithm == 'HS256') == (self.type == 'SharedKey')",
     message: 'HS256 goes with type SharedKey, ES256 and EdDSA with PublicKey.',
     fieldPath: '.generate',
+  },
+  {
+    rule: `!has(self.generate) || !(self.name in [${secretNames.map((name) => `'${name}'`).join(', ')}])`,
+    message: `A generated key cannot be called ${secretNames.join(', ')}: the Secret has these for something else.`,
+    fieldPath: '.name',
   },
 ])
 
@@ -145,6 +153,8 @@ const Auth = z
     if (misfits.length > 0) add('algorithms', `${misfits.join(', ')} does not go with type ${type}.`)
     if (generate && (generate.algorithm === 'HS256') !== (type === 'SharedKey'))
       add('generate', `${generate.algorithm} does not go with type ${type}.`)
+    if (generate && secretNames.includes(auth.name))
+      add('name', `A generated key cannot be called "${auth.name}": the Secret has that for something else.`)
   })
   .meta(authRules)
 export type Auth = z.output<typeof Auth>

@@ -58,7 +58,12 @@ describe('roles', () => {
       ({ metadata }) => metadata.name === 'parley-controller',
     )
     const rulesOf = (all: Tree[], kind: string) => find(all, kind, '-controller').rules
-    for (const kind of ['ClusterRole', 'Role']) expect(rulesOf(objects, kind)).toEqual(rulesOf(written, kind))
+    expect(rulesOf(objects, 'ClusterRole')).toEqual(rulesOf(written, 'ClusterRole'))
+    // Its Lease, too, has a name of its own.
+    const { args } = find(objects, 'Deployment', '-controller').spec.template.spec.containers[0]
+    expect(args).toContain('--lease-name=team-parley-controller')
+    const [create, keep] = rulesOf(written, 'Role')
+    expect(rulesOf(objects, 'Role')).toEqual([create, { ...keep, resourceNames: ['team-parley-controller'] }])
 
     const account = { kind: 'ServiceAccount', name: 'team-parley-controller', namespace: 'tools' }
     expect(find(objects, 'ServiceAccount', '-controller').metadata).toMatchObject({

@@ -17,6 +17,7 @@ let time: ManualTime
 let written: Written[]
 let dropped: number
 let refuse: boolean
+let hang: boolean
 let events: Events
 
 beforeEach(() => {
@@ -24,9 +25,11 @@ beforeEach(() => {
   written = []
   dropped = 0
   refuse = false
+  hang = false
   events = new Events({
     objects: {
       apply: async (_kind, desired) => {
+        if (hang) await new Promise(() => {})
         if (refuse) throw new ApiUnreachableError('away')
         written.push(desired as Written)
         return tenant('x')
@@ -41,7 +44,9 @@ beforeEach(() => {
   })
 })
 
-afterEach(() => events.close())
+afterEach(async () => {
+  if (!hang) await events.close()
+})
 
 const tenant = (name: string, namespace: string | undefined = 'team-a') =>
   ApiObject.parse({
@@ -112,8 +117,8 @@ test('P19: nothing is remembered of what is long over', async () => {
   for (let count = 0; count < 100; count += 1) events.event(tenant(`tenant-${count}`), facts())
   expect(events.size).toBe(200)
   time.move(24 * 3_600_000)
-  events.event(tenant('last'), facts())
-  expect(events.size).toBe(2)
+  expect(events.size).toBe(0)
+  expect(time.pending).toBe(0)
 })
 
 test('a message is cut where the server would refuse it, at a whole character', async () => {
@@ -146,11 +151,24 @@ test('the end writes what was only counted, and no timer is left', async () => {
   events.event(tenant('acme'), facts())
   await settled()
   events.event(tenant('acme'), facts())
-  expect(time.pending).toBe(1)
+  expect(time.delaysMs).toEqual([10_000, 360_000])
   await events.close()
   expect(written.map(({ series }) => series?.count)).toEqual([undefined, 2])
   expect(time.pending).toBe(0)
   events.event(tenant('acme'), facts('after the end'))
   await settled()
   expect(written).toHaveLength(2)
+})
+
+test('the end waits a second for a server that is slow, and no longer', async () => {
+  hang = true
+  events.event(tenant('acme'), facts())
+  let isClosed = false
+  const closing = events.close().then(() => (isClosed = true))
+  time.move(999)
+  await settled()
+  expect(isClosed).toBe(false)
+  time.move(1)
+  await closing
+  expect(time.pending).toBe(0)
 })

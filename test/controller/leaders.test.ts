@@ -49,6 +49,10 @@ test('at SIGTERM the lease is handed over, and the standby goes on', async () =>
   const second = await start()
   await until('a warm standby', async () => (await second.ops('/readyz')).status === 200)
   expect(await leads(second)).toBe(false)
+  // Who waits has read everything, and queues nothing: names come and go for as long as it stands by.
+  expect((await second.ops('/metrics')).text).toContain(
+    'workqueue_adds_total{name="chattenant",controller="chattenant"} 0',
+  )
   const startMs = performance.now()
   expect(await first.stop()).toEqual({ code: 0, signal: null })
   // The bar is 3 s (issue 5).
@@ -107,6 +111,17 @@ test('a leader that Redis has seen a later one of ends, and has changed nothing'
   await client.del(version)
 })
 
+test('whose API server is away for longer than the lease is sure ends with the code for it', async () => {
+  const controller = await start()
+  await until('a leader', () => leads(controller))
+  await world.kube.killApiServer()
+  try {
+    expect(await controller.program.ended).toEqual({ code: 75, signal: null })
+  } finally {
+    await world.kube.startApiServer()
+  }
+})
+
 test.each([
   ['a sealing key file that is not there', ['--sealing-key-file', '/nowhere'], 'sealing key file "/nowhere"'],
   ['a kubeconfig that is not there', ['--kubeconfig', '/nowhere'], 'kubeconfig cannot be read'],
@@ -130,6 +145,7 @@ test('metrics bear the names that controller-runtime’s dashboards ask for', as
     'workqueue_depth{name="chattenant",controller="chattenant"}',
     'leader_election_master_status{name="parley-controller"} 1',
     'rest_client_requests_total{',
+    'parley_controller_watch_silent_seconds{kind="ChatTenant"} ',
   ])
     expect(text).toContain(series)
   await controller.stop()

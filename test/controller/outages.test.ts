@@ -1,6 +1,6 @@
 // What happens while nobody looks, or to Redis: a controller finds the difference and mends it, and nobody is sent away for it.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { epochKey, streamKey } from '../../src/redis/keys.js'
+import { catalogKeys, epochKey, streamKey } from '../../src/redis/keys.js'
 import { endPrograms } from '../support/child-process.js'
 import { endControllers, ShiftedClock } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
@@ -147,11 +147,29 @@ describe('Redis', () => {
     expect(remnant).toContain('demo/newcomer')
   }, 60_000)
 
+  test('that was away where no gateway lives is told of when it is back', async () => {
+    world.controller({ installation: 'deserted/parley' })
+    world.redisProcess.stop()
+    await world.client.apply(tenant('lonely'))
+    const away = { status: 'False', reason: 'CatalogUnavailable' }
+    await world.condition('Programmed', away, { name: 'lonely', deadlineMs: 60_000 })
+    world.redisProcess.cont()
+    const alone = { status: 'False', reason: 'NoGateways' }
+    const object = await world.condition('Programmed', alone, { name: 'lonely', deadlineMs: 60_000 })
+    expect(conditionOf(object, 'Accepted')).toMatchObject({ status: 'True' })
+    await world.client.delete(refOf('lonely'))
+  }, 130_000)
+
   test('with another cluster’s catalog of the same name is left as it is', async () => {
     const installation = 'shared/parley'
     const place = { url: world.place.redis, installation }
     const { writer } = await openWriter(place, { owner: 'another-cluster' })
     await writer.snapshot([policy('theirs')])
+    // Due, and the other cluster's to purge.
+    const theirs = await leave('id-of-theirs')
+    const { client } = await world.redis()
+    const remnant = JSON.stringify({ tenant: 'demo/gone', purgeAfterMs: 0, goneAtMs: 1 })
+    await client.hset(catalogKeys(installation).remains, 'id-of-theirs', remnant)
     await world.client.apply(tenant('contender'))
     const controller = world.controller({ installation })
     const object = await world.condition(
@@ -162,6 +180,7 @@ describe('Redis', () => {
     expect(conditionOf(object, 'Conflict')?.message).toContain('another-cluster')
     expect(conditionOf(object, 'Ready')).toMatchObject({ status: 'False', reason: 'CatalogNotOurs' })
     expect(controller.controller.unready().join()).toContain('another-cluster')
+    expect(await left(theirs)).toBe(theirs.length)
     // Its own writer goes on as if nothing had been.
     expect(await writer.put(policy('theirs', 2))).toMatchObject({ kind: 'written' })
     expect(await writer.confirm()).toBe('confirmed')
@@ -193,6 +212,20 @@ describe('what a deleted tenant leaves', () => {
     const id = String(waits['status'].tenantID)
     const remnant = await world.hget(`parley:{catalog}:${world.place.installation}:remains`, id)
     expect(JSON.parse(remnant ?? '{}')).toMatchObject({ tenant: 'demo/waits', purgeAfterMs: 86_400_000 })
+  })
+
+  test('is what its author said last, whether or not the rest of it was accepted', async () => {
+    world.controller()
+    const { object } = await served('regretted', { ...generated, purgeAfter: '0s' })
+    const keys = await leave(String(object['status'].tenantID))
+    const refused = { ...generated, deletionPolicy: 'Retain', planRef: { name: 'nowhere' } }
+    await world.client.apply(tenant('regretted', refused))
+    await world.condition('Accepted', { status: 'False' }, { name: 'regretted' })
+    await world.client.delete(refOf('regretted'))
+    const { remains } = catalogKeys(world.place.installation)
+    const id = String(object['status'].tenantID)
+    await until('the end of it', async () => (await world.hget(remains, id)) === null)
+    expect(await left(keys)).toBe(keys.length)
   })
 
   test('is purged also when nobody saw the tenant go', async () => {
@@ -235,6 +268,82 @@ describe('a generated key', () => {
     world.controller({ clock: new ShiftedClock(2.5 * hourMs + 60_000) })
     await world.untilDoor(token, 401, { tenant: 'demo/rotated' })
     expect(await world.door(next, { tenant: 'demo/rotated' })).toBe(letIn)
+  })
+
+  test('of a tenant that is not accepted waits: gateways would not hear of another', async () => {
+    const first = world.controller()
+    const { token } = await served('withheld', rotating)
+    const rotation = { interval: '2h', overlap: '30m' }
+    const of = { kind: 'ChatCredential', name: 'withheld' }
+    await world.client.apply(
+      chatCredential({ tenantRef: { name: 'withheld' }, rotation }, { name: 'withheld', ns: 'demo' }),
+    )
+    await world.condition('Ready', { status: 'True' }, of)
+    const keysOf = async () =>
+      Promise.all([
+        world.secretText('withheld-credentials', 'backend'),
+        world.secretText('withheld-credential', 'api-key'),
+      ])
+    const before = await keysOf()
+    await first.stop()
+
+    await world.client.apply(tenant('withheld', { ...rotating, quota: { connections: { max: 5_000 } } }))
+    const second = world.controller({ clock: new ShiftedClock(2 * hourMs) })
+    await world.condition('Accepted', { status: 'False' }, { name: 'withheld' })
+    // Whatever is queued before these has been looked at.
+    await served('bystander')
+    await world.touch('withheld')
+    await served('another-bystander')
+    expect(await keysOf()).toEqual(before)
+    expect(await world.door(token, { tenant: 'demo/withheld' })).toBe(letIn)
+
+    await world.client.apply(tenant('withheld', rotating))
+    await until('other keys', async () => {
+      const now = await keysOf()
+      return now.every((key, index) => key !== before[index])
+    })
+    await second.stop()
+  })
+
+  test('of a ChatCredential is known at once to a new leader, which says nothing else meanwhile', async () => {
+    const first = world.controller()
+    await served('led')
+    await world.client.apply(chatCredential({ tenantRef: { name: 'led' } }, { name: 'led', ns: 'demo' }))
+    const of = { kind: 'ChatCredential', name: 'led' }
+    const before = await world.condition('Ready', { status: 'True' }, of)
+    await first.stop()
+    world.controller()
+    await served('led-later')
+    const after = await world.client.get({
+      apiVersion,
+      kind: 'ChatCredential',
+      namespace: 'demo',
+      name: 'led',
+    })
+    expect(after.metadata['resourceVersion']).toBe(before.metadata['resourceVersion'])
+  })
+
+  test('is made by one of two that want the same Secret, and by the other never', async () => {
+    const pairs = [1, 2, 3, 4, 5]
+    for (const pair of pairs)
+      for (const half of ['a', 'b'])
+        await world.client.apply(
+          tenant(`twin-${pair}${half}`, { ...generated, credentials: { secretName: `twins-${pair}` } }),
+        )
+    world.controller()
+    const made = await Promise.all(
+      pairs.map(async (pair) => {
+        const names = [`twin-${pair}a`, `twin-${pair}b`]
+        await until('a verdict for both', async () => {
+          const found = await Promise.all(names.map((name) => world.tenant(name)))
+          const reasons = new Set(found.map((object) => conditionOf(object, 'CredentialsReady')?.reason))
+          return reasons.has('CredentialsReady') && reasons.has('SecretNotOurs')
+        })
+        const events = await Promise.all(names.map((name) => world.events(name)))
+        return events.flat().filter(({ reason }) => reason === 'KeysGenerated').length
+      }),
+    )
+    expect(made).toEqual(pairs.map(() => 1))
   })
 
   test('is replaced at once when somebody asks for it', async () => {

@@ -412,11 +412,16 @@ test('a hostname belongs to the older tenant', async () => {
 
 test('use is told in status, and pressure near the limit', async () => {
   const { token } = await served('busy', { ...generated, quota: { connections: { max: 1 } } })
-  await world.chat(token, 'demo/busy')
+  const ann = await world.chat(token, 'demo/busy')
   const near = { status: 'True', reason: 'NearQuota' }
   const object = await world.condition('QuotaPressure', near, { name: 'busy', deadlineMs: 80_000 })
   expect(object['status'].usage).toMatchObject({ connections: 1, peakConnections: 1 })
-}, 90_000)
+  // Too soon to be told, and afterwards nothing moves any more.
+  ann.socket.close()
+  const below = { status: 'False', reason: 'BelowQuota' }
+  const after = await world.condition('QuotaPressure', below, { name: 'busy', deadlineMs: 250_000 })
+  expect(after['status'].usage).toMatchObject({ connections: 0, peakConnections: 1 })
+}, 330_000)
 
 test('looking again at what did not change writes nothing', async () => {
   const { metrics } = controller

@@ -329,6 +329,8 @@ describe('the controller', () => {
     })
     const renewed = { ...lease, spec: { holderIdentity: 'other' } }
     expect(await robot().replace(renewed)).toMatchObject({ spec: { holderIdentity: 'other' } })
+    const theirs = await admin.create({ ...lease, metadata: { name: 'theirs', namespace: 'parley' } })
+    expect(await refusalsOf(robot().replace(theirs))).toEqual([expect.stringContaining('cannot update')])
     const event = await robot().create({
       apiVersion: 'events.k8s.io/v1',
       kind: 'Event',

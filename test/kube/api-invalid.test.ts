@@ -178,6 +178,11 @@ test.each<[string, KubeObject, string[]]>([
     auth({ type: 'PublicKey', generate: { algorithm: 'HS256' } }),
     ['spec.auth[0].generate: Invalid value: "object": HS256 goes with'],
   ],
+  ...['type', 'provider', 'uri', 'host', 'port', 'tenant'].map((name): [string, KubeObject, string[]] => [
+    `a generated key called ${name}`,
+    auth({ name, type: 'SharedKey', generate: { algorithm: 'HS256' } }),
+    ['spec.auth[0].name: Invalid value: "object": A generated key cannot be called type, provider'],
+  ]),
   [
     'a key set in a file',
     auth({ type: 'JWKSURI', jwksURI: 'file:///etc/passwd' }),
