@@ -8,7 +8,7 @@ import { burnAlerts, ourFaults, recordingGroups, slos } from './slos.mjs'
  */
 
 /** Groups that say something only where there is a controller begin like this: the chart leaves them out where there is none. */
-export const controllerPrefix = 'parley-controller'
+const controllerPrefix = 'parley-controller'
 
 /** Refusals that a larger quota would end. */
 const quotaCodes = 'CONNECTION_LIMIT|SUBSCRIPTION_LIMIT|CHANNEL_LIMIT|QUOTA_EXCEEDED'
