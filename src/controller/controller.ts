@@ -85,6 +85,12 @@ export class Controller {
       namespaces: this.#reflector(namespaces),
     }
     const { credentials, plans, secrets: watched, namespaces: spaces, tenants } = this.#reflectors
+    for (const reflector of Object.values(this.#reflectors)) {
+      metrics.readWatch(reflector.kind, () => {
+        const { heardAgoMs } = reflector
+        return heardAgoMs === undefined ? undefined : heardAgoMs / 1000
+      })
+    }
     this.#health = new Health(Object.values(this.#reflectors), clock)
     const meter = metrics.leaseMeter(lease.name)
     this.#elector = new Elector({
