@@ -49,7 +49,7 @@ test('dashboards are JSON under names of ours, with the label that the sidecar l
   const { data, metadata } = find(await render(on), 'ConfigMap', '-dashboards')
   expect(metadata.labels).toMatchObject({ grafana_dashboard: '1' })
   const boards = Object.values<string>(data).map((text) => JSON.parse(text))
-  expect(boards.map(({ uid }) => uid).toSorted()).toEqual([
+  expect(boards.map(({ uid }) => String(uid)).toSorted((a, b) => a.localeCompare(b))).toEqual([
     'parley-controller',
     'parley-gateways',
     'parley-redis-rollouts',
