@@ -12,14 +12,14 @@ const path = [`${root}node_modules/.bin`, process.env.PATH].join(delimiter)
  * Never rejects: a command that cannot be started has failed, and says why.
  * @param {string} command found in node_modules/.bin first
  * @param {string[]} args
- * @param {{ env?: Record<string, string> }} [options]
+ * @param {{ env?: Record<string, string>, cwd?: string }} [options] without `cwd`: the project's folder
  * @returns {Promise<{ ok: boolean, output: string, ms: number }>} `output` is stdout and stderr in the order they came
  */
 export function run(command, args, options = {}) {
   const startedMs = performance.now()
   return new Promise((resolve) => {
     const child = spawn(command, args, {
-      cwd: root,
+      cwd: options.cwd ?? root,
       env: { ...process.env, ...options.env, PATH: path },
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { provideHelm } from './helm.mjs'
 import { provideKubeAssets } from './kube-assets.mjs'
 import { locate, needs, onPath } from './needs.mjs'
+import { providePrometheus } from './prometheus.mjs'
 import { run } from './run.mjs'
 
 /** @typedef {import('./needs.mjs').Need} Need */
@@ -62,7 +63,12 @@ async function meetNeeds() {
   return sentences.length > 0 ? aptOutput + sentences.join('\n') : ''
 }
 
-const problems = [await meetNeeds(), await provideKubeAssets(), await provideHelm()]
+const problems = [
+  await meetNeeds(),
+  await provideKubeAssets(),
+  await provideHelm(),
+  await providePrometheus(),
+]
   .filter(Boolean)
   .join('\n')
 const outcome = problems === '' ? await run('node', ['scripts/build.mjs']) : { ok: false, output: problems }

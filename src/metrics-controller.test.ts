@@ -9,6 +9,7 @@ async function series(metrics: ControllerMetrics): Promise<string[]> {
 
 test('the names and labels are those of controller-runtime and client-go', async () => {
   const metrics = new ControllerMetrics({ process: false })
+  const programmed = metrics.programmingMeter(() => 3)
   metrics.readQueue('chattenant', { depth: 7, unfinishedSeconds: () => [2, 3] })
   metrics.readWatch('ChatTenant', () => 12)
   metrics.readWatch('ChatPlan', () => undefined)
@@ -16,6 +17,7 @@ test('the names and labels are those of controller-runtime and client-go', async
   const reconcile = metrics.reconcileMeter('chattenant', 4)
   const lease = metrics.leaseMeter('parley')
   const rest = metrics.restMeter('10.0.0.1:443')
+  programmed(0.2)
   queue.added()
   queue.retried()
   queue.waited(1)
@@ -59,9 +61,17 @@ test('the names and labels are those of controller-runtime and client-go', async
       'controller_runtime_reconcile_total{controller="chattenant",result="requeue_after"} 0',
       'parley_controller_watch_silent_seconds{kind="ChatTenant"} 12',
       'parley_controller_watch_silent_seconds{kind="ChatPlan"} +Inf',
+      'parley_controller_programmed_seconds_sum 0.2',
+      'parley_controller_programmed_seconds_count 1',
+      'parley_controller_unprogrammed_seconds 3',
       'leader_election_master_status{name="parley"} 1',
       'leader_election_slowpath_total{name="parley"} 1',
       'rest_client_requests_total{code="200",method="GET",host="10.0.0.1:443"} 2',
     ].toSorted(),
   )
+})
+
+test('who never led tells nothing of what waits for gateways', async () => {
+  const lines = await series(new ControllerMetrics({ process: false }))
+  expect(lines.filter((line) => line.startsWith('parley_controller_unprogrammed'))).toEqual([])
 })

@@ -15,6 +15,8 @@ const reconcileSeconds = [
   1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60,
 ]
 
+const programmedSeconds = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+
 export class ControllerMetrics {
   readonly registry = new Registry()
   readonly #counters = new Map<string, Counter>()
@@ -26,6 +28,8 @@ export class ControllerMetrics {
   readonly #active: Gauge<'controller'>
   readonly #concurrent: Gauge<'controller'>
   readonly #leading: Gauge<'name'>
+  readonly #programmed: Histogram
+  #oldestUnprogrammedSeconds: (() => number) | undefined
 
   constructor(options: { process?: boolean } = {}) {
     const registers = [this.registry]
@@ -62,6 +66,12 @@ export class ControllerMetrics {
     )
     this.#leading = gauge('leader_election_master_status', '1 while this process leads.', ['name'])
     this.#watchGauge()
+    this.#programmed = histogram(
+      'parley_controller_programmed_seconds',
+      'From the controller writing a new revision of a tenant to every live gateway enforcing it.',
+      { labelNames: [], buckets: programmedSeconds },
+    )
+    this.#unprogrammedGauge()
     this.#queueGauge('workqueue_depth', 'Keys that wait for their turn.', ({ depth }) => depth)
     this.#queueGauge(
       'workqueue_unfinished_work_seconds',
@@ -87,6 +97,26 @@ export class ControllerMetrics {
         for (const [kind, seconds] of watches) this.set({ kind }, seconds() ?? Infinity)
       },
     })
+  }
+
+  #unprogrammedGauge(): void {
+    const oldest = () => this.#oldestUnprogrammedSeconds?.()
+    new Gauge({
+      name: 'parley_controller_unprogrammed_seconds',
+      help: 'For how long the revision that waits longest is not enforced by every live gateway; 0 when none waits. Only of the leader.',
+      registers: [this.registry],
+      collect() {
+        const now = oldest()
+        if (now === undefined) this.remove()
+        else this.set(now)
+      },
+    })
+  }
+
+  /** Of new revisions on their way to the gateways. `oldestSeconds` is read when scraped. */
+  programmingMeter(oldestSeconds: () => number): (seconds: number) => void {
+    this.#oldestUnprogrammedSeconds = oldestSeconds
+    return (seconds) => this.#programmed.observe(seconds)
   }
 
   /** A queue of a controller's, which has its name. */

@@ -7,12 +7,16 @@ const latencySeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 /** Numbers that are read when scraped rather than kept up to date. */
 export interface GatewayGauges {
   readonly connections: number
+  readonly connectionsMax: number
   readonly subscriptions: number
   readonly channels: number
   readonly tenants: number
   readonly manifestProblems: number
   readonly ready: boolean
   readonly draining: boolean
+  /** Undefined where there is nothing to wait for: no series then. */
+  readonly redisAwaySeconds: number | undefined
+  readonly catalogAgeSeconds: number | undefined
 }
 
 /** One tenant's numbers when scraped; totals only grow while the tenant is known to this gateway. */
@@ -116,6 +120,11 @@ export class Metrics {
       () => read.gateway().connections,
     )
     this.#gauge(
+      'parley_gateway_connections_limit',
+      'Sessions that this gateway takes; more are sent elsewhere.',
+      () => read.gateway().connectionsMax,
+    )
+    this.#gauge(
       'parley_gateway_subscriptions',
       'Subscriptions of this gateway’s sessions.',
       () => read.gateway().subscriptions,
@@ -137,16 +146,28 @@ export class Metrics {
       'Manifests that could not be used.',
       () => read.gateway().manifestProblems,
     )
+    this.#gauge(
+      'parley_redis_away_seconds',
+      'For how long the Redis connection that is missing longest is away; 0 when all are there. No series without Redis.',
+      () => read.gateway().redisAwaySeconds,
+    )
+    this.#gauge(
+      'parley_catalog_age_seconds',
+      'Since what is in force was known to be what the controller wants (+Inf: never). No series where tenants come from files.',
+      () => read.gateway().catalogAgeSeconds,
+    )
     this.#tenantSeries(() => read.tenants())
   }
 
-  #gauge(name: string, help: string, value: () => number): void {
+  #gauge(name: string, help: string, value: () => number | undefined): void {
     new Gauge({
       name,
       help,
       registers: [this.registry],
       collect() {
-        this.set(value())
+        const now = value()
+        if (now === undefined) this.remove()
+        else this.set(now)
       },
     })
   }

@@ -5,12 +5,15 @@ import { generatedNote, table } from './table.mjs'
 const nothing = {
   gateway: () => ({
     connections: 0,
+    connectionsMax: 0,
     subscriptions: 0,
     channels: 0,
     tenants: 0,
     manifestProblems: 0,
     ready: true,
     draining: false,
+    redisAwaySeconds: undefined,
+    catalogAgeSeconds: undefined,
   }),
   tenants: () => [],
 }

@@ -22,6 +22,8 @@ export interface GatewayCatalog {
   /** Why nobody can be served yet. */
   troubles(): string[]
   onApplied(listener: () => void): void
+  /** How long ago, at most, it was what the controller wants; Infinity: never was. Undefined: no controller writes it. */
+  ageMs(): number | undefined
 }
 
 export interface CatalogSource {
@@ -50,6 +52,7 @@ export function openCatalog(
     problems: () => catalog.problems.map(({ tenant }) => tenant),
     troubles: () => (catalog.synced ? [] : [`The catalog was not read yet: ${catalog.trouble ?? ''}`]),
     onApplied: (listener) => catalog.onApplied(listener),
+    ageMs: () => catalog.ageMs ?? Infinity,
   }
 }
 
@@ -63,6 +66,7 @@ function filesCatalog(folder: string): GatewayCatalog {
     problems: () => catalog.problems.map(({ file }) => file),
     troubles: () => [],
     onApplied: (listener) => catalog.onReload(listener),
+    ageMs: () => undefined,
   }
 }
 

@@ -134,6 +134,7 @@ async function runOn(
     sessionsMax: options.maxConnections,
     problems: () => catalog.problems().length,
     troubles: () => [...redis.troubles(), ...catalog.troubles()],
+    outages: () => ({ redisAwayMs: redis.awayMs(), catalogAgeMs: catalog.ageMs() }),
     cluster: () => readCluster(heartbeats),
   })
   const heartbeats = new Heartbeats({

@@ -71,10 +71,12 @@ export class RedisParts {
   readonly #running = new Set<Promise<void>>()
   /** Why the start is not over yet. */
   #waitsFor: string | undefined = 'it is being checked'
+  readonly #startedMs: number
 
   constructor(target: RedisTarget, deps: Deps) {
     this.target = target
     this.#deps = deps
+    this.#startedMs = deps.clock.monotonicMs()
     this.#whereabouts = target.kind === 'cluster' ? ofCluster(target, deps) : ofOne(target, deps)
     this.shards = this.#whereabouts.shards
     this.#running.add(this.#whereabouts.run(deps.signal))
@@ -121,6 +123,12 @@ export class RedisParts {
       .map(
         ({ trouble, troubleMs }) => `Redis is away for ${Math.round(troubleMs / 1000)} s: ${trouble ?? ''}`,
       )
+  }
+
+  /** Of the link that is away longest; 0 when all are there. */
+  awayMs(): number {
+    if (this.#waitsFor !== undefined) return this.#deps.clock.monotonicMs() - this.#startedMs
+    return Math.max(0, ...[...this.#links].map(({ troubleMs }) => troubleMs))
   }
 
   /** Replicas that make a majority with the master. */

@@ -11,6 +11,7 @@ import { namespaces } from './kinds.js'
 import type { EventRecorder, Leadership, ObjectApi, ObjectCache, ObjectChange, Reconcile } from './kit.js'
 import { keyOf } from './object.js'
 import { PlanReconciler } from './plan-reconciler.js'
+import { Programming } from './programming.js'
 import { hostnamesOf, planOf, tenantOf } from './references.js'
 import { RemainsKeeper } from './remains-keeper.js'
 import { SecretKeeper } from './secret-keeper.js'
@@ -104,7 +105,8 @@ export class Leader {
 
   #parts(owner: string): Parts {
     const options = this.#options
-    const { api, clock, cluster, createLink, events, installation, leadership, log, publicUrl } = options
+    const { api, clock, cluster, createLink, events, installation, leadership, log, metrics, publicUrl } =
+      options
     const fence = () => {
       leadership.assertLeading()
       return leadership.term
@@ -134,7 +136,8 @@ export class Leader {
     const secrets = new SecretKeeper({ api, cache: cluster.caches.secrets, clock, events })
     const policies = new TenantPolicies(options)
     const shared = { api, cluster, catalog, secrets, publicUrl, clock, events }
-    const tenants = new TenantReconciler({ ...shared, remains: keeper, policies })
+    const programming = new Programming({ clock, meter: (oldest) => metrics.programmingMeter(oldest) })
+    const tenants = new TenantReconciler({ ...shared, remains: keeper, policies, programming })
     const plans = new PlanReconciler(shared)
     const credentials = new CredentialReconciler(shared)
     const reconcilers = {

@@ -12,6 +12,7 @@ import { chatTenants, isBeingDeleted } from './kinds.js'
 import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
 import { keyOf, type ApiObject } from './object.js'
 import { hostnamesOf, tenantSecretName } from './references.js'
+import type { Programming } from './programming.js'
 import type { RemainsKeeper } from './remains-keeper.js'
 import type { KeptSecret, SecretKeeper } from './secret-keeper.js'
 import { refusedBy, tenantConditions, type Verdict } from './tenant-conditions.js'
@@ -30,6 +31,7 @@ export interface TenantReconcilerOptions {
   readonly publicUrl: PublicUrl | undefined
   readonly clock: Clock
   readonly events: EventRecorder
+  readonly programming: Programming
 }
 
 /** Gateways answer within this, mostly: status is written once, with the result. */
@@ -49,10 +51,11 @@ export class TenantReconciler {
   }
 
   async reconcile(key: string): Promise<Outcome> {
-    const { catalog, cluster, remains } = this.#options
+    const { catalog, cluster, programming, remains } = this.#options
     const object = cluster.caches.tenants.get(key)
     if (!object || isBeingDeleted(object)) {
       this.#waiting.delete(key)
+      programming.forget(key)
       await catalog.remove(key)
       remains.look()
       return undefined
@@ -67,7 +70,7 @@ export class TenantReconciler {
   }
 
   async #reconcile(object: ApiObject, tenant: ChatTenant): Promise<Outcome> {
-    const { catalog, remains } = this.#options
+    const { catalog, programming, remains } = this.#options
     const key = keyOf(object.metadata)
     // First: whoever dies in between leaves nothing that nobody knows of. Also of a spec that is not accepted: this is its author's word.
     const will = { tenant: key, ...tenant.spec }
@@ -79,6 +82,9 @@ export class TenantReconciler {
       const accepted = kept.verdict.ok ? refusedBy(compiled.problems) : kept.verdict
       return this.#report(object, { accepted, kept, polls: true, tenant })
     }
+    const { revision } = compiled.policy
+    const known = catalog.policyOf(key)?.revision ?? believed(object)
+    if (known !== revision) programming.begun(key, revision)
     await catalog.put(compiled.policy, believed(object))
     return this.#report(object, { accepted, kept, polls: compiled.polls, tenant })
   }
@@ -125,7 +131,7 @@ export class TenantReconciler {
 
   /** Writes what was found out, when it is anything new. */
   async #report(object: ApiObject, found: Found): Promise<Outcome> {
-    const { api, catalog, clock, cluster, events, publicUrl } = this.#options
+    const { api, catalog, clock, cluster, events, programming, publicUrl } = this.#options
     const { accepted: acceptedVerdict, kept } = found
     const key = keyOf(object.metadata)
     const nowMs = clock.epochMs()
@@ -134,6 +140,9 @@ export class TenantReconciler {
     const standing = catalog.standingOf(key)
     const revision = policy?.revision ?? was.revision
     const programmed = programmedBy(standing, { accepted: acceptedVerdict.ok, revision })
+    // What is refused is on its way nowhere.
+    if (!acceptedVerdict.ok) programming.forget(key)
+    else if (programmed.ok && revision !== undefined) programming.done(key, revision)
     if (acceptedVerdict.ok && this.#waits(key, policy?.revision ?? '', standing))
       return { requeueAfterMs: patienceMs }
 

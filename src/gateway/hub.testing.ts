@@ -75,12 +75,15 @@ export class World {
   constructor() {
     const nothing = {
       connections: 0,
+      connectionsMax: 0,
       subscriptions: 0,
       channels: 0,
       tenants: 0,
       manifestProblems: 0,
       ready: true,
       draining: false,
+      redisAwaySeconds: undefined,
+      catalogAgeSeconds: undefined,
     }
     this.hub = new Hub({
       broker: this.broker,

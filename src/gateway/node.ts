@@ -37,10 +37,18 @@ export interface GatewayOptions {
   readonly problems?: () => number
   /** Why new sessions cannot be served just now, as sentences: what the gateway depends on is away. */
   readonly troubles?: () => readonly string[]
+  /** For `/metrics`: since when what the gateway depends on is away or unconfirmed. Absent: it depends on nothing. */
+  readonly outages?: () => Outages
   /** All gateways together, for `/stats`. Absent: this gateway is alone. */
   readonly cluster?: () => Promise<unknown>
   readonly random?: () => number
   readonly processMetrics?: boolean
+}
+
+/** Undefined where there is no such thing to wait for. */
+export interface Outages {
+  readonly redisAwayMs: number | undefined
+  readonly catalogAgeMs: number | undefined
 }
 
 /** Whose connections: all of `user`, those named `client`, or the one of `session`; never those named in `except`. */
@@ -240,14 +248,18 @@ export class Gateway {
   }
 
   #gauges(): GatewayGauges {
+    const { catalogAgeMs, redisAwayMs } = this.#options.outages?.() ?? {}
     return {
       connections: this.context.sessions.size,
+      connectionsMax: this.sessionsMax,
       subscriptions: this.hub.subscriptions,
       channels: this.hub.channels,
       tenants: this.#tenants.size,
       manifestProblems: this.#options.problems?.() ?? 0,
       ready: this.unready().length === 0,
       draining: this.#draining,
+      redisAwaySeconds: inSeconds(redisAwayMs),
+      catalogAgeSeconds: inSeconds(catalogAgeMs),
     }
   }
 
@@ -267,4 +279,8 @@ export class Gateway {
       }
     }
   }
+}
+
+function inSeconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000
 }

@@ -120,6 +120,7 @@ describe('/metrics', () => {
         'parley_publish_duration_seconds',
         'parley_connect_duration_seconds',
         'parley_gateway_connections',
+        'parley_gateway_connections_limit',
         'parley_gateway_subscriptions',
         'parley_gateway_channels',
         'parley_gateway_ready',

@@ -53,7 +53,7 @@ export class Ops {
     })
     const identity = await authenticate(tenant, { token: '', client })
     await tenant.admit(identity.user)
-    welcome(session, identity)
+    welcome(session, identity, 0)
     session.onMessage(Buffer.from('{"type":"join_room","room":"general"}'), false)
     await turn()
     return session

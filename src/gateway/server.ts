@@ -183,6 +183,7 @@ export class GatewayServer {
   /** The place in the quota is taken before the upgrade, and given back when it fails. */
   async #openChat(tenant: TenantState, door: DoorRequest, upgrade: Upgrade): Promise<void> {
     const { request, socket } = upgrade
+    const startedMs = this.#gateway.context.clock.monotonicMs()
     const { identity, subprotocol } = await chatHandshake(tenant, door, request)
     if (socket.destroyed) return
     this.#enterAgain(tenant, door, request)
@@ -196,7 +197,7 @@ export class GatewayServer {
       tenant.release(identity.user)
       throw error
     }
-    welcome(session, identity)
+    welcome(session, identity, startedMs)
   }
 
   #open(tenant: TenantState, codec: Codec, upgrade: Upgrade & { subprotocol: string | undefined }): Session {

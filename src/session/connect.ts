@@ -41,12 +41,17 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
   metrics.connectSeconds.observe({ door }, (clock.monotonicMs() - startedMs) / 1000)
 }
 
-/** The chat door: the handshake has verified the token and `tenant.admit`ted the user; here the session begins. */
-export function welcome(session: Session, identity: Identity): void {
+/**
+ * The chat door: the handshake has verified the token and `tenant.admit`ted the user; here the session begins. `startedMs`: when the
+ * handshake did, by the monotonic clock.
+ */
+export function welcome(session: Session, identity: Identity, startedMs: number): void {
   session.open(identity)
   if (session.closed) return
   session.reply(undefined, connectReply(session))
-  session.context.metrics.connects.inc({ door: session.codec.name, result: 'ok' })
+  const { clock, metrics } = session.context
+  metrics.connects.inc({ door: session.codec.name, result: 'ok' })
+  metrics.connectSeconds.observe({ door: session.codec.name }, (clock.monotonicMs() - startedMs) / 1000)
 }
 
 function connectReply(session: Session): ConnectReply {

@@ -77,3 +77,8 @@ wss://{{ first .Values.httpRoute.hostnames }}
 ws://{{ include "parley.fullname" . }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}{{ if ne $port 80 }}:{{ $port }}{{ end }}
 {{- end -}}
 {{- end -}}
+
+{{/* Two paths of one port are two targets: without the path among their labels their `up` would be one series. */}}
+{{- define "parley.metricsPath" -}}
+{ sourceLabels: [__metrics_path__], targetLabel: metrics_path }
+{{- end -}}

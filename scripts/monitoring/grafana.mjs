@@ -1,0 +1,192 @@
+// Grafana's JSON from few words: rows of panels, queries by datasource variable, a grid that nobody has to count out.
+
+/**
+ * `legend` as in Grafana: `{{label}}`.
+ * @typedef {{ expr: string, legend: string }} Query
+ * `unit` is one of Grafana's; `short` for plain counts. `thresholds`: from where on it is yellow, and red.
+ * @typedef {{ title: string, description: string, unit: string, queries: Query[], kind?: 'timeseries' | 'stat' | 'table', stack?: boolean, max?: number, thresholds?: [number, number] }} Panel
+ * @typedef {{ title: string, panels: Panel[] }} Row
+ * @typedef {{ name: string, label: string, query: string, regex?: string }} Variable
+ * @typedef {{ uid: string, title: string, description: string, variables: Variable[], rows: Row[] }} Dashboard
+ */
+
+const datasource = { type: 'prometheus', uid: '${datasource}' }
+const columns = 24
+
+/** @param {Panel} panel */
+function sizeOf({ kind = 'timeseries' }) {
+  return kind === 'stat' ? { w: 4, h: 4 } : { w: 8, h: 8 }
+}
+
+/** @param {Panel} panel */
+function bodyOf({ description, kind = 'timeseries', max, queries, stack, thresholds, title, unit }) {
+  const steps = (thresholds ?? []).map((value, index) => ({ color: index === 0 ? 'yellow' : 'red', value }))
+  const drawn = {
+    fillOpacity: stack ? 30 : 8,
+    showPoints: 'never',
+    stacking: { mode: stack ? 'normal' : 'none' },
+  }
+  const thresholdsStyle = { mode: thresholds ? 'line' : 'off' }
+  return {
+    type: kind,
+    title,
+    description,
+    datasource,
+    targets: queries.map(({ expr, legend }, index) => ({
+      refId: String.fromCharCode(65 + index),
+      datasource,
+      expr,
+      legendFormat: legend,
+      ...(kind === 'table' && { instant: true, format: 'table' }),
+    })),
+    fieldConfig: {
+      defaults: {
+        unit,
+        min: 0,
+        ...(max !== undefined && { max }),
+        color: { mode: thresholds && kind === 'stat' ? 'thresholds' : 'palette-classic' },
+        thresholds: { mode: 'absolute', steps: [{ color: 'green', value: null }, ...steps] },
+        ...(kind === 'timeseries' && { custom: { ...drawn, thresholdsStyle } }),
+      },
+      overrides: [],
+    },
+    options:
+      kind === 'stat'
+        ? { reduceOptions: { calcs: ['lastNotNull'] }, graphMode: 'area', colorMode: 'value' }
+        : { tooltip: { mode: 'multi', sort: 'desc' }, legend: { displayMode: 'list', placement: 'bottom' } },
+  }
+}
+
+/** @param {Row[]} rows */
+function laidOut(rows) {
+  let id = 0
+  let y = 0
+  return rows.flatMap(({ panels, title }) => {
+    const header = {
+      id: (id += 1),
+      type: 'row',
+      title,
+      collapsed: false,
+      panels: [],
+      gridPos: { x: 0, y, w: columns, h: 1 },
+    }
+    y += 1
+    let x = 0
+    let lineHeight = 0
+    const placed = panels.map((panel) => {
+      const { h, w } = sizeOf(panel)
+      if (x + w > columns) {
+        x = 0
+        y += lineHeight
+        lineHeight = 0
+      }
+      const gridPos = { x, y, w, h }
+      x += w
+      lineHeight = Math.max(lineHeight, h)
+      return { id: (id += 1), gridPos, ...bodyOf(panel) }
+    })
+    y += lineHeight
+    return [header, ...placed]
+  })
+}
+
+/** @param {Variable} variable */
+function variableJson({ label, name, query, regex = '' }) {
+  return {
+    name,
+    label,
+    type: 'query',
+    datasource,
+    query: { query, refId: name },
+    regex,
+    refresh: 2,
+    sort: 1,
+    multi: true,
+    includeAll: true,
+    // Where the scraping gives no such label, all is what there is.
+    allValue: '.*',
+    current: { selected: true, text: ['All'], value: ['$__all'] },
+  }
+}
+
+/** @param {Dashboard} dashboard */
+export function grafanaJson({ description, rows, title, uid, variables }) {
+  return {
+    uid,
+    title,
+    description,
+    tags: ['parley'],
+    schemaVersion: 39,
+    editable: true,
+    graphTooltip: 1,
+    refresh: '30s',
+    time: { from: 'now-3h', to: 'now' },
+    timezone: 'browser',
+    templating: {
+      list: [
+        { name: 'datasource', label: 'Prometheus', type: 'datasource', query: 'prometheus', current: {} },
+        ...variables.map(variableJson),
+      ],
+    },
+    links: [
+      {
+        type: 'dashboards',
+        title: 'Parley',
+        tags: ['parley'],
+        asDropdown: true,
+        includeVars: true,
+        keepTime: true,
+      },
+    ],
+    annotations: { list: [] },
+    panels: laidOut(rows),
+  }
+}
+
+/**
+ * A series of a dashboard, narrowed by its variables.
+ * @param {string} name
+ * @param {...string} matchers
+ */
+export function chosen(name, ...matchers) {
+  return `${name}{${['namespace=~"$namespace"', 'job=~"$job"', ...matchers].join(',')}}`
+}
+
+/** @param {string} name @param {...string} matchers */
+export function rate(name, ...matchers) {
+  return `rate(${chosen(name, ...matchers)}[$__rate_interval])`
+}
+
+/**
+ * A share of a histogram, over what is left of its labels.
+ * @param {number} share
+ * @param {string} name
+ * @param {string} [by]
+ */
+export function quantile(share, name, by = '') {
+  return `histogram_quantile(${share}, sum by (le${by === '' ? '' : `, ${by}`}) (${rate(`${name}_bucket`)}))`
+}
+
+/**
+ * The half and the hundredth of a histogram.
+ * @param {string} name
+ * @returns {Query[]}
+ */
+export function halfAndWorst(name) {
+  return [
+    { expr: quantile(0.5, name), legend: 'p50' },
+    { expr: quantile(0.99, name), legend: 'p99' },
+  ]
+}
+
+/**
+ * Where what is to be chosen comes from: a series that only these targets have.
+ * @param {string} series
+ * @returns {Variable[]}
+ */
+export function places(series) {
+  return [
+    { name: 'namespace', label: 'Namespace', query: `label_values(${series}, namespace)` },
+    { name: 'job', label: 'Job', query: `label_values(${series}{namespace=~"$namespace"}, job)` },
+  ]
+}

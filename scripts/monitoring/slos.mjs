@@ -1,0 +1,138 @@
+// What is promised, as shares of what went wrong: recording rules for seven windows, and two alerts each on how fast the budget burns.
+
+/**
+ * `bad` and `total` are rates over a window, by namespace.
+ * @typedef {{ name: string, alert: string, objective: number, promise: string, bad: (window: string) => string, total: (window: string) => string }} Slo
+ * @typedef {(name: string, ...matchers: string[]) => string} Series the selector of a series, with the matchers that all have
+ */
+
+/** Error codes that are our fault, or our Redis's, and not the client's or its tenant's. A gateway that drains sends clients to another. */
+export const ourFaults = 'INTERNAL|BROKER_UNAVAILABLE|NOT_REPLICATED|OVERLOADED'
+
+/** Seconds within which a publication is to be at its subscribers, and an edit at all gateways; both are bounds of buckets. */
+const deliverySeconds = '0.25'
+const programmedSeconds = 5
+
+/**
+ * @param {Series} series
+ * @returns {{ clients: Slo[], controller: Slo[] }}
+ */
+export function slos(series) {
+  const byNamespace = (/** @type {string} */ inner) => `sum by (namespace) (${inner})`
+  /** What a histogram counted above one of its bounds. */
+  const above = (/** @type {string} */ name, /** @type {string} */ le) => (/** @type {string} */ window) =>
+    `(${byNamespace(`rate(${series(`${name}_count`)}[${window}])`)} - ${byNamespace(`rate(${series(`${name}_bucket`, le)}[${window}])`)})`
+  const count = (/** @type {string} */ name) => (/** @type {string} */ window) =>
+    byNamespace(`rate(${series(`${name}_count`)}[${window}])`)
+  return {
+    clients: [
+      {
+        name: 'connect',
+        alert: 'ParleyConnectBudgetBurn',
+        objective: 0.999,
+        promise: 'connections are let in, but for what the client or its tenant’s quota is to blame for',
+        bad: (window) =>
+          byNamespace(
+            `rate(${series('parley_connects_total', `result=~"${ourFaults}"`)}[${window}]) or rate(${series('parley_handshake_refusals_total', `code=~"${ourFaults}"`)}[${window}])`,
+          ),
+        total: (window) =>
+          byNamespace(
+            `rate(${series('parley_connects_total')}[${window}]) or rate(${series('parley_handshake_refusals_total', `code=~"${ourFaults}"`)}[${window}])`,
+          ),
+      },
+      {
+        name: 'delivery',
+        alert: 'ParleyDeliveryBudgetBurn',
+        objective: 0.99,
+        promise: `publications are with their subscribers within ${deliverySeconds} s`,
+        bad: above('parley_delivery_delay_seconds', `le="${deliverySeconds}"`),
+        total: count('parley_delivery_delay_seconds'),
+      },
+      {
+        name: 'recovery',
+        alert: 'ParleyRecoveryBudgetBurn',
+        objective: 0.99,
+        promise: 'subscriptions that come back, as after a drain, get all that they missed',
+        bad: (window) =>
+          byNamespace(`rate(${series('parley_recoveries_total', 'result!="recovered"')}[${window}])`),
+        total: (window) => byNamespace(`rate(${series('parley_recoveries_total')}[${window}])`),
+      },
+    ],
+    controller: [
+      {
+        name: 'programmed',
+        alert: 'ParleyProgrammedBudgetBurn',
+        objective: 0.99,
+        promise: `edits of a tenant are enforced by every gateway within ${programmedSeconds} s`,
+        // Prometheus 3 writes whole bounds with a decimal.
+        bad: above('parley_controller_programmed_seconds', String.raw`le=~"${programmedSeconds}(\\.0)?"`),
+        total: count('parley_controller_programmed_seconds'),
+      },
+    ],
+  }
+}
+
+const shortWindows = ['5m', '30m', '1h', '2h', '6h']
+const longWindows = ['1d', '3d']
+
+const recorded = (/** @type {string} */ window) => `namespace:parley_slo_errors:ratio_rate${window}`
+
+/** @param {string} name @param {string} window */
+export function errorRatio(name, window) {
+  return `${recorded(window)}{slo="${name}"}`
+}
+
+/** @param {Slo[]} of @param {string} group */
+export function recordingGroups(of, group) {
+  const rules = (/** @type {string[]} */ windows) =>
+    windows.flatMap((window) =>
+      of.map(({ bad, name, total }) => ({
+        record: recorded(window),
+        labels: { slo: name },
+        // What never failed has no series that says so.
+        expr: `(${bad(window)} or 0 * ${total(window)}) / ${total(window)}`,
+      })),
+    )
+  return [
+    { name: group, rules: rules(shortWindows) },
+    // Days move slowly, and cost most.
+    { name: `${group}-days`, interval: '5m', rules: rules(longWindows) },
+  ]
+}
+
+/**
+ * Multi-window, multi-burn-rate, with the factors of Google's SRE workbook for a budget of 30 days: 2 % in an hour or 5 % in six
+ * wake somebody, 10 % in one or three days wait for the morning. The short window ends the alert soon after the trouble.
+ * @param {Slo} slo
+ * @param {Series} series
+ */
+export function burnAlerts({ alert, name, objective, promise }, series) {
+  const budget = 1 - objective
+  const burns = (/** @type {number} */ factor, /** @type {string[]} */ ...windows) =>
+    windows
+      .map(
+        (window) => `${series(recorded(window), `slo="${name}"`)} > ${Number((factor * budget).toFixed(6))}`,
+      )
+      .join(' and ')
+  const percent = Number((objective * 100).toFixed(3))
+  const tell = (/** @type {string} */ speed) => ({
+    summary: `The error budget of "${name}" burns ${speed}.`,
+    description: `Promised: ${percent} % of ${promise}. In {{ $labels.namespace }} {{ $value | humanizePercentage }} are not.`,
+  })
+  return [
+    {
+      alert,
+      expr: `(${burns(14.4, '1h', '5m')}) or (${burns(6, '6h', '30m')})`,
+      for: '2m',
+      labels: { severity: 'critical', slo: name },
+      annotations: tell('fast'),
+    },
+    {
+      alert,
+      expr: `(${burns(3, '1d', '2h')}) or (${burns(1, '3d', '6h')})`,
+      for: '15m',
+      labels: { severity: 'warning', slo: name },
+      annotations: tell('slowly'),
+    },
+  ]
+}

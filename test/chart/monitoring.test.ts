@@ -1,0 +1,77 @@
+// Dashboards and rules in the chart: off unless asked for, and of this release alone.
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { checkRules } from '../monitoring/promtool.js'
+import { find, kinds, render, root, type Tree } from './rendering.js'
+
+const on = { monitoring: { prometheusRule: { enabled: true }, dashboards: { enabled: true } } }
+const alone = { controller: { enabled: false }, tenants: { existingSecret: 'tenants' } }
+
+const groupsOf = async (values: Tree): Promise<Tree[]> =>
+  find(await render(values), 'PrometheusRule').spec.groups
+
+test('there is neither unless it is asked for', async () => {
+  expect(kinds(await render({})).filter((kind) => /PrometheusRule|dashboards/.test(kind))).toEqual([])
+})
+
+test('the rules are taken by promtool, and look at this namespace alone', async () => {
+  const groups = await groupsOf(on)
+  expect(await checkRules(groups)).toBe('')
+  const rules = groups.flatMap((group) => group.rules)
+  const series =
+    /\b(?:namespace:parley_|parley_|workqueue_|controller_runtime_|leader_|nodejs_)\w+(?::\w+)?(.{0,18})/g
+  for (const { expr } of rules)
+    for (const [found, after] of expr.matchAll(series))
+      expect(`${found} ${after}`).toContain('{namespace="chat"')
+})
+
+test('runbooks are where the values say', async () => {
+  const published = { ...on.monitoring.prometheusRule, runbookUrl: 'https://example.com/books/' }
+  const rules = (await groupsOf({ monitoring: { prometheusRule: published } })).flatMap(
+    (group) => group.rules,
+  )
+  const urls = rules.flatMap(({ annotations }) => annotations?.runbook_url ?? [])
+  expect(urls.length).toBeGreaterThan(10)
+  for (const url of urls) expect(url).toMatch(/^https:\/\/example\.com\/books\/Parley\w+\.md$/)
+})
+
+test('without a controller nothing waits for one', async () => {
+  const values = { ...on, ...alone }
+  const names = (await groupsOf(values)).map(({ name }) => name)
+  expect(names).toContain('parley-gateways')
+  expect(names.filter((name) => name.startsWith('parley-controller'))).toEqual([])
+  const { data } = find(await render(values), 'ConfigMap', '-dashboards')
+  expect(Object.keys(data)).not.toContain('parley-controller.json')
+})
+
+test('dashboards are JSON under names of ours, with the label that the sidecar looks for', async () => {
+  const { data, metadata } = find(await render(on), 'ConfigMap', '-dashboards')
+  expect(metadata.labels).toMatchObject({ grafana_dashboard: '1' })
+  const boards = Object.values<string>(data).map((text) => JSON.parse(text))
+  expect(boards.map(({ uid }) => String(uid)).toSorted((a, b) => a.localeCompare(b))).toEqual([
+    'parley-controller',
+    'parley-gateways',
+    'parley-redis-rollouts',
+    'parley-tenant',
+  ])
+})
+
+test('two paths of one port are two targets', async () => {
+  const values = { monitoring: { podMonitor: { enabled: true }, serviceMonitor: { enabled: true } } }
+  const objects = await render(values)
+  const endpoints = [
+    ...find(objects, 'PodMonitor', '-gateway').spec.podMetricsEndpoints,
+    ...find(objects, 'ServiceMonitor', '-gateway').spec.endpoints,
+  ]
+  expect(endpoints).toHaveLength(4)
+  for (const { relabelings } of endpoints)
+    expect(relabelings).toEqual([{ sourceLabels: ['__metrics_path__'], targetLabel: 'metrics_path' }])
+})
+
+test('dashboards/ and its copies in the chart are what `npm run dashboards` would write', async () => {
+  const { stderr } = await promisify(execFile)(process.execPath, ['scripts/dashboards.mjs', '--check'], {
+    cwd: root,
+  })
+  expect(stderr).toBe('')
+})

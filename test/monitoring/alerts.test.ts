@@ -1,0 +1,401 @@
+// Each alert fires when it should, is silent just before, and ends; and each has a page for whoever is woken by it.
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { ruleGroups, type Alert } from '../../scripts/monitoring/rules.mjs'
+import { errorCodes } from '../../src/errors.js'
+import { checkRules, complaints, samples, type Levels, type Phase } from './promtool.js'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const groups = ruleGroups({ runbooks: 'docs/runbooks' })
+const alerts = groups.flatMap(({ rules }) => rules.filter((rule): rule is Alert => 'alert' in rule))
+
+interface Case {
+  readonly alert: string
+  readonly severity: string
+  /** How long it is calm before, in trouble, and calm again. */
+  readonly minutes: readonly [number, number, number]
+  readonly series: Record<string, Levels>
+  readonly firing?: number
+}
+
+const gauge = (calm: number, nearly: number, trouble: number): Levels => ({
+  kind: 'gauge',
+  calm,
+  nearly,
+  trouble,
+})
+const counter = (calm: number, nearly: number, trouble: number): Levels => ({
+  kind: 'counter',
+  calm,
+  nearly,
+  trouble,
+})
+
+const pod = (name: string) => `namespace="chat",pod="${name}",job="chat/gateway",instance="${name}:9090"`
+const boss = 'namespace="chat",pod="c1",job="chat/controller",instance="c1:9091"'
+const others = 'namespace="chat",pod="x",job="others",instance="x:8080"'
+const acme = `tenant="demo/acme"`
+
+/** Of ours, which makes the other series ours as well. */
+const heard = { [`parley_controller_watch_silent_seconds{${boss},kind="ChatTenant"}`]: gauge(10, 10, 10) }
+
+/** Two speeds of one promise: `bad` in a thousand. */
+function burns(
+  alert: string,
+  of: (bad: (calm: number, nearly: number, trouble: number) => Levels[]) => Case['series'],
+  objective: 0.99 | 0.999,
+): Case[] {
+  const budget = 1000 * (1 - objective)
+  const shares = (calm: number, nearly: number, trouble: number) => [
+    counter(1000 - calm, 1000 - nearly, 1000 - trouble),
+    counter(calm, nearly, trouble),
+  ]
+  return [
+    {
+      alert,
+      severity: 'critical',
+      minutes: [70, 30, 45],
+      series: of(() => shares(0, 2 * budget, 500)),
+    },
+    {
+      alert,
+      severity: 'warning',
+      minutes: [10, 240, 420],
+      series: of(() => shares(0, 0.5 * budget, 5 * budget)),
+    },
+  ]
+}
+
+/** Good and bad of a histogram: its count, and the bucket that the promise ends with. */
+function histogram(name: string, { labels, le }: { labels: string; le: string }) {
+  return (bad: (calm: number, nearly: number, trouble: number) => Levels[]): Case['series'] => {
+    const [good] = bad(0, 0, 0)
+    if (!good) throw new Error('there is no good')
+    return {
+      [`${name}_bucket{${labels},le="${le}"}`]: good,
+      [`${name}_count{${labels}}`]: counter(1000, 1000, 1000),
+    }
+  }
+}
+
+const cases: Case[] = [
+  ...burns(
+    'ParleyConnectBudgetBurn',
+    (bad) => {
+      const [good, worse] = bad(0, 0, 0)
+      return {
+        [`parley_connects_total{${pod('a')},door="chat",result="ok"}`]: good!,
+        [`parley_connects_total{${pod('a')},door="chat",result="BROKER_UNAVAILABLE"}`]: worse!,
+        // The client’s own mistakes, which burn nobody’s budget.
+        [`parley_connects_total{${pod('a')},door="chat",result="TOKEN_EXPIRED"}`]: counter(1, 1, 1),
+      }
+    },
+    0.999,
+  ),
+  ...burns(
+    'ParleyDeliveryBudgetBurn',
+    histogram('parley_delivery_delay_seconds', { labels: pod('a'), le: '0.25' }),
+    0.99,
+  ),
+  ...burns(
+    'ParleyRecoveryBudgetBurn',
+    (bad) => {
+      const [good, worse] = bad(0, 0, 0)
+      return {
+        [`parley_recoveries_total{${pod('a')},result="recovered"}`]: good!,
+        [`parley_recoveries_total{${pod('a')},result="gap"}`]: worse!,
+      }
+    },
+    0.99,
+  ),
+  ...burns(
+    'ParleyProgrammedBudgetBurn',
+    histogram('parley_controller_programmed_seconds', { labels: boss, le: '5' }),
+    0.99,
+  ),
+  {
+    alert: 'ParleyNoGatewayReady',
+    severity: 'critical',
+    minutes: [5, 5, 5],
+    series: {
+      [`parley_gateway_ready{${pod('a')}}`]: gauge(1, 0, 0),
+      [`parley_gateway_ready{${pod('b')}}`]: gauge(1, 1, 0),
+    },
+  },
+  {
+    alert: 'ParleyGatewayUnready',
+    severity: 'warning',
+    minutes: [5, 10, 5],
+    series: {
+      [`parley_gateway_ready{${pod('a')}}`]: gauge(1, 0, 0),
+      [`parley_gateway_draining{${pod('a')}}`]: gauge(0, 1, 0),
+    },
+  },
+  {
+    alert: 'ParleyGatewayNearlyFull',
+    severity: 'warning',
+    minutes: [5, 10, 5],
+    series: {
+      [`parley_gateway_connections{${pod('a')}}`]: gauge(10, 890, 910),
+      [`parley_gateway_connections_limit{${pod('a')}}`]: gauge(1000, 1000, 1000),
+    },
+  },
+  {
+    alert: 'ParleyGatewayEventLoopSlow',
+    severity: 'warning',
+    minutes: [5, 15, 5],
+    series: {
+      [`parley_gateway_ready{${pod('a')}}`]: gauge(1, 1, 1),
+      [`nodejs_eventloop_lag_p99_seconds{${pod('a')}}`]: gauge(0.01, 0.2, 0.3),
+      [`nodejs_eventloop_lag_p99_seconds{${others}}`]: gauge(9, 9, 9),
+    },
+  },
+  {
+    alert: 'ParleyRedisAway',
+    severity: 'critical',
+    minutes: [5, 5, 5],
+    series: { [`parley_redis_away_seconds{${pod('a')}}`]: gauge(0, 14, 70) },
+  },
+  {
+    alert: 'ParleyPublishErrors',
+    severity: 'critical',
+    minutes: [10, 15, 15],
+    series: {
+      [`parley_commands_total{${pod('a')},door="chat",command="publish",result="ok"}`]: counter(100, 96, 80),
+      [`parley_commands_total{${pod('a')},door="chat",command="publish",result="NOT_REPLICATED"}`]: counter(
+        0,
+        4,
+        20,
+      ),
+      // Refused by right.
+      [`parley_commands_total{${pod('a')},door="chat",command="publish",result="QUOTA_EXCEEDED"}`]: counter(
+        10,
+        10,
+        10,
+      ),
+    },
+  },
+  {
+    alert: 'ParleyCatalogStale',
+    severity: 'warning',
+    minutes: [5, 10, 5],
+    series: { [`parley_catalog_age_seconds{${pod('a')}}`]: gauge(2, 50, 600) },
+  },
+  {
+    alert: 'ParleyCatalogProblems',
+    severity: 'warning',
+    minutes: [5, 15, 5],
+    series: { [`parley_catalog_problems{${pod('a')}}`]: gauge(0, 0, 2) },
+  },
+  {
+    alert: 'ParleyBugs',
+    severity: 'warning',
+    minutes: [5, 5, 30],
+    series: { [`parley_bugs_total{${pod('a')}}`]: counter(0, 0, 1) },
+  },
+  {
+    alert: 'ParleyTenantConnectionsHigh',
+    severity: 'info',
+    minutes: [5, 15, 5],
+    series: {
+      [`parley_tenant_connections{${pod('a')},${acme}}`]: gauge(10, 40, 50),
+      [`parley_tenant_connections{${pod('b')},${acme}}`]: gauge(10, 49, 45),
+      [`parley_tenant_connections_limit{${pod('a')},${acme}}`]: gauge(100, 100, 100),
+      [`parley_tenant_connections_limit{${pod('b')},${acme}}`]: gauge(100, 100, 100),
+    },
+  },
+  {
+    alert: 'ParleyTenantPublishRateHigh',
+    severity: 'info',
+    minutes: [10, 20, 15],
+    series: {
+      [`parley_tenant_publications_total{${pod('a')},${acme}}`]: counter(60, 500, 570),
+      [`parley_tenant_publish_rate_limit{${pod('a')},${acme}}`]: gauge(10, 10, 10),
+    },
+  },
+  {
+    alert: 'ParleyTenantRefused',
+    severity: 'info',
+    minutes: [10, 20, 15],
+    series: {
+      [`parley_tenant_refusals_total{${pod('a')},${acme},code="QUOTA_EXCEEDED"}`]: counter(0, 5, 60),
+      [`parley_tenant_refusals_total{${pod('a')},${acme},code="PERMISSION_DENIED"}`]: counter(99, 99, 99),
+    },
+  },
+  {
+    alert: 'ParleyControllerNoLeader',
+    severity: 'critical',
+    minutes: [5, 5, 5],
+    series: {
+      ...heard,
+      [`leader_election_master_status{${boss},name="parley"}`]: gauge(1, 1, 0),
+      [`leader_election_master_status{${others},name="others"}`]: gauge(1, 0, 1),
+    },
+  },
+  {
+    alert: 'ParleyControllerWatchSilent',
+    severity: 'warning',
+    minutes: [5, 5, 5],
+    series: { [`parley_controller_watch_silent_seconds{${boss},kind="ChatTenant"}`]: gauge(10, 90, 400) },
+  },
+  {
+    alert: 'ParleyControllerReconcileErrors',
+    severity: 'warning',
+    minutes: [15, 30, 30],
+    series: {
+      ...heard,
+      [`controller_runtime_reconcile_errors_total{${boss},controller="chattenant"}`]: counter(0, 1, 30),
+      [`controller_runtime_reconcile_total{${boss},controller="chattenant",result="success"}`]: counter(
+        60,
+        59,
+        30,
+      ),
+      [`controller_runtime_reconcile_total{${boss},controller="chattenant",result="error"}`]: counter(
+        0,
+        1,
+        30,
+      ),
+      [`controller_runtime_reconcile_errors_total{${others},controller="theirs"}`]: counter(60, 60, 60),
+      [`controller_runtime_reconcile_total{${others},controller="theirs",result="error"}`]: counter(
+        60,
+        60,
+        60,
+      ),
+    },
+  },
+  {
+    alert: 'ParleyControllerBacklog',
+    severity: 'warning',
+    minutes: [5, 20, 5],
+    series: {
+      ...heard,
+      [`leader_election_master_status{${boss},name="parley"}`]: gauge(1, 0, 1),
+      [`workqueue_depth{${boss},name="chattenant",controller="chattenant"}`]: gauge(1, 500, 500),
+      [`workqueue_depth{${others},name="theirs",controller="theirs"}`]: gauge(500, 500, 500),
+    },
+  },
+  {
+    alert: 'ParleyTenantsUnprogrammed',
+    severity: 'warning',
+    minutes: [5, 5, 5],
+    series: { [`parley_controller_unprogrammed_seconds{${boss}}`]: gauge(0, 100, 130) },
+  },
+]
+
+function lines(series: Record<string, Levels>, phases: readonly Phase[]): Record<string, string> {
+  return Object.fromEntries(Object.entries(series).map(([name, levels]) => [name, samples(levels, phases)]))
+}
+
+describe.each(cases)(
+  '$alert ($severity)',
+  ({ alert, firing = 1, minutes: [before, during, after], series, severity }) => {
+    test('fires in trouble, and ends after it', async () => {
+      const phases: Phase[] = [
+        [before, 'calm'],
+        [during, 'trouble'],
+        [after, 'calm'],
+      ]
+      const looks = [
+        { minute: before - 1, firing: 0 },
+        { minute: before + during - 1, firing },
+        { minute: before + during + after - 1, firing: 0 },
+      ]
+      const timeLine = { series: lines(series, phases), alert, severity, looks }
+      expect(await complaints(groups, timeLine)).toBe('')
+    })
+
+    test('is silent when it is nearly so', async () => {
+      const phases: Phase[] = [
+        [before, 'calm'],
+        [during, 'nearly'],
+      ]
+      const looks = [{ minute: before + during - 1, firing: 0 }]
+      const timeLine = { series: lines(series, phases), alert, severity, looks }
+      expect(await complaints(groups, timeLine)).toBe('')
+    })
+  },
+)
+
+test.each([
+  ['ParleyNoGatewayReady', 'critical'],
+  ['ParleyControllerNoLeader', 'critical'],
+])('%s fires when nothing is scraped at all', async (alert, severity) => {
+  const looks = [{ minute: 10, firing: 1 }]
+  const timeLine = { series: { [`up{${others}}`]: '1+0x10' }, alert, severity, looks }
+  expect(await complaints(groups, timeLine)).toBe('')
+})
+
+test('connects that all fail before the upgrade burn the budget too', async () => {
+  const refusals = counter(0, 0, 100)
+  const series = lines(
+    { [`parley_handshake_refusals_total{${pod('a')},door="chat",code="OVERLOADED"}`]: refusals },
+    [
+      [70, 'calm'],
+      [30, 'trouble'],
+    ],
+  )
+  const looks = [{ minute: 99, firing: 1 }]
+  const timeLine = { series, alert: 'ParleyConnectBudgetBurn', severity: 'critical', looks }
+  expect(await complaints(groups, timeLine)).toBe('')
+})
+
+test('every alert is tried', () => {
+  const tried = cases.map(({ alert, severity }) => `${alert} ${severity}`)
+  const there = alerts.map(({ alert, labels }) => `${alert} ${labels['severity']}`)
+  expect(tried.toSorted()).toEqual(there.toSorted())
+})
+
+test('promtool has nothing against the rules', async () => {
+  expect(await checkRules(groups)).toBe('')
+})
+
+test('error codes that rules name exist', () => {
+  const known = Object.keys(errorCodes)
+  const named = groups
+    .flatMap(({ rules }) => rules.flatMap(({ expr }) => [...expr.matchAll(/"([A-Z_]+(?:\|[A-Z_]+)*)"/g)]))
+    .flatMap(([, codes = '']) => codes.split('|'))
+  expect(named.length).toBeGreaterThan(0)
+  expect(named.filter((code) => !known.includes(code))).toEqual([])
+})
+
+describe('runbooks', async () => {
+  const folder = 'docs/runbooks'
+  const pages = (await readdir(join(root, folder))).filter((name) => name !== 'README.md')
+
+  test('there is one for each alert, and none for anything else', () => {
+    const names = [...new Set(alerts.map(({ alert }) => `${alert}.md`))]
+    expect(pages.toSorted()).toEqual(names.toSorted())
+  })
+
+  test('each alert links its own', () => {
+    for (const { alert, annotations } of alerts)
+      expect(annotations['runbook_url']).toBe(`${folder}/${alert}.md`)
+  })
+
+  test.each(pages)('%s says what it means, whom it hurts, how to find out and what to do', async (page) => {
+    const text = await readFile(join(root, folder, page), 'utf8')
+    expect(text).toMatch(new RegExp(`^# ${page.replace('.md', '')}\n`))
+    expect([...text.matchAll(/^## (.*)$/gm)].map(([, title]) => title)).toEqual([
+      'Meaning',
+      'Impact',
+      'Diagnosis',
+      'Mitigation',
+    ])
+    for (const part of text.split(/^## .*$/m).slice(1)) expect(part.trim().length).toBeGreaterThan(40)
+  })
+
+  test('series that they name exist', async () => {
+    const reference = await readFile(join(root, 'docs/reference/metrics.md'), 'utf8')
+    const source = await readFile(join(root, 'src/metrics-controller.ts'), 'utf8')
+    const texts = await Promise.all(pages.map((page) => readFile(join(root, folder, page), 'utf8')))
+    const named = texts.flatMap((text) => text.match(/\bparley_[a-z_]+/g) ?? [])
+    const unknown = named.filter(
+      (name) =>
+        !reference.includes(`\`${name.replace(/_(bucket|count|sum)$/, '')}\``) &&
+        !source.includes(`'${name}'`),
+    )
+    expect(unknown).toEqual([])
+  })
+})
