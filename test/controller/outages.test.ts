@@ -339,8 +339,13 @@ describe('a generated key', () => {
           const reasons = new Set(found.map((object) => conditionOf(object, 'CredentialsReady')?.reason))
           return reasons.has('CredentialsReady') && reasons.has('SecretNotOurs')
         })
-        const events = await Promise.all(names.map((name) => world.events(name)))
-        return events.flat().filter(({ reason }) => reason === 'KeysGenerated').length
+        const generations = async () => {
+          const events = await Promise.all(names.map((name) => world.events(name)))
+          return events.flat().filter(({ reason }) => reason === 'KeysGenerated').length
+        }
+        // Events are recorded beside the work, and may come after the conditions.
+        await until('an Event', async () => (await generations()) > 0)
+        return generations()
       }),
     )
     expect(made).toEqual(pairs.map(() => 1))
