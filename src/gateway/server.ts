@@ -11,6 +11,7 @@ import { welcome } from '../session/connect.js'
 import { Session } from '../session/session.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { refuseUpgrade, sendError } from './answer.js'
+import { Api } from './api.js'
 import {
   centrifugeSubprotocol,
   chatHandshake,
@@ -52,12 +53,14 @@ export class GatewayServer {
   readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
+  readonly #api: Api
   readonly #http: Server
   /** Requests of a line that are not answered yet. */
   readonly #unanswered = new WeakMap<Duplex, number>()
 
   constructor(gateway: Gateway, options: { extraPages?: ExtraPages; timing?: Partial<ServerTiming> } = {}) {
     this.#gateway = gateway
+    this.#api = new Api(gateway)
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
     this.#http = createServer({
@@ -96,6 +99,7 @@ export class GatewayServer {
     try {
       checkHeaders(request)
       if (await this.#extraPages?.(request, response)) return
+      if (await this.#api.answer(request, response)) return
       const door = parseDoor(request.url ?? '')
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       await this.#rehearse(door, request)
