@@ -1,4 +1,5 @@
-// All gateways of an installation together, as `/stats` tells it.
+// All gateways of an installation together, as `/stats` tells it, and how many they are.
+import { CommandError } from '../errors.js'
 import { isRedisTrouble } from '../tenant/catalog-redis-scripts.js'
 import type { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
 
@@ -31,5 +32,17 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   } catch (error) {
     if (!isRedisTrouble(error)) throw error
     return { error: 'Redis does not answer: nothing is known of the other gateways' }
+  }
+}
+
+/** This gateway included. Rejects with BROKER_UNAVAILABLE while Redis is away. */
+export async function countGateways(heartbeats: Heartbeats): Promise<number> {
+  try {
+    const gateways = await heartbeats.readGateways({ usage: false, waitMs: 1_000 })
+    return Math.max(1, gateways.length)
+  } catch (error) {
+    if (!isRedisTrouble(error)) throw error
+    const message = 'Redis does not answer: nothing is known of the other gateways. Try again'
+    throw new CommandError('BROKER_UNAVAILABLE', message, { retryAfterMs: 1_000, cause: error })
   }
 }

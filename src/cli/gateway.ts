@@ -19,7 +19,7 @@ import { listenOrExplain } from './listen.js'
 import { endsByTheList } from './exit-codes.js'
 import { countOf, drainWindowOf, installationOf, portOf } from './options.js'
 import { RedisParts, redisTarget } from './redis-parts.js'
-import { readCluster } from './cluster-stats.js'
+import { countGateways, readCluster } from './cluster-stats.js'
 import { openCatalog } from './gateway-catalog.js'
 import { serveUntil } from './serving.js'
 import { untilSignal } from './signals.js'
@@ -136,6 +136,7 @@ async function runOn(
     troubles: () => [...redis.troubles(), ...catalog.troubles()],
     outages: () => ({ redisAwayMs: redis.awayMs(), catalogAgeMs: catalog.ageMs() }),
     cluster: () => readCluster(heartbeats),
+    count: () => countGateways(heartbeats),
   })
   const heartbeats = new Heartbeats({
     createLink: createCatalogLink,

@@ -1,5 +1,6 @@
 // The server API keys of a tenant, as its ChatCredentials and their Secrets make them.
 import { importApiKey } from '../tenant/api-key.js'
+import { apiKeyName, credentialSecretName } from '../tenant/compile-credential.js'
 import { parseDuration } from '../tenant/duration.js'
 import type { ApiKey } from '../tenant/policy.js'
 import { ChatCredential } from '../tenant/schema-credential.js'
@@ -8,10 +9,6 @@ import { heldKeys, parseKeysRecord, type KeyWish, type PlannedKey } from './key-
 import { keysAnnotation, rotateAnnotation, secretLabel } from './kinds.js'
 import type { ObjectCache } from './kit.js'
 import { keyOf, type ApiObject } from './object.js'
-import { credentialSecretName } from './references.js'
-
-/** Name of the key in the Secret. */
-const apiKeyName = 'api-key'
 
 const wanted = new Map([[apiKeyName, 'ApiKey' as const]])
 

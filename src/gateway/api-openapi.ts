@@ -88,31 +88,19 @@ function operation(name: string, parts: { about: string; request: object; answer
   }
 }
 
-/** Exactly one of the two. */
 function answerOf(result: z.ZodType): object {
-  return {
-    type: 'object',
-    oneOf: [
-      { properties: { result: jsonSchema(result) }, required: ['result'] },
-      { properties: { error: errorRef }, required: ['error'] },
-    ],
-  }
+  return { oneOf: [only('result', jsonSchema(result)), only('error', errorRef)] }
 }
 
 /** Replies bear their method's name instead of `result`. */
 function batchAnswer(): object {
-  const results = Object.entries(apiMethods).map(([name, { result }]) => [name, jsonSchema(result)])
-  const reply = { type: 'object', properties: { ...Object.fromEntries(results), error: errorRef } }
-  return {
-    type: 'object',
-    oneOf: [
-      {
-        properties: { replies: { type: 'array', items: { ...reply, minProperties: 1, maxProperties: 1 } } },
-        required: ['replies'],
-      },
-      { properties: { error: errorRef }, required: ['error'] },
-    ],
-  }
+  const results = Object.entries(apiMethods).map(([name, { result }]) => only(name, jsonSchema(result)))
+  const replies = { type: 'array', items: { oneOf: [...results, only('error', errorRef)] } }
+  return { oneOf: [only('replies', replies), only('error', errorRef)] }
+}
+
+function only(name: string, schema: object): object {
+  return { type: 'object', properties: { [name]: schema }, required: [name] }
 }
 
 function refusal(description: string): object {
