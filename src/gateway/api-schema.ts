@@ -24,7 +24,11 @@ const message = {
   idempotency_key: z
     .string()
     .max(idempotencyKeyMax)
-    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'expected no control characters and no lone surrogates')
+    // Spelled out for tools that know no Unicode properties.
+    .regex(
+      /^[^\u0000-\u001F\u007F-\u009F\uD800-\uDFFF]*$/u,
+      'expected no control characters and no lone surrogates',
+    )
     .nullish()
     .describe(
       'A repeat within two minutes is answered like the first and delivered once; with other data it is refused (409).',
@@ -96,7 +100,7 @@ export const Channels = z.object({
 })
 export const Info = z.object({})
 
-export const commandsMax = 100
+const commandsMax = 100
 export const Batch = z.object({
   commands: z
     .array(z.record(z.string(), z.unknown()))

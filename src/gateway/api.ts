@@ -25,7 +25,7 @@ export interface ApiLimits {
   readonly perGatewayMax: number
 }
 
-export const defaultApiLimits: ApiLimits = { bodyBytesMax: 1_048_576, perTenantMax: 64, perGatewayMax: 512 }
+const defaultApiLimits: ApiLimits = { bodyBytesMax: 1_048_576, perTenantMax: 64, perGatewayMax: 512 }
 
 const busyRetryAfterMs = 1_000
 const words: DoorWords = { scheme: 'apikey', method: 'POST' }
