@@ -35,13 +35,14 @@ async function sendTo(call: ApiCall, name: string, message: Message, data: Uint8
   const { gateway, tenant } = call
   return send(
     { context: gateway.context, tenant },
-    { channel, data, idempotencyKey: scopedKey(message), skipHistory: message.skip_history ?? false },
+    {
+      channel,
+      data,
+      // Apart from users' own, which hold a line break: the backends of a tenant are one publisher.
+      idempotencyKey: message.idempotency_key || undefined,
+      skipHistory: message.skip_history ?? false,
+    },
   )
-}
-
-/** No user has an empty name: the backends of a tenant are one publisher, and none of its users. */
-function scopedKey({ idempotency_key: key }: Message): string | undefined {
-  return key ? `\n${key}` : undefined
 }
 
 function published({ durability, position }: Published): Pieces {

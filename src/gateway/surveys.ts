@@ -37,17 +37,18 @@ export class Surveys {
     const expected = await this.#deps.count()
     const id = randomUUID()
     const answers = new Map<string, SurveyAnswer>()
-    const complete = new Promise<void>((resolve) => {
-      this.#waiting.set(id, (answer) => {
-        answers.set(answer.gateway, answer)
-        if (answers.size >= expected) resolve()
-      })
-      wheel.after(waitMs, resolve)
+    let enough = (): void => {}
+    const answered = new Promise<void>((resolve) => (enough = resolve))
+    this.#waiting.set(id, (answer) => {
+      answers.set(answer.gateway, answer)
+      if (answers.size >= expected) enough()
     })
+    const late = wheel.after(waitMs, enough)
     try {
       await this.#deps.send({ kind: 'survey', tenant: key, tenantId: policy.tenantId, id, asker, pattern })
-      await complete
+      await answered
     } finally {
+      wheel.cancel(late)
       this.#waiting.delete(id)
     }
     return [...answers.values()]

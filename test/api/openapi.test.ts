@@ -63,11 +63,7 @@ beforeAll(async () => {
     }),
   ])
 })
-afterAll(async () => {
-  const { values } = await gateway.gateway.metrics.bugs.get()
-  await gateway.stop()
-  expect(values).toEqual([expect.objectContaining({ value: 0 })])
-})
+afterAll(() => gateway.stop())
 
 test.each(['/api/openapi.json', '/demo/acme/api/openapi.json'])(
   '%s is the committed document',
@@ -154,7 +150,8 @@ describe.each(operations)(`$name (seed ${seed})`, (operation) => {
       askApi(gateway, operation.name, body),
     )
     const schema = operation.answers.get(answer.status)
-    if (!schema || answer.status >= 500)
+    const { values: bugs } = await gateway.gateway.metrics.bugs.get()
+    if (!schema || answer.status >= 500 || bugs[0]?.value !== 0)
       throw new Error(
         `${operation.name} ${body} was answered ${answer.status} ${JSON.stringify(answer.body)}`,
       )
