@@ -99,7 +99,7 @@ describe('the embedded Redis', () => {
     expect(data['redis.conf'].split('\n')).toEqual(
       expect.arrayContaining(['min-replicas-to-write 1', 'min-replicas-max-lag 5', 'appendonly yes']),
     )
-    expect(data['sentinel.sh']).toContain('sentinel monitor parley $MASTER 6379 2')
+    expect(data['sentinel.sh']).toContain('sentinel monitor parley $MASTER $REDIS_PORT 2')
     expect(data['sentinel.conf'].split('\n')).toEqual(
       expect.arrayContaining(['sentinel resolve-hostnames yes', 'sentinel announce-hostnames yes']),
     )
