@@ -118,6 +118,8 @@ test('a certificate that is renewed is shown to Redis from the next connection o
   await gateway.logged('waiting for Redis')
   await volume.write(client)
   await gateway.serving()
+  await until('readiness', async () => (await gateway.ops('/readyz')).status === 200)
+  expect(gateway.program.said).toContain('certificates for Redis changed: new connections use what is new')
 })
 
 describe('ends with 78 and one sentence:', () => {
