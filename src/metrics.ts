@@ -17,6 +17,7 @@ export interface GatewayGauges {
   /** Undefined where there is nothing to wait for: no series then. */
   readonly redisAwaySeconds: number | undefined
   readonly catalogAgeSeconds: number | undefined
+  readonly certificateExpiresSeconds: number | undefined
 }
 
 /** One tenant's numbers when scraped; totals only grow while the tenant is known to this gateway. */
@@ -39,6 +40,7 @@ export class Metrics {
   readonly connects: Counter<'door' | 'result'>
   readonly closes: Counter<'door' | 'code'>
   readonly handshakeRefusals: Counter<'door' | 'code'>
+  readonly tlsHandshakeFailures: Counter<'reason'>
   readonly commands: Counter<'door' | 'command' | 'result'>
   readonly publications: Counter
   readonly deliveries: Counter
@@ -76,6 +78,11 @@ export class Metrics {
       'parley_handshake_refusals_total',
       'Upgrades refused with an HTTP status, by door and error code.',
       ['door', 'code'],
+    )
+    this.tlsHandshakeFailures = counter(
+      'parley_tls_handshake_failures_total',
+      'TLS handshakes that came to nothing, by reason (timeout, cut, plain_http, refused). None where TLS ends before the gateway.',
+      ['reason'],
     )
     this.commands = counter(
       'parley_commands_total',
@@ -155,6 +162,11 @@ export class Metrics {
       'parley_catalog_age_seconds',
       'Since what is in force was known to be what the controller wants (+Inf: never). No series where tenants come from files.',
       () => read.gateway().catalogAgeSeconds,
+    )
+    this.#gauge(
+      'parley_tls_certificate_expiry_timestamp_seconds',
+      'When the certificate that clients are shown expires, since the epoch. No series where TLS ends before the gateway.',
+      () => read.gateway().certificateExpiresSeconds,
     )
     this.#tenantSeries(() => read.tenants())
   }

@@ -14,6 +14,7 @@ const nothing = {
     draining: false,
     redisAwaySeconds: undefined,
     catalogAgeSeconds: undefined,
+    certificateExpiresSeconds: undefined,
   }),
   tenants: () => [],
 }

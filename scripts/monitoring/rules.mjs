@@ -124,6 +124,13 @@ function gatewayAlerts(series) {
       description:
         'In {{ $labels.namespace }} it is {{ $value }} tenants; each goes on with its last good revision.',
     }),
+    alert('ParleyCertificateExpiring', 'warning', {
+      expr: `min by (namespace, pod) (${series('parley_tls_certificate_expiry_timestamp_seconds')}) - time() < 604800`,
+      for: '15m',
+      summary: 'The certificate that clients are shown expires soon.',
+      description:
+        'That of {{ $labels.namespace }}/{{ $labels.pod }} has {{ $value | humanizeDuration }} left; then nobody connects.',
+    }),
     alert('ParleyBugs', 'warning', {
       expr: `sum by (namespace) (increase(${series('parley_bugs_total')}[15m])) > 0`,
       for: '0s',

@@ -18,7 +18,7 @@ import type { ControllerOptions } from './controller.js'
 import { temporaryExitCode } from './exit-codes.js'
 import { readSealingKeys } from './gateway-catalog.js'
 import { listenOrExplain } from './listen.js'
-import { RedisParts, redisTarget } from './redis-parts.js'
+import { RedisParts } from './redis-parts.js'
 import { untilSignal } from './signals.js'
 import { version } from './version.js'
 
@@ -35,8 +35,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const identity = options.identity ?? `${hostname()}_${randomBytes(4).toString('hex')}`
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ controller: identity })
   const sealing = readSealingKeys(options.sealingKeyFile)
-  const target = redisTarget(options, process.env)
-  const redis = new RedisParts(target, { clock: systemClock, log, signal, dataNodes: options.dataNodes })
+  const redis = new RedisParts(options, { clock: systemClock, log, signal, environment: process.env })
   const metrics = new ControllerMetrics()
   // What a tenant leaves lies on all masters.
   const purging = new PerShard(redis.shards, (shard) => redis.createLink('purge', undefined, shard))

@@ -3,12 +3,10 @@ import { Command, Option } from 'commander'
 import type { PublicUrl } from '../controller/endpoints.js'
 import { logLevels, type LogLevel } from '../log.js'
 import { endsByTheList } from './exit-codes.js'
-import { countOf, installationOf, portOf, publicUrlOf } from './options.js'
+import { countOf, installationOf, portOf, publicUrlOf, withRedisFiles } from './options.js'
+import type { RedisOptions } from './redis-parts.js'
 
-export interface ControllerOptions {
-  readonly redis: string
-  readonly redisPasswordFile?: string
-  readonly dataNodes?: number
+export interface ControllerOptions extends RedisOptions {
   readonly sealingKeyFile: string
   readonly installation: string
   readonly publicUrl?: PublicUrl
@@ -24,10 +22,11 @@ export interface ControllerOptions {
 }
 
 export function controllerCommand(): Command {
-  const command = new Command('controller')
-    .description('Keep what gateways enforce as the cluster’s ChatTenants want it.')
-    .requiredOption('--redis <url>', 'the gateways’ Redis, as they are given it')
-    .option('--redis-password-file <file>', 'holds the password alone')
+  const command = withRedisFiles(
+    new Command('controller')
+      .description('Keep what gateways enforce as the cluster’s ChatTenants want it.')
+      .requiredOption('--redis <url>', 'the gateways’ Redis, as they are given it'),
+  )
     .option(
       '--data-nodes <number>',
       'master and replicas together, where Sentinel should not be asked',

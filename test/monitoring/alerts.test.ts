@@ -80,6 +80,9 @@ function histogram(name: string, { labels, le }: { labels: string; le: string })
   }
 }
 
+/** Seconds. */
+const day = 86_400
+
 const cases: Case[] = [
   ...burns(
     'ParleyConnectBudgetBurn',
@@ -188,6 +191,16 @@ const cases: Case[] = [
     severity: 'warning',
     minutes: [5, 15, 5],
     series: { [`parley_catalog_problems{${pod('a')}}`]: gauge(0, 0, 2) },
+  },
+  {
+    alert: 'ParleyCertificateExpiring',
+    severity: 'warning',
+    minutes: [5, 20, 5],
+    // Time begins at 0 there.
+    series: {
+      [`parley_tls_certificate_expiry_timestamp_seconds{${pod('a')}}`]: gauge(60 * day, 8 * day, 6 * day),
+      [`parley_tls_certificate_expiry_timestamp_seconds{${pod('b')}}`]: gauge(60 * day, 60 * day, 60 * day),
+    },
   },
   {
     alert: 'ParleyBugs',

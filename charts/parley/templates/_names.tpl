@@ -64,6 +64,20 @@ labels:
 {{- default (printf "%s-sealing-key" (include "parley.fullname" .)) .Values.sealingKey.existingSecret -}}
 {{- end -}}
 
+{{/* How clients speak with the pods: `ws` or `wss`. */}}
+{{- define "parley.podScheme" -}}
+{{ ternary "wss" "ws" (not (empty .Values.gateway.tls.existingSecret)) }}
+{{- end -}}
+
+{{- define "parley.servicePort" -}}
+{{ default (ternary 443 80 (eq (include "parley.podScheme" .) "wss")) .Values.gateway.service.port | int }}
+{{- end -}}
+
+{{- define "parley.appProtocol" -}}
+{{- $asked := .Values.gateway.service.appProtocol -}}
+{{ ternary (printf "kubernetes.io/%s" (include "parley.podScheme" .)) $asked (kindIs "invalid" $asked) }}
+{{- end -}}
+
 {{/* Where clients reach the gateways; a Gateway's listener is taken to speak TLS. */}}
 {{- define "parley.publicUrl" -}}
 {{- if .Values.controller.publicUrl -}}
@@ -73,8 +87,9 @@ wss://{{ first .Values.httpRoute.hostnames }}
 {{- else if .Values.ingress.enabled -}}
 {{ ternary "wss" "ws" (gt (len .Values.ingress.tls) 0) }}://{{ first .Values.ingress.hosts }}
 {{- else -}}
-{{- $port := int .Values.gateway.service.port -}}
-ws://{{ include "parley.fullname" . }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}{{ if ne $port 80 }}:{{ $port }}{{ end }}
+{{- $scheme := include "parley.podScheme" . -}}
+{{- $port := include "parley.servicePort" . | int -}}
+{{ $scheme }}://{{ include "parley.fullname" . }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}{{ if ne $port (ternary 443 80 (eq $scheme "wss")) }}:{{ $port }}{{ end }}
 {{- end -}}
 {{- end -}}
 
