@@ -55,7 +55,7 @@ export function controllerCommand(): Command {
     )
     .option('--gateway-selector <labels>', 'of the gateways’ pods, with --gateway-hpa')
     .option('--take-over <cluster>', 'a cluster that is gone for good, whose catalog is to be this cluster’s')
-    .option('--ops-port <number>', 'where /metrics, /healthz and /readyz are', portOf, 9091)
+    .option('--ops-port <number>', 'where /metrics, /metrics/tenants, /healthz and /readyz are', portOf, 9091)
     .option('--host <address>', 'the address to listen on', '0.0.0.0')
     .option(
       '--allow-private-jwks',

@@ -26,6 +26,7 @@ import { KubeObjects } from './object-api.js'
 import type { ObjectName, ResourceKind } from './object.js'
 import { Reflector } from './reflector.js'
 import type { GatewayFleet } from './scale-in.js'
+import { tenantStandings } from './tenant-standings.js'
 import { ended } from './together.js'
 
 export interface ControllerOptions {
@@ -112,6 +113,9 @@ export class Controller {
         return heardAgoMs === undefined ? undefined : heardAgoMs / 1000
       })
     this.#health = new Health(Object.values(this.#reflectors), clock)
+    metrics.readStandings(() =>
+      this.leading && tenants.cache.synced ? tenantStandings(tenants.cache) : undefined,
+    )
     const meter = metrics.leaseMeter(lease.name)
     this.#elector = new Elector({
       objects: new KubeObjects(this.#transport, { urgent: { deadlineMs: 5_000 } }),
