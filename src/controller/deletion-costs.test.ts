@@ -1,12 +1,11 @@
 import { expect, test } from 'vitest'
-import type { LiveGateway } from '../tenant/catalog-redis-heartbeats.js'
-import { deletionCosts } from './deletion-costs.js'
+import { deletionCosts, type GatewayLoad } from './deletion-costs.js'
 
-function gateway(id: string, connections: number, startedAtMs = 1): LiveGateway {
-  return { id, connections, startedAtMs, version: undefined, problems: [], problemCount: 0, usage: new Map() }
+function gateway(id: string, connections: number, startedAtMs = 1): GatewayLoad {
+  return { id, connections, startedAtMs }
 }
 
-const costs = (pods: string[], gateways: LiveGateway[]) => Object.fromEntries(deletionCosts(pods, gateways))
+const costs = (pods: string[], gateways: GatewayLoad[]) => Object.fromEntries(deletionCosts(pods, gateways))
 
 test('the emptiest goes first, and whoever has as many goes as soon', () => {
   const gateways = [gateway('gw-a-0f3', 9_000), gateway('gw-b-123', 20), gateway('gw-c-9ab', 20)]

@@ -1,13 +1,16 @@
 // Which gateways go first when there are to be fewer: the emptiest. Pure.
 import type { LiveGateway } from '../tenant/catalog-redis-heartbeats.js'
 
+/** What is looked at of a gateway's heartbeat. */
+export type GatewayLoad = Pick<LiveGateway, 'id' | 'connections' | 'startedAtMs'>
+
 /**
  * By pod, a rank among these: whoever has fewer connections goes first, whoever has as many goes as soon. 0, which is also what a pod without
  * a cost has, for those that no gateway has told of: they hold nobody yet, or cannot be asked any more.
  */
 export function deletionCosts(
   pods: readonly string[],
-  gateways: readonly LiveGateway[],
+  gateways: readonly GatewayLoad[],
 ): Map<string, number> {
   // A container that was restarted has told of two lives; the newest counts.
   const byAge = gateways.toSorted((a, b) => a.startedAtMs - b.startedAtMs)

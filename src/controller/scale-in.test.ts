@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createLog } from '../log.js'
 import { systemClock } from '../time.js'
-import type { LiveGateway } from '../tenant/catalog-redis-heartbeats.js'
 import { ApiError, ApiUnreachableError, NotLeadingError } from './api-error.js'
+import type { GatewayLoad } from './deletion-costs.js'
 import type { Desired } from './kit.js'
 import { CachedObjects } from './object-cache.js'
 import { ApiObject } from './object.js'
@@ -42,15 +42,14 @@ function pod(name: string, { cost = '', isGoing = false } = {}): ApiObject {
   })
 }
 
-function gateway(host: string, connections: number): LiveGateway {
-  const rest = { version: undefined, problems: [], problemCount: 0, usage: new Map() }
-  return { id: `${host}-0f3a`, connections, startedAtMs: 1, ...rest }
+function gateway(host: string, connections: number): GatewayLoad {
+  return { id: `${host}-0f3a`, connections, startedAtMs: 1 }
 }
 
 let versions = 0
 let cache: CachedObjects
 let pods: ApiObject[]
-let gateways: LiveGateway[]
+let gateways: GatewayLoad[]
 /** `<pod> <cost>`, in order. */
 let written: string[]
 let looked: number

@@ -3,10 +3,9 @@
 import { z } from 'zod'
 import { pause } from '../redis/deadline.js'
 import type { Log } from '../log.js'
-import type { LiveGateway } from '../tenant/catalog-redis-heartbeats.js'
 import { isRedisTrouble } from '../tenant/catalog-redis-scripts.js'
 import { ApiError, ApiUnreachableError, isApiError } from './api-error.js'
-import { deletionCosts } from './deletion-costs.js'
+import { deletionCosts, type GatewayLoad } from './deletion-costs.js'
 import { isBeingDeleted, pods } from './kinds.js'
 import type { ObjectApi, ObjectCache } from './kit.js'
 import { keyOf, type ApiObject } from './object.js'
@@ -25,7 +24,7 @@ export interface ScaleInOptions {
   readonly autoscalers: ObjectCache
   readonly api: Pick<ObjectApi, 'apply' | 'list'>
   /** Throws what `isRedisTrouble` knows. */
-  readonly readGateways: () => Promise<readonly LiveGateway[]>
+  readonly readGateways: () => Promise<readonly GatewayLoad[]>
   readonly log: Log
   /** Default 5,000. */
   readonly retryMs?: number
