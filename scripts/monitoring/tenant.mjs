@@ -165,6 +165,18 @@ export const tenant = {
           ],
         },
         {
+          title: 'Busiest channel rules',
+          description:
+            'The ten whose channels are published to most, by the name that the rule has in the tenant’s spec.',
+          unit: 'cps',
+          queries: [
+            {
+              expr: `topk(10, sum by (tenant, rule) (${rate('parley_tenant_rule_publications_total', ofTenant)}))`,
+              legend: '{{tenant}} {{rule}}',
+            },
+          ],
+        },
+        {
           title: 'Channels and subscriptions',
           description: 'In use. A channel counts on each gateway that uses it.',
           unit: 'short',
