@@ -28,6 +28,8 @@ export interface TenantGauges {
   readonly channels: number
   readonly subscriptions: number
   readonly publications: number
+  /** By name of the channel rule. */
+  readonly publicationsByRule: ReadonlyMap<string, number>
   readonly deliveries: number
   readonly publishRateLimit: number
   readonly refusals: ReadonlyMap<string, number>
@@ -227,16 +229,44 @@ export class Metrics {
         },
       })
     }
-    new Counter<'tenant' | 'code'>({
-      name: 'parley_tenant_refusals_total',
+    this.#tenantParts('parley_tenant_refusals_total', {
       help: 'Commands and connections of the tenant refused on this gateway, by error code.',
-      labelNames: ['tenant', 'code'],
+      label: 'code',
+      parts: (tenant) => tenant.refusals,
+      tenants,
+    })
+    this.#tenantParts('parley_tenant_rule_publications_total', {
+      help: 'Publications accepted from the tenant on this gateway, by the channel rule (its name) that the channel has its settings from.',
+      label: 'rule',
+      parts: (tenant) => tenant.publicationsByRule,
+      tenants,
+    })
+  }
+
+  /** Counters of a tenant's, told apart by one more label. */
+  #tenantParts(
+    name: string,
+    {
+      help,
+      label,
+      parts,
+      tenants,
+    }: {
+      help: string
+      label: string
+      parts: (tenant: TenantGauges) => ReadonlyMap<string, number>
+      tenants: () => Iterable<TenantGauges>
+    },
+  ): void {
+    new Counter({
+      name,
+      help,
+      labelNames: ['tenant', label],
       registers: [this.tenantRegistry],
       collect() {
         this.reset()
-        for (const tenant of tenants()) {
-          for (const [code, refusals] of tenant.refusals) this.inc({ tenant: tenant.tenant, code }, refusals)
-        }
+        for (const gauges of tenants())
+          for (const [part, count] of parts(gauges)) this.inc({ tenant: gauges.tenant, [label]: part }, count)
       },
     })
   }

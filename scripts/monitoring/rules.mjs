@@ -204,6 +204,13 @@ function controllerAlerts(series) {
       summary: 'The controller does not keep up.',
       description: '{{ $value }} keys of {{ $labels.name }} wait in {{ $labels.namespace }}.',
     }),
+    alert('ParleyTenantNotReady', 'info', {
+      expr: `max by (namespace, tenant) (${series('parley_tenant_condition', 'type="Ready"')}) == 0`,
+      for: '15m',
+      summary: 'A tenant is not as its author wants it.',
+      description:
+        '{{ $labels.tenant }} is not Ready for 15 minutes; `kubectl describe chattenant` says why. What was served before goes on.',
+    }),
     alert('ParleyTenantsUnprogrammed', 'warning', {
       expr: `max by (namespace) (${series('parley_controller_unprogrammed_seconds')}) > 120`,
       for: '1m',

@@ -14,6 +14,8 @@ export interface ControllerOptions extends RedisOptions {
   readonly namespace?: string
   readonly leaseName: string
   readonly identity?: string
+  readonly gatewayHpa?: string
+  readonly gatewaySelector?: string
   readonly takeOver?: string
   readonly host: string
   readonly opsPort: number
@@ -46,8 +48,13 @@ export function controllerCommand(): Command {
       '--identity <name>',
       'of this controller in the lease; default: the host’s name and a random part',
     )
+    .option(
+      '--gateway-hpa <name>',
+      'the gateways’ HorizontalPodAutoscaler, beside the lease: before it takes pods, the emptiest are put first',
+    )
+    .option('--gateway-selector <labels>', 'of the gateways’ pods, with --gateway-hpa')
     .option('--take-over <cluster>', 'a cluster that is gone for good, whose catalog is to be this cluster’s')
-    .option('--ops-port <number>', 'where /metrics, /healthz and /readyz are', portOf, 9091)
+    .option('--ops-port <number>', 'where /metrics, /metrics/tenants, /healthz and /readyz are', portOf, 9091)
     .option('--host <address>', 'the address to listen on', '0.0.0.0')
     .option(
       '--allow-private-jwks',

@@ -276,6 +276,7 @@ export class Gateway {
         channels: tenant.channels.count(),
         subscriptions: tenant.subscriptionsTotal,
         publications: tenant.publicationsTotal,
+        publicationsByRule: tenant.publicationsByRule,
         deliveries: tenant.deliveriesTotal,
         publishRateLimit: messages.publishPerSecond,
         refusals: tenant.refusals,

@@ -135,6 +135,35 @@ describe('scaling', () => {
     expect(objects.filter(({ kind }) => /Autoscaler|ScaledObject/.test(kind))).toEqual([])
   })
 
+  const keda = { provider: 'keda', keda: { serverAddress: 'http://prometheus:9090' } }
+
+  test.each([
+    ['custom-metrics', { provider: 'custom-metrics' }, 'parley-gateway'],
+    ['keda', keda, 'keda-hpa-parley-gateway'],
+  ])('with %s the controller may look at that autoscaler alone', async (_, autoscaling, name) => {
+    const { objects } = await gatewayOf({ autoscaling })
+    const [container] = find(objects, 'Deployment', '-controller').spec.template.spec.containers
+    expect(flag(container, 'gateway-hpa')).toBe(name)
+    const { matchLabels } = find(objects, 'Deployment', '-gateway').spec.selector
+    const pairs = (flag(container, 'gateway-selector') ?? '').split(',').map((pair) => pair.split('='))
+    expect(Object.fromEntries(pairs)).toEqual(matchLabels)
+    expect(find(objects, 'Role', '-controller-scaling').rules).toEqual([
+      expect.objectContaining({ resourceNames: [name], verbs: ['list', 'watch'] }),
+      { apiGroups: [''], resources: ['pods'], verbs: ['list', 'patch'] },
+    ])
+    const { roleRef, subjects } = find(objects, 'RoleBinding', '-controller-scaling')
+    expect(roleRef).toMatchObject({ kind: 'Role', name: 'parley-controller-scaling' })
+    expect(subjects).toEqual([{ kind: 'ServiceAccount', name: 'parley-controller', namespace: 'chat' }])
+  })
+
+  test.each([
+    ['nothing scales', { autoscaling: { provider: 'none' } }],
+    ['there is no controller', { controller: { enabled: false }, tenants: { existingSecret: 'mine' } }],
+    ['roles are yours', { rbac: { create: false } }],
+  ])('where %s it has no right to pods', async (_, values) => {
+    expect(kinds((await gatewayOf(values)).objects).filter((name) => name.endsWith('-scaling'))).toEqual([])
+  })
+
   test('asks for another pod before one is full', async () => {
     const autoscaling = { targetConnections: 1001 }
     expect(await refusal({ autoscaling, gateway: { maxConnections: 1000 } })).toMatch(

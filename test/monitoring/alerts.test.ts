@@ -290,6 +290,17 @@ const cases: Case[] = [
     },
   },
   {
+    alert: 'ParleyTenantNotReady',
+    severity: 'info',
+    minutes: [5, 20, 5],
+    series: {
+      // What else does not hold is no trouble.
+      [`parley_tenant_condition{${boss},${acme},type="Ready"}`]: gauge(1, 1, 0),
+      [`parley_tenant_condition{${boss},${acme},type="QuotaPressure"}`]: gauge(0, 0, 0),
+      [`parley_tenant_condition{${boss},tenant="demo/globex",type="Ready"}`]: gauge(1, 1, 1),
+    },
+  },
+  {
     alert: 'ParleyTenantsUnprogrammed',
     severity: 'warning',
     minutes: [5, 5, 5],

@@ -53,7 +53,11 @@ beforeAll(async () => {
         labels: of(`gateway-${index}`, 'chat/gateway'),
       })),
     ),
-    { port: Number(opsPort), path: '/metrics', labels: of('controller-0', 'chat/controller') },
+    ...['/metrics', '/metrics/tenants'].map((path) => ({
+      port: Number(opsPort),
+      path,
+      labels: of('controller-0', 'chat/controller'),
+    })),
   ]
   prometheus = await PrometheusProcess.start(targets, groups)
 }, kubeStartMsMax)

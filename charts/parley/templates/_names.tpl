@@ -26,6 +26,25 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
+{{/* The same in one line, as the API asks for it. */}}
+{{- define "parley.selector" -}}
+{{- $pairs := list -}}
+{{- range $label, $value := include "parley.selectorLabels" . | fromYaml }}
+{{- $pairs = append $pairs (printf "%s=%s" $label $value) }}
+{{- end -}}
+{{- join "," $pairs -}}
+{{- end -}}
+
+{{/* The gateways' HorizontalPodAutoscaler: the chart's, or the one that KEDA makes of a ScaledObject. Empty: nothing scales them. */}}
+{{- define "parley.autoscaler" -}}
+{{- $name := printf "%s-gateway" (include "parley.fullname" .) -}}
+{{- if eq .Values.autoscaling.provider "custom-metrics" -}}
+{{- $name -}}
+{{- else if eq .Values.autoscaling.provider "keda" -}}
+keda-hpa-{{ $name }}
+{{- end -}}
+{{- end -}}
+
 {{/* Without versions: a release that changes nothing of a pod restarts none. */}}
 {{- define "parley.podLabels" -}}
 {{ include "parley.selectorLabels" . }}
