@@ -42,6 +42,8 @@ export interface GatewayOptions {
   readonly troubles?: () => readonly string[]
   /** For `/metrics`: since when what the gateway depends on is away or unconfirmed. Absent: it depends on nothing. */
   readonly outages?: () => Outages
+  /** When the certificate that clients are shown expires, since the epoch, for `/metrics`. Absent: TLS ends before the gateway. */
+  readonly certificateExpiresMs?: (() => number) | undefined
   /** All gateways together, for `/stats`. Absent: this gateway is alone. */
   readonly cluster?: () => Promise<unknown>
   /** Gateways that live, this one included. Absent: this gateway is alone. */
@@ -250,6 +252,7 @@ export class Gateway {
       draining: this.#draining,
       redisAwaySeconds: inSeconds(redisAwayMs),
       catalogAgeSeconds: inSeconds(catalogAgeMs),
+      certificateExpiresSeconds: inSeconds(this.#options.certificateExpiresMs?.()),
     }
   }
 
@@ -263,6 +266,7 @@ export class Gateway {
         channels: tenant.channels.count(),
         subscriptions: tenant.subscriptionsTotal,
         publications: tenant.publicationsTotal,
+        publicationsByRule: tenant.publicationsByRule,
         deliveries: tenant.deliveriesTotal,
         publishRateLimit: messages.publishPerSecond,
         refusals: tenant.refusals,

@@ -48,7 +48,7 @@ export async function send(
     { history, idempotencyKey, durability: settings.durability },
   )
   if (!published.repeated) {
-    tenant.publicationsTotal += 1
+    tenant.countPublication(settings.rule)
     context.metrics.publications.inc()
   }
   context.metrics.publishSeconds.observe((context.clock.monotonicMs() - startedMs) / 1000)
