@@ -48,6 +48,7 @@ export class Metrics {
   readonly connectSeconds: Histogram<'door'>
   readonly recoveries: Counter<'result'>
   readonly slowCloses: Counter
+  readonly rebalancedSessions: Counter
   readonly bugs: Counter
 
   constructor(
@@ -94,6 +95,10 @@ export class Metrics {
       ['result'],
     )
     this.slowCloses = counter('parley_slow_closes_total', 'Sessions cut because they read too slowly.')
+    this.rebalancedSessions = counter(
+      'parley_rebalanced_sessions_total',
+      'Sessions sent away (3001) since other gateways had more room.',
+    )
     this.bugs = counter('parley_bugs_total', 'Faults of our own: each has a stack in the log.')
     this.publishSeconds = new Histogram({
       name: 'parley_publish_duration_seconds',

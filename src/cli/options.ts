@@ -2,16 +2,16 @@
 import { InvalidArgumentError } from 'commander'
 import { PublicUrl } from '../controller/endpoints.js'
 
-const drainWindowMaxS = 3600
+const windowMaxS = 3600
 
 export function portOf(text: string): number {
   if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text)
   throw new InvalidArgumentError('Ports are whole numbers from 0 (any that is free) to 65535.')
 }
 
-export function drainWindowOf(text: string): number {
-  if (/^\d+(\.\d+)?$/.test(text) && Number(text) <= drainWindowMaxS) return Number(text)
-  throw new InvalidArgumentError(`It is a number of seconds from 0 to ${drainWindowMaxS}.`)
+export function windowOf(text: string): number {
+  if (/^\d+(\.\d+)?$/.test(text) && Number(text) <= windowMaxS) return Number(text)
+  throw new InvalidArgumentError(`It is a number of seconds from 0 to ${windowMaxS}.`)
 }
 
 export function countOf(text: string): number {

@@ -20,6 +20,7 @@ import {
   parseDoor,
   type DoorRequest,
 } from './handshake.js'
+import { HandshakeRate } from './handshake-rate.js'
 import { listen, shut } from './listen.js'
 import type { Gateway } from './node.js'
 import { WebSocketFront } from './websocket.js'
@@ -45,19 +46,30 @@ const defaultServerTiming: ServerTiming = {
   checkIntervalMs: 1_000,
 }
 
+/** What one core does. */
+const defaultHandshakesPerSecond = 2_000
+
 const headerBytesMax = 16 * 1024
+
+export interface GatewayServerOptions {
+  readonly extraPages?: ExtraPages
+  readonly timing?: Partial<ServerTiming>
+  readonly handshakesPerSecond?: number
+}
 
 export class GatewayServer {
   readonly #gateway: Gateway
   readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
+  readonly #rate: HandshakeRate
   readonly #http: Server
   /** Requests of a line that are not answered yet. */
   readonly #unanswered = new WeakMap<Duplex, number>()
 
-  constructor(gateway: Gateway, options: { extraPages?: ExtraPages; timing?: Partial<ServerTiming> } = {}) {
+  constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
+    this.#rate = new HandshakeRate(options.handshakesPerSecond ?? defaultHandshakesPerSecond, gateway.context)
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
     this.#http = createServer({
@@ -114,6 +126,7 @@ export class GatewayServer {
     if (request.method !== 'GET')
       throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
     const tenant = this.#enter(door, request)
+    this.#rate.take()
     if (door.door === 'centrifuge-json') return
     const { identity } = await chatHandshake(tenant, door, request)
     await tenant.checkRoom(identity.user)
@@ -134,6 +147,8 @@ export class GatewayServer {
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       checkUpgrade(request)
       const tenant = this.#enter(door, request)
+      // Tokens cost time, and upgrades memory; what was looked at so far is for nothing.
+      this.#rate.take()
       if (door.door === 'chat') {
         await this.#openChat(tenant, door, { request, socket, head })
       } else {

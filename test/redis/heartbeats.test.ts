@@ -36,7 +36,7 @@ afterEach(async () => {
 })
 afterAll(endRedisProcesses)
 
-const idle: GatewayReport = { version: undefined, problems: [], connections: 0, usage: new Map() }
+const idle: GatewayReport = { version: undefined, problems: [], connections: 0, ready: true, usage: new Map() }
 
 async function seen(): Promise<LiveGateway[]> {
   const { heartbeats } = await reader
