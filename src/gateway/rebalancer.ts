@@ -54,13 +54,13 @@ export class Rebalancer {
       )
     }
     if (decision.kind !== 'shed') return
-    const { count, mean } = decision
+    const { count, mean, takers } = decision
     const order = oldestOf(sessions, { count, windowMs })
     const facts = { sessions: order.length, connections: sessions.size, mean: Math.round(mean) }
     log.info(facts, 'sending sessions to gateways with more room')
     const sent = await sendAway(order, { ...pace, code, windowMs })
     metrics.rebalancedSessions.inc(sent)
-    this.#memory = afterRound(this.#memory, { sent, endedMs: clock.monotonicMs() })
+    this.#memory = afterRound(this.#memory, { sent, takers, endedMs: clock.monotonicMs() })
   }
 }
 
