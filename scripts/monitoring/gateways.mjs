@@ -78,7 +78,8 @@ export const gateways = {
         },
         {
           title: 'Fullest gateway to the mean',
-          description: 'Above 1.2 it sends some sessions to the others, three times a minute, until it is near 1.',
+          description:
+            'Above 1.2 it sends some sessions to the others, three times a minute, until it is near 1.',
           unit: 'short',
           thresholds: [1.25, 1.5],
           queries: [

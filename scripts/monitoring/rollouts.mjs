@@ -123,7 +123,8 @@ export const rollouts = {
         },
         {
           title: 'Sent away and come back',
-          description: 'Sessions closed with 3001, by a drain or for gateways with more room, and sessions let in.',
+          description:
+            'Sessions closed with 3001, by a drain or for gateways with more room, and sessions let in.',
           unit: 'cps',
           queries: [
             { expr: `sum(${rate('parley_closes_total', 'code="3001"')})`, legend: 'sent away' },

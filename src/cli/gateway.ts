@@ -186,7 +186,8 @@ async function runOn(
     running.push(heartbeats.run(ending.signal))
     const windowMs = options.rebalanceWindow * 1000
     const fleet = () => readFleet(heartbeats)
-    if (windowMs > 0) running.push(new Rebalancer(gateway, { id: gatewayId, fleet, windowMs }).run(ending.signal))
+    if (windowMs > 0)
+      running.push(new Rebalancer(gateway, { id: gatewayId, fleet, windowMs }).run(ending.signal))
     log.info({ port, opsPort }, 'serving')
     await serveUntil(asked, {
       gateway,
