@@ -135,6 +135,11 @@ class Fleet {
     gateway.connections = 0
   }
 
+  arrive(clients: number): void {
+    const [first] = this.gateways
+    if (first) this.#comeBack(first, clients)
+  }
+
   get live(): Simulated[] {
     return this.gateways.filter(({ alive }) => alive)
   }
@@ -148,8 +153,8 @@ class Fleet {
   }
 
   run(seconds: number): void {
-    for (let end = this.seconds + seconds; this.seconds < end; this.seconds += 1)
-      for (const gateway of this.live) this.#step(gateway)
+    const end = this.seconds + seconds
+    for (; this.seconds < end; this.seconds += 1) for (const gateway of this.live) this.#step(gateway)
   }
 
   #step(gateway: Simulated): void {
@@ -260,9 +265,7 @@ describe('a fleet', () => {
           random,
           anyOf,
         )
-        const [first] = fleet.gateways
-        for (let client = 0; client < 400 * size && first; client += 1)
-          anyOf(fleet.gateways, first, random).connections += 1
+        fleet.arrive(400 * size)
         fleet.run(600)
         expect(fleet.sent).toBeLessThan(200)
       }),

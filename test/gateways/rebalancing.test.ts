@@ -78,9 +78,10 @@ test('clients are told, go on elsewhere until all have about as many, and miss n
   // At a gateway that has room, and sends nobody away.
   const bob = await connectedAs(last, 'bob')
   let published = 0
-  let even = false
+  const even = new AbortController()
   const publishing = (async () => {
-    for (; !even; published += 1) await Promise.all([bob.publish('general', published), pace(10)])
+    for (; !even.signal.aborted; published += 1)
+      await Promise.all([bob.publish('general', published), pace(10)])
   })()
 
   expect(await told.next('reconnect')).toMatchObject({ after_ms: expect.any(Number) as number })
@@ -94,7 +95,7 @@ test('clients are told, go on elsewhere until all have about as many, and miss n
     },
     { deadlineMs: 150_000, everyMs: 500 },
   )
-  even = true
+  even.abort()
   await publishing
   for (const { again, data } of heard) {
     expect(await data.take(published)).toEqual(Array.from({ length: published }, (_, n) => n))
