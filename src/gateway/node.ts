@@ -220,6 +220,7 @@ export class Gateway {
         session.close(withReason(closeCodes.forceDisconnect, 'the tenant was removed'))
     }
     tenant.close()
+    this.metrics.forgetTenant(key)
   }
 
   /** All channels at once: the presence bounds what it has under way. */

@@ -21,6 +21,7 @@ import {
   parseDoor,
   type DoorRequest,
 } from './handshake.js'
+import { HandshakeRate } from './handshake-rate.js'
 import { listen, shut } from './listen.js'
 import type { Gateway } from './node.js'
 import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
@@ -50,6 +51,9 @@ const defaultServerTiming: ServerTiming = {
   checkIntervalMs: 1_000,
 }
 
+/** What one core does. */
+const defaultHandshakesPerSecond = 2_000
+
 const headerBytesMax = 16 * 1024
 
 export interface GatewayServerOptions {
@@ -57,6 +61,7 @@ export interface GatewayServerOptions {
   readonly timing?: Partial<ServerTiming> | undefined
   /** Clients speak TLS, and are shown this one. Absent: TLS ends before the gateway. */
   readonly certificate?: Certificate | undefined
+  readonly handshakesPerSecond?: number
 }
 
 export class GatewayServer {
@@ -64,6 +69,7 @@ export class GatewayServer {
   readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
+  readonly #rate: HandshakeRate
   readonly #http: Server
   /** The same server, where it speaks TLS. */
   readonly #https: TlsServer | undefined
@@ -72,6 +78,7 @@ export class GatewayServer {
 
   constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
+    this.#rate = new HandshakeRate(options.handshakesPerSecond ?? defaultHandshakesPerSecond, gateway.context)
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
     const http = {
@@ -142,6 +149,7 @@ export class GatewayServer {
     if (request.method !== 'GET')
       throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
     const tenant = this.#enter(door, request)
+    this.#rate.take()
     if (door.door === 'centrifuge-json') return
     const { identity } = await chatHandshake(tenant, door, request)
     await tenant.checkRoom(identity.user)
@@ -162,6 +170,8 @@ export class GatewayServer {
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       checkUpgrade(request)
       const tenant = this.#enter(door, request)
+      // Tokens cost time, and upgrades memory; what was looked at so far is for nothing.
+      this.#rate.take()
       if (door.door === 'chat') {
         await this.#openChat(tenant, door, { request, socket, head })
       } else {
