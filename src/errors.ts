@@ -121,7 +121,7 @@ export const errorCodes = {
   OVERLOADED: {
     http: 503,
     temporary: true,
-    meaning: 'The gateway is full; try again after the time it names.',
+    meaning: 'The gateway is full, or too many clients come at once; try again after the time it names.',
   },
   DRAINING: { http: 503, temporary: true, meaning: 'The gateway is shutting down; another one will answer.' },
   INTERNAL: { http: 500, temporary: true, meaning: 'A fault of the server’s; it is in its log.' },

@@ -1,7 +1,9 @@
-// All gateways of an installation together, as `/stats` tells it, and how many they are.
-import { CommandError } from '../errors.js'
+// All gateways of an installation together: as `/stats` tells of them, and as one of them compares itself with the others.
+import type { Member } from '../gateway/balance.js'
 import { isRedisTrouble } from '../tenant/catalog-redis-scripts.js'
 import type { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
+
+const waitMs = 1_000
 
 interface TenantTotal {
   connections: number
@@ -11,7 +13,7 @@ interface TenantTotal {
 /** From the last heartbeats, at most five seconds old; `{ error }` while Redis is away. */
 export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   try {
-    const gateways = await heartbeats.readGateways({ usage: true, waitMs: 1_000 })
+    const gateways = await heartbeats.readGateways({ usage: true, waitMs })
     const tenants: Record<string, TenantTotal> = {}
     for (const { usage } of gateways) {
       for (const [key, { connections, publicationsPerSecond }] of usage) {
@@ -22,9 +24,10 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
     }
     return {
       connections: gateways.reduce((sum, gateway) => sum + gateway.connections, 0),
-      gateways: gateways.map(({ connections, id, version }) => ({
+      gateways: gateways.map(({ connections, id, ready, version }) => ({
         id,
         connections,
+        ready,
         catalog_version: version,
       })),
       tenants,
@@ -35,14 +38,12 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   }
 }
 
-/** This gateway included. Rejects with BROKER_UNAVAILABLE while Redis is away. */
-export async function countGateways(heartbeats: Heartbeats): Promise<number> {
+/** Undefined while Redis is away. */
+export async function readFleet(heartbeats: Heartbeats): Promise<readonly Member[] | undefined> {
   try {
-    const gateways = await heartbeats.readGateways({ usage: false, waitMs: 1_000 })
-    return Math.max(1, gateways.length)
+    return await heartbeats.readGateways({ usage: false, waitMs })
   } catch (error) {
     if (!isRedisTrouble(error)) throw error
-    const message = 'Redis does not answer: nothing is known of the other gateways. Try again'
-    throw new CommandError('BROKER_UNAVAILABLE', message, { retryAfterMs: 1_000, cause: error })
+    return undefined
   }
 }

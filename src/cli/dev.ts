@@ -14,7 +14,7 @@ import { devPages } from './dev-pages.js'
 import { suggestedClaims } from './dev-tenants.js'
 import { badInputExitCode, endsByTheList } from './exit-codes.js'
 import { listenOrExplain } from './listen.js'
-import { drainWindowOf, portOf } from './options.js'
+import { windowOf, portOf } from './options.js'
 import { serveUntil, showProblems } from './serving.js'
 import { untilSignal } from './signals.js'
 
@@ -41,7 +41,7 @@ export function devCommand(): Command {
     .option('--port <number>', 'where clients connect', portOf, 8000)
     .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
     .option('--host <address>', 'the address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
-    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', drainWindowOf, 0)
+    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', windowOf, 0)
     .addOption(new Option('--log-level <level>').choices(logLevels).default('warn'))
     // Refused below, in better words.
     .allowExcessArguments()

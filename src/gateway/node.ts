@@ -46,8 +46,8 @@ export interface GatewayOptions {
   readonly certificateExpiresMs?: (() => number) | undefined
   /** All gateways together, for `/stats`. Absent: this gateway is alone. */
   readonly cluster?: () => Promise<unknown>
-  /** Gateways that live, this one included. Absent: this gateway is alone. */
-  readonly count?: () => Promise<number>
+  /** Gateways that live, this one included; undefined while nobody can tell. Absent: this gateway is alone. */
+  readonly count?: () => Promise<number | undefined>
   readonly random?: () => number
   readonly processMetrics?: boolean
 }
@@ -124,7 +124,7 @@ export class Gateway {
       wheel,
       send: (survey) => control.send(survey),
       answer: (gateway, answer) => control.answer(gateway, answer),
-      count: async () => (await options.count?.()) ?? 1,
+      count: options.count ?? (async () => 1),
       tenant,
       failed: (error) => log.warn({ err: error }, 'a question of another gateway could not be answered'),
     })
@@ -210,6 +210,7 @@ export class Gateway {
         session.close(withReason(closeCodes.forceDisconnect, 'the tenant was removed'))
     }
     tenant.close()
+    this.metrics.forgetTenant(key)
   }
 
   /** All channels at once: the presence bounds what it has under way. */

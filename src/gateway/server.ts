@@ -22,6 +22,7 @@ import {
   parseDoor,
   type DoorRequest,
 } from './handshake.js'
+import { HandshakeRate } from './handshake-rate.js'
 import { listen, shut } from './listen.js'
 import type { Gateway } from './node.js'
 import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
@@ -51,6 +52,9 @@ const defaultServerTiming: ServerTiming = {
   checkIntervalMs: 1_000,
 }
 
+/** What one core does. */
+const defaultHandshakesPerSecond = 2_000
+
 const headerBytesMax = 16 * 1024
 
 export interface GatewayServerOptions {
@@ -58,6 +62,7 @@ export interface GatewayServerOptions {
   readonly timing?: Partial<ServerTiming> | undefined
   /** Clients speak TLS, and are shown this one. Absent: TLS ends before the gateway. */
   readonly certificate?: Certificate | undefined
+  readonly handshakesPerSecond?: number
 }
 
 export class GatewayServer {
@@ -66,6 +71,7 @@ export class GatewayServer {
   readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
   readonly #api: Api
+  readonly #rate: HandshakeRate
   readonly #http: Server
   /** The same server, where it speaks TLS. */
   readonly #https: TlsServer | undefined
@@ -75,6 +81,7 @@ export class GatewayServer {
   constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
     this.#api = new Api(gateway)
+    this.#rate = new HandshakeRate(options.handshakesPerSecond ?? defaultHandshakesPerSecond, gateway.context)
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
     const http = {
@@ -146,6 +153,7 @@ export class GatewayServer {
     if (request.method !== 'GET')
       throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
     const tenant = this.#enter(door, request)
+    this.#rate.take()
     if (door.door === 'centrifuge-json') return
     const { identity } = await chatHandshake(tenant, door, request)
     await tenant.checkRoom(identity.user)
@@ -166,6 +174,8 @@ export class GatewayServer {
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       checkUpgrade(request)
       const tenant = this.#enter(door, request)
+      // Tokens cost time, and upgrades memory; what was looked at so far is for nothing.
+      this.#rate.take()
       if (door.door === 'chat') {
         await this.#openChat(tenant, door, { request, socket, head })
       } else {

@@ -1,5 +1,6 @@
 // How a tenant stands on all gateways: one asks, each answers for itself, and who does not answer in time is left out.
 import { randomUUID } from 'node:crypto'
+import { CommandError } from '../errors.js'
 import type { TenantState } from '../session/tenant-state.js'
 import type { TimerWheel } from '../time.js'
 import { globMatches } from './glob.js'
@@ -15,8 +16,8 @@ export interface SurveysDeps {
   readonly wheel: TimerWheel
   send(survey: Survey): Promise<void>
   answer(gateway: string, answer: SurveyAnswer): Promise<void>
-  /** Gateways that live, this one included. */
-  count(): Promise<number>
+  /** Gateways that live, this one included; undefined while nobody can tell. */
+  count(): Promise<number | undefined>
   tenant(key: string): TenantState | undefined
   /** An answer could not be sent. */
   failed(error: unknown): void
@@ -35,6 +36,10 @@ export class Surveys {
   async ask({ key, policy }: TenantState, pattern?: string): Promise<SurveyAnswer[]> {
     const { id: asker, wheel } = this.#deps
     const expected = await this.#deps.count()
+    if (expected === undefined) {
+      const message = 'Redis does not answer: nothing is known of the other gateways. Try again'
+      throw new CommandError('BROKER_UNAVAILABLE', message, { retryAfterMs: 1_000 })
+    }
     const id = randomUUID()
     const answers = new Map<string, SurveyAnswer>()
     let enough = (): void => {}

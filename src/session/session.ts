@@ -68,6 +68,10 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     return this.#inbox.lastCommandMs
   }
 
+  get connected(): boolean {
+    return this.#state.kind === 'connected'
+  }
+
   get closed(): boolean {
     return this.#state.kind === 'closed'
   }
