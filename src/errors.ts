@@ -22,7 +22,11 @@ export const errorCodes = {
     temporary: false,
     meaning: 'The message has more bytes than the tenant allows.',
   },
-  UNAUTHORIZED: { http: 401, temporary: false, meaning: 'A token is needed and none came.' },
+  UNAUTHORIZED: {
+    http: 401,
+    temporary: false,
+    meaning: 'A token or an API key is needed, and none came that counts.',
+  },
   TOKEN_INVALID: {
     http: 401,
     temporary: false,

@@ -48,6 +48,8 @@ export class Metrics {
   readonly handshakeRefusals: Counter<'door' | 'code'>
   readonly tlsHandshakeFailures: Counter<'reason'>
   readonly commands: Counter<'door' | 'command' | 'result'>
+  readonly apiRequests: Counter<'method' | 'code'>
+  readonly apiSeconds: Histogram<'method'>
   readonly publications: Counter
   readonly deliveries: Counter
   readonly sentBytes: Counter
@@ -98,6 +100,11 @@ export class Metrics {
       'Commands answered, by door, command and result (ok, or an error code).',
       ['door', 'command', 'result'],
     )
+    this.apiRequests = counter(
+      'parley_api_requests_total',
+      'Requests to the server API answered, by method and code (ok, or an error code). Those inside a batch count too.',
+      ['method', 'code'],
+    )
     this.publications = counter(
       'parley_publications_total',
       'Publications that the broker accepted from this gateway.',
@@ -118,6 +125,13 @@ export class Metrics {
     this.publishSeconds = new Histogram({
       name: 'parley_publish_duration_seconds',
       help: 'From a publish command to its acknowledgement.',
+      buckets: latencySeconds,
+      registers,
+    })
+    this.apiSeconds = new Histogram({
+      name: 'parley_api_request_duration_seconds',
+      help: 'From a request to the server API to its answer, by method.',
+      labelNames: ['method'],
       buckets: latencySeconds,
       registers,
     })

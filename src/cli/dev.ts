@@ -93,7 +93,7 @@ async function dev(options: DevOptions): Promise<void> {
       port: address.port,
       opsPort,
       folder: options.tenants,
-      tenants: await tryable(gateway),
+      tenants: await tryable(gateway, catalog),
       problems: catalog.problems.length > 0,
     }),
   )
@@ -104,8 +104,8 @@ async function dev(options: DevOptions): Promise<void> {
   await watching
 }
 
-/** A token for each tenant that has a sample key. */
-async function tryable(gateway: Gateway): Promise<BannerTenant[]> {
+/** A token and an API key for each tenant that has samples of them. */
+async function tryable(gateway: Gateway, catalog: FilesCatalog): Promise<BannerTenant[]> {
   return Promise.all(
     [...gateway.tenants].map(async (tenant) => {
       const { policy } = tenant
@@ -114,7 +114,9 @@ async function tryable(gateway: Gateway): Promise<BannerTenant[]> {
       const token =
         issuer &&
         (await mintToken(issuer, { user: 'alice', claims, expiresInS: 12 * 3600, nowMs: Date.now() }))
-      return { key: tenant.key, displayName: policy.displayName, guests: tenant.allowsGuests, claims, token }
+      const { displayName } = policy
+      const apiKey = catalog.sampleApiKey(tenant.key)
+      return { key: tenant.key, displayName, guests: tenant.allowsGuests, claims, token, apiKey }
     }),
   )
 }

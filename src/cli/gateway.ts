@@ -156,6 +156,7 @@ async function runOn(
     outages: () => ({ redisAwayMs: redis.awayMs(), catalogAgeMs: catalog.ageMs() }),
     certificateExpiresMs: certificate && (() => certificate.current.expiresMs),
     cluster: () => readCluster(heartbeats),
+    count: async () => (await readFleet(heartbeats))?.length,
   })
   const heartbeats = new Heartbeats({
     createLink: createCatalogLink,

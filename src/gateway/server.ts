@@ -12,6 +12,7 @@ import { welcome } from '../session/connect.js'
 import { Session } from '../session/session.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { refuseUpgrade, sendError } from './answer.js'
+import { Api } from './api.js'
 import {
   centrifugeSubprotocol,
   chatHandshake,
@@ -69,6 +70,7 @@ export class GatewayServer {
   readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
+  readonly #api: Api
   readonly #rate: HandshakeRate
   readonly #http: Server
   /** The same server, where it speaks TLS. */
@@ -78,6 +80,7 @@ export class GatewayServer {
 
   constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
+    this.#api = new Api(gateway)
     this.#rate = new HandshakeRate(options.handshakesPerSecond ?? defaultHandshakesPerSecond, gateway.context)
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
@@ -131,6 +134,7 @@ export class GatewayServer {
     try {
       checkHeaders(request)
       if (await this.#extraPages?.(request, response)) return
+      if (await this.#api.answer(request, response)) return
       const door = parseDoor(request.url ?? '')
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       await this.#rehearse(door, request)

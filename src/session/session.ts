@@ -113,6 +113,11 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     this.policyChanged()
   }
 
+  /** Its token is of the past: the client needs another. */
+  expire(): void {
+    this.close(this.#expiredCode())
+  }
+
   close(code: CloseCode): void {
     if (this.#state.kind === 'closed') return
     this.#outbox.flush()
@@ -268,7 +273,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     if (expiresAtMs === undefined) return
     const graceMs = this.codec.name === 'chat' ? 0 : limits.expiredCloseDelayMs
     const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
-    this.#expiry = wheel.after(delayMs, () => this.close(this.#expiredCode()))
+    this.#expiry = wheel.after(delayMs, () => this.expire())
   }
 
   /** The chat door's clients know 4001 from their contract, Centrifuge's SDKs fetch a new token on 3005. */
