@@ -13,7 +13,7 @@ import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { startGateways, type GatewayProcess } from './gateway-process.js'
 import { KubeServer } from './kube-apiserver.js'
 import type { KubeClient, KubeObject } from './kube-client.js'
-import { apiVersion, chatPlan, installCrds, namespace } from './kube-parley.js'
+import { apiVersion, chatPlan, chatTenant, installCrds, namespace } from './kube-parley.js'
 import { keyLineA, sealingKeys } from './redis-catalog.js'
 import { startLink, type TestLink } from './redis-links.js'
 import { startRedis, until, type RedisProcess } from './redis-processes.js'
@@ -144,6 +144,17 @@ export class World {
       throw new Error(`${what}; it is ${found}\n${this.complaints}`, { cause: error })
     }
     return last as KubeObject
+  }
+
+  /** A tenant in `demo`, applied and Ready, with a token of its own. */
+  async served(
+    name: string,
+    spec: object = generated,
+    alg = 'HS256',
+  ): Promise<{ object: KubeObject; token: string }> {
+    await this.client.apply(chatTenant(spec, { name, ns: 'demo' }))
+    const object = await this.condition('Ready', { status: 'True', reason: 'Available' }, { name })
+    return { object, token: await this.token({ secret: `${name}-credentials`, alg }) }
   }
 
   /** HTTP status at the tenant's chat door for a plain GET: 426 where a WebSocket would be let in. */
