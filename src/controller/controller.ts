@@ -117,6 +117,7 @@ export class Controller {
       clock,
       after,
       log,
+      onDropped: metrics.eventDropped,
     })
     this.#leader = new Leader({
       ...options,
@@ -191,11 +192,12 @@ export class Controller {
   }
 
   #reflector(kind: ResourceKind, labelSelector?: string): Reflector {
-    const { after, clock, log } = this.#options
+    const { after, clock, log, metrics } = this.#options
     return new Reflector({
       transport: this.#transport,
       kind,
       log,
+      onBug: metrics.bug,
       clock,
       after,
       ...(labelSelector !== undefined && { labelSelector }),

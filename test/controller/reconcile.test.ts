@@ -415,6 +415,22 @@ test('use is told in status, and pressure near the limit', async () => {
   expect(after['status'].usage).toMatchObject({ connections: 0, peakConnections: 1 })
 }, 330_000)
 
+test('a tenant that has too much to say is cut short, which is counted', async () => {
+  // Another trouble each time; an object has 25 Events at once (src/controller/events.ts).
+  for (let index = 0; index < 30; index += 1) {
+    const planRef = { name: `nowhere-${index}` }
+    await world.client.apply(tenant('talkative', { ...generated, planRef }))
+    await world.condition('Accepted', { status: 'False', reason: 'PlanNotFound' }, { name: 'talkative' })
+  }
+  await until('a dropped Event', async () => {
+    const [, dropped = '0'] =
+      /^parley_controller_events_dropped_total (\d+)$/m.exec(await controller.metrics.registry.metrics()) ??
+      []
+    return Number(dropped) > 0
+  })
+  expect((await world.events('talkative')).length).toBeLessThanOrEqual(25)
+})
+
 test('looking again at what did not change writes nothing', async () => {
   const { metrics } = controller
   await world.served('quiet')
