@@ -98,7 +98,7 @@ test('the tenant’s own key is revoked by deleting its Secret, and the new one 
   await ann.done({ type: 'chat', content: 'still here' })
   const secret = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'leaked-credentials' }
   await world.client.delete(secret)
-  await ann.closed()
+  expect((await ann.closed()).reason).toContain('key')
   await world.untilDoor(token, unknownKey, { tenant: 'demo/leaked' })
   await until('a Secret again', async () => (await world.secret(secret.name)) !== undefined)
   const since = await world.token({ secret: secret.name })

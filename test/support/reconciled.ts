@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT, importPKCS8 } from 'jose'
-import { ChatClient, plainGet } from './chat-client.js'
+import { ChatClient, plainGet, type ChatOptions } from './chat-client.js'
 import { startController, type ControllerPlace, type TestController } from './controller.js'
 import type { ControllerOptions } from '../../src/controller/controller.js'
 import { catalogKeys } from '../../src/redis/keys.js'
@@ -193,8 +193,8 @@ export class World {
   }
 
   /** Connected, and told all there is to tell. */
-  async chat(token: string, tenant = 'demo/acme'): Promise<ChatClient> {
-    const client = await ChatClient.open(`${this.gateways[0]?.ws}/${tenant}/ws?token=${token}`)
+  async chat(token: string, tenant = 'demo/acme', options: ChatOptions = {}): Promise<ChatClient> {
+    const client = await ChatClient.open(`${this.gateways[0]?.ws}/${tenant}/ws?token=${token}`, options)
     await client.settle()
     return client
   }
