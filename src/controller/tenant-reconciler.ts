@@ -5,11 +5,12 @@ import { ChatTenant } from '../tenant/schema-tenant.js'
 import { isApiError } from './api-error.js'
 import type { CatalogKeeper, Standing } from './catalog-keeper.js'
 import type { Cluster } from './cluster.js'
-import { conditionsOf, type Condition } from './conditions.js'
+import { conditionsOf } from './conditions.js'
 import type { PublicUrl } from './endpoints.js'
 import type { KeyPlan, KeyWish } from './key-plan.js'
 import { chatTenants, isBeingDeleted } from './kinds.js'
 import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
+import { newTroubles } from './new-troubles.js'
 import { keyOf, type ApiObject } from './object.js'
 import { hostnamesOf, tenantSecretName } from './references.js'
 import type { Programming } from './programming.js'
@@ -150,7 +151,7 @@ export class TenantReconciler {
 
   /** Writes what was found out, when it is anything new. */
   async #report(object: ApiObject, found: Found, signal: AbortSignal): Promise<Outcome> {
-    const { api, catalog, clock, cluster, programming, publicUrl } = this.#options
+    const { api, catalog, clock, cluster, events, programming, publicUrl } = this.#options
     const { accepted: acceptedVerdict, kept } = found
     const key = keyOf(object.metadata)
     const nowMs = clock.epochMs()
@@ -203,7 +204,7 @@ export class TenantReconciler {
       const desired = { metadata: { name, namespace, uid }, status }
       const written = await api.applyStatus(chatTenants, desired, { known: object })
       cluster.caches.tenants.wrote(written)
-      this.#tell(object, { was: was.conditions ?? [], is: conditions })
+      for (const facts of newTroubles(was.conditions ?? [], conditions)) events.event(object, facts)
     } catch (error) {
       // It went meanwhile, or is another: the watch tells.
       if (!isApiError(error, 'NotFound', 'Conflict')) throw error
@@ -241,17 +242,6 @@ export class TenantReconciler {
     return undefined
   }
 
-  /** What an author would miss in the status of a moment. */
-  #tell(object: ApiObject, { is, was }: { is: readonly Told[]; was: readonly Told[] }): void {
-    for (const { action, status, type } of troubles) {
-      const trouble = is.find((one) => one.type === type && one.status === status)
-      const before = was.find((one) => one.type === type && one.status === status)
-      if (!trouble || trouble.message === before?.message) continue
-      const { message, reason } = trouble
-      this.#options.events.event(object, { type: 'Warning', reason, message, action })
-    }
-  }
-
   #next(
     { accepted: { ok }, kept, polls }: Found,
     { nowMs, usageInMs, was }: { nowMs: number; usageInMs: number | undefined; was: Was },
@@ -274,14 +264,6 @@ export class TenantReconciler {
 function isReplacing({ request, rotation }: KeyWish): boolean {
   return rotation !== undefined || request !== undefined
 }
-
-/** Worth an Event each time that it begins, or is another. */
-const troubles = [
-  { type: 'Accepted', status: 'False', action: 'Accept' },
-  { type: 'Conflict', status: 'True', action: 'Reconcile' },
-] as const
-
-type Told = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>
 
 type Was = ReturnType<typeof tenantStatusOf>
 
