@@ -57,7 +57,7 @@ export const noMemory: Memory = { fleet: '', fleetSinceMs: 0, phase: { kind: 'ev
 
 /** Below that no gateway is too full, whatever the others have. */
 const connectionsMin = 100
-/** It begins above the larger of the two, in sessions above the mean, and ends below the larger of the other two: half way to 1.25. */
+/** In sessions above the mean, the larger of the two. The fullest is to have less than 1.25 times the mean: it begins before that. */
 const beginsAt = { ofMean: 0.2, deviations: 3 }
 const endsAt = { ofMean: 0.05, deviations: 1 }
 /** Of a round: a fifth of the sessions, but a few hundred at once are no load, and thousands are one. With what is waited for, there are three rounds a minute. */

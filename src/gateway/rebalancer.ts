@@ -56,6 +56,8 @@ export class Rebalancer {
     if (decision.kind !== 'shed') return
     const { count, mean, takers } = decision
     const order = oldestOf(sessions, { count, windowMs })
+    // All are of tenants that let nobody connect.
+    if (order.length === 0) return
     const facts = { sessions: order.length, connections: sessions.size, mean: Math.round(mean) }
     log.info(facts, 'sending sessions to gateways with more room')
     const sent = await sendAway(order, { ...pace, code, windowMs })
