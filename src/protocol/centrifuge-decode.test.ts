@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { CommandError } from '../errors.js'
-import { decodeCentrifuge } from './centrifuge-decode.js'
+import { centrifugeJson } from './centrifuge-json.js'
 import { closeCodes } from './codes.js'
 import type { Command, Received } from './commands.js'
 
-const decode = (frame: string): Received[] => decodeCentrifuge(Buffer.from(frame))
+const decode = (frame: string): Received[] => centrifugeJson.decode(Buffer.from(frame))
 const violation = { kind: 'violation', close: closeCodes.badRequest }
 
 /** The one command that `fields` of `method` say. */
@@ -62,7 +62,7 @@ describe('frames', () => {
   test('that are not UTF-8 are violations', () => {
     const frame = Buffer.from('{"id":1,"publish":{"channel":"a","data":"?"}}')
     frame[frame.indexOf('?')] = 0xff
-    expect(decodeCentrifuge(frame)).toEqual([violation])
+    expect(centrifugeJson.decode(frame)).toEqual([violation])
   })
 })
 
@@ -339,7 +339,7 @@ describe('decode never throws', () => {
   test('on bytes, and a violation is the last item', () => {
     fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
-        expectOrder(decodeCentrifuge(Buffer.from(bytes)))
+        expectOrder(centrifugeJson.decode(Buffer.from(bytes)))
       }),
     )
   })

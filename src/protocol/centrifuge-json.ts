@@ -1,24 +1,50 @@
 // The door for Centrifuge's official clients: protocol v2 as JSON.
-// A publish of 100 bytes takes 2.5 µs to read and 2.7 µs to write (Node 20): a tenth of the 50 µs that 20,000 a second leave it.
-import { decodeCentrifuge } from './centrifuge-decode.js'
-import {
-  encodeAnnouncement,
-  encodeError,
-  encodePublication,
-  encodeReply,
-  encodeUnsubscribed,
-} from './centrifuge-encode.js'
-import type { Codec } from './commands.js'
+import { isUtf8 } from 'node:buffer'
+import { centrifugeCodec } from './centrifuge-codec.js'
+import { decodeEnvelope, violation } from './centrifuge-decode.js'
+import type { Codec, Received } from './commands.js'
+import type { Fields, FieldValue } from './fields.js'
+import { array, object, objectOf, type Pieces, type PieceValue, weave } from './json-pieces.js'
+import { parseJson, rawValue } from './raw-json.js'
 
-export const centrifugeJson: Codec = {
+export const centrifugeJson: Codec = centrifugeCodec({
   name: 'centrifuge-json',
-  decode: decodeCentrifuge,
-  reply: (ref, reply) => [encodeReply(ref, reply)],
-  error: encodeError,
-  publication: encodePublication,
-  announcement: encodeAnnouncement,
-  unsubscribed: encodeUnsubscribed,
-  continuityLost: () => undefined,
-  reconnect: () => undefined,
+  binary: false,
+  decode,
+  write: (fields) => weave(piecesOf(fields)),
   ping: Buffer.from('{}'),
+})
+
+/** One or more objects, one to a line. Never throws; nothing is read after a violation. */
+function decode(payload: Buffer): Received[] {
+  if (!isUtf8(payload)) return [violation]
+  const frame = payload.toString()
+  const received: Received[] = []
+  for (const line of (frame.endsWith('\n') ? frame.slice(0, -1) : frame).split('\n')) {
+    const item = decodeLine(line)
+    received.push(item)
+    if (item.kind === 'violation') break
+  }
+  return received
+}
+
+function decodeLine(line: string): Received {
+  const envelope = parseJson(line)
+  return isObject(envelope) ? decodeEnvelope(envelope, () => rawValue(line, ['publish', 'data'])) : violation
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function piecesOf(fields: Fields): Pieces {
+  const members: Record<string, PieceValue> = {}
+  for (const name of Object.keys(fields)) members[name] = pieceOf(fields[name])
+  return object(members)
+}
+
+function pieceOf(value: FieldValue): PieceValue {
+  if (typeof value !== 'object' || value instanceof Uint8Array) return value
+  if (value instanceof Map) return objectOf(Array.from(value, ([name, item]) => [name, piecesOf(item)]))
+  return Array.isArray(value) ? array(value.map(piecesOf)) : piecesOf(value)
 }

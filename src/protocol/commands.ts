@@ -135,7 +135,9 @@ export type Received =
 
 /** One door's language: bytes to commands, replies and pushes to payloads. Stateless; one instance serves all sessions of a door. */
 export interface Codec {
-  readonly name: 'chat' | 'centrifuge-json'
+  readonly name: 'chat' | 'centrifuge-json' | 'centrifuge-protobuf'
+  /** Payloads are bytes, in binary frames; else UTF-8 text, in text frames. */
+  readonly binary: boolean
   /** Never throws: what cannot be read comes back as `refused` or `violation`. */
   decode(payload: Buffer): Received[]
   /** Payloads to send, in order; none when the client asked for no answer. */

@@ -200,8 +200,8 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     // A flood goes on arriving until the line is cut.
     if (this.closed) return
     this.#alive()
-    // Both doors speak text; a binary frame is as unreadable to them as an empty one.
-    this.#inbox.add(this.codec.decode(binary ? emptyFrame : payload))
+    // A frame of the other kind is as unreadable to a door as an empty one.
+    this.#inbox.add(this.codec.decode(binary === this.codec.binary ? payload : emptyFrame))
   }
 
   onControl(): void {

@@ -1,0 +1,32 @@
+// What the two writings of Centrifuge's protocol share: the same words, put on the wire by the one or the other.
+import {
+  announcementPush,
+  errorFields,
+  publicationPush,
+  replyFields,
+  unsubscribedPush,
+} from './centrifuge-encode.js'
+import type { Codec } from './commands.js'
+import type { Fields } from './fields.js'
+
+/** `write`: one reply or push as a payload of its own. */
+export function centrifugeCodec(
+  wire: Pick<Codec, 'name' | 'binary' | 'decode' | 'ping'> & {
+    readonly write: (fields: Fields) => Uint8Array
+  },
+): Codec {
+  const { binary, decode, name, ping, write } = wire
+  return {
+    name,
+    binary,
+    decode,
+    ping,
+    reply: (ref, reply) => [write(replyFields(ref, reply))],
+    error: (ref, error) => write(errorFields(ref, error)),
+    publication: (channel, publication) => write(publicationPush(channel, publication)),
+    announcement: (channel, announcement) => write(announcementPush(channel, announcement)),
+    unsubscribed: (channel, code) => write(unsubscribedPush(channel, code)),
+    continuityLost: () => undefined,
+    reconnect: () => undefined,
+  }
+}
