@@ -55,8 +55,11 @@ export function door(at: { port: number }, tenant = 'demo/acme'): string {
 }
 
 /** Not connected yet. */
-export function sdkAt(url: string, options: Partial<Options>): Centrifuge {
-  const Client = inject('wire') === 'protobuf' ? ProtobufSdk : Centrifuge
+export function sdkAt(
+  url: string,
+  options: Partial<Options>,
+  Client = inject('wire') === 'protobuf' ? ProtobufSdk : Centrifuge,
+): Centrifuge {
   const client = new Client(url, { websocket: WebSocket, ...hasty, ...options })
   onTestFinished(() => client.disconnect())
   return client
