@@ -188,6 +188,7 @@ describe('subscribe', () => {
     token: '',
     since: undefined,
     joinLeave: false,
+    delta: false,
     recoverable: false,
     gapIsError: false,
   }
@@ -207,7 +208,7 @@ describe('subscribe', () => {
     [{ flag: 1 }, {}],
     [{ flag: 2 }, { gapIsError: true }],
     [{ flag: 7 }, { gapIsError: true }],
-    [{ delta: 'fossil' }, {}],
+    [{ delta: 'fossil' }, { delta: true }],
     [{ delta: '' }, {}],
   ])('%j', (asked, meant) => {
     expect(commandOf('subscribe', { channel: 'a', ...asked })).toEqual({ ...plain, ...meant })
@@ -225,7 +226,7 @@ describe('subscribe', () => {
 
   test('other types and tags filters are refused', () => {
     expect(refusalOf('subscribe', { channel: 'a', type: 1 }).code).toBe('NOT_AVAILABLE')
-    expect(refusalOf('subscribe', { channel: 'a', tf: { key: 'a' } }).code).toBe('BAD_REQUEST')
+    expect(refusalOf('subscribe', { channel: 'a', tf: { key: 'a' } }).code).toBe('NOT_AVAILABLE')
   })
 })
 
@@ -270,6 +271,10 @@ describe('publish', () => {
       ref: 1,
       command: { kind: 'publish', channel: 'a', data: Buffer.from(data), echo: true },
     })
+  })
+
+  test('to a map channel is refused', () => {
+    expect(refusalOf('publish', { channel: 'a', type: 1, key: 'k', data: 1 }).code).toBe('NOT_AVAILABLE')
   })
 
   test.each([{}, { data: null }])('without data is refused: %j', (fields) => {

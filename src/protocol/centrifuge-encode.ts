@@ -3,8 +3,9 @@
 import type { Announcement, ClientInfo, Publication } from '../broker/broker.js'
 import { type CommandError, unreachable } from '../errors.js'
 import { centrifugeErrorNumbers, type UnsubscribeCode } from './codes.js'
-import type { ConnectReply, Reply, ReplyRef, SubscribeReply } from './commands.js'
-import type { Fields } from './fields.js'
+import type { ConnectReply, DeltaBase, Reply, ReplyRef, SubscribeReply } from './commands.js'
+import type { Fields, FieldValue } from './fields.js'
+import { deltaOf } from './fossil.js'
 import { object, weave } from './json-pieces.js'
 import { limitsOf } from './limits-pieces.js'
 
@@ -23,8 +24,11 @@ const methods: Readonly<Record<Reply['kind'], string>> = {
 /** Free-form in the protocol, and shown to strangers: it names the server and not its patch level. */
 const version = 'parley'
 
-export function replyFields(ref: ReplyRef, reply: Reply): Fields {
-  return { id: idOf(ref), [methods[reply.kind]]: result(reply) }
+/** How `data` is written on a subscription with deltas, where it may be JSON text or a delta: as what else than JSON text? */
+export type WriteDelta = (data: Uint8Array) => FieldValue
+
+export function replyFields(ref: ReplyRef, reply: Reply, writeDelta: WriteDelta): Fields {
+  return { id: idOf(ref), [methods[reply.kind]]: result(reply, writeDelta) }
 }
 
 export function errorFields(ref: ReplyRef, error: CommandError): Fields {
@@ -45,6 +49,14 @@ export function publicationPush(channel: string, publication: Publication): Fiel
   return { push: { channel, pub: publicationOf(publication) } }
 }
 
+export function deltaPush(
+  channel: string,
+  publication: Publication,
+  options: { base: DeltaBase; writeDelta: WriteDelta },
+): Fields {
+  return { push: { channel, pub: deltaPublicationOf(publication, options) } }
+}
+
 export function announcementPush(channel: string, { info, kind }: Announcement): Fields {
   return { push: { channel, [kind]: { info: clientInfo(info) } } }
 }
@@ -58,12 +70,12 @@ function idOf(ref: ReplyRef): number | undefined {
   return typeof ref === 'number' ? ref : undefined
 }
 
-function result(reply: Reply): Fields {
+function result(reply: Reply, writeDelta: WriteDelta): Fields {
   switch (reply.kind) {
     case 'connect':
       return connectResult(reply)
     case 'subscribe':
-      return subscribeResult(reply)
+      return subscribeResult(reply, writeDelta)
     case 'unsubscribe':
     case 'publish':
       return {}
@@ -98,17 +110,24 @@ function connectResult(reply: ConnectReply): Fields {
   }
 }
 
-function subscribeResult(reply: SubscribeReply): Fields {
+function subscribeResult(reply: SubscribeReply, writeDelta: WriteDelta): Fields {
   const positioned = reply.position !== undefined || undefined
+  const { publications } = reply
+  const recovered = reply.delta
+    ? publications.map((publication, index) =>
+        deltaPublicationOf(publication, { base: publications[index - 1] ?? 'none', writeDelta }),
+      )
+    : publications.map(publicationOf)
   return {
     ...expiry(reply.expiresInS),
     recoverable: positioned,
     positioned,
     epoch: reply.position?.epoch || undefined,
     offset: reply.position?.offset || undefined,
-    publications: reply.publications.length > 0 ? reply.publications.map(publicationOf) : undefined,
+    publications: recovered.length > 0 ? recovered : undefined,
     recovered: reply.recovered || undefined,
     was_recovering: reply.wasRecovering || undefined,
+    delta: reply.delta || undefined,
   }
 }
 
@@ -123,6 +142,19 @@ function publicationOf(publication: Publication): Fields {
     offset: publication.offset || undefined,
     info: publication.info && clientInfo(publication.info),
     time: publication.timeMs || undefined,
+  }
+}
+
+/** The whole data, or what has changed since `base` where that is less. */
+function deltaPublicationOf(
+  publication: Publication,
+  { base, writeDelta }: { base: DeltaBase; writeDelta: WriteDelta },
+): Fields {
+  const delta = base === 'none' ? undefined : deltaOf(base.data, publication.data)
+  return {
+    ...publicationOf(publication),
+    data: writeDelta(delta ?? publication.data),
+    delta: delta !== undefined || undefined,
   }
 }
 

@@ -12,6 +12,8 @@ export const centrifugeJson: Codec = centrifugeCodec({
   binary: false,
   decode,
   write: (fields) => weave(piecesOf(fields)),
+  // A delta is no JSON, so that on such a subscription all data is a string of text.
+  writeDelta: (data) => Buffer.from(data).toString(),
   ping: Buffer.from('{}'),
 })
 

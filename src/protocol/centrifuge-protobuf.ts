@@ -13,6 +13,7 @@ export const centrifugeProtobuf: Codec = centrifugeCodec({
   binary: true,
   decode,
   write: (fields) => writeDelimited(Reply, fields),
+  writeDelta: (data) => data,
   // The empty reply: a length of 0.
   ping: Buffer.from([0]),
 })

@@ -41,7 +41,7 @@ export const Command = new MessageType({
     }),
   ],
   unsubscribe: [6, OfChannel],
-  publish: [7, new MessageType({ channel: [1, 'string'], data: [2, 'bytes'] })],
+  publish: [7, new MessageType({ channel: [1, 'string'], data: [2, 'bytes'], type: [3, 'int32'] })],
   presence: [8, OfChannel],
   presence_stats: [9, OfChannel],
   history: [

@@ -39,6 +39,8 @@ export interface SubscribeCommand {
   readonly since?: Position | undefined
   /** The client wants join and leave pushes, if the channel and its rights allow. */
   readonly joinLeave: boolean
+  /** The client can apply deltas to the publication before. Absent: no. */
+  readonly delta?: boolean | undefined
   /** The client wants positions checked and recovery offered, if the channel has history. */
   readonly recoverable: boolean
   /** Answer UNRECOVERABLE_POSITION instead of a subscription that says `recovered: false`. */
@@ -115,11 +117,16 @@ export interface SubscribeReply {
   readonly publications: readonly Publication[]
   readonly wasRecovering: boolean
   readonly recovered: boolean
+  /** Publications on this subscription may come as deltas to the one before, as the client asked. Absent: no. */
+  readonly delta?: boolean | undefined
   /** Of a subscription token, seconds. */
   readonly expiresInS?: number | undefined
   /** Top of the stream after `publications`, for clients that want one number; absent as `position`. */
   readonly top?: Position | undefined
 }
+
+/** What a delta can build on. */
+export type DeltaBase = Publication | 'none'
 
 /** How a codec finds the answer's addressee again: the client's id and whatever else the door echoes. Opaque to the session. */
 export type ReplyRef = unknown
@@ -143,7 +150,8 @@ export interface Codec {
   /** Payloads to send, in order; none when the client asked for no answer. */
   reply(ref: ReplyRef, reply: Reply): Uint8Array[]
   error(ref: ReplyRef, error: CommandError): Uint8Array
-  publication(channel: string, publication: Publication): Uint8Array
+  /** `base`: the subscriber takes deltas and had this one last ('none': it has none to build on). Absent: it takes none. */
+  publication(channel: string, publication: Publication, base?: DeltaBase): Uint8Array
   /** Undefined: this door does not tell of it. */
   announcement(channel: string, announcement: Announcement): Uint8Array | undefined
   unsubscribed(channel: string, code: UnsubscribeCode): Uint8Array

@@ -42,6 +42,7 @@ export async function subscribe(session: Session, command: SubscribeCommand, ref
       joinLeave: settings.joinLeave && command.joinLeave && isAllowed(session, 'Presence', channel),
       present: settings.presence,
       byToken: token !== undefined,
+      delta: command.delta,
     },
   )
   begin(subscription)
@@ -257,12 +258,14 @@ function answer(
     publications: caughtUp.missed.filter(wanted),
     wasRecovering,
     recovered: caughtUp.recovered,
+    delta: subscription.delta,
     top: caughtUp.top,
     expiresInS: secondsUntil(expiresAtMs, clock.epochMs()),
   })
   const after = caughtUp.after.filter(wanted)
+  const base = subscription.delta ? 'none' : undefined
   for (const publication of after)
-    session.push({ payload: session.codec.publication(ref.channel, publication) })
+    session.push({ payload: session.codec.publication(ref.channel, publication, base) })
   subscription.goLive(caughtUp.after.findLast((publication) => publication.offset > 0) ?? caughtUp.top)
   if (subscription.live) expireAt(subscription, expiresAtMs)
 }

@@ -1,5 +1,6 @@
 // One session's interest in one channel. Until its reply is sent it only collects; from then on it delivers.
 import type { ChannelRef, ClientInfo, Position, Publication } from '../broker/broker.js'
+import type { DeltaBase } from '../protocol/commands.js'
 import type { Timer } from '../time.js'
 import type { Session } from './session.js'
 
@@ -25,6 +26,10 @@ export class Subscription {
   readonly present: boolean
   /** Allowed by a subscription token; a deny still ends it. */
   readonly byToken: boolean
+  /** The client takes deltas. */
+  readonly delta: boolean
+  /** What a delta for the client can build on: the last it got live. */
+  base: DeltaBase = 'none'
   #state: SubscriptionState = { kind: 'catchingUp', live: [], lostUntil: undefined }
   #epoch = ''
   #offset = 0
@@ -34,7 +39,13 @@ export class Subscription {
   constructor(
     session: Session,
     ref: ChannelRef,
-    options: { positioned: boolean; joinLeave: boolean; present: boolean; byToken: boolean },
+    options: {
+      positioned: boolean
+      joinLeave: boolean
+      present: boolean
+      byToken: boolean
+      delta?: boolean | undefined
+    },
   ) {
     this.session = session
     this.ref = ref
@@ -43,6 +54,7 @@ export class Subscription {
     this.joinLeave = options.joinLeave
     this.present = options.present
     this.byToken = options.byToken
+    this.delta = options.delta ?? false
   }
 
   get live(): boolean {
