@@ -17,6 +17,7 @@ export function deltaOf(from: Uint8Array, to: Uint8Array): Uint8Array | undefine
   while (tail < shorter - head && from[from.byteLength - tail - 1] === to[to.byteLength - tail - 1]) tail += 1
   while (isInsideCharacter(to, to.byteLength - tail)) tail -= 1
 
+  if (head + tail <= overheadBytes) return undefined
   const inserted = to.subarray(head, to.byteLength - tail)
   const before = `${number(to.byteLength)}\n${copy(head, 0)}${inserted.byteLength > 0 ? `${number(inserted.byteLength)}:` : ''}`
   const after = `${copy(tail, from.byteLength - tail)}${number(checksum(to))};`
@@ -41,9 +42,13 @@ function number(value: number): string {
 
 /** The sum of all 32-bit words, big end first, the last one filled up with zeros. */
 function checksum(bytes: Uint8Array): number {
+  const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const inWords = bytes.byteLength - (bytes.byteLength % 4)
   let sum = 0
-  for (const [at, byte] of bytes.entries()) sum = (sum + (byte << (24 - 8 * (at % 4)))) | 0
-  return sum >>> 0
+  for (let at = 0; at < inWords; at += 4) sum = (sum + words.getUint32(at)) >>> 0
+  for (let at = inWords; at < bytes.byteLength; at += 1)
+    sum = (sum + (words.getUint8(at) << (24 - 8 * (at % 4)))) >>> 0
+  return sum
 }
 
 /** Do the bytes before and at `at` belong to one character of UTF-8? */
