@@ -3,7 +3,14 @@ import { z } from 'zod'
 import type { Position } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import { closeCodes } from './codes.js'
-import type { Command, HistoryCommand, PublishCommand, Received, SubscribeCommand } from './commands.js'
+import type {
+  Command,
+  ConnectCommand,
+  HistoryCommand,
+  PublishCommand,
+  Received,
+  SubscribeCommand,
+} from './commands.js'
 import { nestingDepth, payloadDepthMax } from './raw-json.js'
 
 export const violation: Received = { kind: 'violation', close: closeCodes.badRequest }
@@ -36,7 +43,13 @@ const offset = z
 const channel = z.string().min(1)
 const OfChannel = z.object({ channel })
 const Publish = z.object({ channel, data: z.unknown().optional(), type: integer })
-const Connect = z.object({ token: text })
+const Recover = z.object({ recover: flag, epoch: text, offset })
+/** By channel: an object in JSON, a map in protobuf. */
+const Recovers = z.preprocess(
+  (value) => (value instanceof Map ? Object.fromEntries(value) : value),
+  z.record(z.string(), Recover).nullish(),
+)
+const Connect = z.object({ token: text, subs: Recovers })
 const Subscribe = z.object({
   channel,
   token: text,
@@ -66,7 +79,7 @@ type Reader = (fields: unknown, dataOf: DataOf) => Command | CommandError | unde
 
 /** The first of these that is there and not null is the command, whatever else the object holds. */
 const readers: readonly (readonly [string, Reader])[] = [
-  ['connect', reader(Connect, ({ token }) => ({ kind: 'connect', token }))],
+  ['connect', reader(Connect, connect)],
   ['subscribe', reader(Subscribe, subscribe)],
   ['unsubscribe', reader(OfChannel, (fields) => ({ kind: 'unsubscribe', channel: fields.channel }))],
   ['publish', reader(Publish, publish)],
@@ -108,6 +121,13 @@ function reader<Fields>(
     const fields = schema.safeParse(value)
     return fields.success ? read(fields.data, dataOf) : undefined
   }
+}
+
+function connect({ subs, token }: z.infer<typeof Connect>): ConnectCommand {
+  const recovering = Object.entries(subs ?? {}).filter(([, { recover }]) => recover)
+  if (recovering.length === 0) return { kind: 'connect', token }
+  const since = new Map(recovering.map(([name, { epoch, offset: at }]) => [name, { epoch, offset: at }]))
+  return { kind: 'connect', token, since }
 }
 
 function subscribe(fields: z.infer<typeof Subscribe>): SubscribeCommand | CommandError {

@@ -73,7 +73,7 @@ function idOf(ref: ReplyRef): number | undefined {
 function result(reply: Reply, writeDelta: WriteDelta): Fields {
   switch (reply.kind) {
     case 'connect':
-      return connectResult(reply)
+      return connectResult(reply, writeDelta)
     case 'subscribe':
       return subscribeResult(reply, writeDelta)
     case 'unsubscribe':
@@ -99,12 +99,17 @@ function result(reply: Reply, writeDelta: WriteDelta): Fields {
   }
 }
 
-function connectResult(reply: ConnectReply): Fields {
+function connectResult(reply: ConnectReply, writeDelta: WriteDelta): Fields {
+  const { subscriptions } = reply
   return {
     client: reply.client,
     version,
     ...expiry(reply.expiresInS),
     data: weave(object({ limits: limitsOf(reply.limits) })),
+    subs:
+      subscriptions.length > 0
+        ? new Map(subscriptions.map((each) => [each.channel, subscribeResult(each, writeDelta)]))
+        : undefined,
     ping: reply.pingIntervalS || undefined,
     pong: reply.pingIntervalS > 0 || undefined,
   }

@@ -134,7 +134,7 @@ describe('decode never throws, and a violation is the last item', () => {
 
   test('on bytes', () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => expectOrder(decode(bytes))),
+      fc.property(fc.uint8Array({ maxLength: 200 }), (frame) => expectOrder(decode(frame))),
       {
         numRuns: 2000,
       },
@@ -197,6 +197,7 @@ describe('replies and pushes', () => {
       user: 'u',
       expiresInS: 60,
       pingIntervalS: 25,
+      subscriptions: [],
       limits,
     })
     expect(read(payload ?? data)).toEqual([

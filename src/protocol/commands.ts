@@ -28,6 +28,8 @@ export interface ConnectCommand {
   readonly kind: 'connect'
   /** Empty: none was sent. */
   readonly token: string
+  /** Where the client stood on channels that its token subscribes it to, by channel. Absent: it comes for the first time. */
+  readonly since?: ReadonlyMap<string, Position> | undefined
 }
 
 export interface SubscribeCommand {
@@ -97,6 +99,8 @@ export interface ConnectReply {
   /** Seconds until the client should refresh its token. Absent: never. */
   readonly expiresInS?: number | undefined
   readonly pingIntervalS: number
+  /** Subscriptions that the token made, without a command. */
+  readonly subscriptions: readonly SubscribeReply[]
   readonly limits: ClientLimits
 }
 

@@ -150,6 +150,9 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
 
   /** Ends it and tells the client why. */
   endSubscription(subscription: Subscription, code: UnsubscribeCode): void {
+    // Nobody asked for it, so nobody would ask again: the client comes back with its positions.
+    if (subscription.serverSide && code === unsubscribeCodes.insufficientState)
+      return this.close(closeCodes.insufficientState)
     const { channel } = subscription.ref
     const wasLive = subscription.live
     endSubscription(subscription)

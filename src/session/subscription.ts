@@ -26,6 +26,8 @@ export class Subscription {
   readonly present: boolean
   /** Allowed by a subscription token; a deny still ends it. */
   readonly byToken: boolean
+  /** Made by the connection's token: the client can neither leave nor refresh it, and a lost position ends the connection. */
+  readonly serverSide: boolean
   /** The client takes deltas. */
   readonly delta: boolean
   /** What a delta for the client can build on: the last it got live. */
@@ -44,6 +46,7 @@ export class Subscription {
       joinLeave: boolean
       present: boolean
       byToken: boolean
+      serverSide?: boolean | undefined
       delta?: boolean | undefined
     },
   ) {
@@ -54,6 +57,7 @@ export class Subscription {
     this.joinLeave = options.joinLeave
     this.present = options.present
     this.byToken = options.byToken
+    this.serverSide = options.serverSide ?? false
     this.delta = options.delta ?? false
   }
 

@@ -21,6 +21,10 @@ class JsonOverProtobuf extends ProtobufCentrifuge {
     return decoded(await super.presence(channel))
   }
 
+  override emit(...[name, context]: Parameters<Client['emit']>) {
+    return super.emit(name, decoded(context))
+  }
+
   override newSubscription(...args: Parameters<Client['newSubscription']>) {
     const subscription = super.newSubscription(...args)
     const emit = subscription.emit.bind(subscription)
