@@ -7,7 +7,7 @@ import { parseChannelName, type ChannelName } from '../tenant/channel.js'
 import { secondsUntil } from '../time.js'
 import { announce, arrive, depart, withdraw, type Edge } from './comings.js'
 import { cutToBytes } from './query.js'
-import { mergeRecovered, type Recovered } from './recovery.js'
+import { mergeNewest, mergeRecovered, type Recovered } from './recovery.js'
 import { isAllowed, requireAllowed, settingsOf } from './rights.js'
 import type { Session } from './session.js'
 import { Subscription } from './subscription.js'
@@ -34,6 +34,8 @@ export interface Prepared {
   readonly subscription: Subscription
   readonly command: SubscribeCommand
   readonly page: HistoryPage | undefined
+  /** A returning client gets the newest publication, not all that it missed. */
+  readonly newestOnly: boolean
   readonly arrival: Edge
 }
 
@@ -75,8 +77,9 @@ export async function prepare(
   try {
     await session.context.hub.add(subscription)
     const arrival = await arrive(subscription)
-    const page = positioned ? await readMissed(subscription, command) : undefined
-    return { subscription, command, page, arrival }
+    const newestOnly = settings.history?.newestOnly ?? false
+    const page = positioned ? await readMissed(subscription, { since: command.since, newestOnly }) : undefined
+    return { subscription, command, page, newestOnly, arrival }
   } catch (error) {
     await abandonUnlessLive(subscription)
     throw error
@@ -134,11 +137,14 @@ function authorize(session: Session, channel: ChannelName, byToken: boolean): vo
     throw new CommandError('PERMISSION_DENIED', decision.explanation)
 }
 
-async function readMissed(subscription: Subscription, command: SubscribeCommand): Promise<HistoryPage> {
-  const { broker, limits } = subscription.session.context
-  const { since } = command
+async function readMissed(
+  { ref, session }: Subscription,
+  { newestOnly, since }: { newestOnly: boolean; since: Position | undefined },
+): Promise<HistoryPage> {
+  const { broker, limits } = session.context
+  if (newestOnly && since) return broker.history(ref, { limit: 1, reverse: true })
   // One more than is handed over, to tell a full answer from a cut one.
-  const page = await broker.history(subscription.ref, { since, limit: since ? limits.pageMax + 1 : 0 })
+  const page = await broker.history(ref, { since, limit: since ? limits.pageMax + 1 : 0 })
   return cutToBytes(page, limits.pageBytesMax)
 }
 
@@ -154,7 +160,7 @@ export interface CaughtUp {
 }
 
 /** Throws PERMISSION_DENIED when it ended meanwhile, and UNRECOVERABLE_POSITION when the client asked for that instead of a subscription with a gap. */
-export function catchUp({ subscription, command, page }: Prepared): CaughtUp {
+export function catchUp({ subscription, command, page, newestOnly }: Prepared): CaughtUp {
   if (subscription.ended)
     throw new CommandError(
       'PERMISSION_DENIED',
@@ -167,7 +173,9 @@ export function catchUp({ subscription, command, page }: Prepared): CaughtUp {
   const { lostUntil } = subscription
   const merged: Recovered = lostUntil
     ? { kind: 'gap', reason: 'tooMany', top: later(page.top, lostUntil), after: [] }
-    : mergeRecovered({ since, page, live, limit: limits.pageMax })
+    : newestOnly && since
+      ? mergeNewest({ since, page, live })
+      : mergeRecovered({ since, page, live, limit: limits.pageMax })
   if (!since) {
     // It starts where the page ends, and what arrived meanwhile is the first it gets; or with the new stream, if this one was replaced.
     const [top, after] =
