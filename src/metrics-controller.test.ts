@@ -30,6 +30,7 @@ test('the names and labels are those of controller-runtime and client-go', async
   reconcile.terminal()
   reconcile.panicked()
   reconcile.timedOut()
+  metrics.eventDropped()
   lease.leading(true)
   lease.slowPath()
   rest('GET', '200')
@@ -59,6 +60,8 @@ test('the names and labels are those of controller-runtime and client-go', async
       'controller_runtime_reconcile_total{controller="chattenant",result="error"} 1',
       'controller_runtime_reconcile_total{controller="chattenant",result="requeue"} 0',
       'controller_runtime_reconcile_total{controller="chattenant",result="requeue_after"} 0',
+      'parley_bugs_total 1',
+      'parley_controller_events_dropped_total 1',
       'parley_controller_watch_silent_seconds{kind="ChatTenant"} 12',
       'parley_controller_watch_silent_seconds{kind="ChatPlan"} +Inf',
       'parley_controller_programmed_seconds_sum 0.2',
@@ -69,6 +72,47 @@ test('the names and labels are those of controller-runtime and client-go', async
       'rest_client_requests_total{code="200",method="GET",host="10.0.0.1:443"} 2',
     ].toSorted(),
   )
+})
+
+const readyOnly = { tenant: 'demo/acme', holds: new Set(['Ready', 'Accepted', 'Stalled']) }
+const pressed = { tenant: 'demo/globex', holds: new Set(['Accepted', 'QuotaPressure']) }
+
+test('tenants are counted by what their conditions say', async () => {
+  const metrics = new ControllerMetrics({ process: false })
+  metrics.readStandings(() => [readyOnly, pressed])
+  const lines = (await series(metrics)).filter((line) => line.startsWith('parley_controller_tenants'))
+  const counts = { Ready: [1, 1], Accepted: [2, 0], Programmed: [0, 2], CredentialsReady: [0, 2] }
+  expect(lines).toEqual(
+    Object.entries({ ...counts, QuotaPressure: [1, 1], Conflict: [0, 2] }).flatMap(([type, [yes, no]]) => [
+      `parley_controller_tenants{type="${type}",status="true"} ${yes}`,
+      `parley_controller_tenants{type="${type}",status="false"} ${no}`,
+    ]),
+  )
+})
+
+test('each tenant’s conditions are apart, and end with the tenant', async () => {
+  const metrics = new ControllerMetrics({ process: false })
+  const all = [readyOnly, pressed]
+  metrics.readStandings(() => all)
+  const told = async () => {
+    const text = await metrics.tenantRegistry.metrics()
+    return text.split('\n').filter((line) => line.startsWith('parley_tenant_condition{'))
+  }
+  expect(await told()).toHaveLength(12)
+  expect(await told()).toContain('parley_tenant_condition{tenant="demo/acme",type="Ready"} 1')
+  expect(await told()).toContain('parley_tenant_condition{tenant="demo/globex",type="Ready"} 0')
+  all.pop()
+  expect(await told()).toHaveLength(6)
+})
+
+test('who does not lead any more tells nothing of tenants', async () => {
+  const metrics = new ControllerMetrics({ process: false })
+  let leads = true
+  metrics.readStandings(() => (leads ? [readyOnly] : undefined))
+  const told = async () => `${await metrics.registry.metrics()}${await metrics.tenantRegistry.metrics()}`
+  expect(await told()).toMatch(/^parley_controller_tenants\{[^]*^parley_tenant_condition\{/m)
+  leads = false
+  expect(await told()).not.toMatch(/^parley_(controller_tenants|tenant_condition)\{/m)
 })
 
 test('who never led tells nothing of what waits for gateways', async () => {

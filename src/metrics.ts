@@ -2,6 +2,10 @@
 // Labels are few and bounded: never a user, never a channel. Per-tenant series live in a registry of their own, scraped from /metrics/tenants.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 
+/** Few: each is a series of every tenant on every gateway. 0.25 is what is promised. */
+const tenantLatencySeconds = [0.05, 0.25, 1]
+/** Of people who were away: from a gateway's drain to a night's sleep. */
+const absenceSeconds = [0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600]
 const latencySeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 
 /** Numbers that are read when scraped rather than kept up to date. */
@@ -17,6 +21,7 @@ export interface GatewayGauges {
   /** Undefined where there is nothing to wait for: no series then. */
   readonly redisAwaySeconds: number | undefined
   readonly catalogAgeSeconds: number | undefined
+  readonly certificateExpiresSeconds: number | undefined
 }
 
 /** One tenant's numbers when scraped; totals only grow while the tenant is known to this gateway. */
@@ -27,6 +32,8 @@ export interface TenantGauges {
   readonly channels: number
   readonly subscriptions: number
   readonly publications: number
+  /** By name of the channel rule. */
+  readonly publicationsByRule: ReadonlyMap<string, number>
   readonly deliveries: number
   readonly publishRateLimit: number
   readonly refusals: ReadonlyMap<string, number>
@@ -39,7 +46,10 @@ export class Metrics {
   readonly connects: Counter<'door' | 'result'>
   readonly closes: Counter<'door' | 'code'>
   readonly handshakeRefusals: Counter<'door' | 'code'>
+  readonly tlsHandshakeFailures: Counter<'reason'>
   readonly commands: Counter<'door' | 'command' | 'result'>
+  readonly apiRequests: Counter<'method' | 'code'>
+  readonly apiSeconds: Histogram<'method'>
   readonly publications: Counter
   readonly deliveries: Counter
   readonly sentBytes: Counter
@@ -47,7 +57,10 @@ export class Metrics {
   readonly deliverySeconds: Histogram
   readonly connectSeconds: Histogram<'door'>
   readonly recoveries: Counter<'result'>
+  readonly recoveryDelaySeconds: Histogram
+  readonly tenantDeliverySeconds: Histogram<'tenant'>
   readonly slowCloses: Counter
+  readonly rebalancedSessions: Counter
   readonly bugs: Counter
 
   constructor(
@@ -77,10 +90,20 @@ export class Metrics {
       'Upgrades refused with an HTTP status, by door and error code.',
       ['door', 'code'],
     )
+    this.tlsHandshakeFailures = counter(
+      'parley_tls_handshake_failures_total',
+      'TLS handshakes that came to nothing, by reason (timeout, cut, plain_http, refused). None where TLS ends before the gateway.',
+      ['reason'],
+    )
     this.commands = counter(
       'parley_commands_total',
       'Commands answered, by door, command and result (ok, or an error code).',
       ['door', 'command', 'result'],
+    )
+    this.apiRequests = counter(
+      'parley_api_requests_total',
+      'Requests to the server API answered, by method and code (ok, or an error code). Those inside a batch count too.',
+      ['method', 'code'],
     )
     this.publications = counter(
       'parley_publications_total',
@@ -94,10 +117,21 @@ export class Metrics {
       ['result'],
     )
     this.slowCloses = counter('parley_slow_closes_total', 'Sessions cut because they read too slowly.')
+    this.rebalancedSessions = counter(
+      'parley_rebalanced_sessions_total',
+      'Sessions sent away (3001) since other gateways had more room.',
+    )
     this.bugs = counter('parley_bugs_total', 'Faults of our own: each has a stack in the log.')
     this.publishSeconds = new Histogram({
       name: 'parley_publish_duration_seconds',
       help: 'From a publish command to its acknowledgement.',
+      buckets: latencySeconds,
+      registers,
+    })
+    this.apiSeconds = new Histogram({
+      name: 'parley_api_request_duration_seconds',
+      help: 'From a request to the server API to its answer, by method.',
+      labelNames: ['method'],
       buckets: latencySeconds,
       registers,
     })
@@ -106,6 +140,19 @@ export class Metrics {
       help: 'From the broker taking a publication (its gateway’s clock) to this gateway handing it to its subscribers’ outboxes.',
       buckets: latencySeconds,
       registers,
+    })
+    this.recoveryDelaySeconds = new Histogram({
+      name: 'parley_recovery_delay_seconds',
+      help: 'Of subscriptions that came back and had missed something: how old the oldest of that was when they got it. They were away at least as long.',
+      buckets: absenceSeconds,
+      registers,
+    })
+    this.tenantDeliverySeconds = new Histogram({
+      name: 'parley_tenant_delivery_delay_seconds',
+      help: 'As parley_delivery_delay_seconds, of the tenant’s publications.',
+      labelNames: ['tenant'],
+      buckets: tenantLatencySeconds,
+      registers: [this.tenantRegistry],
     })
     this.connectSeconds = new Histogram({
       name: 'parley_connect_duration_seconds',
@@ -156,7 +203,17 @@ export class Metrics {
       'Since what is in force was known to be what the controller wants (+Inf: never). No series where tenants come from files.',
       () => read.gateway().catalogAgeSeconds,
     )
+    this.#gauge(
+      'parley_tls_certificate_expiry_timestamp_seconds',
+      'When the certificate that clients are shown expires, since the epoch. No series where TLS ends before the gateway.',
+      () => read.gateway().certificateExpiresSeconds,
+    )
     this.#tenantSeries(() => read.tenants())
+  }
+
+  /** Its series end with it: those that are not read anew at each scrape. */
+  forgetTenant(tenant: string): void {
+    this.tenantDeliverySeconds.remove({ tenant })
   }
 
   #gauge(name: string, help: string, value: () => number | undefined): void {
@@ -215,16 +272,44 @@ export class Metrics {
         },
       })
     }
-    new Counter<'tenant' | 'code'>({
-      name: 'parley_tenant_refusals_total',
+    this.#tenantParts('parley_tenant_refusals_total', {
       help: 'Commands and connections of the tenant refused on this gateway, by error code.',
-      labelNames: ['tenant', 'code'],
+      label: 'code',
+      parts: (tenant) => tenant.refusals,
+      tenants,
+    })
+    this.#tenantParts('parley_tenant_rule_publications_total', {
+      help: 'Publications accepted from the tenant on this gateway, by the channel rule (its name) that the channel has its settings from.',
+      label: 'rule',
+      parts: (tenant) => tenant.publicationsByRule,
+      tenants,
+    })
+  }
+
+  /** Counters of a tenant's, told apart by one more label. */
+  #tenantParts(
+    name: string,
+    {
+      help,
+      label,
+      parts,
+      tenants,
+    }: {
+      help: string
+      label: string
+      parts: (tenant: TenantGauges) => ReadonlyMap<string, number>
+      tenants: () => Iterable<TenantGauges>
+    },
+  ): void {
+    new Counter({
+      name,
+      help,
+      labelNames: ['tenant', label],
       registers: [this.tenantRegistry],
       collect() {
         this.reset()
-        for (const tenant of tenants()) {
-          for (const [code, refusals] of tenant.refusals) this.inc({ tenant: tenant.tenant, code }, refusals)
-        }
+        for (const gauges of tenants())
+          for (const [part, count] of parts(gauges)) this.inc({ tenant: gauges.tenant, [label]: part }, count)
       },
     })
   }

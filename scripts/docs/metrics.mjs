@@ -1,4 +1,5 @@
-// docs/reference/metrics.md: every series of a gateway.
+// docs/reference/metrics.md: every series of a gateway and of the controller.
+import { ControllerMetrics } from '../../dist/metrics-controller.js'
 import { Metrics } from '../../dist/metrics.js'
 import { generatedNote, table } from './table.mjs'
 
@@ -14,6 +15,7 @@ const nothing = {
     draining: false,
     redisAwaySeconds: undefined,
     catalogAgeSeconds: undefined,
+    certificateExpiresSeconds: undefined,
   }),
   tenants: () => [],
 }
@@ -30,13 +32,24 @@ async function rows(registry) {
   })
 }
 
+/** With all that comes with its first use. */
+function controllerMetrics() {
+  const metrics = new ControllerMetrics({ process: false })
+  metrics.queueMeter('')
+  metrics.reconcileMeter('', 0)
+  metrics.leaseMeter('')
+  metrics.restMeter('')('', '')
+  return metrics
+}
+
 export async function metricsPage() {
   const metrics = new Metrics(nothing, { process: false })
+  const controller = controllerMetrics()
   const head = ['name', 'type', 'labels', 'meaning']
   return `${generatedNote}
 # Metrics
 
-Prometheus text on port 9090 of each gateway. No label holds a user or a channel.
+Prometheus text on port 9090 of each gateway, and on port 9091 of each controller. No label holds a user or a channel.
 
 ## \`/metrics\`
 
@@ -47,5 +60,13 @@ ${table(head, await rows(metrics.registry))}
 
 One tenant on one gateway, \`tenant="<namespace>/<name>"\`: scrape it less often than the rest.
 
-${table(head, await rows(metrics.tenantRegistry))}`
+${table(head, await rows(metrics.tenantRegistry))}
+## The controller's \`/metrics\`
+
+On port 9091, by controller-runtime's and client-go's names where they have one; with Node's own.
+
+${table(head, await rows(controller.registry))}
+## The controller's \`/metrics/tenants\`
+
+${table(head, await rows(controller.tenantRegistry))}`
 }

@@ -6,6 +6,7 @@ import { Command, Option } from 'commander'
 import { openRedisBroker } from '../broker/redis-open.js'
 import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
+import { Rebalancer } from '../gateway/rebalancer.js'
 import { GatewayServer } from '../gateway/server.js'
 import { UsageMeter } from '../gateway/usage.js'
 import { createLog, logLevels, type Log, type LogLevel } from '../log.js'
@@ -17,38 +18,44 @@ import { loadLedgerScripts, RedisLedger } from '../tenant/quota-ledger-redis.js'
 import { systemClock } from '../time.js'
 import { listenOrExplain } from './listen.js'
 import { endsByTheList } from './exit-codes.js'
-import { countOf, drainWindowOf, installationOf, portOf } from './options.js'
-import { RedisParts, redisTarget } from './redis-parts.js'
-import { readCluster } from './cluster-stats.js'
+import { countOf, installationOf, portOf, windowOf, withRedisFiles } from './options.js'
+import { keyPairFiles, readKeyPair, type KeyPair } from './certificates.js'
+import { RedisParts, type RedisOptions } from './redis-parts.js'
+import { Renewal } from './renewal.js'
+import { readCluster, readFleet } from './cluster-stats.js'
 import { openCatalog } from './gateway-catalog.js'
 import { serveUntil } from './serving.js'
 import { untilSignal } from './signals.js'
 
-interface GatewayOptions {
-  readonly redis: string
-  readonly redisPasswordFile?: string
-  readonly dataNodes?: number
+interface GatewayOptions extends RedisOptions {
   readonly tenants?: string
   readonly sealingKeyFile?: string
   readonly installation: string
   readonly host: string
   readonly port: number
   readonly opsPort: number
+  readonly tlsCertFile?: string
+  readonly tlsKeyFile?: string
   /** Seconds. */
   readonly drainWindow: number
   readonly maxConnections: number
+  /** Seconds; 0: never. */
+  readonly rebalanceWindow: number
+  /** In a second. */
+  readonly handshakeRate: number
   readonly allowPrivateJwks: boolean
   readonly logLevel: LogLevel
 }
 
 export function gatewayCommand(): Command {
-  const command = new Command('gateway')
-    .description('Run one of many gateways that share a Redis.')
-    .requiredOption(
-      '--redis <url>',
-      'redis://host, rediss://host, redis+sentinel://host,host,host/master, redis+cluster://host,host; user and password in it, in PARLEY_REDIS_USERNAME and PARLEY_REDIS_PASSWORD, or in a file',
-    )
-    .option('--redis-password-file <file>', 'holds the password alone')
+  const command = withRedisFiles(
+    new Command('gateway')
+      .description('Run one of many gateways that share a Redis.')
+      .requiredOption(
+        '--redis <url>',
+        'redis://host, rediss://host, redis+sentinel://host,host,host/master, redis+cluster://host,host; user and password in it, in PARLEY_REDIS_USERNAME and PARLEY_REDIS_PASSWORD, or in a file',
+      ),
+  )
     .option(
       '--data-nodes <number>',
       'master and replicas together (of one shard in a Cluster), where Redis should not be asked',
@@ -63,10 +70,22 @@ export function gatewayCommand(): Command {
       'parley',
     )
     .option('--port <number>', 'where clients connect', portOf, 8000)
+    .option(
+      '--tls-cert-file <file>',
+      'clients speak TLS, and are shown this certificate; it is read again when it changes',
+    )
+    .option('--tls-key-file <file>', 'its key')
     .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
     .option('--host <address>', 'the address to listen on', '0.0.0.0')
-    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', drainWindowOf, 20)
+    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', windowOf, 20)
     .option('--max-connections <number>', 'of this gateway; more are answered 503', countOf, 50_000)
+    .option(
+      '--rebalance-window <seconds>',
+      'over how long a few sessions at a time are sent to gateways with more room; 0: never',
+      windowOf,
+      10,
+    )
+    .option('--handshake-rate <number>', 'clients let in per second; more are answered 503', countOf, 2_000)
     .option('--allow-private-jwks', 'let tenants’ JWKS URLs lead to private addresses, and be http', false)
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
   return endsByTheList(command).action(async (options: GatewayOptions) => runGateway(options))
@@ -81,8 +100,7 @@ async function runGateway(options: GatewayOptions): Promise<void> {
   setMaxListeners(0, signal)
   const gatewayId = `${hostname()}-${randomBytes(3).toString('hex')}`
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ gateway: gatewayId })
-  const target = redisTarget(options, process.env)
-  const redis = new RedisParts(target, { clock: systemClock, log, signal, dataNodes: options.dataNodes })
+  const redis = new RedisParts(options, { clock: systemClock, log, signal, environment: process.env })
   try {
     await runOn(redis, { options, gatewayId, log, asked, signal })
   } finally {
@@ -122,6 +140,7 @@ async function runOn(
     log,
     installation: options.installation,
   })
+  const certificate = openCertificate(options, log)
   const meter = new UsageMeter(clock)
   const gateway: Gateway = new Gateway({
     broker,
@@ -135,7 +154,9 @@ async function runOn(
     problems: () => catalog.problems().length,
     troubles: () => [...redis.troubles(), ...catalog.troubles()],
     outages: () => ({ redisAwayMs: redis.awayMs(), catalogAgeMs: catalog.ageMs() }),
+    certificateExpiresMs: certificate && (() => certificate.current.expiresMs),
     cluster: () => readCluster(heartbeats),
+    count: async () => (await readFleet(heartbeats))?.length,
   })
   const heartbeats = new Heartbeats({
     createLink: createCatalogLink,
@@ -146,13 +167,18 @@ async function runOn(
       version: catalog.version(),
       problems: catalog.problems(),
       connections: gateway.context.sessions.size,
+      ready: gateway.unready().length === 0,
       usage: meter.read(gateway.tenants),
     }),
     log,
   })
   catalog.onApplied(() => heartbeats.hurry())
 
-  const server = new GatewayServer(gateway)
+  const server = new GatewayServer(gateway, {
+    certificate: certificate?.current,
+    handshakesPerSecond: options.handshakeRate,
+  })
+  certificate?.onRenewed((renewed) => server.replaceCertificate(renewed))
   const ops = new OpsServer(gateway)
   const { host } = options
   const ending = new AbortController()
@@ -162,6 +188,7 @@ async function runOn(
   const opsPlace = { what: 'operators', flag: '--ops-port', host, port: options.opsPort }
   const { port: opsPort } = await listenOrExplain(() => ops.listen(options.opsPort, host), opsPlace)
   try {
+    if (certificate) running.push(certificate.run(ending.signal))
     log.info({ opsPort }, 'answering probes')
     const reached = redis.check().then(() => true)
     if (!(await Promise.race([reached, asked]))) return
@@ -171,8 +198,18 @@ async function runOn(
     gateway.run(signal)
     ledger.run(signal)
     running.push(heartbeats.run(ending.signal))
+    const windowMs = options.rebalanceWindow * 1000
+    const fleet = () => readFleet(heartbeats)
+    if (windowMs > 0)
+      running.push(new Rebalancer(gateway, { id: gatewayId, fleet, windowMs }).run(ending.signal))
     log.info({ port, opsPort }, 'serving')
-    await serveUntil(asked, { gateway, server, drainWindowMs: options.drainWindow * 1000 })
+    await serveUntil(asked, {
+      gateway,
+      server,
+      drainWindowMs: options.drainWindow * 1000,
+      // The others are not to count on it any longer.
+      onDrain: () => heartbeats.hurry(),
+    })
     // Goodbyes need their links: those of the people first, and at the end this gateway's own.
     await presence.close()
     await Promise.all([broker.close(), ledger.close()])
@@ -180,4 +217,13 @@ async function runOn(
     ending.abort()
     await Promise.all([...running, ops.close()])
   }
+}
+
+/** Undefined: TLS ends before the gateway. Throws ConfigError. */
+function openCertificate(
+  { tlsCertFile, tlsKeyFile }: GatewayOptions,
+  log: Log,
+): Renewal<KeyPair> | undefined {
+  const files = keyPairFiles({ cert: tlsCertFile, key: tlsKeyFile }, '--tls')
+  return files && new Renewal({ what: 'certificate for clients', read: () => readKeyPair(files), log })
 }

@@ -115,6 +115,8 @@ describe('/metrics', () => {
         'parley_deliveries_total',
         'parley_sent_bytes_total',
         'parley_recoveries_total',
+        'parley_recovery_delay_seconds',
+        'parley_rebalanced_sessions_total',
         'parley_slow_closes_total',
         'parley_bugs_total',
         'parley_publish_duration_seconds',
@@ -140,14 +142,15 @@ describe('/metrics', () => {
   test.each(['/metrics', '/metrics/tenants'])(
     '%s labels neither users nor channels nor clients',
     async (path) => {
-      const ops = await opsOf([policyOf({ channels: [openRule('lobby'), openRule('general')] })])
+      const channels = [openRule('lobby', { name: 'door' }), openRule('general', { name: 'rooms' })]
+      const ops = await opsOf([policyOf({ channels })])
       const session = await ops.enter('someclient')
       session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
       await turn()
       const text = await ops.text(path)
       expect(text).not.toMatch(/someclient|general|lobby/)
       const labels = new Set([...text.matchAll(/[{,](\w+)="/g)].map(([, label]) => label))
-      const bounded = new Set(['door', 'result', 'code', 'command', 'le', 'tenant'])
+      const bounded = new Set(['door', 'result', 'code', 'command', 'le', 'tenant', 'rule'])
       expect([...labels].filter((label) => !bounded.has(label ?? ''))).toEqual([])
     },
   )
@@ -180,18 +183,35 @@ describe('/metrics/tenants', () => {
         'parley_tenant_publications_total',
         'parley_tenant_deliveries_total',
         'parley_tenant_refusals_total',
+        'parley_tenant_delivery_delay_seconds',
       ]),
     )
   })
 
+  test('publications are told apart by the rule of their channel', async () => {
+    const ops = await opsOf([
+      policyOf({ channels: [openRule('lobby'), openRule('general', { name: 'rooms' })] }),
+    ])
+    const session = await ops.enter('a')
+    session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
+    await turn()
+    expect(await ops.text('/metrics/tenants')).toContain(
+      'parley_tenant_rule_publications_total{tenant="demo/acme",rule="rooms"} 1',
+    )
+  })
+
   test('series end with their tenant', async () => {
-    const policies = [policyOf(), policyOf({ tenantId: 't2', name: 'globex' })]
+    const policies = [policyOf({ tenantId: 't2', name: 'globex' }), policyOf()]
     const ops = await opsOf(policies)
-    expect(await ops.text('/metrics/tenants')).toContain('demo/globex')
+    const session = await ops.enter('a')
+    session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
+    await turn()
+    const delivered = 'parley_tenant_delivery_delay_seconds_count{tenant="demo/acme"} 1'
+    expect(await ops.text('/metrics/tenants')).toContain(delivered)
     ops.listener?.changed({ kind: 'remove', policy: policies[1]! })
     const text = await ops.text('/metrics/tenants')
-    expect(text).not.toContain('demo/globex')
-    expect(text).toContain('demo/acme')
+    expect(text).not.toContain('demo/acme')
+    expect(text).toContain('demo/globex')
   })
 
   test('refusals are counted by code', async () => {

@@ -1,5 +1,6 @@
 // The gateway's HTTP server: tenants' doors, and nothing that trusts a stranger's header, path or patience.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { CommandError } from '../errors.js'
@@ -10,6 +11,7 @@ import { welcome } from '../session/connect.js'
 import { Session } from '../session/session.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { refuseUpgrade, sendError } from './answer.js'
+import { Api } from './api.js'
 import {
   centrifugeHandshake,
   chatHandshake,
@@ -19,8 +21,10 @@ import {
   parseDoor,
   type DoorRequest,
 } from './handshake.js'
+import { HandshakeRate } from './handshake-rate.js'
 import { listen, shut } from './listen.js'
 import type { Gateway } from './node.js'
+import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
 import { WebSocketFront } from './websocket.js'
 
 /** Other pages of the same server: true when it answered. Asked first. */
@@ -28,6 +32,8 @@ export type ExtraPages = (request: IncomingMessage, response: ServerResponse) =>
 
 /** How long a stranger may take. */
 export interface ServerTiming {
+  /** For the TLS handshake, where there is one. */
+  readonly tlsHandshakeTimeoutMs: number
   /** For all headers of a request. */
   readonly headersTimeoutMs: number
   /** From the upgrade request to its answer; a JWKS fetch has 5 s of its own. Also for a whole plain request. */
@@ -38,28 +44,46 @@ export interface ServerTiming {
 }
 
 const defaultServerTiming: ServerTiming = {
+  tlsHandshakeTimeoutMs: 5_000,
   headersTimeoutMs: 5_000,
   handshakeTimeoutMs: 10_000,
   keepAliveTimeoutMs: 5_000,
   checkIntervalMs: 1_000,
 }
 
+/** What one core does. */
+const defaultHandshakesPerSecond = 2_000
+
 const headerBytesMax = 16 * 1024
+
+export interface GatewayServerOptions {
+  readonly extraPages?: ExtraPages | undefined
+  readonly timing?: Partial<ServerTiming> | undefined
+  /** Clients speak TLS, and are shown this one. Absent: TLS ends before the gateway. */
+  readonly certificate?: Certificate | undefined
+  readonly handshakesPerSecond?: number
+}
 
 export class GatewayServer {
   readonly #gateway: Gateway
   readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
+  readonly #api: Api
+  readonly #rate: HandshakeRate
   readonly #http: Server
+  /** The same server, where it speaks TLS. */
+  readonly #https: TlsServer | undefined
   /** Requests of a line that are not answered yet. */
   readonly #unanswered = new WeakMap<Duplex, number>()
 
-  constructor(gateway: Gateway, options: { extraPages?: ExtraPages; timing?: Partial<ServerTiming> } = {}) {
+  constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
+    this.#api = new Api(gateway)
+    this.#rate = new HandshakeRate(options.handshakesPerSecond ?? defaultHandshakesPerSecond, gateway.context)
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
-    this.#http = createServer({
+    const http = {
       maxHeaderSize: headerBytesMax,
       headersTimeout: this.#timing.headersTimeoutMs,
       requestTimeout: this.#timing.handshakeTimeoutMs,
@@ -68,7 +92,16 @@ export class GatewayServer {
       noDelay: true,
       // Node would answer without a word.
       requireHostHeader: false,
-    })
+    }
+    const { certificate } = options
+    this.#https =
+      certificate &&
+      createTlsServer(http, {
+        certificate,
+        handshakeTimeoutMs: this.#timing.tlsHandshakeTimeoutMs,
+        onFailure: (reason) => gateway.metrics.tlsHandshakeFailures.inc({ reason }),
+      })
+    this.#http = this.#https ?? createServer(http)
     // Node would drop what is above the count and go on; `checkHeaders` refuses.
     this.#http.maxHeadersCount = 0
     this.#http.on('request', (request, response) => void this.#onRequest(request, response))
@@ -84,6 +117,11 @@ export class GatewayServer {
     return listen(this.#http, { port, host })
   }
 
+  /** New connections are shown this one. Only where the server speaks TLS; the pair must be a good one. */
+  replaceCertificate(certificate: Certificate): void {
+    if (this.#https) replaceCertificate(this.#https, certificate)
+  }
+
   /** Takes no new connections, and cuts what is left after `graceMs`. Drain first. */
   close(options: { graceMs?: number } = {}): Promise<void> {
     return shut(this.#http, options.graceMs)
@@ -95,6 +133,7 @@ export class GatewayServer {
     try {
       checkHeaders(request)
       if (await this.#extraPages?.(request, response)) return
+      if (await this.#api.answer(request, response)) return
       const door = parseDoor(request.url ?? '')
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       await this.#rehearse(door, request)
@@ -113,6 +152,7 @@ export class GatewayServer {
     if (request.method !== 'GET')
       throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
     const tenant = this.#enter(door, request)
+    this.#rate.take()
     if (door.door === 'centrifuge') return
     const { identity } = await chatHandshake(tenant, door, request)
     await tenant.checkRoom(identity.user)
@@ -133,6 +173,8 @@ export class GatewayServer {
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       checkUpgrade(request)
       const tenant = this.#enter(door, request)
+      // Tokens cost time, and upgrades memory; what was looked at so far is for nothing.
+      this.#rate.take()
       if (door.door === 'chat') {
         await this.#openChat(tenant, door, { request, socket, head })
       } else {

@@ -4,6 +4,7 @@ import {
   deltaPush,
   errorFields,
   publicationPush,
+  refreshedPush,
   replyFields,
   unsubscribedPush,
   type WriteDelta,
@@ -34,6 +35,7 @@ export function centrifugeCodec(
       ),
     announcement: (channel, announcement) => write(announcementPush(channel, announcement)),
     unsubscribed: (channel, code) => write(unsubscribedPush(channel, code)),
+    refreshed: (expiresInS) => write(refreshedPush(expiresInS)),
     continuityLost: () => undefined,
     reconnect: () => undefined,
   }

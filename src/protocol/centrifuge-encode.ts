@@ -65,6 +65,10 @@ export function unsubscribedPush(channel: string, { code, reason }: UnsubscribeC
   return { push: { channel, unsubscribe: { code, reason } } }
 }
 
+export function refreshedPush(expiresInS: number | undefined): Fields {
+  return { push: { refresh: expiry(expiresInS) } }
+}
+
 /** The ref of this door is the command's id, as decodeCentrifuge made it. The session hands it back untouched, but types cannot tell. */
 function idOf(ref: ReplyRef): number | undefined {
   return typeof ref === 'number' ? ref : undefined
@@ -141,7 +145,7 @@ function expiry(expiresInS: number | undefined): Fields {
   return expiresInS === undefined ? {} : { expires: true, ttl: Math.max(1, Math.floor(expiresInS)) }
 }
 
-function publicationOf(publication: Publication): Fields {
+export function publicationOf(publication: Publication): Fields {
   return {
     data: publication.data,
     offset: publication.offset || undefined,
@@ -164,7 +168,7 @@ function deltaPublicationOf(
 }
 
 /** `conn_info` is the token's own; without one, the name alone, so that every SDK can show it. */
-function clientInfo({ client, info, name, user }: ClientInfo): Fields {
+export function clientInfo({ client, info, name, user }: ClientInfo): Fields {
   const connInfo = info ?? (name === undefined ? undefined : weave(object({ name })))
   return { user: user || undefined, client: client || undefined, conn_info: connInfo }
 }

@@ -3,8 +3,8 @@ import { isUtf8 } from 'node:buffer'
 import { centrifugeCodec } from './centrifuge-codec.js'
 import { decodeEnvelope, violation } from './centrifuge-decode.js'
 import type { Codec, Received } from './commands.js'
-import type { Fields, FieldValue } from './fields.js'
-import { array, object, objectOf, type Pieces, type PieceValue, weave } from './json-pieces.js'
+import { piecesOf } from './fields-json.js'
+import { weave } from './json-pieces.js'
 import { parseJson, rawValue } from './raw-json.js'
 
 export const centrifugeJson: Codec = centrifugeCodec({
@@ -37,16 +37,4 @@ function decodeLine(line: string): Received {
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function piecesOf(fields: Fields): Pieces {
-  const members: Record<string, PieceValue> = {}
-  for (const name of Object.keys(fields)) members[name] = pieceOf(fields[name])
-  return object(members)
-}
-
-function pieceOf(value: FieldValue): PieceValue {
-  if (typeof value !== 'object' || value instanceof Uint8Array) return value
-  if (value instanceof Map) return objectOf(Array.from(value, ([name, item]) => [name, piecesOf(item)]))
-  return Array.isArray(value) ? array(value.map(piecesOf)) : piecesOf(value)
 }

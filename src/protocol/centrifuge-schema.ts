@@ -80,6 +80,7 @@ export const Reply = new MessageType({
       join: [5, Presence],
       leave: [6, Presence],
       unsubscribe: [7, new MessageType({ code: [2, 'uint32'], reason: [3, 'string'] })],
+      refresh: [12, new MessageType(Expiry)],
     }),
   ],
   connect: [

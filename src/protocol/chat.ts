@@ -21,6 +21,7 @@ export const chatCodec: Codec = {
   publication: encodePublication,
   announcement: encodeAnnouncement,
   unsubscribed: encodeUnsubscribed,
+  refreshed: () => undefined,
   continuityLost: encodeContinuityLost,
   reconnect: encodeReconnect,
   ping,
