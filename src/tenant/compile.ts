@@ -121,7 +121,10 @@ function compileRule(rule: Rule, retention: Limits['retention']): ChannelRule {
     name,
     match,
     grants,
-    history: size > 0 && ttlMs > 0 ? { size, ttlMs } : null,
+    history:
+      size > 0 && ttlMs > 0
+        ? { size, ttlMs, ...(history?.recovery === 'Cache' && { newestOnly: true }) }
+        : null,
     presence: presence && retention.presence,
     joinLeave,
     durability: rule.durability && durabilities[rule.durability],
