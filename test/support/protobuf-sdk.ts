@@ -1,5 +1,5 @@
 // The unmodified centrifuge npm client in its protobuf build, where data is bytes: JSON is put in and taken out at its public methods.
-import type { Centrifuge } from 'centrifuge'
+import type { Centrifuge, ClientEvents } from 'centrifuge'
 import { Centrifuge as ProtobufCentrifuge } from 'centrifuge/build/protobuf'
 
 type Client = InstanceType<typeof ProtobufCentrifuge>
@@ -21,8 +21,8 @@ class JsonOverProtobuf extends ProtobufCentrifuge {
     return decoded(await super.presence(channel))
   }
 
-  override emit(...[name, context]: Parameters<Client['emit']>) {
-    return super.emit(name, decoded(context))
+  override emit<Name extends keyof ClientEvents>(name: Name, ...args: Parameters<ClientEvents[Name]>) {
+    return super.emit(name, ...decoded(args))
   }
 
   override newSubscription(...args: Parameters<Client['newSubscription']>) {
