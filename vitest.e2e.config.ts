@@ -8,8 +8,9 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 1,
     fileParallelism: false,
-    testTimeout: 300_000,
-    hookTimeout: 600_000,
+    // What is waited for has a deadline of its own.
+    testTimeout: 1_200_000,
+    hookTimeout: 1_200_000,
     allowOnly: false,
     passWithNoTests: false,
     // Figures are read while the run goes on.

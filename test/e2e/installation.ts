@@ -8,6 +8,7 @@ import type { KubeObject } from '../support/kube-client.js'
 import { namespace as namespaceObject } from '../support/kube-parley.js'
 import { apply, eventually, find, get, helm, kubectl, list, lookInto } from './cluster.js'
 import { tenantNamespaces } from './tenants.js'
+import { removeVolumes } from './volumes.js'
 
 export const release = 'parley'
 export const namespace = 'parley-e2e'
@@ -66,12 +67,21 @@ export async function install({ from = chart, values = [] }: Upgrading = {}): Pr
   }
 }
 
-/** Begins with nothing: what an earlier run left is removed, and what is somebody else's is left alone. */
-export async function freshInstall(...values: readonly object[]): Promise<void> {
+/** Begins with nothing but namespaces: what an earlier run left is removed, and what is somebody else's is left alone. */
+export async function clear(): Promise<void> {
   await refuseForeign()
   await removeAll()
-  await apply(...[namespace, ...tenantNamespaces].map((name) => namespaceObject(name)))
-  await install({ values })
+  // The chart's own claim, held by the API server.
+  const restricted = { 'pod-security.kubernetes.io/enforce': 'restricted' }
+  await apply(
+    namespaceObject(namespace, restricted),
+    ...tenantNamespaces.map((name) => namespaceObject(name)),
+  )
+}
+
+export async function freshInstall(values: object): Promise<void> {
+  await clear()
+  await install({ values: [values] })
 }
 
 /** CRDs are the cluster's: another installation's tenants would go with them. */
@@ -93,6 +103,7 @@ export async function removeAll(): Promise<void> {
   await kubectl(['delete', '--ignore-not-found', ...crds])
   const namespaces = [namespace, ...tenantNamespaces].map((name) => `namespace/${name}`)
   await kubectl(['delete', '--ignore-not-found', '--timeout=300s', ...namespaces])
+  await removeVolumes()
 }
 
 /** Where clients reach the gateways: PARLEY_E2E_URL, or the Service's own address, which is for runners on the cluster's network. */
@@ -108,24 +119,32 @@ const isReady = ({ status }: KubeObject): boolean =>
     (one: { type: string; status: string }) => one.type === 'Ready' && one.status === 'True',
   ) ?? false
 
-/** Pods of the component that are not on their way out, oldest first. */
-export async function pods(component: 'gateway' | 'controller' | 'redis'): Promise<KubeObject[]> {
+export type Component = 'gateway' | 'controller' | 'redis'
+
+/** Oldest first; those on their way out too. */
+export async function pods(component: Component): Promise<KubeObject[]> {
   const selector = `--selector=app.kubernetes.io/instance=${release},app.kubernetes.io/component=${component}`
-  const all = await list('pods', ...inside, selector, '--sort-by=.metadata.creationTimestamp')
-  return all.filter(({ metadata }) => metadata['deletionTimestamp'] === undefined)
+  return list('pods', ...inside, selector, '--sort-by=.metadata.creationTimestamp')
 }
 
-export async function readyPods(component: 'gateway' | 'controller' | 'redis'): Promise<KubeObject[]> {
-  return (await pods(component)).filter(isReady)
+/** Ready, and to stay. */
+export async function readyPods(component: Component): Promise<KubeObject[]> {
+  return (await pods(component)).filter(
+    (pod) => isReady(pod) && pod.metadata['deletionTimestamp'] === undefined,
+  )
 }
 
-/** Resolves when there are so many, all ready. */
-export async function expectGateways(count: number, deadlineMs: number): Promise<KubeObject[]> {
+/** Resolves when there are so many, all ready, and those that had to go are gone. */
+export async function expectPods(
+  component: Component,
+  count: number,
+  deadlineMs: number,
+): Promise<KubeObject[]> {
   return eventually(
-    `${count} gateways`,
+    `${count} times ${component}`,
     async () => {
-      const [all, ready] = [await pods('gateway'), await readyPods('gateway')]
-      return all.length === count && ready.length === count && ready
+      const ready = await readyPods(component)
+      return ready.length === count && (await pods(component)).length === count && ready
     },
     deadlineMs,
   )
