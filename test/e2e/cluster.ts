@@ -53,7 +53,8 @@ export async function get(what: string, ...options: readonly string[]): Promise<
 }
 
 export async function list(kind: string, ...options: readonly string[]): Promise<KubeObject[]> {
-  return (await get(kind, ...options))['items']
+  // kubectl prints nothing instead of an empty list.
+  return (await find(kind, ...options))?.['items'] ?? []
 }
 
 /** Polls as often as the cluster bears it beside everything else. */

@@ -65,14 +65,33 @@ test('the release is upgraded from the previous version under a crowd', async ({
   await crowd.expectNothingLost()
 })
 
-const kinds =
-  'all,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,persistentvolumeclaims,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions'
+/** What the chart, and what it installs, makes. */
+const kinds = {
+  namespaced:
+    'all,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,persistentvolumeclaims',
+  ofCluster:
+    'clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions',
+}
+
+/** Kubernetes' own in every namespace. */
+const everywhere = new Set(['ConfigMap kube-root-ca.crt', 'ServiceAccount default'])
+
+async function leftovers(): Promise<string[]> {
+  const found = [
+    ...(await list(kinds.namespaced, ...inside)),
+    ...(await list(kinds.ofCluster, `--selector=app.kubernetes.io/instance=${release}`)),
+  ]
+  return found
+    .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
+    .filter((name) => !everywhere.has(name) && !name.startsWith('Event '))
+    .toSorted()
+}
 
 test('uninstalled, it leaves CRDs, tenants and Secrets; installed again, it goes on', async () => {
   crowd.disperse()
   await helm(['uninstall', release, ...inside, '--wait', '--timeout=300s'])
-  const left = await list(kinds, ...inside, `--selector=app.kubernetes.io/instance=${release}`)
-  expect(left.map(({ kind, metadata }) => `${kind} ${metadata.name}`).toSorted()).toEqual([
+  await expectPods('gateway', 0, rolloutDeadlineMs)
+  expect(await leftovers()).toEqual([
     'CustomResourceDefinition chatcredentials.parley.chat',
     'CustomResourceDefinition chatplans.parley.chat',
     'CustomResourceDefinition chattenants.parley.chat',
