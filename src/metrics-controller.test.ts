@@ -71,6 +71,47 @@ test('the names and labels are those of controller-runtime and client-go', async
   )
 })
 
+const readyOnly = { tenant: 'demo/acme', holds: new Set(['Ready', 'Accepted', 'Stalled']) }
+const pressed = { tenant: 'demo/globex', holds: new Set(['Accepted', 'QuotaPressure']) }
+
+test('tenants are counted by what their conditions say', async () => {
+  const metrics = new ControllerMetrics({ process: false })
+  metrics.readStandings(() => [readyOnly, pressed])
+  const lines = (await series(metrics)).filter((line) => line.startsWith('parley_controller_tenants'))
+  const counts = { Ready: [1, 1], Accepted: [2, 0], Programmed: [0, 2], CredentialsReady: [0, 2] }
+  expect(lines).toEqual(
+    Object.entries({ ...counts, QuotaPressure: [1, 1], Conflict: [0, 2] }).flatMap(([type, [yes, no]]) => [
+      `parley_controller_tenants{type="${type}",status="true"} ${yes}`,
+      `parley_controller_tenants{type="${type}",status="false"} ${no}`,
+    ]),
+  )
+})
+
+test('each tenant’s conditions are apart, and end with the tenant', async () => {
+  const metrics = new ControllerMetrics({ process: false })
+  const all = [readyOnly, pressed]
+  metrics.readStandings(() => all)
+  const told = async () => {
+    const text = await metrics.tenantRegistry.metrics()
+    return text.split('\n').filter((line) => line.startsWith('parley_tenant_condition{'))
+  }
+  expect(await told()).toHaveLength(12)
+  expect(await told()).toContain('parley_tenant_condition{tenant="demo/acme",type="Ready"} 1')
+  expect(await told()).toContain('parley_tenant_condition{tenant="demo/globex",type="Ready"} 0')
+  all.pop()
+  expect(await told()).toHaveLength(6)
+})
+
+test('who does not lead any more tells nothing of tenants', async () => {
+  const metrics = new ControllerMetrics({ process: false })
+  let leads = true
+  metrics.readStandings(() => (leads ? [readyOnly] : undefined))
+  const told = async () => `${await metrics.registry.metrics()}${await metrics.tenantRegistry.metrics()}`
+  expect(await told()).toMatch(/^parley_controller_tenants\{[^]*^parley_tenant_condition\{/m)
+  leads = false
+  expect(await told()).not.toMatch(/^parley_(controller_tenants|tenant_condition)\{/m)
+})
+
 test('who never led tells nothing of what waits for gateways', async () => {
   const lines = await series(new ControllerMetrics({ process: false }))
   expect(lines.filter((line) => line.startsWith('parley_controller_unprogrammed'))).toEqual([])

@@ -1,12 +1,56 @@
 // Metrics of the controller, under the very names that controller-runtime and client-go give them: the dashboards that people have work
 // as they are. Hence no `parley_` before them. Beside metrics.ts a door to prom-client. Leaf: imports nothing of ours.
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import {
+  Counter,
+  Gauge,
+  Histogram,
+  Registry,
+  collectDefaultMetrics,
+  type GaugeConfiguration,
+} from 'prom-client'
 
 /** Numbers of a work queue that are read when scraped. */
 export interface QueueGauges {
   readonly depth: number
   /** Of each key being worked on. */
   unfinishedSeconds(): number[]
+}
+
+/** What one tenant's status says. */
+export interface TenantStanding {
+  /** `<namespace>/<name>`. */
+  readonly tenant: string
+  /** Types of its conditions that are True. */
+  readonly holds: ReadonlySet<string>
+}
+
+/** Those that somebody may want to be told of. Reconciling and Stalled tell how, not what. */
+const conditionTypes = [
+  'Ready',
+  'Accepted',
+  'Programmed',
+  'CredentialsReady',
+  'QuotaPressure',
+  'Conflict',
+] as const
+
+interface Sample<Label extends string> {
+  readonly labels: Record<Label, string>
+  readonly value: number
+}
+
+/** Keeps no sample from one scrape to the next: thousands of tenants' labels are garbage in between, not memory. */
+class ScrapedGauge<Label extends string> extends Gauge<Label> {
+  readonly #samples: () => Iterable<Sample<Label>>
+
+  constructor(options: GaugeConfiguration<Label>, samples: () => Iterable<Sample<Label>>) {
+    super(options)
+    this.#samples = samples
+  }
+
+  override async get() {
+    return { ...(await super.get()), values: [...this.#samples()] }
+  }
 }
 
 const workSeconds = Array.from({ length: 12 }, (_, power) => 1e-8 * 10 ** power)
@@ -19,6 +63,8 @@ const programmedSeconds = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 
 export class ControllerMetrics {
   readonly registry = new Registry()
+  /** Series of each tenant, scraped less often. */
+  readonly tenantRegistry = new Registry()
   readonly #counters = new Map<string, Counter>()
   readonly #queues = new Map<string, QueueGauges>()
   readonly #watches = new Map<string, () => number | undefined>()
@@ -30,6 +76,7 @@ export class ControllerMetrics {
   readonly #leading: Gauge<'name'>
   readonly #programmed: Histogram
   #oldestUnprogrammedSeconds: (() => number) | undefined
+  #standings: () => Iterable<TenantStanding> | undefined = () => undefined
 
   constructor(options: { process?: boolean } = {}) {
     const registers = [this.registry]
@@ -72,6 +119,7 @@ export class ControllerMetrics {
       { labelNames: [], buckets: programmedSeconds },
     )
     this.#unprogrammedGauge()
+    this.#standingGauges()
     this.#queueGauge('workqueue_depth', 'Keys that wait for their turn.', ({ depth }) => depth)
     this.#queueGauge(
       'workqueue_unfinished_work_seconds',
@@ -111,6 +159,42 @@ export class ControllerMetrics {
         else this.set(now)
       },
     })
+  }
+
+  #standingGauges(): void {
+    const standings = () => this.#standings()
+    new Gauge<'type' | 'status'>({
+      name: 'parley_controller_tenants',
+      help: 'Tenants whose condition of that type is True, and those whose is not. Only of the leader.',
+      labelNames: ['type', 'status'],
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        const told = standings()
+        if (!told) return
+        const all = [...told]
+        for (const type of conditionTypes) {
+          const count = all.filter(({ holds }) => holds.has(type)).length
+          this.set({ type, status: 'true' }, count)
+          this.set({ type, status: 'false' }, all.length - count)
+        }
+      },
+    })
+    const condition = {
+      name: 'parley_tenant_condition',
+      help: '1 while the tenant’s condition of that type is True, else 0. Only of the leader.',
+      labelNames: ['tenant', 'type'] as const,
+      registers: [this.tenantRegistry],
+    }
+    new ScrapedGauge(condition, function* () {
+      for (const { holds, tenant } of standings() ?? [])
+        for (const type of conditionTypes) yield { labels: { tenant, type }, value: Number(holds.has(type)) }
+    })
+  }
+
+  /** Read when scraped. Undefined: this process does not lead, and another tells. */
+  readStandings(standings: () => Iterable<TenantStanding> | undefined): void {
+    this.#standings = standings
   }
 
   /** Of new revisions on their way to the gateways. `oldestSeconds` is read when scraped. */

@@ -17,6 +17,7 @@ export interface GatewayGauges {
   /** Undefined where there is nothing to wait for: no series then. */
   readonly redisAwaySeconds: number | undefined
   readonly catalogAgeSeconds: number | undefined
+  readonly certificateExpiresSeconds: number | undefined
 }
 
 /** One tenant's numbers when scraped; totals only grow while the tenant is known to this gateway. */
@@ -27,6 +28,8 @@ export interface TenantGauges {
   readonly channels: number
   readonly subscriptions: number
   readonly publications: number
+  /** By name of the channel rule. */
+  readonly publicationsByRule: ReadonlyMap<string, number>
   readonly deliveries: number
   readonly publishRateLimit: number
   readonly refusals: ReadonlyMap<string, number>
@@ -39,6 +42,7 @@ export class Metrics {
   readonly connects: Counter<'door' | 'result'>
   readonly closes: Counter<'door' | 'code'>
   readonly handshakeRefusals: Counter<'door' | 'code'>
+  readonly tlsHandshakeFailures: Counter<'reason'>
   readonly commands: Counter<'door' | 'command' | 'result'>
   readonly publications: Counter
   readonly deliveries: Counter
@@ -76,6 +80,11 @@ export class Metrics {
       'parley_handshake_refusals_total',
       'Upgrades refused with an HTTP status, by door and error code.',
       ['door', 'code'],
+    )
+    this.tlsHandshakeFailures = counter(
+      'parley_tls_handshake_failures_total',
+      'TLS handshakes that came to nothing, by reason (timeout, cut, plain_http, refused). None where TLS ends before the gateway.',
+      ['reason'],
     )
     this.commands = counter(
       'parley_commands_total',
@@ -156,6 +165,11 @@ export class Metrics {
       'Since what is in force was known to be what the controller wants (+Inf: never). No series where tenants come from files.',
       () => read.gateway().catalogAgeSeconds,
     )
+    this.#gauge(
+      'parley_tls_certificate_expiry_timestamp_seconds',
+      'When the certificate that clients are shown expires, since the epoch. No series where TLS ends before the gateway.',
+      () => read.gateway().certificateExpiresSeconds,
+    )
     this.#tenantSeries(() => read.tenants())
   }
 
@@ -215,16 +229,44 @@ export class Metrics {
         },
       })
     }
-    new Counter<'tenant' | 'code'>({
-      name: 'parley_tenant_refusals_total',
+    this.#tenantParts('parley_tenant_refusals_total', {
       help: 'Commands and connections of the tenant refused on this gateway, by error code.',
-      labelNames: ['tenant', 'code'],
+      label: 'code',
+      parts: (tenant) => tenant.refusals,
+      tenants,
+    })
+    this.#tenantParts('parley_tenant_rule_publications_total', {
+      help: 'Publications accepted from the tenant on this gateway, by the channel rule (its name) that the channel has its settings from.',
+      label: 'rule',
+      parts: (tenant) => tenant.publicationsByRule,
+      tenants,
+    })
+  }
+
+  /** Counters of a tenant's, told apart by one more label. */
+  #tenantParts(
+    name: string,
+    {
+      help,
+      label,
+      parts,
+      tenants,
+    }: {
+      help: string
+      label: string
+      parts: (tenant: TenantGauges) => ReadonlyMap<string, number>
+      tenants: () => Iterable<TenantGauges>
+    },
+  ): void {
+    new Counter({
+      name,
+      help,
+      labelNames: ['tenant', label],
       registers: [this.tenantRegistry],
       collect() {
         this.reset()
-        for (const tenant of tenants()) {
-          for (const [code, refusals] of tenant.refusals) this.inc({ tenant: tenant.tenant, code }, refusals)
-        }
+        for (const gauges of tenants())
+          for (const [part, count] of parts(gauges)) this.inc({ tenant: gauges.tenant, [label]: part }, count)
       },
     })
   }

@@ -1,4 +1,5 @@
-// docs/reference/metrics.md: every series of a gateway.
+// docs/reference/metrics.md: every series of a gateway, and those of the controller that are not others' by name.
+import { ControllerMetrics } from '../../dist/metrics-controller.js'
 import { Metrics } from '../../dist/metrics.js'
 import { generatedNote, table } from './table.mjs'
 
@@ -14,6 +15,7 @@ const nothing = {
     draining: false,
     redisAwaySeconds: undefined,
     catalogAgeSeconds: undefined,
+    certificateExpiresSeconds: undefined,
   }),
   tenants: () => [],
 }
@@ -32,11 +34,13 @@ async function rows(registry) {
 
 export async function metricsPage() {
   const metrics = new Metrics(nothing, { process: false })
+  const controller = new ControllerMetrics({ process: false })
+  const ours = (await rows(controller.registry)).filter(([name]) => name?.startsWith('`parley_'))
   const head = ['name', 'type', 'labels', 'meaning']
   return `${generatedNote}
 # Metrics
 
-Prometheus text on port 9090 of each gateway. No label holds a user or a channel.
+Prometheus text on port 9090 of each gateway, and on port 9091 of each controller. No label holds a user or a channel.
 
 ## \`/metrics\`
 
@@ -47,5 +51,13 @@ ${table(head, await rows(metrics.registry))}
 
 One tenant on one gateway, \`tenant="<namespace>/<name>"\`: scrape it less often than the rest.
 
-${table(head, await rows(metrics.tenantRegistry))}`
+${table(head, await rows(metrics.tenantRegistry))}
+## The controller's \`/metrics\`
+
+Besides Node's own, and controller-runtime's and client-go's by their names (\`controller_runtime_…\`, \`workqueue_…\`, \`leader_election_…\`, \`rest_client_…\`):
+
+${table(head, ours)}
+## The controller's \`/metrics/tenants\`
+
+${table(head, await rows(controller.tenantRegistry))}`
 }

@@ -9,6 +9,11 @@ function ours(expr, legend) {
   return { expr: `${expr} and on (job, instance) ${chosen(watch)}`, legend }
 }
 
+/** Of the leader, who alone tells of them. @param {string} matchers */
+function tenants(matchers) {
+  return `max by (type) (${chosen('parley_controller_tenants', matchers)})`
+}
+
 /** @type {import('./grafana.mjs').Dashboard} */
 export const controller = {
   uid: 'parley-controller',
@@ -70,6 +75,28 @@ export const controller = {
           unit: 'cps',
           queries: [
             { expr: `sum(${rate('parley_controller_programmed_seconds_count')})`, legend: 'revisions' },
+          ],
+        },
+      ],
+    },
+    {
+      title: 'Tenants',
+      panels: [
+        {
+          title: 'Tenants in order',
+          description: 'By what their conditions say. Ready is all of the others together.',
+          unit: 'short',
+          queries: [{ expr: tenants('status="true",type!~"QuotaPressure|Conflict"'), legend: '{{type}}' }],
+        },
+        {
+          title: 'Tenants that want something',
+          description:
+            'Not ready: `kubectl get chattenants -A` says why. Under pressure: more than 90 % of a limit is used.',
+          unit: 'short',
+          stack: true,
+          queries: [
+            { expr: tenants('status="false",type="Ready"'), legend: 'not {{type}}' },
+            { expr: tenants('status="true",type=~"QuotaPressure|Conflict"'), legend: '{{type}}' },
           ],
         },
       ],

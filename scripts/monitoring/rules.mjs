@@ -124,6 +124,13 @@ function gatewayAlerts(series) {
       description:
         'In {{ $labels.namespace }} it is {{ $value }} tenants; each goes on with its last good revision.',
     }),
+    alert('ParleyCertificateExpiring', 'warning', {
+      expr: `min by (namespace, pod) (${series('parley_tls_certificate_expiry_timestamp_seconds')}) - time() < 604800`,
+      for: '15m',
+      summary: 'The certificate that clients are shown expires soon.',
+      description:
+        'That of {{ $labels.namespace }}/{{ $labels.pod }} has {{ $value | humanizeDuration }} left; then nobody connects.',
+    }),
     alert('ParleyBugs', 'warning', {
       expr: `sum by (namespace) (increase(${series('parley_bugs_total')}[15m])) > 0`,
       for: '0s',
@@ -196,6 +203,13 @@ function controllerAlerts(series) {
       for: '15m',
       summary: 'The controller does not keep up.',
       description: '{{ $value }} keys of {{ $labels.name }} wait in {{ $labels.namespace }}.',
+    }),
+    alert('ParleyTenantNotReady', 'info', {
+      expr: `max by (namespace, tenant) (${series('parley_tenant_condition', 'type="Ready"')}) == 0`,
+      for: '15m',
+      summary: 'A tenant is not as its author wants it.',
+      description:
+        '{{ $labels.tenant }} is not Ready for 15 minutes; `kubectl describe chattenant` says why. What was served before goes on.',
     }),
     alert('ParleyTenantsUnprogrammed', 'warning', {
       expr: `max by (namespace) (${series('parley_controller_unprogrammed_seconds')}) > 120`,

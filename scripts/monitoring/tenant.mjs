@@ -8,6 +8,14 @@ function shareOf(used, limit) {
   return `sum by (tenant) (${used}) / max by (tenant) (${chosen(limit, ofTenant)})`
 }
 
+/** Of the controller, whose job is another than the gateways'. @param {string} types */
+function conditions(types) {
+  const series = `parley_tenant_condition{namespace=~"$namespace",${ofTenant},type${types}}`
+  return { expr: `max by (tenant, type) (${series})`, legend: '{{tenant}} {{type}}' }
+}
+
+const wrong = '"QuotaPressure|Conflict"'
+
 /** @type {import('./grafana.mjs').Dashboard} */
 export const tenant = {
   uid: 'parley-tenant',
@@ -23,6 +31,26 @@ export const tenant = {
     },
   ],
   rows: [
+    {
+      title: 'Standing',
+      panels: [
+        {
+          title: 'What should hold',
+          description:
+            '1: it does. Ready is the others together; `kubectl describe chattenant` has the reason where one is 0. Only with a controller.',
+          unit: 'short',
+          max: 1,
+          queries: [conditions(`!~${wrong}`)],
+        },
+        {
+          title: 'What should not',
+          description: '1: more than 90 % of a limit is used, or somebody else claims what is this tenant’s.',
+          unit: 'short',
+          max: 1,
+          queries: [conditions(`=~${wrong}`)],
+        },
+      ],
+    },
     {
       title: 'Quota',
       panels: [
@@ -133,6 +161,18 @@ export const tenant = {
             {
               expr: `sum by (tenant) (${rate('parley_tenant_deliveries_total', ofTenant)}) / sum by (tenant) (${rate('parley_tenant_publications_total', ofTenant)})`,
               legend: '{{tenant}}',
+            },
+          ],
+        },
+        {
+          title: 'Busiest channel rules',
+          description:
+            'The ten whose channels are published to most, by the name that the rule has in the tenant’s spec.',
+          unit: 'cps',
+          queries: [
+            {
+              expr: `topk(10, sum by (tenant, rule) (${rate('parley_tenant_rule_publications_total', ofTenant)}))`,
+              legend: '{{tenant}} {{rule}}',
             },
           ],
         },

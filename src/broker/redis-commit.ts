@@ -2,6 +2,7 @@
 import { CommandError } from '../errors.js'
 import { unlessAborted } from '../redis/deadline.js'
 import { RedisUnavailableError, type LiveRedis, type RedisLink, UnknownOutcomeError } from '../redis/live.js'
+import { Rounds } from '../redis/rounds.js'
 import { overtaken, takeOf, type Lane, type LaneReport } from '../redis/routes.js'
 import type { Clock } from '../time.js'
 import {
@@ -45,11 +46,18 @@ const triesMax = 5
 
 export class CommitLane implements Lane<Commit> {
   readonly #options: CommitOptions
+  readonly #rounds: Rounds
   #queue: Commit[] = []
-  #running = false
 
   constructor(options: CommitOptions) {
     this.#options = options
+    this.#rounds = new Rounds({
+      pending: () => this.#queue.length > 0,
+      round: () => this.#commitSome(),
+      failed: (error) => {
+        for (const commit of this.#queue.splice(0)) this.#reject(commit, error)
+      },
+    })
   }
 
   /** Rejects with CommandError: NOT_REPLICATED (outcome unknown), BROKER_UNAVAILABLE (nothing was stored), or what the entry refuses with. */
@@ -66,40 +74,19 @@ export class CommitLane implements Lane<Commit> {
       )
     }
     this.#queue.push(commit)
-    if (!this.#running) {
-      this.#running = true
-      // What else this turn of the event loop brings goes along.
-      setImmediate(() => this.#run())
-    }
+    this.#rounds.begin()
   }
 
-  #run(): void {
-    this.#commitAll()
-      .catch((error: unknown) => {
-        for (const commit of this.#queue.splice(0)) this.#reject(commit, error)
-      })
-      .finally(() => {
-        this.#running = false
-        if (this.#queue.length > 0) {
-          this.#running = true
-          this.#run()
-        }
-      })
-  }
-
-  async #commitAll(): Promise<void> {
-    while (this.#queue.length > 0) {
-      const live = await this.#writer()
-      this.#refuseLate()
-      if (this.#options.retired.aborted) this.#giveBack(this.#queue.splice(0))
-      if (!live) continue
-      const group = this.#takeGroup()
-      if (group.length === 0) continue
-      try {
-        await this.#commit(live, group)
-      } catch (error) {
-        for (const commit of group) this.#reject(commit, error)
-      }
+  async #commitSome(): Promise<void> {
+    const live = await this.#writer()
+    this.#refuseLate()
+    if (this.#options.retired.aborted) this.#giveBack(this.#queue.splice(0))
+    if (!live) return
+    const group = this.#takeGroup()
+    try {
+      await this.#commit(live, group)
+    } catch (error) {
+      for (const commit of group) this.#reject(commit, error)
     }
   }
 

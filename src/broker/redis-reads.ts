@@ -7,6 +7,7 @@ import { unlessAborted } from '../redis/deadline.js'
 import { ElsewhereError, liesElsewhere } from '../redis/elsewhere.js'
 import { fenceKey } from '../redis/keys.js'
 import type { RedisLink } from '../redis/live.js'
+import { Rounds } from '../redis/rounds.js'
 import { streamIdleTtlMs, type Position, type Publication } from './broker.js'
 import { decodeEnvelope, isExpired } from './envelope.js'
 import { addScript } from '../redis/scripts.js'
@@ -71,44 +72,46 @@ interface Waiting {
 export class StreamReads {
   readonly #options: StreamReaderOptions
   readonly #fence: boolean
+  readonly #rounds: Rounds
   #waiting: Waiting[] = []
-  #running = false
   /** Counts fences that were refused where they were to stand: a partition that moves takes no new key. */
   #fencesRefused = 0
 
   constructor(options: StreamReaderOptions, { fence }: { fence: boolean }) {
     this.#options = options
     this.#fence = fence
+    // Behind a WAIT that waits, the next would miss its deadline through no fault of the connection.
+    this.#rounds = new Rounds({
+      pending: () => this.#waiting.length > 0,
+      round: () => this.#readSome(),
+      failed: (error) => {
+        for (const waiting of this.#waiting.splice(0)) waiting.reject(error)
+      },
+    })
   }
 
   /** Rejects with BROKER_UNAVAILABLE when Redis does not answer, with ElsewhereError where the shard does not hold it. */
   read(read: StreamRead): Promise<StreamPage> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ read, resolve, reject })
-      if (this.#running) return
-      this.#running = true
-      setImmediate(() => this.#next())
+      this.#rounds.begin()
     })
   }
 
-  /** One pipeline at a time: behind a WAIT that waits, the next would miss its deadline through no fault of the connection. */
-  #next(): void {
+  async #readSome(): Promise<void> {
     const group = this.#waiting.splice(0, groupMax)
-    this.#readAll(group)
-      .catch((error: unknown) => {
-        const { retired } = this.#options
-        const known = error instanceof CommandError || error instanceof ElsewhereError
-        const refusal = retired.aborted
-          ? new ElsewhereError('the shard is retired')
-          : known
-            ? error
-            : unreadable(error)
-        for (const waiting of group) waiting.reject(refusal)
-      })
-      .finally(() => {
-        if (this.#waiting.length > 0) this.#next()
-        else this.#running = false
-      })
+    try {
+      await this.#readAll(group)
+    } catch (error) {
+      const { retired } = this.#options
+      const known = error instanceof CommandError || error instanceof ElsewhereError
+      const refusal = retired.aborted
+        ? new ElsewhereError('the shard is retired')
+        : known
+          ? error
+          : unreadable(error)
+      for (const waiting of group) waiting.reject(refusal)
+    }
   }
 
   async #readAll(group: readonly Waiting[]): Promise<void> {

@@ -17,15 +17,14 @@ export function controllerOps(health: ControllerHealth, metrics: ControllerMetri
 
 async function answer(
   health: ControllerHealth,
-  { registry }: ControllerMetrics,
+  { registry, tenantRegistry }: ControllerMetrics,
   { request, response }: { request: IncomingMessage; response: ServerResponse },
 ): Promise<void> {
   switch (request.url?.split('?')[0]) {
-    case '/metrics': {
-      const text = await registry.metrics()
-      response.writeHead(200, { 'Content-Type': registry.contentType }).end(text)
-      return
-    }
+    case '/metrics':
+      return tell(response, registry)
+    case '/metrics/tenants':
+      return tell(response, tenantRegistry)
     case '/healthz':
       return say(response, health.dead(), health.leading)
     case '/readyz':
@@ -33,8 +32,13 @@ async function answer(
     default:
       response
         .writeHead(404, { 'Content-Type': 'text/plain' })
-        .end('There is /metrics, /healthz and /readyz.\n')
+        .end('There is /metrics, /metrics/tenants, /healthz and /readyz.\n')
   }
+}
+
+async function tell(response: ServerResponse, registry: ControllerMetrics['registry']): Promise<void> {
+  const text = await registry.metrics()
+  response.writeHead(200, { 'Content-Type': registry.contentType }).end(text)
 }
 
 function say(response: ServerResponse, reasons: readonly string[], leading: boolean): void {

@@ -8,6 +8,8 @@ import { isPublicAddress } from '../auth/address-guard.js'
 import { NotLeadingError } from '../controller/api-error.js'
 import { FencedError } from '../controller/catalog-keeper.js'
 import { Controller, LostLeadershipError } from '../controller/controller.js'
+import type { GatewayFleet } from '../controller/scale-in.js'
+import { ConfigError } from '../errors.js'
 import { listen, shut } from '../gateway/listen.js'
 import { createLog, type Log } from '../log.js'
 import { ControllerMetrics } from '../metrics-controller.js'
@@ -18,7 +20,7 @@ import type { ControllerOptions } from './controller.js'
 import { temporaryExitCode } from './exit-codes.js'
 import { readSealingKeys } from './gateway-catalog.js'
 import { listenOrExplain } from './listen.js'
-import { RedisParts, redisTarget } from './redis-parts.js'
+import { RedisParts } from './redis-parts.js'
 import { untilSignal } from './signals.js'
 import { version } from './version.js'
 
@@ -34,9 +36,10 @@ export async function runController(options: ControllerOptions): Promise<void> {
   setMaxListeners(0, signal)
   const identity = options.identity ?? `${hostname()}_${randomBytes(4).toString('hex')}`
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ controller: identity })
+  const namespace = options.namespace ?? ownNamespace()
+  const fleet = fleetOf(options, namespace)
   const sealing = readSealingKeys(options.sealingKeyFile)
-  const target = redisTarget(options, process.env)
-  const redis = new RedisParts(target, { clock: systemClock, log, signal, dataNodes: options.dataNodes })
+  const redis = new RedisParts(options, { clock: systemClock, log, signal, environment: process.env })
   const metrics = new ControllerMetrics()
   // What a tenant leaves lies on all masters.
   const purging = new PerShard(redis.shards, (shard) => redis.createLink('purge', undefined, shard))
@@ -44,11 +47,12 @@ export async function runController(options: ControllerOptions): Promise<void> {
     const controller = new Controller({
       version,
       kubeconfig: options.kubeconfig,
-      lease: { namespace: options.namespace ?? ownNamespace(), name: options.leaseName },
+      lease: { namespace, name: options.leaseName },
       identity,
       installation: options.installation,
       sealing,
       takesOver: options.takeOver,
+      fleet,
       publicUrl: options.publicUrl,
       addressProblem: (uri) => (options.allowPrivateJwks ? undefined : privateAddress(uri)),
       createLink: (role, prepare) => redis.createLink(role, prepare, 'catalog'),
@@ -111,6 +115,14 @@ async function runOn(life: {
   } finally {
     await shut(server)
   }
+}
+
+/** Throws ConfigError. Undefined: nothing scales the gateways. */
+function fleetOf(options: ControllerOptions, namespace: string): GatewayFleet | undefined {
+  const { gatewayHpa: autoscaler, gatewaySelector: selector } = options
+  if (autoscaler === undefined && selector === undefined) return undefined
+  if (autoscaler !== undefined && selector !== undefined) return { namespace, autoscaler, selector }
+  throw new ConfigError(['--gateway-hpa and --gateway-selector go together: give both, or neither'])
 }
 
 function ownNamespace(): string {

@@ -3,12 +3,10 @@ import { Command, Option } from 'commander'
 import type { PublicUrl } from '../controller/endpoints.js'
 import { logLevels, type LogLevel } from '../log.js'
 import { endsByTheList } from './exit-codes.js'
-import { countOf, installationOf, portOf, publicUrlOf } from './options.js'
+import { countOf, installationOf, portOf, publicUrlOf, withRedisFiles } from './options.js'
+import type { RedisOptions } from './redis-parts.js'
 
-export interface ControllerOptions {
-  readonly redis: string
-  readonly redisPasswordFile?: string
-  readonly dataNodes?: number
+export interface ControllerOptions extends RedisOptions {
   readonly sealingKeyFile: string
   readonly installation: string
   readonly publicUrl?: PublicUrl
@@ -16,6 +14,8 @@ export interface ControllerOptions {
   readonly namespace?: string
   readonly leaseName: string
   readonly identity?: string
+  readonly gatewayHpa?: string
+  readonly gatewaySelector?: string
   readonly takeOver?: string
   readonly host: string
   readonly opsPort: number
@@ -24,10 +24,11 @@ export interface ControllerOptions {
 }
 
 export function controllerCommand(): Command {
-  const command = new Command('controller')
-    .description('Keep what gateways enforce as the cluster’s ChatTenants want it.')
-    .requiredOption('--redis <url>', 'the gateways’ Redis, as they are given it')
-    .option('--redis-password-file <file>', 'holds the password alone')
+  const command = withRedisFiles(
+    new Command('controller')
+      .description('Keep what gateways enforce as the cluster’s ChatTenants want it.')
+      .requiredOption('--redis <url>', 'the gateways’ Redis, as they are given it'),
+  )
     .option(
       '--data-nodes <number>',
       'master and replicas together, where Sentinel should not be asked',
@@ -47,8 +48,13 @@ export function controllerCommand(): Command {
       '--identity <name>',
       'of this controller in the lease; default: the host’s name and a random part',
     )
+    .option(
+      '--gateway-hpa <name>',
+      'the gateways’ HorizontalPodAutoscaler, beside the lease: before it takes pods, the emptiest are put first',
+    )
+    .option('--gateway-selector <labels>', 'of the gateways’ pods, with --gateway-hpa')
     .option('--take-over <cluster>', 'a cluster that is gone for good, whose catalog is to be this cluster’s')
-    .option('--ops-port <number>', 'where /metrics, /healthz and /readyz are', portOf, 9091)
+    .option('--ops-port <number>', 'where /metrics, /metrics/tenants, /healthz and /readyz are', portOf, 9091)
     .option('--host <address>', 'the address to listen on', '0.0.0.0')
     .option(
       '--allow-private-jwks',

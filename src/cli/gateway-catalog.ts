@@ -1,5 +1,4 @@
 // Where a gateway learns of its tenants: a folder that each gateway has, or the catalog that a controller keeps in Redis.
-import { readFileSync } from 'node:fs'
 import { ConfigError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { Prepare, RedisLink } from '../redis/live.js'
@@ -9,6 +8,7 @@ import { RedisCatalog } from '../tenant/catalog-redis.js'
 import type { Catalog } from '../tenant/catalog.js'
 import { SealingKeys } from '../tenant/sealing.js'
 import type { Clock } from '../time.js'
+import { readNamedFile } from './files.js'
 import { showProblems } from './serving.js'
 
 export interface GatewayCatalog {
@@ -72,11 +72,5 @@ function filesCatalog(folder: string): GatewayCatalog {
 
 /** Throws ConfigError. */
 export function readSealingKeys(file: string): SealingKeys {
-  try {
-    return SealingKeys.parse(readFileSync(file, 'utf8'), file)
-  } catch (error) {
-    if (error instanceof ConfigError) throw error
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
-    throw new ConfigError([`The sealing key file "${file}" cannot be read: ${code}`])
-  }
+  return SealingKeys.parse(readNamedFile('sealing key file', file), file)
 }

@@ -17,23 +17,24 @@ import { loadLedgerScripts, RedisLedger } from '../tenant/quota-ledger-redis.js'
 import { systemClock } from '../time.js'
 import { listenOrExplain } from './listen.js'
 import { endsByTheList } from './exit-codes.js'
-import { countOf, drainWindowOf, installationOf, portOf } from './options.js'
-import { RedisParts, redisTarget } from './redis-parts.js'
+import { countOf, drainWindowOf, installationOf, portOf, withRedisFiles } from './options.js'
+import { keyPairFiles, readKeyPair, type KeyPair } from './certificates.js'
+import { RedisParts, type RedisOptions } from './redis-parts.js'
+import { Renewal } from './renewal.js'
 import { readCluster } from './cluster-stats.js'
 import { openCatalog } from './gateway-catalog.js'
 import { serveUntil } from './serving.js'
 import { untilSignal } from './signals.js'
 
-interface GatewayOptions {
-  readonly redis: string
-  readonly redisPasswordFile?: string
-  readonly dataNodes?: number
+interface GatewayOptions extends RedisOptions {
   readonly tenants?: string
   readonly sealingKeyFile?: string
   readonly installation: string
   readonly host: string
   readonly port: number
   readonly opsPort: number
+  readonly tlsCertFile?: string
+  readonly tlsKeyFile?: string
   /** Seconds. */
   readonly drainWindow: number
   readonly maxConnections: number
@@ -42,13 +43,14 @@ interface GatewayOptions {
 }
 
 export function gatewayCommand(): Command {
-  const command = new Command('gateway')
-    .description('Run one of many gateways that share a Redis.')
-    .requiredOption(
-      '--redis <url>',
-      'redis://host, rediss://host, redis+sentinel://host,host,host/master, redis+cluster://host,host; user and password in it, in PARLEY_REDIS_USERNAME and PARLEY_REDIS_PASSWORD, or in a file',
-    )
-    .option('--redis-password-file <file>', 'holds the password alone')
+  const command = withRedisFiles(
+    new Command('gateway')
+      .description('Run one of many gateways that share a Redis.')
+      .requiredOption(
+        '--redis <url>',
+        'redis://host, rediss://host, redis+sentinel://host,host,host/master, redis+cluster://host,host; user and password in it, in PARLEY_REDIS_USERNAME and PARLEY_REDIS_PASSWORD, or in a file',
+      ),
+  )
     .option(
       '--data-nodes <number>',
       'master and replicas together (of one shard in a Cluster), where Redis should not be asked',
@@ -63,6 +65,11 @@ export function gatewayCommand(): Command {
       'parley',
     )
     .option('--port <number>', 'where clients connect', portOf, 8000)
+    .option(
+      '--tls-cert-file <file>',
+      'clients speak TLS, and are shown this certificate; it is read again when it changes',
+    )
+    .option('--tls-key-file <file>', 'its key')
     .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
     .option('--host <address>', 'the address to listen on', '0.0.0.0')
     .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', drainWindowOf, 20)
@@ -81,8 +88,7 @@ async function runGateway(options: GatewayOptions): Promise<void> {
   setMaxListeners(0, signal)
   const gatewayId = `${hostname()}-${randomBytes(3).toString('hex')}`
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ gateway: gatewayId })
-  const target = redisTarget(options, process.env)
-  const redis = new RedisParts(target, { clock: systemClock, log, signal, dataNodes: options.dataNodes })
+  const redis = new RedisParts(options, { clock: systemClock, log, signal, environment: process.env })
   try {
     await runOn(redis, { options, gatewayId, log, asked, signal })
   } finally {
@@ -122,6 +128,7 @@ async function runOn(
     log,
     installation: options.installation,
   })
+  const certificate = openCertificate(options, log)
   const meter = new UsageMeter(clock)
   const gateway: Gateway = new Gateway({
     broker,
@@ -135,6 +142,7 @@ async function runOn(
     problems: () => catalog.problems().length,
     troubles: () => [...redis.troubles(), ...catalog.troubles()],
     outages: () => ({ redisAwayMs: redis.awayMs(), catalogAgeMs: catalog.ageMs() }),
+    certificateExpiresMs: certificate && (() => certificate.current.expiresMs),
     cluster: () => readCluster(heartbeats),
   })
   const heartbeats = new Heartbeats({
@@ -152,7 +160,8 @@ async function runOn(
   })
   catalog.onApplied(() => heartbeats.hurry())
 
-  const server = new GatewayServer(gateway)
+  const server = new GatewayServer(gateway, { certificate: certificate?.current })
+  certificate?.onRenewed((renewed) => server.replaceCertificate(renewed))
   const ops = new OpsServer(gateway)
   const { host } = options
   const ending = new AbortController()
@@ -162,6 +171,7 @@ async function runOn(
   const opsPlace = { what: 'operators', flag: '--ops-port', host, port: options.opsPort }
   const { port: opsPort } = await listenOrExplain(() => ops.listen(options.opsPort, host), opsPlace)
   try {
+    if (certificate) running.push(certificate.run(ending.signal))
     log.info({ opsPort }, 'answering probes')
     const reached = redis.check().then(() => true)
     if (!(await Promise.race([reached, asked]))) return
@@ -180,4 +190,13 @@ async function runOn(
     ending.abort()
     await Promise.all([...running, ops.close()])
   }
+}
+
+/** Undefined: TLS ends before the gateway. Throws ConfigError. */
+function openCertificate(
+  { tlsCertFile, tlsKeyFile }: GatewayOptions,
+  log: Log,
+): Renewal<KeyPair> | undefined {
+  const files = keyPairFiles({ cert: tlsCertFile, key: tlsKeyFile }, '--tls')
+  return files && new Renewal({ what: 'certificate for clients', read: () => readKeyPair(files), log })
 }

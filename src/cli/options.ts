@@ -1,8 +1,17 @@
 // What several subcommands read from their command line: text in, a value or a sentence out.
-import { InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { PublicUrl } from '../controller/endpoints.js'
 
 const drainWindowMaxS = 3600
+
+/** What of Redis's access is in files. See `RedisOptions`. */
+export function withRedisFiles(command: Command): Command {
+  return command
+    .option('--redis-password-file <file>', 'holds the password alone')
+    .option('--redis-ca-file <file>', 'who signs Redis’s certificates, in place of the public authorities')
+    .option('--redis-cert-file <file>', 'the certificate that Redis and its Sentinels ask for')
+    .option('--redis-key-file <file>', 'its key')
+}
 
 export function portOf(text: string): number {
   if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text)

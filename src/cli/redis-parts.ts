@@ -1,7 +1,5 @@
 // Redis as a gateway uses it: where everything is, a link for each role, and what is to be said when they are in trouble.
 import { setMaxListeners } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { ConfigError } from '../errors.js'
 import type { Log } from '../log.js'
 import { ClusterMap } from '../redis/cluster-map.js'
 import { catalogTag, quotasTag } from '../redis/keys.js'
@@ -17,12 +15,20 @@ import {
   type RedisTarget,
   type SentinelTarget,
   type StandaloneTarget,
+  type TlsOptions,
 } from '../redis/url.js'
 import type { Clock } from '../time.js'
+import { keyPairFiles, readAuthorities, readKeyPair, type KeyPair } from './certificates.js'
+import { readNamedFile } from './files.js'
+import { Renewal } from './renewal.js'
 
 export interface RedisOptions {
   readonly redis: string
   readonly redisPasswordFile?: string | undefined
+  /** PEM, all three; they are read again when they change. */
+  readonly redisCaFile?: string | undefined
+  readonly redisCertFile?: string | undefined
+  readonly redisKeyFile?: string | undefined
   readonly dataNodes?: number | undefined
 }
 
@@ -35,13 +41,38 @@ export type Place = Shard | 'catalog' | 'quotas'
 const tags = { catalog: catalogTag, quotas: quotasTag }
 
 /** The URL with what need not stand in it. Throws ConfigError. */
-export function redisTarget(options: RedisOptions, environment: NodeJS.ProcessEnv): RedisTarget {
+function redisTarget(
+  options: RedisOptions,
+  { environment, tls }: { environment: NodeJS.ProcessEnv; tls: TlsOptions | undefined },
+): RedisTarget {
   const file = options.redisPasswordFile
   return parseRedisUrl(options.redis, {
-    password: file === undefined ? environment['PARLEY_REDIS_PASSWORD'] : readSecret(file),
+    password:
+      file === undefined ? environment['PARLEY_REDIS_PASSWORD'] : readNamedFile('password file', file).trim(),
     username: environment['PARLEY_REDIS_USERNAME'],
     sentinelPassword: environment['PARLEY_REDIS_SENTINEL_PASSWORD'],
     sentinelUsername: environment['PARLEY_REDIS_SENTINEL_USERNAME'],
+    tls,
+  })
+}
+
+interface RedisCertificates {
+  readonly ca: string | undefined
+  readonly pair: KeyPair | undefined
+}
+
+/** Undefined when no file is given. Throws ConfigError. */
+function openCertificates(options: RedisOptions, log: Log): Renewal<RedisCertificates> | undefined {
+  const { redisCaFile: ca, redisCertFile: cert, redisKeyFile: key } = options
+  const files = keyPairFiles({ cert, key }, '--redis')
+  if (ca === undefined && files === undefined) return undefined
+  return new Renewal({
+    what: 'certificates for Redis',
+    read: () => ({
+      ca: ca === undefined ? undefined : readAuthorities(ca),
+      pair: files && readKeyPair(files),
+    }),
+    log,
   })
 }
 
@@ -49,6 +80,12 @@ interface Deps {
   readonly clock: Clock
   readonly log: Log
   readonly signal: AbortSignal
+  readonly environment: NodeJS.ProcessEnv
+}
+
+/** What leads to Redis needs of them. */
+interface Surroundings {
+  readonly log: Log
   readonly dataNodes: number | undefined
 }
 
@@ -73,13 +110,19 @@ export class RedisParts {
   #waitsFor: string | undefined = 'it is being checked'
   readonly #startedMs: number
 
-  constructor(target: RedisTarget, deps: Deps) {
+  /** Throws ConfigError for a URL or for files that cannot be used. */
+  constructor(options: RedisOptions, deps: Deps) {
+    const { environment, log } = deps
+    const certificates = openCertificates(options, log)
+    const target = redisTarget(options, { environment, tls: certificates && renewing(certificates) })
     this.target = target
     this.#deps = deps
     this.#startedMs = deps.clock.monotonicMs()
-    this.#whereabouts = target.kind === 'cluster' ? ofCluster(target, deps) : ofOne(target, deps)
+    const around = { log, dataNodes: options.dataNodes }
+    this.#whereabouts = target.kind === 'cluster' ? ofCluster(target, around) : ofOne(target, around)
     this.shards = this.#whereabouts.shards
     this.#running.add(this.#whereabouts.run(deps.signal))
+    if (certificates) this.#running.add(certificates.run(deps.signal))
   }
 
   /** Throws ConfigError for what will never work; waits for what may. */
@@ -142,7 +185,22 @@ export class RedisParts {
   }
 }
 
-function ofOne(target: StandaloneTarget | SentinelTarget, { dataNodes, log }: Deps): Whereabouts {
+/** Each connection takes what is good by then. */
+function renewing(certificates: Renewal<RedisCertificates>): TlsOptions {
+  return {
+    get ca() {
+      return certificates.current.ca
+    },
+    get cert() {
+      return certificates.current.pair?.cert
+    },
+    get key() {
+      return certificates.current.pair?.key
+    },
+  }
+}
+
+function ofOne(target: StandaloneTarget | SentinelTarget, { dataNodes, log }: Surroundings): Whereabouts {
   const locator = createLocator(target, { log, dataNodes })
   return {
     shards: oneShard(locator),
@@ -153,7 +211,7 @@ function ofOne(target: StandaloneTarget | SentinelTarget, { dataNodes, log }: De
   }
 }
 
-function ofCluster(target: ClusterTarget, { dataNodes, log }: Deps): Whereabouts {
+function ofCluster(target: ClusterTarget, { dataNodes, log }: Surroundings): Whereabouts {
   const map = new ClusterMap(target, { log, dataNodes })
   return {
     shards: map,
@@ -166,14 +224,5 @@ function ofCluster(target: ClusterTarget, { dataNodes, log }: Deps): Whereabouts
     check: (waiting) => checkClusterAtStart(target, { map, ...waiting }),
     waitReplicas: () => map.waitReplicas,
     run: (signal) => map.run(signal),
-  }
-}
-
-function readSecret(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
-    throw new ConfigError([`The password file "${file}" cannot be read: ${code}`])
   }
 }

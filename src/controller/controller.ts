@@ -10,12 +10,23 @@ import { Cluster } from './cluster.js'
 import { Events } from './events.js'
 import type { PublicUrl } from './endpoints.js'
 import { Health } from './health.js'
-import { chatCredentials, chatPlans, chatTenants, namespaces, secretLabel, secrets } from './kinds.js'
+import {
+  autoscalers,
+  chatCredentials,
+  chatPlans,
+  chatTenants,
+  namespaces,
+  secretLabel,
+  secrets,
+} from './kinds.js'
+import type { Selection } from './kit.js'
 import { Leader } from './leader.js'
 import { Elector } from './lease.js'
 import { KubeObjects } from './object-api.js'
 import type { ObjectName, ResourceKind } from './object.js'
 import { Reflector } from './reflector.js'
+import type { GatewayFleet } from './scale-in.js'
+import { tenantStandings } from './tenant-standings.js'
 import { ended } from './together.js'
 
 export interface ControllerOptions {
@@ -36,6 +47,8 @@ export interface ControllerOptions {
   readonly createLink: (role: string, prepare: Prepare) => RedisLink
   /** A connection to each master: what a tenant leaves lies on all of them. */
   readonly masters: () => Promise<readonly LiveRedis[]>
+  /** Undefined: nobody is told which gateways should go first. */
+  readonly fleet?: GatewayFleet | undefined
   /** How long deleted tenants' data is kept at least. Default 15,000. */
   readonly settleMs?: number
   readonly metrics: ControllerMetrics
@@ -58,6 +71,8 @@ export class Controller {
   readonly #reflectors: Readonly<
     Record<'plans' | 'tenants' | 'credentials' | 'secrets' | 'namespaces', Reflector>
   >
+  /** Serving needs none of it: it is asked neither whether it was read nor whether it is stuck. */
+  readonly #autoscaler: Reflector | undefined
   readonly #health: Health
   readonly #elector: Elector
   readonly #events: Events
@@ -81,16 +96,26 @@ export class Controller {
       plans: this.#reflector(chatPlans),
       tenants: this.#reflector(chatTenants),
       credentials: this.#reflector(chatCredentials),
-      secrets: this.#reflector(secrets, secretLabel),
+      secrets: this.#reflector(secrets, { labelSelector: secretLabel }),
       namespaces: this.#reflector(namespaces),
     }
     const { credentials, plans, secrets: watched, namespaces: spaces, tenants } = this.#reflectors
-    for (const reflector of Object.values(this.#reflectors))
+    const { fleet } = options
+    this.#autoscaler =
+      fleet &&
+      this.#reflector(autoscalers, {
+        namespace: fleet.namespace,
+        fieldSelector: `metadata.name=${fleet.autoscaler}`,
+      })
+    for (const reflector of this.#watching)
       metrics.readWatch(reflector.kind, () => {
         const { heardAgoMs } = reflector
         return heardAgoMs === undefined ? undefined : heardAgoMs / 1000
       })
     this.#health = new Health(Object.values(this.#reflectors), clock)
+    metrics.readStandings(() =>
+      this.leading && tenants.cache.synced ? tenantStandings(tenants.cache) : undefined,
+    )
     const meter = metrics.leaseMeter(lease.name)
     this.#elector = new Elector({
       objects: new KubeObjects(this.#transport, { urgent: { deadlineMs: 5_000 } }),
@@ -128,6 +153,7 @@ export class Controller {
         secrets: watched.cache,
         namespaces: spaces.cache,
       }),
+      autoscalers: this.#autoscaler?.cache,
       leadership: this.#elector,
       events: this.#events,
     })
@@ -157,7 +183,7 @@ export class Controller {
     const electing = new AbortController()
     const failing = new AbortController()
     this.#health.run(watching.signal)
-    const watches = Object.values(this.#reflectors).map((reflector) => reflector.run(watching.signal))
+    const watches = this.#watching.map((reflector) => reflector.run(watching.signal))
     const led = this.#lead(AbortSignal.any([signal, failing.signal]))
     const lost = new Promise<never>((_, reject) => {
       this.#onLost = (reason) => reject(new LostLeadershipError(`The lease was lost: ${reason}`))
@@ -190,7 +216,11 @@ export class Controller {
     await this.#leader.run(signal)
   }
 
-  #reflector(kind: ResourceKind, labelSelector?: string): Reflector {
+  get #watching(): Reflector[] {
+    return [...Object.values(this.#reflectors), ...(this.#autoscaler ? [this.#autoscaler] : [])]
+  }
+
+  #reflector(kind: ResourceKind, selection: Selection = {}): Reflector {
     const { after, clock, log } = this.#options
     return new Reflector({
       transport: this.#transport,
@@ -198,7 +228,7 @@ export class Controller {
       log,
       clock,
       after,
-      ...(labelSelector !== undefined && { labelSelector }),
+      ...selection,
     })
   }
 }

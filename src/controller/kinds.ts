@@ -24,6 +24,14 @@ export const namespaces: ResourceKind = {
   kind: 'Namespace',
   namespaced: false,
 }
+export const pods: ResourceKind = { ...core, plural: 'pods', kind: 'Pod', namespaced: true }
+export const autoscalers: ResourceKind = {
+  group: 'autoscaling',
+  version: 'v2',
+  plural: 'horizontalpodautoscalers',
+  kind: 'HorizontalPodAutoscaler',
+  namespaced: true,
+}
 
 /**
  * On every Secret that is watched: `generated` on those that the controller makes, `import` on those that people let it read. RBAC cannot

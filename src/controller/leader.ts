@@ -14,6 +14,7 @@ import { PlanReconciler } from './plan-reconciler.js'
 import { Programming } from './programming.js'
 import { hostnamesOf, planOf, tenantOf } from './references.js'
 import { RemainsKeeper } from './remains-keeper.js'
+import { ScaleIn } from './scale-in.js'
 import { SecretKeeper } from './secret-keeper.js'
 import { TenantPolicies } from './tenant-policy.js'
 import { TenantReconciler } from './tenant-reconciler.js'
@@ -23,6 +24,8 @@ import { Workers } from './workers.js'
 export interface LeaderOptions extends ControllerOptions {
   readonly api: ObjectApi
   readonly cluster: Cluster
+  /** There when there is a fleet. */
+  readonly autoscalers: ObjectCache | undefined
   readonly leadership: Leadership
   readonly events: EventRecorder
 }
@@ -30,6 +33,7 @@ export interface LeaderOptions extends ControllerOptions {
 interface Parts {
   readonly catalog: CatalogKeeper
   readonly remains: RemainsKeeper
+  readonly scaleIn: ScaleIn | undefined
   readonly reconcilers: Readonly<Record<'tenants' | 'plans' | 'credentials', Reconcile>>
 }
 
@@ -63,7 +67,8 @@ export class Leader {
   async run(signal: AbortSignal): Promise<void> {
     const owner = await this.#clusterId(signal)
     if (owner === undefined) return
-    const { catalog, reconcilers, remains } = this.#parts(owner)
+    const parts = this.#parts(owner)
+    const { catalog } = parts
     this.#catalog = catalog
     this.#listen(this.#options.cluster)
     const { caches } = this.#options.cluster
@@ -78,7 +83,7 @@ export class Leader {
       async () => catalog.run(keeping.signal),
       async (ending) => {
         try {
-          await this.#workAll(ending, { catalog, reconcilers, remains })
+          await this.#workAll(ending, parts)
         } finally {
           keeping.abort()
         }
@@ -86,11 +91,12 @@ export class Leader {
     ])
   }
 
-  async #workAll(signal: AbortSignal, { catalog, reconcilers, remains }: Parts): Promise<void> {
+  async #workAll(signal: AbortSignal, { catalog, reconcilers, remains, scaleIn }: Parts): Promise<void> {
     await Promise.race([catalog.begun, ended(signal)])
     if (!signal.aborted) this.#fill()
     await together(signal, [
       async (ending) => remains.run(ending),
+      ...(scaleIn ? [async (ending: AbortSignal) => scaleIn.run(ending)] : []),
       async (ending) =>
         this.#work(controllers.tenants, this.#tenants, { reconcile: reconcilers.tenants, signal: ending }),
       async (ending) =>
@@ -105,8 +111,8 @@ export class Leader {
 
   #parts(owner: string): Parts {
     const options = this.#options
-    const { api, clock, cluster, createLink, events, installation, leadership, log, metrics, publicUrl } =
-      options
+    const { api, autoscalers, clock, cluster, createLink, events, fleet, installation } = options
+    const { leadership, log, metrics, publicUrl } = options
     const fence = () => {
       leadership.assertLeading()
       return leadership.term
@@ -133,6 +139,9 @@ export class Leader {
       log,
       ...(options.settleMs !== undefined && { settleMs: options.settleMs }),
     })
+    const readGateways = () => writer.readGateways()
+    const scaleIn =
+      fleet && autoscalers ? new ScaleIn({ fleet, autoscalers, api, readGateways, log }) : undefined
     const secrets = new SecretKeeper({ api, cache: cluster.caches.secrets, clock, events })
     const policies = new TenantPolicies(options)
     const shared = { api, cluster, catalog, secrets, publicUrl, clock, events }
@@ -145,7 +154,7 @@ export class Leader {
       plans: async (key: string) => plans.reconcile(key),
       credentials: async (key: string) => credentials.reconcile(key),
     }
-    return { catalog, remains: keeper, reconcilers }
+    return { catalog, remains: keeper, scaleIn, reconcilers }
   }
 
   /** What only this cluster has, and keeps: the uid of a namespace that is never deleted. Undefined: `signal` ended. */

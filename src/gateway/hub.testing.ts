@@ -84,6 +84,7 @@ export class World {
       draining: false,
       redisAwaySeconds: undefined,
       catalogAgeSeconds: undefined,
+      certificateExpiresSeconds: undefined,
     }
     this.hub = new Hub({
       broker: this.broker,

@@ -39,6 +39,8 @@ export interface GatewayOptions {
   readonly troubles?: () => readonly string[]
   /** For `/metrics`: since when what the gateway depends on is away or unconfirmed. Absent: it depends on nothing. */
   readonly outages?: () => Outages
+  /** When the certificate that clients are shown expires, since the epoch, for `/metrics`. Absent: TLS ends before the gateway. */
+  readonly certificateExpiresMs?: (() => number) | undefined
   /** All gateways together, for `/stats`. Absent: this gateway is alone. */
   readonly cluster?: () => Promise<unknown>
   readonly random?: () => number
@@ -260,6 +262,7 @@ export class Gateway {
       draining: this.#draining,
       redisAwaySeconds: inSeconds(redisAwayMs),
       catalogAgeSeconds: inSeconds(catalogAgeMs),
+      certificateExpiresSeconds: inSeconds(this.#options.certificateExpiresMs?.()),
     }
   }
 
@@ -273,6 +276,7 @@ export class Gateway {
         channels: tenant.channels.count(),
         subscriptions: tenant.subscriptionsTotal,
         publications: tenant.publicationsTotal,
+        publicationsByRule: tenant.publicationsByRule,
         deliveries: tenant.deliveriesTotal,
         publishRateLimit: messages.publishPerSecond,
         refusals: tenant.refusals,

@@ -140,14 +140,15 @@ describe('/metrics', () => {
   test.each(['/metrics', '/metrics/tenants'])(
     '%s labels neither users nor channels nor clients',
     async (path) => {
-      const ops = await opsOf([policyOf({ channels: [openRule('lobby'), openRule('general')] })])
+      const channels = [openRule('lobby', { name: 'door' }), openRule('general', { name: 'rooms' })]
+      const ops = await opsOf([policyOf({ channels })])
       const session = await ops.enter('someclient')
       session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
       await turn()
       const text = await ops.text(path)
       expect(text).not.toMatch(/someclient|general|lobby/)
       const labels = new Set([...text.matchAll(/[{,](\w+)="/g)].map(([, label]) => label))
-      const bounded = new Set(['door', 'result', 'code', 'command', 'le', 'tenant'])
+      const bounded = new Set(['door', 'result', 'code', 'command', 'le', 'tenant', 'rule'])
       expect([...labels].filter((label) => !bounded.has(label ?? ''))).toEqual([])
     },
   )
@@ -181,6 +182,18 @@ describe('/metrics/tenants', () => {
         'parley_tenant_deliveries_total',
         'parley_tenant_refusals_total',
       ]),
+    )
+  })
+
+  test('publications are told apart by the rule of their channel', async () => {
+    const ops = await opsOf([
+      policyOf({ channels: [openRule('lobby'), openRule('general', { name: 'rooms' })] }),
+    ])
+    const session = await ops.enter('a')
+    session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
+    await turn()
+    expect(await ops.text('/metrics/tenants')).toContain(
+      'parley_tenant_rule_publications_total{tenant="demo/acme",rule="rooms"} 1',
     )
   })
 

@@ -1,5 +1,6 @@
 // The gateway's HTTP server: tenants' doors, and nothing that trusts a stranger's header, path or patience.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { CommandError } from '../errors.js'
@@ -22,6 +23,7 @@ import {
 } from './handshake.js'
 import { listen, shut } from './listen.js'
 import type { Gateway } from './node.js'
+import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
 import { WebSocketFront } from './websocket.js'
 
 /** Other pages of the same server: true when it answered. Asked first. */
@@ -29,6 +31,8 @@ export type ExtraPages = (request: IncomingMessage, response: ServerResponse) =>
 
 /** How long a stranger may take. */
 export interface ServerTiming {
+  /** For the TLS handshake, where there is one. */
+  readonly tlsHandshakeTimeoutMs: number
   /** For all headers of a request. */
   readonly headersTimeoutMs: number
   /** From the upgrade request to its answer; a JWKS fetch has 5 s of its own. Also for a whole plain request. */
@@ -39,6 +43,7 @@ export interface ServerTiming {
 }
 
 const defaultServerTiming: ServerTiming = {
+  tlsHandshakeTimeoutMs: 5_000,
   headersTimeoutMs: 5_000,
   handshakeTimeoutMs: 10_000,
   keepAliveTimeoutMs: 5_000,
@@ -47,20 +52,29 @@ const defaultServerTiming: ServerTiming = {
 
 const headerBytesMax = 16 * 1024
 
+export interface GatewayServerOptions {
+  readonly extraPages?: ExtraPages | undefined
+  readonly timing?: Partial<ServerTiming> | undefined
+  /** Clients speak TLS, and are shown this one. Absent: TLS ends before the gateway. */
+  readonly certificate?: Certificate | undefined
+}
+
 export class GatewayServer {
   readonly #gateway: Gateway
   readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
   readonly #http: Server
+  /** The same server, where it speaks TLS. */
+  readonly #https: TlsServer | undefined
   /** Requests of a line that are not answered yet. */
   readonly #unanswered = new WeakMap<Duplex, number>()
 
-  constructor(gateway: Gateway, options: { extraPages?: ExtraPages; timing?: Partial<ServerTiming> } = {}) {
+  constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
-    this.#http = createServer({
+    const http = {
       maxHeaderSize: headerBytesMax,
       headersTimeout: this.#timing.headersTimeoutMs,
       requestTimeout: this.#timing.handshakeTimeoutMs,
@@ -69,7 +83,16 @@ export class GatewayServer {
       noDelay: true,
       // Node would answer without a word.
       requireHostHeader: false,
-    })
+    }
+    const { certificate } = options
+    this.#https =
+      certificate &&
+      createTlsServer(http, {
+        certificate,
+        handshakeTimeoutMs: this.#timing.tlsHandshakeTimeoutMs,
+        onFailure: (reason) => gateway.metrics.tlsHandshakeFailures.inc({ reason }),
+      })
+    this.#http = this.#https ?? createServer(http)
     // Node would drop what is above the count and go on; `checkHeaders` refuses.
     this.#http.maxHeadersCount = 0
     this.#http.on('request', (request, response) => void this.#onRequest(request, response))
@@ -83,6 +106,11 @@ export class GatewayServer {
   /** Port 0 takes a free one; the address tells which. */
   listen(port: number, host: string): Promise<AddressInfo> {
     return listen(this.#http, { port, host })
+  }
+
+  /** New connections are shown this one. Only where the server speaks TLS; the pair must be a good one. */
+  replaceCertificate(certificate: Certificate): void {
+    if (this.#https) replaceCertificate(this.#https, certificate)
   }
 
   /** Takes no new connections, and cuts what is left after `graceMs`. Drain first. */

@@ -4,6 +4,7 @@ import { CommandError } from '../errors.js'
 import { unlessAborted } from '../redis/deadline.js'
 import { liesElsewhere } from '../redis/elsewhere.js'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis, type RedisLink } from '../redis/live.js'
+import { Rounds } from '../redis/rounds.js'
 import { overtaken, takeOf, type Job, type Lane, type LaneReport } from '../redis/routes.js'
 import { addScript, type Argument, type Script } from '../redis/scripts.js'
 import type { Clock } from '../time.js'
@@ -46,13 +47,20 @@ const pipelineBytesMax = 262_144
 
 export class PresenceLane implements Lane<CallJob> {
   readonly #options: PresenceLaneOptions
+  readonly #rounds: Rounds
   #queue: CallJob[] = []
-  #running = false
   /** A call has waited in vain since the link was last open: others need not try the same. */
   #away = false
 
   constructor(options: PresenceLaneOptions) {
     this.#options = options
+    this.#rounds = new Rounds({
+      pending: () => this.#queue.length > 0,
+      round: () => this.#send(),
+      failed: (error) => {
+        for (const job of this.#queue.splice(0)) this.#fail(job, error)
+      },
+    })
     options.link.onOpen(() => {
       this.#away = false
     })
@@ -64,34 +72,11 @@ export class PresenceLane implements Lane<CallJob> {
     if (this.#queue.length >= callsMax)
       return this.#fail(job, unavailable(`${callsMax} calls wait for Redis already`))
     this.#queue.push(job)
-    if (this.#running) return
-    this.#running = true
-    // What else this turn of the event loop brings goes along.
-    setImmediate(() => this.#run())
+    this.#rounds.begin()
   }
 
-  #run(): void {
-    this.#sendAll()
-      .catch((error: unknown) => {
-        for (const job of this.#queue.splice(0)) this.#fail(job, error)
-      })
-      .finally(() => {
-        this.#running = false
-        if (this.#queue.length > 0) {
-          this.#running = true
-          this.#run()
-        }
-      })
-  }
-
-  async #sendAll(): Promise<void> {
-    while (this.#queue.length > 0) {
-      if (this.#options.retired.aborted) this.#giveBack(this.#queue.splice(0))
-      else await this.#sendNext()
-    }
-  }
-
-  async #sendNext(): Promise<void> {
+  async #send(): Promise<void> {
+    if (this.#options.retired.aborted) return this.#giveBack(this.#queue.splice(0))
     const { link, replyMs } = this.#options
     const live = link.current ?? (await this.#opened())
     if (!live) return

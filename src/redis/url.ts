@@ -14,7 +14,10 @@ export interface Login {
   readonly password?: string | undefined
 }
 
-/** PEM texts. The name in the certificate is that of the address, unless `servername` says otherwise. */
+/**
+ * PEM texts, read for each connection: getters may give what is new. The name in the certificate is that of the address, unless `servername`
+ * says otherwise.
+ */
 export interface TlsOptions {
   readonly ca?: string | undefined
   readonly cert?: string | undefined

@@ -39,7 +39,7 @@ export async function publish(session: Session, command: PublishCommand, ref: Re
     },
   )
   if (!published.repeated) {
-    tenant.publicationsTotal += 1
+    tenant.countPublication(settings.rule)
     context.metrics.publications.inc()
   }
   session.reply(ref, {

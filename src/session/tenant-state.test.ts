@@ -39,6 +39,19 @@ async function refusedBy(admission: Promise<void>): Promise<CommandError> {
   throw new Error('it was not refused')
 }
 
+test('publications are told apart by their rule, as long as the policy has it', () => {
+  const { tenant } = tenantWith({ channels: [openRule('general'), openRule('news')] })
+  for (const rule of ['general', 'news', 'general']) tenant.countPublication(rule)
+  expect(tenant.publicationsTotal).toBe(3)
+  expect([...tenant.publicationsByRule]).toEqual([
+    ['general', 2],
+    ['news', 1],
+  ])
+  tenant.update(policyOf({ channels: [openRule('news')] }))
+  expect([...tenant.publicationsByRule]).toEqual([['news', 1]])
+  expect(tenant.publicationsTotal).toBe(3)
+})
+
 describe('connections', () => {
   test('of the tenant: the message names used of what', async () => {
     const { tenant } = tenantWith({ limits: limitsWith('connections', { max: 2 }) })

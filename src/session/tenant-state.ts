@@ -47,6 +47,8 @@ export class TenantState implements LeaseListener {
   readonly channels: ChannelCensus
   subscriptionsTotal = 0
   publicationsTotal = 0
+  /** By the rule that the channel has its settings from; those of rules that the policy has. */
+  readonly publicationsByRule = new Map<string, number>()
   deliveriesTotal = 0
   readonly refusals = new Map<string, number>()
 
@@ -118,6 +120,9 @@ export class TenantState implements LeaseListener {
     this.#formerKeys.replaced(this.#policy.issuers, policy.issuers)
     this.#policy = policy
     this.#rules = new ChannelRules(policy.channels)
+    const rules = new Set(policy.channels.map(({ name }) => name))
+    for (const rule of this.publicationsByRule.keys())
+      if (!rules.has(rule)) this.publicationsByRule.delete(rule)
     this.#verifier.update(policy.issuers)
     this.#allowsGuests = allowsGuests(policy)
     this.sharesChanged()
@@ -234,6 +239,11 @@ export class TenantState implements LeaseListener {
         `Cannot use "${channel}": ${used} of ${max} channels of the tenant are in use`,
         fullRetryAfterMs,
       )
+  }
+
+  countPublication(rule: string): void {
+    this.publicationsTotal += 1
+    this.publicationsByRule.set(rule, (this.publicationsByRule.get(rule) ?? 0) + 1)
   }
 
   countRefusal(code: ErrorCode): void {

@@ -13,7 +13,12 @@ async function gatewayOf(values: Tree = {}): Promise<{ objects: Tree[]; deployme
 
 describe('its arguments', () => {
   test.each(['gateway', 'controller'])('are flags that `parley %s` knows', async (command) => {
-    const objects = await render({ redis: { dataNodes: 3 }, tenants: { allowPrivateJwks: true } })
+    const tls = { enabled: true, ca: { secretName: 'ca' }, clientCertificate: { secretName: 'client' } }
+    const objects = await render({
+      gateway: { tls: { existingSecret: 'certificate' } },
+      redis: { mode: 'cluster', addresses: ['a'], dataNodes: 3, tls },
+      tenants: { allowPrivateJwks: true },
+    })
     const { spec } = find(objects, 'Deployment', `-${command}`)
     const [asked, ...flags] = spec.template.spec.containers[0].args
     const program = [join(root, 'dist/cli/main.js'), command, '--help']
@@ -130,6 +135,35 @@ describe('scaling', () => {
     expect(objects.filter(({ kind }) => /Autoscaler|ScaledObject/.test(kind))).toEqual([])
   })
 
+  const keda = { provider: 'keda', keda: { serverAddress: 'http://prometheus:9090' } }
+
+  test.each([
+    ['custom-metrics', { provider: 'custom-metrics' }, 'parley-gateway'],
+    ['keda', keda, 'keda-hpa-parley-gateway'],
+  ])('with %s the controller may look at that autoscaler alone', async (_, autoscaling, name) => {
+    const { objects } = await gatewayOf({ autoscaling })
+    const [container] = find(objects, 'Deployment', '-controller').spec.template.spec.containers
+    expect(flag(container, 'gateway-hpa')).toBe(name)
+    const { matchLabels } = find(objects, 'Deployment', '-gateway').spec.selector
+    const pairs = (flag(container, 'gateway-selector') ?? '').split(',').map((pair) => pair.split('='))
+    expect(Object.fromEntries(pairs)).toEqual(matchLabels)
+    expect(find(objects, 'Role', '-controller-scaling').rules).toEqual([
+      expect.objectContaining({ resourceNames: [name], verbs: ['list', 'watch'] }),
+      { apiGroups: [''], resources: ['pods'], verbs: ['list', 'patch'] },
+    ])
+    const { roleRef, subjects } = find(objects, 'RoleBinding', '-controller-scaling')
+    expect(roleRef).toMatchObject({ kind: 'Role', name: 'parley-controller-scaling' })
+    expect(subjects).toEqual([{ kind: 'ServiceAccount', name: 'parley-controller', namespace: 'chat' }])
+  })
+
+  test.each([
+    ['nothing scales', { autoscaling: { provider: 'none' } }],
+    ['there is no controller', { controller: { enabled: false }, tenants: { existingSecret: 'mine' } }],
+    ['roles are yours', { rbac: { create: false } }],
+  ])('where %s it has no right to pods', async (_, values) => {
+    expect(kinds((await gatewayOf(values)).objects).filter((name) => name.endsWith('-scaling'))).toEqual([])
+  })
+
   test('asks for another pod before one is full', async () => {
     const autoscaling = { targetConnections: 1001 }
     expect(await refusal({ autoscaling, gateway: { maxConnections: 1000 } })).toMatch(
@@ -175,6 +209,37 @@ describe('reaching it', () => {
     expect(find(objects, 'Service', '-gateway').spec.ports).toEqual([
       { name: 'clients', port: 80, targetPort: 'clients', appProtocol: 'kubernetes.io/ws' },
     ])
+  })
+
+  test('with TLS at the pods says so to proxies and tenants, and mounts the whole Secret', async () => {
+    const tls = { existingSecret: 'certificate' }
+    const { container, deployment, objects } = await gatewayOf({ gateway: { tls } })
+    expect(find(objects, 'Service', '-gateway').spec.ports).toEqual([
+      { name: 'clients', port: 443, targetPort: 'clients', appProtocol: 'kubernetes.io/wss' },
+    ])
+    expect(publicUrl(objects)).toBe('wss://parley-gateway.chat.svc.cluster.local')
+    expect(flag(container, 'tls-cert-file')).toBe('/etc/parley/tls/tls.crt')
+    expect(flag(container, 'tls-key-file')).toBe('/etc/parley/tls/tls.key')
+    // No `subPath`: such a file stays as it was when the pod began.
+    expect(container.volumeMounts).toContainEqual({
+      name: 'tls',
+      mountPath: '/etc/parley/tls',
+      readOnly: true,
+    })
+    const { volumes } = deployment.spec.template.spec
+    expect(volumes).toContainEqual({ name: 'tls', secret: { secretName: 'certificate' } })
+    expect(container.readinessProbe.httpGet).toEqual({ path: '/readyz', port: 'ops' })
+    expect(JSON.stringify(find(objects, 'Deployment', '-controller'))).not.toContain('certificate')
+  })
+
+  test('takes the port and its protocol from the values, TLS or not', async () => {
+    const service = { port: 8443, appProtocol: '' }
+    const tls = { existingSecret: 'certificate' }
+    const { objects } = await gatewayOf({ gateway: { service, tls } })
+    expect(find(objects, 'Service', '-gateway').spec.ports).toEqual([
+      { name: 'clients', port: 8443, targetPort: 'clients' },
+    ])
+    expect(publicUrl(objects)).toBe('wss://parley-gateway.chat.svc.cluster.local:8443')
   })
 
   test('probes life by /healthz and readiness by /readyz', async () => {

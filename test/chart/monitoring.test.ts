@@ -60,13 +60,16 @@ test('dashboards are JSON under names of ours, with the label that the sidecar l
 test('two paths of one port are two targets', async () => {
   const values = { monitoring: { podMonitor: { enabled: true }, serviceMonitor: { enabled: true } } }
   const objects = await render(values)
-  const endpoints = [
-    ...find(objects, 'PodMonitor', '-gateway').spec.podMetricsEndpoints,
-    ...find(objects, 'ServiceMonitor', '-gateway').spec.endpoints,
-  ]
-  expect(endpoints).toHaveLength(4)
-  for (const { relabelings } of endpoints)
-    expect(relabelings).toEqual([{ sourceLabels: ['__metrics_path__'], targetLabel: 'metrics_path' }])
+  for (const part of ['-gateway', '-controller']) {
+    const endpoints = [
+      ...find(objects, 'PodMonitor', part).spec.podMetricsEndpoints,
+      ...find(objects, 'ServiceMonitor', part).spec.endpoints,
+    ]
+    const paths = ['/metrics', '/metrics/tenants']
+    expect(endpoints.map(({ path }) => path)).toEqual([...paths, ...paths])
+    for (const { relabelings } of endpoints)
+      expect(relabelings).toEqual([{ sourceLabels: ['__metrics_path__'], targetLabel: 'metrics_path' }])
+  }
 })
 
 test('dashboards/ and its copies in the chart are what `npm run dashboards` would write', async () => {

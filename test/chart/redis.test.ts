@@ -26,7 +26,11 @@ describe('your Redis', () => {
         passwordKey: 'redis',
         sentinelPasswordKey: 'sentinel',
         dataNodes: 5,
-        tls: { enabled: true, ca: { configMapName: 'authority', key: 'ca.pem' } },
+        tls: {
+          enabled: true,
+          ca: { configMapName: 'authority', key: 'ca.pem' },
+          clientCertificate: { secretName: 'client' },
+        },
       },
     })
     for (const container of containers) {
@@ -37,16 +41,20 @@ describe('your Redis', () => {
         { name: 'PARLEY_REDIS_PASSWORD', ...password('login', 'redis') },
         { name: 'PARLEY_REDIS_SENTINEL_USERNAME', value: 'watcher' },
         { name: 'PARLEY_REDIS_SENTINEL_PASSWORD', ...password('login', 'sentinel') },
-        { name: 'NODE_EXTRA_CA_CERTS', value: '/etc/parley/redis-ca/ca.pem' },
       ])
-      expect(container.volumeMounts).toContainEqual({
-        name: 'redis-ca',
-        mountPath: '/etc/parley/redis-ca',
-        readOnly: true,
-      })
+      expect(flag(container, 'redis-ca-file')).toBe('/etc/parley/redis-ca/ca.pem')
+      expect(flag(container, 'redis-cert-file')).toBe('/etc/parley/redis-certificate/tls.crt')
+      expect(flag(container, 'redis-key-file')).toBe('/etc/parley/redis-certificate/tls.key')
+      for (const name of ['redis-ca', 'redis-certificate'])
+        expect(container.volumeMounts).toContainEqual({
+          name,
+          mountPath: `/etc/parley/${name}`,
+          readOnly: true,
+        })
     }
     for (const { volumes } of specs) {
       expect(volumes).toContainEqual({ name: 'redis-ca', configMap: { name: 'authority' } })
+      expect(volumes).toContainEqual({ name: 'redis-certificate', secret: { secretName: 'client' } })
     }
     expect(kinds(objects).filter((name) => name.endsWith('-redis'))).toEqual([])
     const ports = find(objects, 'NetworkPolicy', '-gateway').spec.egress[1].ports
@@ -91,7 +99,7 @@ describe('the embedded Redis', () => {
     expect(data['redis.conf'].split('\n')).toEqual(
       expect.arrayContaining(['min-replicas-to-write 1', 'min-replicas-max-lag 5', 'appendonly yes']),
     )
-    expect(data['sentinel.sh']).toContain('sentinel monitor parley $MASTER 6379 2')
+    expect(data['sentinel.sh']).toContain('sentinel monitor parley $MASTER $REDIS_PORT 2')
     expect(data['sentinel.conf'].split('\n')).toEqual(
       expect.arrayContaining(['sentinel resolve-hostnames yes', 'sentinel announce-hostnames yes']),
     )

@@ -118,6 +118,17 @@ describe('refused, by name', () => {
       /tls\.enabled is false/,
     ],
     [
+      'a certificate is for nothing',
+      {
+        redis: {
+          mode: 'standalone',
+          addresses: ['a'],
+          tls: { clientCertificate: { secretName: 'client' } },
+        },
+      },
+      /clientCertificate is given, but redis\.tls\.enabled is false/,
+    ],
+    [
       'an authority comes twice',
       {
         redis: {

@@ -95,6 +95,8 @@ test('uninstalled, it leaves CRDs, tenants and Secrets; installed again, it goes
     'CustomResourceDefinition chatcredentials.parley.chat',
     'CustomResourceDefinition chatplans.parley.chat',
     'CustomResourceDefinition chattenants.parley.chat',
+    // The controllers' own; nobody holds it.
+    `Lease ${release}-controller`,
     `Secret ${release}-redis`,
     `Secret ${release}-sealing-key`,
   ])

@@ -2,7 +2,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as pace } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { State, type Centrifuge } from 'centrifuge'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -19,6 +18,7 @@ import {
   openRule,
   tokenFor,
 } from '../support/gateway-process.js'
+import { publishing } from '../support/publishing.js'
 import { endRedisProcesses, freePort, startRedis, until } from '../support/redis-processes.js'
 import { within } from '../support/waiting.js'
 
@@ -271,18 +271,4 @@ async function recorder(): Promise<{ place: Place; seen: IncomingHttpHeaders[] }
   })
   const { port } = server.address() as AddressInfo
   return { place: { port, opsPort: port }, seen }
-}
-
-/** Publishes numbers, a hundred a second at most, until it is told to stop; gives how many there were. */
-function publishing(client: Centrifuge, channel: string): () => Promise<number> {
-  const stop = new AbortController()
-  let count = 0
-  const running = (async () => {
-    for (; !stop.signal.aborted; count += 1) await Promise.all([client.publish(channel, count), pace(10)])
-  })()
-  return async () => {
-    stop.abort()
-    await running
-    return count
-  }
 }

@@ -1,5 +1,4 @@
 // A gateway ends: in good order by SIGTERM, or by SIGKILL in the middle of a word. Its clients go on at the other one.
-import { setTimeout as pace } from 'node:timers/promises'
 import type { Centrifuge } from 'centrifuge'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
@@ -24,6 +23,7 @@ import {
   untilTheyKnow,
   type GatewayProcessOptions,
 } from '../support/gateway-process.js'
+import { publishing } from '../support/publishing.js'
 import { endRedisProcesses, startRedis, until } from '../support/redis-processes.js'
 
 const rooms = ['moved', 'killed', 'left'].map((room) => openRule(room))
@@ -54,21 +54,6 @@ afterAll(async () => {
 /** On `b` first, and later where there is room. */
 async function mover(user: string): Promise<Centrifuge> {
   return connected(sdkAmong([door(b), door(a)], { getToken: () => tokenFor(user) }))
-}
-
-/** Publishes numbers at `a`, each after the ack of the one before, until it is told to stop; gives how many there were. */
-function publishing(client: Centrifuge, channel: string): () => Promise<number> {
-  const stop = new AbortController()
-  let count = 0
-  const running = (async () => {
-    // A recovery brings at most 300 at once, and a client may say so much in a second.
-    for (; !stop.signal.aborted; count += 1) await Promise.all([client.publish(channel, count), pace(10)])
-  })()
-  return async () => {
-    stop.abort()
-    await running
-    return count
-  }
 }
 
 /** `end` befalls `b` while ann is on it and bob talks: she must hear all of it, in order, once. */

@@ -80,6 +80,9 @@ function histogram(name: string, { labels, le }: { labels: string; le: string })
   }
 }
 
+/** Seconds. */
+const day = 86_400
+
 const cases: Case[] = [
   ...burns(
     'ParleyConnectBudgetBurn',
@@ -190,6 +193,16 @@ const cases: Case[] = [
     series: { [`parley_catalog_problems{${pod('a')}}`]: gauge(0, 0, 2) },
   },
   {
+    alert: 'ParleyCertificateExpiring',
+    severity: 'warning',
+    minutes: [5, 20, 5],
+    // Time begins at 0 there.
+    series: {
+      [`parley_tls_certificate_expiry_timestamp_seconds{${pod('a')}}`]: gauge(60 * day, 8 * day, 6 * day),
+      [`parley_tls_certificate_expiry_timestamp_seconds{${pod('b')}}`]: gauge(60 * day, 60 * day, 60 * day),
+    },
+  },
+  {
     alert: 'ParleyBugs',
     severity: 'warning',
     minutes: [5, 5, 30],
@@ -274,6 +287,17 @@ const cases: Case[] = [
       [`leader_election_master_status{${boss},name="parley"}`]: gauge(1, 0, 1),
       [`workqueue_depth{${boss},name="chattenant",controller="chattenant"}`]: gauge(1, 500, 500),
       [`workqueue_depth{${others},name="theirs",controller="theirs"}`]: gauge(500, 500, 500),
+    },
+  },
+  {
+    alert: 'ParleyTenantNotReady',
+    severity: 'info',
+    minutes: [5, 20, 5],
+    series: {
+      // What else does not hold is no trouble.
+      [`parley_tenant_condition{${boss},${acme},type="Ready"}`]: gauge(1, 1, 0),
+      [`parley_tenant_condition{${boss},${acme},type="QuotaPressure"}`]: gauge(0, 0, 0),
+      [`parley_tenant_condition{${boss},tenant="demo/globex",type="Ready"}`]: gauge(1, 1, 1),
     },
   },
   {

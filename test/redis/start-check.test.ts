@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.js'
 import { createLocator } from '../../src/redis/locator.js'
@@ -10,6 +8,7 @@ import { ClusterMap } from '../../src/redis/cluster-map.js'
 import { neededClusterGrants, neededGrants } from '../../src/redis/permissions.js'
 import { checkAtStart, checkClusterAtStart } from '../../src/redis/start-check.js'
 import { parseRedisUrl, type ApartFromUrl } from '../../src/redis/url.js'
+import { makeCertificate } from '../support/certificates.js'
 import { FakeRedis, resp } from '../support/redis-fake.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import { endLinks, recordingLog, startLink } from '../support/redis-links.js'
@@ -309,26 +308,15 @@ describe('TLS', () => {
   let redis: RedisProcess
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'parley-tls-'))
-    const key = join(folder, 'key.pem')
-    cert = join(folder, 'cert.pem')
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
-    const request = [
-      'req',
-      '-x509',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-days',
-      '2',
-      '-keyout',
-      key,
-      '-out',
-      cert,
-      ...subject,
-    ]
-    await promisify(execFile)('openssl', request)
+    const files = await makeCertificate(folder, 'redis')
+    cert = files.cert
     ca = await readFile(cert, 'utf8')
-    tlsConfig = ['tls-port {port}', `tls-cert-file ${cert}`, `tls-key-file ${key}`, 'tls-auth-clients no']
+    tlsConfig = [
+      'tls-port {port}',
+      `tls-cert-file ${cert}`,
+      `tls-key-file ${files.key}`,
+      'tls-auth-clients no',
+    ]
     redis = await startRedis({
       config: tlsConfig,
       cliArgs: ['--tls', '--cacert', cert],

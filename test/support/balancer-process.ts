@@ -1,12 +1,11 @@
 // HAProxy and nginx with the configurations of examples/: what a test changes in them are the values that every site changes.
-import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { locate, needs } from '../../scripts/needs.mjs'
+import { makeCertificate } from './certificates.js'
 import { Program } from './child-process.js'
 import { tokenFor } from './gateway-process.js'
 import { freePort, until } from './redis-processes.js'
@@ -67,7 +66,7 @@ export class BalancerProcess {
     if (program === undefined) throw new Error(`there is no ${name}: npm test installs it`)
     const folder = await mkdtemp(join(tmpdir(), `parley-${name}-`))
     const [port, plainPort] = [await freePort(), await freePort()]
-    const ca = await makeCertificate(folder)
+    const ca = await placeCertificate(folder)
     const site = { folder, port, plainPort, places: options.places }
     const values = name === 'haproxy' ? haproxyValues(site) : nginxValues(site)
     const config = join(folder, files[name])
@@ -146,24 +145,10 @@ function nginxValues({ folder, places, plainPort, port }: Site): Record<string, 
 }
 
 /** For `localhost`: chat.crt and chat.key, and both in chat.pem. Gives the certificate. */
-async function makeCertificate(folder: string): Promise<string> {
-  const openssl = await locate(needs.openssl)
+async function placeCertificate(folder: string): Promise<string> {
   await mkdir(folder, { recursive: true })
-  const [key, crt] = [join(folder, 'chat.key'), join(folder, 'chat.crt')]
-  const args = [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-days',
-    '2',
-  ]
-  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
-  await promisify(execFile)(openssl ?? 'openssl', [...args, ...subject, '-keyout', key, '-out', crt])
-  const text = await readFile(crt, 'utf8')
+  const { cert, key } = await makeCertificate(folder, 'chat')
+  const text = await readFile(cert, 'utf8')
   await writeFile(join(folder, 'chat.pem'), text + (await readFile(key, 'utf8')))
   return text
 }

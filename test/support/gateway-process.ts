@@ -30,9 +30,11 @@ export class GatewayProcess {
   /** For clients; 0 until it serves. */
   port = 0
   opsPort = 0
+  readonly #scheme: 'ws' | 'wss'
 
-  private constructor(program: Program) {
+  private constructor(program: Program, scheme: 'ws' | 'wss') {
     this.program = program
+    this.#scheme = scheme
   }
 
   /** Resolves when it serves. */
@@ -57,7 +59,7 @@ export class GatewayProcess {
       [process.execPath, ...command, '--ops-port', '0', '--drain-window', '0', ...args],
       { cwd: root, env: { ...process.env, ...env } },
     )
-    return new GatewayProcess(program)
+    return new GatewayProcess(program, args.includes('--tls-cert-file') ? 'wss' : 'ws')
   }
 
   async serving(): Promise<void> {
@@ -65,7 +67,7 @@ export class GatewayProcess {
   }
 
   get ws(): string {
-    return `ws://127.0.0.1:${this.port}`
+    return `${this.#scheme}://127.0.0.1:${this.port}`
   }
 
   /** For the tenants of `tenantManifest` and `tenantPolicy`, which share a key. */

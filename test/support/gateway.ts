@@ -48,7 +48,7 @@ export interface TestGateway {
   readonly catalog: TestCatalog
   readonly brokerData: MemoryBrokerData
   readonly port: number
-  /** `http://127.0.0.1:<port>` and `ws://…`. */
+  /** `http://127.0.0.1:<port>` and `ws://…`; with a certificate `https://…` and `wss://…`. */
   readonly http: string
   readonly ws: string
   /** Signed with the tenant's first shared key. */
@@ -80,13 +80,14 @@ export async function startGateway(
   const server = new GatewayServer(gateway, serverOptions)
   const { port } = await server.listen(0, '127.0.0.1')
   gateway.run(stopped.signal)
+  const secure = serverOptions?.certificate ? 's' : ''
   return {
     gateway,
     catalog,
     brokerData,
     port,
-    http: `http://127.0.0.1:${port}`,
-    ws: `ws://127.0.0.1:${port}`,
+    http: `http${secure}://127.0.0.1:${port}`,
+    ws: `ws${secure}://127.0.0.1:${port}`,
     async token(user, { claims = {}, expiresInS = 3600, tenant = 'demo/acme' } = {}) {
       const issuer = catalog.get(tenant)?.issuers.find(({ key }) => key.type === 'SharedKey')
       if (!issuer) throw new Error(`${tenant} has no shared key`)

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as after } from 'node:timers/promises'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { opcodes, readFrame, text, type ServerFrame } from './raw-frames.js'
 
 const deadlineMs = 10_000
@@ -44,6 +45,13 @@ export class RawClient {
   static async connect(port: number): Promise<RawClient> {
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
     await once(socket, 'connect')
+    return new RawClient(socket)
+  }
+
+  /** Rejects when the handshake fails. */
+  static async connectTls(port: number, options: ConnectionOptions): Promise<RawClient> {
+    const socket = connectTls({ port, host: '127.0.0.1', ...options })
+    await once(socket, 'secureConnect')
     return new RawClient(socket)
   }
 

@@ -30,9 +30,17 @@ export class Target {
     this.#running = await startGateway(this.#policies, gatewayOptions, serverOptions)
   }
 
-  /** A TCP connection; it is cut when the file is over. */
+  /** Where the gateway speaks TLS: its certificate, which signed itself. */
+  get #ca(): string | undefined {
+    return this.#options[2]?.certificate?.cert
+  }
+
+  /** A connection, through TLS where the gateway speaks it; it is cut when the file is over. */
   async connect(): Promise<RawClient> {
-    const client = await RawClient.connect(this.running.port)
+    const { port } = this.running
+    const client = await (this.#ca === undefined
+      ? RawClient.connect(port)
+      : RawClient.connectTls(port, { ca: this.#ca }))
     this.#clients.push(client)
     return client
   }
@@ -90,8 +98,8 @@ export class Target {
   async #chatsAtBothDoors(): Promise<void> {
     const { token, ws } = this.running
     const bearer = await token('healthy')
-    const chat = new WebSocket(`${ws}${chatDoor}?token=${bearer}`)
-    const centrifuge = new WebSocket(`${ws}${centrifugeDoor}`)
+    const chat = new WebSocket(`${ws}${chatDoor}?token=${bearer}`, { ca: this.#ca })
+    const centrifuge = new WebSocket(`${ws}${centrifugeDoor}`, { ca: this.#ca })
     const heard = Promise.all([
       until(chat, (message) => message['event'] === 'chat' && message['content'] === 'still here'),
       until(centrifuge, (message) => message['push']?.pub?.data === 'still here'),

@@ -54,6 +54,8 @@ export interface TrioOptions extends RedisOptions {
   readonly nodes?: number
   /** Lines of each sentinel.conf, such as `sentinel auth-pass mymaster …`. */
   readonly sentinelConfig?: readonly string[]
+  /** What redis-cli needs to get in at the Sentinels. */
+  readonly sentinelCliArgs?: readonly string[]
 }
 
 const running = new Set<RedisProcess>()
@@ -353,7 +355,8 @@ export async function startSentinels(watched: readonly Watched[]): Promise<Redis
           ]
         }),
       ]
-      return startProcess(`sentinel${index}`, { port, config, args: ['--sentinel'] })
+      const cliArgs = watched.flatMap(({ sentinelCliArgs = [] }) => sentinelCliArgs)
+      return startProcess(`sentinel${index}`, { port, config, args: ['--sentinel'], cliArgs })
     }),
   )
 }

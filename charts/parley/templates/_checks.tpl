@@ -47,6 +47,9 @@
 {{- if and (include "parley.redisAuthority" .) (not .Values.redis.tls.enabled) -}}
 {{- fail "redis.tls.ca is given, but redis.tls.enabled is false." -}}
 {{- end -}}
+{{- if and .Values.redis.tls.clientCertificate.secretName (not .Values.redis.tls.enabled) -}}
+{{- fail "redis.tls.clientCertificate is given, but redis.tls.enabled is false." -}}
+{{- end -}}
 {{- if and .Values.redis.tls.ca.secretName .Values.redis.tls.ca.configMapName -}}
 {{- fail "redis.tls.ca is given twice: name a Secret or a ConfigMap." -}}
 {{- end -}}

@@ -26,6 +26,25 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
+{{/* The same in one line, as the API asks for it. */}}
+{{- define "parley.selector" -}}
+{{- $pairs := list -}}
+{{- range $label, $value := include "parley.selectorLabels" . | fromYaml }}
+{{- $pairs = append $pairs (printf "%s=%s" $label $value) }}
+{{- end -}}
+{{- join "," $pairs -}}
+{{- end -}}
+
+{{/* The gateways' HorizontalPodAutoscaler: the chart's, or the one that KEDA makes of a ScaledObject. Empty: nothing scales them. */}}
+{{- define "parley.autoscaler" -}}
+{{- $name := printf "%s-gateway" (include "parley.fullname" .) -}}
+{{- if eq .Values.autoscaling.provider "custom-metrics" -}}
+{{- $name -}}
+{{- else if eq .Values.autoscaling.provider "keda" -}}
+keda-hpa-{{ $name }}
+{{- end -}}
+{{- end -}}
+
 {{/* Without versions: a release that changes nothing of a pod restarts none. */}}
 {{- define "parley.podLabels" -}}
 {{ include "parley.selectorLabels" . }}
@@ -64,6 +83,20 @@ labels:
 {{- default (printf "%s-sealing-key" (include "parley.fullname" .)) .Values.sealingKey.existingSecret -}}
 {{- end -}}
 
+{{/* How clients speak with the pods: `ws` or `wss`. */}}
+{{- define "parley.podScheme" -}}
+{{ ternary "wss" "ws" (not (empty .Values.gateway.tls.existingSecret)) }}
+{{- end -}}
+
+{{- define "parley.servicePort" -}}
+{{ default (ternary 443 80 (eq (include "parley.podScheme" .) "wss")) .Values.gateway.service.port | int }}
+{{- end -}}
+
+{{- define "parley.appProtocol" -}}
+{{- $asked := .Values.gateway.service.appProtocol -}}
+{{ ternary (printf "kubernetes.io/%s" (include "parley.podScheme" .)) $asked (kindIs "invalid" $asked) }}
+{{- end -}}
+
 {{/* Where clients reach the gateways; a Gateway's listener is taken to speak TLS. */}}
 {{- define "parley.publicUrl" -}}
 {{- if .Values.controller.publicUrl -}}
@@ -73,8 +106,9 @@ wss://{{ first .Values.httpRoute.hostnames }}
 {{- else if .Values.ingress.enabled -}}
 {{ ternary "wss" "ws" (gt (len .Values.ingress.tls) 0) }}://{{ first .Values.ingress.hosts }}
 {{- else -}}
-{{- $port := int .Values.gateway.service.port -}}
-ws://{{ include "parley.fullname" . }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}{{ if ne $port 80 }}:{{ $port }}{{ end }}
+{{- $scheme := include "parley.podScheme" . -}}
+{{- $port := include "parley.servicePort" . | int -}}
+{{ $scheme }}://{{ include "parley.fullname" . }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}{{ if ne $port (ternary 443 80 (eq $scheme "wss")) }}:{{ $port }}{{ end }}
 {{- end -}}
 {{- end -}}
 

@@ -42,12 +42,19 @@ tolerations:
 - --data-nodes={{ . }}
 {{- end }}
 - --installation={{ include "parley.installation" . }}
+{{- if include "parley.redisAuthority" . }}
+- --redis-ca-file=/etc/parley/redis-ca/{{ .Values.redis.tls.ca.key }}
+{{- end }}
+{{- if .Values.redis.tls.clientCertificate.secretName }}
+- --redis-cert-file=/etc/parley/redis-certificate/tls.crt
+- --redis-key-file=/etc/parley/redis-certificate/tls.key
+{{- end }}
 {{- if .Values.tenants.allowPrivateJwks }}
 - --allow-private-jwks
 {{- end }}
 {{- end -}}
 
-{{/* Redis's login and authority, and what the values add: call with (list $ extraEnv). Empty when there is nothing. */}}
+{{/* Redis's login, and what the values add: call with (list $ extraEnv). Empty when there is nothing. */}}
 {{- define "parley.environment" -}}
 {{- $root := index . 0 -}}
 {{- $environment := list -}}
@@ -66,14 +73,10 @@ tolerations:
 {{- $environment = append $environment (dict "name" "PARLEY_REDIS_SENTINEL_PASSWORD" "valueFrom" $password) -}}
 {{- end -}}
 {{- end -}}
-{{- if include "parley.redisAuthority" $root -}}
-{{- $file := printf "/etc/parley/redis-ca/%s" $root.Values.redis.tls.ca.key -}}
-{{- $environment = append $environment (dict "name" "NODE_EXTRA_CA_CERTS" "value" $file) -}}
-{{- end -}}
 {{- with concat $environment (index . 1) }}{{ toYaml . }}{{ end -}}
 {{- end -}}
 
-{{/* Files that gateway and controller read. */}}
+{{/* Files that gateway and controller read. Whole volumes: a file by `subPath` would stay as it was at the start. */}}
 {{- define "parley.volumes" -}}
 {{- if $.Values.controller.enabled }}
 - name: sealing-key
@@ -91,6 +94,10 @@ tolerations:
   configMap: { name: {{ . }} }
   {{- end }}
 {{- end }}
+{{- with $.Values.redis.tls.clientCertificate.secretName }}
+- name: redis-certificate
+  secret: { secretName: {{ . }} }
+{{- end }}
 {{- end -}}
 
 {{- define "parley.volumeMounts" -}}
@@ -101,6 +108,9 @@ tolerations:
 {{- end }}
 {{- if include "parley.redisAuthority" . }}
 - { name: redis-ca, mountPath: /etc/parley/redis-ca, readOnly: true }
+{{- end }}
+{{- if $.Values.redis.tls.clientCertificate.secretName }}
+- { name: redis-certificate, mountPath: /etc/parley/redis-certificate, readOnly: true }
 {{- end }}
 {{- end -}}
 

@@ -1,4 +1,7 @@
 # Sourced by both containers: who is master. NODES are the pods' full names, ME is this pod's; REDISCLI_AUTH lets redis-cli in everywhere.
+# Where files are, and the ports, are others only in tests.
+SCRIPTS=$(dirname "$0")
+: "${DATA:=/data}" "${RUN:=/run/redis}" "${REDIS_PORT:=6379}" "${SENTINEL_PORT:=26379}"
 
 others() {
   for node in $NODES; do [ "$node" = "$ME" ] || echo "$node"; done
@@ -13,14 +16,14 @@ ask() {
 
 # The master that most of the others' Sentinels name, and how many do: "<host> <votes>"; nothing when none answers.
 ask_sentinels() {
-  for node in $(others); do ask "$node" 26379 sentinel get-master-addr-by-name parley | head -n 1; done |
+  for node in $(others); do ask "$node" "$SENTINEL_PORT" sentinel get-master-addr-by-name parley | head -n 1; done |
     grep -F "$DOMAIN" | sort | uniq -c | sort -rn | awk 'NR == 1 { print $2, $1 }'
 }
 
 # The master that this pod's Sentinel knew last: its file lies beside the data, and goes with them.
 remembered() {
-  if [ -f /data/sentinel.conf ]; then
-    awk '$1 == "sentinel" && $2 == "monitor" { print $4; exit }' /data/sentinel.conf
+  if [ -f "$DATA/sentinel.conf" ]; then
+    awk '$1 == "sentinel" && $2 == "monitor" { print $4; exit }' "$DATA/sentinel.conf"
   fi
 }
 

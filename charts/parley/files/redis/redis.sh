@@ -1,16 +1,16 @@
 #!/bin/sh
 # Starts Redis as what the Sentinels say it is.
 set -eu
-. /scripts/ask.sh
+. "$(dirname "$0")/ask.sh"
 
 has_data() {
-  [ -s /data/dump.rdb ] || [ -n "$(find /data/appendonlydir -type f -size +0 2>/dev/null | head -n 1)" ]
+  [ -s "$DATA/dump.rdb" ] || [ -n "$(find "$DATA/appendonlydir" -type f -size +0 2>/dev/null | head -n 1)" ]
 }
 
 # Both answer, and neither has a key.
 others_are_empty() {
   for node in $(others); do
-    [ "$(ask "$node" 6379 dbsize)" = 0 ] || return 1
+    [ "$(ask "$node" "$REDIS_PORT" dbsize)" = 0 ] || return 1
   done
 }
 
@@ -27,11 +27,11 @@ while [ "$MASTER" = "$ME" ] && ! has_data && ! others_are_empty && [ "$waitedS" 
 done
 echo "the master is $MASTER ($SOURCE)"
 
-cp /scripts/redis.conf /run/redis/redis.conf
+cp "$SCRIPTS/redis.conf" "$RUN/redis.conf"
 {
   echo "requirepass $REDISCLI_AUTH"
   echo "masterauth $REDISCLI_AUTH"
   echo "replica-announce-ip $ME"
-  if [ "$MASTER" != "$ME" ]; then echo "replicaof $MASTER 6379"; fi
-} >>/run/redis/redis.conf
-exec redis-server /run/redis/redis.conf
+  if [ "$MASTER" != "$ME" ]; then echo "replicaof $MASTER $REDIS_PORT"; fi
+} >>"$RUN/redis.conf"
+exec redis-server "$RUN/redis.conf"

@@ -1,0 +1,69 @@
+import { expect, test } from 'vitest'
+import { Rounds } from './rounds.js'
+
+/** Rounds that take one job each, and end when told to. */
+function rounds() {
+  const waiting: string[] = []
+  const taken: string[] = []
+  const failures: unknown[] = []
+  const ends: { resolve: () => void; reject: (error: unknown) => void }[] = []
+  const running = new Rounds({
+    pending: () => waiting.length > 0,
+    round: () => {
+      taken.push(...waiting.splice(0, 1))
+      return new Promise<void>((resolve, reject) => void ends.push({ resolve, reject }))
+    },
+    failed: (error) => void failures.push(error, ...waiting.splice(0)),
+  })
+  const begin = (job: string): void => {
+    waiting.push(job)
+    running.begin()
+  }
+  return { begin, ends, failures, taken }
+}
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+test('the first round waits for this turn’s end, the next for the one before', async () => {
+  const { begin, ends, taken } = rounds()
+  begin('a')
+  begin('b')
+  expect(taken).toEqual([])
+  await nextTurn()
+  expect(taken).toEqual(['a'])
+  begin('c')
+  await nextTurn()
+  expect(taken).toEqual(['a'])
+  ends[0]?.resolve()
+  await nextTurn()
+  expect(taken).toEqual(['a', 'b'])
+  ends[1]?.resolve()
+  await nextTurn()
+  expect(taken).toEqual(['a', 'b', 'c'])
+})
+
+test('a round that throws answers those that wait, and the next begins anew', async () => {
+  const { begin, ends, failures, taken } = rounds()
+  begin('a')
+  begin('b')
+  await nextTurn()
+  const fault = new Error('a fault')
+  ends[0]?.reject(fault)
+  await nextTurn()
+  expect(failures).toEqual([fault, 'b'])
+  begin('c')
+  await nextTurn()
+  expect(taken).toEqual(['a', 'c'])
+})
+
+test('what comes while the last round ends is not forgotten', async () => {
+  const { begin, ends, taken } = rounds()
+  begin('a')
+  await nextTurn()
+  ends[0]?.resolve()
+  // After the round, before it is known that none is left.
+  queueMicrotask(() => begin('b'))
+  await nextTurn()
+  await nextTurn()
+  expect(taken).toEqual(['a', 'b'])
+})

@@ -1,0 +1,219 @@
+// Before the gateways' autoscaler takes pods, the leader says which are to go first: with the rights that the chart gives, on a real API
+// server and a real Redis. Nobody scales here: the autoscaler says what the test writes into its status.
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { GatewayReport } from '../../src/tenant/catalog-redis-heartbeats.js'
+import { endControllers, type TestController } from '../support/controller.js'
+import { kubeStartMsMax } from '../support/kube-apiserver.js'
+import type { KubeObject } from '../support/kube-client.js'
+import { namespace } from '../support/kube-parley.js'
+import { World } from '../support/reconciled.js'
+import { openHeartbeats } from '../support/redis-catalog.js'
+import { endLinks } from '../support/redis-links.js'
+import { endRedisProcesses, until } from '../support/redis-processes.js'
+import { find, flag, render, type Tree } from '../chart/rendering.js'
+
+const costAnnotation = 'controller.kubernetes.io/pod-deletion-cost'
+const leaseRef = {
+  apiVersion: 'coordination.k8s.io/v1',
+  kind: 'Lease',
+  namespace: 'chat',
+  name: 'parley-controller',
+}
+
+let world: World
+let kubeconfig: string
+let autoscaler: Tree
+let container: Tree
+/** Open connections, by pod. */
+const connections = new Map<string, number>()
+const beating = new AbortController()
+const beats: Promise<void>[] = []
+
+beforeAll(async () => {
+  world = await World.start({ gateways: 0 })
+  const objects = await render({})
+  await world.client.apply(namespace('chat'))
+  const access = objects.filter(
+    ({ kind, metadata }) =>
+      /Role/.test(kind) && metadata.labels['app.kubernetes.io/component'] === 'controller',
+  )
+  for (const object of access) await world.client.apply(object)
+  autoscaler = find(objects, 'HorizontalPodAutoscaler')
+  container = find(objects, 'Deployment', '-controller').spec.template.spec.containers[0]
+  const account = find(objects, 'ServiceAccount', '-controller').metadata.name
+  kubeconfig = await world.kube.kubeconfigOfServiceAccount('chat', account)
+  // What pods run as; nobody makes it here.
+  await world.client.create({
+    apiVersion: 'v1',
+    kind: 'ServiceAccount',
+    metadata: { name: 'default', namespace: 'chat' },
+  })
+  const { labels } = find(objects, 'Deployment', '-gateway').spec.template.metadata
+  for (const name of ['gateway-a', 'gateway-b', 'gateway-c']) {
+    await world.client.create(pod(name, labels))
+    await beat(name)
+  }
+  await world.client.create(pod('another', { app: 'another' }))
+}, kubeStartMsMax)
+afterAll(async () => {
+  beating.abort()
+  await Promise.all(beats)
+  await endControllers()
+  await endLinks()
+  await world.stop()
+  await endRedisProcesses()
+})
+
+beforeEach(async () => {
+  for (const { metadata } of await pods())
+    await world.client.patch(podRef(metadata.name), { metadata: { annotations: null } })
+  await world.client.apply(autoscaler)
+  await says('ReadyForNewScale')
+})
+afterEach(endControllers)
+
+const podRef = (name: string) => ({ apiVersion: 'v1', kind: 'Pod', namespace: 'chat', name })
+
+function pod(name: string, labels: Record<string, string>): KubeObject {
+  const spec = { automountServiceAccountToken: false, containers: [{ name: 'c', image: 'i' }] }
+  return { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'chat', labels }, spec }
+}
+
+const pods = () => world.client.list({ apiVersion: 'v1', kind: 'Pod', namespace: 'chat' })
+
+/** Of a gateway in that pod. */
+async function beat(name: string): Promise<void> {
+  const { installation, redis } = world.place
+  const report = (): GatewayReport => ({
+    version: undefined,
+    problems: [],
+    connections: connections.get(name) ?? 0,
+    usage: new Map(),
+  })
+  const place = { url: redis, installation }
+  const { heartbeats } = await openHeartbeats(place, { id: `${name}-0f3a2b`, report })
+  hurries.push(() => heartbeats.hurry())
+  beats.push(heartbeats.run(beating.signal))
+}
+const hurries: (() => void)[] = []
+
+/** The gateways have told of so many. */
+async function have(counts: Record<string, number>): Promise<void> {
+  for (const [name, count] of Object.entries(counts)) connections.set(name, count)
+  for (const hurry of hurries) hurry()
+  const { client } = await world.redis()
+  await until('the heartbeats', async () => {
+    const told = Object.values(await client.hgetall(`parley:{catalog}:${world.place.installation}:gateways`))
+    return Object.values(counts).every((count) =>
+      told.some((text) => text.includes(`"connections":${count},`)),
+    )
+  })
+}
+
+async function says(reason: string): Promise<void> {
+  const { apiVersion, kind, metadata } = autoscaler
+  const lastTransitionTime = new Date().toISOString()
+  await world.client.apply(
+    {
+      apiVersion,
+      kind,
+      metadata: { name: metadata.name, namespace: 'chat' },
+      status: {
+        desiredReplicas: 3,
+        currentMetrics: null,
+        conditions: [{ type: 'AbleToScale', status: 'True', reason, lastTransitionTime }],
+      },
+    },
+    { subresource: 'status' },
+  )
+}
+
+/** As the chart starts it. */
+function start(): TestController {
+  const fleet = {
+    namespace: 'chat',
+    autoscaler: flag(container, 'gateway-hpa') ?? '',
+    selector: flag(container, 'gateway-selector') ?? '',
+  }
+  const lease = { namespace: 'chat', name: flag(container, 'lease-name') ?? '' }
+  return world.controller({ kubeconfig, fleet, lease })
+}
+
+async function costs(): Promise<Record<string, string>> {
+  const told = (await pods()).map(({ metadata }): [string, string] => {
+    const annotations = (metadata['annotations'] ?? {}) as Record<string, string>
+    return [metadata.name, annotations[costAnnotation] ?? '']
+  })
+  return Object.fromEntries(told.filter(([, cost]) => cost !== ''))
+}
+
+const told = (wanted: Record<string, string>) =>
+  until(`the costs ${JSON.stringify(wanted)}`, async () => {
+    const now = await costs()
+    return JSON.stringify(now) === JSON.stringify(wanted)
+  }).catch((error: unknown) => {
+    throw new Error(world.complaints, { cause: error })
+  })
+
+const leads = (controller: TestController) => until('a leader', async () => controller.controller.leading)
+
+test('the emptiest is first to go, and no other pod is touched', async () => {
+  await have({ 'gateway-a': 300, 'gateway-b': 20, 'gateway-c': 100 })
+  const controller = start()
+  await leads(controller)
+  expect(await costs()).toEqual({})
+  await says('ScaleDownStabilized')
+  await told({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
+  const { metadata } = await world.client.get(podRef('gateway-b'))
+  const managers = (metadata['managedFields'] as { manager: string }[]).map(({ manager }) => manager)
+  expect(managers).toContain('parley-controller')
+  expect(controller.logged()).not.toContain('could not be told')
+  await controller.stop()
+})
+
+test('it is told once each time', async () => {
+  await have({ 'gateway-a': 301, 'gateway-b': 21, 'gateway-c': 101 })
+  const controller = start()
+  await leads(controller)
+  await says('ScaleDownStabilized')
+  await told({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
+  await have({ 'gateway-a': 1, 'gateway-b': 22, 'gateway-c': 102 })
+  // Said again it is no news: else the costs of this moment would be written.
+  await says('ScaleDownStabilized')
+  await have({ 'gateway-a': 302, 'gateway-b': 200, 'gateway-c': 103 })
+  const later = { 'gateway-a': '3', 'gateway-b': '2', 'gateway-c': '1' }
+  await until('the costs of the next time', async () => {
+    // What is said for a moment only may be missed.
+    await says('SucceededRescale')
+    await says('ScaleDownStabilized')
+    return JSON.stringify(await costs()) === JSON.stringify(later)
+  })
+  const lines = controller.logged().split('\n')
+  const written = lines.flatMap((line) => /"costs":(\{".*?\})/.exec(line)?.[1] ?? [])
+  expect(written).toEqual(['{"gateway-a":3,"gateway-b":1,"gateway-c":2}', '{"gateway-b":2,"gateway-c":1}'])
+  await controller.stop()
+})
+
+test('who does not lead writes nothing', async () => {
+  await have({ 'gateway-a': 303, 'gateway-b': 23, 'gateway-c': 104 })
+  const renewTime = new Date().toISOString().replace('Z', '000Z')
+  const spec = { holderIdentity: 'somebody', leaseDurationSeconds: 3_600, leaseTransitions: 1, renewTime }
+  await until('the lease to be free', async () => {
+    const found = await world.client.find(leaseRef)
+    return !found || !found['spec'].holderIdentity
+  })
+  if (await world.client.find(leaseRef)) await world.client.delete(leaseRef)
+  const { apiVersion, kind, name } = leaseRef
+  await world.client.create({ apiVersion, kind, metadata: { name, namespace: 'chat' }, spec })
+  const controller = start()
+  await until('a warm standby', async () => controller.controller.unready().length === 0)
+  await says('ScaleDownStabilized')
+  await until('the autoscaler to be heard', async () =>
+    (await controller.metrics.registry.metrics()).includes('kind="HorizontalPodAutoscaler"} 0'),
+  )
+  expect(controller.controller.leading).toBe(false)
+  expect(await costs()).toEqual({})
+  await world.client.delete(leaseRef)
+  await told({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
+  await controller.stop()
+})
