@@ -164,6 +164,8 @@ export class Crowd {
    * was in the room has seen it.
    */
   async expectNothingLost(): Promise<void> {
+    // The second of them was sent after everybody had come.
+    await this.someAcksEach(2, settleDeadlineMs)
     await Promise.all(this.#publishers.map((publisher) => publisher.stop(settleDeadlineMs)))
     const lastOf = new Map(this.#publishers.map(({ acked, room }) => [room, acked]))
     const behind = () =>
