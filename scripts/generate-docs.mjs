@@ -5,6 +5,7 @@ import { codesPage } from './docs/codes.mjs'
 import { commandsPage } from './docs/commands.mjs'
 import { conditionsPage } from './docs/conditions.mjs'
 import { metricsPage } from './docs/metrics.mjs'
+import { openApiPage } from './docs/openapi.mjs'
 import { redisPermissionsPage } from './docs/redis.mjs'
 import { resourcesPage } from './docs/resources.mjs'
 import { root } from './run.mjs'
@@ -15,6 +16,7 @@ const pages = {
   'docs/reference/commands.md': commandsPage(),
   'docs/reference/conditions.md': conditionsPage(),
   'docs/reference/metrics.md': await metricsPage(),
+  'docs/reference/openapi.json': openApiPage(),
   'docs/reference/redis-permissions.md': redisPermissionsPage(),
   'docs/reference/resources.md': resourcesPage(),
 }

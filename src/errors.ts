@@ -22,7 +22,11 @@ export const errorCodes = {
     temporary: false,
     meaning: 'The message has more bytes than the tenant allows.',
   },
-  UNAUTHORIZED: { http: 401, temporary: false, meaning: 'A token is needed and none came.' },
+  UNAUTHORIZED: {
+    http: 401,
+    temporary: false,
+    meaning: 'A token or an API key is needed, and none came that counts.',
+  },
   TOKEN_INVALID: {
     http: 401,
     temporary: false,
@@ -117,7 +121,7 @@ export const errorCodes = {
   OVERLOADED: {
     http: 503,
     temporary: true,
-    meaning: 'The gateway is full; try again after the time it names.',
+    meaning: 'The gateway is full, or too many clients come at once; try again after the time it names.',
   },
   DRAINING: { http: 503, temporary: true, meaning: 'The gateway is shutting down; another one will answer.' },
   INTERNAL: { http: 500, temporary: true, meaning: 'A fault of the server’s; it is in its log.' },

@@ -2,6 +2,10 @@
 // Labels are few and bounded: never a user, never a channel. Per-tenant series live in a registry of their own, scraped from /metrics/tenants.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 
+/** Few: each is a series of every tenant on every gateway. 0.25 is what is promised. */
+const tenantLatencySeconds = [0.05, 0.25, 1]
+/** Of people who were away: from a gateway's drain to a night's sleep. */
+const absenceSeconds = [0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600]
 const latencySeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 
 /** Numbers that are read when scraped rather than kept up to date. */
@@ -44,6 +48,8 @@ export class Metrics {
   readonly handshakeRefusals: Counter<'door' | 'code'>
   readonly tlsHandshakeFailures: Counter<'reason'>
   readonly commands: Counter<'door' | 'command' | 'result'>
+  readonly apiRequests: Counter<'method' | 'code'>
+  readonly apiSeconds: Histogram<'method'>
   readonly publications: Counter
   readonly deliveries: Counter
   readonly sentBytes: Counter
@@ -51,7 +57,10 @@ export class Metrics {
   readonly deliverySeconds: Histogram
   readonly connectSeconds: Histogram<'door'>
   readonly recoveries: Counter<'result'>
+  readonly recoveryDelaySeconds: Histogram
+  readonly tenantDeliverySeconds: Histogram<'tenant'>
   readonly slowCloses: Counter
+  readonly rebalancedSessions: Counter
   readonly bugs: Counter
 
   constructor(
@@ -91,6 +100,11 @@ export class Metrics {
       'Commands answered, by door, command and result (ok, or an error code).',
       ['door', 'command', 'result'],
     )
+    this.apiRequests = counter(
+      'parley_api_requests_total',
+      'Requests to the server API answered, by method and code (ok, or an error code). Those inside a batch count too.',
+      ['method', 'code'],
+    )
     this.publications = counter(
       'parley_publications_total',
       'Publications that the broker accepted from this gateway.',
@@ -103,10 +117,21 @@ export class Metrics {
       ['result'],
     )
     this.slowCloses = counter('parley_slow_closes_total', 'Sessions cut because they read too slowly.')
+    this.rebalancedSessions = counter(
+      'parley_rebalanced_sessions_total',
+      'Sessions sent away (3001) since other gateways had more room.',
+    )
     this.bugs = counter('parley_bugs_total', 'Faults of our own: each has a stack in the log.')
     this.publishSeconds = new Histogram({
       name: 'parley_publish_duration_seconds',
       help: 'From a publish command to its acknowledgement.',
+      buckets: latencySeconds,
+      registers,
+    })
+    this.apiSeconds = new Histogram({
+      name: 'parley_api_request_duration_seconds',
+      help: 'From a request to the server API to its answer, by method.',
+      labelNames: ['method'],
       buckets: latencySeconds,
       registers,
     })
@@ -115,6 +140,19 @@ export class Metrics {
       help: 'From the broker taking a publication (its gateway’s clock) to this gateway handing it to its subscribers’ outboxes.',
       buckets: latencySeconds,
       registers,
+    })
+    this.recoveryDelaySeconds = new Histogram({
+      name: 'parley_recovery_delay_seconds',
+      help: 'Of subscriptions that came back and had missed something: how old the oldest of that was when they got it. They were away at least as long.',
+      buckets: absenceSeconds,
+      registers,
+    })
+    this.tenantDeliverySeconds = new Histogram({
+      name: 'parley_tenant_delivery_delay_seconds',
+      help: 'As parley_delivery_delay_seconds, of the tenant’s publications.',
+      labelNames: ['tenant'],
+      buckets: tenantLatencySeconds,
+      registers: [this.tenantRegistry],
     })
     this.connectSeconds = new Histogram({
       name: 'parley_connect_duration_seconds',
@@ -171,6 +209,11 @@ export class Metrics {
       () => read.gateway().certificateExpiresSeconds,
     )
     this.#tenantSeries(() => read.tenants())
+  }
+
+  /** Its series end with it: those that are not read anew at each scrape. */
+  forgetTenant(tenant: string): void {
+    this.tenantDeliverySeconds.remove({ tenant })
   }
 
   #gauge(name: string, help: string, value: () => number | undefined): void {

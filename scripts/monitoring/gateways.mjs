@@ -77,6 +77,25 @@ export const gateways = {
           ],
         },
         {
+          title: 'Fullest gateway to the mean',
+          description:
+            'Above 1.2 it sends some sessions to the others, three times a minute, until it is near 1.',
+          unit: 'short',
+          thresholds: [1.25, 1.5],
+          queries: [
+            {
+              expr: `max(${chosen('parley_gateway_connections')}) / avg(${chosen('parley_gateway_connections')})`,
+              legend: 'fullest to mean',
+            },
+          ],
+        },
+        {
+          title: 'Sent to gateways with more room',
+          description: 'Sessions closed with 3001 without a drain. They come back at once.',
+          unit: 'cps',
+          queries: [{ expr: rate('parley_rebalanced_sessions_total'), legend: '{{pod}}' }],
+        },
+        {
           title: 'Connects by result',
           description: 'Sessions that asked to connect: `ok`, or the code of the refusal.',
           unit: 'cps',
@@ -104,7 +123,7 @@ export const gateways = {
         {
           title: 'Sessions ended by code',
           description:
-            '3001: a drain; 3008: too slow; 3012: no answer; 1000 and 1001: the client went; 1006: the line was cut.',
+            '3001: a drain, or sent to gateways with more room; 3008: too slow; 3012: no answer; 1000 and 1001: the client went; 1006: the line was cut.',
           unit: 'cps',
           stack: true,
           queries: [{ expr: `sum by (code) (${rate('parley_closes_total')})`, legend: '{{code}}' }],

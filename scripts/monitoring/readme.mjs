@@ -27,7 +27,8 @@ Gateways without a controller: leave out the groups that begin with \`parley-con
 
 ${table(['dashboard', 'shows', 'panels'], boards)}
 The dashboards choose by the labels \`namespace\` and \`job\` of the scraped series, and name pods by \`pod\`: what the chart's PodMonitor and
-ServiceMonitor give them. The tenant's needs \`/metrics/tenants\` to be scraped. Which panels show something after a minute's life of a test
+ServiceMonitor give them. The tenant's needs \`/metrics/tenants\` to be scraped: with
+annotations alone, by the job in [examples/prometheus](../examples/prometheus/scrape-tenants.yaml). Which panels show something after a minute's life of a test
 installation is in [panels.md](panels.md).
 
 ## Alerts

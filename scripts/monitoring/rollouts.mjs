@@ -123,7 +123,8 @@ export const rollouts = {
         },
         {
           title: 'Sent away and come back',
-          description: 'Sessions closed with 3001 by a drain, and sessions let in.',
+          description:
+            'Sessions closed with 3001, by a drain or for gateways with more room, and sessions let in.',
           unit: 'cps',
           queries: [
             { expr: `sum(${rate('parley_closes_total', 'code="3001"')})`, legend: 'sent away' },
@@ -139,9 +140,22 @@ export const rollouts = {
           queries: [{ expr: `sum by (result) (${rate('parley_recoveries_total')})`, legend: '{{result}}' }],
         },
         {
+          title: 'Missed for up to 5 s',
+          description:
+            'Of subscriptions that came back and had missed something, those whose oldest missed publication was at most 5 s old: near 100 % when a drain sends clients on. People who were offline by themselves are in it too.',
+          unit: 'percentunit',
+          max: 1,
+          queries: [
+            {
+              expr: `sum(${rate('parley_recovery_delay_seconds_bucket', String.raw`le=~"5(\\.0)?"`)}) / sum(${rate('parley_recovery_delay_seconds_count')})`,
+              legend: 'within 5 s',
+            },
+          ],
+        },
+        {
           title: 'Sessions ended by code',
           description:
-            '3001: a drain; 3008: too slow; 3012: no answer; 1006: the line was cut, as when a pod is killed.',
+            '3001: a drain, or sent to gateways with more room; 3008: too slow; 3012: no answer; 1006: the line was cut, as when a pod is killed.',
           unit: 'cps',
           stack: true,
           queries: [{ expr: `sum by (code) (${rate('parley_closes_total')})`, legend: '{{code}}' }],

@@ -154,6 +154,30 @@ export const tenant = {
           ],
         },
         {
+          title: 'Propagation lag',
+          description:
+            'From the broker taking a publication to its subscribers’ outboxes, on average. What is promised is within 0.25 s: see beside it.',
+          unit: 's',
+          queries: [
+            {
+              expr: `sum by (tenant) (${rate('parley_tenant_delivery_delay_seconds_sum', ofTenant)}) / sum by (tenant) (${rate('parley_tenant_delivery_delay_seconds_count', ofTenant)})`,
+              legend: '{{tenant}}',
+            },
+          ],
+        },
+        {
+          title: 'Delivered within 0.25 s',
+          description: 'Of all publications, at each gateway that has subscribers of them.',
+          unit: 'percentunit',
+          max: 1,
+          queries: [
+            {
+              expr: `sum by (tenant) (${rate('parley_tenant_delivery_delay_seconds_bucket', ofTenant, 'le="0.25"')}) / sum by (tenant) (${rate('parley_tenant_delivery_delay_seconds_count', ofTenant)})`,
+              legend: '{{tenant}}',
+            },
+          ],
+        },
+        {
           title: 'Fan-out',
           description: 'Deliveries for each publication: what a busy room costs.',
           unit: 'short',

@@ -1,6 +1,9 @@
-// All gateways of an installation together, as `/stats` tells it.
+// All gateways of an installation together: as `/stats` tells of them, and as one of them compares itself with the others.
+import type { Member } from '../gateway/balance.js'
 import { isRedisTrouble } from '../tenant/catalog-redis-scripts.js'
 import type { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
+
+const waitMs = 1_000
 
 interface TenantTotal {
   connections: number
@@ -10,7 +13,7 @@ interface TenantTotal {
 /** From the last heartbeats, at most five seconds old; `{ error }` while Redis is away. */
 export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   try {
-    const gateways = await heartbeats.readGateways({ usage: true, waitMs: 1_000 })
+    const gateways = await heartbeats.readGateways({ usage: true, waitMs })
     const tenants: Record<string, TenantTotal> = {}
     for (const { usage } of gateways) {
       for (const [key, { connections, publicationsPerSecond }] of usage) {
@@ -21,9 +24,10 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
     }
     return {
       connections: gateways.reduce((sum, gateway) => sum + gateway.connections, 0),
-      gateways: gateways.map(({ connections, id, version }) => ({
+      gateways: gateways.map(({ connections, id, ready, version }) => ({
         id,
         connections,
+        ready,
         catalog_version: version,
       })),
       tenants,
@@ -31,5 +35,15 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   } catch (error) {
     if (!isRedisTrouble(error)) throw error
     return { error: 'Redis does not answer: nothing is known of the other gateways' }
+  }
+}
+
+/** Undefined while Redis is away. */
+export async function readFleet(heartbeats: Heartbeats): Promise<readonly Member[] | undefined> {
+  try {
+    return await heartbeats.readGateways({ usage: false, waitMs })
+  } catch (error) {
+    if (!isRedisTrouble(error)) throw error
+    return undefined
   }
 }

@@ -7,6 +7,8 @@ export interface BannerTenant {
   readonly claims: Readonly<Record<string, string>>
   /** Signed with a sample key for `alice`; undefined where the tenant has none. */
   readonly token: string | undefined
+  /** Of the server API, a sample; undefined where the tenant has none. */
+  readonly apiKey: string | undefined
 }
 
 export interface BannerOptions {
@@ -52,7 +54,7 @@ export function banner({ folder, host, opsPort, port, problems, tenants }: Banne
 }
 
 function tenantLines(tenant: BannerTenant, at: string): string[] {
-  const { claims, displayName, guests, key, token } = tenant
+  const { apiKey, claims, displayName, guests, key, token } = tenant
   const page = new URLSearchParams({ tenant: key, user: 'alice', ...claims })
   const lines = [
     `  ${key}${displayName === undefined ? '' : ` (${displayName})`}`,
@@ -64,6 +66,12 @@ function tenantLines(tenant: BannerTenant, at: string): string[] {
     const claimsFlag = Object.keys(claims).length === 0 ? '' : ` --claims '${JSON.stringify(claims)}'`
     lines.push(`    new token   npx parley token --tenant ${key} --user bob${claimsFlag}`)
     lines.push(`    terminal    npx wscat -c "ws://${at}/${key}/ws" -H "Authorization: Bearer ${token}"`)
+  }
+  if (apiKey !== undefined) {
+    const message = JSON.stringify({ channel: 'general', data: 'hello' })
+    lines.push(
+      `    backend     curl http://${at}/${key}/api/publish -H "X-API-Key: ${apiKey}" --json '${message}'`,
+    )
   }
   return [...lines, '']
 }

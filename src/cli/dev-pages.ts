@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { mintToken } from '../auth/mint.js'
 import { CommandError } from '../errors.js'
 import { sendError, sendJson } from '../gateway/answer.js'
+import { readBody } from '../gateway/body.js'
 import type { Gateway } from '../gateway/node.js'
 import { answerOps, isOpsPath } from '../gateway/ops.js'
 import type { ExtraPages } from '../gateway/server.js'
@@ -121,16 +122,9 @@ async function answerToken(
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request) {
-    if (!Buffer.isBuffer(chunk)) continue
-    bytes += chunk.byteLength
-    if (bytes > bodyBytesMax) throw new CommandError('BAD_REQUEST', `The body may have ${bodyBytesMax} bytes`)
-    chunks.push(chunk)
-  }
+  const body = await readBody(request, { bytesMax: bodyBytesMax })
   try {
-    return JSON.parse(Buffer.concat(chunks).toString())
+    return JSON.parse(body.toString())
   } catch {
     throw new CommandError('INVALID_JSON', 'The body is not JSON')
   }

@@ -14,7 +14,7 @@ import { devPages } from './dev-pages.js'
 import { suggestedClaims } from './dev-tenants.js'
 import { badInputExitCode, endsByTheList } from './exit-codes.js'
 import { listenOrExplain } from './listen.js'
-import { drainWindowOf, portOf } from './options.js'
+import { windowOf, portOf } from './options.js'
 import { serveUntil, showProblems } from './serving.js'
 import { untilSignal } from './signals.js'
 
@@ -41,7 +41,7 @@ export function devCommand(): Command {
     .option('--port <number>', 'where clients connect', portOf, 8000)
     .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
     .option('--host <address>', 'the address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
-    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', drainWindowOf, 0)
+    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', windowOf, 0)
     .addOption(new Option('--log-level <level>').choices(logLevels).default('warn'))
     // Refused below, in better words.
     .allowExcessArguments()
@@ -93,7 +93,7 @@ async function dev(options: DevOptions): Promise<void> {
       port: address.port,
       opsPort,
       folder: options.tenants,
-      tenants: await tryable(gateway),
+      tenants: await tryable(gateway, catalog),
       problems: catalog.problems.length > 0,
     }),
   )
@@ -104,8 +104,8 @@ async function dev(options: DevOptions): Promise<void> {
   await watching
 }
 
-/** A token for each tenant that has a sample key. */
-async function tryable(gateway: Gateway): Promise<BannerTenant[]> {
+/** A token and an API key for each tenant that has samples of them. */
+async function tryable(gateway: Gateway, catalog: FilesCatalog): Promise<BannerTenant[]> {
   return Promise.all(
     [...gateway.tenants].map(async (tenant) => {
       const { policy } = tenant
@@ -114,7 +114,9 @@ async function tryable(gateway: Gateway): Promise<BannerTenant[]> {
       const token =
         issuer &&
         (await mintToken(issuer, { user: 'alice', claims, expiresInS: 12 * 3600, nowMs: Date.now() }))
-      return { key: tenant.key, displayName: policy.displayName, guests: tenant.allowsGuests, claims, token }
+      const { displayName } = policy
+      const apiKey = catalog.sampleApiKey(tenant.key)
+      return { key: tenant.key, displayName, guests: tenant.allowsGuests, claims, token, apiKey }
     }),
   )
 }

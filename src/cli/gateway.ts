@@ -6,6 +6,7 @@ import { Command, Option } from 'commander'
 import { openRedisBroker } from '../broker/redis-open.js'
 import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
+import { Rebalancer } from '../gateway/rebalancer.js'
 import { GatewayServer } from '../gateway/server.js'
 import { UsageMeter } from '../gateway/usage.js'
 import { createLog, logLevels, type Log, type LogLevel } from '../log.js'
@@ -17,11 +18,11 @@ import { loadLedgerScripts, RedisLedger } from '../tenant/quota-ledger-redis.js'
 import { systemClock } from '../time.js'
 import { listenOrExplain } from './listen.js'
 import { endsByTheList } from './exit-codes.js'
-import { countOf, drainWindowOf, installationOf, portOf, withRedisFiles } from './options.js'
+import { countOf, installationOf, portOf, windowOf, withRedisFiles } from './options.js'
 import { keyPairFiles, readKeyPair, type KeyPair } from './certificates.js'
 import { RedisParts, type RedisOptions } from './redis-parts.js'
 import { Renewal } from './renewal.js'
-import { readCluster } from './cluster-stats.js'
+import { readCluster, readFleet } from './cluster-stats.js'
 import { openCatalog } from './gateway-catalog.js'
 import { serveUntil } from './serving.js'
 import { untilSignal } from './signals.js'
@@ -38,6 +39,10 @@ interface GatewayOptions extends RedisOptions {
   /** Seconds. */
   readonly drainWindow: number
   readonly maxConnections: number
+  /** Seconds; 0: never. */
+  readonly rebalanceWindow: number
+  /** In a second. */
+  readonly handshakeRate: number
   readonly allowPrivateJwks: boolean
   readonly logLevel: LogLevel
 }
@@ -72,8 +77,15 @@ export function gatewayCommand(): Command {
     .option('--tls-key-file <file>', 'its key')
     .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
     .option('--host <address>', 'the address to listen on', '0.0.0.0')
-    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', drainWindowOf, 20)
+    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', windowOf, 20)
     .option('--max-connections <number>', 'of this gateway; more are answered 503', countOf, 50_000)
+    .option(
+      '--rebalance-window <seconds>',
+      'over how long a few sessions at a time are sent to gateways with more room; 0: never',
+      windowOf,
+      10,
+    )
+    .option('--handshake-rate <number>', 'clients let in per second; more are answered 503', countOf, 2_000)
     .option('--allow-private-jwks', 'let tenants’ JWKS URLs lead to private addresses, and be http', false)
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
   return endsByTheList(command).action(async (options: GatewayOptions) => runGateway(options))
@@ -144,6 +156,7 @@ async function runOn(
     outages: () => ({ redisAwayMs: redis.awayMs(), catalogAgeMs: catalog.ageMs() }),
     certificateExpiresMs: certificate && (() => certificate.current.expiresMs),
     cluster: () => readCluster(heartbeats),
+    count: async () => (await readFleet(heartbeats))?.length,
   })
   const heartbeats = new Heartbeats({
     createLink: createCatalogLink,
@@ -154,13 +167,17 @@ async function runOn(
       version: catalog.version(),
       problems: catalog.problems(),
       connections: gateway.context.sessions.size,
+      ready: gateway.unready().length === 0,
       usage: meter.read(gateway.tenants),
     }),
     log,
   })
   catalog.onApplied(() => heartbeats.hurry())
 
-  const server = new GatewayServer(gateway, { certificate: certificate?.current })
+  const server = new GatewayServer(gateway, {
+    certificate: certificate?.current,
+    handshakesPerSecond: options.handshakeRate,
+  })
   certificate?.onRenewed((renewed) => server.replaceCertificate(renewed))
   const ops = new OpsServer(gateway)
   const { host } = options
@@ -181,8 +198,18 @@ async function runOn(
     gateway.run(signal)
     ledger.run(signal)
     running.push(heartbeats.run(ending.signal))
+    const windowMs = options.rebalanceWindow * 1000
+    const fleet = () => readFleet(heartbeats)
+    if (windowMs > 0)
+      running.push(new Rebalancer(gateway, { id: gatewayId, fleet, windowMs }).run(ending.signal))
     log.info({ port, opsPort }, 'serving')
-    await serveUntil(asked, { gateway, server, drainWindowMs: options.drainWindow * 1000 })
+    await serveUntil(asked, {
+      gateway,
+      server,
+      drainWindowMs: options.drainWindow * 1000,
+      // The others are not to count on it any longer.
+      onDrain: () => heartbeats.hurry(),
+    })
     // Goodbyes need their links: those of the people first, and at the end this gateway's own.
     await presence.close()
     await Promise.all([broker.close(), ledger.close()])

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { PublicUrl } from '../controller/endpoints.js'
 
-const drainWindowMaxS = 3600
+const windowMaxS = 3600
 
 /** What of Redis's access is in files. See `RedisOptions`. */
 export function withRedisFiles(command: Command): Command {
@@ -18,9 +18,9 @@ export function portOf(text: string): number {
   throw new InvalidArgumentError('Ports are whole numbers from 0 (any that is free) to 65535.')
 }
 
-export function drainWindowOf(text: string): number {
-  if (/^\d+(\.\d+)?$/.test(text) && Number(text) <= drainWindowMaxS) return Number(text)
-  throw new InvalidArgumentError(`It is a number of seconds from 0 to ${drainWindowMaxS}.`)
+export function windowOf(text: string): number {
+  if (/^\d+(\.\d+)?$/.test(text) && Number(text) <= windowMaxS) return Number(text)
+  throw new InvalidArgumentError(`It is a number of seconds from 0 to ${windowMaxS}.`)
 }
 
 export function countOf(text: string): number {

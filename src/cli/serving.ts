@@ -11,15 +11,18 @@ export interface Serving {
   readonly server: GatewayServer
   /** Over how long sessions are sent away. */
   readonly drainWindowMs: number
+  /** Called when it begins. */
+  readonly onDrain?: () => void
 }
 
 /** Serves until `asked` resolves. Resolves when the last session has gone and the clients' port is closed. */
 export async function serveUntil(
   asked: Promise<void>,
-  { drainWindowMs, gateway, server }: Serving,
+  { drainWindowMs, gateway, onDrain, server }: Serving,
 ): Promise<void> {
   await asked
   gateway.startDraining()
+  onDrain?.()
   await drain(gateway.context.sessions, { windowMs: drainWindowMs, sleep })
   // Close frames may still be on their way.
   await server.close({ graceMs: 1_000 })

@@ -1,17 +1,14 @@
 // The server API keys of a tenant, as its ChatCredentials and their Secrets make them.
+import { importApiKey } from '../tenant/api-key.js'
+import { apiKeyName, credentialSecretName } from '../tenant/compile-credential.js'
 import { parseDuration } from '../tenant/duration.js'
 import type { ApiKey } from '../tenant/policy.js'
 import { ChatCredential } from '../tenant/schema-credential.js'
 import { secretBytes, secretTexts, whoseSecret } from './binding-secret.js'
-import { keyIdOf, verifyingKey } from './key-material.js'
 import { heldKeys, parseKeysRecord, type KeyWish, type PlannedKey } from './key-plan.js'
 import { keysAnnotation, rotateAnnotation, secretLabel } from './kinds.js'
 import type { ObjectCache } from './kit.js'
 import { keyOf, type ApiObject } from './object.js'
-import { credentialSecretName } from './references.js'
-
-/** Name of the key in the Secret. */
-const apiKeyName = 'api-key'
 
 const wanted = new Map([[apiKeyName, 'ApiKey' as const]])
 
@@ -44,8 +41,8 @@ export function importedKey(secret: ApiObject | undefined, key: string): Import 
   if (secret.metadata.labels[secretLabel] !== 'import') return { kind: 'ImportNotLabelled' }
   const bytes = secretBytes(secret).get(key)
   if (!bytes) return { kind: 'ImportNotFound' }
-  const sha256 = verifyingKey('ApiKey', bytes.toString().trim())
-  return sha256 === undefined ? { kind: 'ImportTooShort' } : { kind: 'key', sha256, id: keyIdOf(sha256) }
+  const imported = importApiKey(bytes)
+  return imported ? { kind: 'key', ...imported } : { kind: 'ImportTooShort' }
 }
 
 /** Of one credential; empty while its Secret is not there, or its time is over. Undefined: it makes no sense, and what it gave stays. */

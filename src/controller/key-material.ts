@@ -1,5 +1,6 @@
 // Keys that the controller makes: what signs goes to the tenant's backend, what verifies goes to the gateways.
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { hashApiKey } from '../tenant/api-key.js'
 
 /** `ApiKey` is sent as it is, and verified by its hash. */
 export type KeyAlgorithm = 'HS256' | 'ES256' | 'EdDSA' | 'ApiKey'
@@ -27,7 +28,7 @@ export function generateKey(algorithm: KeyAlgorithm): string {
 /** What a gateway needs: the secret itself, a public key in PEM, or the hash in hex. Undefined: `signing` is no such key. */
 export function verifyingKey(algorithm: KeyAlgorithm, signing: string): string | undefined {
   if (algorithm === 'HS256') return isLong(signing) ? signing : undefined
-  if (algorithm === 'ApiKey') return isLong(signing) ? sha256(signing).toString('hex') : undefined
+  if (algorithm === 'ApiKey') return isLong(signing) ? hashApiKey(signing) : undefined
   try {
     const key = createPrivateKey(signing)
     const isEd25519 = key.asymmetricKeyType === 'ed25519'
@@ -38,15 +39,6 @@ export function verifyingKey(algorithm: KeyAlgorithm, signing: string): string |
   }
 }
 
-/** Names a key without telling it: what goes into a token's `kid`, status and logs. */
-export function keyIdOf(verifying: string): string {
-  return sha256(verifying).toString('base64url').slice(0, 16)
-}
-
 function isLong(text: string): boolean {
   return Buffer.byteLength(text) >= secretBytesMin
-}
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { keyIdOf, verifyingKey, type KeyAlgorithm } from './key-material.js'
+import { keyIdOf } from '../tenant/api-key.js'
+import { verifyingKey, type KeyAlgorithm } from './key-material.js'
 import {
   heldKeys,
   keyParts,

@@ -1,7 +1,8 @@
 // Which generated keys a Secret should hold now: pure, so that years of rotation are tested in a moment. The Secret itself is the only
 // memory: its annotation says what the keys are, and whatever does not fit the annotation is replaced.
 import { z } from 'zod'
-import { generateKey, keyIdOf, verifyingKey, type KeyAlgorithm } from './key-material.js'
+import { keyIdOf } from '../tenant/api-key.js'
+import { generateKey, verifyingKey, type KeyAlgorithm } from './key-material.js'
 
 const Entry = z.object({
   id: z.string(),

@@ -1,5 +1,6 @@
 // What each kind refers to, read loosely: also of an object that does not pass its schema it must be known whom it concerns.
 import { z } from 'zod'
+import { credentialSecretName } from '../tenant/compile-credential.js'
 import { keyOf, type ApiObject } from './object.js'
 
 const Named = z.looseObject({ name: z.string() })
@@ -61,8 +62,4 @@ export function namespaceOfObject({ metadata }: ApiObject): string[] {
 
 export function tenantSecretName(tenant: string): string {
   return `${tenant}-credentials`
-}
-
-export function credentialSecretName(credential: string): string {
-  return `${credential}-credential`
 }

@@ -5,20 +5,32 @@ import type { Duplex } from 'node:stream'
 import { type CommandError, errorCodes } from '../errors.js'
 
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {
-  const text = JSON.stringify(body)
+  sendJsonBytes(response, status, Buffer.from(JSON.stringify(body)))
+}
+
+export function sendJsonBytes(response: ServerResponse, status: number, json: Uint8Array): void {
   response.writeHead(status, {
     'content-type': 'application/json; charset=utf-8',
-    'content-length': Buffer.byteLength(text),
+    'content-length': json.byteLength,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   })
-  response.end(text)
+  response.end(json)
 }
 
-export function sendError(response: ServerResponse, error: CommandError): void {
+/** What a door wants instead of what it got. */
+export interface DoorWords {
+  /** Of HTTP authentication. */
+  readonly scheme: string
+  readonly method: string
+}
+
+const mostDoors: DoorWords = { scheme: 'Bearer', method: 'GET' }
+
+export function sendError(response: ServerResponse, error: CommandError, door = mostDoors): void {
   // Half an answer is out already: only a cut line can still say that it failed.
   if (response.headersSent) return void response.destroy()
-  for (const [name, value] of Object.entries(errorHeaders(error))) response.setHeader(name, value)
+  for (const [name, value] of Object.entries(errorHeaders(error, door))) response.setHeader(name, value)
   sendJson(response, errorCodes[error.code].http, { code: error.code, message: error.message })
 }
 
@@ -31,7 +43,7 @@ export function refuseUpgrade(socket: Duplex, error: CommandError): void {
   const status = errorCodes[error.code].http
   const body = JSON.stringify({ code: error.code, message: error.message })
   const headers = {
-    ...errorHeaders(error),
+    ...errorHeaders(error, mostDoors),
     'content-type': 'application/json; charset=utf-8',
     'content-length': String(Buffer.byteLength(body)),
     connection: 'close',
@@ -44,13 +56,18 @@ export function refuseUpgrade(socket: Duplex, error: CommandError): void {
   socket.once('close', () => clearTimeout(cut))
 }
 
-function errorHeaders(error: CommandError): Record<string, string> {
+/** Whole seconds for the header Retry-After. */
+export function retryAfterS(retryAfterMs: number): number {
+  return Math.max(1, Math.ceil(retryAfterMs / 1000))
+}
+
+function errorHeaders(error: CommandError, door: DoorWords): Record<string, string> {
   const headers: Record<string, string> = {}
-  if (error.retryAfterMs !== undefined)
-    headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfterMs / 1000)))
+  if (error.retryAfterMs !== undefined) headers['retry-after'] = String(retryAfterS(error.retryAfterMs))
   if (error.code === 'UPGRADE_REQUIRED')
     Object.assign(headers, { upgrade: 'websocket', 'sec-websocket-version': '13' })
-  if (error.code === 'UNAUTHORIZED' || error.code.startsWith('TOKEN_')) headers['www-authenticate'] = 'Bearer'
-  if (error.code === 'METHOD_NOT_ALLOWED') headers['allow'] = 'GET'
+  if (error.code === 'UNAUTHORIZED' || error.code.startsWith('TOKEN_'))
+    headers['www-authenticate'] = door.scheme
+  if (error.code === 'METHOD_NOT_ALLOWED') headers['allow'] = door.method
   return headers
 }

@@ -1,7 +1,7 @@
-// What is to be done about a user, wherever he is connected: a channel of the gateways' own that each of them hears. It has a short history
-// like any channel, so a gateway that loses Redis for a moment learns what it missed.
+// What one gateway has to say to the others: a channel of the gateways' own that each of them hears. It has a short history like any channel,
+// so a gateway that loses Redis for a moment learns what it missed. Answers come back on a channel of the asker's own.
 import { setTimeout as delay } from 'node:timers/promises'
-import { z } from 'zod'
+import type { z } from 'zod'
 import type {
   Announcement,
   Broker,
@@ -11,36 +11,27 @@ import type {
   Publication,
 } from '../broker/broker.js'
 import type { Log } from '../log.js'
+import { Order, SurveyAnswer } from './order.js'
 
 /** No tenant has this id: theirs are UIDs and hashes. */
 const controlRef: ChannelRef = { tenantId: '$gateways', channel: 'control' }
+const answersRef = (gateway: string): ChannelRef => ({ ...controlRef, channel: `answers:${gateway}` })
 
 /** Longer than a failover; after that an order is of the past. */
 const history = { size: 1_000, ttlMs: 60_000 }
 const retryMs = 1_000
 
-const Disconnect = z.object({
-  kind: z.literal('disconnect'),
-  /** `<namespace>/<name>`, and its identity: a tenant recreated under the name is another. */
-  tenant: z.string(),
-  tenantId: z.string(),
-  user: z.string(),
-  client: z.string().optional(),
-  session: z.string().optional(),
-  except: z.array(z.string()).optional(),
-  code: z.int(),
-  reason: z.string(),
-})
-/** Ends the connections of `user`: all, those named `client`, or the one of `session`; never those named in `except`. */
-export type Disconnect = z.infer<typeof Disconnect>
-
 export interface ControlDeps {
   readonly broker: Broker
+  /** Of this gateway among all. */
+  readonly id: string
   /** Gets everything that is not ours. */
   readonly listener: BrokerListener
   readonly log: Log
   /** Called on every gateway, the sender's included. Must not throw. */
-  readonly carryOut: (order: Disconnect) => void
+  readonly carryOut: (order: Order) => void
+  /** An answer to this gateway. Must not throw. */
+  readonly hear: (answer: SurveyAnswer) => void
 }
 
 export class ControlChannel implements BrokerListener {
@@ -60,31 +51,36 @@ export class ControlChannel implements BrokerListener {
 
   /** Subscribes, however long it takes. */
   async run(signal: AbortSignal): Promise<void> {
+    const { broker, id, log } = this.#deps
     this.#state = 'subscribing'
     while (!signal.aborted) {
       try {
-        await this.#deps.broker.subscribe(controlRef)
+        await Promise.all([broker.subscribe(controlRef), broker.subscribe(answersRef(id))])
         this.#state = 'heard'
         return
       } catch (error) {
         if (signal.aborted) return
-        this.#deps.log.warn({ err: error }, 'cannot hear the orders of other gateways; it is tried again')
+        log.warn({ err: error }, 'cannot hear the orders of other gateways; it is tried again')
         await delay(retryMs, undefined, { signal }).catch(() => {})
       }
     }
   }
 
   /** Resolves when every gateway will hear it. Rejects like `Broker.publish`. */
-  async send(order: Disconnect): Promise<void> {
-    await this.#deps.broker.publish(controlRef, { data: Buffer.from(JSON.stringify(order)) }, { history })
+  async send(order: Order): Promise<void> {
+    // Nobody waits any more for the answers to an old question.
+    await this.#publish(controlRef, order, order.kind === 'survey' ? {} : { history })
+  }
+
+  /** To the gateway that asked. Rejects like `Broker.publish`. */
+  async answer(gateway: string, answer: SurveyAnswer): Promise<void> {
+    await this.#publish(answersRef(gateway), answer, {})
   }
 
   onPublication(ref: ChannelRef, publication: Publication): void {
     if (ref.tenantId !== controlRef.tenantId) return this.#deps.listener.onPublication(ref, publication)
-    const order = decode(publication.data)
-    if (order) this.#deps.carryOut(order)
-    // While gateways are being upgraded, newer ones may know more kinds.
-    else this.#deps.log.warn({ bytes: publication.data.byteLength }, 'an order that is not known here')
+    if (ref.channel === controlRef.channel) this.#take(Order, publication.data, this.#deps.carryOut)
+    else this.#take(SurveyAnswer, publication.data, this.#deps.hear)
   }
 
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
@@ -95,11 +91,22 @@ export class ControlChannel implements BrokerListener {
     if (ref.tenantId !== controlRef.tenantId) this.#deps.listener.onContinuityLost(ref, top)
     else this.#deps.log.warn({}, 'orders of other gateways may have been missed: Redis lost its data')
   }
+
+  #publish(ref: ChannelRef, message: Order | SurveyAnswer, options: { history?: typeof history }) {
+    return this.#deps.broker.publish(ref, { data: Buffer.from(JSON.stringify(message)) }, options)
+  }
+
+  #take<Message>(schema: z.ZodType<Message>, data: Uint8Array, take: (message: Message) => void): void {
+    const message = decode(schema, data)
+    if (message) take(message)
+    // While gateways are being upgraded, newer ones may know more kinds.
+    else this.#deps.log.warn({ bytes: data.byteLength }, 'an order that is not known here')
+  }
 }
 
-function decode(data: Uint8Array): Disconnect | undefined {
+function decode<Message>(schema: z.ZodType<Message>, data: Uint8Array): Message | undefined {
   try {
-    return Disconnect.safeParse(JSON.parse(Buffer.from(data).toString())).data
+    return schema.safeParse(JSON.parse(Buffer.from(data).toString())).data
   } catch {
     return undefined
   }

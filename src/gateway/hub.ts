@@ -128,7 +128,9 @@ export class Hub implements ChannelHub, BrokerListener {
     channel.tenant.chargeDeliveries(deliveries)
     const { clock, metrics } = this.#deps
     metrics.deliveries.inc(deliveries)
-    metrics.deliverySeconds.observe(Math.max(0, clock.epochMs() - publication.timeMs) / 1000)
+    const delaySeconds = Math.max(0, clock.epochMs() - publication.timeMs) / 1000
+    metrics.deliverySeconds.observe(delaySeconds)
+    metrics.tenantDeliverySeconds.observe({ tenant: channel.tenant.key }, delaySeconds)
   }
 
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {

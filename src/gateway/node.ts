@@ -1,9 +1,10 @@
 // One gateway: its tenants, their sessions and what they share. Knows no HTTP and no Kubernetes.
+import { randomUUID } from 'node:crypto'
 import type { Broker, ClientInfo } from '../broker/broker.js'
 import type { Log } from '../log.js'
 import { Metrics, type GatewayGauges, type TenantGauges } from '../metrics.js'
 import { presenceTtlMs, type Presence } from '../presence/presence.js'
-import { closeCodes, withReason, type CloseCode } from '../protocol/codes.js'
+import { closeCodes, withReason } from '../protocol/codes.js'
 import { defaultSessionLimits, type SessionContext, type SessionLimits } from '../session/context.js'
 import { Flusher } from '../session/outbox.js'
 import type { Session } from '../session/session.js'
@@ -13,8 +14,10 @@ import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 import { LocalLedger } from '../tenant/quota-ledger-local.js'
 import type { QuotaLedger } from '../tenant/quota-ledger.js'
 import { TimerWheel, type Clock } from '../time.js'
-import { ControlChannel, type Disconnect } from './control.js'
+import { ControlChannel } from './control.js'
 import { Hub } from './hub.js'
+import { Orders } from './orders.js'
+import { Surveys } from './surveys.js'
 
 /** A key set is fetched again when it is ten minutes old and somebody asks. */
 const keyRecheckMs = 60_000
@@ -43,6 +46,8 @@ export interface GatewayOptions {
   readonly certificateExpiresMs?: (() => number) | undefined
   /** All gateways together, for `/stats`. Absent: this gateway is alone. */
   readonly cluster?: () => Promise<unknown>
+  /** Gateways that live, this one included; undefined while nobody can tell. Absent: this gateway is alone. */
+  readonly count?: () => Promise<number | undefined>
   readonly random?: () => number
   readonly processMetrics?: boolean
 }
@@ -53,15 +58,15 @@ export interface Outages {
   readonly catalogAgeMs: number | undefined
 }
 
-/** Whose connections: all of `user`, those named `client`, or the one of `session`; never those named in `except`. */
-export type Connections = Pick<Disconnect, 'user' | 'client' | 'session' | 'except'>
-
 export class Gateway {
   readonly context: SessionContext
   readonly hub: Hub
   readonly metrics: Metrics
   readonly log: Log
   readonly sessionsMax: number
+  /** About users, on whatever gateway they are. */
+  readonly orders: Orders
+  readonly surveys: Surveys
   readonly #options: GatewayOptions
   readonly #ledger: QuotaLedger
   readonly #tenants = new Map<string, TenantState>()
@@ -101,11 +106,27 @@ export class Gateway {
       limits: { ...defaultSessionLimits, ...options.limits },
       random: options.random ?? Math.random,
     }
-    this.#control = new ControlChannel({
+    const id = randomUUID()
+    const control = new ControlChannel({
       broker,
+      id,
       listener: this.hub,
       log,
-      carryOut: (order) => this.#disconnect(order),
+      carryOut: (order) =>
+        order.kind === 'survey' ? this.surveys.reply(order) : this.orders.carryOut(order),
+      hear: (answer) => this.surveys.hear(answer),
+    })
+    this.#control = control
+    const tenant = (key: string): TenantState | undefined => this.#tenants.get(key)
+    this.orders = new Orders({ send: (order) => control.send(order), tenant })
+    this.surveys = new Surveys({
+      id,
+      wheel,
+      send: (survey) => control.send(survey),
+      answer: (gateway, answer) => control.answer(gateway, answer),
+      count: options.count ?? (async () => 1),
+      tenant,
+      failed: (error) => log.warn({ err: error }, 'a question of another gateway could not be answered'),
     })
     broker.listen(this.#control)
     for (const policy of catalog.all()) this.#put(policy)
@@ -157,37 +178,6 @@ export class Gateway {
     return [...draining, ...(trouble === undefined ? [] : [trouble]), ...(this.#options.troubles?.() ?? [])]
   }
 
-  /**
-   * Ends connections on whatever gateway they are. Resolves when every gateway will hear of it; a gateway that Redis has lost from sight
-   * hears within a minute or not at all. Nobody is kept from coming back. Rejects like `Broker.publish`.
-   */
-  async disconnect(
-    { key, policy }: TenantState,
-    connections: Connections,
-    code: CloseCode = closeCodes.forceDisconnect,
-  ): Promise<void> {
-    await this.#control.send({
-      kind: 'disconnect',
-      tenant: key,
-      tenantId: policy.tenantId,
-      ...connections,
-      ...code,
-    })
-  }
-
-  #disconnect({ client, code, except, reason, session: id, tenant: key, tenantId, user }: Disconnect): void {
-    const tenant = this.#tenants.get(key)
-    if (tenant?.policy.tenantId !== tenantId) return
-    for (const session of [...tenant.sessions]) {
-      const { identity } = session
-      const meant =
-        identity.user === user &&
-        (client === undefined || identity.client === client) &&
-        (id === undefined || session.id === id)
-      if (meant && !except?.includes(identity.client)) session.close({ code, reason })
-    }
-  }
-
   #changed(change: CatalogChange): void {
     if (change.kind === 'put') this.#put(change.policy)
     else this.#remove(tenantKey(change.policy))
@@ -220,6 +210,7 @@ export class Gateway {
         session.close(withReason(closeCodes.forceDisconnect, 'the tenant was removed'))
     }
     tenant.close()
+    this.metrics.forgetTenant(key)
   }
 
   /** All channels at once: the presence bounds what it has under way. */

@@ -115,6 +115,8 @@ describe('/metrics', () => {
         'parley_deliveries_total',
         'parley_sent_bytes_total',
         'parley_recoveries_total',
+        'parley_recovery_delay_seconds',
+        'parley_rebalanced_sessions_total',
         'parley_slow_closes_total',
         'parley_bugs_total',
         'parley_publish_duration_seconds',
@@ -181,6 +183,7 @@ describe('/metrics/tenants', () => {
         'parley_tenant_publications_total',
         'parley_tenant_deliveries_total',
         'parley_tenant_refusals_total',
+        'parley_tenant_delivery_delay_seconds',
       ]),
     )
   })
@@ -198,13 +201,17 @@ describe('/metrics/tenants', () => {
   })
 
   test('series end with their tenant', async () => {
-    const policies = [policyOf(), policyOf({ tenantId: 't2', name: 'globex' })]
+    const policies = [policyOf({ tenantId: 't2', name: 'globex' }), policyOf()]
     const ops = await opsOf(policies)
-    expect(await ops.text('/metrics/tenants')).toContain('demo/globex')
+    const session = await ops.enter('a')
+    session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
+    await turn()
+    const delivered = 'parley_tenant_delivery_delay_seconds_count{tenant="demo/acme"} 1'
+    expect(await ops.text('/metrics/tenants')).toContain(delivered)
     ops.listener?.changed({ kind: 'remove', policy: policies[1]! })
     const text = await ops.text('/metrics/tenants')
-    expect(text).not.toContain('demo/globex')
-    expect(text).toContain('demo/acme')
+    expect(text).not.toContain('demo/acme')
+    expect(text).toContain('demo/globex')
   })
 
   test('refusals are counted by code', async () => {

@@ -12,6 +12,7 @@ import { welcome } from '../session/connect.js'
 import { Session } from '../session/session.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { refuseUpgrade, sendError } from './answer.js'
+import { Api } from './api.js'
 import {
   centrifugeSubprotocol,
   chatHandshake,
@@ -21,6 +22,7 @@ import {
   parseDoor,
   type DoorRequest,
 } from './handshake.js'
+import { HandshakeRate } from './handshake-rate.js'
 import { listen, shut } from './listen.js'
 import type { Gateway } from './node.js'
 import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
@@ -50,6 +52,9 @@ const defaultServerTiming: ServerTiming = {
   checkIntervalMs: 1_000,
 }
 
+/** What one core does. */
+const defaultHandshakesPerSecond = 2_000
+
 const headerBytesMax = 16 * 1024
 
 export interface GatewayServerOptions {
@@ -57,6 +62,7 @@ export interface GatewayServerOptions {
   readonly timing?: Partial<ServerTiming> | undefined
   /** Clients speak TLS, and are shown this one. Absent: TLS ends before the gateway. */
   readonly certificate?: Certificate | undefined
+  readonly handshakesPerSecond?: number
 }
 
 export class GatewayServer {
@@ -64,6 +70,8 @@ export class GatewayServer {
   readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
   readonly #front = new WebSocketFront()
+  readonly #api: Api
+  readonly #rate: HandshakeRate
   readonly #http: Server
   /** The same server, where it speaks TLS. */
   readonly #https: TlsServer | undefined
@@ -72,6 +80,8 @@ export class GatewayServer {
 
   constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
+    this.#api = new Api(gateway)
+    this.#rate = new HandshakeRate(options.handshakesPerSecond ?? defaultHandshakesPerSecond, gateway.context)
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
     const http = {
@@ -124,6 +134,7 @@ export class GatewayServer {
     try {
       checkHeaders(request)
       if (await this.#extraPages?.(request, response)) return
+      if (await this.#api.answer(request, response)) return
       const door = parseDoor(request.url ?? '')
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       await this.#rehearse(door, request)
@@ -142,6 +153,7 @@ export class GatewayServer {
     if (request.method !== 'GET')
       throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
     const tenant = this.#enter(door, request)
+    this.#rate.take()
     if (door.door === 'centrifuge-json') return
     const { identity } = await chatHandshake(tenant, door, request)
     await tenant.checkRoom(identity.user)
@@ -162,6 +174,8 @@ export class GatewayServer {
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       checkUpgrade(request)
       const tenant = this.#enter(door, request)
+      // Tokens cost time, and upgrades memory; what was looked at so far is for nothing.
+      this.#rate.take()
       if (door.door === 'chat') {
         await this.#openChat(tenant, door, { request, socket, head })
       } else {

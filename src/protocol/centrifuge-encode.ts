@@ -53,6 +53,10 @@ export function encodeUnsubscribed(channel: string, code: UnsubscribeCode): Uint
   return push(channel, { unsubscribe: object({ code: code.code, reason: code.reason }) })
 }
 
+export function encodeRefreshed(expiresInS: number | undefined): Uint8Array {
+  return weave(object({ push: object({ refresh: object(expiry(expiresInS)) }) }))
+}
+
 /** The ref of this door is the command's id, as decodeCentrifuge made it. The session hands it back untouched, but types cannot tell. */
 function idOf(ref: ReplyRef): number | undefined {
   return typeof ref === 'number' ? ref : undefined
@@ -123,7 +127,7 @@ function expiry(expiresInS: number | undefined): Readonly<Record<string, PieceVa
   return expiresInS === undefined ? {} : { expires: true, ttl: Math.max(1, Math.floor(expiresInS)) }
 }
 
-function publicationOf(publication: Publication): Pieces {
+export function publicationOf(publication: Publication): Pieces {
   return object({
     data: publication.data,
     offset: publication.offset || undefined,
@@ -133,7 +137,7 @@ function publicationOf(publication: Publication): Pieces {
 }
 
 /** `conn_info` is the token's own; without one, the name alone, so that every SDK can show it. */
-function clientInfo({ client, info, name, user }: ClientInfo): Pieces {
+export function clientInfo({ client, info, name, user }: ClientInfo): Pieces {
   const connInfo = info ?? (name === undefined ? undefined : object({ name }))
   return object({ user: user || undefined, client: client || undefined, conn_info: connInfo })
 }

@@ -5,6 +5,7 @@ import {
   encodeAnnouncement,
   encodeError,
   encodePublication,
+  encodeRefreshed,
   encodeReply,
   encodeUnsubscribed,
 } from './centrifuge-encode.js'
@@ -18,6 +19,7 @@ export const centrifugeJson: Codec = {
   publication: encodePublication,
   announcement: encodeAnnouncement,
   unsubscribed: encodeUnsubscribed,
+  refreshed: encodeRefreshed,
   continuityLost: () => undefined,
   reconnect: () => undefined,
   ping: Buffer.from('{}'),

@@ -20,6 +20,7 @@ export const chatCodec: Codec = {
   publication: encodePublication,
   announcement: encodeAnnouncement,
   unsubscribed: encodeUnsubscribed,
+  refreshed: () => undefined,
   continuityLost: encodeContinuityLost,
   reconnect: encodeReconnect,
   ping,

@@ -145,6 +145,8 @@ export interface Codec {
   /** Undefined: this door does not tell of it. */
   announcement(channel: string, announcement: Announcement): Uint8Array | undefined
   unsubscribed(channel: string, code: UnsubscribeCode): Uint8Array
+  /** Other facts hold for the connection, for so long (absent: for ever). Undefined: this door does not tell of it. */
+  refreshed(expiresInS: number | undefined): Uint8Array | undefined
   /** Something on the channel is missing. Undefined: this door has no such word, and the session ends the subscription with 2500 instead. */
   continuityLost(channel: string, top: Position): Uint8Array | undefined
   /** Advice before a drain. Undefined: this door has no such word. */

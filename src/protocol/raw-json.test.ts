@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { nestingDepth, parseJson, rawValue } from './raw-json.js'
+import { nestingDepth, parseJson, rawItems, rawValue } from './raw-json.js'
 
 /** A JSON value and one of the many texts for it: white space anywhere, keys and strings partly in \u escapes. */
 const written = fc
@@ -113,6 +113,33 @@ describe('rawValue', () => {
     expect(raw).toBe(value.replaceAll(/[\r\n]/g, ''))
     // About 20 ms here; a quadratic scan would take minutes.
     expect(performance.now() - startMs).toBeLessThan(2000)
+  })
+})
+
+describe('rawItems', () => {
+  test('gives each item’s own text', () => {
+    fc.assert(
+      fc.property(fc.array(written), fc.constantFrom('', ' ', '\n\t'), (items, space) => {
+        const list = items.map(({ text }) => `${space}${text}${space}`).join(',')
+        const texts = rawItems(`{"x":[],"list":[${list}${space}]}`, ['list'])
+        expect(texts).toHaveLength(items.length)
+        expect(texts?.map((text) => JSON.parse(text) as unknown)).toEqual(
+          items.map(({ text }) => JSON.parse(text) as unknown),
+        )
+      }),
+    )
+  })
+
+  test('gives numbers as they were written', () => {
+    expect(rawItems('[1.0, 12345678901234567890 ,"a\\u0062"]', [])).toEqual([
+      '1.0',
+      '12345678901234567890',
+      '"a\\u0062"',
+    ])
+  })
+
+  test.each(['{}', '{"list":{}}', '{"list":null}', '1'])('of %s there are none', (text) => {
+    expect(rawItems(text, ['list'])).toBeUndefined()
   })
 })
 

@@ -36,6 +36,21 @@ export function rawValue(text: string, path: readonly string[]): string | undefi
   return withoutLineBreaks(text.slice(at, valueEnd(text, at)))
 }
 
+/** The texts of the items in the array at `path`, each as `rawValue` gives it. Undefined: there is no array. Time is linear in `text`. */
+export function rawItems(text: string, path: readonly string[]): string[] | undefined {
+  const array = rawValue(text, path)
+  if (array?.charCodeAt(0) !== openBracket) return undefined
+  const items: string[] = []
+  let at = skipSpace(array, 1)
+  while (at < array.length - 1) {
+    const end = valueEnd(array, at)
+    items.push(array.slice(at, end))
+    at = skipSpace(array, end)
+    if (array.charCodeAt(at) === comma) at = skipSpace(array, at + 1)
+  }
+  return items
+}
+
 /** How many arrays and objects lie within one another at the deepest place: 0 for a scalar, 1 for `[]`. `text` must be JSON. */
 export function nestingDepth(text: string): number {
   let depth = 0

@@ -218,6 +218,8 @@ export class ClusterMap implements ShardMap {
     this.#holders = holdersOf(this.#slots, views, known)
     if (describe(before) === describe(this.#holders)) return
     this.#renewShards()
+    const { trouble } = this
+    if (trouble !== undefined) this.#log.warn({ reason: trouble }, 'not all of the Cluster can be reached')
     for (const listener of [...this.#listeners]) listener()
   }
 

@@ -113,7 +113,8 @@ class Link implements RunningLink {
     while (!signal.aborted) {
       const { address, trouble } = this.#options.locator
       if (address) await this.#live(address, signal)
-      else this.#setTrouble(trouble ?? 'the address of the master is not known')
+      // Many links wait for one locator: whoever asks it tells the log.
+      else this.#trouble = trouble ?? 'the address of the master is not known'
       await pause(this.#timing.pauseMs * (1 + Math.random()), signal)
     }
   }

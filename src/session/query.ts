@@ -1,5 +1,5 @@
 // Questions that change nothing: who is here, what was said.
-import type { HistoryPage, Publication } from '../broker/broker.js'
+import type { Broker, ChannelRef, HistoryPage, Position, Publication } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { Command, HistoryCommand, ReplyRef } from '../protocol/commands.js'
 import { parseChannelName, type ChannelName } from '../tenant/channel.js'
@@ -31,19 +31,34 @@ export async function history(session: Session, command: HistoryCommand, ref: Re
   requireAllowed(session, 'History', channel)
   if (!settingsOf(session, channel).history)
     throw new CommandError('NOT_AVAILABLE', `"${channel}" keeps no history`)
-  const limit = command.limit < 0 ? limits.pageMax : Math.min(command.limit, limits.pageMax)
-  const page = await broker.history(refOf(session, channel), {
-    limit,
-    since: command.since,
-    reverse: command.reverse,
+  const page = await readHistory(broker, refOf(session, channel), { ...command, ...limits })
+  session.reply(ref, { kind: 'history', channel, page })
+}
+
+interface PageQuery {
+  /** -1: as many as fit. */
+  readonly limit: number
+  readonly since?: Position | undefined
+  readonly reverse: boolean
+  readonly pageMax: number
+  readonly pageBytesMax: number
+}
+
+/** Throws UNRECOVERABLE_POSITION for a `since` of another epoch. */
+export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQuery): Promise<HistoryPage> {
+  const { limit, pageBytesMax, pageMax, reverse, since } = query
+  const page = await broker.history(ref, {
+    limit: limit < 0 ? pageMax : Math.min(limit, pageMax),
+    since,
+    reverse,
   })
-  if (command.since && command.since.epoch !== '' && command.since.epoch !== page.top.epoch) {
+  if (since && since.epoch !== '' && since.epoch !== page.top.epoch) {
     throw new CommandError(
       'UNRECOVERABLE_POSITION',
-      `The position is of another life of "${channel}" (epoch ${command.since.epoch}, now ${page.top.epoch}): read its history from the start`,
+      `The position is of another life of "${ref.channel}" (epoch ${since.epoch}, now ${page.top.epoch}): read its history from the start`,
     )
   }
-  session.reply(ref, { kind: 'history', channel, page: cutToBytes(page, limits.pageBytesMax) })
+  return cutToBytes(page, pageBytesMax)
 }
 
 /** As many as fit, in the order asked for; at least one. The client pages on from the last it got. */
@@ -70,6 +85,6 @@ function channelOf(session: Session, name: string): ChannelName {
   return parseChannelName(name, { maxLength: session.tenant.policy.limits.channels.nameMaxLength })
 }
 
-function refOf(session: Session, channel: ChannelName): { tenantId: string; channel: ChannelName } {
+function refOf(session: Session, channel: ChannelName): ChannelRef {
   return { tenantId: session.tenant.policy.tenantId, channel }
 }

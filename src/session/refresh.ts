@@ -37,6 +37,28 @@ export async function refresh(
   session.reply(ref, { kind: 'refresh', client: identity.client, expiresInS })
 }
 
+/** What the tenant's backend says of a connection. What is absent stays as it is. */
+export interface ServerRenewal {
+  readonly expired?: boolean | undefined
+  readonly expiresAtMs?: number | undefined
+  /** JSON text that others see, in subscriptions from now on. */
+  readonly info?: string | undefined
+}
+
+/** As if a new token had come. Expired, also in the past: 3005. */
+export function refreshByServer(session: Session, renewal: ServerRenewal): void {
+  const { clock } = session.context
+  const { identity } = session
+  const { expiresAtMs = identity.expiresAtMs, expired = false, info } = renewal
+  const nowMs = clock.epochMs()
+  if (expired || (renewal.expiresAtMs ?? Infinity) <= nowMs) return session.expire()
+  const shown = info === undefined ? identity.info : { ...identity.info, info: Buffer.from(info) }
+  session.renew({ ...identity, expiresAtMs, info: shown })
+  if (session.closed) return
+  const payload = session.codec.refreshed(secondsUntil(expiresAtMs, nowMs))
+  if (payload) session.push({ payload })
+}
+
 /** An expired token changes nothing and closes with 3006: an error reply would end the subscription for good in the SDKs. */
 export async function refreshSubscription(
   session: Session,

@@ -4,6 +4,7 @@ import type { ChannelSettings } from '../tenant/acl.js'
 import type { ChannelName } from '../tenant/channel.js'
 import type { Operation } from '../tenant/policy.js'
 import type { Session } from './session.js'
+import type { TenantState } from './tenant-state.js'
 
 export function isAllowed(session: Session, operation: Operation, channel: ChannelName): boolean {
   return session.tenant.rules.decide(session.identity, operation, channel).allowed
@@ -17,7 +18,12 @@ export function requireAllowed(session: Session, operation: Operation, channel: 
 
 /** Of the rule that matches most exactly. A channel that somebody is allowed on has a rule, except by subscription token alone. */
 export function settingsOf(session: Session, channel: ChannelName): ChannelSettings {
-  return session.tenant.rules.settings(channel) ?? noSettings
+  return settingsIn(session.tenant, channel)
+}
+
+/** As `settingsOf`, for whoever is no session. */
+export function settingsIn(tenant: TenantState, channel: ChannelName): ChannelSettings {
+  return tenant.rules.settings(channel) ?? noSettings
 }
 
 const noSettings: ChannelSettings = {

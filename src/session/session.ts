@@ -68,6 +68,10 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     return this.#inbox.lastCommandMs
   }
 
+  get connected(): boolean {
+    return this.#state.kind === 'connected'
+  }
+
   get closed(): boolean {
     return this.#state.kind === 'closed'
   }
@@ -107,6 +111,11 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     this.#state.identity = identity
     this.#scheduleExpiry()
     this.policyChanged()
+  }
+
+  /** Its token is of the past: the client needs another. */
+  expire(): void {
+    this.close(this.#expiredCode())
   }
 
   close(code: CloseCode): void {
@@ -264,7 +273,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     if (expiresAtMs === undefined) return
     const graceMs = this.codec.name === 'chat' ? 0 : limits.expiredCloseDelayMs
     const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
-    this.#expiry = wheel.after(delayMs, () => this.close(this.#expiredCode()))
+    this.#expiry = wheel.after(delayMs, () => this.expire())
   }
 
   /** The chat door's clients know 4001 from their contract, Centrifuge's SDKs fetch a new token on 3005. */

@@ -149,7 +149,7 @@ function catchUp(
   const live = subscription.collected()
   if (!page) return { missed: [], after: live, recovered: false }
   const { since } = command
-  const { limits, metrics } = subscription.session.context
+  const { clock, limits, metrics } = subscription.session.context
   const { lostUntil } = subscription
   const merged: Recovered = lostUntil
     ? { kind: 'gap', reason: 'tooMany', top: later(page.top, lostUntil), after: [] }
@@ -162,6 +162,8 @@ function catchUp(
   }
   metrics.recoveries.inc({ result: merged.kind === 'whole' ? 'recovered' : merged.reason })
   if (merged.kind === 'whole') {
+    const [oldest] = merged.publications
+    if (oldest) metrics.recoveryDelaySeconds.observe(Math.max(0, clock.epochMs() - oldest.timeMs) / 1000)
     const position = { epoch: merged.top.epoch, offset: since.offset }
     return { position, missed: merged.publications, after: [], top: merged.top, recovered: true }
   }

@@ -62,6 +62,11 @@ export class FilesCatalog implements Catalog {
     return this.#tenants.get(key)?.policy
   }
 
+  /** A server API key that is published with Parley, for trying out. Undefined: the tenant has none. */
+  sampleApiKey(key: string): string | undefined {
+    return this.#tenants.get(key)?.sampleApiKey
+  }
+
   *all(): Iterable<TenantPolicy> {
     for (const { policy } of this.#tenants.values()) yield policy
   }

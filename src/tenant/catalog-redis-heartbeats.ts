@@ -29,6 +29,8 @@ export interface GatewayReport {
   /** Tenants (`<namespace>/<name>`) of whom it cannot serve the newest revision, whatever its version. */
   readonly problems: readonly string[]
   readonly connections: number
+  /** It takes new sessions. */
+  readonly ready: boolean
   /** By `<namespace>/<name>`. Those that use nothing may be left out. */
   readonly usage: ReadonlyMap<string, TenantUsage>
 }
@@ -41,12 +43,16 @@ const Beat = z.object({
   problems: z.array(z.string()),
   problemCount: z.int(),
   connections: z.int(),
+  /** Not told by gateways older than this field. */
+  ready: z.boolean().default(true),
   startedAtMs: z.int(),
 })
 
 /** A gateway that beat within the last 15 seconds. */
 export interface LiveGateway extends z.infer<typeof Beat> {
   readonly id: string
+  /** Since it said so, by Redis's clock. */
+  readonly ageMs: number
   /** Empty unless it was asked for. */
   readonly usage: ReadonlyMap<string, TenantUsage>
 }
@@ -79,11 +85,17 @@ export async function readGateways(
   const gateways: LiveGateway[] = []
   for (const [id, text] of pairs(beats)) {
     const space = text.indexOf(' ')
-    if (!(Number(text.slice(0, space)) > Number(nowMs))) continue
+    const leftMs = Number(text.slice(0, space)) - Number(nowMs)
+    if (!(leftMs > 0)) continue
     const parsed = Beat.safeParse(parseJson(text.slice(space + 1)))
     if (!parsed.success) continue
     const usage = Usage.safeParse(parseJson(usageOf.get(id)))
-    gateways.push({ ...parsed.data, id, usage: new Map(usage.success ? Object.entries(usage.data) : []) })
+    gateways.push({
+      ...parsed.data,
+      id,
+      ageMs: ttlMs - leftMs,
+      usage: new Map(usage.success ? Object.entries(usage.data) : []),
+    })
   }
   return gateways.toSorted((a, b) => (a.id < b.id ? -1 : 1))
 }
@@ -136,12 +148,13 @@ export class Heartbeats {
 
   async #beat(live: LiveRedis): Promise<void> {
     const { id, report, startedAtMs } = this.#options
-    const { connections, problems, usage, version } = report()
+    const { connections, problems, ready, usage, version } = report()
     const told: z.infer<typeof Beat> = {
       version,
       problems: problems.slice(0, problemsMax),
       problemCount: problems.length,
       connections,
+      ready,
       startedAtMs,
     }
     await runScript(live, beat, {

@@ -1,7 +1,8 @@
 // A folder's worth of manifests sorted into kinds and compiled: every tenant that can be served, and everything that is wrong with the rest.
 import { z } from 'zod'
+import { compileCredential } from './compile-credential.js'
 import { compileTenant, namespaceOf, tenantIdFromName } from './compile.js'
-import { tenantKey, type TenantPolicy } from './policy.js'
+import { tenantKey, type ApiKey, type TenantPolicy } from './policy.js'
 import type { FieldPath, FileProblem, Problem } from './problem.js'
 import { ChatCredential } from './schema-credential.js'
 import { ChatPlan } from './schema-plan.js'
@@ -20,6 +21,8 @@ export interface ManifestDocument {
 export interface ServedTenant {
   readonly file: string
   readonly policy: TenantPolicy
+  /** A server API key that everybody knows; absent: there is none. */
+  readonly sampleApiKey?: string | undefined
 }
 
 export interface ManifestSet {
@@ -122,8 +125,9 @@ class ManifestReader {
   compile(): ManifestSet {
     const tenants = new Map<string, ServedTenant>()
     for (const { document, resource } of this.#tenants) {
-      const policy = this.#compileTenant(document, resource)
-      if (policy) tenants.set(tenantKey(policy), { file: document.file, policy })
+      const { keys, sample } = this.#compileCredentials(resource)
+      const policy = this.#compileTenant(document, resource, keys)
+      if (policy) tenants.set(tenantKey(policy), { file: document.file, policy, sampleApiKey: sample })
     }
     for (const { document, resource } of this.#credentials) {
       const name = `${namespaceOf(resource)}/${resource.spec.tenantRef.name}`
@@ -164,7 +168,37 @@ class ManifestReader {
     }
   }
 
-  #compileTenant(document: ManifestDocument, tenant: ChatTenant): TenantPolicy | undefined {
+  /** Of one tenant. A mistake in one costs its own key alone. */
+  #compileCredentials(tenant: ChatTenant): { keys: ApiKey[]; sample: string | undefined } {
+    const namespace = namespaceOf(tenant)
+    const keys: ApiKey[] = []
+    let sample: string | undefined
+    for (const { document, resource } of this.#credentials) {
+      if (namespaceOf(resource) !== namespace || resource.spec.tenantRef.name !== tenant.metadata.name)
+        continue
+      const value = (name: string, key: string): Uint8Array | undefined =>
+        secretValue(this.#secrets.get(`${namespace}/${name}`), key)
+      const compiled = compileCredential(resource, value)
+      if ('reason' in compiled) {
+        this.#report(document, compiled)
+        continue
+      }
+      keys.push(compiled.key)
+      const { key, name } = compiled.secret
+      const secret = this.#secrets.get(`${namespace}/${name}`)
+      if (isSample(secret))
+        sample ??= Buffer.from(secretValue(secret, key) ?? '')
+          .toString()
+          .trim()
+    }
+    return { keys, sample }
+  }
+
+  #compileTenant(
+    document: ManifestDocument,
+    tenant: ChatTenant,
+    apiKeys: readonly ApiKey[],
+  ): TenantPolicy | undefined {
     const namespace = namespaceOf(tenant)
     const secretNamed = (name: string): z.output<typeof Secret> | undefined =>
       this.#secrets.get(`${namespace}/${name}`)
@@ -173,7 +207,8 @@ class ManifestReader {
       plan: this.#plans.get(tenant.spec.planRef.name),
       tenantId: tenantIdFromName(namespace, tenant.metadata.name),
       secret: (name, key) => secretValue(secretNamed(name), key),
-      isSample: (name) => secretNamed(name)?.metadata.annotations?.[sampleAnnotation] === 'true',
+      isSample: (name) => isSample(secretNamed(name)),
+      apiKeys,
       // Kubernetes puts the name on every namespace as a label.
       namespaceLabels: { ...this.#namespaceLabels.get(namespace), 'kubernetes.io/metadata.name': namespace },
     })
@@ -193,6 +228,10 @@ class ManifestReader {
   #report(document: ManifestDocument, problem: Problem): void {
     this.#problems.push({ file: document.file, line: document.lineAt(problem.path), ...problem })
   }
+}
+
+function isSample(secret: z.output<typeof Secret> | undefined): boolean {
+  return secret?.metadata.annotations?.[sampleAnnotation] === 'true'
 }
 
 /** `stringData` wins, as it does in the API server. */

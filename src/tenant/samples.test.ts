@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { ChannelRules, type AclSubject } from './acl.js'
+import { hashApiKey } from './api-key.js'
 import { FilesCatalog } from './catalog-files.js'
 import { originAllowed } from './origin.js'
 import { operations, type Operation, type TenantPolicy } from './policy.js'
@@ -43,6 +44,13 @@ describe.each(['demo/acme', 'demo/globex'])('%s', (key) => {
   test('signs with a key that is marked as a sample', () => {
     expect(policyNamed(key).issuers).toMatchObject([
       { algorithms: ['HS256'], key: { type: 'SharedKey', sample: true } },
+    ])
+  })
+
+  test('has an API key for its backend, a sample like the other', () => {
+    const sample = catalog.sampleApiKey(key) ?? ''
+    expect(policyNamed(key).apiKeys).toMatchObject([
+      { role: 'Admin', scopes: [], sha256: hashApiKey(sample) },
     ])
   })
 

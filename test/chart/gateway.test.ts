@@ -30,9 +30,17 @@ describe('its arguments', () => {
 
   test('carry the values', async () => {
     const { container } = await gatewayOf({
-      gateway: { maxConnections: 1_000_000, drainWindowSeconds: 90, logLevel: 'debug' },
+      gateway: {
+        maxConnections: 1_000_000,
+        handshakeRate: 3_000_000,
+        rebalanceWindowSeconds: 0,
+        drainWindowSeconds: 90,
+        logLevel: 'debug',
+      },
     })
     expect(flag(container, 'max-connections')).toBe('1000000')
+    expect(flag(container, 'handshake-rate')).toBe('3000000')
+    expect(flag(container, 'rebalance-window')).toBe('0')
     expect(flag(container, 'drain-window')).toBe('90')
     expect(flag(container, 'log-level')).toBe('debug')
   })

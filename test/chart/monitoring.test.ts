@@ -1,9 +1,12 @@
 // Dashboards and rules in the chart: off unless asked for, and of this release alone.
 import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { checkRules } from '../monitoring/promtool.js'
-import { find, kinds, render, root, type Tree } from './rendering.js'
+import { parse } from 'yaml'
+import { checkRules, checkScrapes } from '../monitoring/promtool.js'
+import { find, kinds, pods, render, root, type Tree } from './rendering.js'
 
 const on = { monitoring: { prometheusRule: { enabled: true }, dashboards: { enabled: true } } }
 const alone = { controller: { enabled: false }, tenants: { existingSecret: 'tenants' } }
@@ -70,6 +73,29 @@ test('two paths of one port are two targets', async () => {
     for (const { relabelings } of endpoints)
       expect(relabelings).toEqual([{ sourceLabels: ['__metrics_path__'], targetLabel: 'metrics_path' }])
   }
+})
+
+test('the second job of a Prometheus that goes by annotations finds the gateways, and nobody else', async () => {
+  const text = await readFile(join(root, 'examples/prometheus/scrape-tenants.yaml'), 'utf8')
+  const jobs: Tree[] = parse(text)
+  expect(jobs).toHaveLength(1)
+  // Not every promtool is built with the discovery of Kubernetes.
+  const { kubernetes_sd_configs: discovery, ...rest } = jobs[0] ?? {}
+  expect(discovery).toEqual([{ role: 'pod' }])
+  expect(await checkScrapes([rest])).toBe('')
+  const [{ regex, source_labels: labels }] = rest['relabel_configs']
+  const found = pods(await render({})).flatMap(({ metadata, spec }) =>
+    spec.containers.flatMap(({ ports }: Tree) =>
+      ports.flatMap((port: Tree) => {
+        const meta: Tree = { __meta_kubernetes_pod_container_port_name: port['name'] }
+        for (const [name, value] of Object.entries(metadata.labels))
+          meta[`__meta_kubernetes_pod_label_${name.replaceAll(/[^a-zA-Z0-9_]/g, '_')}`] = value
+        const joined = labels.map((label: string) => meta[label] ?? '').join(';')
+        return joined === regex ? [port['containerPort']] : []
+      }),
+    ),
+  )
+  expect(found).toEqual([9090])
 })
 
 test('dashboards/ and its copies in the chart are what `npm run dashboards` would write', async () => {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs, joined, type ChatClient, type ChatEvent } from '../support/chat-client.js'
+import { MovableClock } from '../support/clock.js'
 import { rule } from '../support/policies.js'
 
 /** A room in which ann has said 1 to `said`. */
@@ -38,6 +39,26 @@ describe('join_room with since', () => {
     expect(await join(bob, { epoch, offset: 3 })).toEqual([
       { event: 'joined', room: 'general', recovered: true, epoch, offset: 3 },
     ])
+  })
+
+  test('is measured by the oldest of what was missed, and not at all where nothing was', async () => {
+    const clock = new MovableClock()
+    const gateway = await gatewayFor({}, { clock })
+    const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
+    const say = async (content: number) => ann.done({ type: 'chat', room: 'general', content })
+    const first = await say(1)
+    for (const content of [2, 3]) {
+      clock.move(4_000, gateway)
+      await say(content)
+    }
+    await join(bob, { epoch: first.epoch, offset: 1 })
+    await join(ann, { epoch: first.epoch, offset: 3 })
+    const { metrics } = gateway.gateway
+    expect(await metrics.registry.getSingleMetricAsString('parley_recovery_delay_seconds')).toMatch(
+      /_sum 4\n.*_count 1$/,
+    )
+    const recoveries = await metrics.recoveries.get()
+    expect(recoveries.values).toMatchObject([{ value: 2, labels: { result: 'recovered' } }])
   })
 
   test('goes on live, each message once', async () => {

@@ -1,6 +1,6 @@
 // No, before the upgrade: status, JSON body, Retry-After; and the same to a plain GET, which browsers can read.
 import { describe, expect, test } from 'vitest'
-import { gatewayFor } from '../support/centrifuge-sdk.js'
+import { door, gatewayFor } from '../support/centrifuge-sdk.js'
 import {
   chatAs,
   chatUrl,
@@ -10,6 +10,7 @@ import {
   type ChatOptions,
   type Refusal,
 } from '../support/chat-client.js'
+import { MovableClock } from '../support/clock.js'
 import type { TestGateway } from '../support/gateway.js'
 import { generousLimits, tenantPolicy } from '../support/policies.js'
 import type { GatewayOptions } from '../../src/gateway/node.js'
@@ -159,6 +160,46 @@ test('connects faster than the tenant may are refused with 429 and the time to w
     body: { code: 'QUOTA_EXCEEDED' },
     status: 429,
     wait: '1',
+  })
+})
+
+describe('clients that come faster than the gateway lets in', () => {
+  /** Two have come of the one a second, no time passes, and chance adds nothing. */
+  async function busyGateway(): Promise<TestGateway> {
+    const gateway = await gatewayFor(
+      {},
+      { clock: new MovableClock(), random: () => 0 },
+      { handshakesPerSecond: 1 },
+    )
+    await chatAs(gateway, 'bob')
+    await plainGet(await goodUrl(gateway))
+    return gateway
+  }
+  const overloaded = (wait: string) => ({
+    status: 503,
+    headers: { 'retry-after': wait },
+    body: { code: 'OVERLOADED' },
+  })
+
+  test('are refused with 503, each told to come after the one before', async () => {
+    const gateway = await busyGateway()
+    expect(await refusedUpgrade(await goodUrl(gateway))).toMatchObject(overloaded('1'))
+    expect(await refusedUpgrade(door(gateway))).toMatchObject(overloaded('2'))
+    expect(await plainGet(await goodUrl(gateway))).toMatchObject(overloaded('3'))
+    const metrics = await gateway.gateway.metrics.registry.metrics()
+    expect(metrics).toContain('parley_handshake_refusals_total{door="chat",code="OVERLOADED"} 1')
+    expect(metrics).toContain('parley_handshake_refusals_total{door="centrifuge-json",code="OVERLOADED"} 1')
+  })
+
+  test('are refused before their tokens are looked at', async () => {
+    const gateway = await busyGateway()
+    expect(await refusedUpgrade(`${chatUrl(gateway)}?token=nonsense`)).toMatchObject(overloaded('1'))
+  })
+
+  test('make nobody wait who would be refused anyhow', async () => {
+    const gateway = await busyGateway()
+    expect(await plainGet(chatUrl(gateway, 'demo/nobody'))).toMatchObject({ status: 404 })
+    expect(await plainGet(await goodUrl(gateway))).toMatchObject(overloaded('1'))
   })
 })
 

@@ -88,6 +88,7 @@ async function beat(name: string): Promise<void> {
     version: undefined,
     problems: [],
     connections: connections.get(name) ?? 0,
+    ready: true,
     usage: new Map(),
   })
   const place = { url: redis, installation }

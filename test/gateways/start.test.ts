@@ -10,6 +10,7 @@ import {
   until,
   type RedisProcess,
 } from '../support/redis-processes.js'
+import { parsedLines } from '../support/log-lines.js'
 import { within } from '../support/waiting.js'
 
 const password = 'correct-horse-battery'
@@ -139,6 +140,20 @@ describe('a Redis that is not there', () => {
     await gateway.serving()
     await until('a ready gateway', async () => (await gateway.ops('/readyz')).status === 200)
     expect(await gateway.stop()).toEqual({ code: 0, signal: null })
+  })
+
+  test('is told of once, however many links wait for the Sentinels', async () => {
+    const port = await freePort()
+    const gateway = await GatewayProcess.launch({
+      redis: `redis+sentinel://127.0.0.1:${port}/parley`,
+      args: withTenants(),
+    })
+    await until('the reason', () => gateway.program.said.includes('ECONNREFUSED'))
+    await gateway.stop()
+    const warnings = parsedLines(gateway.program.said).filter(({ level }) => Number(level) >= 40)
+    expect(warnings.map(({ msg }) => msg)).toEqual(warnings.map(() => 'waiting for Redis'))
+    const reasons = warnings.map(({ reason }) => reason)
+    expect(reasons).toEqual([...new Set(reasons)])
   })
 
   test('keeps nobody from stopping the gateway', async () => {

@@ -148,7 +148,7 @@ test('each panel and each alert asks what there is an answer to', async () => {
     await until(
       'an answer to every query',
       async () => {
-        await client.ask({ type: 'chat', room: 'general', content: 'still here' })
+        await client.ask({ type: 'chat', room: 'general', content: 'still here', echo: true })
         silent = await silentOf(silent, ({ expr }) => expr)
         return silent.length === 0
       },

@@ -77,6 +77,13 @@ export function checkRules(groups: readonly Group[]): Promise<string> {
   return promtool(['check', 'rules', 'rules.yaml'], { 'rules.yaml': stringify({ groups }) })
 }
 
+/** What `promtool check config` has against a configuration with these jobs; empty when nothing. */
+export function checkScrapes(jobs: unknown): Promise<string> {
+  return promtool(['check', 'config', '--syntax-only', 'prometheus.yaml'], {
+    'prometheus.yaml': stringify({ scrape_configs: jobs }),
+  })
+}
+
 async function promtool(args: string[], files: Record<string, string>): Promise<string> {
   const program = await locatePrometheus('promtool')
   if (program === undefined) throw new Error('There is no promtool: scripts/test-setup.mjs gets one.')

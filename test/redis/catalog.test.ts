@@ -493,7 +493,13 @@ describe.each(redisKinds)('on %s', (kind) => {
       await putBack()
       const { heartbeats } = await openHeartbeats(place, {
         id: 'gw-1',
-        report: () => ({ version: catalog.version, problems: [], connections: 0, usage: new Map() }),
+        report: () => ({
+          version: catalog.version,
+          problems: [],
+          connections: 0,
+          ready: true,
+          usage: new Map(),
+        }),
       })
       const beating = heartbeats.run(running.signal)
       const { writer: next } = await openWriter(place)

@@ -50,7 +50,7 @@ describe('disconnect', () => {
     const there = await connectedAs(gatewayAt(1), 'ann')
     const bob = await chatAs(gatewayAt(1), 'bob')
     const gone = next(there, 'disconnected')
-    await gatewayAt(0).gateway.disconnect(tenantAt(0), { user: 'ann' })
+    await gatewayAt(0).gateway.orders.disconnect(tenantAt(0), { user: 'ann' })
     expect(await here.closed()).toMatchObject({ code: 3503 })
     expect(await gone).toMatchObject({ code: 3503, reason: 'force disconnect' })
     await bob.settle()
@@ -63,13 +63,13 @@ describe('disconnect', () => {
       await chatAs(gatewayAt(1), 'ann', { clientId: 'three' }),
     ]
     const { gateway } = gatewayAt(0)
-    await gateway.disconnect(tenantAt(0), { user: 'ann', client: 'two' }, closeCodes.forceReconnect)
+    await gateway.orders.disconnect(tenantAt(0), { user: 'ann', client: 'two' }, closeCodes.forceReconnect)
     expect(await two.closed()).toMatchObject({ code: 3011 })
-    await gateway.disconnect(tenantAt(0), { user: 'ann', except: ['three'] })
+    await gateway.orders.disconnect(tenantAt(0), { user: 'ann', except: ['three'] })
     expect(await one.closed()).toMatchObject({ code: 3503 })
     await three.settle()
     const [session] = tenantAt(1).sessions
-    await gateway.disconnect(tenantAt(0), { user: 'ann', session: session?.id })
+    await gateway.orders.disconnect(tenantAt(0), { user: 'ann', session: session?.id })
     expect(await three.closed()).toMatchObject({ code: 3503 })
   })
 
@@ -78,8 +78,8 @@ describe('disconnect', () => {
     const bob = await chatAs(gatewayAt(1), 'bob', { tenant: 'demo/beta' })
     gatewayAt(0).catalog.put(tenantPolicy({ tenantId: 'another' }))
     const { gateway } = gatewayAt(0)
-    await gateway.disconnect(tenantAt(0), { user: 'ann' })
-    await gateway.disconnect(tenantAt(0, 'demo/beta'), { user: 'bob' })
+    await gateway.orders.disconnect(tenantAt(0), { user: 'ann' })
+    await gateway.orders.disconnect(tenantAt(0, 'demo/beta'), { user: 'bob' })
     // Orders are carried out in their order.
     expect(await bob.closed()).toMatchObject({ code: 3503 })
     await ann.settle()
@@ -89,7 +89,7 @@ describe('disconnect', () => {
   test('waits for a Redis that is away for a moment', async () => {
     const ann = await chatAs(gatewayAt(1), 'ann')
     await redis.kill()
-    const order = gatewayAt(0).gateway.disconnect(tenantAt(0), { user: 'ann' })
+    const order = gatewayAt(0).gateway.orders.disconnect(tenantAt(0), { user: 'ann' })
     await redis.start()
     await order
     expect(await ann.closed()).toMatchObject({ code: 3503 })
@@ -106,6 +106,6 @@ test('a gateway that cannot hear orders says so, and hears them when it can', as
   await redis.start()
   await until('a gateway that is ready', () => late.gateway.unready().length === 0, { deadlineMs: 30_000 })
   const ann = await chatAs(late, 'ann')
-  await gatewayAt(0).gateway.disconnect(tenantAt(0), { user: 'ann' })
+  await gatewayAt(0).gateway.orders.disconnect(tenantAt(0), { user: 'ann' })
   expect(await ann.closed()).toMatchObject({ code: 3503 })
 })

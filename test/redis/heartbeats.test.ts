@@ -36,7 +36,13 @@ afterEach(async () => {
 })
 afterAll(endRedisProcesses)
 
-const idle: GatewayReport = { version: undefined, problems: [], connections: 0, usage: new Map() }
+const idle: GatewayReport = {
+  version: undefined,
+  problems: [],
+  connections: 0,
+  ready: true,
+  usage: new Map(),
+}
 
 async function seen(): Promise<LiveGateway[]> {
   const { heartbeats } = await reader
@@ -50,13 +56,32 @@ beforeEach(() => {
 
 test('tells everything that was reported', async () => {
   const usage = new Map([['demo/acme', { connections: 3, publicationsPerSecond: 1.5 }]])
-  const report = { version: { epoch: 5, n: 7 }, problems: ['demo/globex'], connections: 3, usage }
+  const report = {
+    version: { epoch: 5, n: 7 },
+    problems: ['demo/globex'],
+    connections: 3,
+    ready: false,
+    usage,
+  }
   const { heartbeats } = await openHeartbeats(place, { id: 'gw-1', report: () => report })
   const beating = heartbeats.run(running.signal)
   const [gateway] = await until('the heartbeat', async () => (await seen()).length > 0 && seen())
-  expect(gateway).toEqual({ ...report, id: 'gw-1', problemCount: 1, startedAtMs: 1 })
+  const ageMs = expect.any(Number) as number
+  expect(gateway).toEqual({ ...report, id: 'gw-1', problemCount: 1, startedAtMs: 1, ageMs })
   running.abort()
   await beating
+})
+
+test('tells how old each is, and takes those for ready that do not say', async () => {
+  const { gateways } = catalogKeys(place.installation)
+  const [seconds = 0] = (await admin.time()).map(Number)
+  const beat = JSON.stringify({ problems: [], problemCount: 0, connections: 5, startedAtMs: 1 })
+  await admin.hset(gateways, 'gw-old', `${(seconds + 6) * 1000} ${beat}`)
+  const [gateway] = await seen()
+  expect(gateway).toMatchObject({ id: 'gw-old', connections: 5, ready: true })
+  // It has some six seconds left of its fifteen.
+  expect(gateway?.ageMs).toBeGreaterThanOrEqual(9_000)
+  expect(gateway?.ageMs).toBeLessThanOrEqual(15_000)
 })
 
 test('usage comes only when it is asked for', async () => {

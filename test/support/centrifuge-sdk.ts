@@ -11,6 +11,7 @@ import { WebSocket } from 'ws'
 import { startGateway, type TestGateway } from './gateway.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import type { GatewayOptions } from '../../src/gateway/node.js'
+import type { GatewayServerOptions } from '../../src/gateway/server.js'
 import { tenantPolicy } from './policies.js'
 import { TestProxy } from './proxy.js'
 import { Arrivals, within } from './waiting.js'
@@ -22,9 +23,10 @@ export const hastySubscription = { minResubscribeDelay: 10, maxResubscribeDelay:
 export async function gatewayFor(
   policies: readonly TenantPolicy[] | Partial<TenantPolicy> = {},
   options: Partial<GatewayOptions> = {},
+  serverOptions: GatewayServerOptions = {},
 ): Promise<TestGateway> {
   const list = isList(policies) ? policies : [tenantPolicy(policies)]
-  const gateway = await startGateway(list, options)
+  const gateway = await startGateway(list, options, serverOptions)
   onTestFinished(() => gateway.stop())
   return gateway
 }

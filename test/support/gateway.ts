@@ -2,7 +2,7 @@
 import { mintToken } from '../../src/auth/mint.js'
 import { MemoryBroker, MemoryBrokerData } from '../../src/broker/memory.js'
 import { Gateway, type GatewayOptions } from '../../src/gateway/node.js'
-import { GatewayServer } from '../../src/gateway/server.js'
+import { GatewayServer, type GatewayServerOptions } from '../../src/gateway/server.js'
 import { createLog } from '../../src/log.js'
 import { MemoryPresence } from '../../src/presence/memory.js'
 import type { Catalog, CatalogListener } from '../../src/tenant/catalog.js'
@@ -62,7 +62,7 @@ export interface TestGateway {
 export async function startGateway(
   policies: readonly TenantPolicy[],
   options: Partial<GatewayOptions> = {},
-  serverOptions?: ConstructorParameters<typeof GatewayServer>[1],
+  serverOptions: GatewayServerOptions = {},
 ): Promise<TestGateway> {
   const catalog = new TestCatalog(policies)
   const clock = options.clock ?? systemClock

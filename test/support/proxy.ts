@@ -5,14 +5,15 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 export class TestProxy {
   readonly #server: Server
   readonly #pairs = new Map<Socket, Socket>()
-  /** Of new connections. */
-  #target: number
+  /** Of the next connection. */
+  #target: () => number
   #port = 0
   #held = false
   #refusing = false
 
-  constructor(targetPort: number) {
-    this.#target = targetPort
+  /** One port for all, or one for each new connection. */
+  constructor(target: number | (() => number)) {
+    this.#target = typeof target === 'number' ? () => target : target
     this.#server = createServer((inner) => this.#accept(inner))
   }
 
@@ -33,7 +34,7 @@ export class TestProxy {
 
   /** New connections lead there from now on. */
   retarget(port: number): void {
-    this.#target = port
+    this.#target = () => port
   }
 
   /** All lines break at once, without a goodbye. */
@@ -74,7 +75,7 @@ export class TestProxy {
       inner.destroy()
       return
     }
-    const outer = connect({ port: this.#target, host: '127.0.0.1', noDelay: true })
+    const outer = connect({ port: this.#target(), host: '127.0.0.1', noDelay: true })
     inner.setNoDelay(true)
     this.#pairs.set(inner, outer)
     this.#join(inner, outer)

@@ -1,0 +1,60 @@
+// What a method of the server API is, whichever it is.
+import type { z } from 'zod'
+import { CommandError } from '../errors.js'
+import type { Pieces } from '../protocol/json-pieces.js'
+import type { ChannelRef } from '../broker/broker.js'
+import type { TenantState } from '../session/tenant-state.js'
+import { parseChannelName, type ChannelName } from '../tenant/channel.js'
+import type { ApiCaller } from './api-caller.js'
+import type { Gateway } from './node.js'
+
+/** One method asked for, by a caller that has been let in. */
+export interface ApiCall {
+  readonly gateway: Gateway
+  readonly tenant: TenantState
+  readonly caller: ApiCaller
+  /** The request as it came: messages are cut out of it, byte for byte. */
+  readonly text: string
+  /** What an error is to the caller. A fault of our own is in the log, a refusal is counted. */
+  refuse(error: unknown): CommandError
+}
+
+export interface ApiMethod {
+  readonly about: string
+  readonly request: z.ZodType
+  readonly result: z.ZodType
+  /** Resolves to the result as JSON. Rejects with CommandError; what else it rejects with is a bug. */
+  run(call: ApiCall, fields: unknown): Promise<Pieces>
+}
+
+export function apiMethod<Fields>(method: {
+  about: string
+  request: z.ZodType<Fields>
+  result: z.ZodType
+  run: (call: ApiCall, fields: Fields) => Promise<Pieces>
+}): ApiMethod {
+  return {
+    ...method,
+    async run(call, value) {
+      const parsed = method.request.safeParse(value)
+      if (!parsed.success) throw badRequest(parsed.error)
+      return method.run(call, parsed.data)
+    },
+  }
+}
+
+/** Throws INVALID_CHANNEL. */
+export function channelOf({ tenant }: ApiCall, name: string): ChannelName {
+  return parseChannelName(name, { maxLength: tenant.policy.limits.channels.nameMaxLength })
+}
+
+export function refOf({ tenant }: ApiCall, channel: ChannelName): ChannelRef {
+  return { tenantId: tenant.policy.tenantId, channel }
+}
+
+/** The first thing that is wrong. */
+export function badRequest({ issues: [issue] }: z.ZodError): CommandError {
+  const place = issue?.path.join('.') ?? ''
+  const message = issue?.message ?? ''
+  return new CommandError('BAD_REQUEST', place === '' ? message : `${place}: ${message}`)
+}

@@ -1,0 +1,71 @@
+// publish and broadcast: a backend's messages, by the tenant's quotas and the channel's own settings like anybody's.
+import { isUtf8 } from 'node:buffer'
+import type { z } from 'zod'
+import type { Published } from '../broker/broker.js'
+import { CommandError } from '../errors.js'
+import { array, object, type Pieces } from '../protocol/json-pieces.js'
+import { nestingDepth, parseJson, payloadDepthMax, rawValue } from '../protocol/raw-json.js'
+import { send } from '../session/send.js'
+import { errorPieces } from './api-error.js'
+import { channelOf, type ApiCall } from './api-method.js'
+import type { Broadcast, Publish } from './api-schema.js'
+
+type Message = Omit<z.infer<typeof Publish>, 'channel'>
+
+export async function publish(call: ApiCall, fields: z.infer<typeof Publish>): Promise<Pieces> {
+  return published(await sendTo(call, fields.channel, fields, payloadOf(call.text, fields)))
+}
+
+/** What is wrong with the message fails it as a whole, what is wrong with a channel that channel alone. */
+export async function broadcast(call: ApiCall, fields: z.infer<typeof Broadcast>): Promise<Pieces> {
+  const payload = payloadOf(call.text, fields)
+  const responses = fields.channels.map(async (channel) => {
+    try {
+      return object({ result: published(await sendTo(call, channel, fields, payload)) })
+    } catch (error) {
+      return object({ error: errorPieces(call.refuse(error)) })
+    }
+  })
+  return object({ responses: array(await Promise.all(responses)) })
+}
+
+async function sendTo(call: ApiCall, name: string, message: Message, data: Uint8Array): Promise<Published> {
+  const channel = channelOf(call, name)
+  call.caller.require('Publish', channel)
+  const { gateway, tenant } = call
+  return send(
+    { context: gateway.context, tenant },
+    {
+      channel,
+      data,
+      // Apart from users' own, which hold a line break: the backends of a tenant are one publisher.
+      idempotencyKey: message.idempotency_key || undefined,
+      skipHistory: message.skip_history ?? false,
+    },
+  )
+}
+
+function published({ durability, position }: Published): Pieces {
+  return object({ offset: position?.offset, epoch: position?.epoch, durability })
+}
+
+/** Of `data` the very text that came. Throws BAD_REQUEST or NOT_AVAILABLE. */
+function payloadOf(text: string, message: Message): Uint8Array {
+  if (Object.keys(message.tags ?? {}).length > 0)
+    throw new CommandError('NOT_AVAILABLE', 'tags: publications have none here')
+  if (message.version) throw new CommandError('NOT_AVAILABLE', 'version: publications have none here')
+  const json = message.b64data ? decoded(message.b64data) : rawValue(text, ['data'])
+  if (json === undefined || json === 'null') throw new CommandError('BAD_REQUEST', 'data is missing')
+  if (nestingDepth(json) > payloadDepthMax)
+    throw new CommandError('BAD_REQUEST', `data is nested more than ${payloadDepthMax} levels deep`)
+  return Buffer.from(json)
+}
+
+/** Whatever the door, a message is JSON: the plain chat protocol and JSON clients could not read anything else. */
+function decoded(base64: string): string {
+  const bytes = Buffer.from(base64, 'base64')
+  const text = bytes.toString()
+  if (!isUtf8(bytes) || parseJson(text) === undefined)
+    throw new CommandError('BAD_REQUEST', 'b64data is not the base64 of JSON text in UTF-8')
+  return rawValue(text, []) ?? ''
+}

@@ -1,0 +1,41 @@
+// How many clients a gateway lets in at a time, so that the clients of another that died do not all wait for one whose core they keep busy.
+import { CommandError } from '../errors.js'
+import { TokenBucket } from '../tenant/limiter.js'
+import type { Clock } from '../time.js'
+
+/** So much at once is no storm: a second or two of work. */
+const burstS = 2
+/** Nobody is told to wait longer. */
+const behindMsMax = 30_000
+/** Whole seconds are all that Retry-After can say: who was refused together must not come back together. */
+const jitterMs = 2_000
+
+export class HandshakeRate {
+  readonly #perSecond: number
+  readonly #clock: Clock
+  readonly #random: () => number
+  readonly #bucket: TokenBucket
+  /** In debt by those who were refused and whose turn has not come. */
+  readonly #line: TokenBucket
+
+  constructor(perSecond: number, { clock, random }: { clock: Clock; random: () => number }) {
+    const nowMs = clock.monotonicMs()
+    this.#perSecond = perSecond
+    this.#clock = clock
+    this.#random = random
+    this.#bucket = new TokenBucket({ rate: perSecond, burst: perSecond * burstS }, nowMs)
+    this.#line = new TokenBucket({ rate: perSecond, burst: 0 }, nowMs)
+  }
+
+  /** One client more. Throws OVERLOADED with the time when all who were refused before have had their turn, and some chance. */
+  take(): void {
+    const nowMs = this.#clock.monotonicMs()
+    if (this.#bucket.take(1, nowMs) === 0) return
+    const behindMs = this.#line.charge(0, nowMs) < behindMsMax ? this.#line.charge(1, nowMs) : behindMsMax
+    throw new CommandError(
+      'OVERLOADED',
+      `This gateway lets in ${this.#perSecond} clients per second, and more came`,
+      { retryAfterMs: behindMs + this.#random() * jitterMs },
+    )
+  }
+}

@@ -1,0 +1,79 @@
+// What gateways tell each other over the control channel: orders about users, questions, and the answers to these.
+import { z } from 'zod'
+
+const ofTenant = {
+  /** `<namespace>/<name>`, and its identity: a tenant recreated under the name is another. */
+  tenant: z.string(),
+  tenantId: z.string(),
+}
+
+/** Whose connections: all of `user` (empty: of all guests), those named `client`, or the one of `session`; never those named in `except`. */
+export const Connections = z.object({
+  user: z.string(),
+  client: z.string().optional(),
+  session: z.string().optional(),
+  except: z.array(z.string()).optional(),
+})
+export type Connections = z.infer<typeof Connections>
+
+const Disconnect = z.object({
+  kind: z.literal('disconnect'),
+  ...ofTenant,
+  ...Connections.shape,
+  code: z.int(),
+  reason: z.string(),
+})
+
+const Unsubscribe = z.object({
+  kind: z.literal('unsubscribe'),
+  ...ofTenant,
+  ...Connections.shape,
+  channel: z.string(),
+})
+
+/** Other facts of connections. What is absent stays as it is. */
+export const Renewal = z.object({
+  /** Its time is over now. */
+  expired: z.boolean().optional(),
+  expiresAtMs: z.int().optional(),
+  /** JSON text that others see. */
+  info: z.string().optional(),
+})
+export type Renewal = z.infer<typeof Renewal>
+
+const Refresh = z.object({
+  kind: z.literal('refresh'),
+  ...ofTenant,
+  ...Connections.shape,
+  ...Renewal.shape,
+})
+
+/** Asks every gateway how the tenant stands there; `asker` and `id` say where the answer goes. */
+const Survey = z.object({
+  kind: z.literal('survey'),
+  ...ofTenant,
+  id: z.string(),
+  asker: z.string(),
+  /** A glob; absent: no channel is wanted by name. */
+  pattern: z.string().optional(),
+})
+export type Survey = z.infer<typeof Survey>
+
+export const Order = z.discriminatedUnion('kind', [Disconnect, Unsubscribe, Refresh, Survey])
+export type Order = z.infer<typeof Order>
+
+export const SurveyAnswer = z.object({
+  survey: z.string(),
+  gateway: z.string(),
+  clients: z.int(),
+  users: z.int(),
+  subscriptions: z.int(),
+  /** With a subscriber on that gateway. */
+  channels: z.int(),
+  uptimeS: z.number(),
+  /** Those that fit the pattern, with their subscribers there, at most `namedChannelsMax`. */
+  named: z.array(z.tuple([z.string(), z.int()])),
+})
+export type SurveyAnswer = z.infer<typeof SurveyAnswer>
+
+export const namedChannelsMax = 10_000

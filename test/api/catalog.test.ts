@@ -1,0 +1,90 @@
+// The server API of real gateways that follow the catalog: keys come and go with it, and a question to one is answered by both.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { CatalogWriter } from '../../src/tenant/catalog-redis-writer.js'
+import type { ApiKey } from '../../src/tenant/policy.js'
+import { apiKey, apiResult, askApi } from '../support/api-client.js'
+import { chatAs, joined } from '../support/chat-client.js'
+import { endPrograms } from '../support/child-process.js'
+import { startGateways, untilTheyKnow, type GatewayProcess } from '../support/gateway-process.js'
+import { tenantPolicy } from '../support/policies.js'
+import { keyLineA, openWriter } from '../support/redis-catalog.js'
+import { endLinks } from '../support/redis-links.js'
+import { endRedisProcesses, startRedis } from '../support/redis-processes.js'
+
+const installation = 'prod/parley'
+let folder: string
+let writer: CatalogWriter
+let a: GatewayProcess
+let b: GatewayProcess
+
+beforeAll(async () => {
+  const url = `redis://127.0.0.1:${(await startRedis()).port}`
+  folder = await mkdtemp(join(tmpdir(), 'parley-keys-'))
+  const keys = join(folder, 'sealing')
+  await writeFile(keys, `${keyLineA}\n`)
+  const args = ['--sealing-key-file', keys, '--installation', installation]
+  ;[a, b] = (await startGateways(2, { redis: url, args })) as [GatewayProcess, GatewayProcess]
+  ;({ writer } = await openWriter({ url, installation }))
+  await writer.snapshot([tenantPolicy({ apiKeys: [apiKey()] })])
+})
+afterAll(async () => {
+  await endLinks()
+  await endPrograms()
+  await endRedisProcesses()
+  await rm(folder, { recursive: true })
+})
+
+/** What both say to the key. */
+async function statuses(): Promise<number[]> {
+  const answers = await Promise.all([a, b].map((gateway) => askApi(gateway, 'info')))
+  return answers.map(({ status }) => status)
+}
+
+/** The bar is 2 s (issue 8). */
+const revokedWithinMs = 10_000
+
+test.each<[string, ApiKey[]]>([
+  ['that is taken away', []],
+  ['that is replaced', [apiKey('parley_test-key-that-replaces-the-other-one')]],
+  ['whose time has come', [apiKey(undefined, { expiresAtMs: Date.now() })]],
+])('a key %s counts nowhere any more', async (_, apiKeys) => {
+  await writer.put(tenantPolicy({ apiKeys: [apiKey()] }))
+  await expect.poll(statuses, { timeout: 30_000 }).toEqual([200, 200])
+  await writer.put(tenantPolicy({ apiKeys }))
+  await expect.poll(statuses, { timeout: revokedWithinMs }).toEqual([401, 401])
+})
+
+test('info and channels speak for both gateways', async () => {
+  await writer.put(tenantPolicy({ apiKeys: [apiKey()] }))
+  await expect.poll(statuses, { timeout: 30_000 }).toEqual([200, 200])
+  await untilTheyKnow([a, b], 2)
+  await joined(await chatAs(a, 'ann'), 'general')
+  await joined(await chatAs(b, 'bob'), 'general')
+  const { nodes } = await apiResult(a, 'info')
+  expect(nodes).toMatchObject([{ num_clients: 1 }, { num_clients: 1 }])
+  expect(await apiResult(b, 'channels', { pattern: 'gen*' })).toEqual({
+    channels: { general: { num_clients: 2 } },
+  })
+})
+
+test('without Redis the answer is an error that passes, and comes', async () => {
+  await endRedisProcesses()
+  for (const [method, fields] of Object.entries({
+    publish: { channel: 'general', data: 1 },
+    history: { channel: 'general', limit: 1 },
+    presence: { channel: 'general' },
+    disconnect: { user: 'ann' },
+    channels: {},
+  })) {
+    const { body, headers, status } = await askApi(a, method, fields)
+    expect([method, status, body]).toEqual([
+      method,
+      200,
+      { error: { code: 100, message: expect.stringMatching(/^BROKER_UNAVAILABLE: /) } },
+    ])
+    expect([method, Number(headers.get('retry-after')) > 0]).toEqual([method, true])
+  }
+})

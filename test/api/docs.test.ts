@@ -1,0 +1,75 @@
+// docs/server-api.md is true: its commands, run one after the other against the samples, answer what stands below them.
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { endPrograms, Program } from '../support/child-process.js'
+
+const root = new URL('../../', import.meta.url)
+const page = await readFile(new URL('docs/server-api.md', root), 'utf8')
+
+interface Example {
+  readonly command: string
+  readonly answer: unknown
+}
+
+const examples = [...page.matchAll(/```sh\n(curl [^]*?)\n```\n\n```json\n([^]*?)\n```/g)].map(
+  ([, command = '', answer = '']): Example => ({ command, answer: JSON.parse(answer) as unknown }),
+)
+const key = /export KEY=(\S+)/.exec(page)?.[1] ?? ''
+
+let said: string
+
+beforeAll(async () => {
+  const command = [
+    'dist/cli/main.js',
+    'dev',
+    '--tenants',
+    'manifests/samples',
+    '--port',
+    '0',
+    '--ops-port',
+    '0',
+  ]
+  const dev = new Program('parley dev', [process.execPath, ...command], {
+    cwd: root.pathname,
+    env: process.env,
+  })
+  said = await dev.saying('its banner', (text) => (text.includes('WARNING') ? text : undefined))
+})
+afterAll(() => endPrograms())
+
+async function answerTo(command: string): Promise<unknown> {
+  const port = /localhost:(\d+)/.exec(said)?.[1] ?? ''
+  const { stdout } = await promisify(execFile)(
+    'sh',
+    ['-c', command.replace('localhost:8000', `127.0.0.1:${port}`)],
+    {
+      env: { ...process.env, KEY: key, no_proxy: '*' },
+    },
+  )
+  return JSON.parse(stdout) as unknown
+}
+
+/** Names, codes, offsets and lengths count; epochs, times and sentences are others each time. */
+function outline(value: unknown, name = ''): unknown {
+  if (Array.isArray(value)) return value.map((item) => outline(item))
+  if (typeof value === 'object' && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([member, item]) => [member, outline(item, member)]))
+  if (name === 'message') return String(value).split(':', 1)[0]
+  return name === 'epoch' || name === 'time' ? typeof value : value
+}
+
+test('every command of the page has its answer below it', () => {
+  expect(examples.length).toBe(page.match(/^curl /gm)?.length)
+  expect(examples.length).toBeGreaterThan(8)
+})
+
+test.each(examples)('$command', async ({ answer, command }) => {
+  expect(outline(await answerTo(command))).toEqual(outline(answer))
+})
+
+test('the line that `parley dev` prints for backends works as it is', async () => {
+  const [, command = ''] = / backend +(curl .*)/.exec(said) ?? []
+  expect(await answerTo(command)).toMatchObject({ result: { durability: 'accepted' } })
+})

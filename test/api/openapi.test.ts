@@ -1,0 +1,200 @@
+// The OpenAPI document is true: whatever is asked, by it or against it, a real server answers in time, without a fault, and as the document says.
+import { readFile } from 'node:fs/promises'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { z } from 'zod'
+import { apiKey, askApi } from '../support/api-client.js'
+import { connectedAs, subscribed } from '../support/centrifuge-sdk.js'
+import { startGateway, type TestGateway } from '../support/gateway.js'
+import { arbitraryOf, validatorOf, withoutReferences, type JsonSchema } from '../support/json-schema.js'
+import { rule, tenantPolicy } from '../support/policies.js'
+import { within } from '../support/waiting.js'
+
+/** Fixed, so that a run is like the last one; another: PARLEY_SEED=7 npx vitest run test/api/openapi.test.ts */
+const seed = Number(process.env['PARLEY_SEED'] ?? 20_261_122)
+const runs = 80
+
+interface Operation {
+  readonly name: string
+  readonly request: JsonSchema
+  readonly answers: ReadonlyMap<number, z.ZodType>
+}
+
+interface Document {
+  readonly paths: Readonly<
+    Record<
+      string,
+      {
+        readonly post: {
+          readonly operationId: string
+          readonly requestBody: Content
+          readonly responses: Readonly<Record<string, Content>>
+        }
+      }
+    >
+  >
+}
+interface Content {
+  readonly content: { readonly 'application/json': { readonly schema: JsonSchema } }
+}
+
+const committed = JSON.parse(
+  await readFile(new URL('../../docs/reference/openapi.json', import.meta.url), 'utf8'),
+) as object
+const { paths } = withoutReferences(committed) as Document
+const operations = Object.values(paths).map(({ post }): Operation => ({
+  name: post.operationId,
+  request: post.requestBody.content['application/json'].schema,
+  answers: new Map(
+    Object.entries(post.responses).map(([status, { content }]) => [
+      Number(status),
+      validatorOf(content['application/json'].schema),
+    ]),
+  ),
+}))
+
+let gateway: TestGateway
+
+beforeAll(async () => {
+  gateway = await startGateway([
+    tenantPolicy({
+      apiKeys: [apiKey()],
+      channels: [rule('general'), rule('room:'), rule('passing', { history: null, presence: false })],
+    }),
+  ])
+})
+afterAll(() => gateway.stop())
+
+test.each(['/api/openapi.json', '/demo/acme/api/openapi.json'])(
+  '%s is the committed document',
+  async (path) => {
+    const response = await fetch(`${gateway.http}${path}`)
+    expect([response.status, await response.json()]).toEqual([200, committed])
+  },
+)
+
+test('the document has every method, and is of OpenAPI 3.1', () => {
+  expect(committed).toMatchObject({ openapi: '3.1.0' })
+  expect(operations.map(({ name }) => name).toSorted()).toEqual([
+    'batch',
+    'broadcast',
+    'channels',
+    'disconnect',
+    'history',
+    'history_remove',
+    'info',
+    'presence',
+    'presence_stats',
+    'publish',
+    'refresh',
+    'subscribe',
+    'unsubscribe',
+  ])
+})
+
+/** Mostly what is there, and sometimes whatever fits the schema. */
+const pinned = (() => {
+  const channel = fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom('general', 'room:1', 'room:2', 'passing') },
+    { weight: 1, arbitrary: fc.string({ maxLength: 32 }) },
+  )
+  const user = fc.constantFrom('ann', 'bob', '')
+  // As long as it takes for the same key to be met again.
+  const key = fc.constantFrom('a', 'b', null)
+  return { channel, user, channels: fc.array(channel, { maxLength: 4 }), idempotency_key: key }
+})()
+
+const commandOf = fc.oneof(
+  ...operations
+    .filter(({ name }) => name !== 'batch')
+    .map(({ name, request }) => fc.record({ [name]: arbitraryOf(request, pinned) })),
+)
+
+function requestsOf({ name, request }: Operation): fc.Arbitrary<unknown> {
+  return arbitraryOf(request, name === 'batch' ? { commands: fc.array(commandOf, { maxLength: 6 }) } : pinned)
+}
+
+/** One member is something else, or one more is there. */
+function spoilt(fields: fc.Arbitrary<unknown>): fc.Arbitrary<string> {
+  return fc
+    .tuple(
+      fields,
+      fc.nat(),
+      fc.oneof(fc.jsonValue(), fc.constantFrom(-1, 1.5, 2 ** 53, 1e300, '\u{0}', 'a\nb')),
+    )
+    .map(([value, at, bad]) => {
+      const members = Object.entries(value as object)
+      const [name = 'extra'] = members[at % Math.max(1, members.length)] ?? []
+      return JSON.stringify({ ...(value as object), [name]: bad })
+    })
+}
+
+/** The bytes as they are sent. */
+const noRequest = fc.oneof(
+  fc.string(),
+  fc.json(),
+  fc.constantFrom(
+    '{"channel":"general","data":1}{}',
+    '{"__proto__":{}}',
+    '{"channel":"general","channel":1,"data":2}',
+  ),
+  fc
+    .nat({ max: 2000 })
+    .map((depth) => `{"channel":"general","data":${'['.repeat(depth)}${']'.repeat(depth)}}`),
+)
+
+describe.each(operations)(`$name (seed ${seed})`, (operation) => {
+  const check = async (body: string): Promise<{ status: number; body: object }> => {
+    const answer = await within(
+      `an answer to ${operation.name} ${body}`,
+      askApi(gateway, operation.name, body),
+    )
+    const schema = operation.answers.get(answer.status)
+    const { values: bugs } = await gateway.gateway.metrics.bugs.get()
+    if (!schema || answer.status >= 500 || bugs[0]?.value !== 0)
+      throw new Error(
+        `${operation.name} ${body} was answered ${answer.status} ${JSON.stringify(answer.body)}`,
+      )
+    const fit = schema.safeParse(answer.body)
+    if (!fit.success) throw new Error(`${JSON.stringify(answer.body)}: ${fit.error.message}`)
+    return answer
+  }
+
+  test('answers what the document allows', async () => {
+    await connectedAs(gateway, 'ann').then((ann) => subscribed(ann, 'room:1'))
+    let results = 0
+    await fc.assert(
+      fc.asyncProperty(requestsOf(operation), async (fields) => {
+        const { body, status } = await check(JSON.stringify(fields))
+        expect(status).toBe(200)
+        if (!('error' in body)) results += 1
+      }),
+      { seed, numRuns: runs },
+    )
+    // Or it would only show that everything is refused.
+    if (operation.name !== 'subscribe') expect(results).toBeGreaterThan(runs / 10)
+  })
+
+  test('answers what it does not allow', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(spoilt(requestsOf(operation)), noRequest), async (body) => {
+        await check(body)
+      }),
+      { seed, numRuns: runs },
+    )
+  })
+})
+
+test('answers that are of no schema are found', () => {
+  const publish = operations.find(({ name }) => name === 'publish')?.answers.get(200)
+  expect(publish?.safeParse({ result: { durability: 'accepted' } }).success).toBe(true)
+  for (const wrong of [
+    {},
+    { result: {} },
+    { result: { durability: 'accepted' }, error: { code: 1, message: '' } },
+    { result: { durability: 'accepted', offset: '1' } },
+    { result: { durability: 'accepted', more: 1 } },
+    { error: { code: 'x', message: '' } },
+  ])
+    expect([wrong, publish?.safeParse(wrong).success]).toEqual([wrong, false])
+})
