@@ -1,6 +1,7 @@
 // `npm run test:e2e -- [--smoke] [--only PATTERN]`: the end-to-end tests against the cluster that KUBECONFIG names, then a table of their figures.
 import { spawn } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
+import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { provideHelm } from './helm.mjs'
@@ -66,6 +67,13 @@ const args = ['node_modules/vitest/vitest.mjs', 'run', '-c', 'vitest.e2e.config.
 if (values.smoke) args.push('test/e2e/smoke.test.ts')
 if (values.only !== undefined) args.push('-t', values.only)
 process.exitCode = await shown(...args)
+
+// Clients, gateways and Redis may share a machine: how long work waited for a core belongs to the times.
+console.log(
+  `\nload average of ${loadavg()
+    .map((one) => one.toFixed(1))
+    .join(', ')} on ${availableParallelism()} cores`,
+)
 
 const lines = (await readFile(figures, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
 console.log('\n| test | measured | value | bar |')
