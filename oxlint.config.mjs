@@ -32,6 +32,7 @@ const onRedis = { broker: 'redis*', presence: 'redis*', tenant: '*-redis*' }
 /** One vendor, one door: the file, the room, or the files of one beginning, that alone import the package. */
 const doors = {
   ws: 'src/gateway/websocket.ts',
+  '@bufbuild/protobuf': 'src/protocol/protobuf.ts',
   ioredis: 'src/redis/',
   'cluster-key-slot': 'src/redis/',
   jose: 'src/auth/',

@@ -30,6 +30,7 @@ test('the names and labels are those of controller-runtime and client-go', async
   reconcile.terminal()
   reconcile.panicked()
   reconcile.timedOut()
+  metrics.eventDropped()
   lease.leading(true)
   lease.slowPath()
   rest('GET', '200')
@@ -59,6 +60,8 @@ test('the names and labels are those of controller-runtime and client-go', async
       'controller_runtime_reconcile_total{controller="chattenant",result="error"} 1',
       'controller_runtime_reconcile_total{controller="chattenant",result="requeue"} 0',
       'controller_runtime_reconcile_total{controller="chattenant",result="requeue_after"} 0',
+      'parley_bugs_total 1',
+      'parley_controller_events_dropped_total 1',
       'parley_controller_watch_silent_seconds{kind="ChatTenant"} 12',
       'parley_controller_watch_silent_seconds{kind="ChatPlan"} +Inf',
       'parley_controller_programmed_seconds_sum 0.2',

@@ -75,6 +75,10 @@ export class ControllerMetrics {
   readonly #concurrent: Gauge<'controller'>
   readonly #leading: Gauge<'name'>
   readonly #programmed: Histogram
+  /** A fault of our own: by the gateways' name for it, so that one alert tells of all. */
+  readonly bug: () => void
+  /** An event that nobody will read. */
+  readonly eventDropped: () => void
   #oldestUnprogrammedSeconds: (() => number) | undefined
   #standings: () => Iterable<TenantStanding> | undefined = () => undefined
 
@@ -120,6 +124,12 @@ export class ControllerMetrics {
     )
     this.#unprogrammedGauge()
     this.#standingGauges()
+    this.bug = this.#counter('parley_bugs_total', 'Faults of our own: each has a stack in the log.', {})
+    this.eventDropped = this.#counter(
+      'parley_controller_events_dropped_total',
+      'Events for people that were not written: an object had too many, or the API server refused them.',
+      {},
+    )
     this.#queueGauge('workqueue_depth', 'Keys that wait for their turn.', ({ depth }) => depth)
     this.#queueGauge(
       'workqueue_unfinished_work_seconds',
@@ -265,7 +275,10 @@ export class ControllerMetrics {
         if (result === 'error') failed()
       },
       terminal: () => terminal(),
-      panicked: () => panicked(),
+      panicked: () => {
+        panicked()
+        this.bug()
+      },
       timedOut: () => timedOut(),
     }
   }

@@ -1,4 +1,4 @@
-// docs/reference/metrics.md: every series of a gateway, and those of the controller that are not others' by name.
+// docs/reference/metrics.md: every series of a gateway and of the controller.
 import { ControllerMetrics } from '../../dist/metrics-controller.js'
 import { Metrics } from '../../dist/metrics.js'
 import { generatedNote, table } from './table.mjs'
@@ -32,10 +32,19 @@ async function rows(registry) {
   })
 }
 
+/** With all that comes with its first use. */
+function controllerMetrics() {
+  const metrics = new ControllerMetrics({ process: false })
+  metrics.queueMeter('')
+  metrics.reconcileMeter('', 0)
+  metrics.leaseMeter('')
+  metrics.restMeter('')('', '')
+  return metrics
+}
+
 export async function metricsPage() {
   const metrics = new Metrics(nothing, { process: false })
-  const controller = new ControllerMetrics({ process: false })
-  const ours = (await rows(controller.registry)).filter(([name]) => name?.startsWith('`parley_'))
+  const controller = controllerMetrics()
   const head = ['name', 'type', 'labels', 'meaning']
   return `${generatedNote}
 # Metrics
@@ -54,9 +63,9 @@ One tenant on one gateway, \`tenant="<namespace>/<name>"\`: scrape it less often
 ${table(head, await rows(metrics.tenantRegistry))}
 ## The controller's \`/metrics\`
 
-Besides Node's own, and controller-runtime's and client-go's by their names (\`controller_runtime_…\`, \`workqueue_…\`, \`leader_election_…\`, \`rest_client_…\`):
+On port 9091, by controller-runtime's and client-go's names where they have one; with Node's own.
 
-${table(head, ours)}
+${table(head, await rows(controller.registry))}
 ## The controller's \`/metrics/tenants\`
 
 ${table(head, await rows(controller.tenantRegistry))}`

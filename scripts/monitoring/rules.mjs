@@ -134,7 +134,7 @@ function gatewayAlerts(series) {
     alert('ParleyBugs', 'warning', {
       expr: `sum by (namespace) (increase(${series('parley_bugs_total')}[15m])) > 0`,
       for: '0s',
-      summary: 'A gateway met a fault of its own.',
+      summary: 'A gateway or the controller met a fault of its own.',
       description: 'In {{ $labels.namespace }}, within 15 minutes; the log has the stack.',
     }),
   ]

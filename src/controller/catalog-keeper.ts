@@ -47,7 +47,7 @@ export class FencedError extends Error {
 }
 
 const troubledMs = 500
-const lookAtOwnerMs = 15_000
+const orphanedAfterMs = 60_000
 
 export class CatalogKeeper {
   readonly #options: CatalogKeeperOptions
@@ -93,12 +93,21 @@ export class CatalogKeeper {
     if (outcome && this.#wanted.get(key) === wanted) this.#written(key, wanted, outcome)
   }
 
-  /** The tenant is there and has no policy that can be enforced: it goes on with its last. Another's of its name is none of its own. */
-  async keep({ key, tenantId }: TenantRef): Promise<void> {
+  /**
+   * The tenant is there and has no policy that can be enforced: it goes on with its last, which is returned when it is known. Another's of
+   * its name is none of its own.
+   */
+  async keep(tenant: TenantRef): Promise<TenantPolicy | undefined> {
+    const { key, tenantId } = tenant
     const known = this.#wanted.get(key)
-    if (known?.tenantId === tenantId) return
-    if (known) await this.remove(key)
-    this.#wanted.set(key, { tenantId, policy: undefined, version: undefined })
+    if (known?.tenantId !== tenantId) {
+      if (known) await this.remove(key)
+      this.#wanted.set(key, { tenantId, policy: undefined, version: undefined })
+      return undefined
+    }
+    if (known.policy || this.trouble !== undefined) return known.policy
+    // Accepted while another led.
+    return this.#attempt(async () => this.#options.writer.readPolicy(tenant))
   }
 
   /** A tombstone. Only for who is known to be gone. */
@@ -145,7 +154,8 @@ export class CatalogKeeper {
       await this.#confirm()
       this.#begun()
       if (this.#fenced) throw new FencedError('another leader writes the catalog')
-      const waitMs = this.#owner === undefined ? (this.#options.confirmMs ?? 2_000) : lookAtOwnerMs
+      const { confirmMs = 2_000, orphanedMs = orphanedAfterMs } = this.#options
+      const waitMs = this.#owner === undefined ? confirmMs : orphanedMs / 4
       await pause(this.#trouble === undefined ? waitMs : troubledMs, signal, this.#hurry.signal)
     }
   }
@@ -164,7 +174,7 @@ export class CatalogKeeper {
    * publish again.
    */
   async #isOrphaned(): Promise<boolean> {
-    const { orphanedMs = 60_000, writer } = this.#options
+    const { orphanedMs = orphanedAfterMs, writer } = this.#options
     const nowMs = performance.now()
     const owner = await this.#attempt(async () => ({ owner: await writer.readOwner() }))
     if (!owner) return false

@@ -142,6 +142,7 @@ export class Controller {
       clock,
       after,
       log,
+      onDropped: metrics.eventDropped,
     })
     this.#leader = new Leader({
       ...options,
@@ -221,11 +222,12 @@ export class Controller {
   }
 
   #reflector(kind: ResourceKind, selection: Selection = {}): Reflector {
-    const { after, clock, log } = this.#options
+    const { after, clock, log, metrics } = this.#options
     return new Reflector({
       transport: this.#transport,
       kind,
       log,
+      onBug: metrics.bug,
       clock,
       after,
       ...selection,

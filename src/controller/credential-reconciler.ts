@@ -8,14 +8,14 @@ import { isApiError } from './api-error.js'
 import { apiKeysOf, importedKey, keyWishOf, secretNameOf, type Import } from './api-keys.js'
 import type { CatalogKeeper } from './catalog-keeper.js'
 import type { Cluster } from './cluster.js'
-import { conditionsOf } from './conditions.js'
 import type { PublicUrl } from './endpoints.js'
 import { chatCredentials, isBeingDeleted, secrets } from './kinds.js'
 import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
 import { keyOf, type ApiObject } from './object.js'
 import type { SecretKeeper } from './secret-keeper.js'
 import { tenantOf } from './references.js'
-import { readyConditions, refusedBy, type Verdict } from './tenant-conditions.js'
+import { ReadyReport } from './ready-report.js'
+import { refusedBy, type Verdict } from './tenant-conditions.js'
 import { programmedBy } from './tenant-programmed.js'
 import { tenantStatusOf } from './tenant-status.js'
 
@@ -49,12 +49,15 @@ interface Found {
 
 export class CredentialReconciler {
   readonly #options: CredentialReconcilerOptions
+  readonly #report: ReadyReport
 
   constructor(options: CredentialReconcilerOptions) {
     this.#options = options
+    const { credentials } = options.cluster.caches
+    this.#report = new ReadyReport({ ...options, kind: chatCredentials, cache: credentials })
   }
 
-  async reconcile(key: string): Promise<Outcome> {
+  async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
     const { clock, cluster } = this.#options
     const object = cluster.caches.credentials.get(key)
     if (!object || isBeingDeleted(object)) return undefined
@@ -63,9 +66,10 @@ export class CredentialReconciler {
     if (tenantOf(object).some((tenant) => this.#isAccepted(tenant) && !this.#isCompiled(tenant)))
       return { requeueAfterMs: compileMs }
     const found = parsed.success
-      ? await this.#find(object, parsed.data)
+      ? await this.#find(object, parsed.data, signal)
       : { verdict: refusedBy(parsed.error.issues.map((issue) => issueProblem(issue, object))) }
-    await this.#report(object, found)
+    const was = Reported.safeParse(object).data?.status.conditions ?? []
+    await this.#report.write(object, { verdict: found.verdict, was, facts: factsOf(found) }, signal)
     const due = [
       ...(found.verdict.ok ? [] : [pollMs]),
       ...(found.nextAtMs === undefined ? [] : [Math.max(1, found.nextAtMs - clock.epochMs())]),
@@ -73,7 +77,7 @@ export class CredentialReconciler {
     return due.length === 0 ? undefined : { requeueAfterMs: Math.min(...due, requeueMsMax) }
   }
 
-  async #find(object: ApiObject, credential: ChatCredential): Promise<Found> {
+  async #find(object: ApiObject, credential: ChatCredential, signal: AbortSignal): Promise<Found> {
     const { caches } = this.#options.cluster
     const { namespace } = object.metadata
     const tenant = keyOf({ namespace, name: credential.spec.tenantRef.name })
@@ -83,24 +87,23 @@ export class CredentialReconciler {
     }
     const found = credential.spec.importSecretRef
       ? await this.#findImport(object, credential.spec.importSecretRef)
-      : await this.#keep(object, credential, tenant)
+      : await this.#keep({ owner: object, credential, tenant }, signal)
     return found.verdict.ok ? { ...found, verdict: this.#enforced(object, tenant, found) } : found
   }
 
-  async #keep(owner: ApiObject, credential: ChatCredential, tenant: string): Promise<Found> {
+  async #keep(
+    { credential, owner, tenant }: { credential: ChatCredential; owner: ApiObject; tenant: string },
+    signal: AbortSignal,
+  ): Promise<Found> {
     const { publicUrl, secrets: keeper } = this.#options
     const { namespace = '' } = owner.metadata
     const wish = keyWishOf(credential)
-    // As with the tenant's own: gateways that will not hear of a new key go on with the one that they have.
-    const keys = this.#isAccepted(tenant) ? wish : { wanted: wish.wanted, ttlMs: wish.ttlMs }
-    const kept = await keeper.keep({
-      name: secretNameOf(credential),
-      namespace,
-      owner,
-      tenant,
-      publicUrl,
-      keys,
-    })
+    // Of a tenant that was never accepted gateways hear nothing: a key that is replaced meanwhile would be replaced for nobody.
+    const keys = this.#isCompiled(tenant) ? wish : { wanted: wish.wanted, ttlMs: wish.ttlMs }
+    const kept = await keeper.keep(
+      { name: secretNameOf(credential), namespace, owner, tenant, publicUrl, keys },
+      signal,
+    )
     const [key] = kept.plan?.keys ?? []
     return {
       verdict: kept.verdict,
@@ -155,46 +158,21 @@ export class CredentialReconciler {
       const message = `The tenant "${tenant}" does not have this key yet: its own conditions say why.`
       return { ok: false, reason: 'TenantNotAccepted', message, waitsFor: 'time' }
     }
-    const programmed = programmedBy(catalog.standingOf(tenant), { accepted: true, revision: undefined })
+    const programmed = programmedBy(catalog.standingOf(tenant), { accepted: true })
     return programmed.ok ? ready : programmed
   }
+}
 
-  async #report(object: ApiObject, found: Found): Promise<void> {
-    const { api, clock, cluster, events } = this.#options
-    const { expiresAtMs, keyId, nextRotationMs, secret, verdict } = found
-    const was = Reported.safeParse(object).data?.status
-    const generation = object.metadata.generation ?? 0
-    const status: ChatCredentialStatus = {
-      observedGeneration: generation,
-      conditions: conditionsOf(readyConditions(verdict), {
-        was: was?.conditions ?? [],
-        generation,
-        epochMs: clock.epochMs(),
-      }),
-      ...(keyId !== undefined && { keyID: keyId }),
-      ...(expiresAtMs !== undefined && { expiresAt: new Date(expiresAtMs).toISOString() }),
-      ...(nextRotationMs !== undefined && { nextRotation: new Date(nextRotationMs).toISOString() }),
-      ...(secret && {
-        binding: { name: secret.metadata.name },
-        secretResourceVersion: secret.metadata.resourceVersion,
-      }),
-    }
-    try {
-      const { name, namespace, uid } = object.metadata
-      const desired = { metadata: { name, namespace, uid }, status }
-      const written = await api.applyStatus(chatCredentials, desired, { known: object })
-      cluster.caches.credentials.wrote(written)
-      const ready = was?.conditions?.find(({ type }) => type === 'Ready')
-      if (!verdict.ok && verdict.waitsFor === 'somebody' && ready?.message !== verdict.message)
-        events.event(object, {
-          type: 'Warning',
-          reason: verdict.reason,
-          message: verdict.message,
-          action: 'Accept',
-        })
-    } catch (error) {
-      if (!isApiError(error, 'NotFound', 'Conflict')) throw error
-    }
+/** For status. */
+function factsOf({ expiresAtMs, keyId, nextRotationMs, secret }: Found): Partial<ChatCredentialStatus> {
+  return {
+    ...(keyId !== undefined && { keyID: keyId }),
+    ...(expiresAtMs !== undefined && { expiresAt: new Date(expiresAtMs).toISOString() }),
+    ...(nextRotationMs !== undefined && { nextRotation: new Date(nextRotationMs).toISOString() }),
+    ...(secret && {
+      binding: { name: secret.metadata.name },
+      secretResourceVersion: secret.metadata.resourceVersion,
+    }),
   }
 }
 

@@ -150,9 +150,9 @@ export class Leader {
     const plans = new PlanReconciler(shared)
     const credentials = new CredentialReconciler(shared)
     const reconcilers = {
-      tenants: async (key: string) => tenants.reconcile(key),
-      plans: async (key: string) => plans.reconcile(key),
-      credentials: async (key: string) => credentials.reconcile(key),
+      tenants: async (key: string, signal: AbortSignal) => tenants.reconcile(key, signal),
+      plans: async (key: string, signal: AbortSignal) => plans.reconcile(key, signal),
+      credentials: async (key: string, signal: AbortSignal) => credentials.reconcile(key, signal),
     }
     return { catalog, remains: keeper, scaleIn, reconcilers }
   }

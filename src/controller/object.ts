@@ -16,6 +16,12 @@ const OwnerReference = z.object({
   blockOwnerDeletion: z.boolean().optional(),
 })
 
+/** What `kubectl apply` leaves of itself is the whole object once more, and read by nobody here. */
+function withoutLastApplied(annotations: Record<string, string>): Record<string, string> {
+  const { 'kubectl.kubernetes.io/last-applied-configuration': _, ...rest } = annotations
+  return rest
+}
+
 /** A Status that lost its way, a bookmark or nonsense has no uid or no name, and does not pass. Times are RFC 3339 text, never a Date. */
 const ObjectMeta = z.object({
   name: z.string().min(1),
@@ -27,7 +33,7 @@ const ObjectMeta = z.object({
   creationTimestamp: z.string().optional(),
   deletionTimestamp: z.string().optional(),
   labels: z.record(z.string(), z.string()).default({}),
-  annotations: z.record(z.string(), z.string()).default({}),
+  annotations: z.record(z.string(), z.string()).default({}).transform(withoutLastApplied),
   ownerReferences: z.array(OwnerReference).default([]),
   /** Of `fieldManager` alone: others' entries are most of an object's bytes, and nobody here reads them. */
   managedFields: z

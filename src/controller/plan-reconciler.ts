@@ -4,13 +4,12 @@ import { issueProblem } from '../tenant/schema-issue.js'
 import { ChatPlan } from '../tenant/schema-plan.js'
 import { ChatPlanStatus } from '../tenant/schema-status.js'
 import type { Clock } from '../time.js'
-import { isApiError } from './api-error.js'
 import type { CatalogKeeper } from './catalog-keeper.js'
 import type { Cluster } from './cluster.js'
-import { conditionsOf } from './conditions.js'
 import { chatPlans } from './kinds.js'
 import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
-import { readyConditions, refusedBy, type Verdict } from './tenant-conditions.js'
+import { ReadyReport } from './ready-report.js'
+import { refusedBy, type Verdict } from './tenant-conditions.js'
 
 export interface PlanReconcilerOptions {
   readonly api: ObjectApi
@@ -26,44 +25,27 @@ const usable: Verdict = { ok: true, reason: 'Accepted', message: 'Tenants can be
 
 export class PlanReconciler {
   readonly #options: PlanReconcilerOptions
+  readonly #report: ReadyReport
 
   constructor(options: PlanReconcilerOptions) {
     this.#options = options
+    this.#report = new ReadyReport({ ...options, kind: chatPlans, cache: options.cluster.caches.plans })
   }
 
-  async reconcile(name: string): Promise<Outcome> {
-    const { api, clock, cluster, events } = this.#options
+  async reconcile(name: string, signal: AbortSignal): Promise<Outcome> {
+    const { cluster } = this.#options
     const object = cluster.caches.plans.get(name)
     if (!object) return undefined
     const parsed = ChatPlan.safeParse(object)
     const verdict = parsed.success
       ? usable
       : refusedBy(parsed.error.issues.map((issue) => issueProblem(issue, object)))
-    const was = Reported.safeParse(object).data?.status
-    const conditions = conditionsOf(readyConditions(verdict), {
-      was: was?.conditions ?? [],
-      generation: object.metadata.generation ?? 0,
-      epochMs: clock.epochMs(),
-    })
-    const status: ChatPlanStatus = {
-      observedGeneration: object.metadata.generation ?? 0,
-      conditions,
-      ...this.#allocation(name, parsed.data),
+    const findings = {
+      verdict,
+      was: Reported.safeParse(object).data?.status.conditions ?? [],
+      facts: this.#allocation(name, parsed.data),
     }
-    try {
-      const { uid } = object.metadata
-      const written = await api.applyStatus(chatPlans, { metadata: { name, uid }, status }, { known: object })
-      cluster.caches.plans.wrote(written)
-      if (written !== object && !verdict.ok)
-        events.event(object, {
-          type: 'Warning',
-          reason: verdict.reason,
-          message: verdict.message,
-          action: 'Accept',
-        })
-    } catch (error) {
-      if (!isApiError(error, 'NotFound', 'Conflict')) throw error
-    }
+    await this.#report.write(object, findings, signal)
     return undefined
   }
 

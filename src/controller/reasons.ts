@@ -9,7 +9,7 @@ export const reasons = {
   InvalidResource: 'A field is misspelt, missing or out of bounds: the message says which.',
   TenantNotFound: 'A ChatCredential names a tenant that is not in its namespace.',
   TenantNotAccepted:
-    'The tenant of the ChatCredential is not accepted, so that a new key does not count yet.',
+    'The tenant of the ChatCredential was never accepted, so that a new key does not count yet.',
   CredentialsReady: 'The Secret holds what it should.',
   SecretNotOurs: 'A Secret of that name is there and was not made by the controller: it is left alone.',
   SecretRefused: 'The API server does not let the controller write the Secret: the message says why.',
@@ -23,7 +23,8 @@ export const reasons = {
   GatewayProblem:
     'A gateway cannot serve this revision (its sealing key is missing, or its version is older).',
   CatalogUnavailable: 'Redis cannot be written at the moment. Gateways keep what they have.',
-  LastGoodRevision: 'The spec is not accepted; gateways go on with the last revision that was.',
+  LastGoodRevision:
+    'The spec is not accepted; gateways go on with the last revision that was, but for a suspension and for keys that were taken back.',
   NeverAccepted: 'No revision of this tenant was ever accepted: gateways do not know it.',
   NearQuota: 'More than 90 % of a limit is used.',
   BelowQuota: 'Less than 90 % of each limit is used.',

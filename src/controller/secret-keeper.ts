@@ -38,8 +38,8 @@ export class SecretKeeper {
     this.#options = options
   }
 
-  /** Rejects as the API does for what may pass; what somebody must mend is a verdict. */
-  async keep(wish: SecretWish): Promise<KeptSecret> {
+  /** Rejects as the API does for what may pass, and when `signal` ends before a write; what somebody must mend is a verdict. */
+  async keep(wish: SecretWish, signal: AbortSignal): Promise<KeptSecret> {
     const { cache, clock } = this.#options
     const key = keyOf(wish)
     const cached = cache.get(key)
@@ -49,7 +49,7 @@ export class SecretKeeper {
         return { verdict: ready, plan, secret: cached }
     }
     const before = this.#turns.get(key)
-    const turn = Promise.allSettled([before]).then(async () => this.#write(wish))
+    const turn = Promise.allSettled([before]).then(async () => this.#write(wish, signal))
     this.#turns.set(key, turn)
     try {
       return await turn
@@ -58,17 +58,18 @@ export class SecretKeeper {
     }
   }
 
-  async #write(wish: SecretWish): Promise<KeptSecret> {
+  async #write(wish: SecretWish, signal: AbortSignal): Promise<KeptSecret> {
     const { api, cache, clock } = this.#options
     try {
       // Nothing is decided by what may be old: a key made twice would be a key lost.
-      const found = await this.#find(wish)
+      const found = await this.#find(wish, signal)
       if (found === 'foreign') {
         // Without keys it is a convenience, and not worth a word.
         const verdict = wish.keys.wanted.size === 0 ? noKeys : notOurs(wish.name)
         return { verdict, plan: undefined, secret: undefined }
       }
       const { desired, plan } = this.#plan(wish, found, clock.epochMs())
+      signal.throwIfAborted()
       const secret = await api.apply(secrets, withUid(desired, found), { known: found })
       cache.wrote(secret)
       if (secret !== found) this.#tell(wish, plan, found)
@@ -81,12 +82,14 @@ export class SecretKeeper {
   }
 
   /** The Secret as it is now, which may be kept by nobody. One that a former owner of the same name left is removed. */
-  async #find(wish: SecretWish): Promise<ApiObject | 'foreign' | undefined> {
+  async #find(wish: SecretWish, signal: AbortSignal): Promise<ApiObject | 'foreign' | undefined> {
     const { api } = this.#options
+    signal.throwIfAborted()
     const found = await getOrUndefined(api, wish)
     if (!found) return undefined
     const whose = whoseSecret(found, wish.owner)
     if (whose !== 'predecessors') return whose === 'ours' ? found : 'foreign'
+    signal.throwIfAborted()
     // The garbage collector would do it too, later. Nothing of it is inherited.
     await api.delete(secrets, wish, { uid: found.metadata.uid }).catch((error: unknown) => {
       if (!isApiError(error, 'NotFound', 'Conflict')) throw error

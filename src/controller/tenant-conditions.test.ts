@@ -112,7 +112,7 @@ test('a refusal names fields, the first five, and how many more', () => {
 
 describe('Programmed', () => {
   const of = (standing: Parameters<typeof programmedBy>[0], accepted = true, revision?: string) => {
-    const verdict = programmedBy(standing, { accepted, revision })
+    const verdict = programmedBy(standing, { accepted, revision, suspended: false })
     return `${verdict.ok} ${verdict.reason} ${verdict.ok ? '' : verdict.waitsFor}`.trim()
   }
   const counts = { gateways: 2, synced: 2 }
@@ -129,5 +129,10 @@ describe('Programmed', () => {
   test('of a spec that is not accepted says what is served instead', () => {
     expect(of({ kind: 'all', ...counts }, false, 'abc')).toBe('false LastGoodRevision somebody')
     expect(of({ kind: 'noGateways' }, false)).toBe('false NeverAccepted somebody')
+  })
+
+  test('says that what is served lets nobody in', () => {
+    const facts = { accepted: false, revision: 'abc', suspended: true }
+    expect(programmedBy({ kind: 'all', ...counts }, facts).message).toMatch(/revision abc.*suspended\.$/)
   })
 })

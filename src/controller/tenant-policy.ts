@@ -13,6 +13,7 @@ import type { KeyAlgorithm } from './key-material.js'
 import type { KeyPlan, KeyWish } from './key-plan.js'
 import { rotateAnnotation, sampleAnnotation, secrets } from './kinds.js'
 import type { ObjectApi } from './kit.js'
+import { lastPolicy } from './last-policy.js'
 import { keyOf, type ApiObject } from './object.js'
 
 export interface TenantPolicyOptions {
@@ -89,6 +90,11 @@ export class TenantPolicies {
     return problems.length > 0 || 'problems' in compiled ? { problems, polls } : { ...compiled, polls }
   }
 
+  /** What is enforced while the spec is not accepted. `keys` as in PolicyInput. */
+  goOn(last: TenantPolicy, { keys, nowMs, object }: Omit<PolicyInput, 'before' | 'tenant'>): TenantPolicy {
+    return lastPolicy(last, { object, keys, apiKeys: this.#apiKeys({ object, before: last, nowMs }) })
+  }
+
   /** Those with our label are known; others are asked for by name and not kept. */
   async #readSecrets(tenant: ChatTenant, namespace: string): Promise<Map<string, ApiObject | undefined>> {
     const { api, cluster } = this.#options
@@ -111,7 +117,7 @@ export class TenantPolicies {
   }
 
   /** A credential that makes no sense after an edit goes on with what it had. */
-  #apiKeys({ before, nowMs, object }: PolicyInput): ApiKey[] {
+  #apiKeys({ before, nowMs, object }: Pick<PolicyInput, 'before' | 'nowMs' | 'object'>): ApiKey[] {
     const { caches, credentialsByTenant } = this.#options.cluster
     return [...credentialsByTenant.keysOf(keyOf(object.metadata))].toSorted().flatMap((key) => {
       const credential = caches.credentials.get(key)

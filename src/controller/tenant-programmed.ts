@@ -2,18 +2,26 @@
 import type { Standing } from './catalog-keeper.js'
 import type { Verdict } from './tenant-conditions.js'
 
-/** `accepted`: the spec as it stands is what was compiled. `revision`: the one that gateways go on with, as far as is known. */
+/**
+ * `accepted`: the spec as it stands is what was compiled. `revision`: the one that gateways go on with, as far as is known; `suspended`:
+ * it lets nobody in.
+ */
 export function programmedBy(
   standing: Standing,
-  { accepted, revision }: { accepted: boolean; revision: string | undefined },
+  facts: { accepted: true } | { accepted: boolean; revision: string | undefined; suspended: boolean },
 ): Verdict {
-  if (!accepted) {
-    return revision === undefined
-      ? waitsForSomebody('NeverAccepted', 'Gateways do not know the tenant: its spec was never accepted.')
-      : waitsForSomebody(
-          'LastGoodRevision',
-          `Gateways go on with revision ${revision}, the last that was accepted.`,
-        )
+  if (!facts.accepted) {
+    const { revision, suspended } = facts
+    if (revision === undefined)
+      return waitsForSomebody(
+        'NeverAccepted',
+        'Gateways do not know the tenant: its spec was never accepted.',
+      )
+    const but = suspended ? ', and let nobody in: the tenant is suspended' : ''
+    return waitsForSomebody(
+      'LastGoodRevision',
+      `Gateways go on with revision ${revision}, the last that was accepted${but}.`,
+    )
   }
   switch (standing.kind) {
     case 'all':

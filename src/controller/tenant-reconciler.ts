@@ -7,9 +7,10 @@ import type { CatalogKeeper, Standing } from './catalog-keeper.js'
 import type { Cluster } from './cluster.js'
 import { conditionsOf } from './conditions.js'
 import type { PublicUrl } from './endpoints.js'
-import type { KeyWish } from './key-plan.js'
+import type { KeyPlan, KeyWish } from './key-plan.js'
 import { chatTenants, isBeingDeleted } from './kinds.js'
 import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
+import { newTroubles } from './new-troubles.js'
 import { keyOf, type ApiObject } from './object.js'
 import { hostnamesOf, tenantSecretName } from './references.js'
 import type { Programming } from './programming.js'
@@ -50,12 +51,13 @@ export class TenantReconciler {
     this.#options = options
   }
 
-  async reconcile(key: string): Promise<Outcome> {
+  async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
     const { catalog, cluster, programming, remains } = this.#options
     const object = cluster.caches.tenants.get(key)
     if (!object || isBeingDeleted(object)) {
       this.#waiting.delete(key)
       programming.forget(key)
+      signal.throwIfAborted()
       await catalog.remove(key)
       remains.look()
       return undefined
@@ -63,30 +65,44 @@ export class TenantReconciler {
     const parsed = ChatTenant.safeParse(object)
     if (!parsed.success) {
       const problems = parsed.error.issues.map((issue) => issueProblem(issue, object))
-      await catalog.keep({ key, tenantId: object.metadata.uid })
-      return this.#report(object, { accepted: refusedBy(problems), kept: undefined, polls: false })
+      await this.#goOn(object, { keys: undefined, signal })
+      return this.#report(object, { accepted: refusedBy(problems), kept: undefined, polls: true }, signal)
     }
-    return this.#reconcile(object, parsed.data)
+    return this.#reconcile(object, parsed.data, signal)
   }
 
-  async #reconcile(object: ApiObject, tenant: ChatTenant): Promise<Outcome> {
+  async #reconcile(object: ApiObject, tenant: ChatTenant, signal: AbortSignal): Promise<Outcome> {
     const { catalog, programming, remains } = this.#options
     const key = keyOf(object.metadata)
+    signal.throwIfAborted()
     // First: whoever dies in between leaves nothing that nobody knows of. Also of a spec that is not accepted: this is its author's word.
     const will = { tenant: key, ...tenant.spec }
     await remains.expect(object.metadata.uid, will, { isAway: catalog.trouble !== undefined })
-    const { compiled, kept } = await this.#compile(object, tenant)
+    const { compiled, kept } = await this.#compile(object, tenant, signal)
     if ('problems' in compiled) {
-      await catalog.keep({ key, tenantId: object.metadata.uid })
+      await this.#goOn(object, { keys: kept.plan, signal })
       // Without its Secret the keys are missing too: what stands in the way of the Secret is the cause.
       const accepted = kept.verdict.ok ? refusedBy(compiled.problems) : kept.verdict
-      return this.#report(object, { accepted, kept, polls: true, tenant })
+      return this.#report(object, { accepted, kept, polls: true, tenant }, signal)
     }
     const { revision } = compiled.policy
     const known = catalog.policyOf(key)?.revision ?? believed(object)
     if (known !== revision) programming.begun(key, revision)
+    signal.throwIfAborted()
     await catalog.put(compiled.policy, believed(object))
-    return this.#report(object, { accepted, kept, polls: compiled.polls, tenant })
+    return this.#report(object, { accepted, kept, polls: compiled.polls, tenant }, signal)
+  }
+
+  /** Gateways keep what was accepted last, but for what was taken back since. */
+  async #goOn(
+    object: ApiObject,
+    { keys, signal }: { keys: KeyPlan | undefined; signal: AbortSignal },
+  ): Promise<void> {
+    const { catalog, clock, policies } = this.#options
+    signal.throwIfAborted()
+    const last = await catalog.keep({ key: keyOf(object.metadata), tenantId: object.metadata.uid })
+    signal.throwIfAborted()
+    if (last) await catalog.put(policies.goOn(last, { object, keys, nowMs: clock.epochMs() }))
   }
 
   /** In how long status may tell what is measured; undefined: it does. */
@@ -99,25 +115,28 @@ export class TenantReconciler {
   }
 
   /** Keys are replaced only when gateways will hear of it: the last that was accepted goes on with the keys that it has. */
-  async #compile(object: ApiObject, tenant: ChatTenant) {
+  async #compile(object: ApiObject, tenant: ChatTenant, signal: AbortSignal) {
     const { catalog, clock, policies } = this.#options
     const before = catalog.policyOf(keyOf(object.metadata))
     const wish = generatedKeys(tenant)
-    const kept = await this.#keepSecret(object, tenant, { wanted: wish.wanted })
+    const kept = await this.#keepSecret({ object, tenant, keys: { wanted: wish.wanted } }, signal)
     const input = { object, tenant, before, nowMs: clock.epochMs() }
     const compiled = await policies.compile({ ...input, keys: kept.plan })
     if ('problems' in compiled || !isReplacing(wish)) return { compiled, kept }
 
-    const after = await this.#keepSecret(object, tenant, wish)
+    const after = await this.#keepSecret({ object, tenant, keys: wish }, signal)
     if (!after.plan || after.plan.rotated.length === 0) return { compiled, kept: after }
     return { compiled: await policies.compile({ ...input, keys: after.plan }), kept: after }
   }
 
-  #keepSecret(owner: ApiObject, tenant: ChatTenant, keys: KeyWish): Promise<KeptSecret> {
+  #keepSecret(
+    { keys, object: owner, tenant }: { object: ApiObject; tenant: ChatTenant; keys: KeyWish },
+    signal: AbortSignal,
+  ): Promise<KeptSecret> {
     const { publicUrl, secrets } = this.#options
     const { secretName, template } = tenant.spec.credentials
     const { name, namespace = '' } = owner.metadata
-    return secrets.keep({
+    const wish = {
       name: secretName ?? tenantSecretName(name),
       namespace,
       owner,
@@ -126,11 +145,12 @@ export class TenantReconciler {
       labels: template?.labels,
       annotations: template?.annotations,
       keys,
-    })
+    }
+    return secrets.keep(wish, signal)
   }
 
   /** Writes what was found out, when it is anything new. */
-  async #report(object: ApiObject, found: Found): Promise<Outcome> {
+  async #report(object: ApiObject, found: Found, signal: AbortSignal): Promise<Outcome> {
     const { api, catalog, clock, cluster, events, programming, publicUrl } = this.#options
     const { accepted: acceptedVerdict, kept } = found
     const key = keyOf(object.metadata)
@@ -139,7 +159,11 @@ export class TenantReconciler {
     const policy = catalog.policyOf(key)
     const standing = catalog.standingOf(key)
     const revision = policy?.revision ?? was.revision
-    const programmed = programmedBy(standing, { accepted: acceptedVerdict.ok, revision })
+    const programmed = programmedBy(standing, {
+      accepted: acceptedVerdict.ok,
+      revision,
+      suspended: policy?.suspended ?? false,
+    })
     // What is refused is on its way nowhere.
     if (!acceptedVerdict.ok) programming.forget(key)
     else if (programmed.ok && revision !== undefined) programming.done(key, revision)
@@ -166,7 +190,7 @@ export class TenantReconciler {
     const status = tenantStatus(object, {
       conditions,
       policy,
-      planName: found.tenant?.spec.planRef.name ?? '',
+      planName: (acceptedVerdict.ok ? found.tenant?.spec.planRef.name : was.effective?.plan) ?? '',
       gateways: 'gateways' in standing ? standing : undefined,
       isProgrammed: programmed.ok,
       usage,
@@ -174,12 +198,13 @@ export class TenantReconciler {
       secret: secretFacts(kept),
       nowMs,
     })
+    signal.throwIfAborted()
     try {
       const { name, namespace, uid } = object.metadata
       const desired = { metadata: { name, namespace, uid }, status }
       const written = await api.applyStatus(chatTenants, desired, { known: object })
       cluster.caches.tenants.wrote(written)
-      if (written !== object) this.#tell(object, acceptedVerdict, { was: was.conditions ?? [], events })
+      for (const facts of newTroubles(was.conditions ?? [], conditions)) events.event(object, facts)
     } catch (error) {
       // It went meanwhile, or is another: the watch tells.
       if (!isApiError(error, 'NotFound', 'Conflict')) throw error
@@ -215,18 +240,6 @@ export class TenantReconciler {
       }
     }
     return undefined
-  }
-
-  /** What an author would miss in the status of a moment. */
-  #tell(
-    object: ApiObject,
-    verdict: Verdict,
-    { events, was }: { events: EventRecorder; was: readonly { type: string; message: string }[] },
-  ): void {
-    if (verdict.ok) return
-    if (was.find(({ type }) => type === 'Accepted')?.message === verdict.message) return
-    const { message, reason } = verdict
-    events.event(object, { type: 'Warning', reason, message, action: 'Accept' })
   }
 
   #next(

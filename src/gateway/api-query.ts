@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { historyLimitMax } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import { clientInfo, publicationOf } from '../protocol/centrifuge-encode.js'
+import { piecesOf } from '../protocol/fields-json.js'
 import { array, object, objectOf, type Pieces } from '../protocol/json-pieces.js'
 import { readHistory } from '../session/query.js'
 import { settingsIn } from '../session/rights.js'
@@ -20,7 +21,7 @@ export async function presence(call: ApiCall, fields: z.infer<typeof OfChannel>)
   const channel = presenceOf(call, fields.channel)
   const members = await context.presence.members(refOf(call, channel), { limit: context.limits.membersMax })
   return object({
-    presence: objectOf(Array.from(members, ([id, member]) => [id, clientInfo(member)] as const)),
+    presence: objectOf(Array.from(members, ([id, member]) => [id, piecesOf(clientInfo(member))] as const)),
   })
 }
 
@@ -45,7 +46,7 @@ export async function history(call: ApiCall, fields: z.infer<typeof History>): P
     pageBytesMax: historyBytesMax,
   })
   return object({
-    publications: array(publications.map(publicationOf)),
+    publications: array(publications.map((publication) => piecesOf(publicationOf(publication)))),
     epoch: top.epoch,
     offset: top.offset,
   })

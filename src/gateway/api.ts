@@ -17,30 +17,23 @@ import { Batch } from './api-schema.js'
 import { readBody } from './body.js'
 import type { Gateway } from './node.js'
 
-export interface ApiLimits {
-  /** Of a request's body; a batch holds several messages. */
-  readonly bodyBytesMax: number
-  /** Requests under way at once. */
-  readonly perTenantMax: number
-  readonly perGatewayMax: number
-}
-
-const defaultApiLimits: ApiLimits = { bodyBytesMax: 1_048_576, perTenantMax: 64, perGatewayMax: 512 }
-
+/** Of a request's body: a batch holds several messages. */
+const bodyBytesMax = 1_048_576
+/** Requests under way at once. */
+const perTenantMax = 64
+const perGatewayMax = 512
 const busyRetryAfterMs = 1_000
 const words: DoorWords = { scheme: 'apikey', method: 'POST' }
 const documentPath = 'openapi.json'
 
 export class Api {
   readonly #gateway: Gateway
-  readonly #limits: ApiLimits
   readonly #underWay = new Map<TenantState, number>()
   #underWayTotal = 0
   #document: object | undefined
 
-  constructor(gateway: Gateway, limits: ApiLimits = defaultApiLimits) {
+  constructor(gateway: Gateway) {
     this.#gateway = gateway
-    this.#limits = limits
   }
 
   /** False: the path is not of the API. Rejects with what is a fault of our own and was not answered. */
@@ -79,53 +72,51 @@ export class Api {
     requireJson(request)
     this.#begin(tenant)
     try {
-      const text = textOf(await readBody(request, { bytesMax: this.#limits.bodyBytesMax }))
-      const fields = parseJson(text)
-      if (typeof fields !== 'object' || fields === null || Array.isArray(fields))
-        throw new CommandError(
-          'BAD_REQUEST',
-          'The body is not one JSON object; send {} where nothing is to be said',
-        )
-      const refusals: CommandError[] = []
-      const call: ApiCall = {
-        gateway: this.#gateway,
-        tenant,
-        caller,
-        text,
-        refuse: (error) => {
-          const refusal = this.#asCommandError(error, tenant)
-          refusals.push(refusal)
-          return refusal
-        },
-      }
-      const { pieces, refusal } = await this.#run(method, call, fields)
-      metrics.apiRequests.inc({ method, code: refusal?.code ?? 'ok' })
+      const text = textOf(await readBody(request, { bytesMax: bodyBytesMax }))
+      const outcome = await this.#run(method, { tenant, caller, text })
+      metrics.apiRequests.inc({ method, code: outcome.refusal?.code ?? 'ok' })
       metrics.apiSeconds.observe({ method }, (context.clock.monotonicMs() - startedMs) / 1000)
-      const retryAfterMs = Math.max(0, ...refusals.map((error) => error.retryAfterMs ?? 0))
-      if (retryAfterMs > 0) response.setHeader('retry-after', retryAfterS(retryAfterMs))
       // Callers come back on another line, and so to another gateway.
       if (this.#gateway.draining) response.setHeader('connection', 'close')
-      if (!refusal) return sendJsonBytes(response, 200, weave(pieces))
-      const bare = request.headers['x-centrifugo-error-mode'] === 'transport' && method !== 'batch'
-      if (bare) sendJsonBytes(response, transportStatus(refusal), weave(errorPieces(refusal)))
-      else sendJsonBytes(response, 200, weave(object({ error: errorPieces(refusal) })))
+      const inTransport = request.headers['x-centrifugo-error-mode'] === 'transport' && method !== 'batch'
+      reply(response, outcome, inTransport)
     } finally {
       this.#end(tenant)
     }
   }
 
-  async #run(method: string, call: ApiCall, fields: unknown): Promise<Outcome> {
-    try {
-      if (method !== 'batch') return { pieces: object({ result: await runMethod(call, method, fields) }) }
-      const batch = Batch.safeParse(fields)
-      if (!batch.success) throw badRequest(batch.error)
-      const { apiRequests } = this.#gateway.metrics
-      const done = (command: string, code: string): void =>
-        apiRequests.inc({ method: labelOf(command), code })
-      return { pieces: await runBatch(call, batch.data, done) }
-    } catch (error) {
-      return { pieces: [], refusal: call.refuse(error) }
+  /** Throws BAD_REQUEST where the body is no request of any method. */
+  async #run(method: string, asked: Pick<ApiCall, 'tenant' | 'caller' | 'text'>): Promise<Outcome> {
+    const fields = parseJson(asked.text)
+    if (typeof fields !== 'object' || fields === null || Array.isArray(fields))
+      throw new CommandError(
+        'BAD_REQUEST',
+        'The body is not one JSON object; send {} where nothing is to be said',
+      )
+    let retryAfterMs = 0
+    const refuse = (error: unknown): CommandError => {
+      const refusal = this.#asCommandError(error, asked.tenant)
+      retryAfterMs = Math.max(retryAfterMs, refusal.retryAfterMs ?? 0)
+      return refusal
     }
+    const call: ApiCall = { ...asked, gateway: this.#gateway, refuse }
+    try {
+      const pieces =
+        method === 'batch'
+          ? await this.#runBatch(call, fields)
+          : object({ result: await runMethod(call, method, fields) })
+      return { pieces, retryAfterMs }
+    } catch (error) {
+      const refusal = refuse(error)
+      return { pieces: object({ error: errorPieces(refusal) }), refusal, retryAfterMs }
+    }
+  }
+
+  async #runBatch(call: ApiCall, fields: unknown): Promise<Pieces> {
+    const batch = Batch.safeParse(fields)
+    if (!batch.success) throw badRequest(batch.error)
+    const { apiRequests } = this.#gateway.metrics
+    return runBatch(call, batch.data, (method, code) => apiRequests.inc({ method: labelOf(method), code }))
   }
 
   #asCommandError(error: unknown, tenant: TenantState): CommandError {
@@ -141,7 +132,6 @@ export class Api {
   /** Takes a place, or throws TOO_MANY_REQUESTS. */
   #begin(tenant: TenantState): void {
     const ofTenant = this.#underWay.get(tenant) ?? 0
-    const { perGatewayMax, perTenantMax } = this.#limits
     if (ofTenant >= perTenantMax || this.#underWayTotal >= perGatewayMax) {
       throw new CommandError(
         'TOO_MANY_REQUESTS',
@@ -167,9 +157,20 @@ interface Exchange {
 }
 
 interface Outcome {
+  /** The whole answer. */
   readonly pieces: Pieces
-  /** Instead of a result. */
+  /** The answer holds this and no result. */
   readonly refusal?: CommandError
+  /** The longest that was advised with any refusal in it; 0: none. */
+  readonly retryAfterMs: number
+}
+
+/** `inTransport`: a refusal is to be an HTTP status, and bare. */
+function reply(response: ServerResponse, outcome: Outcome, inTransport: boolean): void {
+  const { pieces, refusal, retryAfterMs } = outcome
+  if (retryAfterMs > 0) response.setHeader('retry-after', retryAfterS(retryAfterMs))
+  if (refusal && inTransport) sendJsonBytes(response, transportStatus(refusal), weave(errorPieces(refusal)))
+  else sendJsonBytes(response, 200, weave(pieces))
 }
 
 const known = `{${[...Object.keys(apiMethods), 'batch'].join(',')}}`

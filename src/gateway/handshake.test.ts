@@ -5,7 +5,7 @@ import { mintToken } from '../auth/mint.js'
 import { openRule, policyOf, silentLog } from '../session/session.testing.js'
 import { TenantState } from '../session/tenant-state.js'
 import {
-  centrifugeSubprotocol,
+  centrifugeHandshake,
   chatHandshake,
   checkHeaders,
   checkOrigin,
@@ -46,8 +46,8 @@ describe('parseDoor', () => {
     ['/demo/acme/ws/abc', 'demo/acme', 'chat', 'abc'],
     ['/demo/acme/ws/a%40b', 'demo/acme', 'chat', 'a@b'],
     ['/demo/acme/ws/a%2Fb', 'demo/acme', 'chat', 'a/b'],
-    ['/demo/acme/connection/websocket', 'demo/acme', 'centrifuge-json', ''],
-    ['/demo/acme/connection/websocket?format=json', 'demo/acme', 'centrifuge-json', ''],
+    ['/demo/acme/connection/websocket', 'demo/acme', 'centrifuge', ''],
+    ['/demo/acme/connection/websocket?format=json', 'demo/acme', 'centrifuge', ''],
     ['//acme/ws', '/acme', 'chat', ''],
     ['/de%2Fmo/acme/ws', 'de%2Fmo/acme', 'chat', ''],
   ])('%s', (target, tenantKey, door, clientId) => {
@@ -175,29 +175,23 @@ describe('the subprotocol', () => {
     expect((await shake('/demo/acme/ws', { 'sec-websocket-protocol': offered })).subprotocol).toBe(wanted)
   })
 
-  const centrifuge = (query: string, headers: Record<string, string> = {}): string | undefined => {
+  test.each<[string, string | undefined, string, string | undefined]>([
+    ['', undefined, 'centrifuge-json', undefined],
+    ['?format=json', undefined, 'centrifuge-json', undefined],
+    ['', 'other', 'centrifuge-json', undefined],
+    ['', 'centrifuge-json', 'centrifuge-json', 'centrifuge-json'],
+    ['', 'centrifuge-protobuf, centrifuge-json', 'centrifuge-json', 'centrifuge-json'],
+    ['', 'centrifuge-protobuf', 'centrifuge-protobuf', 'centrifuge-protobuf'],
+    ['?format=protobuf', undefined, 'centrifuge-protobuf', undefined],
+    ['?cf_protocol=protobuf', undefined, 'centrifuge-protobuf', undefined],
+  ])('centrifuge asked %s and offered %s: %s', (query, offered, codec, subprotocol) => {
     const door = parseDoor(`/demo/acme/connection/websocket${query}`)
     if (!door) throw new Error('no door')
-    return centrifugeSubprotocol(door, requestOf(headers))
-  }
-
-  test('centrifuge-json is echoed, nothing is nothing', () => {
-    expect([
-      centrifuge('', { 'sec-websocket-protocol': 'centrifuge-json' }),
-      centrifuge('', { 'sec-websocket-protocol': 'centrifuge-protobuf, centrifuge-json' }),
-      centrifuge(''),
-      centrifuge('?format=json'),
-    ]).toEqual(['centrifuge-json', 'centrifuge-json', undefined, undefined])
-  })
-
-  test.each([
-    ['', { 'sec-websocket-protocol': 'centrifuge-protobuf' }],
-    ['?format=protobuf', {}],
-    ['?cf_protocol=protobuf', {}],
-  ] as [string, Record<string, string>][])('protobuf is BAD_REQUEST: %s %j', (query, headers) => {
-    expect(() => centrifuge(query, headers)).toThrow(
-      expect.objectContaining({ code: 'BAD_REQUEST' }) as Error,
-    )
+    const headers = offered === undefined ? {} : { 'sec-websocket-protocol': offered }
+    expect(centrifugeHandshake(door, requestOf(headers))).toMatchObject({
+      codec: { name: codec },
+      subprotocol,
+    })
   })
 })
 

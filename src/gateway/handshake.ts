@@ -1,11 +1,15 @@
 // What a request to a tenant's door is answered before any upgrade: who it is for, who asks, and whether there is room.
 import type { IncomingMessage } from 'node:http'
 import { CommandError } from '../errors.js'
+import { centrifugeJson } from '../protocol/centrifuge-json.js'
+import { centrifugeProtobuf } from '../protocol/centrifuge-protobuf.js'
+import type { Codec } from '../protocol/commands.js'
 import { authenticate, type Identity } from '../session/identity.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { originAllowed } from '../tenant/origin.js'
 
-export type Door = 'chat' | 'centrifuge-json'
+/** By path. What is spoken behind the second, JSON or protobuf, the client chooses as it comes in. */
+export type Door = 'chat' | 'centrifuge'
 
 /** A path that leads to a tenant's door: `/<namespace>/<name>/ws[/<client_id>]` or `…/connection/websocket`. */
 export interface DoorRequest {
@@ -26,7 +30,7 @@ export function parseDoor(target: string): DoorRequest | undefined {
   const query = new URLSearchParams(queryAt === -1 ? '' : target.slice(queryAt + 1))
   const tenantKey = `${namespace}/${name}`
   if (rest.length === 2 && rest[0] === 'connection' && rest[1] === 'websocket') {
-    return { tenantKey, door: 'centrifuge-json', clientId: '', query }
+    return { tenantKey, door: 'centrifuge', clientId: '', query }
   }
   if (rest[0] !== 'ws' || rest.length > 2) return undefined
   return { tenantKey, door: 'chat', clientId: decoded(rest[1] ?? ''), query }
@@ -99,15 +103,20 @@ export async function chatHandshake(
   return { identity, subprotocol: offered[0] === chatSubprotocol ? chatSubprotocol : undefined }
 }
 
-/** Centrifuge's JSON clients offer none or their own; protobuf is another door. */
-export function centrifugeSubprotocol(door: DoorRequest, request: IncomingMessage): string | undefined {
+/** What a client at the Centrifuge door speaks, and the subprotocol to echo. */
+export interface CentrifugeHandshake {
+  readonly codec: Codec
+  readonly subprotocol: string | undefined
+}
+
+/** Clients of both formats may offer a subprotocol or none; who offers both is answered in JSON. */
+export function centrifugeHandshake(door: DoorRequest, request: IncomingMessage): CentrifugeHandshake {
   const offered = subprotocolsOf(request)
-  if (offered.includes('centrifuge-json')) return 'centrifuge-json'
+  const offers = (codec: Codec): boolean => offered.includes(codec.name)
+  if (offers(centrifugeJson)) return { codec: centrifugeJson, subprotocol: centrifugeJson.name }
+  if (offers(centrifugeProtobuf)) return { codec: centrifugeProtobuf, subprotocol: centrifugeProtobuf.name }
   const format = door.query.get('format') ?? door.query.get('cf_protocol')
-  if (offered.includes('centrifuge-protobuf') || format === 'protobuf') {
-    throw new CommandError('BAD_REQUEST', 'Protobuf is not spoken here; use the JSON protocol')
-  }
-  return undefined
+  return { codec: format === 'protobuf' ? centrifugeProtobuf : centrifugeJson, subprotocol: undefined }
 }
 
 /** Letters, digits and a few marks: it goes into URLs, and for guests into a channel name. */

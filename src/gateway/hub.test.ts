@@ -19,6 +19,25 @@ describe('publications', () => {
     expect([a === b, c === d, a === c]).toEqual([true, true, false])
   })
 
+  test('as deltas are encoded once for all who have the same one before', async () => {
+    const world = new World()
+    const [ann, bob] = [
+      await world.live(world.centrifuge, { delta: true }),
+      await world.live(world.centrifuge, { delta: true }),
+    ]
+    await world.publish(JSON.stringify('x'.repeat(100)))
+    const cid = await world.live(world.centrifuge, { delta: true })
+    await world.publish(JSON.stringify(`${'x'.repeat(100)}y`))
+    // Whole for ann and bob; then the delta for both, and for cid whole again.
+    expect(world.centrifuge.encoded).toBe(3)
+    expect(ann.frames[1]).toBe(bob.frames[1])
+    const [whole, delta] = [cid.frames[0], ann.frames[1]].map((frame) =>
+      Buffer.from(frame?.payload ?? []).toString(),
+    )
+    expect(whole).toContain('"data":"\\"xxx')
+    expect(delta).toContain('"delta":true')
+  })
+
   test('are not encoded for nobody', async () => {
     const world = new World()
     const { subscription } = world.subscriber()

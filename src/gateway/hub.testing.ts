@@ -6,7 +6,7 @@ import { MemoryBroker, MemoryBrokerData } from '../broker/memory.js'
 import { Metrics } from '../metrics.js'
 import { centrifugeJson } from '../protocol/centrifuge-json.js'
 import { chatCodec } from '../protocol/chat.js'
-import type { Codec } from '../protocol/commands.js'
+import type { Codec, DeltaBase } from '../protocol/commands.js'
 import type { Session } from '../session/session.js'
 import { policyOf, silentLog } from '../session/session.testing.js'
 import { Subscription } from '../session/subscription.js'
@@ -24,9 +24,9 @@ function counting(codec: Codec): Codec & { encoded: number } {
   const counted = {
     ...codec,
     encoded: 0,
-    publication(channel: string, publication: Publication) {
+    publication(channel: string, publication: Publication, base?: DeltaBase) {
       counted.encoded += 1
-      return codec.publication(channel, publication)
+      return codec.publication(channel, publication, base)
     },
     announcement(channel: string, announcement: Announcement) {
       counted.encoded += 1

@@ -1,4 +1,4 @@
-// Who on this gateway gets what the broker brings. One frame a publication and door, shared by all its subscribers.
+// Who on this gateway gets what the broker brings. One frame a publication and way of writing it, shared by all its subscribers.
 import type {
   Announcement,
   Broker,
@@ -10,7 +10,7 @@ import type {
 import type { Log } from '../log.js'
 import type { Metrics } from '../metrics.js'
 import { unsubscribeCodes } from '../protocol/codes.js'
-import type { Codec } from '../protocol/commands.js'
+import type { Codec, DeltaBase } from '../protocol/commands.js'
 import type { ChannelHub } from '../session/context.js'
 import type { Subscription } from '../session/subscription.js'
 import type { TenantState } from '../session/tenant-state.js'
@@ -50,6 +50,32 @@ class LocalChannel {
     if (!subscriptions?.delete(subscription)) return
     this.size -= 1
     if (subscriptions.size === 0) this.byCodec.delete(codec)
+  }
+}
+
+/** One publication in one codec: a frame for all who take it whole, and one for each publication that others' deltas build on (mostly the one before). */
+class PublicationFrames {
+  readonly #codec: Codec
+  readonly #ref: ChannelRef
+  readonly #publication: Publication
+  readonly #byBase = new Map<DeltaBase | undefined, Frame>()
+
+  constructor(codec: Codec, ref: ChannelRef, publication: Publication) {
+    this.#codec = codec
+    this.#ref = ref
+    this.#publication = publication
+  }
+
+  /** Who takes deltas builds the next one on this publication. */
+  for(subscription: Subscription): Frame {
+    const base = subscription.delta ? subscription.base : undefined
+    if (subscription.delta) subscription.base = this.#publication
+    let frame = this.#byBase.get(base)
+    if (!frame) {
+      frame = { payload: this.#codec.publication(this.#ref.channel, this.#publication, base) }
+      this.#byBase.set(base, frame)
+    }
+    return frame
   }
 }
 
@@ -116,11 +142,10 @@ export class Hub implements ChannelHub, BrokerListener {
     if (!channel) return
     let deliveries = 0
     for (const [codec, subscriptions] of channel.byCodec) {
-      let frame: Frame | undefined
+      const frames = new PublicationFrames(codec, ref, publication)
       for (const subscription of subscriptions) {
         if (!subscription.accepts(publication)) continue
-        frame ??= { payload: codec.publication(ref.channel, publication) }
-        subscription.session.push(frame)
+        subscription.session.push(frames.for(subscription))
         deliveries += 1
       }
     }

@@ -5,7 +5,6 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { CommandError } from '../errors.js'
 import { loggableUrl } from '../log.js'
-import { centrifugeJson } from '../protocol/centrifuge-json.js'
 import { chatCodec } from '../protocol/chat.js'
 import type { Codec } from '../protocol/commands.js'
 import { welcome } from '../session/connect.js'
@@ -14,7 +13,7 @@ import type { TenantState } from '../session/tenant-state.js'
 import { refuseUpgrade, sendError } from './answer.js'
 import { Api } from './api.js'
 import {
-  centrifugeSubprotocol,
+  centrifugeHandshake,
   chatHandshake,
   checkHeaders,
   checkOrigin,
@@ -154,7 +153,7 @@ export class GatewayServer {
       throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
     const tenant = this.#enter(door, request)
     this.#rate.take()
-    if (door.door === 'centrifuge-json') return
+    if (door.door === 'centrifuge') return
     const { identity } = await chatHandshake(tenant, door, request)
     await tenant.checkRoom(identity.user)
   }
@@ -179,8 +178,8 @@ export class GatewayServer {
       if (door.door === 'chat') {
         await this.#openChat(tenant, door, { request, socket, head })
       } else {
-        const subprotocol = centrifugeSubprotocol(door, request)
-        this.#open(tenant, centrifugeJson, { request, socket, head, subprotocol })
+        const { codec, subprotocol } = centrifugeHandshake(door, request)
+        this.#open(tenant, codec, { request, socket, head, subprotocol })
       }
     } catch (error) {
       const refusal = this.#asCommandError(error, request)
@@ -249,6 +248,7 @@ export class GatewayServer {
     this.#front.upgrade(request, socket, {
       head,
       subprotocol,
+      binary: codec.binary,
       opened: (transport) => {
         session = new Session(this.#gateway.context, { tenant, codec, transport })
         transport.listen(session)

@@ -24,6 +24,8 @@ export interface UpgradeOptions {
   readonly head: Buffer
   /** Echoed to the client. Undefined: none is. */
   readonly subprotocol: string | undefined
+  /** What is sent goes in binary frames, not in text frames. */
+  readonly binary: boolean
   opened(transport: WebSocketTransport): void
   /** The request is no proper WebSocket upgrade, and why; the caller answers it. */
   refused(reason: string): void
@@ -57,7 +59,7 @@ export class WebSocketFront {
   upgrade(request: IncomingMessage, socket: Duplex, options: UpgradeOptions): void {
     this.#upgrades.set(request, options)
     this.#server.handleUpgrade(request, socket, options.head, (webSocket) => {
-      options.opened(new WebSocketTransport(webSocket, socket))
+      options.opened(new WebSocketTransport(webSocket, socket, { binary: options.binary }))
     })
   }
 }
@@ -67,11 +69,13 @@ export class WebSocketTransport implements Transport {
   readonly #socket: Duplex
   /** Undefined until a session takes it over. */
   listener: TransportListener | undefined
+  readonly #binary: boolean
   #closing = false
 
-  constructor(webSocket: WebSocket, socket: Duplex) {
+  constructor(webSocket: WebSocket, socket: Duplex, options: { binary: boolean }) {
     this.#webSocket = webSocket
     this.#socket = socket
+    this.#binary = options.binary
     if (webSocket instanceof CarrierSocket) webSocket.carrier = this
     webSocket.on('message', onMessage)
     webSocket.on('ping', onControl)
@@ -94,8 +98,8 @@ export class WebSocketTransport implements Transport {
     // After a close frame (ours, or ws's own about a broken frame) nothing may follow.
     if (this.#webSocket.readyState !== WebSocket.OPEN || !this.#socket.writable) return true
     const [first] = frames
-    if (frames.length === 1 && first) return this.#socket.write(wireOf(first))
-    return this.#socket.write(Buffer.concat(frames.map(wireOf)))
+    if (frames.length === 1 && first) return this.#socket.write(wireOf(first, this.#binary))
+    return this.#socket.write(Buffer.concat(frames.map((frame) => wireOf(frame, this.#binary))))
   }
 
   ping(): void {
@@ -129,14 +133,14 @@ function onClose(this: WebSocket, code: number): void {
 /** Broken frames and cut lines: 'close' follows with the code that tells. */
 function ignore(): void {}
 
-/** Header (final text frame, not masked) and payload in one buffer, made by the first who sends it. */
-function wireOf(frame: Frame): Uint8Array {
+/** Header (final frame, not masked) and payload in one buffer, made by the first who sends it: who shares a frame speaks the same codec. */
+function wireOf(frame: Frame, binary: boolean): Uint8Array {
   if (frame.wire) return frame.wire
   const { payload } = frame
   const length = payload.byteLength
   const headerLength = length < 126 ? 2 : length < 65_536 ? 4 : 10
   const wire = Buffer.allocUnsafe(headerLength + length)
-  wire[0] = 0x81
+  wire[0] = binary ? 0x82 : 0x81
   if (headerLength === 2) wire[1] = length
   else if (headerLength === 4) {
     wire[1] = 126

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { CommandError } from '../errors.js'
-import { decodeCentrifuge } from './centrifuge-decode.js'
+import { centrifugeJson } from './centrifuge-json.js'
 import { closeCodes } from './codes.js'
 import type { Command, Received } from './commands.js'
 
-const decode = (frame: string): Received[] => decodeCentrifuge(Buffer.from(frame))
+const decode = (frame: string): Received[] => centrifugeJson.decode(Buffer.from(frame))
 const violation = { kind: 'violation', close: closeCodes.badRequest }
 
 /** The one command that `fields` of `method` say. */
@@ -62,7 +62,7 @@ describe('frames', () => {
   test('that are not UTF-8 are violations', () => {
     const frame = Buffer.from('{"id":1,"publish":{"channel":"a","data":"?"}}')
     frame[frame.indexOf('?')] = 0xff
-    expect(decodeCentrifuge(frame)).toEqual([violation])
+    expect(centrifugeJson.decode(frame)).toEqual([violation])
   })
 })
 
@@ -188,6 +188,7 @@ describe('subscribe', () => {
     token: '',
     since: undefined,
     joinLeave: false,
+    delta: false,
     recoverable: false,
     gapIsError: false,
   }
@@ -207,7 +208,7 @@ describe('subscribe', () => {
     [{ flag: 1 }, {}],
     [{ flag: 2 }, { gapIsError: true }],
     [{ flag: 7 }, { gapIsError: true }],
-    [{ delta: 'fossil' }, {}],
+    [{ delta: 'fossil' }, { delta: true }],
     [{ delta: '' }, {}],
   ])('%j', (asked, meant) => {
     expect(commandOf('subscribe', { channel: 'a', ...asked })).toEqual({ ...plain, ...meant })
@@ -225,7 +226,7 @@ describe('subscribe', () => {
 
   test('other types and tags filters are refused', () => {
     expect(refusalOf('subscribe', { channel: 'a', type: 1 }).code).toBe('NOT_AVAILABLE')
-    expect(refusalOf('subscribe', { channel: 'a', tf: { key: 'a' } }).code).toBe('BAD_REQUEST')
+    expect(refusalOf('subscribe', { channel: 'a', tf: { key: 'a' } }).code).toBe('NOT_AVAILABLE')
   })
 })
 
@@ -270,6 +271,10 @@ describe('publish', () => {
       ref: 1,
       command: { kind: 'publish', channel: 'a', data: Buffer.from(data), echo: true },
     })
+  })
+
+  test('to a map channel is refused', () => {
+    expect(refusalOf('publish', { channel: 'a', type: 1, key: 'k', data: 1 }).code).toBe('NOT_AVAILABLE')
   })
 
   test.each([{}, { data: null }])('without data is refused: %j', (fields) => {
@@ -339,7 +344,7 @@ describe('decode never throws', () => {
   test('on bytes, and a violation is the last item', () => {
     fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
-        expectOrder(decodeCentrifuge(Buffer.from(bytes)))
+        expectOrder(centrifugeJson.decode(Buffer.from(bytes)))
       }),
     )
   })

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Publication } from '../broker/broker.js'
 import { CommandError, type ErrorCode, errorCodes } from '../errors.js'
 import { centrifugeJson } from './centrifuge-json.js'
+import { centrifugeProtobuf } from './centrifuge-protobuf.js'
 import { centrifugeErrorNumbers, unsubscribeCodes } from './codes.js'
 import type { Reply } from './commands.js'
 
@@ -32,6 +33,7 @@ describe('replies', () => {
         user: 'u',
         expiresInS: 60.9,
         pingIntervalS: 25,
+        subscriptions: [],
         limits: { messageBytes: 1, publishPerSecond: 1, subscriptions: 1, commandsPerSecond: 1 },
       },
       '"connect":{"client":"c","version":"parley","expires":true,"ttl":60,"data":{"limits":{"message_bytes":1,"publish_per_second":1,"commands_per_second":1,"subscriptions":1}},"ping":25,"pong":true}',
@@ -42,6 +44,7 @@ describe('replies', () => {
         client: 'c',
         user: 'u',
         pingIntervalS: 0,
+        subscriptions: [],
         limits: { messageBytes: 1, publishPerSecond: 1, subscriptions: 1, commandsPerSecond: 1 },
       },
       '"connect":{"client":"c","version":"parley","data":{"limits":{"message_bytes":1,"publish_per_second":1,"commands_per_second":1,"subscriptions":1}}}',
@@ -84,6 +87,17 @@ describe('replies', () => {
         position: { epoch: 'f', offset: 9 },
       },
       '"subscribe":{"recoverable":true,"positioned":true,"epoch":"f","offset":9,"was_recovering":true}',
+    ],
+    [
+      {
+        kind: 'subscribe',
+        channel: 'a',
+        publications: [bare, bare],
+        wasRecovering: true,
+        recovered: true,
+        delta: true,
+      },
+      '"subscribe":{"publications":[{"data":"{\\"a\\": 1.0}","time":1700},{"data":"{\\"a\\": 1.0}","time":1700}],"recovered":true,"was_recovering":true,"delta":true}',
     ],
     [{ kind: 'unsubscribe', channel: 'a' }, '"unsubscribe":{}'],
     [
@@ -167,6 +181,39 @@ describe('pushes', () => {
     )
     expect(text(centrifugeJson.publication('a', full))).toBe(
       '{"push":{"channel":"a","pub":{"data":{"a": 1.0},"offset":4294967297,"info":{"user":"u","client":"c","conn_info":{"x":1e400}},"time":1700}}}',
+    )
+  })
+
+  test('a delta in JSON: all data is a string, and what has changed is sent alone', () => {
+    const long = 'ж'.repeat(50)
+    const [before, after] = [bytes(`"${long}1"`), bytes(`"${long}2"`)]
+    const publication = { ...bare, data: after }
+    expect(text(centrifugeJson.publication('a', publication, 'none'))).toBe(
+      `{"push":{"channel":"a","pub":{"data":"\\"${long}2\\"","time":1700}}}`,
+    )
+    expect(text(centrifugeJson.publication('a', publication, { ...bare, data: before }))).toMatch(
+      /^{"push":{"channel":"a","pub":{"data":"1c\\n1a@0,1:21@1b,[\w~]+;","time":1700,"delta":true}}}$/,
+    )
+    expect(text(centrifugeJson.publication('a', publication, bare))).toBe(
+      text(centrifugeJson.publication('a', publication, 'none')),
+    )
+  })
+
+  test('a delta is never larger than the whole, in JSON and protobuf', () => {
+    const word = fc.string({ unit: fc.constantFrom('a', '"', '\\', '\n', 'é', '中', '😀') })
+    fc.assert(
+      fc.property(word, word, word, word, (head, one, two, tail) => {
+        const data = (middle: string): Uint8Array =>
+          bytes(JSON.stringify(head.repeat(6) + middle + tail.repeat(6)))
+        const [base, publication] = [one, two].map((middle) => ({ ...bare, data: data(middle) }))
+        if (!base || !publication) throw new Error('two publications')
+        for (const codec of [centrifugeJson, centrifugeProtobuf]) {
+          const [whole, delta] = ['none' as const, base].map((since) =>
+            codec.publication('a', publication, since),
+          )
+          expect(delta?.byteLength).toBeLessThanOrEqual(whole?.byteLength ?? 0)
+        }
+      }),
     )
   })
 

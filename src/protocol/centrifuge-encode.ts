@@ -1,9 +1,12 @@
-// Writes replies and pushes as Centrifuge's official clients expect them. Zero values are left out, but where the protocol always has the field.
+// Replies and pushes as Centrifuge's official clients expect them, before they are written as JSON or protobuf. Zero values are left out, but
+// where the JSON protocol always has the field.
 import type { Announcement, ClientInfo, Publication } from '../broker/broker.js'
 import { type CommandError, unreachable } from '../errors.js'
 import { centrifugeErrorNumbers, type UnsubscribeCode } from './codes.js'
-import type { ConnectReply, Reply, ReplyRef, SubscribeReply } from './commands.js'
-import { array, object, objectOf, type Pieces, type PieceValue, weave } from './json-pieces.js'
+import type { ConnectReply, DeltaBase, Reply, ReplyRef, SubscribeReply } from './commands.js'
+import type { Fields, FieldValue } from './fields.js'
+import { deltaOf } from './fossil.js'
+import { object, weave } from './json-pieces.js'
 import { limitsOf } from './limits-pieces.js'
 
 const methods: Readonly<Record<Reply['kind'], string>> = {
@@ -21,40 +24,49 @@ const methods: Readonly<Record<Reply['kind'], string>> = {
 /** Free-form in the protocol, and shown to strangers: it names the server and not its patch level. */
 const version = 'parley'
 
-export function encodeReply(ref: ReplyRef, reply: Reply): Uint8Array {
-  return weave(object({ id: idOf(ref), [methods[reply.kind]]: result(reply) }))
+/** How `data` is written on a subscription with deltas, where it may be JSON text or a delta: as what else than JSON text? */
+export type WriteDelta = (data: Uint8Array) => FieldValue
+
+export function replyFields(ref: ReplyRef, reply: Reply, writeDelta: WriteDelta): Fields {
+  return { id: idOf(ref), [methods[reply.kind]]: result(reply, writeDelta) }
 }
 
-export function encodeError(ref: ReplyRef, error: CommandError): Uint8Array {
-  return weave(
-    object({
-      id: idOf(ref),
-      error: object({
-        code: centrifugeErrorNumbers[error.code],
-        // Several of our codes share a number: people see in the text which one it was.
-        message: `${error.code}: ${error.message}`,
-        temporary: error.temporary || undefined,
-        // Not of the protocol: SDKs hand it through, and a page can say how long to wait.
-        retry_after_ms: error.temporary && error.retryAfterMs ? Math.ceil(error.retryAfterMs) : undefined,
-      }),
-    }),
-  )
+export function errorFields(ref: ReplyRef, error: CommandError): Fields {
+  return {
+    id: idOf(ref),
+    error: {
+      code: centrifugeErrorNumbers[error.code],
+      // Several of our codes share a number: people see in the text which one it was.
+      message: `${error.code}: ${error.message}`,
+      temporary: error.temporary || undefined,
+      // Not of the protocol, and JSON alone has it: SDKs hand it through, and a page can say how long to wait.
+      retry_after_ms: error.temporary && error.retryAfterMs ? Math.ceil(error.retryAfterMs) : undefined,
+    },
+  }
 }
 
-export function encodePublication(channel: string, publication: Publication): Uint8Array {
-  return push(channel, { pub: publicationOf(publication) })
+export function publicationPush(channel: string, publication: Publication): Fields {
+  return { push: { channel, pub: publicationOf(publication) } }
 }
 
-export function encodeAnnouncement(channel: string, announcement: Announcement): Uint8Array {
-  return push(channel, { [announcement.kind]: object({ info: clientInfo(announcement.info) }) })
+export function deltaPush(
+  channel: string,
+  publication: Publication,
+  options: { base: DeltaBase; writeDelta: WriteDelta },
+): Fields {
+  return { push: { channel, pub: deltaPublicationOf(publication, options) } }
 }
 
-export function encodeUnsubscribed(channel: string, code: UnsubscribeCode): Uint8Array {
-  return push(channel, { unsubscribe: object({ code: code.code, reason: code.reason }) })
+export function announcementPush(channel: string, { info, kind }: Announcement): Fields {
+  return { push: { channel, [kind]: { info: clientInfo(info) } } }
 }
 
-export function encodeRefreshed(expiresInS: number | undefined): Uint8Array {
-  return weave(object({ push: object({ refresh: object(expiry(expiresInS)) }) }))
+export function unsubscribedPush(channel: string, { code, reason }: UnsubscribeCode): Fields {
+  return { push: { channel, unsubscribe: { code, reason } } }
+}
+
+export function refreshedPush(expiresInS: number | undefined): Fields {
+  return { push: { refresh: expiry(expiresInS) } }
 }
 
 /** The ref of this door is the command's id, as decodeCentrifuge made it. The session hands it back untouched, but types cannot tell. */
@@ -62,82 +74,101 @@ function idOf(ref: ReplyRef): number | undefined {
   return typeof ref === 'number' ? ref : undefined
 }
 
-function push(channel: string, what: Readonly<Record<string, PieceValue>>): Uint8Array {
-  return weave(object({ push: object({ channel, ...what }) }))
-}
-
-function result(reply: Reply): Pieces {
+function result(reply: Reply, writeDelta: WriteDelta): Fields {
   switch (reply.kind) {
     case 'connect':
-      return connectResult(reply)
+      return connectResult(reply, writeDelta)
     case 'subscribe':
-      return subscribeResult(reply)
+      return subscribeResult(reply, writeDelta)
     case 'unsubscribe':
     case 'publish':
-      return object({})
+      return {}
     case 'presence':
-      return object({
-        presence: objectOf(Array.from(reply.members, ([id, info]) => [id, clientInfo(info)] as const)),
-      })
+      return { presence: new Map(Array.from(reply.members, ([id, info]) => [id, clientInfo(info)] as const)) }
     case 'presenceStats':
-      return object({ num_clients: reply.clients, num_users: reply.users })
+      return { num_clients: reply.clients, num_users: reply.users }
     case 'history':
-      return object({
-        publications: array(reply.page.publications.map(publicationOf)),
+      return {
+        publications: reply.page.publications.map(publicationOf),
         epoch: reply.page.top.epoch,
         offset: reply.page.top.offset,
-      })
+      }
     case 'refresh':
       // centrifuge-js takes `client` over from here without looking.
-      return object({ client: reply.client, version, ...expiry(reply.expiresInS) })
+      return { client: reply.client, version, ...expiry(reply.expiresInS) }
     case 'subRefresh':
-      return object(expiry(reply.expiresInS))
+      return expiry(reply.expiresInS)
     default:
       return unreachable(reply)
   }
 }
 
-function connectResult(reply: ConnectReply): Pieces {
-  return object({
+function connectResult(reply: ConnectReply, writeDelta: WriteDelta): Fields {
+  const { subscriptions } = reply
+  return {
     client: reply.client,
     version,
     ...expiry(reply.expiresInS),
-    data: object({ limits: limitsOf(reply.limits) }),
+    data: weave(object({ limits: limitsOf(reply.limits) })),
+    subs:
+      subscriptions.length > 0
+        ? new Map(subscriptions.map((each) => [each.channel, subscribeResult(each, writeDelta)]))
+        : undefined,
     ping: reply.pingIntervalS || undefined,
     pong: reply.pingIntervalS > 0 || undefined,
-  })
+  }
 }
 
-function subscribeResult(reply: SubscribeReply): Pieces {
+function subscribeResult(reply: SubscribeReply, writeDelta: WriteDelta): Fields {
   const positioned = reply.position !== undefined || undefined
-  return object({
+  const { publications } = reply
+  const recovered = reply.delta
+    ? publications.map((publication, index) =>
+        deltaPublicationOf(publication, { base: publications[index - 1] ?? 'none', writeDelta }),
+      )
+    : publications.map(publicationOf)
+  return {
     ...expiry(reply.expiresInS),
     recoverable: positioned,
     positioned,
     epoch: reply.position?.epoch || undefined,
     offset: reply.position?.offset || undefined,
-    publications: reply.publications.length > 0 ? array(reply.publications.map(publicationOf)) : undefined,
+    publications: recovered.length > 0 ? recovered : undefined,
     recovered: reply.recovered || undefined,
     was_recovering: reply.wasRecovering || undefined,
-  })
+    delta: reply.delta || undefined,
+  }
 }
 
 /** Whole seconds, and never 0: SDKs would read a missing ttl as "now", again and again. */
-function expiry(expiresInS: number | undefined): Readonly<Record<string, PieceValue>> {
+function expiry(expiresInS: number | undefined): Fields {
   return expiresInS === undefined ? {} : { expires: true, ttl: Math.max(1, Math.floor(expiresInS)) }
 }
 
-export function publicationOf(publication: Publication): Pieces {
-  return object({
+export function publicationOf(publication: Publication): Fields {
+  return {
     data: publication.data,
     offset: publication.offset || undefined,
     info: publication.info && clientInfo(publication.info),
     time: publication.timeMs || undefined,
-  })
+  }
+}
+
+/** The whole data, or what has changed since `base` where that is less. */
+function deltaPublicationOf(
+  publication: Publication,
+  { base, writeDelta }: { base: DeltaBase; writeDelta: WriteDelta },
+): Fields {
+  const delta = base === 'none' ? undefined : deltaOf(base.data, publication.data)
+  return {
+    ...publicationOf(publication),
+    data: writeDelta(delta ?? publication.data),
+    delta: delta !== undefined || undefined,
+  }
 }
 
 /** `conn_info` is the token's own; without one, the name alone, so that every SDK can show it. */
-export function clientInfo({ client, info, name, user }: ClientInfo): Pieces {
-  const connInfo = info ?? (name === undefined ? undefined : object({ name }))
-  return object({ user: user || undefined, client: client || undefined, conn_info: connInfo })
+export function clientInfo({ client, info, name, user }: ClientInfo): Fields {
+  const connInfo = info ?? (name === undefined ? undefined : weave(object({ name })))
+  return { user: user || undefined, client: client || undefined, conn_info: connInfo }
 }

@@ -68,6 +68,7 @@ describe('the session by hand', () => {
         client: info.client,
         user: info.user,
         pingIntervalS: 25,
+        subscriptions: [],
         limits,
       }),
       ...chatCodec.reply(ref('1'), { ...subscribed, channel: 'garden', position }),

@@ -57,7 +57,14 @@ describe('replies', () => {
 
   test('connect welcomes', () => {
     const limits = { messageBytes: 1, publishPerSecond: 2, subscriptions: 3, commandsPerSecond: 4 }
-    const reply: Reply = { kind: 'connect', client: 'c', user: 'u', pingIntervalS: 25, limits }
+    const reply: Reply = {
+      kind: 'connect',
+      client: 'c',
+      user: 'u',
+      pingIntervalS: 25,
+      subscriptions: [],
+      limits,
+    }
     expect(chatCodec.reply(undefined, reply).map(text)).toEqual([
       '{"event":"welcome","client_id":"c","user_id":"u","limits":{"message_bytes":1,"publish_per_second":2,"commands_per_second":4,"subscriptions":3}}',
     ])

@@ -14,6 +14,7 @@ import type { Codec } from './commands.js'
 
 export const chatCodec: Codec = {
   name: 'chat',
+  binary: false,
   decode: decodeChat,
   reply: encodeReply,
   error: encodeError,

@@ -62,6 +62,7 @@ export const closeCodes = {
   stale: close(3502, 'stale'),
   forceDisconnect: close(3503, 'force disconnect'),
   connectionLimit: close(3504, 'connection limit'),
+  channelLimit: close(3505, 'channel limit'),
   permissionDenied: close(3507, 'permission denied'),
   notAvailable: close(3508, 'not available'),
   tooManyErrors: close(3509, 'too many errors'),

@@ -28,6 +28,8 @@ export interface ConnectCommand {
   readonly kind: 'connect'
   /** Empty: none was sent. */
   readonly token: string
+  /** Where the client stood on channels that its token subscribes it to, by channel. Absent: it comes for the first time. */
+  readonly since?: ReadonlyMap<string, Position> | undefined
 }
 
 export interface SubscribeCommand {
@@ -39,6 +41,8 @@ export interface SubscribeCommand {
   readonly since?: Position | undefined
   /** The client wants join and leave pushes, if the channel and its rights allow. */
   readonly joinLeave: boolean
+  /** The client can apply deltas to the publication before. Absent: no. */
+  readonly delta?: boolean | undefined
   /** The client wants positions checked and recovery offered, if the channel has history. */
   readonly recoverable: boolean
   /** Answer UNRECOVERABLE_POSITION instead of a subscription that says `recovered: false`. */
@@ -95,6 +99,8 @@ export interface ConnectReply {
   /** Seconds until the client should refresh its token. Absent: never. */
   readonly expiresInS?: number | undefined
   readonly pingIntervalS: number
+  /** Subscriptions that the token made, without a command. */
+  readonly subscriptions: readonly SubscribeReply[]
   readonly limits: ClientLimits
 }
 
@@ -115,11 +121,16 @@ export interface SubscribeReply {
   readonly publications: readonly Publication[]
   readonly wasRecovering: boolean
   readonly recovered: boolean
+  /** Publications on this subscription may come as deltas to the one before, as the client asked. Absent: no. */
+  readonly delta?: boolean | undefined
   /** Of a subscription token, seconds. */
   readonly expiresInS?: number | undefined
   /** Top of the stream after `publications`, for clients that want one number; absent as `position`. */
   readonly top?: Position | undefined
 }
+
+/** What a delta can build on. */
+export type DeltaBase = Publication | 'none'
 
 /** How a codec finds the answer's addressee again: the client's id and whatever else the door echoes. Opaque to the session. */
 export type ReplyRef = unknown
@@ -135,13 +146,16 @@ export type Received =
 
 /** One door's language: bytes to commands, replies and pushes to payloads. Stateless; one instance serves all sessions of a door. */
 export interface Codec {
-  readonly name: 'chat' | 'centrifuge-json'
+  readonly name: 'chat' | 'centrifuge-json' | 'centrifuge-protobuf'
+  /** Payloads are bytes, in binary frames; else UTF-8 text, in text frames. */
+  readonly binary: boolean
   /** Never throws: what cannot be read comes back as `refused` or `violation`. */
   decode(payload: Buffer): Received[]
   /** Payloads to send, in order; none when the client asked for no answer. */
   reply(ref: ReplyRef, reply: Reply): Uint8Array[]
   error(ref: ReplyRef, error: CommandError): Uint8Array
-  publication(channel: string, publication: Publication): Uint8Array
+  /** `base`: the subscriber takes deltas and had this one last ('none': it has none to build on). Absent: it takes none. */
+  publication(channel: string, publication: Publication, base?: DeltaBase): Uint8Array
   /** Undefined: this door does not tell of it. */
   announcement(channel: string, announcement: Announcement): Uint8Array | undefined
   unsubscribed(channel: string, code: UnsubscribeCode): Uint8Array

@@ -1,9 +1,10 @@
 // From a stranger to a session: by a connect command, or by a handshake that was checked before the upgrade.
 import { CommandError } from '../errors.js'
 import { closeCodes, withReason, type CloseCode } from '../protocol/codes.js'
-import type { ConnectCommand, ConnectReply, ReplyRef } from '../protocol/commands.js'
+import type { ConnectCommand, ConnectReply, ReplyRef, SubscribeReply } from '../protocol/commands.js'
 import { secondsUntil } from '../time.js'
 import { authenticate, type Identity } from './identity.js'
+import { subscribeFromToken } from './server-side.js'
 import type { Session } from './session.js'
 
 /** Some refusals end the session by code, as the SDKs expect: they decide by the number whether to come back. */
@@ -25,6 +26,10 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
     if (session.closed) return session.tenant.release(identity.user)
     session.open(identity)
     if (session.closed) return
+    await subscribeFromToken(session, command.since, (subscriptions) =>
+      session.reply(ref, connectReply(session, subscriptions)),
+    )
+    if (session.closed) return
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     metrics.connects.inc({ door, result: error.code })
@@ -36,7 +41,6 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
     session.tenant.countRefusal(error.code)
     return session.close(withReason(close, error.message))
   }
-  session.reply(ref, connectReply(session))
   metrics.connects.inc({ door, result: 'ok' })
   metrics.connectSeconds.observe({ door }, (clock.monotonicMs() - startedMs) / 1000)
 }
@@ -48,13 +52,13 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
 export function welcome(session: Session, identity: Identity, startedMs: number): void {
   session.open(identity)
   if (session.closed) return
-  session.reply(undefined, connectReply(session))
+  session.reply(undefined, connectReply(session, []))
   const { clock, metrics } = session.context
   metrics.connects.inc({ door: session.codec.name, result: 'ok' })
   metrics.connectSeconds.observe({ door: session.codec.name }, (clock.monotonicMs() - startedMs) / 1000)
 }
 
-function connectReply(session: Session): ConnectReply {
+function connectReply(session: Session, subscriptions: readonly SubscribeReply[]): ConnectReply {
   const { identity, tenant, context } = session
   const { connections, messages, channels } = tenant.policy.limits
   return {
@@ -63,6 +67,7 @@ function connectReply(session: Session): ConnectReply {
     user: identity.user,
     expiresInS: secondsUntil(identity.expiresAtMs, context.clock.epochMs()),
     pingIntervalS: Math.round(context.limits.heartbeat.pingIntervalMs / 1000),
+    subscriptions,
     limits: {
       messageBytes: messages.maxBytes,
       publishPerSecond: messages.publishPerSecond,

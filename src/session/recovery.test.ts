@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { HistoryPage, Position, Publication } from '../broker/broker.js'
-import { mergeRecovered, type Recovered } from './recovery.js'
+import { mergeNewest, mergeRecovered, type Recovered } from './recovery.js'
 
 const epoch = 'e1'
 const generation = 2 ** 32
@@ -287,5 +287,42 @@ describe('mergeRecovered, whatever happens', () => {
         else expectGap(merged, { reason: 'tooMany', top: at(top), after: stream.slice(read) })
       }),
     )
+  })
+})
+
+describe('mergeNewest', () => {
+  const newest = (since: Position, page: HistoryPage, ...live: number[]): Recovered =>
+    mergeNewest({ since, page, live: publications(...live) })
+
+  test('the newest alone, from the page or from what arrived', () => {
+    expectWhole(newest(at(2), pageOf([9], 9)), { offsets: [9], top: 9 })
+    expectWhole(newest(at(2), pageOf([9], 9), 8, 9), { offsets: [9], top: 9 })
+    expectWhole(newest(at(2), pageOf([9], 9), 9, 10), { offsets: [10], top: 10 })
+    expectWhole(newest(at(2), pageOf([], 9), 10), { offsets: [10], top: 10 })
+  })
+
+  test('also for who comes from another life of the stream, or from nowhere', () => {
+    expectWhole(newest(at(12, 'e0'), pageOf([9], 9)), { offsets: [9], top: 9 })
+    expectWhole(newest(at(0, ''), pageOf([9], 9)), { offsets: [9], top: 9 })
+  })
+
+  test('nothing for who has it', () => {
+    expectWhole(newest(at(9), pageOf([9], 9)), { offsets: [], top: 9 })
+    expectWhole(newest(at(9), pageOf([], 9)), { offsets: [], top: 9 })
+  })
+
+  test('what has no place in the stream follows', () => {
+    expectWhole(newest(at(2), pageOf([9], 9), 0, 10, 0), { offsets: [10, 0, 0], top: 10 })
+  })
+
+  test('a gap when history does not hold it any more', () => {
+    expectGap(newest(at(2), pageOf([], 9), 0), { reason: 'trimmed', top: at(9), after: [0] })
+    expectGap(newest(at(2), pageOf([8], 9)), { reason: 'trimmed', top: at(9), after: [] })
+  })
+
+  test('a stream that was replaced meanwhile: its newest', () => {
+    const live = [publication(1, 'e2')]
+    const merged = mergeNewest({ since: at(9), page: pageOf([9], 9), live })
+    expect(merged).toEqual({ kind: 'whole', publications: live, top: at(1, 'e2') })
   })
 })

@@ -67,6 +67,25 @@ export function mergeRecovered(input: RecoveryInput): Recovered {
   }
 }
 
+/**
+ * The newest publication alone, for channels where only the latest counts; none when `since` has it. `page` is read without `since`, backwards,
+ * and one is enough. A gap when history no longer holds it.
+ */
+export function mergeNewest(
+  input: Omit<RecoveryInput, 'limit' | 'since'> & { readonly since: Position },
+): Recovered {
+  const { since, page, live } = input
+  const placeless = live.filter((publication) => publication.offset === 0)
+  const last = live.findLast((publication) => publication.offset !== 0)
+  const isNewer = last && (last.epoch !== page.top.epoch || last.offset > page.top.offset)
+  const { epoch, offset } = isNewer ? last : page.top
+  const top = { epoch, offset }
+  if (since.epoch === epoch && since.offset === offset) return { kind: 'whole', publications: placeless, top }
+  const newest = isNewer ? last : page.publications.find((publication) => publication.offset === offset)
+  if (!newest) return { kind: 'gap', reason: 'trimmed', top, after: placeless }
+  return { kind: 'whole', publications: [newest, ...placeless], top }
+}
+
 /** The stream was replaced after the page was read: all of the new one that arrived is still to be delivered. */
 function replaced(placed: readonly Publication[], placeless: readonly Publication[]): Recovered {
   const epoch = placed.at(-1)?.epoch ?? ''

@@ -5,6 +5,7 @@ import type { Command, ReplyRef } from '../protocol/commands.js'
 import { secondsUntil } from '../time.js'
 import { tokenIdentity } from './identity.js'
 import type { Session } from './session.js'
+import { sameChannels } from './server-side.js'
 import { expireAt } from './subscribe.js'
 import { verifySubscriptionToken } from './subscription-token.js'
 
@@ -21,6 +22,11 @@ export async function refresh(
     if (session.closed) return
     if (verified.user !== identity.user) {
       return session.close(withReason(closeCodes.invalidToken, 'the new token is of another user'))
+    }
+    if (!sameChannels(identity.claims, verified.claims)) {
+      return session.close(
+        withReason(closeCodes.insufficientState, 'the new token subscribes to other channels'),
+      )
     }
     session.renew(tokenIdentity(identity.client, verified))
     if (session.closed) return
@@ -66,7 +72,7 @@ export async function refreshSubscription(
   ref: ReplyRef,
 ): Promise<void> {
   const subscription = session.subscriptions.get(command.channel)
-  if (!subscription)
+  if (!subscription || subscription.serverSide)
     throw new CommandError('NOT_SUBSCRIBED', `This connection is not subscribed to "${command.channel}"`)
   if (command.token === '')
     throw new CommandError('BAD_REQUEST', 'A subscription is refreshed with a token; none came')

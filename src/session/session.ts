@@ -159,6 +159,9 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
 
   /** Ends it and tells the client why. */
   endSubscription(subscription: Subscription, code: UnsubscribeCode): void {
+    // Nobody asked for it, so nobody would ask again: the client comes back with its positions.
+    if (subscription.serverSide && code === unsubscribeCodes.insufficientState)
+      return this.close(closeCodes.insufficientState)
     const { channel } = subscription.ref
     const wasLive = subscription.live
     endSubscription(subscription)
@@ -209,8 +212,8 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     // A flood goes on arriving until the line is cut.
     if (this.closed) return
     this.#alive()
-    // Both doors speak text; a binary frame is as unreadable to them as an empty one.
-    this.#inbox.add(this.codec.decode(binary ? emptyFrame : payload))
+    // A frame of the other kind is as unreadable to a door as an empty one.
+    this.#inbox.add(this.codec.decode(binary === this.codec.binary ? payload : emptyFrame))
   }
 
   onControl(): void {

@@ -1,29 +1,56 @@
 // Subscribing without a gap: collect first, then read what was missed, then answer, then let through. Ending it again.
 import type { HistoryPage, Position, Publication } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
-import { lobbyChannel } from '../protocol/chat-channels.js'
 import { unsubscribeCodes } from '../protocol/codes.js'
-import type { Command, ReplyRef, SubscribeCommand } from '../protocol/commands.js'
+import type { Command, ReplyRef, SubscribeCommand, SubscribeReply } from '../protocol/commands.js'
 import { parseChannelName, type ChannelName } from '../tenant/channel.js'
 import { secondsUntil } from '../time.js'
+import { announce, arrive, depart, withdraw, type Edge } from './comings.js'
 import { cutToBytes } from './query.js'
-import { mergeRecovered, type Recovered } from './recovery.js'
+import { mergeNewest, mergeRecovered, type Recovered } from './recovery.js'
 import { isAllowed, requireAllowed, settingsOf } from './rights.js'
 import type { Session } from './session.js'
 import { Subscription } from './subscription.js'
 import { verifySubscriptionToken } from './subscription-token.js'
 
 export async function subscribe(session: Session, command: SubscribeCommand, ref?: ReplyRef): Promise<void> {
+  const { channel } = command
+  const token =
+    command.token === '' ? undefined : await verifySubscriptionToken(session, channel, command.token)
+  if (session.closed) return
+  const prepared = await prepare(session, command, { byToken: token !== undefined })
+  try {
+    if (session.closed) return
+    const caughtUp = catchUp(prepared)
+    session.reply(ref, subscribeReply(prepared, { caughtUp, expiresAtMs: token?.expiresAtMs }))
+    release(prepared, { caughtUp, expiresAtMs: token?.expiresAtMs })
+  } finally {
+    await abandonUnlessLive(prepared.subscription)
+  }
+}
+
+/** A subscription that collects and has read what it missed. What follows must not wait, up to `release`, or `abandonUnlessLive`. */
+export interface Prepared {
+  readonly subscription: Subscription
+  readonly command: SubscribeCommand
+  readonly page: HistoryPage | undefined
+  /** A returning client gets the newest publication, not all that it missed. */
+  readonly newestOnly: boolean
+  readonly arrival: Edge
+}
+
+/** `byToken`: a token lets it in. `serverSide`: the token asks for it, and not the client. */
+export async function prepare(
+  session: Session,
+  command: SubscribeCommand,
+  { byToken, serverSide = false }: { byToken: boolean; serverSide?: boolean },
+): Promise<Prepared> {
   const { tenant, subscriptions } = session
   const { tenantId, limits } = tenant.policy
   const channel = parseChannelName(command.channel, { maxLength: limits.channels.nameMaxLength })
   if (subscriptions.has(channel))
     throw new CommandError('ALREADY_SUBSCRIBED', `This connection is subscribed to "${channel}" already`)
-
-  const token =
-    command.token === '' ? undefined : await verifySubscriptionToken(session, channel, command.token)
-  if (session.closed) return
-  authorize(session, channel, token !== undefined)
+  authorize(session, channel, byToken)
   tenant.checkSubscribe(channel, {
     ofSession: subscriptions.size,
     ofChannel: tenant.channels.subscribersOf(channel),
@@ -41,35 +68,29 @@ export async function subscribe(session: Session, command: SubscribeCommand, ref
       positioned,
       joinLeave: settings.joinLeave && command.joinLeave && isAllowed(session, 'Presence', channel),
       present: settings.presence,
-      byToken: token !== undefined,
+      byToken,
+      serverSide,
+      delta: command.delta,
     },
   )
   begin(subscription)
   try {
     await session.context.hub.add(subscription)
     const arrival = await arrive(subscription)
-    const page = positioned ? await readMissed(subscription, command) : undefined
-    // From here to the end nothing waits: what arrived so far is collected, what comes next finds the subscription live.
-    if (session.closed) return
-    if (subscription.ended)
-      throw new CommandError(
-        'PERMISSION_DENIED',
-        `The channel rules changed: "${channel}" is no longer allowed`,
-      )
-    answer(subscription, {
-      ref,
-      caughtUp: catchUp(subscription, command, page),
-      wasRecovering: command.since !== undefined,
-      expiresAtMs: token?.expiresAtMs,
-    })
-    // The answer itself may have been too much for a slow client.
-    if (subscription.live) announce(subscription, 'join', arrival)
+    const newestOnly = settings.history?.newestOnly ?? false
+    const page = positioned ? await readMissed(subscription, { since: command.since, newestOnly }) : undefined
+    return { subscription, command, page, newestOnly, arrival }
   } catch (error) {
-    endSubscription(subscription)
+    await abandonUnlessLive(subscription)
     throw error
-  } finally {
-    if (!subscription.live) await withdraw(subscription)
   }
+}
+
+/** One that did not get as far as its reply leaves nothing behind. */
+export async function abandonUnlessLive(subscription: Subscription): Promise<void> {
+  if (subscription.live) return
+  endSubscription(subscription)
+  await withdraw(subscription)
 }
 
 export async function unsubscribe(
@@ -78,6 +99,8 @@ export async function unsubscribe(
   ref: ReplyRef,
 ): Promise<void> {
   const subscription = session.subscriptions.get(command.channel)
+  if (subscription?.serverSide)
+    throw new CommandError('PERMISSION_DENIED', `"${command.channel}" is in the token: it cannot be left`)
   if (subscription) endSubscription(subscription)
   session.reply(ref, { kind: 'unsubscribe', channel: command.channel })
 }
@@ -86,7 +109,7 @@ export async function unsubscribe(
 export function endSubscription(subscription: Subscription): void {
   if (subscription.ended) return
   const { session, ref } = subscription
-  const { presence, hub, wheel } = session.context
+  const { hub, wheel } = session.context
   const wasLive = subscription.live
   subscription.end()
   if (subscription.expiry) wheel.cancel(subscription.expiry)
@@ -96,14 +119,7 @@ export function endSubscription(subscription: Subscription): void {
   hub.remove(subscription)
   // One that never went live is not announced, and takes its presence back itself (`withdraw`).
   if (!wasLive) return
-  const leaving = subscription.present
-    ? presence.remove(ref, session.id)
-    : Promise.resolve({ userEdge: true, clients: 0 })
-  leaving
-    // Whether the user is gone is not known; that this client is, is. The entry ends by itself.
-    .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
-    .then((departure) => announce(subscription, 'leave', departure))
-    .catch((error: unknown) => session.bug(error, `cannot announce a leave in ${ref.channel}`))
+  depart(subscription)
 }
 
 function begin(subscription: Subscription): void {
@@ -121,16 +137,19 @@ function authorize(session: Session, channel: ChannelName, byToken: boolean): vo
     throw new CommandError('PERMISSION_DENIED', decision.explanation)
 }
 
-async function readMissed(subscription: Subscription, command: SubscribeCommand): Promise<HistoryPage> {
-  const { broker, limits } = subscription.session.context
-  const { since } = command
+async function readMissed(
+  { ref, session }: Subscription,
+  { newestOnly, since }: { newestOnly: boolean; since: Position | undefined },
+): Promise<HistoryPage> {
+  const { broker, limits } = session.context
+  if (newestOnly && since) return broker.history(ref, { limit: 1, reverse: true })
   // One more than is handed over, to tell a full answer from a cut one.
-  const page = await broker.history(subscription.ref, { since, limit: since ? limits.pageMax + 1 : 0 })
+  const page = await broker.history(ref, { since, limit: since ? limits.pageMax + 1 : 0 })
   return cutToBytes(page, limits.pageBytesMax)
 }
 
 /** What the reply says, and what follows it at once. */
-interface CaughtUp {
+export interface CaughtUp {
   /** Where the client stands when it reads the reply. Undefined: it has no positions. */
   readonly position?: Position | undefined
   readonly missed: readonly Publication[]
@@ -140,12 +159,13 @@ interface CaughtUp {
   readonly recovered: boolean
 }
 
-/** Throws UNRECOVERABLE_POSITION when the client asked for that instead of a subscription with a gap. */
-function catchUp(
-  subscription: Subscription,
-  command: SubscribeCommand,
-  page: HistoryPage | undefined,
-): CaughtUp {
+/** Throws PERMISSION_DENIED when it ended meanwhile, and UNRECOVERABLE_POSITION when the client asked for that instead of a subscription with a gap. */
+export function catchUp({ subscription, command, page, newestOnly }: Prepared): CaughtUp {
+  if (subscription.ended)
+    throw new CommandError(
+      'PERMISSION_DENIED',
+      `The channel rules changed: "${command.channel}" is no longer allowed`,
+    )
   const live = subscription.collected()
   if (!page) return { missed: [], after: live, recovered: false }
   const { since } = command
@@ -153,7 +173,9 @@ function catchUp(
   const { lostUntil } = subscription
   const merged: Recovered = lostUntil
     ? { kind: 'gap', reason: 'tooMany', top: later(page.top, lostUntil), after: [] }
-    : mergeRecovered({ since, page, live, limit: limits.pageMax })
+    : newestOnly && since
+      ? mergeNewest({ since, page, live })
+      : mergeRecovered({ since, page, live, limit: limits.pageMax })
   if (!since) {
     // It starts where the page ends, and what arrived meanwhile is the first it gets; or with the new stream, if this one was replaced.
     const [top, after] =
@@ -189,48 +211,6 @@ const gapText: Readonly<Record<Extract<Recovered, { kind: 'gap' }>['reason'], st
   hole: 'an offset is missing',
 }
 
-interface Edge {
-  readonly userEdge: boolean
-  readonly clients: number
-}
-
-/** Into presence before the answer, so that whoever reads it afterwards sees the newcomer; without it when it fails: a refresh adds it. */
-async function arrive(subscription: Subscription): Promise<Edge> {
-  const { session, ref } = subscription
-  if (!subscription.present) return { userEdge: true, clients: 0 }
-  return (
-    session.context.presence
-      .add(ref, session.id, subscription.info)
-      // A user who is said to come twice is less wrong than one who is there unsaid.
-      .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: true }))
-  )
-}
-
-/**
- * Presence is best effort: a failover must not cost anybody a subscription. How many are there is not known then, so the lobby, which
- * tells of comings and goings among few only, stays quiet.
- */
-function withoutPresence(
-  { session, ref }: Subscription,
-  error: unknown,
-  { userEdge }: { userEdge: boolean },
-): Edge {
-  // That Redis is away is said once, by whoever connects to it.
-  if (error instanceof CommandError)
-    session.context.log.debug({ err: error, tenant: session.tenant.key }, 'presence is away')
-  else session.bug(error, `presence failed in ${ref.channel}`)
-  return { userEdge, clients: Number.POSITIVE_INFINITY }
-}
-
-/** Nobody was told of the newcomer, so nobody is told that it did not stay. */
-async function withdraw(subscription: Subscription): Promise<void> {
-  const { session, ref } = subscription
-  if (!subscription.present) return
-  await session.context.presence
-    .remove(ref, session.id)
-    .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
-}
-
 /** When its subscription token runs out, anew at each refresh. Undefined: never. */
 export function expireAt(subscription: Subscription, expiresAtMs: number | undefined): void {
   const { session } = subscription
@@ -243,38 +223,40 @@ export function expireAt(subscription: Subscription, expiresAtMs: number | undef
   )
 }
 
-/** Reply first, then what came meanwhile, then live: in one turn, so that nothing can slip in between. */
-function answer(
-  subscription: Subscription,
-  options: { ref: ReplyRef; caughtUp: CaughtUp; expiresAtMs: number | undefined; wasRecovering: boolean },
-): void {
+interface Answer {
+  readonly caughtUp: CaughtUp
+  readonly expiresAtMs?: number | undefined
+}
+
+export function subscribeReply(
+  { subscription, command }: Prepared,
+  { caughtUp, expiresAtMs }: Answer,
+): SubscribeReply {
   const { session, ref } = subscription
-  const { caughtUp, expiresAtMs, wasRecovering } = options
-  const { clock } = session.context
-  const wanted = (publication: Publication): boolean => publication.skipSession !== session.id
-  session.reply(options.ref, {
+  return {
     kind: 'subscribe',
     channel: ref.channel,
     position: caughtUp.position,
-    publications: caughtUp.missed.filter(wanted),
-    wasRecovering,
+    publications: caughtUp.missed.filter((publication) => publication.skipSession !== session.id),
+    wasRecovering: command.since !== undefined,
     recovered: caughtUp.recovered,
+    delta: subscription.delta,
     top: caughtUp.top,
-    expiresInS: secondsUntil(expiresAtMs, clock.epochMs()),
-  })
-  const after = caughtUp.after.filter(wanted)
-  for (const publication of after)
-    session.push({ payload: session.codec.publication(ref.channel, publication) })
-  subscription.goLive(caughtUp.after.findLast((publication) => publication.offset > 0) ?? caughtUp.top)
-  if (subscription.live) expireAt(subscription, expiresAtMs)
+    expiresInS: secondsUntil(expiresAtMs, session.context.clock.epochMs()),
+  }
 }
 
-function announce(subscription: Subscription, kind: 'join' | 'leave', edge: Edge): void {
+/** After the reply what came meanwhile, then live: in the reply's own turn, so that nothing can slip in between. */
+export function release({ subscription, arrival }: Prepared, { caughtUp, expiresAtMs }: Answer): void {
   const { session, ref } = subscription
-  const { broker, limits } = session.context
-  if (!session.tenant.rules.settings(ref.channel)?.joinLeave) return
-  if (ref.channel === lobbyChannel && edge.clients > limits.lobbyAnnounceMax) return
-  broker
-    .announce(ref, { kind, info: subscription.info, userEdge: edge.userEdge })
-    .catch((error: unknown) => session.bug(error, `cannot announce a ${kind} in ${ref.channel}`))
+  const base = subscription.delta ? 'none' : undefined
+  for (const publication of caughtUp.after) {
+    if (publication.skipSession !== session.id)
+      session.push({ payload: session.codec.publication(ref.channel, publication, base) })
+  }
+  subscription.goLive(caughtUp.after.findLast((publication) => publication.offset > 0) ?? caughtUp.top)
+  // The answer itself may have been too much for a slow client.
+  if (!subscription.live) return
+  expireAt(subscription, expiresAtMs)
+  announce(subscription, 'join', arrival)
 }

@@ -1,5 +1,6 @@
 // One session's interest in one channel. Until its reply is sent it only collects; from then on it delivers.
 import type { ChannelRef, ClientInfo, Position, Publication } from '../broker/broker.js'
+import type { DeltaBase } from '../protocol/commands.js'
 import type { Timer } from '../time.js'
 import type { Session } from './session.js'
 
@@ -25,6 +26,12 @@ export class Subscription {
   readonly present: boolean
   /** Allowed by a subscription token; a deny still ends it. */
   readonly byToken: boolean
+  /** Made by the connection's token: the client can neither leave nor refresh it, and a lost position ends the connection. */
+  readonly serverSide: boolean
+  /** The client takes deltas. */
+  readonly delta: boolean
+  /** What a delta for the client can build on: the last it got live. */
+  base: DeltaBase = 'none'
   #state: SubscriptionState = { kind: 'catchingUp', live: [], lostUntil: undefined }
   #epoch = ''
   #offset = 0
@@ -34,7 +41,14 @@ export class Subscription {
   constructor(
     session: Session,
     ref: ChannelRef,
-    options: { positioned: boolean; joinLeave: boolean; present: boolean; byToken: boolean },
+    options: {
+      positioned: boolean
+      joinLeave: boolean
+      present: boolean
+      byToken: boolean
+      serverSide?: boolean | undefined
+      delta?: boolean | undefined
+    },
   ) {
     this.session = session
     this.ref = ref
@@ -43,6 +57,8 @@ export class Subscription {
     this.joinLeave = options.joinLeave
     this.present = options.present
     this.byToken = options.byToken
+    this.serverSide = options.serverSide ?? false
+    this.delta = options.delta ?? false
   }
 
   get live(): boolean {

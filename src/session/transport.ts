@@ -3,7 +3,7 @@ import type { CloseCode } from '../protocol/codes.js'
 
 /** One encoded unit, made once and shared by all sessions that get it. */
 export interface Frame {
-  /** What the client reads: one protocol object (or several) as UTF-8 text. */
+  /** What the client reads: one protocol object (or several), as its codec writes them. */
   readonly payload: Uint8Array
   /** The transport's cache: the payload with its header, as it goes over the wire. */
   wire?: Uint8Array

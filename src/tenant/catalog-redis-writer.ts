@@ -5,12 +5,13 @@ import type { Log } from '../log.js'
 import { catalogKeys, type CatalogKeys } from '../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
 import { readGateways, type LiveGateway } from './catalog-redis-heartbeats.js'
-import { encodeRecord, stampBody, stampBodyOf, type Stamp } from './catalog-redis-record.js'
+import { decodeRecord, encodeRecord, stampBody, stampBodyOf, type Stamp } from './catalog-redis-record.js'
 import {
   beginEpoch,
   commitChanges,
   confirmCatalog,
   loadCatalogScripts,
+  refused,
   runScript,
 } from './catalog-redis-scripts.js'
 import { Staging, type TenantRef } from './catalog-redis-staging.js'
@@ -134,6 +135,16 @@ export class CatalogWriter {
   /** Whose the catalog is; undefined: nobody's, or there is none. Throws as writes do. */
   async readOwner(): Promise<string | undefined> {
     return (await readState(await this.#ready(), this.#keys)).owner
+  }
+
+  /** What gateways are told of the tenant. Undefined: nothing, or nothing that can be read here. Throws as writes do. */
+  async readPolicy({ key, tenantId }: TenantRef): Promise<TenantPolicy | undefined> {
+    const live = await this.#ready()
+    const [reply] = await live.run(live.client.pipeline().hget(this.#keys.tenants, key))
+    if (reply instanceof Error) throw refused(live, reply)
+    if (typeof reply !== 'string') return undefined
+    const decoded = decodeRecord(key, reply, this.#options.sealing)
+    return decoded.kind === 'good' && decoded.policy.tenantId === tenantId ? decoded.policy : undefined
   }
 
   /** All that live, for `Programmed` and for usage in status. Throws as writes do. */

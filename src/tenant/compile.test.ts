@@ -138,6 +138,11 @@ describe('quota', () => {
     expect(policy.channels[0]).toMatchObject({ history: { size: 10, ttlMs: 3_600_000 }, presence: false })
   })
 
+  test('recovery of the newest message alone', () => {
+    const policy = policyOf(rule({ history: { size: 5, ttl: '1h', recovery: 'Cache' } }), { plan })
+    expect(policy.channels[0]?.history).toEqual({ size: 5, ttlMs: 3_600_000, newestOnly: true })
+  })
+
   test('a retention of no messages turns history off', () => {
     const policy = policyOf({
       ...rule({ history: { size: 100 } }),

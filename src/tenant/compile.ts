@@ -70,7 +70,7 @@ export function compileTenant(input: CompileInput): Compiled {
     ...(input.apiKeys && input.apiKeys.length > 0 && { apiKeys: [...input.apiKeys] }),
     channels: spec.channels.map((rule) => compileRule(rule, limits.retention)),
   }
-  return { policy: { ...policy, revision: revisionOf(policy) } }
+  return { policy: withRevision(policy) }
 }
 
 /** Where a resource without a namespace lives. */
@@ -121,7 +121,10 @@ function compileRule(rule: Rule, retention: Limits['retention']): ChannelRule {
     name,
     match,
     grants,
-    history: size > 0 && ttlMs > 0 ? { size, ttlMs } : null,
+    history:
+      size > 0 && ttlMs > 0
+        ? { size, ttlMs, ...(history?.recovery === 'Cache' && { newestOnly: true }) }
+        : null,
     presence: presence && retention.presence,
     joinLeave,
     durability: rule.durability && durabilities[rule.durability],
@@ -154,8 +157,9 @@ function originProblems(origins: readonly string[]): Problem[] {
   })
 }
 
-function revisionOf(policy: Omit<TenantPolicy, 'revision'>): string {
-  return sha256(canonicalJson(policy)).slice(0, 16)
+/** With the hash of all the rest. */
+export function withRevision(policy: Omit<TenantPolicy, 'revision'>): TenantPolicy {
+  return { ...policy, revision: sha256(canonicalJson(policy)).slice(0, 16) }
 }
 
 /** Keys in order at every depth: who wrote the fields down in what order does not matter. */

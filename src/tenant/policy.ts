@@ -57,7 +57,14 @@ export const ChannelRule = z.strictObject({
   match: z.strictObject({ type: z.enum(['Literal', 'Prefix', 'Pattern']), value: z.string() }),
   grants: z.array(Grant),
   /** Null: publications reach who is there and are forgotten. */
-  history: z.strictObject({ size: z.int().min(1), ttlMs: z.int().min(1) }).nullable(),
+  history: z
+    .strictObject({
+      size: z.int().min(1),
+      ttlMs: z.int().min(1),
+      /** Who comes back gets the newest publication alone. Absent: all that it missed. */
+      newestOnly: z.literal(true).optional(),
+    })
+    .nullable(),
   presence: z.boolean(),
   joinLeave: z.boolean(),
   /** The least a publish is acknowledged at. Absent: the broker's own default. */

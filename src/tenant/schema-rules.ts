@@ -112,6 +112,12 @@ const Rule = z.strictObject({
       ttl: duration({ min: '1s', max: '720h' })
         .default('24h')
         .describe('How long a message is kept, at most as long as the plan’s retention allows.'),
+      recovery: z
+        .enum(['Stream', 'Cache'])
+        .default('Stream')
+        .describe(
+          'What a client gets when it comes back: Stream all that it missed, Cache the newest message alone, where only the latest state counts.',
+        ),
     })
     .optional()
     .describe(

@@ -51,15 +51,6 @@ describe('refused', () => {
     if (status === 426)
       expect(answer.headers).toMatchObject({ 'sec-websocket-version': '13', upgrade: 'websocket' })
   })
-
-  test('protobuf at the Centrifuge door', async () => {
-    for (const request of [
-      { target: centrifugeDoor, ...withHeader('Sec-WebSocket-Protocol', 'centrifuge-protobuf') },
-      { target: `${centrifugeDoor}?format=protobuf` },
-    ]) {
-      expectRefusal(await target.ask(request), { status: 400, code: 'BAD_REQUEST' })
-    }
-  })
 })
 
 describe('never negotiated', () => {

@@ -1,7 +1,7 @@
 // Between the subscribe command and its answer: whatever happens meanwhile, the answer is true when it comes.
 import { expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
-import { rawAs } from '../support/frames.js'
+import { rawAs, rawAt } from '../support/frames.js'
 import { HeldBroker } from '../support/held-broker.js'
 import { rule, tenantPolicy } from '../support/policies.js'
 import { deadlineMs } from '../support/waiting.js'
@@ -109,4 +109,30 @@ test('the drain waits for nobody: 3001', async () => {
   expect((await ann.closed()).code).toBe(3001)
   release()
   expect(ann.lines.waiting).toEqual([])
+})
+
+test('with a connect whose token names channels: what is published meanwhile follows the one answer to all', async () => {
+  const broker = new HeldBroker()
+  const gateway = await gatewayFor({}, { broker })
+  const bob = await rawAs(gateway, 'bob')
+  const ann = await rawAt(gateway)
+  broker.holding = true
+  const token = await gateway.token('ann', { claims: { channels: ['general', 'lobby'] } })
+  ann.send({ id: 1, connect: { token } })
+  const releases = await broker.held.take(2)
+  broker.holding = false
+  await bob.ask(2, { publish: { channel: 'general', data: 1 } })
+  releases[0]?.()
+  await bob.ask(3, { publish: { channel: 'lobby', data: 2 } })
+  releases[1]?.()
+  const [reply, ...pushes] = [await ann.object(), await ann.object(), await ann.object()]
+  expect(reply).toMatchObject({ id: 1, connect: { subs: { general: { positioned: true }, lobby: {} } } })
+  expect(pushes).toMatchObject([
+    { push: { channel: 'general', pub: { data: 1 } } },
+    { push: { channel: 'lobby', pub: { data: 2 } } },
+  ])
+  expect(await ann.ask(4, { unsubscribe: { channel: 'general' } })).toMatchObject({ error: { code: 103 } })
+  expect(await ann.ask(5, { sub_refresh: { channel: 'general', token: 'x' } })).toMatchObject({
+    error: { code: 103 },
+  })
 })

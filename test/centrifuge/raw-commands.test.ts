@@ -44,8 +44,8 @@ const refusals: [what: string, command: object, code: number, message: string | 
   [
     'a filter by tags',
     { subscribe: { channel: 'general', tf: { key: 'a' } } },
-    107,
-    'BAD_REQUEST: Tags filters (tf) are not offered',
+    108,
+    'NOT_AVAILABLE: Tags filters (tf) are not offered: publications have no tags here',
   ],
   [
     'a map subscription',

@@ -29,16 +29,6 @@ const tenant = (name: string, spec: object = generated) => chatTenant(spec, { na
 const refOf = (name: string) => ({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name })
 const ready = { status: 'True', reason: 'Available' }
 
-/** Ready, with a token of its own. */
-async function served(
-  name: string,
-  spec: object = generated,
-): Promise<{ object: KubeObject; token: string }> {
-  await world.client.apply(tenant(name, spec))
-  const object = await world.condition('Ready', ready, { name })
-  return { object, token: await world.token({ secret: `${name}-credentials` }) }
-}
-
 /** Something of the tenant's that lies in Redis, as gateways would leave it. */
 async function leave(tenantId: string): Promise<string[]> {
   const { client } = await world.redis()
@@ -59,7 +49,7 @@ async function left(keys: readonly string[]): Promise<number> {
 describe('while no controller runs', () => {
   test('gateways go on, objects are deleted at once, and the next one finds out', async () => {
     const first = world.controller()
-    const [stays, goes] = [await served('stays'), await served('goes')]
+    const [stays, goes] = [await world.served('stays'), await world.served('goes')]
     await world.client.apply(chatCredential({ tenantRef: { name: 'goes' } }, { ns: 'demo' }))
     await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'bot' })
     await first.stop()
@@ -82,7 +72,7 @@ describe('while no controller runs', () => {
 
   test('a name that is given to another tenant means the other one', async () => {
     const first = world.controller()
-    const before = await served('renewed')
+    const before = await world.served('renewed')
     const ann = await world.chat(before.token, 'demo/renewed')
     await first.stop()
     await world.client.delete(refOf('renewed'))
@@ -96,7 +86,7 @@ describe('while no controller runs', () => {
 
   test('an edit that is a mistake leaves what was served, for the next one too', async () => {
     const first = world.controller()
-    const { token } = await served('broken')
+    const { token } = await world.served('broken')
     await first.stop()
     const ann = await world.chat(token, 'demo/broken')
     await world.client.apply(tenant('broken', { ...generated, planRef: { name: 'nowhere' } }))
@@ -114,7 +104,7 @@ describe('while no controller runs', () => {
 describe('Redis', () => {
   test('that was emptied is filled again, and nobody is sent away', async () => {
     world.controller()
-    const { token } = await served('flushed')
+    const { token } = await world.served('flushed')
     await world.client.apply(tenant('bad', { ...generated, planRef: { name: 'nowhere' } }))
     await world.condition('Accepted', { status: 'False' }, { name: 'bad' })
     const ann = await world.chat(token, 'demo/flushed')
@@ -130,7 +120,7 @@ describe('Redis', () => {
 
   test('that is away holds up what is new, says so, and takes nothing from what is served', async () => {
     world.controller()
-    const { token } = await served('steady')
+    const { token } = await world.served('steady')
     const ann = await world.chat(token, 'demo/steady')
     world.redisProcess.stop()
     await world.client.apply(tenant('newcomer'))
@@ -180,6 +170,11 @@ describe('Redis', () => {
     expect(conditionOf(object, 'Conflict')?.message).toContain('another-cluster')
     expect(conditionOf(object, 'Ready')).toMatchObject({ status: 'False', reason: 'CatalogNotOurs' })
     expect(controller.controller.unready().join()).toContain('another-cluster')
+    await until('an Event', async () =>
+      (await world.events('contender')).some(
+        ({ reason, type }) => reason === 'CatalogNotOurs' && type === 'Warning',
+      ),
+    )
     expect(await left(theirs)).toBe(theirs.length)
     // Its own writer goes on as if nothing had been.
     expect(await writer.put(policy('theirs', 2))).toMatchObject({ kind: 'written' })
@@ -197,10 +192,10 @@ describe('Redis', () => {
 describe('what a deleted tenant leaves', () => {
   test('is purged when its grace is over, and nothing of others', async () => {
     world.controller()
-    const { object: goes } = await served('purged', { ...generated, purgeAfter: '0s' })
-    const { object: waits } = await served('waits', { ...generated, purgeAfter: '24h' })
-    const { object: retained } = await served('retained', { ...generated, deletionPolicy: 'Retain' })
-    const { object: lives } = await served('lives', { ...generated, purgeAfter: '0s' })
+    const { object: goes } = await world.served('purged', { ...generated, purgeAfter: '0s' })
+    const { object: waits } = await world.served('waits', { ...generated, purgeAfter: '24h' })
+    const { object: retained } = await world.served('retained', { ...generated, deletionPolicy: 'Retain' })
+    const { object: lives } = await world.served('lives', { ...generated, purgeAfter: '0s' })
     const of = (object: KubeObject) => leave(String(object['status'].tenantID))
     const keys = {
       goes: await of(goes),
@@ -216,7 +211,7 @@ describe('what a deleted tenant leaves', () => {
 
   test('is what its author said last, whether or not the rest of it was accepted', async () => {
     world.controller()
-    const { object } = await served('regretted', { ...generated, purgeAfter: '0s' })
+    const { object } = await world.served('regretted', { ...generated, purgeAfter: '0s' })
     const keys = await leave(String(object['status'].tenantID))
     const refused = { ...generated, deletionPolicy: 'Retain', planRef: { name: 'nowhere' } }
     await world.client.apply(tenant('regretted', refused))
@@ -230,7 +225,7 @@ describe('what a deleted tenant leaves', () => {
 
   test('is purged also when nobody saw the tenant go', async () => {
     const first = world.controller()
-    const { object } = await served('unseen', { ...generated, purgeAfter: '0s' })
+    const { object } = await world.served('unseen', { ...generated, purgeAfter: '0s' })
     const keys = await leave(String(object['status'].tenantID))
     await first.stop()
     await world.client.delete(refOf('unseen'))
@@ -246,7 +241,7 @@ describe('a generated key', () => {
 
   test('is replaced at its age; both count until the overlap is over', async () => {
     const first = world.controller()
-    const { object, token } = await served('rotated', rotating)
+    const { object, token } = await world.served('rotated', rotating)
     const [firstId] = object['status'].credentials.activeKeyIDs
     expect(Date.parse(object['status'].credentials.nextRotation)).toBeGreaterThan(Date.now() + hourMs)
 
@@ -270,50 +265,50 @@ describe('a generated key', () => {
     expect(await world.door(next, { tenant: 'demo/rotated' })).toBe(letIn)
   })
 
-  test('of a tenant that is not accepted waits: gateways would not hear of another', async () => {
+  test('of a tenant that is not accepted waits; API keys, which ask nothing of its spec, do not', async () => {
     const first = world.controller()
-    const { token } = await served('withheld', rotating)
+    const { token } = await world.served('withheld', rotating)
     const rotation = { interval: '2h', overlap: '30m' }
     const of = { kind: 'ChatCredential', name: 'withheld' }
     await world.client.apply(
       chatCredential({ tenantRef: { name: 'withheld' }, rotation }, { name: 'withheld', ns: 'demo' }),
     )
     await world.condition('Ready', { status: 'True' }, of)
-    const keysOf = async () =>
-      Promise.all([
-        world.secretText('withheld-credentials', 'backend'),
-        world.secretText('withheld-credential', 'api-key'),
-      ])
-    const before = await keysOf()
+    const keyOf = () => world.secretText('withheld-credentials', 'backend')
+    const apiKeysOf = async () => ((await world.policy('withheld'))?.apiKeys ?? []).map(({ id }) => id)
+    const before = await keyOf()
+    const [apiKey] = await apiKeysOf()
     await first.stop()
 
     await world.client.apply(tenant('withheld', { ...rotating, quota: { connections: { max: 5_000 } } }))
     const second = world.controller({ clock: new ShiftedClock(2 * hourMs) })
     await world.condition('Accepted', { status: 'False' }, { name: 'withheld' })
     // Whatever is queued before these has been looked at.
-    await served('bystander')
+    await world.served('bystander')
     await world.touch('withheld')
-    await served('another-bystander')
-    expect(await keysOf()).toEqual(before)
+    await world.served('another-bystander')
+    expect(await keyOf()).toBe(before)
     expect(await world.door(token, { tenant: 'demo/withheld' })).toBe(letIn)
+    // The new one first, then the one whose overlap has begun.
+    await until('another API key', async () => {
+      const [now, previous] = await apiKeysOf()
+      return now !== apiKey && previous === apiKey
+    })
 
     await world.client.apply(tenant('withheld', rotating))
-    await until('other keys', async () => {
-      const now = await keysOf()
-      return now.every((key, index) => key !== before[index])
-    })
+    await until('another key', async () => (await keyOf()) !== before)
     await second.stop()
   })
 
   test('of a ChatCredential is known at once to a new leader, which says nothing else meanwhile', async () => {
     const first = world.controller()
-    await served('led')
+    await world.served('led')
     await world.client.apply(chatCredential({ tenantRef: { name: 'led' } }, { name: 'led', ns: 'demo' }))
     const of = { kind: 'ChatCredential', name: 'led' }
     const before = await world.condition('Ready', { status: 'True' }, of)
     await first.stop()
     world.controller()
-    await served('led-later')
+    await world.served('led-later')
     const after = await world.client.get({
       apiVersion,
       kind: 'ChatCredential',
@@ -353,7 +348,7 @@ describe('a generated key', () => {
 
   test('is replaced at once when somebody asks for it', async () => {
     world.controller()
-    const { token } = await served('asked')
+    const { token } = await world.served('asked')
     await world.client.patch(refOf('asked'), { metadata: { annotations: { 'parley.chat/rotate': 'now' } } })
     await until('two keys', async () => {
       const now = await world.tenant('asked')
@@ -368,7 +363,7 @@ describe('a generated key', () => {
 
   test('survives another controller: nobody makes it twice', async () => {
     const first = world.controller()
-    const { token } = await served('kept')
+    const { token } = await world.served('kept')
     await first.stop()
     const { metadata } = (await world.secret('kept-credentials')) as KubeObject
     world.controller()

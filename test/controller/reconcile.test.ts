@@ -29,17 +29,6 @@ afterAll(async () => {
 const letIn = 426
 let controller: TestController
 
-/** Ready, with a token of its own. */
-async function served(
-  name: string,
-  spec: object = generated,
-  alg = 'HS256',
-): Promise<{ object: KubeObject; token: string }> {
-  await world.client.apply(tenant(name, spec))
-  const object = await world.condition('Ready', ready, { name })
-  return { object, token: await world.token({ secret: `${name}-credentials`, alg }) }
-}
-
 const tenant = (name: string, spec: object = generated) => chatTenant(spec, { name, ns: 'demo' })
 const ready = { status: 'True', reason: 'Available' }
 
@@ -65,7 +54,7 @@ test('a tenant is applied, programmed everywhere, and lets its users in by its g
 
 describe('an edit', () => {
   test('narrows a rule: what was allowed is refused, and the connection lives', async () => {
-    const { token } = await served('edited')
+    const { token } = await world.served('edited')
     const ann = await world.chat(token, 'demo/edited')
     await ann.done({ type: 'chat', content: 'hello' })
     const [rule] = openRules
@@ -76,7 +65,7 @@ describe('an edit', () => {
   })
 
   test('suspends: connections are closed, and rollout tools do not wait', async () => {
-    const { token } = await served('sleeper')
+    const { token } = await world.served('sleeper')
     const ann = await world.chat(token, 'demo/sleeper')
     await world.client.apply(tenant('sleeper', { ...generated, suspend: true }))
     const object = await world.condition(
@@ -94,7 +83,7 @@ describe('an edit', () => {
   })
 
   test('that is a mistake costs nobody anything, is told, and can be mended', async () => {
-    const { token } = await served('mistaken')
+    const { token } = await world.served('mistaken')
     const ann = await world.chat(token, 'demo/mistaken')
     const before = await world.tenant('mistaken')
     await world.client.apply(tenant('mistaken', { ...generated, quota: { connections: { max: 5000 } } }))
@@ -137,7 +126,7 @@ describe('an edit', () => {
   })
 
   test('of status by somebody else is undone', async () => {
-    const { object } = await served('tampered')
+    const { object } = await world.served('tampered')
     const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'tampered' }
     await world.client.patch(ref, { status: { revision: 'forged' } }, { subresource: 'status' })
     await until('the true revision', async () => {
@@ -184,14 +173,14 @@ test('a plan that is not for the namespace is refused until the namespace is lab
 })
 
 test('a deleted tenant takes its connections with it; its name made again inherits nothing', async () => {
-  const { object, token } = await served('gone')
+  const { object, token } = await world.served('gone')
   const ann = await world.chat(token, 'demo/gone')
   await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'gone' })
   expect(await ann.closed()).toMatchObject({ code: 3503 })
   await world.untilDoor(token, 404, { tenant: 'demo/gone' })
 
   // This API server has no garbage collector: the old Secret is still there.
-  const again = await served('gone')
+  const again = await world.served('gone')
   expect(again.object['status'].tenantID).not.toBe(object['status'].tenantID)
   expect(await world.door(token, { tenant: 'demo/gone' })).toBe(401)
   expect(await world.door(again.token, { tenant: 'demo/gone' })).toBe(letIn)
@@ -200,7 +189,7 @@ test('a deleted tenant takes its connections with it; its name made again inheri
 })
 
 test('not even a mistake under its name keeps a deleted tenant alive', async () => {
-  const { token } = await served('replaced')
+  const { token } = await world.served('replaced')
   const ann = await world.chat(token, 'demo/replaced')
   await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'replaced' })
   await world.client.apply(tenant('replaced', { ...generated, planRef: { name: 'nowhere' } }))
@@ -213,7 +202,7 @@ test('not even a mistake under its name keeps a deleted tenant alive', async () 
 describe('the Secret', () => {
   test('is shaped for service binding, owned, and blocks nobody', async () => {
     const credentials = { template: { labels: { team: 'red' }, annotations: { note: 'x' } } }
-    const { object } = await served('bound', { ...generated, credentials })
+    const { object } = await world.served('bound', { ...generated, credentials })
     const secret = await world.secret('bound-credentials')
     expect(secret).toMatchObject({
       type: 'servicebinding.io/parley',
@@ -242,7 +231,7 @@ describe('the Secret', () => {
   })
 
   test('that was changed by hand is repaired; the key stays', async () => {
-    const { token } = await served('drifted')
+    const { token } = await world.served('drifted')
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'drifted-credentials' }
     const uri = Buffer.from('wss://evil.example.com').toString('base64')
     await world.client.patch(ref, {
@@ -261,7 +250,7 @@ describe('the Secret', () => {
   })
 
   test('whose key was changed or deleted gets another: what it was is not known for sure', async () => {
-    const { token } = await served('forged')
+    const { token } = await world.served('forged')
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'forged-credentials' }
     const forged = 'a key that somebody else chose for this tenant'
     await world.client.patch(ref, { data: { backend: Buffer.from(forged).toString('base64') } })
@@ -310,7 +299,7 @@ describe('the Secret', () => {
     async (alg) => {
       const name = `pair-${alg.toLowerCase()}`
       const auth = [{ name: 'backend', type: 'PublicKey', generate: { algorithm: alg } }]
-      await served(name, { ...generated, auth }, alg)
+      await world.served(name, { ...generated, auth }, alg)
       const token = await world.token({ secret: `${name}-credentials`, alg })
       expect(await world.door(token, { tenant: `demo/${name}` })).toBe(letIn)
       const policy = JSON.stringify(await world.policy(name))
@@ -324,7 +313,7 @@ describe('a ChatCredential', () => {
   const ref = { apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' }
 
   test('gives a backend an API key, of which gateways get the hash; deleted, it counts no more', async () => {
-    await served('keyed')
+    await world.served('keyed')
     const scopes = [{ match: { type: 'Prefix', value: 'room:' }, operations: ['Publish'] }]
     const spec = { tenantRef: { name: 'keyed' }, role: 'Publisher', scopes, ttl: '24h' }
     await world.client.apply(chatCredential(spec, { ns: 'demo' }))
@@ -356,7 +345,7 @@ describe('a ChatCredential', () => {
   })
 
   test('may import a key from a Secret that says so, and from no other', async () => {
-    await served('importer')
+    await world.served('importer')
     const secret = (labels: Record<string, string>): KubeObject => ({
       apiVersion: 'v1',
       kind: 'Secret',
@@ -396,22 +385,25 @@ test('the manifests of docs/controller.md do what the page says', async () => {
 
 test('a hostname belongs to the older tenant', async () => {
   const hostnames = ['chat.acme.example']
-  await served('elder', { ...generated, hostnames })
+  await world.served('elder', { ...generated, hostnames })
   // Ages are told in whole seconds.
   const [elder] = [await world.tenant('elder')]
   await until(
     'another second',
     () => Date.now() > Date.parse(String(elder?.metadata['creationTimestamp'])) + 1_000,
   )
-  await served('younger', { ...generated, hostnames })
+  await world.served('younger', { ...generated, hostnames })
   await world.condition('Conflict', { status: 'True', reason: 'HostnameTaken' }, { name: 'younger' })
+  const told = async () => (await world.events('younger')).filter(({ reason }) => reason === 'HostnameTaken')
+  await until('an Event', async () => (await told()).length > 0)
+  expect(await told()).toMatchObject([{ type: 'Warning', note: expect.stringContaining('demo/elder') }])
   expect(conditionOf(await world.tenant('elder'), 'Conflict')).toBeUndefined()
   await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'elder' })
   await until('no conflict', async () => conditionOf(await world.tenant('younger'), 'Conflict') === undefined)
 })
 
 test('use is told in status, and pressure near the limit', async () => {
-  const { token } = await served('busy', { ...generated, quota: { connections: { max: 1 } } })
+  const { token } = await world.served('busy', { ...generated, quota: { connections: { max: 1 } } })
   const ann = await world.chat(token, 'demo/busy')
   const near = { status: 'True', reason: 'NearQuota' }
   const object = await world.condition('QuotaPressure', near, { name: 'busy', deadlineMs: 80_000 })
@@ -423,9 +415,25 @@ test('use is told in status, and pressure near the limit', async () => {
   expect(after['status'].usage).toMatchObject({ connections: 0, peakConnections: 1 })
 }, 330_000)
 
+test('a tenant that has too much to say is cut short, which is counted', async () => {
+  // Another trouble each time; an object has 25 Events at once (src/controller/events.ts).
+  for (let index = 0; index < 30; index += 1) {
+    const planRef = { name: `nowhere-${index}` }
+    await world.client.apply(tenant('talkative', { ...generated, planRef }))
+    await world.condition('Accepted', { status: 'False', reason: 'PlanNotFound' }, { name: 'talkative' })
+  }
+  await until('a dropped Event', async () => {
+    const [, dropped = '0'] =
+      /^parley_controller_events_dropped_total (\d+)$/m.exec(await controller.metrics.registry.metrics()) ??
+      []
+    return Number(dropped) > 0
+  })
+  expect((await world.events('talkative')).length).toBeLessThanOrEqual(25)
+})
+
 test('looking again at what did not change writes nothing', async () => {
   const { metrics } = controller
-  await served('quiet')
+  await world.served('quiet')
   const count = async (name: string): Promise<number> => {
     const text = await metrics.registry.metrics()
     const lines = text.split('\n').filter((line) => line.startsWith(name))

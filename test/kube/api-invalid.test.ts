@@ -291,6 +291,12 @@ describe('what is fixed', () => {
     await server.client.patch(ref, { spec: { credentials: { rotation: {} }, displayName: 'Fixed' } })
   })
 
+  test('the name of a tenant: its data and its address hang on it', async () => {
+    const [refusal = ''] = await refusalsOf(server.client.patch(ref, { metadata: { name: 'renamed' } }))
+    expect(refusal).toMatch(/the name of the object \(renamed\) does not match/)
+    expect(await server.client.find({ ...ref, name: 'renamed' })).toBeUndefined()
+  })
+
   test('the tenant of a credential', async () => {
     await server.client.create(chatCredential({}, { name: 'fixed' }))
     const credential = { apiVersion, kind: 'ChatCredential', namespace: 'default', name: 'fixed' }

@@ -1,10 +1,12 @@
 // Two clusters that call their installation the same on one Redis: the first has it, and the other one does no harm.
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { CatalogKeeper } from '../../src/controller/catalog-keeper.js'
+import { catalogKeys } from '../../src/redis/keys.js'
 import type { Prepare } from '../../src/redis/live.js'
 import { Remains } from '../../src/tenant/catalog-redis-remains.js'
 import { openWriter, tenant, type CatalogPlace } from '../support/redis-catalog.js'
-import { endLinks, startLink } from '../support/redis-links.js'
-import { endRedisProcesses, startRedis, type RedisProcess } from '../support/redis-processes.js'
+import { endLinks, recordingLog, startLink } from '../support/redis-links.js'
+import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
 
 let redis: RedisProcess
 let place: CatalogPlace
@@ -69,6 +71,32 @@ test('a catalog of nobody becomes its first owner’s, in a new epoch', async ()
   expect(after).toMatchObject({ kind: 'written', version: { n: 1 } })
   expect(after).not.toEqual(before)
   expect(await one.readOwner()).toBe('one')
+})
+
+test('a catalog that has lost its owner becomes another’s, but not before the owner could have come back', async () => {
+  const orphanedMs = 2_000
+  const { writer: one } = await openWriter(place, { owner: 'one' })
+  await one.snapshot([tenant('acme')])
+  const { writer: other } = await openWriter(place, { owner: 'other' })
+  const { log } = recordingLog()
+  const unheard = { onChange: () => {}, onUsage: () => {} }
+  const keeper = new CatalogKeeper({ writer: other, log, ...unheard, orphanedMs })
+  keeper.begin([])
+  const end = new AbortController()
+  const kept = keeper.run(end.signal)
+  try {
+    await until('another’s catalog', () => keeper.standingOf('demo/mine').kind === 'foreign')
+    const { client } = await startLink(place.url).link.ready(5_000)
+    const lostAtMs = performance.now()
+    await client.del(catalogKeys(place.installation).version)
+    await until('a new owner', async () => (await one.readOwner()) === 'other')
+    expect(performance.now() - lostAtMs).toBeGreaterThanOrEqual(orphanedMs)
+    await until('a catalog of its own', () => keeper.trouble === undefined)
+    expect(await other.put(tenant('mine'))).toMatchObject({ kind: 'written' })
+  } finally {
+    end.abort()
+    await kept
+  }
 })
 
 test('what becomes of tenants’ data is written by the leader of the owner alone', async () => {

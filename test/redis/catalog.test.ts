@@ -174,6 +174,18 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect((await writer.snapshot([acme, globex])).kind).toBe('written')
     })
 
+    test('reads back what gateways are told of a tenant, opened; nothing of another or of what is no record', async () => {
+      const { writer } = await openWriter(place)
+      await writer.snapshot([acme, globex])
+      const ref = { key: 'demo/acme', tenantId: acme.tenantId }
+      expect(await writer.readPolicy(ref)).toEqual(acme)
+      expect(await writer.readPolicy({ ...ref, tenantId: 'id-acme-2' })).toBeUndefined()
+      expect(await writer.readPolicy({ ...ref, key: 'demo/nobody' })).toBeUndefined()
+      await admin.hset(keysOfPlace().tenants, 'demo/globex', 'no JSON')
+      const spoilt = { key: 'demo/globex', tenantId: globex.tenantId }
+      expect(await writer.readPolicy(spoilt)).toBeUndefined()
+    })
+
     test('many at once lose nothing of each other, and every version has its own change', async () => {
       const writers = await Promise.all([1, 2, 3, 4].map(async () => openWriter(place)))
       await writers[0]?.writer.snapshot([])

@@ -6,15 +6,23 @@ import {
   type Subscription,
   type TypedEventEmitter,
 } from 'centrifuge'
-import { onTestFinished } from 'vitest'
+import { inject, onTestFinished } from 'vitest'
 import { WebSocket } from 'ws'
 import { startGateway, type TestGateway } from './gateway.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import type { GatewayOptions } from '../../src/gateway/node.js'
 import type { GatewayServerOptions } from '../../src/gateway/server.js'
 import { tenantPolicy } from './policies.js'
+import { ProtobufSdk } from './protobuf-sdk.js'
 import { TestProxy } from './proxy.js'
 import { Arrivals, within } from './waiting.js'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** What the official client speaks here; absent: JSON. */
+    wire: 'protobuf'
+  }
+}
 
 /** Reconnects and resubscribes at once: tests wait for events, not for backoff. */
 const hasty = { minReconnectDelay: 10, maxReconnectDelay: 50 }
@@ -49,8 +57,12 @@ export function door(at: { port: number }, tenant = 'demo/acme'): string {
 }
 
 /** Not connected yet. */
-export function sdkAt(url: string, options: Partial<Options>): Centrifuge {
-  const client = new Centrifuge(url, { websocket: WebSocket, ...hasty, ...options })
+export function sdkAt(
+  url: string,
+  options: Partial<Options>,
+  Client = inject('wire') === 'protobuf' ? ProtobufSdk : Centrifuge,
+): Centrifuge {
+  const client = new Client(url, { websocket: WebSocket, ...hasty, ...options })
   onTestFinished(() => client.disconnect())
   return client
 }

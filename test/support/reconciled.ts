@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT, importPKCS8 } from 'jose'
-import { ChatClient, plainGet } from './chat-client.js'
+import { ChatClient, plainGet, type ChatOptions } from './chat-client.js'
 import { startController, type ControllerPlace, type TestController } from './controller.js'
 import type { ControllerOptions } from '../../src/controller/controller.js'
 import { catalogKeys } from '../../src/redis/keys.js'
@@ -13,7 +13,7 @@ import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { startGateways, type GatewayProcess } from './gateway-process.js'
 import { KubeServer } from './kube-apiserver.js'
 import type { KubeClient, KubeObject } from './kube-client.js'
-import { apiVersion, chatPlan, installCrds, namespace } from './kube-parley.js'
+import { apiVersion, chatPlan, chatTenant, installCrds, namespace } from './kube-parley.js'
 import { keyLineA, sealingKeys } from './redis-catalog.js'
 import { startLink, type TestLink } from './redis-links.js'
 import { startRedis, until, type RedisProcess } from './redis-processes.js'
@@ -146,6 +146,17 @@ export class World {
     return last as KubeObject
   }
 
+  /** A tenant in `demo`, applied and Ready, with a token of its own. */
+  async served(
+    name: string,
+    spec: object = generated,
+    alg = 'HS256',
+  ): Promise<{ object: KubeObject; token: string }> {
+    await this.client.apply(chatTenant(spec, { name, ns: 'demo' }))
+    const object = await this.condition('Ready', { status: 'True', reason: 'Available' }, { name })
+    return { object, token: await this.token({ secret: `${name}-credentials`, alg }) }
+  }
+
   /** HTTP status at the tenant's chat door for a plain GET: 426 where a WebSocket would be let in. */
   async door(token: string, { tenant = 'demo/acme', gateway = this.gateways[0] } = {}): Promise<number> {
     const { status } = await plainGet(`${gateway?.ws}/${tenant}/ws?token=${token}`)
@@ -182,8 +193,8 @@ export class World {
   }
 
   /** Connected, and told all there is to tell. */
-  async chat(token: string, tenant = 'demo/acme'): Promise<ChatClient> {
-    const client = await ChatClient.open(`${this.gateways[0]?.ws}/${tenant}/ws?token=${token}`)
+  async chat(token: string, tenant = 'demo/acme', options: ChatOptions = {}): Promise<ChatClient> {
+    const client = await ChatClient.open(`${this.gateways[0]?.ws}/${tenant}/ws?token=${token}`, options)
     await client.settle()
     return client
   }

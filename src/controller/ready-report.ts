@@ -1,0 +1,54 @@
+// How a kind whose status is one Ready and some facts is reported: written when it is anything new, and told when somebody must act.
+import type { Condition as ReportedCondition } from '../tenant/schema-status.js'
+import type { Clock } from '../time.js'
+import { isApiError } from './api-error.js'
+import { conditionsOf } from './conditions.js'
+import type { EventRecorder, ObjectApi, ObjectCache } from './kit.js'
+import type { ApiObject, ResourceKind } from './object.js'
+import { readyConditions, type Verdict } from './tenant-conditions.js'
+
+export interface ReadyReportOptions {
+  readonly kind: ResourceKind
+  readonly api: ObjectApi
+  readonly cache: ObjectCache
+  readonly clock: Clock
+  readonly events: EventRecorder
+}
+
+export interface ReadyFindings {
+  readonly verdict: Verdict
+  /** Of the status that is there; empty when there is none, or it makes no sense. */
+  readonly was: readonly ReportedCondition[]
+  /** What status says besides. */
+  readonly facts: object
+}
+
+export class ReadyReport {
+  readonly #options: ReadyReportOptions
+
+  constructor(options: ReadyReportOptions) {
+    this.#options = options
+  }
+
+  /** Rejects when `signal` ends before. */
+  async write(object: ApiObject, { facts, verdict, was }: ReadyFindings, signal: AbortSignal): Promise<void> {
+    const { api, cache, clock, events, kind } = this.#options
+    const { generation = 0, name, namespace, uid } = object.metadata
+    const conditions = conditionsOf(readyConditions(verdict), { was, generation, epochMs: clock.epochMs() })
+    const status = { observedGeneration: generation, conditions, ...facts }
+    signal.throwIfAborted()
+    try {
+      const desired = { metadata: { name, namespace, uid }, status }
+      cache.wrote(await api.applyStatus(kind, desired, { known: object }))
+    } catch (error) {
+      // It went meanwhile, or is another: the watch tells.
+      if (isApiError(error, 'NotFound', 'Conflict')) return
+      throw error
+    }
+    if (verdict.ok || verdict.waitsFor === 'time') return
+    const { message, reason } = verdict
+    const ready = was.find(({ type }) => type === 'Ready')
+    if (ready?.message !== message)
+      events.event(object, { type: 'Warning', reason, message, action: 'Accept' })
+  }
+}

@@ -1,0 +1,86 @@
+// Whoever is told to stop begins no write any more: another may lead already.
+import { beforeEach, expect, test } from 'vitest'
+import { ApiError } from './api-error.js'
+import { chatPlans } from './kinds.js'
+import type { Desired, ObjectApi } from './kit.js'
+import { CachedObjects } from './object-cache.js'
+import { ApiObject } from './object.js'
+import { ReadyReport } from './ready-report.js'
+import { SecretKeeper } from './secret-keeper.js'
+import { ManualTime } from './time.testing.js'
+
+const time = new ManualTime()
+const events = { event: () => {} }
+const cache = new CachedObjects({ clock: time, onBug: () => {} })
+const owner = ApiObject.parse({
+  apiVersion: 'parley.chat/v1alpha1',
+  kind: 'ChatTenant',
+  metadata: { name: 'acme', namespace: 'demo', uid: 'u', resourceVersion: '1' },
+})
+
+let written: string[]
+let stop: AbortController
+let reading: () => void
+
+const stored = (what: string, { metadata }: Desired) => {
+  written.push(what)
+  return ApiObject.parse({ ...owner, metadata: { ...metadata, uid: 'new', resourceVersion: '2' } })
+}
+const unused = async () => expect.fail('nobody asks for that')
+/** Has no objects. */
+const api: ObjectApi = {
+  get: async () => {
+    reading()
+    throw new ApiError('not found', { code: 404, reason: 'NotFound' })
+  },
+  apply: async (_, desired) => stored('object', desired),
+  applyStatus: async (_, desired) => stored('status', desired),
+  list: unused,
+  create: unused,
+  update: unused,
+  delete: unused,
+}
+
+beforeEach(() => {
+  written = []
+  stop = new AbortController()
+  reading = () => {}
+})
+
+const report = () =>
+  new ReadyReport({ api, cache, clock: time, events, kind: chatPlans }).write(
+    owner,
+    { verdict: { ok: true, reason: 'Accepted', message: '' }, was: [], facts: {} },
+    stop.signal,
+  )
+
+const keep = () =>
+  new SecretKeeper({ api, cache, clock: time, events }).keep(
+    {
+      name: 'acme-credentials',
+      namespace: 'demo',
+      owner,
+      tenant: 'demo/acme',
+      publicUrl: undefined,
+      keys: { wanted: new Map([['backend', 'HS256']]) },
+    },
+    stop.signal,
+  )
+
+test('what goes on writes', async () => {
+  await report()
+  await keep()
+  expect(written).toEqual(['status', 'object'])
+})
+
+test('no status is written after the end', async () => {
+  stop.abort(new Error('the process is ending'))
+  await expect(report()).rejects.toThrow('the process is ending')
+  expect(written).toEqual([])
+})
+
+test('no Secret is written when the end came while the present one was read', async () => {
+  reading = () => stop.abort(new Error('the process is ending'))
+  await expect(keep()).rejects.toThrow('the process is ending')
+  expect(written).toEqual([])
+})

@@ -1,0 +1,15 @@
+// A message's fields as JSON, byte arrays as the JSON text that they are.
+import type { Fields, FieldValue } from './fields.js'
+import { array, object, objectOf, type Pieces, type PieceValue } from './json-pieces.js'
+
+export function piecesOf(fields: Fields): Pieces {
+  const members: Record<string, PieceValue> = {}
+  for (const name of Object.keys(fields)) members[name] = pieceOf(fields[name])
+  return object(members)
+}
+
+function pieceOf(value: FieldValue): PieceValue {
+  if (typeof value !== 'object' || value instanceof Uint8Array) return value
+  if (value instanceof Map) return objectOf(Array.from(value, ([name, item]) => [name, piecesOf(item)]))
+  return Array.isArray(value) ? array(value.map(piecesOf)) : piecesOf(value)
+}

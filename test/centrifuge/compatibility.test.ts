@@ -1,0 +1,28 @@
+// docs/compatibility.md says what is not here and how a client is told; here it is asked.
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { gatewayFor } from '../support/centrifuge-sdk.js'
+import { rawAs } from '../support/frames.js'
+
+const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
+const page = read('docs/compatibility.md')
+const rows = [...page.matchAll(/^\| ([^|]+?) +\| `([^`]+)` +\| (error|close) (\d+) +\|$/gm)].map(
+  ([, what = '', command = '', kind = '', code = '']) => ({ what, command, kind, code: Number(code) }),
+)
+
+test('the page has its rows', () => {
+  expect(rows.length).toBeGreaterThanOrEqual(9)
+})
+
+test.each(rows)('$what: $kind $code', async ({ code, command, kind }) => {
+  const client = await rawAs(await gatewayFor(), 'ann')
+  client.send(command)
+  if (kind === 'close') expect((await client.closed()).code).toBe(code)
+  else expect(await client.object()).toMatchObject({ id: 2, error: { code } })
+})
+
+test('the client that is tested has the version that the page names', () => {
+  expect(page.match(/`centrifuge` \(JavaScript\) +\| ([\d.]+)/)?.[1]).toBe(
+    (JSON.parse(read('node_modules/centrifuge/package.json')) as { version: string }).version,
+  )
+})

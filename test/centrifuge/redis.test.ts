@@ -1,0 +1,78 @@
+// Gateways that share a Redis, and official clients of both ways of writing on them.
+import { Centrifuge } from 'centrifuge'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import {
+  connected,
+  dataOf,
+  door,
+  gatewayFor,
+  next,
+  proxyFor,
+  sdkAt,
+  subscribed,
+} from '../support/centrifuge-sdk.js'
+import type { TestGateway } from '../support/gateway.js'
+import { ProtobufSdk } from '../support/protobuf-sdk.js'
+import { openTestBroker } from '../support/redis-gateway.js'
+import { openTestPresence } from '../support/redis-presence.js'
+import { endRedisProcesses, startRedis } from '../support/redis-processes.js'
+
+let redis: Awaited<ReturnType<typeof startRedis>>
+beforeAll(async () => {
+  redis = await startRedis()
+})
+beforeEach(() => redis.cli('FLUSHALL'))
+afterAll(() => endRedisProcesses())
+
+async function gatewayOnRedis(): Promise<TestGateway> {
+  const url = `redis://127.0.0.1:${redis.port}`
+  const [broker, presence] = [openTestBroker(url), openTestPresence(url)]
+  onTestFinished(async () => {
+    await Promise.all([broker.close(), presence.close()])
+  })
+  return gatewayFor({}, { broker: broker.broker, presence: presence.presence })
+}
+
+describe.each([
+  ['JSON', Centrifuge, ProtobufSdk],
+  ['protobuf', ProtobufSdk, Centrifuge],
+])('%s', (_wire, Mine, Theirs) => {
+  const clientAt = (
+    at: { port: number },
+    gateway: TestGateway,
+    user: string,
+    Client = Mine,
+  ): Promise<Centrifuge> => connected(sdkAt(door(at), { getToken: () => gateway.token(user) }, Client))
+
+  test('publish, history, presence and recovery with a client of the other kind at another gateway', async () => {
+    const [here, there] = [await gatewayOnRedis(), await gatewayOnRedis()]
+    const proxy = await proxyFor(here)
+    const ann = await clientAt(proxy, here, 'ann')
+    const bob = await clientAt(there, there, 'bob', Theirs)
+    const general = await subscribed(ann, 'general', { recoverable: true })
+    const atAnn = dataOf(general)
+    const atBob = dataOf(await subscribed(bob, 'general'))
+
+    await bob.publish('general', { n: 1 })
+    await general.publish('two')
+    expect(await atAnn.take(2)).toEqual([{ n: 1 }, 'two'])
+    expect(await atBob.take(2)).toEqual([{ n: 1 }, 'two'])
+
+    const { publications } = await general.history({ limit: 10 })
+    expect(publications.map(({ data }) => data as unknown)).toEqual([{ n: 1 }, 'two'])
+    const { clients } = await bob.presence('general')
+    expect(
+      Object.values(clients)
+        .map(({ user }) => user)
+        .toSorted(),
+    ).toEqual(['ann', 'bob'])
+    expect(await ann.presenceStats('general')).toEqual({ numClients: 2, numUsers: 2 })
+
+    const again = next(general, 'subscribed')
+    proxy.refuse()
+    await bob.publish('general', 3)
+    proxy.refuse(false)
+    expect(await again).toMatchObject({ wasRecovering: true, recovered: true })
+    expect(await atAnn.next()).toBe(3)
+  })
+})

@@ -1,0 +1,62 @@
+// A channel where only the latest state counts: who comes back gets that, however much was missed.
+import { expect, test } from 'vitest'
+import {
+  connected,
+  connectedAs,
+  dataOf,
+  door,
+  gatewayFor,
+  next,
+  proxyFor,
+  sdkAt,
+  subscribed,
+} from '../support/centrifuge-sdk.js'
+import { rule } from '../support/policies.js'
+
+const history = { size: 10, ttlMs: 3_600_000, newestOnly: true } as const
+const recoverable = { recoverable: true }
+
+async function annAndBob() {
+  const gateway = await gatewayFor({ channels: [rule('score', { history })] })
+  const proxy = await proxyFor(gateway)
+  const ann = await connected(sdkAt(door(proxy), { getToken: () => gateway.token('ann') }))
+  return { proxy, ann, bob: await connectedAs(gateway, 'bob') }
+}
+
+test('after a cut the newest comes, and what follows it', async () => {
+  const { ann, bob, proxy } = await annAndBob()
+  const score = await subscribed(ann, 'score', recoverable)
+  const atAnn = dataOf(score)
+  await bob.publish('score', 1)
+  await atAnn.next()
+  const again = next(score, 'subscribed')
+  proxy.refuse()
+  // More than history keeps.
+  for (let n = 2; n <= 20; n += 1) await bob.publish('score', n)
+  proxy.refuse(false)
+  expect(await again).toMatchObject({ wasRecovering: true, recovered: true })
+  await bob.publish('score', 21)
+  expect(await atAnn.take(2)).toEqual([20, 21])
+})
+
+test('who has the newest gets nothing again', async () => {
+  const { ann, bob, proxy } = await annAndBob()
+  const score = await subscribed(ann, 'score', recoverable)
+  const atAnn = dataOf(score)
+  await bob.publish('score', 1)
+  await atAnn.next()
+  const again = next(score, 'subscribed')
+  proxy.cut()
+  expect(await again).toMatchObject({ recovered: true, hasRecoveredPublications: false })
+  await bob.publish('score', 2)
+  expect(await atAnn.next()).toBe(2)
+})
+
+test('who comes for the first time and asks gets the newest too', async () => {
+  const { ann, bob } = await annAndBob()
+  for (const n of [1, 2, 3]) await bob.publish('score', n)
+  const score = ann.newSubscription('score', { since: { offset: 0, epoch: '' } })
+  const atAnn = dataOf(score)
+  score.subscribe()
+  expect(await atAnn.next()).toBe(3)
+})

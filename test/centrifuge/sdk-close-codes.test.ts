@@ -1,0 +1,49 @@
+// What the official client makes of every way in which the server may end it: it comes back, or knows that it must not.
+import { expect, test } from 'vitest'
+import { closeCodes, unsubscribeCodes } from '../../src/protocol/codes.js'
+import type { Session } from '../../src/session/session.js'
+import { collect, connectedAs, dataOf, gatewayFor, next, subscribed } from '../support/centrifuge-sdk.js'
+import type { TestGateway } from '../support/gateway.js'
+
+const comesBack = (code: number): boolean => code < 3500 || (code >= 4000 && code < 4500)
+const closes = Object.values(closeCodes).map((close) => ({ ...close, back: comesBack(close.code) }))
+
+function onlySession({ gateway }: TestGateway): Session {
+  const [session, ...more] = gateway.context.sessions
+  if (!session || more.length > 0) throw new Error('not one session')
+  return session
+}
+
+test.each(closes.filter(({ back }) => back))('$code $reason: back, and subscribed again', async (close) => {
+  const gateway = await gatewayFor()
+  const ann = await connectedAs(gateway, 'ann')
+  const general = await subscribed(ann, 'general', { recoverable: true })
+  const atAnn = dataOf(general)
+  const left = next(ann, 'connecting')
+  const again = next(general, 'subscribed')
+  onlySession(gateway).close(close)
+  expect(await left).toEqual({ code: close.code, reason: close.reason })
+  expect(await again).toMatchObject({ wasRecovering: true, recovered: true })
+  await general.publish('here')
+  expect(await atAnn.next()).toBe('here')
+})
+
+test.each(closes.filter(({ back }) => !back))('$code $reason: final', async (close) => {
+  const gateway = await gatewayFor()
+  const ann = await connectedAs(gateway, 'ann')
+  const over = next(ann, 'disconnected')
+  onlySession(gateway).close(close)
+  expect(await over).toEqual({ code: close.code, reason: close.reason })
+})
+
+test.each(Object.values(unsubscribeCodes))('unsubscribe $code $reason', async (code) => {
+  const gateway = await gatewayFor()
+  const ann = await connectedAs(gateway, 'ann')
+  const general = await subscribed(ann, 'general')
+  const again = collect(general, 'subscribed')
+  const over = collect(general, 'unsubscribed')
+  const session = onlySession(gateway)
+  for (const subscription of session.subscriptions.values()) session.endSubscription(subscription, code)
+  if (code.code >= 2500) await again.next()
+  else expect(await over.next()).toMatchObject({ code: code.code, reason: code.reason })
+})

@@ -1,0 +1,144 @@
+// Bad tenants that the API server cannot tell from good ones, at the controller as operators run it: each lands in a condition and an Event,
+// and what was served goes on. What the API server itself refuses is in test/kube/api-invalid.test.ts.
+import { generateKeyPairSync } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { endPrograms } from '../support/child-process.js'
+import type { ChatClient } from '../support/chat-client.js'
+import { ControllerProcess } from '../support/controller.js'
+import { kubeStartMsMax } from '../support/kube-apiserver.js'
+import { apiVersion, chatTenant, namespace } from '../support/kube-parley.js'
+import { conditionOf, generated, openRules, signed, World } from '../support/reconciled.js'
+import { endLinks } from '../support/redis-links.js'
+import { endRedisProcesses, until } from '../support/redis-processes.js'
+
+let world: World
+let controller: ControllerProcess
+
+beforeAll(async () => {
+  world = await World.start()
+  const args = ['--public-url', 'wss://chat.example.com', '--identity', 'one']
+  controller = await ControllerProcess.start(world.place, { sealingKeyFile: world.sealingKeyFile, args })
+}, kubeStartMsMax)
+afterAll(async () => {
+  await endLinks()
+  await endPrograms()
+  await world.stop()
+  await endRedisProcesses()
+})
+
+const letIn = 426
+const ready = { status: 'True', reason: 'Available' }
+const tenant = (name: string, spec: object = generated) => chatTenant(spec, { name, ns: 'demo' })
+
+async function secret(name: string, key: string): Promise<void> {
+  const metadata = { name, namespace: 'demo', labels: { 'parley.chat/secret': 'import' } }
+  await world.client.apply({ apiVersion: 'v1', kind: 'Secret', metadata, stringData: { key } })
+}
+
+describe('a tenant that is served', () => {
+  const victim = { name: 'victim' }
+  let token: string
+  let ann: ChatClient
+
+  beforeAll(async () => {
+    token = (await world.served('victim')).token
+    ann = await world.chat(token, 'demo/victim', { shared: true })
+    const { privateKey } = generateKeyPairSync('ed25519')
+    await secret('short', 'too short')
+    await secret('private', privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
+  })
+  afterAll(() => ann.socket.terminate())
+
+  const jwks = (jwksURI: string) => ({ type: 'JWKSURI', jwksURI })
+  const held = (type: string, name: string) => ({ type, keyRef: { name, key: 'key' } })
+
+  test.each([
+    ['keys at the cloud’s metadata', jwks('https://169.254.169.254/keys'), 'InvalidKey'],
+    ['the same as a number', jwks('https://2852039166/keys'), 'InvalidKey'],
+    ['the same in IPv6', jwks('https://[::ffff:169.254.169.254]/keys'), 'InvalidKey'],
+    ['keys of a neighbour by link-local IPv6', jwks('https://[fe80::1]/keys'), 'InvalidKey'],
+    ['keys of the pod itself', jwks('https://localhost/keys'), 'InvalidKey'],
+    ['a Secret that is not there', held('SharedKey', 'nowhere'), 'KeyNotFound'],
+    ['a key that is too short', held('SharedKey', 'short'), 'KeyTooShort'],
+    ['a key of another kind', held('PublicKey', 'short'), 'InvalidKey'],
+    ['a private key where a public one belongs', held('PublicKey', 'private'), 'InvalidKey'],
+  ])('loses nothing by an edit that wants %s', async (_, entry, reason) => {
+    const auth = [...generated.auth, { name: 'bad', ...entry }]
+    await world.client.apply(tenant('victim', { ...generated, auth }))
+    const object = await world.condition('Accepted', { status: 'False', reason }, victim)
+    expect(conditionOf(object, 'Stalled')).toMatchObject({ status: 'True', reason })
+    const { message = '' } = conditionOf(object, 'Accepted') ?? {}
+    expect(message).toContain('spec.auth[1]')
+    await until('an Event', async () =>
+      (await world.events('victim')).some(
+        (event) => event.type === 'Warning' && event.reason === reason && event.note === message,
+      ),
+    )
+    await ann.done({ type: 'chat', content: 'still here' })
+    expect(await world.door(token, { tenant: 'demo/victim' })).toBe(letIn)
+    expect(message).not.toContain('PRIVATE KEY')
+  })
+
+  test('is as it was when the edit is taken back', async () => {
+    await world.client.apply(tenant('victim'))
+    const object = await world.condition('Ready', ready, victim)
+    expect(conditionOf(object, 'Stalled')).toBeUndefined()
+    await ann.done({ type: 'chat', content: 'still here' })
+  })
+})
+
+test('a key of the tenant’s own that is replaced counts at once, and the former no more', async () => {
+  const [first, second] = ['first', 'second'].map((word) => `the ${word} key of this tenant’s own making`)
+  await secret('own', first ?? '')
+  const auth = [{ name: 'own', type: 'SharedKey', keyRef: { name: 'own', key: 'key' } }]
+  await world.client.apply(tenant('replacing', { auth, channels: openRules }))
+  await world.condition('Ready', ready, { name: 'replacing' })
+  const [before, after] = [await signed(first ?? ''), await signed(second ?? '')]
+  const place = { tenant: 'demo/replacing' }
+  expect(await world.door(before, place)).toBe(letIn)
+  await secret('own', second ?? '')
+  await world.untilDoor(before, 401, place)
+  await world.untilDoor(after, letIn, place)
+})
+
+test('two tenants of one name in two namespaces share nothing, whatever id one claims', async () => {
+  await world.client.apply(namespace('other'))
+  const { object, token } = await world.served('twin')
+  await world.client.apply(chatTenant(generated, { name: 'twin', ns: 'other' }))
+  await world.condition('Ready', ready, { name: 'twin', ns: 'other' })
+  const ref = { apiVersion, kind: 'ChatTenant', namespace: 'other', name: 'twin' }
+  const { tenantID, revision } = object['status']
+  await world.client.patch(ref, { status: { tenantID, revision } }, { subresource: 'status' })
+  await until('its own id', async () => {
+    const twin = await world.tenant('twin', 'other')
+    return twin?.['status'].tenantID === twin?.metadata['uid']
+  })
+  expect(await world.door(token, { tenant: 'demo/twin' })).toBe(letIn)
+  expect(await world.door(token, { tenant: 'other/twin' })).toBe(401)
+  const theirs = await world.token({ secret: 'twin-credentials', ns: 'other' })
+  expect(await world.door(theirs, { tenant: 'demo/twin' })).toBe(401)
+
+  const ann = await world.chat(token, 'demo/twin')
+  const cleo = await world.chat(await world.token({ secret: 'twin-credentials' }, 'cleo'), 'demo/twin')
+  const bob = await world.chat(theirs, 'other/twin')
+  await bob.done({ type: 'chat', content: 'among others' })
+  await ann.done({ type: 'chat', content: 'among ours' })
+  await cleo.settle()
+  const heard = (content: string) => cleo.texts.filter((text) => text.includes(content)).length
+  expect([heard('among others'), heard('among ours')]).toEqual([0, 1])
+})
+
+test('tenants that are deleted while they are being made leave nothing, and their name serves the next', async () => {
+  const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'hasty' }
+  for (let life = 0; life < 10; life += 1) {
+    await world.client.apply(tenant('hasty'))
+    await world.client.delete(ref)
+  }
+  // Whatever was queued before it has been looked at.
+  await world.served('bystander')
+  await until('no such tenant', async () => (await world.policy('hasty')) === undefined)
+  const { object, token } = await world.served('hasty')
+  expect((await world.policy('hasty'))?.tenantId).toBe(object.metadata['uid'])
+  expect(await world.door(token, { tenant: 'demo/hasty' })).toBe(letIn)
+  expect(controller.program.said).not.toContain('"level":50')
+})

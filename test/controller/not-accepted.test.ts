@@ -1,0 +1,106 @@
+// While a spec is not accepted, what was goes on, but for what is taken back: nobody has to mend a spec before a suspension or a revoked key
+// counts. To be seen at real gateways, also when another controller leads meanwhile.
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { endPrograms } from '../support/child-process.js'
+import { endControllers, type TestController } from '../support/controller.js'
+import { kubeStartMsMax } from '../support/kube-apiserver.js'
+import { apiVersion, chatCredential, chatTenant } from '../support/kube-parley.js'
+import { conditionOf, generated, World } from '../support/reconciled.js'
+import { endLinks } from '../support/redis-links.js'
+import { endRedisProcesses, until } from '../support/redis-processes.js'
+
+let world: World
+let controller: TestController
+
+beforeAll(async () => {
+  world = await World.start()
+  controller = world.controller()
+}, kubeStartMsMax)
+afterAll(async () => {
+  await endControllers()
+  await endLinks()
+  await endPrograms()
+  await world.stop()
+  await endRedisProcesses()
+})
+
+const letIn = 426
+const suspended = 403
+const unknownKey = 401
+const refused = { status: 'False', reason: 'PlanNotFound' }
+
+async function spoil(name: string, spec: object = {}): Promise<void> {
+  const broken = { ...generated, planRef: { name: 'nowhere' }, ...spec }
+  await world.client.apply(chatTenant(broken, { name, ns: 'demo' }))
+}
+
+test('suspension closes connections and the door, and ends by the same word', async () => {
+  const { token } = await world.served('sleeper')
+  const ann = await world.chat(token, 'demo/sleeper')
+  await spoil('sleeper', { suspend: true })
+  expect(await ann.closed()).toMatchObject({ code: 3507 })
+  await world.untilDoor(token, suspended, { tenant: 'demo/sleeper' })
+  const object = await world.condition('Accepted', refused, { name: 'sleeper' })
+  const programmed = conditionOf(object, 'Programmed')
+  expect(programmed).toMatchObject({ status: 'False', reason: 'LastGoodRevision' })
+  expect(programmed?.message).toContain(object['status'].revision)
+  expect(programmed?.message).toContain('suspended')
+  expect(object['status'].effective).toMatchObject({ plan: 'free' })
+
+  await spoil('sleeper')
+  await world.untilDoor(token, letIn, { tenant: 'demo/sleeper' })
+})
+
+test('so it does for a controller that never saw the spec accepted', async () => {
+  const { token } = await world.served('inherited')
+  await controller.stop()
+  await spoil('inherited')
+  controller = world.controller()
+  await world.condition('Accepted', refused, { name: 'inherited' })
+  const ann = await world.chat(token, 'demo/inherited')
+  await ann.done({ type: 'chat', content: 'still here' })
+  await spoil('inherited', { suspend: true })
+  expect(await ann.closed()).toMatchObject({ code: 3507 })
+  await world.untilDoor(token, suspended, { tenant: 'demo/inherited' })
+})
+
+test('an API key goes with its ChatCredential, and one whose Secret is deleted gives way to another', async () => {
+  await world.served('keyed')
+  for (const name of ['deleted', 'revoked']) {
+    await world.client.apply(chatCredential({ tenantRef: { name: 'keyed' } }, { name, ns: 'demo' }))
+    await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name })
+  }
+  const keysOf = async (credential: string): Promise<string[]> =>
+    ((await world.policy('keyed'))?.apiKeys ?? []).flatMap((key) =>
+      key.credential === credential ? key.sha256 : [],
+    )
+  const [revoked] = await keysOf('revoked')
+  expect(revoked).toHaveLength(64)
+  expect(await keysOf('deleted')).toHaveLength(1)
+
+  await spoil('keyed')
+  await world.condition('Accepted', refused, { name: 'keyed' })
+  await world.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'deleted' })
+  await until('no key of the deleted', async () => (await keysOf('deleted')).length === 0)
+  const secret = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'revoked-credential' }
+  await world.client.delete(secret)
+  await until('another key', async () => {
+    const keys = await keysOf('revoked')
+    return keys.length === 1 && keys[0] !== revoked
+  })
+})
+
+test('the tenant’s own key is revoked by deleting its Secret, and the new one counts', async () => {
+  const { token } = await world.served('leaked')
+  const ann = await world.chat(token, 'demo/leaked')
+  await spoil('leaked')
+  await world.condition('Accepted', refused, { name: 'leaked' })
+  await ann.done({ type: 'chat', content: 'still here' })
+  const secret = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'leaked-credentials' }
+  await world.client.delete(secret)
+  expect((await ann.closed()).reason).toContain('key')
+  await world.untilDoor(token, unknownKey, { tenant: 'demo/leaked' })
+  await until('a Secret again', async () => (await world.secret(secret.name)) !== undefined)
+  const since = await world.token({ secret: secret.name })
+  await world.untilDoor(since, letIn, { tenant: 'demo/leaked' })
+})
