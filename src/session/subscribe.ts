@@ -86,7 +86,7 @@ export async function unsubscribe(
 export function endSubscription(subscription: Subscription): void {
   if (subscription.ended) return
   const { session, ref } = subscription
-  const { presence, hub, wheel } = session.context
+  const { departures, presence, hub, wheel } = session.context
   const wasLive = subscription.live
   subscription.end()
   if (subscription.expiry) wheel.cancel(subscription.expiry)
@@ -99,11 +99,13 @@ export function endSubscription(subscription: Subscription): void {
   const leaving = subscription.present
     ? presence.remove(ref, session.id)
     : Promise.resolve({ userEdge: true, clients: 0 })
-  leaving
+  const told = leaving
     // Whether the user is gone is not known; that this client is, is. The entry ends by itself.
     .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
     .then((departure) => announce(subscription, 'leave', departure))
     .catch((error: unknown) => session.bug(error, `cannot announce a leave in ${ref.channel}`))
+    .finally(() => departures.delete(told))
+  departures.add(told)
 }
 
 function begin(subscription: Subscription): void {
