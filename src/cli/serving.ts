@@ -23,7 +23,7 @@ export async function serveUntil(
   await asked
   gateway.startDraining()
   onDrain?.()
-  await drain(gateway.context.sessions, { windowMs: drainWindowMs, sleep })
+  await drain(gateway.context, { windowMs: drainWindowMs, sleep })
   // Close frames may still be on their way.
   await server.close({ graceMs: 1_000 })
 }

@@ -5,6 +5,7 @@ import { drain } from './drain.js'
 /** Sessions, and what happened to them when. */
 class Crowd {
   readonly sessions = new Set<Session>()
+  readonly departures = new Set<Promise<void>>()
   readonly told = new Map<string, number>()
   readonly closed = new Map<string, number>()
   readonly codes = new Set<number>()
@@ -34,7 +35,7 @@ class Crowd {
 
   /** `meanwhile` is called at each pause. */
   drain(windowMs: number, meanwhile: () => void = () => {}): Promise<void> {
-    return drain(this.sessions, {
+    return drain(this, {
       windowMs,
       sleep: async (ms) => {
         this.elapsedMs += ms

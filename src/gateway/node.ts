@@ -95,6 +95,7 @@ export class Gateway {
     })
     this.context = {
       sessions: new Set<Session>(),
+      departures: new Set<Promise<void>>(),
       broker,
       presence,
       hub: this.hub,

@@ -46,17 +46,20 @@ export async function withdraw(subscription: Subscription): Promise<void> {
     .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
 }
 
-/** Out of presence, and told; nobody waits for it. */
+/** Out of presence, and told; a drain alone waits for it. */
 export function depart(subscription: Subscription): void {
   const { session, ref } = subscription
+  const { departures, presence } = session.context
   const leaving = subscription.present
-    ? session.context.presence.remove(ref, session.id)
+    ? presence.remove(ref, session.id)
     : Promise.resolve({ userEdge: true, clients: 0 })
-  leaving
+  const told = leaving
     // Whether the user is gone is not known; that this client is, is. The entry ends by itself.
     .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
     .then((departure) => announce(subscription, 'leave', departure))
     .catch((error: unknown) => session.bug(error, `cannot announce a leave in ${ref.channel}`))
+    .finally(() => departures.delete(told))
+  departures.add(told)
 }
 
 export function announce(subscription: Subscription, kind: 'join' | 'leave', edge: Edge): void {

@@ -51,6 +51,8 @@ export const defaultSessionLimits: SessionLimits = {
 export interface SessionContext {
   /** All that are not closed, also those that have not connected yet. */
   readonly sessions: Set<Session>
+  /** Leaves that are not announced yet: they outlive their sessions, and none of them rejects. */
+  readonly departures: Set<Promise<void>>
   readonly broker: Broker
   readonly presence: Presence
   readonly hub: ChannelHub

@@ -167,7 +167,7 @@ test('drain: 3001, and the client comes back where there is room, missing nothin
   const bobAgain = collect(bob, 'connecting')
   proxy.retarget(other.port)
   gateway.gateway.startDraining()
-  await drain(gateway.gateway.context.sessions, { windowMs: 0, sleep: async () => {} })
+  await drain(gateway.gateway.context, { windowMs: 0, sleep: async () => {} })
   expect(await left).toMatchObject({ code: 3001, reason: 'shutdown' })
   expect(await again).toMatchObject({ recovered: true })
   // Refused with 503 at its own gateway, bob keeps trying; the broker is fed from the other one.

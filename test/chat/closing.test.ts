@@ -117,7 +117,7 @@ describe('a drain', () => {
     const { gateway } = await timed()
     const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
     gateway.gateway.startDraining()
-    await drain(gateway.gateway.context.sessions, { windowMs: 1_000, sleep: async () => {} })
+    await drain(gateway.gateway.context, { windowMs: 1_000, sleep: async () => {} })
     expect([await ann.next('reconnect'), await bob.next('reconnect')]).toEqual([
       { event: 'reconnect', after_ms: 0 },
       { event: 'reconnect', after_ms: 500 },
@@ -134,7 +134,7 @@ describe('a drain', () => {
     const bob = await connectedAs(gateway, 'bob')
     const told = next(bob, 'connecting')
     gateway.gateway.startDraining()
-    await drain(gateway.gateway.context.sessions, { windowMs: 0, sleep: async () => {} })
+    await drain(gateway.gateway.context, { windowMs: 0, sleep: async () => {} })
     expect([(await ann.closed()).code, (await told).code]).toEqual([3001, 3001])
   })
 
@@ -142,7 +142,7 @@ describe('a drain', () => {
     const { gateway } = await timed()
     const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
     await ann.done({ type: 'chat', content: 'last words' })
-    await drain(gateway.gateway.context.sessions, { windowMs: 0, sleep: async () => {} })
+    await drain(gateway.gateway.context, { windowMs: 0, sleep: async () => {} })
     expect(await bob.next('chat')).toMatchObject({ content: 'last words' })
   })
 })
