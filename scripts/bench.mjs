@@ -30,7 +30,7 @@ function asked() {
       options: /** @type {Record<string, { type: 'string', default: string }>} */ (options),
     })
     const { only = '', ...rest } = values
-    const good = Object.values(rest).every((value) => /^\d+$/.test(String(value)))
+    const good = Object.values(rest).every((value) => /^\d+$/.test(value))
     return good && /^[\w-]*$/.test(only) ? { only, rest } : undefined
   } catch {
     return undefined
@@ -45,7 +45,7 @@ if (!wishes) {
 
 const env = { ...process.env }
 for (const [number, value] of Object.entries(wishes.rest))
-  env[`PARLEY_BENCH_${number.toUpperCase().replaceAll('-', '_')}`] = String(value)
+  env[`PARLEY_BENCH_${number.toUpperCase().replaceAll('-', '_')}`] = value
 
 /** @param {string[]} args @returns {Promise<number>} */
 const shown = (...args) =>

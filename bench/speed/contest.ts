@@ -22,21 +22,21 @@ export class Contest<Report> {
   }
 
   median(name: string, measure: (report: Report) => number): number {
-    return medianOf(this.#of(name).map(measure))
+    return medianOf(this.reports(name).map(measure))
   }
 
   /** Round by round, then the median. */
   ratio(name: string, floor: string, measure: (report: Report) => number): number {
-    const floors = this.#of(floor)
+    const floors = this.reports(floor)
     return medianOf(
-      this.#of(name).map((report, round) => {
+      this.reports(name).map((report, round) => {
         const beside = floors[round]
         return beside === undefined ? Number.NaN : measure(report) / measure(beside)
       }),
     )
   }
 
-  #of(name: string): readonly Report[] {
+  reports(name: string): readonly Report[] {
     return this.#reports.get(name) ?? []
   }
 }

@@ -15,7 +15,7 @@ const io = new Server(http, {
 })
 
 io.on('connection', (socket) => {
-  for (const channel of socket.handshake.auth['channels']) socket.join(channel)
+  Promise.resolve(socket.join(socket.handshake.auth['channels'])).catch(console.error)
   socket.on('publish', (channel, data) => io.to(channel).emit('publication', data))
 })
 http.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () =>

@@ -15,6 +15,8 @@ const connectionsPerAddress = 20_000
 
 /** @type {Crowd | undefined} */
 let crowd
+/** @type {string[]} */
+let published = []
 /** @type {CentrifugeLanguage | undefined} */
 let parley
 
@@ -42,6 +44,7 @@ async function languageFor(visit) {
 /** @param {Visit} visit */
 async function come(visit) {
   const { arrivingMax, channelPrefix, channels, channelsEach, publishers, subscribers, url } = visit
+  published = Array.from({ length: channels }, (_, number) => `${channelPrefix}${number}`)
   crowd = new Crowd({
     url: new URL(url),
     language: await languageFor(visit),
@@ -49,10 +52,10 @@ async function come(visit) {
     publishers,
     arrivingMax,
     channelsOf: (index) =>
-      Array.from({ length: channelsEach }, (_, nth) => {
-        const number = (index * channelsEach + nth) % channels
-        return `${channelPrefix}${number}`
-      }),
+      Array.from(
+        { length: channelsEach },
+        (_, nth) => published[(index * channelsEach + nth) % channels] ?? '',
+      ),
     localAddressOf: (index) => `127.0.0.${2 + Math.floor(index / connectionsPerAddress)}`,
   })
   const before = parley?.recovered ?? 0
@@ -72,7 +75,9 @@ async function measured({ redis, server }, work) {
   const startedMs = performance.now()
   const result = await work()
   const wallSeconds = (performance.now() - startedMs) / 1000
-  const [serverCpu = 0, redisCpu = 0, loadCpu = 0] = all.map((pids, at) => cpuSecondsOf(pids) - (before[at] ?? 0))
+  const [serverCpu = 0, redisCpu = 0, loadCpu = 0] = all.map(
+    (pids, at) => cpuSecondsOf(pids) - (before[at] ?? 0),
+  )
   return {
     ...result,
     wallSeconds,
@@ -89,7 +94,7 @@ async function carryOut(order) {
     case 'run': {
       const present = crowd
       if (!present) throw new Error('nobody has come')
-      return measured(order, () => present.run({ ...order, channels: present.channels }))
+      return measured(order, () => present.run({ ...order, channels: published }))
     }
     case 'idle':
       return measured(order, async () => {

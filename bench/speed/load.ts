@@ -19,14 +19,15 @@ export class Load {
 
   /** Throws when anybody is turned away: what is counted would be worth nothing. */
   async come(): Promise<CameReport> {
-    const report = await this.tryToCome()
+    const report = await this.comeAtOnce(this.#visit.arrivingMax)
     const [failure] = Object.entries(report.failures)
     if (failure) throw new Error(`${failure[1]} connections failed with ${failure[0]}`)
     return report
   }
 
-  tryToCome(): Promise<CameReport> {
-    return this.#ask({ ...this.#visit, do: 'come' })
+  /** `arrivingMax` at a time. */
+  comeAtOnce(arrivingMax: number): Promise<CameReport> {
+    return this.#ask({ ...this.#visit, arrivingMax, do: 'come' })
   }
 
   run(order: Omit<Extract<Order, { do: 'run' }>, 'do' | 'server' | 'redis'>): Promise<RanReport> {
@@ -56,7 +57,10 @@ export class Load {
     return this.#program.saying(
       `an answer to "${order.do}"`,
       (said) => {
-        const answers = said.split('\n').slice(0, -1).filter((line) => line.startsWith('answer '))
+        const answers = said
+          .split('\n')
+          .slice(0, -1)
+          .filter((line) => line.startsWith('answer '))
         const answer = answers[nth]?.slice('answer '.length)
         return answer === undefined ? undefined : (JSON.parse(answer) as Report)
       },

@@ -41,7 +41,10 @@ export function tablesOf({ bars, columns, conditions, groups, title }) {
     line([group.title, ...columns.map((column) => column.title)]),
     line(['---', ...columns.map(() => '---:')]),
     ...group.rows.map(({ subject, values }) =>
-      line([subject, ...columns.map(({ key, unit }) => (key in values ? figure(values[key] ?? 0, unit) : ''))]),
+      line([
+        subject,
+        ...columns.map(({ key, unit }) => (key in values ? figure(values[key] ?? 0, unit) : '')),
+      ]),
     ),
   ])
   const judged = bars.map((bar) =>
@@ -53,6 +56,8 @@ export function tablesOf({ bars, columns, conditions, groups, title }) {
     ]),
   )
   const verdict =
-    bars.length === 0 ? [] : ['', line(['bar', 'reached', 'wanted', 'met']), line(['---', '---:', '---:', '---']), ...judged]
+    bars.length === 0
+      ? []
+      : ['', line(['bar', 'reached', 'wanted', 'met']), line(['---', '---:', '---:', '---']), ...judged]
   return [`## ${title}`, '', conditions, ...tables, ...verdict, ''].join('\n')
 }

@@ -125,10 +125,6 @@ export class Crowd {
     return Object.fromEntries(this.#failures)
   }
 
-  get channels(): readonly string[] {
-    return [...this.#subscribersOf.keys()]
-  }
-
   /** Resolves when everybody is ready or refused. */
   async come(): Promise<Arrival> {
     const { arrivingMax, channelsOf, localAddressOf, publishers, subscribers, url } = this.#options
@@ -172,7 +168,7 @@ export class Crowd {
     this.round = new Round(options, {
       number: this.#rounds,
       language: this.language,
-      publishers: this.#publishers,
+      publishers: this.#publishers.toSorted((a, b) => a.index - b.index),
       subscribersOf: this.#subscribersOf,
     })
     try {
