@@ -120,6 +120,10 @@ export class Crowd {
     return this.#members.size
   }
 
+  get canPublish(): boolean {
+    return this.#publishers.length > 0
+  }
+
   /** By code, since the crowd came. */
   get failures(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#failures)
