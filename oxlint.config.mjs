@@ -16,7 +16,19 @@ const rooms = {
   session: ['protocol', 'tenant', 'auth', 'seams'],
   gateway: ['session', 'protocol', 'tenant', 'auth', 'seams'],
   controller: ['tenant', 'redis'],
-  cli: ['protocol', 'tenant', 'auth', 'broker', 'presence', 'redis', 'session', 'gateway', 'controller'],
+  load: [],
+  cli: [
+    'load',
+    'protocol',
+    'tenant',
+    'auth',
+    'broker',
+    'presence',
+    'redis',
+    'session',
+    'gateway',
+    'controller',
+  ],
   web: [],
 }
 

@@ -1,35 +1,55 @@
-// `npm run bench:controller [-- --tenants N --idle-tenants N --idle-minutes N --edits N]`: builds, sets up, measures, prints tables.
+// `npm run bench [-- --only NAME --rounds N]` and `npm run bench:controller [-- --tenants N …]`: builds, sets up, measures, prints tables.
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { root } from './run.mjs'
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: {
-    tenants: { type: 'string', default: '2000' },
-    'idle-tenants': { type: 'string', default: '5000' },
-    'idle-minutes': { type: 'string', default: '10' },
-    edits: { type: 'string', default: '200' },
+/** By name: numbers that may be given, with their variables, and what is run. */
+const suites = {
+  speed: {
+    usage: 'npm run bench -- [--only SCENARIO] [--rounds N]',
+    numbers: { rounds: '5' },
+    after: ['scripts/performance.mjs'],
   },
-})
-const wrong = Object.entries(values).filter(([, value]) => !/^\d+$/.test(value))
-if (wrong.length > 0 || positionals.length !== 1 || positionals[0] !== 'controller') {
-  console.error(
-    'usage: npm run bench:controller -- [--tenants N] [--idle-tenants N] [--idle-minutes N] [--edits N]',
-  )
+  controller: {
+    usage: 'npm run bench:controller -- [--tenants N] [--idle-tenants N] [--idle-minutes N] [--edits N]',
+    numbers: { tenants: '2000', 'idle-tenants': '5000', 'idle-minutes': '10', edits: '200' },
+    after: undefined,
+  },
+}
+
+const name = process.argv[2] === 'controller' ? 'controller' : 'speed'
+const { after, numbers, usage } = suites[name]
+
+function asked() {
+  try {
+    const options = { only: { type: 'string', default: '' } }
+    for (const [number, usual] of Object.entries(numbers))
+      Object.assign(options, { [number]: { type: 'string', default: usual } })
+    const { values } = parseArgs({
+      args: process.argv.slice(3),
+      options: /** @type {Record<string, { type: 'string', default: string }>} */ (options),
+    })
+    const { only = '', ...rest } = values
+    const good = Object.values(rest).every((value) => /^\d+$/.test(value))
+    return good && /^[\w-]*$/.test(only) ? { only, rest } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const wishes = asked()
+if (!wishes) {
+  console.error(`usage: ${usage}`)
   process.exit(2)
 }
+
+const env = { ...process.env }
+for (const [number, value] of Object.entries(wishes.rest))
+  env[`PARLEY_BENCH_${number.toUpperCase().replaceAll('-', '_')}`] = value
 
 /** @param {string[]} args @returns {Promise<number>} */
 const shown = (...args) =>
   new Promise((resolve) => {
-    const env = {
-      ...process.env,
-      PARLEY_BENCH_TENANTS: values.tenants,
-      PARLEY_BENCH_IDLE_TENANTS: values['idle-tenants'],
-      PARLEY_BENCH_IDLE_MINUTES: values['idle-minutes'],
-      PARLEY_BENCH_EDITS: values.edits,
-    }
     spawn('node', args, { cwd: root, stdio: 'inherit', env }).on('close', (code) => resolve(code ?? 1))
   })
 
@@ -39,8 +59,10 @@ process.exitCode =
   (await shown(
     'node_modules/vitest/vitest.mjs',
     'run',
-    '-c',
-    'vitest.bench.config.ts',
+    // First: an option before it would take it for its value.
+    `bench/${name}/${wishes.only}`,
+    '--config=vitest.bench.config.ts',
     '--reporter=default',
     '--disable-console-intercept',
-  ))
+  )) ||
+  (after ? await shown(...after) : 0)

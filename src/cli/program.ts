@@ -1,5 +1,6 @@
 // All subcommands of `parley`.
 import { Command } from 'commander'
+import { benchCommand } from './bench.js'
 import { canCommand } from './can.js'
 import { controllerCommand } from './controller.js'
 import { crdsCommand } from './crds.js'
@@ -19,5 +20,6 @@ export function createProgram(): Command {
     .addCommand(tokenCommand())
     .addCommand(canCommand())
     .addCommand(crdsCommand())
+    .addCommand(benchCommand())
     .showHelpAfterError('(parley --help lists the commands)')
 }

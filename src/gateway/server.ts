@@ -282,7 +282,10 @@ function clientError(error: NodeJS.ErrnoException): CommandError {
     )
   }
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return new CommandError('REQUEST_TIMEOUT', 'The request did not come whole in time')
+    // When thousands come at once it may have come, and we have not got round to reading it.
+    return new CommandError('REQUEST_TIMEOUT', 'The request did not come whole in time', {
+      retryAfterMs: 1_000,
+    })
   return new CommandError('BAD_REQUEST', 'This is no HTTP request')
 }
 

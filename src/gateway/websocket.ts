@@ -99,11 +99,7 @@ export class WebSocketTransport implements Transport {
     if (this.#webSocket.readyState !== WebSocket.OPEN || !this.#socket.writable) return true
     const [first] = frames
     if (frames.length === 1 && first) return this.#socket.write(wireOf(first, this.#binary))
-    return this.#socket.write(Buffer.concat(frames.map((frame) => wireOf(frame, this.#binary))))
-  }
-
-  ping(): void {
-    if (!this.#closing) this.#webSocket.ping()
+    return this.#socket.write(merged(frames, this.#binary))
   }
 
   close(code: CloseCode): void {
@@ -133,13 +129,29 @@ function onClose(this: WebSocket, code: number): void {
 /** Broken frames and cut lines: 'close' follows with the code that tells. */
 function ignore(): void {}
 
+let lastMerged: { readonly frames: readonly Frame[]; readonly wire: Buffer } | undefined
+
+/** Who shares channels mostly gets the same frames in a turn or a beat: one buffer for all who come in succession. */
+function merged(frames: readonly Frame[], binary: boolean): Buffer {
+  const last = lastMerged
+  if (last?.frames.length === frames.length && last.frames.every((frame, index) => frame === frames[index]))
+    return last.wire
+  const wire = Buffer.concat(frames.map((frame) => wireOf(frame, binary)))
+  lastMerged = { frames, wire }
+  return wire
+}
+
+const none = Buffer.alloc(0)
+const emptyPing = Buffer.from([0x89, 0])
+
 /** Header (final frame, not masked) and payload in one buffer, made by the first who sends it: who shares a frame speaks the same codec. */
 function wireOf(frame: Frame, binary: boolean): Uint8Array {
   if (frame.wire) return frame.wire
   const { payload } = frame
   const length = payload.byteLength
   const headerLength = length < 126 ? 2 : length < 65_536 ? 4 : 10
-  const wire = Buffer.allocUnsafe(headerLength + length)
+  const ping = frame.pings ? emptyPing : none
+  const wire = Buffer.allocUnsafe(headerLength + length + ping.byteLength)
   wire[0] = binary ? 0x82 : 0x81
   if (headerLength === 2) wire[1] = length
   else if (headerLength === 4) {
@@ -150,6 +162,7 @@ function wireOf(frame: Frame, binary: boolean): Uint8Array {
     wire.writeBigUInt64BE(BigInt(length), 2)
   }
   wire.set(payload, headerLength)
+  wire.set(ping, headerLength + length)
   frame.wire = wire
   return wire
 }

@@ -10,6 +10,8 @@ export interface Ended {
 export interface ProgramOptions {
   readonly cwd?: string
   readonly env?: NodeJS.ProcessEnv
+  /** It is told things by `tell`. */
+  readonly listens?: boolean
 }
 
 const running = new Set<Program>()
@@ -24,12 +26,16 @@ export class Program {
 
   constructor(name: string, [file = '', ...args]: readonly string[], options: ProgramOptions = {}) {
     this.name = name
-    const child = spawn(file, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+    const { listens = false, ...rest } = options
+    const child: ChildProcess = spawn(file, args, {
+      ...rest,
+      stdio: [listens ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    })
     this.#child = child
     running.add(this)
     const guard = guardOf(child)
     for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#said += text
         this.#heard?.()
       })
@@ -56,7 +62,7 @@ export class Program {
   }
 
   /** The first that `find` makes of what was said. Rejects with all that was said when the program ends before. */
-  async saying<Found>(what: string, find: (said: string) => Found | undefined): Promise<Found> {
+  async saying<Found>(what: string, find: (said: string) => Found | undefined, ms?: number): Promise<Found> {
     return within(
       `${this.name}: ${what}`,
       (async () => {
@@ -67,7 +73,12 @@ export class Program {
           await new Promise<void>((resolve) => (this.#heard = resolve))
         }
       })(),
+      ms,
     )
+  }
+
+  tell(line: string): void {
+    this.#child.stdin?.write(`${line}\n`)
   }
 
   signal(name: NodeJS.Signals): void {

@@ -1,0 +1,39 @@
+// The floor under publishing: XADD and WAIT in one pipeline for all who want to publish just now, then PUBLISH; ioredis and a loop.
+import { createInterface } from 'node:readline'
+import { Redis } from 'ioredis'
+import { cpuSecondsOf } from './usage.mjs'
+
+const [, , port, payloadBytes] = process.argv.map(Number)
+const writer = new Redis(port ?? 0, '127.0.0.1')
+const publisher = new Redis(port ?? 0, '127.0.0.1')
+const payload = 'x'.repeat(payloadBytes ?? 0)
+const channels = Array.from({ length: 10 }, (_, index) => `floor:${index}`)
+
+/** One command a line: how many publishes are under way at once, for how long, and how many replicas must have them. */
+for await (const line of createInterface({ input: process.stdin })) {
+  const { inFlight, replicas, seconds } = JSON.parse(line)
+  const startedMs = performance.now()
+  const cpuSeconds = cpuSecondsOf([process.pid])
+  let published = 0
+  /** @type {Promise<unknown>} */
+  let told = Promise.resolve()
+  while (performance.now() - startedMs < seconds * 1000) {
+    const group = writer.pipeline()
+    for (let index = 0; index < inFlight; index += 1)
+      group.xadd(channels[index % 10] ?? '', 'MAXLEN', '~', 1000, '*', 'e', payload)
+    if (replicas > 0) group.call('WAIT', replicas, 1000)
+    const replies = (await group.exec()) ?? []
+    if (replicas > 0 && Number(replies.at(-1)?.[1]) < replicas) throw new Error('a replica is missing')
+    await told
+    const announced = publisher.pipeline()
+    for (let index = 0; index < inFlight; index += 1) announced.publish(channels[index % 10] ?? '', payload)
+    told = announced.exec()
+    published += inFlight
+  }
+  await told
+  const wallSeconds = (performance.now() - startedMs) / 1000
+  console.log(
+    JSON.stringify({ published, seconds: wallSeconds, cpuSeconds: cpuSecondsOf([process.pid]) - cpuSeconds }),
+  )
+}
+process.exit()

@@ -1,0 +1,154 @@
+// `parley bench`: what a running installation carries, seen from its clients. Every delivery is counted.
+import { readFileSync } from 'node:fs'
+import { Command, InvalidArgumentError } from 'commander'
+import { mintToken } from '../auth/mint.js'
+import { ConfigError } from '../errors.js'
+import { CentrifugeLanguage } from '../load/centrifuge-language.js'
+import { Crowd, type Arrival } from '../load/crowd.js'
+import type { LatencySummary } from '../load/latencies.js'
+import type { RoundReport } from '../load/round.js'
+import type { Issuer } from '../tenant/policy.js'
+import { systemClock } from '../time.js'
+import { badInputExitCode, endsByTheList } from './exit-codes.js'
+import { countOf } from './options.js'
+
+interface BenchOptions {
+  readonly connections: number
+  readonly channels: number
+  readonly channelPrefix: string
+  /** Publications per second, of all publishers together. */
+  readonly publishRate: number
+  readonly payloadBytes: number
+  /** Seconds. */
+  readonly duration: number
+  readonly arriving: number
+  readonly token?: string
+  readonly secretFile?: string
+}
+
+const publishersMax = 64
+const payloadBytesMin = 32
+/** What has not come by then is missing. */
+const drainMs = 10_000
+
+export function benchCommand(): Command {
+  const command = new Command('bench')
+    .description(
+      'Measure a running gateway or cluster: connects, deliveries and latencies, from one process.',
+    )
+    .argument('<url>', 'a tenant’s address, such as ws://localhost:8000/demo/acme', tenantUrlOf)
+    .option('--connections <number>', 'subscribers', countOf, 100)
+    .option('--channels <number>', 'over which the subscribers are spread', countOf, 10)
+    .option('--channel-prefix <text>', 'their names begin so; a number follows', 'bench:')
+    .option('--publish-rate <number>', 'publications per second, over all channels', countOf, 100)
+    .option('--payload-bytes <number>', `of each publication, at least ${payloadBytesMin}`, payloadOf, 128)
+    .option('--duration <seconds>', 'how long it publishes', countOf, 10)
+    .option('--arriving <number>', 'connections that are made at one time', countOf, 50)
+    .option('--token <token>', 'for all connections: they count as one user')
+    .option('--secret-file <file>', 'the tenant’s shared key (HS256): each connection is a user of its own')
+  return endsByTheList(command).action(async (url: URL, options: BenchOptions) => {
+    if (options.token !== undefined && options.secretFile !== undefined)
+      command.error('error: give --token or --secret-file, not both', { exitCode: badInputExitCode })
+    process.exitCode = (await bench(url, options)) ? 0 : 1
+  })
+}
+
+/** True when everybody came, and all that was published was delivered. */
+async function bench(url: URL, options: BenchOptions): Promise<boolean> {
+  const { connections, publishRate } = options
+  const channels = Array.from({ length: options.channels }, (_, index) => `${options.channelPrefix}${index}`)
+  const publishers = Math.min(channels.length, publishersMax)
+  const tokens = await tokensFor(connections + publishers, options)
+  const crowd = new Crowd({
+    url,
+    language: new CentrifugeLanguage({
+      path: () => url.pathname.replace(/\/$/, ''),
+      token: ({ index }) => tokens[index] ?? '',
+    }),
+    subscribers: connections,
+    publishers,
+    arrivingMax: options.arriving,
+    channelsOf: (index) => channels.slice(index % channels.length, (index % channels.length) + 1),
+  })
+  const arrival = await crowd.come()
+  showArrival(arrival, connections + publishers)
+  if (!crowd.canPublish) {
+    showFailures(arrival.failures)
+    return false
+  }
+  const round = await crowd.run({
+    seconds: options.duration,
+    pace: { kind: 'rate', perSecond: publishRate },
+    payloadBytes: options.payloadBytes,
+    channels,
+    drainMs,
+  })
+  showRound(round, crowd.failures)
+  crowd.vanish()
+  const failed = [crowd.failures, round.refusals].some((counts) => Object.keys(counts).length > 0)
+  return !failed && round.missing === 0
+}
+
+function showArrival({ latency, ready, seconds }: Arrival, wanted: number): void {
+  console.log(`connections  ${number(ready)} of ${number(wanted)} in ${seconds.toFixed(1)} s`)
+  console.log(`connects/s   ${number(ready / seconds)}   ${spread(latency)}`)
+}
+
+function showRound(round: RoundReport, failures: Readonly<Record<string, number>>): void {
+  const { answer, answered, delivered, delivery, missing, offered, published, seconds } = round
+  console.log(`publishes    ${number(answered)} of ${number(published)} answered   ${spread(answer)}`)
+  console.log(`deliveries   ${number(delivered)} of ${number(offered)}, ${number(missing)} missing`)
+  console.log(`deliveries/s ${number(delivered / seconds)}   ${spread(delivery)}`)
+  showFailures(failures, round.refusals)
+}
+
+/** Each by code. */
+function showFailures(...counts: readonly Readonly<Record<string, number>>[]): void {
+  const codes = counts.flatMap((count) => Object.entries(count))
+  const told = codes.map(([code, count]) => `${number(count)} × ${code}`).join(', ')
+  console.log(`failures     ${told || 'none'}`)
+}
+
+function spread({ maxMs, p50Ms, p99Ms }: LatencySummary): string {
+  return `p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms, max ${maxMs.toFixed(1)} ms`
+}
+
+function number(value: number): string {
+  return Math.round(value).toLocaleString('en-US')
+}
+
+/** One for each; empty texts where neither a token nor a key was given: guests. */
+async function tokensFor(count: number, { secretFile, token }: BenchOptions): Promise<string[]> {
+  if (secretFile === undefined) return Array.from({ length: count }, () => token ?? '')
+  const issuer: Issuer = {
+    name: 'bench',
+    algorithms: ['HS256'],
+    claims: { user: 'sub', name: 'name', roles: 'roles', info: 'info' },
+    key: { type: 'SharedKey', secret: base64Of(secretFile), sample: false },
+  }
+  const nowMs = systemClock.epochMs()
+  const users = Array.from({ length: count }, (_, index) => `bench-${index}`)
+  return Promise.all(users.map((user) => mintToken(issuer, { user, expiresInS: 86_400, nowMs })))
+}
+
+function base64Of(file: string): string {
+  try {
+    return Buffer.from(readFileSync(file, 'utf8').trimEnd()).toString('base64')
+  } catch (error) {
+    throw new ConfigError([
+      `The key file "${file}" cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    ])
+  }
+}
+
+function tenantUrlOf(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url && /^wss?:$/.test(url.protocol) && /^\/[^/]+\/[^/]+\/?$/.test(url.pathname)) return url
+  throw new InvalidArgumentError('It is ws:// or wss://, a host, and /<namespace>/<tenant>.')
+}
+
+function payloadOf(text: string): number {
+  const bytes = countOf(text)
+  if (bytes >= payloadBytesMin) return bytes
+  throw new InvalidArgumentError(`It is a whole number from ${payloadBytesMin}.`)
+}

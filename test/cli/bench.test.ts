@@ -1,0 +1,73 @@
+// `parley bench` as people type it, against a gateway of its own.
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { endSubjects, parleyInMemory, type Subject } from '../../bench/speed/subjects.js'
+import { benchIssuer } from '../../bench/speed/tenants.js'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+let folder: string
+let subject: Subject
+let secretFile: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'parley-bench-'))
+  secretFile = join(folder, 'key')
+  const { key } = benchIssuer()
+  if (key.type !== 'SharedKey') throw new Error('the tenant has no shared key')
+  await writeFile(secretFile, `${Buffer.from(key.secret, 'base64').toString()}\n`)
+  subject = await parleyInMemory('Parley')
+})
+afterAll(async () => {
+  await endSubjects()
+  await rm(folder, { recursive: true, force: true })
+})
+
+const bench = (...args: string[]) =>
+  promisify(execFile)(
+    process.execPath,
+    [
+      ...['dist/cli/main.js', 'bench', ...args],
+      ...['--channel-prefix', 'kept:', '--connections', '20', '--channels', '4', '--duration', '1'],
+    ],
+    { cwd: root },
+  )
+
+test('counts every delivery', async () => {
+  const { stdout } = await bench(
+    `${subject.url}/bench/t0`,
+    ...['--secret-file', secretFile, '--publish-rate', '40'],
+  )
+  expect(stdout).toContain('connections  24 of 24 in ')
+  expect(stdout).toContain('publishes    40 of 40 answered   p50 ')
+  expect(stdout).toContain('deliveries   200 of 200, 0 missing\n')
+  expect(stdout).toContain('failures     none\n')
+})
+
+test('says by code who was turned away, and fails', async () => {
+  await expect(bench(`${subject.url}/bench/other`, '--secret-file', secretFile)).rejects.toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/connections {2}0 of 24 .*\nfailures {5}24 × 404 NOT_FOUND\n/s),
+  })
+  // Centrifuge's number for a token that is none.
+  await expect(bench(`${subject.url}/bench/t0`, '--token', 'none')).rejects.toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/failures {5}24 × \d+\n/),
+  })
+})
+
+test('says what is wrong with its options', async () => {
+  await expect(bench('http://localhost:8000/demo/acme')).rejects.toMatchObject({
+    stderr: expect.stringContaining('It is ws:// or wss://, a host, and /<namespace>/<tenant>.'),
+  })
+  await expect(bench(`${subject.url}/bench/t0`, '--secret-file', join(folder, 'none'))).rejects.toMatchObject(
+    {
+      code: 78,
+      stderr: expect.stringMatching(/^parley: The key file ".*none" cannot be read: /),
+    },
+  )
+})
