@@ -33,7 +33,8 @@ const payloadBytes = 128
 async function compared(what: string, pair: readonly [Size, Size]): Promise<Contest<RanReport>> {
   const turns = new Map<string, () => Promise<RanReport>>()
   for (const size of pair) {
-    const name = `${size[what as keyof Size].toLocaleString('en-US')} ${what}`
+    const count = size[what === 'connections' ? 'subscribers' : (what as keyof Size)]
+    const name = `${count.toLocaleString('en-US')} ${what}`
     const subject = await parleyOnRedis(name, { tenants: size.tenants })
     const crowd = { issuer: benchIssuer(), channelPrefix: 'kept:', arrivingMax: 50 }
     const load = new Load({ ...subject, ...size, ...crowd })

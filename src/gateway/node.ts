@@ -5,14 +5,14 @@ import { Metrics, type GatewayGauges, type TenantGauges } from '../metrics.js'
 import { presenceTtlMs, type Presence } from '../presence/presence.js'
 import { closeCodes, withReason, type CloseCode } from '../protocol/codes.js'
 import { defaultSessionLimits, type SessionContext, type SessionLimits } from '../session/context.js'
-import { Flusher } from '../session/outbox.js'
+import { Flusher } from '../session/flusher.js'
 import type { Session } from '../session/session.js'
 import { TenantState } from '../session/tenant-state.js'
 import type { Catalog, CatalogChange } from '../tenant/catalog.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 import { LocalLedger } from '../tenant/quota-ledger-local.js'
 import type { QuotaLedger } from '../tenant/quota-ledger.js'
-import { TimerWheel, type Clock } from '../time.js'
+import { systemAfter, TimerWheel, type Clock } from '../time.js'
 import { ControlChannel, type Disconnect } from './control.js'
 import { Hub } from './hub.js'
 
@@ -93,7 +93,7 @@ export class Gateway {
       hub: this.hub,
       clock,
       wheel,
-      flusher: new Flusher(),
+      flusher: new Flusher({ clock, after: systemAfter }),
       metrics: this.metrics,
       log,
       limits: { ...defaultSessionLimits, ...options.limits },

@@ -95,7 +95,7 @@ export class WebSocketTransport implements Transport {
     if (this.#webSocket.readyState !== WebSocket.OPEN || !this.#socket.writable) return true
     const [first] = frames
     if (frames.length === 1 && first) return this.#socket.write(wireOf(first))
-    return this.#socket.write(Buffer.concat(frames.map(wireOf)))
+    return this.#socket.write(merged(frames))
   }
 
   ping(): void {
@@ -128,6 +128,18 @@ function onClose(this: WebSocket, code: number): void {
 
 /** Broken frames and cut lines: 'close' follows with the code that tells. */
 function ignore(): void {}
+
+let lastMerged: { readonly frames: readonly Frame[]; readonly wire: Buffer } | undefined
+
+/** Who shares channels mostly gets the same frames in a turn or a beat: one buffer for all who come in succession. */
+function merged(frames: readonly Frame[]): Buffer {
+  const last = lastMerged
+  if (last?.frames.length === frames.length && last.frames.every((frame, index) => frame === frames[index]))
+    return last.wire
+  const wire = Buffer.concat(frames.map(wireOf))
+  lastMerged = { frames, wire }
+  return wire
+}
 
 /** Header (final text frame, not masked) and payload in one buffer, made by the first who sends it. */
 function wireOf(frame: Frame): Uint8Array {

@@ -1,13 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../auth/auth.testing.js'
-import { Flusher, Outbox, type OutboxBounds } from './outbox.js'
+import { systemAfter } from '../time.js'
+import { Flusher } from './flusher.js'
+import { Outbox, type OutboxBounds } from './outbox.js'
 import { FakeTransport, frame, turn } from './session.testing.js'
 
 function outboxWith(bounds: Partial<OutboxBounds> = {}) {
   const clock = new ManualClock()
   const transport = new FakeTransport()
   const slow: number[] = []
-  const flusher = new Flusher()
+  const flusher = new Flusher({ clock, after: systemAfter })
   const outbox = new Outbox(transport, {
     flusher,
     bounds: { bytesMax: 1000, ageMaxMs: 10_000, ...bounds },

@@ -1,5 +1,6 @@
 // Bytes waiting for one client. Many frames, one write: the write call is most of what a delivery costs.
 import type { Clock } from '../time.js'
+import type { Flushable, Flusher } from './flusher.js'
 import type { Frame, Transport } from './transport.js'
 
 export interface OutboxBounds {
@@ -9,27 +10,9 @@ export interface OutboxBounds {
   readonly ageMaxMs: number
 }
 
-/** Writes the outboxes that got something, all together, when this turn of the event loop has read what there was to read. */
-export class Flusher {
-  #waiting: Outbox[] = []
-  #scheduled = false
-  readonly #flush = (): void => {
-    const outboxes = this.#waiting
-    this.#waiting = []
-    this.#scheduled = false
-    for (const outbox of outboxes) outbox.flush()
-  }
-
-  add(outbox: Outbox): void {
-    this.#waiting.push(outbox)
-    if (this.#scheduled) return
-    this.#scheduled = true
-    setImmediate(this.#flush)
-  }
-}
-
 /** A bounded queue of frames in front of a transport. At a bound it says so once, through `onSlow`, and takes no more. */
-export class Outbox {
+export class Outbox implements Flushable {
+  beat = -1
   readonly #transport: Transport
   readonly #flusher: Flusher
   readonly #bounds: OutboxBounds
@@ -63,12 +46,13 @@ export class Outbox {
   }
 
   /** Called by the flusher, and by the session before it says goodbye. */
-  flush(): void {
-    if (this.#closed || this.#frames.length === 0 || this.#blockedSinceMs !== undefined) return
+  flush(): number {
+    if (this.#closed || this.#frames.length === 0 || this.#blockedSinceMs !== undefined) return 0
     const frames = this.#frames
     this.#frames = []
     this.#bytes = 0
     if (!this.#transport.send(frames)) this.#blockedSinceMs = this.#clock.monotonicMs()
+    return frames.length
   }
 
   /** The transport took everything: what waited here goes out now. */

@@ -1,0 +1,80 @@
+// When outboxes are written. At once while there is little to do; on a beat where much goes to the same sockets, so that frames share a write.
+import type { After, Clock } from '../time.js'
+
+/** What waits to be written. */
+export interface Flushable {
+  /** In which beat it was written last: the flusher's own. */
+  beat: number
+  /** Gives how many frames were written. */
+  flush(): number
+}
+
+/** Longest that a frame waits for others. A socket that gets fewer than 40 frames a second is never made to wait. */
+const beatMs = 25
+/** About half of what a core can write one by one; below it nobody waits. */
+const busyFramesPerSecond = 50_000
+
+export class Flusher {
+  readonly #clock: Clock
+  readonly #after: After
+  /** Written when this turn of the event loop has read what there was to read. */
+  #soon: Flushable[] = []
+  #scheduled = false
+  /** Written at the next beat. */
+  #later: Flushable[] = []
+  #beat = 0
+  #beatStartedMs: number
+  /** Written since then. */
+  #frames = 0
+  #busy = false
+
+  constructor({ after, clock }: { clock: Clock; after: After }) {
+    this.#after = after
+    this.#clock = clock
+    this.#beatStartedMs = clock.monotonicMs()
+  }
+
+  add(outbox: Flushable): void {
+    // One that was not written in this beat goes at once, however busy we are: it would gain nothing.
+    if (this.#busy && outbox.beat === this.#beat) return this.#defer(outbox)
+    this.#soon.push(outbox)
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(this.#flushSoon)
+  }
+
+  readonly #flushSoon = (): void => {
+    const outboxes = this.#soon
+    this.#soon = []
+    this.#scheduled = false
+    if (this.#clock.monotonicMs() - this.#beatStartedMs >= beatMs) this.#begin()
+    this.#write(outboxes)
+  }
+
+  #defer(outbox: Flushable): void {
+    this.#later.push(outbox)
+    if (this.#later.length > 1) return
+    const leftMs = Math.max(0, this.#beatStartedMs + beatMs - this.#clock.monotonicMs())
+    this.#after(leftMs, () => this.#begin())
+  }
+
+  /** A beat: it is busy when the last one was. */
+  #begin(): void {
+    const nowMs = this.#clock.monotonicMs()
+    const elapsedMs = Math.max(1, nowMs - this.#beatStartedMs)
+    this.#busy = (this.#frames * 1000) / elapsedMs >= busyFramesPerSecond
+    this.#beat += 1
+    this.#beatStartedMs = nowMs
+    this.#frames = 0
+    const outboxes = this.#later
+    this.#later = []
+    this.#write(outboxes)
+  }
+
+  #write(outboxes: readonly Flushable[]): void {
+    for (const outbox of outboxes) {
+      outbox.beat = this.#beat
+      this.#frames += outbox.flush()
+    }
+  }
+}
