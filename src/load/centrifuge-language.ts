@@ -46,7 +46,8 @@ export class CentrifugeLanguage implements Language {
     const connect = { id: 1, connect: { token: this.#visits.token(visitor) } }
     const subscribes = visitor.channels.map((channel, index) => {
       const since = this.returning ? this.#positions.get(channel) : undefined
-      return { id: index + 2, subscribe: { channel, ...(since && { recover: true, ...since }) } }
+      const subscribe = { channel, recoverable: true, ...(since && { recover: true, ...since }) }
+      return { id: index + 2, subscribe }
     })
     const commands = [connect, ...subscribes].map((command) => JSON.stringify(command))
     return { text: commands.join('\n'), answers: commands.length }
