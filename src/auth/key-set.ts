@@ -1,4 +1,5 @@
 // What a token's signature is checked with: keys that know when they are meant, imported once per algorithm.
+import type { KeyObject } from 'node:crypto'
 import type { CryptoKey } from 'jose'
 import type { SigningAlgorithm } from '../tenant/policy.js'
 
@@ -11,7 +12,8 @@ export interface SignatureHeader {
 export interface VerificationKey {
   /** `<issuer name>/<hash of the public key or secret>`: the same material has the same id, whatever its `kid`. */
   readonly keyId: string
-  readonly key: CryptoKey
+  /** A KeyObject is a shared secret. */
+  readonly key: CryptoKey | KeyObject
 }
 
 /** The keys of one issuer, wherever they come from. */
@@ -38,7 +40,7 @@ export interface KeySource {
   /** Whether a token with this `kid` (or without one) can be of this key. */
   matches(kid: string | undefined): boolean
   /** Rejects when the key is not for that algorithm. */
-  load(alg: SigningAlgorithm): Promise<CryptoKey>
+  load(alg: SigningAlgorithm): Promise<CryptoKey | KeyObject>
 }
 
 /** A token is never tried against more keys than this: each try costs a signature check. */

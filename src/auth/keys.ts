@@ -1,5 +1,5 @@
 // Turns an issuer of a tenant's policy into keys. Here, and nowhere else, it is decided which key serves which algorithm.
-import { createHash, createPublicKey, webcrypto, type JsonWebKey, type KeyObject } from 'node:crypto'
+import { createHash, createPublicKey, createSecretKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { createLocalJWKSet, importSPKI } from 'jose'
 import { unreachable } from '../errors.js'
 import type { Issuer, SigningAlgorithm } from '../tenant/policy.js'
@@ -65,8 +65,7 @@ function sharedKeySources(name: string, secret: string, problem: Problem): KeySo
       matches: () => true,
       async load(alg) {
         if (!isSharedKeyAlgorithm(alg)) throw new TypeError('a shared key is for HS* only')
-        const algorithm = { name: 'HMAC', hash: `SHA-${alg.slice(2)}` }
-        return webcrypto.subtle.importKey('raw', bytes, algorithm, false, ['verify'])
+        return createSecretKey(bytes)
       },
     },
   ]

@@ -1,4 +1,5 @@
 // Decides whether a token is good for a tenant, and what it says of its bearer. The only place where tokens become facts.
+import { createHmac, KeyObject, timingSafeEqual } from 'node:crypto'
 import { compactVerify } from 'jose'
 import { CommandError } from '../errors.js'
 import type { Claims } from '../tenant/claims.js'
@@ -216,12 +217,27 @@ async function payloadIfSigned(
   alg: SigningAlgorithm,
   key: VerificationKey['key'],
 ): Promise<Uint8Array | undefined> {
+  if (key instanceof KeyObject) return payloadIfSealed(token, alg, key)
   try {
     return (await compactVerify(token, key, { algorithms: [alg] })).payload
   } catch {
     // jose throws for a wrong signature and for a key that is too weak alike: either way this key vouches for nothing.
     return undefined
   }
+}
+
+/**
+ * HS256 and its like, at once. WebCrypto, and so jose, sends every HMAC through a thread pool: a quarter of what a connect costs, for 4 µs of
+ * hashing. `readHeader` has seen to the form: three canonical parts, no `crit`, no `b64`.
+ */
+function payloadIfSealed(token: string, alg: SigningAlgorithm, secret: KeyObject): Uint8Array | undefined {
+  const end = token.lastIndexOf('.')
+  const expected = createHmac(`sha${alg.slice(2)}`, secret)
+    .update(token.slice(0, end))
+    .digest()
+  const signature = Buffer.from(token.slice(end + 1), 'base64url')
+  if (signature.byteLength !== expected.byteLength || !timingSafeEqual(signature, expected)) return undefined
+  return Buffer.from(token.slice(token.indexOf('.') + 1, end), 'base64url')
 }
 
 function unknownSigner(): CommandError {
