@@ -98,10 +98,6 @@ export class WebSocketTransport implements Transport {
     return this.#socket.write(merged(frames))
   }
 
-  ping(): void {
-    if (!this.#closing) this.#webSocket.ping()
-  }
-
   close(code: CloseCode): void {
     if (this.#closing) return
     this.#closing = true
@@ -141,13 +137,17 @@ function merged(frames: readonly Frame[]): Buffer {
   return wire
 }
 
+const none = Buffer.alloc(0)
+const emptyPing = Buffer.from([0x89, 0])
+
 /** Header (final text frame, not masked) and payload in one buffer, made by the first who sends it. */
 function wireOf(frame: Frame): Uint8Array {
   if (frame.wire) return frame.wire
   const { payload } = frame
   const length = payload.byteLength
   const headerLength = length < 126 ? 2 : length < 65_536 ? 4 : 10
-  const wire = Buffer.allocUnsafe(headerLength + length)
+  const ping = frame.pings ? emptyPing : none
+  const wire = Buffer.allocUnsafe(headerLength + length + ping.byteLength)
   wire[0] = 0x81
   if (headerLength === 2) wire[1] = length
   else if (headerLength === 4) {
@@ -158,6 +158,7 @@ function wireOf(frame: Frame): Uint8Array {
     wire.writeBigUInt64BE(BigInt(length), 2)
   }
   wire.set(payload, headerLength)
+  wire.set(ping, headerLength + length)
   frame.wire = wire
   return wire
 }

@@ -8,7 +8,6 @@ export class FakeTransport implements Transport {
   /** The texts of each write. */
   readonly writes: string[][] = []
   readonly closes: CloseCode[] = []
-  pings = 0
   bufferedBytes = 0
   /** What the next writes answer: does the kernel take everything? */
   takes = true
@@ -20,10 +19,6 @@ export class FakeTransport implements Transport {
   send(frames: readonly Frame[]): boolean {
     this.writes.push(frames.map(({ payload }) => Buffer.from(payload).toString()))
     return this.takes
-  }
-
-  ping(): void {
-    this.pings += 1
   }
 
   close(code: CloseCode): void {

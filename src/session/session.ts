@@ -35,6 +35,17 @@ const emptyFrame = Buffer.alloc(0)
 
 const bugRetryAfterMs = 1_000
 
+const pingFrames = new WeakMap<Codec, Frame>()
+
+/** One for all sessions of a door: it is most of what an idle connection costs. */
+function pingFrame(codec: Codec): Frame {
+  const known = pingFrames.get(codec)
+  if (known) return known
+  const frame: Frame = { payload: codec.ping, pings: true }
+  pingFrames.set(codec, frame)
+  return frame
+}
+
 export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
   readonly id = randomUUID()
   readonly context: SessionContext
@@ -184,9 +195,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
 
   ping(): void {
     this.#outbox.checkAge()
-    if (this.closed) return
-    this.push({ payload: this.codec.ping })
-    this.#transport.ping()
+    if (!this.closed) this.push(pingFrame(this.codec))
   }
 
   onSlow(): void {

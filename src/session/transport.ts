@@ -5,6 +5,8 @@ import type { CloseCode } from '../protocol/codes.js'
 export interface Frame {
   /** What the client reads: one protocol object (or several) as UTF-8 text. */
   readonly payload: Uint8Array
+  /** With a native ping behind it, where the transport has one: clients answer that without their code knowing. */
+  readonly pings?: true
   /** The transport's cache: the payload with its header, as it goes over the wire. */
   wire?: Uint8Array
 }
@@ -14,8 +16,6 @@ export interface Transport {
   send(frames: readonly Frame[]): boolean
   /** Bytes handed over and not yet taken by the kernel. */
   readonly bufferedBytes: number
-  /** A native ping where the transport has one: clients answer it without their code knowing. */
-  ping(): void
   /** Says goodbye with a code, and cuts the line when the other side does not answer in time. Later calls do nothing. */
   close(code: CloseCode): void
 }

@@ -236,6 +236,20 @@ describe('liveness', () => {
     expect(awake.socket.readyState).toBe(awake.socket.OPEN)
   })
 
+  test('a native ping goes with it, for clients whose code answers none', async () => {
+    const clock = new MovableClock()
+    const gateway = await gatewayFor({}, { clock })
+    const client = await rawAs(gateway, 'ann')
+    const native = new Promise((resolve) => client.socket.once('ping', resolve))
+    clock.move(heartbeat.pingIntervalMs + 250, gateway)
+    await client.pings.next()
+    expect(await within('the native ping', native)).toEqual(Buffer.alloc(0))
+    // ws has answered it, and that alone counts.
+    await client.ask(2, { rpc: { method: 'x' } })
+    clock.move(heartbeat.pongTimeoutMs + 250, gateway)
+    expect(await client.ask(3, { rpc: { method: 'x' } })).toMatchObject({ id: 3 })
+  })
+
   test('an unsolicited pong is let pass', async () => {
     const client = await rawAs(await gatewayFor(), 'ann')
     client.send('{}', '{}', { id: 2, rpc: { method: 'x' } })

@@ -62,11 +62,7 @@ export class Program {
   }
 
   /** The first that `find` makes of what was said. Rejects with all that was said when the program ends before. */
-  async saying<Found>(
-    what: string,
-    find: (said: string) => Found | undefined,
-    ms?: number,
-  ): Promise<Found> {
+  async saying<Found>(what: string, find: (said: string) => Found | undefined, ms?: number): Promise<Found> {
     return within(
       `${this.name}: ${what}`,
       (async () => {
