@@ -17,7 +17,18 @@ const rooms = {
   gateway: ['session', 'protocol', 'tenant', 'auth', 'seams'],
   controller: ['tenant', 'redis'],
   load: [],
-  cli: ['load', 'protocol', 'tenant', 'auth', 'broker', 'presence', 'redis', 'session', 'gateway', 'controller'],
+  cli: [
+    'load',
+    'protocol',
+    'tenant',
+    'auth',
+    'broker',
+    'presence',
+    'redis',
+    'session',
+    'gateway',
+    'controller',
+  ],
   web: [],
 }
 

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { tablesOf } from '../bench/speed/tables.mjs'
 import { deliveriesChart } from './performance/chart.mjs'
+import { introduction } from './performance/introduction.mjs'
 import { root } from './run.mjs'
 
 /** @typedef {import('../bench/speed/tables.mjs').Kept} Kept */
@@ -20,10 +21,13 @@ for (const file of await readdir(folder)) {
 }
 
 /** @param {Kept} result */
-const where = ({ machine, rounds }) =>
-  `${machine.date}, Node ${machine.node}, ${machine.cores} cores (${machine.processor}), ${rounds} rounds.`
+const where = ({ machine, rounds }) => {
+  const { cores, date, load, node, processor } = machine
+  const shared =
+    load > cores / 4 ? `others worked there too: a load average of ${load} before it began` : 'otherwise idle'
+  return `${date}, Node ${node}, ${cores} cores (${processor}), ${shared}. Rounds: ${rounds}.`
+}
 
-const introduction = await readFile(join(root, 'bench/performance.md'), 'utf8')
 const sections = order.flatMap((name) => {
   const result = results.get(name)
   if (!result) return []
@@ -32,7 +36,7 @@ const sections = order.flatMap((name) => {
 })
 
 /** @type {Record<string, string>} */
-const files = { 'docs/performance.md': [introduction.trimEnd(), '', ...sections].join('\n') }
+const files = { 'docs/performance.md': [introduction, ...sections].join('\n') }
 const fanOut = results.get('fan-out')
 if (fanOut) files['docs/images/deliveries.svg'] = deliveriesChart(fanOut)
 

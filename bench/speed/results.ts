@@ -1,12 +1,15 @@
 // What a scenario found out: printed, and kept beside the others in bench/results, from which docs/performance.md is made.
 import { mkdir, writeFile } from 'node:fs/promises'
-import { availableParallelism, cpus } from 'node:os'
+import { availableParallelism, cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rounds } from './contest.js'
 import { tablesOf } from './tables.mjs'
 
 const folder = fileURLToPath(new URL('../results/', import.meta.url))
+
+/** Before the scenario adds to it: what others did on the machine. */
+const [load = 0] = loadavg()
 
 export type Unit = 'count' | 'ms' | 'percent' | 'bytes' | 'us' | 'seconds'
 
@@ -46,6 +49,7 @@ export async function publishResult(name: string, result: Result): Promise<void>
     processor: cpus()[0]?.model ?? 'unknown',
     node: process.version,
     date: new Date().toISOString().slice(0, 10),
+    load: Math.round(load * 10) / 10,
   }
   const whole = { ...result, rounds, machine }
   await mkdir(folder, { recursive: true })

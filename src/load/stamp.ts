@@ -4,7 +4,7 @@ const mark = '@'.charCodeAt(0)
 const zero = '0'.charCodeAt(0)
 const roundDigits = 3
 const timeDigits = 13
-export const stampBytes = 1 + roundDigits + timeDigits
+const stampBytes = 1 + roundDigits + timeDigits
 
 /** Microseconds of one process: who sends is who receives. */
 export function nowUs(): number {

@@ -1,11 +1,13 @@
-<!-- Written by `npm run bench` from bench/performance.md and bench/results. Do not edit: a test compares. -->
+// What docs/performance.md says before the figures.
+
+export const introduction = `<!-- Written by \`npm run bench\` from bench/results. Do not edit: a test compares. -->
 
 # Performance
 
-```sh
+\`\`\`sh
 npm run bench                                  # everything, an hour
 npm run bench -- --only fan-out --rounds 5     # one scenario
-```
+\`\`\`
 
 ![Deliveries per CPU-second: Parley, a bare ws loop, Socket.IO](images/deliveries.svg)
 
@@ -18,7 +20,8 @@ How it is measured:
 - CPU time is the kernel's count of nanoseconds, of all threads of the server alone; Redis's is beside it.
 - Subjects take turns, A B A B, and each ratio is made within a round: on a machine that others use too **ratios hold, absolutes do not**. Medians are
   shown.
-- The bare loop is [ws](../bench/speed/floor-ws.mjs) and a `for`: one buffer to each socket, with no tenants, tokens, rules, quotas, history,
+- The bare loop is [ws](../bench/speed/floor-ws.mjs) and a \`for\`: one buffer to each socket, with no tenants, tokens, rules, quotas, history,
   recovery or bounds. Socket.IO has its [Redis adapter](../bench/speed/floor-socket-io.mjs), no history and no acknowledgements.
 
-To size your own cluster, see `parley bench` in [Operations](operations.md#how-much-does-a-cluster-carry).
+To size your own cluster, see \`parley bench\` in [Operations](operations.md#how-much-does-a-cluster-carry).
+`
