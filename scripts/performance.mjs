@@ -25,7 +25,11 @@ const where = ({ machine, rounds }) => {
   const { cores, date, load, node, processor } = machine
   const shared =
     load > cores / 4 ? `others worked there too: a load average of ${load} before it began` : 'otherwise idle'
-  return `${date}, Node ${node}, ${cores} cores (${processor}), ${shared}. Rounds: ${rounds}.`
+  const doubt =
+    load > cores
+      ? ' **Too busy to judge by:** a server that gets little of the CPU finds more to do in each turn, which flatters whoever shares writes.'
+      : ''
+  return `${date}, Node ${node}, ${cores} cores (${processor}), ${shared}. Rounds: ${rounds}.${doubt}`
 }
 
 const sections = order.flatMap((name) => {
