@@ -5,7 +5,7 @@ export const introduction = `<!-- Written by \`npm run bench\` from bench/result
 # Performance
 
 \`\`\`sh
-npm run bench                                  # everything, an hour
+npm run bench                                  # everything
 npm run bench -- --only fan-out --rounds 5     # one scenario
 \`\`\`
 

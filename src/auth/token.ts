@@ -227,8 +227,8 @@ async function payloadIfSigned(
 }
 
 /**
- * HS256 and its like, at once. WebCrypto, and so jose, sends every HMAC through a thread pool: a quarter of what a connect costs, for 4 µs of
- * hashing. `readHeader` has seen to the form: three canonical parts, no `crit`, no `b64`.
+ * HS256 and its like, at once. WebCrypto, and so jose, sends every HMAC through a thread pool: 15 % of the main thread's
+ * time in a profile of returning connections, for a few microseconds of hashing. `readHeader` has seen to the form: three canonical parts, no `crit`, no `b64`.
  */
 function payloadIfSealed(token: string, alg: SigningAlgorithm, secret: KeyObject): Uint8Array | undefined {
   const end = token.lastIndexOf('.')
