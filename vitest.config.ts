@@ -9,7 +9,7 @@ export default defineConfig({
     maxWorkers: 2,
     // A busy machine is slow, not wrong.
     testTimeout: 90_000,
-    hookTimeout: 60_000,
+    hookTimeout: 90_000,
     restoreMocks: true,
     passWithNoTests: false,
     // One forgotten `.only` would silence all the others.
