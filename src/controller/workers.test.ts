@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { createLog } from '../log.js'
 import { ApiError, TerminalError } from './api-error.js'
@@ -28,8 +29,10 @@ const meter = {
   timedOut: () => seen.push('timed out'),
 }
 
-/** All promises that can go on have gone on. */
-const settled = () => new Promise((resolve) => setImmediate(resolve))
+/** All promises that can go on have gone on: workers wait a turn of the event loop before the next key. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) await setImmediate()
+}
 
 function work(reconcile: Reconcile, options: Partial<WorkersOptions> = {}): Promise<void> {
   const workers = new Workers({ queue, reconcile, log, clock: time, after: time.after, meter, ...options })
@@ -70,6 +73,21 @@ test('at most so many keys are worked on at a time, and no key twice', async () 
   await settled()
   expect([...running.keys()], 'once more afterwards').toEqual(['c', 'a'])
   for (const finish of running.values()) finish()
+  await end(run)
+})
+
+test('keys that need no call leave their turns to everything else: to the lease’s timers, above all', async () => {
+  const order: string[] = []
+  const reconcile: Reconcile = async (key) => {
+    order.push(key)
+    return undefined
+  }
+  const run = work(reconcile, { concurrency: 2 })
+  for (let key = 1; key <= 9; key += 1) queue.add(`${key}`)
+  const other = setImmediate().then(() => order.push('somebody else'))
+  while (order.length < 10) await setImmediate()
+  await other
+  expect(order.indexOf('somebody else')).toBeLessThan(4)
   await end(run)
 })
 

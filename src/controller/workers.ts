@@ -1,4 +1,5 @@
 // Takes keys off a queue and reconciles them, so many at a time; what fails is tried again, what ends in a bug is counted as one.
+import { setImmediate } from 'node:timers/promises'
 import type { Log } from '../log.js'
 import type { After, Clock } from '../time.js'
 import { ApiError, TerminalError } from './api-error.js'
@@ -65,7 +66,9 @@ export class Workers {
     while (this.#open && this.#running.size < concurrency) {
       const key = queue.take()
       if (key === undefined) return
-      const work: Promise<void> = this.#work(key).then(() => {
+      const work: Promise<void> = this.#work(key).then(async () => {
+        // What needs no call never leaves this turn of the event loop: thousands in a row would let the lease run out.
+        await setImmediate()
         this.#running.delete(work)
         queue.done(key)
         this.#fill()
