@@ -31,6 +31,7 @@ export class Rig {
   readonly #catalogWatchers = new Set<() => void>()
   readonly #floorSeen = new Map<string, () => void>()
   #watch: ClientRequest | undefined
+  #stopped = false
 
   private constructor(parts: { kube: KubeServer; folder: string; redisPort: number }) {
     this.kube = parts.kube
@@ -81,9 +82,15 @@ export class Rig {
       if (topic === 'floor') this.#floorSeen.get(message)?.()
       else for (const look of this.#catalogWatchers) look()
     })
+    this.#follow()
+  }
+
+  /** For as long as the rig stands: the server cuts off whoever is slow for a while, as this process is on a loaded machine. */
+  #follow(): void {
     const { ca, token, url } = bearerOf(readFileSync(this.kube.kubeconfig, 'utf8'))
     const path = '/apis/parley.chat/v1alpha1/chattenants?watch=true'
-    this.#watch = request(
+    this.tenants.clear()
+    const watch = request(
       new URL(path, url),
       { ca, headers: { Authorization: `Bearer ${token}` } },
       (response) => {
@@ -101,8 +108,12 @@ export class Rig {
         response.on('error', () => {})
       },
     )
-    this.#watch.on('error', () => {})
-    this.#watch.end()
+    watch.on('error', () => {})
+    watch.on('close', () => {
+      if (!this.#stopped) setTimeout(() => this.#follow(), 100)
+    })
+    this.#watch = watch
+    watch.end()
   }
 
   async startGateways(count: number): Promise<void> {
@@ -224,6 +235,7 @@ export class Rig {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true
     this.#watch?.destroy()
     this.redis.disconnect()
     this.#listener.disconnect()
