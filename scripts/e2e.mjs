@@ -33,7 +33,8 @@ async function missing() {
   if (!kubectl) return 'There is no kubectl on the PATH.'
   const { ok, output } = await run(kubectl, ['get', 'namespaces', '--request-timeout=10s'])
   if (!ok)
-    return `The cluster that KUBECONFIG (${process.env.KUBECONFIG}) names does not answer: ${output.trim()}`
+    // Its last line says it; those before it tell of each try.
+    return `The cluster that KUBECONFIG (${process.env.KUBECONFIG}) names does not answer: ${output.trim().split('\n').at(-1)}`
   return provideHelm()
 }
 

@@ -69,7 +69,6 @@ export async function install({ from = chart, values = [] }: Upgrading = {}): Pr
 
 /** Begins with nothing but namespaces: what an earlier run left is removed, and what is somebody else's is left alone. */
 export async function clear(): Promise<void> {
-  await refuseForeign()
   await removeAll()
   // The chart's own claim, held by the API server.
   const restricted = { 'pod-security.kubernetes.io/enforce': 'restricted' }
@@ -96,8 +95,9 @@ async function refuseForeign(): Promise<void> {
     )
 }
 
-/** Everything of the run, tenants and CRDs too. */
+/** Everything of the run, tenants and CRDs too; nothing where they are somebody else's. */
 export async function removeAll(): Promise<void> {
+  await refuseForeign()
   if ((await find(`namespace/${namespace}`)) !== undefined)
     await helm(['uninstall', release, ...inside, '--ignore-not-found', '--wait', '--timeout=300s'])
   await kubectl(['delete', '--ignore-not-found', ...crds])
