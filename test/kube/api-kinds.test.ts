@@ -76,6 +76,8 @@ describe('samples', () => {
       (await server.kubectl(['get', kinds, '-n', 'demo', '-o', 'name'])).trim().split('\n').toSorted()
     const all = await names('ct,cplan,cc')
     expect(all).toEqual([
+      'chatcredential.parley.chat/acme-backend',
+      'chatcredential.parley.chat/globex-backend',
       'chatplan.parley.chat/free',
       'chatplan.parley.chat/premium',
       'chatplan.parley.chat/standard',
