@@ -89,8 +89,9 @@ async function bench(url: URL, options: BenchOptions): Promise<boolean> {
   return !failed && round.missing === 0
 }
 
-function showArrival({ latency, ready, seconds }: Arrival, wanted: number): void {
-  console.log(`connections  ${number(ready)} of ${number(wanted)} in ${seconds.toFixed(1)} s`)
+function showArrival({ latency, postponed, ready, seconds }: Arrival, wanted: number): void {
+  const told = postponed === 0 ? '' : `, ${number(postponed)} attempts were told to come later`
+  console.log(`connections  ${number(ready)} of ${number(wanted)} in ${seconds.toFixed(1)} s${told}`)
   console.log(`connects/s   ${number(ready / seconds)}   ${spread(latency)}`)
 }
 
