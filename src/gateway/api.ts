@@ -3,8 +3,8 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { CommandError } from '../errors.js'
+import { isRecord, parseJson } from '../json.js'
 import { object, weave, type Pieces } from '../protocol/json-pieces.js'
-import { parseJson } from '../protocol/raw-json.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { retryAfterS, sendError, sendJson, sendJsonBytes, type DoorWords } from './answer.js'
 import { runBatch } from './api-batch.js'
@@ -88,7 +88,7 @@ export class Api {
   /** Throws BAD_REQUEST where the body is no request of any method. */
   async #run(method: string, asked: Pick<ApiCall, 'tenant' | 'caller' | 'text'>): Promise<Outcome> {
     const fields = parseJson(asked.text)
-    if (typeof fields !== 'object' || fields === null || Array.isArray(fields))
+    if (!isRecord(fields))
       throw new CommandError(
         'BAD_REQUEST',
         'The body is not one JSON object; send {} where nothing is to be said',
