@@ -2,7 +2,7 @@
 // of a request is answered by a status, what is wrong with its content by 200 and `error`.
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { CommandError } from '../errors.js'
+import { CommandError, internalError } from '../errors.js'
 import { isRecord, parseJson } from '../json.js'
 import { object, weave, type Pieces } from '../protocol/json-pieces.js'
 import type { TenantState } from '../session/tenant-state.js'
@@ -124,9 +124,8 @@ export class Api {
       tenant.countRefusal(error.code)
       return error
     }
-    this.#gateway.metrics.bugs.inc()
-    this.#gateway.log.error({ err: error, tenant: tenant.key }, 'a request of a backend failed')
-    return new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again')
+    this.#gateway.bug(error, 'a request of a backend failed', { tenant: tenant.key })
+    return internalError()
   }
 
   /** Takes a place, or throws TOO_MANY_REQUESTS. */
