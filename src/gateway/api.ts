@@ -11,7 +11,7 @@ import { runBatch } from './api-batch.js'
 import { apiCaller } from './api-caller.js'
 import { errorPieces, transportStatus } from './api-error.js'
 import { badRequest, type ApiCall } from './api-method.js'
-import { apiMethods, runMethod } from './api-methods.js'
+import { callNames, runMethod } from './api-methods.js'
 import { openApi } from './api-openapi.js'
 import { Batch } from './api-schema.js'
 import { readBody } from './body.js'
@@ -46,10 +46,10 @@ export class Api {
         sendJson(response, 200, (this.#document ??= openApi()))
         return true
       }
-      if (rest.length > 0 || !(method === 'batch' || Object.hasOwn(apiMethods, method)))
+      if (rest.length > 0 || !callNames.includes(method))
         throw new CommandError(
           'NOT_FOUND',
-          `Nothing here; the methods are at /<namespace>/<name>/api/${known}`,
+          `Nothing here; the methods are at /<namespace>/<name>/api/{${callNames.join(',')}}`,
         )
       await this.#answerMethod(method, `${namespace}/${name}`, { request, response })
     } catch (error) {
@@ -172,11 +172,9 @@ function reply(response: ServerResponse, outcome: Outcome, inTransport: boolean)
   else sendJsonBytes(response, 200, weave(pieces))
 }
 
-const known = `{${[...Object.keys(apiMethods), 'batch'].join(',')}}`
-
 /** Of names that strangers make up there is no end. */
 function labelOf(method: string): string {
-  return method === 'batch' || Object.hasOwn(apiMethods, method) ? method : 'unknown'
+  return callNames.includes(method) ? method : 'unknown'
 }
 
 function requireJson({ headers }: IncomingMessage): void {
