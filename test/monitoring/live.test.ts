@@ -5,14 +5,12 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { table } from '../../scripts/docs/table.mjs'
 import { ruleGroups, type Alert } from '../../scripts/monitoring/rules.mjs'
-import { endPrograms } from '../support/child-process.js'
 import { joined, refusedUpgrade, type ChatClient } from '../support/chat-client.js'
 import { ControllerProcess } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import { chatPlan, chatTenant } from '../support/kube-parley.js'
-import { generated, World } from '../support/reconciled.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, until } from '../support/redis-processes.js'
+import { endWorlds, generated, World } from '../support/reconciled.js'
+import { until } from '../support/redis-processes.js'
 import { PrometheusProcess } from './prometheus-process.js'
 
 const folder = fileURLToPath(new URL('../../dashboards', import.meta.url))
@@ -64,10 +62,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await prometheus.stop()
-  await endLinks()
-  await endPrograms()
-  await world.stop()
-  await endRedisProcesses()
+  await endWorlds()
 })
 
 /** A tenant with little to spend, and a room that remembers. */
