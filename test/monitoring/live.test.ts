@@ -8,8 +8,8 @@ import { ruleGroups, type Alert } from '../../scripts/monitoring/rules.mjs'
 import { joined, refusedUpgrade, type ChatClient } from '../support/chat-client.js'
 import { ControllerProcess } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
-import { chatPlan, chatTenant } from '../support/kube-parley.js'
-import { endWorlds, generated, World } from '../support/reconciled.js'
+import { chatPlan } from '../support/kube-parley.js'
+import { demoTenant, endWorlds, generated, World } from '../support/reconciled.js'
 import { until } from '../support/redis-processes.js'
 import { PrometheusProcess } from './prometheus-process.js'
 
@@ -76,7 +76,7 @@ async function makeTenant(): Promise<string> {
     history: { size: 100, ttl: '1h' },
   }
   const spec = { ...generated, planRef: { name: 'small' }, channels: [...generated.channels, general] }
-  await world.client.apply(chatTenant(spec, { name: 'acme', ns: 'demo' }))
+  await world.client.apply(demoTenant('acme', spec))
   await world.condition('Ready', { status: 'True' }, { deadlineMs: 100_000 })
   return world.token()
 }
