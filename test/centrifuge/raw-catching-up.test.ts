@@ -148,6 +148,8 @@ test('what a backend says of a connection that is not answered yet comes behind 
   const tenant = gateway.gateway.tenant('demo/acme')
   if (!tenant) throw new Error('there is no tenant')
   await orders.refresh(tenant, { user: 'ann' }, { expiresAtMs: Date.now() + 7_200_000 })
+  // Whatever was to be sent is sent when somebody else was answered.
+  await rawAs(gateway, 'bob')
   release()
   // What it says holds in the answer already.
   const reply = (await ann.object()) as { connect: { ttl: number; subs: object } }
