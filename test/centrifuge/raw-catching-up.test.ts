@@ -147,7 +147,9 @@ test('what a backend says of a connection that is not answered yet comes behind 
   const { orders } = gateway.gateway
   const tenant = gateway.gateway.tenant('demo/acme')
   if (!tenant) throw new Error('there is no tenant')
+  broker.holding = false
   await orders.refresh(tenant, { user: 'ann' }, { expiresAtMs: Date.now() + 7_200_000 })
+  await orders.subscribe(tenant, { user: 'ann' }, { channel: 'lobby' })
   // Whatever was to be sent is sent when somebody else was answered.
   await rawAs(gateway, 'bob')
   release()
@@ -156,4 +158,5 @@ test('what a backend says of a connection that is not answered yet comes behind 
   expect(reply.connect.ttl).toBeGreaterThan(3600)
   expect(reply.connect.subs).toHaveProperty('general')
   expect(await ann.object()).toMatchObject({ push: { refresh: { expires: true } } })
+  expect(await ann.object()).toMatchObject({ push: { channel: 'lobby', subscribe: { positioned: true } } })
 })
