@@ -171,11 +171,16 @@ describe('replies and pushes', () => {
     epoch: 'e',
     timeMs: 1_700_000_000_000,
     info: { user: 'u', client: 'c', name: 'N' },
+    tags: new Map([
+      ['kind', 'shot'],
+      ['', ''],
+    ]),
   }
   const told = {
     data,
     offset: 2 ** 32 + 1,
     info: { user: 'u', client: 'c', conn_info: bytes('{"name":"N"}') },
+    tags: publication.tags,
     time: 1_700_000_000_000,
   }
 

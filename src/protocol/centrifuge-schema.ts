@@ -13,6 +13,7 @@ const Publication = new MessageType({
   data: [4, 'bytes'],
   info: [5, ClientInfo],
   offset: [6, 'uint64'],
+  tags: [7, mapOf('string')],
   delta: [8, 'bool'],
   time: [9, 'int64'],
 })
