@@ -35,7 +35,12 @@ describe('commands', () => {
         delta: fc.constantFrom('', 'fossil', 'other'),
         flag: fc.nat({ max: 3 }),
         type: fc.nat({ max: 2 }),
-        tf: fc.constant({}),
+        tf: fc.constantFrom<Fields[]>(
+          {},
+          { key: 'a', cmp: 'eq', val: 'é' },
+          { op: 'not', nodes: [{ op: 'or', nodes: [{ key: 'a', cmp: 'in', vals: ['', 'b'] }] }] },
+          Array.from({ length: 20 }).reduce<Fields>((node) => ({ op: 'and', nodes: [node] }), {}),
+        ),
       },
       { requiredKeys: ['channel'] },
     ),
