@@ -232,12 +232,12 @@ export function expireAt(subscription: Subscription, expiresAtMs: number | undef
   const { clock, limits, wheel } = session.context
   if (subscription.expiry) wheel.cancel(subscription.expiry)
   if (expiresAtMs === undefined) return
-  // What the server made no client can refresh: there is nothing to wait for.
-  const graceMs = subscription.serverSide ? 0 : limits.expiredCloseDelayMs
+  // What the server made its client can neither refresh nor take up again.
+  const [graceMs, code] = subscription.serverSide
+    ? [0, unsubscribeCodes.server]
+    : [limits.expiredCloseDelayMs, unsubscribeCodes.expired]
   const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
-  subscription.expiry = wheel.after(delayMs, () =>
-    session.endSubscription(subscription, unsubscribeCodes.expired),
-  )
+  subscription.expiry = wheel.after(delayMs, () => session.endSubscription(subscription, code))
 }
 
 interface Answer {

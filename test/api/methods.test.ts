@@ -529,7 +529,7 @@ describe.each([
 
     test('ends by unsubscribe, and by the time that was given', async () => {
       const [room, brief] = [newRoom(), newRoom()]
-      const ann = await connectedAs(world.there, 'ann')
+      const [ann, chat] = [await connectedAs(world.there, 'ann'), await chatAs(world.there, 'ann')]
       const told = collect(ann, 'subscribed')
       const over = collect(ann, 'unsubscribed')
       await result('subscribe', { user: 'ann', channel: room })
@@ -539,6 +539,8 @@ describe.each([
       await result('unsubscribe', { user: 'ann', channel: room })
       const ended = new Set((await over.take(2)).map(({ channel }) => channel))
       expect(ended).toEqual(new Set([room, brief]))
+      const left = [await chat.next('left'), await chat.next('left')]
+      expect(left).toMatchObject([{ code: 'UNSUBSCRIBED' }, { code: 'UNSUBSCRIBED' }])
       expect(ann.state).toBe('connected')
     })
 
