@@ -1,13 +1,11 @@
 // publish and broadcast: a backend's messages, by the tenant's quotas and the channel's own settings like anybody's.
-import { isUtf8 } from 'node:buffer'
 import type { z } from 'zod'
-import type { Published } from '../broker/broker.js'
+import type { Published, Tags } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
-import { parseJson } from '../json.js'
 import { array, object, type Pieces } from '../protocol/json-pieces.js'
-import { nestingDepth, payloadDepthMax, rawValue } from '../protocol/raw-json.js'
 import { send } from '../session/send.js'
 import { errorPieces } from './api-error.js'
+import { jsonOf } from './api-json.js'
 import { channelOf, type ApiCall } from './api-method.js'
 import type { Broadcast, Publish } from './api-schema.js'
 
@@ -39,6 +37,7 @@ async function sendTo(call: ApiCall, name: string, message: Message, data: Uint8
     {
       channel,
       data,
+      tags: tagsOf(message),
       // Apart from users' own, which hold a line break: the backends of a tenant are one publisher.
       idempotencyKey: message.idempotency_key || undefined,
       skipHistory: message.skip_history ?? false,
@@ -50,23 +49,15 @@ function published({ durability, position }: Published): Pieces {
   return object({ offset: position?.offset, epoch: position?.epoch, durability })
 }
 
-/** Of `data` the very text that came. Throws BAD_REQUEST or NOT_AVAILABLE. */
-function payloadOf(text: string, message: Message): Uint8Array {
-  if (Object.keys(message.tags ?? {}).length > 0)
-    throw new CommandError('NOT_AVAILABLE', 'tags: publications have none here')
-  if (message.version) throw new CommandError('NOT_AVAILABLE', 'version: publications have none here')
-  const json = message.b64data ? decoded(message.b64data) : rawValue(text, ['data'])
-  if (json === undefined || json === 'null') throw new CommandError('BAD_REQUEST', 'data is missing')
-  if (nestingDepth(json) > payloadDepthMax)
-    throw new CommandError('BAD_REQUEST', `data is nested more than ${payloadDepthMax} levels deep`)
-  return Buffer.from(json)
+function tagsOf({ tags }: Message): Tags | undefined {
+  const pairs = Object.entries(tags ?? {})
+  return pairs.length === 0 ? undefined : new Map(pairs)
 }
 
-/** Whatever the door, a message is JSON: the plain chat protocol and JSON clients could not read anything else. */
-function decoded(base64: string): string {
-  const bytes = Buffer.from(base64, 'base64')
-  const text = bytes.toString()
-  if (!isUtf8(bytes) || parseJson(text) === undefined)
-    throw new CommandError('BAD_REQUEST', 'b64data is not the base64 of JSON text in UTF-8')
-  return rawValue(text, []) ?? ''
+/** Of `data` the very text that came. Throws BAD_REQUEST or NOT_AVAILABLE. */
+function payloadOf(text: string, message: Message): Uint8Array {
+  if (message.version) throw new CommandError('NOT_AVAILABLE', 'version: publications have none here')
+  const json = jsonOf(text, 'data', message.b64data)
+  if (json === undefined) throw new CommandError('BAD_REQUEST', 'data is missing')
+  return Buffer.from(json)
 }

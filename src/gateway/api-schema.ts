@@ -20,6 +20,22 @@ const idempotencyKeyMax = 128
 /** Spelled out, for tools that read the document and know no Unicode properties. */
 // oxlint-disable-next-line no-control-regex -- it is what keeps them out
 const keyCharacters = /^[^\u0000-\u001F\u007F-\u009F\uD800-\uDFFF]*$/u
+const tagsMax = 32
+const tagsBytesMax = 2_048
+/** Comparing takes time with their length. */
+const tagLengthMax = 128
+const tagText = z.string().max(tagLengthMax)
+const Tags = z
+  .record(tagText, tagText)
+  .refine(
+    (tags) => Object.keys(tags).length <= tagsMax && bytesOf(tags) <= tagsBytesMax,
+    `expected at most ${tagsMax} tags, and ${tagsBytesMax} bytes of names and values`,
+  )
+
+function bytesOf(tags: Readonly<Record<string, string>>): number {
+  return Object.entries(tags).reduce((sum, pair) => sum + Buffer.byteLength(pair.join('')), 0)
+}
+
 const message = {
   data: anyJson.optional().describe('The message: any JSON but null. It reaches subscribers byte for byte.'),
   b64data: z.base64().nullish().describe('The same as base64 of JSON text, instead of `data`.'),
@@ -32,7 +48,9 @@ const message = {
     .describe(
       'A repeat within two minutes is answered like the first and delivered once; with other data it is refused (409).',
     ),
-  tags: z.record(z.string(), z.string()).nullish().describe('Not available: only empty tags are taken.'),
+  tags: Tags.nullish().describe(
+    `What it is about: subscribers see it, and may filter by it. At most ${tagsMax}, together ${tagsBytesMax} bytes.`,
+  ),
   delta: z.boolean().nullish().describe('A hint; the full message is sent.'),
   version: z.int().min(0).nullish().describe('Not available: only 0 is taken.'),
   version_epoch: z.string().nullish(),
@@ -49,13 +67,17 @@ const connections = { user, client, session }
 export const Subscribe = z.object({
   ...connections,
   channel,
-  info: anyJson.optional(),
-  b64info: z.string().nullish(),
-  data: anyJson.optional(),
-  b64data: z.string().nullish(),
-  expire_at: unixSeconds.nullish(),
-  recover_since: StreamPosition.nullish(),
-  override: z.record(z.string(), z.unknown()).nullish(),
+  data: anyJson.optional().describe('Any JSON, for the client: it comes with the push.'),
+  b64data: z.base64().nullish().describe('The same as base64 of JSON text, instead of `data`.'),
+  expire_at: unixSeconds
+    .nullish()
+    .describe('Unix seconds at which the subscription ends. Default: with the connection.'),
+  recover_since: StreamPosition.nullish().describe(
+    'What was published since comes first, if history has all of it.',
+  ),
+  info: anyJson.optional().describe('Not read.'),
+  b64info: z.string().nullish().describe('Not read.'),
+  override: z.record(z.string(), z.unknown()).nullish().describe('Not read: the channel’s rule decides.'),
 })
 export const Unsubscribe = z.object({ ...connections, channel })
 export const Disconnect = z.object({
@@ -139,6 +161,7 @@ export const HistoryResult = z.object({
       data: anyJson,
       offset: count.optional(),
       info: ClientInfo.optional(),
+      tags: z.record(z.string(), z.string()).optional(),
       time: count.optional().describe('Unix milliseconds.'),
     }),
   ),

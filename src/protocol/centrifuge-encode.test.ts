@@ -5,7 +5,7 @@ import { CommandError, type ErrorCode, errorCodes } from '../errors.js'
 import { centrifugeJson } from './centrifuge-json.js'
 import { centrifugeProtobuf } from './centrifuge-protobuf.js'
 import { centrifugeErrorNumbers, unsubscribeCodes } from './codes.js'
-import type { Reply } from './commands.js'
+import type { Reply, SubscribeReply } from './commands.js'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const text = (payload: Uint8Array): string => new TextDecoder('utf-8', { fatal: true }).decode(payload)
@@ -22,6 +22,10 @@ const full: Publication = {
   offset: 4294967297,
   epoch: 'e',
   info: { user: 'u', client: 'c', name: 'N', info: bytes('{"x":1e400}') },
+  tags: new Map([
+    ['kind', 'shot'],
+    ['a "b"', ''],
+  ]),
 }
 
 describe('replies', () => {
@@ -75,7 +79,7 @@ describe('replies', () => {
         position: { epoch: 'e', offset: 5 },
         top: { epoch: 'e', offset: 4294967297 },
       },
-      '"subscribe":{"recoverable":true,"positioned":true,"epoch":"e","offset":5,"publications":[{"data":{"a": 1.0},"offset":4294967297,"info":{"user":"u","client":"c","conn_info":{"x":1e400}},"time":1700}],"recovered":true,"was_recovering":true}',
+      '"subscribe":{"recoverable":true,"positioned":true,"epoch":"e","offset":5,"publications":[{"data":{"a": 1.0},"offset":4294967297,"info":{"user":"u","client":"c","conn_info":{"x":1e400}},"tags":{"kind":"shot","a \\"b\\"":""},"time":1700}],"recovered":true,"was_recovering":true}',
     ],
     [
       {
@@ -180,7 +184,7 @@ describe('pushes', () => {
       '{"push":{"channel":"a","pub":{"data":{"a": 1.0},"time":1700}}}',
     )
     expect(text(centrifugeJson.publication('a', full))).toBe(
-      '{"push":{"channel":"a","pub":{"data":{"a": 1.0},"offset":4294967297,"info":{"user":"u","client":"c","conn_info":{"x":1e400}},"time":1700}}}',
+      '{"push":{"channel":"a","pub":{"data":{"a": 1.0},"offset":4294967297,"info":{"user":"u","client":"c","conn_info":{"x":1e400}},"tags":{"kind":"shot","a \\"b\\"":""},"time":1700}}}',
     )
   })
 
@@ -226,6 +230,29 @@ describe('pushes', () => {
       '{"push":{"channel":"a","join":{"info":{"user":"u","client":"c"}}}}',
       '{"push":{"channel":"a","leave":{"info":{"user":"u","client":"c"}}}}',
     ])
+  })
+
+  test('subscribe, and what was missed behind it', () => {
+    const subscription: SubscribeReply = {
+      kind: 'subscribe',
+      channel: 'a',
+      publications: [bare],
+      wasRecovering: true,
+      recovered: true,
+      position: { epoch: 'e', offset: 2 },
+      data: bytes('{"b": 1.0}'),
+    }
+    expect(centrifugeJson.subscribed(subscription).map(text)).toEqual([
+      '{"push":{"channel":"a","subscribe":{"recoverable":true,"positioned":true,"epoch":"e","offset":2,"data":{"b": 1.0}}}}',
+      '{"push":{"channel":"a","pub":{"data":{"a": 1.0},"time":1700}}}',
+    ])
+    const bareOne: SubscribeReply = {
+      ...subscription,
+      publications: [],
+      position: undefined,
+      data: undefined,
+    }
+    expect(centrifugeJson.subscribed(bareOne).map(text)).toEqual(['{"push":{"channel":"a","subscribe":{}}}'])
   })
 
   test('unsubscribe', () => {

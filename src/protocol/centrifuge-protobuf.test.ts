@@ -35,7 +35,12 @@ describe('commands', () => {
         delta: fc.constantFrom('', 'fossil', 'other'),
         flag: fc.nat({ max: 3 }),
         type: fc.nat({ max: 2 }),
-        tf: fc.constant({}),
+        tf: fc.constantFrom<Fields[]>(
+          {},
+          { key: 'a', cmp: 'eq', val: 'é' },
+          { op: 'not', nodes: [{ op: 'or', nodes: [{ key: 'a', cmp: 'in', vals: ['', 'b'] }] }] },
+          Array.from({ length: 20 }).reduce<Fields>((node) => ({ op: 'and', nodes: [node] }), {}),
+        ),
       },
       { requiredKeys: ['channel'] },
     ),
@@ -171,11 +176,16 @@ describe('replies and pushes', () => {
     epoch: 'e',
     timeMs: 1_700_000_000_000,
     info: { user: 'u', client: 'c', name: 'N' },
+    tags: new Map([
+      ['kind', 'shot'],
+      ['', ''],
+    ]),
   }
   const told = {
     data,
     offset: 2 ** 32 + 1,
     info: { user: 'u', client: 'c', conn_info: bytes('{"name":"N"}') },
+    tags: publication.tags,
     time: 1_700_000_000_000,
   }
 
@@ -259,7 +269,7 @@ describe('replies and pushes', () => {
     ])
   })
 
-  test('an error, a join, an unsubscribe, an empty answer, a ping', () => {
+  test('an error, a join, a subscribe, an unsubscribe, an empty answer, a ping', () => {
     const payloads = [
       centrifugeProtobuf.error(1, new CommandError('QUOTA_EXCEEDED', 'Slow down.', { retryAfterMs: 5 })),
       centrifugeProtobuf.announcement('a', {
@@ -267,6 +277,15 @@ describe('replies and pushes', () => {
         info: { user: 'u', client: 'c' },
         userEdge: false,
       }) ?? data,
+      ...centrifugeProtobuf.subscribed({
+        kind: 'subscribe',
+        channel: 'a',
+        publications: [],
+        wasRecovering: false,
+        recovered: false,
+        position: { epoch: 'e', offset: 2 },
+        data,
+      }),
       centrifugeProtobuf.unsubscribed('a', unsubscribeCodes.insufficientState),
       ...centrifugeProtobuf.reply(2, { kind: 'publish', channel: 'a', durability: 'accepted' }),
       centrifugeProtobuf.ping,
@@ -274,6 +293,12 @@ describe('replies and pushes', () => {
     expect(payloads.flatMap(read)).toEqual([
       { id: 1, error: { code: 111, message: 'QUOTA_EXCEEDED: Slow down.', temporary: true } },
       { push: { channel: 'a', join: { info: { user: 'u', client: 'c' } } } },
+      {
+        push: {
+          channel: 'a',
+          subscribe: { recoverable: true, positioned: true, epoch: 'e', offset: 2, data },
+        },
+      },
       { push: { channel: 'a', unsubscribe: { code: 2500, reason: 'insufficient state' } } },
       { id: 2, publish: {} },
       {},
