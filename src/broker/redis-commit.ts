@@ -52,7 +52,7 @@ export class CommitLane implements Lane<Commit> {
   constructor(options: CommitOptions) {
     this.#options = options
     this.#rounds = new Rounds({
-      pending: () => this.#queue.length > 0,
+      waiting: () => this.#queue.length,
       round: () => this.#commitSome(),
       failed: (error) => {
         for (const commit of this.#queue.splice(0)) this.#reject(commit, error)

@@ -82,7 +82,7 @@ export class StreamReads {
     this.#fence = fence
     // Behind a WAIT that waits, the next would miss its deadline through no fault of the connection.
     this.#rounds = new Rounds({
-      pending: () => this.#waiting.length > 0,
+      waiting: () => this.#waiting.length,
       round: () => this.#readSome(),
       failed: (error) => {
         for (const waiting of this.#waiting.splice(0)) waiting.reject(error)

@@ -55,7 +55,7 @@ export class PresenceLane implements Lane<CallJob> {
   constructor(options: PresenceLaneOptions) {
     this.#options = options
     this.#rounds = new Rounds({
-      pending: () => this.#queue.length > 0,
+      waiting: () => this.#queue.length,
       round: () => this.#send(),
       failed: (error) => {
         for (const job of this.#queue.splice(0)) this.#fail(job, error)

@@ -2,18 +2,19 @@ import { expect, test } from 'vitest'
 import { Rounds } from './rounds.js'
 
 /** Rounds that take one job each, and end when told to. */
-function rounds() {
+function rounds(space = () => Promise.resolve()) {
   const waiting: string[] = []
   const taken: string[] = []
   const failures: unknown[] = []
   const ends: { resolve: () => void; reject: (error: unknown) => void }[] = []
   const running = new Rounds({
-    pending: () => waiting.length > 0,
+    waiting: () => waiting.length,
     round: () => {
       taken.push(...waiting.splice(0, 1))
       return new Promise<void>((resolve, reject) => void ends.push({ resolve, reject }))
     },
     failed: (error) => void failures.push(error, ...waiting.splice(0)),
+    space,
   })
   const begin = (job: string): void => {
     waiting.push(job)
@@ -66,4 +67,31 @@ test('what comes while the last round ends is not forgotten', async () => {
   await nextTurn()
   await nextTurn()
   expect(taken).toEqual(['a', 'b'])
+})
+
+test('where several wait, the next round lets some time pass', async () => {
+  let spaced: (() => void) | undefined
+  const { begin, ends, taken } = rounds(() => new Promise((resolve) => (spaced = resolve)))
+  begin('a')
+  begin('b')
+  await nextTurn()
+  ends[0]?.resolve()
+  await nextTurn()
+  begin('c')
+  await nextTurn()
+  expect(taken).toEqual(['a'])
+  spaced?.()
+  await nextTurn()
+  expect(taken).toEqual(['a', 'b'])
+})
+
+test('who comes alone never waits, however soon after another', async () => {
+  const { begin, ends, taken } = rounds(() => new Promise(() => {}))
+  for (const [index, job] of ['a', 'b', 'c'].entries()) {
+    begin(job)
+    await nextTurn()
+    ends[index]?.resolve()
+    await nextTurn()
+  }
+  expect(taken).toEqual(['a', 'b', 'c'])
 })
