@@ -177,7 +177,7 @@ export class Driver {
   #arrivals<Name extends keyof Events>(name: Name): Arrivals<Events[Name]> {
     const known = this.#told.get(name) as Arrivals<Events[Name]> | undefined
     const arrivals = known ?? new Arrivals<Events[Name]>(name)
-    if (!known) this.#told.set(name, arrivals as Arrivals<unknown>)
+    if (!known) this.#told.set(name, arrivals)
     return arrivals
   }
 }
