@@ -26,10 +26,12 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.function.Function;
 
-/** One client of centrifuge-java, which does what the lines of the standard input say: see ../README.md of this Maven project. */
+/** One client of centrifuge-java, told what to do line by line: the protocol is in test/sdk/README.md. */
 public final class Driver {
     private static final int MIN_DELAY_MS = 10;
     private static final int MAX_DELAY_MS = 50;
+    /** A busy machine is slow, not wrong. */
+    private static final int TIMEOUT_MS = 30_000;
 
     private final Lines lines;
     private final Tokens tokens;
@@ -62,7 +64,7 @@ public final class Driver {
         int id = order.get("id").getAsInt();
         try {
             obey(name, id, order);
-        } catch (DuplicateSubscriptionException | IllegalArgumentException error) {
+        } catch (DuplicateSubscriptionException | RuntimeException error) {
             lines.error(id, error);
         }
     }
@@ -78,11 +80,11 @@ public final class Driver {
                 lines.result(id, new JsonObject());
                 break;
             case "subscribe":
-                subscribe(order);
+                subscription(order).subscribe();
                 lines.result(id, new JsonObject());
                 break;
             case "unsubscribe":
-                unsubscribe(channelOf(order));
+                client.getSubscription(channelOf(order)).unsubscribe();
                 lines.result(id, new JsonObject());
                 break;
             case "publish":
@@ -104,6 +106,7 @@ public final class Driver {
 
     private void connect(JsonObject order) {
         Options options = new Options();
+        options.setTimeout(TIMEOUT_MS);
         options.setMinReconnectDelay(MIN_DELAY_MS);
         options.setMaxReconnectDelay(MAX_DELAY_MS);
         if (order.has("token")) options.setToken(order.get("token").getAsString());
@@ -113,7 +116,10 @@ public final class Driver {
         client.connect();
     }
 
-    private void subscribe(JsonObject order) throws DuplicateSubscriptionException {
+    /** The one that is there; the options of its first order hold. */
+    private Subscription subscription(JsonObject order) throws DuplicateSubscriptionException {
+        Subscription known = client.getSubscription(channelOf(order));
+        if (known != null) return known;
         for (String foreign : new String[] {"since", "delta"}) {
             if (order.has(foreign)) throw new IllegalArgumentException("centrifuge-java has no \"" + foreign + "\"");
         }
@@ -125,14 +131,7 @@ public final class Driver {
         options.setJoinLeave(flag(order, "joinLeave"));
         if (order.has("token")) options.setToken(order.get("token").getAsString());
         if (flag(order, "asksToken")) options.setTokenGetter(tokens.forSubscription());
-        client.newSubscription(channelOf(order), options, new SubscriptionEvents(lines)).subscribe();
-    }
-
-    /** Also forgets it, so that the channel can be subscribed with other options. */
-    private void unsubscribe(String channel) {
-        Subscription subscription = client.getSubscription(channel);
-        if (subscription == null) throw new IllegalArgumentException("there is no subscription to \"" + channel + "\"");
-        client.removeSubscription(subscription);
+        return client.newSubscription(channelOf(order), options, new SubscriptionEvents(lines));
     }
 
     private <Result> ResultCallback<Result> answer(int id, Function<Result, JsonObject> toJson) {
