@@ -1,6 +1,7 @@
 // `npm run test:sdk -- [--only PATTERN] [--if-possible]`: the official SDKs of other languages against Parley.
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { provideJavaClient } from './java-client.mjs'
 import { meetNeeds } from './meet-needs.mjs'
 import { needs } from './needs.mjs'
 import { providePythonClients } from './python-clients.mjs'
@@ -23,14 +24,14 @@ if (values.help) {
   process.exit()
 }
 
-const missing = await meetNeeds([needs.redis, needs.redisCli, needs.python])
+const missing = await meetNeeds([needs.redis, needs.redisCli, needs.python, needs.javac, needs.maven])
 if (missing !== '') {
   console.error(`The SDKs of other languages were not run. ${missing}`)
   process.exit(values['if-possible'] ? 0 : 1)
 }
-const problem = await providePythonClients()
-if (problem !== '') {
-  console.error(problem)
+const problems = (await Promise.all([providePythonClients(), provideJavaClient()])).filter(Boolean)
+if (problems.length > 0) {
+  console.error(problems.join('\n'))
   process.exit(1)
 }
 

@@ -1,5 +1,6 @@
 // The clients that the suite is run with: who they are, and how their drivers are started.
 import { fileURLToPath } from 'node:url'
+import { locateJavaDriver } from '../../scripts/java-client.mjs'
 import { locatePythonClients } from '../../scripts/python-clients.mjs'
 
 export interface SdkClient {
@@ -14,10 +15,17 @@ const python = [await pythonClients(), fileURLToPath(new URL('python/driver.py',
 export const clients: readonly SdkClient[] = [
   { name: 'Python in JSON', command: python },
   { name: 'Python in protobuf', command: [...python, '--protobuf'] },
+  { name: 'Java in protobuf', command: await javaDriver() },
 ]
 
 async function pythonClients(): Promise<string> {
   const found = await locatePythonClients()
   if (found === undefined) throw new Error('the Python clients are not here: npm run test:sdk fetches them')
+  return found
+}
+
+async function javaDriver(): Promise<readonly string[]> {
+  const found = await locateJavaDriver()
+  if (found === undefined) throw new Error('the Java client is not here: npm run test:sdk fetches it')
   return found
 }
