@@ -18,8 +18,7 @@ interface InChannel {
   readonly channel: string
 }
 
-/** Without a position `offset` is 0. */
-interface Subscribed extends InChannel, Position {
+interface Subscribed extends InChannel {
   readonly wasRecovering: boolean
   readonly recovered: boolean
 }

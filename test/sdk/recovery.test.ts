@@ -59,9 +59,9 @@ describe.each(everywhere)('$name on $broker', (client) => {
     proxy.refuse()
     await Promise.all(Array.from({ length: 301 }, (_, n) => bob.publish('general', n)))
     proxy.refuse(false)
-    expect(await ann.next('subscribed')).toMatchObject({ wasRecovering: true, recovered: false, offset: 301 })
+    expect(await ann.next('subscribed')).toMatchObject({ wasRecovering: true, recovered: false })
     await bob.publish('general', 'live')
-    expect(await ann.data(1)).toEqual(['live'])
+    expect(await ann.next('publication')).toMatchObject({ data: 'live', offset: 302 })
   })
 
   test('of a channel where only the newest counts, the newest comes back', async () => {
@@ -80,10 +80,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     await publishAll(bob, 'general', [1, 2, 3])
     const { epoch } = await bob.history('general')
     const since = { offset: 1, epoch }
-    expect(await ann.subscribed('general', { ...recoverable, since })).toMatchObject({
-      recovered: true,
-      ...since,
-    })
+    expect((await ann.subscribed('general', { ...recoverable, since })).recovered).toBe(true)
     expect(await ann.data(2)).toEqual([2, 3])
   })
 })
