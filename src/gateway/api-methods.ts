@@ -21,7 +21,7 @@ export const apiMethods: Readonly<Record<string, ApiMethod>> = {
     run: broadcast,
   }),
   subscribe: apiMethod({
-    about: 'Not available (108).',
+    about: 'Subscribes a user’s connections to a channel.',
     request: schema.Subscribe,
     result: schema.Nothing,
     run: subscribe,

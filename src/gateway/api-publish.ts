@@ -1,12 +1,11 @@
 // publish and broadcast: a backend's messages, by the tenant's quotas and the channel's own settings like anybody's.
-import { isUtf8 } from 'node:buffer'
 import type { z } from 'zod'
 import type { Published } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import { array, object, type Pieces } from '../protocol/json-pieces.js'
-import { nestingDepth, parseJson, payloadDepthMax, rawValue } from '../protocol/raw-json.js'
 import { send } from '../session/send.js'
 import { errorPieces } from './api-error.js'
+import { jsonOf } from './api-json.js'
 import { channelOf, type ApiCall } from './api-method.js'
 import type { Broadcast, Publish } from './api-schema.js'
 
@@ -54,18 +53,7 @@ function payloadOf(text: string, message: Message): Uint8Array {
   if (Object.keys(message.tags ?? {}).length > 0)
     throw new CommandError('NOT_AVAILABLE', 'tags: publications have none here')
   if (message.version) throw new CommandError('NOT_AVAILABLE', 'version: publications have none here')
-  const json = message.b64data ? decoded(message.b64data) : rawValue(text, ['data'])
-  if (json === undefined || json === 'null') throw new CommandError('BAD_REQUEST', 'data is missing')
-  if (nestingDepth(json) > payloadDepthMax)
-    throw new CommandError('BAD_REQUEST', `data is nested more than ${payloadDepthMax} levels deep`)
+  const json = jsonOf(text, 'data', message.b64data)
+  if (json === undefined) throw new CommandError('BAD_REQUEST', 'data is missing')
   return Buffer.from(json)
-}
-
-/** Whatever the door, a message is JSON: the plain chat protocol and JSON clients could not read anything else. */
-function decoded(base64: string): string {
-  const bytes = Buffer.from(base64, 'base64')
-  const text = bytes.toString()
-  if (!isUtf8(bytes) || parseJson(text) === undefined)
-    throw new CommandError('BAD_REQUEST', 'b64data is not the base64 of JSON text in UTF-8')
-  return rawValue(text, []) ?? ''
 }

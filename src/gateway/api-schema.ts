@@ -49,13 +49,17 @@ const connections = { user, client, session }
 export const Subscribe = z.object({
   ...connections,
   channel,
-  info: anyJson.optional(),
-  b64info: z.string().nullish(),
-  data: anyJson.optional(),
-  b64data: z.string().nullish(),
-  expire_at: unixSeconds.nullish(),
-  recover_since: StreamPosition.nullish(),
-  override: z.record(z.string(), z.unknown()).nullish(),
+  data: anyJson.optional().describe('Any JSON, for the client: it comes with the push.'),
+  b64data: z.base64().nullish().describe('The same as base64 of JSON text, instead of `data`.'),
+  expire_at: unixSeconds
+    .nullish()
+    .describe('Unix seconds at which the subscription ends. Default: with the connection.'),
+  recover_since: StreamPosition.nullish().describe(
+    'What was published since comes first, if history has all of it.',
+  ),
+  info: anyJson.optional().describe('Not read.'),
+  b64info: z.string().nullish().describe('Not read.'),
+  override: z.record(z.string(), z.unknown()).nullish().describe('Not read: the channel’s rule decides.'),
 })
 export const Unsubscribe = z.object({ ...connections, channel })
 export const Disconnect = z.object({

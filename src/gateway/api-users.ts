@@ -3,18 +3,24 @@ import type { z } from 'zod'
 import { CommandError } from '../errors.js'
 import { closeCodes } from '../protocol/codes.js'
 import { object, type Pieces } from '../protocol/json-pieces.js'
-import { nestingDepth, payloadDepthMax, rawValue } from '../protocol/raw-json.js'
+import { jsonOf } from './api-json.js'
 import { channelOf, type ApiCall } from './api-method.js'
 import type { Disconnect, Refresh, Subscribe, Unsubscribe } from './api-schema.js'
 import type { Connections } from './order.js'
 
-/** Clients subscribe themselves here; when sessions can be subscribed by the server, this becomes an order like the others. */
+/** Whom rules deny it, and who has as many subscriptions as allowed, is left out: that is known where they are connected. */
 export async function subscribe(call: ApiCall, fields: z.infer<typeof Subscribe>): Promise<Pieces> {
-  call.caller.require('Subscribe', channelOf(call, fields.channel))
-  throw new CommandError(
-    'NOT_AVAILABLE',
-    'Clients are not subscribed by the server here: give them a subscription token, or a channel rule',
-  )
+  const channel = channelOf(call, fields.channel)
+  call.caller.require('Subscribe', channel)
+  const { expire_at: expireAt, recover_since: since } = fields
+  const data = shown(call, 'data', fields.b64data)
+  await call.gateway.orders.subscribe(call.tenant, connectionsOf(fields), {
+    channel,
+    ...(data !== undefined && { data }),
+    ...(expireAt && { expiresAtMs: expireAt * 1000 }),
+    ...(since && { since: { epoch: since.epoch ?? '', offset: since.offset ?? 0 } }),
+  })
+  return object({})
 }
 
 export async function unsubscribe(call: ApiCall, fields: z.infer<typeof Unsubscribe>): Promise<Pieces> {
@@ -40,16 +46,22 @@ export async function disconnect(call: ApiCall, fields: z.infer<typeof Disconnec
 export async function refresh(call: ApiCall, fields: z.infer<typeof Refresh>): Promise<Pieces> {
   call.caller.requireRole('Admin')
   call.caller.requireWholeTenant()
-  const info = rawValue(call.text, ['info'])
-  const { limits } = call.tenant.policy
-  if (info !== undefined && (info.length > limits.messages.maxBytes || nestingDepth(info) > payloadDepthMax))
-    throw new CommandError('BAD_REQUEST', 'info: it is longer than a message may be, or nested too deep')
+  const info = shown(call, 'info')
   await call.gateway.orders.refresh(call.tenant, connectionsOf(fields), {
     expired: fields.expired ?? false,
     ...(fields.expire_at && { expiresAtMs: fields.expire_at * 1000 }),
-    ...(info !== undefined && info !== 'null' && { info }),
+    ...(info !== undefined && { info }),
   })
   return object({})
+}
+
+/** JSON text that clients get to see; undefined: none came. */
+function shown(call: ApiCall, field: string, base64?: string | null): string | undefined {
+  const json = jsonOf(call.text, field, base64)
+  const { maxBytes } = call.tenant.policy.limits.messages
+  if (json !== undefined && Buffer.byteLength(json) > maxBytes)
+    throw new CommandError('BAD_REQUEST', `${field}: it is longer than a message may be (${maxBytes} bytes)`)
+  return json
 }
 
 function connectionsOf(fields: {

@@ -31,6 +31,25 @@ const Unsubscribe = z.object({
   channel: z.string(),
 })
 
+/** What connections are subscribed to, though their clients did not ask. */
+export const Subscribing = z.object({
+  channel: z.string(),
+  /** What they missed since then comes with it. Absent: they start now. */
+  since: z.object({ epoch: z.string(), offset: z.int() }).optional(),
+  /** Absent: it lasts as long as the connection. */
+  expiresAtMs: z.int().optional(),
+  /** JSON text for the client. */
+  data: z.string().optional(),
+})
+export type Subscribing = z.infer<typeof Subscribing>
+
+const Subscribe = z.object({
+  kind: z.literal('subscribe'),
+  ...ofTenant,
+  ...Connections.shape,
+  ...Subscribing.shape,
+})
+
 /** Other facts of connections. What is absent stays as it is. */
 export const Renewal = z.object({
   /** Its time is over now. */
@@ -59,7 +78,7 @@ const Survey = z.object({
 })
 export type Survey = z.infer<typeof Survey>
 
-export const Order = z.discriminatedUnion('kind', [Disconnect, Unsubscribe, Refresh, Survey])
+export const Order = z.discriminatedUnion('kind', [Disconnect, Subscribe, Unsubscribe, Refresh, Survey])
 export type Order = z.infer<typeof Order>
 
 export const SurveyAnswer = z.object({

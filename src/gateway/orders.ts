@@ -1,9 +1,10 @@
 // What is to be done about users, wherever they are connected: told to all gateways, carried out by each on its own sessions.
 import { closeCodes, unsubscribeCodes, type CloseCode } from '../protocol/codes.js'
 import { refreshByServer } from '../session/refresh.js'
+import { subscribeByServer } from '../session/server-side.js'
 import type { Session } from '../session/session.js'
 import type { TenantState } from '../session/tenant-state.js'
-import type { Connections, Order, Renewal } from './order.js'
+import type { Connections, Order, Renewal, Subscribing } from './order.js'
 
 /** What the orders need of their gateway. */
 export interface OrdersDeps {
@@ -33,6 +34,11 @@ export class Orders {
     code: CloseCode = closeCodes.forceDisconnect,
   ): Promise<void> {
     return this.#deps.send({ kind: 'disconnect', ...nameOf(tenant), ...connections, ...code })
+  }
+
+  /** Subscribes them as if their tokens named the channel. */
+  subscribe(tenant: TenantState, connections: Connections, subscribing: Subscribing): Promise<void> {
+    return this.#deps.send({ kind: 'subscribe', ...nameOf(tenant), ...connections, ...subscribing })
   }
 
   /** Ends subscriptions to `channel` with 2000. Nobody is kept from subscribing again. */
@@ -69,6 +75,8 @@ function obey(session: Session, order: UserOrder): void {
   switch (order.kind) {
     case 'disconnect':
       return session.close({ code: order.code, reason: order.reason })
+    case 'subscribe':
+      return subscribeByServer(session, order)
     case 'unsubscribe': {
       const subscription = session.subscriptions.get(order.channel)
       return subscription && session.endSubscription(subscription, unsubscribeCodes.server)

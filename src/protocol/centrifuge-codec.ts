@@ -6,6 +6,7 @@ import {
   publicationPush,
   refreshedPush,
   replyFields,
+  subscribedPush,
   unsubscribedPush,
   type WriteDelta,
 } from './centrifuge-encode.js'
@@ -34,6 +35,10 @@ export function centrifugeCodec(
           : deltaPush(channel, publication, { base, writeDelta }),
       ),
     announcement: (channel, announcement) => write(announcementPush(channel, announcement)),
+    subscribed: (subscription) => [
+      write(subscribedPush(subscription)),
+      ...subscription.publications.map((missed) => write(publicationPush(subscription.channel, missed))),
+    ],
     unsubscribed: (channel, code) => write(unsubscribedPush(channel, code)),
     refreshed: (expiresInS) => write(refreshedPush(expiresInS)),
     continuityLost: () => undefined,

@@ -5,7 +5,7 @@ import { CommandError, type ErrorCode, errorCodes } from '../errors.js'
 import { centrifugeJson } from './centrifuge-json.js'
 import { centrifugeProtobuf } from './centrifuge-protobuf.js'
 import { centrifugeErrorNumbers, unsubscribeCodes } from './codes.js'
-import type { Reply } from './commands.js'
+import type { Reply, SubscribeReply } from './commands.js'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const text = (payload: Uint8Array): string => new TextDecoder('utf-8', { fatal: true }).decode(payload)
@@ -226,6 +226,29 @@ describe('pushes', () => {
       '{"push":{"channel":"a","join":{"info":{"user":"u","client":"c"}}}}',
       '{"push":{"channel":"a","leave":{"info":{"user":"u","client":"c"}}}}',
     ])
+  })
+
+  test('subscribe, and what was missed behind it', () => {
+    const subscription: SubscribeReply = {
+      kind: 'subscribe',
+      channel: 'a',
+      publications: [bare],
+      wasRecovering: true,
+      recovered: true,
+      position: { epoch: 'e', offset: 2 },
+      data: bytes('{"b": 1.0}'),
+    }
+    expect(centrifugeJson.subscribed(subscription).map(text)).toEqual([
+      '{"push":{"channel":"a","subscribe":{"recoverable":true,"positioned":true,"epoch":"e","offset":2,"data":{"b": 1.0}}}}',
+      '{"push":{"channel":"a","pub":{"data":{"a": 1.0},"time":1700}}}',
+    ])
+    const bareOne: SubscribeReply = {
+      ...subscription,
+      publications: [],
+      position: undefined,
+      data: undefined,
+    }
+    expect(centrifugeJson.subscribed(bareOne).map(text)).toEqual(['{"push":{"channel":"a","subscribe":{}}}'])
   })
 
   test('unsubscribe', () => {

@@ -61,6 +61,11 @@ export function announcementPush(channel: string, { info, kind }: Announcement):
   return { push: { channel, [kind]: { info: clientInfo(info) } } }
 }
 
+export function subscribedPush(subscription: SubscribeReply): Fields {
+  const { channel, data } = subscription
+  return { push: { channel, subscribe: { ...positionOf(subscription), data } } }
+}
+
 export function unsubscribedPush(channel: string, { code, reason }: UnsubscribeCode): Fields {
   return { push: { channel, unsubscribe: { code, reason } } }
 }
@@ -120,7 +125,6 @@ function connectResult(reply: ConnectReply, writeDelta: WriteDelta): Fields {
 }
 
 function subscribeResult(reply: SubscribeReply, writeDelta: WriteDelta): Fields {
-  const positioned = reply.position !== undefined || undefined
   const { publications } = reply
   const recovered = reply.delta
     ? publications.map((publication, index) =>
@@ -129,14 +133,21 @@ function subscribeResult(reply: SubscribeReply, writeDelta: WriteDelta): Fields 
     : publications.map(publicationOf)
   return {
     ...expiry(reply.expiresInS),
-    recoverable: positioned,
-    positioned,
-    epoch: reply.position?.epoch || undefined,
-    offset: reply.position?.offset || undefined,
+    ...positionOf(reply),
     publications: recovered.length > 0 ? recovered : undefined,
     recovered: reply.recovered || undefined,
     was_recovering: reply.wasRecovering || undefined,
     delta: reply.delta || undefined,
+  }
+}
+
+function positionOf({ position }: SubscribeReply): Fields {
+  const positioned = position !== undefined || undefined
+  return {
+    recoverable: positioned,
+    positioned,
+    epoch: position?.epoch || undefined,
+    offset: position?.offset || undefined,
   }
 }
 

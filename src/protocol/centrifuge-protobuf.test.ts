@@ -259,7 +259,7 @@ describe('replies and pushes', () => {
     ])
   })
 
-  test('an error, a join, an unsubscribe, an empty answer, a ping', () => {
+  test('an error, a join, a subscribe, an unsubscribe, an empty answer, a ping', () => {
     const payloads = [
       centrifugeProtobuf.error(1, new CommandError('QUOTA_EXCEEDED', 'Slow down.', { retryAfterMs: 5 })),
       centrifugeProtobuf.announcement('a', {
@@ -267,6 +267,15 @@ describe('replies and pushes', () => {
         info: { user: 'u', client: 'c' },
         userEdge: false,
       }) ?? data,
+      ...centrifugeProtobuf.subscribed({
+        kind: 'subscribe',
+        channel: 'a',
+        publications: [],
+        wasRecovering: false,
+        recovered: false,
+        position: { epoch: 'e', offset: 2 },
+        data,
+      }),
       centrifugeProtobuf.unsubscribed('a', unsubscribeCodes.insufficientState),
       ...centrifugeProtobuf.reply(2, { kind: 'publish', channel: 'a', durability: 'accepted' }),
       centrifugeProtobuf.ping,
@@ -274,6 +283,12 @@ describe('replies and pushes', () => {
     expect(payloads.flatMap(read)).toEqual([
       { id: 1, error: { code: 111, message: 'QUOTA_EXCEEDED: Slow down.', temporary: true } },
       { push: { channel: 'a', join: { info: { user: 'u', client: 'c' } } } },
+      {
+        push: {
+          channel: 'a',
+          subscribe: { recoverable: true, positioned: true, epoch: 'e', offset: 2, data },
+        },
+      },
       { push: { channel: 'a', unsubscribe: { code: 2500, reason: 'insufficient state' } } },
       { id: 2, publish: {} },
       {},

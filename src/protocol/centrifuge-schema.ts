@@ -79,6 +79,16 @@ export const Reply = new MessageType({
       pub: [4, Publication],
       join: [5, Presence],
       leave: [6, Presence],
+      subscribe: [
+        9,
+        new MessageType({
+          recoverable: [1, 'bool'],
+          epoch: [4, 'string'],
+          offset: [5, 'uint64'],
+          positioned: [6, 'bool'],
+          data: [7, 'bytes'],
+        }),
+      ],
       unsubscribe: [7, new MessageType({ code: [2, 'uint32'], reason: [3, 'string'] })],
       refresh: [12, new MessageType(Expiry)],
     }),

@@ -5,7 +5,7 @@ import { CommandError } from '../errors.js'
 import { directChannel, isDirectChannel, lobbyChannel } from './chat-channels.js'
 import { chatCodec } from './chat.js'
 import { unsubscribeCodes } from './codes.js'
-import type { Reply } from './commands.js'
+import type { Reply, SubscribeReply } from './commands.js'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const text = (payload: Uint8Array): string => new TextDecoder('utf-8', { fatal: true }).decode(payload)
@@ -116,6 +116,21 @@ describe('replies', () => {
     const reply: Reply = { kind: 'subscribe', channel: 'r', publications: [], wasRecovering, recovered }
     expect(answers({ type: 'join_room', room: 'r' }, reply)).toEqual([
       `{"event":"joined","room":"r","recovered":${said}}`,
+    ])
+  })
+
+  test('the server’s own doing is told as the answer to a join', () => {
+    const subscription: SubscribeReply = {
+      kind: 'subscribe',
+      channel: 'r',
+      publications: [kept],
+      wasRecovering: true,
+      recovered: true,
+      top,
+    }
+    expect(chatCodec.subscribed(subscription).map(text)).toEqual([
+      `{"event":"chat","from":"alice","room":"r",${keptJson}`,
+      '{"event":"joined","room":"r","recovered":true,"epoch":"e","offset":9}',
     ])
   })
 

@@ -2,9 +2,9 @@
 import type { Announcement, ClientInfo, Position, Publication } from '../broker/broker.js'
 import { type CommandError, unreachable } from '../errors.js'
 import { isDirectChannel, lobbyChannel } from './chat-channels.js'
-import { type ChatRef, chatRef } from './chat-ref.js'
+import { type ChatRef, chatRef, emptyChatRef } from './chat-ref.js'
 import { type UnsubscribeCode, unsubscribeCodes } from './codes.js'
-import type { Reply, ReplyRef } from './commands.js'
+import type { Reply, ReplyRef, SubscribeReply } from './commands.js'
 import { limitsOf } from './limits-pieces.js'
 import { array, object, type Pieces, type PieceValue, weave } from './json-pieces.js'
 
@@ -42,6 +42,11 @@ export function encodeAnnouncement(channel: string, announcement: Announcement):
   const user = { user_id: announcement.info.user }
   if (channel === lobbyChannel) return weave(event(joined ? 'user_connected' : 'user_disconnected', user))
   return weave(event(joined ? 'user_joined' : 'user_left', { ...user, room: channel }))
+}
+
+/** As the answer to a join that nobody sent. */
+export function encodeSubscribed(subscription: SubscribeReply): Uint8Array[] {
+  return results(emptyChatRef, subscription).map(weave)
 }
 
 /** A `left` that bears a code: the server's doing. */

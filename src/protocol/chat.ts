@@ -7,6 +7,7 @@ import {
   encodePublication,
   encodeReconnect,
   encodeReply,
+  encodeSubscribed,
   encodeUnsubscribed,
   ping,
 } from './chat-encode.js'
@@ -20,6 +21,7 @@ export const chatCodec: Codec = {
   error: encodeError,
   publication: encodePublication,
   announcement: encodeAnnouncement,
+  subscribed: encodeSubscribed,
   unsubscribed: encodeUnsubscribed,
   refreshed: () => undefined,
   continuityLost: encodeContinuityLost,

@@ -123,6 +123,8 @@ export interface SubscribeReply {
   readonly recovered: boolean
   /** Publications on this subscription may come as deltas to the one before, as the client asked. Absent: no. */
   readonly delta?: boolean | undefined
+  /** JSON text from the tenant's backend. */
+  readonly data?: Uint8Array | undefined
   /** Of a subscription token, seconds. */
   readonly expiresInS?: number | undefined
   /** Top of the stream after `publications`, for clients that want one number; absent as `position`. */
@@ -158,6 +160,8 @@ export interface Codec {
   publication(channel: string, publication: Publication, base?: DeltaBase): Uint8Array
   /** Undefined: this door does not tell of it. */
   announcement(channel: string, announcement: Announcement): Uint8Array | undefined
+  /** The server subscribed the client, who did not ask; what it missed comes along. */
+  subscribed(subscription: SubscribeReply): Uint8Array[]
   unsubscribed(channel: string, code: UnsubscribeCode): Uint8Array
   /** Other facts hold for the connection, for so long (absent: for ever). Undefined: this door does not tell of it. */
   refreshed(expiresInS: number | undefined): Uint8Array | undefined

@@ -143,6 +143,48 @@ describe('a kernel that takes no more', () => {
   })
 })
 
+describe('hold()', () => {
+  test('keeps everything back until the first frame is there', async () => {
+    const { outbox, transport } = outboxWith()
+    outbox.hold()
+    outbox.push(frame('b'))
+    outbox.push(frame('c'))
+    await turn()
+    expect(transport.writes).toEqual([])
+    outbox.release(frame('a'))
+    await turn()
+    outbox.push(frame('d'))
+    await turn()
+    expect(transport.writes).toEqual([['a', 'b', 'c'], ['d']])
+  })
+
+  test('what is held has a bound, and no age', () => {
+    const { clock, outbox, slow } = outboxWith({ bytesMax: 1000, ageMaxMs: 10_000 })
+    outbox.hold()
+    outbox.push(frame('x'.repeat(1001)))
+    clock.advance(60_000)
+    outbox.push(frame(''))
+    expect(slow).toEqual([60_000])
+    const other = outboxWith({ ageMaxMs: 10_000 })
+    other.outbox.hold()
+    other.outbox.push(frame('x'))
+    other.clock.advance(60_000)
+    other.outbox.push(frame('x'))
+    expect(other.slow).toEqual([])
+  })
+
+  test('the kernel still has a say', () => {
+    const { outbox, transport } = blocked()
+    outbox.hold()
+    outbox.push(frame('b'))
+    outbox.drained()
+    expect(transport.texts).toEqual(['first'])
+    outbox.release(frame('a'))
+    outbox.flush()
+    expect(transport.texts).toEqual(['first', 'a', 'b'])
+  })
+})
+
 describe('close()', () => {
   test('drops what waits, and takes no more', async () => {
     const { outbox, transport } = outboxWith()

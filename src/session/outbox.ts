@@ -22,6 +22,8 @@ export class Outbox implements Flushable {
   #bytes = 0
   /** Set from a write that the kernel did not take whole until it has: meanwhile frames wait here, where they can be counted and merged. */
   #blockedSinceMs: number | undefined
+  /** From `hold` to `release`. */
+  #held = false
   #closed = false
 
   constructor(
@@ -38,16 +40,30 @@ export class Outbox implements Flushable {
   push(frame: Frame): void {
     if (this.#closed) return
     if (this.#isOver()) return this.#tooSlow()
-    if (this.#frames.length === 0 && this.#blockedSinceMs === undefined) this.#flusher.add(this)
+    if (this.#frames.length === 0 && !this.#waits) this.#flusher.add(this)
     this.#frames.push(frame)
     this.#bytes += frame.payload.byteLength
     // A burst within one turn is no sign of a slow client: only the kernel's refusal is.
-    if (this.#blockedSinceMs === undefined && this.#bytes > this.#bounds.bytesMax / 4) this.flush()
+    if (!this.#waits && this.#bytes > this.#bounds.bytesMax / 4) this.flush()
+  }
+
+  /** What is pushed waits for a frame that has to be read before it, and is bounded in bytes like what waits for the kernel. */
+  hold(): void {
+    this.#held = true
+  }
+
+  /** Here it is: it goes out first, and all that waited behind it. */
+  release(first: Frame): void {
+    if (this.#closed) return
+    this.#held = false
+    this.#frames.unshift(first)
+    this.#bytes += first.payload.byteLength
+    if (!this.#waits) this.#flusher.add(this)
   }
 
   /** Called by the flusher, and by the session before it says goodbye. */
   flush(): number {
-    if (this.#closed || this.#frames.length === 0 || this.#blockedSinceMs !== undefined) return 0
+    if (this.#closed || this.#frames.length === 0 || this.#waits) return 0
     const frames = this.#frames
     this.#frames = []
     this.#bytes = 0
@@ -72,10 +88,18 @@ export class Outbox implements Flushable {
     this.#bytes = 0
   }
 
+  get #waits(): boolean {
+    return this.#held || this.#blockedSinceMs !== undefined
+  }
+
   #isOver(): boolean {
-    if (this.#blockedSinceMs === undefined) return false
+    if (!this.#waits) return false
     if (this.#bytes + this.#transport.bufferedBytes > this.#bounds.bytesMax) return true
-    return this.#clock.monotonicMs() - this.#blockedSinceMs > this.#bounds.ageMaxMs
+    // Held frames have no age: it is not the client who keeps them waiting.
+    return (
+      this.#blockedSinceMs !== undefined &&
+      this.#clock.monotonicMs() - this.#blockedSinceMs > this.#bounds.ageMaxMs
+    )
   }
 
   #tooSlow(): void {

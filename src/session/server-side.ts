@@ -1,4 +1,5 @@
-// Server-side subscriptions: channels that the connection's token names, subscribed to without a command and answered with the connect reply.
+// Server-side subscriptions, made without a command: to channels that the connection's token names, answered with the connect reply, and to
+// those that the tenant's backend puts a connection on.
 import { z } from 'zod'
 import { CommandError } from '../errors.js'
 import type { Position } from '../broker/broker.js'
@@ -24,8 +25,9 @@ export function sameChannels(before: Claims, after: Claims): boolean {
   return one.size === other.size && Array.from(one).every((channel) => other.has(channel))
 }
 
-/** Names that are no channels', channels that a rule denies, and full ones: a client need not lose all for one. */
+/** What the client is subscribed to, names that are no channels', channels that a rule denies, and full ones: a client need not lose all for one. */
 const leftOut: ReadonlySet<string> = new Set([
+  'ALREADY_SUBSCRIBED',
   'PERMISSION_DENIED',
   'INVALID_CHANNEL',
   'SUBSCRIPTION_LIMIT',
@@ -55,6 +57,41 @@ export async function subscribeFromToken(
     for (const { one, answer } of answers) release(one, answer)
   } finally {
     await Promise.all(prepared.map(({ subscription }) => abandonUnlessLive(subscription)))
+  }
+}
+
+/** What the tenant's backend says of a subscription. */
+export interface ServerSubscription {
+  readonly channel: string
+  readonly since?: Position | undefined
+  /** Absent: it lasts as long as the connection. */
+  readonly expiresAtMs?: number | undefined
+  /** JSON text for the client. */
+  readonly data?: string | undefined
+}
+
+/** As if the token named the channel too: the same may be left out, and a broker that is away ends the session. A subscription that is there stays as it is. */
+export function subscribeByServer(session: Session, wanted: ServerSubscription): void {
+  pushSubscription(session, wanted).catch((error: unknown) =>
+    session.bug(error, `cannot subscribe to ${wanted.channel}`),
+  )
+}
+
+async function pushSubscription(session: Session, wanted: ServerSubscription): Promise<void> {
+  const { channel, data, expiresAtMs, since } = wanted
+  const prepared = await prepareOne(session, channel, since)
+  if (!prepared) return
+  try {
+    if (session.closed || prepared.subscription.ended) return
+    const answer = { caughtUp: catchUp(prepared), expiresAtMs }
+    const subscribed = {
+      ...subscribeReply(prepared, answer),
+      data: data === undefined ? data : Buffer.from(data),
+    }
+    for (const payload of session.codec.subscribed(subscribed)) session.push({ payload })
+    release(prepared, answer)
+  } finally {
+    await abandonUnlessLive(prepared.subscription)
   }
 }
 

@@ -106,6 +106,8 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
       heartbeat: new Heartbeat(this, { timing: limits.heartbeat, wheel, random }),
     }
     this.tenant.sessions.add(this)
+    // Orders reach it from now on, and nothing that they lead to may overtake the answer to connect.
+    this.#outbox.hold()
     this.#scheduleExpiry()
     // While the token was verified the policy may have become another. Own channels begin here as well; their pushes come after the caller's reply.
     this.policyChanged()
@@ -202,7 +204,13 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     if (this.closed) return
     this.#inbox.answered()
     this.#count(reply.kind, 'ok')
-    for (const payload of this.codec.reply(ref, reply)) this.push({ payload })
+    for (const payload of this.codec.reply(ref, reply)) this.#answer(reply.kind, payload)
+  }
+
+  #answer(kind: string, payload: Uint8Array): void {
+    if (kind !== 'connect') return this.push({ payload })
+    this.context.metrics.sentBytes.inc(payload.byteLength)
+    this.#outbox.release({ payload })
   }
 
   ping(): void {
@@ -273,7 +281,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
     if (this.closed) return
     this.#count(kind, error.code)
     this.tenant.countRefusal(error.code)
-    this.push({ payload: this.codec.error(ref, error) })
+    this.#answer(kind, this.codec.error(ref, error))
   }
 
   // ——— The end ———

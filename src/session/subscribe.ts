@@ -100,7 +100,10 @@ export async function unsubscribe(
 ): Promise<void> {
   const subscription = session.subscriptions.get(command.channel)
   if (subscription?.serverSide)
-    throw new CommandError('PERMISSION_DENIED', `"${command.channel}" is in the token: it cannot be left`)
+    throw new CommandError(
+      'PERMISSION_DENIED',
+      `The server subscribed you to "${command.channel}": only the server ends it`,
+    )
   if (subscription) endSubscription(subscription)
   session.reply(ref, { kind: 'unsubscribe', channel: command.channel })
 }
@@ -211,13 +214,15 @@ const gapText: Readonly<Record<Extract<Recovered, { kind: 'gap' }>['reason'], st
   hole: 'an offset is missing',
 }
 
-/** When its subscription token runs out, anew at each refresh. Undefined: never. */
+/** When its subscription token runs out, anew at each refresh, or the time that a backend gave it. Undefined: never. */
 export function expireAt(subscription: Subscription, expiresAtMs: number | undefined): void {
   const { session } = subscription
   const { clock, limits, wheel } = session.context
   if (subscription.expiry) wheel.cancel(subscription.expiry)
   if (expiresAtMs === undefined) return
-  const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + limits.expiredCloseDelayMs
+  // What the server made no client can refresh: there is nothing to wait for.
+  const graceMs = subscription.serverSide ? 0 : limits.expiredCloseDelayMs
+  const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
   subscription.expiry = wheel.after(delayMs, () =>
     session.endSubscription(subscription, unsubscribeCodes.expired),
   )

@@ -24,9 +24,9 @@ export class Subscription {
   joinLeave: boolean
   /** Listed in the channel's presence. */
   readonly present: boolean
-  /** Allowed by a subscription token; a deny still ends it. */
+  /** Allowed by a token or the tenant's backend; a deny still ends it. */
   readonly byToken: boolean
-  /** Made by the connection's token: the client can neither leave nor refresh it, and a lost position ends the connection. */
+  /** Made by the connection's token or the tenant's backend: the client can neither leave nor refresh it, and a lost position ends the connection. */
   readonly serverSide: boolean
   /** The client takes deltas. */
   readonly delta: boolean

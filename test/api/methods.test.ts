@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { ApiKey } from '../../src/tenant/policy.js'
 import { adminKey, apiError, apiKey, apiResult, askApi } from '../support/api-client.js'
-import { connectedAs, dataOf, next, subscribed } from '../support/centrifuge-sdk.js'
+import { collect, connectedAs, dataOf, next, subscribed } from '../support/centrifuge-sdk.js'
 import { chatAs, ChatClient, chatUrl, joined } from '../support/chat-client.js'
 import { startGateway, type TestGateway } from '../support/gateway.js'
-import { allOperations, allow, rule, tenantPolicy } from '../support/policies.js'
+import { allOperations, allow, deny, rule, tenantPolicy } from '../support/policies.js'
 import { openTestBroker } from '../support/redis-gateway.js'
 import { openTestPresence } from '../support/redis-presence.js'
 import { endRedisProcesses, startRedis, until } from '../support/redis-processes.js'
@@ -34,6 +34,7 @@ const policies = [
       rule('news:'),
       rule('inbox:{user}'),
       rule('lobby'),
+      rule('shut', { grants: [deny(['Subscribe'])] }),
       rule('passing', { history: null, presence: false, joinLeave: false }),
       rule('clean', { sanitize: 'stripMarkup' }),
       rule('open', { grants: [allow(allOperations, [{ authenticated: true }, { anonymous: true }])] }),
@@ -441,8 +442,88 @@ describe.each([
     })
   })
 
-  test('subscribe is not available', async () => {
-    expect(await error('subscribe', { user: 'ann', channel: newRoom() })).toMatchObject({ code: 108 })
+  describe('subscribe', () => {
+    test('puts a user’s connections on a channel, at both doors', async () => {
+      const room = newRoom()
+      const [ann, chat] = [await connectedAs(world.there, 'ann'), await chatAs(world.there, 'ann')]
+      const bob = await connectedAs(world.there, 'bob')
+      const told = next(ann, 'subscribed')
+      const heard = next(ann, 'publication')
+      const bobs = collect(bob, 'subscribed')
+      const data = { welcome: 1.5 }
+      expect(await result('subscribe', { user: 'ann', channel: room, data })).toEqual({})
+      expect(await told).toMatchObject({ channel: room, recoverable: true, data })
+      expect(await chat.next('joined')).toMatchObject({ room, recovered: true })
+      await bob.publish(room, 'hello')
+      expect(await heard).toMatchObject({ channel: room, data: 'hello', offset: 1 })
+      expect(await chat.next('chat', (event) => event['room'] === room)).toMatchObject({ content: 'hello' })
+      expect(bobs.waiting).toEqual([])
+    })
+
+    test('can mean one connection', async () => {
+      const room = newRoom()
+      const [one, two] = [
+        await chatAs(world.there, 'ann', { clientId: 'one' }),
+        await chatAs(world.there, 'ann', { clientId: 'two' }),
+      ]
+      await result('subscribe', { user: 'ann', channel: room, client: 'one' })
+      expect(await one.next('joined')).toMatchObject({ room })
+      await result('subscribe', { user: 'ann', channel: `${room}:all` })
+      for (const client of [one, two])
+        expect(await client.next('joined')).toMatchObject({ room: `${room}:all` })
+    })
+
+    test('begins with what was missed since a position', async () => {
+      const room = newRoom()
+      for (const data of [1, 2, 3]) await result('publish', { channel: room, data })
+      const { epoch } = await result('history', { channel: room })
+      const [ann, chat] = [await connectedAs(world.there, 'ann'), await chatAs(world.there, 'ann')]
+      const heard = collect(ann, 'publication')
+      await result('subscribe', { user: 'ann', channel: room, recover_since: { offset: 1, epoch } })
+      expect(await chat.next('joined')).toMatchObject({ room, recovered: true, offset: 3 })
+      const missed = chat.events.waiting.filter((event) => event['room'] === room)
+      expect(missed.map(({ content }) => content)).toEqual([2, 3])
+      await result('publish', { channel: room, data: 4 })
+      expect((await heard.take(3)).map(({ data }): unknown => data)).toEqual([2, 3, 4])
+    })
+
+    test('leaves what is there as it is, and does not pass a deny', async () => {
+      const room = newRoom()
+      const ann = await connectedAs(world.there, 'ann')
+      const own = await subscribed(ann, room)
+      const told = collect(ann, 'subscribed')
+      for (const channel of [room, 'shut', `${room}:last`])
+        expect(await result('subscribe', { user: 'ann', channel })).toEqual({})
+      await told.next(({ channel }) => channel === `${room}:last`)
+      expect(told.waiting).toEqual([])
+      expect(own.state).toBe('subscribed')
+    })
+
+    test('ends by unsubscribe, and by the time that was given', async () => {
+      const [room, brief] = [newRoom(), newRoom()]
+      const ann = await connectedAs(world.there, 'ann')
+      const told = collect(ann, 'subscribed')
+      const over = collect(ann, 'unsubscribed')
+      await result('subscribe', { user: 'ann', channel: room })
+      const soonS = Math.floor(Date.now() / 1000) + 1
+      await result('subscribe', { user: 'ann', channel: brief, expire_at: soonS })
+      await told.take(2)
+      await result('unsubscribe', { user: 'ann', channel: room })
+      const ended = new Set((await over.take(2)).map(({ channel }) => channel))
+      expect(ended).toEqual(new Set([room, brief]))
+      expect(ann.state).toBe('connected')
+    })
+
+    test.each<object>([
+      { user: 'ann' },
+      { channel: 'lobby' },
+      { user: 'ann', channel: 'a b' },
+      { user: 'ann', channel: 'lobby', data: 'x'.repeat(32_768) },
+      { user: 'ann', channel: 'lobby', b64data: 'no base64' },
+      { user: 'ann', channel: 'lobby', recover_since: { offset: -1 } },
+    ])('%# is refused', async (fields) => {
+      expect(await error('subscribe', fields)).toMatchObject({ code: 107 })
+    })
   })
 
   describe('channels and info', () => {
@@ -523,6 +604,7 @@ describe.each([
   describe('a role', () => {
     const methods: Readonly<Record<string, object>> = {
       publish: { channel: 'lobby', data: 1 },
+      subscribe: { user: 'nobody', channel: 'lobby' },
       unsubscribe: { user: 'nobody', channel: 'lobby' },
       disconnect: { user: 'nobody' },
       refresh: { user: 'nobody' },
@@ -555,9 +637,11 @@ describe.each([
       expect(await may('publish', { channel: 'news:today', data: 1 })).toBe(true)
       expect(await may('publish', { channel: 'inbox:ann', data: 1 })).toBe(true)
       expect(await may('history', { channel: 'news:today' })).toBe(true)
+      expect(await may('subscribe', { user: 'ann', channel: 'inbox:ann' })).toBe(true)
       expect(await may('unsubscribe', { user: 'ann', channel: 'inbox:ann' })).toBe(true)
       expect(await may('publish', { channel: 'lobby', data: 1 })).toBe(false)
       expect(await may('history', { channel: 'inbox:ann' })).toBe(false)
+      expect(await may('subscribe', { user: 'ann', channel: 'news:today' })).toBe(false)
       expect(await may('unsubscribe', { user: 'ann', channel: 'news:today' })).toBe(false)
       expect(await may('disconnect', { user: 'ann' })).toBe(false)
       expect(await may('refresh', { user: 'ann' })).toBe(false)

@@ -1,4 +1,4 @@
-// Between the subscribe command and its answer: whatever happens meanwhile, the answer is true when it comes.
+// Between the subscribe command and its answer, or connect and its: whatever happens meanwhile, the answer is true when it comes.
 import { expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { rawAs, rawAt } from '../support/frames.js'
@@ -135,4 +135,28 @@ test('with a connect whose token names channels: what is published meanwhile fol
   expect(await ann.ask(5, { sub_refresh: { channel: 'general', token: 'x' } })).toMatchObject({
     error: { code: 103 },
   })
+})
+
+test('what a backend says of a connection that is not answered yet comes behind the answer', async () => {
+  const broker = new HeldBroker()
+  const gateway = await gatewayFor({}, { broker })
+  broker.holding = true
+  const ann = await rawAt(gateway)
+  ann.send({ id: 1, connect: { token: await gateway.token('ann', { claims: { channels: ['general'] } }) } })
+  const release = await broker.held.next()
+  const { orders } = gateway.gateway
+  const tenant = gateway.gateway.tenant('demo/acme')
+  if (!tenant) throw new Error('there is no tenant')
+  broker.holding = false
+  await orders.refresh(tenant, { user: 'ann' }, { expiresAtMs: Date.now() + 7_200_000 })
+  await orders.subscribe(tenant, { user: 'ann' }, { channel: 'lobby' })
+  // Whatever was to be sent is sent when somebody else was answered.
+  await rawAs(gateway, 'bob')
+  release()
+  // What it says holds in the answer already.
+  const reply = (await ann.object()) as { connect: { ttl: number; subs: object } }
+  expect(reply.connect.ttl).toBeGreaterThan(3600)
+  expect(reply.connect.subs).toHaveProperty('general')
+  expect(await ann.object()).toMatchObject({ push: { refresh: { expires: true } } })
+  expect(await ann.object()).toMatchObject({ push: { channel: 'lobby', subscribe: { positioned: true } } })
 })

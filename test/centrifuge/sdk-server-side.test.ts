@@ -1,5 +1,5 @@
-// Channels that the connection's token names: the official client is in them without asking, and back in them after a cut.
-import { expect, test } from 'vitest'
+// Channels that the connection's token names, or the backend: the official client is in them without asking.
+import { describe, expect, test } from 'vitest'
 import type { ServerPublicationContext, ServerSubscribedContext } from 'centrifuge'
 import { CommandError } from '../../src/errors.js'
 import { MemoryBroker, MemoryBrokerData } from '../../src/broker/memory.js'
@@ -16,6 +16,7 @@ import {
   sdkAt,
   sdkOf,
 } from '../support/centrifuge-sdk.js'
+import { apiKey, apiResult } from '../support/api-client.js'
 import type { TestGateway } from '../support/gateway.js'
 import { allOperations, deny, generousLimits, rule, tenantPolicy } from '../support/policies.js'
 
@@ -143,4 +144,85 @@ test('the broker is away: 3004, and the client is in as soon as it is back', asy
   expect((await told).channel).toBe('general')
   const { values } = await gateway.gateway.metrics.closes.get()
   expect(values).toMatchObject([{ labels: { code: '3004' }, value: 2 }])
+})
+
+describe('by the server API', () => {
+  const policy = { apiKeys: [apiKey()] }
+  const wanted = { user: 'ann', channel: 'general' }
+
+  test('subscribed, with what the backend has to say; publications come and go on', async () => {
+    const gateway = await gatewayFor(policy)
+    const [ann, bob] = [await connectedAs(gateway, 'ann'), await connectedAs(gateway, 'bob')]
+    const told = next(ann, 'subscribed')
+    const heard = collect(ann, 'publication')
+    await bob.publish('general', 1)
+    await apiResult(gateway, 'subscribe', {
+      ...wanted,
+      b64data: Buffer.from('{"a":1.50}').toString('base64'),
+    })
+    expect(await told).toMatchObject({
+      channel: 'general',
+      positioned: true,
+      recoverable: true,
+      streamPosition: { offset: 1 },
+      data: { a: 1.5 },
+    })
+    await bob.publish('general', 2)
+    expect(await heard.next()).toMatchObject({ channel: 'general', data: 2, offset: 2 })
+    const { clients } = await bob.presence('general')
+    expect(Object.values(clients).map(({ user }) => user)).toEqual(['ann'])
+  })
+
+  test('what was missed since a position comes behind the push', async () => {
+    const gateway = await gatewayFor(policy)
+    const [ann, bob] = [await connectedAs(gateway, 'ann'), await connectedAs(gateway, 'bob')]
+    const heard = collect(ann, 'publication')
+    for (const data of [1, 2, 3]) await bob.publish('general', data)
+    const told = next(ann, 'subscribed')
+    await apiResult(gateway, 'subscribe', { ...wanted, recover_since: { offset: 1 } })
+    expect(await told).toMatchObject({ streamPosition: { offset: 1 } })
+    await bob.publish('general', 4)
+    expect((await heard.take(3)).map(({ data }): unknown => data)).toEqual([2, 3, 4])
+  })
+
+  test('it ends when the backend says so, or a rule; the connection stays', async () => {
+    const gateway = await gatewayFor({ ...policy, channels: [rule('general'), rule('lobby')] })
+    const ann = await connectedAs(gateway, 'ann')
+    const told = collect(ann, 'subscribed')
+    const over = collect(ann, 'unsubscribed')
+    await apiResult(gateway, 'subscribe', wanted)
+    await apiResult(gateway, 'subscribe', { ...wanted, channel: 'lobby' })
+    await told.take(2)
+    await apiResult(gateway, 'unsubscribe', wanted)
+    expect(await over.next()).toEqual({ channel: 'general' })
+    const shut = rule('lobby', { grants: [deny(['Subscribe'])] })
+    gateway.catalog.put(tenantPolicy({ ...policy, channels: [shut] }))
+    expect(await over.next()).toEqual({ channel: 'lobby' })
+    expect(ann.state).toBe('connected')
+  })
+
+  test('as many as a connection may have, and no more', async () => {
+    const channels = { ...generousLimits.channels, maxSubscriptionsPerConnection: 1 }
+    const gateway = await gatewayFor({ ...policy, limits: { ...generousLimits, channels } })
+    const ann = await connectedAs(gateway, 'ann')
+    const told = collect(ann, 'subscribed')
+    await apiResult(gateway, 'subscribe', wanted)
+    await told.next()
+    await apiResult(gateway, 'subscribe', { ...wanted, channel: 'lobby' })
+    await apiResult(gateway, 'unsubscribe', wanted)
+    await apiResult(gateway, 'subscribe', { ...wanted, channel: 'news' })
+    expect((await told.next()).channel).toBe('news')
+  })
+
+  test('a lost position ends the connection with 3010', async () => {
+    const gateway = await gatewayFor(policy)
+    const ann = await connectedAs(gateway, 'ann')
+    const told = next(ann, 'subscribed')
+    await apiResult(gateway, 'subscribe', wanted)
+    await told
+    const left = next(ann, 'connecting')
+    const ref = { tenantId: tenantPolicy().tenantId, channel: 'general' }
+    gateway.gateway.hub.onContinuityLost(ref, { epoch: 'e', offset: 7 })
+    expect(await left).toEqual({ code: 3010, reason: 'insufficient state' })
+  })
 })
