@@ -18,8 +18,7 @@ interface InChannel {
   readonly channel: string
 }
 
-/** Without a position `offset` is 0. */
-interface Subscribed extends InChannel, Position {
+interface Subscribed extends InChannel {
   readonly wasRecovering: boolean
   readonly recovered: boolean
 }
@@ -177,7 +176,7 @@ export class Driver {
   #arrivals<Name extends keyof Events>(name: Name): Arrivals<Events[Name]> {
     const known = this.#told.get(name) as Arrivals<Events[Name]> | undefined
     const arrivals = known ?? new Arrivals<Events[Name]>(name)
-    if (!known) this.#told.set(name, arrivals as Arrivals<unknown>)
+    if (!known) this.#told.set(name, arrivals)
     return arrivals
   }
 }

@@ -75,13 +75,10 @@ class SubscriptionEvents(centrifuge.SubscriptionEventHandler):
 def subscribed_fields(
     ctx: "centrifuge.SubscribedContext | centrifuge.ServerSubscribedContext",
 ) -> dict[str, Any]:
-    position = ctx.stream_position or centrifuge.StreamPosition(offset=0, epoch="")
     return {
         "channel": ctx.channel,
         "wasRecovering": ctx.was_recovering,
         "recovered": ctx.recovered,
-        "offset": position.offset,
-        "epoch": position.epoch,
     }
 
 
