@@ -57,6 +57,8 @@ describe.each(everywhere)('$name on $broker', (client) => {
     await ann.subscribed('general')
     await ann.unsubscribe('general')
     expect((await ann.next('unsubscribed')).channel).toBe('general')
+    // SDKs tell so before the server knows; it answers in order.
+    await ann.history('general')
     await bob.publish('general', 'late')
     // Answered after whatever was still under way.
     await ann.history('general')
@@ -100,14 +102,6 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect(await ann.next('leave', fromBob)).toMatchObject({ channel: 'general', client: joined.client })
   })
 
-  test('applies deltas to what it had', async () => {
-    const { ann, bob } = await annAndBob(client)
-    await ann.subscribed('general', { delta: 'fossil' })
-    const documents = ['мир', 'мор', 'é', '😀'].map((title) => ({ title, rest: 'ж'.repeat(200) }))
-    for (const document of documents) await bob.publish('general', document)
-    expect(await ann.data(documents.length)).toEqual(documents)
-  })
-
   test('is in the channels that its token names', async () => {
     const { here, there } = await client.start()
     const bob = await connectedAs(there, 'bob')
@@ -139,5 +133,15 @@ describe.each(everywhere)('$name on $broker', (client) => {
     await expect(ann.history('staff')).rejects.toMatchObject(refused)
     await expect(ann.presence('staff')).rejects.toMatchObject(refused)
     await ann.subscribed('general')
+  })
+})
+
+describe.each(everywhere.filter(({ deltas }) => deltas))('$name on $broker', (client) => {
+  test('applies deltas to what it had', async () => {
+    const { ann, bob } = await annAndBob(client)
+    await ann.subscribed('general', { delta: 'fossil' })
+    const documents = ['мир', 'мор', 'é', '😀'].map((title) => ({ title, rest: 'ж'.repeat(200) }))
+    for (const document of documents) await bob.publish('general', document)
+    expect(await ann.data(documents.length)).toEqual(documents)
   })
 })

@@ -8,14 +8,16 @@ export interface SdkClient {
   readonly name: string
   /** Starts a driver. */
   readonly command: readonly string[]
+  /** Whether the SDK can ask for deltas. */
+  readonly deltas: boolean
 }
 
 const python = [await pythonClients(), fileURLToPath(new URL('python/driver.py', import.meta.url))]
 
 export const clients: readonly SdkClient[] = [
-  { name: 'Python in JSON', command: python },
-  { name: 'Python in protobuf', command: [...python, '--protobuf'] },
-  { name: 'Java in protobuf', command: await javaDriver() },
+  { name: 'Python in JSON', command: python, deltas: true },
+  { name: 'Python in protobuf', command: [...python, '--protobuf'], deltas: true },
+  { name: 'Java in protobuf', command: await javaDriver(), deltas: false },
 ]
 
 async function pythonClients(): Promise<string> {

@@ -1,0 +1,3 @@
+import { backendContract } from './backend.contract.js'
+
+backendContract('examples/node-backend', [process.execPath, 'node-backend/server.js'])
