@@ -20,7 +20,7 @@ export const clients: readonly SdkClient[] = [
   { name: 'Java in protobuf', command: await javaDriver(), deltas: false },
 ]
 
-async function pythonClients(): Promise<string> {
+export async function pythonClients(): Promise<string> {
   const found = await locatePythonClients()
   if (found === undefined) throw new Error('the Python clients are not here: npm run test:sdk fetches them')
   return found
