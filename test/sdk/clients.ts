@@ -8,16 +8,16 @@ export interface SdkClient {
   readonly name: string
   /** Starts a driver. */
   readonly command: readonly string[]
-  /** Whether the SDK can ask for deltas. */
-  readonly deltas: boolean
+  /** Fields of `subscribe` that the SDK has no word for. */
+  readonly lacks: readonly ('delta' | 'since')[]
 }
 
 const python = [await pythonClients(), fileURLToPath(new URL('python/driver.py', import.meta.url))]
 
 export const clients: readonly SdkClient[] = [
-  { name: 'Python in JSON', command: python, deltas: true },
-  { name: 'Python in protobuf', command: [...python, '--protobuf'], deltas: true },
-  { name: 'Java in protobuf', command: await javaDriver(), deltas: false },
+  { name: 'Python in JSON', command: python, lacks: [] },
+  { name: 'Python in protobuf', command: [...python, '--protobuf'], lacks: [] },
+  { name: 'Java in protobuf', command: await javaDriver(), lacks: ['delta', 'since'] },
 ]
 
 async function pythonClients(): Promise<string> {
