@@ -4,7 +4,7 @@ import type { GatewayOptions } from '../../src/gateway/node.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { gatewayFor, gatewayOnRedis } from '../support/centrifuge-sdk.js'
 import type { TestGateway } from '../support/gateway.js'
-import { endRedisProcesses, startRedis, type RedisProcess } from '../support/redis-processes.js'
+import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
 import { clients, type SdkClient } from './clients.js'
 
 /** Where the driver is, and where everybody else is: two gateways where the broker lets several share it. */
@@ -22,7 +22,7 @@ export interface BrokerKind {
 let redis: Promise<RedisProcess> | undefined
 afterAll(() => endRedisProcesses())
 
-const brokers: readonly BrokerKind[] = [
+export const brokers: readonly BrokerKind[] = [
   {
     broker: 'memory',
     async start(policy, options) {
@@ -37,10 +37,13 @@ const brokers: readonly BrokerKind[] = [
       const { port } = await redis
       await (await redis).cli('FLUSHALL')
       const url = `redis://127.0.0.1:${port}`
-      return {
-        here: await gatewayOnRedis(url, policy, options),
-        there: await gatewayOnRedis(url, policy, options),
-      }
+      // Each waits for the other's part of an answer.
+      const two = { ...options, count: async () => 2 }
+      const [here, there] = [await gatewayOnRedis(url, policy, two), await gatewayOnRedis(url, policy, two)]
+      await until('gateways that hear each other', () =>
+        [here, there].every(({ gateway }) => gateway.unready().length === 0),
+      )
+      return { here, there }
     },
   },
 ]
