@@ -8,16 +8,16 @@ export interface SdkClient {
   readonly name: string
   /** Starts a driver. */
   readonly command: readonly string[]
-  /** Whether the SDK can ask for deltas. */
-  readonly deltas: boolean
+  /** What the SDK has no word for when it subscribes; or that it does not come back by itself when its token for a channel is refused as expired. */
+  readonly lacks: readonly ('delta' | 'since' | 'again after 109')[]
 }
 
 const python = [await pythonClients(), fileURLToPath(new URL('python/driver.py', import.meta.url))]
 
 export const clients: readonly SdkClient[] = [
-  { name: 'Python in JSON', command: python, deltas: true },
-  { name: 'Python in protobuf', command: [...python, '--protobuf'], deltas: true },
-  { name: 'Java in protobuf', command: await javaDriver(), deltas: false },
+  { name: 'Python in JSON', command: python, lacks: [] },
+  { name: 'Python in protobuf', command: [...python, '--protobuf'], lacks: [] },
+  { name: 'Java in protobuf', command: await javaDriver(), lacks: ['delta', 'since', 'again after 109'] },
 ]
 
 export async function pythonClients(): Promise<string> {
