@@ -9,7 +9,7 @@ interface Answer {
 }
 
 /** The program refused an order. `fields` is its `error`, as it came. */
-export class Refusal extends Error {
+class Refusal extends Error {
   readonly fields: Readonly<Record<string, unknown>>
 
   constructor(fields: Readonly<Record<string, unknown>>) {

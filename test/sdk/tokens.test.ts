@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { MovableClock } from '../support/clock.js'
 import { door } from '../support/centrifuge-sdk.js'
 import type { TestGateway } from '../support/gateway.js'
+import { onlySession } from '../support/ends.js'
 import { allow, rule } from '../support/policies.js'
+import { until } from '../support/redis-processes.js'
 import { everywhere, type BrokerKind } from './brokers.js'
 import type { SdkClient } from './clients.js'
 import { Driver } from './driver.js'
@@ -32,11 +34,9 @@ describe.each(everywhere)('$name on $broker', (client) => {
         getToken: () => here.token('ann', { expiresInS: lives.shift() ?? 3600 }),
       })
       expect(await ann.next('connecting')).toMatchObject({ code: 0 })
-      await ann.next('tokenWanted')
-      await ann.next('tokenWanted')
-      // The refresh goes out before the second of these.
-      await ann.history('general')
-      await ann.history('general')
+      const endMs = clock.epochMs() + farOffMs
+      await until('the refresh', () => (onlySession(here).identity.expiresAtMs ?? 0) > endMs)
+      expect(lives).toEqual([])
       clock.move(farOffMs, here)
       await ann.history('general')
       expect([ann.waiting('connecting'), ann.waiting('disconnected')]).toEqual([[], []])
@@ -101,15 +101,18 @@ describe.each(everywhere)('$name on $broker', (client) => {
       const { here } = await client.start({ channels }, { clock })
       const lives = [1, 3600]
       const ann = await annAt(client, here)
+      const expiry = () => [...onlySession(here).subscriptions.values()][0]?.expiry
+      let expiryBefore = expiry()
       await ann.subscribed('board:1', {
-        getToken: () => ticket(here, { expiresInS: lives.shift() ?? 3600 }),
+        getToken: () => {
+          expiryBefore = expiry()
+          return ticket(here, { expiresInS: lives.shift() ?? 3600 })
+        },
       })
       expect(await ann.next('subscribing')).toMatchObject({ code: 0 })
       expect((await ann.next('tokenWanted')).channel).toBe('board:1')
       await ann.next('tokenWanted')
-      // The refresh goes out before the second of these.
-      await ann.history('board:1')
-      await ann.history('board:1')
+      await until('the refresh', () => expiry() !== expiryBefore)
       clock.move(farOffMs, here)
       await ann.publish('board:1', 'x')
       expect(await ann.data(1)).toEqual(['x'])
