@@ -10,6 +10,8 @@ export default defineConfig({
     hookTimeout: 90_000,
     allowOnly: false,
     passWithNoTests: false,
+    // A client that cannot connect would wait in every test.
+    bail: 10,
     reporters: ['default', 'json'],
     outputFile: { json: '.test-results/sdk.json' },
   },

@@ -1,5 +1,6 @@
 // What every official client does, whatever its language and the broker. The other party is the official client for JavaScript.
 import { describe, expect, test } from 'vitest'
+import { apiKey, apiResult } from '../support/api-client.js'
 import { connectedAs, dataOf, door, subscribed } from '../support/centrifuge-sdk.js'
 import type { TestGateway } from '../support/gateway.js'
 import { allow, allOperations, rule } from '../support/policies.js'
@@ -113,6 +114,17 @@ describe.each(everywhere)('$name on $broker', (client) => {
       data: { hello: 1 },
       offset: 1,
     })
+  })
+
+  test('is put on a channel by its backend, and taken off it', async () => {
+    const { here, there } = await client.start({ apiKeys: [apiKey()] })
+    const ann = await annAt(client, here)
+    await apiResult(there, 'subscribe', { user: 'ann', channel: 'general' })
+    expect(await ann.next('serverSubscribed')).toMatchObject({ channel: 'general' })
+    await apiResult(there, 'publish', { channel: 'general', data: 'x' })
+    expect(await ann.next('serverPublication')).toMatchObject({ channel: 'general', data: 'x' })
+    await apiResult(there, 'unsubscribe', { user: 'ann', channel: 'general' })
+    expect(await ann.next('serverUnsubscribed')).toMatchObject({ channel: 'general' })
   })
 
   test('hears why it may not subscribe, publish or ask; the connection lives', async () => {
