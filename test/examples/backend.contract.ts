@@ -72,7 +72,7 @@ export class RunningBackend {
 }
 
 export function backendContract(name: string, command: readonly string[]): void {
-  describe(name, () => {
+  describe(`a backend: ${name}`, () => {
     let backend: RunningBackend
     beforeAll(async () => {
       backend = await RunningBackend.start(command)
