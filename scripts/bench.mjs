@@ -1,7 +1,6 @@
 // `npm run bench [-- --only NAME --rounds N]` and `npm run bench:controller [-- --tenants N …]`: builds, sets up, measures, prints tables.
-import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
-import { root } from './run.mjs'
+import { show } from './run.mjs'
 
 /** By name: numbers that may be given, with their variables, and what is run. */
 const suites = {
@@ -43,15 +42,13 @@ if (!wishes) {
   process.exit(2)
 }
 
-const env = { ...process.env }
+/** @type {Record<string, string>} */
+const env = {}
 for (const [number, value] of Object.entries(wishes.rest))
   env[`PARLEY_BENCH_${number.toUpperCase().replaceAll('-', '_')}`] = value
 
-/** @param {string[]} args @returns {Promise<number>} */
-const shown = (...args) =>
-  new Promise((resolve) => {
-    spawn('node', args, { cwd: root, stdio: 'inherit', env }).on('close', (code) => resolve(code ?? 1))
-  })
+/** @param {string[]} args */
+const shown = (...args) => show('node', args, env)
 
 process.exitCode =
   (await shown('scripts/build.mjs')) ||

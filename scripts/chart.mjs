@@ -1,8 +1,9 @@
 // Writes what is made from the chart, and what of it is made from elsewhere: its README from values.yaml, its CRDs, policies and
 // roles from manifests, and manifests/install from the whole. With --check it writes nothing and fails when a file is not current.
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { chartReadme } from './chart-readme.mjs'
+import { putGenerated } from './generated.mjs'
 import { locateHelm } from './helm.mjs'
 import { root, run } from './run.mjs'
 
@@ -36,24 +37,8 @@ async function renderInstall() {
   return `# Written by \`npm run chart\` from ${chart}. Do not edit: a test compares.\n${output.replaceAll(ofHelm, '')}`
 }
 
-/** @type {string[]} */
-const stale = []
-const check = process.argv.includes('--check')
-
-/**
- * @param {string} path
- * @param {string | undefined} text undefined: it should not be there
- */
-async function put(path, text) {
-  const file = join(root, path)
-  const written = await readFile(file, 'utf8').catch(() => undefined)
-  if (written === text) return
-  stale.push(path)
-  if (check) return
-  await mkdir(dirname(file), { recursive: true })
-  await (text === undefined ? rm(file) : writeFile(file, text))
-  console.log(`${text === undefined ? 'removed' : 'wrote'} ${path}`)
-}
+/** @param {string} path @param {string | undefined} text undefined: it should not be there */
+const put = (path, text) => putGenerated(path, text, 'npm run chart')
 
 for (const [to, from] of Object.entries(copies)) {
   const [made, source] = await Promise.all([readFolder(to), readFolder(from)])
@@ -62,8 +47,3 @@ for (const [to, from] of Object.entries(copies)) {
 await put(`${chart}/README.md`, chartReadme(await readFile(join(root, chart, 'values.yaml'), 'utf8')))
 // Last, since it renders the others.
 await put(`${install}/parley.yaml`, await renderInstall())
-
-if (check && stale.length > 0) {
-  for (const path of stale) console.error(`${path} is not current: run "npm run chart" and commit it`)
-  process.exitCode = 1
-}

@@ -1,8 +1,7 @@
 // Writes dashboards/ from scripts/monitoring: Grafana's JSON, the rules, a list of all. With --check it writes nothing and fails when a
 // file is not current.
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
 import { stringify } from 'yaml'
+import { putGenerated } from './generated.mjs'
 import { controller } from './monitoring/controller.mjs'
 import { gateways } from './monitoring/gateways.mjs'
 import { grafanaJson } from './monitoring/grafana.mjs'
@@ -10,7 +9,6 @@ import { monitoringReadme } from './monitoring/readme.mjs'
 import { ruleGroups } from './monitoring/rules.mjs'
 import { rollouts } from './monitoring/rollouts.mjs'
 import { tenant } from './monitoring/tenant.mjs'
-import { root } from './run.mjs'
 
 /** By file name. */
 const dashboards = { gateways, tenant, controller, 'redis-and-rollouts': rollouts }
@@ -38,17 +36,4 @@ const files = {
   'dashboards/README.md': monitoringReadme(dashboards, ruleGroups(plain)),
 }
 
-const check = process.argv.includes('--check')
-for (const [path, text] of Object.entries(files)) {
-  const file = join(root, path)
-  const written = await readFile(file, 'utf8').catch(() => '')
-  if (written === text) continue
-  if (check) {
-    console.error(`${path} is not current: run "npm run dashboards" and commit it`)
-    process.exitCode = 1
-  } else {
-    await mkdir(dirname(file), { recursive: true })
-    await writeFile(file, text)
-    console.log(`wrote ${path}`)
-  }
-}
+for (const [path, text] of Object.entries(files)) await putGenerated(path, text, 'npm run dashboards')

@@ -1,12 +1,11 @@
 // `npm run test:e2e -- [--smoke] [--only PATTERN]`: the end-to-end tests against the cluster that KUBECONFIG names, then a table of their figures.
-import { spawn } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { provideHelm } from './helm.mjs'
 import { locateKubectl } from './kubectl.mjs'
-import { root, run } from './run.mjs'
+import { root, run, show } from './run.mjs'
 
 const usage = `usage: npm run test:e2e -- [--smoke] [--only PATTERN]
 
@@ -38,12 +37,6 @@ async function missing() {
   return provideHelm()
 }
 
-/** @param {string[]} args @returns {Promise<number>} */
-const shown = (...args) =>
-  new Promise((resolve) => {
-    spawn('node', args, { cwd: root, stdio: 'inherit' }).on('close', (code) => resolve(code ?? 1))
-  })
-
 const { values } = parseArgs({
   options: {
     smoke: { type: 'boolean', default: false },
@@ -67,7 +60,7 @@ await rm(figures, { force: true })
 const args = ['node_modules/vitest/vitest.mjs', 'run', '-c', 'vitest.e2e.config.ts']
 if (values.smoke) args.push('test/e2e/smoke.test.ts')
 if (values.only !== undefined) args.push('-t', values.only)
-process.exitCode = await shown(...args)
+process.exitCode = await show('node', args)
 
 // Clients, gateways and Redis may share a machine: how long work waited for a core belongs to the times.
 console.log(

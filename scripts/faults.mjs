@@ -1,9 +1,8 @@
 // `npm run test:faults -- --rounds N [--only PATTERN]`: every fault N times, then a table of the times that were promised.
-import { spawn } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { root } from './run.mjs'
+import { root, show } from './run.mjs'
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '1' }, only: { type: 'string' } },
@@ -16,17 +15,12 @@ if (!/^[1-9]\d*$/.test(values.rounds)) {
 const measures = join(root, '.test-results/faults-measures.jsonl')
 await rm(measures, { force: true })
 
-/** @param {string} command @param {string[]} args @returns {Promise<number>} */
-const shown = (command, args) =>
-  new Promise((resolve) => {
-    const env = { ...process.env, PARLEY_FAULTS_ROUNDS: values.rounds }
-    spawn(command, args, { cwd: root, stdio: 'inherit', env }).on('close', (code) => resolve(code ?? 1))
-  })
-
 const only = values.only === undefined ? [] : ['-t', values.only]
 process.exitCode =
-  (await shown('node', ['scripts/build.mjs'])) ||
-  (await shown('node', ['node_modules/vitest/vitest.mjs', 'run', '-c', 'vitest.faults.config.ts', ...only]))
+  (await show('node', ['scripts/build.mjs'])) ||
+  (await show('node', ['node_modules/vitest/vitest.mjs', 'run', '-c', 'vitest.faults.config.ts', ...only], {
+    PARLEY_FAULTS_ROUNDS: values.rounds,
+  }))
 
 const lines = (await readFile(measures, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
 /** @type {Map<string, { barMs: number | undefined, ms: number[] }>} */

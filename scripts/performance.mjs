@@ -1,8 +1,9 @@
 // Writes docs/performance.md and its chart from bench/results, where `npm run bench` leaves what it measured. With --check it writes nothing
 // and fails when a file is not current.
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { tablesOf } from '../bench/speed/tables.mjs'
+import { putGenerated } from './generated.mjs'
 import { deliveriesChart } from './performance/chart.mjs'
 import { introduction } from './performance/introduction.mjs'
 import { root } from './run.mjs'
@@ -44,17 +45,5 @@ const files = { 'docs/performance.md': [introduction, ...sections].join('\n') }
 const fanOut = results.get('fan-out')
 if (fanOut) files['docs/images/deliveries.svg'] = deliveriesChart(fanOut)
 
-const check = process.argv.includes('--check')
-for (const [path, text] of Object.entries(files)) {
-  const file = join(root, path)
-  const written = await readFile(file, 'utf8').catch(() => '')
-  if (written === text) continue
-  if (check) {
-    console.error(`${path} is not current: run "node scripts/performance.mjs" and commit it`)
-    process.exitCode = 1
-  } else {
-    await mkdir(dirname(file), { recursive: true })
-    await writeFile(file, text)
-    console.log(`wrote ${path}`)
-  }
-}
+for (const [path, text] of Object.entries(files))
+  await putGenerated(path, text, 'node scripts/performance.mjs')

@@ -1,4 +1,4 @@
-// Runs one command and keeps what it says, for scripts that are quiet while all is well.
+// Runs one command: quietly, for scripts that have nothing to say while all is well, or before everybody's eyes.
 import { spawn } from 'node:child_process'
 import { delimiter } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,6 +8,20 @@ import { fileURLToPath } from 'node:url'
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
 const path = [`${root}node_modules/.bin`, process.env.PATH].join(delimiter)
+
+/**
+ * What it says goes where our own words go.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {Record<string, string>} [env] on top of ours
+ * @returns {Promise<number>} its exit code; 1 when a signal ended it
+ */
+export function show(command, args, env = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })
+    child.on('close', (code) => resolve(code ?? 1))
+  })
+}
 
 /**
  * Never rejects: a command that cannot be started has failed, and says why.

@@ -151,6 +151,11 @@ export class CommandError extends Error {
   }
 }
 
+/** What the other side is told of a bug: that there was one. What it was is in the log alone. */
+export function internalError(options: { retryAfterMs?: number } = {}): CommandError {
+  return new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again', options)
+}
+
 /** The process cannot start as configured. Ends it with exit code 78 (EX_CONFIG) and these sentences, no stack. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'

@@ -18,6 +18,7 @@ const columns: readonly Column[] = [
   { key: 'seconds', title: 'all back', unit: 'seconds' },
   { key: 'p50', title: 'p50', unit: 'ms' },
   { key: 'p99', title: 'p99', unit: 'ms' },
+  { key: 'postponed', title: 'told to come later', unit: 'count' },
   { key: 'failed', title: 'refused', unit: 'count' },
   { key: 'recovered', title: 'recovered', unit: 'count' },
 ]
@@ -31,6 +32,7 @@ function values(contest: Contest<CameReport>, name: string): Record<string, numb
     seconds: of(({ seconds }) => seconds),
     p50: of(({ latency }) => latency.p50Ms),
     p99: of(({ latency }) => latency.p99Ms),
+    postponed: of(({ postponed }) => postponed),
     failed: of(({ failures }) => Object.values(failures).reduce((sum, count) => sum + count, 0)),
     recovered: of(({ recovered }) => recovered),
   }
@@ -85,6 +87,8 @@ test('connects', async () => {
       },
     ],
   })
-  for (const report of [...few.reports(ours), ...all.reports(ours)])
+  for (const report of [...few.reports(ours), ...all.reports(ours)]) {
+    expect(report.failures).toEqual({})
     expect(report.recovered).toBe(report.ready)
+  }
 })

@@ -10,7 +10,7 @@ import { cpuSecondsOf, rssBytesOf } from './usage.mjs'
 /** @typedef {import('./orders.js').Visit} Visit */
 /** @typedef {import('./orders.js').Order} Order */
 
-/** Ports of one address are soon used up: so many connections each. */
+/** Ports of one address are soon used up: so many connections each. The first is left to the kernel, which finds a port faster that way. */
 const connectionsPerAddress = 20_000
 
 /** @type {Crowd | undefined} */
@@ -56,7 +56,8 @@ async function come(visit) {
         { length: channelsEach },
         (_, nth) => published[(index * channelsEach + nth) % channels] ?? '',
       ),
-    localAddressOf: (index) => `127.0.0.${2 + Math.floor(index / connectionsPerAddress)}`,
+    localAddressOf: (index) =>
+      index < connectionsPerAddress ? undefined : `127.0.0.${1 + Math.floor(index / connectionsPerAddress)}`,
   })
   const before = parley?.recovered ?? 0
   const arrival = await measured(visit, () => /** @type {Crowd} */ (crowd).come())

@@ -3,6 +3,7 @@ import { request as requestHttp, type IncomingMessage, type RequestOptions } fro
 import { request as requestHttps } from 'node:https'
 import { isIP } from 'node:net'
 import * as z from 'zod'
+import { parseJson } from '../json.js'
 import { isPublicAddress, PrivateAddressError, publicLookup } from './address-guard.js'
 
 /** RFC 7517. Members stay open: whether a key is of use is decided key by key. */
@@ -92,12 +93,8 @@ async function readAll(response: IncomingMessage): Promise<Buffer> {
 }
 
 function parse(body: Buffer): readonly Record<string, unknown>[] {
-  let json: unknown
-  try {
-    json = JSON.parse(body.toString())
-  } catch {
-    throw new JwksFetchError('the answer is not JSON')
-  }
+  const json = parseJson(body.toString())
+  if (json === undefined) throw new JwksFetchError('the answer is not JSON')
   const set = JwkSet.safeParse(json)
   if (!set.success) throw new JwksFetchError('the answer is not a JSON Web Key Set with at least one key')
   return set.data.keys

@@ -1,5 +1,6 @@
 // The inside of a token whose signature is good: each fact is taken out once, checked, and bounded.
 import { CommandError } from '../errors.js'
+import { isRecord } from '../json.js'
 import { claimAt, type Claims } from '../tenant/claims.js'
 import type { Issuer } from '../tenant/policy.js'
 import { invalid } from './token-header.js'
@@ -21,12 +22,8 @@ export function parseClaims(payload: Uint8Array): Claims {
   } catch {
     throw invalid('has a payload that is not JSON')
   }
-  if (!isClaims(claims)) throw invalid('has a payload that is not a JSON object')
+  if (!isRecord(claims)) throw invalid('has a payload that is not a JSON object')
   return claims
-}
-
-export function isClaims(value: unknown): value is Claims {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Whether the token is meant for this issuer: `iss` and `aud` where they are configured. */

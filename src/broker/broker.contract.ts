@@ -299,6 +299,27 @@ export function brokerContract(
         expectSameInfo(live?.info, info)
       })
 
+      test.each([
+        ['with history', kept],
+        ['without history', {}],
+      ])('what it is about, live and later, %s', async (_, publishOptions) => {
+        const tags = new Map([
+          ['kind', 'shot'],
+          ['__proto__', 'a "name"\nlike any 🦜'],
+          ['', ''],
+        ])
+        await peer.subscribe(ref)
+        await broker.publish(ref, { data: Buffer.from('1'), tags }, publishOptions)
+        await broker.publish(ref, { data: Buffer.from('2') }, publishOptions)
+        await peerHeard.untilCount(ref, 2)
+        const page = await peer.history(ref, { limit: 10 })
+        for (const publications of [peerHeard.on(ref), page.publications]) {
+          if (publications.length > 0)
+            expect(publications.map((publication) => publication.tags)).toEqual([tags, undefined])
+        }
+        expect(page.publications).toHaveLength(publishOptions === kept ? 2 : 0)
+      })
+
       test('without a publisher there is none at the other end', async () => {
         await peer.subscribe(ref)
         await say('1')

@@ -21,6 +21,9 @@ export interface ClientInfo {
   readonly info?: Uint8Array | undefined
 }
 
+/** What a publication is about, in the publisher's words: subscribers may filter by it. Not empty. */
+export type Tags = ReadonlyMap<string, string>
+
 /** Data delivered on a channel. `data` is JSON text in UTF-8 without raw newlines; nobody on the way parses it. */
 export interface Publication {
   readonly data: Uint8Array
@@ -31,6 +34,7 @@ export interface Publication {
   /** When the broker took it, Unix milliseconds. */
   readonly timeMs: number
   readonly info?: ClientInfo | undefined
+  readonly tags?: Tags | undefined
   /** Session that must not get it back, when the publisher asked for no echo. */
   readonly skipSession?: string | undefined
 }
@@ -41,6 +45,7 @@ export type Durability = 'accepted' | 'replicated' | 'durable'
 export interface NewPublication {
   readonly data: Uint8Array
   readonly info?: ClientInfo | undefined
+  readonly tags?: Tags | undefined
   readonly skipSession?: string | undefined
 }
 

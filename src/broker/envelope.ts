@@ -8,6 +8,7 @@ const Header = z.object({
   x: z.number().optional(),
   s: z.string().optional(),
   p: Info.optional(),
+  g: z.array(z.tuple([z.string(), z.string()])).optional(),
 })
 const Announced = z.object({ k: z.enum(['join', 'leave']), e: z.boolean(), p: Info })
 
@@ -31,12 +32,13 @@ export function encodeEnvelope(
   publication: NewPublication,
   { timeMs, ttlMs }: { timeMs: number; ttlMs?: number | undefined },
 ): Buffer {
-  const { data, info, skipSession } = publication
+  const { data, info, skipSession, tags } = publication
   const header = {
     t: timeMs,
     ...(ttlMs !== undefined && { x: ttlMs }),
     ...(skipSession !== undefined && { s: skipSession }),
     ...(info && { p: shortInfo(info) }),
+    ...(tags && { g: [...tags] }),
   }
   return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), data])
 }
@@ -60,6 +62,7 @@ export function decodeEnvelope(envelope: Buffer, position: Position): StoredPubl
     timeMs: header.t,
     ttlMs: header.x,
     info: header.p && longInfo(header.p),
+    tags: header.g && new Map(header.g),
     skipSession: header.s,
   }
 }

@@ -6,6 +6,7 @@ import {
   type HistoryQuery,
   type Position,
   type Publication,
+  type Tags,
 } from './broker.js'
 
 /** A publication that has no place in a stream yet. */
@@ -13,6 +14,7 @@ export interface Unplaced {
   readonly data: Uint8Array
   readonly timeMs: number
   readonly info?: ClientInfo | undefined
+  readonly tags?: Tags | undefined
   readonly skipSession?: string | undefined
 }
 
@@ -52,7 +54,7 @@ export class MemoryStream {
     return this.#entries.length - this.#head
   }
 
-  /** Of their data and info. */
+  /** Of their data and info; tags are few and short. */
   get bytes(): number {
     return this.#bytes
   }

@@ -153,6 +153,7 @@ export class MemoryBrokerData {
       data: new Uint8Array(publication.data),
       timeMs: this.#clock.epochMs(),
       info: publication.info,
+      tags: publication.tags,
       skipSession: publication.skipSession,
     }
     if (!history) return { ...unplaced, epoch: '', offset: 0 }

@@ -1,8 +1,6 @@
 // `parley bench`: what a running installation carries, seen from its clients. Every delivery is counted.
-import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { mintToken } from '../auth/mint.js'
-import { ConfigError } from '../errors.js'
 import { CentrifugeLanguage } from '../load/centrifuge-language.js'
 import { Crowd, type Arrival } from '../load/crowd.js'
 import type { LatencySummary } from '../load/latencies.js'
@@ -10,6 +8,7 @@ import type { RoundReport } from '../load/round.js'
 import type { Issuer } from '../tenant/policy.js'
 import { systemClock } from '../time.js'
 import { badInputExitCode, endsByTheList } from './exit-codes.js'
+import { readNamedFile } from './files.js'
 import { countOf } from './options.js'
 
 interface BenchOptions {
@@ -89,8 +88,9 @@ async function bench(url: URL, options: BenchOptions): Promise<boolean> {
   return !failed && round.missing === 0
 }
 
-function showArrival({ latency, ready, seconds }: Arrival, wanted: number): void {
-  console.log(`connections  ${number(ready)} of ${number(wanted)} in ${seconds.toFixed(1)} s`)
+function showArrival({ latency, postponed, ready, seconds }: Arrival, wanted: number): void {
+  const told = postponed === 0 ? '' : `, ${number(postponed)} attempts were told to come later`
+  console.log(`connections  ${number(ready)} of ${number(wanted)} in ${seconds.toFixed(1)} s${told}`)
   console.log(`connects/s   ${number(ready / seconds)}   ${spread(latency)}`)
 }
 
@@ -120,25 +120,16 @@ function number(value: number): string {
 /** One for each; empty texts where neither a token nor a key was given: guests. */
 async function tokensFor(count: number, { secretFile, token }: BenchOptions): Promise<string[]> {
   if (secretFile === undefined) return Array.from({ length: count }, () => token ?? '')
+  const secret = Buffer.from(readNamedFile('key file', secretFile).trimEnd()).toString('base64')
   const issuer: Issuer = {
     name: 'bench',
     algorithms: ['HS256'],
     claims: { user: 'sub', name: 'name', roles: 'roles', info: 'info' },
-    key: { type: 'SharedKey', secret: base64Of(secretFile), sample: false },
+    key: { type: 'SharedKey', secret, sample: false },
   }
   const nowMs = systemClock.epochMs()
   const users = Array.from({ length: count }, (_, index) => `bench-${index}`)
   return Promise.all(users.map((user) => mintToken(issuer, { user, expiresInS: 86_400, nowMs })))
-}
-
-function base64Of(file: string): string {
-  try {
-    return Buffer.from(readFileSync(file, 'utf8').trimEnd()).toString('base64')
-  } catch (error) {
-    throw new ConfigError([
-      `The key file "${file}" cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-    ])
-  }
 }
 
 function tenantUrlOf(text: string): URL {

@@ -1,7 +1,8 @@
 // `parley can`: may somebody do something on a channel, and by which rule? Asks the tenant's manifests, not a running gateway.
 import { Argument, Command } from 'commander'
-import { isClaims, rolesOf } from '../auth/token-claims.js'
+import { rolesOf } from '../auth/token-claims.js'
 import { CommandError, ConfigError } from '../errors.js'
+import { isRecord, parseJson } from '../json.js'
 import { ChannelRules, type AclSubject, type Decision } from '../tenant/acl.js'
 import { FilesCatalog } from '../tenant/catalog-files.js'
 import { parseChannelName } from '../tenant/channel.js'
@@ -113,12 +114,7 @@ function rolesIn(claims: Claims, policy: TenantPolicy): readonly string[] {
 }
 
 function claimsOf(text: string): Claims {
-  let claims: unknown
-  try {
-    claims = JSON.parse(text)
-  } catch {
-    claims = undefined
-  }
-  if (isClaims(claims)) return claims
+  const claims = parseJson(text)
+  if (isRecord(claims)) return claims
   throw new UsageError('--claims is not a JSON object: write it as \'{"team":"red"}\'.')
 }

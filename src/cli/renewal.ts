@@ -1,8 +1,8 @@
 // What some files say, read at the start and again when they change. A mistake in an edit costs nobody anything: it is logged, and what was good
 // stays in force.
-import { setTimeout as delay } from 'node:timers/promises'
 import { ConfigError } from '../errors.js'
 import type { Log } from '../log.js'
+import { pause } from '../redis/deadline.js'
 
 export interface RenewalOptions<Value> {
   /** Reads the files, in one turn. Throws ConfigError for what cannot be used. The value is compared by its JSON. */
@@ -47,12 +47,8 @@ export class Renewal<Value> {
   async run(signal: AbortSignal): Promise<void> {
     const { pollMs = 2_000 } = this.#options
     while (!signal.aborted) {
-      try {
-        await delay(pollMs, undefined, { signal })
-      } catch {
-        return
-      }
-      this.#look()
+      await pause(pollMs, signal)
+      if (!signal.aborted) this.#look()
     }
   }
 

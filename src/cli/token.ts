@@ -1,9 +1,9 @@
 // `parley token`: prints a token that a tenant accepts, so that nobody needs a backend to try something out.
 import { Command } from 'commander'
 import { canMint, CannotMintError, mintToken } from '../auth/mint.js'
-import { isClaims } from '../auth/token-claims.js'
 import { TokenVerifier } from '../auth/token.js'
 import { CommandError, ConfigError } from '../errors.js'
+import { isRecord, parseJson } from '../json.js'
 import { FilesCatalog } from '../tenant/catalog-files.js'
 import type { Claims } from '../tenant/claims.js'
 import { parseDuration } from '../tenant/duration.js'
@@ -93,13 +93,8 @@ function secondsOf(ttl: string): number {
 }
 
 function claimsOf(text: string | undefined): Claims {
-  let claims: unknown
-  try {
-    claims = JSON.parse(text ?? '{}')
-  } catch {
-    claims = undefined
-  }
-  if (!isClaims(claims)) throw new UsageError(`--claims is not a JSON object: write it as '{"team":"red"}'`)
+  const claims = parseJson(text ?? '{}')
+  if (!isRecord(claims)) throw new UsageError(`--claims is not a JSON object: write it as '{"team":"red"}'`)
   return claims
 }
 

@@ -1,5 +1,6 @@
 // An answer that is no, read once: HTTP status, headers and the body's Status become one ApiError.
 import { z } from 'zod'
+import { parseJson } from '../json.js'
 import { ApiError } from './api-error.js'
 
 const Status = z.object({
@@ -42,7 +43,7 @@ const retryAfterMsMax = 3_600_000
 
 /** Of an HTTP answer whose status is no success. `body` is whatever came. */
 export function errorOfAnswer(code: number, body: string, headers: { 'retry-after'?: string | undefined }) {
-  return apiError(parseOrUndefined(body), { code, retryAfterMs: retryAfterMs(headers['retry-after']), body })
+  return apiError(parseJson(body), { code, retryAfterMs: retryAfterMs(headers['retry-after']), body })
 }
 
 /** Of the object of an ERROR event inside a watch, which is a Status or nonsense. */
@@ -76,12 +77,4 @@ function retryAfterMs(header: string | undefined): number | undefined {
   if (header === undefined) return undefined
   const waitMs = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now()
   return Number.isNaN(waitMs) ? undefined : Math.min(Math.max(waitMs, 0), retryAfterMsMax)
-}
-
-function parseOrUndefined(body: string): unknown {
-  try {
-    return JSON.parse(body)
-  } catch {
-    return undefined
-  }
 }

@@ -1,6 +1,7 @@
 // Whether applying would change anything, told from what is stored: the server notes in `managedFields` which fields each manager applied.
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
+import { isRecord, parseJson } from '../json.js'
 import type { Desired } from './kit.js'
 import { fieldManager, type ApiObject } from './object.js'
 
@@ -67,7 +68,7 @@ function listMatches(fields: Fields, desired: readonly unknown[], stored: unknow
   const children = Object.keys(fields).filter((key) => key !== '.')
   if (children.length !== desired.length) return false
   return children.every((child) => {
-    const key: unknown = parseOrUndefined(child.slice('k:'.length))
+    const key: unknown = parseJson(child.slice('k:'.length))
     const node = Fields.safeParse(fields[child])
     if (!node.success) return false
     if (child.startsWith('v:')) return desired.includes(key) && stored.includes(key)
@@ -79,10 +80,6 @@ function listMatches(fields: Fields, desired: readonly unknown[], stored: unknow
   })
 }
 
-function isRecord(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function isEmpty(value: unknown): boolean {
   return Array.isArray(value) ? value.length === 0 : isRecord(value) && Object.keys(value).length === 0
 }
@@ -90,12 +87,4 @@ function isEmpty(value: unknown): boolean {
 /** JSON has none: what is undefined is not sent. */
 function withoutUndefined(value: unknown): unknown {
   return value === undefined ? undefined : JSON.parse(JSON.stringify(value))
-}
-
-function parseOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

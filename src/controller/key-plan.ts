@@ -1,6 +1,7 @@
 // Which generated keys a Secret should hold now: pure, so that years of rotation are tested in a moment. The Secret itself is the only
 // memory: its annotation says what the keys are, and whatever does not fit the annotation is replaced.
 import { z } from 'zod'
+import { parseJson } from '../json.js'
 import { keyIdOf } from '../tenant/api-key.js'
 import { generateKey, verifyingKey, type KeyAlgorithm } from './key-material.js'
 
@@ -23,11 +24,7 @@ export const noKeys: KeysRecord = { keys: {} }
 
 /** Nonsense is like nothing: the keys are made anew. */
 export function parseKeysRecord(text: string | undefined): KeysRecord {
-  try {
-    return KeysRecord.parse(JSON.parse(text ?? ''))
-  } catch {
-    return noKeys
-  }
+  return KeysRecord.safeParse(parseJson(text ?? '')).data ?? noKeys
 }
 
 export interface KeyWish {

@@ -1,4 +1,5 @@
 // What is equal in thousands of objects, kept once: as objects of their own their field sets would be most of a cache.
+import { isRecord } from '../json.js'
 
 /** Parts that are of one object alone pass through here too: what is remembered is bounded. */
 const partsMax = 1_024
@@ -8,7 +9,7 @@ export class SharedParts {
 
   /** Equal to `value`, whose maps are the very ones that were given out for equal maps before. Read, never changed. */
   of(value: unknown): unknown {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+    if (!isRecord(value)) return value
     const text = JSON.stringify(value)
     const known = this.#parts.get(text)
     if (known) return known

@@ -1,7 +1,8 @@
 // JSON that a backend hands over for others to see: the very text that came.
 import { isUtf8 } from 'node:buffer'
 import { CommandError } from '../errors.js'
-import { nestingDepth, parseJson, payloadDepthMax, rawValue } from '../protocol/raw-json.js'
+import { parseJson } from '../json.js'
+import { nestingDepth, payloadDepthMax, rawValue } from '../protocol/raw-json.js'
 
 /** The text of `field`, or what `base64` holds instead. Undefined: null, or neither came. Throws BAD_REQUEST. */
 export function jsonOf(text: string, field: string, base64?: string | null): string | undefined {

@@ -82,13 +82,17 @@ export const apiMethods: Readonly<Record<string, ApiMethod>> = {
   }),
 }
 
+/** All that can be called; `batch` is no method like the others. */
+export const callNames: readonly string[] = [...Object.keys(apiMethods), 'batch']
+
 /** Rejects with UNKNOWN_TYPE for a name that is no method's, and as the method does. */
 export async function runMethod(call: ApiCall, name: string, fields: unknown): Promise<Pieces> {
   const method = Object.hasOwn(apiMethods, name) ? apiMethods[name] : undefined
-  if (!method) {
-    const known = [...Object.keys(apiMethods), 'batch'].join(', ')
-    throw new CommandError('UNKNOWN_TYPE', `There is no method of that name; there are ${known}`)
-  }
+  if (!method)
+    throw new CommandError(
+      'UNKNOWN_TYPE',
+      `There is no method of that name; there are ${callNames.join(', ')}`,
+    )
   const { key, policy } = call.tenant
   if (policy.suspended)
     throw new CommandError('TENANT_SUSPENDED', `The tenant ${key} is suspended; ask whoever runs it`)

@@ -1,6 +1,6 @@
 // publish and broadcast: a backend's messages, by the tenant's quotas and the channel's own settings like anybody's.
 import type { z } from 'zod'
-import type { Published } from '../broker/broker.js'
+import type { Published, Tags } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import { array, object, type Pieces } from '../protocol/json-pieces.js'
 import { send } from '../session/send.js'
@@ -37,6 +37,7 @@ async function sendTo(call: ApiCall, name: string, message: Message, data: Uint8
     {
       channel,
       data,
+      tags: tagsOf(message),
       // Apart from users' own, which hold a line break: the backends of a tenant are one publisher.
       idempotencyKey: message.idempotency_key || undefined,
       skipHistory: message.skip_history ?? false,
@@ -48,10 +49,13 @@ function published({ durability, position }: Published): Pieces {
   return object({ offset: position?.offset, epoch: position?.epoch, durability })
 }
 
+function tagsOf({ tags }: Message): Tags | undefined {
+  const pairs = Object.entries(tags ?? {})
+  return pairs.length === 0 ? undefined : new Map(pairs)
+}
+
 /** Of `data` the very text that came. Throws BAD_REQUEST or NOT_AVAILABLE. */
 function payloadOf(text: string, message: Message): Uint8Array {
-  if (Object.keys(message.tags ?? {}).length > 0)
-    throw new CommandError('NOT_AVAILABLE', 'tags: publications have none here')
   if (message.version) throw new CommandError('NOT_AVAILABLE', 'version: publications have none here')
   const json = jsonOf(text, 'data', message.b64data)
   if (json === undefined) throw new CommandError('BAD_REQUEST', 'data is missing')

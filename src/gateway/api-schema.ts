@@ -20,6 +20,19 @@ const idempotencyKeyMax = 128
 /** Spelled out, for tools that read the document and know no Unicode properties. */
 // oxlint-disable-next-line no-control-regex -- it is what keeps them out
 const keyCharacters = /^[^\u0000-\u001F\u007F-\u009F\uD800-\uDFFF]*$/u
+const tagsMax = 32
+const tagsBytesMax = 2_048
+const Tags = z
+  .record(z.string(), z.string())
+  .refine(
+    (tags) => Object.keys(tags).length <= tagsMax && bytesOf(tags) <= tagsBytesMax,
+    `expected at most ${tagsMax} tags, and ${tagsBytesMax} bytes of names and values`,
+  )
+
+function bytesOf(tags: Readonly<Record<string, string>>): number {
+  return Object.entries(tags).reduce((sum, pair) => sum + Buffer.byteLength(pair.join('')), 0)
+}
+
 const message = {
   data: anyJson.optional().describe('The message: any JSON but null. It reaches subscribers byte for byte.'),
   b64data: z.base64().nullish().describe('The same as base64 of JSON text, instead of `data`.'),
@@ -32,7 +45,9 @@ const message = {
     .describe(
       'A repeat within two minutes is answered like the first and delivered once; with other data it is refused (409).',
     ),
-  tags: z.record(z.string(), z.string()).nullish().describe('Not available: only empty tags are taken.'),
+  tags: Tags.nullish().describe(
+    `What it is about: subscribers see it, and may filter by it. At most ${tagsMax}, of ${tagsBytesMax} bytes together.`,
+  ),
   delta: z.boolean().nullish().describe('A hint; the full message is sent.'),
   version: z.int().min(0).nullish().describe('Not available: only 0 is taken.'),
   version_epoch: z.string().nullish(),
@@ -143,6 +158,7 @@ export const HistoryResult = z.object({
       data: anyJson,
       offset: count.optional(),
       info: ClientInfo.optional(),
+      tags: z.record(z.string(), z.string()).optional(),
       time: count.optional().describe('Unix milliseconds.'),
     }),
   ),

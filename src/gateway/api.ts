@@ -2,16 +2,16 @@
 // of a request is answered by a status, what is wrong with its content by 200 and `error`.
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { CommandError } from '../errors.js'
+import { CommandError, internalError } from '../errors.js'
+import { isRecord, parseJson } from '../json.js'
 import { object, weave, type Pieces } from '../protocol/json-pieces.js'
-import { parseJson } from '../protocol/raw-json.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { retryAfterS, sendError, sendJson, sendJsonBytes, type DoorWords } from './answer.js'
 import { runBatch } from './api-batch.js'
 import { apiCaller } from './api-caller.js'
 import { errorPieces, transportStatus } from './api-error.js'
 import { badRequest, type ApiCall } from './api-method.js'
-import { apiMethods, runMethod } from './api-methods.js'
+import { callNames, runMethod } from './api-methods.js'
 import { openApi } from './api-openapi.js'
 import { Batch } from './api-schema.js'
 import { readBody } from './body.js'
@@ -46,10 +46,10 @@ export class Api {
         sendJson(response, 200, (this.#document ??= openApi()))
         return true
       }
-      if (rest.length > 0 || !(method === 'batch' || Object.hasOwn(apiMethods, method)))
+      if (rest.length > 0 || !callNames.includes(method))
         throw new CommandError(
           'NOT_FOUND',
-          `Nothing here; the methods are at /<namespace>/<name>/api/${known}`,
+          `Nothing here; the methods are at /<namespace>/<name>/api/{${callNames.join(',')}}`,
         )
       await this.#answerMethod(method, `${namespace}/${name}`, { request, response })
     } catch (error) {
@@ -88,7 +88,7 @@ export class Api {
   /** Throws BAD_REQUEST where the body is no request of any method. */
   async #run(method: string, asked: Pick<ApiCall, 'tenant' | 'caller' | 'text'>): Promise<Outcome> {
     const fields = parseJson(asked.text)
-    if (typeof fields !== 'object' || fields === null || Array.isArray(fields))
+    if (!isRecord(fields))
       throw new CommandError(
         'BAD_REQUEST',
         'The body is not one JSON object; send {} where nothing is to be said',
@@ -124,9 +124,8 @@ export class Api {
       tenant.countRefusal(error.code)
       return error
     }
-    this.#gateway.metrics.bugs.inc()
-    this.#gateway.log.error({ err: error, tenant: tenant.key }, 'a request of a backend failed')
-    return new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again')
+    this.#gateway.bug(error, 'a request of a backend failed', { tenant: tenant.key })
+    return internalError()
   }
 
   /** Takes a place, or throws TOO_MANY_REQUESTS. */
@@ -173,11 +172,9 @@ function reply(response: ServerResponse, outcome: Outcome, inTransport: boolean)
   else sendJsonBytes(response, 200, weave(pieces))
 }
 
-const known = `{${[...Object.keys(apiMethods), 'batch'].join(',')}}`
-
 /** Of names that strangers make up there is no end. */
 function labelOf(method: string): string {
-  return method === 'batch' || Object.hasOwn(apiMethods, method) ? method : 'unknown'
+  return callNames.includes(method) ? method : 'unknown'
 }
 
 function requireJson({ headers }: IncomingMessage): void {

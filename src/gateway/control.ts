@@ -10,6 +10,7 @@ import type {
   Position,
   Publication,
 } from '../broker/broker.js'
+import { parseJson } from '../json.js'
 import type { Log } from '../log.js'
 import { Order, SurveyAnswer } from './order.js'
 
@@ -97,17 +98,9 @@ export class ControlChannel implements BrokerListener {
   }
 
   #take<Message>(schema: z.ZodType<Message>, data: Uint8Array, take: (message: Message) => void): void {
-    const message = decode(schema, data)
+    const message = schema.safeParse(parseJson(Buffer.from(data).toString())).data
     if (message) take(message)
     // While gateways are being upgraded, newer ones may know more kinds.
     else this.#deps.log.warn({ bytes: data.byteLength }, 'an order that is not known here')
-  }
-}
-
-function decode<Message>(schema: z.ZodType<Message>, data: Uint8Array): Message | undefined {
-  try {
-    return schema.safeParse(JSON.parse(Buffer.from(data).toString())).data
-  } catch {
-    return undefined
   }
 }

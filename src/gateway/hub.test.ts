@@ -1,6 +1,13 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Announcement } from '../broker/broker.js'
+import { readTagsFilter, TagsFilter } from '../protocol/tags-filter.js'
 import { info, ref, World } from './hub.testing.js'
+
+function filterOf(value: object): TagsFilter {
+  const filter = readTagsFilter(value)
+  if (!(filter instanceof TagsFilter)) throw filter
+  return filter
+}
 
 const top = { epoch: 'e', offset: 9 }
 
@@ -36,6 +43,36 @@ describe('publications', () => {
     )
     expect(whole).toContain('"data":"\\"xxx')
     expect(delta).toContain('"delta":true')
+  })
+
+  test('go to whom their tags fit, in one frame, and equal filters are asked once', async () => {
+    const world = new World()
+    const goals = (): TagsFilter => filterOf({ key: 'kind', cmp: 'eq', val: 'goal' })
+    const filters = [goals(), goals(), filterOf({ key: 'kind', cmp: 'eq', val: 'foul' })]
+    const asked = filters.map((filter) => vi.spyOn(filter, 'matches'))
+    const all = await world.live(world.centrifuge)
+    const some = []
+    for (const filter of filters) some.push(await world.live(world.centrifuge, { filter }))
+    await world.publish('1', new Map([['kind', 'goal']]))
+    await world.publish('2')
+    expect(some.map(({ frames }) => frames.length)).toEqual([1, 1, 0])
+    expect(all.frames).toHaveLength(2)
+    expect(new Set([all, ...some].map(({ frames }) => frames[0])).size).toBe(2)
+    expect(world.centrifuge.encoded).toBe(2)
+    expect(asked.map(({ mock }) => mock.calls.length)).toEqual([2, 0, 2])
+    expect(world.tenant.deliveriesTotal).toBe(4)
+  })
+
+  test('that a filter holds back move the position all the same', async () => {
+    const world = new World()
+    const { frames, subscription } = await world.live(world.centrifuge, {
+      filter: filterOf({ key: 'kind', cmp: 'ex' }),
+    })
+    await world.publish('1')
+    const [publication] = (await world.broker.history(ref, { limit: 1 })).publications
+    if (!publication) throw new Error('one was published')
+    expect(frames).toEqual([])
+    expect(subscription.accepts(publication)).toBe(false)
   })
 
   test('are not encoded for nobody', async () => {

@@ -1,7 +1,7 @@
 // What tests of the hub share.
 import { onTestFinished } from 'vitest'
 import { ManualClock } from '../auth/auth.testing.js'
-import type { Announcement, ChannelRef, ClientInfo, Publication } from '../broker/broker.js'
+import type { Announcement, ChannelRef, ClientInfo, Publication, Tags } from '../broker/broker.js'
 import { MemoryBroker, MemoryBrokerData } from '../broker/memory.js'
 import { Metrics } from '../metrics.js'
 import { centrifugeJson } from '../protocol/centrifuge-json.js'
@@ -128,8 +128,9 @@ export class World {
     return subscriber
   }
 
-  async publish(text = '1'): Promise<void> {
-    await this.broker.publish(ref, { data: Buffer.from(text) }, { history: { size: 10, ttlMs: 60_000 } })
+  async publish(text = '1', tags?: Tags): Promise<void> {
+    const history = { size: 10, ttlMs: 60_000 }
+    await this.broker.publish(ref, { data: Buffer.from(text), tags }, { history })
   }
 
   pass(ms: number): void {

@@ -11,6 +11,7 @@ import type { Log } from '../log.js'
 import type { Metrics } from '../metrics.js'
 import { unsubscribeCodes } from '../protocol/codes.js'
 import type { Codec, DeltaBase } from '../protocol/commands.js'
+import type { TagsFilter } from '../protocol/tags-filter.js'
 import type { ChannelHub } from '../session/context.js'
 import type { Subscription } from '../session/subscription.js'
 import type { TenantState } from '../session/tenant-state.js'
@@ -79,6 +80,25 @@ class PublicationFrames {
   }
 }
 
+/** One publication and the filters it meets: equal ones are asked once. */
+class Verdicts {
+  readonly #publication: Publication
+  readonly #byKey = new Map<string, boolean>()
+
+  constructor(publication: Publication) {
+    this.#publication = publication
+  }
+
+  of(filter: TagsFilter): boolean {
+    let verdict = this.#byKey.get(filter.key)
+    if (verdict === undefined) {
+      verdict = filter.matches(this.#publication.tags)
+      this.#byKey.set(filter.key, verdict)
+    }
+    return verdict
+  }
+}
+
 export interface HubDeps {
   readonly broker: Broker
   readonly clock: Clock
@@ -141,10 +161,16 @@ export class Hub implements ChannelHub, BrokerListener {
     const channel = this.#find(ref)
     if (!channel) return
     let deliveries = 0
+    // Made for the first that filters: mostly nobody does.
+    let verdicts: Verdicts | undefined
     for (const [codec, subscriptions] of channel.byCodec) {
       const frames = new PublicationFrames(codec, ref, publication)
       for (const subscription of subscriptions) {
         if (!subscription.accepts(publication)) continue
+        if (subscription.filter) {
+          verdicts ??= new Verdicts(publication)
+          if (!verdicts.of(subscription.filter)) continue
+        }
         subscription.session.push(frames.for(subscription))
         deliveries += 1
       }

@@ -76,7 +76,7 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     const { broker, catalog, clock, log, presence } = options
-    const wheel = new TimerWheel({ clock, onError: (error) => this.#bug(error, 'a timer failed') })
+    const wheel = new TimerWheel({ clock, onError: (error) => this.bug(error, 'a timer failed') })
     this.#options = options
     this.#ledger = options.ledger ?? new LocalLedger()
     this.log = log
@@ -137,7 +137,7 @@ export class Gateway {
   /** Timers and presence, until `signal` ends them. */
   run(signal: AbortSignal): void {
     this.context.wheel.run(signal)
-    this.#control.run(signal).catch((error: unknown) => this.#bug(error, 'orders are not heard'))
+    this.#control.run(signal).catch((error: unknown) => this.bug(error, 'orders are not heard'))
     const refresh = setInterval(() => void this.#refreshPresence(), presenceTtlMs / 3)
     const recheck = setInterval(() => {
       for (const tenant of this.#tenants.values()) tenant.recheckKeys()
@@ -177,6 +177,12 @@ export class Gateway {
     const draining = this.#draining ? ['draining: the gateway is shutting down'] : []
     const { trouble } = this.#control
     return [...draining, ...(trouble === undefined ? [] : [trouble]), ...(this.#options.troubles?.() ?? [])]
+  }
+
+  /** Our own fault: counted, and in the log with its stack. */
+  bug(error: unknown, what: string, facts: object = {}): void {
+    this.metrics.bugs.inc()
+    this.log.error({ ...facts, err: error }, what)
   }
 
   #changed(change: CatalogChange): void {
@@ -234,11 +240,6 @@ export class Gateway {
         { err: failed[0]?.reason, channels: failed.length },
         'cannot refresh presence; it is tried again',
       )
-  }
-
-  #bug(error: unknown, what: string): void {
-    this.metrics.bugs.inc()
-    this.log.error({ err: error }, what)
   }
 
   #gauges(): GatewayGauges {

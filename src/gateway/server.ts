@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { CommandError } from '../errors.js'
+import { CommandError, internalError } from '../errors.js'
 import { loggableUrl } from '../log.js'
 import { chatCodec } from '../protocol/chat.js'
 import type { Codec } from '../protocol/commands.js'
@@ -261,9 +261,8 @@ export class GatewayServer {
 
   #asCommandError(error: unknown, request: IncomingMessage): CommandError {
     if (error instanceof CommandError) return error
-    this.#gateway.metrics.bugs.inc()
-    this.#gateway.log.error({ err: error, url: loggableUrl(request.url ?? '') }, 'a request failed')
-    return new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again')
+    this.#gateway.bug(error, 'a request failed', { url: loggableUrl(request.url ?? '') })
+    return internalError()
   }
 }
 

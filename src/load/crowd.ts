@@ -1,4 +1,5 @@
 // Many connections of one process: they come, stay, publish in rounds, and count exactly what arrives.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Line, type LineOwner } from './line.js'
 import type { Language, Visitor } from './language.js'
 import { Latencies, type LatencySummary } from './latencies.js'
@@ -15,24 +16,29 @@ export interface CrowdOptions {
   /** Handshakes under way at once. */
   readonly arrivingMax: number
   /** For more connections than one address has ports. */
-  readonly localAddressOf?: (index: number) => string
+  readonly localAddressOf?: (index: number) => string | undefined
 }
 
 export interface Arrival {
   readonly ready: number
   readonly seconds: number
-  /** From the first byte to the last answer. */
+  /** From the first byte to the last answer, of the attempt that led in. */
   readonly latency: LatencySummary
+  /** Told to come later, and come later. */
+  readonly postponed: number
   /** Who was refused or lost on the way, by code. */
   readonly failures: Readonly<Record<string, number>>
 }
+
+/** How an attempt ended: ready, gone for good, or told to come again after so many milliseconds. */
+type Ended = { readonly retryAfterMs: number | undefined }
 
 class Member implements Visitor, LineOwner {
   readonly index: number
   readonly channels: readonly string[]
   readonly #crowd: Crowd
   readonly #line: Line
-  readonly #settled: () => void
+  readonly #settled: (ended: Ended) => void
   readonly #startedUs = nowUs()
   /** Answers that are missing until it is ready. */
   #missing = 1
@@ -41,7 +47,7 @@ class Member implements Visitor, LineOwner {
   constructor(
     crowd: Crowd,
     visitor: Visitor,
-    options: { url: URL; localAddress: string | undefined; settled: () => void },
+    options: { url: URL; localAddress: string | undefined; settled: (ended: Ended) => void },
   ) {
     this.index = visitor.index
     this.channels = visitor.channels
@@ -74,9 +80,9 @@ class Member implements Visitor, LineOwner {
     if (this.#missing === 0) this.#becomeReady()
   }
 
-  onClosed(reason: string): void {
-    this.#crowd.lose(this, reason)
-    this.#settled()
+  onClosed(reason: string, retryAfterMs?: number): void {
+    this.#crowd.lose(this, retryAfterMs === undefined ? reason : undefined)
+    this.#settled({ retryAfterMs })
   }
 
   send(text: string): void {
@@ -90,7 +96,7 @@ class Member implements Visitor, LineOwner {
   #becomeReady(): void {
     this.ready = true
     this.#crowd.onReady(this, nowUs() - this.#startedUs)
-    this.#settled()
+    this.#settled({ retryAfterMs: undefined })
   }
 
   #fail(reason: string): void {
@@ -136,13 +142,21 @@ export class Crowd {
     this.#arrivals = new Latencies()
     const startedUs = nowUs()
     const indices = Array.from({ length: subscribers + publishers }, (_, index) => index).values()
+    let postponed = 0
     const usher = async (): Promise<void> => {
       for (const index of indices) {
         const visitor = { index, channels: index < subscribers ? channelsOf(index) : [] }
-        await new Promise<void>((settled) => {
-          const localAddress = localAddressOf?.(index)
-          this.#members.add(new Member(this, visitor, { url, localAddress, settled }))
-        })
+        const localAddress = localAddressOf?.(index)
+        const attempt = (): Promise<Ended> =>
+          new Promise((settled) => {
+            this.#members.add(new Member(this, visitor, { url, localAddress, settled }))
+          })
+        let { retryAfterMs } = await attempt()
+        while (retryAfterMs !== undefined) {
+          postponed += 1
+          await sleep(retryAfterMs)
+          ;({ retryAfterMs } = await attempt())
+        }
       }
     }
     await Promise.all(Array.from({ length: Math.min(arrivingMax, subscribers + publishers) }, usher))
@@ -150,6 +164,7 @@ export class Crowd {
       ready: this.#members.size,
       seconds: (nowUs() - startedUs) / 1e6,
       latency: this.#arrivals.summary(),
+      postponed,
       failures: this.failures,
     }
   }
@@ -161,8 +176,9 @@ export class Crowd {
     if (member.channels.length === 0) this.#publishers.push(member)
   }
 
-  lose(member: Member, reason: string): void {
-    this.#failures.set(reason, (this.#failures.get(reason) ?? 0) + 1)
+  /** `reason`: of a failure. Undefined: it comes again. */
+  lose(member: Member, reason: string | undefined): void {
+    if (reason !== undefined) this.#failures.set(reason, (this.#failures.get(reason) ?? 0) + 1)
     this.#forget(member)
   }
 

@@ -7,8 +7,8 @@ export interface LineOwner {
   onOpen(): void
   /** A text frame lies in bytes[from, to); the bytes are good during the call alone. */
   onText(bytes: Buffer, from: number, to: number): void
-  /** Once, and the last. Before `onOpen`: it was refused. */
-  onClosed(reason: string): void
+  /** Once, and the last. Before `onOpen`: it was refused, for good or until `retryAfterMs` have passed. */
+  onClosed(reason: string, retryAfterMs?: number): void
 }
 
 const opcodes = { text: 1, close: 8, ping: 9 }
@@ -21,6 +21,7 @@ const none = Buffer.alloc(0)
 export class Line {
   readonly #socket: Socket
   readonly #owner: LineOwner
+  readonly #secure: boolean
   #open = false
   #over = false
   /** The beginning of something whose end has not come. */
@@ -31,6 +32,7 @@ export class Line {
     const { localAddress, owner } = options
     this.#owner = owner
     const secure = url.protocol === 'wss:'
+    this.#secure = secure
     const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
     const to: TcpNetConnectOpts = {
       host,
@@ -49,16 +51,17 @@ export class Line {
     this.#socket.write(frame(opcodes.text, Buffer.from(text)))
   }
 
-  /** No goodbye: as when the network goes. */
+  /** No goodbye: as when the network goes. And no port that is kept for a minute: thousands of them make each new connection slow. */
   cut(): void {
     this.#over = true
-    this.#socket.destroy()
+    if (this.#secure) this.#socket.destroy()
+    else this.#socket.resetAndDestroy()
   }
 
-  #end(reason: string): void {
+  #end(reason: string, retryAfterMs?: number): void {
     if (this.#over) return
     this.cut()
-    this.#owner.onClosed(reason)
+    this.#owner.onClosed(reason, retryAfterMs)
   }
 
   #read(chunk: Buffer): true {
@@ -76,7 +79,11 @@ export class Line {
     const status = bytes.toString('latin1', 9, 12)
     if (status !== '101') {
       const code = /"code":\s*"([A-Z_]+)"/.exec(bytes.toString('utf8', end))?.[1]
-      this.#end(code === undefined ? status : `${status} ${code}`)
+      const retryAfterS = /\r\nretry-after: (\d+)\r\n/i.exec(bytes.toString('latin1', 0, end + 2))?.[1]
+      this.#end(
+        code === undefined ? status : `${status} ${code}`,
+        retryAfterS === undefined ? undefined : Number(retryAfterS) * 1000,
+      )
       return bytes.byteLength
     }
     this.#open = true

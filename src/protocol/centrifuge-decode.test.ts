@@ -4,6 +4,7 @@ import type { CommandError } from '../errors.js'
 import { centrifugeJson } from './centrifuge-json.js'
 import { closeCodes } from './codes.js'
 import type { Command, Received } from './commands.js'
+import { readTagsFilter } from './tags-filter.js'
 
 const decode = (frame: string): Received[] => centrifugeJson.decode(Buffer.from(frame))
 const violation = { kind: 'violation', close: closeCodes.badRequest }
@@ -224,9 +225,17 @@ describe('subscribe', () => {
     },
   )
 
-  test('other types and tags filters are refused', () => {
+  test('other types and filters that are none are refused', () => {
     expect(refusalOf('subscribe', { channel: 'a', type: 1 }).code).toBe('NOT_AVAILABLE')
-    expect(refusalOf('subscribe', { channel: 'a', tf: { key: 'a' } }).code).toBe('NOT_AVAILABLE')
+    expect(refusalOf('subscribe', { channel: 'a', tf: { key: 'a' } }).code).toBe('BAD_REQUEST')
+  })
+
+  test('a tags filter is read, and excludes deltas', () => {
+    const tf = { key: 'kind', cmp: 'eq', val: 'goal' }
+    expect(commandOf('subscribe', { channel: 'a', tf, delta: 'fossil' })).toEqual({
+      ...plain,
+      filter: readTagsFilter(tf),
+    })
   })
 })
 

@@ -12,6 +12,8 @@ import type {
   SubscribeCommand,
 } from './commands.js'
 import { nestingDepth, payloadDepthMax } from './raw-json.js'
+import { readTagsFilter } from './tags-filter.js'
+import { flag, integer, text } from './zero-values.js'
 
 export const violation: Received = { kind: 'violation', close: closeCodes.badRequest }
 const pong: Received = { kind: 'pong' }
@@ -19,19 +21,6 @@ const pong: Received = { kind: 'pong' }
 /** Bit of `flag`: answer error 112 rather than a subscription that did not recover. Bit 1 offers numeric channel ids; we have none. */
 const flagGapIsError = 2
 
-// Absent, null and the zero value are one thing in this protocol, as in the Go structs behind it.
-const text = z
-  .string()
-  .nullish()
-  .transform((value) => value ?? '')
-const flag = z
-  .boolean()
-  .nullish()
-  .transform((value) => value ?? false)
-const integer = z
-  .int()
-  .nullish()
-  .transform((value) => value ?? 0)
 /** Numbers above 2^53 − 1 were rounded by JSON.parse. They become 2^53 − 1, above every real offset: unrecoverable, never a wrong match. */
 const offset = z
   .number()
@@ -134,19 +123,17 @@ function subscribe(fields: z.infer<typeof Subscribe>): SubscribeCommand | Comman
   if (fields.type !== 0) {
     return new CommandError('NOT_AVAILABLE', 'Only stream subscriptions (type 0) are offered')
   }
-  if (fields.tf !== undefined && fields.tf !== null) {
-    return new CommandError(
-      'NOT_AVAILABLE',
-      'Tags filters (tf) are not offered: publications have no tags here',
-    )
-  }
+  const filter = fields.tf === undefined || fields.tf === null ? undefined : readTagsFilter(fields.tf)
+  if (filter instanceof CommandError) return filter
   return {
     kind: 'subscribe',
     channel: fields.channel,
     token: fields.token,
     since: fields.recover ? { epoch: fields.epoch, offset: fields.offset } : undefined,
     joinLeave: fields.join_leave,
-    delta: fields.delta === 'fossil',
+    filter,
+    // Whoever filters differently had another one last: deltas for each would cost more than they save.
+    delta: fields.delta === 'fossil' && !filter,
     // An SDK that was told `recoverable` unasked sends `recover` alone when it comes back.
     recoverable: fields.recoverable || fields.positioned || fields.recover,
     gapIsError: (fields.flag & flagGapIsError) !== 0,

@@ -22,6 +22,10 @@ const full: Publication = {
   offset: 4294967297,
   epoch: 'e',
   info: { user: 'u', client: 'c', name: 'N', info: bytes('{"x":1e400}') },
+  tags: new Map([
+    ['kind', 'shot'],
+    ['a "b"', ''],
+  ]),
 }
 
 describe('replies', () => {
@@ -75,7 +79,7 @@ describe('replies', () => {
         position: { epoch: 'e', offset: 5 },
         top: { epoch: 'e', offset: 4294967297 },
       },
-      '"subscribe":{"recoverable":true,"positioned":true,"epoch":"e","offset":5,"publications":[{"data":{"a": 1.0},"offset":4294967297,"info":{"user":"u","client":"c","conn_info":{"x":1e400}},"time":1700}],"recovered":true,"was_recovering":true}',
+      '"subscribe":{"recoverable":true,"positioned":true,"epoch":"e","offset":5,"publications":[{"data":{"a": 1.0},"offset":4294967297,"info":{"user":"u","client":"c","conn_info":{"x":1e400}},"tags":{"kind":"shot","a \\"b\\"":""},"time":1700}],"recovered":true,"was_recovering":true}',
     ],
     [
       {
@@ -180,7 +184,7 @@ describe('pushes', () => {
       '{"push":{"channel":"a","pub":{"data":{"a": 1.0},"time":1700}}}',
     )
     expect(text(centrifugeJson.publication('a', full))).toBe(
-      '{"push":{"channel":"a","pub":{"data":{"a": 1.0},"offset":4294967297,"info":{"user":"u","client":"c","conn_info":{"x":1e400}},"time":1700}}}',
+      '{"push":{"channel":"a","pub":{"data":{"a": 1.0},"offset":4294967297,"info":{"user":"u","client":"c","conn_info":{"x":1e400}},"tags":{"kind":"shot","a \\"b\\"":""},"time":1700}}}',
     )
   })
 

@@ -161,6 +161,7 @@ export function publicationOf(publication: Publication): Fields {
     data: publication.data,
     offset: publication.offset || undefined,
     info: publication.info && clientInfo(publication.info),
+    tags: publication.tags && new Map(publication.tags),
     time: publication.timeMs || undefined,
   }
 }

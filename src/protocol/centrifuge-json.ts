@@ -1,11 +1,12 @@
 // The door for Centrifuge's official clients: protocol v2 as JSON.
 import { isUtf8 } from 'node:buffer'
+import { isRecord, parseJson } from '../json.js'
 import { centrifugeCodec } from './centrifuge-codec.js'
 import { decodeEnvelope, violation } from './centrifuge-decode.js'
 import type { Codec, Received } from './commands.js'
 import { piecesOf } from './fields-json.js'
 import { weave } from './json-pieces.js'
-import { parseJson, rawValue } from './raw-json.js'
+import { rawValue } from './raw-json.js'
 
 export const centrifugeJson: Codec = centrifugeCodec({
   name: 'centrifuge-json',
@@ -32,9 +33,5 @@ function decode(payload: Buffer): Received[] {
 
 function decodeLine(line: string): Received {
   const envelope = parseJson(line)
-  return isObject(envelope) ? decodeEnvelope(envelope, () => rawValue(line, ['publish', 'data'])) : violation
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isRecord(envelope) ? decodeEnvelope(envelope, () => rawValue(line, ['publish', 'data'])) : violation
 }

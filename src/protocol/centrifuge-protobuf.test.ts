@@ -35,7 +35,12 @@ describe('commands', () => {
         delta: fc.constantFrom('', 'fossil', 'other'),
         flag: fc.nat({ max: 3 }),
         type: fc.nat({ max: 2 }),
-        tf: fc.constant({}),
+        tf: fc.constantFrom<Fields[]>(
+          {},
+          { key: 'a', cmp: 'eq', val: 'é' },
+          { op: 'not', nodes: [{ op: 'or', nodes: [{ key: 'a', cmp: 'in', vals: ['', 'b'] }] }] },
+          Array.from({ length: 20 }).reduce<Fields>((node) => ({ op: 'and', nodes: [node] }), {}),
+        ),
       },
       { requiredKeys: ['channel'] },
     ),
@@ -171,11 +176,16 @@ describe('replies and pushes', () => {
     epoch: 'e',
     timeMs: 1_700_000_000_000,
     info: { user: 'u', client: 'c', name: 'N' },
+    tags: new Map([
+      ['kind', 'shot'],
+      ['', ''],
+    ]),
   }
   const told = {
     data,
     offset: 2 ** 32 + 1,
     info: { user: 'u', client: 'c', conn_info: bytes('{"name":"N"}') },
+    tags: publication.tags,
     time: 1_700_000_000_000,
   }
 

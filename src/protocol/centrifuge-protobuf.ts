@@ -1,12 +1,13 @@
 // The door for Centrifuge's official clients: protocol v2 as protobuf. Messages behind their lengths, one or more in a binary frame.
 import { isUtf8 } from 'node:buffer'
 import { CommandError } from '../errors.js'
+import { parseJson } from '../json.js'
 import { centrifugeCodec } from './centrifuge-codec.js'
 import { decodeEnvelope, violation } from './centrifuge-decode.js'
 import { Command, Reply } from './centrifuge-schema.js'
 import type { Codec, Received } from './commands.js'
 import { delimited, readMessage, writeDelimited } from './protobuf.js'
-import { parseJson, rawValue } from './raw-json.js'
+import { rawValue } from './raw-json.js'
 
 export const centrifugeProtobuf: Codec = centrifugeCodec({
   name: 'centrifuge-protobuf',

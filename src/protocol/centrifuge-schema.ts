@@ -1,6 +1,7 @@
 // Centrifuge's protocol v2 in protobuf: which field has which number, for all that is said here and what clients send.
 // The names are those of its JSON, so that one model serves both. Fields of map and shared-poll subscriptions are left out: unknown, they are skipped.
 import { mapOf, MessageType } from './protobuf.js'
+import { filterDepthMax } from './tags-filter.js'
 
 const Empty = new MessageType({})
 const ClientInfo = new MessageType({
@@ -13,12 +14,26 @@ const Publication = new MessageType({
   data: [4, 'bytes'],
   info: [5, ClientInfo],
   offset: [6, 'uint64'],
+  tags: [7, mapOf('string')],
   delta: [8, 'bool'],
   time: [9, 'int64'],
 })
 const OfChannel = new MessageType({ channel: [1, 'string'] })
 const Presence = new MessageType({ info: [1, ClientInfo] })
 const Expiry = { expires: [1, 'bool'], ttl: [2, 'uint32'] } as const
+/** Nodes in nodes, as deep as a filter may be: of what lies deeper it is only seen that it is there. */
+const FilterNode = Array.from({ length: filterDepthMax }).reduce<MessageType>(
+  (inner) =>
+    new MessageType({
+      op: [1, 'string'],
+      key: [2, 'string'],
+      cmp: [3, 'string'],
+      val: [4, 'string'],
+      vals: [5, { repeated: 'string' }],
+      nodes: [6, { repeated: inner }],
+    }),
+  Empty,
+)
 const SubscribeRequest = new MessageType({
   channel: [1, 'string'],
   token: [2, 'string'],
@@ -29,7 +44,7 @@ const SubscribeRequest = new MessageType({
   recoverable: [10, 'bool'],
   join_leave: [11, 'bool'],
   delta: [12, 'string'],
-  tf: [13, Empty],
+  tf: [13, FilterNode],
   flag: [14, 'int64'],
   type: [15, 'int32'],
 })

@@ -3,10 +3,11 @@ import { isUtf8 } from 'node:buffer'
 import { z } from 'zod'
 import { historyLimitMax } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
+import { isRecord, parseJson } from '../json.js'
 import { directChannel, lobbyChannel } from './chat-channels.js'
 import { type ChatRef, emptyChatRef } from './chat-ref.js'
 import type { Command, HistoryCommand, PublishCommand, Received } from './commands.js'
-import { nestingDepth, parseJson, payloadDepthMax, rawValue } from './raw-json.js'
+import { nestingDepth, payloadDepthMax, rawValue } from './raw-json.js'
 
 const historyLimitDefault = 50
 
@@ -83,7 +84,7 @@ export function decodeChat(payload: Buffer): Received[] {
 
 function fieldsOf(frame: unknown): Fields {
   if (frame === undefined) throw new CommandError('INVALID_JSON', 'The frame is not one JSON object in UTF-8')
-  if (isObject(frame)) return frame
+  if (isRecord(frame)) return frame
   throw new CommandError('BAD_REQUEST', 'The frame is JSON, but not an object: {"type":"…",…}')
 }
 
@@ -185,10 +186,6 @@ function parse<Parsed>(schema: z.ZodType<Parsed>, fields: Fields): Parsed {
 /** Zod could tell (`reportInput`), but leaves its fast path for it: 1 µs for every good frame. */
 function isAbsent(fields: Fields, path: readonly PropertyKey[]): boolean {
   let value: unknown = fields
-  for (const step of path) value = isObject(value) ? value[String(step)] : undefined
+  for (const step of path) value = isRecord(value) ? value[String(step)] : undefined
   return value === undefined || value === null
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -9,6 +9,7 @@ import type {
 } from '../broker/broker.js'
 import type { CommandError } from '../errors.js'
 import type { CloseCode, UnsubscribeCode } from './codes.js'
+import type { TagsFilter } from './tags-filter.js'
 
 /** Client asks. Channel names are as the client wrote them: the session parses them. */
 export type Command =
@@ -41,6 +42,8 @@ export interface SubscribeCommand {
   readonly since?: Position | undefined
   /** The client wants join and leave pushes, if the channel and its rights allow. */
   readonly joinLeave: boolean
+  /** The client wants only publications that fit. Absent: all. */
+  readonly filter?: TagsFilter | undefined
   /** The client can apply deltas to the publication before. Absent: no. */
   readonly delta?: boolean | undefined
   /** The client wants positions checked and recovery offered, if the channel has history. */

@@ -4,6 +4,9 @@ export interface Fields {
   readonly [name: string]: FieldValue
 }
 
+/** Of several, or by name. */
+export type FieldItem = Fields | string
+
 /** Byte arrays are JSON text that passes as it is; a Map has names from outside; undefined is left out. */
 export type FieldValue =
   | string
@@ -11,6 +14,6 @@ export type FieldValue =
   | boolean
   | Uint8Array
   | Fields
-  | Fields[]
-  | Map<string, Fields>
+  | FieldItem[]
+  | Map<string, FieldItem>
   | undefined

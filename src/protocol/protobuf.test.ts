@@ -10,6 +10,8 @@ const Outer = new MessageType({
   inner: [3, Inner],
   many: [4, { repeated: Inner }],
   named: [5, mapOf(Inner)],
+  words: [15, mapOf('string')],
+  texts: [16, { repeated: 'string' }],
   big: [17, 'uint64'],
   signed: [18, 'int32'],
 })
@@ -31,6 +33,8 @@ describe('by hand', () => {
     ['1a 04 0a 02 c3a9', { inner: { text: 'é' } }],
     ['22 03 0a 01 61 22 00', { many: [{ text: 'a' }, {}] }],
     ['2a 08 0a 01 6b 12 03 0a 01 61', { named: new Map([['k', { text: 'a' }]]) }],
+    ['7a 06 0a 01 6b 12 01 61', { words: new Map([['k', 'a']]) }],
+    ['8201 01 61 8201 00', { texts: ['a', ''] }],
     ['88 01 8080808010', { big: 2 ** 32 }],
     ['90 01 ffffffffffffffffff01', { signed: -1 }],
   ])('%s is %j', (hex, fields) => {
@@ -52,7 +56,10 @@ describe('by hand', () => {
   })
 
   test('a map entry without a key or a value has the empty one', () => {
-    expect(readMessage(Outer, bytes('2a 00'))).toEqual({ named: new Map([['', {}]]) })
+    expect(readMessage(Outer, bytes('2a 00 7a 00'))).toEqual({
+      named: new Map([['', {}]]),
+      words: new Map([['', '']]),
+    })
   })
 })
 
@@ -94,6 +101,8 @@ test('what is written is read again', () => {
       inner,
       many: fc.array(inner, { minLength: 1 }),
       named: fc.array(fc.tuple(fc.string(), inner), { minLength: 1 }).map((entries) => new Map(entries)),
+      words: fc.array(fc.tuple(fc.string(), fc.string()), { minLength: 1 }).map((pairs) => new Map(pairs)),
+      texts: fc.array(fc.string(), { minLength: 1 }),
       big: fc.maxSafeNat().filter((number) => number > 0),
       signed: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }).filter((number) => number !== 0),
     },

@@ -1,11 +1,17 @@
 // Protobuf messages by table: bytes to fields and back. The one door to @bufbuild/protobuf, of which only the wire format is used.
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
-import type { Fields, FieldValue } from './fields.js'
+import type { FieldItem, Fields, FieldValue } from './fields.js'
 
 type Scalar = 'string' | 'bytes' | 'bool' | 'int32' | 'uint32' | 'int64' | 'uint64'
 
-/** What one field holds: a value, a message, several messages, or messages by name. */
-type Kind = Scalar | MessageType | { readonly repeated: MessageType } | { readonly entries: MessageType }
+type ItemKind = MessageType | 'string'
+
+/** What one field holds: a value, a message, several of them, or some by name (`absent`: an entry's value that was left out). */
+type Kind =
+  | Scalar
+  | MessageType
+  | { readonly repeated: ItemKind }
+  | { readonly entries: MessageType; readonly absent: FieldItem }
 
 interface Field {
   readonly name: string
@@ -34,8 +40,9 @@ export class MessageType {
 }
 
 /** On the wire a map is a repeated message of key and value. */
-export function mapOf(value: MessageType): { readonly entries: MessageType } {
-  return { entries: new MessageType({ key: [1, 'string'], value: [2, value] }) }
+export function mapOf(value: ItemKind): { readonly entries: MessageType; readonly absent: FieldItem } {
+  const entries = new MessageType({ key: [1, 'string'], value: [2, value] })
+  return { entries, absent: value === 'string' ? '' : {} }
 }
 
 /** Splits what is one length-delimited message after the other. Throws where a length does not fit; what came before was given. */
@@ -68,13 +75,13 @@ function readValue(reader: BinaryReader, kind: Kind, before: FieldValue): FieldV
   if (typeof kind === 'string') return readScalar(reader, kind)
   if (kind instanceof MessageType) return readMessage(kind, reader.bytes())
   if ('repeated' in kind) {
-    const messages = Array.isArray(before) ? before : []
-    messages.push(readMessage(kind.repeated, reader.bytes()))
-    return messages
+    const items = Array.isArray(before) ? before : []
+    items.push(kind.repeated === 'string' ? reader.string(true) : readMessage(kind.repeated, reader.bytes()))
+    return items
   }
-  const entries = before instanceof Map ? before : new Map<string, Fields>()
-  const { key = '', value = {} } = readMessage(kind.entries, reader.bytes())
-  if (typeof key === 'string' && isMessage(value)) entries.set(key, value)
+  const { key = '', value = kind.absent } = readMessage(kind.entries, reader.bytes())
+  const entries = before instanceof Map ? before : new Map<string, FieldItem>()
+  if (typeof key === 'string' && (typeof value === 'string' || isMessage(value))) entries.set(key, value)
   return entries
 }
 
@@ -126,9 +133,15 @@ function writeField(writer: BinaryWriter, field: Field, value: NonNullable<Field
 }
 
 function writeNested(writer: BinaryWriter, kind: Kind, value: Fields): void {
-  if (typeof kind === 'string') throw new Error(`a message was given for a ${kind}`)
+  const type =
+    typeof kind === 'string' || kind instanceof MessageType
+      ? kind
+      : 'repeated' in kind
+        ? kind.repeated
+        : kind.entries
+  if (typeof type === 'string') throw new Error(`a message was given for a ${type}`)
   writer.fork()
-  writeFields(writer, 'repeated' in kind ? kind.repeated : 'entries' in kind ? kind.entries : kind, value)
+  writeFields(writer, type, value)
   writer.join()
 }
 

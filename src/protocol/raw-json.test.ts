@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { nestingDepth, parseJson, rawItems, rawValue } from './raw-json.js'
+import { nestingDepth, rawItems, rawValue } from './raw-json.js'
 
 /** A JSON value and one of the many texts for it: white space anywhere, keys and strings partly in \u escapes. */
 const written = fc
@@ -163,15 +163,5 @@ describe('nestingDepth', () => {
         expect(nestingDepth(text)).toBe(depthOf(value))
       }),
     )
-  })
-})
-
-describe('parseJson', () => {
-  test('gives the value, or undefined for what is not JSON', () => {
-    expect(parseJson('null')).toBeNull()
-    expect(parseJson('{"a":[1]}')).toEqual({ a: [1] })
-    for (const text of ['', ' ', '{', '{}{}', 'NaN', "{'a':1}", '\ufeff{}', '"\n"', '01', '[1,]']) {
-      expect(parseJson(text)).toBeUndefined()
-    }
   })
 })

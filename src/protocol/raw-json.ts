@@ -12,15 +12,6 @@ const closeBracket = 0x5d
 const openBrace = 0x7b
 const closeBrace = 0x7d
 
-/** The parsed value, or undefined when `text` is not one JSON value: none of those is undefined. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
 /**
  * The text of the value at `path` (member names, outermost first), as written but for raw line breaks between its tokens.
  * Undefined where JSON.parse would give undefined. As there, the last of duplicate keys counts, and keys may be written with escapes.

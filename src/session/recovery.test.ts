@@ -292,7 +292,7 @@ describe('mergeRecovered, whatever happens', () => {
 
 describe('mergeNewest', () => {
   const newest = (since: Position, page: HistoryPage, ...live: number[]): Recovered =>
-    mergeNewest({ since, page, live: publications(...live) })
+    mergeNewest({ since, page, live: publications(...live), wants: () => true })
 
   test('the newest alone, from the page or from what arrived', () => {
     expectWhole(newest(at(2), pageOf([9], 9)), { offsets: [9], top: 9 })
@@ -320,9 +320,22 @@ describe('mergeNewest', () => {
     expectGap(newest(at(2), pageOf([8], 9)), { reason: 'trimmed', top: at(9), after: [] })
   })
 
+  test('the newest of those that are wanted', () => {
+    const even = (since: Position, page: HistoryPage, ...live: number[]): Recovered =>
+      mergeNewest({ since, page, live: publications(...live), wants: ({ offset }) => offset % 2 === 0 })
+    const page = pageOf([9, 8, 7, 6], 9)
+    expectWhole(even(at(2), page), { offsets: [8], top: 9 })
+    expectWhole(even(at(2), page, 9, 10, 11), { offsets: [10], top: 11 })
+    expectWhole(even(at(2), page, 7, 8), { offsets: [8], top: 9 })
+    expectWhole(even(at(8), page), { offsets: [], top: 9 })
+    expectWhole(even(at(8), pageOf([9], 9)), { offsets: [], top: 9 })
+    expectWhole(even(at(8, 'e0'), page), { offsets: [8], top: 9 })
+    expectGap(even(at(2), pageOf([8], 9)), { reason: 'trimmed', top: at(9), after: [] })
+  })
+
   test('a stream that was replaced meanwhile: its newest', () => {
     const live = [publication(1, 'e2')]
-    const merged = mergeNewest({ since: at(9), page: pageOf([9], 9), live })
+    const merged = mergeNewest({ since: at(9), page: pageOf([9], 9), live, wants: () => true })
     expect(merged).toEqual({ kind: 'whole', publications: live, top: at(1, 'e2') })
   })
 })

@@ -68,22 +68,28 @@ export function mergeRecovered(input: RecoveryInput): Recovered {
 }
 
 /**
- * The newest publication alone, for channels where only the latest counts; none when `since` has it. `page` is read without `since`, backwards,
- * and one is enough. A gap when history no longer holds it.
+ * The newest publication that is wanted alone, for channels where only the latest counts; none when `since` has it. `page` is read without
+ * `since`, backwards; one is enough where all are wanted. A gap when history no longer holds the newest of all.
  */
 export function mergeNewest(
-  input: Omit<RecoveryInput, 'limit' | 'since'> & { readonly since: Position },
+  input: Omit<RecoveryInput, 'limit' | 'since'> & {
+    readonly since: Position
+    readonly wants: (publication: Publication) => boolean
+  },
 ): Recovered {
-  const { since, page, live } = input
+  const { since, page, live, wants } = input
   const placeless = live.filter((publication) => publication.offset === 0)
   const last = live.findLast((publication) => publication.offset !== 0)
   const isNewer = last && (last.epoch !== page.top.epoch || last.offset > page.top.offset)
   const { epoch, offset } = isNewer ? last : page.top
   const top = { epoch, offset }
   if (since.epoch === epoch && since.offset === offset) return { kind: 'whole', publications: placeless, top }
-  const newest = isNewer ? last : page.publications.find((publication) => publication.offset === offset)
-  if (!newest) return { kind: 'gap', reason: 'trimmed', top, after: placeless }
-  return { kind: 'whole', publications: [newest, ...placeless], top }
+  const kept = byOffset([...page.publications, ...live].filter((publication) => publication.epoch === epoch))
+  if (kept.at(-1)?.offset !== offset) return { kind: 'gap', reason: 'trimmed', top, after: placeless }
+  const newest = kept.findLast(wants)
+  const isKnown =
+    newest === undefined || (since.epoch === epoch && since.offset <= offset && newest.offset <= since.offset)
+  return { kind: 'whole', publications: [...(isKnown ? [] : [newest]), ...placeless], top }
 }
 
 /** The stream was replaced after the page was read: all of the new one that arrived is still to be delivered. */

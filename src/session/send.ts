@@ -1,6 +1,6 @@
 // size → quotas → broker → counts: a publish whose right is proven, be it a client's or a backend's. All checks come before the first await,
 // so that publishes reach the broker in the order they were sent.
-import type { ClientInfo, Published } from '../broker/broker.js'
+import type { ClientInfo, Published, Tags } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { ChannelName } from '../tenant/channel.js'
 import type { SessionContext } from './context.js'
@@ -14,6 +14,7 @@ export interface Sending {
   readonly data: Uint8Array
   /** Absent: nobody's, the server's own. */
   readonly info?: ClientInfo | undefined
+  readonly tags?: Tags | undefined
   /** Session that must not get it back. */
   readonly skipSession?: string | undefined
   /** Scoped by whoever sends: what two of them happen to call alike is not the same publish. */
@@ -27,7 +28,7 @@ export async function send(
   { context, tenant }: { context: SessionContext; tenant: TenantState },
   sending: Sending,
 ): Promise<Published> {
-  const { channel, data, idempotencyKey, info, skipSession } = sending
+  const { channel, data, idempotencyKey, info, skipSession, tags } = sending
   const { limits, tenantId } = tenant.policy
   const startedMs = context.clock.monotonicMs()
   if (data.byteLength > limits.messages.maxBytes) {
@@ -44,7 +45,7 @@ export async function send(
 
   const published = await context.broker.publish(
     { tenantId, channel },
-    { data: settings.sanitize === 'stripMarkup' ? stripMarkup(data) : data, info, skipSession },
+    { data: settings.sanitize === 'stripMarkup' ? stripMarkup(data) : data, info, skipSession, tags },
     { history, idempotencyKey, durability: settings.durability },
   )
   if (!published.repeated) {

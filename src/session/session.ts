@@ -1,6 +1,6 @@
 // One connected client: its state, its commands in order, its subscriptions, and the end of all three.
 import { randomUUID } from 'node:crypto'
-import { CommandError } from '../errors.js'
+import { CommandError, internalError } from '../errors.js'
 import {
   closeCodeLabel,
   closeCodes,
@@ -268,13 +268,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
   #failed(command: Command, ref: ReplyRef, error: unknown): void {
     if (error instanceof CommandError) return this.#answerError(command.kind, ref, error)
     this.bug(error, `command ${command.kind} failed`)
-    this.#answerError(
-      command.kind,
-      ref,
-      new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again', {
-        retryAfterMs: bugRetryAfterMs,
-      }),
-    )
+    this.#answerError(command.kind, ref, internalError({ retryAfterMs: bugRetryAfterMs }))
   }
 
   #answerError(kind: string, ref: ReplyRef, error: CommandError): void {

@@ -71,6 +71,7 @@ export async function prepare(
       byToken,
       serverSide,
       delta: command.delta,
+      filter: command.filter,
     },
   )
   begin(subscription)
@@ -141,11 +142,11 @@ function authorize(session: Session, channel: ChannelName, byToken: boolean): vo
 }
 
 async function readMissed(
-  { ref, session }: Subscription,
+  { filter, ref, session }: Subscription,
   { newestOnly, since }: { newestOnly: boolean; since: Position | undefined },
 ): Promise<HistoryPage> {
   const { broker, limits } = session.context
-  if (newestOnly && since) return broker.history(ref, { limit: 1, reverse: true })
+  if (newestOnly && since) return broker.history(ref, { limit: filter ? limits.pageMax : 1, reverse: true })
   // One more than is handed over, to tell a full answer from a cut one.
   const page = await broker.history(ref, { since, limit: since ? limits.pageMax + 1 : 0 })
   return cutToBytes(page, limits.pageBytesMax)
@@ -177,7 +178,7 @@ export function catchUp({ subscription, command, page, newestOnly }: Prepared): 
   const merged: Recovered = lostUntil
     ? { kind: 'gap', reason: 'tooMany', top: later(page.top, lostUntil), after: [] }
     : newestOnly && since
-      ? mergeNewest({ since, page, live })
+      ? mergeNewest({ since, page, live, wants: ({ tags }) => subscription.filter?.matches(tags) ?? true })
       : mergeRecovered({ since, page, live, limit: limits.pageMax })
   if (!since) {
     // It starts where the page ends, and what arrived meanwhile is the first it gets; or with the new stream, if this one was replaced.
@@ -189,7 +190,7 @@ export function catchUp({ subscription, command, page, newestOnly }: Prepared): 
   if (merged.kind === 'whole') {
     const [oldest] = merged.publications
     if (oldest) metrics.recoveryDelaySeconds.observe(Math.max(0, clock.epochMs() - oldest.timeMs) / 1000)
-    const position = { epoch: merged.top.epoch, offset: since.offset }
+    const position = standsAt(subscription, { since, missed: merged.publications, top: merged.top })
     return { position, missed: merged.publications, after: [], top: merged.top, recovered: true }
   }
   if (command.gapIsError) {
@@ -199,6 +200,17 @@ export function catchUp({ subscription, command, page, newestOnly }: Prepared): 
     )
   }
   return { position: merged.top, missed: [], after: merged.after, top: merged.top, recovered: false }
+}
+
+/** Where the client stands before the first that it gets: what is not for it, it need not ask for again. */
+function standsAt(
+  subscription: Subscription,
+  { missed, since, top }: { missed: readonly Publication[]; since: Position; top: Position },
+): Position {
+  const first = missed.findIndex((publication) => subscription.wants(publication))
+  if (first === -1) return top
+  const passed = missed.slice(0, first).findLast(({ offset }) => offset > 0)
+  return { epoch: top.epoch, offset: passed?.offset ?? since.offset }
 }
 
 /** Of two epochs the second counts: it was heard of live, and nothing is promised across them. */
@@ -220,12 +232,12 @@ export function expireAt(subscription: Subscription, expiresAtMs: number | undef
   const { clock, limits, wheel } = session.context
   if (subscription.expiry) wheel.cancel(subscription.expiry)
   if (expiresAtMs === undefined) return
-  // What the server made no client can refresh: there is nothing to wait for.
-  const graceMs = subscription.serverSide ? 0 : limits.expiredCloseDelayMs
+  // What the server made its client can neither refresh nor take up again.
+  const [graceMs, code] = subscription.serverSide
+    ? [0, unsubscribeCodes.server]
+    : [limits.expiredCloseDelayMs, unsubscribeCodes.expired]
   const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
-  subscription.expiry = wheel.after(delayMs, () =>
-    session.endSubscription(subscription, unsubscribeCodes.expired),
-  )
+  subscription.expiry = wheel.after(delayMs, () => session.endSubscription(subscription, code))
 }
 
 interface Answer {
@@ -242,7 +254,7 @@ export function subscribeReply(
     kind: 'subscribe',
     channel: ref.channel,
     position: caughtUp.position,
-    publications: caughtUp.missed.filter((publication) => publication.skipSession !== session.id),
+    publications: caughtUp.missed.filter((publication) => subscription.wants(publication)),
     wasRecovering: command.since !== undefined,
     recovered: caughtUp.recovered,
     delta: subscription.delta,
@@ -256,7 +268,7 @@ export function release({ subscription, arrival }: Prepared, { caughtUp, expires
   const { session, ref } = subscription
   const base = subscription.delta ? 'none' : undefined
   for (const publication of caughtUp.after) {
-    if (publication.skipSession !== session.id)
+    if (subscription.wants(publication))
       session.push({ payload: session.codec.publication(ref.channel, publication, base) })
   }
   subscription.goLive(caughtUp.after.findLast((publication) => publication.offset > 0) ?? caughtUp.top)

@@ -1,6 +1,7 @@
 // One session's interest in one channel. Until its reply is sent it only collects; from then on it delivers.
 import type { ChannelRef, ClientInfo, Position, Publication } from '../broker/broker.js'
 import type { DeltaBase } from '../protocol/commands.js'
+import type { TagsFilter } from '../protocol/tags-filter.js'
 import type { Timer } from '../time.js'
 import type { Session } from './session.js'
 
@@ -30,6 +31,8 @@ export class Subscription {
   readonly serverSide: boolean
   /** The client takes deltas. */
   readonly delta: boolean
+  /** The client wants only what fits. Positions count the rest too. */
+  readonly filter: TagsFilter | undefined
   /** What a delta for the client can build on: the last it got live. */
   base: DeltaBase = 'none'
   #state: SubscriptionState = { kind: 'catchingUp', live: [], lostUntil: undefined }
@@ -48,6 +51,7 @@ export class Subscription {
       byToken: boolean
       serverSide?: boolean | undefined
       delta?: boolean | undefined
+      filter?: TagsFilter | undefined
     },
   ) {
     this.session = session
@@ -59,6 +63,7 @@ export class Subscription {
     this.byToken = options.byToken
     this.serverSide = options.serverSide ?? false
     this.delta = options.delta ?? false
+    this.filter = options.filter
   }
 
   get live(): boolean {
@@ -101,7 +106,14 @@ export class Subscription {
     this.#state = { kind: 'ended' }
   }
 
-  /** Shall this publication go out to the session now? The broker gives each once and in order; what the reply held already is dropped here. */
+  /** Is this one for the client: not its own that it wants no echo of, nor held back by its filter? */
+  wants(publication: Publication): boolean {
+    return (
+      publication.skipSession !== this.session.id && (!this.filter || this.filter.matches(publication.tags))
+    )
+  }
+
+  /** Shall this publication go out to the session now? The broker gives each once and in order; what the reply held already is dropped here. Its filter is not asked: the hub asks equal ones once. */
   accepts(publication: Publication): boolean {
     const state = this.#state
     if (state.kind === 'live') {

@@ -1,5 +1,6 @@
 // What every gateway tells of itself, so that the controller can prove what is enforced, and `/stats` can speak for all gateways.
 import { z } from 'zod'
+import { parseJson } from '../json.js'
 import type { Log } from '../log.js'
 import { pause } from '../redis/deadline.js'
 import { catalogKeys, type CatalogKeys } from '../redis/keys.js'
@@ -89,7 +90,7 @@ export async function readGateways(
     if (!(leftMs > 0)) continue
     const parsed = Beat.safeParse(parseJson(text.slice(space + 1)))
     if (!parsed.success) continue
-    const usage = Usage.safeParse(parseJson(usageOf.get(id)))
+    const usage = Usage.safeParse(parseJson(usageOf.get(id) ?? ''))
     gateways.push({
       ...parsed.data,
       id,
@@ -192,12 +193,4 @@ function pairs(flat: readonly string[]): [string, string][] {
   for (let index = 0; index + 1 < flat.length; index += 2)
     found.push([flat[index] ?? '', flat[index + 1] ?? ''])
   return found
-}
-
-function parseJson(text: string | undefined): unknown {
-  try {
-    return text === undefined ? undefined : JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -1,4 +1,5 @@
 // How one tenant lies in the catalog: its policy as JSON with sealed secrets, and a stamp that tells of it without reading it.
+import { parseJson } from '../json.js'
 import { SealError, type SealingKeys } from './sealing.js'
 import { TenantPolicy, tenantKey } from './policy.js'
 
@@ -97,14 +98,5 @@ function mapSecrets(policy: TenantPolicy, map: (secret: string, path: string) =>
           }
         : issuer,
     ),
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    // Its message quotes the text.
-    return undefined
   }
 }

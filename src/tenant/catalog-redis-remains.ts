@@ -1,6 +1,7 @@
 // What is to become of a tenant's data once the tenant is gone. It stands in Redis beside the catalog, since nobody can be asked then: the
 // resource is deleted, perhaps while no controller was running.
 import { z } from 'zod'
+import { parseJson } from '../json.js'
 import { catalogKeys, type CatalogKeys } from '../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
 import { loadScripts, script } from '../redis/scripts.js'
@@ -116,12 +117,4 @@ function pagesOf<Item>(items: readonly Item[]): Item[][] {
   return Array.from({ length: Math.ceil(items.length / pageSize) }, (_, page) =>
     items.slice(page * pageSize, (page + 1) * pageSize),
   )
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -1,4 +1,5 @@
 // Finds facts in a token's verified content. It comes from outside: only own properties count, so that `constructor` is no claim.
+import { isRecord } from '../json.js'
 
 export type Claims = Readonly<Record<string, unknown>>
 
@@ -22,8 +23,4 @@ function scalarTexts(value: unknown): string[] {
   if (typeof value === 'string') return [value]
   if (typeof value === 'boolean' || Number.isFinite(value)) return [String(value)]
   return []
-}
-
-function isRecord(value: unknown): value is Claims {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

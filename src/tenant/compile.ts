@@ -1,5 +1,6 @@
 // From resources to the one record that gateways serve a tenant by. The controller and the `dev` catalog both compile here, so they cannot differ.
 import { createHash } from 'node:crypto'
+import { isRecord } from '../json.js'
 import { matchProblem } from './channel-match.js'
 import { compileIssuer, type KeySource } from './compile-keys.js'
 import { compileLimits } from './compile-limits.js'
@@ -165,9 +166,7 @@ export function withRevision(policy: Omit<TenantPolicy, 'revision'>): TenantPoli
 /** Keys in order at every depth: who wrote the fields down in what order does not matter. */
 function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
+    isRecord(part) ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1))) : part,
   )
 }
 

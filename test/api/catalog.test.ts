@@ -1,41 +1,26 @@
 // The server API of real gateways that follow the catalog: keys come and go with it, and a question to one is answered by both.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { CatalogWriter } from '../../src/tenant/catalog-redis-writer.js'
 import type { ApiKey } from '../../src/tenant/policy.js'
 import { apiKey, apiResult, askApi } from '../support/api-client.js'
+import { CatalogGateways } from '../support/catalog-gateways.js'
 import { chatAs, joined } from '../support/chat-client.js'
-import { endPrograms } from '../support/child-process.js'
-import { startGateways, untilTheyKnow, type GatewayProcess } from '../support/gateway-process.js'
+import { untilTheyKnow, type GatewayProcess } from '../support/gateway-process.js'
 import { tenantPolicy } from '../support/policies.js'
-import { keyLineA, openWriter } from '../support/redis-catalog.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, startRedis } from '../support/redis-processes.js'
+import { endRedisProcesses } from '../support/redis-processes.js'
 
-const installation = 'prod/parley'
-let folder: string
+let world: CatalogGateways
 let writer: CatalogWriter
 let a: GatewayProcess
 let b: GatewayProcess
 
 beforeAll(async () => {
-  const url = `redis://127.0.0.1:${(await startRedis()).port}`
-  folder = await mkdtemp(join(tmpdir(), 'parley-keys-'))
-  const keys = join(folder, 'sealing')
-  await writeFile(keys, `${keyLineA}\n`)
-  const args = ['--sealing-key-file', keys, '--installation', installation]
-  ;[a, b] = (await startGateways(2, { redis: url, args })) as [GatewayProcess, GatewayProcess]
-  ;({ writer } = await openWriter({ url, installation }))
+  world = await CatalogGateways.start()
+  writer = world.writer
+  ;[a, b] = world.gateways
   await writer.snapshot([tenantPolicy({ apiKeys: [apiKey()] })])
 })
-afterAll(async () => {
-  await endLinks()
-  await endPrograms()
-  await endRedisProcesses()
-  await rm(folder, { recursive: true })
-})
+afterAll(() => world.end())
 
 /** What both say to the key. */
 async function statuses(): Promise<number[]> {

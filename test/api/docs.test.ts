@@ -3,7 +3,8 @@ import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { endPrograms, Program } from '../support/child-process.js'
+import { endPrograms } from '../support/child-process.js'
+import { DevProcess } from '../support/dev-process.js'
 
 const root = new URL('../../', import.meta.url)
 const page = await readFile(new URL('docs/server-api.md', root), 'utf8')
@@ -18,32 +19,17 @@ const examples = [...page.matchAll(/```sh\n(curl [^]*?)\n```\n\n```json\n([^]*?)
 )
 const key = /export KEY=(\S+)/.exec(page)?.[1] ?? ''
 
-let said: string
+let dev: DevProcess
 
 beforeAll(async () => {
-  const command = [
-    'dist/cli/main.js',
-    'dev',
-    '--tenants',
-    'manifests/samples',
-    '--port',
-    '0',
-    '--ops-port',
-    '0',
-  ]
-  const dev = new Program('parley dev', [process.execPath, ...command], {
-    cwd: root.pathname,
-    env: process.env,
-  })
-  said = await dev.saying('its banner', (text) => (text.includes('WARNING') ? text : undefined))
+  dev = await DevProcess.start()
 })
 afterAll(() => endPrograms())
 
 async function answerTo(command: string): Promise<unknown> {
-  const port = /localhost:(\d+)/.exec(said)?.[1] ?? ''
   const { stdout } = await promisify(execFile)(
     'sh',
-    ['-c', command.replace('localhost:8000', `127.0.0.1:${port}`)],
+    ['-c', command.replace('localhost:8000', `127.0.0.1:${dev.port}`)],
     {
       env: { ...process.env, KEY: key, no_proxy: '*' },
     },
@@ -70,6 +56,6 @@ test.each(examples)('$command', async ({ answer, command }) => {
 })
 
 test('the line that `parley dev` prints for backends works as it is', async () => {
-  const [, command = ''] = / backend +(curl .*)/.exec(said) ?? []
+  const [, command = ''] = / backend +(curl .*)/.exec(dev.banner) ?? []
   expect(await answerTo(command)).toMatchObject({ result: { durability: 'accepted' } })
 })

@@ -43,6 +43,10 @@ const policies = [
   tenantPolicy({ name: 'beta', apiKeys: [apiKey()], channels: [rule('room:*')] }),
 ]
 
+/** With names of two characters. */
+const tagsOf = (count: number, bytesEach: number): Record<string, string> =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [String(n + 10), 'x'.repeat(bytesEach)]))
+
 interface World {
   /** Where the API is asked. */
   here: TestGateway
@@ -131,6 +135,28 @@ describe.each([
       expect(publications).toMatchObject([{ data: { text: 'bold' } }])
     })
 
+    test('with tags: live, in history and after a while away', async () => {
+      const room = newRoom()
+      const bob = await connectedAs(world.there, 'bob')
+      const live = next(await subscribed(bob, room), 'publication')
+      const tags = { kind: 'shot', 'a "name"': '' }
+      await result('publish', { channel: room, data: 1, tags })
+      await result('publish', { channel: room, data: 2, tags: {} })
+      await result('broadcast', { channels: [room], data: 3, tags: tagsOf(32, 8) })
+      expect(await live).toMatchObject({ data: 1, tags })
+      const { publications } = await result('history', { channel: room, limit: 3 })
+      expect((publications as { tags?: object }[]).map((one) => one.tags)).toEqual([
+        tags,
+        undefined,
+        tagsOf(32, 8),
+      ])
+      const later = await connectedAs(world.there, 'ann')
+      const missed = later.newSubscription(room, { since: { offset: 0, epoch: '' } })
+      const heard = collect(missed, 'publication')
+      missed.subscribe()
+      expect((await heard.take(3)).map((one) => one.tags)).toEqual([tags, undefined, tagsOf(32, 8)])
+    })
+
     test('takes base64 of JSON', async () => {
       const room = newRoom()
       const b64data = Buffer.from('{"x":\n1.50}').toString('base64')
@@ -188,7 +214,9 @@ describe.each([
       ['no data', { channel: 'lobby' }, 107, 'data is missing'],
       ['null for data', { channel: 'lobby', data: null }, 107, 'data is missing'],
       ['data that is too long', { channel: 'lobby', data: 'x'.repeat(32_768) }, 107, 'MESSAGE_TOO_LARGE: '],
-      ['tags', { channel: 'lobby', data: 1, tags: { a: 'b' } }, 108, 'tags'],
+      ['tags that are no text', { channel: 'lobby', data: 1, tags: { a: 1 } }, 107, 'tags'],
+      ['too many tags', { channel: 'lobby', data: 1, tags: tagsOf(33, 1) }, 107, 'tags'],
+      ['tags that are too long', { channel: 'lobby', data: 1, tags: tagsOf(2, 1024) }, 107, 'tags'],
       ['a version', { channel: 'lobby', data: 1, version: 3 }, 108, 'version'],
       [
         'a key with a line break',
@@ -501,7 +529,7 @@ describe.each([
 
     test('ends by unsubscribe, and by the time that was given', async () => {
       const [room, brief] = [newRoom(), newRoom()]
-      const ann = await connectedAs(world.there, 'ann')
+      const [ann, chat] = [await connectedAs(world.there, 'ann'), await chatAs(world.there, 'ann')]
       const told = collect(ann, 'subscribed')
       const over = collect(ann, 'unsubscribed')
       await result('subscribe', { user: 'ann', channel: room })
@@ -511,6 +539,8 @@ describe.each([
       await result('unsubscribe', { user: 'ann', channel: room })
       const ended = new Set((await over.take(2)).map(({ channel }) => channel))
       expect(ended).toEqual(new Set([room, brief]))
+      const left = [await chat.next('left'), await chat.next('left')]
+      expect(left).toMatchObject([{ code: 'UNSUBSCRIBED' }, { code: 'UNSUBSCRIBED' }])
       expect(ann.state).toBe('connected')
     })
 

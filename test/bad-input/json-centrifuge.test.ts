@@ -98,7 +98,18 @@ describe('answered by number, and the connection lives on', () => {
       'MESSAGE_TOO_LARGE',
     ],
     ['a map subscription', '{"id":2,"subscribe":{"channel":"general","type":1}}', 108, 'NOT_AVAILABLE'],
-    ['a tags filter', '{"id":2,"subscribe":{"channel":"general","tf":{}}}', 108, 'NOT_AVAILABLE'],
+    [
+      'a tags filter without a word',
+      '{"id":2,"subscribe":{"channel":"general","tf":{}}}',
+      107,
+      'BAD_REQUEST',
+    ],
+    [
+      'a tags filter two thousand levels deep',
+      `{"id":2,"subscribe":{"channel":"general","tf":${'{"op":"not","nodes":['.repeat(2000)}1${']}'.repeat(2000)}}}`,
+      107,
+      'BAD_REQUEST',
+    ],
     ['a procedure', '{"id":2,"rpc":{"method":"__proto__"}}', 108, 'NOT_AVAILABLE'],
     [
       'a token for a subscription that is none',

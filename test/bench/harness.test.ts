@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Load } from '../../bench/speed/load.js'
 import type { Visit } from '../../bench/speed/orders.js'
 import { endSubjects, parleyInMemory, socketIo, wsFloor, type Subject } from '../../bench/speed/subjects.js'
-import { benchIssuer } from '../../bench/speed/tenants.js'
+import { benchIssuer, TenantFolder } from '../../bench/speed/tenants.js'
+import { GatewayProcess } from '../support/gateway-process.js'
+import { startRedis } from '../support/redis-processes.js'
 
 afterAll(endSubjects)
 
@@ -59,6 +61,26 @@ describe.each([
     const ran = await load.run(round)
     expect(ran).toMatchObject({ offered: 30 * (subscribers / channels), missing: 0 })
   })
+})
+
+test('who is told to come later comes later', async () => {
+  const folder = await TenantFolder.make(1)
+  const gateway = await GatewayProcess.start({
+    redis: `redis://127.0.0.1:${(await startRedis()).port}`,
+    args: ['--tenants', folder.path, '--handshake-rate', '5'],
+  })
+  const load = visitTo({
+    name: 'a gateway that lets in five a second',
+    url: `ws://127.0.0.1:${gateway.port}`,
+    language: 'parley',
+    server: [gateway.program.pid],
+    redis: [],
+    tenants: 1,
+  })
+  const came = await load.comeAtOnce(subscribers + 2)
+  expect(came).toMatchObject({ ready: subscribers + 2, failures: {} })
+  expect(came.postponed).toBeGreaterThanOrEqual(1)
+  await folder.remove()
 })
 
 describe('at Parley', () => {

@@ -1,14 +1,14 @@
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { RunningGateway } from './gateway.js'
+import { DevProcess } from '../support/dev-process.js'
 import { expectShown, freshName, launchBrowser, Person } from './person.js'
 
 let browser: Browser
-let gateway: RunningGateway
+let gateway: DevProcess
 let ada: Person
 
 beforeAll(async () => {
-  ;[browser, gateway] = await Promise.all([launchBrowser(), RunningGateway.start()])
+  ;[browser, gateway] = await Promise.all([launchBrowser(), DevProcess.start()])
 })
 
 afterAll(async () => {

@@ -1,18 +1,18 @@
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { TestProxy } from '../support/proxy.js'
-import { RunningGateway } from './gateway.js'
+import { DevProcess } from '../support/dev-process.js'
 import { expectShown, expectTexts, freshName, launchBrowser, Person } from './person.js'
 
 let browser: Browser
-let gateway: RunningGateway
+let gateway: DevProcess
 let cable: TestProxy
 /** Behind the cable. */
 let ada: Person
 let bob: Person
 
 beforeAll(async () => {
-  ;[browser, gateway] = await Promise.all([launchBrowser(), RunningGateway.start()])
+  ;[browser, gateway] = await Promise.all([launchBrowser(), DevProcess.start()])
 })
 
 afterAll(async () => {
@@ -106,7 +106,7 @@ test('a message whose answer never came is said to be in doubt, and can be sent 
 })
 
 test('when the gateway lost its memory, the place where something may be missing is marked', async () => {
-  const other = await RunningGateway.start()
+  const other = await DevProcess.start()
   try {
     cable.refuse()
     await ada.status(/The connection broke|does not answer/)
@@ -125,7 +125,7 @@ test('when the gateway lost its memory, the place where something may be missing
 })
 
 test('a gateway that goes away is told in words, with a way to try at once', async () => {
-  const other = await RunningGateway.start()
+  const other = await DevProcess.start()
   cable.retarget(other.port)
   cable.cut()
   await ada.status(/^Connected again/)

@@ -2,17 +2,17 @@ import { once } from 'node:events'
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { RunningGateway } from './gateway.js'
+import { DevProcess } from '../support/dev-process.js'
 import { expectTexts, freshName, launchBrowser, Person } from './person.js'
 
 const hostile = '<img src=x onerror=window.__hit=1>'
 
 let browser: Browser
-let gateway: RunningGateway
+let gateway: DevProcess
 let people: Person[] = []
 
 beforeAll(async () => {
-  ;[browser, gateway] = await Promise.all([launchBrowser(), RunningGateway.start()])
+  ;[browser, gateway] = await Promise.all([launchBrowser(), DevProcess.start()])
 })
 
 afterAll(async () => {

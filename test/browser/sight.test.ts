@@ -2,19 +2,19 @@ import { mkdir } from 'node:fs/promises'
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { lowContrasts } from './contrast.js'
-import { RunningGateway } from './gateway.js'
+import { DevProcess } from '../support/dev-process.js'
 import { expectGone, expectShown, freshName, launchBrowser, Person } from './person.js'
 
 /** For people who look at what failed, and at what did not. */
 const pictures = '.test-results/browser'
 
 let browser: Browser
-let gateway: RunningGateway
+let gateway: DevProcess
 let ada: Person
 
 beforeAll(async () => {
   await mkdir(pictures, { recursive: true })
-  ;[browser, gateway] = await Promise.all([launchBrowser(), RunningGateway.start()])
+  ;[browser, gateway] = await Promise.all([launchBrowser(), DevProcess.start()])
 })
 
 afterAll(async () => {

@@ -1,6 +1,6 @@
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { RunningGateway } from './gateway.js'
+import { DevProcess } from '../support/dev-process.js'
 import {
   deadlineMs,
   expectGone,
@@ -12,14 +12,14 @@ import {
 } from './person.js'
 
 let browser: Browser
-let gateway: RunningGateway
+let gateway: DevProcess
 let ada: Person
 let bob: Person
 let team: string
 let names: { ada: string; bob: string }
 
 beforeAll(async () => {
-  ;[browser, gateway] = await Promise.all([launchBrowser(), RunningGateway.start()])
+  ;[browser, gateway] = await Promise.all([launchBrowser(), DevProcess.start()])
 })
 
 afterAll(async () => {

@@ -42,10 +42,10 @@ const refusals: [what: string, command: object, code: number, message: string | 
   ['a name of 256 bytes', { publish: { channel: 'x'.repeat(256), data: 1 } }, 107, /^INVALID_CHANNEL: /],
   ['a publish without data', { publish: { channel: 'general' } }, 107, 'BAD_REQUEST: data is missing'],
   [
-    'a filter by tags',
-    { subscribe: { channel: 'general', tf: { key: 'a' } } },
-    108,
-    'NOT_AVAILABLE: Tags filters (tf) are not offered: publications have no tags here',
+    'a tags filter that is none',
+    { subscribe: { channel: 'general', tf: { key: 'a', cmp: 'like' } } },
+    107,
+    /^BAD_REQUEST: This tags filter \(tf\) cannot be used: "cmp" is none of eq, /,
   ],
   [
     'a map subscription',

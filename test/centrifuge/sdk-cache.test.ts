@@ -1,30 +1,14 @@
 // A channel where only the latest state counts: who comes back gets that, however much was missed.
 import { expect, test } from 'vitest'
-import {
-  connected,
-  connectedAs,
-  dataOf,
-  door,
-  gatewayFor,
-  next,
-  proxyFor,
-  sdkAt,
-  subscribed,
-} from '../support/centrifuge-sdk.js'
+import { annBehindProxy, dataOf, next, subscribed } from '../support/centrifuge-sdk.js'
 import { rule } from '../support/policies.js'
 
 const history = { size: 10, ttlMs: 3_600_000, newestOnly: true } as const
+const channels = [rule('score', { history })]
 const recoverable = { recoverable: true }
 
-async function annAndBob() {
-  const gateway = await gatewayFor({ channels: [rule('score', { history })] })
-  const proxy = await proxyFor(gateway)
-  const ann = await connected(sdkAt(door(proxy), { getToken: () => gateway.token('ann') }))
-  return { proxy, ann, bob: await connectedAs(gateway, 'bob') }
-}
-
 test('after a cut the newest comes, and what follows it', async () => {
-  const { ann, bob, proxy } = await annAndBob()
+  const { ann, bob, proxy } = await annBehindProxy({ channels })
   const score = await subscribed(ann, 'score', recoverable)
   const atAnn = dataOf(score)
   await bob.publish('score', 1)
@@ -40,7 +24,7 @@ test('after a cut the newest comes, and what follows it', async () => {
 })
 
 test('who has the newest gets nothing again', async () => {
-  const { ann, bob, proxy } = await annAndBob()
+  const { ann, bob, proxy } = await annBehindProxy({ channels })
   const score = await subscribed(ann, 'score', recoverable)
   const atAnn = dataOf(score)
   await bob.publish('score', 1)
@@ -53,7 +37,7 @@ test('who has the newest gets nothing again', async () => {
 })
 
 test('who comes for the first time and asks gets the newest too', async () => {
-  const { ann, bob } = await annAndBob()
+  const { ann, bob } = await annBehindProxy({ channels })
   for (const n of [1, 2, 3]) await bob.publish('score', n)
   const score = ann.newSubscription('score', { since: { offset: 0, epoch: '' } })
   const atAnn = dataOf(score)

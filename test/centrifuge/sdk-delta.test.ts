@@ -1,15 +1,12 @@
 // The official client asks for deltas and applies them: whatever changes in a document, it has what was published.
 import { expect, test } from 'vitest'
 import {
+  annBehindProxy,
   collect,
   connectedAs,
   dataOf,
-  door,
-  connected,
   gatewayFor,
   next,
-  proxyFor,
-  sdkAt,
   subscribed,
 } from '../support/centrifuge-sdk.js'
 
@@ -48,10 +45,7 @@ test('a client that comes later, or again, starts with a whole document', async 
 })
 
 test('what was missed comes as deltas too, and live ones follow', async () => {
-  const gateway = await gatewayFor()
-  const proxy = await proxyFor(gateway)
-  const ann = await connected(sdkAt(door(proxy), { getToken: () => gateway.token('ann') }))
-  const bob = await connectedAs(gateway, 'bob')
+  const { ann, bob, proxy } = await annBehindProxy()
   const general = await subscribed(ann, 'general', { ...delta, recoverable: true })
   const atAnn = dataOf(general)
   const errors = collect(general, 'error')

@@ -4,15 +4,12 @@ import type { Centrifuge, SubscribedContext } from 'centrifuge'
 import { drain } from '../../src/gateway/drain.js'
 import { MemoryBroker } from '../../src/broker/memory.js'
 import {
+  annBehindProxy,
   collect,
-  connected,
   connectedAs,
   dataOf,
-  door,
   gatewayFor,
   next,
-  proxyFor,
-  sdkAt,
   subscribed,
 } from '../support/centrifuge-sdk.js'
 import type { TestGateway } from '../support/gateway.js'
@@ -23,21 +20,12 @@ const noHistory = rule('fleeting', { history: null })
 const recoverable = { recoverable: true }
 const channels = [rule('general'), shortHistory, noHistory]
 
-/** `ann` sits behind a line that can be cut, `bob` does not. */
-async function annBehindProxy() {
-  const gateway = await gatewayFor({ channels })
-  const proxy = await proxyFor(gateway)
-  const ann = await connected(sdkAt(door(proxy), { getToken: () => gateway.token('ann') }))
-  const bob = await connectedAs(gateway, 'bob')
-  return { gateway, proxy, ann, bob }
-}
-
 async function publishAll(client: Centrifuge, channel: string, items: readonly unknown[]): Promise<void> {
   for (const item of items) await client.publish(channel, item)
 }
 
 test('what was published while the line was cut comes first, in order, then what is live', async () => {
-  const { ann, bob, proxy } = await annBehindProxy()
+  const { ann, bob, proxy } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
   await bob.publish('general', 1)
@@ -59,7 +47,7 @@ test('what was published while the line was cut comes first, in order, then what
 })
 
 test('a cut in which nothing happened is recovered with nothing', async () => {
-  const { ann, bob, proxy } = await annBehindProxy()
+  const { ann, bob, proxy } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
   await bob.publish('general', 1)
@@ -72,7 +60,7 @@ test('a cut in which nothing happened is recovered with nothing', async () => {
 })
 
 test('several cuts under steady publishing: everything arrives once and in order', async () => {
-  const { ann, bob, proxy } = await annBehindProxy()
+  const { ann, bob, proxy } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
   const count = 200
@@ -89,7 +77,7 @@ test('several cuts under steady publishing: everything arrives once and in order
 })
 
 test('a line that only stood still loses nothing', async () => {
-  const { ann, bob, proxy } = await annBehindProxy()
+  const { ann, bob, proxy } = await annBehindProxy({ channels })
   const atAnn = dataOf(await subscribed(ann, 'general', recoverable))
   proxy.hold()
   await publishAll(bob, 'general', [1, 2, 3])
@@ -99,7 +87,7 @@ test('a line that only stood still loses nothing', async () => {
 })
 
 test('when history no longer reaches back, the client is told and goes on live', async () => {
-  const { ann, bob, proxy } = await annBehindProxy()
+  const { ann, bob, proxy } = await annBehindProxy({ channels })
   const short = await subscribed(ann, 'short', recoverable)
   const atAnn = dataOf(short)
   await bob.publish('short', 1)
@@ -119,7 +107,7 @@ test('when history no longer reaches back, the client is told and goes on live',
 })
 
 test('more than one answer holds is not recovered', async () => {
-  const { ann, bob, proxy } = await annBehindProxy()
+  const { ann, bob, proxy } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const again = next(general, 'subscribed')
   proxy.refuse()
@@ -129,7 +117,7 @@ test('more than one answer holds is not recovered', async () => {
 })
 
 test('a channel without history has no positions and nothing to recover', async () => {
-  const { ann, bob, proxy } = await annBehindProxy()
+  const { ann, bob, proxy } = await annBehindProxy({ channels })
   const fleeting = ann.newSubscription('fleeting', { recoverable: true, positioned: true })
   const first = next(fleeting, 'subscribed')
   fleeting.subscribe()
@@ -143,7 +131,7 @@ test('a channel without history has no positions and nothing to recover', async 
 })
 
 test('the client resumes on another gateway of the same broker', async () => {
-  const { gateway, ann, bob, proxy } = await annBehindProxy()
+  const { gateway, ann, bob, proxy } = await annBehindProxy({ channels })
   const other = await otherGateway(gateway)
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
@@ -158,7 +146,7 @@ test('the client resumes on another gateway of the same broker', async () => {
 })
 
 test('drain: 3001, and the client comes back where there is room, missing nothing', async () => {
-  const { gateway, ann, bob, proxy } = await annBehindProxy()
+  const { gateway, ann, bob, proxy } = await annBehindProxy({ channels })
   const other = await otherGateway(gateway)
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
@@ -178,7 +166,7 @@ test('drain: 3001, and the client comes back where there is room, missing nothin
 })
 
 test('lost continuity: 2500, and the client subscribes again by itself, with recovery', async () => {
-  const { gateway, ann, bob } = await annBehindProxy()
+  const { gateway, ann, bob } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
   await bob.publish('general', 1)
@@ -195,7 +183,7 @@ test('lost continuity: 2500, and the client subscribes again by itself, with rec
 })
 
 test('lost continuity says nothing to who has no position', async () => {
-  const { gateway, ann, bob } = await annBehindProxy()
+  const { gateway, ann, bob } = await annBehindProxy({ channels })
   const fleeting = await subscribed(ann, 'fleeting')
   const lost = collect(fleeting, 'subscribing')
   const atAnn = dataOf(fleeting)

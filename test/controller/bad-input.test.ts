@@ -2,14 +2,22 @@
 // and what was served goes on. What the API server itself refuses is in test/kube/api-invalid.test.ts.
 import { generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { endPrograms } from '../support/child-process.js'
 import type { ChatClient } from '../support/chat-client.js'
 import { ControllerProcess } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import { apiVersion, chatTenant, namespace } from '../support/kube-parley.js'
-import { conditionOf, generated, openRules, signed, World } from '../support/reconciled.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, until } from '../support/redis-processes.js'
+import {
+  conditionOf,
+  demoTenant,
+  endWorlds,
+  generated,
+  letIn,
+  openRules,
+  ready,
+  signed,
+  World,
+} from '../support/reconciled.js'
+import { until } from '../support/redis-processes.js'
 
 let world: World
 let controller: ControllerProcess
@@ -19,16 +27,7 @@ beforeAll(async () => {
   const args = ['--public-url', 'wss://chat.example.com', '--identity', 'one']
   controller = await ControllerProcess.start(world.place, { sealingKeyFile: world.sealingKeyFile, args })
 }, kubeStartMsMax)
-afterAll(async () => {
-  await endLinks()
-  await endPrograms()
-  await world.stop()
-  await endRedisProcesses()
-})
-
-const letIn = 426
-const ready = { status: 'True', reason: 'Available' }
-const tenant = (name: string, spec: object = generated) => chatTenant(spec, { name, ns: 'demo' })
+afterAll(endWorlds)
 
 async function secret(name: string, key: string): Promise<void> {
   const metadata = { name, namespace: 'demo', labels: { 'parley.chat/secret': 'import' } }
@@ -64,7 +63,7 @@ describe('a tenant that is served', () => {
     ['a private key where a public one belongs', held('PublicKey', 'private'), 'InvalidKey'],
   ])('loses nothing by an edit that wants %s', async (_, entry, reason) => {
     const auth = [...generated.auth, { name: 'bad', ...entry }]
-    await world.client.apply(tenant('victim', { ...generated, auth }))
+    await world.client.apply(demoTenant('victim', { ...generated, auth }))
     const object = await world.condition('Accepted', { status: 'False', reason }, victim)
     expect(conditionOf(object, 'Stalled')).toMatchObject({ status: 'True', reason })
     const { message = '' } = conditionOf(object, 'Accepted') ?? {}
@@ -80,7 +79,7 @@ describe('a tenant that is served', () => {
   })
 
   test('is as it was when the edit is taken back', async () => {
-    await world.client.apply(tenant('victim'))
+    await world.client.apply(demoTenant('victim'))
     const object = await world.condition('Ready', ready, victim)
     expect(conditionOf(object, 'Stalled')).toBeUndefined()
     await ann.done({ type: 'chat', content: 'still here' })
@@ -91,7 +90,7 @@ test('a key of the tenant’s own that is replaced counts at once, and the forme
   const [first, second] = ['first', 'second'].map((word) => `the ${word} key of this tenant’s own making`)
   await secret('own', first ?? '')
   const auth = [{ name: 'own', type: 'SharedKey', keyRef: { name: 'own', key: 'key' } }]
-  await world.client.apply(tenant('replacing', { auth, channels: openRules }))
+  await world.client.apply(demoTenant('replacing', { auth, channels: openRules }))
   await world.condition('Ready', ready, { name: 'replacing' })
   const [before, after] = [await signed(first ?? ''), await signed(second ?? '')]
   const place = { tenant: 'demo/replacing' }
@@ -131,7 +130,7 @@ test('two tenants of one name in two namespaces share nothing, whatever id one c
 test('tenants that are deleted while they are being made leave nothing, and their name serves the next', async () => {
   const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'hasty' }
   for (let life = 0; life < 10; life += 1) {
-    await world.client.apply(tenant('hasty'))
+    await world.client.apply(demoTenant('hasty'))
     await world.client.delete(ref)
   }
   // Whatever was queued before it has been looked at.

@@ -1,12 +1,10 @@
 // Several controllers as operators run them: one leads, the others wait, and whoever is not sure to lead writes nothing.
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { endPrograms } from '../support/child-process.js'
-import { ControllerProcess, endControllers } from '../support/controller.js'
+import { ControllerProcess } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
-import { chatTenant, manifestsIn, namespace } from '../support/kube-parley.js'
-import { generated, World } from '../support/reconciled.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, until } from '../support/redis-processes.js'
+import { manifestsIn, namespace } from '../support/kube-parley.js'
+import { demoTenant, endWorlds, generated, ready, World } from '../support/reconciled.js'
+import { until } from '../support/redis-processes.js'
 
 let world: World
 let serviceAccount: string
@@ -17,13 +15,7 @@ beforeAll(async () => {
   for (const object of await manifestsIn('rbac')) await world.client.apply(object)
   serviceAccount = await world.kube.kubeconfigOfServiceAccount('parley', 'parley-controller')
 }, kubeStartMsMax)
-afterAll(async () => {
-  await endControllers()
-  await endLinks()
-  await endPrograms()
-  await world.stop()
-  await endRedisProcesses()
-})
+afterAll(endWorlds)
 
 /** With the rights that the manifests give, and no more. */
 function start(): Promise<ControllerProcess> {
@@ -35,10 +27,8 @@ function start(): Promise<ControllerProcess> {
 const leads = async (controller: ControllerProcess) =>
   (await controller.ops('/healthz')).text.includes('"leading":true')
 
-const ready = { status: 'True', reason: 'Available' }
-
 async function applied(name: string): Promise<void> {
-  await world.client.apply(chatTenant(generated, { name, ns: 'demo' }))
+  await world.client.apply(demoTenant(name))
   await world.condition('Ready', ready, { name, deadlineMs: 100_000 })
 }
 
@@ -92,7 +82,7 @@ test('whose lease was taken writes nothing any more, and ends with the code for 
     spec: { holderIdentity: 'somebody', leaseTransitions: spec.leaseTransitions + 1 },
   })
   expect(await controller.program.ended).toEqual({ code: 75, signal: null })
-  await world.client.apply(chatTenant(generated, { name: 'five', ns: 'demo' }))
+  await world.client.apply(demoTenant('five'))
   expect((await world.tenant('five'))?.['status']).toBeUndefined()
   await world.client.delete(ref)
 })
@@ -105,7 +95,7 @@ test('a leader that Redis has seen a later one of ends, and has changed nothing'
   const version = `parley:{catalog}:${world.place.installation}:version`
   // As a leader of a later term would leave it.
   await client.hset(version, 'fence', '4000000000')
-  await world.client.apply(chatTenant({ ...generated, channels: [] }, { name: 'six', ns: 'demo' }))
+  await world.client.apply(demoTenant('six', { ...generated, channels: [] }))
   expect(await controller.program.ended).toEqual({ code: 75, signal: null })
   expect((await world.policy('six'))?.channels).toHaveLength(1)
   await client.del(version)

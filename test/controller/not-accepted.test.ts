@@ -1,13 +1,11 @@
 // While a spec is not accepted, what was goes on, but for what is taken back: nobody has to mend a spec before a suspension or a revoked key
 // counts. To be seen at real gateways, also when another controller leads meanwhile.
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { endPrograms } from '../support/child-process.js'
-import { endControllers, type TestController } from '../support/controller.js'
+import type { TestController } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
-import { apiVersion, chatCredential, chatTenant } from '../support/kube-parley.js'
-import { conditionOf, generated, World } from '../support/reconciled.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, until } from '../support/redis-processes.js'
+import { apiVersion, chatCredential } from '../support/kube-parley.js'
+import { conditionOf, demoTenant, endWorlds, generated, letIn, World } from '../support/reconciled.js'
+import { until } from '../support/redis-processes.js'
 
 let world: World
 let controller: TestController
@@ -16,22 +14,15 @@ beforeAll(async () => {
   world = await World.start()
   controller = world.controller()
 }, kubeStartMsMax)
-afterAll(async () => {
-  await endControllers()
-  await endLinks()
-  await endPrograms()
-  await world.stop()
-  await endRedisProcesses()
-})
+afterAll(endWorlds)
 
-const letIn = 426
 const suspended = 403
 const unknownKey = 401
 const refused = { status: 'False', reason: 'PlanNotFound' }
 
 async function spoil(name: string, spec: object = {}): Promise<void> {
   const broken = { ...generated, planRef: { name: 'nowhere' }, ...spec }
-  await world.client.apply(chatTenant(broken, { name, ns: 'demo' }))
+  await world.client.apply(demoTenant(name, broken))
 }
 
 test('suspension closes connections and the door, and ends by the same word', async () => {

@@ -1,15 +1,22 @@
 // What happens while nobody looks, or to Redis: a controller finds the difference and mends it, and nobody is sent away for it.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { catalogKeys, epochKey, streamKey } from '../../src/redis/keys.js'
-import { endPrograms } from '../support/child-process.js'
 import { endControllers, ShiftedClock } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import type { KubeObject } from '../support/kube-client.js'
-import { apiVersion, chatCredential, chatTenant } from '../support/kube-parley.js'
-import { conditionOf, generated, openRules, World } from '../support/reconciled.js'
+import { apiVersion, chatCredential } from '../support/kube-parley.js'
+import {
+  conditionOf,
+  demoTenant,
+  endWorlds,
+  generated,
+  letIn,
+  openRules,
+  ready,
+  World,
+} from '../support/reconciled.js'
 import { openWriter, tenant as policy } from '../support/redis-catalog.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, until } from '../support/redis-processes.js'
+import { until } from '../support/redis-processes.js'
 
 let world: World
 
@@ -17,17 +24,9 @@ beforeAll(async () => {
   world = await World.start()
 }, kubeStartMsMax)
 afterEach(endControllers)
-afterAll(async () => {
-  await endLinks()
-  await endPrograms()
-  await world.stop()
-  await endRedisProcesses()
-})
+afterAll(endWorlds)
 
-const letIn = 426
-const tenant = (name: string, spec: object = generated) => chatTenant(spec, { name, ns: 'demo' })
 const refOf = (name: string) => ({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name })
-const ready = { status: 'True', reason: 'Available' }
 
 /** Something of the tenant's that lies in Redis, as gateways would leave it. */
 async function leave(tenantId: string): Promise<string[]> {
@@ -76,7 +75,7 @@ describe('while no controller runs', () => {
     const ann = await world.chat(before.token, 'demo/renewed')
     await first.stop()
     await world.client.delete(refOf('renewed'))
-    await world.client.apply(tenant('renewed'))
+    await world.client.apply(demoTenant('renewed'))
     world.controller()
     expect(await ann.closed()).toMatchObject({ code: 3503 })
     const after = await world.condition('Ready', ready, { name: 'renewed' })
@@ -89,7 +88,7 @@ describe('while no controller runs', () => {
     const { token } = await world.served('broken')
     await first.stop()
     const ann = await world.chat(token, 'demo/broken')
-    await world.client.apply(tenant('broken', { ...generated, planRef: { name: 'nowhere' } }))
+    await world.client.apply(demoTenant('broken', { ...generated, planRef: { name: 'nowhere' } }))
     world.controller()
     const object = await world.condition(
       'Accepted',
@@ -105,7 +104,7 @@ describe('Redis', () => {
   test('that was emptied is filled again, and nobody is sent away', async () => {
     world.controller()
     const { token } = await world.served('flushed')
-    await world.client.apply(tenant('bad', { ...generated, planRef: { name: 'nowhere' } }))
+    await world.client.apply(demoTenant('bad', { ...generated, planRef: { name: 'nowhere' } }))
     await world.condition('Accepted', { status: 'False' }, { name: 'bad' })
     const ann = await world.chat(token, 'demo/flushed')
     const { client } = await world.redis()
@@ -113,7 +112,7 @@ describe('Redis', () => {
     await until('the record', async () => (await world.policy('flushed')) !== undefined)
     await ann.done({ type: 'chat', content: 'still here' })
     // Edits arrive as before.
-    await world.client.apply(tenant('flushed', { ...generated, channels: [] }))
+    await world.client.apply(demoTenant('flushed', { ...generated, channels: [] }))
     await world.condition('Ready', ready, { name: 'flushed' })
     expect(await ann.ask({ type: 'chat', content: 'hello' })).toMatchObject({ code: 'PERMISSION_DENIED' })
   })
@@ -123,7 +122,7 @@ describe('Redis', () => {
     const { token } = await world.served('steady')
     const ann = await world.chat(token, 'demo/steady')
     world.redisProcess.stop()
-    await world.client.apply(tenant('newcomer'))
+    await world.client.apply(demoTenant('newcomer'))
     const away = { status: 'False', reason: 'CatalogUnavailable' }
     await world.condition('Programmed', away, { name: 'newcomer', deadlineMs: 28_000 })
     expect(conditionOf(await world.tenant('steady'), 'Ready')).toMatchObject({ status: 'True' })
@@ -140,7 +139,7 @@ describe('Redis', () => {
   test('that was away where no gateway lives is told of when it is back', async () => {
     world.controller({ installation: 'deserted/parley' })
     world.redisProcess.stop()
-    await world.client.apply(tenant('lonely'))
+    await world.client.apply(demoTenant('lonely'))
     const away = { status: 'False', reason: 'CatalogUnavailable' }
     await world.condition('Programmed', away, { name: 'lonely', deadlineMs: 60_000 })
     world.redisProcess.cont()
@@ -160,7 +159,7 @@ describe('Redis', () => {
     const { client } = await world.redis()
     const remnant = JSON.stringify({ tenant: 'demo/gone', purgeAfterMs: 0, goneAtMs: 1 })
     await client.hset(catalogKeys(installation).remains, 'id-of-theirs', remnant)
-    await world.client.apply(tenant('contender'))
+    await world.client.apply(demoTenant('contender'))
     const controller = world.controller({ installation })
     const object = await world.condition(
       'Conflict',
@@ -214,7 +213,7 @@ describe('what a deleted tenant leaves', () => {
     const { object } = await world.served('regretted', { ...generated, purgeAfter: '0s' })
     const keys = await leave(String(object['status'].tenantID))
     const refused = { ...generated, deletionPolicy: 'Retain', planRef: { name: 'nowhere' } }
-    await world.client.apply(tenant('regretted', refused))
+    await world.client.apply(demoTenant('regretted', refused))
     await world.condition('Accepted', { status: 'False' }, { name: 'regretted' })
     await world.client.delete(refOf('regretted'))
     const { remains } = catalogKeys(world.place.installation)
@@ -280,7 +279,7 @@ describe('a generated key', () => {
     const [apiKey] = await apiKeysOf()
     await first.stop()
 
-    await world.client.apply(tenant('withheld', { ...rotating, quota: { connections: { max: 5_000 } } }))
+    await world.client.apply(demoTenant('withheld', { ...rotating, quota: { connections: { max: 5_000 } } }))
     const second = world.controller({ clock: new ShiftedClock(2 * hourMs) })
     await world.condition('Accepted', { status: 'False' }, { name: 'withheld' })
     // Whatever is queued before these has been looked at.
@@ -295,7 +294,7 @@ describe('a generated key', () => {
       return now !== apiKey && previous === apiKey
     })
 
-    await world.client.apply(tenant('withheld', rotating))
+    await world.client.apply(demoTenant('withheld', rotating))
     await until('another key', async () => (await keyOf()) !== before)
     await second.stop()
   })
@@ -323,7 +322,7 @@ describe('a generated key', () => {
     for (const pair of pairs)
       for (const half of ['a', 'b'])
         await world.client.apply(
-          tenant(`twin-${pair}${half}`, { ...generated, credentials: { secretName: `twins-${pair}` } }),
+          demoTenant(`twin-${pair}${half}`, { ...generated, credentials: { secretName: `twins-${pair}` } }),
         )
     world.controller()
     const made = await Promise.all(
@@ -368,7 +367,7 @@ describe('a generated key', () => {
     const { metadata } = (await world.secret('kept-credentials')) as KubeObject
     world.controller()
     await world.client.apply(
-      tenant('kept', {
+      demoTenant('kept', {
         ...generated,
         channels: [...openRules, { ...openRules[0], name: 'two', match: { type: 'Literal', value: 'two' } }],
       }),

@@ -3,14 +3,22 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
-import { endPrograms } from '../support/child-process.js'
-import { endControllers, type TestController } from '../support/controller.js'
+import type { TestController } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import type { KubeObject } from '../support/kube-client.js'
 import { apiVersion, chatCredential, chatPlan, chatTenant, namespace } from '../support/kube-parley.js'
-import { conditionOf, generated, openRules, signed, World } from '../support/reconciled.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, until } from '../support/redis-processes.js'
+import {
+  conditionOf,
+  demoTenant,
+  endWorlds,
+  generated,
+  letIn,
+  openRules,
+  ready,
+  signed,
+  World,
+} from '../support/reconciled.js'
+import { until } from '../support/redis-processes.js'
 
 let world: World
 
@@ -18,22 +26,12 @@ beforeAll(async () => {
   world = await World.start({ gateways: 2 })
   controller = world.controller()
 }, kubeStartMsMax)
-afterAll(async () => {
-  await endControllers()
-  await endLinks()
-  await endPrograms()
-  await world.stop()
-  await endRedisProcesses()
-})
+afterAll(endWorlds)
 
-const letIn = 426
 let controller: TestController
 
-const tenant = (name: string, spec: object = generated) => chatTenant(spec, { name, ns: 'demo' })
-const ready = { status: 'True', reason: 'Available' }
-
 test('a tenant is applied, programmed everywhere, and lets its users in by its generated key', async () => {
-  await world.client.apply(tenant('acme'))
+  await world.client.apply(demoTenant('acme'))
   const object = await world.condition('Ready', ready)
   expect(object['status']).toMatchObject({
     observedGeneration: 1,
@@ -59,7 +57,7 @@ describe('an edit', () => {
     await ann.done({ type: 'chat', content: 'hello' })
     const [rule] = openRules
     const grants = [{ operations: ['Subscribe'], subjects: [{ authenticated: true }] }]
-    await world.client.apply(tenant('edited', { ...generated, channels: [{ ...rule, grants }] }))
+    await world.client.apply(demoTenant('edited', { ...generated, channels: [{ ...rule, grants }] }))
     await world.condition('Ready', ready, { name: 'edited' })
     expect(await ann.ask({ type: 'chat', content: 'hello' })).toMatchObject({ code: 'PERMISSION_DENIED' })
   })
@@ -67,7 +65,7 @@ describe('an edit', () => {
   test('suspends: connections are closed, and rollout tools do not wait', async () => {
     const { token } = await world.served('sleeper')
     const ann = await world.chat(token, 'demo/sleeper')
-    await world.client.apply(tenant('sleeper', { ...generated, suspend: true }))
+    await world.client.apply(demoTenant('sleeper', { ...generated, suspend: true }))
     const object = await world.condition(
       'Ready',
       { status: 'True', reason: 'Suspended' },
@@ -77,7 +75,7 @@ describe('an edit', () => {
     expect(conditionOf(object, 'Reconciling')).toBeUndefined()
     await ann.closed()
     await world.untilDoor(token, 403, { tenant: 'demo/sleeper' })
-    await world.client.apply(tenant('sleeper'))
+    await world.client.apply(demoTenant('sleeper'))
     await world.condition('Ready', ready, { name: 'sleeper' })
     await world.untilDoor(token, letIn, { tenant: 'demo/sleeper' })
   })
@@ -86,7 +84,7 @@ describe('an edit', () => {
     const { token } = await world.served('mistaken')
     const ann = await world.chat(token, 'demo/mistaken')
     const before = await world.tenant('mistaken')
-    await world.client.apply(tenant('mistaken', { ...generated, quota: { connections: { max: 5000 } } }))
+    await world.client.apply(demoTenant('mistaken', { ...generated, quota: { connections: { max: 5000 } } }))
     const object = await world.condition(
       'Accepted',
       { status: 'False', reason: 'QuotaAbovePlan' },
@@ -105,13 +103,13 @@ describe('an edit', () => {
     await ann.done({ type: 'chat', content: 'still here' })
     expect(await world.door(token, { tenant: 'demo/mistaken' })).toBe(letIn)
 
-    await world.client.apply(tenant('mistaken'))
+    await world.client.apply(demoTenant('mistaken'))
     await world.condition('Ready', ready, { name: 'mistaken' })
   })
 
   test('of a plan reaches its tenants', async () => {
     await world.client.apply(chatPlan({ limits: { connections: { max: 500 } } }, 'silver'))
-    await world.client.apply(tenant('customer', { ...generated, planRef: { name: 'silver' } }))
+    await world.client.apply(demoTenant('customer', { ...generated, planRef: { name: 'silver' } }))
     await world.condition('Ready', ready, { name: 'customer' })
     await world.client.apply(chatPlan({ limits: { connections: { max: 300 } } }, 'silver'))
     await until('the lower limit', async () => {
@@ -140,7 +138,7 @@ describe('an edit', () => {
 
 test('a tenant waits for its plan, and for a key that it reads', async () => {
   const auth = [{ name: 'own', type: 'SharedKey', keyRef: { name: 'own-key', key: 'hmac' } }]
-  await world.client.apply(tenant('early', { planRef: { name: 'later' }, auth, channels: openRules }))
+  await world.client.apply(demoTenant('early', { planRef: { name: 'later' }, auth, channels: openRules }))
   const early = { name: 'early' }
   const refused = await world.condition('Accepted', { status: 'False', reason: 'PlanNotFound' }, early)
   expect(conditionOf(refused, 'Programmed')).toMatchObject({ reason: 'NeverAccepted' })
@@ -192,7 +190,7 @@ test('not even a mistake under its name keeps a deleted tenant alive', async () 
   const { token } = await world.served('replaced')
   const ann = await world.chat(token, 'demo/replaced')
   await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'replaced' })
-  await world.client.apply(tenant('replaced', { ...generated, planRef: { name: 'nowhere' } }))
+  await world.client.apply(demoTenant('replaced', { ...generated, planRef: { name: 'nowhere' } }))
   expect(await ann.closed()).toMatchObject({ code: 3503 })
   const object = await world.condition('Accepted', { status: 'False' }, { name: 'replaced' })
   expect(conditionOf(object, 'Programmed')).toMatchObject({ reason: 'NeverAccepted' })
@@ -275,7 +273,7 @@ describe('the Secret', () => {
       metadata,
       stringData: { mine: 'mine' },
     })
-    await world.client.apply(tenant('taken'))
+    await world.client.apply(demoTenant('taken'))
     const taken = { name: 'taken' }
     await world.condition('CredentialsReady', { status: 'False', reason: 'SecretNotOurs' }, taken)
     const object = await world.condition('Ready', { status: 'False', reason: 'SecretNotOurs' }, taken)
@@ -288,7 +286,7 @@ describe('the Secret', () => {
   test('of somebody else is no matter where no key is wanted', async () => {
     const metadata = { name: 'guests-credentials', namespace: 'demo' }
     await world.client.apply({ apiVersion: 'v1', kind: 'Secret', metadata, stringData: { mine: 'mine' } })
-    await world.client.apply(tenant('guests', { channels: openRules }))
+    await world.client.apply(demoTenant('guests', { channels: openRules }))
     const object = await world.condition('Ready', ready, { name: 'guests' })
     expect(object['status'].binding).toBeUndefined()
     expect(Object.keys((await world.secret('guests-credentials'))?.['data'])).toEqual(['mine'])
@@ -366,7 +364,7 @@ describe('a ChatCredential', () => {
     await world.client.apply(chatCredential({ tenantRef: { name: 'nobody' } }, { name: 'lost', ns: 'demo' }))
     const of = { kind: 'ChatCredential', name: 'lost' }
     await world.condition('Ready', { status: 'False', reason: 'TenantNotFound' }, of)
-    await world.client.apply(tenant('nobody'))
+    await world.client.apply(demoTenant('nobody'))
     const object = await world.condition('Ready', { status: 'True' }, of)
     expect(object['status'].binding).toEqual({ name: 'lost-credential' })
   })
@@ -442,7 +440,7 @@ test('a tenant that has too much to say is cut short, which is counted', async (
   // Another trouble each time; an object has 25 Events at once (src/controller/events.ts).
   for (let index = 0; index < 30; index += 1) {
     const planRef = { name: `nowhere-${index}` }
-    await world.client.apply(tenant('talkative', { ...generated, planRef }))
+    await world.client.apply(demoTenant('talkative', { ...generated, planRef }))
     await world.condition('Accepted', { status: 'False', reason: 'PlanNotFound' }, { name: 'talkative' })
   }
   await until('a dropped Event', async () => {

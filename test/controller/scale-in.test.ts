@@ -6,10 +6,9 @@ import { endControllers, type TestController } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import type { KubeObject } from '../support/kube-client.js'
 import { namespace } from '../support/kube-parley.js'
-import { World } from '../support/reconciled.js'
+import { endWorlds, World } from '../support/reconciled.js'
 import { openHeartbeats } from '../support/redis-catalog.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, until } from '../support/redis-processes.js'
+import { until } from '../support/redis-processes.js'
 import { find, flag, render, type Tree } from '../chart/rendering.js'
 
 const costAnnotation = 'controller.kubernetes.io/pod-deletion-cost'
@@ -58,10 +57,7 @@ beforeAll(async () => {
 afterAll(async () => {
   beating.abort()
   await Promise.all(beats)
-  await endControllers()
-  await endLinks()
-  await world.stop()
-  await endRedisProcesses()
+  await endWorlds()
 })
 
 beforeEach(async () => {

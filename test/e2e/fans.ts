@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import { Centrifuge } from 'centrifuge'
 import { WebSocket } from 'ws'
+import { ChatAsks } from '../support/chat-asks.js'
 import { within } from '../support/waiting.js'
 import type { Tenant } from './tenants.js'
 import { Thread } from './thread.js'
@@ -65,15 +66,13 @@ const pauseMsMax = { first: 500, last: 8_000 }
 export class ChatFan implements Fan {
   readonly thread: Thread
   readonly #options: FanOptions
-  readonly #waiting = new Map<
-    string,
-    { resolve: (event: ChatEvent) => void; reject: (error: Error) => void }
-  >()
+  readonly #asks = new ChatAsks<ChatEvent>()
+  /** Called each time that it has joined its room. */
+  #onJoined = (): void => {}
   #token = ''
   #socket: WebSocket | undefined
   #since: Position | undefined
   #attempts = 0
-  #asked = 0
   #retryAfterMs = 0
   #closed = false
 
@@ -85,8 +84,8 @@ export class ChatFan implements Fan {
   static async open(options: FanOptions): Promise<ChatFan> {
     const fan = new ChatFan(options)
     fan.#token = await options.room.tenant.token(options.name)
+    const joined = new Promise<void>((resolve) => (fan.#onJoined = resolve))
     fan.#connect()
-    const joined = new Promise<ChatEvent>((resolve, reject) => fan.#waiting.set('join', { resolve, reject }))
     await within(`${options.name} joining`, joined, joinDeadlineMs)
     return fan
   }
@@ -99,16 +98,9 @@ export class ChatFan implements Fan {
     return this.#closed
   }
 
-  /** The ack, or what comes with its id before it. Rejects when it is refused, and when the connection goes. */
+  /** See `ChatAsks.ask`. */
   ask(command: object): Promise<ChatEvent> {
-    const socket = this.#socket
-    if (socket?.readyState !== WebSocket.OPEN) return Promise.reject(new Error('CONNECTION_LOST'))
-    this.#asked += 1
-    const id = String(this.#asked)
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject })
-      socket.send(JSON.stringify({ ...command, id }))
-    })
+    return this.#asks.ask(this.#socket, command)
   }
 
   close(): void {
@@ -136,11 +128,7 @@ export class ChatFan implements Fan {
   #onClose(): void {
     if (this.#closed) return
     this.thread.lost()
-    for (const [id, { reject }] of this.#waiting) {
-      if (id === 'join') continue
-      this.#waiting.delete(id)
-      reject(new Error('CONNECTION_LOST'))
-    }
+    this.#asks.lose()
     const mostMs = Math.min(pauseMsMax.last, pauseMsMax.first * 2 ** this.#attempts)
     this.#attempts += 1
     setTimeout(() => !this.#closed && this.#connect(), this.#retryAfterMs + mostMs * Math.random())
@@ -167,15 +155,9 @@ export class ChatFan implements Fan {
     if (event.event === 'joined') {
       this.#attempts = 0
       this.thread.joined(event.recovered === true)
+      this.#onJoined()
     }
     if (event.event === 'error' && id === 'join') setTimeout(() => this.#join(socket), 200)
-    else if (id !== undefined && event.event !== 'chat') this.#answer(id, event)
-  }
-
-  #answer(id: string, event: ChatEvent): void {
-    const waiting = this.#waiting.get(id)
-    this.#waiting.delete(id)
-    if (event.event === 'error') waiting?.reject(new Error(event.code))
-    else waiting?.resolve(event)
+    else if (id !== undefined && event.event !== 'chat') this.#asks.answer(id, event)
   }
 }

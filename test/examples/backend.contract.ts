@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { RunningGateway } from '../browser/gateway.js'
+import { DevProcess } from '../support/dev-process.js'
 import { collect, connected, next, sdkAt, subscribed } from '../support/centrifuge-sdk.js'
 import { Program } from '../support/child-process.js'
 
@@ -15,10 +15,10 @@ export class RunningBackend {
   readonly url: string
   /** The folder of its bindings. */
   readonly bindings: string
-  readonly #gateway: RunningGateway
+  readonly #gateway: DevProcess
   readonly #program: Program
 
-  private constructor(parts: { url: string; bindings: string; gateway: RunningGateway; program: Program }) {
+  private constructor(parts: { url: string; bindings: string; gateway: DevProcess; program: Program }) {
     this.url = parts.url
     this.bindings = parts.bindings
     this.#gateway = parts.gateway
@@ -26,7 +26,7 @@ export class RunningBackend {
   }
 
   static async start(command: readonly string[]): Promise<RunningBackend> {
-    const gateway = await RunningGateway.start()
+    const gateway = await DevProcess.start()
     const bindings = await mkdtemp(join(tmpdir(), 'parley-bindings-'))
     await cp(join(examples, 'bindings'), bindings, { recursive: true })
     // Every site has its own address.

@@ -7,6 +7,7 @@ import { WebSocket } from 'ws'
 import { mintToken } from '../../src/auth/mint.js'
 import type { Position } from '../../src/broker/broker.js'
 import { FilesCatalog } from '../../src/tenant/catalog-files.js'
+import { ChatAsks, CodedError } from '../support/chat-asks.js'
 import { until } from '../support/redis-processes.js'
 import type { Channel, Publisher } from './load.js'
 import type { Logged, SubscriberLog } from './oracle.js'
@@ -87,15 +88,6 @@ export class Tenants {
     const policy = this.#catalog.get(`faults/${tenant}`)
     if (!policy) throw new Error(`no tenant ${tenant}`)
     return policy
-  }
-}
-
-class CodedError extends Error {
-  readonly code: string
-
-  constructor(code: string) {
-    super(code)
-    this.code = code
   }
 }
 
@@ -214,12 +206,8 @@ export async function sdkClient(options: ClientOptions): Promise<DoorClient> {
 export class ChatPerson implements DoorClient {
   readonly #options: ClientOptions
   readonly #logs: Logs
-  readonly #waiting = new Map<
-    string,
-    { resolve: (event: ChatAnswer) => void; reject: (error: Error) => void }
-  >()
+  readonly #asks = new ChatAsks<ChatAnswer>()
   #socket: WebSocket | undefined
-  #asked = 0
   #closed = false
   losses = 0
 
@@ -255,16 +243,9 @@ export class ChatPerson implements DoorClient {
     }
   }
 
-  /** The ack, or the answer that comes before it. */
+  /** See `ChatAsks.ask`. */
   ask(command: object): Promise<ChatAnswer> {
-    const socket = this.#socket
-    if (socket?.readyState !== WebSocket.OPEN) return Promise.reject(new CodedError('CONNECTION_LOST'))
-    this.#asked += 1
-    const id = String(this.#asked)
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject })
-      socket.send(JSON.stringify({ ...command, id }))
-    })
+    return this.#asks.ask(this.#socket, command)
   }
 
   close(): void {
@@ -284,8 +265,7 @@ export class ChatPerson implements DoorClient {
     socket.on('error', () => {})
     socket.on('close', () => {
       this.losses += 1
-      for (const { reject } of this.#waiting.values()) reject(new CodedError('CONNECTION_LOST'))
-      this.#waiting.clear()
+      this.#asks.lose()
       setTimeout(() => this.#connect(token), 50 + Math.random() * 200)
     })
   }
@@ -305,12 +285,7 @@ export class ChatPerson implements DoorClient {
       else if (event.recovered !== true) this.#logs.add(room, 'mark', { epoch, offset })
     } else if (event.event === 'error' && id?.startsWith('join ')) {
       setTimeout(() => this.#join(socket, id.slice(5)), 200)
-    } else if (id !== undefined) {
-      const waiting = this.#waiting.get(id)
-      this.#waiting.delete(id)
-      if (event.event === 'error') waiting?.reject(new CodedError(event.code ?? ''))
-      else waiting?.resolve(event)
-    }
+    } else if (id !== undefined) this.#asks.answer(id, event)
   }
 }
 

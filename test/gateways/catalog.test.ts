@@ -1,41 +1,25 @@
 // Tenants that no gateway has in a folder: what a controller writes into Redis holds on all gateways.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { CatalogWriter } from '../../src/tenant/catalog-redis-writer.js'
+import { CatalogGateways } from '../support/catalog-gateways.js'
 import { connectedAs, next, subscribed } from '../support/centrifuge-sdk.js'
 import { chatAs, chatUrl, joined, plainGet } from '../support/chat-client.js'
-import { endPrograms } from '../support/child-process.js'
-import { chatIn, clusterOf, GatewayProcess, startGateways } from '../support/gateway-process.js'
+import { chatIn, clusterOf, type GatewayProcess } from '../support/gateway-process.js'
 import { acmeSecret, rule, tenantPolicy } from '../support/policies.js'
-import { keyLineA, keyLineB, openWriter } from '../support/redis-catalog.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, startRedis, until } from '../support/redis-processes.js'
+import { keyLineB } from '../support/redis-catalog.js'
+import { until } from '../support/redis-processes.js'
 
-const installation = 'prod/parley'
-let url: string
-let folder: string
-let keys: string
+let world: CatalogGateways
 let writer: CatalogWriter
 let a: GatewayProcess
 let b: GatewayProcess
 
 beforeAll(async () => {
-  url = `redis://127.0.0.1:${(await startRedis()).port}`
-  folder = await mkdtemp(join(tmpdir(), 'parley-keys-'))
-  keys = join(folder, 'sealing')
-  await writeFile(keys, `${keyLineA}\n`)
-  const args = ['--sealing-key-file', keys, '--installation', installation]
-  ;[a, b] = (await startGateways(2, { redis: url, args })) as [GatewayProcess, GatewayProcess]
-  ;({ writer } = await openWriter({ url, installation }))
+  world = await CatalogGateways.start()
+  writer = world.writer
+  ;[a, b] = world.gateways
 })
-afterAll(async () => {
-  await endLinks()
-  await endPrograms()
-  await endRedisProcesses()
-  await rm(folder, { recursive: true })
-})
+afterAll(() => world.end())
 
 /** What the chat door of a tenant says of an upgrade by ann. */
 async function doorOf(gateway: GatewayProcess, tenant: string): Promise<number> {
@@ -118,10 +102,7 @@ test('each gateway tells which version it enforces', async () => {
 
 test('a gateway that comes later serves what is there', async () => {
   await writer.put(tenantPolicy({ name: 'early' }))
-  const late = await GatewayProcess.start({
-    redis: url,
-    args: ['--sealing-key-file', keys, '--installation', installation],
-  })
+  const late = await world.another()
   await until('the catalog', async () => (await late.ops('/readyz')).status === 200)
   expect(await doorOf(late, 'demo/early')).toBe(open)
   expect(await late.stop()).toEqual({ code: 0, signal: null })
@@ -129,12 +110,7 @@ test('a gateway that comes later serves what is there', async () => {
 
 test('a gateway without the key serves nobody whose secrets it cannot open', async () => {
   await writer.put(tenantPolicy({ name: 'sealed' }))
-  const wrong = join(folder, 'wrong')
-  await writeFile(wrong, `${keyLineB}\n`)
-  const stranger = await GatewayProcess.start({
-    redis: url,
-    args: ['--sealing-key-file', wrong, '--installation', installation],
-  })
+  const stranger = await world.another(keyLineB)
   const told = await stranger.logged('a tenant’s newest revision cannot be served')
   expect(JSON.stringify(told)).not.toContain(acmeSecret.toString('base64'))
   expect(await doorOf(stranger, 'demo/sealed')).toBe(missing)

@@ -5,14 +5,12 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { table } from '../../scripts/docs/table.mjs'
 import { ruleGroups, type Alert } from '../../scripts/monitoring/rules.mjs'
-import { endPrograms } from '../support/child-process.js'
 import { joined, refusedUpgrade, type ChatClient } from '../support/chat-client.js'
 import { ControllerProcess } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
-import { chatPlan, chatTenant } from '../support/kube-parley.js'
-import { generated, World } from '../support/reconciled.js'
-import { endLinks } from '../support/redis-links.js'
-import { endRedisProcesses, until } from '../support/redis-processes.js'
+import { chatPlan } from '../support/kube-parley.js'
+import { demoTenant, endWorlds, generated, World } from '../support/reconciled.js'
+import { until } from '../support/redis-processes.js'
 import { PrometheusProcess } from './prometheus-process.js'
 
 const folder = fileURLToPath(new URL('../../dashboards', import.meta.url))
@@ -64,10 +62,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await prometheus.stop()
-  await endLinks()
-  await endPrograms()
-  await world.stop()
-  await endRedisProcesses()
+  await endWorlds()
 })
 
 /** A tenant with little to spend, and a room that remembers. */
@@ -81,7 +76,7 @@ async function makeTenant(): Promise<string> {
     history: { size: 100, ttl: '1h' },
   }
   const spec = { ...generated, planRef: { name: 'small' }, channels: [...generated.channels, general] }
-  await world.client.apply(chatTenant(spec, { name: 'acme', ns: 'demo' }))
+  await world.client.apply(demoTenant('acme', spec))
   await world.condition('Ready', { status: 'True' }, { deadlineMs: 100_000 })
   return world.token()
 }

@@ -11,8 +11,8 @@ import { locatePrometheus } from '../../scripts/prometheus.mjs'
 export interface Levels {
   readonly kind: 'gauge' | 'counter'
   readonly calm: number
-  readonly nearly?: number
-  readonly trouble?: number
+  readonly nearly: number
+  readonly trouble: number
 }
 
 export type Level = 'calm' | 'nearly' | 'trouble'
@@ -23,7 +23,7 @@ export function samples({ kind, ...levels }: Levels, phases: readonly Phase[]): 
   let value = 0
   return phases
     .map(([minutes, level]) => {
-      const now = levels[level] ?? levels.calm
+      const now = levels[level]
       if (kind === 'gauge') return `${now}+0x${minutes - 1}`
       const text = `${value}+${now}x${minutes - 1}`
       value += now * minutes

@@ -129,6 +129,14 @@ export async function subscribed(
   return subscription
 }
 
+/** `ann` sits behind a line that can be cut, `bob` does not. */
+export async function annBehindProxy(policy: Partial<TenantPolicy> = {}) {
+  const gateway = await gatewayFor(policy)
+  const proxy = await proxyFor(gateway)
+  const ann = await connected(sdkAt(door(proxy), { getToken: () => gateway.token('ann') }))
+  return { gateway, proxy, ann, bob: await connectedAs(gateway, 'bob') }
+}
+
 /** Everything of one event, from now on. */
 export function collect<Events extends EventMap, Name extends keyof Events & string>(
   emitter: TypedEventEmitter<Events>,

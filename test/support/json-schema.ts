@@ -26,7 +26,7 @@ const itemsMax = 4
 /** Fits the schema, but for what `pinned` says of members by their name: what a schema cannot know, such as channels that are there. */
 export function arbitraryOf(
   schema: JsonSchema,
-  pinned: Readonly<Record<string, fc.Arbitrary<unknown>>> = {},
+  pinned: Readonly<Record<string, fc.Arbitrary<unknown>>>,
 ): fc.Arbitrary<unknown> {
   const of = (part: JsonSchema): fc.Arbitrary<unknown> => arbitraryOf(part, pinned)
   const { enum: values, type } = schema

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SignJWT, importPKCS8 } from 'jose'
 import { ChatClient, plainGet, type ChatOptions } from './chat-client.js'
-import { startController, type ControllerPlace, type TestController } from './controller.js'
+import { endPrograms } from './child-process.js'
+import { endControllers, startController, type ControllerPlace, type TestController } from './controller.js'
 import type { ControllerOptions } from '../../src/controller/controller.js'
 import { catalogKeys } from '../../src/redis/keys.js'
 import type { LiveRedis } from '../../src/redis/live.js'
@@ -15,8 +16,8 @@ import { KubeServer } from './kube-apiserver.js'
 import type { KubeClient, KubeObject } from './kube-client.js'
 import { apiVersion, chatPlan, chatTenant, installCrds, namespace } from './kube-parley.js'
 import { keyLineA, sealingKeys } from './redis-catalog.js'
-import { startLink, type TestLink } from './redis-links.js'
-import { startRedis, until, type RedisProcess } from './redis-processes.js'
+import { endLinks, startLink, type TestLink } from './redis-links.js'
+import { endRedisProcesses, startRedis, until, type RedisProcess } from './redis-processes.js'
 
 export interface Condition {
   readonly type: string
@@ -40,6 +41,19 @@ export const generated = {
   auth: [{ name: 'backend', type: 'SharedKey', generate: { algorithm: 'HS256' } }],
   channels: openRules,
 }
+
+/** In `demo`, the namespace that `World.start` makes. */
+export function demoTenant(name: string, spec: object = generated) {
+  return chatTenant(spec, { name, ns: 'demo' })
+}
+
+/** Its condition Ready, where all is well. */
+export const ready = { status: 'True', reason: 'Available' }
+
+/** What `World.door` answers to a token that counts. */
+export const letIn = 426
+
+const worlds = new Set<World>()
 
 export class World {
   readonly kube: KubeServer
@@ -79,14 +93,16 @@ export class World {
     await kube.client.apply(chatPlan())
     await kube.client.apply(namespace('demo'))
     const place = { kubeconfig: kube.kubeconfig, redis, installation }
-    return new World({ kube, gateways: started, place, sealingKeyFile, redisProcess, folder })
+    const world = new World({ kube, gateways: started, place, sealingKeyFile, redisProcess, folder })
+    worlds.add(world)
+    return world
   }
 
   get client(): KubeClient {
     return this.kube.client
   }
 
-  /** Processes of other files are ended by theirs. */
+  /** For `endWorlds`: what other files started is ended by theirs. */
   async stop(): Promise<void> {
     await this.kube.stop()
     await rm(this.#folder, { recursive: true, force: true })
@@ -152,12 +168,12 @@ export class World {
     spec: object = generated,
     alg = 'HS256',
   ): Promise<{ object: KubeObject; token: string }> {
-    await this.client.apply(chatTenant(spec, { name, ns: 'demo' }))
-    const object = await this.condition('Ready', { status: 'True', reason: 'Available' }, { name })
+    await this.client.apply(demoTenant(name, spec))
+    const object = await this.condition('Ready', ready, { name })
     return { object, token: await this.token({ secret: `${name}-credentials`, alg }) }
   }
 
-  /** HTTP status at the tenant's chat door for a plain GET: 426 where a WebSocket would be let in. */
+  /** HTTP status at the tenant's chat door for a plain GET: `letIn` where a WebSocket would be let in. */
   async door(token: string, { tenant = 'demo/acme', gateway = this.gateways[0] } = {}): Promise<number> {
     const { status } = await plainGet(`${gateway?.ws}/${tenant}/ws?token=${token}`)
     return status ?? 0
@@ -222,6 +238,16 @@ export class World {
       .filter((event) => event['regarding']?.name === name)
       .map(({ note, reason, type }) => ({ note, reason, type }))
   }
+}
+
+/** For `afterAll`: worlds, and all that tests had in them. */
+export async function endWorlds(): Promise<void> {
+  await endControllers()
+  await endLinks()
+  await endPrograms()
+  for (const world of worlds) await world.stop()
+  worlds.clear()
+  await endRedisProcesses()
 }
 
 export function conditionOf(object: KubeObject | undefined, type: string): Condition | undefined {

@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest'
+import { isRecord, parseJson } from './json.js'
+
+test('parseJson() gives the value, or undefined for what is not JSON', () => {
+  expect(parseJson('null')).toBeNull()
+  expect(parseJson('{"a":[1]}')).toEqual({ a: [1] })
+  for (const text of ['', ' ', '{', '{}{}', 'NaN', "{'a':1}", '\ufeff{}', '"\n"', '01', '[1,]']) {
+    expect(parseJson(text)).toBeUndefined()
+  }
+})
+
+test('isRecord() is true of objects with members alone', () => {
+  expect([{}, { a: 1 }].every(isRecord)).toBe(true)
+  expect([null, undefined, [], 'text', 1].some(isRecord)).toBe(false)
+})
