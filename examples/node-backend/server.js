@@ -9,22 +9,22 @@ const { PORT = '3000', SERVICE_BINDING_ROOT = '/bindings' } = process.env
 const bodyLengthMax = 10_000
 
 /** Read each time: when Parley changes a key, the file changes. */
-const bound = (name) => readFile(`${SERVICE_BINDING_ROOT}/${name}`)
+const bound = (name) => readFile(`${SERVICE_BINDING_ROOT}/${name}`, 'utf8')
 
 async function chatToken(user) {
   return new SignJWT({ sub: user })
     .setProtectedHeader({ alg: 'HS256' })
     .setExpirationTime('10 minutes')
-    .sign(await bound('chat/backend'))
+    .sign(Buffer.from(await bound('chat/backend')))
 }
 
 async function publish(channel, data) {
-  const uri = String(await bound('chat/uri')).replace(/^ws/, 'http')
+  const uri = (await bound('chat/uri')).replace(/^ws/, 'http')
   const response = await fetch(`${uri}/api/publish`, {
     method: 'POST',
     headers: {
       'Content-Type': 'application/json',
-      'X-API-Key': String(await bound('chat-api/api-key')),
+      'X-API-Key': await bound('chat-api/api-key'),
       // A refusal is a status too, not only an answer with an error in it.
       'X-Centrifugo-Error-Mode': 'transport',
     },
@@ -72,7 +72,7 @@ const posts = {
     const id = randomUUID()
     sessions.set(id, user)
     response.setHeader('Set-Cookie', `session=${id}; HttpOnly; SameSite=Strict`)
-    return { user }
+    return {}
   },
 
   async '/token'(request) {
@@ -96,21 +96,23 @@ const files = {
   },
 }
 
-const server = createServer(async (request, response) => {
+async function answer(request, response) {
   const { method, url } = request
-  try {
-    if (method === 'GET' && Object.hasOwn(files, url)) {
-      const { file, type } = files[url]
-      response.setHeader('Content-Type', type).end(await readFile(file))
-    } else if (method === 'POST' && Object.hasOwn(posts, url)) {
-      const answer = await posts[url](request, response)
-      response.setHeader('Content-Type', 'application/json').end(JSON.stringify(answer))
-    } else throw new Refusal(404, 'There is nothing')
-  } catch (error) {
+  if (method === 'GET' && Object.hasOwn(files, url)) {
+    const { file, type } = files[url]
+    response.setHeader('Content-Type', type).end(await readFile(file))
+  } else if (method === 'POST' && Object.hasOwn(posts, url)) {
+    const fields = await posts[url](request, response)
+    response.setHeader('Content-Type', 'application/json').end(JSON.stringify(fields))
+  } else throw new Refusal(404, 'There is nothing')
+}
+
+const server = createServer((request, response) => {
+  answer(request, response).catch((error) => {
     const status = error instanceof Refusal ? error.status : 500
     if (status === 500) console.error(error)
     response.writeHead(status).end(status === 500 ? 'Something went wrong' : error.message)
-  }
+  })
 })
 server.listen(Number(PORT), () => console.log(`http://localhost:${server.address().port}/`))
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => server.close())
