@@ -60,7 +60,8 @@ class SubscriptionEvents(centrifuge.SubscriptionEventHandler):
         say(event="unsubscribed", channel=self._channel, code=ctx.code, reason=ctx.reason)
 
     async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
-        say(event="publication", channel=self._channel, **self._driver.publication_fields(ctx.pub))
+        fields = self._driver.publication_fields(ctx.pub)
+        say(event="publication", channel=self._channel, tags=ctx.pub.tags, **fields)
 
     async def on_join(self, ctx: centrifuge.JoinContext) -> None:
         say(event="join", channel=self._channel, user=ctx.info.user, client=ctx.info.client)
@@ -208,7 +209,7 @@ class Driver:
         return ask
 
     def publication_fields(self, pub: centrifuge.Publication) -> dict[str, Any]:
-        return {"data": self.decoded(pub.data), "offset": pub.offset, "tags": pub.tags}
+        return {"data": self.decoded(pub.data), "offset": pub.offset}
 
     def _encoded(self, data: Any) -> Any:
         return json.dumps(data).encode() if self._protobuf else data
