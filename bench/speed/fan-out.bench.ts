@@ -45,13 +45,15 @@ test('fan-out', async () => {
       ),
     )
   }
+  // The fastest first: what runs seldom is compiled late, and all servers have run for a while when it counts.
+  const fast = await at(300_000, 2)
+  const middle = await at(100_000, 3)
+  const slow = await at(30_000, 4)
   const contests = {
-    '30,000 deliveries/s': await at(30_000, 4),
-    '100,000 deliveries/s': await at(100_000, 3),
-    '300,000 deliveries/s': await at(300_000, 2),
+    '30,000 deliveries/s': slow,
+    '100,000 deliveries/s': middle,
+    '300,000 deliveries/s': fast,
   }
-  const [slow, middle, fast] = Object.values(contests)
-  if (!slow || !middle || !fast) throw new Error('a contest is missing')
   const atLeast = (what: string, value: number, wanted: number): Bar => ({
     what,
     value,

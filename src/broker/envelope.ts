@@ -72,7 +72,36 @@ export type TopicMessage =
   | { readonly kind: 'publication'; readonly publication: Publication }
   | { readonly kind: 'announcement'; readonly announcement: Announcement }
 
-const tags = { stored: 0x53, passing: 0x50, announced: 0x41 } as const
+const tags = { stored: 0x53, passing: 0x50, announced: 0x41, several: 0x4d } as const
+
+const lengthBytes = 4
+
+/** Several as one: `M`, then each with its length before it, in four bytes, big end first. */
+export function joinedMessages(messages: readonly Buffer[]): Buffer {
+  const [first] = messages
+  if (messages.length === 1 && first) return first
+  const bytes = messages.reduce((sum, { byteLength }) => sum + lengthBytes + byteLength, 1)
+  const joined = Buffer.allocUnsafe(bytes)
+  joined[0] = tags.several
+  let at = 1
+  for (const message of messages) {
+    at = joined.writeUInt32BE(message.byteLength, at)
+    at += message.copy(joined, at)
+  }
+  return joined
+}
+
+/** What was joined, or the one that is alone. Throws on what no gateway of ours sent. */
+export function* messagesIn(joined: Buffer): Iterable<Buffer> {
+  if (joined[0] !== tags.several) return yield joined
+  let at = 1
+  while (at < joined.byteLength) {
+    const from = at + lengthBytes
+    at = from <= joined.byteLength ? from + joined.readUInt32BE(at) : Infinity
+    if (at > joined.byteLength) throw new Error('a message that holds several ends too early')
+    yield joined.subarray(from, at)
+  }
+}
 
 /** Of a channel with history: `S<epoch> <id> <envelope>`. */
 export function storedMessage(position: { epoch: string; id: string }, envelope: Buffer): Buffer {

@@ -3,6 +3,7 @@ import { pause } from '../redis/deadline.js'
 import { liesElsewhere } from '../redis/elsewhere.js'
 import { RedisUnavailableError, type RedisLink } from '../redis/live.js'
 import { takeOf, type Job, type Lane, type LaneReport } from '../redis/routes.js'
+import { joinedMessages } from './envelope.js'
 
 /** Its key is the topic. */
 export interface Message extends Job {
@@ -23,6 +24,8 @@ export interface PublishQueueOptions {
 }
 
 const groupMax = 512
+/** Of messages to one topic that go as one; a longer one goes alone. */
+const batchBytesMax = 262_144
 const refusedPauseMs = 100
 
 export class PublishQueue implements Lane<Message> {
@@ -67,7 +70,10 @@ export class PublishQueue implements Lane<Message> {
       if (!live || this.#queue.length === 0) return
       const group = this.#queue.splice(0, groupMax)
       const pipeline = live.client.pipeline()
-      for (const { key, message } of group) {
+      const batches = batchesOf(group)
+      for (const messages of batches) {
+        const [{ key }] = messages
+        const message = joinedMessages(messages.map((one) => one.message))
         if (sharded) pipeline.spublish(key, message)
         else pipeline.publish(key, message)
       }
@@ -77,9 +83,10 @@ export class PublishQueue implements Lane<Message> {
           this.#settle(group)
           continue
         }
-        const elsewhere = group.filter((_, index) => liesElsewhere(replies[index]))
-        const refused = group.filter(
-          ({ again }, index) => again && replies[index] instanceof Error && !liesElsewhere(replies[index]),
+        const sent = batches.map((messages, index) => ({ messages, reply: replies[index] }))
+        const elsewhere = sent.flatMap(({ messages, reply }) => (liesElsewhere(reply) ? messages : []))
+        const refused = sent.flatMap(({ messages, reply }) =>
+          reply instanceof Error && !liesElsewhere(reply) ? messages.filter(({ again }) => again) : [],
         )
         this.#settle(group.filter((one) => !elsewhere.includes(one) && !refused.includes(one)))
         this.#queue = [...refused, ...this.#queue]
@@ -103,4 +110,23 @@ export class PublishQueue implements Lane<Message> {
     const behind = takeOf(this.#queue, new Set(messages.map(({ partition }) => partition)))
     for (const message of [...messages, ...behind]) this.#options.report.elsewhere(message)
   }
+}
+
+/** In order for each topic: what goes to the same one is one message to Redis and to every gateway that hears it. */
+function batchesOf(group: readonly Message[]): [Message, ...Message[]][] {
+  const batches: [Message, ...Message[]][] = []
+  const open = new Map<string, { messages: [Message, ...Message[]]; bytes: number }>()
+  for (const one of group) {
+    const { byteLength } = one.message
+    const batch = open.get(one.key)
+    if (batch && batch.bytes + byteLength <= batchBytesMax) {
+      batch.messages.push(one)
+      batch.bytes += byteLength
+      continue
+    }
+    const messages: [Message, ...Message[]] = [one]
+    batches.push(messages)
+    open.set(one.key, { messages, bytes: byteLength })
+  }
+  return batches
 }

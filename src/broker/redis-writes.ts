@@ -24,7 +24,8 @@ export interface StreamPlace {
   readonly epochKey: string
 }
 
-export interface StoredWrite extends StreamPlace {
+export interface StoredWrite {
+  readonly place: StreamPlace
   readonly size: number
   readonly envelope: Buffer
   readonly idempotency?: Idempotency | undefined
@@ -56,11 +57,11 @@ export class Append implements CommitEntry<Stored | undefined> {
   }
 
   get partition(): number {
-    return this.#write.partition
+    return this.#write.place.partition
   }
 
   get streamKey(): string {
-    return this.#write.streamKey
+    return this.#write.place.streamKey
   }
 
   get bytes(): number {
@@ -68,7 +69,8 @@ export class Append implements CommitEntry<Stored | undefined> {
   }
 
   add(pipeline: Pipeline, { number, store }: Generation): void {
-    const { envelope, epochKey, idempotency, size, streamKey } = this.#write
+    const { envelope, idempotency, place, size } = this.#write
+    const { epochKey, streamKey } = place
     this.#store = store
     if (this.#known?.store === store && !idempotency) {
       pipeline.call('XADD', streamKey, 'NOMKSTREAM', 'MAXLEN', '~', size, `${number}-*`, 'e', envelope)

@@ -2,7 +2,7 @@
 // docs/broker.md.
 import { CommandError } from '../errors.js'
 import type { Log } from '../log.js'
-import { channelTopic, epochKey, idempotencyKey, partitionOf, streamKey } from '../redis/keys.js'
+import { idempotencyKey } from '../redis/keys.js'
 import type { After, Clock } from '../time.js'
 import {
   historyLimitMax,
@@ -24,10 +24,13 @@ import {
   announcedMessage,
   decodeTopicMessage,
   encodeEnvelope,
+  messagesIn,
   passingMessage,
   storedMessage,
+  type TopicMessage,
 } from './envelope.js'
 import { KnownEpochs } from './known-epochs.js'
+import { Places, type ChannelPlace } from './redis-places.js'
 import type { StreamPage, StreamRead } from './redis-reads.js'
 import type { Topic } from './redis-topics.js'
 import {
@@ -38,7 +41,6 @@ import {
   type Idempotency,
   type Stored,
   type StoredWrite,
-  type StreamPlace,
 } from './redis-writes.js'
 import type { Writers } from './redis-writers.js'
 import { offsetOf } from './stream-id.js'
@@ -83,6 +85,7 @@ export class RedisBroker implements Broker {
   readonly #parts: RedisBrokerParts
   readonly #subscribed = new Map<string, Subscribed>()
   readonly #epochs: KnownEpochs
+  readonly #places = new Places()
   #listener: BrokerListener | undefined
   #closed = false
   /** Publishes that have no answer yet. */
@@ -105,16 +108,20 @@ export class RedisBroker implements Broker {
     const listener = this.#listener
     if (!subscribed || !listener) return
     try {
-      const decoded = decodeTopicMessage(message, offsetOf)
-      if (decoded.kind === 'announcement') listener.onAnnouncement(subscribed.ref, decoded.announcement)
-      else if (decoded.publication.offset === 0) listener.onPublication(subscribed.ref, decoded.publication)
-      else subscribed.reader.onMessage(decoded.publication)
+      for (const one of messagesIn(message))
+        this.#take(subscribed, decodeTopicMessage(one, offsetOf), listener)
     } catch (error) {
       this.#parts.log.warn(
         { err: error, topic },
         'a message on a channel’s topic cannot be read and is left out',
       )
     }
+  }
+
+  #take({ reader, ref }: Subscribed, decoded: TopicMessage, listener: BrokerListener): void {
+    if (decoded.kind === 'announcement') listener.onAnnouncement(ref, decoded.announcement)
+    else if (decoded.publication.offset === 0) listener.onPublication(ref, decoded.publication)
+    else reader.onMessage(decoded.publication)
   }
 
   /** The subscriber connection is a new one: whatever came between is in the streams. */
@@ -125,13 +132,14 @@ export class RedisBroker implements Broker {
   async subscribe(ref: ChannelRef): Promise<void> {
     this.#assertOpen()
     if (!this.#listener) throw new Error('RedisBroker: subscribe() before listen()')
-    const topic = channelTopic(ref)
+    const place = this.#places.of(ref)
+    const { topic } = place
     if (this.#subscribed.has(topic)) return
     const subscribed: Subscribed = { ref, reader: this.#createReader(ref) }
     this.#subscribed.set(topic, subscribed)
     try {
-      await this.#parts.topics.add(topicOf(ref))
-      const { top } = await this.#parts.read({ ...placeOf(ref), limit: 0 })
+      await this.#parts.topics.add(place)
+      const { top } = await this.#parts.read({ ...place, limit: 0 })
       subscribed.reader.start(top)
       this.#scheduleComparison(topic, subscribed)
     } catch (error) {
@@ -150,63 +158,57 @@ export class RedisBroker implements Broker {
   }
 
   async unsubscribe(ref: ChannelRef): Promise<void> {
-    const topic = channelTopic(ref)
+    const { topic } = this.#places.of(ref)
     const subscribed = this.#subscribed.get(topic)
     if (subscribed) this.#forget(topic, subscribed)
   }
 
   async publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published> {
     this.#assertOpen()
+    const { durability, lane } = this.#laneFor(ref, options.durability)
+    const { history, idempotencyKey: key } = options
+    const { clock, windowMs } = this.#parts
+    const place = this.#places.of(ref)
+    const idempotency =
+      key === undefined
+        ? undefined
+        : { key: idempotencyKey(ref, key), hash: hashOf(publication.data), windowMs }
+    const envelope = encodeEnvelope(publication, { timeMs: clock.epochMs(), ttlMs: history?.ttlMs })
     this.#underWay += 1
     try {
-      return await this.#publish(ref, publication, options)
+      if (!history) return await this.#publishPassing(place, { lane, envelope, idempotency })
+      const stored = await this.#store(lane, { place, size: history.size, envelope, idempotency })
+      const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
+      // A repeat too: the first may have gone unacknowledged and unheard. Who has heard it knows it by its offset.
+      this.#parts.send(place, storedMessage(stored, envelope), { again: true })
+      return { position, durability, repeated: stored.repeated }
+    } catch (error) {
+      // It may be there all the same, and nobody will tell of it.
+      if (history && error instanceof CommandError && error.code === 'NOT_REPLICATED')
+        this.#subscribed.get(place.topic)?.reader.check()
+      throw error
     } finally {
       this.#underWay -= 1
       if (this.#underWay === 0) this.#whenIdle?.()
     }
   }
 
-  async #publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published> {
-    const { durability, lane } = this.#laneFor(ref, options.durability)
-    const { history, idempotencyKey: key } = options
-    const { windowMs } = this.#parts
-    const idempotency =
-      key === undefined
-        ? undefined
-        : { key: idempotencyKey(ref, key), hash: hashOf(publication.data), windowMs }
-    const envelope = encodeEnvelope(publication, {
-      timeMs: this.#parts.clock.epochMs(),
-      ttlMs: history?.ttlMs,
-    })
-    if (!history) return this.#publishPassing(ref, { lane, envelope, idempotency })
-    const write = { ...placeOf(ref), size: history.size, envelope, idempotency }
-    const stored = await this.#store(lane, write).catch((error: unknown) => {
-      // It may be there all the same, and nobody will tell of it.
-      if (error instanceof CommandError && error.code === 'NOT_REPLICATED')
-        this.#subscribed.get(channelTopic(ref))?.reader.check()
-      throw error
-    })
-    const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
-    // A repeat too: the first may have gone unacknowledged and unheard. Who has heard it knows it by its offset.
-    this.#parts.send(topicOf(ref), storedMessage(stored, envelope), { again: true })
-    return { position, durability, repeated: stored.repeated }
-  }
-
   async announce(ref: ChannelRef, announcement: Announcement): Promise<void> {
     this.#assertOpen()
-    this.#parts.send(topicOf(ref), announcedMessage(announcement), { again: false })
+    this.#parts.send(this.#places.of(ref), announcedMessage(announcement), { again: false })
   }
 
   async history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage> {
     this.#assertOpen()
     const limit = Math.min(query.limit, historyLimitMax)
+    const place = this.#places.of(ref)
     const { fenced, publications, top, continuous } = await this.#parts.readFenced({
-      ...placeOf(ref),
+      ...place,
       since: query.since,
       limit,
       reverse: query.reverse,
     })
-    const reader = this.#subscribed.get(channelTopic(ref))?.reader
+    const reader = this.#subscribed.get(place.topic)?.reader
     if (fenced) {
       reader?.prove(top)
       return { publications, top, continuous }
@@ -233,7 +235,7 @@ export class RedisBroker implements Broker {
 
   async removeHistory(ref: ChannelRef): Promise<void> {
     this.#assertOpen()
-    await this.#laneFor(ref, undefined).lane.submit(new Trim(placeOf(ref)))
+    await this.#laneFor(ref, undefined).lane.submit(new Trim(this.#places.of(ref)))
   }
 
   async close(): Promise<void> {
@@ -260,7 +262,7 @@ export class RedisBroker implements Broker {
 
   /** Channels of known epoch by plain XADD; the first time, and with a key, by a script that settles the epoch. */
   async #store(lane: Writers, write: StoredWrite): Promise<Stored> {
-    const { streamKey: key } = write
+    const { streamKey: key } = write.place
     const known = write.idempotency ? undefined : this.#epochs.get(key)
     const stored = await lane.submit(new Append(write, known))
     if (stored) {
@@ -276,15 +278,15 @@ export class RedisBroker implements Broker {
   }
 
   async #publishPassing(
-    ref: ChannelRef,
+    place: ChannelPlace,
     publish: { lane: Writers; envelope: Buffer; idempotency: Idempotency | undefined },
   ): Promise<Published> {
     const { envelope, idempotency, lane } = publish
-    const claimed = idempotency && (await lane.submit(new ClaimKey(placeOf(ref), idempotency)))
+    const claimed = idempotency && (await lane.submit(new ClaimKey(place, idempotency)))
     // Nothing is stored, so there is nothing that replicas could have.
     const durability = 'accepted'
     if (claimed?.repeated) return { durability, repeated: true }
-    this.#parts.send(topicOf(ref), passingMessage(envelope), { again: false })
+    this.#parts.send(place, passingMessage(envelope), { again: false })
     return { durability, repeated: false }
   }
 
@@ -303,7 +305,7 @@ export class RedisBroker implements Broker {
   }
 
   async #readMissed(ref: ChannelRef, since: Position, upTo: number | undefined): Promise<ReaderPage> {
-    const read: StreamRead = { ...placeOf(ref), since, upTo, limit: historyLimitMax }
+    const read: StreamRead = { ...this.#places.of(ref), since, upTo, limit: historyLimitMax }
     if (upTo !== undefined) return this.#parts.read(read)
     const page = await this.#parts.readFenced(read)
     if (page.fenced) return page
@@ -324,19 +326,11 @@ export class RedisBroker implements Broker {
     subscribed.reader.close()
     if (this.#subscribed.get(topic) !== subscribed) return
     this.#subscribed.delete(topic)
-    this.#parts.topics.remove(topicOf(subscribed.ref))
+    this.#parts.topics.remove(this.#places.of(subscribed.ref))
   }
 
   #assertOpen(): void {
     if (this.#closed)
       throw new CommandError('INTERNAL', 'The broker is closed: this gateway is shutting down')
   }
-}
-
-function placeOf(ref: ChannelRef): StreamPlace {
-  return { partition: partitionOf(ref), streamKey: streamKey(ref), epochKey: epochKey(ref) }
-}
-
-function topicOf(ref: ChannelRef): Topic {
-  return { partition: partitionOf(ref), topic: channelTopic(ref) }
 }

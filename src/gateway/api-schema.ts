@@ -22,8 +22,11 @@ const idempotencyKeyMax = 128
 const keyCharacters = /^[^\u0000-\u001F\u007F-\u009F\uD800-\uDFFF]*$/u
 const tagsMax = 32
 const tagsBytesMax = 2_048
+/** Comparing takes time with their length. */
+const tagLengthMax = 128
+const tagText = z.string().max(tagLengthMax)
 const Tags = z
-  .record(z.string(), z.string())
+  .record(tagText, tagText)
   .refine(
     (tags) => Object.keys(tags).length <= tagsMax && bytesOf(tags) <= tagsBytesMax,
     `expected at most ${tagsMax} tags, and ${tagsBytesMax} bytes of names and values`,
@@ -46,7 +49,7 @@ const message = {
       'A repeat within two minutes is answered like the first and delivered once; with other data it is refused (409).',
     ),
   tags: Tags.nullish().describe(
-    `What it is about: subscribers see it, and may filter by it. At most ${tagsMax}, of ${tagsBytesMax} bytes together.`,
+    `What it is about: subscribers see it, and may filter by it. At most ${tagsMax}, together ${tagsBytesMax} bytes.`,
   ),
   delta: z.boolean().nullish().describe('A hint; the full message is sent.'),
   version: z.int().min(0).nullish().describe('Not available: only 0 is taken.'),

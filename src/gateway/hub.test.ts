@@ -63,6 +63,20 @@ describe('publications', () => {
     expect(world.tenant.deliveriesTotal).toBe(4)
   })
 
+  test('are charged for the filters that they meet, whether they fit or not', async () => {
+    const world = new World()
+    const charged = vi.spyOn(world.tenant, 'chargeDeliveries')
+    const goal = { key: 'kind', cmp: 'eq', val: 'goal' }
+    const filters = [goal, goal, { op: 'not', nodes: [{ op: 'not', nodes: [goal] }] }].map(filterOf)
+    for (const filter of filters) await world.live(world.centrifuge, { filter })
+    await world.publish('1')
+    await world.publish('2', new Map([['kind', 'goal']]))
+    expect(charged.mock.calls).toEqual([
+      [0, 4],
+      [3, 4],
+    ])
+  })
+
   test('that a filter holds back move the position all the same', async () => {
     const world = new World()
     const { frames, subscription } = await world.live(world.centrifuge, {

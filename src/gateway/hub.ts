@@ -84,6 +84,8 @@ class PublicationFrames {
 class Verdicts {
   readonly #publication: Publication
   readonly #byKey = new Map<string, boolean>()
+  /** Nodes of all that were asked. */
+  nodes = 0
 
   constructor(publication: Publication) {
     this.#publication = publication
@@ -94,6 +96,7 @@ class Verdicts {
     if (verdict === undefined) {
       verdict = filter.matches(this.#publication.tags)
       this.#byKey.set(filter.key, verdict)
+      this.nodes += filter.nodes
     }
     return verdict
   }
@@ -175,8 +178,9 @@ export class Hub implements ChannelHub, BrokerListener {
         deliveries += 1
       }
     }
+    // Or filters that let nothing pass would cost a tenant nothing.
+    channel.tenant.chargeDeliveries(deliveries, verdicts?.nodes)
     if (deliveries === 0) return
-    channel.tenant.chargeDeliveries(deliveries)
     const { clock, metrics } = this.#deps
     metrics.deliveries.inc(deliveries)
     const delaySeconds = Math.max(0, clock.epochMs() - publication.timeMs) / 1000

@@ -16,10 +16,13 @@ type Verdict = (tags: Tags | undefined) => boolean
 export class TagsFilter {
   /** Filters with one key let the same pass. */
   readonly key: string
+  /** What it costs to ask it. */
+  readonly nodes: number
   readonly #verdict: Verdict
 
-  constructor(node: FilterNode) {
+  constructor(node: FilterNode, nodes: number) {
     this.key = JSON.stringify(node)
+    this.nodes = nodes
     this.#verdict = verdictOf(node)
   }
 
@@ -32,7 +35,9 @@ export class TagsFilter {
 /** As JSON or protobuf has it. A refusal says what is wrong with it. */
 export function readTagsFilter(value: unknown): TagsFilter | CommandError {
   try {
-    return new TagsFilter(readNode(value, { depth: 1, budget: { nodes: nodesMax, bytes: bytesMax } }))
+    const budget = { nodes: nodesMax, bytes: bytesMax }
+    const node = readNode(value, { depth: 1, budget })
+    return new TagsFilter(node, nodesMax - budget.nodes)
   } catch (error) {
     if (error instanceof CommandError) return error
     throw error

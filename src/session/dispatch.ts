@@ -10,7 +10,7 @@ import type { Session } from './session.js'
 import { subscribe, unsubscribe } from './subscribe.js'
 
 /** Answers through `session.reply`, or throws a CommandError; what else it throws is a bug. */
-export async function dispatch(session: Session, command: Command, ref: ReplyRef): Promise<void> {
+export function dispatch(session: Session, command: Command, ref: ReplyRef): Promise<void> | void {
   switch (command.kind) {
     case 'connect':
       return connect(session, command, ref)

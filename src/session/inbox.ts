@@ -116,15 +116,15 @@ export class Inbox {
     const overlaps = command.kind === 'publish'
     if (overlaps) this.#publishesInFlight += 1
     else this.#busy = true
-    const done = (): void => {
+    const ended = (): void => {
       if (overlaps) this.#publishesInFlight -= 1
       else this.#busy = false
       this.#pump()
     }
-    this.#owner
-      .execute(command, ref)
-      .catch((error: unknown) => this.#owner.bug(error, `command ${command.kind} was not answered`))
-      .finally(done)
+    this.#owner.execute(command, ref).then(ended, (error: unknown) => {
+      this.#owner.bug(error, `command ${command.kind} was not answered`)
+      ended()
+    })
   }
 
   /** Too many of these in a row, and nobody sensible is at the other end. */

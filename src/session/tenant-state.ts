@@ -189,11 +189,16 @@ export class TenantState implements LeaseListener {
     }
   }
 
-  /** Deliveries cannot be refused half-way: they are counted, and a publish that comes while the count is in debt is refused. */
-  chargeDeliveries(deliveries: number): void {
+  /**
+   * Deliveries cannot be refused half-way: they are counted, and a publish that comes while the count is in debt is refused. `besides`: work
+   * like so many more of them, that reached nobody.
+   */
+  chargeDeliveries(deliveries: number, besides = 0): void {
+    const charged = deliveries + besides
+    if (charged === 0) return
     this.deliveriesTotal += deliveries
-    this.#deliveries.charge(deliveries, this.#deps.clock.monotonicMs())
-    this.#lease.delivered(deliveries)
+    this.#deliveries.charge(charged, this.#deps.clock.monotonicMs())
+    this.#lease.delivered(charged)
   }
 
   /** Gateways that publish and gateways that deliver are different ones: each counts the deliveries of all. */

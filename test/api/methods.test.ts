@@ -216,7 +216,8 @@ describe.each([
       ['data that is too long', { channel: 'lobby', data: 'x'.repeat(32_768) }, 107, 'MESSAGE_TOO_LARGE: '],
       ['tags that are no text', { channel: 'lobby', data: 1, tags: { a: 1 } }, 107, 'tags'],
       ['too many tags', { channel: 'lobby', data: 1, tags: tagsOf(33, 1) }, 107, 'tags'],
-      ['tags that are too long', { channel: 'lobby', data: 1, tags: tagsOf(2, 1024) }, 107, 'tags'],
+      ['tags that are too long', { channel: 'lobby', data: 1, tags: tagsOf(1, 129) }, 107, 'tags'],
+      ['too much in its tags', { channel: 'lobby', data: 1, tags: tagsOf(20, 128) }, 107, 'tags'],
       ['a version', { channel: 'lobby', data: 1, version: 3 }, 108, 'version'],
       [
         'a key with a line break',

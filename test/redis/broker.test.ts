@@ -1,9 +1,10 @@
 // The contract, against real Redis processes: one alone, a master with two replicas behind Sentinels, a Cluster.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, beforeAll, afterAll } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { endRedisProcesses, startRedis, startSentinelTrio } from '../support/redis-processes.js'
 import { startRedisCluster } from '../support/redis-cluster.js'
 import { openTestBroker } from '../support/redis-gateway.js'
+import { Arrivals } from '../support/waiting.js'
 import { brokerContract, type OpenedBrokers } from '../../src/broker/broker.contract.js'
 
 /** Redis's own clock cannot be moved: what passes in the contract is real, and short. */
@@ -37,6 +38,28 @@ describe('standalone', () => {
     ...times,
     reaches: 'accepted',
   })
+})
+
+test('publishes of one channel that come together are announced together, in order', async () => {
+  const redis = await startRedis()
+  const { broker, close } = openTestBroker(`redis://127.0.0.1:${redis.port}`)
+  onTestFinished(close)
+  const heard = new Arrivals<string>('publication')
+  broker.listen({
+    onPublication: (_ref, { data }) => heard.push(Buffer.from(data).toString()),
+    onAnnouncement: () => {},
+    onContinuityLost: () => {},
+  })
+  const ref = { tenantId: 'acme', channel: 'general' }
+  await broker.subscribe(ref)
+  const sent = Array.from({ length: 100 }, (_, index) => JSON.stringify(`${index}`))
+  const options = { history: { size: 200, ttlMs: 60_000 } }
+  // The first alone settles the epoch.
+  for (const few of [sent.slice(0, 1), sent.slice(1)])
+    await Promise.all(few.map((data) => broker.publish(ref, { data: Buffer.from(data) }, options)))
+  expect(await heard.take(sent.length)).toEqual(sent)
+  const calls = /cmdstat_publish:calls=(\d+)/.exec(await redis.cli('INFO', 'commandstats'))?.[1]
+  expect(Number(calls)).toBeLessThan(10)
 })
 
 describe('Sentinel', () => {
