@@ -162,7 +162,6 @@ class Driver:
             events=Events(self),
             token=order.get("token", ""),
             get_token=self._asks_token() if order.get("asksToken") else None,
-            name=order.get("name", "python"),
             use_protobuf=self._protobuf,
             # A busy machine is slow, not wrong.
             timeout=30.0,
@@ -191,7 +190,6 @@ class Driver:
             get_token=self._asks_token() if order.get("asksToken") else None,
             min_resubscribe_delay=0.01,
             max_resubscribe_delay=0.05,
-            positioned=order.get("positioned", False),
             recoverable=order.get("recoverable", False),
             join_leave=order.get("joinLeave", False),
             delta=centrifuge.DeltaType(delta) if delta else None,

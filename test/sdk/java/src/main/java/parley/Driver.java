@@ -110,7 +110,6 @@ public final class Driver {
         options.setMinReconnectDelay(MIN_DELAY_MS);
         options.setMaxReconnectDelay(MAX_DELAY_MS);
         if (order.has("token")) options.setToken(order.get("token").getAsString());
-        if (order.has("name")) options.setName(order.get("name").getAsString());
         if (flag(order, "asksToken")) options.setTokenGetter(tokens.forConnection());
         client = new Client(order.get("url").getAsString(), options, new ClientEvents(lines));
         client.connect();
@@ -120,14 +119,13 @@ public final class Driver {
     private Subscription subscription(JsonObject order) throws DuplicateSubscriptionException {
         Subscription known = client.getSubscription(channelOf(order));
         if (known != null) return known;
-        for (String foreign : new String[] {"since", "delta"}) {
+        for (String foreign : new String[] {"since", "delta", "tagsFilter"}) {
             if (order.has(foreign)) throw new IllegalArgumentException("centrifuge-java has no \"" + foreign + "\"");
         }
         SubscriptionOptions options = new SubscriptionOptions();
         options.setMinResubscribeDelay(MIN_DELAY_MS);
         options.setMaxResubscribeDelay(MAX_DELAY_MS);
         options.setRecoverable(flag(order, "recoverable"));
-        options.setPositioned(flag(order, "positioned"));
         options.setJoinLeave(flag(order, "joinLeave"));
         if (order.has("token")) options.setToken(order.get("token").getAsString());
         if (flag(order, "asksToken")) options.setTokenGetter(tokens.forSubscription());
