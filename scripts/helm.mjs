@@ -1,7 +1,7 @@
 // Helm, which renders the chart: where it lies on this machine, and how it gets there.
 import { mkdir } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { cacheFolder, ownCache } from './cache.mjs'
 import { firstExecutable, locate } from './needs.mjs'
 import { run } from './run.mjs'
 
@@ -10,12 +10,8 @@ const version = '3.22.0'
 
 const variable = 'PARLEY_HELM'
 
-function cacheFolder() {
-  return process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
-}
-
 function ownFolder() {
-  return join(cacheFolder(), 'parley', `helm-${version}`)
+  return ownCache(`helm-${version}`)
 }
 
 /**

@@ -1,8 +1,8 @@
 // A real API server for the tests: where etcd, kube-apiserver and kubectl lie on this machine, and how they get there.
 import { createHash } from 'node:crypto'
 import { access, constants, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { cacheFolder, ownCache } from './cache.mjs'
 import { run } from './run.mjs'
 
 const programs = ['etcd', 'kube-apiserver', 'kubectl']
@@ -25,12 +25,8 @@ const downloadMsMax = 300_000
 
 const variable = 'KUBEBUILDER_ASSETS'
 
-function cacheFolder() {
-  return process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
-}
-
 function ownFolder() {
-  return join(cacheFolder(), 'parley', 'kube-1.34')
+  return ownCache('kube-1.34')
 }
 
 /**

@@ -1,11 +1,13 @@
 // Programs that the tests run besides the project's own: what they are called, and where they lie on this machine.
 import { access, constants } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
+import { run } from './run.mjs'
 
 /**
  * Met by the file that `variable` names, else by the first of `programs` on the PATH.
- * `service`: what the package starts when it is installed, and the tests do not want. `only`: no other tests need it.
- * @typedef {{ what: string, variable: string, programs: string[], aptPackage: string, service?: string, only?: 'faults' }} Need
+ * `proof`: arguments with which the right version ends well. `service`: what the package starts when it is installed, and the tests do not
+ * want. `only`: no other tests need it.
+ * @typedef {{ what: string, variable: string, programs: string[], aptPackage: string, proof?: string[], service?: string, only?: 'faults' | 'sdk' }} Need
  */
 
 /** @satisfies {Record<string, Need>} */
@@ -56,15 +58,40 @@ export const needs = {
     aptPackage: 'faketime',
     only: 'faults',
   },
+  python: {
+    what: 'Python 3.11 or newer with venv, for its official clients',
+    variable: 'PARLEY_PYTHON',
+    programs: ['python3'],
+    aptPackage: 'python3-venv',
+    proof: ['-c', 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))'],
+    only: 'sdk',
+  },
+  javac: {
+    what: 'a JDK 11 or newer, for the official Java client',
+    variable: 'PARLEY_JAVAC',
+    programs: ['javac'],
+    aptPackage: 'default-jdk-headless',
+    proof: ['--release', '11', '-version'],
+    only: 'sdk',
+  },
+  maven: {
+    what: 'Maven, which fetches the official Java client',
+    variable: 'PARLEY_MAVEN',
+    programs: ['mvn'],
+    aptPackage: 'maven',
+    only: 'sdk',
+  },
 }
 
 /**
- * Where the program lies; undefined when it is missing, or when the variable names no executable file.
+ * Where the program lies; undefined when it is missing or the wrong version, or when the variable names no executable file.
  * @param {Need} need
  */
-export function locate({ variable, programs }) {
+export async function locate({ variable, programs, proof }) {
   const named = process.env[variable]
-  return named ? firstExecutable([named]) : onPath(programs)
+  const found = await (named ? firstExecutable([named]) : onPath(programs))
+  if (found === undefined || proof === undefined) return found
+  return (await run(found, proof)).ok ? found : undefined
 }
 
 /**

@@ -1,7 +1,7 @@
 // Prometheus and promtool, which the alerts and dashboards are tried with: where they lie on this machine, and how they get there.
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { ownCache } from './cache.mjs'
 import { firstExecutable, locate } from './needs.mjs'
 import { run } from './run.mjs'
 
@@ -14,7 +14,7 @@ const programs = ['prometheus', 'promtool']
 const variables = { prometheus: 'PARLEY_PROMETHEUS', promtool: 'PARLEY_PROMTOOL' }
 
 function ownFolder() {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'parley', 'prometheus')
+  return ownCache('prometheus')
 }
 
 /**

@@ -1,6 +1,7 @@
 // Runs one command: quietly, for scripts that have nothing to say while all is well, or before everybody's eyes.
 import { spawn } from 'node:child_process'
 import { delimiter } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 /** The project's folder: where every command runs. */
@@ -26,7 +27,8 @@ export function show(command, args, env = {}) {
  * Never rejects: a command that cannot be started has failed, and says why.
  * @param {string} command found in node_modules/.bin first
  * @param {string[]} args
- * @param {{ env?: Record<string, string>, cwd?: string }} [options] without `cwd`: the project's folder
+ * @param {{ env?: Record<string, string>, cwd?: string, deadlineMs?: number }} [options] without `cwd`: the project's folder; past the
+ *   deadline it is ended, and has failed
  * @returns {Promise<{ ok: boolean, output: string, ms: number }>} `output` is stdout and stderr in the order they came
  */
 export function run(command, args, options = {}) {
@@ -36,6 +38,7 @@ export function run(command, args, options = {}) {
       cwd: options.cwd ?? root,
       env: { ...process.env, ...options.env, PATH: path },
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: options.deadlineMs,
     })
     let output = ''
     const keep = (/** @type {string} */ text) => void (output += text)
@@ -48,4 +51,18 @@ export function run(command, args, options = {}) {
     })
     child.on('close', (code) => end(code === 0))
   })
+}
+
+/**
+ * Downloads fail now and then, and package managers hold locks: three tries.
+ * @template {{ ok: boolean }} Outcome
+ * @param {() => Promise<Outcome>} attempt
+ * @returns {Promise<Outcome>} of the first that went well, or of the last
+ */
+export async function inThreeTries(attempt) {
+  for (let triesLeft = 2; ; triesLeft -= 1) {
+    const outcome = await attempt()
+    if (outcome.ok || triesLeft === 0) return outcome
+    await sleep(5_000)
+  }
 }

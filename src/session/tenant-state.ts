@@ -11,7 +11,7 @@ import type { Log } from '../log.js'
 import { ChannelRules } from '../tenant/acl.js'
 import { TokenBucket, type BucketLimits } from '../tenant/limiter.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
-import type { LeaseListener, QuotaLedger, Refusal, TenantLease } from '../tenant/quota-ledger.js'
+import type { LeaseListener, QuotaLedger, Refusal, SharedRate, TenantLease } from '../tenant/quota-ledger.js'
 import type { Clock } from '../time.js'
 import { ChannelCensus } from './channel-census.js'
 import { FormerKeys } from './former-keys.js'
@@ -204,6 +204,11 @@ export class TenantState implements LeaseListener {
   /** Gateways that publish and gateways that deliver are different ones: each counts the deliveries of all. */
   deliveredElsewhere(deliveries: number): void {
     this.#deliveries.charge(deliveries, this.#deps.clock.monotonicMs())
+  }
+
+  perSecond(rate: SharedRate): number {
+    const { connections, messages } = this.#policy.limits
+    return rate === 'publish' ? messages.publishPerSecond : connections.connectsPerSecond
   }
 
   /** The limits of the policy, as far as they are this gateway's, hold at once. What is used stays used. */

@@ -94,7 +94,12 @@ export class LedgerCalls {
     return {
       script: exchangeRates,
       keys: [leaseKey(lease.tenantId, 'rates')],
-      args: [this.#gatewayId, shareTtlMs, equalPart, ...lease.rates.message()],
+      args: [
+        this.#gatewayId,
+        shareTtlMs,
+        equalPart,
+        ...lease.rates.message((rate) => lease.listener?.perSecond(rate) ?? 0),
+      ],
       take: (reply) => heard(Exchanged.parse(reply)),
       lost,
     }

@@ -78,8 +78,9 @@ export class RateWishes {
   }
 
   /** What the script takes. */
-  message(): readonly number[] {
-    return [this.#deliveredPerSecond, ...sharedRates.map((rate) => this.#wishes[rate].wanted)]
+  message(limitOf: (rate: SharedRate) => number): readonly number[] {
+    const ofRates = sharedRates.flatMap((rate) => [this.#wishes[rate].wanted, limitOf(rate)])
+    return [this.#deliveredPerSecond, ...ofRates]
   }
 
   /** What the script gave. Returns what others have delivered since the last time. `shareMax`: no share grows above it, or its last size. */

@@ -103,17 +103,18 @@ return {elsewhere}
 `)
 
 /**
- * Atomic: telling what this gateway wants, and being granted a share that the others have not. A share is what one wants of what all
- * want, but no more than is free; and no less than an equal part, if so much is wanted: who begins need not wait until the others have
- * given back, which they do when they come by next. O(gateways).
- * KEYS: rates · ARGV: gateway, time to live in ms, an equal part, deliveries per second, then for each rate what is wanted per second; -1:
- * it has just begun, so nobody knows
+ * Atomic: telling what this gateway wants, and being granted a share that the others have not. Where all want more than the limit, a share
+ * is what one wants of what all want. Where they want less, it is what one wants of the limit, and of what is left as much as everybody else
+ * who wants something: who wanted little may want much the next moment. But no more than is free; and no less than an equal part, if so much is
+ * due: who begins need not wait until the others have given back, which they do when they come by next. O(gateways).
+ * KEYS: rates · ARGV: gateway, time to live in ms, an equal part, deliveries per second, then for each rate what is wanted per second and
+ * the limit; wanted -1: it has just begun, so nobody knows
  * Returns {deliveries per second of other gateways, then for each rate the share}, as texts.
  */
 export const exchangeRates = script(`#!lua
 ${reading}
 local part, delivered = tonumber(ARGV[3]), 0
-local wanted, granted = {0, 0}, {0, 0}
+local wanted, granted, wanting = {0, 0}, {0, 0}, {1, 1}
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
   local numbers = {}
@@ -125,6 +126,7 @@ for i = 1, #entries, 2 do
     for rate = 1, 2 do
       wanted[rate] = wanted[rate] + numbers[2 * rate + 1]
       granted[rate] = granted[rate] + numbers[2 * rate + 2]
+      if numbers[2 * rate + 1] > 0 then wanting[rate] = wanting[rate] + 1 end
     end
   end
 end
@@ -132,14 +134,16 @@ local entry = string.format('%.0f %s', nowMs + ARGV[2], ARGV[4])
 local reply = {string.format('%.3f', delivered)}
 local idle = tonumber(ARGV[4]) == 0
 for rate = 1, 2 do
-  local own, share = tonumber(ARGV[4 + rate]), 0
+  local own, limit, share = tonumber(ARGV[3 + 2 * rate]), tonumber(ARGV[4 + 2 * rate]), 0
   if own < 0 then
     -- As much as makes the others leave an equal part.
     share = math.min(part, 0.5)
     own = math.max(1, wanted[rate] * share / (1 - share))
     share = part
   elseif own > 0 then
-    share = own / (own + wanted[rate])
+    local all = own + wanted[rate]
+    share = own / all
+    if all < limit then share = own / limit + (1 - all / limit) / wanting[rate] end
     share = math.max(math.min(share, 1 - granted[rate]), math.min(share, part))
   end
   if own > 0 then idle = false end

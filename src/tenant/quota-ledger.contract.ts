@@ -8,7 +8,7 @@ export interface OpenedLedger {
   close(): Promise<void>
 }
 
-const listensNot = { sharesChanged() {}, deliveredElsewhere() {} }
+const listensNot = { perSecond: () => 0, sharesChanged() {}, deliveredElsewhere() {} }
 
 const admitted = { admitted: true }
 

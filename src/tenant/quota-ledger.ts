@@ -22,6 +22,8 @@ export const sharedRates = ['publish', 'connect'] as const
 export type SharedRate = (typeof sharedRates)[number]
 
 export interface LeaseListener {
+  /** The tenant's limit, over all gateways. */
+  perSecond(rate: SharedRate): number
   /** `share` answers something else now. */
   sharesChanged(): void
   /** Other gateways delivered so much of the tenant's since the last call. */

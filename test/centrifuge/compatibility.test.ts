@@ -21,8 +21,20 @@ test.each(rows)('$what: $kind $code', async ({ code, command, kind }) => {
   else expect(await client.object()).toMatchObject({ id: 2, error: { code } })
 })
 
-test('the client that is tested has the version that the page names', () => {
-  expect(page.match(/`centrifuge` \(JavaScript\) +\| ([\d.]+)/)?.[1]).toBe(
-    (JSON.parse(read('node_modules/centrifuge/package.json')) as { version: string }).version,
-  )
+const version = (path: string, pattern: RegExp): string | undefined => read(path).match(pattern)?.[1]
+
+test.each([
+  ['`centrifuge` (JavaScript)', version('node_modules/centrifuge/package.json', /"version": "([^"]+)"/)],
+  ['`centrifuge-python`', version('test/sdk/python/requirements.txt', /^centrifuge-python==(.+)$/m)],
+  ['`cent` (Python backends)', version('test/sdk/python/requirements.txt', /^cent==(.+)$/m)],
+  [
+    '`centrifuge-java` (also Android)',
+    version('test/sdk/java/pom.xml', /<artifactId>centrifuge-java<\/artifactId>\s*<version>([^<]+)</),
+  ],
+])('%s is tested in the version that the page names', (client, tested) => {
+  const named = page
+    .split('\n')
+    .filter((line) => line.startsWith(`| ${client} `))
+    .map((line) => line.split('|')[2]?.trim())
+  expect(new Set(named)).toEqual(new Set([tested]))
 })

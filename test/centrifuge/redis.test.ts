@@ -1,11 +1,11 @@
 // Gateways that share a Redis, and official clients of both ways of writing on them.
 import { Centrifuge } from 'centrifuge'
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   connected,
   dataOf,
   door,
-  gatewayFor,
+  gatewayOnRedis,
   next,
   proxyFor,
   sdkAt,
@@ -13,8 +13,6 @@ import {
 } from '../support/centrifuge-sdk.js'
 import type { TestGateway } from '../support/gateway.js'
 import { ProtobufSdk } from '../support/protobuf-sdk.js'
-import { openTestBroker } from '../support/redis-gateway.js'
-import { openTestPresence } from '../support/redis-presence.js'
 import { endRedisProcesses, startRedis } from '../support/redis-processes.js'
 
 let redis: Awaited<ReturnType<typeof startRedis>>
@@ -23,15 +21,6 @@ beforeAll(async () => {
 })
 beforeEach(() => redis.cli('FLUSHALL'))
 afterAll(() => endRedisProcesses())
-
-async function gatewayOnRedis(): Promise<TestGateway> {
-  const url = `redis://127.0.0.1:${redis.port}`
-  const [broker, presence] = [openTestBroker(url), openTestPresence(url)]
-  onTestFinished(async () => {
-    await Promise.all([broker.close(), presence.close()])
-  })
-  return gatewayFor({}, { broker: broker.broker, presence: presence.presence })
-}
 
 describe.each([
   ['JSON', Centrifuge, ProtobufSdk],
@@ -45,7 +34,8 @@ describe.each([
   ): Promise<Centrifuge> => connected(sdkAt(door(at), { getToken: () => gateway.token(user) }, Client))
 
   test('publish, history, presence and recovery with a client of the other kind at another gateway', async () => {
-    const [here, there] = [await gatewayOnRedis(), await gatewayOnRedis()]
+    const url = `redis://127.0.0.1:${redis.port}`
+    const [here, there] = [await gatewayOnRedis(url), await gatewayOnRedis(url)]
     const proxy = await proxyFor(here)
     const ann = await clientAt(proxy, here, 'ann')
     const bob = await clientAt(there, there, 'bob', Theirs)

@@ -1,20 +1,10 @@
 // What the official client makes of every way in which the server may end it: it comes back, or knows that it must not.
 import { expect, test } from 'vitest'
-import { closeCodes, unsubscribeCodes } from '../../src/protocol/codes.js'
-import type { Session } from '../../src/session/session.js'
+import { unsubscribeCodes } from '../../src/protocol/codes.js'
 import { collect, connectedAs, dataOf, gatewayFor, next, subscribed } from '../support/centrifuge-sdk.js'
-import type { TestGateway } from '../support/gateway.js'
+import { finalCloses, onlySession, temporaryCloses } from '../support/ends.js'
 
-const comesBack = (code: number): boolean => code < 3500 || (code >= 4000 && code < 4500)
-const closes = Object.values(closeCodes).map((close) => ({ ...close, back: comesBack(close.code) }))
-
-function onlySession({ gateway }: TestGateway): Session {
-  const [session, ...more] = gateway.context.sessions
-  if (!session || more.length > 0) throw new Error('not one session')
-  return session
-}
-
-test.each(closes.filter(({ back }) => back))('$code $reason: back, and subscribed again', async (close) => {
+test.each(temporaryCloses)('$code $reason: back, and subscribed again', async (close) => {
   const gateway = await gatewayFor()
   const ann = await connectedAs(gateway, 'ann')
   const general = await subscribed(ann, 'general', { recoverable: true })
@@ -28,7 +18,7 @@ test.each(closes.filter(({ back }) => back))('$code $reason: back, and subscribe
   expect(await atAnn.next()).toBe('here')
 })
 
-test.each(closes.filter(({ back }) => !back))('$code $reason: final', async (close) => {
+test.each(finalCloses)('$code $reason: final', async (close) => {
   const gateway = await gatewayFor()
   const ann = await connectedAs(gateway, 'ann')
   const over = next(ann, 'disconnected')

@@ -381,6 +381,29 @@ test('the manifests of docs/controller.md do what the page says', async () => {
   expect(await world.door(token, { tenant: 'demo/keys' })).toBe(letIn)
 })
 
+test('the manifests of examples/node-backend mount what it reads', async () => {
+  const read = (file: string) =>
+    readFile(new URL(`../../examples/node-backend/${file}`, import.meta.url), 'utf8')
+  await world.client.apply(chatPlan({}, 'standard'))
+  const objects = parseAllDocuments(await read('kubernetes.yaml')).map(
+    (document) => document.toJS() as KubeObject,
+  )
+  for (const object of objects)
+    await world.client.apply({ ...object, metadata: { ...object.metadata, namespace: 'demo' } })
+  await world.condition('Ready', ready, { name: 'shop' })
+  await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'shop-backend' })
+
+  const pod = objects.find(({ kind }) => kind === 'Deployment')?.['spec'].template.spec
+  const files = [...(await read('server.js')).matchAll(/bound\('([\w-]+)\/([\w-]+)'\)/g)]
+  expect(new Set(files.map(([, , key]) => key))).toEqual(new Set(['backend', 'uri', 'api-key']))
+  for (const [, folder = '', key = ''] of files) {
+    const mount = { name: folder, mountPath: `/bindings/${folder}`, readOnly: true }
+    expect(pod.containers[0].volumeMounts).toContainEqual(mount)
+    const { secret } = pod.volumes.find(({ name }: { name: string }) => name === folder)
+    expect(await world.secretText(secret.secretName, key)).not.toBe('')
+  }
+})
+
 test('a hostname belongs to the older tenant', async () => {
   const hostnames = ['chat.acme.example']
   await world.served('elder', { ...generated, hostnames })

@@ -122,6 +122,19 @@ describe('shares', () => {
     expect(rig.total).toBeGreaterThanOrEqual(2 * rate - 2)
   })
 
+  test('leave room for a burst where little of the limit is wanted, however little it was here', async () => {
+    const wide = policyOf({
+      limits: limitsWith('messages', { publishPerSecond: 1_000, publishBurst: 1_000 }),
+    })
+    const rig = await new Rig().start(2, wide)
+    rig.wanted = [400, 2]
+    await rig.pass(3_100)
+    const [much = 0, little = 0] = rig.shares()
+    // What each wants, and of what nobody wants the half.
+    expect(much).toBeCloseTo(0.4 + 0.3, 1)
+    expect(little).toBeCloseTo(0.3, 1)
+  })
+
   test('of a gateway that died go to the others', async () => {
     const rig = await new Rig().start(2, limited)
     rig.wanted = [500, 500]
@@ -164,6 +177,17 @@ describe('never more than the limit, the burst and one share pass', () => {
     expect(rig.total).toBeLessThanOrEqual(allowed(5, 3))
     expect(rig.total).toBeGreaterThan(rate * 4.5)
     expect(rig.passed[1]).toBeGreaterThan(rate * 1.5)
+  })
+
+  test('where all wanted little of it and then want much', async () => {
+    const rig = await new Rig().start(3, limited)
+    rig.wanted = [30, 10, 2]
+    await rig.pass(3_000)
+    rig.passed = [0, 0, 0]
+    rig.wanted = [500, 500, 500]
+    await rig.pass(5_000)
+    expect(rig.total).toBeLessThanOrEqual(allowed(5, 3))
+    expect(rig.total).toBeGreaterThan(rate * 4.5)
   })
 })
 

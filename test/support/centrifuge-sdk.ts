@@ -15,6 +15,8 @@ import type { GatewayServerOptions } from '../../src/gateway/server.js'
 import { tenantPolicy } from './policies.js'
 import { ProtobufSdk } from './protobuf-sdk.js'
 import { TestProxy } from './proxy.js'
+import { openTestBroker } from './redis-gateway.js'
+import { openTestPresence } from './redis-presence.js'
 import { Arrivals, within } from './waiting.js'
 
 declare module 'vitest' {
@@ -37,6 +39,19 @@ export async function gatewayFor(
   const gateway = await startGateway(list, options, serverOptions)
   onTestFinished(() => gateway.stop())
   return gateway
+}
+
+/** Several of them are as pods that share the Redis at `url`. */
+export async function gatewayOnRedis(
+  url: string,
+  policies?: Parameters<typeof gatewayFor>[0],
+  options: Partial<GatewayOptions> = {},
+): Promise<TestGateway> {
+  const [broker, presence] = [openTestBroker(url), openTestPresence(url)]
+  onTestFinished(async () => {
+    await Promise.all([broker.close(), presence.close()])
+  })
+  return gatewayFor(policies, { broker: broker.broker, presence: presence.presence, ...options })
 }
 
 function isList(

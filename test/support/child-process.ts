@@ -1,5 +1,6 @@
 // Programs that tests start besides Redis: one object, one process, ended by its own id, also when the test run is killed.
 import { spawn, type ChildProcess } from 'node:child_process'
+import { createInterface } from 'node:readline'
 import { within } from './waiting.js'
 
 export interface Ended {
@@ -12,6 +13,8 @@ export interface ProgramOptions {
   readonly env?: NodeJS.ProcessEnv
   /** It is told things by `tell`. */
   readonly listens?: boolean
+  /** Hears each line of its standard output. */
+  readonly hears?: (line: string) => void
 }
 
 const running = new Set<Program>()
@@ -26,7 +29,7 @@ export class Program {
 
   constructor(name: string, [file = '', ...args]: readonly string[], options: ProgramOptions = {}) {
     this.name = name
-    const { listens = false, ...rest } = options
+    const { hears, listens = false, ...rest } = options
     const child: ChildProcess = spawn(file, args, {
       ...rest,
       stdio: [listens ? 'pipe' : 'ignore', 'pipe', 'pipe'],
@@ -40,6 +43,7 @@ export class Program {
         this.#heard?.()
       })
     }
+    if (hears && child.stdout) createInterface({ input: child.stdout }).on('line', hears)
     this.ended = new Promise((resolve, reject) => {
       child.on('error', reject)
       child.on('close', (code, signal) => {

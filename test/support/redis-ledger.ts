@@ -8,7 +8,7 @@ import { systemClock, type Clock } from '../../src/time.js'
 import { whereabouts } from './redis-links.js'
 import type { RedisProcess } from './redis-processes.js'
 
-const silent = { sharesChanged() {}, deliveredElsewhere() {} }
+const silent = { perSecond: () => 0, sharesChanged() {}, deliveredElsewhere() {} }
 
 export interface LedgerGateway {
   readonly ledger: RedisLedger

@@ -1,0 +1,53 @@
+// What each client makes of every way in which the server may end it: it comes back, or knows that it must not.
+import { describe, expect, test } from 'vitest'
+import { unsubscribeCodes } from '../../src/protocol/codes.js'
+import { door } from '../support/centrifuge-sdk.js'
+import { finalCloses, onlySession, temporaryCloses } from '../support/ends.js'
+import { everywhere, type BrokerKind } from './brokers.js'
+import type { SdkClient } from './clients.js'
+import { Driver } from './driver.js'
+
+async function annInGeneral(client: SdkClient & BrokerKind) {
+  const { here } = await client.start()
+  const ann = await Driver.start(client).connected(door(here), { token: await here.token('ann') })
+  await ann.subscribed('general', { recoverable: true })
+  return { ann, session: onlySession(here) }
+}
+
+describe.each(everywhere)('$name on $broker', (client) => {
+  test.each(temporaryCloses)('$code $reason: back, and subscribed again', async (close) => {
+    const { ann, session } = await annInGeneral(client)
+    session.close(close)
+    expect(await ann.next('connecting', ({ code }) => code !== 0)).toMatchObject(close)
+    expect(await ann.next('subscribed')).toMatchObject({ wasRecovering: true, recovered: true })
+    await ann.publish('general', 'here')
+    expect(await ann.data(1)).toEqual(['here'])
+  })
+
+  test.each(finalCloses)('$code $reason: final', async (close) => {
+    const { ann, session } = await annInGeneral(client)
+    session.close(close)
+    expect(await ann.next('disconnected')).toMatchObject(close)
+    // Of its beginning: a client that came back would say so again.
+    expect(ann.waiting('connecting')).toMatchObject([{ code: 0 }])
+  })
+
+  test.each(Object.values(unsubscribeCodes).filter(({ code }) => code < 2500))(
+    'unsubscribed with $code $reason: it is over',
+    async (over) => {
+      const { ann, session } = await annInGeneral(client)
+      for (const subscription of session.subscriptions.values()) session.endSubscription(subscription, over)
+      expect(await ann.next('unsubscribed')).toMatchObject(over)
+    },
+  )
+
+  test.each(Object.values(unsubscribeCodes).filter(({ code }) => code >= 2500))(
+    'unsubscribed with $code $reason: subscribed again',
+    async (over) => {
+      const { ann, session } = await annInGeneral(client)
+      for (const subscription of session.subscriptions.values()) session.endSubscription(subscription, over)
+      expect(await ann.next('subscribing', ({ code }) => code !== 0)).toMatchObject(over)
+      await ann.next('subscribed')
+    },
+  )
+})

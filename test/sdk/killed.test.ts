@@ -1,0 +1,69 @@
+// A gateway is killed in the middle of a conversation: its clients go on at another one, and miss nothing.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { endPrograms } from '../support/child-process.js'
+import { connectedAs, door } from '../support/centrifuge-sdk.js'
+import { GatewayProcess, ManifestFolder } from '../support/gateway-process.js'
+import { TestProxy } from '../support/proxy.js'
+import { endRedisProcesses, startRedis } from '../support/redis-processes.js'
+import { clients } from './clients.js'
+import { Driver } from './driver.js'
+
+let manifests: ManifestFolder
+let redisUrl: string
+let survivor: GatewayProcess
+/** Where clients connect: whoever is alive. */
+let balancer: TestProxy
+
+const options = () => ({ redis: redisUrl, args: ['--tenants', manifests.path] })
+
+beforeAll(async () => {
+  manifests = await ManifestFolder.make()
+  redisUrl = `redis://127.0.0.1:${(await startRedis()).port}`
+  survivor = await GatewayProcess.start(options())
+  balancer = await new TestProxy(survivor.port).start()
+})
+afterAll(async () => {
+  await balancer.stop()
+  await endPrograms()
+  await endRedisProcesses()
+  await manifests.remove()
+})
+
+describe.each(clients)('$name', (client) => {
+  test('recovers what was published while it was away: nothing missing, nothing twice', async () => {
+    const doomed = await GatewayProcess.start(options())
+    balancer.retarget(doomed.port)
+    const ann = Driver.start(client)
+    await ann.connected(door(balancer), { getToken: () => doomed.token('ann') })
+    await ann.subscribed('general', { recoverable: true })
+    const bob = await connectedAs(survivor, 'bob')
+
+    const numbers = Array.from({ length: 200 }, (_, index) => index + 1)
+    for (const n of numbers) {
+      // Nobody waits for its end: publishing goes on.
+      if (n === 100) balancer.retarget(survivor.port)
+      if (n === 100) doomed.program.signal('SIGKILL')
+      await bob.publish('general', n)
+    }
+    expect(await ann.next('subscribed')).toMatchObject({ wasRecovering: true, recovered: true })
+    expect(await ann.data(numbers.length)).toEqual(numbers)
+    await bob.publish('general', 'the last')
+    expect(await ann.data(1)).toEqual(['the last'])
+    expect(ann.waiting('publication')).toEqual([])
+  })
+
+  test('forgets nothing when it asks for history at the other', async () => {
+    const doomed = await GatewayProcess.start(options())
+    balancer.retarget(doomed.port)
+    const ann = Driver.start(client)
+    await ann.connected(door(balancer), { getToken: () => doomed.token('ann') })
+    await ann.publish('lobby', 'before')
+    const { epoch, offset } = await ann.history('lobby')
+    balancer.retarget(survivor.port)
+    await doomed.kill()
+    await ann.next('connected')
+    await ann.publish('lobby', 'after')
+    const { publications } = await ann.history('lobby', { limit: 10, since: { epoch, offset: offset - 1 } })
+    expect(publications.map(({ data }) => data)).toEqual(['before', 'after'])
+  })
+})
