@@ -127,6 +127,17 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect(await ann.next('serverUnsubscribed')).toMatchObject({ channel: 'general' })
   })
 
+  test('knows the tags of what it hears', async () => {
+    const { here, there } = await client.start({ apiKeys: [apiKey()] })
+    const ann = await annAt(client, here)
+    await ann.subscribed('general')
+    const tags = { kind: 'goal', minute: '63' }
+    await apiResult(there, 'publish', { channel: 'general', data: 'x', tags })
+    await apiResult(there, 'publish', { channel: 'general', data: 'y' })
+    expect(await ann.next('publication')).toMatchObject({ data: 'x', tags })
+    expect((await ann.next('publication')).tags).toEqual({})
+  })
+
   test('hears why it may not subscribe, publish or ask; the connection lives', async () => {
     const { ann } = await annAndBob(client, [
       rule('general'),
@@ -147,6 +158,28 @@ describe.each(everywhere)('$name on $broker', (client) => {
     await ann.subscribed('general')
   })
 })
+
+describe.each(everywhere.filter(({ lacks }) => !lacks.includes('tagsFilter')))(
+  '$name on $broker',
+  (client) => {
+    test('hears only what fits its tags filter', async () => {
+      const { here, there } = await client.start({ apiKeys: [apiKey()] })
+      const ann = await annAt(client, here)
+      const goals = { key: 'kind', cmp: 'eq', val: 'goal' }
+      const late = { key: 'minute', cmp: 'gte', val: '60' }
+      await ann.subscribed('general', { tagsFilter: { op: 'and', nodes: [goals, late] } })
+      const events = [
+        { kind: 'goal', minute: '63' },
+        { kind: 'corner', minute: '70' },
+        { kind: 'goal', minute: '7' },
+        { kind: 'goal', minute: '90' },
+      ]
+      for (const tags of events)
+        await apiResult(there, 'publish', { channel: 'general', data: tags.minute, tags })
+      expect(await ann.data(2)).toEqual(['63', '90'])
+    })
+  },
+)
 
 describe.each(everywhere.filter(({ lacks }) => !lacks.includes('delta')))('$name on $broker', (client) => {
   test('applies deltas to what it had', async () => {

@@ -9,7 +9,7 @@ export interface SdkClient {
   /** Starts a driver. */
   readonly command: readonly string[]
   /** What the SDK has no word for when it subscribes; or that it does not come back by itself when its token for a channel is refused as expired. */
-  readonly lacks: readonly ('delta' | 'since' | 'again after 109')[]
+  readonly lacks: readonly ('delta' | 'since' | 'tagsFilter' | 'again after 109')[]
 }
 
 const python = [await pythonClients(), fileURLToPath(new URL('python/driver.py', import.meta.url))]
@@ -17,7 +17,11 @@ const python = [await pythonClients(), fileURLToPath(new URL('python/driver.py',
 export const clients: readonly SdkClient[] = [
   { name: 'Python in JSON', command: python, lacks: [] },
   { name: 'Python in protobuf', command: [...python, '--protobuf'], lacks: [] },
-  { name: 'Java in protobuf', command: await javaDriver(), lacks: ['delta', 'since', 'again after 109'] },
+  {
+    name: 'Java in protobuf',
+    command: await javaDriver(),
+    lacks: ['delta', 'since', 'tagsFilter', 'again after 109'],
+  },
 ]
 
 export async function pythonClients(): Promise<string> {

@@ -26,6 +26,8 @@ interface Subscribed extends InChannel {
 interface Publication extends InChannel {
   readonly data: unknown
   readonly offset: number
+  /** Not of server-side subscriptions. */
+  readonly tags?: Readonly<Record<string, string>>
 }
 
 interface Member extends InChannel {
@@ -66,6 +68,8 @@ export interface Subscribing extends Connecting {
   readonly joinLeave?: boolean
   readonly since?: Position
   readonly delta?: 'fossil'
+  /** As it is on the wire. */
+  readonly tagsFilter?: object
 }
 
 export interface HistoryPage extends Position {

@@ -51,6 +51,15 @@ describe.each(kinds.flatMap((kind) => brokers.map((broker) => ({ ...kind, ...bro
       expect(await atBob.next()).toEqual({ text: 'ж' })
     })
 
+    test('publish with tags, which history has too', async () => {
+      const { ask } = await backend()
+      const tags = { kind: 'goal' }
+      await ask('publish', { channel: 'room:1', data: 'x', tags })
+      expect(await ask('history', { channel: 'room:1', limit: 1 })).toMatchObject({
+        publications: [{ data: 'x', tags }],
+      })
+    })
+
     test('publish with an idempotency key, twice: delivered once', async () => {
       const { ask, there } = await backend()
       const atBob = dataOf(await subscribed(await connectedAs(there, 'bob'), 'room:1'))

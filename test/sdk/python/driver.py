@@ -194,6 +194,7 @@ class Driver:
             recoverable=order.get("recoverable", False),
             join_leave=order.get("joinLeave", False),
             delta=centrifuge.DeltaType(delta) if delta else None,
+            tags_filter=centrifuge.FilterNode(order["tagsFilter"]) if "tagsFilter" in order else None,
             get_state=state if since else None,
         )
 
@@ -207,7 +208,7 @@ class Driver:
         return ask
 
     def publication_fields(self, pub: centrifuge.Publication) -> dict[str, Any]:
-        return {"data": self.decoded(pub.data), "offset": pub.offset}
+        return {"data": self.decoded(pub.data), "offset": pub.offset, "tags": pub.tags}
 
     def _encoded(self, data: Any) -> Any:
         return json.dumps(data).encode() if self._protobuf else data

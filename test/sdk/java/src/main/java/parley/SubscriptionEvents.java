@@ -43,6 +43,9 @@ final class SubscriptionEvents extends SubscriptionEventListener {
         JsonObject fields = in(subscription);
         fields.add("data", Lines.jsonOf(event.getData()));
         fields.addProperty("offset", event.getOffset());
+        JsonObject tags = new JsonObject();
+        if (event.getTags() != null) event.getTags().forEach(tags::addProperty);
+        fields.add("tags", tags);
         lines.event("publication", fields);
     }
 
