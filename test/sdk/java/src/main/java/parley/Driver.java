@@ -120,7 +120,7 @@ public final class Driver {
     private Subscription subscription(JsonObject order) throws DuplicateSubscriptionException {
         Subscription known = client.getSubscription(channelOf(order));
         if (known != null) return known;
-        for (String foreign : new String[] {"since", "delta"}) {
+        for (String foreign : new String[] {"since", "delta", "tagsFilter"}) {
             if (order.has(foreign)) throw new IllegalArgumentException("centrifuge-java has no \"" + foreign + "\"");
         }
         SubscriptionOptions options = new SubscriptionOptions();
