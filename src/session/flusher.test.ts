@@ -3,7 +3,7 @@ import { ManualClock } from '../auth/auth.testing.js'
 import { Flusher, type Flushable } from './flusher.js'
 import { turn } from './session.testing.js'
 
-const beatMs = 25
+const beatMs = 50
 
 /** Counts what is written, and when. */
 class Pile implements Flushable {

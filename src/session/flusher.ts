@@ -9,8 +9,8 @@ export interface Flushable {
   flush(): number
 }
 
-/** Longest that a frame waits for others. A socket that gets fewer than 40 frames a second is never made to wait. */
-const beatMs = 25
+/** Longest that a frame waits for others. A socket that gets fewer than 20 frames a second is never made to wait. */
+const beatMs = 50
 /** About half of what a core can write one by one; below it nobody waits. */
 const busyFramesPerSecond = 50_000
 

@@ -9,14 +9,15 @@ function outboxWith(bounds: Partial<OutboxBounds> = {}) {
   const clock = new ManualClock()
   const transport = new FakeTransport()
   const slow: number[] = []
+  const sent: number[] = []
   const flusher = new Flusher({ clock, after: systemAfter })
   const outbox = new Outbox(transport, {
     flusher,
     bounds: { bytesMax: 1000, ageMaxMs: 10_000, ...bounds },
     clock,
-    owner: { onSlow: () => void slow.push(clock.monotonicMs()) },
+    owner: { onSlow: () => void slow.push(clock.monotonicMs()), onSent: (bytes) => void sent.push(bytes) },
   })
-  return { clock, flusher, outbox, slow, transport }
+  return { clock, flusher, outbox, sent, slow, transport }
 }
 
 /** In front of a kernel that takes no more; `first` is on its way. */
@@ -61,6 +62,15 @@ describe('coalescing', () => {
     expect(transport.texts).toHaveLength(100)
   })
 
+  test('what is written together is counted together', async () => {
+    const { outbox, sent } = outboxWith()
+    outbox.push(frame('abc'))
+    outbox.push(frame('de'))
+    expect(sent).toEqual([])
+    await turn()
+    expect(sent).toEqual([5])
+  })
+
   test('outboxes of one turn share one flush', async () => {
     const { flusher, outbox, transport } = outboxWith()
     const other = new FakeTransport()
@@ -68,7 +78,7 @@ describe('coalescing', () => {
       flusher,
       bounds: { bytesMax: 1000, ageMaxMs: 10_000 },
       clock: new ManualClock(),
-      owner: { onSlow() {} },
+      owner: { onSlow() {}, onSent() {} },
     })
     outbox.push(frame('a'))
     second.push(frame('b'))

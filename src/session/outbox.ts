@@ -10,6 +10,13 @@ export interface OutboxBounds {
   readonly ageMaxMs: number
 }
 
+export interface OutboxOwner {
+  /** A bound was met. */
+  onSlow(): void
+  /** Bytes of payload went to the transport. */
+  onSent(bytes: number): void
+}
+
 /** A bounded queue of frames in front of a transport. At a bound it says so once, through `onSlow`, and takes no more. */
 export class Outbox implements Flushable {
   beat = -1
@@ -17,7 +24,7 @@ export class Outbox implements Flushable {
   readonly #flusher: Flusher
   readonly #bounds: OutboxBounds
   readonly #clock: Clock
-  readonly #owner: { onSlow(): void }
+  readonly #owner: OutboxOwner
   #frames: Frame[] = []
   #bytes = 0
   /** Set from a write that the kernel did not take whole until it has: meanwhile frames wait here, where they can be counted and merged. */
@@ -28,7 +35,7 @@ export class Outbox implements Flushable {
 
   constructor(
     transport: Transport,
-    options: { flusher: Flusher; bounds: OutboxBounds; clock: Clock; owner: { onSlow(): void } },
+    options: { flusher: Flusher; bounds: OutboxBounds; clock: Clock; owner: OutboxOwner },
   ) {
     this.#transport = transport
     this.#flusher = options.flusher
@@ -65,6 +72,7 @@ export class Outbox implements Flushable {
   flush(): number {
     if (this.#closed || this.#frames.length === 0 || this.#waits) return 0
     const frames = this.#frames
+    this.#owner.onSent(this.#bytes)
     this.#frames = []
     this.#bytes = 0
     if (!this.#transport.send(frames)) this.#blockedSinceMs = this.#clock.monotonicMs()

@@ -16,7 +16,7 @@ import { dispatch } from './dispatch.js'
 import { Heartbeat, type HeartbeatPeer } from './heartbeat.js'
 import type { Identity } from './identity.js'
 import { Inbox, type InboxOwner } from './inbox.js'
-import { Outbox } from './outbox.js'
+import { Outbox, type OutboxOwner } from './outbox.js'
 import { subscribeOwn } from './own-channels.js'
 import { endSubscription } from './subscribe.js'
 import type { Subscription } from './subscription.js'
@@ -46,7 +46,7 @@ function pingFrame(codec: Codec): Frame {
   return frame
 }
 
-export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
+export class Session implements TransportListener, HeartbeatPeer, InboxOwner, OutboxOwner {
   readonly id = randomUUID()
   readonly context: SessionContext
   readonly tenant: TenantState
@@ -196,7 +196,6 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
   // ——— What goes out ———
 
   push(frame: Frame): void {
-    this.context.metrics.sentBytes.inc(frame.payload.byteLength)
     this.#outbox.push(frame)
   }
 
@@ -209,13 +208,16 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner {
 
   #answer(kind: string, payload: Uint8Array): void {
     if (kind !== 'connect') return this.push({ payload })
-    this.context.metrics.sentBytes.inc(payload.byteLength)
     this.#outbox.release({ payload })
   }
 
   ping(): void {
     this.#outbox.checkAge()
     if (!this.closed) this.push(pingFrame(this.codec))
+  }
+
+  onSent(bytes: number): void {
+    this.context.metrics.sentBytes.inc(bytes)
   }
 
   onSlow(): void {
