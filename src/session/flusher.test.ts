@@ -39,8 +39,11 @@ beforeEach(() => {
   flusher = new Flusher({
     clock,
     after: (delayMs, fire) => {
-      timers.push({ delayMs, fire })
-      return () => {}
+      const timer = { delayMs, fire }
+      timers.push(timer)
+      return () => {
+        timers = timers.filter((one) => one !== timer)
+      }
     },
   })
 })
@@ -115,15 +118,28 @@ describe('with much to do', () => {
     expect(pile.writes).toEqual([1, 1, 1, 1])
   })
 
-  test('it stays so as long as much is written, although it is in fewer writes', async () => {
+  test('it stays so as long as much comes, although it is written later and in fewer writes', async () => {
     const pile = new Pile(flusher)
-    for (let beats = 0; beats < 3; beats += 1) {
+    for (let beats = 0; beats < 4; beats += 1) {
+      pile.push()
+      await turn()
+      // A beat's worth, of which little has been written when the beat ends.
       pile.push(5_000)
       await beat()
     }
-    const { length } = pile.writes
+    expect(pile.writes).toEqual([1, 5_000, 5_001, 5_001, 5_001])
+  })
+
+  test('a beat that began late is not followed by another at once', async () => {
+    const pile = new Pile(flusher)
     pile.push()
     await turn()
-    expect(pile.writes).toHaveLength(length)
+    pile.push()
+    clock.advance(beatMs)
+    // Somebody else's frame begins the beat before its timer does.
+    new Pile(flusher).push()
+    await turn()
+    expect(pile.writes).toEqual([1, 1])
+    expect(timers).toEqual([])
   })
 })

@@ -20,8 +20,9 @@ export class Flusher {
   /** Written when this turn of the event loop has read what there was to read. */
   #soon: Flushable[] = []
   #scheduled = false
-  /** Written at the next beat. */
+  /** Written at the next beat, which `#cancelBeat` calls off: one that began late, by itself, is not followed by another at once. */
   #later: Flushable[] = []
+  #cancelBeat: (() => void) | undefined
   #beat = 0
   #beatStartedMs: number
   /** Written since then. */
@@ -55,20 +56,21 @@ export class Flusher {
     this.#later.push(outbox)
     if (this.#later.length > 1) return
     const leftMs = Math.max(0, this.#beatStartedMs + beatMs - this.#clock.monotonicMs())
-    this.#after(leftMs, () => this.#begin())
+    this.#cancelBeat = this.#after(leftMs, () => this.#begin())
   }
 
-  /** A beat: it is busy when the last one was. */
+  /** A beat: it is busy when much came in the last one, written already or not. */
   #begin(): void {
+    this.#cancelBeat?.()
     const nowMs = this.#clock.monotonicMs()
     const elapsedMs = Math.max(1, nowMs - this.#beatStartedMs)
-    this.#busy = (this.#frames * 1000) / elapsedMs >= busyFramesPerSecond
-    this.#beat += 1
-    this.#beatStartedMs = nowMs
-    this.#frames = 0
     const outboxes = this.#later
     this.#later = []
+    this.#beat += 1
+    this.#beatStartedMs = nowMs
     this.#write(outboxes)
+    this.#busy = (this.#frames * 1000) / elapsedMs >= busyFramesPerSecond
+    this.#frames = 0
   }
 
   #write(outboxes: readonly Flushable[]): void {
