@@ -23,11 +23,11 @@ for (const file of await readdir(folder)) {
 
 /** @param {Kept} result */
 const where = ({ machine, rounds }) => {
-  const { cores, date, load, node, processor } = machine
-  const shared =
-    load > cores / 4 ? `others worked there too: a load average of ${load} before it began` : 'otherwise idle'
+  const { cores, date, node, others, processor } = machine
+  const percent = Math.round(others * 100)
+  const shared = percent >= 10 ? `of which others used ${percent} % before it began` : 'otherwise idle'
   const doubt =
-    load > cores
+    percent >= 50
       ? ' **Too busy to judge by:** a server that gets little of the CPU finds more to do in each turn, which flatters whoever shares writes.'
       : ''
   return `${date}, Node ${node}, ${cores} cores (${processor}), ${shared}. Rounds: ${rounds}.${doubt}`

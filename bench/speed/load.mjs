@@ -32,16 +32,16 @@ async function parleyLanguage({ issuer, publishers, subscribers, tenants }) {
   })
 }
 
-/** @param {Visit} visit */
+/** @param {Extract<Order, { do: 'come' }>} visit */
 async function languageFor(visit) {
   if (visit.language === 'ws') return floorLanguage()
   if (visit.language === 'socket.io') return socketIoLanguage()
-  if (parley) parley.returning = true
+  if (parley) parley.returning = visit.returning
   else parley = await parleyLanguage(visit)
   return parley
 }
 
-/** @param {Visit} visit */
+/** @param {Extract<Order, { do: 'come' }>} visit */
 async function come(visit) {
   const { arrivingMax, channelPrefix, channels, channelsEach, publishers, subscribers, url } = visit
   published = Array.from({ length: channels }, (_, number) => `${channelPrefix}${number}`)

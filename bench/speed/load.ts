@@ -25,9 +25,9 @@ export class Load {
     return report
   }
 
-  /** `arrivingMax` at a time. */
-  comeAtOnce(arrivingMax: number): Promise<CameReport> {
-    return this.#ask({ ...this.#visit, arrivingMax, do: 'come' })
+  /** `arrivingMax` at a time; who was here before asks for what it missed, or comes as for the first time. */
+  comeAtOnce(arrivingMax: number, { returning = true } = {}): Promise<CameReport> {
+    return this.#ask({ ...this.#visit, arrivingMax, returning, do: 'come' })
   }
 
   run(order: Omit<Extract<Order, { do: 'run' }>, 'do' | 'server' | 'redis'>): Promise<RanReport> {

@@ -26,7 +26,8 @@ export interface Visit extends Watched {
 }
 
 export type Order =
-  | (Visit & { readonly do: 'come' })
+  /** `returning`: who was here before asks for what it missed. */
+  | (Visit & { readonly do: 'come'; readonly returning: boolean })
   | (Watched & Omit<RoundOptions, 'channels'> & { readonly do: 'run' })
   | (Watched & { readonly do: 'idle'; readonly seconds: number })
   | { readonly do: 'vanish' }

@@ -1,15 +1,19 @@
 // What a scenario found out: printed, and kept beside the others in bench/results, from which docs/performance.md is made.
 import { mkdir, writeFile } from 'node:fs/promises'
-import { availableParallelism, cpus, loadavg } from 'node:os'
+import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { rounds } from './contest.js'
 import { tablesOf } from './tables.mjs'
+import { busyShareSince, processorTicks } from './usage.mjs'
 
 const folder = fileURLToPath(new URL('../results/', import.meta.url))
 
-/** Before the scenario adds to it: what others did on the machine. */
-const [load = 0] = loadavg()
+/** What others did on the machine before the scenario began: the share of its processors, 0 to 1. */
+const before = processorTicks()
+await sleep(2_000)
+const others = busyShareSince(before)
 
 export type Unit = 'count' | 'ms' | 'percent' | 'bytes' | 'us' | 'seconds'
 
@@ -49,7 +53,7 @@ export async function publishResult(name: string, result: Result): Promise<void>
     processor: cpus()[0]?.model ?? 'unknown',
     node: process.version,
     date: new Date().toISOString().slice(0, 10),
-    load: Math.round(load * 10) / 10,
+    others: Math.round(others * 100) / 100,
   }
   const whole = { ...result, rounds, machine }
   await mkdir(folder, { recursive: true })

@@ -2,7 +2,7 @@
 
 /** @typedef {import('./results.js').Unit} Unit */
 /** @typedef {import('./results.js').Bar} Bar */
-/** @typedef {import('./results.js').Result & { rounds: number, machine: { cores: number, processor: string, node: string, date: string, load: number } }} Kept */
+/** @typedef {import('./results.js').Result & { rounds: number, machine: { cores: number, processor: string, node: string, date: string, others: number } }} Kept */
 
 /** @param {number} value @param {Unit | undefined} unit undefined: a ratio */
 export function figure(value, unit) {

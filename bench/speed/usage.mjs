@@ -17,3 +17,17 @@ export function rssBytesOf(pids) {
   )
   return rssKiB.reduce((sum, kiB) => sum + kiB, 0) * 1024
 }
+
+/** Of all processors since the machine's start, in hundredths of a second. */
+export function processorTicks() {
+  const [, ...ticks] = (readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? '').split(/\s+/)
+  const [user = 0, nice = 0, system = 0, idle = 0, wait = 0] = ticks.map(Number)
+  return { busy: user + nice + system, idle: idle + wait }
+}
+
+/** How much of them was used, 0 to 1. @param {ReturnType<typeof processorTicks>} before */
+export function busyShareSince(before) {
+  const now = processorTicks()
+  const busy = now.busy - before.busy
+  return busy / Math.max(1, busy + now.idle - before.idle)
+}

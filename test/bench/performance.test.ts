@@ -38,7 +38,7 @@ test('a bar that is missed is said to be', () => {
     groups: [{ title: 'few', rows: [{ subject: 'ours', values: { rss: 10_240 } }] }],
     bars: [bar],
     rounds: 1,
-    machine: { cores: 2, processor: 'any', node: 'v20', date: '2026-01-01', load: 0 },
+    machine: { cores: 2, processor: 'any', node: 'v20', date: '2026-01-01', others: 0 },
   })
   expect(table).toContain('| ours | 10.0 KiB |')
   expect(table).toContain('| p99 | 1.30 × | ≤ 1.20 × | **no** |')
