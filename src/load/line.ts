@@ -1,6 +1,6 @@
 // A WebSocket client that reads no more than it must: frames are counted where they lie, so that who measures costs less than who is measured.
 import { randomBytes } from 'node:crypto'
-import { connect as connectTcp, type Socket, type TcpNetConnectOpts } from 'node:net'
+import { connect as connectTcp, isIP, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
 export interface LineOwner {
@@ -41,7 +41,9 @@ export class Line {
       ...(localAddress === undefined ? {} : { localAddress }),
       onread: { buffer: readBuffer, callback: (count) => this.#read(readBuffer.subarray(0, count)) },
     }
-    this.#socket = secure ? connectTls({ ...to, servername: host }) : connectTcp(to)
+    this.#socket = secure
+      ? connectTls({ ...to, ...(isIP(host) === 0 && { servername: host }) })
+      : connectTcp(to)
     this.#socket.once(secure ? 'secureConnect' : 'connect', () => this.#socket.write(upgrade(url, target)))
     this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#end(error.code ?? error.message))
     this.#socket.on('close', () => this.#end(String(closedAbnormally)))

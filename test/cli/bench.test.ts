@@ -5,9 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { endSubjects, parleyInMemory, type Subject } from '../../bench/speed/subjects.js'
-import { benchIssuer } from '../../bench/speed/tenants.js'
+import { benchIssuer, TenantFolder } from '../../bench/speed/tenants.js'
+import { makeCertificate } from '../support/certificates.js'
+import { GatewayProcess } from '../support/gateway-process.js'
+import { startRedis } from '../support/redis-processes.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 let folder: string
@@ -27,14 +30,16 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-const bench = (...args: string[]) =>
+const bench = (...args: string[]) => benchWith({}, ...args)
+
+const benchWith = (env: Record<string, string>, ...args: string[]) =>
   promisify(execFile)(
     process.execPath,
     [
       ...['dist/cli/main.js', 'bench', ...args],
       ...['--channel-prefix', 'kept:', '--connections', '20', '--channels', '4', '--duration', '1'],
     ],
-    { cwd: root },
+    { cwd: root, env: { ...process.env, ...env } },
   )
 
 test('counts every delivery', async () => {
@@ -57,6 +62,24 @@ test('says by code who was turned away, and fails', async () => {
   await expect(bench(`${subject.url}/bench/t0`, '--token', 'none')).rejects.toMatchObject({
     code: 1,
     stdout: expect.stringMatching(/failures {5}24 × \d+\n/),
+  })
+})
+
+test('measures through TLS, and says why nobody came where the certificate is not trusted', async () => {
+  const { cert, key } = await makeCertificate(folder, 'gateway', { days: 5 })
+  const tenants = await TenantFolder.make(1)
+  const gateway = await GatewayProcess.start({
+    redis: `redis://127.0.0.1:${(await startRedis()).port}`,
+    args: ['--tenants', tenants.path, '--tls-cert-file', cert, '--tls-key-file', key],
+  })
+  onTestFinished(() => tenants.remove())
+  const args = [`wss://127.0.0.1:${gateway.port}/bench/t0`, '--secret-file', secretFile]
+  const { stderr, stdout } = await benchWith({ NODE_EXTRA_CA_CERTS: cert }, ...args, '--publish-rate', '40')
+  expect(stdout).toContain('deliveries   200 of 200, 0 missing\n')
+  expect(stderr).toBe('')
+  await expect(bench(...args)).rejects.toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/failures {5}24 × [A-Z_]*SELF_SIGNED_CERT[A-Z_]*\n/),
   })
 })
 
