@@ -13,6 +13,7 @@ import {
   namespace,
   refusalsOf,
 } from '../support/kube-parley.js'
+import { until } from '../support/redis-processes.js'
 
 let server: KubeServer
 
@@ -59,7 +60,10 @@ describe('the definitions', () => {
     ['chatplan.spec.limits.messages', 'Deliveries per second: one message to a thousand'],
     ['chatcredential.status', 'Names the key that counts now. It is no secret.'],
   ])('explain %s', async (path, words) => {
-    expect((await server.kubectl(['explain', path])).replaceAll(/\s+/g, ' ')).toContain(words)
+    // What the API server says of its kinds follows them a moment later.
+    await until(`an explanation of ${path}`, async () =>
+      (await server.kubectl(['explain', path])).replaceAll(/\s+/g, ' ').includes(words),
+    )
   })
 })
 
