@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { tablesOf } from '../bench/speed/tables.mjs'
 import { putGenerated } from './generated.mjs'
 import { deliveriesChart } from './performance/chart.mjs'
-import { introduction } from './performance/introduction.mjs'
+import { closing, introduction } from './performance/introduction.mjs'
 import { root } from './run.mjs'
 
 /** @typedef {import('../bench/speed/tables.mjs').Kept} Kept */
@@ -41,7 +41,7 @@ const sections = order.flatMap((name) => {
 })
 
 /** @type {Record<string, string>} */
-const files = { 'docs/performance.md': [introduction, ...sections].join('\n') }
+const files = { 'docs/performance.md': [introduction, ...sections, closing].join('\n') }
 const fanOut = results.get('fan-out')
 if (fanOut) files['docs/images/deliveries.svg'] = deliveriesChart(fanOut)
 

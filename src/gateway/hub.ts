@@ -59,7 +59,8 @@ class PublicationFrames {
   readonly #codec: Codec
   readonly #ref: ChannelRef
   readonly #publication: Publication
-  readonly #byBase = new Map<DeltaBase | undefined, Frame>()
+  #whole: Frame | undefined
+  readonly #byBase = new Map<DeltaBase, Frame>()
 
   constructor(codec: Codec, ref: ChannelRef, publication: Publication) {
     this.#codec = codec
@@ -67,16 +68,21 @@ class PublicationFrames {
     this.#publication = publication
   }
 
-  /** Who takes deltas builds the next one on this publication. */
   for(subscription: Subscription): Frame {
-    const base = subscription.delta ? subscription.base : undefined
-    if (subscription.delta) subscription.base = this.#publication
+    return subscription.delta ? this.#deltaFor(subscription) : (this.#whole ??= this.#frame())
+  }
+
+  /** The next delta builds on this publication. */
+  #deltaFor(subscription: Subscription): Frame {
+    const { base } = subscription
+    subscription.base = this.#publication
     let frame = this.#byBase.get(base)
-    if (!frame) {
-      frame = { payload: this.#codec.publication(this.#ref.channel, this.#publication, base) }
-      this.#byBase.set(base, frame)
-    }
+    if (!frame) this.#byBase.set(base, (frame = this.#frame(base)))
     return frame
+  }
+
+  #frame(base?: DeltaBase): Frame {
+    return { payload: this.#codec.publication(this.#ref.channel, this.#publication, base) }
   }
 }
 
