@@ -61,9 +61,8 @@ describe('the definitions', () => {
     ['chatcredential.status', 'Names the key that counts now. It is no secret.'],
   ])('explain %s', async (path, words) => {
     // What the API server says of its kinds follows them a moment later.
-    await until(`an explanation of ${path}`, async () =>
-      (await server.kubectl(['explain', path])).replaceAll(/\s+/g, ' ').includes(words),
-    )
+    const told = await until(`an explanation of ${path}`, () => server.kubectl(['explain', path]))
+    expect(told.replaceAll(/\s+/g, ' ')).toContain(words)
   })
 })
 
