@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { tablesOf } from '../bench/speed/tables.mjs'
 import { putGenerated } from './generated.mjs'
 import { deliveriesChart } from './performance/chart.mjs'
-import { closing, introduction } from './performance/introduction.mjs'
+import { closing, introduction } from './performance/words.mjs'
 import { root } from './run.mjs'
 
 /** @typedef {import('../bench/speed/tables.mjs').Kept} Kept */

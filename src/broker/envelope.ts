@@ -72,7 +72,8 @@ export type TopicMessage =
   | { readonly kind: 'publication'; readonly publication: Publication }
   | { readonly kind: 'announcement'; readonly announcement: Announcement }
 
-const tags = { stored: 0x53, passing: 0x50, announced: 0x41, several: 0x4d } as const
+/** A message's first byte. */
+const kinds = { stored: 0x53, passing: 0x50, announced: 0x41, several: 0x4d } as const
 
 const lengthBytes = 4
 
@@ -82,7 +83,7 @@ export function joinedMessages(messages: readonly Buffer[]): Buffer {
   if (messages.length === 1 && first) return first
   const bytes = messages.reduce((sum, { byteLength }) => sum + lengthBytes + byteLength, 1)
   const joined = Buffer.allocUnsafe(bytes)
-  joined[0] = tags.several
+  joined[0] = kinds.several
   let at = 1
   for (const message of messages) {
     at = joined.writeUInt32BE(message.byteLength, at)
@@ -93,7 +94,7 @@ export function joinedMessages(messages: readonly Buffer[]): Buffer {
 
 /** What was joined, or the one that is alone. Throws on what no gateway of ours sent. */
 export function* messagesIn(joined: Buffer): Iterable<Buffer> {
-  if (joined[0] !== tags.several) return yield joined
+  if (joined[0] !== kinds.several) return yield joined
   let at = 1
   while (at < joined.byteLength) {
     const from = at + lengthBytes
@@ -120,7 +121,7 @@ export function announcedMessage({ info, kind, userEdge }: Announcement): Buffer
 /** Throws on what no gateway of ours sent. */
 export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => number): TopicMessage {
   switch (message[0]) {
-    case tags.stored: {
+    case kinds.stored: {
       const space = message.indexOf(0x20)
       const second = message.indexOf(0x20, space + 1)
       const epoch = message.toString('latin1', 1, space)
@@ -130,12 +131,12 @@ export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => nu
         publication: decodeEnvelope(message.subarray(second + 1), { epoch, offset }),
       }
     }
-    case tags.passing:
+    case kinds.passing:
       return {
         kind: 'publication',
         publication: decodeEnvelope(message.subarray(1), { epoch: '', offset: 0 }),
       }
-    case tags.announced: {
+    case kinds.announced: {
       const { e, k, p } = Announced.parse(JSON.parse(message.subarray(1).toString()))
       return { kind: 'announcement', announcement: { kind: k, userEdge: e, info: longInfo(p) } }
     }
