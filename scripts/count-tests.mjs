@@ -1,7 +1,7 @@
-// Adds up the JSON reports of all test runs and prints `tests: N passed, N failed`. Exits 1 when anything failed, was
-// left out, or when nothing ran at all.
+// Adds up the JSON reports of all test runs, names what failed, and prints `tests: N passed, N failed`. Exits 1 when
+// anything failed, was left out, or when nothing ran at all.
 import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { root } from './run.mjs'
 
 const folder = join(root, '.test-results')
@@ -13,19 +13,30 @@ const reports = await Promise.all(
 /** @param {(report: Record<string, any>) => number} count */
 const total = (count) => reports.reduce((sum, report) => sum + count(report), 0)
 
+/**
+ * What failed in one file, each with its first line of why. A file that failed before its first test, in an import or
+ * a hook, has no failed test to show for it.
+ * @param {Record<string, any>} file
+ */
+function failuresIn(file) {
+  const where = relative(root, file.name)
+  const tests = file.assertionResults.filter((/** @type {Record<string, any>} */ test) => test.status === 'failed')
+  if (tests.length === 0) return file.status === 'failed' ? [`${where}: ${firstLine(file.message)}`] : []
+  return tests.map(
+    (/** @type {Record<string, any>} */ test) =>
+      `${where} > ${test.fullName}: ${firstLine(test.failureMessages?.[0])}`,
+  )
+}
+
+const firstLine = (/** @type {string | undefined} */ text) => text?.trim().split('\n')[0] ?? 'no reason was given'
+
 const passed = total((report) => report.numPassedTests)
 const leftOut = total((report) => report.numPendingTests + report.numTodoTests)
-// A file that failed before its first test, in an import or a hook, has no failed test to show for it.
-const failed = total(
-  (report) =>
-    report.numFailedTests +
-    report.testResults.filter(
-      (/** @type {Record<string, any>} */ file) =>
-        file.status === 'failed' &&
-        file.assertionResults.every((/** @type {Record<string, any>} */ test) => test.status !== 'failed'),
-    ).length,
-)
+const failures = reports.flatMap((report) => report.testResults.flatMap(failuresIn))
+const failed = failures.length
 
+// A log's middle may be cut where it is read: here, at the end, they are found.
+for (const failure of failures) console.log(`failed: ${failure}`)
 if (names.length === 0) console.log('No test report was written.')
 else if (passed + failed === 0) console.log('No test ran.')
 if (leftOut > 0)

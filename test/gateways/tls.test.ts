@@ -6,7 +6,7 @@ import { connect } from 'node:tls'
 import { X509Certificate } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { makeCertificate, SecretVolume, type CertificateFiles } from '../support/certificates.js'
-import { chatAs, joined, plainGet, type ChatClient } from '../support/chat-client.js'
+import { chatAs, joined, type ChatClient } from '../support/chat-client.js'
 import { endPrograms } from '../support/child-process.js'
 import { GatewayProcess, ManifestFolder } from '../support/gateway-process.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
@@ -110,8 +110,7 @@ describe('while it runs', () => {
   })
 
   test('operators and probes go on without TLS', async () => {
-    const { status } = await plainGet(`http://127.0.0.1:${gateway.opsPort}/readyz`)
-    expect(status).toBe(200)
+    await until('a ready gateway', async () => (await gateway.ops('/readyz')).status === 200)
   })
 })
 
