@@ -20,7 +20,9 @@ const total = (count) => reports.reduce((sum, report) => sum + count(report), 0)
  */
 function failuresIn(file) {
   const where = relative(root, file.name)
-  const tests = file.assertionResults.filter((/** @type {Record<string, any>} */ test) => test.status === 'failed')
+  const tests = file.assertionResults.filter(
+    (/** @type {Record<string, any>} */ test) => test.status === 'failed',
+  )
   if (tests.length === 0) return file.status === 'failed' ? [`${where}: ${firstLine(file.message)}`] : []
   return tests.map(
     (/** @type {Record<string, any>} */ test) =>
@@ -28,7 +30,8 @@ function failuresIn(file) {
   )
 }
 
-const firstLine = (/** @type {string | undefined} */ text) => text?.trim().split('\n')[0] ?? 'no reason was given'
+const firstLine = (/** @type {string | undefined} */ text) =>
+  text?.trim().split('\n')[0] ?? 'no reason was given'
 
 const passed = total((report) => report.numPassedTests)
 const leftOut = total((report) => report.numPendingTests + report.numTodoTests)

@@ -110,7 +110,9 @@ describe('while it runs', () => {
   })
 
   test('operators and probes go on without TLS', async () => {
+    // It serves a moment before it is ready.
     await until('a ready gateway', async () => (await gateway.ops('/readyz')).status === 200)
+    expect(await gateway.ops('/readyz')).toEqual({ status: 200, body: { ready: true, reasons: [] } })
   })
 })
 
