@@ -26,6 +26,8 @@ export function centrifugeCodec(
     binary,
     decode,
     ping,
+    // The protocol asks its clients for an answer of their own: a second one would only cost.
+    nativePing: false,
     reply: (ref, reply) => [write(replyFields(ref, reply, writeDelta))],
     error: (ref, error) => write(errorFields(ref, error)),
     publication: (channel, publication, base) =>

@@ -27,4 +27,5 @@ export const chatCodec: Codec = {
   continuityLost: encodeContinuityLost,
   reconnect: encodeReconnect,
   ping,
+  nativePing: true,
 }

@@ -173,4 +173,6 @@ export interface Codec {
   /** Advice before a drain. Undefined: this door has no such word. */
   reconnect(afterMs: number): Uint8Array | undefined
   readonly ping: Uint8Array
+  /** WebSocket's own ping goes with it: libraries answer that, also for code that answers nothing. */
+  readonly nativePing: boolean
 }

@@ -41,7 +41,7 @@ const pingFrames = new WeakMap<Codec, Frame>()
 function pingFrame(codec: Codec): Frame {
   const known = pingFrames.get(codec)
   if (known) return known
-  const frame: Frame = { payload: codec.ping, pings: true }
+  const frame: Frame = { payload: codec.ping, pings: codec.nativePing }
   pingFrames.set(codec, frame)
   return frame
 }

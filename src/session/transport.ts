@@ -5,8 +5,8 @@ import type { CloseCode } from '../protocol/codes.js'
 export interface Frame {
   /** What the client reads: one protocol object (or several), as its codec writes them. */
   readonly payload: Uint8Array
-  /** With a native ping behind it, where the transport has one: clients answer that without their code knowing. */
-  readonly pings?: true
+  /** With a native ping behind it, where the transport has one: clients answer that without their code knowing. Default: false. */
+  readonly pings?: boolean
   /** The transport's cache: the payload with its header, as it goes over the wire. */
   wire?: Uint8Array
 }

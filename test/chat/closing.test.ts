@@ -6,6 +6,7 @@ import { chatAs, type ChatClient } from '../support/chat-client.js'
 import { MovableClock } from '../support/clock.js'
 import type { TestGateway } from '../support/gateway.js'
 import { tenantPolicy } from '../support/policies.js'
+import { within } from '../support/waiting.js'
 
 /** Twice within the life of a presence entry, which is refreshed in real time. */
 const heartbeat = { pingIntervalMs: 12_000, pongTimeoutMs: 4_000 }
@@ -45,6 +46,14 @@ describe('the heartbeat', () => {
     clock.move(heartbeat.pingIntervalMs + 500, gateway)
     await client.next('ping')
   }
+
+  test('a native ping goes with each, for clients whose code answers none', async () => {
+    const { clock, gateway } = await timed()
+    const ann = await chatAs(gateway, 'ann')
+    const native = new Promise((resolve) => ann.socket.once('ping', resolve))
+    await pinged(clock, gateway, ann)
+    expect(await within('the native ping', native)).toEqual(Buffer.alloc(0))
+  })
 
   test('pings every interval', async () => {
     const { clock, gateway } = await timed()
