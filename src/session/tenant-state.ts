@@ -11,7 +11,7 @@ import type { Log } from '../log.js'
 import { ChannelRules } from '../tenant/acl.js'
 import { TokenBucket, type BucketLimits } from '../tenant/limiter.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
-import type { LeaseListener, QuotaLedger, Refusal, SharedRate, TenantLease } from '../tenant/quota-ledger.js'
+import type { LeaseListener, QuotaLedger, QuotaRate, Refusal, TenantLease } from '../tenant/quota-ledger.js'
 import type { Clock } from '../time.js'
 import { ChannelCensus } from './channel-census.js'
 import { FormerKeys } from './former-keys.js'
@@ -206,9 +206,16 @@ export class TenantState implements LeaseListener {
     this.#deliveries.charge(deliveries, this.#deps.clock.monotonicMs())
   }
 
-  perSecond(rate: SharedRate): number {
+  perSecond(rate: QuotaRate): number {
     const { connections, messages } = this.#policy.limits
-    return rate === 'publish' ? messages.publishPerSecond : connections.connectsPerSecond
+    switch (rate) {
+      case 'publish':
+        return messages.publishPerSecond
+      case 'connect':
+        return connections.connectsPerSecond
+      case 'delivery':
+        return messages.fanoutPerSecond
+    }
   }
 
   /** The limits of the policy, as far as they are this gateway's, hold at once. What is used stays used. */

@@ -1,10 +1,11 @@
 // One tenant's quota on one gateway, as the ledger on Redis keeps it: the places here, what Redis has yet to be told of them, and who waits.
 import { Places } from './quota-ledger-places.js'
-import { RateWishes } from './quota-ledger-redis-rates.js'
+import { quietPerSecond, RateWishes } from './quota-ledger-redis-rates.js'
 import type {
   Admission,
   ConnectionLimits,
   LeaseListener,
+  QuotaRate,
   Refusal,
   SharedRate,
   TenantLease,
@@ -108,7 +109,8 @@ export class RedisLease implements TenantLease {
   }
 
   spend(rate: SharedRate, n: number): void {
-    if (this.rates.spend(rate, n, this.#desk.nowMs())) this.#desk.toExchange(this)
+    const nowMs = this.#desk.nowMs()
+    if (this.rates.spend(rate, n, { nowMs, quiet: this.#quiet(rate) })) this.#desk.toExchange(this)
   }
 
   delivered(n: number): void {
@@ -128,6 +130,11 @@ export class RedisLease implements TenantLease {
 
   get unwritten(): boolean {
     return this.#countChanged || this.#repeated !== undefined || this.#changed.size > 0
+  }
+
+  /** The end of a second. True: its rates are to be told. */
+  turnRates(nowMs: number): boolean {
+    return this.rates.turn(nowMs, (rate) => this.#quiet(rate))
   }
 
   /** All is to be written again. `afresh`: what Redis has may be of another time. */
@@ -214,6 +221,10 @@ export class RedisLease implements TenantLease {
       }
       this.#desk.submit({ lease: this, user, limits, take, sinceMs: this.#desk.nowMs(), answer })
     })
+  }
+
+  #quiet(rate: QuotaRate): number {
+    return quietPerSecond(this.listener?.perSecond(rate) ?? 0, this.#desk.gateways())
   }
 
   #differs(user: string): void {

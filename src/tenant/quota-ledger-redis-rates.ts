@@ -1,5 +1,5 @@
 // What this gateway wants of a tenant's rates, second by second, and what share it was given. Pure: knows no Redis, and the time it is told.
-import { sharedRates, type SharedRate } from './quota-ledger.js'
+import { sharedRates, type QuotaRate, type SharedRate } from './quota-ledger.js'
 
 /** A share given so long ago has been given to others since. Also when a gateway's wishes end, if it does not repeat them. */
 export const shareTtlMs = 5_000
@@ -7,13 +7,28 @@ export const shareTtlMs = 5_000
 /** A rate over a shorter time says little. */
 const windowMsMin = 100
 
+/**
+ * Who uses so little of its equal part, or no more than one a second, keeps quiet: of thousands of tenants nearly all do, and Redis would run
+ * a script for each of them on each gateway once a second. All that is not told of is together at most so much of the limit.
+ */
+const quietPart = 0.05
+const quietPerSecondMin = 1
+
+/** `limit`: per second, over all gateways. */
+export function quietPerSecond(limit: number, gateways: number): number {
+  return Math.max(quietPerSecondMin, (quietPart * limit) / gateways)
+}
+
+/** So many turns pass until who is quiet asks what the others have delivered: what it publishes may reach thousands there. */
+const quietTurns = 4
+
 /** As the script takes it: `just begun`. */
 const justBegun = -1
 
 interface Wish {
   /** `begun`: since the last turn; others are told so, and what is wanted per second shows at the next turn. */
-  kind: 'idle' | 'begun' | 'known'
-  /** Since `sinceMs`. */
+  kind: 'quiet' | 'begun' | 'known'
+  /** Since `sinceMs`; while it is quiet, since the last turn. */
   count: number
   sinceMs: number
   /** The window before: what was wanted in it, and how long it was. Both 0: there was none. */
@@ -29,12 +44,15 @@ export class RateWishes {
   #delivered = 0
   #deliveredPerSecond = 0
   #turnMs = 0
-  /** When the last answer came; undefined: none since it was idle. */
+  /** Turns since it last asked, while it is quiet; and how many of the last turns used nothing at all. */
+  #quietFor = 0
+  #unusedFor = quietTurns
+  /** When the last answer came; undefined: none since all was quiet. */
   #answeredMs: number | undefined
 
   constructor() {
-    const idle = (): Wish => ({
-      kind: 'idle',
+    const quiet = (): Wish => ({
+      kind: 'quiet',
       count: 0,
       sinceMs: 0,
       beforeCount: 0,
@@ -42,7 +60,7 @@ export class RateWishes {
       wanted: 0,
       share: undefined,
     })
-    this.#wishes = { publish: idle(), connect: idle() }
+    this.#wishes = { publish: quiet(), connect: quiet() }
   }
 
   /** Undefined: an equal part. */
@@ -50,12 +68,13 @@ export class RateWishes {
     return this.#wishes[rate].share
   }
 
-  /** True when the others are to be told at once. */
-  spend(rate: SharedRate, n: number, nowMs: number): boolean {
+  /** True when the others are to be told at once. `quiet`: per second. */
+  spend(rate: SharedRate, n: number, { nowMs, quiet }: { nowMs: number; quiet: number }): boolean {
     const wish = this.#wishes[rate]
     wish.count += n
-    if (wish.kind !== 'idle') return false
+    if (wish.kind !== 'quiet' || wish.count <= quiet) return false
     wish.kind = 'begun'
+    wish.count = n
     wish.sinceMs = nowMs
     wish.wanted = justBegun
     return true
@@ -65,16 +84,24 @@ export class RateWishes {
     this.#delivered += n
   }
 
-  /** The end of a window. False: there is nothing to tell, and the others know that. */
-  turn(nowMs: number): boolean {
-    const wasIdle = this.#idle
-    for (const rate of sharedRates) turnWish(this.#wishes[rate], nowMs)
+  /** The end of a window. `quietOf`: per second. False: there is nothing to tell or ask, and the others know that. */
+  turn(nowMs: number, quietOf: (rate: QuotaRate) => number): boolean {
+    const wasQuiet = this.#quiet
+    const used = this.#delivered > 0 || sharedRates.some((rate) => this.#wishes[rate].count > 0)
+    for (const rate of sharedRates) turnWish(this.#wishes[rate], { nowMs, quiet: quietOf(rate) })
     const seconds = Math.max(windowMsMin, Math.min(1_000, nowMs - this.#turnMs)) / 1000
-    this.#deliveredPerSecond = this.#delivered / seconds
+    const perSecond = this.#delivered / seconds
+    this.#deliveredPerSecond = perSecond <= quietOf('delivery') ? 0 : perSecond
     this.#delivered = 0
     this.#turnMs = nowMs
-    if (wasIdle && this.#idle) this.#answeredMs = undefined
-    return !(wasIdle && this.#idle)
+    this.#unusedFor = used ? 0 : this.#unusedFor + 1
+    const unused = this.#unusedFor >= quietTurns
+    const quiet = wasQuiet && this.#quiet
+    if (unused) this.#answeredMs = undefined
+    this.#quietFor = quiet && !unused ? this.#quietFor + 1 : 0
+    if (quiet && this.#quietFor < quietTurns) return false
+    this.#quietFor = 0
+    return true
   }
 
   /** What the script takes. */
@@ -108,21 +135,23 @@ export class RateWishes {
     return some
   }
 
-  get #idle(): boolean {
-    return this.#deliveredPerSecond === 0 && sharedRates.every((rate) => this.#wishes[rate].kind === 'idle')
+  get #quiet(): boolean {
+    return this.#deliveredPerSecond === 0 && sharedRates.every((rate) => this.#wishes[rate].kind === 'quiet')
   }
 }
 
 /** What is wanted is seen over two windows: one alone jumps too much, more come too late. */
-function turnWish(wish: Wish, nowMs: number): void {
-  if (wish.kind === 'idle') return
+function turnWish(wish: Wish, { nowMs, quiet }: { nowMs: number; quiet: number }): void {
   const { beforeCount, beforeMs, count } = wish
-  const elapsedMs = nowMs - wish.sinceMs
-  wish.wanted = ((beforeCount + count) * 1000) / Math.max(windowMsMin, beforeMs + elapsedMs)
-  wish.kind = wish.wanted === 0 ? 'idle' : 'known'
-  if (wish.kind === 'idle') wish.share = undefined
-  wish.beforeCount = count
-  wish.beforeMs = wish.kind === 'idle' ? 0 : elapsedMs
   wish.count = 0
+  if (wish.kind === 'quiet') return
+  const elapsedMs = nowMs - wish.sinceMs
+  const wanted = ((beforeCount + count) * 1000) / Math.max(windowMsMin, beforeMs + elapsedMs)
+  const toQuiet = wanted <= quiet
+  wish.kind = toQuiet ? 'quiet' : 'known'
+  wish.wanted = toQuiet ? 0 : wanted
+  if (toQuiet) wish.share = undefined
+  wish.beforeCount = toQuiet ? 0 : count
+  wish.beforeMs = toQuiet ? 0 : elapsedMs
   wish.sinceMs = nowMs
 }

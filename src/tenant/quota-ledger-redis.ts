@@ -141,7 +141,7 @@ export class RedisLedger implements QuotaLedger {
       }
       if (nowMs - lease.refreshedMs >= this.#timing.refreshMs && lease.held > 0)
         lease.repeat({ afresh: false })
-      if (lease.rates.turn(nowMs)) this.#untold.add(lease)
+      if (lease.turnRates(nowMs)) this.#untold.add(lease)
       if (lease.rates.forget(nowMs)) lease.listener?.sharesChanged()
     }
     this.#kick()

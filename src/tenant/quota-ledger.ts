@@ -21,9 +21,12 @@ export type Admission = { readonly admitted: true } | Refusal
 export const sharedRates = ['publish', 'connect'] as const
 export type SharedRate = (typeof sharedRates)[number]
 
+/** All rates that a tenant's quota limits. */
+export type QuotaRate = SharedRate | 'delivery'
+
 export interface LeaseListener {
   /** The tenant's limit, over all gateways. */
-  perSecond(rate: SharedRate): number
+  perSecond(rate: QuotaRate): number
   /** `share` answers something else now. */
   sharesChanged(): void
   /** Other gateways delivered so much of the tenant's since the last call. */

@@ -127,12 +127,31 @@ describe('shares', () => {
       limits: limitsWith('messages', { publishPerSecond: 1_000, publishBurst: 1_000 }),
     })
     const rig = await new Rig().start(2, wide)
-    rig.wanted = [400, 2]
+    rig.wanted = [400, 60]
     await rig.pass(3_100)
     const [much = 0, little = 0] = rig.shares()
     // What each wants, and of what nobody wants the half.
     expect(much).toBeCloseTo(0.4 + 0.3, 1)
     expect(little).toBeCloseTo(0.3, 1)
+  })
+
+  test('are nobody’s business where little of an equal part is wanted', async () => {
+    const wide = policyOf({
+      limits: limitsWith('messages', { publishPerSecond: 1_000, publishBurst: 1_000 }),
+    })
+    const rig = await new Rig().start(2, wide)
+    rig.wanted = [20, 1]
+    await rig.pass(3_000)
+    expect(await redis.cli('KEYS', '*rates*')).toBe('')
+    expect(rig.shares()).toEqual([0.5, 0.5])
+    // More than 25 a second, which is 5 % of the half.
+    rig.wanted = [60, 1]
+    await rig.pass(1_500)
+    expect(await redis.cli('KEYS', '*rates*')).not.toBe('')
+    expect(rig.shares()[0]).toBeGreaterThan(0.9)
+    rig.wanted = [20, 1]
+    await rig.pass(3_000)
+    expect(await redis.cli('KEYS', '*rates*')).toBe('')
   })
 
   test('of a gateway that died go to the others', async () => {
@@ -223,6 +242,26 @@ test('deliveries count wherever they are made', async () => {
   // Two seconds pass until the first gateway knows; the debt is paid after that.
   expect(delivered).toBeLessThanOrEqual(1_000 * 10 + 1_000 + 2 * 5_000)
   expect(delivered).toBeGreaterThan(1_000 * 8)
+})
+
+test('deliveries elsewhere count for who publishes little, too', async () => {
+  const policy = policyOf({
+    limits: limitsWith('messages', { publishPerSecond: 1_000, publishBurst: 1_000, fanoutPerSecond: 1_000 }),
+  })
+  const rig = await new Rig().start(2, policy)
+  await rig.pass(10_000)
+  // Less than 5 % of its part of the publishes, and twice what may be delivered.
+  rig.wanted = [20, 0]
+  let delivered = 0
+  await rig.pass(20_000, (index) => {
+    if (index === 1) return
+    const now = (rig.passed[0] ?? 0) * 100
+    if (now > delivered) rig.tenants[1]?.chargeDeliveries(now - delivered)
+    delivered = now
+  })
+  // It asks every four seconds, and pays from the second time on.
+  expect(delivered).toBeLessThanOrEqual(1_000 * 20 + 1_000 + 9 * 1_000)
+  expect(delivered).toBeGreaterThan(1_000 * 15)
 })
 
 test('without Redis the last shares hold for five seconds, and are equal then', async () => {
