@@ -5,7 +5,7 @@ import { deliveryColumns, deliveryValues, lostOf, perCpuSecond } from './deliver
 import { Load } from './load.js'
 import type { RanReport, Visit } from './orders.js'
 import { publishResult, type Bar } from './results.js'
-import { endSubjects, parleyOnRedis } from './subjects.js'
+import { endSubjects, parleyOnRedis, wsFloor, type Subject } from './subjects.js'
 import { benchIssuer } from './tenants.js'
 
 afterAll(endSubjects)
@@ -30,18 +30,23 @@ const sizes: Readonly<Record<string, readonly [Size, Size]>> = {
 const perSecond = 1_000
 const payloadBytes = 128
 
+const countOf = (what: string, size: Size): string =>
+  `${size[what === 'connections' ? 'subscribers' : (what as keyof Size)].toLocaleString('en-US')} ${what}`
+
+/** The bare loop stands beside Parley where it has what grows: what a kernel asks for more sockets, it asks of both. */
 async function compared(what: string, pair: readonly [Size, Size]): Promise<Contest<RanReport>> {
   const turns = new Map<string, () => Promise<RanReport>>()
-  for (const size of pair) {
-    const count = size[what === 'connections' ? 'subscribers' : (what as keyof Size)]
-    const name = `${count.toLocaleString('en-US')} ${what}`
-    const subject = await parleyOnRedis(name, { tenants: size.tenants })
+  const enter = async (subject: Subject, size: Size): Promise<void> => {
     const crowd = { issuer: benchIssuer(), channelPrefix: 'kept:', arrivingMax: 50 }
     const load = new Load({ ...subject, ...size, ...crowd })
     await load.come()
     const pace = { kind: 'rate', perSecond } as const
-    turns.set(name, () => load.run({ seconds: 3, pace, payloadBytes, drainMs: 60_000 }))
+    turns.set(subject.name, () => load.run({ seconds: 3, pace, payloadBytes, drainMs: 60_000 }))
   }
+  for (const size of pair)
+    await enter(await parleyOnRedis(countOf(what, size), { tenants: size.tenants }), size)
+  if (what === 'connections')
+    for (const size of pair) await enter(await wsFloor(`bare ws loop, ${countOf(what, size)}`), size)
   const contest = await Contest.held(turns)
   await endSubjects()
   return contest
