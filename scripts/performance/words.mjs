@@ -41,9 +41,10 @@ Profiles (\`node --cpu-prof\`, and \`perf record -e cpu-clock\` for the kernel's
 - **Publishes against the ioredis loop.** Tried and kept: one \`PUBLISH\` for what one channel's publishes brought, names of keys made once, fewer promises,
   pipelines that gather for 3 ms. What is left is spread thin: WebSocket frames, JSON, rights and quotas, the envelope, ioredis's commands, and garbage
   collection (a larger young generation did not help).
-- **Connects.** Beside what HTTP and \`ws\` do for both: an admission that Redis counts exactly, across gateways; a read of where the
-  channel stands, proven on replicas; the token. Each is a pipeline of one or two commands when clients come one after the other. In a storm the rate of
-  handshakes (\`--handshake-rate\`, 2,000 a second after the first 4,000) adds its waiting, by design: clients of a gateway that died come back in turn.
+- **Connects.** Beside what HTTP and \`ws\` do for both: the token, an admission that Redis counts exactly, across gateways (one script for all that come
+  together), the session, two answers, and for a client who missed something a read, proven on replicas. Collecting garbage is an eighth of it, and the first
+  thousands cost twice as much as the later ones, until V8 has compiled what they run. In a storm handshakes come in 32 to a turn of the event loop, so
+  that deliveries to those who are there go on.
 - **Growth.** The 16,000 are pinged too, and the same publications go to 1,600 channels instead of 10, so that fewer share a message to Redis; 2,000 tenants
   are 2,000 sets of counters that lie in no cache.
 - **Idle.** A ping is a write, a frame's way in and two timers; the client answers both the protocol's ping and WebSocket's.

@@ -396,6 +396,24 @@ export function brokerContract(
         expect(ours.top).toEqual(theirs.top)
       })
 
+      test('standing() is known where the channel is subscribed to, and follows what was heard', async () => {
+        await say('"a"')
+        expect(peer.standing(ref)).toBeUndefined()
+        await peer.subscribe(ref)
+        const { position } = await say('"b"')
+        await peerHeard.untilText(ref, '"b"')
+        expect(peer.standing(ref)).toEqual(position)
+        await peer.unsubscribe(ref)
+        expect(peer.standing(ref)).toBeUndefined()
+      })
+
+      test('standing() is known before anything was heard, once history has proven it', async () => {
+        await say('"a"')
+        await peer.subscribe(ref)
+        const { top } = await peer.history(ref, { limit: 0 })
+        expect(peer.standing(ref)).toEqual(top)
+      })
+
       test('a publication without history takes no offset', async () => {
         await say('"a"')
         await say('"passing"', { options: {} })

@@ -123,6 +123,11 @@ export interface Broker {
   publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published>
   announce(ref: ChannelRef, announcement: Announcement): Promise<void>
   history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage>
+  /**
+   * Where the listener stands, when that survives any failover that loses nothing acknowledged: all that follows will reach it. Asks nobody,
+   * so that what was published a moment ago may still be to come. Undefined: only `history` can tell.
+   */
+  standing(ref: ChannelRef): Position | undefined
   /** Forgets the publications; offset and epoch stay. */
   removeHistory(ref: ChannelRef): Promise<void>
   /** Settles what is under way and calls the listener no more. Later calls are refused with INTERNAL; close() again does nothing. */

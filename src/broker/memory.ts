@@ -12,6 +12,7 @@ import {
   type HistoryPage,
   type HistoryQuery,
   type NewPublication,
+  type Position,
   type Publication,
   type PublishOptions,
   type Published,
@@ -235,6 +236,10 @@ export class MemoryBroker implements Broker {
   async history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage> {
     this.#assertOpen()
     return this.#data.history(ref, query)
+  }
+
+  standing(ref: ChannelRef): Position | undefined {
+    return this.#subscribed.has(keyOf(ref)) ? this.#data.history(ref, { limit: 0 }).top : undefined
   }
 
   async removeHistory(ref: ChannelRef): Promise<void> {

@@ -1,5 +1,6 @@
-// Reading streams: each read is one script (epoch, top and entries of one moment); reads of a turn share a pipeline. Where nothing else
-// proves that replicas have what was read, a fence does: a write to a key of ours and a WAIT behind the reads, which covers all before it.
+// Reading streams: each read is one script (epoch, top and entries of one moment); reads of a turn share a pipeline, and who asks
+// the same an answer. Where nothing else proves that replicas have what was read, a fence does: a write to a key of ours and a WAIT behind the
+// reads, which covers all before it.
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { CommandError } from '../errors.js'
@@ -62,10 +63,15 @@ const ReadReply = z.tuple([
   z.array(z.tuple([z.instanceof(Buffer), z.tuple([z.instanceof(Buffer), z.instanceof(Buffer)])])),
 ])
 
-interface Waiting {
-  readonly read: StreamRead
+interface Asker {
   resolve(page: StreamPage): void
   reject(error: unknown): void
+}
+
+/** A read that was not sent yet. */
+interface Waiting {
+  readonly read: StreamRead
+  readonly askers: Asker[]
 }
 
 /** One connection's reads. `fence: true` proves every page that is not bounded by `upTo`; it waits for replicas, so it has a connection of its own. */
@@ -73,7 +79,8 @@ export class StreamReads {
   readonly #options: StreamReaderOptions
   readonly #fence: boolean
   readonly #rounds: Rounds
-  #waiting: Waiting[] = []
+  /** By what is asked: clients who come back together missed the same. */
+  readonly #waiting = new Map<string, Waiting>()
   /** Counts fences that were refused where they were to stand: a partition that moves takes no new key. */
   #fencesRefused = 0
 
@@ -82,24 +89,34 @@ export class StreamReads {
     this.#fence = fence
     // Behind a WAIT that waits, the next would miss its deadline through no fault of the connection.
     this.#rounds = new Rounds({
-      waiting: () => this.#waiting.length,
+      waiting: () => this.#waiting.size,
       round: () => this.#readSome(),
       failed: (error) => {
-        for (const waiting of this.#waiting.splice(0)) waiting.reject(error)
+        for (const waiting of this.#take(this.#waiting.size)) refuse(waiting, error)
       },
     })
   }
 
   /** Rejects with BROKER_UNAVAILABLE when Redis does not answer, with ElsewhereError where the shard does not hold it. */
   read(read: StreamRead): Promise<StreamPage> {
+    const { limit, reverse, since, streamKey, upTo } = read
+    const asked = [since?.epoch, since?.offset, upTo, limit, reverse, streamKey].join(' ')
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ read, resolve, reject })
+      const waiting = this.#waiting.get(asked)
+      if (waiting) return void waiting.askers.push({ resolve, reject })
+      this.#waiting.set(asked, { read, askers: [{ resolve, reject }] })
       this.#rounds.begin()
     })
   }
 
+  #take(max: number): Waiting[] {
+    const taken = [...this.#waiting].slice(0, max)
+    for (const [asked] of taken) this.#waiting.delete(asked)
+    return taken.map(([, waiting]) => waiting)
+  }
+
   async #readSome(): Promise<void> {
-    const group = this.#waiting.splice(0, groupMax)
+    const group = this.#take(groupMax)
     try {
       await this.#readAll(group)
     } catch (error) {
@@ -110,7 +127,7 @@ export class StreamReads {
         : known
           ? error
           : unreadable(error)
-      for (const waiting of group) waiting.reject(refusal)
+      for (const waiting of group) refuse(waiting, refusal)
     }
   }
 
@@ -134,15 +151,16 @@ export class StreamReads {
       replicas === 0 ||
       (written === 'OK' && typeof reached === 'number' && reached >= replicas && (await live.stands()))
     group.forEach((waiting, index) => {
-      const { read } = waiting
+      const { askers, read } = waiting
       const reply = replies[index]
-      if (liesElsewhere(reply)) return waiting.reject(new ElsewhereError(reply.message))
-      if (unfenceable) return waiting.reject(new ElsewhereError('the fence lies elsewhere'))
+      if (liesElsewhere(reply)) return refuse(waiting, new ElsewhereError(reply.message))
+      if (unfenceable) return refuse(waiting, new ElsewhereError('the fence lies elsewhere'))
       if (reply instanceof Error) {
         if (reply.message.startsWith('NOSCRIPT')) live.discard('its scripts were flushed')
-        return waiting.reject(unreadable(reply))
+        return refuse(waiting, unreadable(reply))
       }
-      waiting.resolve(pageOf(read, ReadReply.parse(reply), { fenced, nowMs: this.#options.epochMs() }))
+      const page = pageOf(read, ReadReply.parse(reply), { fenced, nowMs: this.#options.epochMs() })
+      for (const asker of askers) asker.resolve(page)
     })
   }
 
@@ -151,6 +169,10 @@ export class StreamReads {
     const held = this.#options.partitions()
     return held[this.#fencesRefused % held.length] ?? group[0]?.read.partition ?? 0
   }
+}
+
+function refuse({ askers }: Waiting, error: unknown): void {
+  for (const asker of askers) asker.reject(error)
 }
 
 const groupMax = 512

@@ -233,6 +233,10 @@ export class RedisBroker implements Broker {
     }
   }
 
+  standing(ref: ChannelRef): Position | undefined {
+    return this.#subscribed.get(this.#places.of(ref).topic)?.reader.proven
+  }
+
   async removeHistory(ref: ChannelRef): Promise<void> {
     this.#assertOpen()
     await this.#laneFor(ref, undefined).lane.submit(new Trim(this.#places.of(ref)))

@@ -85,7 +85,7 @@ export function gatewayCommand(): Command {
       windowOf,
       10,
     )
-    .option('--handshake-rate <number>', 'clients let in per second; more are answered 503', countOf, 2_000)
+    .option('--handshake-rate <number>', 'clients let in per second; more are answered 503', countOf, 3_000)
     .option('--allow-private-jwks', 'let tenants’ JWKS URLs lead to private addresses, and be http', false)
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
   return endsByTheList(command).action(async (options: GatewayOptions) => runGateway(options))

@@ -7,9 +7,9 @@ const clock = new ManualClock()
 const rateOf = (perSecond: number, random = () => 0) => new HandshakeRate(perSecond, { clock, random })
 
 /** How long the next is told to wait; undefined: it is let in. */
-function askedToWaitMs(rate: HandshakeRate): number | undefined {
+function askedToWaitMs(rate: HandshakeRate, waiting = 0): number | undefined {
   try {
-    rate.take()
+    rate.take(waiting)
     return undefined
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
@@ -22,16 +22,16 @@ function askedToWaitMs(rate: HandshakeRate): number | undefined {
 const storm = (rate: HandshakeRate, count: number) => Array.from({ length: count }, () => askedToWaitMs(rate))
 
 describe('HandshakeRate', () => {
-  test('lets in two seconds’ worth at once, and then the rate', () => {
+  test('lets in three seconds’ worth at once, and then the rate', () => {
     const rate = rateOf(10)
-    expect(storm(rate, 30).filter((waitMs) => waitMs === undefined)).toHaveLength(20)
+    expect(storm(rate, 40).filter((waitMs) => waitMs === undefined)).toHaveLength(30)
     clock.advance(1_000)
     expect(storm(rate, 30).filter((waitMs) => waitMs === undefined)).toHaveLength(10)
   })
 
   test('sends those who are refused away in a line that moves at the rate', () => {
     const rate = rateOf(10)
-    const waits = storm(rate, 40).slice(20)
+    const waits = storm(rate, 50).slice(30)
     expect(waits).toEqual(Array.from({ length: 20 }, (_, index) => (index + 1) * 100))
     clock.advance(1_500)
     storm(rate, 15)
@@ -41,8 +41,8 @@ describe('HandshakeRate', () => {
   test('spreads those who are refused together', () => {
     let draw = 0
     const rate = rateOf(1_000, () => (draw = (draw + 0.37) % 1))
-    const seconds = storm(rate, 3_000)
-      .slice(2_000)
+    const seconds = storm(rate, 4_000)
+      .slice(3_000)
       .map((waitMs = 0) => Math.ceil(waitMs / 1000))
     const counts = [1, 2, 3].map((second) => seconds.filter((told) => told === second).length)
     expect(counts.reduce((sum, count) => sum + count)).toBe(1_000)
@@ -54,7 +54,13 @@ describe('HandshakeRate', () => {
     const waits = storm(rate, 10_000)
     expect(waits.at(-1)).toBe(30_000)
     clock.advance(30_000)
-    storm(rate, 20)
+    storm(rate, 30)
     expect(askedToWaitMs(rate)).toBe(100)
+  })
+
+  test('refuses while as many wait as are let in at once, whatever the rate would allow', () => {
+    const rate = rateOf(10)
+    expect(askedToWaitMs(rate, 30)).toBe(100)
+    expect(askedToWaitMs(rate, 29)).toBeUndefined()
   })
 })

@@ -3,8 +3,8 @@ import { CommandError } from '../errors.js'
 import { TokenBucket } from '../tenant/limiter.js'
 import type { Clock } from '../time.js'
 
-/** So much at once is no storm: a second or two of work. */
-const burstS = 2
+/** So much at once is let in: who is last of them waits about as long for the turnstile. */
+const burstS = 3
 /** Nobody is told to wait longer. */
 const behindMsMax = 30_000
 /** Whole seconds are all that Retry-After can say: who was refused together must not come back together. */
@@ -14,6 +14,7 @@ export class HandshakeRate {
   readonly #perSecond: number
   readonly #clock: Clock
   readonly #random: () => number
+  readonly #burst: number
   readonly #bucket: TokenBucket
   /** In debt by those who were refused and whose turn has not come. */
   readonly #line: TokenBucket
@@ -23,14 +24,18 @@ export class HandshakeRate {
     this.#perSecond = perSecond
     this.#clock = clock
     this.#random = random
-    this.#bucket = new TokenBucket({ rate: perSecond, burst: perSecond * burstS }, nowMs)
+    this.#burst = perSecond * burstS
+    this.#bucket = new TokenBucket({ rate: perSecond, burst: this.#burst }, nowMs)
     this.#line = new TokenBucket({ rate: perSecond, burst: 0 }, nowMs)
   }
 
-  /** One client more. Throws OVERLOADED with the time when all who were refused before have had their turn, and some chance. */
-  take(): void {
+  /**
+   * One client more, while `waiting` who were let in still wait for their turn: more than a burst are too many, where a core does less than the
+   * rate. Throws OVERLOADED with the time when all who were refused before have had their turn, and some chance.
+   */
+  take(waiting: number): void {
     const nowMs = this.#clock.monotonicMs()
-    if (this.#bucket.take(1, nowMs) === 0) return
+    if (waiting < this.#burst && this.#bucket.take(1, nowMs) === 0) return
     const behindMs = this.#line.charge(0, nowMs) < behindMsMax ? this.#line.charge(1, nowMs) : behindMsMax
     throw new CommandError(
       'OVERLOADED',

@@ -5,6 +5,12 @@ import type { AddressInfo, Socket } from 'node:net'
 /** Node's HTTP server forgets a socket once it is upgraded; someone has to know it. */
 const socketsOf = new WeakMap<Server, Set<Socket>>()
 
+/**
+ * Connections that the kernel keeps until they are accepted, as far as its own `somaxconn` lets it. Node would say 511: of thousands who come
+ * at once the others' first packets are dropped, and they try again after a second, then after three.
+ */
+const backlog = 4_096
+
 /** Port 0 takes a free one; the address tells which. Rejects with the system's error (EADDRINUSE, EACCES). */
 export function listen(server: Server, options: { port: number; host: string }): Promise<AddressInfo> {
   const sockets = new Set<Socket>()
@@ -15,7 +21,7 @@ export function listen(server: Server, options: { port: number; host: string }):
   })
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(options, () => {
+    server.listen({ ...options, backlog }, () => {
       server.off('error', reject)
       const address = server.address()
       if (address === null || typeof address === 'string') reject(new Error('the server has no TCP address'))

@@ -25,6 +25,7 @@ import { HandshakeRate } from './handshake-rate.js'
 import { listen, shut } from './listen.js'
 import type { Gateway } from './node.js'
 import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
+import { Turnstile } from './turnstile.js'
 import { WebSocketFront } from './websocket.js'
 
 /** Other pages of the same server: true when it answered. Asked first. */
@@ -52,7 +53,7 @@ const defaultServerTiming: ServerTiming = {
 }
 
 /** What one core does. */
-const defaultHandshakesPerSecond = 2_000
+const defaultHandshakesPerSecond = 3_000
 
 const headerBytesMax = 16 * 1024
 
@@ -71,6 +72,7 @@ export class GatewayServer {
   readonly #front = new WebSocketFront()
   readonly #api: Api
   readonly #rate: HandshakeRate
+  readonly #turnstile = new Turnstile()
   readonly #http: Server
   /** The same server, where it speaks TLS. */
   readonly #https: TlsServer | undefined
@@ -152,7 +154,7 @@ export class GatewayServer {
     if (request.method !== 'GET')
       throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
     const tenant = this.#enter(door, request)
-    this.#rate.take()
+    this.#rate.take(this.#turnstile.waiting)
     if (door.door === 'centrifuge') return
     const { identity } = await chatHandshake(tenant, door, request)
     await tenant.checkRoom(identity.user)
@@ -174,7 +176,13 @@ export class GatewayServer {
       checkUpgrade(request)
       const tenant = this.#enter(door, request)
       // Tokens cost time, and upgrades memory; what was looked at so far is for nothing.
-      this.#rate.take()
+      this.#rate.take(this.#turnstile.waiting)
+      const turn = this.#turnstile.pass()
+      if (turn) {
+        await turn
+        if (socket.destroyed) return
+        this.#enterAgain(tenant, door, request)
+      }
       if (door.door === 'chat') {
         await this.#openChat(tenant, door, { request, socket, head })
       } else {

@@ -20,7 +20,7 @@ function rounds(space = () => Promise.resolve()) {
     waiting.push(job)
     running.begin()
   }
-  return { begin, ends, failures, taken }
+  return { begin, ends, failures, idle: () => running.idle(), taken }
 }
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -94,4 +94,19 @@ test('who comes alone never waits, however soon after another', async () => {
     await nextTurn()
   }
   expect(taken).toEqual(['a', 'b', 'c'])
+})
+
+test('idle when what waited is done with, also what came meanwhile', async () => {
+  const { begin, ends, idle, taken } = rounds()
+  await idle()
+  begin('a')
+  let isIdle = false
+  const ended = idle().then(() => (isIdle = true))
+  await nextTurn()
+  begin('b')
+  ends[0]?.resolve()
+  await nextTurn()
+  expect([taken, isIdle]).toEqual([['a', 'b'], false])
+  ends[1]?.resolve()
+  await ended
 })

@@ -22,6 +22,7 @@ const spacingMs = 3
 export class Rounds {
   readonly #options: RoundsOptions
   #running = false
+  #idle: (() => void)[] = []
   /** Until it has ended no round begins. */
   #spacing: Promise<void> | undefined
 
@@ -36,13 +37,20 @@ export class Rounds {
     setImmediate(() => this.#run())
   }
 
+  /** Resolves when no round runs and none is to begin. */
+  idle(): Promise<void> {
+    if (!this.#running) return Promise.resolve()
+    return new Promise((resolve) => this.#idle.push(resolve))
+  }
+
   #run(): void {
     this.#all()
       .catch((error: unknown) => this.#options.failed(error))
       .finally(() => {
         this.#running = false
         // It came while the last round ended.
-        if (this.#options.waiting() > 0) this.begin()
+        if (this.#options.waiting() > 0) return this.begin()
+        for (const resolve of this.#idle.splice(0)) resolve()
       })
   }
 

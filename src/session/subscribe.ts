@@ -146,6 +146,10 @@ async function readMissed(
   { newestOnly, since }: { newestOnly: boolean; since: Position | undefined },
 ): Promise<HistoryPage> {
   const { broker, limits } = session.context
+  // Whoever comes anew, or back to where we stand, has missed nothing: what follows comes live.
+  const top = broker.standing(ref)
+  if (top && (!since || (since.epoch === top.epoch && since.offset === top.offset)))
+    return { publications: [], top, continuous: true }
   if (newestOnly && since) return broker.history(ref, { limit: filter ? limits.pageMax : 1, reverse: true })
   // One more than is handed over, to tell a full answer from a cut one.
   const page = await broker.history(ref, { since, limit: since ? limits.pageMax + 1 : 0 })

@@ -27,8 +27,8 @@ export class WaitingAsks {
     })
   }
 
-  get unsent(): boolean {
-    return this.#unsent.length > 0
+  get unsent(): number {
+    return this.#unsent.length
   }
 
   submit(ask: Ask): void {

@@ -2,13 +2,13 @@
 import { z } from 'zod'
 import { leaseKey, ledgerGatewaysKey } from '../redis/keys.js'
 import type { Argument, Script } from '../redis/scripts.js'
-import type { Ask, PlacesPart, RedisLease } from './quota-ledger-redis-lease.js'
+import type { Asks, PlacesPart, RedisLease } from './quota-ledger-redis-lease.js'
 import { shareTtlMs } from './quota-ledger-redis-rates.js'
 import {
   countGateways,
   exchangeRates,
   lookForRoom,
-  takePlace,
+  takePlaces,
   writePlaces,
 } from './quota-ledger-redis-scripts.js'
 
@@ -33,9 +33,13 @@ const text = z.instanceof(Buffer).transform(String)
 const Counted = z
   .tuple([z.number(), z.number()])
   .transform(([known, gateways]) => ({ known: known === 1, gateways }))
+const Refused = z
+  .tuple([z.number(), text.pipe(z.enum(['tenant', 'user'])), z.number()])
+  .transform(([which, limit, used]) => [which, { admitted: false, limit, used }] as const)
 const Room = z
-  .tuple([text.pipe(z.enum(['admitted', 'tenant', 'user'])), z.number(), z.number()])
-  .transform(([verdict, used, elsewhere]) => ({ verdict, used, elsewhere }))
+  .tuple([z.number()])
+  .rest(Refused)
+  .transform(([elsewhere, ...refused]) => ({ elsewhere, refusals: new Map(refused) }))
 const Elsewhere = z.tuple([z.number()]).transform(([elsewhere]) => ({ elsewhere }))
 const Exchanged = z.tuple([text, text, text]).transform((texts) => texts.map(Number))
 
@@ -61,13 +65,13 @@ export class LedgerCalls {
     }
   }
 
-  ask({ lease, limits, take, user }: Ask, { lost, heard }: Outcome<z.infer<typeof Room>>): Call {
+  ask({ all, lease, limits, take }: Asks, { lost, heard }: Outcome<z.infer<typeof Room>>): Call {
     const { connections, users, usersPrefix } = this.#keysOf(lease)
-    const args = [this.#gatewayId, usersPrefix, user, limits.max, limits.perUser]
+    const { max, perUser } = limits
     return {
-      script: take ? takePlace : lookForRoom,
+      script: take ? takePlaces : lookForRoom,
       keys: take ? [connections, users] : [connections],
-      args: take ? [...args, this.#placesTtlMs] : args,
+      args: [this.#gatewayId, usersPrefix, this.#placesTtlMs, max, perUser, ...all.map(({ user }) => user)],
       take: (reply) => heard(Room.parse(reply)),
       lost,
     }

@@ -14,48 +14,65 @@ local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
 
 /** The names of the others' keys are made here: only Redis knows at this moment who they are. All have the slot of KEYS[1]. */
 const counting = String.raw`${reading}
-local all, ofUser, own = 0, 0, 0
+local all, own, living = 0, 0, {}
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
   local ends, held = string.match(entries[i + 1], '^(%d+) (%d+)$')
   if tonumber(ends) > nowMs then
     all = all + held
+    living[entries[i]] = true
     if entries[i] == ARGV[1] then own = tonumber(held) end
-    ofUser = ofUser + (redis.call('HGET', ARGV[2] .. entries[i], ARGV[3]) or 0)
   end
 end
-local verdict, used = 'admitted', all
-if all >= tonumber(ARGV[4]) then
-  verdict = 'tenant'
-elseif ofUser >= tonumber(ARGV[5]) then
-  verdict, used = 'user', ofUser
+local reply, max, perUser = {all - own}, tonumber(ARGV[4]), tonumber(ARGV[5])
+local function hasRoom(i)
+  if all >= max then
+    reply[#reply + 1] = {i - 6, 'tenant', all}
+    return false
+  end
+  local ofUser = 0
+  for gateway in pairs(living) do ofUser = ofUser + (redis.call('HGET', ARGV[2] .. gateway, ARGV[i]) or 0) end
+  if ofUser < perUser then return true end
+  reply[#reply + 1] = {i - 6, 'user', ofUser}
+  return false
 end
 `
 
+/** Users that one question names at most. */
+export const usersPerAskMax = 100
+
 /**
- * Whether there is room. O(gateways).
- * KEYS: connections · ARGV: gateway, users key without a gateway, user, places of the tenant, places of the user
- * Returns {verdict, used, held by other gateways}.
+ * Whether there is room for one more connection of each user, whatever the others get. O(gateways × users).
+ * KEYS: connections · ARGV: gateway, users key without a gateway, time to live in ms (of no use here), places of the tenant, places of a user;
+ * then users, up to 100
+ * Returns {held by other gateways, then of each who finds none {which, counted from 0, limit, used}}.
  */
 export const lookForRoom = script(`#!lua flags=no-writes
 ${counting}
-return {verdict, used, all - own}
+for i = 6, #ARGV do hasRoom(i) end
+return reply
 `)
 
 /**
- * Atomic: looking for room, and taking it. O(gateways).
- * KEYS: connections, users of this gateway · ARGV: as above, then time to live in ms
- * Returns {verdict, used, held by other gateways}.
+ * Atomic: looking for room, and taking it, for one user after the other. O(gateways × users).
+ * KEYS: connections, users of this gateway · ARGV and reply: as above
  */
-export const takePlace = script(`#!lua
+export const takePlaces = script(`#!lua
 ${counting}
-if verdict == 'admitted' then
-  redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %.0f', nowMs + ARGV[6], own + 1))
-  redis.call('HINCRBY', KEYS[2], ARGV[3], 1)
-  redis.call('PEXPIRE', KEYS[1], ARGV[6])
-  redis.call('PEXPIRE', KEYS[2], ARGV[6])
+local before = own
+for i = 6, #ARGV do
+  if hasRoom(i) then
+    all, own = all + 1, own + 1
+    living[ARGV[1]] = true
+    redis.call('HINCRBY', KEYS[2], ARGV[i], 1)
+  end
 end
-return {verdict, used, all - own}
+if own > before then
+  redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %.0f', nowMs + ARGV[3], own))
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+end
+return reply
 `)
 
 /** Users that one write names at most. */
@@ -175,7 +192,7 @@ return {known, redis.call('ZCARD', KEYS[1])}
 
 export const ledgerScripts: readonly Script[] = [
   lookForRoom,
-  takePlace,
+  takePlaces,
   writePlaces,
   exchangeRates,
   countGateways,

@@ -2,12 +2,13 @@
 import { randomUUID } from 'node:crypto'
 import type { Log } from '../log.js'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis, type RedisLink } from '../redis/live.js'
+import { Rounds } from '../redis/rounds.js'
 import { addScript, loadScripts } from '../redis/scripts.js'
 import type { Clock } from '../time.js'
 import { WaitingAsks } from './quota-ledger-redis-asks.js'
 import { LedgerCalls, type Call } from './quota-ledger-redis-calls.js'
-import { RedisLease, type Ask, type LeaseDesk } from './quota-ledger-redis-lease.js'
-import { ledgerScripts, usersPerWriteMax } from './quota-ledger-redis-scripts.js'
+import { RedisLease, together, type Ask, type Asks, type LeaseDesk } from './quota-ledger-redis-lease.js'
+import { ledgerScripts, usersPerAskMax, usersPerWriteMax } from './quota-ledger-redis-scripts.js'
 import type { LeaseListener, QuotaLedger, TenantLease } from './quota-ledger.js'
 
 export interface LedgerTiming {
@@ -52,8 +53,8 @@ const usersMax = 2_000
 const exchangesMax = 500
 
 /**
- * An admission is one script, sent together with others of the same turn of the event loop; so are places given back. One pipeline is
- * under way at a time: what a write says is how things are when it is sent. While Redis is away each gateway admits up to its equal part of
+ * Admissions of a tenant are one script, sent together with others of the same turn of the event loop; so are places given back. One
+ * pipeline is under way at a time: what a write says is how things are when it is sent. While Redis is away each gateway admits up to its equal part of
  * the tenant's places, and keeps what it holds above that; shares hold for 5 s, and are equal then.
  */
 export class RedisLedger implements QuotaLedger {
@@ -73,7 +74,9 @@ export class RedisLedger implements QuotaLedger {
   #gateways = 1
   /** Until then Redis may not know all. */
   #settledMs = -Infinity
-  #running: Promise<void> | undefined
+  readonly #rounds: Rounds
+  /** Nothing can be sent, or trying at once will not help: until the link opens, or the next turn. */
+  #stuck = false
 
   constructor({ clock, installation, link, log, timing }: RedisLedgerOptions) {
     this.#link = link
@@ -85,6 +88,14 @@ export class RedisLedger implements QuotaLedger {
     this.#calls = new LedgerCalls({ gatewayId: randomUUID(), installation, placesTtlMs })
     const nowMs = (): number => clock.monotonicMs()
     this.#asks = new WaitingAsks({ link, nowMs, askMs })
+    this.#rounds = new Rounds({
+      waiting: () => (this.#stuck ? 0 : this.#due),
+      round: () => this.#round(),
+      failed: (error) => {
+        this.#stuck = true
+        log.error({ err: error }, 'quotas cannot be told to Redis')
+      },
+    })
     this.#desk = {
       nowMs,
       gateways: () => this.#gateways,
@@ -145,42 +156,32 @@ export class RedisLedger implements QuotaLedger {
       if (lease.rates.forget(nowMs)) lease.listener?.sharesChanged()
     }
     this.#kick()
-    await this.#running
+    await this.#rounds.idle()
   }
 
   /** What was given back is told, as far as Redis is there. The gateway has drained before. */
   async close(): Promise<void> {
     this.#kick()
-    await this.#running
+    await this.#rounds.idle()
     this.#asks.close()
   }
 
   // ——— The way to Redis ———
 
   #kick(): void {
-    this.#running ??= this.#run()
+    this.#stuck = false
+    this.#rounds.begin()
   }
 
-  async #run(): Promise<void> {
-    // What else this turn of the event loop brings goes along.
-    await new Promise((resolve) => {
-      setImmediate(resolve)
-    })
-    try {
-      while (this.#due) {
-        const live = this.#link.current
-        // It is gone on with when the link opens, or at the next turn.
-        if (!live || !(await this.#send(live, this.#collect(live)))) break
-      }
-    } catch (error) {
-      this.#log.error({ err: error }, 'quotas cannot be told to Redis')
-    } finally {
-      this.#running = undefined
-    }
+  /** How much waits: as much as asks, since who asks is waited for. */
+  get #due(): number {
+    const other = this.#countDue || this.#unwritten.size > 0 || this.#untold.size > 0
+    return Math.max(this.#asks.unsent, other ? 1 : 0)
   }
 
-  get #due(): boolean {
-    return this.#countDue || this.#asks.unsent || this.#unwritten.size > 0 || this.#untold.size > 0
+  async #round(): Promise<void> {
+    const live = this.#link.current
+    this.#stuck = !live || !(await this.#send(live, this.#collect(live)))
   }
 
   #collect(live: LiveRedis): Call[] {
@@ -188,7 +189,8 @@ export class RedisLedger implements QuotaLedger {
     const mayAsk = this.#counted === live
     const calls = this.#countDue || !mayAsk ? [this.#count(live)] : []
     const asks = mayAsk ? this.#takeAsks() : []
-    return [...calls, ...this.#write(asks), ...asks.map((ask) => this.#ask(ask)), ...this.#exchange()]
+    const asking = together(asks, usersPerAskMax).map((some) => this.#ask(some))
+    return [...calls, ...this.#write(asks), ...asking, ...this.#exchange()]
   }
 
   /** False: something went wrong, and trying again at once will not help. */
@@ -270,22 +272,30 @@ export class RedisLedger implements QuotaLedger {
     })
   }
 
-  #ask(ask: Ask): Call {
-    const { lease, take, user } = ask
+  #ask(some: Asks): Call {
+    const { all, lease, take } = some
     if (take) lease.asked()
-    return this.#calls.ask(ask, {
-      heard: ({ elsewhere, used, verdict }) => {
+    return this.#calls.ask(some, {
+      heard: ({ elsewhere, refusals }) => {
         lease.heardOf({ elsewhere })
-        if (verdict !== 'admitted') return this.#asks.answer(ask, { admitted: false, limit: verdict, used })
-        if (take && this.#asks.waits(ask)) lease.given(user)
-        else if (take) lease.givenInVain(user)
-        this.#asks.answer(ask, { admitted: true })
+        for (const [which, ask] of all.entries()) {
+          const admission = refusals.get(which) ?? { admitted: true }
+          if (take && admission.admitted) this.#take(ask)
+          this.#asks.answer(ask, admission)
+        }
       },
       lost: () => {
-        if (take) lease.givenInVain(user)
-        this.#asks.again(ask)
+        for (const ask of all) {
+          if (take) lease.givenInVain(ask.user)
+          this.#asks.again(ask)
+        }
       },
     })
+  }
+
+  #take(ask: Ask): void {
+    if (this.#asks.waits(ask)) ask.lease.given(ask.user)
+    else ask.lease.givenInVain(ask.user)
   }
 
   /** What is asked next to must be right: whoever asks comes first, and each lease's count is written whole. */

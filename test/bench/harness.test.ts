@@ -67,10 +67,10 @@ test('who is told to come later comes later', async () => {
   const folder = await TenantFolder.make(1)
   const gateway = await GatewayProcess.start({
     redis: `redis://127.0.0.1:${(await startRedis()).port}`,
-    args: ['--tenants', folder.path, '--handshake-rate', '5'],
+    args: ['--tenants', folder.path, '--handshake-rate', '3'],
   })
   const load = visitTo({
-    name: 'a gateway that lets in five a second',
+    name: 'a gateway that lets in three a second',
     url: `ws://127.0.0.1:${gateway.port}`,
     language: 'parley',
     server: [gateway.program.pid],

@@ -71,6 +71,22 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(await redis.cli('KEYS', '*lease:users*')).toBe('')
     })
 
+    test('who come together are decided one after the other, each by the limits that it brought', async () => {
+      const [one, two] = await startLedgers(2, url)
+      await two?.lease.acquire('bob', wide)
+      const acquire = (user: string, limits = { max: 4, perUser: 1 }) => one?.lease.acquire(user, limits)
+      const answers = [acquire('ann'), acquire('ann'), acquire('bob'), acquire('eve'), acquire('ann', wide)]
+      expect(await Promise.all([...answers, acquire('joe'), acquire('joe', wide)])).toEqual([
+        { admitted: true },
+        { admitted: false, limit: 'user', used: 1 },
+        { admitted: false, limit: 'user', used: 1 },
+        { admitted: true },
+        { admitted: true },
+        { admitted: false, limit: 'tenant', used: 4 },
+        { admitted: true },
+      ])
+    })
+
     test('a refusal says what is used in the cluster', async () => {
       const gateways = await startLedgers(2, url)
       const [one, two] = gateways
