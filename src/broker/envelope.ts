@@ -77,19 +77,22 @@ const kinds = { stored: 0x53, passing: 0x50, announced: 0x41, several: 0x4d } as
 
 const lengthBytes = 4
 
-/** Several as one: `M`, then each with its length before it, in four bytes, big end first. */
+/** Several as one: `M`, then the list of them. */
 export function joinedMessages(messages: readonly Buffer[]): Buffer {
   const [first] = messages
-  if (messages.length === 1 && first) return first
-  const bytes = messages.reduce((sum, { byteLength }) => sum + lengthBytes + byteLength, 1)
-  const joined = Buffer.allocUnsafe(bytes)
-  joined[0] = kinds.several
-  let at = 1
-  for (const message of messages) {
-    at = joined.writeUInt32BE(message.byteLength, at)
-    at += message.copy(joined, at)
+  return messages.length === 1 && first ? first : listOf(messages, Buffer.of(kinds.several))
+}
+
+/** Each with its length before it, in four bytes, big end first. */
+export function listOf(parts: readonly Buffer[], head: Buffer = Buffer.alloc(0)): Buffer {
+  const bytes = parts.reduce((sum, { byteLength }) => sum + lengthBytes + byteLength, head.byteLength)
+  const list = Buffer.allocUnsafe(bytes)
+  let at = head.copy(list)
+  for (const part of parts) {
+    at = list.writeUInt32BE(part.byteLength, at)
+    at += part.copy(list, at)
   }
-  return joined
+  return list
 }
 
 /** What was joined, or the one that is alone. Throws on what no gateway of ours sent. */

@@ -180,7 +180,7 @@ export class RedisBroker implements Broker {
       const stored = await this.#store(lane, { place, size: history.size, envelope, idempotency })
       const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
       // A repeat too: the first may have gone unacknowledged and unheard. Who has heard it knows it by its offset.
-      this.#parts.send(place, storedMessage(stored, envelope), { again: true })
+      if (!stored.announced) this.#parts.send(place, storedMessage(stored, envelope), { again: true })
       return { position, durability, repeated: stored.repeated }
     } catch (error) {
       // It may be there all the same, and nobody will tell of it.
@@ -260,7 +260,7 @@ export class RedisBroker implements Broker {
     )
   }
 
-  /** Channels of known epoch by plain XADD; the first time, and with a key, by a script that settles the epoch. */
+  /** Channels of known epoch at little cost; the first time, and with a key, by a script that settles the epoch. */
   async #store(lane: Writers, write: StoredWrite): Promise<Stored> {
     const { streamKey: key } = write.place
     const known = write.idempotency ? undefined : this.#epochs.get(key)
