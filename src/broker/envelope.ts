@@ -27,20 +27,29 @@ function longInfo({ c, i, n, u }: z.infer<typeof Info>): ClientInfo {
   return { user: u, client: c, name: n, info: i === undefined ? undefined : Buffer.from(i) }
 }
 
+/** Each connection's is the same in all that it publishes. */
+const infoTexts = new WeakMap<ClientInfo, string>()
+
+function infoText(info: ClientInfo): string {
+  const known = infoTexts.get(info)
+  if (known !== undefined) return known
+  const text = JSON.stringify(shortInfo(info))
+  infoTexts.set(info, text)
+  return text
+}
+
 /** `ttlMs`: how long it may be read from history; it travels with the entry, since readers know no rules. */
 export function encodeEnvelope(
   publication: NewPublication,
   { timeMs, ttlMs }: { timeMs: number; ttlMs?: number | undefined },
 ): Buffer {
   const { data, info, skipSession, tags } = publication
-  const header = {
-    t: timeMs,
-    ...(ttlMs !== undefined && { x: ttlMs }),
-    ...(skipSession !== undefined && { s: skipSession }),
-    ...(info && { p: shortInfo(info) }),
-    ...(tags && { g: [...tags] }),
-  }
-  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), data])
+  let header = `{"t":${timeMs}`
+  if (ttlMs !== undefined) header += `,"x":${ttlMs}`
+  if (skipSession !== undefined) header += `,"s":${JSON.stringify(skipSession)}`
+  if (info) header += `,"p":${infoText(info)}`
+  if (tags) header += `,"g":${JSON.stringify([...tags])}`
+  return headed(`${header}}\n`, data)
 }
 
 /** A publication out of a stream, with the end of its time. */
@@ -109,12 +118,12 @@ export function* messagesIn(joined: Buffer): Iterable<Buffer> {
 
 /** Of a channel with history: `S<epoch> <id> <envelope>`. */
 export function storedMessage(position: { epoch: string; id: string }, envelope: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`S${position.epoch} ${position.id} `), envelope])
+  return headed(`S${position.epoch} ${position.id} `, envelope)
 }
 
 /** Of a channel without: `P<envelope>`. */
 export function passingMessage(envelope: Buffer): Buffer {
-  return Buffer.concat([Buffer.from('P'), envelope])
+  return headed('P', envelope)
 }
 
 export function announcedMessage({ info, kind, userEdge }: Announcement): Buffer {
@@ -146,4 +155,10 @@ export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => nu
     default:
       throw new Error(`unknown message on a channel's topic, beginning with ${message[0] ?? 'nothing'}`)
   }
+}
+
+function headed(head: string, rest: Uint8Array): Buffer {
+  const whole = Buffer.allocUnsafe(Buffer.byteLength(head) + rest.byteLength)
+  whole.set(rest, whole.write(head))
+  return whole
 }
