@@ -27,20 +27,29 @@ function longInfo({ c, i, n, u }: z.infer<typeof Info>): ClientInfo {
   return { user: u, client: c, name: n, info: i === undefined ? undefined : Buffer.from(i) }
 }
 
+/** Each connection's is the same in all that it publishes. */
+const infoTexts = new WeakMap<ClientInfo, string>()
+
+function infoText(info: ClientInfo): string {
+  const known = infoTexts.get(info)
+  if (known !== undefined) return known
+  const text = JSON.stringify(shortInfo(info))
+  infoTexts.set(info, text)
+  return text
+}
+
 /** `ttlMs`: how long it may be read from history; it travels with the entry, since readers know no rules. */
 export function encodeEnvelope(
   publication: NewPublication,
   { timeMs, ttlMs }: { timeMs: number; ttlMs?: number | undefined },
 ): Buffer {
   const { data, info, skipSession, tags } = publication
-  const header = {
-    t: timeMs,
-    ...(ttlMs !== undefined && { x: ttlMs }),
-    ...(skipSession !== undefined && { s: skipSession }),
-    ...(info && { p: shortInfo(info) }),
-    ...(tags && { g: [...tags] }),
-  }
-  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), data])
+  let header = `{"t":${timeMs}`
+  if (ttlMs !== undefined) header += `,"x":${ttlMs}`
+  if (skipSession !== undefined) header += `,"s":${JSON.stringify(skipSession)}`
+  if (info) header += `,"p":${infoText(info)}`
+  if (tags) header += `,"g":${JSON.stringify([...tags])}`
+  return headed(`${header}}\n`, data)
 }
 
 /** A publication out of a stream, with the end of its time. */
@@ -77,19 +86,22 @@ const kinds = { stored: 0x53, passing: 0x50, announced: 0x41, several: 0x4d } as
 
 const lengthBytes = 4
 
-/** Several as one: `M`, then each with its length before it, in four bytes, big end first. */
+/** Several as one: `M`, then the list of them. */
 export function joinedMessages(messages: readonly Buffer[]): Buffer {
   const [first] = messages
-  if (messages.length === 1 && first) return first
-  const bytes = messages.reduce((sum, { byteLength }) => sum + lengthBytes + byteLength, 1)
-  const joined = Buffer.allocUnsafe(bytes)
-  joined[0] = kinds.several
-  let at = 1
-  for (const message of messages) {
-    at = joined.writeUInt32BE(message.byteLength, at)
-    at += message.copy(joined, at)
+  return messages.length === 1 && first ? first : listOf(messages, Buffer.of(kinds.several))
+}
+
+/** Each with its length before it, in four bytes, big end first. */
+export function listOf(parts: readonly Buffer[], head: Buffer = Buffer.alloc(0)): Buffer {
+  const bytes = parts.reduce((sum, { byteLength }) => sum + lengthBytes + byteLength, head.byteLength)
+  const list = Buffer.allocUnsafe(bytes)
+  let at = head.copy(list)
+  for (const part of parts) {
+    at = list.writeUInt32BE(part.byteLength, at)
+    at += part.copy(list, at)
   }
-  return joined
+  return list
 }
 
 /** What was joined, or the one that is alone. Throws on what no gateway of ours sent. */
@@ -106,12 +118,12 @@ export function* messagesIn(joined: Buffer): Iterable<Buffer> {
 
 /** Of a channel with history: `S<epoch> <id> <envelope>`. */
 export function storedMessage(position: { epoch: string; id: string }, envelope: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`S${position.epoch} ${position.id} `), envelope])
+  return headed(`S${position.epoch} ${position.id} `, envelope)
 }
 
 /** Of a channel without: `P<envelope>`. */
 export function passingMessage(envelope: Buffer): Buffer {
-  return Buffer.concat([Buffer.from('P'), envelope])
+  return headed('P', envelope)
 }
 
 export function announcedMessage({ info, kind, userEdge }: Announcement): Buffer {
@@ -143,4 +155,10 @@ export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => nu
     default:
       throw new Error(`unknown message on a channel's topic, beginning with ${message[0] ?? 'nothing'}`)
   }
+}
+
+function headed(head: string, rest: Uint8Array): Buffer {
+  const whole = Buffer.allocUnsafe(Buffer.byteLength(head) + rest.byteLength)
+  whole.set(rest, whole.write(head))
+  return whole
 }

@@ -3,17 +3,43 @@ import { CommandError } from '../errors.js'
 import type { Job } from '../redis/routes.js'
 import type { Pipeline } from '../redis/scripts.js'
 
-/** One write. It adds exactly one command, and reads that command's reply. */
+/** One write. It adds one command, or its part of one, and reads that command's reply. */
 export interface CommitEntry<Result> {
   readonly partition: number
   /** Writes of one channel keep their order. */
   readonly streamKey: string
   readonly bytes: number
+  /** Its part of a command that it can share with those before and behind it in its stream. Undefined: it has its own. */
+  readonly part?: Part | undefined
   /** Adds the command for its partition's present generation. */
-  add(pipeline: Pipeline, generation: Generation): void
+  add(pipeline: Pipeline, generation: Generation, how: HowToAdd): void
   /** Throws a CommandError when refused for good. */
-  read(reply: unknown): { readonly done: Result } | NotStored
+  read(reply: unknown, how: HowItWent): { readonly done: Result } | NotStored
 }
+
+export interface Part {
+  readonly envelope: Buffer
+  readonly size: number
+  /** Of the generation under which it may be shared. */
+  readonly store: string
+}
+
+export interface HowToAdd {
+  /** Parts of those behind it that share its command. */
+  readonly behind: readonly Part[]
+  /** The command that tells the channel's topic of it at once. Undefined: not before replicas have it. */
+  readonly announceBy: AnnounceBy | undefined
+}
+
+export interface HowItWent {
+  /** Its place in a shared command, from 0. */
+  readonly nth: number
+  /** It was added with `announceBy`. */
+  readonly announced: boolean
+}
+
+/** In a Cluster a message goes to one shard's subscribers; PUBLISH would send it to every node. */
+export type AnnounceBy = 'PUBLISH' | 'SPUBLISH'
 
 /**
  * Nothing was stored, and the entry wants another try: on another connection; with another generation than the one known; where its
@@ -29,10 +55,10 @@ export interface Generation {
 
 /** An entry under way. */
 export interface Commit extends Job {
-  readonly entry: Pick<CommitEntry<unknown>, 'add' | 'bytes'>
+  readonly entry: Pick<CommitEntry<unknown>, 'add' | 'bytes' | 'part'>
   tries: number
   /** Gives how to tell the caller of it. */
-  read(reply: unknown): (() => void) | NotStored
+  read(reply: unknown, how: HowItWent): (() => void) | NotStored
   reject(error: unknown): void
 }
 
@@ -48,8 +74,8 @@ export function commitOf<Result>(
     key: entry.streamKey,
     sinceMs,
     tries: 0,
-    read(reply) {
-      const result = entry.read(reply)
+    read(reply, how) {
+      const result = entry.read(reply, how)
       return typeof result === 'string' ? result : () => resolve(result.done)
     },
     reject,

@@ -8,8 +8,10 @@ import type { Clock } from '../time.js'
 import {
   unavailable,
   unknownOutcome,
+  type AnnounceBy,
   type Commit,
   type Generation,
+  type HowItWent,
   type NotStored,
 } from './redis-commit-entry.js'
 
@@ -35,6 +37,8 @@ export interface CommitOptions {
   /** Replicas that must have a group before it is acknowledged; 0: none, no WAIT is sent. */
   readonly waitReplicas: () => number
   readonly waitMs: number
+  /** How what waits for no replicas is told of. */
+  readonly announceBy: AnnounceBy
   /** A failover should look like latency: so long and so many publishes wait for a writer. */
   readonly queueMs: number
   readonly queueMax: number
@@ -43,6 +47,12 @@ export interface CommitOptions {
 }
 
 const triesMax = 5
+
+/** What one command does. */
+interface Command {
+  readonly commits: [Commit, ...Commit[]]
+  readonly generation: Generation
+}
 
 export class CommitLane implements Lane<Commit> {
   readonly #options: CommitOptions
@@ -129,15 +139,19 @@ export class CommitLane implements Lane<Commit> {
   }
 
   async #commit(live: LiveRedis, taken: readonly Commit[]): Promise<void> {
-    const { generations, waitMs } = this.#options
+    const { waitMs } = this.#options
     const group = await this.#opened(live, taken)
     if (group.length === 0) return
     const replicas = this.#options.waitReplicas()
     const pipeline = live.client.pipeline()
-    for (const { entry, partition } of group) {
-      const generation = generations.of(live, partition)
-      if (!generation) throw new Error('a partition was opened, and its generation is not known')
-      entry.add(pipeline, generation)
+    const commands = this.#commandsOf(live, group)
+    const announceBy = replicas > 0 ? undefined : this.#options.announceBy
+    for (const { commits, generation } of commands) {
+      const [{ entry }, ...others] = commits
+      entry.add(pipeline, generation, {
+        behind: others.flatMap((other) => other.entry.part ?? []),
+        announceBy,
+      })
     }
     if (replicas > 0) pipeline.call('WAIT', replicas, waitMs)
     let replies: unknown[]
@@ -150,7 +164,7 @@ export class CommitLane implements Lane<Commit> {
         this.#reject(commit, unknownOutcome('the connection to Redis was lost before it answered', error))
       return
     }
-    const reached = replicas > 0 ? replies.at(group.length) : 0
+    const reached = replicas > 0 ? replies.at(commands.length) : 0
     const short = replicas > 0 && !(typeof reached === 'number' && reached >= replicas)
     // What replicas of the past confirm to a master of the past is lost with it.
     const stands = replicas === 0 || short || (await live.stands())
@@ -160,7 +174,27 @@ export class CommitLane implements Lane<Commit> {
         ? undefined
         : 'another master may have taken over meanwhile'
     if (!stands) live.discard('nobody stands by this master')
-    await this.#retry(live, this.#settle(group, replies, doubt))
+    const again = this.#settle(commands, replies, { doubt, announced: announceBy !== undefined })
+    await this.#retry(live, again)
+  }
+
+  /** Those that follow each other in a stream share a command where they can. */
+  #commandsOf(live: LiveRedis, group: readonly Commit[]): Command[] {
+    const commands: Command[] = []
+    const last = new Map<string, Command>()
+    for (const commit of group) {
+      const before = last.get(commit.key)
+      if (before && share(before, commit)) {
+        before.commits.push(commit)
+        continue
+      }
+      const generation = this.#options.generations.of(live, commit.partition)
+      if (!generation) throw new Error('a partition was opened, and its generation is not known')
+      const command: Command = { commits: [commit], generation }
+      commands.push(command)
+      last.set(commit.key, command)
+    }
+    return commands
   }
 
   /** Those whose partition is known on this connection, or has become so; the others have gone where they belong. */
@@ -182,15 +216,15 @@ export class CommitLane implements Lane<Commit> {
 
   /** Tells the callers what there is to tell. Gives those to which nothing happened, in order. `doubt`: why nothing is acknowledged. */
   #settle(
-    group: readonly Commit[],
+    commands: readonly Command[],
     replies: readonly unknown[],
-    doubt: string | undefined,
+    { announced, doubt }: { announced: boolean; doubt: string | undefined },
   ): { job: Commit; wants: NotStored }[] {
     const again: { job: Commit; wants: NotStored }[] = []
     const nothing = new Set<Commit>()
-    group.forEach((job, index) => {
+    const settle = (job: Commit, reply: unknown, how: HowItWent): void => {
       try {
-        const outcome = job.read(replies[index])
+        const outcome = job.read(reply, how)
         if (typeof outcome === 'string') again.push({ job, wants: outcome })
         else if (doubt === undefined) this.#accept(job, outcome)
         else this.#reject(job, unknownOutcome(doubt))
@@ -198,10 +232,14 @@ export class CommitLane implements Lane<Commit> {
         nothing.add(job)
         this.#reject(job, error)
       }
+    }
+    commands.forEach(({ commits }, index) => {
+      commits.forEach((job, nth) => settle(job, replies[index], { nth, announced }))
     })
     if (again.length === 0) return again
     for (const { job } of again) nothing.add(job)
-    const late = overtaken(group.map((job) => ({ job, happened: !nothing.has(job) })))
+    const jobs = commands.flatMap(({ commits }) => commits)
+    const late = overtaken(jobs.map((job) => ({ job, happened: !nothing.has(job) })))
     return again.filter(({ job }) => {
       if (late.has(job)) this.#reject(job, unavailable('a later one was stored before it'))
       return !late.has(job)
@@ -259,4 +297,10 @@ export class CommitLane implements Lane<Commit> {
     })
     this.#queue = [...worth, ...this.#queue]
   }
+}
+
+function share({ commits: [first], generation }: Command, next: Commit): boolean {
+  const one = first.entry.part
+  const other = next.entry.part
+  return one?.store === generation.store && other?.store === one.store && other.size === one.size
 }

@@ -67,6 +67,34 @@ return {'new', id, epoch}
 `)
 
 /**
+ * Atomic: entries of one stream get numbers without a gap, and are told of in one message as PublishQueue would send it.
+ * KEYS: stream
+ * ARGV: generation, size, entries (each with its length before it, in four bytes, big end first); to tell of them at once also: PUBLISH or
+ * SPUBLISH, topic (no KEY: there is nothing by that name, which would stop a slot on the move), epoch
+ * Returns the first id; nil where there is no stream. What lets the first in lets all in. Who may not publish was told so at the start.
+ */
+export const appendAll = script(`
+local id, first
+local messages = {}
+local at = 1
+while at <= #ARGV[3] do
+  local next = at + 4 + struct.unpack('>I4', ARGV[3], at)
+  local entry = string.sub(ARGV[3], at + 4, next - 1)
+  id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[2], ARGV[1] .. '-*', 'e', entry)
+  if not id then return id end
+  first = first or id
+  if ARGV[4] then messages[#messages + 1] = 'S' .. ARGV[6] .. ' ' .. id .. ' ' .. entry end
+  at = next
+end
+if #messages > 1 then
+  for i, message in ipairs(messages) do messages[i] = struct.pack('>I4', #message) .. message end
+  table.insert(messages, 1, 'M')
+end
+if ARGV[4] then redis.pcall(ARGV[4], ARGV[5], table.concat(messages)) end
+return first
+`)
+
+/**
  * Atomic: who comes first publishes, the others are told. For channels without history.
  * KEYS: idempotency key · ARGV: payload's hash, window in ms. Returns 'new', 'repeated' or 'mismatch'.
  */
@@ -110,4 +138,10 @@ end
 return {epoch, top, own, entries}
 `)
 
-export const brokerScripts: readonly Script[] = [moveGeneration, publishStored, claimKey, readStream]
+export const brokerScripts: readonly Script[] = [
+  moveGeneration,
+  publishStored,
+  appendAll,
+  claimKey,
+  readStream,
+]

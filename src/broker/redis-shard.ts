@@ -111,7 +111,7 @@ export class ShardParts {
   }
 
   #lane(role: string, report: LaneReport<Commit>, waitReplicas: () => number): CommitLane {
-    const { clock, createLink, limits, partitions, shard } = this.#options
+    const { clock, createLink, limits, partitions, shard, sharded } = this.#options
     const generations = this.#generations
     return new CommitLane({
       // All that it holds in one go; what comes to it later is opened when it is written to.
@@ -124,6 +124,7 @@ export class ShardParts {
       report,
       generations,
       waitReplicas,
+      announceBy: sharded ? 'SPUBLISH' : 'PUBLISH',
       ...limits,
     })
   }

@@ -177,10 +177,15 @@ export class RedisBroker implements Broker {
     this.#underWay += 1
     try {
       if (!history) return await this.#publishPassing(place, { lane, envelope, idempotency })
-      const stored = await this.#store(lane, { place, size: history.size, envelope, idempotency })
+      const write = { place, size: history.size, envelope, idempotency }
+      // Channels of known epoch at little cost; the first time, and with a key, by a script that settles the epoch.
+      const known = idempotency ? undefined : this.#epochs.get(place.streamKey)
+      const stored = (await lane.submit(new Append(write, known))) ?? (await this.#storeAfresh(lane, write))
+      const learnt = stored.epoch !== known?.epoch || stored.store !== known.store
+      if (learnt && !stored.repeated) this.#epochs.set(place.streamKey, stored)
       const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
       // A repeat too: the first may have gone unacknowledged and unheard. Who has heard it knows it by its offset.
-      this.#parts.send(place, storedMessage(stored, envelope), { again: true })
+      if (!stored.announced) this.#parts.send(place, storedMessage(stored, envelope), { again: true })
       return { position, durability, repeated: stored.repeated }
     } catch (error) {
       // It may be there all the same, and nobody will tell of it.
@@ -264,21 +269,12 @@ export class RedisBroker implements Broker {
     )
   }
 
-  /** Channels of known epoch by plain XADD; the first time, and with a key, by a script that settles the epoch. */
-  async #store(lane: Writers, write: StoredWrite): Promise<Stored> {
-    const { streamKey: key } = write.place
-    const known = write.idempotency ? undefined : this.#epochs.get(key)
-    const stored = await lane.submit(new Append(write, known))
-    if (stored) {
-      if (stored.store !== known?.store && !stored.repeated) this.#epochs.set(key, stored)
-      return stored
-    }
-    // The stream is gone, and with it all that its epoch stood for.
-    this.#epochs.delete(key)
-    const afresh = await lane.submit(new Append(write, undefined))
-    if (!afresh) throw new Error('a stream was not made')
-    this.#epochs.set(key, afresh)
-    return afresh
+  /** The stream is gone, and with it all that its epoch stood for. */
+  async #storeAfresh(lane: Writers, write: StoredWrite): Promise<Stored> {
+    this.#epochs.delete(write.place.streamKey)
+    const stored = await lane.submit(new Append(write, undefined))
+    if (!stored) throw new Error('a stream was not made')
+    return stored
   }
 
   async #publishPassing(

@@ -15,6 +15,11 @@ export function idOf(offset: number): string {
   return `${generationOf(offset)}-${offset % generationSize}`
 }
 
+/** `nth` ids behind `id`, where none is missing. */
+export function idBehind(id: string, nth: number): string {
+  return nth === 0 ? id : idOf(offsetOf(id) + nth)
+}
+
 export function generationOf(offset: number): number {
   return Math.floor(offset / generationSize)
 }

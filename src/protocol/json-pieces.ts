@@ -9,7 +9,7 @@ export type PieceValue = string | number | boolean | Uint8Array | Pieces | undef
 /** `{…}` with the members that are not undefined, in the order written. Their names are our own: they need no escapes. */
 export function object(members: Readonly<Record<string, PieceValue>>): Pieces {
   const pieces: (string | Uint8Array)[] = []
-  // Scalars gather here, so that there is one piece of text between two payloads.
+  // Text gathers here, so that there is one piece of it between two payloads.
   let text = '{'
   let separator = '"'
   for (const name of Object.keys(members)) {
@@ -21,10 +21,14 @@ export function object(members: Readonly<Record<string, PieceValue>>): Pieces {
       text += JSON.stringify(value)
       continue
     }
-    pieces.push(text)
-    if (value instanceof Uint8Array) pieces.push(value)
-    else for (const piece of value) pieces.push(piece)
-    text = ''
+    for (const piece of value instanceof Uint8Array ? [value] : value) {
+      if (typeof piece === 'string') {
+        text += piece
+        continue
+      }
+      pieces.push(text, piece)
+      text = ''
+    }
   }
   pieces.push(`${text}}`)
   return pieces
@@ -54,6 +58,8 @@ export function array(items: Iterable<Pieces>): Pieces {
 
 /** One payload to send. */
 export function weave(pieces: Pieces): Uint8Array {
+  const [only] = pieces
+  if (pieces.length === 1 && typeof only === 'string') return Buffer.from(only)
   let length = 0
   for (const piece of pieces) length += Buffer.byteLength(piece)
   const payload = Buffer.allocUnsafe(length)

@@ -40,7 +40,7 @@ describe('standalone', () => {
   })
 })
 
-test('publishes of one channel that come together are announced together, in order', async () => {
+test('publishes of one channel that come together are stored and announced together, in order', async () => {
   const redis = await startRedis()
   const { broker, close } = openTestBroker(`redis://127.0.0.1:${redis.port}`)
   onTestFinished(close)
@@ -54,12 +54,35 @@ test('publishes of one channel that come together are announced together, in ord
   await broker.subscribe(ref)
   const sent = Array.from({ length: 100 }, (_, index) => JSON.stringify(`${index}`))
   const options = { history: { size: 200, ttlMs: 60_000 } }
+  const publishAll = (all: readonly string[]) =>
+    Promise.all(all.map((data) => broker.publish(ref, { data: Buffer.from(data) }, options)))
   // The first alone settles the epoch.
-  for (const few of [sent.slice(0, 1), sent.slice(1)])
-    await Promise.all(few.map((data) => broker.publish(ref, { data: Buffer.from(data) }, options)))
+  const [first] = await publishAll(sent.slice(0, 1))
+  await redis.cli('CONFIG', 'RESETSTAT')
+  const published = [first, ...(await publishAll(sent.slice(1)))]
+  expect(published.map((one) => one?.position?.offset)).toEqual(sent.map((_, index) => index + 1))
   expect(await heard.take(sent.length)).toEqual(sent)
-  const calls = /cmdstat_publish:calls=(\d+)/.exec(await redis.cli('INFO', 'commandstats'))?.[1]
-  expect(Number(calls)).toBeLessThan(10)
+  const stats = await redis.cli('INFO', 'commandstats')
+  for (const command of ['publish', 'evalsha'])
+    expect(Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1])).toBeLessThan(10)
+})
+
+test('publishes that come together after their stream was lost begin another, in order', async () => {
+  const redis = await startRedis()
+  const { broker, close } = openTestBroker(`redis://127.0.0.1:${redis.port}`)
+  onTestFinished(close)
+  const ref = { tenantId: 'acme', channel: 'general' }
+  const publish = (data: string) =>
+    broker.publish(ref, { data: Buffer.from(data) }, { history: { size: 200, ttlMs: 60_000 } })
+  const before = await publish('0')
+  await redis.cli('FLUSHALL')
+  const words = ['1', '2', '3']
+  const after = await Promise.all(words.map(publish))
+  expect(after.map(({ position }) => position?.offset)).toEqual([1, 2, 3])
+  expect(new Set(after.map(({ position }) => position?.epoch)).size).toBe(1)
+  expect(after[0]?.position?.epoch).not.toBe(before.position?.epoch)
+  const { publications } = await broker.history(ref, { limit: 10 })
+  expect(publications.map(({ data }) => Buffer.from(data).toString())).toEqual(words)
 })
 
 describe('Sentinel', () => {

@@ -118,6 +118,7 @@ function lane(lives: FakeLive[], overrides: Partial<CommitOptions> = {}) {
     },
     waitReplicas: () => 1,
     waitMs: 1_000,
+    announceBy: 'PUBLISH',
     queueMs: 6_000,
     queueMax: 5,
     groupMax: 3,
@@ -154,6 +155,41 @@ describe('a group', () => {
       'stored b',
     ])
     expect(live.ran).toEqual([['STORE a', 'STORE b', 'WAIT 1 1000']])
+  })
+
+  test('has one command for those that follow each other in a stream and are alike', async () => {
+    const live = new FakeLive(stores(1))
+    const { lane: one } = lane([live], { queueMax: 10, groupMax: 10, groupBytesMax: 100 })
+    const part = (word: string, size = 9, store = 's'): CommitEntry<string> => ({
+      ...ok(word),
+      part: { envelope: Buffer.from(word), size, store },
+      add: (pipeline, _, { behind }) =>
+        void pipeline.call('STORE', word, ...behind.map(({ envelope }) => String(envelope))),
+      read: (reply, { nth }) => ({ done: `${String(reply)} ${word} ${nth}` }),
+    })
+    const entries = [
+      part('a'),
+      { ...part('x'), streamKey: 'another' },
+      part('b'),
+      ok('alone'),
+      part('c'),
+      part('d'),
+      part('shorter', 5),
+      // Of the past: it asks again what its stream is.
+      part('old', 5, 'former'),
+    ]
+    expect(await Promise.all(entries.map((entry) => one.submit(entry)))).toEqual([
+      'stored a 0',
+      'stored x 0',
+      'stored b 1',
+      'stored alone',
+      'stored c 0',
+      'stored d 1',
+      'stored shorter 0',
+      'stored old 0',
+    ])
+    const commands = ['STORE a b', 'STORE x', 'STORE alone', 'STORE c d', 'STORE shorter', 'STORE old']
+    expect(live.ran).toEqual([[...commands, 'WAIT 1 1000']])
   })
 
   test('has at most so many, and so many bytes', async () => {
