@@ -407,6 +407,16 @@ export function brokerContract(
         expect(peer.standing(ref)).toBeUndefined()
       })
 
+      test('standing() is never behind what was published here', async () => {
+        await peer.subscribe(ref)
+        for (let n = 1; n <= 20; n += 1) {
+          await say(`"${n}"`, { by: peer })
+          expect([undefined, n]).toContain(peer.standing(ref)?.offset)
+        }
+        await peerHeard.untilText(ref, '"20"')
+        expect(peer.standing(ref)?.offset).toBe(20)
+      })
+
       test('standing() is known before anything was heard, once history has proven it', async () => {
         await say('"a"')
         await peer.subscribe(ref)

@@ -125,7 +125,7 @@ export interface Broker {
   history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage>
   /**
    * Where the listener stands, when that survives any failover that loses nothing acknowledged: all that follows will reach it. Asks nobody,
-   * so that what was published a moment ago may still be to come. Undefined: only `history` can tell.
+   * so that what others published a moment ago may still be to come; what was published here is not. Undefined: only `history` can tell.
    */
   standing(ref: ChannelRef): Position | undefined
   /** Forgets the publications; offset and epoch stay. */

@@ -47,6 +47,8 @@ export class ChannelReader {
   #fillAgain = false
   /** The position is one that replicas are known to have; where we began it may not be. */
   #proven = false
+  /** The last of this gateway's own publications. */
+  #acknowledged: Position | undefined
   #closed = false
 
   constructor(port: ChannelReaderPort, options: ChannelReaderOptions) {
@@ -61,6 +63,20 @@ export class ChannelReader {
   /** Our position where it is proven that it survives a failover: what was delivered is, and what a fence has confirmed. */
   get proven(): Position | undefined {
     return this.#proven ? this.#position : undefined
+  }
+
+  /** Where a newcomer may begin without a read: as `proven`, and not before what this gateway has acknowledged. */
+  get standing(): Position | undefined {
+    const proven = this.proven
+    const last = this.#acknowledged
+    if (!proven || !last) return proven
+    return last.epoch === proven.epoch && last.offset <= proven.offset ? proven : undefined
+  }
+
+  /** Published here. Its message follows, or has come already. */
+  acknowledged(position: Position): void {
+    const last = this.#acknowledged
+    if (last?.epoch !== position.epoch || last.offset < position.offset) this.#acknowledged = position
   }
 
   /** A fenced read has seen the stream's top. */

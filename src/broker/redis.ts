@@ -184,6 +184,7 @@ export class RedisBroker implements Broker {
       const learnt = stored.epoch !== known?.epoch || stored.store !== known.store
       if (learnt && !stored.repeated) this.#epochs.set(place.streamKey, stored)
       const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
+      this.#subscribed.get(place.topic)?.reader.acknowledged(position)
       // A repeat too: the first may have gone unacknowledged and unheard. Who has heard it knows it by its offset.
       if (!stored.announced) this.#parts.send(place, storedMessage(stored, envelope), { again: true })
       return { position, durability, repeated: stored.repeated }
@@ -239,7 +240,7 @@ export class RedisBroker implements Broker {
   }
 
   standing(ref: ChannelRef): Position | undefined {
-    return this.#subscribed.get(this.#places.of(ref).topic)?.reader.proven
+    return this.#subscribed.get(this.#places.of(ref).topic)?.reader.standing
   }
 
   async removeHistory(ref: ChannelRef): Promise<void> {

@@ -13,6 +13,11 @@ export class HeldBroker extends MemoryBroker {
     super(data)
   }
 
+  /** So that all must read. */
+  override standing(): undefined {
+    return undefined
+  }
+
   override async history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage> {
     const page = await super.history(ref, query)
     if (this.holding) await new Promise<void>((resolve) => this.held.push(resolve))
