@@ -35,17 +35,16 @@ export const closing = `## What is missed, and why
 Profiles (\`node --cpu-prof\`, and \`perf record -e cpu-clock\` for the kernel's part) say where the time goes:
 
 - **30,000 deliveries/s.** Most is the kernel's write to each socket, which the bare loop pays too. Through
-  Redis each publication that comes alone adds two commands of its own (\`XADD\`, then \`PUBLISH\` once it is stored): two writes, two replies and a
-  message, each a wake-up of a process that slept. At higher rates they share pipelines, and the difference goes. One script for both would save
-  a round trip and cost Redis several times as much for each publication; the acknowledgement on replicas must come between them in any case.
-- **Publishes against the ioredis loop.** Tried and kept: one \`PUBLISH\` for what one channel's publishes brought, names of keys made once, fewer promises,
-  pipelines that gather for 3 ms. What is left is spread thin: WebSocket frames, JSON, rights and quotas, the envelope, ioredis's commands, and garbage
-  collection (a larger young generation did not help).
+  Redis each publication that comes alone adds a command of its own, and the message's way back: writes and wake-ups of processes that slept. Where no
+  replicas are waited for one script stores and announces; where they are, the acknowledgement must come between the two. At higher rates they share
+  pipelines, and the difference goes.
+- **Publishes against the ioredis loop.** Tried and kept: one script for what follows each other in a channel (a command costs ioredis ten times what
+  another entry in it does), one \`PUBLISH\` for all that it brought, names of keys and a client's description made once, fewer promises, pipelines that
+  gather for 3 ms. What is left is spread thin: WebSocket frames, JSON, rights and quotas, the kernel, and garbage collection.
 - **Connects.** Beside what HTTP and \`ws\` do for both: the token, an admission that Redis counts exactly, across gateways (one script for all that come
   together), the session, two answers, and for a client who missed something a read, proven on replicas. Collecting garbage is an eighth of it, and the first
   thousands cost twice as much as the later ones, until V8 has compiled what they run. In a storm handshakes come in 32 to a turn of the event loop, so
   that deliveries to those who are there go on.
-- **Growth.** The 16,000 are pinged too, and the same publications go to 1,600 channels instead of 10, so that fewer share a message to Redis; 2,000 tenants
-  are 2,000 sets of counters that lie in no cache.
-- **Idle.** A ping is a write, a frame's way in and two timers; the client answers both the protocol's ping and WebSocket's.
+- **Growth.** With 16,000 connections the kernel's part of a write costs more, for the bare loop as well (the table has both): their sockets lie in no cache.
+  And all of them are pinged.
 `
