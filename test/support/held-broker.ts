@@ -23,9 +23,4 @@ export class HeldBroker extends MemoryBroker {
     if (this.holding) await new Promise<void>((resolve) => this.held.push(resolve))
     return page
   }
-
-  /** Every subscriber has to read. */
-  override standing(): undefined {
-    return undefined
-  }
 }
