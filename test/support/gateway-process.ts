@@ -244,9 +244,16 @@ function tenantManifest(rules: readonly Rule[], max: number): string {
 /** As `chatAs`, and in the lobby and its inbox for sure: over Redis that is a moment after `welcome`. */
 export async function chatIn(gateway: ChatDoor, user: string, options: ChatUser = {}): Promise<ChatClient> {
   const client = await chatAs(gateway, user, options)
+  let sent = 0
+  let heard = 0
   await until('a message to itself', async () => {
-    await client.done({ type: 'direct_message', target_user: user, content: 'to myself' })
-    return (await client.settle()).some(({ event }) => event === 'direct_message')
+    sent += 1
+    await client.done({ type: 'direct_message', target_user: user, content: sent })
+    for (const { content, event } of await client.settle())
+      if (event === 'direct_message') heard = Number(content)
+    return heard > 0
   })
+  // What was sent behind the one that came must not come later.
+  if (heard < sent) await client.next('direct_message', ({ content }) => content === sent)
   return client
 }
