@@ -4,6 +4,7 @@ import { liesElsewhere } from '../redis/elsewhere.js'
 import { RedisUnavailableError, type RedisLink } from '../redis/live.js'
 import { takeOf, type Job, type Lane, type LaneReport } from '../redis/routes.js'
 import { joinedMessages } from './envelope.js'
+import type { AnnounceBy } from './redis-commit-entry.js'
 
 /** Its key is the topic. */
 export interface Message extends Job {
@@ -17,8 +18,7 @@ export interface PublishQueueOptions {
   /** From then on all is given back. */
   readonly retired: AbortSignal
   readonly report: LaneReport<Message>
-  /** In a Cluster a message goes to one shard's subscribers; PUBLISH would send it to every node. */
-  readonly sharded: boolean
+  readonly announceBy: AnnounceBy
   /** So many wait for a connection; older ones are dropped: gateways find what is missing in the stream. */
   readonly queueMax: number
 }
@@ -63,7 +63,7 @@ export class PublishQueue implements Lane<Message> {
   }
 
   async #sendAll(): Promise<void> {
-    const { link, retired, sharded } = this.#options
+    const { announceBy, link, retired } = this.#options
     for (;;) {
       if (retired.aborted) return this.#giveBack(this.#queue.splice(0))
       const live = link.current
@@ -73,9 +73,7 @@ export class PublishQueue implements Lane<Message> {
       const batches = batchesOf(group)
       for (const messages of batches) {
         const [{ key }] = messages
-        const message = joinedMessages(messages.map((one) => one.message))
-        if (sharded) pipeline.spublish(key, message)
-        else pipeline.publish(key, message)
+        pipeline.call(announceBy, key, joinedMessages(messages.map((one) => one.message)))
       }
       try {
         const replies = await live.run(pipeline)

@@ -100,7 +100,7 @@ export class StreamReads {
   /** Rejects with BROKER_UNAVAILABLE when Redis does not answer, with ElsewhereError where the shard does not hold it. */
   read(read: StreamRead): Promise<StreamPage> {
     const { limit, reverse, since, streamKey, upTo } = read
-    const asked = [since?.epoch, since?.offset, upTo, limit, reverse, streamKey].join(' ')
+    const asked = JSON.stringify([streamKey, since, upTo, limit, reverse])
     return new Promise((resolve, reject) => {
       const waiting = this.#waiting.get(asked)
       if (waiting) return void waiting.askers.push({ resolve, reject })

@@ -5,7 +5,7 @@ import type { LaneReport } from '../redis/routes.js'
 import type { Shard } from '../redis/shards.js'
 import type { Clock } from '../time.js'
 import { CommitLane } from './redis-commit.js'
-import type { Commit } from './redis-commit-entry.js'
+import type { AnnounceBy, Commit } from './redis-commit-entry.js'
 import { Generations, loadBrokerScripts } from './redis-generation.js'
 import { PublishQueue, type Message } from './redis-publish-queue.js'
 import { StreamReads } from './redis-reads.js'
@@ -66,6 +66,7 @@ export class ShardParts {
   readonly fencedReads: StreamReads
   readonly topics: Topics
   readonly #options: ShardPartsOptions
+  readonly #announceBy: AnnounceBy
   readonly #generations: Generations
   #replicated: CommitLane | undefined
 
@@ -73,6 +74,7 @@ export class ShardParts {
     const { createLink, limits, messages, onElsewhere, onMessage, onResubscribed, sharded, shard } = options
     const { retired } = shard
     this.#options = options
+    this.#announceBy = sharded ? 'SPUBLISH' : 'PUBLISH'
     this.#generations = new Generations({ waitReplicas: options.waitReplicas, waitMs: limits.waitMs })
     this.accepted = this.#lane('accepted writer', options.accepted, () => 0)
     if (options.hasReplicas) this.#replicated = this.#replicatedLane()
@@ -80,7 +82,7 @@ export class ShardParts {
       link: createLink('publisher', async () => {}),
       retired,
       report: messages,
-      sharded,
+      announceBy: this.#announceBy,
       queueMax: limits.queueMax,
     })
     this.reads = this.#reads('reader', { fence: false })
@@ -111,7 +113,7 @@ export class ShardParts {
   }
 
   #lane(role: string, report: LaneReport<Commit>, waitReplicas: () => number): CommitLane {
-    const { clock, createLink, limits, partitions, shard, sharded } = this.#options
+    const { clock, createLink, limits, partitions, shard } = this.#options
     const generations = this.#generations
     return new CommitLane({
       // All that it holds in one go; what comes to it later is opened when it is written to.
@@ -124,7 +126,7 @@ export class ShardParts {
       report,
       generations,
       waitReplicas,
-      announceBy: sharded ? 'SPUBLISH' : 'PUBLISH',
+      announceBy: this.#announceBy,
       ...limits,
     })
   }

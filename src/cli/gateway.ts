@@ -4,6 +4,7 @@ import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import { Command, Option } from 'commander'
 import { openRedisBroker } from '../broker/redis-open.js'
+import { defaultHandshakesPerSecond } from '../gateway/handshake-rate.js'
 import { Gateway } from '../gateway/node.js'
 import { OpsServer } from '../gateway/ops-server.js'
 import { Rebalancer } from '../gateway/rebalancer.js'
@@ -85,7 +86,12 @@ export function gatewayCommand(): Command {
       windowOf,
       10,
     )
-    .option('--handshake-rate <number>', 'clients let in per second; more are answered 503', countOf, 3_000)
+    .option(
+      '--handshake-rate <number>',
+      'clients let in per second; more are answered 503',
+      countOf,
+      defaultHandshakesPerSecond,
+    )
     .option('--allow-private-jwks', 'let tenants’ JWKS URLs lead to private addresses, and be http', false)
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
   return endsByTheList(command).action(async (options: GatewayOptions) => runGateway(options))

@@ -3,6 +3,8 @@ import { CommandError } from '../errors.js'
 import { TokenBucket } from '../tenant/limiter.js'
 import type { Clock } from '../time.js'
 
+/** What one core does. */
+export const defaultHandshakesPerSecond = 3_000
 /** So much at once is let in: who is last of them waits about as long for the turnstile. */
 const burstS = 3
 /** Nobody is told to wait longer. */

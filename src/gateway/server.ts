@@ -21,7 +21,7 @@ import {
   parseDoor,
   type DoorRequest,
 } from './handshake.js'
-import { HandshakeRate } from './handshake-rate.js'
+import { defaultHandshakesPerSecond, HandshakeRate } from './handshake-rate.js'
 import { listen, shut } from './listen.js'
 import type { Gateway } from './node.js'
 import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
@@ -51,9 +51,6 @@ const defaultServerTiming: ServerTiming = {
   keepAliveTimeoutMs: 5_000,
   checkIntervalMs: 1_000,
 }
-
-/** What one core does. */
-const defaultHandshakesPerSecond = 3_000
 
 const headerBytesMax = 16 * 1024
 

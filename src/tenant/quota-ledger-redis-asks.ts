@@ -1,11 +1,16 @@
 // Who waits for a place until Redis has answered, and for how long: then this gateway decides alone.
 import { onDeadline } from '../redis/deadline.js'
 import type { RedisLink } from '../redis/live.js'
-import type { Ask } from './quota-ledger-redis-lease.js'
+import type { Ask, RedisLease } from './quota-ledger-redis-lease.js'
 import type { Admission } from './quota-ledger.js'
 
 /** More than so many need not wait: Redis does not keep up. */
 const waitingMax = 50_000
+
+/** Questions for one tenant's places under the same limits, in their order: Redis answers them together. */
+export interface Asks extends Pick<Ask, 'lease' | 'limits' | 'take'> {
+  readonly all: Ask[]
+}
 
 export class WaitingAsks {
   readonly #link: RedisLink
@@ -87,4 +92,22 @@ export class WaitingAsks {
       this.#watch()
     })
   }
+}
+
+/** Each tenant's stay in order; at most `max` together. */
+export function together(asks: readonly Ask[], max: number): Asks[] {
+  const groups: Asks[] = []
+  const last = new Map<RedisLease, Asks>()
+  for (const ask of asks) {
+    const { lease, limits, take } = ask
+    const group = last.get(lease)
+    if (group && group.limits === limits && group.take === take && group.all.length < max) {
+      group.all.push(ask)
+      continue
+    }
+    const opened = { lease, limits, take, all: [ask] }
+    last.set(lease, opened)
+    groups.push(opened)
+  }
+  return groups
 }

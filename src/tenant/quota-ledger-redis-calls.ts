@@ -2,7 +2,8 @@
 import { z } from 'zod'
 import { leaseKey, ledgerGatewaysKey } from '../redis/keys.js'
 import type { Argument, Script } from '../redis/scripts.js'
-import type { Asks, PlacesPart, RedisLease } from './quota-ledger-redis-lease.js'
+import type { Asks } from './quota-ledger-redis-asks.js'
+import type { PlacesPart, RedisLease } from './quota-ledger-redis-lease.js'
 import { shareTtlMs } from './quota-ledger-redis-rates.js'
 import {
   countGateways,

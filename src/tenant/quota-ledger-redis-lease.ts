@@ -34,29 +34,6 @@ export interface Ask {
   readonly answer: (admission: Admission) => void
 }
 
-/** Questions for one tenant's places under the same limits, in their order: Redis answers them together. */
-export interface Asks extends Pick<Ask, 'lease' | 'limits' | 'take'> {
-  readonly all: Ask[]
-}
-
-/** Each tenant's stay in order; at most `max` together. */
-export function together(asks: readonly Ask[], max: number): Asks[] {
-  const groups: Asks[] = []
-  const last = new Map<RedisLease, Asks>()
-  for (const ask of asks) {
-    const { lease, limits, take } = ask
-    const group = last.get(lease)
-    if (group && group.limits === limits && group.take === take && group.all.length < max) {
-      group.all.push(ask)
-      continue
-    }
-    const opened = { lease, limits, take, all: [ask] }
-    last.set(lease, opened)
-    groups.push(opened)
-  }
-  return groups
-}
-
 /** A part of how things are, to be written; lost, it is written again. */
 export interface PlacesPart {
   readonly held: number

@@ -40,7 +40,7 @@ interface Wish {
 }
 
 export class RateWishes {
-  readonly #wishes: Record<SharedRate, Wish>
+  readonly #wishes: Record<SharedRate, Wish> = { publish: quietWish(), connect: quietWish() }
   #delivered = 0
   #deliveredPerSecond = 0
   #turnMs = 0
@@ -49,19 +49,6 @@ export class RateWishes {
   #unusedFor = quietTurns
   /** When the last answer came; undefined: none since all was quiet. */
   #answeredMs: number | undefined
-
-  constructor() {
-    const quiet = (): Wish => ({
-      kind: 'quiet',
-      count: 0,
-      sinceMs: 0,
-      beforeCount: 0,
-      beforeMs: 0,
-      wanted: 0,
-      share: undefined,
-    })
-    this.#wishes = { publish: quiet(), connect: quiet() }
-  }
 
   /** Undefined: an equal part. */
   share(rate: SharedRate): number | undefined {
@@ -140,18 +127,28 @@ export class RateWishes {
   }
 }
 
+function quietWish(): Wish {
+  return {
+    kind: 'quiet',
+    count: 0,
+    sinceMs: 0,
+    beforeCount: 0,
+    beforeMs: 0,
+    wanted: 0,
+    share: undefined,
+  }
+}
+
 /** What is wanted is seen over two windows: one alone jumps too much, more come too late. */
 function turnWish(wish: Wish, { nowMs, quiet }: { nowMs: number; quiet: number }): void {
-  const { beforeCount, beforeMs, count } = wish
+  const { beforeCount, beforeMs, count, kind, sinceMs } = wish
   wish.count = 0
-  if (wish.kind === 'quiet') return
-  const elapsedMs = nowMs - wish.sinceMs
-  const wanted = ((beforeCount + count) * 1000) / Math.max(windowMsMin, beforeMs + elapsedMs)
-  const toQuiet = wanted <= quiet
-  wish.kind = toQuiet ? 'quiet' : 'known'
-  wish.wanted = toQuiet ? 0 : wanted
-  if (toQuiet) wish.share = undefined
-  wish.beforeCount = toQuiet ? 0 : count
-  wish.beforeMs = toQuiet ? 0 : elapsedMs
+  if (kind === 'quiet') return
+  const elapsedMs = nowMs - sinceMs
+  wish.wanted = ((beforeCount + count) * 1000) / Math.max(windowMsMin, beforeMs + elapsedMs)
+  if (wish.wanted <= quiet) return void Object.assign(wish, quietWish())
+  wish.kind = 'known'
+  wish.beforeCount = count
+  wish.beforeMs = elapsedMs
   wish.sinceMs = nowMs
 }

@@ -5,9 +5,9 @@ import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis, type RedisL
 import { Rounds } from '../redis/rounds.js'
 import { addScript, loadScripts } from '../redis/scripts.js'
 import type { Clock } from '../time.js'
-import { WaitingAsks } from './quota-ledger-redis-asks.js'
+import { together, WaitingAsks, type Asks } from './quota-ledger-redis-asks.js'
 import { LedgerCalls, type Call } from './quota-ledger-redis-calls.js'
-import { RedisLease, together, type Ask, type Asks, type LeaseDesk } from './quota-ledger-redis-lease.js'
+import { RedisLease, type Ask, type LeaseDesk } from './quota-ledger-redis-lease.js'
 import { ledgerScripts, usersPerAskMax, usersPerWriteMax } from './quota-ledger-redis-scripts.js'
 import type { LeaseListener, QuotaLedger, TenantLease } from './quota-ledger.js'
 

@@ -82,6 +82,7 @@ class Rig {
 }
 
 const limited = policyOf({ limits: limitsWith('messages', { publishPerSecond: rate, publishBurst: burst }) })
+const wide = policyOf({ limits: limitsWith('messages', { publishPerSecond: 1_000, publishBurst: 1_000 }) })
 
 describe('shares', () => {
   test('are equal at first', async () => {
@@ -123,9 +124,6 @@ describe('shares', () => {
   })
 
   test('leave room for a burst where little of the limit is wanted, however little it was here', async () => {
-    const wide = policyOf({
-      limits: limitsWith('messages', { publishPerSecond: 1_000, publishBurst: 1_000 }),
-    })
     const rig = await new Rig().start(2, wide)
     rig.wanted = [400, 60]
     await rig.pass(3_100)
@@ -136,9 +134,6 @@ describe('shares', () => {
   })
 
   test('are nobody’s business where little of an equal part is wanted', async () => {
-    const wide = policyOf({
-      limits: limitsWith('messages', { publishPerSecond: 1_000, publishBurst: 1_000 }),
-    })
     const rig = await new Rig().start(2, wide)
     rig.wanted = [20, 1]
     await rig.pass(3_000)
