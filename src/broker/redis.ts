@@ -140,6 +140,8 @@ export class RedisBroker implements Broker {
     try {
       await this.#parts.topics.add(place)
       const { top } = await this.#parts.read({ ...place, limit: 0 })
+      // Given up meanwhile, or this broker is closed: a timer made now would be nobody's, and keep the process alive.
+      if (this.#subscribed.get(topic) !== subscribed) return
       subscribed.reader.start(top)
       this.#scheduleComparison(topic, subscribed)
     } catch (error) {

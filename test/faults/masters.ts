@@ -4,7 +4,7 @@ import { expect } from 'vitest'
 import { SentinelTrio, startRedis, startReplica, startSentinels } from '../support/redis-processes.js'
 import { pauseBarMs, type Fault } from './fault.js'
 import { acceptedLost, killed, lag, wokenAtPromotion } from './staged.js'
-import { World, type WorldOptions } from './world.js'
+import { StarvedError, World, type WorldOptions } from './world.js'
 
 export const masterFaults: readonly Fault[] = [
   {
@@ -123,7 +123,11 @@ export const masterFaults: readonly Fault[] = [
       await old.kill()
       await theirs.failedOver(old)
       await world.someAcks(100)
-      expect(connections.filter((live) => live?.lost.aborted)).toEqual([])
+      const lost = connections.flatMap((live) => (live?.lost.aborted ? [String(live.lost.reason)] : []))
+      // Nobody led it elsewhere: it missed a deadline.
+      const late = lost.find((reason) => / within \d+ ms$/.test(reason))
+      if (late) throw new StarvedError(late)
+      expect(lost).toEqual([])
       expect(world.load.failures()).toEqual({})
       await world.pause(1_000)
       await world.judge()

@@ -4,7 +4,7 @@ import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../.
 import type { Spoil } from '../support/redis-gateway.js'
 import type { Invariant } from './oracle.js'
 import { acceptedLost, cutReplies, killedWithLag, wokenAtPromotion } from './staged.js'
-import { unlessTilted, type World, type WorldOptions } from './world.js'
+import { unlessStarved, type World, type WorldOptions } from './world.js'
 
 interface Mutation {
   readonly words: string
@@ -69,7 +69,7 @@ describe('a broker', () => {
     async ({ onlyAccepted = false, play, spoil, violates, words }) => {
       let seen: Invariant[] = []
       for (let plays = 0; plays < playsMax && !seen.includes(violates); plays += 1) {
-        await unlessTilted(async () => {
+        await unlessStarved(async () => {
           const world = await play({ fault: `a broker ${words}`, spoil })
           try {
             const found = await world.violations({ onlyAccepted, unmeasured: true })

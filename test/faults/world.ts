@@ -310,8 +310,11 @@ function hasReached(log: SubscriberLog, histories: readonly ChannelHistory[]): b
 const opened = new Set<World>()
 const tried = new Set<SentinelTrio>()
 
-/** A Sentinel that got no CPU does nothing for 30 s (TILT): the fault is repeated then, never the assertion. */
-export async function unlessTilted(run: () => Promise<void>): Promise<void> {
+/** The machine had no time for us, and what should have stayed as it was did not. */
+export class StarvedError extends Error {}
+
+/** A Sentinel that got no CPU does nothing for 30 s (TILT), a connection that got none is given up: the fault is repeated then, never the assertion. */
+export async function unlessStarved(run: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     tried.clear()
     try {
@@ -320,8 +323,10 @@ export async function unlessTilted(run: () => Promise<void>): Promise<void> {
       const tilted = [...tried].some(({ sentinels }) =>
         sentinels.some(({ output }) => output.includes('+tilt')),
       )
-      if (!tilted || attempt === 3) throw error
-      console.warn('a Sentinel went into TILT: the fault is repeated')
+      const starved = error instanceof StarvedError
+      if ((!tilted && !starved) || attempt === 3) throw error
+      const why = starved ? error.message : 'a Sentinel went into TILT'
+      console.warn(`${why}: the fault is repeated`)
     } finally {
       for (const world of opened) await world.close()
       await endRedisProcesses()
