@@ -1,6 +1,7 @@
-// Every metric of a gateway, named once for the dashboards to come. The one door to prom-client. Leaf: imports nothing of ours.
+// Every metric of a gateway, named once for the dashboards to come. The one door to prom-client. Leaf: imports nothing of ours but tallies.
 // Labels are few and bounded: never a user, never a channel. Per-tenant series live in a registry of their own, scraped from /metrics/tenants.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { CommandTally, Tally } from './tally.js'
 
 /** Few: each is a series of every tenant on every gateway. 0.25 is what is promised. */
 const tenantLatencySeconds = [0.05, 0.25, 1]
@@ -47,12 +48,12 @@ export class Metrics {
   readonly closes: Counter<'door' | 'code'>
   readonly handshakeRefusals: Counter<'door' | 'code'>
   readonly tlsHandshakeFailures: Counter<'reason'>
-  readonly commands: Counter<'door' | 'command' | 'result'>
+  readonly commands = new CommandTally()
   readonly apiRequests: Counter<'method' | 'code'>
   readonly apiSeconds: Histogram<'method'>
-  readonly publications: Counter
-  readonly deliveries: Counter
-  readonly sentBytes: Counter
+  readonly publications = new Tally()
+  readonly deliveries = new Tally()
+  readonly sentBytes = new Tally()
   readonly publishSeconds: Histogram
   readonly deliverySeconds: Histogram
   readonly connectSeconds: Histogram<'door'>
@@ -95,22 +96,29 @@ export class Metrics {
       'TLS handshakes that came to nothing, by reason (timeout, cut, plain_http, refused). None where TLS ends before the gateway.',
       ['reason'],
     )
-    this.commands = counter(
-      'parley_commands_total',
-      'Commands answered, by door, command and result (ok, or an error code).',
-      ['door', 'command', 'result'],
-    )
+    const { commands } = this
+    new Counter({
+      name: 'parley_commands_total',
+      help: 'Commands answered, by door, command and result (ok, or an error code).',
+      labelNames: ['door', 'command', 'result'],
+      registers,
+      collect() {
+        this.reset()
+        for (const { total, ...labels } of commands.read()) this.inc(labels, total)
+      },
+    })
     this.apiRequests = counter(
       'parley_api_requests_total',
       'Requests to the server API answered, by method and code (ok, or an error code). Those inside a batch count too.',
       ['method', 'code'],
     )
-    this.publications = counter(
+    this.#tallied(
       'parley_publications_total',
       'Publications that the broker accepted from this gateway.',
+      this.publications,
     )
-    this.deliveries = counter('parley_deliveries_total', 'Publications handed to subscribers’ outboxes.')
-    this.sentBytes = counter('parley_sent_bytes_total', 'Bytes handed to sockets.')
+    this.#tallied('parley_deliveries_total', 'Publications handed to subscribers’ outboxes.', this.deliveries)
+    this.#tallied('parley_sent_bytes_total', 'Bytes handed to sockets.', this.sentBytes)
     this.recoveries = counter(
       'parley_recoveries_total',
       'Subscriptions that asked to recover, by result (recovered, or why not).',
@@ -214,6 +222,18 @@ export class Metrics {
   /** Its series end with it: those that are not read anew at each scrape. */
   forgetTenant(tenant: string): void {
     this.tenantDeliverySeconds.remove({ tenant })
+  }
+
+  #tallied(name: string, help: string, tally: Tally): void {
+    new Counter({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        this.inc(tally.total)
+      },
+    })
   }
 
   #gauge(name: string, help: string, value: () => number | undefined): void {

@@ -1,20 +1,79 @@
 // A publication as it lies in Redis: a line of JSON about it, then its data, byte for byte. The data is never parsed.
-import { z } from 'zod'
+import { isRecord, parseJson } from '../json.js'
 import type { Announcement, ClientInfo, NewPublication, Position, Publication } from './broker.js'
 
-const Info = z.object({ u: z.string(), c: z.string(), n: z.string().optional(), i: z.string().optional() })
-const Header = z.object({
-  t: z.number(),
-  x: z.number().optional(),
-  s: z.string().optional(),
-  p: Info.optional(),
-  g: z.array(z.tuple([z.string(), z.string()])).optional(),
-})
-const Announced = z.object({ k: z.enum(['join', 'leave']), e: z.boolean(), p: Info })
+// What lies in Redis has names of one letter, and is checked by hand: every gateway reads every publication of its channels.
+
+interface Info {
+  readonly u: string
+  readonly c: string
+  readonly n?: string | undefined
+  readonly i?: string | undefined
+}
+
+interface Header {
+  readonly t: number
+  readonly x?: number | undefined
+  readonly s?: string | undefined
+  readonly p?: Info | undefined
+  readonly g?: readonly (readonly [string, string])[] | undefined
+}
+
+interface Announced {
+  readonly k: 'join' | 'leave'
+  readonly e: boolean
+  readonly p: Info
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string'
+const isTextOrNone = (value: unknown): value is string | undefined => value === undefined || isText(value)
+const isNumber = (value: unknown): value is number => typeof value === 'number'
+
+function isInfo(value: unknown): value is Info {
+  return (
+    isRecord(value) &&
+    isText(value['u']) &&
+    isText(value['c']) &&
+    isTextOrNone(value['n']) &&
+    isTextOrNone(value['i'])
+  )
+}
+
+function isTags(value: unknown): value is readonly (readonly [string, string])[] {
+  return (
+    Array.isArray(value) &&
+    value.every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every(isText))
+  )
+}
+
+function isHeader(value: unknown): value is Header {
+  return (
+    isRecord(value) &&
+    isNumber(value['t']) &&
+    (value['x'] === undefined || isNumber(value['x'])) &&
+    isTextOrNone(value['s']) &&
+    (value['p'] === undefined || isInfo(value['p'])) &&
+    (value['g'] === undefined || isTags(value['g']))
+  )
+}
+
+function isAnnounced(value: unknown): value is Announced {
+  return (
+    isRecord(value) &&
+    (value['k'] === 'join' || value['k'] === 'leave') &&
+    typeof value['e'] === 'boolean' &&
+    isInfo(value['p'])
+  )
+}
+
+/** Without a word of what was read: it may be somebody's. */
+function notOurs(what: string): Error {
+  return new Error(`${what} is not as a gateway writes it`)
+}
 
 const newline = 0x0a
 
-function shortInfo(info: ClientInfo): z.infer<typeof Info> {
+function shortInfo(info: ClientInfo): Info {
   return {
     u: info.user,
     c: info.client,
@@ -23,7 +82,7 @@ function shortInfo(info: ClientInfo): z.infer<typeof Info> {
   }
 }
 
-function longInfo({ c, i, n, u }: z.infer<typeof Info>): ClientInfo {
+function longInfo({ c, i, n, u }: Info): ClientInfo {
   return { user: u, client: c, name: n, info: i === undefined ? undefined : Buffer.from(i) }
 }
 
@@ -64,7 +123,8 @@ export function isExpired({ timeMs, ttlMs }: StoredPublication, nowMs: number): 
 /** Throws on what no gateway of ours wrote. */
 export function decodeEnvelope(envelope: Buffer, position: Position): StoredPublication {
   const at = envelope.indexOf(newline)
-  const header = Header.parse(JSON.parse(envelope.subarray(0, at).toString()))
+  const header = parseJson(envelope.toString('utf8', 0, Math.max(0, at)))
+  if (!isHeader(header)) throw notOurs('the head of a publication')
   return {
     data: envelope.subarray(at + 1),
     ...position,
@@ -149,7 +209,9 @@ export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => nu
         publication: decodeEnvelope(message.subarray(1), { epoch: '', offset: 0 }),
       }
     case kinds.announced: {
-      const { e, k, p } = Announced.parse(JSON.parse(message.subarray(1).toString()))
+      const announced = parseJson(message.toString('utf8', 1))
+      if (!isAnnounced(announced)) throw notOurs('an announcement')
+      const { e, k, p } = announced
       return { kind: 'announcement', announcement: { kind: k, userEdge: e, info: longInfo(p) } }
     }
     default:

@@ -188,7 +188,7 @@ export class Hub implements ChannelHub, BrokerListener {
     channel.tenant.chargeDeliveries(deliveries, verdicts?.nodes)
     if (deliveries === 0) return
     const { clock, metrics } = this.#deps
-    metrics.deliveries.inc(deliveries)
+    metrics.deliveries.add(deliveries)
     const delaySeconds = Math.max(0, clock.epochMs() - publication.timeMs) / 1000
     metrics.deliverySeconds.observe(delaySeconds)
     metrics.tenantDeliverySeconds.observe({ tenant: channel.tenant.key }, delaySeconds)

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { Position } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
+import { isRecord } from '../json.js'
 import { closeCodes } from './codes.js'
 import type {
   Command,
@@ -28,10 +29,9 @@ const offset = z
   .nullish()
   .transform((value) => Math.min(value ?? 0, Number.MAX_SAFE_INTEGER))
 
-// Zod costs 0.1 µs here beside 1 µs for JSON.parse (Node 20), so that publish needs no path of its own. Unknown fields are stripped.
+// Unknown fields are stripped.
 const channel = z.string().min(1)
 const OfChannel = z.object({ channel })
-const Publish = z.object({ channel, data: z.unknown().optional(), type: integer })
 const Recover = z.object({ recover: flag, epoch: text, offset })
 /** By channel: an object in JSON, a map in protobuf. */
 const Recovers = z.preprocess(
@@ -58,7 +58,8 @@ const History = z.object({ channel, limit: z.int32().nullish(), since: Since.nul
 const Refresh = z.object({ token: text })
 const SubRefresh = z.object({ channel, token: text })
 const Rpc = z.object({ method: text })
-const Id = z.uint32()
+
+const idMax = 0xffff_ffff
 
 /** The text of a publish command's `data` as it came; undefined: none did. It gets the member as it was read. */
 type DataOf = (data: unknown) => string | CommandError | undefined
@@ -71,7 +72,7 @@ const readers: readonly (readonly [string, Reader])[] = [
   ['connect', reader(Connect, connect)],
   ['subscribe', reader(Subscribe, subscribe)],
   ['unsubscribe', reader(OfChannel, (fields) => ({ kind: 'unsubscribe', channel: fields.channel }))],
-  ['publish', reader(Publish, publish)],
+  ['publish', publish],
   ['presence', reader(OfChannel, (fields) => ({ kind: 'presence', channel: fields.channel }))],
   ['presence_stats', reader(OfChannel, (fields) => ({ kind: 'presenceStats', channel: fields.channel }))],
   ['history', reader(History, history)],
@@ -88,18 +89,22 @@ const readers: readonly (readonly [string, Reader])[] = [
 
 /** One command object. `dataOf` is asked only when it is a publish. Never throws. */
 export function decodeEnvelope(envelope: Readonly<Record<string, unknown>>, dataOf: DataOf): Received {
-  if (Object.keys(envelope).length === 0) return pong
-
   const method = readers.find(([name]) => envelope[name] !== undefined && envelope[name] !== null)
-  const id = Id.safeParse(envelope['id'] ?? 0)
-  if (method === undefined || !id.success) return violation
+  if (method === undefined) return Object.keys(envelope).length === 0 ? pong : violation
   const [name, read] = method
-  if (id.data === 0 && name !== 'send') return violation
+  const id = idOf(envelope)
+  if (id === undefined || (id === 0 && name !== 'send')) return violation
 
   const command = read(envelope[name], dataOf)
   if (command === undefined) return violation
-  if (command instanceof CommandError) return { kind: 'refused', ref: id.data, error: command }
-  return { kind: 'command', command, ref: id.data }
+  if (command instanceof CommandError) return { kind: 'refused', ref: id, error: command }
+  return { kind: 'command', command, ref: id }
+}
+
+/** Undefined: it is no number that fits the protocol's field. */
+function idOf({ id = 0 }: Readonly<Record<string, unknown>>): number | undefined {
+  if (id === null) return 0
+  return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= idMax ? id : undefined
 }
 
 function reader<Fields>(
@@ -140,9 +145,15 @@ function subscribe(fields: z.infer<typeof Subscribe>): SubscribeCommand | Comman
   }
 }
 
-function publish(fields: z.infer<typeof Publish>, dataOf: DataOf): PublishCommand | CommandError {
-  if (fields.type !== 0) return new CommandError('NOT_AVAILABLE', 'There are no map channels (type 1) here')
-  const data = dataOf(fields.data)
+/** Read by hand: it is most of what clients say, and zod made a tenth of the garbage of a gateway that is busy with it. */
+function publish(fields: unknown, dataOf: DataOf): PublishCommand | CommandError | undefined {
+  if (!isRecord(fields)) return undefined
+  const { channel: name, type } = fields
+  if (typeof name !== 'string' || name === '') return undefined
+  const isStream = type === undefined || type === null || type === 0
+  if (!isStream && !Number.isSafeInteger(type)) return undefined
+  if (!isStream) return new CommandError('NOT_AVAILABLE', 'There are no map channels (type 1) here')
+  const data = dataOf(fields['data'])
   if (data instanceof CommandError) return data
   if (data === undefined || data === 'null') {
     return new CommandError('BAD_REQUEST', 'data is missing')
@@ -150,7 +161,7 @@ function publish(fields: z.infer<typeof Publish>, dataOf: DataOf): PublishComman
   if (nestingDepth(data) > payloadDepthMax) {
     return new CommandError('BAD_REQUEST', `data is nested more than ${payloadDepthMax} levels deep`)
   }
-  return { kind: 'publish', channel: fields.channel, data: Buffer.from(data), echo: true }
+  return { kind: 'publish', channel: name, data: Buffer.from(data), echo: true }
 }
 
 function history(fields: z.infer<typeof History>): HistoryCommand | CommandError {

@@ -136,5 +136,5 @@ function skipSpace(text: string, from: number): number {
 
 /** Strings hold no raw line breaks, so each one is between tokens; in a Centrifuge frame it would part two objects. */
 function withoutLineBreaks(json: string): string {
-  return json.replaceAll(/[\n\r]+/g, '')
+  return /[\n\r]/.test(json) ? json.replaceAll(/[\n\r]+/g, '') : json
 }

@@ -50,7 +50,7 @@ export async function send(
   )
   if (!published.repeated) {
     tenant.countPublication(settings.rule)
-    context.metrics.publications.inc()
+    context.metrics.publications.add()
   }
   context.metrics.publishSeconds.observe((context.clock.monotonicMs() - startedMs) / 1000)
   return published

@@ -217,7 +217,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
   }
 
   onSent(bytes: number): void {
-    this.context.metrics.sentBytes.inc(bytes)
+    this.context.metrics.sentBytes.add(bytes)
   }
 
   onSlow(): void {
@@ -320,7 +320,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
   }
 
   #count(command: string, result: string): void {
-    this.context.metrics.commands.inc({ door: this.codec.name, command, result })
+    this.context.metrics.commands.add(this.codec.name, command, result)
   }
 
   /** Our own fault: counted, and in the log with its stack. */

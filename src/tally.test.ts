@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest'
+import { CommandTally, Tally } from './tally.js'
+
+test('a tally counts one, or as many as it is told', () => {
+  const tally = new Tally()
+  tally.add()
+  tally.add(41)
+  expect(tally.total).toBe(42)
+})
+
+test('commands are told apart by door, command and result', () => {
+  const commands = new CommandTally()
+  commands.add('chat', 'publish', 'ok')
+  commands.add('chat', 'publish', 'ok')
+  commands.add('chat', 'publish', 'QUOTA_EXCEEDED')
+  commands.add('chat', 'subscribe', 'ok')
+  commands.add('centrifuge-json', 'publish', 'ok')
+  expect([...commands.read()]).toEqual([
+    { door: 'chat', command: 'publish', result: 'ok', total: 2 },
+    { door: 'chat', command: 'publish', result: 'QUOTA_EXCEEDED', total: 1 },
+    { door: 'chat', command: 'subscribe', result: 'ok', total: 1 },
+    { door: 'centrifuge-json', command: 'publish', result: 'ok', total: 1 },
+  ])
+})
