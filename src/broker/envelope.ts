@@ -108,7 +108,7 @@ export function encodeEnvelope(
   if (skipSession !== undefined) header += `,"s":${JSON.stringify(skipSession)}`
   if (info) header += `,"p":${infoText(info)}`
   if (tags) header += `,"g":${JSON.stringify([...tags])}`
-  return headed(`${header}}\n`, data)
+  return headed(`${header}}\n`, data, 'utf8')
 }
 
 /** A publication out of a stream, with the end of its time. */
@@ -178,12 +178,12 @@ export function* messagesIn(joined: Buffer): Iterable<Buffer> {
 
 /** Of a channel with history: `S<epoch> <id> <envelope>`. */
 export function storedMessage(position: { epoch: string; id: string }, envelope: Buffer): Buffer {
-  return headed(`S${position.epoch} ${position.id} `, envelope)
+  return headed(`S${position.epoch} ${position.id} `, envelope, 'latin1')
 }
 
 /** Of a channel without: `P<envelope>`. */
 export function passingMessage(envelope: Buffer): Buffer {
-  return headed('P', envelope)
+  return headed('P', envelope, 'latin1')
 }
 
 export function announcedMessage({ info, kind, userEdge }: Announcement): Buffer {
@@ -219,8 +219,9 @@ export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => nu
   }
 }
 
-function headed(head: string, rest: Uint8Array): Buffer {
-  const whole = Buffer.allocUnsafe(Buffer.byteLength(head) + rest.byteLength)
-  whole.set(rest, whole.write(head))
+/** In latin1 a head has as many bytes as characters, and nobody has to count them. */
+function headed(head: string, rest: Uint8Array, encoding: 'utf8' | 'latin1'): Buffer {
+  const whole = Buffer.allocUnsafe(Buffer.byteLength(head, encoding) + rest.byteLength)
+  whole.set(rest, whole.write(head, encoding))
   return whole
 }

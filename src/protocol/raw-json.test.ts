@@ -83,6 +83,9 @@ describe('rawValue', () => {
     expect(rawValue('{"data":1,"\\u0064ata":2}', ['data'])).toBe('2')
     expect(rawValue('{"d\\u0061ta2":1}', ['data'])).toBeUndefined()
     expect(rawValue('{"\\\\\\"":1}', ['\\"'])).toBe('1')
+    // Written alike, and another name.
+    expect(rawValue('{"\\n":1}', ['\\n'])).toBeUndefined()
+    expect(rawValue('{"\\n":1}', ['\n'])).toBe('1')
   })
 
   test('is not misled by keys in strings, in other objects or on the prototype', () => {

@@ -77,7 +77,7 @@ function memberStart(text: string, open: number, key: string): number | undefine
 }
 
 function isKey(written: string, key: string): boolean {
-  return written === key || (written.includes('\\') && JSON.parse(`"${written}"`) === key)
+  return written.includes('\\') ? JSON.parse(`"${written}"`) === key : written === key
 }
 
 /** The place after the value that starts at `at`. */
