@@ -77,6 +77,24 @@ describe('with little to do', () => {
   })
 })
 
+describe('with more than a core can write', () => {
+  test.each([
+    [5_000, 50],
+    [7_500, 50],
+    [9_000, 60],
+    [15_000, 75],
+  ])('after a beat of %i frames the next takes %i ms', async (frames, ms) => {
+    await after(frames)
+    const pile = new Pile(flusher)
+    pile.push()
+    await turn()
+    pile.push()
+    await turn()
+    expect(pile.writes).toEqual([1])
+    expect(timers).toMatchObject([{ delayMs: ms }])
+  })
+})
+
 describe('with much to do', () => {
   beforeEach(() => after(5_000))
 

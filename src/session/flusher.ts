@@ -9,10 +9,12 @@ export interface Flushable {
   flush(): number
 }
 
-/** Longest that a frame waits for others. A socket that gets fewer than 20 frames a second is never made to wait. */
-const beatMs = 50
+/** How long a frame waits for others, at first and at most. A socket that gets fewer than 13 frames a second is never made to wait. */
+const [beatMinMs, beatMaxMs] = [50, 75]
 /** About half of what a core can write one by one; below it nobody waits. */
 const busyFramesPerSecond = 50_000
+/** From here on a beat grows with what it has to write: the alternative is to fall behind. */
+const crowdedFramesPerSecond = 150_000
 
 export class Flusher {
   readonly #clock: Clock
@@ -24,6 +26,7 @@ export class Flusher {
   #later: Flushable[] = []
   #cancelBeat: (() => void) | undefined
   #beat = 0
+  #beatMs = beatMinMs
   #beatStartedMs: number
   /** Written since then. */
   #frames = 0
@@ -48,14 +51,14 @@ export class Flusher {
     const outboxes = this.#soon
     this.#soon = []
     this.#scheduled = false
-    if (this.#clock.monotonicMs() - this.#beatStartedMs >= beatMs) this.#begin()
+    if (this.#clock.monotonicMs() - this.#beatStartedMs >= this.#beatMs) this.#begin()
     this.#write(outboxes)
   }
 
   #defer(outbox: Flushable): void {
     this.#later.push(outbox)
     if (this.#later.length > 1) return
-    const leftMs = Math.max(0, this.#beatStartedMs + beatMs - this.#clock.monotonicMs())
+    const leftMs = Math.max(0, this.#beatStartedMs + this.#beatMs - this.#clock.monotonicMs())
     this.#cancelBeat = this.#after(leftMs, () => this.#begin())
   }
 
@@ -69,7 +72,10 @@ export class Flusher {
     this.#beat += 1
     this.#beatStartedMs = nowMs
     this.#write(outboxes)
-    this.#busy = (this.#frames * 1000) / elapsedMs >= busyFramesPerSecond
+    const framesPerSecond = (this.#frames * 1000) / elapsedMs
+    this.#busy = framesPerSecond >= busyFramesPerSecond
+    const stretchedMs = (beatMinMs * framesPerSecond) / crowdedFramesPerSecond
+    this.#beatMs = Math.min(Math.max(stretchedMs, beatMinMs), beatMaxMs)
     this.#frames = 0
   }
 

@@ -49,7 +49,7 @@ export class Outbox implements Flushable {
     if (this.#isOver()) return this.#tooSlow()
     if (this.#frames.length === 0 && !this.#waits) this.#flusher.add(this)
     this.#frames.push(frame)
-    this.#bytes += frame.payload.byteLength
+    this.#bytes += frame.payload.length
     // A burst within one turn is no sign of a slow client: only the kernel's refusal is.
     if (!this.#waits && this.#bytes > this.#bounds.bytesMax / 4) this.flush()
   }
@@ -64,7 +64,7 @@ export class Outbox implements Flushable {
     if (this.#closed) return
     this.#held = false
     this.#frames.unshift(first)
-    this.#bytes += first.payload.byteLength
+    this.#bytes += first.payload.length
     if (!this.#waits) this.#flusher.add(this)
   }
 
