@@ -82,7 +82,7 @@ describe('with more than a core can write', () => {
     [5_000, 50],
     [7_500, 50],
     [9_000, 60],
-    [15_000, 75],
+    [15_000, 100],
   ])('after a beat of %i frames the next takes %i ms', async (frames, ms) => {
     await after(frames)
     const pile = new Pile(flusher)

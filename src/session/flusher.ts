@@ -9,8 +9,8 @@ export interface Flushable {
   flush(): number
 }
 
-/** How long a frame waits for others, at first and at most. A socket that gets fewer than 13 frames a second is never made to wait. */
-const [beatMinMs, beatMaxMs] = [50, 75]
+/** How long a frame waits for others, at first and at most. A socket that gets fewer than 10 frames a second is never made to wait. */
+const [beatMinMs, beatMaxMs] = [50, 100]
 /** About half of what a core can write one by one; below it nobody waits. */
 const busyFramesPerSecond = 50_000
 /** From here on a beat grows with what it has to write: the alternative is to fall behind. */

@@ -11,6 +11,10 @@ type SubscriptionState =
   | { readonly kind: 'live' }
   | { readonly kind: 'ended' }
 
+/** One for all: each delivery looks at it. */
+const live: SubscriptionState = { kind: 'live' }
+const ended: SubscriptionState = { kind: 'ended' }
+
 /** What may wait for one catch-up. More than this within one read of history: the subscriber starts, or is told of the gap, after it. */
 const catchUpMax = 1000
 
@@ -92,7 +96,7 @@ export class Subscription {
   /** From now on `accepts` lets pass what follows `top`. One that has ended stays so. */
   goLive(top: Position | undefined): void {
     if (this.#state.kind === 'ended') return
-    this.#state = { kind: 'live' }
+    this.#state = live
     if (top) this.jumpTo(top)
   }
 
@@ -103,7 +107,7 @@ export class Subscription {
   }
 
   end(): void {
-    this.#state = { kind: 'ended' }
+    this.#state = ended
   }
 
   /** Is this one for the client: not its own that it wants no echo of, nor held back by its filter? */
@@ -118,15 +122,15 @@ export class Subscription {
     const state = this.#state
     if (state.kind === 'live') {
       if (publication.offset > 0) {
-        if (publication.epoch === this.#epoch && publication.offset <= this.#offset) return false
-        this.#epoch = publication.epoch
+        if (publication.epoch !== this.#epoch) this.#epoch = publication.epoch
+        else if (publication.offset <= this.#offset) return false
         this.#offset = publication.offset
       }
-      return publication.skipSession !== this.session.id
+      return publication.skipSession === undefined || publication.skipSession !== this.session.id
     }
     if (state.kind === 'catchingUp') {
-      const { live, lostUntil } = state
-      if (live.length < catchUpMax && !lostUntil) live.push(publication)
+      const { live: collected, lostUntil } = state
+      if (collected.length < catchUpMax && !lostUntil) collected.push(publication)
       else if (publication.offset > 0) this.lose({ epoch: publication.epoch, offset: publication.offset })
     }
     return false

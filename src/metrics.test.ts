@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { CommandTally, Tally } from './tally.js'
+import { CommandTally, Tally } from './metrics.js'
 
 test('a tally counts one, or as many as it is told', () => {
   const tally = new Tally()
