@@ -5,16 +5,15 @@ export const rounds = Number(process.env['PARLEY_BENCH_ROUNDS'] ?? 5)
 export class Contest<Report> {
   readonly #reports = new Map<string, Report[]>()
 
-  /** `turns` by subject. */
+  /** `turns` by subject. So many of each are not counted: the more code a server has, the longer until it is compiled. */
   static async held<Report>(
     turns: ReadonlyMap<string, () => Promise<Report>>,
-    count = rounds,
+    { uncounted = 1 }: { uncounted?: number } = {},
   ): Promise<Contest<Report>> {
     const contest = new Contest<Report>()
     for (const name of turns.keys()) contest.#reports.set(name, [])
-    // A turn that is not counted: the more code a server has, the longer until it is compiled.
-    for (const turn of turns.values()) await turn()
-    for (let round = 0; round < count; round += 1)
+    for (let round = 0; round < uncounted; round += 1) for (const turn of turns.values()) await turn()
+    for (let round = 0; round < rounds; round += 1)
       for (const [name, turn] of turns) contest.#reports.get(name)?.push(await turn())
     return contest
   }

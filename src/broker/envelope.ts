@@ -190,13 +190,18 @@ export function announcedMessage({ info, kind, userEdge }: Announcement): Buffer
   return Buffer.from(`A${JSON.stringify({ k: kind, e: userEdge, p: shortInfo(info) })}`)
 }
 
-/** Throws on what no gateway of ours sent. */
-export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => number): TopicMessage {
+/** `known`: an epoch that it probably has; every subscriber compares it, and the same object is the same at a glance. Throws on what no gateway of ours sent. */
+export function decodeTopicMessage(
+  message: Buffer,
+  offsetOf: (id: string) => number,
+  known?: string,
+): TopicMessage {
   switch (message[0]) {
     case kinds.stored: {
       const space = message.indexOf(0x20)
       const second = message.indexOf(0x20, space + 1)
-      const epoch = message.toString('latin1', 1, space)
+      const written = message.toString('latin1', 1, space)
+      const epoch = known === written ? known : written
       const offset = offsetOf(message.toString('latin1', space + 1, second))
       return {
         kind: 'publication',

@@ -109,7 +109,7 @@ export class RedisBroker implements Broker {
     if (!subscribed || !listener) return
     try {
       for (const one of messagesIn(message))
-        this.#take(subscribed, decodeTopicMessage(one, offsetOf), listener)
+        this.#take(subscribed, decodeTopicMessage(one, offsetOf, subscribed.reader.position?.epoch), listener)
     } catch (error) {
       this.#parts.log.warn(
         { err: error, topic },

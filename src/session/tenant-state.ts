@@ -30,6 +30,8 @@ export interface TenantStateDeps {
 }
 
 export class TenantState implements LeaseListener {
+  /** `<namespace>/<name>`: a tenant of another name is another tenant. */
+  readonly key: string
   readonly #deps: TenantStateDeps
   #policy: TenantPolicy
   #rules: ChannelRules
@@ -53,6 +55,7 @@ export class TenantState implements LeaseListener {
   readonly refusals = new Map<string, number>()
 
   constructor(policy: TenantPolicy, deps: TenantStateDeps) {
+    this.key = tenantKey(policy)
     this.#deps = deps
     this.#policy = policy
     this.#rules = new ChannelRules(policy.channels)
@@ -75,10 +78,6 @@ export class TenantState implements LeaseListener {
 
   get policy(): TenantPolicy {
     return this.#policy
-  }
-
-  get key(): string {
-    return tenantKey(this.#policy)
   }
 
   get rules(): ChannelRules {
