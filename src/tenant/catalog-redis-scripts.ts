@@ -41,13 +41,13 @@ end
 /**
  * Atomic: all the changes and the version that tells of them. Unchanged records are not written.
  * KEYS: version, tenants, stamps, log
- * ARGV: fence, epoch, n, 'atLeast' or 'exactly' that n, entries of the log at most, topic, owner or ''; then for each change 'put', tenant,
- * stamp without its n, record; or 'remove', tenant, tenant id or '' for any, ''
+ * ARGV: fence, epoch, n, 'atLeast' or 'exactly' that n, epoch from now on, entries of the log at most, topic, owner or ''; then for each
+ * change 'put', tenant, stamp without its n, record; or 'remove', tenant, tenant id or '' for any, ''. n and the log outlive an epoch here.
  * Returns {'written' or 'unchanged', n, n of the last change's record}, or {'snapshotNeeded', 'fenced' or 'foreign', owner}.
  * The log is written before anything is removed: when Redis is out of memory it refuses the first, and nothing has happened.
  */
 export const commitChanges = script(`${goOn}
-local n, refusal, owner = goOn(KEYS[1], ARGV[7], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
+local n, refusal, owner = goOn(KEYS[1], ARGV[8], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 if not n then return {refusal, owner or ''} end
 local fence = redis.call('HGET', KEYS[1], 'fence')
 if tonumber(ARGV[1]) > tonumber(fence) then redis.call('HSET', KEYS[1], 'fence', ARGV[1]) end
@@ -55,9 +55,9 @@ local before, last = n, n
 local function log(tenant)
   n = n + 1
   last = n
-  redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[5], string.format('%.0f-0', n), 't', tenant)
+  redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[6], string.format('%.0f-0', n), 't', tenant)
 end
-for i = 8, #ARGV, 4 do
+for i = 9, #ARGV, 4 do
   local op, tenant, body, record = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local old = redis.call('HGET', KEYS[3], tenant)
   if op == 'put' then
@@ -75,9 +75,9 @@ for i = 8, #ARGV, 4 do
     redis.call('HDEL', KEYS[3], tenant)
   end
 end
-if n == before then return {'unchanged', n, last} end
-redis.call('HSET', KEYS[1], 'n', string.format('%.0f', n), 'confirmed', nowMs())
-redis.call('PUBLISH', ARGV[6], ARGV[2] .. ' ' .. string.format('%.0f', n))
+if n == before and ARGV[5] == ARGV[2] then return {'unchanged', n, last} end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[5], 'n', string.format('%.0f', n), 'confirmed', nowMs())
+redis.call('PUBLISH', ARGV[7], ARGV[5] .. ' ' .. string.format('%.0f', n))
 return {'written', n, last}
 `)
 

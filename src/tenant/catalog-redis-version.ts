@@ -1,8 +1,8 @@
 // How far a catalog has come. A gateway goes only forward.
 
 /**
- * `epoch` is one life of the catalog, begun by a complete snapshot whenever it cannot be proven that the last life goes on; it is a number
- * that only grows, in steps of about a millisecond. `n` counts the changes within it.
+ * `epoch` is one life of the catalog, begun by a complete snapshot whenever it cannot be proven that the last life goes on: always by a new
+ * leader. It is a number that only grows, in steps of about a millisecond. `n` counts the changes within it.
  */
 export interface CatalogVersion {
   readonly epoch: number

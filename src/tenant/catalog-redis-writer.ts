@@ -179,27 +179,35 @@ export class CatalogWriter {
   async #change(live: LiveRedis, fence: number, changes: readonly Change[]): Promise<WriteOutcome> {
     const known = this.#known
     if (!known || this.#snapshotFence !== fence) return { kind: 'snapshotNeeded' }
-    return this.#commit(live, { fence, from: known, how: 'atLeast', changes })
+    return this.#commit(live, { fence, from: known, how: 'atLeast', epoch: known.epoch, changes })
   }
 
   async #commit(
     live: LiveRedis,
-    commit: { fence: number; from: CatalogVersion; how: 'atLeast' | 'exactly'; changes: readonly Change[] },
+    commit: {
+      readonly fence: number
+      readonly from: CatalogVersion
+      readonly how: 'atLeast' | 'exactly'
+      /** Of the version that is written; another than that of `from` begins it. */
+      readonly epoch: number
+      readonly changes: readonly Change[]
+    },
   ): Promise<WriteOutcome> {
     const { version, tenants, stamps, log, changes: topic } = this.#keys
-    const { changes, fence, from, how } = commit
+    const { changes, epoch, fence, from, how } = commit
     const reply = await runScript(live, commitChanges, {
       keys: [version, tenants, stamps, log],
       args: [
-        ...[fence, from.epoch, from.n, how, this.#options.logMax ?? 4_096, topic, this.#options.owner ?? ''],
+        ...[fence, from.epoch, from.n, how, epoch],
+        ...[this.#options.logMax ?? 4_096, topic, this.#options.owner ?? ''],
         ...changes.flatMap(({ body, key, op, record }) => [op, key, body, record]),
       ],
       reply: CommitReply,
     })
     if (reply.length === 2) return refusal(...reply)
     const [kind, n, recordN] = reply
-    this.#known = { epoch: from.epoch, n }
-    return { kind, version: { epoch: from.epoch, n: changes.length === 1 ? recordN : n } }
+    this.#known = { epoch, n }
+    return { kind, version: { epoch, n: changes.length === 1 ? recordN : n } }
   }
 
   async #snapshot(live: LiveRedis, fence: number, complete: Complete): Promise<WriteOutcome> {
@@ -222,7 +230,10 @@ export class CatalogWriter {
       const changes = this.#changesTo(complete, state.stamps)
       const bytes = changes.reduce((sum, { record }) => sum + record.length, 0)
       if (changes.length <= changesMax && bytes <= bytesMax) {
-        const commit = { fence, from: state.version, how: 'exactly', changes } as const
+        // A new leader cannot know what the last one wrote: had Redis been put back to an earlier moment, its first changes would get the
+        // numbers of others that gateways have applied.
+        const epoch = this.#snapshotFence === fence ? state.version.epoch : this.#nextEpoch(state)
+        const commit = { fence, from: state.version, how: 'exactly', epoch, changes } as const
         const outcome = await this.#commit(live, commit)
         return outcome.kind === 'snapshotNeeded' ? undefined : outcome
       }
@@ -237,6 +248,12 @@ export class CatalogWriter {
     // An epoch says whose it is.
     if (this.#options.owner !== undefined && owner !== this.#options.owner) return false
     return !this.#known || compareVersions(version, this.#known) >= 0
+  }
+
+  /** Above everything that anybody can have seen: the clock may be behind, and Redis's memory of another time. */
+  #nextEpoch({ applied, nowMs, version }: CatalogState): number {
+    const before = [version, this.#known, applied].map((seen) => seen?.epoch ?? 0)
+    return Math.max(nowMs, ...before.map((epoch) => epoch + 1))
   }
 
   #isForeign({ owner }: CatalogState): boolean {
@@ -267,9 +284,7 @@ export class CatalogWriter {
     const { installation, log, owner = '', takesOver = '' } = this.#options
     const { version: seen } = state
     if (this.#isForeign(state) && state.owner !== takesOver) return refusal('foreign', state.owner ?? '')
-    // Above everything that anybody can have seen: the clock may be behind, and Redis's memory of another time.
-    const before = [seen, this.#known, state.applied].map((version) => version?.epoch ?? 0)
-    const epoch = Math.max(state.nowMs, ...before.map((other) => other + 1))
+    const epoch = this.#nextEpoch(state)
     const staging = new Staging(live, { installation, keys: this.#keys })
     await staging.putAll(mapped(complete.wanted.values(), (policy) => this.#putOf(policy)))
     await staging.keepAll(complete.kept, state)
