@@ -14,7 +14,7 @@ const reports = await Promise.all(
 const total = (count) => reports.reduce((sum, report) => sum + count(report), 0)
 
 /**
- * What failed in one file, each with its first line of why. A file that failed before its first test, in an import or
+ * What failed in one file, each with why. A file that failed before its first test, in an import or
  * a hook, has no failed test to show for it.
  * @param {Record<string, any>} file
  */
@@ -23,15 +23,24 @@ function failuresIn(file) {
   const tests = file.assertionResults.filter(
     (/** @type {Record<string, any>} */ test) => test.status === 'failed',
   )
-  if (tests.length === 0) return file.status === 'failed' ? [`${where}: ${firstLine(file.message)}`] : []
+  if (tests.length === 0) return file.status === 'failed' ? [`${where}: ${reason(file.message)}`] : []
   return tests.map(
     (/** @type {Record<string, any>} */ test) =>
-      `${where} > ${test.fullName}: ${firstLine(test.failureMessages?.[0])}`,
+      `${where} > ${test.fullName}: ${reason(test.failureMessages?.[0])}`,
   )
 }
 
-const firstLine = (/** @type {string | undefined} */ text) =>
-  text?.trim().split('\n')[0] ?? 'no reason was given'
+/**
+ * Without the stack. Where a property fails, its second line has the seed and its third the counterexample.
+ * @param {string | undefined} message
+ */
+function reason(message) {
+  const lines = message?.trim().split('\n') ?? ['no reason was given']
+  return lines
+    .filter((line) => !/^\s+at /u.test(line))
+    .slice(0, 3)
+    .join('\n  ')
+}
 
 const passed = total((report) => report.numPassedTests)
 const leftOut = total((report) => report.numPendingTests + report.numTodoTests)
