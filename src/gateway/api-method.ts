@@ -1,7 +1,7 @@
 // What a method of the server API is, whichever it is.
 import type { z } from 'zod'
 import { CommandError } from '../errors.js'
-import type { Pieces } from '../protocol/json-pieces.js'
+import type { Fields } from '../protocol/fields.js'
 import type { ChannelRef } from '../broker/broker.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { parseChannelName, type ChannelName } from '../tenant/channel.js'
@@ -23,15 +23,15 @@ export interface ApiMethod {
   readonly about: string
   readonly request: z.ZodType
   readonly result: z.ZodType
-  /** Resolves to the result as JSON. Rejects with CommandError; what else it rejects with is a bug. */
-  run(call: ApiCall, fields: unknown): Promise<Pieces>
+  /** Resolves to the result. Rejects with CommandError; what else it rejects with is a bug. */
+  run(call: ApiCall, fields: unknown): Promise<Fields>
 }
 
-export function apiMethod<Fields>(method: {
+export function apiMethod<Asked>(method: {
   about: string
-  request: z.ZodType<Fields>
+  request: z.ZodType<Asked>
   result: z.ZodType
-  run: (call: ApiCall, fields: Fields) => Promise<Pieces>
+  run: (call: ApiCall, fields: Asked) => Promise<Fields>
 }): ApiMethod {
   return {
     ...method,

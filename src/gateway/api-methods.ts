@@ -1,6 +1,6 @@
 // The methods of the server API, by the names that Centrifuge's server clients know.
 import { CommandError } from '../errors.js'
-import type { Pieces } from '../protocol/json-pieces.js'
+import type { Fields } from '../protocol/fields.js'
 import { apiMethod, type ApiCall, type ApiMethod } from './api-method.js'
 import { broadcast, publish } from './api-publish.js'
 import { channels, history, historyRemove, info, presence, presenceStats } from './api-query.js'
@@ -86,7 +86,7 @@ export const apiMethods: Readonly<Record<string, ApiMethod>> = {
 export const callNames: readonly string[] = [...Object.keys(apiMethods), 'batch']
 
 /** Rejects with UNKNOWN_TYPE for a name that is no method's, and as the method does. */
-export async function runMethod(call: ApiCall, name: string, fields: unknown): Promise<Pieces> {
+export async function runMethod(call: ApiCall, name: string, fields: unknown): Promise<Fields> {
   const method = Object.hasOwn(apiMethods, name) ? apiMethods[name] : undefined
   if (!method)
     throw new CommandError(

@@ -2,30 +2,30 @@
 import type { z } from 'zod'
 import type { Published, Tags } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
-import { array, object, type Pieces } from '../protocol/json-pieces.js'
+import type { Fields } from '../protocol/fields.js'
 import { send } from '../session/send.js'
-import { errorPieces } from './api-error.js'
+import { refusalFields } from './api-error.js'
 import { jsonOf } from './api-json.js'
 import { channelOf, type ApiCall } from './api-method.js'
 import type { Broadcast, Publish } from './api-schema.js'
 
 type Message = Omit<z.infer<typeof Publish>, 'channel'>
 
-export async function publish(call: ApiCall, fields: z.infer<typeof Publish>): Promise<Pieces> {
+export async function publish(call: ApiCall, fields: z.infer<typeof Publish>): Promise<Fields> {
   return published(await sendTo(call, fields.channel, fields, payloadOf(call.text, fields)))
 }
 
 /** What is wrong with the message fails it as a whole, what is wrong with a channel that channel alone. */
-export async function broadcast(call: ApiCall, fields: z.infer<typeof Broadcast>): Promise<Pieces> {
+export async function broadcast(call: ApiCall, fields: z.infer<typeof Broadcast>): Promise<Fields> {
   const payload = payloadOf(call.text, fields)
   const responses = fields.channels.map(async (channel) => {
     try {
-      return object({ result: published(await sendTo(call, channel, fields, payload)) })
+      return { result: published(await sendTo(call, channel, fields, payload)) }
     } catch (error) {
-      return object({ error: errorPieces(call.refuse(error)) })
+      return { error: refusalFields(call.refuse(error)) }
     }
   })
-  return object({ responses: array(await Promise.all(responses)) })
+  return { responses: await Promise.all(responses) }
 }
 
 async function sendTo(call: ApiCall, name: string, message: Message, data: Uint8Array): Promise<Published> {
@@ -45,8 +45,8 @@ async function sendTo(call: ApiCall, name: string, message: Message, data: Uint8
   )
 }
 
-function published({ durability, position }: Published): Pieces {
-  return object({ offset: position?.offset, epoch: position?.epoch, durability })
+function published({ durability, position }: Published): Fields {
+  return { offset: position?.offset, epoch: position?.epoch, durability }
 }
 
 function tagsOf({ tags }: Message): Tags | undefined {

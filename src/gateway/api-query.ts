@@ -3,8 +3,7 @@ import type { z } from 'zod'
 import { historyLimitMax } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import { clientInfo, publicationOf } from '../protocol/centrifuge-encode.js'
-import { piecesOf } from '../protocol/fields-json.js'
-import { array, object, objectOf, type Pieces } from '../protocol/json-pieces.js'
+import type { Fields } from '../protocol/fields.js'
 import { readHistory } from '../session/query.js'
 import { settingsIn } from '../session/rights.js'
 import type { ChannelName } from '../tenant/channel.js'
@@ -16,22 +15,20 @@ import { namedChannelsMax } from './order.js'
 /** Bytes of one history answer; at least one publication comes whatever its size. */
 const historyBytesMax = 1_048_576
 
-export async function presence(call: ApiCall, fields: z.infer<typeof OfChannel>): Promise<Pieces> {
+export async function presence(call: ApiCall, fields: z.infer<typeof OfChannel>): Promise<Fields> {
   const { context } = call.gateway
   const channel = presenceOf(call, fields.channel)
   const members = await context.presence.members(refOf(call, channel), { limit: context.limits.membersMax })
-  return object({
-    presence: objectOf(Array.from(members, ([id, member]) => [id, piecesOf(clientInfo(member))] as const)),
-  })
+  return { presence: new Map(Array.from(members, ([id, member]) => [id, clientInfo(member)] as const)) }
 }
 
-export async function presenceStats(call: ApiCall, fields: z.infer<typeof OfChannel>): Promise<Pieces> {
+export async function presenceStats(call: ApiCall, fields: z.infer<typeof OfChannel>): Promise<Fields> {
   const channel = presenceOf(call, fields.channel)
   const { clients, users } = await call.gateway.context.presence.stats(refOf(call, channel))
-  return object({ num_clients: clients, num_users: users })
+  return { num_clients: clients, num_users: users }
 }
 
-export async function history(call: ApiCall, fields: z.infer<typeof History>): Promise<Pieces> {
+export async function history(call: ApiCall, fields: z.infer<typeof History>): Promise<Fields> {
   const channel = allowedOn(call, 'History', fields.channel)
   requireHistory(call, channel)
   const reverse = fields.reverse ?? false
@@ -45,24 +42,20 @@ export async function history(call: ApiCall, fields: z.infer<typeof History>): P
     pageMax: historyLimitMax,
     pageBytesMax: historyBytesMax,
   })
-  return object({
-    publications: array(publications.map((publication) => piecesOf(publicationOf(publication)))),
-    epoch: top.epoch,
-    offset: top.offset,
-  })
+  return { publications: publications.map(publicationOf), epoch: top.epoch, offset: top.offset }
 }
 
 /** Who was told an offset goes on from there: offset and epoch stay. */
-export async function historyRemove(call: ApiCall, fields: z.infer<typeof OfChannel>): Promise<Pieces> {
+export async function historyRemove(call: ApiCall, fields: z.infer<typeof OfChannel>): Promise<Fields> {
   // It takes from everybody what they may still want to read.
   call.caller.requireRole('Admin')
   const channel = allowedOn(call, 'History', fields.channel)
   requireHistory(call, channel)
   await call.gateway.context.broker.removeHistory(refOf(call, channel))
-  return object({})
+  return {}
 }
 
-export async function channels(call: ApiCall, fields: z.infer<typeof Channels>): Promise<Pieces> {
+export async function channels(call: ApiCall, fields: z.infer<typeof Channels>): Promise<Fields> {
   call.caller.requireRole('ReadOnly', 'Admin')
   const answers = await call.gateway.surveys.ask(call.tenant, fields.pattern || '*')
   const clients = new Map<string, number>()
@@ -77,19 +70,17 @@ export async function channels(call: ApiCall, fields: z.infer<typeof Channels>):
       if (call.caller.may('Presence', channel))
         clients.set(channel, (clients.get(channel) ?? 0) + subscribers)
   }
-  return object({
-    channels: objectOf(
-      Array.from(clients, ([name, count]) => [name, object({ num_clients: count })] as const),
-    ),
-  })
+  return {
+    channels: new Map(Array.from(clients, ([name, count]) => [name, { num_clients: count }] as const)),
+  }
 }
 
 /** Of the tenant alone: what others have on the same gateways is not its business. */
-export async function info(call: ApiCall): Promise<Pieces> {
+export async function info(call: ApiCall): Promise<Fields> {
   call.caller.requireRole('ReadOnly', 'Admin')
   const answers = await call.gateway.surveys.ask(call.tenant)
-  const nodes = answers.map(({ channels: channelCount, clients, gateway, subscriptions, uptimeS, users }) =>
-    object({
+  const nodes = answers.map(
+    ({ channels: channelCount, clients, gateway, subscriptions, uptimeS, users }) => ({
       uid: gateway,
       name: `gateway-${gateway.slice(0, 8)}`,
       version: 'parley',
@@ -100,7 +91,7 @@ export async function info(call: ApiCall): Promise<Pieces> {
       uptime: uptimeS,
     }),
   )
-  return object({ nodes: array(nodes) })
+  return { nodes }
 }
 
 function presenceOf(call: ApiCall, name: string): ChannelName {

@@ -2,14 +2,14 @@
 import type { z } from 'zod'
 import { CommandError } from '../errors.js'
 import { closeCodes } from '../protocol/codes.js'
-import { object, type Pieces } from '../protocol/json-pieces.js'
+import type { Fields } from '../protocol/fields.js'
 import { jsonOf } from './api-json.js'
 import { channelOf, type ApiCall } from './api-method.js'
 import type { Disconnect, Refresh, Subscribe, Unsubscribe } from './api-schema.js'
 import type { Connections } from './order.js'
 
 /** Whom rules deny it, and who has as many subscriptions as allowed, is left out: that is known where they are connected. */
-export async function subscribe(call: ApiCall, fields: z.infer<typeof Subscribe>): Promise<Pieces> {
+export async function subscribe(call: ApiCall, fields: z.infer<typeof Subscribe>): Promise<Fields> {
   const channel = channelOf(call, fields.channel)
   call.caller.require('Subscribe', channel)
   const { expire_at: expireAt, recover_since: since } = fields
@@ -20,17 +20,17 @@ export async function subscribe(call: ApiCall, fields: z.infer<typeof Subscribe>
     ...(expireAt && { expiresAtMs: expireAt * 1000 }),
     ...(since && { since: { epoch: since.epoch ?? '', offset: since.offset ?? 0 } }),
   })
-  return object({})
+  return {}
 }
 
-export async function unsubscribe(call: ApiCall, fields: z.infer<typeof Unsubscribe>): Promise<Pieces> {
+export async function unsubscribe(call: ApiCall, fields: z.infer<typeof Unsubscribe>): Promise<Fields> {
   const channel = channelOf(call, fields.channel)
   call.caller.require('Subscribe', channel)
   await call.gateway.orders.unsubscribe(call.tenant, connectionsOf(fields), channel)
-  return object({})
+  return {}
 }
 
-export async function disconnect(call: ApiCall, fields: z.infer<typeof Disconnect>): Promise<Pieces> {
+export async function disconnect(call: ApiCall, fields: z.infer<typeof Disconnect>): Promise<Fields> {
   call.caller.requireRole('Admin')
   call.caller.requireWholeTenant()
   const { code: given, reason } = fields.disconnect ?? {}
@@ -40,10 +40,10 @@ export async function disconnect(call: ApiCall, fields: z.infer<typeof Disconnec
     { ...connectionsOf(fields), ...(fields.whitelist && { except: fields.whitelist }) },
     { code, reason: reason || (given ? '' : closeCodes.forceDisconnect.reason) },
   )
-  return object({})
+  return {}
 }
 
-export async function refresh(call: ApiCall, fields: z.infer<typeof Refresh>): Promise<Pieces> {
+export async function refresh(call: ApiCall, fields: z.infer<typeof Refresh>): Promise<Fields> {
   call.caller.requireRole('Admin')
   call.caller.requireWholeTenant()
   const info = shown(call, 'info')
@@ -52,7 +52,7 @@ export async function refresh(call: ApiCall, fields: z.infer<typeof Refresh>): P
     ...(fields.expire_at && { expiresAtMs: fields.expire_at * 1000 }),
     ...(info !== undefined && { info }),
   })
-  return object({})
+  return {}
 }
 
 /** JSON text that clients get to see; undefined: none came. */

@@ -4,12 +4,13 @@ import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { CommandError, internalError } from '../errors.js'
 import { isRecord, parseJson } from '../json.js'
-import { object, weave, type Pieces } from '../protocol/json-pieces.js'
+import { writeJson } from '../protocol/fields-json.js'
+import type { Fields } from '../protocol/fields.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { retryAfterS, sendError, sendJson, sendJsonBytes, type DoorWords } from './answer.js'
 import { runBatch } from './api-batch.js'
 import { apiCaller } from './api-caller.js'
-import { errorPieces, transportStatus } from './api-error.js'
+import { refusalFields, transportStatus } from './api-error.js'
 import { badRequest, type ApiCall } from './api-method.js'
 import { callNames, runMethod } from './api-methods.js'
 import { openApi } from './api-openapi.js'
@@ -101,18 +102,18 @@ export class Api {
     }
     const call: ApiCall = { ...asked, gateway: this.#gateway, refuse }
     try {
-      const pieces =
+      const answer =
         method === 'batch'
           ? await this.#runBatch(call, fields)
-          : object({ result: await runMethod(call, method, fields) })
-      return { pieces, retryAfterMs }
+          : { result: await runMethod(call, method, fields) }
+      return { answer, retryAfterMs }
     } catch (error) {
       const refusal = refuse(error)
-      return { pieces: object({ error: errorPieces(refusal) }), refusal, retryAfterMs }
+      return { answer: { error: refusalFields(refusal) }, refusal, retryAfterMs }
     }
   }
 
-  async #runBatch(call: ApiCall, fields: unknown): Promise<Pieces> {
+  async #runBatch(call: ApiCall, fields: unknown): Promise<Fields> {
     const batch = Batch.safeParse(fields)
     if (!batch.success) throw badRequest(batch.error)
     const { apiRequests } = this.#gateway.metrics
@@ -157,7 +158,7 @@ interface Exchange {
 
 interface Outcome {
   /** The whole answer. */
-  readonly pieces: Pieces
+  readonly answer: Fields
   /** The answer holds this and no result. */
   readonly refusal?: CommandError
   /** The longest that was advised with any refusal in it; 0: none. */
@@ -166,10 +167,11 @@ interface Outcome {
 
 /** `inTransport`: a refusal is to be an HTTP status, and bare. */
 function reply(response: ServerResponse, outcome: Outcome, inTransport: boolean): void {
-  const { pieces, refusal, retryAfterMs } = outcome
+  const { answer, refusal, retryAfterMs } = outcome
   if (retryAfterMs > 0) response.setHeader('retry-after', retryAfterS(retryAfterMs))
-  if (refusal && inTransport) sendJsonBytes(response, transportStatus(refusal), weave(errorPieces(refusal)))
-  else sendJsonBytes(response, 200, weave(pieces))
+  if (refusal && inTransport)
+    sendJsonBytes(response, transportStatus(refusal), writeJson(refusalFields(refusal)))
+  else sendJsonBytes(response, 200, writeJson(answer))
 }
 
 /** Of names that strangers make up there is no end. */

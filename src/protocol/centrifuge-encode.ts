@@ -2,12 +2,12 @@
 // where the JSON protocol always has the field.
 import type { Announcement, ClientInfo, Publication } from '../broker/broker.js'
 import { type CommandError, unreachable } from '../errors.js'
+import { limitsOf } from './client-limits.js'
 import { centrifugeErrorNumbers, type UnsubscribeCode } from './codes.js'
 import type { ConnectReply, DeltaBase, Reply, ReplyRef, SubscribeReply } from './commands.js'
+import { writeJson } from './fields-json.js'
 import type { Fields, FieldValue } from './fields.js'
 import { deltaOf } from './fossil.js'
-import { object, weave } from './json-pieces.js'
-import { limitsOf } from './limits-pieces.js'
 
 const methods: Readonly<Record<Reply['kind'], string>> = {
   connect: 'connect',
@@ -114,7 +114,7 @@ function connectResult(reply: ConnectReply, writeDelta: WriteDelta): Fields {
     client: reply.client,
     version,
     ...expiry(reply.expiresInS),
-    data: weave(object({ limits: limitsOf(reply.limits) })),
+    data: writeJson({ limits: limitsOf(reply.limits) }),
     subs:
       subscriptions.length > 0
         ? new Map(subscriptions.map((each) => [each.channel, subscribeResult(each, writeDelta)]))
@@ -181,6 +181,6 @@ function deltaPublicationOf(
 
 /** `conn_info` is the token's own; without one, the name alone, so that every SDK can show it. */
 export function clientInfo({ client, info, name, user }: ClientInfo): Fields {
-  const connInfo = info ?? (name === undefined ? undefined : weave(object({ name })))
+  const connInfo = info ?? (name === undefined ? undefined : writeJson({ name }))
   return { user: user || undefined, client: client || undefined, conn_info: connInfo }
 }

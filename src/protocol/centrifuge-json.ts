@@ -4,15 +4,14 @@ import { isRecord, parseJson } from '../json.js'
 import { centrifugeCodec } from './centrifuge-codec.js'
 import { decodeEnvelope, violation } from './centrifuge-decode.js'
 import type { Codec, Received } from './commands.js'
-import { piecesOf } from './fields-json.js'
-import { weave } from './json-pieces.js'
+import { writeJson } from './fields-json.js'
 import { rawValue } from './raw-json.js'
 
 export const centrifugeJson: Codec = centrifugeCodec({
   name: 'centrifuge-json',
   binary: false,
   decode,
-  write: (fields) => weave(piecesOf(fields)),
+  write: writeJson,
   // A delta is no JSON, so that on such a subscription all data is a string of text.
   writeDelta: (data) => Buffer.from(data).toString(),
   ping: Buffer.from('{}'),

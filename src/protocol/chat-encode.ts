@@ -3,24 +3,23 @@ import type { Announcement, ClientInfo, Position, Publication } from '../broker/
 import { type CommandError, unreachable } from '../errors.js'
 import { isDirectChannel, lobbyChannel } from './chat-channels.js'
 import { type ChatRef, chatRef, emptyChatRef } from './chat-ref.js'
+import { limitsOf } from './client-limits.js'
 import { type UnsubscribeCode, unsubscribeCodes } from './codes.js'
 import type { Reply, ReplyRef, SubscribeReply } from './commands.js'
-import { limitsOf } from './limits-pieces.js'
-import { array, object, type Pieces, type PieceValue, weave } from './json-pieces.js'
-
-type Members = Readonly<Record<string, PieceValue>>
+import { writeJson } from './fields-json.js'
+import type { Fields } from './fields.js'
 
 /** The results, if the command has any, then an ack if the client gave an id. The session's own subscriptions (lobby, direct messages) are silent. */
 export function encodeReply(ref: ReplyRef, reply: Reply): Uint8Array[] {
   if (ref === undefined && reply.kind === 'subscribe') return []
   const known = chatRef(ref)
   const events = results(known, reply)
-  if (known.id !== undefined) events.push(event('ack', { id: [known.id], ...acknowledged(reply) }))
-  return events.map(weave)
+  if (known.id !== undefined) events.push(event('ack', { id: idOf(known), ...acknowledged(reply) }))
+  return events.map(writeJson)
 }
 
 export function encodeError(ref: ReplyRef, error: CommandError): Uint8Array {
-  return weave(
+  return writeJson(
     event('error', {
       id: idOf(chatRef(ref)),
       code: error.code,
@@ -32,7 +31,7 @@ export function encodeError(ref: ReplyRef, error: CommandError): Uint8Array {
 }
 
 export function encodePublication(channel: string, publication: Publication): Uint8Array {
-  return weave(message(channel, publication))
+  return writeJson(message(channel, publication))
 }
 
 /** Told of users, not of connections: a second phone of the same user is no news. */
@@ -40,31 +39,31 @@ export function encodeAnnouncement(channel: string, announcement: Announcement):
   if (!announcement.userEdge || isDirectChannel(channel)) return undefined
   const joined = announcement.kind === 'join'
   const user = { user_id: announcement.info.user }
-  if (channel === lobbyChannel) return weave(event(joined ? 'user_connected' : 'user_disconnected', user))
-  return weave(event(joined ? 'user_joined' : 'user_left', { ...user, room: channel }))
+  if (channel === lobbyChannel) return writeJson(event(joined ? 'user_connected' : 'user_disconnected', user))
+  return writeJson(event(joined ? 'user_joined' : 'user_left', { ...user, room: channel }))
 }
 
 /** As the answer to a join that nobody sent. */
 export function encodeSubscribed(subscription: SubscribeReply): Uint8Array[] {
-  return results(emptyChatRef, subscription).map(weave)
+  return results(emptyChatRef, subscription).map(writeJson)
 }
 
 /** A `left` that bears a code: the server's doing. */
 export function encodeUnsubscribed(channel: string, code: UnsubscribeCode): Uint8Array {
-  return weave(event('left', { room: channel, code: leftCode(code), message: code.reason }))
+  return writeJson(event('left', { room: channel, code: leftCode(code), message: code.reason }))
 }
 
 export function encodeContinuityLost(channel: string, top: Position): Uint8Array {
-  return weave(event('joined', { room: channel, recovered: false, ...positionOf(top) }))
+  return writeJson(event('joined', { room: channel, recovered: false, ...positionOf(top) }))
 }
 
 export function encodeReconnect(afterMs: number): Uint8Array {
-  return weave(event('reconnect', { after_ms: Math.ceil(afterMs) }))
+  return writeJson(event('reconnect', { after_ms: Math.ceil(afterMs) }))
 }
 
-export const ping: Uint8Array = weave(event('ping', {}))
+export const ping: Uint8Array = writeJson(event('ping', {}))
 
-function results(ref: ChatRef, reply: Reply): Pieces[] {
+function results(ref: ChatRef, reply: Reply): Fields[] {
   const id = idOf(ref)
   switch (reply.kind) {
     case 'connect':
@@ -86,11 +85,11 @@ function results(ref: ChatRef, reply: Reply): Pieces[] {
       return [event('left', { id, room: reply.channel })]
     case 'history': {
       const publications = ref.newestFirst ? reply.page.publications.toReversed() : reply.page.publications
-      const messages = array(publications.map((publication) => message(reply.channel, publication)))
+      const messages = publications.map((publication) => message(reply.channel, publication))
       return [event('history', { id, room: reply.channel, messages, ...positionOf(reply.page.top) })]
     }
     case 'presence': {
-      const members = array(Array.from(reply.members.values(), memberOf))
+      const members = Array.from(reply.members.values(), memberOf)
       return [event('presence', { id, room: reply.channel, members })]
     }
     case 'publish':
@@ -104,12 +103,12 @@ function results(ref: ChatRef, reply: Reply): Pieces[] {
   }
 }
 
-function acknowledged(reply: Reply): Members {
+function acknowledged(reply: Reply): Fields {
   if (reply.kind !== 'publish') return {}
   return { room: roomOf(reply.channel), ...positionOf(reply.position), durability: reply.durability }
 }
 
-function message(channel: string, publication: Publication): Pieces {
+function message(channel: string, publication: Publication): Fields {
   return event(isDirectChannel(channel) ? 'direct_message' : 'chat', {
     // The server itself publishes without a user. No user has an empty name, and clients written for the contract expect a string.
     from: publication.info?.user ?? '',
@@ -126,12 +125,12 @@ function roomOf(channel: string): string | undefined {
   return channel === lobbyChannel || isDirectChannel(channel) ? undefined : channel
 }
 
-function memberOf(info: ClientInfo): Pieces {
-  return object({ user_id: info.user, client_id: info.client, name: info.name })
+function memberOf(info: ClientInfo): Fields {
+  return { user_id: info.user, client_id: info.client, name: info.name }
 }
 
 /** Nothing in a channel without history. */
-function positionOf(position: Position | undefined): Members {
+function positionOf(position: Position | undefined): Fields {
   return position === undefined || position.epoch === ''
     ? {}
     : { epoch: position.epoch, offset: position.offset }
@@ -150,10 +149,11 @@ function leftCode(code: UnsubscribeCode): string {
   }
 }
 
-function idOf(ref: ChatRef): PieceValue {
-  return ref.id === undefined ? undefined : [ref.id]
+/** As it was written. */
+function idOf({ id }: ChatRef): Uint8Array | undefined {
+  return id === undefined ? undefined : Buffer.from(id)
 }
 
-function event(name: string, members: Members): Pieces {
-  return object({ event: name, ...members })
+function event(name: string, members: Fields): Fields {
+  return { event: name, ...members }
 }

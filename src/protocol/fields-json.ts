@@ -1,21 +1,35 @@
-// A message's fields as JSON, byte arrays as the JSON text that they are.
+// Writes a message's fields as JSON around payloads that nobody parses: text and raw bytes in order, put together once at the end.
 import type { FieldItem, Fields, FieldValue } from './fields.js'
-import type { Pieces } from './json-pieces.js'
 
-export function piecesOf(fields: Fields): Pieces {
-  const writer = new FieldsWriter()
+/** `{…}` with the members that are not undefined, in the order written. */
+export function writeJson(fields: Fields): Uint8Array {
+  const writer = new JsonWriter()
   writer.fields(fields)
-  return writer.pieces()
+  return writer.end()
 }
 
-/** Goes through a message once. Text gathers, so that there is one piece of it between two byte arrays. */
-class FieldsWriter {
+/** Text gathers, so that there is one piece of it between two payloads. */
+class JsonWriter {
+  /** Text and payload, by turns. */
   readonly #pieces: (string | Uint8Array)[] = []
   #text = ''
 
-  pieces(): Pieces {
-    this.#pieces.push(this.#text)
-    return this.#pieces
+  /** One payload to send. */
+  end(): Uint8Array {
+    const pieces = this.#pieces
+    if (pieces.length === 0) return Buffer.from(this.#text)
+    pieces.push(this.#text)
+    const payload = Buffer.allocUnsafe(pieces.reduce((sum, piece) => sum + Buffer.byteLength(piece), 0))
+    let at = 0
+    for (const piece of pieces) {
+      if (typeof piece === 'string') {
+        at += payload.write(piece, at)
+      } else {
+        payload.set(piece, at)
+        at += piece.byteLength
+      }
+    }
+    return payload
   }
 
   /** Their names are our own: they need no escapes. */
@@ -33,14 +47,14 @@ class FieldsWriter {
 
   #value(value: Exclude<FieldValue, undefined>): void {
     if (typeof value !== 'object') this.#text += JSON.stringify(value)
-    else if (value instanceof Uint8Array) this.#bytes(value)
+    else if (value instanceof Uint8Array) this.#payload(value)
     else if (value instanceof Map) this.#named(value)
     else if (Array.isArray(value)) this.#items(value)
     else this.fields(value)
   }
 
-  #bytes(bytes: Uint8Array): void {
-    this.#pieces.push(this.#text, bytes)
+  #payload(payload: Uint8Array): void {
+    this.#pieces.push(this.#text, payload)
     this.#text = ''
   }
 
@@ -50,7 +64,7 @@ class FieldsWriter {
     for (const [name, item] of items) {
       this.#text += `${open}${JSON.stringify(name)}:`
       open = ','
-      this.#item(item)
+      this.#value(item)
     }
     this.#text += open === ',' ? '}' : '{}'
   }
@@ -60,13 +74,8 @@ class FieldsWriter {
     for (const item of items) {
       this.#text += open
       open = ','
-      this.#item(item)
+      this.#value(item)
     }
     this.#text += open === ',' ? ']' : '[]'
-  }
-
-  #item(item: FieldItem): void {
-    if (typeof item === 'string') this.#text += JSON.stringify(item)
-    else this.fields(item)
   }
 }
