@@ -102,8 +102,8 @@ export function decodeEnvelope(envelope: Readonly<Record<string, unknown>>, data
 }
 
 /** Undefined: it is no number that fits the protocol's field. */
-function idOf({ id = 0 }: Readonly<Record<string, unknown>>): number | undefined {
-  if (id === null) return 0
+function idOf(envelope: Readonly<Record<string, unknown>>): number | undefined {
+  const id = envelope['id'] ?? 0
   return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= idMax ? id : undefined
 }
 
@@ -148,11 +148,10 @@ function subscribe(fields: z.infer<typeof Subscribe>): SubscribeCommand | Comman
 /** Read by hand: it is most of what clients say, and zod made a tenth of the garbage of a gateway that is busy with it. */
 function publish(fields: unknown, dataOf: DataOf): PublishCommand | CommandError | undefined {
   if (!isRecord(fields)) return undefined
-  const { channel: name, type } = fields
-  if (typeof name !== 'string' || name === '') return undefined
-  const isStream = type === undefined || type === null || type === 0
-  if (!isStream && !Number.isSafeInteger(type)) return undefined
-  if (!isStream) return new CommandError('NOT_AVAILABLE', 'There are no map channels (type 1) here')
+  const name = fields['channel']
+  const type = fields['type'] ?? 0
+  if (typeof name !== 'string' || name === '' || !Number.isSafeInteger(type)) return undefined
+  if (type !== 0) return new CommandError('NOT_AVAILABLE', 'There are no map channels (type 1) here')
   const data = dataOf(fields['data'])
   if (data instanceof CommandError) return data
   if (data === undefined || data === 'null') {

@@ -12,8 +12,8 @@ type SubscriptionState =
   | { readonly kind: 'ended' }
 
 /** One for all: each delivery looks at it. */
-const live: SubscriptionState = { kind: 'live' }
-const ended: SubscriptionState = { kind: 'ended' }
+const liveState: SubscriptionState = { kind: 'live' }
+const endedState: SubscriptionState = { kind: 'ended' }
 
 /** What may wait for one catch-up. More than this within one read of history: the subscriber starts, or is told of the gap, after it. */
 const catchUpMax = 1000
@@ -96,7 +96,7 @@ export class Subscription {
   /** From now on `accepts` lets pass what follows `top`. One that has ended stays so. */
   goLive(top: Position | undefined): void {
     if (this.#state.kind === 'ended') return
-    this.#state = live
+    this.#state = liveState
     if (top) this.jumpTo(top)
   }
 
@@ -107,7 +107,7 @@ export class Subscription {
   }
 
   end(): void {
-    this.#state = ended
+    this.#state = endedState
   }
 
   /** Is this one for the client: not its own that it wants no echo of, nor held back by its filter? */
@@ -129,8 +129,8 @@ export class Subscription {
       return publication.skipSession === undefined || publication.skipSession !== this.session.id
     }
     if (state.kind === 'catchingUp') {
-      const { live: collected, lostUntil } = state
-      if (collected.length < catchUpMax && !lostUntil) collected.push(publication)
+      const { live, lostUntil } = state
+      if (live.length < catchUpMax && !lostUntil) live.push(publication)
       else if (publication.offset > 0) this.lose({ epoch: publication.epoch, offset: publication.offset })
     }
     return false
