@@ -24,7 +24,7 @@ How it is measured:
   recovery or bounds. Socket.IO has its [Redis adapter](../bench/speed/floor-socket-io.mjs), no history and no acknowledgements.
 
 What Parley does about it: a gateway writes as soon as a turn of its event loop has read what there was. Only above 50,000 frames a second does it let
-frames for one socket wait for each other, at most 50 ms (above 150,000 a second gradually more, to 100), so that they share a write. Commands for
+frames for one socket wait for each other, for up to 50 ms, gradually more from there to 100 ms at 300,000, so that they share a write. Commands for
 Redis that come within 3 ms of each other share a pipeline; who comes alone never waits.
 
 To size your own cluster, see \`parley bench\` in [Operations](operations.md#how-much-does-a-cluster-carry).

@@ -9,12 +9,12 @@ export interface Flushable {
   flush(): number
 }
 
-/** How long a frame waits for others, at first and at most. A socket that gets fewer than 10 frames a second is never made to wait. */
-const [beatMinMs, beatMaxMs] = [50, 100]
 /** About half of what a core can write one by one; below it nobody waits. */
 const busyFramesPerSecond = 50_000
-/** From here on a beat grows with what it has to write: the alternative is to fall behind. */
-const crowdedFramesPerSecond = 150_000
+/** How long a frame waits for others, at that many and at most. A socket that gets fewer than 10 frames a second is never made to wait. */
+const [beatMinMs, beatMaxMs] = [50, 100]
+/** What lets a beat grow by a millisecond: the more there is to write, the more a write must carry. At 300,000 it is at its longest. */
+const framesPerBeatMs = 5_000
 
 export class Flusher {
   readonly #clock: Clock
@@ -74,8 +74,8 @@ export class Flusher {
     this.#write(outboxes)
     const framesPerSecond = (this.#frames * 1000) / elapsedMs
     this.#busy = framesPerSecond >= busyFramesPerSecond
-    const stretchedMs = (beatMinMs * framesPerSecond) / crowdedFramesPerSecond
-    this.#beatMs = Math.min(Math.max(stretchedMs, beatMinMs), beatMaxMs)
+    const grownMs = beatMinMs + (framesPerSecond - busyFramesPerSecond) / framesPerBeatMs
+    this.#beatMs = Math.min(Math.max(grownMs, beatMinMs), beatMaxMs)
     this.#frames = 0
   }
 
