@@ -1,7 +1,8 @@
 // What a method of the server API is, whichever it is.
 import type { z } from 'zod'
-import { CommandError } from '../errors.js'
+import type { CommandError } from '../errors.js'
 import type { Fields } from '../protocol/fields.js'
+import { schemaRefusal } from '../protocol/schema-refusal.js'
 import type { ChannelRef } from '../broker/broker.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { parseChannelName, type ChannelName } from '../tenant/channel.js'
@@ -37,7 +38,7 @@ export function apiMethod<Asked>(method: {
     ...method,
     async run(call, value) {
       const parsed = method.request.safeParse(value)
-      if (!parsed.success) throw badRequest(parsed.error)
+      if (!parsed.success) throw schemaRefusal(parsed.error, value)
       return method.run(call, parsed.data)
     },
   }
@@ -50,11 +51,4 @@ export function channelOf({ tenant }: ApiCall, name: string): ChannelName {
 
 export function refOf({ tenant }: ApiCall, channel: ChannelName): ChannelRef {
   return { tenantId: tenant.policy.tenantId, channel }
-}
-
-/** The first thing that is wrong. */
-export function badRequest({ issues: [issue] }: z.ZodError): CommandError {
-  const place = issue?.path.join('.') ?? ''
-  const message = issue?.message ?? ''
-  return new CommandError('BAD_REQUEST', place === '' ? message : `${place}: ${message}`)
 }

@@ -2,7 +2,7 @@
 // As in the Go structs behind this protocol, absent, null and the zero value are one thing, and unknown fields are ignored.
 import { z } from 'zod'
 
-const channel = z.string().min(1).max(255).describe('Name of the channel.')
+const channel = z.string().min(1, 'It is empty').max(255).describe('Name of the channel.')
 const user = z.string().max(255).describe('The user. Empty: all guests.')
 const client = z.string().nullish().describe('Only connections of this name (`client` in presence).')
 const session = z.string().nullish().describe('Only the connection with this id.')

@@ -6,12 +6,13 @@ import { CommandError, internalError } from '../errors.js'
 import { isRecord, parseJson } from '../json.js'
 import { writeJson } from '../protocol/fields-json.js'
 import type { Fields } from '../protocol/fields.js'
+import { schemaRefusal } from '../protocol/schema-refusal.js'
 import type { TenantState } from '../session/tenant-state.js'
 import { retryAfterS, sendError, sendJson, sendJsonBytes, type DoorWords } from './answer.js'
 import { runBatch } from './api-batch.js'
 import { apiCaller } from './api-caller.js'
 import { refusalFields, transportStatus } from './api-error.js'
-import { badRequest, type ApiCall } from './api-method.js'
+import type { ApiCall } from './api-method.js'
 import { callNames, runMethod } from './api-methods.js'
 import { openApi } from './api-openapi.js'
 import { Batch } from './api-schema.js'
@@ -115,7 +116,7 @@ export class Api {
 
   async #runBatch(call: ApiCall, fields: unknown): Promise<Fields> {
     const batch = Batch.safeParse(fields)
-    if (!batch.success) throw badRequest(batch.error)
+    if (!batch.success) throw schemaRefusal(batch.error, fields)
     const { apiRequests } = this.#gateway.metrics
     return runBatch(call, batch.data, (method, code) => apiRequests.inc({ method: labelOf(method), code }))
   }

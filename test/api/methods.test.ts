@@ -208,8 +208,8 @@ describe.each([
     })
 
     test.each<[string, object, number, string]>([
-      ['no channel', { data: 1 }, 107, 'channel: '],
-      ['an empty channel', { channel: '', data: 1 }, 107, 'channel: '],
+      ['no channel', { data: 1 }, 107, '"channel" is missing'],
+      ['an empty channel', { channel: '', data: 1 }, 107, '"channel": It is empty'],
       ['a channel that is no name', { channel: 'a b', data: 1 }, 107, 'INVALID_CHANNEL: '],
       ['no data', { channel: 'lobby' }, 107, 'data is missing'],
       ['null for data', { channel: 'lobby', data: null }, 107, 'data is missing'],
