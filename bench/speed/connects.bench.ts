@@ -57,7 +57,7 @@ async function coming(
       return load.comeAtOnce(arrivingMax, { returning })
     })
   }
-  return Contest.held(turns, { uncounted: 3 })
+  return Contest.held(turns)
 }
 
 test('connects', async () => {

@@ -1,18 +1,17 @@
 // Several subjects in turn, A B A B: a machine that others share is slow for all of them or for none.
 
 export const rounds = Number(process.env['PARLEY_BENCH_ROUNDS'] ?? 5)
+/** V8 compiles meanwhile: the more code a server has, the longer. */
+const uncountedRounds = 3
 
 export class Contest<Report> {
   readonly #reports = new Map<string, Report[]>()
 
-  /** `turns` by subject. So many of each are not counted: the more code a server has, the longer until it is compiled. */
-  static async held<Report>(
-    turns: ReadonlyMap<string, () => Promise<Report>>,
-    { uncounted = 1 }: { uncounted?: number } = {},
-  ): Promise<Contest<Report>> {
+  /** `turns` by subject. */
+  static async held<Report>(turns: ReadonlyMap<string, () => Promise<Report>>): Promise<Contest<Report>> {
     const contest = new Contest<Report>()
     for (const name of turns.keys()) contest.#reports.set(name, [])
-    for (let round = 0; round < uncounted; round += 1) for (const turn of turns.values()) await turn()
+    for (let round = 0; round < uncountedRounds; round += 1) for (const turn of turns.values()) await turn()
     for (let round = 0; round < rounds; round += 1)
       for (const [name, turn] of turns) contest.#reports.get(name)?.push(await turn())
     return contest

@@ -19,7 +19,7 @@ How it is measured:
 - Each publication carries the time at which it was sent, by the clock of the process that also receives it.
 - CPU time is the kernel's count of nanoseconds, of all threads of the server alone; Redis's is beside it.
 - Subjects take turns, A B A B, and each ratio is made within a round: on a machine that others use too **ratios hold, absolutes do not**. Medians are
-  shown; each subject's first turn is not counted, of publishes and connects its first three, since V8 compiles meanwhile.
+  shown; each subject's first three turns are not counted, since V8 compiles meanwhile.
 - The bare loop is [ws](../bench/speed/floor-ws.mjs) and a \`for\`: one buffer to each socket, with no tenants, tokens, rules, quotas, history,
   recovery or bounds. Socket.IO has its [Redis adapter](../bench/speed/floor-socket-io.mjs), no history and no acknowledgements.
 
