@@ -1,6 +1,6 @@
 // Group commit: publishes of one turn share a pipeline and one WAIT, and are acknowledged when enough replicas have them all.
 import { CommandError } from '../errors.js'
-import { unlessAborted } from '../redis/deadline.js'
+import { unlessAborted } from '../deadline.js'
 import { RedisUnavailableError, type LiveRedis, type RedisLink, UnknownOutcomeError } from '../redis/live.js'
 import { Rounds } from '../redis/rounds.js'
 import { overtaken, takeOf, type Lane, type LaneReport } from '../redis/routes.js'

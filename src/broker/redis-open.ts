@@ -1,6 +1,6 @@
 // Puts the Redis broker together: on each shard the same parts, and in front of them who knows which shard is asked.
 import type { Log } from '../log.js'
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import { atHolder, ElsewhereError } from '../redis/elsewhere.js'
 import { partitionCount } from '../redis/keys.js'
 import type { Prepare, RedisLink } from '../redis/live.js'

@@ -1,5 +1,5 @@
 // What goes out over pub/sub of one shard, in order, one pipeline a turn. Acknowledged already: a failure here is not the publisher's business.
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import { liesElsewhere } from '../redis/elsewhere.js'
 import { RedisUnavailableError, type RedisLink } from '../redis/live.js'
 import { takeOf, type Job, type Lane, type LaneReport } from '../redis/routes.js'

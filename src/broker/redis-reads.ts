@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { CommandError } from '../errors.js'
-import { unlessAborted } from '../redis/deadline.js'
+import { unlessAborted } from '../deadline.js'
 import { ElsewhereError, liesElsewhere } from '../redis/elsewhere.js'
 import { fenceKey } from '../redis/keys.js'
 import type { RedisLink } from '../redis/live.js'

@@ -1,7 +1,7 @@
 // Which topics this gateway hears, wherever their partitions lie. Where something that is wanted is not heard, it is asked for until it is.
 import { setMaxListeners } from 'node:events'
 import type { Log } from '../log.js'
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import { atHolder, elsewherePauseMs, nextPauseMs } from '../redis/elsewhere.js'
 import type { Shard, ShardMap } from '../redis/shards.js'
 import type { Clock } from '../time.js'

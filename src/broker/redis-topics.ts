@@ -1,6 +1,6 @@
 // Which topics this gateway hears of one shard. What is wanted outlives connections: each new one gets all of it, in batches, and is told
 // apart from the last by the caller, who then asks every channel what it missed.
-import { unlessAborted } from '../redis/deadline.js'
+import { unlessAborted } from '../deadline.js'
 import { ElsewhereError, liesElsewhere } from '../redis/elsewhere.js'
 import { RedisUnavailableError, type LiveRedis, type RedisLink } from '../redis/live.js'
 

@@ -2,7 +2,7 @@
 // stays in force.
 import { ConfigError } from '../errors.js'
 import type { Log } from '../log.js'
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 
 export interface RenewalOptions<Value> {
   /** Reads the files, in one turn. Throws ConfigError for what cannot be used. The value is compared by its JSON. */

@@ -2,7 +2,7 @@
 import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { arch, platform } from 'node:os'
-import { pause, unlessAborted } from '../redis/deadline.js'
+import { pause, unlessAborted } from '../deadline.js'
 import { systemAfter, systemClock } from '../time.js'
 import { ApiError, ApiUnreachableError } from './api-error.js'
 import { errorOfAnswer } from './api-status.js'

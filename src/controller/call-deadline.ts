@@ -1,6 +1,6 @@
 // One signal out of a deadline and the signals of others. AbortSignal.any would do, but for Node 20, where it leaves something behind on a
 // signal that lives as long as the process, at each call.
-import { onDeadline } from '../redis/deadline.js'
+import { onDeadline } from '../deadline.js'
 import { ApiUnreachableError } from './api-error.js'
 
 /** Aborts with ApiUnreachableError after `ms`, or with the reason of the first of `parents` that ends. Whoever made it ends it. */

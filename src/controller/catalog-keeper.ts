@@ -1,7 +1,7 @@
 // Keeps the catalog in Redis as the cluster wants it, and knows how far the gateways are. Levels: what is wanted is held here, so that
 // whatever happens to Redis is repaired by a complete snapshot.
 import type { Log } from '../log.js'
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import { isRedisTrouble } from '../tenant/catalog-redis-scripts.js'
 import type { TenantRef } from '../tenant/catalog-redis-staging.js'
 import type { CatalogVersion } from '../tenant/catalog-redis-version.js'

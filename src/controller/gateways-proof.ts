@@ -1,6 +1,6 @@
 // Proves what is enforced: asks the gateways often while somebody waits for it, and seldom otherwise.
 import { isDeepStrictEqual } from 'node:util'
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import type { LiveGateway } from '../tenant/catalog-redis-heartbeats.js'
 import { isRedisTrouble } from '../tenant/catalog-redis-scripts.js'
 import type { CatalogVersion } from '../tenant/catalog-redis-version.js'

@@ -1,5 +1,5 @@
 // What the leader does, from the first snapshot of the catalog to the last status: queues, their workers, and what fills them.
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import { Remains } from '../tenant/catalog-redis-remains.js'
 import { CatalogWriter } from '../tenant/catalog-redis-writer.js'
 import { CatalogKeeper } from './catalog-keeper.js'

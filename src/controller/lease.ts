@@ -2,7 +2,7 @@
 // process that stood still finds out before it does harm.
 import { z } from 'zod'
 import type { Log } from '../log.js'
-import { pause as systemPause } from '../redis/deadline.js'
+import { pause as systemPause } from '../deadline.js'
 import type { Clock } from '../time.js'
 import { isApiError, NotLeadingError } from './api-error.js'
 import type { Leadership, ObjectApi } from './kit.js'

@@ -1,6 +1,6 @@
 // Deletes all that lies in one master under some tenants' ids: by walking through its keys, slowly enough that nobody else notices.
 import { z } from 'zod'
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import { tenantIdOfKey, tenantKeyPattern } from '../redis/keys.js'
 import type { LiveRedis } from '../redis/live.js'
 

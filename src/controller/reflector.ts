@@ -1,6 +1,6 @@
 // Keeps a cache equal to what the API server has: a complete list, then a watch from there, for ever, whatever the server does.
 import type { Log } from '../log.js'
-import { pause as systemPause } from '../redis/deadline.js'
+import { pause as systemPause } from '../deadline.js'
 import { systemAfter, systemClock, type After, type Clock } from '../time.js'
 import { z } from 'zod'
 import { ApiUnreachableError, isApiError } from './api-error.js'

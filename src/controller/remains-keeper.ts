@@ -1,5 +1,5 @@
 // Sees to it that a deleted tenant's data goes when its time has come, and not before: whoever wrote the resource has said when.
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import type { LiveRedis } from '../redis/live.js'
 import type { Log } from '../log.js'
 import type { Remains, Remnant } from '../tenant/catalog-redis-remains.js'

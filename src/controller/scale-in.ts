@@ -1,7 +1,7 @@
 // Tells Kubernetes which gateways to take first when it is about to take some: once for each time that it is, since costs that follow every
 // connection would be a write to the API server for every connection.
 import { z } from 'zod'
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import type { Log } from '../log.js'
 import { isRedisTrouble } from '../tenant/catalog-redis-scripts.js'
 import { ApiError, ApiUnreachableError, isApiError } from './api-error.js'

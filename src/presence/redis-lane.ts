@@ -1,7 +1,7 @@
 // The way of presence's calls to one shard: in order, one pipeline at a time, each of bounded size. Order matters: a refresh that overtook a
 // removal would bring somebody back who has left.
 import { CommandError } from '../errors.js'
-import { unlessAborted } from '../redis/deadline.js'
+import { unlessAborted } from '../deadline.js'
 import { liesElsewhere } from '../redis/elsewhere.js'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis, type RedisLink } from '../redis/live.js'
 import { Rounds } from '../redis/rounds.js'

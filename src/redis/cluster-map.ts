@@ -1,7 +1,7 @@
 // The map of a Cluster: asks all its nodes all the time who holds what, and believes them while more than half of the masters speak.
 import type { Log } from '../log.js'
 import { describeError } from './connection.js'
-import { pause } from './deadline.js'
+import { pause } from '../deadline.js'
 import {
   askForView,
   companyOf,

@@ -1,7 +1,7 @@
 // What a Cluster answers while partitions move: nothing was done, ask another, or again. ASK is not followed: within moments the slot has
 // arrived, and until then what lies there is no whole (a channel's keys are in two places).
 import type { Clock } from '../time.js'
-import { pause } from './deadline.js'
+import { pause } from '../deadline.js'
 import type { Shard, ShardMap } from './shards.js'
 
 /** Nothing was done: it is another shard's by now, or on its way there. */

@@ -2,7 +2,7 @@
 import type { Log } from '../log.js'
 import type { Clock } from '../time.js'
 import { Connection, describeError, type Watchers } from './connection.js'
-import { onDeadline, pause, unlessAborted } from './deadline.js'
+import { onDeadline, pause, unlessAborted } from '../deadline.js'
 import { probeKey } from './keys.js'
 import { RedisUnavailableError, type LiveRedis, type Prepare, type RedisLink } from './live.js'
 import type { Locator } from './locator.js'

@@ -1,5 +1,5 @@
 // One pipeline at a time, and everything that one turn of the event loop brings in the same; while much comes, that of some turns.
-import { pause } from './deadline.js'
+import { pause } from '../deadline.js'
 
 export interface RoundsOptions {
   /** How much waits. */

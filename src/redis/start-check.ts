@@ -2,7 +2,7 @@
 import { ConfigError } from '../errors.js'
 import type { ClusterMap } from './cluster-map.js'
 import { Connection, describeError, refusalOf } from './connection.js'
-import { pause } from './deadline.js'
+import { pause } from '../deadline.js'
 import type { Locator } from './locator.js'
 import { missingGrants } from './permissions.js'
 import {

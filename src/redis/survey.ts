@@ -1,7 +1,7 @@
 // Asks several servers the same question all the time, and keeps what each said last: Sentinels, or the nodes of a Cluster.
 import { setMaxListeners } from 'node:events'
 import { Connection } from './connection.js'
-import { onDeadline, pause } from './deadline.js'
+import { onDeadline, pause } from '../deadline.js'
 import { formatAddress, type Address, type Login, type TlsOptions } from './url.js'
 
 export interface SurveyTiming {

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { parseJson } from '../json.js'
 import type { Log } from '../log.js'
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import { catalogKeys, type CatalogKeys } from '../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
 import {

@@ -2,7 +2,7 @@
 // until something newer is known good: an empty, older or unreadable Redis takes nothing away.
 import { z } from 'zod'
 import type { Log } from '../log.js'
-import { pause } from '../redis/deadline.js'
+import { pause } from '../deadline.js'
 import { catalogKeys, type CatalogKeys } from '../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
 import type { Clock } from '../time.js'

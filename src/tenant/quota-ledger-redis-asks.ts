@@ -1,5 +1,5 @@
 // Who waits for a place until Redis has answered, and for how long: then this gateway decides alone.
-import { onDeadline } from '../redis/deadline.js'
+import { onDeadline } from '../deadline.js'
 import type { RedisLink } from '../redis/live.js'
 import type { Ask, RedisLease } from './quota-ledger-redis-lease.js'
 import type { Admission } from './quota-ledger.js'

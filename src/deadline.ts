@@ -1,4 +1,4 @@
-// Waiting that ends: deadlines that a starved process does not miss by its own fault, and pauses that can be cut short.
+// Waiting that ends: deadlines that a starved process does not miss by its own fault, and pauses that can be cut short. Leaf: imports nothing of ours.
 
 /**
  * Calls `late` when `ms` have passed; returns how to cancel it. After a stall, timers fire before the sockets are read: what had
