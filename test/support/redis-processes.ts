@@ -422,11 +422,14 @@ export async function startProcess(
 }
 
 const taken = new Set<number>()
+/** Each of the processes that run tests side by side has its own: between the look and the start another could take the port. */
+const portsEach = 1_500
+const firstPort = 15_000 + (Number(process.env['VITEST_POOL_ID'] ?? 0) % 8) * portsEach
 
 /** Below the range that the system takes for outgoing connections: a restarted Redis must find its port free. */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 15_000 + Math.floor(Math.random() * 12_000)
+    const port = firstPort + Math.floor(Math.random() * portsEach)
     if (taken.has(port)) continue
     taken.add(port)
     const free = await new Promise<boolean>((resolve) => {
