@@ -85,7 +85,7 @@ export const errorCodes = {
   IDEMPOTENCY_MISMATCH: {
     http: 409,
     temporary: false,
-    meaning: 'The key was used before with another payload.',
+    meaning: 'The key was used before with another payload, or other tags.',
   },
   CONNECTION_LIMIT: {
     http: 429,

@@ -701,6 +701,15 @@ export function brokerContract(
         await expectRefused(say('"b"', { options: { idempotencyKey: 'k1' } }), 'IDEMPOTENCY_MISMATCH')
       })
 
+      test('the same key with other tags is refused, with the same in another order it is a repeat', async () => {
+        const tagged = (...tags: [string, string][]) =>
+          broker.publish(ref, { ...publicationOf('"a"'), tags: new Map(tags) }, keyed)
+        await tagged(['x', '1'], ['y', '2'])
+        await expectRefused(tagged(['x', '1']), 'IDEMPOTENCY_MISMATCH')
+        await expectRefused(say('"a"', { options: keyed }), 'IDEMPOTENCY_MISMATCH')
+        expect((await tagged(['y', '2'], ['x', '1'])).repeated).toBe(true)
+      })
+
       test('a key counts for its channel and tenant alone', async () => {
         await say('"a"', { options: keyed })
         expect((await say('"b"', { ref: elsewhere, options: keyed })).repeated).toBe(false)

@@ -54,7 +54,7 @@ export interface PublishOptions {
   readonly history?: { readonly size: number; readonly ttlMs: number } | undefined
   /**
    * A repeat within 2 minutes on the same channel gives the first result and is delivered once. The caller scopes it by user.
-   * Works with and without history. The same key with other data is refused with IDEMPOTENCY_MISMATCH.
+   * Works with and without history. The same key with other data or tags is refused with IDEMPOTENCY_MISMATCH.
    */
   readonly idempotencyKey?: string | undefined
   readonly durability?: Durability | undefined

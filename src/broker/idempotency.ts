@@ -1,9 +1,21 @@
 // Remembers what a publish with a key came to, so that its repeat gets the same answer and is delivered to nobody.
-import { hash } from 'node:crypto'
+import { createHash } from 'node:crypto'
+import { CommandError } from '../errors.js'
+import type { NewPublication } from './broker.js'
 
-/** Tells whether a repeat bears the same payload, without keeping the payload. */
-export function digestOf(data: Uint8Array): string {
-  return hash('sha256', data, 'base64')
+/** Tells whether a repeat bears the same data and tags, without keeping them. */
+export function digestOf({ data, tags }: Pick<NewPublication, 'data' | 'tags'>): string {
+  const digest = createHash('sha256').update(data)
+  // Tags come in any order. No data ends in a NUL.
+  if (tags) digest.update(`\0${JSON.stringify([...tags].toSorted(([a], [b]) => (a < b ? -1 : 1)))}`)
+  return digest.digest('base64url')
+}
+
+export function idempotencyMismatch(): CommandError {
+  return new CommandError(
+    'IDEMPOTENCY_MISMATCH',
+    'This key was used within the last 2 minutes with other data or tags: use a new key',
+  )
 }
 
 export type Found<Result> =

@@ -17,7 +17,7 @@ import {
   type PublishOptions,
   type Published,
 } from './broker.js'
-import { digestOf, IdempotencyResults } from './idempotency.js'
+import { digestOf, idempotencyMismatch, IdempotencyResults } from './idempotency.js'
 import { MemoryStream } from './memory-stream.js'
 
 /** A stream in which nothing was ever published has little to forget: asking for names must not fill the memory for 30 days. */
@@ -68,16 +68,13 @@ export class MemoryBrokerData {
     const key = options.idempotencyKey
     if (key === undefined) return this.#publishNew(ref, publication, options)
     const scopedKey = JSON.stringify([ref.tenantId, ref.channel, key])
-    const digest = digestOf(publication.data)
+    const digest = digestOf(publication)
     const earlier = this.#results.find(scopedKey, digest, this.#clock.monotonicMs())
     switch (earlier.kind) {
       case 'found':
         return { ...earlier.result, repeated: true }
       case 'mismatch':
-        throw new CommandError(
-          'IDEMPOTENCY_MISMATCH',
-          `Cannot publish to "${ref.channel}": the idempotency key was used before with other data; take a new key for new data`,
-        )
+        throw idempotencyMismatch()
       case 'none': {
         const keep = (result: Published) =>
           this.#results.keep(scopedKey, { digest, result, nowMs: this.#clock.monotonicMs() })

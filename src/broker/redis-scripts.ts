@@ -45,15 +45,15 @@ end
 /**
  * Atomic: one payload under one key is one entry, whoever repeats it; and an entry never stands beside another epoch than the one returned.
  * KEYS: stream, epoch, idempotency key or nothing
- * ARGV: generation, size, envelope, a fresh epoch, idle time to live in seconds, payload's hash, window in ms
+ * ARGV: generation, size, envelope, a fresh epoch, idle time to live in seconds, digest of what was sent, window in ms
  * Returns {'new' or 'repeated', id, epoch} or {'mismatch'}. A repeat writes too, so that WAIT covers the first.
  */
 export const publishStored = script(`${epochOf}
 if KEYS[3] then
   local seen = redis.call('GET', KEYS[3])
   if seen then
-    local hash, id, epoch = string.match(seen, '^(%S+) (%S+) (%S+)$')
-    if hash ~= ARGV[6] then return {'mismatch'} end
+    local digest, id, epoch = string.match(seen, '^(%S+) (%S+) (%S+)$')
+    if digest ~= ARGV[6] then return {'mismatch'} end
     redis.call('SET', KEYS[3], seen, 'KEEPTTL')
     return {'repeated', id, epoch}
   end
@@ -96,7 +96,7 @@ return first
 
 /**
  * Atomic: who comes first publishes, the others are told. For channels without history.
- * KEYS: idempotency key · ARGV: payload's hash, window in ms. Returns 'new', 'repeated' or 'mismatch'.
+ * KEYS: idempotency key · ARGV: digest of what was sent, window in ms. Returns 'new', 'repeated' or 'mismatch'.
  */
 export const claimKey = script(`
 local seen = redis.call('GET', KEYS[1])

@@ -1,10 +1,10 @@
 // The writes of the broker, each one command in a group, and how their replies are read.
-import { createHash } from 'node:crypto'
 import { CommandError } from '../errors.js'
 import type { KnownEpoch } from './known-epochs.js'
 import { liesElsewhere } from '../redis/elsewhere.js'
 import { addScript, type Pipeline } from '../redis/scripts.js'
 import { listOf } from './envelope.js'
+import { idempotencyMismatch } from './idempotency.js'
 import type { CommitEntry, Generation, HowItWent, HowToAdd, NotStored, Part } from './redis-commit-entry.js'
 import type { ChannelPlace } from './redis-places.js'
 import { newEpoch, streamIdleTtlS } from './redis-reads.js'
@@ -39,12 +39,8 @@ export interface StoredWrite {
 export interface Idempotency {
   readonly key: string
   /** Of what the client sent. */
-  readonly hash: string
+  readonly digest: string
   readonly windowMs: number
-}
-
-export function hashOf(data: Uint8Array): string {
-  return createHash('sha256').update(data).digest('base64url')
 }
 
 /**
@@ -95,7 +91,7 @@ export class Append implements CommitEntry<Stored | undefined> {
     }
     this.#store = store
     const keys = [streamKey, epochKey, ...(idempotency ? [idempotency.key] : [])]
-    const once = idempotency ? [idempotency.hash, idempotency.windowMs] : []
+    const once = idempotency ? [idempotency.digest, idempotency.windowMs] : []
     addScript(pipeline, publishStored, {
       keys,
       args: [number, size, envelope, store + newEpoch(), streamIdleTtlS, ...once],
@@ -110,7 +106,7 @@ export class Append implements CommitEntry<Stored | undefined> {
     }
     if (!Array.isArray(reply)) return notStored(reply)
     const [status = '', id = '', epoch = ''] = reply.map(String)
-    if (status === 'mismatch') throw mismatch()
+    if (status === 'mismatch') throw idempotencyMismatch()
     return { done: { id, epoch, store: this.#store, repeated: status === 'repeated', announced: false } }
   }
 }
@@ -130,14 +126,14 @@ export class ClaimKey implements CommitEntry<{ repeated: boolean }> {
   }
 
   add(pipeline: Pipeline): void {
-    const { hash, key, windowMs } = this.#once
-    addScript(pipeline, claimKey, { keys: [key], args: [hash, windowMs] })
+    const { digest, key, windowMs } = this.#once
+    addScript(pipeline, claimKey, { keys: [key], args: [digest, windowMs] })
   }
 
   read(reply: unknown): { done: { repeated: boolean } } | NotStored {
     if (reply instanceof Error) return notStored(reply)
     const status = String(reply)
-    if (status === 'mismatch') throw mismatch()
+    if (status === 'mismatch') throw idempotencyMismatch()
     return { done: { repeated: status === 'repeated' } }
   }
 }
@@ -163,13 +159,6 @@ export class Trim implements CommitEntry<void> {
   read(reply: unknown): { done: void } | NotStored {
     return reply instanceof Error ? notStored(reply) : { done: undefined }
   }
-}
-
-function mismatch(): CommandError {
-  return new CommandError(
-    'IDEMPOTENCY_MISMATCH',
-    'This key was used within the last 2 minutes with another payload: use a new key',
-  )
 }
 
 /** Error replies say for certain that nothing was stored. A writer of the past and a node that is no master any more are worth another try. */

@@ -29,19 +29,12 @@ import {
   storedMessage,
   type TopicMessage,
 } from './envelope.js'
+import { digestOf } from './idempotency.js'
 import { KnownEpochs } from './known-epochs.js'
 import { Places, type ChannelPlace } from './redis-places.js'
 import type { StreamPage, StreamRead } from './redis-reads.js'
 import type { Topic } from './redis-topics.js'
-import {
-  Append,
-  ClaimKey,
-  hashOf,
-  Trim,
-  type Idempotency,
-  type Stored,
-  type StoredWrite,
-} from './redis-writes.js'
+import { Append, ClaimKey, Trim, type Idempotency, type Stored, type StoredWrite } from './redis-writes.js'
 import type { Writers } from './redis-writers.js'
 import { offsetOf } from './stream-id.js'
 
@@ -174,7 +167,7 @@ export class RedisBroker implements Broker {
     const idempotency =
       key === undefined
         ? undefined
-        : { key: idempotencyKey(ref, key), hash: hashOf(publication.data), windowMs }
+        : { key: idempotencyKey(ref, key), digest: digestOf(publication), windowMs }
     const envelope = encodeEnvelope(publication, { timeMs: clock.epochMs(), ttlMs: history?.ttlMs })
     this.#underWay += 1
     try {
