@@ -10,6 +10,7 @@ export default defineConfig({
     // A busy machine is slow, not wrong.
     testTimeout: 90_000,
     hookTimeout: 90_000,
+    expect: { poll: { timeout: 45_000 } },
     restoreMocks: true,
     passWithNoTests: false,
     // One forgotten `.only` would silence all the others.

@@ -317,7 +317,10 @@ test('P19: events arrive in the new API, the same again as a series', async () =
   events.event(owner, facts)
   await events.close()
   const query = `fieldSelector=regarding.uid=${owner.metadata.uid}`
-  const listed = await server.client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event', namespace }, query)
+  // The end waits a second for what is on its way, and no longer.
+  const list = () => server.client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event', namespace }, query)
+  await expect.poll(async () => (await list())[0]?.['series']?.count).toBe(3)
+  const listed = await list()
   expect(listed).toHaveLength(1)
   expect(listed[0]).toMatchObject({
     type: 'Warning',

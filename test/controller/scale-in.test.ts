@@ -204,9 +204,14 @@ test('who does not lead writes nothing', async () => {
   await world.client.create({ apiVersion, kind, metadata: { name, namespace: 'chat' }, spec })
   const controller = start()
   await until('a warm standby', async () => controller.controller.unready().length === 0)
-  await says('ScaleDownStabilized')
-  await until('the autoscaler to be heard', async () =>
-    (await controller.metrics.registry.metrics()).includes('kind="HorizontalPodAutoscaler"} 0'),
+  // Each time something new, and it was heard within the second.
+  await until(
+    'the autoscaler to be heard',
+    async () => {
+      await says('ScaleDownStabilized')
+      return (await controller.metrics.registry.metrics()).includes('kind="HorizontalPodAutoscaler"} 0')
+    },
+    { everyMs: 200 },
   )
   expect(controller.controller.leading).toBe(false)
   expect(await costs()).toEqual({})

@@ -189,7 +189,8 @@ describe.each(names)('%s', (name) => {
   test('a quiet connection outlives every other timeout', async () => {
     const hasty = await BalancerProcess.start(name, { places, instead: hastyValues[name] })
     onTestFinished(() => hasty.stop())
-    const ann = await chatThrough(hasty, 'ann')
+    // Its timeouts count for her way in as well.
+    const ann = await until('ann through it', () => chatThrough(hasty, 'ann'))
     // As old as she is, and says nothing either: when this one's time is over, so is what hers would be.
     const mute = connectTls({ host: 'localhost', port: hasty.port, ca: hasty.ca })
     mute.on('error', () => {}).resume()

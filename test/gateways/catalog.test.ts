@@ -39,9 +39,11 @@ const open = 426
 const missing = 404
 
 test('a gateway is unready until there is a catalog', async () => {
-  expect(await a.ops('/readyz')).toMatchObject({
-    status: 503,
-    body: { reasons: [expect.stringContaining('The catalog was not read yet')] },
+  // Others go first: the control channel is subscribed to meanwhile.
+  await until('only that reason', async () => {
+    const { body, status } = await a.ops('/readyz')
+    expect(body).toMatchObject({ reasons: [expect.stringContaining('The catalog was not read yet')] })
+    return status === 503
   })
   await writer.snapshot([tenantPolicy({ name: 'first' })])
   await until('two ready gateways', async () => {

@@ -163,7 +163,7 @@ describe('people', () => {
     const ofDora = ({ user_id }: ChatEvent) => user_id === 'dora'
     const desk = await chatAs(a, 'dora')
     await ann.next('user_connected', ofDora)
-    const phone = await chatAs(b, 'dora')
+    const phone = await chatIn(b, 'dora')
     desk.socket.close(1000)
     await untilPresent('lobby', 1, 'dora')
     phone.socket.close(1000)

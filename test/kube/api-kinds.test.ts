@@ -28,16 +28,19 @@ const tenantRef = (name: string) => ({ apiVersion, kind: 'ChatTenant', namespace
 
 describe('the definitions', () => {
   test('are established, structural, and have names that nobody else has', async () => {
-    const found = await server.client.list(crds)
-    const conditions = found.map(({ metadata, status }) => [
-      metadata.name,
-      // NonStructuralSchema would be another type in this list.
-      status.conditions
-        .map(({ status: holds, type }: Record<string, string>) => `${type}=${holds}`)
-        .toSorted(),
-    ])
+    const conditions = async () => {
+      const found = await server.client.list(crds)
+      const entries = found.map(({ metadata, status }) => [
+        metadata.name,
+        // NonStructuralSchema would be another type in this list.
+        status.conditions
+          .map(({ status: holds, type }: Record<string, string>) => `${type}=${holds}`)
+          .toSorted(),
+      ])
+      return Object.fromEntries(entries) as Record<string, string[]>
+    }
     const good = ['Established=True', 'NamesAccepted=True']
-    expect(Object.fromEntries(conditions)).toEqual({
+    await expect.poll(conditions).toEqual({
       'chatcredentials.parley.chat': good,
       'chatplans.parley.chat': good,
       'chattenants.parley.chat': good,

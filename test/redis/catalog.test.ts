@@ -689,9 +689,9 @@ describe.each(redisKinds)('on %s', (kind) => {
     )
     expect([...catalog.all()]).toHaveLength(2_000)
     expect(catalog.get('demo/t7')).toEqual(tenant('t7', 2))
-    // Five times the bars: 2 s to serve, 20 ms of Redis.
+    // Far above the bars of 2 s to serve and 20 ms of Redis, whose clock runs on while it waits for a core.
     expect(readMs).toBeLessThan(10_000)
-    expect(slowestUs).toBeLessThan(100_000)
+    expect(slowestUs).toBeLessThan(250_000)
   })
 })
 

@@ -105,13 +105,13 @@ describe('RedisPresence', () => {
   })
 
   test('a killed gateway’s entries are gone after their time to live, by Redis’s own clock', async () => {
-    const ttlMs = 600
+    const ttlMs = 3_000
     const killed = startGateway({ ttlMs })
     const living = startGateway({ ttlMs })
     onTestFinished(async () => living.close())
-    await killed.presence.refresh(ref, many(300, 'killed'))
     await living.presence.add(ref, 's1', userInfo('u1'))
     const startMs = performance.now()
+    await killed.presence.refresh(ref, many(300, 'killed'))
     await killed.kill()
     await until('its end', async () => {
       await living.presence.refresh(ref, new Map([['s1', userInfo('u1')]]))
@@ -323,7 +323,7 @@ describe('RedisPresence', () => {
 describe('RedisPresence without Redis', () => {
   test('refuses after a bounded wait, then at once, and works again when Redis is back', async () => {
     const server = await startRedis()
-    const gateway = startGateway({ waitMs: 300 }, { port: server.port })
+    const gateway = startGateway({ waitMs: 2_000 }, { port: server.port })
     onTestFinished(async () => gateway.close())
     await gateway.presence.add(ref, 's1', userInfo('ann'))
     await server.kill()
@@ -348,8 +348,9 @@ describe('RedisPresence without Redis', () => {
     const refusals = []
     for (const call of calls) refusals.push(await refusal(call))
     expect(refusals.map(({ code }) => code)).toEqual(calls.map(() => 'BROKER_UNAVAILABLE'))
-    expect(refusals[0]?.tookMs).toBeLessThan(300 * 5)
-    for (const { tookMs } of refusals.slice(1)) expect(tookMs).toBeLessThan(150)
+    expect(refusals[0]?.tookMs).toBeLessThan(2_000 * 5)
+    // Without waiting again.
+    for (const { tookMs } of refusals.slice(1)) expect(tookMs).toBeLessThan(1_500)
     console.info(`refused after ${refusals.map(({ tookMs }) => Math.round(tookMs)).join(', ')} ms`)
 
     await server.restart()

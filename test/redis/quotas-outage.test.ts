@@ -54,7 +54,8 @@ test('an admission waits a second for Redis, and those after it not at all', asy
   const secondMs = performance.now() - startMs - firstMs
   expect(firstMs).toBeGreaterThan(900)
   expect(firstMs).toBeLessThan(5_000)
-  expect(secondMs).toBeLessThan(200)
+  // It would be a second again.
+  expect(secondMs).toBeLessThan(900)
 })
 
 test('a Redis that does not answer is not waited for longer', async () => {

@@ -109,7 +109,7 @@ describe.each(redisKinds)('on %s', (kind) => {
 
     test('of a killed gateway are free when its lease has ended', async () => {
       // Long enough for a busy machine to ask before it ends.
-      const timing = { placesTtlMs: 4_000, refreshMs: 100 }
+      const timing = { placesTtlMs: 8_000, refreshMs: 100 }
       const [one, two] = await startLedgers(2, url, { timing })
       await rush([one as LedgerGateway], 5, { limits: wide })
       await one?.kill()
@@ -127,11 +127,11 @@ describe.each(redisKinds)('on %s', (kind) => {
     })
 
     test('of a living gateway stay as long as it refreshes them', async () => {
-      const timing = { placesTtlMs: 3_000, refreshMs: 100 }
+      const timing = { placesTtlMs: 8_000, refreshMs: 100 }
       const [one, two] = await startLedgers(2, url, { timing })
       await rush([one as LedgerGateway], 5, { limits: wide })
       for (let turn = 0; turn < 8; turn += 1) {
-        await sleep(450)
+        await sleep(1_200)
         await one?.ledger.turn()
       }
       expect(await two?.lease.acquire('mia', { max: 5, perUser: 1 })).toMatchObject({ used: 5 })

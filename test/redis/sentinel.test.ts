@@ -223,7 +223,7 @@ describe('the locator', () => {
     fakes.push(fake)
     const { locator, stop } = locate([fake], { deadlineMs: 100 })
     await until('trouble', () => locator.trouble?.includes('no reply within 100 ms'))
-    expect(fake.connections).toBeLessThanOrEqual(1)
+    await expect.poll(() => fake.connections).toBeLessThanOrEqual(1)
     waitMs = 0
     await until('an address', () => locator.address)
     await stop()
