@@ -733,6 +733,16 @@ export function brokerContract(
         expect(await say('"a"', { options: keyed })).toEqual({ ...first, repeated: true })
       })
 
+      const passing: PublishOptions = { idempotencyKey: 'k1' }
+      test.each([
+        ['stored, then passing', keyed, passing],
+        ['passing, then stored', passing, keyed],
+      ])('a key stands for what was sent, however the channel keeps it: %s', async (_, first, then) => {
+        expect((await say('"a"', { options: first })).repeated).toBe(false)
+        expect((await say('"a"', { options: then })).repeated).toBe(true)
+        await expectRefused(say('"b"', { options: then }), 'IDEMPOTENCY_MISMATCH')
+      })
+
       test('long after the window the key is free', async () => {
         await say('"a"', { options: keyed })
         await opened.advance(windowMs * 2.1)

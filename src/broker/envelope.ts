@@ -187,7 +187,7 @@ export function passingMessage(envelope: Buffer): Buffer {
 }
 
 export function announcedMessage({ info, kind, userEdge }: Announcement): Buffer {
-  return Buffer.from(`A${JSON.stringify({ k: kind, e: userEdge, p: shortInfo(info) })}`)
+  return Buffer.from(`A{"k":${JSON.stringify(kind)},"e":${userEdge},"p":${infoText(info)}}`)
 }
 
 /** `known`: an epoch that it probably has; every subscriber compares it, and the same object is the same at a glance. Throws on what no gateway of ours sent. */

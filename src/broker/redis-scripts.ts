@@ -46,13 +46,14 @@ end
  * Atomic: one payload under one key is one entry, whoever repeats it; and an entry never stands beside another epoch than the one returned.
  * KEYS: stream, epoch, idempotency key or nothing
  * ARGV: generation, size, envelope, a fresh epoch, idle time to live in seconds, digest of what was sent, window in ms
- * Returns {'new' or 'repeated', id, epoch} or {'mismatch'}. A repeat writes too, so that WAIT covers the first.
+ * Returns {'new' or 'repeated', id, epoch} or {'mismatch'}; id and epoch are '' where the first was not stored (`claimKey`). A repeat writes too,
+ * so that WAIT covers the first.
  */
 export const publishStored = script(`${epochOf}
 if KEYS[3] then
   local seen = redis.call('GET', KEYS[3])
   if seen then
-    local digest, id, epoch = string.match(seen, '^(%S+) (%S+) (%S+)$')
+    local digest, id, epoch = string.match(seen, '^(%S+) ?(%S*) ?(%S*)$')
     if digest ~= ARGV[6] then return {'mismatch'} end
     redis.call('SET', KEYS[3], seen, 'KEEPTTL')
     return {'repeated', id, epoch}
@@ -95,7 +96,7 @@ return first
 `)
 
 /**
- * Atomic: who comes first publishes, the others are told. For channels without history.
+ * Atomic: who comes first publishes, the others are told, whether the first was stored or not. For channels without history.
  * KEYS: idempotency key · ARGV: digest of what was sent, window in ms. Returns 'new', 'repeated' or 'mismatch'.
  */
 export const claimKey = script(`
@@ -105,7 +106,7 @@ if not seen then
   return 'new'
 end
 redis.call('SET', KEYS[1], seen, 'KEEPTTL')
-return seen == ARGV[1] and 'repeated' or 'mismatch'
+return string.match(seen, '^%S+') == ARGV[1] and 'repeated' or 'mismatch'
 `)
 
 /**

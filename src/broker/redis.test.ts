@@ -2,7 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { createLog } from '../log.js'
 import { systemClock, type After } from '../time.js'
+import { encodeEnvelope, joinedMessages, passingMessage } from './envelope.js'
 import { RecordingListener } from './listener.testing.js'
+import { Places } from './redis-places.js'
 import type { StreamPage } from './redis-reads.js'
 import type { Writers } from './redis-writers.js'
 import { RedisBroker } from './redis.js'
@@ -41,10 +43,11 @@ function rig() {
     holdMs: 50,
     windowMs: 60_000,
   })
-  broker.listen(new RecordingListener(20_000))
+  const heard = new RecordingListener(20_000)
+  broker.listen(heard)
   /** Resolves when a read waits. */
   const asked = async () => expect.poll(() => reads.length).toBeGreaterThan(0)
-  return { broker, timers, asked, answer: () => reads.shift()?.(page) }
+  return { broker, heard, timers, asked, answer: () => reads.shift()?.(page) }
 }
 
 describe('a channel that is read for its subscription', () => {
@@ -78,4 +81,16 @@ describe('a channel that is read for its subscription', () => {
     await subscribed
     expect(timers.size).toBe(0)
   })
+})
+
+test('a message that makes no sense takes none of those with it that came together', async () => {
+  const { answer, asked, broker, heard } = rig()
+  const subscribed = broker.subscribe(ref)
+  await asked()
+  answer()
+  await subscribed
+  const passing = (data: string) => passingMessage(encodeEnvelope({ data: Buffer.from(data) }, { timeMs: 1 }))
+  broker.onMessage(new Places().of(ref).topic, joinedMessages([passing('1'), Buffer.from('?'), passing('2')]))
+  expect(heard.textsOn(ref)).toEqual(['1', '2'])
+  await broker.close()
 })

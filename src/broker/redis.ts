@@ -100,14 +100,22 @@ export class RedisBroker implements Broker {
     const subscribed = this.#subscribed.get(topic)
     const listener = this.#listener
     if (!subscribed || !listener) return
-    try {
-      for (const one of messagesIn(message))
-        this.#take(subscribed, decodeTopicMessage(one, offsetOf, subscribed.reader.position?.epoch), listener)
-    } catch (error) {
+    const unreadable = (error: unknown): void =>
       this.#parts.log.warn(
         { err: error, topic },
         'a message on a channel’s topic cannot be read and is left out',
       )
+    try {
+      for (const one of messagesIn(message)) {
+        try {
+          const decoded = decodeTopicMessage(one, offsetOf, subscribed.reader.position?.epoch)
+          this.#take(subscribed, decoded, listener)
+        } catch (error) {
+          unreadable(error)
+        }
+      }
+    } catch (error) {
+      unreadable(error)
     }
   }
 
@@ -176,6 +184,8 @@ export class RedisBroker implements Broker {
       // Channels of known epoch at little cost; the first time, and with a key, by a script that settles the epoch.
       const known = idempotency ? undefined : this.#epochs.get(place.streamKey)
       const stored = (await lane.submit(new Append(write, known))) ?? (await this.#storeAfresh(lane, write))
+      // The first was sent when this channel kept nothing.
+      if (stored.id === '') return { durability: 'accepted', repeated: true }
       const learnt = stored.epoch !== known?.epoch || stored.store !== known.store
       if (learnt && !stored.repeated) this.#epochs.set(place.streamKey, stored)
       const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }

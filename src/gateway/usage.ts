@@ -12,11 +12,15 @@ const limitCodes: readonly ErrorCode[] = [
   'TOO_MANY_REQUESTS',
 ]
 
+/** What is read of a tenant. */
+type Used = Pick<TenantState, 'connections' | 'key' | 'publicationsTotal' | 'refusals'>
+
 /** Rates are over the time since the last reading. */
 export class UsageMeter {
   readonly #clock: Clock
   #readAtMs: number
-  #publications = new Map<string, number>()
+  /** At the last reading. By state: a tenant that was made again under its name begins at nothing. */
+  #publications = new Map<Used, number>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -24,14 +28,15 @@ export class UsageMeter {
   }
 
   /** By `<namespace>/<name>`, without those that use nothing. */
-  read(tenants: Iterable<TenantState>): Map<string, TenantUsage> {
+  read(tenants: Iterable<Used>): Map<string, TenantUsage> {
     const nowMs = this.#clock.monotonicMs()
     const seconds = Math.max(0.001, (nowMs - this.#readAtMs) / 1000)
-    const totals = new Map<string, number>()
+    const totals = new Map<Used, number>()
     const usage = new Map<string, TenantUsage>()
-    for (const { connections, key, publicationsTotal, refusals } of tenants) {
-      totals.set(key, publicationsTotal)
-      const published = publicationsTotal - (this.#publications.get(key) ?? 0)
+    for (const tenant of tenants) {
+      const { connections, key, publicationsTotal, refusals } = tenant
+      totals.set(tenant, publicationsTotal)
+      const published = publicationsTotal - (this.#publications.get(tenant) ?? 0)
       const publicationsPerSecond = Math.round((published / seconds) * 10) / 10
       const refused = limitCodes.reduce((sum, code) => sum + (refusals.get(code) ?? 0), 0)
       if (connections === 0 && publicationsPerSecond === 0 && refused === 0) continue

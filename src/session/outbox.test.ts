@@ -168,6 +168,16 @@ describe('hold()', () => {
     expect(transport.writes).toEqual([['a', 'b', 'c'], ['d']])
   })
 
+  test('what came before goes before', async () => {
+    const { outbox, transport } = outboxWith()
+    outbox.push(frame('before'))
+    outbox.hold()
+    outbox.push(frame('b'))
+    outbox.release(frame('a'))
+    await turn()
+    expect(transport.texts).toEqual(['before', 'a', 'b'])
+  })
+
   test('what is held has a bound, and no age', () => {
     const { clock, outbox, slow } = outboxWith({ bytesMax: 1000, ageMaxMs: 10_000 })
     outbox.hold()

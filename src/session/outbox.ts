@@ -54,8 +54,9 @@ export class Outbox implements Flushable {
     if (!this.#waits && this.#bytes > this.#bounds.bytesMax / 4) this.flush()
   }
 
-  /** What is pushed waits for a frame that has to be read before it, and is bounded in bytes like what waits for the kernel. */
+  /** What is pushed from here on waits for a frame that has to be read before it, and is bounded in bytes like what waits for the kernel. */
   hold(): void {
+    this.flush()
     this.#held = true
   }
 

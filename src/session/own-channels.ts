@@ -11,7 +11,7 @@ const defaultRetryAfterMs = 1_000
 
 /** Does nothing at other doors. A tenant without rules for these channels has no lobby or no direct messages; its rooms work all the same. */
 export async function subscribeOwn(session: Session): Promise<void> {
-  if (session.codec.name !== 'chat') return
+  if (session.codec.name !== 'chat' || !session.connected) return
   let retryAfterMs: number | undefined
   for (const channel of [lobbyChannel, directChannel(session.identity.user)]) {
     if (session.closed) return
@@ -32,7 +32,7 @@ export async function subscribeOwn(session: Session): Promise<void> {
     }
   }
   // Nobody but us would try again: the client never asked.
-  if (retryAfterMs !== undefined && !session.closed)
+  if (retryAfterMs !== undefined && session.connected)
     session.context.wheel.after(retryAfterMs, () => again(session))
 }
 

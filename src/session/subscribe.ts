@@ -214,7 +214,10 @@ function standsAt(
   const first = missed.findIndex((publication) => subscription.wants(publication))
   if (first === -1) return top
   const passed = missed.slice(0, first).findLast(({ offset }) => offset > 0)
-  return { epoch: top.epoch, offset: passed?.offset ?? since.offset }
+  if (passed) return { epoch: top.epoch, offset: passed.offset }
+  // Where it stood in another stream says nothing of this one.
+  const sameStream = since.epoch === '' || since.epoch === top.epoch
+  return { epoch: top.epoch, offset: sameStream ? since.offset : (missed[first]?.offset ?? 1) - 1 }
 }
 
 /** Of two epochs the second counts: it was heard of live, and nothing is promised across them. */

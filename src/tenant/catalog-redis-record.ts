@@ -23,7 +23,7 @@ export interface Stamp {
 
 export const unknownRevision = '?'
 
-const nothingSealed = '-'
+export const nothingSealed = '-'
 const stampPattern = /^(?<n>\d+) (?<revision>\S+) (?<sealingKeyId>\S+) (?<tenantId>.+)$/s
 
 export function parseStamp(text: string): Stamp | undefined {

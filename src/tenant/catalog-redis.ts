@@ -7,7 +7,14 @@ import { catalogKeys, type CatalogKeys } from '../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
 import type { Clock } from '../time.js'
 import type { Catalog, CatalogChange, CatalogListener } from './catalog.js'
-import { decodeRecord, parseStamp, unknownRevision, type CatalogProblem } from './catalog-redis-record.js'
+import {
+  decodeRecord,
+  nothingSealed,
+  parseStamp,
+  unknownRevision,
+  type CatalogProblem,
+  type Stamp,
+} from './catalog-redis-record.js'
 import {
   isRedisTrouble,
   loadCatalogScripts,
@@ -193,8 +200,7 @@ export class RedisCatalog implements Catalog {
       const [name = '', stampText = ''] = flat.slice(index, index + 2)
       const stamp = parseStamp(stampText)
       const served = this.#served.tenants.get(name)
-      if (stamp && served && served.revision === stamp.revision && served.tenantId === stamp.tenantId)
-        next.tenants.set(name, served)
+      if (stamp && served && this.#isServed(name, stamp)) next.tenants.set(name, served)
       else if (stamp?.revision === unknownRevision) this.#place(next, name, { stamp: stampText })
       else unread.push([name, stampText])
     }
@@ -218,6 +224,14 @@ export class RedisCatalog implements Catalog {
     this.#served = next
     this.#applied(changes, seen.version, seen)
     return true
+  }
+
+  /** In force as it lies in Redis, and could be opened there: the secrets of one that was sealed anew have to be looked at. */
+  #isServed(name: string, { revision, sealingKeyId, tenantId }: Stamp): boolean {
+    const served = this.#served.tenants.get(name)
+    if (this.#served.problems.has(name)) return false
+    if (sealingKeyId !== nothingSealed && !this.#options.sealing.has(sealingKeyId)) return false
+    return served?.revision === revision && served.tenantId === tenantId
   }
 
   /** Puts a tenant into `into` as it lies in Redis; without stamp and record it is gone. */

@@ -43,7 +43,7 @@ export class RateWishes {
   readonly #wishes: Record<SharedRate, Wish> = { publish: quietWish(), connect: quietWish() }
   #delivered = 0
   #deliveredPerSecond = 0
-  #turnMs = 0
+  #turnMs: number | undefined
   /** Turns since it last asked, while it is quiet; and how many of the last turns used nothing at all. */
   #quietFor = 0
   #unusedFor = quietTurns
@@ -76,7 +76,8 @@ export class RateWishes {
     const wasQuiet = this.#quiet
     const used = this.#delivered > 0 || sharedRates.some((rate) => this.#wishes[rate].count > 0)
     for (const rate of sharedRates) turnWish(this.#wishes[rate], { nowMs, quiet: quietOf(rate) })
-    const seconds = Math.max(windowMsMin, Math.min(1_000, nowMs - this.#turnMs)) / 1000
+    // A late turn ends a long window: what was delivered in it came no faster for that.
+    const seconds = Math.max(windowMsMin, nowMs - (this.#turnMs ?? nowMs - 1_000)) / 1000
     const perSecond = this.#delivered / seconds
     this.#deliveredPerSecond = perSecond <= quietOf('delivery') ? 0 : perSecond
     this.#delivered = 0

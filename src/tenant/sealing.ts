@@ -64,6 +64,11 @@ export class SealingKeys {
     return new SealingKeys(first, keys)
   }
 
+  /** Can what this key has sealed be opened? */
+  has(keyId: string): boolean {
+    return this.#keys.has(keyId)
+  }
+
   seal(secret: string, place: SealedPlace): string {
     const key = this.#keys.get(this.keyId)
     if (!key) throw new Error('unreachable: the sealing key is one of the keys')

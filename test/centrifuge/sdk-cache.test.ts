@@ -36,6 +36,18 @@ test('who has the newest gets nothing again', async () => {
   expect(await atAnn.next()).toBe(2)
 })
 
+test('who stood in another stream stands before the newest of this one', async () => {
+  const { ann, bob } = await annBehindProxy({ channels })
+  for (const n of [1, 2, 3]) await bob.publish('score', n)
+  const score = ann.newSubscription('score', { since: { offset: 900, epoch: 'of another time' } })
+  const atAnn = dataOf(score)
+  const came = next(score, 'subscribed')
+  score.subscribe()
+  const { streamPosition } = await came
+  expect(streamPosition).toMatchObject({ offset: 2 })
+  expect(await atAnn.next()).toBe(3)
+})
+
 test('who comes for the first time and asks gets the newest too', async () => {
   const { ann, bob } = await annBehindProxy({ channels })
   for (const n of [1, 2, 3]) await bob.publish('score', n)

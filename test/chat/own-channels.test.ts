@@ -24,6 +24,22 @@ class AbsentBroker extends MemoryBroker {
   }
 }
 
+test('who goes while the broker is away is no fault of ours', async () => {
+  const broker = new AbsentBroker()
+  const gateway = await gatewayFor({}, { broker })
+  const ann = await chatAs(gateway, 'ann')
+  await until('both refused', () => broker.refused >= 2)
+  ann.socket.terminate()
+  await until('nobody there', () => gateway.gateway.tenant('demo/acme')?.sessions.size === 0)
+  // Whose next try comes later than hers would.
+  const bob = await chatAs(gateway, 'bob')
+  const before = broker.refused
+  await until('bob refused again', () => broker.refused >= before + 2)
+  await bob.settle()
+  const { values } = await gateway.gateway.metrics.bugs.get()
+  expect(values.reduce((sum, { value }) => sum + value, 0)).toBe(0)
+})
+
 test('who came while the broker was away is in the lobby and its inbox when it is back', async () => {
   const broker = new AbsentBroker()
   const gateway = await gatewayFor({}, { broker })

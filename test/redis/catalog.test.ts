@@ -644,6 +644,28 @@ describe.each(redisKinds)('on %s', (kind) => {
         expect(logged()).not.toContain(secret)
     })
 
+    test('so it is where nothing but the key has changed, and until that is mended', async () => {
+      const { writer: before } = await openWriter(place)
+      await before.snapshot([acme])
+      const { catalog, changes } = await openCatalog(place)
+      await catalog.refresh()
+      changes.length = 0
+      for (const fence of [2, 3]) {
+        const { writer } = await openWriter(place, {
+          sealing: sealingKeys(keyLineB, keyLineA),
+          fence: () => fence,
+        })
+        await writer.snapshot([acme])
+        await catalog.refresh()
+        expect(catalog.problems).toMatchObject([{ tenant: 'demo/acme', reason: 'UnknownSealingKey' }])
+      }
+      const { writer: mended } = await openWriter(place, { fence: () => 4 })
+      await mended.snapshot([acme])
+      await catalog.refresh()
+      expect(catalog.problems).toEqual([])
+      expect(changes).toEqual([])
+    })
+
     test('a secret that was sealed for another tenant, or not at all, is refused', async () => {
       const { writer } = await openWriter(place)
       await writer.snapshot([acme, globex])
