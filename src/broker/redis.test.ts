@@ -47,16 +47,20 @@ function rig() {
   broker.listen(heard)
   /** Resolves when a read waits. */
   const asked = async () => expect.poll(() => reads.length).toBeGreaterThan(0)
-  return { broker, heard, timers, asked, answer: () => reads.shift()?.(page) }
-}
-
-describe('a channel that is read for its subscription', () => {
-  test('is compared from time to time, until it is given up', async () => {
-    const { answer, asked, broker, timers } = rig()
+  const answer = () => reads.shift()?.(page)
+  const subscribe = async () => {
     const subscribed = broker.subscribe(ref)
     await asked()
     answer()
     await subscribed
+  }
+  return { broker, heard, timers, asked, answer, subscribe }
+}
+
+describe('a channel that is read for its subscription', () => {
+  test('is compared from time to time, until it is given up', async () => {
+    const { broker, subscribe, timers } = rig()
+    await subscribe()
     expect(timers.size).toBe(1)
     await broker.unsubscribe(ref)
     expect(timers.size).toBe(0)
@@ -84,11 +88,8 @@ describe('a channel that is read for its subscription', () => {
 })
 
 test('a message that makes no sense takes none of those with it that came together', async () => {
-  const { answer, asked, broker, heard } = rig()
-  const subscribed = broker.subscribe(ref)
-  await asked()
-  answer()
-  await subscribed
+  const { broker, heard, subscribe } = rig()
+  await subscribe()
   const passing = (data: string) => passingMessage(encodeEnvelope({ data: Buffer.from(data) }, { timeMs: 1 }))
   broker.onMessage(new Places().of(ref).topic, joinedMessages([passing('1'), Buffer.from('?'), passing('2')]))
   expect(heard.textsOn(ref)).toEqual(['1', '2'])

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import { apiKey, askApi } from '../support/api-client.js'
 import { connectedAs, subscribed } from '../support/centrifuge-sdk.js'
-import { startGateway, type TestGateway } from '../support/gateway.js'
+import { bugsOf, startGateway, type TestGateway } from '../support/gateway.js'
 import { arbitraryOf, validatorOf, withoutReferences, type JsonSchema } from '../support/json-schema.js'
 import { rule, tenantPolicy } from '../support/policies.js'
 import { within } from '../support/waiting.js'
@@ -150,8 +150,7 @@ describe.each(operations)(`$name (seed ${seed})`, (operation) => {
       askApi(gateway, operation.name, body),
     )
     const schema = operation.answers.get(answer.status)
-    const { values: bugs } = await gateway.gateway.metrics.bugs.get()
-    if (!schema || answer.status >= 500 || bugs[0]?.value !== 0)
+    if (!schema || answer.status >= 500 || (await bugsOf(gateway)) !== 0)
       throw new Error(
         `${operation.name} ${body} was answered ${answer.status} ${JSON.stringify(answer.body)}`,
       )

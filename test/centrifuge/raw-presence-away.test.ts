@@ -5,7 +5,7 @@ import { AbsentPresence } from '../support/absent-presence.js'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs } from '../support/chat-client.js'
 import { rawAs } from '../support/frames.js'
-import type { TestGateway } from '../support/gateway.js'
+import { bugsOf } from '../support/gateway.js'
 
 const subscribeGeneral = { subscribe: { channel: 'general', join_leave: true } }
 const membersOf = { presence_stats: { channel: 'general' } }
@@ -13,11 +13,6 @@ const membersOf = { presence_stats: { channel: 'general' } }
 afterEach(() => {
   vi.useRealTimers()
 })
-
-async function bugsOf({ gateway }: TestGateway): Promise<number | undefined> {
-  const { values } = await gateway.metrics.bugs.get()
-  return values[0]?.value
-}
 
 /** Bob is on `general` and hears who comes and goes; then presence goes away. */
 async function bobAlone() {

@@ -6,6 +6,7 @@ import { CommandError } from '../../src/errors.js'
 import { systemClock } from '../../src/time.js'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs } from '../support/chat-client.js'
+import { bugsOf } from '../support/gateway.js'
 import { until } from '../support/redis-processes.js'
 
 /** Refuses subscriptions until it is told that all is well. */
@@ -36,8 +37,7 @@ test('who goes while the broker is away is no fault of ours', async () => {
   const before = broker.refused
   await until('bob refused again', () => broker.refused >= before + 2)
   await bob.settle()
-  const { values } = await gateway.gateway.metrics.bugs.get()
-  expect(values.reduce((sum, { value }) => sum + value, 0)).toBe(0)
+  expect(await bugsOf(gateway)).toBe(0)
 })
 
 test('who came while the broker was away is in the lobby and its inbox when it is back', async () => {

@@ -43,6 +43,12 @@ export class TestCatalog implements Catalog {
   }
 }
 
+/** Faults of our own that it has counted. */
+export async function bugsOf({ gateway }: Pick<TestGateway, 'gateway'>): Promise<number | undefined> {
+  const { values } = await gateway.metrics.bugs.get()
+  return values[0]?.value
+}
+
 export interface TestGateway {
   readonly gateway: Gateway
   readonly catalog: TestCatalog

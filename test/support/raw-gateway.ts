@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
-import { startGateway, type TestGateway } from './gateway.js'
+import { bugsOf, startGateway, type TestGateway } from './gateway.js'
 import { tenantPolicy } from './policies.js'
 import { RawClient, type HttpAnswer, type Json } from './raw-client.js'
 import { centrifugeDoor, chatDoor, upgradeRequest, type UpgradeRequest } from './raw-http.js'
@@ -86,8 +86,7 @@ export class Target {
     await vi.waitFor(() => expect(gateway.context.sessions.size).toBe(0), { timeout: 10_000 })
     for (const tenant of gateway.tenants)
       expect(tenant).toMatchObject({ connections: 0, subscriptionsTotal: 0 })
-    const bugs = await gateway.metrics.bugs.get()
-    expect(bugs.values).toEqual([expect.objectContaining({ value: this.bugsMade })])
+    expect(await bugsOf(this.running)).toBe(this.bugsMade)
   }
 
   async stop(): Promise<void> {
