@@ -1,6 +1,7 @@
 // Turns what zod finds into words that the author of a resource can act on.
 import type { z } from 'zod'
-import type { FieldPath, Problem } from './problem.js'
+import { valueAt } from '../json.js'
+import type { Problem } from './problem.js'
 
 /** `value` is what was parsed: zod does not tell what it saw. */
 export function issueProblem(issue: z.core.$ZodIssue, value: unknown): Problem {
@@ -23,15 +24,6 @@ export function issueProblem(issue: z.core.$ZodIssue, value: unknown): Problem {
 
 /** What YAML makes of `{user}` or `*` without quotes is a map or an alias. */
 export const quoteHint = 'A value with braces or a star needs quotes: value: "team:{claims.team}".'
-
-function valueAt(value: unknown, path: FieldPath): unknown {
-  let found = value
-  for (const step of path) {
-    if (typeof found !== 'object' || found === null || !Object.hasOwn(found, step)) return undefined
-    found = Reflect.get(found, step)
-  }
-  return found
-}
 
 function kindOf(value: unknown): string {
   if (value === null) return 'null'
