@@ -23,7 +23,7 @@ export interface Stamp {
 
 export const unknownRevision = '?'
 
-export const nothingSealed = '-'
+const nothingSealed = '-'
 const stampPattern = /^(?<n>\d+) (?<revision>\S+) (?<sealingKeyId>\S+) (?<tenantId>.+)$/s
 
 export function parseStamp(text: string): Stamp | undefined {
@@ -42,6 +42,11 @@ export function stampBodyOf({ revision, sealingKeyId, tenantId }: Stamp): string
 export function stampBody(policy: TenantPolicy, keys: SealingKeys): string {
   const sealed = policy.issuers.some(({ key }) => key.type === 'SharedKey')
   return `${policy.revision} ${sealed ? keys.keyId : nothingSealed} ${policy.tenantId}`
+}
+
+/** Has `keys` what opens the record? */
+export function isOpenable({ sealingKeyId }: Stamp, keys: SealingKeys): boolean {
+  return sealingKeyId === nothingSealed || keys.has(sealingKeyId)
 }
 
 export function unknownStampBody(tenantId: string): string {

@@ -179,7 +179,7 @@ export class CatalogWriter {
   async #change(live: LiveRedis, fence: number, changes: readonly Change[]): Promise<WriteOutcome> {
     const known = this.#known
     if (!known || this.#snapshotFence !== fence) return { kind: 'snapshotNeeded' }
-    return this.#commit(live, { fence, from: known, how: 'atLeast', epoch: known.epoch, changes })
+    return this.#commit(live, { fence, from: known, how: 'atLeast', changes })
   }
 
   async #commit(
@@ -188,13 +188,13 @@ export class CatalogWriter {
       readonly fence: number
       readonly from: CatalogVersion
       readonly how: 'atLeast' | 'exactly'
-      /** Of the version that is written; another than that of `from` begins it. */
-      readonly epoch: number
+      /** Begins this one. Default: that of `from` goes on. */
+      readonly epoch?: number
       readonly changes: readonly Change[]
     },
   ): Promise<WriteOutcome> {
     const { version, tenants, stamps, log, changes: topic } = this.#keys
-    const { changes, epoch, fence, from, how } = commit
+    const { changes, fence, from, how, epoch = from.epoch } = commit
     const reply = await runScript(live, commitChanges, {
       keys: [version, tenants, stamps, log],
       args: [

@@ -9,7 +9,7 @@ import type { Clock } from '../time.js'
 import type { Catalog, CatalogChange, CatalogListener } from './catalog.js'
 import {
   decodeRecord,
-  nothingSealed,
+  isOpenable,
   parseStamp,
   unknownRevision,
   type CatalogProblem,
@@ -199,8 +199,8 @@ export class RedisCatalog implements Catalog {
     for (let index = 0; index + 1 < flat.length; index += 2) {
       const [name = '', stampText = ''] = flat.slice(index, index + 2)
       const stamp = parseStamp(stampText)
-      const served = this.#served.tenants.get(name)
-      if (stamp && served && this.#isServed(name, stamp)) next.tenants.set(name, served)
+      const served = stamp && this.#servedAs(name, stamp)
+      if (served) next.tenants.set(name, served)
       else if (stamp?.revision === unknownRevision) this.#place(next, name, { stamp: stampText })
       else unread.push([name, stampText])
     }
@@ -226,12 +226,12 @@ export class RedisCatalog implements Catalog {
     return true
   }
 
-  /** In force as it lies in Redis, and could be opened there: the secrets of one that was sealed anew have to be looked at. */
-  #isServed(name: string, { revision, sealingKeyId, tenantId }: Stamp): boolean {
-    const served = this.#served.tenants.get(name)
-    if (this.#served.problems.has(name)) return false
-    if (sealingKeyId !== nothingSealed && !this.#options.sealing.has(sealingKeyId)) return false
-    return served?.revision === revision && served.tenantId === tenantId
+  /** What is in force, if that is what lies in Redis and could be opened there: who was sealed anew, or has a problem, is looked at. */
+  #servedAs(name: string, stamp: Stamp): TenantPolicy | undefined {
+    const { problems, tenants } = this.#served
+    if (problems.has(name) || !isOpenable(stamp, this.#options.sealing)) return undefined
+    const served = tenants.get(name)
+    return served?.revision === stamp.revision && served.tenantId === stamp.tenantId ? served : undefined
   }
 
   /** Puts a tenant into `into` as it lies in Redis; without stamp and record it is gone. */
