@@ -190,18 +190,13 @@ export function announcedMessage({ info, kind, userEdge }: Announcement): Buffer
   return Buffer.from(`A{"k":${JSON.stringify(kind)},"e":${userEdge},"p":${infoText(info)}}`)
 }
 
-/** `known`: an epoch that it probably has; every subscriber compares it, and the same object is the same at a glance. Throws on what no gateway of ours sent. */
-export function decodeTopicMessage(
-  message: Buffer,
-  offsetOf: (id: string) => number,
-  known?: string,
-): TopicMessage {
+/** Throws on what no gateway of ours sent. */
+export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => number): TopicMessage {
   switch (message[0]) {
     case kinds.stored: {
       const space = message.indexOf(0x20)
       const second = message.indexOf(0x20, space + 1)
-      const written = message.toString('latin1', 1, space)
-      const epoch = known === written ? known : written
+      const epoch = message.toString('latin1', 1, space)
       const offset = offsetOf(message.toString('latin1', space + 1, second))
       return {
         kind: 'publication',

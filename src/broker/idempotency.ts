@@ -6,7 +6,7 @@ import type { NewPublication } from './broker.js'
 /** Tells whether a repeat bears the same data and tags, without keeping them. */
 export function digestOf({ data, tags }: Pick<NewPublication, 'data' | 'tags'>): string {
   const digest = createHash('sha256').update(data)
-  // Tags come in any order. No data ends in a NUL.
+  // Tags come in any order. No JSON holds a NUL.
   if (tags) digest.update(`\0${JSON.stringify([...tags].toSorted(([a], [b]) => (a < b ? -1 : 1)))}`)
   return digest.digest('base64url')
 }

@@ -13,6 +13,7 @@ import { idBehind } from './stream-id.js'
 
 /** Where an entry of a stream was put. */
 export interface Stored {
+  /** '': nowhere, since it repeats one that was not stored. */
   readonly id: string
   readonly epoch: string
   /** Of the Redis that took it: see Generation. */

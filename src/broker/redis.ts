@@ -27,7 +27,6 @@ import {
   messagesIn,
   passingMessage,
   storedMessage,
-  type TopicMessage,
 } from './envelope.js'
 import { digestOf } from './idempotency.js'
 import { KnownEpochs } from './known-epochs.js'
@@ -100,29 +99,36 @@ export class RedisBroker implements Broker {
     const subscribed = this.#subscribed.get(topic)
     const listener = this.#listener
     if (!subscribed || !listener) return
-    const unreadable = (error: unknown): void =>
-      this.#parts.log.warn(
-        { err: error, topic },
-        'a message on a channel’s topic cannot be read and is left out',
-      )
     try {
-      for (const one of messagesIn(message)) {
-        try {
-          const decoded = decodeTopicMessage(one, offsetOf, subscribed.reader.position?.epoch)
-          this.#take(subscribed, decoded, listener)
-        } catch (error) {
-          unreadable(error)
-        }
-      }
+      for (const one of messagesIn(message)) this.#read(one, { topic, subscribed, listener })
     } catch (error) {
-      unreadable(error)
+      this.#leaveOut(topic, error)
     }
   }
 
-  #take({ reader, ref }: Subscribed, decoded: TopicMessage, listener: BrokerListener): void {
-    if (decoded.kind === 'announcement') listener.onAnnouncement(ref, decoded.announcement)
-    else if (decoded.publication.offset === 0) listener.onPublication(ref, decoded.publication)
-    else reader.onMessage(decoded.publication)
+  #read(
+    message: Buffer,
+    {
+      listener,
+      subscribed: { reader, ref },
+      topic,
+    }: { topic: string; subscribed: Subscribed; listener: BrokerListener },
+  ): void {
+    try {
+      const decoded = decodeTopicMessage(message, offsetOf)
+      if (decoded.kind === 'announcement') listener.onAnnouncement(ref, decoded.announcement)
+      else if (decoded.publication.offset === 0) listener.onPublication(ref, decoded.publication)
+      else reader.onMessage(decoded.publication)
+    } catch (error) {
+      this.#leaveOut(topic, error)
+    }
+  }
+
+  #leaveOut(topic: string, error: unknown): void {
+    this.#parts.log.warn(
+      { err: error, topic },
+      'a message on a channel’s topic cannot be read and is left out',
+    )
   }
 
   /** The subscriber connection is a new one: whatever came between is in the streams. */
@@ -184,7 +190,6 @@ export class RedisBroker implements Broker {
       // Channels of known epoch at little cost; the first time, and with a key, by a script that settles the epoch.
       const known = idempotency ? undefined : this.#epochs.get(place.streamKey)
       const stored = (await lane.submit(new Append(write, known))) ?? (await this.#storeAfresh(lane, write))
-      // The first was sent when this channel kept nothing.
       if (stored.id === '') return { durability: 'accepted', repeated: true }
       const learnt = stored.epoch !== known?.epoch || stored.store !== known.store
       if (learnt && !stored.repeated) this.#epochs.set(place.streamKey, stored)

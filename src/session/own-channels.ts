@@ -14,7 +14,7 @@ export async function subscribeOwn(session: Session): Promise<void> {
   if (session.codec.name !== 'chat' || !session.connected) return
   let retryAfterMs: number | undefined
   for (const channel of [lobbyChannel, directChannel(session.identity.user)]) {
-    if (session.closed) return
+    if (!session.connected) return
     if (session.subscriptions.has(channel)) continue
     try {
       await subscribe(session, {
