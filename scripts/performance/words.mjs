@@ -37,13 +37,15 @@ Profiles (\`node --cpu-prof\`, and \`perf record -e cpu-clock\` for the kernel's
 - **30,000 deliveries/s.** Most is the kernel's write to each socket, which the bare loop pays too. Through
   Redis each publication that comes alone adds a command of its own, and the message's way back: writes and wake-ups of processes that slept. Where no
   replicas are waited for one script stores and announces; where they are, the acknowledgement must come between the two. At higher rates they share
-  pipelines, and the difference goes; to make those that come alone wait 5 or 8 ms for company spared nothing here. Writing to the sockets past Node's streams would spare little, and needs its internals.
+  pipelines, and the difference goes; to make those that come alone wait 5 or 8 ms for company spared nothing here. Writing to the sockets past
+  Node's streams would spare little, and needs its internals.
   Socket.IO itself is so near the bare loop here that the two bars ask for nearly the same.
 - **Publishes against the ioredis loop.** Tried and kept: one script for what follows each other in a channel (a command costs ioredis ten times what
   another entry in it does), one \`PUBLISH\` for all that it brought, names of keys and a client's description made once, fewer promises, pipelines that
   gather for 3 ms; publishes and stored messages read by hand rather than by zod, replies written in one pass, counters that are plain numbers.
   Tried and dropped: payloads cut out of bytes instead of text (V8 is slower with them), a larger young generation, garbage
-  collection in one thread, pipelines that gather for longer. What is left is spread thin: WebSocket frames, JSON, rights and quotas, the kernel, and garbage collection.
+  collection in one thread, pipelines that gather for longer. What is left is spread thin: WebSocket frames, JSON, rights and quotas, the kernel, and
+  garbage collection.
 - **Connects.** Beside what HTTP and \`ws\` do for both: the token, an admission that Redis counts exactly, across gateways (one script for all that come
   together), the session, two answers, and for a client who missed something a read, proven on replicas. Collecting garbage is an eighth of it, and the first
   thousands cost twice as much as the later ones, until V8 has compiled what they run. In a storm handshakes come in 32 to a turn of the event loop, so
