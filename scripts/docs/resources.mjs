@@ -1,5 +1,5 @@
 // docs/reference/resources.md: every field of every kind, from the definitions that the API server gets.
-import { customResourceDefinitions } from '../../dist/tenant/crd.js'
+import { customResourceDefinitions } from '../../dist/resources/crd.js'
 import { generatedNote, table } from './table.mjs'
 
 /** @typedef {{ message?: string, messageExpression?: string, fieldPath?: string }} Rule */

@@ -4,11 +4,12 @@ import { rolesOf } from '../auth/token-claims.js'
 import { CommandError, ConfigError } from '../errors.js'
 import { isRecord, parseJson } from '../json.js'
 import { ChannelRules, type AclSubject, type Decision } from '../tenant/acl.js'
-import { FilesCatalog } from '../tenant/catalog-files.js'
+import { compileManifests } from '../compile/manifests.js'
+import { FilesCatalog } from '../catalog/files.js'
 import { parseChannelName } from '../tenant/channel.js'
 import type { Claims } from '../tenant/claims.js'
 import { tenantKey, type Operation, type TenantPolicy } from '../tenant/policy.js'
-import { fileProblemText } from '../tenant/problem.js'
+import { fileProblemText } from '../resources/problem.js'
 import { badInputExitCode, endsByTheList } from './exit-codes.js'
 
 const operationsByWord = {
@@ -85,7 +86,7 @@ function sentenceOf(decision: Decision, asked: { word: Word; channel: string }):
 }
 
 function tenantOf({ tenants, tenant }: CanOptions): TenantPolicy {
-  const catalog = FilesCatalog.open(tenants)
+  const catalog = FilesCatalog.open(tenants, { compile: compileManifests })
   const policy = catalog.get(tenant)
   if (policy) return policy
   const known = [...catalog.all()].map(tenantKey).toSorted().join(', ') || 'none'

@@ -1,7 +1,7 @@
 // All gateways of an installation together: as `/stats` tells of them, and as one of them compares itself with the others.
-import type { Member } from '../gateway/balance.js'
-import { isRedisTrouble } from '../tenant/catalog-redis-scripts.js'
-import type { Heartbeats } from '../tenant/catalog-redis-heartbeats.js'
+import type { Member } from '../gateway/fleet/rebalance-policy.js'
+import { isRedisTrouble } from '../catalog/redis/scripts.js'
+import type { Heartbeats } from '../catalog/redis/heartbeats.js'
 
 const waitMs = 1_000
 

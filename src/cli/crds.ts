@@ -2,8 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { crdYaml } from '../tenant/crd-yaml.js'
-import { customResourceDefinitions } from '../tenant/crd.js'
+import { crdYaml } from '../resources/crd-yaml.js'
+import { customResourceDefinitions } from '../resources/crd.js'
 import { badInputExitCode, endsByTheList } from './exit-codes.js'
 
 export function crdsCommand(): Command {

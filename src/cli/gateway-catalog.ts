@@ -1,12 +1,13 @@
 // Where a gateway learns of its tenants: a folder that each gateway has, or the catalog that a controller keeps in Redis.
 import { ConfigError } from '../errors.js'
 import type { Log } from '../log.js'
-import type { Prepare, RedisLink } from '../redis/live.js'
-import { FilesCatalog } from '../tenant/catalog-files.js'
-import type { CatalogVersion } from '../tenant/catalog-redis-version.js'
-import { RedisCatalog } from '../tenant/catalog-redis.js'
-import type { Catalog } from '../tenant/catalog.js'
-import { SealingKeys } from '../tenant/sealing.js'
+import type { Prepare, RedisLink } from '../redis/link.js'
+import { compileManifests } from '../compile/manifests.js'
+import { FilesCatalog } from '../catalog/files.js'
+import type { CatalogVersion } from '../catalog/version.js'
+import { RedisCatalog } from '../catalog/redis/reader.js'
+import type { Catalog } from '../catalog/catalog.js'
+import { SealingKeys } from '../catalog/redis/sealing.js'
 import type { Clock } from '../time.js'
 import { readNamedFile } from './files.js'
 import { showProblems } from './serving.js'
@@ -57,7 +58,7 @@ export function openCatalog(
 }
 
 function filesCatalog(folder: string): GatewayCatalog {
-  const catalog = FilesCatalog.open(folder)
+  const catalog = FilesCatalog.open(folder, { compile: compileManifests })
   showProblems(catalog)
   return {
     catalog,

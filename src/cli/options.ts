@@ -1,6 +1,6 @@
 // What several subcommands read from their command line: text in, a value or a sentence out.
 import { type Command, InvalidArgumentError } from 'commander'
-import { PublicUrl } from '../controller/endpoints.js'
+import { PublicUrl } from '../controller/credentials/endpoints.js'
 
 const windowMaxS = 3600
 

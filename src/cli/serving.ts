@@ -1,10 +1,10 @@
 // The second half of a gateway's life: its clients are served until somebody says stop, and then sent elsewhere in good order.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { drain } from '../gateway/drain.js'
-import type { Gateway } from '../gateway/node.js'
-import type { GatewayServer } from '../gateway/server.js'
-import type { FilesCatalog } from '../tenant/catalog-files.js'
-import { fileProblemText } from '../tenant/problem.js'
+import { drain } from '../gateway/fleet/drain.js'
+import type { Gateway } from '../gateway/gateway.js'
+import type { GatewayServer } from '../gateway/http/server.js'
+import type { FilesCatalog } from '../catalog/files.js'
+import { fileProblemText } from '../resources/problem.js'
 
 export interface Serving {
   readonly gateway: Gateway

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { CommanderError } from 'commander'
 import { TokenVerifier } from '../auth/token.js'
-import { FilesCatalog } from '../tenant/catalog-files.js'
+import { compileManifests } from '../compile/manifests.js'
+import { FilesCatalog } from '../catalog/files.js'
 import { systemClock } from '../time.js'
 import { tokenCommand } from './token.js'
 
@@ -45,7 +46,7 @@ let stderr: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'parley-token-'))
   await writeFile(join(folder, 'all.yaml'), manifests)
-  const catalog = FilesCatalog.open(folder)
+  const catalog = FilesCatalog.open(folder, { compile: compileManifests })
   verifier = new TokenVerifier(catalog.get('demo/acme')?.issuers ?? [], { clock: systemClock })
 })
 

@@ -4,11 +4,12 @@ import { canMint, CannotMintError, mintToken } from '../auth/mint.js'
 import { TokenVerifier } from '../auth/token.js'
 import { CommandError, ConfigError } from '../errors.js'
 import { isRecord, parseJson } from '../json.js'
-import { FilesCatalog } from '../tenant/catalog-files.js'
+import { compileManifests } from '../compile/manifests.js'
+import { FilesCatalog } from '../catalog/files.js'
 import type { Claims } from '../tenant/claims.js'
-import { parseDuration } from '../tenant/duration.js'
+import { parseDuration } from '../resources/duration.js'
 import { tenantKey, type Issuer, type TenantPolicy } from '../tenant/policy.js'
-import { fileProblemText } from '../tenant/problem.js'
+import { fileProblemText } from '../resources/problem.js'
 import { systemClock } from '../time.js'
 import { badInputExitCode, endsByTheList } from './exit-codes.js'
 
@@ -100,7 +101,7 @@ function claimsOf(text: string | undefined): Claims {
 
 function tenantOf(options: TokenOptions): TenantPolicy {
   const key = required(options.tenant, '--tenant')
-  const catalog = FilesCatalog.open(options.tenants)
+  const catalog = FilesCatalog.open(options.tenants, { compile: compileManifests })
   const policy = catalog.get(key)
   if (policy) return policy
   const names = [...catalog.all()].map(tenantKey).toSorted()

@@ -1,6 +1,6 @@
 // What reconcilers know of the cluster: caches of the kinds, and who refers to whom.
-import { CacheIndex } from './cache-index.js'
-import type { ObjectCache } from './kit.js'
+import { CacheIndex } from '../kube/cache-index.js'
+import type { ObjectCache } from '../kube/ports.js'
 import {
   hostnamesOf,
   namespaceOfObject,

@@ -1,15 +1,15 @@
 // The controller put together: caches that are warm from the start, and a leader's work that begins and ends with the lease.
-import type { LiveRedis, Prepare, RedisLink } from '../redis/live.js'
+import type { LiveRedis, Prepare, RedisLink } from '../redis/link.js'
 import type { Log } from '../log.js'
 import type { ControllerMetrics } from '../metrics-controller.js'
-import type { SealingKeys } from '../tenant/sealing.js'
+import type { SealingKeys } from '../catalog/redis/sealing.js'
 import type { After, Clock } from '../time.js'
-import { KubeConfigTarget, loadKubeConfig } from './api-target.js'
-import { ApiTransport, userAgentOf } from './api-transport.js'
+import { KubeConfigTarget, loadKubeConfig } from '../kube/api-target.js'
+import { ApiTransport, userAgentOf } from '../kube/api-transport.js'
 import { Cluster } from './cluster.js'
-import { Events } from './events.js'
-import type { PublicUrl } from './endpoints.js'
-import { Health } from './health.js'
+import { Events } from '../kube/events.js'
+import type { PublicUrl } from './credentials/endpoints.js'
+import { Health } from '../kube/health.js'
 import {
   autoscalers,
   chatCredentials,
@@ -19,15 +19,15 @@ import {
   secretLabel,
   secrets,
 } from './kinds.js'
-import type { Selection } from './kit.js'
+import type { Selection } from '../kube/ports.js'
 import { Leader } from './leader.js'
-import { Elector } from './lease.js'
-import { KubeObjects } from './object-api.js'
-import type { ObjectName, ResourceKind } from './object.js'
-import { Reflector } from './reflector.js'
-import type { GatewayFleet } from './scale-in.js'
-import { tenantStandings } from './tenant-standings.js'
-import { ended } from './together.js'
+import { Elector } from '../kube/lease.js'
+import { KubeObjects } from '../kube/object-api.js'
+import type { ObjectName, ResourceKind } from '../kube/object.js'
+import { Reflector } from '../kube/reflector.js'
+import type { GatewayFleet } from './scaling/scale-in.js'
+import { tenantStandings } from './tenants/condition-metrics.js'
+import { ended } from '../kube/task-group.js'
 
 export interface ControllerOptions {
   readonly version: string

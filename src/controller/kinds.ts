@@ -1,5 +1,5 @@
 // What the controller looks at.
-import type { ApiObject, ResourceKind } from './object.js'
+import type { ApiObject, ResourceKind } from '../kube/object.js'
 
 const parley = { group: 'parley.chat', version: 'v1alpha1' } as const
 const core = { group: '', version: 'v1' } as const

@@ -1,25 +1,32 @@
 // What the leader does, from the first snapshot of the catalog to the last status: queues, their workers, and what fills them.
 import { pause } from '../deadline.js'
-import { Remains } from '../tenant/catalog-redis-remains.js'
-import { CatalogWriter } from '../tenant/catalog-redis-writer.js'
-import { CatalogKeeper } from './catalog-keeper.js'
+import { Remains } from '../catalog/redis/retention.js'
+import { CatalogWriter } from '../catalog/redis/writer.js'
+import { CatalogKeeper } from './catalog/publisher.js'
 import type { Cluster } from './cluster.js'
 import type { ControllerOptions } from './controller.js'
-import { CredentialReconciler } from './credential-reconciler.js'
-import { KeyQueue } from './key-queue.js'
+import { CredentialReconciler } from './credentials/reconciler.js'
+import { KeyQueue } from '../kube/key-queue.js'
 import { namespaces } from './kinds.js'
-import type { EventRecorder, Leadership, ObjectApi, ObjectCache, ObjectChange, Reconcile } from './kit.js'
-import { keyOf } from './object.js'
+import type {
+  EventRecorder,
+  Leadership,
+  ObjectApi,
+  ObjectCache,
+  ObjectChange,
+  Reconcile,
+} from '../kube/ports.js'
+import { keyOf } from '../kube/object.js'
 import { PlanReconciler } from './plan-reconciler.js'
-import { Programming } from './programming.js'
+import { Programming } from './catalog/rollout-latency.js'
 import { hostnamesOf, planOf, tenantOf } from './references.js'
-import { RemainsKeeper } from './remains-keeper.js'
-import { ScaleIn } from './scale-in.js'
-import { SecretKeeper } from './secret-keeper.js'
-import { TenantPolicies } from './tenant-policy.js'
-import { TenantReconciler } from './tenant-reconciler.js'
-import { ended, together } from './together.js'
-import { Workers } from './workers.js'
+import { RemainsKeeper } from './retention/purger.js'
+import { ScaleIn } from './scaling/scale-in.js'
+import { SecretKeeper } from './credentials/managed-secret.js'
+import { TenantPolicies } from './tenants/policy.js'
+import { TenantReconciler } from './tenants/reconciler.js'
+import { ended, together } from '../kube/task-group.js'
+import { Workers } from '../kube/workers.js'
 
 export interface LeaderOptions extends ControllerOptions {
   readonly api: ObjectApi

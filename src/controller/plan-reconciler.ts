@@ -1,15 +1,15 @@
 // One ChatPlan: is it usable, by how many, and what has been promised by it.
 import { z } from 'zod'
-import { issueProblem } from '../tenant/schema-issue.js'
-import { ChatPlan } from '../tenant/schema-plan.js'
-import { ChatPlanStatus } from '../tenant/schema-status.js'
+import { issueProblem } from '../resources/issue.js'
+import { ChatPlan } from '../resources/chat-plan.js'
+import { ChatPlanStatus } from '../resources/status.js'
 import type { Clock } from '../time.js'
-import type { CatalogKeeper } from './catalog-keeper.js'
+import type { CatalogKeeper } from './catalog/publisher.js'
 import type { Cluster } from './cluster.js'
 import { chatPlans } from './kinds.js'
-import type { EventRecorder, ObjectApi, Outcome } from './kit.js'
+import type { EventRecorder, ObjectApi, Outcome } from '../kube/ports.js'
 import { ReadyReport } from './ready-report.js'
-import { refusedBy, type Verdict } from './tenant-conditions.js'
+import { refusedBy, type Verdict } from './tenants/conditions.js'
 
 export interface PlanReconcilerOptions {
   readonly api: ObjectApi

@@ -1,11 +1,11 @@
 // How a kind whose status is one Ready and some facts is reported: written when it is anything new, and told when somebody must act.
-import type { Condition as ReportedCondition } from '../tenant/schema-status.js'
+import type { Condition as ReportedCondition } from '../resources/status.js'
 import type { Clock } from '../time.js'
-import { isApiError } from './api-error.js'
-import { conditionsOf } from './conditions.js'
-import type { EventRecorder, ObjectApi, ObjectCache } from './kit.js'
-import type { ApiObject, ResourceKind } from './object.js'
-import { readyConditions, type Verdict } from './tenant-conditions.js'
+import { isApiError } from '../kube/api-error.js'
+import { conditionsOf } from '../kube/conditions.js'
+import type { EventRecorder, ObjectApi, ObjectCache } from '../kube/ports.js'
+import type { ApiObject, ResourceKind } from '../kube/object.js'
+import { readyConditions, type Verdict } from './tenants/conditions.js'
 
 export interface ReadyReportOptions {
   readonly kind: ResourceKind

@@ -1,5 +1,5 @@
 // The closed list of reasons in conditions and Events. They are API: alerts match them, and docs/reference/conditions.md is made of them.
-import type { ProblemReason } from '../tenant/problem.js'
+import type { ProblemReason } from '../resources/problem.js'
 
 /** Where they appear and what they mean. Those of a spec that cannot be met are in tenant/problem.ts. */
 export const reasons = {

@@ -1,7 +1,7 @@
 // What each kind refers to, read loosely: also of an object that does not pass its schema it must be known whom it concerns.
 import { z } from 'zod'
-import { credentialSecretName } from '../tenant/compile-credential.js'
-import { keyOf, type ApiObject } from './object.js'
+import { credentialSecretName } from '../compile/credential.js'
+import { keyOf, type ApiObject } from '../kube/object.js'
 
 const Named = z.looseObject({ name: z.string() })
 

@@ -1,13 +1,13 @@
 // Whoever is told to stop begins no write any more: another may lead already.
 import { beforeEach, expect, test } from 'vitest'
-import { ApiError } from './api-error.js'
+import { ApiError } from '../kube/api-error.js'
 import { chatPlans } from './kinds.js'
-import type { Desired, ObjectApi } from './kit.js'
-import { CachedObjects } from './object-cache.js'
-import { ApiObject } from './object.js'
+import type { Desired, ObjectApi } from '../kube/ports.js'
+import { CachedObjects } from '../kube/object-cache.js'
+import { ApiObject } from '../kube/object.js'
 import { ReadyReport } from './ready-report.js'
-import { SecretKeeper } from './secret-keeper.js'
-import { ManualTime } from './time.testing.js'
+import { SecretKeeper } from './credentials/managed-secret.js'
+import { ManualTime } from '../kube/time.testing.js'
 
 const time = new ManualTime()
 const events = { event: () => {} }

@@ -14,7 +14,7 @@ import type { Codec, DeltaBase } from '../protocol/commands.js'
 import type { TagsFilter } from '../protocol/tags-filter.js'
 import type { ChannelHub } from '../session/context.js'
 import type { Subscription } from '../session/subscription.js'
-import type { TenantState } from '../session/tenant-state.js'
+import type { TenantState } from '../session/tenant/runtime.js'
 import type { Frame } from '../session/transport.js'
 import type { Clock, Timer, TimerWheel } from '../time.js'
 

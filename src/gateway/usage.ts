@@ -1,7 +1,7 @@
 // What each tenant uses of this gateway, as the heartbeat tells it to the others.
 import type { ErrorCode } from '../errors.js'
-import type { TenantState } from '../session/tenant-state.js'
-import type { TenantUsage } from '../tenant/catalog-redis-heartbeats.js'
+import type { TenantState } from '../session/tenant/runtime.js'
+import type { TenantUsage } from '../catalog/heartbeat.js'
 import type { Clock } from '../time.js'
 
 const limitCodes: readonly ErrorCode[] = [

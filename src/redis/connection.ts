@@ -1,8 +1,8 @@
 // One ioredis client and its only life: opened once, thrown away at the first doubt. All that ioredis would do by itself is off.
 import { Redis, ReplyError, type ChainableCommander } from 'ioredis'
 import { onDeadline, unlessAborted } from '../deadline.js'
-import { liesElsewhere } from './elsewhere.js'
-import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from './live.js'
+import { liesElsewhere } from './routing/redirects.js'
+import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from './link.js'
 import { serverNameOf, type Address, type Login, type TlsOptions } from './url.js'
 
 export interface ConnectionOptions {

@@ -1,7 +1,7 @@
 // Lua that runs inside Redis: how a script is named, loaded on a connection, and put into a pipeline.
 import { createHash } from 'node:crypto'
 import type { ChainableCommander } from 'ioredis'
-import type { LiveRedis } from './live.js'
+import type { LiveRedis } from './link.js'
 
 export interface Script {
   readonly lua: string

@@ -1,9 +1,9 @@
 // Before anything is served: what will never work ends the start with a sentence, what may pass is waited for.
 import { ConfigError } from '../errors.js'
-import type { ClusterMap } from './cluster-map.js'
+import type { ClusterMap } from './topology/cluster-map.js'
 import { Connection, describeError, refusalOf } from './connection.js'
 import { pause } from '../deadline.js'
-import type { Locator } from './locator.js'
+import type { Locator } from './topology/locator.js'
 import { missingGrants } from './permissions.js'
 import {
   formatAddress,

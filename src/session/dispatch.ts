@@ -2,12 +2,12 @@
 import { CommandError, unreachable } from '../errors.js'
 import { closeCodes } from '../protocol/codes.js'
 import type { Command, ReplyRef } from '../protocol/commands.js'
-import { connect } from './connect.js'
-import { publish } from './publish.js'
-import { history, presence, presenceStats } from './query.js'
-import { refresh, refreshSubscription } from './refresh.js'
+import { connect } from './commands/connect.js'
+import { publish } from './commands/publish.js'
+import { history, presence, presenceStats } from './commands/query.js'
+import { refresh, refreshSubscription } from './commands/refresh.js'
 import type { Session } from './session.js'
-import { subscribe, unsubscribe } from './subscribe.js'
+import { subscribe, unsubscribe } from './commands/subscribe.js'
 
 /** Answers through `session.reply`, or throws a CommandError; what else it throws is a bug. */
 export function dispatch(session: Session, command: Command, ref: ReplyRef): Promise<void> | void {

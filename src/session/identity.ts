@@ -3,7 +3,7 @@ import type { VerifiedToken } from '../auth/token.js'
 import type { ClientInfo } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { AclSubject } from '../tenant/acl.js'
-import type { TenantState } from './tenant-state.js'
+import type { TenantState } from './tenant/runtime.js'
 
 export interface Identity extends AclSubject {
   /** The connection's public name. Several may bear one. */

@@ -1,5 +1,5 @@
 // Who may do what on which channel. On the path of every publish: rules are compiled once, and a decision allocates next to nothing.
-import { explainDenied, explainNoGrant, explainNoRule } from './acl-explanation.js'
+import { explainDenied, explainNoGrant, explainNoRule } from './denial-message.js'
 import { compileMatch, type ChannelMatch } from './channel-match.js'
 import { claimAt, claimTexts, type Claims } from './claims.js'
 import type { ChannelRule, Grant, Operation, Subject } from './policy.js'

@@ -2,10 +2,10 @@
 import { Connection } from './connection.js'
 import type { Conversation } from './conversation.js'
 import type { Tenant } from './dev-server.js'
-import { type Direct, Directs } from './directs.js'
+import { type Direct, Directs } from './direct-messages.js'
 import type { Identity } from './identity.js'
-import type { Message } from './log.js'
-import { recall, recallList, remember, rememberList } from './memory.js'
+import type { Message } from './message-log.js'
+import { recall, recallList, remember, rememberList } from './tab-storage.js'
 import { type Resumption, Room } from './room.js'
 import { SentDirects } from './sent-directs.js'
 

@@ -5,7 +5,7 @@ import { diagnose, fetchToken, Refused } from './dev-server.js'
 import type { Identity } from './identity.js'
 import { isRecord } from './json.js'
 import { type Self, TimedCentrifuge } from './publication.js'
-import { endingSentence, interruptionSentence, plain, withFullStop } from './words.js'
+import { endingSentence, interruptionSentence, plain, withFullStop } from './error-text.js'
 
 export type ConnectionState =
   | { readonly kind: 'connecting' }

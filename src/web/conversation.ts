@@ -1,5 +1,5 @@
 // What rooms and direct messages have in common: all that the middle of the page needs to know.
-import type { Log } from './log.js'
+import type { Log } from './message-log.js'
 import type { Members } from './members.js'
 import type { Outbox } from './outbox.js'
 import { displayNameOf } from './publication.js'

@@ -1,5 +1,5 @@
 // Who this tab is. Kept in sessionStorage, which each tab has for itself: two tabs can be two people.
-import { forget, recall, remember } from './memory.js'
+import { forget, recall, remember } from './tab-storage.js'
 
 /** Facts for the token beside the name. What they open is up to the tenant's channel rules. */
 export type Claims = Readonly<Record<string, string | readonly string[]>>

@@ -1,6 +1,6 @@
 // Who is in a room: read once, then kept by joins and leaves.
 import type { ClientInfo } from 'centrifuge'
-import type { Author } from './log.js'
+import type { Author } from './message-log.js'
 import { authorOf, type Self } from './publication.js'
 
 /** A user, however many connections it has. */

@@ -1,6 +1,6 @@
 // Sends messages: shown at once, then acknowledged, refused, or in doubt. What is written while the connection is away waits for it.
-import type { Author, Log } from './log.js'
-import { isAnswer, refusalOf, refusalSentence } from './words.js'
+import type { Author, Log } from './message-log.js'
+import { isAnswer, refusalOf, refusalSentence } from './error-text.js'
 
 /** What an outbox needs of its conversation. */
 export interface OutboxPeer {

@@ -1,7 +1,7 @@
 // Reads what the SDK hands over. What stands in it was written by other people's programs.
 import { Centrifuge, type ClientInfo, type PublicationContext } from 'centrifuge'
 import { isRecord, messageText, textOf } from './json.js'
-import type { Arrival, Author } from './log.js'
+import type { Arrival, Author } from './message-log.js'
 
 /** Which of the many are we? */
 export interface Self {

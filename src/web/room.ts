@@ -9,11 +9,11 @@ import {
   type Membership,
   Unread,
 } from './conversation.js'
-import { Log, type Message, type Place } from './log.js'
+import { Log, type Message, type Place } from './message-log.js'
 import { Members } from './members.js'
 import { Outbox } from './outbox.js'
 import { arrivalOf, me } from './publication.js'
-import { isAnswer, refusalOf, refusalSentence, withFullStop } from './words.js'
+import { isAnswer, refusalOf, refusalSentence, withFullStop } from './error-text.js'
 
 /** What is known about the time without connection, once the subscription is back. */
 export interface Resumption {

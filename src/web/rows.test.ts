@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Entry, Message } from './log.js'
+import type { Entry, Message } from './message-log.js'
 import { rowsOf } from './rows.js'
 
 const noon = new Date(2026, 10, 22, 12).getTime()

@@ -1,5 +1,5 @@
 // What the timeline draws, line by line: entries with the days between them, and neighbours of one author as a group. Pure.
-import type { Entry, Gap, Message } from './log.js'
+import type { Entry, Gap, Message } from './message-log.js'
 
 export type Row =
   | { readonly kind: 'day'; readonly key: string; readonly timeMs: number }

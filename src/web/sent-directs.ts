@@ -1,6 +1,6 @@
 // Direct messages that this tab sent, so that a reload does not leave half a conversation.
 import { isRecord, textOf } from './json.js'
-import { recallList, rememberList } from './memory.js'
+import { recallList, rememberList } from './tab-storage.js'
 
 export interface SentDirect {
   readonly to: string

@@ -4,7 +4,7 @@ import type { Conversation } from './conversation.js'
 import type { Tenant } from './dev-server.js'
 import { arrange, button, element, find, Keyed, setText } from './dom.js'
 import { displayNameOf } from './publication.js'
-import { count } from './words.js'
+import { count } from './error-text.js'
 
 export class Sidebar {
   readonly #chat: Chat

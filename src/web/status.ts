@@ -2,7 +2,7 @@
 import type { Chat } from './chat.js'
 import { find, setText } from './dom.js'
 import type { Resumption } from './room.js'
-import { count } from './words.js'
+import { count } from './error-text.js'
 
 /** How long the good news of a return is shown. */
 const newsMs = 8000

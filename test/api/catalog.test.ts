@@ -1,6 +1,6 @@
 // The server API of real gateways that follow the catalog: keys come and go with it, and a question to one is answered by both.
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { CatalogWriter } from '../../src/tenant/catalog-redis-writer.js'
+import type { CatalogWriter } from '../../src/catalog/redis/writer.js'
 import type { ApiKey } from '../../src/tenant/policy.js'
 import { apiKey, apiResult, askApi } from '../support/api-client.js'
 import { CatalogGateways } from '../support/catalog-gateways.js'

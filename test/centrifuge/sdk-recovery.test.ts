@@ -1,7 +1,7 @@
 // Lines break. What was missed comes back, in order and once; and where it cannot, the client is told so.
 import { expect, test } from 'vitest'
 import type { Centrifuge, SubscribedContext } from 'centrifuge'
-import { drain } from '../../src/gateway/drain.js'
+import { drain } from '../../src/gateway/fleet/drain.js'
 import { MemoryBroker } from '../../src/broker/memory.js'
 import {
   annBehindProxy,

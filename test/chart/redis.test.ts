@@ -1,6 +1,6 @@
 // Which Redis the pods are led to, with which secrets, and the three that the chart brings along.
 import { describe, expect, test } from 'vitest'
-import { SealingKeys } from '../../src/tenant/sealing.js'
+import { SealingKeys } from '../../src/catalog/redis/sealing.js'
 import { find, flag, kinds, render, type Tree } from './rendering.js'
 
 const password = (secret: string, key: string) => ({ valueFrom: { secretKeyRef: { name: secret, key } } })

@@ -1,6 +1,6 @@
 // How a connection ends: by an expired token, a removed key, silence, or a drain.
 import { describe, expect, test } from 'vitest'
-import { drain } from '../../src/gateway/drain.js'
+import { drain } from '../../src/gateway/fleet/drain.js'
 import { connectedAs, gatewayFor, next } from '../support/centrifuge-sdk.js'
 import { chatAs, type ChatClient } from '../support/chat-client.js'
 import { MovableClock } from '../support/clock.js'

@@ -13,7 +13,7 @@ import {
 import { MovableClock } from '../support/clock.js'
 import type { TestGateway } from '../support/gateway.js'
 import { generousLimits, tenantPolicy } from '../support/policies.js'
-import type { GatewayOptions } from '../../src/gateway/node.js'
+import type { GatewayOptions } from '../../src/gateway/gateway.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 
 interface Case {

@@ -4,7 +4,7 @@ import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs, joined, type ChatClient } from '../support/chat-client.js'
 import { MovableClock } from '../support/clock.js'
 import type { TestGateway } from '../support/gateway.js'
-import type { OutboxBounds } from '../../src/session/outbox.js'
+import type { OutboxBounds } from '../../src/session/io/outbox.js'
 
 const ageMaxMs = 10_000
 const content = 'x'.repeat(30_000)

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { ApiUnreachableError } from '../../src/controller/api-error.js'
-import { Events } from '../../src/controller/events.js'
-import type { Desired, EventFacts } from '../../src/controller/kit.js'
-import { ApiObject } from '../../src/controller/object.js'
-import { ManualTime } from '../../src/controller/time.testing.js'
+import { ApiUnreachableError } from '../../src/kube/api-error.js'
+import { Events } from '../../src/kube/events.js'
+import type { Desired, EventFacts } from '../../src/kube/ports.js'
+import { ApiObject } from '../../src/kube/object.js'
+import { ManualTime } from '../../src/kube/time.testing.js'
 import { createLog } from '../../src/log.js'
 
 const log = createLog({ level: 'silent', name: 'test' })

@@ -1,10 +1,10 @@
 // Electors whose clocks a test moves, on a Lease in memory that keeps the one promise that counts: a write to an old version is refused.
 import { beforeEach, describe, expect, test } from 'vitest'
-import { ApiError, ApiUnreachableError, NotLeadingError } from '../../src/controller/api-error.js'
-import type { Desired } from '../../src/controller/kit.js'
-import { Elector } from '../../src/controller/lease.js'
-import { ApiObject } from '../../src/controller/object.js'
-import { ManualTime } from '../../src/controller/time.testing.js'
+import { ApiError, ApiUnreachableError, NotLeadingError } from '../../src/kube/api-error.js'
+import type { Desired } from '../../src/kube/ports.js'
+import { Elector } from '../../src/kube/lease.js'
+import { ApiObject } from '../../src/kube/object.js'
+import { ManualTime } from '../../src/kube/time.testing.js'
 import { createLog } from '../../src/log.js'
 import { Arrivals, within } from '../support/waiting.js'
 

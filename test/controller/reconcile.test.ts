@@ -437,7 +437,7 @@ test('use is told in status, and pressure near the limit', async () => {
 }, 330_000)
 
 test('a tenant that has too much to say is cut short, which is counted', async () => {
-  // Another trouble each time; an object has 25 Events at once (src/controller/events.ts).
+  // Another trouble each time; an object has 25 Events at once (src/kube/events.ts).
   for (let index = 0; index < 30; index += 1) {
     const planRef = { name: `nowhere-${index}` }
     await world.client.apply(demoTenant('talkative', { ...generated, planRef }))

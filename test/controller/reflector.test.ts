@@ -1,9 +1,9 @@
 // A reflector against an API server that does what real ones do on bad days.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { KubeConfigTarget, type ApiTarget } from '../../src/controller/api-target.js'
-import { ManualTime } from '../../src/controller/time.testing.js'
-import type { ObjectChange } from '../../src/controller/kit.js'
-import { Reflector, type ReflectorOptions } from '../../src/controller/reflector.js'
+import { KubeConfigTarget, type ApiTarget } from '../../src/kube/api-target.js'
+import { ManualTime } from '../../src/kube/time.testing.js'
+import type { ObjectChange } from '../../src/kube/ports.js'
+import { Reflector, type ReflectorOptions } from '../../src/kube/reflector.js'
 import { createLog } from '../../src/log.js'
 import { ScriptedKube, statusOf, thing, things, type Exchange } from '../support/kube-scripted.js'
 import { Arrivals, within } from '../support/waiting.js'

@@ -1,7 +1,7 @@
 // Before the gateways' autoscaler takes pods, the leader says which are to go first: with the rights that the chart gives, on a real API
 // server and a real Redis. Nobody scales here: the autoscaler says what the test writes into its status.
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import type { GatewayReport } from '../../src/tenant/catalog-redis-heartbeats.js'
+import type { GatewayReport } from '../../src/catalog/heartbeat.js'
 import { endControllers, type TestController } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import type { KubeObject } from '../support/kube-client.js'

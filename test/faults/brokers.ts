@@ -1,5 +1,5 @@
 // Gateways reduced to what the faults are about: their brokers, in this process, with a subscriber on every channel and a publisher each.
-import type { RedisBrokerLimits } from '../../src/broker/redis-shard.js'
+import type { RedisBrokerLimits } from '../../src/broker/redis/shard.js'
 import type {
   BrokerListener,
   ChannelRef,

@@ -6,7 +6,8 @@ import { Centrifuge } from 'centrifuge'
 import { WebSocket } from 'ws'
 import { mintToken } from '../../src/auth/mint.js'
 import type { Position } from '../../src/broker/broker.js'
-import { FilesCatalog } from '../../src/tenant/catalog-files.js'
+import { compileManifests } from '../../src/compile/manifests.js'
+import { FilesCatalog } from '../../src/catalog/files.js'
 import { ChatAsks, CodedError } from '../support/chat-asks.js'
 import { until } from '../support/redis-processes.js'
 import type { Channel, Publisher } from './load.js'
@@ -55,7 +56,7 @@ export class Tenants {
 
   private constructor(folder: string) {
     this.folder = folder
-    this.#catalog = FilesCatalog.open(folder)
+    this.#catalog = FilesCatalog.open(folder, { compile: compileManifests })
     const problems = this.#catalog.problems
     if (problems.length > 0) throw new Error(JSON.stringify(problems))
   }

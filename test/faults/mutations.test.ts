@@ -1,6 +1,6 @@
 // The suite can fail: brokers that leave out what the algorithm stands on, and faults that must find them out.
 import { describe, expect, test } from 'vitest'
-import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../src/redis/live.js'
+import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../src/redis/link.js'
 import type { Spoil } from '../support/redis-gateway.js'
 import type { Invariant } from './oracle.js'
 import { acceptedLost, cutReplies, killedWithLag, wokenAtPromotion } from './staged.js'

@@ -1,6 +1,6 @@
 // Tenants that no gateway has in a folder: what a controller writes into Redis holds on all gateways.
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { CatalogWriter } from '../../src/tenant/catalog-redis-writer.js'
+import type { CatalogWriter } from '../../src/catalog/redis/writer.js'
 import { CatalogGateways } from '../support/catalog-gateways.js'
 import { connectedAs, next, subscribed } from '../support/centrifuge-sdk.js'
 import { chatAs, chatUrl, joined, plainGet } from '../support/chat-client.js'

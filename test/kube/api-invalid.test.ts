@@ -1,10 +1,10 @@
 // What the API server refuses, and what it says then: the list of bad tenants, and a comparison with the schema that the program reads by.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { matchProblem } from '../../src/tenant/channel-match.js'
-import { compileTenant } from '../../src/tenant/compile.js'
-import { ChatCredential } from '../../src/tenant/schema-credential.js'
-import { ChatPlan } from '../../src/tenant/schema-plan.js'
-import { ChatTenant } from '../../src/tenant/schema-tenant.js'
+import { compileTenant } from '../../src/compile/tenant.js'
+import { ChatCredential } from '../../src/resources/chat-credential.js'
+import { ChatPlan } from '../../src/resources/chat-plan.js'
+import { ChatTenant } from '../../src/resources/chat-tenant.js'
 import { KubeServer, kubeStartMsMax } from '../support/kube-apiserver.js'
 import type { KubeObject } from '../support/kube-client.js'
 import {

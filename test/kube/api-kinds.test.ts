@@ -1,6 +1,6 @@
 // The three kinds as kubectl and other programs meet them on a real API server.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ChatTenantStatus } from '../../src/tenant/schema-status.js'
+import { ChatTenantStatus } from '../../src/resources/status.js'
 import { KubeServer, kubeStartMsMax } from '../support/kube-apiserver.js'
 import type { KubeObject } from '../support/kube-client.js'
 import {

@@ -27,5 +27,5 @@ test('no command loads the Kubernetes client but the one that needs it', async (
   const start = await packagesOf(join(source, 'cli/main.ts'))
   expect([...start]).toContain('ioredis')
   expect([...start]).not.toContain('@kubernetes/client-node')
-  expect([...(await packagesOf(join(source, 'cli/controller-run.ts')))]).toContain('@kubernetes/client-node')
+  expect([...(await packagesOf(join(source, 'cli/controller/run.ts')))]).toContain('@kubernetes/client-node')
 })

@@ -3,8 +3,8 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { catalogKeys } from '../../src/redis/keys.js'
-import { reaches } from '../../src/tenant/catalog-redis-version.js'
-import type { CatalogWriter } from '../../src/tenant/catalog-redis-writer.js'
+import { reaches } from '../../src/catalog/version.js'
+import type { CatalogWriter } from '../../src/catalog/redis/writer.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import {
   openCatalog,

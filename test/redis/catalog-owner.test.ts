@@ -1,9 +1,9 @@
 // Two clusters that call their installation the same on one Redis: the first has it, and the other one does no harm.
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { CatalogKeeper } from '../../src/controller/catalog-keeper.js'
+import { CatalogKeeper } from '../../src/controller/catalog/publisher.js'
 import { catalogKeys } from '../../src/redis/keys.js'
-import type { Prepare } from '../../src/redis/live.js'
-import { Remains } from '../../src/tenant/catalog-redis-remains.js'
+import type { Prepare } from '../../src/redis/link.js'
+import { Remains } from '../../src/catalog/redis/retention.js'
 import { openWriter, tenant, type CatalogPlace } from '../support/redis-catalog.js'
 import { endLinks, recordingLog, startLink } from '../support/redis-links.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'

@@ -2,8 +2,8 @@
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { catalogKeys, catalogTag } from '../../src/redis/keys.js'
-import { reaches } from '../../src/tenant/catalog-redis-version.js'
-import type { WriteOutcome } from '../../src/tenant/catalog-redis-writer.js'
+import { reaches } from '../../src/catalog/version.js'
+import type { WriteOutcome } from '../../src/catalog/redis/writer.js'
 import { acmeSecret } from '../support/policies.js'
 import {
   keyLineA,

@@ -1,8 +1,8 @@
 // The map of a real Cluster, while masters die, freeze and hand slots over.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { ClusterMap, type ClusterMapOptions } from '../../src/redis/cluster-map.js'
+import { ClusterMap, type ClusterMapOptions } from '../../src/redis/topology/cluster-map.js'
 import { partitionCount, partitionSlots } from '../../src/redis/keys.js'
-import type { Shard } from '../../src/redis/shards.js'
+import type { Shard } from '../../src/redis/topology/shards.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { formatAddress, parseRedisUrl, type Address } from '../../src/redis/url.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'

@@ -7,9 +7,9 @@ import {
   UnknownOutcomeError,
   type LiveRedis,
   type RedisLink,
-} from '../../src/redis/live.js'
-import { CommitLane, type CommitOptions } from '../../src/broker/redis-commit.js'
-import { commitOf, type Commit, type CommitEntry } from '../../src/broker/redis-commit-entry.js'
+} from '../../src/redis/link.js'
+import { CommitLane, type CommitOptions } from '../../src/broker/redis/group-commit.js'
+import { commitOf, type Commit, type CommitEntry } from '../../src/broker/redis/pending-write.js'
 
 /** What a connection does with one pipeline: replies, or a failure. */
 type Act = (commands: readonly string[]) => unknown[] | Error

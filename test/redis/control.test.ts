@@ -1,7 +1,7 @@
 // A user is sent away wherever he is connected: two gateways, one real Redis, both doors.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { closeCodes } from '../../src/protocol/codes.js'
-import type { TenantState } from '../../src/session/tenant-state.js'
+import type { TenantState } from '../../src/session/tenant/runtime.js'
 import { connectedAs, next } from '../support/centrifuge-sdk.js'
 import { chatAs } from '../support/chat-client.js'
 import { startGateway, type TestGateway } from '../support/gateway.js'

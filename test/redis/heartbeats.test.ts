@@ -2,8 +2,8 @@
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { catalogKeys } from '../../src/redis/keys.js'
-import type { GatewayReport, LiveGateway } from '../../src/tenant/catalog-redis-heartbeats.js'
-import { reaches } from '../../src/tenant/catalog-redis-version.js'
+import type { GatewayReport, LiveGateway } from '../../src/catalog/heartbeat.js'
+import { reaches } from '../../src/catalog/version.js'
 import {
   openCatalog,
   openHeartbeats,

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
-import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../src/redis/live.js'
+import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../src/redis/link.js'
 import { endLinks, lostWithin, startLink } from '../support/redis-links.js'
 import {
   endRedisProcesses,

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { ManualClock } from '../../src/auth/auth.testing.js'
 import { CommandError } from '../../src/errors.js'
 import { limitsWith, policyOf, silentLog } from '../../src/session/session.testing.js'
-import { TenantState } from '../../src/session/tenant-state.js'
+import { TenantState } from '../../src/session/tenant/runtime.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { endLedgers, startLedgers, type LedgerGateway } from '../support/redis-ledger.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'

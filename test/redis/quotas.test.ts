@@ -16,7 +16,7 @@ import {
 import { redisKinds, startRedisOf } from '../support/redis-cluster.js'
 import { endRedisProcesses, until, type RedisProcess } from '../support/redis-processes.js'
 import { leaseKey, quotasTag } from '../../src/redis/keys.js'
-import { ledgerContract } from '../../src/tenant/quota-ledger.contract.js'
+import { ledgerContract } from '../../src/quota/ledger.contract.js'
 
 let redis: RedisProcess
 let url = ''

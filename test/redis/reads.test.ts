@@ -2,10 +2,10 @@
 import type { ChainableCommander, Redis } from 'ioredis'
 import { expect, test } from 'vitest'
 import type { Position } from '../../src/broker/broker.js'
-import { StreamReads } from '../../src/broker/redis-reads.js'
-import { ElsewhereError } from '../../src/redis/elsewhere.js'
+import { StreamReads } from '../../src/broker/redis/stream-reader.js'
+import { ElsewhereError } from '../../src/redis/routing/redirects.js'
 import { epochKey, fenceKey, streamKey } from '../../src/redis/keys.js'
-import type { LiveRedis, RedisLink } from '../../src/redis/live.js'
+import type { LiveRedis, RedisLink } from '../../src/redis/link.js'
 
 const ref = { tenantId: 't1', channel: 'room:1' }
 const page = [Buffer.from('epoch'), Buffer.from('0-3'), 0, []]

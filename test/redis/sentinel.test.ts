@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { createLocator } from '../../src/redis/locator.js'
+import { createLocator } from '../../src/redis/topology/locator.js'
 import { formatAddress } from '../../src/redis/url.js'
 import { FakeRedis, sentinelAnswer } from '../support/redis-fake.js'
 import { endLinks, lostWithin, recordingLog, startLink, targetOf } from '../support/redis-links.js'

@@ -1,7 +1,7 @@
 // Does a master still stand? What the Sentinels say to that, and when a connection asks them at all.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
-import { createLocator, type Locator } from '../../src/redis/locator.js'
+import { createLocator, type Locator } from '../../src/redis/topology/locator.js'
 import { FakeRedis, resp } from '../support/redis-fake.js'
 import { endLinks, recordingLog, startLink, targetOf } from '../support/redis-links.js'
 import { endRedisProcesses, startSentinelTrio, until } from '../support/redis-processes.js'

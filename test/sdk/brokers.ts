@@ -1,6 +1,6 @@
 // The brokers that the suite is run on.
 import { afterAll } from 'vitest'
-import type { GatewayOptions } from '../../src/gateway/node.js'
+import type { GatewayOptions } from '../../src/gateway/gateway.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { gatewayFor, gatewayOnRedis } from '../support/centrifuge-sdk.js'
 import type { TestGateway } from '../support/gateway.js'

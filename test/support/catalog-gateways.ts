@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { CatalogWriter } from '../../src/tenant/catalog-redis-writer.js'
+import type { CatalogWriter } from '../../src/catalog/redis/writer.js'
 import { endPrograms } from './child-process.js'
 import { GatewayProcess, startGateways } from './gateway-process.js'
 import { keyLineA, openWriter } from './redis-catalog.js'

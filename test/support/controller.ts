@@ -1,9 +1,9 @@
 // Controllers for tests: in this process with a clock that can be moved, or as operators run them.
 import { fileURLToPath } from 'node:url'
 import { Controller, type ControllerOptions } from '../../src/controller/controller.js'
-import { PublicUrl } from '../../src/controller/endpoints.js'
+import { PublicUrl } from '../../src/controller/credentials/endpoints.js'
 import { ControllerMetrics } from '../../src/metrics-controller.js'
-import type { RunningLink } from '../../src/redis/link.js'
+import type { RunningLink } from '../../src/redis/managed-link.js'
 import { systemAfter, type Clock } from '../../src/time.js'
 import { Program, type Ended } from './child-process.js'
 import { parsedLines } from './log-lines.js'

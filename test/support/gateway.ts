@@ -1,11 +1,11 @@
 // A real gateway on a free port, for tests that speak to it over real sockets.
 import { mintToken } from '../../src/auth/mint.js'
 import { MemoryBroker, MemoryBrokerData } from '../../src/broker/memory.js'
-import { Gateway, type GatewayOptions } from '../../src/gateway/node.js'
-import { GatewayServer, type GatewayServerOptions } from '../../src/gateway/server.js'
+import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.js'
+import { GatewayServer, type GatewayServerOptions } from '../../src/gateway/http/server.js'
 import { createLog } from '../../src/log.js'
 import { MemoryPresence } from '../../src/presence/memory.js'
-import type { Catalog, CatalogListener } from '../../src/tenant/catalog.js'
+import type { Catalog, CatalogListener } from '../../src/catalog/catalog.js'
 import { tenantKey, type TenantPolicy } from '../../src/tenant/policy.js'
 import { systemClock } from '../../src/time.js'
 

@@ -1,6 +1,6 @@
 // A ledger that answers when it is told to: between question and answer anything may happen to whoever asks.
-import { LocalLedger } from '../../src/tenant/quota-ledger-local.js'
-import type { QuotaLedger, TenantLease } from '../../src/tenant/quota-ledger.js'
+import { LocalLedger } from '../../src/quota/local.js'
+import type { QuotaLedger, TenantLease } from '../../src/quota/ledger.js'
 
 export class HeldLedger implements QuotaLedger {
   readonly leases: TenantLease[] = []

@@ -2,8 +2,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { KubeConfig } from '@kubernetes/client-node'
-import { KubeConfigTarget } from '../../src/controller/api-target.js'
-import { ApiTransport, type TransportOptions } from '../../src/controller/api-transport.js'
+import { KubeConfigTarget } from '../../src/kube/api-target.js'
+import { ApiTransport, type TransportOptions } from '../../src/kube/api-transport.js'
 import { Arrivals } from './waiting.js'
 
 export interface Asked {

@@ -1,14 +1,14 @@
 // A Redis broker as a gateway has it, for tests: its links, its timers and its end.
 import { setMaxListeners } from 'node:events'
-import { openRedisBroker } from '../../src/broker/redis-open.js'
-import type { RedisBrokerLimits } from '../../src/broker/redis-shard.js'
-import type { RedisBroker } from '../../src/broker/redis.js'
+import { openRedisBroker } from '../../src/broker/redis/open.js'
+import type { RedisBrokerLimits } from '../../src/broker/redis/shard.js'
+import type { RedisBroker } from '../../src/broker/redis/broker.js'
 import { createLog, type Log } from '../../src/log.js'
-import { ClusterMap } from '../../src/redis/cluster-map.js'
-import { createLink, type RunningLink } from '../../src/redis/link.js'
-import type { LiveRedis } from '../../src/redis/live.js'
-import { createLocator } from '../../src/redis/locator.js'
-import { oneShard, type ShardMap } from '../../src/redis/shards.js'
+import { ClusterMap } from '../../src/redis/topology/cluster-map.js'
+import { createLink, type RunningLink } from '../../src/redis/managed-link.js'
+import type { LiveRedis } from '../../src/redis/link.js'
+import { createLocator } from '../../src/redis/topology/locator.js'
+import { oneShard, type ShardMap } from '../../src/redis/topology/shards.js'
 import {
   parseRedisUrl,
   type ClusterTarget,

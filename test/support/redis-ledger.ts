@@ -1,9 +1,9 @@
 // Gateways that share quotas in a real Redis, for tests: each with its own link, and an end that is orderly or is none.
 import { createLog } from '../../src/log.js'
 import { leaseKey, quotasTag } from '../../src/redis/keys.js'
-import { createLink, type RunningLink } from '../../src/redis/link.js'
-import { loadLedgerScripts, RedisLedger, type LedgerTiming } from '../../src/tenant/quota-ledger-redis.js'
-import type { ConnectionLimits, LeaseListener, TenantLease } from '../../src/tenant/quota-ledger.js'
+import { createLink, type RunningLink } from '../../src/redis/managed-link.js'
+import { loadLedgerScripts, RedisLedger, type LedgerTiming } from '../../src/quota/redis/ledger.js'
+import type { ConnectionLimits, LeaseListener, TenantLease } from '../../src/quota/ledger.js'
 import { systemClock, type Clock } from '../../src/time.js'
 import { whereabouts } from './redis-links.js'
 import type { RedisProcess } from './redis-processes.js'

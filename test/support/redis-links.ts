@@ -1,17 +1,22 @@
 // Links to real Redis, with what they say, for tests.
 import { pino } from 'pino'
 import type { Log } from '../../src/log.js'
-import { ClusterMap } from '../../src/redis/cluster-map.js'
-import { createLink, type LinkOptions, type LinkTiming, type RunningLink } from '../../src/redis/link.js'
-import type { Prepare } from '../../src/redis/live.js'
-import { createLocator, type Locator, type LocatorOptions } from '../../src/redis/locator.js'
+import { ClusterMap } from '../../src/redis/topology/cluster-map.js'
+import {
+  createLink,
+  type LinkOptions,
+  type LinkTiming,
+  type RunningLink,
+} from '../../src/redis/managed-link.js'
+import type { Prepare } from '../../src/redis/link.js'
+import { createLocator, type Locator, type LocatorOptions } from '../../src/redis/topology/locator.js'
 import {
   parseRedisUrl,
   type ApartFromUrl,
   type SentinelTarget,
   type StandaloneTarget,
 } from '../../src/redis/url.js'
-import type { SurveyTiming } from '../../src/redis/survey.js'
+import type { SurveyTiming } from '../../src/redis/topology/poller.js'
 import { systemClock } from '../../src/time.js'
 
 export function targetOf(url: string, apart?: ApartFromUrl): StandaloneTarget | SentinelTarget {

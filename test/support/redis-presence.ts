@@ -1,7 +1,7 @@
 // Presence on Redis as a gateway has it, for tests: its links and its end.
 import { setMaxListeners } from 'node:events'
-import { RedisPresence, type RedisPresenceOptions } from '../../src/presence/redis.js'
-import { createLink, type RunningLink } from '../../src/redis/link.js'
+import { RedisPresence, type RedisPresenceOptions } from '../../src/presence/redis/presence.js'
+import { createLink, type RunningLink } from '../../src/redis/managed-link.js'
 import { parseRedisUrl } from '../../src/redis/url.js'
 import { systemClock } from '../../src/time.js'
 import { whereaboutsOf } from './redis-gateway.js'

@@ -1,0 +1,148 @@
+// The Lua that runs inside Redis: what must be atomic, and nothing else. Each connection loads them when it is prepared.
+import { script, type Script } from '../../redis/scripts.js'
+
+/**
+ * Atomic: reading the record and moving it on; two gateways that meet the same new master give one new number.
+ * KEYS: record, a stream that refuses its generation or nothing · ARGV: master_replid, a random store id for a partition without a record
+ * A record that was lost is less than what its streams know: it is raised above them. Always writes, so that a WAIT behind it covers the
+ * record whoever wrote it. Returns {generation, store id}.
+ */
+export const moveGeneration = script(`
+local record = redis.call('HMGET', KEYS[1], 'generation', 'replid', 'store')
+local generation, store = tonumber(record[1]), record[3]
+if not generation then
+  generation, store = 0, ARGV[2]
+elseif record[2] ~= ARGV[1] then
+  generation = generation + 1
+end
+if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 then
+  local list = redis.call('XINFO', 'STREAM', KEYS[2])
+  for i = 1, #list, 2 do
+    if list[i] == 'last-generated-id' then
+      local top = tonumber(string.match(list[i + 1], '^%d+'))
+      if top > generation then generation = top + 1 end
+    end
+  end
+end
+redis.call('HSET', KEYS[1], 'generation', generation, 'replid', ARGV[1], 'store', store)
+return {generation, store}
+`)
+
+/**
+ * The epoch lies beside its stream as 'r<epoch>' when somebody read the channel before anybody published, and as 'p<epoch>' from the first
+ * publication on: a 'p' without its stream means that the stream was lost, and the next one is another.
+ */
+const epochOf = `
+local function epochOf(stream, nonce, fresh, ttl)
+  local known = redis.call('GET', nonce)
+  local exists = redis.call('EXISTS', stream) == 1
+  if known and (exists or string.sub(known, 1, 1) == 'r') then return string.sub(known, 2), exists end
+  if exists and not known then redis.call('DEL', stream) end
+  return fresh, false
+end
+`
+
+/**
+ * Atomic: one payload under one key is one entry, whoever repeats it; and an entry never stands beside another epoch than the one returned.
+ * KEYS: stream, epoch, idempotency key or nothing
+ * ARGV: generation, size, envelope, a fresh epoch, idle time to live in seconds, digest of what was sent, window in ms
+ * Returns {'new' or 'repeated', id, epoch} or {'mismatch'}; id and epoch are '' where the first was not stored (`claimKey`). A repeat writes too,
+ * so that WAIT covers the first.
+ */
+export const publishStored = script(`${epochOf}
+if KEYS[3] then
+  local seen = redis.call('GET', KEYS[3])
+  if seen then
+    local digest, id, epoch = string.match(seen, '^(%S+) ?(%S*) ?(%S*)$')
+    if digest ~= ARGV[6] then return {'mismatch'} end
+    redis.call('SET', KEYS[3], seen, 'KEEPTTL')
+    return {'repeated', id, epoch}
+  end
+end
+local epoch = epochOf(KEYS[1], KEYS[2], ARGV[4])
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[1] .. '-*', 'e', ARGV[3])
+redis.call('SET', KEYS[2], 'p' .. epoch, 'EX', ARGV[5])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+if KEYS[3] then redis.call('SET', KEYS[3], ARGV[6] .. ' ' .. id .. ' ' .. epoch, 'PX', ARGV[7]) end
+return {'new', id, epoch}
+`)
+
+/**
+ * Atomic: entries of one stream get numbers without a gap, and are told of in one message as PublishQueue would send it.
+ * KEYS: stream
+ * ARGV: generation, size, entries (each with its length before it, in four bytes, big end first); to tell of them at once also: PUBLISH or
+ * SPUBLISH, topic (no KEY: there is nothing by that name, which would stop a slot on the move), epoch
+ * Returns the first id; nil where there is no stream. What lets the first in lets all in. Who may not publish was told so at the start.
+ */
+export const appendAll = script(`
+local id, first
+local messages = {}
+local at = 1
+while at <= #ARGV[3] do
+  local next = at + 4 + struct.unpack('>I4', ARGV[3], at)
+  local entry = string.sub(ARGV[3], at + 4, next - 1)
+  id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[2], ARGV[1] .. '-*', 'e', entry)
+  if not id then return id end
+  first = first or id
+  if ARGV[4] then messages[#messages + 1] = 'S' .. ARGV[6] .. ' ' .. id .. ' ' .. entry end
+  at = next
+end
+if #messages > 1 then
+  for i, message in ipairs(messages) do messages[i] = struct.pack('>I4', #message) .. message end
+  table.insert(messages, 1, 'M')
+end
+if ARGV[4] then redis.pcall(ARGV[4], ARGV[5], table.concat(messages)) end
+return first
+`)
+
+/**
+ * Atomic: who comes first publishes, the others are told, whether the first was stored or not. For channels without history.
+ * KEYS: idempotency key · ARGV: digest of what was sent, window in ms. Returns 'new', 'repeated' or 'mismatch'.
+ */
+export const claimKey = script(`
+local seen = redis.call('GET', KEYS[1])
+if not seen then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return 'new'
+end
+redis.call('SET', KEYS[1], seen, 'KEEPTTL')
+return string.match(seen, '^%S+') == ARGV[1] and 'repeated' or 'mismatch'
+`)
+
+/**
+ * Atomic: epoch, top and entries of one moment.
+ * KEYS: stream, epoch
+ * ARGV: command (XRANGE or XREVRANGE), first bound, second bound, count, an id that must exist or '', a fresh epoch, time to live of an epoch
+ * that nobody has published under, in seconds. Returns {epoch, top id, 1 when the id exists, entries}; 0-0, the place before all, exists when
+ * nothing was ever removed.
+ */
+export const readStream = script(`${epochOf}
+local epoch, exists = epochOf(KEYS[1], KEYS[2], ARGV[6])
+if not exists then
+  redis.pcall('SET', KEYS[2], 'r' .. epoch, 'EX', ARGV[7])
+  return {epoch, '0-0', ARGV[5] == '0-0' and 1 or 0, {}}
+end
+local list = redis.call('XINFO', 'STREAM', KEYS[1])
+local info = {}
+for i = 1, #list, 2 do info[list[i]] = list[i + 1] end
+local top = info['last-generated-id']
+local own = 0
+if ARGV[5] == '0-0' then
+  if info['entries-added'] == info['length'] then own = 1 end
+elseif ARGV[5] ~= '' and #redis.call('XRANGE', KEYS[1], ARGV[5], ARGV[5]) > 0 then
+  own = 1
+end
+local entries = {}
+if tonumber(ARGV[4]) > 0 then
+  entries = redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3], 'COUNT', ARGV[4])
+end
+return {epoch, top, own, entries}
+`)
+
+export const brokerScripts: readonly Script[] = [
+  moveGeneration,
+  publishStored,
+  appendAll,
+  claimKey,
+  readStream,
+]

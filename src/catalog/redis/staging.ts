@@ -1,0 +1,114 @@
+// A complete catalog in the making: written in pages that do not hold Redis up, where nobody reads it yet.
+import { randomBytes } from 'node:crypto'
+import { z } from 'zod'
+import { catalogStagingKeys, type CatalogKeys } from '../../redis/keys.js'
+import type { LiveRedis } from '../../redis/link.js'
+import { stampBodyOf, unknownStampBody } from './record.js'
+import { readRecords, refused, runScript } from './scripts.js'
+import type { CatalogState } from './writer-state.js'
+
+/** `key` is `<namespace>/<name>`; `tenantId` tells a tenant from an earlier one of the same name. */
+export interface TenantRef {
+  readonly key: string
+  readonly tenantId: string
+}
+
+interface StagedRecord {
+  readonly key: string
+  /** Of its stamp. */
+  readonly body: string
+  /** Undefined: the tenant is there, and no record of it is known. */
+  readonly record: string | undefined
+}
+
+const pageSize = 100
+/** What a writer that died has left goes by itself. */
+const ttlS = 600
+
+const RecordsReply = z.tuple([z.number(), z.array(z.string().nullable())])
+
+/** Each method throws what `isRedisTrouble` knows. */
+export class Staging {
+  readonly keys: Pick<CatalogKeys, 'tenants' | 'stamps'>
+  readonly #live: LiveRedis
+  readonly #catalog: CatalogKeys
+  #records = 0
+  #stamps = 0
+
+  constructor(live: LiveRedis, { installation, keys }: { installation: string; keys: CatalogKeys }) {
+    this.#live = live
+    this.#catalog = keys
+    this.keys = catalogStagingKeys(installation, randomBytes(9).toString('base64url'))
+  }
+
+  get recordCount(): number {
+    return this.#records
+  }
+
+  get stampCount(): number {
+    return this.#stamps
+  }
+
+  async putAll(records: Iterable<StagedRecord>): Promise<void> {
+    for (const page of pagesOf(records)) {
+      const pipeline = this.#live.client.pipeline()
+      for (const { body, key, record } of page) {
+        pipeline.hset(this.keys.stamps, key, `1 ${body}`)
+        this.#stamps += 1
+        if (record === undefined) continue
+        pipeline.hset(this.keys.tenants, key, record)
+        this.#records += 1
+      }
+      pipeline.expire(this.keys.stamps, ttlS).expire(this.keys.tenants, ttlS)
+      await this.#run(pipeline)
+    }
+  }
+
+  /** Records of the present catalog as they lie there, sealed: what is kept need not be understood. */
+  async keepAll(kept: readonly TenantRef[], state: CatalogState): Promise<void> {
+    for (const page of pagesOf(kept)) {
+      const records = await this.#presentRecords(page, state)
+      await this.putAll(
+        page.map(({ key, tenantId }, index) => {
+          const stamp = state.stamps.get(key)
+          const record = stamp?.tenantId === tenantId ? (records[index] ?? undefined) : undefined
+          const body = stamp && record !== undefined ? stampBodyOf(stamp) : unknownStampBody(tenantId)
+          return { key, body, record }
+        }),
+      )
+    }
+  }
+
+  async clear(): Promise<void> {
+    await this.#run(this.#live.client.pipeline().unlink(this.keys.tenants, this.keys.stamps))
+  }
+
+  async #presentRecords(
+    page: readonly TenantRef[],
+    { version }: CatalogState,
+  ): Promise<readonly (string | null)[]> {
+    if (!version) return []
+    const [, records] = await runScript(this.#live, readRecords, {
+      keys: [this.#catalog.version, this.#catalog.tenants],
+      args: [version.epoch, ...page.map(({ key }) => key)],
+      reply: RecordsReply,
+    })
+    return records
+  }
+
+  async #run(pipeline: Parameters<LiveRedis['run']>[0]): Promise<void> {
+    for (const reply of await this.#live.run(pipeline))
+      if (reply instanceof Error) throw refused(this.#live, reply)
+  }
+}
+
+function* pagesOf<Item>(items: Iterable<Item>): Iterable<readonly Item[]> {
+  let page: Item[] = []
+  for (const item of items) {
+    page.push(item)
+    if (page.length < pageSize) continue
+    yield page
+    page = []
+  }
+  if (page.length > 0) yield page
+}

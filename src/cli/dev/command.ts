@@ -1,0 +1,138 @@
+// `parley dev`: everything in one process, nothing to install. Tenants from a folder, messages in memory, a page to chat in.
+import { Command, Option } from 'commander'
+import { mintToken } from '../../auth/mint.js'
+import { MemoryBroker, MemoryBrokerData } from '../../broker/memory.js'
+import { Gateway } from '../../gateway/gateway.js'
+import { OpsServer } from '../../gateway/http/ops-server.js'
+import { GatewayServer } from '../../gateway/http/server.js'
+import { createLog, logLevels, type LogLevel } from '../../log.js'
+import { MemoryPresence } from '../../presence/memory.js'
+import { compileManifests } from '../../compile/manifests.js'
+import { FilesCatalog } from '../../catalog/files.js'
+import { systemClock } from '../../time.js'
+import { banner, type BannerTenant } from './banner.js'
+import { devPages } from './pages.js'
+import { suggestedClaims } from './tenants.js'
+import { badInputExitCode, endsByTheList } from '../exit-codes.js'
+import { listenOrExplain } from '../listen.js'
+import { windowOf, portOf } from '../options.js'
+import { serveUntil, showProblems } from '../serving.js'
+import { untilSignal } from '../signals.js'
+
+interface DevOptions {
+  readonly tenants: string
+  readonly host: string
+  readonly port: number
+  readonly opsPort: number
+  /** Seconds. */
+  readonly drainWindow: number
+  readonly logLevel: LogLevel
+}
+
+export function devCommand(): Command {
+  const command = new Command('dev')
+    .description(
+      'Run a gateway on this machine: tenants from a folder of manifests, messages in memory, a chat page.',
+    )
+    .option(
+      '--tenants <folder>',
+      'manifests: ChatPlan, ChatTenant, ChatCredential, Secret',
+      'manifests/samples',
+    )
+    .option('--port <number>', 'where clients connect', portOf, 8000)
+    .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
+    .option('--host <address>', 'the address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
+    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', windowOf, 0)
+    .addOption(new Option('--log-level <level>').choices(logLevels).default('warn'))
+    // Refused below, in better words.
+    .allowExcessArguments()
+  return endsByTheList(command).action(async (options: DevOptions) => {
+    const problem = misplaced(command.args)
+    if (problem !== undefined) command.error(`error: ${problem}`, { exitCode: badInputExitCode })
+    await dev(options)
+  })
+}
+
+async function dev(options: DevOptions): Promise<void> {
+  const stop = new AbortController()
+  const log = createLog({ level: options.logLevel, name: 'parley' })
+  const clock = systemClock
+  const catalog = FilesCatalog.open(options.tenants, { compile: compileManifests })
+  const brokerData = new MemoryBrokerData({ clock })
+  const presence = new MemoryPresence({ clock })
+  const gateway = new Gateway({
+    broker: new MemoryBroker(brokerData),
+    presence,
+    catalog,
+    clock,
+    log,
+    // Who runs this runs the identity provider beside it, more often than not.
+    allowPrivateJwks: true,
+    problems: () => catalog.problems.length,
+  })
+  const server = new GatewayServer(gateway, {
+    extraPages: devPages(gateway, { webFolder: new URL('../../web/', import.meta.url) }),
+  })
+  const ops = new OpsServer(gateway)
+
+  const address = await listenOrExplain(() => server.listen(options.port, options.host), {
+    what: 'clients',
+    flag: '--port',
+    ...options,
+  })
+  const opsPort = await ops.listen(options.opsPort, options.host).then(
+    ({ port }) => port,
+    // The same pages are on the clients' port here: a Prometheus that holds 9090 is no reason not to start.
+    () => undefined,
+  )
+  for (const part of [brokerData, presence, gateway]) part.run(stop.signal)
+  const watching = catalog.run(stop.signal)
+
+  process.stdout.write(
+    banner({
+      host: options.host,
+      port: address.port,
+      opsPort,
+      folder: options.tenants,
+      tenants: await tryable(gateway, catalog),
+      problems: catalog.problems.length > 0,
+    }),
+  )
+  showProblems(catalog)
+  await serveUntil(untilSignal(process), { gateway, server, drainWindowMs: options.drainWindow * 1000 })
+  await ops.close()
+  stop.abort()
+  await watching
+}
+
+/** A token and an API key for each tenant that has samples of them. */
+async function tryable(gateway: Gateway, catalog: FilesCatalog): Promise<BannerTenant[]> {
+  return Promise.all(
+    [...gateway.tenants].map(async (tenant) => {
+      const { policy } = tenant
+      const issuer = policy.issuers.find(({ key }) => key.type === 'SharedKey' && key.sample)
+      const claims = suggestedClaims(policy)
+      const token =
+        issuer &&
+        (await mintToken(issuer, { user: 'alice', claims, expiresInS: 12 * 3600, nowMs: Date.now() }))
+      const { displayName } = policy
+      const apiKey = catalog.sampleApiKey(tenant.key)
+      return { key: tenant.key, displayName, guests: tenant.allowsGuests, claims, token, apiKey }
+    }),
+  )
+}
+
+/** `npm start --port 9000`: npm takes the option for itself. Only its own environment tells, and the 9000 that was left behind. */
+function misplaced([extra]: readonly string[]): string | undefined {
+  for (const name of ['port', 'ops_port', 'host', 'tenants', 'drain_window', 'log_level']) {
+    const value = process.env[`npm_config_${name}`]
+    const flag = `--${name.replace('_', '-')}`
+    // `npm start` brings one --tenants of its own.
+    if (value === undefined || (flag !== '--tenants' && process.argv.includes(flag))) continue
+    const meant = value === 'true' ? (extra ?? '…') : value
+    return `npm kept ${flag} for itself: write "npm start -- ${flag} ${meant}", with two dashes before the options`
+  }
+  return extra === undefined
+    ? undefined
+    : `"${extra}" stands there without an option: parley dev --help lists them`
+}

@@ -1,0 +1,131 @@
+// What `parley dev` serves beside the tenants' doors: the chat page, its tokens, and the operators' pages for this machine.
+import { readFile } from 'node:fs/promises'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { z } from 'zod'
+import { mintToken } from '../../auth/mint.js'
+import { CommandError } from '../../errors.js'
+import { sendError, sendJson } from '../../gateway/http/http-errors.js'
+import { readBody } from '../../gateway/http/read-body.js'
+import type { Gateway } from '../../gateway/gateway.js'
+import { answerOps, isOpsPath } from '../../gateway/http/ops.js'
+import type { ExtraPages } from '../../gateway/http/server.js'
+import type { TenantState } from '../../session/tenant/runtime.js'
+import { suggestedRooms } from './tenants.js'
+
+const files: Readonly<Record<string, { file: string; type: string }>> = {
+  '/': { file: 'index.html', type: 'text/html; charset=utf-8' },
+  '/page.js': { file: 'page.js', type: 'text/javascript; charset=utf-8' },
+  '/page.css': { file: 'page.css', type: 'text/css; charset=utf-8' },
+  '/favicon.svg': { file: 'favicon.svg', type: 'image/svg+xml' },
+}
+
+/** The page needs its own script and style, and sockets to its own server: nothing else may run, not even by mistake. */
+const contentSecurityPolicy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+const TokenRequest = z.strictObject({
+  tenant: z.string().max(130),
+  user: z.string().min(1).max(128),
+  claims: z.record(z.string(), z.unknown()).optional(),
+})
+
+const tokenTtlS = 3600
+const bodyBytesMax = 8 * 1024
+
+/** `webFolder` holds the built page, with a slash at its end. */
+export function devPages(gateway: Gateway, options: { webFolder: URL }): ExtraPages {
+  return async (request, response) => {
+    const [path = ''] = (request.url ?? '').split('?')
+    const asset = files[path]
+    if (asset && request.method === 'GET') {
+      const body = await readFile(new URL(asset.file, options.webFolder))
+      response.writeHead(200, {
+        'content-type': asset.type,
+        'content-length': body.byteLength,
+        'cache-control': 'no-cache',
+        'content-security-policy': contentSecurityPolicy,
+        'referrer-policy': 'no-referrer',
+        'x-content-type-options': 'nosniff',
+      })
+      response.end(body)
+      return true
+    }
+    const isDevPath = path === '/dev/tenants' || path === '/dev/token'
+    if (!isDevPath && !isOpsPath(path)) return false
+    if (!isFromThisMachine(request)) {
+      sendError(
+        response,
+        new CommandError(
+          'PERMISSION_DENIED',
+          'This page answers the machine that Parley runs on, at localhost, and no other',
+        ),
+      )
+      return true
+    }
+    if (!isDevPath) await answerOps(gateway, request, response)
+    else if (path === '/dev/tenants') sendJson(response, 200, [...gateway.tenants].map(describe))
+    else await answerToken(gateway, request, response)
+    return true
+  }
+}
+
+/** By address, and by the name that was asked for: another site's name that resolves to us is another site's page. */
+function isFromThisMachine(request: IncomingMessage): boolean {
+  const address = request.socket.remoteAddress ?? ''
+  const isLoopback = address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.')
+  const host = (request.headers.host ?? '').replace(/:\d+$/, '')
+  return isLoopback && (host === 'localhost' || host === '[::1]' || host.startsWith('127.'))
+}
+
+function describe(tenant: TenantState): unknown {
+  const { policy } = tenant
+  return {
+    tenant: tenant.key,
+    displayName: policy.displayName ?? tenant.key,
+    guests: tenant.allowsGuests,
+    rooms: suggestedRooms(policy),
+  }
+}
+
+async function answerToken(
+  gateway: Gateway,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  if (request.method !== 'POST')
+    throw new CommandError('METHOD_NOT_ALLOWED', 'A token is asked for with POST')
+  // A foreign page cannot send this type without asking first, and nobody here says yes.
+  if (!request.headers['content-type']?.startsWith('application/json')) {
+    throw new CommandError('BAD_REQUEST', 'Send application/json')
+  }
+  const asked = TokenRequest.safeParse(await readJson(request))
+  if (!asked.success) throw new CommandError('BAD_REQUEST', 'Send {"tenant", "user", "claims"?}')
+  const { claims, tenant: key, user } = asked.data
+  const tenant = gateway.tenant(key)
+  if (!tenant) throw new CommandError('NOT_FOUND', `There is no tenant ${key} here`)
+  const issuer = tenant.policy.issuers.find(
+    (candidate) => candidate.key.type === 'SharedKey' && candidate.key.sample,
+  )
+  if (!issuer) {
+    throw new CommandError(
+      'NOT_AVAILABLE',
+      `The page signs with sample keys only, and ${key} has none: mint one with "parley token --tenant ${key} --user ${user}"`,
+    )
+  }
+  const token = await mintToken(issuer, {
+    user,
+    claims: claims ?? {},
+    expiresInS: tokenTtlS,
+    nowMs: Date.now(),
+  })
+  sendJson(response, 200, { token })
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const body = await readBody(request, { bytesMax: bodyBytesMax })
+  try {
+    return JSON.parse(body.toString())
+  } catch {
+    throw new CommandError('INVALID_JSON', 'The body is not JSON')
+  }
+}

@@ -1,0 +1,98 @@
+// Effective limits: the plan's, lowered by the tenant's own quota.
+import { parseDuration } from '../resources/duration.js'
+import type { Limits } from '../tenant/policy.js'
+import type { Problem } from '../resources/problem.js'
+import type { PlanLimits, Quota } from '../resources/limits.js'
+
+/** The limits, and one problem for each entry of the quota that is above the plan's. */
+export function compileLimits(
+  plan: { name: string; limits: PlanLimits },
+  quota: Quota,
+): { limits: Limits; problems: Problem[] } {
+  const { connections, messages, channels, retention } = plan.limits
+  const problems: Problem[] = []
+
+  const refuse = (path: readonly [keyof Quota, string], asked: unknown, allowed: unknown): void => {
+    const message = `The quota asks for ${path.join('.')} ${String(asked)}; plan "${plan.name}" allows ${String(allowed)}.`
+    problems.push({ path: ['spec', 'quota', ...path], reason: 'QuotaAbovePlan', message })
+  }
+  const lower = (
+    path: readonly [keyof Quota, string],
+    allowed: number,
+    asked: number | undefined,
+  ): number => {
+    if (asked !== undefined && asked > allowed) refuse(path, asked, allowed)
+    return asked ?? allowed
+  }
+
+  const own = quota.connections ?? {}
+  const rates = quota.messages ?? {}
+  const named = quota.channels ?? {}
+  const kept = quota.retention ?? {}
+
+  const allowedTtlMs = parseDuration(retention.historyTTL) ?? 0
+  const historyTtlMs =
+    (kept.historyTTL === undefined ? undefined : parseDuration(kept.historyTTL)) ?? allowedTtlMs
+  if (historyTtlMs > allowedTtlMs) refuse(['retention', 'historyTTL'], kept.historyTTL, retention.historyTTL)
+  if (kept.presence && !retention.presence) refuse(['retention', 'presence'], true, false)
+
+  const limits: Limits = {
+    connections: {
+      max: lower(['connections', 'max'], connections.max, own.max),
+      perUser: lower(['connections', 'perUser'], connections.perUser, own.perUser),
+      connectsPerSecond: lower(
+        ['connections', 'connectsPerSecond'],
+        connections.connectsPerSecond,
+        own.connectsPerSecond,
+      ),
+      commandsPerSecond: lower(
+        ['connections', 'commandsPerSecond'],
+        connections.commandsPerSecond,
+        own.commandsPerSecond,
+      ),
+    },
+    messages: {
+      publishPerSecond: lower(
+        ['messages', 'publishPerSecond'],
+        messages.publishPerSecond,
+        rates.publishPerSecond,
+      ),
+      // Who lowers the rate means the rate: without a burst of its own a tenant does not keep the plan's.
+      publishBurst: lower(
+        ['messages', 'publishBurst'],
+        messages.publishBurst ?? messages.publishPerSecond,
+        rates.publishBurst ?? rates.publishPerSecond,
+      ),
+      maxBytes: lower(['messages', 'maxBytes'], messages.maxBytes, rates.maxBytes),
+      fanoutPerSecond: lower(
+        ['messages', 'fanoutPerSecond'],
+        messages.fanoutPerSecond,
+        rates.fanoutPerSecond,
+      ),
+    },
+    channels: {
+      max: lower(['channels', 'max'], channels.max, named.max),
+      maxSubscribersPerChannel: lower(
+        ['channels', 'maxSubscribersPerChannel'],
+        channels.maxSubscribersPerChannel,
+        named.maxSubscribersPerChannel,
+      ),
+      maxSubscriptionsPerConnection: lower(
+        ['channels', 'maxSubscriptionsPerConnection'],
+        channels.maxSubscriptionsPerConnection,
+        named.maxSubscriptionsPerConnection,
+      ),
+      nameMaxLength: lower(['channels', 'nameMaxLength'], channels.nameMaxLength, named.nameMaxLength),
+    },
+    retention: {
+      historyMessages: lower(
+        ['retention', 'historyMessages'],
+        retention.historyMessages,
+        kept.historyMessages,
+      ),
+      historyTtlMs,
+      presence: kept.presence ?? retention.presence,
+    },
+  }
+  return { limits, problems }
+}

@@ -1,0 +1,76 @@
+import { expect, test } from 'vitest'
+import type { Limits } from '../../tenant/policy.js'
+import {
+  noUsage,
+  pressureOf,
+  usageDueInMs,
+  usageIntervalMs,
+  usageToWrite,
+  type WrittenUsage,
+} from './usage.js'
+
+const nowMs = Date.UTC(2026, 0, 1)
+const limits: Limits = {
+  connections: { max: 100, perUser: 10, connectsPerSecond: 10, commandsPerSecond: 10 },
+  messages: { publishPerSecond: 50, publishBurst: 50, maxBytes: 1024, fanoutPerSecond: 100 },
+  channels: { max: 10, maxSubscribersPerChannel: 10, maxSubscriptionsPerConnection: 10, nameMaxLength: 100 },
+  retention: { historyMessages: 10, historyTtlMs: 1000, presence: true },
+}
+const used = (connections: number) => ({ ...noUsage, connections })
+
+function written(connections: number, agoMs: number): WrittenUsage {
+  const asOf = new Date(nowMs - agoMs).toISOString()
+  return { ...used(connections), peakConnections: connections, asOf }
+}
+
+const write = (was: WrittenUsage | undefined, connections: number) =>
+  usageToWrite(was, used(connections), { limits, nowMs })
+
+test('a tenant that was never used says nothing', () => {
+  expect(write(undefined, 0)).toBeUndefined()
+  expect(write(undefined, 3)).toMatchObject({ connections: 3, peakConnections: 3 })
+})
+
+test.each([
+  [50, 51, false],
+  [50, 53, true],
+  [50, 47, true],
+  [1, 0, true],
+  [0, 1, true],
+  [20, 20, false],
+  // The threshold lies between.
+  [89, 91, true],
+])('from %i to %i is worth a write: %s', (from, to, worth) => {
+  const was = written(from, usageIntervalMs)
+  const result = write(was, to)
+  expect(result !== was).toBe(worth)
+  expect(result?.connections).toBe(worth ? to : from)
+})
+
+test('what moved is told after thirty seconds, not before', () => {
+  const was = written(50, usageIntervalMs - 1_000)
+  expect(write(was, 99)).toBe(was)
+  expect(usageDueInMs(was, used(99), { limits, nowMs })).toBe(1_000)
+  expect(usageDueInMs(was, used(50), { limits, nowMs })).toBeUndefined()
+  expect(write(written(50, usageIntervalMs), 99)).toMatchObject({ connections: 99 })
+})
+
+test('the peak stays', () => {
+  expect(write({ ...written(50, usageIntervalMs), peakConnections: 90 }, 10)).toMatchObject({
+    connections: 10,
+    peakConnections: 90,
+  })
+})
+
+test('pressure begins above 90 % and ends below 85 %', () => {
+  const pressed = (connections: number, before: boolean) =>
+    pressureOf(used(connections), limits, { pressed: before }) !== undefined
+  expect([pressed(90, false), pressed(91, false)]).toEqual([false, true])
+  expect([pressed(86, true), pressed(85, true)]).toEqual([true, false])
+  expect(pressureOf({ ...noUsage, publishRate: 46 }, limits, { pressed: false })).toEqual({
+    limit: 'messages.publishPerSecond',
+    used: 46,
+    allowed: 50,
+  })
+  expect(pressureOf(undefined, limits, { pressed: false })).toBeUndefined()
+})

@@ -1,0 +1,117 @@
+// The OpenAPI document of the server API, made from the schemas that requests are parsed by.
+import { z } from 'zod'
+import { apiMethods } from './methods.js'
+import { ApiError, Batch } from './schema.js'
+
+/** OpenAPI 3.1. The paths begin at `/<namespace>/<name>`, a tenant's place on any gateway. */
+export function openApi(): object {
+  const paths = Object.entries(apiMethods).map(([name, { about, request, result }]) => [
+    `/api/${name}`,
+    operation(name, { about, request: jsonSchema(request), answer: answerOf(result) }),
+  ])
+  const batch = operation('batch', {
+    about: 'Several methods in one request.',
+    request: jsonSchema(Batch),
+    answer: batchAnswer(),
+  })
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Parley server API',
+      version: '1',
+      description:
+        'For tenants’ backends. A request that is refused for its content is answered 200 with `error`; what is wrong with its HTTP has a status.',
+    },
+    servers: [
+      {
+        url: '/{namespace}/{name}',
+        variables: {
+          namespace: { default: 'demo', description: 'The tenant’s namespace.' },
+          name: { default: 'acme', description: 'The tenant’s name.' },
+        },
+      },
+    ],
+    security: [{ key: [] }, { authorization: [] }],
+    paths: Object.fromEntries([...paths, ['/api/batch', batch]]),
+    components: {
+      securitySchemes: {
+        key: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+        authorization: {
+          type: 'apiKey',
+          in: 'header',
+          name: 'Authorization',
+          description: 'The word `apikey`, a space, and the key.',
+        },
+      },
+      schemas: {
+        Error: jsonSchema(ApiError),
+        Refusal: {
+          type: 'object',
+          properties: {
+            code: { type: 'string', description: 'docs/reference/codes.md' },
+            message: { type: 'string' },
+          },
+          required: ['code', 'message'],
+        },
+      },
+      responses: Object.fromEntries(
+        statuses.map(([status, description]) => [`s${status}`, refusal(description)]),
+      ),
+    },
+  }
+}
+
+const statuses = [
+  ['400', 'The body is no JSON object, or of another type.'],
+  ['401', 'No API key came, or none that counts.'],
+  ['404', 'There is no such tenant.'],
+  ['413', 'The body is too long.'],
+  ['429', 'Too many requests are under way; Retry-After says when to try again.'],
+  ['500', 'A fault of the server’s.'],
+] as const
+
+const errorRef = { $ref: '#/components/schemas/Error' }
+
+function operation(name: string, parts: { about: string; request: object; answer: object }): object {
+  return {
+    post: {
+      operationId: name,
+      summary: parts.about,
+      requestBody: { required: true, content: json(parts.request) },
+      responses: {
+        '200': { description: 'The result, or why it was refused.', content: json(parts.answer) },
+        ...Object.fromEntries(
+          statuses.map(([status]) => [status, { $ref: `#/components/responses/s${status}` }]),
+        ),
+      },
+    },
+  }
+}
+
+function answerOf(result: z.ZodType): object {
+  return { oneOf: [only('result', jsonSchema(result)), only('error', errorRef)] }
+}
+
+/** Replies bear their method's name instead of `result`. */
+function batchAnswer(): object {
+  const results = Object.entries(apiMethods).map(([name, { result }]) => only(name, jsonSchema(result)))
+  const replies = { type: 'array', items: { oneOf: [...results, only('error', errorRef)] } }
+  return { oneOf: [only('replies', replies), only('error', errorRef)] }
+}
+
+function only(name: string, schema: object): object {
+  return { type: 'object', properties: { [name]: schema }, required: [name] }
+}
+
+function refusal(description: string): object {
+  return { description, content: json({ $ref: '#/components/schemas/Refusal' }) }
+}
+
+function json(schema: object): object {
+  return { 'application/json': { schema } }
+}
+
+function jsonSchema(schema: z.ZodType): object {
+  const { $schema: _draft, ...rest } = z.toJSONSchema(schema, { io: 'input' })
+  return rest
+}

@@ -1,0 +1,73 @@
+// How the gateway says no over HTTP: one shape, before an upgrade and without one.
+import type { ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type CommandError, errorCodes } from '../../errors.js'
+
+export function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  sendJsonBytes(response, status, Buffer.from(JSON.stringify(body)))
+}
+
+export function sendJsonBytes(response: ServerResponse, status: number, json: Uint8Array): void {
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': json.byteLength,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  })
+  response.end(json)
+}
+
+/** What a door wants instead of what it got. */
+export interface DoorWords {
+  /** Of HTTP authentication. */
+  readonly scheme: string
+  readonly method: string
+}
+
+const mostDoors: DoorWords = { scheme: 'Bearer', method: 'GET' }
+
+export function sendError(response: ServerResponse, error: CommandError, door = mostDoors): void {
+  // Half an answer is out already: only a cut line can still say that it failed.
+  if (response.headersSent) return void response.destroy()
+  for (const [name, value] of Object.entries(errorHeaders(error, door))) response.setHeader(name, value)
+  sendJson(response, errorCodes[error.code].http, { code: error.code, message: error.message })
+}
+
+/** How long a refused peer may take to read its answer and hang up. */
+const lingerMs = 1_000
+
+/** The same answer on a socket that asked for an upgrade, or for nothing that is HTTP; then it is closed. */
+export function refuseUpgrade(socket: Duplex, error: CommandError): void {
+  if (!socket.writable) return void socket.destroy()
+  const status = errorCodes[error.code].http
+  const body = JSON.stringify({ code: error.code, message: error.message })
+  const headers = {
+    ...errorHeaders(error, mostDoors),
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+  // What still comes is read and thrown away: to cut at once would reset the line, and the answer could be lost with it.
+  socket.resume()
+  const cut = setTimeout(() => socket.destroy(), lingerMs)
+  socket.once('close', () => clearTimeout(cut))
+}
+
+/** Whole seconds for the header Retry-After. */
+export function retryAfterS(retryAfterMs: number): number {
+  return Math.max(1, Math.ceil(retryAfterMs / 1000))
+}
+
+function errorHeaders(error: CommandError, door: DoorWords): Record<string, string> {
+  const headers: Record<string, string> = {}
+  if (error.retryAfterMs !== undefined) headers['retry-after'] = String(retryAfterS(error.retryAfterMs))
+  if (error.code === 'UPGRADE_REQUIRED')
+    Object.assign(headers, { upgrade: 'websocket', 'sec-websocket-version': '13' })
+  if (error.code === 'UNAUTHORIZED' || error.code.startsWith('TOKEN_'))
+    headers['www-authenticate'] = door.scheme
+  if (error.code === 'METHOD_NOT_ALLOWED') headers['allow'] = door.method
+  return headers
+}

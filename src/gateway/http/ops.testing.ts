@@ -1,0 +1,76 @@
+// What tests of the operators' port share.
+import { onTestFinished } from 'vitest'
+import { systemClock } from '../../time.js'
+import { MemoryBroker, MemoryBrokerData } from '../../broker/memory.js'
+import { MemoryPresence } from '../../presence/memory.js'
+import { chatCodec } from '../../protocol/chat/codec.js'
+import { welcome } from '../../session/commands/connect.js'
+import { authenticate } from '../../session/identity.js'
+import { Session } from '../../session/session.js'
+import type { CatalogListener } from '../../catalog/catalog.js'
+import type { TenantPolicy } from '../../tenant/policy.js'
+import { Gateway } from '../gateway.js'
+import { OpsServer } from './ops-server.js'
+import { FakeTransport, policyOf, silentLog, turn } from '../../session/session.testing.js'
+
+/** A gateway with its port for operators; nobody connects over sockets. Ends with its test. */
+export class Ops {
+  readonly gateway: Gateway
+  listener: CatalogListener | undefined
+  url = ''
+
+  constructor(policies: readonly TenantPolicy[]) {
+    this.gateway = new Gateway({
+      broker: new MemoryBroker(new MemoryBrokerData({ clock: systemClock })),
+      presence: new MemoryPresence({ clock: systemClock }),
+      catalog: {
+        get: () => undefined,
+        all: () => policies,
+        listen: (listener) => void (this.listener = listener),
+      },
+      clock: systemClock,
+      log: silentLog,
+      processMetrics: false,
+    })
+  }
+
+  async start(): Promise<this> {
+    const server = new OpsServer(this.gateway)
+    const { port } = await server.listen(0, '127.0.0.1')
+    onTestFinished(() => server.close())
+    this.url = `http://127.0.0.1:${port}`
+    return this
+  }
+
+  /** A guest in the room `general`. */
+  async enter(client: string): Promise<Session> {
+    const tenant = this.gateway.tenant('demo/acme')
+    if (!tenant) throw new Error('no tenant')
+    const session = new Session(this.gateway.context, {
+      tenant,
+      codec: chatCodec,
+      transport: new FakeTransport(),
+    })
+    const identity = await authenticate(tenant, { token: '', client })
+    await tenant.admit(identity.user)
+    welcome(session, identity, 0)
+    session.onMessage(Buffer.from('{"type":"join_room","room":"general"}'), false)
+    await turn()
+    return session
+  }
+
+  get(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(this.url + path, init)
+  }
+
+  async text(path: string): Promise<string> {
+    return (await this.get(path)).text()
+  }
+
+  async json(path: string): Promise<unknown> {
+    return (await this.get(path)).json()
+  }
+}
+
+export const opsOf = (policies: readonly TenantPolicy[] = [policyOf()]): Promise<Ops> =>
+  new Ops(policies).start()

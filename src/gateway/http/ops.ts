@@ -1,0 +1,89 @@
+// What SREs ask a gateway: is it alive, is it ready, how full is it.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { CommandError } from '../../errors.js'
+import { sendError, sendJson } from './http-errors.js'
+import type { Gateway } from '../gateway.js'
+
+const opsPaths = new Set(['/metrics', '/metrics/tenants', '/healthz', '/readyz', '/stats'])
+
+export function isOpsPath(path: string): boolean {
+  return opsPaths.has(path)
+}
+
+/** Answers `/metrics`, `/metrics/tenants`, `/healthz`, `/readyz` and `/stats`; anything else with 404. */
+export async function answerOps(
+  gateway: Gateway,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const [path = ''] = (request.url ?? '').split('?')
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    return sendError(response, new CommandError('METHOD_NOT_ALLOWED', `${path} is read with GET`))
+  }
+  switch (path) {
+    case '/healthz':
+      return sendJson(response, 200, { status: 'alive' })
+    case '/readyz': {
+      const reasons = gateway.unready()
+      return sendJson(response, reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons })
+    }
+    case '/stats':
+      return sendJson(response, 200, { ...stats(gateway), cluster: await gateway.readCluster() })
+    case '/metrics':
+    case '/metrics/tenants': {
+      const { metrics } = gateway
+      const registry = path === '/metrics' ? metrics.registry : metrics.tenantRegistry
+      const text = await registry.metrics()
+      response.writeHead(200, {
+        'content-type': registry.contentType,
+        'content-length': Buffer.byteLength(text),
+      })
+      response.end(text)
+      return
+    }
+    default:
+      return sendError(
+        response,
+        new CommandError('NOT_FOUND', `Nothing at ${path}; there are ${[...opsPaths].join(', ')}`),
+      )
+  }
+}
+
+interface TenantStats {
+  connections: number
+  connections_max: number
+  users: number
+  publications: number
+  deliveries: number
+  refusals: Record<string, number>
+  /** Channel to subscribers on this gateway, the fullest first, at most `roomsMax`. */
+  rooms: Record<string, number>
+  rooms_total: number
+}
+
+const roomsMax = 100
+
+function stats(gateway: Gateway): object {
+  const tenants: Record<string, TenantStats> = {}
+  for (const tenant of gateway.tenants) {
+    const rooms = [...tenant.channels.subscribedChannels()].toSorted(([, a], [, b]) => b - a)
+    tenants[tenant.key] = {
+      connections: tenant.connections,
+      connections_max: tenant.policy.limits.connections.max,
+      users: tenant.users,
+      publications: tenant.publicationsTotal,
+      deliveries: tenant.deliveriesTotal,
+      refusals: Object.fromEntries(tenant.refusals),
+      rooms: Object.fromEntries(rooms.slice(0, roomsMax)),
+      rooms_total: rooms.length,
+    }
+  }
+  return {
+    connections: gateway.context.sessions.size,
+    subscriptions: gateway.hub.subscriptions,
+    channels: gateway.hub.channels,
+    draining: gateway.draining,
+    uptime_seconds: Math.round(process.uptime()),
+    tenants,
+  }
+}

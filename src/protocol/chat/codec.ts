@@ -1,0 +1,31 @@
+// The plain door: the chat protocol of docs/chat-protocol.md, for whoever has a WebSocket and no SDK.
+import { decodeChat } from './decode.js'
+import {
+  encodeAnnouncement,
+  encodeContinuityLost,
+  encodeError,
+  encodePublication,
+  encodeReconnect,
+  encodeReply,
+  encodeSubscribed,
+  encodeUnsubscribed,
+  ping,
+} from './encode.js'
+import type { Codec } from '../commands.js'
+
+export const chatCodec: Codec = {
+  name: 'chat',
+  binary: false,
+  decode: decodeChat,
+  reply: encodeReply,
+  error: encodeError,
+  publication: encodePublication,
+  announcement: encodeAnnouncement,
+  subscribed: encodeSubscribed,
+  unsubscribed: encodeUnsubscribed,
+  refreshed: () => undefined,
+  continuityLost: encodeContinuityLost,
+  reconnect: encodeReconnect,
+  ping,
+  nativePing: true,
+}

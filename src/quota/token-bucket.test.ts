@@ -1,0 +1,130 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { retryAfterMsMax, TokenBucket } from './token-bucket.js'
+
+describe('take', () => {
+  test('gives the burst at once, then the rate', () => {
+    const bucket = new TokenBucket({ rate: 2, burst: 3 }, 0)
+    expect([bucket.take(1, 0), bucket.take(1, 0), bucket.take(1, 0)]).toEqual([0, 0, 0])
+    expect(bucket.take(1, 0)).toBe(500)
+    expect(bucket.take(1, 499)).toBe(1)
+    expect(bucket.take(1, 500)).toBe(0)
+  })
+
+  test('takes all or nothing', () => {
+    const bucket = new TokenBucket({ rate: 1, burst: 5 }, 0)
+    expect(bucket.take(3, 0)).toBe(0)
+    expect(bucket.take(3, 0)).toBe(1000)
+    expect(bucket.take(2, 0)).toBe(0)
+  })
+
+  test('saves no more than the burst, however long it rests', () => {
+    const bucket = new TokenBucket({ rate: 100, burst: 2 }, 0)
+    expect(bucket.take(2, 1e12)).toBe(0)
+    expect(bucket.take(1, 1e12)).toBe(10)
+  })
+
+  test('refuses always at rate 0', () => {
+    const bucket = new TokenBucket({ rate: 0, burst: 5 }, 0)
+    expect(bucket.take(1, 0)).toBe(retryAfterMsMax)
+    expect(bucket.take(1, 1e9)).toBe(retryAfterMsMax)
+    expect(bucket.charge(0, 1e9)).toBe(retryAfterMsMax)
+  })
+
+  test('refuses more than the burst without giving false hope', () => {
+    expect(new TokenBucket({ rate: 1, burst: 5 }, 0).take(6, 1e9)).toBe(retryAfterMsMax)
+  })
+
+  test('a clock that goes back mints nothing', () => {
+    const bucket = new TokenBucket({ rate: 1000, burst: 1 }, 10_000)
+    expect(bucket.take(1, 10_000)).toBe(0)
+    expect(bucket.take(1, 5000)).toBe(1)
+    expect(bucket.take(1, 10_000)).toBe(1)
+    expect(bucket.take(1, 10_001)).toBe(0)
+  })
+})
+
+describe('charge', () => {
+  test('goes into debt, and whoever comes next waits until it is paid', () => {
+    const bucket = new TokenBucket({ rate: 10, burst: 10 }, 0)
+    expect(bucket.charge(30, 0)).toBe(2000)
+    expect(bucket.take(1, 0)).toBe(2100)
+    expect(bucket.charge(0, 2000)).toBe(0)
+    expect(bucket.take(1, 2099)).toBe(1)
+    expect(bucket.take(1, 2100)).toBe(0)
+  })
+
+  test('advises no wait above the maximum', () => {
+    expect(new TokenBucket({ rate: 1, burst: 1 }, 0).charge(1_000_000, 0)).toBe(retryAfterMsMax)
+  })
+})
+
+describe('configure', () => {
+  test('a lower burst holds at once', () => {
+    const bucket = new TokenBucket({ rate: 10, burst: 100 }, 0)
+    bucket.configure({ rate: 1, burst: 2 }, 0)
+    expect(bucket.take(3, 0)).toBe(retryAfterMsMax)
+    expect(bucket.take(2, 0)).toBe(0)
+    expect(bucket.take(1, 0)).toBe(1000)
+  })
+
+  test('a higher burst fills at the new rate, and the time before counts at the old one', () => {
+    const bucket = new TokenBucket({ rate: 1, burst: 1 }, 0)
+    bucket.take(1, 0)
+    bucket.configure({ rate: 100, burst: 100 }, 500)
+    expect(bucket.take(1, 500)).toBe(5)
+    expect(bucket.take(1, 505)).toBe(0)
+  })
+
+  test('opens a bucket that was shut by rate 0', () => {
+    const bucket = new TokenBucket({ rate: 0, burst: 0 }, 0)
+    bucket.configure({ rate: 1, burst: 1 }, 0)
+    expect(bucket.take(1, 1000)).toBe(0)
+  })
+})
+
+const limits = fc.record({
+  rate: fc.integer({ min: 0, max: 1000 }),
+  burst: fc.integer({ min: 0, max: 1000 }),
+})
+const requests = fc.array(
+  fc.record({
+    n: fc.integer({ min: 1, max: 50 }),
+    afterMs: fc.oneof(fc.integer({ min: 0, max: 2000 }), fc.double({ min: 0, max: 50, noNaN: true })),
+  }),
+  { maxLength: 60 },
+)
+
+test('no window sees more than burst + rate * t', () => {
+  fc.assert(
+    fc.property(limits, requests, ({ rate, burst }, asked) => {
+      const bucket = new TokenBucket({ rate, burst }, 0)
+      let nowMs = 0
+      const given: { atMs: number; n: number }[] = []
+      for (const { n, afterMs } of asked) {
+        nowMs += afterMs
+        if (bucket.take(n, nowMs) === 0) given.push({ atMs: Math.floor(nowMs), n })
+      }
+      for (const [first, from] of given.entries()) {
+        let sum = 0
+        for (const { atMs, n } of given.slice(first)) {
+          sum += n
+          if (sum > burst + (rate * (atMs - from.atMs)) / 1000) return false
+        }
+      }
+      return true
+    }),
+  )
+})
+
+test('who waits as advised is served, if nobody else comes', () => {
+  fc.assert(
+    fc.property(limits, requests, fc.integer({ min: 1, max: 50 }), (bounds, asked, n) => {
+      const bucket = new TokenBucket(bounds, 0)
+      let nowMs = 0
+      for (const request of asked) bucket.take(request.n, (nowMs += request.afterMs))
+      const waitMs = bucket.take(n, nowMs)
+      return waitMs === 0 || waitMs === retryAfterMsMax || bucket.take(n, nowMs + waitMs) === 0
+    }),
+  )
+})

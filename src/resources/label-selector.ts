@@ -1,0 +1,33 @@
+// Kubernetes' label selectors, as its documentation has them.
+import type { LabelSelector } from './chat-plan.js'
+
+type Labels = Readonly<Record<string, string>>
+
+/** All of the selector must hold; an empty one holds always. */
+export function selects(selector: LabelSelector, labels: Labels): boolean {
+  const named = Object.entries(selector.matchLabels ?? {}).every(
+    ([key, value]) => valueOf(labels, key) === value,
+  )
+  return named && (selector.matchExpressions ?? []).every((expression) => holds(expression, labels))
+}
+
+type Expression = NonNullable<LabelSelector['matchExpressions']>[number]
+
+function holds({ key, operator, values = [] }: Expression, labels: Labels): boolean {
+  const value = valueOf(labels, key)
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value)
+    case 'NotIn':
+      // A label that is missing is in no list: so Kubernetes has it.
+      return value === undefined || !values.includes(value)
+    case 'Exists':
+      return value !== undefined
+    case 'DoesNotExist':
+      return value === undefined
+  }
+}
+
+function valueOf(labels: Labels, key: string): string | undefined {
+  return Object.hasOwn(labels, key) ? labels[key] : undefined
+}

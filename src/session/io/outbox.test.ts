@@ -1,0 +1,226 @@
+import { describe, expect, test } from 'vitest'
+import { ManualClock } from '../../auth/auth.testing.js'
+import { systemAfter } from '../../time.js'
+import { Flusher } from './flusher.js'
+import { Outbox, type OutboxBounds } from './outbox.js'
+import { FakeTransport, frame, turn } from '../session.testing.js'
+
+function outboxWith(bounds: Partial<OutboxBounds> = {}) {
+  const clock = new ManualClock()
+  const transport = new FakeTransport()
+  const slow: number[] = []
+  const sent: number[] = []
+  const flusher = new Flusher({ clock, after: systemAfter })
+  const outbox = new Outbox(transport, {
+    flusher,
+    bounds: { bytesMax: 1000, ageMaxMs: 10_000, ...bounds },
+    clock,
+    owner: { onSlow: () => void slow.push(clock.monotonicMs()), onSent: (bytes) => void sent.push(bytes) },
+  })
+  return { clock, flusher, outbox, sent, slow, transport }
+}
+
+/** In front of a kernel that takes no more; `first` is on its way. */
+function blocked(bounds: Partial<OutboxBounds> = {}) {
+  const parts = outboxWith(bounds)
+  parts.transport.takes = false
+  parts.outbox.push(frame('first'))
+  parts.outbox.flush()
+  return parts
+}
+
+describe('coalescing', () => {
+  test('frames of one turn are one write, in order', async () => {
+    const { outbox, transport } = outboxWith()
+    for (const text of ['a', 'b', 'c']) outbox.push(frame(text))
+    expect(transport.writes).toEqual([])
+    await turn()
+    expect(transport.writes).toEqual([['a', 'b', 'c']])
+  })
+
+  test('frames of two turns are two writes', async () => {
+    const { outbox, transport } = outboxWith()
+    outbox.push(frame('a'))
+    await turn()
+    outbox.push(frame('b'))
+    await turn()
+    expect(transport.writes).toEqual([['a'], ['b']])
+  })
+
+  test('a large burst leaves before its turn ends', () => {
+    const { outbox, transport } = outboxWith({ bytesMax: 1000 })
+    outbox.push(frame('x'.repeat(200)))
+    outbox.push(frame('y'.repeat(100)))
+    expect(transport.writes).toHaveLength(1)
+  })
+
+  test('a burst of any size is no sign of a slow client while the kernel takes it', async () => {
+    const { outbox, slow, transport } = outboxWith({ bytesMax: 1000 })
+    for (let n = 0; n < 100; n += 1) outbox.push(frame('x'.repeat(100)))
+    await turn()
+    expect(slow).toEqual([])
+    expect(transport.texts).toHaveLength(100)
+  })
+
+  test('what is written together is counted together', async () => {
+    const { outbox, sent } = outboxWith()
+    outbox.push(frame('abc'))
+    outbox.push(frame('de'))
+    expect(sent).toEqual([])
+    await turn()
+    expect(sent).toEqual([5])
+  })
+
+  test('outboxes of one turn share one flush', async () => {
+    const { flusher, outbox, transport } = outboxWith()
+    const other = new FakeTransport()
+    const second = new Outbox(other, {
+      flusher,
+      bounds: { bytesMax: 1000, ageMaxMs: 10_000 },
+      clock: new ManualClock(),
+      owner: { onSlow() {}, onSent() {} },
+    })
+    outbox.push(frame('a'))
+    second.push(frame('b'))
+    await turn()
+    expect([transport.texts, other.texts]).toEqual([['a'], ['b']])
+  })
+})
+
+describe('a kernel that takes no more', () => {
+  test('makes frames wait; drained, they go out as one write', async () => {
+    const { outbox, transport } = blocked()
+    outbox.push(frame('a'))
+    outbox.push(frame('b'))
+    await turn()
+    expect(transport.writes).toEqual([['first']])
+    transport.takes = true
+    outbox.drained()
+    expect(transport.writes).toEqual([['first'], ['a', 'b']])
+  })
+
+  test('drained, later frames flow again', async () => {
+    const { outbox, transport } = blocked()
+    transport.takes = true
+    outbox.drained()
+    outbox.push(frame('a'))
+    await turn()
+    expect(transport.texts).toEqual(['first', 'a'])
+  })
+
+  test('more bytes than the bound are too much, said once', () => {
+    const { outbox, slow } = blocked({ bytesMax: 1000 })
+    for (let n = 0; n < 11; n += 1) outbox.push(frame('x'.repeat(100)))
+    expect(slow).toHaveLength(0)
+    outbox.push(frame('x'))
+    outbox.push(frame('x'))
+    expect(slow).toHaveLength(1)
+  })
+
+  test('the transport’s bytes count too', () => {
+    const { outbox, slow, transport } = blocked({ bytesMax: 1000 })
+    transport.bufferedBytes = 1001
+    outbox.push(frame('x'))
+    expect(slow).toHaveLength(1)
+  })
+
+  test('bytes that wait longer than the bound are too old, as something new comes', () => {
+    const { clock, outbox, slow } = blocked({ ageMaxMs: 10_000 })
+    clock.advance(10_000)
+    outbox.push(frame('x'))
+    expect(slow).toHaveLength(0)
+    clock.advance(1)
+    outbox.push(frame('x'))
+    expect(slow).toHaveLength(1)
+  })
+
+  test('bytes that wait longer than the bound are too old, as somebody asks', () => {
+    const { clock, outbox, slow } = blocked({ ageMaxMs: 10_000 })
+    clock.advance(10_001)
+    outbox.checkAge()
+    expect(slow).toHaveLength(1)
+  })
+
+  test('age counts from the last refusal of the kernel’s', () => {
+    const { clock, outbox, slow } = blocked({ ageMaxMs: 10_000 })
+    outbox.push(frame('a'))
+    clock.advance(8_000)
+    // Takes the first, not the second.
+    outbox.drained()
+    clock.advance(8_000)
+    outbox.checkAge()
+    expect(slow).toHaveLength(0)
+  })
+})
+
+describe('hold()', () => {
+  test('keeps everything back until the first frame is there', async () => {
+    const { outbox, transport } = outboxWith()
+    outbox.hold()
+    outbox.push(frame('b'))
+    outbox.push(frame('c'))
+    await turn()
+    expect(transport.writes).toEqual([])
+    outbox.release(frame('a'))
+    await turn()
+    outbox.push(frame('d'))
+    await turn()
+    expect(transport.writes).toEqual([['a', 'b', 'c'], ['d']])
+  })
+
+  test('what came before goes before', async () => {
+    const { outbox, transport } = outboxWith()
+    outbox.push(frame('before'))
+    outbox.hold()
+    outbox.push(frame('b'))
+    outbox.release(frame('a'))
+    await turn()
+    expect(transport.texts).toEqual(['before', 'a', 'b'])
+  })
+
+  test('what is held has a bound, and no age', () => {
+    const { clock, outbox, slow } = outboxWith({ bytesMax: 1000, ageMaxMs: 10_000 })
+    outbox.hold()
+    outbox.push(frame('x'.repeat(1001)))
+    clock.advance(60_000)
+    outbox.push(frame(''))
+    expect(slow).toEqual([60_000])
+    const other = outboxWith({ ageMaxMs: 10_000 })
+    other.outbox.hold()
+    other.outbox.push(frame('x'))
+    other.clock.advance(60_000)
+    other.outbox.push(frame('x'))
+    expect(other.slow).toEqual([])
+  })
+
+  test('the kernel still has a say', () => {
+    const { outbox, transport } = blocked()
+    outbox.hold()
+    outbox.push(frame('b'))
+    outbox.drained()
+    expect(transport.texts).toEqual(['first'])
+    outbox.release(frame('a'))
+    outbox.flush()
+    expect(transport.texts).toEqual(['first', 'a', 'b'])
+  })
+})
+
+describe('close()', () => {
+  test('drops what waits, and takes no more', async () => {
+    const { outbox, transport } = outboxWith()
+    outbox.push(frame('a'))
+    outbox.close()
+    outbox.push(frame('b'))
+    outbox.drained()
+    await turn()
+    expect(transport.writes).toEqual([])
+  })
+
+  test('is silent: nobody is told of slowness afterwards', () => {
+    const { clock, outbox, slow } = blocked()
+    outbox.close()
+    clock.advance(60_000)
+    outbox.checkAge()
+    expect(slow).toEqual([])
+  })
+})
