@@ -4,13 +4,13 @@ import { lobbyChannel } from '../protocol/chat/channels.js'
 import type { Subscription } from './subscription.js'
 
 /** Of a coming or going: is it the user's first or last, and how many clients are there? */
-export interface Edge {
+export interface PresenceChange {
   readonly userEdge: boolean
   readonly clients: number
 }
 
 /** Into presence before the answer, so that whoever reads it afterwards sees the newcomer; without it when it fails: a refresh adds it. */
-export async function arrive(subscription: Subscription): Promise<Edge> {
+export async function arrive(subscription: Subscription): Promise<PresenceChange> {
   const { session, ref } = subscription
   if (!subscription.present) return { userEdge: true, clients: 0 }
   return (
@@ -29,7 +29,7 @@ function withoutPresence(
   { session, ref }: Subscription,
   error: unknown,
   { userEdge }: { userEdge: boolean },
-): Edge {
+): PresenceChange {
   // That Redis is away is said once, by whoever connects to it.
   if (error instanceof CommandError)
     session.context.log.debug({ err: error, tenant: session.tenant.key }, 'presence is away')
@@ -62,7 +62,7 @@ export function depart(subscription: Subscription): void {
   departures.add(told)
 }
 
-export function announce(subscription: Subscription, kind: 'join' | 'leave', edge: Edge): void {
+export function announce(subscription: Subscription, kind: 'join' | 'leave', edge: PresenceChange): void {
   const { session, ref } = subscription
   const { broker, limits } = session.context
   if (!session.tenant.rules.settings(ref.channel)?.joinLeave) return

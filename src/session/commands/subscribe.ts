@@ -5,7 +5,7 @@ import { unsubscribeCodes } from '../../protocol/codes.js'
 import type { Command, ReplyRef, SubscribeCommand, SubscribeReply } from '../../protocol/commands.js'
 import { parseChannelName, type ChannelName } from '../../tenant/channel.js'
 import { secondsUntil } from '../../time.js'
-import { announce, arrive, depart, withdraw, type Edge } from '../join-leave.js'
+import { announce, arrive, depart, withdraw, type PresenceChange } from '../join-leave.js'
 import { cutToBytes } from './query.js'
 import { mergeNewest, mergeRecovered, type Recovered } from '../recovery.js'
 import { isAllowed, requireAllowed, settingsOf } from '../authorize.js'
@@ -36,7 +36,7 @@ export interface Prepared {
   readonly page: HistoryPage | undefined
   /** A returning client gets the newest publication, not all that it missed. */
   readonly newestOnly: boolean
-  readonly arrival: Edge
+  readonly arrival: PresenceChange
 }
 
 /** `byToken`: a token lets it in. `serverSide`: the token asks for it, and not the client. */
