@@ -1,15 +1,15 @@
-// What the tests need is kept outside the tree, where the next clone finds it again.
+// Keeps what the tests need outside the tree, where the next clone finds it.
 import { access, mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 
-/** The user's cache: what others built from the same sources is looked for here too. */
+/** The user's cache folder. Other projects keep builds of the same sources here, and they are used too. */
 export function cacheFolder() {
   return process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
 }
 
 /**
- * A folder of this project's own.
+ * A folder of Parley's own in the cache.
  * @param {string} name
  */
 export function ownCache(name) {
@@ -17,9 +17,10 @@ export function ownCache(name) {
 }
 
 /**
- * Makes the folder unless it is there. Whatever fails half-way, or runs twice at once, leaves either nothing in place or everything.
+ * Makes a folder unless it is there. A run that fails half-way, or two runs at once, leave either nothing in place or
+ * everything: the contents are made in a new folder beside it, which is then renamed.
  * @param {string} folder
- * @param {(folder: string) => Promise<string>} make fills another one, which is then moved there; or says why not
+ * @param {(folder: string) => Promise<string>} make fills the new folder; returns why it could not, or an empty string
  * @returns {Promise<string>} what is wrong; empty when the folder is there
  */
 export async function provideFolder(folder, make) {

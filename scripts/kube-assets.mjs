@@ -1,16 +1,16 @@
-// A real API server for the tests: where etcd, kube-apiserver and kubectl lie on this machine, and how they get there.
+// Finds or makes a real API server for the tests: etcd, kube-apiserver and kubectl.
 import { createHash } from 'node:crypto'
-import { access, constants, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { access, constants, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { cacheFolder, ownCache } from './cache.mjs'
+import { cacheFolder, ownCache, provideFolder } from './cache.mjs'
 import { run } from './run.mjs'
 
 const programs = ['etcd', 'kube-apiserver', 'kubectl']
 
-/** Kubernetes' own numbers for its modules: v1.34.4 of k8s.io/kubernetes goes with v0.34.4 of the others. */
+/** Version 1.34.4 of the module k8s.io/kubernetes goes with version 0.34.4 of the other Kubernetes modules. */
 const built = { kubernetes: '1.34.4', modules: '0.34.4', etcd: '3.6.4' }
 
-/** The official archive of the same minor version, and what it must hash to. */
+/** The official archive of the same minor version, and the SHA-256 that it must have. */
 const archive = {
   version: '1.34.1',
   sha256: /** @type {Record<string, string>} */ ({
@@ -30,12 +30,13 @@ function ownFolder() {
 }
 
 /**
- * The folder with all the programs; undefined when there is none. The variable alone counts when it is set, as for every program of needs.mjs.
- * @returns {Promise<string | undefined>}
+ * Finds the folder with all the programs. When the environment variable is set, only the folder that it names is looked
+ * at, as for every program of needs.mjs.
+ * @returns {Promise<string | undefined>} undefined when there is none
  */
 export async function locateKubeAssets() {
   const named = process.env[variable]
-  // The last is where a cluster that was built from the same modules keeps them.
+  // The second is where a cluster that was built from the same modules keeps them.
   const folders = named ? [named] : [ownFolder(), join(cacheFolder(), `kube-${built.kubernetes}`)]
   for (const folder of folders) if (await isComplete(folder)) return folder
   return undefined
@@ -60,37 +61,20 @@ export async function provideKubeAssets() {
   const named = process.env[variable]
   if (named) return `${variable} is ${named}, and that folder has not all of ${programs.join(', ')}.`
 
-  await mkdir(ownFolder(), { recursive: true })
-  const fetched = await intoPlace(fetchArchive)
+  // An incomplete folder, which an older set-up could leave, would be taken for a finished one.
+  await rm(ownFolder(), { recursive: true, force: true })
+  const fetched = await provideFolder(ownFolder(), fetchArchive)
   if (fetched === '') return ''
   console.log(
     `Building etcd and kube-apiserver for the tests, once (about 10 minutes on two cores): ${fetched}`,
   )
-  const problem = await intoPlace(build)
+  const problem = await provideFolder(ownFolder(), build)
   if (problem === '') return ''
   return [
     `The tests need ${programs.join(', ')} of Kubernetes 1.34: set ${variable} to their folder, let this machine reach github.com, or install Go 1.24 or newer.`,
     `The archive: ${fetched}`,
     `The build: ${problem}`,
   ].join('\n')
-}
-
-/**
- * Whatever fails half-way, or runs twice at once, leaves either nothing in place or everything.
- * @param {(folder: string) => Promise<string>} make puts the programs into a folder, or says why not
- */
-async function intoPlace(make) {
-  const folder = await mkdtemp(join(ownFolder(), '.new-'))
-  try {
-    const problem = await make(folder)
-    if (problem !== '') return problem
-    for (const program of programs) await rename(join(folder, program), join(ownFolder(), program))
-    return ''
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
 }
 
 /** @param {string} folder */
@@ -108,6 +92,7 @@ async function fetchArchive(folder) {
   const file = join(folder, 'archive.tar.gz')
   await writeFile(file, bytes)
   const unpacked = await run('tar', ['-xzf', file, '-C', folder, '--strip-components=2'])
+  await rm(file)
   return unpacked.ok ? '' : unpacked.output
 }
 
@@ -117,7 +102,7 @@ async function fetchArchive(folder) {
  */
 async function download(url) {
   const controller = new AbortController()
-  // Without a network nobody answers: that is to be known soon. What has begun may take its time.
+  // Without a network there is no answer, which should be found out soon. A download under way may take longer.
   let timer = setTimeout(() => controller.abort(), connectMsMax)
   try {
     const response = await fetch(url, { signal: controller.signal })
@@ -151,7 +136,7 @@ async function build(folder) {
     moduleFile('k8s.io/kubernetes', { version: built.kubernetes, replacements: requirements }),
   )
 
-  // Without its version the API server takes itself for one older than all features.
+  // An API server that does not know its version switches every versioned feature off.
   const [major, minor] = built.kubernetes.split('.')
   const stamp = { gitVersion: `v${built.kubernetes}`, gitMajor: major, gitMinor: minor }
   const stamps = Object.entries(stamp).map(
@@ -174,6 +159,7 @@ async function build(folder) {
     })
     if (!ok) return output.slice(-2_000)
   }
+  await rm(work, { recursive: true })
   return ''
 }
 
@@ -186,7 +172,7 @@ function moduleFile(path, { version, replacements = [] }) {
 }
 
 /**
- * Inside its repository Kubernetes takes its own modules from folders beside it; outside they are published by number.
+ * Inside its repository, Kubernetes takes its other modules from folders; outside, they are published with a version.
  * @returns {Promise<string[] | string>} lines of go.mod, or what is wrong
  */
 async function kubernetesReplacements() {
@@ -203,7 +189,7 @@ async function kubernetesReplacements() {
   )
 }
 
-/** @param {string} output Go tells what it downloads before it answers. */
+/** @param {string} output what Go printed: lines about its downloads, then the JSON */
 function jsonIn(output) {
   return output.slice(output.indexOf('{'))
 }

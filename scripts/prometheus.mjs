@@ -1,7 +1,7 @@
-// Prometheus and promtool, which the alerts and dashboards are tried with: where they lie on this machine, and how they get there.
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
+// Finds or fetches Prometheus and promtool, with which the alerts and dashboards are tested.
+import { readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ownCache } from './cache.mjs'
+import { ownCache, provideFolder } from './cache.mjs'
 import { firstExecutable, locate } from './needs.mjs'
 import { run } from './run.mjs'
 
@@ -18,9 +18,9 @@ function ownFolder() {
 }
 
 /**
- * Undefined when there is none. The variable alone counts when it is set, as for every program of needs.mjs.
+ * Finds the program. When its environment variable is set, only that file is looked at, as for every program of needs.mjs.
  * @param {Program} program
- * @returns {Promise<string | undefined>}
+ * @returns {Promise<string | undefined>} undefined when there is none
  */
 export async function locatePrometheus(program) {
   const variable = variables[program]
@@ -30,7 +30,8 @@ export async function locatePrometheus(program) {
 }
 
 /**
- * Fetches what is missing. Debian's package is unpacked and not installed: installed it would start a server on 9090, where others listen.
+ * Fetches what is missing. Debian's package is unpacked and not installed: an installed one would start a server on
+ * port 9090, where other programs listen.
  * @returns {Promise<string>} what is wrong, in a sentence; empty when both are there
  */
 export async function providePrometheus() {
@@ -38,7 +39,9 @@ export async function providePrometheus() {
   if (missing.length === 0) return ''
   for (const program of missing)
     if (process.env[variables[program]]) return `${variables[program]} names no executable file.`
-  const problem = await fetchPackage()
+  // An incomplete folder would be taken for a finished one.
+  await rm(ownFolder(), { recursive: true, force: true })
+  const problem = await provideFolder(ownFolder(), fetchPackage)
   if ((await missingPrograms()).length === 0) return ''
   const named = programs.map((program) => `${variables[program]} to ${program}`).join(' and ')
   return `The tests need prometheus and promtool 2.42 or newer: put them on the PATH, set ${named}, or let apt-get reach Debian's package.\n${problem}`
@@ -49,26 +52,23 @@ async function missingPrograms() {
   return programs.filter((_, index) => files[index] === undefined)
 }
 
-/** @returns {Promise<string>} what the tools said when they failed */
-async function fetchPackage() {
-  await mkdir(ownFolder(), { recursive: true })
-  const folder = await mkdtemp(join(ownFolder(), '.new-'))
-  try {
-    console.log('Fetching prometheus for the tests, once')
-    let fetched = await run('apt-get', ['-qq', 'download', 'prometheus'], { cwd: folder })
-    if (!fetched.ok) {
-      // A fresh machine has no lists, and what old lists name is gone from the archive.
-      await run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', 'update'])
-      fetched = await run('apt-get', ['-qq', 'download', 'prometheus'], { cwd: folder })
-    }
-    const file = (await readdir(folder)).find((name) => name.endsWith('.deb'))
-    if (file === undefined) return fetched.output
-    const unpacked = await run('dpkg', ['-x', file, 'unpacked'], { cwd: folder })
-    if (!unpacked.ok) return unpacked.output
-    // Whoever comes second finds the place taken, and the same in it.
-    await rename(join(folder, 'unpacked/usr'), join(ownFolder(), 'usr')).catch(() => {})
-    return ''
-  } finally {
-    await rm(folder, { recursive: true, force: true })
+/**
+ * @param {string} folder
+ * @returns {Promise<string>} the output of the tool that failed; empty when the programs are in `folder`
+ */
+async function fetchPackage(folder) {
+  console.log('Fetching prometheus for the tests, once')
+  let fetched = await run('apt-get', ['-qq', 'download', 'prometheus'], { cwd: folder })
+  if (!fetched.ok) {
+    // A fresh machine has no package lists, and a package that old lists name may be gone from the archive.
+    await run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', 'update'])
+    fetched = await run('apt-get', ['-qq', 'download', 'prometheus'], { cwd: folder })
   }
+  const file = (await readdir(folder)).find((name) => name.endsWith('.deb'))
+  if (file === undefined) return fetched.output
+  const unpacked = await run('dpkg', ['-x', file, 'unpacked'], { cwd: folder })
+  if (!unpacked.ok) return unpacked.output
+  await rename(join(folder, 'unpacked/usr'), join(folder, 'usr'))
+  await Promise.all([rm(join(folder, 'unpacked'), { recursive: true }), rm(join(folder, file))])
+  return ''
 }
