@@ -8,7 +8,7 @@ test('a tally counts one, or as many as it is told', () => {
   expect(tally.total).toBe(42)
 })
 
-test('commands are told apart by door, command and result', () => {
+test('commands are counted by endpoint, command and result', () => {
   const commands = new CommandTally()
   commands.add('chat', 'publish', 'ok')
   commands.add('chat', 'publish', 'ok')
@@ -16,9 +16,9 @@ test('commands are told apart by door, command and result', () => {
   commands.add('chat', 'subscribe', 'ok')
   commands.add('centrifuge-json', 'publish', 'ok')
   expect([...commands.read()]).toEqual([
-    { door: 'chat', command: 'publish', result: 'ok', total: 2 },
-    { door: 'chat', command: 'publish', result: 'QUOTA_EXCEEDED', total: 1 },
-    { door: 'chat', command: 'subscribe', result: 'ok', total: 1 },
-    { door: 'centrifuge-json', command: 'publish', result: 'ok', total: 1 },
+    { endpoint: 'chat', command: 'publish', result: 'ok', total: 2 },
+    { endpoint: 'chat', command: 'publish', result: 'QUOTA_EXCEEDED', total: 1 },
+    { endpoint: 'chat', command: 'subscribe', result: 'ok', total: 1 },
+    { endpoint: 'centrifuge-json', command: 'publish', result: 'ok', total: 1 },
   ])
 })

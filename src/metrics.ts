@@ -55,13 +55,13 @@ export class Tally {
   }
 }
 
-/** Commands answered, by door, command and result. */
+/** Commands answered, by endpoint, command and result. */
 export class CommandTally {
-  readonly #byDoor = new Map<string, Map<string, Map<string, Tally>>>()
+  readonly #byEndpoint = new Map<string, Map<string, Map<string, Tally>>>()
 
-  add(door: string, command: string, result: string): void {
-    let byCommand = this.#byDoor.get(door)
-    if (!byCommand) this.#byDoor.set(door, (byCommand = new Map()))
+  add(endpoint: string, command: string, result: string): void {
+    let byCommand = this.#byEndpoint.get(endpoint)
+    if (!byCommand) this.#byEndpoint.set(endpoint, (byCommand = new Map()))
     let byResult = byCommand.get(command)
     if (!byResult) byCommand.set(command, (byResult = new Map()))
     let tally = byResult.get(result)
@@ -69,10 +69,10 @@ export class CommandTally {
     tally.add()
   }
 
-  *read(): Iterable<{ door: string; command: string; result: string; total: number }> {
-    for (const [door, byCommand] of this.#byDoor) {
+  *read(): Iterable<{ endpoint: string; command: string; result: string; total: number }> {
+    for (const [endpoint, byCommand] of this.#byEndpoint) {
       for (const [command, byResult] of byCommand)
-        for (const [result, { total }] of byResult) yield { door, command, result, total }
+        for (const [result, { total }] of byResult) yield { endpoint, command, result, total }
     }
   }
 }
@@ -81,9 +81,9 @@ export class Metrics {
   readonly registry = new Registry()
   readonly tenantRegistry = new Registry()
 
-  readonly connects: Counter<'door' | 'result'>
-  readonly closes: Counter<'door' | 'code'>
-  readonly handshakeRefusals: Counter<'door' | 'code'>
+  readonly connects: Counter<'endpoint' | 'result'>
+  readonly closes: Counter<'endpoint' | 'code'>
+  readonly handshakeRefusals: Counter<'endpoint' | 'code'>
   readonly tlsHandshakeFailures: Counter<'reason'>
   readonly commands = new CommandTally()
   readonly apiRequests: Counter<'method' | 'code'>
@@ -93,7 +93,7 @@ export class Metrics {
   readonly sentBytes = new Tally()
   readonly publishSeconds: Histogram
   readonly deliverySeconds: Histogram
-  readonly connectSeconds: Histogram<'door'>
+  readonly connectSeconds: Histogram<'endpoint'>
   readonly recoveries: Counter<'result'>
   readonly recoveryDelaySeconds: Histogram
   readonly tenantDeliverySeconds: Histogram<'tenant'>
@@ -115,18 +115,18 @@ export class Metrics {
 
     this.connects = counter(
       'parley_connects_total',
-      'Sessions that asked to connect, by door and result (ok, or an error code).',
-      ['door', 'result'],
+      'Sessions that asked to connect, by endpoint and result (ok, or an error code).',
+      ['endpoint', 'result'],
     )
     this.closes = counter(
       'parley_closes_total',
-      'Sessions ended, by door and close code (1006: the line was cut; other: a number of the client’s own).',
-      ['door', 'code'],
+      'Sessions ended, by endpoint and close code (1006: the line was cut; other: a number of the client’s own).',
+      ['endpoint', 'code'],
     )
     this.handshakeRefusals = counter(
       'parley_handshake_refusals_total',
-      'Upgrades refused with an HTTP status, by door and error code.',
-      ['door', 'code'],
+      'Upgrades refused with an HTTP status, by endpoint and error code.',
+      ['endpoint', 'code'],
     )
     this.tlsHandshakeFailures = counter(
       'parley_tls_handshake_failures_total',
@@ -136,8 +136,8 @@ export class Metrics {
     const { commands } = this
     new Counter({
       name: 'parley_commands_total',
-      help: 'Commands answered, by door, command and result (ok, or an error code).',
-      labelNames: ['door', 'command', 'result'],
+      help: 'Commands answered, by endpoint, command and result (ok, or an error code).',
+      labelNames: ['endpoint', 'command', 'result'],
       registers,
       collect() {
         this.reset()
@@ -201,8 +201,8 @@ export class Metrics {
     })
     this.connectSeconds = new Histogram({
       name: 'parley_connect_duration_seconds',
-      help: 'From the connect command (or the upgrade request) to the session being open, by door.',
-      labelNames: ['door'],
+      help: 'From the connect command (or the upgrade request) to the session being open, by endpoint.',
+      labelNames: ['endpoint'],
       buckets: latencySeconds,
       registers,
     })

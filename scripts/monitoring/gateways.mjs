@@ -116,8 +116,14 @@ export const gateways = {
           description: 'From the connect command, or the upgrade, to the session being open.',
           unit: 's',
           queries: [
-            { expr: quantile(0.5, 'parley_connect_duration_seconds', 'door'), legend: 'p50 {{door}}' },
-            { expr: quantile(0.99, 'parley_connect_duration_seconds', 'door'), legend: 'p99 {{door}}' },
+            {
+              expr: quantile(0.5, 'parley_connect_duration_seconds', 'endpoint'),
+              legend: 'p50 {{endpoint}}',
+            },
+            {
+              expr: quantile(0.99, 'parley_connect_duration_seconds', 'endpoint'),
+              legend: 'p99 {{endpoint}}',
+            },
           ],
         },
         {

@@ -301,7 +301,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
     const state = this.#state
     const { metrics, sessions, wheel } = this.context
     sessions.delete(this)
-    metrics.closes.inc({ door: this.codec.name, code: closeCodeLabel(code) })
+    metrics.closes.inc({ endpoint: this.codec.name, code: closeCodeLabel(code) })
     this.#outbox.close()
     this.#inbox.clear()
     if (this.#expiry) wheel.cancel(this.#expiry)

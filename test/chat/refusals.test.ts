@@ -187,8 +187,8 @@ describe('clients that come faster than the gateway lets in', () => {
     expect(await refusedUpgrade(door(gateway))).toMatchObject(overloaded('2'))
     expect(await plainGet(await goodUrl(gateway))).toMatchObject(overloaded('3'))
     const metrics = await gateway.gateway.metrics.registry.metrics()
-    expect(metrics).toContain('parley_handshake_refusals_total{door="chat",code="OVERLOADED"} 1')
-    expect(metrics).toContain('parley_handshake_refusals_total{door="centrifuge",code="OVERLOADED"} 1')
+    expect(metrics).toContain('parley_handshake_refusals_total{endpoint="chat",code="OVERLOADED"} 1')
+    expect(metrics).toContain('parley_handshake_refusals_total{endpoint="centrifuge",code="OVERLOADED"} 1')
   })
 
   test('are refused before their tokens are looked at', async () => {

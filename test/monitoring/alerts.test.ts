@@ -69,10 +69,10 @@ const cases: Case[] = [
   ...burns(
     'ParleyConnectBudgetBurn',
     (good, bad) => ({
-      [`parley_connects_total{${pod('a')},door="chat",result="ok"}`]: good,
-      [`parley_connects_total{${pod('a')},door="chat",result="BROKER_UNAVAILABLE"}`]: bad,
+      [`parley_connects_total{${pod('a')},endpoint="chat",result="ok"}`]: good,
+      [`parley_connects_total{${pod('a')},endpoint="chat",result="BROKER_UNAVAILABLE"}`]: bad,
       // The client’s own mistakes, which burn nobody’s budget.
-      [`parley_connects_total{${pod('a')},door="chat",result="TOKEN_EXPIRED"}`]: counter(1, 1, 1),
+      [`parley_connects_total{${pod('a')},endpoint="chat",result="TOKEN_EXPIRED"}`]: counter(1, 1, 1),
     }),
     0.999,
   ),
@@ -142,14 +142,14 @@ const cases: Case[] = [
     severity: 'critical',
     minutes: [10, 15, 15],
     series: {
-      [`parley_commands_total{${pod('a')},door="chat",command="publish",result="ok"}`]: counter(100, 96, 80),
-      [`parley_commands_total{${pod('a')},door="chat",command="publish",result="NOT_REPLICATED"}`]: counter(
+      [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="ok"}`]: counter(100, 96, 80),
+      [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="NOT_REPLICATED"}`]: counter(
         0,
         4,
         20,
       ),
       // Refused by right.
-      [`parley_commands_total{${pod('a')},door="chat",command="publish",result="QUOTA_EXCEEDED"}`]: counter(
+      [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="QUOTA_EXCEEDED"}`]: counter(
         10,
         10,
         10,
@@ -330,7 +330,7 @@ test.each([
 test('connects that all fail before the upgrade burn the budget too', async () => {
   const refusals = counter(0, 0, 100)
   const series = lines(
-    { [`parley_handshake_refusals_total{${pod('a')},door="chat",code="OVERLOADED"}`]: refusals },
+    { [`parley_handshake_refusals_total{${pod('a')},endpoint="chat",code="OVERLOADED"}`]: refusals },
     [
       [70, 'calm'],
       [30, 'trouble'],

@@ -59,7 +59,7 @@ describe('Rebalancer', () => {
       async () => expect(await text()).toContain('parley_rebalanced_sessions_total 60'),
       patience,
     )
-    expect(await text()).toContain('parley_closes_total{door="chat",code="3001"} 60')
+    expect(await text()).toContain('parley_closes_total{endpoint="chat",code="3001"} 60')
   })
 
   test('of each tenant no more than may connect again in that time', async () => {

@@ -150,7 +150,7 @@ describe('/metrics', () => {
       const text = await ops.text(path)
       expect(text).not.toMatch(/someclient|general|lobby/)
       const labels = new Set([...text.matchAll(/[{,](\w+)="/g)].map(([, label]) => label))
-      const bounded = new Set(['door', 'result', 'code', 'command', 'le', 'tenant', 'rule'])
+      const bounded = new Set(['endpoint', 'result', 'code', 'command', 'le', 'tenant', 'rule'])
       expect([...labels].filter((label) => !bounded.has(label ?? ''))).toEqual([])
     },
   )

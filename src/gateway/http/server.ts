@@ -189,7 +189,7 @@ export class GatewayServer {
     } catch (error) {
       const refusal = this.#asCommandError(error, request)
       const label = door?.door ?? 'none'
-      this.#gateway.metrics.handshakeRefusals.inc({ door: label, code: refusal.code })
+      this.#gateway.metrics.handshakeRefusals.inc({ endpoint: label, code: refusal.code })
       if (door) this.#gateway.tenant(door.tenantKey)?.countRefusal(refusal.code)
       refuseUpgrade(socket, refusal)
     } finally {

@@ -18,7 +18,7 @@ const closesOnRefusal: Readonly<Partial<Record<CommandError['code'], CloseCode>>
 export async function connect(session: Session, command: ConnectCommand, ref: ReplyRef): Promise<void> {
   const { clock, metrics } = session.context
   const startedMs = clock.monotonicMs()
-  const door = session.codec.name
+  const endpoint = session.codec.name
   try {
     const identity = await authenticate(session.tenant, { token: command.token, client: session.id })
     if (session.closed) return
@@ -32,7 +32,7 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
     if (session.closed) return
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    metrics.connects.inc({ door, result: error.code })
+    metrics.connects.inc({ endpoint, result: error.code })
     const close = closesOnRefusal[error.code]
     if (!close) {
       session.turnAway()
@@ -41,8 +41,8 @@ export async function connect(session: Session, command: ConnectCommand, ref: Re
     session.tenant.countRefusal(error.code)
     return session.close(withReason(close, error.message))
   }
-  metrics.connects.inc({ door, result: 'ok' })
-  metrics.connectSeconds.observe({ door }, (clock.monotonicMs() - startedMs) / 1000)
+  metrics.connects.inc({ endpoint, result: 'ok' })
+  metrics.connectSeconds.observe({ endpoint }, (clock.monotonicMs() - startedMs) / 1000)
 }
 
 /**
@@ -54,8 +54,8 @@ export function welcome(session: Session, identity: Identity, startedMs: number)
   if (session.closed) return
   session.reply(undefined, connectReply(session, []))
   const { clock, metrics } = session.context
-  metrics.connects.inc({ door: session.codec.name, result: 'ok' })
-  metrics.connectSeconds.observe({ door: session.codec.name }, (clock.monotonicMs() - startedMs) / 1000)
+  metrics.connects.inc({ endpoint: session.codec.name, result: 'ok' })
+  metrics.connectSeconds.observe({ endpoint: session.codec.name }, (clock.monotonicMs() - startedMs) / 1000)
 }
 
 function connectReply(session: Session, subscriptions: readonly SubscribeReply[]): ConnectReply {
