@@ -22,9 +22,9 @@ export interface ManifestSet {
   /** By `<namespace>/<name>`. */
   readonly tenants: ReadonlyMap<string, ServedTenant>
   /** Keys of tenants that stand in the files and cannot be served as they are. */
-  readonly broken: ReadonlySet<string>
+  readonly invalidTenants: ReadonlySet<string>
   /** Files with a document of which not even kind and name can be told. */
-  readonly tornFiles: ReadonlySet<string>
+  readonly unparsableFiles: ReadonlySet<string>
   readonly problems: readonly FileProblem[]
 }
 
@@ -132,7 +132,7 @@ export class FilesCatalog implements Catalog {
     this.#loadedSignature = this.#signature()
     const { documents, problems, unreadable } = readFolder(this.#dir)
     const loaded = this.#compile(documents)
-    this.#problems = [...problems, ...loaded.problems].toSorted(byPlace)
+    this.#problems = [...problems, ...loaded.problems].toSorted(byPosition)
 
     const before = this.#tenants
     this.#tenants = new Map([...keptTenants(before, loaded, unreadable), ...loaded.tenants])
@@ -157,7 +157,7 @@ function keptTenants(
   unreadable: (file: string) => boolean,
 ): [string, ServedTenant][] {
   return [...before].filter(
-    ([key, { file }]) => loaded.broken.has(key) || loaded.tornFiles.has(file) || unreadable(file),
+    ([key, { file }]) => loaded.invalidTenants.has(key) || loaded.unparsableFiles.has(file) || unreadable(file),
   )
 }
 
@@ -173,14 +173,14 @@ function changesBetween(
   ]
 }
 
-interface Folder {
+interface FolderContents {
   readonly documents: readonly ManifestDocument[]
   readonly problems: readonly FileProblem[]
   /** Files, perhaps all, of which some part could not be read. */
   readonly unreadable: (file: string) => boolean
 }
 
-function readFolder(dir: string): Folder {
+function readFolder(dir: string): FolderContents {
   const problems: FileProblem[] = []
   const documents: ManifestDocument[] = []
   const report = (file: string, error: unknown): void => {
@@ -232,6 +232,6 @@ function codeOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-function byPlace(a: FileProblem, b: FileProblem): number {
+function byPosition(a: FileProblem, b: FileProblem): number {
   return a.file.localeCompare(b.file) || (a.line ?? 0) - (b.line ?? 0)
 }

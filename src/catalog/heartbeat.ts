@@ -23,7 +23,7 @@ export interface GatewayReport {
   readonly usage: ReadonlyMap<string, TenantUsage>
 }
 
-export const Beat = z.object({
+export const HeartbeatPayload = z.object({
   version: z.object({ epoch: z.int(), n: z.int() }).optional(),
   problems: z.array(z.string()),
   problemCount: z.int(),
@@ -34,7 +34,7 @@ export const Beat = z.object({
 })
 
 /** A gateway that beat within the last 15 seconds. */
-export interface LiveGateway extends z.infer<typeof Beat> {
+export interface LiveGateway extends z.infer<typeof HeartbeatPayload> {
   readonly id: string
   /** Since it said so, by Redis's clock. */
   readonly ageMs: number
@@ -42,4 +42,4 @@ export interface LiveGateway extends z.infer<typeof Beat> {
   readonly usage: ReadonlyMap<string, TenantUsage>
 }
 
-export const Usage = z.record(z.string(), TenantUsage)
+export const UsageByTenant = z.record(z.string(), TenantUsage)

@@ -15,8 +15,8 @@ export function compareVersions(a: CatalogVersion, b: CatalogVersion): number {
 }
 
 /** Has whoever applied `applied` also applied `wanted`? */
-export function reaches(applied: CatalogVersion | undefined, wanted: CatalogVersion): boolean {
-  return applied !== undefined && compareVersions(applied, wanted) >= 0
+export function hasReached(applied: CatalogVersion | undefined, target: CatalogVersion): boolean {
+  return applied !== undefined && compareVersions(applied, target) >= 0
 }
 
 export function versionText({ epoch, n }: CatalogVersion): string {

@@ -4,13 +4,10 @@ import { parseDuration } from '../resources/duration.js'
 import type { ApiKey } from '../tenant/policy.js'
 import type { FieldPath, Problem } from '../resources/problem.js'
 import type { ChatCredential } from '../resources/chat-credential.js'
+import { credentialSecretName } from './secret-names.js'
 
 /** Name of a generated key in its Secret. */
 export const apiKeyName = 'api-key'
-
-export function credentialSecretName(credential: string): string {
-  return `${credential}-credential`
-}
 
 export interface CompiledCredential {
   readonly key: ApiKey

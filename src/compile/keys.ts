@@ -4,7 +4,7 @@ import { signingAlgorithms, type Issuer, type SigningAlgorithm } from '../tenant
 import type { FieldPath, Problem } from '../resources/problem.js'
 import type { Auth } from '../resources/auth.js'
 
-export interface KeySource {
+export interface KeyLookup {
   /** Where the controller puts what `generate` asks for. */
   readonly generatedSecretName: string
   /** Undefined: no such Secret, or no such key in it. */
@@ -34,7 +34,7 @@ class KeyProblem extends Error {
 }
 
 /** One entry of `spec.auth`; `path` is where it stands. */
-export function compileIssuer(auth: Auth, source: KeySource, path: FieldPath): Issuer | Problem {
+export function compileIssuer(auth: Auth, source: KeyLookup, path: FieldPath): Issuer | Problem {
   const { name, issuer, audience, claims } = auth
   try {
     return { name, issuer, audience, claims, ...compileKey(auth, source, path) }
@@ -44,7 +44,7 @@ export function compileIssuer(auth: Auth, source: KeySource, path: FieldPath): I
   }
 }
 
-function compileKey(auth: Auth, source: KeySource, path: FieldPath): Pick<Issuer, 'algorithms' | 'key'> {
+function compileKey(auth: Auth, source: KeyLookup, path: FieldPath): Pick<Issuer, 'algorithms' | 'key'> {
   switch (auth.type) {
     case 'SharedKey':
       return sharedKey(auth, source, path)
@@ -57,9 +57,9 @@ function compileKey(auth: Auth, source: KeySource, path: FieldPath): Pick<Issuer
   }
 }
 
-function sharedKey(auth: Auth, source: KeySource, path: FieldPath): Pick<Issuer, 'algorithms' | 'key'> {
+function sharedKey(auth: Auth, source: KeyLookup, path: FieldPath): Pick<Issuer, 'algorithms' | 'key'> {
   const algorithms = auth.algorithms ?? ['HS256']
-  const { bytes, secretName, keyPath } = lookUp(auth, source, path)
+  const { bytes, secretName, keyPath } = findKey(auth, source, path)
   const bytesMin = Math.max(...algorithms.map((algorithm) => secretBytesMin[algorithm] ?? 0))
   if (bytes.byteLength < bytesMin) {
     const message = `The key of auth "${auth.name}" has ${bytes.byteLength} bytes; ${algorithms.join(', ')} needs at least ${bytesMin}.`
@@ -69,10 +69,10 @@ function sharedKey(auth: Auth, source: KeySource, path: FieldPath): Pick<Issuer,
   return { algorithms, key: { type: 'SharedKey', secret, sample: source.isSample(secretName) } }
 }
 
-function publicKey(auth: Auth, source: KeySource, path: FieldPath): Pick<Issuer, 'algorithms' | 'key'> {
+function publicKey(auth: Auth, source: KeyLookup, path: FieldPath): Pick<Issuer, 'algorithms' | 'key'> {
   const { pem, keyPath } =
     auth.publicKey === undefined
-      ? pemOf(lookUp(auth, source, path))
+      ? readPem(findKey(auth, source, path))
       : { pem: auth.publicKey, keyPath: [...path, 'publicKey'] }
   // Node would take the public half out of it and say nothing; whoever pasted it has shown it to all who may read the tenant.
   if (pem.includes('PRIVATE KEY')) {
@@ -133,7 +133,7 @@ interface FoundKey {
   readonly keyPath: FieldPath
 }
 
-function lookUp(auth: Auth, source: KeySource, path: FieldPath): FoundKey {
+function findKey(auth: Auth, source: KeyLookup, path: FieldPath): FoundKey {
   const ref = auth.keyRef ?? { name: source.generatedSecretName, key: auth.name }
   const keyPath = [...path, auth.keyRef ? 'keyRef' : 'generate']
   const bytes = source.secret(ref.name, ref.key)
@@ -145,16 +145,16 @@ function lookUp(auth: Auth, source: KeySource, path: FieldPath): FoundKey {
   throw new KeyProblem({ path: keyPath, reason: 'KeyNotFound', message })
 }
 
-function pemOf(found: FoundKey): { pem: string; keyPath: FieldPath } {
+function readPem(found: FoundKey): { pem: string; keyPath: FieldPath } {
   return { pem: Buffer.from(found.bytes).toString(), keyPath: found.keyPath }
 }
 
-interface Place {
+interface KeyLocation {
   readonly auth: Auth
   readonly path: FieldPath
 }
 
-function readKey(material: string | JsonWebKeyInput, place: Place): KeyObject {
+function readKey(material: string | JsonWebKeyInput, place: KeyLocation): KeyObject {
   try {
     return createPublicKey(material)
   } catch {
@@ -175,7 +175,7 @@ const ecAlgorithms: Readonly<Record<string, SigningAlgorithm>> = {
 }
 
 /** What the key can verify, the usual one first. Never empty. */
-function suitableAlgorithms(key: KeyObject, place: Place): SigningAlgorithm[] {
+function suitableAlgorithms(key: KeyObject, place: KeyLocation): SigningAlgorithm[] {
   const { namedCurve = '', modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
   if (key.asymmetricKeyType === 'rsa') {
     if (modulusLength >= rsaBitsMin) return ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']

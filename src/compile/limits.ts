@@ -25,73 +25,73 @@ export function compileLimits(
     return asked ?? allowed
   }
 
-  const own = quota.connections ?? {}
-  const rates = quota.messages ?? {}
-  const named = quota.channels ?? {}
-  const kept = quota.retention ?? {}
+  const quotaConnections = quota.connections ?? {}
+  const quotaMessages = quota.messages ?? {}
+  const quotaChannels = quota.channels ?? {}
+  const quotaRetention = quota.retention ?? {}
 
   const allowedTtlMs = parseDuration(retention.historyTTL) ?? 0
   const historyTtlMs =
-    (kept.historyTTL === undefined ? undefined : parseDuration(kept.historyTTL)) ?? allowedTtlMs
-  if (historyTtlMs > allowedTtlMs) refuse(['retention', 'historyTTL'], kept.historyTTL, retention.historyTTL)
-  if (kept.presence && !retention.presence) refuse(['retention', 'presence'], true, false)
+    (quotaRetention.historyTTL === undefined ? undefined : parseDuration(quotaRetention.historyTTL)) ?? allowedTtlMs
+  if (historyTtlMs > allowedTtlMs) refuse(['retention', 'historyTTL'], quotaRetention.historyTTL, retention.historyTTL)
+  if (quotaRetention.presence && !retention.presence) refuse(['retention', 'presence'], true, false)
 
   const limits: Limits = {
     connections: {
-      max: lower(['connections', 'max'], connections.max, own.max),
-      perUser: lower(['connections', 'perUser'], connections.perUser, own.perUser),
+      max: lower(['connections', 'max'], connections.max, quotaConnections.max),
+      perUser: lower(['connections', 'perUser'], connections.perUser, quotaConnections.perUser),
       connectsPerSecond: lower(
         ['connections', 'connectsPerSecond'],
         connections.connectsPerSecond,
-        own.connectsPerSecond,
+        quotaConnections.connectsPerSecond,
       ),
       commandsPerSecond: lower(
         ['connections', 'commandsPerSecond'],
         connections.commandsPerSecond,
-        own.commandsPerSecond,
+        quotaConnections.commandsPerSecond,
       ),
     },
     messages: {
       publishPerSecond: lower(
         ['messages', 'publishPerSecond'],
         messages.publishPerSecond,
-        rates.publishPerSecond,
+        quotaMessages.publishPerSecond,
       ),
       // Who lowers the rate means the rate: without a burst of its own a tenant does not keep the plan's.
       publishBurst: lower(
         ['messages', 'publishBurst'],
         messages.publishBurst ?? messages.publishPerSecond,
-        rates.publishBurst ?? rates.publishPerSecond,
+        quotaMessages.publishBurst ?? quotaMessages.publishPerSecond,
       ),
-      maxBytes: lower(['messages', 'maxBytes'], messages.maxBytes, rates.maxBytes),
+      maxBytes: lower(['messages', 'maxBytes'], messages.maxBytes, quotaMessages.maxBytes),
       fanoutPerSecond: lower(
         ['messages', 'fanoutPerSecond'],
         messages.fanoutPerSecond,
-        rates.fanoutPerSecond,
+        quotaMessages.fanoutPerSecond,
       ),
     },
     channels: {
-      max: lower(['channels', 'max'], channels.max, named.max),
+      max: lower(['channels', 'max'], channels.max, quotaChannels.max),
       maxSubscribersPerChannel: lower(
         ['channels', 'maxSubscribersPerChannel'],
         channels.maxSubscribersPerChannel,
-        named.maxSubscribersPerChannel,
+        quotaChannels.maxSubscribersPerChannel,
       ),
       maxSubscriptionsPerConnection: lower(
         ['channels', 'maxSubscriptionsPerConnection'],
         channels.maxSubscriptionsPerConnection,
-        named.maxSubscriptionsPerConnection,
+        quotaChannels.maxSubscriptionsPerConnection,
       ),
-      nameMaxLength: lower(['channels', 'nameMaxLength'], channels.nameMaxLength, named.nameMaxLength),
+      nameMaxLength: lower(['channels', 'nameMaxLength'], channels.nameMaxLength, quotaChannels.nameMaxLength),
     },
     retention: {
       historyMessages: lower(
         ['retention', 'historyMessages'],
         retention.historyMessages,
-        kept.historyMessages,
+        quotaRetention.historyMessages,
       ),
       historyTtlMs,
-      presence: kept.presence ?? retention.presence,
+      presence: quotaRetention.presence ?? retention.presence,
     },
   }
   return { limits, problems }

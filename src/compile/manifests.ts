@@ -63,14 +63,14 @@ class ManifestReader {
   readonly #namespaceLabels = new Map<string, Readonly<Record<string, string>>>()
   readonly #tenants: { document: ManifestDocument; resource: ChatTenant }[] = []
   readonly #credentials: { document: ManifestDocument; resource: ChatCredential }[] = []
-  readonly #broken = new Set<string>()
-  readonly #tornFiles = new Set<string>()
+  readonly #invalidTenants = new Set<string>()
+  readonly #unparsableFiles = new Set<string>()
   readonly #problems: FileProblem[] = []
 
   read(document: ManifestDocument): void {
     const typed = this.#parse(Typed, document)
     if (!typed) {
-      this.#tornFiles.add(document.file)
+      this.#unparsableFiles.add(document.file)
       return
     }
     const { kind } = typed
@@ -84,7 +84,7 @@ class ManifestReader {
 
     const named = this.#parse(Named, document)
     if (!named) {
-      this.#tornFiles.add(document.file)
+      this.#unparsableFiles.add(document.file)
       return
     }
     const { metadata } = named
@@ -112,7 +112,7 @@ class ManifestReader {
       const message = `There is no ChatTenant "${name}".`
       this.#report(document, { path: ['spec', 'tenantRef', 'name'], reason: 'TenantNotFound', message })
     }
-    return { tenants, broken: this.#broken, tornFiles: this.#tornFiles, problems: this.#problems }
+    return { tenants, invalidTenants: this.#invalidTenants, unparsableFiles: this.#unparsableFiles, problems: this.#problems }
   }
 
   #keep(kind: string, key: string, document: ManifestDocument): void {
@@ -125,7 +125,7 @@ class ManifestReader {
       case 'ChatTenant': {
         const resource = this.#parse(ChatTenant, document)
         if (resource) this.#tenants.push({ document, resource })
-        else this.#broken.add(key)
+        else this.#invalidTenants.add(key)
         return
       }
       case 'ChatCredential': {
@@ -191,7 +191,7 @@ class ManifestReader {
     })
     if ('policy' in compiled) return compiled.policy
     for (const problem of compiled.problems) this.#report(document, problem)
-    this.#broken.add(`${namespace}/${tenant.metadata.name}`)
+    this.#invalidTenants.add(`${namespace}/${tenant.metadata.name}`)
     return undefined
   }
 

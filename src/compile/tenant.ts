@@ -2,16 +2,17 @@
 import { createHash } from 'node:crypto'
 import { isRecord } from '../json.js'
 import { matchProblem } from '../tenant/channel-match.js'
-import { compileIssuer, type KeySource } from './keys.js'
+import { compileIssuer, type KeyLookup } from './keys.js'
 import { compileLimits } from './limits.js'
 import { parseDuration } from '../resources/duration.js'
-import { selects } from '../resources/label-selector.js'
+import { selectorMatches } from '../resources/label-selector.js'
 import { originProblem } from '../tenant/origin.js'
 import type { ApiKey, ChannelRule, Issuer, Limits, TenantPolicy } from '../tenant/policy.js'
 import type { Problem } from '../resources/problem.js'
 import type { ChatPlan } from '../resources/chat-plan.js'
 import type { Rule } from '../resources/channel-rules.js'
 import type { ChatTenant } from '../resources/chat-tenant.js'
+import { tenantSecretName } from './secret-names.js'
 
 export interface CompileInput {
   readonly tenant: ChatTenant
@@ -88,8 +89,8 @@ export function tenantIdFromName(namespace: string, name: string): string {
 
 function compileIssuers(input: CompileInput): { issuers: Issuer[]; problems: Problem[] } {
   const { spec, metadata } = input.tenant
-  const source: KeySource = {
-    generatedSecretName: spec.credentials.secretName ?? `${metadata.name}-credentials`,
+  const source: KeyLookup = {
+    generatedSecretName: spec.credentials.secretName ?? tenantSecretName(metadata.name),
     secret: (name, key) => input.secret(name, key),
     isSample: (name) => input.isSample?.(name) ?? false,
   }
@@ -104,7 +105,7 @@ function compileIssuers(input: CompileInput): { issuers: Issuer[]; problems: Pro
 }
 
 /** Behind the present ones, since they are asked for less and less. One that does not work any more is no problem of the author's. */
-function previousIssuers(input: CompileInput, source: KeySource): Issuer[] {
+function previousIssuers(input: CompileInput, source: KeyLookup): Issuer[] {
   return input.tenant.spec.auth.flatMap((auth) => {
     const previous = auth.generate && input.previousKey?.(auth.name)
     if (!previous) return []
@@ -137,7 +138,7 @@ const durabilities = { Accepted: 'accepted', Replicated: 'replicated', Durable: 
 
 function namespaceProblems(plan: ChatPlan, { tenant, namespaceLabels = {} }: CompileInput): Problem[] {
   const { from, selector = {} } = plan.spec.allowedNamespaces
-  if (from === 'All' || (from === 'Selector' && selects(selector, namespaceLabels))) return []
+  if (from === 'All' || (from === 'Selector' && selectorMatches(selector, namespaceLabels))) return []
   const message = `Plan "${plan.metadata.name}" is not for tenants in namespace "${namespaceOf(tenant)}".`
   return [{ path: ['spec', 'planRef', 'name'], reason: 'NamespaceNotAllowed', message }]
 }

@@ -14,7 +14,7 @@ const keyFields = {
 const allKeyFields = ['keyRef', 'publicKey', 'jwks', 'jwksURI', 'generate'] as const
 
 /** What the credentials Secret holds beside the keys, by the Service Binding specification or by ours: no generated key is called so. */
-const secretNames = ['type', 'provider', 'uri', 'host', 'port', 'tenant']
+const reservedSecretKeys = ['type', 'provider', 'uri', 'host', 'port', 'tenant']
 
 const claimName = z.string().min(1).max(255)
 
@@ -49,8 +49,8 @@ const authRules = celRules([
     fieldPath: '.generate',
   },
   {
-    rule: `!has(self.generate) || !(self.name in [${secretNames.map((name) => `'${name}'`).join(', ')}])`,
-    message: `A generated key cannot be called ${secretNames.join(', ')}: the Secret has these for something else.`,
+    rule: `!has(self.generate) || !(self.name in [${reservedSecretKeys.map((name) => `'${name}'`).join(', ')}])`,
+    message: `A generated key cannot be called ${reservedSecretKeys.join(', ')}: the Secret has these for something else.`,
     fieldPath: '.name',
   },
 ])
@@ -153,7 +153,7 @@ const Auth = z
     if (misfits.length > 0) add('algorithms', `${misfits.join(', ')} does not go with type ${type}.`)
     if (generate && (generate.algorithm === 'HS256') !== (type === 'SharedKey'))
       add('generate', `${generate.algorithm} does not go with type ${type}.`)
-    if (generate && secretNames.includes(auth.name))
+    if (generate && reservedSecretKeys.includes(auth.name))
       add('name', `A generated key cannot be called "${auth.name}": the Secret has that for something else.`)
   })
   .meta(authRules)

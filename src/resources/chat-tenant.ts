@@ -1,7 +1,7 @@
 // ChatTenant: one isolated customer, as its own team writes it. Namespaced.
 import { z } from 'zod'
 import { celRaw, celRules } from './cel.js'
-import { originSource } from '../tenant/origin.js'
+import { originEntrySource } from '../tenant/origin.js'
 import { AuthList } from './auth.js'
 import { Quota } from './limits.js'
 import { Rules } from './channel-rules.js'
@@ -20,7 +20,7 @@ export const Rotation = z
 /** What the API server can tell of `originProblem` without resolving anything; the rest is found when the tenant is compiled. */
 const originRule = celRules([
   {
-    rule: `self == '*' || self.matches(${celRaw(originSource)})`,
+    rule: `self == '*' || self.matches(${celRaw(originEntrySource)})`,
     messageExpression: `'"' + self + '" is no origin: write "https://app.example.com", "https://*.example.com", "http://localhost:*" or "*", without a path or a slash at the end.'`,
   },
 ])

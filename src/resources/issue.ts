@@ -16,8 +16,8 @@ export function issueProblem(issue: z.core.$ZodIssue, value: unknown): Problem {
 
   const found = valueAt(value, path)
   if (found === undefined)
-    return { path, reason: 'InvalidResource', message: `This field is needed: ${article(issue.expected)}.` }
-  const message = `This must be ${article(issue.expected)}, and is ${article(kindOf(found))}.`
+    return { path, reason: 'InvalidResource', message: `This field is needed: ${describeKind(issue.expected)}.` }
+  const message = `This must be ${describeKind(issue.expected)}, and is ${describeKind(kindOf(found))}.`
   const hint = issue.expected === 'string' && typeof found === 'object' ? ` ${quoteHint}` : ''
   return { path, reason: 'InvalidResource', message: message + hint }
 }
@@ -32,7 +32,7 @@ function kindOf(value: unknown): string {
   return typeof value === 'object' ? 'object' : typeof value
 }
 
-const articles: Readonly<Record<string, string>> = {
+const kindDescriptions: Readonly<Record<string, string>> = {
   array: 'a list',
   boolean: 'true or false',
   fraction: 'a number with a fraction',
@@ -44,8 +44,8 @@ const articles: Readonly<Record<string, string>> = {
   string: 'text',
 }
 
-function article(kind: string): string {
-  return articles[kind] ?? kind
+function describeKind(kind: string): string {
+  return kindDescriptions[kind] ?? kind
 }
 
 function sentence(message: string): string {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { selects } from './label-selector.js'
+import { selectorMatches } from './label-selector.js'
 import type { LabelSelector } from './chat-plan.js'
 
 const labels = { tier: 'gold', region: 'eu' }
@@ -18,5 +18,5 @@ test.each<[LabelSelector, boolean]>([
   [{ matchExpressions: [{ key: 'team', operator: 'DoesNotExist' }] }, true],
   [{ matchLabels: { tier: 'gold' }, matchExpressions: [{ key: 'region', operator: 'DoesNotExist' }] }, false],
 ])('%j: %s', (selector, expected) => {
-  expect(selects(selector, labels)).toBe(expected)
+  expect(selectorMatches(selector, labels)).toBe(expected)
 })

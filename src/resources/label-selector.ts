@@ -4,16 +4,16 @@ import type { LabelSelector } from './chat-plan.js'
 type Labels = Readonly<Record<string, string>>
 
 /** All of the selector must hold; an empty one holds always. */
-export function selects(selector: LabelSelector, labels: Labels): boolean {
+export function selectorMatches(selector: LabelSelector, labels: Labels): boolean {
   const named = Object.entries(selector.matchLabels ?? {}).every(
     ([key, value]) => valueOf(labels, key) === value,
   )
-  return named && (selector.matchExpressions ?? []).every((expression) => holds(expression, labels))
+  return named && (selector.matchExpressions ?? []).every((expression) => expressionMatches(expression, labels))
 }
 
 type Expression = NonNullable<LabelSelector['matchExpressions']>[number]
 
-function holds({ key, operator, values = [] }: Expression, labels: Labels): boolean {
+function expressionMatches({ key, operator, values = [] }: Expression, labels: Labels): boolean {
   const value = valueOf(labels, key)
   switch (operator) {
     case 'In':

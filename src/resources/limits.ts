@@ -45,14 +45,14 @@ const retention = {
   presence: z.boolean().describe('May channels show who is there?'),
 }
 
-const texts = {
+const groupDescriptions = {
   connections: 'Connections and what they may send.',
   messages: 'Messages sent and delivered.',
   channels: 'Channels and subscriptions.',
   retention: 'What is kept for late comers.',
 }
 
-const burstRule = celRules([
+const burstRules = celRules([
   {
     rule: '!has(self.publishBurst) || !has(self.publishPerSecond) || self.publishBurst >= self.publishPerSecond',
     message: 'The burst is below the rate (publishPerSecond): raise the burst or leave it out.',
@@ -69,7 +69,7 @@ export const PlanLimits = z.strictObject({
       commandsPerSecond: connections.commandsPerSecond.default(50),
     })
     .prefault({})
-    .describe(texts.connections),
+    .describe(groupDescriptions.connections),
   messages: z
     .strictObject({
       publishPerSecond: messages.publishPerSecond.default(100),
@@ -77,10 +77,10 @@ export const PlanLimits = z.strictObject({
       maxBytes: messages.maxBytes.default(16_384),
       fanoutPerSecond: messages.fanoutPerSecond.default(10_000),
     })
-    .superRefine(burstHoldsRate)
-    .meta(burstRule)
+    .superRefine(checkBurst)
+    .meta(burstRules)
     .prefault({})
-    .describe(texts.messages),
+    .describe(groupDescriptions.messages),
   channels: z
     .strictObject({
       max: channels.max.default(1000),
@@ -89,7 +89,7 @@ export const PlanLimits = z.strictObject({
       nameMaxLength: channels.nameMaxLength.default(128),
     })
     .prefault({})
-    .describe(texts.channels),
+    .describe(groupDescriptions.channels),
   retention: z
     .strictObject({
       historyMessages: retention.historyMessages.default(1000),
@@ -97,26 +97,26 @@ export const PlanLimits = z.strictObject({
       presence: retention.presence.default(true),
     })
     .prefault({})
-    .describe(texts.retention),
+    .describe(groupDescriptions.retention),
 })
 export type PlanLimits = z.output<typeof PlanLimits>
 
 export const Quota = z
   .strictObject({
-    connections: z.strictObject(connections).partial().describe(texts.connections),
+    connections: z.strictObject(connections).partial().describe(groupDescriptions.connections),
     messages: z
       .strictObject(messages)
       .partial()
-      .superRefine(burstHoldsRate)
-      .meta(burstRule)
-      .describe(texts.messages),
-    channels: z.strictObject(channels).partial().describe(texts.channels),
-    retention: z.strictObject(retention).partial().describe(texts.retention),
+      .superRefine(checkBurst)
+      .meta(burstRules)
+      .describe(groupDescriptions.messages),
+    channels: z.strictObject(channels).partial().describe(groupDescriptions.channels),
+    retention: z.strictObject(retention).partial().describe(groupDescriptions.retention),
   })
   .partial()
 export type Quota = z.output<typeof Quota>
 
-function burstHoldsRate(
+function checkBurst(
   limits: { publishPerSecond?: number | undefined; publishBurst?: number | undefined },
   context: z.core.$RefinementCtx,
 ): void {

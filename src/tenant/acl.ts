@@ -1,5 +1,5 @@
 // Who may do what on which channel. On the path of every publish: rules are compiled once, and a decision allocates next to nothing.
-import { explainDenied, explainNoGrant, explainNoRule } from './denial-message.js'
+import { deniedMessage, noGrantMessage, noRuleMessage } from './denial-message.js'
 import { compileMatch, type ChannelMatch } from './channel-match.js'
 import { claimAt, claimTexts, type Claims } from './claims.js'
 import type { ChannelRule, Grant, Operation, Subject } from './policy.js'
@@ -16,7 +16,7 @@ export interface AclSubject {
  * `noRule`: no rule covers the channel for anybody. `noGrant`: `rule` covers it and grants this subject nothing. `denied`: `rule` forbids it.
  * `explanation` is a sentence for people; it tells roles and claim names that would help, never users or claim values.
  */
-export type Decision =
+export type AccessDecision =
   | { readonly allowed: true; readonly rule: string }
   | {
       readonly allowed: false
@@ -40,7 +40,7 @@ interface CompiledRule {
   readonly grants: readonly CompiledGrant[]
   readonly settings: ChannelSettings
   /** Made once: the same answer to every allowed publish. */
-  readonly allowed: Decision
+  readonly allowed: AccessDecision
 }
 
 interface CompiledGrant {
@@ -64,9 +64,9 @@ export class ChannelRules {
     }
   }
 
-  decide(subject: AclSubject, operation: Operation, channel: string): Decision {
+  decide(subject: AclSubject, operation: Operation, channel: string): AccessDecision {
     let allowing: CompiledRule | undefined
-    for (const rules of [this.#literals.get(channel) ?? none, this.#others]) {
+    for (const rules of [this.#literals.get(channel) ?? noRules, this.#others]) {
       for (const rule of rules) {
         if (!rule.match.matches(channel, subject)) continue
         for (const grant of rule.grants) {
@@ -74,7 +74,7 @@ export class ChannelRules {
           if (allowing && !grant.denies) continue
           if (!grant.operations.has(operation) || !grant.subjects.some((matches) => matches(subject)))
             continue
-          if (grant.denies) return denied(rule, grant, operation)
+          if (grant.denies) return denialOf(rule, grant, operation)
           allowing = rule
         }
       }
@@ -87,17 +87,17 @@ export class ChannelRules {
     return this.#mostExact(channel, (rule) => rule.match.matchesAnySubject(channel))?.settings
   }
 
-  #refusal(subject: AclSubject, operation: Operation, channel: string): Decision {
+  #refusal(subject: AclSubject, operation: Operation, channel: string): AccessDecision {
     const covering =
       this.#mostExact(
         channel,
-        (rule) => rule.match.matches(channel, subject) && grantsAnybody(rule, operation),
+        (rule) => rule.match.matches(channel, subject) && hasAllowGrant(rule, operation),
       ) ??
       this.#mostExact(channel, (rule) => rule.match.matches(channel, subject)) ??
       this.#mostExact(channel, (rule) => rule.match.matchesAnySubject(channel))
-    if (!covering) return { allowed: false, reason: 'noRule', explanation: explainNoRule(channel) }
+    if (!covering) return { allowed: false, reason: 'noRule', explanation: noRuleMessage(channel) }
     const inPlace = covering.match.matches(channel, subject)
-    const explanation = explainNoGrant(covering.source, { operation, channel, inPlace })
+    const explanation = noGrantMessage(covering.source, { operation, channel, inPlace })
     return { allowed: false, rule: covering.source.name, reason: 'noGrant', explanation }
   }
 
@@ -106,7 +106,7 @@ export class ChannelRules {
   }
 }
 
-const none: readonly CompiledRule[] = []
+const noRules: readonly CompiledRule[] = []
 
 function compileRule(source: ChannelRule): CompiledRule {
   const { name, history, presence, joinLeave, durability, sanitize } = source
@@ -125,18 +125,18 @@ function compileRule(source: ChannelRule): CompiledRule {
 }
 
 /** Keys are joined by AND. No key at all is nobody, not everybody. */
-function compileSubject(wanted: Subject): (subject: AclSubject) => boolean {
-  const users = wanted.users && new Set(wanted.users)
-  const roles = wanted.roles && new Set(wanted.roles)
-  const claims = Object.entries(wanted.claims ?? {}).map(([path, values]) => ({
+function compileSubject(spec: Subject): (subject: AclSubject) => boolean {
+  const users = spec.users && new Set(spec.users)
+  const roles = spec.roles && new Set(spec.roles)
+  const claims = Object.entries(spec.claims ?? {}).map(([path, values]) => ({
     path,
     values: new Set(values),
   }))
   const wantsToken =
-    users !== undefined || roles !== undefined || claims.length > 0 || wanted.authenticated === true
+    users !== undefined || roles !== undefined || claims.length > 0 || spec.authenticated === true
 
   // `anonymous` beside another key asks for a guest with a token: there is none.
-  if (wanted.anonymous) return (subject) => subject.anonymous && !wantsToken
+  if (spec.anonymous) return (subject) => subject.anonymous && !wantsToken
 
   return (subject) =>
     wantsToken &&
@@ -152,11 +152,11 @@ function mostExactFirst(a: CompiledRule, b: CompiledRule): number {
   return b.match.specificity - a.match.specificity || (a.source.name < b.source.name ? -1 : 1)
 }
 
-function grantsAnybody(rule: CompiledRule, operation: Operation): boolean {
+function hasAllowGrant(rule: CompiledRule, operation: Operation): boolean {
   return rule.grants.some((grant) => !grant.denies && grant.operations.has(operation))
 }
 
-function denied(rule: CompiledRule, grant: CompiledGrant, operation: Operation): Decision {
-  const explanation = explainDenied(rule.source, { operation, grant: grant.source })
+function denialOf(rule: CompiledRule, grant: CompiledGrant, operation: Operation): AccessDecision {
+  const explanation = deniedMessage(rule.source, { operation, grant: grant.source })
   return { allowed: false, rule: rule.source.name, reason: 'denied', explanation }
 }

@@ -43,7 +43,7 @@ export function matchProblem(match: ChannelRule['match']): string | undefined {
   if (segments.length > segmentsMax)
     return `"${value}" has ${segments.length} segments; at most ${segmentsMax} are allowed.`
   for (const text of segments) {
-    if (text !== '' && !segmentOf(text)) {
+    if (text !== '' && !parseSegment(text)) {
       return `"${text}" is no segment: between colons stands plain text, "*" for any one segment, "{user}" or "{claims.<name>}", and nothing is mixed.`
     }
   }
@@ -71,20 +71,20 @@ export function compileMatch(match: ChannelRule['match']): ChannelMatch {
 }
 
 function compilePattern(value: string): ChannelMatch {
-  const segments = value.split(':').map((text) => segmentOf(text) ?? { kind: 'literal' as const, text })
+  const segments = value.split(':').map((text) => parseSegment(text) ?? { kind: 'literal' as const, text })
   const hasUser = segments.some((segment) => segment.kind === 'user')
   return {
     matches: (channel, subject) =>
-      walk(segments, channel, (segment, at) => fill(segment, channel, at, subject)),
+      matchSegments(segments, channel, (segment, at) => matchForSubject(segment, channel, at, subject)),
     matchesAnySubject: (channel) =>
-      walk(segments, channel, (segment, at) => fillAny(segment, channel, at)) ||
-      (hasUser && walk(segments, channel, (segment, at) => fillGuest(segment, channel, at))),
+      matchSegments(segments, channel, (segment, at) => matchForAnyUser(segment, channel, at)) ||
+      (hasUser && matchSegments(segments, channel, (segment, at) => matchForAnyGuest(segment, channel, at))),
     specificity: segments.filter((segment) => segment.kind === 'literal').length,
   }
 }
 
 /** Undefined: not a segment. Empty text is a literal: `a::b` is a name like another. */
-function segmentOf(text: string): Segment | undefined {
+function parseSegment(text: string): Segment | undefined {
   if (text === '*') return { kind: 'any' }
   if (text === '{user}') return { kind: 'user' }
   if (text.startsWith('{claims.') && text.endsWith('}')) {
@@ -95,7 +95,7 @@ function segmentOf(text: string): Segment | undefined {
 }
 
 /** Runs over the name once. `end(segment, at)` tells where the segment that starts `at` ends, or `noMatch`. */
-function walk(
+function matchSegments(
   segments: readonly Segment[],
   channel: string,
   end: (segment: Segment, at: number) => number,
@@ -110,10 +110,10 @@ function walk(
   return at === channel.length + 1
 }
 
-function fill(segment: Segment, channel: string, at: number, subject: MatchSubject): number {
+function matchForSubject(segment: Segment, channel: string, at: number, subject: MatchSubject): number {
   switch (segment.kind) {
     case 'user':
-      return fillUser(channel, at, subject)
+      return matchUser(channel, at, subject)
     case 'claim': {
       const end = segmentEnd(channel, at)
       const text = channel.slice(at, end)
@@ -121,34 +121,34 @@ function fill(segment: Segment, channel: string, at: number, subject: MatchSubje
     }
     case 'any':
     case 'literal':
-      return fillAny(segment, channel, at)
+      return matchForAnyUser(segment, channel, at)
   }
 }
 
 /** A guest fills two segments, `guest` and the client id, whoever else's name has a colon fills none: no `sub` passes for a guest or spans segments. */
-function fillUser(channel: string, at: number, subject: MatchSubject): number {
+function matchUser(channel: string, at: number, subject: MatchSubject): number {
   const own = subject.anonymous ? subject.user.slice('guest:'.length) : subject.user
   if (own === '' || own.includes(':')) return noMatch
   if (subject.anonymous && !subject.user.startsWith('guest:')) return noMatch
-  return fillText(channel, at, subject.user)
+  return matchText(channel, at, subject.user)
 }
 
-function fillAny(segment: Segment, channel: string, at: number): number {
-  if (segment.kind === 'literal') return fillText(channel, at, segment.text)
+function matchForAnyUser(segment: Segment, channel: string, at: number): number {
+  if (segment.kind === 'literal') return matchText(channel, at, segment.text)
   const end = segmentEnd(channel, at)
   return end > at ? end : noMatch
 }
 
 /** As `fillAny`, but the user is a guest. */
-function fillGuest(segment: Segment, channel: string, at: number): number {
-  if (segment.kind !== 'user') return fillAny(segment, channel, at)
+function matchForAnyGuest(segment: Segment, channel: string, at: number): number {
+  if (segment.kind !== 'user') return matchForAnyUser(segment, channel, at)
   if (!channel.startsWith('guest:', at)) return noMatch
   const clientAt = at + 'guest:'.length
   const end = segmentEnd(channel, clientAt)
   return end > clientAt ? end : noMatch
 }
 
-function fillText(channel: string, at: number, text: string): number {
+function matchText(channel: string, at: number, text: string): number {
   const end = at + text.length
   const whole = end === channel.length || channel[end] === ':'
   return whole && channel.startsWith(text, at) ? end : noMatch

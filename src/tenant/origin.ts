@@ -15,11 +15,11 @@ interface OriginPattern extends Origin {
 }
 
 /** Scheme, `*.`, host (IPv6 in brackets), port. No path, no user, nothing behind: those have no place in an origin. */
-const shape =
+const entrySyntax =
   /^([A-Za-z][A-Za-z0-9+.-]*):\/\/(\*\.)?([^\s/:?#@\\*[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}|\*))?$/
 
 /** For the API server: RE2 reads it as JavaScript does. */
-export const originSource = shape.source
+export const originEntrySource = entrySyntax.source
 
 /**
  * May a page of `origin` (the request header) connect to `host` (the Host header)? Allowed entries are `https://app.example.com[:port]`,
@@ -37,7 +37,7 @@ export function originAllowed(
   if (host !== undefined && sameHost(page, host)) return true
   return allowed.some((entry) => {
     const pattern = parsePattern(entry)
-    return pattern !== undefined && fits(page, pattern)
+    return pattern !== undefined && matchesPattern(page, pattern)
   })
 }
 
@@ -47,7 +47,7 @@ export function originProblem(entry: string): string | undefined {
   return `"${entry}" is no origin: write "https://app.example.com", "https://*.example.com", "http://localhost:*" or "*", without a path or a slash at the end.`
 }
 
-function fits(page: Origin, pattern: OriginPattern): boolean {
+function matchesPattern(page: Origin, pattern: OriginPattern): boolean {
   if (page.scheme !== pattern.scheme) return false
   if (!pattern.anyPort && page.port !== pattern.port) return false
   if (!pattern.subdomains) return page.hostname === pattern.hostname
@@ -69,7 +69,7 @@ function parseOrigin(text: string): Origin | undefined {
 
 /** The URL parser lower-cases, writes international names in punycode and drops default ports; on both sides alike. */
 function parsePattern(text: string): OriginPattern | undefined {
-  const [, scheme = '', star, host = '', port = ''] = shape.exec(text) ?? []
+  const [, scheme = '', star, host = '', port = ''] = entrySyntax.exec(text) ?? []
   const anyPort = port === '*'
   const address = `${scheme}://${host}${port === '' || anyPort ? '' : `:${port}`}`
   if (host === '' || !URL.canParse(address)) return undefined

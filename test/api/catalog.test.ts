@@ -20,7 +20,7 @@ beforeAll(async () => {
   ;[a, b] = world.gateways
   await writer.snapshot([tenantPolicy({ apiKeys: [apiKey()] })])
 })
-afterAll(() => world.end())
+afterAll(() => world.stop())
 
 /** What both say to the key. */
 async function statuses(): Promise<number[]> {

@@ -19,7 +19,7 @@ beforeAll(async () => {
   writer = world.writer
   ;[a, b] = world.gateways
 })
-afterAll(() => world.end())
+afterAll(() => world.stop())
 
 /** What the chat door of a tenant says of an upgrade by ann. */
 async function doorOf(gateway: GatewayProcess, tenant: string): Promise<number> {
@@ -104,7 +104,7 @@ test('each gateway tells which version it enforces', async () => {
 
 test('a gateway that comes later serves what is there', async () => {
   await writer.put(tenantPolicy({ name: 'early' }))
-  const late = await world.another()
+  const late = await world.addGateway()
   await until('the catalog', async () => (await late.ops('/readyz')).status === 200)
   expect(await doorOf(late, 'demo/early')).toBe(open)
   expect(await late.stop()).toEqual({ code: 0, signal: null })
@@ -112,7 +112,7 @@ test('a gateway that comes later serves what is there', async () => {
 
 test('a gateway without the key serves nobody whose secrets it cannot open', async () => {
   await writer.put(tenantPolicy({ name: 'sealed' }))
-  const stranger = await world.another(keyLineB)
+  const stranger = await world.addGateway(keyLineB)
   const told = await stranger.logged('a tenant’s newest revision cannot be served')
   expect(JSON.stringify(told)).not.toContain(acmeSecret.toString('base64'))
   expect(await doorOf(stranger, 'demo/sealed')).toBe(missing)

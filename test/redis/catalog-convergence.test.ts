@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { catalogKeys } from '../../src/redis/keys.js'
-import { reaches } from '../../src/catalog/version.js'
+import { hasReached } from '../../src/catalog/version.js'
 import type { CatalogWriter } from '../../src/catalog/redis/writer.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import {
@@ -11,7 +11,7 @@ import {
   openWriter,
   revisionsOf,
   tenant,
-  type CatalogPlace,
+  type CatalogLocation,
   type TestCatalog,
 } from '../support/redis-catalog.js'
 import { endLinks } from '../support/redis-links.js'
@@ -97,7 +97,7 @@ let runs = 0
 
 async function run(steps: readonly Step[]): Promise<void> {
   runs += 1
-  const place: CatalogPlace = {
+  const place: CatalogLocation = {
     url: `redis://127.0.0.1:${redis.port}`,
     installation: `parley/run-${runs}`,
   }
@@ -128,7 +128,7 @@ async function run(steps: readonly Step[]): Promise<void> {
       const [kind, key = ''] = change.split(' ')
       if (kind === 'remove') expect(removed).toContain(key)
     }
-    if (before) expect(reaches(catalog.version, before)).toBe(true)
+    if (before) expect(hasReached(catalog.version, before)).toBe(true)
   }
 
   await controller.snapshot()

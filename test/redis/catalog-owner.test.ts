@@ -1,15 +1,15 @@
 // Two clusters that call their installation the same on one Redis: the first has it, and the other one does no harm.
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { CatalogKeeper } from '../../src/controller/catalog/publisher.js'
+import { CatalogPublisher } from '../../src/controller/catalog/publisher.js'
 import { catalogKeys } from '../../src/redis/keys.js'
 import type { Prepare } from '../../src/redis/link.js'
-import { Remains } from '../../src/catalog/redis/retention.js'
-import { openWriter, tenant, type CatalogPlace } from '../support/redis-catalog.js'
+import { RetentionRecords } from '../../src/catalog/redis/retention.js'
+import { openWriter, tenant, type CatalogLocation } from '../support/redis-catalog.js'
 import { endLinks, recordingLog, startLink } from '../support/redis-links.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
 
 let redis: RedisProcess
-let place: CatalogPlace
+let place: CatalogLocation
 let installations = 0
 
 beforeAll(async () => {
@@ -24,11 +24,11 @@ afterAll(endRedisProcesses)
 
 const foreign = { kind: 'foreign', owner: 'one' }
 
-async function remainsOf(owner: string, fence = 1): Promise<Remains> {
+async function remainsOf(owner: string, fence = 1): Promise<RetentionRecords> {
   const link = {
     createLink: (role: string, prepare: Prepare) => startLink(place.url, { role, prepare }).link,
   }
-  return new Remains({ ...link, installation: place.installation, fence: () => fence, owner })
+  return new RetentionRecords({ ...link, installation: place.installation, fence: () => fence, owner })
 }
 
 test('the one that publishes first owns the catalog; the other writes nothing, whatever its term', async () => {
@@ -80,18 +80,18 @@ test('a catalog that has lost its owner becomes another’s, but not before the 
   const { writer: other } = await openWriter(place, { owner: 'other' })
   const { log } = recordingLog()
   const unheard = { onChange: () => {}, onUsage: () => {} }
-  const keeper = new CatalogKeeper({ writer: other, log, ...unheard, orphanedMs })
-  keeper.begin([])
+  const keeper = new CatalogPublisher({ writer: other, log, ...unheard, orphanedMs })
+  keeper.initialize([])
   const end = new AbortController()
   const kept = keeper.run(end.signal)
   try {
-    await until('another’s catalog', () => keeper.standingOf('demo/mine').kind === 'foreign')
+    await until('another’s catalog', () => keeper.rolloutOf('demo/mine').kind === 'foreign')
     const { client } = await startLink(place.url).link.ready(5_000)
     const lostAtMs = performance.now()
     await client.del(catalogKeys(place.installation).version)
     await until('a new owner', async () => (await one.readOwner()) === 'other')
     expect(performance.now() - lostAtMs).toBeGreaterThanOrEqual(orphanedMs)
-    await until('a catalog of its own', () => keeper.trouble === undefined)
+    await until('a catalog of its own', () => keeper.unavailableReason === undefined)
     expect(await other.put(tenant('mine'))).toMatchObject({ kind: 'written' })
   } finally {
     end.abort()

@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { catalogKeys, catalogTag } from '../../src/redis/keys.js'
-import { reaches } from '../../src/catalog/version.js'
+import { hasReached } from '../../src/catalog/version.js'
 import type { WriteOutcome } from '../../src/catalog/redis/writer.js'
 import { acmeSecret } from '../support/policies.js'
 import {
@@ -14,7 +14,7 @@ import {
   revisionsOf,
   sealingKeys,
   tenant,
-  type CatalogPlace,
+  type CatalogLocation,
   type TestCatalog,
 } from '../support/redis-catalog.js'
 import { redisKinds, startRedisOf } from '../support/redis-cluster.js'
@@ -30,7 +30,7 @@ import {
 let redis: RedisProcess | undefined
 let url = ''
 let admin: Redis
-let place: CatalogPlace
+let place: CatalogLocation
 let installations = 0
 let running: AbortController
 
@@ -236,13 +236,13 @@ describe.each(redisKinds)('on %s', (kind) => {
       await catalog.refresh()
       expect(catalog.synced).toBe(false)
       expect(catalog.version).toBeUndefined()
-      expect(catalog.trouble).toBe('catalog: there is none in Redis; the controller has to publish it')
+      expect(catalog.unavailableReason).toBe('catalog: there is none in Redis; the controller has to publish it')
       const { writer } = await openWriter(place)
       const version = versionOf(await writer.snapshot([]))
       await catalog.refresh()
       expect(catalog.synced).toBe(true)
       expect(catalog.version).toEqual(version)
-      expect(catalog.trouble).toBeUndefined()
+      expect(catalog.unavailableReason).toBeUndefined()
     })
 
     test('applies changes in their order, each tenant once as it is now', async () => {
@@ -323,7 +323,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       await link.link.current?.client.unsubscribe()
       const startMs = performance.now()
       const version = versionOf(await writer.put(acme))
-      await until('the edit', () => reaches(catalog.version, version), { everyMs: 5 })
+      await until('the edit', () => hasReached(catalog.version, version), { everyMs: 5 })
       const tookMs = performance.now() - startMs
       console.info(`an edit was in force after ${Math.round(tookMs)} ms, without its hint`)
       expect(catalog.get('demo/acme')).toEqual(acme)
@@ -395,7 +395,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       await admin.del(keysOfPlace().version)
       await admin.set(keysOfPlace().version, 'a string')
       await catalog.refresh()
-      expect(catalog.trouble).toContain('WRONGTYPE')
+      expect(catalog.unavailableReason).toContain('WRONGTYPE')
       expect(catalog.get('demo/acme')).toEqual(acme)
     })
 
@@ -417,7 +417,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       const { catalog, changes, writer } = await served()
       await admin.flushall()
       await catalog.refresh()
-      expect(catalog.trouble).toBe('catalog: there is none in Redis; the controller has to publish it')
+      expect(catalog.unavailableReason).toBe('catalog: there is none in Redis; the controller has to publish it')
       expect(await writer.put(acme)).toEqual({ kind: 'snapshotNeeded' })
       expect(await writer.confirm()).toBe('snapshotNeeded')
       await catalog.refresh()
@@ -427,7 +427,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       await catalog.refresh()
       expect(catalog.version).toEqual(version)
       expect(changes).toEqual(['remove demo/initech', 'put demo/globex'])
-      expect(catalog.trouble).toBeUndefined()
+      expect(catalog.unavailableReason).toBeUndefined()
     })
 
     test('flushed, and the controller new as well: the clock alone makes the new epoch the newer one', async () => {
@@ -488,13 +488,13 @@ describe.each(redisKinds)('on %s', (kind) => {
       await putBack()
       await catalog.refresh()
       expect(revisionsOf(catalog.all())).toEqual(expected)
-      expect(catalog.trouble).toContain('which is older than')
+      expect(catalog.unavailableReason).toContain('which is older than')
       expect(await writer.confirm()).toBe('snapshotNeeded')
       expect(await writer.put(globex)).toEqual({ kind: 'snapshotNeeded' })
 
       await writer.snapshot([tenant('acme', 2), globex])
       await catalog.refresh()
-      expect(catalog.trouble).toBeUndefined()
+      expect(catalog.unavailableReason).toBeUndefined()
       expect(revisionsOf(catalog.all())).toEqual(expected)
       expect(changes).toEqual([])
     })
@@ -511,7 +511,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       await next.snapshot([tenant('acme', 4), globex, initech])
       await catalog.refresh()
       expect(catalog.get('demo/acme')).toEqual(tenant('acme', 4))
-      expect(catalog.trouble).toBeUndefined()
+      expect(catalog.unavailableReason).toBeUndefined()
     })
 
     test('a clock that is behind does not make a new catalog look old', async () => {
@@ -730,7 +730,7 @@ describe('on a Redis that dies', () => {
     await catalog.refresh()
     expect(catalog.ageMs).toBeLessThan(5_000)
     await own.kill()
-    await until('the loss', () => catalog.trouble)
+    await until('the loss', () => catalog.unavailableReason)
     aheadMs = 300_000
     await catalog.refresh()
     expect(catalog.get('demo/acme')).toEqual(acme)
@@ -785,7 +785,7 @@ describe('on a Redis that dies', () => {
     await writer.snapshot([tenant('acme', 2), globex])
     await catalog.refresh()
     expect(revisionsOf(catalog.all())).toEqual(revisionsOf([tenant('acme', 2), globex]))
-    expect(catalog.trouble).toBeUndefined()
+    expect(catalog.unavailableReason).toBeUndefined()
   })
 
   test('nothing secret is in anything that Redis holds', async () => {

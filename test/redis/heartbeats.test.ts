@@ -3,20 +3,20 @@ import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { catalogKeys } from '../../src/redis/keys.js'
 import type { GatewayReport, LiveGateway } from '../../src/catalog/heartbeat.js'
-import { reaches } from '../../src/catalog/version.js'
+import { hasReached } from '../../src/catalog/version.js'
 import {
   openCatalog,
   openHeartbeats,
   openWriter,
   tenant,
-  type CatalogPlace,
+  type CatalogLocation,
 } from '../support/redis-catalog.js'
 import { endLinks } from '../support/redis-links.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
 
 let redis: RedisProcess
 let admin: Redis
-let place: CatalogPlace
+let place: CatalogLocation
 let running: AbortController
 let installations = 0
 
@@ -107,7 +107,7 @@ test('a new version is told at once', async () => {
     id: 'gw-1',
     report: () => ({ ...idle, version: catalog.version }),
   })
-  catalog.onApplied(() => heartbeats.hurry())
+  catalog.onApplied(() => heartbeats.sendNow())
   const both = [catalog.run(running.signal), heartbeats.run(running.signal)]
   await until('the first version', async () => (await seen())[0]?.version)
   const startMs = performance.now()
@@ -116,7 +116,7 @@ test('a new version is told at once', async () => {
     'the put’s version',
     async () =>
       outcome.kind === 'written' &&
-      (await writer.readGateways()).every(({ version }) => reaches(version, outcome.version)),
+      (await writer.readGateways()).every(({ version }) => hasReached(version, outcome.version)),
     { everyMs: 2 },
   )
   const tookMs = performance.now() - startMs

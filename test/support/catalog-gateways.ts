@@ -33,7 +33,7 @@ export class CatalogGateways {
   static async start(): Promise<CatalogGateways> {
     const url = `redis://127.0.0.1:${(await startRedis()).port}`
     const folder = await mkdtemp(join(tmpdir(), 'parley-keys-'))
-    const args = await followArgs(folder, keyLineA)
+    const args = await catalogArgs(folder, keyLineA)
     const [a, b] = await startGateways(2, { redis: url, args })
     if (!a || !b) throw new Error('there are two')
     const { writer } = await openWriter({ url, installation })
@@ -41,12 +41,12 @@ export class CatalogGateways {
   }
 
   /** One more. `keyLine`: what it opens secrets with. */
-  async another(keyLine = keyLineA): Promise<GatewayProcess> {
-    return GatewayProcess.start({ redis: this.#url, args: await followArgs(this.#folder, keyLine) })
+  async addGateway(keyLine = keyLineA): Promise<GatewayProcess> {
+    return GatewayProcess.start({ redis: this.#url, args: await catalogArgs(this.#folder, keyLine) })
   }
 
   /** With all other programs, links and Redis processes of the file. */
-  async end(): Promise<void> {
+  async stop(): Promise<void> {
     await endLinks()
     await endPrograms()
     await endRedisProcesses()
@@ -54,7 +54,7 @@ export class CatalogGateways {
   }
 }
 
-async function followArgs(folder: string, keyLine: string): Promise<string[]> {
+async function catalogArgs(folder: string, keyLine: string): Promise<string[]> {
   const file = join(folder, keyLine.slice(0, 1))
   await writeFile(file, `${keyLine}\n`)
   return ['--sealing-key-file', file, '--installation', installation]

@@ -1,7 +1,7 @@
 // The catalog's parts on a real Redis, for tests: writers, gateways' catalogs and their heartbeats, each with links of its own.
 import { catalogTag } from '../../src/redis/keys.js'
 import type { Prepare, RedisLink } from '../../src/redis/link.js'
-import { RedisCatalog, type RedisCatalogOptions } from '../../src/catalog/redis/reader.js'
+import { CatalogReader, type CatalogReaderOptions } from '../../src/catalog/redis/reader.js'
 import { Heartbeats } from '../../src/catalog/redis/heartbeats.js'
 import type { GatewayReport } from '../../src/catalog/heartbeat.js'
 import { CatalogWriter, type CatalogWriterOptions } from '../../src/catalog/redis/writer.js'
@@ -20,10 +20,10 @@ export function sealingKeys(...lines: string[]): SealingKeys {
 }
 
 /** Tenant `demo/<name>`. Another `revision` is another policy, another `life` another tenant of the same name. */
-export function tenant(name: string, revision = 1, life = 1): TenantPolicy {
+export function tenant(name: string, revision = 1, incarnation = 1): TenantPolicy {
   return tenantPolicy({
     name,
-    tenantId: `id-${name}-${life}`,
+    tenantId: `id-${name}-${incarnation}`,
     limits: { ...generousLimits, channels: { ...generousLimits.channels, max: revision } },
   })
 }
@@ -34,7 +34,7 @@ export function revisionsOf(policies: Iterable<TenantPolicy>): Record<string, st
   return Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-export interface CatalogPlace {
+export interface CatalogLocation {
   readonly url: string
   readonly installation: string
 }
@@ -45,10 +45,10 @@ export interface TestWriter {
 }
 
 export async function openWriter(
-  { installation, url }: CatalogPlace,
+  { installation, url }: CatalogLocation,
   options: Partial<CatalogWriterOptions> = {},
 ): Promise<TestWriter> {
-  const { createLink, made } = linkMaker(url)
+  const { createLink, made } = createLinkFactory(url)
   const { log } = recordingLog()
   const defaults = { sealing: sealingKeys(), fence: () => 1, log }
   const writer = new CatalogWriter({ createLink, installation, ...defaults, ...options })
@@ -56,7 +56,7 @@ export async function openWriter(
 }
 
 export interface TestCatalog {
-  readonly catalog: RedisCatalog
+  readonly catalog: CatalogReader
   readonly link: TestLink
   /** `put demo/acme`, in order. */
   readonly changes: string[]
@@ -65,29 +65,29 @@ export interface TestCatalog {
 
 /** Connected, and not running: it reads when `refresh` is called. */
 export async function openCatalog(
-  { installation, url }: CatalogPlace,
-  options: Partial<RedisCatalogOptions> = {},
+  { installation, url }: CatalogLocation,
+  options: Partial<CatalogReaderOptions> = {},
 ): Promise<TestCatalog> {
-  const { createLink, made } = linkMaker(url)
+  const { createLink, made } = createLinkFactory(url)
   const { log, text } = recordingLog()
   const defaults = { sealing: sealingKeys(), clock: systemClock, log }
-  const catalog = new RedisCatalog({ createLink, installation, ...defaults, ...options })
+  const catalog = new CatalogReader({ createLink, installation, ...defaults, ...options })
   const changes: string[] = []
   catalog.listen({ changed: ({ kind, policy }) => changes.push(`${kind} ${tenantKey(policy)}`) })
   return { catalog, link: await made(), changes, logged: text }
 }
 
 export async function openHeartbeats(
-  { installation, url }: CatalogPlace,
+  { installation, url }: CatalogLocation,
   { id, report }: { id: string; report: () => GatewayReport },
 ): Promise<{ heartbeats: Heartbeats; link: TestLink }> {
-  const { createLink, made } = linkMaker(url)
+  const { createLink, made } = createLinkFactory(url)
   const { log } = recordingLog()
   const heartbeats = new Heartbeats({ createLink, installation, id, startedAtMs: 1, report, log })
   return { heartbeats, link: await made() }
 }
 
-function linkMaker(url: string): {
+function createLinkFactory(url: string): {
   createLink: (role: string, prepare: Prepare) => RedisLink
   /** Resolves when the link is open. */
   made: () => Promise<TestLink>

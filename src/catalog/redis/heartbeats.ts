@@ -5,8 +5,9 @@ import type { Log } from '../../log.js'
 import { pause } from '../../deadline.js'
 import { catalogKeys, type CatalogKeys } from '../../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../../redis/link.js'
-import { beat, isRedisTrouble, loadCatalogScripts, readBeats, refused, runScript } from './scripts.js'
-import { Beat, Usage, type GatewayReport, type LiveGateway } from '../heartbeat.js'
+import { writeHeartbeat, loadCatalogScripts, readHeartbeats, replyErrorOf, runScript } from './scripts.js'
+import { isRedisUnavailable } from './unavailable.js'
+import { HeartbeatPayload, UsageByTenant, type GatewayReport, type LiveGateway } from '../heartbeat.js'
 
 const ReadReply = z.tuple([z.string(), z.array(z.string()), z.array(z.string())])
 
@@ -17,8 +18,8 @@ const intervalMs = 5_000
 const ttlMs = 15_000
 const retryMs = 1_000
 /** Between two beats, however much there is to tell: thousands of changes may come in a row. */
-const gapMs = 50
-const goodbyeMs = 1_000
+const intervalMinMs = 50
+const removeDeadlineMs = 1_000
 
 /**
  * All that live, by id. Entries that make no sense are passed over: a gateway of another version is no reason to see none.
@@ -29,7 +30,7 @@ export async function readGateways(
   keys: CatalogKeys,
   options: { usage: boolean },
 ): Promise<LiveGateway[]> {
-  const [nowMs, beats, usages] = await runScript(live, readBeats, {
+  const [nowMs, beats, usages] = await runScript(live, readHeartbeats, {
     keys: [keys.gateways, keys.usage],
     args: [options.usage ? 1 : 0],
     reply: ReadReply,
@@ -40,9 +41,9 @@ export async function readGateways(
     const space = text.indexOf(' ')
     const leftMs = Number(text.slice(0, space)) - Number(nowMs)
     if (!(leftMs > 0)) continue
-    const parsed = Beat.safeParse(parseJson(text.slice(space + 1)))
+    const parsed = HeartbeatPayload.safeParse(parseJson(text.slice(space + 1)))
     if (!parsed.success) continue
-    const usage = Usage.safeParse(parseJson(usageOf.get(id) ?? ''))
+    const usage = UsageByTenant.safeParse(parseJson(usageOf.get(id) ?? ''))
     gateways.push({
       ...parsed.data,
       id,
@@ -68,30 +69,30 @@ export class Heartbeats {
   readonly #options: HeartbeatsOptions
   readonly #keys: CatalogKeys
   readonly #link: RedisLink
-  #hurry = new AbortController()
+  #sendNow = new AbortController()
 
   constructor(options: HeartbeatsOptions) {
     this.#options = options
     this.#keys = catalogKeys(options.installation)
     this.#link = options.createLink('heartbeat', loadCatalogScripts)
     // A Redis that was flushed, or is another, hears of this gateway at once.
-    this.#link.onOpen(() => this.hurry())
+    this.#link.onOpen(() => this.sendNow())
   }
 
   /** What is reported has changed: tell it now. */
-  hurry(): void {
-    this.#hurry.abort()
+  sendNow(): void {
+    this.#sendNow.abort()
   }
 
   /** Beats until `signal` ends it, and says goodbye: a gateway that stops is gone at once. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.#hurry = new AbortController()
-      const told = await this.#tell(async (live) => this.#beat(live))
-      await pause(gapMs, signal)
-      await pause(told ? intervalMs : retryMs, signal, this.#hurry.signal)
+      this.#sendNow = new AbortController()
+      const told = await this.#attempt(async (live) => this.#send(live))
+      await pause(intervalMinMs, signal)
+      await pause(told ? intervalMs : retryMs, signal, this.#sendNow.signal)
     }
-    await this.#tell(async (live) => this.#goodbye(live))
+    await this.#attempt(async (live) => this.#remove(live))
   }
 
   /** All gateways of the installation. Throws when Redis does not answer within `waitMs`. */
@@ -99,10 +100,10 @@ export class Heartbeats {
     return readGateways(await this.#link.ready(options.waitMs), this.#keys, options)
   }
 
-  async #beat(live: LiveRedis): Promise<void> {
+  async #send(live: LiveRedis): Promise<void> {
     const { id, report, startedAtMs } = this.#options
     const { connections, problems, ready, usage, version } = report()
-    const told: z.infer<typeof Beat> = {
+    const told: z.infer<typeof HeartbeatPayload> = {
       version,
       problems: problems.slice(0, problemsMax),
       problemCount: problems.length,
@@ -110,30 +111,30 @@ export class Heartbeats {
       ready,
       startedAtMs,
     }
-    await runScript(live, beat, {
+    await runScript(live, writeHeartbeat, {
       keys: [this.#keys.gateways, this.#keys.usage],
       args: [id, ttlMs, JSON.stringify(told), JSON.stringify(Object.fromEntries(usage))],
       reply: z.string(),
     })
   }
 
-  async #goodbye(live: LiveRedis): Promise<void> {
+  async #remove(live: LiveRedis): Promise<void> {
     const { gateways, usage } = this.#keys
     const { id } = this.#options
     const pipeline = live.client.pipeline().hdel(gateways, id).hdel(usage, id)
-    for (const reply of await live.run(pipeline, { deadlineMs: goodbyeMs }))
-      if (reply instanceof Error) throw refused(live, reply)
+    for (const reply of await live.run(pipeline, { deadlineMs: removeDeadlineMs }))
+      if (reply instanceof Error) throw replyErrorOf(live, reply)
   }
 
   /** False: Redis is away. The link tells of that. */
-  async #tell(what: (live: LiveRedis) => Promise<void>): Promise<boolean> {
+  async #attempt(what: (live: LiveRedis) => Promise<void>): Promise<boolean> {
     const live = this.#link.current
     if (!live) return false
     try {
       await what(live)
       return true
     } catch (error) {
-      if (!isRedisTrouble(error)) throw error
+      if (!isRedisUnavailable(error)) throw error
       this.#options.log.debug({ err: error }, 'no heartbeat could be written')
       return false
     }

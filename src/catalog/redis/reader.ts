@@ -16,18 +16,18 @@ import {
   type Stamp,
 } from './record.js'
 import {
-  isRedisTrouble,
   loadCatalogScripts,
   readChanges,
   readDirectory,
   readRecords,
   runScript,
 } from './scripts.js'
+import { isRedisUnavailable } from './unavailable.js'
 import { compareVersions, versionText, type CatalogVersion } from '../version.js'
 import type { TenantPolicy } from '../../tenant/policy.js'
 import type { SealingKeys } from './sealing.js'
 
-export interface RedisCatalogOptions {
+export interface CatalogReaderOptions {
   /** A link to the master, made and kept open by the caller. */
   readonly createLink: (role: string, prepare: Prepare) => RedisLink
   readonly installation: string
@@ -41,18 +41,18 @@ export interface RedisCatalogOptions {
 /** Records, or changes, of one read: Redis and this process do other things in between. */
 const pageSize = 100
 
-const Head = z.tuple([z.string(), z.string(), z.string(), z.string()])
+const HeadReply = z.tuple([z.string(), z.string(), z.string(), z.string()])
 const ChangesReply = z.tuple([
-  Head,
+  HeadReply,
   z.string(),
   z.array(z.string()),
   z.array(z.string().nullable()),
   z.array(z.string().nullable()),
 ])
-const DirectoryReply = z.tuple([Head, z.array(z.string())])
+const DirectoryReply = z.tuple([HeadReply, z.array(z.string())])
 const RecordsReply = z.tuple([z.number(), z.array(z.string().nullable())])
 
-interface Seen {
+interface CatalogHead {
   readonly version: CatalogVersion
   /** Since the controller said last that all is as it should be; by Redis's clock. */
   readonly confirmedAgoMs: number
@@ -64,8 +64,8 @@ interface Served {
   readonly problems: Map<string, CatalogProblem>
 }
 
-export class RedisCatalog implements Catalog {
-  readonly #options: RedisCatalogOptions
+export class CatalogReader implements Catalog {
+  readonly #options: CatalogReaderOptions
   readonly #keys: CatalogKeys
   readonly #link: RedisLink
   readonly #listeners: CatalogListener[] = []
@@ -73,18 +73,18 @@ export class RedisCatalog implements Catalog {
   #served: Served = { tenants: new Map(), problems: new Map() }
   #version: CatalogVersion | undefined
   #confirmed: { atMs: number; agoMs: number } | undefined
-  #trouble: string | undefined = 'it was not read yet'
-  #hint = new AbortController()
+  #staleReason: string | undefined = 'it was not read yet'
+  #pollNow = new AbortController()
 
-  constructor(options: RedisCatalogOptions) {
+  constructor(options: CatalogReaderOptions) {
     this.#options = options
     this.#keys = catalogKeys(options.installation)
     this.#link = options.createLink('catalog', async (live) => {
       await loadCatalogScripts(live)
-      live.client.on('message', () => this.#hint.abort())
+      live.client.on('message', () => this.#pollNow.abort())
       await live.client.subscribe(this.#keys.changes)
     })
-    this.#link.onOpen(() => this.#hint.abort())
+    this.#link.onOpen(() => this.#pollNow.abort())
   }
 
   get(key: string): TenantPolicy | undefined {
@@ -126,8 +126,8 @@ export class RedisCatalog implements Catalog {
   }
 
   /** Why the catalog is not followed at the moment. What is in force stays so. */
-  get trouble(): string | undefined {
-    return this.#link.trouble ?? (this.#trouble && `catalog: ${this.#trouble}`)
+  get unavailableReason(): string | undefined {
+    return this.#link.unavailableReason ?? (this.#staleReason && `catalog: ${this.#staleReason}`)
   }
 
   /** Follows the catalog until `signal` ends it. Rejects only with what a listener threw. */
@@ -135,9 +135,9 @@ export class RedisCatalog implements Catalog {
     const { pollMs = 1_000 } = this.#options
     while (!signal.aborted) {
       // Before reading: what comes while it is read may be newer than what is read.
-      this.#hint = new AbortController()
+      this.#pollNow = new AbortController()
       await this.refresh()
-      await pause(pollMs, signal, this.#hint.signal)
+      await pause(pollMs, signal, this.#pollNow.signal)
     }
   }
 
@@ -146,15 +146,15 @@ export class RedisCatalog implements Catalog {
     const live = this.#link.current
     if (!live) return
     try {
-      while (await this.#readOn(live));
+      while (await this.#readPage(live));
     } catch (error) {
-      if (!isRedisTrouble(error)) throw error
-      this.#setTrouble(error.message)
+      if (!isRedisUnavailable(error)) throw error
+      this.#setStaleReason(error.message)
     }
   }
 
   /** True: there may be more. */
-  async #readOn(live: LiveRedis): Promise<boolean> {
+  async #readPage(live: LiveRedis): Promise<boolean> {
     const { log, stamps, tenants, version: versionKey } = this.#keys
     const mine = this.#version
     const [head, reached, names, namedStamps, records] = await runScript(live, readChanges, {
@@ -174,10 +174,10 @@ export class RedisCatalog implements Catalog {
     const before = names.map((name) => inForce.get(name))
     names.forEach((name, index) => {
       const found = { stamp: namedStamps[index] ?? undefined, record: records[index] ?? undefined }
-      this.#place(this.#served, name, found)
+      this.#update(this.#served, name, found)
     })
     const changes = names.flatMap((name, index) => changeOf(before[index], inForce.get(name)))
-    this.#applied(changes, { epoch: seen.version.epoch, n: Number(reached) }, seen)
+    this.#apply(changes, { epoch: seen.version.epoch, n: Number(reached) }, seen)
     return true
   }
 
@@ -199,9 +199,9 @@ export class RedisCatalog implements Catalog {
     for (let index = 0; index + 1 < flat.length; index += 2) {
       const [name = '', stampText = ''] = flat.slice(index, index + 2)
       const stamp = parseStamp(stampText)
-      const served = stamp && this.#servedAs(name, stamp)
+      const served = stamp && this.#servedIfCurrent(name, stamp)
       if (served) next.tenants.set(name, served)
-      else if (stamp?.revision === unknownRevision) this.#place(next, name, { stamp: stampText })
+      else if (stamp?.revision === unknownRevision) this.#update(next, name, { stamp: stampText })
       else unread.push([name, stampText])
     }
     for (let start = 0; start < unread.length; start += pageSize) {
@@ -214,7 +214,7 @@ export class RedisCatalog implements Catalog {
       if (same !== 1) return true
       page.forEach(([name, stamp], index) => {
         const record = records[index] ?? undefined
-        if (record !== undefined) return this.#place(next, name, { stamp, record })
+        if (record !== undefined) return this.#update(next, name, { stamp, record })
         // Removed a moment ago. The log will say so, in its turn.
         const served = this.#served.tenants.get(name)
         if (served) next.tenants.set(name, served)
@@ -222,12 +222,12 @@ export class RedisCatalog implements Catalog {
     }
     const changes = changesBetween(this.#served.tenants, next.tenants)
     this.#served = next
-    this.#applied(changes, seen.version, seen)
+    this.#apply(changes, seen.version, seen)
     return true
   }
 
   /** What is in force, if that is what lies in Redis and could be opened there: who was sealed anew, or has a problem, is looked at. */
-  #servedAs(name: string, stamp: Stamp): TenantPolicy | undefined {
+  #servedIfCurrent(name: string, stamp: Stamp): TenantPolicy | undefined {
     const { problems, tenants } = this.#served
     if (problems.has(name) || !isOpenable(stamp, this.#options.sealing)) return undefined
     const served = tenants.get(name)
@@ -235,7 +235,7 @@ export class RedisCatalog implements Catalog {
   }
 
   /** Puts a tenant into `into` as it lies in Redis; without stamp and record it is gone. */
-  #place(
+  #update(
     into: Served,
     name: string,
     { record, stamp: stampText }: { stamp: string | undefined; record?: string | undefined },
@@ -254,7 +254,7 @@ export class RedisCatalog implements Catalog {
     // Of the same tenant only: one that was recreated under the name inherits nothing.
     const lastGood = served && parseStamp(stampText ?? '')?.tenantId === served.tenantId ? served : undefined
     if (lastGood) into.tenants.set(name, lastGood)
-    const problem = decoded?.problem ?? (lastGood ? undefined : noGoodRevision(name))
+    const problem = decoded?.problem ?? (lastGood ? undefined : noGoodRevisionProblem(name))
     if (!problem) return
     into.problems.set(name, problem)
     if (problem.message !== toldBefore)
@@ -262,7 +262,7 @@ export class RedisCatalog implements Catalog {
   }
 
   /** What is served has changed so. */
-  #applied(changes: readonly CatalogChange[], version: CatalogVersion, seen: Seen): void {
+  #apply(changes: readonly CatalogChange[], version: CatalogVersion, seen: CatalogHead): void {
     for (const change of changes) {
       for (const listener of this.#listeners) listener.changed(change)
     }
@@ -277,14 +277,14 @@ export class RedisCatalog implements Catalog {
   }
 
   /** Undefined: what Redis holds is nothing, or of the past; it is not to be listened to. */
-  #accept([epoch, n, confirmed, nowMs]: z.infer<typeof Head>): Seen | undefined {
+  #accept([epoch, n, confirmed, nowMs]: z.infer<typeof HeadReply>): CatalogHead | undefined {
     if (epoch === '') {
-      this.#setTrouble('there is none in Redis; the controller has to publish it')
+      this.#setStaleReason('there is none in Redis; the controller has to publish it')
       return undefined
     }
     const version = { epoch: Number(epoch), n: Number(n) }
     if (this.#version && compareVersions(version, this.#version) < 0) {
-      this.#setTrouble(
+      this.#setStaleReason(
         `Redis holds ${versionText(version)}, which is older than ${versionText(this.#version)} in force here; the controller has to publish it again`,
       )
       return undefined
@@ -292,20 +292,20 @@ export class RedisCatalog implements Catalog {
     return { version, confirmedAgoMs: Math.max(0, Number(nowMs) - Number(confirmed)) }
   }
 
-  #confirm({ confirmedAgoMs }: Seen): void {
+  #confirm({ confirmedAgoMs }: CatalogHead): void {
     this.#confirmed = { atMs: this.#options.clock.monotonicMs(), agoMs: confirmedAgoMs }
-    this.#setTrouble(undefined)
+    this.#setStaleReason(undefined)
   }
 
-  #setTrouble(trouble: string | undefined): void {
-    if (trouble === this.#trouble) return
-    this.#trouble = trouble
+  #setStaleReason(trouble: string | undefined): void {
+    if (trouble === this.#staleReason) return
+    this.#staleReason = trouble
     if (trouble === undefined) this.#options.log.info('the catalog is followed')
     else this.#options.log.warn({ reason: trouble }, 'the catalog is not followed; what is in force stays')
   }
 }
 
-function noGoodRevision(tenant: string): CatalogProblem {
+function noGoodRevisionProblem(tenant: string): CatalogProblem {
   const message = 'Its present form cannot be enforced, and no earlier one is known.'
   return { tenant, reason: 'NoGoodRevision', message }
 }

@@ -23,7 +23,7 @@ export interface Stamp {
 
 export const unknownRevision = '?'
 
-const nothingSealed = '-'
+const noSealingKey = '-'
 const stampPattern = /^(?<n>\d+) (?<revision>\S+) (?<sealingKeyId>\S+) (?<tenantId>.+)$/s
 
 export function parseStamp(text: string): Stamp | undefined {
@@ -41,16 +41,16 @@ export function stampBodyOf({ revision, sealingKeyId, tenantId }: Stamp): string
 /** Of the record that `encodeRecord` would make. */
 export function stampBody(policy: TenantPolicy, keys: SealingKeys): string {
   const sealed = policy.issuers.some(({ key }) => key.type === 'SharedKey')
-  return `${policy.revision} ${sealed ? keys.keyId : nothingSealed} ${policy.tenantId}`
+  return `${policy.revision} ${sealed ? keys.keyId : noSealingKey} ${policy.tenantId}`
 }
 
 /** Has `keys` what opens the record? */
 export function isOpenable({ sealingKeyId }: Stamp, keys: SealingKeys): boolean {
-  return sealingKeyId === nothingSealed || keys.has(sealingKeyId)
+  return sealingKeyId === noSealingKey || keys.has(sealingKeyId)
 }
 
 export function unknownStampBody(tenantId: string): string {
-  return `${unknownRevision} ${nothingSealed} ${tenantId}`
+  return `${unknownRevision} ${noSealingKey} ${tenantId}`
 }
 
 export function encodeRecord(policy: TenantPolicy, keys: SealingKeys): string {

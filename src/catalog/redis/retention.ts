@@ -8,7 +8,7 @@ import { loadScripts, script } from '../../redis/scripts.js'
 import { runScript } from './scripts.js'
 
 /** Of one tenant, by its id. */
-const Remnant = z.object({
+const RetentionRecord = z.object({
   /** `<namespace>/<name>`, for people. */
   tenant: z.string(),
   /** How long data is kept after the tenant; null: for ever. */
@@ -16,14 +16,14 @@ const Remnant = z.object({
   /** When it was found to be gone, by Redis's clock; absent while it is there. */
   goneAtMs: z.int().optional(),
 })
-export type Remnant = z.infer<typeof Remnant>
+export type RetentionRecord = z.infer<typeof RetentionRecord>
 
 /**
  * Leaders of the past and of other clusters are refused, as they are by the catalog.
  * KEYS: version, remains · ARGV: fence, owner, then tenant ids and texts in turn; an empty text removes.
  * Returns 'written', 'fenced' or 'foreign'.
  */
-const changeRemains = script(`
+const changeRetentionRecords = script(`
 local known = redis.call('HMGET', KEYS[1], 'fence', 'owner')
 if known[2] and ARGV[2] ~= '' and known[2] ~= ARGV[2] then return 'foreign' end
 if known[1] and tonumber(ARGV[1]) < tonumber(known[1]) then return 'fenced' end
@@ -38,7 +38,7 @@ return 'written'
 `)
 
 /** Of one moment. KEYS: version, remains. Returns {Redis's time in ms, owner or '', tenant ids and texts in turn}. */
-const readRemains = script(`
+const readRetentionRecords = script(`
 local time = redis.call('TIME')
 local nowMs = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 return {nowMs, redis.call('HGET', KEYS[1], 'owner') or '', redis.call('HGETALL', KEYS[2])}
@@ -47,7 +47,7 @@ return {nowMs, redis.call('HGET', KEYS[1], 'owner') or '', redis.call('HGETALL',
 const ReadReply = z.tuple([z.string(), z.string(), z.array(z.string())])
 const ChangeReply = z.enum(['written', 'fenced', 'foreign'])
 
-export interface RemainsOptions {
+export interface RetentionRecordsOptions {
   /** A link to the master, made and kept open by the caller. */
   readonly createLink: (role: string, prepare: Prepare) => RedisLink
   readonly installation: string
@@ -59,41 +59,41 @@ export interface RemainsOptions {
 }
 
 /** Each method throws what `isRedisTrouble` knows: try again. */
-export class Remains {
-  readonly #options: RemainsOptions
+export class RetentionRecords {
+  readonly #options: RetentionRecordsOptions
   readonly #keys: CatalogKeys
   readonly #link: RedisLink
 
-  constructor(options: RemainsOptions) {
+  constructor(options: RetentionRecordsOptions) {
     this.#options = options
     this.#keys = catalogKeys(options.installation)
     this.#link = options.createLink('catalog remains', async (live) =>
-      loadScripts(live, [changeRemains, readRemains]),
+      loadScripts(live, [changeRetentionRecords, readRetentionRecords]),
     )
   }
 
   /** What makes no sense is passed over, and stays. Undefined: they are those of another cluster's tenants. */
-  async read(): Promise<{ nowMs: number; byTenantId: Map<string, Remnant> } | undefined> {
+  async read(): Promise<{ nowMs: number; byTenantId: Map<string, RetentionRecord> } | undefined> {
     const live = await this.#ready()
-    const keys = [this.#keys.version, this.#keys.remains]
-    const [nowMs, owner, flat] = await runScript(live, readRemains, { keys, reply: ReadReply })
+    const keys = [this.#keys.version, this.#keys.retention]
+    const [nowMs, owner, flat] = await runScript(live, readRetentionRecords, { keys, reply: ReadReply })
     if (owner !== '' && this.#options.owner !== '' && owner !== this.#options.owner) return undefined
-    const byTenantId = new Map<string, Remnant>()
+    const byTenantId = new Map<string, RetentionRecord>()
     for (let index = 0; index + 1 < flat.length; index += 2) {
-      const parsed = Remnant.safeParse(parseJson(flat[index + 1] ?? ''))
+      const parsed = RetentionRecord.safeParse(parseJson(flat[index + 1] ?? ''))
       if (parsed.success) byTenantId.set(flat[index] ?? '', parsed.data)
     }
     return { nowMs: Number(nowMs), byTenantId }
   }
 
   /** Undefined removes. */
-  async change(changes: ReadonlyMap<string, Remnant | undefined>): Promise<z.infer<typeof ChangeReply>> {
+  async change(changes: ReadonlyMap<string, RetentionRecord | undefined>): Promise<z.infer<typeof ChangeReply>> {
     if (changes.size === 0) return 'written'
     const live = await this.#ready()
     const { fence, owner } = this.#options
     for (const page of pagesOf([...changes])) {
-      const reply = await runScript(live, changeRemains, {
-        keys: [this.#keys.version, this.#keys.remains],
+      const reply = await runScript(live, changeRetentionRecords, {
+        keys: [this.#keys.version, this.#keys.retention],
         args: [
           ...[fence(), owner],
           ...page.flatMap(([tenantId, remnant]) => [tenantId, remnant ? JSON.stringify(remnant) : '']),

@@ -1,10 +1,11 @@
 // The Lua of the catalog and of the gateways' heartbeats: what must be atomic, and nothing else. Each connection loads it when it is prepared.
 import type { z } from 'zod'
-import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../redis/link.js'
+import type { LiveRedis } from '../../redis/link.js'
 import { loadScripts, script, type Script } from '../../redis/scripts.js'
+import { CatalogReplyError } from './unavailable.js'
 
 /** `version` is a hash: epoch, n, fence, replid (the master that wrote last), confirmed (Redis's time in ms), installation, owner (the cluster). */
-const prelude = `
+const helpers = `
 local function nowMs()
   local time = redis.call('TIME')
   return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -23,7 +24,7 @@ end
  * A writer goes on only where it left off: same epoch, nothing lost, same master; whoever has a lower fence than the last is of the past,
  * and fences of two owners do not compare. Returns n, or nil, the refusal and the owner.
  */
-const goOn = `${prelude}
+const checkWriter = `${helpers}
 local function goOn(version, owner, fence, epoch, n, how)
   local known = redis.call('HMGET', version, 'epoch', 'n', 'fence', 'replid', 'owner')
   if not known[1] then return nil, 'snapshotNeeded' end
@@ -46,7 +47,7 @@ end
  * Returns {'written' or 'unchanged', n, n of the last change's record}, or {'snapshotNeeded', 'fenced' or 'foreign', owner}.
  * The log is written before anything is removed: when Redis is out of memory it refuses the first, and nothing has happened.
  */
-export const commitChanges = script(`${goOn}
+export const commitChanges = script(`${checkWriter}
 local n, refusal, owner = goOn(KEYS[1], ARGV[8], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 if not n then return {refusal, owner or ''} end
 local fence = redis.call('HGET', KEYS[1], 'fence')
@@ -88,7 +89,7 @@ return {'written', n, last}
  * owner or '', another owner whose place is taken or ''
  * Returns {'written', 1}, {'fenced'}, {'moved'} or {'foreign', owner}.
  */
-export const beginEpoch = script(`${prelude}
+export const beginEpoch = script(`${helpers}
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence', 'owner')
 local own = ARGV[9] == '' or not known[4] or known[4] == ARGV[9]
 if not own and known[4] ~= ARGV[10] then return {'foreign', known[4]} end
@@ -115,7 +116,7 @@ return {'written', 1}
  * Says that the catalog is as its writer wants it, and finds out when it is not.
  * KEYS: version · ARGV: fence, epoch, n, owner or ''. Returns 'confirmed', 'snapshotNeeded', 'fenced' or 'foreign'.
  */
-export const confirmCatalog = script(`${goOn}
+export const confirmCatalog = script(`${checkWriter}
 local n, refusal = goOn(KEYS[1], ARGV[4], ARGV[1], ARGV[2], ARGV[3], 'atLeast')
 if not n then return refusal end
 redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'confirmed', nowMs())
@@ -126,7 +127,7 @@ return 'confirmed'
  * Of one moment. KEYS: version, stamps.
  * Returns {epoch, n, fence, 1 when this master wrote last, Redis's time in ms, owner, tenants and stamps in turn}; '' where there is nothing.
  */
-export const readForWriting = script(`${prelude}
+export const readForWriting = script(`${helpers}
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence', 'replid', 'owner')
 local same = known[4] == replid() and 1 or 0
 return {known[1] or '', known[2] or '', known[3] or '', same, nowMs(), known[5] or '', redis.call('HGETALL', KEYS[2])}
@@ -135,7 +136,7 @@ return {known[1] or '', known[2] or '', known[3] or '', same, nowMs(), known[5] 
 /**
  * Of one moment. KEYS: version, stamps. Returns {head, tenants and stamps in turn}; head is {epoch, n, confirmed, Redis's time in ms}.
  */
-export const readDirectory = script(`${prelude}
+export const readDirectory = script(`${helpers}
 return {head(KEYS[1]), redis.call('HGETALL', KEYS[2])}
 `)
 
@@ -151,7 +152,7 @@ return {1, redis.call('HMGET', KEYS[2], unpack(ARGV, 2))}
  * Returns {head, n that is reached, tenants, their stamps, their records}; n and lists are empty when nothing follows, or the log does
  * not reach back that far. A tenant that changed twice is there once, as it is now.
  */
-export const readChanges = script(`${prelude}
+export const readChanges = script(`${helpers}
 local at = head(KEYS[1])
 local nothing = {at, '', {}, {}, {}}
 if at[1] == '' or at[1] ~= ARGV[1] or tonumber(at[2]) <= tonumber(ARGV[2]) then return nothing end
@@ -174,7 +175,7 @@ return {at, reached, tenants, redis.call('HMGET', KEYS[3], unpack(tenants)), red
  * KEYS: gateways, usage · ARGV: id, time to live in ms, heartbeat, usage
  * Whoever has expired goes out on this occasion.
  */
-export const beat = script(`${prelude}
+export const writeHeartbeat = script(`${helpers}
 local now = tonumber(nowMs())
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
@@ -190,7 +191,7 @@ return 'OK'
 `)
 
 /** Of one moment. KEYS: gateways, usage · ARGV: 1 when usage is wanted. Returns {Redis's time in ms, ids and heartbeats, ids and usages}. */
-export const readBeats = script(`${prelude}
+export const readHeartbeats = script(`${helpers}
 return {nowMs(), redis.call('HGETALL', KEYS[1]), ARGV[1] == '1' and redis.call('HGETALL', KEYS[2]) or {}}
 `)
 
@@ -202,18 +203,13 @@ const scripts: readonly Script[] = [
   readDirectory,
   readRecords,
   readChanges,
-  beat,
-  readBeats,
+  writeHeartbeat,
+  readHeartbeats,
 ]
 
 /** For the preparation of a link. */
 export async function loadCatalogScripts(live: LiveRedis): Promise<void> {
   await loadScripts(live, scripts)
-}
-
-/** Redis answered with an error, so that nothing was done, or with what makes no sense. */
-export class CatalogReplyError extends Error {
-  override readonly name = 'CatalogReplyError'
 }
 
 interface ScriptCall {
@@ -224,30 +220,21 @@ interface ScriptCall {
 /** Throws what `isRedisTrouble` knows. */
 export async function runScript<Reply>(
   live: LiveRedis,
-  called: Script,
+  script: Script,
   call: ScriptCall & { reply: z.ZodType<Reply> },
 ): Promise<Reply> {
   const { args = [], keys, reply } = call
-  const pipeline = live.client.pipeline().call('EVALSHA', called.sha, keys.length, ...keys, ...args)
+  const pipeline = live.client.pipeline().call('EVALSHA', script.sha, keys.length, ...keys, ...args)
   const [answer] = await live.run(pipeline)
-  if (answer instanceof Error) throw refused(live, answer)
+  if (answer instanceof Error) throw replyErrorOf(live, answer)
   const parsed = reply.safeParse(answer)
   if (parsed.success) return parsed.data
   throw new CatalogReplyError('Redis holds something else under the catalog’s keys, or another version of it')
 }
 
 /** The error that an error reply stands for. A node that is no master any more, or forgot its scripts, is left. */
-export function refused(live: LiveRedis, reply: Error): CatalogReplyError {
+export function replyErrorOf(live: LiveRedis, reply: Error): CatalogReplyError {
   if (/^(READONLY|NOSCRIPT|LOADING|MASTERDOWN)/.test(reply.message))
     live.discard(`it refused: ${reply.message}`)
   return new CatalogReplyError(reply.message)
-}
-
-/** Everything that a later try may cure. */
-export function isRedisTrouble(error: unknown): error is Error {
-  return (
-    error instanceof RedisUnavailableError ||
-    error instanceof UnknownOutcomeError ||
-    error instanceof CatalogReplyError
-  )
 }

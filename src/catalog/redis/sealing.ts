@@ -6,7 +6,7 @@ import { createCipheriv, createDecipheriv, createSecretKey, randomBytes, type Ke
 import { ConfigError } from '../../errors.js'
 
 /** Where a sealed value stands. */
-export interface SealedPlace {
+export interface SealContext {
   readonly tenantId: string
   readonly path: string
 }
@@ -69,18 +69,18 @@ export class SealingKeys {
     return this.#keys.has(keyId)
   }
 
-  seal(secret: string, place: SealedPlace): string {
+  seal(secret: string, place: SealContext): string {
     const key = this.#keys.get(this.keyId)
     if (!key) throw new Error('unreachable: the sealing key is one of the keys')
     const nonce = randomBytes(nonceBytes)
     const sealer = createCipheriv(cipher, key, nonce, { authTagLength: tagBytes })
-    sealer.setAAD(boundTo(place))
+    sealer.setAAD(associatedData(place))
     const sealed = Buffer.concat([nonce, sealer.update(secret, 'utf8'), sealer.final(), sealer.getAuthTag()])
     return `sealed:1:${this.keyId}:${sealed.toString('base64')}`
   }
 
   /** @throws SealError */
-  open(sealed: string, place: SealedPlace): string {
+  open(sealed: string, place: SealContext): string {
     const parts = sealPattern.exec(sealed)?.groups
     if (!parts)
       throw new SealError('NotSealed', `${place.path} is not sealed, or in a way that is unknown here`)
@@ -96,7 +96,7 @@ export class SealingKeys {
     const bytes = Buffer.from(body, 'base64')
     try {
       const opener = createDecipheriv(cipher, key, bytes.subarray(0, nonceBytes), { authTagLength: tagBytes })
-      opener.setAAD(boundTo(place))
+      opener.setAAD(associatedData(place))
       opener.setAuthTag(bytes.subarray(-tagBytes))
       const secret = opener.update(bytes.subarray(nonceBytes, -tagBytes), undefined, 'utf8')
       return secret + opener.final('utf8')
@@ -131,6 +131,6 @@ function addKey(keys: Map<string, KeyObject>, line: string): string | undefined 
 }
 
 /** As JSON, so that no two places are bound to the same bytes. */
-function boundTo({ path, tenantId }: SealedPlace): Buffer {
+function associatedData({ path, tenantId }: SealContext): Buffer {
   return Buffer.from(JSON.stringify(['parley', tenantId, path]))
 }

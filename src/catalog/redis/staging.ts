@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { catalogStagingKeys, type CatalogKeys } from '../../redis/keys.js'
 import type { LiveRedis } from '../../redis/link.js'
 import { stampBodyOf, unknownStampBody } from './record.js'
-import { readRecords, refused, runScript } from './scripts.js'
+import { readRecords, replyErrorOf, runScript } from './scripts.js'
 import type { CatalogState } from './writer-state.js'
 
 /** `key` is `<namespace>/<name>`; `tenantId` tells a tenant from an earlier one of the same name. */
@@ -98,7 +98,7 @@ export class Staging {
 
   async #run(pipeline: Parameters<LiveRedis['run']>[0]): Promise<void> {
     for (const reply of await this.#live.run(pipeline))
-      if (reply instanceof Error) throw refused(this.#live, reply)
+      if (reply instanceof Error) throw replyErrorOf(this.#live, reply)
   }
 }
 

@@ -33,9 +33,9 @@ const StateReply = z.tuple([
 ])
 
 /** The connection must have the catalog's scripts. Throws what `isRedisTrouble` knows. */
-export async function readState(live: LiveRedis, keys: CatalogKeys): Promise<CatalogState> {
+export async function readCatalogState(live: LiveRedis, keys: CatalogKeys): Promise<CatalogState> {
   // Before the catalog: whatever a gateway had applied then was in it at the latest when it is read.
-  const applied = await readApplied(live, keys)
+  const applied = await readLatestApplied(live, keys)
   const [epoch, n, fence, same, nowMs, owner, flat] = await runScript(live, readForWriting, {
     keys: [keys.version, keys.stamps],
     reply: StateReply,
@@ -58,7 +58,7 @@ export async function readState(live: LiveRedis, keys: CatalogKeys): Promise<Cat
 }
 
 /** The furthest that a living gateway is. */
-export async function readApplied(live: LiveRedis, keys: CatalogKeys): Promise<CatalogVersion | undefined> {
+export async function readLatestApplied(live: LiveRedis, keys: CatalogKeys): Promise<CatalogVersion | undefined> {
   const gateways = await readGateways(live, keys, { usage: false })
   const versions = gateways.flatMap(({ version }) => version ?? [])
   return versions.toSorted(compareVersions).at(-1)

@@ -12,11 +12,11 @@ import {
   commitChanges,
   confirmCatalog,
   loadCatalogScripts,
-  refused,
+  replyErrorOf,
   runScript,
 } from './scripts.js'
 import { Staging, type TenantRef } from './staging.js'
-import { isAhead, readApplied, readState, type CatalogState } from './writer-state.js'
+import { isAhead, readLatestApplied, readCatalogState, type CatalogState } from './writer-state.js'
 import { compareVersions, versionText, type CatalogVersion } from '../version.js'
 import { tenantKey, type TenantPolicy } from '../../tenant/policy.js'
 import type { SealingKeys } from './sealing.js'
@@ -60,7 +60,7 @@ interface Change {
 /** A snapshot of more changes, or bytes, does not go into the log: it begins an epoch, in pages that do not hold Redis up. */
 const changesMax = 200
 const bytesMax = 1_048_576
-const triesMax = 5
+const attemptsMax = 5
 
 const CommitReply = z.union([
   z.tuple([z.enum(['written', 'unchanged']), z.int(), z.int()]),
@@ -91,12 +91,12 @@ export class CatalogWriter {
   }
 
   put(policy: TenantPolicy): Promise<WriteOutcome> {
-    return this.#inTurn(async (live, fence) => this.#change(live, fence, [this.#putOf(policy)]))
+    return this.#enqueue(async (live, fence) => this.#change(live, fence, [this.#putChange(policy)]))
   }
 
   /** A tombstone. Without `tenantId` it is for whoever has the name; with it, a tenant recreated under the name stays. */
   remove({ key, tenantId = '' }: { key: string; tenantId?: string }): Promise<WriteOutcome> {
-    return this.#inTurn(async (live, fence) =>
+    return this.#enqueue(async (live, fence) =>
       this.#change(live, fence, [{ op: 'remove', key, body: tenantId, record: '' }]),
     )
   }
@@ -108,8 +108,8 @@ export class CatalogWriter {
   snapshot(policies: Iterable<TenantPolicy>, keep: Iterable<TenantRef> = []): Promise<WriteOutcome> {
     const wanted = new Map([...policies].map((policy) => [tenantKey(policy), policy]))
     const kept = [...keep].filter(({ key }) => !wanted.has(key))
-    return this.#inTurn(async (live, fence) => {
-      const outcome = await this.#snapshot(live, fence, { wanted, kept })
+    return this.#enqueue(async (live, fence) => {
+      const outcome = await this.#snapshot(live, fence, { desired: wanted, kept })
       if (outcome.kind === 'written' || outcome.kind === 'unchanged') this.#snapshotFence = fence
       return outcome
     })
@@ -120,10 +120,10 @@ export class CatalogWriter {
    * something, also when gateways are further than Redis. For every few seconds; the age of the last one is what gateways show.
    */
   confirm(): Promise<z.infer<typeof ConfirmReply>> {
-    return this.#inTurn(async (live, fence) => {
+    return this.#enqueue(async (live, fence) => {
       const known = this.#known
       if (!known || this.#snapshotFence !== fence) return 'snapshotNeeded'
-      const applied = await readApplied(live, this.#keys)
+      const applied = await readLatestApplied(live, this.#keys)
       const reply = await runScript(live, confirmCatalog, {
         keys: [this.#keys.version],
         args: [fence, known.epoch, known.n, this.#options.owner ?? ''],
@@ -135,14 +135,14 @@ export class CatalogWriter {
 
   /** Whose the catalog is; undefined: nobody's, or there is none. Throws as writes do. */
   async readOwner(): Promise<string | undefined> {
-    return (await readState(await this.#ready(), this.#keys)).owner
+    return (await readCatalogState(await this.#openLink(), this.#keys)).owner
   }
 
   /** What gateways are told of the tenant. Undefined: nothing, or nothing that can be read here. Throws as writes do. */
   async readPolicy({ key, tenantId }: TenantRef): Promise<TenantPolicy | undefined> {
-    const live = await this.#ready()
+    const live = await this.#openLink()
     const [reply] = await live.run(live.client.pipeline().hget(this.#keys.tenants, key))
-    if (reply instanceof Error) throw refused(live, reply)
+    if (reply instanceof Error) throw replyErrorOf(live, reply)
     if (typeof reply !== 'string') return undefined
     const decoded = decodeRecord(key, reply, this.#options.sealing)
     return decoded.kind === 'good' && decoded.policy.tenantId === tenantId ? decoded.policy : undefined
@@ -150,16 +150,16 @@ export class CatalogWriter {
 
   /** All that live, for `Programmed` and for usage in status. Throws as writes do. */
   async readGateways(options: { usage: boolean } = { usage: false }): Promise<LiveGateway[]> {
-    return readGateways(await this.#ready(), this.#keys, options)
+    return readGateways(await this.#openLink(), this.#keys, options)
   }
 
-  #ready(): Promise<LiveRedis> {
+  #openLink(): Promise<LiveRedis> {
     return this.#link.ready(this.#options.waitMs ?? 5_000)
   }
 
-  #inTurn<Result>(write: (live: LiveRedis, fence: number) => Promise<Result>): Promise<Result> {
+  #enqueue<Result>(write: (live: LiveRedis, fence: number) => Promise<Result>): Promise<Result> {
     const result = this.#last.then(async () => {
-      const live = await this.#ready()
+      const live = await this.#openLink()
       // As late as can be: a term may end while Redis is waited for.
       return write(live, this.#options.fence())
     })
@@ -167,7 +167,7 @@ export class CatalogWriter {
     return result
   }
 
-  #putOf(policy: TenantPolicy): Change {
+  #putChange(policy: TenantPolicy): Change {
     const { sealing } = this.#options
     return {
       op: 'put',
@@ -205,30 +205,30 @@ export class CatalogWriter {
       ],
       reply: CommitReply,
     })
-    if (reply.length === 2) return refusal(...reply)
+    if (reply.length === 2) return refusalOutcome(...reply)
     const [kind, n, recordN] = reply
     this.#known = { epoch, n }
     return { kind, version: { epoch, n: changes.length === 1 ? recordN : n } }
   }
 
-  async #snapshot(live: LiveRedis, fence: number, complete: Complete): Promise<WriteOutcome> {
-    for (let tries = 0; tries < triesMax; tries += 1) {
-      const state = await readState(live, this.#keys)
+  async #snapshot(live: LiveRedis, fence: number, complete: CompleteCatalog): Promise<WriteOutcome> {
+    for (let tries = 0; tries < attemptsMax; tries += 1) {
+      const state = await readCatalogState(live, this.#keys)
       if (state.fence > fence && !this.#isForeign(state)) return { kind: 'fenced' }
-      const outcome = await this.#publish(live, fence, { complete, state })
+      const outcome = await this.#trySnapshot(live, fence, { complete, state })
       if (outcome) return outcome
     }
     throw new Error(`the catalog of "${this.#options.installation}" is written by somebody else all the time`)
   }
 
   /** Undefined: Redis is not as `state` says any more. */
-  async #publish(
+  async #trySnapshot(
     live: LiveRedis,
     fence: number,
-    { complete, state }: { complete: Complete; state: CatalogState },
+    { complete, state }: { complete: CompleteCatalog; state: CatalogState },
   ): Promise<WriteOutcome | undefined> {
-    if (state.version && this.#goesOn(state)) {
-      const changes = this.#changesTo(complete, state.stamps)
+    if (state.version && this.#isContinuation(state)) {
+      const changes = this.#changesBetween(complete, state.stamps)
       const bytes = changes.reduce((sum, { record }) => sum + record.length, 0)
       if (changes.length <= changesMax && bytes <= bytesMax) {
         // A new leader cannot know what the last one wrote: had Redis been put back to an earlier moment, its first changes would get the
@@ -239,11 +239,11 @@ export class CatalogWriter {
         return outcome.kind === 'snapshotNeeded' ? undefined : outcome
       }
     }
-    return this.#begin(live, fence, { complete, state })
+    return this.#beginEpoch(live, fence, { complete, state })
   }
 
   /** Is what Redis holds the continuation of all that was ever seen of this catalog? */
-  #goesOn(state: CatalogState): boolean {
+  #isContinuation(state: CatalogState): boolean {
     const { applied, owner, sameMaster, version } = state
     if (!version || !sameMaster || isAhead(applied, version)) return false
     // An epoch says whose it is.
@@ -261,7 +261,7 @@ export class CatalogWriter {
     return this.#options.owner !== undefined && owner !== undefined && owner !== this.#options.owner
   }
 
-  #changesTo({ kept, wanted }: Complete, stamps: ReadonlyMap<string, Stamp>): Change[] {
+  #changesBetween({ kept, desired: wanted }: CompleteCatalog, stamps: ReadonlyMap<string, Stamp>): Change[] {
     const changes: Change[] = []
     const keepable = new Map(kept.map(({ key, tenantId }) => [key, tenantId]))
     for (const [key, stamp] of stamps) {
@@ -271,23 +271,23 @@ export class CatalogWriter {
     for (const [key, policy] of wanted) {
       const stamp = stamps.get(key)
       const body = stampBody(policy, this.#options.sealing)
-      if (!stamp || stampBodyOf(stamp) !== body) changes.push(this.#putOf(policy))
+      if (!stamp || stampBodyOf(stamp) !== body) changes.push(this.#putChange(policy))
     }
     return changes
   }
 
   /** Undefined: somebody else was faster, or Redis lost what was staged. */
-  async #begin(
+  async #beginEpoch(
     live: LiveRedis,
     fence: number,
-    { complete, state }: { complete: Complete; state: CatalogState },
+    { complete, state }: { complete: CompleteCatalog; state: CatalogState },
   ): Promise<WriteOutcome | undefined> {
     const { installation, log, owner = '', takesOver = '' } = this.#options
     const { version: seen } = state
-    if (this.#isForeign(state) && state.owner !== takesOver) return refusal('foreign', state.owner ?? '')
+    if (this.#isForeign(state) && state.owner !== takesOver) return refusalOutcome('foreign', state.owner ?? '')
     const epoch = this.#nextEpoch(state)
     const staging = new Staging(live, { installation, keys: this.#keys })
-    await staging.putAll(mapped(complete.wanted.values(), (policy) => this.#putOf(policy)))
+    await staging.putAll(mapLazily(complete.desired.values(), (policy) => this.#putChange(policy)))
     await staging.keepAll(complete.kept, state)
     // That took its time.
     if (this.#options.fence() !== fence) return { kind: 'fenced' }
@@ -302,7 +302,7 @@ export class CatalogWriter {
     })
     if (reply[0] !== 'written') {
       await staging.clear()
-      return reply[0] === 'moved' ? undefined : refusal(reply[0], reply[1] ?? '')
+      return reply[0] === 'moved' ? undefined : refusalOutcome(reply[0], reply[1] ?? '')
     }
     this.#known = { epoch, n: reply[1] }
     log.info(
@@ -313,16 +313,16 @@ export class CatalogWriter {
   }
 }
 
-function refusal(kind: 'snapshotNeeded' | 'fenced' | 'foreign', owner: string): WriteOutcome {
+function refusalOutcome(kind: 'snapshotNeeded' | 'fenced' | 'foreign', owner: string): WriteOutcome {
   return kind === 'foreign' ? { kind, owner } : { kind }
 }
 
-interface Complete {
-  readonly wanted: ReadonlyMap<string, TenantPolicy>
+interface CompleteCatalog {
+  readonly desired: ReadonlyMap<string, TenantPolicy>
   readonly kept: readonly TenantRef[]
 }
 
 /** One after another, when it is asked for: thousands at once would hold up everything else. */
-function* mapped<From, To>(items: Iterable<From>, map: (item: From) => To): Iterable<To> {
+function* mapLazily<From, To>(items: Iterable<From>, map: (item: From) => To): Iterable<To> {
   for (const item of items) yield map(item)
 }
