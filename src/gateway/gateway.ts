@@ -4,11 +4,11 @@ import type { Broker, ClientInfo } from '../broker/broker.js'
 import type { Log } from '../log.js'
 import { Metrics, type GatewayGauges, type TenantGauges } from '../metrics.js'
 import { presenceTtlMs, type Presence } from '../presence/presence.js'
-import { closeCodes, withReason } from '../protocol/codes.js'
+import { closeCodes, withDetail } from '../protocol/codes.js'
 import { defaultSessionLimits, type SessionContext, type SessionLimits } from '../session/context.js'
 import { Flusher } from '../session/io/flusher.js'
 import type { Session } from '../session/session.js'
-import { TenantState } from '../session/tenant/runtime.js'
+import { TenantRuntime } from '../session/tenant/runtime.js'
 import type { Catalog, CatalogChange } from '../catalog/catalog.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 import { LocalLedger } from '../quota/local.js'
@@ -16,7 +16,7 @@ import type { QuotaLedger } from '../quota/ledger.js'
 import { systemAfter, TimerWheel, type Clock } from '../time.js'
 import { ControlChannel } from './fleet/control.js'
 import { Hub } from './hub.js'
-import { Orders } from './fleet/user-commands.js'
+import { UserCommands } from './fleet/user-commands.js'
 import { Surveys } from './fleet/surveys.js'
 
 /** A key set is fetched again when it is ten minutes old and somebody asks. */
@@ -39,21 +39,21 @@ export interface GatewayOptions {
   /** Manifests that could not be used, for `/metrics`. */
   readonly problems?: () => number
   /** Why new sessions cannot be served just now, as sentences: what the gateway depends on is away. */
-  readonly troubles?: () => readonly string[]
+  readonly unavailableReasons?: () => readonly string[]
   /** For `/metrics`: since when what the gateway depends on is away or unconfirmed. Absent: it depends on nothing. */
-  readonly outages?: () => Outages
+  readonly dependencyStatus?: () => DependencyStatus
   /** When the certificate that clients are shown expires, since the epoch, for `/metrics`. Absent: TLS ends before the gateway. */
   readonly certificateExpiresMs?: (() => number) | undefined
   /** All gateways together, for `/stats`. Absent: this gateway is alone. */
   readonly cluster?: () => Promise<unknown>
   /** Gateways that live, this one included; undefined while nobody can tell. Absent: this gateway is alone. */
-  readonly count?: () => Promise<number | undefined>
+  readonly countGateways?: () => Promise<number | undefined>
   readonly random?: () => number
   readonly processMetrics?: boolean
 }
 
 /** Undefined where there is no such thing to wait for. */
-export interface Outages {
+export interface DependencyStatus {
   readonly redisAwayMs: number | undefined
   readonly catalogAgeMs: number | undefined
 }
@@ -65,18 +65,18 @@ export class Gateway {
   readonly log: Log
   readonly sessionsMax: number
   /** About users, on whatever gateway they are. */
-  readonly orders: Orders
+  readonly userCommands: UserCommands
   readonly surveys: Surveys
   readonly #options: GatewayOptions
   readonly #ledger: QuotaLedger
-  readonly #tenants = new Map<string, TenantState>()
-  readonly #control: ControlChannel
+  readonly #tenants = new Map<string, TenantRuntime>()
+  readonly #controlChannel: ControlChannel
   #draining = false
   #refreshingPresence = false
 
   constructor(options: GatewayOptions) {
     const { broker, catalog, clock, log, presence } = options
-    const wheel = new TimerWheel({ clock, onError: (error) => this.bug(error, 'a timer failed') })
+    const wheel = new TimerWheel({ clock, onError: (error) => this.reportBug(error, 'a timer failed') })
     this.#options = options
     this.#ledger = options.ledger ?? new LocalLedger()
     this.log = log
@@ -95,7 +95,7 @@ export class Gateway {
     })
     this.context = {
       sessions: new Set<Session>(),
-      departures: new Set<Promise<void>>(),
+      pendingLeaves: new Set<Promise<void>>(),
       broker,
       presence,
       hub: this.hub,
@@ -113,31 +113,31 @@ export class Gateway {
       id,
       listener: this.hub,
       log,
-      carryOut: (order) =>
-        order.kind === 'survey' ? this.surveys.reply(order) : this.orders.carryOut(order),
-      hear: (answer) => this.surveys.hear(answer),
+      onCommand: (order) =>
+        order.kind === 'survey' ? this.surveys.answer(order) : this.userCommands.apply(order),
+      onSurveyAnswer: (answer) => this.surveys.onAnswer(answer),
     })
-    this.#control = control
-    const tenant = (key: string): TenantState | undefined => this.#tenants.get(key)
-    this.orders = new Orders({ send: (order) => control.send(order), tenant })
+    this.#controlChannel = control
+    const tenant = (key: string): TenantRuntime | undefined => this.#tenants.get(key)
+    this.userCommands = new UserCommands({ send: (order) => control.send(order), tenant })
     this.surveys = new Surveys({
       id,
       wheel,
-      send: (survey) => control.send(survey),
-      answer: (gateway, answer) => control.answer(gateway, answer),
-      count: options.count ?? (async () => 1),
+      sendRequest: (survey) => control.send(survey),
+      sendAnswer: (gateway, answer) => control.answer(gateway, answer),
+      countGateways: options.countGateways ?? (async () => 1),
       tenant,
-      failed: (error) => log.warn({ err: error }, 'a question of another gateway could not be answered'),
+      onAnswerFailed: (error) => log.warn({ err: error }, 'a question of another gateway could not be answered'),
     })
-    broker.listen(this.#control)
-    for (const policy of catalog.all()) this.#put(policy)
-    catalog.listen({ changed: (change) => this.#changed(change) })
+    broker.listen(this.#controlChannel)
+    for (const policy of catalog.all()) this.#putTenant(policy)
+    catalog.listen({ changed: (change) => this.#onCatalogChange(change) })
   }
 
   /** Timers and presence, until `signal` ends them. */
   run(signal: AbortSignal): void {
     this.context.wheel.run(signal)
-    this.#control.run(signal).catch((error: unknown) => this.bug(error, 'orders are not heard'))
+    this.#controlChannel.run(signal).catch((error: unknown) => this.reportBug(error, 'orders are not heard'))
     const refresh = setInterval(() => void this.#refreshPresence(), presenceTtlMs / 3)
     const recheck = setInterval(() => {
       for (const tenant of this.#tenants.values()) tenant.recheckKeys()
@@ -150,11 +150,11 @@ export class Gateway {
   }
 
   /** By `<namespace>/<name>`. */
-  tenant(key: string): TenantState | undefined {
+  tenant(key: string): TenantRuntime | undefined {
     return this.#tenants.get(key)
   }
 
-  get tenants(): Iterable<TenantState> {
+  get tenants(): Iterable<TenantRuntime> {
     return this.#tenants.values()
   }
 
@@ -173,33 +173,33 @@ export class Gateway {
   }
 
   /** Why no new sessions can be taken; empty when all is well. */
-  unready(): string[] {
+  unreadyReasons(): string[] {
     const draining = this.#draining ? ['draining: the gateway is shutting down'] : []
-    const { trouble } = this.#control
-    return [...draining, ...(trouble === undefined ? [] : [trouble]), ...(this.#options.troubles?.() ?? [])]
+    const { unavailableReason: trouble } = this.#controlChannel
+    return [...draining, ...(trouble === undefined ? [] : [trouble]), ...(this.#options.unavailableReasons?.() ?? [])]
   }
 
   /** Our own fault: counted, and in the log with its stack. */
-  bug(error: unknown, what: string, facts: object = {}): void {
+  reportBug(error: unknown, what: string, facts: object = {}): void {
     this.metrics.bugs.inc()
     this.log.error({ ...facts, err: error }, what)
   }
 
-  #changed(change: CatalogChange): void {
-    if (change.kind === 'put') this.#put(change.policy)
-    else this.#remove(tenantKey(change.policy))
+  #onCatalogChange(change: CatalogChange): void {
+    if (change.kind === 'put') this.#putTenant(change.policy)
+    else this.#removeTenant(tenantKey(change.policy))
   }
 
-  #put(policy: TenantPolicy): void {
+  #putTenant(policy: TenantPolicy): void {
     const key = tenantKey(policy)
     const existing = this.#tenants.get(key)
     // The same name with another identity is another tenant: nothing is inherited, least of all connections.
-    if (existing && existing.policy.tenantId !== policy.tenantId) this.#remove(key)
+    if (existing && existing.policy.tenantId !== policy.tenantId) this.#removeTenant(key)
     else if (existing) return existing.update(policy)
     const { clock, log } = this.context
     this.#tenants.set(
       key,
-      new TenantState(policy, {
+      new TenantRuntime(policy, {
         clock,
         log,
         allowPrivateJwks: this.#options.allowPrivateJwks ?? false,
@@ -208,16 +208,16 @@ export class Gateway {
     )
   }
 
-  #remove(key: string): void {
+  #removeTenant(key: string): void {
     const tenant = this.#tenants.get(key)
     if (!tenant) return
     this.#tenants.delete(key)
     for (const session of this.context.sessions) {
       if (session.tenant === tenant)
-        session.close(withReason(closeCodes.forceDisconnect, 'the tenant was removed'))
+        session.close(withDetail(closeCodes.forceDisconnect, 'the tenant was removed'))
     }
     tenant.close()
-    this.metrics.forgetTenant(key)
+    this.metrics.removeTenant(key)
   }
 
   /** All channels at once: the presence bounds what it has under way. */
@@ -226,7 +226,7 @@ export class Gateway {
     if (this.#refreshingPresence) return
     this.#refreshingPresence = true
     const refreshes: Promise<void>[] = []
-    for (const { ref, subscriptions } of this.hub.live()) {
+    for (const { ref, subscriptions } of this.hub.liveChannels()) {
       const entries = new Map<string, ClientInfo>()
       for (const subscription of subscriptions) {
         if (subscription.live && subscription.present) entries.set(subscription.session.id, subscription.info)
@@ -243,7 +243,7 @@ export class Gateway {
   }
 
   #gauges(): GatewayGauges {
-    const { catalogAgeMs, redisAwayMs } = this.#options.outages?.() ?? {}
+    const { catalogAgeMs, redisAwayMs } = this.#options.dependencyStatus?.() ?? {}
     return {
       connections: this.context.sessions.size,
       connectionsMax: this.sessionsMax,
@@ -251,7 +251,7 @@ export class Gateway {
       channels: this.hub.channels,
       tenants: this.#tenants.size,
       manifestProblems: this.#options.problems?.() ?? 0,
-      ready: this.unready().length === 0,
+      ready: this.unreadyReasons().length === 0,
       draining: this.#draining,
       redisAwaySeconds: inSeconds(redisAwayMs),
       catalogAgeSeconds: inSeconds(catalogAgeMs),

@@ -1,10 +1,10 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { Announcement } from '../broker/broker.js'
-import { readTagsFilter, TagsFilter } from '../protocol/tags-filter.js'
-import { info, ref, World } from './hub.testing.js'
+import { parseTagsFilter, TagsFilter } from '../protocol/tags-filter.js'
+import { info, ref, HubFixture } from './hub.testing.js'
 
 function filterOf(value: object): TagsFilter {
-  const filter = readTagsFilter(value)
+  const filter = parseTagsFilter(value)
   if (!(filter instanceof TagsFilter)) throw filter
   return filter
 }
@@ -13,7 +13,7 @@ const top = { epoch: 'e', offset: 9 }
 
 describe('publications', () => {
   test('are encoded once for each language, and the frame is shared', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const readers = [
       await world.live(world.chat),
       await world.live(world.chat),
@@ -27,7 +27,7 @@ describe('publications', () => {
   })
 
   test('as deltas are encoded once for all who have the same one before', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const [ann, bob] = [
       await world.live(world.centrifuge, { delta: true }),
       await world.live(world.centrifuge, { delta: true }),
@@ -46,7 +46,7 @@ describe('publications', () => {
   })
 
   test('go to whom their tags fit, in one frame, and equal filters are asked once', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const goals = (): TagsFilter => filterOf({ key: 'kind', cmp: 'eq', val: 'goal' })
     const filters = [goals(), goals(), filterOf({ key: 'kind', cmp: 'eq', val: 'foul' })]
     const asked = filters.map((filter) => vi.spyOn(filter, 'matches'))
@@ -64,7 +64,7 @@ describe('publications', () => {
   })
 
   test('are charged for the filters that they meet, whether they fit or not', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const charged = vi.spyOn(world.tenant, 'chargeDeliveries')
     const goal = { key: 'kind', cmp: 'eq', val: 'goal' }
     const filters = [goal, goal, { op: 'not', nodes: [{ op: 'not', nodes: [goal] }] }].map(filterOf)
@@ -78,7 +78,7 @@ describe('publications', () => {
   })
 
   test('that a filter holds back move the position all the same', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { frames, subscription } = await world.live(world.centrifuge, {
       filter: filterOf({ key: 'kind', cmp: 'ex' }),
     })
@@ -90,7 +90,7 @@ describe('publications', () => {
   })
 
   test('are not encoded for nobody', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { subscription } = world.subscriber()
     await world.hub.add(subscription)
     await world.publish()
@@ -99,7 +99,7 @@ describe('publications', () => {
   })
 
   test('are charged to the tenant, one for each delivery', async () => {
-    const world = new World()
+    const world = new HubFixture()
     await world.live()
     await world.live()
     await world.publish()
@@ -107,7 +107,7 @@ describe('publications', () => {
   })
 
   test('reach nobody who has left', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { frames, subscription } = await world.live()
     world.hub.remove(subscription)
     await world.publish()
@@ -119,7 +119,7 @@ describe('announcements', () => {
   const join: Announcement = { kind: 'join', info, userEdge: true }
 
   test('reach who asked for them, encoded once', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const [one, two] = [await world.live(), await world.live()]
     const other = await world.live(world.chat, { joinLeave: false })
     await world.broker.announce(ref, join)
@@ -128,7 +128,7 @@ describe('announcements', () => {
   })
 
   test('do not reach who is not live yet', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { frames, subscription } = world.subscriber()
     await world.hub.add(subscription)
     await world.broker.announce(ref, join)
@@ -136,7 +136,7 @@ describe('announcements', () => {
   })
 
   test('that a door does not tell are not sent there', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const chat = await world.live(world.chat)
     const sdk = await world.live(world.centrifuge)
     await world.broker.announce(ref, { ...join, userEdge: false })
@@ -146,14 +146,14 @@ describe('announcements', () => {
 
 describe('the broker’s subscription', () => {
   test('is one, however many subscribe', async () => {
-    const world = new World()
+    const world = new HubFixture()
     await world.live()
     await world.live(world.centrifuge)
     expect(world.broker.calls).toEqual(['subscribe general'])
   })
 
   test('outlives the last subscriber by the linger', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { subscription } = await world.live()
     world.hub.remove(subscription)
     world.pass(4_750)
@@ -164,7 +164,7 @@ describe('the broker’s subscription', () => {
   })
 
   test('stays for who comes back within the linger', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { subscription } = await world.live()
     world.hub.remove(subscription)
     world.pass(1_000)
@@ -176,7 +176,7 @@ describe('the broker’s subscription', () => {
   })
 
   test('that failed is tried again by the next', async () => {
-    const world = new World()
+    const world = new HubFixture()
     world.broker.failures = 1
     await expect(world.hub.add(world.subscriber().subscription)).rejects.toThrow('Redis is away')
     const { frames } = await world.live()
@@ -185,7 +185,7 @@ describe('the broker’s subscription', () => {
   })
 
   test('that failed leaves nothing behind', async () => {
-    const world = new World()
+    const world = new HubFixture()
     world.broker.failures = 1
     const subscriptions = [world.subscriber().subscription, world.subscriber().subscription]
     const added = await Promise.allSettled(subscriptions.map((subscription) => world.hub.add(subscription)))
@@ -195,7 +195,7 @@ describe('the broker’s subscription', () => {
   })
 
   test('counts subscriptions and channels', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { subscription } = await world.live()
     await world.live()
     expect([world.hub.channels, world.hub.subscriptions]).toEqual([1, 2])
@@ -207,7 +207,7 @@ describe('the broker’s subscription', () => {
 
 describe('continuity that is lost', () => {
   test('is said in the chat door’s words, and the subscription goes on from there', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { frames, subscription } = await world.live()
     world.hub.onContinuityLost(ref, top)
     expect(frames.map(({ payload }) => Buffer.from(payload).toString())).toEqual([
@@ -219,14 +219,14 @@ describe('continuity that is lost', () => {
   })
 
   test('ends the subscription with 2500 where the door has no words for it', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { ended, frames } = await world.live(world.centrifuge)
     world.hub.onContinuityLost(ref, top)
     expect([ended, frames]).toEqual([[2500], []])
   })
 
   test('is no matter to who tracks no position', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const readers = [
       await world.live(world.chat, { positioned: false }),
       await world.live(world.centrifuge, { positioned: false }),
@@ -236,7 +236,7 @@ describe('continuity that is lost', () => {
   })
 
   test('is remembered by who is still catching up', async () => {
-    const world = new World()
+    const world = new HubFixture()
     const { frames, subscription } = world.subscriber()
     await world.hub.add(subscription)
     world.hub.onContinuityLost(ref, top)

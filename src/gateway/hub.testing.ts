@@ -10,7 +10,7 @@ import type { Codec, DeltaBase } from '../protocol/commands.js'
 import type { Session } from '../session/session.js'
 import { policyOf, silentLog } from '../session/session.testing.js'
 import { Subscription } from '../session/subscription.js'
-import { TenantState } from '../session/tenant/runtime.js'
+import { TenantRuntime } from '../session/tenant/runtime.js'
 import type { Frame } from '../session/transport.js'
 import { TimerWheel } from '../time.js'
 import { Hub } from './hub.js'
@@ -37,7 +37,7 @@ function counting(codec: Codec): Codec & { encoded: number } {
 }
 
 /** Remembers who came and went; fails as often as it is told. */
-class WatchedBroker extends MemoryBroker {
+class RecordingBroker extends MemoryBroker {
   readonly calls: string[] = []
   failures = 0
 
@@ -57,11 +57,11 @@ class WatchedBroker extends MemoryBroker {
 }
 
 /** A hub between a real broker and subscriptions whose sessions only remember. Ends with its test. */
-export class World {
+export class HubFixture {
   readonly clock = new ManualClock()
   readonly wheel = new TimerWheel({ clock: this.clock })
-  readonly broker = new WatchedBroker(new MemoryBrokerData({ clock: this.clock }))
-  readonly tenant = new TenantState(policyOf(), {
+  readonly broker = new RecordingBroker(new MemoryBrokerData({ clock: this.clock }))
+  readonly tenant = new TenantRuntime(policyOf(), {
     clock: this.clock,
     log: silentLog,
     allowPrivateJwks: false,

@@ -14,7 +14,7 @@ import type { Codec, DeltaBase } from '../protocol/commands.js'
 import type { TagsFilter } from '../protocol/tags-filter.js'
 import type { ChannelHub } from '../session/context.js'
 import type { Subscription } from '../session/subscription.js'
-import type { TenantState } from '../session/tenant/runtime.js'
+import type { TenantRuntime } from '../session/tenant/runtime.js'
 import type { Frame } from '../session/transport.js'
 import type { Clock, Timer, TimerWheel } from '../time.js'
 
@@ -22,15 +22,15 @@ import type { Clock, Timer, TimerWheel } from '../time.js'
 class LocalChannel {
   readonly ref: ChannelRef
   /** Of the newest subscriber: a tenant that is removed and comes back within the linger is another object. */
-  tenant: TenantState
+  tenant: TenantRuntime
   readonly byCodec = new Map<Codec, Set<Subscription>>()
   /** Set when it was empty for the first time; fires a while after the last time. */
-  leaving: Timer | undefined
+  unsubscribeTimer: Timer | undefined
   size = 0
   /** The broker's subscription; every newcomer waits for it. */
   ready: Promise<void>
 
-  constructor(ref: ChannelRef, tenant: TenantState, ready: Promise<void>) {
+  constructor(ref: ChannelRef, tenant: TenantRuntime, ready: Promise<void>) {
     this.ref = ref
     this.tenant = tenant
     this.ready = ready
@@ -87,22 +87,22 @@ class PublicationFrames {
 }
 
 /** One publication and the filters it meets: equal ones are asked once. */
-class Verdicts {
+class FilterResults {
   readonly #publication: Publication
   readonly #byKey = new Map<string, boolean>()
   /** Nodes of all that were asked. */
-  nodes = 0
+  evaluatedNodes = 0
 
   constructor(publication: Publication) {
     this.#publication = publication
   }
 
-  of(filter: TagsFilter): boolean {
+  matches(filter: TagsFilter): boolean {
     let verdict = this.#byKey.get(filter.key)
     if (verdict === undefined) {
       verdict = filter.matches(this.#publication.tags)
       this.#byKey.set(filter.key, verdict)
-      this.nodes += filter.nodes
+      this.evaluatedNodes += filter.nodes
     }
     return verdict
   }
@@ -152,12 +152,12 @@ export class Hub implements ChannelHub, BrokerListener {
     this.#subscriptions -= before - channel.size
     if (channel.size > 0) return
     const { lingerMs, wheel } = this.#deps
-    if (channel.leaving) wheel.reschedule(channel.leaving, lingerMs)
-    else channel.leaving = wheel.after(lingerMs, () => this.#leaveIfEmpty(channel))
+    if (channel.unsubscribeTimer) wheel.reschedule(channel.unsubscribeTimer, lingerMs)
+    else channel.unsubscribeTimer = wheel.after(lingerMs, () => this.#unsubscribeIfEmpty(channel))
   }
 
   /** Live subscriptions by channel, for keeping their presence alive. */
-  *live(): Iterable<{ ref: ChannelRef; subscriptions: Iterable<Subscription> }> {
+  *liveChannels(): Iterable<{ ref: ChannelRef; subscriptions: Iterable<Subscription> }> {
     for (const channels of this.#tenants.values()) {
       for (const channel of channels.values())
         yield { ref: channel.ref, subscriptions: subscriptionsOf(channel) }
@@ -171,21 +171,21 @@ export class Hub implements ChannelHub, BrokerListener {
     if (!channel) return
     let deliveries = 0
     // Made for the first that filters: mostly nobody does.
-    let verdicts: Verdicts | undefined
+    let verdicts: FilterResults | undefined
     for (const [codec, subscriptions] of channel.byCodec) {
       const frames = new PublicationFrames(codec, ref, publication)
       for (const subscription of subscriptions) {
         if (!subscription.accepts(publication)) continue
         if (subscription.filter) {
-          verdicts ??= new Verdicts(publication)
-          if (!verdicts.of(subscription.filter)) continue
+          verdicts ??= new FilterResults(publication)
+          if (!verdicts.matches(subscription.filter)) continue
         }
         subscription.session.push(frames.for(subscription))
         deliveries += 1
       }
     }
     // Or filters that let nothing pass would cost a tenant nothing.
-    channel.tenant.chargeDeliveries(deliveries, verdicts?.nodes)
+    channel.tenant.chargeDeliveries(deliveries, verdicts?.evaluatedNodes)
     if (deliveries === 0) return
     const { clock, metrics } = this.#deps
     metrics.deliveries.add(deliveries)
@@ -234,7 +234,7 @@ export class Hub implements ChannelHub, BrokerListener {
     return this.#tenants.get(ref.tenantId)?.get(ref.channel)
   }
 
-  #create(ref: ChannelRef, tenant: TenantState): LocalChannel {
+  #create(ref: ChannelRef, tenant: TenantRuntime): LocalChannel {
     const channel = new LocalChannel(ref, tenant, this.#deps.broker.subscribe(ref))
     let channels = this.#tenants.get(ref.tenantId)
     if (!channels) this.#tenants.set(ref.tenantId, (channels = new Map()))
@@ -248,7 +248,7 @@ export class Hub implements ChannelHub, BrokerListener {
     return channel
   }
 
-  #leaveIfEmpty(channel: LocalChannel): void {
+  #unsubscribeIfEmpty(channel: LocalChannel): void {
     if (channel.size > 0 || this.#find(channel.ref) !== channel) return
     this.#forget(channel)
     this.#deps.broker

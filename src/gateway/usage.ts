@@ -1,6 +1,6 @@
 // What each tenant uses of this gateway, as the heartbeat tells it to the others.
 import type { ErrorCode } from '../errors.js'
-import type { TenantState } from '../session/tenant/runtime.js'
+import type { TenantRuntime } from '../session/tenant/runtime.js'
 import type { TenantUsage } from '../catalog/heartbeat.js'
 import type { Clock } from '../time.js'
 
@@ -13,14 +13,14 @@ const limitCodes: readonly ErrorCode[] = [
 ]
 
 /** What is read of a tenant. */
-type Used = Pick<TenantState, 'connections' | 'key' | 'publicationsTotal' | 'refusals'>
+type MeteredTenant = Pick<TenantRuntime, 'connections' | 'key' | 'publicationsTotal' | 'refusals'>
 
 /** Rates are over the time since the last reading. */
 export class UsageMeter {
   readonly #clock: Clock
   #readAtMs: number
   /** At the last reading. By state: a tenant that was made again under its name begins at nothing. */
-  #publications = new Map<Used, number>()
+  #publications = new Map<MeteredTenant, number>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -28,10 +28,10 @@ export class UsageMeter {
   }
 
   /** By `<namespace>/<name>`, without those that use nothing. */
-  read(tenants: Iterable<Used>): Map<string, TenantUsage> {
+  read(tenants: Iterable<MeteredTenant>): Map<string, TenantUsage> {
     const nowMs = this.#clock.monotonicMs()
     const seconds = Math.max(0.001, (nowMs - this.#readAtMs) / 1000)
-    const totals = new Map<Used, number>()
+    const totals = new Map<MeteredTenant, number>()
     const usage = new Map<string, TenantUsage>()
     for (const tenant of tenants) {
       const { connections, key, publicationsTotal, refusals } = tenant

@@ -15,8 +15,8 @@ export interface WebSocketLimits {
 const defaultWebSocketLimits: WebSocketLimits = { messageBytesMax: 65_536, closeTimeoutMs: 5_000 }
 
 /** Carries its transport, so that the handlers below are functions and not closures for each of a hundred thousand sockets. */
-class CarrierSocket extends WebSocket {
-  carrier: WebSocketTransport | undefined
+class TransportSocket extends WebSocket {
+  transport: WebSocketTransport | undefined
 }
 
 export interface UpgradeOptions {
@@ -31,7 +31,7 @@ export interface UpgradeOptions {
   refused(reason: string): void
 }
 
-export class WebSocketFront {
+export class WebSocketUpgrader {
   readonly #server: WebSocketServer
   readonly #upgrades = new WeakMap<IncomingMessage, UpgradeOptions>()
 
@@ -39,7 +39,7 @@ export class WebSocketFront {
     // ws's defaults are made for one trusted peer: 100 MiB messages, 16,384 fragments, half a minute to close.
     const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
-      WebSocket: CarrierSocket,
+      WebSocket: TransportSocket,
       maxPayload: limits.messageBytesMax,
       maxFragments: 64,
       maxBufferedChunks: 256,
@@ -76,7 +76,7 @@ export class WebSocketTransport implements Transport {
     this.#webSocket = webSocket
     this.#socket = socket
     this.#binary = options.binary
-    if (webSocket instanceof CarrierSocket) webSocket.carrier = this
+    if (webSocket instanceof TransportSocket) webSocket.transport = this
     webSocket.on('message', onMessage)
     webSocket.on('ping', onControl)
     webSocket.on('pong', onControl)
@@ -98,8 +98,8 @@ export class WebSocketTransport implements Transport {
     // After a close frame (ours, or ws's own about a broken frame) nothing may follow.
     if (this.#webSocket.readyState !== WebSocket.OPEN || !this.#socket.writable) return true
     const [first] = frames
-    if (frames.length === 1 && first) return this.#socket.write(wireOf(first, this.#binary))
-    return this.#socket.write(merged(frames, this.#binary))
+    if (frames.length === 1 && first) return this.#socket.write(encodeFrame(first, this.#binary))
+    return this.#socket.write(mergedWire(frames, this.#binary))
   }
 
   close(code: CloseCode): void {
@@ -110,7 +110,7 @@ export class WebSocketTransport implements Transport {
 }
 
 function listenerOf(webSocket: WebSocket): TransportListener | undefined {
-  return webSocket instanceof CarrierSocket ? webSocket.carrier?.listener : undefined
+  return webSocket instanceof TransportSocket ? webSocket.transport?.listener : undefined
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
@@ -132,11 +132,11 @@ function ignore(): void {}
 let lastMerged: { readonly frames: readonly Frame[]; readonly wire: Buffer } | undefined
 
 /** Who shares channels mostly gets the same frames in a turn or a beat: one buffer for all who come in succession. */
-function merged(frames: readonly Frame[], binary: boolean): Buffer {
+function mergedWire(frames: readonly Frame[], binary: boolean): Buffer {
   const last = lastMerged
   if (last?.frames.length === frames.length && last.frames.every((frame, index) => frame === frames[index]))
     return last.wire
-  const wire = Buffer.concat(frames.map((frame) => wireOf(frame, binary)))
+  const wire = Buffer.concat(frames.map((frame) => encodeFrame(frame, binary)))
   lastMerged = { frames, wire }
   return wire
 }
@@ -145,7 +145,7 @@ const none = Buffer.alloc(0)
 const emptyPing = Buffer.from([0x89, 0])
 
 /** Header (final frame, not masked) and payload in one buffer, made by the first who sends it: who shares a frame speaks the same codec. */
-function wireOf(frame: Frame, binary: boolean): Uint8Array {
+function encodeFrame(frame: Frame, binary: boolean): Uint8Array {
   if (frame.wire) return frame.wire
   const { payload } = frame
   const length = payload.byteLength

@@ -68,12 +68,12 @@ async function onRedis(): Promise<World> {
   const presences = [openTestPresence(url), openTestPresence(url)]
   const [here, there] = await Promise.all(
     brokers.map(({ broker }, index) =>
-      startGateway(policies, { broker, presence: presences[index]!.presence, count: async () => 2 }),
+      startGateway(policies, { broker, presence: presences[index]!.presence, countGateways: async () => 2 }),
     ),
   )
   if (!here || !there) throw new Error('there are two')
   await until('gateways that hear orders', () =>
-    [here, there].every(({ gateway }) => gateway.unready().length === 0),
+    [here, there].every(({ gateway }) => gateway.unreadyReasons().length === 0),
   )
   return {
     here,
@@ -689,7 +689,7 @@ describe.each([
 })
 
 test('a gateway that died meanwhile is left out after two seconds', async () => {
-  const gateway = await startGateway(policies, { count: async () => 2 })
+  const gateway = await startGateway(policies, { countGateways: async () => 2 })
   onTestFinished(() => gateway.stop())
   const { nodes } = await apiResult(gateway, 'info')
   expect(nodes).toHaveLength(1)

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
 import { describe, expect, test, vi } from 'vitest'
-import type { TlsFailure } from '../../src/gateway/http/tls.js'
+import type { TlsHandshakeFailure } from '../../src/gateway/http/tls.js'
 import { makeCertificate } from '../support/certificates.js'
 import { RawClient } from '../support/raw-client.js'
 import { expectRefusal, targetGateway } from '../support/raw-gateway.js'
@@ -25,13 +25,13 @@ const timing = {
 }
 const target = targetGateway(undefined, {}, { certificate, timing })
 
-async function failures(reason: TlsFailure): Promise<number> {
+async function failures(reason: TlsHandshakeFailure): Promise<number> {
   const { values } = await target.running.gateway.metrics.tlsHandshakeFailures.get()
   return values.find(({ labels }) => labels.reason === reason)?.value ?? 0
 }
 
 /** One more than before, once `meet` is over. */
-async function expectCounted(reason: TlsFailure, meet: () => Promise<unknown>): Promise<void> {
+async function expectCounted(reason: TlsHandshakeFailure, meet: () => Promise<unknown>): Promise<void> {
   const before = await failures(reason)
   await meet()
   await vi.waitFor(async () => expect(await failures(reason)).toBe(before + 1), deadlineMs)

@@ -1,7 +1,7 @@
 // A user is sent away wherever he is connected: two gateways, one real Redis, both doors.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { closeCodes } from '../../src/protocol/codes.js'
-import type { TenantState } from '../../src/session/tenant/runtime.js'
+import type { TenantRuntime } from '../../src/session/tenant/runtime.js'
 import { connectedAs, next } from '../support/centrifuge-sdk.js'
 import { chatAs } from '../support/chat-client.js'
 import { startGateway, type TestGateway } from '../support/gateway.js'
@@ -24,7 +24,7 @@ beforeEach(async () => {
   const policies = [tenantPolicy(), tenantPolicy({ name: 'beta' })]
   gateways = await Promise.all(brokers.map(({ broker }) => startGateway(policies, { broker })))
   await until('gateways that hear orders', () =>
-    gateways.every(({ gateway }) => gateway.unready().length === 0),
+    gateways.every(({ gateway }) => gateway.unreadyReasons().length === 0),
   )
 })
 afterEach(async () => {
@@ -38,7 +38,7 @@ function gatewayAt(index: number): TestGateway {
   return gateway
 }
 
-function tenantAt(index: number, key = 'demo/acme'): TenantState {
+function tenantAt(index: number, key = 'demo/acme'): TenantRuntime {
   const tenant = gatewayAt(index).gateway.tenant(key)
   if (!tenant) throw new Error('there is no tenant')
   return tenant
@@ -50,7 +50,7 @@ describe('disconnect', () => {
     const there = await connectedAs(gatewayAt(1), 'ann')
     const bob = await chatAs(gatewayAt(1), 'bob')
     const gone = next(there, 'disconnected')
-    await gatewayAt(0).gateway.orders.disconnect(tenantAt(0), { user: 'ann' })
+    await gatewayAt(0).gateway.userCommands.disconnect(tenantAt(0), { user: 'ann' })
     expect(await here.closed()).toMatchObject({ code: 3503 })
     expect(await gone).toMatchObject({ code: 3503, reason: 'force disconnect' })
     await bob.settle()
@@ -63,13 +63,13 @@ describe('disconnect', () => {
       await chatAs(gatewayAt(1), 'ann', { clientId: 'three' }),
     ]
     const { gateway } = gatewayAt(0)
-    await gateway.orders.disconnect(tenantAt(0), { user: 'ann', client: 'two' }, closeCodes.forceReconnect)
+    await gateway.userCommands.disconnect(tenantAt(0), { user: 'ann', client: 'two' }, closeCodes.forceReconnect)
     expect(await two.closed()).toMatchObject({ code: 3011 })
-    await gateway.orders.disconnect(tenantAt(0), { user: 'ann', except: ['three'] })
+    await gateway.userCommands.disconnect(tenantAt(0), { user: 'ann', except: ['three'] })
     expect(await one.closed()).toMatchObject({ code: 3503 })
     await three.settle()
     const [session] = tenantAt(1).sessions
-    await gateway.orders.disconnect(tenantAt(0), { user: 'ann', session: session?.id })
+    await gateway.userCommands.disconnect(tenantAt(0), { user: 'ann', session: session?.id })
     expect(await three.closed()).toMatchObject({ code: 3503 })
   })
 
@@ -78,8 +78,8 @@ describe('disconnect', () => {
     const bob = await chatAs(gatewayAt(1), 'bob', { tenant: 'demo/beta' })
     gatewayAt(0).catalog.put(tenantPolicy({ tenantId: 'another' }))
     const { gateway } = gatewayAt(0)
-    await gateway.orders.disconnect(tenantAt(0), { user: 'ann' })
-    await gateway.orders.disconnect(tenantAt(0, 'demo/beta'), { user: 'bob' })
+    await gateway.userCommands.disconnect(tenantAt(0), { user: 'ann' })
+    await gateway.userCommands.disconnect(tenantAt(0, 'demo/beta'), { user: 'bob' })
     // Orders are carried out in their order.
     expect(await bob.closed()).toMatchObject({ code: 3503 })
     await ann.settle()
@@ -89,7 +89,7 @@ describe('disconnect', () => {
   test('waits for a Redis that is away for a moment', async () => {
     const ann = await chatAs(gatewayAt(1), 'ann')
     await redis.kill()
-    const order = gatewayAt(0).gateway.orders.disconnect(tenantAt(0), { user: 'ann' })
+    const order = gatewayAt(0).gateway.userCommands.disconnect(tenantAt(0), { user: 'ann' })
     await redis.start()
     await order
     expect(await ann.closed()).toMatchObject({ code: 3503 })
@@ -102,10 +102,10 @@ test('a gateway that cannot hear orders says so, and hears them when it can', as
   brokers.push(broker)
   const late = await startGateway([tenantPolicy()], { broker: broker.broker })
   gateways.push(late)
-  expect(late.gateway.unready()).toContainEqual(expect.stringContaining('orders of other gateways'))
+  expect(late.gateway.unreadyReasons()).toContainEqual(expect.stringContaining('orders of other gateways'))
   await redis.start()
-  await until('a gateway that is ready', () => late.gateway.unready().length === 0, { deadlineMs: 30_000 })
+  await until('a gateway that is ready', () => late.gateway.unreadyReasons().length === 0, { deadlineMs: 30_000 })
   const ann = await chatAs(late, 'ann')
-  await gatewayAt(0).gateway.orders.disconnect(tenantAt(0), { user: 'ann' })
+  await gatewayAt(0).gateway.userCommands.disconnect(tenantAt(0), { user: 'ann' })
   expect(await ann.closed()).toMatchObject({ code: 3503 })
 })

@@ -1,34 +1,34 @@
 // Several methods in one request, each answered for itself.
 import { z } from 'zod'
 import { CommandError } from '../../errors.js'
-import type { Fields } from '../../protocol/fields.js'
+import type { MessageFields } from '../../protocol/message-fields.js'
 import { rawItems, rawValue } from '../../protocol/raw-json.js'
-import { refusalFields } from './errors.js'
-import type { ApiCall } from './method.js'
+import { errorFields } from './errors.js'
+import type { ApiMethodCall } from './method.js'
 import { runMethod } from './methods.js'
-import { channelsMax, type Batch } from './schema.js'
+import { channelsMax, type BatchRequest } from './schema.js'
 
-type Command = z.infer<typeof Batch>['commands'][number]
+type Command = z.infer<typeof BatchRequest>['commands'][number]
 
 const OfChannels = z.object({ channels: z.array(z.unknown()) })
 
 /** Calls `done` with each command's method and its code. Rejects with CommandError when the batch as such is none. */
 export async function runBatch(
-  call: ApiCall,
-  fields: z.infer<typeof Batch>,
+  call: ApiMethodCall,
+  fields: z.infer<typeof BatchRequest>,
   done: (method: string, code: string) => void,
-): Promise<Fields> {
+): Promise<MessageFields> {
   const { commands, parallel } = fields
   if (commands.reduce((sum, command) => sum + channelsIn(command), 0) > channelsMax)
     throw new CommandError(
       'BAD_REQUEST',
       `commands: all broadcasts together may have ${channelsMax} channels`,
     )
-  const texts = rawItems(call.text, ['commands']) ?? []
-  const replies: Fields[] = []
-  const running: Promise<Fields>[] = []
+  const texts = rawItems(call.requestText, ['commands']) ?? []
+  const replies: MessageFields[] = []
+  const running: Promise<MessageFields>[] = []
   for (const [index, command] of commands.entries()) {
-    const reply = replyTo({ ...call, text: texts[index] ?? '' }, command, done)
+    const reply = replyTo({ ...call, requestText: texts[index] ?? '' }, command, done)
     if (parallel) running.push(reply)
     else replies.push(await reply)
   }
@@ -36,20 +36,20 @@ export async function runBatch(
 }
 
 async function replyTo(
-  call: ApiCall,
+  call: ApiMethodCall,
   command: Command,
   done: (method: string, code: string) => void,
-): Promise<Fields> {
+): Promise<MessageFields> {
   const method = Object.keys(command).find((name) => command[name] !== null) ?? ''
   try {
-    const text = rawValue(call.text, [method]) ?? ''
-    const result = await runMethod({ ...call, text }, method, command[method])
+    const text = rawValue(call.requestText, [method]) ?? ''
+    const result = await runMethod({ ...call, requestText: text }, method, command[method])
     done(method, 'ok')
     return { [method]: result }
   } catch (error) {
-    const refusal = call.refuse(error)
+    const refusal = call.toRefusal(error)
     done(method, refusal.code)
-    return { error: refusalFields(refusal) }
+    return { error: errorFields(refusal) }
   }
 }
 

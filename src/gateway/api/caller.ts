@@ -20,7 +20,7 @@ export class ApiCaller {
     this.#key = key
   }
 
-  may(operation: Operation, channel: string): boolean {
+  isAllowed(operation: Operation, channel: string): boolean {
     const { role, scopes } = this.#key
     if (!operationsOf[role].includes(operation)) return false
     // A backend is no user: a variable in a scope stands for everybody's.
@@ -34,8 +34,8 @@ export class ApiCaller {
   }
 
   /** Throws PERMISSION_DENIED. */
-  require(operation: Operation, channel: string): void {
-    if (this.may(operation, channel)) return
+  requirePermission(operation: Operation, channel: string): void {
+    if (this.isAllowed(operation, channel)) return
     const { credential, role } = this.#key
     const why = operationsOf[role].includes(operation)
       ? 'none of its scopes covers that'
@@ -66,7 +66,7 @@ export class ApiCaller {
 }
 
 /** By `X-API-Key: <key>` or `Authorization: apikey <key>`. Throws UNAUTHORIZED. */
-export function apiCaller(
+export function authenticateApiCaller(
   headers: IncomingHttpHeaders,
   keys: readonly ApiKey[] | undefined,
   nowMs: number,

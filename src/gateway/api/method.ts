@@ -1,54 +1,54 @@
 // What a method of the server API is, whichever it is.
 import type { z } from 'zod'
 import type { CommandError } from '../../errors.js'
-import type { Fields } from '../../protocol/fields.js'
-import { schemaRefusal } from '../../protocol/schema-refusal.js'
+import type { MessageFields } from '../../protocol/message-fields.js'
+import { validationError } from '../../protocol/validation-error.js'
 import type { ChannelRef } from '../../broker/broker.js'
-import type { TenantState } from '../../session/tenant/runtime.js'
+import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import { parseChannelName, type ChannelName } from '../../tenant/channel.js'
 import type { ApiCaller } from './caller.js'
 import type { Gateway } from '../gateway.js'
 
 /** One method asked for, by a caller that has been let in. */
-export interface ApiCall {
+export interface ApiMethodCall {
   readonly gateway: Gateway
-  readonly tenant: TenantState
+  readonly tenant: TenantRuntime
   readonly caller: ApiCaller
   /** The request as it came: messages are cut out of it, byte for byte. */
-  readonly text: string
+  readonly requestText: string
   /** What an error is to the caller. A fault of our own is in the log, a refusal is counted. */
-  refuse(error: unknown): CommandError
+  toRefusal(error: unknown): CommandError
 }
 
 export interface ApiMethod {
-  readonly about: string
+  readonly summary: string
   readonly request: z.ZodType
   readonly result: z.ZodType
   /** Resolves to the result. Rejects with CommandError; what else it rejects with is a bug. */
-  run(call: ApiCall, fields: unknown): Promise<Fields>
+  run(call: ApiMethodCall, fields: unknown): Promise<MessageFields>
 }
 
-export function apiMethod<Asked>(method: {
-  about: string
+export function defineMethod<Asked>(method: {
+  summary: string
   request: z.ZodType<Asked>
   result: z.ZodType
-  run: (call: ApiCall, fields: Asked) => Promise<Fields>
+  run: (call: ApiMethodCall, fields: Asked) => Promise<MessageFields>
 }): ApiMethod {
   return {
     ...method,
     async run(call, value) {
       const parsed = method.request.safeParse(value)
-      if (!parsed.success) throw schemaRefusal(parsed.error, value)
+      if (!parsed.success) throw validationError(parsed.error, value)
       return method.run(call, parsed.data)
     },
   }
 }
 
 /** Throws INVALID_CHANNEL. */
-export function channelOf({ tenant }: ApiCall, name: string): ChannelName {
+export function parseApiChannel({ tenant }: ApiMethodCall, name: string): ChannelName {
   return parseChannelName(name, { maxLength: tenant.policy.limits.channels.nameMaxLength })
 }
 
-export function refOf({ tenant }: ApiCall, channel: ChannelName): ChannelRef {
+export function refOf({ tenant }: ApiMethodCall, channel: ChannelName): ChannelRef {
   return { tenantId: tenant.policy.tenantId, channel }
 }

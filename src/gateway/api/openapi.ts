@@ -1,17 +1,17 @@
 // The OpenAPI document of the server API, made from the schemas that requests are parsed by.
 import { z } from 'zod'
 import { apiMethods } from './methods.js'
-import { ApiError, Batch } from './schema.js'
+import { ApiErrorBody, BatchRequest } from './schema.js'
 
 /** OpenAPI 3.1. The paths begin at `/<namespace>/<name>`, a tenant's place on any gateway. */
-export function openApi(): object {
-  const paths = Object.entries(apiMethods).map(([name, { about, request, result }]) => [
+export function openApiDocument(): object {
+  const paths = Object.entries(apiMethods).map(([name, { summary: about, request, result }]) => [
     `/api/${name}`,
-    operation(name, { about, request: jsonSchema(request), answer: answerOf(result) }),
+    operation(name, { summary: about, request: jsonSchema(request), answer: answerOf(result) }),
   ])
   const batch = operation('batch', {
-    about: 'Several methods in one request.',
-    request: jsonSchema(Batch),
+    summary: 'Several methods in one request.',
+    request: jsonSchema(BatchRequest),
     answer: batchAnswer(),
   })
   return {
@@ -44,7 +44,7 @@ export function openApi(): object {
         },
       },
       schemas: {
-        Error: jsonSchema(ApiError),
+        Error: jsonSchema(ApiErrorBody),
         Refusal: {
           type: 'object',
           properties: {
@@ -72,11 +72,11 @@ const statuses = [
 
 const errorRef = { $ref: '#/components/schemas/Error' }
 
-function operation(name: string, parts: { about: string; request: object; answer: object }): object {
+function operation(name: string, parts: { summary: string; request: object; answer: object }): object {
   return {
     post: {
       operationId: name,
-      summary: parts.about,
+      summary: parts.summary,
       requestBody: { required: true, content: json(parts.request) },
       responses: {
         '200': { description: 'The result, or why it was refused.', content: json(parts.answer) },
@@ -89,17 +89,17 @@ function operation(name: string, parts: { about: string; request: object; answer
 }
 
 function answerOf(result: z.ZodType): object {
-  return { oneOf: [only('result', jsonSchema(result)), only('error', errorRef)] }
+  return { oneOf: [singleField('result', jsonSchema(result)), singleField('error', errorRef)] }
 }
 
 /** Replies bear their method's name instead of `result`. */
 function batchAnswer(): object {
-  const results = Object.entries(apiMethods).map(([name, { result }]) => only(name, jsonSchema(result)))
-  const replies = { type: 'array', items: { oneOf: [...results, only('error', errorRef)] } }
-  return { oneOf: [only('replies', replies), only('error', errorRef)] }
+  const results = Object.entries(apiMethods).map(([name, { result }]) => singleField(name, jsonSchema(result)))
+  const replies = { type: 'array', items: { oneOf: [...results, singleField('error', errorRef)] } }
+  return { oneOf: [singleField('replies', replies), singleField('error', errorRef)] }
 }
 
-function only(name: string, schema: object): object {
+function singleField(name: string, schema: object): object {
   return { type: 'object', properties: { [name]: schema }, required: [name] }
 }
 

@@ -2,37 +2,37 @@
 import type { z } from 'zod'
 import type { Published, Tags } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
-import type { Fields } from '../../protocol/fields.js'
-import { send } from '../../session/publish-message.js'
-import { refusalFields } from './errors.js'
-import { jsonOf } from './raw-payload.js'
-import { channelOf, type ApiCall } from './method.js'
-import type { Broadcast, Publish } from './schema.js'
+import type { MessageFields } from '../../protocol/message-fields.js'
+import { publishMessage } from '../../session/publish-message.js'
+import { errorFields } from './errors.js'
+import { readRawPayload } from './raw-payload.js'
+import { parseApiChannel, type ApiMethodCall } from './method.js'
+import type { BroadcastRequest, PublishRequest } from './schema.js'
 
-type Message = Omit<z.infer<typeof Publish>, 'channel'>
+type Message = Omit<z.infer<typeof PublishRequest>, 'channel'>
 
-export async function publish(call: ApiCall, fields: z.infer<typeof Publish>): Promise<Fields> {
-  return published(await sendTo(call, fields.channel, fields, payloadOf(call.text, fields)))
+export async function publishMethod(call: ApiMethodCall, fields: z.infer<typeof PublishRequest>): Promise<MessageFields> {
+  return publishFields(await publishTo(call, fields.channel, fields, payloadOf(call.requestText, fields)))
 }
 
 /** What is wrong with the message fails it as a whole, what is wrong with a channel that channel alone. */
-export async function broadcast(call: ApiCall, fields: z.infer<typeof Broadcast>): Promise<Fields> {
-  const payload = payloadOf(call.text, fields)
+export async function broadcastMethod(call: ApiMethodCall, fields: z.infer<typeof BroadcastRequest>): Promise<MessageFields> {
+  const payload = payloadOf(call.requestText, fields)
   const responses = fields.channels.map(async (channel) => {
     try {
-      return { result: published(await sendTo(call, channel, fields, payload)) }
+      return { result: publishFields(await publishTo(call, channel, fields, payload)) }
     } catch (error) {
-      return { error: refusalFields(call.refuse(error)) }
+      return { error: errorFields(call.toRefusal(error)) }
     }
   })
   return { responses: await Promise.all(responses) }
 }
 
-async function sendTo(call: ApiCall, name: string, message: Message, data: Uint8Array): Promise<Published> {
-  const channel = channelOf(call, name)
-  call.caller.require('Publish', channel)
+async function publishTo(call: ApiMethodCall, name: string, message: Message, data: Uint8Array): Promise<Published> {
+  const channel = parseApiChannel(call, name)
+  call.caller.requirePermission('Publish', channel)
   const { gateway, tenant } = call
-  return send(
+  return publishMessage(
     { context: gateway.context, tenant },
     {
       channel,
@@ -45,7 +45,7 @@ async function sendTo(call: ApiCall, name: string, message: Message, data: Uint8
   )
 }
 
-function published({ durability, position }: Published): Fields {
+function publishFields({ durability, position }: Published): MessageFields {
   return { offset: position?.offset, epoch: position?.epoch, durability }
 }
 
@@ -57,7 +57,7 @@ function tagsOf({ tags }: Message): Tags | undefined {
 /** Of `data` the very text that came. Throws BAD_REQUEST or NOT_AVAILABLE. */
 function payloadOf(text: string, message: Message): Uint8Array {
   if (message.version) throw new CommandError('NOT_AVAILABLE', 'version: publications have none here')
-  const json = jsonOf(text, 'data', message.b64data)
+  const json = readRawPayload(text, 'data', message.b64data)
   if (json === undefined) throw new CommandError('BAD_REQUEST', 'data is missing')
   return Buffer.from(json)
 }

@@ -2,34 +2,34 @@
 import type { z } from 'zod'
 import { historyLimitMax } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
-import { clientInfo, publicationOf } from '../../protocol/centrifuge/encode.js'
-import type { Fields } from '../../protocol/fields.js'
+import { clientInfoFields, publicationFields } from '../../protocol/centrifuge/encode.js'
+import type { MessageFields } from '../../protocol/message-fields.js'
 import { readHistory } from '../../session/commands/query.js'
-import { settingsIn } from '../../session/authorize.js'
+import { channelSettings } from '../../session/authorize.js'
 import type { ChannelName } from '../../tenant/channel.js'
 import type { Operation } from '../../tenant/policy.js'
-import { channelOf, refOf, type ApiCall } from './method.js'
-import type { Channels, History, OfChannel } from './schema.js'
+import { parseApiChannel, refOf, type ApiMethodCall } from './method.js'
+import type { ChannelsRequest, HistoryRequest, ChannelRequest } from './schema.js'
 import { namedChannelsMax } from '../fleet/control-messages.js'
 
 /** Bytes of one history answer; at least one publication comes whatever its size. */
 const historyBytesMax = 1_048_576
 
-export async function presence(call: ApiCall, fields: z.infer<typeof OfChannel>): Promise<Fields> {
+export async function presenceMethod(call: ApiMethodCall, fields: z.infer<typeof ChannelRequest>): Promise<MessageFields> {
   const { context } = call.gateway
-  const channel = presenceOf(call, fields.channel)
+  const channel = presenceChannel(call, fields.channel)
   const members = await context.presence.members(refOf(call, channel), { limit: context.limits.membersMax })
-  return { presence: new Map(Array.from(members, ([id, member]) => [id, clientInfo(member)] as const)) }
+  return { presence: new Map(Array.from(members, ([id, member]) => [id, clientInfoFields(member)] as const)) }
 }
 
-export async function presenceStats(call: ApiCall, fields: z.infer<typeof OfChannel>): Promise<Fields> {
-  const channel = presenceOf(call, fields.channel)
+export async function presenceStatsMethod(call: ApiMethodCall, fields: z.infer<typeof ChannelRequest>): Promise<MessageFields> {
+  const channel = presenceChannel(call, fields.channel)
   const { clients, users } = await call.gateway.context.presence.stats(refOf(call, channel))
   return { num_clients: clients, num_users: users }
 }
 
-export async function history(call: ApiCall, fields: z.infer<typeof History>): Promise<Fields> {
-  const channel = allowedOn(call, 'History', fields.channel)
+export async function historyMethod(call: ApiMethodCall, fields: z.infer<typeof HistoryRequest>): Promise<MessageFields> {
+  const channel = allowedChannel(call, 'History', fields.channel)
   requireHistory(call, channel)
   const reverse = fields.reverse ?? false
   const since = fields.since && { epoch: fields.since.epoch ?? '', offset: fields.since.offset ?? 0 }
@@ -42,22 +42,22 @@ export async function history(call: ApiCall, fields: z.infer<typeof History>): P
     pageMax: historyLimitMax,
     pageBytesMax: historyBytesMax,
   })
-  return { publications: publications.map(publicationOf), epoch: top.epoch, offset: top.offset }
+  return { publications: publications.map(publicationFields), epoch: top.epoch, offset: top.offset }
 }
 
 /** Who was told an offset goes on from there: offset and epoch stay. */
-export async function historyRemove(call: ApiCall, fields: z.infer<typeof OfChannel>): Promise<Fields> {
+export async function historyRemoveMethod(call: ApiMethodCall, fields: z.infer<typeof ChannelRequest>): Promise<MessageFields> {
   // It takes from everybody what they may still want to read.
   call.caller.requireRole('Admin')
-  const channel = allowedOn(call, 'History', fields.channel)
+  const channel = allowedChannel(call, 'History', fields.channel)
   requireHistory(call, channel)
   await call.gateway.context.broker.removeHistory(refOf(call, channel))
   return {}
 }
 
-export async function channels(call: ApiCall, fields: z.infer<typeof Channels>): Promise<Fields> {
+export async function channelsMethod(call: ApiMethodCall, fields: z.infer<typeof ChannelsRequest>): Promise<MessageFields> {
   call.caller.requireRole('ReadOnly', 'Admin')
-  const answers = await call.gateway.surveys.ask(call.tenant, fields.pattern || '*')
+  const answers = await call.gateway.surveys.collect(call.tenant, fields.pattern || '*')
   const clients = new Map<string, number>()
   for (const { named } of answers) {
     // Each of them cut its own list here: nobody could tell what is missing.
@@ -67,7 +67,7 @@ export async function channels(call: ApiCall, fields: z.infer<typeof Channels>):
         `pattern: ${namedChannelsMax} channels of one gateway fit it, and that is as many as can be told; ask for fewer`,
       )
     for (const [channel, subscribers] of named)
-      if (call.caller.may('Presence', channel))
+      if (call.caller.isAllowed('Presence', channel))
         clients.set(channel, (clients.get(channel) ?? 0) + subscribers)
   }
   return {
@@ -76,9 +76,9 @@ export async function channels(call: ApiCall, fields: z.infer<typeof Channels>):
 }
 
 /** Of the tenant alone: what others have on the same gateways is not its business. */
-export async function info(call: ApiCall): Promise<Fields> {
+export async function infoMethod(call: ApiMethodCall): Promise<MessageFields> {
   call.caller.requireRole('ReadOnly', 'Admin')
-  const answers = await call.gateway.surveys.ask(call.tenant)
+  const answers = await call.gateway.surveys.collect(call.tenant)
   const nodes = answers.map(
     ({ channels: channelCount, clients, gateway, subscriptions, uptimeS, users }) => ({
       uid: gateway,
@@ -94,20 +94,20 @@ export async function info(call: ApiCall): Promise<Fields> {
   return { nodes }
 }
 
-function presenceOf(call: ApiCall, name: string): ChannelName {
-  const channel = allowedOn(call, 'Presence', name)
-  if (!settingsIn(call.tenant, channel).presence)
+function presenceChannel(call: ApiMethodCall, name: string): ChannelName {
+  const channel = allowedChannel(call, 'Presence', name)
+  if (!channelSettings(call.tenant, channel).presence)
     throw new CommandError('NOT_AVAILABLE', `"${channel}" keeps no presence`)
   return channel
 }
 
-function requireHistory({ tenant }: ApiCall, channel: ChannelName): void {
-  if (!settingsIn(tenant, channel).history)
+function requireHistory({ tenant }: ApiMethodCall, channel: ChannelName): void {
+  if (!channelSettings(tenant, channel).history)
     throw new CommandError('NOT_AVAILABLE', `"${channel}" keeps no history`)
 }
 
-function allowedOn(call: ApiCall, operation: Operation, name: string): ChannelName {
-  const channel = channelOf(call, name)
-  call.caller.require(operation, channel)
+function allowedChannel(call: ApiMethodCall, operation: Operation, name: string): ChannelName {
+  const channel = parseApiChannel(call, name)
+  call.caller.requirePermission(operation, channel)
   return channel
 }

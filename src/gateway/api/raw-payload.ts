@@ -5,7 +5,7 @@ import { parseJson } from '../../json.js'
 import { nestingDepth, payloadDepthMax, rawValue } from '../../protocol/raw-json.js'
 
 /** The text of `field`, or what `base64` holds instead. Undefined: null, or neither came. Throws BAD_REQUEST. */
-export function jsonOf(text: string, field: string, base64?: string | null): string | undefined {
+export function readRawPayload(text: string, field: string, base64?: string | null): string | undefined {
   const json = base64 ? decoded(base64, field) : rawValue(text, [field])
   if (json === undefined || json === 'null') return undefined
   if (nestingDepth(json) > payloadDepthMax)

@@ -55,16 +55,16 @@ const message = {
   version: z.int().min(0).nullish().describe('Not available: only 0 is taken.'),
   version_epoch: z.string().nullish(),
 }
-export const Publish = z.object({ channel, ...message })
+export const PublishRequest = z.object({ channel, ...message })
 
 export const channelsMax = 1_000
-export const Broadcast = z.object({
+export const BroadcastRequest = z.object({
   channels: z.array(channel).max(channelsMax).describe('Each is a publish of its own.'),
   ...message,
 })
 
 const connections = { user, client, session }
-export const Subscribe = z.object({
+export const SubscribeRequest = z.object({
   ...connections,
   channel,
   data: anyJson.optional().describe('Any JSON, for the client: it comes with the push.'),
@@ -79,8 +79,8 @@ export const Subscribe = z.object({
   b64info: z.string().nullish().describe('Not read.'),
   override: z.record(z.string(), z.unknown()).nullish().describe('Not read: the channel’s rule decides.'),
 })
-export const Unsubscribe = z.object({ ...connections, channel })
-export const Disconnect = z.object({
+export const UnsubscribeRequest = z.object({ ...connections, channel })
+export const DisconnectRequest = z.object({
   ...connections,
   whitelist: z.array(z.string()).max(channelsMax).nullish().describe('Connections of these names stay.'),
   disconnect: z
@@ -97,7 +97,7 @@ export const Disconnect = z.object({
     })
     .nullish(),
 })
-export const Refresh = z.object({
+export const RefreshRequest = z.object({
   ...connections,
   expired: z.boolean().nullish().describe('Close with 3005: the client needs a new token.'),
   expire_at: unixSeconds
@@ -105,24 +105,24 @@ export const Refresh = z.object({
     .describe('Unix seconds until which the connection may stay. Default: as it was.'),
   info: anyJson.optional().describe('What others see of it from now on. Default: as it was.'),
 })
-export const OfChannel = z.object({ channel })
-export const History = z.object({
+export const ChannelRequest = z.object({ channel })
+export const HistoryRequest = z.object({
   channel,
   limit: z.int32().nullish().describe('0 asks for the position alone, -1 for as many as fit.'),
   since: StreamPosition.nullish().describe('Exclusive.'),
   reverse: z.boolean().nullish().describe('Newest first.'),
 })
-export const Channels = z.object({
+export const ChannelsRequest = z.object({
   pattern: z
     .string()
     .max(255)
     .nullish()
     .describe('`*` stands for any text, `?` for one character. Default: all.'),
 })
-export const Info = z.object({})
+export const InfoRequest = z.object({})
 
 const commandsMax = 100
-export const Batch = z.object({
+export const BatchRequest = z.object({
   commands: z
     .array(z.record(z.string(), z.unknown()))
     .max(commandsMax)
@@ -133,7 +133,7 @@ export const Batch = z.object({
 // ——— Answers ———
 
 const count = z.int().min(0)
-export const Nothing = z.object({})
+export const EmptyResult = z.object({})
 const ClientInfo = z.object({
   user: z.string().optional(),
   client: z.string().optional(),
@@ -144,13 +144,13 @@ export const PublishResult = z.object({
   epoch: z.string().optional(),
   durability: z.enum(['accepted', 'replicated', 'durable']).describe('What was reached before this answer.'),
 })
-export const ApiError = z.object({
+export const ApiErrorBody = z.object({
   code: z.int().describe('Centrifuge’s number: docs/reference/codes.md.'),
   message: z.string().describe('Parley’s code, a colon, and a sentence.'),
 })
 export const BroadcastResult = z.object({
   responses: z
-    .array(z.object({ result: PublishResult.optional(), error: ApiError.optional() }))
+    .array(z.object({ result: PublishResult.optional(), error: ApiErrorBody.optional() }))
     .describe('One for each channel, in order.'),
 })
 export const PresenceResult = z.object({ presence: z.record(z.string(), ClientInfo) })

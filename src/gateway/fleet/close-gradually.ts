@@ -4,19 +4,19 @@ import type { Session } from '../../session/session.js'
 
 const stepMs = 100
 
-export interface SendAwayOptions {
+export interface CloseGraduallyOptions {
   /** Of the reconnecting kind. */
   readonly code: CloseCode
   readonly windowMs: number
   /** The only time that is known here. */
   readonly sleep: (ms: number) => Promise<unknown>
   /** Asked at each step: nothing is left to be done, or somebody else does it. */
-  readonly over: () => boolean
+  readonly isStopped: () => boolean
 }
 
 /** Closes the sessions in their order, evenly over `windowMs`; each was told before when its turn comes. Resolves to how many had theirs. */
-export async function sendAway(order: readonly Session[], options: SendAwayOptions): Promise<number> {
-  const { code, over, sleep, windowMs } = options
+export async function closeGradually(order: readonly Session[], options: CloseGraduallyOptions): Promise<number> {
+  const { code, isStopped: over, sleep, windowMs } = options
   const turnMs = (index: number): number => Math.floor((index / order.length) * windowMs)
   order.forEach((session, index) => session.adviseReconnect(turnMs(index)))
   let next = 0

@@ -8,18 +8,18 @@ const ofTenant = {
 }
 
 /** Whose connections: all of `user` (empty: of all guests), those named `client`, or the one of `session`; never those named in `except`. */
-export const Connections = z.object({
+export const ConnectionSelector = z.object({
   user: z.string(),
   client: z.string().optional(),
   session: z.string().optional(),
   except: z.array(z.string()).optional(),
 })
-export type Connections = z.infer<typeof Connections>
+export type ConnectionSelector = z.infer<typeof ConnectionSelector>
 
 const Disconnect = z.object({
   kind: z.literal('disconnect'),
   ...ofTenant,
-  ...Connections.shape,
+  ...ConnectionSelector.shape,
   code: z.int(),
   reason: z.string(),
 })
@@ -27,12 +27,12 @@ const Disconnect = z.object({
 const Unsubscribe = z.object({
   kind: z.literal('unsubscribe'),
   ...ofTenant,
-  ...Connections.shape,
+  ...ConnectionSelector.shape,
   channel: z.string(),
 })
 
 /** What connections are subscribed to, though their clients did not ask. */
-export const Subscribing = z.object({
+export const SubscriptionRequest = z.object({
   channel: z.string(),
   /** What they missed since then comes with it. Absent: they start now. */
   since: z.object({ epoch: z.string(), offset: z.int() }).optional(),
@@ -41,34 +41,34 @@ export const Subscribing = z.object({
   /** JSON text for the client. */
   data: z.string().optional(),
 })
-export type Subscribing = z.infer<typeof Subscribing>
+export type SubscriptionRequest = z.infer<typeof SubscriptionRequest>
 
 const Subscribe = z.object({
   kind: z.literal('subscribe'),
   ...ofTenant,
-  ...Connections.shape,
-  ...Subscribing.shape,
+  ...ConnectionSelector.shape,
+  ...SubscriptionRequest.shape,
 })
 
 /** Other facts of connections. What is absent stays as it is. */
-export const Renewal = z.object({
+export const ConnectionUpdate = z.object({
   /** Its time is over now. */
   expired: z.boolean().optional(),
   expiresAtMs: z.int().optional(),
   /** JSON text that others see. */
   info: z.string().optional(),
 })
-export type Renewal = z.infer<typeof Renewal>
+export type ConnectionUpdate = z.infer<typeof ConnectionUpdate>
 
 const Refresh = z.object({
   kind: z.literal('refresh'),
   ...ofTenant,
-  ...Connections.shape,
-  ...Renewal.shape,
+  ...ConnectionSelector.shape,
+  ...ConnectionUpdate.shape,
 })
 
 /** Asks every gateway how the tenant stands there; `asker` and `id` say where the answer goes. */
-const Survey = z.object({
+const SurveyRequest = z.object({
   kind: z.literal('survey'),
   ...ofTenant,
   id: z.string(),
@@ -76,10 +76,10 @@ const Survey = z.object({
   /** A glob; absent: no channel is wanted by name. */
   pattern: z.string().optional(),
 })
-export type Survey = z.infer<typeof Survey>
+export type SurveyRequest = z.infer<typeof SurveyRequest>
 
-export const Order = z.discriminatedUnion('kind', [Disconnect, Subscribe, Unsubscribe, Refresh, Survey])
-export type Order = z.infer<typeof Order>
+export const ControlCommand = z.discriminatedUnion('kind', [Disconnect, Subscribe, Unsubscribe, Refresh, SurveyRequest])
+export type ControlCommand = z.infer<typeof ControlCommand>
 
 export const SurveyAnswer = z.object({
   survey: z.string(),

@@ -12,7 +12,7 @@ import type {
 } from '../../broker/broker.js'
 import { parseJson } from '../../json.js'
 import type { Log } from '../../log.js'
-import { Order, SurveyAnswer } from './control-messages.js'
+import { ControlCommand, SurveyAnswer } from './control-messages.js'
 
 /** No tenant has this id: theirs are UIDs and hashes. */
 const controlRef: ChannelRef = { tenantId: '$gateways', channel: 'control' }
@@ -22,7 +22,7 @@ const answersRef = (gateway: string): ChannelRef => ({ ...controlRef, channel: `
 const history = { size: 1_000, ttlMs: 60_000 }
 const retryMs = 1_000
 
-export interface ControlDeps {
+export interface ControlChannelDeps {
   readonly broker: Broker
   /** Of this gateway among all. */
   readonly id: string
@@ -30,21 +30,21 @@ export interface ControlDeps {
   readonly listener: BrokerListener
   readonly log: Log
   /** Called on every gateway, the sender's included. Must not throw. */
-  readonly carryOut: (order: Order) => void
+  readonly onCommand: (order: ControlCommand) => void
   /** An answer to this gateway. Must not throw. */
-  readonly hear: (answer: SurveyAnswer) => void
+  readonly onSurveyAnswer: (answer: SurveyAnswer) => void
 }
 
 export class ControlChannel implements BrokerListener {
-  readonly #deps: ControlDeps
+  readonly #deps: ControlChannelDeps
   #state: 'idle' | 'subscribing' | 'heard' = 'idle'
 
-  constructor(deps: ControlDeps) {
+  constructor(deps: ControlChannelDeps) {
     this.#deps = deps
   }
 
   /** Why orders would not be heard; undefined when they are. */
-  get trouble(): string | undefined {
+  get unavailableReason(): string | undefined {
     return this.#state === 'subscribing'
       ? 'orders of other gateways are not heard yet: Redis does not answer'
       : undefined
@@ -68,7 +68,7 @@ export class ControlChannel implements BrokerListener {
   }
 
   /** Resolves when every gateway will hear it. Rejects like `Broker.publish`. */
-  async send(order: Order): Promise<void> {
+  async send(order: ControlCommand): Promise<void> {
     // Nobody waits any more for the answers to an old question.
     await this.#publish(controlRef, order, order.kind === 'survey' ? {} : { history })
   }
@@ -80,8 +80,8 @@ export class ControlChannel implements BrokerListener {
 
   onPublication(ref: ChannelRef, publication: Publication): void {
     if (ref.tenantId !== controlRef.tenantId) return this.#deps.listener.onPublication(ref, publication)
-    if (ref.channel === controlRef.channel) this.#take(Order, publication.data, this.#deps.carryOut)
-    else this.#take(SurveyAnswer, publication.data, this.#deps.hear)
+    if (ref.channel === controlRef.channel) this.#take(ControlCommand, publication.data, this.#deps.onCommand)
+    else this.#take(SurveyAnswer, publication.data, this.#deps.onSurveyAnswer)
   }
 
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
@@ -93,7 +93,7 @@ export class ControlChannel implements BrokerListener {
     else this.#deps.log.warn({}, 'orders of other gateways may have been missed: Redis lost its data')
   }
 
-  #publish(ref: ChannelRef, message: Order | SurveyAnswer, options: { history?: typeof history }) {
+  #publish(ref: ChannelRef, message: ControlCommand | SurveyAnswer, options: { history?: typeof history }) {
     return this.#deps.broker.publish(ref, { data: Buffer.from(JSON.stringify(message)) }, options)
   }
 

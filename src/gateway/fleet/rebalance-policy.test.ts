@@ -1,20 +1,20 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
-  afterRound,
-  decide,
-  forget,
-  noMemory,
-  type Decision,
-  type Member,
-  type Memory,
+  recordRound,
+  decideRebalance,
+  resetObservations,
+  initialRebalanceState,
+  type RebalanceDecision,
+  type FleetMember,
+  type RebalanceState,
 } from './rebalance-policy.js'
 
 const windowMs = 10_000
 /** When the fleet below has been the same for long enough. */
 const steadyMs = 30_000
 
-const membersOf = (connections: readonly number[], changes: Partial<Member> = {}): Member[] =>
+const membersOf = (connections: readonly number[], changes: Partial<FleetMember> = {}): FleetMember[] =>
   connections.map((count, index) => ({
     id: `gw-${index}`,
     connections: count,
@@ -24,12 +24,12 @@ const membersOf = (connections: readonly number[], changes: Partial<Member> = {}
   }))
 
 /** What the first of the fleet decides. */
-const look = (memory: Memory, members: readonly Member[], nowMs: number) =>
-  decide(memory, { id: 'gw-0', members, nowMs, windowMs })
+const look = (memory: RebalanceState, members: readonly FleetMember[], nowMs: number) =>
+  decideRebalance(memory, { id: 'gw-0', members, nowMs, windowMs })
 
 /** What it decides as soon as it may. */
-function decided(members: readonly Member[]): Decision {
-  return look(look(noMemory, members, 0).memory, members, steadyMs)
+function decided(members: readonly FleetMember[]): RebalanceDecision {
+  return look(look(initialRebalanceState, members, 0).memory, members, steadyMs)
 }
 
 describe('a gateway sheds', () => {
@@ -52,7 +52,7 @@ describe('a gateway sheds', () => {
 
   test('until it is near the mean', () => {
     const { memory } = decided(membersOf([2_000, 1_000, 1_000]))
-    const after = afterRound(memory, { sent: 500, takers: 0.5, endedMs: 40_000 })
+    const after = recordRound(memory, { sent: 500, takers: 0.5, endedMs: 40_000 })
     expect(look(after, membersOf([1_400, 1_300, 1_300]), 60_000)).toMatchObject({ kind: 'shed' })
     const even = look(after, membersOf([1_360, 1_320, 1_320]), 60_000)
     expect(even).toMatchObject({ kind: 'stay' })
@@ -61,7 +61,7 @@ describe('a gateway sheds', () => {
 })
 
 describe('a gateway stays as it is', () => {
-  test.each<[string, Member[]]>([
+  test.each<[string, FleetMember[]]>([
     ['alone', membersOf([1_000])],
     ['below the mean', membersOf([100, 1_000, 1_000])],
     ['with few connections', membersOf([99, 0, 0, 0])],
@@ -84,7 +84,7 @@ describe('a gateway stays as it is', () => {
   test('until the fleet has been the same for a while', () => {
     const two = membersOf([1_000, 0])
     const three = membersOf([1_000, 0, 0])
-    let { memory } = look(noMemory, two, 0)
+    let { memory } = look(initialRebalanceState, two, 0)
     for (const [members, nowMs, kind] of [
       [two, 29_000, 'stay'],
       [three, 30_000, 'stay'],
@@ -101,12 +101,12 @@ describe('a gateway stays as it is', () => {
     const members = membersOf([1_000, 0])
     const { memory } = decided(members)
     expect(look(memory, members, steadyMs + 1)).toMatchObject({ kind: 'shed' })
-    expect(look(forget(memory), members, steadyMs + 1)).toMatchObject({ kind: 'stay' })
+    expect(look(resetObservations(memory), members, steadyMs + 1)).toMatchObject({ kind: 'stay' })
   })
 
   test('until all have told of themselves after the last round', () => {
     const members = membersOf([1_000, 0])
-    const after = afterRound(decided(members).memory, { sent: 500, takers: 0.5, endedMs: 40_000 })
+    const after = recordRound(decided(members).memory, { sent: 500, takers: 0.5, endedMs: 40_000 })
     expect(look(after, members, 43_900)).toMatchObject({ kind: 'stay' })
     expect(look(after, members, 44_100)).toMatchObject({ kind: 'shed' })
   })
@@ -131,7 +131,7 @@ class Fleet {
     const id = `gw-${String(this.gateways.length).padStart(2, '0')}`
     const beat = { connections, atS: this.seconds }
     const offsetS = Math.floor(this.#random() * 5)
-    this.gateways.push({ id, connections, beat, offsetS, memory: noMemory, busyUntilS: 0, alive: true })
+    this.gateways.push({ id, connections, beat, offsetS, memory: initialRebalanceState, busyUntilS: 0, alive: true })
   }
 
   /** Its clients go to the others. */
@@ -175,7 +175,7 @@ class Fleet {
       ready: true,
       ageMs: (this.seconds - beat.atS) * 1_000,
     }))
-    const decision = decide(gateway.memory, {
+    const decision = decideRebalance(gateway.memory, {
       id: gateway.id,
       members,
       nowMs: this.seconds * 1_000,
@@ -187,7 +187,7 @@ class Fleet {
     const { count, takers } = decision
     expect(count).toBeLessThanOrEqual(Math.max(500, gateway.connections / 5))
     gateway.busyUntilS = this.seconds + windowMs / 1_000
-    gateway.memory = afterRound(gateway.memory, { sent: count, takers, endedMs: gateway.busyUntilS * 1_000 })
+    gateway.memory = recordRound(gateway.memory, { sent: count, takers, endedMs: gateway.busyUntilS * 1_000 })
     gateway.connections -= count
     this.sent += count
     this.#comeBack(gateway, count)
@@ -204,7 +204,7 @@ interface Simulated {
   readonly offsetS: number
   connections: number
   beat: { connections: number; atS: number }
-  memory: Memory
+  memory: RebalanceState
   busyUntilS: number
   alive: boolean
 }

@@ -1,8 +1,8 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { openRule, policyOf } from '../../session/session.testing.js'
 import type { Session } from '../../session/session.js'
-import type { Member } from './rebalance-policy.js'
-import { opsOf } from '../http/ops.testing.js'
+import type { FleetMember } from './rebalance-policy.js'
+import { startOps } from '../http/ops.testing.js'
 import { Rebalancer } from './rebalancer.js'
 
 const patience = { timeout: 20_000, interval: 5 }
@@ -16,12 +16,12 @@ interface Crowd {
 async function crowded({ connectsPerSecond = 10_000, windowMs = 100 }: Crowd = {}) {
   const { limits } = policyOf()
   const connections = { ...limits.connections, connectsPerSecond }
-  const ops = await opsOf([policyOf({ channels: [openRule('general')], limits: { ...limits, connections } })])
+  const ops = await startOps([policyOf({ channels: [openRule('general')], limits: { ...limits, connections } })])
   const { gateway } = ops
   const sessions: Session[] = []
   for (let index = 0; index < 120; index += 1) sessions.push(await ops.enter(`guest-${index}`))
   let looks = 0
-  let members: (() => Member[]) | undefined = () => [
+  let members: (() => FleetMember[]) | undefined = () => [
     { id: 'this', connections: gateway.context.sessions.size, ready: true, ageMs: 0 },
     { id: 'that', connections: 0, ready: true, ageMs: 0 },
   ]

@@ -1,28 +1,28 @@
 // After the fleet has grown the old gateways are full and the new ones empty, for hours, since sessions last. One that has more than its share
 // sends some away, who come back through the balancer.
 import { setTimeout as delay } from 'node:timers/promises'
-import { closeCodes, withReason } from '../../protocol/codes.js'
+import { closeCodes, withDetail } from '../../protocol/codes.js'
 import type { Session } from '../../session/session.js'
-import type { TenantState } from '../../session/tenant/runtime.js'
-import { afterRound, decide, forget, noMemory, type Member, type Memory } from './rebalance-policy.js'
+import type { TenantRuntime } from '../../session/tenant/runtime.js'
+import { recordRound, decideRebalance, resetObservations, initialRebalanceState, type FleetMember, type RebalanceState } from './rebalance-policy.js'
 import type { Gateway } from '../gateway.js'
-import { sendAway } from './close-gradually.js'
+import { closeGradually } from './close-gradually.js'
 
 export interface RebalancerOptions {
   /** Of this gateway. */
   readonly id: string
   /** All that live, this one among them, in a fixed order. Undefined: nobody can tell just now. */
-  readonly fleet: () => Promise<readonly Member[] | undefined>
+  readonly fleet: () => Promise<readonly FleetMember[] | undefined>
   /** Over how long the sessions of one round are sent away. */
   readonly windowMs: number
 }
 
-const code = withReason(closeCodes.shutdown, 'another gateway has more room')
+const code = withDetail(closeCodes.shutdown, 'another gateway has more room')
 
 export class Rebalancer {
   readonly #gateway: Gateway
   readonly #options: RebalancerOptions
-  #memory: Memory = noMemory
+  #state: RebalanceState = initialRebalanceState
 
   constructor(gateway: Gateway, options: RebalancerOptions) {
     this.#gateway = gateway
@@ -35,18 +35,18 @@ export class Rebalancer {
     const over = (): boolean => signal.aborted || this.#gateway.draining
     while (!signal.aborted) {
       await sleep(this.#options.windowMs / 2)
-      if (!over()) await this.#look({ sleep, over })
+      if (!over()) await this.#rebalance({ sleep, over })
     }
   }
 
-  async #look(pace: { sleep: (ms: number) => Promise<unknown>; over: () => boolean }): Promise<void> {
+  async #rebalance(pace: { sleep: (ms: number) => Promise<unknown>; over: () => boolean }): Promise<void> {
     const { fleet, id, windowMs } = this.#options
     const { context, log, metrics } = this.#gateway
     const { clock, sessions } = context
     const members = await fleet()
-    if (!members) return void (this.#memory = forget(this.#memory))
-    const decision = decide(this.#memory, { id, members, nowMs: clock.monotonicMs(), windowMs })
-    this.#memory = decision.memory
+    if (!members) return void (this.#state = resetObservations(this.#state))
+    const decision = decideRebalance(this.#state, { id, members, nowMs: clock.monotonicMs(), windowMs })
+    this.#state = decision.memory
     if (decision.kind === 'giveUp') {
       log.warn(
         {},
@@ -55,14 +55,14 @@ export class Rebalancer {
     }
     if (decision.kind !== 'shed') return
     const { count, mean, takers } = decision
-    const order = oldestOf(sessions, { count, windowMs })
+    const order = longestConnected(sessions, { count, windowMs })
     // All are of tenants that let nobody connect.
     if (order.length === 0) return
     const facts = { sessions: order.length, connections: sessions.size, mean: Math.round(mean) }
     log.info(facts, 'sending sessions to gateways with more room')
-    const sent = await sendAway(order, { ...pace, code, windowMs })
+    const sent = await closeGradually(order, { ...pace, code, windowMs })
     metrics.rebalancedSessions.inc(sent)
-    this.#memory = afterRound(this.#memory, { sent, takers, endedMs: clock.monotonicMs() })
+    this.#state = recordRound(this.#state, { sent, takers, endedMs: clock.monotonicMs() })
   }
 }
 
@@ -73,12 +73,12 @@ const connectsShare = 0.5
  * Those that are here longest. Who was sent away is the youngest wherever it lands, so that nobody goes twice before all others on that
  * gateway went once. Of each tenant no more than it may connect again in that time.
  */
-function oldestOf(
+function longestConnected(
   sessions: Iterable<Session>,
   { count, windowMs }: { count: number; windowMs: number },
 ): Session[] {
   const order: Session[] = []
-  const taken = new Map<TenantState, number>()
+  const taken = new Map<TenantRuntime, number>()
   for (const session of sessions) {
     if (order.length >= count) break
     const { tenant } = session

@@ -1,28 +1,28 @@
 import { describe, expect, test } from 'vitest'
-import type { TenantState } from '../../session/tenant/runtime.js'
+import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import { TimerWheel } from '../../time.js'
-import type { Survey, SurveyAnswer } from './control-messages.js'
+import type { SurveyRequest, SurveyAnswer } from './control-messages.js'
 import { Surveys } from './surveys.js'
 
-const acme = { key: 'demo/acme', policy: { tenantId: 't1' } } as TenantState
+const acme = { key: 'demo/acme', policy: { tenantId: 't1' } } as TenantRuntime
 
 /** Of the gateway `me`, among `count`. */
 function asking(count: number) {
   let nowMs = 0
   const wheel = new TimerWheel({ clock: { epochMs: () => nowMs, monotonicMs: () => nowMs } })
-  const sent: Survey[] = []
+  const sent: SurveyRequest[] = []
   const surveys = new Surveys({
     id: 'me',
     wheel,
-    send: async (survey) => void sent.push(survey),
-    answer: async () => {},
-    count: async () => count,
+    sendRequest: async (survey) => void sent.push(survey),
+    sendAnswer: async () => {},
+    countGateways: async () => count,
     tenant: () => acme,
-    failed: (error) => {
+    onAnswerFailed: (error) => {
       throw error
     },
   })
-  const asked = surveys.ask(acme, 'room:*')
+  const asked = surveys.collect(acme, 'room:*')
   let done = false
   const settled = asked.finally(() => (done = true))
   return {
@@ -33,7 +33,7 @@ function asking(count: number) {
       return done
     },
     /** What was sent, once it is. */
-    survey: async (): Promise<Survey> => {
+    survey: async (): Promise<SurveyRequest> => {
       await turn()
       const [survey] = sent
       if (!survey) throw new Error('nothing was sent')
@@ -77,16 +77,16 @@ describe('the question is over', () => {
   test('when as many gateways have answered as live', async () => {
     const { asked, isDone, survey, surveys } = asking(2)
     const { id } = await survey()
-    surveys.hear(answerOf(id, 'a'))
+    surveys.onAnswer(answerOf(id, 'a'))
     expect(await isDone()).toBe(false)
-    surveys.hear(answerOf(id, 'b'))
+    surveys.onAnswer(answerOf(id, 'b'))
     expect((await asked).map(({ gateway }) => gateway)).toEqual(['a', 'b'])
   })
 
   test('after two seconds, with those that have answered', async () => {
     const { asked, isDone, pass, survey, surveys } = asking(2)
     const { id } = await survey()
-    surveys.hear(answerOf(id, 'a'))
+    surveys.onAnswer(answerOf(id, 'a'))
     pass(1_500)
     expect(await isDone()).toBe(false)
     pass(1_000)
@@ -97,11 +97,11 @@ describe('the question is over', () => {
 test('answers to another question, a second one of a gateway and one that is late count for nothing', async () => {
   const { asked, isDone, survey, surveys } = asking(2)
   const { id } = await survey()
-  surveys.hear(answerOf('another', 'b'))
-  surveys.hear(answerOf(id, 'a'))
-  surveys.hear(answerOf(id, 'a'))
+  surveys.onAnswer(answerOf('another', 'b'))
+  surveys.onAnswer(answerOf(id, 'a'))
+  surveys.onAnswer(answerOf(id, 'a'))
   expect(await isDone()).toBe(false)
-  surveys.hear(answerOf(id, 'b'))
+  surveys.onAnswer(answerOf(id, 'b'))
   expect(await asked).toHaveLength(2)
-  surveys.hear(answerOf(id, 'c'))
+  surveys.onAnswer(answerOf(id, 'c'))
 })

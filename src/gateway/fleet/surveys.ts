@@ -1,10 +1,10 @@
 // How a tenant stands on all gateways: one asks, each answers for itself, and who does not answer in time is left out.
 import { randomUUID } from 'node:crypto'
 import { CommandError } from '../../errors.js'
-import type { TenantState } from '../../session/tenant/runtime.js'
+import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import type { TimerWheel } from '../../time.js'
 import { globMatches } from '../api/glob.js'
-import { namedChannelsMax, type Survey, type SurveyAnswer } from './control-messages.js'
+import { namedChannelsMax, type SurveyRequest, type SurveyAnswer } from './control-messages.js'
 
 /** For a gateway that is busy; one that died is still counted for up to 15 s and never answers. */
 const waitMs = 2_000
@@ -14,13 +14,13 @@ export interface SurveysDeps {
   /** Of this gateway among all. */
   readonly id: string
   readonly wheel: TimerWheel
-  send(survey: Survey): Promise<void>
-  answer(gateway: string, answer: SurveyAnswer): Promise<void>
+  sendRequest(survey: SurveyRequest): Promise<void>
+  sendAnswer(gateway: string, answer: SurveyAnswer): Promise<void>
   /** Gateways that live, this one included; undefined while nobody can tell. */
-  count(): Promise<number | undefined>
-  tenant(key: string): TenantState | undefined
+  countGateways(): Promise<number | undefined>
+  tenant(key: string): TenantRuntime | undefined
   /** An answer could not be sent. */
-  failed(error: unknown): void
+  onAnswerFailed(error: unknown): void
 }
 
 export class Surveys {
@@ -33,9 +33,9 @@ export class Surveys {
   }
 
   /** One answer a gateway. `pattern`: which channels are wanted by name; absent: none. Rejects like `Broker.publish`. */
-  async ask({ key, policy }: TenantState, pattern?: string): Promise<SurveyAnswer[]> {
+  async collect({ key, policy }: TenantRuntime, pattern?: string): Promise<SurveyAnswer[]> {
     const { id: asker, wheel } = this.#deps
-    const expected = await this.#deps.count()
+    const expected = await this.#deps.countGateways()
     if (expected === undefined) {
       const message = 'Redis does not answer: nothing is known of the other gateways. Try again'
       throw new CommandError('BROKER_UNAVAILABLE', message, { retryAfterMs: 1_000 })
@@ -50,7 +50,7 @@ export class Surveys {
     })
     const late = wheel.after(waitMs, enough)
     try {
-      await this.#deps.send({ kind: 'survey', tenant: key, tenantId: policy.tenantId, id, asker, pattern })
+      await this.#deps.sendRequest({ kind: 'survey', tenant: key, tenantId: policy.tenantId, id, asker, pattern })
       await answered
     } finally {
       wheel.cancel(late)
@@ -59,12 +59,12 @@ export class Surveys {
     return [...answers.values()]
   }
 
-  hear(answer: SurveyAnswer): void {
+  onAnswer(answer: SurveyAnswer): void {
     this.#waiting.get(answer.survey)?.(answer)
   }
 
   /** For this gateway: also where the tenant is not known (yet), since somebody waits. */
-  reply(survey: Survey): void {
+  answer(survey: SurveyRequest): void {
     const known = this.#deps.tenant(survey.tenant)
     const tenant = known?.policy.tenantId === survey.tenantId ? known : undefined
     const channels = tenant ? [...tenant.channels.subscribedChannels()] : []
@@ -82,6 +82,6 @@ export class Surveys {
           ? []
           : channels.filter(([channel]) => globMatches(pattern, channel)).slice(0, namedChannelsMax),
     }
-    this.#deps.answer(survey.asker, answer).catch((error: unknown) => this.#deps.failed(error))
+    this.#deps.sendAnswer(survey.asker, answer).catch((error: unknown) => this.#deps.onAnswerFailed(error))
   }
 }

@@ -1,15 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../auth/auth.testing.js'
 import { CommandError } from '../../errors.js'
-import { HandshakeRate } from './handshake-limiter.js'
+import { HandshakeLimiter } from './handshake-limiter.js'
 
 const clock = new ManualClock()
-const rateOf = (perSecond: number, random = () => 0) => new HandshakeRate(perSecond, { clock, random })
+const rateOf = (perSecond: number, random = () => 0) => new HandshakeLimiter(perSecond, { clock, random })
 
 /** How long the next is told to wait; undefined: it is let in. */
-function askedToWaitMs(rate: HandshakeRate, waiting = 0): number | undefined {
+function askedToWaitMs(rate: HandshakeLimiter, waiting = 0): number | undefined {
   try {
-    rate.take(waiting)
+    rate.admit(waiting)
     return undefined
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
@@ -19,7 +19,7 @@ function askedToWaitMs(rate: HandshakeRate, waiting = 0): number | undefined {
 }
 
 /** What `count` who come at once are told. */
-const storm = (rate: HandshakeRate, count: number) => Array.from({ length: count }, () => askedToWaitMs(rate))
+const storm = (rate: HandshakeLimiter, count: number) => Array.from({ length: count }, () => askedToWaitMs(rate))
 
 describe('HandshakeRate', () => {
   test('lets in three seconds’ worth at once, and then the rate', () => {

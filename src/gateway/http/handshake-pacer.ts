@@ -1,10 +1,10 @@
 // Lets handshakes through a few at a time, so that thousands who come at once do not keep the gateway from those who are there.
 
 /** With what their clients send next, about 10 ms of a core. Between two such parts all else has its turn. */
-const perTurnMax = 32
+const perTickMax = 32
 
-export class Turnstile {
-  #passed = 0
+export class HandshakePacer {
+  #startedThisTick = 0
   #waiting: (() => void)[] = []
   #scheduled = false
 
@@ -13,10 +13,10 @@ export class Turnstile {
   }
 
   /** Undefined: go on at once. Else when it resolves, in the order in which they came. */
-  pass(): Promise<void> | undefined {
+  waitForTurn(): Promise<void> | undefined {
     this.#schedule()
-    if (this.#passed < perTurnMax) {
-      this.#passed += 1
+    if (this.#startedThisTick < perTickMax) {
+      this.#startedThisTick += 1
       return undefined
     }
     return new Promise((resolve) => this.#waiting.push(resolve))
@@ -25,13 +25,13 @@ export class Turnstile {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.#nextTurn())
+    setImmediate(() => this.#onTick())
   }
 
-  #nextTurn(): void {
+  #onTick(): void {
     this.#scheduled = false
-    const next = this.#waiting.splice(0, perTurnMax)
-    this.#passed = next.length
+    const next = this.#waiting.splice(0, perTickMax)
+    this.#startedThisTick = next.length
     if (next.length > 0) this.#schedule()
     for (const resolve of next) resolve()
   }

@@ -3,14 +3,14 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { ManualClock, sharedIssuer } from '../../auth/auth.testing.js'
 import { mintToken } from '../../auth/mint.js'
 import { openRule, policyOf, silentLog } from '../../session/session.testing.js'
-import { TenantState } from '../../session/tenant/runtime.js'
+import { TenantRuntime } from '../../session/tenant/runtime.js'
 import {
   centrifugeHandshake,
   chatHandshake,
   checkHeaders,
   checkOrigin,
   checkUpgrade,
-  parseDoor,
+  parseEndpoint,
   type ChatHandshake,
 } from './handshake.js'
 import { LocalLedger } from '../../quota/local.js'
@@ -18,7 +18,7 @@ import { LocalLedger } from '../../quota/local.js'
 const clock = new ManualClock()
 const issuer = sharedIssuer()
 const policy = policyOf({ issuers: [issuer], channels: [openRule('lobby')] })
-const tenant = new TenantState(policy, {
+const tenant = new TenantRuntime(policy, {
   clock,
   log: silentLog,
   allowPrivateJwks: false,
@@ -51,7 +51,7 @@ describe('parseDoor', () => {
     ['//acme/ws', '/acme', 'chat', ''],
     ['/de%2Fmo/acme/ws', 'de%2Fmo/acme', 'chat', ''],
   ])('%s', (target, tenantKey, door, clientId) => {
-    expect(parseDoor(target)).toMatchObject({ tenantKey, door, clientId })
+    expect(parseEndpoint(target)).toMatchObject({ tenantKey, door, clientId })
   })
 
   test.each([
@@ -68,7 +68,7 @@ describe('parseDoor', () => {
     '/x/demo/acme/ws',
     '/?/demo/acme/ws',
   ])('%s is no door', (target) => {
-    expect(parseDoor(target)).toBeUndefined()
+    expect(parseEndpoint(target)).toBeUndefined()
   })
 
   test.each([
@@ -79,16 +79,16 @@ describe('parseDoor', () => {
     '/demo/acme/ws/%',
     '/demo/acme/ws/%ff',
   ])('%j is BAD_REQUEST', (target) => {
-    expect(() => parseDoor(target)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }) as Error)
+    expect(() => parseEndpoint(target)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }) as Error)
   })
 
   test('reads the query once decoded', () => {
-    expect(parseDoor('/demo/acme/ws?client_id=a%40b&token=x%2By')?.query.get('client_id')).toBe('a@b')
+    expect(parseEndpoint('/demo/acme/ws?client_id=a%40b&token=x%2By')?.query.get('client_id')).toBe('a@b')
   })
 })
 
 const shake = (target: string, headers: Record<string, string> = {}): Promise<ChatHandshake> => {
-  const door = parseDoor(target)
+  const door = parseEndpoint(target)
   if (!door) throw new Error(`${target} is no door`)
   return chatHandshake(tenant, door, requestOf(headers))
 }
@@ -185,7 +185,7 @@ describe('the subprotocol', () => {
     ['?format=protobuf', undefined, 'centrifuge-protobuf', undefined],
     ['?cf_protocol=protobuf', undefined, 'centrifuge-protobuf', undefined],
   ])('centrifuge asked %s and offered %s: %s', (query, offered, codec, subprotocol) => {
-    const door = parseDoor(`/demo/acme/connection/websocket${query}`)
+    const door = parseEndpoint(`/demo/acme/connection/websocket${query}`)
     if (!door) throw new Error('no door')
     const headers = offered === undefined ? {} : { 'sec-websocket-protocol': offered }
     expect(centrifugeHandshake(door, requestOf(headers))).toMatchObject({

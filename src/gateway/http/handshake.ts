@@ -5,23 +5,23 @@ import { centrifugeJson } from '../../protocol/centrifuge/json.js'
 import { centrifugeProtobuf } from '../../protocol/centrifuge/protobuf.js'
 import type { Codec } from '../../protocol/commands.js'
 import { authenticate, type Identity } from '../../session/identity.js'
-import type { TenantState } from '../../session/tenant/runtime.js'
+import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import { originAllowed } from '../../tenant/origin.js'
 
 /** By path. What is spoken behind the second, JSON or protobuf, the client chooses as it comes in. */
-export type Door = 'chat' | 'centrifuge'
+export type Endpoint = 'chat' | 'centrifuge'
 
 /** A path that leads to a tenant's door: `/<namespace>/<name>/ws[/<client_id>]` or `…/connection/websocket`. */
-export interface DoorRequest {
+export interface EndpointRequest {
   readonly tenantKey: string
-  readonly door: Door
+  readonly endpoint: Endpoint
   /** From the path; may be empty. */
   readonly clientId: string
   readonly query: URLSearchParams
 }
 
 /** Undefined: the path is no door's. Throws BAD_REQUEST for a target that no client of ours sends. */
-export function parseDoor(target: string): DoorRequest | undefined {
+export function parseEndpoint(target: string): EndpointRequest | undefined {
   const queryAt = target.indexOf('?')
   const path = queryAt === -1 ? target : target.slice(0, queryAt)
   if (!path.startsWith('/'))
@@ -30,14 +30,14 @@ export function parseDoor(target: string): DoorRequest | undefined {
   const query = new URLSearchParams(queryAt === -1 ? '' : target.slice(queryAt + 1))
   const tenantKey = `${namespace}/${name}`
   if (rest.length === 2 && rest[0] === 'connection' && rest[1] === 'websocket') {
-    return { tenantKey, door: 'centrifuge', clientId: '', query }
+    return { tenantKey, endpoint: 'centrifuge', clientId: '', query }
   }
   if (rest[0] !== 'ws' || rest.length > 2) return undefined
-  return { tenantKey, door: 'chat', clientId: decoded(rest[1] ?? ''), query }
+  return { tenantKey, endpoint: 'chat', clientId: decoded(rest[1] ?? ''), query }
 }
 
 /** Before anything is known of the user. Throws with 403. */
-export function checkOrigin(tenant: TenantState, request: IncomingMessage): void {
+export function checkOrigin(tenant: TenantRuntime, request: IncomingMessage): void {
   const { origin, host } = request.headers
   if (originAllowed(origin, tenant.policy.allowedOrigins, host)) return
   throw new CommandError(
@@ -92,8 +92,8 @@ const chatSubprotocol = 'parley.chat.v1'
 
 /** The chat door knows its user before it says yes. Throws 400, 401 or 403; takes no place in the quota yet. */
 export async function chatHandshake(
-  tenant: TenantState,
-  door: DoorRequest,
+  tenant: TenantRuntime,
+  door: EndpointRequest,
   request: IncomingMessage,
 ): Promise<ChatHandshake> {
   const client = clientIdOf(door)
@@ -110,7 +110,7 @@ export interface CentrifugeHandshake {
 }
 
 /** Clients of both formats may offer a subprotocol or none; who offers both is answered in JSON. */
-export function centrifugeHandshake(door: DoorRequest, request: IncomingMessage): CentrifugeHandshake {
+export function centrifugeHandshake(door: EndpointRequest, request: IncomingMessage): CentrifugeHandshake {
   const offered = subprotocolsOf(request)
   const offers = (codec: Codec): boolean => offered.includes(codec.name)
   if (offers(centrifugeJson)) return { codec: centrifugeJson, subprotocol: centrifugeJson.name }
@@ -122,7 +122,7 @@ export function centrifugeHandshake(door: DoorRequest, request: IncomingMessage)
 /** Letters, digits and a few marks: it goes into URLs, and for guests into a channel name. */
 const clientIdPattern = /^[\w.~@+-]{1,64}$/
 
-function clientIdOf(door: DoorRequest): string {
+function clientIdOf(door: EndpointRequest): string {
   const [fromQuery, ...more] = door.query.getAll('client_id')
   if (more.length > 0 || (fromQuery !== undefined && door.clientId !== '' && fromQuery !== door.clientId)) {
     throw new CommandError(
@@ -149,7 +149,7 @@ function randomClientId(): string {
 }
 
 /** `Authorization: Bearer`, the second subprotocol, or the query: in this order, since a header ends up in fewer logs. */
-function tokenOf(door: DoorRequest, request: IncomingMessage, offered: readonly string[]): string {
+function tokenOf(door: EndpointRequest, request: IncomingMessage, offered: readonly string[]): string {
   const { authorization } = request.headers
   if (authorization !== undefined) {
     const [scheme = '', token = '', ...rest] = authorization.trim().split(/ +/)

@@ -19,18 +19,18 @@ export function sendJsonBytes(response: ServerResponse, status: number, json: Ui
 }
 
 /** What a door wants instead of what it got. */
-export interface DoorWords {
+export interface EndpointRequirements {
   /** Of HTTP authentication. */
   readonly scheme: string
   readonly method: string
 }
 
-const mostDoors: DoorWords = { scheme: 'Bearer', method: 'GET' }
+const webSocketEndpoint: EndpointRequirements = { scheme: 'Bearer', method: 'GET' }
 
-export function sendError(response: ServerResponse, error: CommandError, door = mostDoors): void {
+export function sendError(response: ServerResponse, error: CommandError, endpoint = webSocketEndpoint): void {
   // Half an answer is out already: only a cut line can still say that it failed.
   if (response.headersSent) return void response.destroy()
-  for (const [name, value] of Object.entries(errorHeaders(error, door))) response.setHeader(name, value)
+  for (const [name, value] of Object.entries(errorHeaders(error, endpoint))) response.setHeader(name, value)
   sendJson(response, errorCodes[error.code].http, { code: error.code, message: error.message })
 }
 
@@ -43,7 +43,7 @@ export function refuseUpgrade(socket: Duplex, error: CommandError): void {
   const status = errorCodes[error.code].http
   const body = JSON.stringify({ code: error.code, message: error.message })
   const headers = {
-    ...errorHeaders(error, mostDoors),
+    ...errorHeaders(error, webSocketEndpoint),
     'content-type': 'application/json; charset=utf-8',
     'content-length': String(Buffer.byteLength(body)),
     connection: 'close',
@@ -61,13 +61,13 @@ export function retryAfterS(retryAfterMs: number): number {
   return Math.max(1, Math.ceil(retryAfterMs / 1000))
 }
 
-function errorHeaders(error: CommandError, door: DoorWords): Record<string, string> {
+function errorHeaders(error: CommandError, endpoint: EndpointRequirements): Record<string, string> {
   const headers: Record<string, string> = {}
   if (error.retryAfterMs !== undefined) headers['retry-after'] = String(retryAfterS(error.retryAfterMs))
   if (error.code === 'UPGRADE_REQUIRED')
     Object.assign(headers, { upgrade: 'websocket', 'sec-websocket-version': '13' })
   if (error.code === 'UNAUTHORIZED' || error.code.startsWith('TOKEN_'))
-    headers['www-authenticate'] = door.scheme
-  if (error.code === 'METHOD_NOT_ALLOWED') headers['allow'] = door.method
+    headers['www-authenticate'] = endpoint.scheme
+  if (error.code === 'METHOD_NOT_ALLOWED') headers['allow'] = endpoint.method
   return headers
 }

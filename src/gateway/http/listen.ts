@@ -31,7 +31,7 @@ export function listen(server: Server, options: { port: number; host: string }):
 }
 
 /** Takes no new connections, gives the old ones `graceMs` to end by themselves (a goodbye is on its way to them), and cuts what is left. */
-export function shut(server: Server, graceMs = 0): Promise<void> {
+export function closeServer(server: Server, graceMs = 0): Promise<void> {
   const sockets = socketsOf.get(server) ?? new Set<Socket>()
   return new Promise((resolve) => {
     const timeout = setTimeout(() => {

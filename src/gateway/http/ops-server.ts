@@ -1,16 +1,16 @@
 // The port for operators and probes alone: clients never reach it, so it asks nobody who they are.
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { listen, shut } from './listen.js'
+import { listen, closeServer } from './listen.js'
 import type { Gateway } from '../gateway.js'
-import { answerOps } from './ops.js'
+import { handleOpsRequest } from './ops.js'
 
 export class OpsServer {
   readonly #http: Server
 
   constructor(gateway: Gateway) {
     this.#http = createServer((request, response) => {
-      answerOps(gateway, request, response).catch((error: unknown) => {
+      handleOpsRequest(gateway, request, response).catch((error: unknown) => {
         gateway.log.error({ err: error }, 'a request of an operator failed')
         response.destroy()
       })
@@ -22,6 +22,6 @@ export class OpsServer {
   }
 
   close(): Promise<void> {
-    return shut(this.#http)
+    return closeServer(this.#http)
   }
 }

@@ -2,21 +2,21 @@ import { createServer } from 'node:http'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { limitsWith, openRule, policyOf, turn } from '../../session/session.testing.js'
 import { OpsServer } from './ops-server.js'
-import { Ops, opsOf } from './ops.testing.js'
+import { OpsFixture, startOps } from './ops.testing.js'
 
 describe('probes', () => {
   test('/healthz is 200', async () => {
-    const response = await (await opsOf()).get('/healthz')
+    const response = await (await startOps()).get('/healthz')
     expect([response.status, await response.json()]).toEqual([200, { status: 'alive' }])
   })
 
   test('/readyz is 200 when all is well', async () => {
-    const response = await (await opsOf()).get('/readyz')
+    const response = await (await startOps()).get('/readyz')
     expect([response.status, await response.json()]).toEqual([200, { ready: true, reasons: [] }])
   })
 
   test('/readyz is 503 while draining, and says so', async () => {
-    const ops = await opsOf()
+    const ops = await startOps()
     ops.gateway.startDraining()
     const response = await ops.get('/readyz')
     expect([response.status, await response.json()]).toEqual([
@@ -26,18 +26,18 @@ describe('probes', () => {
   })
 
   test('/healthz stays 200 while draining', async () => {
-    const ops = await opsOf()
+    const ops = await startOps()
     ops.gateway.startDraining()
     expect((await ops.get('/healthz')).status).toBe(200)
   })
 
   test('are read only', async () => {
-    const response = await (await opsOf()).get('/healthz', { method: 'POST' })
+    const response = await (await startOps()).get('/healthz', { method: 'POST' })
     expect([response.status, await response.json()]).toMatchObject([405, { code: 'METHOD_NOT_ALLOWED' }])
   })
 
   test('another path is 404, and names those there are', async () => {
-    const response = await (await opsOf()).get('/elsewhere?token=secret')
+    const response = await (await startOps()).get('/elsewhere?token=secret')
     const body = JSON.stringify(await response.json())
     expect(response.status).toBe(404)
     expect(body).toContain('/metrics/tenants')
@@ -47,7 +47,7 @@ describe('probes', () => {
 
 describe('/stats', () => {
   test('tells connections, rooms and quota by tenant', async () => {
-    const ops = await opsOf([policyOf({ limits: limitsWith('connections', { max: 50 }) })])
+    const ops = await startOps([policyOf({ limits: limitsWith('connections', { max: 50 }) })])
     for (const client of ['a', 'b']) await ops.enter(client)
     expect(await ops.json('/stats')).toEqual({
       connections: 2,
@@ -71,7 +71,7 @@ describe('/stats', () => {
   })
 
   test('counts publications, deliveries and refusals', async () => {
-    const ops = await opsOf()
+    const ops = await startOps()
     const session = await ops.enter('a')
     await ops.enter('b')
     session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
@@ -83,7 +83,7 @@ describe('/stats', () => {
   })
 
   test('lists at most a hundred rooms, the fullest first', async () => {
-    const ops = await opsOf()
+    const ops = await startOps()
     const census = ops.gateway.tenant('demo/acme')?.channels
     for (let n = 0; n < 150; n += 1) census?.subscribed(`room:${n}`)
     census?.subscribed('room:149')
@@ -101,7 +101,7 @@ describe('/stats', () => {
 
 describe('/metrics', () => {
   test('has the names that dashboards are built on', async () => {
-    const ops = await opsOf()
+    const ops = await startOps()
     await ops.enter('a')
     const text = await ops.text('/metrics')
     const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name)
@@ -135,7 +135,7 @@ describe('/metrics', () => {
   })
 
   test('has names of the house only', async () => {
-    const text = await (await opsOf()).text('/metrics')
+    const text = await (await startOps()).text('/metrics')
     for (const [, name = ''] of text.matchAll(/^# TYPE (\S+)/gm)) expect(name).toMatch(/^parley_[a-z_]+$/)
   })
 
@@ -143,7 +143,7 @@ describe('/metrics', () => {
     '%s labels neither users nor channels nor clients',
     async (path) => {
       const channels = [openRule('lobby', { name: 'door' }), openRule('general', { name: 'rooms' })]
-      const ops = await opsOf([policyOf({ channels })])
+      const ops = await startOps([policyOf({ channels })])
       const session = await ops.enter('someclient')
       session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
       await turn()
@@ -156,14 +156,14 @@ describe('/metrics', () => {
   )
 
   test('numbers that clients close with are one series, ours are their own', async () => {
-    const ops = await opsOf()
+    const ops = await startOps()
     for (const code of [1001, 3008, 3999, 4321, 4999]) (await ops.enter(`c${code}`)).onClosed(code)
     const closes = (await ops.text('/metrics')).match(/(?<=^parley_closes_total.*code=).*/gm)
     expect(closes).toEqual(['"1001"} 1', '"3008"} 1', '"other"} 3'])
   })
 
   test('names no tenant, but for /metrics/tenants', async () => {
-    const ops = await opsOf()
+    const ops = await startOps()
     await ops.enter('a')
     expect(await ops.text('/metrics')).not.toContain('demo/acme')
     expect(await ops.text('/metrics/tenants')).toContain('parley_tenant_connections{tenant="demo/acme"} 1')
@@ -172,7 +172,7 @@ describe('/metrics', () => {
 
 describe('/metrics/tenants', () => {
   test('has the names that dashboards are built on', async () => {
-    const text = await (await opsOf()).text('/metrics/tenants')
+    const text = await (await startOps()).text('/metrics/tenants')
     expect([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name)).toEqual(
       expect.arrayContaining([
         'parley_tenant_connections',
@@ -189,7 +189,7 @@ describe('/metrics/tenants', () => {
   })
 
   test('publications are told apart by the rule of their channel', async () => {
-    const ops = await opsOf([
+    const ops = await startOps([
       policyOf({ channels: [openRule('lobby'), openRule('general', { name: 'rooms' })] }),
     ])
     const session = await ops.enter('a')
@@ -202,7 +202,7 @@ describe('/metrics/tenants', () => {
 
   test('series end with their tenant', async () => {
     const policies = [policyOf({ tenantId: 't2', name: 'globex' }), policyOf()]
-    const ops = await opsOf(policies)
+    const ops = await startOps(policies)
     const session = await ops.enter('a')
     session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
     await turn()
@@ -215,7 +215,7 @@ describe('/metrics/tenants', () => {
   })
 
   test('refusals are counted by code', async () => {
-    const ops = await opsOf()
+    const ops = await startOps()
     const session = await ops.enter('a')
     session.onMessage(Buffer.from('{"type":"join_room","room":"secret"}'), false)
     await turn()
@@ -236,7 +236,7 @@ test('a port that is taken is an error, not a silence', async () => {
   )
   const address = other.address()
   const port = typeof address === 'object' ? (address?.port ?? 0) : 0
-  await expect(new OpsServer(new Ops([]).gateway).listen(port, '127.0.0.1')).rejects.toMatchObject({
+  await expect(new OpsServer(new OpsFixture([]).gateway).listen(port, '127.0.0.1')).rejects.toMatchObject({
     code: 'EADDRINUSE',
   })
 })

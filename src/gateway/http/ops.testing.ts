@@ -14,7 +14,7 @@ import { OpsServer } from './ops-server.js'
 import { FakeTransport, policyOf, silentLog, turn } from '../../session/session.testing.js'
 
 /** A gateway with its port for operators; nobody connects over sockets. Ends with its test. */
-export class Ops {
+export class OpsFixture {
   readonly gateway: Gateway
   listener: CatalogListener | undefined
   url = ''
@@ -72,5 +72,5 @@ export class Ops {
   }
 }
 
-export const opsOf = (policies: readonly TenantPolicy[] = [policyOf()]): Promise<Ops> =>
-  new Ops(policies).start()
+export const startOps = (policies: readonly TenantPolicy[] = [policyOf()]): Promise<OpsFixture> =>
+  new OpsFixture(policies).start()

@@ -11,7 +11,7 @@ export function isOpsPath(path: string): boolean {
 }
 
 /** Answers `/metrics`, `/metrics/tenants`, `/healthz`, `/readyz` and `/stats`; anything else with 404. */
-export async function answerOps(
+export async function handleOpsRequest(
   gateway: Gateway,
   request: IncomingMessage,
   response: ServerResponse,
@@ -24,7 +24,7 @@ export async function answerOps(
     case '/healthz':
       return sendJson(response, 200, { status: 'alive' })
     case '/readyz': {
-      const reasons = gateway.unready()
+      const reasons = gateway.unreadyReasons()
       return sendJson(response, reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons })
     }
     case '/stats':

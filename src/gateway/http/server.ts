@@ -9,7 +9,7 @@ import { chatCodec } from '../../protocol/chat/codec.js'
 import type { Codec } from '../../protocol/commands.js'
 import { welcome } from '../../session/commands/connect.js'
 import { Session } from '../../session/session.js'
-import type { TenantState } from '../../session/tenant/runtime.js'
+import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import { refuseUpgrade, sendError } from './http-errors.js'
 import { Api } from '../api/api.js'
 import {
@@ -18,15 +18,15 @@ import {
   checkHeaders,
   checkOrigin,
   checkUpgrade,
-  parseDoor,
-  type DoorRequest,
+  parseEndpoint,
+  type EndpointRequest,
 } from './handshake.js'
-import { defaultHandshakesPerSecond, HandshakeRate } from './handshake-limiter.js'
-import { listen, shut } from './listen.js'
+import { defaultHandshakesPerSecond, HandshakeLimiter } from './handshake-limiter.js'
+import { listen, closeServer } from './listen.js'
 import type { Gateway } from '../gateway.js'
 import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
-import { Turnstile } from './handshake-pacer.js'
-import { WebSocketFront } from '../websocket.js'
+import { HandshakePacer } from './handshake-pacer.js'
+import { WebSocketUpgrader } from '../websocket.js'
 
 /** Other pages of the same server: true when it answered. Asked first. */
 export type ExtraPages = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
@@ -66,20 +66,20 @@ export class GatewayServer {
   readonly #gateway: Gateway
   readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
-  readonly #front = new WebSocketFront()
+  readonly #upgrader = new WebSocketUpgrader()
   readonly #api: Api
-  readonly #rate: HandshakeRate
-  readonly #turnstile = new Turnstile()
+  readonly #limiter: HandshakeLimiter
+  readonly #pacer = new HandshakePacer()
   readonly #http: Server
   /** The same server, where it speaks TLS. */
   readonly #https: TlsServer | undefined
   /** Requests of a line that are not answered yet. */
-  readonly #unanswered = new WeakMap<Duplex, number>()
+  readonly #pendingRequests = new WeakMap<Duplex, number>()
 
   constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
     this.#api = new Api(gateway)
-    this.#rate = new HandshakeRate(options.handshakesPerSecond ?? defaultHandshakesPerSecond, gateway.context)
+    this.#limiter = new HandshakeLimiter(options.handshakesPerSecond ?? defaultHandshakesPerSecond, gateway.context)
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
     const http = {
@@ -107,7 +107,7 @@ export class GatewayServer {
     this.#http.on('upgrade', (request, socket, head) => void this.#onUpgrade(request, socket, head))
     this.#http.on('clientError', (error, socket) => {
       // It comes again with each packet behind the first bad one.
-      if (socket.writable) refuseUpgrade(socket, clientError(error))
+      if (socket.writable) refuseUpgrade(socket, parserError(error))
     })
   }
 
@@ -123,72 +123,72 @@ export class GatewayServer {
 
   /** Takes no new connections, and cuts what is left after `graceMs`. Drain first. */
   close(options: { graceMs?: number } = {}): Promise<void> {
-    return shut(this.#http, options.graceMs)
+    return closeServer(this.#http, options.graceMs)
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.#countUnanswered(request.socket, 1)
-    response.once('close', () => this.#countUnanswered(request.socket, -1))
+    this.#countPending(request.socket, 1)
+    response.once('close', () => this.#countPending(request.socket, -1))
     try {
       checkHeaders(request)
       if (await this.#extraPages?.(request, response)) return
-      if (await this.#api.answer(request, response)) return
-      const door = parseDoor(request.url ?? '')
+      if (await this.#api.handle(request, response)) return
+      const door = parseEndpoint(request.url ?? '')
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
-      await this.#rehearse(door, request)
+      await this.#checkHandshake(door, request)
       throw new CommandError('UPGRADE_REQUIRED', 'All is well: connect here by WebSocket')
     } catch (error) {
       sendError(response, this.#asCommandError(error, request))
     }
   }
 
-  #countUnanswered(socket: Duplex, change: 1 | -1): void {
-    this.#unanswered.set(socket, (this.#unanswered.get(socket) ?? 0) + change)
+  #countPending(socket: Duplex, change: 1 | -1): void {
+    this.#pendingRequests.set(socket, (this.#pendingRequests.get(socket) ?? 0) + change)
   }
 
   /** A browser cannot read a refused upgrade: a plain GET of the same URL is told what the upgrade would be. */
-  async #rehearse(door: DoorRequest, request: IncomingMessage): Promise<void> {
+  async #checkHandshake(door: EndpointRequest, request: IncomingMessage): Promise<void> {
     if (request.method !== 'GET')
       throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
-    const tenant = this.#enter(door, request)
-    this.#rate.take(this.#turnstile.waiting)
-    if (door.door === 'centrifuge') return
+    const tenant = this.#resolveTenant(door, request)
+    this.#limiter.admit(this.#pacer.waiting)
+    if (door.endpoint === 'centrifuge') return
     const { identity } = await chatHandshake(tenant, door, request)
-    await tenant.checkRoom(identity.user)
+    await tenant.checkConnection(identity.user)
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // The answers to what came before it on the line would come out among its frames.
-    if ((this.#unanswered.get(socket) ?? 0) > 0) return void socket.destroy()
+    if ((this.#pendingRequests.get(socket) ?? 0) > 0) return void socket.destroy()
     const ignore = (): void => {}
     socket.on('error', ignore)
     const deadline = this.#gateway.context.wheel.after(this.#timing.handshakeTimeoutMs, () =>
       socket.destroy(),
     )
-    let door: DoorRequest | undefined
+    let door: EndpointRequest | undefined
     try {
       checkHeaders(request)
-      door = parseDoor(request.url ?? '')
+      door = parseEndpoint(request.url ?? '')
       if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
       checkUpgrade(request)
-      const tenant = this.#enter(door, request)
+      const tenant = this.#resolveTenant(door, request)
       // Tokens cost time, and upgrades memory; what was looked at so far is for nothing.
-      this.#rate.take(this.#turnstile.waiting)
-      const turn = this.#turnstile.pass()
+      this.#limiter.admit(this.#pacer.waiting)
+      const turn = this.#pacer.waitForTurn()
       if (turn) {
         await turn
         if (socket.destroyed) return
-        this.#enterAgain(tenant, door, request)
+        this.#recheckTenant(tenant, door, request)
       }
-      if (door.door === 'chat') {
-        await this.#openChat(tenant, door, { request, socket, head })
+      if (door.endpoint === 'chat') {
+        await this.#openChatSession(tenant, door, { request, socket, head })
       } else {
         const { codec, subprotocol } = centrifugeHandshake(door, request)
-        this.#open(tenant, codec, { request, socket, head, subprotocol })
+        this.#openSession(tenant, codec, { request, socket, head, subprotocol })
       }
     } catch (error) {
       const refusal = this.#asCommandError(error, request)
-      const label = door?.door ?? 'none'
+      const label = door?.endpoint ?? 'none'
       this.#gateway.metrics.handshakeRefusals.inc({ endpoint: label, code: refusal.code })
       if (door) this.#gateway.tenant(door.tenantKey)?.countRefusal(refusal.code)
       refuseUpgrade(socket, refusal)
@@ -201,7 +201,7 @@ export class GatewayServer {
   }
 
   /** What needs no token: the tenant exists, the gateway has room, the page may connect. */
-  #enter(door: DoorRequest, request: IncomingMessage): TenantState {
+  #resolveTenant(door: EndpointRequest, request: IncomingMessage): TenantRuntime {
     const { context, draining, sessionsMax } = this.#gateway
     const tenant = this.#gateway.tenant(door.tenantKey)
     if (!tenant) throw new CommandError('NOT_FOUND', `There is no tenant ${printable(door.tenantKey)} here`)
@@ -221,24 +221,24 @@ export class GatewayServer {
   }
 
   /** The tenant may have gone while something was waited for, or this gateway have begun to. */
-  #enterAgain(tenant: TenantState, door: DoorRequest, request: IncomingMessage): void {
-    if (this.#enter(door, request) !== tenant)
+  #recheckTenant(tenant: TenantRuntime, door: EndpointRequest, request: IncomingMessage): void {
+    if (this.#resolveTenant(door, request) !== tenant)
       throw new CommandError('NOT_FOUND', 'The tenant was replaced by another of its name; connect again')
   }
 
   /** The place in the quota is taken before the upgrade, and given back when it fails. */
-  async #openChat(tenant: TenantState, door: DoorRequest, upgrade: Upgrade): Promise<void> {
+  async #openChatSession(tenant: TenantRuntime, door: EndpointRequest, upgrade: Upgrade): Promise<void> {
     const { request, socket } = upgrade
     const startedMs = this.#gateway.context.clock.monotonicMs()
     const { identity, subprotocol } = await chatHandshake(tenant, door, request)
     if (socket.destroyed) return
-    this.#enterAgain(tenant, door, request)
+    this.#recheckTenant(tenant, door, request)
     await tenant.admit(identity.user)
     let session: Session
     try {
       if (socket.destroyed) return tenant.release(identity.user)
-      this.#enterAgain(tenant, door, request)
-      session = this.#open(tenant, chatCodec, { ...upgrade, subprotocol })
+      this.#recheckTenant(tenant, door, request)
+      session = this.#openSession(tenant, chatCodec, { ...upgrade, subprotocol })
     } catch (error) {
       tenant.release(identity.user)
       throw error
@@ -246,11 +246,11 @@ export class GatewayServer {
     welcome(session, identity, startedMs)
   }
 
-  #open(tenant: TenantState, codec: Codec, upgrade: Upgrade & { subprotocol: string | undefined }): Session {
+  #openSession(tenant: TenantRuntime, codec: Codec, upgrade: Upgrade & { subprotocol: string | undefined }): Session {
     const { head, request, socket, subprotocol } = upgrade
     let session: Session | undefined
     let refusal = 'The connection was lost during the upgrade'
-    this.#front.upgrade(request, socket, {
+    this.#upgrader.upgrade(request, socket, {
       head,
       subprotocol,
       binary: codec.binary,
@@ -266,7 +266,7 @@ export class GatewayServer {
 
   #asCommandError(error: unknown, request: IncomingMessage): CommandError {
     if (error instanceof CommandError) return error
-    this.#gateway.bug(error, 'a request failed', { url: loggableUrl(request.url ?? '') })
+    this.#gateway.reportBug(error, 'a request failed', { url: loggableUrl(request.url ?? '') })
     return internalError()
   }
 }
@@ -278,7 +278,7 @@ interface Upgrade {
 }
 
 /** What Node's parser refuses: each with the status that says why. */
-function clientError(error: NodeJS.ErrnoException): CommandError {
+function parserError(error: NodeJS.ErrnoException): CommandError {
   if (error.code === 'HPE_HEADER_OVERFLOW') {
     return new CommandError(
       'HEADERS_TOO_LARGE',

@@ -10,17 +10,17 @@ export interface Certificate {
 }
 
 /** Why a handshake came to nothing. */
-export type TlsFailure = 'timeout' | 'cut' | 'plain_http' | 'refused'
+export type TlsHandshakeFailure = 'timeout' | 'cut' | 'plain_http' | 'refused'
 
-export interface TlsOptions {
+export interface ServerTlsOptions {
   readonly certificate: Certificate
   readonly handshakeTimeoutMs: number
-  readonly onFailure: (reason: TlsFailure) => void
+  readonly onFailure: (reason: TlsHandshakeFailure) => void
 }
 
 export function createTlsServer(
   options: ServerOptions,
-  { certificate, handshakeTimeoutMs, onFailure }: TlsOptions,
+  { certificate, handshakeTimeoutMs, onFailure }: ServerTlsOptions,
 ): Server {
   const server = createServer({
     ...options,
@@ -47,7 +47,7 @@ function contextOf({ cert, key }: Certificate): SecureContextOptions {
   return { cert, key, minVersion: 'TLSv1.2' }
 }
 
-function failureOf({ code }: NodeJS.ErrnoException): TlsFailure {
+function failureOf({ code }: NodeJS.ErrnoException): TlsHandshakeFailure {
   switch (code) {
     case 'ERR_TLS_HANDSHAKE_TIMEOUT':
       return 'timeout'
