@@ -3,7 +3,7 @@ import { Argument, Command } from 'commander'
 import { rolesOf } from '../auth/token-claims.js'
 import { CommandError, ConfigError } from '../errors.js'
 import { isRecord, parseJson } from '../json.js'
-import { ChannelRules, type AclSubject, type Decision } from '../tenant/acl.js'
+import { ChannelRules, type AclSubject, type AccessDecision } from '../tenant/acl.js'
 import { compileManifests } from '../compile/manifests.js'
 import { FilesCatalog } from '../catalog/files.js'
 import { parseChannelName } from '../tenant/channel.js'
@@ -63,7 +63,7 @@ export function canCommand(): Command {
   })
 }
 
-function answer(command: Command, question: Question): Decision {
+function answer(command: Command, question: Question): AccessDecision {
   try {
     return decide(question)
   } catch (error) {
@@ -74,15 +74,15 @@ function answer(command: Command, question: Question): Decision {
   }
 }
 
-function decide({ operation, channel, options }: Question): Decision {
+function decide({ operation, channel, options }: Question): AccessDecision {
   const policy = tenantOf(options)
   const name = parseChannelName(channel, { maxLength: policy.limits.channels.nameMaxLength })
   return new ChannelRules(policy.channels).decide(subjectOf(options, policy), operation, name)
 }
 
-function sentenceOf(decision: Decision, asked: { word: Word; channel: string }): string {
+function sentenceOf(decision: AccessDecision, asked: { word: Word; channel: string }): string {
   if (decision.allowed) return `yes: rule "${decision.rule}" allows ${asked.word} on "${asked.channel}"`
-  return `no: ${decision.explanation}`
+  return `no: ${decision.message}`
 }
 
 function tenantOf({ tenants, tenant }: CanOptions): TenantPolicy {

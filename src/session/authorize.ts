@@ -1,28 +1,34 @@
-// Asks the tenant's channel rules on a session's behalf.
+// Checks a client's permissions against the tenant's channel rules.
 import { CommandError } from '../errors.js'
 import type { ChannelSettings } from '../tenant/acl.js'
 import type { ChannelName } from '../tenant/channel.js'
 import type { Operation } from '../tenant/policy.js'
-import type { Session } from './session.js'
-import type { TenantState } from './tenant/runtime.js'
+import type { Client } from './client.js'
+import type { TenantRuntime } from './tenant/runtime.js'
 
-export function isAllowed(session: Session, operation: Operation, channel: ChannelName): boolean {
-  return session.tenant.rules.decide(session.identity, operation, channel).allowed
+export function isAllowed(client: Client, operation: Operation, channel: ChannelName): boolean {
+  return client.tenant.rules.decide(client.identity, operation, channel).allowed
 }
 
-/** Throws PERMISSION_DENIED with the rules' own explanation. */
-export function requireAllowed(session: Session, operation: Operation, channel: ChannelName): void {
-  const decision = session.tenant.rules.decide(session.identity, operation, channel)
-  if (!decision.allowed) throw new CommandError('PERMISSION_DENIED', decision.explanation)
+/** Throws PERMISSION_DENIED with the explanation of the rules. */
+export function requireAllowed(client: Client, operation: Operation, channel: ChannelName): void {
+  const decision = client.tenant.rules.decide(client.identity, operation, channel)
+  if (!decision.allowed) throw new CommandError('PERMISSION_DENIED', decision.message)
 }
 
-/** Of the rule that matches most exactly. A channel that somebody is allowed on has a rule, except by subscription token alone. */
-export function settingsOf(session: Session, channel: ChannelName): ChannelSettings {
-  return settingsIn(session.tenant, channel)
+/** Requires permission to subscribe. A token that names the channel is permission enough, unless a rule denies the client. */
+export function requireSubscribeAllowed(client: Client, channel: ChannelName, byToken: boolean): void {
+  if (!byToken) return requireAllowed(client, 'Subscribe', channel)
+  const decision = client.tenant.rules.decide(client.identity, 'Subscribe', channel)
+  if (!decision.allowed && decision.reason === 'denied')
+    throw new CommandError('PERMISSION_DENIED', decision.message)
 }
 
-/** As `settingsOf`, for whoever is no session. */
-export function settingsIn(tenant: TenantState, channel: ChannelName): ChannelSettings {
+/**
+ * Returns the settings of the rule that matches the channel most exactly. Without a rule, everything is off: a client reaches such a
+ * channel by a subscription token alone.
+ */
+export function channelSettings(tenant: TenantRuntime, channel: ChannelName): ChannelSettings {
   return tenant.rules.settings(channel) ?? noSettings
 }
 

@@ -1,10 +1,14 @@
-// Who may do what on which channel. On the path of every publish: rules are compiled once, and a decision allocates next to nothing.
+// Decides who may do what on which channel. Every publish passes here, so rules are compiled once and a
+// decision allocates almost nothing.
 import { deniedMessage, noGrantMessage, noRuleMessage } from './denial-message.js'
 import { compileMatch, type ChannelMatch } from './channel-match.js'
 import { claimAt, claimTexts, type Claims } from './claims.js'
 import type { ChannelRule, Grant, Operation, Subject } from './policy.js'
 
-/** Who asks. A guest is `anonymous` and called `guest:<client_id>`; whatever roles or claims it has do not count. */
+/**
+ * The client that requests an operation. A guest is `anonymous` and its user is `guest:<client_id>`; its
+ * roles and claims are ignored.
+ */
 export interface AclSubject {
   readonly user: string
   readonly anonymous: boolean
@@ -13,8 +17,10 @@ export interface AclSubject {
 }
 
 /**
- * `noRule`: no rule covers the channel for anybody. `noGrant`: `rule` covers it and grants this subject nothing. `denied`: `rule` forbids it.
- * `explanation` is a sentence for people; it tells roles and claim names that would help, never users or claim values.
+ * The result of one access check. `noRule`: no rule covers the channel for any subject. `noGrant`: `rule`
+ * covers the channel and grants the subject nothing. `denied`: a Deny grant of `rule` forbids the operation.
+ * `message` is a sentence for people: it may name roles and claim names that would help, but never users or
+ * claim values.
  */
 export type AccessDecision =
   | { readonly allowed: true; readonly rule: string }
@@ -22,10 +28,10 @@ export type AccessDecision =
       readonly allowed: false
       readonly rule?: string
       readonly reason: 'noRule' | 'noGrant' | 'denied'
-      readonly explanation: string
+      readonly message: string
     }
 
-/** How a channel behaves, whoever uses it. `durability` undefined: the broker's own default. */
+/** How a channel behaves, for every client. `durability` undefined: the broker's default. */
 export interface ChannelSettings extends Pick<
   ChannelRule,
   'history' | 'presence' | 'joinLeave' | 'sanitize'
@@ -39,7 +45,7 @@ interface CompiledRule {
   readonly match: ChannelMatch
   readonly grants: readonly CompiledGrant[]
   readonly settings: ChannelSettings
-  /** Made once: the same answer to every allowed publish. */
+  /** Created once and returned for every allowed operation. */
   readonly allowed: AccessDecision
 }
 
@@ -50,27 +56,31 @@ interface CompiledGrant {
   readonly subjects: readonly ((subject: AclSubject) => boolean)[]
 }
 
-/** The rules of one tenant. All matching rules' grants count, deny wins, and what nothing grants is refused. */
+/**
+ * The channel rules of one tenant. The grants of all matching rules count, a Deny wins, and what no grant
+ * allows is refused.
+ */
 export class ChannelRules {
   readonly #literals = new Map<string, CompiledRule[]>()
   readonly #others: CompiledRule[] = []
 
-  /** Matches must have passed `matchProblem`. */
+  /** `match` of each rule must have passed `matchProblem`. */
   constructor(rules: readonly ChannelRule[]) {
-    for (const rule of rules.map(compileRule).toSorted(mostExactFirst)) {
+    for (const rule of rules.map(compileRule).toSorted(mostSpecificFirst)) {
       const { type, value } = rule.source.match
       if (type !== 'Literal') this.#others.push(rule)
       else if (!this.#literals.get(value)?.push(rule)) this.#literals.set(value, [rule])
     }
   }
 
+  /** Decides whether `subject` may perform `operation` on `channel`. */
   decide(subject: AclSubject, operation: Operation, channel: string): AccessDecision {
     let allowing: CompiledRule | undefined
     for (const rules of [this.#literals.get(channel) ?? noRules, this.#others]) {
       for (const rule of rules) {
         if (!rule.match.matches(channel, subject)) continue
         for (const grant of rule.grants) {
-          // A second allow changes nothing; a deny further on still would.
+          // A second Allow changes nothing, but a later Deny still does.
           if (allowing && !grant.denies) continue
           if (!grant.operations.has(operation) || !grant.subjects.some((matches) => matches(subject)))
             continue
@@ -82,26 +92,29 @@ export class ChannelRules {
     return allowing ? allowing.allowed : this.#refusal(subject, operation, channel)
   }
 
-  /** Of the most exact rule that covers `channel` for anybody; of equals, the first by name. Undefined: no rule does. */
+  /**
+   * Returns the settings of the most specific rule that covers `channel` for any subject; of equally specific
+   * rules, the first by name. Returns undefined when no rule covers it.
+   */
   settings(channel: string): ChannelSettings | undefined {
-    return this.#mostExact(channel, (rule) => rule.match.matchesAnySubject(channel))?.settings
+    return this.#mostSpecific(channel, (rule) => rule.match.matchesAnySubject(channel))?.settings
   }
 
   #refusal(subject: AclSubject, operation: Operation, channel: string): AccessDecision {
     const covering =
-      this.#mostExact(
+      this.#mostSpecific(
         channel,
         (rule) => rule.match.matches(channel, subject) && hasAllowGrant(rule, operation),
       ) ??
-      this.#mostExact(channel, (rule) => rule.match.matches(channel, subject)) ??
-      this.#mostExact(channel, (rule) => rule.match.matchesAnySubject(channel))
-    if (!covering) return { allowed: false, reason: 'noRule', explanation: noRuleMessage(channel) }
-    const inPlace = covering.match.matches(channel, subject)
-    const explanation = noGrantMessage(covering.source, { operation, channel, inPlace })
-    return { allowed: false, rule: covering.source.name, reason: 'noGrant', explanation }
+      this.#mostSpecific(channel, (rule) => rule.match.matches(channel, subject)) ??
+      this.#mostSpecific(channel, (rule) => rule.match.matchesAnySubject(channel))
+    if (!covering) return { allowed: false, reason: 'noRule', message: noRuleMessage(channel) }
+    const matchesSubject = covering.match.matches(channel, subject)
+    const message = noGrantMessage(covering.source, { operation, channel, matchesSubject })
+    return { allowed: false, rule: covering.source.name, reason: 'noGrant', message }
   }
 
-  #mostExact(channel: string, covers: (rule: CompiledRule) => boolean): CompiledRule | undefined {
+  #mostSpecific(channel: string, covers: (rule: CompiledRule) => boolean): CompiledRule | undefined {
     return this.#literals.get(channel)?.find(covers) ?? this.#others.find(covers)
   }
 }
@@ -124,7 +137,7 @@ function compileRule(source: ChannelRule): CompiledRule {
   }
 }
 
-/** Keys are joined by AND. No key at all is nobody, not everybody. */
+/** All fields must match (AND). A subject without fields matches no one, not everyone. */
 function compileSubject(spec: Subject): (subject: AclSubject) => boolean {
   const users = spec.users && new Set(spec.users)
   const roles = spec.roles && new Set(spec.roles)
@@ -132,14 +145,14 @@ function compileSubject(spec: Subject): (subject: AclSubject) => boolean {
     path,
     values: new Set(values),
   }))
-  const wantsToken =
+  const needsToken =
     users !== undefined || roles !== undefined || claims.length > 0 || spec.authenticated === true
 
-  // `anonymous` beside another key asks for a guest with a token: there is none.
-  if (spec.anonymous) return (subject) => subject.anonymous && !wantsToken
+  // `anonymous` beside another field requires a guest with a token, which does not exist.
+  if (spec.anonymous) return (subject) => subject.anonymous && !needsToken
 
   return (subject) =>
-    wantsToken &&
+    needsToken &&
     !subject.anonymous &&
     (users === undefined || users.has(subject.user)) &&
     (roles === undefined || subject.roles.some((role) => roles.has(role))) &&
@@ -148,7 +161,7 @@ function compileSubject(spec: Subject): (subject: AclSubject) => boolean {
     )
 }
 
-function mostExactFirst(a: CompiledRule, b: CompiledRule): number {
+function mostSpecificFirst(a: CompiledRule, b: CompiledRule): number {
   return b.match.specificity - a.match.specificity || (a.source.name < b.source.name ? -1 : 1)
 }
 
@@ -157,6 +170,6 @@ function hasAllowGrant(rule: CompiledRule, operation: Operation): boolean {
 }
 
 function denialOf(rule: CompiledRule, grant: CompiledGrant, operation: Operation): AccessDecision {
-  const explanation = deniedMessage(rule.source, { operation, grant: grant.source })
-  return { allowed: false, rule: rule.source.name, reason: 'denied', explanation }
+  const message = deniedMessage(rule.source, { operation, grant: grant.source })
+  return { allowed: false, rule: rule.source.name, reason: 'denied', message }
 }

@@ -1,25 +1,31 @@
-// What is kept of a server API key: never itself, only what it is known by.
+// Hashes and identifiers of server API keys. Parley stores the hash of a key, never the key itself.
 import { createHash } from 'node:crypto'
 
-/** Bytes: a key that can be guessed is none. */
-const bytesMin = 32
+/** The shortest key that is accepted, in bytes. A shorter key could be guessed. */
+const keyBytesMin = 32
 
-/** SHA-256 in hex. The keys are random, so that nothing slower is needed. */
+/** Returns the SHA-256 of an API key in hex. Keys are random, so a slow password hash is not needed. */
 export function hashApiKey(key: string): string {
   return sha256(key).toString('hex')
 }
 
-/** Names a key without telling it: what goes into a token's `kid`, status and logs. `verifying` is the hash, the secret or the public half. */
+/**
+ * Returns an identifier of a key that does not reveal it, for a token's `kid`, for status and for logs.
+ * `verifying` is what verifies the key: its hash, the shared secret, or the public key.
+ */
 export function keyIdOf(verifying: string): string {
   return sha256(verifying).toString('base64url').slice(0, 16)
 }
 
-/** Of a key that somebody brought. Undefined: it is too short to be one. */
+/**
+ * Returns identifier and hash of an API key that a user supplied, or undefined when the key has fewer than 32
+ * bytes.
+ */
 export function importApiKey(
   bytes: Uint8Array,
 ): { readonly id: string; readonly sha256: string } | undefined {
   const key = Buffer.from(bytes).toString().trim()
-  if (Buffer.byteLength(key) < bytesMin) return undefined
+  if (Buffer.byteLength(key) < keyBytesMin) return undefined
   const hash = hashApiKey(key)
   return { id: keyIdOf(hash), sha256: hash }
 }

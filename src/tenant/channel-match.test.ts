@@ -97,23 +97,23 @@ describe('matchesAnySubject', () => {
     claims: fc.record({ team: part, tags: fc.array(part, { maxLength: 3 }) }),
   })
 
-  test('covers whatever some subject is covered by', () => {
+  test('covers every channel that `matches` covers for some subject', () => {
     fc.assert(
       fc.property(
         fc.array(segment, { minLength: 1, maxLength: 4 }),
         fc.array(part, { minLength: 1, maxLength: 6 }),
         subject,
-        (segments, parts, who) => {
+        (segments, parts, matchSubject) => {
           const match = compileMatch(pattern(segments.join(':')))
           const channel = parts.join(':')
-          return !match.matches(channel, who) || match.matchesAnySubject(channel)
+          return !match.matches(channel, matchSubject) || match.matchesAnySubject(channel)
         },
       ),
       { numRuns: 2000 },
     )
   })
 
-  test('a variable filled in by hand is the literal pattern', () => {
+  test('a pattern with its variables replaced by values matches the same channels', () => {
     fc.assert(
       fc.property(
         fc.array(segment, { minLength: 1, maxLength: 4 }),
@@ -121,21 +121,21 @@ describe('matchesAnySubject', () => {
         fc.constantFrom('a', 'b', 'guest'),
         fc.constantFrom('a', 'b'),
         (segments, parts, name, team) => {
-          const who = user(name, { team, tags: team })
-          const byHand = segments
+          const matchSubject = user(name, { team, tags: team })
+          const replaced = segments
             .map((text) => text.replace('{user}', name).replace(/\{claims\.\w+\}/, team))
             .join(':')
           const channel = parts.join(':')
           return (
-            compileMatch(pattern(segments.join(':'))).matches(channel, who) ===
-            compileMatch(pattern(byHand)).matches(channel, who)
+            compileMatch(pattern(segments.join(':'))).matches(channel, matchSubject) ===
+            compileMatch(pattern(replaced)).matches(channel, matchSubject)
           )
         },
       ),
     )
   })
 
-  test('a hostile name against a pattern of stars takes no time worth naming', () => {
+  test('a hostile name does not make a pattern of stars slow', () => {
     const match = compileMatch(pattern(Array.from({ length: 16 }, () => '*').join(':')))
     const startMs = performance.now()
     for (let i = 0; i < 1000; i++) match.matchesAnySubject('a:'.repeat(127))
@@ -144,7 +144,7 @@ describe('matchesAnySubject', () => {
 })
 
 describe('specificity', () => {
-  test('literal over longer prefix over shorter over pattern with more literals over fewer', () => {
+  test('ranks a literal above a longer prefix, a shorter prefix, a pattern with more literals, and one with fewer', () => {
     const ranked: ChannelRule['match'][] = [
       { type: 'Literal', value: 'a' },
       { type: 'Prefix', value: 'team:red' },
@@ -161,7 +161,7 @@ describe('specificity', () => {
 
 describe('matchProblem', () => {
   test.each(['dm:{user}', '*', 'a:*:{claims.org.id}', 'a::b', '{claims.https-roles}'])(
-    'lets the pattern "%s" pass',
+    'accepts the pattern "%s"',
     (value) => {
       expect(matchProblem(pattern(value))).toBeUndefined()
     },
@@ -170,20 +170,20 @@ describe('matchProblem', () => {
   test.each<[ChannelRule['match'], string]>([
     [pattern(''), 'The value is empty'],
     [{ type: 'Prefix', value: '' }, 'The value is empty'],
-    [pattern('team-*'), '"team-*" is no segment'],
-    [pattern('team:**'), '"**" is no segment'],
-    [pattern('team:{team}'), '"{team}" is no segment'],
-    [pattern('team:{claims.}'), '"{claims.}" is no segment'],
-    [pattern('team:{claims.a'), '"{claims.a" is no segment'],
-    [pattern('team:x{user}'), '"x{user}" is no segment'],
-    [pattern('team:{claims.a}{claims.b}'), 'is no segment'],
+    [pattern('team-*'), '"team-*" is not a valid segment'],
+    [pattern('team:**'), '"**" is not a valid segment'],
+    [pattern('team:{team}'), '"{team}" is not a valid segment'],
+    [pattern('team:{claims.}'), '"{claims.}" is not a valid segment'],
+    [pattern('team:{claims.a'), '"{claims.a" is not a valid segment'],
+    [pattern('team:x{user}'), '"x{user}" is not a valid segment'],
+    [pattern('team:{claims.a}{claims.b}'), 'is not a valid segment'],
     [pattern('$sys:*'), 'may not begin with "$"'],
     [pattern('a b:*'), 'U+0020'],
     [pattern(Array.from({ length: 17 }, () => '*').join(':')), '17 segments'],
-    [{ type: 'Literal', value: 'dm:{user}' }, 'type Pattern only'],
-    [{ type: 'Prefix', value: 'dm:*' }, 'type Pattern only'],
+    [{ type: 'Literal', value: 'dm:{user}' }, 'only in type Pattern'],
+    [{ type: 'Prefix', value: 'dm:*' }, 'only in type Pattern'],
     [{ type: 'Literal', value: '#x' }, 'may not begin with "#"'],
-  ])('says what is wrong with %j', (match, words) => {
+  ])('reports what is wrong with %j', (match, words) => {
     expect(matchProblem(match)).toContain(words)
     expect(() => compileMatch(match)).toThrow(words)
   })

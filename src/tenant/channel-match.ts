@@ -1,9 +1,10 @@
-// Compiles a rule's `match`. By hand, never by regex: a tenant's pattern must not be able to stall a gateway. Each match is one pass over the name.
+// Compiles the `match` of a channel rule. It does not use regular expressions, because a tenant's pattern
+// must not be able to stall a gateway: each comparison is one pass over the channel name.
 import { channelNameBytesMax, channelNameProblem } from './channel.js'
 import { claimAt, claimTexts, type Claims } from './claims.js'
 import type { ChannelRule } from './policy.js'
 
-/** What variables are filled from. A guest's user is `guest:<client_id>`. */
+/** The values of a pattern's variables. The user of a guest is `guest:<client_id>`. */
 export interface MatchSubject {
   readonly user: string
   readonly anonymous: boolean
@@ -11,32 +12,39 @@ export interface MatchSubject {
 }
 
 export interface ChannelMatch {
-  /** Does the rule cover `channel` for this subject? */
+  /** Returns whether the rule covers `channel` for this subject. */
   matches(channel: string, subject: MatchSubject): boolean
-  /** Does it cover `channel` for anybody? A variable stands for any value. True wherever `matches` is. */
+  /**
+   * Returns whether the rule covers `channel` for any subject: a variable stands for any value. True whenever
+   * `matches` is true.
+   */
   matchesAnySubject(channel: string): boolean
-  /** Higher is more exact: literals above prefixes (the longer the higher) above patterns (by literal segments). */
+  /**
+   * Higher is more specific: a literal ranks above a prefix (longer is higher), and a prefix above a pattern
+   * (by number of literal segments).
+   */
   readonly specificity: number
 }
 
-/** One part between colons. `text` of a claim is its path. */
+/** One part of a pattern, between colons. `path` is the path of a claim. */
 type Segment =
   | { readonly kind: 'literal'; readonly text: string }
   | { readonly kind: 'any' }
   | { readonly kind: 'user' }
   | { readonly kind: 'claim'; readonly path: string }
 
+/** The most segments that a pattern may have. */
 export const segmentsMax = 16
 const noMatch = -1
 
-/** Why a match cannot be compiled, as a sentence. Undefined: it can. */
+/** Returns why a match cannot be compiled, as a sentence. Returns undefined when it can. */
 export function matchProblem(match: ChannelRule['match']): string | undefined {
   const { type, value } = match
   if (value === '')
-    return 'The value is empty; name a channel, a prefix or a pattern ("*" is every name without a colon).'
+    return 'The value is empty: enter a channel name, a prefix or a pattern ("*" matches every name without a colon).'
   if (type !== 'Pattern') {
     if (/[{}*]/.test(value))
-      return `"${value}" has braces or a star, which mean something in type Pattern only.`
+      return `"${value}" contains braces or "*", which are allowed only in type Pattern.`
     return channelNameProblem(value, { maxLength: channelNameBytesMax })
   }
   const segments = value.split(':')
@@ -44,14 +52,14 @@ export function matchProblem(match: ChannelRule['match']): string | undefined {
     return `"${value}" has ${segments.length} segments; at most ${segmentsMax} are allowed.`
   for (const text of segments) {
     if (text !== '' && !parseSegment(text)) {
-      return `"${text}" is no segment: between colons stands plain text, "*" for any one segment, "{user}" or "{claims.<name>}", and nothing is mixed.`
+      return `"${text}" is not a valid segment: a segment is plain text, "*", "{user}" or "{claims.<name>}", and these cannot be combined.`
     }
   }
   const literals = value.replaceAll(/[{}*]/g, 'x')
   return channelNameProblem(literals, { maxLength: channelNameBytesMax })
 }
 
-/** For a match that has no `matchProblem`; throws a plain Error otherwise. */
+/** Compiles a match that has no `matchProblem`; throws a plain Error otherwise. */
 export function compileMatch(match: ChannelRule['match']): ChannelMatch {
   const problem = matchProblem(match)
   if (problem !== undefined) throw new Error(problem)
@@ -83,7 +91,9 @@ function compilePattern(value: string): ChannelMatch {
   }
 }
 
-/** Undefined: not a segment. Empty text is a literal: `a::b` is a name like another. */
+/**
+ * Returns undefined for text that is not a segment. Empty text is a literal, because `a::b` is a valid name.
+ */
 function parseSegment(text: string): Segment | undefined {
   if (text === '*') return { kind: 'any' }
   if (text === '{user}') return { kind: 'user' }
@@ -94,7 +104,10 @@ function parseSegment(text: string): Segment | undefined {
   return /[{}*]/.test(text) ? undefined : { kind: 'literal', text }
 }
 
-/** Runs over the name once. `end(segment, at)` tells where the segment that starts `at` ends, or `noMatch`. */
+/**
+ * Compares segments and name in one pass. `end(segment, at)` returns the index at which the segment that
+ * starts at `at` ends, or `noMatch`.
+ */
 function matchSegments(
   segments: readonly Segment[],
   channel: string,
@@ -125,7 +138,10 @@ function matchForSubject(segment: Segment, channel: string, at: number, subject:
   }
 }
 
-/** A guest fills two segments, `guest` and the client id, whoever else's name has a colon fills none: no `sub` passes for a guest or spans segments. */
+/**
+ * The name of a guest fills two segments, `guest` and the client id. Any other user name that contains a
+ * colon matches nothing, so that no `sub` can imitate a guest or span several segments.
+ */
 function matchUser(channel: string, at: number, subject: MatchSubject): number {
   const own = subject.anonymous ? subject.user.slice('guest:'.length) : subject.user
   if (own === '' || own.includes(':')) return noMatch
@@ -139,7 +155,7 @@ function matchForAnyUser(segment: Segment, channel: string, at: number): number 
   return end > at ? end : noMatch
 }
 
-/** As `fillAny`, but the user is a guest. */
+/** Does the same as `matchForAnyUser`, for a user that is a guest. */
 function matchForAnyGuest(segment: Segment, channel: string, at: number): number {
   if (segment.kind !== 'user') return matchForAnyUser(segment, channel, at)
   if (!channel.startsWith('guest:', at)) return noMatch

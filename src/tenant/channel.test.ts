@@ -58,8 +58,8 @@ describe('parseChannelName', () => {
     ['a lone low surrogate', '\uDC00a'],
     ['a leading $', '$system'],
     ['a leading #', '#general'],
-    ['a decomposed twin', 'Ärger'.normalize('NFD')],
-    ['a compatibility twin of Å', '\u212B'],
+    ['a decomposed form', 'Ärger'.normalize('NFD')],
+    ['a compatibility form of Å', '\u212B'],
   ])('refuses %s', (_, name) => {
     expect(refusal(name).code).toBe('INVALID_CHANNEL')
   })
@@ -69,12 +69,12 @@ describe('parseChannelName', () => {
     expect(refusal('ééé', 5).message).toBe('The channel name has 6 bytes; at most 5 are allowed.')
   })
 
-  test('never lets a name have more than 255 bytes, whatever the plan says', () => {
+  test('never accepts more than 255 bytes, even if the plan allows more', () => {
     expect(refusal('x'.repeat(256), 10_000).message).toContain('256 bytes')
     expect(refusal('x'.repeat(1_000_000), 10_000_000).message.length).toBeLessThan(100)
   })
 
-  test('names the bad character without printing it', () => {
+  test('identifies the bad character without printing it', () => {
     expect(refusal('ab\u202Ecd').message).toContain('U+202E at position 3')
     expect(refusal('a\x1B[31m').message).not.toContain('\x1B')
   })

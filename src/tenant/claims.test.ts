@@ -7,8 +7,8 @@ describe('claimAt', () => {
     ['a nested claim', { realm_access: { roles: ['admin'] } }, 'realm_access.roles', ['admin']],
     ['an exact top-level name before descending', { 'a.b': 1, a: { b: 2 } }, 'a.b', 1],
     ['a URL as name', { 'https://acme.example/roles': ['x'] }, 'https://acme.example/roles', ['x']],
-    ['null as it is', { team: null }, 'team', null],
-    ['nothing behind a scalar', { team: 'red' }, 'team.length', undefined],
+    ['null, unchanged', { team: null }, 'team', null],
+    ['nothing below a scalar', { team: 'red' }, 'team.length', undefined],
     ['nothing inside an array', { team: ['red'] }, 'team.0', undefined],
     ['nothing for an empty path', { team: 'red' }, '', undefined],
   ])('finds %s', (_, claims, path, expected) => {
@@ -22,11 +22,11 @@ describe('claimAt', () => {
     'constructor.name',
     '__proto__.constructor',
     'hasOwnProperty',
-  ])('does not take the inherited %s for a claim', (path) => {
+  ])('does not treat the inherited %s as a claim', (path) => {
     expect(claimAt({ team: 'red' }, path)).toBeUndefined()
   })
 
-  test('reads an own claim that is called __proto__', () => {
+  test('reads an own claim with the name __proto__', () => {
     const claims = JSON.parse('{"__proto__": {"role": "admin"}}') as Record<string, unknown>
     expect(claimAt(claims, '__proto__.role')).toBe('admin')
     expect(claimAt(claims, 'role')).toBeUndefined()

@@ -1,9 +1,14 @@
-// Finds facts in a token's verified content. It comes from outside: only own properties count, so that `constructor` is no claim.
+// Reads claims out of a verified token. The content comes from outside, so only own properties count:
+// `constructor` is not a claim.
 import { isRecord } from '../json.js'
 
+/** The verified payload of a token. */
 export type Claims = Readonly<Record<string, unknown>>
 
-/** The claim at `path`: an exact top-level name wins (`https://acme.example/roles`), else dots descend (`realm_access.roles`). Undefined: there is none. */
+/**
+ * Returns the claim at `path`, or undefined when there is none. An exact top-level name wins
+ * (`https://acme.example/roles`); otherwise dots descend into objects (`realm_access.roles`).
+ */
 export function claimAt(claims: Claims, path: string): unknown {
   if (Object.hasOwn(claims, path)) return claims[path]
   let value: unknown = claims
@@ -14,7 +19,10 @@ export function claimAt(claims: Claims, path: string): unknown {
   return value
 }
 
-/** What a claim offers for comparison: strings as they are, finite numbers and booleans as text, an array's elements each. Empty: nothing comparable. */
+/**
+ * Returns the texts that a claim is compared by: a string as it is, a finite number or a boolean as text, and
+ * the texts of each element of an array. Returns an empty array when nothing in the claim can be compared.
+ */
 export function claimTexts(value: unknown): string[] {
   return Array.isArray(value) ? value.flatMap(scalarTexts) : scalarTexts(value)
 }

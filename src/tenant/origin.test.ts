@@ -43,7 +43,7 @@ describe('originAllowed', () => {
     ['https://a.example.com:8443', ['https://*.example.com'], false],
     ['https://a.example.com:8443', ['https://*.example.com:*'], true],
     ['https://a.example.com.', ['https://*.example.com'], false],
-    // Look-alikes and smuggled parts.
+    // Similar names and extra parts.
     ['https://a.example.evil.org', ['https://a.example'], false],
     ['https://a.example@evil.org', ['https://a.example'], false],
     ['https://evil.org#https://a.example', ['https://a.example'], false],
@@ -53,9 +53,9 @@ describe('originAllowed', () => {
     ['https://*.example.com', ['https://*.example.com'], false],
     ['https://a.example:*', ['https://a.example:*'], false],
     ['https://a.example:99999', ['https://a.example:*'], false],
-    // Entries that mean nothing allow nothing.
+    // Invalid entries allow nothing.
     ['https://a.example', ['a.example', 'https://a.example/', 'https://*', '**', ''], false],
-    // Apps in a shell have origins of their own.
+    // Apps in a native shell have their own schemes.
     ['capacitor://localhost', ['capacitor://localhost'], true],
     ['capacitor://localhost', ['https://localhost'], false],
   ])('origin %s with %j: %s', (origin, allowed, expected) => {
@@ -85,7 +85,7 @@ describe('originAllowed', () => {
     .filter((text) => !text.startsWith('xn--'))
   const name = fc.array(label, { minLength: 2, maxLength: 4 }).map((labels) => labels.join('.'))
 
-  test('a wildcard admits exactly what ends in a dot and the host', () => {
+  test('a wildcard allows exactly the names that end in a dot and the host', () => {
     fc.assert(
       fc.property(name, fc.constantFrom('', '.', '-', 'x', 'a.', '.a.b.'), name, (prefix, glue, apex) => {
         const hostname = prefix + glue + apex
@@ -113,7 +113,7 @@ describe('originProblem', () => {
     'http://localhost:*',
     'http://127.0.0.1:3000',
     'http://[::1]:*',
-  ])('%s is fine', (entry) => {
+  ])('%s is valid', (entry) => {
     expect(originProblem(entry)).toBeUndefined()
   })
 
@@ -127,7 +127,7 @@ describe('originProblem', () => {
     'https://a.example:x',
     'https://a b.example',
     'null',
-  ])('%s is not', (entry) => {
-    expect(originProblem(entry)).toContain(`"${entry}" is no origin`)
+  ])('%s is not valid', (entry) => {
+    expect(originProblem(entry)).toContain(`"${entry}" is not a valid origin`)
   })
 })

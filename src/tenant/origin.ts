@@ -1,30 +1,36 @@
-// Which web pages may connect. Browsers tell the page's origin and cannot lie about it; everything else can, and has tokens to show.
+// Decides which web pages may connect. A browser sends the true origin of a page. Any other client can send
+// whatever it likes, and is authenticated by its token.
 
 interface Origin {
   readonly scheme: string
   readonly hostname: string
-  /** Empty: the scheme's own. */
+  /** Empty: the default port of the scheme. */
   readonly port: string
 }
 
 interface OriginPattern extends Origin {
-  /** `*.` stood before the host: one or more labels, never the host itself. */
+  /**
+   * The entry has `*.` before the host: it matches one or more labels below the host, never the host itself.
+   */
   readonly subdomains: boolean
-  /** `:*` stood behind it. */
+  /** The entry ends with `:*`. */
   readonly anyPort: boolean
 }
 
-/** Scheme, `*.`, host (IPv6 in brackets), port. No path, no user, nothing behind: those have no place in an origin. */
+/**
+ * Scheme, `*.`, host (IPv6 in brackets) and port. An origin has no path, no user and nothing after the port.
+ */
 const entrySyntax =
   /^([A-Za-z][A-Za-z0-9+.-]*):\/\/(\*\.)?([^\s/:?#@\\*[\]]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}|\*))?$/
 
-/** For the API server: RE2 reads it as JavaScript does. */
+/** The syntax of an entry as a regular expression for the API server. RE2 and JavaScript read it alike. */
 export const originEntrySource = entrySyntax.source
 
 /**
- * May a page of `origin` (the request header) connect to `host` (the Host header)? Allowed entries are `https://app.example.com[:port]`,
- * `https://*.example.com`, any port as `:*`, or `*`. Without an Origin no browser is asking; the pages of the same host always may.
- * `null` (sandboxed pages, files) and whatever is no origin is allowed by `*` alone.
+ * Returns whether a page of `origin` (the request header) may connect to `host` (the Host header). An entry
+ * of `allowed` is `https://app.example.com[:port]`, `https://*.example.com`, either with any port as `:*`, or
+ * `*`. A request without an Origin does not come from a browser and is allowed. Pages of the same host are
+ * always allowed. The origin `null` (sandboxed pages, files) and malformed origins are allowed only by `*`.
  */
 export function originAllowed(
   origin: string | undefined,
@@ -41,22 +47,27 @@ export function originAllowed(
   })
 }
 
-/** Why an entry of `allowedOrigins` means nothing, as a sentence. Undefined: it is fine. */
+/**
+ * Returns why an entry of `allowedOrigins` is not valid, as a sentence. Returns undefined when it is valid.
+ */
 export function originProblem(entry: string): string | undefined {
   if (entry === '*' || parsePattern(entry)) return undefined
-  return `"${entry}" is no origin: write "https://app.example.com", "https://*.example.com", "http://localhost:*" or "*", without a path or a slash at the end.`
+  return `"${entry}" is not a valid origin: write "https://app.example.com", "https://*.example.com", "http://localhost:*" or "*", without a path or a trailing slash.`
 }
 
 function matchesPattern(page: Origin, pattern: OriginPattern): boolean {
   if (page.scheme !== pattern.scheme) return false
   if (!pattern.anyPort && page.port !== pattern.port) return false
   if (!pattern.subdomains) return page.hostname === pattern.hostname
-  // The dot keeps `evil-example.com` out, the length `.example.com`.
+  // The dot excludes `evil-example.com`, and the length excludes `.example.com`.
   const suffix = `.${pattern.hostname}`
   return page.hostname.endsWith(suffix) && page.hostname.length > suffix.length
 }
 
-/** Behind a proxy that ends TLS the gateway does not know its own scheme: the page's is assumed. */
+/**
+ * Behind a proxy that terminates TLS the gateway does not know its own scheme, so the scheme of the page is
+ * assumed.
+ */
 function sameHost(page: Origin, host: string): boolean {
   const own = parseOrigin(`${page.scheme}//${host}`)
   return own !== undefined && own.hostname === page.hostname && own.port === page.port
@@ -67,7 +78,10 @@ function parseOrigin(text: string): Origin | undefined {
   return pattern && !pattern.subdomains && !pattern.anyPort ? pattern : undefined
 }
 
-/** The URL parser lower-cases, writes international names in punycode and drops default ports; on both sides alike. */
+/**
+ * The URL parser lower-cases names, converts international names to punycode and drops default ports, on both
+ * sides alike.
+ */
 function parsePattern(text: string): OriginPattern | undefined {
   const [, scheme = '', star, host = '', port = ''] = entrySyntax.exec(text) ?? []
   const anyPort = port === '*'

@@ -1,25 +1,33 @@
-// The compiled policy of one tenant: everything a gateway needs to serve it, and nothing of Kubernetes. It travels through the catalog as JSON.
+// The room `tenant`: what a gateway knows about one tenant, and the pure functions that decide by it. It
+// imports only leaves. Start here: `TenantPolicy` is the compiled policy of one tenant. It holds everything
+// that a gateway needs to serve the tenant and nothing of Kubernetes, and it travels through the catalog as
+// JSON. `acl.ts` decides who may do what on which channel, `channel-match.ts` compares channel names with a
+// rule, `origin.ts` decides which web pages may connect.
 import { z } from 'zod'
 
+/** The operations that a channel rule grants or denies. */
 export const operations = ['Subscribe', 'Publish', 'Presence', 'History'] as const
 export type Operation = (typeof operations)[number]
 
 const count = z.int().min(0)
 
-/** Effective limits: the plan's, lowered by the tenant's own quota. Rates are per second and tenant unless said. */
+/**
+ * The effective limits: those of the plan, lowered by the tenant's own quota. A rate is per second and tenant
+ * unless its field says otherwise.
+ */
 export const Limits = z.strictObject({
   connections: z.strictObject({
     max: count,
     perUser: count,
     connectsPerSecond: count,
-    /** Per connection. */
+    /** Applies to each connection. */
     commandsPerSecond: count,
   }),
   messages: z.strictObject({
     publishPerSecond: count,
     publishBurst: count,
     maxBytes: count,
-    /** Deliveries: one publication to a thousand subscribers is a thousand. */
+    /** Deliveries per second: one publication to a thousand subscribers counts as a thousand. */
     fanoutPerSecond: count,
   }),
   channels: z.strictObject({
@@ -32,15 +40,20 @@ export const Limits = z.strictObject({
 })
 export type Limits = z.infer<typeof Limits>
 
-/** Keys of one subject are joined by AND, subjects by OR. */
+/**
+ * Who a grant is for. All fields of one subject must match (AND); one matching subject of a grant is enough
+ * (OR).
+ */
 export const Subject = z.strictObject({
   users: z.array(z.string()).optional(),
   roles: z.array(z.string()).optional(),
-  /** Claim name (dots descend) to the values of which one must be there; values compare as text. */
+  /**
+   * Maps a claim name (dots descend) to values of which the token must have one. Values are compared as text.
+   */
   claims: z.record(z.string(), z.array(z.string())).optional(),
-  /** Everybody with a valid token. */
+  /** Matches every client with a valid token. */
   authenticated: z.literal(true).optional(),
-  /** Guests without a token. They match nothing else. */
+  /** Matches guests, which are clients without a token. A guest matches no other field. */
   anonymous: z.literal(true).optional(),
 })
 export type Subject = z.infer<typeof Subject>
@@ -56,23 +69,27 @@ export const ChannelRule = z.strictObject({
   name: z.string(),
   match: z.strictObject({ type: z.enum(['Literal', 'Prefix', 'Pattern']), value: z.string() }),
   grants: z.array(Grant),
-  /** Null: publications reach who is there and are forgotten. */
+  /** Null: a publication is delivered to the present subscribers and is not stored. */
   history: z
     .strictObject({
       size: z.int().min(1),
       ttlMs: z.int().min(1),
-      /** Who comes back gets the newest publication alone. Absent: all that it missed. */
+      /**
+       * A client that recovers gets only the newest publication. Absent: it gets every publication that it
+       * missed.
+       */
       newestOnly: z.literal(true).optional(),
     })
     .nullable(),
   presence: z.boolean(),
   joinLeave: z.boolean(),
-  /** The least a publish is acknowledged at. Absent: the broker's own default. */
+  /** The lowest durability at which a publish is acknowledged. Absent: the broker's default. */
   durability: z.enum(['accepted', 'replicated', 'durable']).optional(),
   sanitize: z.enum(['none', 'stripMarkup']),
 })
 export type ChannelRule = z.infer<typeof ChannelRule>
 
+/** The JWS algorithms that a token may be signed with. */
 export const signingAlgorithms = [
   'HS256',
   'HS384',
@@ -90,21 +107,24 @@ export const signingAlgorithms = [
 ] as const
 export type SigningAlgorithm = (typeof signingAlgorithms)[number]
 
-/** Where token facts stand in the claims; dots descend (`realm_access.roles`), an exact top-level name wins. */
+/**
+ * Which claims hold the user, the display name, the roles and the info. Dots descend (`realm_access.roles`);
+ * an exact top-level name wins.
+ */
 const ClaimNames = z.strictObject({ user: z.string(), name: z.string(), roles: z.string(), info: z.string() })
 
-/** One source of valid tokens. Exactly the field that `key.type` says holds key material. */
+/** One source of valid tokens. The field that belongs to `key.type` holds the key material. */
 export const Issuer = z.strictObject({
   name: z.string(),
   issuer: z.string().optional(),
   audience: z.string().optional(),
-  /** Never empty, and never mixes HS* with the others. */
+  /** Never empty. HS* algorithms are never mixed with others. */
   algorithms: z.array(z.enum(signingAlgorithms)).min(1),
   claims: ClaimNames,
   key: z.discriminatedUnion('type', [
-    /** Base64 of the raw secret. */
+    /** `secret` is the raw secret in base64. `sample` is true for a key that is published with Parley. */
     z.strictObject({ type: z.literal('SharedKey'), secret: z.string(), sample: z.boolean() }),
-    /** SPKI in PEM. */
+    /** `pem` is the public key as SPKI in PEM. */
     z.strictObject({ type: z.literal('PublicKey'), pem: z.string() }),
     z.strictObject({ type: z.literal('JWKS'), keys: z.array(z.record(z.string(), z.unknown())) }),
     z.strictObject({ type: z.literal('JWKSURI'), uri: z.string() }),
@@ -112,48 +132,60 @@ export const Issuer = z.strictObject({
 })
 export type Issuer = z.infer<typeof Issuer>
 
-/** A key that one of the tenant's backends calls the server API with: never itself, only what it is known by. */
+/**
+ * A key with which a backend of the tenant calls the server API. Holds the hash of the key, never the key
+ * itself.
+ */
 export const ApiKey = z.strictObject({
-  /** First characters of the hash: what logs and status say. */
+  /** An identifier derived from the hash. Logs and status show it. */
   id: z.string(),
-  /** Name of the ChatCredential. */
+  /** The name of the ChatCredential. */
   credential: z.string(),
-  /** SHA-256 in hex. The keys are random, so that nothing slower is needed. */
+  /** The SHA-256 of the key in hex. Keys are random, so a slow password hash is not needed. */
   sha256: z.string().length(64),
   role: z.enum(['Publisher', 'Admin', 'ReadOnly']),
-  /** Empty: all channels of the tenant. */
+  /** The channels and operations that the key is limited to. Empty: all channels of the tenant. */
   scopes: z.array(
     z.strictObject({ match: ChannelRule.shape.match, operations: z.array(z.enum(operations)) }),
   ),
-  /** Absent: never. */
+  /** When the key expires, in milliseconds since the epoch. Absent: never. */
   expiresAtMs: z.int().optional(),
 })
 export type ApiKey = z.infer<typeof ApiKey>
 
+/** The compiled policy of one tenant. */
 export const TenantPolicy = z.strictObject({
   tenantId: z.string(),
   namespace: z.string(),
   name: z.string(),
   displayName: z.string().optional(),
-  /** Hash of all the rest: two policies with one revision are the same. */
+  /** A hash of all other fields: two policies with the same revision are equal. */
   revision: z.string(),
   suspended: z.boolean(),
-  /** Warn and DryRun let pass what a quota would refuse, and count it; Warn logs it too. */
+  /**
+   * `Enforce` refuses what exceeds a quota. `Warn` allows, counts and logs it. `DryRun` allows and counts it.
+   */
   enforcement: z.enum(['Enforce', 'Warn', 'DryRun']),
-  /** What happens to connections above a lowered limit. */
+  /** What happens to the connections above a limit that was lowered. */
   preemption: z.enum(['Never', 'ShedNewest', 'ShedIdle']),
   limits: Limits,
-  /** `https://host[:port]`, `https://*.host`, or `*`. Empty: only clients that send no Origin, and pages of the same host. */
+  /**
+   * The origins of web pages that may connect: `https://host[:port]`, `https://*.host`, or `*`. Empty: only
+   * clients that send no Origin, and pages of the gateway's own host.
+   */
   allowedOrigins: z.array(z.string()),
-  /** The first that fits verifies. Several may have one name: the keys of one source, while they are being replaced. */
+  /**
+   * A token is verified by the first matching issuer. Issuers of one name are the keys of one source during a
+   * key rotation.
+   */
   issuers: z.array(Issuer),
-  /** Absent: none. */
+  /** Absent: the tenant has no API keys. */
   apiKeys: z.array(ApiKey).optional(),
   channels: z.array(ChannelRule),
 })
 export type TenantPolicy = z.infer<typeof TenantPolicy>
 
-/** `<namespace>/<name>`: how people, URLs and metrics name a tenant. */
+/** Returns `<namespace>/<name>`, by which people, URLs and metrics name a tenant. */
 export function tenantKey(policy: { namespace: string; name: string }): string {
   return `${policy.namespace}/${policy.name}`
 }

@@ -35,7 +35,7 @@ const refusals: [what: string, command: object, code: number, message: string | 
     'a publish without the right',
     { publish: { channel: 'mute', data: 1 } },
     103,
-    'PERMISSION_DENIED: Rule "mute" covers "mute" and grants Publish to nobody.',
+    'PERMISSION_DENIED: Rule "mute" covers "mute", but grants Publish to no one.',
   ],
   ['a name with a space', { subscribe: { channel: 'two words' } }, 107, /^INVALID_CHANNEL: /],
   ['a private name', { subscribe: { channel: '$secret' } }, 107, /^INVALID_CHANNEL: /],
@@ -51,7 +51,7 @@ const refusals: [what: string, command: object, code: number, message: string | 
     'a map subscription',
     { subscribe: { channel: 'general', type: 1 } },
     108,
-    'NOT_AVAILABLE: Only stream subscriptions (type 0) are offered',
+    'NOT_AVAILABLE: Only stream subscriptions (type 0) are supported',
   ],
   ['rpc', { rpc: { method: 'sum' } }, 108, 'NOT_AVAILABLE: No procedure "sum": this server has none'],
   [
@@ -82,7 +82,7 @@ const refusals: [what: string, command: object, code: number, message: string | 
     'history backwards from the start',
     { history: { channel: 'general', reverse: true, since: { epoch: '' } } },
     107,
-    /^BAD_REQUEST: Nothing lies before offset 0/,
+    /^BAD_REQUEST: Nothing precedes offset 0/,
   ],
   [
     'a refresh of no subscription',

@@ -46,7 +46,7 @@ describe('refused', () => {
           : ann[method]('general')
     await expect(asked).rejects.toEqual({
       code: 103,
-      message: `PERMISSION_DENIED: Rule "general" covers "general" and grants ${operation} to nobody.`,
+      message: `PERMISSION_DENIED: Rule "general" covers "general", but grants ${operation} to no one.`,
       temporary: false,
     })
   })
