@@ -1,13 +1,15 @@
-// Waiting that ends: deadlines that a starved process does not miss by its own fault, and pauses that can be cut short. Leaf: imports nothing of ours.
+// Waiting with a bound: deadlines that stay fair when the process stalls, and pauses and promises that a
+// signal ends early. This file is a leaf (see errors.ts).
 
 /**
- * Calls `late` when `ms` have passed; returns how to cancel it. After a stall, timers fire before the sockets are read: what had
- * arrived in time is read first.
+ * Calls `callback` after `ms` milliseconds. Returns a function that cancels the call. After the event loop
+ * stalls, timers fire before sockets are read, so the callback waits one more turn: data that arrived in time
+ * is read before the deadline fires.
  */
-export function onDeadline(ms: number, late: () => void): () => void {
+export function onDeadline(ms: number, callback: () => void): () => void {
   let immediate: NodeJS.Immediate | undefined
   const timer = setTimeout(() => {
-    immediate = setImmediate(late)
+    immediate = setImmediate(callback)
   }, ms)
   return () => {
     clearTimeout(timer)
@@ -15,7 +17,7 @@ export function onDeadline(ms: number, late: () => void): () => void {
   }
 }
 
-/** Resolves after `ms`, or at once when one of the signals ends. */
+/** Resolves after `ms` milliseconds, or as soon as one of the signals is aborted. Never rejects. */
 export function pause(ms: number, ...signals: readonly AbortSignal[]): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
@@ -31,8 +33,11 @@ export function pause(ms: number, ...signals: readonly AbortSignal[]): Promise<v
   })
 }
 
-/** Rejects with the signal's reason when it ends before the promise does. The promise may fail unheard after that. */
-export function unlessAborted<Value>(signal: AbortSignal, promise: Promise<Value>): Promise<Value> {
+/**
+ * Settles as `promise` does, or rejects with the signal's reason when the signal is aborted first. The
+ * promise itself is not stopped; its later result or error is ignored.
+ */
+export function abortable<Value>(signal: AbortSignal, promise: Promise<Value>): Promise<Value> {
   return new Promise((resolve, reject) => {
     const abort = () =>
       reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)))

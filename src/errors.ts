@@ -1,139 +1,201 @@
-// The closed lists of what can go wrong, and the error types that carry them. Leaf: imports nothing of ours.
+// The closed lists of what can go wrong, and the error types that carry the codes.
+//
+// This file is a leaf: a file directly in src/ that imports no other file of Parley, so that every room may
+// import it. The leaves are errors, metrics, metrics-controller, log, time, deadline and json.
 
-/** What a refusal means to its reader. `http` is its status before an upgrade; `temporary` says a later try may pass. */
-export interface ErrorFacts {
+/** How one error code is reported to clients. */
+export interface ErrorDefinition {
+  /** HTTP status of the response when a request or a WebSocket handshake is refused with this code. */
   readonly http: number
+  /** True when the same command can succeed later without a change by the client. */
   readonly temporary: boolean
+  /** One or two sentences for docs/reference/codes.md: what happened, why, and what the client can do. */
   readonly meaning: string
 }
 
-/** Every code a client can meet in an `error` reply or a refused handshake. Adding one is an API change: docs/reference/codes.md. */
+/**
+ * Every code that a client can receive in an `error` reply or a refused handshake. The codes are API: adding,
+ * renaming or removing one is an API change and shows in docs/reference/codes.md.
+ */
 export const errorCodes = {
-  INVALID_JSON: { http: 400, temporary: false, meaning: 'The frame is not one JSON object.' },
-  BAD_REQUEST: { http: 400, temporary: false, meaning: 'A field is missing, too long or of the wrong type.' },
-  UNKNOWN_TYPE: { http: 400, temporary: false, meaning: 'No command has that name.' },
+  INVALID_JSON: {
+    http: 400,
+    temporary: false,
+    meaning:
+      'The frame is not one JSON object, or the data of a publish is not valid JSON. Send valid JSON in UTF-8.',
+  },
+  BAD_REQUEST: {
+    http: 400,
+    temporary: false,
+    meaning: 'A field is missing, too long or of the wrong type. The message names the field.',
+  },
+  UNKNOWN_TYPE: {
+    http: 400,
+    temporary: false,
+    meaning: 'The command type does not exist. The message lists the known types.',
+  },
   INVALID_CHANNEL: {
     http: 400,
     temporary: false,
-    meaning: 'The channel name holds characters that names may not have, or is too long.',
+    meaning: 'The channel name is too long or contains characters that channel names may not contain.',
   },
   MESSAGE_TOO_LARGE: {
     http: 413,
     temporary: false,
-    meaning: 'The message has more bytes than the tenant allows.',
+    meaning: 'The message is larger than the tenant allows. Send a smaller message.',
   },
   UNAUTHORIZED: {
     http: 401,
     temporary: false,
-    meaning: 'A token or an API key is needed, and none came that counts.',
+    meaning: 'The request needs a token or an API key, and carries none that is accepted.',
   },
   TOKEN_INVALID: {
     http: 401,
     temporary: false,
-    meaning: 'The token is malformed, not signed by a key of this tenant, or meant for somebody else.',
+    meaning:
+      'The token is malformed, is not signed by a key of this tenant, or is issued for another audience. Get a new token.',
   },
-  TOKEN_EXPIRED: { http: 401, temporary: false, meaning: 'The token was good once; get a new one.' },
+  TOKEN_EXPIRED: {
+    http: 401,
+    temporary: false,
+    meaning: 'The token was valid and has expired. Get a new token and connect again.',
+  },
   ORIGIN_NOT_ALLOWED: {
     http: 403,
     temporary: false,
-    meaning: 'The page that connects is not on the tenant’s list of origins.',
+    meaning: 'The origin of the web page is not in the tenant’s list of allowed origins.',
   },
   PERMISSION_DENIED: {
     http: 403,
     temporary: false,
-    meaning: 'No channel rule grants this, or one denies it.',
+    meaning: 'No channel rule grants this operation to the user, or a rule denies it.',
   },
   TENANT_SUSPENDED: {
     http: 403,
     temporary: false,
-    meaning: 'The tenant is suspended: its data is kept, nobody may connect.',
+    meaning:
+      'The tenant is suspended. Its data is kept, and no client can connect until the suspension ends.',
   },
-  NOT_FOUND: { http: 404, temporary: false, meaning: 'No tenant or page has this path.' },
-  REQUEST_TIMEOUT: { http: 408, temporary: true, meaning: 'The HTTP request did not come whole in time.' },
+  NOT_FOUND: { http: 404, temporary: false, meaning: 'No tenant and no page exists at this path.' },
+  REQUEST_TIMEOUT: {
+    http: 408,
+    temporary: true,
+    meaning: 'The complete HTTP request did not arrive in time. Send it again.',
+  },
   HEADERS_TOO_LARGE: {
     http: 431,
     temporary: false,
-    meaning: 'The HTTP request’s headers and URL are too many or too long.',
+    meaning: 'The URL and the headers of the HTTP request are too large or too many.',
   },
-  METHOD_NOT_ALLOWED: { http: 405, temporary: false, meaning: 'The path is right, the HTTP method is not.' },
+  METHOD_NOT_ALLOWED: {
+    http: 405,
+    temporary: false,
+    meaning: 'The path exists, but not for this HTTP method. The `Allow` header names the right one.',
+  },
   UPGRADE_REQUIRED: {
     http: 426,
     temporary: false,
-    meaning: 'All is well, but this path speaks WebSocket only.',
+    meaning:
+      'The request would be accepted as a WebSocket handshake. Connect to this path with a WebSocket client.',
   },
   ALREADY_SUBSCRIBED: {
     http: 409,
     temporary: false,
-    meaning: 'This connection has that subscription already.',
+    meaning: 'This connection is already subscribed to the channel.',
   },
-  NOT_SUBSCRIBED: { http: 409, temporary: false, meaning: 'This connection has no such subscription.' },
+  NOT_SUBSCRIBED: {
+    http: 409,
+    temporary: false,
+    meaning: 'This connection is not subscribed to the channel.',
+  },
   NOT_AVAILABLE: {
     http: 501,
     temporary: false,
-    meaning: 'The channel or this server does not offer that feature.',
+    meaning: 'The channel or this server does not offer the requested feature.',
   },
   DURABILITY_UNAVAILABLE: {
     http: 501,
     temporary: false,
-    meaning: 'The channel asks for a durability that this server cannot give.',
+    meaning: 'The channel requires a durability that this server’s configuration cannot provide.',
   },
   UNRECOVERABLE_POSITION: {
     http: 416,
     temporary: false,
-    meaning: 'The position is of another epoch: what lies between cannot be told.',
+    meaning:
+      'The stream cannot be continued from the given position: it has a new epoch, or the history no longer reaches back that far. Load the current state.',
   },
   IDEMPOTENCY_MISMATCH: {
     http: 409,
     temporary: false,
-    meaning: 'The key was used before with another payload, or other tags.',
+    meaning:
+      'The idempotency key was already used with different data or tags. Use a new key for a new message.',
   },
   CONNECTION_LIMIT: {
     http: 429,
     temporary: true,
-    meaning: 'The tenant or the user has as many connections as the quota allows.',
+    meaning: 'The tenant or the user already has as many connections as the quota allows.',
   },
   SUBSCRIPTION_LIMIT: {
     http: 429,
     temporary: false,
-    meaning: 'The connection or the channel has as many subscriptions as the quota allows.',
+    meaning: 'The connection or the channel already has as many subscriptions as the quota allows.',
   },
   CHANNEL_LIMIT: {
     http: 429,
     temporary: true,
-    meaning: 'The tenant has as many channels as the quota allows.',
+    meaning: 'The tenant already has as many channels in use as the quota allows.',
   },
-  QUOTA_EXCEEDED: { http: 429, temporary: true, meaning: 'A rate of the tenant is used up for the moment.' },
+  QUOTA_EXCEEDED: {
+    http: 429,
+    temporary: true,
+    meaning: 'A rate of the tenant’s quota is used up. Try again after the given time.',
+  },
   TOO_MANY_REQUESTS: {
     http: 429,
     temporary: true,
-    meaning: 'This connection sends commands faster than it may.',
+    meaning: 'This connection sends commands faster than its limit. Slow down.',
   },
   NOT_REPLICATED: {
     http: 503,
     temporary: true,
-    meaning: 'Too few replicas confirmed in time; whether it was stored is unknown. Retry with the same key.',
+    meaning:
+      'Too few Redis replicas confirmed the write in time, so it is unknown whether the message is stored. Retry with the same idempotency key.',
   },
   BROKER_UNAVAILABLE: {
     http: 503,
     temporary: true,
-    meaning: 'Redis takes no writes or gives no answers at the moment; nothing was stored.',
+    meaning: 'Redis does not accept writes or does not answer. Nothing was stored. Try again later.',
   },
   OVERLOADED: {
     http: 503,
     temporary: true,
-    meaning: 'The gateway is full, or too many clients come at once; try again after the time it names.',
+    meaning: 'The gateway is full, or too many clients connect at once. Try again after the given time.',
   },
-  DRAINING: { http: 503, temporary: true, meaning: 'The gateway is shutting down; another one will answer.' },
-  INTERNAL: { http: 500, temporary: true, meaning: 'A fault of the server’s; it is in its log.' },
-} as const satisfies Record<string, ErrorFacts>
+  DRAINING: {
+    http: 503,
+    temporary: true,
+    meaning: 'The gateway is shutting down. Connect again to reach another gateway.',
+  },
+  INTERNAL: {
+    http: 500,
+    temporary: true,
+    meaning: 'The server failed because of a bug. The server log has the details. Try again later.',
+  },
+} as const satisfies Record<string, ErrorDefinition>
 
 export type ErrorCode = keyof typeof errorCodes
 
-/** One command (or one handshake) is refused; the connection lives on. The message says what, why and what to do, and holds no secret. */
+/**
+ * Refuses one command or one handshake; the connection stays open. The message goes to the client: it says
+ * what happened, why and what to do, and it contains no secret.
+ */
 export class CommandError extends Error {
   override readonly name = 'CommandError'
   readonly code: ErrorCode
-  /** When to try again, for temporary refusals; milliseconds. */
+  /**
+   * Milliseconds after which the client may try again. Undefined when the code is not temporary or the time
+   * is unknown.
+   */
   readonly retryAfterMs: number | undefined
 
   constructor(
@@ -146,17 +208,27 @@ export class CommandError extends Error {
     this.retryAfterMs = options.retryAfterMs
   }
 
+  /** True when the same command can succeed later without a change by the client. */
   get temporary(): boolean {
     return errorCodes[this.code].temporary
   }
 }
 
-/** What the other side is told of a bug: that there was one. What it was is in the log alone. */
+/**
+ * Creates the error that a client receives after a bug. It contains no details: those are in the log only.
+ */
 export function internalError(options: { retryAfterMs?: number } = {}): CommandError {
-  return new CommandError('INTERNAL', 'The server failed at this; it is in its log. Try again', options)
+  return new CommandError(
+    'INTERNAL',
+    'The server failed to handle this request; the details are in its log. Try again',
+    options,
+  )
 }
 
-/** The process cannot start as configured. Ends it with exit code 78 (EX_CONFIG) and these sentences, no stack. */
+/**
+ * Reports a configuration with which the process cannot start. The process prints the problems, one sentence
+ * each and without a stack, and exits with code 78 (EX_CONFIG).
+ */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly problems: readonly string[]
@@ -167,7 +239,10 @@ export class ConfigError extends Error {
   }
 }
 
-/** For the `default` of a switch over a union: a new member fails to compile here. */
+/**
+ * Marks the `default` branch of an exhaustive switch: when the union gets a new member, the call does not
+ * compile. Always throws.
+ */
 export function unreachable(value: never): never {
   throw new Error(`unreachable: ${JSON.stringify(value)}`)
 }

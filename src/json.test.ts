@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { isRecord, parseJson } from './json.js'
 
-test('parseJson() gives the value, or undefined for what is not JSON', () => {
+test('parseJson() returns the value, or undefined when the text is not JSON', () => {
   expect(parseJson('null')).toBeNull()
   expect(parseJson('{"a":[1]}')).toEqual({ a: [1] })
   for (const text of ['', ' ', '{', '{}{}', 'NaN', "{'a':1}", '\ufeff{}', '"\n"', '01', '[1,]']) {
@@ -9,7 +9,7 @@ test('parseJson() gives the value, or undefined for what is not JSON', () => {
   }
 })
 
-test('isRecord() is true of objects with members alone', () => {
+test('isRecord() is true for objects only, not for arrays or null', () => {
   expect([{}, { a: 1 }].every(isRecord)).toBe(true)
   expect([null, undefined, [], 'text', 1].some(isRecord)).toBe(false)
 })

@@ -1,6 +1,9 @@
-// Reading JSON of which nothing is known yet. Leaf: imports nothing of ours.
+// Helpers for JSON from outside, before its shape is known. This file is a leaf (see errors.ts).
 
-/** The parsed value; undefined, which no JSON value is, when `text` is not one. Without the error: its message quotes the text. */
+/**
+ * Parses `text`. Returns undefined, which is no JSON value, when `text` is not valid JSON. The parser's error
+ * is dropped because its message quotes the text, which may contain a secret.
+ */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -9,7 +12,10 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** What lies at the end of a path of names and numbers; undefined: nothing. */
+/**
+ * Returns the value at `path` (member names and array indexes), or undefined when there is none. Reads own
+ * properties only.
+ */
 export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   let found = value
   for (const step of path) {
@@ -19,7 +25,7 @@ export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return found
 }
 
-/** An object with members: no array, and not null. */
+/** True for an object that is neither null nor an array. */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,4 +1,6 @@
-// The one door to pino. Tokens never reach a log line: they are redacted by key here and cut from URLs by whoever logs one.
+// The logger. This is the only file that imports pino. It is a leaf (see errors.ts). Tokens must never reach
+// a log line: this file redacts known keys and token-shaped text, and callers pass URLs through
+// loggableUrl().
 import { pino, type Logger } from 'pino'
 
 export type Log = Logger
@@ -8,11 +10,17 @@ const secretKeys = ['token', 'access_token', 'authorization', 'secret', 'passwor
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
 
-/** JSON lines on standard error: standard output belongs to what a command prints for people and pipes. */
+/**
+ * Creates a logger that writes JSON lines to standard error. Standard output is reserved for the output of
+ * commands.
+ */
 export function createLog(options: {
   level: LogLevel
   name: string
-  /** One line with its end. Default: standard error. Synchronous: a line about a crash must not die with the process. */
+  /**
+   * Writes one line, which includes its newline. Default: standard error. It must be synchronous, or the line
+   * about a crash is lost with the process.
+   */
   write?: (line: string) => void
 }): Log {
   const write = options.write ?? ((line: string) => void process.stderr.write(line))
@@ -30,24 +38,33 @@ export function createLog(options: {
   )
 }
 
-/** What helps and no more: libraries hang requests, connections and commands with all their arguments on their errors. */
+/**
+ * Serializes an error as type, message, stack and code only. Libraries attach requests, connections and
+ * commands with all their arguments to their errors, and those may contain secrets.
+ */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
   const { message, stack, type } = pino.stdSerializers.err(error)
   return { type, message, stack, code: 'code' in error ? error.code : undefined }
 }
 
-/** For the token that got into an error's message all the same. */
+/** Matches a JWT, in case one appears in the message of an error. */
 const token = /eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?/g
 
-/** JSON lets these stand as they are, and terminals obey them or break the line: C1 controls, separators, directions of writing. */
+/**
+ * Matches characters that JSON leaves unescaped but that terminals act on: DEL and C1 controls, line
+ * separators and bidirectional controls.
+ */
 const unescaped = /[\u007F-\u009F\u2028\u2029\p{Bidi_Control}]/gu
 
 function escapeText(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
-/** A URL fit for a log: the query, where tokens travel, is cut off; control characters cannot forge a second line (pino escapes them). */
+/**
+ * Returns `url` in a form that may be logged: without its query, which may contain a token, and cut to 200
+ * characters. Control characters need no treatment here, because pino escapes them.
+ */
 export function loggableUrl(url: string): string {
   const query = url.indexOf('?')
   const path = query === -1 ? url : `${url.slice(0, query)}?…`

@@ -9,10 +9,10 @@ async function series(metrics: ControllerMetrics): Promise<string[]> {
 
 test('the names and labels are those of controller-runtime and client-go', async () => {
   const metrics = new ControllerMetrics({ process: false })
-  const programmed = metrics.programmingMeter(() => 3)
-  metrics.readQueue('chattenant', { depth: 7, unfinishedSeconds: () => [2, 3] })
-  metrics.readWatch('ChatTenant', () => 12)
-  metrics.readWatch('ChatPlan', () => undefined)
+  const programmed = metrics.rolloutLatencyMeter(() => 3)
+  metrics.observeQueue('chattenant', { depth: 7, unfinishedSeconds: () => [2, 3] })
+  metrics.observeWatch('ChatTenant', () => 12)
+  metrics.observeWatch('ChatPlan', () => undefined)
   const queue = metrics.queueMeter('chattenant')
   const reconcile = metrics.reconcileMeter('chattenant', 4)
   const lease = metrics.leaseMeter('parley')
@@ -30,7 +30,7 @@ test('the names and labels are those of controller-runtime and client-go', async
   reconcile.terminal()
   reconcile.panicked()
   reconcile.timedOut()
-  metrics.eventDropped()
+  metrics.countDroppedEvent()
   lease.leading(true)
   lease.slowPath()
   rest('GET', '200')
@@ -74,12 +74,12 @@ test('the names and labels are those of controller-runtime and client-go', async
   )
 })
 
-const readyOnly = { tenant: 'demo/acme', holds: new Set(['Ready', 'Accepted', 'Stalled']) }
-const pressed = { tenant: 'demo/globex', holds: new Set(['Accepted', 'QuotaPressure']) }
+const readyOnly = { tenant: 'demo/acme', trueTypes: new Set(['Ready', 'Accepted', 'Stalled']) }
+const pressed = { tenant: 'demo/globex', trueTypes: new Set(['Accepted', 'QuotaPressure']) }
 
 test('tenants are counted by what their conditions say', async () => {
   const metrics = new ControllerMetrics({ process: false })
-  metrics.readStandings(() => [readyOnly, pressed])
+  metrics.readConditions(() => [readyOnly, pressed])
   const lines = (await series(metrics)).filter((line) => line.startsWith('parley_controller_tenants'))
   const counts = { Ready: [1, 1], Accepted: [2, 0], Programmed: [0, 2], CredentialsReady: [0, 2] }
   expect(lines).toEqual(
@@ -93,7 +93,7 @@ test('tenants are counted by what their conditions say', async () => {
 test('each tenant’s conditions are apart, and end with the tenant', async () => {
   const metrics = new ControllerMetrics({ process: false })
   const all = [readyOnly, pressed]
-  metrics.readStandings(() => all)
+  metrics.readConditions(() => all)
   const told = async () => {
     const text = await metrics.tenantRegistry.metrics()
     return text.split('\n').filter((line) => line.startsWith('parley_tenant_condition{'))
@@ -108,7 +108,7 @@ test('each tenant’s conditions are apart, and end with the tenant', async () =
 test('who does not lead any more tells nothing of tenants', async () => {
   const metrics = new ControllerMetrics({ process: false })
   let leads = true
-  metrics.readStandings(() => (leads ? [readyOnly] : undefined))
+  metrics.readConditions(() => (leads ? [readyOnly] : undefined))
   const told = async () => `${await metrics.registry.metrics()}${await metrics.tenantRegistry.metrics()}`
   expect(await told()).toMatch(/^parley_controller_tenants\{[^]*^parley_tenant_condition\{/m)
   leads = false

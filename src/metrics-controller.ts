@@ -1,5 +1,6 @@
-// Metrics of the controller, under the very names that controller-runtime and client-go give them: the dashboards that people have work
-// as they are. Hence no `parley_` before them. Beside metrics.ts a door to prom-client. Leaf: imports nothing of ours.
+// Metrics of the controller, under the very names that controller-runtime and client-go give them: the
+// dashboards that people have work as they are. Hence no `parley_` before them. Beside metrics.ts a door to
+// prom-client. Leaf: imports nothing of ours.
 import {
   Counter,
   Gauge,
@@ -17,11 +18,11 @@ export interface QueueGauges {
 }
 
 /** What one tenant's status says. */
-export interface TenantStanding {
+export interface TenantConditionSample {
   /** `<namespace>/<name>`. */
   readonly tenant: string
   /** Types of its conditions that are True. */
-  readonly holds: ReadonlySet<string>
+  readonly trueTypes: ReadonlySet<string>
 }
 
 /** Those that somebody may want to be told of. Reconciling and Stalled tell how, not what. */
@@ -39,7 +40,10 @@ interface Sample<Label extends string> {
   readonly value: number
 }
 
-/** Keeps no sample from one scrape to the next: thousands of tenants' labels are garbage in between, not memory. */
+/**
+ * Keeps no sample from one scrape to the next: thousands of tenants' labels are garbage in between, not
+ * memory.
+ */
 class ScrapedGauge<Label extends string> extends Gauge<Label> {
   readonly #samples: () => Iterable<Sample<Label>>
 
@@ -76,11 +80,11 @@ export class ControllerMetrics {
   readonly #leading: Gauge<'name'>
   readonly #programmed: Histogram
   /** A fault of our own: by the gateways' name for it, so that one alert tells of all. */
-  readonly bug: () => void
+  readonly countBug: () => void
   /** An event that nobody will read. */
-  readonly eventDropped: () => void
+  readonly countDroppedEvent: () => void
   #oldestUnprogrammedSeconds: (() => number) | undefined
-  #standings: () => Iterable<TenantStanding> | undefined = () => undefined
+  #tenants: () => Iterable<TenantConditionSample> | undefined = () => undefined
 
   constructor(options: { process?: boolean } = {}) {
     const registers = [this.registry]
@@ -123,9 +127,9 @@ export class ControllerMetrics {
       { labelNames: [], buckets: programmedSeconds },
     )
     this.#unprogrammedGauge()
-    this.#standingGauges()
-    this.bug = this.#counter('parley_bugs_total', 'Faults of our own: each has a stack in the log.', {})
-    this.eventDropped = this.#counter(
+    this.#tenantGauges()
+    this.countBug = this.#counter('parley_bugs_total', 'Faults of our own: each has a stack in the log.', {})
+    this.countDroppedEvent = this.#counter(
       'parley_controller_events_dropped_total',
       'Events for people that were not written: an object had too many, or the API server refused them.',
       {},
@@ -171,8 +175,8 @@ export class ControllerMetrics {
     })
   }
 
-  #standingGauges(): void {
-    const standings = () => this.#standings()
+  #tenantGauges(): void {
+    const standings = () => this.#tenants()
     new Gauge<'type' | 'status'>({
       name: 'parley_controller_tenants',
       help: 'Tenants whose condition of that type is True, and those whose is not. Only of the leader.',
@@ -184,7 +188,7 @@ export class ControllerMetrics {
         if (!told) return
         const all = [...told]
         for (const type of conditionTypes) {
-          const count = all.filter(({ holds }) => holds.has(type)).length
+          const count = all.filter(({ trueTypes: holds }) => holds.has(type)).length
           this.set({ type, status: 'true' }, count)
           this.set({ type, status: 'false' }, all.length - count)
         }
@@ -197,18 +201,18 @@ export class ControllerMetrics {
       registers: [this.tenantRegistry],
     }
     new ScrapedGauge(condition, function* () {
-      for (const { holds, tenant } of standings() ?? [])
+      for (const { trueTypes: holds, tenant } of standings() ?? [])
         for (const type of conditionTypes) yield { labels: { tenant, type }, value: Number(holds.has(type)) }
     })
   }
 
   /** Read when scraped. Undefined: this process does not lead, and another tells. */
-  readStandings(standings: () => Iterable<TenantStanding> | undefined): void {
-    this.#standings = standings
+  readConditions(standings: () => Iterable<TenantConditionSample> | undefined): void {
+    this.#tenants = standings
   }
 
   /** Of new revisions on their way to the gateways. `oldestSeconds` is read when scraped. */
-  programmingMeter(oldestSeconds: () => number): (seconds: number) => void {
+  rolloutLatencyMeter(oldestSeconds: () => number): (seconds: number) => void {
     this.#oldestUnprogrammedSeconds = oldestSeconds
     return (seconds) => this.#programmed.observe(seconds)
   }
@@ -227,11 +231,11 @@ export class ControllerMetrics {
   }
 
   /** `seconds` since the API server was heard of about that kind; undefined: never. */
-  readWatch(kind: string, seconds: () => number | undefined): void {
+  observeWatch(kind: string, seconds: () => number | undefined): void {
     this.#watches.set(kind, seconds)
   }
 
-  readQueue(controller: string, read: QueueGauges): void {
+  observeQueue(controller: string, read: QueueGauges): void {
     this.#queues.set(controller, read)
   }
 
@@ -277,7 +281,7 @@ export class ControllerMetrics {
       terminal: () => terminal(),
       panicked: () => {
         panicked()
-        this.bug()
+        this.countBug()
       },
       timedOut: () => timedOut(),
     }
@@ -305,7 +309,10 @@ export class ControllerMetrics {
       })()
   }
 
-  /** Counts one up for each call of what it returns; there from the beginning, as 0, since `rate()` needs a first value. */
+  /**
+   * Counts one up for each call of what it returns; there from the beginning, as 0, since `rate()` needs a
+   * first value.
+   */
   #counter(name: string, help: string, labels: Record<string, string>): () => void {
     const counter =
       this.#counters.get(name) ??

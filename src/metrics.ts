@@ -1,5 +1,6 @@
-// Every metric of a gateway, named once for the dashboards to come. The one door to prom-client. Leaf: imports nothing of ours.
-// Labels are few and bounded: never a user, never a channel. Per-tenant series live in a registry of their own, scraped from /metrics/tenants.
+// Every metric of a gateway, named once for the dashboards to come. The one door to prom-client. Leaf:
+// imports nothing of ours. Labels are few and bounded: never a user, never a channel. Per-tenant series live
+// in a registry of their own, scraped from /metrics/tenants.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 
 /** Few: each is a series of every tenant on every gateway. 0.25 is what is promised. */
@@ -40,8 +41,8 @@ export interface TenantGauges {
 }
 
 /**
- * A counter on a path that every message takes: a plain number, read when it is scraped. Looking a series up by its labels each time was a
- * twentieth of what a publish costs.
+ * A counter on a path that every message takes: a plain number, read when it is scraped. Looking a series up
+ * by its labels each time was a twentieth of what a publish costs.
  */
 export class Tally {
   #total = 0
@@ -149,13 +150,17 @@ export class Metrics {
       'Requests to the server API answered, by method and code (ok, or an error code). Those inside a batch count too.',
       ['method', 'code'],
     )
-    this.#tallied(
+    this.#tallyCounter(
       'parley_publications_total',
       'Publications that the broker accepted from this gateway.',
       this.publications,
     )
-    this.#tallied('parley_deliveries_total', 'Publications handed to subscribers’ outboxes.', this.deliveries)
-    this.#tallied('parley_sent_bytes_total', 'Bytes handed to sockets.', this.sentBytes)
+    this.#tallyCounter(
+      'parley_deliveries_total',
+      'Publications handed to subscribers’ outboxes.',
+      this.deliveries,
+    )
+    this.#tallyCounter('parley_sent_bytes_total', 'Bytes handed to sockets.', this.sentBytes)
     this.recoveries = counter(
       'parley_recoveries_total',
       'Subscriptions that asked to recover, by result (recovered, or why not).',
@@ -253,15 +258,15 @@ export class Metrics {
       'When the certificate that clients are shown expires, since the epoch. No series where TLS ends before the gateway.',
       () => read.gateway().certificateExpiresSeconds,
     )
-    this.#tenantSeries(() => read.tenants())
+    this.#tenantMetrics(() => read.tenants())
   }
 
   /** Its series end with it: those that are not read anew at each scrape. */
-  forgetTenant(tenant: string): void {
+  removeTenant(tenant: string): void {
     this.tenantDeliverySeconds.remove({ tenant })
   }
 
-  #tallied(name: string, help: string, tally: Tally): void {
+  #tallyCounter(name: string, help: string, tally: Tally): void {
     new Counter({
       name,
       help,
@@ -287,7 +292,7 @@ export class Metrics {
   }
 
   /** Set anew at each scrape from the tenants that exist, so that a removed tenant's series end with it. */
-  #tenantSeries(tenants: () => Iterable<TenantGauges>): void {
+  #tenantMetrics(tenants: () => Iterable<TenantGauges>): void {
     const series: [name: string, help: string, value: (tenant: TenantGauges) => number][] = [
       ['parley_tenant_connections', 'Open sessions of the tenant on this gateway.', (t) => t.connections],
       [
@@ -329,13 +334,13 @@ export class Metrics {
         },
       })
     }
-    this.#tenantParts('parley_tenant_refusals_total', {
+    this.#labelledTenantCounter('parley_tenant_refusals_total', {
       help: 'Commands and connections of the tenant refused on this gateway, by error code.',
       label: 'code',
       parts: (tenant) => tenant.refusals,
       tenants,
     })
-    this.#tenantParts('parley_tenant_rule_publications_total', {
+    this.#labelledTenantCounter('parley_tenant_rule_publications_total', {
       help: 'Publications accepted from the tenant on this gateway, by the channel rule (its name) that the channel has its settings from.',
       label: 'rule',
       parts: (tenant) => tenant.publicationsByRule,
@@ -344,7 +349,7 @@ export class Metrics {
   }
 
   /** Counters of a tenant's, told apart by one more label. */
-  #tenantParts(
+  #labelledTenantCounter(
     name: string,
     {
       help,

@@ -10,7 +10,7 @@ function wheelAt(clock: ManualClock): TimerWheel {
 }
 
 describe('TimerWheel', () => {
-  test('fires within one resolution after the delay, never before, once: for any delays and any steps', () => {
+  test('a timer fires once, not before its delay and at most one resolution after it, for any delays and steps', () => {
     fc.assert(
       fc.property(
         fc.nat(1000),
@@ -39,7 +39,7 @@ describe('TimerWheel', () => {
             if (at === undefined) expect(due).toBeGreaterThan(clock.monotonicMs() - resolutionMs)
             else {
               expect(at).toBeGreaterThanOrEqual(due)
-              // The step that reached it may have gone past it.
+              // The step that reached the due time may also have passed it.
               expect(at - due).toBeLessThan(2 * resolutionMs)
             }
           }
@@ -49,7 +49,7 @@ describe('TimerWheel', () => {
     )
   })
 
-  test('catches up when the process slept: all that was due, in order', () => {
+  test('advance() after a long pause fires all due timers in order', () => {
     const clock = new ManualClock()
     const wheel = wheelAt(clock)
     const fired: number[] = []
@@ -59,7 +59,7 @@ describe('TimerWheel', () => {
     expect(fired).toEqual([1000, 3000, 5000])
   })
 
-  test('a delay of nothing fires at the next tick, not within the call', () => {
+  test('a delay of 0 fires at the next tick, not during the call', () => {
     const clock = new ManualClock()
     const wheel = wheelAt(clock)
     let fired = false
@@ -81,7 +81,7 @@ describe('TimerWheel', () => {
     expect(fired).toBe(false)
   })
 
-  test('one timer may cancel another of the same tick', () => {
+  test('a timer can cancel another timer of the same tick', () => {
     const clock = new ManualClock()
     const wheel = wheelAt(clock)
     const fired: string[] = []
@@ -100,7 +100,7 @@ describe('TimerWheel', () => {
     expect(fired).toEqual(['first'])
   })
 
-  test('cancelling one that has fired does nothing', () => {
+  test('cancelling a timer that has fired does nothing', () => {
     const clock = new ManualClock()
     const wheel = wheelAt(clock)
     let fired = 0
@@ -113,7 +113,7 @@ describe('TimerWheel', () => {
     expect(fired).toBe(1)
   })
 
-  test('rescheduling moves a timer, earlier or later', () => {
+  test('reschedule() moves a timer to an earlier or a later time', () => {
     const clock = new ManualClock()
     const wheel = wheelAt(clock)
     const fired: number[] = []
@@ -127,7 +127,7 @@ describe('TimerWheel', () => {
     expect(fired).toEqual([2000])
   })
 
-  test('a timer may set itself again as it fires', () => {
+  test('a timer can reschedule itself while it fires', () => {
     const clock = new ManualClock()
     const wheel = wheelAt(clock)
     const fired: number[] = []
@@ -142,7 +142,7 @@ describe('TimerWheel', () => {
     expect(fired).toEqual([1000, 2000, 3000])
   })
 
-  test('run() advances by itself, until its signal', async () => {
+  test('run() advances the wheel until its signal is aborted', async () => {
     const stopped = new AbortController()
     const wheel = new TimerWheel({
       clock: { epochMs: Date.now, monotonicMs: () => performance.now() },
@@ -168,12 +168,12 @@ describe('secondsUntil', () => {
     expect(secondsUntil(7000 + ms, 7000)).toBe(seconds)
   })
 
-  test('never stays never', () => {
+  test('an undefined instant gives undefined', () => {
     expect(secondsUntil(undefined, 0)).toBeUndefined()
   })
 })
 
-test('a timer that throws takes no other with it, and its error is heard', () => {
+test('a timer that throws does not stop the others, and its error is reported', () => {
   const errors: unknown[] = []
   let nowMs = 0
   const clock = { epochMs: () => nowMs, monotonicMs: () => nowMs }

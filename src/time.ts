@@ -1,8 +1,11 @@
-// Time comes in from outside, so that tests move it instead of sleeping. Leaf: imports nothing of ours.
+// Clocks and timers. Every part that reads the time receives a clock, so that tests can move the time instead
+// of sleeping. This file is a leaf (see errors.ts).
 
-/** Milliseconds since the Unix epoch, and milliseconds of a clock that never jumps (for intervals). */
+/** Source of the current time. */
 export interface Clock {
+  /** Milliseconds since the Unix epoch. May jump when the system clock is set. */
   epochMs(): number
+  /** Milliseconds since an arbitrary start; never jumps. Use it to measure intervals. */
   monotonicMs(): number
 }
 
@@ -11,7 +14,10 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
 }
 
-/** Calls `fire` once after `delayMs`, unless the function it returns is called before. For few and short waits; thousands belong in a wheel. */
+/**
+ * Calls `fire` once after `delayMs` milliseconds. Returns a function that cancels the call. Intended for a
+ * few short delays: thousands of timers belong in a `TimerWheel`.
+ */
 export type After = (delayMs: number, fire: () => void) => () => void
 
 export const systemAfter: After = (delayMs, fire) => {
@@ -19,21 +25,25 @@ export const systemAfter: After = (delayMs, fire) => {
   return () => clearTimeout(timeout)
 }
 
-/** Whole seconds from `nowMs` to an instant, rounded up, at least 1: an SDK takes 0 for "never". Undefined stays undefined. */
+/**
+ * Returns the seconds from `nowMs` to `instantMs`, rounded up and at least 1, because SDKs read 0 as "never".
+ * Returns undefined when `instantMs` is undefined.
+ */
 export function secondsUntil(instantMs: number | undefined, nowMs: number): number | undefined {
   return instantMs === undefined ? undefined : Math.max(1, Math.ceil((instantMs - nowMs) / 1000))
 }
 
-/** What a wheel calls when the time has come; the owner keeps it to cancel. */
+/** A scheduled callback of a `TimerWheel`. The owner keeps it to cancel or to reschedule it. */
 export interface Timer {
-  /** Tick in which it fires; the wheel's own. */
+  /** Tick at which the timer fires. Written by the wheel only. */
   tick: number
   readonly fire: () => void
 }
 
 /**
- * Thousands of coarse timers on one interval: pings, expiries, deadlines. A timer fires within one resolution after its delay,
- * never before it. Owns no clock of its own: `advance()` is called by an interval in production and by hand in tests.
+ * Runs thousands of coarse timers (pings, expiries, deadlines) on one interval. A timer never fires before
+ * its delay has passed, and fires at most one resolution after it. The wheel does not start by itself:
+ * `run()` advances it in production, tests call `advance()`.
  */
 export class TimerWheel {
   readonly #resolutionMs: number
@@ -43,7 +53,10 @@ export class TimerWheel {
   readonly #startMs: number
   #tick = 0
 
-  /** `onError` hears of a timer that throws, which is a bug of its owner and not of the others. Default: it is thrown. */
+  /**
+   * `resolutionMs` is the length of one tick; default 250. `onError` receives the error of a callback that
+   * throws, so that the other timers still fire; by default the error is thrown.
+   */
   constructor(options: { clock: Clock; resolutionMs?: number; onError?: (error: unknown) => void }) {
     this.#clock = options.clock
     this.#resolutionMs = options.resolutionMs ?? 250
@@ -55,13 +68,17 @@ export class TimerWheel {
     return this.#resolutionMs
   }
 
+  /** Schedules `fire` to run once after `delayMs` milliseconds, at the next tick at the earliest. */
   after(delayMs: number, fire: () => void): Timer {
     const timer: Timer = { tick: 0, fire }
     this.reschedule(timer, delayMs)
     return timer
   }
 
-  /** Moves a timer, fired or not, to `delayMs` from now: a heartbeat makes one timer and keeps it. */
+  /**
+   * Moves a timer to `delayMs` milliseconds from now, whether or not it has fired, so that a heartbeat can
+   * reuse one timer.
+   */
   reschedule(timer: Timer, delayMs: number): void {
     this.cancel(timer)
     const dueMs = this.#clock.monotonicMs() - this.#startMs + delayMs
@@ -71,19 +88,20 @@ export class TimerWheel {
     else this.#buckets.set(timer.tick, new Set([timer]))
   }
 
+  /** Removes a timer. Does nothing when it has already fired. */
   cancel(timer: Timer): void {
     const bucket = this.#buckets.get(timer.tick)
     if (bucket?.delete(timer) && bucket.size === 0) this.#buckets.delete(timer.tick)
   }
 
-  /** Fires all that is due. */
+  /** Fires every timer that is due, in order of time. */
   advance(): void {
     const now = Math.floor((this.#clock.monotonicMs() - this.#startMs) / this.#resolutionMs)
     while (this.#tick < now) {
       this.#tick += 1
       const bucket = this.#buckets.get(this.#tick)
       if (!bucket) continue
-      // The bucket stays in place until all have fired: one of them may cancel another.
+      // The bucket stays in the map until all its timers have fired, because one of them may cancel another.
       for (const timer of bucket) this.#fire(timer)
       this.#buckets.delete(this.#tick)
     }
@@ -97,7 +115,7 @@ export class TimerWheel {
     }
   }
 
-  /** Advances by itself until `signal` ends it. */
+  /** Advances the wheel once per tick until `signal` is aborted. */
   run(signal: AbortSignal): void {
     const interval = setInterval(() => this.advance(), this.#resolutionMs)
     signal.addEventListener('abort', () => clearInterval(interval), { once: true })

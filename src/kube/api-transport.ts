@@ -2,7 +2,7 @@
 import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { arch, platform } from 'node:os'
-import { pause, unlessAborted } from '../deadline.js'
+import { pause, abortable } from '../deadline.js'
 import { systemAfter, systemClock } from '../time.js'
 import { ApiError, ApiUnreachableError } from './api-error.js'
 import { errorOfAnswer } from './api-status.js'
@@ -154,7 +154,7 @@ export class ApiTransport {
     { agent, signal, opening }: { agent: 'calls' | 'watches'; signal: AbortSignal; opening: AbortSignal },
   ): Promise<IncomingMessage> {
     const { target, userAgent, onAnswer } = this.#options
-    const access = await unlessAborted(opening, target.access()).catch((error: unknown) => {
+    const access = await abortable(opening, target.access()).catch((error: unknown) => {
       throw signal.aborted || error instanceof ApiUnreachableError ? error : unreachable('credentials', error)
     })
     opening.throwIfAborted()
@@ -182,7 +182,7 @@ export class ApiTransport {
     })
     request.on('socket', (socket) => socket.setKeepAlive(true, tcpKeepAliveMs))
     try {
-      const response = await unlessAborted(opening, answerOf(request, body))
+      const response = await abortable(opening, answerOf(request, body))
       onAnswer?.(call.method, String(response.statusCode))
       return response
     } catch (error) {

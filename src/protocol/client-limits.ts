@@ -1,8 +1,8 @@
-// What a client is told of its limits when it connects, the same at both doors.
+// Encodes the limits that a client receives when it connects; both protocols use the same fields.
 import type { ClientLimits } from './commands.js'
-import type { Fields } from './fields.js'
+import type { MessageFields } from './message-fields.js'
 
-export function limitsOf(limits: ClientLimits): Fields {
+export function limitsFields(limits: ClientLimits): MessageFields {
   return {
     message_bytes: limits.messageBytes,
     publish_per_second: limits.publishPerSecond,

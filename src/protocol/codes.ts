@@ -1,7 +1,11 @@
-// Numbers on the wire: Centrifuge's error numbers, and one table of close codes for all doors.
+// Numbers on the wire: Centrifuge's error numbers, and the close and unsubscribe codes that all endpoints
+// share.
 import type { ErrorCode } from '../errors.js'
 
-/** Centrifuge's number for each of our codes; SDKs decide by these (109: get a new token; temporary: try again). */
+/**
+ * Centrifuge's error number for each error code. SDKs decide by the number: after 109 they get a new token,
+ * and after a temporary error they try again.
+ */
 export const centrifugeErrorNumbers: Readonly<Record<ErrorCode, number>> = {
   INVALID_JSON: 107,
   BAD_REQUEST: 107,
@@ -9,7 +13,7 @@ export const centrifugeErrorNumbers: Readonly<Record<ErrorCode, number>> = {
   INVALID_CHANNEL: 107,
   MESSAGE_TOO_LARGE: 107,
   UNAUTHORIZED: 101,
-  // Connections are closed with 3500; only subscription tokens are answered.
+  // For subscription tokens only: an invalid connection token closes the connection with 3500.
   TOKEN_INVALID: 103,
   TOKEN_EXPIRED: 109,
   ORIGIN_NOT_ALLOWED: 103,
@@ -38,15 +42,19 @@ export const centrifugeErrorNumbers: Readonly<Record<ErrorCode, number>> = {
   INTERNAL: 100,
 }
 
-/** Why the server ends a session. 3000–3499 and 4000–4499: the client reconnects; 3500–3999 and 4500–4999: it does not. */
+/**
+ * The code and reason of a WebSocket close frame that the server sends. After 3000–3499 and 4000–4499 the
+ * client reconnects; after 3500–3999 and 4500–4999 it does not.
+ */
 export interface CloseCode {
   readonly code: number
-  /** At most 123 bytes, plain text. */
+  /** Plain text, at most 123 bytes: a close frame holds no more. */
   readonly reason: string
 }
 
 const close = (code: number, reason: string): CloseCode => ({ code, reason })
 
+/** Every close code of the server. `closeCodeMeanings` describes them. */
 export const closeCodes = {
   shutdown: close(3001, 'shutdown'),
   internal: close(3004, 'internal server error'),
@@ -66,18 +74,50 @@ export const closeCodes = {
   permissionDenied: close(3507, 'permission denied'),
   notAvailable: close(3508, 'not available'),
   tooManyErrors: close(3509, 'too many errors'),
-  /** The chat door's own: its clients know this number from the contract (reference: docs/chat-protocol.md). */
   chatTokenExpired: close(4001, 'token expired'),
 } as const satisfies Record<string, CloseCode>
 
-const ownCloseNumbers: ReadonlySet<number> = new Set(Object.values(closeCodes).map(({ code }) => code))
-
-/** The number, as a metric's label. Clients may close with any of two thousand from 3000 on: those are one, or each would be a series for ever. */
-export function closeCodeLabel(code: number): string {
-  return code < 3000 || ownCloseNumbers.has(code) ? String(code) : 'other'
+/** What each close code tells the client, for docs/reference/codes.md. */
+export const closeCodeMeanings: Readonly<Record<keyof typeof closeCodes, string>> = {
+  shutdown:
+    'The gateway is shutting down, or another gateway has more room. The client connects to another gateway.',
+  internal: 'The server failed because of a bug; its log has the details.',
+  expired: 'The token expired and was not refreshed. The client gets a new token and connects again.',
+  subscriptionExpired:
+    'A subscription token expired, or its refresh was refused. The client gets a new one after it reconnects.',
+  slow: 'The client reads too slowly and its outbox is full. It reconnects and recovers what it missed.',
+  insufficientState:
+    'A server-side subscription lost publications, or its set of channels changed. The client reconnects and recovers.',
+  forceReconnect: 'The tenant’s backend asked the client to reconnect.',
+  noPong: 'The client did not answer pings; the connection is considered dead.',
+  tooManyRequests: 'The client kept sending commands above its rate limit.',
+  invalidToken: 'The token is malformed, has a wrong signature, or belongs to another user or tenant.',
+  badRequest: 'A frame breaks the protocol.',
+  stale: 'The client opened the connection but sent no connect command in time.',
+  forceDisconnect: 'The tenant’s backend disconnected the user, or the tenant was removed.',
+  connectionLimit: 'The tenant or the user has as many connections as the quota allows.',
+  channelLimit: 'The token subscribes the connection to more channels than the quota allows.',
+  permissionDenied: 'The tenant is suspended, or it does not admit this client any more.',
+  notAvailable: 'The client used a feature of the protocol that this server does not offer.',
+  tooManyErrors: 'The client kept sending commands that were refused.',
+  chatTokenExpired: 'As 3005, on the chat endpoint: the token expired. Connect again with a new one.',
 }
 
-/** Why the server ends one subscription. Below 2500 it is over; from 2500 on the client subscribes again. */
+const parleyCloseNumbers: ReadonlySet<number> = new Set(Object.values(closeCodes).map(({ code }) => code))
+
+/**
+ * Returns the value of the metric label `code`. Clients may close with any of 2,000 numbers from 3000 on;
+ * numbers that Parley does not define become `other`, because each would otherwise add a series that never
+ * ends.
+ */
+export function closeCodeLabel(code: number): string {
+  return code < 3000 || parleyCloseNumbers.has(code) ? String(code) : 'other'
+}
+
+/**
+ * Tells the client why the server ended one subscription. Below 2500 the subscription is over; from 2500 on
+ * the client subscribes again.
+ */
 export interface UnsubscribeCode {
   readonly code: number
   readonly reason: string
@@ -90,8 +130,16 @@ export const unsubscribeCodes = {
   expired: { code: 2501, reason: 'subscription expired' },
 } as const satisfies Record<string, UnsubscribeCode>
 
-/** The same close with words of its own behind it, cut to what a close frame holds. */
-export function withReason(base: CloseCode, detail: string): CloseCode {
+/** What each unsubscribe code tells the client, for docs/reference/codes.md. */
+export const unsubscribeCodeMeanings: Readonly<Record<keyof typeof unsubscribeCodes, string>> = {
+  server: 'The tenant’s backend ended the subscription, or set an end time that has passed.',
+  permissionDenied: 'The user no longer has the right to subscribe to the channel.',
+  insufficientState: 'The server lost publications of the channel. The client subscribes again and recovers.',
+  expired: 'The subscription token expired. The client gets a new one and subscribes again.',
+}
+
+/** Returns `base` with `detail` appended to its reason, cut to the 123 bytes that a close frame holds. */
+export function withDetail(base: CloseCode, detail: string): CloseCode {
   let reason = `${base.reason}: ${detail}`
   while (Buffer.byteLength(reason) > 123) reason = reason.slice(0, -1)
   return { code: base.code, reason }

@@ -1,4 +1,11 @@
-// The one model of what clients ask, what we answer and what we say unasked. Each door has a codec that turns its bytes into this and back.
+// The protocol room: the languages that clients speak, translated to and from one model of commands, replies
+// and pushes.
+//
+// Each language has a folder: chat/ is the plain chat protocol of docs/chat-protocol.md, centrifuge/ is
+// Centrifuge's protocol v2 in JSON and protobuf. A codec turns bytes into the types of this file and back;
+// the session handles only these types and does not know the language. The room may import resources, broker
+// and tenant (for their types) and the leaves; it knows nothing of sessions, sockets or Redis. Start here
+// with `Codec` and `Command`, then read chat/codec.ts and centrifuge/codec.ts.
 import type {
   Announcement,
   ClientInfo,
@@ -11,7 +18,7 @@ import type { CommandError } from '../errors.js'
 import type { CloseCode, UnsubscribeCode } from './codes.js'
 import type { TagsFilter } from './tags-filter.js'
 
-/** Client asks. Channel names are as the client wrote them: the session parses them. */
+/** A request of the client. Channel names are as the client wrote them; the session parses them. */
 export type Command =
   | ConnectCommand
   | SubscribeCommand
@@ -27,51 +34,65 @@ export type Command =
 
 export interface ConnectCommand {
   readonly kind: 'connect'
-  /** Empty: none was sent. */
+  /** Connection token; empty when the client sent none. */
   readonly token: string
-  /** Where the client stood on channels that its token subscribes it to, by channel. Absent: it comes for the first time. */
+  /**
+   * Last positions of the client on the channels that its token subscribes it to, by channel name. Absent
+   * when there is nothing to recover.
+   */
   readonly since?: ReadonlyMap<string, Position> | undefined
 }
 
 export interface SubscribeCommand {
   readonly kind: 'subscribe'
   readonly channel: string
-  /** Subscription token; empty: none. */
+  /** Subscription token; empty when the client sent none. */
   readonly token: string
-  /** Where the client was. Absent: it starts now. An empty epoch matches any. */
+  /**
+   * The position to recover from. Absent: the subscription starts with new publications. An empty epoch
+   * matches any epoch.
+   */
   readonly since?: Position | undefined
-  /** The client wants join and leave pushes, if the channel and its rights allow. */
+  /** The client wants join and leave pushes, if the channel and the client's rights allow them. */
   readonly joinLeave: boolean
-  /** The client wants only publications that fit. Absent: all. */
+  /** The client wants only publications that match. Absent: all publications. */
   readonly filter?: TagsFilter | undefined
-  /** The client can apply deltas to the publication before. Absent: no. */
+  /** The client can apply deltas to the previous publication. Absent: it cannot. */
   readonly delta?: boolean | undefined
   /** The client wants positions checked and recovery offered, if the channel has history. */
   readonly recoverable: boolean
-  /** Answer UNRECOVERABLE_POSITION instead of a subscription that says `recovered: false`. */
+  /**
+   * Refuse with UNRECOVERABLE_POSITION when the missed publications are incomplete, instead of replying
+   * `recovered: false`.
+   */
   readonly gapIsError: boolean
 }
 
 export interface PublishCommand {
   readonly kind: 'publish'
   readonly channel: string
-  /** JSON text without raw newlines. */
+  /** JSON text without unescaped line breaks. */
   readonly data: Uint8Array
   readonly idempotencyKey?: string | undefined
-  /** False: the publishing session does not get its own. */
+  /** False: the publishing session does not receive its own publication. */
   readonly echo: boolean
 }
 
 export interface HistoryCommand {
   readonly kind: 'history'
   readonly channel: string
-  /** 0: only the position. -1: as many as a client may have. */
+  /**
+   * Largest number of publications to return. 0 asks for the position only, -1 for as many as a client may
+   * receive.
+   */
   readonly limit: number
+  /** Exclusive. Absent: from the start of the history, or from its end when `reverse` is true. */
   readonly since?: Position | undefined
+  /** True: newest first. */
   readonly reverse: boolean
 }
 
-/** We answer. `kind` is the command's. */
+/** The reply to a command that succeeded. `kind` is that of the command. */
 export type Reply =
   | ConnectReply
   | SubscribeReply
@@ -90,24 +111,25 @@ export type Reply =
       readonly users: number
     }
   | { readonly kind: 'history'; readonly channel: string; readonly page: HistoryPage }
-  /** `expiresInS` absent: never. */
+  // In both: `expiresInS` is in seconds; absent when the token never expires.
   | { readonly kind: 'refresh'; readonly client: string; readonly expiresInS?: number | undefined }
   | { readonly kind: 'subRefresh'; readonly channel: string; readonly expiresInS?: number | undefined }
 
 export interface ConnectReply {
   readonly kind: 'connect'
-  /** The connection's public name. */
+  /** Public id of the connection. */
   readonly client: string
   readonly user: string
-  /** Seconds until the client should refresh its token. Absent: never. */
+  /** Seconds until the client should refresh its token. Absent when the token never expires. */
   readonly expiresInS?: number | undefined
+  /** Seconds between pings of the server; 0 when it sends none. */
   readonly pingIntervalS: number
-  /** Subscriptions that the token made, without a command. */
+  /** The server-side subscriptions that the token grants. */
   readonly subscriptions: readonly SubscribeReply[]
   readonly limits: ClientLimits
 }
 
-/** What the tenant's quota means for one connection. */
+/** The limits that the tenant's quota sets for one connection. */
 export interface ClientLimits {
   readonly messageBytes: number
   readonly publishPerSecond: number
@@ -118,61 +140,101 @@ export interface ClientLimits {
 export interface SubscribeReply {
   readonly kind: 'subscribe'
   readonly channel: string
-  /** The channel has history and the client asked for positions: absent otherwise. It is where the client stood when `recovered`, else the top. */
+  /**
+   * The client's old position when `recovered`, else the top of the stream. Absent unless the channel has
+   * history and the client asked for positions.
+   */
   readonly position?: Position | undefined
-  /** Missed publications, oldest first. Empty unless recovered. */
+  /** Missed publications, oldest first. Empty unless `recovered`. */
   readonly publications: readonly Publication[]
+  /** The client asked to recover. */
   readonly wasRecovering: boolean
+  /** `publications` holds everything that the client missed. */
   readonly recovered: boolean
-  /** Publications on this subscription may come as deltas to the one before, as the client asked. Absent: no. */
+  /**
+   * Publications on this subscription may be sent as deltas to the previous one, as the client asked. Absent:
+   * they may not.
+   */
   readonly delta?: boolean | undefined
-  /** JSON text from the tenant's backend. */
+  /** JSON text that the tenant's backend attached to the subscription. */
   readonly data?: Uint8Array | undefined
-  /** Of a subscription token, seconds. */
+  /** Seconds until the subscription token expires. Absent when it never expires. */
   readonly expiresInS?: number | undefined
-  /** Top of the stream after `publications`, for clients that want one number; absent as `position`. */
+  /**
+   * Top of the stream after `publications`, for clients that need one position only. Absent when `position`
+   * is absent.
+   */
   readonly top?: Position | undefined
 }
 
-/** What a delta can build on. */
+/** The publication that a delta is based on; 'none' when the subscriber has no previous publication. */
 export type DeltaBase = Publication | 'none'
 
-/** How a codec finds the answer's addressee again: the client's id and whatever else the door echoes. Opaque to the session. */
+/**
+ * The codec's reference to a command: its id, and whatever else the reply must repeat. Opaque to the session.
+ */
 export type ReplyRef = unknown
 
-/** What one frame said, in order. */
-export type Received =
+/** One item of a decoded frame. */
+export type DecodedItem =
   | { readonly kind: 'command'; readonly command: Command; readonly ref: ReplyRef }
   | { readonly kind: 'pong' }
-  /** Not understood, but the connection lives on. */
+  /** A command that cannot be decoded. The connection stays open. */
   | { readonly kind: 'refused'; readonly ref: ReplyRef; readonly error: CommandError }
-  /** The protocol is broken; what came before it in the frame is answered first. Always the last. */
+  /** The frame breaks the protocol. The items before it are handled first; it is always the last item. */
   | { readonly kind: 'violation'; readonly close: CloseCode }
 
-/** One door's language: bytes to commands, replies and pushes to payloads. Stateless; one instance serves all sessions of a door. */
+/**
+ * Translates between the bytes of one protocol and the model. A payload is the content of one WebSocket
+ * frame. A codec is stateless; one instance serves all sessions.
+ */
 export interface Codec {
   readonly name: 'chat' | 'centrifuge-json' | 'centrifuge-protobuf'
-  /** Payloads are bytes, in binary frames; else UTF-8 text, in text frames. */
+  /** True: payloads are sent in binary frames. False: payloads are UTF-8 text and are sent in text frames. */
   readonly binary: boolean
-  /** Never throws: what cannot be read comes back as `refused` or `violation`. */
-  decode(payload: Buffer): Received[]
-  /** Payloads to send, in order; none when the client asked for no answer. */
+  /**
+   * Decodes one payload into its items, in order. Never throws: what cannot be read becomes `refused` or
+   * `violation`.
+   */
+  decode(payload: Buffer): DecodedItem[]
+  /** Encodes a reply as payloads, in order. Empty when the client asked for no reply. */
   reply(ref: ReplyRef, reply: Reply): Uint8Array[]
+  /** Encodes the refusal of a command. */
   error(ref: ReplyRef, error: CommandError): Uint8Array
-  /** `base`: the subscriber takes deltas and had this one last ('none': it has none to build on). Absent: it takes none. */
+  /**
+   * Encodes a publication. `base` is given only for subscribers that accept deltas: the last publication that
+   * they received, or 'none'.
+   */
   publication(channel: string, publication: Publication, base?: DeltaBase): Uint8Array
-  /** Undefined: this door does not tell of it. */
+  /** Encodes a join or leave. Undefined when the protocol does not report this one. */
   announcement(channel: string, announcement: Announcement): Uint8Array | undefined
-  /** The server subscribed the client, who did not ask; what it missed comes along. */
+  /**
+   * Encodes a subscription that the server made without a command, together with the publications that the
+   * client missed.
+   */
   subscribed(subscription: SubscribeReply): Uint8Array[]
+  /** Encodes the end of a subscription by the server. */
   unsubscribed(channel: string, code: UnsubscribeCode): Uint8Array
-  /** Other facts hold for the connection, for so long (absent: for ever). Undefined: this door does not tell of it. */
+  /**
+   * Encodes the renewal of the connection by the server; `expiresInS` is undefined when it never expires.
+   * Returns undefined when the protocol has no such push.
+   */
   refreshed(expiresInS: number | undefined): Uint8Array | undefined
-  /** Something on the channel is missing. Undefined: this door has no such word, and the session ends the subscription with 2500 instead. */
+  /**
+   * Encodes that publications on the channel were lost and that the subscription continues from `top`.
+   * Returns undefined when the protocol has no such push; the session then ends the subscription with 2500.
+   */
   continuityLost(channel: string, top: Position): Uint8Array | undefined
-  /** Advice before a drain. Undefined: this door has no such word. */
+  /**
+   * Encodes the advice to reconnect within `afterMs`, sent before a drain. Returns undefined when the
+   * protocol has no such push.
+   */
   reconnect(afterMs: number): Uint8Array | undefined
+  /** The ping of the protocol, to which clients reply. */
   readonly ping: Uint8Array
-  /** WebSocket's own ping goes with it: libraries answer that, also for code that answers nothing. */
+  /**
+   * True: a WebSocket ping is sent together with `ping`. Client libraries answer it even when the application
+   * does not.
+   */
   readonly nativePing: boolean
 }

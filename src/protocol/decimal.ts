@@ -1,22 +1,26 @@
-// Decimal numbers in text, compared exactly: 0.1 is a tenth, and 9007199254740993 is not 9007199254740992. Pure.
+// Exact decimal numbers, for comparing tags: 0.1 is exactly a tenth, and 9007199254740993 differs from
+// 9007199254740992.
 
-/** Units of 10 to the −`scale`. */
+/** The number `units` × 10^−`scale`. */
 export interface Decimal {
   readonly units: bigint
   readonly scale: number
 }
 
-/** At most 40 digits on each side of the point, no exponent; undefined for all else. */
-export function decimalOf(text: string): Decimal | undefined {
+/**
+ * Parses a decimal number with at most 40 digits on each side of the point and no exponent. Returns undefined
+ * for other text.
+ */
+export function parseDecimal(text: string): Decimal | undefined {
   const [, sign, whole = '', fraction = ''] = /^([+-]?)(\d{1,40})(?:\.(\d{1,40}))?$/.exec(text) ?? []
   if (whole === '') return undefined
   const units = BigInt(whole + fraction)
   return { units: sign === '-' ? -units : units, scale: fraction.length }
 }
 
-/** `left` − `right`, in units of whichever is finer. */
-export function difference(left: Decimal, right: Decimal): bigint {
+/** Returns `left` − `right`, in units of the finer scale of the two. Only its sign compares across calls. */
+export function subtractDecimals(left: Decimal, right: Decimal): bigint {
   const scale = Math.max(left.scale, right.scale)
-  const inUnits = (decimal: Decimal): bigint => decimal.units * 10n ** BigInt(scale - decimal.scale)
-  return inUnits(left) - inUnits(right)
+  const unitsOf = (decimal: Decimal): bigint => decimal.units * 10n ** BigInt(scale - decimal.scale)
+  return unitsOf(left) - unitsOf(right)
 }

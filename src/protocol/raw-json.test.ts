@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { nestingDepth, rawItems, rawValue } from './raw-json.js'
 
-/** A JSON value and one of the many texts for it: white space anywhere, keys and strings partly in \u escapes. */
+/**
+ * A JSON value and one of its many possible texts: white space anywhere, and some characters as \u escapes.
+ */
 const written = fc
   .tuple(
     fc.jsonValue({ stringUnit: 'binary' }),
@@ -37,7 +39,7 @@ function escaped(text: string, at: number, always: boolean): string {
 }
 
 describe('rawValue', () => {
-  test('gives text that parses to what JSON.parse finds at the path, without line breaks', () => {
+  test('returns text without line breaks that parses to the value which JSON.parse finds at the path', () => {
     fc.assert(
       fc.property(written, fc.string(), fc.string(), ({ text }, outer, inner) => {
         const frame = `{"a":[1,"]}",{}],${JSON.stringify(outer)}:{"\\"":"}",${JSON.stringify(inner)}:${text}},"\\\\":null}`
@@ -50,7 +52,7 @@ describe('rawValue', () => {
     )
   })
 
-  test('gives minified text back unchanged', () => {
+  test('returns minified text unchanged', () => {
     fc.assert(
       fc.property(fc.json(), (json) => {
         const text = JSON.stringify(JSON.parse(json))
@@ -78,17 +80,17 @@ describe('rawValue', () => {
     expect(rawValue('{"a":{"b":1},"a":7}', ['a', 'b'])).toBeUndefined()
   })
 
-  test('finds keys that are written with escapes', () => {
+  test('finds keys that contain escapes', () => {
     expect(rawValue('{"d\\u0061ta":1}', ['data'])).toBe('1')
     expect(rawValue('{"data":1,"\\u0064ata":2}', ['data'])).toBe('2')
     expect(rawValue('{"d\\u0061ta2":1}', ['data'])).toBeUndefined()
     expect(rawValue('{"\\\\\\"":1}', ['\\"'])).toBe('1')
-    // Written alike, and another name.
+    // The same characters in the text, but another name.
     expect(rawValue('{"\\n":1}', ['\\n'])).toBeUndefined()
     expect(rawValue('{"\\n":1}', ['\n'])).toBe('1')
   })
 
-  test('is not misled by keys in strings, in other objects or on the prototype', () => {
+  test('ignores keys in strings, in other objects and on the prototype', () => {
     expect(rawValue('{"x":"\\"data\\":1","y":{"data":2},"z":[{"data":3}]}', ['data'])).toBeUndefined()
     expect(rawValue('{}', ['constructor'])).toBeUndefined()
     expect(rawValue('{"__proto__":{"data":1}}', ['data'])).toBeUndefined()
@@ -96,7 +98,7 @@ describe('rawValue', () => {
     expect(rawValue('"data"', ['data'])).toBeUndefined()
   })
 
-  test('removes line breaks between tokens and leaves escaped ones alone', () => {
+  test('removes line breaks between tokens and keeps escaped ones', () => {
     expect(rawValue('{"data":{\r\n  "a": "\\n",\n\n "b": [1,\n2]\n}}', ['data'])).toBe(
       '{  "a": "\\n", "b": [1,2]}',
     )
@@ -114,13 +116,13 @@ describe('rawValue', () => {
     const raw = rawValue(`{"data":${value}}`, ['data'])
     nestingDepth(value)
     expect(raw).toBe(value.replaceAll(/[\r\n]/g, ''))
-    // About 20 ms here; a quadratic scan would take minutes.
+    // This takes about 20 ms; a quadratic scan would take minutes.
     expect(performance.now() - startMs).toBeLessThan(2000)
   })
 })
 
 describe('rawItems', () => {
-  test('gives each item’s own text', () => {
+  test('returns the text of each item', () => {
     fc.assert(
       fc.property(fc.array(written), fc.constantFrom('', ' ', '\n\t'), (items, space) => {
         const list = items.map(({ text }) => `${space}${text}${space}`).join(',')
@@ -133,7 +135,7 @@ describe('rawItems', () => {
     )
   })
 
-  test('gives numbers as they were written', () => {
+  test('returns numbers as they were written', () => {
     expect(rawItems('[1.0, 12345678901234567890 ,"a\\u0062"]', [])).toEqual([
       '1.0',
       '12345678901234567890',
@@ -141,7 +143,7 @@ describe('rawItems', () => {
     ])
   })
 
-  test.each(['{}', '{"list":{}}', '{"list":null}', '1'])('of %s there are none', (text) => {
+  test.each(['{}', '{"list":{}}', '{"list":null}', '1'])('%s has no items at the path', (text) => {
     expect(rawItems(text, ['list'])).toBeUndefined()
   })
 })

@@ -1,7 +1,8 @@
-// Takes payloads out of a frame as the very text that came: 1.0 stays 1.0, and key order, duplicate keys, big numbers and
-// escapes survive, which JSON.parse and JSON.stringify together would not let them.
+// Extracts values from a JSON text as text, without parsing them. `1.0` stays `1.0`, and the order of keys,
+// duplicate keys, large numbers and escapes are preserved; JSON.parse followed by JSON.stringify would change
+// them.
 
-/** Arrays and objects within one another in a payload, at most: some clients' parsers die of more. */
+/** Largest nesting depth of arrays and objects in a payload. Parsers of some clients crash on deeper ones. */
 export const payloadDepthMax = 128
 
 const quote = 0x22
@@ -13,9 +14,10 @@ const openBrace = 0x7b
 const closeBrace = 0x7d
 
 /**
- * The text of the value at `path` (member names, outermost first), as written but for raw line breaks between its tokens.
- * Undefined where JSON.parse would give undefined. As there, the last of duplicate keys counts, and keys may be written with escapes.
- * `text` must be JSON that JSON.parse accepts: nothing is checked here. Time is linear in `text` for each step of the path.
+ * Returns the text of the value at `path` (member names, outermost first) as it was written, except that line
+ * breaks between tokens are removed. Returns undefined where reading the parsed value would. As in
+ * JSON.parse, the last of duplicate keys counts, and keys may contain escapes. `text` must be valid JSON,
+ * which is not checked. Takes time linear in `text` for each step of the path.
  */
 export function rawValue(text: string, path: readonly string[]): string | undefined {
   let at = skipSpace(text, 0)
@@ -27,7 +29,10 @@ export function rawValue(text: string, path: readonly string[]): string | undefi
   return withoutLineBreaks(text.slice(at, valueEnd(text, at)))
 }
 
-/** The texts of the items in the array at `path`, each as `rawValue` gives it. Undefined: there is no array. Time is linear in `text`. */
+/**
+ * Returns the texts of the items of the array at `path`, each as `rawValue` returns it, or undefined when
+ * there is no array. Takes time linear in `text`.
+ */
 export function rawItems(text: string, path: readonly string[]): string[] | undefined {
   const array = rawValue(text, path)
   if (array?.charCodeAt(0) !== openBracket) return undefined
@@ -42,7 +47,7 @@ export function rawItems(text: string, path: readonly string[]): string[] | unde
   return items
 }
 
-/** How many arrays and objects lie within one another at the deepest place: 0 for a scalar, 1 for `[]`. `text` must be JSON. */
+/** Returns the nesting depth of arrays and objects: 0 for a scalar, 1 for `[]`. `text` must be valid JSON. */
 export function nestingDepth(text: string): number {
   let depth = 0
   let deepest = 0
@@ -60,7 +65,10 @@ export function nestingDepth(text: string): number {
   return deepest
 }
 
-/** Where the value of `key` starts in the object that starts at `open`. Undefined: no such member, or no object. */
+/**
+ * Returns the index at which the value of `key` starts in the object that starts at `open`, or undefined when
+ * there is no such member or no object.
+ */
 function memberStart(text: string, open: number, key: string): number | undefined {
   if (text.charCodeAt(open) !== openBrace) return undefined
   let found: number | undefined
@@ -80,7 +88,7 @@ function isKey(written: string, key: string): boolean {
   return written.includes('\\') ? JSON.parse(`"${written}"`) === key : written === key
 }
 
-/** The place after the value that starts at `at`. */
+/** Returns the index after the value that starts at `at`. */
 function valueEnd(text: string, at: number): number {
   const first = text.charCodeAt(at)
   if (first === quote) return stringEnd(text, at)
@@ -106,14 +114,17 @@ function containerEnd(text: string, open: number): number {
   return at
 }
 
-/** The place after the closing quote of the string that opens at `open`. */
+/** Returns the index after the closing quote of the string that starts at `open`. */
 function stringEnd(text: string, open: number): number {
   let close = text.indexOf('"', open + 1)
   while (close !== -1 && isEscaped(text, close)) close = text.indexOf('"', close + 1)
   return close === -1 ? text.length : close + 1
 }
 
-/** Is an odd number of backslashes before `at`? Each run is counted once in a string, so the whole stays linear. */
+/**
+ * True when an odd number of backslashes precedes `at`. Each run of backslashes is counted once, so a whole
+ * string takes linear time.
+ */
 function isEscaped(text: string, at: number): boolean {
   let start = at
   while (text.charCodeAt(start - 1) === backslash) start -= 1
@@ -134,7 +145,10 @@ function skipSpace(text: string, from: number): number {
   return at
 }
 
-/** Strings hold no raw line breaks, so each one is between tokens; in a Centrifuge frame it would part two objects. */
+/**
+ * Removes line breaks. JSON strings contain none unescaped, so all of them are between tokens. In a
+ * Centrifuge frame a line break separates two objects, so a payload must not contain one.
+ */
 function withoutLineBreaks(json: string): string {
   return /[\n\r]/.test(json) ? json.replaceAll(/[\n\r]+/g, '') : json
 }

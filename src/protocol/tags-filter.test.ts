@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { CommandError } from '../errors.js'
-import { filterDepthMax, readTagsFilter, type TagsFilter } from './tags-filter.js'
+import { filterDepthMax, parseTagsFilter, type TagsFilter } from './tags-filter.js'
 
 interface Node {
   readonly op?: string
@@ -13,7 +13,7 @@ interface Node {
 }
 
 function filterOf(value: unknown): TagsFilter {
-  const filter = readTagsFilter(value)
+  const filter = parseTagsFilter(value)
   if (filter instanceof CommandError) throw filter
   return filter
 }
@@ -21,7 +21,7 @@ function filterOf(value: unknown): TagsFilter {
 const matches = (node: Node, tags?: Readonly<Record<string, string>>): boolean =>
   filterOf(node).matches(tags && new Map(Object.entries(tags)))
 
-describe('one comparison', () => {
+describe('a comparison', () => {
   const price = (cmp: string, val: string): Node => ({ key: 'price', cmp, val })
 
   test.each<[Node, string | undefined, boolean]>([
@@ -62,58 +62,62 @@ describe('one comparison', () => {
     [price('gte', '0'), ' 1', false],
   ])('%j of %j: %j', (node, tag, fits) => {
     expect(matches(node, tag === undefined ? undefined : { price: tag })).toBe(fits)
-    // Other tags have no say.
+    // Other tags do not matter.
     expect(matches(node, { other: 'a', ...(tag !== undefined && { price: tag }) })).toBe(fits)
   })
 })
 
-test('names that every object has are no tags', () => {
+test('properties that every JavaScript object has are not tags', () => {
   expect(matches({ key: 'constructor', cmp: 'ex' }, { a: 'b' })).toBe(false)
 })
 
-describe('refused', () => {
+describe('an invalid filter is refused:', () => {
   const leaf = { key: 'a', cmp: 'eq', val: 'b' }
   const nested = (levels: number): Node =>
     Array.from({ length: levels - 1 }).reduce<Node>((node) => ({ op: 'not', nodes: [node] }), leaf)
 
   test.each<[string, unknown, string]>([
-    ['no object', 'a', 'no node'],
-    ['an array', [], 'no node'],
-    ['an empty node', {}, '"cmp" is none of'],
-    ['an unknown operation', { op: 'xor', nodes: [leaf] }, '"op" is none of'],
-    ['an unknown comparison', { ...leaf, cmp: 'like' }, '"cmp" is none of'],
-    ['a comparison that every object has', { ...leaf, cmp: 'constructor' }, '"cmp" is none of'],
-    ['no key', { cmp: 'ex' }, 'no key'],
+    ['a string', 'a', 'wrong type'],
+    ['an array', [], 'wrong type'],
+    ['an empty node', {}, '"cmp" must be one of'],
+    ['an unknown operation', { op: 'xor', nodes: [leaf] }, '"op" must be one of'],
+    ['an unknown comparison', { ...leaf, cmp: 'like' }, '"cmp" must be one of'],
+    [
+      'a comparison named like a property of every object',
+      { ...leaf, cmp: 'constructor' },
+      '"cmp" must be one of',
+    ],
+    ['no key', { cmp: 'ex' }, 'needs a "key"'],
     ['no value', { key: 'a', cmp: 'eq' }, 'one "val"'],
-    ['values for a value', { key: 'a', cmp: 'eq', vals: ['b'] }, 'one "val"'],
-    ['values besides a value', { ...leaf, vals: ['b'] }, 'one "val"'],
+    ['several values where one is needed', { key: 'a', cmp: 'eq', vals: ['b'] }, 'one "val"'],
+    ['several values besides one', { ...leaf, vals: ['b'] }, 'one "val"'],
     ['no values', { key: 'a', cmp: 'in', vals: [] }, '"vals"'],
-    ['a value for values', { ...leaf, cmp: 'nin' }, '"vals"'],
-    ['a value where none is', { ...leaf, cmp: 'ex' }, 'no value'],
-    ['a value that is no text', { ...leaf, val: 1 }, 'no node'],
-    ['a word where a number belongs', { ...leaf, cmp: 'gt' }, 'decimal'],
-    ['and of nothing', { op: 'and', nodes: [] }, '"and" has 0'],
-    ['not of nothing', { op: 'not' }, '"not" has 0'],
-    ['not of two', { op: 'not', nodes: [leaf, leaf] }, '"not" has 2'],
-    ['a fault further in', { op: 'or', nodes: [leaf, { op: 'and', nodes: [{ key: 'a' }] }] }, '"cmp"'],
+    ['one value where several are needed', { ...leaf, cmp: 'nin' }, '"vals"'],
+    ['a value where none is allowed', { ...leaf, cmp: 'ex' }, 'no value'],
+    ['a value that is not a string', { ...leaf, val: 1 }, 'wrong type'],
+    ['a word where a number is needed', { ...leaf, cmp: 'gt' }, 'decimal'],
+    ['and without nodes', { op: 'and', nodes: [] }, '"and" has 0'],
+    ['not without nodes', { op: 'not' }, '"not" has 0'],
+    ['not with two nodes', { op: 'not', nodes: [leaf, leaf] }, '"not" has 2'],
+    ['an error in a nested node', { op: 'or', nodes: [leaf, { op: 'and', nodes: [{ key: 'a' }] }] }, '"cmp"'],
     ['too deep', nested(filterDepthMax + 1), 'levels deep'],
-    ['deeper than a stack', nested(10_000), 'levels deep'],
+    ['deeper than the call stack', nested(10_000), 'levels deep'],
     ['too many nodes', { op: 'or', nodes: Array.from({ length: 64 }, () => leaf) }, '64 nodes'],
     ['too long', { ...leaf, val: 'é'.repeat(2048) }, '4096 bytes'],
     ['too many empty values', { key: 'a', cmp: 'in', vals: Array.from({ length: 4096 }, () => '') }, 'bytes'],
   ])('%s', (_what, value, words) => {
-    const refusal = readTagsFilter(value)
+    const refusal = parseTagsFilter(value)
     expect(refusal).toBeInstanceOf(CommandError)
     expect(refusal).toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining(words) })
   })
 
-  test('but not what is just within the bounds', () => {
+  test('a filter just within the bounds is accepted', () => {
     expect(matches(nested(filterDepthMax), { a: 'b' })).toBe(filterDepthMax % 2 === 1)
     expect(matches({ op: 'or', nodes: Array.from({ length: 63 }, () => leaf) }, { a: 'b' })).toBe(true)
     expect(matches({ ...leaf, val: 'b'.repeat(4093) })).toBe(false)
   })
 
-  test('nothing that is left out as null or the zero value', () => {
+  test('null and zero values count as absent', () => {
     const zeros = { op: '', vals: [], nodes: null }
     expect(filterOf({ ...leaf, ...zeros }).key).toBe(filterOf(leaf).key)
     expect(filterOf({ op: 'and', nodes: [leaf], key: '', cmp: null }).key).toBe(
@@ -122,7 +126,7 @@ describe('refused', () => {
   })
 })
 
-describe('whatever the filter and the tags', () => {
+describe('for any filter and tags', () => {
   const word = fc.constantFrom('a', 'b', 'ab', 'ba', '1', '1.0', '-2', '10')
   const number = fc.constantFrom('1', '1.0', '-2', '10', '0.5')
   const key = fc.constantFrom('x', 'y')
@@ -149,7 +153,7 @@ describe('whatever the filter and the tags', () => {
   }))
   const tags = fc.dictionary(key, word)
 
-  /** By the words of the protocol's description, with numbers as JavaScript has them. */
+  /** A direct implementation of the protocol's description, with JavaScript numbers. */
   function naive(one: Node, of: Readonly<Record<string, string>>): boolean {
     const { cmp = '', key: name = '', nodes = [], op = '', val = '', vals = [] } = one
     if (op === 'and') return nodes.every((child) => naive(child, of))
@@ -170,7 +174,7 @@ describe('whatever the filter and the tags', () => {
       : left > right || (cmp === 'gte' && left === right)
   }
 
-  test('it says what the naive one says', () => {
+  test('it agrees with a naive implementation', () => {
     let fitting = 0
     fc.assert(
       fc.property(node, tags, (filter, of) => {
@@ -180,12 +184,12 @@ describe('whatever the filter and the tags', () => {
       }),
       { numRuns: 2000 },
     )
-    // Or it would show little.
+    // A test in which nearly all filters match, or nearly none, would show little.
     expect(fitting).toBeGreaterThan(200)
     expect(fitting).toBeLessThan(1800)
   })
 
-  test('one key means one verdict', () => {
+  test('filters with equal keys give equal results', () => {
     let equal = 0
     fc.assert(
       fc.property(leaf, leaf, tags, (one, other, of) => {

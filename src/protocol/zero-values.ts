@@ -1,15 +1,16 @@
-// Absent, null and the zero value are one thing in Centrifuge's protocol, as in the Go structs behind it.
+// Schemas of optional fields in Centrifuge's protocol, where an absent field, null and the zero value mean
+// the same, as in Go.
 import { z } from 'zod'
 
-export const text = z
+export const stringOrEmpty = z
   .string()
   .nullish()
   .transform((value) => value ?? '')
-export const flag = z
+export const booleanOrFalse = z
   .boolean()
   .nullish()
   .transform((value) => value ?? false)
-export const integer = z
+export const integerOrZero = z
   .int()
   .nullish()
   .transform((value) => value ?? 0)

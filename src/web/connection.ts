@@ -3,7 +3,7 @@
 import { Centrifuge, type ConnectedContext } from 'centrifuge'
 import { diagnose, fetchToken, Refused } from './dev-server.js'
 import type { Identity } from './identity.js'
-import { isRecord } from './json.js'
+import { isJsonObject } from './json.js'
 import { type Self, TimedCentrifuge } from './publication.js'
 import { endingSentence, interruptionSentence, plain, withFullStop } from './error-text.js'
 
@@ -152,7 +152,7 @@ export class Connection {
 
 /** Parley tells each connection its limits when it is accepted. */
 function messageBytesOf(data: unknown): number | undefined {
-  const limits = isRecord(data) ? data['limits'] : undefined
-  const bytes = isRecord(limits) ? limits['message_bytes'] : undefined
+  const limits = isJsonObject(data) ? data['limits'] : undefined
+  const bytes = isJsonObject(limits) ? limits['message_bytes'] : undefined
   return typeof bytes === 'number' && bytes > 0 ? Math.min(bytes, messageBytesOfPlatform) : undefined
 }

@@ -1,6 +1,6 @@
 // What `parley dev` offers to its own page and no real installation has: a list of tenants, and tokens for the asking.
 import type { Identity } from './identity.js'
-import { isRecord, textOf } from './json.js'
+import { isJsonObject, textOf } from './json.js'
 
 export interface Tenant {
   /** `<namespace>/<name>`. */
@@ -22,7 +22,7 @@ export async function fetchTenants(): Promise<readonly Tenant[]> {
   const list: unknown = await answer.json()
   if (!answer.ok || !Array.isArray(list))
     throw new Error(`The gateway answered ${answer.status} to /dev/tenants`)
-  return list.filter(isRecord).map(parseTenant)
+  return list.filter(isJsonObject).map(parseTenant)
 }
 
 function parseTenant(record: Readonly<Record<string, unknown>>): Tenant {
@@ -45,8 +45,8 @@ export async function fetchToken(identity: Identity): Promise<string> {
     body: JSON.stringify({ tenant, user, claims }),
   })
   const body: unknown = await answer.json().catch(() => undefined)
-  if (answer.ok && isRecord(body) && typeof body['token'] === 'string') return body['token']
-  const sentence = isRecord(body) ? textOf(body['message']) : ''
+  if (answer.ok && isJsonObject(body) && typeof body['token'] === 'string') return body['token']
+  const sentence = isJsonObject(body) ? textOf(body['message']) : ''
   if (answer.status < 500 || answer.status === 501)
     throw new Refused(sentence || `No token: the gateway answered ${answer.status}.`)
   throw new Error(sentence || `The gateway answered ${answer.status}`)
@@ -65,7 +65,7 @@ export async function diagnose(webSocketUrl: string): Promise<Diagnosis | undefi
   try {
     const answer = await fetch(webSocketUrl.replace(/^ws/u, 'http'))
     const body: unknown = await answer.json()
-    if (answer.status === 426 || !isRecord(body)) return undefined
+    if (answer.status === 426 || !isJsonObject(body)) return undefined
     return { status: answer.status, message: textOf(body['message']) }
   } catch {
     return undefined

@@ -1,5 +1,5 @@
 // Numbers and refusals in plain words.
-import { isRecord, textOf } from './json.js'
+import { isJsonObject, textOf } from './json.js'
 
 /** A refused command, as the SDK rejects with it. */
 export interface Refusal {
@@ -14,7 +14,7 @@ export interface Refusal {
 }
 
 export function refusalOf(error: unknown): Refusal {
-  const record = isRecord(error) ? error : {}
+  const record = isJsonObject(error) ? error : {}
   const code = typeof record['code'] === 'number' ? record['code'] : 0
   const said = textOf(record['message']) || (error instanceof Error ? error.message : 'Something went wrong.')
   const retryAfterMs = typeof record['retry_after_ms'] === 'number' ? record['retry_after_ms'] : undefined

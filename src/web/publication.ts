@@ -1,6 +1,6 @@
 // Reads what the SDK hands over. What stands in it was written by other people's programs.
 import { Centrifuge, type ClientInfo, type PublicationContext } from 'centrifuge'
-import { isRecord, messageText, textOf } from './json.js'
+import { isJsonObject, messageText, textOf } from './json.js'
 import type { Arrival, Author } from './message-log.js'
 
 /** Which of the many are we? */
@@ -35,7 +35,7 @@ export function arrivalOf(publication: PublicationContext, context: { self: Self
 
 /** `connInfo` is the token's `info` claim: by custom an object with a name. */
 function nameIn(connInfo: unknown): string {
-  return isRecord(connInfo) ? textOf(connInfo['name']) : ''
+  return isJsonObject(connInfo) ? textOf(connInfo['name']) : ''
 }
 
 /** What people read for a user of whom only the id is known. */
@@ -72,13 +72,13 @@ export class TimedCentrifuge extends Centrifuge {
 
 /** Publications come pushed, in a page of history, or with the answer to a subscription that recovers. */
 function publicationsIn(reply: unknown): unknown[] {
-  const at = (value: unknown, key: string): unknown => (isRecord(value) ? value[key] : undefined)
+  const at = (value: unknown, key: string): unknown => (isJsonObject(value) ? value[key] : undefined)
   const lists = [at(at(reply, 'history'), 'publications'), at(at(reply, 'subscribe'), 'publications')]
   return [at(at(reply, 'push'), 'pub'), ...lists.flatMap((list) => (Array.isArray(list) ? list : []))]
 }
 
 function tagWithTime(publication: unknown): void {
-  if (!isRecord(publication) || typeof publication['time'] !== 'number') return
-  const tags = isRecord(publication['tags']) ? publication['tags'] : {}
+  if (!isJsonObject(publication) || typeof publication['time'] !== 'number') return
+  const tags = isJsonObject(publication['tags']) ? publication['tags'] : {}
   Object.assign(publication, { tags: { ...tags, [timeTag]: String(publication['time']) } })
 }

@@ -1,5 +1,5 @@
 // Direct messages that this tab sent, so that a reload does not leave half a conversation.
-import { isRecord, textOf } from './json.js'
+import { isJsonObject, textOf } from './json.js'
 import { recallList, rememberList } from './tab-storage.js'
 
 export interface SentDirect {
@@ -37,7 +37,7 @@ export class SentDirects {
 function parse(text: string): readonly SentDirect[] {
   try {
     const value: unknown = JSON.parse(text)
-    if (!isRecord(value) || typeof value['timeMs'] !== 'number') return []
+    if (!isJsonObject(value) || typeof value['timeMs'] !== 'number') return []
     return [{ to: textOf(value['to']), text: textOf(value['text']), timeMs: value['timeMs'] }]
   } catch {
     return []

@@ -2,9 +2,9 @@
 import { once } from 'node:events'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { Command, Reply } from '../../src/protocol/centrifuge/schema.js'
-import type { Fields } from '../../src/protocol/fields.js'
-import { delimited, readMessage, writeDelimited } from '../../src/protocol/centrifuge/message-table.js'
+import { WireCommand, WireReply } from '../../src/protocol/centrifuge/schema.js'
+import type { MessageFields } from '../../src/protocol/message-fields.js'
+import { splitDelimited, readMessage, writeDelimited } from '../../src/protocol/centrifuge/protobuf-message.js'
 import { defaultSessionLimits } from '../../src/session/context.js'
 import { door, gatewayFor } from '../support/centrifuge-sdk.js'
 import { MovableClock } from '../support/clock.js'
@@ -12,19 +12,19 @@ import { rawAs } from '../support/frames.js'
 import type { TestGateway } from '../support/gateway.js'
 import { Arrivals, within } from '../support/waiting.js'
 
-const command = (fields: Fields): Uint8Array => writeDelimited(Command, fields)
+const command = (fields: MessageFields): Uint8Array => writeDelimited(WireCommand, fields)
 
 /** Replies and pushes as fields; a ping is one without any. */
 class ProtobufClient {
   readonly socket: WebSocket
-  readonly replies = new Arrivals<Fields>('a reply')
+  readonly replies = new Arrivals<MessageFields>('a reply')
   readonly closing: Promise<number>
 
   private constructor(url: string, protocols: string[]) {
     this.socket = new WebSocket(url, protocols)
     this.socket.on('message', (frame: Buffer, binary) => {
       if (!binary) throw new Error('the server sent a text frame')
-      for (const message of delimited(frame)) this.replies.push(readMessage(Reply, message))
+      for (const message of splitDelimited(frame)) this.replies.push(readMessage(WireReply, message))
     })
     this.closing = new Promise((resolve) => {
       this.socket.on('close', (code) => resolve(code))
@@ -42,15 +42,15 @@ class ProtobufClient {
     return client
   }
 
-  send(...commands: readonly Fields[]): void {
+  send(...commands: readonly MessageFields[]): void {
     this.socket.send(Buffer.concat(commands.map(command)))
   }
 
-  reply(id: number): Promise<Fields> {
+  reply(id: number): Promise<MessageFields> {
     return this.replies.next((reply) => reply['id'] === id, `the reply to command ${id}`)
   }
 
-  ask(id: number, fields: Fields): Promise<Fields> {
+  ask(id: number, fields: MessageFields): Promise<MessageFields> {
     this.send({ id, ...fields })
     return this.reply(id)
   }
@@ -66,7 +66,7 @@ async function protobufAs(gateway: TestGateway, user: string): Promise<ProtobufC
   return client
 }
 
-const publish = (text: string): Fields => ({ publish: { channel: 'general', data: Buffer.from(text) } })
+const publish = (text: string): MessageFields => ({ publish: { channel: 'general', data: Buffer.from(text) } })
 const text = (value: unknown): string => Buffer.from(value as Uint8Array).toString()
 
 test('the subprotocol is echoed; ?format=protobuf needs none', async () => {
@@ -118,9 +118,9 @@ describe('one room', () => {
     expect(await client.ask(3, publish('"hello"'))).toEqual({ id: 3, publish: {} })
   })
 
-  async function pushed(client: ProtobufClient): Promise<{ pub: Fields }> {
+  async function pushed(client: ProtobufClient): Promise<{ pub: MessageFields }> {
     const { push } = await client.replies.next((reply) => 'push' in reply)
-    return push as unknown as { pub: Fields }
+    return push as unknown as { pub: MessageFields }
   }
 })
 

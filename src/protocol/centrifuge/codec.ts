@@ -1,4 +1,5 @@
-// What the two writings of Centrifuge's protocol share: the same words, put on the wire by the one or the other.
+// Builds the codecs of Centrifuge's protocol: JSON and protobuf share the messages and differ only in their
+// encoding.
 import {
   announcementPush,
   deltaPush,
@@ -11,12 +12,12 @@ import {
   type WriteDelta,
 } from './encode.js'
 import type { Codec } from '../commands.js'
-import type { Fields } from '../fields.js'
+import type { MessageFields } from '../message-fields.js'
 
-/** `write`: one reply or push as a payload of its own. */
+/** Creates a codec from an encoding. `write` encodes one reply or push as one payload. */
 export function centrifugeCodec(
   wire: Pick<Codec, 'name' | 'binary' | 'decode' | 'ping'> & {
-    readonly write: (fields: Fields) => Uint8Array
+    readonly write: (fields: MessageFields) => Uint8Array
     readonly writeDelta: WriteDelta
   },
 ): Codec {
@@ -26,7 +27,7 @@ export function centrifugeCodec(
     binary,
     decode,
     ping,
-    // The protocol asks its clients for an answer of their own: a second one would only cost.
+    // The protocol has its own ping and pong; a second ping would only cost traffic.
     nativePing: false,
     reply: (ref, reply) => [write(replyFields(ref, reply, writeDelta))],
     error: (ref, error) => write(errorFields(ref, error)),

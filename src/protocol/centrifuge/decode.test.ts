@@ -3,13 +3,13 @@ import { describe, expect, test } from 'vitest'
 import type { CommandError } from '../../errors.js'
 import { centrifugeJson } from './json.js'
 import { closeCodes } from '../codes.js'
-import type { Command, Received } from '../commands.js'
-import { readTagsFilter } from '../tags-filter.js'
+import type { Command, DecodedItem } from '../commands.js'
+import { parseTagsFilter } from '../tags-filter.js'
 
-const decode = (frame: string): Received[] => centrifugeJson.decode(Buffer.from(frame))
+const decode = (frame: string): DecodedItem[] => centrifugeJson.decode(Buffer.from(frame))
 const violation = { kind: 'violation', close: closeCodes.badRequest }
 
-/** The one command that `fields` of `method` say. */
+/** The single command that `fields` of `method` are decoded to. */
 function commandOf(method: string, fields: object): Command {
   const [item] = decode(JSON.stringify({ id: 1, [method]: fields }))
   if (item?.kind !== 'command') throw new Error(`not a command: ${JSON.stringify(item)}`)
@@ -23,8 +23,8 @@ function refusalOf(method: string, fields: object): CommandError {
   return item.error
 }
 
-describe('frames', () => {
-  test('hold several objects, one to a line, and may end with a newline', () => {
+describe('a frame', () => {
+  test('contains several objects, one per line, and may end with a newline', () => {
     const frame = '{"id":1,"connect":{}}\n{"id":2,"presence":{"channel":"a"}}\n{}\n'
     expect(decode(frame)).toEqual([
       { kind: 'command', ref: 1, command: { kind: 'connect', token: '' } },
@@ -54,20 +54,20 @@ describe('frames', () => {
     expect(decode(frame)).toEqual([violation])
   })
 
-  test('give what came before a violation, and nothing after it', () => {
+  test('gives the items before a violation, and nothing after it', () => {
     expect(decode('{}\n\n{}')).toEqual([{ kind: 'pong' }, violation])
     expect(decode('{}\n{"id":1}\n{}')).toEqual([{ kind: 'pong' }, violation])
     expect(decode('{}\n\n')).toEqual([{ kind: 'pong' }, violation])
   })
 
-  test('that are not UTF-8 are violations', () => {
+  test('that is not UTF-8 is a violation', () => {
     const frame = Buffer.from('{"id":1,"publish":{"channel":"a","data":"?"}}')
     frame[frame.indexOf('?')] = 0xff
     expect(centrifugeJson.decode(frame)).toEqual([violation])
   })
 })
 
-describe('envelopes', () => {
+describe('a command object', () => {
   test.each([0, -1, 1.5, 2 ** 32, 1e300, '1', true, {}, [], null, undefined])(
     'id %j is a violation',
     (id) => {
@@ -75,11 +75,11 @@ describe('envelopes', () => {
     },
   )
 
-  test('take ids up to 2^32 - 1', () => {
+  test('accepts ids up to 2^32 - 1', () => {
     expect(decode('{"id":4294967295,"connect":{}}')).toMatchObject([{ kind: 'command', ref: 4294967295 }])
   })
 
-  test('only `send` comes without an id', () => {
+  test('needs an id, except for `send`', () => {
     expect(decode('{"send":{"data":1}}')).toEqual([{ kind: 'command', ref: 0, command: { kind: 'send' } }])
     expect(decode('{"connect":{}}')).toEqual([violation])
   })
@@ -96,13 +96,13 @@ describe('envelopes', () => {
     expect(decode(frame)).toEqual([violation])
   })
 
-  test('the first method in the order of the protocol wins, whatever the order of the text', () => {
+  test('the first method in the order of the protocol counts, not the first in the text', () => {
     const frame =
       '{"presence":{"channel":"p"},"publish":{"channel":"a","data":1},"subscribe":null,"id":3,"zzz":1}'
     expect(decode(frame)).toMatchObject([{ ref: 3, command: { kind: 'publish', channel: 'a' } }])
   })
 
-  test('fields of `__proto__` are no fields', () => {
+  test('fields of `__proto__` are ignored', () => {
     expect(decode('{"id":1,"__proto__":{"connect":{}}}')).toEqual([violation])
     expect(decode('{"id":1,"presence":{"__proto__":{"channel":"a"}}}')).toEqual([violation])
   })
@@ -150,12 +150,12 @@ describe('fields', () => {
     expect(decode(JSON.stringify({ id: 1, [method]: fields }))).toEqual([violation])
   })
 
-  test('connect takes the token and leaves the rest', () => {
+  test('connect reads the token and ignores unknown fields', () => {
     const fields = { token: 't', name: 'js', version: '5', data: {}, headers: {}, subs: {}, flag: 1 }
     expect(commandOf('connect', fields)).toEqual({ kind: 'connect', token: 't' })
   })
 
-  test('null is absent', () => {
+  test('null counts as absent', () => {
     expect(
       commandOf('subscribe', {
         channel: 'a',
@@ -168,7 +168,7 @@ describe('fields', () => {
     ).toEqual(commandOf('subscribe', { channel: 'a' }))
   })
 
-  test('the short ones', () => {
+  test('commands with few fields', () => {
     expect(commandOf('unsubscribe', { channel: 'a' })).toEqual({ kind: 'unsubscribe', channel: 'a' })
     expect(commandOf('presence', { channel: 'a' })).toEqual({ kind: 'presence', channel: 'a' })
     expect(commandOf('presence_stats', { channel: 'a' })).toEqual({ kind: 'presenceStats', channel: 'a' })
@@ -225,16 +225,16 @@ describe('subscribe', () => {
     },
   )
 
-  test('other types and filters that are none are refused', () => {
+  test('other types and invalid filters are refused', () => {
     expect(refusalOf('subscribe', { channel: 'a', type: 1 }).code).toBe('NOT_AVAILABLE')
     expect(refusalOf('subscribe', { channel: 'a', tf: { key: 'a' } }).code).toBe('BAD_REQUEST')
   })
 
-  test('a tags filter is read, and excludes deltas', () => {
+  test('a tags filter is parsed and excludes deltas', () => {
     const tf = { key: 'kind', cmp: 'eq', val: 'goal' }
     expect(commandOf('subscribe', { channel: 'a', tf, delta: 'fossil' })).toEqual({
       ...plain,
-      filter: readTagsFilter(tf),
+      filter: parseTagsFilter(tf),
     })
   })
 })
@@ -264,7 +264,7 @@ describe('history', () => {
     })
   })
 
-  test('nothing lies before offset 0', () => {
+  test('a reverse history before offset 0 is refused', () => {
     expect(refusalOf('history', { channel: 'a', reverse: true, since: { offset: 0 } }).code).toBe(
       'BAD_REQUEST',
     )
@@ -272,7 +272,7 @@ describe('history', () => {
 })
 
 describe('publish', () => {
-  test('passes data on as the text that came', () => {
+  test('keeps data exactly as written', () => {
     const data = '{"b":1.0,"a":1e400,"b":12345678901234567890,"\\u0061":"\\ud800\\/é"}'
     const [item] = decode(`{"publish":{"data":${data} ,"channel":"a"},"id":1}`)
     expect(item).toEqual({
@@ -290,7 +290,7 @@ describe('publish', () => {
     expect(refusalOf('publish', { channel: 'a', ...fields }).code).toBe('BAD_REQUEST')
   })
 
-  test.each([0, false, '', {}, []])('takes %j for data', (data) => {
+  test.each([0, false, '', {}, []])('accepts %j as data', (data) => {
     expect(commandOf('publish', { channel: 'a', data })).toMatchObject({
       data: Buffer.from(JSON.stringify(data)),
     })
@@ -304,7 +304,7 @@ describe('publish', () => {
     expect(decode(nested(30_000))).toMatchObject([{ kind: 'refused', ref: 1 }])
   })
 
-  test('nesting elsewhere harms nobody', () => {
+  test('deep nesting outside of data is ignored', () => {
     expect(decode(`{"id":1,"connect":{"data":${'['.repeat(30_000)}${']'.repeat(30_000)}}}`)).toMatchObject([
       { kind: 'command' },
     ])
@@ -345,12 +345,12 @@ describe('decode never throws', () => {
     '__proto__',
   ]
 
-  function expectOrder(received: readonly Received[]): void {
+  function expectOrder(received: readonly DecodedItem[]): void {
     expect(received.length).toBeGreaterThan(0)
     expect(received.findIndex((item) => item.kind === 'violation')).toBeOneOf([-1, received.length - 1])
   }
 
-  test('on bytes, and a violation is the last item', () => {
+  test('on any bytes, and a violation is the last item', () => {
     fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
         expectOrder(centrifugeJson.decode(Buffer.from(bytes)))
@@ -358,7 +358,7 @@ describe('decode never throws', () => {
     )
   })
 
-  test('on JSON of about the right shape', () => {
+  test('on JSON of roughly the right shape', () => {
     const fields = fc.oneof(fc.dictionary(fc.constantFrom(...fieldNames), fc.jsonValue()), fc.jsonValue())
     const command = fc.dictionary(fc.constantFrom('id', ...methods), fc.oneof(fields, fc.nat()))
     fc.assert(

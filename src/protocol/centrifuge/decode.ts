@@ -1,4 +1,5 @@
-// What Centrifuge's official clients ask, once JSON or protobuf is read. Where a rule looks arbitrary, it is what Centrifugo answers and SDKs rely on.
+// Decodes the commands of Centrifuge's official clients, after JSON or protobuf is parsed. Rules that look
+// arbitrary copy Centrifugo's behaviour, on which SDKs rely.
 import { z } from 'zod'
 import type { Position } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
@@ -9,20 +10,26 @@ import type {
   ConnectCommand,
   HistoryCommand,
   PublishCommand,
-  Received,
+  DecodedItem,
   SubscribeCommand,
 } from '../commands.js'
 import { nestingDepth, payloadDepthMax } from '../raw-json.js'
-import { readTagsFilter } from '../tags-filter.js'
-import { flag, integer, text } from '../zero-values.js'
+import { parseTagsFilter } from '../tags-filter.js'
+import { booleanOrFalse, integerOrZero, stringOrEmpty } from '../zero-values.js'
 
-export const violation: Received = { kind: 'violation', close: closeCodes.badRequest }
-const pong: Received = { kind: 'pong' }
+export const violation: DecodedItem = { kind: 'violation', close: closeCodes.badRequest }
+const pong: DecodedItem = { kind: 'pong' }
 
-/** Bit of `flag`: answer error 112 rather than a subscription that did not recover. Bit 1 offers numeric channel ids; we have none. */
+/**
+ * Bit of `flag`: refuse with error 112 instead of replying with a subscription that did not recover. The bit
+ * of value 1 offers numeric channel ids, which Parley does not use.
+ */
 const flagGapIsError = 2
 
-/** Numbers above 2^53 − 1 were rounded by JSON.parse. They become 2^53 − 1, above every real offset: unrecoverable, never a wrong match. */
+/**
+ * JSON.parse rounds numbers above 2^53 − 1. They become 2^53 − 1, which is above every real offset, so the
+ * position is unrecoverable and never matches by accident.
+ */
 const offset = z
   .number()
   .refine((value) => Number.isInteger(value) && value >= 0 && value <= 2 ** 64)
@@ -31,50 +38,66 @@ const offset = z
 
 // Unknown fields are stripped.
 const channel = z.string().min(1)
-const OfChannel = z.object({ channel })
-const Recover = z.object({ recover: flag, epoch: text, offset })
-/** By channel: an object in JSON, a map in protobuf. */
-const Recovers = z.preprocess(
+const ChannelRequest = z.object({ channel })
+const RecoveringSubscription = z.object({ recover: booleanOrFalse, epoch: stringOrEmpty, offset })
+/** Subscriptions by channel: an object in JSON, a map in protobuf. */
+const RecoveringSubscriptions = z.preprocess(
   (value) => (value instanceof Map ? Object.fromEntries(value) : value),
-  z.record(z.string(), Recover).nullish(),
+  z.record(z.string(), RecoveringSubscription).nullish(),
 )
-const Connect = z.object({ token: text, subs: Recovers })
+const Connect = z.object({ token: stringOrEmpty, subs: RecoveringSubscriptions })
 const Subscribe = z.object({
   channel,
-  token: text,
-  type: integer,
-  recover: flag,
-  epoch: text,
+  token: stringOrEmpty,
+  type: integerOrZero,
+  recover: booleanOrFalse,
+  epoch: stringOrEmpty,
   offset,
-  positioned: flag,
-  recoverable: flag,
-  join_leave: flag,
-  flag: integer,
+  positioned: booleanOrFalse,
+  recoverable: booleanOrFalse,
+  join_leave: booleanOrFalse,
+  flag: integerOrZero,
   delta: z.enum(['', 'fossil']).nullish(),
   tf: z.unknown().optional(),
 })
-const Since = z.object({ epoch: text, offset })
-const History = z.object({ channel, limit: z.int32().nullish(), since: Since.nullish(), reverse: flag })
-const Refresh = z.object({ token: text })
-const SubRefresh = z.object({ channel, token: text })
-const Rpc = z.object({ method: text })
+const Since = z.object({ epoch: stringOrEmpty, offset })
+const History = z.object({
+  channel,
+  limit: z.int32().nullish(),
+  since: Since.nullish(),
+  reverse: booleanOrFalse,
+})
+const Refresh = z.object({ token: stringOrEmpty })
+const SubRefresh = z.object({ channel, token: stringOrEmpty })
+const Rpc = z.object({ method: stringOrEmpty })
 
 const idMax = 0xffff_ffff
 
-/** The text of a publish command's `data` as it came; undefined: none did. It gets the member as it was read. */
+/**
+ * Returns the JSON text of a publish command's `data`, or undefined when there is none. It receives the
+ * parsed member.
+ */
 type DataOf = (data: unknown) => string | CommandError | undefined
 
-/** What a method's fields say: a command, a refusal, or undefined when they break the protocol. */
+/**
+ * Reads the fields of one method. Returns the command, a refusal, or undefined when the fields break the
+ * protocol.
+ */
 type Reader = (fields: unknown, dataOf: DataOf) => Command | CommandError | undefined
 
-/** The first of these that is there and not null is the command, whatever else the object holds. */
+/**
+ * The first of these members that is present and not null is the command, whatever else the object contains.
+ */
 const readers: readonly (readonly [string, Reader])[] = [
   ['connect', reader(Connect, connect)],
   ['subscribe', reader(Subscribe, subscribe)],
-  ['unsubscribe', reader(OfChannel, (fields) => ({ kind: 'unsubscribe', channel: fields.channel }))],
+  ['unsubscribe', reader(ChannelRequest, (fields) => ({ kind: 'unsubscribe', channel: fields.channel }))],
   ['publish', publish],
-  ['presence', reader(OfChannel, (fields) => ({ kind: 'presence', channel: fields.channel }))],
-  ['presence_stats', reader(OfChannel, (fields) => ({ kind: 'presenceStats', channel: fields.channel }))],
+  ['presence', reader(ChannelRequest, (fields) => ({ kind: 'presence', channel: fields.channel }))],
+  [
+    'presence_stats',
+    reader(ChannelRequest, (fields) => ({ kind: 'presenceStats', channel: fields.channel })),
+  ],
   ['history', reader(History, history)],
   // Pings go from server to client only.
   ['ping', () => undefined],
@@ -87,23 +110,23 @@ const readers: readonly (readonly [string, Reader])[] = [
   ],
 ]
 
-/** One command object. `dataOf` is asked only when it is a publish. Never throws. */
-export function decodeEnvelope(envelope: Readonly<Record<string, unknown>>, dataOf: DataOf): Received {
-  const method = readers.find(([name]) => envelope[name] !== undefined && envelope[name] !== null)
-  if (method === undefined) return Object.keys(envelope).length === 0 ? pong : violation
+/** Decodes one command object. `dataOf` is called only for a publish. Never throws. */
+export function decodeWireCommand(message: Readonly<Record<string, unknown>>, dataOf: DataOf): DecodedItem {
+  const method = readers.find(([name]) => message[name] !== undefined && message[name] !== null)
+  if (method === undefined) return Object.keys(message).length === 0 ? pong : violation
   const [name, read] = method
-  const id = idOf(envelope)
+  const id = idOf(message)
   if (id === undefined || (id === 0 && name !== 'send')) return violation
 
-  const command = read(envelope[name], dataOf)
+  const command = read(message[name], dataOf)
   if (command === undefined) return violation
   if (command instanceof CommandError) return { kind: 'refused', ref: id, error: command }
   return { kind: 'command', command, ref: id }
 }
 
-/** Undefined: it is no number that fits the protocol's field. */
-function idOf(envelope: Readonly<Record<string, unknown>>): number | undefined {
-  const id = envelope['id'] ?? 0
+/** Returns the command's id, 0 when absent, or undefined when it is not an unsigned 32-bit integer. */
+function idOf(message: Readonly<Record<string, unknown>>): number | undefined {
+  const id = message['id'] ?? 0
   return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= idMax ? id : undefined
 }
 
@@ -126,9 +149,9 @@ function connect({ subs, token }: z.infer<typeof Connect>): ConnectCommand {
 
 function subscribe(fields: z.infer<typeof Subscribe>): SubscribeCommand | CommandError {
   if (fields.type !== 0) {
-    return new CommandError('NOT_AVAILABLE', 'Only stream subscriptions (type 0) are offered')
+    return new CommandError('NOT_AVAILABLE', 'Only stream subscriptions (type 0) are supported')
   }
-  const filter = fields.tf === undefined || fields.tf === null ? undefined : readTagsFilter(fields.tf)
+  const filter = fields.tf === undefined || fields.tf === null ? undefined : parseTagsFilter(fields.tf)
   if (filter instanceof CommandError) return filter
   return {
     kind: 'subscribe',
@@ -137,21 +160,26 @@ function subscribe(fields: z.infer<typeof Subscribe>): SubscribeCommand | Comman
     since: fields.recover ? { epoch: fields.epoch, offset: fields.offset } : undefined,
     joinLeave: fields.join_leave,
     filter,
-    // Whoever filters differently had another one last: deltas for each would cost more than they save.
+    // Subscribers with different filters have different last publications; computing a delta for each would
+    // cost more than it saves.
     delta: fields.delta === 'fossil' && !filter,
-    // An SDK that was told `recoverable` unasked sends `recover` alone when it comes back.
+    // An SDK that received `recoverable` without asking sends only `recover` when it reconnects.
     recoverable: fields.recoverable || fields.positioned || fields.recover,
     gapIsError: (fields.flag & flagGapIsError) !== 0,
   }
 }
 
-/** Read by hand: it is most of what clients say, and zod made a tenth of the garbage of a gateway that is busy with it. */
+/**
+ * Parsed by hand: publishes are the most frequent command, and zod produced a tenth of the garbage of a
+ * gateway that handles many of them.
+ */
 function publish(fields: unknown, dataOf: DataOf): PublishCommand | CommandError | undefined {
   if (!isRecord(fields)) return undefined
   const name = fields['channel']
   const type = fields['type'] ?? 0
   if (typeof name !== 'string' || name === '' || !Number.isSafeInteger(type)) return undefined
-  if (type !== 0) return new CommandError('NOT_AVAILABLE', 'There are no map channels (type 1) here')
+  if (type !== 0)
+    return new CommandError('NOT_AVAILABLE', 'Map channels (type 1) are not supported; publish with type 0')
   const data = dataOf(fields['data'])
   if (data instanceof CommandError) return data
   if (data === undefined || data === 'null') {
@@ -168,7 +196,7 @@ function history(fields: z.infer<typeof History>): HistoryCommand | CommandError
   if (fields.reverse && since?.offset === 0) {
     return new CommandError(
       'BAD_REQUEST',
-      'Nothing lies before offset 0: reverse needs a since.offset above it',
+      'Nothing precedes offset 0: with reverse, since.offset must be at least 1',
     )
   }
   return {

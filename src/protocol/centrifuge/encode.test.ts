@@ -160,7 +160,7 @@ describe('replies', () => {
 })
 
 describe('errors', () => {
-  test('name our code in the message', () => {
+  test('begin the message with the error code', () => {
     expect(text(centrifugeJson.error(3, new CommandError('PERMISSION_DENIED', 'No.')))).toBe(
       '{"id":3,"error":{"code":103,"message":"PERMISSION_DENIED: No."}}',
     )
@@ -171,7 +171,7 @@ describe('errors', () => {
     )
   })
 
-  test.each(Object.keys(errorCodes) as ErrorCode[])('%s has a number', (code) => {
+  test.each(Object.keys(errorCodes) as ErrorCode[])('%s has a Centrifuge number', (code) => {
     expect(JSON.parse(text(centrifugeJson.error(1, new CommandError(code, 'x'))))).toMatchObject({
       error: { code: centrifugeErrorNumbers[code] },
     })
@@ -188,7 +188,7 @@ describe('pushes', () => {
     )
   })
 
-  test('a delta in JSON: all data is a string, and what has changed is sent alone', () => {
+  test('a delta in JSON: all data is a string, and only the difference is sent', () => {
     const long = 'ж'.repeat(50)
     const [before, after] = [bytes(`"${long}1"`), bytes(`"${long}2"`)]
     const publication = { ...bare, data: after }
@@ -203,7 +203,7 @@ describe('pushes', () => {
     )
   })
 
-  test('a delta is never larger than the whole, in JSON and protobuf', () => {
+  test('a delta is never larger than the complete data, in JSON and in protobuf', () => {
     const word = fc.string({ unit: fc.constantFrom('a', '"', '\\', '\n', 'é', '中', '😀') })
     fc.assert(
       fc.property(word, word, word, word, (head, one, two, tail) => {
@@ -221,7 +221,7 @@ describe('pushes', () => {
     )
   })
 
-  test('join and leave, of every connection', () => {
+  test('join and leave of every connection', () => {
     const info = { user: 'u', client: 'c' }
     const told = (['join', 'leave'] as const).map((kind) =>
       centrifugeJson.announcement('a', { kind, info, userEdge: false }),
@@ -232,7 +232,7 @@ describe('pushes', () => {
     ])
   })
 
-  test('subscribe, and what was missed behind it', () => {
+  test('subscribe, followed by the missed publications', () => {
     const subscription: SubscribeReply = {
       kind: 'subscribe',
       channel: 'a',
@@ -265,20 +265,20 @@ describe('pushes', () => {
     expect(text(centrifugeJson.ping)).toBe('{}')
   })
 
-  test('there is no word for lost continuity, nor for advice', () => {
+  test('there is no push for lost continuity or for reconnect advice', () => {
     expect(centrifugeJson.continuityLost('a', { epoch: 'e', offset: 1 })).toBeUndefined()
     expect(centrifugeJson.reconnect(5)).toBeUndefined()
   })
 })
 
-describe('whatever the words', () => {
+describe('for any text', () => {
   const word = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.constantFrom('"', '\\', '</script>', '\n', '\u2028', '\ud800', '\u0000', '"},"x":{'),
   )
   const json = fc.json({ stringUnit: 'binary' })
 
-  test('a payload is one line of JSON, and the words come back', () => {
+  test('a payload is one line of JSON that parses to the original values', () => {
     fc.assert(
       fc.property(word, word, word, json, json, (channel, user, client, data, info) => {
         const publication = { ...bare, data: bytes(data), info: { user, client, info: bytes(info) } }
@@ -303,7 +303,7 @@ describe('whatever the words', () => {
     )
   })
 
-  test('what one client publishes, the other gets byte for byte', () => {
+  test('a subscriber receives the published data byte for byte', () => {
     fc.assert(
       fc.property(json, (data) => {
         fc.pre(data !== 'null')

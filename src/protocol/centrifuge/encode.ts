@@ -1,13 +1,13 @@
-// Replies and pushes as Centrifuge's official clients expect them, before they are written as JSON or protobuf. Zero values are left out, but
-// where the JSON protocol always has the field.
+// Builds replies and pushes as Centrifuge's official clients expect them, before they are encoded as JSON or
+// protobuf. Zero values are left out, except where the JSON protocol always has the field.
 import type { Announcement, ClientInfo, Publication } from '../../broker/broker.js'
 import { type CommandError, unreachable } from '../../errors.js'
-import { limitsOf } from '../client-limits.js'
+import { limitsFields } from '../client-limits.js'
 import { centrifugeErrorNumbers, type UnsubscribeCode } from '../codes.js'
 import type { ConnectReply, DeltaBase, Reply, ReplyRef, SubscribeReply } from '../commands.js'
-import { writeJson } from '../fields-json.js'
-import type { Fields, FieldValue } from '../fields.js'
-import { deltaOf } from './fossil.js'
+import { writeJson } from '../json-writer.js'
+import type { MessageFields, FieldValue } from '../message-fields.js'
+import { createFossilDelta } from './fossil-delta.js'
 
 const methods: Readonly<Record<Reply['kind'], string>> = {
   connect: 'connect',
@@ -21,65 +21,72 @@ const methods: Readonly<Record<Reply['kind'], string>> = {
   subRefresh: 'sub_refresh',
 }
 
-/** Free-form in the protocol, and shown to strangers: it names the server and not its patch level. */
+/**
+ * The server's version. Free-form in the protocol and visible to every client, so it names the product
+ * without its version number.
+ */
 const version = 'parley'
 
-/** How `data` is written on a subscription with deltas, where it may be JSON text or a delta: as what else than JSON text? */
+/** Converts `data` on a subscription with deltas, where it may be JSON text or a delta, to a field value. */
 export type WriteDelta = (data: Uint8Array) => FieldValue
 
-export function replyFields(ref: ReplyRef, reply: Reply, writeDelta: WriteDelta): Fields {
-  return { id: idOf(ref), [methods[reply.kind]]: result(reply, writeDelta) }
+export function replyFields(ref: ReplyRef, reply: Reply, writeDelta: WriteDelta): MessageFields {
+  return { id: idOf(ref), [methods[reply.kind]]: resultFields(reply, writeDelta) }
 }
 
-export function errorFields(ref: ReplyRef, error: CommandError): Fields {
+export function errorFields(ref: ReplyRef, error: CommandError): MessageFields {
   return {
     id: idOf(ref),
     error: {
       code: centrifugeErrorNumbers[error.code],
-      // Several of our codes share a number: people see in the text which one it was.
+      // Several error codes share a number, so the message begins with the code.
       message: `${error.code}: ${error.message}`,
       temporary: error.temporary || undefined,
-      // Not of the protocol, and JSON alone has it: SDKs hand it through, and a page can say how long to wait.
+      // Not part of the protocol, and sent in JSON only. SDKs pass it on, so a page can show how long to
+      // wait.
       retry_after_ms: error.temporary && error.retryAfterMs ? Math.ceil(error.retryAfterMs) : undefined,
     },
   }
 }
 
-export function publicationPush(channel: string, publication: Publication): Fields {
-  return { push: { channel, pub: publicationOf(publication) } }
+export function publicationPush(channel: string, publication: Publication): MessageFields {
+  return { push: { channel, pub: publicationFields(publication) } }
 }
 
 export function deltaPush(
   channel: string,
   publication: Publication,
   options: { base: DeltaBase; writeDelta: WriteDelta },
-): Fields {
-  return { push: { channel, pub: deltaPublicationOf(publication, options) } }
+): MessageFields {
+  return { push: { channel, pub: deltaPublicationFields(publication, options) } }
 }
 
-export function announcementPush(channel: string, { info, kind }: Announcement): Fields {
-  return { push: { channel, [kind]: { info: clientInfo(info) } } }
+export function announcementPush(channel: string, { info, kind }: Announcement): MessageFields {
+  return { push: { channel, [kind]: { info: clientInfoFields(info) } } }
 }
 
-export function subscribedPush(subscription: SubscribeReply): Fields {
+export function subscribedPush(subscription: SubscribeReply): MessageFields {
   const { channel, data } = subscription
   return { push: { channel, subscribe: { ...positionOf(subscription), data } } }
 }
 
-export function unsubscribedPush(channel: string, { code, reason }: UnsubscribeCode): Fields {
+export function unsubscribedPush(channel: string, { code, reason }: UnsubscribeCode): MessageFields {
   return { push: { channel, unsubscribe: { code, reason } } }
 }
 
-export function refreshedPush(expiresInS: number | undefined): Fields {
+export function refreshedPush(expiresInS: number | undefined): MessageFields {
   return { push: { refresh: expiry(expiresInS) } }
 }
 
-/** The ref of this door is the command's id, as decodeCentrifuge made it. The session hands it back untouched, but types cannot tell. */
+/**
+ * Returns the command's id, which is the ref of this protocol. The session passes it back unchanged, but its
+ * type does not show that.
+ */
 function idOf(ref: ReplyRef): number | undefined {
   return typeof ref === 'number' ? ref : undefined
 }
 
-function result(reply: Reply, writeDelta: WriteDelta): Fields {
+function resultFields(reply: Reply, writeDelta: WriteDelta): MessageFields {
   switch (reply.kind) {
     case 'connect':
       return connectResult(reply, writeDelta)
@@ -89,17 +96,19 @@ function result(reply: Reply, writeDelta: WriteDelta): Fields {
     case 'publish':
       return {}
     case 'presence':
-      return { presence: new Map(Array.from(reply.members, ([id, info]) => [id, clientInfo(info)] as const)) }
+      return {
+        presence: new Map(Array.from(reply.members, ([id, info]) => [id, clientInfoFields(info)] as const)),
+      }
     case 'presenceStats':
       return { num_clients: reply.clients, num_users: reply.users }
     case 'history':
       return {
-        publications: reply.page.publications.map(publicationOf),
+        publications: reply.page.publications.map(publicationFields),
         epoch: reply.page.top.epoch,
         offset: reply.page.top.offset,
       }
     case 'refresh':
-      // centrifuge-js takes `client` over from here without looking.
+      // centrifuge-js copies `client` from this reply without checking it.
       return { client: reply.client, version, ...expiry(reply.expiresInS) }
     case 'subRefresh':
       return expiry(reply.expiresInS)
@@ -108,13 +117,13 @@ function result(reply: Reply, writeDelta: WriteDelta): Fields {
   }
 }
 
-function connectResult(reply: ConnectReply, writeDelta: WriteDelta): Fields {
+function connectResult(reply: ConnectReply, writeDelta: WriteDelta): MessageFields {
   const { subscriptions } = reply
   return {
     client: reply.client,
     version,
     ...expiry(reply.expiresInS),
-    data: writeJson({ limits: limitsOf(reply.limits) }),
+    data: writeJson({ limits: limitsFields(reply.limits) }),
     subs:
       subscriptions.length > 0
         ? new Map(subscriptions.map((each) => [each.channel, subscribeResult(each, writeDelta)]))
@@ -124,13 +133,13 @@ function connectResult(reply: ConnectReply, writeDelta: WriteDelta): Fields {
   }
 }
 
-function subscribeResult(reply: SubscribeReply, writeDelta: WriteDelta): Fields {
+function subscribeResult(reply: SubscribeReply, writeDelta: WriteDelta): MessageFields {
   const { publications } = reply
   const recovered = reply.delta
     ? publications.map((publication, index) =>
-        deltaPublicationOf(publication, { base: publications[index - 1] ?? 'none', writeDelta }),
+        deltaPublicationFields(publication, { base: publications[index - 1] ?? 'none', writeDelta }),
       )
-    : publications.map(publicationOf)
+    : publications.map(publicationFields)
   return {
     ...expiry(reply.expiresInS),
     ...positionOf(reply),
@@ -141,7 +150,7 @@ function subscribeResult(reply: SubscribeReply, writeDelta: WriteDelta): Fields 
   }
 }
 
-function positionOf({ position }: SubscribeReply): Fields {
+function positionOf({ position }: SubscribeReply): MessageFields {
   const positioned = position !== undefined || undefined
   return {
     recoverable: positioned,
@@ -151,36 +160,39 @@ function positionOf({ position }: SubscribeReply): Fields {
   }
 }
 
-/** Whole seconds, and never 0: SDKs would read a missing ttl as "now", again and again. */
-function expiry(expiresInS: number | undefined): Fields {
+/** Returns whole seconds, never 0: SDKs read a missing ttl as "now" and would refresh in a loop. */
+function expiry(expiresInS: number | undefined): MessageFields {
   return expiresInS === undefined ? {} : { expires: true, ttl: Math.max(1, Math.floor(expiresInS)) }
 }
 
-export function publicationOf(publication: Publication): Fields {
+export function publicationFields(publication: Publication): MessageFields {
   return {
     data: publication.data,
     offset: publication.offset || undefined,
-    info: publication.info && clientInfo(publication.info),
+    info: publication.info && clientInfoFields(publication.info),
     tags: publication.tags && new Map(publication.tags),
     time: publication.timeMs || undefined,
   }
 }
 
-/** The whole data, or what has changed since `base` where that is less. */
-function deltaPublicationOf(
+/** Returns the publication with its complete data, or with a delta to `base` when that is smaller. */
+function deltaPublicationFields(
   publication: Publication,
   { base, writeDelta }: { base: DeltaBase; writeDelta: WriteDelta },
-): Fields {
-  const delta = base === 'none' ? undefined : deltaOf(base.data, publication.data)
+): MessageFields {
+  const delta = base === 'none' ? undefined : createFossilDelta(base.data, publication.data)
   return {
-    ...publicationOf(publication),
+    ...publicationFields(publication),
     data: writeDelta(delta ?? publication.data),
     delta: delta !== undefined || undefined,
   }
 }
 
-/** `conn_info` is the token's own; without one, the name alone, so that every SDK can show it. */
-export function clientInfo({ client, info, name, user }: ClientInfo): Fields {
+/**
+ * Encodes a client. `conn_info` is the `info` of the token; without one it contains the user's name, so that
+ * every SDK can show it.
+ */
+export function clientInfoFields({ client, info, name, user }: ClientInfo): MessageFields {
   const connInfo = info ?? (name === undefined ? undefined : writeJson({ name }))
   return { user: user || undefined, client: client || undefined, conn_info: connInfo }
 }

@@ -1,10 +1,10 @@
-// The door for Centrifuge's official clients: protocol v2 as JSON.
+// The codec of Centrifuge's protocol v2 in JSON, for Centrifuge's official clients.
 import { isUtf8 } from 'node:buffer'
 import { isRecord, parseJson } from '../../json.js'
 import { centrifugeCodec } from './codec.js'
-import { decodeEnvelope, violation } from './decode.js'
-import type { Codec, Received } from '../commands.js'
-import { writeJson } from '../fields-json.js'
+import { decodeWireCommand, violation } from './decode.js'
+import type { Codec, DecodedItem } from '../commands.js'
+import { writeJson } from '../json-writer.js'
 import { rawValue } from '../raw-json.js'
 
 export const centrifugeJson: Codec = centrifugeCodec({
@@ -12,16 +12,16 @@ export const centrifugeJson: Codec = centrifugeCodec({
   binary: false,
   decode,
   write: writeJson,
-  // A delta is no JSON, so that on such a subscription all data is a string of text.
+  // A delta is not JSON, so on a subscription with deltas all data is sent as a string.
   writeDelta: (data) => Buffer.from(data).toString(),
   ping: Buffer.from('{}'),
 })
 
-/** One or more objects, one to a line. Never throws; nothing is read after a violation. */
-function decode(payload: Buffer): Received[] {
+/** Decodes one or more objects, one per line. Never throws; decoding stops at a violation. */
+function decode(payload: Buffer): DecodedItem[] {
   if (!isUtf8(payload)) return [violation]
   const frame = payload.toString()
-  const received: Received[] = []
+  const received: DecodedItem[] = []
   for (const line of (frame.endsWith('\n') ? frame.slice(0, -1) : frame).split('\n')) {
     const item = decodeLine(line)
     received.push(item)
@@ -30,7 +30,7 @@ function decode(payload: Buffer): Received[] {
   return received
 }
 
-function decodeLine(line: string): Received {
-  const envelope = parseJson(line)
-  return isRecord(envelope) ? decodeEnvelope(envelope, () => rawValue(line, ['publish', 'data'])) : violation
+function decodeLine(line: string): DecodedItem {
+  const message = parseJson(line)
+  return isRecord(message) ? decodeWireCommand(message, () => rawValue(line, ['publish', 'data'])) : violation
 }

@@ -4,19 +4,19 @@ import type { Publication } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import { centrifugeJson } from './json.js'
 import { centrifugeProtobuf } from './protobuf.js'
-import { Command, Reply } from './schema.js'
+import { WireCommand, WireReply } from './schema.js'
 import { closeCodes, unsubscribeCodes } from '../codes.js'
-import type { Received } from '../commands.js'
-import type { Fields } from '../fields.js'
-import { delimited, readMessage, writeDelimited } from './message-table.js'
+import type { DecodedItem } from '../commands.js'
+import type { MessageFields } from '../message-fields.js'
+import { splitDelimited, readMessage, writeDelimited } from './protobuf-message.js'
 
 const violation = { kind: 'violation', close: closeCodes.badRequest }
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
-const command = (fields: Fields): Uint8Array => writeDelimited(Command, fields)
-const decode = (...frame: Uint8Array[]): Received[] => centrifugeProtobuf.decode(Buffer.concat(frame))
-const read = (payload: Uint8Array): Fields[] =>
-  Array.from(delimited(payload), (message) => readMessage(Reply, message))
+const command = (fields: MessageFields): Uint8Array => writeDelimited(WireCommand, fields)
+const decode = (...frame: Uint8Array[]): DecodedItem[] => centrifugeProtobuf.decode(Buffer.concat(frame))
+const read = (payload: Uint8Array): MessageFields[] =>
+  Array.from(splitDelimited(payload), (message) => readMessage(WireReply, message))
 
 describe('commands', () => {
   const text = fc.string({ unit: 'grapheme' })
@@ -35,11 +35,11 @@ describe('commands', () => {
         delta: fc.constantFrom('', 'fossil', 'other'),
         flag: fc.nat({ max: 3 }),
         type: fc.nat({ max: 2 }),
-        tf: fc.constantFrom<Fields[]>(
+        tf: fc.constantFrom<MessageFields[]>(
           {},
           { key: 'a', cmp: 'eq', val: 'é' },
           { op: 'not', nodes: [{ op: 'or', nodes: [{ key: 'a', cmp: 'in', vals: ['', 'b'] }] }] },
-          Array.from({ length: 20 }).reduce<Fields>((node) => ({ op: 'and', nodes: [node] }), {}),
+          Array.from({ length: 20 }).reduce<MessageFields>((node) => ({ op: 'and', nodes: [node] }), {}),
         ),
       },
       { requiredKeys: ['channel'] },
@@ -63,16 +63,16 @@ describe('commands', () => {
     sub_refresh: fc.record({ channel: text, token: text }),
   }
 
-  test.each(Object.entries(fieldsOf))('%s means what it means in JSON', (method, fields) => {
+  test.each(Object.entries(fieldsOf))('%s decodes to the same command as in JSON', (method, fields) => {
     fc.assert(
-      fc.property(fc.nat({ max: 2 }), fields, (id, asked: Fields) => {
+      fc.property(fc.nat({ max: 2 }), fields, (id, asked: MessageFields) => {
         const said = { id, [method]: asked }
         expect(decode(command(said))).toEqual(centrifugeJson.decode(Buffer.from(JSON.stringify(said))))
       }),
     )
   })
 
-  test('several in a frame, in order; a length of 0 is a pong', () => {
+  test('a frame contains several in order; a length of 0 is a pong', () => {
     const frame = [
       command({ id: 1, connect: { token: 't' } }),
       command({}),
@@ -85,16 +85,16 @@ describe('commands', () => {
     ])
   })
 
-  test('nothing at all is a violation', () => {
+  test('an empty frame is a violation', () => {
     expect(decode()).toEqual([violation])
   })
 
-  test('what came before a violation is done, and nothing after it', () => {
+  test('commands before a violation are decoded, and nothing after it', () => {
     expect(decode(command({}), command({ id: 1 }), command({}))).toEqual([{ kind: 'pong' }, violation])
     expect(decode(command({}), Buffer.from([5, 8]))).toEqual([{ kind: 'pong' }, violation])
   })
 
-  test('offsets above 2^53 - 1 end above every stream', () => {
+  test('offsets above 2^53 - 1 become an offset above every stream', () => {
     const frame = Buffer.from('14 0801 2a10 0a0161 1801 38ffffffffffffffffff01'.replaceAll(' ', ''), 'hex')
     expect(decode(frame)).toMatchObject([
       { command: { since: { epoch: '', offset: Number.MAX_SAFE_INTEGER } } },
@@ -103,10 +103,10 @@ describe('commands', () => {
 })
 
 describe('publish', () => {
-  const publish = (data: string | Uint8Array): Received[] =>
+  const publish = (data: string | Uint8Array): DecodedItem[] =>
     decode(command({ id: 1, publish: { channel: 'a', data: Buffer.from(data) } }))
 
-  test('passes data on as the text that came, on one line', () => {
+  test('keeps data exactly as written, on one line', () => {
     const data = '{"b":1.0,"a":1e400,"b":12345678901234567890,"\\u0061":"\\ud800\\/é"}'
     expect(publish(` ${data}\n`)).toEqual([
       {
@@ -132,12 +132,12 @@ describe('publish', () => {
 })
 
 describe('decode never throws, and a violation is the last item', () => {
-  function expectOrder(received: readonly Received[]): void {
+  function expectOrder(received: readonly DecodedItem[]): void {
     expect(received.length).toBeGreaterThan(0)
     expect(received.findIndex((item) => item.kind === 'violation')).toBeOneOf([-1, received.length - 1])
   }
 
-  test('on bytes', () => {
+  test('on any bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (frame) => expectOrder(decode(frame))),
       {
@@ -146,7 +146,7 @@ describe('decode never throws, and a violation is the last item', () => {
     )
   })
 
-  test('on commands with a byte changed, or cut anywhere', () => {
+  test('on commands with a changed byte, or truncated anywhere', () => {
     const good = Buffer.concat([
       command({ id: 1, connect: { token: 'token' } }),
       command({ id: 2, subscribe: { channel: 'a', recover: true, epoch: 'e', offset: 300 } }),
@@ -189,7 +189,7 @@ describe('replies and pushes', () => {
     time: 1_700_000_000_000,
   }
 
-  test('a publication, to the byte', () => {
+  test('a publication, byte for byte', () => {
     const payload = centrifugeProtobuf.publication('a', {
       data: bytes('1'),
       offset: 3,
@@ -199,7 +199,7 @@ describe('replies and pushes', () => {
     expect(Buffer.from(payload).toString('hex')).toBe('0e220c120161220722013130034805')
   })
 
-  test('a connect', () => {
+  test('a connect reply', () => {
     const limits = { messageBytes: 1, publishPerSecond: 2, subscriptions: 3, commandsPerSecond: 4 }
     const [payload] = centrifugeProtobuf.reply(7, {
       kind: 'connect',
@@ -228,7 +228,7 @@ describe('replies and pushes', () => {
     ])
   })
 
-  test('a subscribe that recovered, a history, a presence', () => {
+  test('replies of a recovered subscribe, a history and a presence', () => {
     const top = { epoch: 'e', offset: 2 ** 32 + 1 }
     const payloads = [
       ...centrifugeProtobuf.reply(1, {
@@ -269,7 +269,7 @@ describe('replies and pushes', () => {
     ])
   })
 
-  test('an error, a join, a subscribe, an unsubscribe, an empty answer, a ping', () => {
+  test('an error, a join, a subscribe, an unsubscribe, an empty reply and a ping', () => {
     const payloads = [
       centrifugeProtobuf.error(1, new CommandError('QUOTA_EXCEEDED', 'Slow down.', { retryAfterMs: 5 })),
       centrifugeProtobuf.announcement('a', {

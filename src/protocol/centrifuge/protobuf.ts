@@ -1,45 +1,49 @@
-// The door for Centrifuge's official clients: protocol v2 as protobuf. Messages behind their lengths, one or more in a binary frame.
+// The codec of Centrifuge's protocol v2 in protobuf, for Centrifuge's official clients. A binary frame
+// contains one or more length-delimited messages.
 import { isUtf8 } from 'node:buffer'
 import { CommandError } from '../../errors.js'
 import { parseJson } from '../../json.js'
 import { centrifugeCodec } from './codec.js'
-import { decodeEnvelope, violation } from './decode.js'
-import { Command, Reply } from './schema.js'
-import type { Codec, Received } from '../commands.js'
-import { delimited, readMessage, writeDelimited } from './message-table.js'
+import { decodeWireCommand, violation } from './decode.js'
+import { WireCommand, WireReply } from './schema.js'
+import type { Codec, DecodedItem } from '../commands.js'
+import { splitDelimited, readMessage, writeDelimited } from './protobuf-message.js'
 import { rawValue } from '../raw-json.js'
 
 export const centrifugeProtobuf: Codec = centrifugeCodec({
   name: 'centrifuge-protobuf',
   binary: true,
   decode,
-  write: (fields) => writeDelimited(Reply, fields),
+  write: (fields) => writeDelimited(WireReply, fields),
   writeDelta: (data) => data,
-  // The empty reply: a length of 0.
+  // The empty reply is a length of 0.
   ping: Buffer.from([0]),
 })
 
-/** Never throws; nothing is read after a violation. */
-function decode(payload: Buffer): Received[] {
-  const received: Received[] = []
+/** Decodes the commands of a frame. Never throws; decoding stops at a violation. */
+function decode(payload: Buffer): DecodedItem[] {
+  const received: DecodedItem[] = []
   try {
-    for (const message of delimited(payload)) {
+    for (const message of splitDelimited(payload)) {
       const item = decodeCommand(message)
       received.push(item)
       if (item.kind === 'violation') return received
     }
   } catch {
-    // The reader throws on whatever is no protobuf, or not of this schema.
+    // The reader throws when the bytes are not protobuf or do not match the schema.
     received.push(violation)
   }
   return received.length === 0 ? [violation] : received
 }
 
-function decodeCommand(message: Uint8Array): Received {
-  return decodeEnvelope(readMessage(Command, message), jsonOf)
+function decodeCommand(message: Uint8Array): DecodedItem {
+  return decodeWireCommand(readMessage(WireCommand, message), jsonOf)
 }
 
-/** What lies on a channel is JSON, whoever published it: a subscriber may be unable to read anything else. */
+/**
+ * Returns the data as JSON text. Publications are always JSON, because a subscriber may be unable to read
+ * anything else.
+ */
 function jsonOf(data: unknown): string | CommandError | undefined {
   if (!(data instanceof Uint8Array) || data.byteLength === 0) return undefined
   const text = isUtf8(data) ? Buffer.from(data).toString() : ''

@@ -1,6 +1,7 @@
-// Centrifuge's protocol v2 in protobuf: which field has which number, for all that is said here and what clients send.
-// The names are those of its JSON, so that one model serves both. Fields of map and shared-poll subscriptions are left out: unknown, they are skipped.
-import { mapOf, MessageType } from './message-table.js'
+// The protobuf schema of Centrifuge's protocol v2: the numbers of all fields that Parley sends or reads. The
+// names are those of the JSON protocol, so that one model serves both. Fields of map and shared-poll
+// subscriptions are left out; as unknown fields they are skipped.
+import { mapOf, MessageType } from './protobuf-message.js'
 import { filterDepthMax } from '../tags-filter.js'
 
 const Empty = new MessageType({})
@@ -18,10 +19,13 @@ const Publication = new MessageType({
   delta: [8, 'bool'],
   time: [9, 'int64'],
 })
-const OfChannel = new MessageType({ channel: [1, 'string'] })
+const ChannelRequest = new MessageType({ channel: [1, 'string'] })
 const Presence = new MessageType({ info: [1, ClientInfo] })
 const Expiry = { expires: [1, 'bool'], ttl: [2, 'uint32'] } as const
-/** Nodes in nodes, as deep as a filter may be: of what lies deeper it is only seen that it is there. */
+/**
+ * Nested nodes, down to the depth that a filter may have. Deeper nodes are read as empty messages, which the
+ * filter's parser refuses.
+ */
 const FilterNode = Array.from({ length: filterDepthMax }).reduce<MessageType>(
   (inner) =>
     new MessageType({
@@ -60,14 +64,14 @@ const SubscribeResult = new MessageType({
   delta: [13, 'bool'],
 })
 
-export const Command = new MessageType({
+export const WireCommand = new MessageType({
   id: [1, 'uint32'],
   connect: [4, new MessageType({ token: [1, 'string'], subs: [3, mapOf(SubscribeRequest)] })],
   subscribe: [5, SubscribeRequest],
-  unsubscribe: [6, OfChannel],
+  unsubscribe: [6, ChannelRequest],
   publish: [7, new MessageType({ channel: [1, 'string'], data: [2, 'bytes'], type: [3, 'int32'] })],
-  presence: [8, OfChannel],
-  presence_stats: [9, OfChannel],
+  presence: [8, ChannelRequest],
+  presence_stats: [9, ChannelRequest],
   history: [
     10,
     new MessageType({
@@ -84,7 +88,7 @@ export const Command = new MessageType({
   sub_refresh: [15, new MessageType({ channel: [1, 'string'], token: [2, 'string'] })],
 })
 
-export const Reply = new MessageType({
+export const WireReply = new MessageType({
   id: [1, 'uint32'],
   error: [2, new MessageType({ code: [1, 'uint32'], message: [2, 'string'], temporary: [3, 'bool'] })],
   push: [

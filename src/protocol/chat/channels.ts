@@ -1,15 +1,17 @@
-// Where the plain chat protocol's words lead: its rooms are channels of the same name, and two kinds of channel have a meaning of their own.
+// Names of channels in the chat protocol. A room is the channel of the same name; the lobby and direct
+// messages have channels of their own.
 
-/** Everybody of the tenant: `chat` without a room. */
+/** The channel of all users of the tenant: where `chat` without a room is published. */
 export const lobbyChannel = 'lobby'
 
 const directPrefix = 'dm:'
 
-/** Where direct messages to `user` go. Whether that is a legal channel name is for the session to say, as with any other. */
+/** Returns the channel of direct messages to `user`. The session validates the name, as for every channel. */
 export function directChannel(user: string): string {
   return `${directPrefix}${user}`
 }
 
+/** True for a channel of direct messages. */
 export function isDirectChannel(channel: string): boolean {
   return channel.startsWith(directPrefix)
 }

@@ -1,4 +1,5 @@
-// The plain door: the chat protocol of docs/chat-protocol.md, for whoever has a WebSocket and no SDK.
+// The chat codec: the plain chat protocol of docs/chat-protocol.md, for clients that have a WebSocket and no
+// SDK.
 import { decodeChat } from './decode.js'
 import {
   encodeAnnouncement,

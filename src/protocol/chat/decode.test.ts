@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { CommandError } from '../../errors.js'
-import { chatRef } from './ref.js'
+import { toChatRef } from './ref.js'
 import { chatCodec } from './codec.js'
-import type { Command, Received } from '../commands.js'
+import type { Command, DecodedItem } from '../commands.js'
 
-function decode(frame: string): Received {
+function decode(frame: string): DecodedItem {
   const [item, ...more] = chatCodec.decode(Buffer.from(frame))
   expect(more).toEqual([])
   if (item === undefined) throw new Error('nothing decoded')
@@ -18,7 +18,7 @@ function commandOf(fields: object): Command {
   return item.command
 }
 
-/** The refusal, and the error event that tells the client of it. */
+/** The refusal, and the error event that reports it to the client. */
 function refusalOf(frame: string): { error: CommandError; event: unknown } {
   const item = decode(frame)
   if (item.kind !== 'refused') throw new Error(`not refused: ${JSON.stringify(item)}`)
@@ -82,7 +82,7 @@ describe('publishing', () => {
     })
   })
 
-  test('passes content on as the text that came', () => {
+  test('keeps content exactly as written', () => {
     const text = '{"b":1.0,"a":1e400,"b":12345678901234567890,"\\u0061":"\\ud800\\/é"}'
     expect(decode(`{\n "content": ${text},\n "type":"chat"}`)).toMatchObject({
       command: { data: Buffer.from(text) },
@@ -92,7 +92,7 @@ describe('publishing', () => {
     })
   })
 
-  test.each([null, 0, false, '', [], {}])('takes %j for content', (value) => {
+  test.each([null, 0, false, '', [], {}])('accepts %j as content', (value) => {
     expect(commandOf({ type: 'chat', content: value })).toMatchObject({
       data: Buffer.from(JSON.stringify(value)),
     })
@@ -128,7 +128,7 @@ describe('rooms', () => {
   })
 
   test.each(['9007199254740992', '18446744073709551616', '1e300'])(
-    'offset %s, which no number here can hold, ends above every stream',
+    'offset %s, which a number cannot represent, becomes an offset above every stream',
     (offset) => {
       expect(
         decode(`{"type":"join_room","room":"r","since":{"epoch":"e","offset":${offset}}}`),
@@ -167,7 +167,7 @@ describe('rooms', () => {
   })
 })
 
-describe('ids', () => {
+describe('an id', () => {
   test.each([
     '"a"',
     '""',
@@ -177,10 +177,10 @@ describe('ids', () => {
     '12345678901234567890',
     '"\\u0061\\ud800"',
     JSON.stringify('x'.repeat(128)),
-  ])('%s comes back as it was written', (id) => {
+  ])('%s is repeated exactly as written', (id) => {
     const item = decode(`{"type":"leave_room","room":"r", "id" : ${id} }`)
     if (item.kind !== 'command') throw new Error('not a command')
-    expect(chatRef(item.ref).id).toBe(id)
+    expect(toChatRef(item.ref).id).toBe(id)
   })
 
   test.each(['true', '{}', '[1]', '1e400', JSON.stringify('x'.repeat(129))])('%s is refused', (id) => {
@@ -191,7 +191,7 @@ describe('ids', () => {
     })
   })
 
-  test('null is none', () => {
+  test('null counts as absent', () => {
     expect(decode('{"type":"leave_room","room":"r","id":null}')).toMatchObject({ ref: { id: undefined } })
   })
 })
@@ -235,7 +235,7 @@ describe('refusals', () => {
       const { error, event } = refusalOf(JSON.stringify({ type, id: 'i' }))
       expect(event).toMatchObject({ code: 'UNKNOWN_TYPE', id: 'i' })
       expect(error.message).toContain(
-        'there are chat, join_room, leave_room, room_message, direct_message, history, presence, pong',
+        'the types are chat, join_room, leave_room, room_message, direct_message, history, presence, pong',
       )
       expect(error.message.length).toBeLessThan(200)
     },
@@ -271,11 +271,11 @@ describe('refusals', () => {
     [{ type: 'join_room', room: 'r', since: { epoch: '', offset: 1 } }, '"since.epoch": '],
     [
       { type: 'join_room', room: 'r', since: { epoch: 'e', offset: -1 } },
-      '"since.offset": expected a whole number from 0',
+      '"since.offset": expected an integer of at least 0',
     ],
     [
       { type: 'join_room', room: 'r', since: { epoch: 'e', offset: 1.5 } },
-      '"since.offset": expected a whole number from 0',
+      '"since.offset": expected an integer of at least 0',
     ],
     [{ type: 'join_room', room: 'r', since: { epoch: 'e', offset: '1' } }, '"since.offset": '],
     [{ type: 'leave_room' }, '"room" is missing'],
@@ -286,13 +286,13 @@ describe('refusals', () => {
     [{ type: 'history', room: 'r', limit: 1.5 }, '"limit": '],
     [
       { type: 'history', room: 'r', before: { epoch: 'e', offset: 0 } },
-      '"before.offset": nothing lies before 0',
+      '"before.offset" must be at least 1: nothing precedes offset 0',
     ],
     [
       { type: 'history', room: 'r', before: { epoch: 'e', offset: 1 }, since: { epoch: 'e', offset: 1 } },
-      'Give "before" or "since", not both',
+      'Use either "before" or "since", not both',
     ],
-  ])('%j names the field', (fields, message) => {
+  ])('%j is refused with the name of the field', (fields, message) => {
     const { event } = refusalOf(JSON.stringify({ ...fields, id: 9 }))
     expect(event).toEqual({
       event: 'error',
@@ -328,7 +328,7 @@ describe('decode never throws', () => {
     '__proto__',
   ]
 
-  test('on bytes, and gives one item', () => {
+  test('on any bytes, and returns one item', () => {
     fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
         expect(chatCodec.decode(Buffer.from(bytes))).toHaveLength(1)
@@ -336,7 +336,7 @@ describe('decode never throws', () => {
     )
   })
 
-  test('on JSON of about the right shape, and every error can be told', () => {
+  test('on JSON of roughly the right shape, and every error can be encoded', () => {
     const frame = fc
       .tuple(
         fc.constantFrom(...types),

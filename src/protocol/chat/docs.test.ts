@@ -1,4 +1,4 @@
-// The page for users says what the code does: docs/chat-protocol.md against the codec.
+// Compares docs/chat-protocol.md with the codec: every code, command and frame on the page must be real.
 import { readFileSync } from 'node:fs'
 import vm from 'node:vm'
 import { describe, expect, test, vi } from 'vitest'
@@ -9,14 +9,14 @@ import { closeCodes } from '../codes.js'
 
 const page = readFileSync(new URL('../../../docs/chat-protocol.md', import.meta.url), 'utf8')
 
-/** The fenced block in which `words` is found. */
-function block(language: string, words: RegExp): string {
+/** Returns the fenced block that matches `pattern`. */
+function block(language: string, pattern: RegExp): string {
   const blocks = Array.from(page.matchAll(/^```(\w*)\n(.*?)^```$/gms), ([, name, text]) => ({
     name,
     text: text ?? '',
   }))
-  const found = blocks.find(({ name, text }) => name === language && words.test(text))
-  if (!found) throw new Error(`no such block: ${language} ${words}`)
+  const found = blocks.find(({ name, text }) => name === language && pattern.test(text))
+  if (!found) throw new Error(`no such block: ${language} ${pattern}`)
   return found.text
 }
 
@@ -28,13 +28,13 @@ test.each(Object.values(closeCodes))('names the close code $code', ({ code, reas
   expect(page).toMatch(new RegExp(`\\| ${code} +\\| ${reason} +\\||${code}.*\\([^)]*\\)`))
 })
 
-test('names every command, and no other', () => {
+test('names every command and no others', () => {
   const [item] = chatCodec.decode(Buffer.from('{"type":""}'))
   const known =
-    item?.kind === 'refused' ? /there are (.*)$/.exec(item.error.message)?.[1]?.split(', ') : undefined
+    item?.kind === 'refused' ? /the types are (.*)$/.exec(item.error.message)?.[1]?.split(', ') : undefined
   const section = page.slice(page.indexOf('## What you send'), page.search(/\| field +\|/))
   const listed = Array.from(section.matchAll(/^\| `(\w+)` +\|/gm), ([, type]) => type)
-  // The table's head reads `type`.
+  // The head of the table contains `type`.
   expect(new Set(listed)).toEqual(new Set(['type', ...(known ?? [])]))
 })
 
@@ -49,7 +49,7 @@ describe('the session by hand', () => {
     )
   })
 
-  test('shows frames as they are', () => {
+  test('shows frames exactly as the codec encodes them', () => {
     const info = { user: 'alice', client: 'alices-phone', name: 'Alice' }
     const top = { epoch: 'Vb27tLwe', offset: 4294967311 }
     const hello: Publication = { ...top, data: Buffer.from('{"text":"hello"}'), timeMs: 1790000000000, info }
@@ -92,7 +92,7 @@ describe('the session by hand', () => {
 })
 
 describe('the browser example', () => {
-  /** Runs the example's text with a socket, a token and a log of ours. */
+  /** Runs the code of the example with a fake socket, token and log. */
   async function browse(): Promise<{ sockets: FakeSocket[]; logged: string[]; later: (() => void)[] }> {
     const sockets: FakeSocket[] = []
     const logged: string[] = []
@@ -120,7 +120,7 @@ describe('the browser example', () => {
     info: { user: 'bob', client: 'c' },
   }
 
-  test('joins, logs, answers pings and comes back where it was', async () => {
+  test('joins, logs, answers pings and recovers after a reconnect', async () => {
     const { sockets, logged, later } = await browse()
     expect(sockets[0]?.protocols).toEqual(['parley.chat.v1', 'a.b.c'])
     sockets[0]?.onopen?.()
@@ -139,14 +139,14 @@ describe('the browser example', () => {
     ])
   })
 
-  test.each(Object.values(closeCodes))('after $code comes back only when it should', async ({ code }) => {
+  test.each(Object.values(closeCodes))('reconnects after $code only when it should', async ({ code }) => {
     const { sockets, later } = await browse()
     sockets[0]?.onclose?.({ code })
     expect(later).toHaveLength(code < 3500 || (code >= 4000 && code < 4500) ? 1 : 0)
   })
 })
 
-/** What the codec makes of the frames that a page sends. */
+/** A socket that records what the codec decodes from the frames which the page sends. */
 class FakeSocket {
   readonly url: string
   readonly protocols: string[]

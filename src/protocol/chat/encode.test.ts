@@ -10,7 +10,7 @@ import type { Reply, SubscribeReply } from '../commands.js'
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const text = (payload: Uint8Array): string => new TextDecoder('utf-8', { fatal: true }).decode(payload)
 
-/** The ref that a session would hold after the client sent `frame`. */
+/** The ref that a session holds after the client sent `frame`. */
 function refOf(frame: object): unknown {
   const [item] = chatCodec.decode(Buffer.from(JSON.stringify(frame)))
   if (item?.kind !== 'command') throw new Error(`not a command: ${JSON.stringify(item)}`)
@@ -29,23 +29,23 @@ const kept: Publication = {
 const keptJson = '"content":{"a": 1.0},"name":"Alice","epoch":"e","offset":4294967297,"ts":1700}'
 
 describe('messages', () => {
-  test('of the lobby bear no room', () => {
+  test('of the lobby have no room', () => {
     expect(text(chatCodec.publication(lobbyChannel, kept))).toBe(`{"event":"chat","from":"alice",${keptJson}`)
   })
 
-  test('of a room bear its name', () => {
+  test('of a room have its name', () => {
     expect(text(chatCodec.publication('r:1', kept))).toBe(
       `{"event":"chat","from":"alice","room":"r:1",${keptJson}`,
     )
   })
 
-  test('sent directly have an event of their own', () => {
+  test('sent directly have their own event', () => {
     expect(text(chatCodec.publication(directChannel('bob'), kept))).toBe(
       `{"event":"direct_message","from":"alice",${keptJson}`,
     )
   })
 
-  test('of the server are from nobody, and without history have no place', () => {
+  test('of the server have an empty sender, and without history no position', () => {
     expect(text(chatCodec.publication('r', publication))).toBe(
       '{"event":"chat","from":"","room":"r","content":{"a": 1.0},"ts":1700}',
     )
@@ -55,7 +55,7 @@ describe('messages', () => {
 describe('replies', () => {
   const top = { epoch: 'e', offset: 9 }
 
-  test('connect welcomes', () => {
+  test('connect is answered with a welcome', () => {
     const limits = { messageBytes: 1, publishPerSecond: 2, subscriptions: 3, commandsPerSecond: 4 }
     const reply: Reply = {
       kind: 'connect',
@@ -70,7 +70,7 @@ describe('replies', () => {
     ])
   })
 
-  test('publish is acknowledged only where there is an id', () => {
+  test('publish is acknowledged only when it has an id', () => {
     const reply: Reply = { kind: 'publish', channel: 'r', position: top, durability: 'replicated' }
     expect(answers({ type: 'room_message', room: 'r', content: 1 }, reply)).toEqual([])
     expect(answers({ type: 'room_message', room: 'r', content: 1, id: 'x' }, reply)).toEqual([
@@ -78,7 +78,7 @@ describe('replies', () => {
     ])
   })
 
-  test('publish to the lobby or to a user names no room, and no position without history', () => {
+  test('the ack of a publish to the lobby or to a user has no room, and without history no position', () => {
     const reply = (channel: string): Reply => ({ kind: 'publish', channel, durability: 'accepted' })
     const ack = ['{"event":"ack","id":1,"durability":"accepted"}']
     expect(answers({ type: 'chat', content: 1, id: 1 }, reply('lobby'))).toEqual(ack)
@@ -87,7 +87,7 @@ describe('replies', () => {
     )
   })
 
-  test('join gives what was missed, then joined, then the ack', () => {
+  test('join is answered with the missed messages, then joined, then the ack', () => {
     const reply: Reply = {
       kind: 'subscribe',
       channel: 'r',
@@ -112,14 +112,17 @@ describe('replies', () => {
     [false, false, true],
     [true, true, true],
     [true, false, false],
-  ])('joined: was recovering %s, recovered %s, so says %s', (wasRecovering, recovered, said) => {
-    const reply: Reply = { kind: 'subscribe', channel: 'r', publications: [], wasRecovering, recovered }
-    expect(answers({ type: 'join_room', room: 'r' }, reply)).toEqual([
-      `{"event":"joined","room":"r","recovered":${said}}`,
-    ])
-  })
+  ])(
+    'joined after was recovering %s, recovered %s reports recovered %s',
+    (wasRecovering, recovered, reported) => {
+      const reply: Reply = { kind: 'subscribe', channel: 'r', publications: [], wasRecovering, recovered }
+      expect(answers({ type: 'join_room', room: 'r' }, reply)).toEqual([
+        `{"event":"joined","room":"r","recovered":${reported}}`,
+      ])
+    },
+  )
 
-  test('the server’s own doing is told as the answer to a join', () => {
+  test('a subscription made by the server is encoded like the reply to a join', () => {
     const subscription: SubscribeReply = {
       kind: 'subscribe',
       channel: 'r',
@@ -134,7 +137,7 @@ describe('replies', () => {
     ])
   })
 
-  test('a subscription of the session’s own is silent', () => {
+  test('a subscription that the session makes by itself produces no event', () => {
     const reply: Reply = {
       kind: 'subscribe',
       channel: lobbyChannel,
@@ -184,7 +187,7 @@ describe('replies', () => {
     expect(ack).toBe('{"event":"ack","id":1}')
   })
 
-  test('what this door has no command for says nothing', () => {
+  test('replies to commands that the protocol does not have are empty', () => {
     expect(chatCodec.reply(undefined, { kind: 'subRefresh', channel: 'a' })).toEqual([])
     expect(chatCodec.reply(undefined, { kind: 'refresh', client: 'a' })).toEqual([])
     expect(chatCodec.reply(undefined, { kind: 'presenceStats', channel: 'a', clients: 1, users: 1 })).toEqual(
@@ -212,24 +215,24 @@ describe('errors', () => {
   })
 })
 
-describe('what is told unasked', () => {
+describe('pushes', () => {
   const info = { user: 'u', client: 'c' }
-  const told = (channel: string, kind: 'join' | 'leave', userEdge = true): string | undefined => {
+  const encoded = (channel: string, kind: 'join' | 'leave', userEdge = true): string | undefined => {
     const payload = chatCodec.announcement(channel, { kind, info, userEdge })
     return payload && text(payload)
   }
 
-  test('comings and goings', () => {
-    expect(told('lobby', 'join')).toBe('{"event":"user_connected","user_id":"u"}')
-    expect(told('lobby', 'leave')).toBe('{"event":"user_disconnected","user_id":"u"}')
-    expect(told('r', 'join')).toBe('{"event":"user_joined","user_id":"u","room":"r"}')
-    expect(told('r', 'leave')).toBe('{"event":"user_left","user_id":"u","room":"r"}')
+  test('joins and leaves of users', () => {
+    expect(encoded('lobby', 'join')).toBe('{"event":"user_connected","user_id":"u"}')
+    expect(encoded('lobby', 'leave')).toBe('{"event":"user_disconnected","user_id":"u"}')
+    expect(encoded('r', 'join')).toBe('{"event":"user_joined","user_id":"u","room":"r"}')
+    expect(encoded('r', 'leave')).toBe('{"event":"user_left","user_id":"u","room":"r"}')
   })
 
-  test('but not of further connections, nor who reads direct messages', () => {
-    expect(told('lobby', 'join', false)).toBeUndefined()
-    expect(told('r', 'leave', false)).toBeUndefined()
-    expect(told('dm:bob', 'join')).toBeUndefined()
+  test('no event for further connections of a user, nor in channels of direct messages', () => {
+    expect(encoded('lobby', 'join', false)).toBeUndefined()
+    expect(encoded('r', 'leave', false)).toBeUndefined()
+    expect(encoded('dm:bob', 'join')).toBeUndefined()
   })
 
   test.each([
@@ -243,7 +246,7 @@ describe('what is told unasked', () => {
     )
   })
 
-  test('lost continuity, advice and ping', () => {
+  test('lost continuity, reconnect advice and ping', () => {
     const lost = chatCodec.continuityLost('r', { epoch: 'e', offset: 3 })
     const advice = chatCodec.reconnect(1500.5)
     expect(lost && text(lost)).toBe('{"event":"joined","room":"r","recovered":false,"epoch":"e","offset":3}')
@@ -252,14 +255,14 @@ describe('what is told unasked', () => {
   })
 })
 
-describe('whatever the words', () => {
+describe('for any text', () => {
   const word = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.constantFrom('"', '\\', '</script>', '\n', '\u2028', '\ud800', '\u0000', '","event":"ping'),
   )
   const json = fc.json({ stringUnit: 'binary' })
 
-  test('a message is one line of JSON, and the words come back', () => {
+  test('a message is one line of JSON that parses to the original values', () => {
     fc.assert(
       fc.property(word, word, word, json, (room, user, name, content) => {
         fc.pre(room !== lobbyChannel && !isDirectChannel(room))
@@ -282,7 +285,7 @@ describe('whatever the words', () => {
     )
   })
 
-  test('so are announcements, errors and results', () => {
+  test('announcements, errors and results are one line of JSON', () => {
     fc.assert(
       fc.property(word, word, (room, user) => {
         const info = { user, client: user, name: user }
@@ -301,7 +304,7 @@ describe('whatever the words', () => {
     )
   })
 
-  test('what one client sends, the other gets byte for byte', () => {
+  test('a subscriber receives the published content byte for byte', () => {
     fc.assert(
       fc.property(json, (content) => {
         const [item] = chatCodec.decode(Buffer.from(`{"type":"chat","content":\n${content} }`))

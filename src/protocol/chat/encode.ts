@@ -1,27 +1,31 @@
-// Writes the plain chat protocol's events. What a channel is called here: chat-channels.ts; every event: docs/chat-protocol.md.
+// Encodes the events of the chat protocol. docs/chat-protocol.md describes every event; channels.ts maps
+// channels to rooms.
 import type { Announcement, ClientInfo, Position, Publication } from '../../broker/broker.js'
 import { type CommandError, unreachable } from '../../errors.js'
 import { isDirectChannel, lobbyChannel } from './channels.js'
-import { type ChatRef, chatRef, emptyChatRef } from './ref.js'
-import { limitsOf } from '../client-limits.js'
+import { type ChatRef, toChatRef, emptyChatRef } from './ref.js'
+import { limitsFields } from '../client-limits.js'
 import { type UnsubscribeCode, unsubscribeCodes } from '../codes.js'
 import type { Reply, ReplyRef, SubscribeReply } from '../commands.js'
-import { writeJson } from '../fields-json.js'
-import type { Fields } from '../fields.js'
+import { writeJson } from '../json-writer.js'
+import type { MessageFields } from '../message-fields.js'
 
-/** The results, if the command has any, then an ack if the client gave an id. The session's own subscriptions (lobby, direct messages) are silent. */
+/**
+ * Returns the result events of the command, if it has any, and then an ack if the client gave an id.
+ * Subscriptions that the session makes by itself (lobby, direct messages) produce no event.
+ */
 export function encodeReply(ref: ReplyRef, reply: Reply): Uint8Array[] {
   if (ref === undefined && reply.kind === 'subscribe') return []
-  const known = chatRef(ref)
-  const events = results(known, reply)
-  if (known.id !== undefined) events.push(event('ack', { id: idOf(known), ...acknowledged(reply) }))
+  const known = toChatRef(ref)
+  const events = resultEvents(known, reply)
+  if (known.id !== undefined) events.push(event('ack', { id: idOf(known), ...ackFields(reply) }))
   return events.map(writeJson)
 }
 
 export function encodeError(ref: ReplyRef, error: CommandError): Uint8Array {
   return writeJson(
     event('error', {
-      id: idOf(chatRef(ref)),
+      id: idOf(toChatRef(ref)),
       code: error.code,
       message: error.message,
       retry_after_ms:
@@ -34,7 +38,7 @@ export function encodePublication(channel: string, publication: Publication): Ui
   return writeJson(message(channel, publication))
 }
 
-/** Told of users, not of connections: a second phone of the same user is no news. */
+/** Reports users, not connections: the second connection of a user produces no event. */
 export function encodeAnnouncement(channel: string, announcement: Announcement): Uint8Array | undefined {
   if (!announcement.userEdge || isDirectChannel(channel)) return undefined
   const joined = announcement.kind === 'join'
@@ -43,12 +47,12 @@ export function encodeAnnouncement(channel: string, announcement: Announcement):
   return writeJson(event(joined ? 'user_joined' : 'user_left', { ...user, room: channel }))
 }
 
-/** As the answer to a join that nobody sent. */
+/** Encodes the same events as the reply to a `join_room` without an id. */
 export function encodeSubscribed(subscription: SubscribeReply): Uint8Array[] {
-  return results(emptyChatRef, subscription).map(writeJson)
+  return resultEvents(emptyChatRef, subscription).map(writeJson)
 }
 
-/** A `left` that bears a code: the server's doing. */
+/** Encodes a `left` with a code, which marks it as a decision of the server. */
 export function encodeUnsubscribed(channel: string, code: UnsubscribeCode): Uint8Array {
   return writeJson(event('left', { room: channel, code: leftCode(code), message: code.reason }))
 }
@@ -63,12 +67,16 @@ export function encodeReconnect(afterMs: number): Uint8Array {
 
 export const ping: Uint8Array = writeJson(event('ping', {}))
 
-function results(ref: ChatRef, reply: Reply): Fields[] {
+function resultEvents(ref: ChatRef, reply: Reply): MessageFields[] {
   const id = idOf(ref)
   switch (reply.kind) {
     case 'connect':
       return [
-        event('welcome', { client_id: reply.client, user_id: reply.user, limits: limitsOf(reply.limits) }),
+        event('welcome', {
+          client_id: reply.client,
+          user_id: reply.user,
+          limits: limitsFields(reply.limits),
+        }),
       ]
     case 'subscribe':
       return [
@@ -76,7 +84,7 @@ function results(ref: ChatRef, reply: Reply): Fields[] {
         event('joined', {
           id,
           room: reply.channel,
-          // Who asked for nothing misses nothing.
+          // A client that did not ask to recover misses nothing.
           recovered: reply.recovered || !reply.wasRecovering,
           ...positionOf(reply.top ?? reply.position),
         }),
@@ -93,7 +101,7 @@ function results(ref: ChatRef, reply: Reply): Fields[] {
       return [event('presence', { id, room: reply.channel, members })]
     }
     case 'publish':
-    // No command of this door leads to the rest.
+    // The chat protocol has no commands with these replies.
     case 'presenceStats':
     case 'refresh':
     case 'subRefresh':
@@ -103,14 +111,14 @@ function results(ref: ChatRef, reply: Reply): Fields[] {
   }
 }
 
-function acknowledged(reply: Reply): Fields {
+function ackFields(reply: Reply): MessageFields {
   if (reply.kind !== 'publish') return {}
   return { room: roomOf(reply.channel), ...positionOf(reply.position), durability: reply.durability }
 }
 
-function message(channel: string, publication: Publication): Fields {
+function message(channel: string, publication: Publication): MessageFields {
   return event(isDirectChannel(channel) ? 'direct_message' : 'chat', {
-    // The server itself publishes without a user. No user has an empty name, and clients written for the contract expect a string.
+    // Publications of the server API have no user. Clients expect a string, and no user has an empty name.
     from: publication.info?.user ?? '',
     room: roomOf(channel),
     content: publication.data,
@@ -120,17 +128,20 @@ function message(channel: string, publication: Publication): Fields {
   })
 }
 
-/** A channel's name, unless messages on it are known by their kind alone: those of the lobby and direct ones. */
+/**
+ * Returns the room of a channel. Undefined for the lobby and direct messages, which are recognized by the
+ * event itself.
+ */
 function roomOf(channel: string): string | undefined {
   return channel === lobbyChannel || isDirectChannel(channel) ? undefined : channel
 }
 
-function memberOf(info: ClientInfo): Fields {
+function memberOf(info: ClientInfo): MessageFields {
   return { user_id: info.user, client_id: info.client, name: info.name }
 }
 
-/** Nothing in a channel without history. */
-function positionOf(position: Position | undefined): Fields {
+/** Returns no fields in a channel without history. */
+function positionOf(position: Position | undefined): MessageFields {
   return position === undefined || position.epoch === ''
     ? {}
     : { epoch: position.epoch, offset: position.offset }
@@ -149,11 +160,11 @@ function leftCode(code: UnsubscribeCode): string {
   }
 }
 
-/** As it was written. */
+/** Returns the id exactly as the client wrote it. */
 function idOf({ id }: ChatRef): Uint8Array | undefined {
   return id === undefined ? undefined : Buffer.from(id)
 }
 
-function event(name: string, members: Fields): Fields {
+function event(name: string, members: MessageFields): MessageFields {
   return { event: name, ...members }
 }

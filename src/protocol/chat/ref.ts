@@ -1,20 +1,20 @@
-// What the plain chat protocol's answers must know of their command.
+// What the encoder of a chat reply needs to know about its command.
 import type { ReplyRef } from '../commands.js'
 
 export interface ChatRef {
-  /** JSON text of the client's id, as it was written. Undefined: the client wants no ack. */
+  /** JSON text of the client's id, exactly as written. Undefined: the client wants no ack. */
   readonly id: string | undefined
-  /** The page of history was asked for backwards; the event lists the oldest first all the same. */
+  /** The page of history arrives newest first; the event lists the oldest message first in any case. */
   readonly newestFirst: boolean
 }
 
 export const emptyChatRef: ChatRef = { id: undefined, newestFirst: false }
 
 /**
- * The one place where the session's opaque ref becomes ours again. It hands back what decodeChat made; for what no command caused
- * (welcome, a subscription of the session's own) it has none.
+ * Returns the session's opaque ref as a ChatRef. The session passes what decodeChat() created, and undefined
+ * for events that no command caused (the welcome, subscriptions that the session makes by itself).
  */
-export function chatRef(ref: ReplyRef): ChatRef {
+export function toChatRef(ref: ReplyRef): ChatRef {
   return isChatRef(ref) ? ref : emptyChatRef
 }
 

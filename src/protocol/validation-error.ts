@@ -1,10 +1,13 @@
-// What a client is told of fields that break their schema.
+// Turns a failed schema validation into the error that the client receives.
 import type { z } from 'zod'
 import { CommandError } from '../errors.js'
 import { valueAt } from '../json.js'
 
-/** BAD_REQUEST that names the first wrong one. `value` is what was parsed: asking zod to report it (`reportInput`) costs 1 µs for every good frame. */
-export function schemaRefusal({ issues: [issue] }: z.ZodError, value: unknown): CommandError {
+/**
+ * Returns BAD_REQUEST with the name of the first invalid field. `value` is the validated value; letting zod
+ * report it (`reportInput`) would cost 1 µs for every valid frame.
+ */
+export function validationError({ issues: [issue] }: z.ZodError, value: unknown): CommandError {
   const path = issue?.path ?? []
   const field = JSON.stringify(path.join('.'))
   const message = issue?.message ?? ''

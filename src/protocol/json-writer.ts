@@ -1,20 +1,23 @@
-// Writes a message's fields as JSON around payloads that nobody parses: text and raw bytes in order, put together once at the end.
-import type { FieldItem, Fields, FieldValue } from './fields.js'
+// Writes a message as JSON and inserts payloads that are JSON already, byte for byte. Text and payloads are
+// joined once, at the end.
+import type { FieldItem, MessageFields, FieldValue } from './message-fields.js'
 
-/** `{…}` with the members that are not undefined, in the order written. */
-export function writeJson(fields: Fields): Uint8Array {
+/**
+ * Returns the JSON object of `fields`, in UTF-8. Members keep their order; undefined members are left out.
+ */
+export function writeJson(fields: MessageFields): Uint8Array {
   const writer = new JsonWriter()
   writer.fields(fields)
   return writer.end()
 }
 
-/** Text gathers, so that there is one piece of it between two payloads. */
+/** Collects text until a payload follows, so that there is one piece of text between two payloads. */
 class JsonWriter {
-  /** Text and payload, by turns. */
+  /** Alternates between text and payload. */
   readonly #pieces: (string | Uint8Array)[] = []
   #text = ''
 
-  /** One payload to send. */
+  /** Joins all pieces. */
   end(): Uint8Array {
     const pieces = this.#pieces
     if (pieces.length === 0) return Buffer.from(this.#text)
@@ -32,8 +35,8 @@ class JsonWriter {
     return payload
   }
 
-  /** Their names are our own: they need no escapes. */
-  fields(fields: Fields): void {
+  /** Writes an object. Its names are part of the protocol and need no escapes. */
+  fields(fields: MessageFields): void {
     let open = '{"'
     for (const name of Object.keys(fields)) {
       const value = fields[name]
@@ -48,7 +51,7 @@ class JsonWriter {
   #value(value: Exclude<FieldValue, undefined>): void {
     if (typeof value !== 'object') this.#text += JSON.stringify(value)
     else if (value instanceof Uint8Array) this.#payload(value)
-    else if (value instanceof Map) this.#named(value)
+    else if (value instanceof Map) this.#map(value)
     else if (Array.isArray(value)) this.#items(value)
     else this.fields(value)
   }
@@ -58,8 +61,8 @@ class JsonWriter {
     this.#text = ''
   }
 
-  /** Names from outside may be any text. */
-  #named(items: ReadonlyMap<string, FieldItem>): void {
+  /** Writes a map as an object. Its names come from clients and may contain any character. */
+  #map(items: ReadonlyMap<string, FieldItem>): void {
     let open = '{'
     for (const [name, item] of items) {
       this.#text += `${open}${JSON.stringify(name)}:`

@@ -1,13 +1,17 @@
-// Deltas in Fossil's format, which Centrifuge's clients apply to the publication before: what both have in common at the beginning and the
-// end is copied, the rest is inserted. Takes linear time, whatever tenants publish (docs/decisions/0009-own-deltas.md). Pure.
+// Creates deltas in Fossil's format, which Centrifuge's clients apply to the previous publication. The common
+// beginning and end are copied and the rest is inserted, so that the time is linear for any data
+// (docs/decisions/0009-own-deltas.md).
 
-/** What a delta costs on the wire besides its bytes, at most: `"delta":true,` and an escaped line break. */
+/** Largest overhead of a delta in the frame, in bytes: `"delta":true,` and an escaped line break. */
 const overheadBytes = 16
 
 const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~'
 
-/** What makes `to` out of `from`; both are UTF-8, and so is the delta. Undefined: it would be no smaller than `to` itself. */
-export function deltaOf(from: Uint8Array, to: Uint8Array): Uint8Array | undefined {
+/**
+ * Returns the delta that turns `from` into `to`. Both are UTF-8, and so is the delta. Returns undefined when
+ * the delta would not be smaller than `to`.
+ */
+export function createFossilDelta(from: Uint8Array, to: Uint8Array): Uint8Array | undefined {
   const shorter = Math.min(from.byteLength, to.byteLength)
   let head = 0
   while (head < shorter && from[head] === to[head]) head += 1
@@ -29,7 +33,7 @@ function copy(length: number, offset: number): string {
   return length > 0 ? `${number(length)}@${number(offset)},` : ''
 }
 
-/** Base 64 with Fossil's digits, without leading zeros. */
+/** Encodes a number in base 64 with Fossil's digits, without leading zeros. */
 function number(value: number): string {
   let text = ''
   let rest = value
@@ -40,7 +44,7 @@ function number(value: number): string {
   return text
 }
 
-/** The sum of all 32-bit words, big end first, the last one filled up with zeros. */
+/** Returns the sum of all 32-bit big-endian words, the last one padded with zeros. */
 function checksum(bytes: Uint8Array): number {
   const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const inWords = bytes.byteLength - (bytes.byteLength % 4)
@@ -51,7 +55,7 @@ function checksum(bytes: Uint8Array): number {
   return sum
 }
 
-/** Do the bytes before and at `at` belong to one character of UTF-8? */
+/** True when the byte at `at` continues a UTF-8 character. */
 function isInsideCharacter(text: Uint8Array, at: number): boolean {
   const byte = text[at]
   return byte !== undefined && (byte & 0xc0) === 0x80

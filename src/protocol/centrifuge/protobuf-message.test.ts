@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Fields } from '../fields.js'
-import { delimited, mapOf, MessageType, readMessage, writeDelimited } from './message-table.js'
+import type { MessageFields } from '../message-fields.js'
+import { splitDelimited, mapOf, MessageType, readMessage, writeDelimited } from './protobuf-message.js'
 
 const Inner = new MessageType({ text: [1, 'string'], raw: [2, 'bytes'] })
 const Outer = new MessageType({
@@ -18,14 +18,14 @@ const Outer = new MessageType({
 
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex')
 
-function written(fields: Fields): Uint8Array {
-  const [message, ...more] = delimited(writeDelimited(Outer, fields))
+function written(fields: MessageFields): Uint8Array {
+  const [message, ...more] = splitDelimited(writeDelimited(Outer, fields))
   if (!message || more.length > 0) throw new Error('not one message')
   return message
 }
 
-describe('by hand', () => {
-  test.each<[string, Fields]>([
+describe('examples', () => {
+  test.each<[string, MessageFields]>([
     ['', {}],
     ['08 01', { flag: true }],
     ['10 ac02', { count: 300 }],
@@ -42,20 +42,20 @@ describe('by hand', () => {
     expect(readMessage(Outer, bytes(hex))).toEqual(fields)
   })
 
-  test('zero values and what the type does not know are not written', () => {
+  test('zero values and fields that the type does not have are not written', () => {
     expect(written({ flag: false, count: 0, other: 5 })).toHaveLength(0)
   })
 
-  test('unknown fields of every form are skipped', () => {
+  test('unknown fields of every wire type are skipped', () => {
     const unknown = '30 05  39 0000000000000000  42 01 61  4b 50 01 4c  55 00000000'
     expect(readMessage(Outer, bytes(`${unknown} 08 01 ${unknown}`))).toEqual({ flag: true })
   })
 
-  test('of two of one field the last counts', () => {
+  test('the last of duplicate fields counts', () => {
     expect(readMessage(Outer, bytes('10 01 10 02'))).toEqual({ count: 2 })
   })
 
-  test('a map entry without a key or a value has the empty one', () => {
+  test('a map entry without a key or a value has an empty one', () => {
     expect(readMessage(Outer, bytes('2a 00 7a 00'))).toEqual({
       named: new Map([['', {}]]),
       words: new Map([['', '']]),
@@ -63,7 +63,7 @@ describe('by hand', () => {
   })
 })
 
-describe('refused', () => {
+describe('an invalid message is refused:', () => {
   test.each([
     ['a tag cut off', '88'],
     ['a number cut off', '10 80'],
@@ -82,14 +82,14 @@ describe('refused', () => {
     expect(() => readMessage(Outer, bytes(hex))).toThrow(/./)
   })
 
-  test('a length that does not fit, but what came before it is given', () => {
-    const messages = delimited(bytes('02 0801 05 08'))
+  test('a length that does not fit, after the preceding messages are returned', () => {
+    const messages = splitDelimited(bytes('02 0801 05 08'))
     expect(messages.next().value).toEqual(bytes('0801'))
     expect(() => messages.next()).toThrow(/./)
   })
 })
 
-test('what is written is read again', () => {
+test('any message that is written is read back unchanged', () => {
   const inner = fc.record({
     text: fc.string({ unit: 'grapheme', minLength: 1 }),
     raw: fc.uint8Array({ minLength: 1 }),

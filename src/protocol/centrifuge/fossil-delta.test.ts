@@ -2,47 +2,47 @@ import { isUtf8 } from 'node:buffer'
 import fc from 'fast-check'
 import { applyDelta } from 'fossil-delta'
 import { describe, expect, test } from 'vitest'
-import { deltaOf } from './fossil.js'
+import { createFossilDelta } from './fossil-delta.js'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 function between(from: string, to: string): string | undefined {
-  const delta = deltaOf(bytes(from), bytes(to))
+  const delta = createFossilDelta(bytes(from), bytes(to))
   if (!delta) return undefined
   expect(new TextDecoder().decode(applyDelta(bytes(from), Uint8Array.from(delta)))).toBe(to)
   return new TextDecoder('utf-8', { fatal: true }).decode(delta)
 }
 
-describe('by hand', () => {
+describe('examples', () => {
   const long = 'x'.repeat(100)
 
-  test('the same text again is one copy', () => {
+  test('an identical text is one copy', () => {
     expect(between(long, long)).toBe(`1_\n1_@0,${sum(long)};`)
   })
 
-  test('one place changed: copy, insert, copy', () => {
+  test('one change gives copy, insert, copy', () => {
     expect(between(`${long}1${long}`, `${long}22${long}`)).toBe(
       `3A\n1_@0,2:221_@1a,${sum(`${long}22${long}`)};`,
     )
   })
 
-  test('a character is whole or not at all', () => {
-    // é and è differ in their second byte, ж and з too.
+  test('characters are never split', () => {
+    // é and è differ in their second byte, and so do ж and з.
     expect(between(`${long}é${long}`, `${long}è${long}`)).toContain(':è')
     expect(between(`${long}ж${long}`, `${long}з${long}`)).toContain(':з')
-    // These share their last byte.
+    // These characters share their last byte.
     expect(between(`${long}é${long}`, `${long}ĩ${long}`)).toContain(':ĩ')
     expect(between(`${long}😀${long}`, `${long}🙀${long}`)).toContain(':🙀')
   })
 
-  test('none where it would save nothing', () => {
+  test('there is no delta when it would save nothing', () => {
     expect(between('', '')).toBeUndefined()
     expect(between(long, 'y'.repeat(100))).toBeUndefined()
     expect(between('short', 'shirt')).toBeUndefined()
     expect(between(`${long}${long}`, 'x')).toBeUndefined()
   })
 
-  /** By words, as the format describes it. */
+  /** The checksum as the description of the format defines it. */
   function sum(text: string): string {
     const padded = Buffer.concat([bytes(text), Buffer.alloc((4 - (bytes(text).length % 4)) % 4)])
     let total = 0n
@@ -55,7 +55,7 @@ describe('by hand', () => {
   }
 })
 
-test('whatever the texts: applied it gives the target, it is UTF-8, and it is smaller', () => {
+test('for any texts the delta gives the target when applied, is UTF-8, and is smaller', () => {
   const word = fc.string({
     unit: fc.constantFrom('a', 'b', 'é', 'è', 'ж', 'з', '中', '丮', '😀', '🙀', '\n', '"'),
   })
@@ -65,7 +65,7 @@ test('whatever the texts: applied it gives the target, it is UTF-8, and it is sm
   })
   fc.assert(
     fc.property(edit, ([from, to]) => {
-      const delta = deltaOf(bytes(from), bytes(to))
+      const delta = createFossilDelta(bytes(from), bytes(to))
       if (!delta) return
       expect(isUtf8(delta)).toBe(true)
       expect(delta.byteLength).toBeLessThan(bytes(to).byteLength)

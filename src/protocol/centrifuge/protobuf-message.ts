@@ -1,12 +1,16 @@
-// Protobuf messages by table: bytes to fields and back. The one door to @bufbuild/protobuf, of which only the wire format is used.
+// Reads and writes protobuf messages that are described by tables. This is the only file that imports
+// @bufbuild/protobuf, and it uses the wire format only (docs/decisions/0008-protobuf-by-table.md).
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
-import type { FieldItem, Fields, FieldValue } from '../fields.js'
+import type { FieldItem, MessageFields, FieldValue } from '../message-fields.js'
 
 type Scalar = 'string' | 'bytes' | 'bool' | 'int32' | 'uint32' | 'int64' | 'uint64'
 
 type ItemKind = MessageType | 'string'
 
-/** What one field holds: a value, a message, several of them, or some by name (`absent`: an entry's value that was left out). */
+/**
+ * Type of a field: a scalar, a message, a list, or a map. `absent` is the value of a map entry that has none
+ * on the wire.
+ */
 type Kind =
   | Scalar
   | MessageType
@@ -20,7 +24,7 @@ interface Field {
   readonly wireType: WireType
 }
 
-/** A message's fields by name: their number on the wire, and what they hold. */
+/** The type of a message: for each field its name, its number on the wire and its kind. */
 export class MessageType {
   readonly fields: readonly Field[]
   readonly byNumber: ReadonlyMap<number, Field>
@@ -39,23 +43,30 @@ export class MessageType {
   }
 }
 
-/** On the wire a map is a repeated message of key and value. */
+/**
+ * Returns the kind of a map from strings to `value`. On the wire a map is a repeated message of key and
+ * value.
+ */
 export function mapOf(value: ItemKind): { readonly entries: MessageType; readonly absent: FieldItem } {
   const entries = new MessageType({ key: [1, 'string'], value: [2, value] })
   return { entries, absent: value === 'string' ? '' : {} }
 }
 
-/** Splits what is one length-delimited message after the other. Throws where a length does not fit; what came before was given. */
-export function* delimited(payload: Uint8Array): Generator<Uint8Array> {
+/**
+ * Yields the messages of a sequence of length-delimited messages. Throws at a length that does not fit, after
+ * yielding what precedes it.
+ */
+export function* splitDelimited(payload: Uint8Array): Generator<Uint8Array> {
   const reader = new BinaryReader(payload)
   while (reader.pos < reader.len) yield reader.bytes()
 }
 
 /**
- * Fields that came, by name; `bytes` are views of `message`. Unknown fields are skipped, of a field that came twice the last counts.
- * Throws on anything that is not this message: cut off, not UTF-8, a known field in another form.
+ * Returns the fields of a message by name. Values of `bytes` fields are views of `message`. Unknown fields
+ * are skipped, and the last of duplicate fields counts. Throws when the bytes are not a message of this type:
+ * truncated, not UTF-8, or a known field with another wire type.
  */
-export function readMessage(type: MessageType, message: Uint8Array): Fields {
+export function readMessage(type: MessageType, message: Uint8Array): MessageFields {
   const reader = new BinaryReader(message)
   const fields: Record<string, FieldValue> = {}
   while (reader.pos < reader.len) {
@@ -85,7 +96,7 @@ function readValue(reader: BinaryReader, kind: Kind, before: FieldValue): FieldV
   return entries
 }
 
-/** Numbers above 2^53 are rounded, as JSON.parse rounds them. */
+/** Numbers above 2^53 are rounded, as by JSON.parse. */
 function readScalar(reader: BinaryReader, kind: Scalar): string | number | boolean | Uint8Array {
   switch (kind) {
     case 'string':
@@ -105,14 +116,17 @@ function readScalar(reader: BinaryReader, kind: Scalar): string | number | boole
   }
 }
 
-/** One message behind its length. Zero values are left out, as proto3 has it, and so are fields that the type does not know. */
-export function writeDelimited(type: MessageType, fields: Fields): Uint8Array {
+/**
+ * Encodes one message with its length in front. Zero values are left out, as in proto3, and so are fields
+ * that the type does not have.
+ */
+export function writeDelimited(type: MessageType, fields: MessageFields): Uint8Array {
   const writer = new BinaryWriter().fork()
   writeFields(writer, type, fields)
   return writer.join().finish()
 }
 
-function writeFields(writer: BinaryWriter, type: MessageType, fields: Fields): void {
+function writeFields(writer: BinaryWriter, type: MessageType, fields: MessageFields): void {
   for (const field of type.fields) {
     const value = fields[field.name]
     if (value) writeField(writer, field, value)
@@ -132,7 +146,7 @@ function writeField(writer: BinaryWriter, field: Field, value: NonNullable<Field
   }
 }
 
-function writeNested(writer: BinaryWriter, kind: Kind, value: Fields): void {
+function writeNested(writer: BinaryWriter, kind: Kind, value: MessageFields): void {
   const type =
     typeof kind === 'string' || kind instanceof MessageType
       ? kind
@@ -145,7 +159,7 @@ function writeNested(writer: BinaryWriter, kind: Kind, value: Fields): void {
   writer.join()
 }
 
-/** Every number here is a varint; for those that are not negative all kinds of it are written alike. */
+/** Every number is a varint. All varint types encode non-negative numbers in the same way. */
 function writeScalar(writer: BinaryWriter, value: string | number | boolean | Uint8Array): void {
   if (typeof value === 'string') writer.string(value)
   else if (typeof value === 'boolean') writer.bool(value)
@@ -154,7 +168,7 @@ function writeScalar(writer: BinaryWriter, value: string | number | boolean | Ui
   else writer.int64(value)
 }
 
-function isMessage(value: NonNullable<FieldValue>): value is Fields {
+function isMessage(value: NonNullable<FieldValue>): value is MessageFields {
   return (
     typeof value === 'object' &&
     !(value instanceof Uint8Array || value instanceof Map || Array.isArray(value))
