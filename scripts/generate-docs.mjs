@@ -1,14 +1,29 @@
-// Writes docs/reference from the code that the pages describe. With --check it writes nothing and fails when a page is not current.
+// Writes docs/reference, and the import graph of ARCHITECTURE.md, from the code that they describe. With --check it writes
+// nothing, and fails when a page is not current.
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { codesPage } from './docs/codes.mjs'
 import { commandsPage } from './docs/commands.mjs'
 import { conditionsPage } from './docs/conditions.mjs'
+import { importGraph } from './docs/import-graph.mjs'
 import { metricsPage } from './docs/metrics.mjs'
 import { openApiPage } from './docs/openapi.mjs'
 import { redisPermissionsPage } from './docs/redis.mjs'
 import { resourcesPage } from './docs/resources.mjs'
 import { putGenerated } from './generated.mjs'
+import { root } from './run.mjs'
+
+/** The page as it is, with the graph between its two marks. */
+async function architecturePage() {
+  const page = await readFile(join(root, 'ARCHITECTURE.md'), 'utf8')
+  const marked = /(<!-- import graph: .*? -->\n)[^]*?(<!-- end of the import graph -->)/
+  if (!marked.test(page)) throw new Error('ARCHITECTURE.md has no marks for the import graph')
+  const graph = await importGraph()
+  return page.replace(marked, (_, begin, end) => `${begin}\n${graph}\n${end}`)
+}
 
 const pages = {
+  'ARCHITECTURE.md': await architecturePage(),
   'docs/reference/codes.md': codesPage(),
   'docs/reference/commands.md': commandsPage(),
   'docs/reference/conditions.md': conditionsPage(),
