@@ -1,4 +1,5 @@
-// What reconcilers know of the cluster: caches of the kinds, and who refers to whom.
+// The reconcilers' view of the cluster: a cache of each watched kind, and indexes over the references between
+// objects.
 import { CacheIndex } from '../kube/cache-index.js'
 import type { ObjectCache } from '../kube/ports.js'
 import {
@@ -14,12 +15,12 @@ export interface Caches {
   readonly plans: ObjectCache
   readonly tenants: ObjectCache
   readonly credentials: ObjectCache
-  /** Those with our label. */
+  /** Only Secrets with the label `parley.chat/secret`. */
   readonly secrets: ObjectCache
   readonly namespaces: ObjectCache
 }
 
-/** Must be made before the caches are filled. */
+/** The indexes follow changes of the caches, so create the Cluster before the caches are filled. */
 export class Cluster {
   readonly caches: Caches
   readonly tenantsByPlan: CacheIndex

@@ -1,14 +1,14 @@
-// The controller put together: caches that are warm from the start, and a leader's work that begins and ends with the lease.
-import type { LiveRedis, Prepare, RedisLink } from '../redis/link.js'
-import type { Log } from '../log.js'
-import type { ControllerMetrics } from '../metrics-controller.js'
-import type { SealingKeys } from '../catalog/redis/sealing.js'
-import type { After, Clock } from '../time.js'
+// The room of the controller, which turns ChatTenants, ChatPlans and ChatCredentials into the catalog that
+// gateways enforce. `Controller` connects the parts of the process: the watches, which every replica keeps
+// warm; the election; and `Leader`, whose work starts and ends with the Lease. Subfolders: `tenants` and
+// `credentials` hold the reconcilers, `catalog` publishes to Redis and follows the rollout on the gateways,
+// `retention` purges the data of deleted tenants, and `scaling` ranks gateway pods before a scale-in. The
+// room may import kube, compile, catalog, resources, tenant, redis and the leaf files of src. Only cli
+// imports it. Start reading at `leader.ts`, then `tenants/reconciler.ts`.
 import { KubeConfigTarget, loadKubeConfig } from '../kube/api-target.js'
 import { ApiTransport, userAgentOf } from '../kube/api-transport.js'
 import { Cluster } from './cluster.js'
 import { Events } from '../kube/events.js'
-import type { PublicUrl } from './credentials/endpoints.js'
 import { Health } from '../kube/health.js'
 import {
   autoscalers,
@@ -21,49 +21,21 @@ import {
 } from './kinds.js'
 import type { Selection } from '../kube/ports.js'
 import { Leader } from './leader.js'
+import type { ControllerOptions } from './options.js'
 import { Elector } from '../kube/lease.js'
 import { KubeObjects } from '../kube/object-api.js'
-import type { ObjectName, ResourceKind } from '../kube/object.js'
+import type { ResourceKind } from '../kube/object.js'
 import { Reflector } from '../kube/reflector.js'
-import type { GatewayFleet } from './scaling/scale-in.js'
-import { tenantStandings } from './tenants/condition-metrics.js'
+import { conditionMetrics } from './tenants/condition-metrics.js'
 import { ended } from '../kube/task-group.js'
 
-export interface ControllerOptions {
-  readonly version: string
-  /** Default: KUBECONFIG, ~/.kube/config, or the pod's service account. */
-  readonly kubeconfig?: string | undefined
-  readonly lease: ObjectName
-  /** Of this process, other than any other's. */
-  readonly identity: string
-  readonly leaseTiming?: { durationMs: number; renewDeadlineMs: number; retryMs: number } | undefined
-  readonly installation: string
-  readonly sealing: SealingKeys
-  readonly takesOver?: string | undefined
-  readonly publicUrl: PublicUrl | undefined
-  /** What is wrong with an address of keys beyond its form; undefined: nothing. */
-  readonly addressProblem: (uri: string) => string | undefined
-  /** A link to the master that has the catalog, kept open by the caller. */
-  readonly createLink: (role: string, prepare: Prepare) => RedisLink
-  /** A connection to each master: what a tenant leaves lies on all of them. */
-  readonly masters: () => Promise<readonly LiveRedis[]>
-  /** Undefined: nobody is told which gateways should go first. */
-  readonly fleet?: GatewayFleet | undefined
-  /** How long deleted tenants' data is kept at least. Default 15,000. */
-  readonly settleMs?: number
-  readonly metrics: ControllerMetrics
-  readonly clock: Clock
-  readonly after: After
-  readonly log: Log
-}
-
-/** The lease was lost, or another wrote in this one's place: the process must end, and may be started again. */
+/** This process lost the Lease. The process must exit at once, and may be started again. */
 export class LostLeadershipError extends Error {
   override readonly name = 'LostLeadershipError'
 }
 
-const callsPerSecond = 100
-const callsAtOnce = 200
+const apiCallsPerSecond = 100
+const apiCallBurst = 200
 
 export class Controller {
   readonly #options: ControllerOptions
@@ -71,7 +43,10 @@ export class Controller {
   readonly #reflectors: Readonly<
     Record<'plans' | 'tenants' | 'credentials' | 'secrets' | 'namespaces', Reflector>
   >
-  /** Serving needs none of it: it is asked neither whether it was read nor whether it is stuck. */
+  /**
+   * Watches the gateways' autoscaler. Health ignores this watch, because the controller serves tenants
+   * without it.
+   */
   readonly #autoscaler: Reflector | undefined
   readonly #health: Health
   readonly #elector: Elector
@@ -80,7 +55,7 @@ export class Controller {
   #onLeading: () => void = () => {}
   #onLost: (reason: string) => void = () => {}
 
-  /** Throws ConfigError when there is no cluster. */
+  /** Throws ConfigError when no cluster is configured. */
   constructor(options: ControllerOptions) {
     const { after, clock, identity, lease, log, metrics } = options
     this.#options = options
@@ -89,8 +64,8 @@ export class Controller {
       target,
       userAgent: userAgentOf(options.version),
       onAnswer: metrics.restMeter(target.url.host),
-      perSecond: callsPerSecond,
-      burst: callsAtOnce,
+      perSecond: apiCallsPerSecond,
+      burst: apiCallBurst,
     })
     this.#reflectors = {
       plans: this.#reflector(chatPlans),
@@ -107,14 +82,14 @@ export class Controller {
         namespace: fleet.namespace,
         fieldSelector: `metadata.name=${fleet.autoscaler}`,
       })
-    for (const reflector of this.#watching)
-      metrics.readWatch(reflector.kind, () => {
+    for (const reflector of this.#allReflectors)
+      metrics.observeWatch(reflector.kind, () => {
         const { heardAgoMs } = reflector
         return heardAgoMs === undefined ? undefined : heardAgoMs / 1000
       })
     this.#health = new Health(Object.values(this.#reflectors), clock)
-    metrics.readStandings(() =>
-      this.leading && tenants.cache.synced ? tenantStandings(tenants.cache) : undefined,
+    metrics.readConditions(() =>
+      this.leading && tenants.cache.synced ? conditionMetrics(tenants.cache) : undefined,
     )
     const meter = metrics.leaseMeter(lease.name)
     this.#elector = new Elector({
@@ -142,7 +117,7 @@ export class Controller {
       clock,
       after,
       log,
-      onDropped: metrics.eventDropped,
+      onDropped: metrics.countDroppedEvent,
     })
     this.#leader = new Leader({
       ...options,
@@ -160,12 +135,12 @@ export class Controller {
     })
   }
 
-  /** Why nothing can be done yet; empty: it leads, or is ready to. */
+  /** Returns why the controller is not ready, or an empty list when it leads or can take over the Lease. */
   unready(): string[] {
-    return [...this.#health.unready(), ...this.#leader.troubles()]
+    return [...this.#health.unready(), ...this.#leader.unready()]
   }
 
-  /** Why it should be restarted. */
+  /** Returns why the process should be restarted, or an empty list. */
   dead(): string[] {
     return this.#health.dead()
   }
@@ -175,37 +150,42 @@ export class Controller {
   }
 
   /**
-   * Until `signal` ends it: what is under way ends, then the lease is handed over. Rejects with LostLeadershipError, or with whatever ended
-   * the leader's work (FencedError; NotLeadingError when a write came before the elector knew): then the process must end at once.
+   * Runs until `signal` aborts. Then it finishes the work in progress, releases the Lease and resolves.
+   * Rejects with LostLeadershipError, or with the error that ended the leader's work: FencedError, or
+   * NotLeadingError when a write noticed the loss before the elector did. After a rejection the process must
+   * exit at once.
    */
   async run(signal: AbortSignal): Promise<void> {
-    // What watches outlives what works: the last writes are still seen.
+    // The watches outlive the leader's work, so that the caches still receive its last writes.
     const watching = new AbortController()
     const electing = new AbortController()
     const failing = new AbortController()
     this.#health.run(watching.signal)
-    const watches = this.#watching.map((reflector) => reflector.run(watching.signal))
-    const led = this.#lead(AbortSignal.any([signal, failing.signal]))
+    const watches = this.#allReflectors.map((reflector) => reflector.run(watching.signal))
+    const leading = this.#lead(AbortSignal.any([signal, failing.signal]))
     const lost = new Promise<never>((_, reject) => {
-      this.#onLost = (reason) => reject(new LostLeadershipError(`The lease was lost: ${reason}`))
+      this.#onLost = (reason) => reject(new LostLeadershipError(`The leader lost the Lease: ${reason}`))
     })
     const election = this.#elector.run(electing.signal)
     try {
-      await Promise.race([led, lost])
+      await Promise.race([leading, lost])
       await this.#events.close()
     } finally {
       failing.abort()
       electing.abort()
       await election
       watching.abort()
-      await Promise.all([...watches, led.catch(() => {})])
+      await Promise.all([...watches, leading.catch(() => {})])
     }
   }
 
-  /** Waits for its turn, and works until `signal` ends. */
+  /**
+   * Waits until this process leads and the caches are synced, then does the leader's work until `signal`
+   * aborts.
+   */
   async #lead(signal: AbortSignal): Promise<void> {
-    const turn = new Promise<void>((resolve) => (this.#onLeading = resolve))
-    await Promise.race([turn, ended(signal)])
+    const elected = new Promise<void>((resolve) => (this.#onLeading = resolve))
+    await Promise.race([elected, ended(signal)])
     if (signal.aborted) return
     const synced = Object.values(this.#reflectors).map(({ cache }) => cache.whenSynced(signal))
     try {
@@ -217,7 +197,7 @@ export class Controller {
     await this.#leader.run(signal)
   }
 
-  get #watching(): Reflector[] {
+  get #allReflectors(): Reflector[] {
     return [...Object.values(this.#reflectors), ...(this.#autoscaler ? [this.#autoscaler] : [])]
   }
 
@@ -227,7 +207,7 @@ export class Controller {
       transport: this.#transport,
       kind,
       log,
-      onBug: metrics.bug,
+      onBug: metrics.countBug,
       clock,
       after,
       ...selection,

@@ -1,4 +1,4 @@
-// What the controller looks at.
+// The Kubernetes kinds that the controller reads or writes, and its labels and annotations.
 import type { ApiObject, ResourceKind } from '../kube/object.js'
 
 const parley = { group: 'parley.chat', version: 'v1alpha1' } as const
@@ -34,19 +34,26 @@ export const autoscalers: ResourceKind = {
 }
 
 /**
- * On every Secret that is watched: `generated` on those that the controller makes, `import` on those that people let it read. RBAC cannot
- * select by label, but the watch can: other Secrets never come here.
+ * The label of every watched Secret: `generated` on Secrets that the controller creates, `import` on Secrets
+ * that their owners let the controller read. RBAC cannot select by label, but the watch does: the controller
+ * never receives the content of other Secrets.
  */
 export const secretLabel = 'parley.chat/secret'
 export type SecretRole = 'generated' | 'import'
 
-/** Which object a generated Secret belongs to, by uid: owner references are lost in backups, and this is not. */
+/**
+ * The uid of the object that a generated Secret belongs to. Backup tools drop owner references; they keep
+ * this annotation.
+ */
 export const ownerAnnotation = 'parley.chat/owner-uid'
-/** What is known of the generated keys: when they were made, and until when those before them count. */
+/**
+ * The record of the generated keys in a Secret: when each was created, and until when its predecessor is
+ * valid.
+ */
 export const keysAnnotation = 'parley.chat/keys'
-/** On a ChatTenant or ChatCredential: another value than the last replaces the generated keys now. */
+/** On a ChatTenant or ChatCredential: a new value rotates the generated keys at once. */
 export const rotateAnnotation = 'parley.chat/rotate'
-/** As on samples in files: a key that everybody knows. */
+/** Marks a Secret whose keys are public samples, as in the example manifests. */
 export const sampleAnnotation = 'parley.chat/sample'
 
 export function isBeingDeleted(object: ApiObject): boolean {

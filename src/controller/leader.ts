@@ -1,10 +1,11 @@
-// What the leader does, from the first snapshot of the catalog to the last status: queues, their workers, and what fills them.
+// The work of the leading controller: it publishes the catalog, and runs the queues and workers that
+// reconcile tenants, plans and credentials. Watches of the caches fill the queues.
 import { pause } from '../deadline.js'
-import { Remains } from '../catalog/redis/retention.js'
+import { RetentionRecords } from '../catalog/redis/retention.js'
 import { CatalogWriter } from '../catalog/redis/writer.js'
-import { CatalogKeeper } from './catalog/publisher.js'
+import { CatalogPublisher } from './catalog/publisher.js'
 import type { Cluster } from './cluster.js'
-import type { ControllerOptions } from './controller.js'
+import type { ControllerOptions } from './options.js'
 import { CredentialReconciler } from './credentials/reconciler.js'
 import { KeyQueue } from '../kube/key-queue.js'
 import { namespaces } from './kinds.js'
@@ -18,11 +19,11 @@ import type {
 } from '../kube/ports.js'
 import { keyOf } from '../kube/object.js'
 import { PlanReconciler } from './plan-reconciler.js'
-import { Programming } from './catalog/rollout-latency.js'
+import { RolloutLatency } from './catalog/rollout-latency.js'
 import { hostnamesOf, planOf, tenantOf } from './references.js'
-import { RemainsKeeper } from './retention/purger.js'
+import { RetentionPurger } from './retention/purger.js'
 import { ScaleIn } from './scaling/scale-in.js'
-import { SecretKeeper } from './credentials/managed-secret.js'
+import { ManagedSecrets } from './credentials/managed-secret.js'
 import { TenantPolicies } from './tenants/policy.js'
 import { TenantReconciler } from './tenants/reconciler.js'
 import { ended, together } from '../kube/task-group.js'
@@ -31,32 +32,32 @@ import { Workers } from '../kube/workers.js'
 export interface LeaderOptions extends ControllerOptions {
   readonly api: ObjectApi
   readonly cluster: Cluster
-  /** There when there is a fleet. */
+  /** Set when `fleet` is set. */
   readonly autoscalers: ObjectCache | undefined
   readonly leadership: Leadership
   readonly events: EventRecorder
 }
 
 interface Parts {
-  readonly catalog: CatalogKeeper
-  readonly remains: RemainsKeeper
+  readonly catalog: CatalogPublisher
+  readonly purger: RetentionPurger
   readonly scaleIn: ScaleIn | undefined
   readonly reconcilers: Readonly<Record<'tenants' | 'plans' | 'credentials', Reconcile>>
 }
 
-/** In controller-runtime's way of naming them. */
+/** Controller names in metrics, in the style of controller-runtime. */
 const controllers = { tenants: 'chattenant', plans: 'chatplan', credentials: 'chatcredential' } as const
 const concurrency = 8
-/** Hundreds of tenants may move at once; what a plan has given is told when they have. */
+/** Delays the sum of a plan's limits, because hundreds of its tenants may change at once. */
 const planDelayMs = 2_000
-const retryMs = 1_000
+const clusterIdRetryMs = 1_000
 
 export class Leader {
   readonly #options: LeaderOptions
   readonly #tenants: KeyQueue
   readonly #plans: KeyQueue
   readonly #credentials: KeyQueue
-  #catalog: CatalogKeeper | undefined
+  #catalog: CatalogPublisher | undefined
 
   constructor(options: LeaderOptions) {
     this.#options = options
@@ -65,58 +66,65 @@ export class Leader {
     this.#credentials = this.#queue(controllers.credentials)
   }
 
-  troubles(): string[] {
-    const trouble = this.#catalog?.trouble
-    return trouble === undefined ? [] : [`The catalog cannot be written: ${trouble}`]
+  /** Returns why this leader cannot do its work, or an empty list. */
+  unready(): string[] {
+    const reason = this.#catalog?.unavailableReason
+    return reason === undefined ? [] : [`The catalog cannot be written: ${reason}`]
   }
 
-  /** The caches must be synced. Until `signal` ends it. Rejects with FencedError, or for a bug. */
+  /**
+   * Runs until `signal` aborts. The caches must be synced. Rejects with FencedError or NotLeadingError, or
+   * because of a bug.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const owner = await this.#clusterId(signal)
     if (owner === undefined) return
-    const parts = this.#parts(owner)
+    const parts = this.#createParts(owner)
     const { catalog } = parts
     this.#catalog = catalog
-    this.#listen(this.#options.cluster)
+    this.#enqueueOnChange(this.#options.cluster)
     const { caches } = this.#options.cluster
     const refs = [...caches.tenants.list()].map(({ metadata: { name, namespace, uid } }) => ({
       key: keyOf({ namespace, name }),
       tenantId: uid,
     }))
-    catalog.begin(refs)
-    // The catalog is kept until the last worker has ended.
-    const keeping = new AbortController()
+    catalog.initialize(refs)
+    // The publisher outlives the workers, because they write to the catalog.
+    const publishing = new AbortController()
     await together(signal, [
-      async () => catalog.run(keeping.signal),
+      async () => catalog.run(publishing.signal),
       async (ending) => {
         try {
-          await this.#workAll(ending, parts)
+          await this.#runAll(ending, parts)
         } finally {
-          keeping.abort()
+          publishing.abort()
         }
       },
     ])
   }
 
-  async #workAll(signal: AbortSignal, { catalog, reconcilers, remains, scaleIn }: Parts): Promise<void> {
-    await Promise.race([catalog.begun, ended(signal)])
-    if (!signal.aborted) this.#fill()
+  async #runAll(signal: AbortSignal, { catalog, purger, reconcilers, scaleIn }: Parts): Promise<void> {
+    await Promise.race([catalog.firstAttempt, ended(signal)])
+    if (!signal.aborted) this.#enqueueAll()
     await together(signal, [
-      async (ending) => remains.run(ending),
+      async (ending) => purger.run(ending),
       ...(scaleIn ? [async (ending: AbortSignal) => scaleIn.run(ending)] : []),
       async (ending) =>
-        this.#work(controllers.tenants, this.#tenants, { reconcile: reconcilers.tenants, signal: ending }),
+        this.#runWorkers(controllers.tenants, this.#tenants, {
+          reconcile: reconcilers.tenants,
+          signal: ending,
+        }),
       async (ending) =>
-        this.#work(controllers.plans, this.#plans, { reconcile: reconcilers.plans, signal: ending }),
+        this.#runWorkers(controllers.plans, this.#plans, { reconcile: reconcilers.plans, signal: ending }),
       async (ending) =>
-        this.#work(controllers.credentials, this.#credentials, {
+        this.#runWorkers(controllers.credentials, this.#credentials, {
           reconcile: reconcilers.credentials,
           signal: ending,
         }),
     ])
   }
 
-  #parts(owner: string): Parts {
+  #createParts(owner: string): Parts {
     const options = this.#options
     const { api, autoscalers, clock, cluster, createLink, events, fleet, installation } = options
     const { leadership, log, metrics, publicUrl } = options
@@ -125,11 +133,11 @@ export class Leader {
       return leadership.term
     }
     const writer = new CatalogWriter({ ...options, fence, owner })
-    const remains = new Remains({ createLink, installation, fence, owner })
-    const catalog = new CatalogKeeper({
+    const records = new RetentionRecords({ createLink, installation, fence, owner })
+    const catalog = new CatalogPublisher({
       writer,
       log,
-      onChange: (keys) => this.#look(keys),
+      onChange: (keys) => this.#enqueueTenants(keys),
       onUsage: (keys) => {
         for (const key of keys) {
           const dueInMs = tenants.usageDueInMs(key)
@@ -137,8 +145,8 @@ export class Leader {
         }
       },
     })
-    const keeper = new RemainsKeeper({
-      remains,
+    const purger = new RetentionPurger({
+      records,
       masters: options.masters,
       tenants: cluster.caches.tenants,
       api,
@@ -149,11 +157,14 @@ export class Leader {
     const readGateways = () => writer.readGateways()
     const scaleIn =
       fleet && autoscalers ? new ScaleIn({ fleet, autoscalers, api, readGateways, log }) : undefined
-    const secrets = new SecretKeeper({ api, cache: cluster.caches.secrets, clock, events })
+    const secrets = new ManagedSecrets({ api, cache: cluster.caches.secrets, clock, events })
     const policies = new TenantPolicies(options)
     const shared = { api, cluster, catalog, secrets, publicUrl, clock, events }
-    const programming = new Programming({ clock, meter: (oldest) => metrics.programmingMeter(oldest) })
-    const tenants = new TenantReconciler({ ...shared, remains: keeper, policies, programming })
+    const rolloutLatency = new RolloutLatency({
+      clock,
+      meter: (oldest) => metrics.rolloutLatencyMeter(oldest),
+    })
+    const tenants = new TenantReconciler({ ...shared, purger, policies, rolloutLatency })
     const plans = new PlanReconciler(shared)
     const credentials = new CredentialReconciler(shared)
     const reconcilers = {
@@ -161,18 +172,21 @@ export class Leader {
       plans: async (key: string, signal: AbortSignal) => plans.reconcile(key, signal),
       credentials: async (key: string, signal: AbortSignal) => credentials.reconcile(key, signal),
     }
-    return { catalog, remains: keeper, scaleIn, reconcilers }
+    return { catalog, purger, scaleIn, reconcilers }
   }
 
-  /** What only this cluster has, and keeps: the uid of a namespace that is never deleted. Undefined: `signal` ended. */
+  /**
+   * Returns the id of this cluster: the uid of the namespace `kube-system`, which is unique and never
+   * deleted. Returns undefined when `signal` has aborted.
+   */
   async #clusterId(signal: AbortSignal): Promise<string | undefined> {
     const { api, log } = this.#options
     while (!signal.aborted) {
       try {
         return (await api.get(namespaces, { name: 'kube-system' })).metadata.uid
       } catch (error) {
-        log.warn({ err: error }, 'the cluster cannot be told from others yet')
-        await pause(retryMs, signal)
+        log.warn({ err: error }, 'cannot read the cluster id (the uid of namespace kube-system): retrying')
+        await pause(clusterIdRetryMs, signal)
       }
     }
     return undefined
@@ -181,11 +195,11 @@ export class Leader {
   #queue(controller: string): KeyQueue {
     const { after, clock, metrics } = this.#options
     const queue = new KeyQueue({ clock, after, meter: metrics.queueMeter(controller) })
-    metrics.readQueue(controller, queue)
+    metrics.observeQueue(controller, queue)
     return queue
   }
 
-  #work(
+  #runWorkers(
     controller: string,
     queue: KeyQueue,
     { reconcile, signal }: { reconcile: Reconcile; signal: AbortSignal },
@@ -195,15 +209,24 @@ export class Leader {
     return new Workers({ queue, reconcile, log, clock, after, meter, concurrency }).run(signal)
   }
 
-  #fill(): void {
+  #enqueueAll(): void {
     const { credentials, plans, tenants } = this.#options.cluster.caches
     for (const key of keysOf(tenants)) this.#tenants.add(key)
     for (const key of keysOf(plans)) this.#plans.add(key)
     for (const key of keysOf(credentials)) this.#credentials.add(key)
   }
 
-  /** Changes only name what to look at. From now on: while another leads nothing is queued, and all is looked at in the beginning. */
-  #listen({ caches, credentialsBySecret, credentialsByTenant, tenantsByPlan, ...by }: Cluster): void {
+  /**
+   * Enqueues keys when objects change. Called when this process becomes the leader, so that a standby's
+   * queues stay empty; `#enqueueAll` covers everything that changed before.
+   */
+  #enqueueOnChange({
+    caches,
+    credentialsBySecret,
+    credentialsByTenant,
+    tenantsByPlan,
+    ...by
+  }: Cluster): void {
     const { tenantsByHostname, tenantsByNamespace, tenantsBySecret } = by
     const plansOf = ({ is, was }: ObjectChange) =>
       [is, was].flatMap((object) => (object ? planOf(object) : []))
@@ -212,31 +235,32 @@ export class Leader {
       for (const key of credentialsByTenant.keysOf(change.key)) this.#credentials.add(key)
       for (const plan of plansOf(change)) this.#plans.addAfter(plan, planDelayMs)
       if (change.was && !change.is)
-        for (const hostname of hostnamesOf(change.was)) this.#look(tenantsByHostname.keysOf(hostname))
+        for (const hostname of hostnamesOf(change.was))
+          this.#enqueueTenants(tenantsByHostname.keysOf(hostname))
     })
     caches.plans.onChange(({ is, key, was }) => {
       this.#plans.add(key)
-      // Its own status is no news to its tenants.
+      // A status update of the plan does not concern its tenants.
       if (is?.metadata.generation !== was?.metadata.generation || !is || !was)
-        this.#look(tenantsByPlan.keysOf(key))
+        this.#enqueueTenants(tenantsByPlan.keysOf(key))
     })
     caches.credentials.onChange(({ is, key, was }) => {
       this.#credentials.add(key)
-      for (const object of [is, was]) if (object) this.#look(tenantOf(object))
+      for (const object of [is, was]) if (object) this.#enqueueTenants(tenantOf(object))
     })
     caches.secrets.onChange(({ key }) => {
-      this.#look(tenantsBySecret.keysOf(key))
+      this.#enqueueTenants(tenantsBySecret.keysOf(key))
       for (const credential of credentialsBySecret.keysOf(key)) {
         this.#credentials.add(credential)
         const object = caches.credentials.get(credential)
-        if (object) this.#look(tenantOf(object))
+        if (object) this.#enqueueTenants(tenantOf(object))
       }
     })
-    caches.namespaces.onChange(({ key }) => this.#look(tenantsByNamespace.keysOf(key)))
+    caches.namespaces.onChange(({ key }) => this.#enqueueTenants(tenantsByNamespace.keysOf(key)))
   }
 
-  /** At these tenants, and at whatever depends on their standing. */
-  #look(keys: Iterable<string>): void {
+  /** Enqueues these tenants and the credentials that depend on them. */
+  #enqueueTenants(keys: Iterable<string>): void {
     const { credentialsByTenant } = this.#options.cluster
     for (const key of keys) {
       this.#tenants.add(key)

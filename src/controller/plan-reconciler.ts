@@ -1,27 +1,27 @@
-// One ChatPlan: is it usable, by how many, and what has been promised by it.
+// Reconciles one ChatPlan: reports whether it is valid, how many tenants use it, and the sum of their limits.
 import { z } from 'zod'
 import { issueProblem } from '../resources/issue.js'
 import { ChatPlan } from '../resources/chat-plan.js'
 import { ChatPlanStatus } from '../resources/status.js'
 import type { Clock } from '../time.js'
-import type { CatalogKeeper } from './catalog/publisher.js'
+import type { CatalogPublisher } from './catalog/publisher.js'
 import type { Cluster } from './cluster.js'
 import { chatPlans } from './kinds.js'
 import type { EventRecorder, ObjectApi, Outcome } from '../kube/ports.js'
 import { ReadyReport } from './ready-report.js'
-import { refusedBy, type Verdict } from './tenants/conditions.js'
+import { problemsVerdict, type Verdict } from './tenants/conditions.js'
 
 export interface PlanReconcilerOptions {
   readonly api: ObjectApi
   readonly cluster: Cluster
-  readonly catalog: CatalogKeeper
+  readonly catalog: CatalogPublisher
   readonly clock: Clock
   readonly events: EventRecorder
 }
 
 const Reported = z.looseObject({ status: ChatPlanStatus })
 
-const usable: Verdict = { ok: true, reason: 'Accepted', message: 'Tenants can be on this plan.' }
+const usable: Verdict = { ok: true, reason: 'Accepted', message: 'The plan is valid. Tenants can use it.' }
 
 export class PlanReconciler {
   readonly #options: PlanReconcilerOptions
@@ -39,7 +39,7 @@ export class PlanReconciler {
     const parsed = ChatPlan.safeParse(object)
     const verdict = parsed.success
       ? usable
-      : refusedBy(parsed.error.issues.map((issue) => issueProblem(issue, object)))
+      : problemsVerdict(parsed.error.issues.map((issue) => issueProblem(issue, object)))
     const findings = {
       verdict,
       was: Reported.safeParse(object).data?.status.conditions ?? [],
@@ -49,7 +49,10 @@ export class PlanReconciler {
     return undefined
   }
 
-  /** By what each tenant may use; those that were not accepted yet count with all that the plan gives. */
+  /**
+   * Sums the limits of the plan's tenants. A tenant that was never accepted counts with the full limits of
+   * the plan.
+   */
   #allocation(name: string, plan: ChatPlan | undefined): Pick<ChatPlanStatus, 'tenants' | 'allocated'> {
     const { catalog, cluster } = this.#options
     const keys = cluster.tenantsByPlan.keysOf(name)

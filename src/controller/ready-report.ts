@@ -1,4 +1,5 @@
-// How a kind whose status is one Ready and some facts is reported: written when it is anything new, and told when somebody must act.
+// Writes the status of the kinds whose only own condition is Ready: ChatPlan and ChatCredential. It also
+// records an Event when a user has to act.
 import type { Condition as ReportedCondition } from '../resources/status.js'
 import type { Clock } from '../time.js'
 import { isApiError } from '../kube/api-error.js'
@@ -17,9 +18,9 @@ export interface ReadyReportOptions {
 
 export interface ReadyFindings {
   readonly verdict: Verdict
-  /** Of the status that is there; empty when there is none, or it makes no sense. */
+  /** The conditions of the present status. Empty when there is no status, or it is malformed. */
   readonly was: readonly ReportedCondition[]
-  /** What status says besides. */
+  /** The other fields of the new status. */
   readonly facts: object
 }
 
@@ -30,7 +31,10 @@ export class ReadyReport {
     this.#options = options
   }
 
-  /** Rejects when `signal` ends before. */
+  /**
+   * Applies the status; the API client sends nothing when it is unchanged. Rejects when `signal` has aborted
+   * before the write.
+   */
   async write(object: ApiObject, { facts, verdict, was }: ReadyFindings, signal: AbortSignal): Promise<void> {
     const { api, cache, clock, events, kind } = this.#options
     const { generation = 0, name, namespace, uid } = object.metadata
@@ -41,7 +45,7 @@ export class ReadyReport {
       const desired = { metadata: { name, namespace, uid }, status }
       cache.wrote(await api.applyStatus(kind, desired, { known: object }))
     } catch (error) {
-      // It went meanwhile, or is another: the watch tells.
+      // The object was deleted or recreated meanwhile. The watch reports that.
       if (isApiError(error, 'NotFound', 'Conflict')) return
       throw error
     }

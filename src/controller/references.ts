@@ -1,6 +1,7 @@
-// What each kind refers to, read loosely: also of an object that does not pass its schema it must be known whom it concerns.
+// The references of each kind to other objects. The schemas here are loose, because a change of a referenced
+// object must reach its dependants even while their own spec is not valid.
 import { z } from 'zod'
-import { credentialSecretName } from '../compile/credential.js'
+import { credentialSecretName, tenantSecretName } from '../compile/secret-names.js'
 import { keyOf, type ApiObject } from '../kube/object.js'
 
 const Named = z.looseObject({ name: z.string() })
@@ -25,6 +26,7 @@ const Credential = z.looseObject({
   }),
 })
 
+/** Returns the name of the plan of a ChatTenant, or an empty list. */
 export function planOf(tenant: ApiObject): string[] {
   const name = Tenant.safeParse(tenant).data?.spec.planRef?.name
   return name === undefined ? [] : [name]
@@ -34,7 +36,10 @@ export function hostnamesOf(tenant: ApiObject): string[] {
   return Tenant.safeParse(tenant).data?.spec.hostnames ?? []
 }
 
-/** The Secrets that concern a tenant, as keys: the generated one and those that it reads. */
+/**
+ * Returns the keys (`<namespace>/<name>`) of the Secrets of a ChatTenant: the generated one and those that it
+ * reads.
+ */
 export function secretsOfTenant(tenant: ApiObject): string[] {
   const spec = Tenant.safeParse(tenant).data?.spec
   const { name, namespace } = tenant.metadata
@@ -43,12 +48,13 @@ export function secretsOfTenant(tenant: ApiObject): string[] {
   return [...new Set([generated, ...read])].map((secret) => keyOf({ namespace, name: secret }))
 }
 
-/** The tenant of a credential, as a key. */
+/** Returns the key (`<namespace>/<name>`) of the tenant of a ChatCredential, or an empty list. */
 export function tenantOf(credential: ApiObject): string[] {
   const name = Credential.safeParse(credential).data?.spec.tenantRef?.name
   return name === undefined ? [] : [keyOf({ namespace: credential.metadata.namespace, name })]
 }
 
+/** Returns the key (`<namespace>/<name>`) of the Secret that a ChatCredential generates or imports. */
 export function secretsOfCredential(credential: ApiObject): string[] {
   const spec = Credential.safeParse(credential).data?.spec
   const { name, namespace } = credential.metadata
@@ -58,8 +64,4 @@ export function secretsOfCredential(credential: ApiObject): string[] {
 
 export function namespaceOfObject({ metadata }: ApiObject): string[] {
   return metadata.namespace === undefined ? [] : [metadata.namespace]
-}
-
-export function tenantSecretName(tenant: string): string {
-  return `${tenant}-credentials`
 }

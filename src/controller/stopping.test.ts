@@ -6,7 +6,7 @@ import type { Desired, ObjectApi } from '../kube/ports.js'
 import { CachedObjects } from '../kube/object-cache.js'
 import { ApiObject } from '../kube/object.js'
 import { ReadyReport } from './ready-report.js'
-import { SecretKeeper } from './credentials/managed-secret.js'
+import { ManagedSecrets } from './credentials/managed-secret.js'
 import { ManualTime } from '../kube/time.testing.js'
 
 const time = new ManualTime()
@@ -55,14 +55,14 @@ const report = () =>
   )
 
 const keep = () =>
-  new SecretKeeper({ api, cache, clock: time, events }).keep(
+  new ManagedSecrets({ api, cache, clock: time, events }).ensure(
     {
       name: 'acme-credentials',
       namespace: 'demo',
       owner,
       tenant: 'demo/acme',
       publicUrl: undefined,
-      keys: { wanted: new Map([['backend', 'HS256']]) },
+      keys: { algorithms: new Map([['backend', 'HS256']]) },
     },
     stop.signal,
   )

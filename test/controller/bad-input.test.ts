@@ -11,10 +11,10 @@ import {
   demoTenant,
   endWorlds,
   generated,
-  letIn,
+  admitted,
   openRules,
   ready,
-  signed,
+  signToken,
   World,
 } from '../support/reconciled.js'
 import { until } from '../support/redis-processes.js'
@@ -25,7 +25,7 @@ let controller: ControllerProcess
 beforeAll(async () => {
   world = await World.start()
   const args = ['--public-url', 'wss://chat.example.com', '--identity', 'one']
-  controller = await ControllerProcess.start(world.place, { sealingKeyFile: world.sealingKeyFile, args })
+  controller = await ControllerProcess.start(world.target, { sealingKeyFile: world.sealingKeyFile, args })
 }, kubeStartMsMax)
 afterAll(endWorlds)
 
@@ -40,7 +40,7 @@ describe('a tenant that is served', () => {
   let ann: ChatClient
 
   beforeAll(async () => {
-    token = (await world.served('victim')).token
+    token = (await world.readyTenant('victim')).token
     ann = await world.chat(token, 'demo/victim', { shared: true })
     const { privateKey } = generateKeyPairSync('ed25519')
     await secret('short', 'too short')
@@ -74,7 +74,7 @@ describe('a tenant that is served', () => {
       ),
     )
     await ann.done({ type: 'chat', content: 'still here' })
-    expect(await world.door(token, { tenant: 'demo/victim' })).toBe(letIn)
+    expect(await world.chatStatus(token, { tenant: 'demo/victim' })).toBe(admitted)
     expect(message).not.toContain('PRIVATE KEY')
   })
 
@@ -92,17 +92,17 @@ test('a key of the tenant’s own that is replaced counts at once, and the forme
   const auth = [{ name: 'own', type: 'SharedKey', keyRef: { name: 'own', key: 'key' } }]
   await world.client.apply(demoTenant('replacing', { auth, channels: openRules }))
   await world.condition('Ready', ready, { name: 'replacing' })
-  const [before, after] = [await signed(first ?? ''), await signed(second ?? '')]
+  const [before, after] = [await signToken(first ?? ''), await signToken(second ?? '')]
   const place = { tenant: 'demo/replacing' }
-  expect(await world.door(before, place)).toBe(letIn)
+  expect(await world.chatStatus(before, place)).toBe(admitted)
   await secret('own', second ?? '')
-  await world.untilDoor(before, 401, place)
-  await world.untilDoor(after, letIn, place)
+  await world.untilChatStatus(before, 401, place)
+  await world.untilChatStatus(after, admitted, place)
 })
 
 test('two tenants of one name in two namespaces share nothing, whatever id one claims', async () => {
   await world.client.apply(namespace('other'))
-  const { object, token } = await world.served('twin')
+  const { object, token } = await world.readyTenant('twin')
   await world.client.apply(chatTenant(generated, { name: 'twin', ns: 'other' }))
   await world.condition('Ready', ready, { name: 'twin', ns: 'other' })
   const ref = { apiVersion, kind: 'ChatTenant', namespace: 'other', name: 'twin' }
@@ -112,10 +112,10 @@ test('two tenants of one name in two namespaces share nothing, whatever id one c
     const twin = await world.tenant('twin', 'other')
     return twin?.['status'].tenantID === twin?.metadata['uid']
   })
-  expect(await world.door(token, { tenant: 'demo/twin' })).toBe(letIn)
-  expect(await world.door(token, { tenant: 'other/twin' })).toBe(401)
+  expect(await world.chatStatus(token, { tenant: 'demo/twin' })).toBe(admitted)
+  expect(await world.chatStatus(token, { tenant: 'other/twin' })).toBe(401)
   const theirs = await world.token({ secret: 'twin-credentials', ns: 'other' })
-  expect(await world.door(theirs, { tenant: 'demo/twin' })).toBe(401)
+  expect(await world.chatStatus(theirs, { tenant: 'demo/twin' })).toBe(401)
 
   const ann = await world.chat(token, 'demo/twin')
   const cleo = await world.chat(await world.token({ secret: 'twin-credentials' }, 'cleo'), 'demo/twin')
@@ -140,10 +140,10 @@ test('tenants that are deleted while they are being made leave nothing, and thei
     await world.client.delete(ref)
   }
   // Whatever was queued before it has been looked at.
-  await world.served('bystander')
+  await world.readyTenant('bystander')
   await until('no such tenant', async () => (await world.policy('hasty')) === undefined)
-  const { object, token } = await world.served('hasty')
+  const { object, token } = await world.readyTenant('hasty')
   expect((await world.policy('hasty'))?.tenantId).toBe(object.metadata['uid'])
-  expect(await world.door(token, { tenant: 'demo/hasty' })).toBe(letIn)
+  expect(await world.chatStatus(token, { tenant: 'demo/hasty' })).toBe(admitted)
   expect(controller.program.said).not.toContain('"level":50')
 })

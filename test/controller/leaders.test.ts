@@ -19,7 +19,7 @@ afterAll(endWorlds)
 
 /** With the rights that the manifests give, and no more. */
 function start(): Promise<ControllerProcess> {
-  const { sealingKeyFile, place } = world
+  const { sealingKeyFile, target: place } = world
   const args = ['--namespace', 'parley', '--public-url', 'wss://chat.example.com']
   return ControllerProcess.start({ ...place, kubeconfig: serviceAccount }, { sealingKeyFile, args })
 }
@@ -92,7 +92,7 @@ test('a leader that Redis has seen a later one of ends, and has changed nothing'
   await until('a leader', () => leads(controller))
   await applied('six')
   const { client } = await world.redis()
-  const version = `parley:{catalog}:${world.place.installation}:version`
+  const version = `parley:{catalog}:${world.target.installation}:version`
   // As a leader of a later term would leave it.
   await client.hset(version, 'fence', '4000000000')
   await world.client.apply(demoTenant('six', { ...generated, channels: [] }))
@@ -116,7 +116,7 @@ test.each([
   ['a sealing key file that is not there', ['--sealing-key-file', '/nowhere'], 'sealing key file "/nowhere"'],
   ['a kubeconfig that is not there', ['--kubeconfig', '/nowhere'], 'kubeconfig cannot be read'],
 ])('ends at the start, with a sentence: %s', async (_, args, sentence) => {
-  const { place, sealingKeyFile } = world
+  const { target: place, sealingKeyFile } = world
   const controller = ControllerProcess.try([
     ...['--redis', place.redis, '--kubeconfig', place.kubeconfig, '--sealing-key-file', sealingKeyFile],
     ...['--ops-port', '0', ...args],

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { TestController } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import { apiVersion, chatCredential } from '../support/kube-parley.js'
-import { conditionOf, demoTenant, endWorlds, generated, letIn, World } from '../support/reconciled.js'
+import { conditionOf, demoTenant, endWorlds, generated, admitted, World } from '../support/reconciled.js'
 import { until } from '../support/redis-processes.js'
 
 let world: World
@@ -26,11 +26,11 @@ async function spoil(name: string, spec: object = {}): Promise<void> {
 }
 
 test('suspension closes connections and the door, and ends by the same word', async () => {
-  const { token } = await world.served('sleeper')
+  const { token } = await world.readyTenant('sleeper')
   const ann = await world.chat(token, 'demo/sleeper')
   await spoil('sleeper', { suspend: true })
   expect(await ann.closed()).toMatchObject({ code: 3507 })
-  await world.untilDoor(token, suspended, { tenant: 'demo/sleeper' })
+  await world.untilChatStatus(token, suspended, { tenant: 'demo/sleeper' })
   const object = await world.condition('Accepted', refused, { name: 'sleeper' })
   const programmed = conditionOf(object, 'Programmed')
   expect(programmed).toMatchObject({ status: 'False', reason: 'LastGoodRevision' })
@@ -39,11 +39,11 @@ test('suspension closes connections and the door, and ends by the same word', as
   expect(object['status'].effective).toMatchObject({ plan: 'free' })
 
   await spoil('sleeper')
-  await world.untilDoor(token, letIn, { tenant: 'demo/sleeper' })
+  await world.untilChatStatus(token, admitted, { tenant: 'demo/sleeper' })
 })
 
 test('so it does for a controller that never saw the spec accepted', async () => {
-  const { token } = await world.served('inherited')
+  const { token } = await world.readyTenant('inherited')
   await controller.stop()
   await spoil('inherited')
   controller = world.controller()
@@ -52,11 +52,11 @@ test('so it does for a controller that never saw the spec accepted', async () =>
   await ann.done({ type: 'chat', content: 'still here' })
   await spoil('inherited', { suspend: true })
   expect(await ann.closed()).toMatchObject({ code: 3507 })
-  await world.untilDoor(token, suspended, { tenant: 'demo/inherited' })
+  await world.untilChatStatus(token, suspended, { tenant: 'demo/inherited' })
 })
 
 test('an API key goes with its ChatCredential, and one whose Secret is deleted gives way to another', async () => {
-  await world.served('keyed')
+  await world.readyTenant('keyed')
   for (const name of ['deleted', 'revoked']) {
     await world.client.apply(chatCredential({ tenantRef: { name: 'keyed' } }, { name, ns: 'demo' }))
     await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name })
@@ -82,7 +82,7 @@ test('an API key goes with its ChatCredential, and one whose Secret is deleted g
 })
 
 test('the tenant’s own key is revoked by deleting its Secret, and the new one counts', async () => {
-  const { token } = await world.served('leaked')
+  const { token } = await world.readyTenant('leaked')
   const ann = await world.chat(token, 'demo/leaked')
   await spoil('leaked')
   await world.condition('Accepted', refused, { name: 'leaked' })
@@ -90,8 +90,8 @@ test('the tenant’s own key is revoked by deleting its Secret, and the new one 
   const secret = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'leaked-credentials' }
   await world.client.delete(secret)
   expect((await ann.closed()).reason).toContain('key')
-  await world.untilDoor(token, unknownKey, { tenant: 'demo/leaked' })
+  await world.untilChatStatus(token, unknownKey, { tenant: 'demo/leaked' })
   await until('a Secret again', async () => (await world.secret(secret.name)) !== undefined)
   const since = await world.token({ secret: secret.name })
-  await world.untilDoor(since, letIn, { tenant: 'demo/leaked' })
+  await world.untilChatStatus(since, admitted, { tenant: 'demo/leaked' })
 })

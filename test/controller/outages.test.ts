@@ -10,7 +10,7 @@ import {
   demoTenant,
   endWorlds,
   generated,
-  letIn,
+  admitted,
   openRules,
   ready,
   World,
@@ -48,30 +48,30 @@ async function left(keys: readonly string[]): Promise<number> {
 describe('while no controller runs', () => {
   test('gateways go on, objects are deleted at once, and the next one finds out', async () => {
     const first = world.controller()
-    const [stays, goes] = [await world.served('stays'), await world.served('goes')]
+    const [stays, goes] = [await world.readyTenant('stays'), await world.readyTenant('goes')]
     await world.client.apply(chatCredential({ tenantRef: { name: 'goes' } }, { ns: 'demo' }))
     await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'bot' })
     await first.stop()
 
-    expect(await world.door(goes.token, { tenant: 'demo/goes' })).toBe(letIn)
+    expect(await world.chatStatus(goes.token, { tenant: 'demo/goes' })).toBe(admitted)
     const ann = await world.chat(goes.token, 'demo/goes')
     const bob = await world.chat(stays.token, 'demo/stays')
     await world.client.delete(refOf('goes'))
     await world.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' })
     // No finalizer: nothing is left to wait for, here as in a namespace that goes.
     expect(await world.tenant('goes')).toBeUndefined()
-    expect(await world.door(goes.token, { tenant: 'demo/goes' })).toBe(letIn)
+    expect(await world.chatStatus(goes.token, { tenant: 'demo/goes' })).toBe(admitted)
 
     world.controller()
     expect(await ann.closed()).toMatchObject({ code: 3503 })
-    await world.untilDoor(goes.token, 404, { tenant: 'demo/goes' })
-    expect(await world.door(stays.token, { tenant: 'demo/stays' })).toBe(letIn)
+    await world.untilChatStatus(goes.token, 404, { tenant: 'demo/goes' })
+    expect(await world.chatStatus(stays.token, { tenant: 'demo/stays' })).toBe(admitted)
     await bob.done({ type: 'chat', content: 'still here' })
   })
 
   test('a name that is given to another tenant means the other one', async () => {
     const first = world.controller()
-    const before = await world.served('renewed')
+    const before = await world.readyTenant('renewed')
     const ann = await world.chat(before.token, 'demo/renewed')
     await first.stop()
     await world.client.delete(refOf('renewed'))
@@ -80,12 +80,12 @@ describe('while no controller runs', () => {
     expect(await ann.closed()).toMatchObject({ code: 3503 })
     const after = await world.condition('Ready', ready, { name: 'renewed' })
     expect(after['status'].tenantID).not.toBe(before.object['status'].tenantID)
-    await world.untilDoor(before.token, 401, { tenant: 'demo/renewed' })
+    await world.untilChatStatus(before.token, 401, { tenant: 'demo/renewed' })
   })
 
   test('an edit that is a mistake leaves what was served, for the next one too', async () => {
     const first = world.controller()
-    const { token } = await world.served('broken')
+    const { token } = await world.readyTenant('broken')
     await first.stop()
     const ann = await world.chat(token, 'demo/broken')
     await world.client.apply(demoTenant('broken', { ...generated, planRef: { name: 'nowhere' } }))
@@ -103,7 +103,7 @@ describe('while no controller runs', () => {
 describe('Redis', () => {
   test('that was emptied is filled again, and nobody is sent away', async () => {
     world.controller()
-    const { token } = await world.served('flushed')
+    const { token } = await world.readyTenant('flushed')
     await world.client.apply(demoTenant('bad', { ...generated, planRef: { name: 'nowhere' } }))
     await world.condition('Accepted', { status: 'False' }, { name: 'bad' })
     const ann = await world.chat(token, 'demo/flushed')
@@ -119,7 +119,7 @@ describe('Redis', () => {
 
   test('that is away holds up what is new, says so, and takes nothing from what is served', async () => {
     world.controller()
-    const { token } = await world.served('steady')
+    const { token } = await world.readyTenant('steady')
     const ann = await world.chat(token, 'demo/steady')
     world.redisProcess.stop()
     await world.client.apply(demoTenant('newcomer'))
@@ -130,7 +130,7 @@ describe('Redis', () => {
     await world.condition('Ready', ready, { name: 'newcomer' })
     await ann.done({ type: 'chat', content: 'still here' })
     const remnant = await world.hget(
-      `parley:{catalog}:${world.place.installation}:remains`,
+      `parley:{catalog}:${world.target.installation}:remains`,
       String((await world.tenant('newcomer'))?.metadata['uid']),
     )
     expect(remnant).toContain('demo/newcomer')
@@ -151,14 +151,14 @@ describe('Redis', () => {
 
   test('with another cluster’s catalog of the same name is left as it is', async () => {
     const installation = 'shared/parley'
-    const place = { url: world.place.redis, installation }
+    const place = { url: world.target.redis, installation }
     const { writer } = await openWriter(place, { owner: 'another-cluster' })
     await writer.snapshot([policy('theirs')])
     // Due, and the other cluster's to purge.
     const theirs = await leave('id-of-theirs')
     const { client } = await world.redis()
     const remnant = JSON.stringify({ tenant: 'demo/gone', purgeAfterMs: 0, goneAtMs: 1 })
-    await client.hset(catalogKeys(installation).remains, 'id-of-theirs', remnant)
+    await client.hset(catalogKeys(installation).retention, 'id-of-theirs', remnant)
     await world.client.apply(demoTenant('contender'))
     const controller = world.controller({ installation })
     const object = await world.condition(
@@ -191,10 +191,10 @@ describe('Redis', () => {
 describe('what a deleted tenant leaves', () => {
   test('is purged when its grace is over, and nothing of others', async () => {
     world.controller()
-    const { object: goes } = await world.served('purged', { ...generated, purgeAfter: '0s' })
-    const { object: waits } = await world.served('waits', { ...generated, purgeAfter: '24h' })
-    const { object: retained } = await world.served('retained', { ...generated, deletionPolicy: 'Retain' })
-    const { object: lives } = await world.served('lives', { ...generated, purgeAfter: '0s' })
+    const { object: goes } = await world.readyTenant('purged', { ...generated, purgeAfter: '0s' })
+    const { object: waits } = await world.readyTenant('waits', { ...generated, purgeAfter: '24h' })
+    const { object: retained } = await world.readyTenant('retained', { ...generated, deletionPolicy: 'Retain' })
+    const { object: lives } = await world.readyTenant('lives', { ...generated, purgeAfter: '0s' })
     const of = (object: KubeObject) => leave(String(object['status'].tenantID))
     const keys = {
       goes: await of(goes),
@@ -204,19 +204,19 @@ describe('what a deleted tenant leaves', () => {
     await until('the purge', async () => (await left(keys.goes)) === 0, { deadlineMs: 25_000 })
     expect(await left(keys.others)).toBe(keys.others.length)
     const id = String(waits['status'].tenantID)
-    const remnant = await world.hget(`parley:{catalog}:${world.place.installation}:remains`, id)
+    const remnant = await world.hget(`parley:{catalog}:${world.target.installation}:remains`, id)
     expect(JSON.parse(remnant ?? '{}')).toMatchObject({ tenant: 'demo/waits', purgeAfterMs: 86_400_000 })
   })
 
   test('is what its author said last, whether or not the rest of it was accepted', async () => {
     world.controller()
-    const { object } = await world.served('regretted', { ...generated, purgeAfter: '0s' })
+    const { object } = await world.readyTenant('regretted', { ...generated, purgeAfter: '0s' })
     const keys = await leave(String(object['status'].tenantID))
     const refused = { ...generated, deletionPolicy: 'Retain', planRef: { name: 'nowhere' } }
     await world.client.apply(demoTenant('regretted', refused))
     await world.condition('Accepted', { status: 'False' }, { name: 'regretted' })
     await world.client.delete(refOf('regretted'))
-    const { remains } = catalogKeys(world.place.installation)
+    const { retention: remains } = catalogKeys(world.target.installation)
     const id = String(object['status'].tenantID)
     await until('the end of it', async () => (await world.hget(remains, id)) === null)
     expect(await left(keys)).toBe(keys.length)
@@ -224,7 +224,7 @@ describe('what a deleted tenant leaves', () => {
 
   test('is purged also when nobody saw the tenant go', async () => {
     const first = world.controller()
-    const { object } = await world.served('unseen', { ...generated, purgeAfter: '0s' })
+    const { object } = await world.readyTenant('unseen', { ...generated, purgeAfter: '0s' })
     const keys = await leave(String(object['status'].tenantID))
     await first.stop()
     await world.client.delete(refOf('unseen'))
@@ -240,7 +240,7 @@ describe('a generated key', () => {
 
   test('is replaced at its age; both count until the overlap is over', async () => {
     const first = world.controller()
-    const { object, token } = await world.served('rotated', rotating)
+    const { object, token } = await world.readyTenant('rotated', rotating)
     const [firstId] = object['status'].credentials.activeKeyIDs
     expect(Date.parse(object['status'].credentials.nextRotation)).toBeGreaterThan(Date.now() + hourMs)
 
@@ -253,20 +253,20 @@ describe('a generated key', () => {
     await world.condition('Ready', ready, { name: 'rotated' })
     const next = await world.token({ secret: 'rotated-credentials' })
     expect(next).not.toBe(token)
-    const doors = await Promise.all([token, next].map((each) => world.door(each, { tenant: 'demo/rotated' })))
-    expect(doors).toEqual([letIn, letIn])
+    const doors = await Promise.all([token, next].map((each) => world.chatStatus(each, { tenant: 'demo/rotated' })))
+    expect(doors).toEqual([admitted, admitted])
     const during = await world.tenant('rotated')
     expect(during?.['status'].credentials.activeKeyIDs[1]).toBe(firstId)
 
     await second.stop()
     world.controller({ clock: new ShiftedClock(2.5 * hourMs + 60_000) })
-    await world.untilDoor(token, 401, { tenant: 'demo/rotated' })
-    expect(await world.door(next, { tenant: 'demo/rotated' })).toBe(letIn)
+    await world.untilChatStatus(token, 401, { tenant: 'demo/rotated' })
+    expect(await world.chatStatus(next, { tenant: 'demo/rotated' })).toBe(admitted)
   })
 
   test('of a tenant that is not accepted waits; API keys, which ask nothing of its spec, do not', async () => {
     const first = world.controller()
-    const { token } = await world.served('withheld', rotating)
+    const { token } = await world.readyTenant('withheld', rotating)
     const rotation = { interval: '2h', overlap: '30m' }
     const of = { kind: 'ChatCredential', name: 'withheld' }
     await world.client.apply(
@@ -283,11 +283,11 @@ describe('a generated key', () => {
     const second = world.controller({ clock: new ShiftedClock(2 * hourMs) })
     await world.condition('Accepted', { status: 'False' }, { name: 'withheld' })
     // Whatever is queued before these has been looked at.
-    await world.served('bystander')
+    await world.readyTenant('bystander')
     await world.touch('withheld')
-    await world.served('another-bystander')
+    await world.readyTenant('another-bystander')
     expect(await keyOf()).toBe(before)
-    expect(await world.door(token, { tenant: 'demo/withheld' })).toBe(letIn)
+    expect(await world.chatStatus(token, { tenant: 'demo/withheld' })).toBe(admitted)
     // The new one first, then the one whose overlap has begun.
     await until('another API key', async () => {
       const [now, previous] = await apiKeysOf()
@@ -301,13 +301,13 @@ describe('a generated key', () => {
 
   test('of a ChatCredential is known at once to a new leader, which says nothing else meanwhile', async () => {
     const first = world.controller()
-    await world.served('led')
+    await world.readyTenant('led')
     await world.client.apply(chatCredential({ tenantRef: { name: 'led' } }, { name: 'led', ns: 'demo' }))
     const of = { kind: 'ChatCredential', name: 'led' }
     const before = await world.condition('Ready', { status: 'True' }, of)
     await first.stop()
     world.controller()
-    await world.served('led-later')
+    await world.readyTenant('led-later')
     const after = await world.client.get({
       apiVersion,
       kind: 'ChatCredential',
@@ -347,14 +347,14 @@ describe('a generated key', () => {
 
   test('is replaced at once when somebody asks for it', async () => {
     world.controller()
-    const { token } = await world.served('asked')
+    const { token } = await world.readyTenant('asked')
     await world.client.patch(refOf('asked'), { metadata: { annotations: { 'parley.chat/rotate': 'now' } } })
     await until('two keys', async () => {
       const now = await world.tenant('asked')
       return now?.['status'].credentials.activeKeyIDs.length === 2
     })
-    await world.untilDoor(await world.token({ secret: 'asked-credentials' }), letIn, { tenant: 'demo/asked' })
-    expect(await world.door(token, { tenant: 'demo/asked' })).toBe(letIn)
+    await world.untilChatStatus(await world.token({ secret: 'asked-credentials' }), admitted, { tenant: 'demo/asked' })
+    expect(await world.chatStatus(token, { tenant: 'demo/asked' })).toBe(admitted)
     await until('an Event', async () =>
       (await world.events('asked')).some(({ reason }) => reason === 'KeysRotated'),
     )
@@ -362,7 +362,7 @@ describe('a generated key', () => {
 
   test('survives another controller: nobody makes it twice', async () => {
     const first = world.controller()
-    const { token } = await world.served('kept')
+    const { token } = await world.readyTenant('kept')
     await first.stop()
     const { metadata } = (await world.secret('kept-credentials')) as KubeObject
     world.controller()
@@ -376,6 +376,6 @@ describe('a generated key', () => {
     expect((await world.secret('kept-credentials'))?.metadata['resourceVersion']).toBe(
       metadata['resourceVersion'],
     )
-    expect(await world.door(token, { tenant: 'demo/kept' })).toBe(letIn)
+    expect(await world.chatStatus(token, { tenant: 'demo/kept' })).toBe(admitted)
   })
 })

@@ -12,10 +12,10 @@ import {
   demoTenant,
   endWorlds,
   generated,
-  letIn,
+  admitted,
   openRules,
   ready,
-  signed,
+  signToken,
   World,
 } from '../support/reconciled.js'
 import { until } from '../support/redis-processes.js'
@@ -46,13 +46,13 @@ test('a tenant is applied, programmed everywhere, and lets its users in by its g
     ],
   })
   const token = await world.token()
-  expect(await world.door(token)).toBe(letIn)
-  expect(await world.door(await signed('some other secret that is long enough to sign'))).toBe(401)
+  expect(await world.chatStatus(token)).toBe(admitted)
+  expect(await world.chatStatus(await signToken('some other secret that is long enough to sign'))).toBe(401)
 })
 
 describe('an edit', () => {
   test('narrows a rule: what was allowed is refused, and the connection lives', async () => {
-    const { token } = await world.served('edited')
+    const { token } = await world.readyTenant('edited')
     const ann = await world.chat(token, 'demo/edited')
     await ann.done({ type: 'chat', content: 'hello' })
     const [rule] = openRules
@@ -63,7 +63,7 @@ describe('an edit', () => {
   })
 
   test('suspends: connections are closed, and rollout tools do not wait', async () => {
-    const { token } = await world.served('sleeper')
+    const { token } = await world.readyTenant('sleeper')
     const ann = await world.chat(token, 'demo/sleeper')
     await world.client.apply(demoTenant('sleeper', { ...generated, suspend: true }))
     const object = await world.condition(
@@ -74,14 +74,14 @@ describe('an edit', () => {
     expect(conditionOf(object, 'Stalled')).toBeUndefined()
     expect(conditionOf(object, 'Reconciling')).toBeUndefined()
     await ann.closed()
-    await world.untilDoor(token, 403, { tenant: 'demo/sleeper' })
+    await world.untilChatStatus(token, 403, { tenant: 'demo/sleeper' })
     await world.client.apply(demoTenant('sleeper'))
     await world.condition('Ready', ready, { name: 'sleeper' })
-    await world.untilDoor(token, letIn, { tenant: 'demo/sleeper' })
+    await world.untilChatStatus(token, admitted, { tenant: 'demo/sleeper' })
   })
 
   test('that is a mistake costs nobody anything, is told, and can be mended', async () => {
-    const { token } = await world.served('mistaken')
+    const { token } = await world.readyTenant('mistaken')
     const ann = await world.chat(token, 'demo/mistaken')
     const before = await world.tenant('mistaken')
     await world.client.apply(demoTenant('mistaken', { ...generated, quota: { connections: { max: 5000 } } }))
@@ -101,7 +101,7 @@ describe('an edit', () => {
       ),
     )
     await ann.done({ type: 'chat', content: 'still here' })
-    expect(await world.door(token, { tenant: 'demo/mistaken' })).toBe(letIn)
+    expect(await world.chatStatus(token, { tenant: 'demo/mistaken' })).toBe(admitted)
 
     await world.client.apply(demoTenant('mistaken'))
     await world.condition('Ready', ready, { name: 'mistaken' })
@@ -124,7 +124,7 @@ describe('an edit', () => {
   })
 
   test('of status by somebody else is undone', async () => {
-    const { object } = await world.served('tampered')
+    const { object } = await world.readyTenant('tampered')
     const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'tampered' }
     await world.client.patch(ref, { status: { revision: 'forged' } }, { subresource: 'status' })
     await until('the true revision', async () => {
@@ -152,7 +152,7 @@ test('a tenant waits for its plan, and for a key that it reads', async () => {
     stringData: { hmac },
   })
   await world.condition('Ready', ready, early)
-  expect(await world.door(await signed(hmac), { tenant: 'demo/early' })).toBe(letIn)
+  expect(await world.chatStatus(await signToken(hmac), { tenant: 'demo/early' })).toBe(admitted)
 })
 
 test('a plan that is not for the namespace is refused until the namespace is labelled', async () => {
@@ -171,36 +171,36 @@ test('a plan that is not for the namespace is refused until the namespace is lab
 })
 
 test('a deleted tenant takes its connections with it; its name made again inherits nothing', async () => {
-  const { object, token } = await world.served('gone')
+  const { object, token } = await world.readyTenant('gone')
   const ann = await world.chat(token, 'demo/gone')
   await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'gone' })
   expect(await ann.closed()).toMatchObject({ code: 3503 })
-  await world.untilDoor(token, 404, { tenant: 'demo/gone' })
+  await world.untilChatStatus(token, 404, { tenant: 'demo/gone' })
 
   // This API server has no garbage collector: the old Secret is still there.
-  const again = await world.served('gone')
+  const again = await world.readyTenant('gone')
   expect(again.object['status'].tenantID).not.toBe(object['status'].tenantID)
-  expect(await world.door(token, { tenant: 'demo/gone' })).toBe(401)
-  expect(await world.door(again.token, { tenant: 'demo/gone' })).toBe(letIn)
+  expect(await world.chatStatus(token, { tenant: 'demo/gone' })).toBe(401)
+  expect(await world.chatStatus(again.token, { tenant: 'demo/gone' })).toBe(admitted)
   const secret = await world.secret('gone-credentials')
   expect(secret?.metadata['ownerReferences']).toMatchObject([{ uid: again.object.metadata['uid'] }])
 })
 
 test('not even a mistake under its name keeps a deleted tenant alive', async () => {
-  const { token } = await world.served('replaced')
+  const { token } = await world.readyTenant('replaced')
   const ann = await world.chat(token, 'demo/replaced')
   await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'replaced' })
   await world.client.apply(demoTenant('replaced', { ...generated, planRef: { name: 'nowhere' } }))
   expect(await ann.closed()).toMatchObject({ code: 3503 })
   const object = await world.condition('Accepted', { status: 'False' }, { name: 'replaced' })
   expect(conditionOf(object, 'Programmed')).toMatchObject({ reason: 'NeverAccepted' })
-  await world.untilDoor(token, 404, { tenant: 'demo/replaced' })
+  await world.untilChatStatus(token, 404, { tenant: 'demo/replaced' })
 })
 
 describe('the Secret', () => {
   test('is shaped for service binding, owned, and blocks nobody', async () => {
     const credentials = { template: { labels: { team: 'red' }, annotations: { note: 'x' } } }
-    const { object } = await world.served('bound', { ...generated, credentials })
+    const { object } = await world.readyTenant('bound', { ...generated, credentials })
     const secret = await world.secret('bound-credentials')
     expect(secret).toMatchObject({
       type: 'servicebinding.io/parley',
@@ -229,7 +229,7 @@ describe('the Secret', () => {
   })
 
   test('that was changed by hand is repaired; the key stays', async () => {
-    const { token } = await world.served('drifted')
+    const { token } = await world.readyTenant('drifted')
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'drifted-credentials' }
     const uri = Buffer.from('wss://evil.example.com').toString('base64')
     await world.client.patch(ref, {
@@ -241,27 +241,27 @@ describe('the Secret', () => {
       const isLabelled = Object.hasOwn(secret?.metadata['labels'] ?? {}, 'parley.chat/secret')
       return isLabelled && secret?.metadata['ownerReferences'] && secret['data'].uri !== uri
     })
-    expect(await world.door(token, { tenant: 'demo/drifted' })).toBe(letIn)
+    expect(await world.chatStatus(token, { tenant: 'demo/drifted' })).toBe(admitted)
     await until('an Event', async () =>
       (await world.events('drifted')).some(({ reason }) => reason === 'SecretRepaired'),
     )
   })
 
   test('whose key was changed or deleted gets another: what it was is not known for sure', async () => {
-    const { token } = await world.served('forged')
+    const { token } = await world.readyTenant('forged')
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'forged-credentials' }
     const forged = 'a key that somebody else chose for this tenant'
     await world.client.patch(ref, { data: { backend: Buffer.from(forged).toString('base64') } })
-    await world.untilDoor(token, 401, { tenant: 'demo/forged' })
-    expect(await world.door(await signed(forged), { tenant: 'demo/forged' })).toBe(401)
+    await world.untilChatStatus(token, 401, { tenant: 'demo/forged' })
+    expect(await world.chatStatus(await signToken(forged), { tenant: 'demo/forged' })).toBe(401)
     await until('another key', async () => (await world.secretText(ref.name, 'backend')) !== forged)
     const second = await world.token({ secret: ref.name })
-    await world.untilDoor(second, letIn, { tenant: 'demo/forged' })
+    await world.untilChatStatus(second, admitted, { tenant: 'demo/forged' })
 
     await world.client.delete(ref)
-    await world.untilDoor(second, 401, { tenant: 'demo/forged' })
+    await world.untilChatStatus(second, 401, { tenant: 'demo/forged' })
     await until('a Secret again', async () => (await world.secret(ref.name)) !== undefined)
-    await world.untilDoor(await world.token({ secret: ref.name }), letIn, { tenant: 'demo/forged' })
+    await world.untilChatStatus(await world.token({ secret: ref.name }), admitted, { tenant: 'demo/forged' })
   })
 
   test('of somebody else is left alone, until it makes room', async () => {
@@ -297,9 +297,9 @@ describe('the Secret', () => {
     async (alg) => {
       const name = `pair-${alg.toLowerCase()}`
       const auth = [{ name: 'backend', type: 'PublicKey', generate: { algorithm: alg } }]
-      await world.served(name, { ...generated, auth }, alg)
+      await world.readyTenant(name, { ...generated, auth }, alg)
       const token = await world.token({ secret: `${name}-credentials`, alg })
-      expect(await world.door(token, { tenant: `demo/${name}` })).toBe(letIn)
+      expect(await world.chatStatus(token, { tenant: `demo/${name}` })).toBe(admitted)
       const policy = JSON.stringify(await world.policy(name))
       expect(policy).toContain('BEGIN PUBLIC KEY')
       expect(policy).not.toContain('PRIVATE')
@@ -311,7 +311,7 @@ describe('a ChatCredential', () => {
   const ref = { apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' }
 
   test('gives a backend an API key, of which gateways get the hash; deleted, it counts no more', async () => {
-    await world.served('keyed')
+    await world.readyTenant('keyed')
     const scopes = [{ match: { type: 'Prefix', value: 'room:' }, operations: ['Publish'] }]
     const spec = { tenantRef: { name: 'keyed' }, role: 'Publisher', scopes, ttl: '24h' }
     await world.client.apply(chatCredential(spec, { ns: 'demo' }))
@@ -343,7 +343,7 @@ describe('a ChatCredential', () => {
   })
 
   test('may import a key from a Secret that says so, and from no other', async () => {
-    await world.served('importer')
+    await world.readyTenant('importer')
     const secret = (labels: Record<string, string>): KubeObject => ({
       apiVersion: 'v1',
       kind: 'Secret',
@@ -378,7 +378,7 @@ test('the manifests of docs/controller.md do what the page says', async () => {
   const bot = await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'keys-bot' })
   expect(bot['status'].binding).toEqual({ name: 'keys-bot-credential' })
   const token = await world.token({ secret: 'keys-credentials' })
-  expect(await world.door(token, { tenant: 'demo/keys' })).toBe(letIn)
+  expect(await world.chatStatus(token, { tenant: 'demo/keys' })).toBe(admitted)
 })
 
 test('the manifests of examples/node-backend mount what it reads', async () => {
@@ -406,14 +406,14 @@ test('the manifests of examples/node-backend mount what it reads', async () => {
 
 test('a hostname belongs to the older tenant', async () => {
   const hostnames = ['chat.acme.example']
-  await world.served('elder', { ...generated, hostnames })
+  await world.readyTenant('elder', { ...generated, hostnames })
   // Ages are told in whole seconds.
   const [elder] = [await world.tenant('elder')]
   await until(
     'another second',
     () => Date.now() > Date.parse(String(elder?.metadata['creationTimestamp'])) + 1_000,
   )
-  await world.served('younger', { ...generated, hostnames })
+  await world.readyTenant('younger', { ...generated, hostnames })
   await world.condition('Conflict', { status: 'True', reason: 'HostnameTaken' }, { name: 'younger' })
   const told = async () => (await world.events('younger')).filter(({ reason }) => reason === 'HostnameTaken')
   await until('an Event', async () => (await told()).length > 0)
@@ -424,7 +424,7 @@ test('a hostname belongs to the older tenant', async () => {
 })
 
 test('use is told in status, and pressure near the limit', async () => {
-  const { token } = await world.served('busy', { ...generated, quota: { connections: { max: 1 } } })
+  const { token } = await world.readyTenant('busy', { ...generated, quota: { connections: { max: 1 } } })
   const ann = await world.chat(token, 'demo/busy')
   const near = { status: 'True', reason: 'NearQuota' }
   const object = await world.condition('QuotaPressure', near, { name: 'busy', deadlineMs: 80_000 })
@@ -454,7 +454,7 @@ test('a tenant that has too much to say is cut short, which is counted', async (
 
 test('looking again at what did not change writes nothing', async () => {
   const { metrics } = controller
-  await world.served('quiet')
+  await world.readyTenant('quiet')
   const count = async (name: string): Promise<number> => {
     const text = await metrics.registry.metrics()
     const lines = text.split('\n').filter((line) => line.startsWith(name))

@@ -79,7 +79,7 @@ const pods = () => world.client.list({ apiVersion: 'v1', kind: 'Pod', namespace:
 
 /** Of a gateway in that pod. */
 async function beat(name: string): Promise<void> {
-  const { installation, redis } = world.place
+  const { installation, redis } = world.target
   const report = (): GatewayReport => ({
     version: undefined,
     problems: [],
@@ -89,7 +89,7 @@ async function beat(name: string): Promise<void> {
   })
   const place = { url: redis, installation }
   const { heartbeats } = await openHeartbeats(place, { id: `${name}-0f3a2b`, report })
-  hurries.push(() => heartbeats.hurry())
+  hurries.push(() => heartbeats.sendNow())
   beats.push(heartbeats.run(beating.signal))
 }
 const hurries: (() => void)[] = []
@@ -100,7 +100,7 @@ async function have(counts: Record<string, number>): Promise<void> {
   for (const hurry of hurries) hurry()
   const { client } = await world.redis()
   await until('the heartbeats', async () => {
-    const told = Object.values(await client.hgetall(`parley:{catalog}:${world.place.installation}:gateways`))
+    const told = Object.values(await client.hgetall(`parley:{catalog}:${world.target.installation}:gateways`))
     return Object.values(counts).every((count) =>
       told.some((text) => text.includes(`"connections":${count},`)),
     )
@@ -149,7 +149,7 @@ const told = (wanted: Record<string, string>) =>
     const now = await costs()
     return JSON.stringify(now) === JSON.stringify(wanted)
   }).catch((error: unknown) => {
-    throw new Error(world.complaints, { cause: error })
+    throw new Error(world.errorLog, { cause: error })
   })
 
 const leads = (controller: TestController) => until('a leader', async () => controller.controller.leading)

@@ -1,9 +1,10 @@
 // Controllers for tests: in this process with a clock that can be moved, or as operators run them.
 import { fileURLToPath } from 'node:url'
-import { Controller, type ControllerOptions } from '../../src/controller/controller.js'
+import { Controller } from '../../src/controller/controller.js'
+import type { ControllerOptions } from '../../src/controller/options.js'
 import { PublicUrl } from '../../src/controller/credentials/endpoints.js'
 import { ControllerMetrics } from '../../src/metrics-controller.js'
-import type { RunningLink } from '../../src/redis/managed-link.js'
+import type { ManagedLink } from '../../src/redis/managed-link.js'
 import { systemAfter, type Clock } from '../../src/time.js'
 import { Program, type Ended } from './child-process.js'
 import { parsedLines } from './log-lines.js'
@@ -29,7 +30,7 @@ export class ShiftedClock implements Clock {
   }
 }
 
-export interface ControllerPlace {
+export interface ControllerTarget {
   readonly kubeconfig: string
   readonly redis: string
   readonly installation: string
@@ -48,7 +49,7 @@ export interface TestController {
 const running = new Set<TestController>()
 
 export function startController(
-  { installation, kubeconfig, redis }: ControllerPlace,
+  { installation, kubeconfig, redis }: ControllerTarget,
   options: Partial<ControllerOptions> = {},
 ): TestController {
   const { log, text } = recordingLog()
@@ -66,7 +67,7 @@ export function startController(
     sealing: sealingKeys(),
     publicUrl: PublicUrl.parse('wss://chat.example.com'),
     addressProblem: () => undefined,
-    createLink: (role, prepare): RunningLink => {
+    createLink: (role, prepare): ManagedLink => {
       const made = startLink(redis, { role, prepare })
       links.push(made)
       return made.link
@@ -117,7 +118,7 @@ export class ControllerProcess {
 
   /** Resolves when it stands for election. */
   static async start(
-    { installation, kubeconfig, redis }: ControllerPlace,
+    { installation, kubeconfig, redis }: ControllerTarget,
     { args = [], sealingKeyFile }: { args?: readonly string[]; sealingKeyFile: string },
   ): Promise<ControllerProcess> {
     const controller = ControllerProcess.try([

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { SignJWT, importPKCS8 } from 'jose'
 import { ChatClient, plainGet, type ChatOptions } from './chat-client.js'
 import { endPrograms } from './child-process.js'
-import { endControllers, startController, type ControllerPlace, type TestController } from './controller.js'
-import type { ControllerOptions } from '../../src/controller/controller.js'
+import { endControllers, startController, type ControllerTarget, type TestController } from './controller.js'
+import type { ControllerOptions } from '../../src/controller/options.js'
 import { catalogKeys } from '../../src/redis/keys.js'
 import type { LiveRedis } from '../../src/redis/link.js'
 import { decodeRecord } from '../../src/catalog/redis/record.js'
@@ -51,14 +51,14 @@ export function demoTenant(name: string, spec: object = generated) {
 export const ready = { status: 'True', reason: 'Available' }
 
 /** What `World.door` answers to a token that counts. */
-export const letIn = 426
+export const admitted = 426
 
 const worlds = new Set<World>()
 
 export class World {
   readonly kube: KubeServer
   readonly gateways: readonly GatewayProcess[]
-  readonly place: ControllerPlace
+  readonly target: ControllerTarget
   readonly sealingKeyFile: string
   readonly redisProcess: RedisProcess
   readonly #folder: string
@@ -68,14 +68,14 @@ export class World {
   private constructor(parts: {
     kube: KubeServer
     gateways: readonly GatewayProcess[]
-    place: ControllerPlace
+    place: ControllerTarget
     sealingKeyFile: string
     redisProcess: RedisProcess
     folder: string
   }) {
     this.kube = parts.kube
     this.gateways = parts.gateways
-    this.place = parts.place
+    this.target = parts.place
     this.sealingKeyFile = parts.sealingKeyFile
     this.redisProcess = parts.redisProcess
     this.#folder = parts.folder
@@ -109,13 +109,13 @@ export class World {
   }
 
   controller(options: Partial<ControllerOptions> = {}): TestController {
-    const started = startController(this.place, options)
+    const started = startController(this.target, options)
     this.#controllers.push(started)
     return started
   }
 
   /** What the controllers complained of, the latest. */
-  get complaints(): string {
+  get errorLog(): string {
     const lines = this.#controllers.flatMap(({ logged }) => logged().split('\n'))
     return lines
       .filter((line) => /"level":[456]0/.test(line))
@@ -157,13 +157,13 @@ export class World {
       await until(what, look, { deadlineMs })
     } catch (error) {
       const found = JSON.stringify(last?.['status'], undefined, 1)
-      throw new Error(`${what}; it is ${found}\n${this.complaints}`, { cause: error })
+      throw new Error(`${what}; it is ${found}\n${this.errorLog}`, { cause: error })
     }
     return last as KubeObject
   }
 
   /** A tenant in `demo`, applied and Ready, with a token of its own. */
-  async served(
+  async readyTenant(
     name: string,
     spec: object = generated,
     alg = 'HS256',
@@ -174,15 +174,15 @@ export class World {
   }
 
   /** HTTP status at the tenant's chat door for a plain GET: `letIn` where a WebSocket would be let in. */
-  async door(token: string, { tenant = 'demo/acme', gateway = this.gateways[0] } = {}): Promise<number> {
+  async chatStatus(token: string, { tenant = 'demo/acme', gateway = this.gateways[0] } = {}): Promise<number> {
     const { status } = await plainGet(`${gateway?.ws}/${tenant}/ws?token=${token}`)
     return status ?? 0
   }
 
-  async untilDoor(token: string, status: number, options: { tenant?: string } = {}): Promise<void> {
+  async untilChatStatus(token: string, status: number, options: { tenant?: string } = {}): Promise<void> {
     await until(`${status} at the door of ${options.tenant ?? 'demo/acme'}`, async () => {
       const answers = await Promise.all(
-        this.gateways.map((gateway) => this.door(token, { ...options, gateway })),
+        this.gateways.map((gateway) => this.chatStatus(token, { ...options, gateway })),
       )
       return answers.every((answer) => answer === status)
     })
@@ -191,7 +191,7 @@ export class World {
   /** What gateways get of the tenant. */
   async policy(name: string): Promise<TenantPolicy | undefined> {
     const key = `demo/${name}`
-    const text = await this.hget(catalogKeys(this.place.installation).tenants, key)
+    const text = await this.hget(catalogKeys(this.target.installation).tenants, key)
     if (text === null) return undefined
     const decoded = decodeRecord(key, text, sealingKeys())
     return decoded.kind === 'good' ? decoded.policy : undefined
@@ -204,7 +204,7 @@ export class World {
 
   /** A connection of the tests' own. */
   async redis(): Promise<LiveRedis> {
-    this.#link ??= startLink(this.place.redis)
+    this.#link ??= startLink(this.target.redis)
     return this.#link.link.ready(5_000)
   }
 
@@ -228,7 +228,7 @@ export class World {
   ): Promise<string> {
     const text = await this.secretText(secret, key, ns)
     const kid = await this.secretText(secret, `${key}.id`, ns)
-    return signed(text, { alg, kid, user })
+    return signToken(text, { alg, kid, user })
   }
 
   /** Events about the object, oldest first. */
@@ -255,7 +255,7 @@ export function conditionOf(object: KubeObject | undefined, type: string): Condi
   return conditions.find((condition) => condition.type === type)
 }
 
-export async function signed(
+export async function signToken(
   key: string,
   { alg = 'HS256', kid, user = 'ann' }: { alg?: string; kid?: string; user?: string } = {},
 ): Promise<string> {

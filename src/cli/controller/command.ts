@@ -7,7 +7,7 @@ import { endsByTheList } from '../exit-codes.js'
 import { countOf, installationOf, portOf, publicUrlOf, withRedisFiles } from '../options.js'
 import type { RedisOptions } from '../redis-links.js'
 
-export interface ControllerOptions extends RedisOptions {
+export interface ControllerCommandOptions extends RedisOptions {
   readonly sealingKeyFile: string
   readonly installation: string
   readonly publicUrl?: PublicUrl
@@ -63,7 +63,7 @@ export function controllerCommand(): Command {
       false,
     )
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
-  return endsByTheList(command).action(async (options: ControllerOptions) => {
+  return endsByTheList(command).action(async (options: ControllerCommandOptions) => {
     // It waits more than it works: V8 is to collect early, not to grow. Before anything else fills the heap.
     setFlagsFromString('--optimize-for-size')
     // Only now: the Kubernetes client takes half a second and 75 MB, and no gateway is to pay for that.

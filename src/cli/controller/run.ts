@@ -10,13 +10,13 @@ import { FencedError } from '../../controller/catalog/publisher.js'
 import { Controller, LostLeadershipError } from '../../controller/controller.js'
 import type { GatewayFleet } from '../../controller/scaling/scale-in.js'
 import { ConfigError } from '../../errors.js'
-import { listen, shut } from '../../gateway/http/listen.js'
+import { listen, closeServer } from '../../gateway/http/listen.js'
 import { createLog, type Log } from '../../log.js'
 import { ControllerMetrics } from '../../metrics-controller.js'
 import { PerShard } from '../../redis/routing/per-shard.js'
 import { systemAfter, systemClock } from '../../time.js'
 import { controllerOps } from './ops.js'
-import type { ControllerOptions } from './command.js'
+import type { ControllerCommandOptions } from './command.js'
 import { temporaryExitCode } from '../exit-codes.js'
 import { readSealingKeys } from '../gateway-catalog.js'
 import { listenOrExplain } from '../listen.js'
@@ -28,7 +28,7 @@ import { version } from '../version.js'
 const purgeWaitMs = 5_000
 
 /** Resolves when it was asked to end, and has. Throws ConfigError. */
-export async function runController(options: ControllerOptions): Promise<void> {
+export async function runController(options: ControllerCommandOptions): Promise<void> {
   // From the first moment on: the first process of a container ignores what it has no handler for.
   const asked = untilSignal(process)
   const stop = new AbortController()
@@ -81,7 +81,7 @@ async function runOn(life: {
   controller: Controller
   log: Log
   metrics: ControllerMetrics
-  options: ControllerOptions
+  options: ControllerCommandOptions
   redis: RedisParts
 }): Promise<void> {
   const { asked, controller, log, metrics, options, redis } = life
@@ -113,12 +113,12 @@ async function runOn(life: {
     await controller.run(ending.signal)
     await ended
   } finally {
-    await shut(server)
+    await closeServer(server)
   }
 }
 
 /** Throws ConfigError. Undefined: nothing scales the gateways. */
-function fleetOf(options: ControllerOptions, namespace: string): GatewayFleet | undefined {
+function fleetOf(options: ControllerCommandOptions, namespace: string): GatewayFleet | undefined {
   const { gatewayHpa: autoscaler, gatewaySelector: selector } = options
   if (autoscaler === undefined && selector === undefined) return undefined
   if (autoscaler !== undefined && selector !== undefined) return { namespace, autoscaler, selector }

@@ -1,17 +1,18 @@
-// What the gateways say of themselves, put together: who lives, how far each is, whom it cannot serve, what each tenant uses.
+// Combines the heartbeats of the gateways: which gateways live, which catalog version each enforces, which
+// tenants it cannot serve, and how much each tenant uses.
 import type { LiveGateway } from '../../catalog/heartbeat.js'
-import { reaches, type CatalogVersion } from '../../catalog/version.js'
-import { noUsage, type Usage } from '../tenants/usage.js'
+import { hasReached, type CatalogVersion } from '../../catalog/version.js'
+import { noUsage, type MeasuredUsage } from '../tenants/usage.js'
 
-/** How far a written version is. */
-export type Progress =
+/** How many of the live gateways enforce a written version. */
+export type RolloutProgress =
   | { readonly kind: 'noGateways' }
   | { readonly kind: 'problem' | 'pending' | 'all'; readonly gateways: number; readonly synced: number }
 
-/** Of one reading. */
-export class GatewaysView {
+/** The reports of all live gateways at one moment. */
+export class GatewayAcks {
   readonly gateways: readonly LiveGateway[]
-  /** Tenants (`<namespace>/<name>`) that some gateway cannot serve as they are. */
+  /** Tenants (`<namespace>/<name>`) that at least one gateway cannot serve at their present revision. */
   readonly problems: ReadonlySet<string>
 
   constructor(gateways: readonly LiveGateway[]) {
@@ -19,19 +20,20 @@ export class GatewaysView {
     this.problems = new Set(gateways.flatMap(({ problems }) => problems))
   }
 
-  progressOf(key: string, version: CatalogVersion): Progress {
+  /** Returns how far the rollout of `version` is for the tenant `key`. */
+  progressOf(key: string, version: CatalogVersion): RolloutProgress {
     const { length: count } = this.gateways
     if (count === 0) return { kind: 'noGateways' }
-    const synced = this.gateways.filter((gateway) => reaches(gateway.version, version)).length
+    const synced = this.gateways.filter((gateway) => hasReached(gateway.version, version)).length
     if (synced < count) return { kind: 'pending', gateways: count, synced }
-    const able = this.gateways.filter(({ problems }) => !problems.includes(key)).length
-    return { kind: able < count ? 'problem' : 'all', gateways: count, synced: able }
+    const serving = this.gateways.filter(({ problems }) => !problems.includes(key)).length
+    return { kind: serving < count ? 'problem' : 'all', gateways: count, synced: serving }
   }
 }
 
-/** By `<namespace>/<name>`, those that use nothing left out. */
-export function usageOf(gateways: readonly LiveGateway[]): Map<string, Usage> {
-  const usage = new Map<string, Usage>()
+/** Sums the usage over all gateways, by `<namespace>/<name>`. Tenants without usage are left out. */
+export function usageByTenant(gateways: readonly LiveGateway[]): Map<string, MeasuredUsage> {
+  const usage = new Map<string, MeasuredUsage>()
   for (const gateway of gateways) {
     for (const [key, { connections, publicationsPerSecond, refusals = 0 }] of gateway.usage) {
       const sum = usage.get(key) ?? noUsage

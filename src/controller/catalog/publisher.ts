@@ -1,224 +1,245 @@
-// Keeps the catalog in Redis as the cluster wants it, and knows how far the gateways are. Levels: what is wanted is held here, so that
-// whatever happens to Redis is repaired by a complete snapshot.
+// Publishes the catalog to Redis and tracks its rollout to the gateways. It works on levels: it holds the
+// complete desired state, so that a snapshot repairs anything that happens to Redis.
 import type { Log } from '../../log.js'
 import { pause } from '../../deadline.js'
-import { isRedisTrouble } from '../../catalog/redis/scripts.js'
+import { isRedisUnavailable } from '../../catalog/redis/unavailable.js'
 import type { TenantRef } from '../../catalog/redis/staging.js'
 import type { CatalogVersion } from '../../catalog/version.js'
 import type { CatalogWriter, WriteOutcome } from '../../catalog/redis/writer.js'
 import { tenantKey, type TenantPolicy } from '../../tenant/policy.js'
-import { GatewaysProof } from './rollout.js'
-import type { Progress } from './gateway-acks.js'
+import { Rollout } from './rollout.js'
+import type { RolloutProgress } from './gateway-acks.js'
 import { together } from '../../kube/task-group.js'
-import type { Usage } from '../tenants/usage.js'
+import type { MeasuredUsage } from '../tenants/usage.js'
 
-/** What is known of a tenant's place in the catalog. */
-export type Standing =
-  | Progress
-  /** Redis cannot be written. */
+/** How far the present revision of a tenant is rolled out. */
+export type RolloutState =
+  | RolloutProgress
+  /** The revision could not be written to Redis yet. */
   | { readonly kind: 'unavailable'; readonly message: string }
-  /** The catalog is another cluster's. */
+  /** The catalog belongs to another cluster. `owner` is the id of that cluster. */
   | { readonly kind: 'foreign'; readonly owner: string }
 
-interface Wanted {
+interface DesiredTenant {
   readonly tenantId: string
-  /** Undefined: the tenant is there, and what it had last is to stay. */
+  /** Undefined when no policy is known: the tenant keeps its record in the catalog. */
   policy: TenantPolicy | undefined
-  /** Whoever has applied it enforces `policy`; undefined: it is not written yet. */
+  /** The catalog version that contains `policy`. Undefined while it is not written. */
   version: CatalogVersion | undefined
 }
 
-export interface CatalogKeeperOptions {
+export interface CatalogPublisherOptions {
   readonly writer: CatalogWriter
   readonly log: Log
-  /** The standing of these tenants may be another now: look again. */
+  /** Called with the tenants whose rollout state may have changed. */
   readonly onChange: (keys: Iterable<string>) => void
-  /** These use something else than before. */
+  /** Called with the tenants whose usage has changed. */
   readonly onUsage: (keys: Iterable<string>) => void
-  /** Default 2,000. */
+  /** Milliseconds between two checks that Redis still holds what was published. Default 2,000. */
   readonly confirmMs?: number
-  /** How long another cluster's catalog must have been without owner before it is ours. Default 60,000. */
+  /**
+   * How long, in milliseconds, the catalog of another cluster must be without an owner before it is taken
+   * over. Default 60,000.
+   */
   readonly orphanedMs?: number
 }
 
-/** Another leader came after this one: this process must end. */
+/** A later leader has written the catalog: this process must exit. */
 export class FencedError extends Error {
   override readonly name = 'FencedError'
 }
 
-const troubledMs = 500
-const orphanedAfterMs = 60_000
+const retryMs = 500
+const orphanedDefaultMs = 60_000
 
-export class CatalogKeeper {
-  readonly #options: CatalogKeeperOptions
-  readonly #wanted = new Map<string, Wanted>()
-  readonly #proof: GatewaysProof
-  #trouble: string | undefined = 'the catalog was not published yet'
+export class CatalogPublisher {
+  readonly #options: CatalogPublisherOptions
+  readonly #desired = new Map<string, DesiredTenant>()
+  readonly #rollout: Rollout
+  #unavailableReason: string | undefined = 'the catalog is not published yet'
   #owner: string | undefined
   #ownerlessSinceMs: number | undefined
-  /** Something was not written: only a snapshot knows what. */
-  #dirty = true
-  #hurry = new AbortController()
+  /** A write is missing in Redis, so that the next write has to be a complete snapshot. */
+  #snapshotNeeded = true
+  #wake = new AbortController()
   #fenced = false
-  #begun: () => void = () => {}
-  /** Resolves when the catalog was published, or could not be, for the first time. */
-  readonly begun = new Promise<void>((resolve) => (this.#begun = resolve))
+  #resolveFirstAttempt: () => void = () => {}
+  /** Resolves after the first attempt to publish the catalog, whether it succeeded or not. */
+  readonly firstAttempt = new Promise<void>((resolve) => (this.#resolveFirstAttempt = resolve))
 
-  constructor(options: CatalogKeeperOptions) {
+  constructor(options: CatalogPublisherOptions) {
     this.#options = options
-    this.#proof = new GatewaysProof({
-      read: async (asked) => options.writer.readGateways(asked),
+    this.#rollout = new Rollout({
+      readGateways: async (selection) => options.writer.readGateways(selection),
       onChange: options.onChange,
       onUsage: options.onUsage,
     })
   }
 
-  /** Before `run`: all tenants that there are, which keep what they have until it is known what they should have. */
-  begin(tenants: Iterable<TenantRef>): void {
+  /**
+   * Sets the tenants that exist. Each keeps its record in the catalog until `put` or `remove`. Call it before
+   * `run`.
+   */
+  initialize(tenants: Iterable<TenantRef>): void {
     for (const { key, tenantId } of tenants)
-      this.#wanted.set(key, { tenantId, policy: undefined, version: undefined })
-  }
-
-  /** `believed`: a revision that was seen in force at all gateways by whoever led before. */
-  async put(policy: TenantPolicy, believed?: string): Promise<void> {
-    const key = tenantKey(policy)
-    const known = this.#wanted.get(key)
-    const isSame = known?.policy?.revision === policy.revision && known.tenantId === policy.tenantId
-    if (isSame && known.version) return
-    const wanted: Wanted = { tenantId: policy.tenantId, policy, version: undefined }
-    this.#wanted.set(key, wanted)
-    if (believed === policy.revision && known?.policy === undefined) this.#proof.believe(key, policy.revision)
-    const outcome = await this.#write(async () => this.#options.writer.put(policy))
-    // Meanwhile it may be another, or gone.
-    if (outcome && this.#wanted.get(key) === wanted) this.#written(key, wanted, outcome)
+      this.#desired.set(key, { tenantId, policy: undefined, version: undefined })
   }
 
   /**
-   * The tenant is there and has no policy that can be enforced: it goes on with its last, which is returned when it is known. Another's of
-   * its name is none of its own.
+   * Publishes a tenant's policy. Does not reject when Redis is unavailable: the next snapshot contains the
+   * policy. `lastProven` is the revision that a previous leader saw enforced by all gateways.
    */
-  async keep(tenant: TenantRef): Promise<TenantPolicy | undefined> {
+  async put(policy: TenantPolicy, lastProven?: string): Promise<void> {
+    const key = tenantKey(policy)
+    const known = this.#desired.get(key)
+    const isSame = known?.policy?.revision === policy.revision && known.tenantId === policy.tenantId
+    if (isSame && known.version) return
+    const desired: DesiredTenant = { tenantId: policy.tenantId, policy, version: undefined }
+    this.#desired.set(key, desired)
+    if (lastProven === policy.revision && known?.policy === undefined)
+      this.#rollout.restoreProven(key, policy.revision)
+    const outcome = await this.#write(async () => this.#options.writer.put(policy))
+    // The tenant may have been changed or removed meanwhile.
+    if (outcome && this.#desired.get(key) === desired) this.#recordWritten(key, desired, outcome)
+  }
+
+  /**
+   * Keeps the last policy of a tenant whose spec is not accepted, and returns that policy when it is known.
+   * Removes the record of a deleted tenant of the same name.
+   */
+  async keepLast(tenant: TenantRef): Promise<TenantPolicy | undefined> {
     const { key, tenantId } = tenant
-    const known = this.#wanted.get(key)
+    const known = this.#desired.get(key)
     if (known?.tenantId !== tenantId) {
       if (known) await this.remove(key)
-      this.#wanted.set(key, { tenantId, policy: undefined, version: undefined })
+      this.#desired.set(key, { tenantId, policy: undefined, version: undefined })
       return undefined
     }
-    if (known.policy || this.trouble !== undefined) return known.policy
-    // Accepted while another led.
+    if (known.policy || this.unavailableReason !== undefined) return known.policy
+    // The policy was accepted under a previous leader.
     return this.#attempt(async () => this.#options.writer.readPolicy(tenant))
   }
 
-  /** A tombstone. Only for who is known to be gone. */
+  /** Writes a tombstone for a tenant that is known to be deleted. */
   async remove(key: string): Promise<void> {
-    const wanted = this.#wanted.get(key)
-    this.#wanted.delete(key)
-    this.#proof.forget(key)
-    if (wanted) await this.#write(async () => this.#options.writer.remove({ key, tenantId: wanted.tenantId }))
+    const desired = this.#desired.get(key)
+    this.#desired.delete(key)
+    this.#rollout.forget(key)
+    if (desired)
+      await this.#write(async () => this.#options.writer.remove({ key, tenantId: desired.tenantId }))
   }
 
-  /** What is enforced, or would be. */
+  /**
+   * Returns the policy that is published, or will be when Redis is available. Undefined when none is known.
+   */
   policyOf(key: string): TenantPolicy | undefined {
-    return this.#wanted.get(key)?.policy
+    return this.#desired.get(key)?.policy
   }
 
-  usageOf(key: string): Usage {
-    return this.#proof.usageOf(key)
+  /** Returns the tenant's usage, summed over all gateways. */
+  usageOf(key: string): MeasuredUsage {
+    return this.#rollout.usageOf(key)
   }
 
-  standingOf(key: string): Standing {
+  /** Returns how far the tenant's present revision is rolled out. */
+  rolloutOf(key: string): RolloutState {
     if (this.#owner !== undefined) return { kind: 'foreign', owner: this.#owner }
-    const wanted = this.#wanted.get(key)
-    if (wanted?.policy) {
-      const proven = this.#proof.standingOf(key, wanted.policy.revision)
-      if (proven) return proven
-      if (wanted.version) return this.#proof.progressOf(key, wanted.version)
+    const desired = this.#desired.get(key)
+    if (desired?.policy) {
+      const state = this.#rollout.provenStateOf(key, desired.policy.revision)
+      if (state) return state
+      if (desired.version) return this.#rollout.progressOf(key, desired.version)
     }
-    return { kind: 'unavailable', message: this.#trouble ?? 'the catalog is being written' }
+    return { kind: 'unavailable', message: this.#unavailableReason ?? 'the catalog is being written' }
   }
 
-  /** Why the catalog is not as it should be; undefined: it is. For `/readyz` of a leader. */
-  get trouble(): string | undefined {
-    return this.#owner === undefined ? this.#trouble : `the catalog belongs to cluster ${this.#owner}`
+  /** Why the catalog in Redis is not up to date, or undefined. A leader's `/readyz` reports it. */
+  get unavailableReason(): string | undefined {
+    return this.#owner === undefined
+      ? this.#unavailableReason
+      : `the catalog belongs to the cluster ${this.#owner}`
   }
 
-  /** Until `signal` ends it. Rejects with FencedError when another leads. */
+  /** Runs until `signal` aborts. Rejects with FencedError when a later leader has written the catalog. */
   run(signal: AbortSignal): Promise<void> {
-    return together(signal, [async (ending) => this.#keep(ending), async (ending) => this.#proof.run(ending)])
+    return together(signal, [
+      async (ending) => this.#publishLoop(ending),
+      async (ending) => this.#rollout.run(ending),
+    ])
   }
 
-  async #keep(signal: AbortSignal): Promise<void> {
+  async #publishLoop(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.#hurry = new AbortController()
+      this.#wake = new AbortController()
       await this.#confirm()
-      this.#begun()
-      if (this.#fenced) throw new FencedError('another leader writes the catalog')
-      const { confirmMs = 2_000, orphanedMs = orphanedAfterMs } = this.#options
+      this.#resolveFirstAttempt()
+      if (this.#fenced) throw new FencedError('a later leader has written the catalog')
+      const { confirmMs = 2_000, orphanedMs = orphanedDefaultMs } = this.#options
       const waitMs = this.#owner === undefined ? confirmMs : orphanedMs / 4
-      await pause(this.#trouble === undefined ? waitMs : troubledMs, signal, this.#hurry.signal)
+      await pause(this.#unavailableReason === undefined ? waitMs : retryMs, signal, this.#wake.signal)
     }
   }
 
   async #confirm(): Promise<void> {
     if (this.#owner !== undefined && !(await this.#isOrphaned())) return
     const { writer } = this.#options
-    const reply = this.#dirty ? 'snapshotNeeded' : await this.#attempt(async () => writer.confirm())
+    const reply = this.#snapshotNeeded ? 'snapshotNeeded' : await this.#attempt(async () => writer.confirm())
     if (reply === 'fenced') this.#fenced = true
-    else if (reply === 'confirmed') this.#setTrouble(undefined)
+    else if (reply === 'confirmed') this.#setUnavailable(undefined)
     else if (reply) await this.#snapshot()
   }
 
   /**
-   * Only what has had no owner for a while may be taken: Redis was emptied under another cluster's hands a moment ago, and they will
-   * publish again.
+   * Returns true when the catalog has had no owner for `orphanedMs`. A shorter time is not enough: after
+   * Redis was emptied, the cluster that owns the catalog publishes it again.
    */
   async #isOrphaned(): Promise<boolean> {
-    const { orphanedMs = orphanedAfterMs, writer } = this.#options
+    const { orphanedMs = orphanedDefaultMs, writer } = this.#options
     const nowMs = performance.now()
-    const owner = await this.#attempt(async () => ({ owner: await writer.readOwner() }))
-    if (!owner) return false
-    this.#ownerlessSinceMs = owner.owner === undefined ? (this.#ownerlessSinceMs ?? nowMs) : undefined
+    const reply = await this.#attempt(async () => ({ owner: await writer.readOwner() }))
+    if (!reply) return false
+    this.#ownerlessSinceMs = reply.owner === undefined ? (this.#ownerlessSinceMs ?? nowMs) : undefined
     return this.#ownerlessSinceMs !== undefined && nowMs - this.#ownerlessSinceMs >= orphanedMs
   }
 
   async #snapshot(): Promise<void> {
-    const before = new Map(this.#wanted)
-    this.#dirty = false
+    const before = new Map(this.#desired)
+    this.#snapshotNeeded = false
     const policies = [...before.values()].flatMap(({ policy }) => policy ?? [])
     const kept = [...before].flatMap(([key, { policy, tenantId }]) => (policy ? [] : { key, tenantId }))
     const outcome = await this.#attempt(async () => this.#options.writer.snapshot(policies, kept))
-    if (!outcome || !this.#isDone(outcome)) {
-      this.#dirty = true
+    if (!outcome || !this.#isWritten(outcome)) {
+      this.#snapshotNeeded = true
       return
     }
-    const waited: string[] = []
-    for (const [key, wanted] of before) {
-      if (!wanted.policy || this.#wanted.get(key) !== wanted) continue
-      if (!wanted.version) waited.push(key)
-      // What was written in this life of the catalog still stands.
-      if (wanted.version?.epoch !== outcome.version.epoch) this.#written(key, wanted, outcome)
+    const firstWritten: string[] = []
+    for (const [key, desired] of before) {
+      if (!desired.policy || this.#desired.get(key) !== desired) continue
+      if (!desired.version) firstWritten.push(key)
+      // A version of the same epoch is still valid.
+      if (desired.version?.epoch !== outcome.version.epoch) this.#recordWritten(key, desired, outcome)
     }
-    this.#setTrouble(undefined)
-    this.#options.onChange(waited)
+    this.#setUnavailable(undefined)
+    this.#options.onChange(firstWritten)
   }
 
-  /** Undefined: it was not written, and will be by the next snapshot. */
-  async #write(write: () => Promise<WriteOutcome>): Promise<Done | undefined> {
-    // Another's catalog is not even tried; and when Redis is away, one is enough to find out when it is back.
-    if (this.#owner !== undefined || this.#trouble !== undefined) {
-      this.#dirty = true
+  /** Returns undefined when nothing was written. The next snapshot then contains the change. */
+  async #write(write: () => Promise<WriteOutcome>): Promise<Written | undefined> {
+    // Do not try while the catalog belongs to another cluster. While Redis is unavailable, only the publish
+    // loop tries again.
+    if (this.#owner !== undefined || this.#unavailableReason !== undefined) {
+      this.#snapshotNeeded = true
       return undefined
     }
     const outcome = await this.#attempt(write)
-    if (outcome && this.#isDone(outcome)) return outcome
-    this.#dirty = true
-    // Not when Redis is away: then its return is waited for.
-    if (outcome) this.#hurry.abort()
+    if (outcome && this.#isWritten(outcome)) return outcome
+    this.#snapshotNeeded = true
+    // Redis has replied, so that a snapshot can be written at once. Otherwise the loop waits for Redis.
+    if (outcome) this.#wake.abort()
     return undefined
   }
 
-  #isDone(outcome: WriteOutcome): outcome is Done {
+  #isWritten(outcome: WriteOutcome): outcome is Written {
     switch (outcome.kind) {
       case 'written':
       case 'unchanged':
@@ -235,27 +256,30 @@ export class CatalogKeeper {
     }
   }
 
-  #written(key: string, wanted: Wanted, { version }: Done): void {
-    wanted.version = version
-    if (wanted.policy) this.#proof.expect(key, wanted.policy.revision, version)
+  #recordWritten(key: string, desired: DesiredTenant, { version }: Written): void {
+    desired.version = version
+    if (desired.policy) this.#rollout.track(key, desired.policy.revision, version)
   }
 
-  /** Undefined: Redis is in trouble. */
+  /** Returns undefined when Redis is unavailable. Other errors reject. */
   async #attempt<Result>(attempt: () => Promise<Result>): Promise<Result | undefined> {
     try {
       return await attempt()
     } catch (error) {
-      if (!isRedisTrouble(error)) throw error
-      this.#setTrouble(error.message)
+      if (!isRedisUnavailable(error)) throw error
+      this.#setUnavailable(error.message)
       return undefined
     }
   }
 
-  /** Those that are written do not depend on Redis; those that are not hear of it when it is back. */
-  #setTrouble(trouble: string | undefined): void {
-    if (trouble !== undefined && this.#trouble === undefined)
-      this.#options.log.warn({ reason: trouble }, 'the catalog cannot be written')
-    this.#trouble = trouble
+  /**
+   * Tenants need no notification here: written ones do not depend on Redis, and the next snapshot notifies
+   * the others.
+   */
+  #setUnavailable(reason: string | undefined): void {
+    if (reason !== undefined && this.#unavailableReason === undefined)
+      this.#options.log.warn({ reason }, 'cannot write the catalog to Redis: retrying')
+    this.#unavailableReason = reason
   }
 
   #setOwner(owner: string | undefined): void {
@@ -263,9 +287,12 @@ export class CatalogKeeper {
     this.#owner = owner
     this.#ownerlessSinceMs = undefined
     if (owner !== undefined)
-      this.#options.log.error({ owner }, 'the catalog belongs to another cluster: nothing is written')
-    this.#options.onChange(this.#wanted.keys())
+      this.#options.log.error(
+        { owner },
+        'the catalog belongs to another cluster, so that this controller writes nothing: change --installation',
+      )
+    this.#options.onChange(this.#desired.keys())
   }
 }
 
-type Done = Extract<WriteOutcome, { version: CatalogVersion }>
+type Written = Extract<WriteOutcome, { version: CatalogVersion }>

@@ -1,44 +1,51 @@
-// How long new revisions take to be enforced by every gateway: a promise of ours, hence measured.
+// Measures how long a new revision takes until every live gateway enforces it. Parley promises a bound for
+// this time.
 import type { Clock } from '../../time.js'
 
-export interface ProgrammingOptions {
+export interface RolloutLatencyOptions {
   readonly clock: Pick<Clock, 'monotonicMs'>
-  /** Takes what reads the age of the oldest; gives what a finished revision's seconds are told to. */
+  /**
+   * Registers a function that reads the age of the oldest unfinished rollout, and returns one that records a
+   * finished rollout.
+   */
   readonly meter: (oldestSeconds: () => number) => (seconds: number) => void
 }
 
-/** Holds one entry per tenant at most: a newer revision goes on with its own time. */
-export class Programming {
+/** Tracks at most one rollout per tenant. A newer revision restarts the time. */
+export class RolloutLatency {
   readonly #clock: Pick<Clock, 'monotonicMs'>
-  readonly #tell: (seconds: number) => void
-  readonly #waiting = new Map<string, { revision: string; sinceMs: number }>()
+  readonly #record: (seconds: number) => void
+  readonly #rollouts = new Map<string, { revision: string; sinceMs: number }>()
 
-  constructor({ clock, meter }: ProgrammingOptions) {
+  constructor({ clock, meter }: RolloutLatencyOptions) {
     this.#clock = clock
-    this.#tell = meter(() => this.#oldestSeconds())
+    this.#record = meter(() => this.#oldestSeconds())
   }
 
-  /** The gateways are to enforce `revision` from now on. Said again, it changes nothing. */
-  begun(tenant: string, revision: string): void {
-    if (this.#waiting.get(tenant)?.revision === revision) return
-    this.#waiting.set(tenant, { revision, sinceMs: this.#clock.monotonicMs() })
+  /** Starts the time of `revision`. Has no effect when the same revision was started before. */
+  start(tenant: string, revision: string): void {
+    if (this.#rollouts.get(tenant)?.revision === revision) return
+    this.#rollouts.set(tenant, { revision, sinceMs: this.#clock.monotonicMs() })
   }
 
-  /** All live gateways enforce it. */
-  done(tenant: string, revision: string): void {
-    const waiting = this.#waiting.get(tenant)
-    if (waiting?.revision !== revision) return
-    this.#waiting.delete(tenant)
-    this.#tell((this.#clock.monotonicMs() - waiting.sinceMs) / 1000)
+  /**
+   * Records the latency of `revision`, which all live gateways enforce now. Ignores a revision that was not
+   * started.
+   */
+  finish(tenant: string, revision: string): void {
+    const rollout = this.#rollouts.get(tenant)
+    if (rollout?.revision !== revision) return
+    this.#rollouts.delete(tenant)
+    this.#record((this.#clock.monotonicMs() - rollout.sinceMs) / 1000)
   }
 
-  /** The tenant is gone, or nobody can say any more when it will be. */
+  /** Drops the tenant's rollout without a record, because the tenant or its revision is gone. */
   forget(tenant: string): void {
-    this.#waiting.delete(tenant)
+    this.#rollouts.delete(tenant)
   }
 
   #oldestSeconds(): number {
     const nowMs = this.#clock.monotonicMs()
-    return Math.max(0, ...[...this.#waiting.values()].map(({ sinceMs }) => (nowMs - sinceMs) / 1000))
+    return Math.max(0, ...[...this.#rollouts.values()].map(({ sinceMs }) => (nowMs - sinceMs) / 1000))
   }
 }

@@ -1,156 +1,168 @@
-// Proves what is enforced: asks the gateways often while somebody waits for it, and seldom otherwise.
+// Tracks which revisions all live gateways enforce, from their heartbeats in Redis. Polls often while a
+// rollout is pending, and rarely otherwise.
 import { isDeepStrictEqual } from 'node:util'
 import { pause } from '../../deadline.js'
 import type { LiveGateway } from '../../catalog/heartbeat.js'
-import { isRedisTrouble } from '../../catalog/redis/scripts.js'
+import { isRedisUnavailable } from '../../catalog/redis/unavailable.js'
 import type { CatalogVersion } from '../../catalog/version.js'
-import { GatewaysView, usageOf, type Progress } from './gateway-acks.js'
-import { noUsage, type Usage } from '../tenants/usage.js'
+import { GatewayAcks, usageByTenant, type RolloutProgress } from './gateway-acks.js'
+import { noUsage, type MeasuredUsage } from '../tenants/usage.js'
 
-export interface GatewaysProofOptions {
-  /** Throws what `isRedisTrouble` knows. */
-  readonly read: (options: { usage: boolean }) => Promise<LiveGateway[]>
-  /** What is known of these is another. */
+export interface RolloutOptions {
+  /** Throws errors that `isRedisUnavailable` accepts when Redis is unavailable. */
+  readonly readGateways: (options: { usage: boolean }) => Promise<LiveGateway[]>
+  /** Called with the tenants whose rollout state has changed. */
   readonly onChange: (keys: Iterable<string>) => void
+  /** Called with the tenants whose usage has changed. */
   readonly onUsage: (keys: Iterable<string>) => void
 }
 
-/** Heartbeats come at once after a change, but not oftener than every 50 ms. */
-const waitingMs = 50
-/** Whoever waits longer than this does not wait for milliseconds. */
-const patienceMs = 5_000
-const idleMs = 5_000
-const usageEveryMs = 15_000
-/** As long as a heartbeat counts: an emptied Redis knows of no gateway for some seconds. */
+/** A gateway sends a heartbeat at once after a change, but not more often than every 50 ms. */
+const pendingPollMs = 50
+/** A rollout that takes longer than this is polled at the idle rate. */
+const fastPollForMs = 5_000
+const idlePollMs = 5_000
+const usagePollMs = 15_000
+/** As long as a heartbeat is valid. After Redis was emptied it contains no gateway for some seconds. */
 const noGatewaysAfterMs = 15_000
 
-interface Expected {
+interface PendingRollout {
   readonly revision: string
   readonly version: CatalogVersion
   readonly sinceMs: number
 }
 
 /**
- * What was once proven stays so, also while gateways come and go: a new one is let in by its load balancer only when it is as far. It ends
- * when a gateway says that it cannot serve the tenant, or when there is none for a while.
+ * A revision is proven once all live gateways have reported it. It stays proven while gateways start and
+ * stop, because a load balancer sends clients to a new gateway only after that gateway has read the catalog.
+ * The state changes when a gateway reports that it cannot serve the tenant, or when no gateway has reported
+ * for 15 seconds.
  */
-export class GatewaysProof {
-  readonly #options: GatewaysProofOptions
-  readonly #expected = new Map<string, Expected>()
-  /** Revision that all gateways were seen to enforce, by tenant. */
+export class Rollout {
+  readonly #options: RolloutOptions
+  readonly #pending = new Map<string, PendingRollout>()
+  /** The proven revision of each tenant. */
   readonly #proven = new Map<string, string>()
-  #view = new GatewaysView([])
-  #looked = false
-  #usage: ReadonlyMap<string, Usage> = new Map()
-  /** When a gateway was last seen; undefined: never looked. */
+  #acks = new GatewayAcks([])
+  #hasPolled = false
+  #usage: ReadonlyMap<string, MeasuredUsage> = new Map()
+  /** When a gateway was last seen. Undefined before the first poll. */
   #seenAtMs: number | undefined
   #usageAtMs = -Infinity
-  #deserted = false
-  #hurry = new AbortController()
+  #noGateways = false
+  #pollNow = new AbortController()
 
-  constructor(options: GatewaysProofOptions) {
+  constructor(options: RolloutOptions) {
     this.#options = options
   }
 
-  /** Somebody proved it before. */
-  believe(key: string, revision: string): void {
+  /** Marks a revision as proven, as a previous leader saw it. */
+  restoreProven(key: string, revision: string): void {
     this.#proven.set(key, revision)
   }
 
-  expect(key: string, revision: string, version: CatalogVersion): void {
-    if (this.#proven.get(key) === revision && !this.#deserted) return
+  /** Starts to track the rollout of a revision that was written at `version`. */
+  track(key: string, revision: string, version: CatalogVersion): void {
+    if (this.#proven.get(key) === revision && !this.#noGateways) return
     this.#proven.delete(key)
-    this.#expected.set(key, { revision, version, sinceMs: performance.now() })
-    this.#hurry.abort()
+    this.#pending.set(key, { revision, version, sinceMs: performance.now() })
+    this.#pollNow.abort()
   }
 
   forget(key: string): void {
-    this.#expected.delete(key)
+    this.#pending.delete(key)
     this.#proven.delete(key)
   }
 
-  /** Undefined: the revision was not proven. */
-  standingOf(key: string, revision: string): Progress | undefined {
+  /** Returns the state of a proven revision, or undefined when the revision is not proven. */
+  provenStateOf(key: string, revision: string): RolloutProgress | undefined {
     if (this.#proven.get(key) !== revision) return undefined
-    const { length: count } = this.#view.gateways
-    if (this.#deserted) return { kind: 'noGateways' }
-    if (!this.#view.problems.has(key)) return { kind: 'all', gateways: count, synced: count }
-    const able = this.#view.gateways.filter(({ problems }) => !problems.includes(key)).length
-    return { kind: 'problem', gateways: count, synced: able }
+    const { length: count } = this.#acks.gateways
+    if (this.#noGateways) return { kind: 'noGateways' }
+    if (!this.#acks.problems.has(key)) return { kind: 'all', gateways: count, synced: count }
+    const serving = this.#acks.gateways.filter(({ problems }) => !problems.includes(key)).length
+    return { kind: 'problem', gateways: count, synced: serving }
   }
 
-  progressOf(key: string, version: CatalogVersion): Progress {
-    if (!this.#looked) return { kind: 'pending', gateways: 0, synced: 0 }
-    return this.#view.progressOf(key, version)
+  /** Returns how far the rollout of `version` is. */
+  progressOf(key: string, version: CatalogVersion): RolloutProgress {
+    if (!this.#hasPolled) return { kind: 'pending', gateways: 0, synced: 0 }
+    return this.#acks.progressOf(key, version)
   }
 
-  usageOf(key: string): Usage {
+  usageOf(key: string): MeasuredUsage {
     return this.#usage.get(key) ?? noUsage
   }
 
+  /** Polls until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.#hurry = new AbortController()
-      await this.#look()
-      const isWaiting = this.#someoneWaits()
-      await pause(isWaiting ? waitingMs : idleMs, signal, ...(isWaiting ? [] : [this.#hurry.signal]))
+      this.#pollNow = new AbortController()
+      await this.#poll()
+      const isPending = this.#hasRecentRollout()
+      await pause(
+        isPending ? pendingPollMs : idlePollMs,
+        signal,
+        ...(isPending ? [] : [this.#pollNow.signal]),
+      )
     }
   }
 
-  #someoneWaits(): boolean {
-    const soonMs = performance.now() - patienceMs
-    return [...this.#expected.values()].some(({ sinceMs }) => sinceMs > soonMs)
+  #hasRecentRollout(): boolean {
+    const startedAfterMs = performance.now() - fastPollForMs
+    return [...this.#pending.values()].some(({ sinceMs }) => sinceMs > startedAfterMs)
   }
 
-  async #look(): Promise<void> {
+  async #poll(): Promise<void> {
     const nowMs = performance.now()
-    const usage = nowMs - this.#usageAtMs >= usageEveryMs
+    const usage = nowMs - this.#usageAtMs >= usagePollMs
     let gateways: LiveGateway[]
     try {
-      gateways = await this.#options.read({ usage })
+      gateways = await this.#options.readGateways({ usage })
     } catch (error) {
-      // What is in force stays in force; what is not known cannot be proven.
-      if (!isRedisTrouble(error)) throw error
+      // Proven revisions stay proven, and nothing new can be proven without Redis.
+      if (!isRedisUnavailable(error)) throw error
       return
     }
-    const before = this.#view
-    this.#view = new GatewaysView(gateways)
-    this.#looked = true
+    const before = this.#acks
+    this.#acks = new GatewayAcks(gateways)
+    this.#hasPolled = true
     const changed = new Set(
-      [...before.problems, ...this.#view.problems].filter((key) => this.#differs(key, before)),
+      [...before.problems, ...this.#acks.problems].filter((key) => this.#differs(key, before)),
     )
-    if (usage) this.#settleUsage(usageOf(gateways), nowMs)
-    for (const key of this.#settleDesertion(nowMs)) changed.add(key)
-    for (const key of this.#prove()) changed.add(key)
+    if (usage) this.#updateUsage(usageByTenant(gateways), nowMs)
+    for (const key of this.#updateNoGateways(nowMs)) changed.add(key)
+    for (const key of this.#completeRollouts()) changed.add(key)
     if (changed.size > 0) this.#options.onChange(changed)
   }
 
-  #differs(key: string, before: GatewaysView): boolean {
-    return before.problems.has(key) !== this.#view.problems.has(key)
+  #differs(key: string, before: GatewayAcks): boolean {
+    return before.problems.has(key) !== this.#acks.problems.has(key)
   }
 
-  #settleUsage(usage: ReadonlyMap<string, Usage>, nowMs: number): void {
+  #updateUsage(usage: ReadonlyMap<string, MeasuredUsage>, nowMs: number): void {
     const before = this.#usage
     this.#usage = usage
     this.#usageAtMs = nowMs
     const keys = new Set([...before.keys(), ...usage.keys()])
-    const moved = [...keys].filter((key) => !isDeepStrictEqual(before.get(key), usage.get(key)))
-    if (moved.length > 0) this.#options.onUsage(moved)
+    const changed = [...keys].filter((key) => !isDeepStrictEqual(before.get(key), usage.get(key)))
+    if (changed.length > 0) this.#options.onUsage(changed)
   }
 
-  /** Those whose standing changes because there is no gateway any more, or is one again. */
-  #settleDesertion(nowMs: number): Iterable<string> {
-    this.#seenAtMs = this.#view.gateways.length > 0 || this.#seenAtMs === undefined ? nowMs : this.#seenAtMs
-    const deserted = this.#view.gateways.length === 0 && nowMs - this.#seenAtMs >= noGatewaysAfterMs
-    if (deserted === this.#deserted) return []
-    this.#deserted = deserted
+  /** Returns the tenants whose state changes because all gateways are gone, or one is back. */
+  #updateNoGateways(nowMs: number): Iterable<string> {
+    this.#seenAtMs = this.#acks.gateways.length > 0 || this.#seenAtMs === undefined ? nowMs : this.#seenAtMs
+    const noGateways = this.#acks.gateways.length === 0 && nowMs - this.#seenAtMs >= noGatewaysAfterMs
+    if (noGateways === this.#noGateways) return []
+    this.#noGateways = noGateways
     return this.#proven.keys()
   }
 
-  *#prove(): Iterable<string> {
-    for (const [key, { revision, version }] of this.#expected) {
-      if (this.#view.progressOf(key, version).kind !== 'all') continue
-      this.#expected.delete(key)
+  /** Marks completed rollouts as proven and yields their tenants. */
+  *#completeRollouts(): Iterable<string> {
+    for (const [key, { revision, version }] of this.#pending) {
+      if (this.#acks.progressOf(key, version).kind !== 'all') continue
+      this.#pending.delete(key)
       this.#proven.set(key, revision)
       yield key
     }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { bindingSecret, secretTexts, whoseSecret } from './binding-secret.js'
+import { bindingSecret, secretDataTexts, secretOwnership } from './binding-secret.js'
 import { PublicUrl } from './endpoints.js'
 import { ApiObject } from '../../kube/object.js'
 
@@ -8,7 +8,7 @@ const owner = ApiObject.parse({
   kind: 'ChatTenant',
   metadata: { name: 'acme', namespace: 'demo', uid: 'uid-1', resourceVersion: '1' },
 })
-const wish = {
+const secretFacts = {
   name: 'acme-credentials',
   namespace: 'demo',
   owner,
@@ -18,17 +18,17 @@ const wish = {
   data: new Map([['backend', 'secret']]),
 }
 
-/** As the API server gives it back. */
+/** Returns the Secret as the API server stores it. */
 function stored(metadata: object = {}): ApiObject {
-  const secret = bindingSecret(wish)
+  const secret = bindingSecret(secretFacts)
   return ApiObject.parse({
     ...secret,
     metadata: { ...secret.metadata, uid: 'uid-of-secret', resourceVersion: '2', ...metadata },
   })
 }
 
-test('has what the Service Binding specification asks for, in base64', () => {
-  expect(Object.fromEntries(secretTexts(stored()))).toEqual({
+test('contains the entries of the Service Binding specification, in base64', () => {
+  expect(Object.fromEntries(secretDataTexts(stored()))).toEqual({
     type: 'parley',
     provider: 'parley.chat',
     tenant: 'demo/acme',
@@ -37,21 +37,21 @@ test('has what the Service Binding specification asks for, in base64', () => {
     port: '443',
     backend: 'secret',
   })
-  expect(bindingSecret(wish)['type']).toBe('servicebinding.io/parley')
+  expect(bindingSecret(secretFacts)['type']).toBe('servicebinding.io/parley')
 })
 
-test('without a public address there is none in it', () => {
-  const { publicUrl: _, ...rest } = wish
+test('without a public URL the Secret contains no address', () => {
+  const { publicUrl: _, ...rest } = secretFacts
   const secret = ApiObject.parse({
     ...bindingSecret({ ...rest, publicUrl: undefined }),
     metadata: { name: 'x', uid: 'x', resourceVersion: '1' },
   })
-  expect([...secretTexts(secret).keys()].toSorted()).toEqual(['backend', 'provider', 'tenant', 'type'])
+  expect([...secretDataTexts(secret).keys()].toSorted()).toEqual(['backend', 'provider', 'tenant', 'type'])
 })
 
-test('what the owner wants on it does not replace what is ours', () => {
+test('labels and annotations of the owner do not replace those of Parley', () => {
   const { metadata } = bindingSecret({
-    ...wish,
+    ...secretFacts,
     labels: { team: 'red', 'parley.chat/secret': 'import' },
     annotations: { note: 'x', 'parley.chat/owner-uid': 'forged' },
   })
@@ -59,18 +59,18 @@ test('what the owner wants on it does not replace what is ours', () => {
   expect(metadata.annotations).toMatchObject({ note: 'x', 'parley.chat/owner-uid': 'uid-1' })
 })
 
-describe('whose it is', () => {
+describe('ownership of a Secret', () => {
   const reference = { apiVersion: 'parley.chat/v1alpha1', kind: 'ChatTenant', name: 'acme', controller: true }
   const cases: [string, object, string][] = [
-    ['as it was made', {}, 'ours'],
-    ['without labels', { labels: {} }, 'ours'],
-    ['without its owner', { ownerReferences: [] }, 'ours'],
-    ['without annotations', { annotations: {} }, 'ours'],
-    ['without both', { ownerReferences: [], annotations: {} }, 'foreign'],
+    ['as it was generated', {}, 'owned'],
+    ['without labels', { labels: {} }, 'owned'],
+    ['without its owner', { ownerReferences: [] }, 'owned'],
+    ['without annotations', { annotations: {} }, 'owned'],
+    ['without owner and annotations', { ownerReferences: [], annotations: {} }, 'foreign'],
     [
-      'of a former tenant',
+      'of a deleted tenant with the same name',
       { annotations: {}, ownerReferences: [{ ...reference, uid: 'uid-0' }] },
-      'predecessors',
+      'predecessor',
     ],
     [
       'of another kind of owner',
@@ -78,7 +78,7 @@ describe('whose it is', () => {
       'foreign',
     ],
   ]
-  test.each(cases)('%s', (_, metadata, whose) => {
-    expect(whoseSecret(stored(metadata), owner)).toBe(whose)
+  test.each(cases)('%s', (_, metadata, ownership) => {
+    expect(secretOwnership(stored(metadata), owner)).toBe(ownership)
   })
 })

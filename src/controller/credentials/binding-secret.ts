@@ -1,4 +1,5 @@
-// A generated Secret: how it looks, and whose it is. Shaped by the Service Binding specification, so that its tools can mount it.
+// The form of a generated Secret, and the test whether a Secret belongs to an object. The form follows the
+// Service Binding specification, so that its tools can mount the Secret.
 import { z } from 'zod'
 import type { PublicUrl } from './endpoints.js'
 import type { KeysRecord } from './key-rotation.js'
@@ -8,22 +9,25 @@ import type { ApiObject } from '../../kube/object.js'
 
 const secretType = 'servicebinding.io/parley'
 
+/** The content of a generated Secret. */
 export interface BindingSecret {
   readonly name: string
   readonly namespace: string
   readonly owner: ApiObject
-  /** `<namespace>/<name>` of the tenant that it lets into. */
+  /** `<namespace>/<name>` of the tenant that the keys are for. */
   readonly tenant: string
   readonly publicUrl: PublicUrl | undefined
   readonly record: KeysRecord
+  /** The keys, by name in the Secret. */
   readonly data: ReadonlyMap<string, string>
-  /** What the owner wants on it; ours wins. */
+  /** Additional labels and annotations. Parley's own labels and annotations take precedence. */
   readonly labels?: Readonly<Record<string, string>> | undefined
   readonly annotations?: Readonly<Record<string, string>> | undefined
 }
 
 const generated: SecretRole = 'generated'
 
+/** Returns the manifest of a generated Secret. */
 export function bindingSecret(secret: BindingSecret): Desired {
   const { apiVersion, kind, metadata } = secret.owner
   const { publicUrl, tenant } = secret
@@ -51,7 +55,8 @@ export function bindingSecret(secret: BindingSecret): Desired {
         [ownerAnnotation]: metadata.uid,
         [keysAnnotation]: JSON.stringify(secret.record),
       },
-      // Goes with its owner; and whoever deletes the owner need not wait for it (OpenShift asks for rights on finalizers otherwise).
+      // The garbage collector deletes the Secret with its owner. The reference does not block the deletion of
+      // the owner, because OpenShift then requires rights on finalizers.
       ownerReferences: [
         {
           apiVersion,
@@ -71,26 +76,28 @@ export function bindingSecret(secret: BindingSecret): Desired {
 }
 
 /**
- * `ours`: made for this very owner. `predecessors`: made for an owner that is gone, so that it may go as well. `foreign`: anybody else's,
- * which is never touched.
+ * Returns how a Secret relates to `owner`. `owned`: it was generated for this object. `predecessor`: it was
+ * generated for a deleted object of the same kind and name, and may be deleted. `foreign`: it belongs to
+ * something else, and must not be changed.
  */
-export function whoseSecret(secret: ApiObject, owner: ApiObject): 'ours' | 'predecessors' | 'foreign' {
+export function secretOwnership(secret: ApiObject, owner: ApiObject): 'owned' | 'predecessor' | 'foreign' {
   const { annotations, ownerReferences } = secret.metadata
   const reference = ownerReferences.find(({ controller }) => controller)
-  // Either is enough, and the label is not asked for: what people took off is put back.
-  if ([annotations[ownerAnnotation], reference?.uid].includes(owner.metadata.uid)) return 'ours'
-  return reference?.kind === owner.kind && reference.name === owner.metadata.name ? 'predecessors' : 'foreign'
+  // The annotation or the reference is enough, and the label is not needed: what users removed is restored.
+  if ([annotations[ownerAnnotation], reference?.uid].includes(owner.metadata.uid)) return 'owned'
+  return reference?.kind === owner.kind && reference.name === owner.metadata.name ? 'predecessor' : 'foreign'
 }
 
 const SecretData = z.looseObject({ data: z.record(z.string(), z.string()).default({}) })
 
-/** Bytes by name. */
-export function secretBytes(secret: ApiObject | undefined): Map<string, Buffer> {
+/** Returns the decoded data of a Secret, by key. Empty when `secret` is undefined. */
+export function secretDataBytes(secret: ApiObject | undefined): Map<string, Buffer> {
   if (!secret) return new Map()
   const { data } = SecretData.parse(secret)
   return new Map(Object.entries(data).map(([name, text]) => [name, Buffer.from(text, 'base64')]))
 }
 
-export function secretTexts(secret: ApiObject | undefined): Map<string, string> {
-  return new Map([...secretBytes(secret)].map(([name, bytes]) => [name, bytes.toString()]))
+/** Returns the data of a Secret as UTF-8 text, by key. Empty when `secret` is undefined. */
+export function secretDataTexts(secret: ApiObject | undefined): Map<string, string> {
+  return new Map([...secretDataBytes(secret)].map(([name, bytes]) => [name, bytes.toString()]))
 }

@@ -1,11 +1,12 @@
-// Where clients find a tenant, as the operator's --public-url and the gateways' paths make it.
+// The public addresses of a tenant, from the operator's --public-url and the paths of the gateways.
 
+/** One client endpoint of a tenant. */
 export interface Endpoint {
   readonly type: 'Chat' | 'Centrifuge'
   readonly url: string
 }
 
-/** The gateways' public address: `wss://chat.example.com`, with a path where a proxy adds one. */
+/** The gateways' public address, such as `wss://chat.example.com`. It has a path when a proxy adds one. */
 export class PublicUrl {
   readonly #url: URL
 
@@ -13,7 +14,10 @@ export class PublicUrl {
     this.#url = url
   }
 
-  /** Undefined: it is none. https is taken for wss, since people copy what their browser shows. */
+  /**
+   * Parses a ws or wss URL without query, fragment and credentials. Accepts http and https for ws and wss,
+   * because users copy addresses from a browser. Returns undefined for any other text.
+   */
   static parse(text: string): PublicUrl | undefined {
     if (!URL.canParse(text)) return undefined
     const url = new URL(text.replace(/^http/, 'ws'))
@@ -29,11 +33,12 @@ export class PublicUrl {
     return this.#url.port === '' ? (defaultPorts[this.#url.protocol] ?? '') : this.#url.port
   }
 
-  /** `key` is `<namespace>/<name>`. Without a slash at the end. */
+  /** Returns the base URL of the tenant `key` (`<namespace>/<name>`), without a trailing slash. */
   baseOf(key: string): string {
     return `${this.#url.href.replace(/\/$/, '')}/${key}`
   }
 
+  /** Returns the client endpoints of the tenant `key` (`<namespace>/<name>`). */
   endpointsOf(key: string): Endpoint[] {
     const base = this.baseOf(key)
     return [

@@ -1,16 +1,21 @@
-// Keys that the controller makes: what signs goes to the tenant's backend, what verifies goes to the gateways.
+// Generates keys. The signing part goes to the tenant's backend, and the verifying part goes to the gateways.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { hashApiKey } from '../../tenant/api-key.js'
 
-/** `ApiKey` is sent as it is, and verified by its hash. */
+/**
+ * The kind of a generated key. An `ApiKey` is sent as it is and verified by its hash; the others sign tokens.
+ */
 export type KeyAlgorithm = 'HS256' | 'ES256' | 'EdDSA' | 'ApiKey'
 
 const secretBytesMin = 32
 
-/** For secret scanners, which look for prefixes. */
+/** A prefix that secret scanners can look for. */
 const apiKeyPrefix = 'parley_'
 
-/** Text, so that it may stand in an environment variable: base64url, or a private key in PEM (PKCS #8). */
+/**
+ * Returns a new signing key as text, so that it fits into an environment variable: base64url, or a private
+ * key in PEM (PKCS #8).
+ */
 export function generateKey(algorithm: KeyAlgorithm): string {
   const pem = { type: 'pkcs8', format: 'pem' } as const
   switch (algorithm) {
@@ -25,10 +30,13 @@ export function generateKey(algorithm: KeyAlgorithm): string {
   }
 }
 
-/** What a gateway needs: the secret itself, a public key in PEM, or the hash in hex. Undefined: `signing` is no such key. */
+/**
+ * Returns what a gateway needs to verify `signing`: the shared secret itself, a public key in PEM, or the
+ * hash in hex. Returns undefined when `signing` is not a key of this algorithm.
+ */
 export function verifyingKey(algorithm: KeyAlgorithm, signing: string): string | undefined {
-  if (algorithm === 'HS256') return isLong(signing) ? signing : undefined
-  if (algorithm === 'ApiKey') return isLong(signing) ? hashApiKey(signing) : undefined
+  if (algorithm === 'HS256') return isLongEnough(signing) ? signing : undefined
+  if (algorithm === 'ApiKey') return isLongEnough(signing) ? hashApiKey(signing) : undefined
   try {
     const key = createPrivateKey(signing)
     const isEd25519 = key.asymmetricKeyType === 'ed25519'
@@ -39,6 +47,6 @@ export function verifyingKey(algorithm: KeyAlgorithm, signing: string): string |
   }
 }
 
-function isLong(text: string): boolean {
+function isLongEnough(text: string): boolean {
   return Buffer.byteLength(text) >= secretBytesMin
 }

@@ -1,5 +1,6 @@
-// Which generated keys a Secret should hold now: pure, so that years of rotation are tested in a moment. The Secret itself is the only
-// memory: its annotation says what the keys are, and whatever does not fit the annotation is replaced.
+// Decides which generated keys a Secret should hold now. The functions take the time as a parameter, so that
+// tests cover years of rotation in a moment. The Secret itself is the only memory: its annotation records the
+// keys, and a key that does not match the record is replaced.
 import { z } from 'zod'
 import { parseJson } from '../../json.js'
 import { keyIdOf } from '../../tenant/api-key.js'
@@ -12,127 +13,143 @@ const Entry = z.object({
   previous: z.object({ id: z.string(), until: z.iso.datetime() }).optional(),
 })
 
-/** The Secret's annotation. */
+/** The record of the keys in the Secret's annotation. */
 const KeysRecord = z.object({
   keys: z.record(z.string(), Entry),
-  /** The last rotation that was asked for. */
+  /** The value of the last rotation request. */
   request: z.string().optional(),
 })
 export type KeysRecord = z.infer<typeof KeysRecord>
 
 export const noKeys: KeysRecord = { keys: {} }
 
-/** Nonsense is like nothing: the keys are made anew. */
+/** Parses the annotation. A malformed one counts as missing, so that the keys are generated again. */
 export function parseKeysRecord(text: string | undefined): KeysRecord {
   return KeysRecord.safeParse(parseJson(text ?? '')).data ?? noKeys
 }
 
-export interface KeyWish {
-  /** By name, which is the Secret's key. */
-  readonly wanted: ReadonlyMap<string, KeyAlgorithm>
-  /** Undefined: keys stay. */
+/** The keys that a resource asks for, and when they are rotated. */
+export interface DesiredKeys {
+  /** The algorithm of each key, by its name in the Secret. */
+  readonly algorithms: ReadonlyMap<string, KeyAlgorithm>
+  /** Undefined when keys are not rotated by age. */
   readonly rotation?: { readonly intervalMs: number; readonly overlapMs: number } | undefined
-  /** A value other than the last replaces all keys now. */
+  /** A rotation request: a value that differs from the last one replaces all keys now. */
   readonly request?: string | undefined
-  /** A key of this age counts no more, nor as a previous one. Undefined: it does not age. */
+  /**
+   * The age, in milliseconds, at which a key becomes invalid, also as a previous key. Undefined when keys do
+   * not expire.
+   */
   readonly ttlMs?: number | undefined
 }
 
-export interface PlannedKey {
+/** A generated key of a Secret. */
+export interface GeneratedKey {
   readonly name: string
   readonly id: string
-  /** For the backend. */
+  /** The part for the backend. */
   readonly signing: string
-  /** For the gateways. */
+  /** The part for the gateways. */
   readonly verifying: string
   readonly createdAtMs: number
   readonly expiresAtMs: number | undefined
+  /** The key that this one replaced, valid until `untilMs`. */
   readonly previous: { readonly id: string; readonly verifying: string; readonly untilMs: number } | undefined
 }
 
-export interface KeyPlan {
-  readonly keys: readonly PlannedKey[]
+/** The keys that a Secret should hold now, and how they differ from what it holds. */
+export interface GeneratedKeys {
+  readonly keys: readonly GeneratedKey[]
   readonly record: KeysRecord
-  /** For the Secret's data. */
+  /** The keys' entries in the Secret's data. */
   readonly data: ReadonlyMap<string, string>
-  /** Names of keys that were made because there was none that fits. */
-  readonly made: readonly string[]
+  /** The names of keys that were created because the Secret held no matching one. */
+  readonly created: readonly string[]
+  /** The names of keys that were replaced by age or on request. */
   readonly rotated: readonly string[]
-  /** When to look again. */
+  /** When the keys change next. Undefined: never. */
   readonly nextAtMs: number | undefined
-  /** When the newest key is replaced. */
+  /** When the next key is rotated. Undefined when keys are not rotated by age. */
   readonly nextRotationMs: number | undefined
 }
 
-/** Without `rotation`, for keys that are replaced because somebody asked. */
+/** The overlap of a rotation on request when the resource has no `rotation`. */
 const defaultOverlapMs = 86_400_000
 
-/** Names in the Secret, beside the key's own. No auth entry's name has a dot. */
+/**
+ * The further entries of a key in the Secret. The name of an auth entry contains no dot, so that they are
+ * unambiguous.
+ */
 export const keyParts = {
   id: (name: string) => `${name}.id`,
   publicKey: (name: string) => `${name}.pub`,
   previous: (name: string) => `${name}.previous`,
 } as const
 
-/** `data` and `record` are what the Secret holds; both empty when there is none. */
-export function planKeys(
-  wish: KeyWish,
+/**
+ * Returns the keys that the Secret should hold at `nowMs`. Keeps the keys that it holds, creates missing ones
+ * and rotates those that are due. `found` is the content of the Secret; both parts are empty when there is
+ * none.
+ */
+export function rotateKeys(
+  desired: DesiredKeys,
   found: { record: KeysRecord; data: ReadonlyMap<string, string> },
   nowMs: number,
-): KeyPlan {
+): GeneratedKeys {
   const { record } = found
-  const asked = wish.request !== undefined && wish.request !== record.request
-  const planned = [...wish.wanted].map(([name, algorithm]) => {
+  const requested = desired.request !== undefined && desired.request !== record.request
+  const planned = [...desired.algorithms].map(([name, algorithm]) => {
     const held = heldKey(name, algorithm, found)
-    if (!held) return { how: 'made' as const, algorithm, key: newKey(name, algorithm, { wish, nowMs }) }
-    const due = wish.rotation !== undefined && nowMs >= rotationDueMs(held.createdAtMs, wish)
-    if (due || asked) {
-      const overlapMs = wish.rotation?.overlapMs ?? defaultOverlapMs
-      const untilMs = Math.min(nowMs + overlapMs, held.createdAtMs + (wish.ttlMs ?? Infinity))
+    if (!held)
+      return { change: 'created' as const, algorithm, key: newKey(name, algorithm, { desired, nowMs }) }
+    const due = desired.rotation !== undefined && nowMs >= rotationDueMs(held.createdAtMs, desired)
+    if (due || requested) {
+      const overlapMs = desired.rotation?.overlapMs ?? defaultOverlapMs
+      const untilMs = Math.min(nowMs + overlapMs, held.createdAtMs + (desired.ttlMs ?? Infinity))
       const previous = { id: held.id, verifying: held.verifying, untilMs }
       return {
-        how: 'rotated' as const,
+        change: 'rotated' as const,
         algorithm,
         key: {
-          ...newKey(name, algorithm, { wish, nowMs }),
+          ...newKey(name, algorithm, { desired, nowMs }),
           previous: untilMs > nowMs ? previous : undefined,
         },
       }
     }
     const previous = held.previous && held.previous.untilMs > nowMs ? held.previous : undefined
-    const expiresAtMs = wish.ttlMs === undefined ? undefined : held.createdAtMs + wish.ttlMs
-    return { how: 'held' as const, algorithm, key: { ...held, previous, expiresAtMs } }
+    const expiresAtMs = desired.ttlMs === undefined ? undefined : held.createdAtMs + desired.ttlMs
+    return { change: 'none' as const, algorithm, key: { ...held, previous, expiresAtMs } }
   })
   const keys = planned.map(({ key }) => key)
-  const rotations = wish.rotation ? keys.map(({ createdAtMs }) => rotationDueMs(createdAtMs, wish)) : []
+  const rotations = desired.rotation ? keys.map(({ createdAtMs }) => rotationDueMs(createdAtMs, desired)) : []
   const ends = keys.flatMap(({ expiresAtMs, previous }) =>
     [previous?.untilMs ?? [], expiresAtMs ?? []].flat(),
   )
   const later = [...rotations, ...ends].filter((atMs) => atMs > nowMs)
   return {
     keys,
-    record: recordOf(planned, wish.request ?? record.request),
+    record: recordOf(planned, desired.request ?? record.request),
     data: new Map(planned.flatMap(({ algorithm, key }) => dataOf(key, algorithm))),
-    made: planned.flatMap(({ how, key }) => (how === 'made' ? key.name : [])),
-    rotated: planned.flatMap(({ how, key }) => (how === 'rotated' ? key.name : [])),
+    created: planned.flatMap(({ change, key }) => (change === 'created' ? key.name : [])),
+    rotated: planned.flatMap(({ change, key }) => (change === 'rotated' ? key.name : [])),
     nextAtMs: later.length === 0 ? undefined : Math.min(...later),
     nextRotationMs: rotations.length === 0 ? undefined : Math.min(...rotations),
   }
 }
 
-function rotationDueMs(createdAtMs: number, { rotation, ttlMs = Infinity }: KeyWish): number {
+function rotationDueMs(createdAtMs: number, { rotation, ttlMs = Infinity }: DesiredKeys): number {
   return createdAtMs + Math.min(rotation?.intervalMs ?? Infinity, ttlMs)
 }
 
 function newKey(
   name: string,
   algorithm: KeyAlgorithm,
-  { wish, nowMs }: { wish: KeyWish; nowMs: number },
-): PlannedKey {
+  { desired, nowMs }: { desired: DesiredKeys; nowMs: number },
+): GeneratedKey {
   const signing = generateKey(algorithm)
   const verifying = verifyingKey(algorithm, signing)
   if (verifying === undefined) throw new Error(`unreachable: a new ${algorithm} key does not verify`)
-  const expiresAtMs = wish.ttlMs === undefined ? undefined : nowMs + wish.ttlMs
+  const expiresAtMs = desired.ttlMs === undefined ? undefined : nowMs + desired.ttlMs
   return {
     name,
     id: keyIdOf(verifying),
@@ -144,27 +161,32 @@ function newKey(
   }
 }
 
-/** The keys that the Secret holds and that count: none is made here, since whoever reads does not own. */
+/**
+ * Returns the valid keys that the Secret holds. Creates none: only the owner of the Secret generates keys.
+ */
 export function heldKeys(
-  wish: Pick<KeyWish, 'wanted' | 'ttlMs'>,
+  desired: Pick<DesiredKeys, 'algorithms' | 'ttlMs'>,
   found: { record: KeysRecord; data: ReadonlyMap<string, string> },
   nowMs: number,
-): PlannedKey[] {
-  return [...wish.wanted].flatMap(([name, algorithm]) => {
+): GeneratedKey[] {
+  return [...desired.algorithms].flatMap(([name, algorithm]) => {
     const held = heldKey(name, algorithm, found)
     if (!held) return []
-    const expiresAtMs = wish.ttlMs === undefined ? undefined : held.createdAtMs + wish.ttlMs
+    const expiresAtMs = desired.ttlMs === undefined ? undefined : held.createdAtMs + desired.ttlMs
     const previous = held.previous && held.previous.untilMs > nowMs ? held.previous : undefined
     return [{ ...held, expiresAtMs, previous }]
   })
 }
 
-/** The key as the Secret holds it; undefined when it is missing, of another kind, or not the one that the record speaks of. */
+/**
+ * Returns the key that the Secret holds, or undefined when it is missing, has another algorithm, or does not
+ * match the record.
+ */
 function heldKey(
   name: string,
   algorithm: KeyAlgorithm,
   { data, record }: { data: ReadonlyMap<string, string>; record: KeysRecord },
-): Omit<PlannedKey, 'expiresAtMs'> | undefined {
+): Omit<GeneratedKey, 'expiresAtMs'> | undefined {
   const entry = record.keys[name]
   const signing = data.get(name)
   const verifying = signing === undefined ? undefined : verifyingKey(algorithm, signing)
@@ -180,7 +202,7 @@ function heldKey(
 }
 
 function recordOf(
-  planned: readonly { key: PlannedKey; algorithm: KeyAlgorithm }[],
+  planned: readonly { key: GeneratedKey; algorithm: KeyAlgorithm }[],
   request: string | undefined,
 ): KeysRecord {
   const entries = planned.map(({ algorithm, key: { createdAtMs, id, name, previous } }) => {
@@ -191,7 +213,7 @@ function recordOf(
   return { keys: Object.fromEntries(entries), ...(request !== undefined && { request }) }
 }
 
-function dataOf(key: PlannedKey, algorithm: KeyAlgorithm): [string, string][] {
+function dataOf(key: GeneratedKey, algorithm: KeyAlgorithm): [string, string][] {
   const { id, name, previous, signing, verifying } = key
   const isPair = algorithm === 'ES256' || algorithm === 'EdDSA'
   return [

@@ -1,140 +1,177 @@
-// Makes the Secrets of generated keys, keeps them as they should be, and never touches anybody else's.
+// Creates the Secrets of generated keys and restores them when they were changed. Never changes a Secret that
+// belongs to something else.
 import type { Clock } from '../../time.js'
 import { isApiError } from '../../kube/api-error.js'
 import { isApplied } from '../../kube/managed-fields.js'
-import { bindingSecret, secretTexts, whoseSecret, type BindingSecret } from './binding-secret.js'
-import { parseKeysRecord, planKeys, type KeyPlan, type KeyWish } from './key-rotation.js'
+import { bindingSecret, secretDataTexts, secretOwnership, type BindingSecret } from './binding-secret.js'
+import { parseKeysRecord, rotateKeys, type GeneratedKeys, type DesiredKeys } from './key-rotation.js'
 import { keysAnnotation, secrets } from '../kinds.js'
 import type { Desired, EventRecorder, ObjectApi, ObjectCache } from '../../kube/ports.js'
 import { keyOf, type ApiObject } from '../../kube/object.js'
 import type { Reason } from '../reasons.js'
 import type { Verdict } from '../tenants/conditions.js'
 
-export interface SecretKeeperOptions {
+export interface ManagedSecretsOptions {
   readonly api: ObjectApi
-  /** Of labelled Secrets. */
+  /** The cache of labelled Secrets. */
   readonly cache: ObjectCache
   readonly clock: Clock
   readonly events: EventRecorder
 }
 
-export interface SecretWish extends Omit<BindingSecret, 'record' | 'data'> {
-  readonly keys: KeyWish
+/** A Secret that should exist, and its keys. */
+export interface DesiredSecret extends Omit<BindingSecret, 'record' | 'data'> {
+  readonly keys: DesiredKeys
 }
 
-export interface KeptSecret {
+/** The result of `ManagedSecrets.ensure`. */
+export interface ManagedSecret {
   readonly verdict: Verdict
-  /** Undefined: the Secret is not ours, or cannot be written. */
-  readonly plan: KeyPlan | undefined
+  /** Undefined when the name is taken by a foreign Secret, or the Secret cannot be written. */
+  readonly generated: GeneratedKeys | undefined
   readonly secret: ApiObject | undefined
 }
 
-export class SecretKeeper {
-  readonly #options: SecretKeeperOptions
-  /** The last turn at each Secret that is being written: two owners of one name would both find none, and both make it. */
-  readonly #turns = new Map<string, Promise<unknown>>()
+export class ManagedSecrets {
+  readonly #options: ManagedSecretsOptions
+  /**
+   * The last write of each Secret in progress. Two owners that want the same name must not both create the
+   * Secret.
+   */
+  readonly #writes = new Map<string, Promise<unknown>>()
 
-  constructor(options: SecretKeeperOptions) {
+  constructor(options: ManagedSecretsOptions) {
     this.#options = options
   }
 
-  /** Rejects as the API does for what may pass, and when `signal` ends before a write; what somebody must mend is a verdict. */
-  async keep(wish: SecretWish, signal: AbortSignal): Promise<KeptSecret> {
+  /**
+   * Makes the Secret match `desired`. A failure that needs a user is a verdict. Rejects with the API's error
+   * for a temporary failure, and when `signal` aborts before a write.
+   */
+  async ensure(desired: DesiredSecret, signal: AbortSignal): Promise<ManagedSecret> {
     const { cache, clock } = this.#options
-    const key = keyOf(wish)
+    const key = keyOf(desired)
     const cached = cache.get(key)
     if (cached) {
-      const { desired, plan } = this.#plan(wish, cached, clock.epochMs())
-      if (whoseSecret(cached, wish.owner) === 'ours' && isApplied(desired, cached, ''))
-        return { verdict: ready, plan, secret: cached }
+      const { generated, manifest } = this.#build(desired, cached, clock.epochMs())
+      if (secretOwnership(cached, desired.owner) === 'owned' && isApplied(manifest, cached, ''))
+        return { verdict: ready, generated, secret: cached }
     }
-    const before = this.#turns.get(key)
-    const turn = Promise.allSettled([before]).then(async () => this.#write(wish, signal))
-    this.#turns.set(key, turn)
+    const before = this.#writes.get(key)
+    const write = Promise.allSettled([before]).then(async () => this.#write(desired, signal))
+    this.#writes.set(key, write)
     try {
-      return await turn
+      return await write
     } finally {
-      if (this.#turns.get(key) === turn) this.#turns.delete(key)
+      if (this.#writes.get(key) === write) this.#writes.delete(key)
     }
   }
 
-  async #write(wish: SecretWish, signal: AbortSignal): Promise<KeptSecret> {
+  async #write(desired: DesiredSecret, signal: AbortSignal): Promise<ManagedSecret> {
     const { api, cache, clock } = this.#options
     try {
-      // Nothing is decided by what may be old: a key made twice would be a key lost.
-      const found = await this.#find(wish, signal)
+      // Read the Secret from the API server, because the cache may be stale: a key generated twice would lose
+      // the first one.
+      const found = await this.#read(desired, signal)
       if (found === 'foreign') {
-        // Without keys it is a convenience, and not worth a word.
-        const verdict = wish.keys.wanted.size === 0 ? noKeys : notOurs(wish.name)
-        return { verdict, plan: undefined, secret: undefined }
+        // A Secret without keys is only a convenience, so that a missing one is not a failure.
+        const verdict = desired.keys.algorithms.size === 0 ? noKeys : nameTaken(desired.name)
+        return { verdict, generated: undefined, secret: undefined }
       }
-      const { desired, plan } = this.#plan(wish, found, clock.epochMs())
+      const { generated, manifest } = this.#build(desired, found, clock.epochMs())
       signal.throwIfAborted()
-      const secret = await api.apply(secrets, withUid(desired, found), { known: found })
+      const secret = await api.apply(secrets, withUid(manifest, found), { known: found })
       cache.wrote(secret)
-      if (secret !== found) this.#tell(wish, plan, found)
-      return { verdict: ready, plan, secret }
+      if (secret !== found) this.#recordEvents(desired, generated, found)
+      return { verdict: ready, generated, secret }
     } catch (error) {
-      const verdict = refusalOf(error)
+      const verdict = refusedVerdict(error)
       if (!verdict) throw error
-      return { verdict, plan: undefined, secret: undefined }
+      return { verdict, generated: undefined, secret: undefined }
     }
   }
 
-  /** The Secret as it is now, which may be kept by nobody. One that a former owner of the same name left is removed. */
-  async #find(wish: SecretWish, signal: AbortSignal): Promise<ApiObject | 'foreign' | undefined> {
+  /** Reads the present Secret. Deletes one that a deleted owner of the same name has left. */
+  async #read(desired: DesiredSecret, signal: AbortSignal): Promise<ApiObject | 'foreign' | undefined> {
     const { api } = this.#options
     signal.throwIfAborted()
-    const found = await getOrUndefined(api, wish)
+    const found = await getOrUndefined(api, desired)
     if (!found) return undefined
-    const whose = whoseSecret(found, wish.owner)
-    if (whose !== 'predecessors') return whose === 'ours' ? found : 'foreign'
+    const ownership = secretOwnership(found, desired.owner)
+    if (ownership !== 'predecessor') return ownership === 'owned' ? found : 'foreign'
     signal.throwIfAborted()
-    // The garbage collector would do it too, later. Nothing of it is inherited.
-    await api.delete(secrets, wish, { uid: found.metadata.uid }).catch((error: unknown) => {
+    // The garbage collector would delete it later. Its keys must not be reused.
+    await api.delete(secrets, desired, { uid: found.metadata.uid }).catch((error: unknown) => {
       if (!isApiError(error, 'NotFound', 'Conflict')) throw error
     })
     return undefined
   }
 
-  #plan(wish: SecretWish, found: ApiObject | undefined, nowMs: number): { plan: KeyPlan; desired: Desired } {
+  #build(
+    desired: DesiredSecret,
+    found: ApiObject | undefined,
+    nowMs: number,
+  ): { generated: GeneratedKeys; manifest: Desired } {
     const record = parseKeysRecord(found?.metadata.annotations[keysAnnotation])
-    const plan = planKeys(wish.keys, { record, data: secretTexts(found) }, nowMs)
-    return { plan, desired: bindingSecret({ ...wish, record: plan.record, data: plan.data }) }
+    const generated = rotateKeys(desired.keys, { record, data: secretDataTexts(found) }, nowMs)
+    const { data, record: nextRecord } = generated
+    return { generated, manifest: bindingSecret({ ...desired, record: nextRecord, data }) }
   }
 
-  #tell(wish: SecretWish, { made, record, rotated }: KeyPlan, before: ApiObject | undefined): void {
+  #recordEvents(
+    desired: DesiredSecret,
+    { created, record, rotated }: GeneratedKeys,
+    before: ApiObject | undefined,
+  ): void {
     const { events } = this.#options
-    const where = `Secret "${wish.name}"`
-    const tell = (reason: Reason, message: string) =>
-      events.event(wish.owner, { type: 'Normal', reason, message, action: 'WriteSecret' })
-    if (made.length > 0) tell('KeysGenerated', `Made ${made.join(', ')} in ${where}.`)
-    if (rotated.length > 0) tell('KeysRotated', `Replaced ${rotated.join(', ')} in ${where}.`)
-    // The end of an overlap is no repair.
+    const where = `Secret "${desired.name}"`
+    const recordEvent = (reason: Reason, message: string) =>
+      events.event(desired.owner, { type: 'Normal', reason, message, action: 'WriteSecret' })
+    if (created.length > 0) recordEvent('KeysGenerated', `Generated ${created.join(', ')} in ${where}.`)
+    if (rotated.length > 0)
+      recordEvent(
+        'KeysRotated',
+        `Rotated ${rotated.join(', ')} in ${where}. The previous keys stay valid until the overlap ends.`,
+      )
+    // When the record changes, an overlap ended: that is not a repair.
     if (before?.metadata.annotations[keysAnnotation] === JSON.stringify(record))
-      tell('SecretRepaired', `${where} is again as it should be.`)
+      recordEvent('SecretRepaired', `${where} had been changed by hand and was restored.`)
   }
 }
 
-const ready: Verdict = { ok: true, reason: 'CredentialsReady', message: 'The Secret is as it should be.' }
+const ready: Verdict = { ok: true, reason: 'CredentialsReady', message: 'The Secret is up to date.' }
 
-const noKeys: Verdict = { ok: true, reason: 'CredentialsReady', message: 'No keys are generated.' }
-
-function notOurs(name: string): Verdict {
-  const message = `There is a Secret "${name}" that was not made by the controller. Delete or rename it, or choose another secretName.`
-  return { ok: false, reason: 'SecretNotOurs', message, waitsFor: 'somebody' }
+const noKeys: Verdict = {
+  ok: true,
+  reason: 'CredentialsReady',
+  message: 'The spec asks for no generated keys.',
 }
 
-function withUid(desired: Desired, found: ApiObject | undefined): Desired {
-  return found ? { ...desired, metadata: { ...desired.metadata, uid: found.metadata.uid } } : desired
+function nameTaken(name: string): Verdict {
+  const message =
+    `The Secret "${name}" exists and was not generated for this object, so that the controller does not change it. ` +
+    'Choose another secretName, or delete that Secret if nothing else uses it.'
+  return { ok: false, reason: 'SecretNotOurs', message, waitsFor: 'action' }
 }
 
-/** What the API server says no to, for ever or until somebody acts. A namespace that is going takes its tenants with it. */
-function refusalOf(error: unknown): Verdict | undefined {
+function withUid(manifest: Desired, found: ApiObject | undefined): Desired {
+  return found ? { ...manifest, metadata: { ...manifest.metadata, uid: found.metadata.uid } } : manifest
+}
+
+/**
+ * Returns the verdict for a refusal that a retry does not resolve. A namespace that is being deleted takes
+ * its tenants with it.
+ */
+function refusedVerdict(error: unknown): Verdict | undefined {
   if (!isApiError(error, 'Forbidden', 'Invalid', 'RequestEntityTooLarge')) return undefined
-  const isGoing = error.causes.some(({ reason }) => reason === 'NamespaceTerminating')
-  const waitsFor = isGoing ? 'time' : 'somebody'
-  return { ok: false, reason: 'SecretRefused', message: `The API server says: ${error.message}`, waitsFor }
+  const isTerminating = error.causes.some(({ reason }) => reason === 'NamespaceTerminating')
+  const waitsFor = isTerminating ? 'time' : 'action'
+  return {
+    ok: false,
+    reason: 'SecretRefused',
+    message: `The API server refuses the Secret: ${error.message}`,
+    waitsFor,
+  }
 }
 
 async function getOrUndefined(

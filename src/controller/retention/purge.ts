@@ -1,4 +1,5 @@
-// Deletes all that lies in one master under some tenants' ids: by walking through its keys, slowly enough that nobody else notices.
+// Deletes all keys of the given tenants in one master. It scans the keyspace slowly, so that other clients of
+// Redis do not notice.
 import { z } from 'zod'
 import { pause } from '../../deadline.js'
 import { tenantIdOfKey, tenantKeyPattern } from '../../redis/keys.js'
@@ -6,11 +7,14 @@ import type { LiveRedis } from '../../redis/link.js'
 
 const ScanReply = z.tuple([z.string(), z.array(z.string())])
 
-/** Looked at per step; and how long between two. A million keys take about ten seconds. */
+/** Keys scanned per step, and the pause between two steps. A million keys take about ten seconds. */
 const pageSize = 1_000
 const pauseMs = 10
 
-/** How many keys were deleted. Throws what `LiveRedis.run` throws, what Redis answers, and what `guard` does: begin anew then. */
+/**
+ * Returns the number of deleted keys. Throws the errors of `LiveRedis.run`, error replies of Redis, and the
+ * errors of `guard`, which is called before each deletion. After an error, start again from the beginning.
+ */
 export async function purge(
   live: LiveRedis,
   tenantIds: ReadonlySet<string>,
@@ -23,14 +27,14 @@ export async function purge(
     const [reply] = await live.run(page)
     if (reply instanceof Error) throw reply
     const [next, keys] = ScanReply.parse(reply)
-    const theirs = keys.filter((key) => tenantIds.has(tenantIdOfKey(key) ?? ''))
-    if (theirs.length > 0) {
+    const matching = keys.filter((key) => tenantIds.has(tenantIdOfKey(key) ?? ''))
+    if (matching.length > 0) {
       guard()
-      // One command each: in a Cluster they lie in many slots.
+      // One command per key: in a Redis Cluster the keys are in many slots.
       const pipeline = live.client.pipeline()
-      for (const key of theirs) pipeline.unlink(key)
+      for (const key of matching) pipeline.unlink(key)
       for (const answer of await live.run(pipeline)) if (answer instanceof Error) throw answer
-      deleted += theirs.length
+      deleted += matching.length
     }
     cursor = next
     await pause(pauseMs, signal)

@@ -1,107 +1,120 @@
-// Sees to it that a deleted tenant's data goes when its time has come, and not before: whoever wrote the resource has said when.
+// Purges the data of deleted tenants in Redis. The deletion policy of each ChatTenant says when, and is kept
+// in Redis as a retention record because the resource is gone by then.
 import { pause } from '../../deadline.js'
 import type { LiveRedis } from '../../redis/link.js'
 import type { Log } from '../../log.js'
-import type { Remains, Remnant } from '../../catalog/redis/retention.js'
-import { isRedisTrouble } from '../../catalog/redis/scripts.js'
+import type { RetentionRecords, RetentionRecord } from '../../catalog/redis/retention.js'
+import { isRedisUnavailable } from '../../catalog/redis/unavailable.js'
 import { parseDuration } from '../../resources/duration.js'
 import { isApiError } from '../../kube/api-error.js'
 import { chatTenants } from '../kinds.js'
 import type { Leadership, ObjectApi, ObjectCache } from '../../kube/ports.js'
 import { purge } from './purge.js'
 
-export interface RemainsKeeperOptions {
-  readonly remains: Remains
-  /** One connection to each master. */
+export interface RetentionPurgerOptions {
+  readonly records: RetentionRecords
+  /** Returns a connection to every master. */
   readonly masters: () => Promise<readonly LiveRedis[]>
   readonly tenants: ObjectCache
   readonly api: ObjectApi
   readonly leadership: Leadership
   readonly log: Log
-  /** What gateways may still write after a tombstone is waited for. Default 15,000. */
+  /**
+   * The shortest time, in milliseconds, between a deletion and the purge: gateways may still write after the
+   * tombstone. Default 15,000.
+   */
   readonly settleMs?: number
-  /** Default 60,000. */
+  /** The longest time between two passes, in milliseconds. Default 60,000. */
   readonly everyMs?: number
 }
 
-export interface LastWill {
+/** What a ChatTenant says about its data after its deletion. */
+export interface RetentionPolicy {
+  /** `<namespace>/<name>`. */
   readonly tenant: string
   readonly deletionPolicy: 'Delete' | 'Retain'
+  /** A duration, such as `24h`. Ignored for `Retain`. */
   readonly purgeAfter: string
 }
 
-const troubledMs = 2_000
+/** The shortest time between two passes, and the wait after a failed one. */
+const passPauseMs = 2_000
 
-export class RemainsKeeper {
-  readonly #options: RemainsKeeperOptions
-  /** What Redis is to hold of tenants that are there, by id. */
-  readonly #wanted = new Map<string, Remnant>()
-  /** What it holds, as far as known. */
-  readonly #known = new Map<string, string>()
-  #hurry = new AbortController()
+export class RetentionPurger {
+  readonly #options: RetentionPurgerOptions
+  /** The desired records of existing tenants, by tenant id. */
+  readonly #desired = new Map<string, RetentionRecord>()
+  /** The records in Redis, as far as known, by tenant id. */
+  readonly #stored = new Map<string, string>()
+  #wake = new AbortController()
 
-  constructor(options: RemainsKeeperOptions) {
+  constructor(options: RetentionPurgerOptions) {
     this.#options = options
   }
 
-  /** Before a tenant's first record. When Redis is away, as far as is known, it is made up for later. */
-  async expect(
+  /**
+   * Writes the retention record of an existing tenant. Call it before the tenant's first record in the
+   * catalog. Does not reject when Redis is unavailable: the next pass writes the record.
+   */
+  async ensureRecord(
     tenantId: string,
-    { deletionPolicy, purgeAfter, tenant }: LastWill,
-    { isAway }: { isAway: boolean },
+    { deletionPolicy, purgeAfter, tenant }: RetentionPolicy,
+    { redisUnavailable }: { redisUnavailable: boolean },
   ): Promise<void> {
     const purgeAfterMs = deletionPolicy === 'Retain' ? null : (parseDuration(purgeAfter) ?? 0)
-    const remnant: Remnant = { tenant, purgeAfterMs }
-    this.#wanted.set(tenantId, remnant)
-    if (isAway || this.#known.get(tenantId) === JSON.stringify(remnant)) return
+    const record: RetentionRecord = { tenant, purgeAfterMs }
+    this.#desired.set(tenantId, record)
+    if (redisUnavailable || this.#stored.get(tenantId) === JSON.stringify(record)) return
     try {
-      await this.#change(new Map([[tenantId, remnant]]))
+      await this.#change(new Map([[tenantId, record]]))
     } catch (error) {
-      if (!isRedisTrouble(error)) throw error
+      if (!isRedisUnavailable(error)) throw error
     }
   }
 
-  /** Somebody may have gone. */
-  look(): void {
-    this.#hurry.abort()
+  /** Starts the next pass soon, because a tenant may have been deleted. */
+  checkNow(): void {
+    this.#wake.abort()
   }
 
+  /** Runs passes until `signal` aborts. A failed pass is logged and repeated. */
   async run(signal: AbortSignal): Promise<void> {
     const { everyMs = 60_000, log } = this.#options
     while (!signal.aborted) {
-      this.#hurry = new AbortController()
-      let waitMs = troubledMs
+      this.#wake = new AbortController()
+      let waitMs = passPauseMs
       try {
-        waitMs = Math.min(await this.#pass(signal), everyMs)
+        waitMs = Math.min(await this.#runPass(signal), everyMs)
       } catch (error) {
         if (signal.aborted) return
-        // Nothing here is urgent: whatever it was, the next pass begins anew.
-        log.warn({ err: error }, 'what deleted tenants left could not be looked after')
+        // Nothing here is urgent: the next pass starts again from the beginning.
+        log.warn({ err: error }, 'cannot check the data of deleted tenants for purging: retrying')
       }
-      await pause(troubledMs, signal)
-      if (waitMs > troubledMs) await pause(waitMs - troubledMs, signal, this.#hurry.signal)
+      await pause(passPauseMs, signal)
+      if (waitMs > passPauseMs) await pause(waitMs - passPauseMs, signal, this.#wake.signal)
     }
   }
 
-  /** Milliseconds until the next is due. */
-  async #pass(signal: AbortSignal): Promise<number> {
-    const { remains, settleMs = 15_000, tenants } = this.#options
-    const read = await remains.read()
-    // Another cluster's tenants are not in this one's cache, and no less there for it.
+  /** Returns the milliseconds until the next pass is due. */
+  async #runPass(signal: AbortSignal): Promise<number> {
+    const { records, settleMs = 15_000, tenants } = this.#options
+    const read = await records.read()
+    // The records belong to another cluster, whose tenants are not in this cache although they exist.
     if (!read) return Infinity
     const { byTenantId, nowMs } = read
-    // After that: whoever is in Redis was seen before, and is in the cache unless it is gone.
+    // Read the cache after Redis: a tenant with a record was in the cache before, and is missing now only if
+    // it was deleted.
     const live = new Set([...tenants.list()].map(({ metadata }) => metadata.uid))
-    const changes = new Map<string, Remnant | undefined>()
-    this.#known.clear()
-    for (const [tenantId, remnant] of byTenantId) {
-      this.#known.set(tenantId, JSON.stringify(remnant))
-      if (!live.has(tenantId) && remnant.goneAtMs === undefined)
-        changes.set(tenantId, { ...remnant, goneAtMs: nowMs })
+    const changes = new Map<string, RetentionRecord | undefined>()
+    this.#stored.clear()
+    for (const [tenantId, record] of byTenantId) {
+      this.#stored.set(tenantId, JSON.stringify(record))
+      if (!live.has(tenantId) && record.goneAtMs === undefined)
+        changes.set(tenantId, { ...record, goneAtMs: nowMs })
     }
-    for (const [tenantId, wanted] of this.#wanted) {
-      if (!live.has(tenantId)) this.#wanted.delete(tenantId)
-      else if (this.#known.get(tenantId) !== JSON.stringify(wanted)) changes.set(tenantId, wanted)
+    for (const [tenantId, desired] of this.#desired) {
+      if (!live.has(tenantId)) this.#desired.delete(tenantId)
+      else if (this.#stored.get(tenantId) !== JSON.stringify(desired)) changes.set(tenantId, desired)
     }
     await this.#change(changes)
 
@@ -110,7 +123,10 @@ export class RemainsKeeper {
     for (const [tenantId, { goneAtMs = nowMs, purgeAfterMs, tenant }] of byTenantId) {
       if (live.has(tenantId)) continue
       if (purgeAfterMs === null) {
-        this.#options.log.info({ tenant, tenantId }, 'a deleted tenant’s data is retained')
+        this.#options.log.info(
+          { tenant, tenantId },
+          'keeping the data of a deleted tenant (deletionPolicy: Retain)',
+        )
         await this.#change(new Map([[tenantId, undefined]]))
         continue
       }
@@ -133,12 +149,12 @@ export class RemainsKeeper {
     if (signal.aborted) return
     log.info(
       { tenants: [...gone].map((tenantId) => due.get(tenantId)), keys },
-      'deleted tenants’ data was purged',
+      'purged the data of deleted tenants',
     )
     await this.#change(new Map([...gone].map((tenantId) => [tenantId, undefined])))
   }
 
-  /** By the API server's own word: what is deleted now never comes back. */
+  /** Asks the API server whether the tenant is deleted. A deleted uid never comes back. */
   async #isGone(tenantId: string, tenant: string): Promise<boolean> {
     const [namespace, name = ''] = tenant.split('/')
     try {
@@ -150,12 +166,13 @@ export class RemainsKeeper {
     }
   }
 
-  async #change(changes: ReadonlyMap<string, Remnant | undefined>): Promise<void> {
-    // Refused: another leads, or it is another's Redis. The catalog's keeper finds out as well, and acts.
-    if ((await this.#options.remains.change(changes)) !== 'written') return
-    for (const [tenantId, remnant] of changes) {
-      if (remnant) this.#known.set(tenantId, JSON.stringify(remnant))
-      else this.#known.delete(tenantId)
+  async #change(changes: ReadonlyMap<string, RetentionRecord | undefined>): Promise<void> {
+    // Refused: another controller leads, or another cluster owns the catalog. The publisher notices that too,
+    // and acts.
+    if ((await this.#options.records.change(changes)) !== 'written') return
+    for (const [tenantId, record] of changes) {
+      if (record) this.#stored.set(tenantId, JSON.stringify(record))
+      else this.#stored.delete(tenantId)
     }
   }
 }

@@ -6,7 +6,7 @@ import type { GatewayLoad } from './deletion-costs.js'
 import type { Desired } from '../../kube/ports.js'
 import { CachedObjects } from '../../kube/object-cache.js'
 import { ApiObject } from '../../kube/object.js'
-import { costAnnotation, isAboutToShrink, ScaleIn } from './scale-in.js'
+import { costAnnotation, isAboutToScaleIn, ScaleIn } from './scale-in.js'
 
 const fleet = { namespace: 'chat', autoscaler: 'gateway', selector: 'app=gateway' }
 const log = createLog({ level: 'silent', name: 'test' })
@@ -110,19 +110,19 @@ const settled = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 describe('an autoscaler', () => {
   test('that waits out its window is about to shrink', () => {
-    expect(isAboutToShrink(autoscaler('ScaleDownStabilized'))).toBe(true)
+    expect(isAboutToScaleIn(autoscaler('ScaleDownStabilized'))).toBe(true)
   })
 
   test.each(['ReadyForNewScale', 'SucceededRescale', 'ScaleUpStabilized'])(
     'that says %s is not',
     (reason) => {
-      expect(isAboutToShrink(autoscaler(reason))).toBe(false)
+      expect(isAboutToScaleIn(autoscaler(reason))).toBe(false)
     },
   )
 
   test('that is not there, or has not said anything yet, is not', () => {
-    expect(isAboutToShrink(undefined)).toBe(false)
-    expect(isAboutToShrink(pod('a'))).toBe(false)
+    expect(isAboutToScaleIn(undefined)).toBe(false)
+    expect(isAboutToScaleIn(pod('a'))).toBe(false)
   })
 })
 

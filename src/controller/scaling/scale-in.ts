@@ -1,21 +1,22 @@
-// Tells Kubernetes which gateways to take first when it is about to take some: once for each time that it is, since costs that follow every
-// connection would be a write to the API server for every connection.
+// Tells Kubernetes which gateway pods to delete first when their autoscaler is about to remove some. The
+// costs are written once per scale-in: costs that followed every connection would cause a write to the API
+// server for every connection.
 import { z } from 'zod'
 import { pause } from '../../deadline.js'
 import type { Log } from '../../log.js'
-import { isRedisTrouble } from '../../catalog/redis/scripts.js'
+import { isRedisUnavailable } from '../../catalog/redis/unavailable.js'
 import { ApiError, ApiUnreachableError, isApiError } from '../../kube/api-error.js'
 import { deletionCosts, type GatewayLoad } from './deletion-costs.js'
 import { isBeingDeleted, pods } from '../kinds.js'
 import type { ObjectApi, ObjectCache } from '../../kube/ports.js'
 import { keyOf, type ApiObject } from '../../kube/object.js'
 
-/** The gateways of this installation, as Kubernetes has them. */
+/** The gateways of this installation in Kubernetes. */
 export interface GatewayFleet {
   readonly namespace: string
-  /** Name of their HorizontalPodAutoscaler. */
+  /** The name of their HorizontalPodAutoscaler. */
   readonly autoscaler: string
-  /** Label selector of their pods. */
+  /** The label selector of their pods. */
   readonly selector: string
 }
 
@@ -23,17 +24,17 @@ export interface ScaleInOptions {
   readonly fleet: GatewayFleet
   readonly autoscalers: ObjectCache
   readonly api: Pick<ObjectApi, 'apply' | 'list'>
-  /** Throws what `isRedisTrouble` knows. */
+  /** Throws errors that `isRedisUnavailable` accepts when Redis is unavailable. */
   readonly readGateways: () => Promise<readonly GatewayLoad[]>
   readonly log: Log
-  /** Default 5,000. */
+  /** Milliseconds before costs that could not be written are tried again. Default 5,000. */
   readonly retryMs?: number
 }
 
 export const costAnnotation = 'controller.kubernetes.io/pod-deletion-cost'
 
-/** Changes are told; this is for those that were not. */
-const lookEveryMs = 60_000
+/** The watch reports changes. This covers the ones that it missed. */
+const recheckMs = 60_000
 
 const Autoscaler = z.looseObject({
   status: z.looseObject({
@@ -42,9 +43,10 @@ const Autoscaler = z.looseObject({
 })
 
 /**
- * It wants fewer pods, and waits out its window. Later is too late: when it asks for fewer, they are chosen in the same moment.
+ * Returns true while the autoscaler wants fewer pods and waits for its stabilization window to end.
+ * Afterwards it is too late, because the pods are chosen at the moment when the replica count falls.
  */
-export function isAboutToShrink(autoscaler: ApiObject | undefined): boolean {
+export function isAboutToScaleIn(autoscaler: ApiObject | undefined): boolean {
   const parsed = Autoscaler.safeParse(autoscaler)
   return (parsed.data?.status.conditions ?? []).some(
     ({ reason, type }) => type === 'AbleToScale' && reason === 'ScaleDownStabilized',
@@ -60,35 +62,35 @@ export class ScaleIn {
     options.autoscalers.onChange(() => this.#changed.abort())
   }
 
-  /** Until `signal` ends it. Rejects with NotLeadingError. */
+  /** Runs until `signal` aborts. Rejects with NotLeadingError. */
   async run(signal: AbortSignal): Promise<void> {
     const { autoscalers, fleet, retryMs = 5_000 } = this.#options
     const key = keyOf({ namespace: fleet.namespace, name: fleet.autoscaler })
-    let isTold = false
+    let isWritten = false
     while (!signal.aborted) {
       this.#changed = new AbortController()
-      const isNear = isAboutToShrink(autoscalers.get(key))
-      isTold = isNear && (isTold || (await this.#tell()))
-      await pause(isNear && !isTold ? retryMs : lookEveryMs, signal, this.#changed.signal)
+      const isShrinking = isAboutToScaleIn(autoscalers.get(key))
+      isWritten = isShrinking && (isWritten || (await this.#tryWriteCosts()))
+      await pause(isShrinking && !isWritten ? retryMs : recheckMs, signal, this.#changed.signal)
     }
   }
 
-  /** False: not all could be told. */
-  async #tell(): Promise<boolean> {
+  /** Returns false when not all costs could be written. */
+  async #tryWriteCosts(): Promise<boolean> {
     const { log } = this.#options
     try {
-      const told = await this.#writeCosts()
-      log.info({ costs: told }, 'fewer gateways are wanted: the emptiest go first')
+      const costs = await this.#writeCosts()
+      log.info({ costs }, 'the autoscaler is about to remove gateways: wrote pod deletion costs')
       return true
     } catch (error) {
-      const passes = error instanceof ApiError || error instanceof ApiUnreachableError
-      if (!passes && !isRedisTrouble(error)) throw error
-      log.warn({ err: error }, 'Kubernetes could not be told which gateways are to go first')
+      const isTemporary = error instanceof ApiError || error instanceof ApiUnreachableError
+      if (!isTemporary && !isRedisUnavailable(error)) throw error
+      log.warn({ err: error }, 'cannot write pod deletion costs of the gateways: retrying')
       return false
     }
   }
 
-  /** By pod, those that were written: the others had theirs. */
+  /** Returns the costs that were written, by pod. Pods that had the right cost before are left out. */
   async #writeCosts(): Promise<Record<string, number>> {
     const { api, fleet, readGateways } = this.#options
     const { namespace, selector: labelSelector } = fleet
@@ -97,19 +99,19 @@ export class ScaleIn {
       listed.filter((pod) => !isBeingDeleted(pod)).map((pod) => [pod.metadata.name, pod.metadata]),
     )
     const costs = deletionCosts([...staying.keys()], await readGateways())
-    const told: Record<string, number> = {}
+    const written: Record<string, number> = {}
     for (const [name, cost] of costs) {
       const { annotations = {}, uid } = staying.get(name) ?? {}
       if (Number(annotations[costAnnotation] ?? 0) === cost) continue
       const metadata = { name, namespace, uid, annotations: { [costAnnotation]: String(cost) } }
       try {
         await api.apply(pods, { metadata })
-        told[name] = cost
+        written[name] = cost
       } catch (error) {
-        // It went meanwhile.
+        // The pod was deleted meanwhile.
         if (!isApiError(error, 'NotFound', 'Conflict')) throw error
       }
     }
-    return told
+    return written
   }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { newTroubles } from './condition-events.js'
+import { conditionEvents } from './condition-events.js'
 
 const good = { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'fine' } as const
 const refused = { type: 'Accepted', status: 'False', reason: 'PlanNotFound', message: 'no plan' } as const
@@ -7,23 +7,23 @@ const taken = { type: 'Conflict', status: 'True', reason: 'HostnameTaken', messa
 const refusal = { type: 'Warning', reason: 'PlanNotFound', message: 'no plan', action: 'Accept' }
 const conflict = { type: 'Warning', reason: 'HostnameTaken', message: 'a host', action: 'Reconcile' }
 
-test('what begins is told, from nothing or from good', () => {
-  expect(newTroubles([], [refused, taken])).toEqual([refusal, conflict])
-  expect(newTroubles([good], [good, taken])).toEqual([conflict])
+test('a new failure causes an Event, with and without a previous condition', () => {
+  expect(conditionEvents([], [refused, taken])).toEqual([refusal, conflict])
+  expect(conditionEvents([good], [good, taken])).toEqual([conflict])
 })
 
-test('what goes on is not told again, and neither is its end', () => {
-  expect(newTroubles([refused, taken], [refused, taken])).toEqual([])
-  expect(newTroubles([refused, taken], [good])).toEqual([])
+test('an unchanged failure and its end cause no Event', () => {
+  expect(conditionEvents([refused, taken], [refused, taken])).toEqual([])
+  expect(conditionEvents([refused, taken], [good])).toEqual([])
 })
 
-test('what is another trouble than before is told, and so is what comes back', () => {
-  expect(newTroubles([taken], [{ ...taken, message: 'another host' }])).toEqual([
+test('a failure with a new message causes an Event, and so does one that comes back', () => {
+  expect(conditionEvents([taken], [{ ...taken, message: 'another host' }])).toEqual([
     { ...conflict, message: 'another host' },
   ])
-  expect(newTroubles([good], [taken])).toEqual([conflict])
+  expect(conditionEvents([good], [taken])).toEqual([conflict])
 })
 
-test('what is well is no trouble', () => {
-  expect(newTroubles([], [good, { ...taken, status: 'False' }])).toEqual([])
+test('a met condition causes no Event', () => {
+  expect(conditionEvents([], [good, { ...taken, status: 'False' }])).toEqual([])
 })

@@ -1,17 +1,18 @@
-// What an author would miss in a ChatTenant's conditions, which tell of the moment alone: pure.
+// Pure functions from condition changes of a ChatTenant to Events: conditions show only the present, Events
+// keep what happened.
 import type { Condition } from '../../kube/conditions.js'
 import type { EventFacts } from '../../kube/ports.js'
 
-type Told = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>
+type ConditionState = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>
 
-const troubles = [
+const warnings = [
   { type: 'Accepted', status: 'False', action: 'Accept' },
   { type: 'Conflict', status: 'True', action: 'Reconcile' },
 ] as const
 
-/** One Event for each trouble that was not there before, or was another. */
-export function newTroubles(was: readonly Told[], is: readonly Told[]): EventFacts[] {
-  return troubles.flatMap(({ action, status, type }) => {
+/** Returns one Warning for each unmet condition that is new or has a new message. */
+export function conditionEvents(was: readonly ConditionState[], is: readonly ConditionState[]): EventFacts[] {
+  return warnings.flatMap(({ action, status, type }) => {
     const [before, now] = [was, is].map((conditions) =>
       conditions.find((condition) => condition.type === type && condition.status === status),
     )

@@ -1,19 +1,19 @@
-// What all tenants' statuses say, for metrics: read from the cache when somebody asks, and kept nowhere.
+// The conditions of all tenants for metrics, read from the cache at each scrape.
 import { z } from 'zod'
-import type { TenantStanding } from '../../metrics-controller.js'
+import type { TenantConditionSample } from '../../metrics-controller.js'
 import type { ObjectCache } from '../../kube/ports.js'
 import { keyOf } from '../../kube/object.js'
 
-/** Of thousands at a time: no more of a status is parsed than is told. */
+/** Parses only the fields that metrics need, because a scrape reads thousands of tenants. */
 const Reported = z.object({
   status: z.object({ conditions: z.array(z.object({ type: z.string(), status: z.string() })) }),
 })
 
-/** A tenant whose status is not written yet is among them: nothing holds of it. */
-export function* tenantStandings(tenants: ObjectCache): Iterable<TenantStanding> {
+/** Yields one sample per tenant. A tenant without a status has no true conditions. */
+export function* conditionMetrics(tenants: ObjectCache): Iterable<TenantConditionSample> {
   for (const object of tenants.list()) {
     const conditions = Reported.safeParse(object).data?.status.conditions ?? []
-    const holds = new Set(conditions.flatMap(({ status, type }) => (status === 'True' ? type : [])))
-    yield { tenant: keyOf(object.metadata), holds }
+    const trueTypes = new Set(conditions.flatMap(({ status, type }) => (status === 'True' ? type : [])))
+    yield { tenant: keyOf(object.metadata), trueTypes }
   }
 }

@@ -1,9 +1,10 @@
-// What a ChatTenant's conditions say, from what was found out: pure. Clean for kstatus: Ready is the sum; Reconciling and Stalled are true
-// only while something goes on by itself, or waits for somebody.
+// Pure functions from the findings about a ChatTenant to its conditions. They follow the rules of kstatus:
+// Ready is the summary, Reconciling is true only while work continues by itself, and Stalled only while it
+// waits for a user.
 import { fieldPathText, type Problem } from '../../resources/problem.js'
 import type { ConditionType, Reason } from '../reasons.js'
 
-/** One condition before it is known since when, and of which generation. */
+/** A condition without its transition time and generation. */
 export interface ConditionFacts {
   readonly type: ConditionType
   readonly status: 'True' | 'False' | 'Unknown'
@@ -11,14 +12,17 @@ export interface ConditionFacts {
   readonly message: string
 }
 
-/** One of the things that must hold. `waitsFor`: does it go on by itself, or is somebody needed? */
+/**
+ * The result of one check. A failure with `waitsFor: 'time'` resolves by itself; one with `waitsFor:
+ * 'action'` needs a change by a user.
+ */
 export type Verdict =
   | { readonly ok: true; readonly reason: Reason; readonly message: string }
   | {
       readonly ok: false
       readonly reason: Reason
       readonly message: string
-      readonly waitsFor: 'time' | 'somebody'
+      readonly waitsFor: 'time' | 'action'
     }
 
 export interface TenantFacts {
@@ -26,24 +30,31 @@ export interface TenantFacts {
   readonly accepted: Verdict
   readonly credentials: Verdict
   readonly programmed: Verdict
-  /** Undefined: nobody else claims anything. */
+  /** Undefined when there is no conflict. */
   readonly conflict: { readonly reason: Reason; readonly message: string } | undefined
-  readonly pressure: Pressure
+  readonly pressure: QuotaPressure
 }
 
-/** The limit that is nearest to being used up; undefined: none is near. */
-export type Pressure = { readonly limit: string; readonly used: number; readonly allowed: number } | undefined
+/** The first limit that is nearly used up, or undefined. */
+export type QuotaPressure =
+  | { readonly limit: string; readonly used: number; readonly allowed: number }
+  | undefined
 
+/** Returns all conditions of a ChatTenant. */
 export function tenantConditions(facts: TenantFacts): ConditionFacts[] {
   const { accepted, conflict, credentials, pressure, programmed, suspended } = facts
   const verdicts = [accepted, credentials, programmed]
   const failures = verdicts.flatMap((verdict) => (verdict.ok ? [] : verdict))
   const [first] = failures
-  const stuck = failures.find(({ waitsFor }) => waitsFor === 'somebody')
+  const stuck = failures.find(({ waitsFor }) => waitsFor === 'action')
   const ready: Omit<ConditionFacts, 'type'> = first
     ? { status: 'False', reason: first.reason, message: first.message }
     : suspended
-      ? { status: 'True', reason: 'Suspended', message: 'Suspended by its spec: nobody may connect.' }
+      ? {
+          status: 'True',
+          reason: 'Suspended',
+          message: 'The tenant is suspended by spec.suspend: clients cannot connect.',
+        }
       : { status: 'True', reason: 'Available', message: 'Clients can connect.' }
   return [
     { type: 'Ready', ...ready },
@@ -58,10 +69,10 @@ export function tenantConditions(facts: TenantFacts): ConditionFacts[] {
   ]
 }
 
-/** For kinds with a Ready of their own alone. */
+/** Returns the conditions of a kind whose only own condition is Ready. */
 export function readyConditions(verdict: Verdict): ConditionFacts[] {
   const failure = verdict.ok ? undefined : verdict
-  const stuck = failure?.waitsFor === 'somebody' ? failure : undefined
+  const stuck = failure?.waitsFor === 'action' ? failure : undefined
   return [conditionOf('Ready', verdict), ...progressConditions(failure, stuck)]
 }
 
@@ -82,21 +93,23 @@ function progressConditions(first: Failure | undefined, stuck: Failure | undefin
   ]
 }
 
-function pressureCondition(pressure: Pressure): ConditionFacts {
+function pressureCondition(pressure: QuotaPressure): ConditionFacts {
   const type = 'QuotaPressure'
   if (!pressure) return { type, status: 'False', reason: 'BelowQuota', message: '' }
   const message = `More than 90 % of ${pressure.limit} is used: the limit is ${pressure.allowed}.`
   return { type, status: 'True', reason: 'NearQuota', message }
 }
 
-/** So many are told; of more there is the number. */
+/** At most this many problems are listed; the rest are counted. */
 const problemsMax = 5
 
-/** All that an author must mend, in one message; the first gives the reason. */
-export function refusedBy(problems: readonly Problem[]): Verdict {
+/** Returns the failure for a spec with problems: one message lists them, and the first gives the reason. */
+export function problemsVerdict(problems: readonly Problem[]): Verdict {
   const [first] = problems
-  if (!first) throw new Error('unreachable: refused by nothing')
-  const told = problems.slice(0, problemsMax).map(({ message, path }) => `${fieldPathText(path)}: ${message}`)
+  if (!first) throw new Error('unreachable: a spec was rejected without a problem')
+  const listed = problems
+    .slice(0, problemsMax)
+    .map(({ message, path }) => `${fieldPathText(path)}: ${message}`)
   const more = problems.length > problemsMax ? [`And ${problems.length - problemsMax} more.`] : []
-  return { ok: false, reason: first.reason, message: [...told, ...more].join(' '), waitsFor: 'somebody' }
+  return { ok: false, reason: first.reason, message: [...listed, ...more].join(' '), waitsFor: 'action' }
 }

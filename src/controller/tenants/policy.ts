@@ -1,4 +1,4 @@
-// From a ChatTenant and all that it refers to, to its policy or to what stands in the way.
+// Compiles a ChatTenant and the objects that it refers to into its policy, or into the problems of its spec.
 import { compileTenant, type Compiled } from '../../compile/tenant.js'
 import { parseDuration } from '../../resources/duration.js'
 import type { ApiKey, TenantPolicy } from '../../tenant/policy.js'
@@ -6,42 +6,46 @@ import type { Problem } from '../../resources/problem.js'
 import { ChatPlan } from '../../resources/chat-plan.js'
 import type { ChatTenant } from '../../resources/chat-tenant.js'
 import { isApiError } from '../../kube/api-error.js'
+import { tenantSecretName } from '../../compile/secret-names.js'
 import { apiKeysOf } from '../credentials/api-keys.js'
-import { secretBytes } from '../credentials/binding-secret.js'
+import { secretDataBytes } from '../credentials/binding-secret.js'
 import type { Cluster } from '../cluster.js'
 import type { KeyAlgorithm } from '../credentials/key-material.js'
-import type { KeyPlan, KeyWish } from '../credentials/key-rotation.js'
+import type { GeneratedKeys, DesiredKeys } from '../credentials/key-rotation.js'
 import { rotateAnnotation, sampleAnnotation, secrets } from '../kinds.js'
 import type { ObjectApi } from '../../kube/ports.js'
-import { lastPolicy } from './last-good-policy.js'
+import { lastGoodPolicy } from './last-good-policy.js'
 import { keyOf, type ApiObject } from '../../kube/object.js'
 
 export interface TenantPolicyOptions {
   readonly api: ObjectApi
   readonly cluster: Cluster
-  /** What is wrong with an address of keys beyond its form; undefined: nothing. */
+  /** Returns why a JWKS URL of valid form may not be used, or undefined when it may be used. */
   readonly addressProblem: (uri: string) => string | undefined
 }
 
 export interface PolicyInput {
   readonly object: ApiObject
   readonly tenant: ChatTenant
-  /** Of its generated keys; undefined: there are none. */
-  readonly keys: KeyPlan | undefined
-  /** What is enforced now. */
-  readonly before: TenantPolicy | undefined
+  /** The tenant's generated keys. Undefined when there are none. */
+  readonly keys: GeneratedKeys | undefined
+  /** The policy that is enforced now. */
+  readonly enforced: TenantPolicy | undefined
   readonly nowMs: number
 }
 
-/** `polls`: it reads a Secret that nobody tells of when it changes. */
+/**
+ * `polls` is true when the tenant reads a Secret that is not watched, so that its changes are found only by
+ * polling.
+ */
 export type CompiledTenant = Compiled & { readonly polls: boolean }
 
-/** Which keys the tenant wants made. */
-export function generatedKeys(tenant: ChatTenant): KeyWish {
+/** Returns the keys that the tenant's spec asks the controller to generate. */
+export function desiredTenantKeys(tenant: ChatTenant): DesiredKeys {
   const { auth, credentials } = tenant.spec
   const { rotation } = credentials
   return {
-    wanted: new Map<string, KeyAlgorithm>(
+    algorithms: new Map<string, KeyAlgorithm>(
       auth.flatMap(({ generate, name }) => (generate ? [[name, generate.algorithm] as const] : [])),
     ),
     rotation: rotation && {
@@ -59,15 +63,14 @@ export class TenantPolicies {
     this.#options = options
   }
 
-  /** Rejects when a Secret cannot be read for the moment. */
+  /** Rejects when a Secret cannot be read at the moment. */
   async compile(input: PolicyInput): Promise<CompiledTenant> {
     const { cluster } = this.#options
     const { keys, object, tenant } = input
     const { namespace = '' } = object.metadata
     const read = await this.#readSecrets(tenant, namespace)
     const generated = new Map(keys?.keys.map((key) => [key.name, key]))
-    const secretName = tenant.spec.credentials.secretName
-    const generatedName = secretName ?? `${tenant.metadata.name}-credentials`
+    const generatedName = tenant.spec.credentials.secretName ?? tenantSecretName(tenant.metadata.name)
     const plan = cluster.caches.plans.get(tenant.spec.planRef.name)
     const compiled = compileTenant({
       tenant,
@@ -75,7 +78,7 @@ export class TenantPolicies {
       tenantId: object.metadata.uid,
       secret: (name, key) => {
         const own = name === generatedName ? generated.get(key) : undefined
-        return own ? Buffer.from(own.verifying) : secretBytes(read.get(name)).get(key)
+        return own ? Buffer.from(own.verifying) : secretDataBytes(read.get(name)).get(key)
       },
       isSample: (name) => read.get(name)?.metadata.annotations[sampleAnnotation] === 'true',
       previousKey: (name) => {
@@ -90,12 +93,17 @@ export class TenantPolicies {
     return problems.length > 0 || 'problems' in compiled ? { problems, polls } : { ...compiled, polls }
   }
 
-  /** What is enforced while the spec is not accepted. `keys` as in PolicyInput. */
-  goOn(last: TenantPolicy, { keys, nowMs, object }: Omit<PolicyInput, 'before' | 'tenant'>): TenantPolicy {
-    return lastPolicy(last, { object, keys, apiKeys: this.#apiKeys({ object, before: last, nowMs }) })
+  /** Returns the policy to enforce while the spec is not accepted. */
+  lastGood(
+    last: TenantPolicy,
+    { keys, nowMs, object }: Omit<PolicyInput, 'enforced' | 'tenant'>,
+  ): TenantPolicy {
+    return lastGoodPolicy(last, { object, keys, apiKeys: this.#apiKeys({ object, enforced: last, nowMs }) })
   }
 
-  /** Those with our label are known; others are asked for by name and not kept. */
+  /**
+   * Reads labelled Secrets from the cache, and all others by name from the API server without caching them.
+   */
   async #readSecrets(tenant: ChatTenant, namespace: string): Promise<Map<string, ApiObject | undefined>> {
     const { api, cluster } = this.#options
     const names = new Set(tenant.spec.auth.flatMap(({ keyRef }) => keyRef?.name ?? []))
@@ -116,8 +124,12 @@ export class TenantPolicies {
     }
   }
 
-  /** A credential that makes no sense after an edit goes on with what it had. */
-  #apiKeys({ before, nowMs, object }: Pick<PolicyInput, 'before' | 'nowMs' | 'object'>): ApiKey[] {
+  /** A ChatCredential that is malformed after an edit keeps the keys that it had. */
+  #apiKeys({
+    enforced: before,
+    nowMs,
+    object,
+  }: Pick<PolicyInput, 'enforced' | 'nowMs' | 'object'>): ApiKey[] {
     const { caches, credentialsByTenant } = this.#options.cluster
     return [...credentialsByTenant.keysOf(keyOf(object.metadata))].toSorted().flatMap((key) => {
       const credential = caches.credentials.get(key)
@@ -131,7 +143,7 @@ export class TenantPolicies {
     return tenant.spec.auth.flatMap(({ jwksURI, name }, index) => {
       const found = jwksURI === undefined ? undefined : this.#options.addressProblem(jwksURI)
       if (found === undefined) return []
-      const message = `The key set of auth "${name}" cannot be fetched: ${found}.`
+      const message = `The JWKS URL of auth entry "${name}" is not allowed: ${found}.`
       return [{ path: ['spec', 'auth', index, 'jwksURI'], reason: 'InvalidKey' as const, message }]
     })
   }

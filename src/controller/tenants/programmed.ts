@@ -1,48 +1,61 @@
-// What `Programmed` says of a tenant's standing in the catalog: pure.
-import type { Standing } from '../catalog/publisher.js'
+// Pure function from the rollout state of a tenant to its condition `Programmed`.
+import type { RolloutState } from '../catalog/publisher.js'
 import type { Verdict } from './conditions.js'
 
 /**
- * `accepted`: the spec as it stands is what was compiled. `revision`: the one that gateways go on with, as far as is known; `suspended`:
- * it lets nobody in.
+ * Returns whether all live gateways enforce the tenant's spec. `accepted` says whether the present spec was
+ * compiled. Otherwise `revision` is the revision that gateways enforce instead, as far as is known, and
+ * `suspended` says whether it refuses all clients.
  */
-export function programmedBy(
-  standing: Standing,
+export function programmedVerdict(
+  rollout: RolloutState,
   facts: { accepted: true } | { accepted: boolean; revision: string | undefined; suspended: boolean },
 ): Verdict {
   if (!facts.accepted) {
     const { revision, suspended } = facts
     if (revision === undefined)
-      return waitsForSomebody(
+      return needsAction(
         'NeverAccepted',
-        'Gateways do not know the tenant: its spec was never accepted.',
+        'Gateways do not know this tenant, because its spec was never accepted. Correct the spec.',
       )
-    const but = suspended ? ', and let nobody in: the tenant is suspended' : ''
-    return waitsForSomebody(
+    const suffix = suspended ? ' They refuse all clients: the tenant is suspended.' : ''
+    return needsAction(
       'LastGoodRevision',
-      `Gateways go on with revision ${revision}, the last that was accepted${but}.`,
+      `The spec is not accepted. Gateways enforce the last accepted revision ${revision}.${suffix}`,
     )
   }
-  switch (standing.kind) {
+  switch (rollout.kind) {
     case 'all':
       return { ok: true, reason: 'Programmed', message: 'Every live gateway enforces this revision.' }
     case 'pending':
-      return waits('Pending', 'The revision is written; not every live gateway has reported it yet.')
+      return pending(
+        'Pending',
+        'The revision is in the catalog, but not every live gateway has reported it yet.',
+      )
     case 'problem':
-      return waits('GatewayProblem', 'A gateway cannot serve this revision: its log says why.')
+      return pending(
+        'GatewayProblem',
+        'A gateway cannot serve this revision. The log of the gateway says why.',
+      )
     case 'noGateways':
-      return waits('NoGateways', 'No gateway is alive.')
+      return pending(
+        'NoGateways',
+        'No gateway is running: none has reported to Redis in the last 15 seconds.',
+      )
     case 'unavailable':
-      return waits('CatalogUnavailable', `Redis cannot be written: ${standing.message}.`)
+      return pending('CatalogUnavailable', `The catalog cannot be written to Redis: ${rollout.message}.`)
     case 'foreign':
-      return waitsForSomebody('CatalogNotOurs', `The catalog belongs to the cluster ${standing.owner}.`)
+      return needsAction(
+        'CatalogNotOurs',
+        `The catalog belongs to the cluster ${rollout.owner}, whose controller uses the same --installation.`,
+      )
   }
 }
 
-function waits(reason: Extract<Verdict, { ok: false }>['reason'], message: string): Verdict {
+function pending(reason: Extract<Verdict, { ok: false }>['reason'], message: string): Verdict {
   return { ok: false, reason, message, waitsFor: 'time' }
 }
 
-function waitsForSomebody(reason: Extract<Verdict, { ok: false }>['reason'], message: string): Verdict {
-  return { ok: false, reason, message, waitsFor: 'somebody' }
+function needsAction(reason: Extract<Verdict, { ok: false }>['reason'], message: string): Verdict {
+  return { ok: false, reason, message, waitsFor: 'action' }
 }

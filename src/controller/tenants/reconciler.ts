@@ -1,111 +1,127 @@
-// One ChatTenant: keys, policy, catalog, status. Each pass starts from nothing but what is there.
+// Reconciles one ChatTenant: its Secret of keys, its policy, its record in the catalog, and its status. Each
+// pass starts from the present state of the objects alone.
 import type { Clock } from '../../time.js'
+import { tenantSecretName } from '../../compile/secret-names.js'
 import { issueProblem } from '../../resources/issue.js'
 import { ChatTenant } from '../../resources/chat-tenant.js'
+import type { ChatTenantStatus } from '../../resources/status.js'
 import { isApiError } from '../../kube/api-error.js'
-import type { CatalogKeeper, Standing } from '../catalog/publisher.js'
+import type { CatalogPublisher, RolloutState } from '../catalog/publisher.js'
 import type { Cluster } from '../cluster.js'
 import { conditionsOf } from '../../kube/conditions.js'
 import type { PublicUrl } from '../credentials/endpoints.js'
-import type { KeyPlan, KeyWish } from '../credentials/key-rotation.js'
+import type { DesiredKeys, GeneratedKeys } from '../credentials/key-rotation.js'
 import { chatTenants, isBeingDeleted } from '../kinds.js'
 import type { EventRecorder, ObjectApi, Outcome } from '../../kube/ports.js'
-import { newTroubles } from './condition-events.js'
+import { conditionEvents } from './condition-events.js'
 import { keyOf, type ApiObject } from '../../kube/object.js'
-import { hostnamesOf, tenantSecretName } from '../references.js'
-import type { Programming } from '../catalog/rollout-latency.js'
-import type { RemainsKeeper } from '../retention/purger.js'
-import type { KeptSecret, SecretKeeper } from '../credentials/managed-secret.js'
-import { refusedBy, tenantConditions, type Verdict } from './conditions.js'
-import { generatedKeys, type TenantPolicies } from './policy.js'
-import { programmedBy } from './programmed.js'
+import { hostnamesOf } from '../references.js'
+import type { RolloutLatency } from '../catalog/rollout-latency.js'
+import type { RetentionPurger } from '../retention/purger.js'
+import type { ManagedSecret, ManagedSecrets } from '../credentials/managed-secret.js'
+import { problemsVerdict, tenantConditions, type Verdict } from './conditions.js'
+import { desiredTenantKeys, type TenantPolicies } from './policy.js'
+import { programmedVerdict } from './programmed.js'
 import { tenantStatus, tenantStatusOf } from './status.js'
 import { pressureOf, usageDueInMs, usageToWrite } from './usage.js'
 
 export interface TenantReconcilerOptions {
   readonly api: ObjectApi
   readonly cluster: Cluster
-  readonly catalog: CatalogKeeper
-  readonly remains: RemainsKeeper
-  readonly secrets: SecretKeeper
+  readonly catalog: CatalogPublisher
+  readonly purger: RetentionPurger
+  readonly secrets: ManagedSecrets
   readonly policies: TenantPolicies
   readonly publicUrl: PublicUrl | undefined
   readonly clock: Clock
   readonly events: EventRecorder
-  readonly programming: Programming
+  readonly rolloutLatency: RolloutLatency
 }
 
-/** Gateways answer within this, mostly: status is written once, with the result. */
-const patienceMs = 1_000
-/** For Secrets that nobody tells of. */
+/** Most gateways report within this time. Waiting for them saves one write of status with `Pending`. */
+const ackWaitMs = 1_000
+/**
+ * How often a tenant with an unwatched Secret, or with a failure, is reconciled again. Failures back off from
+ * `first` to `max`.
+ */
 const pollMs = { first: 1_000, max: 60_000, accepted: 300_000 } as const
-/** A timer of Node's cannot be set for longer than 24 days. */
+/** Twelve hours: a Node.js timer cannot run longer than 24 days. */
 const requeueMsMax = 43_200_000
 
 export class TenantReconciler {
   readonly #options: TenantReconcilerOptions
-  /** Since when a revision waits for its gateways, by tenant. */
-  readonly #waiting = new Map<string, { revision: string; sinceMs: number }>()
+  /** The revision of each tenant that waits for reports of the gateways, and since when. */
+  readonly #awaited = new Map<string, { revision: string; sinceMs: number }>()
 
   constructor(options: TenantReconcilerOptions) {
     this.#options = options
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
-    const { catalog, cluster, programming, remains } = this.#options
+    const { catalog, cluster, rolloutLatency, purger } = this.#options
     const object = cluster.caches.tenants.get(key)
     if (!object || isBeingDeleted(object)) {
-      this.#waiting.delete(key)
-      programming.forget(key)
+      this.#awaited.delete(key)
+      rolloutLatency.forget(key)
       signal.throwIfAborted()
       await catalog.remove(key)
-      remains.look()
+      purger.checkNow()
       return undefined
     }
     const parsed = ChatTenant.safeParse(object)
     if (!parsed.success) {
       const problems = parsed.error.issues.map((issue) => issueProblem(issue, object))
-      await this.#goOn(object, { keys: undefined, signal })
-      return this.#report(object, { accepted: refusedBy(problems), kept: undefined, polls: true }, signal)
+      await this.#enforceLastGood(object, { keys: undefined, signal })
+      return this.#report(
+        object,
+        { accepted: problemsVerdict(problems), secret: undefined, polls: true },
+        signal,
+      )
     }
     return this.#reconcile(object, parsed.data, signal)
   }
 
   async #reconcile(object: ApiObject, tenant: ChatTenant, signal: AbortSignal): Promise<Outcome> {
-    const { catalog, programming, remains } = this.#options
+    const { catalog, rolloutLatency, purger } = this.#options
     const key = keyOf(object.metadata)
     signal.throwIfAborted()
-    // First: whoever dies in between leaves nothing that nobody knows of. Also of a spec that is not accepted: this is its author's word.
-    const will = { tenant: key, ...tenant.spec }
-    await remains.expect(object.metadata.uid, will, { isAway: catalog.trouble !== undefined })
-    const { compiled, kept } = await this.#compile(object, tenant, signal)
+    // The retention record comes first: if the process ends now, no data is left without a record. It is also
+    // written for a spec that is not accepted, because the deletion policy does not depend on the rest of the
+    // spec.
+    const policy = { tenant: key, ...tenant.spec }
+    const redisUnavailable = catalog.unavailableReason !== undefined
+    await purger.ensureRecord(object.metadata.uid, policy, { redisUnavailable })
+    const { compiled, secret } = await this.#compile(object, tenant, signal)
     if ('problems' in compiled) {
-      await this.#goOn(object, { keys: kept.plan, signal })
-      // Without its Secret the keys are missing too: what stands in the way of the Secret is the cause.
-      const accepted = kept.verdict.ok ? refusedBy(compiled.problems) : kept.verdict
-      return this.#report(object, { accepted, kept, polls: true, tenant }, signal)
+      await this.#enforceLastGood(object, { keys: secret.generated, signal })
+      // Without the Secret the keys are missing too, so the failure of the Secret is the cause.
+      const accepted = secret.verdict.ok ? problemsVerdict(compiled.problems) : secret.verdict
+      return this.#report(object, { accepted, secret, polls: true, tenant }, signal)
     }
     const { revision } = compiled.policy
-    const known = catalog.policyOf(key)?.revision ?? believed(object)
-    if (known !== revision) programming.begun(key, revision)
+    const known = catalog.policyOf(key)?.revision ?? lastProvenRevision(object)
+    if (known !== revision) rolloutLatency.start(key, revision)
     signal.throwIfAborted()
-    await catalog.put(compiled.policy, believed(object))
-    return this.#report(object, { accepted, kept, polls: compiled.polls, tenant }, signal)
+    await catalog.put(compiled.policy, lastProvenRevision(object))
+    return this.#report(object, { accepted, secret, polls: compiled.polls, tenant }, signal)
   }
 
-  /** Gateways keep what was accepted last, but for what was taken back since. */
-  async #goOn(
+  /** Publishes the last accepted policy, without what was revoked since. */
+  async #enforceLastGood(
     object: ApiObject,
-    { keys, signal }: { keys: KeyPlan | undefined; signal: AbortSignal },
+    { keys, signal }: { keys: GeneratedKeys | undefined; signal: AbortSignal },
   ): Promise<void> {
     const { catalog, clock, policies } = this.#options
     signal.throwIfAborted()
-    const last = await catalog.keep({ key: keyOf(object.metadata), tenantId: object.metadata.uid })
+    const last = await catalog.keepLast({ key: keyOf(object.metadata), tenantId: object.metadata.uid })
     signal.throwIfAborted()
-    if (last) await catalog.put(policies.goOn(last, { object, keys, nowMs: clock.epochMs() }))
+    if (last) await catalog.put(policies.lastGood(last, { object, keys, nowMs: clock.epochMs() }))
   }
 
-  /** In how long status may tell what is measured; undefined: it does. */
+  /**
+   * Returns the milliseconds until the measured usage may be written to status, or undefined when status is
+   * up to date.
+   */
   usageDueInMs(key: string): number | undefined {
     const { catalog, clock, cluster } = this.#options
     const object = cluster.caches.tenants.get(key)
@@ -114,29 +130,35 @@ export class TenantReconciler {
     return usageDueInMs(tenantStatusOf(object).usage, catalog.usageOf(key), facts)
   }
 
-  /** Keys are replaced only when gateways will hear of it: the last that was accepted goes on with the keys that it has. */
+  /**
+   * Ensures the Secret and compiles the policy. Keys are rotated only when the spec compiles, because
+   * gateways would not learn the new keys of a spec that is not accepted.
+   */
   async #compile(object: ApiObject, tenant: ChatTenant, signal: AbortSignal) {
     const { catalog, clock, policies } = this.#options
-    const before = catalog.policyOf(keyOf(object.metadata))
-    const wish = generatedKeys(tenant)
-    const kept = await this.#keepSecret({ object, tenant, keys: { wanted: wish.wanted } }, signal)
-    const input = { object, tenant, before, nowMs: clock.epochMs() }
-    const compiled = await policies.compile({ ...input, keys: kept.plan })
-    if ('problems' in compiled || !isReplacing(wish)) return { compiled, kept }
+    const enforced = catalog.policyOf(keyOf(object.metadata))
+    const desired = desiredTenantKeys(tenant)
+    const secret = await this.#ensureSecret(
+      { object, tenant, keys: { algorithms: desired.algorithms } },
+      signal,
+    )
+    const input = { object, tenant, enforced, nowMs: clock.epochMs() }
+    const compiled = await policies.compile({ ...input, keys: secret.generated })
+    if ('problems' in compiled || !mayRotate(desired)) return { compiled, secret }
 
-    const after = await this.#keepSecret({ object, tenant, keys: wish }, signal)
-    if (!after.plan || after.plan.rotated.length === 0) return { compiled, kept: after }
-    return { compiled: await policies.compile({ ...input, keys: after.plan }), kept: after }
+    const after = await this.#ensureSecret({ object, tenant, keys: desired }, signal)
+    if (!after.generated || after.generated.rotated.length === 0) return { compiled, secret: after }
+    return { compiled: await policies.compile({ ...input, keys: after.generated }), secret: after }
   }
 
-  #keepSecret(
-    { keys, object: owner, tenant }: { object: ApiObject; tenant: ChatTenant; keys: KeyWish },
+  #ensureSecret(
+    { keys, object: owner, tenant }: { object: ApiObject; tenant: ChatTenant; keys: DesiredKeys },
     signal: AbortSignal,
-  ): Promise<KeptSecret> {
+  ): Promise<ManagedSecret> {
     const { publicUrl, secrets } = this.#options
     const { secretName, template } = tenant.spec.credentials
     const { name, namespace = '' } = owner.metadata
-    const wish = {
+    const desired = {
       name: secretName ?? tenantSecretName(name),
       namespace,
       owner,
@@ -146,41 +168,45 @@ export class TenantReconciler {
       annotations: template?.annotations,
       keys,
     }
-    return secrets.keep(wish, signal)
+    return secrets.ensure(desired, signal)
   }
 
-  /** Writes what was found out, when it is anything new. */
-  async #report(object: ApiObject, found: Found, signal: AbortSignal): Promise<Outcome> {
-    const { api, catalog, clock, cluster, events, programming, publicUrl } = this.#options
-    const { accepted: acceptedVerdict, kept } = found
+  /**
+   * Applies the status; the API client sends nothing when it is unchanged. Records Events for new failures.
+   */
+  async #report(object: ApiObject, found: Findings, signal: AbortSignal): Promise<Outcome> {
+    const { api, catalog, clock, cluster, events, rolloutLatency, publicUrl } = this.#options
+    const { accepted: acceptedVerdict, secret } = found
     const key = keyOf(object.metadata)
     const nowMs = clock.epochMs()
     const was = tenantStatusOf(object)
     const policy = catalog.policyOf(key)
-    const standing = catalog.standingOf(key)
+    const rollout = catalog.rolloutOf(key)
     const revision = policy?.revision ?? was.revision
-    const programmed = programmedBy(standing, {
+    const programmed = programmedVerdict(rollout, {
       accepted: acceptedVerdict.ok,
       revision,
       suspended: policy?.suspended ?? false,
     })
-    // What is refused is on its way nowhere.
-    if (!acceptedVerdict.ok) programming.forget(key)
-    else if (programmed.ok && revision !== undefined) programming.done(key, revision)
-    if (acceptedVerdict.ok && this.#waits(key, policy?.revision ?? '', standing))
-      return { requeueAfterMs: patienceMs }
+    // A rejected revision is not being rolled out.
+    if (!acceptedVerdict.ok) rolloutLatency.forget(key)
+    else if (programmed.ok && revision !== undefined) rolloutLatency.finish(key, revision)
+    if (acceptedVerdict.ok && this.#awaitsAcks(key, policy?.revision ?? '', rollout))
+      return { requeueAfterMs: ackWaitMs }
 
     const measured = catalog.usageOf(key)
     const limits = policy?.limits
     const usage = usageToWrite(was.usage, measured, { limits, nowMs })
-    const pressed = was.conditions?.some(({ status, type }) => type === 'QuotaPressure' && status === 'True')
+    const underPressure = was.conditions?.some(
+      ({ status, type }) => type === 'QuotaPressure' && status === 'True',
+    )
     const findings = tenantConditions({
       suspended: found.tenant?.spec.suspend ?? false,
       accepted: acceptedVerdict,
-      credentials: kept?.verdict ?? unknownCredentials,
+      credentials: secret?.verdict ?? unknownCredentials,
       programmed,
-      conflict: this.#conflictOf(object, standing),
-      pressure: pressureOf(usage, limits, { pressed: pressed ?? false }),
+      conflict: this.#conflictOf(object, rollout),
+      pressure: pressureOf(usage, limits, { underPressure: underPressure ?? false }),
     })
     const conditions = conditionsOf(findings, {
       was: was.conditions ?? [],
@@ -191,11 +217,11 @@ export class TenantReconciler {
       conditions,
       policy,
       planName: (acceptedVerdict.ok ? found.tenant?.spec.planRef.name : was.effective?.plan) ?? '',
-      gateways: 'gateways' in standing ? standing : undefined,
+      gateways: 'gateways' in rollout ? rollout : undefined,
       isProgrammed: programmed.ok,
       usage,
       publicUrl,
-      secret: secretFacts(kept),
+      secret: secretFacts(secret),
       nowMs,
     })
     signal.throwIfAborted()
@@ -204,30 +230,36 @@ export class TenantReconciler {
       const desired = { metadata: { name, namespace, uid }, status }
       const written = await api.applyStatus(chatTenants, desired, { known: object })
       cluster.caches.tenants.wrote(written)
-      for (const facts of newTroubles(was.conditions ?? [], conditions)) events.event(object, facts)
+      for (const facts of conditionEvents(was.conditions ?? [], conditions)) events.event(object, facts)
     } catch (error) {
-      // It went meanwhile, or is another: the watch tells.
+      // The object was deleted or recreated meanwhile. The watch reports that.
       if (!isApiError(error, 'NotFound', 'Conflict')) throw error
     }
-    return this.#next(found, { was, usageInMs: usageDueInMs(usage, measured, { limits, nowMs }), nowMs })
+    return this.#nextRequeue(found, {
+      was,
+      usageInMs: usageDueInMs(usage, measured, { limits, nowMs }),
+      nowMs,
+    })
   }
 
-  /** True while the gateways may still answer before anybody wants to know. */
-  #waits(key: string, revision: string, standing: Standing): boolean {
-    if (standing.kind !== 'pending') {
-      this.#waiting.delete(key)
+  /** Returns true while the gateways may still report the revision before status is written. */
+  #awaitsAcks(key: string, revision: string, rollout: RolloutState): boolean {
+    if (rollout.kind !== 'pending') {
+      this.#awaited.delete(key)
       return false
     }
     const nowMs = this.#options.clock.monotonicMs()
-    const waiting = this.#waiting.get(key)
-    if (waiting?.revision === revision) return nowMs - waiting.sinceMs < patienceMs
-    this.#waiting.set(key, { revision, sinceMs: nowMs })
+    const waiting = this.#awaited.get(key)
+    if (waiting?.revision === revision) return nowMs - waiting.sinceMs < ackWaitMs
+    this.#awaited.set(key, { revision, sinceMs: nowMs })
     return true
   }
 
-  #conflictOf(object: ApiObject, standing: Standing) {
-    if (standing.kind === 'foreign') {
-      const message = `The catalog belongs to the cluster ${standing.owner}, whose controller has the same --installation.`
+  #conflictOf(object: ApiObject, rollout: RolloutState) {
+    if (rollout.kind === 'foreign') {
+      const message =
+        `The catalog belongs to the cluster ${rollout.owner}, whose controller uses the same --installation. ` +
+        'Give each cluster its own --installation.'
       return { reason: 'CatalogNotOurs' as const, message }
     }
     const { caches, tenantsByHostname } = this.#options.cluster
@@ -235,52 +267,52 @@ export class TenantReconciler {
       const others = [...tenantsByHostname.keysOf(hostname)].flatMap((key) => caches.tenants.get(key) ?? [])
       const [oldest] = [object, ...others].toSorted(byAge)
       if (oldest && oldest.metadata.uid !== object.metadata.uid) {
-        const message = `The host "${hostname}" belongs to the older tenant ${keyOf(oldest.metadata)}.`
+        const owner = keyOf(oldest.metadata)
+        const message = `The hostname "${hostname}" belongs to the older tenant ${owner}. Remove it from one of the two.`
         return { reason: 'HostnameTaken' as const, message }
       }
     }
     return undefined
   }
 
-  #next(
-    { accepted: { ok }, kept, polls }: Found,
-    { nowMs, usageInMs, was }: { nowMs: number; usageInMs: number | undefined; was: Was },
+  #nextRequeue(
+    { accepted: { ok }, secret, polls }: Findings,
+    { nowMs, usageInMs, was }: { nowMs: number; usageInMs: number | undefined; was: ChatTenantStatus },
   ): Outcome {
     const since = was.conditions?.find(({ status, type }) => type === 'Ready' && status === 'False')
     const ageMs = since ? nowMs - Date.parse(since.lastTransitionTime) : 0
-    const credentialsOk = kept?.verdict.ok ?? true
+    const credentialsOk = secret?.verdict.ok ?? true
     const pollInMs =
       ok && credentialsOk ? pollMs.accepted : Math.min(Math.max(ageMs, pollMs.first), pollMs.max)
     const due = [
       ...(polls || !credentialsOk ? [pollInMs] : []),
-      ...(kept?.plan?.nextAtMs === undefined ? [] : [Math.max(1, kept.plan.nextAtMs - nowMs)]),
+      ...(secret?.generated?.nextAtMs === undefined ? [] : [Math.max(1, secret.generated.nextAtMs - nowMs)]),
       ...(usageInMs === undefined ? [] : [usageInMs]),
     ]
     return due.length === 0 ? undefined : { requeueAfterMs: Math.min(...due, requeueMsMax) }
   }
 }
 
-/** At a time, or because somebody asked. */
-function isReplacing({ request, rotation }: KeyWish): boolean {
+/** Returns true when keys may be rotated, by age or on request. */
+function mayRotate({ request, rotation }: DesiredKeys): boolean {
   return rotation !== undefined || request !== undefined
 }
 
-type Was = ReturnType<typeof tenantStatusOf>
-
-interface Found {
+/** The findings of one pass. */
+interface Findings {
   readonly accepted: Verdict
-  /** Undefined: the spec does not tell which Secret it would be. */
-  readonly kept: KeptSecret | undefined
+  /** Undefined when the spec is malformed, so that the name of the Secret is not known. */
+  readonly secret: ManagedSecret | undefined
   readonly polls: boolean
   readonly tenant?: ChatTenant
 }
 
-const accepted: Verdict = { ok: true, reason: 'Accepted', message: 'The spec can be met.' }
+const accepted: Verdict = { ok: true, reason: 'Accepted', message: 'The spec is accepted.' }
 const unknownCredentials: Verdict = {
   ok: false,
   reason: 'InvalidResource',
-  message: 'The spec cannot be read; keys stay as they are.',
-  waitsFor: 'somebody',
+  message: 'The spec is invalid. The generated keys stay unchanged until it is corrected.',
+  waitsFor: 'action',
 }
 
 function byAge(a: ApiObject, b: ApiObject): number {
@@ -288,16 +320,18 @@ function byAge(a: ApiObject, b: ApiObject): number {
   return first.localeCompare(second) || keyOf(a.metadata).localeCompare(keyOf(b.metadata))
 }
 
-/** What whoever led before saw in force everywhere. */
-function believed(object: ApiObject): string | undefined {
+/**
+ * Returns the revision that a previous leader saw enforced by all gateways, as the status says, or undefined.
+ */
+function lastProvenRevision(object: ApiObject): string | undefined {
   const { conditions, revision } = tenantStatusOf(object)
   return conditions?.some(({ status, type }) => type === 'Programmed' && status === 'True')
     ? revision
     : undefined
 }
 
-function secretFacts(kept: KeptSecret | undefined) {
-  if (!kept?.secret || !kept.plan) return undefined
-  const { name, resourceVersion } = kept.secret.metadata
-  return { name, resourceVersion, plan: kept.plan }
+function secretFacts(managed: ManagedSecret | undefined) {
+  if (!managed?.secret || !managed.generated) return undefined
+  const { name, resourceVersion } = managed.secret.metadata
+  return { name, resourceVersion, generated: managed.generated }
 }

@@ -1,16 +1,19 @@
-// A ChatTenant's status, from what was found out; and the status that it has, as far as it can be read.
+// Builds a ChatTenant's status from the findings of a reconcile, and parses the status that the object has.
 import { z } from 'zod'
 import { durationText } from '../../resources/duration.js'
 import type { Limits, TenantPolicy } from '../../tenant/policy.js'
 import { ChatTenantStatus, type Condition } from '../../resources/status.js'
 import type { PublicUrl } from '../credentials/endpoints.js'
-import type { KeyPlan } from '../credentials/key-rotation.js'
+import type { GeneratedKeys } from '../credentials/key-rotation.js'
 import { keyOf, type ApiObject } from '../../kube/object.js'
 import type { WrittenUsage } from './usage.js'
 
 const Reported = z.looseObject({ status: ChatTenantStatus })
 
-/** Empty when there is none, or it makes no sense (somebody may have tampered with it). */
+/**
+ * Returns the object's status, or an empty one when it is missing or malformed (for example, changed by
+ * hand).
+ */
 export function tenantStatusOf(object: ApiObject): ChatTenantStatus {
   const parsed = Reported.safeParse(object)
   return parsed.success ? parsed.data.status : {}
@@ -18,27 +21,28 @@ export function tenantStatusOf(object: ApiObject): ChatTenantStatus {
 
 export interface TenantStatusFacts {
   readonly conditions: Condition[]
-  /** Undefined: none was accepted by this process, and what stands there stays. */
+  /** Undefined when this process has not accepted a policy: the values in the present status stay. */
   readonly policy: TenantPolicy | undefined
   readonly planName: string
   readonly gateways: { readonly gateways: number; readonly synced: number } | undefined
   readonly isProgrammed: boolean
   readonly usage: WrittenUsage | undefined
   readonly publicUrl: PublicUrl | undefined
-  /** Of the Secret of generated keys; undefined: there is none. */
+  /** The Secret of generated keys. Undefined when there is none. */
   readonly secret:
-    | { readonly name: string; readonly resourceVersion: string; readonly plan: KeyPlan }
+    | { readonly name: string; readonly resourceVersion: string; readonly generated: GeneratedKeys }
     | undefined
   readonly nowMs: number
 }
 
+/** Returns the new status. Fields that are not known keep their present value. */
 export function tenantStatus(object: ApiObject, facts: TenantStatusFacts): ChatTenantStatus {
   const { conditions, planName, policy, publicUrl, secret, usage } = facts
   const before = tenantStatusOf(object)
   const { metadata } = object
   const revision = policy?.revision ?? before.revision
   const effective = policy ? effectiveOf(policy, planName) : before.effective
-  const { dataplane: told, ...rest }: ChatTenantStatus = {
+  const { dataplane: present, ...rest }: ChatTenantStatus = {
     observedGeneration: metadata.generation ?? 0,
     conditions,
     tenantID: metadata.uid,
@@ -49,10 +53,10 @@ export function tenantStatus(object: ApiObject, facts: TenantStatusFacts): ChatT
     ...(publicUrl && { endpoints: publicUrl.endpointsOf(keyOf(metadata)) }),
     ...(before.dataplane && { dataplane: before.dataplane }),
   }
-  // How many gateways there are changes all the time: it is told when something else is.
+  // The gateway counts change often, so they are written only together with another change.
   const { dataplane: _, ...beforeRest } = before
-  const moved = JSON.stringify(sorted(rest)) !== JSON.stringify(sorted(beforeRest))
-  const dataplane = moved ? dataplaneOf(before, { ...facts, revision }) : told
+  const changed = JSON.stringify(sorted(rest)) !== JSON.stringify(sorted(beforeRest))
+  const dataplane = changed ? dataplaneOf(before, { ...facts, revision }) : present
   return { ...rest, ...(dataplane && { dataplane }) }
 }
 
@@ -74,14 +78,14 @@ function effectiveOf({ channels, limits }: TenantPolicy, plan: string): ChatTena
   return { plan, limits: quotaOf(limits), channelRules: channels.length }
 }
 
-/** In the words of the spec. */
+/** Returns the limits in the form that the spec uses. */
 function quotaOf({ retention, ...limits }: Limits) {
   const { historyMessages, historyTtlMs, presence } = retention
   return { ...limits, retention: { historyMessages, historyTTL: durationText(historyTtlMs), presence } }
 }
 
 function credentialsOf(secret: NonNullable<TenantStatusFacts['secret']>): ChatTenantStatus['credentials'] {
-  const { keys, nextRotationMs } = secret.plan
+  const { keys, nextRotationMs } = secret.generated
   const newestFirst = keys.toSorted((a, b) => b.createdAtMs - a.createdAtMs)
   return {
     activeKeyIDs: [
@@ -93,7 +97,7 @@ function credentialsOf(secret: NonNullable<TenantStatusFacts['secret']>): ChatTe
   }
 }
 
-/** The server keeps no order of fields. */
+/** Sorts object fields, because the API server does not keep their order. */
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted)
   if (typeof value !== 'object' || value === null) return value

@@ -26,7 +26,7 @@ function written(connections: number, agoMs: number): WrittenUsage {
 const write = (was: WrittenUsage | undefined, connections: number) =>
   usageToWrite(was, used(connections), { limits, nowMs })
 
-test('a tenant that was never used says nothing', () => {
+test('a tenant that was never used has no usage in status', () => {
   expect(write(undefined, 0)).toBeUndefined()
   expect(write(undefined, 3)).toMatchObject({ connections: 3, peakConnections: 3 })
 })
@@ -38,16 +38,16 @@ test.each([
   [1, 0, true],
   [0, 1, true],
   [20, 20, false],
-  // The threshold lies between.
+  // The pressure threshold lies between the two.
   [89, 91, true],
-])('from %i to %i is worth a write: %s', (from, to, worth) => {
+])('a change from %i to %i connections is written: %s', (from, to, isWritten) => {
   const was = written(from, usageIntervalMs)
   const result = write(was, to)
-  expect(result !== was).toBe(worth)
-  expect(result?.connections).toBe(worth ? to : from)
+  expect(result !== was).toBe(isWritten)
+  expect(result?.connections).toBe(isWritten ? to : from)
 })
 
-test('what moved is told after thirty seconds, not before', () => {
+test('a change is written after thirty seconds, not before', () => {
   const was = written(50, usageIntervalMs - 1_000)
   expect(write(was, 99)).toBe(was)
   expect(usageDueInMs(was, used(99), { limits, nowMs })).toBe(1_000)
@@ -55,7 +55,7 @@ test('what moved is told after thirty seconds, not before', () => {
   expect(write(written(50, usageIntervalMs), 99)).toMatchObject({ connections: 99 })
 })
 
-test('the peak stays', () => {
+test('the peak is kept', () => {
   expect(write({ ...written(50, usageIntervalMs), peakConnections: 90 }, 10)).toMatchObject({
     connections: 10,
     peakConnections: 90,
@@ -64,13 +64,13 @@ test('the peak stays', () => {
 
 test('pressure begins above 90 % and ends below 85 %', () => {
   const pressed = (connections: number, before: boolean) =>
-    pressureOf(used(connections), limits, { pressed: before }) !== undefined
+    pressureOf(used(connections), limits, { underPressure: before }) !== undefined
   expect([pressed(90, false), pressed(91, false)]).toEqual([false, true])
   expect([pressed(86, true), pressed(85, true)]).toEqual([true, false])
-  expect(pressureOf({ ...noUsage, publishRate: 46 }, limits, { pressed: false })).toEqual({
+  expect(pressureOf({ ...noUsage, publishRate: 46 }, limits, { underPressure: false })).toEqual({
     limit: 'messages.publishPerSecond',
     used: 46,
     allowed: 50,
   })
-  expect(pressureOf(undefined, limits, { pressed: false })).toBeUndefined()
+  expect(pressureOf(undefined, limits, { underPressure: false })).toBeUndefined()
 })

@@ -1,37 +1,41 @@
-// What status tells of a tenant's use: seldom, and only what moved, so that thousands of idle tenants cost nothing.
+// The usage in a tenant's status. It is written rarely and only after a change, so that thousands of idle
+// tenants cause no writes.
 import type { Limits } from '../../tenant/policy.js'
-import type { Pressure } from './conditions.js'
+import type { QuotaPressure } from './conditions.js'
 
-/** Of all gateways together. */
-export interface Usage {
+/** The usage of one tenant, summed over all gateways. */
+export interface MeasuredUsage {
   readonly connections: number
   readonly publishRate: number
   readonly rejected: number
 }
 
-/** As it stands in status. */
-export interface WrittenUsage extends Usage {
+/** The usage in status. */
+export interface WrittenUsage extends MeasuredUsage {
   readonly peakConnections: number
   readonly asOf: string
 }
 
-export const noUsage: Usage = { connections: 0, publishRate: 0, rejected: 0 }
+export const noUsage: MeasuredUsage = { connections: 0, publishRate: 0, rejected: 0 }
 
 export const usageIntervalMs = 30_000
-const movedShare = 0.05
+const changeShareMin = 0.05
 const pressureShare = 0.9
-/** A tenant that sways about the threshold is under pressure all the time. */
+/** Pressure ends below this share, so that usage around the threshold does not toggle the condition. */
 const reliefShare = 0.85
 
-/** What status is to say: what it says already, unless that is old enough and something moved. */
+/**
+ * Returns the usage that status should contain: `written` itself, unless it is older than `usageIntervalMs`
+ * and differs from `measured`.
+ */
 export function usageToWrite(
   written: WrittenUsage | undefined,
-  measured: Usage,
+  measured: MeasuredUsage,
   { limits, nowMs }: { limits: Limits | undefined; nowMs: number },
 ): WrittenUsage | undefined {
-  if (!written && usesNothing(measured)) return undefined
+  if (!written && isIdle(measured)) return undefined
   if (written && nowMs - Date.parse(written.asOf) < usageIntervalMs) return written
-  if (written && !hasMoved(written, measured, limits)) return written
+  if (written && !hasChanged(written, measured, limits)) return written
   return {
     ...measured,
     peakConnections: Math.max(written?.peakConnections ?? 0, measured.connections),
@@ -39,43 +43,48 @@ export function usageToWrite(
   }
 }
 
-/** In how long `usageToWrite` will say something else than `written`; undefined: when something is measured that differs. */
+/**
+ * Returns the milliseconds until `usageToWrite` returns a new value, or undefined while `measured` does not
+ * differ.
+ */
 export function usageDueInMs(
   written: WrittenUsage | undefined,
-  measured: Usage,
+  measured: MeasuredUsage,
   { limits, nowMs }: { limits: Limits | undefined; nowMs: number },
 ): number | undefined {
-  if (!written) return usesNothing(measured) ? undefined : 0
-  if (!hasMoved(written, measured, limits)) return undefined
+  if (!written) return isIdle(measured) ? undefined : 0
+  if (!hasChanged(written, measured, limits)) return undefined
   return Math.max(0, Date.parse(written.asOf) + usageIntervalMs - nowMs)
 }
 
-/** From what is written, so that condition and numbers agree. */
+/**
+ * Returns the limit under pressure. Pass the usage in status, so that the condition and the numbers agree.
+ */
 export function pressureOf(
-  used: Usage | undefined,
+  used: MeasuredUsage | undefined,
   limits: Limits | undefined,
-  before: { readonly pressed: boolean },
-): Pressure {
+  before: { readonly underPressure: boolean },
+): QuotaPressure {
   if (!used || !limits) return undefined
-  const share = before.pressed ? reliefShare : pressureShare
+  const share = before.underPressure ? reliefShare : pressureShare
   return [
     { limit: 'connections.max', used: used.connections, allowed: limits.connections.max },
     { limit: 'messages.publishPerSecond', used: used.publishRate, allowed: limits.messages.publishPerSecond },
   ].find(({ allowed, used: count }) => allowed > 0 && count > share * allowed)
 }
 
-function usesNothing({ connections, publishRate, rejected }: Usage): boolean {
+function isIdle({ connections, publishRate, rejected }: MeasuredUsage): boolean {
   return connections === 0 && publishRate === 0 && rejected === 0
 }
 
-function hasMoved(written: Usage, measured: Usage, limits: Limits | undefined): boolean {
-  if (moved(written.connections, measured.connections)) return true
-  if (moved(written.publishRate, measured.publishRate) || moved(written.rejected, measured.rejected))
+function hasChanged(written: MeasuredUsage, measured: MeasuredUsage, limits: Limits | undefined): boolean {
+  if (differs(written.connections, measured.connections)) return true
+  if (differs(written.publishRate, measured.publishRate) || differs(written.rejected, measured.rejected))
     return true
-  const pressed = pressureOf(written, limits, { pressed: false }) !== undefined
-  return pressed !== (pressureOf(measured, limits, { pressed: false }) !== undefined)
+  const underPressure = pressureOf(written, limits, { underPressure: false }) !== undefined
+  return underPressure !== (pressureOf(measured, limits, { underPressure: false }) !== undefined)
 }
 
-function moved(from: number, to: number): boolean {
-  return Math.abs(to - from) > movedShare * Math.max(from, to)
+function differs(from: number, to: number): boolean {
+  return Math.abs(to - from) > changeShareMin * Math.max(from, to)
 }
