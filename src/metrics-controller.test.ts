@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import { ControllerMetrics } from './metrics-controller.js'
 
-/** `name{labels} value` of every series but the buckets of histograms. */
+/** `name{labels} value` of every series except the buckets of histograms. */
 async function series(metrics: ControllerMetrics): Promise<string[]> {
   const text = await metrics.registry.metrics()
   return text.split('\n').filter((line) => line !== '' && !line.startsWith('#') && !line.includes('_bucket'))
 }
 
-test('the names and labels are those of controller-runtime and client-go', async () => {
+test('names and labels are those of controller-runtime and client-go', async () => {
   const metrics = new ControllerMetrics({ process: false })
   const programmed = metrics.rolloutLatencyMeter(() => 3)
   metrics.observeQueue('chattenant', { depth: 7, unfinishedSeconds: () => [2, 3] })
@@ -77,7 +77,7 @@ test('the names and labels are those of controller-runtime and client-go', async
 const readyOnly = { tenant: 'demo/acme', trueTypes: new Set(['Ready', 'Accepted', 'Stalled']) }
 const pressed = { tenant: 'demo/globex', trueTypes: new Set(['Accepted', 'QuotaPressure']) }
 
-test('tenants are counted by what their conditions say', async () => {
+test('tenants are counted by their conditions', async () => {
   const metrics = new ControllerMetrics({ process: false })
   metrics.readConditions(() => [readyOnly, pressed])
   const lines = (await series(metrics)).filter((line) => line.startsWith('parley_controller_tenants'))
@@ -90,32 +90,32 @@ test('tenants are counted by what their conditions say', async () => {
   )
 })
 
-test('each tenant’s conditions are apart, and end with the tenant', async () => {
+test('each tenant has its own condition series, which end with the tenant', async () => {
   const metrics = new ControllerMetrics({ process: false })
   const all = [readyOnly, pressed]
   metrics.readConditions(() => all)
-  const told = async () => {
+  const exposed = async () => {
     const text = await metrics.tenantRegistry.metrics()
     return text.split('\n').filter((line) => line.startsWith('parley_tenant_condition{'))
   }
-  expect(await told()).toHaveLength(12)
-  expect(await told()).toContain('parley_tenant_condition{tenant="demo/acme",type="Ready"} 1')
-  expect(await told()).toContain('parley_tenant_condition{tenant="demo/globex",type="Ready"} 0')
+  expect(await exposed()).toHaveLength(12)
+  expect(await exposed()).toContain('parley_tenant_condition{tenant="demo/acme",type="Ready"} 1')
+  expect(await exposed()).toContain('parley_tenant_condition{tenant="demo/globex",type="Ready"} 0')
   all.pop()
-  expect(await told()).toHaveLength(6)
+  expect(await exposed()).toHaveLength(6)
 })
 
-test('who does not lead any more tells nothing of tenants', async () => {
+test('a process that no longer leads reports no tenants', async () => {
   const metrics = new ControllerMetrics({ process: false })
   let leads = true
   metrics.readConditions(() => (leads ? [readyOnly] : undefined))
-  const told = async () => `${await metrics.registry.metrics()}${await metrics.tenantRegistry.metrics()}`
-  expect(await told()).toMatch(/^parley_controller_tenants\{[^]*^parley_tenant_condition\{/m)
+  const exposed = async () => `${await metrics.registry.metrics()}${await metrics.tenantRegistry.metrics()}`
+  expect(await exposed()).toMatch(/^parley_controller_tenants\{[^]*^parley_tenant_condition\{/m)
   leads = false
-  expect(await told()).not.toMatch(/^parley_(controller_tenants|tenant_condition)\{/m)
+  expect(await exposed()).not.toMatch(/^parley_(controller_tenants|tenant_condition)\{/m)
 })
 
-test('who never led tells nothing of what waits for gateways', async () => {
+test('a process that has never led does not report pending revisions', async () => {
   const lines = await series(new ControllerMetrics({ process: false }))
   expect(lines.filter((line) => line.startsWith('parley_controller_unprogrammed'))).toEqual([])
 })

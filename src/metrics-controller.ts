@@ -1,6 +1,6 @@
-// Metrics of the controller, under the very names that controller-runtime and client-go give them: the
-// dashboards that people have work as they are. Hence no `parley_` before them. Beside metrics.ts a door to
-// prom-client. Leaf: imports nothing of ours.
+// The metrics of the controller. They have the names that controller-runtime and client-go use, so that
+// existing dashboards work; metrics that those libraries do not have begin with `parley_`. This file is a
+// leaf (see errors.ts).
 import {
   Counter,
   Gauge,
@@ -10,22 +10,23 @@ import {
   type GaugeConfiguration,
 } from 'prom-client'
 
-/** Numbers of a work queue that are read when scraped. */
+/** Values of a work queue that are read at each scrape. */
 export interface QueueGauges {
+  /** Number of keys that wait. */
   readonly depth: number
-  /** Of each key being worked on. */
+  /** For each key that is being processed: the seconds since its processing began. */
   unfinishedSeconds(): number[]
 }
 
-/** What one tenant's status says. */
+/** The conditions of one tenant. */
 export interface TenantConditionSample {
   /** `<namespace>/<name>`. */
   readonly tenant: string
-  /** Types of its conditions that are True. */
+  /** Types of the tenant's conditions that are True. */
   readonly trueTypes: ReadonlySet<string>
 }
 
-/** Those that somebody may want to be told of. Reconciling and Stalled tell how, not what. */
+/** Condition types that are worth an alert. Reconciling and Stalled are left out: they describe progress. */
 const conditionTypes = [
   'Ready',
   'Accepted',
@@ -41,8 +42,8 @@ interface Sample<Label extends string> {
 }
 
 /**
- * Keeps no sample from one scrape to the next: thousands of tenants' labels are garbage in between, not
- * memory.
+ * A gauge that computes its samples at each scrape and keeps none, so that the labels of thousands of tenants
+ * take no memory between scrapes.
  */
 class ScrapedGauge<Label extends string> extends Gauge<Label> {
   readonly #samples: () => Iterable<Sample<Label>>
@@ -65,9 +66,10 @@ const reconcileSeconds = [
 
 const programmedSeconds = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 
+/** The metrics of one controller process. */
 export class ControllerMetrics {
   readonly registry = new Registry()
-  /** Series of each tenant, scraped less often. */
+  /** Metrics per tenant, which are scraped less often. */
   readonly tenantRegistry = new Registry()
   readonly #counters = new Map<string, Counter>()
   readonly #queues = new Map<string, QueueGauges>()
@@ -79,9 +81,9 @@ export class ControllerMetrics {
   readonly #concurrent: Gauge<'controller'>
   readonly #leading: Gauge<'name'>
   readonly #programmed: Histogram
-  /** A fault of our own: by the gateways' name for it, so that one alert tells of all. */
+  /** Counts a bug in `parley_bugs_total`, which gateways use too, so that one alert covers both. */
   readonly countBug: () => void
-  /** An event that nobody will read. */
+  /** Counts a Kubernetes Event that was not written. */
   readonly countDroppedEvent: () => void
   #oldestUnprogrammedSeconds: (() => number) | undefined
   #tenants: () => Iterable<TenantConditionSample> | undefined = () => undefined
@@ -95,64 +97,66 @@ export class ControllerMetrics {
       help: string,
       { labelNames, buckets }: { labelNames: readonly L[]; buckets: number[] },
     ) => new Histogram<L>({ name, help, labelNames, buckets, registers })
-    this.#waited = histogram('workqueue_queue_duration_seconds', 'How long a key waited for its turn.', {
+    this.#waited = histogram('workqueue_queue_duration_seconds', 'Time a key waited in the queue.', {
       labelNames: queue,
       buckets: workSeconds,
     })
-    this.#worked = histogram('workqueue_work_duration_seconds', 'How long a key was worked on.', {
+    this.#worked = histogram('workqueue_work_duration_seconds', 'Time a key was processed.', {
       labelNames: queue,
       buckets: workSeconds,
     })
-    this.#reconciled = histogram(
-      'controller_runtime_reconcile_time_seconds',
-      'From the start of a reconcile to its end.',
-      {
-        labelNames: ['controller'],
-        buckets: reconcileSeconds,
-      },
-    )
+    this.#reconciled = histogram('controller_runtime_reconcile_time_seconds', 'Duration of a reconcile.', {
+      labelNames: ['controller'],
+      buckets: reconcileSeconds,
+    })
     const gauge = <L extends string>(name: string, help: string, labelNames: L[]) =>
       new Gauge<L>({ name, help, labelNames, registers })
-    this.#active = gauge('controller_runtime_active_workers', 'Reconciles under way.', ['controller'])
+    this.#active = gauge('controller_runtime_active_workers', 'Number of running reconciles.', ['controller'])
     this.#concurrent = gauge(
       'controller_runtime_max_concurrent_reconciles',
-      'Reconciles that may be under way at a time.',
+      'Largest number of concurrent reconciles.',
       ['controller'],
     )
-    this.#leading = gauge('leader_election_master_status', '1 while this process leads.', ['name'])
+    this.#leading = gauge('leader_election_master_status', '1 while this process is the leader, else 0.', [
+      'name',
+    ])
     this.#watchGauge()
     this.#programmed = histogram(
       'parley_controller_programmed_seconds',
-      'From the controller writing a new revision of a tenant to every live gateway enforcing it.',
+      'Time from the controller writing a new revision of a tenant to every live gateway enforcing it.',
       { labelNames: [], buckets: programmedSeconds },
     )
     this.#unprogrammedGauge()
     this.#tenantGauges()
-    this.countBug = this.#counter('parley_bugs_total', 'Faults of our own: each has a stack in the log.', {})
-    this.countDroppedEvent = this.#counter(
-      'parley_controller_events_dropped_total',
-      'Events for people that were not written: an object had too many, or the API server refused them.',
+    this.countBug = this.#counter(
+      'parley_bugs_total',
+      'Internal errors caused by bugs. Each is logged with its stack.',
       {},
     )
-    this.#queueGauge('workqueue_depth', 'Keys that wait for their turn.', ({ depth }) => depth)
+    this.countDroppedEvent = this.#counter(
+      'parley_controller_events_dropped_total',
+      'Kubernetes Events that were not written, because an object had too many or the API server refused them.',
+      {},
+    )
+    this.#queueGauge('workqueue_depth', 'Number of keys waiting in the queue.', ({ depth }) => depth)
     this.#queueGauge(
       'workqueue_unfinished_work_seconds',
-      'What the keys being worked on have taken so far, together.',
+      'Total time of the keys that are being processed, so far.',
       (read) => read.unfinishedSeconds().reduce((sum, seconds) => sum + seconds, 0),
     )
     this.#queueGauge(
       'workqueue_longest_running_processor_seconds',
-      'What the slowest of them has taken so far.',
+      'Time of the key that has been processed longest, so far.',
       (read) => Math.max(0, ...read.unfinishedSeconds()),
     )
   }
 
-  /** Not among controller-runtime's, hence by our name. */
+  /** controller-runtime has no metric like this one. */
   #watchGauge(): void {
     const watches = this.#watches
     new Gauge<'kind'>({
       name: 'parley_controller_watch_silent_seconds',
-      help: 'Since the API server was last heard of about a kind; bookmarks come every minute.',
+      help: 'Seconds since the watch of a kind last received anything from the API server, which sends a bookmark every minute.',
       labelNames: ['kind'],
       registers: [this.registry],
       collect() {
@@ -165,7 +169,7 @@ export class ControllerMetrics {
     const oldest = () => this.#oldestUnprogrammedSeconds?.()
     new Gauge({
       name: 'parley_controller_unprogrammed_seconds',
-      help: 'For how long the revision that waits longest is not enforced by every live gateway; 0 when none waits. Only of the leader.',
+      help: 'Age of the oldest tenant revision that not every live gateway enforces; 0 when there is none. Reported by the leader only.',
       registers: [this.registry],
       collect() {
         const now = oldest()
@@ -176,19 +180,19 @@ export class ControllerMetrics {
   }
 
   #tenantGauges(): void {
-    const standings = () => this.#tenants()
+    const read = () => this.#tenants()
     new Gauge<'type' | 'status'>({
       name: 'parley_controller_tenants',
-      help: 'Tenants whose condition of that type is True, and those whose is not. Only of the leader.',
+      help: 'Number of tenants by condition type and by whether the condition is True. Reported by the leader only.',
       labelNames: ['type', 'status'],
       registers: [this.registry],
       collect() {
         this.reset()
-        const told = standings()
-        if (!told) return
-        const all = [...told]
+        const tenants = read()
+        if (!tenants) return
+        const all = [...tenants]
         for (const type of conditionTypes) {
-          const count = all.filter(({ trueTypes: holds }) => holds.has(type)).length
+          const count = all.filter(({ trueTypes }) => trueTypes.has(type)).length
           this.set({ type, status: 'true' }, count)
           this.set({ type, status: 'false' }, all.length - count)
         }
@@ -196,31 +200,38 @@ export class ControllerMetrics {
     })
     const condition = {
       name: 'parley_tenant_condition',
-      help: '1 while the tenant’s condition of that type is True, else 0. Only of the leader.',
+      help: '1 while the condition of the tenant is True, else 0. Reported by the leader only.',
       labelNames: ['tenant', 'type'] as const,
       registers: [this.tenantRegistry],
     }
     new ScrapedGauge(condition, function* () {
-      for (const { trueTypes: holds, tenant } of standings() ?? [])
-        for (const type of conditionTypes) yield { labels: { tenant, type }, value: Number(holds.has(type)) }
+      for (const { tenant, trueTypes } of read() ?? [])
+        for (const type of conditionTypes)
+          yield { labels: { tenant, type }, value: Number(trueTypes.has(type)) }
     })
   }
 
-  /** Read when scraped. Undefined: this process does not lead, and another tells. */
-  readConditions(standings: () => Iterable<TenantConditionSample> | undefined): void {
-    this.#tenants = standings
+  /**
+   * Sets the source of the tenants' conditions, which is read at each scrape. It returns undefined while
+   * another process leads.
+   */
+  readConditions(read: () => Iterable<TenantConditionSample> | undefined): void {
+    this.#tenants = read
   }
 
-  /** Of new revisions on their way to the gateways. `oldestSeconds` is read when scraped. */
+  /**
+   * Returns the function that records how many seconds a revision took to reach every gateway.
+   * `oldestSeconds` is the age of the oldest pending revision and is read at each scrape.
+   */
   rolloutLatencyMeter(oldestSeconds: () => number): (seconds: number) => void {
     this.#oldestUnprogrammedSeconds = oldestSeconds
     return (seconds) => this.#programmed.observe(seconds)
   }
 
-  /** A queue of a controller's, which has its name. */
+  /** Returns the meter of a controller's queue, which is named after the controller. */
   queueMeter(controller: string) {
     const labels = { name: controller, controller }
-    const adds = this.#counter('workqueue_adds_total', 'Keys added.', labels)
+    const adds = this.#counter('workqueue_adds_total', 'Keys added to the queue.', labels)
     const retries = this.#counter('workqueue_retries_total', 'Keys added again after a failure.', labels)
     return {
       added: () => adds(),
@@ -230,15 +241,22 @@ export class ControllerMetrics {
     }
   }
 
-  /** `seconds` since the API server was heard of about that kind; undefined: never. */
+  /**
+   * Sets the source of the seconds since the watch of `kind` last received anything; it returns undefined
+   * when it never has.
+   */
   observeWatch(kind: string, seconds: () => number | undefined): void {
     this.#watches.set(kind, seconds)
   }
 
+  /** Sets the source of a queue's gauges, which is read at each scrape. */
   observeQueue(controller: string, read: QueueGauges): void {
     this.#queues.set(controller, read)
   }
 
+  /**
+   * Returns the meter of a controller's reconciles. `concurrency` is the largest number of concurrent ones.
+   */
   reconcileMeter(controller: string, concurrency: number) {
     const labels = { controller }
     this.#concurrent.set(labels, concurrency)
@@ -250,17 +268,17 @@ export class ControllerMetrics {
     )
     const terminal = this.#counter(
       'controller_runtime_terminal_reconcile_errors_total',
-      'Reconciles that failed and will not be tried again.',
+      'Reconciles that failed and are not retried.',
       labels,
     )
     const panicked = this.#counter(
       'controller_runtime_reconcile_panics_total',
-      'Reconciles that a bug ended.',
+      'Reconciles ended by a bug.',
       labels,
     )
     const timedOut = this.#counter(
       'controller_runtime_reconcile_timeouts_total',
-      'Reconciles that took too long.',
+      'Reconciles that exceeded their time limit.',
       labels,
     )
     const results = ['success', 'requeue', 'requeue_after', 'error'] as const
@@ -287,22 +305,26 @@ export class ControllerMetrics {
     }
   }
 
+  /** Returns the meter of a leader-election lease. */
   leaseMeter(name: string) {
     this.#leading.set({ name }, 0)
     return {
       leading: (leading: boolean) => this.#leading.set({ name }, Number(leading)),
       slowPath: this.#counter(
         'leader_election_slowpath_total',
-        'Renewals of the lease that had to read it first.',
+        'Lease renewals that had to read the lease first.',
         { name },
       ),
     }
   }
 
-  /** Of calls to the API server at `host`, by method and status (`<error>` when there was no answer). */
+  /**
+   * Returns the function that counts a request to the API server at `host`. `code` is the status, or
+   * `<error>` when there was no response.
+   */
   restMeter(host: string) {
     return (method: string, code: string) =>
-      this.#counter('rest_client_requests_total', 'Calls to the API server, by status, method and host.', {
+      this.#counter('rest_client_requests_total', 'Requests to the API server, by status, method and host.', {
         code,
         method,
         host,
@@ -310,8 +332,8 @@ export class ControllerMetrics {
   }
 
   /**
-   * Counts one up for each call of what it returns; there from the beginning, as 0, since `rate()` needs a
-   * first value.
+   * Returns a function that adds one to the counter. The series exists from the start with the value 0, because
+   * `rate()` needs it.
    */
   #counter(name: string, help: string, labels: Record<string, string>): () => void {
     const counter =

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { CommandTally, Tally } from './metrics.js'
 
-test('a tally counts one, or as many as it is told', () => {
+test('add() adds one, or the given number', () => {
   const tally = new Tally()
   tally.add()
   tally.add(41)

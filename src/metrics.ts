@@ -1,15 +1,23 @@
-// Every metric of a gateway, named once for the dashboards to come. The one door to prom-client. Leaf:
-// imports nothing of ours. Labels are few and bounded: never a user, never a channel. Per-tenant series live
-// in a registry of their own, scraped from /metrics/tenants.
+// The metrics of a gateway. Each metric is defined here, once. This file and metrics-controller.ts are the
+// only ones that import prom-client; both are leaves (see errors.ts).
+//
+// Labels are few and bounded: never a user, never a channel. Metrics per tenant have a registry of their own,
+// which is served at /metrics/tenants.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 
-/** Few: each is a series of every tenant on every gateway. 0.25 is what is promised. */
+/**
+ * Buckets of delays per tenant. Few, because each is a series for every tenant on every gateway. 0.25 s is
+ * the objective.
+ */
 const tenantLatencySeconds = [0.05, 0.25, 1]
-/** Of people who were away: from a gateway's drain to a night's sleep. */
+/**
+ * Buckets for the age of recovered publications: from the drain of a gateway to a client that was offline for
+ * an hour.
+ */
 const absenceSeconds = [0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600]
 const latencySeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 
-/** Numbers that are read when scraped rather than kept up to date. */
+/** Values of the gateway that are read at each scrape. */
 export interface GatewayGauges {
   readonly connections: number
   readonly connectionsMax: number
@@ -19,13 +27,15 @@ export interface GatewayGauges {
   readonly manifestProblems: number
   readonly ready: boolean
   readonly draining: boolean
-  /** Undefined where there is nothing to wait for: no series then. */
+  // Undefined values have no series: no Redis, no catalog, or no TLS.
   readonly redisAwaySeconds: number | undefined
   readonly catalogAgeSeconds: number | undefined
   readonly certificateExpiresSeconds: number | undefined
 }
 
-/** One tenant's numbers when scraped; totals only grow while the tenant is known to this gateway. */
+/**
+ * Values of one tenant that are read at each scrape. Totals only grow while this gateway knows the tenant.
+ */
 export interface TenantGauges {
   readonly tenant: string
   readonly connections: number
@@ -33,16 +43,17 @@ export interface TenantGauges {
   readonly channels: number
   readonly subscriptions: number
   readonly publications: number
-  /** By name of the channel rule. */
+  /** Publications by the name of the channel rule. */
   readonly publicationsByRule: ReadonlyMap<string, number>
   readonly deliveries: number
   readonly publishRateLimit: number
+  /** Refused commands and connections by error code. */
   readonly refusals: ReadonlyMap<string, number>
 }
 
 /**
- * A counter on a path that every message takes: a plain number, read when it is scraped. Looking a series up
- * by its labels each time was a twentieth of what a publish costs.
+ * A counter for code that runs for every message: a plain number that is read at each scrape. Looking up a
+ * series by its labels every time took a twentieth of the time of a publish.
  */
 export class Tally {
   #total = 0
@@ -56,7 +67,7 @@ export class Tally {
   }
 }
 
-/** Commands answered, by endpoint, command and result. */
+/** Counts handled commands by endpoint, command and result. Result is `ok` or an error code. */
 export class CommandTally {
   readonly #byEndpoint = new Map<string, Map<string, Map<string, Tally>>>()
 
@@ -78,8 +89,10 @@ export class CommandTally {
   }
 }
 
+/** The metrics of one gateway. */
 export class Metrics {
   readonly registry = new Registry()
+  /** Metrics per tenant, which are scraped less often. */
   readonly tenantRegistry = new Registry()
 
   readonly connects: Counter<'endpoint' | 'result'>
@@ -102,6 +115,7 @@ export class Metrics {
   readonly rebalancedSessions: Counter
   readonly bugs: Counter
 
+  /** `read` is called at each scrape. `process` adds the metrics of the Node process; default true. */
   constructor(
     read: { gateway(): GatewayGauges; tenants(): Iterable<TenantGauges> },
     options: { process?: boolean } = {},
@@ -116,28 +130,28 @@ export class Metrics {
 
     this.connects = counter(
       'parley_connects_total',
-      'Sessions that asked to connect, by endpoint and result (ok, or an error code).',
+      'Connect attempts that reached the session, by endpoint and result (ok, or an error code).',
       ['endpoint', 'result'],
     )
     this.closes = counter(
       'parley_closes_total',
-      'Sessions ended, by endpoint and close code (1006: the line was cut; other: a number of the client’s own).',
+      'Closed sessions, by endpoint and close code. 1006 means the connection was lost; other means a code that only the client defines.',
       ['endpoint', 'code'],
     )
     this.handshakeRefusals = counter(
       'parley_handshake_refusals_total',
-      'Upgrades refused with an HTTP status, by endpoint and error code.',
+      'WebSocket handshakes refused with an HTTP status, by endpoint and error code.',
       ['endpoint', 'code'],
     )
     this.tlsHandshakeFailures = counter(
       'parley_tls_handshake_failures_total',
-      'TLS handshakes that came to nothing, by reason (timeout, cut, plain_http, refused). None where TLS ends before the gateway.',
+      'Failed TLS handshakes, by reason (timeout, cut, plain_http, refused). Always 0 when TLS is terminated before the gateway.',
       ['reason'],
     )
     const { commands } = this
     new Counter({
       name: 'parley_commands_total',
-      help: 'Commands answered, by endpoint, command and result (ok, or an error code).',
+      help: 'Handled commands, by endpoint, command and result (ok, or an error code).',
       labelNames: ['endpoint', 'command', 'result'],
       registers,
       collect() {
@@ -147,78 +161,81 @@ export class Metrics {
     })
     this.apiRequests = counter(
       'parley_api_requests_total',
-      'Requests to the server API answered, by method and code (ok, or an error code). Those inside a batch count too.',
+      'Requests to the server API, by method and code (ok, or an error code). Each command of a batch counts as a request.',
       ['method', 'code'],
     )
     this.#tallyCounter(
       'parley_publications_total',
-      'Publications that the broker accepted from this gateway.',
+      'Publications from this gateway that the broker accepted.',
       this.publications,
     )
     this.#tallyCounter(
       'parley_deliveries_total',
-      'Publications handed to subscribers’ outboxes.',
+      'Publications written to the outboxes of subscribers.',
       this.deliveries,
     )
-    this.#tallyCounter('parley_sent_bytes_total', 'Bytes handed to sockets.', this.sentBytes)
+    this.#tallyCounter('parley_sent_bytes_total', 'Bytes written to sockets.', this.sentBytes)
     this.recoveries = counter(
       'parley_recoveries_total',
-      'Subscriptions that asked to recover, by result (recovered, or why not).',
+      'Subscriptions that asked to recover missed publications, by result (recovered, or the reason of the failure).',
       ['result'],
     )
-    this.slowCloses = counter('parley_slow_closes_total', 'Sessions cut because they read too slowly.')
+    this.slowCloses = counter(
+      'parley_slow_closes_total',
+      'Sessions closed because the client read too slowly.',
+    )
     this.rebalancedSessions = counter(
       'parley_rebalanced_sessions_total',
-      'Sessions sent away (3001) since other gateways had more room.',
+      'Sessions closed with 3001 to move them to gateways with fewer connections.',
     )
-    this.bugs = counter('parley_bugs_total', 'Faults of our own: each has a stack in the log.')
+    this.bugs = counter('parley_bugs_total', 'Internal errors caused by bugs. Each is logged with its stack.')
     this.publishSeconds = new Histogram({
       name: 'parley_publish_duration_seconds',
-      help: 'From a publish command to its acknowledgement.',
+      help: 'Time from a publish command to its acknowledgement.',
       buckets: latencySeconds,
       registers,
     })
     this.apiSeconds = new Histogram({
       name: 'parley_api_request_duration_seconds',
-      help: 'From a request to the server API to its answer, by method.',
+      help: 'Time from a request to the server API to its response, by method.',
       labelNames: ['method'],
       buckets: latencySeconds,
       registers,
     })
     this.deliverySeconds = new Histogram({
       name: 'parley_delivery_delay_seconds',
-      help: 'From the broker taking a publication (its gateway’s clock) to this gateway handing it to its subscribers’ outboxes.',
+      help: 'Time from the broker accepting a publication (by the clock of its gateway) to this gateway writing it to the outboxes of subscribers.',
       buckets: latencySeconds,
       registers,
     })
     this.recoveryDelaySeconds = new Histogram({
       name: 'parley_recovery_delay_seconds',
-      help: 'Of subscriptions that came back and had missed something: how old the oldest of that was when they got it. They were away at least as long.',
+      help: 'Age of the oldest missed publication at the time of its recovery, for subscriptions that missed at least one. The client was disconnected for at least that long.',
       buckets: absenceSeconds,
       registers,
     })
     this.tenantDeliverySeconds = new Histogram({
       name: 'parley_tenant_delivery_delay_seconds',
-      help: 'As parley_delivery_delay_seconds, of the tenant’s publications.',
+      help: 'Like parley_delivery_delay_seconds, for the publications of the tenant.',
       labelNames: ['tenant'],
       buckets: tenantLatencySeconds,
       registers: [this.tenantRegistry],
     })
     this.connectSeconds = new Histogram({
       name: 'parley_connect_duration_seconds',
-      help: 'From the connect command (or the upgrade request) to the session being open, by endpoint.',
+      help: 'Time from the connect command, or the WebSocket handshake on the chat endpoint, to the open session, by endpoint.',
       labelNames: ['endpoint'],
       buckets: latencySeconds,
       registers,
     })
     this.#gauge(
       'parley_gateway_connections',
-      'Open sessions on this gateway: what autoscaling looks at.',
+      'Open sessions on this gateway. Autoscaling uses this metric.',
       () => read.gateway().connections,
     )
     this.#gauge(
       'parley_gateway_connections_limit',
-      'Sessions that this gateway takes; more are sent elsewhere.',
+      'Largest number of sessions on this gateway; further clients are refused with 503.',
       () => read.gateway().connectionsMax,
     )
     this.#gauge(
@@ -231,37 +248,39 @@ export class Metrics {
       'Channels with a subscriber on this gateway.',
       () => read.gateway().channels,
     )
-    this.#gauge('parley_gateway_ready', '1 when the gateway takes new sessions.', () =>
+    this.#gauge('parley_gateway_ready', '1 when the gateway accepts new sessions, else 0.', () =>
       Number(read.gateway().ready),
     )
-    this.#gauge('parley_gateway_draining', '1 while the gateway sends its sessions elsewhere.', () =>
-      Number(read.gateway().draining),
+    this.#gauge(
+      'parley_gateway_draining',
+      '1 while the gateway drains its sessions before it shuts down, else 0.',
+      () => Number(read.gateway().draining),
     )
     this.#gauge('parley_catalog_tenants', 'Tenants that this gateway serves.', () => read.gateway().tenants)
     this.#gauge(
       'parley_catalog_problems',
-      'Manifests that could not be used.',
+      'Tenants or manifests whose newest revision this gateway cannot use.',
       () => read.gateway().manifestProblems,
     )
     this.#gauge(
       'parley_redis_away_seconds',
-      'For how long the Redis connection that is missing longest is away; 0 when all are there. No series without Redis.',
+      'Seconds since the first of the missing Redis connections was lost; 0 when all are established. Absent without Redis.',
       () => read.gateway().redisAwaySeconds,
     )
     this.#gauge(
       'parley_catalog_age_seconds',
-      'Since what is in force was known to be what the controller wants (+Inf: never). No series where tenants come from files.',
+      'Seconds since the controller last confirmed the tenants that this gateway enforces (+Inf: never). Absent when tenants come from files.',
       () => read.gateway().catalogAgeSeconds,
     )
     this.#gauge(
       'parley_tls_certificate_expiry_timestamp_seconds',
-      'When the certificate that clients are shown expires, since the epoch. No series where TLS ends before the gateway.',
+      'Expiry of the TLS certificate that clients see, in seconds since the Unix epoch. Absent when TLS is terminated before the gateway.',
       () => read.gateway().certificateExpiresSeconds,
     )
     this.#tenantMetrics(() => read.tenants())
   }
 
-  /** Its series end with it: those that are not read anew at each scrape. */
+  /** Removes the series of a tenant that are not rebuilt at each scrape. */
   removeTenant(tenant: string): void {
     this.tenantDeliverySeconds.remove({ tenant })
   }
@@ -291,13 +310,16 @@ export class Metrics {
     })
   }
 
-  /** Set anew at each scrape from the tenants that exist, so that a removed tenant's series end with it. */
+  /**
+   * Defines metrics that are rebuilt from the existing tenants at each scrape, so that the series of a
+   * removed tenant end.
+   */
   #tenantMetrics(tenants: () => Iterable<TenantGauges>): void {
     const series: [name: string, help: string, value: (tenant: TenantGauges) => number][] = [
       ['parley_tenant_connections', 'Open sessions of the tenant on this gateway.', (t) => t.connections],
       [
         'parley_tenant_connections_limit',
-        'Sessions that the tenant’s quota allows.',
+        'Largest number of sessions in the tenant’s quota.',
         (t) => t.connectionsLimit,
       ],
       ['parley_tenant_channels', 'Channels of the tenant in use on this gateway.', (t) => t.channels],
@@ -308,17 +330,17 @@ export class Metrics {
       ],
       [
         'parley_tenant_publish_rate_limit',
-        'Publications per second that the tenant’s quota allows.',
+        'Largest number of publications per second in the tenant’s quota.',
         (t) => t.publishRateLimit,
       ],
       [
         'parley_tenant_publications_total',
-        'Publications accepted from the tenant on this gateway.',
+        'Publications of the tenant accepted on this gateway.',
         (t) => t.publications,
       ],
       [
         'parley_tenant_deliveries_total',
-        'Deliveries to the tenant’s subscribers on this gateway.',
+        'Deliveries to subscribers of the tenant on this gateway.',
         (t) => t.deliveries,
       ],
     ]
@@ -335,20 +357,22 @@ export class Metrics {
       })
     }
     this.#labelledTenantCounter('parley_tenant_refusals_total', {
-      help: 'Commands and connections of the tenant refused on this gateway, by error code.',
+      help: 'Refused commands and connections of the tenant on this gateway, by error code.',
       label: 'code',
       parts: (tenant) => tenant.refusals,
       tenants,
     })
     this.#labelledTenantCounter('parley_tenant_rule_publications_total', {
-      help: 'Publications accepted from the tenant on this gateway, by the channel rule (its name) that the channel has its settings from.',
+      help: 'Publications of the tenant accepted on this gateway, by the name of the channel rule that applies to the channel.',
       label: 'rule',
       parts: (tenant) => tenant.publicationsByRule,
       tenants,
     })
   }
 
-  /** Counters of a tenant's, told apart by one more label. */
+  /**
+   * Defines a counter per tenant and one more label. `parts` returns the totals by the value of that label.
+   */
   #labelledTenantCounter(
     name: string,
     {
