@@ -22,12 +22,12 @@ import {
 import type { Selection } from '../kube/ports.js'
 import { Leader } from './leader.js'
 import type { ControllerOptions } from './options.js'
-import { Elector } from '../kube/lease.js'
-import { KubeObjects } from '../kube/object-api.js'
+import { LeaseElector } from '../kube/lease.js'
+import { KubeObjectApi } from '../kube/object-api.js'
 import type { ResourceKind } from '../kube/object.js'
 import { Reflector } from '../kube/reflector.js'
 import { conditionMetrics } from './tenants/condition-metrics.js'
-import { ended } from '../kube/task-group.js'
+import { whenAborted } from '../kube/task-group.js'
 
 /** This process lost the Lease. The process must exit at once, and may be started again. */
 export class LostLeadershipError extends Error {
@@ -49,7 +49,7 @@ export class Controller {
    */
   readonly #autoscaler: Reflector | undefined
   readonly #health: Health
-  readonly #elector: Elector
+  readonly #elector: LeaseElector
   readonly #events: Events
   readonly #leader: Leader
   #onLeading: () => void = () => {}
@@ -63,7 +63,7 @@ export class Controller {
     this.#transport = new ApiTransport({
       target,
       userAgent: userAgentOf(options.version),
-      onAnswer: metrics.restMeter(target.url.host),
+      onResponse: metrics.restMeter(target.url.host),
       perSecond: apiCallsPerSecond,
       burst: apiCallBurst,
     })
@@ -84,7 +84,7 @@ export class Controller {
       })
     for (const reflector of this.#allReflectors)
       metrics.observeWatch(reflector.kind, () => {
-        const { heardAgoMs } = reflector
+        const { silentMs: heardAgoMs } = reflector
         return heardAgoMs === undefined ? undefined : heardAgoMs / 1000
       })
     this.#health = new Health(Object.values(this.#reflectors), clock)
@@ -92,8 +92,8 @@ export class Controller {
       this.leading && tenants.cache.synced ? conditionMetrics(tenants.cache) : undefined,
     )
     const meter = metrics.leaseMeter(lease.name)
-    this.#elector = new Elector({
-      objects: new KubeObjects(this.#transport, { urgent: { deadlineMs: 5_000 } }),
+    this.#elector = new LeaseElector({
+      objects: new KubeObjectApi(this.#transport, { urgent: { deadlineMs: 5_000 } }),
       name: lease,
       identity,
       clock,
@@ -109,7 +109,7 @@ export class Controller {
       },
       onSlowPath: meter.slowPath,
     })
-    const api = new KubeObjects(this.#transport, { guard: () => this.#elector.assertLeading() })
+    const api = new KubeObjectApi(this.#transport, { guard: () => this.#elector.assertLeading() })
     this.#events = new Events({
       objects: api,
       reportingController: 'parley.chat/controller',
@@ -137,12 +137,12 @@ export class Controller {
 
   /** Returns why the controller is not ready, or an empty list when it leads or can take over the Lease. */
   unready(): string[] {
-    return [...this.#health.unready(), ...this.#leader.unready()]
+    return [...this.#health.readinessProblems(), ...this.#leader.unready()]
   }
 
   /** Returns why the process should be restarted, or an empty list. */
   dead(): string[] {
-    return this.#health.dead()
+    return this.#health.livenessProblems()
   }
 
   get leading(): boolean {
@@ -185,7 +185,7 @@ export class Controller {
    */
   async #lead(signal: AbortSignal): Promise<void> {
     const elected = new Promise<void>((resolve) => (this.#onLeading = resolve))
-    await Promise.race([elected, ended(signal)])
+    await Promise.race([elected, whenAborted(signal)])
     if (signal.aborted) return
     const synced = Object.values(this.#reflectors).map(({ cache }) => cache.whenSynced(signal))
     try {
@@ -207,7 +207,7 @@ export class Controller {
       transport: this.#transport,
       kind,
       log,
-      onBug: metrics.countBug,
+      onListenerError: metrics.countBug,
       clock,
       after,
       ...selection,

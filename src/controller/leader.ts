@@ -26,7 +26,7 @@ import { ScaleIn } from './scaling/scale-in.js'
 import { ManagedSecrets } from './credentials/managed-secret.js'
 import { TenantPolicies } from './tenants/policy.js'
 import { TenantReconciler } from './tenants/reconciler.js'
-import { ended, together } from '../kube/task-group.js'
+import { whenAborted, runTaskGroup } from '../kube/task-group.js'
 import { Workers } from '../kube/workers.js'
 
 export interface LeaderOptions extends ControllerOptions {
@@ -91,7 +91,7 @@ export class Leader {
     catalog.initialize(refs)
     // The publisher outlives the workers, because they write to the catalog.
     const publishing = new AbortController()
-    await together(signal, [
+    await runTaskGroup(signal, [
       async () => catalog.run(publishing.signal),
       async (ending) => {
         try {
@@ -104,9 +104,9 @@ export class Leader {
   }
 
   async #runAll(signal: AbortSignal, { catalog, purger, reconcilers, scaleIn }: Parts): Promise<void> {
-    await Promise.race([catalog.firstAttempt, ended(signal)])
+    await Promise.race([catalog.firstAttempt, whenAborted(signal)])
     if (!signal.aborted) this.#enqueueAll()
-    await together(signal, [
+    await runTaskGroup(signal, [
       async (ending) => purger.run(ending),
       ...(scaleIn ? [async (ending: AbortSignal) => scaleIn.run(ending)] : []),
       async (ending) =>
@@ -228,23 +228,23 @@ export class Leader {
     ...by
   }: Cluster): void {
     const { tenantsByHostname, tenantsByNamespace, tenantsBySecret } = by
-    const plansOf = ({ is, was }: ObjectChange) =>
+    const plansOf = ({ current: is, previous: was }: ObjectChange) =>
       [is, was].flatMap((object) => (object ? planOf(object) : []))
     caches.tenants.onChange((change) => {
       this.#tenants.add(change.key)
       for (const key of credentialsByTenant.keysOf(change.key)) this.#credentials.add(key)
       for (const plan of plansOf(change)) this.#plans.addAfter(plan, planDelayMs)
-      if (change.was && !change.is)
-        for (const hostname of hostnamesOf(change.was))
+      if (change.previous && !change.current)
+        for (const hostname of hostnamesOf(change.previous))
           this.#enqueueTenants(tenantsByHostname.keysOf(hostname))
     })
-    caches.plans.onChange(({ is, key, was }) => {
+    caches.plans.onChange(({ current: is, key, previous: was }) => {
       this.#plans.add(key)
       // A status update of the plan does not concern its tenants.
       if (is?.metadata.generation !== was?.metadata.generation || !is || !was)
         this.#enqueueTenants(tenantsByPlan.keysOf(key))
     })
-    caches.credentials.onChange(({ is, key, was }) => {
+    caches.credentials.onChange(({ current: is, key, previous: was }) => {
       this.#credentials.add(key)
       for (const object of [is, was]) if (object) this.#enqueueTenants(tenantOf(object))
     })

@@ -4,7 +4,7 @@ import type { Log } from '../log.js'
 import type { ControllerMetrics } from '../metrics-controller.js'
 import type { SealingKeys } from '../catalog/redis/sealing.js'
 import type { After, Clock } from '../time.js'
-import type { ObjectName } from '../kube/object.js'
+import type { ObjectKey } from '../kube/object.js'
 import type { PublicUrl } from './credentials/endpoints.js'
 import type { GatewayFleet } from './scaling/scale-in.js'
 
@@ -14,7 +14,7 @@ export interface ControllerOptions {
   /** The path of a kubeconfig file. Default: KUBECONFIG, ~/.kube/config, or the pod's service account. */
   readonly kubeconfig?: string | undefined
   /** The Lease that decides which controller leads. */
-  readonly lease: ObjectName
+  readonly lease: ObjectKey
   /** The holder identity of this process in the Lease. No two processes may share one. */
   readonly identity: string
   /** How long the Lease lasts and how often it is renewed. Default: the defaults of `Elector`. */

@@ -7,7 +7,7 @@ import type { Clock } from '../time.js'
 import type { CatalogPublisher } from './catalog/publisher.js'
 import type { Cluster } from './cluster.js'
 import { chatPlans } from './kinds.js'
-import type { EventRecorder, ObjectApi, Outcome } from '../kube/ports.js'
+import type { EventRecorder, ObjectApi, ReconcileOutcome } from '../kube/ports.js'
 import { ReadyReport } from './ready-report.js'
 import { problemsVerdict, type Verdict } from './tenants/conditions.js'
 
@@ -32,7 +32,7 @@ export class PlanReconciler {
     this.#report = new ReadyReport({ ...options, kind: chatPlans, cache: options.cluster.caches.plans })
   }
 
-  async reconcile(name: string, signal: AbortSignal): Promise<Outcome> {
+  async reconcile(name: string, signal: AbortSignal): Promise<ReconcileOutcome> {
     const { cluster } = this.#options
     const object = cluster.caches.plans.get(name)
     if (!object) return undefined

@@ -43,7 +43,7 @@ export class ReadyReport {
     signal.throwIfAborted()
     try {
       const desired = { metadata: { name, namespace, uid }, status }
-      cache.wrote(await api.applyStatus(kind, desired, { known: object }))
+      cache.recordWrite(await api.applyStatus(kind, desired, { known: object }))
     } catch (error) {
       // The object was deleted or recreated meanwhile. The watch reports that.
       if (isApiError(error, 'NotFound', 'Conflict')) return

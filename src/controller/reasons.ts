@@ -61,6 +61,7 @@ export const problemMeanings = {
   InvalidAlgorithm: 'An algorithm does not fit its key.',
   InvalidMatch: 'The match of a channel rule is not a valid pattern.',
   InvalidOrigin: 'An allowed origin is not a valid origin.',
+  DurabilityUnavailable: 'A channel rule asks for a durability that this installation does not offer.',
 } as const satisfies Partial<Record<ProblemReason, string>>
 
 export type Reason = keyof typeof reasons | ProblemReason

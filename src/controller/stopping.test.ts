@@ -1,9 +1,9 @@
-// Whoever is told to stop begins no write any more: another may lead already.
+// After the abort signal no part starts a write, because another process may lead already.
 import { beforeEach, expect, test } from 'vitest'
 import { ApiError } from '../kube/api-error.js'
 import { chatPlans } from './kinds.js'
 import type { Desired, ObjectApi } from '../kube/ports.js'
-import { CachedObjects } from '../kube/object-cache.js'
+import { KubeObjectCache } from '../kube/object-cache.js'
 import { ApiObject } from '../kube/object.js'
 import { ReadyReport } from './ready-report.js'
 import { ManagedSecrets } from './credentials/managed-secret.js'
@@ -11,7 +11,7 @@ import { ManualTime } from '../kube/time.testing.js'
 
 const time = new ManualTime()
 const events = { event: () => {} }
-const cache = new CachedObjects({ clock: time, onBug: () => {} })
+const cache = new KubeObjectCache({ clock: time, onListenerError: () => {} })
 const owner = ApiObject.parse({
   apiVersion: 'parley.chat/v1alpha1',
   kind: 'ChatTenant',
@@ -26,8 +26,8 @@ const stored = (what: string, { metadata }: Desired) => {
   written.push(what)
   return ApiObject.parse({ ...owner, metadata: { ...metadata, uid: 'new', resourceVersion: '2' } })
 }
-const unused = async () => expect.fail('nobody asks for that')
-/** Has no objects. */
+const unused = async () => expect.fail('this call is not expected')
+/** An API server without objects. */
 const api: ObjectApi = {
   get: async () => {
     reading()
@@ -54,7 +54,7 @@ const report = () =>
     stop.signal,
   )
 
-const keep = () =>
+const ensure = () =>
   new ManagedSecrets({ api, cache, clock: time, events }).ensure(
     {
       name: 'acme-credentials',
@@ -67,20 +67,20 @@ const keep = () =>
     stop.signal,
   )
 
-test('what goes on writes', async () => {
+test('a part that is not stopped writes', async () => {
   await report()
-  await keep()
+  await ensure()
   expect(written).toEqual(['status', 'object'])
 })
 
-test('no status is written after the end', async () => {
+test('no status is written after the abort', async () => {
   stop.abort(new Error('the process is ending'))
   await expect(report()).rejects.toThrow('the process is ending')
   expect(written).toEqual([])
 })
 
-test('no Secret is written when the end came while the present one was read', async () => {
+test('no Secret is written when the abort comes while the present one is read', async () => {
   reading = () => stop.abort(new Error('the process is ending'))
-  await expect(keep()).rejects.toThrow('the process is ending')
+  await expect(ensure()).rejects.toThrow('the process is ending')
   expect(written).toEqual([])
 })

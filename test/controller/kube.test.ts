@@ -1,4 +1,4 @@
-// The kit against a real kube-apiserver: what the scripted one of the other files pretends, this one does.
+// The Kubernetes client parts against a real kube-apiserver. The other files use a scripted one.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { isApiError } from '../../src/kube/api-error.js'
 import { KubeConfigTarget, loadKubeConfig } from '../../src/kube/api-target.js'
@@ -6,8 +6,8 @@ import { ApiTransport, userAgentOf } from '../../src/kube/api-transport.js'
 import { conditionsOf } from '../../src/kube/conditions.js'
 import { Events } from '../../src/kube/events.js'
 import type { ObjectChange } from '../../src/kube/ports.js'
-import { Elector, leaseKind } from '../../src/kube/lease.js'
-import { KubeObjects } from '../../src/kube/object-api.js'
+import { LeaseElector, leaseKind } from '../../src/kube/lease.js'
+import { KubeObjectApi } from '../../src/kube/object-api.js'
 import type { ApiObject, ResourceKind } from '../../src/kube/object.js'
 import { Reflector } from '../../src/kube/reflector.js'
 import { createLog } from '../../src/log.js'
@@ -30,7 +30,7 @@ const namespace = 'default'
 
 let server: KubeServer
 let transport: ApiTransport
-let objects: KubeObjects
+let objects: KubeObjectApi
 let calls: string[]
 let ending: AbortController
 let running: Promise<unknown>[]
@@ -41,9 +41,9 @@ beforeAll(async () => {
   transport = new ApiTransport({
     target,
     userAgent: userAgentOf('test'),
-    onAnswer: (method, code) => calls.push(`${method} ${code}`),
+    onResponse: (method, code) => calls.push(`${method} ${code}`),
   })
-  objects = new KubeObjects(transport)
+  objects = new KubeObjectApi(transport)
   ending = new AbortController()
   running = []
 }, kubeStartMsMax)
@@ -59,7 +59,7 @@ afterAll(() => server?.stop())
 
 calls = []
 
-/** A reflector that runs until the test ends, with all that it told. */
+/** Runs a reflector until the test ends, and records its changes. */
 function follow(kind: ResourceKind, options: { labelSelector?: string; metadataOnly?: boolean } = {}) {
   const changes = new Arrivals<ObjectChange>('a change')
   const reflector = new Reflector({ transport, kind, namespace, log, ...options })
@@ -71,7 +71,7 @@ function follow(kind: ResourceKind, options: { labelSelector?: string; metadataO
 const versionOf = (object: ApiObject | undefined) => object?.metadata.resourceVersion
 
 describe('a reflector', () => {
-  test('tells of what is created, changed, deleted and recreated', async () => {
+  test('reports created, changed, deleted and recreated objects', async () => {
     const { cache, changes } = follow(configMaps, { labelSelector: 'suite=life' })
     await cache.whenSynced(AbortSignal.timeout(20_000))
     expect(cache.size).toBe(0)
@@ -93,15 +93,15 @@ describe('a reflector', () => {
     expect(second.metadata.uid).not.toBe(first.metadata.uid)
   })
 
-  test('reads a list of many pages whole', async () => {
+  test('reads a list of many pages completely', async () => {
     const names = Array.from({ length: 1_203 }, (_, index) => `page-${index}`)
-    const lavish = new ApiTransport({
+    const unthrottled = new ApiTransport({
       target: new KubeConfigTarget(() => loadKubeConfig({ path: server.kubeconfig })),
       userAgent: userAgentOf('test'),
       perSecond: 10_000,
       burst: 10_000,
     })
-    const many = new KubeObjects(lavish)
+    const many = new KubeObjectApi(unthrottled)
     const labels = { suite: 'pages' }
     await Promise.all(names.map((name) => many.create(configMaps, { metadata: { name, namespace, labels } })))
     const { cache } = follow(configMaps, { labelSelector: 'suite=pages' })
@@ -109,32 +109,32 @@ describe('a reflector', () => {
     expect(cache.size).toBe(names.length)
   })
 
-  test('goes on after the API server was killed and came back', async () => {
+  test('continues after the API server was killed and restarted', async () => {
     const metadata = { name: 'outage', namespace, labels: { suite: 'outage' } }
     await objects.create(configMaps, { metadata, data: { a: '1' } })
     const { cache, changes, reflector } = follow(configMaps, { labelSelector: 'suite=outage' })
     await changes.next()
     await server.killApiServer()
-    await expect.poll(() => reflector.trouble, { timeout: 20_000 }).toMatch(/ConfigMap: /)
-    expect(cache.synced, 'old is better than nothing').toBe(true)
+    await expect.poll(() => reflector.unavailableReason, { timeout: 20_000 }).toMatch(/ConfigMap: /)
+    expect(cache.synced, 'the stale cache is still usable').toBe(true)
     expect(cache.size).toBe(1)
     await server.startApiServer()
     await objects.apply(configMaps, { metadata, data: { a: '2' } })
     await within(
       'the change after the outage',
-      changes.next(({ is }) => is?.['data'] !== undefined),
+      changes.next(({ current: is }) => is?.['data'] !== undefined),
       60_000,
     )
     expect(cache.get('default/outage')).toMatchObject({ data: { a: '2' } })
-    await expect.poll(() => reflector.trouble).toBeUndefined()
+    await expect.poll(() => reflector.unavailableReason).toBeUndefined()
   }, 120_000)
 
-  test('P18: of Secrets it gets names and labels, and the content is never sent', async () => {
+  test('P18: of Secrets it gets names and labels, and the server never sends their content', async () => {
     const metadata = { name: 'secret', namespace, labels: { suite: 'secret' } }
     const { cache, changes } = follow(secrets, { labelSelector: 'suite=secret', metadataOnly: true })
     await cache.whenSynced(AbortSignal.timeout(20_000))
     await objects.apply(secrets, { metadata, data: { key: 'aGVsbG8=' } })
-    const { is } = await changes.next()
+    const { current: is } = await changes.next()
     expect(is).toMatchObject({ kind: 'Secret', metadata: { name: 'secret', labels: { suite: 'secret' } } })
     expect(JSON.stringify(is)).not.toContain('aGVsbG8=')
     expect(await objects.get(secrets, metadata)).toMatchObject({ data: { key: 'aGVsbG8=' } })
@@ -144,18 +144,18 @@ describe('a reflector', () => {
 describe('server-side apply', () => {
   const metadata = { name: 'applied', namespace, labels: { app: 'parley' } }
 
-  test('P13: nothing is sent when all of it is applied already', async () => {
+  test('P13: nothing is sent when everything is applied already', async () => {
     const desired = { metadata, data: { a: '1', b: '2' } }
     const stored = await objects.apply(configMaps, desired)
     calls = []
     const read = await objects.get(configMaps, metadata)
     expect(await objects.apply(configMaps, desired, { known: read })).toBe(read)
     expect(calls).toEqual(['GET 200'])
-    // And where it is sent all the same, the server sees that nothing changes.
+    // When it is sent anyway, the server sees that nothing changes.
     expect(versionOf(await objects.apply(configMaps, desired))).toBe(versionOf(stored))
   })
 
-  test('what is left out is removed, what others wrote stays', async () => {
+  test('fields that are left out are removed, and fields of other managers stay', async () => {
     const client = server.client
     await objects.apply(configMaps, { metadata, data: { a: '1', b: '2' } })
     await client.apply({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { c: '3' } })
@@ -164,7 +164,7 @@ describe('server-side apply', () => {
     expect(after['data']).toEqual({ a: '1', c: '3' })
   })
 
-  test('drift of a field of ours is repaired', async () => {
+  test('drift of an owned field is repaired', async () => {
     await objects.apply(configMaps, { metadata, data: { a: '1' } })
     const ref = { apiVersion: 'v1', kind: 'ConfigMap', ...metadata }
     await server.client.patch(ref, { data: { a: 'drifted' } })
@@ -182,7 +182,7 @@ describe('server-side apply', () => {
     const stored = await objects.apply(services, service)
     const conditions = conditionsOf(
       [
-        { type: 'Ready', status: 'True', reason: 'Works', message: 'all is well' },
+        { type: 'Ready', status: 'True', reason: 'Works', message: 'it works' },
         { type: 'Accepted', status: 'True', reason: 'Works', message: '' },
       ],
       { was: [], generation: 1, epochMs: systemClock.epochMs() },
@@ -199,7 +199,7 @@ describe('server-side apply', () => {
     expect(after).toMatchObject({ status: { conditions: conditions.slice(0, 1) } })
   })
 
-  test('owner references do not make it write each time', async () => {
+  test('owner references do not cause a write each time', async () => {
     const owner = await objects.apply(configMaps, { metadata: { name: 'owner', namespace } })
     const { name, uid } = owner.metadata
     const reference = {
@@ -219,12 +219,12 @@ describe('server-side apply', () => {
     expect(await objects.apply(secrets, desired, { known })).toBe(known)
   })
 
-  test('a uid that is not there any more is a Conflict', async () => {
+  test('the uid of a deleted object is a Conflict', async () => {
     const gone = { metadata: { ...metadata, uid: '00000000-0000-0000-0000-000000000000' } }
     await expect(objects.apply(configMaps, gone)).rejects.toMatchObject({ reason: 'Conflict', code: 409 })
   })
 
-  test('P12: what the server refuses has a reason, and names the fields', async () => {
+  test('P12: a refusal by the server has a reason and names the fields', async () => {
     const wrong = { metadata: { name: 'wrong', namespace }, spec: { ports: [{ port: 0, protocol: 'TCP' }] } }
     const error = await objects.apply(services, wrong).catch((refused: unknown) => refused)
     expect(isApiError(error, 'Invalid')).toBe(true)
@@ -244,8 +244,8 @@ describe('a lease', () => {
   const elector = (identity: string, name: string, signal: AbortSignal) => {
     const led = new Arrivals<string>(`${identity} to lead`)
     const lost = new Arrivals<string>(`${identity} to lose`)
-    const candidate: Elector = new Elector({
-      objects: new KubeObjects(transport, { urgent: { deadlineMs: 5_000 } }),
+    const candidate: LeaseElector = new LeaseElector({
+      objects: new KubeObjectApi(transport, { urgent: { deadlineMs: 5_000 } }),
       name: { name, namespace },
       identity,
       clock: systemClock,
@@ -269,29 +269,29 @@ describe('a lease', () => {
     stop.abort()
     await first.run
     expect(() => first.candidate.assertLeading()).toThrow('not held')
-    // The bar is three seconds.
+    // The requirement is three seconds; the deadline leaves room for a slow machine.
     await within('the standby to lead', second.led.next(), 15_000)
     expect(second.candidate.term).toBe(first.candidate.term + 1)
     expect(first.lost.waiting).toEqual([])
   })
 
-  test('that was taken away is noticed, and ends what led', async () => {
-    const { candidate, led, lost } = elector('robbed', 'robbed', ending.signal)
+  test('that another process has taken ends the leadership', async () => {
+    const { candidate, led, lost } = elector('taken', 'taken', ending.signal)
     await led.next()
-    const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name: 'robbed', namespace }
+    const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name: 'taken', namespace }
     await server.client.patch(ref, {
-      spec: { holderIdentity: 'robber', leaseTransitions: candidate.term + 1 },
+      spec: { holderIdentity: 'another', leaseTransitions: candidate.term + 1 },
     })
-    expect(await lost.next()).toBe('robber has the lease now')
+    expect(await lost.next()).toBe('another has the lease now')
     expect(candidate.leading).toBe(false)
   })
 
-  test('that was deleted begins anew above all its former terms', async () => {
+  test('that was deleted and created again has a higher term than before', async () => {
     const { candidate, led, lost } = elector('before', 'deleted', ending.signal)
     await led.next()
     await objects.delete(leaseKind, { name: 'deleted', namespace })
     await lost.next()
-    // Terms of new leases count seconds.
+    // The term of a new lease is a number of seconds.
     await expect
       .poll(() => Date.now() / 1000, { timeout: 5_000 })
       .toBeGreaterThan(Math.ceil(Date.now() / 1000))
@@ -301,8 +301,8 @@ describe('a lease', () => {
   })
 })
 
-test('P19: events arrive in the new API, the same again as a series', async () => {
-  const owner = await objects.apply(configMaps, { metadata: { name: 'told-of', namespace } })
+test('P19: Events are written to the events.k8s.io API, and repetitions become a series', async () => {
+  const owner = await objects.apply(configMaps, { metadata: { name: 'regarded', namespace } })
   const events = new Events({
     objects,
     reportingController: 'parley.chat/controller',
@@ -317,7 +317,7 @@ test('P19: events arrive in the new API, the same again as a series', async () =
   events.event(owner, facts)
   await events.close()
   const query = `fieldSelector=regarding.uid=${owner.metadata.uid}`
-  // The end waits a second for what is on its way, and no longer.
+  // close() waits at most a second for pending writes.
   const list = () => server.client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event', namespace }, query)
   await expect.poll(async () => (await list())[0]?.['series']?.count).toBe(3)
   const listed = await list()
@@ -326,7 +326,7 @@ test('P19: events arrive in the new API, the same again as a series', async () =
     type: 'Warning',
     reason: 'PlanNotFound',
     note: 'no plan',
-    regarding: { kind: 'ConfigMap', name: 'told-of' },
+    regarding: { kind: 'ConfigMap', name: 'regarded' },
     series: { count: 3 },
   })
 })

@@ -1,4 +1,5 @@
-// Several controllers as operators run them: one leads, the others wait, and whoever is not sure to lead writes nothing.
+// Several controller processes as operators run them: one leads, the others stand by, and a process that may
+// have lost the Lease writes nothing.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ControllerProcess } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
@@ -17,7 +18,7 @@ beforeAll(async () => {
 }, kubeStartMsMax)
 afterAll(endWorlds)
 
-/** With the rights that the manifests give, and no more. */
+/** Starts a controller with exactly the rights of the manifests. */
 function start(): Promise<ControllerProcess> {
   const { sealingKeyFile, target: place } = world
   const args = ['--namespace', 'parley', '--public-url', 'wss://chat.example.com']
@@ -32,34 +33,35 @@ async function applied(name: string): Promise<void> {
   await world.condition('Ready', ready, { name, deadlineMs: 100_000 })
 }
 
-test('at SIGTERM the lease is handed over, and the standby goes on', async () => {
+test('at SIGTERM the lease is handed over, and the standby continues', async () => {
   const first = await start()
   await until('a leader', () => leads(first))
   await applied('one')
   const second = await start()
   await until('a warm standby', async () => (await second.ops('/readyz')).status === 200)
   expect(await leads(second)).toBe(false)
-  // Who waits has read everything, and queues nothing: names come and go for as long as it stands by.
+  // A standby has read everything but queues nothing, because objects come and go for as long as it stands
+  // by.
   expect((await second.ops('/metrics')).text).toContain(
     'workqueue_adds_total{name="chattenant",controller="chattenant"} 0',
   )
   const startMs = performance.now()
   expect(await first.stop()).toEqual({ code: 0, signal: null })
-  // The bar is 3 s (issue 5).
+  // The requirement is 3 s (issue 5); the deadline leaves room for a slow machine.
   await until('another leader', () => leads(second), { deadlineMs: 15_000 })
   console.log(`handed over after ${Math.round(performance.now() - startMs)} ms`)
   await applied('two')
   await second.stop()
 })
 
-test('after kill -9 a standby leads when the lease is over', async () => {
+test('after kill -9 a standby leads once the lease has expired', async () => {
   const first = await start()
   await until('a leader', () => leads(first))
   const second = await start()
   await until('a warm standby', async () => (await second.ops('/readyz')).status === 200)
   const startMs = performance.now()
   await first.kill()
-  // The lease lasts 15 s; the bar is 2 s more.
+  // The lease lasts 15 s, and the requirement is 2 s more.
   await until('another leader', () => leads(second), { deadlineMs: 85_000 })
   console.log(`taken over after ${Math.round(performance.now() - startMs)} ms`)
   expect(await leads(second)).toBe(true)
@@ -67,7 +69,7 @@ test('after kill -9 a standby leads when the lease is over', async () => {
   await second.stop()
 }, 120_000)
 
-test('whose lease was taken writes nothing any more, and ends with the code for it', async () => {
+test('a leader whose lease was taken writes nothing more, and exits with code 75', async () => {
   const controller = await start()
   await until('a leader', () => leads(controller))
   await applied('four')
@@ -79,7 +81,7 @@ test('whose lease was taken writes nothing any more, and ends with the code for 
   }
   const { spec } = await world.client.get(ref)
   await world.client.patch(ref, {
-    spec: { holderIdentity: 'somebody', leaseTransitions: spec.leaseTransitions + 1 },
+    spec: { holderIdentity: 'another', leaseTransitions: spec.leaseTransitions + 1 },
   })
   expect(await controller.program.ended).toEqual({ code: 75, signal: null })
   await world.client.apply(demoTenant('five'))
@@ -87,13 +89,13 @@ test('whose lease was taken writes nothing any more, and ends with the code for 
   await world.client.delete(ref)
 })
 
-test('a leader that Redis has seen a later one of ends, and has changed nothing', async () => {
+test('a leader exits without changes when Redis has seen a later leader', async () => {
   const controller = await start()
   await until('a leader', () => leads(controller))
   await applied('six')
   const { client } = await world.redis()
   const version = `parley:{catalog}:${world.target.installation}:version`
-  // As a leader of a later term would leave it.
+  // The fence that a leader of a later term writes.
   await client.hset(version, 'fence', '4000000000')
   await world.client.apply(demoTenant('six', { ...generated, channels: [] }))
   expect(await controller.program.ended).toEqual({ code: 75, signal: null })
@@ -101,7 +103,7 @@ test('a leader that Redis has seen a later one of ends, and has changed nothing'
   await client.del(version)
 })
 
-test('whose API server is away for longer than the lease is sure ends with the code for it', async () => {
+test('a leader whose API server is away for longer than the renew deadline exits with code 75', async () => {
   const controller = await start()
   await until('a leader', () => leads(controller))
   await world.kube.killApiServer()
@@ -113,19 +115,23 @@ test('whose API server is away for longer than the lease is sure ends with the c
 })
 
 test.each([
-  ['a sealing key file that is not there', ['--sealing-key-file', '/nowhere'], 'sealing key file "/nowhere"'],
-  ['a kubeconfig that is not there', ['--kubeconfig', '/nowhere'], 'kubeconfig cannot be read'],
-])('ends at the start, with a sentence: %s', async (_, args, sentence) => {
+  [
+    'a sealing key file that does not exist',
+    ['--sealing-key-file', '/nowhere'],
+    'sealing key file "/nowhere"',
+  ],
+  ['a kubeconfig that does not exist', ['--kubeconfig', '/nowhere'], 'kubeconfig cannot be read'],
+])('exits at the start with an explanation: %s', async (_, args, explanation) => {
   const { target: place, sealingKeyFile } = world
   const controller = ControllerProcess.try([
     ...['--redis', place.redis, '--kubeconfig', place.kubeconfig, '--sealing-key-file', sealingKeyFile],
     ...['--ops-port', '0', ...args],
   ])
   expect(await controller.program.ended).toEqual({ code: 78, signal: null })
-  expect(controller.program.said).toContain(sentence)
+  expect(controller.program.said).toContain(explanation)
 })
 
-test('metrics bear the names that controller-runtime’s dashboards ask for', async () => {
+test('metrics have the names that dashboards for controller-runtime use', async () => {
   const controller = await start()
   await until('a leader', () => leads(controller))
   await applied('seven')

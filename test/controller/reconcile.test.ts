@@ -1,4 +1,5 @@
-// From `kubectl apply` to a client that is let in or refused: a real API server, a real Redis, real gateways, and a controller between them.
+// From `kubectl apply` to a client that is accepted or refused, with a real API server, a real Redis, real
+// gateways and a controller.
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -30,7 +31,7 @@ afterAll(endWorlds)
 
 let controller: TestController
 
-test('a tenant is applied, programmed everywhere, and lets its users in by its generated key', async () => {
+test('an applied tenant is programmed everywhere and accepts tokens of its generated key', async () => {
   await world.client.apply(demoTenant('acme'))
   const object = await world.condition('Ready', ready)
   expect(object['status']).toMatchObject({
@@ -51,7 +52,7 @@ test('a tenant is applied, programmed everywhere, and lets its users in by its g
 })
 
 describe('an edit', () => {
-  test('narrows a rule: what was allowed is refused, and the connection lives', async () => {
+  test('that narrows a rule refuses the operation, and the connection stays open', async () => {
     const { token } = await world.readyTenant('edited')
     const ann = await world.chat(token, 'demo/edited')
     await ann.done({ type: 'chat', content: 'hello' })
@@ -62,7 +63,7 @@ describe('an edit', () => {
     expect(await ann.ask({ type: 'chat', content: 'hello' })).toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
-  test('suspends: connections are closed, and rollout tools do not wait', async () => {
+  test('that suspends the tenant closes its connections, and rollout tools do not wait', async () => {
     const { token } = await world.readyTenant('sleeper')
     const ann = await world.chat(token, 'demo/sleeper')
     await world.client.apply(demoTenant('sleeper', { ...generated, suspend: true }))
@@ -80,15 +81,17 @@ describe('an edit', () => {
     await world.untilChatStatus(token, admitted, { tenant: 'demo/sleeper' })
   })
 
-  test('that is a mistake costs nobody anything, is told, and can be mended', async () => {
-    const { token } = await world.readyTenant('mistaken')
-    const ann = await world.chat(token, 'demo/mistaken')
-    const before = await world.tenant('mistaken')
-    await world.client.apply(demoTenant('mistaken', { ...generated, quota: { connections: { max: 5000 } } }))
+  test('that is invalid affects no client, is reported, and can be corrected', async () => {
+    const { token } = await world.readyTenant('invalid-edit')
+    const ann = await world.chat(token, 'demo/invalid-edit')
+    const before = await world.tenant('invalid-edit')
+    await world.client.apply(
+      demoTenant('invalid-edit', { ...generated, quota: { connections: { max: 5000 } } }),
+    )
     const object = await world.condition(
       'Accepted',
       { status: 'False', reason: 'QuotaAbovePlan' },
-      { name: 'mistaken' },
+      { name: 'invalid-edit' },
     )
     expect(conditionOf(object, 'Accepted')?.message).toContain('spec.quota.connections.max')
     expect(conditionOf(object, 'Ready')).toMatchObject({ status: 'False', reason: 'QuotaAbovePlan' })
@@ -96,15 +99,15 @@ describe('an edit', () => {
     expect(conditionOf(object, 'Programmed')).toMatchObject({ status: 'False', reason: 'LastGoodRevision' })
     expect(object['status'].revision).toBe(before?.['status'].revision)
     await until('an Event', async () =>
-      (await world.events('mistaken')).some(
+      (await world.events('invalid-edit')).some(
         ({ reason, type }) => reason === 'QuotaAbovePlan' && type === 'Warning',
       ),
     )
     await ann.done({ type: 'chat', content: 'still here' })
-    expect(await world.chatStatus(token, { tenant: 'demo/mistaken' })).toBe(admitted)
+    expect(await world.chatStatus(token, { tenant: 'demo/invalid-edit' })).toBe(admitted)
 
-    await world.client.apply(demoTenant('mistaken'))
-    await world.condition('Ready', ready, { name: 'mistaken' })
+    await world.client.apply(demoTenant('invalid-edit'))
+    await world.condition('Ready', ready, { name: 'invalid-edit' })
   })
 
   test('of a plan reaches its tenants', async () => {
@@ -116,18 +119,18 @@ describe('an edit', () => {
       const object = await world.tenant('customer')
       return object?.['status'].effective.limits.connections.max === 300
     })
-    const promised = await until('what the plan has promised', async () => {
+    const allocated = await until('the allocation of the plan', async () => {
       const plan = await world.client.get({ apiVersion, kind: 'ChatPlan', name: 'silver' })
       return plan['status']?.allocated?.connections === 300 && plan['status']
     })
-    expect(promised).toMatchObject({ tenants: 1, allocated: { connections: 300 } })
+    expect(allocated).toMatchObject({ tenants: 1, allocated: { connections: 300 } })
   })
 
-  test('of status by somebody else is undone', async () => {
+  test('of status by another client is undone', async () => {
     const { object } = await world.readyTenant('tampered')
     const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'tampered' }
     await world.client.patch(ref, { status: { revision: 'forged' } }, { subresource: 'status' })
-    await until('the true revision', async () => {
+    await until('the real revision', async () => {
       const now = await world.tenant('tampered')
       return now?.['status'].revision !== 'forged'
     })
@@ -136,7 +139,7 @@ describe('an edit', () => {
   })
 })
 
-test('a tenant waits for its plan, and for a key that it reads', async () => {
+test('a tenant waits for its plan, and for a key that it refers to', async () => {
   const auth = [{ name: 'own', type: 'SharedKey', keyRef: { name: 'own-key', key: 'hmac' } }]
   await world.client.apply(demoTenant('early', { planRef: { name: 'later' }, auth, channels: openRules }))
   const early = { name: 'early' }
@@ -155,7 +158,7 @@ test('a tenant waits for its plan, and for a key that it reads', async () => {
   expect(await world.chatStatus(await signToken(hmac), { tenant: 'demo/early' })).toBe(admitted)
 })
 
-test('a plan that is not for the namespace is refused until the namespace is labelled', async () => {
+test('a plan that does not allow the namespace is refused until the namespace is labelled', async () => {
   const selector = { matchLabels: { tier: 'gold' } }
   await world.client.apply(chatPlan({ allowedNamespaces: { from: 'Selector', selector } }, 'gold'))
   await world.client.apply(namespace('team'))
@@ -170,14 +173,14 @@ test('a plan that is not for the namespace is refused until the namespace is lab
   expect(conditionOf(object, 'Accepted')).toMatchObject({ status: 'True', reason: 'Accepted' })
 })
 
-test('a deleted tenant takes its connections with it; its name made again inherits nothing', async () => {
+test('a deleted tenant closes its connections; a new tenant of the same name inherits nothing', async () => {
   const { object, token } = await world.readyTenant('gone')
   const ann = await world.chat(token, 'demo/gone')
   await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'gone' })
   expect(await ann.closed()).toMatchObject({ code: 3503 })
   await world.untilChatStatus(token, 404, { tenant: 'demo/gone' })
 
-  // This API server has no garbage collector: the old Secret is still there.
+  // This API server has no garbage collector, so that the old Secret still exists.
   const again = await world.readyTenant('gone')
   expect(again.object['status'].tenantID).not.toBe(object['status'].tenantID)
   expect(await world.chatStatus(token, { tenant: 'demo/gone' })).toBe(401)
@@ -186,7 +189,7 @@ test('a deleted tenant takes its connections with it; its name made again inheri
   expect(secret?.metadata['ownerReferences']).toMatchObject([{ uid: again.object.metadata['uid'] }])
 })
 
-test('not even a mistake under its name keeps a deleted tenant alive', async () => {
+test('an invalid tenant of the same name does not keep a deleted tenant alive', async () => {
   const { token } = await world.readyTenant('replaced')
   const ann = await world.chat(token, 'demo/replaced')
   await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'replaced' })
@@ -198,7 +201,7 @@ test('not even a mistake under its name keeps a deleted tenant alive', async () 
 })
 
 describe('the Secret', () => {
-  test('is shaped for service binding, owned, and blocks nobody', async () => {
+  test('follows the Service Binding specification, has an owner, and blocks no deletion', async () => {
     const credentials = { template: { labels: { team: 'red' }, annotations: { note: 'x' } } }
     const { object } = await world.readyTenant('bound', { ...generated, credentials })
     const secret = await world.secret('bound-credentials')
@@ -228,7 +231,7 @@ describe('the Secret', () => {
     expect(secret?.metadata['finalizers']).toBeUndefined()
   })
 
-  test('that was changed by hand is repaired; the key stays', async () => {
+  test('that was changed by hand is repaired, and its key stays', async () => {
     const { token } = await world.readyTenant('drifted')
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'drifted-credentials' }
     const uri = Buffer.from('wss://evil.example.com').toString('base64')
@@ -247,7 +250,7 @@ describe('the Secret', () => {
     )
   })
 
-  test('whose key was changed or deleted gets another: what it was is not known for sure', async () => {
+  test('whose key was changed or deleted gets a new key', async () => {
     const { token } = await world.readyTenant('forged')
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'forged-credentials' }
     const forged = 'a key that somebody else chose for this tenant'
@@ -264,7 +267,7 @@ describe('the Secret', () => {
     await world.untilChatStatus(await world.token({ secret: ref.name }), admitted, { tenant: 'demo/forged' })
   })
 
-  test('of somebody else is left alone, until it makes room', async () => {
+  test('of another owner is left alone, and its name can be used after its deletion', async () => {
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'taken-credentials' }
     const { apiVersion: version, kind, ...metadata } = ref
     await world.client.apply({
@@ -283,7 +286,7 @@ describe('the Secret', () => {
     await world.condition('Ready', ready, taken)
   })
 
-  test('of somebody else is no matter where no key is wanted', async () => {
+  test('of another owner does not matter when no key is generated', async () => {
     const metadata = { name: 'guests-credentials', namespace: 'demo' }
     await world.client.apply({ apiVersion: 'v1', kind: 'Secret', metadata, stringData: { mine: 'mine' } })
     await world.client.apply(demoTenant('guests', { channels: openRules }))
@@ -293,7 +296,7 @@ describe('the Secret', () => {
   })
 
   test.each(['ES256', 'EdDSA'])(
-    'holds the private half of an %s pair; gateways never see it',
+    'holds the private key of an %s pair, which gateways never see',
     async (alg) => {
       const name = `pair-${alg.toLowerCase()}`
       const auth = [{ name: 'backend', type: 'PublicKey', generate: { algorithm: alg } }]
@@ -310,7 +313,7 @@ describe('the Secret', () => {
 describe('a ChatCredential', () => {
   const ref = { apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' }
 
-  test('gives a backend an API key, of which gateways get the hash; deleted, it counts no more', async () => {
+  test('provides an API key that gateways know by its hash and refuse after its deletion', async () => {
     await world.readyTenant('keyed')
     const scopes = [{ match: { type: 'Prefix', value: 'room:' }, operations: ['Publish'] }]
     const spec = { tenantRef: { name: 'keyed' }, role: 'Publisher', scopes, ttl: '24h' }
@@ -342,7 +345,7 @@ describe('a ChatCredential', () => {
     })
   })
 
-  test('may import a key from a Secret that says so, and from no other', async () => {
+  test('imports a key only from a Secret with the import label', async () => {
     await world.readyTenant('importer')
     const secret = (labels: Record<string, string>): KubeObject => ({
       apiVersion: 'v1',
@@ -360,7 +363,7 @@ describe('a ChatCredential', () => {
     expect(object['status']).toMatchObject({ keyID: expect.any(String), binding: { name: 'their-key' } })
   })
 
-  test('of a tenant that is not there says so', async () => {
+  test('of a tenant that does not exist reports TenantNotFound', async () => {
     await world.client.apply(chatCredential({ tenantRef: { name: 'nobody' } }, { name: 'lost', ns: 'demo' }))
     const of = { kind: 'ChatCredential', name: 'lost' }
     await world.condition('Ready', { status: 'False', reason: 'TenantNotFound' }, of)
@@ -370,7 +373,7 @@ describe('a ChatCredential', () => {
   })
 })
 
-test('the manifests of docs/controller.md do what the page says', async () => {
+test('the manifests of docs/controller.md work as the page says', async () => {
   const page = await readFile(new URL('../../docs/controller.md', import.meta.url), 'utf8')
   const [, text = ''] = /```yaml\n(.*?)```/s.exec(page) ?? []
   for (const document of parseAllDocuments(text)) await world.client.apply(document.toJS() as KubeObject)
@@ -381,7 +384,7 @@ test('the manifests of docs/controller.md do what the page says', async () => {
   expect(await world.chatStatus(token, { tenant: 'demo/keys' })).toBe(admitted)
 })
 
-test('the manifests of examples/node-backend mount what it reads', async () => {
+test('the manifests of examples/node-backend mount the files that it reads', async () => {
   const read = (file: string) =>
     readFile(new URL(`../../examples/node-backend/${file}`, import.meta.url), 'utf8')
   await world.client.apply(chatPlan({}, 'standard'))
@@ -407,7 +410,7 @@ test('the manifests of examples/node-backend mount what it reads', async () => {
 test('a hostname belongs to the older tenant', async () => {
   const hostnames = ['chat.acme.example']
   await world.readyTenant('elder', { ...generated, hostnames })
-  // Ages are told in whole seconds.
+  // Creation timestamps have whole seconds.
   const [elder] = [await world.tenant('elder')]
   await until(
     'another second',
@@ -415,29 +418,33 @@ test('a hostname belongs to the older tenant', async () => {
   )
   await world.readyTenant('younger', { ...generated, hostnames })
   await world.condition('Conflict', { status: 'True', reason: 'HostnameTaken' }, { name: 'younger' })
-  const told = async () => (await world.events('younger')).filter(({ reason }) => reason === 'HostnameTaken')
-  await until('an Event', async () => (await told()).length > 0)
-  expect(await told()).toMatchObject([{ type: 'Warning', note: expect.stringContaining('demo/elder') }])
+  const conflictEvents = async () =>
+    (await world.events('younger')).filter(({ reason }) => reason === 'HostnameTaken')
+  await until('an Event', async () => (await conflictEvents()).length > 0)
+  expect(await conflictEvents()).toMatchObject([
+    { type: 'Warning', note: expect.stringContaining('demo/elder') },
+  ])
   expect(conditionOf(await world.tenant('elder'), 'Conflict')).toBeUndefined()
   await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'elder' })
   await until('no conflict', async () => conditionOf(await world.tenant('younger'), 'Conflict') === undefined)
 })
 
-test('use is told in status, and pressure near the limit', async () => {
+test('usage appears in status, and QuotaPressure near the limit', async () => {
   const { token } = await world.readyTenant('busy', { ...generated, quota: { connections: { max: 1 } } })
   const ann = await world.chat(token, 'demo/busy')
   const near = { status: 'True', reason: 'NearQuota' }
   const object = await world.condition('QuotaPressure', near, { name: 'busy', deadlineMs: 80_000 })
   expect(object['status'].usage).toMatchObject({ connections: 1, peakConnections: 1 })
-  // Too soon to be told, and afterwards nothing moves any more.
+  // The last change comes too soon to be written at once, and nothing changes after it: it must still be
+  // written.
   ann.socket.close()
   const below = { status: 'False', reason: 'BelowQuota' }
   const after = await world.condition('QuotaPressure', below, { name: 'busy', deadlineMs: 250_000 })
   expect(after['status'].usage).toMatchObject({ connections: 0, peakConnections: 1 })
 }, 330_000)
 
-test('a tenant that has too much to say is cut short, which is counted', async () => {
-  // Another trouble each time; an object has 25 Events at once (src/kube/events.ts).
+test('the Events of one tenant are limited, and dropped ones are counted', async () => {
+  // A different failure each time. An object may have a burst of 25 Events (src/kube/events.ts).
   for (let index = 0; index < 30; index += 1) {
     const planRef = { name: `nowhere-${index}` }
     await world.client.apply(demoTenant('talkative', { ...generated, planRef }))
@@ -452,7 +459,7 @@ test('a tenant that has too much to say is cut short, which is counted', async (
   expect((await world.events('talkative')).length).toBeLessThanOrEqual(25)
 })
 
-test('looking again at what did not change writes nothing', async () => {
+test('reconciling unchanged tenants writes nothing', async () => {
   const { metrics } = controller
   await world.readyTenant('quiet')
   const count = async (name: string): Promise<number> => {
@@ -478,6 +485,6 @@ test('looking again at what did not change writes nothing', async () => {
   const written = await settled()
   const before = await count(reconciles)
   await world.client.apply(namespace('demo', { looked: 'at' }))
-  await until('all tenants looked at', async () => (await count(reconciles)) >= before + 5)
+  await until('all tenants to be reconciled', async () => (await count(reconciles)) >= before + 5)
   expect(await count(writes)).toBe(written)
 })

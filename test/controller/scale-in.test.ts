@@ -1,5 +1,6 @@
-// Before the gateways' autoscaler takes pods, the leader says which are to go first: with the rights that the chart gives, on a real API
-// server and a real Redis. Nobody scales here: the autoscaler says what the test writes into its status.
+// Before the gateways' autoscaler removes pods, the leader writes which are deleted first. The test uses the
+// rights of the chart, a real API server and a real Redis. Nothing scales here: the test writes the status of
+// the autoscaler.
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { GatewayReport } from '../../src/catalog/heartbeat.js'
 import { endControllers, type TestController } from '../support/controller.js'
@@ -23,10 +24,10 @@ let world: World
 let kubeconfig: string
 let autoscaler: Tree
 let container: Tree
-/** Open connections, by pod. */
+/** The open connections of each pod. */
 const connections = new Map<string, number>()
-const beating = new AbortController()
-const beats: Promise<void>[] = []
+const stopping = new AbortController()
+const running: Promise<void>[] = []
 
 beforeAll(async () => {
   world = await World.start({ gateways: 0 })
@@ -41,7 +42,7 @@ beforeAll(async () => {
   container = find(objects, 'Deployment', '-controller').spec.template.spec.containers[0]
   const account = find(objects, 'ServiceAccount', '-controller').metadata.name
   kubeconfig = await world.kube.kubeconfigOfServiceAccount('chat', account)
-  // What pods run as; nobody makes it here.
+  // Pods need this service account, and no controller creates it here.
   await world.client.create({
     apiVersion: 'v1',
     kind: 'ServiceAccount',
@@ -50,13 +51,13 @@ beforeAll(async () => {
   const { labels } = find(objects, 'Deployment', '-gateway').spec.template.metadata
   for (const name of ['gateway-a', 'gateway-b', 'gateway-c']) {
     await world.client.create(pod(name, labels))
-    await beat(name)
+    await startHeartbeats(name)
   }
   await world.client.create(pod('another', { app: 'another' }))
 }, kubeStartMsMax)
 afterAll(async () => {
-  beating.abort()
-  await Promise.all(beats)
+  stopping.abort()
+  await Promise.all(running)
   await endWorlds()
 })
 
@@ -64,7 +65,7 @@ beforeEach(async () => {
   for (const { metadata } of await pods())
     await world.client.patch(podRef(metadata.name), { metadata: { annotations: null } })
   await world.client.apply(autoscaler)
-  await says('ReadyForNewScale')
+  await setAbleToScale('ReadyForNewScale')
 })
 afterEach(endControllers)
 
@@ -77,8 +78,8 @@ function pod(name: string, labels: Record<string, string>): KubeObject {
 
 const pods = () => world.client.list({ apiVersion: 'v1', kind: 'Pod', namespace: 'chat' })
 
-/** Of a gateway in that pod. */
-async function beat(name: string): Promise<void> {
+/** Sends the heartbeats of a gateway in that pod. */
+async function startHeartbeats(name: string): Promise<void> {
   const { installation, redis } = world.target
   const report = (): GatewayReport => ({
     version: undefined,
@@ -89,25 +90,28 @@ async function beat(name: string): Promise<void> {
   })
   const place = { url: redis, installation }
   const { heartbeats } = await openHeartbeats(place, { id: `${name}-0f3a2b`, report })
-  hurries.push(() => heartbeats.sendNow())
-  beats.push(heartbeats.run(beating.signal))
+  sendNow.push(() => heartbeats.sendNow())
+  running.push(heartbeats.run(stopping.signal))
 }
-const hurries: (() => void)[] = []
+const sendNow: (() => void)[] = []
 
-/** The gateways have told of so many. */
-async function have(counts: Record<string, number>): Promise<void> {
+/** Sets the connections of the gateways, and waits until their heartbeats contain them. */
+async function setConnections(counts: Record<string, number>): Promise<void> {
   for (const [name, count] of Object.entries(counts)) connections.set(name, count)
-  for (const hurry of hurries) hurry()
+  for (const send of sendNow) send()
   const { client } = await world.redis()
   await until('the heartbeats', async () => {
-    const told = Object.values(await client.hgetall(`parley:{catalog}:${world.target.installation}:gateways`))
+    const heartbeats = Object.values(
+      await client.hgetall(`parley:{catalog}:${world.target.installation}:gateways`),
+    )
     return Object.values(counts).every((count) =>
-      told.some((text) => text.includes(`"connections":${count},`)),
+      heartbeats.some((text) => text.includes(`"connections":${count},`)),
     )
   })
 }
 
-async function says(reason: string): Promise<void> {
+/** Sets the reason of the autoscaler's condition AbleToScale. */
+async function setAbleToScale(reason: string): Promise<void> {
   const { apiVersion, kind, metadata } = autoscaler
   const lastTransitionTime = new Date().toISOString()
   await world.client.apply(
@@ -125,7 +129,7 @@ async function says(reason: string): Promise<void> {
   )
 }
 
-/** As the chart starts it. */
+/** Starts a controller with the flags of the chart. */
 function start(): TestController {
   const fleet = {
     namespace: 'chat',
@@ -137,52 +141,52 @@ function start(): TestController {
 }
 
 async function costs(): Promise<Record<string, string>> {
-  const told = (await pods()).map(({ metadata }): [string, string] => {
+  const entries = (await pods()).map(({ metadata }): [string, string] => {
     const annotations = (metadata['annotations'] ?? {}) as Record<string, string>
     return [metadata.name, annotations[costAnnotation] ?? '']
   })
-  return Object.fromEntries(told.filter(([, cost]) => cost !== ''))
+  return Object.fromEntries(entries.filter(([, cost]) => cost !== ''))
 }
 
-const told = (wanted: Record<string, string>) =>
-  until(`the costs ${JSON.stringify(wanted)}`, async () => {
+const untilCosts = (expected: Record<string, string>) =>
+  until(`the costs ${JSON.stringify(expected)}`, async () => {
     const now = await costs()
-    return JSON.stringify(now) === JSON.stringify(wanted)
+    return JSON.stringify(now) === JSON.stringify(expected)
   }).catch((error: unknown) => {
     throw new Error(world.errorLog, { cause: error })
   })
 
 const leads = (controller: TestController) => until('a leader', async () => controller.controller.leading)
 
-test('the emptiest is first to go, and no other pod is touched', async () => {
-  await have({ 'gateway-a': 300, 'gateway-b': 20, 'gateway-c': 100 })
+test('the gateway with the fewest connections gets the lowest cost; other pods stay untouched', async () => {
+  await setConnections({ 'gateway-a': 300, 'gateway-b': 20, 'gateway-c': 100 })
   const controller = start()
   await leads(controller)
   expect(await costs()).toEqual({})
-  await says('ScaleDownStabilized')
-  await told({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
+  await setAbleToScale('ScaleDownStabilized')
+  await untilCosts({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
   const { metadata } = await world.client.get(podRef('gateway-b'))
   const managers = (metadata['managedFields'] as { manager: string }[]).map(({ manager }) => manager)
   expect(managers).toContain('parley-controller')
-  expect(controller.logged()).not.toContain('could not be told')
+  expect(controller.logged()).not.toContain('cannot write pod deletion costs')
   await controller.stop()
 })
 
-test('it is told once each time', async () => {
-  await have({ 'gateway-a': 301, 'gateway-b': 21, 'gateway-c': 101 })
+test('costs are written once per scale-in', async () => {
+  await setConnections({ 'gateway-a': 301, 'gateway-b': 21, 'gateway-c': 101 })
   const controller = start()
   await leads(controller)
-  await says('ScaleDownStabilized')
-  await told({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
-  await have({ 'gateway-a': 1, 'gateway-b': 22, 'gateway-c': 102 })
-  // Said again it is no news: else the costs of this moment would be written.
-  await says('ScaleDownStabilized')
-  await have({ 'gateway-a': 302, 'gateway-b': 200, 'gateway-c': 103 })
+  await setAbleToScale('ScaleDownStabilized')
+  await untilCosts({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
+  await setConnections({ 'gateway-a': 1, 'gateway-b': 22, 'gateway-c': 102 })
+  // The same reason again is not a new scale-in: otherwise the costs of this moment would be written.
+  await setAbleToScale('ScaleDownStabilized')
+  await setConnections({ 'gateway-a': 302, 'gateway-b': 200, 'gateway-c': 103 })
   const later = { 'gateway-a': '3', 'gateway-b': '2', 'gateway-c': '1' }
   await until('the costs of the next time', async () => {
-    // What is said for a moment only may be missed.
-    await says('SucceededRescale')
-    await says('ScaleDownStabilized')
+    // The watch may miss a reason that is set only for a moment.
+    await setAbleToScale('SucceededRescale')
+    await setAbleToScale('ScaleDownStabilized')
     return JSON.stringify(await costs()) === JSON.stringify(later)
   })
   const lines = controller.logged().split('\n')
@@ -191,10 +195,10 @@ test('it is told once each time', async () => {
   await controller.stop()
 })
 
-test('who does not lead writes nothing', async () => {
-  await have({ 'gateway-a': 303, 'gateway-b': 23, 'gateway-c': 104 })
+test('a standby writes nothing', async () => {
+  await setConnections({ 'gateway-a': 303, 'gateway-b': 23, 'gateway-c': 104 })
   const renewTime = new Date().toISOString().replace('Z', '000Z')
-  const spec = { holderIdentity: 'somebody', leaseDurationSeconds: 3_600, leaseTransitions: 1, renewTime }
+  const spec = { holderIdentity: 'another', leaseDurationSeconds: 3_600, leaseTransitions: 1, renewTime }
   await until('the lease to be free', async () => {
     const found = await world.client.find(leaseRef)
     return !found || !found['spec'].holderIdentity
@@ -204,11 +208,11 @@ test('who does not lead writes nothing', async () => {
   await world.client.create({ apiVersion, kind, metadata: { name, namespace: 'chat' }, spec })
   const controller = start()
   await until('a warm standby', async () => controller.controller.unready().length === 0)
-  // Each time something new, and it was heard within the second.
+  // Each write changes the object, and the gauge shows that the watch has received it within the last second.
   await until(
-    'the autoscaler to be heard',
+    'the watch to receive the autoscaler',
     async () => {
-      await says('ScaleDownStabilized')
+      await setAbleToScale('ScaleDownStabilized')
       return (await controller.metrics.registry.metrics()).includes('kind="HorizontalPodAutoscaler"} 0')
     },
     { everyMs: 200 },
@@ -216,6 +220,6 @@ test('who does not lead writes nothing', async () => {
   expect(controller.controller.leading).toBe(false)
   expect(await costs()).toEqual({})
   await world.client.delete(leaseRef)
-  await told({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
+  await untilCosts({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
   await controller.stop()
 })

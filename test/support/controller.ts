@@ -1,4 +1,4 @@
-// Controllers for tests: in this process with a clock that can be moved, or as operators run them.
+// Controllers for tests: in this process with a shifted clock, or as a process of their own.
 import { fileURLToPath } from 'node:url'
 import { Controller } from '../../src/controller/controller.js'
 import type { ControllerOptions } from '../../src/controller/options.js'
@@ -13,7 +13,10 @@ import { recordingLog, startLink, type TestLink } from './redis-links.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Real time, and later: what is due in a month is due now. It does not jump, or an elector would take it for a standstill. */
+/**
+ * Real time plus a constant, so that work due in a month is due now. It never jumps, because an elector would
+ * take a jump for a stall.
+ */
 export class ShiftedClock implements Clock {
   readonly #aheadMs: number
 
@@ -30,6 +33,7 @@ export class ShiftedClock implements Clock {
   }
 }
 
+/** The cluster and the Redis of a controller. */
 export interface ControllerTarget {
   readonly kubeconfig: string
   readonly redis: string
@@ -40,9 +44,9 @@ export interface TestController {
   readonly controller: Controller
   readonly metrics: ControllerMetrics
   readonly logged: () => string
-  /** Hands the lease over. Resolves when all has ended; rejects as `run` does. */
+  /** Releases the Lease and stops the controller. Rejects as `Controller.run` does. */
   stop(): Promise<void>
-  /** What `run` ends with. */
+  /** The result of `Controller.run`. */
   readonly ended: Promise<void>
 }
 
@@ -103,12 +107,12 @@ export function startController(
   return started
 }
 
-/** For `afterAll`. What they end with is heard by whoever waits for it. */
+/** Stops all controllers, for `afterAll`. Their errors reach only the callers that await them. */
 export async function endControllers(): Promise<void> {
   await Promise.allSettled([...running].map((controller) => controller.stop()))
 }
 
-/** `parley controller`. */
+/** A process that runs `parley controller`. */
 export class ControllerProcess {
   readonly program: Program
 
@@ -116,7 +120,7 @@ export class ControllerProcess {
     this.program = program
   }
 
-  /** Resolves when it stands for election. */
+  /** Resolves when the process stands for election. */
   static async start(
     { installation, kubeconfig, redis }: ControllerTarget,
     { args = [], sealingKeyFile }: { args?: readonly string[]; sealingKeyFile: string },
@@ -129,13 +133,13 @@ export class ControllerProcess {
     return controller
   }
 
-  /** Resolves to nothing: it may end at once. */
+  /** Starts the process without waiting: it may exit at once. */
   static try(args: readonly string[]): ControllerProcess {
     const command = [process.execPath, 'dist/cli/main.js', 'controller', ...args]
     return new ControllerProcess(new Program('a controller', command, { cwd: root, env: process.env }))
   }
 
-  /** The first line of its log with that message. */
+  /** Waits for the first log line with this message. */
   logged(msg: string): Promise<Record<string, unknown>> {
     return this.program.saying(`the log line "${msg}"`, (said) =>
       parsedLines(said).find((line) => line['msg'] === msg),

@@ -1,4 +1,5 @@
-// A cluster's control plane, a Redis and gateways with a controller between them; and what is to be seen of a tenant at either end.
+// A test environment with an API server, a Redis, gateways and controllers, and helpers that observe a tenant
+// at either end.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,7 +28,7 @@ export interface Condition {
   readonly observedGeneration: number
 }
 
-/** The roles of those signed in, in the rule that `openTenant` has. */
+/** Channel rules that let every authenticated user read and write the channel `lobby`. */
 export const openRules = [
   {
     name: 'lobby',
@@ -36,21 +37,21 @@ export const openRules = [
   },
 ]
 
-/** A tenant that has its key made. */
+/** The spec of a tenant with a generated key. */
 export const generated = {
   auth: [{ name: 'backend', type: 'SharedKey', generate: { algorithm: 'HS256' } }],
   channels: openRules,
 }
 
-/** In `demo`, the namespace that `World.start` makes. */
+/** Returns a ChatTenant in `demo`, the namespace that `World.start` creates. */
 export function demoTenant(name: string, spec: object = generated) {
   return chatTenant(spec, { name, ns: 'demo' })
 }
 
-/** Its condition Ready, where all is well. */
+/** The condition Ready of a tenant without failures. */
 export const ready = { status: 'True', reason: 'Available' }
 
-/** What `World.door` answers to a token that counts. */
+/** The HTTP status that `World.chatStatus` returns for a valid token: 426 Upgrade Required. */
 export const admitted = 426
 
 const worlds = new Set<World>()
@@ -68,20 +69,20 @@ export class World {
   private constructor(parts: {
     kube: KubeServer
     gateways: readonly GatewayProcess[]
-    place: ControllerTarget
+    target: ControllerTarget
     sealingKeyFile: string
     redisProcess: RedisProcess
     folder: string
   }) {
     this.kube = parts.kube
     this.gateways = parts.gateways
-    this.target = parts.place
+    this.target = parts.target
     this.sealingKeyFile = parts.sealingKeyFile
     this.redisProcess = parts.redisProcess
     this.#folder = parts.folder
   }
 
-  /** With the plan `free` and the namespace `demo`. */
+  /** Starts an environment with the plan `free` and the namespace `demo`. */
   static async start({ gateways = 1, installation = 'test/parley' } = {}): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'parley-controller-'))
     const sealingKeyFile = join(folder, 'sealing')
@@ -92,8 +93,8 @@ export class World {
     const [started] = await Promise.all([startGateways(gateways, { redis, args }), installCrds(kube.client)])
     await kube.client.apply(chatPlan())
     await kube.client.apply(namespace('demo'))
-    const place = { kubeconfig: kube.kubeconfig, redis, installation }
-    const world = new World({ kube, gateways: started, place, sealingKeyFile, redisProcess, folder })
+    const target = { kubeconfig: kube.kubeconfig, redis, installation }
+    const world = new World({ kube, gateways: started, target, sealingKeyFile, redisProcess, folder })
     worlds.add(world)
     return world
   }
@@ -102,7 +103,7 @@ export class World {
     return this.kube.client
   }
 
-  /** For `endWorlds`: what other files started is ended by theirs. */
+  /** Stops the API server. `endWorlds` stops the rest. */
   async stop(): Promise<void> {
     await this.kube.stop()
     await rm(this.#folder, { recursive: true, force: true })
@@ -114,7 +115,7 @@ export class World {
     return started
   }
 
-  /** What the controllers complained of, the latest. */
+  /** The last five warnings and errors in the logs of the controllers. */
   get errorLog(): string {
     const lines = this.#controllers.flatMap(({ logged }) => logged().split('\n'))
     return lines
@@ -136,25 +137,28 @@ export class World {
     return Buffer.from(secret?.['data']?.[key] ?? '', 'base64').toString()
   }
 
-  /** Resolves with the object when the condition of this generation is so. Rejects with what it is. */
+  /**
+   * Waits until the condition, for the present generation of the object, matches `expected`, and returns the
+   * object. Rejects with the actual status.
+   */
   async condition(
     type: string,
-    wanted: { status: string; reason?: string },
+    expected: { status: string; reason?: string },
     { name = 'acme', ns = 'demo', kind = 'ChatTenant', deadlineMs = 20_000 } = {},
   ): Promise<KubeObject> {
     let last: KubeObject | undefined
-    const what = `${type}=${wanted.status} (${wanted.reason ?? 'any reason'}) of ${kind} ${name}`
+    const what = `${type}=${expected.status} (${expected.reason ?? 'any reason'}) of ${kind} ${name}`
     try {
-      const look = async (): Promise<boolean> => {
+      const matches = async (): Promise<boolean> => {
         last = await this.client.find({ apiVersion, kind, namespace: ns, name })
         const found = conditionOf(last, type)
         return (
-          found?.status === wanted.status &&
+          found?.status === expected.status &&
           found.observedGeneration === last?.metadata['generation'] &&
-          (wanted.reason === undefined || found.reason === wanted.reason)
+          (expected.reason === undefined || found.reason === expected.reason)
         )
       }
-      await until(what, look, { deadlineMs })
+      await until(what, matches, { deadlineMs })
     } catch (error) {
       const found = JSON.stringify(last?.['status'], undefined, 1)
       throw new Error(`${what}; it is ${found}\n${this.errorLog}`, { cause: error })
@@ -162,7 +166,7 @@ export class World {
     return last as KubeObject
   }
 
-  /** A tenant in `demo`, applied and Ready, with a token of its own. */
+  /** Applies a tenant in `demo`, waits until it is Ready, and returns it with a token. */
   async readyTenant(
     name: string,
     spec: object = generated,
@@ -173,14 +177,20 @@ export class World {
     return { object, token: await this.token({ secret: `${name}-credentials`, alg }) }
   }
 
-  /** HTTP status at the tenant's chat door for a plain GET: `letIn` where a WebSocket would be let in. */
-  async chatStatus(token: string, { tenant = 'demo/acme', gateway = this.gateways[0] } = {}): Promise<number> {
+  /**
+   * Returns the HTTP status of a plain GET at the tenant's chat endpoint: `admitted` when a WebSocket would
+   * be accepted.
+   */
+  async chatStatus(
+    token: string,
+    { tenant = 'demo/acme', gateway = this.gateways[0] } = {},
+  ): Promise<number> {
     const { status } = await plainGet(`${gateway?.ws}/${tenant}/ws?token=${token}`)
     return status ?? 0
   }
 
   async untilChatStatus(token: string, status: number, options: { tenant?: string } = {}): Promise<void> {
-    await until(`${status} at the door of ${options.tenant ?? 'demo/acme'}`, async () => {
+    await until(`${status} from the chat endpoint of ${options.tenant ?? 'demo/acme'}`, async () => {
       const answers = await Promise.all(
         this.gateways.map((gateway) => this.chatStatus(token, { ...options, gateway })),
       )
@@ -188,7 +198,7 @@ export class World {
     })
   }
 
-  /** What gateways get of the tenant. */
+  /** Reads the tenant's policy from the catalog. */
   async policy(name: string): Promise<TenantPolicy | undefined> {
     const key = `demo/${name}`
     const text = await this.hget(catalogKeys(this.target.installation).tenants, key)
@@ -202,26 +212,26 @@ export class World {
     return client.hget(hash, field)
   }
 
-  /** A connection of the tests' own. */
+  /** A Redis connection for the test itself. */
   async redis(): Promise<LiveRedis> {
     this.#link ??= startLink(this.target.redis)
     return this.#link.link.ready(5_000)
   }
 
-  /** Connected, and told all there is to tell. */
+  /** Opens a chat client and waits until it has received its first messages. */
   async chat(token: string, tenant = 'demo/acme', options: ChatOptions = {}): Promise<ChatClient> {
     const client = await ChatClient.open(`${this.gateways[0]?.ws}/${tenant}/ws?token=${token}`, options)
     await client.settle()
     return client
   }
 
-  /** An edit that changes nothing but that there is one. */
+  /** Edits an annotation, so that the tenant is reconciled again. */
   async touch(name: string, ns = 'demo'): Promise<void> {
     const ref = { apiVersion, kind: 'ChatTenant', namespace: ns, name }
     await this.client.patch(ref, { metadata: { annotations: { touched: String(performance.now()) } } })
   }
 
-  /** Signed as the tenant's backend would, with what the Secret holds. */
+  /** Returns a token signed with the key in the Secret, as the tenant's backend would sign it. */
   async token(
     { secret = 'acme-credentials', key = 'backend', alg = 'HS256', ns = 'demo' } = {},
     user = 'ann',
@@ -231,7 +241,7 @@ export class World {
     return signToken(text, { alg, kid, user })
   }
 
-  /** Events about the object, oldest first. */
+  /** Returns the Events of the object, oldest first. */
   async events(name = 'acme', ns = 'demo'): Promise<{ reason: string; note: string; type: string }[]> {
     const events = await this.client.list({ apiVersion: 'events.k8s.io/v1', kind: 'Event', namespace: ns })
     return events
@@ -240,7 +250,7 @@ export class World {
   }
 }
 
-/** For `afterAll`: worlds, and all that tests had in them. */
+/** Stops all environments and everything in them, for `afterAll`. */
 export async function endWorlds(): Promise<void> {
   await endControllers()
   await endLinks()

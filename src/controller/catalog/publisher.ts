@@ -9,7 +9,7 @@ import type { CatalogWriter, WriteOutcome } from '../../catalog/redis/writer.js'
 import { tenantKey, type TenantPolicy } from '../../tenant/policy.js'
 import { Rollout } from './rollout.js'
 import type { RolloutProgress } from './gateway-acks.js'
-import { together } from '../../kube/task-group.js'
+import { runTaskGroup } from '../../kube/task-group.js'
 import type { MeasuredUsage } from '../tenants/usage.js'
 
 /** How far the present revision of a tenant is rolled out. */
@@ -162,7 +162,7 @@ export class CatalogPublisher {
 
   /** Runs until `signal` aborts. Rejects with FencedError when a later leader has written the catalog. */
   run(signal: AbortSignal): Promise<void> {
-    return together(signal, [
+    return runTaskGroup(signal, [
       async (ending) => this.#publishLoop(ending),
       async (ending) => this.#rollout.run(ending),
     ])

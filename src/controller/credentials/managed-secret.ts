@@ -81,7 +81,7 @@ export class ManagedSecrets {
       const { generated, manifest } = this.#build(desired, found, clock.epochMs())
       signal.throwIfAborted()
       const secret = await api.apply(secrets, withUid(manifest, found), { known: found })
-      cache.wrote(secret)
+      cache.recordWrite(secret)
       if (secret !== found) this.#recordEvents(desired, generated, found)
       return { verdict: ready, generated, secret }
     } catch (error) {

@@ -17,7 +17,7 @@ import type { CatalogPublisher } from '../catalog/publisher.js'
 import type { Cluster } from '../cluster.js'
 import type { PublicUrl } from './endpoints.js'
 import { chatCredentials, isBeingDeleted, secrets } from '../kinds.js'
-import type { EventRecorder, ObjectApi, Outcome } from '../../kube/ports.js'
+import type { EventRecorder, ObjectApi, ReconcileOutcome } from '../../kube/ports.js'
 import { keyOf, type ApiObject } from '../../kube/object.js'
 import type { ManagedSecrets } from './managed-secret.js'
 import { tenantOf } from '../references.js'
@@ -64,7 +64,7 @@ export class CredentialReconciler {
     this.#report = new ReadyReport({ ...options, kind: chatCredentials, cache: credentials })
   }
 
-  async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
+  async reconcile(key: string, signal: AbortSignal): Promise<ReconcileOutcome> {
     const { clock, cluster } = this.#options
     const object = cluster.caches.credentials.get(key)
     if (!object || isBeingDeleted(object)) return undefined

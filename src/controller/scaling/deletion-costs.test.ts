@@ -7,7 +7,7 @@ function gateway(id: string, connections: number, startedAtMs = 1): GatewayLoad 
 
 const costs = (pods: string[], gateways: GatewayLoad[]) => Object.fromEntries(deletionCosts(pods, gateways))
 
-test('the emptiest goes first, and whoever has as many goes as soon', () => {
+test('the pod with the fewest connections goes first, and equal pods share a rank', () => {
   const gateways = [gateway('gw-a-0f3', 9_000), gateway('gw-b-123', 20), gateway('gw-c-9ab', 20)]
   expect(costs(['gw-a', 'gw-b', 'gw-c'], [...gateways, gateway('gw-d-fff', 0)])).toEqual({
     'gw-a': 2,
@@ -16,7 +16,7 @@ test('the emptiest goes first, and whoever has as many goes as soon', () => {
   })
 })
 
-test('a pod that nothing is known of goes before those that hold somebody, and before those known to be empty', () => {
+test('a pod without a heartbeat goes before all others, also before those known to be empty', () => {
   expect(costs(['gw-a', 'gw-b', 'gw-c'], [gateway('gw-a-0f3', 1), gateway('gw-b-123', 0)])).toEqual({
     'gw-a': 2,
     'gw-b': 1,
@@ -24,11 +24,11 @@ test('a pod that nothing is known of goes before those that hold somebody, and b
   })
 })
 
-test('of a restarted container the newest life counts', () => {
+test('the newest heartbeat of a restarted container counts', () => {
   const gateways = [gateway('gw-a-222', 3, 20), gateway('gw-a-111', 500, 10), gateway('gw-b-333', 40)]
   expect(costs(['gw-a', 'gw-b'], gateways)).toEqual({ 'gw-a': 1, 'gw-b': 2 })
 })
 
-test('a pod whose name begins as another’s is not taken for it', () => {
+test('a pod whose name is a prefix of another is not confused with it', () => {
   expect(costs(['gw', 'gw-a'], [gateway('gw-a-111', 5)])).toEqual({ gw: 0, 'gw-a': 1 })
 })

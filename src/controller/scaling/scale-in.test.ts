@@ -4,14 +4,14 @@ import { systemClock } from '../../time.js'
 import { ApiError, ApiUnreachableError, NotLeadingError } from '../../kube/api-error.js'
 import type { GatewayLoad } from './deletion-costs.js'
 import type { Desired } from '../../kube/ports.js'
-import { CachedObjects } from '../../kube/object-cache.js'
+import { KubeObjectCache } from '../../kube/object-cache.js'
 import { ApiObject } from '../../kube/object.js'
 import { costAnnotation, isAboutToScaleIn, ScaleIn } from './scale-in.js'
 
 const fleet = { namespace: 'chat', autoscaler: 'gateway', selector: 'app=gateway' }
 const log = createLog({ level: 'silent', name: 'test' })
 
-/** As the autoscaler says it. */
+/** The autoscaler with this reason in its condition AbleToScale. */
 function autoscaler(reason: string, name = 'gateway'): ApiObject {
   versions += 1
   return ApiObject.parse({
@@ -27,7 +27,7 @@ function autoscaler(reason: string, name = 'gateway'): ApiObject {
   })
 }
 
-function pod(name: string, { cost = '', isGoing = false } = {}): ApiObject {
+function pod(name: string, { cost = '', isTerminating = false } = {}): ApiObject {
   return ApiObject.parse({
     apiVersion: 'v1',
     kind: 'Pod',
@@ -37,7 +37,7 @@ function pod(name: string, { cost = '', isGoing = false } = {}): ApiObject {
       uid: `uid-${name}`,
       resourceVersion: '1',
       ...(cost !== '' && { annotations: { [costAnnotation]: cost } }),
-      ...(isGoing && { deletionTimestamp: '2026-11-22T10:00:00Z' }),
+      ...(isTerminating && { deletionTimestamp: '2026-11-22T10:00:00Z' }),
     },
   })
 }
@@ -47,24 +47,24 @@ function gateway(host: string, connections: number): GatewayLoad {
 }
 
 let versions = 0
-let cache: CachedObjects
+let cache: KubeObjectCache
 let pods: ApiObject[]
 let gateways: GatewayLoad[]
-/** `<pod> <cost>`, in order. */
+/** The written costs as `<pod> <cost>`, in order. */
 let written: string[]
-let looked: number
-let refuse: ((name: string) => Error | undefined) | undefined
+let listed: number
+let failFor: ((name: string) => Error | undefined) | undefined
 let ending: AbortController
 let running: Promise<void>
 
 beforeEach(() => {
-  cache = new CachedObjects({ clock: systemClock, onBug: () => {} })
+  cache = new KubeObjectCache({ clock: systemClock, onListenerError: () => {} })
   pods = [pod('a'), pod('b'), pod('c')]
   gateways = [gateway('a', 300), gateway('b', 20), gateway('c', 100)]
   written = []
-  looked = 0
+  listed = 0
   running = Promise.resolve()
-  refuse = undefined
+  failFor = undefined
   ending = new AbortController()
 })
 afterEach(async () => {
@@ -79,11 +79,11 @@ function start(): void {
     api: {
       list: async (_kind, selection) => {
         expect(selection).toEqual({ namespace: 'chat', labelSelector: 'app=gateway' })
-        looked += 1
+        listed += 1
         return pods
       },
       apply: async (_kind, { metadata }: Desired) => {
-        const error = refuse?.(metadata.name)
+        const error = failFor?.(metadata.name)
         if (error) throw error
         expect(metadata.uid).toBe(`uid-${metadata.name}`)
         const cost = metadata.annotations?.[costAnnotation] ?? ''
@@ -99,43 +99,43 @@ function start(): void {
   running = scaleIn.run(ending.signal)
 }
 
-const hasLooked = (times: number) => vi.waitFor(() => expect(looked).toBe(times), { timeout: 20_000 })
-/** When so many were. */
+const untilListed = (times: number) => vi.waitFor(() => expect(listed).toBe(times), { timeout: 20_000 })
+/** Waits for at least `count` writes and returns all of them. */
 async function writes(count: number): Promise<string[]> {
   await vi.waitFor(() => expect(written.length).toBeGreaterThanOrEqual(count), { timeout: 20_000 })
   return written
 }
-/** All that is under way by now has happened: pods would have been listed by then. */
+/** Resolves after pending callbacks have run: by then pods would have been listed. */
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 describe('an autoscaler', () => {
-  test('that waits out its window is about to shrink', () => {
+  test('that waits for its stabilization window is about to scale in', () => {
     expect(isAboutToScaleIn(autoscaler('ScaleDownStabilized'))).toBe(true)
   })
 
   test.each(['ReadyForNewScale', 'SucceededRescale', 'ScaleUpStabilized'])(
-    'that says %s is not',
+    'with the reason %s is not',
     (reason) => {
       expect(isAboutToScaleIn(autoscaler(reason))).toBe(false)
     },
   )
 
-  test('that is not there, or has not said anything yet, is not', () => {
+  test('that does not exist or has no status yet is not', () => {
     expect(isAboutToScaleIn(undefined)).toBe(false)
     expect(isAboutToScaleIn(pod('a'))).toBe(false)
   })
 })
 
-test('each pod is told its rank when fewer are wanted, and not before', async () => {
+test('each pod gets its rank when the autoscaler is about to scale in, and not before', async () => {
   cache.put(autoscaler('ReadyForNewScale'))
   start()
   await settled()
-  expect(looked).toBe(0)
+  expect(listed).toBe(0)
   cache.put(autoscaler('ScaleDownStabilized'))
   expect(await writes(3)).toEqual(['a 3', 'b 1', 'c 2'])
 })
 
-test('it is told once, however long it takes and whatever connections do meanwhile', async () => {
+test('costs are written once per scale-in, although connections change meanwhile', async () => {
   cache.put(autoscaler('ScaleDownStabilized'))
   start()
   expect(await writes(3)).toEqual(['a 3', 'b 1', 'c 2'])
@@ -144,11 +144,11 @@ test('it is told once, however long it takes and whatever connections do meanwhi
     cache.put(autoscaler('ScaleDownStabilized'))
     await settled()
   }
-  expect(looked).toBe(1)
+  expect(listed).toBe(1)
   expect(written).toHaveLength(3)
 })
 
-test('the next time it is told anew, and only those whose rank is another', async () => {
+test('the next scale-in writes new costs, only for pods whose rank has changed', async () => {
   cache.put(autoscaler('ScaleDownStabilized'))
   start()
   expect(await writes(3)).toEqual(['a 3', 'b 1', 'c 2'])
@@ -159,54 +159,54 @@ test('the next time it is told anew, and only those whose rank is another', asyn
   expect(await writes(5)).toEqual(['a 3', 'b 1', 'c 2', 'a 2', 'c 3'])
 })
 
-test('another’s autoscaler is no news', async () => {
-  cache.put(autoscaler('ScaleDownStabilized', 'theirs'))
+test('another autoscaler is ignored', async () => {
+  cache.put(autoscaler('ScaleDownStabilized', 'another'))
   start()
   await settled()
-  expect(looked).toBe(0)
+  expect(listed).toBe(0)
 })
 
-test('pods that are going are let alone, and one that nobody tells of loses its rank', async () => {
-  pods = [pod('a', { isGoing: true }), pod('b', { cost: '7' }), pod('c', { cost: '1' }), pod('d')]
+test('terminating pods are left alone, and a pod without a heartbeat loses its rank', async () => {
+  pods = [pod('a', { isTerminating: true }), pod('b', { cost: '7' }), pod('c', { cost: '1' }), pod('d')]
   gateways = [gateway('a', 300), gateway('c', 100)]
   cache.put(autoscaler('ScaleDownStabilized'))
   start()
   expect(await writes(1)).toEqual(['b 0'])
 })
 
-test('a pod that goes meanwhile stops nobody', async () => {
-  refuse = (name) => (name === 'a' ? new ApiError('gone', { code: 404, reason: 'NotFound' }) : undefined)
+test('a pod that is deleted meanwhile does not stop the others', async () => {
+  failFor = (name) => (name === 'a' ? new ApiError('gone', { code: 404, reason: 'NotFound' }) : undefined)
   cache.put(autoscaler('ScaleDownStabilized'))
   start()
   expect(await writes(2)).toEqual(['b 1', 'c 2'])
   await settled()
-  expect(looked).toBe(1)
+  expect(listed).toBe(1)
 })
 
-test('what could not be written is tried again, as long as it is of use', async () => {
-  refuse = (name) => (name === 'b' ? new ApiUnreachableError('away') : undefined)
+test('a failed write is retried while the scale-in is pending', async () => {
+  failFor = (name) => (name === 'b' ? new ApiUnreachableError('away') : undefined)
   cache.put(autoscaler('ScaleDownStabilized'))
   start()
   expect(await writes(1)).toEqual(['a 3'])
-  refuse = undefined
+  failFor = undefined
   expect(await writes(3)).toEqual(['a 3', 'b 1', 'c 2'])
 })
 
-test('it is not tried again when fewer are not wanted any more', async () => {
-  refuse = () => new ApiUnreachableError('away')
+test('a failed write is not retried after the scale-in was cancelled', async () => {
+  failFor = () => new ApiUnreachableError('away')
   cache.put(autoscaler('ScaleDownStabilized'))
   start()
-  await hasLooked(1)
+  await untilListed(1)
   cache.put(autoscaler('ReadyForNewScale'))
   await settled()
-  refuse = undefined
+  failFor = undefined
   cache.put(autoscaler('ReadyForNewScale'))
   await settled()
   expect(written).toEqual([])
 })
 
-test('whoever does not lead any more ends, and writes nothing', async () => {
-  refuse = () => new NotLeadingError('the lease is another’s')
+test('the loss of leadership ends the run, and nothing is written', async () => {
+  failFor = () => new NotLeadingError('the lease is another’s')
   cache.put(autoscaler('ScaleDownStabilized'))
   start()
   await expect(running).rejects.toThrow(NotLeadingError)

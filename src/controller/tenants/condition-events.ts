@@ -1,9 +1,9 @@
 // Pure functions from condition changes of a ChatTenant to Events: conditions show only the present, Events
 // keep what happened.
-import type { Condition } from '../../kube/conditions.js'
+import type { ObjectCondition } from '../../kube/conditions.js'
 import type { EventFacts } from '../../kube/ports.js'
 
-type ConditionState = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>
+type ConditionState = Pick<ObjectCondition, 'type' | 'status' | 'reason' | 'message'>
 
 const warnings = [
   { type: 'Accepted', status: 'False', action: 'Accept' },

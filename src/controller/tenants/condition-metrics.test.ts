@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { systemClock } from '../../time.js'
-import { CachedObjects } from '../../kube/object-cache.js'
+import { KubeObjectCache } from '../../kube/object-cache.js'
 import { ApiObject } from '../../kube/object.js'
 import { conditionMetrics } from './condition-metrics.js'
 
@@ -10,7 +10,7 @@ function tenant(name: string, status?: object): ApiObject {
 }
 
 test('a sample contains the conditions that are True, and no others', () => {
-  const cache = new CachedObjects({ clock: systemClock, onBug: () => {} })
+  const cache = new KubeObjectCache({ clock: systemClock, onListenerError: () => {} })
   const condition = (type: string, status: string) => ({ type, status, reason: 'Some', message: '' })
   const conditions = [condition('Ready', 'False'), condition('Accepted', 'True'), condition('New', 'Unknown')]
   cache.put(tenant('reported', { conditions }))

@@ -12,7 +12,7 @@ import { conditionsOf } from '../../kube/conditions.js'
 import type { PublicUrl } from '../credentials/endpoints.js'
 import type { DesiredKeys, GeneratedKeys } from '../credentials/key-rotation.js'
 import { chatTenants, isBeingDeleted } from '../kinds.js'
-import type { EventRecorder, ObjectApi, Outcome } from '../../kube/ports.js'
+import type { EventRecorder, ObjectApi, ReconcileOutcome } from '../../kube/ports.js'
 import { conditionEvents } from './condition-events.js'
 import { keyOf, type ApiObject } from '../../kube/object.js'
 import { hostnamesOf } from '../references.js'
@@ -57,7 +57,7 @@ export class TenantReconciler {
     this.#options = options
   }
 
-  async reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
+  async reconcile(key: string, signal: AbortSignal): Promise<ReconcileOutcome> {
     const { catalog, cluster, rolloutLatency, purger } = this.#options
     const object = cluster.caches.tenants.get(key)
     if (!object || isBeingDeleted(object)) {
@@ -81,7 +81,7 @@ export class TenantReconciler {
     return this.#reconcile(object, parsed.data, signal)
   }
 
-  async #reconcile(object: ApiObject, tenant: ChatTenant, signal: AbortSignal): Promise<Outcome> {
+  async #reconcile(object: ApiObject, tenant: ChatTenant, signal: AbortSignal): Promise<ReconcileOutcome> {
     const { catalog, rolloutLatency, purger } = this.#options
     const key = keyOf(object.metadata)
     signal.throwIfAborted()
@@ -174,7 +174,7 @@ export class TenantReconciler {
   /**
    * Applies the status; the API client sends nothing when it is unchanged. Records Events for new failures.
    */
-  async #report(object: ApiObject, found: Findings, signal: AbortSignal): Promise<Outcome> {
+  async #report(object: ApiObject, found: Findings, signal: AbortSignal): Promise<ReconcileOutcome> {
     const { api, catalog, clock, cluster, events, rolloutLatency, publicUrl } = this.#options
     const { accepted: acceptedVerdict, secret } = found
     const key = keyOf(object.metadata)
@@ -229,7 +229,7 @@ export class TenantReconciler {
       const { name, namespace, uid } = object.metadata
       const desired = { metadata: { name, namespace, uid }, status }
       const written = await api.applyStatus(chatTenants, desired, { known: object })
-      cluster.caches.tenants.wrote(written)
+      cluster.caches.tenants.recordWrite(written)
       for (const facts of conditionEvents(was.conditions ?? [], conditions)) events.event(object, facts)
     } catch (error) {
       // The object was deleted or recreated meanwhile. The watch reports that.
@@ -278,7 +278,7 @@ export class TenantReconciler {
   #nextRequeue(
     { accepted: { ok }, secret, polls }: Findings,
     { nowMs, usageInMs, was }: { nowMs: number; usageInMs: number | undefined; was: ChatTenantStatus },
-  ): Outcome {
+  ): ReconcileOutcome {
     const since = was.conditions?.find(({ status, type }) => type === 'Ready' && status === 'False')
     const ageMs = since ? nowMs - Date.parse(since.lastTransitionTime) : 0
     const credentialsOk = secret?.verdict.ok ?? true
