@@ -1,11 +1,25 @@
-// One gateway: its tenants, their sessions and what they share. Knows no HTTP and no Kubernetes.
+// The gateway: accepts the connections of clients and the requests of backends, keeps the tenants' runtimes
+// and their sessions, and delivers what the broker brings to the sessions. This class ties the parts together
+// and knows no HTTP and no Kubernetes.
+//
+// The room src/gateway has three folders: `http/` (the servers, the handshake and the pages for operators),
+// `api/` (the server API for backends) and `fleet/` (what gateways do together: control commands, surveys,
+// rebalancing, drain). It may import session, protocol, catalog, quota, tenant, auth, and the interfaces of
+// broker and presence; only src/cli imports it, except for the HTTP helpers. Start reading here, then follow
+// a connection through `http/server.ts`, `http/handshake.ts` and `websocket.ts`, and a delivery through
+// `demultiplexer.ts` and `hub.ts`.
 import { randomUUID } from 'node:crypto'
 import type { Broker, ClientInfo } from '../broker/broker.js'
 import type { Log } from '../log.js'
 import { Metrics, type GatewayGauges, type TenantGauges } from '../metrics.js'
 import { presenceTtlMs, type Presence } from '../presence/presence.js'
 import { closeCodes, withDetail } from '../protocol/codes.js'
-import { defaultSessionLimits, type SessionContext, type SessionLimits } from '../session/context.js'
+import {
+  defaultSessionLimits,
+  type OpenSession,
+  type SessionContext,
+  type SessionLimits,
+} from '../session/context.js'
 import { Flusher } from '../session/io/flusher.js'
 import type { Session } from '../session/session.js'
 import { TenantRuntime } from '../session/tenant/runtime.js'
@@ -14,12 +28,13 @@ import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 import { LocalLedger } from '../quota/local.js'
 import type { QuotaLedger } from '../quota/ledger.js'
 import { systemAfter, TimerWheel, type Clock } from '../time.js'
+import { Demultiplexer } from './demultiplexer.js'
 import { ControlChannel } from './fleet/control.js'
-import { Hub } from './hub.js'
-import { UserCommands } from './fleet/user-commands.js'
 import { Surveys } from './fleet/surveys.js'
+import { UserCommands } from './fleet/user-commands.js'
+import { Hub } from './hub.js'
 
-/** A key set is fetched again when it is ten minutes old and somebody asks. */
+/** How often sessions recheck their keys. The check fetches a key set again when it is ten minutes old. */
 const keyRecheckMs = 60_000
 
 export interface GatewayOptions {
@@ -28,33 +43,51 @@ export interface GatewayOptions {
   readonly catalog: Catalog
   readonly clock: Clock
   readonly log: Log
-  /** Counts connections and divides rates among gateways. Absent: this gateway is alone. */
+  /** Counts connections and divides rates among gateways. Absent: this is the only gateway. */
   readonly ledger?: QuotaLedger
+  /** Default: `defaultSessionLimits`. */
   readonly limits?: Partial<SessionLimits>
+  /** True: JWKS URLs may lead to private addresses, for development. Default: false. */
   readonly allowPrivateJwks?: boolean
-  /** Sessions on this gateway; more are sent elsewhere with 503. */
+  /**
+   * The largest number of sessions on this gateway; further handshakes are refused with 503. Default:
+   * 100,000.
+   */
   readonly sessionsMax?: number
-  /** How long a broker subscription outlives its last local subscriber. */
+  /** The time for which a broker subscription outlives its last local subscriber. Default: 5 s. */
   readonly lingerMs?: number
-  /** Manifests that could not be used, for `/metrics`. */
+  /** The number of manifests that could not be used, for `/metrics`. Default: 0. */
   readonly problems?: () => number
-  /** Why new sessions cannot be served just now, as sentences: what the gateway depends on is away. */
+  /**
+   * Sentences that say which dependency is unavailable, so that the gateway cannot serve new sessions.
+   * Default: none.
+   */
   readonly unavailableReasons?: () => readonly string[]
-  /** For `/metrics`: since when what the gateway depends on is away or unconfirmed. Absent: it depends on nothing. */
+  /** The state of the gateway's dependencies, for `/metrics`. Absent: it has none. */
   readonly dependencyStatus?: () => DependencyStatus
-  /** When the certificate that clients are shown expires, since the epoch, for `/metrics`. Absent: TLS ends before the gateway. */
+  /**
+   * When the server certificate expires, in milliseconds since the epoch, for `/metrics`. Absent: the gateway
+   * does not speak TLS.
+   */
   readonly certificateExpiresMs?: (() => number) | undefined
-  /** All gateways together, for `/stats`. Absent: this gateway is alone. */
+  /** Reads the state of all gateways, for `/stats`. Absent: this is the only gateway. */
   readonly cluster?: () => Promise<unknown>
-  /** Gateways that live, this one included; undefined while nobody can tell. Absent: this gateway is alone. */
+  /**
+   * Counts the live gateways, this one included; undefined while Redis does not answer. Absent: this is the
+   * only gateway.
+   */
   readonly countGateways?: () => Promise<number | undefined>
+  /** Returns a random number from 0 (inclusive) to 1 (exclusive). Default: `Math.random`. */
   readonly random?: () => number
+  /** True: `/metrics` includes the metrics of the process. Default: true. */
   readonly processMetrics?: boolean
 }
 
-/** Undefined where there is no such thing to wait for. */
+/** The state of what a gateway depends on. A value is undefined when the gateway has no such dependency. */
 export interface DependencyStatus {
+  /** Milliseconds since Redis became unavailable; 0 while it is available. */
   readonly redisAwayMs: number | undefined
+  /** Milliseconds since the catalog was last confirmed. */
   readonly catalogAgeMs: number | undefined
 }
 
@@ -64,12 +97,12 @@ export class Gateway {
   readonly metrics: Metrics
   readonly log: Log
   readonly sessionsMax: number
-  /** About users, on whatever gateway they are. */
+  /** Commands about users on all gateways. */
   readonly userCommands: UserCommands
   readonly surveys: Surveys
   readonly #options: GatewayOptions
   readonly #ledger: QuotaLedger
-  readonly #tenants = new Map<string, TenantRuntime>()
+  readonly #tenants = new Map<string, TenantRuntime<Session>>()
   readonly #controlChannel: ControlChannel
   #draining = false
   #refreshingPresence = false
@@ -94,7 +127,7 @@ export class Gateway {
       lingerMs: options.lingerMs ?? 5_000,
     })
     this.context = {
-      sessions: new Set<Session>(),
+      sessions: new Set<OpenSession>(),
       pendingLeaves: new Set<Promise<void>>(),
       broker,
       presence,
@@ -111,15 +144,14 @@ export class Gateway {
     const control = new ControlChannel({
       broker,
       id,
-      listener: this.hub,
       log,
-      onCommand: (order) =>
-        order.kind === 'survey' ? this.surveys.answer(order) : this.userCommands.apply(order),
+      onCommand: (command) =>
+        command.kind === 'survey' ? this.surveys.answer(command) : this.userCommands.apply(command),
       onSurveyAnswer: (answer) => this.surveys.onAnswer(answer),
     })
     this.#controlChannel = control
-    const tenant = (key: string): TenantRuntime | undefined => this.#tenants.get(key)
-    this.userCommands = new UserCommands({ send: (order) => control.send(order), tenant })
+    const tenant = (key: string): TenantRuntime<Session> | undefined => this.#tenants.get(key)
+    this.userCommands = new UserCommands({ send: (command) => control.send(command), tenant })
     this.surveys = new Surveys({
       id,
       wheel,
@@ -127,17 +159,19 @@ export class Gateway {
       sendAnswer: (gateway, answer) => control.answer(gateway, answer),
       countGateways: options.countGateways ?? (async () => 1),
       tenant,
-      onAnswerFailed: (error) => log.warn({ err: error }, 'a question of another gateway could not be answered'),
+      onAnswerFailed: (error) => log.warn({ err: error }, 'cannot answer the survey of another gateway'),
     })
-    broker.listen(this.#controlChannel)
+    broker.listen(new Demultiplexer(this.hub, control))
     for (const policy of catalog.all()) this.#putTenant(policy)
     catalog.listen({ changed: (change) => this.#onCatalogChange(change) })
   }
 
-  /** Timers and presence, until `signal` ends them. */
+  /** Runs the timers, the control channel and the presence refresh until `signal` aborts. */
   run(signal: AbortSignal): void {
     this.context.wheel.run(signal)
-    this.#controlChannel.run(signal).catch((error: unknown) => this.reportBug(error, 'orders are not heard'))
+    this.#controlChannel
+      .run(signal)
+      .catch((error: unknown) => this.reportBug(error, 'the subscription to the control channel failed'))
     const refresh = setInterval(() => void this.#refreshPresence(), presenceTtlMs / 3)
     const recheck = setInterval(() => {
       for (const tenant of this.#tenants.values()) tenant.recheckKeys()
@@ -149,16 +183,16 @@ export class Gateway {
     signal.addEventListener('abort', stop, { once: true })
   }
 
-  /** By `<namespace>/<name>`. */
-  tenant(key: string): TenantRuntime | undefined {
+  /** Finds a tenant by `<namespace>/<name>`. */
+  tenant(key: string): TenantRuntime<Session> | undefined {
     return this.#tenants.get(key)
   }
 
-  get tenants(): Iterable<TenantRuntime> {
+  get tenants(): Iterable<TenantRuntime<Session>> {
     return this.#tenants.values()
   }
 
-  /** What all gateways together say of themselves; undefined when this one is alone. */
+  /** Reads the state of all gateways; undefined when this is the only one. */
   async readCluster(): Promise<unknown> {
     return this.#options.cluster?.()
   }
@@ -167,22 +201,26 @@ export class Gateway {
     return this.#draining
   }
 
-  /** No new sessions from here on; `/readyz` says so. */
+  /** Refuses new sessions from now on and makes `/readyz` fail. */
   startDraining(): void {
     this.#draining = true
   }
 
-  /** Why no new sessions can be taken; empty when all is well. */
+  /** The reasons why the gateway accepts no new sessions; empty when it is ready. */
   unreadyReasons(): string[] {
     const draining = this.#draining ? ['draining: the gateway is shutting down'] : []
-    const { unavailableReason: trouble } = this.#controlChannel
-    return [...draining, ...(trouble === undefined ? [] : [trouble]), ...(this.#options.unavailableReasons?.() ?? [])]
+    const { unavailableReason } = this.#controlChannel
+    return [
+      ...draining,
+      ...(unavailableReason === undefined ? [] : [unavailableReason]),
+      ...(this.#options.unavailableReasons?.() ?? []),
+    ]
   }
 
-  /** Our own fault: counted, and in the log with its stack. */
-  reportBug(error: unknown, what: string, facts: object = {}): void {
+  /** Counts a bug in Parley and logs it with its stack. */
+  reportBug(error: unknown, message: string, fields: object = {}): void {
     this.metrics.bugs.inc()
-    this.log.error({ ...facts, err: error }, what)
+    this.log.error({ ...fields, err: error }, message)
   }
 
   #onCatalogChange(change: CatalogChange): void {
@@ -193,7 +231,8 @@ export class Gateway {
   #putTenant(policy: TenantPolicy): void {
     const key = tenantKey(policy)
     const existing = this.#tenants.get(key)
-    // The same name with another identity is another tenant: nothing is inherited, least of all connections.
+    // A tenant with the same name and another id is another tenant: it inherits nothing, least of all
+    // connections.
     if (existing && existing.policy.tenantId !== policy.tenantId) this.#removeTenant(key)
     else if (existing) return existing.update(policy)
     const { clock, log } = this.context
@@ -220,16 +259,16 @@ export class Gateway {
     this.metrics.removeTenant(key)
   }
 
-  /** All channels at once: the presence bounds what it has under way. */
+  /** Refreshes the presence of all channels at once; the presence store limits its own concurrency. */
   async #refreshPresence(): Promise<void> {
-    // Away for longer than an interval: one round of questions is enough.
+    // The previous refresh still runs when Redis is away for longer than the interval.
     if (this.#refreshingPresence) return
     this.#refreshingPresence = true
     const refreshes: Promise<void>[] = []
     for (const { ref, subscriptions } of this.hub.liveChannels()) {
       const entries = new Map<string, ClientInfo>()
       for (const subscription of subscriptions) {
-        if (subscription.live && subscription.present) entries.set(subscription.session.id, subscription.info)
+        if (subscription.live && subscription.present) entries.set(subscription.client.id, subscription.info)
       }
       if (entries.size > 0) refreshes.push(this.context.presence.refresh(ref, entries))
     }
@@ -238,7 +277,7 @@ export class Gateway {
     if (failed.length > 0)
       this.log.warn(
         { err: failed[0]?.reason, channels: failed.length },
-        'cannot refresh presence; it is tried again',
+        'cannot refresh presence; retrying at the next interval',
       )
   }
 
@@ -262,17 +301,18 @@ export class Gateway {
   *#tenantGauges(): Iterable<TenantGauges> {
     for (const tenant of this.#tenants.values()) {
       const { connections, messages } = tenant.policy.limits
+      const { counters } = tenant.quota
       yield {
         tenant: tenant.key,
-        connections: tenant.connections,
+        connections: tenant.quota.connections,
         connectionsLimit: connections.max,
         channels: tenant.channels.count(),
-        subscriptions: tenant.subscriptionsTotal,
-        publications: tenant.publicationsTotal,
-        publicationsByRule: tenant.publicationsByRule,
-        deliveries: tenant.deliveriesTotal,
+        subscriptions: counters.subscriptionsTotal,
+        publications: counters.publicationsTotal,
+        publicationsByRule: counters.publicationsByRule,
+        deliveries: counters.deliveriesTotal,
         publishRateLimit: messages.publishPerSecond,
-        refusals: tenant.refusals,
+        refusals: counters.refusals,
       }
     }
   }

@@ -1,4 +1,4 @@
-// What tests of the hub share.
+// Shared fixture for the tests of the hub.
 import { onTestFinished } from 'vitest'
 import { ManualClock } from '../auth/auth.testing.js'
 import type { Announcement, ChannelRef, ClientInfo, Publication, Tags } from '../broker/broker.js'
@@ -7,9 +7,8 @@ import { Metrics } from '../metrics.js'
 import { centrifugeJson } from '../protocol/centrifuge/json.js'
 import { chatCodec } from '../protocol/chat/codec.js'
 import type { Codec, DeltaBase } from '../protocol/commands.js'
-import type { Session } from '../session/session.js'
 import { policyOf, silentLog } from '../session/session.testing.js'
-import { Subscription } from '../session/subscription.js'
+import { Subscription, type Subscriber } from '../session/subscription.js'
 import { TenantRuntime } from '../session/tenant/runtime.js'
 import type { Frame } from '../session/transport.js'
 import { TimerWheel } from '../time.js'
@@ -19,7 +18,7 @@ import { LocalLedger } from '../quota/local.js'
 export const ref: ChannelRef = { tenantId: 't1', channel: 'general' }
 export const info: ClientInfo = { user: 'ann', client: 'c' }
 
-/** Counts its encodings, and else is the codec it is made of. */
+/** Wraps a codec and counts its encodings. */
 function counting(codec: Codec): Codec & { encoded: number } {
   const counted = {
     ...codec,
@@ -36,7 +35,7 @@ function counting(codec: Codec): Codec & { encoded: number } {
   return counted
 }
 
-/** Remembers who came and went; fails as often as it is told. */
+/** Records calls of subscribe and unsubscribe. The next `failures` subscriptions fail. */
 class RecordingBroker extends MemoryBroker {
   readonly calls: string[] = []
   failures = 0
@@ -56,7 +55,10 @@ class RecordingBroker extends MemoryBroker {
   }
 }
 
-/** A hub between a real broker and subscriptions whose sessions only remember. Ends with its test. */
+/**
+ * A hub between a real broker and subscriptions with fake sessions, which record what is pushed. Ends with
+ * its test.
+ */
 export class HubFixture {
   readonly clock = new ManualClock()
   readonly wheel = new TimerWheel({ clock: this.clock })
@@ -98,20 +100,20 @@ export class HubFixture {
     onTestFinished(() => this.broker.close())
   }
 
-  /** Not added to the hub yet; what its session is sent is in `frames`. */
+  /** Creates a subscription that is not added to the hub yet. `frames` receives what its session is sent. */
   subscriber(codec: Codec = this.chat, options: Partial<ConstructorParameters<typeof Subscription>[2]> = {}) {
     this.#sessions += 1
     const frames: Frame[] = []
     const ended: number[] = []
-    const session = {
+    const client: Subscriber = {
       id: `s${this.#sessions}`,
       codec,
       tenant: this.tenant,
       identity: { info },
       push: (frame: Frame) => void frames.push(frame),
-      endSubscription: (_subscription: Subscription, { code }: { code: number }) => void ended.push(code),
-    } as unknown as Session
-    const subscription = new Subscription(session, ref, {
+      endSubscription: (_subscription, { code }) => void ended.push(code),
+    }
+    const subscription = new Subscription(client, ref, {
       positioned: true,
       joinLeave: true,
       present: false,
@@ -121,6 +123,7 @@ export class HubFixture {
     return { ended, frames, subscription }
   }
 
+  /** Creates a subscription, adds it to the hub, and makes it live. */
   async live(codec: Codec = this.chat, options: Partial<ConstructorParameters<typeof Subscription>[2]> = {}) {
     const subscriber = this.subscriber(codec, options)
     await this.hub.add(subscriber.subscription)

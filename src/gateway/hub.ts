@@ -1,4 +1,5 @@
-// Who on this gateway gets what the broker brings. One frame a publication and way of writing it, shared by all its subscribers.
+// Delivers what the broker brings to the subscriptions on this gateway. Each publication is encoded once per
+// codec, and all subscribers of that codec share the frame.
 import type {
   Announcement,
   Broker,
@@ -18,16 +19,19 @@ import type { TenantRuntime } from '../session/tenant/runtime.js'
 import type { Frame } from '../session/transport.js'
 import type { Clock, Timer, TimerWheel } from '../time.js'
 
-/** Subscribers of one channel, by the language they speak. */
+/** The subscriptions of this gateway to one channel, by codec. */
 class LocalChannel {
   readonly ref: ChannelRef
-  /** Of the newest subscriber: a tenant that is removed and comes back within the linger is another object. */
+  /**
+   * The tenant of the newest subscriber. A tenant that is removed and added again within the linger time is a
+   * new object.
+   */
   tenant: TenantRuntime
   readonly byCodec = new Map<Codec, Set<Subscription>>()
-  /** Set when it was empty for the first time; fires a while after the last time. */
+  /** Set when the channel becomes empty for the first time, and rescheduled each time after. */
   unsubscribeTimer: Timer | undefined
   size = 0
-  /** The broker's subscription; every newcomer waits for it. */
+  /** Settles with the broker's subscription. Every new subscription waits for it. */
   ready: Promise<void>
 
   constructor(ref: ChannelRef, tenant: TenantRuntime, ready: Promise<void>) {
@@ -37,7 +41,7 @@ class LocalChannel {
   }
 
   add(subscription: Subscription): void {
-    const { codec, tenant } = subscription.session
+    const { codec, tenant } = subscription.client
     this.tenant = tenant
     const subscriptions = this.byCodec.get(codec)
     if (subscriptions) subscriptions.add(subscription)
@@ -46,7 +50,7 @@ class LocalChannel {
   }
 
   remove(subscription: Subscription): void {
-    const { codec } = subscription.session
+    const { codec } = subscription.client
     const subscriptions = this.byCodec.get(codec)
     if (!subscriptions?.delete(subscription)) return
     this.size -= 1
@@ -54,12 +58,15 @@ class LocalChannel {
   }
 }
 
-/** One publication in one codec: a frame for all who take it whole, and one for each publication that others' deltas build on (mostly the one before). */
+/**
+ * The frames of one publication in one codec: one with the full data, and one delta for each publication that
+ * subscribers have as their base (mostly the previous one).
+ */
 class PublicationFrames {
   readonly #codec: Codec
   readonly #ref: ChannelRef
   readonly #publication: Publication
-  #whole: Frame | undefined
+  #full: Frame | undefined
   readonly #byBase = new Map<DeltaBase, Frame>()
 
   constructor(codec: Codec, ref: ChannelRef, publication: Publication) {
@@ -69,10 +76,10 @@ class PublicationFrames {
   }
 
   for(subscription: Subscription): Frame {
-    return subscription.delta ? this.#deltaFor(subscription) : (this.#whole ??= this.#frame())
+    return subscription.delta ? this.#deltaFor(subscription) : (this.#full ??= this.#frame())
   }
 
-  /** The next delta builds on this publication. */
+  /** Also makes this publication the base of the subscription's next delta. */
   #deltaFor(subscription: Subscription): Frame {
     const { base } = subscription
     subscription.base = this.#publication
@@ -86,11 +93,11 @@ class PublicationFrames {
   }
 }
 
-/** One publication and the filters it meets: equal ones are asked once. */
+/** The results of the tags filters for one publication. Equal filters are evaluated once. */
 class FilterResults {
   readonly #publication: Publication
   readonly #byKey = new Map<string, boolean>()
-  /** Nodes of all that were asked. */
+  /** The number of nodes in all evaluated filters. */
   evaluatedNodes = 0
 
   constructor(publication: Publication) {
@@ -114,7 +121,10 @@ export interface HubDeps {
   readonly wheel: TimerWheel
   readonly log: Log
   readonly metrics: Metrics
-  /** How long the broker's subscription outlives the last local subscriber: people reload pages. */
+  /**
+   * The time for which the broker's subscription outlives the last local subscriber, because users reload
+   * pages.
+   */
   readonly lingerMs: number
 }
 
@@ -128,22 +138,26 @@ export class Hub implements ChannelHub, BrokerListener {
     this.#deps = deps
   }
 
+  /** The number of channels with a broker subscription. */
   get channels(): number {
     return this.#channels
   }
 
+  /** The number of subscriptions on this gateway. */
   get subscriptions(): number {
     return this.#subscriptions
   }
 
+  /** Resolves when the broker delivers the channel to this gateway. Rejects like `Broker.subscribe`. */
   async add(subscription: Subscription): Promise<void> {
-    const { ref, session } = subscription
-    const channel = this.#find(ref) ?? this.#create(ref, session.tenant)
+    const { client, ref } = subscription
+    const channel = this.#find(ref) ?? this.#create(ref, client.tenant)
     channel.add(subscription)
     this.#subscriptions += 1
     await channel.ready
   }
 
+  /** Removes the subscription. After the linger time, an empty channel is unsubscribed from the broker. */
   remove(subscription: Subscription): void {
     const channel = this.#find(subscription.ref)
     if (!channel) return
@@ -156,7 +170,7 @@ export class Hub implements ChannelHub, BrokerListener {
     else channel.unsubscribeTimer = wheel.after(lingerMs, () => this.#unsubscribeIfEmpty(channel))
   }
 
-  /** Live subscriptions by channel, for keeping their presence alive. */
+  /** All channels with their subscriptions, so that the gateway can refresh their presence. */
   *liveChannels(): Iterable<{ ref: ChannelRef; subscriptions: Iterable<Subscription> }> {
     for (const channels of this.#tenants.values()) {
       for (const channel of channels.values())
@@ -164,28 +178,29 @@ export class Hub implements ChannelHub, BrokerListener {
     }
   }
 
-  // ——— What the broker brings ———
+  // ——— Deliveries of the broker ———
 
   onPublication(ref: ChannelRef, publication: Publication): void {
     const channel = this.#find(ref)
     if (!channel) return
     let deliveries = 0
-    // Made for the first that filters: mostly nobody does.
-    let verdicts: FilterResults | undefined
+    // Created for the first subscription with a filter: most channels have none.
+    let filterResults: FilterResults | undefined
     for (const [codec, subscriptions] of channel.byCodec) {
       const frames = new PublicationFrames(codec, ref, publication)
       for (const subscription of subscriptions) {
         if (!subscription.accepts(publication)) continue
         if (subscription.filter) {
-          verdicts ??= new FilterResults(publication)
-          if (!verdicts.matches(subscription.filter)) continue
+          filterResults ??= new FilterResults(publication)
+          if (!filterResults.matches(subscription.filter)) continue
         }
-        subscription.session.push(frames.for(subscription))
+        subscription.client.push(frames.for(subscription))
         deliveries += 1
       }
     }
-    // Or filters that let nothing pass would cost a tenant nothing.
-    channel.tenant.chargeDeliveries(deliveries, verdicts?.evaluatedNodes)
+    // Evaluated filters are charged too: a tenant whose filters match nothing would otherwise use the CPU for
+    // free.
+    channel.tenant.quota.chargeDeliveries(deliveries, filterResults?.evaluatedNodes)
     if (deliveries === 0) return
     const { clock, metrics } = this.#deps
     metrics.deliveries.add(deliveries)
@@ -202,12 +217,15 @@ export class Hub implements ChannelHub, BrokerListener {
       if (!payload) continue
       const frame: Frame = { payload }
       for (const subscription of subscriptions) {
-        if (subscription.live && subscription.joinLeave) subscription.session.push(frame)
+        if (subscription.live && subscription.joinLeave) subscription.client.push(frame)
       }
     }
   }
 
-  /** Who tracks a position is told, in the words its door has: the subscription goes on from `top`, or ends and is taken up again by the client. */
+  /**
+   * Notifies the subscriptions that track a position. When the codec has a push for it, the subscription
+   * continues from `top`. Otherwise the subscription ends with code 2500 and the client subscribes again.
+   */
   onContinuityLost(ref: ChannelRef, top: Position): void {
     const channel = this.#find(ref)
     if (!channel) return
@@ -215,17 +233,17 @@ export class Hub implements ChannelHub, BrokerListener {
       const payload = codec.continuityLost(ref.channel, top)
       for (const subscription of subscriptions) {
         if (!subscription.positioned) continue
-        // One that is still catching up learns of it with its answer.
+        // A subscription that is still recovering reports the gap in its reply.
         if (!subscription.live) {
           subscription.lose(top)
           continue
         }
         if (!payload) {
-          subscription.session.endSubscription(subscription, unsubscribeCodes.insufficientState)
+          subscription.client.endSubscription(subscription, unsubscribeCodes.insufficientState)
           continue
         }
         subscription.jumpTo(top)
-        subscription.session.push({ payload })
+        subscription.client.push({ payload })
       }
     }
   }
@@ -240,7 +258,7 @@ export class Hub implements ChannelHub, BrokerListener {
     if (!channels) this.#tenants.set(ref.tenantId, (channels = new Map()))
     channels.set(ref.channel, channel)
     this.#channels += 1
-    // A failed subscription must not be remembered as a good one: the next subscriber tries again.
+    // A failed broker subscription is dropped, so that the next subscriber tries again.
     channel.ready.catch(() => {
       this.#subscriptions -= channel.size
       this.#forget(channel)

@@ -4,23 +4,21 @@ import { UsageMeter } from './usage.js'
 
 const acme = (publicationsTotal: number) => ({
   key: 'demo/acme',
-  connections: 1,
-  publicationsTotal,
-  refusals: new Map(),
+  quota: { connections: 1, counters: { publicationsTotal, refusals: new Map() } },
 })
 
-test('a rate is over the time since the last reading', () => {
+test('a rate is computed over the time since the last reading', () => {
   const clock = new ManualClock()
   const meter = new UsageMeter(clock)
   const tenant = acme(0)
   clock.advance(5_000)
   meter.read([tenant])
-  tenant.publicationsTotal = 50
+  tenant.quota.counters.publicationsTotal = 50
   clock.advance(5_000)
   expect(meter.read([tenant]).get('demo/acme')).toEqual({ connections: 1, publicationsPerSecond: 10 })
 })
 
-test('a tenant that was made again under its name begins at nothing', () => {
+test('a tenant that was created again under its name starts at zero', () => {
   const clock = new ManualClock()
   const meter = new UsageMeter(clock)
   clock.advance(5_000)

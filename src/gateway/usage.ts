@@ -1,6 +1,6 @@
-// What each tenant uses of this gateway, as the heartbeat tells it to the others.
+// Measures what each tenant uses of this gateway. The gateway's heartbeat carries it.
 import type { ErrorCode } from '../errors.js'
-import type { TenantRuntime } from '../session/tenant/runtime.js'
+import type { TenantCounters } from '../session/tenant/counters.js'
 import type { TenantUsage } from '../catalog/heartbeat.js'
 import type { Clock } from '../time.js'
 
@@ -12,14 +12,23 @@ const limitCodes: readonly ErrorCode[] = [
   'TOO_MANY_REQUESTS',
 ]
 
-/** What is read of a tenant. */
-type MeteredTenant = Pick<TenantRuntime, 'connections' | 'key' | 'publicationsTotal' | 'refusals'>
+/** The counters of a tenant that are read. */
+interface MeteredTenant {
+  readonly key: string
+  readonly quota: {
+    readonly connections: number
+    readonly counters: Pick<TenantCounters, 'publicationsTotal' | 'refusals'>
+  }
+}
 
-/** Rates are over the time since the last reading. */
+/** Computes rates over the time since the last reading. */
 export class UsageMeter {
   readonly #clock: Clock
   #readAtMs: number
-  /** At the last reading. By state: a tenant that was made again under its name begins at nothing. */
+  /**
+   * Publication totals at the last reading. Keyed by the tenant object: a tenant created again under its name
+   * starts at zero.
+   */
   #publications = new Map<MeteredTenant, number>()
 
   constructor(clock: Clock) {
@@ -27,14 +36,16 @@ export class UsageMeter {
     this.#readAtMs = clock.monotonicMs()
   }
 
-  /** By `<namespace>/<name>`, without those that use nothing. */
+  /** Returns usage by `<namespace>/<name>`, without the tenants that use nothing. */
   read(tenants: Iterable<MeteredTenant>): Map<string, TenantUsage> {
     const nowMs = this.#clock.monotonicMs()
     const seconds = Math.max(0.001, (nowMs - this.#readAtMs) / 1000)
     const totals = new Map<MeteredTenant, number>()
     const usage = new Map<string, TenantUsage>()
     for (const tenant of tenants) {
-      const { connections, key, publicationsTotal, refusals } = tenant
+      const { key, quota } = tenant
+      const { connections, counters } = quota
+      const { publicationsTotal, refusals } = counters
       totals.set(tenant, publicationsTotal)
       const published = publicationsTotal - (this.#publications.get(tenant) ?? 0)
       const publicationsPerSecond = Math.round((published / seconds) * 10) / 10

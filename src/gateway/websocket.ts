@@ -1,4 +1,5 @@
-// The one door to ws: from an upgrade request to a transport. Frames are written to the socket as ready-made bytes, shared by all who get them.
+// The only file that imports ws: turns an upgrade request into a transport. Frames are written to the socket
+// as complete bytes, which all receivers of the frame share.
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocket, WebSocketServer, type RawData, type ServerOptions } from 'ws'
@@ -6,28 +7,35 @@ import type { CloseCode } from '../protocol/codes.js'
 import type { Frame, Transport, TransportListener } from '../session/transport.js'
 
 export interface WebSocketLimits {
-  /** A larger message closes with 1009, which official clients take as final: tenants' own limits lie below it. */
+  /**
+   * A larger message closes the connection with 1009, after which Centrifuge's SDKs do not reconnect. The
+   * tenants' own limits are lower. Default: 64 KiB.
+   */
   readonly messageBytesMax: number
-  /** For the other side's close frame; then the line is cut. */
+  /** The time to wait for the client's close frame before the connection is cut. Default: 5 s. */
   readonly closeTimeoutMs: number
 }
 
 const defaultWebSocketLimits: WebSocketLimits = { messageBytesMax: 65_536, closeTimeoutMs: 5_000 }
 
-/** Carries its transport, so that the handlers below are functions and not closures for each of a hundred thousand sockets. */
+/**
+ * Holds its transport, so that the handlers below are shared functions instead of closures for each of
+ * 100,000 sockets.
+ */
 class TransportSocket extends WebSocket {
   transport: WebSocketTransport | undefined
 }
 
 export interface UpgradeOptions {
-  /** Bytes that came behind the request. */
+  /** Bytes received after the request. */
   readonly head: Buffer
-  /** Echoed to the client. Undefined: none is. */
+  /** The subprotocol to echo to the client. Undefined: none. */
   readonly subprotocol: string | undefined
-  /** What is sent goes in binary frames, not in text frames. */
+  /** True: payloads are sent in binary frames. False: in text frames. */
   readonly binary: boolean
+  /** Called when the upgrade is accepted. */
   opened(transport: WebSocketTransport): void
-  /** The request is no proper WebSocket upgrade, and why; the caller answers it. */
+  /** Called when the request is not a valid WebSocket upgrade. The caller writes the response. */
   refused(reason: string): void
 }
 
@@ -36,7 +44,7 @@ export class WebSocketUpgrader {
   readonly #upgrades = new WeakMap<IncomingMessage, UpgradeOptions>()
 
   constructor(limits: WebSocketLimits = defaultWebSocketLimits) {
-    // ws's defaults are made for one trusted peer: 100 MiB messages, 16,384 fragments, half a minute to close.
+    // The defaults of ws suit one trusted peer: messages of 100 MiB, 16,384 fragments, 30 s to close.
     const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       WebSocket: TransportSocket,
@@ -46,7 +54,7 @@ export class WebSocketUpgrader {
       closeTimeout: limits.closeTimeoutMs,
       perMessageDeflate: false,
       clientTracking: false,
-      // ws would echo the first offered, and that may be a token.
+      // ws would echo the first subprotocol offered, which may be a token.
       handleProtocols: (_offered, request) => this.#upgrades.get(request)?.subprotocol ?? false,
     }
     this.#server = new WebSocketServer(options)
@@ -55,7 +63,7 @@ export class WebSocketUpgrader {
     )
   }
 
-  /** Answers 101 and calls `opened`, or calls `refused`. */
+  /** Answers with 101 and calls `opened`, or calls `refused`. */
   upgrade(request: IncomingMessage, socket: Duplex, options: UpgradeOptions): void {
     this.#upgrades.set(request, options)
     this.#server.handleUpgrade(request, socket, options.head, (webSocket) => {
@@ -67,7 +75,7 @@ export class WebSocketUpgrader {
 export class WebSocketTransport implements Transport {
   readonly #webSocket: WebSocket
   readonly #socket: Duplex
-  /** Undefined until a session takes it over. */
+  /** Undefined until a session is created. */
   listener: TransportListener | undefined
   readonly #binary: boolean
   #closing = false
@@ -93,9 +101,12 @@ export class WebSocketTransport implements Transport {
     return this.#socket.writableLength
   }
 
-  /** ws itself writes control frames to the same socket, whole and at once, so ours never cut through one of its own. */
+  /**
+   * Writes the frames and returns false when the socket's buffer is full. ws writes its control frames to the
+   * same socket, each in one piece, so these frames never interleave with them.
+   */
   send(frames: readonly Frame[]): boolean {
-    // After a close frame (ours, or ws's own about a broken frame) nothing may follow.
+    // Nothing may follow a close frame, whether it was sent by `close` or by ws after a malformed frame.
     if (this.#webSocket.readyState !== WebSocket.OPEN || !this.#socket.writable) return true
     const [first] = frames
     if (frames.length === 1 && first) return this.#socket.write(encodeFrame(first, this.#binary))
@@ -114,7 +125,7 @@ function listenerOf(webSocket: WebSocket): TransportListener | undefined {
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
-  // One Buffer it always is, since `binaryType` is ws's default, 'nodebuffer'.
+  // With the default `binaryType` of ws, 'nodebuffer', the data is always a single Buffer.
   if (Buffer.isBuffer(data)) listenerOf(this)?.onMessage(data, isBinary)
 }
 
@@ -126,12 +137,15 @@ function onClose(this: WebSocket, code: number): void {
   listenerOf(this)?.onClosed(code)
 }
 
-/** Broken frames and cut lines: 'close' follows with the code that tells. */
+/** Ignores malformed frames and lost connections: a 'close' event with the code follows. */
 function ignore(): void {}
 
 let lastMerged: { readonly frames: readonly Frame[]; readonly wire: Buffer } | undefined
 
-/** Who shares channels mostly gets the same frames in a turn or a beat: one buffer for all who come in succession. */
+/**
+ * Concatenates the frames. Sessions that share channels mostly get the same frames in one flush interval, so
+ * sessions flushed in succession share the buffer.
+ */
 function mergedWire(frames: readonly Frame[], binary: boolean): Buffer {
   const last = lastMerged
   if (last?.frames.length === frames.length && last.frames.every((frame, index) => frame === frames[index]))
@@ -144,7 +158,10 @@ function mergedWire(frames: readonly Frame[], binary: boolean): Buffer {
 const none = Buffer.alloc(0)
 const emptyPing = Buffer.from([0x89, 0])
 
-/** Header (final frame, not masked) and payload in one buffer, made by the first who sends it: who shares a frame speaks the same codec. */
+/**
+ * Returns the frame as header (final, not masked) and payload in one buffer. The first sender creates it. All
+ * receivers of a frame use the same codec, so `binary` is the same for all of them.
+ */
 function encodeFrame(frame: Frame, binary: boolean): Uint8Array {
   if (frame.wire) return frame.wire
   const { payload } = frame

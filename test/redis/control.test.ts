@@ -1,6 +1,7 @@
 // A user is sent away wherever he is connected: two gateways, one real Redis, both doors.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { closeCodes } from '../../src/protocol/codes.js'
+import type { Session } from '../../src/session/session.js'
 import type { TenantRuntime } from '../../src/session/tenant/runtime.js'
 import { connectedAs, next } from '../support/centrifuge-sdk.js'
 import { chatAs } from '../support/chat-client.js'
@@ -38,7 +39,7 @@ function gatewayAt(index: number): TestGateway {
   return gateway
 }
 
-function tenantAt(index: number, key = 'demo/acme'): TenantRuntime {
+function tenantAt(index: number, key = 'demo/acme'): TenantRuntime<Session> {
   const tenant = gatewayAt(index).gateway.tenant(key)
   if (!tenant) throw new Error('there is no tenant')
   return tenant
@@ -102,7 +103,7 @@ test('a gateway that cannot hear orders says so, and hears them when it can', as
   brokers.push(broker)
   const late = await startGateway([tenantPolicy()], { broker: broker.broker })
   gateways.push(late)
-  expect(late.gateway.unreadyReasons()).toContainEqual(expect.stringContaining('orders of other gateways'))
+  expect(late.gateway.unreadyReasons()).toContainEqual(expect.stringContaining('control channel'))
   await redis.start()
   await until('a gateway that is ready', () => late.gateway.unreadyReasons().length === 0, { deadlineMs: 30_000 })
   const ann = await chatAs(late, 'ann')

@@ -1,5 +1,6 @@
-// The door for tenants' backends: POST /<namespace>/<name>/api/<method>, as Centrifuge's server clients speak it. What is wrong with the HTTP
-// of a request is answered by a status, what is wrong with its content by 200 and `error`.
+// The server API for tenants' backends: POST /<namespace>/<name>/api/<method>, compatible with the client
+// libraries of Centrifugo's server API. A request with invalid HTTP is answered with an HTTP error status. A
+// request with invalid content is answered with 200 and `error`.
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { CommandError, internalError } from '../../errors.js'
@@ -8,7 +9,13 @@ import { writeJson } from '../../protocol/json-writer.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
 import { validationError } from '../../protocol/validation-error.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
-import { retryAfterS, sendError, sendJson, sendJsonBytes, type EndpointRequirements } from '../http/http-errors.js'
+import {
+  retryAfterS,
+  sendError,
+  sendJson,
+  sendJsonBytes,
+  type EndpointRequirements,
+} from '../http/http-errors.js'
 import { runBatch } from './batch.js'
 import { authenticateApiCaller } from './caller.js'
 import { errorFields, transportStatus } from './errors.js'
@@ -19,9 +26,9 @@ import { BatchRequest } from './schema.js'
 import { readBody } from '../http/read-body.js'
 import type { Gateway } from '../gateway.js'
 
-/** Of a request's body: a batch holds several messages. */
+/** The limit of a request body. A batch holds several messages. */
 const bodyBytesMax = 1_048_576
-/** Requests under way at once. */
+/** The limits of concurrent requests. */
 const perTenantMax = 64
 const perGatewayMax = 512
 const busyRetryAfterMs = 1_000
@@ -38,7 +45,10 @@ export class Api {
     this.#gateway = gateway
   }
 
-  /** False: the path is not of the API. Rejects with what is a fault of our own and was not answered. */
+  /**
+   * Resolves to false when the path does not belong to the API. Rejects only because of a bug, and then has
+   * not answered the request.
+   */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     const [path = ''] = (request.url ?? '').split('?')
     const [, namespace = '', name = '', api, method = '', ...rest] = path.split('/')
@@ -51,7 +61,7 @@ export class Api {
       if (rest.length > 0 || !methodNames.includes(method))
         throw new CommandError(
           'NOT_FOUND',
-          `Nothing here; the methods are at /<namespace>/<name>/api/{${methodNames.join(',')}}`,
+          `There is no method at this path; the methods are /<namespace>/<name>/api/{${methodNames.join(',')}}`,
         )
       await this.#handleMethod(method, `${namespace}/${name}`, { request, response })
     } catch (error) {
@@ -62,14 +72,14 @@ export class Api {
     return true
   }
 
-  /** Throws what is answered by a status. */
+  /** Throws errors that are answered with an HTTP status. */
   async #handleMethod(method: string, tenantKey: string, exchange: Exchange): Promise<void> {
     const { context, metrics } = this.#gateway
     const { request, response } = exchange
     const startedMs = context.clock.monotonicMs()
-    if (request.method !== 'POST') throw new CommandError('METHOD_NOT_ALLOWED', 'The API is called with POST')
+    if (request.method !== 'POST') throw new CommandError('METHOD_NOT_ALLOWED', 'The API supports only POST')
     const tenant = this.#gateway.tenant(tenantKey)
-    if (!tenant) throw new CommandError('NOT_FOUND', `There is no such tenant here`)
+    if (!tenant) throw new CommandError('NOT_FOUND', 'There is no such tenant on this gateway')
     const caller = authenticateApiCaller(request.headers, tenant.policy.apiKeys, context.clock.epochMs())
     requireJson(request)
     this.#acquire(tenant)
@@ -78,7 +88,7 @@ export class Api {
       const outcome = await this.#run(method, { tenant, caller, requestText: text })
       metrics.apiRequests.inc({ method, code: outcome.refusal?.code ?? 'ok' })
       metrics.apiSeconds.observe({ method }, (context.clock.monotonicMs() - startedMs) / 1000)
-      // Callers come back on another line, and so to another gateway.
+      // The caller then opens another connection, which leads to another gateway.
       if (this.#gateway.draining) response.setHeader('connection', 'close')
       const inTransport = request.headers['x-centrifugo-error-mode'] === 'transport' && method !== 'batch'
       sendOutcome(response, outcome, inTransport)
@@ -87,21 +97,24 @@ export class Api {
     }
   }
 
-  /** Throws BAD_REQUEST where the body is no request of any method. */
-  async #run(method: string, asked: Pick<ApiMethodCall, 'tenant' | 'caller' | 'text'>): Promise<Outcome> {
-    const fields = parseJson(asked.requestText)
+  /** Throws BAD_REQUEST when the body is not a JSON object. */
+  async #run(
+    method: string,
+    input: Pick<ApiMethodCall, 'tenant' | 'caller' | 'requestText'>,
+  ): Promise<Outcome> {
+    const fields = parseJson(input.requestText)
     if (!isRecord(fields))
       throw new CommandError(
         'BAD_REQUEST',
-        'The body is not one JSON object; send {} where nothing is to be said',
+        'The body is not a JSON object; send {} for a method without parameters',
       )
     let retryAfterMs = 0
     const refuse = (error: unknown): CommandError => {
-      const refusal = this.#asCommandError(error, asked.tenant)
+      const refusal = this.#asCommandError(error, input.tenant)
       retryAfterMs = Math.max(retryAfterMs, refusal.retryAfterMs ?? 0)
       return refusal
     }
-    const call: ApiMethodCall = { ...asked, gateway: this.#gateway, toRefusal: refuse }
+    const call: ApiMethodCall = { ...input, gateway: this.#gateway, toRefusal: refuse }
     try {
       const answer =
         method === 'batch'
@@ -123,20 +136,20 @@ export class Api {
 
   #asCommandError(error: unknown, tenant: TenantRuntime): CommandError {
     if (error instanceof CommandError) {
-      tenant.countRefusal(error.code)
+      tenant.quota.counters.countRefusal(error.code)
       return error
     }
-    this.#gateway.reportBug(error, 'a request of a backend failed', { tenant: tenant.key })
+    this.#gateway.reportBug(error, 'a server API request failed', { tenant: tenant.key })
     return internalError()
   }
 
-  /** Takes a place, or throws TOO_MANY_REQUESTS. */
+  /** Counts a request in flight. Throws TOO_MANY_REQUESTS when the tenant or the gateway has too many. */
   #acquire(tenant: TenantRuntime): void {
     const ofTenant = this.#inFlight.get(tenant) ?? 0
     if (ofTenant >= perTenantMax || this.#inFlightTotal >= perGatewayMax) {
       throw new CommandError(
         'TOO_MANY_REQUESTS',
-        `${ofTenant} requests of this tenant are under way on this gateway: wait for some of them`,
+        `This gateway processes ${ofTenant} requests of this tenant already: wait for some of them to finish`,
         { retryAfterMs: busyRetryAfterMs },
       )
     }
@@ -158,15 +171,17 @@ interface Exchange {
 }
 
 interface Outcome {
-  /** The whole answer. */
+  /** The whole response body. */
   readonly answer: MessageFields
-  /** The answer holds this and no result. */
+  /** Set when the response is this error instead of a result. */
   readonly refusal?: CommandError
-  /** The longest that was advised with any refusal in it; 0: none. */
+  /** The longest retry time of all errors in the response; 0: none. */
   readonly retryAfterMs: number
 }
 
-/** `inTransport`: a refusal is to be an HTTP status, and bare. */
+/**
+ * Writes the response. `inTransport`: an error becomes an HTTP status, and the body holds the error alone.
+ */
 function sendOutcome(response: ServerResponse, outcome: Outcome, inTransport: boolean): void {
   const { answer, refusal, retryAfterMs } = outcome
   if (retryAfterMs > 0) response.setHeader('retry-after', retryAfterS(retryAfterMs))
@@ -175,7 +190,10 @@ function sendOutcome(response: ServerResponse, outcome: Outcome, inTransport: bo
   else sendJsonBytes(response, 200, writeJson(answer))
 }
 
-/** Of names that strangers make up there is no end. */
+/**
+ * Returns the metric label of a method. Unknown names share one label, because clients can send any number of
+ * them.
+ */
 function labelOf(method: string): string {
   return methodNames.includes(method) ? method : 'unknown'
 }
@@ -185,7 +203,7 @@ function requireJson({ headers }: IncomingMessage): void {
   if (type.trim().toLowerCase() !== 'application/json')
     throw new CommandError('BAD_REQUEST', 'Send the header "Content-Type: application/json" (curl: --json)')
   if ((headers['content-encoding'] ?? 'identity') !== 'identity')
-    throw new CommandError('BAD_REQUEST', 'Send the body as it is: compressed bodies are not read')
+    throw new CommandError('BAD_REQUEST', 'Send the body uncompressed: compressed bodies are not supported')
 }
 
 function textOf(body: Buffer): string {

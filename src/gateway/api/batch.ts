@@ -1,4 +1,4 @@
-// Several methods in one request, each answered for itself.
+// The method batch: several methods in one request, each with its own reply.
 import { z } from 'zod'
 import { CommandError } from '../../errors.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
@@ -12,7 +12,10 @@ type Command = z.infer<typeof BatchRequest>['commands'][number]
 
 const OfChannels = z.object({ channels: z.array(z.unknown()) })
 
-/** Calls `done` with each command's method and its code. Rejects with CommandError when the batch as such is none. */
+/**
+ * Runs the commands and calls `done` with the method and the result code of each. Rejects with BAD_REQUEST
+ * when the batch as a whole is invalid.
+ */
 export async function runBatch(
   call: ApiMethodCall,
   fields: z.infer<typeof BatchRequest>,
@@ -22,7 +25,7 @@ export async function runBatch(
   if (commands.reduce((sum, command) => sum + channelsIn(command), 0) > channelsMax)
     throw new CommandError(
       'BAD_REQUEST',
-      `commands: all broadcasts together may have ${channelsMax} channels`,
+      `commands: all broadcasts of a batch together may have at most ${channelsMax} channels`,
     )
   const texts = rawItems(call.requestText, ['commands']) ?? []
   const replies: MessageFields[] = []

@@ -1,4 +1,4 @@
-// Who calls the server API, by its key, and what its ChatCredential lets it do.
+// Authenticates the caller of the server API by its key, and checks what its ChatCredential allows.
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { CommandError } from '../../errors.js'
@@ -6,7 +6,7 @@ import { hashApiKey } from '../../tenant/api-key.js'
 import { compileMatch } from '../../tenant/channel-match.js'
 import { operations, type ApiKey, type Operation } from '../../tenant/policy.js'
 
-/** `Subscribe` is to take users in and out, and so an administrator's. */
+/** The operations of each role. `Subscribe` subscribes and unsubscribes users, so only Admin has it. */
 const operationsOf: Readonly<Record<ApiKey['role'], readonly Operation[]>> = {
   Publisher: ['Publish'],
   ReadOnly: ['Presence', 'History'],
@@ -20,10 +20,11 @@ export class ApiCaller {
     this.#key = key
   }
 
+  /** True when role and scopes of the key allow the operation on the channel. */
   isAllowed(operation: Operation, channel: string): boolean {
     const { role, scopes } = this.#key
     if (!operationsOf[role].includes(operation)) return false
-    // A backend is no user: a variable in a scope stands for everybody's.
+    // A backend is not a user, so a variable in a scope matches the value of every user.
     return (
       scopes.length === 0 ||
       scopes.some(
@@ -33,12 +34,12 @@ export class ApiCaller {
     )
   }
 
-  /** Throws PERMISSION_DENIED. */
+  /** Throws PERMISSION_DENIED when role or scopes of the key do not allow the operation on the channel. */
   requirePermission(operation: Operation, channel: string): void {
     if (this.isAllowed(operation, channel)) return
     const { credential, role } = this.#key
     const why = operationsOf[role].includes(operation)
-      ? 'none of its scopes covers that'
+      ? 'none of its scopes covers the channel and the operation'
       : `its role is ${role}`
     throw new CommandError(
       'PERMISSION_DENIED',
@@ -46,26 +47,29 @@ export class ApiCaller {
     )
   }
 
-  /** Throws PERMISSION_DENIED. */
+  /** Throws PERMISSION_DENIED when the key has none of the roles. */
   requireRole(...roles: ApiKey['role'][]): void {
     if (roles.includes(this.#key.role)) return
     throw new CommandError(
       'PERMISSION_DENIED',
-      `The key of ChatCredential "${this.#key.credential}" may not do that: its role is ${this.#key.role}, and it takes ${roles.join(' or ')}`,
+      `The key of ChatCredential "${this.#key.credential}" may not call this method: its role is ${this.#key.role}, and the method requires ${roles.join(' or ')}`,
     )
   }
 
-  /** For what concerns people and no one channel. Throws PERMISSION_DENIED. */
+  /** For methods that affect a user on all channels. Throws PERMISSION_DENIED when the key has scopes. */
   requireWholeTenant(): void {
     if (this.#key.scopes.length === 0) return
     throw new CommandError(
       'PERMISSION_DENIED',
-      `The key of ChatCredential "${this.#key.credential}" may not do that: it has scopes, and users are on other channels too`,
+      `The key of ChatCredential "${this.#key.credential}" may not call this method: it has scopes, and the method affects all channels of the user`,
     )
   }
 }
 
-/** By `X-API-Key: <key>` or `Authorization: apikey <key>`. Throws UNAUTHORIZED. */
+/**
+ * Reads the key from `X-API-Key: <key>` or `Authorization: apikey <key>`. Throws UNAUTHORIZED when it is
+ * missing, unknown or expired.
+ */
 export function authenticateApiCaller(
   headers: IncomingHttpHeaders,
   keys: readonly ApiKey[] | undefined,
@@ -75,11 +79,11 @@ export function authenticateApiCaller(
   if (presented === '') {
     throw new CommandError(
       'UNAUTHORIZED',
-      'Send an API key, as "X-API-Key: <key>" or "Authorization: apikey <key>"',
+      'The request has no API key: send "X-API-Key: <key>" or "Authorization: apikey <key>"',
     )
   }
   const hash = Buffer.from(hashApiKey(presented), 'hex')
-  // All are looked at, each in the same time: how long it takes tells nothing of the keys.
+  // All keys are compared, each in constant time, so the duration reveals nothing about them.
   const known = (keys ?? []).filter(({ sha256 }) => timingSafeEqual(Buffer.from(sha256, 'hex'), hash))
   const key = known.find(({ expiresAtMs = Infinity }) => expiresAtMs > nowMs)
   if (!key) {
@@ -88,7 +92,7 @@ export function authenticateApiCaller(
       'UNAUTHORIZED',
       expired
         ? `The API key of ChatCredential "${expired.credential}" has expired`
-        : 'No ChatCredential of this tenant has that API key',
+        : 'No ChatCredential of this tenant has this API key',
     )
   }
   return new ApiCaller(key)

@@ -1,9 +1,12 @@
-// How the server API says no: Centrifuge's number, and in the message our own code and a sentence.
+// The errors of the server API: Centrifuge's number, and a message that starts with Parley's code.
 import { type CommandError, errorCodes } from '../../errors.js'
 import { centrifugeErrorNumbers } from '../../protocol/codes.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
 
-/** Where the protocol has a status for a number, it counts; else that of our own code. */
+/**
+ * The HTTP statuses that Centrifugo defines for its error numbers. For other numbers, the status of Parley's
+ * code applies.
+ */
 const transportStatuses: Readonly<Record<number, number>> = {
   100: 500,
   102: 404,
@@ -13,7 +16,7 @@ const transportStatuses: Readonly<Record<number, number>> = {
   112: 416,
 }
 
-/** For callers that want HTTP statuses (`X-Centrifugo-Error-Mode: transport`). */
+/** Returns the HTTP status of an error, for requests with `X-Centrifugo-Error-Mode: transport`. */
 export function transportStatus({ code }: CommandError): number {
   return transportStatuses[centrifugeErrorNumbers[code]] ?? errorCodes[code].http
 }

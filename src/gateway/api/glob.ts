@@ -1,27 +1,34 @@
-// Channel names by a pattern of a few wildcards. By hand, never by regex: a backend's pattern must not be able to stall a gateway.
+// Matches channel names against a glob pattern, without a regular expression: a backend's pattern must not be
+// able to stall a gateway.
 
-/** `*` stands for any text, also none; `?` for one character. Time is at most the product of both lengths. */
+/**
+ * `*` matches any text, also none; `?` matches one character. The time is at most the product of both
+ * lengths.
+ */
 export function globMatches(pattern: string, text: string): boolean {
-  let at = 0
-  let step = 0
-  /** Where to go on when what follows the last star does not fit. */
-  let star = -1
-  let starAt = 0
-  while (at < text.length) {
-    if (pattern[step] === '*') {
-      star = step
-      starAt = at
-      step += 1
-    } else if (step < pattern.length && (pattern[step] === '?' || pattern[step] === text[at])) {
-      step += 1
-      at += 1
-    } else if (star === -1) return false
+  let textIndex = 0
+  let patternIndex = 0
+  // The last `*` and its position in the text: matching resumes there when what follows it does not match.
+  let starIndex = -1
+  let starTextIndex = 0
+  while (textIndex < text.length) {
+    if (pattern[patternIndex] === '*') {
+      starIndex = patternIndex
+      starTextIndex = textIndex
+      patternIndex += 1
+    } else if (
+      patternIndex < pattern.length &&
+      (pattern[patternIndex] === '?' || pattern[patternIndex] === text[textIndex])
+    ) {
+      patternIndex += 1
+      textIndex += 1
+    } else if (starIndex === -1) return false
     else {
-      step = star + 1
-      starAt += 1
-      at = starAt
+      patternIndex = starIndex + 1
+      starTextIndex += 1
+      textIndex = starTextIndex
     }
   }
-  while (pattern[step] === '*') step += 1
-  return step === pattern.length
+  while (pattern[patternIndex] === '*') patternIndex += 1
+  return patternIndex === pattern.length
 }

@@ -1,4 +1,4 @@
-// What a method of the server API is, whichever it is.
+// The interface of a server API method, and what the methods share.
 import type { z } from 'zod'
 import type { CommandError } from '../../errors.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
@@ -9,30 +9,38 @@ import { parseChannelName, type ChannelName } from '../../tenant/channel.js'
 import type { ApiCaller } from './caller.js'
 import type { Gateway } from '../gateway.js'
 
-/** One method asked for, by a caller that has been let in. */
+/** One call of a method by an authenticated caller. */
 export interface ApiMethodCall {
   readonly gateway: Gateway
   readonly tenant: TenantRuntime
   readonly caller: ApiCaller
-  /** The request as it came: messages are cut out of it, byte for byte. */
+  /** The request as received: message payloads are cut out of it byte for byte. */
   readonly requestText: string
-  /** What an error is to the caller. A fault of our own is in the log, a refusal is counted. */
+  /**
+   * Converts an error into the one that the caller receives. Logs and counts it when it is a bug, and counts
+   * it as a refusal otherwise.
+   */
   toRefusal(error: unknown): CommandError
 }
 
 export interface ApiMethod {
+  /** One sentence for the OpenAPI document. */
   readonly summary: string
   readonly request: z.ZodType
   readonly result: z.ZodType
-  /** Resolves to the result. Rejects with CommandError; what else it rejects with is a bug. */
+  /** Resolves to the result. Rejects with CommandError; any other error is a bug. */
   run(call: ApiMethodCall, fields: unknown): Promise<MessageFields>
 }
 
-export function defineMethod<Asked>(method: {
+/**
+ * Wraps a method so that it validates its request first. Rejects with BAD_REQUEST when the request does not
+ * match the schema.
+ */
+export function defineMethod<Request>(method: {
   summary: string
-  request: z.ZodType<Asked>
+  request: z.ZodType<Request>
   result: z.ZodType
-  run: (call: ApiMethodCall, fields: Asked) => Promise<MessageFields>
+  run: (call: ApiMethodCall, fields: Request) => Promise<MessageFields>
 }): ApiMethod {
   return {
     ...method,
@@ -44,7 +52,7 @@ export function defineMethod<Asked>(method: {
   }
 }
 
-/** Throws INVALID_CHANNEL. */
+/** Parses a channel name with the tenant's length limit. Throws INVALID_CHANNEL. */
 export function parseApiChannel({ tenant }: ApiMethodCall, name: string): ChannelName {
   return parseChannelName(name, { maxLength: tenant.policy.limits.channels.nameMaxLength })
 }

@@ -1,9 +1,16 @@
-// The methods of the server API, by the names that Centrifuge's server clients know.
+// The methods of the server API, by the names of Centrifugo's server API.
 import { CommandError } from '../../errors.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
 import { defineMethod, type ApiMethodCall, type ApiMethod } from './method.js'
 import { broadcastMethod, publishMethod } from './publish.js'
-import { channelsMethod, historyMethod, historyRemoveMethod, infoMethod, presenceMethod, presenceStatsMethod } from './query.js'
+import {
+  channelsMethod,
+  historyMethod,
+  historyRemoveMethod,
+  infoMethod,
+  presenceMethod,
+  presenceStatsMethod,
+} from './query.js'
 import * as schema from './schema.js'
 import { disconnectMethod, refreshMethod, subscribeMethod, unsubscribeMethod } from './users.js'
 
@@ -39,62 +46,61 @@ export const apiMethods: Readonly<Record<string, ApiMethod>> = {
     run: disconnectMethod,
   }),
   refresh: defineMethod({
-    summary: 'Lets a user’s connections live longer, or asks them for a new token.',
+    summary: 'Extends a user’s connections, or asks them for a new token.',
     request: schema.RefreshRequest,
     result: schema.EmptyResult,
     run: refreshMethod,
   }),
   presence: defineMethod({
-    summary: 'Who is on a channel, by connection.',
+    summary: 'Lists the connections on a channel.',
     request: schema.ChannelRequest,
     result: schema.PresenceResult,
     run: presenceMethod,
   }),
   presence_stats: defineMethod({
-    summary: 'How many are on a channel.',
+    summary: 'Counts the connections and users on a channel.',
     request: schema.ChannelRequest,
     result: schema.PresenceStatsResult,
     run: presenceStatsMethod,
   }),
   history: defineMethod({
-    summary: 'What was said on a channel: at most 1000 publications and 1 MiB at once.',
+    summary: 'Reads the stored publications of a channel, at most 1000 and 1 MiB per request.',
     request: schema.HistoryRequest,
     result: schema.HistoryResult,
     run: historyMethod,
   }),
   history_remove: defineMethod({
-    summary: 'Forgets what was said on a channel; offset and epoch stay.',
+    summary: 'Deletes the stored publications of a channel; offset and epoch stay.',
     request: schema.ChannelRequest,
     result: schema.EmptyResult,
     run: historyRemoveMethod,
   }),
   channels: defineMethod({
-    summary: 'Channels with subscribers, over all gateways.',
+    summary: 'Lists the channels with subscribers on all gateways.',
     request: schema.ChannelsRequest,
     result: schema.ChannelsResult,
     run: channelsMethod,
   }),
   info: defineMethod({
-    summary: 'The gateways, and what the tenant has on each.',
+    summary: 'Lists the gateways, and the tenant’s usage of each.',
     request: schema.InfoRequest,
     result: schema.InfoResult,
     run: infoMethod,
   }),
 }
 
-/** All that can be called; `batch` is no method like the others. */
+/** All names that can be called. `batch` is not in `apiMethods`, because it runs the others. */
 export const methodNames: readonly string[] = [...Object.keys(apiMethods), 'batch']
 
-/** Rejects with UNKNOWN_TYPE for a name that is no method's, and as the method does. */
+/**
+ * Runs a method. Rejects with UNKNOWN_TYPE for an unknown name, with TENANT_SUSPENDED, and like the method.
+ */
 export async function runMethod(call: ApiMethodCall, name: string, fields: unknown): Promise<MessageFields> {
   const method = Object.hasOwn(apiMethods, name) ? apiMethods[name] : undefined
   if (!method)
-    throw new CommandError(
-      'UNKNOWN_TYPE',
-      `There is no method of that name; there are ${methodNames.join(', ')}`,
-    )
+    throw new CommandError('UNKNOWN_TYPE', `Unknown method; the methods are ${methodNames.join(', ')}`)
   const { key, policy } = call.tenant
   if (policy.suspended)
-    throw new CommandError('TENANT_SUSPENDED', `The tenant ${key} is suspended; ask whoever runs it`)
+    throw new CommandError('TENANT_SUSPENDED', `The tenant ${key} is suspended; contact its operator`)
   return method.run(call, fields)
 }

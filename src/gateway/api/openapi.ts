@@ -1,9 +1,12 @@
-// The OpenAPI document of the server API, made from the schemas that requests are parsed by.
+// The OpenAPI document of the server API, generated from the schemas that parse the requests.
 import { z } from 'zod'
 import { apiMethods } from './methods.js'
 import { ApiErrorBody, BatchRequest } from './schema.js'
 
-/** OpenAPI 3.1. The paths begin at `/<namespace>/<name>`, a tenant's place on any gateway. */
+/**
+ * Returns the OpenAPI 3.1 document. Its paths are relative to `/<namespace>/<name>`, the URL of a tenant on
+ * every gateway.
+ */
 export function openApiDocument(): object {
   const paths = Object.entries(apiMethods).map(([name, { summary: about, request, result }]) => [
     `/api/${name}`,
@@ -20,7 +23,7 @@ export function openApiDocument(): object {
       title: 'Parley server API',
       version: '1',
       description:
-        'For tenants’ backends. A request that is refused for its content is answered 200 with `error`; what is wrong with its HTTP has a status.',
+        'For tenants’ backends. A request with invalid content is answered with 200 and `error`; a request with invalid HTTP is answered with an error status.',
     },
     servers: [
       {
@@ -62,12 +65,12 @@ export function openApiDocument(): object {
 }
 
 const statuses = [
-  ['400', 'The body is no JSON object, or of another type.'],
-  ['401', 'No API key came, or none that counts.'],
-  ['404', 'There is no such tenant.'],
-  ['413', 'The body is too long.'],
-  ['429', 'Too many requests are under way; Retry-After says when to try again.'],
-  ['500', 'A fault of the server’s.'],
+  ['400', 'The body is not a JSON object, or has another content type.'],
+  ['401', 'The API key is missing, unknown or expired.'],
+  ['404', 'There is no such tenant or method.'],
+  ['413', 'The body exceeds 1 MiB.'],
+  ['429', 'Too many concurrent requests; Retry-After says when to try again.'],
+  ['500', 'The server failed because of a bug.'],
 ] as const
 
 const errorRef = { $ref: '#/components/schemas/Error' }
@@ -79,7 +82,7 @@ function operation(name: string, parts: { summary: string; request: object; answ
       summary: parts.summary,
       requestBody: { required: true, content: json(parts.request) },
       responses: {
-        '200': { description: 'The result, or why it was refused.', content: json(parts.answer) },
+        '200': { description: 'The result, or the error.', content: json(parts.answer) },
         ...Object.fromEntries(
           statuses.map(([status]) => [status, { $ref: `#/components/responses/s${status}` }]),
         ),
@@ -92,9 +95,11 @@ function answerOf(result: z.ZodType): object {
   return { oneOf: [singleField('result', jsonSchema(result)), singleField('error', errorRef)] }
 }
 
-/** Replies bear their method's name instead of `result`. */
+/** Each reply of a batch has its method's name as the key instead of `result`. */
 function batchAnswer(): object {
-  const results = Object.entries(apiMethods).map(([name, { result }]) => singleField(name, jsonSchema(result)))
+  const results = Object.entries(apiMethods).map(([name, { result }]) =>
+    singleField(name, jsonSchema(result)),
+  )
   const replies = { type: 'array', items: { oneOf: [...results, singleField('error', errorRef)] } }
   return { oneOf: [singleField('replies', replies), singleField('error', errorRef)] }
 }

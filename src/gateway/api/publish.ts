@@ -1,4 +1,5 @@
-// publish and broadcast: a backend's messages, by the tenant's quotas and the channel's own settings like anybody's.
+// The methods publish and broadcast. The messages of backends are subject to the tenant's quotas and the
+// channel's settings, like those of users.
 import type { z } from 'zod'
 import type { Published, Tags } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
@@ -11,12 +12,18 @@ import type { BroadcastRequest, PublishRequest } from './schema.js'
 
 type Message = Omit<z.infer<typeof PublishRequest>, 'channel'>
 
-export async function publishMethod(call: ApiMethodCall, fields: z.infer<typeof PublishRequest>): Promise<MessageFields> {
+export async function publishMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof PublishRequest>,
+): Promise<MessageFields> {
   return publishFields(await publishTo(call, fields.channel, fields, payloadOf(call.requestText, fields)))
 }
 
-/** What is wrong with the message fails it as a whole, what is wrong with a channel that channel alone. */
-export async function broadcastMethod(call: ApiMethodCall, fields: z.infer<typeof BroadcastRequest>): Promise<MessageFields> {
+/** An invalid message fails the whole broadcast; a failure on one channel fails only that channel. */
+export async function broadcastMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof BroadcastRequest>,
+): Promise<MessageFields> {
   const payload = payloadOf(call.requestText, fields)
   const responses = fields.channels.map(async (channel) => {
     try {
@@ -28,7 +35,12 @@ export async function broadcastMethod(call: ApiMethodCall, fields: z.infer<typeo
   return { responses: await Promise.all(responses) }
 }
 
-async function publishTo(call: ApiMethodCall, name: string, message: Message, data: Uint8Array): Promise<Published> {
+async function publishTo(
+  call: ApiMethodCall,
+  name: string,
+  message: Message,
+  data: Uint8Array,
+): Promise<Published> {
   const channel = parseApiChannel(call, name)
   call.caller.requirePermission('Publish', channel)
   const { gateway, tenant } = call
@@ -38,7 +50,8 @@ async function publishTo(call: ApiMethodCall, name: string, message: Message, da
       channel,
       data,
       tags: tagsOf(message),
-      // Apart from users' own, which hold a line break: the backends of a tenant are one publisher.
+      // The keys of users contain a line break, so these never collide with them. All backends of a tenant
+      // count as one publisher.
       idempotencyKey: message.idempotency_key || undefined,
       skipHistory: message.skip_history ?? false,
     },
@@ -54,9 +67,12 @@ function tagsOf({ tags }: Message): Tags | undefined {
   return pairs.length === 0 ? undefined : new Map(pairs)
 }
 
-/** Of `data` the very text that came. Throws BAD_REQUEST or NOT_AVAILABLE. */
+/**
+ * Returns the text of `data` byte for byte, or the decoded `b64data`. Throws BAD_REQUEST or NOT_AVAILABLE.
+ */
 function payloadOf(text: string, message: Message): Uint8Array {
-  if (message.version) throw new CommandError('NOT_AVAILABLE', 'version: publications have none here')
+  if (message.version)
+    throw new CommandError('NOT_AVAILABLE', 'version: Parley does not support versioned publications')
   const json = readRawPayload(text, 'data', message.b64data)
   if (json === undefined) throw new CommandError('BAD_REQUEST', 'data is missing')
   return Buffer.from(json)

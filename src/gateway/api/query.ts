@@ -1,4 +1,4 @@
-// What a backend may know: who is on a channel, what was said there, which channels there are. And how it has a history forgotten.
+// The methods that read presence, history, channels and gateways, and history_remove.
 import type { z } from 'zod'
 import { historyLimitMax } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
@@ -12,29 +12,41 @@ import { parseApiChannel, refOf, type ApiMethodCall } from './method.js'
 import type { ChannelsRequest, HistoryRequest, ChannelRequest } from './schema.js'
 import { namedChannelsMax } from '../fleet/control-messages.js'
 
-/** Bytes of one history answer; at least one publication comes whatever its size. */
+/** The limit of one history result in bytes. It contains at least one publication, whatever its size. */
 const historyBytesMax = 1_048_576
 
-export async function presenceMethod(call: ApiMethodCall, fields: z.infer<typeof ChannelRequest>): Promise<MessageFields> {
+export async function presenceMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof ChannelRequest>,
+): Promise<MessageFields> {
   const { context } = call.gateway
   const channel = presenceChannel(call, fields.channel)
   const members = await context.presence.members(refOf(call, channel), { limit: context.limits.membersMax })
   return { presence: new Map(Array.from(members, ([id, member]) => [id, clientInfoFields(member)] as const)) }
 }
 
-export async function presenceStatsMethod(call: ApiMethodCall, fields: z.infer<typeof ChannelRequest>): Promise<MessageFields> {
+export async function presenceStatsMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof ChannelRequest>,
+): Promise<MessageFields> {
   const channel = presenceChannel(call, fields.channel)
   const { clients, users } = await call.gateway.context.presence.stats(refOf(call, channel))
   return { num_clients: clients, num_users: users }
 }
 
-export async function historyMethod(call: ApiMethodCall, fields: z.infer<typeof HistoryRequest>): Promise<MessageFields> {
+export async function historyMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof HistoryRequest>,
+): Promise<MessageFields> {
   const channel = allowedChannel(call, 'History', fields.channel)
   requireHistory(call, channel)
   const reverse = fields.reverse ?? false
   const since = fields.since && { epoch: fields.since.epoch ?? '', offset: fields.since.offset ?? 0 }
   if (reverse && since?.offset === 0)
-    throw new CommandError('BAD_REQUEST', 'since: nothing lies before offset 0, where reverse would begin')
+    throw new CommandError(
+      'BAD_REQUEST',
+      'since: reverse reads the publications before the given offset, and there are none before 0',
+    )
   const { publications, top } = await readHistory(call.gateway.context.broker, refOf(call, channel), {
     limit: fields.limit ?? 0,
     since: since ?? undefined,
@@ -45,9 +57,12 @@ export async function historyMethod(call: ApiMethodCall, fields: z.infer<typeof 
   return { publications: publications.map(publicationFields), epoch: top.epoch, offset: top.offset }
 }
 
-/** Who was told an offset goes on from there: offset and epoch stay. */
-export async function historyRemoveMethod(call: ApiMethodCall, fields: z.infer<typeof ChannelRequest>): Promise<MessageFields> {
-  // It takes from everybody what they may still want to read.
+/** Deletes the publications and keeps offset and epoch, so that clients continue from their position. */
+export async function historyRemoveMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof ChannelRequest>,
+): Promise<MessageFields> {
+  // Every client of the channel loses the history.
   call.caller.requireRole('Admin')
   const channel = allowedChannel(call, 'History', fields.channel)
   requireHistory(call, channel)
@@ -55,16 +70,19 @@ export async function historyRemoveMethod(call: ApiMethodCall, fields: z.infer<t
   return {}
 }
 
-export async function channelsMethod(call: ApiMethodCall, fields: z.infer<typeof ChannelsRequest>): Promise<MessageFields> {
+export async function channelsMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof ChannelsRequest>,
+): Promise<MessageFields> {
   call.caller.requireRole('ReadOnly', 'Admin')
   const answers = await call.gateway.surveys.collect(call.tenant, fields.pattern || '*')
   const clients = new Map<string, number>()
   for (const { named } of answers) {
-    // Each of them cut its own list here: nobody could tell what is missing.
+    // The gateway has truncated its list, so the result would be incomplete.
     if (named.length === namedChannelsMax)
       throw new CommandError(
         'BAD_REQUEST',
-        `pattern: ${namedChannelsMax} channels of one gateway fit it, and that is as many as can be told; ask for fewer`,
+        `pattern: it matches ${namedChannelsMax} channels or more on one gateway, which is the limit; use a narrower pattern`,
       )
     for (const [channel, subscribers] of named)
       if (call.caller.isAllowed('Presence', channel))
@@ -75,7 +93,7 @@ export async function channelsMethod(call: ApiMethodCall, fields: z.infer<typeof
   }
 }
 
-/** Of the tenant alone: what others have on the same gateways is not its business. */
+/** Reports the usage of this tenant only, not that of other tenants on the same gateways. */
 export async function infoMethod(call: ApiMethodCall): Promise<MessageFields> {
   call.caller.requireRole('ReadOnly', 'Admin')
   const answers = await call.gateway.surveys.collect(call.tenant)

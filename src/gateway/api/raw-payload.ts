@@ -1,10 +1,13 @@
-// JSON that a backend hands over for others to see: the very text that came.
+// Extracts JSON payloads from the text of a request, byte for byte as the backend sent them.
 import { isUtf8 } from 'node:buffer'
 import { CommandError } from '../../errors.js'
 import { parseJson } from '../../json.js'
 import { nestingDepth, payloadDepthMax, rawValue } from '../../protocol/raw-json.js'
 
-/** The text of `field`, or what `base64` holds instead. Undefined: null, or neither came. Throws BAD_REQUEST. */
+/**
+ * Returns the text of `field`, or the decoded `base64` instead. Undefined when both are absent or null.
+ * Throws BAD_REQUEST.
+ */
 export function readRawPayload(text: string, field: string, base64?: string | null): string | undefined {
   const json = base64 ? decoded(base64, field) : rawValue(text, [field])
   if (json === undefined || json === 'null') return undefined
@@ -13,7 +16,10 @@ export function readRawPayload(text: string, field: string, base64?: string | nu
   return json
 }
 
-/** Whatever the door, what is shown is JSON: the plain chat protocol and JSON clients could not read anything else. */
+/**
+ * Payloads must be JSON at every endpoint: clients of the chat protocol and JSON clients cannot read anything
+ * else.
+ */
 function decoded(base64: string, field: string): string {
   const bytes = Buffer.from(base64, 'base64')
   const text = bytes.toString()

@@ -1,28 +1,32 @@
-// What the server API is asked and answers, method by method. One zod source gives the parser and the OpenAPI document.
-// As in the Go structs behind this protocol, absent, null and the zero value are one thing, and unknown fields are ignored.
+// The requests and results of the server API. The same zod schemas parse the requests and generate the
+// OpenAPI document. As in the Go structs of Centrifugo, an absent field, null and the zero value mean the
+// same, and unknown fields are ignored.
 import { z } from 'zod'
 
 const channel = z.string().min(1, 'It is empty').max(255).describe('Name of the channel.')
 const user = z.string().max(255).describe('The user. Empty: all guests.')
-const client = z.string().nullish().describe('Only connections of this name (`client` in presence).')
+const client = z.string().nullish().describe('Only connections with this client id (`client` in presence).')
 const session = z.string().nullish().describe('Only the connection with this id.')
 const anyJson = z.unknown()
-/** Unix seconds; above this they are no milliseconds that compute. */
+/** Unix seconds. The limit is the largest time that a JavaScript Date can represent. */
 const unixSeconds = z.int().min(0).max(8_640_000_000_000)
 
-/** Numbers above 2^53 − 1 are no offsets of ours: a position ahead of its stream is unrecoverable, never a wrong match. */
+/**
+ * Numbers above 2^53 − 1 are not offsets that Parley assigns. A position ahead of its stream cannot be
+ * recovered, so it never matches by mistake.
+ */
 const StreamPosition = z.object({
   offset: z.int().min(0).nullish(),
-  epoch: z.string().nullish().describe('Empty: of whatever life of the stream.'),
+  epoch: z.string().nullish().describe('Empty: the current epoch of the stream.'),
 })
 
 const idempotencyKeyMax = 128
-/** Spelled out, for tools that read the document and know no Unicode properties. */
-// oxlint-disable-next-line no-control-regex -- it is what keeps them out
+/** Spelled out, because some tools that read the OpenAPI document do not support Unicode properties. */
+// oxlint-disable-next-line no-control-regex -- the expression excludes control characters
 const keyCharacters = /^[^\u0000-\u001F\u007F-\u009F\uD800-\uDFFF]*$/u
 const tagsMax = 32
 const tagsBytesMax = 2_048
-/** Comparing takes time with their length. */
+/** Comparing tags takes time in proportion to their length. */
 const tagLengthMax = 128
 const tagText = z.string().max(tagLengthMax)
 const Tags = z
@@ -39,27 +43,30 @@ function bytesOf(tags: Readonly<Record<string, string>>): number {
 const message = {
   data: anyJson.optional().describe('The message: any JSON but null. It reaches subscribers byte for byte.'),
   b64data: z.base64().nullish().describe('The same as base64 of JSON text, instead of `data`.'),
-  skip_history: z.boolean().nullish().describe('Deliver it to who is there, and forget it.'),
+  skip_history: z
+    .boolean()
+    .nullish()
+    .describe('Deliver the message to current subscribers without storing it.'),
   idempotency_key: z
     .string()
     .max(idempotencyKeyMax)
     .regex(keyCharacters, 'expected no control characters and no lone surrogates')
     .nullish()
     .describe(
-      'A repeat within two minutes is answered like the first and delivered once; with other data it is refused (409).',
+      'A repeat within two minutes gets the result of the first request and is delivered once. A repeat with other data is refused (409).',
     ),
   tags: Tags.nullish().describe(
-    `What it is about: subscribers see it, and may filter by it. At most ${tagsMax}, together ${tagsBytesMax} bytes.`,
+    `Names and values that subscribers receive and can filter by. At most ${tagsMax}, together ${tagsBytesMax} bytes.`,
   ),
-  delta: z.boolean().nullish().describe('A hint; the full message is sent.'),
-  version: z.int().min(0).nullish().describe('Not available: only 0 is taken.'),
+  delta: z.boolean().nullish().describe('Accepted, but the full message is sent.'),
+  version: z.int().min(0).nullish().describe('Not supported: must be 0.'),
   version_epoch: z.string().nullish(),
 }
 export const PublishRequest = z.object({ channel, ...message })
 
 export const channelsMax = 1_000
 export const BroadcastRequest = z.object({
-  channels: z.array(channel).max(channelsMax).describe('Each is a publish of its own.'),
+  channels: z.array(channel).max(channelsMax).describe('Each channel gets its own publication.'),
   ...message,
 })
 
@@ -67,29 +74,33 @@ const connections = { user, client, session }
 export const SubscribeRequest = z.object({
   ...connections,
   channel,
-  data: anyJson.optional().describe('Any JSON, for the client: it comes with the push.'),
+  data: anyJson.optional().describe('Any JSON; the client receives it with the push.'),
   b64data: z.base64().nullish().describe('The same as base64 of JSON text, instead of `data`.'),
   expire_at: unixSeconds
     .nullish()
-    .describe('Unix seconds at which the subscription ends. Default: with the connection.'),
+    .describe('Unix seconds at which the subscription ends. Default: it ends with the connection.'),
   recover_since: StreamPosition.nullish().describe(
-    'What was published since comes first, if history has all of it.',
+    'Publications after this position are delivered first, if the history holds all of them.',
   ),
   info: anyJson.optional().describe('Not read.'),
   b64info: z.string().nullish().describe('Not read.'),
-  override: z.record(z.string(), z.unknown()).nullish().describe('Not read: the channel’s rule decides.'),
+  override: z.record(z.string(), z.unknown()).nullish().describe('Ignored: the channel’s rule applies.'),
 })
 export const UnsubscribeRequest = z.object({ ...connections, channel })
 export const DisconnectRequest = z.object({
   ...connections,
-  whitelist: z.array(z.string()).max(channelsMax).nullish().describe('Connections of these names stay.'),
+  whitelist: z
+    .array(z.string())
+    .max(channelsMax)
+    .nullish()
+    .describe('Connections with these client ids stay connected.'),
   disconnect: z
     .object({
       code: z
         .int()
         .refine((code) => code === 0 || (code >= 3000 && code <= 4999), 'expected 3000 to 4999')
         .nullish()
-        .describe('3000–4999; SDKs come back after 3000–3499 and 4000–4499. Default: 3503.'),
+        .describe('3000–4999; SDKs reconnect after 3000–3499 and 4000–4499. Default: 3503.'),
       reason: z
         .string()
         .refine((reason) => Buffer.byteLength(reason) <= 123, 'expected at most 123 bytes')
@@ -102,13 +113,18 @@ export const RefreshRequest = z.object({
   expired: z.boolean().nullish().describe('Close with 3005: the client needs a new token.'),
   expire_at: unixSeconds
     .nullish()
-    .describe('Unix seconds until which the connection may stay. Default: as it was.'),
-  info: anyJson.optional().describe('What others see of it from now on. Default: as it was.'),
+    .describe('Unix seconds at which the connection expires. Default: unchanged.'),
+  info: anyJson
+    .optional()
+    .describe('The connection’s info that other clients see from now on. Default: unchanged.'),
 })
 export const ChannelRequest = z.object({ channel })
 export const HistoryRequest = z.object({
   channel,
-  limit: z.int32().nullish().describe('0 asks for the position alone, -1 for as many as fit.'),
+  limit: z
+    .int32()
+    .nullish()
+    .describe('0 reads only the position, -1 as many publications as the limits allow.'),
   since: StreamPosition.nullish().describe('Exclusive.'),
   reverse: z.boolean().nullish().describe('Newest first.'),
 })
@@ -117,7 +133,7 @@ export const ChannelsRequest = z.object({
     .string()
     .max(255)
     .nullish()
-    .describe('`*` stands for any text, `?` for one character. Default: all.'),
+    .describe('`*` matches any text, `?` matches one character. Default: all.'),
 })
 export const InfoRequest = z.object({})
 
@@ -127,10 +143,10 @@ export const BatchRequest = z.object({
     .array(z.record(z.string(), z.unknown()))
     .max(commandsMax)
     .describe('Each is one method and its request: `{"publish": {…}}`.'),
-  parallel: z.boolean().nullish().describe('Do not wait for one before the next.'),
+  parallel: z.boolean().nullish().describe('Run the commands concurrently.'),
 })
 
-// ——— Answers ———
+// ——— Results ———
 
 const count = z.int().min(0)
 export const EmptyResult = z.object({})
@@ -142,11 +158,13 @@ const ClientInfo = z.object({
 export const PublishResult = z.object({
   offset: count.optional().describe('Absent in a channel without history.'),
   epoch: z.string().optional(),
-  durability: z.enum(['accepted', 'replicated', 'durable']).describe('What was reached before this answer.'),
+  durability: z
+    .enum(['accepted', 'replicated', 'durable'])
+    .describe('The durability that the message had before this response.'),
 })
 export const ApiErrorBody = z.object({
   code: z.int().describe('Centrifuge’s number: docs/reference/codes.md.'),
-  message: z.string().describe('Parley’s code, a colon, and a sentence.'),
+  message: z.string().describe('Parley’s error code, a colon, and a sentence.'),
 })
 export const BroadcastResult = z.object({
   responses: z
@@ -166,7 +184,7 @@ export const HistoryResult = z.object({
     }),
   ),
   epoch: z.string(),
-  offset: count.describe('Of the newest publication.'),
+  offset: count.describe('The offset of the newest publication.'),
 })
 export const ChannelsResult = z.object({ channels: z.record(z.string(), z.object({ num_clients: count })) })
 export const InfoResult = z.object({

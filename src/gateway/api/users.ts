@@ -1,4 +1,4 @@
-// What a backend may have done about users, on whatever gateway they are.
+// The methods that act on users' connections on all gateways: subscribe, unsubscribe, disconnect and refresh.
 import type { z } from 'zod'
 import { CommandError } from '../../errors.js'
 import { closeCodes } from '../../protocol/codes.js'
@@ -8,8 +8,14 @@ import { parseApiChannel, type ApiMethodCall } from './method.js'
 import type { DisconnectRequest, RefreshRequest, SubscribeRequest, UnsubscribeRequest } from './schema.js'
 import type { ConnectionSelector } from '../fleet/control-messages.js'
 
-/** Whom rules deny it, and who has as many subscriptions as allowed, is left out: that is known where they are connected. */
-export async function subscribeMethod(call: ApiMethodCall, fields: z.infer<typeof SubscribeRequest>): Promise<MessageFields> {
+/**
+ * Skips connections that the rules deny, and those at their subscription limit: only the gateway of the
+ * connection knows that.
+ */
+export async function subscribeMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof SubscribeRequest>,
+): Promise<MessageFields> {
   const channel = parseApiChannel(call, fields.channel)
   call.caller.requirePermission('Subscribe', channel)
   const { expire_at: expireAt, recover_since: since } = fields
@@ -23,14 +29,20 @@ export async function subscribeMethod(call: ApiMethodCall, fields: z.infer<typeo
   return {}
 }
 
-export async function unsubscribeMethod(call: ApiMethodCall, fields: z.infer<typeof UnsubscribeRequest>): Promise<MessageFields> {
+export async function unsubscribeMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof UnsubscribeRequest>,
+): Promise<MessageFields> {
   const channel = parseApiChannel(call, fields.channel)
   call.caller.requirePermission('Subscribe', channel)
   await call.gateway.userCommands.unsubscribe(call.tenant, selectorOf(fields), channel)
   return {}
 }
 
-export async function disconnectMethod(call: ApiMethodCall, fields: z.infer<typeof DisconnectRequest>): Promise<MessageFields> {
+export async function disconnectMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof DisconnectRequest>,
+): Promise<MessageFields> {
   call.caller.requireRole('Admin')
   call.caller.requireWholeTenant()
   const { code: given, reason } = fields.disconnect ?? {}
@@ -43,7 +55,10 @@ export async function disconnectMethod(call: ApiMethodCall, fields: z.infer<type
   return {}
 }
 
-export async function refreshMethod(call: ApiMethodCall, fields: z.infer<typeof RefreshRequest>): Promise<MessageFields> {
+export async function refreshMethod(
+  call: ApiMethodCall,
+  fields: z.infer<typeof RefreshRequest>,
+): Promise<MessageFields> {
   call.caller.requireRole('Admin')
   call.caller.requireWholeTenant()
   const info = clientPayload(call, 'info')
@@ -55,12 +70,15 @@ export async function refreshMethod(call: ApiMethodCall, fields: z.infer<typeof 
   return {}
 }
 
-/** JSON text that clients get to see; undefined: none came. */
+/**
+ * Returns the JSON text of a field that clients receive; undefined when it is absent. Throws BAD_REQUEST when
+ * it exceeds the message limit.
+ */
 function clientPayload(call: ApiMethodCall, field: string, base64?: string | null): string | undefined {
   const json = readRawPayload(call.requestText, field, base64)
   const { maxBytes } = call.tenant.policy.limits.messages
   if (json !== undefined && Buffer.byteLength(json) > maxBytes)
-    throw new CommandError('BAD_REQUEST', `${field}: it is longer than a message may be (${maxBytes} bytes)`)
+    throw new CommandError('BAD_REQUEST', `${field} exceeds the tenant’s message limit of ${maxBytes} bytes`)
   return json
 }
 

@@ -1,28 +1,35 @@
-// Sessions that are to go on at other gateways: told when, and closed a few at a time, so that the others can take them in.
+// Closes sessions a few at a time, so that the gateways to which the clients reconnect can take them in.
 import type { CloseCode } from '../../protocol/codes.js'
-import type { Session } from '../../session/session.js'
+import type { OpenSession } from '../../session/context.js'
 
 const stepMs = 100
 
 export interface CloseGraduallyOptions {
-  /** Of the reconnecting kind. */
+  /** A code after which clients reconnect. */
   readonly code: CloseCode
+  /** The time over which the closes are spread. 0: all sessions are closed at once. */
   readonly windowMs: number
-  /** The only time that is known here. */
+  /** The only source of time here. */
   readonly sleep: (ms: number) => Promise<unknown>
-  /** Asked at each step: nothing is left to be done, or somebody else does it. */
+  /** Asked at each step. True: no session is left, or another task closes the rest. */
   readonly isStopped: () => boolean
 }
 
-/** Closes the sessions in their order, evenly over `windowMs`; each was told before when its turn comes. Resolves to how many had theirs. */
-export async function closeGradually(order: readonly Session[], options: CloseGraduallyOptions): Promise<number> {
-  const { code, isStopped: over, sleep, windowMs } = options
-  const turnMs = (index: number): number => Math.floor((index / order.length) * windowMs)
-  order.forEach((session, index) => session.adviseReconnect(turnMs(index)))
+/**
+ * Closes `sessions` in the given order, evenly over `windowMs`. Each session is advised beforehand when its
+ * turn comes. Resolves to the number of sessions whose turn came.
+ */
+export async function closeGradually(
+  sessions: readonly OpenSession[],
+  options: CloseGraduallyOptions,
+): Promise<number> {
+  const { code, isStopped, sleep, windowMs } = options
+  const turnMs = (index: number): number => Math.floor((index / sessions.length) * windowMs)
+  sessions.forEach((session, index) => session.adviseReconnect(turnMs(index)))
   let next = 0
-  for (let elapsedMs = 0; next < order.length && !over(); elapsedMs += stepMs) {
-    for (; next < order.length && turnMs(next) <= elapsedMs; next += 1) order[next]?.close(code)
-    if (next < order.length && !over()) await sleep(stepMs)
+  for (let elapsedMs = 0; next < sessions.length && !isStopped(); elapsedMs += stepMs) {
+    for (; next < sessions.length && turnMs(next) <= elapsedMs; next += 1) sessions[next]?.close(code)
+    if (next < sessions.length && !isStopped()) await sleep(stepMs)
   }
   return next
 }

@@ -1,13 +1,20 @@
-// What gateways tell each other over the control channel: orders about users, questions, and the answers to these.
+// The messages that gateways exchange over the control channel: commands about users, survey requests, and
+// survey answers.
 import { z } from 'zod'
 
-const ofTenant = {
-  /** `<namespace>/<name>`, and its identity: a tenant recreated under the name is another. */
+const tenantFields = {
+  /** `<namespace>/<name>`. */
   tenant: z.string(),
+  /**
+   * The tenant's identity. A tenant that is deleted and created again under the same name has another one.
+   */
   tenantId: z.string(),
 }
 
-/** Whose connections: all of `user` (empty: of all guests), those named `client`, or the one of `session`; never those named in `except`. */
+/**
+ * Selects connections: all of `user` (empty: of all guests), only those of the client id `client`, or only
+ * the one with the session id `session`. Connections whose client id is in `except` are left out.
+ */
 export const ConnectionSelector = z.object({
   user: z.string(),
   client: z.string().optional(),
@@ -16,81 +23,98 @@ export const ConnectionSelector = z.object({
 })
 export type ConnectionSelector = z.infer<typeof ConnectionSelector>
 
-const Disconnect = z.object({
+const DisconnectCommand = z.object({
   kind: z.literal('disconnect'),
-  ...ofTenant,
+  ...tenantFields,
   ...ConnectionSelector.shape,
   code: z.int(),
   reason: z.string(),
 })
 
-const Unsubscribe = z.object({
+const UnsubscribeCommand = z.object({
   kind: z.literal('unsubscribe'),
-  ...ofTenant,
+  ...tenantFields,
   ...ConnectionSelector.shape,
   channel: z.string(),
 })
 
-/** What connections are subscribed to, though their clients did not ask. */
+/** A subscription that the backend makes on behalf of clients. */
 export const SubscriptionRequest = z.object({
   channel: z.string(),
-  /** What they missed since then comes with it. Absent: they start now. */
+  /**
+   * Publications after this position are delivered first. Absent: the subscription starts at the current
+   * position.
+   */
   since: z.object({ epoch: z.string(), offset: z.int() }).optional(),
-  /** Absent: it lasts as long as the connection. */
+  /** Milliseconds since the epoch. Absent: the subscription lasts as long as the connection. */
   expiresAtMs: z.int().optional(),
   /** JSON text for the client. */
   data: z.string().optional(),
 })
 export type SubscriptionRequest = z.infer<typeof SubscriptionRequest>
 
-const Subscribe = z.object({
+const SubscribeCommand = z.object({
   kind: z.literal('subscribe'),
-  ...ofTenant,
+  ...tenantFields,
   ...ConnectionSelector.shape,
   ...SubscriptionRequest.shape,
 })
 
-/** Other facts of connections. What is absent stays as it is. */
+/** Changes to connections. Absent fields stay as they are. */
 export const ConnectionUpdate = z.object({
-  /** Its time is over now. */
+  /** True: the connection expires now. */
   expired: z.boolean().optional(),
+  /** Milliseconds since the epoch. */
   expiresAtMs: z.int().optional(),
-  /** JSON text that others see. */
+  /** JSON text that other clients see. */
   info: z.string().optional(),
 })
 export type ConnectionUpdate = z.infer<typeof ConnectionUpdate>
 
-const Refresh = z.object({
+const RefreshCommand = z.object({
   kind: z.literal('refresh'),
-  ...ofTenant,
+  ...tenantFields,
   ...ConnectionSelector.shape,
   ...ConnectionUpdate.shape,
 })
 
-/** Asks every gateway how the tenant stands there; `asker` and `id` say where the answer goes. */
+/**
+ * Asks every gateway for its usage by one tenant. The answer goes to the gateway `asker` and repeats `id`.
+ */
 const SurveyRequest = z.object({
   kind: z.literal('survey'),
-  ...ofTenant,
+  ...tenantFields,
   id: z.string(),
   asker: z.string(),
-  /** A glob; absent: no channel is wanted by name. */
+  /** A glob that selects the channels to list by name. Absent: the answer lists none. */
   pattern: z.string().optional(),
 })
 export type SurveyRequest = z.infer<typeof SurveyRequest>
 
-export const ControlCommand = z.discriminatedUnion('kind', [Disconnect, Subscribe, Unsubscribe, Refresh, SurveyRequest])
+export const ControlCommand = z.discriminatedUnion('kind', [
+  DisconnectCommand,
+  SubscribeCommand,
+  UnsubscribeCommand,
+  RefreshCommand,
+  SurveyRequest,
+])
 export type ControlCommand = z.infer<typeof ControlCommand>
 
 export const SurveyAnswer = z.object({
+  /** The id of the survey. */
   survey: z.string(),
+  /** The id of the gateway that answers. */
   gateway: z.string(),
   clients: z.int(),
   users: z.int(),
   subscriptions: z.int(),
-  /** With a subscriber on that gateway. */
+  /** The number of channels with a subscriber on that gateway. */
   channels: z.int(),
   uptimeS: z.number(),
-  /** Those that fit the pattern, with their subscribers there, at most `namedChannelsMax`. */
+  /**
+   * Channels that match the pattern, each with its number of subscribers on that gateway; at most
+   * `namedChannelsMax`.
+   */
   named: z.array(z.tuple([z.string(), z.int()])),
 })
 export type SurveyAnswer = z.infer<typeof SurveyAnswer>

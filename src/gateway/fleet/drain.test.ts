@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import type { Session } from '../../session/session.js'
+import type { OpenSession } from '../../session/context.js'
 import { drain } from './drain.js'
 
-/** Sessions, and what happened to them when. */
-class Crowd {
-  readonly sessions = new Set<Session>()
-  readonly departures = new Set<Promise<void>>()
-  readonly told = new Map<string, number>()
+/** Fake sessions that record when they are advised and closed. */
+class FakeSessions {
+  readonly sessions = new Set<OpenSession>()
+  readonly pendingLeaves = new Set<Promise<void>>()
+  readonly advised = new Map<string, number>()
   readonly closed = new Map<string, number>()
   readonly codes = new Set<number>()
   elapsedMs = 0
@@ -17,23 +17,23 @@ class Crowd {
 
   add(name: string): void {
     const session = {
-      adviseReconnect: (afterMs: number) => void this.told.set(name, afterMs),
+      adviseReconnect: (afterMs: number) => void this.advised.set(name, afterMs),
       close: ({ code }: { code: number }) => {
         if (!this.sessions.delete(session)) return
         this.codes.add(code)
         this.closed.set(name, this.elapsedMs)
       },
-    } as unknown as Session
+    } as unknown as OpenSession
     this.sessions.add(session)
   }
 
-  /** One leaves by itself. */
+  /** Removes one session, as when its client disconnects. */
   leave(): void {
     const [first] = this.sessions
     if (first) this.sessions.delete(first)
   }
 
-  /** `meanwhile` is called at each pause. */
+  /** Drains with a simulated clock. `meanwhile` is called at each pause. */
   drain(windowMs: number, meanwhile: () => void = () => {}): Promise<void> {
     return drain(this, {
       windowMs,
@@ -48,67 +48,67 @@ class Crowd {
 const names = (count: number): string[] => Array.from({ length: count }, (_, index) => `s${index}`)
 
 describe('drain', () => {
-  test('closes everybody with 3001', async () => {
-    const crowd = new Crowd(names(100))
-    await crowd.drain(5_000)
-    expect([crowd.sessions.size, crowd.closed.size, [...crowd.codes]]).toEqual([0, 100, [3001]])
+  test('closes all sessions with 3001', async () => {
+    const fakes = new FakeSessions(names(100))
+    await fakes.drain(5_000)
+    expect([fakes.sessions.size, fakes.closed.size, [...fakes.codes]]).toEqual([0, 100, [3001]])
   })
 
-  test('closes evenly over the window', async () => {
-    const crowd = new Crowd(names(100))
-    await crowd.drain(10_000)
+  test('closes the sessions evenly over the window', async () => {
+    const fakes = new FakeSessions(names(100))
+    await fakes.drain(10_000)
     const perSecond = Array.from({ length: 10 }, () => 0)
-    for (const atMs of crowd.closed.values()) perSecond[Math.floor(atMs / 1000)]! += 1
+    for (const atMs of fakes.closed.values()) perSecond[Math.floor(atMs / 1000)]! += 1
     for (const count of perSecond) expect(count).toBeGreaterThanOrEqual(9)
-    expect(Math.max(...crowd.closed.values())).toBeLessThan(10_000)
+    expect(Math.max(...fakes.closed.values())).toBeLessThan(10_000)
   })
 
-  test('tells each, before the first is closed, when its turn comes', async () => {
-    const crowd = new Crowd(names(10))
-    const draining = crowd.drain(1_000)
-    expect(crowd.told.size).toBe(10)
+  test('advises each session of its turn before it closes the first', async () => {
+    const fakes = new FakeSessions(names(10))
+    const draining = fakes.drain(1_000)
+    expect(fakes.advised.size).toBe(10)
     await draining
-    for (const [name, atMs] of crowd.closed) {
-      const said = crowd.told.get(name) ?? Number.NaN
-      expect(atMs).toBeGreaterThanOrEqual(said)
-      expect(atMs - said).toBeLessThan(100)
+    for (const [name, atMs] of fakes.closed) {
+      const advisedMs = fakes.advised.get(name) ?? Number.NaN
+      expect(atMs).toBeGreaterThanOrEqual(advisedMs)
+      expect(atMs - advisedMs).toBeLessThan(100)
     }
   })
 
-  test('keeps its pace when sessions leave meanwhile', async () => {
-    const crowd = new Crowd(names(100))
-    await crowd.drain(10_000, () => crowd.leave())
-    for (const [name, atMs] of crowd.closed) {
-      expect(atMs - (crowd.told.get(name) ?? Number.NaN)).toBeLessThan(100)
+  test('keeps its pace when sessions leave during the drain', async () => {
+    const fakes = new FakeSessions(names(100))
+    await fakes.drain(10_000, () => fakes.leave())
+    for (const [name, atMs] of fakes.closed) {
+      expect(atMs - (fakes.advised.get(name) ?? Number.NaN)).toBeLessThan(100)
     }
-    expect(crowd.sessions.size).toBe(0)
+    expect(fakes.sessions.size).toBe(0)
   })
 
-  test('ends as soon as nobody is left', async () => {
-    const crowd = new Crowd(names(3))
-    await crowd.drain(60_000, () => crowd.leave())
-    expect(crowd.elapsedMs).toBeLessThan(1_000)
+  test('ends as soon as no session is left', async () => {
+    const fakes = new FakeSessions(names(3))
+    await fakes.drain(60_000, () => fakes.leave())
+    expect(fakes.elapsedMs).toBeLessThan(1_000)
   })
 
-  test('also closes who came in while it was under way', async () => {
-    const crowd = new Crowd(names(3))
+  test('also closes sessions that were added during the drain', async () => {
+    const fakes = new FakeSessions(names(3))
     let late = 0
-    await crowd.drain(1_000, () => {
-      if (late === 0) crowd.add('late')
+    await fakes.drain(1_000, () => {
+      if (late === 0) fakes.add('late')
       late += 1
     })
-    expect(crowd.closed.has('late')).toBe(true)
+    expect(fakes.closed.has('late')).toBe(true)
   })
 
-  test('without a window closes all at once', async () => {
-    const crowd = new Crowd(names(50))
-    await crowd.drain(0)
-    expect([crowd.closed.size, crowd.elapsedMs]).toEqual([50, 0])
+  test('closes all sessions at once without a window', async () => {
+    const fakes = new FakeSessions(names(50))
+    await fakes.drain(0)
+    expect([fakes.closed.size, fakes.elapsedMs]).toEqual([50, 0])
   })
 
-  test('of an empty gateway takes no time', async () => {
-    const crowd = new Crowd([])
-    await crowd.drain(30_000)
-    expect(crowd.elapsedMs).toBe(0)
+  test('takes no time for an empty gateway', async () => {
+    const fakes = new FakeSessions([])
+    await fakes.drain(30_000)
+    expect(fakes.elapsedMs).toBe(0)
   })
 })

@@ -1,152 +1,194 @@
-// Whether a gateway has more than its share of the sessions, and how many of them are to go elsewhere: what it decides from the heartbeats
-// of all, each gateway for itself. Pure.
+// Decides whether a gateway has more than its share of the sessions and how many it closes, so that those
+// clients reconnect to other gateways. Every gateway decides for itself, from the heartbeats of all gateways.
+// Pure: no clock and no I/O.
 
-/** A gateway as it told of itself last. */
+/** A gateway, as its latest heartbeat describes it. */
 export interface FleetMember {
   readonly id: string
   readonly connections: number
   readonly ready: boolean
-  /** Since it did. */
+  /** The age of the heartbeat. */
   readonly ageMs: number
 }
 
-/** What is known at one moment; `id` is whose decision it is. */
+/** The fleet at one moment, as the gateway `id` sees it. */
 export interface FleetView {
+  /** The id of the gateway that decides. */
   readonly id: string
   readonly members: readonly FleetMember[]
   readonly nowMs: number
-  /** How long a round takes. */
+  /** The duration of one round. */
   readonly windowMs: number
 }
 
-/** What a gateway keeps in mind from one look to the next. */
+/** What a gateway remembers from one decision to the next. */
 export interface RebalanceState {
-  /** Ids of those that were ready. */
+  /** The ids of the gateways that were ready, joined by spaces. */
   readonly fleet: string
+  /** When `fleet` changed last. */
   readonly fleetSinceMs: number
   readonly phase: Phase
 }
 
 type Phase =
-  | { readonly kind: 'even' }
+  | { readonly kind: 'balanced' }
   | {
-      readonly kind: 'shedding'
-      /** Sessions that all gateways together had above the mean when it began. */
-      readonly unevenAtFirst: number
+      readonly kind: 'evicting'
+      /** The sum over all gateways of their sessions above the mean, when the first round began. */
+      readonly initialExcess: number
       readonly rounds: number
-      /** How many of those sent away ought to have found a gateway with room. */
+      /** The number of closed sessions that should have reached a gateway below the mean. */
       readonly expected: number
       readonly roundEndedMs: number
     }
-  /** It did not help. */
-  | { readonly kind: 'resting'; readonly untilMs: number }
+  /** Evicting had no effect, so the gateway waits. */
+  | { readonly kind: 'backingOff'; readonly untilMs: number }
 
 export type RebalanceDecision =
-  | { readonly kind: 'stay' | 'giveUp'; readonly memory: RebalanceState }
-  /** A round of `count` sessions; `afterRound` tells the memory how it went. */
+  | { readonly kind: 'keep' | 'giveUp'; readonly state: RebalanceState }
+  /** Close `count` sessions, then call `recordRound`. */
   | {
-      readonly kind: 'shed'
-      readonly memory: RebalanceState
+      readonly kind: 'evict'
+      readonly state: RebalanceState
       readonly count: number
+      /** The mean number of connections of the ready gateways. */
       readonly mean: number
-      /** The share of gateways that have less than the mean. */
-      readonly takers: number
+      /** The share of gateways that are below the mean, 0 to 1. */
+      readonly belowMeanShare: number
     }
 
-export const initialRebalanceState: RebalanceState = { fleet: '', fleetSinceMs: 0, phase: { kind: 'even' } }
+export const initialRebalanceState: RebalanceState = {
+  fleet: '',
+  fleetSinceMs: 0,
+  phase: { kind: 'balanced' },
+}
 
-/** Below that no gateway is too full, whatever the others have. */
+/** A gateway with fewer connections never evicts, whatever the other gateways have. */
 const connectionsMin = 100
-/** In sessions above the mean, the larger of the two. The fullest is to have less than 1.25 times the mean: it begins before that. */
-const startThreshold = { ofMean: 0.2, deviations: 3 }
-const stopThreshold = { ofMean: 0.05, deviations: 1 }
-/** Of a round: a fifth of the sessions, but a few hundred at once are no load, and thousands are one. With what is waited for, there are three rounds a minute. */
+
+interface Threshold {
+  readonly meanShare: number
+  readonly deviations: number
+}
+/**
+ * The number of sessions above the mean at which a gateway starts and stops to evict; the larger of the two
+ * values counts. The fullest gateway must end up below 1.25 times the mean, so eviction starts before that.
+ */
+const startThreshold: Threshold = { meanShare: 0.2, deviations: 3 }
+const stopThreshold: Threshold = { meanShare: 0.05, deviations: 1 }
+/**
+ * The size of a round: a fifth of the gateway's sessions. A few hundred reconnects at once are a negligible
+ * load, and thousands are not, so it is at least `roundMin` and at most `roundMax`. With the waiting time
+ * between them there are three rounds a minute.
+ */
 const roundShare = 0.2
 const roundMin = 500
 const roundMax = 5_000
-/** So many windows the fleet must have been the same: in a rollout it is another every few seconds, and who is sent away would be so again. */
+/**
+ * The fleet must have been the same for this many windows. During a rollout it changes every few seconds, and
+ * clients that are closed then would soon be closed again.
+ */
 const steadyWindows = 3
-/** Gateways tell of themselves every 5 s. One that is late tells of the past. */
+/** Gateways send a heartbeat every 5 s. An older one is stale. */
 const staleMs = 10_000
-/** Until who was sent away is where it will be: the first try of an SDK comes within a second. */
+/**
+ * The time after which closed clients have reconnected: the first attempt of an SDK comes within a second.
+ */
 const returnMs = 2_000
-/** Before it is judged. */
+/** The effect is judged only after this many rounds and expected sessions. */
 const roundsMin = 3
 const expectedMin = 50
-const restMs = 3_600_000
+const backOffMs = 3_600_000
 
-export function decideRebalance(memory: RebalanceState, look: FleetView): RebalanceDecision {
-  const { id, nowMs, windowMs } = look
-  const ready = look.members.filter((member) => member.ready)
+export function decideRebalance(state: RebalanceState, view: FleetView): RebalanceDecision {
+  const { id, nowMs, windowMs } = view
+  const ready = view.members.filter((member) => member.ready)
   const fleet = ready.map((member) => member.id).join(' ')
-  if (fleet !== memory.fleet) return keep({ ...resetObservations(memory), fleet, fleetSinceMs: nowMs })
-  if (nowMs - memory.fleetSinceMs < steadyWindows * windowMs) return keep(memory)
+  if (fleet !== state.fleet) return keep({ ...resetObservations(state), fleet, fleetSinceMs: nowMs })
+  if (nowMs - state.fleetSinceMs < steadyWindows * windowMs) return keep(state)
   const own = ready.find((member) => member.id === id)
-  if (!own || ready.length < 2 || oldestAgeMs(ready) > staleMs) return keep(memory)
+  if (!own || ready.length < 2 || oldestAgeMs(ready) > staleMs) return keep(state)
 
   const mean = ready.reduce((sum, { connections }) => sum + connections, 0) / ready.length
   const excess = own.connections - mean
-  const uneven = ready.reduce((sum, { connections }) => sum + Math.max(0, connections - mean), 0)
-  const phase = memory.phase.kind === 'shedding' ? memory.phase : startEvicting(memory.phase, { nowMs, uneven })
-  if (!phase) return keep(memory)
-  // What was told before the last round was over would have its sessions sent away twice.
-  if (oldestAgeMs(ready) > nowMs - phase.roundEndedMs - returnMs) return keep(memory)
-  const bound = phase.rounds === 0 ? startThreshold : stopThreshold
-  if (own.connections < connectionsMin || excess <= thresholdOf(bound, mean))
-    return keep({ ...memory, phase: { kind: 'even' } })
-  if (isIneffective(phase, uneven))
-    return { kind: 'giveUp', memory: { ...memory, phase: { kind: 'resting', untilMs: nowMs + restMs } } }
-  const most = Math.min(roundMax, Math.max(roundMin, own.connections * roundShare))
-  const takers = ready.filter(({ connections }) => connections < mean).length / ready.length
+  const fleetExcess = ready.reduce((sum, { connections }) => sum + Math.max(0, connections - mean), 0)
+  const phase =
+    state.phase.kind === 'evicting' ? state.phase : startEvicting(state.phase, { nowMs, fleetExcess })
+  if (!phase) return keep(state)
+  // A heartbeat from before the end of the last round still counts the sessions closed in it: they would be
+  // closed twice.
+  if (oldestAgeMs(ready) > nowMs - phase.roundEndedMs - returnMs) return keep(state)
+  const threshold = phase.rounds === 0 ? startThreshold : stopThreshold
+  if (own.connections < connectionsMin || excess <= sessionsOf(threshold, mean))
+    return keep({ ...state, phase: { kind: 'balanced' } })
+  if (isIneffective(phase, fleetExcess))
+    return { kind: 'giveUp', state: { ...state, phase: { kind: 'backingOff', untilMs: nowMs + backOffMs } } }
+  const roundLimit = Math.min(roundMax, Math.max(roundMin, own.connections * roundShare))
+  const belowMeanShare = ready.filter(({ connections }) => connections < mean).length / ready.length
   return {
-    kind: 'shed',
-    memory: { ...memory, phase },
-    count: Math.floor(Math.min(most, excess)),
+    kind: 'evict',
+    state: { ...state, phase },
+    count: Math.floor(Math.min(roundLimit, excess)),
     mean,
-    takers,
+    belowMeanShare,
   }
 }
 
-/** Heartbeats cannot be read, or the fleet has become another: what was found out before does not hold any more. A rest is a rest. */
+/**
+ * Drops what was observed, because heartbeats cannot be read or the fleet changed. A back-off stays in force.
+ */
 export function resetObservations({ phase }: RebalanceState): RebalanceState {
-  return { ...initialRebalanceState, phase: phase.kind === 'resting' ? phase : initialRebalanceState.phase }
+  return {
+    ...initialRebalanceState,
+    phase: phase.kind === 'backingOff' ? phase : initialRebalanceState.phase,
+  }
 }
 
-export function recordRound(memory: RebalanceState, round: { sent: number; takers: number; endedMs: number }): RebalanceState {
-  const { phase } = memory
-  if (phase.kind !== 'shedding') return memory
-  const expected = phase.expected + round.sent * round.takers
-  return { ...memory, phase: { ...phase, rounds: phase.rounds + 1, expected, roundEndedMs: round.endedMs } }
+/** Adds a finished round of `closed` sessions to the state. */
+export function recordRound(
+  state: RebalanceState,
+  round: { closed: number; belowMeanShare: number; endedMs: number },
+): RebalanceState {
+  const { phase } = state
+  if (phase.kind !== 'evicting') return state
+  const expected = phase.expected + round.closed * round.belowMeanShare
+  return { ...state, phase: { ...phase, rounds: phase.rounds + 1, expected, roundEndedMs: round.endedMs } }
 }
 
-type Evicting = Extract<Phase, { kind: 'shedding' }>
+type Evicting = Extract<Phase, { kind: 'evicting' }>
 
+/** Undefined while the gateway backs off. */
 function startEvicting(
   phase: Exclude<Phase, Evicting>,
-  { nowMs, uneven }: { nowMs: number; uneven: number },
+  { fleetExcess, nowMs }: { fleetExcess: number; nowMs: number },
 ): Evicting | undefined {
-  if (phase.kind === 'resting' && nowMs < phase.untilMs) return undefined
-  return { kind: 'shedding', unevenAtFirst: uneven, rounds: 0, expected: 0, roundEndedMs: -Infinity }
-}
-
-/** Chance alone gives a gateway some deviations more than others have: to shed those would never end. */
-function thresholdOf({ deviations, ofMean }: typeof startThreshold, mean: number): number {
-  return Math.max(ofMean * mean, deviations * Math.sqrt(mean))
+  if (phase.kind === 'backingOff' && nowMs < phase.untilMs) return undefined
+  return { kind: 'evicting', initialExcess: fleetExcess, rounds: 0, expected: 0, roundEndedMs: -Infinity }
 }
 
 /**
- * A balancer that picks at random sends the share `takers` of them to gateways with room, one that counts connections more. Where the fleet
- * has become even by far less than that, something holds clients where they were. Of the fleet and not of this gateway, since those whom others
- * send away land here too; of all rounds together, since who comes back late is back by then.
+ * Random placement alone puts some gateways a few standard deviations above the mean. Evicting those sessions
+ * would never end.
  */
-function isIneffective({ expected, rounds, unevenAtFirst }: Evicting, uneven: number): boolean {
-  return rounds >= roundsMin && expected >= expectedMin && unevenAtFirst - uneven < expected / 3
+function sessionsOf({ deviations, meanShare }: Threshold, mean: number): number {
+  return Math.max(meanShare * mean, deviations * Math.sqrt(mean))
+}
+
+/**
+ * True when eviction does not even out the fleet, because something keeps clients on their gateway. A
+ * balancer that picks at random sends the share `belowMeanShare` of the closed sessions to gateways below the
+ * mean; one that counts connections sends more. The excess of the whole fleet is compared, because clients
+ * that other gateways close arrive here too. All rounds are taken together, because a client that reconnects
+ * late has returned by then.
+ */
+function isIneffective({ expected, initialExcess, rounds }: Evicting, fleetExcess: number): boolean {
+  return rounds >= roundsMin && expected >= expectedMin && initialExcess - fleetExcess < expected / 3
 }
 
 function oldestAgeMs(members: readonly FleetMember[]): number {
   return Math.max(...members.map(({ ageMs }) => ageMs))
 }
 
-function keep(memory: RebalanceState): RebalanceDecision {
-  return { kind: 'stay', memory }
+function keep(state: RebalanceState): RebalanceDecision {
+  return { kind: 'keep', state }
 }

@@ -1,19 +1,27 @@
-// After the fleet has grown the old gateways are full and the new ones empty, for hours, since sessions last. One that has more than its share
-// sends some away, who come back through the balancer.
+// Evens out the sessions of the gateways. Sessions last for hours, so after a scale-up the old gateways stay
+// full and the new ones empty. A gateway with more than its share closes some sessions, and their clients
+// reconnect through the balancer.
 import { setTimeout as delay } from 'node:timers/promises'
 import { closeCodes, withDetail } from '../../protocol/codes.js'
-import type { Session } from '../../session/session.js'
+import type { OpenSession } from '../../session/context.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
-import { recordRound, decideRebalance, resetObservations, initialRebalanceState, type FleetMember, type RebalanceState } from './rebalance-policy.js'
 import type { Gateway } from '../gateway.js'
 import { closeGradually } from './close-gradually.js'
+import {
+  decideRebalance,
+  initialRebalanceState,
+  recordRound,
+  resetObservations,
+  type FleetMember,
+  type RebalanceState,
+} from './rebalance-policy.js'
 
 export interface RebalancerOptions {
-  /** Of this gateway. */
+  /** The id of this gateway. */
   readonly id: string
-  /** All that live, this one among them, in a fixed order. Undefined: nobody can tell just now. */
+  /** All live gateways, this one included, in a fixed order. Undefined while Redis does not answer. */
   readonly fleet: () => Promise<readonly FleetMember[] | undefined>
-  /** Over how long the sessions of one round are sent away. */
+  /** The time over which the sessions of one round are closed. */
   readonly windowMs: number
 }
 
@@ -29,64 +37,71 @@ export class Rebalancer {
     this.#options = options
   }
 
-  /** Looks and sheds until `signal` ends it. While the gateway drains it does nothing. */
+  /** Checks the balance twice per window until `signal` aborts. Does nothing while the gateway drains. */
   async run(signal: AbortSignal): Promise<void> {
     const sleep = (ms: number): Promise<unknown> => delay(ms, undefined, { signal }).catch(() => {})
-    const over = (): boolean => signal.aborted || this.#gateway.draining
+    const isStopped = (): boolean => signal.aborted || this.#gateway.draining
     while (!signal.aborted) {
       await sleep(this.#options.windowMs / 2)
-      if (!over()) await this.#rebalance({ sleep, over })
+      if (!isStopped()) await this.#rebalance({ sleep, isStopped })
     }
   }
 
-  async #rebalance(pace: { sleep: (ms: number) => Promise<unknown>; over: () => boolean }): Promise<void> {
+  async #rebalance(pace: {
+    sleep: (ms: number) => Promise<unknown>
+    isStopped: () => boolean
+  }): Promise<void> {
     const { fleet, id, windowMs } = this.#options
     const { context, log, metrics } = this.#gateway
     const { clock, sessions } = context
     const members = await fleet()
     if (!members) return void (this.#state = resetObservations(this.#state))
     const decision = decideRebalance(this.#state, { id, members, nowMs: clock.monotonicMs(), windowMs })
-    this.#state = decision.memory
+    this.#state = decision.state
     if (decision.kind === 'giveUp') {
       log.warn(
         {},
-        'sessions that were sent to gateways with more room are back: does a balancer keep clients where they were? Nothing of the kind is tried for an hour',
+        'rebalancing has no effect: clients return to the gateway that closed them. Check the balancer for session affinity. Rebalancing pauses for an hour',
       )
     }
-    if (decision.kind !== 'shed') return
-    const { count, mean, takers } = decision
-    const order = longestConnected(sessions, { count, windowMs })
-    // All are of tenants that let nobody connect.
-    if (order.length === 0) return
-    const facts = { sessions: order.length, connections: sessions.size, mean: Math.round(mean) }
-    log.info(facts, 'sending sessions to gateways with more room')
-    const sent = await closeGradually(order, { ...pace, code, windowMs })
-    metrics.rebalancedSessions.inc(sent)
-    this.#state = recordRound(this.#state, { sent, takers, endedMs: clock.monotonicMs() })
+    if (decision.kind !== 'evict') return
+    const { belowMeanShare, count, mean } = decision
+    const selected = longestConnected(sessions, { count, windowMs })
+    // Empty when the connect rates of the tenants allow no reconnect within the window.
+    if (selected.length === 0) return
+    const fields = { sessions: selected.length, connections: sessions.size, mean: Math.round(mean) }
+    log.info(fields, 'rebalancing: closing sessions so that their clients reconnect to gateways with fewer')
+    const closed = await closeGradually(selected, { ...pace, code, windowMs })
+    metrics.rebalancedSessions.inc(closed)
+    this.#state = recordRound(this.#state, { closed, belowMeanShare, endedMs: clock.monotonicMs() })
   }
 }
 
-/** Of the connects that a tenant may make in the window: the rest is for people who come of their own accord. */
+/**
+ * The share of a tenant's connect rate that rebalancing may use. The rest is for clients that connect for
+ * other reasons.
+ */
 const connectsShare = 0.5
 
 /**
- * Those that are here longest. Who was sent away is the youngest wherever it lands, so that nobody goes twice before all others on that
- * gateway went once. Of each tenant no more than it may connect again in that time.
+ * Returns at most `count` sessions, longest connected first. A client that reconnects is the youngest on its
+ * new gateway, so it is not closed again before all others there were closed once. Of each tenant, it returns
+ * no more sessions than the tenant may connect within the window.
  */
 function longestConnected(
-  sessions: Iterable<Session>,
+  sessions: Iterable<OpenSession>,
   { count, windowMs }: { count: number; windowMs: number },
-): Session[] {
-  const order: Session[] = []
-  const taken = new Map<TenantRuntime, number>()
+): OpenSession[] {
+  const selected: OpenSession[] = []
+  const selectedOfTenant = new Map<TenantRuntime, number>()
   for (const session of sessions) {
-    if (order.length >= count) break
+    if (selected.length >= count) break
     const { tenant } = session
-    const ofTenant = taken.get(tenant) ?? 0
+    const ofTenant = selectedOfTenant.get(tenant) ?? 0
     const { connectsPerSecond } = tenant.policy.limits.connections
     if (!session.connected || ofTenant + 1 > (connectsPerSecond * connectsShare * windowMs) / 1000) continue
-    taken.set(tenant, ofTenant + 1)
-    order.push(session)
+    selectedOfTenant.set(tenant, ofTenant + 1)
+    selected.push(session)
   }
-  return order
+  return selected
 }

@@ -6,8 +6,8 @@ import { Surveys } from './surveys.js'
 
 const acme = { key: 'demo/acme', policy: { tenantId: 't1' } } as TenantRuntime
 
-/** Of the gateway `me`, among `count`. */
-function asking(count: number) {
+/** Starts a survey of the gateway `me`, while `count` gateways are live. */
+function startSurvey(count: number) {
   let nowMs = 0
   const wheel = new TimerWheel({ clock: { epochMs: () => nowMs, monotonicMs: () => nowMs } })
   const sent: SurveyRequest[] = []
@@ -22,17 +22,17 @@ function asking(count: number) {
       throw error
     },
   })
-  const asked = surveys.collect(acme, 'room:*')
+  const collected = surveys.collect(acme, 'room:*')
   let done = false
-  const settled = asked.finally(() => (done = true))
+  const settled = collected.finally(() => (done = true))
   return {
     surveys,
-    asked: settled,
+    answers: settled,
     isDone: async (): Promise<boolean> => {
       await turn()
       return done
     },
-    /** What was sent, once it is. */
+    /** Resolves to the request that was sent. */
     survey: async (): Promise<SurveyRequest> => {
       await turn()
       const [survey] = sent
@@ -62,8 +62,8 @@ const answerOf = (survey: string, gateway: string): SurveyAnswer => ({
   named: [],
 })
 
-test('asks by the tenant’s identity, and says where the answer goes', async () => {
-  const { survey } = asking(1)
+test('the request holds the tenant’s identity, and the gateway that the answers go to', async () => {
+  const { survey } = startSurvey(1)
   expect(await survey()).toMatchObject({
     kind: 'survey',
     tenant: 'demo/acme',
@@ -73,35 +73,35 @@ test('asks by the tenant’s identity, and says where the answer goes', async ()
   })
 })
 
-describe('the question is over', () => {
-  test('when as many gateways have answered as live', async () => {
-    const { asked, isDone, survey, surveys } = asking(2)
+describe('a survey finishes', () => {
+  test('when as many gateways have answered as are live', async () => {
+    const { answers, isDone, survey, surveys } = startSurvey(2)
     const { id } = await survey()
     surveys.onAnswer(answerOf(id, 'a'))
     expect(await isDone()).toBe(false)
     surveys.onAnswer(answerOf(id, 'b'))
-    expect((await asked).map(({ gateway }) => gateway)).toEqual(['a', 'b'])
+    expect((await answers).map(({ gateway }) => gateway)).toEqual(['a', 'b'])
   })
 
-  test('after two seconds, with those that have answered', async () => {
-    const { asked, isDone, pass, survey, surveys } = asking(2)
+  test('after two seconds, with the answers received by then', async () => {
+    const { answers, isDone, pass, survey, surveys } = startSurvey(2)
     const { id } = await survey()
     surveys.onAnswer(answerOf(id, 'a'))
     pass(1_500)
     expect(await isDone()).toBe(false)
     pass(1_000)
-    expect((await asked).map(({ gateway }) => gateway)).toEqual(['a'])
+    expect((await answers).map(({ gateway }) => gateway)).toEqual(['a'])
   })
 })
 
-test('answers to another question, a second one of a gateway and one that is late count for nothing', async () => {
-  const { asked, isDone, survey, surveys } = asking(2)
+test('answers to another survey, repeated answers and late answers are ignored', async () => {
+  const { answers, isDone, survey, surveys } = startSurvey(2)
   const { id } = await survey()
   surveys.onAnswer(answerOf('another', 'b'))
   surveys.onAnswer(answerOf(id, 'a'))
   surveys.onAnswer(answerOf(id, 'a'))
   expect(await isDone()).toBe(false)
   surveys.onAnswer(answerOf(id, 'b'))
-  expect(await asked).toHaveLength(2)
+  expect(await answers).toHaveLength(2)
   surveys.onAnswer(answerOf(id, 'c'))
 })

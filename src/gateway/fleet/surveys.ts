@@ -1,4 +1,5 @@
-// How a tenant stands on all gateways: one asks, each answers for itself, and who does not answer in time is left out.
+// Collects the usage of a tenant from all gateways. Each gateway answers for itself, and one that does not
+// answer in time is left out.
 import { randomUUID } from 'node:crypto'
 import { CommandError } from '../../errors.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
@@ -6,64 +7,81 @@ import type { TimerWheel } from '../../time.js'
 import { globMatches } from '../api/glob.js'
 import { namedChannelsMax, type SurveyRequest, type SurveyAnswer } from './control-messages.js'
 
-/** For a gateway that is busy; one that died is still counted for up to 15 s and never answers. */
+/**
+ * Long enough for a busy gateway. A gateway that died still counts as live for up to 15 s and never answers.
+ */
 const waitMs = 2_000
 
-/** What surveys need of their gateway. */
+/** What surveys need from their gateway. */
 export interface SurveysDeps {
-  /** Of this gateway among all. */
+  /** The id of this gateway, unique among all gateways. */
   readonly id: string
   readonly wheel: TimerWheel
   sendRequest(survey: SurveyRequest): Promise<void>
   sendAnswer(gateway: string, answer: SurveyAnswer): Promise<void>
-  /** Gateways that live, this one included; undefined while nobody can tell. */
+  /** The number of live gateways, this one included. Undefined while Redis does not answer. */
   countGateways(): Promise<number | undefined>
   tenant(key: string): TenantRuntime | undefined
-  /** An answer could not be sent. */
+  /** Called when an answer could not be sent. */
   onAnswerFailed(error: unknown): void
 }
 
 export class Surveys {
   readonly #deps: SurveysDeps
-  /** By the survey's id. */
+  /** Answer handlers by survey id. */
   readonly #waiting = new Map<string, (answer: SurveyAnswer) => void>()
 
   constructor(deps: SurveysDeps) {
     this.#deps = deps
   }
 
-  /** One answer a gateway. `pattern`: which channels are wanted by name; absent: none. Rejects like `Broker.publish`. */
+  /**
+   * Resolves to one answer per gateway, after at most two seconds. `pattern` is a glob of channels to list by
+   * name; absent: none. Rejects with BROKER_UNAVAILABLE while Redis does not answer, and like
+   * `Broker.publish`.
+   */
   async collect({ key, policy }: TenantRuntime, pattern?: string): Promise<SurveyAnswer[]> {
     const { id: asker, wheel } = this.#deps
     const expected = await this.#deps.countGateways()
     if (expected === undefined) {
-      const message = 'Redis does not answer: nothing is known of the other gateways. Try again'
+      const message = 'Redis does not answer, so the other gateways are unknown. Try again'
       throw new CommandError('BROKER_UNAVAILABLE', message, { retryAfterMs: 1_000 })
     }
     const id = randomUUID()
     const answers = new Map<string, SurveyAnswer>()
-    let enough = (): void => {}
-    const answered = new Promise<void>((resolve) => (enough = resolve))
+    let finish = (): void => {}
+    const finished = new Promise<void>((resolve) => (finish = resolve))
     this.#waiting.set(id, (answer) => {
       answers.set(answer.gateway, answer)
-      if (answers.size >= expected) enough()
+      if (answers.size >= expected) finish()
     })
-    const late = wheel.after(waitMs, enough)
+    const timeout = wheel.after(waitMs, finish)
     try {
-      await this.#deps.sendRequest({ kind: 'survey', tenant: key, tenantId: policy.tenantId, id, asker, pattern })
-      await answered
+      await this.#deps.sendRequest({
+        kind: 'survey',
+        tenant: key,
+        tenantId: policy.tenantId,
+        id,
+        asker,
+        pattern,
+      })
+      await finished
     } finally {
-      wheel.cancel(late)
+      wheel.cancel(timeout)
       this.#waiting.delete(id)
     }
     return [...answers.values()]
   }
 
+  /** Takes an answer; one to a finished survey is ignored. */
   onAnswer(answer: SurveyAnswer): void {
     this.#waiting.get(answer.survey)?.(answer)
   }
 
-  /** For this gateway: also where the tenant is not known (yet), since somebody waits. */
+  /**
+   * Answers for this gateway, also when it does not know the tenant (yet): the asker waits for an answer of
+   * each gateway.
+   */
   answer(survey: SurveyRequest): void {
     const known = this.#deps.tenant(survey.tenant)
     const tenant = known?.policy.tenantId === survey.tenantId ? known : undefined
@@ -72,8 +90,8 @@ export class Surveys {
     const answer: SurveyAnswer = {
       survey: survey.id,
       gateway: this.#deps.id,
-      clients: tenant?.connections ?? 0,
-      users: tenant?.users ?? 0,
+      clients: tenant?.quota.connections ?? 0,
+      users: tenant?.quota.users ?? 0,
       subscriptions: channels.reduce((sum, [, subscribers]) => sum + subscribers, 0),
       channels: channels.length,
       uptimeS: Math.floor(process.uptime()),

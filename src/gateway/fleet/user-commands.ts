@@ -1,24 +1,31 @@
-// What is to be done about users, wherever they are connected: told to all gateways, carried out by each on its own sessions.
+// Commands of backends about users, wherever those are connected. A command is sent to all gateways, and each
+// applies it to its own sessions.
 import { closeCodes, unsubscribeCodes, type CloseCode } from '../../protocol/codes.js'
 import { refreshByServer } from '../../session/commands/refresh.js'
 import { subscribeByServer } from '../../session/server-subscriptions.js'
 import type { Session } from '../../session/session.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
-import type { ConnectionSelector, ControlCommand, ConnectionUpdate, SubscriptionRequest } from './control-messages.js'
+import type {
+  ConnectionSelector,
+  ControlCommand,
+  ConnectionUpdate,
+  SubscriptionRequest,
+} from './control-messages.js'
 
-/** What the orders need of their gateway. */
+/** What the user commands need from their gateway. */
 export interface UserCommandsDeps {
-  /** Resolves when every gateway will hear it. */
-  send(order: ControlCommand): Promise<void>
-  /** By `<namespace>/<name>`. */
-  tenant(key: string): TenantRuntime | undefined
+  /** Resolves when the command is published for every gateway. */
+  send(command: ControlCommand): Promise<void>
+  /** Finds a tenant by `<namespace>/<name>`. */
+  tenant(key: string): TenantRuntime<Session> | undefined
 }
 
 type UserCommand = Exclude<ControlCommand, { kind: 'survey' }>
 
 /**
- * Each call resolves when every gateway will hear of it; a gateway that Redis has lost from sight hears within a minute or not at all.
- * Rejects like `Broker.publish`.
+ * Each call resolves when the command is published for every gateway. A gateway that has lost its connection
+ * to Redis receives the command if it reconnects within a minute, and not at all later. Rejects like
+ * `Broker.publish`.
  */
 export class UserCommands {
   readonly #deps: UserCommandsDeps
@@ -27,30 +34,35 @@ export class UserCommands {
     this.#deps = deps
   }
 
-  /** Ends connections. Nobody is kept from coming back. */
+  /** Closes the selected connections with `code` (default: 3503). The clients may connect again. */
   disconnect(
     tenant: TenantRuntime,
-    connections: ConnectionSelector,
+    selector: ConnectionSelector,
     code: CloseCode = closeCodes.forceDisconnect,
   ): Promise<void> {
-    return this.#deps.send({ kind: 'disconnect', ...nameOf(tenant), ...connections, ...code })
+    return this.#deps.send({ kind: 'disconnect', ...tenantFields(tenant), ...selector, ...code })
   }
 
-  /** Subscribes them as if their tokens named the channel. */
-  subscribe(tenant: TenantRuntime, connections: ConnectionSelector, subscribing: SubscriptionRequest): Promise<void> {
-    return this.#deps.send({ kind: 'subscribe', ...nameOf(tenant), ...connections, ...subscribing })
+  /** Subscribes the selected connections, as if their tokens named the channel. */
+  subscribe(
+    tenant: TenantRuntime,
+    selector: ConnectionSelector,
+    request: SubscriptionRequest,
+  ): Promise<void> {
+    return this.#deps.send({ kind: 'subscribe', ...tenantFields(tenant), ...selector, ...request })
   }
 
-  /** Ends subscriptions to `channel` with 2000. Nobody is kept from subscribing again. */
-  unsubscribe(tenant: TenantRuntime, connections: ConnectionSelector, channel: string): Promise<void> {
-    return this.#deps.send({ kind: 'unsubscribe', ...nameOf(tenant), ...connections, channel })
+  /** Ends the subscriptions to `channel` with code 2000. The clients may subscribe again. */
+  unsubscribe(tenant: TenantRuntime, selector: ConnectionSelector, channel: string): Promise<void> {
+    return this.#deps.send({ kind: 'unsubscribe', ...tenantFields(tenant), ...selector, channel })
   }
 
-  refresh(tenant: TenantRuntime, connections: ConnectionSelector, renewal: ConnectionUpdate): Promise<void> {
-    return this.#deps.send({ kind: 'refresh', ...nameOf(tenant), ...connections, ...renewal })
+  /** Changes the expiry or the info of the selected connections. */
+  refresh(tenant: TenantRuntime, selector: ConnectionSelector, update: ConnectionUpdate): Promise<void> {
+    return this.#deps.send({ kind: 'refresh', ...tenantFields(tenant), ...selector, ...update })
   }
 
-  /** On this gateway's own sessions. */
+  /** Applies the command to the sessions of this gateway. */
   apply(command: UserCommand): void {
     const tenant = this.#deps.tenant(command.tenant)
     if (tenant?.policy.tenantId !== command.tenantId) return
@@ -58,11 +70,14 @@ export class UserCommands {
   }
 }
 
-function nameOf({ key, policy }: TenantRuntime): { tenant: string; tenantId: string } {
+function tenantFields({ key, policy }: TenantRuntime): { tenant: string; tenantId: string } {
   return { tenant: key, tenantId: policy.tenantId }
 }
 
-function isAddressedTo({ id, identity }: Session, { client, except, session, user }: ConnectionSelector): boolean {
+function isAddressedTo(
+  { id, identity }: Session,
+  { client, except, session, user }: ConnectionSelector,
+): boolean {
   return (
     (user === '' ? identity.anonymous : identity.user === user) &&
     (client === undefined || identity.client === client) &&

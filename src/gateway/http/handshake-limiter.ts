@@ -1,15 +1,18 @@
-// How many clients a gateway lets in at a time, so that the clients of another that died do not all wait for one whose core they keep busy.
+// Limits how many handshakes a gateway accepts per second. When another gateway dies, its clients would
+// otherwise all wait for one gateway whose core they keep busy.
 import { CommandError } from '../../errors.js'
 import { TokenBucket } from '../../quota/token-bucket.js'
 import type { Clock } from '../../time.js'
 
-/** What one core does. */
+/** The throughput of one core. */
 export const defaultHandshakesPerSecond = 3_000
-/** So much at once is let in: who is last of them waits about as long for the turnstile. */
+/**
+ * Handshakes accepted at once, in seconds of the rate. The last of a burst waits about as long in the pacer.
+ */
 const burstS = 3
-/** Nobody is told to wait longer. */
+/** The longest wait that a client is asked for, without the jitter. */
 const backlogMsMax = 30_000
-/** Whole seconds are all that Retry-After can say: who was refused together must not come back together. */
+/** Retry-After has a resolution of one second. Clients that are refused together must not return together. */
 const jitterMs = 2_000
 
 export class HandshakeLimiter {
@@ -18,7 +21,7 @@ export class HandshakeLimiter {
   readonly #random: () => number
   readonly #burst: number
   readonly #bucket: TokenBucket
-  /** In debt by those who were refused and whose turn has not come. */
+  /** Its debt is the refused clients whose turn has not come yet. */
   readonly #backlog: TokenBucket
 
   constructor(perSecond: number, { clock, random }: { clock: Clock; random: () => number }) {
@@ -32,17 +35,19 @@ export class HandshakeLimiter {
   }
 
   /**
-   * One client more, while `waiting` who were let in still wait for their turn: more than a burst are too many, where a core does less than the
-   * rate. Throws OVERLOADED with the time when all who were refused before have had their turn, and some chance.
+   * Accepts one handshake, while `waiting` accepted ones still wait in the pacer. More than a burst of them
+   * means that the core handles fewer than the rate. Throws OVERLOADED; `retryAfterMs` is the time until all
+   * clients refused before have had their turn, plus a random part.
    */
   admit(waiting: number): void {
     const nowMs = this.#clock.monotonicMs()
     if (waiting < this.#burst && this.#bucket.take(1, nowMs) === 0) return
-    const behindMs = this.#backlog.charge(0, nowMs) < backlogMsMax ? this.#backlog.charge(1, nowMs) : backlogMsMax
+    const backlogMs =
+      this.#backlog.charge(0, nowMs) < backlogMsMax ? this.#backlog.charge(1, nowMs) : backlogMsMax
     throw new CommandError(
       'OVERLOADED',
-      `This gateway lets in ${this.#perSecond} clients per second, and more came`,
-      { retryAfterMs: behindMs + this.#random() * jitterMs },
+      `This gateway accepts ${this.#perSecond} handshakes per second and received more`,
+      { retryAfterMs: backlogMs + this.#random() * jitterMs },
     )
   }
 }

@@ -1,52 +1,55 @@
 import { expect, test } from 'vitest'
 import { HandshakePacer } from './handshake-pacer.js'
 
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const nextTick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Sends `count` through; gives who has passed, in order. */
-function rush(turnstile: HandshakePacer, count: number): number[] {
-  const passed: number[] = []
+/**
+ * Starts `count` handshakes and returns the numbers of those whose turn has come, in order. The array grows
+ * later.
+ */
+function startHandshakes(pacer: HandshakePacer, count: number): number[] {
+  const started: number[] = []
   for (let n = 0; n < count; n += 1) {
-    const turn = turnstile.waitForTurn()
-    const pass = (): void => void passed.push(n)
-    if (turn) turn.then(pass, expect.unreachable)
-    else pass()
+    const turn = pacer.waitForTurn()
+    const start = (): void => void started.push(n)
+    if (turn) turn.then(start, expect.unreachable)
+    else start()
   }
-  return passed
+  return started
 }
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
 
-test('few at once go through at once', () => {
-  const turnstile = new HandshakePacer()
-  expect(rush(turnstile, 32)).toEqual(upTo(32))
-  expect(turnstile.waiting).toBe(0)
+test('up to 32 handshakes start at once', () => {
+  const pacer = new HandshakePacer()
+  expect(startHandshakes(pacer, 32)).toEqual(upTo(32))
+  expect(pacer.waiting).toBe(0)
 })
 
-test('more wait: 32 go through in each turn of the event loop, in the order in which they came', async () => {
-  const turnstile = new HandshakePacer()
-  const passed = rush(turnstile, 100)
-  expect([passed, turnstile.waiting]).toEqual([upTo(32), 68])
-  await nextTurn()
-  expect(passed).toEqual(upTo(64))
-  await nextTurn()
-  await nextTurn()
-  expect([passed, turnstile.waiting]).toEqual([upTo(100), 0])
+test('further handshakes wait: 32 start in each tick of the event loop, in order of arrival', async () => {
+  const pacer = new HandshakePacer()
+  const started = startHandshakes(pacer, 100)
+  expect([started, pacer.waiting]).toEqual([upTo(32), 68])
+  await nextTick()
+  expect(started).toEqual(upTo(64))
+  await nextTick()
+  await nextTick()
+  expect([started, pacer.waiting]).toEqual([upTo(100), 0])
 })
 
-test('who comes while others wait goes behind them', async () => {
-  const turnstile = new HandshakePacer()
-  rush(turnstile, 64)
-  await nextTurn()
-  const late = rush(turnstile, 1)
+test('a handshake that arrives while others wait starts after them', async () => {
+  const pacer = new HandshakePacer()
+  startHandshakes(pacer, 64)
+  await nextTick()
+  const late = startHandshakes(pacer, 1)
   expect(late).toEqual([])
-  await nextTurn()
+  await nextTick()
   expect(late).toEqual([0])
 })
 
-test('in a later turn as many go through again', async () => {
-  const turnstile = new HandshakePacer()
-  rush(turnstile, 32)
-  await nextTurn()
-  expect(rush(turnstile, 32)).toHaveLength(32)
+test('a later tick starts as many handshakes again', async () => {
+  const pacer = new HandshakePacer()
+  startHandshakes(pacer, 32)
+  await nextTick()
+  expect(startHandshakes(pacer, 32)).toHaveLength(32)
 })

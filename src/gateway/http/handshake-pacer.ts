@@ -1,6 +1,10 @@
-// Lets handshakes through a few at a time, so that thousands who come at once do not keep the gateway from those who are there.
+// Starts handshakes a few at a time, so that thousands of simultaneous ones do not delay the clients that are
+// already connected.
 
-/** With what their clients send next, about 10 ms of a core. Between two such parts all else has its turn. */
+/**
+ * With the first commands of their clients, these take about 10 ms of a core. Other work runs between two
+ * ticks.
+ */
 const perTickMax = 32
 
 export class HandshakePacer {
@@ -8,11 +12,15 @@ export class HandshakePacer {
   #waiting: (() => void)[] = []
   #scheduled = false
 
+  /** The number of handshakes that wait for their turn. */
   get waiting(): number {
     return this.#waiting.length
   }
 
-  /** Undefined: go on at once. Else when it resolves, in the order in which they came. */
+  /**
+   * Returns undefined when the handshake may go on at once, or a promise that resolves when its turn comes,
+   * in order of arrival.
+   */
   waitForTurn(): Promise<void> | undefined {
     this.#schedule()
     if (this.#startedThisTick < perTickMax) {

@@ -10,7 +10,7 @@ import {
   checkHeaders,
   checkOrigin,
   checkUpgrade,
-  parseEndpoint,
+  parseEndpointUrl,
   type ChatHandshake,
 } from './handshake.js'
 import { LocalLedger } from '../../quota/local.js'
@@ -38,7 +38,7 @@ const requestOf = (headers: Record<string, string>, more: Partial<IncomingMessag
     ...more,
   }) as IncomingMessage
 
-describe('parseDoor', () => {
+describe('parseEndpointUrl', () => {
   test.each([
     ['/demo/acme/ws', 'demo/acme', 'chat', ''],
     ['/demo/acme/ws?token=x', 'demo/acme', 'chat', ''],
@@ -50,8 +50,8 @@ describe('parseDoor', () => {
     ['/demo/acme/connection/websocket?format=json', 'demo/acme', 'centrifuge', ''],
     ['//acme/ws', '/acme', 'chat', ''],
     ['/de%2Fmo/acme/ws', 'de%2Fmo/acme', 'chat', ''],
-  ])('%s', (target, tenantKey, door, clientId) => {
-    expect(parseEndpoint(target)).toMatchObject({ tenantKey, door, clientId })
+  ])('%s', (target, tenantKey, endpoint, clientId) => {
+    expect(parseEndpointUrl(target)).toMatchObject({ tenantKey, endpoint, clientId })
   })
 
   test.each([
@@ -67,8 +67,8 @@ describe('parseDoor', () => {
     '/demo/acme/connection/websocket/x',
     '/x/demo/acme/ws',
     '/?/demo/acme/ws',
-  ])('%s is no door', (target) => {
-    expect(parseEndpoint(target)).toBeUndefined()
+  ])('%s is not an endpoint', (target) => {
+    expect(parseEndpointUrl(target)).toBeUndefined()
   })
 
   test.each([
@@ -79,18 +79,18 @@ describe('parseDoor', () => {
     '/demo/acme/ws/%',
     '/demo/acme/ws/%ff',
   ])('%j is BAD_REQUEST', (target) => {
-    expect(() => parseEndpoint(target)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }) as Error)
+    expect(() => parseEndpointUrl(target)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }) as Error)
   })
 
-  test('reads the query once decoded', () => {
-    expect(parseEndpoint('/demo/acme/ws?client_id=a%40b&token=x%2By')?.query.get('client_id')).toBe('a@b')
+  test('decodes the query once', () => {
+    expect(parseEndpointUrl('/demo/acme/ws?client_id=a%40b&token=x%2By')?.query.get('client_id')).toBe('a@b')
   })
 })
 
 const shake = (target: string, headers: Record<string, string> = {}): Promise<ChatHandshake> => {
-  const door = parseEndpoint(target)
-  if (!door) throw new Error(`${target} is no door`)
-  return chatHandshake(tenant, door, requestOf(headers))
+  const url = parseEndpointUrl(target)
+  if (!url) throw new Error(`${target} is not an endpoint`)
+  return chatHandshake(tenant, url, requestOf(headers))
 }
 
 describe('the client id', () => {
@@ -125,10 +125,10 @@ describe('the client id', () => {
 })
 
 describe('the token', () => {
-  const users = async (...places: (() => Promise<ChatHandshake>)[]): Promise<string[]> =>
-    Promise.all(places.map(async (place) => (await place()).identity.user))
+  const users = async (...handshakes: (() => Promise<ChatHandshake>)[]): Promise<string[]> =>
+    Promise.all(handshakes.map(async (handshake) => (await handshake()).identity.user))
 
-  test('is found in header, subprotocol and query', async () => {
+  test('is read from header, subprotocol and query', async () => {
     expect(
       await users(
         () => shake('/demo/acme/ws', { authorization: `Bearer ${token}` }),
@@ -140,7 +140,7 @@ describe('the token', () => {
     ).toEqual(['ann', 'ann', 'ann', 'ann', 'ann'])
   })
 
-  test('in the header comes before the others, also when it is bad', async () => {
+  test('in the header takes precedence, also when it is invalid', async () => {
     await expect(
       shake(`/demo/acme/ws?token=${token}`, { authorization: 'Bearer bad' }),
     ).rejects.toMatchObject({
@@ -155,11 +155,11 @@ describe('the token', () => {
     },
   )
 
-  test('given twice in the query is BAD_REQUEST', async () => {
+  test('twice in the query is BAD_REQUEST', async () => {
     await expect(shake('/demo/acme/ws?token=a&token=b')).rejects.toMatchObject({ code: 'BAD_REQUEST' })
   })
 
-  test('behind another subprotocol is none of ours: a guest', async () => {
+  test('after another subprotocol is ignored: the client is a guest', async () => {
     const { identity } = await shake('/demo/acme/ws/abc', { 'sec-websocket-protocol': `other, ${token}` })
     expect(identity.user).toBe('guest:abc')
   })
@@ -171,7 +171,7 @@ describe('the subprotocol', () => {
     ['other', undefined],
     ['other, parley.chat.v1', undefined],
     ['Parley.Chat.V1', undefined],
-  ])('chat offered %s: %s', async (offered, wanted) => {
+  ])('a chat client that offers %s gets %s', async (offered, wanted) => {
     expect((await shake('/demo/acme/ws', { 'sec-websocket-protocol': offered })).subprotocol).toBe(wanted)
   })
 
@@ -184,11 +184,11 @@ describe('the subprotocol', () => {
     ['', 'centrifuge-protobuf', 'centrifuge-protobuf', 'centrifuge-protobuf'],
     ['?format=protobuf', undefined, 'centrifuge-protobuf', undefined],
     ['?cf_protocol=protobuf', undefined, 'centrifuge-protobuf', undefined],
-  ])('centrifuge asked %s and offered %s: %s', (query, offered, codec, subprotocol) => {
-    const door = parseEndpoint(`/demo/acme/connection/websocket${query}`)
-    if (!door) throw new Error('no door')
+  ])('a Centrifuge client with the query %j that offers %s gets %s', (query, offered, codec, subprotocol) => {
+    const url = parseEndpointUrl(`/demo/acme/connection/websocket${query}`)
+    if (!url) throw new Error('not an endpoint')
     const headers = offered === undefined ? {} : { 'sec-websocket-protocol': offered }
-    expect(centrifugeHandshake(door, requestOf(headers))).toMatchObject({
+    expect(centrifugeHandshake(url, requestOf(headers))).toMatchObject({
       codec: { name: codec },
       subprotocol,
     })
@@ -202,17 +202,17 @@ describe('the request', () => {
     } catch (error) {
       return (error as { code: unknown }).code
     }
-    return 'fine'
+    return 'accepted'
   }
 
   test.each([
-    [{ 'sec-websocket-version': '13' }, {}, 'fine'],
+    [{ 'sec-websocket-version': '13' }, {}, 'accepted'],
     [{ 'sec-websocket-version': '8' }, {}, 'UPGRADE_REQUIRED'],
     [{}, {}, 'UPGRADE_REQUIRED'],
     [{ 'sec-websocket-version': '13' }, { method: 'POST' }, 'METHOD_NOT_ALLOWED'],
     [{ 'sec-websocket-version': '13' }, { httpVersion: '1.0' }, 'BAD_REQUEST'],
     [{ 'sec-websocket-version': '13', 'content-length': '5' }, {}, 'BAD_REQUEST'],
-    [{ 'sec-websocket-version': '13', 'content-length': '0' }, {}, 'fine'],
+    [{ 'sec-websocket-version': '13', 'content-length': '0' }, {}, 'accepted'],
     [{ 'sec-websocket-version': '13', 'transfer-encoding': 'chunked' }, {}, 'BAD_REQUEST'],
   ] as [Record<string, string>, Partial<IncomingMessage>, string][])(
     'upgrade %j %j: %s',
@@ -222,19 +222,19 @@ describe('the request', () => {
   )
 
   test.each([
-    [['Host', 'a'], 'fine'],
+    [['Host', 'a'], 'accepted'],
     [['Host', 'a', 'hOST', 'b'], 'BAD_REQUEST'],
     [['Host', 'a', 'Origin', 'x', 'origin', 'x'], 'BAD_REQUEST'],
     [['Host', 'a', 'Authorization', 'x', 'Authorization', 'y'], 'BAD_REQUEST'],
-    [['Host', 'a', 'Cookie', 'x', 'Cookie', 'y'], 'fine'],
+    [['Host', 'a', 'Cookie', 'x', 'Cookie', 'y'], 'accepted'],
     [['Host', 'a', ...Array.from({ length: 100 }, (_, n) => [`x-${n}`, '']).flat()], 'HEADERS_TOO_LARGE'],
   ])('headers %j: %s', (rawHeaders, wanted) => {
     expect(codeOf(() => checkHeaders(requestOf({}, { rawHeaders })))).toBe(wanted)
   })
 
   test.each([
-    [undefined, 'fine'],
-    ['https://chat.example.com', 'fine'],
+    [undefined, 'accepted'],
+    ['https://chat.example.com', 'accepted'],
     ['https://evil.example', 'ORIGIN_NOT_ALLOWED'],
     ['null', 'ORIGIN_NOT_ALLOWED'],
   ])('origin %s: %s', (origin, wanted) => {

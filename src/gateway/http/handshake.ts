@@ -1,4 +1,5 @@
-// What a request to a tenant's door is answered before any upgrade: who it is for, who asks, and whether there is room.
+// Checks a request to a tenant's WebSocket endpoint before the upgrade: the path, the headers, the origin,
+// the token and the protocol.
 import type { IncomingMessage } from 'node:http'
 import { CommandError } from '../../errors.js'
 import { centrifugeJson } from '../../protocol/centrifuge/json.js'
@@ -8,20 +9,25 @@ import { authenticate, type Identity } from '../../session/identity.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import { originAllowed } from '../../tenant/origin.js'
 
-/** By path. What is spoken behind the second, JSON or protobuf, the client chooses as it comes in. */
+/**
+ * The endpoint that the path selects. At `centrifuge`, the client chooses JSON or protobuf in its handshake.
+ */
 export type Endpoint = 'chat' | 'centrifuge'
 
-/** A path that leads to a tenant's door: `/<namespace>/<name>/ws[/<client_id>]` or `…/connection/websocket`. */
-export interface EndpointRequest {
+/**
+ * The parsed URL of an endpoint: `/<namespace>/<name>/ws[/<client_id>]` or
+ * `/<namespace>/<name>/connection/websocket`.
+ */
+export interface EndpointUrl {
   readonly tenantKey: string
   readonly endpoint: Endpoint
-  /** From the path; may be empty. */
+  /** The client id in the path; empty when there is none. */
   readonly clientId: string
   readonly query: URLSearchParams
 }
 
-/** Undefined: the path is no door's. Throws BAD_REQUEST for a target that no client of ours sends. */
-export function parseEndpoint(target: string): EndpointRequest | undefined {
+/** Returns undefined when the path is not an endpoint. Throws BAD_REQUEST for a malformed request target. */
+export function parseEndpointUrl(target: string): EndpointUrl | undefined {
   const queryAt = target.indexOf('?')
   const path = queryAt === -1 ? target : target.slice(0, queryAt)
   if (!path.startsWith('/'))
@@ -36,21 +42,23 @@ export function parseEndpoint(target: string): EndpointRequest | undefined {
   return { tenantKey, endpoint: 'chat', clientId: decoded(rest[1] ?? ''), query }
 }
 
-/** Before anything is known of the user. Throws with 403. */
+/** Throws ORIGIN_NOT_ALLOWED (403) when the page may not connect to the tenant. Needs no token. */
 export function checkOrigin(tenant: TenantRuntime, request: IncomingMessage): void {
   const { origin, host } = request.headers
   if (originAllowed(origin, tenant.policy.allowedOrigins, host)) return
   throw new CommandError(
     'ORIGIN_NOT_ALLOWED',
-    `Pages of this origin may not connect to ${tenant.key}: add it to the tenant's allowedOrigins`,
+    `Pages of this origin may not connect to ${tenant.key}: add the origin to the tenant's allowedOrigins`,
   )
 }
 
 const headersMax = 100
-/** Of two of these, a proxy may believe the one and Node the other. */
+/** Headers that must not occur twice: a proxy could use one value and Node the other. */
 const singleHeaders = ['host', 'origin', 'authorization', 'sec-websocket-key', 'sec-websocket-version']
 
-/** Throws with 431 or 400 where the headers say too much, or not one thing. */
+/**
+ * Throws HEADERS_TOO_LARGE (431) for too many headers, and BAD_REQUEST (400) for missing or repeated ones.
+ */
 export function checkHeaders(request: IncomingMessage): void {
   const names = request.rawHeaders.filter((_text, index) => index % 2 === 0).map((name) => name.toLowerCase())
   if (names.length > headersMax) {
@@ -58,27 +66,27 @@ export function checkHeaders(request: IncomingMessage): void {
   }
   const doubled = singleHeaders.find((name) => names.indexOf(name) !== names.lastIndexOf(name))
   if (doubled !== undefined)
-    throw new CommandError('BAD_REQUEST', `The header "${doubled}" came more than once`)
+    throw new CommandError('BAD_REQUEST', `The header "${doubled}" occurs more than once`)
   if (request.headers.host === undefined && request.httpVersion !== '1.0')
     throw new CommandError('BAD_REQUEST', 'The header "host" is missing')
 }
 
-/** Throws with 400, 405 or 426 where the request cannot become a WebSocket. */
+/** Throws with HTTP status 400, 405 or 426 when the request cannot become a WebSocket. */
 export function checkUpgrade(request: IncomingMessage): void {
   if (request.method !== 'GET')
-    throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
+    throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket handshake must be a GET request')
   if (request.httpVersion !== '1.1')
-    throw new CommandError('BAD_REQUEST', 'A WebSocket begins with HTTP/1.1, not an older version')
-  // Whose bytes would they be? A proxy would say the request's, and ws takes all that follows for frames.
+    throw new CommandError('BAD_REQUEST', 'A WebSocket handshake needs HTTP/1.1, not an older version')
+  // A proxy would treat the following bytes as the request's body, but ws treats them as frames.
   if (
     (request.headers['content-length'] ?? '0') !== '0' ||
     request.headers['transfer-encoding'] !== undefined
   )
-    throw new CommandError('BAD_REQUEST', 'A request for a WebSocket has no body')
+    throw new CommandError('BAD_REQUEST', 'A WebSocket handshake must not have a body')
   if (request.headers['sec-websocket-version'] !== '13') {
     throw new CommandError(
       'UPGRADE_REQUIRED',
-      'Only version 13 of the WebSocket protocol is spoken here (header Sec-WebSocket-Version)',
+      'Only version 13 of the WebSocket protocol is supported (header Sec-WebSocket-Version)',
     )
   }
 }
@@ -90,52 +98,55 @@ export interface ChatHandshake {
 
 const chatSubprotocol = 'parley.chat.v1'
 
-/** The chat door knows its user before it says yes. Throws 400, 401 or 403; takes no place in the quota yet. */
+/**
+ * Authenticates the user of a chat connection, which happens before the upgrade. Throws with status 400, 401
+ * or 403. Does not count the connection in the quota.
+ */
 export async function chatHandshake(
   tenant: TenantRuntime,
-  door: EndpointRequest,
+  url: EndpointUrl,
   request: IncomingMessage,
 ): Promise<ChatHandshake> {
-  const client = clientIdOf(door)
+  const client = clientIdOf(url)
   const offered = subprotocolsOf(request)
-  const token = tokenOf(door, request, offered)
+  const token = tokenOf(url, request, offered)
   const identity = await authenticate(tenant, { token, client })
   return { identity, subprotocol: offered[0] === chatSubprotocol ? chatSubprotocol : undefined }
 }
 
-/** What a client at the Centrifuge door speaks, and the subprotocol to echo. */
+/** The codec of a client at the Centrifuge endpoint, and the subprotocol to echo. */
 export interface CentrifugeHandshake {
   readonly codec: Codec
   readonly subprotocol: string | undefined
 }
 
-/** Clients of both formats may offer a subprotocol or none; who offers both is answered in JSON. */
-export function centrifugeHandshake(door: EndpointRequest, request: IncomingMessage): CentrifugeHandshake {
+/** Clients of both formats may offer a subprotocol or none. A client that offers both gets JSON. */
+export function centrifugeHandshake(url: EndpointUrl, request: IncomingMessage): CentrifugeHandshake {
   const offered = subprotocolsOf(request)
   const offers = (codec: Codec): boolean => offered.includes(codec.name)
   if (offers(centrifugeJson)) return { codec: centrifugeJson, subprotocol: centrifugeJson.name }
   if (offers(centrifugeProtobuf)) return { codec: centrifugeProtobuf, subprotocol: centrifugeProtobuf.name }
-  const format = door.query.get('format') ?? door.query.get('cf_protocol')
+  const format = url.query.get('format') ?? url.query.get('cf_protocol')
   return { codec: format === 'protobuf' ? centrifugeProtobuf : centrifugeJson, subprotocol: undefined }
 }
 
-/** Letters, digits and a few marks: it goes into URLs, and for guests into a channel name. */
+/** Letters, digits and a few marks, because the id occurs in URLs and, for guests, in channel names. */
 const clientIdPattern = /^[\w.~@+-]{1,64}$/
 
-function clientIdOf(door: EndpointRequest): string {
-  const [fromQuery, ...more] = door.query.getAll('client_id')
-  if (more.length > 0 || (fromQuery !== undefined && door.clientId !== '' && fromQuery !== door.clientId)) {
+function clientIdOf(url: EndpointUrl): string {
+  const [fromQuery, ...more] = url.query.getAll('client_id')
+  if (more.length > 0 || (fromQuery !== undefined && url.clientId !== '' && fromQuery !== url.clientId)) {
     throw new CommandError(
       'BAD_REQUEST',
-      'client_id was given more than once; give it in the path or in the query',
+      'client_id occurs more than once; send it either in the path or in the query',
     )
   }
-  const given = door.clientId === '' ? (fromQuery ?? '') : door.clientId
+  const given = url.clientId === '' ? (fromQuery ?? '') : url.clientId
   if (given === '') return randomClientId()
   if (!clientIdPattern.test(given)) {
     throw new CommandError(
       'BAD_REQUEST',
-      'client_id may have 1 to 64 letters, digits and the marks . _ ~ @ + -',
+      'client_id must be 1 to 64 letters, digits and the marks . _ ~ @ + -',
     )
   }
   return given
@@ -148,19 +159,22 @@ function randomClientId(): string {
   ).join('')
 }
 
-/** `Authorization: Bearer`, the second subprotocol, or the query: in this order, since a header ends up in fewer logs. */
-function tokenOf(door: EndpointRequest, request: IncomingMessage, offered: readonly string[]): string {
+/**
+ * Reads the token from `Authorization: Bearer`, the second subprotocol, or the query, in this order: headers
+ * end up in fewer logs.
+ */
+function tokenOf(url: EndpointUrl, request: IncomingMessage, offered: readonly string[]): string {
   const { authorization } = request.headers
   if (authorization !== undefined) {
     const [scheme = '', token = '', ...rest] = authorization.trim().split(/ +/)
     if (scheme.toLowerCase() !== 'bearer' || token === '' || rest.length > 0) {
-      throw new CommandError('UNAUTHORIZED', 'The Authorization header must read "Bearer <token>"')
+      throw new CommandError('UNAUTHORIZED', 'The Authorization header must have the form "Bearer <token>"')
     }
     return token
   }
   if (offered[0] === chatSubprotocol && offered[1] !== undefined) return offered[1]
-  const [token = '', ...more] = door.query.getAll('token')
-  if (more.length > 0) throw new CommandError('BAD_REQUEST', 'token was given more than once in the query')
+  const [token = '', ...more] = url.query.getAll('token')
+  if (more.length > 0) throw new CommandError('BAD_REQUEST', 'token occurs more than once in the query')
   return token
 }
 
@@ -173,6 +187,6 @@ function decoded(segment: string): string {
   try {
     return decodeURIComponent(segment)
   } catch {
-    throw new CommandError('BAD_REQUEST', 'The path has a broken percent escape')
+    throw new CommandError('BAD_REQUEST', 'The path contains an invalid percent escape')
   }
 }

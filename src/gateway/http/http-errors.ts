@@ -1,4 +1,4 @@
-// How the gateway says no over HTTP: one shape, before an upgrade and without one.
+// Writes JSON responses and errors over HTTP. Errors have one format, before an upgrade and without one.
 import type { ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -18,26 +18,30 @@ export function sendJsonBytes(response: ServerResponse, status: number, json: Ui
   response.end(json)
 }
 
-/** What a door wants instead of what it got. */
+/** What an endpoint requires, for the headers of its errors. */
 export interface EndpointRequirements {
-  /** Of HTTP authentication. */
+  /** The scheme of HTTP authentication, for `WWW-Authenticate`. */
   readonly scheme: string
+  /** The allowed method, for `Allow`. */
   readonly method: string
 }
 
 const webSocketEndpoint: EndpointRequirements = { scheme: 'Bearer', method: 'GET' }
 
 export function sendError(response: ServerResponse, error: CommandError, endpoint = webSocketEndpoint): void {
-  // Half an answer is out already: only a cut line can still say that it failed.
+  // Part of a response is sent already: closing the connection is the only way to signal the failure.
   if (response.headersSent) return void response.destroy()
   for (const [name, value] of Object.entries(errorHeaders(error, endpoint))) response.setHeader(name, value)
   sendJson(response, errorCodes[error.code].http, { code: error.code, message: error.message })
 }
 
-/** How long a refused peer may take to read its answer and hang up. */
+/** The time that a refused client has to read the response and close the connection. */
 const lingerMs = 1_000
 
-/** The same answer on a socket that asked for an upgrade, or for nothing that is HTTP; then it is closed. */
+/**
+ * Writes the same error to the socket of an upgrade request, or of a request that is not valid HTTP, and
+ * closes it.
+ */
 export function refuseUpgrade(socket: Duplex, error: CommandError): void {
   if (!socket.writable) return void socket.destroy()
   const status = errorCodes[error.code].http
@@ -50,13 +54,14 @@ export function refuseUpgrade(socket: Duplex, error: CommandError): void {
   }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
-  // What still comes is read and thrown away: to cut at once would reset the line, and the answer could be lost with it.
+  // Further bytes are read and discarded: closing at once would reset the connection, and the client could
+  // lose the response.
   socket.resume()
   const cut = setTimeout(() => socket.destroy(), lingerMs)
   socket.once('close', () => clearTimeout(cut))
 }
 
-/** Whole seconds for the header Retry-After. */
+/** Converts to whole seconds, at least 1, for the header Retry-After. */
 export function retryAfterS(retryAfterMs: number): number {
   return Math.max(1, Math.ceil(retryAfterMs / 1000))
 }

@@ -1,17 +1,21 @@
-// One way to open a port, and to close it.
+// Opens and closes the port of an HTTP server.
 import type { Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 
-/** Node's HTTP server forgets a socket once it is upgraded; someone has to know it. */
+/** The open sockets of each server. Node's HTTP server does not track a socket after its upgrade. */
 const socketsOf = new WeakMap<Server, Set<Socket>>()
 
 /**
- * Connections that the kernel keeps until they are accepted, as far as its own `somaxconn` lets it. Node would say 511: of thousands who come
- * at once the others' first packets are dropped, and they try again after a second, then after three.
+ * The number of connections that the kernel queues until they are accepted, up to its own `somaxconn`. Node's
+ * default is 511. When thousands of clients connect at once, the kernel drops the first packets of the
+ * others, and these retry after one second, then after three.
  */
 const backlog = 4_096
 
-/** Port 0 takes a free one; the address tells which. Rejects with the system's error (EADDRINUSE, EACCES). */
+/**
+ * Opens the port; 0 takes a free one. Resolves to the address. Rejects with the system's error (EADDRINUSE,
+ * EACCES).
+ */
 export function listen(server: Server, options: { port: number; host: string }): Promise<AddressInfo> {
   const sockets = new Set<Socket>()
   socketsOf.set(server, sockets)
@@ -30,7 +34,10 @@ export function listen(server: Server, options: { port: number; host: string }):
   })
 }
 
-/** Takes no new connections, gives the old ones `graceMs` to end by themselves (a goodbye is on its way to them), and cuts what is left. */
+/**
+ * Stops accepting connections, waits `graceMs` (default: 0) for the open ones to close after their close
+ * frame, and cuts the rest. Resolves when all are closed.
+ */
 export function closeServer(server: Server, graceMs = 0): Promise<void> {
   const sockets = socketsOf.get(server) ?? new Set<Socket>()
   return new Promise((resolve) => {

@@ -1,4 +1,4 @@
-// The port for operators and probes alone: clients never reach it, so it asks nobody who they are.
+// The HTTP server for operators and probes. It authenticates nobody: clients must not reach its port.
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { listen, closeServer } from './listen.js'
@@ -11,7 +11,7 @@ export class OpsServer {
   constructor(gateway: Gateway) {
     this.#http = createServer((request, response) => {
       handleOpsRequest(gateway, request, response).catch((error: unknown) => {
-        gateway.log.error({ err: error }, 'a request of an operator failed')
+        gateway.log.error({ err: error }, 'a request to the operators port failed')
         response.destroy()
       })
     })

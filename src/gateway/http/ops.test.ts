@@ -10,12 +10,12 @@ describe('probes', () => {
     expect([response.status, await response.json()]).toEqual([200, { status: 'alive' }])
   })
 
-  test('/readyz is 200 when all is well', async () => {
+  test('/readyz is 200 when the gateway is ready', async () => {
     const response = await (await startOps()).get('/readyz')
     expect([response.status, await response.json()]).toEqual([200, { ready: true, reasons: [] }])
   })
 
-  test('/readyz is 503 while draining, and says so', async () => {
+  test('/readyz is 503 while draining, and gives the reason', async () => {
     const ops = await startOps()
     ops.gateway.startDraining()
     const response = await ops.get('/readyz')
@@ -31,12 +31,12 @@ describe('probes', () => {
     expect((await ops.get('/healthz')).status).toBe(200)
   })
 
-  test('are read only', async () => {
+  test('support only GET', async () => {
     const response = await (await startOps()).get('/healthz', { method: 'POST' })
     expect([response.status, await response.json()]).toMatchObject([405, { code: 'METHOD_NOT_ALLOWED' }])
   })
 
-  test('another path is 404, and names those there are', async () => {
+  test('another path is 404, and the message lists the pages', async () => {
     const response = await (await startOps()).get('/elsewhere?token=secret')
     const body = JSON.stringify(await response.json())
     expect(response.status).toBe(404)
@@ -46,7 +46,7 @@ describe('probes', () => {
 })
 
 describe('/stats', () => {
-  test('tells connections, rooms and quota by tenant', async () => {
+  test('has connections, rooms and quota by tenant', async () => {
     const ops = await startOps([policyOf({ limits: limitsWith('connections', { max: 50 }) })])
     for (const client of ['a', 'b']) await ops.enter(client)
     expect(await ops.json('/stats')).toEqual({
@@ -82,11 +82,11 @@ describe('/stats', () => {
     })
   })
 
-  test('lists at most a hundred rooms, the fullest first', async () => {
+  test('lists at most 100 rooms, those with the most subscribers first', async () => {
     const ops = await startOps()
-    const census = ops.gateway.tenant('demo/acme')?.channels
-    for (let n = 0; n < 150; n += 1) census?.subscribed(`room:${n}`)
-    census?.subscribed('room:149')
+    const channels = ops.gateway.tenant('demo/acme')?.channels
+    for (let n = 0; n < 150; n += 1) channels?.addSubscriber(`room:${n}`)
+    channels?.addSubscriber('room:149')
     const { tenants } = (await ops.json('/stats')) as {
       tenants: Record<string, { rooms: Record<string, number>; rooms_total: number }>
     }
@@ -100,7 +100,7 @@ describe('/stats', () => {
 })
 
 describe('/metrics', () => {
-  test('has the names that dashboards are built on', async () => {
+  test('has the names that the dashboards use', async () => {
     const ops = await startOps()
     await ops.enter('a')
     const text = await ops.text('/metrics')
@@ -134,7 +134,7 @@ describe('/metrics', () => {
     expect(text).toMatch(/^parley_gateway_connections 1$/m)
   })
 
-  test('has names of the house only', async () => {
+  test('has only names with the prefix parley_', async () => {
     const text = await (await startOps()).text('/metrics')
     for (const [, name = ''] of text.matchAll(/^# TYPE (\S+)/gm)) expect(name).toMatch(/^parley_[a-z_]+$/)
   })
@@ -142,7 +142,7 @@ describe('/metrics', () => {
   test.each(['/metrics', '/metrics/tenants'])(
     '%s labels neither users nor channels nor clients',
     async (path) => {
-      const channels = [openRule('lobby', { name: 'door' }), openRule('general', { name: 'rooms' })]
+      const channels = [openRule('lobby', { name: 'entrance' }), openRule('general', { name: 'rooms' })]
       const ops = await startOps([policyOf({ channels })])
       const session = await ops.enter('someclient')
       session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
@@ -155,14 +155,14 @@ describe('/metrics', () => {
     },
   )
 
-  test('numbers that clients close with are one series, ours are their own', async () => {
+  test('Parley’s close codes have a series each, and other codes of clients share one', async () => {
     const ops = await startOps()
     for (const code of [1001, 3008, 3999, 4321, 4999]) (await ops.enter(`c${code}`)).onClosed(code)
     const closes = (await ops.text('/metrics')).match(/(?<=^parley_closes_total.*code=).*/gm)
     expect(closes).toEqual(['"1001"} 1', '"3008"} 1', '"other"} 3'])
   })
 
-  test('names no tenant, but for /metrics/tenants', async () => {
+  test('names no tenant; only /metrics/tenants does', async () => {
     const ops = await startOps()
     await ops.enter('a')
     expect(await ops.text('/metrics')).not.toContain('demo/acme')
@@ -171,7 +171,7 @@ describe('/metrics', () => {
 })
 
 describe('/metrics/tenants', () => {
-  test('has the names that dashboards are built on', async () => {
+  test('has the names that the dashboards use', async () => {
     const text = await (await startOps()).text('/metrics/tenants')
     expect([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name)).toEqual(
       expect.arrayContaining([
@@ -188,7 +188,7 @@ describe('/metrics/tenants', () => {
     )
   })
 
-  test('publications are told apart by the rule of their channel', async () => {
+  test('publications are counted by the rule of their channel', async () => {
     const ops = await startOps([
       policyOf({ channels: [openRule('lobby'), openRule('general', { name: 'rooms' })] }),
     ])
@@ -200,7 +200,7 @@ describe('/metrics/tenants', () => {
     )
   })
 
-  test('series end with their tenant', async () => {
+  test('series are removed with their tenant', async () => {
     const policies = [policyOf({ tenantId: 't2', name: 'globex' }), policyOf()]
     const ops = await startOps(policies)
     const session = await ops.enter('a')
@@ -225,7 +225,7 @@ describe('/metrics/tenants', () => {
   })
 })
 
-test('a port that is taken is an error, not a silence', async () => {
+test('opening a port that is in use rejects with an error', async () => {
   const other = createServer()
   await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
   onTestFinished(

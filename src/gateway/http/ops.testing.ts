@@ -1,10 +1,11 @@
-// What tests of the operators' port share.
+// Shared fixture for the tests of the operators' port.
 import { onTestFinished } from 'vitest'
 import { systemClock } from '../../time.js'
 import { MemoryBroker, MemoryBrokerData } from '../../broker/memory.js'
 import { MemoryPresence } from '../../presence/memory.js'
 import { chatCodec } from '../../protocol/chat/codec.js'
-import { welcome } from '../../session/commands/connect.js'
+import { connectAuthenticated } from '../../session/commands/connect.js'
+import { dispatch } from '../../session/dispatch.js'
 import { authenticate } from '../../session/identity.js'
 import { Session } from '../../session/session.js'
 import type { CatalogListener } from '../../catalog/catalog.js'
@@ -13,7 +14,10 @@ import { Gateway } from '../gateway.js'
 import { OpsServer } from './ops-server.js'
 import { FakeTransport, policyOf, silentLog, turn } from '../../session/session.testing.js'
 
-/** A gateway with its port for operators; nobody connects over sockets. Ends with its test. */
+/**
+ * A gateway with its operators' port. Its sessions use fake transports instead of sockets. Ends with its
+ * test.
+ */
 export class OpsFixture {
   readonly gateway: Gateway
   listener: CatalogListener | undefined
@@ -42,7 +46,7 @@ export class OpsFixture {
     return this
   }
 
-  /** A guest in the room `general`. */
+  /** Connects a guest that joins the room `general`. */
   async enter(client: string): Promise<Session> {
     const tenant = this.gateway.tenant('demo/acme')
     if (!tenant) throw new Error('no tenant')
@@ -50,10 +54,10 @@ export class OpsFixture {
       tenant,
       codec: chatCodec,
       transport: new FakeTransport(),
+      dispatch,
     })
     const identity = await authenticate(tenant, { token: '', client })
-    await tenant.admit(identity.user)
-    welcome(session, identity, 0)
+    await connectAuthenticated(tenant, identity, { startedMs: 0, session: () => session })
     session.onMessage(Buffer.from('{"type":"join_room","room":"general"}'), false)
     await turn()
     return session

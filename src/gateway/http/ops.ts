@@ -1,4 +1,4 @@
-// What SREs ask a gateway: is it alive, is it ready, how full is it.
+// The pages for operators: liveness, readiness, metrics and usage of this gateway.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { CommandError } from '../../errors.js'
 import { sendError, sendJson } from './http-errors.js'
@@ -10,7 +10,9 @@ export function isOpsPath(path: string): boolean {
   return opsPaths.has(path)
 }
 
-/** Answers `/metrics`, `/metrics/tenants`, `/healthz`, `/readyz` and `/stats`; anything else with 404. */
+/**
+ * Answers `/metrics`, `/metrics/tenants`, `/healthz`, `/readyz` and `/stats`, and any other path with 404.
+ */
 export async function handleOpsRequest(
   gateway: Gateway,
   request: IncomingMessage,
@@ -18,7 +20,7 @@ export async function handleOpsRequest(
 ): Promise<void> {
   const [path = ''] = (request.url ?? '').split('?')
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    return sendError(response, new CommandError('METHOD_NOT_ALLOWED', `${path} is read with GET`))
+    return sendError(response, new CommandError('METHOD_NOT_ALLOWED', `${path} supports only GET`))
   }
   switch (path) {
     case '/healthz':
@@ -44,7 +46,10 @@ export async function handleOpsRequest(
     default:
       return sendError(
         response,
-        new CommandError('NOT_FOUND', `Nothing at ${path}; there are ${[...opsPaths].join(', ')}`),
+        new CommandError(
+          'NOT_FOUND',
+          `There is no page at ${path}. Available pages: ${[...opsPaths].join(', ')}`,
+        ),
       )
   }
 }
@@ -56,7 +61,7 @@ interface TenantStats {
   publications: number
   deliveries: number
   refusals: Record<string, number>
-  /** Channel to subscribers on this gateway, the fullest first, at most `roomsMax`. */
+  /** The number of subscribers on this gateway by channel, most subscribers first, at most `roomsMax`. */
   rooms: Record<string, number>
   rooms_total: number
 }
@@ -68,12 +73,12 @@ function stats(gateway: Gateway): object {
   for (const tenant of gateway.tenants) {
     const rooms = [...tenant.channels.subscribedChannels()].toSorted(([, a], [, b]) => b - a)
     tenants[tenant.key] = {
-      connections: tenant.connections,
+      connections: tenant.quota.connections,
       connections_max: tenant.policy.limits.connections.max,
-      users: tenant.users,
-      publications: tenant.publicationsTotal,
-      deliveries: tenant.deliveriesTotal,
-      refusals: Object.fromEntries(tenant.refusals),
+      users: tenant.quota.users,
+      publications: tenant.quota.counters.publicationsTotal,
+      deliveries: tenant.quota.counters.deliveriesTotal,
+      refusals: Object.fromEntries(tenant.quota.counters.refusals),
       rooms: Object.fromEntries(rooms.slice(0, roomsMax)),
       rooms_total: rooms.length,
     }

@@ -1,10 +1,10 @@
-// A request's body, no longer than it may be.
+// Reads the body of a request, up to a limit.
 import type { IncomingMessage } from 'node:http'
 import { CommandError } from '../../errors.js'
 
 /**
- * Throws MESSAGE_TOO_LARGE, and reads no more: what still comes is thrown away. Throws BAD_REQUEST when the line is cut. How long it may
- * take is the server's to say.
+ * Resolves to the body. Throws MESSAGE_TOO_LARGE when it exceeds `bytesMax`, and discards the rest of it.
+ * Throws BAD_REQUEST when the connection closes before the end. The server limits the duration.
  */
 export async function readBody(
   request: IncomingMessage,
@@ -14,15 +14,15 @@ export async function readBody(
   const body = announcedBytes > bytesMax ? undefined : await collect(request, bytesMax)
   if (body) return body
   request.resume()
-  throw new CommandError('MESSAGE_TOO_LARGE', `The body may have ${bytesMax} bytes`)
+  throw new CommandError('MESSAGE_TOO_LARGE', `The body exceeds ${bytesMax} bytes`)
 }
 
-/** Undefined: it is longer. */
+/** Resolves to undefined when the body exceeds `bytesMax`. */
 async function collect(request: IncomingMessage, bytesMax: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
   try {
-    // To destroy the request would cut the line before the answer is out.
+    // Destroying the request would close the connection before the response is sent.
     for await (const chunk of request.iterator({ destroyOnReturn: false })) {
       if (!Buffer.isBuffer(chunk)) continue
       bytes += chunk.byteLength
@@ -30,7 +30,9 @@ async function collect(request: IncomingMessage, bytesMax: number): Promise<Buff
       chunks.push(chunk)
     }
   } catch (error) {
-    throw new CommandError('BAD_REQUEST', 'The body did not come whole', { cause: error })
+    throw new CommandError('BAD_REQUEST', 'The connection closed before the end of the body', {
+      cause: error,
+    })
   }
   return Buffer.concat(chunks)
 }

@@ -1,4 +1,5 @@
-// The gateway's HTTP server: tenants' doors, and nothing that trusts a stranger's header, path or patience.
+// The HTTP server for clients: WebSocket endpoints of the tenants, the server API, and optional extra pages.
+// It limits the size and the duration of every request, because anybody can send one.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -7,7 +8,8 @@ import { CommandError, internalError } from '../../errors.js'
 import { loggableUrl } from '../../log.js'
 import { chatCodec } from '../../protocol/chat/codec.js'
 import type { Codec } from '../../protocol/commands.js'
-import { welcome } from '../../session/commands/connect.js'
+import { connectAuthenticated } from '../../session/commands/connect.js'
+import { dispatch } from '../../session/dispatch.js'
 import { Session } from '../../session/session.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import { refuseUpgrade, sendError } from './http-errors.js'
@@ -18,8 +20,8 @@ import {
   checkHeaders,
   checkOrigin,
   checkUpgrade,
-  parseEndpoint,
-  type EndpointRequest,
+  parseEndpointUrl,
+  type EndpointUrl,
 } from './handshake.js'
 import { defaultHandshakesPerSecond, HandshakeLimiter } from './handshake-limiter.js'
 import { listen, closeServer } from './listen.js'
@@ -28,19 +30,25 @@ import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
 import { HandshakePacer } from './handshake-pacer.js'
 import { WebSocketUpgrader } from '../websocket.js'
 
-/** Other pages of the same server: true when it answered. Asked first. */
+/**
+ * Serves additional pages on the same port. Called first for each request; resolves to true when it answered.
+ */
 export type ExtraPages = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
 
-/** How long a stranger may take. */
+/** Deadlines for clients. */
 export interface ServerTiming {
-  /** For the TLS handshake, where there is one. */
+  /** For the TLS handshake, when the server speaks TLS. Default: 5 s. */
   readonly tlsHandshakeTimeoutMs: number
-  /** For all headers of a request. */
+  /** For all headers of a request. Default: 5 s. */
   readonly headersTimeoutMs: number
-  /** From the upgrade request to its answer; a JWKS fetch has 5 s of its own. Also for a whole plain request. */
+  /**
+   * From the upgrade request to its response, and for a whole plain request. A JWKS fetch has its own limit
+   * of 5 s. Default: 10 s.
+   */
   readonly handshakeTimeoutMs: number
+  /** For the next request on an idle connection. Default: 5 s. */
   readonly keepAliveTimeoutMs: number
-  /** How often Node looks for requests that are late. */
+  /** How often Node checks for requests past their deadline. Default: 1 s. */
   readonly checkIntervalMs: number
 }
 
@@ -57,8 +65,11 @@ const headerBytesMax = 16 * 1024
 export interface GatewayServerOptions {
   readonly extraPages?: ExtraPages | undefined
   readonly timing?: Partial<ServerTiming> | undefined
-  /** Clients speak TLS, and are shown this one. Absent: TLS ends before the gateway. */
+  /** The server certificate. Absent: the server does not speak TLS, because a proxy terminates it. */
   readonly certificate?: Certificate | undefined
+  /**
+   * Handshakes accepted per second; more are refused with OVERLOADED. Default: `defaultHandshakesPerSecond`.
+   */
   readonly handshakesPerSecond?: number
 }
 
@@ -71,15 +82,18 @@ export class GatewayServer {
   readonly #limiter: HandshakeLimiter
   readonly #pacer = new HandshakePacer()
   readonly #http: Server
-  /** The same server, where it speaks TLS. */
+  /** The same server as `#http`, when it speaks TLS. */
   readonly #https: TlsServer | undefined
-  /** Requests of a line that are not answered yet. */
+  /** The number of unanswered requests by connection. */
   readonly #pendingRequests = new WeakMap<Duplex, number>()
 
   constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
     this.#api = new Api(gateway)
-    this.#limiter = new HandshakeLimiter(options.handshakesPerSecond ?? defaultHandshakesPerSecond, gateway.context)
+    this.#limiter = new HandshakeLimiter(
+      options.handshakesPerSecond ?? defaultHandshakesPerSecond,
+      gateway.context,
+    )
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
     const http = {
@@ -89,7 +103,7 @@ export class GatewayServer {
       keepAliveTimeout: this.#timing.keepAliveTimeoutMs,
       connectionsCheckingInterval: this.#timing.checkIntervalMs,
       noDelay: true,
-      // Node would answer without a word.
+      // Node would answer with an empty body; `checkHeaders` answers with a message.
       requireHostHeader: false,
     }
     const { certificate } = options
@@ -101,27 +115,33 @@ export class GatewayServer {
         onFailure: (reason) => gateway.metrics.tlsHandshakeFailures.inc({ reason }),
       })
     this.#http = this.#https ?? createServer(http)
-    // Node would drop what is above the count and go on; `checkHeaders` refuses.
+    // Node would silently drop headers above the limit; `checkHeaders` refuses the request instead.
     this.#http.maxHeadersCount = 0
     this.#http.on('request', (request, response) => void this.#onRequest(request, response))
     this.#http.on('upgrade', (request, socket, head) => void this.#onUpgrade(request, socket, head))
     this.#http.on('clientError', (error, socket) => {
-      // It comes again with each packet behind the first bad one.
+      // Node emits this again for each packet that follows the first bad one.
       if (socket.writable) refuseUpgrade(socket, parserError(error))
     })
   }
 
-  /** Port 0 takes a free one; the address tells which. */
+  /**
+   * Opens the port; 0 takes a free one. Resolves to the address. Rejects with the system's error (EADDRINUSE,
+   * EACCES).
+   */
   listen(port: number, host: string): Promise<AddressInfo> {
     return listen(this.#http, { port, host })
   }
 
-  /** New connections are shown this one. Only where the server speaks TLS; the pair must be a good one. */
+  /**
+   * Uses `certificate` for new connections. Does nothing when the server does not speak TLS. Throws when
+   * certificate and key are not valid.
+   */
   replaceCertificate(certificate: Certificate): void {
     if (this.#https) replaceCertificate(this.#https, certificate)
   }
 
-  /** Takes no new connections, and cuts what is left after `graceMs`. Drain first. */
+  /** Stops accepting connections and cuts the remaining ones after `graceMs` (default: 0). Drain first. */
   close(options: { graceMs?: number } = {}): Promise<void> {
     return closeServer(this.#http, options.graceMs)
   }
@@ -133,10 +153,17 @@ export class GatewayServer {
       checkHeaders(request)
       if (await this.#extraPages?.(request, response)) return
       if (await this.#api.handle(request, response)) return
-      const door = parseEndpoint(request.url ?? '')
-      if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
-      await this.#checkHandshake(door, request)
-      throw new CommandError('UPGRADE_REQUIRED', 'All is well: connect here by WebSocket')
+      const url = parseEndpointUrl(request.url ?? '')
+      if (!url)
+        throw new CommandError(
+          'NOT_FOUND',
+          'There is no endpoint at this path; clients connect to /<namespace>/<name>/ws',
+        )
+      await this.#checkHandshake(url, request)
+      throw new CommandError(
+        'UPGRADE_REQUIRED',
+        'The request is valid, but this endpoint requires a WebSocket',
+      )
     } catch (error) {
       sendError(response, this.#asCommandError(error, request))
     }
@@ -146,69 +173,83 @@ export class GatewayServer {
     this.#pendingRequests.set(socket, (this.#pendingRequests.get(socket) ?? 0) + change)
   }
 
-  /** A browser cannot read a refused upgrade: a plain GET of the same URL is told what the upgrade would be. */
-  async #checkHandshake(door: EndpointRequest, request: IncomingMessage): Promise<void> {
+  /**
+   * Runs the checks of the handshake without an upgrade. A browser cannot read the response to a refused
+   * upgrade, so a page can send a plain GET to the same URL to learn the reason.
+   */
+  async #checkHandshake(url: EndpointUrl, request: IncomingMessage): Promise<void> {
     if (request.method !== 'GET')
-      throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket begins with a GET request')
-    const tenant = this.#resolveTenant(door, request)
+      throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket handshake must be a GET request')
+    const tenant = this.#resolveTenant(url, request)
     this.#limiter.admit(this.#pacer.waiting)
-    if (door.endpoint === 'centrifuge') return
-    const { identity } = await chatHandshake(tenant, door, request)
-    await tenant.checkConnection(identity.user)
+    if (url.endpoint === 'centrifuge') return
+    const { identity } = await chatHandshake(tenant, url, request)
+    await tenant.quota.checkConnection(identity.user)
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    // The answers to what came before it on the line would come out among its frames.
+    // Responses to earlier requests on this connection would be written between the frames of the WebSocket.
     if ((this.#pendingRequests.get(socket) ?? 0) > 0) return void socket.destroy()
     const ignore = (): void => {}
     socket.on('error', ignore)
     const deadline = this.#gateway.context.wheel.after(this.#timing.handshakeTimeoutMs, () =>
       socket.destroy(),
     )
-    let door: EndpointRequest | undefined
+    let url: EndpointUrl | undefined
     try {
       checkHeaders(request)
-      door = parseEndpoint(request.url ?? '')
-      if (!door) throw new CommandError('NOT_FOUND', 'Nothing here; a tenant is at /<namespace>/<name>/ws')
+      url = parseEndpointUrl(request.url ?? '')
+      if (!url)
+        throw new CommandError(
+          'NOT_FOUND',
+          'There is no endpoint at this path; clients connect to /<namespace>/<name>/ws',
+        )
       checkUpgrade(request)
-      const tenant = this.#resolveTenant(door, request)
-      // Tokens cost time, and upgrades memory; what was looked at so far is for nothing.
+      const tenant = this.#resolveTenant(url, request)
+      // Checking tokens takes time and upgrades take memory; the checks so far cost almost nothing.
       this.#limiter.admit(this.#pacer.waiting)
       const turn = this.#pacer.waitForTurn()
       if (turn) {
         await turn
         if (socket.destroyed) return
-        this.#recheckTenant(tenant, door, request)
+        this.#recheckTenant(tenant, url, request)
       }
-      if (door.endpoint === 'chat') {
-        await this.#openChatSession(tenant, door, { request, socket, head })
+      if (url.endpoint === 'chat') {
+        await this.#openChatSession(tenant, url, { request, socket, head })
       } else {
-        const { codec, subprotocol } = centrifugeHandshake(door, request)
+        const { codec, subprotocol } = centrifugeHandshake(url, request)
         this.#openSession(tenant, codec, { request, socket, head, subprotocol })
       }
     } catch (error) {
       const refusal = this.#asCommandError(error, request)
-      const label = door?.endpoint ?? 'none'
+      const label = url?.endpoint ?? 'none'
       this.#gateway.metrics.handshakeRefusals.inc({ endpoint: label, code: refusal.code })
-      if (door) this.#gateway.tenant(door.tenantKey)?.countRefusal(refusal.code)
+      if (url) this.#gateway.tenant(url.tenantKey)?.quota.counters.countRefusal(refusal.code)
       refuseUpgrade(socket, refusal)
     } finally {
       this.#gateway.context.wheel.cancel(deadline)
       socket.off('error', ignore)
-      // A refused socket still has to be guarded until it is gone.
+      // A refused socket still needs an error listener until it is closed.
       if (!socket.destroyed) socket.on('error', ignore)
     }
   }
 
-  /** What needs no token: the tenant exists, the gateway has room, the page may connect. */
-  #resolveTenant(door: EndpointRequest, request: IncomingMessage): TenantRuntime {
+  /**
+   * Makes the checks that need no token and returns the tenant. Throws NOT_FOUND, DRAINING, OVERLOADED or
+   * ORIGIN_NOT_ALLOWED.
+   */
+  #resolveTenant(url: EndpointUrl, request: IncomingMessage): TenantRuntime {
     const { context, draining, sessionsMax } = this.#gateway
-    const tenant = this.#gateway.tenant(door.tenantKey)
-    if (!tenant) throw new CommandError('NOT_FOUND', `There is no tenant ${printable(door.tenantKey)} here`)
+    const tenant = this.#gateway.tenant(url.tenantKey)
+    if (!tenant) throw new CommandError('NOT_FOUND', `No tenant ${printable(url.tenantKey)} on this gateway`)
     if (draining)
-      throw new CommandError('DRAINING', 'This gateway is shutting down; connect again', {
-        retryAfterMs: 1_000,
-      })
+      throw new CommandError(
+        'DRAINING',
+        'This gateway is shutting down; connect again to reach another one',
+        {
+          retryAfterMs: 1_000,
+        },
+      )
     if (context.sessions.size >= sessionsMax) {
       throw new CommandError(
         'OVERLOADED',
@@ -220,45 +261,49 @@ export class GatewayServer {
     return tenant
   }
 
-  /** The tenant may have gone while something was waited for, or this gateway have begun to. */
-  #recheckTenant(tenant: TenantRuntime, door: EndpointRequest, request: IncomingMessage): void {
-    if (this.#resolveTenant(door, request) !== tenant)
-      throw new CommandError('NOT_FOUND', 'The tenant was replaced by another of its name; connect again')
+  /** Repeats the checks after a wait: the tenant may be gone, or the gateway may drain by now. */
+  #recheckTenant(tenant: TenantRuntime, url: EndpointUrl, request: IncomingMessage): void {
+    if (this.#resolveTenant(url, request) !== tenant)
+      throw new CommandError(
+        'NOT_FOUND',
+        'The tenant was replaced by another one of the same name; connect again',
+      )
   }
 
-  /** The place in the quota is taken before the upgrade, and given back when it fails. */
-  async #openChatSession(tenant: TenantRuntime, door: EndpointRequest, upgrade: Upgrade): Promise<void> {
+  /** Authenticates the client, and upgrades the connection once the tenant's quota has admitted it. */
+  async #openChatSession(tenant: TenantRuntime, url: EndpointUrl, upgrade: Upgrade): Promise<void> {
     const { request, socket } = upgrade
     const startedMs = this.#gateway.context.clock.monotonicMs()
-    const { identity, subprotocol } = await chatHandshake(tenant, door, request)
+    const { identity, subprotocol } = await chatHandshake(tenant, url, request)
     if (socket.destroyed) return
-    this.#recheckTenant(tenant, door, request)
-    await tenant.admit(identity.user)
-    let session: Session
-    try {
-      if (socket.destroyed) return tenant.release(identity.user)
-      this.#recheckTenant(tenant, door, request)
-      session = this.#openSession(tenant, chatCodec, { ...upgrade, subprotocol })
-    } catch (error) {
-      tenant.release(identity.user)
-      throw error
-    }
-    welcome(session, identity, startedMs)
+    this.#recheckTenant(tenant, url, request)
+    await connectAuthenticated(tenant, identity, {
+      startedMs,
+      session: () => {
+        if (socket.destroyed) return undefined
+        this.#recheckTenant(tenant, url, request)
+        return this.#openSession(tenant, chatCodec, { ...upgrade, subprotocol })
+      },
+    })
   }
 
-  #openSession(tenant: TenantRuntime, codec: Codec, upgrade: Upgrade & { subprotocol: string | undefined }): Session {
+  #openSession(
+    tenant: TenantRuntime,
+    codec: Codec,
+    upgrade: Upgrade & { subprotocol: string | undefined },
+  ): Session {
     const { head, request, socket, subprotocol } = upgrade
     let session: Session | undefined
-    let refusal = 'The connection was lost during the upgrade'
+    let refusal = 'The connection closed during the upgrade'
     this.#upgrader.upgrade(request, socket, {
       head,
       subprotocol,
       binary: codec.binary,
       opened: (transport) => {
-        session = new Session(this.#gateway.context, { tenant, codec, transport })
+        session = new Session(this.#gateway.context, { tenant, codec, transport, dispatch })
         transport.listen(session)
       },
-      refused: (reason) => void (refusal = `This is no WebSocket upgrade: ${reason}`),
+      refused: (reason) => void (refusal = `The request is not a valid WebSocket upgrade: ${reason}`),
     })
     if (!session) throw new CommandError('BAD_REQUEST', refusal)
     return session
@@ -277,20 +322,20 @@ interface Upgrade {
   readonly head: Buffer
 }
 
-/** What Node's parser refuses: each with the status that says why. */
+/** Translates an error of Node's HTTP parser into the error that the client receives. */
 function parserError(error: NodeJS.ErrnoException): CommandError {
   if (error.code === 'HPE_HEADER_OVERFLOW') {
     return new CommandError(
       'HEADERS_TOO_LARGE',
-      `The request’s headers and URL have more than ${headerBytesMax} bytes`,
+      `The headers and URL of the request exceed ${headerBytesMax} bytes`,
     )
   }
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    // When thousands come at once it may have come, and we have not got round to reading it.
-    return new CommandError('REQUEST_TIMEOUT', 'The request did not come whole in time', {
+    // Under thousands of simultaneous handshakes, the request may have arrived without being read yet.
+    return new CommandError('REQUEST_TIMEOUT', 'The request was not complete within the time limit', {
       retryAfterMs: 1_000,
     })
-  return new CommandError('BAD_REQUEST', 'This is no HTTP request')
+  return new CommandError('BAD_REQUEST', 'The request is not valid HTTP')
 }
 
 function printable(text: string): string {

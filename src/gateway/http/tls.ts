@@ -1,15 +1,16 @@
-// TLS on the clients' port. What is not encrypted, or never gets so far, is cut and counted; what is behaves as on a plain port.
+// TLS on the clients' port. Connections whose handshake fails are closed and counted. After the handshake
+// they behave as on a plain port.
 import type { ServerOptions } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { SecureContextOptions, TLSSocket } from 'node:tls'
 
-/** PEM texts that belong together: the certificate with its intermediates, and its key. */
+/** A certificate with its intermediates, and its private key, both as PEM text. */
 export interface Certificate {
   readonly cert: string
   readonly key: string
 }
 
-/** Why a handshake came to nothing. */
+/** Why a TLS handshake failed; a label of a metric. */
 export type TlsHandshakeFailure = 'timeout' | 'cut' | 'plain_http' | 'refused'
 
 export interface ServerTlsOptions {
@@ -25,11 +26,12 @@ export function createTlsServer(
   const server = createServer({
     ...options,
     ...contextOf(certificate),
-    // A WebSocket begins as HTTP/1.1; who offers others alone is told in the handshake.
+    // A WebSocket handshake needs HTTP/1.1. A client that offers only other protocols fails in the TLS
+    // handshake.
     ALPNProtocols: ['http/1.1'],
     handshakeTimeout: handshakeTimeoutMs,
   })
-  // Before Node's own listener, which would have this answered like broken HTTP, into a line that nobody can read.
+  // Runs before Node's own listener, which would write an HTTP error into a connection that is not encrypted.
   server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
     onFailure(failureOf(error))
     socket.destroy()
@@ -37,13 +39,13 @@ export function createTlsServer(
   return server
 }
 
-/** Those who come from now on are shown this one; lines that are open stay as they are. */
+/** Uses `certificate` for new connections. Open connections keep theirs. */
 export function replaceCertificate(server: Server, certificate: Certificate): void {
   server.setSecureContext(contextOf(certificate))
 }
 
 function contextOf({ cert, key }: Certificate): SecureContextOptions {
-  // Said each time: a new context begins with Node's defaults, and those follow the command line.
+  // Set on every context: a new one starts with Node's defaults, which command line options can change.
   return { cert, key, minVersion: 'TLSv1.2' }
 }
 
@@ -57,7 +59,7 @@ function failureOf({ code }: NodeJS.ErrnoException): TlsHandshakeFailure {
     case 'ERR_SSL_HTTP_REQUEST':
       return 'plain_http'
     default:
-      // No version or cipher in common, no TLS at all, or the client's verdict on our certificate.
+      // No common version or cipher, no TLS at all, or the client rejected the certificate.
       return 'refused'
   }
 }
