@@ -16,7 +16,10 @@ export function requireAllowed(client: Client, operation: Operation, channel: Ch
   if (!decision.allowed) throw new CommandError('PERMISSION_DENIED', decision.message)
 }
 
-/** Requires permission to subscribe. A token that names the channel is permission enough, unless a rule denies the client. */
+/**
+ * Requires permission to subscribe. A token that names the channel is permission enough, unless a rule denies
+ * the client.
+ */
 export function requireSubscribeAllowed(client: Client, channel: ChannelName, byToken: boolean): void {
   if (!byToken) return requireAllowed(client, 'Subscribe', channel)
   const decision = client.tenant.rules.decide(client.identity, 'Subscribe', channel)
@@ -25,8 +28,8 @@ export function requireSubscribeAllowed(client: Client, channel: ChannelName, by
 }
 
 /**
- * Returns the settings of the rule that matches the channel most exactly. Without a rule, everything is off: a client reaches such a
- * channel by a subscription token alone.
+ * Returns the settings of the rule that matches the channel most exactly. Without a rule, everything is off:
+ * a client reaches such a channel by a subscription token alone.
  */
 export function channelSettings(tenant: TenantRuntime, channel: ChannelName): ChannelSettings {
   return tenant.rules.settings(channel) ?? noSettings

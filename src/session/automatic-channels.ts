@@ -1,23 +1,38 @@
-// The chat door's clients are in the lobby and in their own inbox without asking: from the start, and again when a rule lets them back in.
+// The automatic channels of the chat endpoint: its clients are subscribed to the lobby and to their own
+// direct messages without a command, when they connect and again when a change of the rules allows it.
 import { CommandError } from '../errors.js'
 import { directChannel, lobbyChannel } from '../protocol/chat/channels.js'
-import type { Session } from './session.js'
-import { subscribe } from './commands/subscribe.js'
+import type { Client } from './client.js'
+import { handleSubscribe } from './commands/subscribe.js'
 
-/** Rules that name neither channel are a tenant's choice and no news. A full quota is: nobody asked, so nobody would learn what does not arrive. */
-const told: ReadonlySet<string> = new Set(['CHANNEL_LIMIT', 'SUBSCRIPTION_LIMIT'])
+/**
+ * Refusals that are sent to the client: a full quota, since the client never asked for the channel and would
+ * not learn that it is missing. A tenant without rules for these channels has chosen to have none, so that
+ * refusal is not sent.
+ */
+const reportedCodes: ReadonlySet<string> = new Set(['CHANNEL_LIMIT', 'SUBSCRIPTION_LIMIT'])
 
 const defaultRetryAfterMs = 1_000
 
-/** Does nothing at other doors. A tenant without rules for these channels has no lobby or no direct messages; its rooms work all the same. */
-export async function subscribeOwn(session: Session): Promise<void> {
-  if (session.codec.name !== 'chat' || !session.connected) return
+/**
+ * Subscribes the client to those automatic channels that it is not subscribed to, in the background. Does
+ * nothing at other endpoints, and on a client that is not connected. A tenant without rules for these
+ * channels has no lobby or no direct messages; its rooms work.
+ */
+export function subscribeAutomaticChannels(client: Client): void {
+  if (client.codec.name !== 'chat' || !client.connected) return
+  subscribeMissing(client).catch((error: unknown) =>
+    client.reportBug(error, 'cannot subscribe to automatic channels'),
+  )
+}
+
+async function subscribeMissing(client: Client): Promise<void> {
   let retryAfterMs: number | undefined
-  for (const channel of [lobbyChannel, directChannel(session.identity.user)]) {
-    if (!session.connected) return
-    if (session.subscriptions.has(channel)) continue
+  for (const channel of [lobbyChannel, directChannel(client.identity.user)]) {
+    if (!client.connected) return
+    if (client.subscriptions.has(channel)) continue
     try {
-      await subscribe(session, {
+      await handleSubscribe(client, {
         kind: 'subscribe',
         channel,
         token: '',
@@ -26,16 +41,12 @@ export async function subscribeOwn(session: Session): Promise<void> {
         gapIsError: false,
       })
     } catch (error) {
-      if (!(error instanceof CommandError)) session.bug(error, `cannot subscribe to ${channel}`)
-      else if (told.has(error.code)) session.refuse(undefined, error)
+      if (!(error instanceof CommandError)) client.reportBug(error, `cannot subscribe to ${channel}`)
+      else if (reportedCodes.has(error.code)) client.replyError(undefined, error)
       else if (error.code === 'BROKER_UNAVAILABLE') retryAfterMs = error.retryAfterMs ?? defaultRetryAfterMs
     }
   }
-  // Nobody but us would try again: the client never asked.
-  if (retryAfterMs !== undefined && session.connected)
-    session.context.wheel.after(retryAfterMs, () => again(session))
-}
-
-function again(session: Session): void {
-  subscribeOwn(session).catch((error: unknown) => session.bug(error, 'cannot restore own channels'))
+  // The client does not retry what it never asked for, so the gateway does.
+  if (retryAfterMs !== undefined && client.connected)
+    client.context.wheel.after(retryAfterMs, () => subscribeAutomaticChannels(client))
 }

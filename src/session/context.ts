@@ -3,35 +3,56 @@ import type { Broker } from '../broker/broker.js'
 import type { Log } from '../log.js'
 import type { Metrics } from '../metrics.js'
 import type { Presence } from '../presence/presence.js'
+import type { CloseCode } from '../protocol/codes.js'
 import type { Clock, TimerWheel } from '../time.js'
-import type { HeartbeatTiming } from './io/heartbeat.js'
-import type { InboxBounds } from './io/command-queue.js'
 import type { Flusher } from './io/flusher.js'
+import type { HeartbeatTiming } from './io/heartbeat.js'
 import type { OutboxBounds } from './io/outbox.js'
-import type { Session } from './session.js'
 import type { Subscription } from './subscription.js'
+import type { TenantRuntime } from './tenant/runtime.js'
 
-/** Who on this gateway gets what the broker brings. The gateway's hub is one. */
+/** Delivers what the broker brings to the local subscriptions. Implemented by the gateway's hub. */
 export interface ChannelHub {
   /** Resolves when every later publication on the channel reaches the subscription. */
   add(subscription: Subscription): Promise<void>
   remove(subscription: Subscription): void
 }
 
-/** Fixed bounds of this gateway, the same for all tenants. */
-export interface SessionLimits extends InboxBounds {
+/** A session as the gateway counts, moves and closes it. */
+export interface OpenSession {
+  readonly tenant: TenantRuntime
+  readonly connected: boolean
+  /** Advises the client to reconnect in `afterMs` milliseconds, where its protocol can express that. */
+  adviseReconnect(afterMs: number): void
+  close(code: CloseCode): void
+}
+
+/** Fixed limits of a gateway, the same for all tenants. */
+export interface SessionLimits {
   readonly heartbeat: HeartbeatTiming
   readonly outbox: OutboxBounds
-  /** From the upgrade to a good connect command; then 3502. */
+  /** From the upgrade to a successful connect command; then the session closes with 3502. */
   readonly connectTimeoutMs: number
-  /** A connection with an expired token is closed this long after the expiry, where its client can refresh. */
+  /**
+   * A session with an expired token closes this long after the expiry, where its client can refresh the
+   * token.
+   */
   readonly expiredCloseDelayMs: number
-  /** Publications in one recovery or one history answer, and their bytes. */
+  /** Commands that may wait in one session; more close it with 3013. */
+  readonly queuedCommandsMax: number
+  /**
+   * Publishes of one session that may wait for their acknowledgement; the next publish waits in the queue.
+   */
+  readonly publishesInFlightMax: number
+  /** Refused or unreadable commands in a row that close the session with 3509. */
+  readonly errorsInRowMax: number
+  /** Publications in one recovery or one history reply. */
   readonly pageMax: number
+  /** Bytes of publication data in one recovery or one history reply. */
   readonly pageBytesMax: number
-  /** Members in one presence answer. */
+  /** Members in one presence reply. */
   readonly membersMax: number
-  /** Above so many people in the lobby, comings and goings are counted and not sent. */
+  /** With more clients than this in the lobby, joins and leaves are counted but not announced. */
   readonly lobbyAnnounceMax: number
 }
 
@@ -50,10 +71,10 @@ export const defaultSessionLimits: SessionLimits = {
 }
 
 export interface SessionContext {
-  /** All that are not closed, also those that have not connected yet. */
-  readonly sessions: Set<Session>
-  /** Leaves that are not announced yet: they outlive their sessions, and none of them rejects. */
-  readonly departures: Set<Promise<void>>
+  /** All sessions that are not closed, those that have not connected yet included. */
+  readonly sessions: Set<OpenSession>
+  /** Leaves that are not announced yet. They outlive their sessions, and none of them rejects. */
+  readonly pendingLeaves: Set<Promise<void>>
   readonly broker: Broker
   readonly presence: Presence
   readonly hub: ChannelHub
@@ -63,5 +84,6 @@ export interface SessionContext {
   readonly metrics: Metrics
   readonly log: Log
   readonly limits: SessionLimits
+  /** Returns a number from 0 to 1, 1 excluded. */
   readonly random: () => number
 }

@@ -1,39 +1,42 @@
-// From a command to the file that answers it.
+// Chooses the handler of a command.
 import { CommandError, unreachable } from '../errors.js'
 import { closeCodes } from '../protocol/codes.js'
 import type { Command, ReplyRef } from '../protocol/commands.js'
-import { connect } from './commands/connect.js'
-import { publish } from './commands/publish.js'
-import { history, presence, presenceStats } from './commands/query.js'
-import { refresh, refreshSubscription } from './commands/refresh.js'
-import type { Session } from './session.js'
-import { subscribe, unsubscribe } from './commands/subscribe.js'
+import type { Client } from './client.js'
+import { handleConnect } from './commands/connect.js'
+import { handlePublish } from './commands/publish.js'
+import { handleHistory, handlePresence, handlePresenceStats } from './commands/query.js'
+import { handleRefresh, handleSubscriptionRefresh } from './commands/refresh.js'
+import { handleSubscribe, handleUnsubscribe } from './commands/subscribe.js'
 
-/** Answers through `session.reply`, or throws a CommandError; what else it throws is a bug. */
-export function dispatch(session: Session, command: Command, ref: ReplyRef): Promise<void> | void {
+/** The `Dispatch` of a gateway. Not async itself: an async function would add a promise to each command. */
+export function dispatch(client: Client, command: Command, ref: ReplyRef): Promise<void> {
   switch (command.kind) {
     case 'connect':
-      return connect(session, command, ref)
+      return handleConnect(client, command, ref)
     case 'subscribe':
-      return subscribe(session, command, ref)
+      return handleSubscribe(client, command, ref)
     case 'unsubscribe':
-      return unsubscribe(session, command, ref)
+      return handleUnsubscribe(client, command, ref)
     case 'publish':
-      return publish(session, command, ref)
+      return handlePublish(client, command, ref)
     case 'presence':
-      return presence(session, command, ref)
+      return handlePresence(client, command, ref)
     case 'presenceStats':
-      return presenceStats(session, command, ref)
+      return handlePresenceStats(client, command, ref)
     case 'history':
-      return history(session, command, ref)
+      return handleHistory(client, command, ref)
     case 'refresh':
-      return refresh(session, command, ref)
+      return handleRefresh(client, command, ref)
     case 'subRefresh':
-      return refreshSubscription(session, command, ref)
+      return handleSubscriptionRefresh(client, command, ref)
     case 'rpc':
-      throw new CommandError('NOT_AVAILABLE', `No procedure "${command.method}": this server has none`)
+      return Promise.reject(
+        new CommandError('NOT_AVAILABLE', `No procedure "${command.method}": this server has none`),
+      )
     case 'send':
-      return session.close(closeCodes.notAvailable)
+      client.close(closeCodes.notAvailable)
+      return Promise.resolve()
     default:
       return unreachable(command)
   }

@@ -1,22 +1,23 @@
-// Who a session speaks for. Made once from a verified token, or for a guest, and again at each refresh.
+// The user that a session acts for. Made from a verified token or for a guest, and made again at each token
+// refresh.
 import type { VerifiedToken } from '../auth/token.js'
 import type { ClientInfo } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { AclSubject } from '../tenant/acl.js'
-import type { TenantState } from './tenant/runtime.js'
+import type { TenantRuntime } from './tenant/runtime.js'
 
 export interface Identity extends AclSubject {
-  /** The connection's public name. Several may bear one. */
+  /** The client's public name. Several connections may share one. */
   readonly client: string
-  /** What others see. */
+  /** What other clients see of this one. */
   readonly info: ClientInfo
-  /** Unix milliseconds; absent: never. */
+  /** Milliseconds since the epoch. Absent: the identity never expires. */
   readonly expiresAtMs?: number | undefined
-  /** The key that signed the token; absent for guests. */
+  /** The key that signed the token. Absent for guests. */
   readonly keyId?: string | undefined
 }
 
-/** No token's subject begins like this, so a guest can never pass for a user. */
+/** No token's subject may begin with this, so a guest cannot pass for a user. */
 const guestPrefix = 'guest:'
 
 function guestIdentity(client: string): Identity {
@@ -38,23 +39,32 @@ export function tokenIdentity(client: string, token: VerifiedToken): Identity {
   }
 }
 
-/** Throws UNAUTHORIZED, TOKEN_INVALID, TOKEN_EXPIRED or TENANT_SUSPENDED. */
+/**
+ * Verifies the token, or admits a guest when `token` is empty and the tenant allows guests. Throws
+ * UNAUTHORIZED, TOKEN_INVALID, TOKEN_EXPIRED or TENANT_SUSPENDED.
+ */
 export async function authenticate(
-  tenant: TenantState,
+  tenant: TenantRuntime,
   credentials: { token: string; client: string },
 ): Promise<Identity> {
-  requireOpen(tenant)
+  requireActive(tenant)
   if (credentials.token !== '') {
-    const verified = await tenant.verify(credentials.token)
-    // Keys may have had to be fetched.
-    requireOpen(tenant)
+    const verified = await tenant.tokens.verify(credentials.token)
+    // The tenant may have been suspended while keys were fetched.
+    requireActive(tenant)
     return tokenIdentity(credentials.client, verified)
   }
-  if (tenant.allowsGuests) return guestIdentity(credentials.client)
-  throw new CommandError('UNAUTHORIZED', `The tenant ${tenant.key} lets nobody in without a token; send one`)
+  if (tenant.tokens.allowsGuests) return guestIdentity(credentials.client)
+  throw new CommandError(
+    'UNAUTHORIZED',
+    `The tenant ${tenant.key} does not accept connections without a token; connect with one`,
+  )
 }
 
-function requireOpen({ key, policy }: TenantState): void {
+function requireActive({ key, policy }: TenantRuntime): void {
   if (policy.suspended)
-    throw new CommandError('TENANT_SUSPENDED', `The tenant ${key} is suspended; ask whoever runs it`)
+    throw new CommandError(
+      'TENANT_SUSPENDED',
+      `The tenant ${key} is suspended; ask the operator of the platform`,
+    )
 }

@@ -1,73 +1,93 @@
-// A subscriber comes and goes: into the channel's presence and out of it, and told to whoever listens.
+// A subscriber joins or leaves a channel: its entry in the channel's presence, and the announcement to the
+// other subscribers.
 import { CommandError } from '../errors.js'
 import { lobbyChannel } from '../protocol/chat/channels.js'
+import type { Client } from './client.js'
 import type { Subscription } from './subscription.js'
 
-/** Of a coming or going: is it the user's first or last, and how many clients are there? */
+/** How one join or leave changed a channel's presence. */
 export interface PresenceChange {
+  /** True for the user's first session on the channel, or its last. */
   readonly userEdge: boolean
+  /** Sessions on the channel after the change. */
   readonly clients: number
 }
 
-/** Into presence before the answer, so that whoever reads it afterwards sees the newcomer; without it when it fails: a refresh adds it. */
-export async function arrive(subscription: Subscription): Promise<PresenceChange> {
-  const { session, ref } = subscription
+/**
+ * Adds the subscriber to the channel's presence. The caller awaits it before it replies, so that a client
+ * that reads the presence after the reply finds itself. Never rejects: when presence fails, the periodic
+ * refresh adds the entry later.
+ */
+export async function addToPresence(client: Client, subscription: Subscription): Promise<PresenceChange> {
+  const { ref } = subscription
   if (!subscription.present) return { userEdge: true, clients: 0 }
   return (
-    session.context.presence
-      .add(ref, session.id, subscription.info)
-      // A user who is said to come twice is less wrong than one who is there unsaid.
-      .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: true }))
+    client.context.presence
+      .add(ref, client.id, subscription.info)
+      // A second announcement of the same user does less harm than a missing one.
+      .catch((error: unknown) => presenceUnknown(client, subscription, { error, userEdge: true }))
   )
 }
 
 /**
- * Presence is best effort: a failover must not cost anybody a subscription. How many are there is not known then, so the lobby, which
- * tells of comings and goings among few only, stays quiet.
+ * Presence is best effort: a failover must not cost a client its subscription. The number of clients is
+ * unknown then, so the lobby, which announces joins and leaves only among few clients, announces nothing.
  */
-function withoutPresence(
-  { session, ref }: Subscription,
-  error: unknown,
-  { userEdge }: { userEdge: boolean },
+function presenceUnknown(
+  client: Client,
+  { ref }: Subscription,
+  { error, userEdge }: { error: unknown; userEdge: boolean },
 ): PresenceChange {
-  // That Redis is away is said once, by whoever connects to it.
+  // The connection to Redis logs its own loss, so this is for debugging only.
   if (error instanceof CommandError)
-    session.context.log.debug({ err: error, tenant: session.tenant.key }, 'presence is away')
-  else session.bug(error, `presence failed in ${ref.channel}`)
+    client.context.log.debug({ err: error, tenant: client.tenant.key }, 'presence is unavailable')
+  else client.reportBug(error, `presence failed in ${ref.channel}`)
   return { userEdge, clients: Number.POSITIVE_INFINITY }
 }
 
-/** Nobody was told of the newcomer, so nobody is told that it did not stay. */
-export async function withdraw(subscription: Subscription): Promise<void> {
-  const { session, ref } = subscription
+/**
+ * Removes a subscriber whose join was never announced, so its leave is not announced either. Never rejects.
+ */
+export async function removeFromPresence(client: Client, subscription: Subscription): Promise<void> {
   if (!subscription.present) return
-  await session.context.presence
-    .remove(ref, session.id)
-    .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
+  await client.context.presence
+    .remove(subscription.ref, client.id)
+    .catch((error: unknown) => presenceUnknown(client, subscription, { error, userEdge: false }))
 }
 
-/** Out of presence, and told; a drain alone waits for it. */
-export function depart(subscription: Subscription): void {
-  const { session, ref } = subscription
-  const { departures, presence } = session.context
-  const leaving = subscription.present
-    ? presence.remove(ref, session.id)
+/**
+ * Removes the subscriber from presence and announces its leave, in the background. Only a drain waits for it
+ * (`pendingLeaves`).
+ */
+export function leave(client: Client, subscription: Subscription): void {
+  const { ref } = subscription
+  const { pendingLeaves, presence } = client.context
+  const removed = subscription.present
+    ? presence.remove(ref, client.id)
     : Promise.resolve({ userEdge: true, clients: 0 })
-  const told = leaving
-    // Whether the user is gone is not known; that this client is, is. The entry ends by itself.
-    .catch((error: unknown) => withoutPresence(subscription, error, { userEdge: false }))
-    .then((departure) => announce(subscription, 'leave', departure))
-    .catch((error: unknown) => session.bug(error, `cannot announce a leave in ${ref.channel}`))
-    .finally(() => departures.delete(told))
-  departures.add(told)
+  const announced = removed
+    // The client has left for certain; whether its user has left is unknown. The presence entry expires by
+    // itself.
+    .catch((error: unknown) => presenceUnknown(client, subscription, { error, userEdge: false }))
+    .then((change) => announce(client, subscription, { kind: 'leave', change }))
+    .catch((error: unknown) => client.reportBug(error, `cannot announce a leave in ${ref.channel}`))
+    .finally(() => pendingLeaves.delete(announced))
+  pendingLeaves.add(announced)
 }
 
-export function announce(subscription: Subscription, kind: 'join' | 'leave', edge: PresenceChange): void {
-  const { session, ref } = subscription
-  const { broker, limits } = session.context
-  if (!session.tenant.rules.settings(ref.channel)?.joinLeave) return
-  if (ref.channel === lobbyChannel && edge.clients > limits.lobbyAnnounceMax) return
+/**
+ * Announces a join or leave to the channel, where its rule asks for that (`joinLeave`). Does not wait for the
+ * broker.
+ */
+export function announce(
+  client: Client,
+  { info, ref }: Subscription,
+  { change, kind }: { kind: 'join' | 'leave'; change: PresenceChange },
+): void {
+  const { broker, limits } = client.context
+  if (!client.tenant.rules.settings(ref.channel)?.joinLeave) return
+  if (ref.channel === lobbyChannel && change.clients > limits.lobbyAnnounceMax) return
   broker
-    .announce(ref, { kind, info: subscription.info, userEdge: edge.userEdge })
-    .catch((error: unknown) => session.bug(error, `cannot announce a ${kind} in ${ref.channel}`))
+    .announce(ref, { kind, info, userEdge: change.userEdge })
+    .catch((error: unknown) => client.reportBug(error, `cannot announce a ${kind} in ${ref.channel}`))
 }

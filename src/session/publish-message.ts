@@ -1,34 +1,39 @@
-// size → quotas → broker → counts: a publish whose right is proven, be it a client's or a backend's. All checks come before the first await,
-// so that publishes reach the broker in the order they were sent.
+// Publishes a message whose permission is already proven, for clients and for the server API: checks the
+// size, charges the quota, calls the broker, and counts. All checks come before the first await, so that
+// publishes reach the broker in the order in which they were sent.
 import type { ClientInfo, Published, Tags } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { ChannelName } from '../tenant/channel.js'
+import { channelSettings } from './authorize.js'
 import type { SessionContext } from './context.js'
-import { settingsIn } from './authorize.js'
 import { stripMarkup } from './sanitize.js'
-import type { TenantState } from './tenant/runtime.js'
+import type { TenantRuntime } from './tenant/runtime.js'
 
-export interface Sending {
+export interface PublishRequest {
   readonly channel: ChannelName
   /** JSON text without raw newlines. */
   readonly data: Uint8Array
-  /** Absent: nobody's, the server's own. */
+  /** The publishing client. Absent for publications of the tenant's backend. */
   readonly info?: ClientInfo | undefined
   readonly tags?: Tags | undefined
-  /** Session that must not get it back. */
+  /** The id of a session that does not receive the publication. */
   readonly skipSession?: string | undefined
-  /** Scoped by whoever sends: what two of them happen to call alike is not the same publish. */
+  /**
+   * The caller makes the key unique to the publisher: equal keys of two publishers are different publishes.
+   */
   readonly idempotencyKey?: string | undefined
-  /** To who is there alone, also where the channel has a history. */
+  /** Delivers to current subscribers only, also where the channel has a history. Default: false. */
   readonly skipHistory?: boolean | undefined
 }
 
-/** Throws CommandError: MESSAGE_TOO_LARGE, CHANNEL_LIMIT, QUOTA_EXCEEDED, and what `Broker.publish` refuses with. */
-export async function send(
-  { context, tenant }: { context: SessionContext; tenant: TenantState },
-  sending: Sending,
+/**
+ * Throws CommandError: MESSAGE_TOO_LARGE, CHANNEL_LIMIT, QUOTA_EXCEEDED, and the errors of `Broker.publish`.
+ */
+export async function publishMessage(
+  { context, tenant }: { context: SessionContext; tenant: TenantRuntime },
+  request: PublishRequest,
 ): Promise<Published> {
-  const { channel, data, idempotencyKey, info, skipSession, tags } = sending
+  const { channel, data, idempotencyKey, info, skipSession, tags } = request
   const { limits, tenantId } = tenant.policy
   const startedMs = context.clock.monotonicMs()
   if (data.byteLength > limits.messages.maxBytes) {
@@ -37,11 +42,11 @@ export async function send(
       `Cannot publish to "${channel}": the message has ${data.byteLength} of at most ${limits.messages.maxBytes} bytes`,
     )
   }
-  const settings = settingsIn(tenant, channel)
-  const history = sending.skipHistory ? undefined : (settings.history ?? undefined)
-  if (history) tenant.checkChannel(channel)
-  tenant.chargePublish(channel)
-  if (history) tenant.channels.published(channel, history.ttlMs)
+  const settings = channelSettings(tenant, channel)
+  const history = request.skipHistory ? undefined : (settings.history ?? undefined)
+  if (history) tenant.quota.checkChannel(channel)
+  tenant.quota.chargePublish(channel)
+  if (history) tenant.channels.addPublication(channel, history.ttlMs)
 
   const published = await context.broker.publish(
     { tenantId, channel },
@@ -49,7 +54,7 @@ export async function send(
     { history, idempotencyKey, durability: settings.durability },
   )
   if (!published.repeated) {
-    tenant.countPublication(settings.rule)
+    tenant.quota.counters.countPublication(settings.rule)
     context.metrics.publications.add()
   }
   context.metrics.publishSeconds.observe((context.clock.monotonicMs() - startedMs) / 1000)

@@ -212,8 +212,9 @@ describe('mergeRecovered: gap', () => {
 })
 
 /**
- * A true stream and what a subscriber may see of it: where it stood, the page read up to some later point, and what arrived from a
- * point at or before the end of the page. Offsets jump to a new generation where `jumps` says so.
+ * A true stream and what a subscriber may see of it: where it stood, the page read up to some later point,
+ * and what arrived from a point at or before the end of the page. Offsets jump to a new generation where
+ * `jumps` says so.
  */
 const situations = fc
   .record({

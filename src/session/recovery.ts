@@ -1,24 +1,43 @@
-// What a returning subscriber missed: the page read from history and what arrived while it was read, made into one stretch. Pure.
+// What a returning subscriber missed: the page read from history and what arrived while it was read, made
+// into one stretch. Pure.
 import type { HistoryPage, Position, Publication } from '../broker/broker.js'
 
-/** Offsets grow by one within a generation of the broker's and jump to the next multiple of this with a new generation. */
+/**
+ * Offsets grow by one within a generation of the broker's and jump to the next multiple of this with a new
+ * generation.
+ */
 const generationSize = 2 ** 32
 
 export interface RecoveryInput {
-  /** Where the subscriber stood; an empty epoch matches any. Absent: it starts at the page's top, or with the page if that has publications. */
+  /**
+   * Where the subscriber stood; an empty epoch matches any. Absent: it starts at the page's top, or with the
+   * page if that has publications.
+   */
   readonly since: Position | undefined
-  /** Forward from `since`, read after the broker subscription was there. Ask for one more than `limit` to tell full from cut. */
+  /**
+   * Forward from `since`, read after the broker subscription was there. Ask for one more than `limit` to tell
+   * full from cut.
+   */
   readonly page: HistoryPage
-  /** What the listener got while the page was read, in order; may overlap the page. Offset 0: has no place in the stream. */
+  /**
+   * What the listener got while the page was read, in order; may overlap the page. Offset 0: has no place in
+   * the stream.
+   */
   readonly live: readonly Publication[]
-  /** Most publications that may be handed over as missed. Those that came while reading are not counted: they would be pushed anyhow. */
+  /**
+   * Most publications that may be handed over as missed. Those that came while reading are not counted: they
+   * would be pushed anyhow.
+   */
   readonly limit: number
 }
 
 export type Recovered =
   /** Nothing is missing after `since`. `top` is where the subscriber stands once it has the publications. */
   | { readonly kind: 'whole'; readonly publications: readonly Publication[]; readonly top: Position }
-  /** Something is, and the reason why. The subscriber continues from `top`; `after` has arrived already and is still to be delivered. */
+  /**
+   * Something is, and the reason why. The subscriber continues from `top`; `after` has arrived already and is
+   * still to be delivered.
+   */
   | {
       readonly kind: 'gap'
       readonly reason: GapReason
@@ -27,8 +46,9 @@ export type Recovered =
     }
 
 /**
- * `epoch`: the stream is another one · `trimmed`: the history no longer reaches back · `ahead`: the stream ends before `since` ·
- * `tooMany`: more was missed than `limit` or than the page holds · `hole`: a number is missing where none may be.
+ * `epoch`: the stream is another one · `trimmed`: the history no longer reaches back · `ahead`: the stream
+ * ends before `since` · `tooMany`: more was missed than `limit` or than the page holds · `hole`: a number is
+ * missing where none may be.
  */
 export type GapReason = 'epoch' | 'trimmed' | 'ahead' | 'tooMany' | 'hole'
 
@@ -68,8 +88,9 @@ export function mergeRecovered(input: RecoveryInput): Recovered {
 }
 
 /**
- * The newest publication that is wanted alone, for channels where only the latest counts; none when `since` has it. `page` is read without
- * `since`, backwards; one is enough where all are wanted. A gap when history no longer holds the newest of all.
+ * The newest publication that is wanted alone, for channels where only the latest counts; none when `since`
+ * has it. `page` is read without `since`, backwards; one is enough where all are wanted. A gap when history
+ * no longer holds the newest of all.
  */
 export function mergeNewest(
   input: Omit<RecoveryInput, 'limit' | 'since'> & {
@@ -92,7 +113,9 @@ export function mergeNewest(
   return { kind: 'whole', publications: [...(isKnown ? [] : [newest]), ...placeless], top }
 }
 
-/** The stream was replaced after the page was read: all of the new one that arrived is still to be delivered. */
+/**
+ * The stream was replaced after the page was read: all of the new one that arrived is still to be delivered.
+ */
 function replaced(placed: readonly Publication[], placeless: readonly Publication[]): Recovered {
   const epoch = placed.at(-1)?.epoch ?? ''
   const after = byOffset(placed.filter((publication) => publication.epoch === epoch))

@@ -1,4 +1,5 @@
-// Server-side stripping of markup, for tenants whose pages put content into HTML. Off unless a channel rule asks (`sanitize: StripMarkup`).
+// Server-side stripping of markup, for tenants whose pages put content into HTML. Off unless a channel rule
+// asks (`sanitize: StripMarkup`).
 import { Parser } from 'htmlparser2'
 
 /** Text in these is code, not words. */
@@ -11,8 +12,8 @@ const jsonStrings = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g
 const roundsMax = 8
 
 /**
- * The same JSON with the tags taken out of every string in it; keys and everything else stay, byte for byte. Character references
- * (`&lt;`) are left alone: they are text, and stay text.
+ * The same JSON with the tags taken out of every string in it; keys and everything else stay, byte for byte.
+ * Character references (`&lt;`) are left alone: they are text, and stay text.
  */
 export function stripMarkup(data: Uint8Array): Uint8Array {
   if (!data.includes(0x3c) && !data.includes(0x5c)) return data
@@ -26,8 +27,8 @@ export function stripMarkup(data: Uint8Array): Uint8Array {
 }
 
 /**
- * Again until nothing changes: tags may be nested so that taking one out makes another. Whoever nests them deeper than anybody means to
- * loses every `<`: thousands of rounds would stall the gateway.
+ * Again until nothing changes: tags may be nested so that taking one out makes another. Whoever nests them
+ * deeper than anybody means to loses every `<`: thousands of rounds would stall the gateway.
  */
 function stripText(text: string): string {
   let before = text

@@ -1,30 +1,31 @@
-// Server-side subscriptions, made without a command: to channels that the connection's token names, answered with the connect reply, and to
-// those that the tenant's backend puts a connection on.
+// Server-side subscriptions, made without a command of the client: to channels that the connection token
+// names, which the connect reply contains, and to channels that the tenant's backend subscribes a connection
+// to.
 import { z } from 'zod'
 import { CommandError } from '../errors.js'
 import type { Position } from '../broker/broker.js'
-import { closeCodes, withReason } from '../protocol/codes.js'
+import { closeCodes, withDetail } from '../protocol/codes.js'
 import type { SubscribeReply } from '../protocol/commands.js'
 import type { Claims } from '../tenant/claims.js'
-import type { Session } from './session.js'
+import { catchUp } from './catch-up.js'
+import type { Client } from './client.js'
 import {
   abandonUnlessLive,
-  catchUp,
-  prepare,
-  release,
+  prepareSubscription,
+  startDelivery,
   subscribeReply,
-  type Prepared,
+  type PreparedSubscription,
 } from './commands/subscribe.js'
 
-// Claims of these names that look otherwise are somebody else's.
-const Subs = z.record(z.string(), z.unknown())
-const Channels = z.array(z.string())
+// Claims of these names and of another shape belong to another application: they are ignored.
+const SubsClaim = z.record(z.string(), z.unknown())
+const ChannelsClaim = z.array(z.string())
 
-/** The claim `subs` (its names), else `channels`. */
+/** Returns the channels in the claim `subs` (its keys), or else in the claim `channels`. */
 function channelsOf(claims: Claims): ReadonlySet<string> {
-  const subs = Subs.safeParse(claims['subs'])
+  const subs = SubsClaim.safeParse(claims['subs'])
   if (subs.success) return new Set(Object.keys(subs.data))
-  return new Set(Channels.safeParse(claims['channels']).data)
+  return new Set(ChannelsClaim.safeParse(claims['channels']).data)
 }
 
 export function sameChannels(before: Claims, after: Claims): boolean {
@@ -32,8 +33,10 @@ export function sameChannels(before: Claims, after: Claims): boolean {
   return one.size === other.size && Array.from(one).every((channel) => other.has(channel))
 }
 
-/** What the client is subscribed to, names that are no channels', channels that a rule denies, and full ones: a client need not lose all for one. */
-const leftOut: ReadonlySet<string> = new Set([
+/**
+ * A channel refused with one of these is left out. A client does not lose all its channels because of one.
+ */
+const omittedCodes: ReadonlySet<string> = new Set([
   'ALREADY_SUBSCRIBED',
   'PERMISSION_DENIED',
   'INVALID_CHANNEL',
@@ -42,75 +45,80 @@ const leftOut: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Subscribes to what the token names, and lets `reply` send the connect reply: from there on they are live. Ends the session with 3505 when
- * it names more than a connection may have, with 3004 when the broker is away. `since`: where the client stood, by channel.
+ * Subscribes the client to the channels that its token names. Calls `reply` with the subscriptions, to send
+ * the connect reply; delivery begins after it. Closes the session with 3505 when the token names more
+ * channels than a connection may have, and with 3004 when the broker is unavailable. `since` holds the
+ * client's position by channel.
  */
 export async function subscribeFromToken(
-  session: Session,
+  client: Client,
   since: ReadonlyMap<string, Position> | undefined,
   reply: (subscriptions: readonly SubscribeReply[]) => void,
 ): Promise<void> {
-  const channels = channelsOf(session.identity.claims)
-  if (channels.size > session.tenant.policy.limits.channels.maxSubscriptionsPerConnection)
-    return session.close(withReason(closeCodes.channelLimit, `the token names ${channels.size} channels`))
-  const attempts = Array.from(channels, (channel) => prepareOne(session, channel, since?.get(channel)))
+  const channels = channelsOf(client.identity.claims)
+  if (channels.size > client.tenant.policy.limits.channels.maxSubscriptionsPerConnection)
+    return client.close(withDetail(closeCodes.channelLimit, `the token names ${channels.size} channels`))
+  const attempts = Array.from(channels, (channel) => prepareOne(client, channel, since?.get(channel)))
   const prepared = (await Promise.all(attempts)).filter((one) => one !== undefined)
   try {
-    if (session.closed) return
-    // A rule may have ended one while others were read.
-    const standing = prepared.filter(({ subscription }) => !subscription.ended)
-    const answers = standing.map((one) => ({ one, answer: { caughtUp: catchUp(one) } }))
-    reply(answers.map(({ one, answer }) => subscribeReply(one, answer)))
-    for (const { one, answer } of answers) release(one, answer)
+    if (client.closed) return
+    // A change of the rules may have ended a subscription while others were prepared.
+    const active = prepared.filter(({ subscription }) => !subscription.ended)
+    const completions = active.map((one) => ({ one, completion: { caughtUp: catchUp(one) } }))
+    reply(completions.map(({ one, completion }) => subscribeReply(one, completion)))
+    for (const { one, completion } of completions) startDelivery(one, completion)
   } finally {
-    await Promise.all(prepared.map(({ subscription }) => abandonUnlessLive(subscription)))
+    await Promise.all(prepared.map(({ subscription }) => abandonUnlessLive(client, subscription)))
   }
 }
 
-/** What the tenant's backend says of a subscription. */
+/** A subscription that the tenant's backend asks for. */
 export interface ServerSubscription {
   readonly channel: string
   readonly since?: Position | undefined
-  /** Absent: it lasts as long as the connection. */
+  /** Milliseconds since the epoch. Absent: the subscription lasts as long as the connection. */
   readonly expiresAtMs?: number | undefined
   /** JSON text for the client. */
   readonly data?: string | undefined
 }
 
-/** As if the token named the channel too: the same may be left out, and a broker that is away ends the session. A subscription that is there stays as it is. */
-export function subscribeByServer(session: Session, wanted: ServerSubscription): void {
-  pushSubscription(session, wanted).catch((error: unknown) =>
-    session.bug(error, `cannot subscribe to ${wanted.channel}`),
+/**
+ * Subscribes the client as if its token named the channel: the same refusals leave the channel out, and an
+ * unavailable broker closes the session. An existing subscription to the channel stays as it is.
+ */
+export function subscribeByServer(client: Client, request: ServerSubscription): void {
+  pushSubscription(client, request).catch((error: unknown) =>
+    client.reportBug(error, `cannot subscribe to ${request.channel}`),
   )
 }
 
-async function pushSubscription(session: Session, wanted: ServerSubscription): Promise<void> {
-  const { channel, data, expiresAtMs, since } = wanted
-  const prepared = await prepareOne(session, channel, since)
+async function pushSubscription(client: Client, request: ServerSubscription): Promise<void> {
+  const { channel, data, expiresAtMs, since } = request
+  const prepared = await prepareOne(client, channel, since)
   if (!prepared) return
   try {
-    if (session.closed || prepared.subscription.ended) return
-    const answer = { caughtUp: catchUp(prepared), expiresAtMs }
+    if (client.closed || prepared.subscription.ended) return
+    const completion = { caughtUp: catchUp(prepared), expiresAtMs }
     const subscribed = {
-      ...subscribeReply(prepared, answer),
+      ...subscribeReply(prepared, completion),
       data: data === undefined ? data : Buffer.from(data),
     }
-    for (const payload of session.codec.subscribed(subscribed)) session.push({ payload })
-    release(prepared, answer)
+    for (const payload of client.codec.subscribed(subscribed)) client.push({ payload })
+    startDelivery(prepared, completion)
   } finally {
-    await abandonUnlessLive(prepared.subscription)
+    await abandonUnlessLive(client, prepared.subscription)
   }
 }
 
-/** Never rejects: of several at once, each is taken back by who waits for all. */
+/** Never rejects: the caller prepares several at once and abandons each of them itself. */
 async function prepareOne(
-  session: Session,
+  client: Client,
   channel: string,
   since: Position | undefined,
-): Promise<Prepared | undefined> {
+): Promise<PreparedSubscription | undefined> {
   try {
-    return await prepare(
-      session,
+    return await prepareSubscription(
+      client,
       {
         kind: 'subscribe',
         channel,
@@ -123,9 +131,9 @@ async function prepareOne(
       { byToken: true, serverSide: true },
     )
   } catch (error) {
-    if (error instanceof CommandError && leftOut.has(error.code)) return undefined
-    if (!(error instanceof CommandError)) session.bug(error, `cannot subscribe to ${channel}`)
-    session.close(closeCodes.internal)
+    if (error instanceof CommandError && omittedCodes.has(error.code)) return undefined
+    if (!(error instanceof CommandError)) client.reportBug(error, `cannot subscribe to ${channel}`)
+    client.close(closeCodes.internal)
     return undefined
   }
 }

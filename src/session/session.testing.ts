@@ -1,4 +1,5 @@
-// What unit tests of sessions share: a transport that only remembers, a policy made short, and a log that listens.
+// What unit tests of sessions share: a transport that only remembers, a policy made short, and a log that
+// listens.
 import { createLog, type Log } from '../log.js'
 import type { CloseCode } from '../protocol/codes.js'
 import type { ChannelRule, Limits, TenantPolicy } from '../tenant/policy.js'

@@ -1,32 +1,42 @@
-// One connected client: its state, its commands in order, its subscriptions, and the end of all three.
+// The session room: one `Session` per connected client, with its state, its command queue, its subscriptions,
+// and its end. The room turns commands into calls of the broker, presence and the tenant's quota, and knows
+// no sockets, HTTP or Redis. It may import auth, protocol, tenant, quota, and the seams of broker and
+// presence.
+//
+// Start reading here; then client.ts (what command handlers may touch), dispatch.ts (command → handler),
+// commands/connect.ts (the steps of a connect) and commands/subscribe.ts. io/ holds the queues in both
+// directions, tenant/ what all sessions of a tenant share.
 import { randomUUID } from 'node:crypto'
 import { CommandError, internalError } from '../errors.js'
 import {
   closeCodeLabel,
   closeCodes,
   unsubscribeCodes,
-  withReason,
+  withDetail,
   type CloseCode,
   type UnsubscribeCode,
 } from '../protocol/codes.js'
 import type { Codec, Command, Reply, ReplyRef } from '../protocol/commands.js'
 import type { Timer } from '../time.js'
-import type { SessionContext } from './context.js'
-import { dispatch } from './dispatch.js'
-import { Heartbeat, type HeartbeatPeer } from './io/heartbeat.js'
-import type { Identity } from './identity.js'
-import { Inbox, type InboxOwner } from './io/command-queue.js'
-import { Outbox, type OutboxOwner } from './io/outbox.js'
-import { subscribeOwn } from './automatic-channels.js'
+import { subscribeAutomaticChannels } from './automatic-channels.js'
+import type { Dispatch } from './client.js'
 import { endSubscription } from './commands/subscribe.js'
+import type { OpenSession, SessionContext } from './context.js'
+import type { Identity } from './identity.js'
+import { CommandQueue, type CommandQueueOwner } from './io/command-queue.js'
+import { Heartbeat, type HeartbeatPeer } from './io/heartbeat.js'
+import { Outbox, type OutboxOwner } from './io/outbox.js'
 import type { Subscription } from './subscription.js'
-import type { TenantState } from './tenant/runtime.js'
+import type { TenantRuntime, TenantSession } from './tenant/runtime.js'
 import type { Frame, Transport, TransportListener } from './transport.js'
 
 type SessionState =
-  /** Until the connect command is answered, at most to the deadline. */
+  /** Until the connect command is answered, and at most to the deadline. */
   | { readonly kind: 'connecting'; readonly deadline: Timer }
-  /** Connect was answered with an error: the client goes by itself, what else it sends is not looked at. */
+  /**
+   * Connect was answered with an error. The client closes the connection itself; its further commands are
+   * ignored.
+   */
   | { readonly kind: 'refused'; readonly deadline: Timer }
   | { readonly kind: 'connected'; identity: Identity; readonly heartbeat: Heartbeat }
   | { readonly kind: 'closed' }
@@ -37,7 +47,10 @@ const bugRetryAfterMs = 1_000
 
 const pingFrames = new WeakMap<Codec, Frame>()
 
-/** One for all sessions of a door: it is most of what an idle connection costs. */
+/**
+ * Returns the one ping frame of all sessions of an endpoint: pings are most of the cost of an idle
+ * connection.
+ */
 function pingFrame(codec: Codec): Frame {
   const known = pingFrames.get(codec)
   if (known) return known
@@ -46,27 +59,41 @@ function pingFrame(codec: Codec): Frame {
   return frame
 }
 
-export class Session implements TransportListener, HeartbeatPeer, InboxOwner, OutboxOwner {
+export interface SessionOptions {
+  readonly tenant: TenantRuntime
+  readonly codec: Codec
+  readonly transport: Transport
+  /** Runs the handlers of commands. Passed in, so that the handlers do not depend on the session. */
+  readonly dispatch: Dispatch
+}
+
+export class Session
+  implements TransportListener, HeartbeatPeer, CommandQueueOwner, OutboxOwner, TenantSession, OpenSession
+{
   readonly id = randomUUID()
   readonly context: SessionContext
-  readonly tenant: TenantState
+  readonly tenant: TenantRuntime
   readonly codec: Codec
-  /** By channel. */
   readonly subscriptions = new Map<string, Subscription>()
   readonly #transport: Transport
   readonly #outbox: Outbox
-  readonly #inbox: Inbox
+  readonly #commands: CommandQueue
   #state: SessionState
   #expiry: Timer | undefined
 
-  constructor(context: SessionContext, options: { tenant: TenantState; codec: Codec; transport: Transport }) {
+  constructor(context: SessionContext, options: SessionOptions) {
     const { clock, flusher, limits, wheel } = context
     this.context = context
     this.tenant = options.tenant
     this.codec = options.codec
     this.#transport = options.transport
     this.#outbox = new Outbox(options.transport, { flusher, bounds: limits.outbox, clock, owner: this })
-    this.#inbox = new Inbox(this, { bounds: limits, clock, commandsPerSecond: this.#commandsPerSecond })
+    this.#commands = new CommandQueue(this, {
+      dispatch: options.dispatch,
+      bounds: limits,
+      clock,
+      commandsPerSecond: this.#commandsPerSecond,
+    })
     this.#state = {
       kind: 'connecting',
       deadline: wheel.after(limits.connectTimeoutMs, () => this.close(closeCodes.stale)),
@@ -74,9 +101,8 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
     context.sessions.add(this)
   }
 
-  /** Monotonic milliseconds; pongs do not count. */
   get lastCommandMs(): number {
-    return this.#inbox.lastCommandMs
+    return this.#commands.lastCommandMs
   }
 
   get connected(): boolean {
@@ -87,15 +113,13 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
     return this.#state.kind === 'closed'
   }
 
-  /** Throws when nobody is connected: handlers run only while somebody is. */
   get identity(): Identity {
     if (this.#state.kind !== 'connected') throw new Error('session has no identity: it is not connected')
     return this.#state.identity
   }
 
-  // ——— Life ———
+  // ——— Lifecycle ———
 
-  /** The client is who it says and has its place in the tenant's quota (`admit`); from here on it is counted, pinged and expired. May end at once. */
   open(identity: Identity): void {
     if (this.#state.kind !== 'connecting') throw new Error(`session cannot open: it is ${this.#state.kind}`)
     const { limits, random, wheel } = this.context
@@ -106,19 +130,18 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
       heartbeat: new Heartbeat(this, { timing: limits.heartbeat, wheel, random }),
     }
     this.tenant.sessions.add(this)
-    // Orders reach it from now on, and nothing that they lead to may overtake the answer to connect.
+    // Control commands reach the session from now on. What they push must not arrive before the connect
+    // reply.
     this.#outbox.hold()
     this.#scheduleExpiry()
-    // While the token was verified the policy may have become another. Own channels begin here as well; their pushes come after the caller's reply.
-    this.policyChanged()
+    // The policy may have changed while the token was verified.
+    this.#applyPolicy()
   }
 
-  /** Connect was answered with an error that the client can act on. */
-  turnAway(): void {
+  reject(): void {
     if (this.#state.kind === 'connecting') this.#state = { kind: 'refused', deadline: this.#state.deadline }
   }
 
-  /** A new token: its rights hold from now on. May end the session. */
   renew(identity: Identity): void {
     if (this.#state.kind !== 'connected') return
     this.#state.identity = identity
@@ -126,7 +149,6 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
     this.policyChanged()
   }
 
-  /** Its token is of the past: the client needs another. */
   expire(): void {
     this.close(this.#expiredCode())
   }
@@ -138,62 +160,66 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
     this.#transport.close(code)
   }
 
-  /** The tenant's policy changed: do the key, the tenant and each subscription still stand? */
   policyChanged(): void {
-    this.#inbox.configure(this.#commandsPerSecond)
+    this.#applyPolicy()
+    // A rule may allow an automatic channel again that another rule ended.
+    subscribeAutomaticChannels(this)
+  }
+
+  /** Checks the key, the tenant and each subscription against the policy in force. May close the session. */
+  #applyPolicy(): void {
+    this.#commands.configure(this.#commandsPerSecond)
     if (this.#state.kind !== 'connected') return
     const { keyId } = this.#state.identity
-    if (this.tenant.policy.suspended)
-      return this.close(withReason(closeCodes.permissionDenied, 'the tenant is suspended'))
-    if (keyId === undefined && !this.tenant.allowsGuests) {
-      return this.close(withReason(closeCodes.permissionDenied, 'the tenant lets nobody in without a token'))
+    const { policy, tokens } = this.tenant
+    if (policy.suspended)
+      return this.close(withDetail(closeCodes.permissionDenied, 'the tenant is suspended'))
+    if (keyId === undefined && !tokens.allowsGuests) {
+      return this.close(
+        withDetail(closeCodes.permissionDenied, 'the tenant no longer accepts connections without a token'),
+      )
     }
-    if (keyId !== undefined && !this.tenant.acceptsKey(keyId)) {
-      return this.close(withReason(this.#expiredCode(), 'the key that signed the token was removed'))
+    if (keyId !== undefined && !tokens.acceptsKey(keyId)) {
+      return this.close(withDetail(this.#expiredCode(), 'the key that signed the token was removed'))
     }
-    this.recheckSubscriptions()
-    subscribeOwn(this).catch((error: unknown) => this.bug(error, 'cannot restore own channels'))
+    this.#recheckSubscriptions(this.#state.identity)
   }
 
-  recheckSubscriptions(): void {
+  #recheckSubscriptions(identity: Identity): void {
+    const { rules } = this.tenant
     for (const subscription of this.subscriptions.values()) {
       const { channel } = subscription.ref
-      const decision = this.tenant.rules.decide(this.identity, 'Subscribe', channel)
+      const decision = rules.decide(identity, 'Subscribe', channel)
       if (decision.allowed || (subscription.byToken && decision.reason !== 'denied')) {
-        subscription.joinLeave &&= this.tenant.rules.decide(this.identity, 'Presence', channel).allowed
+        subscription.joinLeave &&= rules.decide(identity, 'Presence', channel).allowed
         continue
       }
-      this.endSubscription(subscription, {
-        ...unsubscribeCodes.permissionDenied,
-        reason: decision.explanation,
-      })
+      this.endSubscription(subscription, { ...unsubscribeCodes.permissionDenied, reason: decision.message })
     }
   }
 
-  /** Ends it and tells the client why. */
   endSubscription(subscription: Subscription, code: UnsubscribeCode): void {
-    // Nobody asked for it, so nobody would ask again: the client comes back with its positions.
+    // The client never asked for a server-side subscription, so it would not ask for it again. It reconnects
+    // with its positions.
     if (subscription.serverSide && code === unsubscribeCodes.insufficientState)
       return this.close(closeCodes.insufficientState)
     const { channel } = subscription.ref
     const wasLive = subscription.live
-    endSubscription(subscription)
-    // One still catching up is answered by its own subscribe command.
+    endSubscription(this, subscription)
+    // A subscription that is still catching up is answered by its own subscribe command.
     if (wasLive) this.push({ payload: this.codec.unsubscribed(channel, code) })
   }
 
-  /** The tenant has too many connections and this one was chosen to go. */
-  shed(): void {
-    this.close(withReason(closeCodes.connectionLimit, 'the tenant’s limit was lowered'))
+  evict(): void {
+    this.close(withDetail(closeCodes.connectionLimit, 'the tenant’s limit was lowered'))
   }
 
-  /** Advice before a drain, where the door has a word for it. */
   adviseReconnect(afterMs: number): void {
     const payload = this.codec.reconnect(afterMs)
     if (payload) this.push({ payload })
   }
 
-  // ——— What goes out ———
+  // ——— Output ———
 
   push(frame: Frame): void {
     this.#outbox.push(frame)
@@ -201,7 +227,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
 
   reply(ref: ReplyRef, reply: Reply): void {
     if (this.closed) return
-    this.#inbox.answered()
+    this.#commands.answered()
     this.#count(reply.kind, 'ok')
     for (const payload of this.codec.reply(ref, reply)) this.#answer(reply.kind, payload)
   }
@@ -225,23 +251,24 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
     this.close(closeCodes.slow)
   }
 
-  // ——— What comes in ———
+  // ——— Input ———
 
   onMessage(payload: Buffer, binary: boolean): void {
-    // A flood goes on arriving until the line is cut.
+    // A closed session still receives what the client sent before the connection is cut.
     if (this.closed) return
-    this.#alive()
-    // A frame of the other kind is as unreadable to a door as an empty one.
-    this.#inbox.add(this.codec.decode(binary === this.codec.binary ? payload : emptyFrame))
+    this.#onActivity()
+    // A frame of the wrong type, text or binary, is decoded like an empty one: as a protocol violation.
+    this.#commands.add(this.codec.decode(binary === this.codec.binary ? payload : emptyFrame))
+    this.#commands.run()
   }
 
   onControl(): void {
-    this.#alive()
-    this.#inbox.addControl()
+    this.#onActivity()
+    this.#commands.addControl()
   }
 
-  #alive(): void {
-    if (this.#state.kind === 'connected') this.#state.heartbeat.alive()
+  #onActivity(): void {
+    if (this.#state.kind === 'connected') this.#state.heartbeat.onActivity()
   }
 
   onDrained(): void {
@@ -252,47 +279,44 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
     if (this.#state.kind !== 'closed') this.#end(code)
   }
 
-  async execute(command: Command, ref: ReplyRef): Promise<void> {
-    if (this.#state.kind === 'refused') return
-    if ((this.#state.kind === 'connecting') !== (command.kind === 'connect'))
-      return this.close(closeCodes.badRequest)
-    try {
-      await dispatch(this, command, ref)
-    } catch (error) {
-      this.#failed(command, ref, error)
-    }
+  mayBegin(command: Command): boolean {
+    if (this.#state.kind === 'refused') return false
+    if ((this.#state.kind === 'connecting') === (command.kind === 'connect')) return true
+    this.close(closeCodes.badRequest)
+    return false
   }
 
-  refuse(ref: ReplyRef, error: CommandError): void {
+  replyError(ref: ReplyRef, error: CommandError): void {
     this.#answerError('none', ref, error)
   }
 
-  #failed(command: Command, ref: ReplyRef, error: unknown): void {
+  fail(command: Command, ref: ReplyRef, error: unknown): void {
     if (error instanceof CommandError) return this.#answerError(command.kind, ref, error)
-    this.bug(error, `command ${command.kind} failed`)
+    this.reportBug(error, `command ${command.kind} failed`)
     this.#answerError(command.kind, ref, internalError({ retryAfterMs: bugRetryAfterMs }))
   }
 
   #answerError(kind: string, ref: ReplyRef, error: CommandError): void {
     if (this.closed) return
     this.#count(kind, error.code)
-    this.tenant.countRefusal(error.code)
+    this.tenant.quota.counters.countRefusal(error.code)
     this.#answer(kind, this.codec.error(ref, error))
   }
 
-  // ——— The end ———
+  // ——— End ———
 
   #scheduleExpiry(): void {
     const { clock, limits, wheel } = this.context
     if (this.#expiry) wheel.cancel(this.#expiry)
     const { expiresAtMs } = this.identity
     if (expiresAtMs === undefined) return
+    // The chat protocol has no refresh command, so its clients get no grace.
     const graceMs = this.codec.name === 'chat' ? 0 : limits.expiredCloseDelayMs
     const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
     this.#expiry = wheel.after(delayMs, () => this.expire())
   }
 
-  /** The chat door's clients know 4001 from their contract, Centrifuge's SDKs fetch a new token on 3005. */
+  /** The contract of the chat protocol names 4001. Centrifuge's SDKs fetch a new token on 3005. */
   #expiredCode(): CloseCode {
     return this.codec.name === 'chat' ? closeCodes.chatTokenExpired : closeCodes.expired
   }
@@ -303,14 +327,14 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
     sessions.delete(this)
     metrics.closes.inc({ endpoint: this.codec.name, code: closeCodeLabel(code) })
     this.#outbox.close()
-    this.#inbox.clear()
+    this.#commands.clear()
     if (this.#expiry) wheel.cancel(this.#expiry)
     if (state.kind === 'connecting' || state.kind === 'refused') wheel.cancel(state.deadline)
     if (state.kind === 'connected') {
       state.heartbeat.stop()
-      for (const subscription of this.subscriptions.values()) endSubscription(subscription)
+      for (const subscription of this.subscriptions.values()) endSubscription(this, subscription)
       this.tenant.sessions.delete(this)
-      this.tenant.release(state.identity.user)
+      this.tenant.quota.release(state.identity.user)
     }
     this.#state = { kind: 'closed' }
   }
@@ -323,8 +347,7 @@ export class Session implements TransportListener, HeartbeatPeer, InboxOwner, Ou
     this.context.metrics.commands.add(this.codec.name, command, result)
   }
 
-  /** Our own fault: counted, and in the log with its stack. */
-  bug(error: unknown, what: string): void {
+  reportBug(error: unknown, what: string): void {
     this.context.metrics.bugs.inc()
     this.context.log.error({ err: error, tenant: this.tenant.key, session: this.id }, what)
   }

@@ -1,20 +1,28 @@
-// Subscription tokens: a tenant's backend lets one user into one channel, whatever the rules grant.
+// Subscription tokens: a tenant's backend allows one user on one channel, whatever the channel rules grant.
 import { TokenMismatchError, type VerifiedSubscription } from '../auth/token.js'
-import { closeCodes, withReason } from '../protocol/codes.js'
-import type { Session } from './session.js'
+import { closeCodes, withDetail } from '../protocol/codes.js'
+import type { Client } from './client.js'
 
-/** Throws TOKEN_INVALID or TOKEN_EXPIRED. A good token made for another user or channel ends the session (3500): its client is confused or worse. */
+/**
+ * Verifies a subscription token for this client and channel. Throws TOKEN_INVALID or TOKEN_EXPIRED. A good
+ * token of another user or channel closes the session with 3500 and resolves to undefined: such a client is
+ * broken or hostile.
+ */
 export async function verifySubscriptionToken(
-  session: Session,
+  client: Client,
   channel: string,
   token: string,
 ): Promise<VerifiedSubscription | undefined> {
-  const { user, client } = session.identity
+  const { identity, tenant } = client
   try {
-    return await session.tenant.verifySubscription(token, { user, channel, client })
+    return await tenant.tokens.verifySubscription(token, {
+      user: identity.user,
+      channel,
+      client: identity.client,
+    })
   } catch (error) {
     if (!(error instanceof TokenMismatchError)) throw error
-    session.close(withReason(closeCodes.invalidToken, error.message))
+    client.close(withDetail(closeCodes.invalidToken, error.message))
     return undefined
   }
 }

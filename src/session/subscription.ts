@@ -1,52 +1,83 @@
-// One session's interest in one channel. Until its reply is sent it only collects; from then on it delivers.
+// One client's interest in one channel. Until its subscribe reply is sent, a subscription only collects
+// publications; then it delivers.
 import type { ChannelRef, ClientInfo, Position, Publication } from '../broker/broker.js'
-import type { DeltaBase } from '../protocol/commands.js'
+import type { UnsubscribeCode } from '../protocol/codes.js'
+import type { Codec, DeltaBase } from '../protocol/commands.js'
 import type { TagsFilter } from '../protocol/tags-filter.js'
 import type { Timer } from '../time.js'
-import type { Session } from './session.js'
+import type { Identity } from './identity.js'
+import type { TenantRuntime } from './tenant/runtime.js'
+import type { Frame } from './transport.js'
+
+/** What a subscription, and the hub that delivers to it, need of the client. */
+export interface Subscriber {
+  /** The session's id. */
+  readonly id: string
+  readonly identity: Pick<Identity, 'info'>
+  readonly tenant: TenantRuntime
+  readonly codec: Codec
+  push(frame: Frame): void
+  /** Ends the subscription and tells the client why. */
+  endSubscription(subscription: Subscription, code: UnsubscribeCode): void
+}
 
 type SubscriptionState =
-  /** Collects what arrives while history is read. `lostUntil`: not all of it was kept or came, up to there. */
+  /**
+   * Collects what arrives while history is read. `lostUntil`: publications up to there are missing from
+   * `live`.
+   */
   | { readonly kind: 'catchingUp'; readonly live: Publication[]; lostUntil: Position | undefined }
   | { readonly kind: 'live' }
   | { readonly kind: 'ended' }
 
-/** One for all: each delivery looks at it. */
+/** Shared by all subscriptions: each delivery reads the state. */
 const liveState: SubscriptionState = { kind: 'live' }
 const endedState: SubscriptionState = { kind: 'ended' }
 
-/** What may wait for one catch-up. More than this within one read of history: the subscriber starts, or is told of the gap, after it. */
-const catchUpMax = 1000
+/**
+ * Publications that a subscription collects at most during one read of history. Above it, the subscriber gets
+ * a gap instead.
+ */
+const collectedMax = 1000
 
 export class Subscription {
-  readonly session: Session
+  readonly client: Subscriber
   readonly ref: ChannelRef
-  /** What others see of the subscriber: kept here, since its leaving is told when the session is closed already. */
+  /**
+   * What others see of the subscriber. Kept here, because its leave is announced after the session has
+   * closed.
+   */
   readonly info: ClientInfo
-  /** Positions are tracked and a lost one is said. */
+  /** Positions are tracked, and the client is told when continuity is lost. */
   readonly positioned: boolean
-  /** Hears of comings and goings. Ends with the right to presence; a new subscription brings it back. */
+  /**
+   * The client receives joins and leaves. Ends with the permission for presence; a new subscription can bring
+   * it back.
+   */
   joinLeave: boolean
-  /** Listed in the channel's presence. */
+  /** The subscriber has an entry in the channel's presence. */
   readonly present: boolean
-  /** Allowed by a token or the tenant's backend; a deny still ends it. */
+  /** Allowed by a token or the tenant's backend. A rule that denies the client still ends it. */
   readonly byToken: boolean
-  /** Made by the connection's token or the tenant's backend: the client can neither leave nor refresh it, and a lost position ends the connection. */
+  /**
+   * Made by the connection token or the tenant's backend: the client can neither end nor refresh it, and a
+   * lost position closes the session.
+   */
   readonly serverSide: boolean
-  /** The client takes deltas. */
+  /** The client accepts deltas. */
   readonly delta: boolean
-  /** The client wants only what fits. Positions count the rest too. */
+  /** The client receives only matching publications. Positions count the others too. */
   readonly filter: TagsFilter | undefined
-  /** What a delta for the client can build on: the last it got live. */
+  /** The publication that the next delta builds on: the last one delivered live. */
   base: DeltaBase = 'none'
   #state: SubscriptionState = { kind: 'catchingUp', live: [], lostUntil: undefined }
   #epoch = ''
   #offset = 0
-  /** Ends it when a subscription token runs out. */
+  /** Ends the subscription when its token or its time runs out. */
   expiry: Timer | undefined
 
   constructor(
-    session: Session,
+    client: Subscriber,
     ref: ChannelRef,
     options: {
       positioned: boolean
@@ -58,9 +89,9 @@ export class Subscription {
       filter?: TagsFilter | undefined
     },
   ) {
-    this.session = session
+    this.client = client
     this.ref = ref
-    this.info = session.identity.info
+    this.info = client.identity.info
     this.positioned = options.positioned
     this.joinLeave = options.joinLeave
     this.present = options.present
@@ -78,29 +109,34 @@ export class Subscription {
     return this.#state.kind === 'ended'
   }
 
-  /** What came while history was read. */
+  /**
+   * Returns the publications that arrived while history was read, in order of arrival. Empty once the
+   * subscription is live.
+   */
   collected(): readonly Publication[] {
     return this.#state.kind === 'catchingUp' ? this.#state.live : []
   }
 
-  /** Something that came while history was read is missing from `collected`: the last of it lies here. */
+  /**
+   * The last position up to which publications are missing from `collected`. Undefined when none are missing.
+   */
   get lostUntil(): Position | undefined {
     return this.#state.kind === 'catchingUp' ? this.#state.lostUntil : undefined
   }
 
-  /** Publications up to `top` did not come, or could not be kept, while history was read. */
+  /** Records that publications up to `top` did not arrive, or could not be kept, while history was read. */
   lose(top: Position): void {
     if (this.#state.kind === 'catchingUp') this.#state.lostUntil = top
   }
 
-  /** From now on `accepts` lets pass what follows `top`. One that has ended stays so. */
+  /** Delivers from now on what follows `top`. Does nothing on a subscription that has ended. */
   goLive(top: Position | undefined): void {
     if (this.#state.kind === 'ended') return
     this.#state = liveState
     if (top) this.jumpTo(top)
   }
 
-  /** Continuity was lost and said: what follows `top` is next. */
+  /** Continues after `top`: the client has been told that continuity was lost. */
   jumpTo(top: Position): void {
     this.#epoch = top.epoch
     this.#offset = top.offset
@@ -110,14 +146,22 @@ export class Subscription {
     this.#state = endedState
   }
 
-  /** Is this one for the client: not its own that it wants no echo of, nor held back by its filter? */
+  /**
+   * Returns whether the publication is for this client: its filter matches, and it is not its own publication
+   * without echo.
+   */
   wants(publication: Publication): boolean {
     return (
-      publication.skipSession !== this.session.id && (!this.filter || this.filter.matches(publication.tags))
+      publication.skipSession !== this.client.id && (!this.filter || this.filter.matches(publication.tags))
     )
   }
 
-  /** Shall this publication go out to the session now? The broker gives each once and in order; what the reply held already is dropped here. Its filter is not asked: the hub asks equal ones once. */
+  /**
+   * Takes the next publication of the channel and returns whether it is delivered to the client now. Moves
+   * the position, or collects the publication while catching up. The broker gives each publication once and
+   * in order; those that the subscribe reply contained are dropped here. Does not evaluate the filter: the
+   * hub evaluates equal filters once.
+   */
   accepts(publication: Publication): boolean {
     const state = this.#state
     if (state.kind === 'live') {
@@ -126,11 +170,11 @@ export class Subscription {
         else if (publication.offset <= this.#offset) return false
         this.#offset = publication.offset
       }
-      return publication.skipSession === undefined || publication.skipSession !== this.session.id
+      return publication.skipSession === undefined || publication.skipSession !== this.client.id
     }
     if (state.kind === 'catchingUp') {
       const { live, lostUntil } = state
-      if (live.length < catchUpMax && !lostUntil) live.push(publication)
+      if (live.length < collectedMax && !lostUntil) live.push(publication)
       else if (publication.offset > 0) this.lose({ epoch: publication.epoch, offset: publication.offset })
     }
     return false

@@ -1,32 +1,43 @@
-// The seam to whatever carries a session's frames: a WebSocket in production, an array in tests.
+// The seam to the connection that carries a session's frames: a WebSocket in production, an array in tests.
 import type { CloseCode } from '../protocol/codes.js'
 
-/** One encoded unit, made once and shared by all sessions that get it. */
+/** One encoded unit, made once and shared by all sessions that receive it. */
 export interface Frame {
-  /** What the client reads: one protocol object (or several), as its codec writes them. */
+  /** One protocol object, or several, as the codec writes them. */
   readonly payload: Uint8Array
-  /** With a native ping behind it, where the transport has one: clients answer that without their code knowing. Default: false. */
+  /**
+   * Sends the transport's own ping after the payload, where the transport has one: client libraries answer it
+   * without help from application code. Default: false.
+   */
   readonly pings?: boolean
-  /** The transport's cache: the payload with its header, as it goes over the wire. */
+  /** The transport's cache: the payload with its header, as it is sent. */
   wire?: Uint8Array
 }
 
 export interface Transport {
-  /** Writes all frames at once, in order. False: the kernel did not take everything, and `onDrained` will follow when it has. */
+  /**
+   * Writes all frames at once, in order. Returns false when the kernel did not take everything; `onDrained`
+   * follows when it has.
+   */
   send(frames: readonly Frame[]): boolean
-  /** Bytes handed over and not yet taken by the kernel. */
+  /** Bytes that were sent and that the kernel has not taken yet. */
   readonly bufferedBytes: number
-  /** Says goodbye with a code, and cuts the line when the other side does not answer in time. Later calls do nothing. */
+  /**
+   * Closes with a code, and cuts the connection when the client does not answer in time. Later calls do
+   * nothing.
+   */
   close(code: CloseCode): void
 }
 
-/** What a transport tells its session. `onDrained` follows each `send` that answered false. */
+/**
+ * The events that a transport reports to its session. `onDrained` follows each `send` that returned false.
+ */
 export interface TransportListener {
-  /** A whole message; the UTF-8 of a text is already checked. */
+  /** A whole message. The UTF-8 of a text message has been validated. */
   onMessage(payload: Buffer, binary: boolean): void
-  /** Any sign of life that is no message: ping or pong of the transport's own. */
+  /** A ping or pong of the transport's own protocol. */
   onControl(): void
   onDrained(): void
-  /** Once, and the last: the line is gone. */
+  /** The connection is gone. Called once, as the last event. */
   onClosed(code: number): void
 }

@@ -144,7 +144,7 @@ test('what a backend says of a connection that is not answered yet comes behind 
   const ann = await rawAt(gateway)
   ann.send({ id: 1, connect: { token: await gateway.token('ann', { claims: { channels: ['general'] } }) } })
   const release = await broker.held.next()
-  const { orders } = gateway.gateway
+  const { userCommands: orders } = gateway.gateway
   const tenant = gateway.gateway.tenant('demo/acme')
   if (!tenant) throw new Error('there is no tenant')
   broker.holding = false

@@ -76,7 +76,7 @@ const refusals: [what: string, command: object, code: number, message: string | 
     'history of another epoch',
     { history: { channel: 'general', limit: 1, since: { epoch: 'other', offset: 1 } } },
     112,
-    /^UNRECOVERABLE_POSITION: The position is of another life of "general" \(epoch other, now [\w-]+\)/,
+    /^UNRECOVERABLE_POSITION: The position belongs to an earlier stream of "general" \(epoch other, now [\w-]+\)/,
   ],
   [
     'history backwards from the start',
@@ -94,7 +94,7 @@ const refusals: [what: string, command: object, code: number, message: string | 
     'recovery that is impossible, asked as an error',
     { subscribe: { channel: 'general', recover: true, epoch: 'other', offset: 3, flag: 3 } },
     112,
-    'UNRECOVERABLE_POSITION: Cannot recover "general": the stream is not the one that position belongs to',
+    'UNRECOVERABLE_POSITION: Cannot recover "general": the position belongs to another stream',
   ],
 ]
 

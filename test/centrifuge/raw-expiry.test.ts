@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { MovableClock } from '../support/clock.js'
-import { rawAt, type RawClient } from '../support/frames.js'
+import { rawAt, type RawCentrifugeClient } from '../support/frames.js'
 import type { TestGateway } from '../support/gateway.js'
 import { tenantPolicy } from '../support/policies.js'
 import { mintToken } from '../../src/auth/mint.js'
@@ -68,7 +68,7 @@ describe('a subscription', () => {
     const reply = await ann.ask(2, { subscribe: { channel: 'general', token } })
     return { clock, gateway, ann, reply }
   }
-  const refresh = (ann: RawClient, token: string) =>
+  const refresh = (ann: RawCentrifugeClient, token: string) =>
     ann.ask(3, { sub_refresh: { channel: 'general', token } })
 
   test('is told when to refresh, and ended 25 s after the end: 2501', async () => {

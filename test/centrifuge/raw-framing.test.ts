@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { MovableClock } from '../support/clock.js'
 import { door, gatewayFor } from '../support/centrifuge-sdk.js'
-import { rawAs, rawAt, RawClient } from '../support/frames.js'
+import { rawAs, rawAt, RawCentrifugeClient } from '../support/frames.js'
 import { within } from '../support/waiting.js'
 import { defaultSessionLimits } from '../../src/session/context.js'
 
@@ -76,7 +76,7 @@ describe('frames', () => {
 
   test('the subprotocol centrifuge-json is echoed', async () => {
     const gateway = await gatewayFor()
-    const client = await RawClient.open(door(gateway), ['centrifuge-json'])
+    const client = await RawCentrifugeClient.open(door(gateway), ['centrifuge-json'])
     expect(client.socket.protocol).toBe('centrifuge-json')
   })
 

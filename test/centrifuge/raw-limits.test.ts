@@ -197,6 +197,6 @@ describe('counts', () => {
     const ann = await rawAs(gateway, 'ann')
     await ann.ask(2, subscribe('a'))
     expect(await ann.ask(3, subscribe('b'))).toHaveProperty('subscribe')
-    expect(gateway.gateway.tenant('demo/acme')?.refusals.get('SUBSCRIPTION_LIMIT')).toBe(1)
+    expect(gateway.gateway.tenant('demo/acme')?.quota.counters.refusals.get('SUBSCRIPTION_LIMIT')).toBe(1)
   })
 })

@@ -78,7 +78,7 @@ describe('while an identity provider takes its time', () => {
     answer()
     expect(await ann.closed()).toMatchObject({ code: 3507 })
     expect(ann.lines.waiting).toEqual([])
-    expect(gateway.gateway.tenant('demo/acme')?.connections).toBe(0)
+    expect(gateway.gateway.tenant('demo/acme')?.quota.connections).toBe(0)
   })
 
   test('a removed tenant is gone: 3503', async () => {
@@ -101,7 +101,7 @@ describe('while an identity provider takes its time', () => {
     answer()
     const bob = await rawAt(gateway)
     await bob.ask(1, { connect: { token: await jwks.sign('bob') } })
-    expect(gateway.gateway.tenant('demo/acme')?.connections).toBe(1)
+    expect(gateway.gateway.tenant('demo/acme')?.quota.connections).toBe(1)
   })
 
   test.each([

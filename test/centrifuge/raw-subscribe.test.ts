@@ -1,7 +1,7 @@
 // Positions and order on the wire: reply before push, nothing twice, nothing missing.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
-import { rawAs, type Line, type RawClient } from '../support/frames.js'
+import { rawAs, type JsonLine, type RawCentrifugeClient } from '../support/frames.js'
 import { rule } from '../support/policies.js'
 import { within } from '../support/waiting.js'
 
@@ -21,7 +21,7 @@ async function withPublications(channel: string, count: number) {
   return { gateway, ann, epoch: history.epoch }
 }
 
-const subscribe = (client: RawClient, command: object): Promise<Line> =>
+const subscribe = (client: RawCentrifugeClient, command: object): Promise<JsonLine> =>
   client.ask(600, { subscribe: { channel: 'general', ...command } })
 
 describe('the reply', () => {
@@ -162,6 +162,6 @@ describe('order', () => {
   )
 })
 
-function offsetOf(line: Line): number {
+function offsetOf(line: JsonLine): number {
   return (line as { push: { pub: { offset: number } } }).push.pub.offset
 }

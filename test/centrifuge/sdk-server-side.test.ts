@@ -102,7 +102,7 @@ test('a lost position ends the connection with 3010, and the client is back', as
   const ann = await connectedAs(gateway, 'ann', byToken(gateway, { channels: ['general'] }))
   const left = next(ann, 'connecting')
   const again = next(ann, 'subscribed')
-  for (const session of gateway.gateway.context.sessions) {
+  for (const session of gateway.gateway.tenant('demo/acme')?.sessions ?? []) {
     for (const subscription of session.subscriptions.values())
       session.endSubscription(subscription, unsubscribeCodes.insufficientState)
   }

@@ -142,7 +142,7 @@ describe('at connect', () => {
     stranger.connect()
     expect(await over).toMatchObject({
       code: 3501,
-      reason: 'bad request: The tenant demo/acme lets nobody in without a token; send one',
+      reason: 'bad request: The tenant demo/acme does not accept connections without a token; connect with one',
     })
   })
 })

@@ -6,7 +6,7 @@ import type { TestGateway } from '../support/gateway.js'
 import { HeldLedger } from '../support/held-ledger.js'
 import { generousLimits, tenantPolicy } from '../support/policies.js'
 import { RawClient } from '../support/raw-client.js'
-import { centrifugeDoor, chatDoor, upgradeRequest } from '../support/raw-http.js'
+import { centrifugePath, chatPath, upgradeRequest } from '../support/raw-http.js'
 import { deadlineMs } from '../support/waiting.js'
 
 async function held(): Promise<{ gateway: TestGateway; ledger: HeldLedger; url: string }> {
@@ -52,7 +52,7 @@ test.each([
 test('the chat door: a client that goes while a place is asked for leaves none behind', async () => {
   const { gateway, ledger } = await held()
   const client = await RawClient.connect(gateway.port)
-  client.write(upgradeRequest({ target: `${chatDoor}?token=${await gateway.token('ann')}` }))
+  client.write(upgradeRequest({ target: `${chatPath}?token=${await gateway.token('ann')}` }))
   await asked(ledger)
   client.destroy()
   await new Promise((resolve) => {
@@ -66,7 +66,7 @@ test('the chat door: a client that goes while a place is asked for leaves none b
 test('the Centrifuge door: a client that goes while a place is asked for leaves none behind', async () => {
   const { gateway, ledger } = await held()
   const client = await RawClient.connect(gateway.port)
-  client.write(upgradeRequest({ target: centrifugeDoor }))
+  client.write(upgradeRequest({ target: centrifugePath }))
   await client.answer()
   client.send({ id: 1, connect: { token: await gateway.token('ann') } })
   await asked(ledger)
@@ -79,7 +79,7 @@ test('the Centrifuge door: a client that goes while a place is asked for leaves 
 test('the Centrifuge door: a tenant that is removed while a place is asked for leaves none taken', async () => {
   const { gateway, ledger } = await held()
   const client = await RawClient.connect(gateway.port)
-  client.write(upgradeRequest({ target: centrifugeDoor }))
+  client.write(upgradeRequest({ target: centrifugePath }))
   await client.answer()
   client.send({ id: 1, connect: { token: await gateway.token('ann') } })
   await asked(ledger)

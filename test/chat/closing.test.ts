@@ -117,7 +117,7 @@ describe('the heartbeat', () => {
     await bob.settle()
     clock.move(heartbeat.pongTimeoutMs + 500, gateway)
     expect(await bob.next('user_disconnected')).toMatchObject({ user_id: 'ann' })
-    expect(gateway.gateway.tenant('demo/acme')?.connections).toBe(1)
+    expect(gateway.gateway.tenant('demo/acme')?.quota.connections).toBe(1)
   })
 })
 

@@ -156,7 +156,7 @@ describe('a lowered connection limit', () => {
       enforcement: 'DryRun',
     })
     expect(await ann.ask({ type: 'chat', content: 1 })).toMatchObject({ event: 'ack' })
-    expect(gateway.gateway.tenant('demo/acme')?.connections).toBe(2)
+    expect(gateway.gateway.tenant('demo/acme')?.quota.connections).toBe(2)
   })
 })
 
@@ -166,7 +166,7 @@ describe.each(['Warn', 'DryRun'] as const)('enforcement %s', (enforcement) => {
     edit(gateway, { ...limited('messages', { publishPerSecond: 0, publishBurst: 0 }), enforcement })
     expect(await ann.ask({ type: 'chat', content: 1 })).toMatchObject({ event: 'ack' })
     expect(await bob.publish('general', 1)).toEqual({})
-    expect(gateway.gateway.tenant('demo/acme')?.refusals.get('QUOTA_EXCEEDED')).toBe(2)
+    expect(gateway.gateway.tenant('demo/acme')?.quota.counters.refusals.get('QUOTA_EXCEEDED')).toBe(2)
   })
 
   test('lets connections over the limit in, and counts them', async () => {
@@ -174,7 +174,7 @@ describe.each(['Warn', 'DryRun'] as const)('enforcement %s', (enforcement) => {
     edit(gateway, { ...limited('connections', { max: 1 }), enforcement })
     await chatAs(gateway, 'eve')
     await connectedAs(gateway, 'eve')
-    expect(gateway.gateway.tenant('demo/acme')?.refusals.get('CONNECTION_LIMIT')).toBe(2)
+    expect(gateway.gateway.tenant('demo/acme')?.quota.counters.refusals.get('CONNECTION_LIMIT')).toBe(2)
   })
 })
 
@@ -253,5 +253,5 @@ test('a tenant that comes back within the linger gets its deliveries counted as 
   const heard = dataOf(await subscribed(bob, 'general'))
   await bob.publish('general', 1)
   await heard.next()
-  expect(gateway.gateway.tenant('demo/acme')?.deliveriesTotal).toBe(1)
+  expect(gateway.gateway.tenant('demo/acme')?.quota.counters.deliveriesTotal).toBe(1)
 })

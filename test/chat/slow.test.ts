@@ -44,10 +44,9 @@ async function slowCloses({ gateway }: TestGateway): Promise<number> {
 /** The close frame may be stuck behind what was never read: then the line is cut. */
 async function expectSlow({ gateway, sleeper }: Party): Promise<void> {
   expect(await slowCloses(gateway)).toBe(1)
-  expect([...gateway.gateway.context.sessions].map((session) => session.identity.user).toSorted()).toEqual([
-    'reader',
-    'speaker',
-  ])
+  const sessions = [...gateway.gateway.tenants].flatMap((tenant) => [...tenant.sessions])
+  expect(sessions.map((session) => session.identity.user).toSorted()).toEqual(['reader', 'speaker'])
+  expect(gateway.gateway.context.sessions.size).toBe(2)
   sleeper.socket.resume()
   expect([3008, 1006]).toContain((await sleeper.closed()).code)
 }

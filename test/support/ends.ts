@@ -12,7 +12,7 @@ export const temporaryCloses = closes.filter(({ code }) => comesBack(code))
 export const finalCloses = closes.filter(({ code }) => !comesBack(code))
 
 export function onlySession({ gateway }: TestGateway): Session {
-  const [session, ...more] = gateway.context.sessions
-  if (!session || more.length > 0) throw new Error('not one session')
+  const [session] = [...gateway.tenants].flatMap(({ sessions }) => [...sessions])
+  if (!session || gateway.context.sessions.size > 1) throw new Error('not one session')
   return session
 }

@@ -1,13 +1,30 @@
-// From a stranger to a session: by a connect command, or by a handshake that was checked before the upgrade.
+// Connecting a client: one list of steps for both endpoints.
+//
+// 1. Authenticate the client.
+// 2. Admit it: reserve a connection of the tenant's quota.
+// 3. Open the session.
+// 4. Subscribe to the channels that the token names (Centrifuge endpoint).
+// 5. Reply.
+// 6. Subscribe to the automatic channels (chat endpoint).
+//
+// At the Centrifuge endpoint, the connect command runs all steps (`handleConnect`). The chat endpoint
+// authenticates during the WebSocket handshake, where a refusal is an HTTP status, and runs the list from
+// step 2 (`connectAuthenticated`); the upgrade is part of step 3.
 import { CommandError } from '../../errors.js'
-import { closeCodes, withReason, type CloseCode } from '../../protocol/codes.js'
+import type { Position } from '../../broker/broker.js'
+import { closeCodes, withDetail, type CloseCode } from '../../protocol/codes.js'
 import type { ConnectCommand, ConnectReply, ReplyRef, SubscribeReply } from '../../protocol/commands.js'
 import { secondsUntil } from '../../time.js'
+import { subscribeAutomaticChannels } from '../automatic-channels.js'
+import type { Client } from '../client.js'
 import { authenticate, type Identity } from '../identity.js'
 import { subscribeFromToken } from '../server-subscriptions.js'
-import type { Session } from '../session.js'
+import type { TenantRuntime } from '../tenant/runtime.js'
 
-/** Some refusals end the session by code, as the SDKs expect: they decide by the number whether to come back. */
+/**
+ * Refusals that close the session with a code: SDKs decide by the code whether to reconnect. The others are
+ * answered with an error.
+ */
 const closesOnRefusal: Readonly<Partial<Record<CommandError['code'], CloseCode>>> = {
   UNAUTHORIZED: closeCodes.badRequest,
   TOKEN_INVALID: closeCodes.invalidToken,
@@ -15,53 +32,93 @@ const closesOnRefusal: Readonly<Partial<Record<CommandError['code'], CloseCode>>
   CONNECTION_LIMIT: closeCodes.connectionLimit,
 }
 
-export async function connect(session: Session, command: ConnectCommand, ref: ReplyRef): Promise<void> {
-  const { clock, metrics } = session.context
-  const startedMs = clock.monotonicMs()
-  const endpoint = session.codec.name
+/** Runs the connect command, from step 1. */
+export async function handleConnect(client: Client, command: ConnectCommand, ref: ReplyRef): Promise<void> {
+  const { context, tenant } = client
+  const startedMs = context.clock.monotonicMs()
   try {
-    const identity = await authenticate(session.tenant, { token: command.token, client: session.id })
-    if (session.closed) return
-    await session.tenant.admit(identity.user)
-    if (session.closed) return session.tenant.release(identity.user)
-    session.open(identity)
-    if (session.closed) return
-    await subscribeFromToken(session, command.since, (subscriptions) =>
-      session.reply(ref, connectReply(session, subscriptions)),
-    )
-    if (session.closed) return
+    // 1. Authenticate.
+    const identity = await authenticate(tenant, { token: command.token, client: client.id })
+    if (client.closed) return
+    await connectAuthenticated(tenant, identity, {
+      startedMs,
+      ref,
+      since: command.since,
+      session: () => (client.closed ? undefined : client),
+    })
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    metrics.connects.inc({ endpoint, result: error.code })
+    context.metrics.connects.inc({ endpoint: client.codec.name, result: error.code })
     const close = closesOnRefusal[error.code]
     if (!close) {
-      session.turnAway()
+      client.reject()
       throw error
     }
-    session.tenant.countRefusal(error.code)
-    return session.close(withReason(close, error.message))
+    tenant.quota.counters.countRefusal(error.code)
+    client.close(withDetail(close, error.message))
   }
-  metrics.connects.inc({ endpoint, result: 'ok' })
-  metrics.connectSeconds.observe({ endpoint }, (clock.monotonicMs() - startedMs) / 1000)
+}
+
+/** One attempt to connect, from step 2 on. */
+export interface ConnectAttempt {
+  /** When the connect command arrived or the handshake began; monotonic milliseconds. */
+  readonly startedMs: number
+  readonly ref?: ReplyRef
+  /**
+   * The client's positions on the channels that its token names, by channel. Absent: it connects for the
+   * first time.
+   */
+  readonly since?: ReadonlyMap<string, Position> | undefined
+  /**
+   * Returns the session to open, called once the client is admitted. Returns undefined when the client has
+   * left. May throw.
+   */
+  readonly session: () => Client | undefined
 }
 
 /**
- * The chat door: the handshake has verified the token and `tenant.admit`ted the user; here the session begins. `startedMs`: when the
- * handshake did, by the monotonic clock.
+ * Runs steps 2 to 6 for a client that is authenticated. Rejects with the errors of `TenantQuota.admit` and of
+ * `attempt.session`; no connection is reserved then.
  */
-export function welcome(session: Session, identity: Identity, startedMs: number): void {
-  session.open(identity)
-  if (session.closed) return
-  session.reply(undefined, connectReply(session, []))
-  const { clock, metrics } = session.context
-  metrics.connects.inc({ endpoint: session.codec.name, result: 'ok' })
-  metrics.connectSeconds.observe({ endpoint: session.codec.name }, (clock.monotonicMs() - startedMs) / 1000)
+export async function connectAuthenticated(
+  tenant: TenantRuntime,
+  identity: Identity,
+  attempt: ConnectAttempt,
+): Promise<void> {
+  // 2. Admit. The session releases the connection when it closes; without a session it is released here.
+  await tenant.quota.admit(identity.user)
+  let client: Client | undefined
+  try {
+    client = attempt.session()
+  } finally {
+    if (!client) tenant.quota.release(identity.user)
+  }
+  if (!client) return
+
+  // 3. Open. Checks the policy again, which may have changed since step 1.
+  client.open(identity)
+  if (client.closed) return
+
+  // 4. Subscribe to the channels that the token names. 5. Reply, before the first publication on them.
+  if (client.codec.name === 'chat') reply(client, attempt.ref, [])
+  else
+    await subscribeFromToken(client, attempt.since, (subscriptions) =>
+      reply(client, attempt.ref, subscriptions),
+    )
+  if (client.closed) return
+  const { clock, metrics } = client.context
+  const endpoint = client.codec.name
+  metrics.connects.inc({ endpoint, result: 'ok' })
+  metrics.connectSeconds.observe({ endpoint }, (clock.monotonicMs() - attempt.startedMs) / 1000)
+
+  // 6. Subscribe to the automatic channels.
+  subscribeAutomaticChannels(client)
 }
 
-function connectReply(session: Session, subscriptions: readonly SubscribeReply[]): ConnectReply {
-  const { identity, tenant, context } = session
+function reply(client: Client, ref: ReplyRef, subscriptions: readonly SubscribeReply[]): void {
+  const { identity, tenant, context } = client
   const { connections, messages, channels } = tenant.policy.limits
-  return {
+  const connectReply: ConnectReply = {
     kind: 'connect',
     client: identity.client,
     user: identity.user,
@@ -75,4 +132,5 @@ function connectReply(session: Session, subscriptions: readonly SubscribeReply[]
       commandsPerSecond: connections.commandsPerSecond,
     },
   }
+  client.reply(ref, connectReply)
 }

@@ -1,28 +1,28 @@
-// A client's publish → rules → `send` → acknowledgement.
+// The publish command: checks the permission, publishes, and replies when the broker has acknowledged.
 import type { PublishCommand, ReplyRef } from '../../protocol/commands.js'
 import { parseChannelName } from '../../tenant/channel.js'
 import { requireAllowed } from '../authorize.js'
-import { send } from '../publish-message.js'
-import type { Session } from '../session.js'
+import type { Client } from '../client.js'
+import { publishMessage } from '../publish-message.js'
 
-export async function publish(session: Session, command: PublishCommand, ref: ReplyRef): Promise<void> {
-  const { identity, tenant } = session
+export async function handlePublish(client: Client, command: PublishCommand, ref: ReplyRef): Promise<void> {
+  const { identity, tenant } = client
   const { nameMaxLength } = tenant.policy.limits.channels
   const channel = parseChannelName(command.channel, { maxLength: nameMaxLength })
-  requireAllowed(session, 'Publish', channel)
-  const { durability, position } = await send(session, {
+  requireAllowed(client, 'Publish', channel)
+  const { durability, position } = await publishMessage(client, {
     channel,
     data: command.data,
     info: identity.info,
-    skipSession: command.echo ? undefined : session.id,
-    idempotencyKey: scopedKey(session, command),
+    skipSession: command.echo ? undefined : client.id,
+    idempotencyKey: scopedKey(client, command),
   })
-  session.reply(ref, { kind: 'publish', channel, position, durability })
+  client.reply(ref, { kind: 'publish', channel, position, durability })
 }
 
-/** A key belongs to its user: what two users happen to call alike is not the same publish. */
-function scopedKey(session: Session, command: PublishCommand): string | undefined {
+/** Scopes an idempotency key to its user: equal keys of two users are different publishes. */
+function scopedKey(client: Client, command: PublishCommand): string | undefined {
   return command.idempotencyKey === undefined
     ? undefined
-    : `${session.identity.user}\n${command.idempotencyKey}`
+    : `${client.identity.user}\n${command.idempotencyKey}`
 }

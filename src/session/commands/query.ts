@@ -1,50 +1,58 @@
-// Questions that change nothing: who is here, what was said.
+// Commands that only read: presence, presence statistics and history of a channel.
 import type { Broker, ChannelRef, HistoryPage, Position, Publication } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import type { Command, HistoryCommand, ReplyRef } from '../../protocol/commands.js'
 import { parseChannelName, type ChannelName } from '../../tenant/channel.js'
-import { requireAllowed, settingsOf } from '../authorize.js'
-import type { Session } from '../session.js'
+import { channelSettings, requireAllowed } from '../authorize.js'
+import type { Client } from '../client.js'
 
 type QueryOf<Kind> = Extract<Command, { kind: Kind }>
 
-export async function presence(session: Session, command: QueryOf<'presence'>, ref: ReplyRef): Promise<void> {
-  const channel = requirePresence(session, command.channel)
-  const { presence: directory, limits } = session.context
-  const members = await directory.members(refOf(session, channel), { limit: limits.membersMax })
-  session.reply(ref, { kind: 'presence', channel, members })
+export async function handlePresence(
+  client: Client,
+  command: QueryOf<'presence'>,
+  ref: ReplyRef,
+): Promise<void> {
+  const channel = requirePresence(client, command.channel)
+  const { presence, limits } = client.context
+  const members = await presence.members(refOf(client, channel), { limit: limits.membersMax })
+  client.reply(ref, { kind: 'presence', channel, members })
 }
 
-export async function presenceStats(
-  session: Session,
+export async function handlePresenceStats(
+  client: Client,
   command: QueryOf<'presenceStats'>,
   ref: ReplyRef,
 ): Promise<void> {
-  const channel = requirePresence(session, command.channel)
-  const stats = await session.context.presence.stats(refOf(session, channel))
-  session.reply(ref, { kind: 'presenceStats', channel, ...stats })
+  const channel = requirePresence(client, command.channel)
+  const stats = await client.context.presence.stats(refOf(client, channel))
+  client.reply(ref, { kind: 'presenceStats', channel, ...stats })
 }
 
-export async function history(session: Session, command: HistoryCommand, ref: ReplyRef): Promise<void> {
-  const channel = channelOf(session, command.channel)
-  const { broker, limits } = session.context
-  requireAllowed(session, 'History', channel)
-  if (!settingsOf(session, channel).history)
+export async function handleHistory(client: Client, command: HistoryCommand, ref: ReplyRef): Promise<void> {
+  const channel = channelOf(client, command.channel)
+  const { broker, limits } = client.context
+  requireAllowed(client, 'History', channel)
+  if (!channelSettings(client.tenant, channel).history)
     throw new CommandError('NOT_AVAILABLE', `"${channel}" keeps no history`)
-  const page = await readHistory(broker, refOf(session, channel), { ...command, ...limits })
-  session.reply(ref, { kind: 'history', channel, page })
+  const page = await readHistory(broker, refOf(client, channel), { ...command, ...limits })
+  client.reply(ref, { kind: 'history', channel, page })
 }
 
 interface PageQuery {
-  /** -1: as many as fit. */
+  /** −1: as many publications as the two limits allow. */
   readonly limit: number
   readonly since?: Position | undefined
+  /** Newest first. */
   readonly reverse: boolean
   readonly pageMax: number
   readonly pageBytesMax: number
 }
 
-/** Throws UNRECOVERABLE_POSITION for a `since` of another epoch. */
+/**
+ * Reads a page of history. Throws UNRECOVERABLE_POSITION for a `since` of another epoch, and the errors of
+ * `Broker.history`.
+ */
 export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQuery): Promise<HistoryPage> {
   const { limit, pageBytesMax, pageMax, reverse, since } = query
   const page = await broker.history(ref, {
@@ -55,13 +63,16 @@ export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQu
   if (since && since.epoch !== '' && since.epoch !== page.top.epoch) {
     throw new CommandError(
       'UNRECOVERABLE_POSITION',
-      `The position is of another life of "${ref.channel}" (epoch ${since.epoch}, now ${page.top.epoch}): read its history from the start`,
+      `The position belongs to an earlier stream of "${ref.channel}" (epoch ${since.epoch}, now ${page.top.epoch}): read its history from the start`,
     )
   }
   return cutToBytes(page, pageBytesMax)
 }
 
-/** As many as fit, in the order asked for; at least one. The client pages on from the last it got. */
+/**
+ * Returns the first publications of the page whose data fits into `bytesMax`, and at least one. The client
+ * continues from the last one it received.
+ */
 export function cutToBytes(page: HistoryPage, bytesMax: number): HistoryPage {
   const fitting: Publication[] = []
   let bytes = 0
@@ -73,18 +84,18 @@ export function cutToBytes(page: HistoryPage, bytesMax: number): HistoryPage {
   return fitting.length === page.publications.length ? page : { ...page, publications: fitting }
 }
 
-function requirePresence(session: Session, name: string): ChannelName {
-  const channel = channelOf(session, name)
-  requireAllowed(session, 'Presence', channel)
-  if (!settingsOf(session, channel).presence)
+function requirePresence(client: Client, name: string): ChannelName {
+  const channel = channelOf(client, name)
+  requireAllowed(client, 'Presence', channel)
+  if (!channelSettings(client.tenant, channel).presence)
     throw new CommandError('NOT_AVAILABLE', `"${channel}" keeps no presence`)
   return channel
 }
 
-function channelOf(session: Session, name: string): ChannelName {
-  return parseChannelName(name, { maxLength: session.tenant.policy.limits.channels.nameMaxLength })
+function channelOf(client: Client, name: string): ChannelName {
+  return parseChannelName(name, { maxLength: client.tenant.policy.limits.channels.nameMaxLength })
 }
 
-function refOf(session: Session, channel: ChannelName): ChannelRef {
-  return { tenantId: session.tenant.policy.tenantId, channel }
+function refOf(client: Client, channel: ChannelName): ChannelRef {
+  return { tenantId: client.tenant.policy.tenantId, channel }
 }

@@ -1,93 +1,104 @@
-// New tokens for old, while connected: nobody is cut off for having stayed.
+// Replacing a token while connected, so that a client does not lose its connection when its token expires.
 import { CommandError } from '../../errors.js'
-import { closeCodes, withReason } from '../../protocol/codes.js'
+import { closeCodes, withDetail } from '../../protocol/codes.js'
 import type { Command, ReplyRef } from '../../protocol/commands.js'
 import { secondsUntil } from '../../time.js'
+import type { Client } from '../client.js'
 import { tokenIdentity } from '../identity.js'
-import type { Session } from '../session.js'
 import { sameChannels } from '../server-subscriptions.js'
-import { expireAt } from './subscribe.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
+import { expireAt } from './subscribe.js'
 
-/** Expired: 3005, the client gets another token. Bad or of another user: 3500, for good. */
-export async function refresh(
-  session: Session,
+/**
+ * Replaces the connection token. An expired token closes the session with 3005, and the client fetches
+ * another one. A token that is invalid or of another user closes it with 3500, and the client does not
+ * reconnect.
+ */
+export async function handleRefresh(
+  client: Client,
   command: Extract<Command, { kind: 'refresh' }>,
   ref: ReplyRef,
 ): Promise<void> {
-  const { identity, tenant, context } = session
-  if (command.token === '') return session.close(withReason(closeCodes.badRequest, 'refresh without a token'))
+  const { identity, tenant, context } = client
+  if (command.token === '') return client.close(withDetail(closeCodes.badRequest, 'refresh without a token'))
   try {
-    const verified = await tenant.verify(command.token)
-    if (session.closed) return
+    const verified = await tenant.tokens.verify(command.token)
+    if (client.closed) return
     if (verified.user !== identity.user) {
-      return session.close(withReason(closeCodes.invalidToken, 'the new token is of another user'))
+      return client.close(withDetail(closeCodes.invalidToken, 'the new token is for another user'))
     }
     if (!sameChannels(identity.claims, verified.claims)) {
-      return session.close(
-        withReason(closeCodes.insufficientState, 'the new token subscribes to other channels'),
+      return client.close(
+        withDetail(closeCodes.insufficientState, 'the new token subscribes to other channels'),
       )
     }
-    session.renew(tokenIdentity(identity.client, verified))
-    if (session.closed) return
+    client.renew(tokenIdentity(identity.client, verified))
+    if (client.closed) return
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    return session.close(
-      withReason(
+    return client.close(
+      withDetail(
         error.code === 'TOKEN_EXPIRED' ? closeCodes.expired : closeCodes.invalidToken,
         error.message,
       ),
     )
   }
-  const expiresInS = secondsUntil(session.identity.expiresAtMs, context.clock.epochMs())
-  session.reply(ref, { kind: 'refresh', client: identity.client, expiresInS })
+  const expiresInS = secondsUntil(client.identity.expiresAtMs, context.clock.epochMs())
+  client.reply(ref, { kind: 'refresh', client: identity.client, expiresInS })
 }
 
-/** What the tenant's backend says of a connection. What is absent stays as it is. */
+/** A change of a connection that the tenant's backend asks for. Absent fields stay as they are. */
 export interface ServerRenewal {
   readonly expired?: boolean | undefined
+  /** Milliseconds since the epoch. */
   readonly expiresAtMs?: number | undefined
-  /** JSON text that others see, in subscriptions from now on. */
+  /** JSON text that others see of the client, in subscriptions from now on. */
   readonly info?: string | undefined
 }
 
-/** As if a new token had come. Expired, also in the past: 3005. */
-export function refreshByServer(session: Session, renewal: ServerRenewal): void {
-  const { clock } = session.context
-  const { identity } = session
+/**
+ * Changes the connection as if a new token had come. Expired, or an expiry in the past, closes the session
+ * with 3005.
+ */
+export function refreshByServer(client: Client, renewal: ServerRenewal): void {
+  const { clock } = client.context
+  const { identity } = client
   const { expiresAtMs = identity.expiresAtMs, expired = false, info } = renewal
   const nowMs = clock.epochMs()
-  if (expired || (renewal.expiresAtMs ?? Infinity) <= nowMs) return session.expire()
-  const shown = info === undefined ? identity.info : { ...identity.info, info: Buffer.from(info) }
-  session.renew({ ...identity, expiresAtMs, info: shown })
-  if (session.closed) return
-  const payload = session.codec.refreshed(secondsUntil(expiresAtMs, nowMs))
-  if (payload) session.push({ payload })
+  if (expired || (renewal.expiresAtMs ?? Infinity) <= nowMs) return client.expire()
+  const newInfo = info === undefined ? identity.info : { ...identity.info, info: Buffer.from(info) }
+  client.renew({ ...identity, expiresAtMs, info: newInfo })
+  if (client.closed) return
+  const payload = client.codec.refreshed(secondsUntil(expiresAtMs, nowMs))
+  if (payload) client.push({ payload })
 }
 
-/** An expired token changes nothing and closes with 3006: an error reply would end the subscription for good in the SDKs. */
-export async function refreshSubscription(
-  session: Session,
+/**
+ * Replaces the token of a subscription. An expired token closes the session with 3006: an error reply would
+ * make SDKs end the subscription for good.
+ */
+export async function handleSubscriptionRefresh(
+  client: Client,
   command: Extract<Command, { kind: 'subRefresh' }>,
   ref: ReplyRef,
 ): Promise<void> {
-  const subscription = session.subscriptions.get(command.channel)
+  const subscription = client.subscriptions.get(command.channel)
   if (!subscription || subscription.serverSide)
     throw new CommandError('NOT_SUBSCRIBED', `This connection is not subscribed to "${command.channel}"`)
   if (command.token === '')
-    throw new CommandError('BAD_REQUEST', 'A subscription is refreshed with a token; none came')
-  const { clock } = session.context
+    throw new CommandError('BAD_REQUEST', 'The refresh of a subscription needs a token; none was sent')
+  const { clock } = client.context
   try {
-    const verified = await verifySubscriptionToken(session, command.channel, command.token)
+    const verified = await verifySubscriptionToken(client, command.channel, command.token)
     if (!verified || subscription.ended) return
-    expireAt(subscription, verified.expiresAtMs)
-    session.reply(ref, {
+    expireAt(client, subscription, verified.expiresAtMs)
+    client.reply(ref, {
       kind: 'subRefresh',
       channel: command.channel,
       expiresInS: secondsUntil(verified.expiresAtMs, clock.epochMs()),
     })
   } catch (error) {
     if (!(error instanceof CommandError) || error.code !== 'TOKEN_EXPIRED') throw error
-    session.close(withReason(closeCodes.subscriptionExpired, error.message))
+    client.close(withDetail(closeCodes.subscriptionExpired, error.message))
   }
 }

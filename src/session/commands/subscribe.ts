@@ -1,72 +1,85 @@
-// Subscribing without a gap: collect first, then read what was missed, then answer, then let through. Ending it again.
-import type { HistoryPage, Position, Publication } from '../../broker/broker.js'
+// The subscribe command, without a gap: collects what arrives, reads what was missed, replies, and then
+// delivers. Also the end of a subscription, by command or otherwise.
+import type { HistoryPage } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import { unsubscribeCodes } from '../../protocol/codes.js'
 import type { Command, ReplyRef, SubscribeCommand, SubscribeReply } from '../../protocol/commands.js'
-import { parseChannelName, type ChannelName } from '../../tenant/channel.js'
+import { parseChannelName } from '../../tenant/channel.js'
 import { secondsUntil } from '../../time.js'
-import { announce, arrive, depart, withdraw, type PresenceChange } from '../join-leave.js'
-import { cutToBytes } from './query.js'
-import { mergeNewest, mergeRecovered, type Recovered } from '../recovery.js'
-import { isAllowed, requireAllowed, settingsOf } from '../authorize.js'
-import type { Session } from '../session.js'
+import { channelSettings, isAllowed, requireSubscribeAllowed } from '../authorize.js'
+import { catchUp, readMissed, type CaughtUp } from '../catch-up.js'
+import type { Client } from '../client.js'
+import { addToPresence, announce, leave, removeFromPresence, type PresenceChange } from '../join-leave.js'
 import { Subscription } from '../subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
 
-export async function subscribe(session: Session, command: SubscribeCommand, ref?: ReplyRef): Promise<void> {
+export async function handleSubscribe(
+  client: Client,
+  command: SubscribeCommand,
+  ref?: ReplyRef,
+): Promise<void> {
   const { channel } = command
   const token =
-    command.token === '' ? undefined : await verifySubscriptionToken(session, channel, command.token)
-  if (session.closed) return
-  const prepared = await prepare(session, command, { byToken: token !== undefined })
+    command.token === '' ? undefined : await verifySubscriptionToken(client, channel, command.token)
+  if (client.closed) return
+  const prepared = await prepareSubscription(client, command, { byToken: token !== undefined })
   try {
-    if (session.closed) return
-    const caughtUp = catchUp(prepared)
-    session.reply(ref, subscribeReply(prepared, { caughtUp, expiresAtMs: token?.expiresAtMs }))
-    release(prepared, { caughtUp, expiresAtMs: token?.expiresAtMs })
+    if (client.closed) return
+    const completion = { caughtUp: catchUp(prepared), expiresAtMs: token?.expiresAtMs }
+    client.reply(ref, subscribeReply(prepared, completion))
+    startDelivery(prepared, completion)
   } finally {
-    await abandonUnlessLive(prepared.subscription)
+    await abandonUnlessLive(client, prepared.subscription)
   }
 }
 
-/** A subscription that collects and has read what it missed. What follows must not wait, up to `release`, or `abandonUnlessLive`. */
-export interface Prepared {
+/**
+ * A subscription that collects publications and has read what it missed. The caller finishes it without
+ * another await, by `startDelivery` or `abandonUnlessLive`.
+ */
+export interface PreparedSubscription {
+  readonly client: Client
   readonly subscription: Subscription
   readonly command: SubscribeCommand
+  /** What was read of the history. Undefined: the subscription has no positions. */
   readonly page: HistoryPage | undefined
-  /** A returning client gets the newest publication, not all that it missed. */
+  /** A returning client gets the newest publication only, not all that it missed. */
   readonly newestOnly: boolean
-  readonly arrival: PresenceChange
+  readonly joined: PresenceChange
 }
 
-/** `byToken`: a token lets it in. `serverSide`: the token asks for it, and not the client. */
-export async function prepare(
-  session: Session,
+/**
+ * Checks a subscription and begins it. `byToken`: a token or the backend allows it, so rules can only deny
+ * it. `serverSide`: the token or the backend asks for it, and not the client. Throws the CommandErrors that
+ * the subscribe command is answered with.
+ */
+export async function prepareSubscription(
+  client: Client,
   command: SubscribeCommand,
   { byToken, serverSide = false }: { byToken: boolean; serverSide?: boolean },
-): Promise<Prepared> {
-  const { tenant, subscriptions } = session
+): Promise<PreparedSubscription> {
+  const { tenant, subscriptions } = client
   const { tenantId, limits } = tenant.policy
   const channel = parseChannelName(command.channel, { maxLength: limits.channels.nameMaxLength })
   if (subscriptions.has(channel))
     throw new CommandError('ALREADY_SUBSCRIBED', `This connection is subscribed to "${channel}" already`)
-  authorize(session, channel, byToken)
-  tenant.checkSubscribe(channel, {
+  requireSubscribeAllowed(client, channel, byToken)
+  tenant.quota.checkSubscribe(channel, {
     ofSession: subscriptions.size,
     ofChannel: tenant.channels.subscribersOf(channel),
   })
 
-  const settings = settingsOf(session, channel)
+  const settings = channelSettings(tenant, channel)
   const positioned =
     settings.history !== null &&
     (command.recoverable || command.since !== undefined) &&
-    isAllowed(session, 'History', channel)
+    isAllowed(client, 'History', channel)
   const subscription = new Subscription(
-    session,
+    client,
     { tenantId, channel },
     {
       positioned,
-      joinLeave: settings.joinLeave && command.joinLeave && isAllowed(session, 'Presence', channel),
+      joinLeave: settings.joinLeave && command.joinLeave && isAllowed(client, 'Presence', channel),
       present: settings.presence,
       byToken,
       serverSide,
@@ -74,213 +87,121 @@ export async function prepare(
       filter: command.filter,
     },
   )
-  begin(subscription)
+  register(client, subscription)
   try {
-    await session.context.hub.add(subscription)
-    const arrival = await arrive(subscription)
+    await client.context.hub.add(subscription)
+    const joined = await addToPresence(client, subscription)
     const newestOnly = settings.history?.newestOnly ?? false
-    const page = positioned ? await readMissed(subscription, { since: command.since, newestOnly }) : undefined
-    return { subscription, command, page, newestOnly, arrival }
+    const { since } = command
+    const page = positioned ? await readMissed(client, subscription, { since, newestOnly }) : undefined
+    return { client, subscription, command, page, newestOnly, joined }
   } catch (error) {
-    await abandonUnlessLive(subscription)
+    await abandonUnlessLive(client, subscription)
     throw error
   }
 }
 
-/** One that did not get as far as its reply leaves nothing behind. */
-export async function abandonUnlessLive(subscription: Subscription): Promise<void> {
+/** Ends a subscription whose reply was not sent. It leaves nothing behind, and nothing is announced. */
+export async function abandonUnlessLive(client: Client, subscription: Subscription): Promise<void> {
   if (subscription.live) return
-  endSubscription(subscription)
-  await withdraw(subscription)
+  endSubscription(client, subscription)
+  await removeFromPresence(client, subscription)
 }
 
-export async function unsubscribe(
-  session: Session,
+export async function handleUnsubscribe(
+  client: Client,
   command: Extract<Command, { kind: 'unsubscribe' }>,
   ref: ReplyRef,
 ): Promise<void> {
-  const subscription = session.subscriptions.get(command.channel)
+  const subscription = client.subscriptions.get(command.channel)
   if (subscription?.serverSide)
     throw new CommandError(
       'PERMISSION_DENIED',
       `The server subscribed you to "${command.channel}": only the server ends it`,
     )
-  if (subscription) endSubscription(subscription)
-  session.reply(ref, { kind: 'unsubscribe', channel: command.channel })
+  if (subscription) endSubscription(client, subscription)
+  client.reply(ref, { kind: 'unsubscribe', channel: command.channel })
 }
 
-/** Takes it off every list; the client is not told. Safe to call twice. */
-export function endSubscription(subscription: Subscription): void {
+/** Ends the subscription without telling the client. Does nothing on one that has ended. */
+export function endSubscription(client: Client, subscription: Subscription): void {
   if (subscription.ended) return
-  const { session, ref } = subscription
-  const { hub, wheel } = session.context
+  const { context, subscriptions, tenant } = client
+  const { channel } = subscription.ref
   const wasLive = subscription.live
   subscription.end()
-  if (subscription.expiry) wheel.cancel(subscription.expiry)
-  session.subscriptions.delete(ref.channel)
-  session.tenant.channels.unsubscribed(ref.channel)
-  session.tenant.subscriptionsTotal -= 1
-  hub.remove(subscription)
-  // One that never went live is not announced, and takes its presence back itself (`withdraw`).
-  if (!wasLive) return
-  depart(subscription)
+  if (subscription.expiry) context.wheel.cancel(subscription.expiry)
+  subscriptions.delete(channel)
+  tenant.channels.removeSubscriber(channel)
+  tenant.quota.counters.subscriptionsTotal -= 1
+  context.hub.remove(subscription)
+  // One that never went live was not announced either. `abandonUnlessLive` removes its presence.
+  if (wasLive) leave(client, subscription)
 }
 
-function begin(subscription: Subscription): void {
-  const { session, ref } = subscription
-  session.subscriptions.set(ref.channel, subscription)
-  session.tenant.channels.subscribed(ref.channel)
-  session.tenant.subscriptionsTotal += 1
+function register({ subscriptions, tenant }: Client, subscription: Subscription): void {
+  const { channel } = subscription.ref
+  subscriptions.set(channel, subscription)
+  tenant.channels.addSubscriber(channel)
+  tenant.quota.counters.subscriptionsTotal += 1
 }
 
-/** A token is permission enough, unless a rule denies. */
-function authorize(session: Session, channel: ChannelName, byToken: boolean): void {
-  if (!byToken) return requireAllowed(session, 'Subscribe', channel)
-  const decision = session.tenant.rules.decide(session.identity, 'Subscribe', channel)
-  if (!decision.allowed && decision.reason === 'denied')
-    throw new CommandError('PERMISSION_DENIED', decision.explanation)
-}
-
-async function readMissed(
-  { filter, ref, session }: Subscription,
-  { newestOnly, since }: { newestOnly: boolean; since: Position | undefined },
-): Promise<HistoryPage> {
-  const { broker, limits } = session.context
-  // Whoever comes anew, or back to where we stand, has missed nothing: what follows comes live.
-  const top = broker.standing(ref)
-  if (top && (!since || (since.epoch === top.epoch && since.offset === top.offset)))
-    return { publications: [], top, continuous: true }
-  if (newestOnly && since) return broker.history(ref, { limit: filter ? limits.pageMax : 1, reverse: true })
-  // One more than is handed over, to tell a full answer from a cut one.
-  const page = await broker.history(ref, { since, limit: since ? limits.pageMax + 1 : 0 })
-  return cutToBytes(page, limits.pageBytesMax)
-}
-
-/** What the reply says, and what follows it at once. */
-export interface CaughtUp {
-  /** Where the client stands when it reads the reply. Undefined: it has no positions. */
-  readonly position?: Position | undefined
-  readonly missed: readonly Publication[]
-  /** Arrived since `position` and not part of the reply. */
-  readonly after: readonly Publication[]
-  readonly top?: Position | undefined
-  readonly recovered: boolean
-}
-
-/** Throws PERMISSION_DENIED when it ended meanwhile, and UNRECOVERABLE_POSITION when the client asked for that instead of a subscription with a gap. */
-export function catchUp({ subscription, command, page, newestOnly }: Prepared): CaughtUp {
-  if (subscription.ended)
-    throw new CommandError(
-      'PERMISSION_DENIED',
-      `The channel rules changed: "${command.channel}" is no longer allowed`,
-    )
-  const live = subscription.collected()
-  if (!page) return { missed: [], after: live, recovered: false }
-  const { since } = command
-  const { clock, limits, metrics } = subscription.session.context
-  const { lostUntil } = subscription
-  const merged: Recovered = lostUntil
-    ? { kind: 'gap', reason: 'tooMany', top: later(page.top, lostUntil), after: [] }
-    : newestOnly && since
-      ? mergeNewest({ since, page, live, wants: ({ tags }) => subscription.filter?.matches(tags) ?? true })
-      : mergeRecovered({ since, page, live, limit: limits.pageMax })
-  if (!since) {
-    // It starts where the page ends, and what arrived meanwhile is the first it gets; or with the new stream, if this one was replaced.
-    const [top, after] =
-      merged.kind === 'whole' ? [page.top, merged.publications] : [merged.top, merged.after]
-    return { position: top, missed: [], after, top, recovered: false }
-  }
-  metrics.recoveries.inc({ result: merged.kind === 'whole' ? 'recovered' : merged.reason })
-  if (merged.kind === 'whole') {
-    const [oldest] = merged.publications
-    if (oldest) metrics.recoveryDelaySeconds.observe(Math.max(0, clock.epochMs() - oldest.timeMs) / 1000)
-    const position = standsAt(subscription, { since, missed: merged.publications, top: merged.top })
-    return { position, missed: merged.publications, after: [], top: merged.top, recovered: true }
-  }
-  if (command.gapIsError) {
-    throw new CommandError(
-      'UNRECOVERABLE_POSITION',
-      `Cannot recover "${command.channel}": ${gapText[merged.reason]}`,
-    )
-  }
-  return { position: merged.top, missed: [], after: merged.after, top: merged.top, recovered: false }
-}
-
-/** Where the client stands before the first that it gets: what is not for it, it need not ask for again. */
-function standsAt(
-  subscription: Subscription,
-  { missed, since, top }: { missed: readonly Publication[]; since: Position; top: Position },
-): Position {
-  const first = missed.findIndex((publication) => subscription.wants(publication))
-  if (first === -1) return top
-  const passed = missed.slice(0, first).findLast(({ offset }) => offset > 0)
-  if (passed) return { epoch: top.epoch, offset: passed.offset }
-  // Where it stood in another stream says nothing of this one.
-  const sameStream = since.epoch === '' || since.epoch === top.epoch
-  return { epoch: top.epoch, offset: sameStream ? since.offset : (missed[first]?.offset ?? 1) - 1 }
-}
-
-/** Of two epochs the second counts: it was heard of live, and nothing is promised across them. */
-function later(page: Position, live: Position): Position {
-  return page.epoch === live.epoch && page.offset > live.offset ? page : live
-}
-
-const gapText: Readonly<Record<Extract<Recovered, { kind: 'gap' }>['reason'], string>> = {
-  epoch: 'the stream is not the one that position belongs to',
-  trimmed: 'history no longer reaches back that far',
-  ahead: 'the position lies after the newest publication',
-  tooMany: 'more was missed than one answer holds',
-  hole: 'an offset is missing',
-}
-
-/** When its subscription token runs out, anew at each refresh, or the time that a backend gave it. Undefined: never. */
-export function expireAt(subscription: Subscription, expiresAtMs: number | undefined): void {
-  const { session } = subscription
-  const { clock, limits, wheel } = session.context
+/**
+ * Sets when the subscription ends: at the expiry of its token, or at the time that the backend gave. Replaces
+ * an earlier expiry. Undefined: never.
+ */
+export function expireAt(client: Client, subscription: Subscription, expiresAtMs: number | undefined): void {
+  const { clock, limits, wheel } = client.context
   if (subscription.expiry) wheel.cancel(subscription.expiry)
   if (expiresAtMs === undefined) return
-  // What the server made its client can neither refresh nor take up again.
+  // The client can neither refresh a server-side subscription nor make it again, so it gets no grace.
   const [graceMs, code] = subscription.serverSide
     ? [0, unsubscribeCodes.server]
     : [limits.expiredCloseDelayMs, unsubscribeCodes.expired]
   const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
-  subscription.expiry = wheel.after(delayMs, () => session.endSubscription(subscription, code))
+  subscription.expiry = wheel.after(delayMs, () => client.endSubscription(subscription, code))
 }
 
-interface Answer {
+/** What completes a prepared subscription. */
+interface Completion {
   readonly caughtUp: CaughtUp
+  /** Milliseconds since the epoch. Undefined: the subscription does not expire. */
   readonly expiresAtMs?: number | undefined
 }
 
 export function subscribeReply(
-  { subscription, command }: Prepared,
-  { caughtUp, expiresAtMs }: Answer,
+  { client, subscription, command }: PreparedSubscription,
+  { caughtUp, expiresAtMs }: Completion,
 ): SubscribeReply {
-  const { session, ref } = subscription
   return {
     kind: 'subscribe',
-    channel: ref.channel,
+    channel: subscription.ref.channel,
     position: caughtUp.position,
     publications: caughtUp.missed.filter((publication) => subscription.wants(publication)),
     wasRecovering: command.since !== undefined,
     recovered: caughtUp.recovered,
     delta: subscription.delta,
     top: caughtUp.top,
-    expiresInS: secondsUntil(expiresAtMs, session.context.clock.epochMs()),
+    expiresInS: secondsUntil(expiresAtMs, client.context.clock.epochMs()),
   }
 }
 
-/** After the reply what came meanwhile, then live: in the reply's own turn, so that nothing can slip in between. */
-export function release({ subscription, arrival }: Prepared, { caughtUp, expiresAtMs }: Answer): void {
-  const { session, ref } = subscription
+/**
+ * Sends what arrived meanwhile, and delivers from then on. Called in the same turn as the reply, so that no
+ * publication comes in between.
+ */
+export function startDelivery(
+  { client, joined, subscription }: PreparedSubscription,
+  { caughtUp, expiresAtMs }: Completion,
+): void {
   const base = subscription.delta ? 'none' : undefined
   for (const publication of caughtUp.after) {
     if (subscription.wants(publication))
-      session.push({ payload: session.codec.publication(ref.channel, publication, base) })
+      client.push({ payload: client.codec.publication(subscription.ref.channel, publication, base) })
   }
   subscription.goLive(caughtUp.after.findLast((publication) => publication.offset > 0) ?? caughtUp.top)
-  // The answer itself may have been too much for a slow client.
+  // The session of a slow client may have closed over its reply, which ends the subscription.
   if (!subscription.live) return
-  expireAt(subscription, expiresAtMs)
-  announce(subscription, 'join', arrival)
+  expireAt(client, subscription, expiresAtMs)
+  announce(client, subscription, { kind: 'join', change: joined })
 }

@@ -1,49 +1,58 @@
-// What a client sent and has not been begun: in order, one command at a time, no faster than its tenant allows.
+// The commands that a client has sent and that have not begun: executed in order, one at a time, no faster
+// than the tenant allows.
 import { CommandError } from '../../errors.js'
-import { closeCodes, type CloseCode } from '../../protocol/codes.js'
-import type { Command, Received, ReplyRef } from '../../protocol/commands.js'
+import { closeCodes } from '../../protocol/codes.js'
+import type { Command, DecodedItem, ReplyRef } from '../../protocol/commands.js'
 import { TokenBucket, type BucketLimits } from '../../quota/token-bucket.js'
 import type { Clock } from '../../time.js'
+import type { Client, Dispatch } from '../client.js'
+import type { SessionLimits } from '../context.js'
 
-/** What an inbox needs of its session. */
-export interface InboxOwner {
-  readonly closed: boolean
-  /** Settles when the command is answered. Rejects for bugs only. */
-  execute(command: Command, ref: ReplyRef): Promise<void>
-  /** The command was not begun. */
-  refuse(ref: ReplyRef, error: CommandError): void
-  close(code: CloseCode): void
-  bug(error: unknown, what: string): void
+/** What a command queue needs of its session, besides what the command handlers need. */
+export interface CommandQueueOwner extends Client {
+  /**
+   * Returns whether the command may begin in the session's state. Closes the session where the command breaks
+   * the protocol.
+   */
+  mayBegin(command: Command): boolean
+  /** Answers a command whose handler failed. */
+  fail(command: Command, ref: ReplyRef, error: unknown): void
 }
 
-export interface InboxBounds {
-  /** Commands that may wait for their turn; more is a flood (3013). */
-  readonly queuedCommandsMax: number
-  /** Publishes under way at once; the next waits its turn. */
-  readonly publishesInFlightMax: number
-  /** Refused or unreadable commands in a row that end the session (3509). */
-  readonly errorsInRowMax: number
-}
+export type CommandQueueBounds = Pick<
+  SessionLimits,
+  'queuedCommandsMax' | 'publishesInFlightMax' | 'errorsInRowMax'
+>
 
-/** Pings and pongs in a row that found no command left in the bucket. A tenant with a rate of 0 gets half an hour out of it. */
+type DecodedCommand = Extract<DecodedItem, { kind: 'command' }>
+
+/**
+ * Pings and pongs over the rate, in a row, that close the session. A tenant with a rate of 0 lasts half an
+ * hour with them.
+ */
 const controlsOverRateMax = 64
 
-export class Inbox {
-  readonly #owner: InboxOwner
-  readonly #bounds: InboxBounds
+export class CommandQueue {
+  readonly #owner: CommandQueueOwner
+  readonly #dispatch: Dispatch
+  readonly #bounds: CommandQueueBounds
   readonly #clock: Clock
   readonly #rate: TokenBucket
   #commandsPerSecond: number
-  readonly #queue: Received[] = []
+  readonly #queue: DecodedItem[] = []
   #busy = false
   #publishesInFlight = 0
   #errorsInRow = 0
   #controlsOverRate = 0
   #lastCommandMs: number
 
-  constructor(owner: InboxOwner, options: { bounds: InboxBounds; clock: Clock; commandsPerSecond: number }) {
-    const { bounds, clock, commandsPerSecond } = options
+  constructor(
+    owner: CommandQueueOwner,
+    options: { dispatch: Dispatch; bounds: CommandQueueBounds; clock: Clock; commandsPerSecond: number },
+  ) {
+    const { bounds, clock, commandsPerSecond, dispatch } = options
     this.#owner = owner
+    this.#dispatch = dispatch
     this.#bounds = bounds
     this.#clock = clock
     this.#commandsPerSecond = commandsPerSecond
@@ -51,7 +60,7 @@ export class Inbox {
     this.#rate = new TokenBucket(limitsOf(commandsPerSecond), this.#lastCommandMs)
   }
 
-  /** Monotonic milliseconds; pongs do not count. */
+  /** The monotonic time of the last command in milliseconds; pongs do not count. */
   get lastCommandMs(): number {
     return this.#lastCommandMs
   }
@@ -61,22 +70,57 @@ export class Inbox {
     this.#rate.configure(limitsOf(commandsPerSecond), this.#clock.monotonicMs())
   }
 
-  add(received: readonly Received[]): void {
-    this.#queue.push(...received)
-    if (this.#queue.length > this.#bounds.queuedCommandsMax)
-      return this.#owner.close(closeCodes.tooManyRequests)
-    this.#pump()
+  /**
+   * Queues what one frame contained; `run` begins it. Closes the session with 3013 above `queuedCommandsMax`.
+   */
+  add(items: readonly DecodedItem[]): void {
+    this.#queue.push(...items)
+    if (this.#queue.length > this.#bounds.queuedCommandsMax) this.#owner.close(closeCodes.tooManyRequests)
   }
 
-  /** Pings and pongs cannot be refused, and each costs a turn: who sends far more of them than commands are allowed has to go. */
+  /**
+   * Begins queued commands until one has to be waited for; continues by itself when that command ends. Each
+   * command waits for the one before it, except that a command does not wait for the acknowledgement of a
+   * publish.
+   */
+  run(): void {
+    const owner = this.#owner
+    while (!this.#busy && !owner.closed && this.#publishesInFlight < this.#bounds.publishesInFlightMax) {
+      const [item] = this.#queue
+      if (!item) return
+      // Publishes that were sent before the end of the session are answered before it ends.
+      if (this.#publishesInFlight > 0 && endsSession(item)) return
+      this.#queue.shift()
+      const received = this.#commandOf(item)
+      if (!received || !owner.mayBegin(received.command)) continue
+      const { command, ref } = received
+      const overlaps = command.kind === 'publish'
+      if (overlaps) this.#publishesInFlight += 1
+      else this.#busy = true
+      const ended = (): void => {
+        if (overlaps) this.#publishesInFlight -= 1
+        else this.#busy = false
+        this.run()
+      }
+      this.#dispatch(owner, command, ref).then(ended, (error: unknown) => {
+        this.#fail(received, error)
+        ended()
+      })
+    }
+  }
+
+  /**
+   * Pings and pongs cannot be refused, and each costs work: a client that sends far more of them than its
+   * rate is closed with 3013.
+   */
   addControl(): void {
     if (this.#owner.closed) return
-    const tooFast = this.#rate.take(1, this.#clock.monotonicMs()) > 0
-    this.#controlsOverRate = tooFast ? this.#controlsOverRate + 1 : 0
+    const isOverRate = this.#rate.take(1, this.#clock.monotonicMs()) > 0
+    this.#controlsOverRate = isOverRate ? this.#controlsOverRate + 1 : 0
     if (this.#controlsOverRate > controlsOverRateMax) this.#owner.close(closeCodes.tooManyRequests)
   }
 
-  /** A command went well: whoever is at the other end is sensible. */
+  /** A command succeeded: the count of errors in a row starts again. */
   answered(): void {
     this.#errorsInRow = 0
   }
@@ -85,59 +129,48 @@ export class Inbox {
     this.#queue.length = 0
   }
 
-  /** Only publishes do not wait for their acknowledgement before the next command begins. */
-  #pump(): void {
-    while (
-      !this.#busy &&
-      !this.#owner.closed &&
-      this.#publishesInFlight < this.#bounds.publishesInFlightMax
-    ) {
-      const [received] = this.#queue
-      if (!received) return
-      // What came before the end is answered before the end.
-      if (this.#publishesInFlight > 0 && endsSession(received)) return
-      this.#queue.shift()
-      this.#take(received)
+  /**
+   * Charges the item to the client's rate. Returns a command that may begin, and deals with everything else.
+   */
+  #commandOf(item: DecodedItem): DecodedCommand | undefined {
+    if (item.kind === 'pong') {
+      this.addControl()
+      return undefined
     }
-  }
-
-  #take(received: Received): void {
-    if (received.kind === 'pong') return this.addControl()
     const nowMs = this.#clock.monotonicMs()
     const waitMs = this.#rate.take(1, nowMs)
-    if (received.kind === 'violation') return this.#owner.close(received.close)
-    if (waitMs > 0) return this.#refuse(received.ref, this.#tooFast(waitMs))
-    if (received.kind === 'refused') return this.#refuse(received.ref, received.error)
-    this.#lastCommandMs = nowMs
-    this.#begin(received.command, received.ref)
-  }
-
-  #begin(command: Command, ref: ReplyRef): void {
-    const overlaps = command.kind === 'publish'
-    if (overlaps) this.#publishesInFlight += 1
-    else this.#busy = true
-    const ended = (): void => {
-      if (overlaps) this.#publishesInFlight -= 1
-      else this.#busy = false
-      this.#pump()
+    if (item.kind === 'command' && waitMs === 0) {
+      this.#lastCommandMs = nowMs
+      return item
     }
-    this.#owner.execute(command, ref).then(ended, (error: unknown) => {
-      this.#owner.bug(error, `command ${command.kind} was not answered`)
-      ended()
-    })
+    if (item.kind === 'violation') this.#owner.close(item.close)
+    else if (waitMs > 0) this.#refuse(item.ref, this.#overRate(waitMs))
+    else if (item.kind === 'refused') this.#refuse(item.ref, item.error)
+    return undefined
   }
 
-  /** Too many of these in a row, and nobody sensible is at the other end. */
+  #fail({ command, ref }: DecodedCommand, error: unknown): void {
+    try {
+      this.#owner.fail(command, ref, error)
+    } catch (bug) {
+      this.#owner.reportBug(bug, `command ${command.kind} was not answered`)
+    }
+  }
+
+  /**
+   * Answers with an error. A client that gets too many in a row is broken or hostile, and its session is
+   * closed.
+   */
   #refuse(ref: ReplyRef, error: CommandError): void {
     this.#errorsInRow += 1
-    this.#owner.refuse(ref, error)
+    this.#owner.replyError(ref, error)
     if (this.#errorsInRow < this.#bounds.errorsInRowMax) return
     this.#owner.close(
       error.code === 'TOO_MANY_REQUESTS' ? closeCodes.tooManyRequests : closeCodes.tooManyErrors,
     )
   }
 
-  #tooFast(waitMs: number): CommandError {
+  #overRate(waitMs: number): CommandError {
     return new CommandError(
       'TOO_MANY_REQUESTS',
       `This connection has used its ${this.#commandsPerSecond} commands per second; slow down`,
@@ -150,9 +183,8 @@ function limitsOf(commandsPerSecond: number): BucketLimits {
   return { rate: commandsPerSecond, burst: commandsPerSecond }
 }
 
-/** Whatever it holds: connecting twice and sending to nobody are refused by a close. */
-function endsSession(received: Received): boolean {
-  if (received.kind === 'command')
-    return received.command.kind === 'connect' || received.command.kind === 'send'
-  return received.kind === 'violation'
+/** A second connect and a `send` are refused by a close, whatever they contain. */
+function endsSession(item: DecodedItem): boolean {
+  if (item.kind === 'command') return item.command.kind === 'connect' || item.command.kind === 'send'
+  return item.kind === 'violation'
 }

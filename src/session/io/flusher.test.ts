@@ -7,7 +7,7 @@ const beatMs = 50
 
 /** Counts what is written, and when. */
 class Pile implements Flushable {
-  beat = -1
+  lastFlushInterval = -1
   waiting = 0
   readonly writes: number[] = []
   readonly #flusher: Flusher

@@ -1,46 +1,57 @@
-// When outboxes are written. At once while there is little to do; on a beat where much goes to the same sockets, so that frames share a write.
+// Decides when outboxes are written: at the end of the turn of the event loop while the load is low, and at
+// flush intervals where many frames go to the same sockets, so that frames share a write.
 import type { After, Clock } from '../../time.js'
 
-/** What waits to be written. */
+/** Something that waits to be written. */
 export interface Flushable {
-  /** In which beat it was written last: the flusher's own. */
-  beat: number
-  /** Gives how many frames were written. */
+  /** The number of the flush interval in which it was written last; −1: never. Only the flusher sets it. */
+  lastFlushInterval: number
+  /** Writes what waits and returns the number of frames written. */
   flush(): number
 }
 
-/** About half of what a core can write one by one; below it nobody waits. */
+/** About half of what one core can write one frame at a time. Below this rate no frame waits. */
 const busyFramesPerSecond = 50_000
-/** How long a frame waits for others, at that many and at most. A socket that gets fewer than 10 frames a second is never made to wait. */
-const [beatMinMs, beatMaxMs] = [50, 100]
-/** What lets a beat grow by a millisecond: the more there is to write, the more a write must carry. At 300,000 it is at its longest. */
-const framesPerBeatMs = 5_000
+/**
+ * The shortest flush interval, at `busyFramesPerSecond`, and the longest. A socket that gets fewer than 10
+ * frames a second never waits.
+ */
+const [intervalMinMs, intervalMaxMs] = [50, 100]
+/**
+ * Frames per second above `busyFramesPerSecond` that lengthen the interval by 1 ms: the more there is to
+ * write, the more each write has to carry. The interval is longest at 300,000 frames per second.
+ */
+const framesPerIntervalMs = 5_000
 
 export class Flusher {
   readonly #clock: Clock
   readonly #after: After
-  /** Written when this turn of the event loop has read what there was to read. */
+  /** Written when this turn of the event loop has read all input. */
   #soon: Flushable[] = []
   #scheduled = false
-  /** Written at the next beat, which `#cancelBeat` calls off: one that began late, by itself, is not followed by another at once. */
+  /**
+   * Written when the next interval begins. `#cancelTimer` cancels the timer for that: an interval may begin
+   * before its timer fires, and must not be followed by another at once.
+   */
   #later: Flushable[] = []
-  #cancelBeat: (() => void) | undefined
-  #beat = 0
-  #beatMs = beatMinMs
-  #beatStartedMs: number
-  /** Written since then. */
+  #cancelTimer: (() => void) | undefined
+  #interval = 0
+  #intervalMs = intervalMinMs
+  #intervalStartedMs: number
+  /** Frames written in this interval. */
   #frames = 0
   #busy = false
 
   constructor({ after, clock }: { clock: Clock; after: After }) {
     this.#after = after
     this.#clock = clock
-    this.#beatStartedMs = clock.monotonicMs()
+    this.#intervalStartedMs = clock.monotonicMs()
   }
 
   add(outbox: Flushable): void {
-    // One that was not written in this beat goes at once, however busy we are: it would gain nothing.
-    if (this.#busy && outbox.beat === this.#beat) return this.#defer(outbox)
+    // An outbox that was not written in this interval is written at once under any load: waiting would save
+    // nothing.
+    if (this.#busy && outbox.lastFlushInterval === this.#interval) return this.#defer(outbox)
     this.#soon.push(outbox)
     if (this.#scheduled) return
     this.#scheduled = true
@@ -51,37 +62,40 @@ export class Flusher {
     const outboxes = this.#soon
     this.#soon = []
     this.#scheduled = false
-    if (this.#clock.monotonicMs() - this.#beatStartedMs >= this.#beatMs) this.#begin()
+    if (this.#clock.monotonicMs() - this.#intervalStartedMs >= this.#intervalMs) this.#beginInterval()
     this.#write(outboxes)
   }
 
   #defer(outbox: Flushable): void {
     this.#later.push(outbox)
     if (this.#later.length > 1) return
-    const leftMs = Math.max(0, this.#beatStartedMs + this.#beatMs - this.#clock.monotonicMs())
-    this.#cancelBeat = this.#after(leftMs, () => this.#begin())
+    const leftMs = Math.max(0, this.#intervalStartedMs + this.#intervalMs - this.#clock.monotonicMs())
+    this.#cancelTimer = this.#after(leftMs, () => this.#beginInterval())
   }
 
-  /** A beat: it is busy when much came in the last one, written already or not. */
-  #begin(): void {
-    this.#cancelBeat?.()
+  /**
+   * Writes what waited, and sets the length of the new interval by the number of frames that came in the last
+   * one.
+   */
+  #beginInterval(): void {
+    this.#cancelTimer?.()
     const nowMs = this.#clock.monotonicMs()
-    const elapsedMs = Math.max(1, nowMs - this.#beatStartedMs)
+    const elapsedMs = Math.max(1, nowMs - this.#intervalStartedMs)
     const outboxes = this.#later
     this.#later = []
-    this.#beat += 1
-    this.#beatStartedMs = nowMs
+    this.#interval += 1
+    this.#intervalStartedMs = nowMs
     this.#write(outboxes)
     const framesPerSecond = (this.#frames * 1000) / elapsedMs
     this.#busy = framesPerSecond >= busyFramesPerSecond
-    const grownMs = beatMinMs + (framesPerSecond - busyFramesPerSecond) / framesPerBeatMs
-    this.#beatMs = Math.min(Math.max(grownMs, beatMinMs), beatMaxMs)
+    const grownMs = intervalMinMs + (framesPerSecond - busyFramesPerSecond) / framesPerIntervalMs
+    this.#intervalMs = Math.min(Math.max(grownMs, intervalMinMs), intervalMaxMs)
     this.#frames = 0
   }
 
   #write(outboxes: readonly Flushable[]): void {
     for (const outbox of outboxes) {
-      outbox.beat = this.#beat
+      outbox.lastFlushInterval = this.#interval
       this.#frames += outbox.flush()
     }
   }

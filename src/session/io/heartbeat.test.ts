@@ -33,7 +33,7 @@ class Peer {
       this.clock.advance(250)
       this.wheel.advance()
       if (this.clock.monotonicMs() - (this.pingsAtMs.at(-1) ?? Number.NaN) === pongAfterMs)
-        this.heartbeat.alive()
+        this.heartbeat.onActivity()
     }
   }
 }
@@ -73,7 +73,7 @@ describe('Heartbeat', () => {
   test('a sign of life before the ping is none after it', () => {
     const peer = new Peer()
     peer.live(24_750)
-    peer.heartbeat.alive()
+    peer.heartbeat.onActivity()
     peer.live(60_000)
     expect(peer.closesAtMs).toEqual([33_000])
   })

@@ -1,4 +1,5 @@
-// Finds clients that stopped answering, so that a dead socket never keeps a place in its tenant's quota.
+// Finds clients that have stopped answering, so that a dead socket does not hold a connection of its tenant's
+// quota.
 import { closeCodes, type CloseCode } from '../../protocol/codes.js'
 import type { Timer, TimerWheel } from '../../time.js'
 
@@ -9,20 +10,24 @@ export interface HeartbeatPeer {
 }
 
 export interface HeartbeatTiming {
-  /** Between two pings. */
+  /** Time between two pings. */
   readonly pingIntervalMs: number
-  /** Silence after a ping that ends the session with `noPong` (3012). Below the interval. */
+  /** Silence after a ping that closes the session with `noPong` (3012). Less than the interval. */
   readonly pongTimeoutMs: number
 }
 
-/** One timer for both waits: interval, ping, timeout, verdict. The first ping comes after 50–100 % of the interval, so that a fleet does not ping in step. */
+/**
+ * Pings a session and closes it when it stays silent. One timer serves both waits: it fires for the ping, and
+ * for the check after it. The first ping comes after 50–100 % of the interval, so that the sessions of a
+ * gateway do not ping in step.
+ */
 export class Heartbeat {
   readonly #peer: HeartbeatPeer
   readonly #timing: HeartbeatTiming
   readonly #wheel: TimerWheel
   readonly #timer: Timer
-  #next: 'ping' | 'verdict' = 'ping'
-  /** Since the last ping. */
+  #next: 'ping' | 'check' = 'ping'
+  /** True while nothing has arrived since the last ping. */
   #silent = false
 
   constructor(
@@ -41,19 +46,22 @@ export class Heartbeat {
     const { pingIntervalMs, pongTimeoutMs } = this.#timing
     switch (this.#next) {
       case 'ping':
-        this.#next = 'verdict'
+        this.#next = 'check'
         this.#silent = true
         this.#wheel.reschedule(this.#timer, pongTimeoutMs)
         return this.#peer.ping()
-      case 'verdict':
+      case 'check':
         if (this.#silent) return this.#peer.close(closeCodes.noPong)
         this.#next = 'ping'
         this.#wheel.reschedule(this.#timer, pingIntervalMs - pongTimeoutMs)
     }
   }
 
-  /** Any frame counts as a pong: a busy client is alive even when its pongs wait behind data. */
-  alive(): void {
+  /**
+   * Something arrived. Any frame counts as a pong: a busy client is alive even when its pongs wait behind
+   * data.
+   */
+  onActivity(): void {
     this.#silent = false
   }
 

@@ -1,25 +1,29 @@
-// Bytes waiting for one client. Many frames, one write: the write call is most of what a delivery costs.
+// The frames that wait for one client. Many frames are sent in one write, because the write call is most of
+// the cost of a delivery.
 import type { Clock } from '../../time.js'
-import type { Flushable, Flusher } from './flusher.js'
 import type { Frame, Transport } from '../transport.js'
+import type { Flushable, Flusher } from './flusher.js'
 
 export interface OutboxBounds {
-  /** Waiting bytes (ours and the transport's) above which a client is too slow. */
+  /** Waiting bytes, of the outbox and the transport together, above which a client is too slow. */
   readonly bytesMax: number
-  /** How long bytes may wait. */
+  /** How long bytes may wait for the client. */
   readonly ageMaxMs: number
 }
 
 export interface OutboxOwner {
-  /** A bound was met. */
+  /** A bound was exceeded. */
   onSlow(): void
-  /** Bytes of payload went to the transport. */
+  /** This many bytes of payload were sent to the transport. */
   onSent(bytes: number): void
 }
 
-/** A bounded queue of frames in front of a transport. At a bound it says so once, through `onSlow`, and takes no more. */
+/**
+ * A bounded queue of frames in front of a transport. Above a bound it calls `onSlow` once and accepts no more
+ * frames.
+ */
 export class Outbox implements Flushable {
-  beat = -1
+  lastFlushInterval = -1
   readonly #transport: Transport
   readonly #flusher: Flusher
   readonly #bounds: OutboxBounds
@@ -27,9 +31,12 @@ export class Outbox implements Flushable {
   readonly #owner: OutboxOwner
   #frames: Frame[] = []
   #bytes = 0
-  /** Set from a write that the kernel did not take whole until it has: meanwhile frames wait here, where they can be counted and merged. */
+  /**
+   * Set while the kernel has not taken a write completely. Frames wait here during that time, where they can
+   * be counted and merged.
+   */
   #blockedSinceMs: number | undefined
-  /** From `hold` to `release`. */
+  /** True from `hold` to `release`. */
   #held = false
   #closed = false
 
@@ -46,21 +53,25 @@ export class Outbox implements Flushable {
 
   push(frame: Frame): void {
     if (this.#closed) return
-    if (this.#isOver()) return this.#tooSlow()
+    if (this.#isOverBound()) return this.#reportSlow()
     if (this.#frames.length === 0 && !this.#waits) this.#flusher.add(this)
     this.#frames.push(frame)
     this.#bytes += frame.payload.length
-    // A burst within one turn is no sign of a slow client: only the kernel's refusal is.
+    // A large burst within one turn does not make a client slow: only a write that the kernel did not take
+    // does.
     if (!this.#waits && this.#bytes > this.#bounds.bytesMax / 4) this.flush()
   }
 
-  /** What is pushed from here on waits for a frame that has to be read before it, and is bounded in bytes like what waits for the kernel. */
+  /**
+   * Keeps frames back until `release`, because the client has to read another frame before them. They are
+   * bounded in bytes, like frames that wait for the kernel.
+   */
   hold(): void {
     this.flush()
     this.#held = true
   }
 
-  /** Here it is: it goes out first, and all that waited behind it. */
+  /** Sends `first`, and after it the frames that were held back. */
   release(first: Frame): void {
     if (this.#closed) return
     this.#held = false
@@ -69,7 +80,10 @@ export class Outbox implements Flushable {
     if (!this.#waits) this.#flusher.add(this)
   }
 
-  /** Called by the flusher, and by the session before it says goodbye. */
+  /**
+   * Writes the waiting frames and returns their number. The flusher calls it, and the session before it
+   * closes.
+   */
   flush(): number {
     if (this.#closed || this.#frames.length === 0 || this.#waits) return 0
     const frames = this.#frames
@@ -80,15 +94,15 @@ export class Outbox implements Flushable {
     return frames.length
   }
 
-  /** The transport took everything: what waited here goes out now. */
+  /** The kernel took everything: writes the frames that waited here. */
   drained(): void {
     this.#blockedSinceMs = undefined
     this.flush()
   }
 
-  /** Age also counts when nothing new comes; the session's heartbeat asks. */
+  /** Checks the bounds when no new frame comes. The session's heartbeat calls it. */
   checkAge(): void {
-    if (this.#isOver()) this.#tooSlow()
+    if (this.#isOverBound()) this.#reportSlow()
   }
 
   close(): void {
@@ -101,17 +115,17 @@ export class Outbox implements Flushable {
     return this.#held || this.#blockedSinceMs !== undefined
   }
 
-  #isOver(): boolean {
+  #isOverBound(): boolean {
     if (!this.#waits) return false
     if (this.#bytes + this.#transport.bufferedBytes > this.#bounds.bytesMax) return true
-    // Held frames have no age: it is not the client who keeps them waiting.
+    // The age does not count for held frames: the client is not the one that keeps them waiting.
     return (
       this.#blockedSinceMs !== undefined &&
       this.#clock.monotonicMs() - this.#blockedSinceMs > this.#bounds.ageMaxMs
     )
   }
 
-  #tooSlow(): void {
+  #reportSlow(): void {
     if (this.#closed) return
     this.close()
     this.#owner.onSlow()

@@ -1,8 +1,9 @@
-// Counts the channels a tenant has in use, so that nobody fills the memory by making up names: those with subscribers here, and
-// those with history that somebody published to within its time to live.
+// The channels that a tenant has in use on this gateway: those with subscribers, and those whose history
+// received a publication within its time to live. Their number is limited, so that a client cannot fill the
+// memory with invented channel names.
 import type { Clock } from '../../time.js'
 
-interface Use {
+interface ChannelUse {
   subscribers: number
   /** Monotonic milliseconds. */
   storedUntilMs: number
@@ -10,9 +11,9 @@ interface Use {
 
 const sweepIntervalMs = 1000
 
-export class ChannelCensus {
+export class ActiveChannels {
   readonly #clock: Clock
-  readonly #channels = new Map<string, Use>()
+  readonly #channels = new Map<string, ChannelUse>()
   #sweptAtMs = Number.NEGATIVE_INFINITY
 
   constructor(clock: Clock) {
@@ -23,7 +24,10 @@ export class ChannelCensus {
     return this.#channels.has(channel)
   }
 
-  /** Channels in use. One whose history has ended counts until the next sweep, at most a second later. */
+  /**
+   * Returns the number of active channels. A channel whose history has expired is counted until the next
+   * sweep, at most a second later.
+   */
   count(): number {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs - this.#sweptAtMs >= sweepIntervalMs) {
@@ -35,11 +39,11 @@ export class ChannelCensus {
     return this.#channels.size
   }
 
-  subscribed(channel: string): void {
+  addSubscriber(channel: string): void {
     this.#use(channel).subscribers += 1
   }
 
-  unsubscribed(channel: string): void {
+  removeSubscriber(channel: string): void {
     const use = this.#channels.get(channel)
     if (!use) return
     use.subscribers -= 1
@@ -47,7 +51,8 @@ export class ChannelCensus {
       this.#channels.delete(channel)
   }
 
-  published(channel: string, historyTtlMs: number): void {
+  /** Keeps the channel active for `historyTtlMs` milliseconds from now. */
+  addPublication(channel: string, historyTtlMs: number): void {
     this.#use(channel).storedUntilMs = this.#clock.monotonicMs() + historyTtlMs
   }
 
@@ -55,12 +60,12 @@ export class ChannelCensus {
     return this.#channels.get(channel)?.subscribers ?? 0
   }
 
-  /** Channels that have subscribers here, with their number, for `/stats`. */
+  /** Yields the channels that have subscribers on this gateway, with their number. */
   *subscribedChannels(): Iterable<[channel: string, subscribers: number]> {
     for (const [channel, use] of this.#channels) if (use.subscribers > 0) yield [channel, use.subscribers]
   }
 
-  #use(channel: string): Use {
+  #use(channel: string): ChannelUse {
     let use = this.#channels.get(channel)
     if (!use) {
       use = { subscribers: 0, storedUntilMs: 0 }

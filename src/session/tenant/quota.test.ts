@@ -1,57 +1,78 @@
-// A tenant among gateways: what its ledger says of places and shares, and what becomes of it.
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../auth/auth.testing.js'
+import { CommandError } from '../../errors.js'
+import type { Log } from '../../log.js'
+import type { AdmissionRefusal, TenantLease } from '../../quota/ledger.js'
 import { LocalLedger } from '../../quota/local.js'
-import type { Refusal, TenantLease } from '../../quota/ledger.js'
 import type { TenantPolicy } from '../../tenant/policy.js'
 import { limitsWith, policyOf, silentLog } from '../session.testing.js'
-import type { Session } from '../session.js'
-import { TenantState } from './runtime.js'
+import { ActiveChannels } from './active-channels.js'
+import { TenantQuota } from './quota.js'
 
-interface Rig {
+interface QuotaFixture {
   readonly clock: ManualClock
+  readonly channels: ActiveChannels
   readonly lease: TenantLease
-  readonly tenant: TenantState
-  /** This gateway's share of all rates from now on. */
-  share(share: number): void
-  /** What the ledger answers from now on. */
-  refuse(refusal: Refusal): void
+  readonly quota: TenantQuota
+  /** Sets this gateway's share of all rates. */
+  setShare(share: number): void
+  /** Makes the ledger refuse every connection from now on. */
+  refuse(refusal: AdmissionRefusal): void
 }
 
-function rigWith(changes: Partial<TenantPolicy> = {}, { elsewhere = 0 } = {}): Rig {
+function quotaWith(
+  changes: Partial<TenantPolicy> = {},
+  { log = silentLog, onOtherGateways = 0 }: { log?: Log; onOtherGateways?: number } = {},
+): QuotaFixture {
   const clock = new ManualClock()
+  const channels = new ActiveChannels(clock)
   const lease = new LocalLedger().open()
-  let part = 1
-  lease.share = () => part
-  Object.defineProperty(lease, 'heldByAll', { get: () => lease.held + elsewhere })
-  const tenant = new TenantState(policyOf(changes), {
-    clock,
-    log: silentLog,
-    allowPrivateJwks: false,
-    ledger: { open: () => lease },
-  })
+  let currentShare = 1
+  lease.share = () => currentShare
+  Object.defineProperty(lease, 'heldByAll', { get: () => lease.held + onOtherGateways })
+  const quota = new TenantQuota(policyOf(changes), { clock, log, ledger: { open: () => lease }, channels })
   return {
     clock,
+    channels,
     lease,
-    tenant,
-    share(share) {
-      part = share
-      tenant.sharesChanged()
+    quota,
+    setShare(share) {
+      currentShare = share
+      quota.sharesChanged()
     },
     refuse(refusal) {
       lease.acquire = () => Promise.resolve(refusal)
-      lease.look = () => Promise.resolve(refusal)
+      lease.check = () => Promise.resolve(refusal)
     },
   }
 }
 
-/** How many publishes pass now. */
-function passing(tenant: TenantState): number {
-  for (let passed = 0; ; passed += 1) {
+function refusalOf(act: () => void): CommandError {
+  try {
+    act()
+  } catch (error) {
+    if (error instanceof CommandError) return error
+    throw error
+  }
+  throw new Error('it was not refused')
+}
+
+async function refusedBy(admission: Promise<void>): Promise<CommandError> {
+  const error: unknown = await admission.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  if (error instanceof CommandError) return error
+  throw new Error('it was not refused')
+}
+
+/** Publishes until a publish is refused, and returns how many were accepted. */
+function acceptedPublishes(quota: TenantQuota): number {
+  for (let accepted = 0; ; accepted += 1) {
     try {
-      tenant.chargePublish('general')
+      quota.chargePublish('general')
     } catch {
-      return passed
+      return accepted
     }
   }
 }
@@ -60,116 +81,280 @@ const publishing = (publishPerSecond: number, publishBurst: number): Partial<Ten
   limits: limitsWith('messages', { publishPerSecond, publishBurst }),
 })
 
-describe('a refused connection', () => {
-  test('is told what is used in the cluster', async () => {
-    const { refuse, tenant } = rigWith({ limits: limitsWith('connections', { max: 50 }) })
-    refuse({ admitted: false, limit: 'tenant', used: 50 })
-    const message = 'Cannot connect: 50 of 50 connections of the tenant are used'
-    await expect(tenant.admit('ann')).rejects.toMatchObject({ code: 'CONNECTION_LIMIT', message })
-    await expect(tenant.checkRoom('ann')).rejects.toMatchObject({ code: 'CONNECTION_LIMIT', message })
+describe('connections', () => {
+  test('of the tenant: the message gives the used number and the limit', async () => {
+    const { quota } = quotaWith({ limits: limitsWith('connections', { max: 2 }) })
+    await quota.admit('ann')
+    await quota.admit('bob')
+    expect(await refusedBy(quota.admit('eve'))).toMatchObject({
+      code: 'CONNECTION_LIMIT',
+      message: 'Cannot connect: 2 of 2 connections of the tenant are used',
+      retryAfterMs: 5_000,
+    })
   })
 
-  test('is told of the gateway’s share where the others cannot be asked', async () => {
-    const { refuse, tenant } = rigWith({ limits: limitsWith('connections', { max: 50 }) })
+  test('of a user: the message gives the used number and the limit', async () => {
+    const { quota } = quotaWith({ limits: limitsWith('connections', { perUser: 1 }) })
+    await quota.admit('ann')
+    await quota.admit('bob')
+    expect(await refusedBy(quota.admit('ann'))).toMatchObject({
+      code: 'CONNECTION_LIMIT',
+      message: 'Cannot connect: 1 of 1 connections of this user are used',
+    })
+  })
+
+  test('per second: the refusal gives the rate and the time to wait', async () => {
+    const { clock, quota } = quotaWith({ limits: limitsWith('connections', { connectsPerSecond: 2 }) })
+    await quota.admit('ann')
+    await quota.admit('bob')
+    expect(await refusedBy(quota.admit('eve'))).toMatchObject({
+      code: 'QUOTA_EXCEEDED',
+      message: 'Cannot connect: the tenant’s 2 connects per second are used',
+      retryAfterMs: 500,
+    })
+    clock.advance(500)
+    await quota.admit('eve')
+    expect(quota.connections).toBe(3)
+  })
+
+  test('are available again once released', async () => {
+    const { quota } = quotaWith({ limits: limitsWith('connections', { max: 1, perUser: 1 }) })
+    await quota.admit('ann')
+    quota.release('ann')
+    await quota.admit('ann')
+    expect([quota.connections, quota.users]).toEqual([1, 1])
+  })
+
+  test('count each user once', async () => {
+    const { quota } = quotaWith()
+    for (const user of ['ann', 'ann', 'bob']) await quota.admit(user)
+    quota.release('ann')
+    expect([quota.connections, quota.users]).toEqual([2, 2])
+  })
+
+  test('that are refused are not counted', async () => {
+    const { quota } = quotaWith({ limits: limitsWith('connections', { perUser: 1 }) })
+    await quota.admit('ann')
+    await refusedBy(quota.admit('ann'))
+    expect(quota.connections).toBe(1)
+  })
+})
+
+describe('a connection that the ledger refuses', () => {
+  test('is answered with the number used in the cluster', async () => {
+    const { quota, refuse } = quotaWith({ limits: limitsWith('connections', { max: 50 }) })
+    refuse({ admitted: false, limit: 'tenant', used: 50 })
+    const message = 'Cannot connect: 50 of 50 connections of the tenant are used'
+    await expect(quota.admit('ann')).rejects.toMatchObject({ code: 'CONNECTION_LIMIT', message })
+    await expect(quota.checkConnection('ann')).rejects.toMatchObject({ code: 'CONNECTION_LIMIT', message })
+  })
+
+  test('is answered with the gateway’s share while the other gateways cannot be asked', async () => {
+    const { quota, refuse } = quotaWith({ limits: limitsWith('connections', { max: 50 }) })
     refuse({ admitted: false, limit: 'tenant', used: 25, share: 25 })
-    await expect(tenant.admit('ann')).rejects.toMatchObject({
+    await expect(quota.admit('ann')).rejects.toMatchObject({
       message:
         'Cannot connect: 25 of 25 connections are used, this gateway’s share of the tenant’s 50 while the others cannot be asked',
     })
   })
 
-  test.each(['Warn', 'DryRun'] as const)('has its place all the same under %s', async (enforcement) => {
-    const { lease, refuse, tenant } = rigWith({ enforcement })
+  test.each(['Warn', 'DryRun'] as const)('is reserved all the same under %s', async (enforcement) => {
+    const { lease, quota, refuse } = quotaWith({ enforcement })
     refuse({ admitted: false, limit: 'user', used: 7 })
-    await tenant.admit('ann')
-    expect([lease.held, tenant.refusals.get('CONNECTION_LIMIT')]).toEqual([1, 1])
-    tenant.release('ann')
+    await quota.admit('ann')
+    expect([lease.held, quota.counters.refusals.get('CONNECTION_LIMIT')]).toEqual([1, 1])
+    quota.release('ann')
     expect(lease.held).toBe(0)
   })
 })
 
+describe('publishes', () => {
+  test('over the rate: the refusal gives the rate and the time to wait', () => {
+    const { clock, quota } = quotaWith(publishing(10, 2))
+    quota.chargePublish('general')
+    quota.chargePublish('general')
+    expect(refusalOf(() => quota.chargePublish('general'))).toMatchObject({
+      code: 'QUOTA_EXCEEDED',
+      message: 'Cannot publish to "general": 10 of 10 publications per second (burst 2) are used',
+      retryAfterMs: 100,
+    })
+    clock.advance(100)
+    quota.chargePublish('general')
+  })
+
+  test('while deliveries are in debt: the refusal gives their rate and the time to wait', () => {
+    const { clock, quota } = quotaWith({ limits: limitsWith('messages', { fanoutPerSecond: 100 }) })
+    quota.chargeDeliveries(250)
+    expect(refusalOf(() => quota.chargePublish('general'))).toMatchObject({
+      code: 'QUOTA_EXCEEDED',
+      message: 'Cannot publish to "general": the tenant’s 100 deliveries per second are used',
+      retryAfterMs: 1_500,
+    })
+    clock.advance(1_500)
+    quota.chargePublish('general')
+    expect(quota.counters.deliveriesTotal).toBe(250)
+  })
+
+  test('that are refused because of deliveries do not use up the publish rate', () => {
+    const { clock, quota } = quotaWith({
+      limits: limitsWith('messages', { publishPerSecond: 1, publishBurst: 1, fanoutPerSecond: 100 }),
+    })
+    quota.chargeDeliveries(110)
+    refusalOf(() => quota.chargePublish('general'))
+    clock.advance(100)
+    expect(() => quota.chargePublish('general')).not.toThrow()
+  })
+})
+
+describe('subscriptions', () => {
+  const used = { ofSession: 0, ofChannel: 0 }
+
+  test('of a connection: the message gives the used number and the limit', () => {
+    const { quota } = quotaWith({ limits: limitsWith('channels', { maxSubscriptionsPerConnection: 3 }) })
+    expect(refusalOf(() => quota.checkSubscribe('general', { ...used, ofSession: 3 }))).toMatchObject({
+      code: 'SUBSCRIPTION_LIMIT',
+      message: 'Cannot subscribe to "general": 3 of 3 subscriptions of this connection are used',
+    })
+  })
+
+  test('of a channel: the message gives the used number and the limit', () => {
+    const { quota } = quotaWith({ limits: limitsWith('channels', { maxSubscribersPerChannel: 7 }) })
+    expect(refusalOf(() => quota.checkSubscribe('general', { ...used, ofChannel: 7 }))).toMatchObject({
+      code: 'SUBSCRIPTION_LIMIT',
+      message: 'Cannot subscribe to "general": it has 7 of 7 subscribers',
+    })
+  })
+
+  test('to a new channel at the limit: the message gives the used number and the limit', () => {
+    const { channels, quota } = quotaWith({ limits: limitsWith('channels', { max: 2 }) })
+    channels.addSubscriber('a')
+    channels.addSubscriber('b')
+    expect(refusalOf(() => quota.checkSubscribe('c', used))).toMatchObject({
+      code: 'CHANNEL_LIMIT',
+      message: 'Cannot use "c": 2 of 2 channels of the tenant are in use',
+      retryAfterMs: 5_000,
+    })
+  })
+
+  test('to an active channel are accepted at the limit of channels', () => {
+    const { channels, quota } = quotaWith({ limits: limitsWith('channels', { max: 1 }) })
+    channels.addSubscriber('a')
+    expect(() => quota.checkSubscribe('a', used)).not.toThrow()
+  })
+})
+
+describe('enforcement', () => {
+  test.each(['Warn', 'DryRun'] as const)('%s accepts the request and counts it', async (enforcement) => {
+    const { quota } = quotaWith({ enforcement, limits: limitsWith('connections', { max: 0 }) })
+    await quota.admit('ann')
+    expect([quota.connections, quota.counters.refusals.get('CONNECTION_LIMIT')]).toEqual([1, 1])
+  })
+
+  test.each([
+    ['Warn', 1],
+    ['DryRun', 0],
+  ] as const)('%s logs %i line', async (enforcement, lines) => {
+    const warnings: unknown[] = []
+    const log = { ...silentLog, warn: (line: unknown) => void warnings.push(line) } as typeof silentLog
+    const { quota } = quotaWith({ enforcement, limits: limitsWith('connections', { max: 0 }) }, { log })
+    await quota.admit('ann')
+    expect(warnings).toHaveLength(lines)
+  })
+})
+
+describe('update()', () => {
+  test('applies a lowered rate at once', () => {
+    const { quota } = quotaWith()
+    quota.update(policyOf(publishing(1, 1)))
+    quota.chargePublish('general')
+    expect(refusalOf(() => quota.chargePublish('general')).code).toBe('QUOTA_EXCEEDED')
+  })
+
+  test('applies a raised limit at once', async () => {
+    const { quota } = quotaWith({ limits: limitsWith('connections', { max: 1 }) })
+    await quota.admit('ann')
+    quota.update(policyOf())
+    await quota.admit('bob')
+    expect(quota.connections).toBe(2)
+  })
+})
+
 describe('a share', () => {
-  test('is of rate and burst', () => {
-    const { clock, share, tenant } = rigWith(publishing(100, 40))
-    share(0.25)
-    expect(passing(tenant)).toBe(10)
+  test('applies to rate and burst', () => {
+    const { clock, quota, setShare } = quotaWith(publishing(100, 40))
+    setShare(0.25)
+    expect(acceptedPublishes(quota)).toBe(10)
     clock.advance(1_000)
-    expect(passing(tenant)).toBe(10)
+    expect(acceptedPublishes(quota)).toBe(10)
     clock.advance(40)
-    expect(passing(tenant)).toBe(1)
+    expect(acceptedPublishes(quota)).toBe(1)
   })
 
-  test('that changes gives nothing back of what is used', () => {
-    const { share, tenant } = rigWith(publishing(100, 40))
-    expect(passing(tenant)).toBe(40)
-    share(0.25)
-    share(1)
-    expect(passing(tenant)).toBe(0)
+  test('that changes returns nothing of what is used', () => {
+    const { quota, setShare } = quotaWith(publishing(100, 40))
+    expect(acceptedPublishes(quota)).toBe(40)
+    setShare(0.25)
+    setShare(1)
+    expect(acceptedPublishes(quota)).toBe(0)
   })
 
-  test('is one a second at least', () => {
-    const { clock, share, tenant } = rigWith(publishing(10, 10))
-    share(0.001)
-    expect(passing(tenant)).toBe(1)
+  test('is at least one publish a second', () => {
+    const { clock, quota, setShare } = quotaWith(publishing(10, 10))
+    setShare(0.001)
+    expect(acceptedPublishes(quota)).toBe(1)
     clock.advance(1_000)
-    expect(passing(tenant)).toBe(1)
+    expect(acceptedPublishes(quota)).toBe(1)
   })
 
-  test('of nothing is nothing', () => {
-    const { share, tenant } = rigWith(publishing(0, 0))
-    share(0.5)
-    expect(passing(tenant)).toBe(0)
+  test('of a rate of 0 is 0', () => {
+    const { quota, setShare } = quotaWith(publishing(0, 0))
+    setShare(0.5)
+    expect(acceptedPublishes(quota)).toBe(0)
   })
 
   test('stays when the policy changes', () => {
-    const { share, tenant } = rigWith(publishing(100, 40))
-    share(0.5)
-    tenant.update(policyOf(publishing(100, 20)))
-    expect(passing(tenant)).toBe(10)
+    const { quota, setShare } = quotaWith(publishing(100, 40))
+    setShare(0.5)
+    quota.update(policyOf(publishing(100, 20)))
+    expect(acceptedPublishes(quota)).toBe(10)
   })
 
-  test('is of connects as well', async () => {
-    const { share, tenant } = rigWith({ limits: limitsWith('connections', { connectsPerSecond: 4 }) })
-    share(0.5)
-    await tenant.admit('ann')
-    await tenant.admit('bob')
-    await expect(tenant.admit('eve')).rejects.toMatchObject({
+  test('applies to connects as well', async () => {
+    const { quota, setShare } = quotaWith({ limits: limitsWith('connections', { connectsPerSecond: 4 }) })
+    setShare(0.5)
+    await quota.admit('ann')
+    await quota.admit('bob')
+    await expect(quota.admit('eve')).rejects.toMatchObject({
       code: 'QUOTA_EXCEEDED',
       message: 'Cannot connect: the tenant’s 4 connects per second are used',
     })
   })
 })
 
-test('what other gateways deliver counts as what this one does', () => {
-  const { clock, tenant } = rigWith({ limits: limitsWith('messages', { fanoutPerSecond: 100 }) })
-  tenant.deliveredElsewhere(250)
-  expect(passing(tenant)).toBe(0)
-  expect(tenant.deliveriesTotal).toBe(0)
+test('deliveries of other gateways count like those of this one', () => {
+  const { clock, quota } = quotaWith({ limits: limitsWith('messages', { fanoutPerSecond: 100 }) })
+  quota.deliveredByOthers(250)
+  expect(acceptedPublishes(quota)).toBe(0)
+  expect(quota.counters.deliveriesTotal).toBe(0)
   clock.advance(1_500)
-  expect(passing(tenant)).toBeGreaterThan(0)
+  expect(acceptedPublishes(quota)).toBeGreaterThan(0)
 })
 
-test('all that is wanted is told to the ledger, also what is refused', async () => {
-  const { lease, tenant } = rigWith(publishing(5, 5))
+test('the ledger receives the whole demand, refused requests included', async () => {
+  const { lease, quota } = quotaWith(publishing(5, 5))
   const spent: Record<string, number> = { publish: 0, connect: 0 }
   lease.spend = (rate, n) => void (spent[rate] = (spent[rate] ?? 0) + n)
-  for (let n = 0; n < 20; n += 1) passing(tenant)
-  await tenant.admit('ann')
+  for (let n = 0; n < 20; n += 1) acceptedPublishes(quota)
+  await quota.admit('ann')
   expect(spent).toEqual({ publish: 25, connect: 1 })
 })
 
-test('a lowered limit is shed by all gateways together', () => {
-  const { lease, tenant } = rigWith({ preemption: 'ShedNewest' }, { elsewhere: 60 })
-  const shed: number[] = []
-  for (let n = 0; n < 30; n += 1) {
-    lease.take('ann')
-    tenant.sessions.add({
-      lastCommandMs: n,
-      policyChanged() {},
-      shed: () => shed.push(n),
-    } as unknown as Session)
-  }
-  tenant.update(policyOf({ preemption: 'ShedNewest', limits: limitsWith('connections', { max: 45 }) }))
-  // A third of all is here, so a third of what may stay.
-  expect(shed).toEqual(Array.from({ length: 15 }, (_, n) => 29 - n))
+test('all gateways together keep no more connections than a lowered limit', () => {
+  const { lease, quota } = quotaWith(
+    { limits: limitsWith('connections', { max: 45 }) },
+    { onOtherGateways: 60 },
+  )
+  for (let n = 0; n < 30; n += 1) lease.reserve('ann')
+  // A third of all connections is here, so a third of the limit may stay.
+  expect(quota.excessOf(30)).toBe(15)
 })

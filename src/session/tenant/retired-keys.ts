@@ -1,46 +1,56 @@
-// Tokens of keys that were removed are not wrong, only of yesterday: their clients are to get another one, where a token that never was
-// good is refused for good. SDKs reconnect with the token they have, so the difference decides whether they come back at all.
+// Keys that a tenant has removed from its policy. A token signed with such a key is answered with
+// TOKEN_EXPIRED, so that its client fetches a new one; a token that was never valid is refused for good. SDKs
+// reconnect with the token they have, so this difference decides whether they come back at all.
 import { TokenMismatchError, TokenVerifier } from '../../auth/token.js'
 import { CommandError } from '../../errors.js'
 import type { Issuer } from '../../tenant/policy.js'
 import type { Clock } from '../../time.js'
 
-/** Longer than tokens should live. After it, a token of a removed key is as unknown as any. */
-const formerTtlMs = 86_400_000
-const formerMax = 8
+/**
+ * One day, which is longer than tokens should live. After it, a token of a retired key is refused like one of
+ * an unknown key.
+ */
+const retiredTtlMs = 86_400_000
+const retiredMax = 8
 
-interface Former {
+interface RetiredIssuer {
   readonly id: string
   readonly issuer: Issuer
+  /** Monotonic milliseconds. */
   readonly untilMs: number
 }
 
-export class FormerKeys {
+export class RetiredKeys {
   readonly #clock: Clock
   readonly #verifier: TokenVerifier
-  #former: Former[] = []
+  #retired: RetiredIssuer[] = []
 
   constructor(clock: Clock) {
     this.#clock = clock
     this.#verifier = new TokenVerifier([], { clock })
   }
 
-  /** Keys that would have to be fetched are let go: nobody is to be asked for keys that the tenant has dropped. */
+  /**
+   * Remembers the issuers that are in `before` and not in `after`, at most 8. Keys at a URL are not
+   * remembered, since they would have to be fetched from a provider that the tenant no longer uses.
+   */
   replaced(before: readonly Issuer[], after: readonly Issuer[]): void {
     const nowMs = this.#clock.monotonicMs()
     const current = new Set(after.map((issuer) => JSON.stringify(issuer)))
     const removed = before
       .filter(({ key }) => key.type !== 'JWKSURI')
-      .map((issuer) => ({ id: JSON.stringify(issuer), issuer, untilMs: nowMs + formerTtlMs }))
-    this.#keep([...removed, ...this.#former].filter(({ id }) => !current.has(id)).slice(0, formerMax))
+      .map((issuer) => ({ id: JSON.stringify(issuer), issuer, untilMs: nowMs + retiredTtlMs }))
+    this.#keep([...removed, ...this.#retired].filter(({ id }) => !current.has(id)).slice(0, retiredMax))
   }
 
-  /** Whether a token that is refused now would have been accepted, or was, before its key was removed. Lets nobody in. */
+  /**
+   * Returns whether a retired key makes the token good, expired or not. The caller still refuses the token.
+   */
   async accepted(check: (verifier: TokenVerifier) => Promise<unknown>): Promise<boolean> {
     const nowMs = this.#clock.monotonicMs()
-    const still = this.#former.filter(({ untilMs }) => untilMs > nowMs)
-    if (still.length < this.#former.length) this.#keep(still)
-    if (still.length === 0) return false
+    const kept = this.#retired.filter(({ untilMs }) => untilMs > nowMs)
+    if (kept.length < this.#retired.length) this.#keep(kept)
+    if (kept.length === 0) return false
     try {
       await check(this.#verifier)
       return true
@@ -50,8 +60,8 @@ export class FormerKeys {
     }
   }
 
-  #keep(former: Former[]): void {
-    this.#former = former
-    this.#verifier.update(former.map(({ issuer }) => issuer))
+  #keep(retired: RetiredIssuer[]): void {
+    this.#retired = retired
+    this.#verifier.update(retired.map(({ issuer }) => issuer))
   }
 }

@@ -1,0 +1,34 @@
+// What a tenant has used of this gateway since the gateway learned of it, for metrics, `/stats` and
+// heartbeats.
+import type { ErrorCode } from '../../errors.js'
+
+export class TenantCounters {
+  /** Subscriptions at this moment, those that are still catching up included. */
+  subscriptionsTotal = 0
+  publicationsTotal = 0
+  /**
+   * Publications by the channel rule that gave the channel its settings. Holds only rules of the policy in
+   * force.
+   */
+  readonly publicationsByRule = new Map<string, number>()
+  deliveriesTotal = 0
+  /** Refused requests and commands, by error code. */
+  readonly refusals = new Map<string, number>()
+
+  countPublication(rule: string): void {
+    this.publicationsTotal += 1
+    this.publicationsByRule.set(rule, (this.publicationsByRule.get(rule) ?? 0) + 1)
+  }
+
+  countRefusal(code: ErrorCode): void {
+    this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1)
+  }
+
+  /**
+   * Forgets the publications of rules that are not in `rules`, so that the number of series stays bounded.
+   */
+  keepRules(rules: ReadonlySet<string>): void {
+    for (const rule of this.publicationsByRule.keys())
+      if (!rules.has(rule)) this.publicationsByRule.delete(rule)
+  }
+}
