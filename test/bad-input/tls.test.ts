@@ -121,8 +121,11 @@ describe('after it', () => {
 
   test('a line that is cut in the middle of a frame is a session that ended', async () => {
     const client = await target.chat('bob')
-    const { sessions } = target.running.gateway.context
-    const ours = [...sessions].find(({ identity }) => identity.user === 'bob')
+    const { gateway } = target.running
+    const { sessions } = gateway.context
+    const ours = [...gateway.tenants]
+      .flatMap((tenant) => [...tenant.sessions])
+      .find(({ identity }) => identity.user === 'bob')
     client.write(Buffer.from([0x81]))
     client.destroy()
     await vi.waitFor(() => expect([...sessions]).not.toContain(ours), deadlineMs)

@@ -117,7 +117,7 @@ async function tryable(gateway: Gateway, catalog: FilesCatalog): Promise<BannerT
         (await mintToken(issuer, { user: 'alice', claims, expiresInS: 12 * 3600, nowMs: Date.now() }))
       const { displayName } = policy
       const apiKey = catalog.sampleApiKey(tenant.key)
-      return { key: tenant.key, displayName, guests: tenant.allowsGuests, claims, token, apiKey }
+      return { key: tenant.key, displayName, guests: tenant.tokens.allowsGuests, claims, token, apiKey }
     }),
   )
 }

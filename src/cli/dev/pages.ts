@@ -7,9 +7,9 @@ import { CommandError } from '../../errors.js'
 import { sendError, sendJson } from '../../gateway/http/http-errors.js'
 import { readBody } from '../../gateway/http/read-body.js'
 import type { Gateway } from '../../gateway/gateway.js'
-import { answerOps, isOpsPath } from '../../gateway/http/ops.js'
+import { handleOpsRequest, isOpsPath } from '../../gateway/http/ops.js'
 import type { ExtraPages } from '../../gateway/http/server.js'
-import type { TenantState } from '../../session/tenant/runtime.js'
+import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import { suggestedRooms } from './tenants.js'
 
 const files: Readonly<Record<string, { file: string; type: string }>> = {
@@ -62,7 +62,7 @@ export function devPages(gateway: Gateway, options: { webFolder: URL }): ExtraPa
       )
       return true
     }
-    if (!isDevPath) await answerOps(gateway, request, response)
+    if (!isDevPath) await handleOpsRequest(gateway, request, response)
     else if (path === '/dev/tenants') sendJson(response, 200, [...gateway.tenants].map(describe))
     else await answerToken(gateway, request, response)
     return true
@@ -77,12 +77,12 @@ function isFromThisMachine(request: IncomingMessage): boolean {
   return isLoopback && (host === 'localhost' || host === '[::1]' || host.startsWith('127.'))
 }
 
-function describe(tenant: TenantState): unknown {
+function describe(tenant: TenantRuntime): unknown {
   const { policy } = tenant
   return {
     tenant: tenant.key,
     displayName: policy.displayName ?? tenant.key,
-    guests: tenant.allowsGuests,
+    guests: tenant.tokens.allowsGuests,
     rooms: suggestedRooms(policy),
   }
 }
