@@ -1,5 +1,5 @@
-// Writes dashboards/ from scripts/monitoring: Grafana's JSON, the rules, a list of all. With --check it writes nothing and fails when a
-// file is not current.
+// Generates dashboards/ from scripts/monitoring: the Grafana dashboards, the rules and a README. With --check
+// it writes nothing and fails when a file is not current.
 import { stringify } from 'yaml'
 import { putGenerated } from './generated.mjs'
 import { controller } from './monitoring/controller.mjs'
@@ -10,7 +10,7 @@ import { ruleGroups } from './monitoring/rules.mjs'
 import { rollouts } from './monitoring/rollouts.mjs'
 import { tenant } from './monitoring/tenant.mjs'
 
-/** By file name. */
+/** Dashboards by file name. */
 const dashboards = { gateways, tenant, controller, 'redis-and-rollouts': rollouts }
 
 const note = '# Written by `npm run dashboards`. Do not edit: a test compares.\n'
@@ -19,8 +19,8 @@ const note = '# Written by `npm run dashboards`. Do not edit: a test compares.\n
 const rulesText = (options) => note + stringify({ groups: ruleGroups(options) }, { lineWidth: 0 })
 
 const plain = { runbooks: 'docs/runbooks' }
-// Of the chart's file the template puts both words right: each release has rules for its own namespace.
-const ofRelease = { matcher: 'namespace="RELEASE_NAMESPACE"', runbooks: 'RUNBOOKS' }
+// The chart template replaces both placeholders, so that each release has rules for its own namespace.
+const chartOptions = { matcher: 'namespace="RELEASE_NAMESPACE"', runbooks: 'RUNBOOKS' }
 
 const json = Object.entries(dashboards).map(([name, dashboard]) => [
   `${name}.json`,
@@ -32,7 +32,7 @@ const files = {
   ...Object.fromEntries(json.map(([name, text]) => [`dashboards/${name}`, text])),
   ...Object.fromEntries(json.map(([name, text]) => [`charts/parley/files/dashboards/${name}`, text])),
   'dashboards/rules.yaml': rulesText(plain),
-  'charts/parley/files/rules.yaml': rulesText(ofRelease),
+  'charts/parley/files/rules.yaml': rulesText(chartOptions),
   'dashboards/README.md': monitoringReadme(dashboards, ruleGroups(plain)),
 }
 

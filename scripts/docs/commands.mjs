@@ -1,4 +1,4 @@
-// docs/reference/commands.md: what `parley` understands.
+// Generates docs/reference/commands.md: the commands of `parley` with their options.
 import { createProgram } from '../../dist/cli/program.js'
 import { generatedNote } from './table.mjs'
 
@@ -8,5 +8,5 @@ export function commandsPage() {
     command.configureHelp({ helpWidth: 110 })
     return `## parley ${command.name()}\n\n\`\`\`text\n${command.helpInformation().trim()}\n\`\`\`\n`
   })
-  return `${generatedNote}\n# Commands\n\nExit codes: 0 done (for \`can\`: yes), 1 \`can\` says no or \`bench\` misses something, 2 bad input to a command, 75 another controller leads (start it again), 78 the configuration is at fault.\n\n${sections.join('\n')}`
+  return `${generatedNote}\n# Commands\n\nExit codes: 0 success (for \`can\`: allowed); 1 \`can\` answers no, or \`bench\` misses messages; 2 invalid input to a\ncommand; 75 another controller became the leader, start the process again; 78 the configuration is invalid.\n\n${sections.join('\n')}`
 }

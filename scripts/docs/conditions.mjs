@@ -1,4 +1,4 @@
-// docs/reference/conditions.md: every condition and every reason that the controller gives.
+// Generates docs/reference/conditions.md: every condition and reason that the controller writes.
 import { conditionTypes, problemMeanings, reasons } from '../../dist/controller/reasons.js'
 import { generatedNote, table } from './table.mjs'
 
@@ -9,9 +9,10 @@ export function conditionsPage() {
   return `${generatedNote}
 # Conditions
 
-Of ChatTenants; ChatPlans and ChatCredentials have \`Ready\`, \`Reconciling\` and \`Stalled\`. Each bears the generation of the spec that it
-speaks of. \`Reconciling\`, \`Stalled\` and \`Conflict\` are there only while they are true. Reasons are a closed list: alerts may match them;
-messages are for people and may change.
+ChatTenants have all of these conditions; ChatPlans and ChatCredentials have \`Ready\`, \`Reconciling\` and \`Stalled\`.
+\`observedGeneration\` names the generation of the spec that a condition describes. \`Reconciling\`, \`Stalled\` and
+\`Conflict\` are present only while they are true. The list of reasons is complete, so alerts may match them. Messages
+are for people and may change.
 
 ${table(['condition', 'true when'], rows(conditionTypes))}
 ## Reasons
@@ -19,7 +20,7 @@ ${table(['condition', 'true when'], rows(conditionTypes))}
 ${table(['reason', 'meaning'], rows(reasons))}
 ## Reasons why a spec is not accepted
 
-In \`Accepted\`, \`Ready\` and \`Stalled\`, with the field and a sentence.
+The conditions \`Accepted\`, \`Ready\` and \`Stalled\` have these reasons. The message names the field and the problem.
 
 ${table(['reason', 'meaning'], rows(problemMeanings))}`
 }

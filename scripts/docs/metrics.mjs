@@ -1,4 +1,4 @@
-// docs/reference/metrics.md: every series of a gateway and of the controller.
+// Generates docs/reference/metrics.md: every metric of the gateway and of the controller.
 import { ControllerMetrics } from '../../dist/metrics-controller.js'
 import { Metrics } from '../../dist/metrics.js'
 import { generatedNote, table } from './table.mjs'
@@ -24,7 +24,7 @@ const nothing = {
 async function rows(registry) {
   const metrics = await registry.getMetricsAsJSON()
   return metrics.map(({ help, name, type }) => {
-    // prom-client keeps label names to itself but for this.
+    // The types of prom-client do not declare labelNames.
     const { labelNames } = /** @type {{ labelNames: string[] }} */ (
       /** @type {unknown} */ (registry.getSingleMetric(name))
     )
@@ -32,7 +32,7 @@ async function rows(registry) {
   })
 }
 
-/** With all that comes with its first use. */
+/** Returns metrics in which everything that appears on first use is present. */
 function controllerMetrics() {
   const metrics = new ControllerMetrics({ process: false })
   metrics.queueMeter('')
@@ -49,21 +49,24 @@ export async function metricsPage() {
   return `${generatedNote}
 # Metrics
 
-Prometheus text on port 9090 of each gateway, and on port 9091 of each controller. No label holds a user or a channel.
+Each gateway serves its metrics in the Prometheus text format on port 9090, each controller on port 9091. No label
+contains a user or a channel.
 
 ## \`/metrics\`
 
-One gateway. Node's own process metrics (\`process_…\`, \`nodejs_…\`) come with it.
+The metrics of one gateway, together with those of its Node process (\`process_…\`, \`nodejs_…\`).
 
 ${table(head, await rows(metrics.registry))}
 ## \`/metrics/tenants\`
 
-One tenant on one gateway, \`tenant="<namespace>/<name>"\`: scrape it less often than the rest.
+The metrics of each tenant on one gateway, with the label \`tenant="<namespace>/<name>"\`. Scrape this path less often than
+\`/metrics\`.
 
 ${table(head, await rows(metrics.tenantRegistry))}
 ## The controller's \`/metrics\`
 
-On port 9091, by controller-runtime's and client-go's names where they have one; with Node's own.
+The metrics of one controller on port 9091, together with those of its Node process. They have the names of
+controller-runtime and client-go where those libraries have such a metric.
 
 ${table(head, await rows(controller.registry))}
 ## The controller's \`/metrics/tenants\`

@@ -1,4 +1,4 @@
-// docs/reference/openapi.json: the server API, for people's tools.
+// Generates docs/reference/openapi.json: the OpenAPI document of the server API.
 import { openApi } from '../../dist/gateway/api/openapi.js'
 
 export function openApiPage() {

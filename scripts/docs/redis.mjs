@@ -1,4 +1,4 @@
-// docs/reference/redis-permissions.md: what Parley's Redis user must be allowed.
+// Generates docs/reference/redis-permissions.md: the permissions that Parley's Redis user needs.
 import { neededClusterGrants, neededGrants } from '../../dist/redis/permissions.js'
 import { generatedNote } from './table.mjs'
 
@@ -6,13 +6,14 @@ export function redisPermissionsPage() {
   return `${generatedNote}
 # Redis permissions
 
-\`parley gateway\` checks these when it starts, and names those that are missing.
+The Redis user of Parley needs these permissions. \`parley gateway\` checks them at start and names those that are
+missing.
 
 \`\`\`text
 ACL SETUSER parley on >a-long-password ${neededGrants.join(' ')}
 \`\`\`
 
-In a Cluster each node needs to know the user, and grants besides:
+In a Redis Cluster, create the user on every node, with these additional grants:
 
 \`\`\`text
 ${neededClusterGrants.join(' ')}

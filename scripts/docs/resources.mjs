@@ -1,9 +1,14 @@
-// docs/reference/resources.md: every field of every kind, from the definitions that the API server gets.
+// Generates docs/reference/resources.md: every field of every kind, from the custom resource definitions.
 import { customResourceDefinitions } from '../../dist/resources/crd.js'
 import { generatedNote, table } from './table.mjs'
 
 /** @typedef {{ message?: string, messageExpression?: string, fieldPath?: string }} Rule */
-/** @typedef {{ type?: string, format?: string, description?: string, default?: unknown, enum?: unknown[], properties?: Record<string, Schema>, required?: string[], items?: Schema, additionalProperties?: Schema | boolean, minimum?: number, maximum?: number, maxLength?: number, maxItems?: number, 'x-kubernetes-validations'?: Rule[] }} Schema */
+/**
+ * @typedef {{ type?: string, format?: string, description?: string, default?: unknown, enum?: unknown[],
+ * properties?: Record<string, Schema>, required?: string[], items?: Schema, additionalProperties?: Schema |
+ * boolean, minimum?: number, maximum?: number, maxLength?: number, maxItems?: number,
+ * 'x-kubernetes-validations'?: Rule[] }} Schema
+ */
 /** @typedef {ReturnType<typeof customResourceDefinitions>[number]} Definition */
 
 /** @param {Schema} schema */
@@ -41,7 +46,7 @@ function rows(path, schema, required) {
 }
 
 /**
- * What the API server says beyond types and bounds; once where many fields say the same.
+ * The validation rules that the API server applies in addition to types and bounds.
  * @param {string} path
  * @param {Schema} schema
  * @returns {string[][]}
@@ -50,7 +55,7 @@ function rules(path, schema) {
   const own = (schema['x-kubernetes-validations'] ?? []).map(
     ({ fieldPath = '', message, messageExpression }) => [
       `\`${path}${fieldPath}\``,
-      // Sentences that quote what they found: without the quoting.
+      // Message expressions quote the value; the page shows the sentence without it.
       message ??
         (messageExpression ?? '')
           .replaceAll(/^'|'$/g, '')
@@ -84,18 +89,18 @@ function section({ columns, kind, manifest, schema }) {
     `## ${kind}`,
     description,
     [
-      `- ${scope === 'Cluster' ? 'In the cluster' : 'In a namespace'}; \`kubectl get ${names.plural}\`, in short \`${names.shortNames.join('`, `')}\`.`,
+      `- Scope: ${scope === 'Cluster' ? 'cluster' : 'namespace'}. \`kubectl get ${names.plural}\`; short names: \`${names.shortNames.join('`, `')}\`.`,
       `- Columns: ${shown(undefined)}; with \`-o wide\` also ${shown(1)}.`,
-      ...(selectable ? [`- \`--field-selector\` takes ${selectable.join(', ')}.`] : []),
+      ...(selectable ? [`- Field selectors: ${selectable.join(', ')}.`] : []),
     ].join('\n'),
     '### Spec',
     table(['field', 'type', 'bounds', 'meaning'], rows('spec', spec, true).slice(1)),
     '### Status',
-    'Written by the controller.',
+    'The controller writes these fields.',
     table(['field', 'type', 'bounds', 'meaning'], rows('status', status, false).slice(1)),
     '### Rules',
-    'What the API server refuses beyond types and bounds, and says then.',
-    table(['field', 'sentence'], ruleRows),
+    'The API server refuses objects that break one of these rules, with this message.',
+    table(['field', 'message'], ruleRows),
   ].join('\n\n')
 }
 

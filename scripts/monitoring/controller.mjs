@@ -1,17 +1,17 @@
-// The controller, under controller-runtime's names.
-import { chosen, halfAndWorst, places, rate } from './grafana.mjs'
+// The dashboard of the controller.
+import { selected, medianAndP99, targetVariables, rate } from './grafana.mjs'
 import { processPanels } from './processes.mjs'
 
 const watch = 'parley_controller_watch_silent_seconds'
 
 /** @param {string} expr @param {string} legend */
-function ours(expr, legend) {
-  return { expr: `${expr} and on (job, instance) ${chosen(watch)}`, legend }
+function ofParley(expr, legend) {
+  return { expr: `${expr} and on (job, instance) ${selected(watch)}`, legend }
 }
 
-/** Of the leader, who alone tells of them. @param {string} matchers */
+/** Tenants by condition; only the leader reports them. @param {string} matchers */
 function tenants(matchers) {
-  return `max by (type) (${chosen('parley_controller_tenants', matchers)})`
+  return `max by (type) (${selected('parley_controller_tenants', matchers)})`
 }
 
 /** @type {import('./grafana.mjs').Dashboard} */
@@ -19,34 +19,35 @@ export const controller = {
   uid: 'parley-controller',
   title: 'Parley / Controller',
   description:
-    'Who leads, what is done, what waits, and whether the API server is heard. The series are controller-runtime’s.',
-  variables: places(watch),
+    'Leader election, API server, reconciles and work queues of the controller. The metrics are those of controller-runtime.',
+  variables: targetVariables(watch),
   rows: [
     {
-      title: 'Standing',
+      title: 'Status',
       panels: [
         {
           title: 'Leader',
           description:
-            '1 where it leads. One at a time; none for some seconds while the lease changes hands.',
+            '1 for the leader. There is at most one, and none for some seconds while the lease moves to another controller.',
           unit: 'short',
-          queries: [ours(chosen('leader_election_master_status'), '{{pod}}')],
+          queries: [ofParley(selected('leader_election_master_status'), '{{pod}}')],
         },
         {
-          title: 'Silence of the API server',
-          description: 'Since it was last heard of about a kind. Bookmarks come every minute.',
+          title: 'Time since last watch event',
+          description:
+            'Time since the watch of a kind last received anything. The API server sends bookmarks every minute.',
           unit: 's',
           thresholds: [90, 180],
-          queries: [{ expr: `max by (kind) (${chosen(watch)})`, legend: '{{kind}}' }],
+          queries: [{ expr: `max by (kind) (${selected(watch)})`, legend: '{{kind}}' }],
         },
         {
-          title: 'Calls to the API server',
-          description: 'By status; `<error>` got no answer.',
+          title: 'API server requests',
+          description: 'Requests per second by status. `<error>` means that there was no response.',
           unit: 'cps',
           stack: true,
           queries: [
             {
-              expr: `sum by (code, method) (${rate('rest_client_requests_total')} and on (job, instance) ${chosen(watch)})`,
+              expr: `sum by (code, method) (${rate('rest_client_requests_total')} and on (job, instance) ${selected(watch)})`,
               legend: '{{method}} {{code}}',
             },
           ],
@@ -54,24 +55,25 @@ export const controller = {
       ],
     },
     {
-      title: 'Edits',
+      title: 'Tenant revisions',
       panels: [
         {
-          title: 'Time until an edit is in force',
-          description: 'From writing a new revision to every live gateway enforcing it.',
+          title: 'Propagation time',
+          description: 'Time from writing a new revision of a tenant to every live gateway enforcing it.',
           unit: 's',
-          queries: halfAndWorst('parley_controller_programmed_seconds'),
+          queries: medianAndP99('parley_controller_programmed_seconds'),
         },
         {
-          title: 'Oldest edit that is not',
-          description: 'Of the leader. 0: all are in force.',
+          title: 'Oldest pending revision',
+          description:
+            'Age of the oldest revision that not every live gateway enforces; 0 when there is none. Reported by the leader.',
           unit: 's',
           thresholds: [30, 120],
-          queries: [{ expr: chosen('parley_controller_unprogrammed_seconds'), legend: '{{pod}}' }],
+          queries: [{ expr: selected('parley_controller_unprogrammed_seconds'), legend: '{{pod}}' }],
         },
         {
-          title: 'Edits put in force',
-          description: 'Revisions per second.',
+          title: 'Propagated revisions',
+          description: 'Revisions per second that all live gateways began to enforce.',
           unit: 'cps',
           queries: [
             { expr: `sum(${rate('parley_controller_programmed_seconds_count')})`, legend: 'revisions' },
@@ -83,15 +85,15 @@ export const controller = {
       title: 'Tenants',
       panels: [
         {
-          title: 'Tenants in order',
-          description: 'By what their conditions say. Ready is all of the others together.',
+          title: 'Tenants by condition',
+          description: 'Number of tenants whose condition is True. Ready summarizes the others.',
           unit: 'short',
           queries: [{ expr: tenants('status="true",type!~"QuotaPressure|Conflict"'), legend: '{{type}}' }],
         },
         {
-          title: 'Tenants that want something',
+          title: 'Tenants with problems',
           description:
-            'Not ready: `kubectl get chattenants -A` says why. Under pressure: more than 90 % of a limit is used.',
+            'Tenants that are not Ready (`kubectl get chattenants -A` shows the reason), use more than 90% of a limit (QuotaPressure), or have a Conflict.',
           unit: 'short',
           stack: true,
           queries: [
@@ -105,92 +107,95 @@ export const controller = {
       title: 'Reconciles',
       panels: [
         {
-          title: 'By result',
-          description: 'Passes per second.',
+          title: 'Reconciles by result',
+          description: 'Reconciles per second.',
           unit: 'cps',
           stack: true,
           queries: [
             {
-              expr: `sum by (controller, result) (${rate('controller_runtime_reconcile_total')} and on (job, instance) ${chosen(watch)})`,
+              expr: `sum by (controller, result) (${rate('controller_runtime_reconcile_total')} and on (job, instance) ${selected(watch)})`,
               legend: '{{controller}} {{result}}',
             },
           ],
         },
         {
-          title: 'Failed',
-          description: 'Tried again with a growing pause; panics are bugs, and have a stack in the log.',
+          title: 'Failed reconciles',
+          description:
+            'Failed reconciles are retried with exponential backoff. Panics are bugs; the log has their stack.',
           unit: 'cps',
           queries: [
             {
-              expr: `sum by (controller) (${rate('controller_runtime_reconcile_errors_total')} and on (job, instance) ${chosen(watch)})`,
+              expr: `sum by (controller) (${rate('controller_runtime_reconcile_errors_total')} and on (job, instance) ${selected(watch)})`,
               legend: '{{controller}} errors',
             },
             {
-              expr: `sum by (controller) (${rate('controller_runtime_reconcile_panics_total')} and on (job, instance) ${chosen(watch)})`,
+              expr: `sum by (controller) (${rate('controller_runtime_reconcile_panics_total')} and on (job, instance) ${selected(watch)})`,
               legend: '{{controller}} panics',
             },
           ],
         },
         {
-          title: 'Time (p99)',
-          description: 'Of one pass.',
+          title: 'Reconcile duration (p99)',
+          description: '99th percentile of the duration of a reconcile.',
           unit: 's',
           queries: [
             {
-              expr: `histogram_quantile(0.99, sum by (le, controller) (${rate('controller_runtime_reconcile_time_seconds_bucket')} and on (job, instance) ${chosen(watch)}))`,
+              expr: `histogram_quantile(0.99, sum by (le, controller) (${rate('controller_runtime_reconcile_time_seconds_bucket')} and on (job, instance) ${selected(watch)}))`,
               legend: '{{controller}}',
             },
           ],
         },
         {
-          title: 'Workers busy',
-          description: 'And how many there are.',
+          title: 'Active workers',
+          description: 'Running reconciles and their largest possible number.',
           unit: 'short',
           queries: [
-            ours(chosen('controller_runtime_active_workers'), '{{controller}}'),
-            ours(chosen('controller_runtime_max_concurrent_reconciles'), '{{controller}} at most'),
+            ofParley(selected('controller_runtime_active_workers'), '{{controller}}'),
+            ofParley(selected('controller_runtime_max_concurrent_reconciles'), '{{controller}} max'),
           ],
         },
       ],
     },
     {
-      title: 'Queues',
+      title: 'Work queues',
       panels: [
         {
-          title: 'Depth',
-          description: 'Keys that wait. On a standby they wait for nobody, each once.',
+          title: 'Queue depth',
+          description:
+            'Keys that wait in the queue. On a standby every key waits once, until it becomes the leader.',
           unit: 'short',
-          queries: [ours(chosen('workqueue_depth'), '{{pod}} {{name}}')],
+          queries: [ofParley(selected('workqueue_depth'), '{{pod}} {{name}}')],
         },
         {
-          title: 'Added and tried again',
-          description: 'Keys per second.',
+          title: 'Adds and retries',
+          description: 'Keys per second that are added, and added again after a failure.',
           unit: 'cps',
           queries: [
             {
-              expr: `sum by (name) (${rate('workqueue_adds_total')} and on (job, instance) ${chosen(watch)})`,
+              expr: `sum by (name) (${rate('workqueue_adds_total')} and on (job, instance) ${selected(watch)})`,
               legend: '{{name}}',
             },
             {
-              expr: `sum by (name) (${rate('workqueue_retries_total')} and on (job, instance) ${chosen(watch)})`,
-              legend: '{{name}} again',
+              expr: `sum by (name) (${rate('workqueue_retries_total')} and on (job, instance) ${selected(watch)})`,
+              legend: '{{name}} retries',
             },
           ],
         },
         {
-          title: 'Wait and work (p99)',
-          description: 'Of a key: until its turn, and from there on.',
+          title: 'Wait and processing time (p99)',
+          description:
+            '99th percentile of the time a key waits in the queue, and of the time it is processed.',
           unit: 's',
           queries: ['queue', 'work'].map((what) => ({
-            expr: `histogram_quantile(0.99, sum by (le, name) (${rate(`workqueue_${what}_duration_seconds_bucket`)} and on (job, instance) ${chosen(watch)}))`,
+            expr: `histogram_quantile(0.99, sum by (le, name) (${rate(`workqueue_${what}_duration_seconds_bucket`)} and on (job, instance) ${selected(watch)}))`,
             legend: `{{name}} ${what}`,
           })),
         },
         {
-          title: 'Slowest under way',
-          description: 'What the key that is worked on longest has taken so far.',
+          title: 'Longest running key',
+          description: 'Time of the key that has been processed longest, so far.',
           unit: 's',
-          queries: [ours(chosen('workqueue_longest_running_processor_seconds'), '{{pod}} {{name}}')],
+          queries: [ofParley(selected('workqueue_longest_running_processor_seconds'), '{{pod}} {{name}}')],
         },
       ],
     },

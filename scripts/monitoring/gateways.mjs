@@ -1,66 +1,69 @@
-// The fleet, in the order in which somebody asks.
-import { chosen, halfAndWorst, places, quantile, rate } from './grafana.mjs'
+// The dashboard of all gateways, with the most important questions first.
+import { selected, medianAndP99, targetVariables, quantile, rate } from './grafana.mjs'
 import { processPanels } from './processes.mjs'
 
 /** @type {import('./grafana.mjs').Dashboard} */
 export const gateways = {
   uid: 'parley-gateways',
   title: 'Parley / Gateways',
-  description: 'The fleet: how full, how fast, who is kept out and why.',
-  variables: places('parley_gateway_ready'),
+  description: 'Connections, latency and refusals of all gateways.',
+  variables: targetVariables('parley_gateway_ready'),
   rows: [
     {
-      title: 'Now',
+      title: 'Overview',
       panels: [
         {
           kind: 'stat',
           title: 'Connections',
-          description: 'Open sessions of all gateways.',
+          description: 'Open sessions on all gateways.',
           unit: 'short',
-          queries: [{ expr: `sum(${chosen('parley_gateway_connections')})`, legend: 'connections' }],
+          queries: [{ expr: `sum(${selected('parley_gateway_connections')})`, legend: 'connections' }],
         },
         {
           kind: 'stat',
           title: 'Gateways ready',
-          description: 'Gateways that take new sessions.',
+          description: 'Gateways that accept new sessions.',
           unit: 'short',
-          queries: [{ expr: `sum(${chosen('parley_gateway_ready')})`, legend: 'ready' }],
+          queries: [{ expr: `sum(${selected('parley_gateway_ready')})`, legend: 'ready' }],
         },
         {
           kind: 'stat',
           title: 'Fullest gateway',
-          description: 'Of its own limit; from there on it answers 503.',
+          description:
+            'Largest share of the connection limit that a gateway uses. At 100% it refuses clients with status 503.',
           unit: 'percentunit',
           max: 1,
           thresholds: [0.8, 0.9],
           queries: [
             {
-              expr: `max(${chosen('parley_gateway_connections')} / ${chosen('parley_gateway_connections_limit')})`,
-              legend: 'full',
+              expr: `max(${selected('parley_gateway_connections')} / ${selected('parley_gateway_connections_limit')})`,
+              legend: 'used',
             },
           ],
         },
         {
           kind: 'stat',
           title: 'Publications',
-          description: 'Accepted per second.',
+          description: 'Accepted publications per second.',
           unit: 'cps',
           queries: [{ expr: `sum(${rate('parley_publications_total')})`, legend: 'publications' }],
         },
         {
           kind: 'stat',
           title: 'Deliveries',
-          description: 'Handed to subscribers per second.',
+          description: 'Deliveries to subscribers per second.',
           unit: 'cps',
           queries: [{ expr: `sum(${rate('parley_deliveries_total')})`, legend: 'deliveries' }],
         },
         {
           kind: 'stat',
-          title: 'Bugs in the last hour',
-          description: 'Faults of our own: each has a stack in the log.',
+          title: 'Internal errors in the last hour',
+          description: 'Errors caused by bugs. The log has the stack of each.',
           unit: 'short',
           thresholds: [1, 10],
-          queries: [{ expr: `sum(increase(${chosen('parley_bugs_total')}[1h]))`, legend: 'bugs' }],
+          queries: [
+            { expr: `sum(increase(${selected('parley_bugs_total')}[1h]))`, legend: 'internal errors' },
+          ],
         },
       ],
     },
@@ -69,42 +72,43 @@ export const gateways = {
       panels: [
         {
           title: 'Connections by gateway',
-          description: 'And their mean, which autoscaling looks at.',
+          description: 'Open sessions of each gateway and their mean, which autoscaling uses.',
           unit: 'short',
           queries: [
-            { expr: chosen('parley_gateway_connections'), legend: '{{pod}}' },
-            { expr: `avg(${chosen('parley_gateway_connections')})`, legend: 'mean' },
+            { expr: selected('parley_gateway_connections'), legend: '{{pod}}' },
+            { expr: `avg(${selected('parley_gateway_connections')})`, legend: 'mean' },
           ],
         },
         {
-          title: 'Fullest gateway to the mean',
+          title: 'Connection imbalance',
           description:
-            'Above 1.2 it sends some sessions to the others, three times a minute, until it is near 1.',
+            'Connections of the fullest gateway divided by the mean. Above 1.2 that gateway moves some sessions to the others, three times a minute, until the value is near 1.',
           unit: 'short',
           thresholds: [1.25, 1.5],
           queries: [
             {
-              expr: `max(${chosen('parley_gateway_connections')}) / avg(${chosen('parley_gateway_connections')})`,
-              legend: 'fullest to mean',
+              expr: `max(${selected('parley_gateway_connections')}) / avg(${selected('parley_gateway_connections')})`,
+              legend: 'fullest / mean',
             },
           ],
         },
         {
-          title: 'Sent to gateways with more room',
-          description: 'Sessions closed with 3001 without a drain. They come back at once.',
+          title: 'Rebalanced sessions',
+          description:
+            'Sessions closed with 3001 to move them to gateways with fewer connections. Their clients reconnect immediately.',
           unit: 'cps',
           queries: [{ expr: rate('parley_rebalanced_sessions_total'), legend: '{{pod}}' }],
         },
         {
-          title: 'Connects by result',
-          description: 'Sessions that asked to connect: `ok`, or the code of the refusal.',
+          title: 'Connect attempts by result',
+          description: 'Connect attempts per second: `ok`, or the error code of the refusal.',
           unit: 'cps',
           stack: true,
           queries: [{ expr: `sum by (result) (${rate('parley_connects_total')})`, legend: '{{result}}' }],
         },
         {
-          title: 'Upgrades refused',
-          description: 'Before the WebSocket is open, by error code.',
+          title: 'Refused handshakes',
+          description: 'WebSocket handshakes refused with an HTTP status, by error code.',
           unit: 'cps',
           stack: true,
           queries: [
@@ -112,8 +116,9 @@ export const gateways = {
           ],
         },
         {
-          title: 'Time to connect',
-          description: 'From the connect command, or the upgrade, to the session being open.',
+          title: 'Connect duration',
+          description:
+            'Time from the connect command, or the handshake on the chat endpoint, to the open session.',
           unit: 's',
           queries: [
             {
@@ -127,20 +132,20 @@ export const gateways = {
           ],
         },
         {
-          title: 'Sessions ended by code',
+          title: 'Closed sessions by code',
           description:
-            '3001: a drain, or sent to gateways with more room; 3008: too slow; 3012: no answer; 1000 and 1001: the client went; 1006: the line was cut.',
+            '3001: drained or rebalanced; 3008: client too slow; 3012: no pong; 1000 and 1001: closed by the client; 1006: connection lost.',
           unit: 'cps',
           stack: true,
           queries: [{ expr: `sum by (code) (${rate('parley_closes_total')})`, legend: '{{code}}' }],
         },
         {
           title: 'Subscriptions and channels',
-          description: 'A channel counts on each gateway that has a subscriber of it.',
+          description: 'A channel is counted on every gateway where it has a subscriber.',
           unit: 'short',
           queries: [
-            { expr: `sum(${chosen('parley_gateway_subscriptions')})`, legend: 'subscriptions' },
-            { expr: `sum(${chosen('parley_gateway_channels')})`, legend: 'channels' },
+            { expr: `sum(${selected('parley_gateway_subscriptions')})`, legend: 'subscriptions' },
+            { expr: `sum(${selected('parley_gateway_channels')})`, legend: 'channels' },
           ],
         },
       ],
@@ -150,14 +155,14 @@ export const gateways = {
       panels: [
         {
           title: 'Commands',
-          description: 'Answered per second, by kind.',
+          description: 'Handled commands per second, by command.',
           unit: 'cps',
           stack: true,
           queries: [{ expr: `sum by (command) (${rate('parley_commands_total')})`, legend: '{{command}}' }],
         },
         {
-          title: 'Commands refused',
-          description: 'By error code.',
+          title: 'Refused commands',
+          description: 'Refused commands per second, by error code.',
           unit: 'cps',
           stack: true,
           queries: [
@@ -168,26 +173,28 @@ export const gateways = {
           ],
         },
         {
-          title: 'Time to acknowledge a publish',
-          description: 'With Redis behind Sentinels or a Cluster: until a majority has it.',
+          title: 'Publish latency',
+          description:
+            'Time from a publish command to its acknowledgement. With Sentinels or a Cluster this includes the confirmation by a majority of the data nodes.',
           unit: 's',
-          queries: halfAndWorst('parley_publish_duration_seconds'),
+          queries: medianAndP99('parley_publish_duration_seconds'),
         },
         {
-          title: 'Time to deliver',
-          description: 'From the broker taking a publication to its subscribers’ outboxes.',
+          title: 'Delivery delay',
+          description:
+            'Time from the broker accepting a publication to writing it to the outboxes of its subscribers.',
           unit: 's',
-          queries: halfAndWorst('parley_delivery_delay_seconds'),
+          queries: medianAndP99('parley_delivery_delay_seconds'),
         },
         {
           title: 'Bytes sent',
-          description: 'Handed to sockets.',
+          description: 'Bytes written to sockets per second.',
           unit: 'Bps',
           queries: [{ expr: rate('parley_sent_bytes_total'), legend: '{{pod}}' }],
         },
         {
-          title: 'Sessions cut as too slow',
-          description: 'Their outbox was full; they come back and catch up.',
+          title: 'Sessions closed as too slow',
+          description: 'Sessions closed because their outbox was full. Their clients reconnect and recover.',
           unit: 'cps',
           queries: [{ expr: rate('parley_slow_closes_total'), legend: '{{pod}}' }],
         },

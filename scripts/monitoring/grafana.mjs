@@ -1,13 +1,16 @@
-// Grafana's JSON from few words: rows of panels, queries by datasource variable, a grid that nobody has to count out.
+// Builds Grafana dashboards from a short description: rows of panels, queries with a datasource variable, and
+// a computed grid.
 
 /**
- * `legend` as in Grafana: `{{label}}`.
- * @typedef {{ expr: string, legend: string }} Query
- * `unit` is one of Grafana's; `short` for plain counts. `thresholds`: from where on it is yellow, and red.
- * @typedef {{ title: string, description: string, unit: string, queries: Query[], kind?: 'timeseries' | 'stat' | 'table', stack?: boolean, max?: number, thresholds?: [number, number] }} Panel
+ * `legend` has the syntax of Grafana: `{{label}}`.
+ * @typedef {{ expr: string, legend: string }} Query `unit` is a unit of Grafana; `short` for plain counts.
+ * `thresholds` are the values from which the panel is yellow and red.
+ * @typedef {{ title: string, description: string, unit: string, queries: Query[], kind?: 'timeseries' |
+ * 'stat' | 'table', stack?: boolean, max?: number, thresholds?: [number, number] }} Panel
  * @typedef {{ title: string, panels: Panel[] }} Row
  * @typedef {{ name: string, label: string, query: string, regex?: string }} Variable
- * @typedef {{ uid: string, title: string, description: string, variables: Variable[], rows: Row[] }} Dashboard
+ * @typedef {{ uid: string, title: string, description: string, variables: Variable[], rows: Row[] }}
+ * Dashboard
  */
 
 const datasource = { type: 'prometheus', uid: '${datasource}' }
@@ -58,7 +61,7 @@ function bodyOf({ description, kind = 'timeseries', max, queries, stack, thresho
 }
 
 /** @param {Row[]} rows */
-function laidOut(rows) {
+function layOut(rows) {
   let id = 0
   let y = 0
   return rows.flatMap(({ panels, title }) => {
@@ -103,7 +106,7 @@ function variableJson({ label, name, query, regex = '' }) {
     sort: 1,
     multi: true,
     includeAll: true,
-    // Where the scraping gives no such label, all is what there is.
+    // Matches series without the label too.
     allValue: '.*',
     current: { selected: true, text: ['All'], value: ['$__all'] },
   }
@@ -139,40 +142,40 @@ export function grafanaJson({ description, rows, title, uid, variables }) {
       },
     ],
     annotations: { list: [] },
-    panels: laidOut(rows),
+    panels: layOut(rows),
   }
 }
 
 /**
- * A series of a dashboard, narrowed by its variables.
+ * Returns the selector of a series, restricted by the variables of the dashboard.
  * @param {string} name
  * @param {...string} matchers
  */
-export function chosen(name, ...matchers) {
+export function selected(name, ...matchers) {
   return `${name}{${['namespace=~"$namespace"', 'job=~"$job"', ...matchers].join(',')}}`
 }
 
 /** @param {string} name @param {...string} matchers */
 export function rate(name, ...matchers) {
-  return `rate(${chosen(name, ...matchers)}[$__rate_interval])`
+  return `rate(${selected(name, ...matchers)}[$__rate_interval])`
 }
 
 /**
- * A share of a histogram, over what is left of its labels.
- * @param {number} share
+ * Returns the quantile of a histogram, aggregated over all labels except `by`.
+ * @param {number} q
  * @param {string} name
  * @param {string} [by]
  */
-export function quantile(share, name, by = '') {
-  return `histogram_quantile(${share}, sum by (le${by === '' ? '' : `, ${by}`}) (${rate(`${name}_bucket`)}))`
+export function quantile(q, name, by = '') {
+  return `histogram_quantile(${q}, sum by (le${by === '' ? '' : `, ${by}`}) (${rate(`${name}_bucket`)}))`
 }
 
 /**
- * The half and the hundredth of a histogram.
+ * Returns queries for the median and the 99th percentile of a histogram.
  * @param {string} name
  * @returns {Query[]}
  */
-export function halfAndWorst(name) {
+export function medianAndP99(name) {
   return [
     { expr: quantile(0.5, name), legend: 'p50' },
     { expr: quantile(0.99, name), legend: 'p99' },
@@ -180,11 +183,11 @@ export function halfAndWorst(name) {
 }
 
 /**
- * Where what is to be chosen comes from: a series that only these targets have.
+ * Returns the variables that select targets, with the values of `series`, which only those targets expose.
  * @param {string} series
  * @returns {Variable[]}
  */
-export function places(series) {
+export function targetVariables(series) {
   return [
     { name: 'namespace', label: 'Namespace', query: `label_values(${series}, namespace)` },
     { name: 'job', label: 'Job', query: `label_values(${series}{namespace=~"$namespace"}, job)` },

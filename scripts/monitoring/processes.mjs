@@ -1,32 +1,33 @@
-// What Node says of itself, as panels.
-import { chosen, rate } from './grafana.mjs'
+// Panels of the metrics of a Node process.
+import { selected, rate } from './grafana.mjs'
 
-/** Node's own numbers of whoever is chosen. */
+/** Panels for the processes that the dashboard's variables select. */
 const panels = /** @type {import('./grafana.mjs').Panel[]} */ ([
   {
     title: 'CPU',
     description:
-      'Cores in use. One is all that a gateway’s or controller’s own code can use; a little more goes to TLS and garbage.',
+      'CPU cores in use. The JavaScript code of a gateway or controller uses at most one core; garbage collection and TLS use a little more.',
     unit: 'short',
     queries: [{ expr: rate('process_cpu_seconds_total'), legend: '{{pod}}' }],
   },
   {
     title: 'Memory',
-    description: 'Resident memory of the process, to be held against the container’s limit.',
+    description: 'Resident memory of the process. Compare it with the memory limit of the container.',
     unit: 'bytes',
-    queries: [{ expr: chosen('process_resident_memory_bytes'), legend: '{{pod}}' }],
+    queries: [{ expr: selected('process_resident_memory_bytes'), legend: '{{pod}}' }],
   },
   {
     title: 'Event loop lag (p99)',
-    description: 'How late the process comes to what it has to do. Above 100 ms clients feel it.',
+    description: 'Delay of the event loop. Clients notice values above 100 ms.',
     unit: 's',
     thresholds: [0.1, 0.25],
-    queries: [{ expr: chosen('nodejs_eventloop_lag_p99_seconds'), legend: '{{pod}}' }],
+    queries: [{ expr: selected('nodejs_eventloop_lag_p99_seconds'), legend: '{{pod}}' }],
   },
 ])
 
 /**
- * Of the targets that have `series`: others in the same namespace have Node's too.
+ * Restricts the panels to targets that expose `series`, because other programs in the namespace expose the
+ * same Node metrics.
  * @param {string} series
  * @returns {import('./grafana.mjs').Panel[]}
  */
@@ -34,7 +35,7 @@ export function processPanels(series) {
   return panels.map(({ queries, ...panel }) => ({
     ...panel,
     queries: queries.map(({ expr, legend }) => ({
-      expr: `${expr} and on (job, instance) ${chosen(series)}`,
+      expr: `${expr} and on (job, instance) ${selected(series)}`,
       legend,
     })),
   }))

@@ -1,4 +1,4 @@
-// dashboards/README.md: what is there, in two tables.
+// Generates dashboards/README.md: lists of the dashboards and of the alerts.
 import { table } from '../docs/table.mjs'
 
 /**
@@ -21,20 +21,23 @@ export function monitoringReadme(dashboards, groups) {
 
 # Dashboards and alerts
 
-For Grafana 10 or newer and Prometheus 2.42 or newer. In the chart: \`monitoring.dashboards.enabled\` (ConfigMaps for Grafana's sidecar) and
-\`monitoring.prometheusRule.enabled\` (Prometheus Operator). Without them: import the JSON files, and name [rules.yaml](rules.yaml) under \`rule_files\`.
-Gateways without a controller: leave out the groups that begin with \`parley-controller\`.
+These dashboards need Grafana 10 or newer, and the rules need Prometheus 2.42 or newer. There are two ways to install them:
 
-${table(['dashboard', 'shows', 'panels'], boards)}
-The dashboards choose by the labels \`namespace\` and \`job\` of the scraped series, and name pods by \`pod\`: what the chart's PodMonitor and
-ServiceMonitor give them. The tenant's needs \`/metrics/tenants\` to be scraped: with
-annotations alone, by the job in [examples/prometheus](../examples/prometheus/scrape-tenants.yaml). Which panels show something after a minute's life of a test
-installation is in [panels.md](panels.md).
+- With the Helm chart: set \`monitoring.dashboards.enabled\` (ConfigMaps for Grafana's sidecar) and
+  \`monitoring.prometheusRule.enabled\` (for the Prometheus Operator).
+- Without it: import the JSON files into Grafana, and add [rules.yaml](rules.yaml) to \`rule_files\` of Prometheus. Leave
+  out the groups that begin with \`parley-controller\` when you run gateways without a controller.
+
+${table(['dashboard', 'content', 'panels'], boards)}
+The dashboards select series by the labels \`namespace\` and \`job\` and name pods by \`pod\`, as set by the PodMonitor and the
+ServiceMonitor of the chart. The tenant dashboard needs \`/metrics/tenants\` to be scraped; with scrape annotations alone,
+add the job in [examples/prometheus](../examples/prometheus/scrape-tenants.yaml). [panels.md](panels.md) lists the panels
+that show data after one minute in a test installation.
 
 ## Alerts
 
 ${table(
-  ['alert', 'severity', 'says'],
+  ['alert', 'severity', 'summary'],
   [...alerts.values()].map(({ alert, annotations, labels }) => [
     `[${alert}](../docs/runbooks/${alert}.md)`,
     'slo' in labels ? 'critical, warning' : (labels['severity'] ?? ''),

@@ -1,58 +1,61 @@
-// Is it us, Redis, or the gateway? And what a drain does to people.
-import { chosen, halfAndWorst, places, rate } from './grafana.mjs'
-import { errorRatio, ourFaults } from './slos.mjs'
+// The dashboard of Redis and rollouts: tells problems of Redis from problems of the gateways, and shows the
+// effect of a drain.
+import { selected, medianAndP99, targetVariables, rate } from './grafana.mjs'
+import { errorRatio, serverErrorCodes } from './slos.mjs'
 
 /** @param {string} name */
-const burnt = (name) => ({ expr: errorRatio(name, '5m'), legend: '{{namespace}}' })
+const errorRatioQuery = (name) => ({ expr: errorRatio(name, '5m'), legend: '{{namespace}}' })
 
 /** @type {import('./grafana.mjs').Dashboard} */
 export const rollouts = {
   uid: 'parley-redis-rollouts',
   title: 'Parley / Redis and rollouts',
-  description: 'Is it us, Redis, or the gateway? And what a drain does to people.',
-  variables: places('parley_gateway_ready'),
+  description:
+    'Service levels, the health of Redis and of the gateways, and the effect of rollouts on clients.',
+  variables: targetVariables('parley_gateway_ready'),
   rows: [
     {
-      title: 'What is promised (share that fails, 5 min; needs the recording rules)',
+      title: 'Service level objectives (error ratio over 5 min; needs the recording rules)',
       panels: [
         {
-          title: 'Connects',
-          description: 'Let in, but for the client’s or its quota’s fault. Promised: 99.9 %.',
+          title: 'Connect errors',
+          description: 'Share of connect attempts that fail with a server error. Objective: at most 0.1%.',
           unit: 'percentunit',
           thresholds: [0.001, 0.0144],
-          queries: [burnt('connect')],
+          queries: [errorRatioQuery('connect')],
         },
         {
-          title: 'Deliveries',
-          description: 'Within 0.25 s. Promised: 99 %.',
+          title: 'Late deliveries',
+          description: 'Share of publications delivered later than 0.25 s. Objective: at most 1%.',
           unit: 'percentunit',
           thresholds: [0.01, 0.144],
-          queries: [burnt('delivery')],
+          queries: [errorRatioQuery('delivery')],
         },
         {
-          title: 'Recoveries',
-          description: 'Who came back and got all that was missed. Promised: 99 %.',
+          title: 'Failed recoveries',
+          description:
+            'Share of recoveries that do not return everything the subscription missed. Objective: at most 1%.',
           unit: 'percentunit',
           thresholds: [0.01, 0.144],
-          queries: [burnt('recovery')],
+          queries: [errorRatioQuery('recovery')],
         },
       ],
     },
     {
-      title: 'Redis, or the gateway',
+      title: 'Redis and gateway health',
       panels: [
         {
-          title: 'Redis away',
+          title: 'Redis disconnected',
           description:
-            'For how long a gateway misses a connection. A failover takes seconds; after 15 s it is not ready. Up here: Redis, or the way there.',
+            'Time for which a gateway has been without one of its Redis connections. A failover takes seconds; after 15 s the gateway is not ready. High values point to Redis or to the network.',
           unit: 's',
           thresholds: [5, 15],
-          queries: [{ expr: chosen('parley_redis_away_seconds'), legend: '{{pod}}' }],
+          queries: [{ expr: selected('parley_redis_away_seconds'), legend: '{{pod}}' }],
         },
         {
-          title: 'Publishes that Redis refuses',
+          title: 'Publishes failed in Redis',
           description:
-            'BROKER_UNAVAILABLE: it takes no writes. NOT_REPLICATED: too few replicas confirm. Up here and not at the left: a master that lives, and cannot.',
+            'BROKER_UNAVAILABLE: Redis accepts no writes. NOT_REPLICATED: too few replicas confirm. High values while Redis is connected point to a master that is reachable but cannot write.',
           unit: 'cps',
           queries: [
             {
@@ -62,43 +65,43 @@ export const rollouts = {
           ],
         },
         {
-          title: 'Time to acknowledge a publish',
+          title: 'Publish latency',
           description:
-            'Redis and its replicas are in it. Slow here, with little event loop lag: Redis. Slow in both: the gateway.',
+            'Includes Redis and its replicas. High values with a low event loop lag point to Redis; with a high event loop lag they point to the gateway.',
           unit: 's',
-          queries: halfAndWorst('parley_publish_duration_seconds'),
+          queries: medianAndP99('parley_publish_duration_seconds'),
         },
         {
           title: 'Event loop lag (p99)',
           description:
-            'Of gateways. High: the gateway has too much to do; more of them, or fewer connections each.',
+            'Event loop lag of the gateways. High values mean that a gateway is overloaded: add gateways, or reduce the connections per gateway.',
           unit: 's',
           thresholds: [0.1, 0.25],
           queries: [
             {
-              expr: `${chosen('nodejs_eventloop_lag_p99_seconds')} and on (job, instance) ${chosen('parley_gateway_ready')}`,
+              expr: `${selected('nodejs_eventloop_lag_p99_seconds')} and on (job, instance) ${selected('parley_gateway_ready')}`,
               legend: '{{pod}}',
             },
           ],
         },
         {
-          title: 'Our faults',
-          description: `Commands and connects refused with ${ourFaults.replaceAll('|', ', ')}.`,
+          title: 'Server errors',
+          description: `Commands and connect attempts refused with ${serverErrorCodes.replaceAll('|', ', ')}.`,
           unit: 'cps',
           queries: [
             {
-              expr: `sum by (result) (${rate('parley_commands_total', `result=~"${ourFaults}"`)} or ${rate('parley_connects_total', `result=~"${ourFaults}"`)}) or on () 0 * sum(${rate('parley_publications_total')})`,
+              expr: `sum by (result) (${rate('parley_commands_total', `result=~"${serverErrorCodes}"`)} or ${rate('parley_connects_total', `result=~"${serverErrorCodes}"`)}) or on () 0 * sum(${rate('parley_publications_total')})`,
               legend: '{{result}}',
             },
           ],
         },
         {
-          title: 'Age of the catalog',
+          title: 'Catalog age',
           description:
-            'Since a controller confirmed what is in force. Up here alone: the controller. With Redis away: Redis.',
+            'Time since a controller confirmed the tenant catalog. High values point to the controller, or to Redis when it is disconnected too.',
           unit: 's',
           thresholds: [30, 60],
-          queries: [{ expr: chosen('parley_catalog_age_seconds'), legend: '{{pod}}' }],
+          queries: [{ expr: selected('parley_catalog_age_seconds'), legend: '{{pod}}' }],
         },
       ],
     },
@@ -107,42 +110,42 @@ export const rollouts = {
       panels: [
         {
           title: 'Gateways',
-          description: 'Ready, draining, and all that are scraped.',
+          description: 'Gateways that are ready, that drain, and all that are scraped.',
           unit: 'short',
           queries: [
-            { expr: `sum(${chosen('parley_gateway_ready')})`, legend: 'ready' },
-            { expr: `sum(${chosen('parley_gateway_draining')})`, legend: 'draining' },
-            { expr: `count(${chosen('parley_gateway_ready')})`, legend: 'all' },
+            { expr: `sum(${selected('parley_gateway_ready')})`, legend: 'ready' },
+            { expr: `sum(${selected('parley_gateway_draining')})`, legend: 'draining' },
+            { expr: `count(${selected('parley_gateway_ready')})`, legend: 'all' },
           ],
         },
         {
           title: 'Connections by gateway',
-          description: 'The old go down as the new come up; a cliff is a pod that was cut.',
+          description:
+            'During a rollout, connections move gradually from old to new pods. A sudden drop means that a pod was killed.',
           unit: 'short',
-          queries: [{ expr: chosen('parley_gateway_connections'), legend: '{{pod}}' }],
+          queries: [{ expr: selected('parley_gateway_connections'), legend: '{{pod}}' }],
         },
         {
-          title: 'Sent away and come back',
-          description:
-            'Sessions closed with 3001, by a drain or for gateways with more room, and sessions let in.',
+          title: 'Drained and connected sessions',
+          description: 'Sessions closed with 3001 by a drain or rebalancing, and accepted sessions.',
           unit: 'cps',
           queries: [
-            { expr: `sum(${rate('parley_closes_total', 'code="3001"')})`, legend: 'sent away' },
-            { expr: `sum(${rate('parley_connects_total', 'result="ok"')})`, legend: 'let in' },
+            { expr: `sum(${rate('parley_closes_total', 'code="3001"')})`, legend: 'closed with 3001' },
+            { expr: `sum(${rate('parley_connects_total', 'result="ok"')})`, legend: 'accepted' },
           ],
         },
         {
-          title: 'Recoveries',
+          title: 'Recoveries by result',
           description:
-            '`recovered` got all that was missed; the rest says why not, and those clients know that something is missing.',
+            '`recovered`: the client received everything it missed. The other results are the reason of the failure; those clients know that publications are missing.',
           unit: 'cps',
           stack: true,
           queries: [{ expr: `sum by (result) (${rate('parley_recoveries_total')})`, legend: '{{result}}' }],
         },
         {
-          title: 'Missed for up to 5 s',
+          title: 'Recovered within 5 s',
           description:
-            'Of subscriptions that came back and had missed something, those whose oldest missed publication was at most 5 s old: near 100 % when a drain sends clients on. People who were offline by themselves are in it too.',
+            'Share of recovered subscriptions whose oldest missed publication was at most 5 s old. Near 100% during a drain. Clients that were offline for other reasons are included.',
           unit: 'percentunit',
           max: 1,
           queries: [
@@ -153,16 +156,16 @@ export const rollouts = {
           ],
         },
         {
-          title: 'Sessions ended by code',
+          title: 'Closed sessions by code',
           description:
-            '3001: a drain, or sent to gateways with more room; 3008: too slow; 3012: no answer; 1006: the line was cut, as when a pod is killed.',
+            '3001: drained or rebalanced; 3008: client too slow; 3012: no pong; 1006: connection lost, as when a pod is killed.',
           unit: 'cps',
           stack: true,
           queries: [{ expr: `sum by (code) (${rate('parley_closes_total')})`, legend: '{{code}}' }],
         },
         {
-          title: 'Upgrades refused while draining or full',
-          description: 'DRAINING and OVERLOADED: the client is sent to another gateway.',
+          title: 'Handshakes refused while draining or full',
+          description: 'Handshakes refused with DRAINING or OVERLOADED. The clients try another gateway.',
           unit: 'cps',
           queries: [
             {

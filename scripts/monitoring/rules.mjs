@@ -1,21 +1,24 @@
-// All alerts and recording rules, once: written as a file for any Prometheus, and into the chart for the operator's.
-import { burnAlerts, ourFaults, recordingGroups, slos } from './slos.mjs'
+// All alerts and recording rules. They are written to dashboards/rules.yaml for any Prometheus, and into the
+// chart for the Prometheus Operator.
+import { burnAlerts, serverErrorCodes, recordingGroups, slos } from './slos.mjs'
 
 /**
- * @typedef {{ alert: string, expr: string, for: string, labels: Record<string, string>, annotations: Record<string, string> }} Alert
+ * @typedef {{ alert: string, expr: string, for: string, labels: Record<string, string>, annotations:
+ * Record<string, string> }} Alert
  * @typedef {{ record: string, expr: string, labels?: Record<string, string> }} Recording
  * @typedef {{ name: string, interval?: string, rules: (Alert | Recording)[] }} Group
  */
 
-/** Groups that say something only where there is a controller begin like this: the chart leaves them out where there is none. */
+/** Name prefix of the groups that need a controller. The chart leaves them out when there is none. */
 const controllerPrefix = 'parley-controller'
 
-/** Refusals that a larger quota would end. */
+/** Error codes of refusals that a larger quota would prevent. */
 const quotaCodes = 'CONNECTION_LIMIT|SUBSCRIPTION_LIMIT|CHANNEL_LIMIT|QUOTA_EXCEEDED'
 
 /**
- * @param {{ matcher?: string, runbooks: string }} options `matcher`: what all series must have, as `namespace="chat"`. `runbooks`: the
- *   folder or URL that the runbooks are under.
+ * @param {{ matcher?: string, runbooks: string }} options `matcher`: a label matcher for all series, such as
+ * `namespace="chat"`.
+ *   `runbooks`: the folder or URL of the runbooks.
  * @returns {Group[]}
  */
 export function ruleGroups({ matcher = '', runbooks }) {
@@ -43,7 +46,7 @@ export function ruleGroups({ matcher = '', runbooks }) {
 }
 
 /**
- * What autoscaling looks at is the mean; what clients feel is the fullest.
+ * Autoscaling uses the mean; clients are affected by the fullest gateway.
  * @param {import('./slos.mjs').Series} series
  * @returns {Recording[]}
  */
@@ -60,8 +63,8 @@ function connectionRecordings(series) {
  * @param {{ expr: string, for: string, summary: string, description: string }} rest
  * @returns {Alert}
  */
-function alert(name, severity, { description, expr, summary, for: lasting }) {
-  return { alert: name, expr, for: lasting, labels: { severity }, annotations: { summary, description } }
+function alert(name, severity, { description, expr, summary, for: duration }) {
+  return { alert: name, expr, for: duration, labels: { severity }, annotations: { summary, description } }
 }
 
 /** @param {import('./slos.mjs').Series} series */
@@ -72,70 +75,71 @@ function gatewayAlerts(series) {
     alert('ParleyNoGatewayReady', 'critical', {
       expr: `sum by (namespace) (${series('parley_gateway_ready')}) == 0 or absent(${series('parley_gateway_ready')})`,
       for: '1m',
-      summary: 'No gateway takes new connections.',
-      description: 'Of the gateways in {{ $labels.namespace }} none is ready, or none is scraped.',
+      summary: 'No gateway accepts new connections.',
+      description: 'No gateway in {{ $labels.namespace }} is ready, or Prometheus scrapes none.',
     }),
     alert('ParleyGatewayUnready', 'warning', {
       expr: `${series('parley_gateway_ready')} == 0 and ${series('parley_gateway_draining')} == 0`,
       for: '5m',
-      summary: 'A gateway takes no new connections, and does not drain.',
+      summary: 'A gateway has not been ready for 5 minutes.',
       description:
-        '{{ $labels.namespace }}/{{ $labels.pod }} is not ready for five minutes; its /readyz says why.',
+        '{{ $labels.namespace }}/{{ $labels.pod }} has not accepted new connections for 5 minutes and is not draining. Its /readyz endpoint reports the reason.',
     }),
     alert('ParleyGatewayNearlyFull', 'warning', {
       expr: `${series('parley_gateway_connections')} / ${series('parley_gateway_connections_limit')} > 0.9`,
       for: '5m',
-      summary: 'A gateway is nearly full.',
+      summary: 'A gateway is close to its connection limit.',
       description:
-        '{{ $labels.namespace }}/{{ $labels.pod }} has {{ $value | humanizePercentage }} of the connections that it takes; more are answered 503.',
+        '{{ $labels.namespace }}/{{ $labels.pod }} uses {{ $value | humanizePercentage }} of its connection limit. At 100% it refuses new connections with status 503.',
     }),
     alert('ParleyGatewayEventLoopSlow', 'warning', {
       expr: `(${series('nodejs_eventloop_lag_p99_seconds')} > 0.25) and on (job, instance) ${series('parley_gateway_ready')}`,
       for: '10m',
-      summary: 'A gateway is slow to turn to anything.',
+      summary: 'A gateway has a high event loop lag.',
       description:
-        '{{ $labels.namespace }}/{{ $labels.pod }} comes {{ $value | humanizeDuration }} late to what it has to do (p99).',
+        'The 99th percentile of the event loop lag of {{ $labels.namespace }}/{{ $labels.pod }} is {{ $value | humanizeDuration }}.',
     }),
     alert('ParleyRedisAway', 'critical', {
       expr: `max by (namespace, pod) (${series('parley_redis_away_seconds')}) > 15`,
       for: '30s',
-      summary: 'A gateway cannot reach Redis.',
+      summary: 'A gateway is disconnected from Redis.',
       description:
-        '{{ $labels.namespace }}/{{ $labels.pod }} misses a connection to Redis for {{ $value | humanizeDuration }}: it is not ready, and publishes through it fail.',
+        '{{ $labels.namespace }}/{{ $labels.pod }} has been without one of its Redis connections for {{ $value | humanizeDuration }}. It is not ready, and publishes through it fail.',
     }),
     alert('ParleyPublishErrors', 'critical', {
-      expr: `${publishes(`result=~"${ourFaults}"`)} / ${publishes()} > 0.05`,
+      expr: `${publishes(`result=~"${serverErrorCodes}"`)} / ${publishes()} > 0.05`,
       for: '5m',
-      summary: 'Publishes fail, and not by the clients’ fault.',
+      summary: 'Publishes fail because of server errors.',
       description:
-        'In {{ $labels.namespace }} {{ $value | humanizePercentage }} of the publishes are refused.',
+        '{{ $value | humanizePercentage }} of the publishes in {{ $labels.namespace }} fail with a server error.',
     }),
     alert('ParleyCatalogStale', 'warning', {
       expr: `max by (namespace, pod) (${series('parley_catalog_age_seconds')}) > 60`,
       for: '2m',
-      summary: 'A gateway goes on with tenants that nobody has confirmed lately.',
+      summary: 'A gateway uses an outdated tenant catalog.',
       description:
-        'What {{ $labels.namespace }}/{{ $labels.pod }} enforces was confirmed by a controller {{ $value | humanizeDuration }} ago.',
+        'A controller last confirmed the tenant catalog of {{ $labels.namespace }}/{{ $labels.pod }} {{ $value | humanizeDuration }} ago.',
     }),
     alert('ParleyCatalogProblems', 'warning', {
       expr: `max by (namespace) (${series('parley_catalog_problems')}) > 0`,
       for: '10m',
-      summary: 'Gateways cannot use the newest revision of some tenants.',
+      summary: 'Gateways cannot load the latest revision of some tenants.',
       description:
-        'In {{ $labels.namespace }} it is {{ $value }} tenants; each goes on with its last good revision.',
+        'A gateway in {{ $labels.namespace }} cannot load the latest revision of {{ $value }} tenants. They keep their last good revision.',
     }),
     alert('ParleyCertificateExpiring', 'warning', {
       expr: `min by (namespace, pod) (${series('parley_tls_certificate_expiry_timestamp_seconds')}) - time() < 604800`,
       for: '15m',
-      summary: 'The certificate that clients are shown expires soon.',
+      summary: 'The TLS certificate of a gateway expires in less than 7 days.',
       description:
-        'That of {{ $labels.namespace }}/{{ $labels.pod }} has {{ $value | humanizeDuration }} left; then nobody connects.',
+        'The TLS certificate of {{ $labels.namespace }}/{{ $labels.pod }} expires in {{ $value | humanizeDuration }}. After that, clients cannot connect.',
     }),
     alert('ParleyBugs', 'warning', {
       expr: `sum by (namespace) (increase(${series('parley_bugs_total')}[15m])) > 0`,
       for: '0s',
-      summary: 'A gateway or the controller met a fault of its own.',
-      description: 'In {{ $labels.namespace }}, within 15 minutes; the log has the stack.',
+      summary: 'A gateway or the controller hit an internal error.',
+      description:
+        '{{ $value | humanize }} internal errors occurred in {{ $labels.namespace }} within 15 minutes. The log has the stack of each.',
     }),
   ]
 }
@@ -147,23 +151,23 @@ function tenantAlerts(series) {
     alert('ParleyTenantConnectionsHigh', 'info', {
       expr: `sum ${by} (${series('parley_tenant_connections')}) / max ${by} (${series('parley_tenant_connections_limit')}) > 0.9`,
       for: '10m',
-      summary: 'A tenant has nearly as many connections as its quota allows.',
+      summary: 'A tenant is close to its connection quota.',
       description:
-        '{{ $labels.tenant }} uses {{ $value | humanizePercentage }}; at 100 % new connections are refused.',
+        '{{ $labels.tenant }} uses {{ $value | humanizePercentage }} of its connection quota. At 100% new connections are refused.',
     }),
     alert('ParleyTenantPublishRateHigh', 'info', {
       expr: `sum ${by} (rate(${series('parley_tenant_publications_total')}[5m])) / max ${by} (${series('parley_tenant_publish_rate_limit')}) > 0.9`,
       for: '10m',
-      summary: 'A tenant publishes nearly as much as its quota allows.',
+      summary: 'A tenant is close to its publish rate quota.',
       description:
-        '{{ $labels.tenant }} uses {{ $value | humanizePercentage }}; at 100 % publishes are refused.',
+        '{{ $labels.tenant }} uses {{ $value | humanizePercentage }} of its publish rate quota. At 100% publishes are refused.',
     }),
     alert('ParleyTenantRefused', 'info', {
       expr: `sum by (namespace, tenant, code) (rate(${series('parley_tenant_refusals_total', `code=~"${quotaCodes}"`)}[5m])) > 0.1`,
       for: '10m',
-      summary: 'A tenant is at its quota.',
+      summary: 'A tenant exceeds its quota.',
       description:
-        '{{ $labels.tenant }} is refused {{ $value | humanize }} times a second: {{ $labels.code }}.',
+        '{{ $value | humanize }} commands or connections of {{ $labels.tenant }} per second are refused with {{ $labels.code }}.',
     }),
   ]
 }
@@ -171,51 +175,55 @@ function tenantAlerts(series) {
 /** @param {import('./slos.mjs').Series} series */
 function controllerAlerts(series) {
   const watch = series('parley_controller_watch_silent_seconds')
-  // Other programs have series of these names as well; ours are those of whoever tells of our watches.
-  const ours = (/** @type {string} */ vector) => `(${vector} and on (job, instance) ${watch})`
+  // Other controllers expose metrics with the same names. Those of Parley come from targets that also expose
+  // `watch`.
+  const ofParley = (/** @type {string} */ vector) => `(${vector} and on (job, instance) ${watch})`
   const leading = `(${series('leader_election_master_status')} == 1)`
   const reconciles = (/** @type {string} */ name) =>
-    `sum by (namespace, controller) ${ours(`rate(${series(name)}[10m])`)}`
+    `sum by (namespace, controller) ${ofParley(`rate(${series(name)}[10m])`)}`
   return [
     alert('ParleyControllerNoLeader', 'critical', {
-      expr: `max by (namespace) ${ours(series('leader_election_master_status'))} == 0 or absent(${watch})`,
+      expr: `max by (namespace) ${ofParley(series('leader_election_master_status'))} == 0 or absent(${watch})`,
       for: '2m',
-      summary: 'No controller leads.',
-      description: 'In {{ $labels.namespace }} nobody turns edits of tenants into what gateways enforce.',
+      summary: 'No controller is the leader.',
+      description:
+        'No controller in {{ $labels.namespace }} holds the leader lease, or Prometheus scrapes none. Changes of tenants do not reach the gateways.',
     }),
     alert('ParleyControllerWatchSilent', 'warning', {
       expr: `max by (namespace, pod, kind) (${watch}) > 180`,
       for: '2m',
-      summary: 'The API server tells a controller nothing.',
+      summary: 'A controller receives no watch events from the API server.',
       description:
-        '{{ $labels.namespace }}/{{ $labels.pod }} has heard nothing of {{ $labels.kind }} for {{ $value | humanizeDuration }}; bookmarks come every minute.',
+        'The {{ $labels.kind }} watch of {{ $labels.namespace }}/{{ $labels.pod }} has received nothing for {{ $value | humanizeDuration }}. The API server sends bookmarks every minute.',
     }),
     alert('ParleyControllerReconcileErrors', 'warning', {
       expr: `${reconciles('controller_runtime_reconcile_errors_total')} / ${reconciles('controller_runtime_reconcile_total')} > 0.1`,
       for: '15m',
-      summary: 'The controller fails at what it has to do.',
+      summary: 'Reconciles of the controller fail.',
       description:
-        'Of {{ $labels.controller }} in {{ $labels.namespace }} {{ $value | humanizePercentage }} of the passes fail.',
+        '{{ $value | humanizePercentage }} of the {{ $labels.controller }} reconciles in {{ $labels.namespace }} fail.',
     }),
     alert('ParleyControllerBacklog', 'warning', {
-      // Where another leads, keys wait for nobody.
-      expr: `(${ours(series('workqueue_depth'))} > 100) and on (job, instance) ${leading}`,
+      // On a standby, keys wait until it becomes the leader.
+      expr: `(${ofParley(series('workqueue_depth'))} > 100) and on (job, instance) ${leading}`,
       for: '15m',
-      summary: 'The controller does not keep up.',
-      description: '{{ $value }} keys of {{ $labels.name }} wait in {{ $labels.namespace }}.',
+      summary: 'The controller has a backlog in its work queue.',
+      description:
+        '{{ $value }} keys wait in the {{ $labels.name }} queue of the controller in {{ $labels.namespace }}.',
     }),
     alert('ParleyTenantNotReady', 'info', {
       expr: `max by (namespace, tenant) (${series('parley_tenant_condition', 'type="Ready"')}) == 0`,
       for: '15m',
-      summary: 'A tenant is not as its author wants it.',
+      summary: 'A tenant has not been Ready for 15 minutes.',
       description:
-        '{{ $labels.tenant }} is not Ready for 15 minutes; `kubectl describe chattenant` says why. What was served before goes on.',
+        'The Ready condition of {{ $labels.tenant }} is not True. Run `kubectl describe chattenant` for the reason. The gateways keep the last good revision.',
     }),
     alert('ParleyTenantsUnprogrammed', 'warning', {
       expr: `max by (namespace) (${series('parley_controller_unprogrammed_seconds')}) > 120`,
       for: '1m',
-      summary: 'An edit of a tenant does not reach all gateways.',
-      description: 'In {{ $labels.namespace }} one waits for {{ $value | humanizeDuration }}.',
+      summary: 'A tenant revision does not reach all gateways.',
+      description:
+        'A tenant revision in {{ $labels.namespace }} has waited {{ $value | humanizeDuration }} for all gateways to enforce it.',
     }),
   ]
 }

@@ -1,15 +1,24 @@
-// What is promised, as shares of what went wrong: recording rules for seven windows, and two alerts each on how fast the budget burns.
+// Service level objectives: recording rules of the error ratio for seven windows, and two burn rate alerts
+// for each objective.
 
 /**
  * `bad` and `total` are rates over a window, by namespace.
- * @typedef {{ name: string, alert: string, objective: number, promise: string, bad: (window: string) => string, total: (window: string) => string }} Slo
- * @typedef {(name: string, ...matchers: string[]) => string} Series the selector of a series, with the matchers that all have
+ * @typedef {{ name: string, alert: string, objective: number, promise: string, bad: (window: string) =>
+ * string, total: (window: string) => string }} Slo
+ * @typedef {(name: string, ...matchers: string[]) => string} Series returns the selector of a series with the
+ * common matchers
  */
 
-/** Error codes that are our fault, or our Redis's, and not the client's or its tenant's. A gateway that drains sends clients to another. */
-export const ourFaults = 'INTERNAL|BROKER_UNAVAILABLE|NOT_REPLICATED|OVERLOADED'
+/**
+ * Error codes of server errors: caused by Parley or its Redis, not by the client or its tenant. DRAINING is
+ * none, because the client reaches another gateway.
+ */
+export const serverErrorCodes = 'INTERNAL|BROKER_UNAVAILABLE|NOT_REPLICATED|OVERLOADED'
 
-/** Seconds within which a publication is to be at its subscribers, and an edit at all gateways; both are bounds of buckets. */
+/**
+ * Objectives for the delivery of a publication and for an edit to reach all gateways, in seconds. Both are
+ * bucket bounds.
+ */
 const deliverySeconds = '0.25'
 const programmedSeconds = 5
 
@@ -19,7 +28,7 @@ const programmedSeconds = 5
  */
 export function slos(series) {
   const byNamespace = (/** @type {string} */ inner) => `sum by (namespace) (${inner})`
-  /** What a histogram counted above one of its bounds. */
+  /** The rate of observations above a bucket bound. */
   const above = (/** @type {string} */ name, /** @type {string} */ le) => (/** @type {string} */ window) =>
     `(${byNamespace(`rate(${series(`${name}_count`)}[${window}])`)} - ${byNamespace(`rate(${series(`${name}_bucket`, le)}[${window}])`)})`
   const count = (/** @type {string} */ name) => (/** @type {string} */ window) =>
@@ -30,21 +39,21 @@ export function slos(series) {
         name: 'connect',
         alert: 'ParleyConnectBudgetBurn',
         objective: 0.999,
-        promise: 'connections are let in, but for what the client or its tenant’s quota is to blame for',
+        promise: 'connection attempts succeed or fail because of the client or its tenant’s quota',
         bad: (window) =>
           byNamespace(
-            `rate(${series('parley_connects_total', `result=~"${ourFaults}"`)}[${window}]) or rate(${series('parley_handshake_refusals_total', `code=~"${ourFaults}"`)}[${window}])`,
+            `rate(${series('parley_connects_total', `result=~"${serverErrorCodes}"`)}[${window}]) or rate(${series('parley_handshake_refusals_total', `code=~"${serverErrorCodes}"`)}[${window}])`,
           ),
         total: (window) =>
           byNamespace(
-            `rate(${series('parley_connects_total')}[${window}]) or rate(${series('parley_handshake_refusals_total', `code=~"${ourFaults}"`)}[${window}])`,
+            `rate(${series('parley_connects_total')}[${window}]) or rate(${series('parley_handshake_refusals_total', `code=~"${serverErrorCodes}"`)}[${window}])`,
           ),
       },
       {
         name: 'delivery',
         alert: 'ParleyDeliveryBudgetBurn',
         objective: 0.99,
-        promise: `publications are with their subscribers within ${deliverySeconds} s`,
+        promise: `publications reach the outboxes of their subscribers within ${deliverySeconds} s`,
         bad: above('parley_delivery_delay_seconds', `le="${deliverySeconds}"`),
         total: count('parley_delivery_delay_seconds'),
       },
@@ -52,7 +61,7 @@ export function slos(series) {
         name: 'recovery',
         alert: 'ParleyRecoveryBudgetBurn',
         objective: 0.99,
-        promise: 'subscriptions that come back, as after a drain, get all that they missed',
+        promise: 'subscriptions that recover after a reconnect receive everything they missed',
         bad: (window) =>
           byNamespace(`rate(${series('parley_recoveries_total', 'result!="recovered"')}[${window}])`),
         total: (window) => byNamespace(`rate(${series('parley_recoveries_total')}[${window}])`),
@@ -63,8 +72,8 @@ export function slos(series) {
         name: 'programmed',
         alert: 'ParleyProgrammedBudgetBurn',
         objective: 0.99,
-        promise: `edits of a tenant are enforced by every gateway within ${programmedSeconds} s`,
-        // Prometheus 3 writes whole bounds with a decimal.
+        promise: `changes of a tenant are enforced by every gateway within ${programmedSeconds} s`,
+        // Prometheus 3 writes integer bounds with a decimal.
         bad: above('parley_controller_programmed_seconds', String.raw`le=~"${programmedSeconds}(\\.0)?"`),
         total: count('parley_controller_programmed_seconds'),
       },
@@ -89,20 +98,21 @@ export function recordingGroups(of, group) {
       of.map(({ bad, name, total }) => ({
         record: recorded(window),
         labels: { slo: name },
-        // What never failed has no series that says so.
+        // The counter of failures does not exist before the first failure.
         expr: `(${bad(window)} or 0 * ${total(window)}) / ${total(window)}`,
       })),
     )
   return [
     { name: group, rules: rules(shortWindows) },
-    // Days move slowly, and cost most.
+    // Ratios over days change slowly and are expensive to compute.
     { name: `${group}-days`, interval: '5m', rules: rules(longWindows) },
   ]
 }
 
 /**
- * Multi-window, multi-burn-rate, with the factors of Google's SRE workbook for a budget of 30 days: 2 % in an hour or 5 % in six
- * wake somebody, 10 % in one or three days wait for the morning. The short window ends the alert soon after the trouble.
+ * Multi-window, multi-burn-rate alerts with the factors of Google's SRE workbook for a budget of 30 days.
+ * Burning 2% in an hour or 5% in six hours is critical, 10% in one or three days is a warning. The short
+ * window ends the alert soon after the problem ends.
  * @param {Slo} slo
  * @param {Series} series
  */
@@ -115,9 +125,9 @@ export function burnAlerts({ alert, name, objective, promise }, series) {
       )
       .join(' and ')
   const percent = Number((objective * 100).toFixed(3))
-  const tell = (/** @type {string} */ speed) => ({
-    summary: `The error budget of "${name}" burns ${speed}.`,
-    description: `Promised: ${percent} % of ${promise}. In {{ $labels.namespace }} {{ $value | humanizePercentage }} are not.`,
+  const annotationsFor = (/** @type {string} */ speed) => ({
+    summary: `The error budget of the ${name} SLO burns ${speed}.`,
+    description: `Objective: ${percent}% of ${promise}. In {{ $labels.namespace }}, {{ $value | humanizePercentage }} did not.`,
   })
   return [
     {
@@ -125,14 +135,14 @@ export function burnAlerts({ alert, name, objective, promise }, series) {
       expr: `(${burns(14.4, '1h', '5m')}) or (${burns(6, '6h', '30m')})`,
       for: '2m',
       labels: { severity: 'critical', slo: name },
-      annotations: tell('fast'),
+      annotations: annotationsFor('fast'),
     },
     {
       alert,
       expr: `(${burns(3, '1d', '2h')}) or (${burns(1, '3d', '6h')})`,
       for: '15m',
       labels: { severity: 'warning', slo: name },
-      annotations: tell('slowly'),
+      annotations: annotationsFor('slowly'),
     },
   ]
 }

@@ -1,29 +1,28 @@
-// One customer: a page that the customer may see as well.
-import { chosen, places, rate } from './grafana.mjs'
+// The dashboard of one tenant. It contains nothing that the tenant may not see.
+import { selected, targetVariables, rate } from './grafana.mjs'
 
 const ofTenant = 'tenant=~"$tenant"'
 
 /** @param {string} used @param {string} limit */
 function shareOf(used, limit) {
-  return `sum by (tenant) (${used}) / max by (tenant) (${chosen(limit, ofTenant)})`
+  return `sum by (tenant) (${used}) / max by (tenant) (${selected(limit, ofTenant)})`
 }
 
-/** Of the controller, whose job is another than the gateways'. @param {string} types */
+/** Conditions come from the controller, whose job differs from that of the gateways. @param {string} types */
 function conditions(types) {
   const series = `parley_tenant_condition{namespace=~"$namespace",${ofTenant},type${types}}`
   return { expr: `max by (tenant, type) (${series})`, legend: '{{tenant}} {{type}}' }
 }
 
-const wrong = '"QuotaPressure|Conflict"'
+const problemTypes = '"QuotaPressure|Conflict"'
 
 /** @type {import('./grafana.mjs').Dashboard} */
 export const tenant = {
   uid: 'parley-tenant',
   title: 'Parley / Tenant',
-  description:
-    'One customer: what is used of the quota, what is refused and why. Needs /metrics/tenants to be scraped.',
+  description: 'Quota usage, refusals and traffic of one tenant. Prometheus must scrape /metrics/tenants.',
   variables: [
-    ...places('parley_tenant_connections'),
+    ...targetVariables('parley_tenant_connections'),
     {
       name: 'tenant',
       label: 'Tenant',
@@ -32,22 +31,23 @@ export const tenant = {
   ],
   rows: [
     {
-      title: 'Standing',
+      title: 'Conditions',
       panels: [
         {
-          title: 'What should hold',
+          title: 'Healthy conditions',
           description:
-            '1: it does. Ready is the others together; `kubectl describe chattenant` has the reason where one is 0. Only with a controller.',
+            '1 while the condition is True. Ready summarizes the others. When one is 0, `kubectl describe chattenant` shows the reason. Needs a controller.',
           unit: 'short',
           max: 1,
-          queries: [conditions(`!~${wrong}`)],
+          queries: [conditions(`!~${problemTypes}`)],
         },
         {
-          title: 'What should not',
-          description: '1: more than 90 % of a limit is used, or somebody else claims what is this tenant’s.',
+          title: 'Problem conditions',
+          description:
+            '1 while more than 90% of a limit is used (QuotaPressure), or another object claims the same hostname (Conflict).',
           unit: 'short',
           max: 1,
-          queries: [conditions(`=~${wrong}`)],
+          queries: [conditions(`=~${problemTypes}`)],
         },
       ],
     },
@@ -55,20 +55,24 @@ export const tenant = {
       title: 'Quota',
       panels: [
         {
-          title: 'Connections used',
-          description: 'Of the quota, on all gateways together. At 100 % new ones are refused.',
+          title: 'Connection quota used',
+          description:
+            'Share of the connection quota in use on all gateways. At 100% new connections are refused.',
           unit: 'percentunit',
           thresholds: [0.8, 0.95],
           queries: [
             {
-              expr: shareOf(chosen('parley_tenant_connections', ofTenant), 'parley_tenant_connections_limit'),
+              expr: shareOf(
+                selected('parley_tenant_connections', ofTenant),
+                'parley_tenant_connections_limit',
+              ),
               legend: '{{tenant}}',
             },
           ],
         },
         {
-          title: 'Publish rate used',
-          description: 'Of the quota. Short bursts may go above it.',
+          title: 'Publish rate quota used',
+          description: 'Share of the publish rate quota in use. Short bursts may exceed it.',
           unit: 'percentunit',
           thresholds: [0.8, 0.95],
           queries: [
@@ -82,36 +86,35 @@ export const tenant = {
           ],
         },
         {
-          title: 'Connections in four hours',
-          description:
-            'Where the last hour leads to, as a share of the quota: above 100 % it is time to talk about the plan.',
+          title: 'Connection quota used in 4 hours (prediction)',
+          description: 'Linear prediction from the last hour. Above 100% the tenant needs a larger plan.',
           unit: 'percentunit',
           thresholds: [0.8, 1],
           queries: [
             {
-              expr: `clamp_min(sum by (tenant) (predict_linear(${chosen('parley_tenant_connections', ofTenant)}[1h], 14400)), 0) / max by (tenant) (${chosen('parley_tenant_connections_limit', ofTenant)})`,
+              expr: `clamp_min(sum by (tenant) (predict_linear(${selected('parley_tenant_connections', ofTenant)}[1h], 14400)), 0) / max by (tenant) (${selected('parley_tenant_connections_limit', ofTenant)})`,
               legend: '{{tenant}}',
             },
           ],
         },
         {
           title: 'Connections',
-          description: 'And what the quota allows.',
+          description: 'Open connections on all gateways, and the quota.',
           unit: 'short',
           queries: [
             {
-              expr: `sum by (tenant) (${chosen('parley_tenant_connections', ofTenant)})`,
+              expr: `sum by (tenant) (${selected('parley_tenant_connections', ofTenant)})`,
               legend: '{{tenant}}',
             },
             {
-              expr: `max by (tenant) (${chosen('parley_tenant_connections_limit', ofTenant)})`,
+              expr: `max by (tenant) (${selected('parley_tenant_connections_limit', ofTenant)})`,
               legend: '{{tenant}} limit',
             },
           ],
         },
         {
           title: 'Publications',
-          description: 'Accepted per second, and what the quota allows.',
+          description: 'Accepted publications per second, and the quota.',
           unit: 'cps',
           queries: [
             {
@@ -119,15 +122,15 @@ export const tenant = {
               legend: '{{tenant}}',
             },
             {
-              expr: `max by (tenant) (${chosen('parley_tenant_publish_rate_limit', ofTenant)})`,
+              expr: `max by (tenant) (${selected('parley_tenant_publish_rate_limit', ofTenant)})`,
               legend: '{{tenant}} limit',
             },
           ],
         },
         {
-          title: 'Refusals by reason',
+          title: 'Refusals by code',
           description:
-            'Commands and connections, by error code: docs/reference/codes.md says what each means.',
+            'Refused commands and connections per second, by error code. docs/reference/codes.md explains the codes.',
           unit: 'cps',
           stack: true,
           queries: [
@@ -144,7 +147,7 @@ export const tenant = {
       panels: [
         {
           title: 'Deliveries',
-          description: 'To the tenant’s subscribers, per second.',
+          description: 'Deliveries to subscribers of the tenant per second.',
           unit: 'cps',
           queries: [
             {
@@ -154,9 +157,9 @@ export const tenant = {
           ],
         },
         {
-          title: 'Propagation lag',
+          title: 'Mean delivery delay',
           description:
-            'From the broker taking a publication to its subscribers’ outboxes, on average. What is promised is within 0.25 s: see beside it.',
+            'Mean time from the broker accepting a publication to writing it to the outboxes of its subscribers. The objective is 0.25 s.',
           unit: 's',
           queries: [
             {
@@ -167,7 +170,8 @@ export const tenant = {
         },
         {
           title: 'Delivered within 0.25 s',
-          description: 'Of all publications, at each gateway that has subscribers of them.',
+          description:
+            'Share of publications delivered within 0.25 s, counted at each gateway with subscribers.',
           unit: 'percentunit',
           max: 1,
           queries: [
@@ -179,7 +183,7 @@ export const tenant = {
         },
         {
           title: 'Fan-out',
-          description: 'Deliveries for each publication: what a busy room costs.',
+          description: 'Deliveries per publication.',
           unit: 'short',
           queries: [
             {
@@ -191,7 +195,7 @@ export const tenant = {
         {
           title: 'Busiest channel rules',
           description:
-            'The ten whose channels are published to most, by the name that the rule has in the tenant’s spec.',
+            'The ten channel rules with the most publications per second, by the name of the rule in the tenant’s spec.',
           unit: 'cps',
           queries: [
             {
@@ -202,15 +206,16 @@ export const tenant = {
         },
         {
           title: 'Channels and subscriptions',
-          description: 'In use. A channel counts on each gateway that uses it.',
+          description:
+            'Channels and subscriptions in use. A channel is counted on every gateway that uses it.',
           unit: 'short',
           queries: [
             {
-              expr: `sum by (tenant) (${chosen('parley_tenant_channels', ofTenant)})`,
+              expr: `sum by (tenant) (${selected('parley_tenant_channels', ofTenant)})`,
               legend: '{{tenant}} channels',
             },
             {
-              expr: `sum by (tenant) (${chosen('parley_tenant_subscriptions', ofTenant)})`,
+              expr: `sum by (tenant) (${selected('parley_tenant_subscriptions', ofTenant)})`,
               legend: '{{tenant}} subscriptions',
             },
           ],
@@ -218,12 +223,12 @@ export const tenant = {
       ],
     },
     {
-      title: 'Edits',
+      title: 'Tenant revisions',
       panels: [
         {
-          title: 'Time until an edit is in force (p99)',
+          title: 'Propagation time (p99)',
           description:
-            'Of all tenants of the namespace: from the controller writing it to every gateway enforcing it.',
+            'Time from the controller writing a revision to every gateway enforcing it, for all tenants of the namespace.',
           unit: 's',
           queries: [
             {
@@ -233,15 +238,16 @@ export const tenant = {
           ],
         },
         {
-          title: 'Last confirmed',
-          description: 'How long ago a controller confirmed what gateways enforce.',
+          title: 'Catalog age',
+          description: 'Time since a controller confirmed the tenant catalog of the gateways.',
           unit: 's',
           thresholds: [30, 60],
           queries: [{ expr: 'max(parley_catalog_age_seconds{namespace=~"$namespace"})', legend: 'oldest' }],
         },
         {
-          title: 'Tenants with problems',
-          description: 'Whose newest revision a gateway cannot use: they go on with the one before.',
+          title: 'Tenants with an unusable revision',
+          description:
+            'Tenants whose latest revision a gateway cannot load. They keep their last good revision.',
           unit: 'short',
           thresholds: [1, 10],
           queries: [{ expr: 'max(parley_catalog_problems{namespace=~"$namespace"})', legend: 'tenants' }],

@@ -1,11 +1,12 @@
-// Each alert fires when it should, is silent just before, and ends; and each has a page for whoever is woken by it.
+// Every alert fires when it should, does not fire just below its threshold, and resolves; and every alert has
+// a runbook.
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { ruleGroups, type Alert } from '../../scripts/monitoring/rules.mjs'
 import { errorCodes } from '../../src/errors.js'
-import { checkRules, complaints, samples, type Levels, type Phase } from './promtool.js'
+import { checkRules, failures, samples, type Levels, type Phase } from './promtool.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const groups = ruleGroups({ runbooks: 'docs/runbooks' })
@@ -14,47 +15,49 @@ const alerts = groups.flatMap(({ rules }) => rules.filter((rule): rule is Alert 
 interface Case {
   readonly alert: string
   readonly severity: string
-  /** How long it is calm before, in trouble, and calm again. */
+  /** Minutes of normal operation, of the problem, and of normal operation again. */
   readonly minutes: readonly [number, number, number]
   readonly series: Record<string, Levels>
 }
 
-const gauge = (calm: number, nearly: number, trouble: number): Levels => ({
+const gauge = (normal: number, nearly: number, firing: number): Levels => ({
   kind: 'gauge',
-  calm,
+  normal,
   nearly,
-  trouble,
+  firing,
 })
-const counter = (calm: number, nearly: number, trouble: number): Levels => ({
+const counter = (normal: number, nearly: number, firing: number): Levels => ({
   kind: 'counter',
-  calm,
+  normal,
   nearly,
-  trouble,
+  firing,
 })
 
 const pod = (name: string) => `namespace="chat",pod="${name}",job="chat/gateway",instance="${name}:9090"`
-const boss = 'namespace="chat",pod="c1",job="chat/controller",instance="c1:9091"'
+const controllerPod = 'namespace="chat",pod="c1",job="chat/controller",instance="c1:9091"'
 const others = 'namespace="chat",pod="x",job="others",instance="x:8080"'
 const acme = `tenant="demo/acme"`
 
-/** Of ours, which makes the other series ours as well. */
-const heard = { [`parley_controller_watch_silent_seconds{${boss},kind="ChatTenant"}`]: gauge(10, 10, 10) }
+/** Marks the target as a controller of Parley, which the rules look for. */
+const watchSeries = {
+  [`parley_controller_watch_silent_seconds{${controllerPod},kind="ChatTenant"}`]: gauge(10, 10, 10),
+}
 
-/** What comes of a thousand that are good or bad. */
+/** Builds the series of good and bad events, of which there are 1,000 per minute together. */
 type Outcomes = (good: Levels, bad: Levels) => Case['series']
 
-/** Two speeds of one promise. */
+/** The critical and the warning alert of one objective. */
 function burns(alert: string, outcomes: Outcomes, objective: 0.99 | 0.999): Case[] {
   const budget = 1000 * (1 - objective)
-  const withBad = (nearly: number, trouble: number) =>
-    outcomes(counter(1000, 1000 - nearly, 1000 - trouble), counter(0, nearly, trouble))
+  const withBad = (nearly: number, firing: number) =>
+    outcomes(counter(1000, 1000 - nearly, 1000 - firing), counter(0, nearly, firing))
   return [
     { alert, severity: 'critical', minutes: [70, 30, 45], series: withBad(2 * budget, 500) },
     { alert, severity: 'warning', minutes: [10, 240, 420], series: withBad(0.5 * budget, 5 * budget) },
   ]
 }
 
-/** Of a histogram: its count, and the bucket that the promise ends with. */
+/** Builds the count of a histogram and the bucket of the objective. */
 function histogram(name: string, { labels, le }: { labels: string; le: string }): Outcomes {
   return (good) => ({
     [`${name}_bucket{${labels},le="${le}"}`]: good,
@@ -62,8 +65,7 @@ function histogram(name: string, { labels, le }: { labels: string; le: string })
   })
 }
 
-/** Seconds. */
-const day = 86_400
+const dayS = 86_400
 
 const cases: Case[] = [
   ...burns(
@@ -71,7 +73,7 @@ const cases: Case[] = [
     (good, bad) => ({
       [`parley_connects_total{${pod('a')},endpoint="chat",result="ok"}`]: good,
       [`parley_connects_total{${pod('a')},endpoint="chat",result="BROKER_UNAVAILABLE"}`]: bad,
-      // The client’s own mistakes, which burn nobody’s budget.
+      // Errors of the client do not burn the budget.
       [`parley_connects_total{${pod('a')},endpoint="chat",result="TOKEN_EXPIRED"}`]: counter(1, 1, 1),
     }),
     0.999,
@@ -91,7 +93,7 @@ const cases: Case[] = [
   ),
   ...burns(
     'ParleyProgrammedBudgetBurn',
-    histogram('parley_controller_programmed_seconds', { labels: boss, le: '5' }),
+    histogram('parley_controller_programmed_seconds', { labels: controllerPod, le: '5' }),
     0.99,
   ),
   {
@@ -142,18 +144,16 @@ const cases: Case[] = [
     severity: 'critical',
     minutes: [10, 15, 15],
     series: {
-      [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="ok"}`]: counter(100, 96, 80),
-      [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="NOT_REPLICATED"}`]: counter(
-        0,
-        4,
-        20,
+      [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="ok"}`]: counter(
+        100,
+        96,
+        80,
       ),
-      // Refused by right.
-      [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="QUOTA_EXCEEDED"}`]: counter(
-        10,
-        10,
-        10,
-      ),
+      [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="NOT_REPLICATED"}`]:
+        counter(0, 4, 20),
+      // Refused because of the quota: not a server error.
+      [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="QUOTA_EXCEEDED"}`]:
+        counter(10, 10, 10),
     },
   },
   {
@@ -172,10 +172,14 @@ const cases: Case[] = [
     alert: 'ParleyCertificateExpiring',
     severity: 'warning',
     minutes: [5, 20, 5],
-    // Time begins at 0 there.
+    // The clock of promtool starts at 0.
     series: {
-      [`parley_tls_certificate_expiry_timestamp_seconds{${pod('a')}}`]: gauge(60 * day, 8 * day, 6 * day),
-      [`parley_tls_certificate_expiry_timestamp_seconds{${pod('b')}}`]: gauge(60 * day, 60 * day, 60 * day),
+      [`parley_tls_certificate_expiry_timestamp_seconds{${pod('a')}}`]: gauge(60 * dayS, 8 * dayS, 6 * dayS),
+      [`parley_tls_certificate_expiry_timestamp_seconds{${pod('b')}}`]: gauge(
+        60 * dayS,
+        60 * dayS,
+        60 * dayS,
+      ),
     },
   },
   {
@@ -218,8 +222,8 @@ const cases: Case[] = [
     severity: 'critical',
     minutes: [5, 5, 5],
     series: {
-      ...heard,
-      [`leader_election_master_status{${boss},name="parley"}`]: gauge(1, 1, 0),
+      ...watchSeries,
+      [`leader_election_master_status{${controllerPod},name="parley"}`]: gauge(1, 1, 0),
       [`leader_election_master_status{${others},name="others"}`]: gauge(1, 0, 1),
     },
   },
@@ -227,25 +231,25 @@ const cases: Case[] = [
     alert: 'ParleyControllerWatchSilent',
     severity: 'warning',
     minutes: [5, 5, 5],
-    series: { [`parley_controller_watch_silent_seconds{${boss},kind="ChatTenant"}`]: gauge(10, 90, 400) },
+    series: {
+      [`parley_controller_watch_silent_seconds{${controllerPod},kind="ChatTenant"}`]: gauge(10, 90, 400),
+    },
   },
   {
     alert: 'ParleyControllerReconcileErrors',
     severity: 'warning',
     minutes: [15, 30, 30],
     series: {
-      ...heard,
-      [`controller_runtime_reconcile_errors_total{${boss},controller="chattenant"}`]: counter(0, 1, 30),
-      [`controller_runtime_reconcile_total{${boss},controller="chattenant",result="success"}`]: counter(
-        60,
-        59,
-        30,
-      ),
-      [`controller_runtime_reconcile_total{${boss},controller="chattenant",result="error"}`]: counter(
+      ...watchSeries,
+      [`controller_runtime_reconcile_errors_total{${controllerPod},controller="chattenant"}`]: counter(
         0,
         1,
         30,
       ),
+      [`controller_runtime_reconcile_total{${controllerPod},controller="chattenant",result="success"}`]:
+        counter(60, 59, 30),
+      [`controller_runtime_reconcile_total{${controllerPod},controller="chattenant",result="error"}`]:
+        counter(0, 1, 30),
       [`controller_runtime_reconcile_errors_total{${others},controller="theirs"}`]: counter(60, 60, 60),
       [`controller_runtime_reconcile_total{${others},controller="theirs",result="error"}`]: counter(
         60,
@@ -259,9 +263,9 @@ const cases: Case[] = [
     severity: 'warning',
     minutes: [5, 20, 5],
     series: {
-      ...heard,
-      [`leader_election_master_status{${boss},name="parley"}`]: gauge(1, 0, 1),
-      [`workqueue_depth{${boss},name="chattenant",controller="chattenant"}`]: gauge(1, 500, 500),
+      ...watchSeries,
+      [`leader_election_master_status{${controllerPod},name="parley"}`]: gauge(1, 0, 1),
+      [`workqueue_depth{${controllerPod},name="chattenant",controller="chattenant"}`]: gauge(1, 500, 500),
       [`workqueue_depth{${others},name="theirs",controller="theirs"}`]: gauge(500, 500, 500),
     },
   },
@@ -270,17 +274,17 @@ const cases: Case[] = [
     severity: 'info',
     minutes: [5, 20, 5],
     series: {
-      // What else does not hold is no trouble.
-      [`parley_tenant_condition{${boss},${acme},type="Ready"}`]: gauge(1, 1, 0),
-      [`parley_tenant_condition{${boss},${acme},type="QuotaPressure"}`]: gauge(0, 0, 0),
-      [`parley_tenant_condition{${boss},tenant="demo/globex",type="Ready"}`]: gauge(1, 1, 1),
+      // Other conditions that are not True do not matter.
+      [`parley_tenant_condition{${controllerPod},${acme},type="Ready"}`]: gauge(1, 1, 0),
+      [`parley_tenant_condition{${controllerPod},${acme},type="QuotaPressure"}`]: gauge(0, 0, 0),
+      [`parley_tenant_condition{${controllerPod},tenant="demo/globex",type="Ready"}`]: gauge(1, 1, 1),
     },
   },
   {
     alert: 'ParleyTenantsUnprogrammed',
     severity: 'warning',
     minutes: [5, 5, 5],
-    series: { [`parley_controller_unprogrammed_seconds{${boss}}`]: gauge(0, 100, 130) },
+    series: { [`parley_controller_unprogrammed_seconds{${controllerPod}}`]: gauge(0, 100, 130) },
   },
 ]
 
@@ -291,29 +295,29 @@ function lines(series: Record<string, Levels>, phases: readonly Phase[]): Record
 describe.each(cases)(
   '$alert ($severity)',
   ({ alert, minutes: [before, during, after], series, severity }) => {
-    test('fires in trouble, and ends after it', async () => {
+    test('fires during the problem and resolves after it', async () => {
       const phases: Phase[] = [
-        [before, 'calm'],
-        [during, 'trouble'],
-        [after, 'calm'],
+        [before, 'normal'],
+        [during, 'firing'],
+        [after, 'normal'],
       ]
-      const looks = [
+      const checks = [
         { minute: before - 1, firing: 0 },
         { minute: before + during - 1, firing: 1 },
         { minute: before + during + after - 1, firing: 0 },
       ]
-      const timeLine = { series: lines(series, phases), alert, severity, looks }
-      expect(await complaints(groups, timeLine)).toBe('')
+      const scenario = { series: lines(series, phases), alert, severity, checks }
+      expect(await failures(groups, scenario)).toBe('')
     })
 
-    test('is silent when it is nearly so', async () => {
+    test('does not fire just below its threshold', async () => {
       const phases: Phase[] = [
-        [before, 'calm'],
+        [before, 'normal'],
         [during, 'nearly'],
       ]
-      const looks = [{ minute: before + during - 1, firing: 0 }]
-      const timeLine = { series: lines(series, phases), alert, severity, looks }
-      expect(await complaints(groups, timeLine)).toBe('')
+      const checks = [{ minute: before + during - 1, firing: 0 }]
+      const scenario = { series: lines(series, phases), alert, severity, checks }
+      expect(await failures(groups, scenario)).toBe('')
     })
   },
 )
@@ -321,37 +325,37 @@ describe.each(cases)(
 test.each([
   ['ParleyNoGatewayReady', 'critical'],
   ['ParleyControllerNoLeader', 'critical'],
-])('%s fires when nothing is scraped at all', async (alert, severity) => {
-  const looks = [{ minute: 10, firing: 1 }]
-  const timeLine = { series: { [`up{${others}}`]: '1+0x10' }, alert, severity, looks }
-  expect(await complaints(groups, timeLine)).toBe('')
+])('%s fires when nothing is scraped', async (alert, severity) => {
+  const checks = [{ minute: 10, firing: 1 }]
+  const scenario = { series: { [`up{${others}}`]: '1+0x10' }, alert, severity, checks }
+  expect(await failures(groups, scenario)).toBe('')
 })
 
-test('connects that all fail before the upgrade burn the budget too', async () => {
+test('refused handshakes burn the connect budget', async () => {
   const refusals = counter(0, 0, 100)
   const series = lines(
     { [`parley_handshake_refusals_total{${pod('a')},endpoint="chat",code="OVERLOADED"}`]: refusals },
     [
-      [70, 'calm'],
-      [30, 'trouble'],
+      [70, 'normal'],
+      [30, 'firing'],
     ],
   )
-  const looks = [{ minute: 99, firing: 1 }]
-  const timeLine = { series, alert: 'ParleyConnectBudgetBurn', severity: 'critical', looks }
-  expect(await complaints(groups, timeLine)).toBe('')
+  const checks = [{ minute: 99, firing: 1 }]
+  const scenario = { series, alert: 'ParleyConnectBudgetBurn', severity: 'critical', checks }
+  expect(await failures(groups, scenario)).toBe('')
 })
 
-test('every alert is tried', () => {
-  const tried = cases.map(({ alert, severity }) => `${alert} ${severity}`)
-  const there = alerts.map(({ alert, labels }) => `${alert} ${labels['severity']}`)
-  expect(tried.toSorted()).toEqual(there.toSorted())
+test('every alert has a test case', () => {
+  const tested = cases.map(({ alert, severity }) => `${alert} ${severity}`)
+  const defined = alerts.map(({ alert, labels }) => `${alert} ${labels['severity']}`)
+  expect(tested.toSorted()).toEqual(defined.toSorted())
 })
 
-test('promtool has nothing against the rules', async () => {
+test('promtool accepts the rules', async () => {
   expect(await checkRules(groups)).toBe('')
 })
 
-test('error codes that rules name exist', () => {
+test('error codes in the rules exist', () => {
   const known = Object.keys(errorCodes)
   const named = groups
     .flatMap(({ rules }) => rules.flatMap(({ expr }) => [...expr.matchAll(/"([A-Z_]+(?:\|[A-Z_]+)*)"/g)]))
@@ -364,17 +368,17 @@ describe('runbooks', async () => {
   const folder = 'docs/runbooks'
   const pages = (await readdir(join(root, folder))).filter((name) => name !== 'README.md')
 
-  test('there is one for each alert, and none for anything else', () => {
+  test('there is one for every alert, and no other', () => {
     const names = [...new Set(alerts.map(({ alert }) => `${alert}.md`))]
     expect(pages.toSorted()).toEqual(names.toSorted())
   })
 
-  test('each alert links its own', () => {
+  test('every alert links its runbook', () => {
     for (const { alert, annotations } of alerts)
       expect(annotations['runbook_url']).toBe(`${folder}/${alert}.md`)
   })
 
-  test.each(pages)('%s says what it means, whom it hurts, how to find out and what to do', async (page) => {
+  test.each(pages)('%s has the sections meaning, impact, diagnosis and mitigation', async (page) => {
     const text = await readFile(join(root, folder, page), 'utf8')
     expect(text).toMatch(new RegExp(`^# ${page.replace('.md', '')}\n`))
     expect([...text.matchAll(/^## (.*)$/gm)].map(([, title]) => title)).toEqual([
@@ -386,7 +390,7 @@ describe('runbooks', async () => {
     for (const part of text.split(/^## .*$/m).slice(1)) expect(part.trim().length).toBeGreaterThan(40)
   })
 
-  test('series that they name exist', async () => {
+  test('metrics in runbooks exist', async () => {
     const reference = await readFile(join(root, 'docs/reference/metrics.md'), 'utf8')
     const source = await readFile(join(root, 'src/metrics-controller.ts'), 'utf8')
     const texts = await Promise.all(pages.map((page) => readFile(join(root, folder, page), 'utf8')))

@@ -1,4 +1,5 @@
-// The configuration of kube-state-metrics in examples/ names kinds and fields that our definitions have, and the rights to read them.
+// The kube-state-metrics example names only kinds and fields that exist in the custom resource definitions,
+// and grants the rights to read them.
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
@@ -35,7 +36,10 @@ const values = parse(await readFile(file, 'utf8')) as Values
 const { resources } = values.customResourceState.config.spec
 const crds = await manifestsIn('crds')
 
-/** Every field that is named: from the object's root, and where a list is gone through, within its items. */
+/**
+ * Yields the path of every field that the configuration names: from the root of the object, or within the
+ * items of a list.
+ */
 function* pathsOf({ labelsFromPath, metrics }: Resource): Iterable<Path> {
   yield* Object.values(labelsFromPath)
   for (const { each } of metrics) {
@@ -53,7 +57,7 @@ function schemaAt(schema: Schema | undefined, path: Path): Schema | undefined {
   return field === undefined ? schema : schemaAt(of?.properties?.[field], rest)
 }
 
-test.each(resources)('$groupVersionKind.kind has every field that is named', (resource) => {
+test.each(resources)('$groupVersionKind.kind has every field that the example names', (resource) => {
   const { group, kind, version } = resource.groupVersionKind
   const { names, versions } =
     crds.find(({ spec }) => spec.group === group && spec.names.kind === kind)?.spec ?? {}
@@ -74,7 +78,7 @@ test.each(resources)('$groupVersionKind.kind has every field that is named', (re
   })
 })
 
-test('it is switched on, and finds the kinds', () => {
+test('custom resource metrics are enabled for the kinds', () => {
   expect(values.customResourceState).toMatchObject({
     enabled: true,
     config: { kind: 'CustomResourceStateMetrics' },

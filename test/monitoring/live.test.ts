@@ -1,4 +1,5 @@
-// Dashboards and alerts against a Prometheus that scrapes a living installation: each query is taken, and shows what there is to show.
+// Runs the queries of all dashboards and alerts against a Prometheus that scrapes a running installation.
+// Every query must be valid and return data.
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -15,30 +16,30 @@ import { PrometheusProcess } from './prometheus-process.js'
 
 const folder = fileURLToPath(new URL('../../dashboards', import.meta.url))
 const groups = ruleGroups({ runbooks: 'docs/runbooks' })
-/** What a first value takes on a busy machine: some scrapes, and a rule after them. */
-const seenMsMax = 60_000
+/** Time until the first value appears on a busy machine: some scrapes, and a rule evaluation after them. */
+const firstValueMsMax = 60_000
 
-interface Shown {
+interface PanelQuery {
   readonly dashboard: string
   readonly panel: string
   readonly legend: string
   readonly expr: string
 }
 
-/** Nothing of the kind happens here: the query is taken, and answers nothing. */
-const quiet = new Set([
-  // No gateway drains.
-  'Parley / Redis and rollouts: Sent away and come back: sent away',
+/** Panels without data in this test: their query is valid and returns nothing. */
+const emptyPanels = new Set([
+  // No gateway drains in this test.
+  'Parley / Redis and rollouts: Drained and connected sessions: closed with 3001',
 ])
-/** What fails when nothing does, and what these gateways have none of: clients speak no TLS. */
-const quietAlerts = new Set(['ParleyPublishErrors critical', 'ParleyCertificateExpiring warning'])
+/** Alerts without data: nothing fails in this test, and clients do not use TLS. */
+const emptyAlerts = new Set(['ParleyPublishErrors critical', 'ParleyCertificateExpiring warning'])
 
 let world: World
 let prometheus: PrometheusProcess
 
 beforeAll(async () => {
   world = await World.start({ gateways: 2 })
-  const { place, sealingKeyFile } = world
+  const { target: place, sealingKeyFile } = world
   const args = ['--namespace', 'default', '--public-url', 'wss://chat.example.com']
   const controller = await ControllerProcess.start(place, { args, sealingKeyFile })
   const { opsPort } = await controller.logged('answering probes')
@@ -65,7 +66,7 @@ afterAll(async () => {
   await endWorlds()
 })
 
-/** A tenant with little to spend, and a room that remembers. */
+/** Creates a tenant with a low publish rate and a room with history. */
 async function makeTenant(): Promise<string> {
   const limits = { messages: { publishPerSecond: 2, publishBurst: 5 } }
   await world.client.apply(chatPlan({ limits }, 'small'))
@@ -81,8 +82,8 @@ async function makeTenant(): Promise<string> {
   return world.token()
 }
 
-/** One of each thing that dashboards tell of. */
-async function live(token: string): Promise<ChatClient> {
+/** Causes at least one event of each kind that the dashboards show. */
+async function generateTraffic(token: string): Promise<ChatClient> {
   const client = await world.chat(token)
   const { epoch } = await client.done({ type: 'chat', room: 'general', content: 'first' })
   await joined(client, 'general', { since: { epoch, offset: 0 } })
@@ -98,7 +99,7 @@ async function live(token: string): Promise<ChatClient> {
   return client
 }
 
-async function panels(): Promise<Shown[]> {
+async function panels(): Promise<PanelQuery[]> {
   const names = (await readdir(folder)).filter((name) => name.endsWith('.json')).toSorted()
   const boards = await Promise.all(
     names.map(async (name) => JSON.parse(await readFile(join(folder, name), 'utf8')) as Board),
@@ -115,7 +116,7 @@ interface Board {
   readonly panels: { title: string; targets?: { expr: string; legendFormat: string }[] }[]
 }
 
-/** As Grafana asks when all is chosen; the interval is short, since the life of this installation is. */
+/** Replaces the variables as Grafana does when everything is selected. */
 function asked(expr: string): string {
   const text = expr
     .replaceAll('$namespace', 'chat')
@@ -126,70 +127,71 @@ function asked(expr: string): string {
   return text
 }
 
-const nameOf = ({ dashboard, legend, panel }: Shown) => `${dashboard}: ${panel}: ${legend}`
+const nameOf = ({ dashboard, legend, panel }: PanelQuery) => `${dashboard}: ${panel}: ${legend}`
 
-async function silentOf<Item>(items: readonly Item[], exprOf: (item: Item) => string): Promise<Item[]> {
-  const silent: Item[] = []
-  for (const item of items) if ((await prometheus.query(exprOf(item))).length === 0) silent.push(item)
-  return silent
+async function withoutData<Item>(items: readonly Item[], exprOf: (item: Item) => string): Promise<Item[]> {
+  const empty: Item[] = []
+  for (const item of items) if ((await prometheus.query(exprOf(item))).length === 0) empty.push(item)
+  return empty
 }
 
-test('each panel and each alert asks what there is an answer to', async () => {
-  const client = await live(await makeTenant())
+test('every panel and every alert has data', async () => {
+  const client = await generateTraffic(await makeTenant())
   const shown = await panels()
-  const wanted = shown.filter((item) => !quiet.has(nameOf(item)))
-  let silent: Shown[] = wanted
+  const wanted = shown.filter((item) => !emptyPanels.has(nameOf(item)))
+  let missing: PanelQuery[] = wanted
   try {
     await until(
-      'an answer to every query',
+      'data for every panel',
       async () => {
-        await client.ask({ type: 'chat', room: 'general', content: 'still here', echo: true })
-        silent = await silentOf(silent, ({ expr }) => expr)
-        return silent.length === 0
+        await client.ask({ type: 'chat', room: 'general', content: 'more traffic', echo: true })
+        missing = await withoutData(missing, ({ expr }) => expr)
+        return missing.length === 0
       },
-      { deadlineMs: seenMsMax, everyMs: 500 },
+      { deadlineMs: firstValueMsMax, everyMs: 500 },
     )
   } catch (error) {
-    throw new Error(`These show nothing:\n${silent.map(nameOf).join('\n')}`, { cause: error })
+    throw new Error(`Panels without data:\n${missing.map(nameOf).join('\n')}`, { cause: error })
   }
 
-  // All in one pass: a late scrape makes a gauge silent for a moment.
-  const quietNow = await until(
-    'all answers at once',
+  // In one pass over all panels, because a late scrape can hide a gauge for a moment.
+  const emptyNow = await until(
+    'data for all panels at once',
     async () => {
-      const names = new Set((await silentOf(shown, ({ expr }) => expr)).map(nameOf))
+      const names = new Set((await withoutData(shown, ({ expr }) => expr)).map(nameOf))
       return wanted.every((item) => !names.has(nameOf(item))) && names
     },
-    { deadlineMs: seenMsMax, everyMs: 500 },
+    { deadlineMs: firstValueMsMax, everyMs: 500 },
   )
   const rows = shown.map((item) => [
     item.dashboard.replace('Parley / ', ''),
     item.panel,
     item.legend,
-    quietNow.has(nameOf(item)) ? 'no' : 'yes',
+    emptyNow.has(nameOf(item)) ? 'no' : 'yes',
   ])
-  const head = ['dashboard', 'panel', 'series', 'shows something']
+  const head = ['dashboard', 'panel', 'series', 'has data']
   await expect(`<!-- Written by \`npx vitest run test/monitoring/live.test.ts -u\`. Do not edit: the test compares. -->
 
-# What the panels show
+# Panels with data
 
-Two gateways, one controller and one Redis, some seconds after a tenant was made, a client talked, came back, went, and was refused.
+This list is the result of a test with two gateways, one controller and one Redis, some seconds after a tenant was created
+and clients published, recovered, disconnected and were refused.
 
 ${table(head, rows)}`).toMatchFileSnapshot(join(folder, 'panels.md'))
 
   const alerts = groups.flatMap(({ rules }) => rules.filter((rule): rule is Alert => 'alert' in rule))
-  // Their rules come a second or two after what the panels ask for.
-  let silentAlerts: string[] = []
+  // Rules are evaluated a second or two after the scrapes.
+  let alertsWithoutData: string[] = []
   await until(
-    'an answer to every alert',
+    'data for every alert',
     async () => {
-      const found = await silentOf(alerts, ({ expr }) => expr.replaceAll(/ [>=]=? [\d.]+/g, ''))
-      silentAlerts = found.map(({ alert, labels }) => `${alert} ${labels['severity'] ?? ''}`)
-      return silentAlerts.every((name) => quietAlerts.has(name))
+      const found = await withoutData(alerts, ({ expr }) => expr.replaceAll(/ [>=]=? [\d.]+/g, ''))
+      alertsWithoutData = found.map(({ alert, labels }) => `${alert} ${labels['severity'] ?? ''}`)
+      return alertsWithoutData.every((name) => emptyAlerts.has(name))
     },
-    { deadlineMs: seenMsMax, everyMs: 500 },
+    { deadlineMs: firstValueMsMax, everyMs: 500 },
   ).catch((error: unknown) => {
-    throw new Error(`These ask for nothing: ${silentAlerts.join(', ')}`, { cause: error })
+    throw new Error(`Alerts without data: ${alertsWithoutData.join(', ')}`, { cause: error })
   })
 
   const rules = await prometheus.rules()

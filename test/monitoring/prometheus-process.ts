@@ -1,4 +1,5 @@
-// A real Prometheus for tests: a folder of its own, a free port, ended with the others by endPrograms.
+// Runs Prometheus for tests, with its own folder and a free port. endPrograms() stops it with the other
+// programs.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,7 +20,7 @@ export interface Sample {
   readonly value: readonly [seconds: number, text: string]
 }
 
-interface Answer {
+interface ApiResponse {
   readonly status: string
   readonly error?: string
   readonly data: { readonly result: Sample[]; readonly groups: { rules: RuleHealth[] }[] }
@@ -42,12 +43,13 @@ export class PrometheusProcess {
     this.#folder = folder
   }
 
-  /** Scrapes and evaluates each second. Resolves when it answers. */
+  /** Starts Prometheus with a scrape and evaluation interval of one second. Resolves when it is ready. */
   static async start(targets: readonly Target[], groups: readonly Group[]): Promise<PrometheusProcess> {
     const file = await locatePrometheus('prometheus')
-    if (file === undefined) throw new Error('There is no prometheus: scripts/test-setup.mjs gets one.')
+    if (file === undefined)
+      throw new Error('prometheus is missing: run scripts/test-setup.mjs to install it.')
     const folder = await mkdtemp(join(tmpdir(), 'parley-prometheus-'))
-    // A test has no five minutes for days.
+    // Without the interval of the groups, because a test cannot wait five minutes.
     const everySecond = groups.map(({ name, rules }) => ({ name, rules }))
     await writeFile(join(folder, 'rules.yaml'), stringify({ groups: everySecond }))
     const scraped = targets.map(({ labels, path, port }, index) => ({
@@ -66,11 +68,11 @@ export class PrometheusProcess {
       cwd: folder,
     })
     const prometheus = new PrometheusProcess(program, { folder, port })
-    await until('an answer of Prometheus', async () => (await prometheus.#get('/-/ready')).ok)
+    await until('Prometheus to be ready', async () => (await prometheus.#get('/-/ready')).ok)
     return prometheus
   }
 
-  /** Rejects with what Prometheus has against it. */
+  /** Evaluates an instant query. Rejects with the error of Prometheus. */
   async query(expr: string): Promise<Sample[]> {
     const { data, error, status } = await this.#json(`/api/v1/query?query=${encodeURIComponent(expr)}`)
     if (status !== 'success') throw new Error(`${error ?? status}: ${expr}`)
@@ -87,8 +89,8 @@ export class PrometheusProcess {
     await rm(this.#folder, { recursive: true, force: true })
   }
 
-  async #json(path: string): Promise<Answer> {
-    return (await (await this.#get(path)).json()) as Answer
+  async #json(path: string): Promise<ApiResponse> {
+    return (await (await this.#get(path)).json()) as ApiResponse
   }
 
   #get(path: string): Promise<Response> {

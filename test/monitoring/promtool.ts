@@ -1,4 +1,4 @@
-// promtool on rules and time lines that tests make: what an alert does when minutes pass.
+// Runs promtool on rules and on generated series, to test when an alert fires.
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -7,18 +7,21 @@ import { stringify } from 'yaml'
 import type { Group } from '../../scripts/monitoring/rules.mjs'
 import { locatePrometheus } from '../../scripts/prometheus.mjs'
 
-/** What a series is while all is well, while it is nearly too much, and in trouble. A counter: by minute. */
+/**
+ * Values of a series during normal operation, just below the threshold, and while the alert fires. For a
+ * counter: the increase per minute.
+ */
 export interface Levels {
   readonly kind: 'gauge' | 'counter'
-  readonly calm: number
+  readonly normal: number
   readonly nearly: number
-  readonly trouble: number
+  readonly firing: number
 }
 
-export type Level = 'calm' | 'nearly' | 'trouble'
+export type Level = 'normal' | 'nearly' | 'firing'
 export type Phase = readonly [minutes: number, level: Level]
 
-/** One sample a minute, in promtool's short words. */
+/** Returns one sample per minute in promtool's notation. */
 export function samples({ kind, ...levels }: Levels, phases: readonly Phase[]): string {
   let value = 0
   return phases
@@ -32,39 +35,39 @@ export function samples({ kind, ...levels }: Levels, phases: readonly Phase[]): 
     .join(' ')
 }
 
-export interface Look {
+export interface Check {
   readonly minute: number
-  /** How many fire, of this name and severity. */
+  /** Number of firing alerts with the name and severity. */
   readonly firing: number
 }
 
-export interface TimeLine {
+export interface Scenario {
   readonly series: Record<string, string>
   readonly alert: string
   readonly severity: string
-  readonly looks: readonly Look[]
+  readonly checks: readonly Check[]
 }
 
-/** What promtool has against it; empty when all is as expected. */
-export async function complaints(groups: readonly Group[], timeLine: TimeLine): Promise<string> {
-  const { alert, looks, series, severity } = timeLine
+/** Returns promtool's output when an expectation fails, else an empty string. */
+export async function failures(groups: readonly Group[], scenario: Scenario): Promise<string> {
+  const { alert, checks, series, severity } = scenario
   const test = {
     interval: '1m',
     input_series: Object.entries(series).map(([name, values]) => ({ series: name, values })),
-    promql_expr_test: looks.map(({ firing, minute }) => ({
+    promql_expr_test: checks.map(({ firing, minute }) => ({
       expr: `count(ALERTS{alertname="${alert}",severity="${severity}",alertstate="firing"})`,
       eval_time: `${minute}m`,
       exp_samples: firing === 0 ? [] : [{ labels: '{}', value: firing }],
     })),
   }
   return promtool(['test', 'rules', 'test.yaml'], {
-    'rules.yaml': stringify({ groups: neededFor(alert, groups) }),
+    'rules.yaml': stringify({ groups: groupsFor(alert, groups) }),
     'test.yaml': stringify({ rule_files: ['rules.yaml'], evaluation_interval: '1m', tests: [test] }),
   })
 }
 
-/** A time line is long, and days of records are needed by those alone that look at them. */
-function neededFor(alert: string, groups: readonly Group[]): readonly Group[] {
+/** Returns the groups that the alert needs: evaluating recording rules over days takes long. */
+function groupsFor(alert: string, groups: readonly Group[]): readonly Group[] {
   return groups.filter(
     ({ name, rules }) =>
       rules.some((rule) => 'alert' in rule && rule.alert === alert) ||
@@ -72,12 +75,15 @@ function neededFor(alert: string, groups: readonly Group[]): readonly Group[] {
   )
 }
 
-/** What `promtool check rules` has against them; empty when nothing. */
+/** Returns the errors of `promtool check rules`, or an empty string. */
 export function checkRules(groups: readonly Group[]): Promise<string> {
   return promtool(['check', 'rules', 'rules.yaml'], { 'rules.yaml': stringify({ groups }) })
 }
 
-/** What `promtool check config` has against a configuration with these jobs; empty when nothing. */
+/**
+ * Returns the errors of `promtool check config` for a configuration with these scrape jobs, or an empty
+ * string.
+ */
 export function checkScrapes(jobs: unknown): Promise<string> {
   return promtool(['check', 'config', '--syntax-only', 'prometheus.yaml'], {
     'prometheus.yaml': stringify({ scrape_configs: jobs }),
@@ -86,7 +92,7 @@ export function checkScrapes(jobs: unknown): Promise<string> {
 
 async function promtool(args: string[], files: Record<string, string>): Promise<string> {
   const program = await locatePrometheus('promtool')
-  if (program === undefined) throw new Error('There is no promtool: scripts/test-setup.mjs gets one.')
+  if (program === undefined) throw new Error('promtool is missing: run scripts/test-setup.mjs to install it.')
   const folder = await mkdtemp(join(tmpdir(), 'parley-promtool-'))
   try {
     for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
