@@ -46,7 +46,7 @@ function textsOf(catalog: FilesCatalog): string[] {
   return catalog.problems.map((problem) => fileProblemText(problem))
 }
 
-/** `put demo/acme` and so on, in the order they come. */
+/** Records changes such as `put demo/acme`, in order. */
 function record(catalog: FilesCatalog): string[] {
   const changes: string[] = []
   catalog.listen({
@@ -72,7 +72,7 @@ describe('open', () => {
     expect(catalog.get('demo/other')).toBeUndefined()
   })
 
-  test('reads no subfolders, hidden files or other files', () => {
+  test('does not read subfolders, hidden files or other files', () => {
     write('plans.yaml', plan)
     write('.acme.yaml', tenant('acme'))
     write('acme.json', tenant('acme'))
@@ -96,8 +96,8 @@ describe('open', () => {
     mkdirSync(join(dir, 'folder.yaml'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
     expect(textsOf(catalog)).toEqual([
-      'dangling.yaml: It cannot be read: ENOENT.',
-      'folder.yaml: It cannot be read: EISDIR.',
+      'dangling.yaml: The file or folder cannot be read: ENOENT.',
+      'folder.yaml: The file or folder cannot be read: EISDIR.',
     ])
     expect(catalog.get('demo/acme')).toBeDefined()
   })
@@ -145,7 +145,7 @@ ${fields}
     ).toMatchObject({ sample: true })
   })
 
-  test('of another namespace do not count', () => {
+  test('of another namespace are not used', () => {
     write(
       'all.yaml',
       plan,
@@ -153,11 +153,11 @@ ${fields}
       secret(`stringData: { hmac: ${text} }`).replace('demo', 'other'),
     )
     expect(textsOf(FilesCatalog.open(dir, { compile: compileManifests }))).toEqual([
-      expect.stringContaining('needs key "hmac" of Secret "keys", and there is none'),
+      expect.stringContaining('needs key "hmac" of Secret "keys", which does not exist'),
     ])
   })
 
-  test('that are broken are reported without their content', () => {
+  test('that are invalid are reported without their content', () => {
     write(
       'all.yaml',
       plan,
@@ -166,7 +166,7 @@ ${fields}
     )
     const texts = textsOf(FilesCatalog.open(dir, { compile: compileManifests }))
     expect(texts).toEqual([
-      expect.stringContaining('data.hmac: Values under "data" are base64'),
+      expect.stringContaining('data.hmac: Values under "data" must be base64'),
       expect.stringContaining('unique'),
     ])
     expect(texts.join()).not.toContain('hunter2')
@@ -202,17 +202,17 @@ describe('problems', () => {
     [
       'an unknown field',
       tenant('acme', '  displayname: Acme\n'),
-      'a.yaml:6: spec.displayname: There is no field "displayname" here',
+      'a.yaml:6: spec.displayname: Unknown field "displayname": check its spelling',
     ],
     [
       'a wrong type',
       tenant('acme', '  suspend: "yes"\n'),
-      'a.yaml:6: spec.suspend: This must be true or false, and is text.',
+      'a.yaml:6: spec.suspend: This field must be true or false, but it is text.',
     ],
     [
       'a missing field',
       tenant('acme').replace('planRef: { name: free }', 'suspend: true'),
-      'a.yaml:4: spec.planRef: This field is needed: a map.',
+      'a.yaml:4: spec.planRef: This field is required: a map.',
     ],
     [
       'a field deep inside',
@@ -225,6 +225,14 @@ describe('problems', () => {
       'a.yaml:8: spec.quota.connections.max: The quota asks for',
     ],
     [
+      'a durability that is not available',
+      tenant(
+        'acme',
+        '  channels:\n    - name: a\n      match: { type: Literal, value: a }\n      durability: Durable\n',
+      ),
+      'a.yaml:9: spec.channels[0].durability: Rule "a" asks for durability Durable, but this installation has no archive',
+    ],
+    [
       'an unknown plan',
       tenant('acme').replace('free', 'gold'),
       'a.yaml:5: spec.planRef.name: There is no ChatPlan "gold".',
@@ -232,20 +240,20 @@ describe('problems', () => {
     [
       'another kind',
       'apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: x }\n',
-      'a.yaml:2: kind: apps/v1 Deployment is none of the kinds',
+      'a.yaml:2: kind: apps/v1 Deployment is not one of the kinds',
     ],
     [
       'a kind without metadata',
       'apiVersion: v1\nkind: List\nitems: []\n',
-      'a.yaml:2: kind: v1 List is none of the kinds',
+      'a.yaml:2: kind: v1 List is not one of the kinds',
     ],
     [
       'another version',
       tenant('acme').replace('v1alpha1', 'v2'),
-      'a.yaml:2: kind: parley.chat/v2 ChatTenant is none of the kinds',
+      'a.yaml:2: kind: parley.chat/v2 ChatTenant is not one of the kinds',
     ],
     ['a kind from the prototype', tenant('acme').replace('ChatTenant', 'constructor'), 'a.yaml:2: kind: '],
-    ['no resource at all', '- 1\n- 2\n', 'a.yaml:1: This must be a map, and is a list.'],
+    ['no resource at all', '- 1\n- 2\n', 'a.yaml:1: This field must be a map, but it is a list.'],
     ['a tab for indentation', 'kind: x\n\tname: y\n', 'a.yaml:2: '],
     [
       'a key twice',
@@ -280,7 +288,7 @@ describe('problems', () => {
       `a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [${'*a,'.repeat(20)}]\nc: &c [${'*b,'.repeat(20)}]\nd: [${'*c,'.repeat(20)}]\n`,
       'alias',
     ],
-  ])('names %s and its line', (_, text, words) => {
+  ])('reports %s with its line', (_, text, words) => {
     write('a.yaml', text)
     write('b.yaml', plan, tenant('globex'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
@@ -288,7 +296,7 @@ describe('problems', () => {
     expect(catalog.get('demo/globex')).toBeDefined()
   })
 
-  test('a bad document leaves the good ones of its file alone', () => {
+  test('an invalid document does not affect the valid ones of its file', () => {
     write('all.yaml', plan, tenant('acme', '  nonsense: 1\n'), 'a: [\n', tenant('globex'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
     expect(catalog.problems).toHaveLength(2)
@@ -301,11 +309,11 @@ describe('problems', () => {
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
     expect(catalog.get('demo/acme')?.displayName).toBe('First')
     expect(textsOf(catalog)).toEqual([
-      'b.yaml:3: metadata.name: ChatTenant "demo/acme" stands in a.yaml:6 already; that one counts.',
+      'b.yaml:3: metadata.name: ChatTenant "demo/acme" is already defined in a.yaml:6, which counts. Delete or rename one of them.',
     ])
   })
 
-  test('empty files and documents are fine', () => {
+  test('empty files and documents are allowed', () => {
     write('a.yaml', '')
     write('b.yaml', '# nothing\n', '\n', plan)
     expect(FilesCatalog.open(dir, { compile: compileManifests }).problems).toEqual([])
@@ -313,7 +321,7 @@ describe('problems', () => {
 })
 
 describe('reload', () => {
-  test('tells once of each tenant that moved, and of no other', () => {
+  test('notifies once of each tenant that changed, and of no other', () => {
     write('all.yaml', plan, tenant('acme'), tenant('globex'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
     const changes = record(catalog)
@@ -327,7 +335,7 @@ describe('reload', () => {
     expect(catalog.get('demo/globex')).toBeUndefined()
   })
 
-  test('holds the new state when it tells of it', () => {
+  test('holds the new state when it notifies of it', () => {
     write('all.yaml', plan, tenant('acme'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
     const held: (boolean | undefined)[] = []
@@ -338,10 +346,21 @@ describe('reload', () => {
   })
 
   test.each<[string, () => void]>([
-    ['breaks a field', () => write('acme.yaml', tenant('acme', '  suspend: maybe\n'))],
-    ['breaks the YAML', () => write('acme.yaml', `${tenant('acme')}  : [\n`)],
-    ['breaks the name', () => write('acme.yaml', tenant('acme').replace('name: acme, ', ''))],
-    ['takes the plan away', () => unlinkSync(join(dir, 'plan.yaml'))],
+    ['has an invalid field', () => write('acme.yaml', tenant('acme', '  suspend: maybe\n'))],
+    ['has invalid YAML', () => write('acme.yaml', `${tenant('acme')}  : [\n`)],
+    ['has no name', () => write('acme.yaml', tenant('acme').replace('name: acme, ', ''))],
+    [
+      'asks for durability Durable',
+      () =>
+        write(
+          'acme.yaml',
+          tenant(
+            'acme',
+            '  channels:\n    - name: a\n      match: { type: Literal, value: a }\n      durability: Durable\n',
+          ),
+        ),
+    ],
+    ['removes the plan', () => unlinkSync(join(dir, 'plan.yaml'))],
     [
       'makes the file unreadable',
       () => {
@@ -349,8 +368,8 @@ describe('reload', () => {
         symlinkSync(join(dir, 'nowhere'), join(dir, 'acme.yaml'))
       },
     ],
-    ['takes the folder away', () => rmSync(dir, { recursive: true })],
-  ])('an edit that %s leaves the tenant its last good revision', (_, edit) => {
+    ['removes the folder', () => rmSync(dir, { recursive: true })],
+  ])('an edit that %s keeps the last good revision of the tenant', (_, edit) => {
     write('plan.yaml', plan)
     write('acme.yaml', tenant('acme'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
@@ -362,7 +381,7 @@ describe('reload', () => {
     expect(changes).toEqual([])
   })
 
-  test('after the mistake is mended, what is gone is gone', () => {
+  test('removes a deleted tenant once the other errors are fixed', () => {
     write('all.yaml', plan, tenant('acme'), tenant('globex'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
     const changes = record(catalog)
@@ -399,7 +418,7 @@ describe('run', () => {
     await eventually(() => expect(changes).toContain('remove demo/globex'))
   })
 
-  test('notices when a ConfigMap’s link moves to the next version', async () => {
+  test('notices when the link of a ConfigMap changes to the next version', async () => {
     for (const [version, text] of [
       ['v1', tenant('acme')],
       ['v2', tenant('acme', '  suspend: true\n')],
@@ -417,7 +436,7 @@ describe('run', () => {
     await eventually(() => expect(catalog.get('demo/acme')?.suspended).toBe(true))
   })
 
-  test('reports a mistake without any tenant moving', async () => {
+  test('reports an invalid edit that changes no tenant', async () => {
     write('all.yaml', plan, tenant('acme'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests, pollMs: 5 })
     const reloads: string[][] = []

@@ -1,5 +1,5 @@
-// The catalog of `dev`: a folder of manifests, read again when it changes. A mistake in an edit costs nobody a connection: it is reported,
-// and the tenant keeps the last revision that was good.
+// The catalog on a folder of manifests, which is read again when it changes. An invalid edit does not affect
+// connections: it is reported, and the tenant keeps its last good revision.
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -9,11 +9,11 @@ import type { TenantPolicy } from '../tenant/policy.js'
 import type { FileProblem } from '../resources/problem.js'
 import { parseManifests, type ManifestDocument } from '../resources/yaml.js'
 
-/** One tenant that the files describe completely. */
+/** A tenant that the files describe completely. */
 export interface ServedTenant {
   readonly file: string
   readonly policy: TenantPolicy
-  /** A server API key that everybody knows; absent: there is none. */
+  /** A server API key that is published with Parley. Absent: the tenant has none. */
   readonly sampleApiKey?: string | undefined
 }
 
@@ -21,26 +21,30 @@ export interface ServedTenant {
 export interface ManifestSet {
   /** By `<namespace>/<name>`. */
   readonly tenants: ReadonlyMap<string, ServedTenant>
-  /** Keys of tenants that stand in the files and cannot be served as they are. */
+  /** The keys of tenants that the files contain but that cannot be served. */
   readonly invalidTenants: ReadonlySet<string>
-  /** Files with a document of which not even kind and name can be told. */
+  /** The files with a document whose kind or name could not be determined. */
   readonly unparsableFiles: ReadonlySet<string>
   readonly problems: readonly FileProblem[]
 }
 
-/** Compiles the documents of one folder. Never throws: what is wrong is listed in `problems`. */
+/** Compiles the documents of one folder. Never throws: errors are listed in `problems`. */
 export type ManifestCompiler = (documents: readonly ManifestDocument[]) => ManifestSet
 
 export interface FilesCatalogOptions {
   readonly compile: ManifestCompiler
-  /** How often the folder is looked at; an edit counts from the second look on. Default 300. */
+  /**
+   * The time between two polls of the folder, in milliseconds. An edit is applied at the second poll that
+   * sees it. Default 300.
+   */
   readonly pollMs?: number
 }
 
 /**
- * Reads `*.yaml` and `*.yml` of one folder, by name, without its subfolders. Looks at signatures instead of watching: that works on every
- * file system, and with ConfigMaps, whose files are symbolic links that change their target. Reads synchronously: the files are few and
- * small, and no reload ever meets another one half-way.
+ * Reads the files `*.yaml` and `*.yml` of one folder, sorted by name, without subfolders. It polls file
+ * signatures instead of watching, because that works on every file system, and with ConfigMaps, whose files
+ * are symbolic links that change their target. It reads synchronously, because the files are few and small,
+ * and so that no two reloads overlap.
  */
 export class FilesCatalog implements Catalog {
   readonly #dir: string
@@ -51,8 +55,8 @@ export class FilesCatalog implements Catalog {
   #tenants: ReadonlyMap<string, ServedTenant> = new Map()
   #problems: readonly FileProblem[] = []
   #loadedSignature = ''
-  /** What the last look saw, when it was not what is loaded. */
-  #seenSignature = ''
+  /** The signature at the last poll. */
+  #polledSignature = ''
 
   private constructor(dir: string, options: FilesCatalogOptions) {
     this.#dir = dir
@@ -60,7 +64,10 @@ export class FilesCatalog implements Catalog {
     this.#pollMs = options.pollMs ?? 300
   }
 
-  /** @throws ConfigError when the folder is missing or cannot be read. What is wrong inside it is in `problems`. */
+  /**
+   * Opens the folder `dir` and loads it. Errors in its files are in `problems`.
+   * @throws ConfigError when the folder does not exist or cannot be read.
+   */
   static open(dir: string, options: FilesCatalogOptions): FilesCatalog {
     try {
       readdirSync(dir)
@@ -72,7 +79,7 @@ export class FilesCatalog implements Catalog {
     return catalog
   }
 
-  /** Of the last load, in order of files and lines. */
+  /** The problems of the last load, sorted by file and line. */
   get problems(): readonly FileProblem[] {
     return this.#problems
   }
@@ -81,7 +88,10 @@ export class FilesCatalog implements Catalog {
     return this.#tenants.get(key)?.policy
   }
 
-  /** A server API key that is published with Parley, for trying out. Undefined: the tenant has none. */
+  /**
+   * Returns a server API key that is published with Parley, for trials. Returns undefined when the tenant has
+   * none.
+   */
   sampleApiKey(key: string): string | undefined {
     return this.#tenants.get(key)?.sampleApiKey
   }
@@ -94,12 +104,12 @@ export class FilesCatalog implements Catalog {
     this.#listeners.push(listener)
   }
 
-  /** Calls `listener` after each reload, also of one that brought problems alone: what stands in `problems` then is new. */
+  /** Calls `listener` after each reload, also when only `problems` changed. */
   onReload(listener: () => void): void {
     this.#reloadListeners.push(listener)
   }
 
-  /** Looks for changes until `signal` ends it; resolves then. */
+  /** Polls the folder until `signal` is aborted, and resolves then. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -111,7 +121,7 @@ export class FilesCatalog implements Catalog {
     }
   }
 
-  /** Reads the folder now, changed or not, and tells the listeners what moved. */
+  /** Reads the folder now, whether or not it changed, and notifies the listeners of the changes. */
   reload(): void {
     for (const change of this.#load()) {
       for (const listener of this.#listeners) listener.changed(change)
@@ -119,16 +129,19 @@ export class FilesCatalog implements Catalog {
     for (const listener of this.#reloadListeners) listener()
   }
 
-  /** Two looks must see the same: a file that is still being written is left alone. */
+  /**
+   * Reloads when two polls in a row see the same new signature, so that a file is not read while it is being
+   * written.
+   */
   #poll(): void {
     const signature = this.#signature()
-    const settled = signature === this.#seenSignature
-    this.#seenSignature = signature
+    const settled = signature === this.#polledSignature
+    this.#polledSignature = signature
     if (settled && signature !== this.#loadedSignature) this.reload()
   }
 
   #load(): CatalogChange[] {
-    // Before reading: what changes after this is seen by the next look.
+    // Taken before reading, so that the next poll notices any later change.
     this.#loadedSignature = this.#signature()
     const { documents, problems, unreadable } = readFolder(this.#dir)
     const loaded = this.#compile(documents)
@@ -150,14 +163,18 @@ export class FilesCatalog implements Catalog {
   }
 }
 
-/** Tenants that were good and are not known to be gone: they stand there broken, or perhaps in what could not be read. */
+/**
+ * Returns the tenants that keep their last good revision: those that are invalid now, and those whose file
+ * could not be read, because they may still be in it.
+ */
 function keptTenants(
   before: ReadonlyMap<string, ServedTenant>,
   loaded: ManifestSet,
   unreadable: (file: string) => boolean,
 ): [string, ServedTenant][] {
   return [...before].filter(
-    ([key, { file }]) => loaded.invalidTenants.has(key) || loaded.unparsableFiles.has(file) || unreadable(file),
+    ([key, { file }]) =>
+      loaded.invalidTenants.has(key) || loaded.unparsableFiles.has(file) || unreadable(file),
   )
 }
 
@@ -165,18 +182,20 @@ function changesBetween(
   before: ReadonlyMap<string, ServedTenant>,
   after: ReadonlyMap<string, ServedTenant>,
 ): CatalogChange[] {
-  const gone = [...before].filter(([key]) => !after.has(key))
-  const moved = [...after].filter(([key, { policy }]) => before.get(key)?.policy.revision !== policy.revision)
+  const removed = [...before].filter(([key]) => !after.has(key))
+  const changed = [...after].filter(
+    ([key, { policy }]) => before.get(key)?.policy.revision !== policy.revision,
+  )
   return [
-    ...gone.map(([, { policy }]) => ({ kind: 'remove' as const, policy })),
-    ...moved.map(([, { policy }]) => ({ kind: 'put' as const, policy })),
+    ...removed.map(([, { policy }]) => ({ kind: 'remove' as const, policy })),
+    ...changed.map(([, { policy }]) => ({ kind: 'put' as const, policy })),
   ]
 }
 
 interface FolderContents {
   readonly documents: readonly ManifestDocument[]
   readonly problems: readonly FileProblem[]
-  /** Files, perhaps all, of which some part could not be read. */
+  /** Returns whether some part of the file could not be read. */
   readonly unreadable: (file: string) => boolean
 }
 
@@ -188,7 +207,7 @@ function readFolder(dir: string): FolderContents {
       file,
       path: [],
       reason: 'UnreadableFile',
-      message: `It cannot be read: ${codeOf(error)}.`,
+      message: `The file or folder cannot be read: ${codeOf(error)}.`,
     })
   }
   let names: string[]
@@ -207,11 +226,11 @@ function readFolder(dir: string): FolderContents {
       report(name, error)
     }
   }
-  const bad = new Set(problems.map(({ file }) => file))
-  return { documents, problems, unreadable: (file) => bad.has(file) }
+  const filesWithProblems = new Set(problems.map(({ file }) => file))
+  return { documents, problems, unreadable: (file) => filesWithProblems.has(file) }
 }
 
-/** Hidden files are editors' and Kubernetes' own. */
+/** Hidden files belong to editors and to Kubernetes, so they are skipped. */
 function fileNames(dir: string): string[] {
   return readdirSync(dir)
     .filter((name) => /\.ya?ml$/.test(name) && !name.startsWith('.'))

@@ -1,4 +1,4 @@
-// Resources for tests, as short as they can be written.
+// Resources for tests, with all fields that a test does not care about.
 import { compileTenant, type CompileInput } from './tenant.js'
 import type { TenantPolicy } from '../tenant/policy.js'
 import { fieldPathText } from '../resources/problem.js'
@@ -20,7 +20,7 @@ export function tenantOf(spec: object): ChatTenant {
   })
 }
 
-/** Compiles `spec` on an empty plan, without Secrets. */
+/** Compiles `spec` with an empty plan and without Secrets. */
 function compileSpec(spec: object, input: Partial<CompileInput> = {}): ReturnType<typeof compileTenant> {
   return compileTenant({
     tenant: tenantOf(spec),
@@ -37,7 +37,7 @@ export function policyOf(spec: object, input: Partial<CompileInput> = {}): Tenan
   throw new Error(compiled.problems.map(({ message }) => message).join('\n'))
 }
 
-/** `reason path: message` of each. */
+/** Returns `reason path: message` of each problem. */
 export function problemsOf(spec: object, input: Partial<CompileInput> = {}): string[] {
   const compiled = compileSpec(spec, input)
   if ('policy' in compiled) return []

@@ -23,7 +23,7 @@ const secrets =
 
 const own = { importSecretRef: { name: 'own', key: 'k' } }
 
-test('knows a key by its hash, with the rights of its credential', () => {
+test('stores the hash of a key, with the role and scopes of its credential', () => {
   const scopes = [{ match: { type: 'Prefix', value: 'news:' }, operations: ['Publish'] }]
   const compiled = compileCredential(
     credential({ ...own, role: 'ReadOnly', scopes }),
@@ -36,13 +36,13 @@ test('knows a key by its hash, with the rights of its credential', () => {
   expect(JSON.stringify(compiled)).not.toContain(key)
 })
 
-test('without a reference reads what the controller would have made', () => {
+test('without a reference, reads the Secret that the controller would create', () => {
   const made = secrets({ 'bot-credential/api-key': key, 'other/api-key': key })
   expect(compileCredential(credential(), made)).toHaveProperty('key')
   expect(compileCredential(credential({ secretName: 'other' }), made)).toHaveProperty('key')
 })
 
-describe('says what is wrong', () => {
+describe('reports', () => {
   test.each<[string, ChatCredential, Readonly<Record<string, string>>, object]>([
     ['no Secret', credential(own), {}, { reason: 'KeyNotFound', path: ['spec', 'importSecretRef'] }],
     [
@@ -53,7 +53,7 @@ describe('says what is wrong', () => {
     ],
     ['a short key', credential(own), { 'own/k': 'short' }, { reason: 'KeyTooShort' }],
     [
-      'a ttl from nowhere',
+      'a ttl without a creation time',
       credential({ ...own, ttl: '1h' }),
       { 'own/k': key },
       { reason: 'InvalidResource', path: ['spec', 'ttl'] },
@@ -63,7 +63,7 @@ describe('says what is wrong', () => {
   })
 })
 
-test('a ttl counts from the creation', () => {
+test('a ttl counts from the creation time', () => {
   const resource = credential({ ...own, ttl: '1h' }, { creationTimestamp: '2026-01-01T00:00:00Z' })
   expect(compileCredential(resource, secrets({ 'own/k': key }))).toMatchObject({
     key: { expiresAtMs: Date.parse('2026-01-01T01:00:00Z') },

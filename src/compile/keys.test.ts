@@ -23,7 +23,7 @@ function issuerOf(
 }
 
 describe('shared keys', () => {
-  test('are looked up by keyRef and travel as base64', () => {
+  test('are looked up by keyRef and are base64 in the policy', () => {
     const issuer = issuerOf(shared(), (name, key) =>
       name === 'keys' && key === 'hmac' ? bytes(32) : undefined,
     )
@@ -51,19 +51,19 @@ describe('shared keys', () => {
     ])
   })
 
-  test('that are missing are named', () => {
+  test('that are missing are named in the problem', () => {
     expect(problemsOf(shared())).toEqual([
-      'KeyNotFound spec.auth[0].keyRef: Auth "app" needs key "hmac" of Secret "keys", and there is none.',
+      'KeyNotFound spec.auth[0].keyRef: Auth "app" needs key "hmac" of Secret "keys", which does not exist.',
     ])
   })
 
-  test('that the controller generates lie in the tenant’s credentials', () => {
+  test('that the controller generates are read from the tenant’s credentials Secret', () => {
     const spec = auth({ type: 'SharedKey', generate: { algorithm: 'HS256' } })
     const issuer = issuerOf(spec, (name, key) =>
       name === 'acme-credentials' && key === 'app' ? bytes(32) : undefined,
     )
     expect(issuer?.key.type).toBe('SharedKey')
-    expect(problemsOf(spec)).toEqual([expect.stringContaining('The controller makes it in a cluster')])
+    expect(problemsOf(spec)).toEqual([expect.stringContaining('The controller generates it in a cluster')])
   })
 })
 
@@ -73,14 +73,14 @@ describe('public keys', () => {
     ['P-256', p256.publicKey, 'ES256'],
     ['P-384', p384.publicKey, 'ES384'],
     ['Ed25519', ed.publicKey, 'EdDSA'],
-  ])('%s brings its algorithm', (_, key, algorithm) => {
+  ])('%s determines the default algorithm', (_, key, algorithm) => {
     expect(issuerOf(auth({ type: 'PublicKey', publicKey: pem(key) }))).toMatchObject({
       algorithms: [algorithm],
       key: { type: 'PublicKey', pem: pem(key) },
     })
   })
 
-  test('may stand in a Secret, and in the old RSA form', () => {
+  test('may be in a Secret, and in PKCS #1 form', () => {
     const pkcs1 = rsa.publicKey.export({ type: 'pkcs1', format: 'pem' })
     const issuer = issuerOf(auth({ type: 'PublicKey', keyRef: { name: 'keys', key: 'pub' } }), () =>
       Buffer.from(pkcs1),
@@ -88,7 +88,7 @@ describe('public keys', () => {
     expect(issuer?.key).toEqual({ type: 'PublicKey', pem: pem(rsa.publicKey) })
   })
 
-  test('may be held to other algorithms that they can do', () => {
+  test('may be limited to other algorithms that they support', () => {
     const issuer = issuerOf(
       auth({ type: 'PublicKey', publicKey: pem(rsa.publicKey), algorithms: ['PS512', 'RS256'] }),
     )
@@ -105,7 +105,7 @@ describe('public keys', () => {
     [
       'an algorithm of another kind of key',
       { publicKey: pem(rsa.publicKey), algorithms: ['ES256'] },
-      'InvalidAlgorithm spec.auth[0].algorithms: ES256 does not go with the key of auth "app", which can do RS256',
+      'InvalidAlgorithm spec.auth[0].algorithms: ES256 cannot be used with the key of auth "app", which supports RS256',
     ],
     [
       'a short RSA key',
@@ -121,7 +121,7 @@ describe('public keys', () => {
     expect(problemsOf(auth({ type: 'PublicKey', ...fields }))).toEqual([expect.stringContaining(words)])
   })
 
-  test('a problem never repeats the key', () => {
+  test('a problem never quotes the key', () => {
     const [problem] = problemsOf(
       auth({
         type: 'PublicKey',
@@ -135,7 +135,7 @@ describe('public keys', () => {
 describe('key sets', () => {
   const set = (...keys: object[]): object => auth({ type: 'JWKS', jwks: { keys } })
 
-  test('bring the algorithms of their keys', () => {
+  test('determine the algorithms by their keys', () => {
     const issuer = issuerOf(
       set(
         { ...jwk(p256.publicKey), kid: 'a' },
@@ -163,7 +163,7 @@ describe('key sets', () => {
     expect(problemsOf(set(...keys))).toEqual([expect.stringContaining(words)])
   })
 
-  test('at a URL count for the usual algorithms', () => {
+  test('at a URL accept the most common algorithms', () => {
     expect(issuerOf(auth({ type: 'JWKSURI', jwksURI: 'https://id.example/jwks' }))).toMatchObject({
       algorithms: ['RS256', 'ES256', 'EdDSA'],
       key: { type: 'JWKSURI', uri: 'https://id.example/jwks' },
@@ -171,7 +171,7 @@ describe('key sets', () => {
   })
 
   test.each(['https://user:pw@id.example/jwks', 'https://', 'https://id example'])(
-    'are not fetched from %s',
+    'cannot be at %s',
     (jwksURI) => {
       expect(problemsOf(auth({ type: 'JWKSURI', jwksURI }))).toEqual([
         expect.stringContaining('InvalidKey spec.auth[0].jwksURI: '),

@@ -1,10 +1,12 @@
-// Effective limits: the plan's, lowered by the tenant's own quota.
+// Computes the effective limits of a tenant: those of the plan, lowered by the tenant's own quota.
 import { parseDuration } from '../resources/duration.js'
 import type { Limits } from '../tenant/policy.js'
 import type { Problem } from '../resources/problem.js'
 import type { PlanLimits, Quota } from '../resources/limits.js'
 
-/** The limits, and one problem for each entry of the quota that is above the plan's. */
+/**
+ * Returns the effective limits, and one problem for each limit of the quota that is above that of the plan.
+ */
 export function compileLimits(
   plan: { name: string; limits: PlanLimits },
   quota: Quota,
@@ -12,17 +14,17 @@ export function compileLimits(
   const { connections, messages, channels, retention } = plan.limits
   const problems: Problem[] = []
 
-  const refuse = (path: readonly [keyof Quota, string], asked: unknown, allowed: unknown): void => {
-    const message = `The quota asks for ${path.join('.')} ${String(asked)}; plan "${plan.name}" allows ${String(allowed)}.`
+  const refuse = (path: readonly [keyof Quota, string], requested: unknown, allowed: unknown): void => {
+    const message = `The quota asks for ${path.join('.')} ${String(requested)}; plan "${plan.name}" allows ${String(allowed)}.`
     problems.push({ path: ['spec', 'quota', ...path], reason: 'QuotaAbovePlan', message })
   }
   const lower = (
     path: readonly [keyof Quota, string],
     allowed: number,
-    asked: number | undefined,
+    requested: number | undefined,
   ): number => {
-    if (asked !== undefined && asked > allowed) refuse(path, asked, allowed)
-    return asked ?? allowed
+    if (requested !== undefined && requested > allowed) refuse(path, requested, allowed)
+    return requested ?? allowed
   }
 
   const quotaConnections = quota.connections ?? {}
@@ -32,8 +34,10 @@ export function compileLimits(
 
   const allowedTtlMs = parseDuration(retention.historyTTL) ?? 0
   const historyTtlMs =
-    (quotaRetention.historyTTL === undefined ? undefined : parseDuration(quotaRetention.historyTTL)) ?? allowedTtlMs
-  if (historyTtlMs > allowedTtlMs) refuse(['retention', 'historyTTL'], quotaRetention.historyTTL, retention.historyTTL)
+    (quotaRetention.historyTTL === undefined ? undefined : parseDuration(quotaRetention.historyTTL)) ??
+    allowedTtlMs
+  if (historyTtlMs > allowedTtlMs)
+    refuse(['retention', 'historyTTL'], quotaRetention.historyTTL, retention.historyTTL)
   if (quotaRetention.presence && !retention.presence) refuse(['retention', 'presence'], true, false)
 
   const limits: Limits = {
@@ -57,7 +61,7 @@ export function compileLimits(
         messages.publishPerSecond,
         quotaMessages.publishPerSecond,
       ),
-      // Who lowers the rate means the rate: without a burst of its own a tenant does not keep the plan's.
+      // A tenant that lowers the rate and sets no burst gets a burst of its own rate, not that of the plan.
       publishBurst: lower(
         ['messages', 'publishBurst'],
         messages.publishBurst ?? messages.publishPerSecond,
@@ -82,7 +86,11 @@ export function compileLimits(
         channels.maxSubscriptionsPerConnection,
         quotaChannels.maxSubscriptionsPerConnection,
       ),
-      nameMaxLength: lower(['channels', 'nameMaxLength'], channels.nameMaxLength, quotaChannels.nameMaxLength),
+      nameMaxLength: lower(
+        ['channels', 'nameMaxLength'],
+        channels.nameMaxLength,
+        quotaChannels.nameMaxLength,
+      ),
     },
     retention: {
       historyMessages: lower(

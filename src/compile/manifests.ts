@@ -1,4 +1,4 @@
-// A folder's worth of manifests sorted into kinds and compiled: every tenant that can be served, and everything that is wrong with the rest.
+// Compiles all manifests of a folder: every tenant that can be served, and the problems of all others.
 import { z } from 'zod'
 import type { ManifestSet, ServedTenant } from '../catalog/files.js'
 import { compileCredential } from './credential.js'
@@ -12,13 +12,16 @@ import { ChatTenant } from '../resources/chat-tenant.js'
 import type { ManifestDocument } from '../resources/yaml.js'
 import { apiVersion, ObjectName, StringMap } from '../resources/common.js'
 
-/** Marks a Secret whose content everybody knows, since it comes with Parley. */
+/** Marks a Secret whose content is public, because it is published with Parley. */
 const sampleAnnotation = 'parley.chat/sample'
 
-/** As Kubernetes reads it: line breaks are passed over. */
+/** Base64 as Kubernetes reads it: white space is ignored. */
 const Base64 = z
   .string()
-  .regex(/^[A-Za-z0-9+/\s]*={0,2}\s*$/, 'Values under "data" are base64; put plain text under "stringData".')
+  .regex(
+    /^[A-Za-z0-9+/\s]*={0,2}\s*$/,
+    'Values under "data" must be base64; write plain text under "stringData".',
+  )
 
 const Secret = z.looseObject({
   metadata: z.looseObject({
@@ -40,7 +43,7 @@ const Named = z.looseObject({
   metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }),
 })
 
-/** Kinds that are read, and the version each is read in. Plans and namespaces have no namespace. */
+/** The kinds that are read, with the version of each. Plans and namespaces have no namespace. */
 const kinds: Readonly<Record<string, { readonly apiVersion: string; readonly clusterScoped?: true }>> = {
   ChatPlan: { apiVersion, clusterScoped: true },
   ChatTenant: { apiVersion },
@@ -49,7 +52,10 @@ const kinds: Readonly<Record<string, { readonly apiVersion: string; readonly clu
   Namespace: { apiVersion: 'v1', clusterScoped: true },
 }
 
-/** Of two documents for one resource the first counts, and the second is a problem. */
+/**
+ * Compiles all documents. If two documents describe the same resource, the first counts and the second is a
+ * problem.
+ */
 export function compileManifests(documents: readonly ManifestDocument[]): ManifestSet {
   const reader = new ManifestReader()
   for (const document of documents) reader.read(document)
@@ -77,7 +83,7 @@ class ManifestReader {
     const known = Object.hasOwn(kinds, kind) ? kinds[kind] : undefined
     if (known?.apiVersion !== typed.apiVersion) {
       const readable = Object.entries(kinds).map(([name, { apiVersion: version }]) => `${version} ${name}`)
-      const message = `${typed.apiVersion} ${kind} is none of the kinds that are read from files: ${readable.join(', ')}.`
+      const message = `${typed.apiVersion} ${kind} is not one of the kinds that are read from files: ${readable.join(', ')}.`
       this.#report(document, { path: ['kind'], reason: 'UnknownKind', message })
       return
     }
@@ -89,9 +95,9 @@ class ManifestReader {
     }
     const { metadata } = named
     const key = known.clusterScoped ? metadata.name : `${namespaceOf({ metadata })}/${metadata.name}`
-    const twin = this.#seen.get(`${kind} ${key}`)
-    if (twin) {
-      const message = `${kind} "${key}" stands in ${twin.file}:${twin.lineAt([])} already; that one counts.`
+    const first = this.#seen.get(`${kind} ${key}`)
+    if (first) {
+      const message = `${kind} "${key}" is already defined in ${first.file}:${first.lineAt([])}, which counts. Delete or rename one of them.`
       this.#report(document, { path: ['metadata', 'name'], reason: 'DuplicateResource', message })
       return
     }
@@ -109,10 +115,15 @@ class ManifestReader {
     for (const { document, resource } of this.#credentials) {
       const name = `${namespaceOf(resource)}/${resource.spec.tenantRef.name}`
       if (this.#seen.has(`ChatTenant ${name}`)) continue
-      const message = `There is no ChatTenant "${name}".`
+      const message = `There is no ChatTenant "${name}". Create it, or name a tenant in the same namespace.`
       this.#report(document, { path: ['spec', 'tenantRef', 'name'], reason: 'TenantNotFound', message })
     }
-    return { tenants, invalidTenants: this.#invalidTenants, unparsableFiles: this.#unparsableFiles, problems: this.#problems }
+    return {
+      tenants,
+      invalidTenants: this.#invalidTenants,
+      unparsableFiles: this.#unparsableFiles,
+      problems: this.#problems,
+    }
   }
 
   #keep(kind: string, key: string, document: ManifestDocument): void {
@@ -145,7 +156,7 @@ class ManifestReader {
     }
   }
 
-  /** Of one tenant. A mistake in one costs its own key alone. */
+  /** Compiles the credentials of one tenant. A problem in one credential affects only its own key. */
   #compileCredentials(tenant: ChatTenant): { keys: ApiKey[]; sample: string | undefined } {
     const namespace = namespaceOf(tenant)
     const keys: ApiKey[] = []
@@ -186,7 +197,7 @@ class ManifestReader {
       secret: (name, key) => secretValue(secretNamed(name), key),
       isSample: (name) => isSample(secretNamed(name)),
       apiKeys,
-      // Kubernetes puts the name on every namespace as a label.
+      // Kubernetes gives every namespace a label with its name.
       namespaceLabels: { ...this.#namespaceLabels.get(namespace), 'kubernetes.io/metadata.name': namespace },
     })
     if ('policy' in compiled) return compiled.policy
@@ -211,7 +222,7 @@ function isSample(secret: z.output<typeof Secret> | undefined): boolean {
   return secret?.metadata.annotations?.[sampleAnnotation] === 'true'
 }
 
-/** `stringData` wins, as it does in the API server. */
+/** Returns a value of a Secret. `stringData` takes precedence over `data`, as in the API server. */
 function secretValue(secret: z.output<typeof Secret> | undefined, key: string): Uint8Array | undefined {
   if (!secret) return undefined
   const { data, stringData } = secret

@@ -30,8 +30,8 @@ const alice = user('alice', { claims: { team: 'red' } })
 const bob = user('bob', { claims: { team: ['red', 'blue'] } })
 const admin = user('root', { roles: ['admin'] })
 
-/** What of all operations `subject` may do. */
-function rights(tenant: string, subject: AclSubject, channel: string): Operation[] {
+/** Returns the operations that `subject` may perform. */
+function allowedOperations(tenant: string, subject: AclSubject, channel: string): Operation[] {
   const rules = new ChannelRules(policyNamed(tenant).channels)
   return operations.filter((operation) => rules.decide(subject, operation, channel).allowed)
 }
@@ -44,13 +44,13 @@ test('the samples have no problems', () => {
 })
 
 describe.each(['demo/acme', 'demo/globex'])('%s', (key) => {
-  test('signs with a key that is marked as a sample', () => {
+  test('has a signing key that is marked as a sample', () => {
     expect(policyNamed(key).issuers).toMatchObject([
       { algorithms: ['HS256'], key: { type: 'SharedKey', sample: true } },
     ])
   })
 
-  test('has an API key for its backend, a sample like the other', () => {
+  test('has an API key that is marked as a sample', () => {
     const sample = catalog.sampleApiKey(key) ?? ''
     expect(policyNamed(key).apiKeys).toMatchObject([
       { role: 'Admin', scopes: [], sha256: hashApiKey(sample) },
@@ -58,20 +58,20 @@ describe.each(['demo/acme', 'demo/globex'])('%s', (key) => {
   })
 
   test.each(['http://localhost:5173', 'http://localhost', 'http://127.0.0.1:8080'])(
-    'lets pages of %s connect',
+    'allows pages of %s to connect',
     (origin) => {
       expect(originAllowed(origin, policyNamed(key).allowedOrigins, 'localhost:8000')).toBe(true)
     },
   )
 
   test.each(['https://evil.example', 'http://localhost.evil.example', 'null'])(
-    'keeps pages of %s out',
+    'refuses pages of %s',
     (origin) => {
       expect(originAllowed(origin, policyNamed(key).allowedOrigins, 'localhost:8000')).toBe(false)
     },
   )
 
-  test('general has history and presence, the lobby presence alone; both tell of comings and goings', () => {
+  test('general has history and presence, lobby has only presence; both send join and leave messages', () => {
     const rules = new ChannelRules(policyNamed(key).channels)
     expect(rules.settings('general')).toMatchObject({
       history: { ttlMs: 86_400_000 },
@@ -81,7 +81,7 @@ describe.each(['demo/acme', 'demo/globex'])('%s', (key) => {
     expect(rules.settings('lobby')).toMatchObject({ history: null, presence: true, joinLeave: true })
   })
 
-  test.each(['dm:alice', 'dm:guest:g1'])('%s keeps messages for who is away', (channel) => {
+  test.each(['dm:alice', 'dm:guest:g1'])('%s keeps messages for absent users', (channel) => {
     expect(new ChannelRules(policyNamed(key).channels).settings(channel)?.history).not.toBeNull()
   })
 })
@@ -103,7 +103,7 @@ test.each<[AclSubject, string, Operation[]]>([
   [guest, 'lobby', []],
   [alice, 'elsewhere', []],
 ])('demo/acme: $user in "%s"', (subject, channel, expected) => {
-  expect(rights('demo/acme', subject, channel)).toEqual(expected)
+  expect(allowedOperations('demo/acme', subject, channel)).toEqual(expected)
 })
 
 test.each<[AclSubject, string, Operation[]]>([
@@ -118,5 +118,5 @@ test.each<[AclSubject, string, Operation[]]>([
   [alice, 'dm:alice', ['Subscribe', 'Publish', 'History']],
   [alice, 'team:red', []],
 ])('demo/globex: $user in "%s"', (subject, channel, expected) => {
-  expect(rights('demo/globex', subject, channel)).toEqual(expected)
+  expect(allowedOperations('demo/globex', subject, channel)).toEqual(expected)
 })

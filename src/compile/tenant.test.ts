@@ -8,7 +8,7 @@ const rule = (fields: object): object => ({
 })
 
 describe('compileTenant', () => {
-  test('a minimal tenant gets the plan’s limits and lets nobody in', () => {
+  test('a minimal tenant gets the limits of the plan and grants nothing', () => {
     const policy = policyOf({})
     expect(TenantPolicy.parse(policy)).toEqual(policy)
     expect(policy).toMatchObject({
@@ -29,14 +29,14 @@ describe('compileTenant', () => {
     })
   })
 
-  test('survives JSON, on which it travels', () => {
+  test('survives a round trip through JSON', () => {
     const policy = policyOf({ ...rule({ history: { size: 5 } }), displayName: 'Acme' })
     expect(TenantPolicy.parse(JSON.parse(JSON.stringify(policy)))).toEqual(policy)
   })
 
-  test('names the plan that is missing', () => {
+  test('reports a missing plan', () => {
     expect(problemsOf({}, { plan: undefined })).toEqual([
-      'PlanNotFound spec.planRef.name: There is no ChatPlan "free".',
+      'PlanNotFound spec.planRef.name: There is no ChatPlan "free". Create it, or name an existing plan.',
     ])
   })
 
@@ -53,7 +53,7 @@ describe('compileTenant', () => {
     ])
   })
 
-  test('takes the default namespace where none is named', () => {
+  test('uses the default namespace when the tenant names none', () => {
     const tenant = { ...tenantOf({}), metadata: { name: 'acme' } }
     const compiled = compileTenant({ tenant, plan: planOf({}), tenantId: 't1', secret: () => undefined })
     expect(compiled).toMatchObject({ policy: { namespace: 'default' } })
@@ -65,17 +65,20 @@ describe('namespaces', () => {
     allowedNamespaces: { from: 'Selector', selector: { matchLabels: { tier: 'gold' } } },
   })
 
-  test('a plan by selector serves namespaces with the labels', () => {
+  test('a plan with a selector accepts namespaces with the labels', () => {
     expect(problemsOf({}, { plan: gold, namespaceLabels: { tier: 'gold' } })).toEqual([])
   })
 
-  test.each([undefined, {}, { tier: 'silver' }])('and none with %j', (namespaceLabels) => {
-    expect(problemsOf({}, { plan: gold, namespaceLabels })).toEqual([
-      'NamespaceNotAllowed spec.planRef.name: Plan "free" is not for tenants in namespace "demo".',
-    ])
-  })
+  test.each([undefined, {}, { tier: 'silver' }])(
+    'a plan with a selector refuses a namespace with %j',
+    (namespaceLabels) => {
+      expect(problemsOf({}, { plan: gold, namespaceLabels })).toEqual([
+        'NamespaceNotAllowed spec.planRef.name: Plan "free" is not for tenants in namespace "demo".',
+      ])
+    },
+  )
 
-  test('a plan for None serves nobody', () => {
+  test('a plan for None refuses every namespace', () => {
     expect(problemsOf({}, { plan: planOf({ allowedNamespaces: { from: 'None' } }) })).toHaveLength(1)
   })
 })
@@ -88,7 +91,7 @@ describe('quota', () => {
     },
   })
 
-  test('lowers the plan where it says something', () => {
+  test('lowers the limits that it names', () => {
     const { limits } = policyOf(
       { quota: { connections: { max: 3 }, channels: { nameMaxLength: 20 } } },
       { plan },
@@ -98,13 +101,13 @@ describe('quota', () => {
     expect(limits.messages).toMatchObject({ publishPerSecond: 50, publishBurst: 200 })
   })
 
-  test('a rate of its own does not keep the plan’s burst', () => {
+  test('a lower rate without a burst does not keep the burst of the plan', () => {
     expect(
       policyOf({ quota: { messages: { publishPerSecond: 5 } } }, { plan }).limits.messages,
     ).toMatchObject({ publishPerSecond: 5, publishBurst: 5 })
   })
 
-  test('0 is a limit like another', () => {
+  test('0 is a valid limit', () => {
     expect(policyOf({ quota: { connections: { max: 0 } } }, { plan }).limits.connections.max).toBe(0)
   })
 
@@ -129,16 +132,16 @@ describe('quota', () => {
       { retention: { historyMessages: 11 } },
       'The quota asks for retention.historyMessages 11; plan "free" allows 10.',
     ],
-  ])('above the plan is a problem with both numbers: %j', (quota, words) => {
+  ])('a quota above the plan is a problem with both values: %j', (quota, words) => {
     expect(problemsOf({ quota }, { plan })).toEqual([expect.stringContaining(words)])
   })
 
-  test('history is cut to the retention, silently', () => {
+  test('history is reduced to the retention without a problem', () => {
     const policy = policyOf(rule({ history: { size: 100, ttl: '24h' }, presence: true }), { plan })
     expect(policy.channels[0]).toMatchObject({ history: { size: 10, ttlMs: 3_600_000 }, presence: false })
   })
 
-  test('recovery of the newest message alone', () => {
+  test('recovery can be limited to the newest message', () => {
     const policy = policyOf(rule({ history: { size: 5, ttl: '1h', recovery: 'Cache' } }), { plan })
     expect(policy.channels[0]?.history).toEqual({ size: 5, ttlMs: 3_600_000, newestOnly: true })
   })
@@ -152,7 +155,7 @@ describe('quota', () => {
   })
 })
 
-test('rules become what gateways read', () => {
+test('rules are converted to the form that gateways read', () => {
   const grants = [{ operations: ['Publish'], subjects: [{ roles: ['admin'] }] }]
   const [compiled] = policyOf(
     rule({ grants, joinLeave: true, durability: 'Replicated', sanitize: 'StripMarkup' }),
@@ -169,27 +172,62 @@ test('rules become what gateways read', () => {
   })
 })
 
+describe('durability', () => {
+  const message =
+    'asks for durability Durable, but this installation has no archive, so every publish would be refused. Use Replicated, Accepted, or omit the field.'
+
+  test.each(['Accepted', 'Replicated', undefined])('%s is accepted', (durability) => {
+    expect(problemsOf(rule({ durability }))).toEqual([])
+  })
+
+  test('Durable is refused while there is no archive, whatever the plan', () => {
+    const plans = [
+      planOf({}),
+      planOf({ enforcement: 'DryRun', limits: { retention: { historyMessages: 0 } } }),
+    ]
+    for (const plan of plans) {
+      expect(problemsOf(rule({ durability: 'Durable' }), { plan })).toEqual([
+        `DurabilityUnavailable spec.channels[0].durability: Rule "general" ${message}`,
+      ])
+    }
+  })
+
+  test('every rule that asks for Durable is reported, beside the other problems', () => {
+    const channels = ['a', 'b', 'c'].map((name) => ({
+      name,
+      match: { type: 'Literal', value: name },
+      ...(name !== 'b' && { durability: 'Durable' }),
+    }))
+    const problems = problemsOf({ channels, allowedOrigins: ['acme.example'] })
+    expect(problems.map((text) => text.split(':')[0])).toEqual([
+      'DurabilityUnavailable spec.channels[0].durability',
+      'DurabilityUnavailable spec.channels[2].durability',
+      'InvalidOrigin spec.allowedOrigins[0]',
+    ])
+  })
+})
+
 describe('revision', () => {
-  test('is the same for the same policy, however it was written down', () => {
+  test('is the same for the same policy, in any order of the fields', () => {
     const spec = { displayName: 'Acme', quota: { connections: { max: 5, perUser: 1 } } }
-    const turned = { quota: { connections: { perUser: 1, max: 5 } }, displayName: 'Acme' }
-    expect(policyOf(spec).revision).toBe(policyOf(turned).revision)
+    const reordered = { quota: { connections: { perUser: 1, max: 5 } }, displayName: 'Acme' }
+    expect(policyOf(spec).revision).toBe(policyOf(reordered).revision)
     expect(policyOf(spec).revision).toMatch(/^[0-9a-f]{16}$/)
   })
 
   test.each([{ displayName: 'B' }, { suspend: true }, { quota: { connections: { max: 1 } } }, rule({})])(
-    'moves with %j',
+    'changes with %j',
     (spec) => {
       expect(policyOf(spec).revision).not.toBe(policyOf({}).revision)
     },
   )
 
-  test('stays when only what gateways never see changes', () => {
+  test('does not change with fields that gateways never see', () => {
     expect(policyOf({ contact: 'x', purgeAfter: '1h' }).revision).toBe(policyOf({}).revision)
   })
 })
 
-test('ids from names are stable, and never shared by two tenants', () => {
+test('ids from names are stable, and no two tenants share one', () => {
   expect(tenantIdFromName('demo', 'acme')).toBe(tenantIdFromName('demo', 'acme'))
   expect(tenantIdFromName('demo', 'acme')).toMatch(/^[0-9a-f]{32}$/)
   expect(
@@ -206,7 +244,7 @@ describe('generated keys', () => {
   const keysOf = (policy: TenantPolicy) =>
     policy.issuers.map(({ key, name }) => [name, key.type === 'SharedKey' && key.secret])
 
-  test('two of one source count while they are being replaced, the present one first', () => {
+  test('two keys of one source are valid during a rotation, the present one first', () => {
     const policy = policyOf(
       { auth },
       { secret, previousKey: (name) => (name === 'backend' ? before : undefined) },
@@ -218,18 +256,18 @@ describe('generated keys', () => {
     expect(policy.revision).not.toBe(policyOf({ auth }, { secret }).revision)
   })
 
-  test('a former key that does not work any more is left out, and no problem', () => {
+  test('a previous key that is no longer valid is left out without a problem', () => {
     const policy = policyOf({ auth }, { secret, previousKey: () => Buffer.from('short') })
     expect(keysOf(policy)).toHaveLength(1)
   })
 
-  test('there is no former key where keys are not generated', () => {
+  test('an entry without generate has no previous key', () => {
     const own = [{ name: 'own', type: 'SharedKey', keyRef: { name: 's', key: 'k' } }]
     expect(keysOf(policyOf({ auth: own }, { secret: () => now, previousKey: () => before }))).toHaveLength(1)
   })
 })
 
-test('API keys are in the record, and an empty list changes nothing', () => {
+test('API keys are part of the policy, and an empty list changes nothing', () => {
   const key = {
     id: 'k1',
     credential: 'bot',

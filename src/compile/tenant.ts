@@ -1,4 +1,7 @@
-// From resources to the one record that gateways serve a tenant by. The controller and the `dev` catalog both compile here, so they cannot differ.
+// The room `compile`: converts resources into the policy by which gateways serve a tenant. It imports leaves,
+// `tenant`, `resources` and the seam of `catalog`. Start here: `compileTenant` compiles one tenant. The
+// controller and `parley dev` both call it, so they cannot differ. `manifests.ts` compiles a folder of
+// manifests, `keys.ts` the keys, `limits.ts` the limits, and `credential.ts` the API keys.
 import { createHash } from 'node:crypto'
 import { isRecord } from '../json.js'
 import { matchProblem } from '../tenant/channel-match.js'
@@ -14,33 +17,46 @@ import type { Rule } from '../resources/channel-rules.js'
 import type { ChatTenant } from '../resources/chat-tenant.js'
 import { tenantSecretName } from './secret-names.js'
 
+/** Everything from which the policy of one tenant is compiled. */
 export interface CompileInput {
   readonly tenant: ChatTenant
-  /** What `planRef` names; undefined: there is none. */
+  /** The plan that `planRef` names; undefined when it does not exist. */
   readonly plan: ChatPlan | undefined
-  /** Keys the data plane's state: `metadata.uid` in a cluster, else `tenantIdFromName`. */
+  /**
+   * Identifies the data of the tenant in Redis: `metadata.uid` in a cluster, otherwise the result of
+   * `tenantIdFromName`.
+   */
   readonly tenantId: string
-  /** Content of a Secret in the tenant's namespace; undefined: it, or the key in it, is missing. */
+  /**
+   * Returns a value of a Secret in the namespace of the tenant, or undefined when the Secret or the key in it
+   * does not exist.
+   */
   secret(name: string, key: string): Uint8Array | undefined
-  /** Is the Secret a sample that everybody knows? Default: none is. */
+  /** Returns whether the Secret is a sample that is published with Parley. Default: no Secret is. */
   isSample?(name: string): boolean
-  /** For entries with `generate`: the key before the present one, while it still counts. Default: there is none. */
+  /**
+   * Returns the previous key of an entry with `generate`, as long as it is still valid. Default: there is
+   * none.
+   */
   previousKey?(authName: string): Uint8Array | undefined
-  /** Of the tenant's ChatCredentials. Default: none. */
+  /** The API keys of the tenant's ChatCredentials. Default: none. */
   readonly apiKeys?: readonly ApiKey[]
-  /** Of the tenant's namespace, for plans that select by them. Default: none. */
+  /** The labels of the tenant's namespace, for plans that select namespaces by label. Default: none. */
   readonly namespaceLabels?: Readonly<Record<string, string>> | undefined
 }
 
-/** A policy, or everything that stands in its way. */
+/** A policy, or all problems because of which there is none. */
 export type Compiled = { readonly policy: TenantPolicy } | { readonly problems: readonly Problem[] }
 
-/** Resources must have passed their schema. Never throws for what an author can get wrong. */
+/**
+ * Compiles one tenant. The resources must have passed their schemas. Errors of their authors are returned as
+ * problems, never thrown.
+ */
 export function compileTenant(input: CompileInput): Compiled {
   const { tenant, plan, tenantId } = input
   const { spec } = tenant
   if (!plan) {
-    const message = `There is no ChatPlan "${spec.planRef.name}".`
+    const message = `There is no ChatPlan "${spec.planRef.name}". Create it, or name an existing plan.`
     return { problems: [{ path: ['spec', 'planRef', 'name'], reason: 'PlanNotFound', message }] }
   }
 
@@ -54,6 +70,7 @@ export function compileTenant(input: CompileInput): Compiled {
     ...quotaProblems,
     ...keyProblems,
     ...matchProblems(spec.channels),
+    ...durabilityProblems(spec.channels),
     ...originProblems(spec.allowedOrigins),
   ]
   if (problems.length > 0) return { problems }
@@ -75,21 +92,25 @@ export function compileTenant(input: CompileInput): Compiled {
   return { policy: withRevision(policy) }
 }
 
-/** Where a resource without a namespace lives. */
+/** The namespace of a resource that names none. */
 const defaultNamespace = 'default'
 
+/** Returns the namespace of a resource: "default" when it names none. */
 export function namespaceOf(resource: { metadata: { namespace?: string | undefined } }): string {
   return resource.metadata.namespace ?? defaultNamespace
 }
 
-/** A tenant's id where there is no UID: the same name has the same data again. */
+/**
+ * Returns the id of a tenant that has no UID. A tenant that is created again under the same name has the same
+ * data.
+ */
 export function tenantIdFromName(namespace: string, name: string): string {
   return sha256(`${namespace}/${name}`).slice(0, 32)
 }
 
 function compileIssuers(input: CompileInput): { issuers: Issuer[]; problems: Problem[] } {
   const { spec, metadata } = input.tenant
-  const source: KeyLookup = {
+  const lookup: KeyLookup = {
     generatedSecretName: spec.credentials.secretName ?? tenantSecretName(metadata.name),
     secret: (name, key) => input.secret(name, key),
     isSample: (name) => input.isSample?.(name) ?? false,
@@ -97,24 +118,31 @@ function compileIssuers(input: CompileInput): { issuers: Issuer[]; problems: Pro
   const issuers: Issuer[] = []
   const problems: Problem[] = []
   for (const [index, auth] of spec.auth.entries()) {
-    const compiled = compileIssuer(auth, source, ['spec', 'auth', index])
+    const compiled = compileIssuer(auth, lookup, ['spec', 'auth', index])
     if ('reason' in compiled) problems.push(compiled)
     else issuers.push(compiled)
   }
-  return { issuers: [...issuers, ...previousIssuers(input, source)], problems }
+  return { issuers: [...issuers, ...previousIssuers(input, lookup)], problems }
 }
 
-/** Behind the present ones, since they are asked for less and less. One that does not work any more is no problem of the author's. */
-function previousIssuers(input: CompileInput, source: KeyLookup): Issuer[] {
+/**
+ * Returns the issuers of previous keys. They follow the present ones, because fewer and fewer tokens use
+ * them. A previous key that is no longer valid is left out, because the author of the tenant cannot correct
+ * it.
+ */
+function previousIssuers(input: CompileInput, lookup: KeyLookup): Issuer[] {
   return input.tenant.spec.auth.flatMap((auth) => {
     const previous = auth.generate && input.previousKey?.(auth.name)
     if (!previous) return []
-    const compiled = compileIssuer(auth, { ...source, secret: () => previous }, [])
+    const compiled = compileIssuer(auth, { ...lookup, secret: () => previous }, [])
     return 'reason' in compiled ? [] : [compiled]
   })
 }
 
-/** History above the plan's retention is cut to it, not refused: a plan can be lowered without breaking its tenants. Limits tell what holds. */
+/**
+ * History above the retention of the plan is reduced to it, not refused, so that a plan can be lowered
+ * without breaking its tenants. The effective limits show the result.
+ */
 function compileRule(rule: Rule, retention: Limits['retention']): ChannelRule {
   const { name, match, grants, history, presence, joinLeave } = rule
   const size = Math.min(history?.size ?? 0, retention.historyMessages)
@@ -151,6 +179,18 @@ function matchProblems(rules: readonly Rule[]): Problem[] {
   })
 }
 
+/**
+ * There is no archive yet, so the broker would refuse every publish on a channel whose rule asks for Durable.
+ */
+function durabilityProblems(rules: readonly Rule[]): Problem[] {
+  return rules.flatMap(({ durability, name }, index) => {
+    if (durability !== 'Durable') return []
+    const message = `Rule "${name}" asks for durability Durable, but this installation has no archive, so every publish would be refused. Use Replicated, Accepted, or omit the field.`
+    const path = ['spec', 'channels', index, 'durability']
+    return [{ path, reason: 'DurabilityUnavailable' as const, message }]
+  })
+}
+
 function originProblems(origins: readonly string[]): Problem[] {
   return origins.flatMap((origin, index) => {
     const message = originProblem(origin)
@@ -159,12 +199,12 @@ function originProblems(origins: readonly string[]): Problem[] {
   })
 }
 
-/** With the hash of all the rest. */
+/** Returns the policy with its revision, a hash of all other fields. */
 export function withRevision(policy: Omit<TenantPolicy, 'revision'>): TenantPolicy {
   return { ...policy, revision: sha256(canonicalJson(policy)).slice(0, 16) }
 }
 
-/** Keys in order at every depth: who wrote the fields down in what order does not matter. */
+/** Sorts the keys at every depth, so that the order of the fields does not matter. */
 function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_, part: unknown) =>
     isRecord(part) ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1))) : part,

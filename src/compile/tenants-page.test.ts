@@ -1,4 +1,4 @@
-// Holds docs/tenants.md to what it says: its manifests compile, its tables are true, its list of reasons is whole.
+// Tests docs/tenants.md: its manifests compile, its tables are correct, and its list of reasons is complete.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ import { fileProblemText, problemReasons } from '../resources/problem.js'
 
 const page = readFileSync(new URL('../../docs/tenants.md', import.meta.url), 'utf8')
 
-/** Fragments are fields of a tenant's spec. */
+/** Completes a fragment of the page, which consists of fields of a tenant's spec. */
 const wrapping = `apiVersion: parley.chat/v1alpha1
 kind: ChatPlan
 metadata: { name: free }
@@ -28,7 +28,7 @@ const manifests = [...page.matchAll(/```yaml\n(.*?)```/gs)]
   .map(([, text = '']) => text)
   .map((text) => (text.startsWith('apiVersion') ? text : wrapping + text.replaceAll(/^/gm, '  ')))
 
-/** Rows of the table whose first columns are so called: each cell's code spans. However a formatter pads them. */
+/** Returns the code spans of each cell of the table with these first headings. The padding of the cells does not matter. */
 function table(...headings: string[]): string[][][] {
   const lines = page.slice(page.search(new RegExp(`^\\| ${headings.join(' +\\| ')} `, 'm'))).split('\n')
   const rows = lines.slice(2, lines.indexOf(''))
@@ -67,10 +67,10 @@ test.each(origins)('%s lets in %s and not %s', (entry = [], inside = [], outside
   expect(outside.filter((origin) => originAllowed(origin, entry, undefined))).toEqual([])
 })
 
-test('nothing of the page was missed', () => {
+test('all manifests and tables of the page were found', () => {
   expect([manifests.length, patterns.length, origins.length]).toEqual([5, 8, 4])
 })
 
-test('every reason is told what to do about', () => {
+test('the table of reasons is complete and in order', () => {
   expect(table('Reason').flatMap(([reasons = []]) => reasons)).toEqual([...problemReasons])
 })

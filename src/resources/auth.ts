@@ -1,10 +1,11 @@
-// A ChatTenant's token sources: whose signatures count, and where a token's facts stand.
+// The schema of `spec.auth` of a ChatTenant: which keys verify tokens, and which claims hold the facts about
+// a user.
 import { z } from 'zod'
 import { celRules } from './cel.js'
 import { signingAlgorithms } from '../tenant/policy.js'
 import { KeyRef, Label, namedList, uniqueNames } from './common.js'
 
-/** Where the key may be given, by type: exactly one of these. */
+/** The fields that may hold the key, by type. Exactly one of them must be set. */
 const keyFields = {
   SharedKey: ['keyRef', 'generate'],
   PublicKey: ['publicKey', 'keyRef', 'generate'],
@@ -13,21 +14,24 @@ const keyFields = {
 } as const
 const allKeyFields = ['keyRef', 'publicKey', 'jwks', 'jwksURI', 'generate'] as const
 
-/** What the credentials Secret holds beside the keys, by the Service Binding specification or by ours: no generated key is called so. */
+/**
+ * The keys of the credentials Secret that do not hold generated keys. The Service Binding specification or
+ * Parley defines them, so no generated key may have one of these names.
+ */
 const reservedSecretKeys = ['type', 'provider', 'uri', 'host', 'port', 'tenant']
 
 const claimName = z.string().min(1).max(255)
 
-const httpsMessage = 'Keys are fetched over https only.'
+const httpsMessage = 'A key set is fetched over https only.'
 
-/** The checks of `superRefine` below, for the API server. */
+/** The same checks as `superRefine` below, as CEL rules for the API server. */
 const authRules = celRules([
   ...allKeyFields.map((field) => {
-    const takers = Object.entries(keyFields).filter(([, fields]) => fields.some((name) => name === field))
-    const types = takers.map(([type]) => type)
+    const accepting = Object.entries(keyFields).filter(([, fields]) => fields.some((name) => name === field))
+    const types = accepting.map(([type]) => type)
     return {
       rule: `!has(self.${field}) || self.type in [${types.map((type) => `'${type}'`).join(', ')}]`,
-      message: `${field} goes with type ${types.join(' or ')} only.`,
+      message: `${field} is allowed only with type ${types.join(' or ')}.`,
       fieldPath: `.${field}`,
       reason: 'FieldValueForbidden' as const,
     }
@@ -40,28 +44,30 @@ const authRules = celRules([
   })),
   {
     rule: "!has(self.algorithms) || self.algorithms.all(name, name.startsWith('HS') == (self.type == 'SharedKey'))",
-    message: 'HS256, HS384 and HS512 go with type SharedKey, and the others with the other types.',
+    message: 'HS256, HS384 and HS512 require type SharedKey; all other algorithms require another type.',
     fieldPath: '.algorithms',
   },
   {
     rule: "!has(self.generate) || (self.generate.algorithm == 'HS256') == (self.type == 'SharedKey')",
-    message: 'HS256 goes with type SharedKey, ES256 and EdDSA with PublicKey.',
+    message: 'HS256 requires type SharedKey; ES256 and EdDSA require type PublicKey.',
     fieldPath: '.generate',
   },
   {
     rule: `!has(self.generate) || !(self.name in [${reservedSecretKeys.map((name) => `'${name}'`).join(', ')}])`,
-    message: `A generated key cannot be called ${reservedSecretKeys.join(', ')}: the Secret has these for something else.`,
+    message: `A generated key cannot have the name ${reservedSecretKeys.join(', ')}: the Secret uses these keys for other values.`,
     fieldPath: '.name',
   },
 ])
 
 const Auth = z
   .strictObject({
-    name: Label.describe('Name of the source, for messages and merging.'),
+    name: Label.describe(
+      'The name of this token source. Messages quote it, and server-side apply merges entries by it.',
+    ),
     type: z
       .enum(['SharedKey', 'PublicKey', 'JWKS', 'JWKSURI'])
       .describe(
-        'A secret shared with the backend that signs; a public key; a set of public keys inline; the same at a URL.',
+        'The kind of key. SharedKey: a secret that the signing backend shares. PublicKey: one public key. JWKS: an inline set of public keys. JWKSURI: a set of public keys at a URL.',
       ),
     algorithms: z
       .array(z.enum(signingAlgorithms))
@@ -69,38 +75,38 @@ const Auth = z
       .max(signingAlgorithms.length)
       .optional()
       .describe(
-        'Signature algorithms that count. Default: by the key (HS256; RS256; ES256, ES384 or ES512; EdDSA).',
+        'The signature algorithms that are accepted. Default: the algorithm of the key (HS256; RS256; ES256, ES384 or ES512; EdDSA).',
       ),
     issuer: z
       .string()
       .min(1)
       .max(2048)
       .optional()
-      .describe('What the claim "iss" must be. Absent: it is not looked at.'),
+      .describe('The value that the claim "iss" must have. Default: the claim is not checked.'),
     audience: z
       .string()
       .min(1)
       .max(2048)
       .optional()
-      .describe('What the claim "aud" must be or hold. Absent: it is not looked at.'),
+      .describe('The value that the claim "aud" must equal or contain. Default: the claim is not checked.'),
     keyRef: KeyRef.optional().describe(
-      'For SharedKey: the secret’s raw bytes. For PublicKey: the key in PEM.',
+      'The Secret that holds the key. For SharedKey: the raw bytes of the secret. For PublicKey: the key in PEM.',
     ),
-    publicKey: z.string().min(1).max(16_384).optional().describe('For PublicKey: the key in PEM.'),
+    publicKey: z.string().min(1).max(16_384).optional().describe('For PublicKey: the public key in PEM.'),
     jwks: z
       .strictObject({
         keys: z
           .array(
             z
-              .looseObject({ kty: z.string().max(16).describe('RSA, EC or OKP.') })
+              .looseObject({ kty: z.string().max(16).describe('The key type: RSA, EC or OKP.') })
               .meta({ 'x-kubernetes-preserve-unknown-fields': true }),
           )
           .min(1)
           .max(32)
-          .describe('Public keys as RFC 7517 writes them.'),
+          .describe('The public keys, in the format of RFC 7517.'),
       })
       .optional()
-      .describe('For JWKS: the key set.'),
+      .describe('For JWKS: the inline key set.'),
     jwksURI: z
       .string()
       .max(2048)
@@ -110,51 +116,59 @@ const Auth = z
           { rule: "self.startsWith('https://')", message: httpsMessage },
           {
             rule: "!self.matches('^[a-z]+://[^/?#]*@')",
-            message: 'A URL that everybody who sees the tenant may read has no user name or password in it.',
+            message:
+              'The URL must not contain a user name or a password, because everyone who can read the tenant can read them.',
           },
         ]),
       )
       .optional()
-      .describe('For JWKSURI: https URL of the key set.'),
+      .describe('For JWKSURI: the https URL of the key set.'),
     generate: z
       .strictObject({
         algorithm: z
           .enum(['HS256', 'ES256', 'EdDSA'])
-          .describe('HS256 for SharedKey, the others for PublicKey.'),
+          .describe('The algorithm of the generated key: HS256 for SharedKey, ES256 or EdDSA for PublicKey.'),
       })
       .optional()
       .describe(
-        'The controller makes a key and keeps it in the tenant’s credentials Secret under the name of this entry.',
+        'The controller generates a key and stores it in the credentials Secret of the tenant, under the name of this entry.',
       ),
     claims: z
       .strictObject({
-        user: claimName.default('sub').describe('Claim with the user’s name.'),
-        name: claimName.default('name').describe('Claim with the name to show.'),
-        roles: claimName.default('roles').describe('Claim with the list of roles.'),
-        info: claimName.default('info').describe('Claim with what other clients may see of the user.'),
+        user: claimName.default('sub').describe('The claim that identifies the user.'),
+        name: claimName.default('name').describe('The claim with the display name.'),
+        roles: claimName.default('roles').describe('The claim with the list of roles.'),
+        info: claimName
+          .default('info')
+          .describe('The claim with the data that other clients may see of the user.'),
       })
       .prefault({})
-      .describe('Where facts stand in the token. Dots descend: "realm_access.roles".'),
+      .describe(
+        'The claims that hold the facts about the user. Dots descend into objects: "realm_access.roles".',
+      ),
   })
   .superRefine((auth, context) => {
     const { type, algorithms = [], generate } = auth
     const add = (path: string, message: string): void =>
       context.addIssue({ code: 'custom', path: [path], message })
 
-    const wanted: readonly string[] = keyFields[type]
+    const accepted: readonly string[] = keyFields[type]
     const given = allKeyFields.filter((field) => auth[field] !== undefined)
-    for (const field of given.filter((name) => !wanted.includes(name)))
-      add(field, `Type ${type} takes no ${field}.`)
-    if (given.filter((name) => wanted.includes(name)).length !== 1)
-      add('type', `Type ${type} needs exactly one of: ${wanted.join(', ')}.`)
+    for (const field of given.filter((name) => !accepted.includes(name)))
+      add(field, `Type ${type} does not accept ${field}.`)
+    if (given.filter((name) => accepted.includes(name)).length !== 1)
+      add('type', `Type ${type} needs exactly one of: ${accepted.join(', ')}.`)
 
-    // A public key taken for a shared secret would let anybody sign.
-    const misfits = algorithms.filter((name) => name.startsWith('HS') !== (type === 'SharedKey'))
-    if (misfits.length > 0) add('algorithms', `${misfits.join(', ')} does not go with type ${type}.`)
+    // If a public key were used as a shared secret, everyone could sign tokens.
+    const unsuitable = algorithms.filter((name) => name.startsWith('HS') !== (type === 'SharedKey'))
+    if (unsuitable.length > 0) add('algorithms', `${unsuitable.join(', ')} cannot be used with type ${type}.`)
     if (generate && (generate.algorithm === 'HS256') !== (type === 'SharedKey'))
-      add('generate', `${generate.algorithm} does not go with type ${type}.`)
+      add('generate', `${generate.algorithm} cannot be used with type ${type}.`)
     if (generate && reservedSecretKeys.includes(auth.name))
-      add('name', `A generated key cannot be called "${auth.name}": the Secret has that for something else.`)
+      add(
+        'name',
+        `A generated key cannot have the name "${auth.name}": the Secret uses that key for another value.`,
+      )
   })
   .meta(authRules)
 export type Auth = z.output<typeof Auth>

@@ -1,25 +1,35 @@
-// Rules that the API server itself holds objects to, written in CEL beside the zod check that they mirror. Lists that a rule stands in or goes
-// through need a bound, or its worst case is over the API server's budget.
+// Validation rules in CEL, which the API server evaluates. Each rule is written beside the zod check that it
+// repeats. A list that contains a rule, or that a rule iterates over, needs a bound; otherwise the estimated
+// cost of the rule exceeds the budget of the API server.
 
-/** One entry of `x-kubernetes-validations`. In `rule`, `self` is the value that it is attached to. */
+/** One entry of `x-kubernetes-validations`. In `rule`, `self` is the value to which the entry is attached. */
 export interface CelRule {
-  /** True where all is well. It may refer to `oldSelf`: then it is asked on changes only. */
+  /**
+   * A CEL expression that is true for a valid value. A rule that refers to `oldSelf` is evaluated on updates
+   * only.
+   */
   readonly rule: string
-  /** A whole sentence. */
+  /** The error message, a full sentence. */
   readonly message?: string
-  /** CEL that makes the sentence, where it should quote what was found: text of a bounded length, or it is over the budget. */
+  /**
+   * A CEL expression that returns the error message, for messages that quote the value. The value must have a
+   * bounded length because of the budget.
+   */
   readonly messageExpression?: string
-  /** From `self` to the field that is at fault, as `.secretName`. */
+  /** The path from `self` to the invalid field, such as `.secretName`. */
   readonly fieldPath?: string
   readonly reason?: 'FieldValueInvalid' | 'FieldValueForbidden' | 'FieldValueRequired'
 }
 
-/** For `.meta()`: they pass through zod's JSON Schema into the CRD. */
+/** Returns the rules as metadata for `.meta()`: zod's JSON Schema copies them into the CRD. */
 export function celRules(rules: readonly CelRule[]): Record<string, unknown> {
   return { 'x-kubernetes-validations': rules }
 }
 
-/** A CEL string that takes the backslashes of a regular expression as they are. It must have no single quote. */
+/**
+ * Returns a raw CEL string, in which the backslashes of a regular expression need no escape. `text` must not
+ * contain a single quote.
+ */
 export function celRaw(text: string): string {
   return `r'${text}'`
 }

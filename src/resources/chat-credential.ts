@@ -1,50 +1,54 @@
-// ChatCredential: a named API key for one backend of a tenant. Namespaced, beside its tenant.
+// The schema of ChatCredential: a named API key for one backend of a tenant, in the namespace of the tenant.
 import { z } from 'zod'
 import { celRules } from './cel.js'
 import { ChannelSelector, Operations } from './channel-rules.js'
 import { Rotation } from './chat-tenant.js'
 import { duration, KeyRef, Label, ObjectName, resource } from './common.js'
 
-const importedMessage = 'An imported key is its owner’s to store and replace.'
+const importedMessage =
+  'An imported key cannot be rotated or stored in another Secret by the controller: its owner replaces it.'
 
 export const ChatCredentialSpec = z
   .strictObject({
     tenantRef: z
-      .strictObject({ name: Label.describe('Name of a ChatTenant in the same namespace.') })
+      .strictObject({ name: Label.describe('The name of a ChatTenant in the same namespace.') })
       .meta(
         celRules([
           {
             rule: 'self.name == oldSelf.name',
-            message: 'A key stays with its tenant: make another ChatCredential for another tenant.',
+            message:
+              'The tenant of a key cannot be changed: create another ChatCredential for the other tenant.',
             fieldPath: '.name',
           },
         ]),
       )
-      .describe('The tenant that the key opens. Cannot be changed later.'),
+      .describe('The tenant whose server API the key gives access to. It cannot be changed later.'),
     role: z
       .enum(['Publisher', 'Admin', 'ReadOnly'])
       .default('Publisher')
       .describe(
-        'Publisher sends; ReadOnly asks for history and presence; Admin does all, and disconnects users.',
+        'What the key may do. Publisher publishes messages. ReadOnly reads history and presence. Admin may call every method, including those that disconnect users.',
       ),
     scopes: z
       .array(
         z.strictObject({
-          match: ChannelSelector.describe('Channels that the scope covers.'),
-          operations: Operations.describe('What may be done there.'),
+          match: ChannelSelector.describe('The channels that the scope covers.'),
+          operations: Operations.describe('The operations that are allowed on these channels.'),
         }),
       )
       .max(32)
       .default([])
-      .describe('Narrows the role to some channels. Empty: all channels of the tenant.'),
+      .describe('Limits the role to some channels. Default: all channels of the tenant.'),
     ttl: duration({ min: '1m', max: '8760h' })
       .optional()
-      .describe('How long the key lives. Absent: until it is deleted or rotated.'),
+      .describe('How long the key is valid. Default: until it is deleted or rotated.'),
     rotation: Rotation.optional(),
     secretName: ObjectName.optional().describe(
-      'Secret that gets the key. Default: "<credential>-credential".',
+      'The Secret in which the controller stores the key. Default: "<credential>-credential".',
     ),
-    importSecretRef: KeyRef.optional().describe('A key of one’s own instead of a generated one.'),
+    importSecretRef: KeyRef.optional().describe(
+      'A Secret with a key of your own, which is used instead of a generated key.',
+    ),
   })
   .superRefine(({ importSecretRef, rotation, secretName }, context) => {
     if (!importSecretRef) return

@@ -1,33 +1,34 @@
-// ChatPlan: what a platform team offers to tenants. Cluster-scoped; tenants name it in `spec.planRef`.
+// The schema of ChatPlan: the limits that a platform team offers to tenants. It is cluster-scoped, and
+// tenants name it in `spec.planRef`.
 import { z } from 'zod'
 import { celRules } from './cel.js'
 import { PlanLimits } from './limits.js'
 import { resource, StringMap } from './common.js'
 
-/** As Kubernetes selects by labels everywhere: all of it must hold. */
+/** A label selector as elsewhere in Kubernetes: all of its requirements must hold. */
 export const LabelSelector = z.strictObject({
-  matchLabels: StringMap.optional().describe('Labels that must be there with these values.'),
+  matchLabels: StringMap.optional().describe('Labels that must have these values.'),
   matchExpressions: z
     .array(
       z
         .strictObject({
-          key: z.string().max(317).describe('Name of the label.'),
+          key: z.string().max(317).describe('The name of the label.'),
           operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('How the label is compared.'),
-          values: z.array(z.string().max(63)).max(64).optional().describe('For In and NotIn: the values.'),
+          values: z.array(z.string().max(63)).max(64).optional().describe('The values, for In and NotIn.'),
         })
         .superRefine(({ operator, values = [] }, context) => {
-          const wantsValues = operator === 'In' || operator === 'NotIn'
-          if (wantsValues === values.length > 0) return
-          const message = wantsValues
+          const needsValues = operator === 'In' || operator === 'NotIn'
+          if (needsValues === values.length > 0) return
+          const message = needsValues
             ? `${operator} needs at least one value.`
-            : `${operator} takes no values.`
+            : `${operator} does not accept values.`
           context.addIssue({ code: 'custom', path: ['values'], message })
         })
         .meta(
           celRules([
             {
               rule: "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
-              message: 'In and NotIn need at least one value; Exists and DoesNotExist take none.',
+              message: 'In and NotIn need at least one value; Exists and DoesNotExist do not accept values.',
               fieldPath: '.values',
             },
           ]),
@@ -35,61 +36,63 @@ export const LabelSelector = z.strictObject({
     )
     .max(16)
     .optional()
-    .describe('Comparisons that must all hold.'),
+    .describe('Label requirements that must all hold.'),
 })
 export type LabelSelector = z.output<typeof LabelSelector>
 
-/** `from` is missing in one case: when the API server asks the rules about the default `{}` of what is around it. */
+/** `from` is missing when the API server evaluates the rules for the default `{}` of the enclosing object. */
 const bySelector = "(has(self.from) && self.from == 'Selector')"
 
 export const ChatPlanSpec = z.strictObject({
-  limits: PlanLimits.prefault({}).describe('What each tenant on this plan gets.'),
+  limits: PlanLimits.prefault({}).describe('The limits of each tenant on this plan.'),
   enforcement: z
     .enum(['Enforce', 'Warn', 'DryRun'])
     .default('Enforce')
     .describe(
-      'What happens above a limit. Enforce refuses; Warn lets pass, counts and logs; DryRun lets pass and counts.',
+      'What happens to a request that exceeds a limit. Enforce refuses it. Warn allows, counts and logs it. DryRun allows and counts it.',
     ),
   preemption: z
     .enum(['Never', 'ShedNewest', 'ShedIdle'])
     .default('Never')
     .describe(
-      'What happens to connections above a lowered limit. Never leaves them and refuses new ones; the others close the newest, or those idle longest.',
+      'What happens to the connections above a limit that was lowered. Never keeps them open and refuses new ones. ShedNewest closes the newest. ShedIdle closes those that were idle longest.',
     ),
   allowedNamespaces: z
     .strictObject({
       from: z
         .enum(['All', 'Selector', 'None'])
         .default('All')
-        .describe('Namespaces whose tenants may use the plan.'),
-      selector: LabelSelector.optional().describe('For Selector: labels of those namespaces.'),
+        .describe(
+          'The namespaces whose tenants may use the plan: All, None, or those that the selector selects.',
+        ),
+      selector: LabelSelector.optional().describe('For Selector: the labels of the namespaces.'),
     })
     .superRefine(({ from, selector }, context) => {
       if ((from === 'Selector') === (selector !== undefined)) return
       const message =
         from === 'Selector'
-          ? 'From: Selector needs a selector.'
-          : 'A selector counts only with from: Selector.'
+          ? '"from: Selector" needs a selector.'
+          : 'A selector is allowed only with "from: Selector".'
       context.addIssue({ code: 'custom', path: ['selector'], message })
     })
     .meta(
       celRules([
         {
           rule: `!${bySelector} || has(self.selector)`,
-          message: 'From: Selector needs a selector.',
+          message: '"from: Selector" needs a selector.',
           fieldPath: '.selector',
           reason: 'FieldValueRequired',
         },
         {
           rule: `${bySelector} || !has(self.selector)`,
-          message: 'A selector counts only with from: Selector.',
+          message: 'A selector is allowed only with "from: Selector".',
           fieldPath: '.selector',
           reason: 'FieldValueForbidden',
         },
       ]),
     )
     .prefault({})
-    .describe('Who may use the plan.'),
+    .describe('The namespaces that may use the plan.'),
 })
 
 export const ChatPlan = resource('ChatPlan', ChatPlanSpec)

@@ -35,7 +35,7 @@ const subjects = (...list: unknown[]): unknown =>
 const auth = (fields: object): unknown => tenant({ auth: [{ name: 'key', ...fields }] })
 
 describe('ChatPlan', () => {
-  test('an empty spec is a plan with the stated defaults', () => {
+  test('an empty spec is a plan with the documented defaults', () => {
     expect(ChatPlan.parse(plan({})).spec).toMatchObject({
       limits: {
         connections: { max: 1000, perUser: 20 },
@@ -58,7 +58,7 @@ describe('ChatPlan', () => {
     [{ limits: { messages: { maxBytes: 65_537 } } }, 'spec.limits.messages.maxBytes: '],
     [
       { limits: { messages: { publishPerSecond: 10, publishBurst: 9 } } },
-      'spec.limits.messages.publishBurst: A burst of 9 is below the rate of 10',
+      'spec.limits.messages.publishBurst: publishBurst (9) is below publishPerSecond (10)',
     ],
     [{ limits: { channels: { nameMaxLength: 256 } } }, 'spec.limits.channels.nameMaxLength: '],
     [
@@ -72,7 +72,7 @@ describe('ChatPlan', () => {
     [{ limit: {} }, 'spec: Unrecognized key: "limit"'],
     [
       { allowedNamespaces: { from: 'Selector' } },
-      'spec.allowedNamespaces.selector: From: Selector needs a selector.',
+      'spec.allowedNamespaces.selector: "from: Selector" needs a selector.',
     ],
     [
       {
@@ -83,7 +83,7 @@ describe('ChatPlan', () => {
       },
       'spec.allowedNamespaces.selector.matchExpressions[0].values: In needs at least one value.',
     ],
-  ])('refuses %j and says where', (spec, words) => {
+  ])('refuses %j and names the field', (spec, words) => {
     expect(problems(ChatPlan, plan(spec))).toEqual([expect.stringContaining(words)])
   })
 })
@@ -103,27 +103,27 @@ describe('ChatTenant', () => {
     ])
   })
 
-  test('takes what kubectl prints, with its uid, managed fields and status', () => {
+  test('accepts what kubectl prints, with uid, managed fields and status', () => {
     const metadata = { name: 'acme', namespace: 'demo', uid: 'u-1', managedFields: [{}], generation: 2 }
     expect(problems(ChatTenant, { ...Object(tenant({})), metadata, status: { conditions: [] } })).toEqual([])
   })
 
-  test('a quota leaves to the plan what it does not name', () => {
+  test('a quota leaves out what the plan decides', () => {
     expect(ChatTenant.parse(tenant({ quota: { connections: { max: 5 } } })).spec.quota).toEqual({
       connections: { max: 5 },
     })
   })
 
-  test('token facts have usual places', () => {
+  test('claims have default names', () => {
     const parsed = ChatTenant.parse(auth({ type: 'SharedKey', keyRef: { name: 's', key: 'k' } }))
     expect(parsed.spec.auth[0]?.claims).toEqual({ user: 'sub', name: 'name', roles: 'roles', info: 'info' })
   })
 
   test.each<[string, unknown, string]>([
-    ['a subject without keys', subjects({}), '.subjects[0]: Name at least one of users'],
+    ['a subject without keys', subjects({}), '.subjects[0]: Set at least one of users'],
     ['a guest with a role', subjects({ anonymous: true, roles: ['x'] }), '.anonymous: A guest has no token'],
-    ['a guest by name', subjects({ users: ['guest:1'] }), '.users: No user’s name begins with "guest:"'],
-    ['empty claims', subjects({ claims: {} }), '.claims: Name at least one claim.'],
+    ['a guest by name', subjects({ users: ['guest:1'] }), '.users: No user name begins with "guest:"'],
+    ['empty claims', subjects({ claims: {} }), '.claims: Set at least one claim.'],
     ['authenticated: false', subjects({ authenticated: false }), '.authenticated: '],
     ['no subjects', subjects(), '.subjects: '],
     [
@@ -140,7 +140,7 @@ describe('ChatTenant', () => {
     [
       'two rules of one name',
       tenant({ channels: [0, 1].map(() => ({ name: 'a', match: { type: 'Literal', value: 'a' } })) }),
-      'spec.channels[1].name: The name "a" is taken',
+      'spec.channels[1].name: The name "a" is already used',
     ],
     [
       '65 rules',
@@ -161,12 +161,12 @@ describe('ChatTenant', () => {
     [
       'HS256 with a public key',
       auth({ type: 'PublicKey', publicKey: 'x', algorithms: ['HS256'] }),
-      'spec.auth[0].algorithms: HS256 does not go with type PublicKey.',
+      'spec.auth[0].algorithms: HS256 cannot be used with type PublicKey.',
     ],
     [
       'RS256 with a shared key',
       auth({ type: 'SharedKey', keyRef: { name: 's', key: 'k' }, algorithms: ['HS256', 'RS256'] }),
-      'RS256 does not go with',
+      'RS256 cannot be used with',
     ],
     [
       'the algorithm none',
@@ -181,17 +181,17 @@ describe('ChatTenant', () => {
     [
       'keys of another type',
       auth({ type: 'JWKS', jwks: { keys: [{ kty: 'RSA' }] }, publicKey: 'x' }),
-      'spec.auth[0].publicKey: Type JWKS takes no publicKey.',
+      'spec.auth[0].publicKey: Type JWKS does not accept publicKey.',
     ],
     [
       'keys over http',
       auth({ type: 'JWKSURI', jwksURI: 'http://x.example/jwks' }),
-      'spec.auth[0].jwksURI: Keys are fetched over https only.',
+      'spec.auth[0].jwksURI: A key set is fetched over https only.',
     ],
     [
       'a generated key that does not fit',
       auth({ type: 'PublicKey', generate: { algorithm: 'HS256' } }),
-      'spec.auth[0].generate: HS256 does not go',
+      'spec.auth[0].generate: HS256 cannot be used',
     ],
   ])('refuses %s', (_, value, words) => {
     expect(problems(ChatTenant, value)).toEqual([expect.stringContaining(words)])
@@ -206,7 +206,7 @@ describe('ChatCredential', () => {
   test('an imported key is not rotated', () => {
     const value = credential({ importSecretRef: { name: 's', key: 'k' }, rotation: {} })
     expect(problems(ChatCredential, value)).toEqual([
-      'spec.rotation: An imported key is its owner’s to store and replace.',
+      'spec.rotation: An imported key cannot be rotated or stored in another Secret by the controller: its owner replaces it.',
     ])
   })
 })

@@ -1,13 +1,18 @@
-// What all resources of `parley.chat/v1alpha1` share. One zod source gives the types, the CRDs' OpenAPI and what `kubectl explain` prints:
-// so there are no unions and no transforms here, regular expressions are RE2, and what spans fields is checked in `superRefine` here and by a
-// CEL rule in the API server.
+// The room `resources`: the schemas of ChatPlan, ChatTenant and ChatCredential, and everything that is
+// generated from them. It imports leaves and `tenant`. Start with `chat-tenant.ts`; this file holds what all
+// schemas of `parley.chat/v1alpha1` share.
+//
+// One zod schema is the source of the types, of the OpenAPI schema in the CRD and of the text that `kubectl
+// explain` prints. So the schemas use no unions and no transforms, their regular expressions are RE2, and a
+// check across fields exists twice: in `superRefine` and as a CEL rule for the API server.
 import { z } from 'zod'
 import { celRaw, celRules } from './cel.js'
 import { durationPattern, parseDuration } from './duration.js'
 
+/** The group and version of all resources. */
 export const apiVersion = 'parley.chat/v1alpha1'
 
-/** DNS label: what Kubernetes lets namespaces be called, and what tenants may be called, since both stand in URLs. */
+/** A DNS label. Namespaces and tenants have such names, because both are parts of URLs. */
 export const Label = z
   .string()
   .max(63)
@@ -16,7 +21,7 @@ export const Label = z
     'Use lower-case letters, digits and "-", with a letter or digit at both ends.',
   )
 
-/** DNS subdomain: what other objects may be called. */
+/** A DNS subdomain. Other objects have such names. */
 export const ObjectName = z
   .string()
   .max(253)
@@ -25,14 +30,15 @@ export const ObjectName = z
     'Use lower-case letters, digits, "-" and ".", with a letter or digit at both ends.',
   )
 
+/** Labels or annotations. */
 export const StringMap = z.record(z.string().max(317), z.string().max(262_144))
 
-/** Text such as "10m" from `min` to `max`, both included. */
+/** Returns the schema of a duration such as "10m", from `min` to `max` inclusive. */
 export function duration(bounds: { min: string; max: string }): z.ZodString {
   const shapeMessage = 'Write a duration such as "90s", "10m", "24h" or "1h30m".'
   const boundsMessage = `Write a duration from "${bounds.min}" to "${bounds.max}".`
   const shape = `self.matches(${celRaw(durationPattern.source)})`
-  // `duration()` fails on more than 292 years, which no bound comes near.
+  // `duration()` of CEL fails above 292 years, which is far above all bounds.
   const short = "!self.matches('[1-9][0-9]{5}h|[1-9][0-9]{6}m([^s]|$)')"
   const within = `duration(self) >= duration('${bounds.min}') && duration(self) <= duration('${bounds.max}')`
   return z
@@ -48,7 +54,7 @@ export function duration(bounds: { min: string; max: string }): z.ZodString {
     )
 }
 
-/** What is no duration has been refused already, and gets no second sentence. */
+/** True for text that is not a duration: another check has reported it already. */
 function isWithin(text: string, bounds: { min: string; max: string }): boolean {
   const ms = parseDuration(text)
   return (
@@ -56,7 +62,10 @@ function isWithin(text: string, bounds: { min: string; max: string }): boolean {
   )
 }
 
-/** Names are looked up in messages and merged by server-side apply: two entries of one name are an error at the second. */
+/**
+ * Reports an issue for each entry whose name an earlier entry has. Messages and server-side apply identify
+ * entries by name.
+ */
 export function uniqueNames(entries: readonly { name: string }[], context: z.core.$RefinementCtx): void {
   const seen = new Set<string>()
   for (const [index, { name }] of entries.entries()) {
@@ -64,25 +73,29 @@ export function uniqueNames(entries: readonly { name: string }[], context: z.cor
       context.addIssue({
         code: 'custom',
         path: [index, 'name'],
-        message: `The name "${name}" is taken by an entry above.`,
+        message: `The name "${name}" is already used by an earlier entry.`,
       })
     seen.add(name)
   }
 }
 
-/** For lists whose entries have names: how the API server merges them. */
+/** Metadata of a list whose entries are identified by name: the API server merges them by it. */
 export const namedList = { 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] } as const
 
+/** A reference to a key in a Secret of the same namespace. */
 export const KeyRef = z.strictObject({
-  name: ObjectName.describe('Name of the Secret, in the same namespace.'),
+  name: ObjectName.describe('The name of the Secret, in the same namespace.'),
   key: z
     .string()
     .max(253)
     .regex(/^[-._a-zA-Z0-9]+$/, 'Use letters, digits, "-", "_" and ".".')
-    .describe('Key in the Secret’s data.'),
+    .describe('The key in the data of the Secret.'),
 })
 
-/** Other metadata (uid, managedFields …) is the API server's and passes unread. */
+/**
+ * Other metadata, such as uid and managedFields, belongs to the API server and is accepted without
+ * validation.
+ */
 const Metadata = z.looseObject({
   name: Label,
   namespace: Label.optional(),
@@ -90,7 +103,10 @@ const Metadata = z.looseObject({
   annotations: StringMap.optional(),
 })
 
-/** A whole object as `kubectl get -o yaml` prints it. Its status is the controller's and passes unread. */
+/**
+ * Returns the schema of a complete object as `kubectl get -o yaml` prints it. The status belongs to the
+ * controller and is accepted without validation.
+ */
 export function resource<Kind extends string, Spec extends z.ZodType>(kind: Kind, spec: Spec) {
   return z.strictObject({
     apiVersion: z.literal(apiVersion),

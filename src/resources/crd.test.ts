@@ -16,7 +16,7 @@ test('manifests/crds is what `parley crds --output manifests/crds` would write',
   )
 })
 
-// Structural schemas (Kubernetes) know these and no others.
+// The keywords that structural schemas of Kubernetes support.
 const structural = new Set([
   ...['type', 'description', 'default', 'enum', 'format', 'required'],
   ...['properties', 'additionalProperties', 'items'],
@@ -39,7 +39,7 @@ interface Node {
   }[]
 }
 
-/** `visit` on every node of a schema, with its path. */
+/** Calls `visit` on every node of a schema, with its path, and returns all results. */
 function walk(node: Node, path: string, visit: (node: Node, path: string) => string[]): string[] {
   return [
     ...visit(node, path),
@@ -78,11 +78,11 @@ describe.each(definitions)('$kind', ({ kind, schema }) => {
     expect(own).toEqual([])
   })
 
-  test('has no pattern that RE2 cannot read', () => {
+  test('has no regular expression that RE2 does not support', () => {
     expect(JSON.stringify(schema)).not.toMatch(/\(\?[=!<]/)
   })
 
-  test('says what is wrong in a sentence, and where', () => {
+  test('reports errors in sentences, at a field that exists', () => {
     expect(
       faults((node, path) =>
         (node['x-kubernetes-validations'] ?? []).flatMap(

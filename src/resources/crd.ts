@@ -1,4 +1,5 @@
-// The CustomResourceDefinitions of all kinds, from the zod schemas: what the API server validates, defaults, prunes, prints and explains.
+// Generates the CustomResourceDefinitions of all kinds from the zod schemas. The API server validates,
+// defaults, prunes, prints and explains resources by them.
 import { z } from 'zod'
 import { celRules, type CelRule } from './cel.js'
 import { ChatCredentialSpec } from './chat-credential.js'
@@ -14,7 +15,7 @@ interface Column {
   readonly type: 'string' | 'integer' | 'date'
   readonly jsonPath: string
   readonly description?: string
-  /** 1: with `-o wide` only. */
+  /** 1: the column is shown only with `-o wide`. */
   readonly priority?: 1
 }
 
@@ -25,9 +26,9 @@ interface Kind {
   readonly spec: z.ZodType
   readonly status: z.ZodType
   readonly columns: readonly Column[]
-  /** What `--field-selector` may name. */
+  /** The fields that `--field-selector` accepts. */
   readonly selectable: readonly string[]
-  /** Has it a `status.binding` for the Service Binding specification? */
+  /** Whether the kind has a `status.binding` for the Service Binding specification. */
   readonly bindable: boolean
 }
 
@@ -45,7 +46,8 @@ const kinds: readonly Kind[] = [
   {
     names: { kind: 'ChatPlan', plural: 'chatplans', shortNames: ['cplan'] },
     scope: 'Cluster',
-    description: 'A plan is what a platform team offers to tenants: limits, and who may use it.',
+    description:
+      'A plan is the set of limits that a platform team offers to tenants, with the namespaces that may use it.',
     spec: ChatPlanSpec,
     status: ChatPlanStatus,
     columns: [
@@ -104,18 +106,19 @@ const kinds: readonly Kind[] = [
   },
 ]
 
-/** As `apiextensions.k8s.io/v1` has it. `file` is where it lies in manifests/crds. */
+/** A definition in the form of `apiextensions.k8s.io/v1`. `file` is its file name in manifests/crds. */
 export interface CustomResourceDefinition {
   readonly file: string
   readonly kind: string
   readonly schema: Schema
   readonly columns: readonly Column[]
-  /** The whole object, ready to be applied. */
+  /** The complete object, ready to be applied. */
   readonly manifest: object
 }
 
 const [group = '', version = ''] = apiVersion.split('/')
 
+/** Returns the definitions of ChatPlan, ChatTenant and ChatCredential. */
 export function customResourceDefinitions(): CustomResourceDefinition[] {
   return kinds.map((kind) => {
     const { bindable, columns, names, scope, selectable } = kind
@@ -164,28 +167,28 @@ function openApiOf({ description, names, spec, status }: Kind): Schema {
     type: 'object',
     required: ['spec'],
     properties: {
-      apiVersion: { type: 'string', description: `Version of this schema: ${apiVersion}.` },
-      kind: { type: 'string', description: `What this is: ${names.kind}.` },
-      // All else about metadata, and every word, is the API server's own.
+      apiVersion: { type: 'string', description: `The version of this schema: ${apiVersion}.` },
+      kind: { type: 'string', description: `The kind of the object: ${names.kind}.` },
+      // The API server defines and describes all other metadata.
       metadata: { type: 'object', properties: { name: { type: 'string', maxLength: 63 } } },
-      spec: { ...structural(spec), description: 'What is wanted.' },
+      spec: { ...structural(spec), description: 'The desired state.' },
       status: {
         ...structural(status),
-        description: 'What the controller found and did. Nobody else writes it.',
+        description: 'The observed state. Only the controller writes it.',
       },
     },
     ...celRules([nameRule]),
   }
 }
 
-/** Kubernetes would let dots in; names stand in URLs, and in references that take none. */
+/** Kubernetes would allow dots. The names are parts of URLs, and of references that do not allow dots. */
 const nameRule: CelRule = {
   rule: `self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')`,
   message: labelMessage(),
   fieldPath: '.metadata.name',
 }
 
-/** The sentence that zod says. */
+/** Returns the message of the zod check. */
 function labelMessage(): string {
   return Label.safeParse('A').error?.issues[0]?.message ?? ''
 }
@@ -196,9 +199,10 @@ function structural(schema: z.ZodType): Schema {
     target: 'openapi-3.0',
     reused: 'inline',
     override: ({ jsonSchema }) => {
-      // Unknown fields are refused by strict field validation, or pruned: structural schemas have no other way to say so.
+      // Structural schemas cannot forbid unknown fields: strict field validation refuses them, or they are
+      // pruned.
       if (jsonSchema.properties) delete jsonSchema.additionalProperties
-      // An absent list is an empty one to all readers; stored, it would only be in the way of people who read YAML.
+      // An absent list and an empty list mean the same. A stored default would only make the YAML longer.
       if (Array.isArray(jsonSchema.default) && jsonSchema.default.length === 0) delete jsonSchema.default
     },
   })

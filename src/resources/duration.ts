@@ -1,11 +1,15 @@
-// Lengths of time as resources write them: `90s`, `10m`, `1h30m`. The units of Go's durations, whole numbers only.
+// Durations as resources write them: `90s`, `10m`, `1h30m`. They have the units of Go durations and whole
+// numbers only.
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 
-/** Also for the CRD: RE2 has no look-ahead, and needs none here. */
+/** The syntax of a duration. The CRD uses it too, so it must be a valid RE2 expression. */
 export const durationPattern = /^([0-9]{1,9}(ms|s|m|h))+$/
 
-/** Milliseconds; undefined when `text` is no duration. Days are not a unit: they are not always 24 hours. */
+/**
+ * Returns milliseconds, or undefined when `text` is not a duration. There is no unit for days, because a day
+ * does not always have 24 hours.
+ */
 export function parseDuration(text: string): number | undefined {
   if (!durationPattern.test(text)) return undefined
   let totalMs = 0
@@ -15,7 +19,7 @@ export function parseDuration(text: string): number | undefined {
   return totalMs
 }
 
-/** As short as it goes without a fraction: `90s`, `24h`. */
+/** Formats milliseconds with the largest unit that needs no fraction, such as `90s` or `24h`. */
 export function durationText(ms: number): string {
   const [unit = 'ms', size = 1] =
     Object.entries(unitMs)

@@ -1,14 +1,17 @@
-// Turns what zod finds into words that the author of a resource can act on.
+// Converts zod issues into problems that the author of a resource can act on.
 import type { z } from 'zod'
 import { valueAt } from '../json.js'
 import type { Problem } from './problem.js'
 
-/** `value` is what was parsed: zod does not tell what it saw. */
+/**
+ * Converts one zod issue. `value` is the input that was parsed: an issue does not contain the value that it
+ * is about.
+ */
 export function issueProblem(issue: z.core.$ZodIssue, value: unknown): Problem {
   const path = issue.path.map((step) => (typeof step === 'number' ? step : String(step)))
   if (issue.code === 'unrecognized_keys') {
     const [first = ''] = issue.keys
-    const message = `There is no field ${issue.keys.map((key) => `"${key}"`).join(', ')} here; is it misspelt, or indented wrongly?`
+    const message = `Unknown field ${issue.keys.map((key) => `"${key}"`).join(', ')}: check its spelling and its indentation.`
     return { path: [...path, first], reason: 'InvalidResource', message }
   }
   if (issue.code !== 'invalid_type')
@@ -16,14 +19,18 @@ export function issueProblem(issue: z.core.$ZodIssue, value: unknown): Problem {
 
   const found = valueAt(value, path)
   if (found === undefined)
-    return { path, reason: 'InvalidResource', message: `This field is needed: ${describeKind(issue.expected)}.` }
-  const message = `This must be ${describeKind(issue.expected)}, and is ${describeKind(kindOf(found))}.`
+    return {
+      path,
+      reason: 'InvalidResource',
+      message: `This field is required: ${describeKind(issue.expected)}.`,
+    }
+  const message = `This field must be ${describeKind(issue.expected)}, but it is ${describeKind(kindOf(found))}.`
   const hint = issue.expected === 'string' && typeof found === 'object' ? ` ${quoteHint}` : ''
   return { path, reason: 'InvalidResource', message: message + hint }
 }
 
-/** What YAML makes of `{user}` or `*` without quotes is a map or an alias. */
-export const quoteHint = 'A value with braces or a star needs quotes: value: "team:{claims.team}".'
+/** YAML reads `{user}` or `*` without quotes as a map or an alias. */
+export const quoteHint = 'In YAML, a value with braces or a star needs quotes: value: "team:{claims.team}".'
 
 function kindOf(value: unknown): string {
   if (value === null) return 'null'

@@ -1,14 +1,16 @@
-// Kubernetes' label selectors, as its documentation has them.
+// Evaluates label selectors as Kubernetes documents them.
 import type { LabelSelector } from './chat-plan.js'
 
 type Labels = Readonly<Record<string, string>>
 
-/** All of the selector must hold; an empty one holds always. */
+/** Returns whether `labels` fulfil all requirements of the selector. An empty selector matches everything. */
 export function selectorMatches(selector: LabelSelector, labels: Labels): boolean {
   const named = Object.entries(selector.matchLabels ?? {}).every(
     ([key, value]) => valueOf(labels, key) === value,
   )
-  return named && (selector.matchExpressions ?? []).every((expression) => expressionMatches(expression, labels))
+  return (
+    named && (selector.matchExpressions ?? []).every((expression) => expressionMatches(expression, labels))
+  )
 }
 
 type Expression = NonNullable<LabelSelector['matchExpressions']>[number]
@@ -19,7 +21,7 @@ function expressionMatches({ key, operator, values = [] }: Expression, labels: L
     case 'In':
       return value !== undefined && values.includes(value)
     case 'NotIn':
-      // A label that is missing is in no list: so Kubernetes has it.
+      // In Kubernetes, a missing label fulfils NotIn.
       return value === undefined || !values.includes(value)
     case 'Exists':
       return value !== undefined

@@ -1,4 +1,5 @@
-// What can be limited, in one table for plans (every limit has a default) and quotas (every limit may be left to the plan).
+// The schemas of limits: those of plans, where every limit has a default, and quotas, where every limit is
+// optional.
 import { z } from 'zod'
 import { celRules } from './cel.js'
 import { channelNameBytesMax } from '../tenant/channel.js'
@@ -7,59 +8,70 @@ import { duration } from './common.js'
 const count = (max: number): z.ZodInt => z.int().min(0).max(max)
 
 const connections = {
-  max: count(1_000_000).describe('Connections of the tenant at one time, over all gateways.'),
-  perUser: count(10_000).describe('Connections of one user at one time.'),
-  connectsPerSecond: count(100_000).describe('New connections per second.'),
+  max: count(1_000_000).describe(
+    'The most connections that the tenant may have at one time, over all gateways.',
+  ),
+  perUser: count(10_000).describe('The most connections that one user may have at one time.'),
+  connectsPerSecond: count(100_000).describe('The most new connections per second.'),
   commandsPerSecond: count(10_000).describe(
-    'Commands per second that one connection may send, whatever they are.',
+    'The most commands of any kind that one connection may send per second.',
   ),
 }
 
 const messages = {
   publishPerSecond: count(1_000_000).describe(
-    'Messages that the tenant’s clients may send per second, together.',
+    'The most messages that all clients of the tenant together may publish per second.',
   ),
   publishBurst: count(10_000_000).describe(
-    'Messages that may come at once after a quiet time. Default: publishPerSecond of the same object.',
+    'The most messages that may be published at once after an idle time. Default: publishPerSecond of the same object.',
   ),
-  maxBytes: z.int().min(1).max(65_536).describe('Bytes of the longest message.'),
+  maxBytes: z.int().min(1).max(65_536).describe('The size of the largest message, in bytes.'),
   fanoutPerSecond: count(100_000_000).describe(
-    'Deliveries per second: one message to a thousand subscribers is a thousand.',
+    'The most deliveries per second. One message to a thousand subscribers counts as a thousand deliveries.',
   ),
 }
 
 const channels = {
-  max: count(10_000_000).describe('Channels that have subscribers at one time.'),
-  maxSubscribersPerChannel: count(1_000_000).describe('Connections subscribed to one channel.'),
-  maxSubscriptionsPerConnection: count(10_000).describe('Channels that one connection may subscribe to.'),
-  nameMaxLength: z.int().min(1).max(channelNameBytesMax).describe('Bytes of the longest channel name.'),
+  max: count(10_000_000).describe('The most channels that may have subscribers at one time.'),
+  maxSubscribersPerChannel: count(1_000_000).describe(
+    'The most connections that may be subscribed to one channel.',
+  ),
+  maxSubscriptionsPerConnection: count(10_000).describe(
+    'The most channels that one connection may be subscribed to.',
+  ),
+  nameMaxLength: z
+    .int()
+    .min(1)
+    .max(channelNameBytesMax)
+    .describe('The size of the longest channel name, in bytes of UTF-8.'),
 }
 
 const retention = {
   historyMessages: count(100_000).describe(
-    'Messages that a channel may keep. A channel rule that asks for more gets this many; 0 turns history off.',
+    'The most messages that a channel may keep. A channel rule that asks for more gets this number. 0 turns history off.',
   ),
   historyTTL: duration({ min: '1s', max: '720h' }).describe(
-    'How long a channel may keep a message. A channel rule that asks for longer gets this.',
+    'The longest time that a channel may keep a message. A channel rule that asks for a longer time gets this one.',
   ),
-  presence: z.boolean().describe('May channels show who is there?'),
+  presence: z.boolean().describe('Whether channels may keep a list of the clients that are subscribed.'),
 }
 
 const groupDescriptions = {
-  connections: 'Connections and what they may send.',
-  messages: 'Messages sent and delivered.',
-  channels: 'Channels and subscriptions.',
-  retention: 'What is kept for late comers.',
+  connections: 'Limits of connections.',
+  messages: 'Limits of published and delivered messages.',
+  channels: 'Limits of channels and subscriptions.',
+  retention: 'Limits of stored messages and presence.',
 }
 
 const burstRules = celRules([
   {
     rule: '!has(self.publishBurst) || !has(self.publishPerSecond) || self.publishBurst >= self.publishPerSecond',
-    message: 'The burst is below the rate (publishPerSecond): raise the burst or leave it out.',
+    message: 'publishBurst is below publishPerSecond: raise publishBurst or omit it.',
     fieldPath: '.publishBurst',
   },
 ])
 
+/** The limits of a plan. */
 export const PlanLimits = z.strictObject({
   connections: z
     .strictObject({
@@ -101,6 +113,7 @@ export const PlanLimits = z.strictObject({
 })
 export type PlanLimits = z.output<typeof PlanLimits>
 
+/** The limits that a tenant sets for itself. */
 export const Quota = z
   .strictObject({
     connections: z.strictObject(connections).partial().describe(groupDescriptions.connections),
@@ -122,6 +135,6 @@ function checkBurst(
 ): void {
   const { publishPerSecond = 0, publishBurst = publishPerSecond } = limits
   if (publishBurst >= publishPerSecond) return
-  const message = `A burst of ${publishBurst} is below the rate of ${publishPerSecond} per second: raise the burst or leave it out.`
+  const message = `publishBurst (${publishBurst}) is below publishPerSecond (${publishPerSecond}): raise publishBurst or omit it.`
   context.addIssue({ code: 'custom', path: ['publishBurst'], message })
 }

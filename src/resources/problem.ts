@@ -1,6 +1,6 @@
-// What is wrong with a resource, for its author: where, which of a closed list of reasons, and a sentence.
+// A problem of a resource, for its author: the field, a reason from a closed list, and a message.
 
-/** Reasons are API: conditions carry them, alerts match them. */
+/** The closed list of reasons. They are API: conditions contain them, and alerts match them. */
 export const problemReasons = [
   'PlanNotFound',
   'NamespaceNotAllowed',
@@ -11,7 +11,8 @@ export const problemReasons = [
   'InvalidAlgorithm',
   'InvalidMatch',
   'InvalidOrigin',
-  // Of files only: a cluster's API server refuses these by itself.
+  'DurabilityUnavailable',
+  // The following occur in files only: in a cluster, the API server refuses such resources.
   'TenantNotFound',
   'InvalidResource',
   'UnknownKind',
@@ -21,16 +22,17 @@ export const problemReasons = [
 ] as const
 export type ProblemReason = (typeof problemReasons)[number]
 
-/** Steps from the resource's root to the field. Empty: the whole. */
+/** The path from the root of a resource to a field. Empty: the whole resource. */
 export type FieldPath = readonly (string | number)[]
 
+/** One reason why a resource is not accepted. `message` says what is wrong, why, and what to do. */
 export interface Problem {
   readonly path: FieldPath
   readonly reason: ProblemReason
   readonly message: string
 }
 
-/** `spec.channels[2].match.value` */
+/** Formats a path as in `spec.channels[2].match.value`. */
 export function fieldPathText(path: FieldPath): string {
   return path
     .map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`))
@@ -38,13 +40,16 @@ export function fieldPathText(path: FieldPath): string {
     .replace(/^\./, '')
 }
 
-/** A problem in a manifest file. `line` counts from 1; absent: the file could not be read so far. */
+/**
+ * A problem in a manifest file. `line` counts from 1; it is absent when the file could not be parsed to that
+ * point.
+ */
 export interface FileProblem extends Problem {
   readonly file: string
   readonly line?: number | undefined
 }
 
-/** `acme.yaml:12: spec.quota.connections.max: The quota asks for …` */
+/** Formats a problem as in `acme.yaml:12: spec.quota.connections.max: The quota asks for …`. */
 export function fileProblemText({ file, line, path, message }: FileProblem): string {
   const place = line === undefined ? file : `${file}:${line}`
   return path.length === 0 ? `${place}: ${message}` : `${place}: ${fieldPathText(path)}: ${message}`

@@ -1,32 +1,33 @@
-// What the controller reports of each kind. One zod source for the CRDs' status schema and for the types that the controller writes by.
-// Unknown fields are left out, not refused: a newer controller may have written them.
+// The schemas of `status` of each kind. One zod schema is the source of the status schema in the CRD and of
+// the types that the controller uses. Unknown fields are dropped, not refused, because a newer controller may
+// have written them.
 import { z } from 'zod'
 import { Quota } from './limits.js'
 
-/** RFC 3339 in UTC, as `new Date().toISOString()` writes it. */
+/** A time of RFC 3339 in UTC, as `new Date().toISOString()` formats it. */
 const Time = z.string().meta({ format: 'date-time' })
 
 const count = z.int().min(0)
 
-/** As `metav1.Condition`: what `kubectl wait` and rollout tools read. */
+/** A condition in the form of `metav1.Condition`, which `kubectl wait` and rollout tools read. */
 const Condition = z.object({
   type: z
     .string()
     .max(316)
     .regex(/^[A-Za-z][A-Za-z0-9]*$/)
-    .describe('What the condition is about.'),
+    .describe('The type of the condition.'),
   status: z
     .enum(['True', 'False', 'Unknown'])
-    .describe('Does it hold? Unknown: the controller has not found out yet.'),
+    .describe('Whether the condition holds. Unknown: the controller has not determined it yet.'),
   reason: z
     .string()
     .min(1)
     .max(1024)
     .regex(/^[A-Za-z][A-Za-z0-9]*$/)
-    .describe('Why, in one word of a closed list: for programs.'),
-  message: z.string().max(32_768).describe('Why, in a sentence: for people.'),
-  lastTransitionTime: Time.describe('When the status became what it is.'),
-  observedGeneration: count.optional().describe('The generation of the spec that this was found out about.'),
+    .describe('The reason for the status, for programs: one word of a closed list.'),
+  message: z.string().max(32_768).describe('The reason for the status, for people: one or more sentences.'),
+  lastTransitionTime: Time.describe('The time when the status last changed.'),
+  observedGeneration: count.optional().describe('The generation of the spec that the condition is about.'),
 })
 export type Condition = z.output<typeof Condition>
 
@@ -38,121 +39,143 @@ const Conditions = z
 
 const observedGeneration = count
   .optional()
-  .describe('The generation of the spec that this status speaks of. Lower than metadata.generation: wait.')
+  .describe(
+    'The generation of the spec that this status is about. If it is lower than metadata.generation, the controller has not processed the latest edit.',
+  )
 
 const Binding = z
-  .object({ name: z.string().max(253).describe('Name of the Secret, in the same namespace.') })
+  .object({ name: z.string().max(253).describe('The name of the Secret, in the same namespace.') })
   .optional()
-  .describe('The Secret with everything to connect by, where the Service Binding specification looks for it.')
+  .describe(
+    'The Secret with everything that is needed to connect, in the field that the Service Binding specification defines.',
+  )
 
 export const ChatTenantStatus = z.object({
   observedGeneration,
   conditions: Conditions.describe(
-    'Ready, Accepted, Programmed, CredentialsReady, QuotaPressure, Reconciling, Stalled and Conflict, each with a reason.',
+    'The conditions Ready, Accepted, Programmed, CredentialsReady, QuotaPressure, Reconciling, Stalled and Conflict, each with a reason.',
   ),
   tenantID: z
     .string()
     .max(253)
     .optional()
-    .describe('Names the tenant’s data below. A tenant that is deleted and made again has another.'),
+    .describe(
+      'The identifier of the tenant in Redis. A tenant that is deleted and created again has another one.',
+    ),
   revision: z
     .string()
     .max(64)
     .optional()
-    .describe('Fingerprint of the policy that is served. It changes when anything that clients notice does.'),
+    .describe('A hash of the policy that is served. It changes with every change that clients can notice.'),
   dataplane: z
     .object({
-      gateways: count.describe('Live gateways.'),
-      synced: count.describe('Those of them that enforce the revision above.'),
+      gateways: count.describe('The number of live gateways.'),
+      synced: count.describe('The number of live gateways that enforce the revision.'),
       oldestRevision: z
         .string()
         .max(64)
         .optional()
-        .describe('The revision that the gateway furthest behind enforces, as long as that is another.'),
-      lastProgrammedTime: Time.optional().describe('When all of them last came to enforce one revision.'),
+        .describe(
+          'The revision that the gateway furthest behind enforces. Absent when all gateways enforce the same revision.',
+        ),
+      lastProgrammedTime: Time.optional().describe(
+        'The time when all gateways last reached the same revision.',
+      ),
     })
     .optional()
-    .describe('How far the gateways are.'),
+    .describe('The progress of the gateways.'),
   effective: z
     .object({
-      plan: z.string().max(253).describe('The plan that these limits come from.'),
-      limits: Quota.describe('What holds after plan and quota are put together.'),
-      channelRules: count.describe('Number of channel rules in force.'),
+      plan: z.string().max(253).describe('The plan from which the limits are derived.'),
+      limits: Quota.describe('The limits after plan and quota are combined.'),
+      channelRules: count.describe('The number of channel rules in force.'),
     })
     .optional()
-    .describe('What the gateways enforce.'),
+    .describe('The settings that the gateways enforce.'),
   usage: z
     .object({
-      connections: count.describe('Open connections.'),
+      connections: count.describe('The number of open connections.'),
       peakConnections: count.describe(
-        'The most that were open at one time since the controller began to look.',
+        'The most connections that were open at one time since the controller started.',
       ),
-      publishRate: count.describe('Messages per second, rounded.'),
-      rejected: count.describe('Commands and connections refused for a limit since the gateways started.'),
+      publishRate: count.describe('Published messages per second, rounded.'),
+      rejected: count.describe(
+        'Commands and connections that were refused because of a limit since the gateways started.',
+      ),
       asOf: Time.describe(
-        'When this was measured. It is written at most every 30 seconds, and only when it moved.',
+        'The time of the measurement. The usage is written at most every 30 seconds, and only when it changed.',
       ),
     })
     .optional()
-    .describe('What the tenant uses of its limits.'),
+    .describe('How much of its limits the tenant uses.'),
   binding: Binding,
   credentials: z
     .object({
       activeKeyIDs: z
         .array(z.string().max(253))
         .max(32)
-        .describe('Generated keys that count now, the newest first.'),
-      nextRotation: Time.optional().describe('When the newest is replaced.'),
+        .describe('The identifiers of the generated keys that are valid now, the newest first.'),
+      nextRotation: Time.optional().describe('The time when the newest key is replaced.'),
       secretResourceVersion: z
         .string()
         .max(128)
         .optional()
-        .describe('Version of the Secret that this speaks of.'),
+        .describe('The resourceVersion of the Secret that this status is about.'),
     })
     .optional()
-    .describe('Generated keys.'),
+    .describe('The state of the generated keys.'),
   endpoints: z
     .array(
       z.object({
         type: z
           .enum(['Chat', 'Centrifuge', 'API'])
-          .describe('The plain chat protocol, the Centrifuge client protocol, or the HTTP API for backends.'),
-        url: z.string().max(2048).describe('Where to connect.'),
+          .describe(
+            'The protocol: Chat is the plain chat protocol, Centrifuge is the Centrifuge client protocol, and API is the HTTP API for backends.',
+          ),
+        url: z.string().max(2048).describe('The URL of the endpoint.'),
       }),
     )
     .max(32)
     .optional()
-    .describe('Where clients and backends connect.'),
+    .describe('The endpoints for clients and backends.'),
 })
 export type ChatTenantStatus = z.output<typeof ChatTenantStatus>
 
 export const ChatPlanStatus = z.object({
   observedGeneration,
-  conditions: Conditions.describe('Ready, with a reason.'),
-  tenants: count.optional().describe('Tenants on this plan.'),
+  conditions: Conditions.describe(
+    'The conditions of the resource: Ready, Reconciling and Stalled, each with a reason.',
+  ),
+  tenants: count.optional().describe('The number of tenants on this plan.'),
   allocated: z
     .object({
-      connections: count.describe('Connections.'),
-      publishPerSecond: count.describe('Messages per second.'),
-      fanoutPerSecond: count.describe('Deliveries per second.'),
+      connections: count.describe('The sum of the connection limits.'),
+      publishPerSecond: count.describe('The sum of the limits of published messages per second.'),
+      fanoutPerSecond: count.describe('The sum of the limits of deliveries per second.'),
     })
     .optional()
-    .describe('The sum of what these tenants may use: what the installation has promised.'),
+    .describe('The sum of the limits of these tenants, which is what the installation has promised.'),
 })
 export type ChatPlanStatus = z.output<typeof ChatPlanStatus>
 
 export const ChatCredentialStatus = z.object({
   observedGeneration,
-  conditions: Conditions.describe('Ready, with a reason.'),
-  keyID: z.string().max(253).optional().describe('Names the key that counts now. It is no secret.'),
-  expiresAt: Time.optional().describe('When it ends to count.'),
-  nextRotation: Time.optional().describe('When it is replaced.'),
-  lastUsed: Time.optional().describe('When it was last used, to within some minutes.'),
+  conditions: Conditions.describe(
+    'The conditions of the resource: Ready, Reconciling and Stalled, each with a reason.',
+  ),
+  keyID: z
+    .string()
+    .max(253)
+    .optional()
+    .describe('The identifier of the key that is valid now. It is not secret.'),
+  expiresAt: Time.optional().describe('The time when the key expires.'),
+  nextRotation: Time.optional().describe('The time when the key is replaced.'),
+  lastUsed: Time.optional().describe('The time when the key was last used, accurate to some minutes.'),
   binding: Binding,
   secretResourceVersion: z
     .string()
     .max(128)
     .optional()
-    .describe('Version of the Secret that this speaks of.'),
+    .describe('The resourceVersion of the Secret that this status is about.'),
 })
 export type ChatCredentialStatus = z.output<typeof ChatCredentialStatus>

@@ -1,4 +1,4 @@
-// Manifests as text: read with the line of every field, and written.
+// Parses manifests, with the line of every field, and formats objects as YAML.
 import {
   isMap,
   isNode,
@@ -12,26 +12,29 @@ import {
 import type { FieldPath, FileProblem } from './problem.js'
 import { quoteHint } from './issue.js'
 
-/** One YAML document that has been parsed and not yet validated. */
+/** One YAML document that has been parsed but not yet validated. */
 export interface ManifestDocument {
   readonly file: string
   readonly value: unknown
-  /** Line (from 1) of the field at `path`, or of the nearest thing around it. */
+  /** Returns the line (from 1) of the field at `path`, or of the nearest enclosing field that exists. */
   lineAt(path: FieldPath): number
 }
 
-/** One document, without the dashes before it. Fields in the order of the alphabet, at every depth. */
+/** Formats one document, without the separator before it. Fields are sorted alphabetically at every depth. */
 export function yamlText(value: object): string {
   return stringify(value, { sortMapEntries: true, lineWidth: 120, aliasDuplicateObjects: false })
 }
 
-/** Empty documents are passed over; a broken one does not take the others with it. */
+/**
+ * Parses all documents of a file. Empty documents are skipped, and an invalid document does not affect the
+ * others.
+ */
 export function parseManifests(
   file: string,
   text: string,
 ): { documents: ManifestDocument[]; problems: FileProblem[] } {
   const lines = new LineCounter()
-  // Not pretty: those errors quote the source, and it may be a Secret's.
+  // Pretty errors would quote the source, which may be a Secret.
   const options = { lineCounter: lines, prettyErrors: false, logLevel: 'error', uniqueKeys: true } as const
   const documents: ManifestDocument[] = []
   const problems: FileProblem[] = []
@@ -42,25 +45,27 @@ export function parseManifests(
     problems.push({ file, line, path: [], reason: 'InvalidYAML', message: `${message}.${hint}` })
   }
   for (const document of parseAllDocuments(text, options)) {
-    const [error] = document.errors
-    if (error) {
-      refuse(error.pos[0], error.message.replace(/\.$/, ''))
+    const [syntaxError] = document.errors
+    if (syntaxError) {
+      refuse(syntaxError.pos[0], syntaxError.message.replace(/\.$/, ''))
       continue
     }
     try {
       const value: unknown = document.toJS({ maxAliasCount: aliasesMax })
       if (value !== null)
         documents.push({ file, value, lineAt: (path) => lines.linePos(offsetAt(document, path)).line })
-    } catch (bomb) {
-      refuse(document.range[0], bomb instanceof Error ? bomb.message : String(bomb))
+    } catch (error) {
+      // For example, the document has more aliases than `aliasesMax`.
+      refuse(document.range[0], error instanceof Error ? error.message : String(error))
     }
   }
   return { documents, problems }
 }
 
+/** Bounds the expansion of aliases, which could otherwise grow exponentially. */
 const aliasesMax = 100
 
-/** Where the field at `path` begins, or the last step that is there. */
+/** Returns the offset of the field at `path`, or of its nearest enclosing field that exists. */
 function offsetAt(document: Document.Parsed, path: FieldPath): number {
   let node: unknown = document.contents
   let offset = startOf(node) ?? document.range[0]

@@ -61,7 +61,7 @@ test.each<[string, KubeObject, string[]]>([
   [
     'a burst below the rate',
     chatTenant({ quota: { messages: { publishPerSecond: 10, publishBurst: 5 } } }),
-    ['spec.quota.messages.publishBurst: Invalid value: "object": The burst is below the rate'],
+    ['spec.quota.messages.publishBurst: Invalid value: "object": publishBurst is below publishPerSecond'],
   ],
   [
     'a burst below the default rate',
@@ -94,12 +94,12 @@ test.each<[string, KubeObject, string[]]>([
   [
     'a star in a literal',
     match('Literal', 'a*'),
-    [`${at.rule}.match.value: Invalid value: "object": "a*" has braces or a star`],
+    [`${at.rule}.match.value: Invalid value: "object": "a*" contains braces or`],
   ],
   [
     'a pattern that mixes',
     match('Pattern', 'a{user}'),
-    [`${at.rule}.match.value: Invalid value: "object": "a{user}" is no pattern`],
+    [`${at.rule}.match.value: Invalid value: "object": "a{user}" is not a valid pattern`],
   ],
   [
     'an endless pattern',
@@ -109,7 +109,7 @@ test.each<[string, KubeObject, string[]]>([
   [
     'a regular expression with braces',
     match('Pattern', '(a{1,9}){1,9}'),
-    [`${at.rule}.match.value: Invalid value: "object": "(a{1,9}){1,9}" is no pattern`],
+    [`${at.rule}.match.value: Invalid value: "object": "(a{1,9}){1,9}" is not a valid pattern`],
   ],
   [
     'a name of the platform’s',
@@ -131,13 +131,13 @@ test.each<[string, KubeObject, string[]]>([
     match('Regex', 'a'),
     [`${at.rule}.match.type: Unsupported value: "Regex": supported values: "Literal", "Prefix", "Pattern"`],
   ],
-  ['nobody', subject({}), [`${at.subject}: Required value: Name at least one of users, roles, claims`]],
+  ['nobody', subject({}), [`${at.subject}: Required value: Set at least one of users, roles, claims`]],
   [
     'a guest with a role',
     subject({ anonymous: true, roles: ['x'] }),
     [`${at.subject}.anonymous: Invalid value: "object": A guest has no token to compare`],
   ],
-  ['no claim', subject({ claims: {} }), [`${at.subject}.claims: Required value: Name at least one claim.`]],
+  ['no claim', subject({ claims: {} }), [`${at.subject}.claims: Required value: Set at least one claim.`]],
   [
     'authenticated: false',
     subject({ authenticated: false }),
@@ -156,7 +156,7 @@ test.each<[string, KubeObject, string[]]>([
   [
     'a shared key that is public',
     auth({ type: 'SharedKey', publicKey: 'x', generate: { algorithm: 'HS256' } }),
-    ['spec.auth[0].publicKey: Forbidden: publicKey goes with type PublicKey only.'],
+    ['spec.auth[0].publicKey: Forbidden: publicKey is allowed only with type PublicKey.'],
   ],
   [
     'a type without its key',
@@ -171,32 +171,32 @@ test.each<[string, KubeObject, string[]]>([
   [
     'an algorithm of the other kind',
     auth({ type: 'PublicKey', publicKey: 'x', algorithms: ['HS256'] }),
-    ['spec.auth[0].algorithms: Invalid value: "object": HS256, HS384 and HS512 go with'],
+    ['spec.auth[0].algorithms: Invalid value: "object": HS256, HS384 and HS512 require'],
   ],
   [
     'a generated key of the other kind',
     auth({ type: 'PublicKey', generate: { algorithm: 'HS256' } }),
-    ['spec.auth[0].generate: Invalid value: "object": HS256 goes with'],
+    ['spec.auth[0].generate: Invalid value: "object": HS256 requires'],
   ],
   ...['type', 'provider', 'uri', 'host', 'port', 'tenant'].map((name): [string, KubeObject, string[]] => [
     `a generated key called ${name}`,
     auth({ name, type: 'SharedKey', generate: { algorithm: 'HS256' } }),
-    ['spec.auth[0].name: Invalid value: "object": A generated key cannot be called type, provider'],
+    ['spec.auth[0].name: Invalid value: "object": A generated key cannot have the name type, provider'],
   ]),
   [
     'a key set in a file',
     auth({ type: 'JWKSURI', jwksURI: 'file:///etc/passwd' }),
-    ['spec.auth[0].jwksURI: Invalid value: "string": Keys are fetched over https only.'],
+    ['spec.auth[0].jwksURI: Invalid value: "string": A key set is fetched over https only.'],
   ],
   [
     'a password in a URL',
     auth({ type: 'JWKSURI', jwksURI: 'https://me:secret@id.example/' }),
-    ['spec.auth[0].jwksURI: Invalid value: "string": A URL that everybody'],
+    ['spec.auth[0].jwksURI: Invalid value: "string": The URL must not contain'],
   ],
   [
     'an origin with a path',
     chatTenant({ allowedOrigins: ['https://a.example/'] }),
-    ['spec.allowedOrigins[0]: Invalid value: "string": "https://a.example/" is no origin'],
+    ['spec.allowedOrigins[0]: Invalid value: "string": "https://a.example/" is not a valid origin'],
   ],
   ['a misspelt field', chatTenant({ chanels: [] }), ['unknown field "spec.chanels"']],
   [
@@ -212,12 +212,12 @@ test.each<[string, KubeObject, string[]]>([
   [
     'a plan with a selector that is not asked',
     chatPlan({ allowedNamespaces: { selector: {} } }),
-    ['spec.allowedNamespaces.selector: Forbidden: A selector counts only with from: Selector.'],
+    ['spec.allowedNamespaces.selector: Forbidden: A selector is allowed only with "from: Selector".'],
   ],
   [
     'a plan without its selector',
     chatPlan({ allowedNamespaces: { from: 'Selector' } }),
-    ['spec.allowedNamespaces.selector: Required value: From: Selector needs a selector.'],
+    ['spec.allowedNamespaces.selector: Required value: "from: Selector" needs a selector.'],
   ],
   [
     'a comparison without values',
@@ -284,7 +284,7 @@ describe('what is fixed', () => {
     for (const credentials of [{ secretName: 'other' }, { secretName: null }, null]) {
       expect(await refusalsOf(server.client.patch(ref, { spec: { credentials } }))).toEqual([
         expect.stringContaining(
-          'spec.credentials.secretName: Invalid value: "object": The Secret’s name cannot be changed',
+          'spec.credentials.secretName: Invalid value: "object": The name of the Secret cannot be changed',
         ),
       ])
     }
@@ -303,7 +303,7 @@ describe('what is fixed', () => {
     expect(
       await refusalsOf(server.client.patch(credential, { spec: { tenantRef: { name: 'globex' } } })),
     ).toEqual([
-      expect.stringContaining('spec.tenantRef.name: Invalid value: "object": A key stays with its tenant'),
+      expect.stringContaining('spec.tenantRef.name: Invalid value: "object": The tenant of a key cannot be changed'),
     ])
     await server.client.patch(credential, { spec: { role: 'Admin' } })
   })

@@ -1,4 +1,5 @@
-// What every gateway tells of itself, so that the controller can prove what is enforced, and `/stats` can speak for all gateways.
+// The heartbeats of gateways in Redis. By them the controller proves which revisions are enforced, and
+// `/stats` reports on all gateways.
 import { z } from 'zod'
 import { parseJson } from '../../json.js'
 import type { Log } from '../../log.js'
@@ -11,33 +12,34 @@ import { HeartbeatPayload, UsageByTenant, type GatewayReport, type LiveGateway }
 
 const ReadReply = z.tuple([z.string(), z.array(z.string()), z.array(z.string())])
 
-/** So many are told by name; the number of all is `problemCount`. */
+/** The most problems that a heartbeat lists by name. `problemCount` is the number of all problems. */
 const problemsMax = 100
 
 const intervalMs = 5_000
 const ttlMs = 15_000
 const retryMs = 1_000
-/** Between two beats, however much there is to tell: thousands of changes may come in a row. */
+/** The shortest time between two heartbeats: thousands of changes may follow each other at once. */
 const intervalMinMs = 50
 const removeDeadlineMs = 1_000
 
 /**
- * All that live, by id. Entries that make no sense are passed over: a gateway of another version is no reason to see none.
- * The connection must have the catalog's scripts. Throws what `isRedisTrouble` knows.
+ * Reads all live gateways, sorted by id. Malformed entries are skipped, so that a gateway of another version
+ * does not hide the others. The connection must have loaded the scripts of the catalog.
+ * @throws errors that `isRedisUnavailable` recognizes.
  */
 export async function readGateways(
   live: LiveRedis,
   keys: CatalogKeys,
   options: { usage: boolean },
 ): Promise<LiveGateway[]> {
-  const [nowMs, beats, usages] = await runScript(live, readHeartbeats, {
+  const [nowMs, heartbeats, usages] = await runScript(live, readHeartbeats, {
     keys: [keys.gateways, keys.usage],
     args: [options.usage ? 1 : 0],
     reply: ReadReply,
   })
   const usageOf = new Map(pairs(usages))
   const gateways: LiveGateway[] = []
-  for (const [id, text] of pairs(beats)) {
+  for (const [id, text] of pairs(heartbeats)) {
     const space = text.indexOf(' ')
     const leftMs = Number(text.slice(0, space)) - Number(nowMs)
     if (!(leftMs > 0)) continue
@@ -55,16 +57,17 @@ export async function readGateways(
 }
 
 export interface HeartbeatsOptions {
-  /** A link to the master, made and kept open by the caller until `run` has resolved. */
+  /** Creates a link to the master. The caller owns the link and keeps it open until `run` has resolved. */
   readonly createLink: (role: string, prepare: Prepare) => RedisLink
   readonly installation: string
-  /** Of this gateway: the pod's name, or random. */
+  /** The id of this gateway: the name of its pod, or a random one. */
   readonly id: string
   readonly startedAtMs: number
   readonly report: () => GatewayReport
   readonly log: Log
 }
 
+/** Sends the heartbeats of one gateway, and reads those of all gateways. */
 export class Heartbeats {
   readonly #options: HeartbeatsOptions
   readonly #keys: CatalogKeys
@@ -75,27 +78,30 @@ export class Heartbeats {
     this.#options = options
     this.#keys = catalogKeys(options.installation)
     this.#link = options.createLink('heartbeat', loadCatalogScripts)
-    // A Redis that was flushed, or is another, hears of this gateway at once.
+    // A Redis that was flushed or replaced learns of this gateway at once.
     this.#link.onOpen(() => this.sendNow())
   }
 
-  /** What is reported has changed: tell it now. */
+  /** Sends the next heartbeat without waiting for the interval, because the report has changed. */
   sendNow(): void {
     this.#sendNow.abort()
   }
 
-  /** Beats until `signal` ends it, and says goodbye: a gateway that stops is gone at once. */
+  /**
+   * Sends heartbeats until `signal` is aborted, and then removes the last one, so that a stopped gateway
+   * disappears at once.
+   */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#sendNow = new AbortController()
-      const told = await this.#attempt(async (live) => this.#send(live))
+      const sent = await this.#attempt(async (live) => this.#send(live))
       await pause(intervalMinMs, signal)
-      await pause(told ? intervalMs : retryMs, signal, this.#sendNow.signal)
+      await pause(sent ? intervalMs : retryMs, signal, this.#sendNow.signal)
     }
     await this.#attempt(async (live) => this.#remove(live))
   }
 
-  /** All gateways of the installation. Throws when Redis does not answer within `waitMs`. */
+  /** Reads all live gateways of the installation. Throws when Redis does not answer within `waitMs`. */
   async readGateways(options: { usage: boolean; waitMs: number }): Promise<LiveGateway[]> {
     return readGateways(await this.#link.ready(options.waitMs), this.#keys, options)
   }
@@ -103,7 +109,7 @@ export class Heartbeats {
   async #send(live: LiveRedis): Promise<void> {
     const { id, report, startedAtMs } = this.#options
     const { connections, problems, ready, usage, version } = report()
-    const told: z.infer<typeof HeartbeatPayload> = {
+    const payload: z.infer<typeof HeartbeatPayload> = {
       version,
       problems: problems.slice(0, problemsMax),
       problemCount: problems.length,
@@ -113,7 +119,7 @@ export class Heartbeats {
     }
     await runScript(live, writeHeartbeat, {
       keys: [this.#keys.gateways, this.#keys.usage],
-      args: [id, ttlMs, JSON.stringify(told), JSON.stringify(Object.fromEntries(usage))],
+      args: [id, ttlMs, JSON.stringify(payload), JSON.stringify(Object.fromEntries(usage))],
       reply: z.string(),
     })
   }
@@ -126,16 +132,16 @@ export class Heartbeats {
       if (reply instanceof Error) throw replyErrorOf(live, reply)
   }
 
-  /** False: Redis is away. The link tells of that. */
-  async #attempt(what: (live: LiveRedis) => Promise<void>): Promise<boolean> {
+  /** Returns false when Redis is not available, which the link itself reports. */
+  async #attempt(call: (live: LiveRedis) => Promise<void>): Promise<boolean> {
     const live = this.#link.current
     if (!live) return false
     try {
-      await what(live)
+      await call(live)
       return true
     } catch (error) {
       if (!isRedisUnavailable(error)) throw error
-      this.#options.log.debug({ err: error }, 'no heartbeat could be written')
+      this.#options.log.debug({ err: error }, 'heartbeat could not be written')
       return false
     }
   }

@@ -1,5 +1,6 @@
-// The catalog of a gateway in a cluster: what the controller wrote to Redis, read at the start and followed. What is known good is served
-// until something newer is known good: an empty, older or unreadable Redis takes nothing away.
+// The catalog of a gateway in a cluster: reads what the controller published to Redis, and follows its
+// changes. A good policy stays in force until a newer good one replaces it: an empty, older or unreadable
+// Redis removes nothing.
 import { z } from 'zod'
 import type { Log } from '../../log.js'
 import { pause } from '../../deadline.js'
@@ -15,30 +16,26 @@ import {
   type CatalogProblem,
   type Stamp,
 } from './record.js'
-import {
-  loadCatalogScripts,
-  readChanges,
-  readDirectory,
-  readRecords,
-  runScript,
-} from './scripts.js'
+import { loadCatalogScripts, readChanges, readDirectory, readRecords, runScript } from './scripts.js'
 import { isRedisUnavailable } from './unavailable.js'
 import { compareVersions, versionText, type CatalogVersion } from '../version.js'
 import type { TenantPolicy } from '../../tenant/policy.js'
 import type { SealingKeys } from './sealing.js'
 
 export interface CatalogReaderOptions {
-  /** A link to the master, made and kept open by the caller. */
+  /** Creates a link to the master. The caller owns the link and keeps it open. */
   readonly createLink: (role: string, prepare: Prepare) => RedisLink
   readonly installation: string
   readonly sealing: SealingKeys
   readonly clock: Clock
   readonly log: Log
-  /** How often Redis is asked when no hint comes. Default 1,000. */
+  /** The time between two polls, in milliseconds, when no notification arrives. Default 1,000. */
   readonly pollMs?: number
 }
 
-/** Records, or changes, of one read: Redis and this process do other things in between. */
+/**
+ * The number of records or changes in one read, so that neither Redis nor this process is blocked for long.
+ */
 const pageSize = 100
 
 const HeadReply = z.tuple([z.string(), z.string(), z.string(), z.string()])
@@ -52,18 +49,20 @@ const ChangesReply = z.tuple([
 const DirectoryReply = z.tuple([HeadReply, z.array(z.string())])
 const RecordsReply = z.tuple([z.number(), z.array(z.string().nullable())])
 
+/** The version of the catalog in Redis, and the age of its confirmation. */
 interface CatalogHead {
   readonly version: CatalogVersion
-  /** Since the controller said last that all is as it should be; by Redis's clock. */
+  /** The time since the controller last confirmed the catalog, in milliseconds, by the clock of Redis. */
   readonly confirmedAgoMs: number
 }
 
-/** By `<namespace>/<name>`: what is in force, and what cannot be. */
+/** The policies in force, and the problems of those that cannot be, by `<namespace>/<name>`. */
 interface Served {
   readonly tenants: Map<string, TenantPolicy>
   readonly problems: Map<string, CatalogProblem>
 }
 
+/** The catalog that gateways follow in Redis. */
 export class CatalogReader implements Catalog {
   readonly #options: CatalogReaderOptions
   readonly #keys: CatalogKeys
@@ -73,7 +72,7 @@ export class CatalogReader implements Catalog {
   #served: Served = { tenants: new Map(), problems: new Map() }
   #version: CatalogVersion | undefined
   #confirmed: { atMs: number; agoMs: number } | undefined
-  #staleReason: string | undefined = 'it was not read yet'
+  #staleReason: string | undefined = 'it has not been read yet'
   #pollNow = new AbortController()
 
   constructor(options: CatalogReaderOptions) {
@@ -99,49 +98,63 @@ export class CatalogReader implements Catalog {
     this.#listeners.push(listener)
   }
 
-  /** Calls `listener` after each new version, when all that it brought is in force. */
+  /** Calls `listener` after each new version, when all its changes are in force. */
   onApplied(listener: () => void): void {
     this.#appliedListeners.push(listener)
   }
 
-  /** What is in force, but for the tenants in `problems`. Undefined: no complete catalog was read yet, and nothing is served. */
+  /**
+   * The version in force, except for the tenants in `problems`. Undefined when no complete catalog has been
+   * read yet, so that nothing is served.
+   */
   get version(): CatalogVersion | undefined {
     return this.#version
   }
 
+  /** Whether a complete catalog has been read. */
   get synced(): boolean {
     return this.#version !== undefined
   }
 
-  /** Tenants whose newest revision cannot be served; each keeps its last good one. */
+  /**
+   * The problems of tenants whose newest revision cannot be served. Each of them keeps its last good
+   * revision.
+   */
   get problems(): readonly CatalogProblem[] {
     return [...this.#served.problems.values()]
   }
 
-  /** How long ago, at most, what is in force was what the controller wants. Undefined: never was. Grows without Redis and without controller. */
+  /**
+   * The age of the catalog in milliseconds: the longest time since the policies in force were those that the
+   * controller wants. It grows while Redis or the controller is not available. Undefined when no catalog was
+   * confirmed yet.
+   */
   get ageMs(): number | undefined {
     if (!this.#confirmed) return undefined
     const { agoMs, atMs } = this.#confirmed
     return agoMs + this.#options.clock.monotonicMs() - atMs
   }
 
-  /** Why the catalog is not followed at the moment. What is in force stays so. */
+  /**
+   * Why the catalog cannot be followed at the moment, or undefined when it can. The policies in force stay in
+   * force.
+   */
   get unavailableReason(): string | undefined {
     return this.#link.unavailableReason ?? (this.#staleReason && `catalog: ${this.#staleReason}`)
   }
 
-  /** Follows the catalog until `signal` ends it. Rejects only with what a listener threw. */
+  /** Follows the catalog until `signal` is aborted. Rejects only with an error that a listener threw. */
   async run(signal: AbortSignal): Promise<void> {
     const { pollMs = 1_000 } = this.#options
     while (!signal.aborted) {
-      // Before reading: what comes while it is read may be newer than what is read.
+      // Set before reading, because a notification during the read may be about a newer version.
       this.#pollNow = new AbortController()
       await this.refresh()
       await pause(pollMs, signal, this.#pollNow.signal)
     }
   }
 
-  /** Reads what is new, to its end. Once at a time: `run` calls it, or a test. */
+  /** Reads all new changes. It must not run twice at the same time: either `run` or a test calls it. */
   async refresh(): Promise<void> {
     const live = this.#link.current
     if (!live) return
@@ -153,19 +166,19 @@ export class CatalogReader implements Catalog {
     }
   }
 
-  /** True: there may be more. */
+  /** Reads one page of the log. Returns true when there may be more changes. */
   async #readPage(live: LiveRedis): Promise<boolean> {
     const { log, stamps, tenants, version: versionKey } = this.#keys
-    const mine = this.#version
-    const [head, reached, names, namedStamps, records] = await runScript(live, readChanges, {
+    const current = this.#version
+    const [headReply, reached, names, namedStamps, records] = await runScript(live, readChanges, {
       keys: [versionKey, tenants, stamps, log],
-      args: [mine?.epoch ?? '', mine?.n ?? '', pageSize],
+      args: [current?.epoch ?? '', current?.n ?? '', pageSize],
       reply: ChangesReply,
     })
-    const seen = this.#accept(head)
-    if (!seen) return false
-    if (mine && compareVersions(seen.version, mine) === 0) {
-      this.#confirm(seen)
+    const head = this.#accept(headReply)
+    if (!head) return false
+    if (current && compareVersions(head.version, current) === 0) {
+      this.#confirm(head)
       return false
     }
     if (reached === '') return this.#readAll(live)
@@ -177,22 +190,23 @@ export class CatalogReader implements Catalog {
       this.#update(this.#served, name, found)
     })
     const changes = names.flatMap((name, index) => changeOf(before[index], inForce.get(name)))
-    this.#apply(changes, { epoch: seen.version.epoch, n: Number(reached) }, seen)
+    this.#apply(changes, { epoch: head.version.epoch, n: Number(reached) }, head)
     return true
   }
 
   /**
-   * Stamps of one moment, then, in pages, the records that are not served yet. A record may be newer than its stamp: then the log, which is
-   * read on from that moment, speaks of it again. When an epoch begins meanwhile, nothing is taken, and the next look begins with that one.
+   * Reads all stamps consistently, and then, in pages, the records that are not in force yet. A record may be
+   * newer than its stamp; then the log, which is read from the moment of the stamps, contains its change too.
+   * When a new epoch begins meanwhile, nothing is applied, and the next read begins with that epoch.
    */
   async #readAll(live: LiveRedis): Promise<boolean> {
     const { stamps: stampsKey, tenants, version: versionKey } = this.#keys
-    const [head, flat] = await runScript(live, readDirectory, {
+    const [headReply, flat] = await runScript(live, readDirectory, {
       keys: [versionKey, stampsKey],
       reply: DirectoryReply,
     })
-    const seen = this.#accept(head)
-    if (!seen) return false
+    const head = this.#accept(headReply)
+    if (!head) return false
 
     const next: Served = { tenants: new Map(), problems: new Map() }
     const unread: [string, string][] = []
@@ -208,25 +222,28 @@ export class CatalogReader implements Catalog {
       const page = unread.slice(start, start + pageSize)
       const [same, records] = await runScript(live, readRecords, {
         keys: [versionKey, tenants],
-        args: [seen.version.epoch, ...page.map(([name]) => name)],
+        args: [head.version.epoch, ...page.map(([name]) => name)],
         reply: RecordsReply,
       })
       if (same !== 1) return true
       page.forEach(([name, stamp], index) => {
         const record = records[index] ?? undefined
         if (record !== undefined) return this.#update(next, name, { stamp, record })
-        // Removed a moment ago. The log will say so, in its turn.
+        // The tenant was removed after the stamps were read. The log contains the removal.
         const served = this.#served.tenants.get(name)
         if (served) next.tenants.set(name, served)
       })
     }
     const changes = changesBetween(this.#served.tenants, next.tenants)
     this.#served = next
-    this.#apply(changes, seen.version, seen)
+    this.#apply(changes, head.version, head)
     return true
   }
 
-  /** What is in force, if that is what lies in Redis and could be opened there: who was sealed anew, or has a problem, is looked at. */
+  /**
+   * Returns the policy in force when it equals the record in Redis, so that the record need not be read. A
+   * tenant with a problem, or with a record that cannot be opened, is always read.
+   */
   #servedIfCurrent(name: string, stamp: Stamp): TenantPolicy | undefined {
     const { problems, tenants } = this.#served
     if (problems.has(name) || !isOpenable(stamp, this.#options.sealing)) return undefined
@@ -234,14 +251,14 @@ export class CatalogReader implements Catalog {
     return served?.revision === stamp.revision && served.tenantId === stamp.tenantId ? served : undefined
   }
 
-  /** Puts a tenant into `into` as it lies in Redis; without stamp and record it is gone. */
+  /** Updates one tenant in `into` from its stamp and record in Redis. Without both the tenant is removed. */
   #update(
     into: Served,
     name: string,
     { record, stamp: stampText }: { stamp: string | undefined; record?: string | undefined },
   ): void {
     const served = this.#served.tenants.get(name)
-    const toldBefore = this.#served.problems.get(name)?.message
+    const messageBefore = this.#served.problems.get(name)?.message
     into.tenants.delete(name)
     into.problems.delete(name)
     if (stampText === undefined && record === undefined) return
@@ -251,24 +268,27 @@ export class CatalogReader implements Catalog {
       into.tenants.set(name, decoded.policy)
       return
     }
-    // Of the same tenant only: one that was recreated under the name inherits nothing.
+    // A tenant that was recreated under the name does not inherit the policy of the former one.
     const lastGood = served && parseStamp(stampText ?? '')?.tenantId === served.tenantId ? served : undefined
     if (lastGood) into.tenants.set(name, lastGood)
     const problem = decoded?.problem ?? (lastGood ? undefined : noGoodRevisionProblem(name))
     if (!problem) return
     into.problems.set(name, problem)
-    if (problem.message !== toldBefore)
-      this.#options.log.warn({ ...problem }, 'a tenant’s newest revision cannot be served')
+    if (problem.message !== messageBefore)
+      this.#options.log.warn(
+        { ...problem },
+        'the newest revision of a tenant cannot be served; its last good revision stays in force',
+      )
   }
 
-  /** What is served has changed so. */
-  #apply(changes: readonly CatalogChange[], version: CatalogVersion, seen: CatalogHead): void {
+  /** Notifies the listeners of changes that are already in force, and records the version. */
+  #apply(changes: readonly CatalogChange[], version: CatalogVersion, head: CatalogHead): void {
     for (const change of changes) {
       for (const listener of this.#listeners) listener.changed(change)
     }
     const first = this.#version === undefined
     this.#version = version
-    if (compareVersions(version, seen.version) === 0) this.#confirm(seen)
+    if (compareVersions(version, head.version) === 0) this.#confirm(head)
     this.#options.log[first ? 'info' : 'debug'](
       { version: versionText(version), tenants: this.#served.tenants.size, changes: changes.length },
       'applied the catalog',
@@ -276,16 +296,19 @@ export class CatalogReader implements Catalog {
     for (const listener of this.#appliedListeners) listener()
   }
 
-  /** Undefined: what Redis holds is nothing, or of the past; it is not to be listened to. */
+  /**
+   * Returns the head of the catalog in Redis, or undefined when there is none or it is older than the version
+   * in force.
+   */
   #accept([epoch, n, confirmed, nowMs]: z.infer<typeof HeadReply>): CatalogHead | undefined {
     if (epoch === '') {
-      this.#setStaleReason('there is none in Redis; the controller has to publish it')
+      this.#setStaleReason('Redis has no catalog; the controller must publish it')
       return undefined
     }
     const version = { epoch: Number(epoch), n: Number(n) }
     if (this.#version && compareVersions(version, this.#version) < 0) {
       this.#setStaleReason(
-        `Redis holds ${versionText(version)}, which is older than ${versionText(this.#version)} in force here; the controller has to publish it again`,
+        `Redis has version ${versionText(version)}, which is older than ${versionText(this.#version)} in force; the controller must publish it again`,
       )
       return undefined
     }
@@ -297,16 +320,17 @@ export class CatalogReader implements Catalog {
     this.#setStaleReason(undefined)
   }
 
-  #setStaleReason(trouble: string | undefined): void {
-    if (trouble === this.#staleReason) return
-    this.#staleReason = trouble
-    if (trouble === undefined) this.#options.log.info('the catalog is followed')
-    else this.#options.log.warn({ reason: trouble }, 'the catalog is not followed; what is in force stays')
+  #setStaleReason(reason: string | undefined): void {
+    if (reason === this.#staleReason) return
+    this.#staleReason = reason
+    if (reason === undefined) this.#options.log.info('following the catalog')
+    else this.#options.log.warn({ reason }, 'cannot follow the catalog; the policies in force stay in force')
   }
 }
 
 function noGoodRevisionProblem(tenant: string): CatalogProblem {
-  const message = 'Its present form cannot be enforced, and no earlier one is known.'
+  const message =
+    'The present spec of the tenant cannot be enforced, and no earlier revision is known. Correct the spec.'
   return { tenant, reason: 'NoGoodRevision', message }
 }
 
@@ -314,14 +338,14 @@ function changesBetween(
   before: ReadonlyMap<string, TenantPolicy>,
   after: ReadonlyMap<string, TenantPolicy>,
 ): CatalogChange[] {
-  const gone = [...before].filter(([name]) => !after.has(name))
+  const removed = [...before].filter(([name]) => !after.has(name))
   return [
-    ...gone.map(([, policy]) => ({ kind: 'remove' as const, policy })),
+    ...removed.map(([, policy]) => ({ kind: 'remove' as const, policy })),
     ...[...after].flatMap(([name, policy]) => changeOf(before.get(name), policy)),
   ]
 }
 
-/** One, or none. */
+/** Returns the change from `before` to `after`: one or none. */
 function changeOf(before: TenantPolicy | undefined, after: TenantPolicy | undefined): CatalogChange[] {
   if (!after) return before ? [{ kind: 'remove', policy: before }] : []
   const same = before?.revision === after.revision && before.tenantId === after.tenantId

@@ -1,31 +1,37 @@
-// How one tenant lies in the catalog: its policy as JSON with sealed secrets, and a stamp that tells of it without reading it.
+// The form of one tenant in the catalog: a record, which is the policy as JSON with sealed secrets, and a
+// stamp, by which a reader knows whether it must read the record.
 import { parseJson } from '../../json.js'
 import { SealError, type SealingKeys } from './sealing.js'
 import { TenantPolicy, tenantKey } from '../../tenant/policy.js'
 
-/** Why a gateway does not serve a tenant's newest revision. Reasons are API: the controller puts them into conditions. */
+/**
+ * Why a gateway does not serve a tenant's newest revision. Reasons are API: the controller puts them into
+ * conditions.
+ */
 export interface CatalogProblem {
-  /** `<namespace>/<name>` */
+  /** The tenant, as `<namespace>/<name>`. */
   readonly tenant: string
   readonly reason: SealError['reason'] | 'InvalidRecord' | 'NoGoodRevision'
   readonly message: string
 }
 
-/** A record is the same as another when revision, sealing key and tenant are. */
+/** Identifies a record: two records with the same revision, sealing key and tenant id are equal. */
 export interface Stamp {
-  /** Of the change that wrote the record. */
+  /** The number of the change that wrote the record. */
   readonly n: number
-  /** `unknownRevision`: the tenant is there, and no record of it is. */
+  /** `unknownRevision`: the tenant exists, but the catalog has no record of it. */
   readonly revision: string
   readonly sealingKeyId: string
   readonly tenantId: string
 }
 
+/** The revision in the stamp of a tenant that has no record. */
 export const unknownRevision = '?'
 
 const noSealingKey = '-'
 const stampPattern = /^(?<n>\d+) (?<revision>\S+) (?<sealingKeyId>\S+) (?<tenantId>.+)$/s
 
+/** Parses a stamp; returns undefined when it is malformed. */
 export function parseStamp(text: string): Stamp | undefined {
   const parts = stampPattern.exec(text)?.groups
   if (!parts) return undefined
@@ -33,26 +39,28 @@ export function parseStamp(text: string): Stamp | undefined {
   return { n: Number(n), revision, sealingKeyId, tenantId }
 }
 
-/** All of a stamp but its `n`, which only the script that writes it knows. */
+/** Returns a stamp without its `n`, which only the script that writes it knows. */
 export function stampBodyOf({ revision, sealingKeyId, tenantId }: Stamp): string {
   return `${revision} ${sealingKeyId} ${tenantId}`
 }
 
-/** Of the record that `encodeRecord` would make. */
+/** Returns the stamp, without its `n`, of the record that `encodeRecord` would create. */
 export function stampBody(policy: TenantPolicy, keys: SealingKeys): string {
   const sealed = policy.issuers.some(({ key }) => key.type === 'SharedKey')
   return `${policy.revision} ${sealed ? keys.keyId : noSealingKey} ${policy.tenantId}`
 }
 
-/** Has `keys` what opens the record? */
+/** Returns whether `keys` contains the key with which the record is sealed. */
 export function isOpenable({ sealingKeyId }: Stamp, keys: SealingKeys): boolean {
   return sealingKeyId === noSealingKey || keys.has(sealingKeyId)
 }
 
+/** Returns the stamp, without its `n`, of a tenant that exists without a record. */
 export function unknownStampBody(tenantId: string): string {
   return `${unknownRevision} ${noSealingKey} ${tenantId}`
 }
 
+/** Encodes a policy as a record with sealed secrets. */
 export function encodeRecord(policy: TenantPolicy, keys: SealingKeys): string {
   return JSON.stringify(
     mapSecrets(policy, (secret, path) => keys.seal(secret, { tenantId: policy.tenantId, path })),
@@ -63,7 +71,7 @@ export type DecodedRecord =
   | { readonly kind: 'good'; readonly policy: TenantPolicy }
   | { readonly kind: 'bad'; readonly problem: CatalogProblem }
 
-/** `tenant` is where it lay. Never throws; no problem quotes a value. */
+/** Decodes the record that was stored for `tenant`. Never throws, and no problem quotes a value. */
 export function decodeRecord(tenant: string, text: string, keys: SealingKeys): DecodedRecord {
   const bad = (reason: CatalogProblem['reason'], message: string): DecodedRecord => ({
     kind: 'bad',
@@ -76,12 +84,12 @@ export function decodeRecord(tenant: string, text: string, keys: SealingKeys): D
       .map(({ path, code }) => `${path.join('.') || 'all'} (${code})`)
     return bad(
       'InvalidRecord',
-      `The record does not have the form that this gateway knows: ${fields.join(', ')}.`,
+      `The record has a form that this version of the gateway does not know: ${fields.join(', ')}. Upgrade the gateway.`,
     )
   }
   const sealed = parsed.data
   if (tenantKey(sealed) !== tenant)
-    return bad('InvalidRecord', `The record is of another tenant, "${tenantKey(sealed)}".`)
+    return bad('InvalidRecord', `The record belongs to another tenant, "${tenantKey(sealed)}".`)
   try {
     const open = (secret: string, path: string) => keys.open(secret, { tenantId: sealed.tenantId, path })
     return { kind: 'good', policy: mapSecrets(sealed, open) }
@@ -91,7 +99,7 @@ export function decodeRecord(tenant: string, text: string, keys: SealingKeys): D
   }
 }
 
-/** The one list of a policy's secrets. All other key material in it is public. */
+/** Maps every secret of a policy. All other key material in a policy is public. */
 function mapSecrets(policy: TenantPolicy, map: (secret: string, path: string) => string): TenantPolicy {
   return {
     ...policy,

@@ -1,5 +1,6 @@
-// What is to become of a tenant's data once the tenant is gone. It stands in Redis beside the catalog, since nobody can be asked then: the
-// resource is deleted, perhaps while no controller was running.
+// The retention records: what happens to the data of a tenant after the tenant was deleted. They are in Redis
+// beside the catalog, because the resource no longer exists at that time, and may have been deleted while no
+// controller was running.
 import { z } from 'zod'
 import { parseJson } from '../../json.js'
 import { catalogKeys, type CatalogKeys } from '../../redis/keys.js'
@@ -7,21 +8,21 @@ import type { LiveRedis, Prepare, RedisLink } from '../../redis/link.js'
 import { loadScripts, script } from '../../redis/scripts.js'
 import { runScript } from './scripts.js'
 
-/** Of one tenant, by its id. */
+/** The retention record of one tenant. Records are stored by tenant id. */
 const RetentionRecord = z.object({
-  /** `<namespace>/<name>`, for people. */
+  /** `<namespace>/<name>`, for logs. */
   tenant: z.string(),
-  /** How long data is kept after the tenant; null: for ever. */
+  /** How long data is kept after the tenant was deleted, in milliseconds. Null: forever. */
   purgeAfterMs: z.int().min(0).nullable(),
-  /** When it was found to be gone, by Redis's clock; absent while it is there. */
+  /** When the controller noticed the deletion, by the clock of Redis. Absent while the tenant exists. */
   goneAtMs: z.int().optional(),
 })
 export type RetentionRecord = z.infer<typeof RetentionRecord>
 
 /**
- * Leaders of the past and of other clusters are refused, as they are by the catalog.
- * KEYS: version, remains · ARGV: fence, owner, then tenant ids and texts in turn; an empty text removes.
- * Returns 'written', 'fenced' or 'foreign'.
+ * Writes records atomically. Stale leaders and leaders of other clusters are refused, as they are for the
+ * catalog. KEYS: version, retention records. ARGV: fence, owner, then alternating tenant ids and records; an
+ * empty record is removed. Returns 'written', 'fenced' or 'foreign'.
  */
 const changeRetentionRecords = script(`
 local known = redis.call('HMGET', KEYS[1], 'fence', 'owner')
@@ -37,7 +38,10 @@ end
 return 'written'
 `)
 
-/** Of one moment. KEYS: version, remains. Returns {Redis's time in ms, owner or '', tenant ids and texts in turn}. */
+/**
+ * Reads all records consistently. KEYS: version, retention records. Returns {time of Redis in ms, owner or
+ * '', alternating tenant ids and records}.
+ */
 const readRetentionRecords = script(`
 local time = redis.call('TIME')
 local nowMs = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -48,17 +52,21 @@ const ReadReply = z.tuple([z.string(), z.string(), z.array(z.string())])
 const ChangeReply = z.enum(['written', 'fenced', 'foreign'])
 
 export interface RetentionRecordsOptions {
-  /** A link to the master, made and kept open by the caller. */
+  /** Creates a link to the master. The caller owns the link and keeps it open. */
   readonly createLink: (role: string, prepare: Prepare) => RedisLink
   readonly installation: string
-  /** As for the catalog's writer. */
+  /** The leader's term, as for `CatalogWriter`. */
   readonly fence: () => number
+  /** Identifies the cluster, as for `CatalogWriter`. Empty: no owner is checked. */
   readonly owner: string
-  /** How long a call waits for Redis. Default 5,000. */
+  /** How long a call waits for Redis, in milliseconds. Default 5,000. */
   readonly waitMs?: number
 }
 
-/** Each method throws what `isRedisTrouble` knows: try again. */
+/**
+ * Reads and writes the retention records. Each method throws errors that `isRedisUnavailable` recognizes; the
+ * caller may try again.
+ */
 export class RetentionRecords {
   readonly #options: RetentionRecordsOptions
   readonly #keys: CatalogKeys
@@ -67,14 +75,17 @@ export class RetentionRecords {
   constructor(options: RetentionRecordsOptions) {
     this.#options = options
     this.#keys = catalogKeys(options.installation)
-    this.#link = options.createLink('catalog remains', async (live) =>
+    this.#link = options.createLink('retention records', async (live) =>
       loadScripts(live, [changeRetentionRecords, readRetentionRecords]),
     )
   }
 
-  /** What makes no sense is passed over, and stays. Undefined: they are those of another cluster's tenants. */
+  /**
+   * Reads all records. Malformed records are skipped and not removed. Returns undefined when the records
+   * belong to another cluster.
+   */
   async read(): Promise<{ nowMs: number; byTenantId: Map<string, RetentionRecord> } | undefined> {
-    const live = await this.#ready()
+    const live = await this.#openLink()
     const keys = [this.#keys.version, this.#keys.retention]
     const [nowMs, owner, flat] = await runScript(live, readRetentionRecords, { keys, reply: ReadReply })
     if (owner !== '' && this.#options.owner !== '' && owner !== this.#options.owner) return undefined
@@ -86,17 +97,19 @@ export class RetentionRecords {
     return { nowMs: Number(nowMs), byTenantId }
   }
 
-  /** Undefined removes. */
-  async change(changes: ReadonlyMap<string, RetentionRecord | undefined>): Promise<z.infer<typeof ChangeReply>> {
+  /** Writes the given records, by tenant id. Undefined removes a record. */
+  async change(
+    changes: ReadonlyMap<string, RetentionRecord | undefined>,
+  ): Promise<z.infer<typeof ChangeReply>> {
     if (changes.size === 0) return 'written'
-    const live = await this.#ready()
+    const live = await this.#openLink()
     const { fence, owner } = this.#options
     for (const page of pagesOf([...changes])) {
       const reply = await runScript(live, changeRetentionRecords, {
         keys: [this.#keys.version, this.#keys.retention],
         args: [
           ...[fence(), owner],
-          ...page.flatMap(([tenantId, remnant]) => [tenantId, remnant ? JSON.stringify(remnant) : '']),
+          ...page.flatMap(([tenantId, record]) => [tenantId, record ? JSON.stringify(record) : '']),
         ],
         reply: ChangeReply,
       })
@@ -105,12 +118,12 @@ export class RetentionRecords {
     return 'written'
   }
 
-  #ready(): Promise<LiveRedis> {
+  #openLink(): Promise<LiveRedis> {
     return this.#link.ready(this.#options.waitMs ?? 5_000)
   }
 }
 
-/** A script that takes too many at once would hold Redis up. */
+/** The number of records in one script call. A longer script would block Redis. */
 const pageSize = 500
 
 function pagesOf<Item>(items: readonly Item[]): Item[][] {

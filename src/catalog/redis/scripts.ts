@@ -1,10 +1,15 @@
-// The Lua of the catalog and of the gateways' heartbeats: what must be atomic, and nothing else. Each connection loads it when it is prepared.
+// The Lua scripts of the catalog and of the heartbeats. A script contains only what must be atomic. Each
+// connection loads the scripts when it is prepared.
 import type { z } from 'zod'
 import type { LiveRedis } from '../../redis/link.js'
 import { loadScripts, script, type Script } from '../../redis/scripts.js'
 import { CatalogReplyError } from './unavailable.js'
 
-/** `version` is a hash: epoch, n, fence, replid (the master that wrote last), confirmed (Redis's time in ms), installation, owner (the cluster). */
+/**
+ * Lua functions that several scripts use. The key `version` is a hash with the fields epoch, n, fence, replid
+ * (the replication id of the master at the last complete snapshot), confirmed (time of Redis in ms),
+ * installation and owner (the cluster).
+ */
 const helpers = `
 local function nowMs()
   local time = redis.call('TIME')
@@ -21,11 +26,12 @@ end
 `
 
 /**
- * A writer goes on only where it left off: same epoch, nothing lost, same master; whoever has a lower fence than the last is of the past,
- * and fences of two owners do not compare. Returns n, or nil, the refusal and the owner.
+ * A Lua function that checks whether a writer may continue: the epoch must be the same, no change may be
+ * lost, and the master must be the same. A writer with a lower fence than the last one is stale. The fences
+ * of two owners are not compared. Returns n, or nil, the refusal and the owner.
  */
 const checkWriter = `${helpers}
-local function goOn(version, owner, fence, epoch, n, how)
+local function checkWriter(version, owner, fence, epoch, n, how)
   local known = redis.call('HMGET', version, 'epoch', 'n', 'fence', 'replid', 'owner')
   if not known[1] then return nil, 'snapshotNeeded' end
   if owner ~= '' and known[5] ~= owner then
@@ -40,15 +46,16 @@ end
 `
 
 /**
- * Atomic: all the changes and the version that tells of them. Unchanged records are not written.
- * KEYS: version, tenants, stamps, log
- * ARGV: fence, epoch, n, 'atLeast' or 'exactly' that n, epoch from now on, entries of the log at most, topic, owner or ''; then for each
- * change 'put', tenant, stamp without its n, record; or 'remove', tenant, tenant id or '' for any, ''. n and the log outlive an epoch here.
- * Returns {'written' or 'unchanged', n, n of the last change's record}, or {'snapshotNeeded', 'fenced' or 'foreign', owner}.
- * The log is written before anything is removed: when Redis is out of memory it refuses the first, and nothing has happened.
+ * Writes all changes and the new version atomically. Unchanged records are not written. KEYS: version,
+ * tenants, stamps, log ARGV: fence, epoch, n, whether n must match 'atLeast' or 'exactly', the epoch after
+ * the commit, the most entries that the log keeps, topic, owner or ''; then for each change 'put', tenant,
+ * stamp without its n, record; or 'remove', tenant, tenant id or '' for any, ''. A change of the epoch here
+ * keeps n and the log. Returns {'written' or 'unchanged', n, n of the last change's record}, or
+ * {'snapshotNeeded', 'fenced' or 'foreign', owner}. The log is written before anything is removed. When Redis
+ * is out of memory, it refuses this first write, and nothing has changed.
  */
 export const commitChanges = script(`${checkWriter}
-local n, refusal, owner = goOn(KEYS[1], ARGV[8], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
+local n, refusal, owner = checkWriter(KEYS[1], ARGV[8], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 if not n then return {refusal, owner or ''} end
 local fence = redis.call('HGET', KEYS[1], 'fence')
 if tonumber(ARGV[1]) > tonumber(fence) then redis.call('HSET', KEYS[1], 'fence', ARGV[1]) end
@@ -83,11 +90,11 @@ return {'written', n, last}
 `)
 
 /**
- * Atomic: the complete catalog that was staged takes the place of the old one, if that is still what the writer saw.
- * KEYS: version, tenants, stamps, log, staged tenants, staged stamps
- * ARGV: fence, the epoch and n that were seen ('' when there were none), new epoch, number of records, number of stamps, topic, installation,
- * owner or '', another owner whose place is taken or ''
- * Returns {'written', 1}, {'fenced'}, {'moved'} or {'foreign', owner}.
+ * Replaces the catalog by the staged one atomically, if the catalog is still the one that the writer has
+ * read. KEYS: version, tenants, stamps, log, staged tenants, staged stamps ARGV: fence, the epoch and n that
+ * the writer has read ('' when there were none), new epoch, number of records, number of stamps, topic,
+ * installation, owner or '', another owner whose catalog may be taken over or '' Returns {'written', 1},
+ * {'fenced'}, {'moved'} or {'foreign', owner}.
  */
 export const beginEpoch = script(`${helpers}
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence', 'owner')
@@ -113,19 +120,20 @@ return {'written', 1}
 `)
 
 /**
- * Says that the catalog is as its writer wants it, and finds out when it is not.
- * KEYS: version · ARGV: fence, epoch, n, owner or ''. Returns 'confirmed', 'snapshotNeeded', 'fenced' or 'foreign'.
+ * Records that the catalog is as its writer wants it, or reports that it is not. KEYS: version · ARGV: fence,
+ * epoch, n, owner or ''. Returns 'confirmed', 'snapshotNeeded', 'fenced' or 'foreign'.
  */
 export const confirmCatalog = script(`${checkWriter}
-local n, refusal = goOn(KEYS[1], ARGV[4], ARGV[1], ARGV[2], ARGV[3], 'atLeast')
+local n, refusal = checkWriter(KEYS[1], ARGV[4], ARGV[1], ARGV[2], ARGV[3], 'atLeast')
 if not n then return refusal end
 redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'confirmed', nowMs())
 return 'confirmed'
 `)
 
 /**
- * Of one moment. KEYS: version, stamps.
- * Returns {epoch, n, fence, 1 when this master wrote last, Redis's time in ms, owner, tenants and stamps in turn}; '' where there is nothing.
+ * Reads a consistent view for a writer. KEYS: version, stamps. Returns {epoch, n, fence, 1 when the master is
+ * the same as at the last snapshot, time of Redis in ms, owner, alternating tenants and stamps}; a missing
+ * value is ''.
  */
 export const readForWriting = script(`${helpers}
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence', 'replid', 'owner')
@@ -134,23 +142,28 @@ return {known[1] or '', known[2] or '', known[3] or '', same, nowMs(), known[5] 
 `)
 
 /**
- * Of one moment. KEYS: version, stamps. Returns {head, tenants and stamps in turn}; head is {epoch, n, confirmed, Redis's time in ms}.
+ * Reads a consistent list of all stamps. KEYS: version, stamps. Returns {head, alternating tenants and
+ * stamps}; head is {epoch, n, confirmed, time of Redis in ms}.
  */
 export const readDirectory = script(`${helpers}
 return {head(KEYS[1]), redis.call('HGETALL', KEYS[2])}
 `)
 
-/** KEYS: version, tenants · ARGV: epoch, tenants. Returns {1, records}, or {0, {}} when the epoch is another. */
+/**
+ * Reads records. KEYS: version, tenants. ARGV: epoch, tenants. Returns {1, records}, or {0, {}} when the
+ * epoch is another one.
+ */
 export const readRecords = script(`
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return {0, {}} end
 return {1, redis.call('HMGET', KEYS[2], unpack(ARGV, 2))}
 `)
 
 /**
- * Atomic: what the log says and the records that it speaks of, so that nobody sees a version without its records.
- * KEYS: version, tenants, stamps, log · ARGV: epoch, n, entries at most
- * Returns {head, n that is reached, tenants, their stamps, their records}; n and lists are empty when nothing follows, or the log does
- * not reach back that far. A tenant that changed twice is there once, as it is now.
+ * Reads the next entries of the log together with the records of their tenants, atomically, so that no reader
+ * sees a version without its records. KEYS: version, tenants, stamps, log. ARGV: epoch, n, the most entries
+ * to read. Returns {head, n of the last entry, tenants, their stamps, their records}. n and the lists are
+ * empty when there are no later entries, or when the log does not reach back to n. A tenant that changed
+ * twice is listed once, with its present record.
  */
 export const readChanges = script(`${helpers}
 local at = head(KEYS[1])
@@ -172,8 +185,8 @@ return {at, reached, tenants, redis.call('HMGET', KEYS[3], unpack(tenants)), red
 `)
 
 /**
- * KEYS: gateways, usage · ARGV: id, time to live in ms, heartbeat, usage
- * Whoever has expired goes out on this occasion.
+ * Writes a heartbeat, and removes all heartbeats that have expired.
+ * KEYS: gateways, usage. ARGV: id, time to live in ms, heartbeat, usage.
  */
 export const writeHeartbeat = script(`${helpers}
 local now = tonumber(nowMs())
@@ -190,7 +203,10 @@ redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
 return 'OK'
 `)
 
-/** Of one moment. KEYS: gateways, usage · ARGV: 1 when usage is wanted. Returns {Redis's time in ms, ids and heartbeats, ids and usages}. */
+/**
+ * Reads all heartbeats consistently. KEYS: gateways, usage. ARGV: 1 to read usage too. Returns {time of Redis
+ * in ms, alternating ids and heartbeats, alternating ids and usages}.
+ */
 export const readHeartbeats = script(`${helpers}
 return {nowMs(), redis.call('HGETALL', KEYS[1]), ARGV[1] == '1' and redis.call('HGETALL', KEYS[2]) or {}}
 `)
@@ -207,7 +223,7 @@ const scripts: readonly Script[] = [
   readHeartbeats,
 ]
 
-/** For the preparation of a link. */
+/** Loads all scripts of this file on a new connection. Called when a link prepares a connection. */
 export async function loadCatalogScripts(live: LiveRedis): Promise<void> {
   await loadScripts(live, scripts)
 }
@@ -217,24 +233,32 @@ interface ScriptCall {
   readonly args?: readonly (string | number)[]
 }
 
-/** Throws what `isRedisTrouble` knows. */
+/**
+ * Runs a script and validates its reply with `call.reply`.
+ * @throws errors that `isRedisUnavailable` recognizes.
+ */
 export async function runScript<Reply>(
   live: LiveRedis,
-  script: Script,
+  { sha }: Script,
   call: ScriptCall & { reply: z.ZodType<Reply> },
 ): Promise<Reply> {
   const { args = [], keys, reply } = call
-  const pipeline = live.client.pipeline().call('EVALSHA', script.sha, keys.length, ...keys, ...args)
-  const [answer] = await live.run(pipeline)
-  if (answer instanceof Error) throw replyErrorOf(live, answer)
-  const parsed = reply.safeParse(answer)
+  const pipeline = live.client.pipeline().call('EVALSHA', sha, keys.length, ...keys, ...args)
+  const [result] = await live.run(pipeline)
+  if (result instanceof Error) throw replyErrorOf(live, result)
+  const parsed = reply.safeParse(result)
   if (parsed.success) return parsed.data
-  throw new CatalogReplyError('Redis holds something else under the catalog’s keys, or another version of it')
+  throw new CatalogReplyError(
+    'Redis holds unexpected data under the keys of the catalog, or data of another version of Parley',
+  )
 }
 
-/** The error that an error reply stands for. A node that is no master any more, or forgot its scripts, is left. */
+/**
+ * Converts an error reply to an error. Discards the connection when its node is no longer a master or has
+ * lost the scripts.
+ */
 export function replyErrorOf(live: LiveRedis, reply: Error): CatalogReplyError {
   if (/^(READONLY|NOSCRIPT|LOADING|MASTERDOWN)/.test(reply.message))
-    live.discard(`it refused: ${reply.message}`)
+    live.discard(`Redis refused a script: ${reply.message}`)
   return new CatalogReplyError(reply.message)
 }

@@ -1,4 +1,4 @@
-// A complete catalog in the making: written in pages that do not hold Redis up, where nobody reads it yet.
+// Writes a complete catalog under separate keys, which no reader uses yet, in pages that do not block Redis.
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { catalogStagingKeys, type CatalogKeys } from '../../redis/keys.js'
@@ -7,7 +7,10 @@ import { stampBodyOf, unknownStampBody } from './record.js'
 import { readRecords, replyErrorOf, runScript } from './scripts.js'
 import type { CatalogState } from './writer-state.js'
 
-/** `key` is `<namespace>/<name>`; `tenantId` tells a tenant from an earlier one of the same name. */
+/**
+ * A reference to a tenant. `key` is `<namespace>/<name>`; `tenantId` distinguishes a tenant from an earlier
+ * one of the same name.
+ */
 export interface TenantRef {
   readonly key: string
   readonly tenantId: string
@@ -15,19 +18,22 @@ export interface TenantRef {
 
 interface StagedRecord {
   readonly key: string
-  /** Of its stamp. */
+  /** The stamp of the record, without its `n`. */
   readonly body: string
-  /** Undefined: the tenant is there, and no record of it is known. */
+  /** Undefined: the tenant exists, but no record of it is known. */
   readonly record: string | undefined
 }
 
 const pageSize = 100
-/** What a writer that died has left goes by itself. */
+/** After this time Redis removes what a writer left behind that stopped in the middle. */
 const ttlS = 600
 
 const RecordsReply = z.tuple([z.number(), z.array(z.string().nullable())])
 
-/** Each method throws what `isRedisTrouble` knows. */
+/**
+ * A catalog that is being written, under keys of its own. Each method throws errors that `isRedisUnavailable`
+ * recognizes.
+ */
 export class Staging {
   readonly keys: Pick<CatalogKeys, 'tenants' | 'stamps'>
   readonly #live: LiveRedis
@@ -41,14 +47,17 @@ export class Staging {
     this.keys = catalogStagingKeys(installation, randomBytes(9).toString('base64url'))
   }
 
+  /** The number of records written so far. */
   get recordCount(): number {
     return this.#records
   }
 
+  /** The number of stamps written so far. */
   get stampCount(): number {
     return this.#stamps
   }
 
+  /** Writes records and their stamps. */
   async putAll(records: Iterable<StagedRecord>): Promise<void> {
     for (const page of pagesOf(records)) {
       const pipeline = this.#live.client.pipeline()
@@ -64,7 +73,7 @@ export class Staging {
     }
   }
 
-  /** Records of the present catalog as they lie there, sealed: what is kept need not be understood. */
+  /** Copies records of the present catalog unchanged, so that they need not be decoded or opened. */
   async keepAll(kept: readonly TenantRef[], state: CatalogState): Promise<void> {
     for (const page of pagesOf(kept)) {
       const records = await this.#presentRecords(page, state)
@@ -79,6 +88,7 @@ export class Staging {
     }
   }
 
+  /** Removes everything that was written. */
   async clear(): Promise<void> {
     await this.#run(this.#live.client.pipeline().unlink(this.keys.tenants, this.keys.stamps))
   }

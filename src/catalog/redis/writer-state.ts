@@ -1,4 +1,4 @@
-// What a writer finds in Redis before it writes a complete catalog.
+// Reads the state of the catalog in Redis that a writer needs before it writes a complete catalog.
 import { z } from 'zod'
 import type { CatalogKeys } from '../../redis/keys.js'
 import type { LiveRedis } from '../../redis/link.js'
@@ -7,18 +7,22 @@ import { parseStamp, unknownStampBody, type Stamp } from './record.js'
 import { readForWriting, runScript } from './scripts.js'
 import { compareVersions, type CatalogVersion } from '../version.js'
 
+/** The state of the catalog in Redis. */
 export interface CatalogState {
-  /** Undefined: there is none. */
+  /** The version of the catalog; undefined when there is no catalog. */
   readonly version: CatalogVersion | undefined
-  /** -Infinity when there was no writer yet. */
+  /** The fence of the last writer; -Infinity when there was none. */
   readonly fence: number
-  /** Redis is still the master that it was at the last complete snapshot: nothing was lost since. */
+  /**
+   * Whether the master is the same as at the last complete snapshot, so that no write was lost since then.
+   */
   readonly sameMaster: boolean
+  /** The time of Redis in milliseconds. */
   readonly nowMs: number
-  /** The cluster whose controllers write it; undefined: nobody said. */
+  /** The cluster whose controllers own the catalog; undefined when no owner is set. */
   readonly owner: string | undefined
   readonly stamps: ReadonlyMap<string, Stamp>
-  /** The furthest that a living gateway is. */
+  /** The newest version that a live gateway has applied; undefined when there is none. */
   readonly applied: CatalogVersion | undefined
 }
 
@@ -32,9 +36,13 @@ const StateReply = z.tuple([
   z.array(z.string()),
 ])
 
-/** The connection must have the catalog's scripts. Throws what `isRedisTrouble` knows. */
+/**
+ * Reads the state of the catalog. The connection must have loaded the scripts of the catalog.
+ * @throws errors that `isRedisUnavailable` recognizes.
+ */
 export async function readCatalogState(live: LiveRedis, keys: CatalogKeys): Promise<CatalogState> {
-  // Before the catalog: whatever a gateway had applied then was in it at the latest when it is read.
+  // Read before the catalog, so that every version that a gateway has applied is in the catalog when that is
+  // read.
   const applied = await readLatestApplied(live, keys)
   const [epoch, n, fence, same, nowMs, owner, flat] = await runScript(live, readForWriting, {
     keys: [keys.version, keys.stamps],
@@ -42,7 +50,8 @@ export async function readCatalogState(live: LiveRedis, keys: CatalogKeys): Prom
   })
   const stamps = new Map<string, Stamp>()
   for (let index = 0; index < flat.length; index += 2) {
-    // A stamp that makes no sense is like none of ours: its tenant is written anew, or removed.
+    // A malformed stamp is replaced by one that equals no stamp of Parley, so that its tenant is written
+    // again or removed.
     const stamp = parseStamp(flat[index + 1] ?? '') ?? parseStamp(`0 ${unknownStampBody('?')}`)
     if (stamp) stamps.set(flat[index] ?? '', stamp)
   }
@@ -57,13 +66,17 @@ export async function readCatalogState(live: LiveRedis, keys: CatalogKeys): Prom
   }
 }
 
-/** The furthest that a living gateway is. */
-export async function readLatestApplied(live: LiveRedis, keys: CatalogKeys): Promise<CatalogVersion | undefined> {
+/** Reads the newest version that a live gateway has applied; undefined when there is none. */
+export async function readLatestApplied(
+  live: LiveRedis,
+  keys: CatalogKeys,
+): Promise<CatalogVersion | undefined> {
   const gateways = await readGateways(live, keys, { usage: false })
   const versions = gateways.flatMap(({ version }) => version ?? [])
   return versions.toSorted(compareVersions).at(-1)
 }
 
+/** Returns whether a gateway has applied a newer version than `version`. */
 export function isAhead(applied: CatalogVersion | undefined, version: CatalogVersion): boolean {
   return applied !== undefined && compareVersions(applied, version) > 0
 }

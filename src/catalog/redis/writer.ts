@@ -1,5 +1,5 @@
-// Writes the catalog that gateways read. One writer at a time: a fence keeps out those of the past, and whatever happened to Redis
-// meanwhile is mended by a complete snapshot, never by guessing.
+// Writes the catalog that gateways read. There is one writer at a time: a fence refuses stale leaders. When
+// Redis has lost or changed something, only a complete snapshot repairs the catalog.
 import { z } from 'zod'
 import type { Log } from '../../log.js'
 import { catalogKeys, type CatalogKeys } from '../../redis/keys.js'
@@ -21,43 +21,56 @@ import { compareVersions, versionText, type CatalogVersion } from '../version.js
 import { tenantKey, type TenantPolicy } from '../../tenant/policy.js'
 import type { SealingKeys } from './sealing.js'
 
+/** The result of one write. */
 export type WriteOutcome =
-  /** `version`: whoever has applied it enforces what was written. */
+  /** A gateway that has applied `version` enforces what was written. */
   | { readonly kind: 'written' | 'unchanged'; readonly version: CatalogVersion }
-  /** Nothing was written: only a complete snapshot can go on from what Redis holds (it was flushed, restored, or has another master). */
+  /**
+   * Nothing was written: Redis was flushed, restored or has another master, so only a complete snapshot may
+   * follow.
+   */
   | { readonly kind: 'snapshotNeeded' }
-  /** Nothing was written: another leader came after this one. It has nothing more to do. */
+  /** Nothing was written: a later leader has written the catalog, so this one must stop. */
   | { readonly kind: 'fenced' }
-  /** Nothing was written: the catalog belongs to another cluster's controllers. */
+  /** Nothing was written: the catalog belongs to the controllers of the cluster `owner`. */
   | { readonly kind: 'foreign'; readonly owner: string }
 
 export interface CatalogWriterOptions {
-  /** A link to the master, made and kept open by the caller. */
+  /** Creates a link to the master. The caller owns the link and keeps it open. */
   readonly createLink: (role: string, prepare: Prepare) => RedisLink
   readonly installation: string
   readonly sealing: SealingKeys
-  /** The leader's term: a whole number that no later leader has a lower one of. Asked before each write; may throw to refuse it. */
+  /**
+   * Returns the term of the leader: an integer that never decreases from one leader to the next. Called
+   * before each write; it may throw to refuse it.
+   */
   readonly fence: () => number
-  /** Names the cluster: a catalog of another one is never touched. Absent: nobody is asked who they are. */
+  /** Identifies the cluster. The catalog of another cluster is never changed. Absent: no owner is checked. */
   readonly owner?: string | undefined
-  /** Another cluster that is known to be gone: its catalog is taken over. */
+  /** The owner, another cluster that no longer exists, whose catalog may be taken over. */
   readonly takesOver?: string | undefined
   readonly log: Log
-  /** How long a write waits for Redis. Default 5,000. */
+  /** How long a write waits for Redis, in milliseconds. Default 5,000. */
   readonly waitMs?: number
-  /** Changes that the log keeps: whoever is further behind reads everything. Default 4,096. */
+  /**
+   * The number of changes that the log keeps. A gateway that is further behind reads the whole catalog.
+   * Default 4,096.
+   */
   readonly logMax?: number
 }
 
 interface Change {
   readonly op: 'put' | 'remove'
   readonly key: string
-  /** The stamp's body for `put`; the tenant's id, or '' for any, for `remove`. */
+  /** For `put`, the stamp without its n; for `remove`, the id of the tenant, or '' for any. */
   readonly body: string
   readonly record: string
 }
 
-/** A snapshot of more changes, or bytes, does not go into the log: it begins an epoch, in pages that do not hold Redis up. */
+/**
+ * A snapshot with more changes or bytes is not written to the log: it begins an epoch, in pages that do not
+ * block Redis.
+ */
 const changesMax = 200
 const bytesMax = 1_048_576
 const attemptsMax = 5
@@ -73,14 +86,17 @@ const BeginReply = z.union([
 ])
 const ConfirmReply = z.enum(['confirmed', 'snapshotNeeded', 'fenced', 'foreign'])
 
-/** Writes are done in the order of the calls. Each throws RedisUnavailableError, UnknownOutcomeError or CatalogReplyError: try again. */
+/**
+ * Writes the catalog, in the order of the calls. Each method throws errors that `isRedisUnavailable`
+ * recognizes (RedisUnavailableError, UnknownOutcomeError, CatalogReplyError); the caller may try again.
+ */
 export class CatalogWriter {
   readonly #options: CatalogWriterOptions
   readonly #keys: CatalogKeys
   readonly #link: RedisLink
   /** The newest version known to be in Redis. */
   #known: CatalogVersion | undefined
-  /** Of the leader that made the last snapshot: a new one makes its own first. */
+  /** The fence at the last snapshot. A new leader must write a snapshot of its own before anything else. */
   #snapshotFence: number | undefined
   #last: Promise<unknown> = Promise.resolve()
 
@@ -90,11 +106,12 @@ export class CatalogWriter {
     this.#link = options.createLink('catalog writer', loadCatalogScripts)
   }
 
+  /** Writes one policy. */
   put(policy: TenantPolicy): Promise<WriteOutcome> {
     return this.#enqueue(async (live, fence) => this.#change(live, fence, [this.#putChange(policy)]))
   }
 
-  /** A tombstone. Without `tenantId` it is for whoever has the name; with it, a tenant recreated under the name stays. */
+  /** Removes one tenant. With `tenantId`, a tenant that was recreated under the name is not removed. */
   remove({ key, tenantId = '' }: { key: string; tenantId?: string }): Promise<WriteOutcome> {
     return this.#enqueue(async (live, fence) =>
       this.#change(live, fence, [{ op: 'remove', key, body: tenantId, record: '' }]),
@@ -102,22 +119,24 @@ export class CatalogWriter {
   }
 
   /**
-   * The complete list as of this call: whoever is neither in `policies` nor in `keep` is deleted. `keep` are tenants that exist and have no
-   * policy that can be enforced at the moment: they go on with their last good revision, wherever it is still known.
+   * Writes the complete catalog: every tenant that is neither in `policies` nor in `keep` is removed. `keep`
+   * are tenants that exist but have no policy that can be enforced at the moment; they keep their last good
+   * revision wherever it is still known.
    */
   snapshot(policies: Iterable<TenantPolicy>, keep: Iterable<TenantRef> = []): Promise<WriteOutcome> {
-    const wanted = new Map([...policies].map((policy) => [tenantKey(policy), policy]))
-    const kept = [...keep].filter(({ key }) => !wanted.has(key))
+    const desired = new Map([...policies].map((policy) => [tenantKey(policy), policy]))
+    const kept = [...keep].filter(({ key }) => !desired.has(key))
     return this.#enqueue(async (live, fence) => {
-      const outcome = await this.#snapshot(live, fence, { desired: wanted, kept })
+      const outcome = await this.#snapshot(live, fence, { desired, kept })
       if (outcome.kind === 'written' || outcome.kind === 'unchanged') this.#snapshotFence = fence
       return outcome
     })
   }
 
   /**
-   * Tells the gateways that the catalog is as it should be, and finds out whether it is: `snapshotNeeded` when Redis lost or changed
-   * something, also when gateways are further than Redis. For every few seconds; the age of the last one is what gateways show.
+   * Confirms to the gateways that the catalog is up to date, and checks that it is. Returns `snapshotNeeded`
+   * when Redis has lost or changed something, or when a gateway has applied a newer version than Redis holds.
+   * It is called every few seconds; gateways report the age of the last confirmation.
    */
   confirm(): Promise<z.infer<typeof ConfirmReply>> {
     return this.#enqueue(async (live, fence) => {
@@ -133,12 +152,18 @@ export class CatalogWriter {
     })
   }
 
-  /** Whose the catalog is; undefined: nobody's, or there is none. Throws as writes do. */
+  /**
+   * Returns the owner of the catalog; undefined when it has none or does not exist. Throws the same errors as
+   * a write.
+   */
   async readOwner(): Promise<string | undefined> {
     return (await readCatalogState(await this.#openLink(), this.#keys)).owner
   }
 
-  /** What gateways are told of the tenant. Undefined: nothing, or nothing that can be read here. Throws as writes do. */
+  /**
+   * Returns the policy of the tenant in the catalog; undefined when there is none or it cannot be decoded.
+   * Throws the same errors as a write.
+   */
   async readPolicy({ key, tenantId }: TenantRef): Promise<TenantPolicy | undefined> {
     const live = await this.#openLink()
     const [reply] = await live.run(live.client.pipeline().hget(this.#keys.tenants, key))
@@ -148,7 +173,10 @@ export class CatalogWriter {
     return decoded.kind === 'good' && decoded.policy.tenantId === tenantId ? decoded.policy : undefined
   }
 
-  /** All that live, for `Programmed` and for usage in status. Throws as writes do. */
+  /**
+   * Returns all live gateways, for the condition `Programmed` and the usage in status. Throws the same errors
+   * as a write.
+   */
   async readGateways(options: { usage: boolean } = { usage: false }): Promise<LiveGateway[]> {
     return readGateways(await this.#openLink(), this.#keys, options)
   }
@@ -160,7 +188,7 @@ export class CatalogWriter {
   #enqueue<Result>(write: (live: LiveRedis, fence: number) => Promise<Result>): Promise<Result> {
     const result = this.#last.then(async () => {
       const live = await this.#openLink()
-      // As late as can be: a term may end while Redis is waited for.
+      // Called as late as possible, because a term may end while this waits for Redis.
       return write(live, this.#options.fence())
     })
     this.#last = result.catch(() => {})
@@ -180,7 +208,7 @@ export class CatalogWriter {
   async #change(live: LiveRedis, fence: number, changes: readonly Change[]): Promise<WriteOutcome> {
     const known = this.#known
     if (!known || this.#snapshotFence !== fence) return { kind: 'snapshotNeeded' }
-    return this.#commit(live, { fence, from: known, how: 'atLeast', changes })
+    return this.#commit(live, { fence, from: known, versionMatch: 'atLeast', changes })
   }
 
   async #commit(
@@ -188,18 +216,19 @@ export class CatalogWriter {
     commit: {
       readonly fence: number
       readonly from: CatalogVersion
-      readonly how: 'atLeast' | 'exactly'
-      /** Begins this one. Default: that of `from` goes on. */
+      /** Whether n in Redis must be at least that of `from`, or exactly the same. */
+      readonly versionMatch: 'atLeast' | 'exactly'
+      /** The epoch after the commit. Default: the epoch of `from`. */
       readonly epoch?: number
       readonly changes: readonly Change[]
     },
   ): Promise<WriteOutcome> {
     const { version, tenants, stamps, log, changes: topic } = this.#keys
-    const { changes, fence, from, how, epoch = from.epoch } = commit
+    const { changes, fence, from, versionMatch, epoch = from.epoch } = commit
     const reply = await runScript(live, commitChanges, {
       keys: [version, tenants, stamps, log],
       args: [
-        ...[fence, from.epoch, from.n, how, epoch],
+        ...[fence, from.epoch, from.n, versionMatch, epoch],
         ...[this.#options.logMax ?? 4_096, topic, this.#options.owner ?? ''],
         ...changes.flatMap(({ body, key, op, record }) => [op, key, body, record]),
       ],
@@ -212,16 +241,18 @@ export class CatalogWriter {
   }
 
   async #snapshot(live: LiveRedis, fence: number, complete: CompleteCatalog): Promise<WriteOutcome> {
-    for (let tries = 0; tries < attemptsMax; tries += 1) {
+    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
       const state = await readCatalogState(live, this.#keys)
       if (state.fence > fence && !this.#isForeign(state)) return { kind: 'fenced' }
       const outcome = await this.#trySnapshot(live, fence, { complete, state })
       if (outcome) return outcome
     }
-    throw new Error(`the catalog of "${this.#options.installation}" is written by somebody else all the time`)
+    throw new Error(
+      `The catalog of "${this.#options.installation}" could not be written in ${attemptsMax} attempts, because another writer changed it each time.`,
+    )
   }
 
-  /** Undefined: Redis is not as `state` says any more. */
+  /** Makes one attempt. Returns undefined when Redis has changed since `state` was read. */
   async #trySnapshot(
     live: LiveRedis,
     fence: number,
@@ -231,10 +262,11 @@ export class CatalogWriter {
       const changes = this.#changesBetween(complete, state.stamps)
       const bytes = changes.reduce((sum, { record }) => sum + record.length, 0)
       if (changes.length <= changesMax && bytes <= bytesMax) {
-        // A new leader cannot know what the last one wrote: had Redis been put back to an earlier moment, its first changes would get the
-        // numbers of others that gateways have applied.
+        // A new leader cannot know what the last one wrote. If Redis was restored to an earlier state, its
+        // first changes would have the numbers of other changes that gateways have already applied. So a new
+        // leader begins an epoch.
         const epoch = this.#snapshotFence === fence ? state.version.epoch : this.#nextEpoch(state)
-        const commit = { fence, from: state.version, how: 'exactly', epoch, changes } as const
+        const commit = { fence, from: state.version, versionMatch: 'exactly', epoch, changes } as const
         const outcome = await this.#commit(live, commit)
         return outcome.kind === 'snapshotNeeded' ? undefined : outcome
       }
@@ -242,33 +274,39 @@ export class CatalogWriter {
     return this.#beginEpoch(live, fence, { complete, state })
   }
 
-  /** Is what Redis holds the continuation of all that was ever seen of this catalog? */
+  /**
+   * Returns whether the catalog in Redis continues everything that this writer and the gateways have ever
+   * seen of it.
+   */
   #isContinuation(state: CatalogState): boolean {
     const { applied, owner, sameMaster, version } = state
     if (!version || !sameMaster || isAhead(applied, version)) return false
-    // An epoch says whose it is.
+    // A change of the owner requires a new epoch.
     if (this.#options.owner !== undefined && owner !== this.#options.owner) return false
     return !this.#known || compareVersions(version, this.#known) >= 0
   }
 
-  /** Above everything that anybody can have seen: the clock may be behind, and Redis's memory of another time. */
+  /**
+   * Returns an epoch above every epoch that any gateway can have seen. The clock may be behind, and Redis may
+   * have been restored to an earlier state.
+   */
   #nextEpoch({ applied, nowMs, version }: CatalogState): number {
-    const before = [version, this.#known, applied].map((seen) => seen?.epoch ?? 0)
-    return Math.max(nowMs, ...before.map((epoch) => epoch + 1))
+    const epochs = [version, this.#known, applied].map((known) => known?.epoch ?? 0)
+    return Math.max(nowMs, ...epochs.map((epoch) => epoch + 1))
   }
 
   #isForeign({ owner }: CatalogState): boolean {
     return this.#options.owner !== undefined && owner !== undefined && owner !== this.#options.owner
   }
 
-  #changesBetween({ kept, desired: wanted }: CompleteCatalog, stamps: ReadonlyMap<string, Stamp>): Change[] {
+  #changesBetween({ desired, kept }: CompleteCatalog, stamps: ReadonlyMap<string, Stamp>): Change[] {
     const changes: Change[] = []
     const keepable = new Map(kept.map(({ key, tenantId }) => [key, tenantId]))
     for (const [key, stamp] of stamps) {
-      if (!wanted.has(key) && keepable.get(key) !== stamp.tenantId)
+      if (!desired.has(key) && keepable.get(key) !== stamp.tenantId)
         changes.push({ op: 'remove', key, body: '', record: '' })
     }
-    for (const [key, policy] of wanted) {
+    for (const [key, policy] of desired) {
       const stamp = stamps.get(key)
       const body = stampBody(policy, this.#options.sealing)
       if (!stamp || stampBodyOf(stamp) !== body) changes.push(this.#putChange(policy))
@@ -276,26 +314,30 @@ export class CatalogWriter {
     return changes
   }
 
-  /** Undefined: somebody else was faster, or Redis lost what was staged. */
+  /**
+   * Writes the whole catalog as a new epoch. Returns undefined when another writer was faster, or when Redis
+   * lost the staged catalog.
+   */
   async #beginEpoch(
     live: LiveRedis,
     fence: number,
     { complete, state }: { complete: CompleteCatalog; state: CatalogState },
   ): Promise<WriteOutcome | undefined> {
     const { installation, log, owner = '', takesOver = '' } = this.#options
-    const { version: seen } = state
-    if (this.#isForeign(state) && state.owner !== takesOver) return refusalOutcome('foreign', state.owner ?? '')
+    const { version: expected } = state
+    if (this.#isForeign(state) && state.owner !== takesOver)
+      return refusalOutcome('foreign', state.owner ?? '')
     const epoch = this.#nextEpoch(state)
     const staging = new Staging(live, { installation, keys: this.#keys })
     await staging.putAll(mapLazily(complete.desired.values(), (policy) => this.#putChange(policy)))
     await staging.keepAll(complete.kept, state)
-    // That took its time.
+    // Staging takes time, in which the term may have ended.
     if (this.#options.fence() !== fence) return { kind: 'fenced' }
     const { version, tenants, stamps, log: logKey, changes: topic } = this.#keys
     const reply = await runScript(live, beginEpoch, {
       keys: [version, tenants, stamps, logKey, staging.keys.tenants, staging.keys.stamps],
       args: [
-        ...[fence, seen?.epoch ?? '', seen?.n ?? '', epoch],
+        ...[fence, expected?.epoch ?? '', expected?.n ?? '', epoch],
         ...[staging.recordCount, staging.stampCount, topic, installation, owner, takesOver],
       ],
       reply: BeginReply,
@@ -307,7 +349,7 @@ export class CatalogWriter {
     this.#known = { epoch, n: reply[1] }
     log.info(
       { catalog: installation, version: versionText(this.#known), tenants: staging.stampCount },
-      'published the complete catalog anew',
+      'published the complete catalog',
     )
     return { kind: 'written', version: this.#known }
   }
@@ -322,7 +364,7 @@ interface CompleteCatalog {
   readonly kept: readonly TenantRef[]
 }
 
-/** One after another, when it is asked for: thousands at once would hold up everything else. */
+/** Maps items one by one as they are consumed, because thousands at once would block this process. */
 function* mapLazily<From, To>(items: Iterable<From>, map: (item: From) => To): Iterable<To> {
   for (const item of items) yield map(item)
 }
