@@ -5,7 +5,7 @@ import { MemoryPresence } from './memory.js'
 import { presenceContract } from './presence.contract.js'
 import { presenceTtlMs } from './presence.js'
 
-class HandClock implements Clock {
+class ManualClock implements Clock {
   #nowMs = 0
 
   epochMs(): number {
@@ -22,11 +22,11 @@ class HandClock implements Clock {
 }
 
 presenceContract('MemoryPresence', async () => {
-  const clock = new HandClock()
+  const clock = new ManualClock()
   const presence = new MemoryPresence({ clock })
   return {
     presence,
-    // One process is one gateway: its second view is the same object.
+    // One process is one gateway, so both views are the same object.
     peer: presence,
     advance: async (ms) => clock.advance(ms),
     close: async () => presence.close(),
@@ -38,11 +38,11 @@ describe('MemoryPresence', () => {
   const refOf = (n: number): ChannelRef => ({ tenantId: 't', channel: `c${n}` })
 
   function openOne() {
-    const clock = new HandClock()
+    const clock = new ManualClock()
     return { clock, presence: new MemoryPresence({ clock }) }
   }
 
-  test('an entry is gone exactly when its time is up', async () => {
+  test('an entry expires exactly at the end of its time to live', async () => {
     const { clock, presence } = openOne()
     await presence.add(refOf(1), 's1', ann)
     clock.advance(presenceTtlMs - 1)
@@ -51,20 +51,20 @@ describe('MemoryPresence', () => {
     expect(await presence.stats(refOf(1))).toEqual({ clients: 0, users: 0 })
   })
 
-  test('names that read alike when joined stay apart', async () => {
+  test('names that are equal when joined stay separate', async () => {
     const { presence } = openOne()
     await presence.add({ tenantId: 'a', channel: 'b:c' }, 's1', ann)
     expect(await presence.stats({ tenantId: 'a:b', channel: 'c' })).toEqual({ clients: 0, users: 0 })
   })
 
-  test('a channel that the last one left holds no memory', async () => {
+  test('a channel without sessions holds no memory', async () => {
     const { presence } = openOne()
     await presence.add(refOf(1), 's1', ann)
     await presence.remove(refOf(1), 's1')
     expect(presence.held()).toEqual({ channels: 0, clients: 0 })
   })
 
-  test('asking about a channel holds no memory', async () => {
+  test('reading a channel holds no memory', async () => {
     const { presence } = openOne()
     await presence.stats(refOf(1))
     await presence.members(refOf(1), { limit: 1 })
@@ -72,7 +72,7 @@ describe('MemoryPresence', () => {
     expect(presence.held()).toEqual({ channels: 0, clients: 0 })
   })
 
-  test('sweeps expired channels that nobody asks for, a bounded number a call', async () => {
+  test('sweeps expired channels that are not read, a bounded number per call', async () => {
     const { clock, presence } = openOne()
     for (let n = 0; n < 1500; n += 1) await presence.add(refOf(n), 's1', ann)
     clock.advance(presenceTtlMs)

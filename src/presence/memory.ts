@@ -1,4 +1,5 @@
-// Presence of a single process: `parley dev`, small installations, and the yardstick for the one on Redis.
+// The presence of a single process, for `parley dev` and small installations. It is also the reference for
+// the presence on Redis.
 import type { ChannelRef, ClientInfo } from '../broker/broker.js'
 import type { Clock } from '../time.js'
 import { presenceTtlMs, type Presence, type PresenceStats } from './presence.js'
@@ -6,11 +7,14 @@ import { presenceTtlMs, type Presence, type PresenceStats } from './presence.js'
 const sweepIntervalMs = 1000
 const sweepChannelsMax = 1000
 
-/** Every call is O(1) per session it names, besides the expired entries that it drops on the way. Owns no timer: see `sweep` and `run`. */
+/**
+ * Every call is O(1) per session that it names, plus the expired entries that it drops. It owns no timer
+ * until `run` is called.
+ */
 export class MemoryPresence implements Presence {
   readonly #clock: Clock
-  readonly #channels = new Map<string, Attendance>()
-  #toSweep = this.#channels.entries()
+  readonly #channels = new Map<string, ChannelPresence>()
+  #sweepCursor = this.#channels.entries()
 
   constructor(options: { clock: Clock }) {
     this.#clock = options.clock
@@ -21,88 +25,94 @@ export class MemoryPresence implements Presence {
     sessionId: string,
     info: ClientInfo,
   ): Promise<{ userEdge: boolean; clients: number }> {
-    const attendance = this.#attendance(ref)
-    const userEdge = attendance.add(sessionId, info, this.#clock.monotonicMs())
-    return { userEdge, clients: attendance.clients }
+    const channel = this.#openChannel(ref)
+    const userEdge = channel.add(sessionId, info, this.#clock.monotonicMs())
+    return { userEdge, clients: channel.clients }
   }
 
   async remove(ref: ChannelRef, sessionId: string): Promise<{ userEdge: boolean; clients: number }> {
-    const attendance = this.#current(ref)
-    if (!attendance) return { userEdge: false, clients: 0 }
-    const userEdge = attendance.remove(sessionId)
-    if (attendance.clients === 0) this.#channels.delete(keyOf(ref))
-    return { userEdge, clients: attendance.clients }
+    const channel = this.#find(ref)
+    if (!channel) return { userEdge: false, clients: 0 }
+    const userEdge = channel.remove(sessionId)
+    if (channel.clients === 0) this.#channels.delete(keyOf(ref))
+    return { userEdge, clients: channel.clients }
   }
 
   async refresh(ref: ChannelRef, entries: ReadonlyMap<string, ClientInfo>): Promise<void> {
     if (entries.size === 0) return
-    const attendance = this.#attendance(ref)
+    const channel = this.#openChannel(ref)
     const nowMs = this.#clock.monotonicMs()
-    for (const [sessionId, info] of entries) attendance.add(sessionId, info, nowMs)
+    for (const [sessionId, info] of entries) channel.add(sessionId, info, nowMs)
   }
 
   async members(ref: ChannelRef, options: { limit: number }): Promise<ReadonlyMap<string, ClientInfo>> {
-    return this.#current(ref)?.members(options.limit) ?? new Map<string, ClientInfo>()
+    return this.#find(ref)?.members(options.limit) ?? new Map<string, ClientInfo>()
   }
 
   async stats(ref: ChannelRef): Promise<PresenceStats> {
-    const attendance = this.#current(ref)
-    return { clients: attendance?.clients ?? 0, users: attendance?.users ?? 0 }
+    const channel = this.#find(ref)
+    return { clients: channel?.clients ?? 0, users: channel?.users ?? 0 }
   }
 
-  /** Nothing to let go of; the gateways of one process may share this, and another one may be open still. */
+  /** Does nothing: the gateways of one process may share this object, and another may still be open. */
   async close(): Promise<void> {}
 
-  /** Channels and entries held in memory; what has expired counts until it is swept or asked for. */
+  /**
+   * Returns the numbers of channels and entries in memory. Expired entries count until they are swept or
+   * their channel is read.
+   */
   held(): { channels: number; clients: number } {
     let clients = 0
-    for (const attendance of this.#channels.values()) clients += attendance.clients
+    for (const channel of this.#channels.values()) clients += channel.clients
     return { channels: this.#channels.size, clients }
   }
 
-  /** Frees what has expired, at most a thousand channels a call; the next call goes on where this one stopped. */
+  /** Frees expired entries of at most a thousand channels. The next call continues where this one stopped. */
   sweep(): void {
     const nowMs = this.#clock.monotonicMs()
     for (let swept = 0; swept < sweepChannelsMax; swept += 1) {
-      const next = this.#toSweep.next()
+      const next = this.#sweepCursor.next()
       if (next.done) {
-        this.#toSweep = this.#channels.entries()
+        this.#sweepCursor = this.#channels.entries()
         return
       }
-      const [key, attendance] = next.value
-      attendance.expire(nowMs)
-      if (attendance.clients === 0) this.#channels.delete(key)
+      const [key, channel] = next.value
+      channel.expire(nowMs)
+      if (channel.clients === 0) this.#channels.delete(key)
     }
   }
 
-  /** Sweeps by itself until `signal` ends it. */
+  /** Sweeps every second until `signal` aborts. */
   run(signal: AbortSignal): void {
     const interval = setInterval(() => this.sweep(), sweepIntervalMs)
     signal.addEventListener('abort', () => clearInterval(interval), { once: true })
   }
 
-  #current(ref: ChannelRef): Attendance | undefined {
-    const attendance = this.#channels.get(keyOf(ref))
-    attendance?.expire(this.#clock.monotonicMs())
-    return attendance
+  #find(ref: ChannelRef): ChannelPresence | undefined {
+    const channel = this.#channels.get(keyOf(ref))
+    channel?.expire(this.#clock.monotonicMs())
+    return channel
   }
 
-  #attendance(ref: ChannelRef): Attendance {
-    const current = this.#current(ref)
+  #openChannel(ref: ChannelRef): ChannelPresence {
+    const current = this.#find(ref)
     if (current) return current
-    const attendance = new Attendance()
-    this.#channels.set(keyOf(ref), attendance)
-    return attendance
+    const channel = new ChannelPresence()
+    this.#channels.set(keyOf(ref), channel)
+    return channel
   }
 }
 
 interface Entry {
   readonly info: ClientInfo
-  readonly seenAtMs: number
+  readonly refreshedAtMs: number
 }
 
-/** Who is on one channel. Entries stand in the order in which they were last seen, so the first is the first to expire. */
-class Attendance {
+/**
+ * The presence of one channel. Entries are in the order in which they were last refreshed, so the first
+ * expires first.
+ */
+class ChannelPresence {
   readonly #entries = new Map<string, Entry>()
   readonly #sessionsOfUser = new Map<string, number>()
 
@@ -114,28 +124,29 @@ class Attendance {
     return this.#sessionsOfUser.size
   }
 
-  /** True when the user was not there before. */
-  add(sessionId: string, info: ClientInfo, seenAtMs: number): boolean {
+  /** Returns true when the user was not present before. */
+  add(sessionId: string, info: ClientInfo, refreshedAtMs: number): boolean {
     const earlier = this.#entries.get(sessionId)
     const user = userOf(info)
     const sessions = this.#sessionsOfUser.get(user) ?? 0
     this.#sessionsOfUser.set(user, sessions + 1)
-    // Only after the new one is counted: a refresh must not look like the user's coming.
-    if (earlier) this.#forget(sessionId, earlier)
-    this.#entries.set(sessionId, { info, seenAtMs })
+    // The old entry is removed after the new one is counted, so that a refresh does not look like a user who
+    // joins.
+    if (earlier) this.#drop(sessionId, earlier)
+    this.#entries.set(sessionId, { info, refreshedAtMs })
     return sessions === 0
   }
 
-  /** True when the user is there no more. */
+  /** Returns true when it was the user's last session. */
   remove(sessionId: string): boolean {
     const entry = this.#entries.get(sessionId)
-    return entry !== undefined && this.#forget(sessionId, entry)
+    return entry !== undefined && this.#drop(sessionId, entry)
   }
 
   expire(nowMs: number): void {
     for (const [sessionId, entry] of this.#entries) {
-      if (nowMs - entry.seenAtMs < presenceTtlMs) return
-      this.#forget(sessionId, entry)
+      if (nowMs - entry.refreshedAtMs < presenceTtlMs) return
+      this.#drop(sessionId, entry)
     }
   }
 
@@ -148,7 +159,7 @@ class Attendance {
     return members
   }
 
-  #forget(sessionId: string, entry: Entry): boolean {
+  #drop(sessionId: string, entry: Entry): boolean {
     this.#entries.delete(sessionId)
     const user = userOf(entry.info)
     const sessions = (this.#sessionsOfUser.get(user) ?? 1) - 1
@@ -158,12 +169,17 @@ class Attendance {
   }
 }
 
-/** Guests have no user; each client name is one of their own. No user's name begins with `guest:`. */
+/**
+ * The key of the user. Guests have no user, so each client name is a guest of its own. No user name begins
+ * with `guest:`.
+ */
 function userOf(info: ClientInfo): string {
   return info.user === '' ? `guest:${info.client}` : info.user
 }
 
-/** The length says where the tenant ends, whatever characters the two names hold. */
+/**
+ * The key of the channel. The length marks the end of the tenant id, whatever characters the names contain.
+ */
 function keyOf(ref: ChannelRef): string {
   return `${ref.tenantId.length}:${ref.tenantId}${ref.channel}`
 }

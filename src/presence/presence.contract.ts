@@ -1,27 +1,33 @@
-// What every presence promises, one behaviour per test. Time passes by `advance`: nothing sleeps.
+// The promises of every presence, one behaviour per test. Time passes by `advance` only.
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { ChannelRef, ClientInfo } from '../broker/broker.js'
 import { presenceTtlMs, type Presence } from './presence.js'
 
-/** Two gateways' presences on the same fresh data. */
+/** The presences of two gateways on the same empty data. */
 export interface OpenedPresences {
   readonly presence: Presence
   readonly peer: Presence
-  /** Lets time pass for both and for the data: moves a clock, or waits where there is none to move. */
+  /**
+   * Lets time pass for both presences and for the data: it moves a clock, or waits where no clock can be
+   * moved.
+   */
   advance(ms: number): Promise<void>
   /** Closes both and removes the data. */
   close(): Promise<void>
 }
 
 export interface PresenceContractOptions {
-  /** As the presence under test was made. Default `presenceTtlMs`. */
+  /** The time to live of the presence under test. Default `presenceTtlMs`. */
   readonly ttlMs?: number
-  /** Scripts that the property test runs against a naive model. Fewer where each call is a round trip. Default 100. */
+  /**
+   * The number of scripts that the property test compares with a naive model; fewer where each call is a
+   * round trip. Default 100.
+   */
   readonly scripts?: number
 }
 
-/** Every presence runs this: `presenceContract('MemoryPresence', open)`. */
+/** Defines the suite that every presence runs: `presenceContract('MemoryPresence', open)`. */
 export function presenceContract(
   name: string,
   open: () => Promise<OpenedPresences>,
@@ -29,8 +35,8 @@ export function presenceContract(
 ): void {
   const ttlMs = options.ttlMs ?? presenceTtlMs
   const ref: ChannelRef = { tenantId: 't1', channel: 'room:1' }
-  const elsewhere: ChannelRef = { tenantId: 't1', channel: 'room:2' }
-  const foreign: ChannelRef = { tenantId: 't2', channel: 'room:1' }
+  const otherChannel: ChannelRef = { tenantId: 't1', channel: 'room:2' }
+  const otherTenant: ChannelRef = { tenantId: 't2', channel: 'room:1' }
 
   let opened: OpenedPresences
   let presence: Presence
@@ -47,18 +53,18 @@ export function presenceContract(
 
     afterEach(async () => opened.close())
 
-    describe('coming', () => {
-      test('a user’s first session is an edge, the next is none', async () => {
+    describe('add', () => {
+      test('a user’s first session is a user edge, the next is not', async () => {
         expect(await presence.add(ref, 's1', userInfo('ann'))).toEqual({ userEdge: true, clients: 1 })
         expect(await presence.add(ref, 's2', userInfo('ann'))).toEqual({ userEdge: false, clients: 2 })
       })
 
-      test('users have their own edges', async () => {
+      test('each user has edges of their own', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         expect(await presence.add(ref, 's2', userInfo('bob'))).toEqual({ userEdge: true, clients: 2 })
       })
 
-      test('a session that is added again is there once, and no edge', async () => {
+      test('a session that is added again counts once and is no edge', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         expect(await presence.add(ref, 's1', userInfo('ann'))).toEqual({ userEdge: false, clients: 1 })
         expect(await presence.stats(ref)).toEqual({ clients: 1, users: 1 })
@@ -70,14 +76,14 @@ export function presenceContract(
         expect((await presence.members(ref, { limit: 1 })).get('s1')?.name).toBe('Ann B')
       })
 
-      test('a session that is added again as another user counts for that one alone', async () => {
+      test('a session that is added again as another user counts only for that user', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         expect(await presence.add(ref, 's1', userInfo('bob'))).toEqual({ userEdge: true, clients: 1 })
         expect(await presence.add(ref, 's2', userInfo('ann'))).toEqual({ userEdge: true, clients: 2 })
         expect(await presence.stats(ref)).toEqual({ clients: 2, users: 2 })
       })
 
-      test('sessions of one client name are two', async () => {
+      test('two sessions with one client name count twice', async () => {
         await presence.add(ref, 's1', { user: 'ann', client: 'tab' })
         expect(await presence.add(ref, 's2', { user: 'ann', client: 'tab' })).toEqual({
           userEdge: false,
@@ -86,13 +92,13 @@ export function presenceContract(
         expect(await namesOn()).toEqual(['s1', 's2'])
       })
 
-      test('a session on another gateway is seen, and counts for the edge', async () => {
+      test('a session on another gateway is a member and counts for the edge', async () => {
         await peer.add(ref, 's1', userInfo('ann'))
         expect(await presence.add(ref, 's2', userInfo('ann'))).toEqual({ userEdge: false, clients: 2 })
         expect(await namesOn()).toEqual(['s1', 's2'])
       })
 
-      test('of a hundred sessions of a user at once, one is the first', async () => {
+      test('of a hundred concurrent sessions of a user, one is the edge', async () => {
         const adding = Array.from({ length: 100 }, (_, n) =>
           (n % 2 === 0 ? presence : peer).add(ref, `s${n}`, userInfo('ann')),
         )
@@ -102,27 +108,27 @@ export function presenceContract(
       })
     })
 
-    describe('going', () => {
-      test('a user’s last session is an edge, the one before is none', async () => {
+    describe('remove', () => {
+      test('a user’s last session is a user edge, the one before is not', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await presence.add(ref, 's2', userInfo('ann'))
         expect(await presence.remove(ref, 's1')).toEqual({ userEdge: false, clients: 1 })
         expect(await presence.remove(ref, 's2')).toEqual({ userEdge: true, clients: 0 })
       })
 
-      test('removing what is not there is no error and no edge', async () => {
+      test('removing a missing session is no error and no edge', async () => {
         expect(await presence.remove(ref, 's1')).toEqual({ userEdge: false, clients: 0 })
         await presence.add(ref, 's1', userInfo('ann'))
         expect(await presence.remove(ref, 's2')).toEqual({ userEdge: false, clients: 1 })
       })
 
-      test('removing twice is one going', async () => {
+      test('removing twice is one edge', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await presence.remove(ref, 's1')
         expect(await presence.remove(ref, 's1')).toEqual({ userEdge: false, clients: 0 })
       })
 
-      test('coming back is a first session again', async () => {
+      test('a session added after a removal is a first session again', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await presence.remove(ref, 's1')
         expect(await presence.add(ref, 's1', userInfo('ann'))).toEqual({ userEdge: true, clients: 1 })
@@ -134,39 +140,39 @@ export function presenceContract(
         expect(await presence.stats(ref)).toEqual({ clients: 1, users: 1 })
       })
 
-      test('close() settles, and a second time too', async () => {
+      test('close() resolves, and so does a second call', async () => {
         await presence.close()
         await expect(presence.close()).resolves.toBeUndefined()
       })
     })
 
-    describe('expiring', () => {
-      test('an entry without refresh counts for nobody', async () => {
+    describe('expiry', () => {
+      test('an entry without refresh does not count', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await opened.advance(ttlMs * 1.2)
         expect(await presence.stats(ref)).toEqual({ clients: 0, users: 0 })
         expect(await namesOn()).toEqual([])
       })
 
-      test('before its time an entry is there', async () => {
+      test('an entry counts before it expires', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await opened.advance(ttlMs * 0.6)
         expect(await presence.stats(ref)).toEqual({ clients: 1, users: 1 })
       })
 
-      test('after it expired, the user’s next session is the first', async () => {
+      test('after an expiry the user’s next session is an edge', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await opened.advance(ttlMs * 1.2)
         expect(await presence.add(ref, 's2', userInfo('ann'))).toEqual({ userEdge: true, clients: 1 })
       })
 
-      test('after it expired, removing it is no edge', async () => {
+      test('removing an expired session is no edge', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await opened.advance(ttlMs * 1.2)
         expect(await presence.remove(ref, 's1')).toEqual({ userEdge: false, clients: 0 })
       })
 
-      test('a session beside an expired one is the last', async () => {
+      test('a session beside an expired one is the user’s last', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await opened.advance(ttlMs * 0.6)
         await presence.add(ref, 's2', userInfo('ann'))
@@ -174,7 +180,7 @@ export function presenceContract(
         expect(await presence.remove(ref, 's2')).toEqual({ userEdge: true, clients: 0 })
       })
 
-      test('refresh() keeps alive what it names, and that alone', async () => {
+      test('refresh() extends the named entries only', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await presence.add(ref, 's2', userInfo('bob'))
         await opened.advance(ttlMs * 0.6)
@@ -184,7 +190,7 @@ export function presenceContract(
         expect(await presence.stats(ref)).toEqual({ clients: 1, users: 1 })
       })
 
-      test('add() keeps alive as well', async () => {
+      test('add() extends an entry as well', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await opened.advance(ttlMs * 0.6)
         await presence.add(ref, 's1', userInfo('ann'))
@@ -192,7 +198,7 @@ export function presenceContract(
         expect(await namesOn()).toEqual(['s1'])
       })
 
-      test('refresh() adds what has expired', async () => {
+      test('refresh() adds an expired entry again', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await opened.advance(ttlMs * 1.2)
         await presence.refresh(ref, new Map([['s1', userInfo('ann')]]))
@@ -200,19 +206,19 @@ export function presenceContract(
         expect(await presence.add(ref, 's2', userInfo('ann'))).toEqual({ userEdge: false, clients: 2 })
       })
 
-      test('refresh() of a living entry counts it once', async () => {
+      test('refresh() of a present entry counts it once', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await presence.refresh(ref, new Map([['s1', userInfo('ann')]]))
         expect(await presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
       })
 
-      test('refresh() of nothing is no error', async () => {
+      test('refresh() without entries is no error', async () => {
         await expect(presence.refresh(ref, new Map())).resolves.toBeUndefined()
       })
     })
 
-    describe('who is there', () => {
-      test('members by session id, with what they brought, byte for byte', async () => {
+    describe('reads', () => {
+      test('members have their info unchanged, by session id', async () => {
         const info = Buffer.from('{"a":  "é🦜"}')
         await presence.add(ref, 's1', { user: 'ann "ünï', client: 'tab', name: 'Ann 🦜', info })
         const member = (await peer.members(ref, { limit: 10 })).get('s1')
@@ -220,26 +226,26 @@ export function presenceContract(
         expect(Buffer.from(member?.info ?? []).equals(info)).toBe(true)
       })
 
-      test('a member without name and info has none', async () => {
+      test('a member without name and info has neither', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         const member = (await presence.members(ref, { limit: 10 })).get('s1')
         expect(member?.name).toBeUndefined()
         expect(member?.info).toBeUndefined()
       })
 
-      test('at most `limit` members; stats count all', async () => {
+      test('members are at most `limit`; stats count all', async () => {
         for (let n = 0; n < 10; n += 1) await presence.add(ref, `s${n}`, userInfo(`u${n % 5}`))
         expect((await presence.members(ref, { limit: 3 })).size).toBe(3)
         expect((await presence.members(ref, { limit: 0 })).size).toBe(0)
         expect(await presence.stats(ref)).toEqual({ clients: 10, users: 5 })
       })
 
-      test('nobody on an unknown channel', async () => {
+      test('an unknown channel is empty', async () => {
         expect(await presence.stats(ref)).toEqual({ clients: 0, users: 0 })
         expect((await presence.members(ref, { limit: 10 })).size).toBe(0)
       })
 
-      test('guests are users of their own, one for each client name', async () => {
+      test('each client name of a guest is a user of its own', async () => {
         await presence.add(ref, 's1', { user: '', client: 'g1' })
         expect(await presence.add(ref, 's2', { user: '', client: 'g2' })).toEqual({
           userEdge: true,
@@ -260,29 +266,32 @@ export function presenceContract(
         })
       })
 
-      test('channels are apart', async () => {
+      test('channels are separate', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
-        expect(await presence.add(elsewhere, 's1', userInfo('ann'))).toEqual({ userEdge: true, clients: 1 })
+        expect(await presence.add(otherChannel, 's1', userInfo('ann'))).toEqual({
+          userEdge: true,
+          clients: 1,
+        })
         expect(await presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
-        expect(await namesOn(elsewhere)).toEqual(['s1'])
+        expect(await namesOn(otherChannel)).toEqual(['s1'])
       })
 
-      test('two tenants’ channels of one name are apart', async () => {
+      test('channels of one name in two tenants are separate', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
-        expect(await presence.add(foreign, 's1', userInfo('ann'))).toEqual({ userEdge: true, clients: 1 })
+        expect(await presence.add(otherTenant, 's1', userInfo('ann'))).toEqual({ userEdge: true, clients: 1 })
         expect(await presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
-        expect(await presence.stats(foreign)).toEqual({ clients: 1, users: 1 })
+        expect(await presence.stats(otherTenant)).toEqual({ clients: 1, users: 1 })
       })
     })
 
-    test('answers every call as a naive model does', async () => {
+    test('answers every call like a naive model', async () => {
       let scripts = 0
       await fc.assert(
         fc.asyncProperty(fc.array(steps, { maxLength: 40 }), async (script) => {
           scripts += 1
-          // A channel of its own for each script: opening anew would be slow on a server.
+          // Each script has a channel of its own, since opening another presence would be slow on a server.
           const own: ChannelRef = { tenantId: 't1', channel: `script:${scripts}` }
-          const model = new NaiveAttendance(ttlMs)
+          const model = new NaivePresence(ttlMs)
           for (const [index, step] of script.entries()) {
             const gateway = index % 2 === 0 ? presence : peer
             if (step.kind === 'wait') {
@@ -314,8 +323,8 @@ function userInfo(user: string): ClientInfo {
   return { user, client: `client of ${user}` }
 }
 
-/** Does the same in the plainest way: a list that is filtered as a whole each time. */
-class NaiveAttendance {
+/** A simple model of presence: a list that is filtered completely each time. */
+class NaivePresence {
   nowMs = 0
   #all: { session: string; user: string; untilMs: number }[] = []
   readonly #ttlMs: number
@@ -373,7 +382,8 @@ const steps = fc.oneof(
       entries: fc.uniqueArray(fc.tuple(sessions, infos), { maxLength: 4, selector: ([session]) => session }),
     }),
   },
-  // Never so that an entry's age comes close to its time to live, where a server's clock and ours may differ.
+  // An entry's age never comes close to its time to live, since the clocks of the server and of the test may
+  // differ.
   {
     weight: 2,
     arbitrary: fc.record({ kind: fc.constant('wait' as const), ttls: fc.constantFrom(0.3, 0.7, 1.5) }),

@@ -1,31 +1,51 @@
-// The seam to who is here. An entry lives by being refreshed, so a gateway that died takes its people with it within 30 s.
+// The seam of this room: which sessions and users are subscribed to a channel, across the cluster. Entries
+// must be refreshed, so the entries of a killed gateway expire within 30 s.
+//
+// `memory.ts` is the presence of a single process, `redis/presence.ts` the one that gateways share through
+// Redis; both keep the promises of `presence.contract.ts`. The room imports the leaves of `src/` and the seam
+// of the broker; its folder `redis/` imports the room redis besides. Start reading here, then in `memory.ts`.
 import type { ChannelRef, ClientInfo } from '../broker/broker.js'
 
-/** Entries expire this long after their last `add` or `refresh`. */
+/** Entries expire this many milliseconds after their last `add` or `refresh`. */
 export const presenceTtlMs = 25_000
 
 export interface PresenceStats {
+  /** The number of sessions. */
   readonly clients: number
+  /** The number of different users among them. */
   readonly users: number
 }
 
 /**
- * Who is on a channel, across the cluster. Promises tested in presence.contract.ts. Users are told apart by `info.user`; where it is
- * empty, by `info.client`, and such a guest is never the user of that name.
+ * The presence of channels across the cluster. presence.contract.ts tests its promises. `info.user`
+ * identifies the user. Where it is empty, `info.client` identifies a guest, who is never the user of that
+ * name. Calls reject with a CommandError of the code BROKER_UNAVAILABLE while the backend is unavailable; the
+ * outcome is then unknown.
  */
 export interface Presence {
   /**
-   * Adds or refreshes one session; the latest `info` counts. `userEdge`: the user was not there before this call. `clients`: sessions
-   * after it. Session ids are unique; `info.client` need not be.
+   * Adds or refreshes one session; the latest `info` replaces an earlier one. `userEdge`: the user was not
+   * present before this call. `clients`: the number of sessions after it. Session ids are unique;
+   * `info.client` need not be.
    */
   add(ref: ChannelRef, sessionId: string, info: ClientInfo): Promise<{ userEdge: boolean; clients: number }>
-  /** `userEdge`: it was the user's last session there. Removing what is not there, or has expired, is no error, and no edge. */
+  /**
+   * Removes one session. `userEdge`: it was the user's last session on the channel. `clients`: the number of
+   * sessions after it. Removing a missing or expired session is no error, and then `userEdge` is false.
+   */
   remove(ref: ChannelRef, sessionId: string): Promise<{ userEdge: boolean; clients: number }>
-  /** Keeps entries alive; called for all sessions of a gateway at least every presenceTtlMs / 3. What has expired is added again, silently. */
+  /**
+   * Extends the time to live of entries, and adds missing or expired ones again without reporting an edge.
+   * Each gateway calls it for all its sessions at least every presenceTtlMs / 3.
+   */
   refresh(ref: ChannelRef, entries: ReadonlyMap<string, ClientInfo>): Promise<void>
-  /** By session id, at most `limit`. */
+  /** Resolves with at most `limit` sessions, by session id. */
   members(ref: ChannelRef, options: { limit: number }): Promise<ReadonlyMap<string, ClientInfo>>
+  /** Resolves with the numbers of sessions and users of the channel. */
   stats(ref: ChannelRef): Promise<PresenceStats>
-  /** Lets go of connections. Entries stay until they are removed or expire: whoever closes removes its own first. */
+  /**
+   * Releases connections. Entries stay until they are removed or expire, so the caller removes its own
+   * before.
+   */
   close(): Promise<void>
 }

@@ -1,19 +1,24 @@
-// Places for connections that are taken, by user. Pure counting.
+// The number of connections by user. Pure counting.
 import type { Admission, ConnectionLimits } from './ledger.js'
 
-export class Places {
+export class ConnectionCounts {
   #held = 0
   readonly #byUser = new Map<string, number>()
 
+  /** The number of all connections. */
   get held(): number {
     return this.#held
   }
 
+  /** The number of users with a connection. */
   get users(): number {
     return this.#byUser.size
   }
 
-  /** In order of their first place. Users may come and go meanwhile, as in a Map. */
+  /**
+   * The users in the order of their first connection. Users may be added and removed during the iteration, as
+   * in a Map.
+   */
   names(): IterableIterator<string> {
     return this.#byUser.keys()
   }
@@ -22,22 +27,22 @@ export class Places {
     return this.#byUser.get(user) ?? 0
   }
 
-  take(user: string): void {
+  add(user: string): void {
     this.#held += 1
     this.#byUser.set(user, this.of(user) + 1)
   }
 
-  /** Throws when `user` holds none: somebody released twice. */
-  release(user: string): void {
+  /** Throws when `user` has no connection: a caller has released one twice. */
+  remove(user: string): void {
     const left = this.of(user) - 1
-    if (left < 0) throw new Error('a place was released that nobody holds')
+    if (left < 0) throw new Error('cannot release a connection that is not counted')
     this.#held -= 1
     if (left > 0) this.#byUser.set(user, left)
     else this.#byUser.delete(user)
   }
 
-  /** Whether these places alone leave room for one more. */
-  look(user: string, { max, perUser }: ConnectionLimits): Admission {
+  /** Whether these connections alone leave room for one more. */
+  check(user: string, { max, perUser }: ConnectionLimits): Admission {
     if (this.#held >= max) return { admitted: false, limit: 'tenant', used: this.#held }
     if (this.of(user) >= perUser) return { admitted: false, limit: 'user', used: this.of(user) }
     return { admitted: true }

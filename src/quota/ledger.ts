@@ -1,68 +1,87 @@
-// What of a tenant's quota is used, over all gateways: places for connections, and this gateway's share of the rates.
+// The seam of this room: how much of a tenant's quota is in use across all gateways, and this gateway's share
+// of the rates.
+//
+// `local.ts` is the ledger of a single gateway, `redis/ledger.ts` the one that gateways share through Redis;
+// both keep the promises of `ledger.contract.ts`. `token-bucket.ts` limits one rate. The room imports the
+// leaves of `src/` only, and its folder `redis/` the room redis besides. Start reading here, then in
+// `local.ts`.
 
 export interface ConnectionLimits {
-  /** Of the tenant. */
+  /** The most connections of the tenant. */
   readonly max: number
+  /** The most connections of one user. */
   readonly perUser: number
 }
 
-export interface Refusal {
+/** The answer to a connection that the limits do not allow. */
+export interface AdmissionRefusal {
   readonly admitted: false
+  /** The limit that is used up. */
   readonly limit: 'tenant' | 'user'
-  /** In the cluster; where `share` is given, on this gateway. */
+  /** The number of connections in use: in the cluster or, where `share` is set, on this gateway. */
   readonly used: number
-  /** The other gateways could not be asked: of the tenant's places, so many are this gateway's. */
+  /**
+   * Set when the other gateways could not be asked: the part of the tenant's connections that this gateway
+   * may use.
+   */
   readonly share?: number
 }
 
-export type Admission = { readonly admitted: true } | Refusal
+export type Admission = { readonly admitted: true } | AdmissionRefusal
 
-/** Rates that gateways divide among themselves. Deliveries are not: see `TenantLease.delivered`. */
+/**
+ * The rates that gateways divide among themselves. Deliveries are not divided: see `TenantLease.delivered`.
+ */
 export const sharedRates = ['publish', 'connect'] as const
 export type SharedRate = (typeof sharedRates)[number]
 
 /** All rates that a tenant's quota limits. */
 export type QuotaRate = SharedRate | 'delivery'
 
+/** What a lease asks of and reports to the owner of the tenant on this gateway. */
 export interface LeaseListener {
-  /** The tenant's limit, over all gateways. */
+  /** Returns the tenant's limit per second, over all gateways. */
   perSecond(rate: QuotaRate): number
-  /** `share` answers something else now. */
+  /** Called when `TenantLease.share` returns another value than before. */
   sharesChanged(): void
-  /** Other gateways delivered so much of the tenant's since the last call. */
-  deliveredElsewhere(deliveries: number): void
+  /** Called with the number of deliveries of the tenant that other gateways have made since the last call. */
+  deliveredByOthers(deliveries: number): void
 }
 
-/** One tenant's quota as one gateway uses it. */
+/** The use that one gateway makes of one tenant's quota. */
 export interface TenantLease {
-  /** Places of this gateway. */
+  /** The number of connections on this gateway. */
   readonly held: number
-  /** Different users among them. */
+  /** The number of different users among them. */
   readonly users: number
-  /** Places of all gateways, as last known; never less than `held`. */
+  /** The number of connections on all gateways, as last known; never less than `held`. */
   readonly heldByAll: number
   /**
-   * Takes a place for one connection of `user` where the limits allow one more: exactly, over all gateways, as long as they can be asked.
-   * Never rejects, and answers within about a second. A place that was given is given back by `release`.
+   * Counts one more connection of `user` when the limits allow it. The count is exact over all gateways while
+   * they can be asked. Never rejects, and resolves within about a second. The caller calls `release` when an
+   * admitted connection ends.
    */
   acquire(user: string, limits: ConnectionLimits): Promise<Admission>
-  /** What `acquire` would answer. Takes nothing. */
-  look(user: string, limits: ConnectionLimits): Promise<Admission>
-  /** Takes a place whatever the limits say. */
-  take(user: string): void
-  /** Throws when `user` holds no place here. */
+  /** Resolves with what `acquire` would answer, and counts nothing. */
+  check(user: string, limits: ConnectionLimits): Promise<Admission>
+  /** Counts one more connection of `user`, whatever the limits are. */
+  reserve(user: string): void
+  /** Uncounts one connection of `user`. Throws when this gateway counts none. */
   release(user: string): void
-  /** From 0 to 1: how much of the tenant's limit this gateway may use now. */
+  /** Returns the part of the tenant's limit that this gateway may use now, from 0 to 1. */
   share(rate: SharedRate): number
-  /** Wanted: also what was refused then. Shares follow what is wanted. */
+  /** Reports `n` requests, including those that were then refused: shares follow the demand. */
   spend(rate: SharedRate, n: number): void
-  /** Done already: the other gateways' leases are told how much it was. Whoever publishes is seldom where the subscribers are. */
+  /**
+   * Reports `n` deliveries that were already made, so that the leases of the other gateways learn of them: a
+   * publisher is seldom on the gateway of its subscribers.
+   */
   delivered(n: number): void
-  /** The tenant is gone from this gateway. Places can still be released. */
+  /** Ends the use of the quota by this gateway. Connections can still be released afterwards. */
   close(): void
 }
 
 export interface QuotaLedger {
-  /** One at a time for a tenant: close it before the next. */
+  /** Opens the lease of a tenant. A tenant has one open lease at a time: close it before opening the next. */
   open(tenantId: string, listener: LeaseListener): TenantLease
 }

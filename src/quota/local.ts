@@ -1,5 +1,5 @@
-// The ledger of a gateway that is alone: all that is used is used here, and all of every rate is its own.
-import { Places } from './connection-counts.js'
+// The ledger of a single gateway: it counts all connections itself and may use every rate alone.
+import { ConnectionCounts } from './connection-counts.js'
 import type { Admission, ConnectionLimits, QuotaLedger, TenantLease } from './ledger.js'
 
 export class LocalLedger implements QuotaLedger {
@@ -9,36 +9,36 @@ export class LocalLedger implements QuotaLedger {
 }
 
 class LocalLease implements TenantLease {
-  readonly #places = new Places()
+  readonly #counts = new ConnectionCounts()
 
   get held(): number {
-    return this.#places.held
+    return this.#counts.held
   }
 
   get users(): number {
-    return this.#places.users
+    return this.#counts.users
   }
 
   get heldByAll(): number {
-    return this.#places.held
+    return this.#counts.held
   }
 
   acquire(user: string, limits: ConnectionLimits): Promise<Admission> {
-    const admission = this.#places.look(user, limits)
-    if (admission.admitted) this.#places.take(user)
+    const admission = this.#counts.check(user, limits)
+    if (admission.admitted) this.#counts.add(user)
     return Promise.resolve(admission)
   }
 
-  look(user: string, limits: ConnectionLimits): Promise<Admission> {
-    return Promise.resolve(this.#places.look(user, limits))
+  check(user: string, limits: ConnectionLimits): Promise<Admission> {
+    return Promise.resolve(this.#counts.check(user, limits))
   }
 
-  take(user: string): void {
-    this.#places.take(user)
+  reserve(user: string): void {
+    this.#counts.add(user)
   }
 
   release(user: string): void {
-    this.#places.release(user)
+    this.#counts.remove(user)
   }
 
   share(): number {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { retryAfterMsMax, TokenBucket } from './token-bucket.js'
 
 describe('take', () => {
-  test('gives the burst at once, then the rate', () => {
+  test('gives the burst at once, then tokens at the rate', () => {
     const bucket = new TokenBucket({ rate: 2, burst: 3 }, 0)
     expect([bucket.take(1, 0), bucket.take(1, 0), bucket.take(1, 0)]).toEqual([0, 0, 0])
     expect(bucket.take(1, 0)).toBe(500)
@@ -18,24 +18,24 @@ describe('take', () => {
     expect(bucket.take(2, 0)).toBe(0)
   })
 
-  test('saves no more than the burst, however long it rests', () => {
+  test('saves no more than the burst, however long it is idle', () => {
     const bucket = new TokenBucket({ rate: 100, burst: 2 }, 0)
     expect(bucket.take(2, 1e12)).toBe(0)
     expect(bucket.take(1, 1e12)).toBe(10)
   })
 
-  test('refuses always at rate 0', () => {
+  test('always refuses at rate 0', () => {
     const bucket = new TokenBucket({ rate: 0, burst: 5 }, 0)
     expect(bucket.take(1, 0)).toBe(retryAfterMsMax)
     expect(bucket.take(1, 1e9)).toBe(retryAfterMsMax)
     expect(bucket.charge(0, 1e9)).toBe(retryAfterMsMax)
   })
 
-  test('refuses more than the burst without giving false hope', () => {
+  test('refuses more than the burst with the longest wait', () => {
     expect(new TokenBucket({ rate: 1, burst: 5 }, 0).take(6, 1e9)).toBe(retryAfterMsMax)
   })
 
-  test('a clock that goes back mints nothing', () => {
+  test('a clock that goes back adds no tokens', () => {
     const bucket = new TokenBucket({ rate: 1000, burst: 1 }, 10_000)
     expect(bucket.take(1, 10_000)).toBe(0)
     expect(bucket.take(1, 5000)).toBe(1)
@@ -45,7 +45,7 @@ describe('take', () => {
 })
 
 describe('charge', () => {
-  test('goes into debt, and whoever comes next waits until it is paid', () => {
+  test('goes into debt, and the next take waits until the debt is paid', () => {
     const bucket = new TokenBucket({ rate: 10, burst: 10 }, 0)
     expect(bucket.charge(30, 0)).toBe(2000)
     expect(bucket.take(1, 0)).toBe(2100)
@@ -54,13 +54,13 @@ describe('charge', () => {
     expect(bucket.take(1, 2100)).toBe(0)
   })
 
-  test('advises no wait above the maximum', () => {
+  test('returns no wait above the maximum', () => {
     expect(new TokenBucket({ rate: 1, burst: 1 }, 0).charge(1_000_000, 0)).toBe(retryAfterMsMax)
   })
 })
 
 describe('configure', () => {
-  test('a lower burst holds at once', () => {
+  test('a lower burst applies at once', () => {
     const bucket = new TokenBucket({ rate: 10, burst: 100 }, 0)
     bucket.configure({ rate: 1, burst: 2 }, 0)
     expect(bucket.take(3, 0)).toBe(retryAfterMsMax)
@@ -68,7 +68,7 @@ describe('configure', () => {
     expect(bucket.take(1, 0)).toBe(1000)
   })
 
-  test('a higher burst fills at the new rate, and the time before counts at the old one', () => {
+  test('a higher burst fills at the new rate, and earlier time counts at the old rate', () => {
     const bucket = new TokenBucket({ rate: 1, burst: 1 }, 0)
     bucket.take(1, 0)
     bucket.configure({ rate: 100, burst: 100 }, 500)
@@ -76,7 +76,7 @@ describe('configure', () => {
     expect(bucket.take(1, 505)).toBe(0)
   })
 
-  test('opens a bucket that was shut by rate 0', () => {
+  test('opens a bucket that was closed by rate 0', () => {
     const bucket = new TokenBucket({ rate: 0, burst: 0 }, 0)
     bucket.configure({ rate: 1, burst: 1 }, 0)
     expect(bucket.take(1, 1000)).toBe(0)
@@ -95,7 +95,7 @@ const requests = fc.array(
   { maxLength: 60 },
 )
 
-test('no window sees more than burst + rate * t', () => {
+test('no window gets more than burst + rate * t', () => {
   fc.assert(
     fc.property(limits, requests, ({ rate, burst }, asked) => {
       const bucket = new TokenBucket({ rate, burst }, 0)
@@ -117,7 +117,7 @@ test('no window sees more than burst + rate * t', () => {
   )
 })
 
-test('who waits as advised is served, if nobody else comes', () => {
+test('a caller that waits for the returned time is served, if no other call comes', () => {
   fc.assert(
     fc.property(limits, requests, fc.integer({ min: 1, max: 50 }), (bounds, asked, n) => {
       const bucket = new TokenBucket(bounds, 0)

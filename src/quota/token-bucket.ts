@@ -1,17 +1,21 @@
-// Rates. One bucket is one limit of one tenant or connection; it knows no timers, only the time it is told.
+// A token bucket: one rate limit of one tenant or connection. It owns no timer; the caller passes the time.
 
-/** The longest wait that is ever advised, milliseconds; also where no wait would help, since limits are raised at run time. */
+/**
+ * The longest wait that a bucket returns, in milliseconds. It is also returned where no wait would help at
+ * present, since limits can be raised at run time.
+ */
 export const retryAfterMsMax = 60_000
 
-/** Tokens per second, and how many a full bucket holds. Both >= 0. */
+/** `rate`: tokens per second. `burst`: tokens in a full bucket. Both are 0 or more. */
 export interface BucketLimits {
   readonly rate: number
   readonly burst: number
 }
 
 /**
- * Starts full, and never gives more than `burst + rate * t` in any window of `t` seconds. Time is monotonic milliseconds; time that
- * goes back is taken for no time at all. Counts in thousandths of a token and whole milliseconds, so that sums are exact.
+ * A bucket that starts full and never gives more than `burst + rate * t` tokens in any window of `t` seconds.
+ * Times are monotonic milliseconds; a time before the last one counts as the last one. The bucket counts
+ * thousandths of a token and whole milliseconds, so that sums are exact.
  */
 export class TokenBucket {
   #rate: number
@@ -26,10 +30,13 @@ export class TokenBucket {
     this.#atMs = Math.floor(nowMs)
   }
 
-  /** Takes `n` tokens or none. 0: taken. Else milliseconds until `n` will be there, if nobody else takes any. */
+  /**
+   * Takes `n` tokens or none. Returns 0 when they were taken, otherwise the milliseconds until `n` are
+   * available if nothing else is taken.
+   */
   take(n: number, nowMs: number): number {
     this.#refill(nowMs)
-    // A tenant at rate 0 is shut, even with a burst left over.
+    // At rate 0 nothing is allowed, even when tokens are left in the bucket.
     if (this.#rate === 0 || n * 1000 > this.#burstMilli) return retryAfterMsMax
     const missing = n * 1000 - this.#milli
     if (missing > 0) return Math.min(Math.ceil(missing / this.#rate), retryAfterMsMax)
@@ -38,8 +45,9 @@ export class TokenBucket {
   }
 
   /**
-   * Takes `n` tokens that are spent already, into debt if need be: what a publication fans out to is known only after it is let in.
-   * 0: solvent. Else milliseconds until the debt is paid, if nothing is added; `charge(0, nowMs)` only asks.
+   * Takes `n` tokens for something already done, into debt if necessary: the fan-out of a publication is
+   * known only after it was accepted. Returns 0 without a debt, otherwise the milliseconds until the debt is
+   * paid if nothing is added. `charge(0, nowMs)` only checks.
    */
   charge(n: number, nowMs: number): number {
     this.#refill(nowMs)
@@ -48,7 +56,7 @@ export class TokenBucket {
     return this.#milli < 0 ? Math.min(Math.ceil(-this.#milli / this.#rate), retryAfterMsMax) : 0
   }
 
-  /** New limits hold at once: what was saved above the new burst is gone, a debt stays. */
+  /** Applies new limits at once: tokens above the new burst are dropped, and a debt stays. */
   configure(limits: BucketLimits, nowMs: number): void {
     this.#refill(nowMs)
     this.#rate = limits.rate
@@ -59,7 +67,7 @@ export class TokenBucket {
   #refill(nowMs: number): void {
     const now = Math.floor(nowMs)
     if (now <= this.#atMs) return
-    // Tokens per second are thousandths per millisecond.
+    // Tokens per second equal thousandths of a token per millisecond.
     this.#milli = Math.min(this.#burstMilli, this.#milli + (now - this.#atMs) * this.#rate)
     this.#atMs = now
   }

@@ -1,5 +1,8 @@
-// The package brings no types.
+// Types for the package cluster-key-slot, which has none.
 declare module 'cluster-key-slot' {
-  /** The slot of a key: of what is between its first braces, if there are any with something in them. */
+  /**
+   * Returns the slot of a key: the slot of the text between its first braces, if it has braces and the text
+   * is not empty.
+   */
   export default function slotOf(key: string | Uint8Array): number
 }

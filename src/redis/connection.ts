@@ -1,60 +1,75 @@
-// One ioredis client and its only life: opened once, thrown away at the first doubt. All that ioredis would do by itself is off.
+// One ioredis client: it is opened once and discarded at the first error. All automatic behaviour of ioredis
+// (reconnects, resubscriptions, queues) is off.
 import { Redis, ReplyError, type ChainableCommander } from 'ioredis'
-import { onDeadline, unlessAborted } from '../deadline.js'
-import { liesElsewhere } from './routing/redirects.js'
+import { onDeadline, abortable } from '../deadline.js'
+import { isRedirect } from './routing/redirects.js'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from './link.js'
-import { serverNameOf, type Address, type Login, type TlsOptions } from './url.js'
+import { serverNameOf, type Address, type Login, type RedisTlsOptions } from './url.js'
 
-export interface ConnectionOptions {
+export interface RedisConnectionOptions {
   readonly address: Address
   readonly login: Login
-  readonly tls?: TlsOptions | undefined
+  readonly tls?: RedisTlsOptions | undefined
   readonly db?: number | undefined
-  /** In Redis's CLIENT LIST. */
+  /** The name in Redis's CLIENT LIST. */
   readonly name: string
-  /** Who can say whether the master at this address was replaced. Absent: nobody replaces it. */
-  readonly watchers?: Watchers | undefined
+  /** Tells whether the master at this address was replaced. Default: no server can replace it. */
+  readonly masterVerifier?: MasterVerifier | undefined
   /**
-   * For those whose everything lies in one slot of a Cluster. Called when a reply says that it lies elsewhere, or with nobody; then the
-   * connection is thrown away, as when Redis is away for a moment. Absent: such replies are as others.
+   * For callers whose keys all lie in one slot of a Cluster. Called when a reply says that the slot has moved
+   * or that no master holds it; the connection is then discarded, as when Redis is unavailable for a moment.
+   * Default: such replies are returned like any other.
    */
-  readonly onElsewhere?: (() => void) | undefined
+  readonly onRedirect?: (() => void) | undefined
 }
 
-export interface Watchers {
-  /** False in doubt. */
+export interface MasterVerifier {
+  /** Resolves with false in doubt. */
   confirm(): Promise<boolean>
-  /** Without a sign of life for so long the master may have been replaced. */
-  readonly silenceMs: number
+  /** After this many milliseconds without a sign of life the master may have been replaced. */
+  readonly failoverAfterMs: number
 }
 
 const defaultDeadlineMs = 2_000
 
 /**
- * One yes of the Sentinels does not end a doubt: the one that has not seen the master recover yet may still begin to replace it, with the
- * votes of those that have. It asks the master every second, and one that was asleep for two does nothing any more (TILT).
+ * For this long after a silence the master needs confirmation each time. One confirmation by the Sentinels is
+ * not enough: a Sentinel that has not seen the master recover may still begin a failover, with the votes of
+ * those that have. A Sentinel asks the master every second, and one that was suspended for two seconds starts
+ * no failover (TILT mode).
  */
-const doubtMs = 3_000
+const unconfirmedMsMin = 3_000
 
-export class Connection implements LiveRedis {
+export class RedisConnection implements LiveRedis {
   readonly client: Redis
   readonly lost: AbortSignal
   readonly #lost = new AbortController()
-  /** The pipelines under way, to be settled when the connection is lost: ioredis may take its time, or never do it. */
+  /** Rejects the pipelines under way when the connection is lost: ioredis may do so late or never. */
   readonly #pending = new Set<(error: Error) => void>()
-  /** Of the loss. */
+  /** Why the connection was lost. */
   #cause: Error | undefined
-  readonly #watchers: Watchers | undefined
-  readonly #onElsewhere: (() => void) | undefined
-  /** When the last question was put that was answered: the other side lived then, or later. */
-  #aliveMs = -Infinity
-  /** Since then it may be a master of the past: it was silent too long, or is new. */
-  #doubtedSinceMs: number | undefined = performance.now()
+  readonly #masterVerifier: MasterVerifier | undefined
+  readonly #onRedirect: (() => void) | undefined
+  /** When the last answered request was sent: the server was alive at that time or later. */
+  #lastAliveMs = -Infinity
+  /**
+   * Since when the server may be a stale master: it was silent for too long, or the connection is new.
+   * Undefined: it is confirmed.
+   */
+  #unconfirmedSinceMs: number | undefined = performance.now()
 
-  constructor({ address, db, login, name, onElsewhere, tls, watchers }: ConnectionOptions) {
+  constructor({
+    address,
+    db,
+    login,
+    name,
+    onRedirect: onElsewhere,
+    tls,
+    masterVerifier: watchers,
+  }: RedisConnectionOptions) {
     this.lost = this.#lost.signal
-    this.#watchers = watchers
-    this.#onElsewhere = onElsewhere
+    this.#masterVerifier = watchers
+    this.#onRedirect = onElsewhere
     this.client = new Redis({
       host: address.host,
       port: address.port,
@@ -75,19 +90,23 @@ export class Connection implements LiveRedis {
       maxRetriesPerRequest: null,
       disconnectTimeout: 0,
     })
-    // Any error is the end: a refused SELECT, for one, would leave ioredis going in the wrong database.
-    this.client.on('error', (error: Error) => this.#end(withoutArguments(error)))
-    this.client.on('close', () => this.#end(new Error('the connection was closed')))
+    // Any error ends the connection. After a rejected SELECT, for example, ioredis would continue in the
+    // wrong database.
+    this.client.on('error', (error: Error) => this.#close(withoutArguments(error)))
+    this.client.on('close', () => this.#close(new Error('the connection was closed')))
   }
 
-  /** Throws RedisUnavailableError; its cause is the system's error (ECONNREFUSED), Redis's reply (WRONGPASS), or a missed deadline. */
+  /**
+   * Connects. Throws RedisUnavailableError; its cause is the error of the system (ECONNREFUSED), the reply of
+   * Redis (WRONGPASS), or a missed deadline. `deadlineMs`: default 2,000.
+   */
   async open(deadlineMs = defaultDeadlineMs): Promise<void> {
     const cancel = onDeadline(deadlineMs, () => this.discard(`no connection within ${deadlineMs} ms`))
     try {
-      await unlessAborted(this.lost, this.client.connect())
+      await abortable(this.lost, this.client.connect())
     } catch (error) {
-      // ioredis rejects with "Connection is closed." and tells the reason by its event.
-      this.#end(asError(error))
+      // ioredis rejects with "Connection is closed." and reports the reason by its event.
+      this.#close(asError(error))
     } finally {
       cancel()
     }
@@ -101,10 +120,10 @@ export class Connection implements LiveRedis {
       throw new RedisUnavailableError(this.#reason)
     }
     const askedMs = performance.now()
-    const results = await this.#settled(pipeline, deadlineMs)
+    const results = await this.#execute(pipeline, deadlineMs)
     const replies = results.map(([error, reply]) => (error ? withoutArguments(error) : reply))
-    this.#heard(askedMs, replies.find(isNoSignOfHealth))
-    this.#lookElsewhere(replies)
+    this.#recordAnswer(askedMs, replies.find(isBusy))
+    this.#checkRedirect(replies)
     const broken = replies.find((reply) => reply instanceof Error && !(reply instanceof ReplyError))
     if (!broken) return replies
     this.discard('the connection was closed')
@@ -114,25 +133,27 @@ export class Connection implements LiveRedis {
     throw new UnknownOutcomeError(this.#reason)
   }
 
-  async stands(): Promise<boolean> {
-    const sinceMs = this.#doubtedSinceMs
-    if (!this.#watchers || sinceMs === undefined) return true
+  async confirmMaster(): Promise<boolean> {
+    const sinceMs = this.#unconfirmedSinceMs
+    if (!this.#masterVerifier || sinceMs === undefined) return true
     const askedMs = performance.now()
-    const stands = await this.#watchers.confirm()
-    if (!stands) this.#doubt()
-    // Doubts that came up meanwhile stay.
-    else if (askedMs - sinceMs >= doubtMs && this.#doubtedSinceMs === sinceMs)
-      this.#doubtedSinceMs = undefined
-    return stands
+    const confirmed = await this.#masterVerifier.confirm()
+    if (!confirmed) this.#markUnconfirmed()
+    // A doubt that arose during the confirmation stays.
+    else if (askedMs - sinceMs >= unconfirmedMsMin && this.#unconfirmedSinceMs === sinceMs)
+      this.#unconfirmedSinceMs = undefined
+    return confirmed
   }
 
   discard(reason: string): void {
-    this.#end(new Error(reason))
+    this.#close(new Error(reason))
   }
 
   /**
-   * Asks for a sign of life until the connection is lost, and throws it away when none comes: at most two intervals and a deadline after
-   * the last one. Any byte is a sign: under a flood the PONG comes late. While pipelines are under way, their deadlines do the same.
+   * Sends PING until the connection is lost, and discards the connection when there is no sign of life: at
+   * most two intervals and a deadline after the last one. Any received byte is a sign of life, since under a
+   * flood the PONG comes late. While pipelines are under way their deadlines do the same, and no PING is
+   * sent.
    */
   watch({ deadlineMs, intervalMs }: { intervalMs: number; deadlineMs: number }): void {
     if (this.lost.aborted) return
@@ -150,14 +171,14 @@ export class Connection implements LiveRedis {
       const answered = (error?: unknown) => {
         cancel()
         asked = false
-        this.#heard(askedMs, error)
+        this.#recordAnswer(askedMs, error)
       }
       this.client.ping().then(() => answered(), answered)
     }, intervalMs)
     this.lost.addEventListener('abort', () => clearInterval(interval), { once: true })
   }
 
-  #settled(pipeline: ChainableCommander, deadlineMs: number): Promise<[Error | null, unknown][]> {
+  #execute(pipeline: ChainableCommander, deadlineMs: number): Promise<[Error | null, unknown][]> {
     return new Promise((resolve, reject) => {
       const cancel = onDeadline(deadlineMs, () => this.discard(`no reply within ${deadlineMs} ms`))
       const fail = (error: Error) => {
@@ -177,65 +198,75 @@ export class Connection implements LiveRedis {
     })
   }
 
-  /** An answer. Between the question before and now the other side may have been silent all the time; some answers are as bad as none. */
-  #heard(askedMs: number, trouble: unknown): void {
-    if (trouble !== undefined) return this.#doubt()
-    if (performance.now() - this.#aliveMs >= (this.#watchers?.silenceMs ?? Infinity)) this.#doubt()
-    this.#aliveMs = Math.max(this.#aliveMs, askedMs)
+  /**
+   * Records an answer to the request sent at `askedMs`. The server may have been silent since the request
+   * before; an error reply such as BUSY counts as silence.
+   */
+  #recordAnswer(askedMs: number, error: unknown): void {
+    if (error !== undefined) return this.#markUnconfirmed()
+    if (performance.now() - this.#lastAliveMs >= (this.#masterVerifier?.failoverAfterMs ?? Infinity))
+      this.#markUnconfirmed()
+    this.#lastAliveMs = Math.max(this.#lastAliveMs, askedMs)
   }
 
-  #lookElsewhere(replies: readonly unknown[]): void {
-    if (!this.#onElsewhere) return
-    const told = replies.find(liesElsewhere)
-    if (told === undefined) return
-    this.#onElsewhere()
-    this.discard(`what was asked for is not here: ${describeError(told)}`)
+  #checkRedirect(replies: readonly unknown[]): void {
+    if (!this.#onRedirect) return
+    const redirect = replies.find(isRedirect)
+    if (redirect === undefined) return
+    this.#onRedirect()
+    this.discard(`the slot is not served here: ${describeError(redirect)}`)
   }
 
-  #doubt(): void {
-    this.#doubtedSinceMs = performance.now()
+  #markUnconfirmed(): void {
+    this.#unconfirmedSinceMs = performance.now()
   }
 
   get #reason(): string {
     return describeError(this.#cause)
   }
 
-  #end(cause: Error): void {
+  #close(cause: Error): void {
     if (this.lost.aborted) return
     this.#cause = cause
     this.#lost.abort(new RedisUnavailableError(this.#reason, { cause }))
     for (const fail of this.#pending) fail(new UnknownOutcomeError(this.#reason))
-    // Nothing is heard any more, not even what lies in the same chunk of bytes.
+    // The client emits no further message, not even one in the chunk of bytes that is being parsed.
     for (const event of messageEvents) this.client.removeAllListeners(event)
     this.client.disconnect()
-    // Undefined until the first attempt, whatever its type says.
+    // The stream is undefined until the first attempt, contrary to its type.
     ;(this.client.stream as Redis['stream'] | undefined)?.destroy()
   }
 }
 
-/** Who hears BUSY goes on by itself, but Sentinels count it as silence. */
-function isNoSignOfHealth(reply: unknown): boolean {
+/** A client that receives BUSY may continue, but Sentinels count BUSY as silence. */
+function isBusy(reply: unknown): boolean {
   return reply instanceof Error && reply.message.startsWith('BUSY')
 }
 
 const messageEvents = ['message', 'messageBuffer', 'pmessage', 'pmessageBuffer', 'smessage', 'smessageBuffer']
 
-/** ioredis hangs the command with its arguments on errors, and Redis repeats those of unknown commands: payloads and passwords. */
+/**
+ * Removes payloads and passwords: ioredis attaches the command with its arguments to errors, and Redis
+ * repeats the arguments of unknown commands.
+ */
 function withoutArguments(error: Error): Error {
   if ('command' in error) delete error.command
   error.message = error.message.replace(/, with args beginning with:.*/s, '')
   return error
 }
 
-/** For logs and troubles. */
+/** The message of an error, for logs and reasons. */
 export function describeError(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(describeError).join('; ')
   if (error instanceof Error) return error.message || error.name
   return String(error)
 }
 
-/** Refused for what we said, not for what happens to Redis: the same again will not help. */
-export function refusalOf(error: unknown): 'noPassword' | 'wrongPassword' | 'noDatabase' | undefined {
+/**
+ * Classifies a rejection that is caused by the configuration and not by the state of Redis: trying again does
+ * not help. Undefined: any other error.
+ */
+export function rejectionOf(error: unknown): 'noPassword' | 'wrongPassword' | 'noDatabase' | undefined {
   const reply = error instanceof RedisUnavailableError ? error.cause : error
   const text = reply instanceof ReplyError ? describeError(reply) : ''
   if (text.startsWith('NOAUTH')) return 'noPassword'

@@ -12,7 +12,7 @@ import {
   partitionOf,
   partitionSlots,
   presenceKeys,
-  recordKey,
+  generationKey,
   streamKey,
   tenantIdOfKey,
 } from './keys.js'
@@ -24,7 +24,7 @@ const manyChannels = Array.from({ length: 20_000 }, (_, n) => ({
 }))
 
 describe('the slots of a Cluster', () => {
-  test('each 128th of them has one partition', () => {
+  test('each 128th of the slots has one partition', () => {
     const slots = new Set(manyChannels.map((name) => slotOf(streamKey(name))))
     expect(slots.size).toBe(partitionCount)
     expect([...slots].map((slot) => Math.floor(slot / 128)).toSorted((a, b) => a - b)).toEqual(
@@ -32,7 +32,7 @@ describe('the slots of a Cluster', () => {
     )
   })
 
-  test.each([2, 3, 5, 7])('%i masters get as many channels each, give or take 5 %%', (masters) => {
+  test.each([2, 3, 5, 7])('%i masters get an equal number of channels within 5 %%', (masters) => {
     const counts = Array.from({ length: masters }, () => 0)
     for (const name of manyChannels) {
       const master = Math.floor((slotOf(streamKey(name)) * masters) / 16_384)
@@ -42,33 +42,33 @@ describe('the slots of a Cluster', () => {
     for (const count of counts) expect(Math.abs(count - fair) / fair).toBeLessThan(0.05)
   })
 
-  test('all that belongs to a channel is in one', () => {
+  test('all keys of a channel are in one slot', () => {
     for (const name of manyChannels.slice(0, 100)) {
       const keys = [streamKey(name), epochKey(name), channelTopic(name), idempotencyKey(name, '{x}')]
       expect(new Set(keys.map(slotOf)).size).toBe(1)
     }
   })
 
-  test('all of the ledger is in one', () => {
+  test('all keys of the ledger are in one slot', () => {
     const keys = [leaseKey('5f3a', 'connections'), leaseKey('77', 'rates'), ledgerGatewaysKey('parley')]
     expect(new Set(keys.map(slotOf)).size).toBe(1)
   })
 
-  test('of partitions are those of their channels', () => {
+  test('the slot of a partition is the slot of its channels', () => {
     for (const name of manyChannels.slice(0, 1_000))
       expect(partitionSlots[partitionOf(name)]).toBe(slotOf(streamKey(name)))
   })
 
-  test('the record of a partition, and a fence in it, are in the slot of its streams', () => {
+  test('the generation record and the fence of a partition are in the slot of its streams', () => {
     for (const name of manyChannels.slice(0, 100)) {
       const partition = partitionOf(name)
-      expect(slotOf(recordKey(partition))).toBe(slotOf(streamKey(name)))
+      expect(slotOf(generationKey(partition))).toBe(slotOf(streamKey(name)))
       expect(slotOf(fenceKey(partition, 'gateway-1'))).toBe(slotOf(streamKey(name)))
     }
   })
 })
 
-test('the layout is what earlier versions wrote', () => {
+test('the layout is that of earlier versions', () => {
   const name = { tenantId: '5f3a', channel: 'room:1' }
   expect([streamKey(name), epochKey(name), channelTopic(name)]).toEqual([
     'parley:{9u}:5f3a:stream:room:1',
@@ -79,7 +79,7 @@ test('the layout is what earlier versions wrote', () => {
   expect(leaseKey('5f3a', 'connections')).toBe('parley:{quotas}:5f3a:lease:connections')
 })
 
-test('two channels, and two idempotency keys, never share a name', () => {
+test('two channels or two idempotency keys never share a name', () => {
   const tenantId = fc.stringMatching(/^[a-z0-9-]{1,12}$/)
   const channel = fc.stringMatching(/^[a-z0-9:.*#@é-]{1,12}$/)
   const named = fc.record({ tenantId, channel, key: fc.string({ minLength: 1, maxLength: 8 }) })
@@ -93,21 +93,21 @@ test('two channels, and two idempotency keys, never share a name', () => {
   )
 })
 
-test('whose a key is can be told from it, and what is nobody’s is nobody’s', () => {
+test('the tenant of a key can be read from it, and other keys belong to no tenant', () => {
   const name = { tenantId: 'id-1', channel: 'room:{x}' }
-  const theirs = [
+  const tenantKeys = [
     streamKey(name),
     epochKey(name),
     idempotencyKey(name, 'a b'),
     leaseKey('id-1', 'connections'),
     ...Object.values(presenceKeys(name)),
   ]
-  expect(theirs.map(tenantIdOfKey)).toEqual(theirs.map(() => 'id-1'))
-  // An installation may be called like a tenant.
+  expect(tenantKeys.map(tenantIdOfKey)).toEqual(tenantKeys.map(() => 'id-1'))
+  // An installation may have the name of a tenant.
   const others = [
     ...Object.values(catalogKeys('id-1')),
     ledgerGatewaysKey('id-1'),
-    recordKey(3),
+    generationKey(3),
     fenceKey(3, 'id-1'),
     'other:{7g}:id-1:stream:x',
   ]

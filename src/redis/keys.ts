@@ -1,13 +1,18 @@
-// The only place that makes the names of Redis keys and topics. In a Cluster all that one script or pipeline touches must lie in one slot,
-// so a channel's names share a tag: one of 128, picked by tenant and channel. Standalone uses the same names: moving needs no rewriting.
+// The names of all Redis keys and topics; no other file makes them. In a Cluster the keys of one script must
+// lie in one slot, so all names of a channel share a hash tag: one of 128, chosen by tenant and channel. A
+// standalone Redis uses the same names, so that data can move to a Cluster unchanged.
 import { slotOf } from './slots.js'
 
-export interface ChannelName {
+/** A channel, and the tenant that it belongs to. */
+export interface TenantChannel {
   readonly tenantId: string
   readonly channel: string
 }
 
-/** Tag n hashes to a slot in the middle of the n-th 128th of Redis's 16,384, so that any number of masters gets an equal share of tags. */
+/**
+ * Tag n hashes to a slot in the middle of the n-th 128th of Redis's 16,384 slots, so that any number of
+ * masters gets an equal share of the tags.
+ */
 const tags: readonly string[] = (
   '7g 7c 7o 7k 8w 8s co ck 4n 4j 4f 4b 3 7 x7 x3 1p 1t 1x 65 b9 et b1 b5 2y 54 2q 2u a0 a4 a8 fu ' +
   'bm 9y 9u 9q 6m 6i 6e 6a ad y1 al ah 5d i9 5l 5h c3 c7 dr dv 73 77 kb kf g c o k 3s 3w 42 46 ' +
@@ -17,36 +22,42 @@ const tags: readonly string[] = (
 
 export const partitionCount = tags.length
 
-/** Of each partition. */
+/** The slot of each partition. */
 export const partitionSlots: readonly number[] = tags.map(slotOf)
 
-/** Which of the partitions all lies in that belongs to a channel: 0 to 127. */
-export function partitionOf({ channel, tenantId }: ChannelName): number {
+/** The partition that all keys of a channel lie in: 0 to 127. */
+export function partitionOf({ channel, tenantId }: TenantChannel): number {
   return hash(`${tenantId} ${channel}`) % tags.length
 }
 
-/** The entries of a channel: a stream. */
-export function streamKey(name: ChannelName): string {
+/** The stream with the history of a channel. */
+export function streamKey(name: TenantChannel): string {
   return channelKey(name, 'stream', name.channel)
 }
 
-/** The epoch of a channel, beside its stream. */
-export function epochKey(name: ChannelName): string {
+/** The key with the epoch of a channel. */
+export function epochKey(name: TenantChannel): string {
   return channelKey(name, 'epoch', name.channel)
 }
 
-/** Where a channel's publications are announced: a topic of pub/sub, no key. */
-export function channelTopic(name: ChannelName): string {
+/** The pub/sub topic on which the publications of a channel are sent. It is not a key. */
+export function channelTopic(name: TenantChannel): string {
   return channelKey(name, 'live', name.channel)
 }
 
-/** What a publish with this key gave. No channel holds a space, so that no two pairs share a name. */
-export function idempotencyKey(name: ChannelName, key: string): string {
+/**
+ * The key with the result of a publish with the idempotency key `key`. Channel names contain no space, so no
+ * two pairs share a name.
+ */
+export function idempotencyKey(name: TenantChannel, key: string): string {
   return channelKey(name, 'once', `${name.channel} ${key}`)
 }
 
-/** Who is on a channel: what each holds stands in presence/redis-scripts.ts. No channel holds a space. */
-export function presenceKeys(name: ChannelName): {
+/**
+ * The keys with the presence of a channel; presence/redis/scripts.ts describes their contents. Channel names
+ * contain no space.
+ */
+export function presenceKeys(name: TenantChannel): {
   readonly sessions: string
   readonly records: string
   readonly order: string
@@ -61,52 +72,64 @@ export function presenceKeys(name: ChannelName): {
   }
 }
 
-/** Of all that the ledger keeps. */
+/** The hash tag of all keys of the quota ledger. */
 export const quotasTag = 'quotas'
 
-/** Of a key that never is: whether its slot is served can be asked all the same. */
+/** A key that never exists. A command on it shows whether a master serves its slot. */
 export function probeKey(tag: string): string {
   return `parley:{${tag}}:probe`
 }
 
-/** What counts a tenant's things across the cluster, such as connections: gateways hold shares of it that expire. All are in one slot. */
+/**
+ * A key that counts the use of a tenant's quota across all gateways, such as its connections. The entries of
+ * each gateway expire. All these keys lie in one slot.
+ */
 export function leaseKey(tenantId: string, what: string): string {
   return `parley:{${quotasTag}}:${tenantId}:lease:${what}`
 }
 
-/** The gateways that divide an installation's quotas. */
+/** The key with the gateways that share the quotas of an installation. */
 export function ledgerGatewaysKey(installation: string): string {
   return `parley:{${quotasTag}}:${installation}:gateways`
 }
 
-/** Which master's history the streams of a partition continue: it moves with them. */
-export function recordKey(partition: number): string {
+/**
+ * The generation record of a partition: which master's history its streams continue. It lies in the slot of
+ * the streams and moves with them.
+ */
+export function generationKey(partition: number): string {
   return `parley:{${tags[partition]}}:generation`
 }
 
-/** Written so that a WAIT behind it covers all that was read before it, in whatever partition of the same master. */
+/**
+ * A key that is written so that a WAIT after the write covers everything read before it, in any partition of
+ * the same master.
+ */
 export function fenceKey(partition: number, gatewayId: string): string {
   return `parley:{${tags[partition]}}:fence:${gatewayId}`
 }
 
-/** Of catalog and heartbeats. */
+/** The hash tag of the catalog and the heartbeats. */
 export const catalogTag = 'catalog'
 
-/** The tenants of one installation, in one slot: a version and what it holds are written together. */
+/**
+ * The keys of one installation's catalog. They lie in one slot, so that a version and its contents are
+ * written together.
+ */
 export interface CatalogKeys {
   readonly version: string
-  /** Records by tenant: a hash. */
+  /** Hash: tenant → record. */
   readonly tenants: string
-  /** What is needed to know a record without reading it, by tenant: a hash. */
+  /** Hash: tenant → stamp, which identifies a record without reading it. */
   readonly stamps: string
   readonly log: string
-  /** A topic. */
+  /** A pub/sub topic. */
   readonly changes: string
   readonly gateways: string
-  /** What gateways tell beside their heartbeat: much longer, and seldom read. */
+  /** The reports that gateways send beside their heartbeats: they are much longer and seldom read. */
   readonly usage: string
-  /** What is to become of tenants' data once they are gone, by tenant id: a hash. */
-  readonly remains: string
+  /** Hash: tenant id → retention record, which says what happens to the data of a deleted tenant. */
+  readonly retention: string
 }
 
 export function catalogKeys(installation: string): CatalogKeys {
@@ -119,11 +142,13 @@ export function catalogKeys(installation: string): CatalogKeys {
     changes: `${prefix}:changes`,
     gateways: `${prefix}:gateways`,
     usage: `${prefix}:usage`,
-    remains: `${prefix}:remains`,
+    retention: `${prefix}:remains`,
   }
 }
 
-/** A catalog in the making, which nobody reads before it takes the other's place. */
+/**
+ * The keys of a catalog that is being written. No gateway reads it before it replaces the current catalog.
+ */
 export function catalogStagingKeys(
   installation: string,
   nonce: string,
@@ -132,20 +157,26 @@ export function catalogStagingKeys(
   return { tenants: `${prefix}:tenants`, stamps: `${prefix}:stamps` }
 }
 
-/** All that is kept for tenants, and more: what SCAN is to match. */
+/** The SCAN pattern that matches all keys of tenants, and some others. */
 export const tenantKeyPattern = 'parley:{*}:*:*'
 
-/** Whose data the key holds; undefined for what is nobody's alone (catalogs, records). */
+/**
+ * Returns the tenant whose data `key` holds. Undefined for keys that belong to no single tenant (catalogs,
+ * generation records).
+ */
 export function tenantIdOfKey(key: string): string | undefined {
   const [, tag = '', tenantId, what] = /^parley:\{([^}]*)\}:([^:]+):([^:]+):/.exec(key) ?? []
   return tags.includes(tag) || (tag === 'quotas' && what === 'lease') ? tenantId : undefined
 }
 
-function channelKey(name: ChannelName, what: string, rest: string): string {
+function channelKey(name: TenantChannel, what: string, rest: string): string {
   return `parley:{${tags[partitionOf(name)]}}:${name.tenantId}:${what}:${rest}`
 }
 
-/** FNV-1a over UTF-16 units, mixed at the end, since the lowest bits alone are used. Part of the stored layout: another would hide every stream. */
+/**
+ * FNV-1a over UTF-16 code units, mixed at the end because only the lowest bits are used. It is part of the
+ * stored layout: another hash would make every stream unreachable.
+ */
 function hash(text: string): number {
   let bits = 0x811c9dc5
   for (let index = 0; index < text.length; index += 1)

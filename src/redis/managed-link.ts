@@ -1,19 +1,24 @@
-// A connection to the current master, remade for ever: one object, one life. A client that was lost is never revived.
+// A link to the current master of one role. Each lost connection is replaced by a new one; a client that was
+// lost is never reused.
 import type { Log } from '../log.js'
 import type { Clock } from '../time.js'
-import { Connection, describeError, type Watchers } from './connection.js'
-import { onDeadline, pause, unlessAborted } from '../deadline.js'
+import { RedisConnection, describeError, type MasterVerifier } from './connection.js'
+import { onDeadline, pause, abortable } from '../deadline.js'
 import { probeKey } from './keys.js'
 import { RedisUnavailableError, type LiveRedis, type Prepare, type RedisLink } from './link.js'
 import type { Locator } from './topology/locator.js'
-import { formatAddress, type Address, type Login, type TlsOptions } from './url.js'
+import { formatAddress, type Address, type Login, type RedisTlsOptions } from './url.js'
 
 export interface LinkTiming {
+  /** The deadline for opening a connection. Default 2,000. */
   readonly connectMs: number
+  /** The deadline for the preparation of a connection. Default 15,000. */
   readonly prepareMs: number
+  /** Default 1,500; less where the master may be replaced sooner. */
   readonly pingIntervalMs: number
+  /** Default 1,500. */
   readonly pingDeadlineMs: number
-  /** Between two connections; up to as much again is added by chance. */
+  /** The pause between two connections; up to the same time again is added at random. Default 100. */
   readonly pauseMs: number
 }
 
@@ -29,63 +34,56 @@ export interface LinkOptions {
   readonly locator: Locator
   readonly clock: Clock
   readonly log: Log
-  /** Absent: nothing is to be prepared. */
+  /** Default: connections need no preparation. */
   readonly prepare?: Prepare | undefined
   readonly login: Login
-  readonly tls?: TlsOptions | undefined
+  readonly tls?: RedisTlsOptions | undefined
   readonly db?: number | undefined
-  /** In a Cluster, of a link whose everything lies in one slot: it is open only where that slot is served. */
-  readonly slot?: SlotPlace | undefined
+  /**
+   * For a link to a Cluster whose keys all lie in one slot: the link opens only to a master that serves this
+   * slot.
+   */
+  readonly slot?: LinkSlot | undefined
   readonly timing?: Partial<LinkTiming> | undefined
 }
 
-export interface SlotPlace {
+export interface LinkSlot {
   readonly tag: string
-  /** See ConnectionOptions. */
-  readonly onElsewhere: () => void
+  /** See RedisConnectionOptions. */
+  readonly onRedirect: () => void
 }
 
-export interface RunningLink extends RedisLink {
-  /** For how long there has been no connection; 0 when there is one. */
-  readonly troubleMs: number
-  /** Makes connections until `signal` ends it; the last one is closed by then. */
-  run(signal: AbortSignal): Promise<void>
-}
-
-/** `role` names the link in logs and in Redis's CLIENT LIST. */
-export function createLink(role: string, options: LinkOptions): RunningLink {
-  return new Link(role, options)
-}
-
-class Link implements RunningLink {
+export class ManagedLink implements RedisLink {
   readonly #role: string
   readonly #options: LinkOptions
   readonly #timing: LinkTiming
   readonly #listeners: ((live: LiveRedis) => void)[] = []
   readonly #waiting = new Set<(live: LiveRedis) => void>()
-  #current: Connection | undefined
-  #trouble: string
-  #troubleSinceMs: number
+  #current: RedisConnection | undefined
+  #reason: string
+  #unavailableSinceMs: number
   #stopped = false
 
+  /** `role` names the link in logs and in Redis's CLIENT LIST. */
   constructor(role: string, options: LinkOptions) {
     this.#role = role
     this.#options = options
     this.#timing = { ...defaultTiming, ...options.timing }
-    this.#trouble = 'no connection was made yet'
-    this.#troubleSinceMs = options.clock.monotonicMs()
+    this.#reason = 'no connection has been made yet'
+    this.#unavailableSinceMs = options.clock.monotonicMs()
   }
 
   get current(): LiveRedis | undefined {
     return this.#current
   }
 
-  get trouble(): string | undefined {
-    return this.#current ? undefined : `${this.#role}: ${this.#trouble}`
+  get unavailableReason(): string | undefined {
+    return this.#current ? undefined : `${this.#role}: ${this.#reason}`
   }
 
-  get troubleMs(): number {
-    return this.#current ? 0 : this.#options.clock.monotonicMs() - this.#troubleSinceMs
+  /** How long there has been no connection, in milliseconds; 0 while one is open. */
+  get unavailableMs(): number {
+    return this.#current ? 0 : this.#options.clock.monotonicMs() - this.#unavailableSinceMs
   }
 
   onOpen(listener: (live: LiveRedis) => void): void {
@@ -95,75 +93,81 @@ class Link implements RunningLink {
   ready(waitMs: number): Promise<LiveRedis> {
     if (this.#current) return Promise.resolve(this.#current)
     return new Promise((resolve, reject) => {
-      const take = (live: LiveRedis) => {
+      const onConnection = (live: LiveRedis) => {
         cancel()
-        this.#waiting.delete(take)
+        this.#waiting.delete(onConnection)
         resolve(live)
       }
       const cancel = onDeadline(waitMs, () => {
-        this.#waiting.delete(take)
-        reject(new RedisUnavailableError(this.trouble ?? `${this.#role}: the connection did not last`))
+        this.#waiting.delete(onConnection)
+        reject(
+          new RedisUnavailableError(
+            this.unavailableReason ?? `${this.#role}: the connection was lost as soon as it opened`,
+          ),
+        )
       })
-      this.#waiting.add(take)
+      this.#waiting.add(onConnection)
     })
   }
 
+  /** Opens connections until `signal` aborts. The last connection is closed when it resolves. */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => (this.#stopped = true), { once: true })
     while (!signal.aborted) {
-      const { address, trouble } = this.#options.locator
-      if (address) await this.#live(address, signal)
-      // Many links wait for one locator: whoever asks it tells the log.
-      else this.#trouble = trouble ?? 'the address of the master is not known'
+      const { address, unavailableReason } = this.#options.locator
+      if (address) await this.#connect(address, signal)
+      // This is not logged here: many links share one locator, and its owner logs the reason.
+      else this.#reason = unavailableReason ?? 'the address of the master is not known'
       await pause(this.#timing.pauseMs * (1 + Math.random()), signal)
     }
   }
 
-  /** One connection from its making to its end. */
-  async #live(address: Address, signal: AbortSignal): Promise<void> {
+  /** Opens one connection and resolves when it has ended. */
+  async #connect(address: Address, signal: AbortSignal): Promise<void> {
     const { db, locator, login, slot, tls } = this.#options
-    const watchers: Watchers = {
+    const masterVerifier: MasterVerifier = {
       confirm: () => locator.confirm(address),
-      get silenceMs() {
-        return locator.silenceMs / 2
+      get failoverAfterMs() {
+        return locator.failoverAfterMs / 2
       },
     }
     const name = `parley-${this.#role}`
-    const onElsewhere = slot?.onElsewhere
-    const connection = new Connection({ address, login, tls, db, watchers, name, onElsewhere })
+    const onRedirect = slot?.onRedirect
+    const connection = new RedisConnection({ address, login, tls, db, masterVerifier, name, onRedirect })
     const stop = () => connection.discard('the link stops')
     signal.addEventListener('abort', stop)
-    const deaf = locator.onChange(() => {
+    const unsubscribe = locator.onChange(() => {
       const now = locator.address
       if (now && formatAddress(now) !== formatAddress(address))
         connection.discard(`the master is now ${formatAddress(now)}`)
     })
-    // In the same turn: nobody is to be given a connection that is lost.
+    // This runs in the same turn of the event loop, so that no caller gets a lost connection.
     connection.lost.addEventListener('abort', () => this.#lose(connection, address))
     try {
-      if (await this.#open(connection)) this.#handOut(connection, address)
+      if (await this.#open(connection)) this.#announce(connection, address)
       await ended(connection)
     } finally {
-      connection.discard('the link is done with it')
+      connection.discard('the link no longer needs the connection')
       signal.removeEventListener('abort', stop)
-      deaf()
+      unsubscribe()
     }
   }
 
-  /** False: it was thrown away. */
-  async #open(connection: Connection): Promise<boolean> {
+  /** Opens, verifies and prepares the connection. Resolves with false when the connection was discarded. */
+  async #open(connection: RedisConnection): Promise<boolean> {
     const { connectMs, pingDeadlineMs, pingIntervalMs, prepareMs } = this.#timing
     try {
       await connection.open(connectMs)
       await assertMaster(connection, this.#options.slot)
-      // From here on: a preparation may take its time, a dead connection may not.
+      // The watch begins before the preparation, which may take long while a dead connection must be found
+      // soon.
       connection.watch({
-        // Often enough for `stands` to know without asking.
-        intervalMs: Math.min(pingIntervalMs, this.#options.locator.silenceMs / 4),
+        // Frequent enough for `confirmMaster` to answer without asking the Sentinels.
+        intervalMs: Math.min(pingIntervalMs, this.#options.locator.failoverAfterMs / 4),
         deadlineMs: pingDeadlineMs,
       })
       const cancel = onDeadline(prepareMs, () => connection.discard(`not prepared within ${prepareMs} ms`))
-      await unlessAborted(connection.lost, this.#options.prepare?.(connection) ?? Promise.resolve()).finally(
+      await abortable(connection.lost, this.#options.prepare?.(connection) ?? Promise.resolve()).finally(
         cancel,
       )
     } catch (error) {
@@ -172,45 +176,45 @@ class Link implements RunningLink {
     return !connection.lost.aborted
   }
 
-  #handOut(connection: Connection, address: Address): void {
+  #announce(connection: RedisConnection, address: Address): void {
     this.#current = connection
-    this.#options.log.info({ role: this.#role, master: formatAddress(address) }, 'connected to Redis')
+    this.#options.log.info({ role: this.#role, master: formatAddress(address) }, 'connected to Redis master')
     for (const listener of this.#listeners) listener(connection)
-    // A listener may have found it wanting.
-    if (this.#current === connection) for (const take of [...this.#waiting]) take(connection)
+    // A listener may have discarded the connection.
+    if (this.#current === connection) for (const onConnection of [...this.#waiting]) onConnection(connection)
   }
 
-  #lose(connection: Connection, address: Address): void {
+  #lose(connection: RedisConnection, address: Address): void {
     const wasOpen = this.#current === connection
     if (wasOpen) {
       this.#current = undefined
-      this.#troubleSinceMs = this.#options.clock.monotonicMs()
+      this.#unavailableSinceMs = this.#options.clock.monotonicMs()
     }
     const reason = `${formatAddress(address)}: ${describeError(connection.lost.reason)}`
-    this.#setTrouble(reason, wasOpen)
+    this.#setReason(reason, wasOpen)
   }
 
-  #setTrouble(reason: string, again = false): void {
+  #setReason(reason: string, wasOpen: boolean): void {
     if (this.#stopped) return
-    if (reason !== this.#trouble || again)
-      this.#options.log.warn({ role: this.#role, reason }, 'no connection to Redis')
-    this.#trouble = reason
+    if (reason !== this.#reason || wasOpen)
+      this.#options.log.warn({ role: this.#role, reason }, 'no connection to Redis master')
+    this.#reason = reason
   }
 }
 
-/** Throws when the other side is a replica, or a master that does not serve yet, or not this slot. */
-async function assertMaster(connection: Connection, slot: SlotPlace | undefined): Promise<void> {
-  const question = connection.client.pipeline().role().ping()
-  if (slot) question.exists(probeKey(slot.tag))
-  const [role, pong, probed] = await connection.run(question)
+/** Throws when the server is a replica, when it does not serve yet, or when it does not serve `slot`. */
+async function assertMaster(connection: RedisConnection, slot: LinkSlot | undefined): Promise<void> {
+  const pipeline = connection.client.pipeline().role().ping()
+  if (slot) pipeline.exists(probeKey(slot.tag))
+  const [role, pong, probed] = await connection.run(pipeline)
   if (role instanceof Error) throw role
-  if (!Array.isArray(role) || role[0] !== 'master') throw new Error('it is a replica, not a master')
-  // ROLE is answered while data is being loaded; PING is not.
+  if (!Array.isArray(role) || role[0] !== 'master') throw new Error('the server is a replica, not a master')
+  // While Redis loads its data, it answers ROLE but not PING.
   if (pong instanceof Error) throw pong
   if (probed instanceof Error) throw probed
 }
 
-function ended({ lost }: Connection): Promise<void> {
+function ended({ lost }: RedisConnection): Promise<void> {
   return new Promise((resolve) => {
     if (lost.aborted) resolve()
     else lost.addEventListener('abort', () => resolve(), { once: true })

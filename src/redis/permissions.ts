@@ -1,11 +1,14 @@
-// What a Redis user must be allowed to do for Parley, and how that is found out without doing it.
-import type { Connection } from './connection.js'
+// The permissions that a Redis user needs for Parley, and a check for them that changes no data.
+import type { RedisConnection } from './connection.js'
 
 const key = 'parley:{record}:check'
 const topic = 'parley:{record}:check'
 
-/** Each command that Parley sends or runs in a script, as an example. A new one belongs here, and with it into the documentation. */
-const queued: readonly (readonly string[])[] = [
+/**
+ * One example of each command that Parley sends or runs in a script. Add new commands here: the documentation
+ * is generated from this list.
+ */
+const queuedCommands: readonly (readonly string[])[] = [
   ['DEL', key],
   ['EVALSHA', '0000000000000000000000000000000000000000', '1', key],
   ['EXISTS', key],
@@ -23,7 +26,7 @@ const queued: readonly (readonly string[])[] = [
   ['PEXPIRE', key, '1'],
   ['PUBLISH', topic, ''],
   ['RENAME', key, key],
-  // The controller looks for what deleted tenants left.
+  // The controller looks for the data of deleted tenants.
   ['SCAN', '0'],
   ['SCRIPT', 'LOAD', 'return 0'],
   ['SET', key, ''],
@@ -45,61 +48,70 @@ const queued: readonly (readonly string[])[] = [
   ['ZSCORE', key, 'member'],
 ]
 
-/** These may not be queued, and do no harm. */
-const tried: readonly (readonly string[])[] = [
+/** These commands cannot be queued in a transaction; executing them changes no data. */
+const executedCommands: readonly (readonly string[])[] = [
   ['ROLE'],
   ['PING'],
   ['SUBSCRIBE', topic],
   ['UNSUBSCRIBE', topic],
 ]
 
-/** Of a Cluster besides. Where the key and the topic lie elsewhere, Redis says so after it has looked at permissions. */
-const queuedInCluster: readonly (readonly string[])[] = [
+/**
+ * Commands that are needed in a Cluster only. Redis checks permissions before it redirects a key or topic
+ * that another node holds.
+ */
+const queuedClusterCommands: readonly (readonly string[])[] = [
   ['CLUSTER', 'INFO'],
   ['CLUSTER', 'NODES'],
   ['CLUSTER', 'SLOTS'],
   ['SPUBLISH', topic, ''],
 ]
 
-const triedInCluster: readonly (readonly string[])[] = [
+const executedClusterCommands: readonly (readonly string[])[] = [
   ['SSUBSCRIBE', topic],
   ['SUNSUBSCRIBE', topic],
 ]
 
-/** What an operator grants: `ACL SETUSER parley on >… ~parley:* &parley:* …`. */
+/** The grants that Parley needs: `ACL SETUSER parley on >… ~parley:* &parley:* …`. */
 export const neededGrants: readonly string[] = [
   '~parley:*',
   '&parley:*',
-  ...['+MULTI', '+DISCARD', ...[...queued, ...tried].map(grantOf)].toSorted(),
+  ...['+MULTI', '+DISCARD', ...[...queuedCommands, ...executedCommands].map(grantOf)].toSorted(),
 ]
 
-/** What a Cluster's operator grants besides, on every node. */
-export const neededClusterGrants: readonly string[] = [...queuedInCluster, ...triedInCluster]
+/** The additional grants that Parley needs in a Cluster, on every node. */
+export const neededClusterGrants: readonly string[] = [...queuedClusterCommands, ...executedClusterCommands]
   .map(grantOf)
   .toSorted()
 
 /**
- * The grants that the connection's user lacks. Commands are queued in a transaction that is discarded: Redis checks permissions when it
- * queues, and asking needs no right to ACL commands. The connection is of no other use afterwards.
+ * Resolves with the grants that the user of the connection lacks. The commands are queued in a transaction
+ * that is then discarded: Redis checks permissions when it queues a command, and this needs no permission for
+ * ACL commands. The connection cannot be used for anything else afterwards.
  */
 export async function missingGrants(
-  connection: Connection,
+  connection: RedisConnection,
   { cluster }: { cluster: boolean },
 ): Promise<string[]> {
   const missing = new Set<string>()
   const needed = cluster ? [...neededGrants, ...neededClusterGrants] : neededGrants
   const [begun] = await connection.run(connection.client.pipeline().call('MULTI'))
-  // Without a transaction the commands would be carried out: nothing can be told apart.
-  if (begun instanceof Error) return lacks('+MULTI', begun) ? [...needed] : []
-  await collect(connection, cluster ? [...queued, ...queuedInCluster] : queued, missing)
+  // Without a transaction Redis would execute the commands, so nothing more can be checked.
+  if (begun instanceof Error) return missingGrantIn('+MULTI', begun) ? [...needed] : []
+  await collect(connection, cluster ? [...queuedCommands, ...queuedClusterCommands] : queuedCommands, missing)
   const [discarded] = await connection.run(connection.client.pipeline().call('DISCARD'))
-  if (lacks('+DISCARD', discarded)) missing.add('+DISCARD')
-  else await collect(connection, cluster ? [...tried, ...triedInCluster] : tried, missing)
+  if (missingGrantIn('+DISCARD', discarded)) missing.add('+DISCARD')
+  else
+    await collect(
+      connection,
+      cluster ? [...executedCommands, ...executedClusterCommands] : executedCommands,
+      missing,
+    )
   return [...missing]
 }
 
 async function collect(
-  connection: Connection,
+  connection: RedisConnection,
   commands: readonly (readonly string[])[],
   missing: Set<string>,
 ): Promise<void> {
@@ -107,7 +119,7 @@ async function collect(
   for (const [name = '', ...args] of commands) pipeline.call(name, ...args)
   const replies = await connection.run(pipeline)
   replies.forEach((reply, index) => {
-    const grant = lacks(grantOf(commands[index] ?? []), reply)
+    const grant = missingGrantIn(grantOf(commands[index] ?? []), reply)
     if (grant) missing.add(grant)
   })
 }
@@ -116,8 +128,11 @@ function grantOf([name = '', first = '']: readonly string[]): string {
   return ['CLUSTER', 'SCRIPT', 'XINFO'].includes(name) ? `+${name}|${first}` : `+${name}`
 }
 
-/** Redis refuses for the command, for a key or for a topic. */
-function lacks(grant: string, reply: unknown): string | undefined {
+/**
+ * Returns the grant that is missing when `reply` is a NOPERM error, which Redis gives for the command, for a
+ * key or for a topic.
+ */
+function missingGrantIn(grant: string, reply: unknown): string | undefined {
   if (!(reply instanceof Error && reply.message.startsWith('NOPERM'))) return undefined
   if (/\bkeys?\b/.test(reply.message)) return '~parley:*'
   return /\bchannels?\b/.test(reply.message) ? '&parley:*' : grant

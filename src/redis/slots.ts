@@ -1,7 +1,7 @@
-// Which of a Cluster's 16,384 slots a key lies in.
+// The slot of a key: one of the 16,384 of a Cluster.
 import calculateSlot from 'cluster-key-slot'
 
-/** Of a key, or of a tag: what stands between a key's braces has the key's slot. */
+/** Returns the slot of a key or of a hash tag. A key has the slot of its tag, the text between its braces. */
 export function slotOf(keyOrTag: string): number {
   return calculateSlot(keyOrTag)
 }

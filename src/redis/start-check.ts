@@ -1,7 +1,8 @@
-// Before anything is served: what will never work ends the start with a sentence, what may pass is waited for.
+// The check of Redis before the gateway or the controller starts. A configuration that cannot work ends the
+// start with an error; a state that may pass is waited for.
 import { ConfigError } from '../errors.js'
 import type { ClusterMap } from './topology/cluster-map.js'
-import { Connection, describeError, refusalOf } from './connection.js'
+import { RedisConnection, describeError, rejectionOf } from './connection.js'
 import { pause } from '../deadline.js'
 import type { Locator } from './topology/locator.js'
 import { missingGrants } from './permissions.js'
@@ -16,33 +17,39 @@ import {
 
 export interface StartCheckOptions {
   readonly signal: AbortSignal
-  /** Why the check is not over yet; called again when that changes. */
-  readonly onTrouble: (reason: string) => void
+  /** Called with the reason why the check still waits, and again when the reason changes. */
+  readonly onUnavailable: (reason: string) => void
 }
 
 const oldestVersion = [7, 0] as const
 const retryMs = 250
 
-/** Resolves when Redis is as it must be, or when `signal` ends. Throws ConfigError when it never will be. */
+/**
+ * Resolves when Redis can be used, or when `signal` aborts. Throws ConfigError when it cannot be used as
+ * configured.
+ */
 export async function checkAtStart(
   target: StandaloneTarget | SentinelTarget,
   { locator, ...waiting }: StartCheckOptions & { readonly locator: Locator },
 ): Promise<void> {
-  await untilWell(waiting, async () => {
-    const { address, mistake, trouble } = locator
-    if (mistake !== undefined) throw new ConfigError([mistake])
-    if (!address) return trouble ?? 'the address of the master is not known'
+  await untilReady(waiting, async () => {
+    const { address, configError, unavailableReason } = locator
+    if (configError !== undefined) throw new ConfigError([configError])
+    if (!address) return unavailableReason ?? 'the address of the master is not known'
     return checkNode(target, address, { signal: waiting.signal, master: true })
   })
 }
 
-/** The same for each master of a Cluster; as long as they are not known, for the nodes that the URL names. */
+/**
+ * Checks each master of a Cluster like `checkAtStart`. While the masters are not known, it checks the nodes
+ * in the URL.
+ */
 export async function checkClusterAtStart(
   target: ClusterTarget,
   { map, ...waiting }: StartCheckOptions & { readonly map: ClusterMap },
 ): Promise<void> {
-  await untilWell(waiting, async () => {
-    const { masters, trouble } = map
+  await untilReady(waiting, async () => {
+    const { masters, unavailableReason } = map
     const known = masters.length > 0
     const checks = await Promise.allSettled(
       (known ? masters : target.nodes).map((address) =>
@@ -54,27 +61,31 @@ export async function checkClusterAtStart(
     if (problems.length > 0) throw new ConfigError(problems)
     for (const error of failures) throw error
     return (
-      trouble ?? checks.flatMap((check) => (check.status === 'fulfilled' ? (check.value ?? []) : [])).at(0)
+      unavailableReason ??
+      checks.flatMap((check) => (check.status === 'fulfilled' ? (check.value ?? []) : [])).at(0)
     )
   })
 }
 
-/** `look` gives the trouble, if there is one. */
-async function untilWell(
-  { onTrouble, signal }: StartCheckOptions,
-  look: () => Promise<string | undefined>,
+/** Repeats `check` until it resolves with undefined; until then it resolves with the reason to wait. */
+async function untilReady(
+  { onUnavailable, signal }: StartCheckOptions,
+  check: () => Promise<string | undefined>,
 ): Promise<void> {
   let last: string | undefined
   while (!signal.aborted) {
-    const trouble = await look()
-    if (trouble === undefined || signal.aborted) return
-    if (trouble !== last) onTrouble(trouble)
-    last = trouble
+    const reason = await check()
+    if (reason === undefined || signal.aborted) return
+    if (reason !== last) onUnavailable(reason)
+    last = reason
     await pause(retryMs, signal)
   }
 }
 
-/** Undefined: all is well. A trouble may pass; a ConfigError does not. `master`: it is said to be one. */
+/**
+ * Checks one node. Resolves with undefined when it can be used, or with a reason that may pass. Throws
+ * ConfigError for a problem that does not pass. `master`: the node is known as a master.
+ */
 async function checkNode(
   target: RedisTarget,
   address: Address,
@@ -84,14 +95,14 @@ async function checkNode(
   const where = `Redis at ${formatAddress(address)}`
   const db = target.kind === 'standalone' ? target.db : 0
   const cluster = target.kind === 'cluster'
-  const connection = new Connection({ address, login, tls, db, name: 'parley-start' })
-  const stop = () => connection.discard('the start is called off')
+  const connection = new RedisConnection({ address, login, tls, db, name: 'parley-start' })
+  const stop = () => connection.discard('the start was cancelled')
   signal.addEventListener('abort', stop)
   try {
     await connection.open()
-    const question = connection.client.pipeline().role().ping().info('server')
-    if (cluster) question.call('CLUSTER', 'INFO')
-    const [role, pong, info, state] = await connection.run(question)
+    const pipeline = connection.client.pipeline().role().ping().info('server')
+    if (cluster) pipeline.call('CLUSTER', 'INFO')
+    const [role, pong, info, state] = await connection.run(pipeline)
     const problems = [
       ...problemsOfServer(where, info, { cluster }),
       ...(target.kind === 'standalone' ? problemsOfRole(where, role) : []),
@@ -100,28 +111,29 @@ async function checkNode(
     if (pong instanceof Error && !pong.message.startsWith('NOPERM')) return `${where}: ${pong.message}`
     if (master && roleOf(role) === 'slave') return `${where} is a replica at the moment`
     const missing = await missingGrants(connection, { cluster })
-    if (missing.length === 0) return isDown(state) ? `${where} says that the Cluster is down` : undefined
+    if (missing.length === 0)
+      return isClusterDown(state) ? `${where} reports that the Cluster is down` : undefined
     const user = login.username ?? 'default'
-    throw new ConfigError([`${where}: its user "${user}" lacks permissions. Grant: ${missing.join(' ')}`])
+    throw new ConfigError([`${where}: the user "${user}" lacks permissions. Grant: ${missing.join(' ')}`])
   } catch (error) {
     if (error instanceof ConfigError) throw error
-    const mistake = mistakeOf(error)
-    if (mistake !== undefined) throw new ConfigError([`${where} ${mistake}`])
+    const configError = configErrorOf(error)
+    if (configError !== undefined) throw new ConfigError([`${where} ${configError}`])
     return `${where}: ${describeError(error)}`
   } finally {
     signal.removeEventListener('abort', stop)
-    connection.discard('the check is done with it')
+    connection.discard('the check no longer needs the connection')
   }
 }
 
-function mistakeOf(error: unknown): string | undefined {
-  switch (refusalOf(error)) {
+function configErrorOf(error: unknown): string | undefined {
+  switch (rejectionOf(error)) {
     case 'noPassword':
-      return 'wants a password, and none is given'
+      return 'requires a password, and none is configured'
     case 'wrongPassword':
-      return 'refuses the user or the password'
+      return 'rejects the user or the password'
     case 'noDatabase':
-      return 'has no database of this number'
+      return 'has no database with this number'
     case undefined:
       return undefined
   }
@@ -138,14 +150,14 @@ function problemsOfMode(where: string, info: string, cluster: boolean): string[]
   return [
     isNode
       ? `${where} is a node of a Cluster: use redis+cluster://…`
-      : `${where} is no node of a Cluster: use redis://… or redis+sentinel://…`,
+      : `${where} is not a node of a Cluster: use redis://… or redis+sentinel://…`,
   ]
 }
 
 function problemsOfVersion(where: string, info: string): string[] {
   const version = /^redis_version:(\d+)\.(\d+)\S*/m.exec(info)
   if (!version)
-    return [`${where} does not tell its version: Parley needs Redis ${oldestVersion.join('.')} or newer`]
+    return [`${where} does not report its version: Parley needs Redis ${oldestVersion.join('.')} or newer`]
   const [text, major, minor] = version
   const [oldestMajor, oldestMinor] = oldestVersion
   if (Number(major) > oldestMajor || (Number(major) === oldestMajor && Number(minor) >= oldestMinor))
@@ -157,10 +169,12 @@ function problemsOfVersion(where: string, info: string): string[] {
 
 function problemsOfRole(where: string, role: unknown): string[] {
   if (roleOf(role) !== 'slave') return []
-  return [`${where} is a replica: name its master, or the Sentinels that know it (redis+sentinel://…)`]
+  return [
+    `${where} is a replica: use the address of its master, or of the Sentinels that monitor it (redis+sentinel://…)`,
+  ]
 }
 
-function isDown(clusterInfo: unknown): boolean {
+function isClusterDown(clusterInfo: unknown): boolean {
   return typeof clusterInfo === 'string' && clusterInfo.includes('cluster_state:fail')
 }
 

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../errors.js'
-import { describeTarget, parseRedisUrl, type ApartFromUrl } from './url.js'
+import { describeTarget, parseRedisUrl, type SeparateCredentials } from './url.js'
 
-function problemsOf(url: string, apart?: ApartFromUrl): readonly string[] {
+function problemsOf(url: string, credentials?: SeparateCredentials): readonly string[] {
   try {
-    parseRedisUrl(url, apart)
+    parseRedisUrl(url, credentials)
     return []
   } catch (error) {
     if (error instanceof ConfigError) return error.problems
@@ -14,25 +14,25 @@ function problemsOf(url: string, apart?: ApartFromUrl): readonly string[] {
 }
 
 const local = { host: 'localhost', port: 6379 }
-const nobody = { username: undefined, password: undefined }
+const noLogin = { username: undefined, password: undefined }
 
-describe('what a URL says', () => {
+describe('a valid URL', () => {
   test.each([
-    ['redis://localhost', { kind: 'standalone', address: local, db: 0, login: nobody, tls: undefined }],
-    ['redis://localhost/', { kind: 'standalone', address: local, db: 0, login: nobody, tls: undefined }],
+    ['redis://localhost', { kind: 'standalone', address: local, db: 0, login: noLogin, tls: undefined }],
+    ['redis://localhost/', { kind: 'standalone', address: local, db: 0, login: noLogin, tls: undefined }],
     [
       'rediss://LOCALHOST:1/15',
-      { kind: 'standalone', address: { host: 'localhost', port: 1 }, db: 15, login: nobody, tls: {} },
+      { kind: 'standalone', address: { host: 'localhost', port: 1 }, db: 15, login: noLogin, tls: {} },
     ],
     [
       'redis://[::1]:7000',
-      { kind: 'standalone', address: { host: '::1', port: 7000 }, db: 0, login: nobody, tls: undefined },
+      { kind: 'standalone', address: { host: '::1', port: 7000 }, db: 0, login: noLogin, tls: undefined },
     ],
     [
       'redis://:p%40%2Fss@localhost',
       { kind: 'standalone', address: local, db: 0, login: { password: 'p@/ss' }, tls: undefined },
     ],
-    // As written by people: what is after the last @ is the host, what is after the first : the password.
+    // Passwords that are not encoded work too: the host follows the last @, and the password the first colon.
     [
       'redis://me:a:b@c@localhost',
       {
@@ -54,7 +54,7 @@ describe('what a URL says', () => {
         ],
         masterName: 'mymaster',
         login: { username: 'me', password: 'p' },
-        sentinelLogin: nobody,
+        sentinelLogin: noLogin,
         tls: {},
       },
     ],
@@ -66,7 +66,7 @@ describe('what a URL says', () => {
           { host: 'a', port: 6379 },
           { host: 'b', port: 6380 },
         ],
-        login: nobody,
+        login: noLogin,
         tls: undefined,
       },
     ],
@@ -74,9 +74,9 @@ describe('what a URL says', () => {
     expect(parseRedisUrl(url)).toEqual(target)
   })
 
-  test('users, passwords and certificates may be given apart', () => {
-    const apart = { password: 'p', sentinelUsername: 's', sentinelPassword: 'q', tls: { ca: 'pem' } }
-    expect(parseRedisUrl('rediss+sentinel://me@a/m', apart)).toMatchObject({
+  test('users, passwords and certificates may be configured apart from the URL', () => {
+    const credentials = { password: 'p', sentinelUsername: 's', sentinelPassword: 'q', tls: { ca: 'pem' } }
+    expect(parseRedisUrl('rediss+sentinel://me@a/m', credentials)).toMatchObject({
       login: { username: 'me', password: 'p' },
       sentinelLogin: { username: 's', password: 'q' },
       tls: { ca: 'pem' },
@@ -84,43 +84,43 @@ describe('what a URL says', () => {
   })
 })
 
-describe('what is wrong with a URL', () => {
-  test.each<[string, RegExp, ApartFromUrl?]>([
-    ['', /it begins with redis:\/\//],
-    ['localhost:6379', /it begins with/],
-    ['http://localhost', /it begins with/],
-    ['redis+tls://localhost', /it begins with/],
-    ['redis://', /the host is neither a name/],
-    ['redis://a b', /the host is neither a name/],
-    ['redis://::1', /the host is neither a name/],
-    ['redis://[::1', /the host is neither a name/],
-    ['redis://[nine]', /the host is neither a name/],
+describe('an invalid URL', () => {
+  test.each<[string, RegExp, SeparateCredentials?]>([
+    ['', /it must begin with redis:\/\//],
+    ['localhost:6379', /it must begin with/],
+    ['http://localhost', /it must begin with/],
+    ['redis+tls://localhost', /it must begin with/],
+    ['redis://', /the host is neither a host name/],
+    ['redis://a b', /the host is neither a host name/],
+    ['redis://::1', /the host is neither a host name/],
+    ['redis://[::1', /the host is neither a host name/],
+    ['redis://[nine]', /the host is neither a host name/],
     ['redis://a:0', /the port of the host/],
     ['redis://a:', /the port of the host/],
     ['redis+sentinel://a,b:x/m', /the port of host 2/],
-    ['redis+sentinel://a,b,a:26379/m', /a host is given twice/],
+    ['redis+sentinel://a,b,a:26379/m', /a host is listed twice/],
     ['redis://a,b', /several hosts need/],
     ['redis://a/mymaster', /the number of a database/],
     ['redis://a/0/1', /the number of a database/],
-    ['redis+sentinel://a,b', /the name of their master/],
-    ['redis+sentinel://a/my master', /the name of their master/],
+    ['redis+sentinel://a,b', /the name of the master/],
+    ['redis+sentinel://a/my master', /the name of the master/],
     ['redis+cluster://a/1', /a Cluster has no databases/],
-    ['redis://a?db=1', /have no place/],
+    ['redis://a?db=1', /are not allowed after the hosts/],
     ['redis://:pa#ss@a', /%2F, %3F and %23/],
     ['redis://me@a', /the user of Redis has no password/],
     ['redis://:@a', /the password of Redis is empty/],
     ['redis://:%zz@a', /percent-encoded/],
-    ['redis://:p@a', /the password is given twice/, { password: 'q' }],
-    ['redis://me:p@a', /the user is given twice/, { username: 'you' }],
+    ['redis://:p@a', /the password is set twice/, { password: 'q' }],
+    ['redis://me:p@a', /the user is set twice/, { username: 'you' }],
     ['redis://a', /only rediss:\/\//, { tls: { ca: 'pem' } }],
-    ['rediss://a', /come together/, { tls: { cert: 'pem' } }],
-    ['redis://a', /the URL names none/, { sentinelPassword: 'p' }],
+    ['rediss://a', /must be configured together/, { tls: { cert: 'pem' } }],
+    ['redis://a', /the URL names no Sentinels/, { sentinelPassword: 'p' }],
     ['redis+sentinel://a/m', /the user of the Sentinels has no password/, { sentinelUsername: 'u' }],
-  ])('%s', (url, problem, apart) => {
-    expect(problemsOf(url, apart)).toEqual([expect.stringMatching(problem)])
+  ])('%s', (url, problem, credentials) => {
+    expect(problemsOf(url, credentials)).toEqual([expect.stringMatching(problem)])
   })
 
-  test('everything is said at once', () => {
+  test('all problems are reported at once', () => {
     expect(problemsOf('redis+sentinel://me@a:x,b c', { sentinelPassword: '' })).toHaveLength(5)
   })
 })
@@ -139,7 +139,7 @@ const secret = fc.string({ minLength: 1, unit: 'grapheme' })
 const hostOf = ({ host, port: at }: { host: string; port: number }) =>
   `${host.includes(':') ? `[${host}]` : host}:${at}`
 
-test('any user and any password come through percent-encoding unchanged', () => {
+test('any user and any password survive percent-encoding', () => {
   fc.assert(
     fc.property(address, secret, secret, fc.nat(99_999), (at, username, password, db) => {
       const url = `redis://${encodeURIComponent(username)}:${encodeURIComponent(password)}@${hostOf(at)}/${db}`
@@ -148,7 +148,7 @@ test('any user and any password come through percent-encoding unchanged', () => 
   )
 })
 
-test('what is logged is a URL again, without who we are', () => {
+test('the description of a target is a URL without user and password', () => {
   const list = fc.uniqueArray(address, { minLength: 1, maxLength: 5, selector: hostOf })
   const urls = fc.oneof(
     fc.record({
@@ -172,12 +172,12 @@ test('what is logged is a URL again, without who we are', () => {
       const target = parseRedisUrl(`${scheme}://user-name:pass-word@${hosts}/${path}`)
       const described = describeTarget(target)
       expect(described).not.toMatch(/user-name|pass-word/)
-      expect(parseRedisUrl(described)).toEqual({ ...target, login: nobody })
+      expect(parseRedisUrl(described)).toEqual({ ...target, login: noLogin })
     }),
   )
 })
 
-test('no problem ever repeats a part of the URL', () => {
+test('no problem repeats a part of the URL', () => {
   const secretPiece = 'Tr0ub4dor'
   const noise = fc.string({
     unit: fc.constantFrom(...'redis+sentinel:/@?#%[],.0 \n'.split('')),

@@ -1,9 +1,10 @@
-// The grammar of --redis: one URL names the servers, how they are found, and who we are. What is wrong is said without what is secret.
+// Parses the URL of --redis, which names the servers, how to find the master among them, and the login. Error
+// messages never quote the URL, since it may hold a password.
 import { isIP, isIPv6 } from 'node:net'
 import { ConfigError } from '../errors.js'
 
 export interface Address {
-  /** A name or an IP address; IPv6 without brackets. */
+  /** A host name or an IP address; IPv6 without brackets. */
   readonly host: string
   readonly port: number
 }
@@ -15,10 +16,10 @@ export interface Login {
 }
 
 /**
- * PEM texts, read for each connection: getters may give what is new. The name in the certificate is that of the address, unless `servername`
- * says otherwise.
+ * Certificates and keys as PEM text. They are read for each connection, so that a getter can return renewed
+ * ones. The certificate of the server must match the host of its address, or `servername` when it is set.
  */
-export interface TlsOptions {
+export interface RedisTlsOptions {
   readonly ca?: string | undefined
   readonly cert?: string | undefined
   readonly key?: string | undefined
@@ -28,7 +29,7 @@ export interface TlsOptions {
 interface Access {
   readonly login: Login
   /** Undefined: no TLS. */
-  readonly tls?: TlsOptions | undefined
+  readonly tls?: RedisTlsOptions | undefined
 }
 
 export interface StandaloneTarget extends Access {
@@ -51,30 +52,33 @@ export interface ClusterTarget extends Access {
 
 export type RedisTarget = StandaloneTarget | SentinelTarget | ClusterTarget
 
-/** What need not stand in the URL: from the environment or from files. */
-export interface ApartFromUrl {
+/** The login and certificates that are configured apart from the URL, in the environment or in files. */
+export interface SeparateCredentials {
   readonly username?: string | undefined
   readonly password?: string | undefined
   readonly sentinelUsername?: string | undefined
   readonly sentinelPassword?: string | undefined
-  readonly tls?: TlsOptions | undefined
+  readonly tls?: RedisTlsOptions | undefined
 }
 
 const urlPattern = /^redis(?<tls>s?)(?<kind>\+sentinel|\+cluster)?:\/\/(?<authority>[^/?#]*)(?<tail>.*)$/s
 const hostPattern = /^(?:\[(?<six>[^\]]*)\]|(?<name>[^:[\]]*))(?::(?<port>.*))?$/s
 
-type Say = (problem: string) => void
+type Report = (problem: string) => void
 
-/** Throws a ConfigError that lists every problem and quotes nothing: in a broken URL any part may be the password. */
-export function parseRedisUrl(url: string, apart: ApartFromUrl = {}): RedisTarget {
+/**
+ * Parses `url`. Throws a ConfigError that lists every problem and quotes no part of the URL, since any part
+ * of a malformed URL may be the password.
+ */
+export function parseRedisUrl(url: string, separate: SeparateCredentials = {}): RedisTarget {
   const problems: string[] = []
-  const say: Say = (problem) => problems.push(`Redis URL: ${problem}`)
-  const target = readUrl(url, apart, say)
+  const report: Report = (problem) => problems.push(`Redis URL: ${problem}`)
+  const target = readUrl(url, separate, report)
   if (target === undefined || problems.length > 0) throw new ConfigError(problems)
   return target
 }
 
-/** For logs and people: no user, no password. */
+/** Formats the target as a URL without user and password, for logs. */
 export function describeTarget(target: RedisTarget): string {
   const scheme = target.tls ? 'rediss' : 'redis'
   switch (target.kind) {
@@ -91,11 +95,11 @@ export function formatAddress({ host, port }: Address): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-function readUrl(url: string, apart: ApartFromUrl, say: Say): RedisTarget | undefined {
+function readUrl(url: string, separate: SeparateCredentials, report: Report): RedisTarget | undefined {
   const parts = urlPattern.exec(url)?.groups
   if (!parts) {
-    say(
-      'it begins with redis:// or rediss://, redis+sentinel:// or rediss+sentinel://, redis+cluster:// or rediss+cluster://',
+    report(
+      'it must begin with redis:// or rediss://, redis+sentinel:// or rediss+sentinel://, redis+cluster:// or rediss+cluster://',
     )
     return undefined
   }
@@ -103,95 +107,108 @@ function readUrl(url: string, apart: ApartFromUrl, say: Say): RedisTarget | unde
     parts['kind'] === '+sentinel' ? 'sentinel' : parts['kind'] === '+cluster' ? 'cluster' : 'standalone'
   const { authority = '', tail = '' } = parts
   if (/[?#@]/.test(tail)) {
-    // Nothing after this can be read with certainty.
-    say('?, # and @ have no place after the hosts; in a password /, ? and # are written %2F, %3F and %23')
+    // The parts of such a URL cannot be told apart with certainty.
+    report('?, # and @ are not allowed after the hosts; write /, ? and # in a password as %2F, %3F and %23')
     return undefined
   }
   const path = tail.replace(/^\//, '')
   const at = authority.lastIndexOf('@')
   const access = {
-    login: readLogin(at === -1 ? undefined : authority.slice(0, at), apart, say),
-    tls: readTls(parts['tls'] === 's', apart.tls, say),
+    login: readLogin(at === -1 ? undefined : authority.slice(0, at), separate, report),
+    tls: readTls(parts['tls'] === 's', separate.tls, report),
   }
-  const addresses = readAddresses(authority.slice(at + 1), kind === 'sentinel' ? 26_379 : 6379, say)
-  if (kind !== 'sentinel' && (apart.sentinelUsername ?? apart.sentinelPassword) !== undefined) {
-    say('a login for Sentinels is given, but the URL names none')
+  const addresses = readAddresses(authority.slice(at + 1), kind === 'sentinel' ? 26_379 : 6379, report)
+  if (kind !== 'sentinel' && (separate.sentinelUsername ?? separate.sentinelPassword) !== undefined) {
+    report('a login for Sentinels is configured, but the URL names no Sentinels')
   }
   switch (kind) {
     case 'standalone':
-      if (addresses.length > 1) say('several hosts need redis+sentinel:// or redis+cluster://')
-      return { kind, ...access, address: addresses[0] ?? { host: '', port: 0 }, db: readDatabase(path, say) }
+      if (addresses.length > 1) report('several hosts need redis+sentinel:// or redis+cluster://')
+      return {
+        kind,
+        ...access,
+        address: addresses[0] ?? { host: '', port: 0 },
+        db: readDatabase(path, report),
+      }
     case 'sentinel':
       return {
         kind,
         ...access,
         sentinels: addresses,
-        masterName: readMasterName(path, say),
+        masterName: readMasterName(path, report),
         sentinelLogin: checkLogin(
-          { username: apart.sentinelUsername, password: apart.sentinelPassword },
-          { of: 'the Sentinels', say },
+          { username: separate.sentinelUsername, password: separate.sentinelPassword },
+          { owner: 'the Sentinels', report },
         ),
       }
     case 'cluster':
-      if (path !== '' && path !== '0') say('a Cluster has no databases: nothing comes after the hosts')
+      if (path !== '' && path !== '0') report('a Cluster has no databases: remove what follows the hosts')
       return { kind, ...access, nodes: addresses }
   }
 }
 
-function readLogin(userinfo: string | undefined, apart: ApartFromUrl, say: Say): Login {
+function readLogin(userinfo: string | undefined, separate: SeparateCredentials, report: Report): Login {
   const colon = userinfo?.indexOf(':') ?? -1
   const inUrl = {
-    username: decode(colon === -1 ? userinfo : userinfo?.slice(0, colon), say) || undefined,
-    password: decode(colon === -1 ? undefined : userinfo?.slice(colon + 1), say),
+    username: decode(colon === -1 ? userinfo : userinfo?.slice(0, colon), report) || undefined,
+    password: decode(colon === -1 ? undefined : userinfo?.slice(colon + 1), report),
   }
-  if (inUrl.username !== undefined && apart.username !== undefined)
-    say('the user is given twice, in the URL and apart from it')
-  if (inUrl.password !== undefined && apart.password !== undefined)
-    say('the password is given twice, in the URL and apart from it')
+  if (inUrl.username !== undefined && separate.username !== undefined)
+    report('the user is set twice, in the URL and apart from it')
+  if (inUrl.password !== undefined && separate.password !== undefined)
+    report('the password is set twice, in the URL and apart from it')
   return checkLogin(
-    { username: inUrl.username ?? apart.username, password: inUrl.password ?? apart.password },
-    { of: 'Redis', say },
+    { username: inUrl.username ?? separate.username, password: inUrl.password ?? separate.password },
+    { owner: 'Redis', report },
   )
 }
 
-function checkLogin(login: Login, { of, say }: { of: string; say: Say }): Login {
-  if (login.password === '') say(`the password of ${of} is empty`)
-  if (login.username === '') say(`the user of ${of} is empty`)
+function checkLogin(login: Login, { owner, report }: { owner: string; report: Report }): Login {
+  if (login.password === '') report(`the password of ${owner} is empty`)
+  if (login.username === '') report(`the user of ${owner} is empty`)
   if (login.username && login.password === undefined) {
-    say(`the user of ${of} has no password (a password without a user is written redis://:password@host)`)
+    report(`the user of ${owner} has no password (write a password without a user as redis://:password@host)`)
   }
   return login
 }
 
-function decode(text: string | undefined, say: Say): string | undefined {
+function decode(text: string | undefined, report: Report): string | undefined {
   if (text === undefined) return undefined
   try {
     return decodeURIComponent(text)
   } catch {
-    say('user and password are percent-encoded: a % is followed by two hexadecimal digits')
+    report('user and password must be percent-encoded: a % is followed by two hexadecimal digits')
     return undefined
   }
 }
 
-function readTls(wanted: boolean, tls: TlsOptions | undefined, say: Say): TlsOptions | undefined {
-  if (tls && !wanted) say('certificates are given, but only rediss:// and its like use TLS')
+function readTls(
+  enabled: boolean,
+  tls: RedisTlsOptions | undefined,
+  report: Report,
+): RedisTlsOptions | undefined {
+  if (tls && !enabled)
+    report(
+      'certificates are configured, but only rediss://, rediss+sentinel:// and rediss+cluster:// use TLS',
+    )
   if ((tls?.cert === undefined) !== (tls?.key === undefined))
-    say('a client certificate and its key come together')
-  return wanted ? (tls ?? {}) : undefined
+    report('a client certificate and its key must be configured together')
+  return enabled ? (tls ?? {}) : undefined
 }
 
-function readAddresses(list: string, defaultPort: number, say: Say): Address[] {
+function readAddresses(list: string, defaultPort: number, report: Report): Address[] {
   const addresses = list.split(',').map((text, index, all) => {
     const where = all.length === 1 ? 'the host' : `host ${index + 1}`
     const parts = hostPattern.exec(text)?.groups
     const host = (parts?.['six'] ?? parts?.['name'] ?? '').toLowerCase()
-    const sound = parts?.['six'] === undefined ? /^[a-z0-9._-]+$/.test(host) : isIPv6(host)
+    const valid = parts?.['six'] === undefined ? /^[a-z0-9._-]+$/.test(host) : isIPv6(host)
     const port = parts?.['port']
-    if (!sound) say(`${where} is neither a name nor an IP address (IPv6 in brackets)`)
-    else if (port !== undefined && !isPort(port)) say(`the port of ${where} is not a number from 1 to 65535`)
+    if (!valid) report(`${where} is neither a host name nor an IP address (IPv6 in brackets)`)
+    else if (port !== undefined && !isPort(port))
+      report(`the port of ${where} is not a number from 1 to 65535`)
     return { host, port: port === undefined ? defaultPort : Number(port) }
   })
-  if (new Set(addresses.map(formatAddress)).size < addresses.length) say('a host is given twice')
+  if (new Set(addresses.map(formatAddress)).size < addresses.length) report('a host is listed twice')
   return addresses
 }
 
@@ -199,20 +216,23 @@ function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65_535
 }
 
-function readDatabase(path: string, say: Say): number {
+function readDatabase(path: string, report: Report): number {
   if (/^\d{0,5}$/.test(path)) return Number(path)
-  say('after the host comes the number of a database, or nothing')
+  report('only the number of a database may follow the host')
   return 0
 }
 
-function readMasterName(path: string, say: Say): string {
-  // The characters that Sentinel itself allows.
+function readMasterName(path: string, report: Report): string {
+  // Sentinel allows the same characters.
   if (!/^[A-Za-z0-9._-]+$/.test(path))
-    say('after the Sentinels comes the name of their master: redis+sentinel://host1,host2,host3/mymaster')
+    report('the name of the master must follow the Sentinels: redis+sentinel://host1,host2,host3/mymaster')
   return path
 }
 
-/** What a certificate is checked against and asked for by name (SNI), which is never an IP address. */
+/**
+ * The name for SNI and for the check of the certificate. Undefined for an IP address, which SNI does not
+ * allow.
+ */
 export function serverNameOf(host: string): string | undefined {
   return isIP(host) === 0 ? host : undefined
 }

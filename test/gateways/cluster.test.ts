@@ -1,4 +1,4 @@
-// Two gateways on a Redis Cluster: what is one channel's lies on one of three masters, and moves to another.
+// Two gateways on a Redis Cluster: each channel is on one of three masters, and moves when that master fails.
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { collect, connectedAs, dataOf, subscribed } from '../support/centrifuge-sdk.js'
 import { chatAs, joined } from '../support/chat-client.js'
@@ -11,7 +11,7 @@ import {
   ManifestFolder,
   openRule,
   startGateways,
-  untilTheyKnow,
+  untilGatewaysSee,
 } from '../support/gateway-process.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
@@ -40,14 +40,14 @@ afterAll(async () => {
   await manifests.remove()
 })
 
-/** Where the room's stream lies; something must have been said there. */
+/** The master that holds the room's stream. The room must have a publication. */
 async function masterOf(room: string): Promise<RedisProcess> {
   for (const master of await cluster.masters())
     if ((await master.cli('--scan', '--pattern', `parley:*:stream:${room}`)) !== '') return master
   throw new Error(`no master has a stream of "${room}"`)
 }
 
-test('people of both meet, in every room, wherever it lies', async () => {
+test('users of both gateways share every room, on every master', async () => {
   const [ann, bob] = [await chatIn(a, 'ann'), await chatIn(b, 'bob')]
   for (const room of rooms) {
     await joined(ann, room)
@@ -67,7 +67,7 @@ test('people of both meet, in every room, wherever it lies', async () => {
   })
 })
 
-test('presence lists those of both', async () => {
+test('presence lists the users of both gateways', async () => {
   const [ann, bob] = [await connectedAs(a, 'ann'), await connectedAs(b, 'bob')]
   await subscribed(ann, 'general')
   await subscribed(bob, 'general')
@@ -75,19 +75,19 @@ test('presence lists those of both', async () => {
   expect(await bob.presenceStats('general')).toMatchObject({ numClients: 2, numUsers: 2 })
 })
 
-test('the tenant’s connections are counted across both', async () => {
-  await until('no connection of the tests before', async () => (await clusterOf(a)).connections === 0)
+test('the tenant’s connections are counted across both gateways', async () => {
+  await until('no connection of earlier tests', async () => (await clusterOf(a)).connections === 0)
   const inside = await Promise.all(
     Array.from({ length: connectionsMax }, (_, n) => connectedAs(n % 2 === 0 ? a : b, `user${n}`)),
   )
   await expect(chatAs(a, 'one too many')).rejects.toThrow('429')
   for (const client of inside) client.disconnect()
-  await until('room again', async () => (await clusterOf(a)).connections === 0)
+  await until('a free connection', async () => (await clusterOf(a)).connections === 0)
 })
 
-test('a master that is killed closes no connection, and all that is acknowledged arrives', async () => {
+test('killing a master closes no connection, and every acknowledged message arrives', async () => {
   const [ann, bob] = [await connectedAs(a, 'ann'), await connectedAs(b, 'bob')]
-  const told = await Promise.all(
+  const subscriptions = await Promise.all(
     rooms.map(async (room) => ({ room, heard: dataOf(await subscribed(bob, room, { recoverable: true })) })),
   )
   const moves = [ann, bob].map((client) => collect(client, 'connecting'))
@@ -102,7 +102,7 @@ test('a master that is killed closes no connection, and all that is acknowledged
   await old.kill()
   await say('meanwhile')
   await say('after')
-  for (const { heard } of told) {
+  for (const { heard } of subscriptions) {
     const seen = new Set<unknown>()
     while (!seen.has('after')) seen.add(await heard.next())
     expect([...seen]).toEqual(['before', 'meanwhile', 'after'])
@@ -110,17 +110,17 @@ test('a master that is killed closes no connection, and all that is acknowledged
   expect(moves.map(({ waiting }) => waiting)).toEqual([[], []])
   await old.start()
   await cluster.settled()
-  await untilTheyKnow([a, b], 2)
+  await untilGatewaysSee([a, b], 2)
   for (const gateway of [a, b]) expect(await gateway.ops('/readyz')).toMatchObject({ status: 200 })
 })
 
-test('a URL that names no Cluster ends the start with a sentence', async () => {
+test('a URL of a Redis without Cluster mode ends the start with a message', async () => {
   const redis = await startRedis()
-  const gateway = GatewayProcess.try({
+  const gateway = GatewayProcess.spawn({
     redis: `redis+cluster://127.0.0.1:${redis.port}`,
     args: ['--tenants', manifests.path],
   })
   onTestFinished(() => gateway.kill())
   const { code } = await within('the end', gateway.program.ended)
-  expect([code, gateway.program.said]).toEqual([78, expect.stringContaining('is no node of a Cluster')])
+  expect([code, gateway.program.said]).toEqual([78, expect.stringContaining('is not a node of a Cluster')])
 })

@@ -1,4 +1,5 @@
-// What keeps a gateway from starting: either it says in a sentence what will never work, or it waits and says for what.
+// What prevents a gateway from starting: an invalid configuration ends it with a message, and a missing
+// dependency makes it wait.
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { endPrograms } from '../support/child-process.js'
 import { GatewayProcess, ManifestFolder, type GatewayProcessOptions } from '../support/gateway-process.js'
@@ -31,9 +32,9 @@ afterAll(async () => {
   await manifests.remove()
 })
 
-/** What a start that fails says beside its log, and with which code it ends. */
+/** The exit code of a start that fails, and the lines it prints besides its log. */
 async function failed(options: GatewayProcessOptions): Promise<{ code: number | null; sentences: string[] }> {
-  const { program } = GatewayProcess.try(options)
+  const { program } = GatewayProcess.spawn(options)
   onTestFinished(() => program.kill())
   const { code } = await within('the end of a start that must fail', program.ended)
   expect(program.said).not.toContain(password)
@@ -41,21 +42,21 @@ async function failed(options: GatewayProcessOptions): Promise<{ code: number | 
   return { code, sentences: program.said.split('\n').filter((line) => line !== '' && !line.startsWith('{')) }
 }
 
-const at = (place: { port: number }, secret = password) => `redis://:${secret}@127.0.0.1:${place.port}`
+const urlOf = (server: { port: number }, secret = password) => `redis://:${secret}@127.0.0.1:${server.port}`
 const withTenants = () => ['--tenants', manifests.path]
 
-describe('ends with 78 and one sentence:', () => {
+describe('exits with 78 and one message:', () => {
   test('a wrong password', async () => {
-    expect(await failed({ redis: at(redis, wrongPassword), args: withTenants() })).toEqual({
+    expect(await failed({ redis: urlOf(redis, wrongPassword), args: withTenants() })).toEqual({
       code: 78,
-      sentences: [`parley: Redis at 127.0.0.1:${redis.port} refuses the user or the password`],
+      sentences: [`parley: Redis at 127.0.0.1:${redis.port} rejects the user or the password`],
     })
   })
 
   test('no password', async () => {
     expect(await failed({ redis: `redis://127.0.0.1:${redis.port}`, args: withTenants() })).toEqual({
       code: 78,
-      sentences: [`parley: Redis at 127.0.0.1:${redis.port} wants a password, and none is given`],
+      sentences: [`parley: Redis at 127.0.0.1:${redis.port} requires a password, and none is configured`],
     })
   })
 
@@ -63,16 +64,16 @@ describe('ends with 78 and one sentence:', () => {
     const replica = await startReplica(redis, {
       config: [`requirepass ${password}`, `masterauth ${password}`],
     })
-    expect(await failed({ redis: at(replica), args: withTenants() })).toEqual({
+    expect(await failed({ redis: urlOf(replica), args: withTenants() })).toEqual({
       code: 78,
       sentences: [
-        `parley: Redis at 127.0.0.1:${replica.port} is a replica: name its master, or the Sentinels that know it (redis+sentinel://…)`,
+        `parley: Redis at 127.0.0.1:${replica.port} is a replica: use the address of its master, or of the Sentinels that monitor it (redis+sentinel://…)`,
       ],
     })
   })
 
   test('no source of tenants', async () => {
-    expect(await failed({ redis: at(redis) })).toEqual({
+    expect(await failed({ redis: urlOf(redis) })).toEqual({
       code: 78,
       sentences: [
         'parley: Say where tenants come from: --tenants with a folder, or --sealing-key-file to follow the catalog in Redis',
@@ -80,28 +81,28 @@ describe('ends with 78 and one sentence:', () => {
     })
   })
 
-  test('no source of tenants, while Sentinels are asked already', async () => {
+  test('no source of tenants, while the gateway already connects to Sentinels', async () => {
     const port = await freePort()
     expect(await failed({ redis: `redis+sentinel://127.0.0.1:${port}/parley` })).toMatchObject({ code: 78 })
   })
 
-  test('a folder that is not there', async () => {
-    expect(await failed({ redis: at(redis), args: ['--tenants', 'nowhere'] })).toEqual({
+  test('a folder that does not exist', async () => {
+    expect(await failed({ redis: urlOf(redis), args: ['--tenants', 'nowhere'] })).toEqual({
       code: 78,
       sentences: ['parley: The tenants folder "nowhere" cannot be read: ENOENT.'],
     })
   })
 
-  test('a sealing key file that is not there', async () => {
-    expect(await failed({ redis: at(redis), args: ['--sealing-key-file', 'nowhere'] })).toEqual({
+  test('a sealing key file that does not exist', async () => {
+    expect(await failed({ redis: urlOf(redis), args: ['--sealing-key-file', 'nowhere'] })).toEqual({
       code: 78,
       sentences: ['parley: The sealing key file "nowhere" cannot be read: ENOENT'],
     })
   })
 
-  test('a port that is taken', async () => {
+  test('a port that is in use', async () => {
     const args = [...withTenants(), '--port', String(redis.port)]
-    expect(await failed({ redis: at(redis), args })).toEqual({
+    expect(await failed({ redis: urlOf(redis), args })).toEqual({
       code: 78,
       sentences: [
         `parley: Port ${redis.port} of 127.0.0.1 (clients) is taken by another program: stop that one or choose another port (--port)`,
@@ -122,8 +123,8 @@ test('the password may come from the environment', async () => {
   expect(gateway.program.said).not.toContain(password)
 })
 
-describe('a Redis that is not there', () => {
-  test('is waited for, and /readyz says so', async () => {
+describe('an unavailable Redis', () => {
+  test('makes the gateway wait, and /readyz has the reason', async () => {
     const late = await startRedis()
     await late.kill()
     const gateway = await GatewayProcess.launch({
@@ -142,7 +143,7 @@ describe('a Redis that is not there', () => {
     expect(await gateway.stop()).toEqual({ code: 0, signal: null })
   })
 
-  test('is told of once, however many links wait for the Sentinels', async () => {
+  test('is logged once, however many links wait for the Sentinels', async () => {
     const port = await freePort()
     const gateway = await GatewayProcess.launch({
       redis: `redis+sentinel://127.0.0.1:${port}/parley`,
@@ -156,7 +157,7 @@ describe('a Redis that is not there', () => {
     expect(reasons).toEqual([...new Set(reasons)])
   })
 
-  test('keeps nobody from stopping the gateway', async () => {
+  test('does not prevent the gateway from stopping', async () => {
     const gateway = await GatewayProcess.launch({
       redis: `redis://127.0.0.1:${await freePort()}`,
       args: withTenants(),

@@ -1,10 +1,11 @@
-// Links into a real Cluster, and what keeps all it has in one slot, while masters die and slots move.
+// Links into a real Cluster, and the catalog and quota ledger whose keys lie in one slot, while masters crash
+// and slots move.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { catalogTag, leaseKey, quotasTag } from '../../src/redis/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { openCatalog, openWriter, revisionsOf, tenant } from '../support/redis-catalog.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
-import { endLedgers, placesIn, startLedgers } from '../support/redis-ledger.js'
+import { endLedgers, connectionsIn, startLedgers } from '../support/redis-ledger.js'
 import { endLinks, lostWithin, startLink, type TestLink } from '../support/redis-links.js'
 import { endRedisProcesses, until, type RedisProcess } from '../support/redis-processes.js'
 
@@ -33,11 +34,11 @@ async function portOf({ link }: TestLink): Promise<number | undefined> {
 
 async function another(than: RedisProcess): Promise<RedisProcess> {
   const node = (await cluster.masters()).find((master) => master !== than)
-  if (!node) throw new Error('there is but one master')
+  if (!node) throw new Error('there is only one master')
   return node
 }
 
-/** What a link with this tag may do is asked by a write. */
+/** Shows by a write whether the link leads to the master of its slot. */
 async function write({ link }: TestLink, key: string): Promise<unknown> {
   const live = await link.ready(patienceMs)
   const [reply] = await live.run(live.client.pipeline().set(key, 'x'))
@@ -45,7 +46,7 @@ async function write({ link }: TestLink, key: string): Promise<unknown> {
 }
 
 test(
-  'a link leads to the master of its tag, and to the next when that dies',
+  'a link leads to the master of its tag, and to the next one after a crash',
   { timeout: 90_000 },
   async () => {
     const started = startLink(cluster.url, { tag: 'mine' })
@@ -60,7 +61,7 @@ test(
   },
 )
 
-test('leaves a frozen master, and does not come back to it', { timeout: 90_000 }, async () => {
+test('a link leaves a frozen master and does not come back to it', { timeout: 90_000 }, async () => {
   const started = startLink(cluster.url, { tag: 'mine' })
   const live = await started.link.ready(patienceMs)
   const old = await cluster.masterOf('mine')
@@ -68,14 +69,14 @@ test('leaves a frozen master, and does not come back to it', { timeout: 90_000 }
   await lostWithin(live, 20_000)
   const next = await started.link.ready(patienceMs)
   expect(next.client.options.port).not.toBe(old.port)
-  expect(await next.stands()).toBe(true)
+  expect(await next.confirmMaster()).toBe(true)
   old.cont()
   await cluster.settled()
   expect(next.lost.aborted).toBe(false)
 })
 
 test(
-  'a master that was silent does not stand when it has been replaced meanwhile',
+  'a master that was silent is not confirmed when it was replaced meanwhile',
   { timeout: 90_000 },
   async () => {
     const started = startLink(cluster.url, {
@@ -84,7 +85,7 @@ test(
       clusterTiming: { intervalMs: 600_000 },
     })
     const live = await started.link.ready(patienceMs)
-    expect(await live.stands()).toBe(true)
+    expect(await live.confirmMaster()).toBe(true)
     const old = await cluster.masterOf('mine')
     old.stop()
     const others = cluster.nodes.filter((node) => node !== old)
@@ -98,97 +99,97 @@ test(
     const asked = live.run(live.client.pipeline().get('parley:{mine}:x'), { deadlineMs: patienceMs })
     old.cont()
     await asked.catch(() => {})
-    expect(await live.stands()).toBe(false)
+    expect(await live.confirmMaster()).toBe(false)
   },
 )
 
+test('a link follows its slot at the first redirect', { timeout: 60_000 }, async () => {
+  const started = startLink(cluster.url, { tag: 'mine', clusterTiming: { intervalMs: 600_000 } })
+  const from = await cluster.masterOf('mine')
+  expect(await portOf(started)).toBe(from.port)
+  const live = await started.link.ready(patienceMs)
+  const to = await another(from)
+  await cluster.moveSlots([slotOf('mine')], to)
+  const replies = await live.run(live.client.pipeline().set('parley:{mine}:x', 'x').ping())
+  expect(replies).toEqual([expect.objectContaining({ message: expect.stringContaining('MOVED') }), 'PONG'])
+  expect(live.lost.aborted).toBe(true)
+  await until('the other master', async () => (await portOf(started)) === to.port)
+  expect(await write(started, 'parley:{mine}:x')).toBe('OK')
+})
+
 test(
-  'a link whose slot moves away goes after it at the first reply that says so',
+  'a link is not open while its slot is being moved, or while no master holds it',
   { timeout: 60_000 },
   async () => {
-    const started = startLink(cluster.url, { tag: 'mine', clusterTiming: { intervalMs: 600_000 } })
+    const started = startLink(cluster.url, { tag: 'mine' })
     const from = await cluster.masterOf('mine')
-    expect(await portOf(started)).toBe(from.port)
-    const live = await started.link.ready(patienceMs)
     const to = await another(from)
+    await started.link.ready(patienceMs)
+    await cluster.moveSlots([slotOf('mine')], to, { stopAt: 'announced' })
+    expect(String(await write(started, 'parley:{mine}:new'))).toContain('ASK')
+    await until('the reason', () => started.link.unavailableReason?.includes('not served here: ASK'))
     await cluster.moveSlots([slotOf('mine')], to)
-    const replies = await live.run(live.client.pipeline().set('parley:{mine}:x', 'x').ping())
-    expect(replies).toEqual([expect.objectContaining({ message: expect.stringContaining('MOVED') }), 'PONG'])
-    expect(live.lost.aborted).toBe(true)
-    await until('the other master', async () => (await portOf(started)) === to.port)
-    expect(await write(started, 'parley:{mine}:x')).toBe('OK')
+    expect(await portOf(started)).toBe(to.port)
+    await Promise.all(cluster.nodes.map((node) => node.cli('CLUSTER', 'DELSLOTS', '0').catch(() => {})))
+    try {
+      await until('a Cluster that is down', async () =>
+        (await to.cli('CLUSTER', 'INFO')).includes('cluster_state:fail'),
+      )
+      await write(started, 'parley:{mine}:x').catch(() => {})
+      await until('the reason', () => started.link.unavailableReason?.includes('CLUSTERDOWN'))
+    } finally {
+      await (await cluster.masterOf(1)).cli('CLUSTER', 'ADDSLOTS', '0')
+    }
+    await started.link.ready(patienceMs)
   },
 )
 
-test('a link is not open while its slot is on the way, or nobody’s', { timeout: 60_000 }, async () => {
-  const started = startLink(cluster.url, { tag: 'mine' })
-  const from = await cluster.masterOf('mine')
-  const to = await another(from)
-  await started.link.ready(patienceMs)
-  await cluster.moveSlots([slotOf('mine')], to, { stopAt: 'announced' })
-  expect(String(await write(started, 'parley:{mine}:new'))).toContain('ASK')
-  await until('the trouble', () => started.link.trouble?.includes('not here: ASK'))
-  await cluster.moveSlots([slotOf('mine')], to)
-  expect(await portOf(started)).toBe(to.port)
-  await Promise.all(cluster.nodes.map((node) => node.cli('CLUSTER', 'DELSLOTS', '0').catch(() => {})))
-  try {
-    await until('a Cluster that is down', async () =>
-      (await to.cli('CLUSTER', 'INFO')).includes('cluster_state:fail'),
-    )
-    await write(started, 'parley:{mine}:x').catch(() => {})
-    await until('the trouble', () => started.link.trouble?.includes('CLUSTERDOWN'))
-  } finally {
-    await (await cluster.masterOf(1)).cli('CLUSTER', 'ADDSLOTS', '0')
-  }
-  await started.link.ready(patienceMs)
-})
-
-test('quotas: places are counted on where their slot moved to', { timeout: 60_000 }, async () => {
-  const [one, two] = await startLedgers(2, cluster.url)
-  if (!one || !two) throw new Error('two gateways')
-  for (let n = 0; n < 5; n += 1) await one.lease.acquire(`user ${n}`, wide)
-  const from = await cluster.masterOf(quotasTag)
-  expect(await placesIn(from)).toEqual([5])
-  const to = await another(from)
-  await cluster.moveSlots([slotOf(quotasTag)], to)
-  // The first finds out; what it asks meanwhile is answered, if need be alone.
-  expect(await two.lease.acquire('ann', wide)).toEqual({ admitted: true })
-  await until('the move', async () => {
-    await Promise.all([one.ledger.turn(), two.ledger.turn()])
-    return two.link.current?.client.options.port === to.port
-  })
-  await until('both counts', async () => {
-    await Promise.all([one.ledger.turn(), two.ledger.turn()])
-    return (await placesIn(to)).join() === '1,5'
-  })
-  expect(await two.lease.acquire('eve', { max: 6, perUser: 1 })).toMatchObject({ admitted: false, used: 6 })
-})
-
 test(
-  'quotas: a move that stops half way is an outage, and nothing is lost by it',
-  { timeout: 90_000 },
+  'quotas: connections are counted on the master that their slot has moved to',
+  { timeout: 60_000 },
   async () => {
     const [one, two] = await startLedgers(2, cluster.url)
     if (!one || !two) throw new Error('two gateways')
     for (let n = 0; n < 5; n += 1) await one.lease.acquire(`user ${n}`, wide)
     const from = await cluster.masterOf(quotasTag)
+    expect(await connectionsIn(from)).toEqual([5])
     const to = await another(from)
-    await cluster.moveSlots([slotOf(quotasTag)], to, { stopAt: 'halfway' })
-    // Half of ten.
-    const limits = { max: 10, perUser: 10 }
-    const verdicts = await Promise.all(
-      Array.from({ length: 8 }, (_, n) => two.lease.acquire(`guest ${n}`, limits)),
-    )
-    expect(verdicts.filter(({ admitted }) => admitted).length).toBe(5)
     await cluster.moveSlots([slotOf(quotasTag)], to)
-    await until('both counts', async () => {
-      await Promise.all([one.ledger.turn(), two.ledger.turn()])
-      return (await placesIn(to)).join() === '5,5'
+    // The first request finds the redirect; a request meanwhile is answered, if necessary by the gateway alone.
+    expect(await two.lease.acquire('ann', wide)).toEqual({ admitted: true })
+    await until('the move', async () => {
+      await Promise.all([one.ledger.sync(), two.ledger.sync()])
+      return two.link.current?.client.options.port === to.port
     })
-    expect(await two.lease.acquire('eve', limits)).toMatchObject({ admitted: false, used: 10 })
-    expect(await to.cli('EXISTS', leaseKey('t1', 'connections'))).toBe('1')
+    await until('both counts', async () => {
+      await Promise.all([one.ledger.sync(), two.ledger.sync()])
+      return (await connectionsIn(to)).join() === '1,5'
+    })
+    expect(await two.lease.acquire('eve', { max: 6, perUser: 1 })).toMatchObject({ admitted: false, used: 6 })
   },
 )
+
+test('quotas: a move that stops half way is an outage without losses', { timeout: 90_000 }, async () => {
+  const [one, two] = await startLedgers(2, cluster.url)
+  if (!one || !two) throw new Error('two gateways')
+  for (let n = 0; n < 5; n += 1) await one.lease.acquire(`user ${n}`, wide)
+  const from = await cluster.masterOf(quotasTag)
+  const to = await another(from)
+  await cluster.moveSlots([slotOf(quotasTag)], to, { stopAt: 'halfway' })
+  // An equal part of the limit of ten.
+  const limits = { max: 10, perUser: 10 }
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, (_, n) => two.lease.acquire(`guest ${n}`, limits)),
+  )
+  expect(answers.filter(({ admitted }) => admitted).length).toBe(5)
+  await cluster.moveSlots([slotOf(quotasTag)], to)
+  await until('both counts', async () => {
+    await Promise.all([one.ledger.sync(), two.ledger.sync()])
+    return (await connectionsIn(to)).join() === '5,5'
+  })
+  expect(await two.lease.acquire('eve', limits)).toMatchObject({ admitted: false, used: 10 })
+  expect(await to.cli('EXISTS', leaseKey('t1', 'connections'))).toBe('1')
+})
 
 test('the catalog: gateways follow it across a move and a failover', { timeout: 120_000 }, async () => {
   const place = { url: cluster.url, installation: 'parley/moves' }

@@ -1,4 +1,4 @@
-// The map of a real Cluster, while masters die, freeze and hand slots over.
+// The shard map of a real Cluster, while masters crash, freeze and move slots.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { ClusterMap, type ClusterMapOptions } from '../../src/redis/topology/cluster-map.js'
 import { partitionCount, partitionSlots } from '../../src/redis/keys.js'
@@ -15,10 +15,10 @@ afterEach(async () => {
 })
 afterAll(endRedisProcesses)
 
-/** Running. */
+/** Returns a map that is running. */
 function startMap(url: string, options: Partial<ClusterMapOptions> = {}): ClusterMap {
   const target = parseRedisUrl(url)
-  if (target.kind !== 'cluster') throw new Error('not of a Cluster')
+  if (target.kind !== 'cluster') throw new Error('the URL names no Cluster')
   const map = new ClusterMap(target, { log: recordingLog().log, ...options })
   const stopper = new AbortController()
   const ended = map.run(stopper.signal)
@@ -48,7 +48,7 @@ async function mastersByPartition(cluster: RedisCluster): Promise<string[]> {
 
 const slow = { timing: { intervalMs: 60_000 } }
 
-describe('of three masters with a replica each', () => {
+describe('the map of three masters with one replica each', () => {
   let cluster: RedisCluster
   beforeAll(async () => {
     cluster = await startRedisCluster()
@@ -61,52 +61,54 @@ describe('of three masters with a replica each', () => {
     await cluster.settled(60_000)
   }, 70_000)
 
-  test('says of every partition who holds it, whichever node is asked', async () => {
+  test('knows the holder of every partition, whichever node the URL names', async () => {
     const [, , , replica] = cluster.nodes
     const map = await startWholeMap(urlOf(replica as RedisProcess))
     expect(namesIn(map)).toEqual(await mastersByPartition(cluster))
     expect(map.shards.map(({ name }) => name).toSorted()).toEqual(
       (await cluster.masters()).map(nameOf).toSorted(),
     )
-    expect(map.trouble).toBeUndefined()
+    expect(map.unavailableReason).toBeUndefined()
     for (const { locator, name } of map.shards) {
       expect(locator.address && formatAddress(locator.address)).toBe(name)
       expect(locator.waitReplicas).toBe(1)
     }
   })
 
-  test('knows nothing, and says so, while nobody answers', async () => {
+  test('is empty and states the reason while no node answers', async () => {
     const [node] = cluster.nodes
     node?.stop()
     const map = startMap(urlOf(node as RedisProcess), { timing: { deadlineMs: 200 } })
-    await until('trouble', () => map.trouble?.includes('no node of the Cluster tells who holds what (no '))
+    await until('the reason', () =>
+      map.unavailableReason?.includes('no node of the Cluster reports which master holds which slots (no '),
+    )
     expect(map.shards).toEqual([])
     expect(map.holderOf(0)).toBeUndefined()
     expect(map.waitReplicas).toBeUndefined()
   })
 
-  test('uses the endpoint that the nodes prefer: none, or a name', async () => {
-    const tell = (...args: string[]) =>
+  test('uses the endpoint that the nodes prefer: none, or a host name', async () => {
+    const configure = (...args: string[]) =>
       Promise.all(cluster.nodes.map((node) => node.cli('CONFIG', 'SET', ...args)))
     const ports = (names: (string | undefined)[]) => names.map((name) => name?.split(':')[1])
     const byAddress = await mastersByPartition(cluster)
     try {
-      await tell('cluster-preferred-endpoint-type', 'unknown-endpoint')
+      await configure('cluster-preferred-endpoint-type', 'unknown-endpoint')
       const unknown = await startWholeMap(cluster.url.replaceAll('127.0.0.1', 'localhost'))
       expect(namesIn(unknown)).toEqual(byAddress.map((name) => name.replace('127.0.0.1', 'localhost')))
-      await tell('cluster-announce-hostname', 'localhost')
-      await tell('cluster-preferred-endpoint-type', 'hostname')
+      await configure('cluster-announce-hostname', 'localhost')
+      await configure('cluster-preferred-endpoint-type', 'hostname')
       const named = startMap(cluster.url)
       await until('names', () => namesIn(named).every((name) => name?.startsWith('localhost:')))
       expect(ports(namesIn(named))).toEqual(ports(byAddress))
     } finally {
-      await tell('cluster-preferred-endpoint-type', 'ip')
-      await tell('cluster-announce-hostname', '')
+      await configure('cluster-preferred-endpoint-type', 'ip')
+      await configure('cluster-announce-hostname', '')
     }
   })
 
   test(
-    'a failover makes another shard, retires the old, and leaves the others',
+    'a failover creates another shard, retires the old one and leaves the others',
     { timeout: 90_000 },
     async () => {
       const map = await startWholeMap(cluster.url)
@@ -125,20 +127,21 @@ describe('of three masters with a replica each', () => {
         if (shard !== oldShard) expect(map.holderOf(partition)).toBe(shard)
         else expect(map.holderOf(partition)?.name).toBe(nameOf(now))
       })
-      // It has no replica now, and none may be missed in silence.
+      // The shard has no replica now, and a missing replica must not go unnoticed.
       expect(map.holderOf(0)?.locator.waitReplicas).toBe(1)
       expect(await map.holderOf(0)?.locator.confirm(addressOf(now))).toBe(true)
       expect(await oldShard?.locator.confirm(addressOf(old))).toBe(false)
-      // Who comes only now counts the replicas of the other shards.
+      // A map that starts only now uses the number of replicas of the other shards.
       const late = await startWholeMap(urlOf(now))
       expect(late.waitReplicas).toBe(1)
     },
   )
 
-  test('a master of the past that alone can be heard is not believed', { timeout: 90_000 }, async () => {
+  test('a stale master that alone answers is not accepted', { timeout: 90_000 }, async () => {
     const map = await startWholeMap(cluster.url, { timing: { intervalMs: 50, deadlineMs: 300 } })
     const old = await cluster.masterOf(0)
-    // With what it wrote down while it was master; frozen, it would read first what the others sent it.
+    // It restarts with the file from its time as master. A frozen master would first read what the others
+    // sent meanwhile.
     await old.kill()
     const now = await until(
       'a failover',
@@ -152,53 +155,57 @@ describe('of three masters with a replica each', () => {
     await old.start()
     expect(await old.cli('CLUSTER', 'SLOTS')).toContain(String(old.port))
     expect(await old.role()).toBe('master')
-    let heard = 0
+    let asked = 0
     await until('some answers of its own', async () => {
       expect(namesIn(map)).toEqual(names)
-      heard = Number(/cluster\|slots:calls=(\d+)/.exec(await old.cli('INFO', 'commandstats'))?.[1])
-      return map.trouble?.includes('1 of 6 nodes of the Cluster tell') && heard > 5
+      asked = Number(/cluster\|slots:calls=(\d+)/.exec(await old.cli('INFO', 'commandstats'))?.[1])
+      return map.unavailableReason?.includes('only 1 of 6 nodes of the Cluster answer') && asked > 5
     })
     expect(await map.holderOf(0)?.locator.confirm(addressOf(old))).toBe(false)
     expect(await map.holderOf(0)?.locator.confirm(addressOf(now))).toBe(false)
-    // Nor by one who knows nothing better.
+    // A map without earlier knowledge does not accept it either.
     const fresh = startMap(cluster.url, { timing: { deadlineMs: 300 } })
-    await until('trouble', () => fresh.trouble?.includes('too few to be believed'))
+    await until('the reason', () => fresh.unavailableReason?.includes('no majority of the masters confirms'))
     expect(fresh.shards).toEqual([])
     for (const node of others) node.cont()
   })
 
-  test('nobody is confirmed while fewer than half of the masters answer', { timeout: 60_000 }, async () => {
-    const map = await startWholeMap(cluster.url)
-    const [first, second, third] = await cluster.masters()
-    if (!first || !second || !third) throw new Error('three masters')
-    const confirm = (node: RedisProcess) => map.locatorOf('x').confirm(addressOf(node))
-    expect(await Promise.all([first, second, third].map(confirm))).toEqual([true, true, true])
-    const [replica] = await cluster.replicasOf(first)
-    expect(await confirm(replica as RedisProcess)).toBe(false)
-    second.stop()
-    third.stop()
-    expect(await confirm(first)).toBe(false)
-    second.cont()
-    third.cont()
-    await until('confirmation', () => confirm(first))
-  })
+  test(
+    'no master is confirmed while fewer than half of the masters answer',
+    { timeout: 60_000 },
+    async () => {
+      const map = await startWholeMap(cluster.url)
+      const [first, second, third] = await cluster.masters()
+      if (!first || !second || !third) throw new Error('three masters')
+      const confirm = (node: RedisProcess) => map.locatorOf('x').confirm(addressOf(node))
+      expect(await Promise.all([first, second, third].map(confirm))).toEqual([true, true, true])
+      const [replica] = await cluster.replicasOf(first)
+      expect(await confirm(replica as RedisProcess)).toBe(false)
+      second.stop()
+      third.stop()
+      expect(await confirm(first)).toBe(false)
+      second.cont()
+      third.cont()
+      await until('confirmation', () => confirm(first))
+    },
+  )
 
-  test('those who want to be sure of a master again and again share what its nodes are asked', async () => {
+  test('concurrent confirmations share the polls of the nodes', async () => {
     const map = await startWholeMap(cluster.url, slow)
     const [first] = await cluster.masters()
     const calls = async () =>
       Number(/cluster\|slots:calls=(\d+)/.exec((await first?.cli('INFO', 'commandstats')) ?? '')?.[1])
     const callsBefore = await calls()
     const startMs = performance.now()
-    const someone = async () => {
+    const confirmRepeatedly = async () => {
       while (performance.now() - startMs < 1_000)
         await map.locatorOf('x').confirm(addressOf(first as RedisProcess))
     }
-    await Promise.all(Array.from({ length: 10 }, someone))
+    await Promise.all(Array.from({ length: 10 }, confirmRepeatedly))
     expect((await calls()) - callsBefore).toBeLessThan((performance.now() - startMs) / 50 + 8)
   })
 
-  test('follows slots at once when it is told to look', { timeout: 60_000 }, async () => {
+  test('follows moved slots at once after refresh()', { timeout: 60_000 }, async () => {
     const map = await startWholeMap(cluster.url, slow)
     const [slot = 0] = partitionSlots
     const partition = 0
@@ -214,7 +221,7 @@ describe('of three masters with a replica each', () => {
     await cluster.moveSlots([slot], from)
     map.refresh()
     await until('the move back', () => map.holderOf(partition)?.name === nameOf(from))
-    // Few rounds, whoever calls how often.
+    // The number of polls stays small, however often refresh() is called.
     const startMs = performance.now()
     while (performance.now() - startMs < 1_000) {
       map.refresh()
@@ -224,7 +231,7 @@ describe('of three masters with a replica each', () => {
     expect(locator.address).toEqual(addressOf(await cluster.masterOf('x')))
   })
 
-  test('a slot on its way still is the old master’s; a move that was left half way can be ended', async () => {
+  test('a slot that is being moved belongs to the old master; an unfinished move can be completed', async () => {
     const map = await startWholeMap(cluster.url)
     const slot = partitionSlots[1] ?? 0
     const from = await cluster.masterOf(slot)
@@ -239,13 +246,13 @@ describe('of three masters with a replica each', () => {
     await cluster.moveSlots([slot], from)
   })
 
-  test('each shard waits for its own replicas, also when one has got those of others', async () => {
+  test('each shard waits for its own replicas, also when one has received those of others', async () => {
     const map = await startWholeMap(cluster.url)
     const [first, second, third] = await cluster.masters()
     if (!first || !second || !third) throw new Error('three masters')
     const [a] = await cluster.replicasOf(first)
     const [c] = await cluster.replicasOf(third)
-    const migration = (word: string) =>
+    const setMigration = (word: string) =>
       Promise.all(
         cluster.nodes.map((node) => node.cli('CONFIG', 'SET', 'cluster-allow-replica-migration', word)),
       )
@@ -254,7 +261,7 @@ describe('of three masters with a replica each', () => {
         (node) => map.shards.find(({ name }) => name === nameOf(node))?.locator.waitReplicas,
       )
     expect(waits()).toEqual([1, 1, 1])
-    await migration('no')
+    await setMigration('no')
     try {
       for (const node of [a, c]) await node?.cli('CLUSTER', 'REPLICATE', cluster.idOf(second))
       await until('more in one shard', () => waits()[1] === 2)
@@ -262,50 +269,50 @@ describe('of three masters with a replica each', () => {
     } finally {
       await a?.cli('CLUSTER', 'REPLICATE', cluster.idOf(first))
       await c?.cli('CLUSTER', 'REPLICATE', cluster.idOf(third))
-      await migration('yes')
+      await setMigration('yes')
     }
     await until('as before', () => waits().join() === '1,1,1')
   })
 
-  test('the locator of a tag follows its slot, and tells of it', { timeout: 60_000 }, async () => {
+  test('the locator of a tag follows its slot and notifies its listeners', { timeout: 60_000 }, async () => {
     const map = await startWholeMap(cluster.url)
     const locator = map.locatorOf('quotas')
     const from = await cluster.masterOf('quotas')
     expect(locator.address).toEqual(addressOf(from))
     const to = (await cluster.masters()).find((node) => node !== from) as RedisProcess
-    const told: (number | undefined)[] = []
-    locator.onChange(() => told.push(locator.address?.port))
+    const notified: (number | undefined)[] = []
+    locator.onChange(() => notified.push(locator.address?.port))
     await cluster.moveSlots([slotOf('quotas')], to)
     map.refresh()
     await until('the move', () => locator.address?.port === to.port)
-    expect(told).toEqual([to.port])
+    expect(notified).toEqual([to.port])
     await cluster.moveSlots([slotOf('quotas')], from)
   })
 })
 
-describe('of masters without replicas', () => {
+describe('the map of masters without replicas', () => {
   let cluster: RedisCluster
   beforeAll(async () => {
     cluster = await startRedisCluster({ replicasPerMaster: 0 })
   })
 
-  test('waits for no replica, unless the operator says otherwise', async () => {
+  test('waits for no replica, unless the operator configures data nodes', async () => {
     const map = await startWholeMap(cluster.url)
     expect(map.waitReplicas).toBe(0)
     expect(startMap(cluster.url, { dataNodes: 3 }).waitReplicas).toBe(1)
   })
 
-  test('a master that gave all away is no shard; when it gets something back it is a new one', async () => {
+  test('a master without slots is no shard; when it gets slots back it is a new shard', async () => {
     const map = await startWholeMap(cluster.url)
     const [first, second] = await cluster.masters()
     if (!first || !second) throw new Error('two masters')
     const old = map.shards.find(({ name }) => name === nameOf(first))
-    const mine = partitionSlots.filter((_, partition) => map.holderOf(partition) === old)
-    await cluster.moveSlots(mine, second)
+    const held = partitionSlots.filter((_, partition) => map.holderOf(partition) === old)
+    await cluster.moveSlots(held, second)
     map.refresh()
     await until('two shards', () => map.shards.length === 2)
     expect(old?.retired.aborted).toBe(true)
-    await cluster.moveSlots(mine, first)
+    await cluster.moveSlots(held, first)
     map.refresh()
     await until('three shards', () => map.shards.length === 3)
     const now = map.shards.find(({ name }) => name === nameOf(first))
@@ -313,25 +320,25 @@ describe('of masters without replicas', () => {
     expect(now?.retired.aborted).toBe(false)
   })
 
-  test('partitions that nobody holds are nobody’s, and a trouble', async () => {
+  test('partitions that no master holds have no holder, and the map states the reason', async () => {
     const map = await startWholeMap(cluster.url)
     const slot = partitionSlots[5] ?? 0
     const owner = await cluster.masterOf(slot)
     await Promise.all(cluster.nodes.map((node) => node.cli('CLUSTER', 'DELSLOTS', String(slot))))
-    await until('trouble', () => map.trouble?.includes('held by nobody'))
+    await until('the reason', () => map.unavailableReason?.includes('no master holds some slots'))
     expect(map.holderOf(5)).toBeUndefined()
     expect(map.holderOf(6)).toBeDefined()
     await owner.cli('CLUSTER', 'ADDSLOTS', String(slot))
-    await until('no trouble', () => map.trouble === undefined)
+    await until('no reason', () => map.unavailableReason === undefined)
     expect(map.holderOf(5)?.name).toBe(nameOf(owner))
   })
 
-  test('that died holds what it held, as long as nobody takes it', { timeout: 60_000 }, async () => {
+  test('a crashed master keeps its slots until another master takes them', { timeout: 60_000 }, async () => {
     const map = await startWholeMap(cluster.url, { timing: { intervalMs: 100 } })
     const names = namesIn(map)
     const [first] = await cluster.masters()
     await first?.kill()
-    await until('the others’ verdict', async () => {
+    await until('the failed state on the other nodes', async () => {
       const infos = await Promise.all(cluster.nodes.slice(1).map((node) => node.cli('CLUSTER', 'INFO')))
       return infos.every((info) => info.includes('cluster_state:fail'))
     })

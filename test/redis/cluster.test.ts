@@ -1,4 +1,5 @@
-// The part of the Cluster's faults that is quick enough for every change. The whole of them: `npm run test:faults -- --only 'fault C'`.
+// The Cluster faults that are quick enough for every change. All of them run with `npm run test:faults --
+// --only 'fault C'`.
 import { clusterFaults } from '../faults/clusters.js'
 import { expectSurvived } from '../faults/expect.js'
 

@@ -1,7 +1,8 @@
-// The part of the fault suite that is quick enough for every change. The whole of it: `npm run test:faults`, docs/faults.md.
+// The faults that are quick enough for every change. All of them run with `npm run test:faults`;
+// docs/faults.md describes them.
 import { allFaults } from '../faults/all.js'
 import { clusterFaults } from '../faults/clusters.js'
 import { expectSurvived } from '../faults/expect.js'
 
-// Those of a Cluster are in cluster.test.ts: two files run side by side.
+// The Cluster faults are in cluster.test.ts, so that the two files run in parallel.
 expectSurvived(allFaults.filter((fault) => fault.short && !clusterFaults.includes(fault)))

@@ -16,7 +16,7 @@ afterAll(endRedisProcesses)
 const urlOf = (redis: RedisProcess) => `redis://127.0.0.1:${redis.port}`
 const patienceMs = 10_000
 
-/** Listened to from the start: it may come before anybody waits for it. */
+/** Handles the rejection from the start: it may come before the test waits for it. */
 function failureOf(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     () => undefined,
@@ -25,22 +25,22 @@ function failureOf(promise: Promise<unknown>): Promise<unknown> {
 }
 
 describe('opening', () => {
-  test('a connection is prepared, then announced, then handed out', async () => {
+  test('a connection is prepared, then announced to listeners, then returned by ready()', async () => {
     const redis = await startRedis()
     const order: string[] = []
     const { link } = startLink(urlOf(redis), { prepare: async () => void order.push('prepared') })
     link.onOpen(() => order.push('announced'))
-    expect(link.trouble).toContain('no connection')
+    expect(link.unavailableReason).toContain('no connection')
     const live = await link.ready(patienceMs)
-    order.push('handed out')
-    expect(order).toEqual(['prepared', 'announced', 'handed out'])
+    order.push('returned')
+    expect(order).toEqual(['prepared', 'announced', 'returned'])
     expect(link.current).toBe(live)
-    expect(link.trouble).toBeUndefined()
-    expect(link.troubleMs).toBe(0)
+    expect(link.unavailableReason).toBeUndefined()
+    expect(link.unavailableMs).toBe(0)
     expect(await redis.cli('CLIENT', 'LIST')).toContain('name=parley-test')
   })
 
-  test('a host name is as good as an address', async () => {
+  test('a host name works like an address', async () => {
     const redis = await startRedis()
     const { link } = startLink(`redis://localhost:${redis.port}/3`)
     const live = await link.ready(patienceMs)
@@ -48,34 +48,34 @@ describe('opening', () => {
     expect(await redis.cli('-n', '3', 'GET', 'here')).toBe('1')
   })
 
-  test('ready() tells why there is none', async () => {
+  test('ready() rejects with the reason when there is no connection', async () => {
     const redis = await startRedis()
     await redis.kill()
     const { link } = startLink(urlOf(redis))
     await expect(link.ready(300)).rejects.toThrow(RedisUnavailableError)
-    await until('the reason', () => link.trouble?.includes('ECONNREFUSED'))
+    await until('the reason', () => link.unavailableReason?.includes('ECONNREFUSED'))
     await expect(link.ready(1)).rejects.toThrow(/^test: 127\.0\.0\.1:\d+: connect ECONNREFUSED/)
-    expect(link.troubleMs).toBeGreaterThan(200)
+    expect(link.unavailableMs).toBeGreaterThan(200)
   })
 
-  test('a replica is refused, until it is a master', async () => {
+  test('a replica is rejected until it is promoted to master', async () => {
     const master = await startRedis()
     const replica = await startReplica(master)
     const { link } = startLink(urlOf(replica))
-    await until('the reason', () => link.trouble?.includes('it is a replica, not a master'))
+    await until('the reason', () => link.unavailableReason?.includes('the server is a replica, not a master'))
     expect(link.current).toBeUndefined()
     await replica.cli('REPLICAOF', 'NO', 'ONE')
     await link.ready(patienceMs)
   })
 
-  test('a database that is not there is no other database', async () => {
+  test('a link to a missing database does not open another one', async () => {
     const redis = await startRedis({ config: ['databases 2'] })
     const { link } = startLink(`${urlOf(redis)}/5`)
-    await until('the reason', () => link.trouble?.includes('DB index is out of range'))
+    await until('the reason', () => link.unavailableReason?.includes('DB index is out of range'))
     await expect(link.ready(500)).rejects.toThrow(RedisUnavailableError)
   })
 
-  test('a preparation that fails is tried again on another connection', async () => {
+  test('a failed preparation is tried again on another connection', async () => {
     const redis = await startRedis()
     const seen = new Set<LiveRedis>()
     const { link, logged } = startLink(urlOf(redis), {
@@ -90,7 +90,7 @@ describe('opening', () => {
     expect(logged().match(/not yet/g)).toHaveLength(1)
   })
 
-  test('a preparation that never ends is cut off', async () => {
+  test('a preparation that never ends is cut off at its deadline', async () => {
     const redis = await startRedis()
     const prepare = vi.fn<() => Promise<void>>()
     prepare.mockReturnValueOnce(new Promise(() => {})).mockResolvedValue()
@@ -99,7 +99,7 @@ describe('opening', () => {
     expect(prepare).toHaveBeenCalledTimes(2)
   })
 
-  test('a listener that discards the connection keeps it from those who wait', async () => {
+  test('a connection that a listener discards is not returned by ready()', async () => {
     const redis = await startRedis()
     const { link } = startLink(urlOf(redis))
     let opened = 0
@@ -111,7 +111,7 @@ describe('opening', () => {
     expect(opened).toBe(2)
   })
 
-  test('when it stops nothing is left', async () => {
+  test('a stopped link leaves no connection', async () => {
     const redis = await startRedis()
     const { link, stop } = startLink(urlOf(redis))
     const live = await link.ready(patienceMs)
@@ -123,7 +123,7 @@ describe('opening', () => {
 })
 
 describe('a lost connection', () => {
-  test('is replaced by a new one after Redis died and came back', async () => {
+  test('is replaced by a new one after Redis crashed and restarted', async () => {
     const redis = await startRedis()
     const { link } = startLink(urlOf(redis))
     const first = await link.ready(patienceMs)
@@ -137,7 +137,7 @@ describe('a lost connection', () => {
     expect(await second.client.ping()).toBe('PONG')
   })
 
-  test.each(['writer', 'subscriber'])('a frozen Redis is found out by an idle %s', async (role) => {
+  test.each(['writer', 'subscriber'])('a frozen Redis is detected by an idle %s', async (role) => {
     const redis = await startRedis()
     const { link } = startLink(urlOf(redis), {
       role,
@@ -156,7 +156,7 @@ describe('a lost connection', () => {
     await link.ready(patienceMs)
   })
 
-  test('a silent line is found out, though it stays open', async () => {
+  test('a silent connection is detected although it stays open', async () => {
     const redis = await startRedis({ proxied: true })
     const { link } = startLink(urlOf(redis), { timing: { pingIntervalMs: 200, pingDeadlineMs: 200 } })
     const live = await link.ready(patienceMs)
@@ -166,7 +166,7 @@ describe('a lost connection', () => {
     expect(await link.ready(patienceMs)).not.toBe(live)
   })
 
-  test('late answers are a sign of life when bytes keep coming', async () => {
+  test('late answers are a sign of life while bytes keep coming', async () => {
     const redis = await startRedis({ proxied: true })
     const { link } = startLink(urlOf(redis), {
       prepare: async (live) => void (await live.client.subscribe('flood')),
@@ -177,7 +177,7 @@ describe('a lost connection', () => {
     const { client } = await publisher.link.ready(patienceMs)
     const flood = setInterval(() => void client.publish('flood', 'x').catch(() => {}), 20)
     await new Promise((resolve) => setTimeout(resolve, 600))
-    // Everything 2 s late: the PONG misses its deadline, and the messages do not stop.
+    // Requests arrive 2 s late: the PONG misses its deadline while the messages continue.
     redis.proxy?.set({ delayToServerMs: 2_000 })
     await new Promise((resolve) => setTimeout(resolve, 4_000))
     clearInterval(flood)
@@ -185,14 +185,14 @@ describe('a lost connection', () => {
     await publisher.stop()
   })
 
-  test('brings nothing more, not even out of bytes that have come', async () => {
+  test('delivers no more messages, not even from bytes that have arrived', async () => {
     const redis = await startRedis()
-    const heard: string[] = []
+    const received: string[] = []
     const { link } = startLink(urlOf(redis), {
       prepare: async (live) => {
         await live.client.subscribe('topic')
         live.client.on('messageBuffer', (_topic: Buffer, message: Buffer) => {
-          heard.push(message.toString())
+          received.push(message.toString())
           live.discard('enough')
         })
       },
@@ -203,12 +203,12 @@ describe('a lost connection', () => {
     await client.pipeline().publish('topic', '1').publish('topic', '2').publish('topic', '3').exec()
     await lostWithin(live, 5_000)
     await new Promise((resolve) => setTimeout(resolve, 50))
-    expect(heard).toEqual(['1'])
+    expect(received).toEqual(['1'])
   })
 })
 
 describe('run()', () => {
-  test('gives all replies in order; an error reply is a value, without what was sent', async () => {
+  test('resolves with all replies in order; an error reply is a value, without the sent arguments', async () => {
     const redis = await startRedis()
     const { link } = startLink(urlOf(redis))
     const live = await link.ready(patienceMs)
@@ -235,8 +235,8 @@ describe('run()', () => {
 
   const losses: Record<string, (redis: RedisProcess, live: LiveRedis) => void | Promise<void>> = {
     'Redis dies': (redis) => redis.kill(),
-    'the line is cut': (redis) => redis.proxy?.cut(),
-    'somebody discards it': (_redis, live) => live.discard('no use'),
+    'the connection is cut': (redis) => redis.proxy?.cut(),
+    'a caller discards it': (_redis, live) => live.discard('no use'),
     'no reply comes in time': () => {},
   }
   test.each(Object.entries(losses))('under way when %s: the outcome is unknown', async (_name, lose) => {
@@ -256,7 +256,7 @@ describe('run()', () => {
     expect(link.current).toBeUndefined()
   })
 
-  test('its deadline is its own, whatever the pings find', async () => {
+  test('it has its own deadline, independent of the pings', async () => {
     const redis = await startRedis()
     const { link } = startLink(urlOf(redis), { timing: { pingIntervalMs: 60_000 } })
     const live = await link.ready(patienceMs)
@@ -266,14 +266,14 @@ describe('run()', () => {
     )
   })
 
-  test('a command that takes long within its deadline is no missed PING', async () => {
+  test('a long command within its deadline is not a missed PING', async () => {
     const redis = await startRedis()
     const { link } = startLink(urlOf(redis), { timing: { pingIntervalMs: 50, pingDeadlineMs: 50 } })
     const live = await link.ready(patienceMs)
     expect(await live.run(live.client.pipeline().blpop('nothing', 0.7))).toEqual([null])
   })
 
-  test('under way when a client is killed by Redis, as Sentinel does: unknown', async () => {
+  test('under way when Redis kills the client, as Sentinel does: the outcome is unknown', async () => {
     const redis = await startRedis()
     const live = await startLink(urlOf(redis)).link.ready(patienceMs)
     const failure = failureOf(live.run(live.client.pipeline().blpop('nothing', 0)))
@@ -284,7 +284,7 @@ describe('run()', () => {
     expect(await failure).toBeInstanceOf(UnknownOutcomeError)
   })
 
-  test('under way when the link stops: unknown', async () => {
+  test('under way when the link stops: the outcome is unknown', async () => {
     const redis = await startRedis()
     const { link, stop } = startLink(urlOf(redis))
     const live = await link.ready(patienceMs)
@@ -293,7 +293,7 @@ describe('run()', () => {
     expect(await failure).toBeInstanceOf(UnknownOutcomeError)
   })
 
-  test('half of the replies is no reply', async () => {
+  test('half of the replies counts as no reply', async () => {
     const redis = await startRedis({ proxied: true })
     const live = await startLink(urlOf(redis)).link.ready(patienceMs)
     redis.proxy?.cutAfter(12, 'toClient')
@@ -320,11 +320,11 @@ describe('run()', () => {
     expect(await redis.cli('GET', 'k')).toBe('')
   })
 
-  test('a stalled process is not a missed deadline', async () => {
+  test('a stalled process does not miss a deadline', async () => {
     const redis = await startRedis()
     const live = await startLink(urlOf(redis)).link.ready(patienceMs)
     const run = live.run(live.client.pipeline().set('k', 'v'), { deadlineMs: 100 })
-    // Written when the turn ends, answered while nobody reads.
+    // The command is written at the end of this turn and answered while the process is stalled.
     await new Promise((resolve) => setImmediate(resolve))
     const untilMs = performance.now() + 400
     while (performance.now() < untilMs);

@@ -1,4 +1,4 @@
-// Presence on a real Redis: the contract, and what only a server and several gateways can show.
+// Presence on a real Redis: the contract, and behaviour that needs a server and several gateways.
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { ClientInfo } from '../../src/broker/broker.js'
@@ -30,8 +30,8 @@ function startGateway(
 }
 
 /**
- * Lets time pass for the data: Redis's clock cannot be moved, so every end and every expiry comes nearer. Written against the stored
- * layout, apart from the scripts under test.
+ * Lets time pass for the stored data: the clock of Redis cannot be moved, so the script moves every expiry
+ * closer instead. It is written against the stored layout, independently of the scripts under test.
  */
 const age = String.raw`
 local by = tonumber(ARGV[1])
@@ -104,7 +104,7 @@ describe('RedisPresence', () => {
     await Promise.all([one.close(), two.close()])
   })
 
-  test('a killed gateway’s entries are gone after their time to live, by Redis’s own clock', async () => {
+  test('a killed gateway’s entries expire after their time to live, by the clock of Redis', async () => {
     const ttlMs = 3_000
     const killed = startGateway({ ttlMs })
     const living = startGateway({ ttlMs })
@@ -113,19 +113,19 @@ describe('RedisPresence', () => {
     const startMs = performance.now()
     await killed.presence.refresh(ref, many(300, 'killed'))
     await killed.kill()
-    await until('its end', async () => {
+    await until('the expiry', async () => {
       await living.presence.refresh(ref, new Map([['s1', userInfo('u1')]]))
       return (await living.presence.stats(ref)).clients === 1
     })
     const tookMs = performance.now() - startMs
     expect(tookMs).toBeGreaterThan(ttlMs * 0.5)
-    // Five times the bar, for a busy machine.
+    // Five times the expected time, for a busy machine.
     expect(tookMs).toBeLessThan(ttlMs * 5)
     expect(await living.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
     expect(await living.presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
   })
 
-  test('counts and edges are right however much has ended and lies there still', async () => {
+  test('counts and user edges are correct however many expired entries are still stored', async () => {
     await one.presence.refresh(ref, many(2_000))
     await one.presence.refresh(
       ref,
@@ -142,7 +142,7 @@ describe('RedisPresence', () => {
     expect(await two.presence.add(ref, 'b2', userInfo('u7'))).toEqual({ userEdge: false, clients: 2 })
   })
 
-  test('what has ended is swept: a hundred a write, until nothing of it is left in any key', async () => {
+  test('each write sweeps a hundred expired entries, until no key holds any', async () => {
     await one.presence.refresh(ref, many(1_000))
     await letPass(presenceTtlMs * 0.5, one)
     await one.presence.add(ref, 'last', userInfo('ann'))
@@ -165,7 +165,7 @@ describe('RedisPresence', () => {
     expect(seen).toEqual(expected.map((size) => `${size} ${size} ${size} ${size}`))
   })
 
-  test('the keys of an empty channel vanish: at once when the last one goes, by themselves when all were killed', async () => {
+  test('the keys of an empty channel are removed: at once after the last removal, by expiry after a crash', async () => {
     await one.presence.refresh(ref, many(150))
     for (const session of many(150).keys()) await one.presence.remove(ref, session)
     expect(await redis.cli('DBSIZE')).toBe('0')
@@ -182,7 +182,7 @@ describe('RedisPresence', () => {
     expect(await redis.cli('DBSIZE')).toBe('0')
   })
 
-  test('no more than a thousand members are read at once, the surest first', async () => {
+  test('one read returns at most a thousand members, the most recently seen first', async () => {
     await one.presence.refresh(ref, many(1_200))
     await letPass(1_000, one)
     await two.presence.add(ref, 'newest', userInfo('ann'))
@@ -192,7 +192,7 @@ describe('RedisPresence', () => {
     expect(await two.presence.stats(ref)).toEqual({ clients: 1_201, users: 1_201 })
   })
 
-  test('what is removed after a refresh was asked for stays removed', async () => {
+  test('an entry removed after the call of refresh() stays removed', async () => {
     const refreshed = one.presence.refresh(ref, many(5_000))
     const removed = await Promise.all([...many(5_000).keys()].map((id) => one.presence.remove(ref, id)))
     await refreshed
@@ -200,7 +200,7 @@ describe('RedisPresence', () => {
     expect(await redis.cli('DBSIZE')).toBe('0')
   })
 
-  test('an entry that another clock has put too far ahead comes back when it is refreshed', async () => {
+  test('an entry with an expiry too far ahead, from another clock, is corrected by the next refresh', async () => {
     const entries = { s1: userInfo('ann'), s2: userInfo('ann'), s3: userInfo('bob') }
     await one.presence.refresh(ref, new Map(Object.entries(entries)))
     await letPass(-60_000, one)
@@ -218,7 +218,7 @@ describe('RedisPresence', () => {
     expect(await one.presence.add(ref, 's2', userInfo('ann'))).toEqual({ userEdge: false, clients: 2 })
   })
 
-  test('the permissions that Parley asks for are enough', async () => {
+  test('the documented permissions suffice', async () => {
     await redis.cli('ACL', 'SETUSER', 'parley', 'on', '>secret', ...neededGrants)
     const limited = startGateway({}, { login: 'parley:secret@' })
     onTestFinished(async () => limited.close())
@@ -232,7 +232,7 @@ describe('RedisPresence', () => {
     expect(await limited.presence.stats(ref)).toEqual({ clients: 0, users: 0 })
   })
 
-  test('in a full Redis nobody can come, but people can go and be seen', async () => {
+  test('in a full Redis no session can be added, but sessions can be removed and read', async () => {
     await one.presence.add(ref, 's1', userInfo('ann'))
     await redis.cli('CONFIG', 'SET', 'maxmemory', '1')
     onTestFinished(async () => void (await redis.cli('CONFIG', 'SET', 'maxmemory', '0')))
@@ -243,7 +243,7 @@ describe('RedisPresence', () => {
     expect(await one.presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
   })
 
-  test('many channels and gateways at once: each user comes once and goes once', async () => {
+  test('with many channels and gateways at once, each user joins once and leaves once', async () => {
     const session = fc.nat(40)
     const script = fc.array(
       fc.record({ add: fc.boolean(), session, channel: fc.nat(2), peer: fc.boolean() }),
@@ -256,7 +256,7 @@ describe('RedisPresence', () => {
     await fc.assert(
       fc.asyncProperty(script, async (steps) => {
         runs += 1
-        const edges = new Map<string, { came: number; went: number }>()
+        const edges = new Map<string, { joins: number; leaves: number }>()
         await Promise.all(
           steps.map(async (step) => {
             const of = { tenantId: `t${runs}`, channel: `c${step.channel}` }
@@ -267,16 +267,17 @@ describe('RedisPresence', () => {
               ? await presence.add(of, id, userInfo(user))
               : await presence.remove(of, id)
             const key = `${of.channel} ${user}`
-            const { came, went } = edges.get(key) ?? { came: 0, went: 0 }
-            if (userEdge) edges.set(key, step.add ? { came: came + 1, went } : { came, went: went + 1 })
+            const { joins, leaves } = edges.get(key) ?? { joins: 0, leaves: 0 }
+            if (userEdge)
+              edges.set(key, step.add ? { joins: joins + 1, leaves } : { joins, leaves: leaves + 1 })
           }),
         )
         for (const channel of ['c0', 'c1', 'c2']) {
           const members = await one.presence.members({ tenantId: `t${runs}`, channel }, { limit: 100 })
-          const there = new Set([...members.values()].map(({ user }) => user))
+          const present = new Set([...members.values()].map(({ user }) => user))
           for (let n = 0; n < 5; n += 1) {
-            const { came, went } = edges.get(`${channel} u${n}`) ?? { came: 0, went: 0 }
-            expect(came - went).toBe(there.has(`u${n}`) ? 1 : 0)
+            const { joins, leaves } = edges.get(`${channel} u${n}`) ?? { joins: 0, leaves: 0 }
+            expect(joins - leaves).toBe(present.has(`u${n}`) ? 1 : 0)
           }
         }
       }),
@@ -284,7 +285,7 @@ describe('RedisPresence', () => {
     )
   })
 
-  test('10,000 members: what it takes is printed', async () => {
+  test('10,000 members: the durations are printed', async () => {
     const timed = async (what: string, call: () => Promise<unknown>, times = 1): Promise<string> => {
       await redis.cli('CONFIG', 'RESETSTAT')
       const startMs = performance.now()
@@ -293,12 +294,12 @@ describe('RedisPresence', () => {
       const usec = /cmdstat_evalsha:\S+usec_per_call=([\d.]+)/.exec(
         await redis.cli('INFO', 'commandstats'),
       )?.[1]
-      return `${what} ${tookMs.toFixed(2)} ms (${Math.round(Number(usec))} µs of Redis a script)`
+      return `${what} ${tookMs.toFixed(2)} ms (${Math.round(Number(usec))} µs of Redis per script)`
     }
     const all = many(10_000)
     let n = 0
     const lines = [
-      await timed('all come by refresh', () => one.presence.refresh(ref, all)),
+      await timed('all added by refresh', () => one.presence.refresh(ref, all)),
       await timed('refresh of all', () => one.presence.refresh(ref, all)),
       await timed('add', () => one.presence.add(ref, `n${(n += 1)}`, userInfo(`n${n}`)), 500),
       await timed('remove', () => one.presence.remove(ref, `n${(n -= 1) + 1}`), 500),
@@ -309,19 +310,19 @@ describe('RedisPresence', () => {
     const memory = await Promise.all(
       keys.map(async (key) => Number(await redis.cli('MEMORY', 'USAGE', key, 'SAMPLES', '0'))),
     )
-    lines.push(`${Math.round(memory.reduce((sum, bytes) => sum + bytes, 0) / 10_000)} bytes a member`)
+    lines.push(`${Math.round(memory.reduce((sum, bytes) => sum + bytes, 0) / 10_000)} bytes per member`)
     await letPass(presenceTtlMs * 0.5, one)
     await one.presence.add(ref, 'last', userInfo('ann'))
     await letPass(presenceTtlMs * 0.5, one)
     lines.push(
-      await timed('add after all have ended', () => one.presence.add(ref, 'last', userInfo('ann')), 50),
+      await timed('add after all have expired', () => one.presence.add(ref, 'last', userInfo('ann')), 50),
     )
     console.info(`10,000 members:\n  ${lines.join('\n  ')}`)
   })
 })
 
 describe('RedisPresence without Redis', () => {
-  test('refuses after a bounded wait, then at once, and works again when Redis is back', async () => {
+  test('rejects after a bounded wait, then at once, and works again when Redis is back', async () => {
     const server = await startRedis()
     const gateway = startGateway({ waitMs: 2_000 }, { port: server.port })
     onTestFinished(async () => gateway.close())
@@ -349,30 +350,30 @@ describe('RedisPresence without Redis', () => {
     for (const call of calls) refusals.push(await refusal(call))
     expect(refusals.map(({ code }) => code)).toEqual(calls.map(() => 'BROKER_UNAVAILABLE'))
     expect(refusals[0]?.tookMs).toBeLessThan(2_000 * 5)
-    // Without waiting again.
+    // These calls do not wait again.
     for (const { tookMs } of refusals.slice(1)) expect(tookMs).toBeLessThan(1_500)
     console.info(`refused after ${refusals.map(({ tookMs }) => Math.round(tookMs)).join(', ')} ms`)
 
     await server.restart()
     await until('Redis again', () => gateway.links[0]?.current)
-    // It came back empty, as after a failover that lost the tail.
+    // It came back empty, as after a failover that lost the last writes.
     await gateway.presence.refresh(ref, new Map([['s1', userInfo('ann')]]))
     expect(await gateway.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
   })
 
-  test('a short absence looks like latency', async () => {
+  test('a short outage looks like latency', async () => {
     const server = await startRedis()
     const gateway = startGateway({ waitMs: 10_000 }, { port: server.port })
     onTestFinished(async () => gateway.close())
     await gateway.presence.add(ref, 's1', userInfo('ann'))
     await server.kill()
-    await until('the loss', () => gateway.links[0]?.trouble)
+    await until('the loss', () => gateway.links[0]?.unavailableReason)
     const adding = gateway.presence.add(ref, 's2', userInfo('bob'))
     await server.restart()
     expect(await adding).toEqual({ userEdge: true, clients: 1 })
   })
 
-  test('a Redis that does not answer is given up', async () => {
+  test('a Redis that does not answer is abandoned after the deadline', async () => {
     const server = await startRedis()
     const gateway = startGateway({ replyMs: 200, waitMs: 200 }, { port: server.port })
     onTestFinished(async () => gateway.close())
@@ -383,14 +384,14 @@ describe('RedisPresence without Redis', () => {
     await until('an answer', () => gateway.presence.stats(ref).catch(() => undefined))
   })
 
-  test('more calls than may wait are refused', async () => {
+  test('calls above the limit of waiting ones are rejected', async () => {
     const gateway = startGateway({ callsMax: 10 })
     onTestFinished(async () => gateway.close())
     const outcomes = await Promise.allSettled(Array.from({ length: 12 }, () => gateway.presence.stats(ref)))
     expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(2)
   })
 
-  test('close() lets what was asked for end, and takes no more', async () => {
+  test('close() completes the calls under way and accepts no more', async () => {
     const gateway = startGateway()
     const asked = gateway.presence.stats({ tenantId: 'closing', channel: 'c' })
     await gateway.close()

@@ -1,11 +1,11 @@
-// Places for connections while Redis is away, and after it came back.
+// The count of connections while Redis is unavailable, and after it has come back.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import {
   endLedgers,
   heldBy,
-  placesIn,
-  rush,
+  connectionsIn,
+  acquireMany,
   startLedger,
   startLedgers,
   type LedgerGateway,
@@ -32,18 +32,18 @@ async function reopened(): Promise<void> {
 }
 
 const lost = (): Promise<unknown> =>
-  until('all links know', () => Promise.resolve(gateways.every(({ link }) => !link.current)))
+  until('the loss of all links', () => Promise.resolve(gateways.every(({ link }) => !link.current)))
 
-test('each gateway lets in up to its equal part, and each user up to the limit', async () => {
+test('each gateway admits up to its equal part, and each user up to the limit', async () => {
   await redis.kill()
   const limits = { max: 100, perUser: 1_000 }
-  expect(await rush(gateways, 600, { limits })).toBe(3 * 34)
+  expect(await acquireMany(gateways, 600, { limits })).toBe(3 * 34)
   expect(gateways.map(({ lease }) => lease.held)).toEqual([34, 34, 34])
   const [one] = gateways
   expect(await one?.lease.acquire('user 0', { max: 1_000, perUser: 1 })).toMatchObject({ limit: 'user' })
 })
 
-test('an admission waits a second for Redis, and those after it not at all', async () => {
+test('the first admission waits a second for Redis, and the following ones do not wait', async () => {
   await redis.kill()
   await lost()
   const [one] = gateways
@@ -54,11 +54,11 @@ test('an admission waits a second for Redis, and those after it not at all', asy
   const secondMs = performance.now() - startMs - firstMs
   expect(firstMs).toBeGreaterThan(900)
   expect(firstMs).toBeLessThan(5_000)
-  // It would be a second again.
+  // With another wait it would be a second again.
   expect(secondMs).toBeLessThan(900)
 })
 
-test('a Redis that does not answer is not waited for longer', async () => {
+test('a Redis that does not answer is waited for no longer', async () => {
   const [one] = gateways
   redis.stop()
   try {
@@ -69,42 +69,42 @@ test('a Redis that does not answer is not waited for longer', async () => {
     redis.cont()
   }
   await reopened()
-  await until('it is counted once', async () => {
-    await one?.ledger.turn()
-    return String(await placesIn(redis)) === '1'
+  await until('the connection is counted once', async () => {
+    await one?.ledger.sync()
+    return String(await connectionsIn(redis)) === '1'
   })
 })
 
-test('a place that Redis gives too late is given back', async () => {
+test('a connection that Redis reserves too late is released', async () => {
   const [one] = gateways
   const narrow = { max: 3, perUser: 3 }
   await one?.lease.acquire('ann', narrow)
   redis.stop()
   try {
-    // Its part of three places is one; Redis has two more.
+    // Its part of the limit of three is one; Redis has two more.
     expect(await one?.lease.acquire('bob', narrow)).toMatchObject({ admitted: false, share: 1 })
   } finally {
     redis.cont()
   }
-  await until('it is counted once', async () => String(await placesIn(redis)) === '1')
-  expect(await gateways[1]?.lease.look('bob', { max: 9, perUser: 1 })).toEqual({ admitted: true })
+  await until('the connection is counted once', async () => String(await connectionsIn(redis)) === '1')
+  expect(await gateways[1]?.lease.check('bob', { max: 9, perUser: 1 })).toEqual({ admitted: true })
 })
 
-test('what a Redis of another time says of this gateway is not believed', async () => {
+test('stale counts of this gateway in Redis are replaced when the link opens again', async () => {
   const [one, two] = gateways
   await one?.lease.acquire('ann', wide)
   const [users = ''] = (await redis.cli('KEYS', '*lease:users*')).split('\n')
   await redis.cli('HSET', users, 'somebody', '1')
-  expect(await two?.lease.look('somebody', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
+  expect(await two?.lease.check('somebody', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
   await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
-  await until('it is written afresh', async () => {
+  await until('the counts are written again', async () => {
     await two?.link.ready(1_000)
-    return (await two?.lease.look('somebody', { max: 9, perUser: 1 }))?.admitted
+    return (await two?.lease.check('somebody', { max: 9, perUser: 1 }))?.admitted
   })
-  expect(await two?.lease.look('ann', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
+  expect(await two?.lease.check('ann', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
 })
 
-test('a refusal says that this gateway’s share is used', async () => {
+test('a refusal states that this gateway’s share is used up', async () => {
   await redis.kill()
   const [one] = gateways
   const limits = { max: 4, perUser: 1 }
@@ -115,7 +115,7 @@ test('a refusal says that this gateway’s share is used', async () => {
     used: 2,
     share: 2,
   })
-  expect(await one?.lease.look('eve', limits)).toEqual({
+  expect(await one?.lease.check('eve', limits)).toEqual({
     admitted: false,
     limit: 'tenant',
     used: 2,
@@ -128,26 +128,26 @@ test('a refusal says that this gateway’s share is used', async () => {
   })
 })
 
-test('a Redis that comes back empty is told all again, also what changed meanwhile', async () => {
-  await rush(gateways, 1_800, { limits: wide })
+test('a Redis that comes back empty gets all counts again, including the changes meanwhile', async () => {
+  await acquireMany(gateways, 1_800, { limits: wide })
   await redis.kill()
   await lost()
   const [one] = gateways
   for (let n = 0; n < 300; n += 3) one?.lease.release(`user ${n}`)
-  one?.lease.take('mia')
+  one?.lease.reserve('mia')
   await redis.start()
   await reopened()
-  await until('all is written', async () => String(await placesIn(redis)) === '501,600,600')
-  // Of many users the last are written a little later than the count.
-  const isThere = async (user: string): Promise<boolean> =>
-    !(await gateways[1]?.lease.look(user, { max: 9_999, perUser: 1 }))?.admitted
-  await until('the last users are written', () => isThere('user 1797'))
-  expect(await Promise.all(['mia', 'user 0', 'user 1798'].map(isThere))).toEqual([true, false, true])
+  await until('all counts are written', async () => String(await connectionsIn(redis)) === '501,600,600')
+  // The last of many users are written a little later than the total.
+  const isCounted = async (user: string): Promise<boolean> =>
+    !(await gateways[1]?.lease.check(user, { max: 9_999, perUser: 1 }))?.admitted
+  await until('the last users are written', () => isCounted('user 1797'))
+  expect(await Promise.all(['mia', 'user 0', 'user 1798'].map(isCounted))).toEqual([true, false, true])
 })
 
-test('right after Redis came back empty no gateway takes more than its part of what seems free', async () => {
+test('right after Redis came back empty no gateway admits more than its part of what seems free', async () => {
   const limits = { max: 90, perUser: 90 }
-  await rush(gateways, 90, { limits })
+  await acquireMany(gateways, 90, { limits })
   await redis.kill()
   await lost()
   await redis.start()
@@ -159,7 +159,7 @@ test('right after Redis came back empty no gateway takes more than its part of w
   expect(heldBy(gateways)).toBe(90)
 })
 
-test('places given back while Redis was away are free after it', async () => {
+test('connections released while Redis was unavailable are free afterwards', async () => {
   const [one, two] = gateways
   const narrow = { max: 1, perUser: 1 }
   await one?.lease.acquire('ann', narrow)
@@ -168,12 +168,12 @@ test('places given back while Redis was away are free after it', async () => {
   one?.lease.release('ann')
   await redis.start()
   await reopened()
-  await until('the place is free', async () => (await two?.lease.acquire('bob', narrow))?.admitted)
+  await until('the connection is free', async () => (await two?.lease.acquire('bob', narrow))?.admitted)
   await sleep(50)
-  expect(await placesIn(redis)).toEqual([1])
+  expect(await connectionsIn(redis)).toEqual([1])
 })
 
-test('a gateway that Redis knows nothing of, since it never came, decides alone', async () => {
+test('a gateway decides alone for a tenant that was never counted in Redis', async () => {
   const url = `redis://127.0.0.1:${redis.port}`
   const gateway = await startLedger(url)
   await redis.kill()

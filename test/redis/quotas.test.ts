@@ -1,4 +1,4 @@
-// Places for connections of several gateways, counted in a real Redis.
+// The connections of several gateways, counted in a real Redis.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { chatAs, chatUrl, leave, plainGet, refusedUpgrade } from '../support/chat-client.js'
@@ -7,8 +7,8 @@ import { generousLimits, tenantPolicy } from '../support/policies.js'
 import {
   endLedgers,
   heldBy,
-  placesIn,
-  rush,
+  connectionsIn,
+  acquireMany,
   startLedger,
   startLedgers,
   type LedgerGateway,
@@ -37,19 +37,19 @@ describe.each(redisKinds)('on %s', (kind) => {
   ledgerContract('RedisLedger', () => startLedger(url))
 
   describe('connections', () => {
-    test('a thousand who come at once to three gateways get exactly as many places as there are', async () => {
+    test('of a thousand concurrent requests at three gateways, exactly as many are admitted as the limit allows', async () => {
       const gateways = await startLedgers(3, url)
-      expect(await rush(gateways, 1_000, { limits: { max: 333, perUser: 1 } })).toBe(333)
+      expect(await acquireMany(gateways, 1_000, { limits: { max: 333, perUser: 1 } })).toBe(333)
       expect(heldBy(gateways)).toBe(333)
     })
 
-    test('a user who comes a thousand times to three gateways gets exactly the places of one user', async () => {
+    test('of a thousand concurrent requests of one user, exactly as many are admitted as a user may have', async () => {
       const gateways = await startLedgers(3, url)
       const limits = { max: 1_000, perUser: 10 }
-      expect(await rush(gateways, 1_000, { limits, user: () => 'ann' })).toBe(10)
+      expect(await acquireMany(gateways, 1_000, { limits, user: () => 'ann' })).toBe(10)
     })
 
-    test('coming and going never exceeds the limit, and ends with all places free', async () => {
+    test('concurrent connects and disconnects never exceed the limit and leave nothing counted', async () => {
       const gateways = await startLedgers(3, url)
       const limits = { max: 40, perUser: 5 }
       let most = 0
@@ -66,12 +66,12 @@ describe.each(redisKinds)('on %s', (kind) => {
       await Promise.all(Array.from({ length: 90 }, (_, n) => guest(n)))
       expect(most).toBeLessThanOrEqual(40)
       expect(most).toBeGreaterThan(30)
-      for (const { ledger } of gateways) await ledger.turn()
-      expect(await placesIn(redis)).toEqual([])
+      for (const { ledger } of gateways) await ledger.sync()
+      expect(await connectionsIn(redis)).toEqual([])
       expect(await redis.cli('KEYS', '*lease:users*')).toBe('')
     })
 
-    test('who come together are decided one after the other, each by the limits that it brought', async () => {
+    test('requests of one batch are decided in order, each by its own limits', async () => {
       const [one, two] = await startLedgers(2, url)
       await two?.lease.acquire('bob', wide)
       const acquire = (user: string, limits = { max: 4, perUser: 1 }) => one?.lease.acquire(user, limits)
@@ -87,7 +87,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       ])
     })
 
-    test('a refusal says what is used in the cluster', async () => {
+    test('a refusal states the number of connections in the cluster', async () => {
       const gateways = await startLedgers(2, url)
       const [one, two] = gateways
       await one?.lease.acquire('ann', wide)
@@ -103,42 +103,42 @@ describe.each(redisKinds)('on %s', (kind) => {
         limit: 'user',
         used: 2,
       })
-      expect(await two?.lease.look('ann', { max: 9, perUser: 2 })).toMatchObject({ used: 2 })
+      expect(await two?.lease.check('ann', { max: 9, perUser: 2 })).toMatchObject({ used: 2 })
       expect(two?.lease.heldByAll).toBe(3)
     })
 
-    test('of a killed gateway are free when its lease has ended', async () => {
-      // Long enough for a busy machine to ask before it ends.
+    test('of a killed gateway are free when they have expired', async () => {
+      // Long enough for a busy machine to ask before the connections expire.
       const timing = { placesTtlMs: 8_000, refreshMs: 100 }
       const [one, two] = await startLedgers(2, url, { timing })
-      await rush([one as LedgerGateway], 5, { limits: wide })
+      await acquireMany([one as LedgerGateway], 5, { limits: wide })
       await one?.kill()
       expect(await two?.lease.acquire('mia', { max: 5, perUser: 1 })).toMatchObject({ used: 5 })
-      await until('its places are free', async () => {
-        await two?.ledger.turn()
+      await until('its connections are free', async () => {
+        await two?.ledger.sync()
         return (await two?.lease.acquire('user 0', { max: 5, perUser: 1 }))?.admitted
       })
-      // Its end may have come between the turn and the question: the next refresh clears them away.
-      await until('its places are forgotten', async () => {
-        await two?.ledger.turn()
-        return (await placesIn(redis)).length === 1
+      // They may have expired between the sync and the request: the next refresh removes them.
+      await until('its connections are removed', async () => {
+        await two?.ledger.sync()
+        return (await connectionsIn(redis)).length === 1
       })
-      expect(await placesIn(redis)).toEqual([1])
+      expect(await connectionsIn(redis)).toEqual([1])
     })
 
-    test('of a living gateway stay as long as it refreshes them', async () => {
+    test('of a running gateway count as long as it refreshes them', async () => {
       const timing = { placesTtlMs: 8_000, refreshMs: 100 }
       const [one, two] = await startLedgers(2, url, { timing })
-      await rush([one as LedgerGateway], 5, { limits: wide })
+      await acquireMany([one as LedgerGateway], 5, { limits: wide })
       for (let turn = 0; turn < 8; turn += 1) {
         await sleep(1_200)
-        await one?.ledger.turn()
+        await one?.ledger.sync()
       }
       expect(await two?.lease.acquire('mia', { max: 5, perUser: 1 })).toMatchObject({ used: 5 })
-      expect(await two?.lease.look('user 0', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
+      expect(await two?.lease.check('user 0', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
     })
 
-    test('that Redis counts wrongly are right after the next refresh', async () => {
+    test('that Redis counts wrongly are correct after the next refresh', async () => {
       const [one, two] = await startLedgers(2, url, { timing: { refreshMs: 0 } })
       await one?.lease.acquire('ann', wide)
       const [users = ''] = (await redis.cli('KEYS', '*lease:users*')).split('\n')
@@ -147,20 +147,20 @@ describe.each(redisKinds)('on %s', (kind) => {
       const [gateway = '', entry = ''] = (await redis.cli('HGETALL', connections)).split('\n')
       await redis.cli('HSET', connections, gateway, `${entry.split(' ')[0]} 9`)
       expect(await two?.lease.acquire('ann', { max: 9, perUser: 9 })).toMatchObject({ used: 9 })
-      await one?.ledger.turn()
+      await one?.ledger.sync()
       expect(await two?.lease.acquire('ann', { max: 2, perUser: 2 })).toEqual({ admitted: true })
     })
 
-    test('that Redis was made to forget are counted again after the next refresh', async () => {
+    test('that Redis has lost are counted again after the next refresh', async () => {
       const [one, two] = await startLedgers(2, url, { timing: { refreshMs: 0 } })
-      await rush([one as LedgerGateway], 1_700, { limits: wide })
+      await acquireMany([one as LedgerGateway], 1_700, { limits: wide })
       await redis.cli('FLUSHALL')
-      await one?.ledger.turn()
-      expect(await placesIn(redis)).toEqual([1_700])
-      expect(await two?.lease.look('user 1699', { max: 9_999, perUser: 1 })).toMatchObject({ limit: 'user' })
+      await one?.ledger.sync()
+      expect(await connectionsIn(redis)).toEqual([1_700])
+      expect(await two?.lease.check('user 1699', { max: 9_999, perUser: 1 })).toMatchObject({ limit: 'user' })
     })
 
-    test('are counted on where a closed lease of the tenant is opened again', async () => {
+    test('stay counted when a closed lease of the tenant is opened again', async () => {
       const gateway = await startLedger(url)
       await gateway.lease.acquire('ann', wide)
       gateway.lease.close()
@@ -170,7 +170,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(await again.acquire('bob', { max: 1, perUser: 1 })).toEqual({ admitted: true })
     })
 
-    test('of a gateway that closed are free at once', async () => {
+    test('of a closed gateway are free at once', async () => {
       const [one, two] = await startLedgers(2, url)
       await one?.lease.acquire('ann', wide)
       one?.lease.release('ann')
@@ -179,7 +179,7 @@ describe.each(redisKinds)('on %s', (kind) => {
     })
   })
 
-  test('two gateways with one quota: who finds no place at the one finds none at the other', async () => {
+  test('two gateways share one quota: a connection refused at one is refused at the other', async () => {
     const policy = tenantPolicy({
       limits: { ...generousLimits, connections: { ...generousLimits.connections, max: 3, perUser: 2 } },
     })
@@ -202,11 +202,11 @@ describe.each(redisKinds)('on %s', (kind) => {
     }
     for (const gateway of [one, two]) {
       expect(await refusedAt(gateway, 'eve')).toMatchObject({ status: 429, body: full })
-      const door = `${gateway.http}/demo/acme/ws?token=${await gateway.token('eve')}`
-      expect(await plainGet(door)).toMatchObject({ status: 429, body: full })
+      const endpoint = `${gateway.http}/demo/acme/ws?token=${await gateway.token('eve')}`
+      expect(await plainGet(endpoint)).toMatchObject({ status: 429, body: full })
     }
     await leave(ann, one)
-    await until('the place is free', async () => (await chatAs(two, 'eve')) !== undefined)
+    await until('the connection is free', async () => (await chatAs(two, 'eve')) !== undefined)
   })
 })
 

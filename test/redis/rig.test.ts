@@ -1,4 +1,4 @@
-// The rig itself: what other tests take for granted.
+// The test rig itself: the helpers that other tests rely on.
 import { afterAll, expect, test } from 'vitest'
 import { startRedisCluster } from '../support/redis-cluster.js'
 import {
@@ -11,7 +11,7 @@ import {
 
 afterAll(endRedisProcesses)
 
-test('a process dies, comes back and freezes as it is told', async () => {
+test('a process can be killed and restarted', async () => {
   const redis = await startRedis()
   expect(await redis.cli('PING')).toBe('PONG')
   const { pid } = redis
@@ -21,7 +21,7 @@ test('a process dies, comes back and freezes as it is told', async () => {
   expect(await redis.cli('PING')).toBe('PONG')
 })
 
-test('a trio starts settled and elects a new master', async () => {
+test('a Sentinel trio starts settled and elects a new master', async () => {
   const startMs = performance.now()
   const trio = await startSentinelTrio({ downAfterMs: 500 })
   const startedMs = performance.now() - startMs
@@ -35,7 +35,7 @@ test('a trio starts settled and elects a new master', async () => {
   console.info(`trio started in ${Math.round(startedMs)} ms`)
 })
 
-test('a proxied replica lags by as much as its link is delayed, while clients are not', async () => {
+test('a proxied replica lags by the delay of its link, while clients have no delay', async () => {
   const master = await startRedis({ proxied: true })
   const replica = await startReplica(master, { proxied: true })
   await until('a replica in step', async () =>
@@ -49,7 +49,7 @@ test('a proxied replica lags by as much as its link is delayed, while clients ar
   expect(master.proxy?.count('replication')).toBe(1)
 })
 
-test('a Cluster starts settled, fails over and is resharded', async () => {
+test('a Cluster starts settled, fails over and can be resharded', async () => {
   const startMs = performance.now()
   const cluster = await startRedisCluster()
   console.info(`Cluster started in ${Math.round(performance.now() - startMs)} ms`)

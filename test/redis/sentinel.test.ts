@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { createLocator } from '../../src/redis/topology/locator.js'
+import { createLocator } from '../../src/redis/topology/create-locator.js'
 import { formatAddress } from '../../src/redis/url.js'
 import { FakeRedis, sentinelAnswer } from '../support/redis-fake.js'
 import { endLinks, lostWithin, recordingLog, startLink, targetOf } from '../support/redis-links.js'
@@ -23,31 +23,34 @@ afterEach(async () => {
 })
 afterAll(endRedisProcesses)
 
-interface Led {
+interface PortLink {
   ready(waitMs: number): Promise<{ client: { options: { port?: number | undefined } } }>
 }
 
-async function portOf(link: Led) {
+async function portOf(link: PortLink) {
   return (await link.ready(patienceMs)).client.options.port
 }
 
-/** A starved machine may see one failover more than the test made: the link leads where the Sentinels say, whoever that is by now. */
-async function leadsToMaster(link: Led, trio: SentinelTrio): Promise<void> {
+/**
+ * A starved machine may see one failover more than the test caused, so the link is compared with the master
+ * that the Sentinels report by now.
+ */
+async function leadsToMaster(link: PortLink, trio: SentinelTrio): Promise<void> {
   await until('a link to the master', async () => (await portOf(link)) === (await trio.master()).port)
 }
 
 describe('a link by Sentinel', () => {
   let trio: SentinelTrio
   beforeAll(async () => {
-    // Twice the default: what a loaded machine holds up for a second is not down.
+    // Twice the default, so that a loaded machine that stalls for a second does not count as down.
     trio = await startSentinelTrio({ downAfterMs: 2_000 })
   })
 
-  test('goes to the master and knows how many replicas make a majority', async () => {
+  test('leads to the master and knows how many replicas form a majority', async () => {
     const { link, locator } = startLink(trio.url)
     expect(await portOf(link)).toBe((await trio.master()).port)
     expect(locator.waitReplicas).toBe(1)
-    expect(locator.trouble).toBeUndefined()
+    expect(locator.unavailableReason).toBeUndefined()
   })
 
   test('follows one failover after the other', { timeout: 120_000 }, async () => {
@@ -67,7 +70,7 @@ describe('a link by Sentinel', () => {
     }
   })
 
-  test('leaves a frozen master, and does not come back to it', { timeout: 60_000 }, async () => {
+  test('leaves a frozen master and does not come back to it', { timeout: 60_000 }, async () => {
     const { link } = startLink(trio.url)
     const live = await link.ready(patienceMs)
     const old = await trio.master()
@@ -82,24 +85,24 @@ describe('a link by Sentinel', () => {
     console.info(`frozen master left after ${Math.round(lostMs)} ms`)
   })
 
-  test('lives on while one Sentinel or all of them are away, and says so', { timeout: 60_000 }, async () => {
+  test('stays open while one or all Sentinels are down, and reports it', { timeout: 60_000 }, async () => {
     const { link, locator } = startLink(trio.url)
     const live = await link.ready(patienceMs)
     const [first, ...others] = trio.sentinels
     first?.stop()
     await new Promise((resolve) => setTimeout(resolve, 1_500))
-    expect(locator.trouble).toBeUndefined()
+    expect(locator.unavailableReason).toBeUndefined()
     for (const other of others) other.stop()
-    await until('a locator that hears of nobody', () =>
-      locator.trouble?.includes('0 of 3 Sentinels tell where the master is'),
+    await until('a locator without answers', () =>
+      locator.unavailableReason?.includes('only 0 of 3 Sentinels report the address of the master'),
     )
     expect(locator.address).toBeDefined()
     expect(live.lost.aborted).toBe(false)
     for (const sentinel of trio.sentinels) sentinel.cont()
-    await until('a locator out of trouble', () => locator.trouble === undefined)
+    await until('a locator with answers', () => locator.unavailableReason === undefined)
   })
 
-  test('a replica that is away still counts for the majority', async () => {
+  test('a replica that is down still counts for the majority', async () => {
     const { link, locator } = startLink(trio.url)
     await link.ready(patienceMs)
     const [replica] = await trio.replicas()
@@ -111,7 +114,7 @@ describe('a link by Sentinel', () => {
 })
 
 test(
-  'the failover of another master of the same Sentinels disturbs nobody',
+  'the failover of another master of the same Sentinels leaves the link open',
   { timeout: 60_000 },
   async () => {
     const set = async () => {
@@ -143,8 +146,8 @@ describe('the locator', () => {
   const a = { host: '127.0.0.1', port: 7001 }
   const b = { host: 'b.example', port: 7002 }
 
-  async function fakeSentinel(where: () => typeof a | null, waitMs = 0): Promise<FakeRedis> {
-    const fake = await new FakeRedis(sentinelAnswer(where, waitMs)).start()
+  async function fakeSentinel(masterOf: () => typeof a | null, waitMs = 0): Promise<FakeRedis> {
+    const fake = await new FakeRedis(sentinelAnswer(masterOf, waitMs)).start()
     fakes.push(fake)
     return fake
   }
@@ -171,7 +174,7 @@ describe('the locator', () => {
     }
   }
 
-  test('believes what more than half of all Sentinels say, not of those that answer', async () => {
+  test('accepts what a majority of all Sentinels reports, not of those that answer', async () => {
     let third: typeof a = a
     const sentinels = [
       await fakeSentinel(() => a),
@@ -185,14 +188,17 @@ describe('the locator', () => {
     await until('the other address', () => locator.address?.host === b.host)
     await sentinels[1]?.close()
     third = a
-    await until('disagreement', () => locator.trouble === undefined && locator.address?.host === a.host)
+    await until(
+      'disagreement',
+      () => locator.unavailableReason === undefined && locator.address?.host === a.host,
+    )
     await sentinels[2]?.close()
-    await until('trouble', () => locator.trouble)
+    await until('the reason', () => locator.unavailableReason)
     expect(locator.address).toEqual(a)
     await stop()
   })
 
-  test('does not believe the first that answers', async () => {
+  test('does not accept the first answer', async () => {
     const sentinels = [
       await fakeSentinel(() => b),
       await fakeSentinel(() => a, 300),
@@ -201,13 +207,13 @@ describe('the locator', () => {
     const { locator, stop } = locate(sentinels)
     await until('an answer', () => (sentinels[0]?.asked ?? 0) > 6)
     expect(locator.address).toBeUndefined()
-    expect(locator.trouble).toBe('1 of 3 Sentinels tell where the master is')
+    expect(locator.unavailableReason).toBe('only 1 of 3 Sentinels report the address of the master')
     await until('an address', () => locator.address)
     expect(locator.address).toEqual(a)
     await stop()
   })
 
-  test('has no more than one question under way at each Sentinel, however slow it is', async () => {
+  test('has at most one question under way at each Sentinel, however slow it is', async () => {
     const slow = await fakeSentinel(() => a, 100)
     const { locator, stop } = locate([slow])
     await until('several answers', () => slow.asked > 12)
@@ -217,35 +223,37 @@ describe('the locator', () => {
     await stop()
   })
 
-  test('gives up a question that is not answered in time, and asks again on a new connection', async () => {
+  test('abandons a question after its deadline, and asks again on a new connection', async () => {
     let waitMs = 60_000
     const fake = await new FakeRedis((command) => sentinelAnswer(() => a, waitMs)(command)).start()
     fakes.push(fake)
     const { locator, stop } = locate([fake], { deadlineMs: 100 })
-    await until('trouble', () => locator.trouble?.includes('no reply within 100 ms'))
+    await until('the reason', () => locator.unavailableReason?.includes('no reply within 100 ms'))
     await expect.poll(() => fake.connections).toBeLessThanOrEqual(1)
     waitMs = 0
     await until('an address', () => locator.address)
     await stop()
   })
 
-  test('tells of a change once, and only of a change', async () => {
-    let where = a
-    const sentinels = [await fakeSentinel(() => where)]
+  test('notifies once for each change, and only for a change', async () => {
+    let master = a
+    const sentinels = [await fakeSentinel(() => master)]
     const { locator, stop } = locate(sentinels)
-    const told: string[] = []
-    const deaf = locator.onChange(() => told.push(locator.address ? formatAddress(locator.address) : ''))
+    const notified: string[] = []
+    const unsubscribe = locator.onChange(() =>
+      notified.push(locator.address ? formatAddress(locator.address) : ''),
+    )
     await until('an address', () => locator.address)
-    where = b
-    await until('a change', () => told.length === 2)
-    deaf()
-    where = a
+    master = b
+    await until('a change', () => notified.length === 2)
+    unsubscribe()
+    master = a
     await until('another change', () => locator.address?.host === a.host)
-    expect(told).toEqual(['127.0.0.1:7001', 'b.example:7002'])
+    expect(notified).toEqual(['127.0.0.1:7001', 'b.example:7002'])
     await stop()
   })
 
-  test('counts the data nodes: as said, or the most ever seen, and one replica at least', async () => {
+  test('counts the data nodes: as configured, or the most ever seen with at least one replica', async () => {
     const fake = await fakeSentinel(() => a)
     const seen = locate([fake])
     expect(seen.locator.waitReplicas).toBeUndefined()
@@ -263,16 +271,16 @@ describe('the locator', () => {
     }
   })
 
-  test('a name that most Sentinels do not know is a mistake', async () => {
+  test('a name that most Sentinels do not monitor is a config error', async () => {
     const sentinels = [
       await fakeSentinel(() => null),
       await fakeSentinel(() => a),
       await fakeSentinel(() => null),
     ]
     const { locator, stop } = locate(sentinels)
-    expect(locator.mistake).toBeUndefined()
-    await until('a mistake', () => locator.mistake)
-    expect(locator.mistake).toContain('know no master "mymaster"')
+    expect(locator.configError).toBeUndefined()
+    await until('a config error', () => locator.configError)
+    expect(locator.configError).toContain('monitor no master named "mymaster"')
     await stop()
   })
 })

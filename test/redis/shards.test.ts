@@ -1,7 +1,7 @@
-// What the broker and presence do when partitions move between the masters of a real Cluster.
+// The broker and presence while partitions move between the masters of a real Cluster.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Announcement, ChannelRef, Publication } from '../../src/broker/broker.js'
-import { partitionCount, partitionOf, partitionSlots, recordKey } from '../../src/redis/keys.js'
+import { partitionCount, partitionOf, partitionSlots, generationKey } from '../../src/redis/keys.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import { openTestBroker, type TestRedisBroker } from '../support/redis-gateway.js'
 import { openTestPresence } from '../support/redis-presence.js'
@@ -12,7 +12,7 @@ const generationOf = (offset: number) => Math.floor(offset / 2 ** 32)
 const textOf = ({ data }: Publication) => Buffer.from(data).toString()
 const slotOfChannel = (ref: ChannelRef) => partitionSlots[partitionOf(ref)] ?? 0
 
-class Heard {
+class RecordingListener {
   readonly publications: Publication[] = []
   readonly announced: Announcement[] = []
   lost = 0
@@ -36,16 +36,16 @@ class Heard {
 
 const send = (to: TestRedisBroker, ref: ChannelRef, text: string) =>
   to.broker.publish(ref, { data: Buffer.from(text) }, { history })
-const pass = (to: TestRedisBroker, ref: ChannelRef, text: string) =>
+const publishEphemeral = (to: TestRedisBroker, ref: ChannelRef, text: string) =>
   to.broker.publish(ref, { data: Buffer.from(text) }, {})
 
 afterAll(() => endRedisProcesses())
 
-describe('a record of generations', () => {
+describe('a generation record', () => {
   const ref = { tenantId: 't1', channel: 'room:1' }
-  const key = recordKey(partitionOf(ref))
+  const key = generationKey(partitionOf(ref))
 
-  test('that speaks of another master is moved on, those of other partitions are not', async () => {
+  test('of another master is replaced by the next generation, and those of other partitions are not', async () => {
     const redis = await startRedis()
     await redis.cli('HSET', key, 'generation', '3', 'replid', 'another', 'store', 'abc')
     const one = openTestBroker(`redis://127.0.0.1:${redis.port}`)
@@ -61,7 +61,7 @@ describe('a record of generations', () => {
     }
   })
 
-  test('that was lost is raised above what its streams know; epoch and history stay', async () => {
+  test('that was lost is set above the generations in its streams; epoch and history stay', async () => {
     const redis = await startRedis()
     await redis.cli('HSET', key, 'generation', '3', 'replid', 'another', 'store', 'abc')
     const one = openTestBroker(`redis://127.0.0.1:${redis.port}`)
@@ -84,27 +84,27 @@ describe('a record of generations', () => {
 })
 
 test(
-  'topics that a master refuses until its Cluster is up are heard when it is',
+  'topics that a master rejects while its Cluster is down are subscribed when it is up',
   { timeout: 60_000 },
   async () => {
     const config = ['cluster-allow-pubsubshard-when-down no']
     const cluster = await startRedisCluster({ replicasPerMaster: 0, config })
     const one = openTestBroker(cluster.url)
     try {
-      const heard = new Heard()
+      const heard = new RecordingListener()
       one.broker.listen(heard)
       const ref = { tenantId: 't1', channel: 'room:1' }
       await one.broker.subscribe(ref)
       const master = await cluster.masterOf(slotOfChannel(ref))
       await master.kill()
-      // It takes connections at once, and is down for two seconds.
+      // It accepts connections at once and reports the Cluster down for two seconds.
       await master.start()
       await cluster.settled()
       await until('a message', async () => {
-        await pass(one, ref, 'passing')
+        await publishEphemeral(one, ref, 'ephemeral')
         return heard.publications.length > 0
       })
-      expect(heard.texts()).toContain('passing')
+      expect(heard.texts()).toContain('ephemeral')
     } finally {
       await one.close()
     }
@@ -117,7 +117,7 @@ describe('a Cluster without replicas', () => {
   let second: RedisProcess
   let one: TestRedisBroker
   let two: TestRedisBroker
-  let heard: Heard
+  let heard: RecordingListener
   let channels = 0
   let ref: ChannelRef
 
@@ -127,11 +127,11 @@ describe('a Cluster without replicas', () => {
 
   beforeEach(async () => {
     const [a, b] = await cluster.masters()
-    if (!a || !b) throw new Error('it has no two masters')
+    if (!a || !b) throw new Error('the Cluster has fewer than two masters')
     ;[first, second] = [a, b]
     ;[one, two] = [openTestBroker(cluster.url), openTestBroker(cluster.url)]
     await until('the maps', () => [one, two].every(({ shards }) => shards.shards.length === 3))
-    heard = new Heard()
+    heard = new RecordingListener()
     two.broker.listen(heard)
     channels += 1
     ref = { tenantId: 't1', channel: `room:${channels}` }
@@ -145,13 +145,13 @@ describe('a Cluster without replicas', () => {
   const move = (to: RedisProcess, refs: readonly ChannelRef[] = [ref]) =>
     cluster.moveSlots(new Set(refs.map(slotOfChannel)), to)
 
-  test('offers no `replicated`', async () => {
+  test('rejects the durability `replicated`', async () => {
     const asked = one.broker.publish(ref, { data: Buffer.from('x') }, { history, durability: 'replicated' })
     await expect(asked).rejects.toMatchObject({ code: 'DURABILITY_UNAVAILABLE' })
     expect(await send(one, ref, 'x')).toMatchObject({ durability: 'accepted' })
   })
 
-  test('a channel that moves goes on under the next generation of the same epoch, and nothing is missed', async () => {
+  test('a channel that moves continues in the next generation of the same epoch without a gap', async () => {
     await two.broker.subscribe(ref)
     const before = await send(one, ref, 'before')
     await move(second)
@@ -164,7 +164,7 @@ describe('a Cluster without replicas', () => {
     expect(heard.lost).toBe(0)
   })
 
-  test('no connection is given up for that', async () => {
+  test('a move discards no connection', async () => {
     await send(one, ref, 'before')
     const connections = [...one.links.values()].map((link) => link.current)
     await move(second)
@@ -172,7 +172,7 @@ describe('a Cluster without replicas', () => {
     expect([...one.links.values()].map((link) => link.current)).toEqual(connections)
   })
 
-  test('what one gateway publishes keeps its order while the channel moves there and back', async () => {
+  test('the publications of one gateway keep their order while the channel moves there and back', async () => {
     await two.broker.subscribe(ref)
     const moving = move(second).then(() => move(first))
     const moved = new AbortController()
@@ -192,12 +192,12 @@ describe('a Cluster without replicas', () => {
     expect(heard.texts()).toEqual(sent)
   })
 
-  test('a channel without history, its announcements and its keys follow it', async () => {
+  test('a channel without history, its announcements and its idempotency keys move with it', async () => {
     await two.broker.subscribe(ref)
     await move(second)
-    await until('a message at the new place', async () => {
-      await pass(one, ref, 'passing')
-      return heard.texts().includes('passing')
+    await until('a message from the new master', async () => {
+      await publishEphemeral(one, ref, 'ephemeral')
+      return heard.texts().includes('ephemeral')
     })
     const info = { user: 'ann', client: 'c1' }
     await one.broker.announce(ref, { kind: 'join', info, userEdge: true })
@@ -209,7 +209,7 @@ describe('a Cluster without replicas', () => {
     expect(await keyed()).toMatchObject({ position, repeated: true })
   })
 
-  test('a thousand channels of many slots are heard where they have moved to', async () => {
+  test('a thousand channels in many slots are received from the master they moved to', async () => {
     const many = Array.from({ length: 1_000 }, (_, n) => ({
       tenantId: 't2',
       channel: `many:${channels}:${n}`,
@@ -230,31 +230,31 @@ describe('a Cluster without replicas', () => {
     await move(first, some)
   })
 
-  test('while a move stands still, other channels go on, and this one is refused with nothing stored', async () => {
-    const hasty = openTestBroker(cluster.url, { limits: { queueMs: 500 } })
+  test('during an unfinished move other channels continue, and this one is rejected with nothing stored', async () => {
+    const impatient = openTestBroker(cluster.url, { limits: { queueMs: 500 } })
     try {
-      await send(hasty, ref, 'before')
+      await send(impatient, ref, 'before')
       await cluster.moveSlots([slotOfChannel(ref)], second, { stopAt: 'announced' })
-      // The stream is still where it was; a new one would have to begin elsewhere.
-      await send(hasty, ref, 'still there')
+      // The stream is still on the old master; a new stream would have to begin on the new one.
+      await send(impatient, ref, 'still there')
       const fresh = { tenantId: 't1', channel: `fresh:${channels}` }
       const neighbour = Array.from({ length: 10_000 }, (_, n) => ({
         ...fresh,
         channel: `${fresh.channel}:${n}`,
       })).find((channel) => slotOfChannel(channel) === slotOfChannel(ref))
       if (!neighbour) throw new Error('no channel shares the slot')
-      await expect(send(hasty, neighbour, 'no')).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE' })
-      await send(hasty, fresh, 'elsewhere')
+      await expect(send(impatient, neighbour, 'no')).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE' })
+      await send(impatient, fresh, 'elsewhere')
       await move(second)
-      await send(hasty, neighbour, 'yes')
-      const page = await hasty.broker.history(neighbour, { limit: 10 })
+      await send(impatient, neighbour, 'yes')
+      const page = await impatient.broker.history(neighbour, { limit: 10 })
       expect(page.publications.map(textOf)).toEqual(['yes'])
     } finally {
-      await hasty.close()
+      await impatient.close()
     }
   })
 
-  test('a shard that is left with nothing gives what waits for it to the others', async () => {
+  test('a shard without partitions passes its waiting requests on to the others', async () => {
     const isFirst = (name = '') => name.endsWith(`:${first.port}`)
     await until('the map', () => isFirst(one.shards.holderOf(partitionOf(ref))?.name))
     const all = partitionSlots.filter((_, partition) => isFirst(one.shards.holderOf(partition)?.name))
@@ -272,7 +272,7 @@ describe('a Cluster without replicas', () => {
     expect(heard.lost).toBe(0)
   })
 
-  test('presence moves with its channel; what is removed after a refresh stays removed', async () => {
+  test('presence moves with its channel; an entry removed after a refresh stays removed', async () => {
     const presence = openTestPresence(cluster.url)
     try {
       const info = { user: 'ann', client: 'c1' }

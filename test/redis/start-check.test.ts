@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.js'
-import { createLocator } from '../../src/redis/topology/locator.js'
+import { createLocator } from '../../src/redis/topology/create-locator.js'
 import { ClusterMap } from '../../src/redis/topology/cluster-map.js'
 import { neededClusterGrants, neededGrants } from '../../src/redis/permissions.js'
 import { checkAtStart, checkClusterAtStart } from '../../src/redis/start-check.js'
-import { parseRedisUrl, type ApartFromUrl } from '../../src/redis/url.js'
+import { parseRedisUrl, type SeparateCredentials } from '../../src/redis/url.js'
 import { makeCertificate } from '../support/certificates.js'
 import { FakeRedis, resp } from '../support/redis-fake.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
@@ -26,16 +26,19 @@ afterAll(endRedisProcesses)
 
 const urlOf = (redis: { port: number }) => `redis://127.0.0.1:${redis.port}`
 
-/** Undefined: Redis is as it must be. */
+/**
+ * Resolves with undefined when Redis can be used, otherwise with the problems. `reasons` collects what the
+ * check waited for.
+ */
 async function check(
   url: string,
-  apart?: ApartFromUrl,
-  troubles: string[] = [],
+  credentials?: SeparateCredentials,
+  reasons: string[] = [],
 ): Promise<readonly string[] | undefined> {
-  const target = parseRedisUrl(url, apart)
+  const target = parseRedisUrl(url, credentials)
   const { log } = recordingLog()
   const stopper = new AbortController()
-  const waiting = { signal: stopper.signal, onTrouble: (reason: string) => void troubles.push(reason) }
+  const waiting = { signal: stopper.signal, onUnavailable: (reason: string) => void reasons.push(reason) }
   let ended: Promise<void> | undefined
   try {
     if (target.kind === 'cluster') {
@@ -58,31 +61,31 @@ async function check(
 }
 
 describe('a standalone Redis', () => {
-  test('as it should be', async () => {
+  test('that can be used passes', async () => {
     const redis = await startRedis()
     expect(await check(urlOf(redis))).toBeUndefined()
     expect(await redis.cli('DBSIZE')).toBe('0')
   })
 
-  test('that is not there yet is waited for', async () => {
+  test('that is not running yet is waited for', async () => {
     const redis = await startRedis()
     await redis.kill()
-    const troubles: string[] = []
-    const checked = check(urlOf(redis), {}, troubles)
-    await until('trouble', () => troubles.length > 0)
-    expect(troubles).toEqual([expect.stringContaining('ECONNREFUSED')])
+    const reasons: string[] = []
+    const checked = check(urlOf(redis), {}, reasons)
+    await until('a reason to wait', () => reasons.length > 0)
+    expect(reasons).toEqual([expect.stringContaining('ECONNREFUSED')])
     await redis.start()
     expect(await checked).toBeUndefined()
   })
 
-  test('a replica', async () => {
+  test('that is a replica is a config error', async () => {
     const replica = await startReplica(await startRedis())
     expect(await check(urlOf(replica))).toEqual([
-      `Redis at 127.0.0.1:${replica.port} is a replica: name its master, or the Sentinels that know it (redis+sentinel://…)`,
+      `Redis at 127.0.0.1:${replica.port} is a replica: use the address of its master, or of the Sentinels that monitor it (redis+sentinel://…)`,
     ])
   })
 
-  test('too old', async () => {
+  test('that is too old is a config error', async () => {
     const fake = await new FakeRedis(([name = '']) => {
       if (name === 'hello')
         return resp(new Error('ERR unknown command `HELLO`, with args beginning with: `3`, '))
@@ -96,10 +99,10 @@ describe('a standalone Redis', () => {
     await fake.close()
   })
 
-  test('without the database that is asked for', async () => {
+  test('without the configured database is a config error', async () => {
     const redis = await startRedis({ config: ['databases 4'] })
     expect(await check(`${urlOf(redis)}/4`)).toEqual([
-      `Redis at 127.0.0.1:${redis.port} has no database of this number`,
+      `Redis at 127.0.0.1:${redis.port} has no database with this number`,
     ])
   })
 })
@@ -114,7 +117,7 @@ describe('a Redis with a password', () => {
     })
   })
 
-  test('lets in who knows it, from the URL or apart from it', async () => {
+  test('accepts the password from the URL or apart from it', async () => {
     expect(await check(`redis://:${encodeURIComponent(password)}@127.0.0.1:${redis.port}`)).toBeUndefined()
     expect(
       await check(`redis://default:${encodeURIComponent(password)}@127.0.0.1:${redis.port}`),
@@ -122,26 +125,26 @@ describe('a Redis with a password', () => {
     expect(await check(urlOf(redis), { password })).toBeUndefined()
   })
 
-  test('refuses without one', async () => {
+  test('rejects a login without a password', async () => {
     expect(await check(urlOf(redis))).toEqual([
-      `Redis at 127.0.0.1:${redis.port} wants a password, and none is given`,
+      `Redis at 127.0.0.1:${redis.port} requires a password, and none is configured`,
     ])
   })
 
-  test('refuses with a wrong one, which is named nowhere', async () => {
+  test('rejects a wrong password, which appears in no message', async () => {
     const wrong = 'incorrect-donkey'
     expect(await check(urlOf(redis), { password: wrong })).toEqual([
-      `Redis at 127.0.0.1:${redis.port} refuses the user or the password`,
+      `Redis at 127.0.0.1:${redis.port} rejects the user or the password`,
     ])
-    const { link, logged } = startLink(urlOf(redis), { apart: { password: wrong } })
-    await until('the reason', () => link.trouble?.includes('WRONGPASS'))
+    const { link, logged } = startLink(urlOf(redis), { credentials: { password: wrong } })
+    await until('the reason', () => link.unavailableReason?.includes('WRONGPASS'))
     await expect(link.ready(300)).rejects.toThrow('WRONGPASS')
     expect(logged()).toContain('WRONGPASS')
-    expect(logged() + (link.trouble ?? '')).not.toContain(wrong)
+    expect(logged() + (link.unavailableReason ?? '')).not.toContain(wrong)
   })
 })
 
-describe('a Redis user with few rights', () => {
+describe('a Redis user with limited permissions', () => {
   let redis: RedisProcess
   beforeAll(async () => {
     redis = await startRedis()
@@ -158,42 +161,42 @@ describe('a Redis user with few rights', () => {
       '-XINFO',
       '-role',
     )
-    await redis.cli('ACL', 'SETUSER', 'elsewhere', 'on', '>pass', '+@all', '~other:*', '&other:*')
+    await redis.cli('ACL', 'SETUSER', 'other-keys', 'on', '>pass', '+@all', '~other:*', '&other:*')
     await redis.cli('ACL', 'SETUSER', 'nothing', 'on', '>pass')
   })
   const as = (username: string) => check(urlOf(redis), { username, password: 'pass' })
   const lacks = (user: string, grants: string) => [
-    `Redis at 127.0.0.1:${redis.port}: its user "${user}" lacks permissions. Grant: ${grants}`,
+    `Redis at 127.0.0.1:${redis.port}: the user "${user}" lacks permissions. Grant: ${grants}`,
   ]
 
-  test('has enough with what the documentation lists', async () => {
+  test('with the permissions in the documentation passes', async () => {
     expect(await as('exact')).toBeUndefined()
-    const { link } = startLink(urlOf(redis), { apart: { username: 'exact', password: 'pass' } })
+    const { link } = startLink(urlOf(redis), { credentials: { username: 'exact', password: 'pass' } })
     expect((await link.ready(5_000)).lost.aborted).toBe(false)
   })
 
-  test('is told which are missing', async () => {
+  test('without some commands: the missing ones are listed', async () => {
     expect(await as('lacking')).toEqual(lacks('lacking', '+XADD +XINFO|STREAM +ROLE +SUBSCRIBE'))
   })
 
-  test('is told of keys and topics', async () => {
-    expect(await as('elsewhere')).toEqual(lacks('elsewhere', '~parley:* &parley:*'))
+  test('without keys and topics: the missing patterns are listed', async () => {
+    expect(await as('other-keys')).toEqual(lacks('other-keys', '~parley:* &parley:*'))
   })
 
-  test('that may do nothing is told all', async () => {
+  test('without any permission: all grants are listed', async () => {
     expect(await as('nothing')).toEqual(lacks('nothing', neededGrants.join(' ')))
   })
 })
 
 describe('Sentinels', () => {
-  test('that do not know the name', async () => {
+  test('that do not monitor a master of this name are a config error', async () => {
     const trio = await startSentinelTrio({ nodes: 1 })
     const url = trio.url.replace('mymaster', 'yourmaster')
-    expect(await check(url)).toEqual([expect.stringContaining('know no master "yourmaster"')])
+    expect(await check(url)).toEqual([expect.stringContaining('monitor no master named "yourmaster"')])
     expect(await check(trio.url)).toBeUndefined()
   })
 
-  test('with a password of their own', async () => {
+  test('with a password of their own need it, and only they', async () => {
     const trio = await startSentinelTrio({
       nodes: 2,
       config: ['requirepass data', 'masterauth data'],
@@ -208,13 +211,13 @@ describe('Sentinels', () => {
       trio.sentinels.map((sentinel) => sentinel.cli('ACL', 'SETUSER', 'default', 'resetpass', '>watch')),
     )
     expect(await check(trio.url, { password: 'data' })).toEqual([
-      expect.stringContaining('The Sentinels refuse'),
+      expect.stringContaining('The Sentinels reject'),
     ])
     expect(await check(trio.url, { password: 'data', sentinelPassword: 'wrong' })).toEqual([
-      expect.stringContaining('The Sentinels refuse'),
+      expect.stringContaining('The Sentinels reject'),
     ])
     expect(await check(trio.url, { sentinelPassword: 'watch' })).toEqual([
-      `Redis at 127.0.0.1:${master?.port} wants a password, and none is given`,
+      `Redis at 127.0.0.1:${master?.port} requires a password, and none is configured`,
     ])
     expect(await check(trio.url, { password: 'data', sentinelPassword: 'watch' })).toBeUndefined()
   })
@@ -236,7 +239,7 @@ describe('a Cluster', () => {
     for (const node of cluster.nodes) await node.cli('ACL', 'SETUSER', 'one', 'on', '>pass', ...neededGrants)
   })
 
-  test('as it should be, with what the documentation lists', async () => {
+  test('passes with the permissions in the documentation', async () => {
     const [, second] = cluster.nodes
     expect(await check(`redis+cluster://127.0.0.1:${second?.port}`, { password })).toBeUndefined()
     expect(await check(cluster.url, { username: 'enough', password: 'pass' })).toBeUndefined()
@@ -244,57 +247,57 @@ describe('a Cluster', () => {
     expect(sizes).toEqual(['0', '0', '0'])
   })
 
-  test('one node that lacks permissions is named, and what it lacks', async () => {
+  test('a node that lacks permissions is named with the missing grants', async () => {
     expect(await check(cluster.url, { username: 'exact', password: 'pass' })).toEqual([
-      `Redis at 127.0.0.1:${cluster.nodes[1]?.port}: its user "exact" lacks permissions. Grant: +XADD +CLUSTER|INFO +SSUBSCRIBE`,
+      `Redis at 127.0.0.1:${cluster.nodes[1]?.port}: the user "exact" lacks permissions. Grant: +XADD +CLUSTER|INFO +SSUBSCRIBE`,
     ])
   })
 
-  test('what a Cluster needs besides is asked for, on every node', async () => {
+  test('the additional grants of a Cluster are required on every node', async () => {
     const lacks = cluster.nodes.map(
       ({ port }) =>
-        `Redis at 127.0.0.1:${port}: its user "one" lacks permissions. Grant: ${neededClusterGrants.join(' ')}`,
+        `Redis at 127.0.0.1:${port}: the user "one" lacks permissions. Grant: ${neededClusterGrants.join(' ')}`,
     )
     const problems = await check(cluster.url, { username: 'one', password: 'pass' })
     expect(problems?.toSorted()).toEqual(lacks.toSorted())
   })
 
-  test('refuses without password or with a wrong one', async () => {
+  test('rejects a missing or wrong password', async () => {
     const each = (words: string) => cluster.nodes.map(({ port }) => `Redis at 127.0.0.1:${port} ${words}`)
-    expect(await check(cluster.url)).toEqual(each('wants a password, and none is given'))
-    expect(await check(cluster.url, { password: 'wrong' })).toEqual(each('refuses the user or the password'))
+    expect(await check(cluster.url)).toEqual(each('requires a password, and none is configured'))
+    expect(await check(cluster.url, { password: 'wrong' })).toEqual(each('rejects the user or the password'))
   })
 
-  test('is no single Redis, and a single Redis is no Cluster', async () => {
+  test('a URL of the wrong kind is a config error, for a Cluster and for a standalone Redis', async () => {
     const [node] = cluster.nodes
     expect(await check(`redis://127.0.0.1:${node?.port}`, { password })).toEqual([
       `Redis at 127.0.0.1:${node?.port} is a node of a Cluster: use redis+cluster://…`,
     ])
     const redis = await startRedis()
     expect(await check(`redis+cluster://127.0.0.1:${redis.port}`)).toEqual([
-      `Redis at 127.0.0.1:${redis.port} is no node of a Cluster: use redis://… or redis+sentinel://…`,
+      `Redis at 127.0.0.1:${redis.port} is not a node of a Cluster: use redis://… or redis+sentinel://…`,
     ])
   })
 
-  test('with slots that nobody holds is waited for', async () => {
+  test('with slots that no master holds is waited for', async () => {
     const [node] = cluster.nodes
     await Promise.all(cluster.nodes.map((each) => each.cli('CLUSTER', 'DELSLOTS', '0')))
-    const troubles: string[] = []
-    const checked = check(cluster.url, { password }, troubles)
-    await until('trouble', () =>
-      troubles.some((trouble) => trouble.includes('says that the Cluster is down')),
+    const reasons: string[] = []
+    const checked = check(cluster.url, { password }, reasons)
+    await until('a reason to wait', () =>
+      reasons.some((reason) => reason.includes('reports that the Cluster is down')),
     )
     await node?.cli('CLUSTER', 'ADDSLOTS', '0')
     expect(await checked).toBeUndefined()
   })
 
-  test('that is not there yet is waited for, also when one of the nodes named is away for good', async () => {
+  test('that is not running yet is waited for, also when one of the listed nodes never comes', async () => {
     const own = await startRedisCluster({ replicasPerMaster: 0 })
     for (const node of own.nodes) await node.kill()
-    const troubles: string[] = []
-    const checked = check(`${own.url},127.0.0.1:1`, {}, troubles)
-    await until('trouble', () => troubles.length > 0)
-    expect(troubles[0]).toMatch(/no node of the Cluster tells who holds what|ECONNREFUSED/)
+    const reasons: string[] = []
+    const checked = check(`${own.url},127.0.0.1:1`, {}, reasons)
+    await until('a reason to wait', () => reasons.length > 0)
+    expect(reasons[0]).toMatch(/no node of the Cluster reports which master holds which slots|ECONNREFUSED/)
     for (const node of own.nodes) await node.start()
     expect(await checked).toBeUndefined()
   })
@@ -324,17 +327,18 @@ describe('TLS', () => {
   })
   afterAll(() => rm(folder, { recursive: true }))
 
-  test.each(['127.0.0.1', 'localhost'])('to %s, whose certificate is trusted', async (host) => {
+  test.each(['127.0.0.1', 'localhost'])('works to %s, whose certificate is trusted', async (host) => {
     const url = `rediss://${host}:${redis.port}`
     expect(await check(url, { tls: { ca } })).toBeUndefined()
-    const live = await startLink(url, { apart: { tls: { ca } }, timing: { pingIntervalMs: 100 } }).link.ready(
-      5_000,
-    )
+    const live = await startLink(url, {
+      credentials: { tls: { ca } },
+      timing: { pingIntervalMs: 100 },
+    }).link.ready(5_000)
     await new Promise((resolve) => setTimeout(resolve, 400))
     expect(live.lost.aborted).toBe(false)
   })
 
-  test('to a Cluster, whose nodes tell where each of them speaks it', async () => {
+  test('works to a Cluster, whose nodes report their TLS ports', async () => {
     const cluster = await startRedisCluster({
       replicasPerMaster: 0,
       config: [...tlsConfig, 'tls-cluster yes', 'tls-replication yes', `tls-ca-cert-file ${cert}`],
@@ -342,21 +346,23 @@ describe('TLS', () => {
     })
     const url = cluster.url.replace('redis', 'rediss')
     expect(await check(url, { tls: { ca } })).toBeUndefined()
-    const { link } = startLink(url, { apart: { tls: { ca } }, tag: 'mine' })
+    const { link } = startLink(url, { credentials: { tls: { ca } }, tag: 'mine' })
     const live = await link.ready(5_000)
     expect(await live.client.set('parley:{mine}:x', 'y')).toBe('OK')
   })
 
   test('a certificate that is not trusted keeps the link from opening', async () => {
     const { link } = startLink(`rediss://127.0.0.1:${redis.port}`)
-    await until('the reason', () => link.trouble?.includes('self-signed certificate'))
+    await until('the reason', () => link.unavailableReason?.includes('self-signed certificate'))
     await expect(link.ready(300)).rejects.toThrow('self-signed certificate')
   })
 
-  test('a Redis that speaks no TLS is no hanging connection', async () => {
+  test('a connection to a Redis without TLS does not hang', async () => {
     const plain = await startRedis()
     const { link } = startLink(`rediss://127.0.0.1:${plain.port}`, { timing: { connectMs: 500 } })
-    await until('the reason', () => /no connection within|SSL|closed|ECONNRESET/.test(link.trouble ?? ''))
+    await until('the reason', () =>
+      /no connection within|SSL|closed|ECONNRESET/.test(link.unavailableReason ?? ''),
+    )
     expect(link.current).toBeUndefined()
   })
 })

@@ -1,11 +1,11 @@
-// A presence that goes away and comes back, as one on Redis does in a failover.
+// A presence that becomes unavailable and comes back, like one on Redis in a failover.
 import { CommandError } from '../../src/errors.js'
 import { MemoryPresence } from '../../src/presence/memory.js'
 import { systemClock } from '../../src/time.js'
 
 export class AbsentPresence extends MemoryPresence {
   away = false
-  /** What it rejects with while it is away. */
+  /** The error of every call while `away` is true. */
   error: Error = new CommandError('BROKER_UNAVAILABLE', 'Who is here is not known at the moment')
 
   constructor() {
@@ -13,31 +13,31 @@ export class AbsentPresence extends MemoryPresence {
   }
 
   override async add(...args: Parameters<MemoryPresence['add']>) {
-    this.#assertThere()
+    this.#assertAvailable()
     return super.add(...args)
   }
 
   override async remove(...args: Parameters<MemoryPresence['remove']>) {
-    this.#assertThere()
+    this.#assertAvailable()
     return super.remove(...args)
   }
 
   override async refresh(...args: Parameters<MemoryPresence['refresh']>) {
-    this.#assertThere()
+    this.#assertAvailable()
     return super.refresh(...args)
   }
 
   override async members(...args: Parameters<MemoryPresence['members']>) {
-    this.#assertThere()
+    this.#assertAvailable()
     return super.members(...args)
   }
 
   override async stats(...args: Parameters<MemoryPresence['stats']>) {
-    this.#assertThere()
+    this.#assertAvailable()
     return super.stats(...args)
   }
 
-  #assertThere(): void {
+  #assertAvailable(): void {
     if (this.away) throw this.error
   }
 }

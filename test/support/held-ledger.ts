@@ -1,4 +1,4 @@
-// A ledger that answers when it is told to: between question and answer anything may happen to whoever asks.
+// A ledger that holds its answers until the test releases them, so that a client can change meanwhile.
 import { LocalLedger } from '../../src/quota/local.js'
 import type { QuotaLedger, TenantLease } from '../../src/quota/ledger.js'
 
@@ -20,11 +20,12 @@ export class HeldLedger implements QuotaLedger {
     return lease
   }
 
-  /** Questions without an answer. */
+  /** The number of requests without an answer. */
   get waiting(): number {
     return this.#waiting.length
   }
 
+  /** Answers all waiting requests. */
   answer(): void {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }

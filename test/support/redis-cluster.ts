@@ -1,4 +1,4 @@
-// A real Redis Cluster for tests: started in one go, failed over and resharded as it is told.
+// A real Redis Cluster for tests, with failovers and resharding.
 import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { slotOf } from '../../src/redis/slots.js'
@@ -14,15 +14,15 @@ import {
 } from './redis-processes.js'
 
 interface ClusterOptions extends RedisOptions {
-  /** Default 3; each gets an equal range of slots. */
+  /** The number of masters, each with an equal range of slots. Default 3. */
   readonly masters?: number
   /** Default 1. */
   readonly replicasPerMaster?: number
-  /** Default 2,000: a dead master is replaced some 2 to 4 s after its death. */
+  /** `cluster-node-timeout`. Default 2,000: a crashed master is replaced after 2 to 4 s. */
   readonly nodeTimeoutMs?: number
 }
 
-/** How far a slot is moved: announced on both sides, half of its keys moved, or all of it. */
+/** How far a slot is moved: announced on both nodes, half of its keys moved, or completely moved. */
 type MoveUntil = 'announced' | 'halfway' | 'done'
 
 /** One line of CLUSTER NODES. */
@@ -37,7 +37,7 @@ interface NodeView {
 const slotCount = 16_384
 
 export class RedisCluster {
-  /** The first are the masters in the beginning, then the replicas in the same order. */
+  /** First the initial masters, then the replicas in the order of their masters. */
   readonly nodes: readonly RedisProcess[]
   readonly #ids: ReadonlyMap<string, RedisProcess>
 
@@ -58,7 +58,7 @@ export class RedisCluster {
     return [...this.#ids].find(([, other]) => other === node)?.[0] ?? ''
   }
 
-  /** Those that hold slots, by what all living nodes agree on; in the order of `nodes`. */
+  /** Resolves with the masters that hold slots, once all running nodes agree, in the order of `nodes`. */
   async masters(): Promise<RedisProcess[]> {
     const view = await this.#agreed()
     return this.nodes.filter((node) =>
@@ -66,24 +66,24 @@ export class RedisCluster {
     )
   }
 
-  /** Of a slot, or of a key's (or tag's) slot. */
+  /** Resolves with the master of a slot, or of the slot of a key or tag. */
   async masterOf(slotOrKey: number | string): Promise<RedisProcess> {
     const [master] = await this.mastersOf([typeof slotOrKey === 'string' ? slotOf(slotOrKey) : slotOrKey])
     if (!master) throw new Error('one slot has one master')
     return master
   }
 
-  /** Of each slot. */
+  /** Resolves with the master of each slot. */
   async mastersOf(slots: readonly number[]): Promise<RedisProcess[]> {
     const view = await this.#agreed()
     return slots.map((slot) => {
       const node = this.#ids.get(ownerIn(view, slot)?.id ?? '')
-      if (!node) throw new Error(`nobody holds slot ${slot}`)
+      if (!node) throw new Error(`no master holds slot ${slot}`)
       return node
     })
   }
 
-  /** As the living nodes know them, dead ones too. */
+  /** Resolves with the replicas that the running nodes know, including killed ones. */
   async replicasOf(master: RedisProcess): Promise<RedisProcess[]> {
     const view = await this.#agreed()
     return this.nodes.filter((node) =>
@@ -91,18 +91,23 @@ export class RedisCluster {
     )
   }
 
-  /** Resolves when every living node says that the Cluster is well, all agree who holds what, and replicas follow their masters. */
+  /**
+   * Resolves when every running node reports a healthy Cluster, all agree on the holders of the slots, and
+   * the replicas follow their masters.
+   */
   async settled(deadlineMs = 30_000): Promise<void> {
     await until(
       'a settled Cluster',
       async () => {
-        const living = this.#living()
-        const infos = await Promise.all(living.map((node) => node.cli('CLUSTER', 'INFO')))
+        const running = this.#runningNodes()
+        const infos = await Promise.all(running.map((node) => node.cli('CLUSTER', 'INFO')))
         if (!infos.every((info) => info.includes('cluster_state:ok'))) return false
         const view = await this.#agreed()
-        if (view.some(({ flags, id }) => !this.#isDead(id) && flags.some((flag) => flag.startsWith('fail'))))
+        if (
+          view.some(({ flags, id }) => !this.#isKilled(id) && flags.some((flag) => flag.startsWith('fail')))
+        )
           return false
-        const replication = await Promise.all(living.map((node) => node.cli('INFO', 'replication')))
+        const replication = await Promise.all(running.map((node) => node.cli('INFO', 'replication')))
         return replication.every(
           (text) => !text.includes('role:slave') || text.includes('master_link_status:up'),
         )
@@ -111,7 +116,7 @@ export class RedisCluster {
     )
   }
 
-  /** Resolves with the new master when what `old` held is another's, by the agreement of all that live. */
+  /** Resolves with the new master when all running nodes agree that another node than `old` holds `slot`. */
   async failedOver(old: RedisProcess, slot: number, deadlineMs = 30_000): Promise<RedisProcess> {
     return until(
       'a failover',
@@ -123,14 +128,14 @@ export class RedisCluster {
     )
   }
 
-  /** SIGKILL to the master of the slot. Resolves with it and with the one that took its place. */
+  /** Kills the master of the slot. Resolves with that node and its successor. */
   async failOver(slot: number): Promise<{ old: RedisProcess; now: RedisProcess }> {
     const old = await this.masterOf(slot)
     await old.kill()
     return { old, now: await this.failedOver(old, slot) }
   }
 
-  /** As a reshard does it, while everything goes on. Where it stopped half way, another call goes on. */
+  /** Moves slots like a reshard of a running Cluster. Another call continues a move that stopped half way. */
   async moveSlots(
     slots: Iterable<number>,
     to: RedisProcess,
@@ -155,31 +160,31 @@ export class RedisCluster {
           await client?.call('MIGRATE', '127.0.0.1', String(to.port), '', '0', '5000', 'KEYS', ...moving)
         if (stopAt === 'halfway') continue
         const others = masters.filter((node) => node !== to && node !== from && node.alive)
-        for (const told of [to, from, ...others]) await call(told, 'SETSLOT', text, 'NODE', this.idOf(to))
+        for (const node of [to, from, ...others]) await call(node, 'SETSLOT', text, 'NODE', this.idOf(to))
       }
     } finally {
       for (const client of clients.values()) client.disconnect()
     }
   }
 
-  #living(): RedisProcess[] {
+  #runningNodes(): RedisProcess[] {
     return this.nodes.filter(({ alive }) => alive)
   }
 
-  #isDead(id: string): boolean {
+  #isKilled(id: string): boolean {
     return this.#ids.get(id)?.alive !== true
   }
 
-  /** What all that live say alike about who holds what. */
+  /** Resolves with the view of the slots that all running nodes share. */
   async #agreed(): Promise<NodeView[]> {
     return until(
       'agreement in the Cluster',
       async () => {
         const views = await Promise.all(
-          this.#living().map(async (node) => parseNodes(await node.cli('CLUSTER', 'NODES'))),
+          this.#runningNodes().map(async (node) => parseNodes(await node.cli('CLUSTER', 'NODES'))),
         )
         const [first] = views
-        return first?.length === this.nodes.length && new Set(views.map(essenceOf)).size === 1 && first
+        return first?.length === this.nodes.length && new Set(views.map(summaryOf)).size === 1 && first
       },
       { deadlineMs: 20_000, everyMs: 50 },
     )
@@ -187,8 +192,9 @@ export class RedisCluster {
 }
 
 /**
- * Every node knows the others from the first moment on: their tables are written before they start, so that nobody has to meet. Resolves
- * when all is well, after some two seconds: no master of a Cluster serves earlier.
+ * Starts a Cluster. The node tables are written before the start, so that every node knows the others and no
+ * CLUSTER MEET is needed. Resolves when the Cluster is healthy, after about two seconds: no master of a
+ * Cluster serves earlier.
  */
 export async function startRedisCluster(options: ClusterOptions = {}): Promise<RedisCluster> {
   const {
@@ -199,7 +205,7 @@ export async function startRedisCluster(options: ClusterOptions = {}): Promise<R
     proxied = false,
     replicasPerMaster = 1,
   } = options
-  const places = await Promise.all(
+  const members = await Promise.all(
     Array.from({ length: masters * (1 + replicasPerMaster) }, async (_, index) => {
       const port = await freePort()
       const busPort = await freePort()
@@ -215,20 +221,20 @@ export async function startRedisCluster(options: ClusterOptions = {}): Promise<R
   )
   const table = (self: number) =>
     [
-      ...places.map(({ busPort, id, index, port, proxy }) => {
+      ...members.map(({ busPort, id, index, port, proxy }) => {
         const master = index % masters
         const isMaster = index < masters
         const role = isMaster ? 'master' : 'slave'
         const flags = index === self ? `myself,${role}` : role
         const slots = isMaster ? ` ${firstSlot(index, masters)}-${firstSlot(index + 1, masters) - 1}` : ''
-        const ofMaster = isMaster ? '-' : places[master]?.id
+        const ofMaster = isMaster ? '-' : members[master]?.id
         return `${id} 127.0.0.1:${proxy?.port ?? port}@${busPort} ${flags} ${ofMaster} 0 0 ${master + 1} connected${slots}`
       }),
       `vars currentEpoch ${masters} lastVoteEpoch 0`,
       '',
     ].join('\n')
   const nodes = await Promise.all(
-    places.map(async ({ busPort, id, index, port, proxy }) => {
+    members.map(async ({ busPort, id, index, port, proxy }) => {
       const node = await startProcess(`cluster${index}`, {
         port,
         proxy,
@@ -253,10 +259,13 @@ export async function startRedisCluster(options: ClusterOptions = {}): Promise<R
   return cluster
 }
 
-/** For `describe.each`: suites that must hold on one Redis and on a Cluster alike. */
+/** For `describe.each`: suites that run on a standalone Redis and on a Cluster. */
 export const redisKinds = ['one Redis', 'a Cluster'] as const
 
-/** A URL to connect to, and the process where all lies that bears `tag`. The Cluster's masters have no replicas. */
+/**
+ * Starts a Redis of this kind. Resolves with its URL and the process that holds the keys with `tag`. The
+ * masters of a Cluster have no replicas.
+ */
 export async function startRedisOf(
   kind: (typeof redisKinds)[number],
   tag: string,
@@ -281,7 +290,7 @@ function parseNodes(text: string): NodeView[] {
   return text.split('\n').map((line) => {
     const [id = '', address = '', flags = '', masterId = '', , , , , ...slots] = line.split(' ')
     const port = Number(/:(\d+)@/.exec(address)?.[1])
-    // What is being moved stands in brackets.
+    // Slots that are being moved are in brackets.
     const ranges = slots
       .filter((range) => !range.startsWith('['))
       .map((range) => {
@@ -298,8 +307,8 @@ function parseNodes(text: string): NodeView[] {
   })
 }
 
-/** Who is whose replica, and who holds what. */
-function essenceOf(view: readonly NodeView[]): string {
+/** Returns which node replicates which, and which slots each holds, as comparable text. */
+function summaryOf(view: readonly NodeView[]): string {
   return JSON.stringify(
     view.map(({ id, masterId, ranges }) => `${id} ${masterId} ${ranges.join(' ')}`).toSorted(),
   )

@@ -1,16 +1,17 @@
-// Answers as no Redis here would: an old version, a lying or a slow Sentinel.
+// A fake server for answers that a real Redis here would not give: an old version, a wrong or slow Sentinel.
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 
-/** Gets one command; gives the reply in RESP2 (`+OK\r\n`), later if it likes. */
+/** Takes one command and returns the reply in RESP2 (`+OK\r\n`), at once or later. */
 export type Answer = (command: readonly string[]) => string | Promise<string>
 
 export class FakeRedis {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #answering = 0
-  /** The most commands that were ever under way at once, over all connections. */
+  /** The highest number of commands that were ever under way at once, over all connections. */
   answeringMax = 0
+  /** The number of received commands. */
   asked = 0
 
   constructor(answer: Answer) {
@@ -19,14 +20,14 @@ export class FakeRedis {
       socket.on('error', () => {})
       socket.on('close', () => this.#sockets.delete(socket))
       let text = ''
-      // One after the other, as Redis does.
-      let turn = Promise.resolve()
+      // Commands are answered one after the other, as by Redis.
+      let previous = Promise.resolve()
       socket.on('data', (bytes) => {
         text += bytes.toString('latin1')
         for (let read = readCommand(text); read; read = readCommand(text)) {
           text = text.slice(read.length)
           const { command } = read
-          turn = turn.then(async () => {
+          previous = previous.then(async () => {
             this.asked += 1
             this.#answering += 1
             this.answeringMax = Math.max(this.answeringMax, this.#answering)
@@ -62,7 +63,7 @@ export class FakeRedis {
   }
 }
 
-/** An array of bulk strings, or an error. */
+/** Encodes an array of bulk strings, one bulk string, an error or a null array. */
 export function resp(reply: readonly string[] | string | Error | null): string {
   if (reply === null) return '*-1\r\n'
   if (reply instanceof Error) return `-${reply.message}\r\n`
@@ -70,13 +71,13 @@ export function resp(reply: readonly string[] | string | Error | null): string {
   return `*${reply.length}\r\n${reply.map((item) => resp(item)).join('')}`
 }
 
-/** A Sentinel that names a master. HELLO is refused, so that RESP2 is spoken. */
-export function sentinelAnswer(where: () => { host: string; port: number } | null, waitMs = 0): Answer {
+/** Answers like a Sentinel that reports the given master. It rejects HELLO, so that the client uses RESP2. */
+export function sentinelAnswer(masterOf: () => { host: string; port: number } | null, waitMs = 0): Answer {
   return async ([name = '', sub = '']) => {
     if (name.toUpperCase() === 'HELLO') return resp(new Error('NOPROTO unsupported protocol version'))
     if (name.toUpperCase() !== 'SENTINEL') return '+OK\r\n'
     await new Promise((resolve) => setTimeout(resolve, waitMs))
-    const address = where()
+    const address = masterOf()
     if (sub === 'master') {
       return resp(address ? ['num-slaves', '2'] : new Error('ERR No such master with that name'))
     }

@@ -1,28 +1,32 @@
-// Gateways that share quotas in a real Redis, for tests: each with its own link, and an end that is orderly or is none.
+// Gateways that share quotas through a real Redis, for tests. Each has its own link and can be closed or
+// killed.
 import { createLog } from '../../src/log.js'
 import { leaseKey, quotasTag } from '../../src/redis/keys.js'
-import { createLink, type RunningLink } from '../../src/redis/managed-link.js'
+import { ManagedLink } from '../../src/redis/managed-link.js'
 import { loadLedgerScripts, RedisLedger, type LedgerTiming } from '../../src/quota/redis/ledger.js'
 import type { ConnectionLimits, LeaseListener, TenantLease } from '../../src/quota/ledger.js'
 import { systemClock, type Clock } from '../../src/time.js'
-import { whereabouts } from './redis-links.js'
+import { linkTopology } from './redis-links.js'
 import type { RedisProcess } from './redis-processes.js'
 
-const silent = { perSecond: () => 0, sharesChanged() {}, deliveredElsewhere() {} }
+const ignoringListener = { perSecond: () => 0, sharesChanged() {}, deliveredByOthers() {} }
 
 export interface LedgerGateway {
   readonly ledger: RedisLedger
-  readonly link: RunningLink
+  readonly link: ManagedLink
   readonly lease: TenantLease
   open(tenantId: string, listener?: LeaseListener): TenantLease
-  /** As kill -9 does: nobody is told. */
+  /** Ends the gateway without writing anything, as kill -9 does. */
   kill(): Promise<void>
   close(): Promise<void>
 }
 
 const opened = new Set<LedgerGateway>()
 
-/** Takes no turns by itself unless `runs`. Its lease is of tenant `t1`. Open when it returns. */
+/**
+ * Starts a gateway whose link is open when it resolves. It synchronizes by itself only when `runs` is true.
+ * Its lease is that of tenant `t1`.
+ */
 export async function startLedger(
   url: string,
   options: { clock?: Clock; timing?: Partial<LedgerTiming>; runs?: boolean } = {},
@@ -30,13 +34,14 @@ export async function startLedger(
   const { clock = systemClock, runs = false, timing = {} } = options
   const log = createLog({ level: 'silent', name: 'test' })
   const stop = new AbortController()
-  const where = whereabouts(url, { tag: quotasTag, log })
+  const topology = linkTopology(url, { tag: quotasTag, log })
   const prepare = loadLedgerScripts
-  const link = createLink('quotas', { ...where.options, clock: systemClock, log, prepare })
-  const running = Promise.all([where.run(stop.signal), link.run(stop.signal)])
+  const link = new ManagedLink('quotas', { ...topology.options, clock: systemClock, log, prepare })
+  const running = Promise.all([topology.run(stop.signal), link.run(stop.signal)])
   const ledger = new RedisLedger({ link, clock, log, installation: 'test', timing })
   if (runs) ledger.run(stop.signal)
-  const open = (tenantId: string, listener: LeaseListener = silent) => ledger.open(tenantId, listener)
+  const open = (tenantId: string, listener: LeaseListener = ignoringListener) =>
+    ledger.open(tenantId, listener)
   const kill = async () => {
     opened.delete(gateway)
     stop.abort()
@@ -55,17 +60,17 @@ export async function startLedger(
   }
   opened.add(gateway)
   await link.ready(5_000)
-  await ledger.turn()
+  await ledger.sync()
   return gateway
 }
 
-/** All know of all. */
+/** Starts gateways that all know of each other. */
 export async function startLedgers(
   count: number,
   ...args: Parameters<typeof startLedger>
 ): Promise<LedgerGateway[]> {
   const gateways = await Promise.all(Array.from({ length: count }, () => startLedger(...args)))
-  for (const { ledger } of gateways) await ledger.turn()
+  for (const { ledger } of gateways) await ledger.sync()
   return gateways
 }
 
@@ -73,8 +78,8 @@ export async function endLedgers(): Promise<void> {
   await Promise.all([...opened].map((gateway) => gateway.kill()))
 }
 
-/** What Redis has of a tenant's places: of each gateway, in order of size. */
-export async function placesIn(redis: RedisProcess, tenantId = 't1'): Promise<number[]> {
+/** Returns the numbers of a tenant's connections in Redis, one for each gateway, in ascending order. */
+export async function connectionsIn(redis: RedisProcess, tenantId = 't1'): Promise<number[]> {
   const lines = (await redis.cli('HGETALL', leaseKey(tenantId, 'connections'))).split('\n')
   return lines
     .filter((line) => / \d+$/.test(line))
@@ -82,8 +87,10 @@ export async function placesIn(redis: RedisProcess, tenantId = 't1'): Promise<nu
     .toSorted((a, b) => a - b)
 }
 
-/** As many acquires at once, spread over the gateways. How many got a place. */
-export async function rush(
+/**
+ * Acquires `count` connections at once, spread over the gateways. Resolves with the number of admitted ones.
+ */
+export async function acquireMany(
   gateways: readonly LedgerGateway[],
   count: number,
   { limits, user = (n) => `user ${n}` }: { limits: ConnectionLimits; user?: (n: number) => string },
@@ -96,5 +103,6 @@ export async function rush(
   return answers.filter((answer) => answer?.admitted).length
 }
 
+/** Returns the number of connections that all gateways count. */
 export const heldBy = (gateways: readonly LedgerGateway[]): number =>
   gateways.reduce((sum, { lease }) => sum + lease.held, 0)

@@ -1,31 +1,27 @@
-// Links to real Redis, with what they say, for tests.
+// Links to a real Redis for tests, with their log lines.
 import { pino } from 'pino'
 import type { Log } from '../../src/log.js'
 import { ClusterMap } from '../../src/redis/topology/cluster-map.js'
-import {
-  createLink,
-  type LinkOptions,
-  type LinkTiming,
-  type RunningLink,
-} from '../../src/redis/managed-link.js'
+import { ManagedLink, type LinkOptions, type LinkTiming } from '../../src/redis/managed-link.js'
 import type { Prepare } from '../../src/redis/link.js'
-import { createLocator, type Locator, type LocatorOptions } from '../../src/redis/topology/locator.js'
+import { createLocator, type LocatorOptions } from '../../src/redis/topology/create-locator.js'
+import type { Locator } from '../../src/redis/topology/locator.js'
 import {
   parseRedisUrl,
-  type ApartFromUrl,
+  type SeparateCredentials,
   type SentinelTarget,
   type StandaloneTarget,
 } from '../../src/redis/url.js'
-import type { SurveyTiming } from '../../src/redis/topology/poller.js'
+import type { PollTiming } from '../../src/redis/topology/poller.js'
 import { systemClock } from '../../src/time.js'
 
-export function targetOf(url: string, apart?: ApartFromUrl): StandaloneTarget | SentinelTarget {
-  const target = parseRedisUrl(url, apart)
-  if (target.kind === 'cluster') throw new Error('no Cluster here')
+export function targetOf(url: string, credentials?: SeparateCredentials): StandaloneTarget | SentinelTarget {
+  const target = parseRedisUrl(url, credentials)
+  if (target.kind === 'cluster') throw new Error('the URL names a Cluster')
   return target
 }
 
-/** All that would be on standard error. */
+/** Returns a log and a function that returns all its lines. */
 export function recordingLog(): { log: Log; text: () => string } {
   const lines: string[] = []
   return {
@@ -34,29 +30,29 @@ export function recordingLog(): { log: Log; text: () => string } {
   }
 }
 
-export interface Whereabouts {
-  /** For `createLink`. */
+export interface LinkTopology {
+  /** Options for `new ManagedLink`. */
   readonly options: Pick<LinkOptions, 'login' | 'tls' | 'db' | 'locator' | 'slot'>
   run(signal: AbortSignal): Promise<void>
 }
 
-interface WhereaboutsOptions extends LocatorOptions {
-  readonly apart?: ApartFromUrl | undefined
-  /** In a Cluster. */
+interface LinkTopologyOptions extends LocatorOptions {
+  readonly credentials?: SeparateCredentials | undefined
+  /** The hash tag whose master the link leads to in a Cluster. */
   readonly tag: string
-  readonly clusterTiming?: Partial<SurveyTiming> | undefined
+  readonly clusterTiming?: Partial<PollTiming> | undefined
 }
 
-/** Where a link leads: to the master, in a Cluster to the one that holds what bears `tag`. */
-export function whereabouts(
+/** Finds the master that a link leads to; in a Cluster the one that holds the slot of `tag`. */
+export function linkTopology(
   url: string,
-  { apart, clusterTiming, tag, ...options }: WhereaboutsOptions,
-): Whereabouts {
-  const target = parseRedisUrl(url, apart)
+  { credentials, clusterTiming, tag, ...options }: LinkTopologyOptions,
+): LinkTopology {
+  const target = parseRedisUrl(url, credentials)
   const { login, tls } = target
   if (target.kind === 'cluster') {
     const map = new ClusterMap(target, { ...options, timing: clusterTiming })
-    const slot = { tag, onElsewhere: () => map.refresh() }
+    const slot = { tag, onRedirect: () => map.refresh() }
     return {
       options: { login, tls, locator: map.locatorOf(tag), slot },
       run: (signal) => map.run(signal),
@@ -68,19 +64,19 @@ export function whereabouts(
 }
 
 export interface TestLinkOptions extends Omit<Partial<LocatorOptions>, 'log'> {
-  readonly apart?: ApartFromUrl
+  readonly credentials?: SeparateCredentials
   readonly prepare?: Prepare
   readonly timing?: Partial<LinkTiming>
   readonly role?: string
-  /** Of the slot that it leads to in a Cluster. */
+  /** The hash tag whose master the link leads to in a Cluster. Default `test`. */
   readonly tag?: string
-  readonly clusterTiming?: Partial<SurveyTiming>
-  /** Shared with other links. */
+  readonly clusterTiming?: Partial<PollTiming>
+  /** A locator shared with other links; its owner runs it. */
   readonly locator?: Locator
 }
 
 export interface TestLink {
-  readonly link: RunningLink
+  readonly link: ManagedLink
   readonly locator: Locator
   readonly logged: () => string
   /** Resolves when link and locator have ended. */
@@ -89,15 +85,30 @@ export interface TestLink {
 
 const open = new Set<TestLink>()
 
-/** Running. Ended by `endLinks()` at the latest. */
+/** Starts a link. `endLinks()` stops it unless the test does. */
 export function startLink(url: string, options: TestLinkOptions = {}): TestLink {
-  const { apart, prepare, role = 'test', tag = 'test', timing, locator: shared, ...ofLocator } = options
+  const {
+    credentials,
+    prepare,
+    role = 'test',
+    tag = 'test',
+    timing,
+    locator: shared,
+    ...locatorOptions
+  } = options
   const { log, text } = recordingLog()
-  const where = whereabouts(url, { apart, tag, log, ...ofLocator })
-  const locator = shared ?? where.options.locator
-  const link = createLink(role, { ...where.options, locator, clock: systemClock, log, prepare, timing })
+  const topology = linkTopology(url, { credentials, tag, log, ...locatorOptions })
+  const locator = shared ?? topology.options.locator
+  const link = new ManagedLink(role, {
+    ...topology.options,
+    locator,
+    clock: systemClock,
+    log,
+    prepare,
+    timing,
+  })
   const stopper = new AbortController()
-  const ended = Promise.all([link.run(stopper.signal), ...(shared ? [] : [where.run(stopper.signal)])])
+  const ended = Promise.all([link.run(stopper.signal), ...(shared ? [] : [topology.run(stopper.signal)])])
   const started: TestLink = {
     link,
     locator,
@@ -116,6 +127,7 @@ export async function endLinks(): Promise<void> {
   await Promise.all([...open].map((link) => link.stop()))
 }
 
+/** Resolves with the milliseconds until the connection is lost. Rejects after `deadlineMs`. */
 export function lostWithin(live: { readonly lost: AbortSignal }, deadlineMs: number): Promise<number> {
   const startMs = performance.now()
   return new Promise((resolve, reject) => {

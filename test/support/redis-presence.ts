@@ -1,18 +1,18 @@
-// Presence on Redis as a gateway has it, for tests: its links and its end.
+// The Redis presence of one gateway for tests, with its links.
 import { setMaxListeners } from 'node:events'
 import { RedisPresence, type RedisPresenceOptions } from '../../src/presence/redis/presence.js'
-import { createLink, type RunningLink } from '../../src/redis/managed-link.js'
+import { ManagedLink } from '../../src/redis/managed-link.js'
 import { parseRedisUrl } from '../../src/redis/url.js'
 import { systemClock } from '../../src/time.js'
-import { whereaboutsOf } from './redis-gateway.js'
+import { topologyOf } from './redis-gateway.js'
 import { recordingLog } from './redis-links.js'
 
 export interface TestPresence {
   readonly presence: RedisPresence
-  /** Of the shards that were met, in their order: outside of a Cluster, one. */
-  readonly links: readonly RunningLink[]
+  /** The links of the shards in the order in which they appeared; a standalone Redis has one. */
+  readonly links: readonly ManagedLink[]
   close(): Promise<void>
-  /** Ends at once, without a goodbye. */
+  /** Ends at once, without removing entries. */
   kill(): Promise<void>
 }
 
@@ -21,18 +21,18 @@ export function openTestPresence(url: string, options: Partial<RedisPresenceOpti
   const { log } = recordingLog()
   const stop = new AbortController()
   setMaxListeners(0, stop.signal)
-  const { run, shards } = whereaboutsOf(target, log)
+  const { run, shards } = topologyOf(target, log)
   const running: Promise<void>[] = [run(stop.signal)]
-  const links: RunningLink[] = []
+  const links: ManagedLink[] = []
   const presence = new RedisPresence({
     shards,
     createLink(role, prepare, { locator, retired }) {
       const { login, tls } = target
-      const link = createLink(role, { login, tls, locator, clock: systemClock, log, prepare })
-      const over = AbortSignal.any([stop.signal, retired])
-      setMaxListeners(0, over)
+      const link = new ManagedLink(role, { login, tls, locator, clock: systemClock, log, prepare })
+      const ended = AbortSignal.any([stop.signal, retired])
+      setMaxListeners(0, ended)
       links.push(link)
-      running.push(link.run(over))
+      running.push(link.run(ended))
       return link
     },
     clock: systemClock,

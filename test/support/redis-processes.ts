@@ -1,4 +1,5 @@
-// Real Redis and Sentinel processes for tests, on free ports, in a temporary folder, ended with the test run however it ends.
+// Real Redis and Sentinel processes for tests, on free ports and in a temporary folder. They end with the
+// test run, however it ends.
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises'
@@ -9,7 +10,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { RedisProxy } from './redis-proxy.js'
 
-/** Polls until `check` gives something else than undefined, null or false. An error counts as not yet. */
+/**
+ * Polls until `check` returns something other than undefined, null or false; an error counts as not yet.
+ * Rejects after `deadlineMs`. `what` names the condition.
+ */
 export async function until<Value>(
   what: string,
   check: () => Value | Promise<Value>,
@@ -32,13 +36,16 @@ export async function until<Value>(
 }
 
 export interface RedisOptions {
-  /** Lines of redis.conf, for what the default is not good for. */
+  /** Additional lines of redis.conf. */
   readonly config?: readonly string[]
-  /** Behind a RedisProxy, which is then its address for everybody. */
+  /**
+   * Starts a RedisProxy in front of the process; the address of the proxy is then announced to clients and
+   * replicas.
+   */
   readonly proxied?: boolean
-  /** What redis-cli needs to get in: `--pass`, `--tls`. */
+  /** Arguments that redis-cli needs to connect: `--pass`, `--tls`. */
   readonly cliArgs?: readonly string[]
-  /** Beside what this process has. */
+  /** Environment variables besides those of this process. */
   readonly env?: Record<string, string> | undefined
 }
 
@@ -46,15 +53,15 @@ export interface TrioOptions extends RedisOptions {
   readonly masterName?: string
   readonly downAfterMs?: number
   readonly failoverTimeoutMs?: number
-  /** A master refuses writes with fewer good replicas. Default 0. */
+  /** `min-replicas-to-write` of the nodes. Default 0. */
   readonly minReplicas?: number
-  /** Of the replicas alone. */
+  /** Environment variables of the replicas only. */
   readonly replicaEnv?: Record<string, string> | undefined
-  /** Data nodes; three Sentinels in any case. */
+  /** The number of data nodes; there are always three Sentinels. Default 3. */
   readonly nodes?: number
-  /** Lines of each sentinel.conf, such as `sentinel auth-pass mymaster …`. */
+  /** Additional lines of each sentinel.conf, such as `sentinel auth-pass mymaster …`. */
   readonly sentinelConfig?: readonly string[]
-  /** What redis-cli needs to get in at the Sentinels. */
+  /** Arguments that redis-cli needs to connect to the Sentinels. */
   readonly sentinelCliArgs?: readonly string[]
 }
 
@@ -62,10 +69,13 @@ const running = new Set<RedisProcess>()
 const proxies = new Set<RedisProxy>()
 let folder: Promise<string> | undefined
 
-/** One Redis, or one Sentinel: a process that can die, freeze and come back on the same port with the same files. */
+/**
+ * One Redis or Sentinel process that can be killed, frozen and restarted on the same port with the same
+ * files.
+ */
 export class RedisProcess {
   readonly name: string
-  /** Of the process itself. */
+  /** The port of the process itself, past the proxy. */
   readonly ownPort: number
   readonly proxy: RedisProxy | undefined
   readonly #args: readonly string[]
@@ -93,7 +103,7 @@ export class RedisProcess {
     this.#env = options.env ?? {}
   }
 
-  /** Where it is met: its proxy's, when it has one. */
+  /** The port for clients: that of the proxy, if there is one. */
   get port(): number {
     return this.proxy?.port ?? this.ownPort
   }
@@ -106,14 +116,14 @@ export class RedisProcess {
     return this.#shell !== undefined
   }
 
-  /** What it has logged since its start. */
+  /** The log output since the last start. */
   get output(): string {
     return this.#output
   }
 
-  /** Resolves when it serves. */
+  /** Starts the process and resolves when it accepts connections. */
   async start({ deadlineMs = 10_000 } = {}): Promise<this> {
-    // The shell outlives nobody: at the end of its input, which comes also when this process is killed, it ends its child.
+    // The shell kills its child at the end of its input, which also comes when this process is killed.
     const guard = 'redis-server "$@" & echo "guarded $!"; exec >&- 2>&-; read -r _; kill -9 $!; wait'
     const shell = spawn('sh', ['-c', guard, 'sh', ...this.#args], {
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -133,7 +143,7 @@ export class RedisProcess {
       shell.on('error', reject)
       shell.stdout.on('close', () => {
         reject(new Error(`${this.name} ended:\n${this.#output.slice(-1_500)}`))
-        // It ended by itself; so does its guard.
+        // The process ended by itself, so its guard ends too.
         shell.stdin.end()
       })
     })
@@ -150,18 +160,18 @@ export class RedisProcess {
     return this
   }
 
-  /** SIGKILL. Resolves when it is gone. */
+  /** Sends SIGKILL and resolves when the process has ended. */
   async kill(): Promise<void> {
     const shell = this.#shell
     if (!shell) return
     const gone = new Promise<void>((resolve) => shell.on('exit', () => resolve()))
-    // At the end of its input the guard would kill it as well; this is at once.
+    // The guard would kill it at the end of its input as well; this is faster.
     if (this.#pid !== 0) process.kill(this.#pid, 'SIGKILL')
     shell.stdin?.end()
     await gone
   }
 
-  /** SIGSTOP: alive, holding its connections, answering nobody. */
+  /** Sends SIGSTOP: the process keeps its connections open and answers nothing. */
   stop(): void {
     process.kill(this.#pid, 'SIGSTOP')
   }
@@ -170,13 +180,13 @@ export class RedisProcess {
     process.kill(this.#pid, 'SIGCONT')
   }
 
-  /** With the files it had: what Sentinel wrote into its configuration holds. */
+  /** Restarts with the same files, including the configuration that Sentinel has rewritten. */
   async restart(): Promise<this> {
     await this.kill()
     return this.start()
   }
 
-  /** redis-cli, past the proxy. Rejects when it does not answer within 5 s. */
+  /** Runs redis-cli past the proxy. Rejects when the server does not answer within 5 s. */
   async cli(...args: string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(
       'redis-cli',
@@ -212,7 +222,7 @@ export class SentinelTrio {
     return `redis+sentinel://${this.sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/${this.masterName}`
   }
 
-  /** Whom more than half of the Sentinels name. */
+  /** Resolves with the master that a majority of the Sentinels reports. */
   async master(): Promise<RedisProcess> {
     return until('the Sentinels’ agreement', async () => {
       const ports = await Promise.all(this.sentinels.map((sentinel) => this.#masterPortBy(sentinel)))
@@ -228,8 +238,9 @@ export class SentinelTrio {
   }
 
   /**
-   * Resolves with the new master when the Sentinels agree on another than `old` and it says so itself. They may split their vote, and wait
-   * for twice the failover timeout before the next.
+   * Resolves with the new master when the Sentinels agree on another master than `old` and that node reports
+   * the role itself. After a split vote the Sentinels wait for twice the failover timeout before the next
+   * attempt.
    */
   async failedOver(old: RedisProcess, deadlineMs = 60_000): Promise<RedisProcess> {
     return until(
@@ -242,7 +253,10 @@ export class SentinelTrio {
     )
   }
 
-  /** Resolves when every living node is in its place and the Sentinels see it: the next failover may come. */
+  /**
+   * Resolves with the master when every running replica follows it and all Sentinels see that, so that a
+   * failover can succeed.
+   */
   async settled(deadlineMs = 60_000): Promise<RedisProcess> {
     return until(
       'a settled trio',
@@ -260,7 +274,7 @@ export class SentinelTrio {
     )
   }
 
-  /** Starts a dead node as a replica at once; the Sentinels would take ten seconds to tell it. */
+  /** Starts a killed node as a replica at once: the Sentinels would take ten seconds to reconfigure it. */
   async rejoin(node: RedisProcess): Promise<void> {
     const master = await this.master()
     await node.restart()
@@ -284,12 +298,12 @@ export class SentinelTrio {
   }
 }
 
-/** A standalone Redis that keeps nothing on disk, unless `config` says otherwise. */
+/** Starts a standalone Redis without persistence, unless `config` enables it. */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisProcess> {
   return startNode('redis', options)
 }
 
-/** A Redis that follows `master`. */
+/** Starts a replica of `master`. */
 export async function startReplica(master: RedisProcess, options: RedisOptions = {}): Promise<RedisProcess> {
   return startNode('replica', {
     ...options,
@@ -297,7 +311,10 @@ export async function startReplica(master: RedisProcess, options: RedisOptions =
   })
 }
 
-/** One master (the first node), its replicas and three Sentinels that know each other already, with a quorum of 2. */
+/**
+ * Starts one master (the first node), its replicas and three Sentinels that already know each other, with a
+ * quorum of 2.
+ */
 export async function startSentinelTrio(options: TrioOptions = {}): Promise<SentinelTrio> {
   const { masterName = 'mymaster', minReplicas = 0, nodes: count = 3 } = options
   const config = [...(options.config ?? []), `min-replicas-to-write ${minReplicas}`, 'min-replicas-max-lag 5']
@@ -317,23 +334,23 @@ export async function startSentinelTrio(options: TrioOptions = {}): Promise<Sent
   return trio
 }
 
-interface Watched extends TrioOptions {
+interface MonitoredSet extends TrioOptions {
   readonly masterName: string
   readonly master: RedisProcess
   readonly replicas: readonly RedisProcess[]
 }
 
-/** Three Sentinels for any number of masters. */
-export async function startSentinels(watched: readonly Watched[]): Promise<RedisProcess[]> {
-  const places = await Promise.all(
+/** Starts three Sentinels that monitor any number of masters. */
+export async function startSentinels(monitored: readonly MonitoredSet[]): Promise<RedisProcess[]> {
+  const members = await Promise.all(
     [0, 1, 2].map(async () => ({ port: await freePort(), id: randomBytes(20).toString('hex') })),
   )
   return Promise.all(
-    places.map(({ id, port }, index) => {
-      const others = places.filter((place) => place.id !== id)
+    members.map(({ id, port }, index) => {
+      const others = members.filter((member) => member.id !== id)
       const config = [
         `sentinel myid ${id}`,
-        ...watched.flatMap((set) => {
+        ...monitored.flatMap((set) => {
           const {
             downAfterMs = 1_000,
             failoverTimeoutMs = 10_000,
@@ -355,13 +372,16 @@ export async function startSentinels(watched: readonly Watched[]): Promise<Redis
           ]
         }),
       ]
-      const cliArgs = watched.flatMap(({ sentinelCliArgs = [] }) => sentinelCliArgs)
+      const cliArgs = monitored.flatMap(({ sentinelCliArgs = [] }) => sentinelCliArgs)
       return startProcess(`sentinel${index}`, { port, config, args: ['--sentinel'], cliArgs })
     }),
   )
 }
 
-/** Ends everything that this file started, by its own process id. For `afterAll`; what is forgotten ends with the test process. */
+/**
+ * Ends all processes that this file started, by their process ids. Call it in `afterAll`; remaining processes
+ * end with the test process.
+ */
 export async function endRedisProcesses(): Promise<void> {
   await Promise.all([...running].map((process) => process.kill()))
   await Promise.all([...proxies].map((proxy) => proxy.close()))
@@ -380,7 +400,7 @@ async function startNode(
   return startProcess(name, { port, proxy, config: [...nodeDefaults, ...announced, ...config], cliArgs, env })
 }
 
-/** Keeps nothing, and replicates at once. */
+/** Configuration lines of every node: no persistence, and replication without delay. */
 export const nodeDefaults: readonly string[] = [
   'save ""',
   'appendonly no',
@@ -388,14 +408,17 @@ export const nodeDefaults: readonly string[] = [
   'repl-ping-replica-period 1',
 ]
 
-/** Closed by `endRedisProcesses`. */
+/** Starts a proxy that `endRedisProcesses` closes. */
 export async function startProxy(port: number): Promise<RedisProxy> {
   const proxy = await new RedisProxy(port).start(await freePort())
   proxies.add(proxy)
   return proxy
 }
 
-/** Any Redis: what it needs is in `config`, and in `files` that lie in its folder before it starts. */
+/**
+ * Starts any Redis process with the given `config`, and with `files` in its folder. `{port}` in a line of
+ * `config` stands for its port.
+ */
 export async function startProcess(
   name: string,
   options: {
@@ -416,20 +439,24 @@ export async function startProcess(
   const file = join(home, 'redis.conf')
   const port0 = config.some((line) => line.startsWith('tls-port ')) ? 0 : port
   const lines = [`port ${port0}`, 'bind 127.0.0.1', `dir ${home}`, 'daemonize no', ...config]
-  // `{port}` for what is known only now.
   await writeFile(file, lines.map((line) => line.replaceAll('{port}', String(port)) + '\n').join(''))
   return new RedisProcess(`${name}:${port}`, { port, proxy, args: [file, ...args], cliArgs, env }).start()
 }
 
 const taken = new Set<number>()
-/** Each of the processes that run tests side by side has its own: between the look and the start another could take the port. */
-const portsEach = 1_500
-const firstPort = 15_000 + (Number(process.env['VITEST_POOL_ID'] ?? 0) % 8) * portsEach
+/**
+ * Each test process has its own range of ports: between the check and the start another process could
+ * otherwise take the port.
+ */
+const portsPerProcess = 1_500
+const firstPort = 15_000 + (Number(process.env['VITEST_POOL_ID'] ?? 0) % 8) * portsPerProcess
 
-/** Below the range that the system takes for outgoing connections: a restarted Redis must find its port free. */
+/**
+ * Returns a free port below the range of outgoing connections, so that a restarted Redis finds its port free.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = firstPort + Math.floor(Math.random() * portsEach)
+    const port = firstPort + Math.floor(Math.random() * portsPerProcess)
     if (taken.has(port)) continue
     taken.add(port)
     const free = await new Promise<boolean>((resolve) => {

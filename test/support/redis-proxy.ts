@@ -1,5 +1,6 @@
-// A TCP proxy in front of a Redis node that tells its visitors apart (clients, replicas, Sentinels) and fails each kind as it is told:
-// delay, silence in one direction, refusal, a cut, a cut after so many bytes.
+// A TCP proxy in front of a Redis node that distinguishes its connections (clients, replicas, Sentinels) and
+// injects faults into each kind: delay, silence in one direction, refusal, a cut, a cut after a number of
+// bytes.
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 
@@ -9,13 +10,16 @@ const linkKinds: readonly LinkKind[] = ['client', 'replication', 'sentinel']
 type Direction = 'toServer' | 'toClient'
 
 export interface LinkRule {
-  /** Of what the visitor sends, and of what Redis sends. */
+  /** The delay of the bytes from the peer, and of those from Redis. */
   delayToServerMs: number
   delayToClientMs: number
-  /** Silence: lines stay open, nothing passes until the rule is lifted (half-open when one direction is silent). */
+  /**
+   * Silence: connections stay open but no bytes pass until the rule ends. With one silent direction they are
+   * half-open.
+   */
   holdToServer: boolean
   holdToClient: boolean
-  /** New lines are cut at once. */
+  /** Connections are closed at once. */
   refuse: boolean
 }
 
@@ -29,18 +33,18 @@ const openRule: LinkRule = {
 
 export class RedisProxy {
   readonly #server: Server
-  readonly #lines = new Set<Line>()
+  readonly #connections = new Set<ProxiedConnection>()
   readonly #rules = new Map<LinkKind, LinkRule>(linkKinds.map((kind) => [kind, openRule]))
-  #special: { readonly said: RegExp; readonly rule: Partial<LinkRule> }[] = []
+  #special: { readonly pattern: RegExp; readonly rule: Partial<LinkRule> }[] = []
   #targetPort: number
   #port = 0
 
   constructor(targetPort: number) {
     this.#targetPort = targetPort
-    this.#server = createServer((visitor) => this.#accept(visitor))
+    this.#server = createServer((peer) => this.#accept(peer))
   }
 
-  /** Port 0 takes a free one. */
+  /** Starts to listen. Port 0 takes a free port. */
   async start(port = 0): Promise<this> {
     this.#server.listen(port, '127.0.0.1')
     await once(this.#server, 'listening')
@@ -53,74 +57,83 @@ export class RedisProxy {
   }
 
   count(kind: LinkKind): number {
-    return this.#linesOf([kind]).length
+    return this.#connectionsOf([kind]).length
   }
 
-  /** Where new lines lead. */
+  /** Sets the port that new connections lead to. */
   retarget(port: number): void {
     this.#targetPort = port
   }
 
-  /** For the kinds named (default: clients), present and future. What is not named in `rule` stays. */
+  /**
+   * Sets rules for present and future connections of the kinds (default: clients). Fields missing in `rule`
+   * stay unchanged.
+   */
   set(rule: Partial<LinkRule>, kinds: readonly LinkKind[] = ['client']): void {
     for (const kind of kinds) this.#rules.set(kind, { ...this.rule(kind), ...rule })
-    for (const line of this.#linesOf(kinds)) line.flow()
+    for (const connection of this.#connectionsOf(kinds)) connection.flow()
   }
 
   rule(kind: LinkKind): LinkRule {
     return this.#rules.get(kind) ?? openRule
   }
 
-  /** For those lines alone, present and future, whose first words match: a client's name, a replica's port. Over what `set` says, until `heal`. */
-  setWhere(said: RegExp, rule: Partial<LinkRule>): void {
-    this.#special.push({ said, rule })
-    for (const line of this.#lines) line.flow()
+  /**
+   * Sets rules for present and future connections whose first bytes match, such as a client's name or a
+   * replica's port. They override `set` until `heal`.
+   */
+  setWhere(pattern: RegExp, rule: Partial<LinkRule>): void {
+    this.#special.push({ pattern, rule })
+    for (const connection of this.#connections) connection.flow()
   }
 
-  /** Nothing more passes, either way, on the present lines whose first words match. Not even `heal` wakes them up. */
-  silence(said: RegExp): void {
-    for (const line of this.#lines) line.silenceIf(said)
+  /**
+   * Stops all bytes in both directions on present connections whose first bytes match. `heal` does not end
+   * this.
+   */
+  silence(pattern: RegExp): void {
+    for (const connection of this.#connections) connection.silenceIf(pattern)
   }
 
-  /** All rules open again. */
+  /** Removes all rules. */
   heal(): void {
     this.#special = []
     this.set(openRule, linkKinds)
   }
 
-  /** Breaks the lines at once, without a goodbye. */
+  /** Destroys the connections at once. */
   cut(kinds: readonly LinkKind[] = ['client']): void {
-    for (const line of this.#linesOf(kinds)) line.destroy()
+    for (const connection of this.#connectionsOf(kinds)) connection.destroy()
   }
 
-  /** Each present line of the kind breaks when so many more bytes have passed in the direction: those pass, none after them. */
+  /** Destroys each present connection of the kinds after exactly this many more bytes in the direction. */
   cutAfter(bytes: number, direction: Direction, kinds: readonly LinkKind[] = ['client']): void {
-    for (const line of this.#linesOf(kinds)) line.limit(direction, bytes)
+    for (const connection of this.#connectionsOf(kinds)) connection.limit(direction, bytes)
   }
 
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve())
     })
-    for (const line of [...this.#lines]) line.destroy()
+    for (const connection of [...this.#connections]) connection.destroy()
     await closed
   }
 
-  #linesOf(kinds: readonly LinkKind[]): Line[] {
-    return [...this.#lines].filter(({ kind }) => kind !== undefined && kinds.includes(kind))
+  #connectionsOf(kinds: readonly LinkKind[]): ProxiedConnection[] {
+    return [...this.#connections].filter(({ kind }) => kind !== undefined && kinds.includes(kind))
   }
 
-  #ruleOf(kind: LinkKind, said: string): LinkRule {
-    const special = this.#special.filter((one) => one.said.test(said)).map(({ rule }) => rule)
+  #ruleOf(kind: LinkKind, head: string): LinkRule {
+    const special = this.#special.filter((one) => one.pattern.test(head)).map(({ rule }) => rule)
     return Object.assign({}, this.rule(kind), ...special) as LinkRule
   }
 
-  #accept(visitor: Socket): void {
+  #accept(peer: Socket): void {
     const redis = connect({ port: this.#targetPort, host: '127.0.0.1', noDelay: true })
-    visitor.setNoDelay(true)
-    const line = new Line(visitor, redis, (kind, said) => this.#ruleOf(kind, said))
-    this.#lines.add(line)
-    visitor.on('close', () => this.#lines.delete(line))
+    peer.setNoDelay(true)
+    const connection = new ProxiedConnection(peer, redis, (kind, head) => this.#ruleOf(kind, head))
+    this.#connections.add(connection)
+    peer.on('close', () => this.#connections.delete(connection))
   }
 }
 
@@ -129,26 +142,26 @@ interface Chunk {
   readonly arrivedMs: number
 }
 
-/** Whoever it is has introduced itself by then. */
-const saidMax = 1_000
+/** Every peer has identified itself within this many bytes. */
+const headBytesMax = 1_000
 
-/** One visitor. Bytes wait in order until their kind's rule lets them pass. */
-class Line {
+/** One connection. Bytes wait in order until the rule of its kind lets them pass. */
+class ProxiedConnection {
   kind: LinkKind | undefined
   readonly #sockets: Record<Direction, Socket>
-  readonly #ruleOf: (kind: LinkKind, said: string) => LinkRule
+  readonly #ruleOf: (kind: LinkKind, head: string) => LinkRule
   readonly #queues: Record<Direction, Chunk[]> = { toServer: [], toClient: [] }
   readonly #limits: Record<Direction, number> = { toServer: Infinity, toClient: Infinity }
-  #said = ''
+  #head = ''
   #silent = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor(visitor: Socket, redis: Socket, ruleOf: (kind: LinkKind, said: string) => LinkRule) {
-    this.#sockets = { toServer: redis, toClient: visitor }
+  constructor(peer: Socket, redis: Socket, ruleOf: (kind: LinkKind, head: string) => LinkRule) {
+    this.#sockets = { toServer: redis, toClient: peer }
     this.#ruleOf = ruleOf
-    visitor.on('data', (bytes) => this.#take('toServer', bytes))
-    redis.on('data', (bytes) => this.#take('toClient', bytes))
-    for (const socket of [visitor, redis]) {
+    peer.on('data', (bytes) => this.#receive('toServer', bytes))
+    redis.on('data', (bytes) => this.#receive('toClient', bytes))
+    for (const socket of [peer, redis]) {
       socket.on('error', () => {})
       socket.on('close', () => this.destroy())
     }
@@ -160,19 +173,19 @@ class Line {
     this.#sockets.toClient.destroy()
   }
 
-  silenceIf(said: RegExp): void {
-    this.#silent ||= said.test(this.#said)
+  silenceIf(pattern: RegExp): void {
+    this.#silent ||= pattern.test(this.#head)
   }
 
   limit(direction: Direction, bytes: number): void {
     this.#limits[direction] = bytes
   }
 
-  /** Sends what may pass by now, and comes back for the rest. */
+  /** Sends the bytes that may pass now, and schedules the rest. */
   flow(): void {
     clearTimeout(this.#timer)
     if (this.#silent) return
-    const rule = this.kind === undefined ? openRule : this.#ruleOf(this.kind, this.#said)
+    const rule = this.kind === undefined ? openRule : this.#ruleOf(this.kind, this.#head)
     if (rule.refuse) return this.destroy()
     const dueMs = Math.min(
       rule.holdToServer ? Infinity : this.#pass('toServer', rule.delayToServerMs),
@@ -181,7 +194,7 @@ class Line {
     if (dueMs !== Infinity) this.#timer = setTimeout(() => this.flow(), dueMs - performance.now())
   }
 
-  /** When the next chunk is due. */
+  /** Returns when the next chunk is due. */
   #pass(direction: Direction, delayMs: number): number {
     const queue = this.#queues[direction]
     for (let chunk = queue[0]; chunk; chunk = queue[0]) {
@@ -201,21 +214,21 @@ class Line {
     return Infinity
   }
 
-  #take(direction: Direction, bytes: Buffer): void {
-    if (direction === 'toServer' && this.#said.length < saidMax) {
-      this.#said += bytes.toString('latin1')
-      this.kind ??= kindOf(this.#said)
+  #receive(direction: Direction, bytes: Buffer): void {
+    if (direction === 'toServer' && this.#head.length < headBytesMax) {
+      this.#head += bytes.toString('latin1')
+      this.kind ??= kindOf(this.#head)
     }
     this.#queues[direction].push({ bytes, arrivedMs: performance.now() })
     this.flow()
   }
 }
 
-/** Undefined: it has only knocked so far (PING, AUTH), as replicas and Sentinels do first. */
-function kindOf(said: string): LinkKind | undefined {
-  if (/\r\n(REPLCONF|PSYNC|SYNC)\r\n/i.test(said)) return 'replication'
-  if (/\r\nsentinel-[0-9a-f]+-/i.test(said)) return 'sentinel'
-  const commands = [...said.matchAll(/\*\d+\r\n\$\d+\r\n([A-Za-z]+)\r\n/g)].map(([, name = '']) =>
+/** Returns undefined while only PING and AUTH were received: replicas and Sentinels begin with them. */
+function kindOf(head: string): LinkKind | undefined {
+  if (/\r\n(REPLCONF|PSYNC|SYNC)\r\n/i.test(head)) return 'replication'
+  if (/\r\nsentinel-[0-9a-f]+-/i.test(head)) return 'sentinel'
+  const commands = [...head.matchAll(/\*\d+\r\n\$\d+\r\n([A-Za-z]+)\r\n/g)].map(([, name = '']) =>
     name.toUpperCase(),
   )
   return commands.some((name) => name !== 'PING' && name !== 'AUTH') ? 'client' : undefined

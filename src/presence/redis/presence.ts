@@ -1,17 +1,17 @@
-// Presence of many gateways, in Redis. Entries end by Redis's clock alone: gateways' clocks are never compared. (After a failover it is
-// the new master's: its host keeps the time as the old one's did, or entries end as much sooner or later, until they are refreshed.)
+// The presence that gateways share through Redis. Entries expire by the clock of Redis only; the clocks of
+// gateways are never compared. After a failover it is the clock of the new master: if it differs from the old
+// one, entries expire that much sooner or later until they are refreshed.
 import { z } from 'zod'
 import type { ChannelRef, ClientInfo } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import { channelTopic, partitionOf, presenceKeys } from '../../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../../redis/link.js'
-import { PerShard } from '../../redis/routing/per-shard.js'
-import { Router } from '../../redis/routing/shard-router.js'
+import { ShardRouter } from '../../redis/routing/shard-router.js'
 import { loadScripts } from '../../redis/scripts.js'
 import type { Shard, ShardMap } from '../../redis/topology/shards.js'
 import { systemAfter, type Clock } from '../../time.js'
 import { presenceTtlMs, type Presence, type PresenceStats } from '../presence.js'
-import { PresenceLane, unavailable, type CallJob, type PresenceCall } from './worker.js'
+import { PresenceWorker, presenceUnavailable, type PresenceCall, type PresenceJob } from './worker.js'
 import {
   addPresence,
   countPresence,
@@ -25,16 +25,19 @@ import {
 
 export interface RedisPresenceOptions {
   readonly shards: ShardMap
-  /** Made and kept open by the caller until the shard is retired, or after `close()`. `role` names it in logs. */
+  /**
+   * Creates a link, which the caller keeps open until the shard is retired or `close()` has resolved. `role`
+   * names the link in logs.
+   */
   readonly createLink: (role: string, prepare: Prepare, shard: Shard) => RedisLink
   readonly clock: Clock
-  /** The same on all gateways. Default `presenceTtlMs`. */
+  /** The time to live of entries; it must be the same on all gateways. Default `presenceTtlMs`. */
   readonly ttlMs?: number
   /** How long a call waits for a connection. Default 2,000. */
   readonly waitMs?: number
-  /** For Redis to answer a pipeline; then the connection is thrown away. Default 2,000. */
+  /** The deadline for the replies of a pipeline; after it the connection is discarded. Default 2,000. */
   readonly replyMs?: number
-  /** Calls that may wait their turn; more are refused. Default 50,000. */
+  /** The most calls that wait; further ones are rejected. Default 50,000. */
   readonly callsMax?: number
 }
 
@@ -42,23 +45,23 @@ async function loadPresenceScripts(live: LiveRedis): Promise<void> {
   await loadScripts(live, presenceScripts)
 }
 
-const Edge = z
+const EdgeReply = z
   .tuple([z.number(), z.number()])
   .transform(([edge, clients]) => ({ userEdge: edge === 1, clients }))
-const Stats = z.tuple([z.number(), z.number()]).transform(([clients, users]) => ({ clients, users }))
-const Members = z.array(z.instanceof(Buffer))
+const StatsReply = z.tuple([z.number(), z.number()]).transform(([clients, users]) => ({ clients, users }))
+const MembersReply = z.array(z.instanceof(Buffer))
 const UserKey = z.union([z.string(), z.tuple([z.string()])])
-const Shown = z.object({ c: z.string().optional(), n: z.string().optional(), i: z.string().optional() })
+const MemberInfo = z.object({ c: z.string().optional(), n: z.string().optional(), i: z.string().optional() })
 
 /**
- * Each call but `refresh` is one script of O(log n), sent together with others of the same turn; scripts and pipelines are bounded (see
- * redis-scripts.ts and redis-lane.ts). When Redis is away every call rejects with BROKER_UNAVAILABLE: after `waitMs` at first, then at once.
- * Entries that a failover or a restart lost come back with the next refresh. `members` gives at most 1000.
+ * Each call except `refresh` is one script of O(log n), sent together with other calls of the same turn of
+ * the event loop; scripts.ts and worker.ts bound scripts and pipelines. While Redis is unavailable every call
+ * rejects with BROKER_UNAVAILABLE, the first after `waitMs` and the following ones at once. The next refresh
+ * restores entries that a failover or a restart lost. `members` returns at most 1000.
  */
 export class RedisPresence implements Presence {
   readonly #clock: Clock
-  readonly #router: Router<CallJob>
-  readonly #lanes: PerShard<PresenceLane>
+  readonly #router: ShardRouter<PresenceJob>
   readonly #ttlMs: number
   #underWay = 0
   #idle: (() => void) | undefined
@@ -68,27 +71,23 @@ export class RedisPresence implements Presence {
     const { callsMax = 50_000, clock, createLink, replyMs = 2_000, shards, waitMs = 2_000 } = options
     this.#clock = clock
     this.#ttlMs = options.ttlMs ?? presenceTtlMs
-    this.#router = new Router<CallJob>({
+    this.#router = new ShardRouter<PresenceJob>({
       shards,
       clock,
       after: systemAfter,
-      laneOf: (shard) => this.#lanes.of(shard),
-      patienceMs: waitMs,
-      waitingMax: callsMax,
-    })
-    this.#lanes = new PerShard(
-      shards,
-      (shard) =>
-        new PresenceLane({
+      createWorker: (shard, report) =>
+        new PresenceWorker({
           link: createLink('presence', loadPresenceScripts, shard),
           clock,
           retired: shard.retired,
-          report: this.#router,
+          report,
           waitMs,
           replyMs,
-          callsMax,
+          queueMax: callsMax,
         }),
-    )
+      patienceMs: waitMs,
+      waitingMax: callsMax,
+    })
   }
 
   add(ref: ChannelRef, sessionId: string, info: ClientInfo): Promise<{ userEdge: boolean; clients: number }> {
@@ -97,7 +96,7 @@ export class RedisPresence implements Presence {
       keys: keysOf(ref),
       args: () => [this.#ttlMs, sessionId, encodeRecord(info)],
       sessions: 1,
-      read: (reply) => Edge.parse(reply),
+      read: (reply) => EdgeReply.parse(reply),
     })
   }
 
@@ -107,23 +106,23 @@ export class RedisPresence implements Presence {
       keys: keysOf(ref),
       args: () => [sessionId],
       sessions: 1,
-      read: (reply) => Edge.parse(reply),
+      read: (reply) => EdgeReply.parse(reply),
     })
   }
 
-  /** All its scripts take their place in the queue at once: what is removed after this call stays removed. */
+  /** Queues all its scripts at once, so that an entry removed after this call stays removed. */
   async refresh(ref: ChannelRef, entries: ReadonlyMap<string, ClientInfo>): Promise<void> {
     const all = [...entries]
     const keys = keysOf(ref)
     const scripts: Promise<void>[] = []
     for (let start = 0; start < all.length; start += sessionsPerRefreshMax) {
-      const some = all.slice(start, start + sessionsPerRefreshMax)
+      const part = all.slice(start, start + sessionsPerRefreshMax)
       scripts.push(
         this.#call(ref, {
           script: refreshPresence,
           keys,
-          args: () => [this.#ttlMs, ...some.flatMap(([sessionId, info]) => [sessionId, encodeRecord(info)])],
-          sessions: some.length,
+          args: () => [this.#ttlMs, ...part.flatMap(([sessionId, info]) => [sessionId, encodeRecord(info)])],
+          sessions: part.length,
           read: () => undefined,
         }),
       )
@@ -151,16 +150,15 @@ export class RedisPresence implements Presence {
       keys: [sessions, users],
       args: () => [],
       sessions: 1,
-      read: (reply) => Stats.parse(reply),
+      read: (reply) => StatsReply.parse(reply),
     })
   }
 
-  /** Resolves when all that was asked for is done or refused: within a wait and a reply. Nothing more is taken. */
+  /** Rejects new calls, and resolves when all earlier calls have ended: within `waitMs` and `replyMs`. */
   async close(): Promise<void> {
     this.#closed = true
     if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
     this.#router.close()
-    this.#lanes.close()
   }
 
   #call<Result>(ref: ChannelRef, call: PresenceCall<Result>): Promise<Result> {
@@ -177,13 +175,13 @@ export class RedisPresence implements Presence {
         key: channelTopic(ref),
         sinceMs: this.#clock.monotonicMs(),
         call,
-        take: (reply) => {
+        complete: (reply) => {
           const result = call.read(reply)
           this.#end()
           resolve(result)
         },
-        fail,
-        refuse: (trouble) => fail(unavailable(trouble)),
+        reject: fail,
+        refuse: (reason) => fail(presenceUnavailable(reason)),
       })
     })
   }
@@ -199,27 +197,30 @@ function keysOf(ref: ChannelRef): readonly string[] {
   return [sessions, records, order, users]
 }
 
-/** The user's key, then the rest. A guest's key is a list, so that it is never a user's, whatever the two are called. */
+/**
+ * Encodes the key of the user, then the rest. The key of a guest is a list, so that it never equals the key
+ * of a user, whatever their names are.
+ */
 function encodeRecord({ client, info, name, user }: ClientInfo): string {
-  const shown: z.infer<typeof Shown> = {
+  const memberInfo: z.infer<typeof MemberInfo> = {
     ...(user !== '' && { c: client }),
     ...(name !== undefined && { n: name }),
     ...(info && { i: Buffer.from(info).toString() }),
   }
-  return `${JSON.stringify(user === '' ? [client] : user)}\n${JSON.stringify(shown)}`
+  return `${JSON.stringify(user === '' ? [client] : user)}\n${JSON.stringify(memberInfo)}`
 }
 
-/** Throws on what no gateway of ours wrote. */
+/** Throws on a record that no gateway wrote. */
 function decodeRecord(record: string): ClientInfo {
   const at = record.indexOf('\n')
   const key = UserKey.parse(JSON.parse(record.slice(0, at)))
-  const { c = '', i, n } = Shown.parse(JSON.parse(record.slice(at + 1)))
-  const who = typeof key === 'string' ? { user: key, client: c } : { user: '', client: key[0] }
-  return { ...who, name: n, info: i === undefined ? undefined : Buffer.from(i) }
+  const { c = '', i, n } = MemberInfo.parse(JSON.parse(record.slice(at + 1)))
+  const identity = typeof key === 'string' ? { user: key, client: c } : { user: '', client: key[0] }
+  return { ...identity, name: n, info: i === undefined ? undefined : Buffer.from(i) }
 }
 
 function decodeMembers(reply: unknown): Map<string, ClientInfo> {
-  const flat = Members.parse(reply)
+  const flat = MembersReply.parse(reply)
   const members = new Map<string, ClientInfo>()
   for (let index = 0; index + 1 < flat.length; index += 2)
     members.set(String(flat[index]), decodeRecord(String(flat[index + 1])))

@@ -1,34 +1,38 @@
-// Who waits for a place until Redis has answered, and for how long: then this gateway decides alone.
+// The admission requests that wait for Redis, each up to a deadline. After the deadline this gateway decides
+// alone.
 import { onDeadline } from '../../deadline.js'
 import type { RedisLink } from '../../redis/link.js'
-import type { Ask, RedisLease } from './lease.js'
 import type { Admission } from '../ledger.js'
+import type { AdmissionRequest, RedisLease } from './lease.js'
 
-/** More than so many need not wait: Redis does not keep up. */
+/**
+ * The most requests that wait. When more arrive, Redis does not keep up and this gateway decides them at
+ * once.
+ */
 const waitingMax = 50_000
 
-/** Questions for one tenant's places under the same limits, in their order: Redis answers them together. */
-export interface Asks extends Pick<Ask, 'lease' | 'limits' | 'take'> {
-  readonly all: Ask[]
+/** Requests for connections of one tenant under the same limits, in order. Redis answers them together. */
+export interface AdmissionBatch extends Pick<AdmissionRequest, 'lease' | 'limits' | 'reserve'> {
+  readonly requests: AdmissionRequest[]
 }
 
-export class WaitingAsks {
+export class Admissions {
   readonly #link: RedisLink
   readonly #nowMs: () => number
-  readonly #askMs: number
-  /** Not answered, the oldest first; also those under way. */
-  readonly #waiting = new Set<Ask>()
-  #unsent: Ask[] = []
-  /** One has waited in vain since the link was last open: others need not try the same. */
-  #away = false
+  readonly #deadlineMs: number
+  /** All requests without an answer, the oldest first, including those that are under way. */
+  readonly #waiting = new Set<AdmissionRequest>()
+  #unsent: AdmissionRequest[] = []
+  /** A request has missed its deadline since the link was last open, so further ones do not wait. */
+  #unavailable = false
   #cancelTimer: (() => void) | undefined
 
-  constructor(options: { link: RedisLink; nowMs: () => number; askMs: number }) {
+  constructor(options: { link: RedisLink; nowMs: () => number; deadlineMs: number }) {
     this.#link = options.link
     this.#nowMs = options.nowMs
-    this.#askMs = options.askMs
+    this.#deadlineMs = options.deadlineMs
     this.#link.onOpen(() => {
-      this.#away = false
+      this.#unavailable = false
     })
   }
 
@@ -36,78 +40,80 @@ export class WaitingAsks {
     return this.#unsent.length
   }
 
-  submit(ask: Ask): void {
-    const inVain = (this.#away && !this.#link.current) || this.#waiting.size >= waitingMax
-    this.#waiting.add(ask)
-    if (inVain) return this.decideAlone(ask)
-    this.#unsent.push(ask)
-    this.#watch()
+  submit(request: AdmissionRequest): void {
+    const decideNow = (this.#unavailable && !this.#link.current) || this.#waiting.size >= waitingMax
+    this.#waiting.add(request)
+    if (decideNow) return this.decideLocally(request)
+    this.#unsent.push(request)
+    this.#scheduleDeadline()
   }
 
-  /** At most `max`; those that are answered already are left out. */
-  takeUnsent(max: number): Ask[] {
-    return this.#unsent.splice(0, max).filter((ask) => this.#waiting.has(ask))
+  /** Removes up to `max` requests from the unsent ones and returns those that are not answered yet. */
+  takeUnsent(max: number): AdmissionRequest[] {
+    return this.#unsent.splice(0, max).filter((request) => this.#waiting.has(request))
   }
 
-  /** It is to be sent once more, if it still waits by then. */
-  again(ask: Ask): void {
-    this.#unsent.push(ask)
+  /** Queues the request to be sent again; it is sent if it still waits by then. */
+  resend(request: AdmissionRequest): void {
+    this.#unsent.push(request)
   }
 
-  waits(ask: Ask): boolean {
-    return this.#waiting.has(ask)
+  isWaiting(request: AdmissionRequest): boolean {
+    return this.#waiting.has(request)
   }
 
-  answer(ask: Ask, admission: Admission): void {
-    if (this.#waiting.delete(ask)) ask.answer(admission)
+  /** Answers the request unless it is answered already. */
+  answer(request: AdmissionRequest, admission: Admission): void {
+    if (this.#waiting.delete(request)) request.answer(admission)
   }
 
-  decideAlone(ask: Ask): void {
-    if (this.#waiting.delete(ask)) ask.answer(ask.lease.decideAlone(ask))
+  /** Answers the request by what this gateway knows, unless it is answered already. */
+  decideLocally(request: AdmissionRequest): void {
+    if (this.#waiting.delete(request)) request.answer(request.lease.decideLocally(request))
   }
 
-  /** Redis answers, but not this. */
-  decideUnsent(): void {
-    for (const ask of this.#unsent.splice(0)) this.decideAlone(ask)
+  /** Decides all unsent requests locally: Redis is reachable but rejects the scripts. */
+  decideUnsentLocally(): void {
+    for (const request of this.#unsent.splice(0)) this.decideLocally(request)
   }
 
   close(): void {
     this.#cancelTimer?.()
-    for (const ask of this.#waiting) this.decideAlone(ask)
+    for (const request of this.#waiting) this.decideLocally(request)
   }
 
-  /** One timer, for the oldest. */
-  #watch(): void {
+  /** Keeps one timer, for the oldest request. */
+  #scheduleDeadline(): void {
     const [oldest] = this.#waiting
     if (!oldest || this.#cancelTimer) return
-    const waitMs = Math.max(0, oldest.sinceMs + this.#askMs - this.#nowMs())
+    const waitMs = Math.max(0, oldest.sinceMs + this.#deadlineMs - this.#nowMs())
     this.#cancelTimer = onDeadline(Math.ceil(waitMs), () => {
       this.#cancelTimer = undefined
-      const lateMs = this.#nowMs() - this.#askMs
-      for (const ask of this.#waiting) {
-        if (ask.sinceMs > lateMs) break
-        this.#away = true
-        this.decideAlone(ask)
+      const lateMs = this.#nowMs() - this.#deadlineMs
+      for (const request of this.#waiting) {
+        if (request.sinceMs > lateMs) break
+        this.#unavailable = true
+        this.decideLocally(request)
       }
-      this.#watch()
+      this.#scheduleDeadline()
     })
   }
 }
 
-/** Each tenant's stay in order; at most `max` together. */
-export function together(asks: readonly Ask[], max: number): Asks[] {
-  const groups: Asks[] = []
-  const last = new Map<RedisLease, Asks>()
-  for (const ask of asks) {
-    const { lease, limits, take } = ask
-    const group = last.get(lease)
-    if (group && group.limits === limits && group.take === take && group.all.length < max) {
-      group.all.push(ask)
+/** Groups requests into batches of at most `max`. The requests of each tenant stay in order. */
+export function batchAdmissions(requests: readonly AdmissionRequest[], max: number): AdmissionBatch[] {
+  const batches: AdmissionBatch[] = []
+  const lastBatch = new Map<RedisLease, AdmissionBatch>()
+  for (const request of requests) {
+    const { lease, limits, reserve } = request
+    const batch = lastBatch.get(lease)
+    if (batch && batch.limits === limits && batch.reserve === reserve && batch.requests.length < max) {
+      batch.requests.push(request)
       continue
     }
-    const opened = { lease, limits, take, all: [ask] }
-    last.set(lease, opened)
-    groups.push(opened)
+    const opened = { lease, limits, reserve, requests: [request] }
+    lastBatch.set(lease, opened)
+    batches.push(opened)
   }
-  return groups
+  return batches
 }

@@ -1,106 +1,130 @@
-// The ledger's scripts as calls: which keys, which arguments, and what their replies mean.
+// The scripts of the ledger as calls: their keys, their arguments, and the meaning of their replies.
 import { z } from 'zod'
 import { leaseKey, ledgerGatewaysKey } from '../../redis/keys.js'
 import type { Argument, Script } from '../../redis/scripts.js'
-import type { Asks } from './admissions.js'
-import type { PlacesPart, RedisLease } from './lease.js'
+import type { AdmissionBatch } from './admissions.js'
+import type { CountsUpdate, RedisLease } from './lease.js'
 import { shareTtlMs } from './rate-shares.js'
-import { countGateways, exchangeRates, lookForRoom, takePlaces, writePlaces } from './scripts.js'
+import {
+  checkConnections,
+  countGateways,
+  exchangeRates,
+  reserveConnections,
+  writeConnections,
+} from './scripts.js'
 
-/** One script's run. */
-export interface Call {
+/**
+ * One run of one script. Exactly one of `accept` and `onLost` is called, or `onLost` after an `accept` that
+ * threw.
+ */
+export interface LedgerCall {
   readonly script: Script
   readonly keys: readonly string[]
   readonly args: readonly Argument[]
-  /** Throws when the reply makes no sense. */
-  take(reply: unknown): void
-  /** Whether it happened is not known. */
-  lost(): void
+  /** Throws when the reply is malformed. */
+  accept(reply: unknown): void
+  /** Called when it is not known whether Redis ran the script. */
+  onLost(): void
 }
 
-interface Outcome<Reply> {
-  readonly heard: (reply: Reply) => void
-  readonly lost: () => void
+interface CallHandlers<Reply> {
+  readonly onReply: (reply: Reply) => void
+  readonly onLost: () => void
 }
 
 const text = z.instanceof(Buffer).transform(String)
 
-const Counted = z
+const GatewaysReply = z
   .tuple([z.number(), z.number()])
   .transform(([known, gateways]) => ({ known: known === 1, gateways }))
-const Refused = z
+const RefusalReply = z
   .tuple([z.number(), text.pipe(z.enum(['tenant', 'user'])), z.number()])
-  .transform(([which, limit, used]) => [which, { admitted: false, limit, used }] as const)
-const Room = z
+  .transform(([index, limit, used]) => [index, { admitted: false, limit, used }] as const)
+const AdmissionsReply = z
   .tuple([z.number()])
-  .rest(Refused)
-  .transform(([elsewhere, ...refused]) => ({ elsewhere, refusals: new Map(refused) }))
-const Elsewhere = z.tuple([z.number()]).transform(([elsewhere]) => ({ elsewhere }))
-const Exchanged = z.tuple([text, text, text]).transform((texts) => texts.map(Number))
+  .rest(RefusalReply)
+  .transform(([heldByOthers, ...refused]) => ({ heldByOthers, refusals: new Map(refused) }))
+const WriteReply = z.tuple([z.number()]).transform(([heldByOthers]) => ({ heldByOthers }))
+const ExchangeReply = z.tuple([text, text, text]).transform((texts) => texts.map(Number))
 
 export class LedgerCalls {
-  /** Of this life of this gateway. */
+  /** Identifies this run of this gateway. */
   readonly #gatewayId: string
   readonly #installation: string
-  readonly #placesTtlMs: number
+  readonly #connectionsTtlMs: number
 
-  constructor(options: { gatewayId: string; installation: string; placesTtlMs: number }) {
+  constructor(options: { gatewayId: string; installation: string; connectionsTtlMs: number }) {
     this.#gatewayId = options.gatewayId
     this.#installation = options.installation
-    this.#placesTtlMs = options.placesTtlMs
+    this.#connectionsTtlMs = options.connectionsTtlMs
   }
 
-  count({ lost, heard }: Outcome<z.infer<typeof Counted>>): Call {
+  /** Registers this gateway and counts the gateways of the installation. */
+  count({ onLost, onReply }: CallHandlers<z.infer<typeof GatewaysReply>>): LedgerCall {
     return {
       script: countGateways,
       keys: [ledgerGatewaysKey(this.#installation)],
       args: [this.#gatewayId, shareTtlMs],
-      take: (reply) => heard(Counted.parse(reply)),
-      lost,
+      accept: (reply) => onReply(GatewaysReply.parse(reply)),
+      onLost,
     }
   }
 
-  ask({ all, lease, limits, take }: Asks, { lost, heard }: Outcome<z.infer<typeof Room>>): Call {
+  /**
+   * Requests admissions: reserves the connections, or only checks the limits. The reply maps the index of
+   * each refused request to its refusal.
+   */
+  request(
+    { lease, limits, requests, reserve }: AdmissionBatch,
+    { onLost, onReply }: CallHandlers<z.infer<typeof AdmissionsReply>>,
+  ): LedgerCall {
     const { connections, users, usersPrefix } = this.#keysOf(lease)
     const { max, perUser } = limits
+    const named = requests.map(({ user }) => user)
     return {
-      script: take ? takePlaces : lookForRoom,
-      keys: take ? [connections, users] : [connections],
-      args: [this.#gatewayId, usersPrefix, this.#placesTtlMs, max, perUser, ...all.map(({ user }) => user)],
-      take: (reply) => heard(Room.parse(reply)),
-      lost,
+      script: reserve ? reserveConnections : checkConnections,
+      keys: reserve ? [connections, users] : [connections],
+      args: [this.#gatewayId, usersPrefix, this.#connectionsTtlMs, max, perUser, ...named],
+      accept: (reply) => onReply(AdmissionsReply.parse(reply)),
+      onLost,
     }
   }
 
+  /** Writes the connections that this gateway counts. */
   write(
     lease: RedisLease,
-    { part, lost, heard }: Outcome<z.infer<typeof Elsewhere>> & { readonly part: PlacesPart },
-  ): Call {
+    { onLost, onReply, update }: CallHandlers<z.infer<typeof WriteReply>> & { readonly update: CountsUpdate },
+  ): LedgerCall {
     const { connections, users } = this.#keysOf(lease)
+    const { held, reset, users: counts } = update
     return {
-      script: writePlaces,
+      script: writeConnections,
       keys: [connections, users],
-      args: [this.#gatewayId, this.#placesTtlMs, part.held, part.afresh ? 1 : 0, ...part.users.flat()],
-      take: (reply) => heard(Elsewhere.parse(reply)),
-      lost,
+      args: [this.#gatewayId, this.#connectionsTtlMs, held, reset ? 1 : 0, ...counts.flat()],
+      accept: (reply) => onReply(WriteReply.parse(reply)),
+      onLost,
     }
   }
 
+  /**
+   * Reports the demand of this gateway and receives its shares. `equalShare`: 1 divided by the number of
+   * gateways.
+   */
   exchange(
     lease: RedisLease,
-    { equalPart, lost, heard }: Outcome<readonly number[]> & { readonly equalPart: number },
-  ): Call {
+    { equalShare, onLost, onReply }: CallHandlers<readonly number[]> & { readonly equalShare: number },
+  ): LedgerCall {
     return {
       script: exchangeRates,
       keys: [leaseKey(lease.tenantId, 'rates')],
       args: [
         this.#gatewayId,
         shareTtlMs,
-        equalPart,
-        ...lease.rates.message((rate) => lease.listener?.perSecond(rate) ?? 0),
+        equalShare,
+        ...lease.rates.report((rate) => lease.listener?.perSecond(rate) ?? 0),
       ],
-      take: (reply) => heard(Exchanged.parse(reply)),
-      lost,
+      accept: (reply) => onReply(ExchangeReply.parse(reply)),
+      onLost,
     }
   }
 

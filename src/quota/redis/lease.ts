@@ -1,116 +1,121 @@
-// One tenant's quota on one gateway, as the ledger on Redis keeps it: the places here, what Redis has yet to be told of them, and who waits.
-import { Places } from '../connection-counts.js'
-import { quietPerSecond, RateWishes } from './rate-shares.js'
+// One tenant's quota on one gateway, as the ledger on Redis keeps it: the connections counted here, the
+// changes that are not written to Redis yet, and the demand for the shared rates.
+import { ConnectionCounts } from '../connection-counts.js'
 import type {
   Admission,
+  AdmissionRefusal,
   ConnectionLimits,
   LeaseListener,
   QuotaRate,
-  Refusal,
   SharedRate,
   TenantLease,
 } from '../ledger.js'
+import { idlePerSecond, RateShares } from './rate-shares.js'
 
 /** What a lease needs of its ledger. */
-export interface LeaseDesk {
-  /** Gateways of the installation, as last known; at least 1. */
+export interface LedgerPort {
+  /** Returns the number of gateways of the installation, as last known; at least 1. */
   gateways(): number
   nowMs(): number
-  submit(ask: Ask): void
-  /** It has something to write. */
-  toWrite(lease: RedisLease): void
-  /** Its rates are to be told. */
-  toExchange(lease: RedisLease): void
+  submit(request: AdmissionRequest): void
+  /** Schedules a write of the connections that this lease counts. */
+  scheduleWrite(lease: RedisLease): void
+  /** Schedules an exchange of the rates of this lease. */
+  scheduleExchange(lease: RedisLease): void
 }
 
-/** A question for a place that waits for Redis. */
-export interface Ask {
+/** A request for a connection that waits for Redis. */
+export interface AdmissionRequest {
   readonly lease: RedisLease
   readonly user: string
   readonly limits: ConnectionLimits
-  /** False: only looking. */
-  readonly take: boolean
+  /** False: the request only checks the limits. */
+  readonly reserve: boolean
   readonly sinceMs: number
   readonly answer: (admission: Admission) => void
 }
 
-/** A part of how things are, to be written; lost, it is written again. */
-export interface PlacesPart {
+/** One write of the current counts. A lost update is written again. */
+export interface CountsUpdate {
   readonly held: number
-  /** What Redis has of this gateway's users is to be forgotten first. */
-  readonly afresh: boolean
-  /** Users and their places. */
-  readonly users: readonly (readonly [user: string, places: number])[]
+  /** Redis first forgets all users that it counts for this gateway. */
+  readonly reset: boolean
+  /** Users and their numbers of connections. */
+  readonly users: readonly (readonly [user: string, connections: number])[]
 }
 
-/** Users who went while Redis was away are forgotten above so many, and Redis with them: it is told all anew. */
+/**
+ * The most changed users that a lease remembers while Redis is unavailable. With more it writes all its users
+ * again.
+ */
 const changedMax = 50_000
 
 export class RedisLease implements TenantLease {
   readonly tenantId: string
-  readonly rates = new RateWishes()
+  readonly rates = new RateShares()
   listener: LeaseListener | undefined
-  /** When all was last begun to be written. */
+  /** When the last rewrite of all users began. */
   refreshedMs: number
-  readonly #desk: LeaseDesk
-  readonly #places = new Places()
-  /** Users of whom Redis may have another number. */
+  readonly #port: LedgerPort
+  readonly #counts = new ConnectionCounts()
+  /** Users for whom Redis may have another number. */
   readonly #changed = new Set<string>()
-  /** Users that are still to be written although nothing is known to have changed. */
-  #repeated: IterableIterator<string> | undefined
+  /** The users that a rewrite still has to write, although they are not known to have changed. */
+  #rewriting: IterableIterator<string> | undefined
   #countChanged = false
-  #afresh = false
-  /** Redis may know this gateway as one that holds places. */
-  #known = false
-  #elsewhere = 0
-  #asking = 0
+  #resetDue = false
+  /** Redis may count connections for this gateway. */
+  #mayBeCounted = false
+  #heldByOthers = 0
+  #pendingRequests = 0
 
-  constructor(tenantId: string, options: { desk: LeaseDesk; listener: LeaseListener }) {
+  constructor(tenantId: string, options: { port: LedgerPort; listener: LeaseListener }) {
     this.tenantId = tenantId
     this.listener = options.listener
-    this.#desk = options.desk
-    this.refreshedMs = options.desk.nowMs()
+    this.#port = options.port
+    this.refreshedMs = options.port.nowMs()
   }
 
-  // ——— What tenants see ———
+  // ——— For the tenant ———
 
   get held(): number {
-    return this.#places.held
+    return this.#counts.held
   }
 
   get users(): number {
-    return this.#places.users
+    return this.#counts.users
   }
 
   get heldByAll(): number {
-    return this.#places.held + this.#elsewhere
+    return this.#counts.held + this.#heldByOthers
   }
 
   acquire(user: string, limits: ConnectionLimits): Promise<Admission> {
-    return this.#ask(user, { limits, take: true })
+    return this.#request(user, { limits, reserve: true })
   }
 
-  look(user: string, limits: ConnectionLimits): Promise<Admission> {
-    return this.#ask(user, { limits, take: false })
+  check(user: string, limits: ConnectionLimits): Promise<Admission> {
+    return this.#request(user, { limits, reserve: false })
   }
 
-  take(user: string): void {
-    this.#places.take(user)
-    this.#differs(user)
+  reserve(user: string): void {
+    this.#counts.add(user)
+    this.#markChanged(user)
   }
 
   release(user: string): void {
-    this.#places.release(user)
-    this.#differs(user)
+    this.#counts.remove(user)
+    this.#markChanged(user)
   }
 
   share(rate: SharedRate): number {
-    return this.rates.share(rate) ?? 1 / this.#desk.gateways()
+    return this.rates.share(rate) ?? 1 / this.#port.gateways()
   }
 
   spend(rate: SharedRate, n: number): void {
-    const nowMs = this.#desk.nowMs()
-    if (this.rates.spend(rate, n, { nowMs, quiet: this.#quiet(rate) })) this.#desk.toExchange(this)
+    const nowMs = this.#port.nowMs()
+    if (this.rates.spend(rate, n, { nowMs, idleBelow: this.#idleBelow(rate) }))
+      this.#port.scheduleExchange(this)
   }
 
   delivered(n: number): void {
@@ -121,120 +126,135 @@ export class RedisLease implements TenantLease {
     this.listener = undefined
   }
 
-  // ——— What the ledger sees ———
+  // ——— For the ledger ———
 
-  /** Nobody has any use for it. */
+  /** Whether the lease is closed and nothing of it is left to count, write or answer. */
   get done(): boolean {
-    return this.listener === undefined && this.held === 0 && !this.unwritten && this.#asking === 0
+    return this.listener === undefined && this.held === 0 && !this.unwritten && this.#pendingRequests === 0
   }
 
   get unwritten(): boolean {
-    return this.#countChanged || this.#repeated !== undefined || this.#changed.size > 0
+    return this.#countChanged || this.#rewriting !== undefined || this.#changed.size > 0
   }
 
-  /** The end of a second. True: its rates are to be told. */
-  turnRates(nowMs: number): boolean {
-    return this.rates.turn(nowMs, (rate) => this.#quiet(rate))
+  /** Ends one window of the rates. Returns true when they should be exchanged. */
+  endRateWindow(nowMs: number): boolean {
+    return this.rates.endWindow(nowMs, (rate) => this.#idleBelow(rate))
   }
 
-  /** All is to be written again. `afresh`: what Redis has may be of another time. */
-  repeat({ afresh }: { afresh: boolean }): void {
-    if (!this.#known && !this.unwritten) return
-    this.refreshedMs = this.#desk.nowMs()
+  /**
+   * Schedules a write of all users. `reset`: what Redis has of this gateway may be stale and is removed
+   * first.
+   */
+  rewriteAll({ reset }: { reset: boolean }): void {
+    if (!this.#mayBeCounted && !this.unwritten) return
+    this.refreshedMs = this.#port.nowMs()
     this.#countChanged = true
-    this.#afresh ||= afresh
-    this.#repeated = this.#places.names()
-    this.#desk.toWrite(this)
+    this.#resetDue ||= reset
+    this.#rewriting = this.#counts.names()
+    this.#port.scheduleWrite(this)
   }
 
-  /** At most `usersMax` users; `first` are among them, if they have changed. */
-  takePart(usersMax: number, first: Iterable<string> = []): PlacesPart {
+  /**
+   * Takes the next update, with at most `usersMax` users. Those of `first` come first, if they have changed.
+   */
+  takeUpdate(usersMax: number, first: Iterable<string> = []): CountsUpdate {
     const users = new Map<string, number>()
-    const add = (user: string): void => void users.set(user, this.#places.of(user))
+    const add = (user: string): void => void users.set(user, this.#counts.of(user))
     for (const source of [first, this.#changed]) {
       for (const user of source) {
         if (users.size === usersMax) break
         if (this.#changed.delete(user)) add(user)
       }
     }
-    while (this.#repeated && users.size < usersMax) {
-      const next = this.#repeated.next()
-      if (next.done === true) this.#repeated = undefined
+    while (this.#rewriting && users.size < usersMax) {
+      const next = this.#rewriting.next()
+      if (next.done === true) this.#rewriting = undefined
       else add(next.value)
     }
-    const part = { held: this.held, afresh: this.#afresh, users: [...users] }
+    const update = { held: this.held, reset: this.#resetDue, users: [...users] }
     this.#countChanged = false
-    this.#afresh = false
-    return part
+    this.#resetDue = false
+    return update
   }
 
-  lost({ afresh, users }: PlacesPart): void {
+  /** Takes a lost update back, so that the next ones write it again. */
+  updateLost({ reset, users }: CountsUpdate): void {
     for (const [user] of users) this.#changed.add(user)
-    this.#afresh ||= afresh
+    this.#resetDue ||= reset
     this.#countChanged = true
   }
 
-  heardOf({ elsewhere }: { elsewhere: number }): void {
-    this.#elsewhere = elsewhere
+  setHeldByOthers(connections: number): void {
+    this.#heldByOthers = connections
   }
 
-  /** Redis is asked for a place. */
-  asked(): void {
-    this.#known = true
+  /** Records that Redis is asked to reserve a connection. */
+  markRequested(): void {
+    this.#mayBeCounted = true
   }
 
-  /** Redis has given a place. */
-  given(user: string): void {
-    this.#places.take(user)
+  /** Counts a connection that Redis has reserved. */
+  granted(user: string): void {
+    this.#counts.add(user)
   }
 
-  /** Redis may have given a place that nobody has any use for. */
-  givenInVain(user: string): void {
-    this.#differs(user)
+  /** Corrects Redis, which may have reserved a connection that is not used. */
+  releaseUnused(user: string): void {
+    this.#markChanged(user)
   }
 
-  /** Undefined: this gateway's equal part of the tenant's places has room for one more, if `before` others get theirs. */
-  refusalAlone({ limits }: Ask, before = 0): Refusal | undefined {
-    const part = Math.ceil(limits.max / this.#desk.gateways())
+  /**
+   * Compares with this gateway's equal part of the tenant's connections. Undefined: the part has room for one
+   * more connection besides `before` others.
+   */
+  localRefusal({ limits }: AdmissionRequest, before = 0): AdmissionRefusal | undefined {
+    const part = Math.ceil(limits.max / this.#port.gateways())
     const used = this.held + before
     if (used < part) return undefined
-    const refusal: Refusal = { admitted: false, limit: 'tenant', used }
+    const refusal: AdmissionRefusal = { admitted: false, limit: 'tenant', used }
     return part === limits.max ? refusal : { ...refusal, share: part }
   }
 
-  /** Of the tenant's places an equal part is this gateway's, and of a user's what is free as far as is known here. */
-  decideAlone(ask: Ask): Admission {
-    const { limits, take, user } = ask
-    const refusal = this.refusalAlone(ask)
+  /**
+   * Decides without Redis: this gateway may use an equal part of the tenant's connections, and a user as many
+   * as this gateway counts free.
+   */
+  decideLocally(request: AdmissionRequest): Admission {
+    const { limits, reserve, user } = request
+    const refusal = this.localRefusal(request)
     if (refusal) return refusal
-    const admission = this.#places.look(user, { max: Infinity, perUser: limits.perUser })
-    if (admission.admitted && take) this.take(user)
+    const admission = this.#counts.check(user, { max: Infinity, perUser: limits.perUser })
+    if (admission.admitted && reserve) this.reserve(user)
     return admission
   }
 
-  #ask(user: string, { limits, take }: { limits: ConnectionLimits; take: boolean }): Promise<Admission> {
-    this.#asking += 1
+  #request(
+    user: string,
+    { limits, reserve }: { limits: ConnectionLimits; reserve: boolean },
+  ): Promise<Admission> {
+    this.#pendingRequests += 1
     return new Promise((resolve) => {
       const answer = (admission: Admission): void => {
-        this.#asking -= 1
+        this.#pendingRequests -= 1
         resolve(admission)
       }
-      this.#desk.submit({ lease: this, user, limits, take, sinceMs: this.#desk.nowMs(), answer })
+      this.#port.submit({ lease: this, user, limits, reserve, sinceMs: this.#port.nowMs(), answer })
     })
   }
 
-  #quiet(rate: QuotaRate): number {
-    return quietPerSecond(this.listener?.perSecond(rate) ?? 0, this.#desk.gateways())
+  #idleBelow(rate: QuotaRate): number {
+    return idlePerSecond(this.listener?.perSecond(rate) ?? 0, this.#port.gateways())
   }
 
-  #differs(user: string): void {
-    this.#known = true
+  #markChanged(user: string): void {
+    this.#mayBeCounted = true
     this.#changed.add(user)
     this.#countChanged = true
     if (this.#changed.size > changedMax) {
       this.#changed.clear()
-      this.repeat({ afresh: true })
+      this.rewriteAll({ reset: true })
     }
-    this.#desk.toWrite(this)
+    this.#port.scheduleWrite(this)
   }
 }

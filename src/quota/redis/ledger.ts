@@ -1,66 +1,75 @@
-// Quotas of a cluster, in Redis. Connections are counted there, exactly; rates are divided once a second, and no publish asks anybody.
+// The quota ledger that gateways share through Redis. Connections are counted in Redis exactly. The rates are
+// divided once a second, so that no publish waits for Redis.
 import { randomUUID } from 'node:crypto'
 import type { Log } from '../../log.js'
+import { BatchRunner } from '../../redis/batch-runner.js'
 import {
   RedisUnavailableError,
   UnknownOutcomeError,
   type LiveRedis,
   type RedisLink,
 } from '../../redis/link.js'
-import { Rounds } from '../../redis/batch-runner.js'
 import { addScript, loadScripts } from '../../redis/scripts.js'
 import type { Clock } from '../../time.js'
-import { together, WaitingAsks, type Asks } from './admissions.js'
-import { LedgerCalls, type Call } from './calls.js'
-import { RedisLease, type Ask, type LeaseDesk } from './lease.js'
-import { ledgerScripts, usersPerAskMax, usersPerWriteMax } from './scripts.js'
 import type { LeaseListener, QuotaLedger, TenantLease } from '../ledger.js'
+import { batchAdmissions, Admissions, type AdmissionBatch } from './admissions.js'
+import { LedgerCalls, type LedgerCall } from './calls.js'
+import { RedisLease, type AdmissionRequest, type LedgerPort } from './lease.js'
+import { ledgerScripts, usersPerRequestMax, usersPerWriteMax } from './scripts.js'
 
 export interface LedgerTiming {
-  /** A gateway's turn: it is counted, and its rates are divided. */
-  readonly turnMs: number
-  /** Places end so long after they were last written: what a killed gateway held is free then. */
-  readonly placesTtlMs: number
-  /** How often all places are written again. */
+  /** How often the gateways are counted and the rates are divided. Default 1,000. */
+  readonly syncIntervalMs: number
+  /**
+   * How long connections count after they were last written: those of a killed gateway are free after this.
+   * Default 25,000.
+   */
+  readonly connectionsTtlMs: number
+  /** How often all connections are written again. Default 8,000. */
   readonly refreshMs: number
-  /** For an admission; then this gateway decides alone. */
-  readonly askMs: number
-  /** A Redis that has forgotten is told again by every gateway within this. */
+  /** How long an admission waits for Redis before this gateway decides alone. Default 1,000. */
+  readonly admissionDeadlineMs: number
+  /**
+   * How long it takes until every gateway has written its connections again to a Redis that lost its data.
+   * Default 2,000.
+   */
   readonly settleMs: number
 }
 
 const defaultTiming: LedgerTiming = {
-  turnMs: 1_000,
-  placesTtlMs: 25_000,
+  syncIntervalMs: 1_000,
+  connectionsTtlMs: 25_000,
   refreshMs: 8_000,
-  askMs: 1_000,
+  admissionDeadlineMs: 1_000,
   settleMs: 2_000,
 }
 
 export interface RedisLedgerOptions {
-  /** Prepared with `loadLedgerScripts`. Its owner ends it, after `close()`. */
+  /** Prepared with `loadLedgerScripts`. The owner of the link ends it after `close()`. */
   readonly link: RedisLink
   readonly clock: Clock
   readonly log: Log
-  /** Whose gateways share the quotas. */
+  /** The gateways of one installation share the quotas. */
   readonly installation: string
   readonly timing?: Partial<LedgerTiming>
 }
 
-/** How a link is prepared for a `RedisLedger`. */
+/** Prepares a connection for a `RedisLedger`. */
 export async function loadLedgerScripts(live: LiveRedis): Promise<void> {
   await loadScripts(live, ledgerScripts)
 }
 
-/** Of one pipeline. */
-const asksMax = 500
-const usersMax = 2_000
-const exchangesMax = 500
+/** The bounds of one pipeline. */
+const requestsPerPipelineMax = 500
+const usersPerPipelineMax = 2_000
+const exchangesPerPipelineMax = 500
 
 /**
- * Admissions of a tenant are one script, sent together with others of the same turn of the event loop; so are places given back. One
- * pipeline is under way at a time: what a write says is how things are when it is sent. While Redis is away each gateway admits up to its equal part of
- * the tenant's places, and keeps what it holds above that; shares hold for 5 s, and are equal then.
+ * The admissions of a tenant are one script, which is sent together with those of other tenants of the same
+ * turn of the event loop; so are released connections. One pipeline is under way at a time, so a write always
+ * carries the counts at the time of sending. While Redis is unavailable each gateway admits up to its equal
+ * part of the tenant's connections, and keeps what it holds beyond that; shares stay valid for 5 s and are
+ * equal afterwards.
  */
 export class RedisLedger implements QuotaLedger {
   readonly #link: RedisLink
@@ -68,86 +77,94 @@ export class RedisLedger implements QuotaLedger {
   readonly #log: Log
   readonly #timing: LedgerTiming
   readonly #calls: LedgerCalls
-  readonly #asks: WaitingAsks
-  readonly #desk: LeaseDesk
+  readonly #admissions: Admissions
+  readonly #port: LedgerPort
   readonly #leases = new Map<string, RedisLease>()
+  /** Leases with counts to write. */
   readonly #unwritten = new Set<RedisLease>()
-  readonly #untold = new Set<RedisLease>()
-  /** The connection on which this gateway has counted itself last. */
-  #counted: LiveRedis | undefined
+  /** Leases whose rates are to be exchanged. */
+  readonly #unexchanged = new Set<RedisLease>()
+  /** The connection on which this gateway last registered itself. */
+  #registeredOn: LiveRedis | undefined
   #countDue = true
   #gateways = 1
-  /** Until then Redis may not know all. */
+  /** Until this time Redis may not know the connections of all gateways. */
   #settledMs = -Infinity
-  readonly #rounds: Rounds
-  /** Nothing can be sent, or trying at once will not help: until the link opens, or the next turn. */
-  #stuck = false
+  readonly #batches: BatchRunner
+  /** Sending is not possible or would fail again. Cleared when the link opens and at the next sync. */
+  #blocked = false
 
   constructor({ clock, installation, link, log, timing }: RedisLedgerOptions) {
     this.#link = link
     this.#clock = clock
     this.#log = log
     this.#timing = { ...defaultTiming, ...timing }
-    const { askMs, placesTtlMs } = this.#timing
-    // A life of its own: nothing that an earlier one left is taken for its own.
-    this.#calls = new LedgerCalls({ gatewayId: randomUUID(), installation, placesTtlMs })
+    const { admissionDeadlineMs: deadlineMs, connectionsTtlMs } = this.#timing
+    // The id is new for each run, so that this gateway never takes the counts of an earlier run for its own.
+    this.#calls = new LedgerCalls({ gatewayId: randomUUID(), installation, connectionsTtlMs })
     const nowMs = (): number => clock.monotonicMs()
-    this.#asks = new WaitingAsks({ link, nowMs, askMs })
-    this.#rounds = new Rounds({
-      waiting: () => (this.#stuck ? 0 : this.#due),
-      round: () => this.#round(),
-      failed: (error) => {
-        this.#stuck = true
-        log.error({ err: error }, 'quotas cannot be told to Redis')
+    this.#admissions = new Admissions({ link, nowMs, deadlineMs })
+    this.#batches = new BatchRunner({
+      waiting: () => (this.#blocked ? 0 : this.#pendingCount),
+      runBatch: () => this.#runBatch(),
+      onError: (error) => {
+        this.#blocked = true
+        log.error({ err: error }, 'writing quotas to Redis failed')
       },
     })
-    this.#desk = {
+    this.#port = {
       nowMs,
       gateways: () => this.#gateways,
-      submit: (ask) => {
-        this.#asks.submit(ask)
-        this.#kick()
+      submit: (request) => {
+        this.#admissions.submit(request)
+        this.#schedule()
       },
-      toWrite: (lease) => {
+      scheduleWrite: (lease) => {
         this.#unwritten.add(lease)
-        this.#kick()
+        this.#schedule()
       },
-      toExchange: (lease) => {
-        this.#untold.add(lease)
-        this.#kick()
+      scheduleExchange: (lease) => {
+        this.#unexchanged.add(lease)
+        this.#schedule()
       },
     }
     link.onOpen(() => {
-      for (const lease of this.#leases.values()) lease.repeat({ afresh: true })
-      this.#kick()
+      for (const lease of this.#leases.values()) lease.rewriteAll({ reset: true })
+      this.#schedule()
     })
   }
 
-  /** Gateways of the installation, as last known. */
+  /** The number of gateways of the installation, as last known; at least 1. */
   get gateways(): number {
     return this.#gateways
   }
 
-  /** A lease of the same tenant that was closed goes on, with what it still holds. */
+  /**
+   * Opens the lease of a tenant. A closed lease of the same tenant is opened again, with the connections that
+   * it still counts.
+   */
   open(tenantId: string, listener: LeaseListener): TenantLease {
     const existing = this.#leases.get(tenantId)
     if (existing) {
       existing.listener = listener
       return existing
     }
-    const lease = new RedisLease(tenantId, { desk: this.#desk, listener })
+    const lease = new RedisLease(tenantId, { port: this.#port, listener })
     this.#leases.set(tenantId, lease)
     return lease
   }
 
-  /** Takes its turns until `signal` ends it. */
+  /** Synchronizes every `syncIntervalMs` until `signal` aborts. */
   run(signal: AbortSignal): void {
-    const interval = setInterval(() => void this.turn(), this.#timing.turnMs)
+    const interval = setInterval(() => void this.sync(), this.#timing.syncIntervalMs)
     signal.addEventListener('abort', () => clearInterval(interval), { once: true })
   }
 
-  /** Resolves when all that is due has been sent and answered, or nothing can be sent. Never rejects. */
-  async turn(): Promise<void> {
+  /**
+   * Counts the gateways, divides the rates and writes what is due. Resolves when Redis has answered, or when
+   * nothing can be sent. Never rejects.
+   */
+  async sync(): Promise<void> {
     const nowMs = this.#clock.monotonicMs()
     this.#countDue = true
     for (const [tenantId, lease] of this.#leases) {
@@ -156,100 +173,102 @@ export class RedisLedger implements QuotaLedger {
         continue
       }
       if (nowMs - lease.refreshedMs >= this.#timing.refreshMs && lease.held > 0)
-        lease.repeat({ afresh: false })
-      if (lease.turnRates(nowMs)) this.#untold.add(lease)
-      if (lease.rates.forget(nowMs)) lease.listener?.sharesChanged()
+        lease.rewriteAll({ reset: false })
+      if (lease.endRateWindow(nowMs)) this.#unexchanged.add(lease)
+      if (lease.rates.expire(nowMs)) lease.listener?.sharesChanged()
     }
-    this.#kick()
-    await this.#rounds.idle()
+    this.#schedule()
+    await this.#batches.idle()
   }
 
-  /** What was given back is told, as far as Redis is there. The gateway has drained before. */
+  /** Writes the released connections if Redis is available. Call it after the gateway has drained. */
   async close(): Promise<void> {
-    this.#kick()
-    await this.#rounds.idle()
-    this.#asks.close()
+    this.#schedule()
+    await this.#batches.idle()
+    this.#admissions.close()
   }
 
-  // ——— The way to Redis ———
+  // ——— Sending ———
 
-  #kick(): void {
-    this.#stuck = false
-    this.#rounds.begin()
+  #schedule(): void {
+    this.#blocked = false
+    this.#batches.start()
   }
 
-  /** How much waits: as much as asks, since who asks is waited for. */
-  get #due(): number {
-    const other = this.#countDue || this.#unwritten.size > 0 || this.#untold.size > 0
-    return Math.max(this.#asks.unsent, other ? 1 : 0)
+  /** How much waits to be sent. Admission requests count each, since clients wait for them. */
+  get #pendingCount(): number {
+    const other = this.#countDue || this.#unwritten.size > 0 || this.#unexchanged.size > 0
+    return Math.max(this.#admissions.unsent, other ? 1 : 0)
   }
 
-  async #round(): Promise<void> {
+  async #runBatch(): Promise<void> {
     const live = this.#link.current
-    this.#stuck = !live || !(await this.#send(live, this.#collect(live)))
+    this.#blocked = !live || !(await this.#send(live, this.#collect(live)))
   }
 
-  #collect(live: LiveRedis): Call[] {
-    // Whether this Redis remembers is known only after the first count.
-    const mayAsk = this.#counted === live
-    const calls = this.#countDue || !mayAsk ? [this.#count(live)] : []
-    const asks = mayAsk ? this.#takeAsks() : []
-    const asking = together(asks, usersPerAskMax).map((some) => this.#ask(some))
-    return [...calls, ...this.#write(asks), ...asking, ...this.#exchange()]
+  #collect(live: LiveRedis): LedgerCall[] {
+    // Only the first count shows whether this Redis has kept its data.
+    const mayRequest = this.#registeredOn === live
+    const calls = this.#countDue || !mayRequest ? [this.#count(live)] : []
+    const requests = mayRequest ? this.#takeRequests() : []
+    const batches = batchAdmissions(requests, usersPerRequestMax).map((batch) => this.#request(batch))
+    return [...calls, ...this.#write(requests), ...batches, ...this.#exchange()]
   }
 
-  /** False: something went wrong, and trying again at once will not help. */
-  async #send(live: LiveRedis, calls: readonly Call[]): Promise<boolean> {
+  /** Resolves with false when something failed and sending again at once would not help. */
+  async #send(live: LiveRedis, calls: readonly LedgerCall[]): Promise<boolean> {
     const pipeline = live.client.pipeline()
     for (const { args, keys, script } of calls) addScript(pipeline, script, { keys, args })
     let replies: readonly unknown[]
     try {
       replies = await live.run(pipeline)
     } catch (error) {
-      for (const call of calls) call.lost()
+      for (const call of calls) call.onLost()
       if (error instanceof RedisUnavailableError || error instanceof UnknownOutcomeError) return false
       throw error
     }
-    let refused: unknown
+    let failure: unknown
     calls.forEach((call, index) => {
       const reply = replies[index]
       try {
         if (reply instanceof Error) throw reply
-        call.take(reply)
+        call.accept(reply)
       } catch (error) {
-        refused ??= error
-        call.lost()
+        failure ??= error
+        call.onLost()
       }
     })
-    return refused === undefined || this.#refused(live, refused)
+    return failure === undefined || this.#handleFailure(live, failure)
   }
 
-  #refused(live: LiveRedis, error: unknown): false {
-    // It was thrown away for that: the next connection is to where the books are.
+  #handleFailure(live: LiveRedis, error: unknown): false {
+    // The link has discarded the connection, because the slot moved. The next connection leads to the master
+    // that holds it.
     if (live.lost.aborted) return false
     if (error instanceof Error && /^(NOSCRIPT|READONLY)/.test(error.message)) {
-      // Demoted, or without its scripts: the next connection is to another, or brings them.
-      live.discard('it refused the scripts of quotas')
+      // The server was demoted or has lost the scripts. The next connection leads to the new master, or loads
+      // them.
+      live.discard('Redis rejected the scripts of the quota ledger')
       return false
     }
-    this.#log.warn({ err: error }, 'Redis does not count quotas; it is tried again')
-    this.#asks.decideUnsent()
+    this.#log.warn({ err: error }, 'counting quotas in Redis failed; the gateway tries again')
+    this.#admissions.decideUnsentLocally()
     return false
   }
 
-  // ——— What is sent ———
+  // ——— Calls ———
 
-  #count(live: LiveRedis): Call {
+  #count(live: LiveRedis): LedgerCall {
     this.#countDue = false
     return this.#calls.count({
-      heard: ({ gateways, known }) => {
-        const forgotten = !known && this.#counted !== undefined
-        if (forgotten && this.#counted !== live)
+      onReply: ({ gateways, known }) => {
+        const forgotten = !known && this.#registeredOn !== undefined
+        if (forgotten && this.#registeredOn !== live)
           this.#settledMs = this.#clock.monotonicMs() + this.#timing.settleMs
-        this.#counted = live
+        this.#registeredOn = live
         this.#setGateways(this.#settling ? Math.max(gateways, this.#gateways) : gateways)
       },
-      lost: () => void (this.#countDue = true),
+      onLost: () => void (this.#countDue = true),
     })
   }
 
@@ -259,93 +278,104 @@ export class RedisLedger implements QuotaLedger {
     for (const lease of this.#leases.values()) lease.listener?.sharesChanged()
   }
 
-  /** Redis came back without its memory, and others may not have told it yet what they hold: nobody takes more than an equal part. */
+  /**
+   * Redis has lost its data, and other gateways may not have written their connections again. No gateway
+   * takes more than an equal part until they have.
+   */
   get #settling(): boolean {
     return this.#clock.monotonicMs() < this.#settledMs
   }
 
-  #takeAsks(): Ask[] {
-    const asks = this.#asks.takeUnsent(asksMax)
-    if (!this.#settling) return asks
-    const before = new Map<RedisLease, number>()
-    return asks.filter((ask) => {
-      const asked = before.get(ask.lease) ?? 0
-      const refusal = ask.lease.refusalAlone(ask, asked)
-      if (refusal) this.#asks.answer(ask, refusal)
-      else before.set(ask.lease, asked + 1)
+  #takeRequests(): AdmissionRequest[] {
+    const requests = this.#admissions.takeUnsent(requestsPerPipelineMax)
+    if (!this.#settling) return requests
+    const requested = new Map<RedisLease, number>()
+    return requests.filter((request) => {
+      const before = requested.get(request.lease) ?? 0
+      const refusal = request.lease.localRefusal(request, before)
+      if (refusal) this.#admissions.answer(request, refusal)
+      else requested.set(request.lease, before + 1)
       return !refusal
     })
   }
 
-  #ask(some: Asks): Call {
-    const { all, lease, take } = some
-    if (take) lease.asked()
-    return this.#calls.ask(some, {
-      heard: ({ elsewhere, refusals }) => {
-        lease.heardOf({ elsewhere })
-        for (const [which, ask] of all.entries()) {
-          const admission = refusals.get(which) ?? { admitted: true }
-          if (take && admission.admitted) this.#take(ask)
-          this.#asks.answer(ask, admission)
+  #request(batch: AdmissionBatch): LedgerCall {
+    const { lease, requests, reserve } = batch
+    if (reserve) lease.markRequested()
+    return this.#calls.request(batch, {
+      onReply: ({ heldByOthers, refusals }) => {
+        lease.setHeldByOthers(heldByOthers)
+        for (const [index, request] of requests.entries()) {
+          const admission = refusals.get(index) ?? { admitted: true }
+          if (reserve && admission.admitted) this.#grant(request)
+          this.#admissions.answer(request, admission)
         }
       },
-      lost: () => {
-        for (const ask of all) {
-          if (take) lease.givenInVain(ask.user)
-          this.#asks.again(ask)
+      onLost: () => {
+        for (const request of requests) {
+          if (reserve) lease.releaseUnused(request.user)
+          this.#admissions.resend(request)
         }
       },
     })
   }
 
-  #take(ask: Ask): void {
-    if (this.#asks.waits(ask)) ask.lease.given(ask.user)
-    else ask.lease.givenInVain(ask.user)
+  #grant(request: AdmissionRequest): void {
+    if (this.#admissions.isWaiting(request)) request.lease.granted(request.user)
+    else request.lease.releaseUnused(request.user)
   }
 
-  /** What is asked next to must be right: whoever asks comes first, and each lease's count is written whole. */
-  #write(asks: readonly Ask[]): Call[] {
-    const askers = new Map<RedisLease, string[]>()
-    for (const { lease, user } of asks) {
+  /**
+   * Writes the changed counts. They go before the admission requests of the same pipeline, which must see
+   * correct counts: the users of these requests come first, and the total of each lease is always written.
+   */
+  #write(requests: readonly AdmissionRequest[]): LedgerCall[] {
+    const requestingUsers = new Map<RedisLease, string[]>()
+    for (const { lease, user } of requests) {
       if (!this.#unwritten.has(lease)) continue
-      const users = askers.get(lease)
+      const users = requestingUsers.get(lease)
       if (users) users.push(user)
-      else askers.set(lease, [user])
+      else requestingUsers.set(lease, [user])
     }
-    const calls: Call[] = []
-    let left = usersMax
-    for (const lease of new Set([...askers.keys(), ...this.#unwritten])) {
-      const first = askers.get(lease) ?? []
+    const calls: LedgerCall[] = []
+    let left = usersPerPipelineMax
+    for (const lease of new Set([...requestingUsers.keys(), ...this.#unwritten])) {
+      const first = requestingUsers.get(lease) ?? []
       if (left <= 0 && first.length === 0) break
-      const part = lease.takePart(Math.max(first.length, Math.min(left, usersPerWriteMax)), first)
-      // A lease is some work, also one without users.
-      left -= Math.max(10, part.users.length)
+      const update = lease.takeUpdate(Math.max(first.length, Math.min(left, usersPerWriteMax)), first)
+      // A lease costs some work even without users.
+      left -= Math.max(10, update.users.length)
       if (!lease.unwritten) this.#unwritten.delete(lease)
-      const lost = (): void => {
-        lease.lost(part)
-        this.#unwritten.add(lease)
-      }
-      calls.push(this.#calls.write(lease, { part, lost, heard: (others) => lease.heardOf(others) }))
+      calls.push(
+        this.#calls.write(lease, {
+          update,
+          onReply: ({ heldByOthers }) => lease.setHeldByOthers(heldByOthers),
+          onLost: () => {
+            lease.updateLost(update)
+            this.#unwritten.add(lease)
+          },
+        }),
+      )
     }
     return calls
   }
 
-  #exchange(): Call[] {
-    const leases = [...this.#untold].slice(0, exchangesMax)
-    for (const lease of leases) this.#untold.delete(lease)
+  #exchange(): LedgerCall[] {
+    const leases = [...this.#unexchanged].slice(0, exchangesPerPipelineMax)
+    for (const lease of leases) this.#unexchanged.delete(lease)
     return leases.map((lease) => {
-      const equalPart = 1 / this.#gateways
+      const equalShare = 1 / this.#gateways
       return this.#calls.exchange(lease, {
-        equalPart,
-        heard: (answer) => {
-          const shareMax = this.#settling ? equalPart : 1
+        equalShare,
+        onReply: (reply) => {
+          const shareMax = this.#settling ? equalShare : 1
           const nowMs = this.#clock.monotonicMs()
-          const delivered = lease.rates.answered(answer, { nowMs, shareMax })
+          const delivered = lease.rates.applyReply(reply, { nowMs, shareMax })
           lease.listener?.sharesChanged()
-          if (delivered > 0) lease.listener?.deliveredElsewhere(delivered)
+          if (delivered > 0) lease.listener?.deliveredByOthers(delivered)
         },
-        // The next turn tells it anew.
-        lost: () => {},
+        // The next sync reports the demand again.
+        onLost: () => {},
       })
     })
   }

@@ -1,69 +1,87 @@
-// What this gateway wants of a tenant's rates, second by second, and what share it was given. Pure: knows no Redis, and the time it is told.
+// The demand of this gateway for a tenant's shared rates, second by second, and the shares that it was given.
+// This file is pure: it knows no Redis, and the caller passes the time.
 import { sharedRates, type QuotaRate, type SharedRate } from '../ledger.js'
 
-/** A share given so long ago has been given to others since. Also when a gateway's wishes end, if it does not repeat them. */
+/**
+ * A share expires after this: it has then been given to others. The demand of a gateway also ends after this
+ * if it is not repeated.
+ */
 export const shareTtlMs = 5_000
 
-/** A rate over a shorter time says little. */
+/** The shortest time over which a rate is measured: over less, it says little. */
 const windowMsMin = 100
 
 /**
- * Who uses so little of its equal part, or no more than one a second, keeps quiet: of thousands of tenants nearly all do, and Redis would run
- * a script for each of them on each gateway once a second. All that is not told of is together at most so much of the limit.
+ * A gateway reports no demand while it uses at most this fraction of its equal part, or at most one per
+ * second. Nearly all of thousands of tenants are that idle, and Redis would otherwise run a script for each
+ * of them on each gateway every second. The unreported demand of all gateways together is at most this
+ * fraction of the limit.
  */
-const quietPart = 0.05
-const quietPerSecondMin = 1
+const idleFraction = 0.05
+const idlePerSecondMin = 1
 
-/** `limit`: per second, over all gateways. */
-export function quietPerSecond(limit: number, gateways: number): number {
-  return Math.max(quietPerSecondMin, (quietPart * limit) / gateways)
+/**
+ * Returns the rate per second up to which a gateway counts as idle. `limit`: per second, over all gateways.
+ */
+export function idlePerSecond(limit: number, gateways: number): number {
+  return Math.max(idlePerSecondMin, (idleFraction * limit) / gateways)
 }
 
-/** So many turns pass until who is quiet asks what the others have delivered: what it publishes may reach thousands there. */
-const quietTurns = 4
+/**
+ * After this many windows an idle gateway still asks what the others have delivered: what it publishes may
+ * reach thousands of their clients.
+ */
+const idleWindowsMax = 4
 
-/** As the script takes it: `just begun`. */
-const justBegun = -1
+/** The demand that stands for `just started` in the script. */
+const justStarted = -1
 
-interface Wish {
-  /** `begun`: since the last turn; others are told so, and what is wanted per second shows at the next turn. */
-  kind: 'quiet' | 'begun' | 'known'
-  /** Since `sinceMs`; while it is quiet, since the last turn. */
+interface RateDemand {
+  /**
+   * `started`: since the last window, and reported as such; the demand per second is known at the end of this
+   * window.
+   */
+  kind: 'idle' | 'started' | 'measured'
+  /** The requests since `sinceMs`; while idle, since the last window. */
   count: number
   sinceMs: number
-  /** The window before: what was wanted in it, and how long it was. Both 0: there was none. */
+  /** The requests in the window before, and its length. Both are 0 when there was none. */
   beforeCount: number
   beforeMs: number
-  wanted: number
+  /** The demand per second, or `justStarted`. */
+  desired: number
   /** Undefined: an equal part. */
   share: number | undefined
 }
 
-export class RateWishes {
-  readonly #wishes: Record<SharedRate, Wish> = { publish: quietWish(), connect: quietWish() }
+export class RateShares {
+  readonly #demands: Record<SharedRate, RateDemand> = { publish: idleDemand(), connect: idleDemand() }
   #delivered = 0
   #deliveredPerSecond = 0
-  #turnMs: number | undefined
-  /** Turns since it last asked, while it is quiet; and how many of the last turns used nothing at all. */
-  #quietFor = 0
-  #unusedFor = quietTurns
-  /** When the last answer came; undefined: none since all was quiet. */
-  #answeredMs: number | undefined
+  #windowEndMs: number | undefined
+  /** Idle windows since the last exchange. */
+  #idleWindows = 0
+  /** The number of last windows without any use. */
+  #unusedWindows = idleWindowsMax
+  /** When the last reply came. Undefined: none has come since all rates became idle. */
+  #repliedMs: number | undefined
 
-  /** Undefined: an equal part. */
+  /** Returns the share of the tenant's limit. Undefined: an equal part. */
   share(rate: SharedRate): number | undefined {
-    return this.#wishes[rate].share
+    return this.#demands[rate].share
   }
 
-  /** True when the others are to be told at once. `quiet`: per second. */
-  spend(rate: SharedRate, n: number, { nowMs, quiet }: { nowMs: number; quiet: number }): boolean {
-    const wish = this.#wishes[rate]
-    wish.count += n
-    if (wish.kind !== 'quiet' || wish.count <= quiet) return false
-    wish.kind = 'begun'
-    wish.count = n
-    wish.sinceMs = nowMs
-    wish.wanted = justBegun
+  /**
+   * Counts `n` requests. Returns true when the demand should be reported at once. `idleBelow`: per second.
+   */
+  spend(rate: SharedRate, n: number, { nowMs, idleBelow }: { nowMs: number; idleBelow: number }): boolean {
+    const demand = this.#demands[rate]
+    demand.count += n
+    if (demand.kind !== 'idle' || demand.count <= idleBelow) return false
+    demand.kind = 'started'
+    demand.count = n
+    demand.sinceMs = nowMs
+    demand.desired = justStarted
     return true
   }
 
@@ -71,85 +89,98 @@ export class RateWishes {
     this.#delivered += n
   }
 
-  /** The end of a window. `quietOf`: per second. False: there is nothing to tell or ask, and the others know that. */
-  turn(nowMs: number, quietOf: (rate: QuotaRate) => number): boolean {
-    const wasQuiet = this.#quiet
-    const used = this.#delivered > 0 || sharedRates.some((rate) => this.#wishes[rate].count > 0)
-    for (const rate of sharedRates) turnWish(this.#wishes[rate], { nowMs, quiet: quietOf(rate) })
-    // A late turn ends a long window: what was delivered in it came no faster for that.
-    const seconds = Math.max(windowMsMin, nowMs - (this.#turnMs ?? nowMs - 1_000)) / 1000
+  /**
+   * Ends a window. Returns false when there is nothing to report or to ask, which the others know.
+   * `idleBelowOf`: per second.
+   */
+  endWindow(nowMs: number, idleBelowOf: (rate: QuotaRate) => number): boolean {
+    const wasIdle = this.#isIdle
+    const used = this.#delivered > 0 || sharedRates.some((rate) => this.#demands[rate].count > 0)
+    for (const rate of sharedRates)
+      endDemandWindow(this.#demands[rate], { nowMs, idleBelow: idleBelowOf(rate) })
+    // A late call ends a long window, and its deliveries were not faster for that.
+    const seconds = Math.max(windowMsMin, nowMs - (this.#windowEndMs ?? nowMs - 1_000)) / 1000
     const perSecond = this.#delivered / seconds
-    this.#deliveredPerSecond = perSecond <= quietOf('delivery') ? 0 : perSecond
+    this.#deliveredPerSecond = perSecond <= idleBelowOf('delivery') ? 0 : perSecond
     this.#delivered = 0
-    this.#turnMs = nowMs
-    this.#unusedFor = used ? 0 : this.#unusedFor + 1
-    const unused = this.#unusedFor >= quietTurns
-    const quiet = wasQuiet && this.#quiet
-    if (unused) this.#answeredMs = undefined
-    this.#quietFor = quiet && !unused ? this.#quietFor + 1 : 0
-    if (quiet && this.#quietFor < quietTurns) return false
-    this.#quietFor = 0
+    this.#windowEndMs = nowMs
+    this.#unusedWindows = used ? 0 : this.#unusedWindows + 1
+    const unused = this.#unusedWindows >= idleWindowsMax
+    const idle = wasIdle && this.#isIdle
+    if (unused) this.#repliedMs = undefined
+    this.#idleWindows = idle && !unused ? this.#idleWindows + 1 : 0
+    if (idle && this.#idleWindows < idleWindowsMax) return false
+    this.#idleWindows = 0
     return true
   }
 
-  /** What the script takes. */
-  message(limitOf: (rate: SharedRate) => number): readonly number[] {
-    const ofRates = sharedRates.flatMap((rate) => [this.#wishes[rate].wanted, limitOf(rate)])
+  /**
+   * Returns the last arguments of the script: deliveries per second, then for each rate the demand and the
+   * limit per second.
+   */
+  report(limitOf: (rate: SharedRate) => number): readonly number[] {
+    const ofRates = sharedRates.flatMap((rate) => [this.#demands[rate].desired, limitOf(rate)])
     return [this.#deliveredPerSecond, ...ofRates]
   }
 
-  /** What the script gave. Returns what others have delivered since the last time. `shareMax`: no share grows above it, or its last size. */
-  answered(
+  /**
+   * Applies the reply of the script. Returns how much other gateways have delivered since the last reply.
+   * `shareMax`: no share grows above it, or above its last size.
+   */
+  applyReply(
     [deliveredPerSecond = 0, ...shares]: readonly number[],
     { nowMs, shareMax }: { nowMs: number; shareMax: number },
   ): number {
     sharedRates.forEach((rate, index) => {
-      const wish = this.#wishes[rate]
-      if (wish.kind === 'known')
-        wish.share = Math.min(shares[index] ?? 0, Math.max(shareMax, wish.share ?? 0))
+      const demand = this.#demands[rate]
+      if (demand.kind === 'measured')
+        demand.share = Math.min(shares[index] ?? 0, Math.max(shareMax, demand.share ?? 0))
     })
-    const elapsedMs = this.#answeredMs === undefined ? 0 : Math.min(nowMs - this.#answeredMs, shareTtlMs)
-    this.#answeredMs = nowMs
+    const elapsedMs = this.#repliedMs === undefined ? 0 : Math.min(nowMs - this.#repliedMs, shareTtlMs)
+    this.#repliedMs = nowMs
     return Math.round((deliveredPerSecond * elapsedMs) / 1000)
   }
 
-  /** True when a share was forgotten, since the last answer is too old. */
-  forget(nowMs: number): boolean {
-    if (this.#answeredMs === undefined || nowMs - this.#answeredMs <= shareTtlMs) return false
-    this.#answeredMs = undefined
-    const wishes = sharedRates.map((rate) => this.#wishes[rate])
-    const some = wishes.some(({ share }) => share !== undefined)
-    for (const wish of wishes) wish.share = undefined
-    return some
+  /** Drops the shares when the last reply is too old. Returns true when there was a share to drop. */
+  expire(nowMs: number): boolean {
+    if (this.#repliedMs === undefined || nowMs - this.#repliedMs <= shareTtlMs) return false
+    this.#repliedMs = undefined
+    const demands = sharedRates.map((rate) => this.#demands[rate])
+    const hadShare = demands.some(({ share }) => share !== undefined)
+    for (const demand of demands) demand.share = undefined
+    return hadShare
   }
 
-  get #quiet(): boolean {
-    return this.#deliveredPerSecond === 0 && sharedRates.every((rate) => this.#wishes[rate].kind === 'quiet')
+  get #isIdle(): boolean {
+    return this.#deliveredPerSecond === 0 && sharedRates.every((rate) => this.#demands[rate].kind === 'idle')
   }
 }
 
-function quietWish(): Wish {
+function idleDemand(): RateDemand {
   return {
-    kind: 'quiet',
+    kind: 'idle',
     count: 0,
     sinceMs: 0,
     beforeCount: 0,
     beforeMs: 0,
-    wanted: 0,
+    desired: 0,
     share: undefined,
   }
 }
 
-/** What is wanted is seen over two windows: one alone jumps too much, more come too late. */
-function turnWish(wish: Wish, { nowMs, quiet }: { nowMs: number; quiet: number }): void {
-  const { beforeCount, beforeMs, count, kind, sinceMs } = wish
-  wish.count = 0
-  if (kind === 'quiet') return
+/** Measures the demand over two windows: over one it varies too much, over more it follows too late. */
+function endDemandWindow(
+  demand: RateDemand,
+  { nowMs, idleBelow }: { nowMs: number; idleBelow: number },
+): void {
+  const { beforeCount, beforeMs, count, kind, sinceMs } = demand
+  demand.count = 0
+  if (kind === 'idle') return
   const elapsedMs = nowMs - sinceMs
-  wish.wanted = ((beforeCount + count) * 1000) / Math.max(windowMsMin, beforeMs + elapsedMs)
-  if (wish.wanted <= quiet) return void Object.assign(wish, quietWish())
-  wish.kind = 'known'
-  wish.beforeCount = count
-  wish.beforeMs = elapsedMs
-  wish.sinceMs = nowMs
+  demand.desired = ((beforeCount + count) * 1000) / Math.max(windowMsMin, beforeMs + elapsedMs)
+  if (demand.desired <= idleBelow) return void Object.assign(demand, idleDemand())
+  demand.kind = 'measured'
+  demand.beforeCount = count
+  demand.beforeMs = elapsedMs
+  demand.sinceMs = nowMs
 }

@@ -1,10 +1,11 @@
-// The Lua of the ledger. A tenant has, in one slot, and gone with their last gateway:
-//   connections      hash: gateway → when it ends (milliseconds of Redis's own clock), places it holds
-//   users:<gateway>  hash: user → places; ends with its gateway
-//   rates            hash: gateway → when it ends, deliveries per second; then of publish and of connect: wanted per second, share granted
-// The installation has
-//   gateways         sorted set: gateway → when it ends
-// All is read by time: what has ended counts for nobody, whether it still lies there or not.
+// The Lua scripts of the ledger. A tenant has these keys in one slot; they expire with the last gateway that
+// uses them:
+//   connections      hash: gateway → expiry (milliseconds of Redis's own clock), number of connections
+//   users:<gateway>  hash: user → number of connections; expires with its gateway
+// rates hash: gateway → expiry, deliveries per second; then for publish and for connect: demand per second,
+// granted share The installation has one key:
+// gateways sorted set: gateway → expiry All scripts compare expiries with the current time: an expired entry
+// does not count, whether it is still stored or not.
 import { script, type Script } from '../../redis/scripts.js'
 
 const reading = String.raw`
@@ -12,13 +13,16 @@ local time = redis.call('TIME')
 local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
-/** The names of the others' keys are made here: only Redis knows at this moment who they are. All have the slot of KEYS[1]. */
+/**
+ * The script derives the keys of the other gateways: only Redis knows at this moment which gateways there
+ * are. All lie in the slot of KEYS[1].
+ */
 const counting = String.raw`${reading}
 local all, own, living = 0, 0, {}
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
-  local ends, held = string.match(entries[i + 1], '^(%d+) (%d+)$')
-  if tonumber(ends) > nowMs then
+  local expiry, held = string.match(entries[i + 1], '^(%d+) (%d+)$')
+  if tonumber(expiry) > nowMs then
     all = all + held
     living[entries[i]] = true
     if entries[i] == ARGV[1] then own = tonumber(held) end
@@ -38,26 +42,26 @@ local function hasRoom(i)
 end
 `
 
-/** Users that one question names at most. */
-export const usersPerAskMax = 100
+/** The most users in one request. */
+export const usersPerRequestMax = 100
 
 /**
- * Whether there is room for one more connection of each user, whatever the others get. O(gateways × users).
- * KEYS: connections · ARGV: gateway, users key without a gateway, time to live in ms (of no use here), places of the tenant, places of a user;
- * then users, up to 100
- * Returns {held by other gateways, then of each who finds none {which, counted from 0, limit, used}}.
+ * Checks for each user whether the limits allow one more connection; the users do not count for each other.
+ * O(gateways × users). KEYS: connections · ARGV: gateway, users key without a gateway, time to live in ms
+ * (unused), limit of the tenant, limit of a user; then up to 100 users Returns {connections of other
+ * gateways, then for each refused user {index from 0, limit, used}}.
  */
-export const lookForRoom = script(`#!lua flags=no-writes
+export const checkConnections = script(`#!lua flags=no-writes
 ${counting}
 for i = 6, #ARGV do hasRoom(i) end
 return reply
 `)
 
 /**
- * Atomic: looking for room, and taking it, for one user after the other. O(gateways × users).
+ * Atomic: checks the limits and reserves a connection, for one user after the other. O(gateways × users).
  * KEYS: connections, users of this gateway · ARGV and reply: as above
  */
-export const takePlaces = script(`#!lua
+export const reserveConnections = script(`#!lua
 ${counting}
 local before = own
 for i = 6, #ARGV do
@@ -75,30 +79,29 @@ end
 return reply
 `)
 
-/** Users that one write names at most. */
+/** The most users in one write. */
 export const usersPerWriteMax = 500
 
 /**
- * Atomic: the count and the users that it is made of. Says how things are, not what changed: it mends what was lost before. Works in a
- * full Redis too. O(gateways + users).
- * KEYS: connections, users of this gateway · ARGV: gateway, time to live in ms, places held, 1 to forget all users first; then user and
- * places, up to 500 times
- * Returns {held by other gateways}.
+ * Atomic: writes the number of connections of this gateway and of its users. It writes totals, not
+ * differences, so it repairs earlier losses. It also works when Redis is at maxmemory. O(gateways + users).
+ * KEYS: connections, users of this gateway · ARGV: gateway, time to live in ms, connections, 1 to remove all
+ * users first; then up to 500 pairs of user and connections Returns {connections of other gateways}.
  */
-export const writePlaces = script(`#!lua flags=allow-oom
+export const writeConnections = script(`#!lua flags=allow-oom
 ${reading}
 if ARGV[4] == '1' then redis.call('DEL', KEYS[2]) end
-local gone, there = {}, {}
+local removed, kept = {}, {}
 for i = 5, #ARGV, 2 do
   if ARGV[i + 1] == '0' then
-    gone[#gone + 1] = ARGV[i]
+    removed[#removed + 1] = ARGV[i]
   else
-    there[#there + 1] = ARGV[i]
-    there[#there + 1] = ARGV[i + 1]
+    kept[#kept + 1] = ARGV[i]
+    kept[#kept + 1] = ARGV[i + 1]
   end
 end
-if #gone > 0 then redis.call('HDEL', KEYS[2], unpack(gone)) end
-if #there > 0 then redis.call('HSET', KEYS[2], unpack(there)) end
+if #removed > 0 then redis.call('HDEL', KEYS[2], unpack(removed)) end
+if #kept > 0 then redis.call('HSET', KEYS[2], unpack(kept)) end
 if ARGV[3] == '0' then
   redis.call('HDEL', KEYS[1], ARGV[1])
 else
@@ -106,32 +109,34 @@ else
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
-local elsewhere = 0
+local others = 0
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
-  local ends, held = string.match(entries[i + 1], '^(%d+) (%d+)$')
-  if tonumber(ends) <= nowMs then
+  local expiry, held = string.match(entries[i + 1], '^(%d+) (%d+)$')
+  if tonumber(expiry) <= nowMs then
     redis.call('HDEL', KEYS[1], entries[i])
   elseif entries[i] ~= ARGV[1] then
-    elsewhere = elsewhere + held
+    others = others + held
   end
 end
-return {elsewhere}
+return {others}
 `)
 
 /**
- * Atomic: telling what this gateway wants, and being granted a share that the others have not. Where all want more than the limit, a share
- * is what one wants of what all want. Where they want less, it is what one wants of the limit, and of what is left as much as everybody else
- * who wants something: who wanted little may want much the next moment. But no more than is free; and no less than an equal part, if so much is
- * due: who begins need not wait until the others have given back, which they do when they come by next. O(gateways).
- * KEYS: rates · ARGV: gateway, time to live in ms, an equal part, deliveries per second, then for each rate what is wanted per second and
- * the limit; wanted -1: it has just begun, so nobody knows
- * Returns {deliveries per second of other gateways, then for each rate the share}, as texts.
+ * Atomic: reports the demand of this gateway and grants it a share. When the total demand exceeds the limit,
+ * the share is the gateway's part of the total demand. Otherwise it is the gateway's demand as a part of the
+ * limit, plus an equal part of the rest for each gateway with a demand, since a small demand may grow at any
+ * moment. A share is never more than the other gateways leave free, except that a gateway gets up to an equal
+ * part when that much is due to it: a gateway that starts need not wait for the others, which reduce their
+ * shares at their next exchange. O(gateways). KEYS: rates · ARGV: gateway, time to live in ms, an equal
+ * share, deliveries per second; then for each rate the demand per second and the limit. A demand of -1 means
+ * that it has just started and is not measured yet. Returns {deliveries per second of other gateways, then
+ * for each rate the share}, as strings.
  */
 export const exchangeRates = script(`#!lua
 ${reading}
 local part, delivered = tonumber(ARGV[3]), 0
-local wanted, granted, wanting = {0, 0}, {0, 0}, {1, 1}
+local demand, granted, demanding = {0, 0}, {0, 0}, {1, 1}
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
   local numbers = {}
@@ -141,9 +146,9 @@ for i = 1, #entries, 2 do
   elseif entries[i] ~= ARGV[1] then
     delivered = delivered + numbers[2]
     for rate = 1, 2 do
-      wanted[rate] = wanted[rate] + numbers[2 * rate + 1]
+      demand[rate] = demand[rate] + numbers[2 * rate + 1]
       granted[rate] = granted[rate] + numbers[2 * rate + 2]
-      if numbers[2 * rate + 1] > 0 then wanting[rate] = wanting[rate] + 1 end
+      if numbers[2 * rate + 1] > 0 then demanding[rate] = demanding[rate] + 1 end
     end
   end
 end
@@ -153,14 +158,14 @@ local idle = tonumber(ARGV[4]) == 0
 for rate = 1, 2 do
   local own, limit, share = tonumber(ARGV[3 + 2 * rate]), tonumber(ARGV[4 + 2 * rate]), 0
   if own < 0 then
-    -- As much as makes the others leave an equal part.
+    -- The demand that makes the others leave an equal part.
     share = math.min(part, 0.5)
-    own = math.max(1, wanted[rate] * share / (1 - share))
+    own = math.max(1, demand[rate] * share / (1 - share))
     share = part
   elseif own > 0 then
-    local all = own + wanted[rate]
+    local all = own + demand[rate]
     share = own / all
-    if all < limit then share = own / limit + (1 - all / limit) / wanting[rate] end
+    if all < limit then share = own / limit + (1 - all / limit) / demanding[rate] end
     share = math.max(math.min(share, 1 - granted[rate]), math.min(share, part))
   end
   if own > 0 then idle = false end
@@ -177,9 +182,9 @@ return reply
 `)
 
 /**
- * Atomic: being there, and counting who is. O(log n).
+ * Atomic: registers this gateway and counts all gateways. O(log n).
  * KEYS: gateways · ARGV: gateway, time to live in ms
- * Returns {1 when it was there before, gateways}.
+ * Returns {1 when this gateway was registered before, gateways}.
  */
 export const countGateways = script(`#!lua flags=allow-oom
 ${reading}
@@ -191,9 +196,9 @@ return {known, redis.call('ZCARD', KEYS[1])}
 `)
 
 export const ledgerScripts: readonly Script[] = [
-  lookForRoom,
-  takePlaces,
-  writePlaces,
+  checkConnections,
+  reserveConnections,
+  writeConnections,
   exchangeRates,
   countGateways,
 ]

@@ -1,14 +1,15 @@
-// The map of a Cluster: asks all its nodes all the time who holds what, and believes them while more than half of the masters speak.
+// The shard map of a Cluster. It polls all nodes for the slots that each master holds, and applies the
+// answers while a majority of the masters answers.
 import type { Log } from '../../log.js'
 import { describeError } from '../connection.js'
 import { pause } from '../../deadline.js'
 import {
-  askForView,
-  companyOf,
+  fetchView,
+  quorumOf,
   dataNodesIn,
   holdersOf,
-  standsBy,
-  usualOf,
+  confirmsMaster,
+  typicalDataNodes,
   votersIn,
   type ClusterView,
   type Holder,
@@ -18,25 +19,34 @@ import { partitionSlots } from '../keys.js'
 import type { Locator } from './locator.js'
 import type { Shard, ShardMap } from './shards.js'
 import { slotOf } from '../slots.js'
-import { Survey, type Silent, type SurveyTiming } from './poller.js'
+import { Poller, type PollFailure, type PollTiming } from './poller.js'
 import { formatAddress, type Address, type ClusterTarget } from '../url.js'
 
-const defaultTiming: SurveyTiming = { intervalMs: 1_000, deadlineMs: 1_000, confirmMs: 500 }
+const defaultTiming: PollTiming = { intervalMs: 1_000, deadlineMs: 1_000, confirmMs: 500 }
 
-/** Thousands of replies may say within a moment that something moved. */
+/** The least time between two refreshes: thousands of replies may report a moved slot within a moment. */
 const refreshGapMs = 200
 
-/** While a master is new, each group of publishes wants it confirmed, on every gateway: they share what all nodes are asked. */
+/**
+ * The least time between two fresh polls for confirmations. After a failover each group of publishes on every
+ * gateway asks for a confirmation of the new master, so callers share one poll.
+ */
 const confirmGapMs = 50
 
-/** No node gives up another earlier: `cluster-node-timeout` must be no shorter. */
-const silenceMs = 1_000
+/**
+ * No node considers another node failed earlier than this, provided that `cluster-node-timeout` is not
+ * shorter.
+ */
+const failoverAfterMs = 1_000
 
 export interface ClusterMapOptions {
   readonly log: Log
-  /** Of each shard, the master one of them, when the operator says it. */
+  /**
+   * The number of data nodes of each shard, including the master, as the operator configured it. Default:
+   * what the nodes report.
+   */
   readonly dataNodes?: number | undefined
-  readonly timing?: Partial<SurveyTiming> | undefined
+  readonly timing?: Partial<PollTiming> | undefined
 }
 
 interface ClusterShard extends Shard {
@@ -46,27 +56,27 @@ interface ClusterShard extends Shard {
 export class ClusterMap implements ShardMap {
   readonly #target: ClusterTarget
   readonly #log: Log
-  readonly #survey: Survey<ClusterView>
+  readonly #poller: Poller<ClusterView>
   readonly #listeners = new Set<() => void>()
-  /** Those that somebody wants to know of: of each partition, and of each tag that was asked for. */
+  /** The slots whose holders matter: those of the partitions, and those of the tags passed to `locatorOf`. */
   readonly #slots = new Set<number>(partitionSlots)
   #holders: Holders = new Map()
-  /** By address. */
+  /** By the master's address. */
   readonly #shards = new Map<string, ClusterShard>()
-  /** Asked for with each publish. */
-  #ofPartitions: readonly (Shard | undefined)[] = []
-  /** Ids of the masters as last believed. */
+  /** Looked up by each publish. */
+  #shardOfPartition: readonly (Shard | undefined)[] = []
+  /** The ids of the masters, as a quorum last reported them. */
   #voters: ReadonlySet<string> = new Set()
-  /** As last believed. */
+  /** As a quorum last reported them. */
   #nodes: readonly Address[] = []
   readonly #dataNodes: number | undefined
-  /** By the master's id, as last believed. */
+  /** The number of data nodes by the master's id, as a quorum last reported it. */
   #dataNodesOf: ReadonlyMap<string, number> = new Map()
-  /** Of a shard like most: the most that it ever was. */
-  #dataNodesUsual = 0
+  /** The highest number of data nodes that a typical shard ever had. */
+  #dataNodesTypical = 0
   #refreshedMs = -Infinity
-  #refreshDue: NodeJS.Timeout | undefined
-  /** Those who ask before it begins get its answers. */
+  #refreshTimer: NodeJS.Timeout | undefined
+  /** A poll that has not begun yet. Callers that ask before it begins share its answers. */
   #confirmation: Promise<readonly ClusterView[]> | undefined
   #confirmedMs = -Infinity
 
@@ -76,12 +86,12 @@ export class ClusterMap implements ShardMap {
     this.#dataNodes = dataNodes
     const { deadlineMs, ...rest } = { ...defaultTiming, ...timing }
     const { login, tls } = target
-    this.#survey = new Survey<ClusterView>(target.nodes, {
+    this.#poller = new Poller<ClusterView>(target.nodes, {
       login,
       tls,
       timing: { deadlineMs, ...rest },
-      ask: (connection, asked) => askForView(connection, { asked, deadlineMs }),
-      onAnswer: () => this.#look(),
+      ask: (connection, asked) => fetchView(connection, { asked, deadlineMs }),
+      onAnswer: () => this.#update(),
     })
   }
 
@@ -90,10 +100,10 @@ export class ClusterMap implements ShardMap {
   }
 
   holderOf(partition: number): Shard | undefined {
-    return this.#ofPartitions[partition]
+    return this.#shardOfPartition[partition]
   }
 
-  /** Those that hold a slot that matters, whether or not a partition is in it. */
+  /** The addresses of the masters that hold a slot that matters. */
   get masters(): readonly Address[] {
     return [
       ...new Map(
@@ -102,23 +112,25 @@ export class ClusterMap implements ShardMap {
     ]
   }
 
-  /** Why the map is unknown, has holes or cannot be checked; undefined when all is well. */
-  get trouble(): string | undefined {
-    const { answers, serverCount } = this.#survey
+  /**
+   * Why the map is unknown, incomplete or unverified. Undefined when it is complete and a quorum reported it.
+   */
+  get unavailableReason(): string | undefined {
+    const { answers, serverCount } = this.#poller
     const views = answers.filter((answer) => answer.kind === 'view')
-    if (companyOf(views) !== 'few')
-      return this.#holders.size < this.#slots.size
-        ? 'some slots of the Cluster are held by nobody'
-        : undefined
+    if (quorumOf(views) !== 'minority')
+      return this.#holders.size < this.#slots.size ? 'no master holds some slots of the Cluster' : undefined
     if (views.length > 0 && views.every(({ masters }) => masters.size === 0))
-      return 'no slot of the Cluster is held by anybody'
-    const silent = answers.find((answer) => answer.kind === 'silent')
-    const why = silent ? ` (${describeError(silent.reason)})` : ''
-    if (views.length === 0) return `no node of the Cluster tells who holds what${why}`
-    return `${views.length} of ${serverCount} nodes of the Cluster tell who holds what: too few to be believed${why}`
+      return 'no master holds any slot of the Cluster'
+    const failure = answers.find((answer) => answer.kind === 'failure')
+    const why = failure ? ` (${describeError(failure.reason)})` : ''
+    if (views.length === 0) return `no node of the Cluster reports which master holds which slots${why}`
+    return `only ${views.length} of ${serverCount} nodes of the Cluster answer: no majority of the masters confirms which master holds which slots${why}`
   }
 
-  /** In a shard like most. Undefined: not known yet. */
+  /**
+   * The number of replicas that form a majority with the master in a typical shard. Undefined: not known yet.
+   */
   get waitReplicas(): number | undefined {
     return this.#waitReplicasOf(undefined)
   }
@@ -129,101 +141,105 @@ export class ClusterMap implements ShardMap {
   }
 
   refresh(): void {
-    if (this.#refreshDue) return
+    if (this.#refreshTimer) return
     const waitMs = Math.max(0, this.#refreshedMs + refreshGapMs - performance.now())
-    this.#refreshDue = setTimeout(() => {
-      this.#refreshDue = undefined
+    this.#refreshTimer = setTimeout(() => {
+      this.#refreshTimer = undefined
       this.#refreshedMs = performance.now()
-      this.#survey.hurry()
+      this.#poller.pollNow()
     }, waitMs).unref()
   }
 
-  /** Where everything is whose keys bear this tag, whoever holds its slot. For those who keep all they have in one slot. */
+  /** The locator of the master that holds the slot of `tag`. For callers whose keys all carry one tag. */
   locatorOf(tag: string): Locator {
     const slot = slotOf(tag)
     this.#slots.add(slot)
-    this.#look()
+    this.#update()
     const holder = () => this.#holders.get(slot)
-    return this.#locator(holder, () => this.trouble ?? `nobody holds the slot of "${tag}"`)
+    return this.#createLocator(holder, () => this.unavailableReason ?? `no master holds the slot of "${tag}"`)
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    await this.#survey.run(signal)
-    clearTimeout(this.#refreshDue)
+    await this.#poller.run(signal)
+    clearTimeout(this.#refreshTimer)
   }
 
-  #locator(holder: () => Holder | undefined, trouble: () => string | undefined): Locator {
+  #createLocator(holder: () => Holder | undefined, unavailableReason: () => string | undefined): Locator {
     const waitReplicas = () => this.#waitReplicasOf(holder()?.id)
     return {
       get address() {
         return holder()?.address
       },
-      get trouble() {
-        return holder() ? undefined : trouble()
+      get unavailableReason() {
+        return holder() ? undefined : unavailableReason()
       },
-      mistake: undefined,
+      configError: undefined,
       get waitReplicas() {
         return waitReplicas()
       },
       confirm: (asked) => this.#confirm(asked),
-      silenceMs,
+      failoverAfterMs,
       onChange: (listener) => this.onChange(listener),
-      // The map does it for all.
+      // The map polls for all its locators.
       run: async () => {},
     }
   }
 
   /**
-   * By its own data nodes: one that was emptied leaves its nodes to another shard, and nobody else has them. And by no fewer than most shards
-   * had: a master that was replaced belongs to its shard, though no node tells so.
+   * Counts the data nodes of the shard itself, since a shard may have received the replicas of another. The
+   * count is at least that of a typical shard: a replaced master still belongs to its shard, although no node
+   * reports it.
    */
   #waitReplicasOf(masterId: string | undefined): number | undefined {
     const own = (masterId === undefined ? undefined : this.#dataNodesOf.get(masterId)) ?? 0
-    const dataNodes = this.#dataNodes ?? (this.#dataNodesUsual && Math.max(own, this.#dataNodesUsual))
+    const dataNodes = this.#dataNodes ?? (this.#dataNodesTypical && Math.max(own, this.#dataNodesTypical))
     return dataNodes === 0 ? undefined : Math.floor(dataNodes / 2)
   }
 
   async #confirm(address: Address): Promise<boolean> {
-    const views = await (this.#confirmation ??= this.#askAll())
+    const views = await (this.#confirmation ??= this.#pollViews())
     const name = formatAddress(address)
     const holders = [...holdersOf(this.#slots, views).values()]
     return (
       holders.some((holder) => formatAddress(holder.address) === name) &&
-      standsBy(address, { views, voters: this.#voters })
+      confirmsMaster(address, { views, voters: this.#voters })
     )
   }
 
-  async #askAll(): Promise<readonly ClusterView[]> {
+  async #pollViews(): Promise<readonly ClusterView[]> {
     await pause(Math.max(0, this.#confirmedMs + confirmGapMs - performance.now()))
     this.#confirmation = undefined
     this.#confirmedMs = performance.now()
-    return viewsIn(await this.#survey.afresh())
+    return viewsIn(await this.#poller.freshPoll())
   }
 
-  /** Takes up what has come. As long as nobody can be believed, all stays as it was. */
-  #look(): void {
-    const views = viewsIn(this.#survey.answers)
-    const company = companyOf(views)
-    if (company !== 'few') this.#adopt(views, company === 'all' ? undefined : this.#holders)
-    const told = views.flatMap(({ nodes }) => nodes)
-    this.#survey.setServers([...this.#target.nodes, ...this.#nodes, ...told])
+  /** Applies the latest answers. Without a quorum the map stays as it was. */
+  #update(): void {
+    const views = viewsIn(this.#poller.answers)
+    const quorum = quorumOf(views)
+    if (quorum !== 'minority') this.#adopt(views, quorum === 'all' ? undefined : this.#holders)
+    const reported = views.flatMap(({ nodes }) => nodes)
+    this.#poller.setServers([...this.#target.nodes, ...this.#nodes, ...reported])
   }
 
   #adopt(views: readonly ClusterView[], known: Holders | undefined): void {
     this.#nodes = views.flatMap(({ nodes }) => nodes)
     this.#voters = votersIn(views)
     this.#dataNodesOf = dataNodesIn(views, this.#voters)
-    this.#dataNodesUsual = Math.max(this.#dataNodesUsual, usualOf([...this.#dataNodesOf.values()]))
+    this.#dataNodesTypical = Math.max(
+      this.#dataNodesTypical,
+      typicalDataNodes([...this.#dataNodesOf.values()]),
+    )
     const before = this.#holders
     this.#holders = holdersOf(this.#slots, views, known)
     if (describe(before) === describe(this.#holders)) return
-    this.#renewShards()
-    const { trouble } = this
-    if (trouble !== undefined) this.#log.warn({ reason: trouble }, 'not all of the Cluster can be reached')
+    this.#updateShards()
+    const { unavailableReason: reason } = this
+    if (reason !== undefined) this.#log.warn({ reason }, 'parts of the Redis Cluster are unavailable')
     for (const listener of [...this.#listeners]) listener()
   }
 
-  #renewShards(): void {
+  #updateShards(): void {
     const held = new Map<string, Holder>()
     for (const slot of partitionSlots) {
       const holder = this.#holders.get(slot)
@@ -232,19 +248,19 @@ export class ClusterMap implements ShardMap {
     const retired = [...this.#shards].filter(([name]) => !held.has(name))
     for (const [name] of retired) this.#shards.delete(name)
     for (const [name, holder] of held)
-      if (!this.#shards.has(name)) this.#shards.set(name, this.#shard(name, holder))
-    this.#ofPartitions = partitionSlots.map((slot) => {
+      if (!this.#shards.has(name)) this.#shards.set(name, this.#createShard(name, holder))
+    this.#shardOfPartition = partitionSlots.map((slot) => {
       const address = this.#holders.get(slot)?.address
       return address && this.#shards.get(formatAddress(address))
     })
-    this.#log.info({ masters: [...held.keys()] }, 'the Cluster says who holds what')
-    // When the map is whole again: whoever hears of an end asks who comes after.
+    this.#log.info({ masters: [...held.keys()] }, 'the slots of the Redis Cluster were assigned to masters')
+    // The map is complete by now: a listener of `retired` looks up the next holder at once.
     for (const [, { retirement }] of retired) retirement.abort()
   }
 
-  #shard(name: string, holder: Holder): ClusterShard {
+  #createShard(name: string, holder: Holder): ClusterShard {
     const retirement = new AbortController()
-    const locator = this.#locator(
+    const locator = this.#createLocator(
       () => holder,
       () => undefined,
     )
@@ -252,7 +268,7 @@ export class ClusterMap implements ShardMap {
   }
 }
 
-function viewsIn(answers: readonly (ClusterView | Silent)[]): ClusterView[] {
+function viewsIn(answers: readonly (ClusterView | PollFailure)[]): ClusterView[] {
   return answers.filter((answer) => answer.kind === 'view')
 }
 

@@ -1,30 +1,34 @@
-// What one node of a Cluster says: who is there, who holds which slots, and where each is met. And what several such views come to.
+// The view that one node of a Cluster has of all nodes, their slots and their addresses, and what several
+// such views say together.
 import { z } from 'zod'
-import type { Connection } from '../connection.js'
+import type { RedisConnection } from '../connection.js'
 import { formatAddress, type Address } from '../url.js'
 
-/** A master, as one node sees it. */
+/** A master as one node sees it. */
 interface MasterView {
   readonly id: string
-  /** Undefined: the node does not say how it is reached, or it holds nothing. */
+  /** Undefined: the node does not report an address, or the master holds no slot. */
   readonly address: Address | undefined
-  /** Of the claim to its slots: in a dispute the higher one has them. */
+  /** The epoch of the claim to the slots: of two conflicting claims, the higher epoch wins. */
   readonly configEpoch: number
-  /** First and last slot. */
+  /** First and last slot of each range. */
   readonly ranges: readonly (readonly [number, number])[]
-  /** Known, dead or alive. */
+  /** The number of known replicas, up or down. */
   readonly replicas: number
-  /** `suspected`: by this node alone. `failed`: by a majority of masters, as far as this node has heard. */
-  readonly health: 'well' | 'suspected' | 'failed'
+  /**
+   * `suspected`: this node alone considers the master down. `failed`: a majority of the masters does, as far
+   * as this node knows.
+   */
+  readonly health: 'healthy' | 'suspected' | 'failed'
 }
 
 export interface ClusterView {
   readonly kind: 'view'
-  /** Who says it. */
+  /** The id of the node whose view this is. */
   readonly selfId: string
-  /** Those that hold slots: they have a vote. By id. */
+  /** The masters that hold slots, by id. They vote in failovers. */
   readonly masters: ReadonlyMap<string, MasterView>
-  /** Masters and replicas that can be asked. */
+  /** The addresses of masters and replicas that can be polled. */
   readonly nodes: readonly Address[]
 }
 
@@ -34,20 +38,24 @@ export interface Holder {
   readonly configEpoch: number
 }
 
-/** By slot. */
+/** Holders by slot. */
 export type Holders = ReadonlyMap<number, Holder>
 
-/** The host is null, or empty, where a node does not know its own; metadata may follow. */
+/** The host is null or empty where a node does not know its own address. Metadata may follow. */
 const NodeReply = z.tuple([z.string().nullable(), z.int(), z.string()]).rest(z.unknown())
 const SlotsReply = z.array(z.tuple([z.int(), z.int()]).rest(NodeReply))
 
-/** CLUSTER SLOTS alone knows the endpoint that an operator prefers; CLUSTER NODES alone knows epochs, failures and dead replicas. */
-export async function askForView(
-  connection: Connection,
+/**
+ * Fetches the view of the node behind `connection`. Only CLUSTER SLOTS reports the endpoint that the operator
+ * prefers, and only CLUSTER NODES reports epochs, failures and replicas that are down. Throws on an error
+ * reply or a malformed one.
+ */
+export async function fetchView(
+  connection: RedisConnection,
   { asked, deadlineMs }: { asked: Address; deadlineMs: number },
 ): Promise<ClusterView> {
-  const question = connection.client.pipeline().call('CLUSTER', 'SLOTS').call('CLUSTER', 'NODES')
-  const [slots, nodes] = await connection.run(question, { deadlineMs })
+  const pipeline = connection.client.pipeline().call('CLUSTER', 'SLOTS').call('CLUSTER', 'NODES')
+  const [slots, nodes] = await connection.run(pipeline, { deadlineMs })
   if (slots instanceof Error) throw slots
   if (nodes instanceof Error) throw nodes
   return readView({ slots: SlotsReply.parse(slots), nodes: z.string().parse(nodes) }, asked)
@@ -58,9 +66,10 @@ function readView(
   asked: Address,
 ): ClusterView {
   const addresses = new Map<string, Address>()
-  for (const [, , ...served] of slots) {
-    for (const [host, port, id] of served) {
-      // No host: the one that was asked. "?": a name is preferred, and this node has none.
+  for (const [, , ...nodesOfRange] of slots) {
+    for (const [host, port, id] of nodesOfRange) {
+      // An empty host means the host that was asked. "?" means that host names are preferred and the node has
+      // none.
       if (host !== '?') addresses.set(id, { host: host || asked.host, port })
     }
   }
@@ -71,7 +80,7 @@ function readView(
     .filter(({ ranges }) => ranges.length > 0)
     .map((line): [string, MasterView] => {
       const { configEpoch, flags, id, ranges } = line
-      const health = flags.includes('fail') ? 'failed' : flags.includes('fail?') ? 'suspected' : 'well'
+      const health = flags.includes('fail') ? 'failed' : flags.includes('fail?') ? 'suspected' : 'healthy'
       return [
         id,
         { id, address: addresses.get(id), configEpoch, ranges, replicas: replicas.get(id) ?? 0, health },
@@ -81,7 +90,10 @@ function readView(
   return { kind: 'view', selfId, masters: new Map(masters), nodes: [...addresses.values()] }
 }
 
-/** A line of CLUSTER NODES: id, address, flags, master's id or "-", two times, config epoch, link, slots. What is on the move is in brackets. */
+/**
+ * A line of CLUSTER NODES: id, address, flags, master's id or "-", two times, config epoch, link state,
+ * slots. Slots that are being moved are in brackets.
+ */
 function readNode(line: string) {
   const [id = '', , flags = '', masterId = '', , , epoch, , ...slots] = line.split(' ')
   const ranges = slots
@@ -94,25 +106,28 @@ function readNode(line: string) {
 }
 
 /**
- * Whether those who speak can be believed together: of the masters that one of them names, `most` or `all` speak. A node that was cut off, or
- * a master of the past, has no such company; and where it has, somebody in it knows better.
+ * Whether the nodes of `views` form a quorum: one of them lists masters of which a `majority`, or `all`, are
+ * among these nodes. A node that was cut off, or a stale master, finds no such majority; if it does, one node
+ * of that majority knows the newer state.
  */
-export function companyOf(views: readonly ClusterView[]): 'few' | 'most' | 'all' {
-  const speakers = new Set(views.map(({ selfId }) => selfId))
-  const companies = new Set(
+export function quorumOf(views: readonly ClusterView[]): 'minority' | 'majority' | 'all' {
+  const answering = new Set(views.map(({ selfId }) => selfId))
+  const quorums = new Set(
     views.map(({ masters }) => {
-      const speaking = [...masters.keys()].filter((id) => speakers.has(id)).length
-      if (masters.size > 0 && speaking === masters.size) return 'all'
-      return speaking > masters.size / 2 ? 'most' : 'few'
+      const count = [...masters.keys()].filter((id) => answering.has(id)).length
+      if (masters.size > 0 && count === masters.size) return 'all'
+      return count > masters.size / 2 ? 'majority' : 'minority'
     }),
   )
-  return companies.has('all') ? 'all' : companies.has('most') ? 'most' : 'few'
+  return quorums.has('all') ? 'all' : quorums.has('majority') ? 'majority' : 'minority'
 }
 
 /**
- * Who holds each of `slots`: the claim with the highest config epoch, as the nodes themselves decide it. What was `known` is one claim more:
- * somebody who is silent now may have told it. Nobody holds what he himself, in that epoch or later, does not claim: who was away when a slot
- * left him may hear of his next epoch first.
+ * Returns the holder of each of `slots`: the master whose claim has the highest config epoch, as the nodes
+ * themselves decide it. The `known` holders count as further claims, since a node that does not answer now
+ * may have reported them. A master does not hold a slot that the master itself does not claim in the same
+ * epoch or a later one: a node that was away while a slot moved may learn of the former master's next epoch
+ * before it learns of the move.
  */
 export function holdersOf(
   slots: Iterable<number>,
@@ -120,21 +135,21 @@ export function holdersOf(
   known: Holders = new Map(),
 ): Holders {
   const holders = new Map<number, Holder>()
-  const speakers = new Map(views.map((view) => [view.selfId, view.masters]))
+  const viewsById = new Map(views.map((view) => [view.selfId, view.masters]))
   const denies = ({ configEpoch, id }: Pick<Holder, 'id' | 'configEpoch'>, slot: number) => {
-    const masters = speakers.get(id)
+    const masters = viewsById.get(id)
     const own = masters?.get(id)
-    return masters && own && own.configEpoch >= configEpoch && ownerIn(masters, slot) !== own
+    return masters && own && own.configEpoch >= configEpoch && slotOwnerIn(masters, slot) !== own
   }
   for (const slot of slots) {
     let best = known.get(slot)
     if (best && denies(best, slot)) best = undefined
     let own = false
     for (const { masters, selfId } of views) {
-      const owner = ownerIn(masters, slot)
+      const owner = slotOwnerIn(masters, slot)
       if (!owner?.address || denies(owner, slot)) continue
       const { address, configEpoch, id } = owner
-      // A node that moved house knows its address before others do.
+      // A node whose address changes knows the new address before others do.
       if (best && (configEpoch < best.configEpoch || (configEpoch === best.configEpoch && own))) continue
       best = { id, address, configEpoch }
       own = id === selfId
@@ -144,7 +159,10 @@ export function holdersOf(
   return holders
 }
 
-/** Ids of those that have a vote: masters that hold slots, by the highest claims. */
+/**
+ * Returns the ids of the masters that vote in failovers: those that hold slots by the claims with the highest
+ * epochs.
+ */
 export function votersIn(views: readonly ClusterView[]): Set<string> {
   const firsts = views.flatMap(({ masters }) =>
     [...masters.values()].flatMap(({ ranges }) => ranges.map(([from]) => from)),
@@ -152,7 +170,7 @@ export function votersIn(views: readonly ClusterView[]): Set<string> {
   return new Set([...holdersOf(new Set(firsts), views).values()].map(({ id }) => id))
 }
 
-/** Of each voter: itself and its replicas, dead or alive. */
+/** Returns the number of data nodes of each voter: the master itself and its replicas, up or down. */
 export function dataNodesIn(
   views: readonly ClusterView[],
   voters: ReadonlySet<string>,
@@ -164,29 +182,34 @@ export function dataNodesIn(
   return counts
 }
 
-/** What at least half of the shards have; where any has a replica, each is taken to have had one. 0: there are no shards. */
-export function usualOf(dataNodes: readonly number[]): number {
+/**
+ * Returns the number of data nodes that at least half of the shards have. When any shard has a replica, the
+ * result is at least 2: a shard without one may only have lost it. 0: there are no shards.
+ */
+export function typicalDataNodes(dataNodes: readonly number[]): number {
   const sorted = dataNodes.toSorted((a, b) => a - b)
   const middle = sorted[Math.ceil(sorted.length / 2) - 1] ?? 0
   return Math.max(middle, Math.min(2, sorted.at(-1) ?? 0))
 }
 
 /**
- * Fresh views of more than half of the masters that were known see no trouble with `address`, and nobody holds it for failed: a replica that
- * was elected had the votes of more than half, each of a master that held its predecessor for failed, so one of those would be among these.
+ * Returns true when the fresh views of a majority of the known masters (`voters`) show the master at
+ * `address` as healthy and no view shows it as failed. An elected replica had the votes of a majority, each
+ * of a master that considered the former master failed, so at least one of those voters would be among these
+ * views.
  */
-export function standsBy(
+export function confirmsMaster(
   address: Address,
   { views, voters }: { views: readonly ClusterView[]; voters: ReadonlySet<string> },
 ): boolean {
   const name = formatAddress(address)
   const healthIn = ({ masters }: ClusterView) =>
     [...masters.values()].find((master) => master.address && formatAddress(master.address) === name)?.health
-  const calm = views.filter((view) => voters.has(view.selfId) && healthIn(view) === 'well').length
-  return calm > voters.size / 2 && views.every((view) => healthIn(view) !== 'failed')
+  const confirming = views.filter((view) => voters.has(view.selfId) && healthIn(view) === 'healthy').length
+  return confirming > voters.size / 2 && views.every((view) => healthIn(view) !== 'failed')
 }
 
-function ownerIn(masters: ReadonlyMap<string, MasterView>, slot: number): MasterView | undefined {
+function slotOwnerIn(masters: ReadonlyMap<string, MasterView>, slot: number): MasterView | undefined {
   for (const master of masters.values())
     if (master.ranges.some(([from, to]) => from <= slot && slot <= to)) return master
   return undefined

@@ -1,164 +1,180 @@
-// Asks several servers the same question all the time, and keeps what each said last: Sentinels, or the nodes of a Cluster.
+// Asks several servers the same question periodically and keeps the last answer of each: Sentinels, or the
+// nodes of a Cluster.
 import { setMaxListeners } from 'node:events'
-import { Connection } from '../connection.js'
 import { onDeadline, pause } from '../../deadline.js'
-import { formatAddress, type Address, type Login, type TlsOptions } from '../url.js'
+import { RedisConnection } from '../connection.js'
+import { formatAddress, type Address, type Login, type RedisTlsOptions } from '../url.js'
 
-export interface SurveyTiming {
-  /** Between an answer and the next question to the same server. */
+export interface PollTiming {
+  /** The pause between an answer and the next question to the same server. */
   readonly intervalMs: number
-  /** For one answer, and for one connection. */
+  /** The deadline of one answer, and of opening one connection. */
   readonly deadlineMs: number
-  /** For `afresh`: those who have not answered by then do not count. */
+  /** The deadline of a fresh poll: servers that have not answered by then do not count. */
   readonly confirmMs: number
 }
 
-export interface Silent {
-  readonly kind: 'silent'
+/** Stands for the answer of a server that cannot be reached or does not answer. */
+export interface PollFailure {
+  readonly kind: 'failure'
   readonly reason: unknown
 }
 
-export interface SurveyOptions<Answer> {
+export interface PollerOptions<Answer> {
   readonly login: Login
-  readonly tls?: TlsOptions | undefined
-  readonly timing: SurveyTiming
-  /** The question, on a connection of its own to each. Throwing makes the server silent, and the connection another. */
-  readonly ask: (connection: Connection, server: Address) => Promise<Answer>
-  /** Called after each answer, and each silence. */
+  readonly tls?: RedisTlsOptions | undefined
+  readonly timing: PollTiming
+  /**
+   * Asks the question; each server has its own connection. When it throws, the server counts as failed and
+   * its connection is replaced.
+   */
+  readonly ask: (connection: RedisConnection, server: Address) => Promise<Answer>
+  /** Called after each answer and each failure. */
   readonly onAnswer: () => void
 }
 
 interface Server {
   readonly address: Address
-  /** Aborted when it is asked no more. */
+  /** Aborted when the server is no longer polled. */
   readonly dropped: AbortController
 }
 
-export class Survey<Answer extends { readonly kind: string }> {
-  readonly #options: SurveyOptions<Answer>
+export class Poller<Answer extends { readonly kind: string }> {
+  readonly #options: PollerOptions<Answer>
   readonly #servers = new Map<string, Server>()
-  readonly #answers = new Map<string, Answer | Silent>()
-  /** Questions are counted in turns, so that `afresh` can tell answers to its own from older ones. */
-  #turn = 0
-  readonly #answeredTurns = new Map<string, number>()
+  readonly #answers = new Map<string, Answer | PollFailure>()
+  /**
+   * The number of the current round. It lets a fresh poll tell answers to its own questions from older ones.
+   */
+  #round = 0
+  readonly #answeredRounds = new Map<string, number>()
   readonly #waiting = new Set<() => void>()
-  #hurry = hurryOfAll()
-  #changed = new AbortController()
+  /** Aborted to end the pauses of all servers. */
+  #pollRequested = createPollRequest()
+  #serversChanged = new AbortController()
 
-  constructor(servers: readonly Address[], options: SurveyOptions<Answer>) {
+  constructor(servers: readonly Address[], options: PollerOptions<Answer>) {
     this.#options = options
     this.setServers(servers)
   }
 
-  /** Who is asked from now on. What the others said is forgotten. */
+  /** Sets the servers that are polled from now on, and forgets the answers of all others. */
   setServers(addresses: readonly Address[]): void {
-    const wanted = new Map(addresses.map((address) => [formatAddress(address), address]))
+    const desired = new Map(addresses.map((address) => [formatAddress(address), address]))
     for (const [name, { dropped }] of this.#servers) {
-      if (wanted.has(name)) continue
+      if (desired.has(name)) continue
       dropped.abort()
       this.#servers.delete(name)
       this.#answers.delete(name)
-      this.#answeredTurns.delete(name)
+      this.#answeredRounds.delete(name)
     }
-    const added = [...wanted].filter(([name]) => !this.#servers.has(name))
+    const added = [...desired].filter(([name]) => !this.#servers.has(name))
     for (const [name, address] of added) this.#servers.set(name, { address, dropped: new AbortController() })
-    if (added.length > 0) this.#changed.abort()
+    if (added.length > 0) this.#serversChanged.abort()
   }
 
   get serverCount(): number {
     return this.#servers.size
   }
 
-  /** The last of each that has said anything, or failed to. */
-  get answers(): readonly (Answer | Silent)[] {
+  /** The last answer or failure of each server that has one. */
+  get answers(): readonly (Answer | PollFailure)[] {
     return [...this.#answers.values()]
   }
 
-  /** Asks all again now; those that have a question under way, after it. */
-  hurry(): void {
-    this.#turn += 1
-    this.#hurry.abort()
-    this.#hurry = hurryOfAll()
+  /** Polls all servers now. A server that is still answering a question is asked again after its answer. */
+  pollNow(): void {
+    this.#round += 1
+    this.#pollRequested.abort()
+    this.#pollRequested = createPollRequest()
   }
 
-  /** What all say who are asked from now on: when the last has answered, or the time for it is over. */
-  afresh(): Promise<readonly (Answer | Silent)[]> {
-    this.hurry()
-    const turn = this.#turn
+  /**
+   * Polls all servers now. Resolves with the new answers when every server has answered or `confirmMs` has
+   * passed.
+   */
+  freshPoll(): Promise<readonly (Answer | PollFailure)[]> {
+    this.pollNow()
+    const round = this.#round
     return new Promise((resolve) => {
-      const fresh = () => [...this.#answers].filter(([name]) => (this.#answeredTurns.get(name) ?? 0) >= turn)
+      const fresh = () =>
+        [...this.#answers].filter(([name]) => (this.#answeredRounds.get(name) ?? 0) >= round)
       const settle = () => {
         cancel()
-        this.#waiting.delete(look)
+        this.#waiting.delete(check)
         resolve(fresh().map(([, answer]) => answer))
       }
-      const look = () => {
+      const check = () => {
         if (fresh().length === this.#servers.size) settle()
       }
       const cancel = onDeadline(this.#options.timing.confirmMs, settle)
-      this.#waiting.add(look)
+      this.#waiting.add(check)
     })
   }
 
-  /** Asks until `signal` ends it. */
+  /** Polls until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const asked = new Map<Server, Promise<void>>()
+    const polling = new Map<Server, Promise<void>>()
     while (!signal.aborted) {
-      this.#changed = new AbortController()
+      this.#serversChanged = new AbortController()
       for (const server of this.#servers.values()) {
-        if (asked.has(server)) continue
-        const over = AbortSignal.any([signal, server.dropped.signal])
-        asked.set(
+        if (polling.has(server)) continue
+        const ended = AbortSignal.any([signal, server.dropped.signal])
+        polling.set(
           server,
-          this.#askOn(server, over).finally(() => asked.delete(server)),
+          this.#pollServer(server, ended).finally(() => polling.delete(server)),
         )
       }
-      await Promise.race([...asked.values(), aborted(signal, this.#changed.signal)])
+      await Promise.race([...polling.values(), aborted(signal, this.#serversChanged.signal)])
     }
-    await Promise.all(asked.values())
+    await Promise.all(polling.values())
   }
 
-  /** One question at a time: a second one before the answer to the first brought a starved process to a standstill. */
-  async #askOn(server: Server, over: AbortSignal): Promise<void> {
+  /**
+   * Keeps one question under way at a time: a second question before the first answer brought a starved
+   * process to a standstill.
+   */
+  async #pollServer(server: Server, ended: AbortSignal): Promise<void> {
     const { ask, login, timing, tls } = this.#options
     const { deadlineMs, intervalMs } = timing
-    while (!over.aborted) {
-      let turn = this.#turn
-      const connection = new Connection({ address: server.address, login, tls, name: 'parley-locator' })
-      const stop = () => connection.discard('nobody asks it any more')
-      over.addEventListener('abort', stop)
+    while (!ended.aborted) {
+      let round = this.#round
+      const connection = new RedisConnection({ address: server.address, login, tls, name: 'parley-locator' })
+      const stop = () => connection.discard('the server is no longer polled')
+      ended.addEventListener('abort', stop)
       try {
         await connection.open(deadlineMs)
-        while (!over.aborted) {
-          turn = this.#turn
-          this.#take(server, await ask(connection, server.address), turn)
-          if (turn === this.#turn) await pause(intervalMs, over, connection.lost, this.#hurry.signal)
+        while (!ended.aborted) {
+          round = this.#round
+          this.#recordAnswer(server, await ask(connection, server.address), round)
+          if (round === this.#round)
+            await pause(intervalMs, ended, connection.lost, this.#pollRequested.signal)
         }
       } catch (reason) {
-        this.#take(server, { kind: 'silent', reason }, turn)
+        this.#recordAnswer(server, { kind: 'failure', reason }, round)
       } finally {
-        over.removeEventListener('abort', stop)
-        connection.discard('the question was the last')
+        ended.removeEventListener('abort', stop)
+        connection.discard('the poller replaces or ends the connection')
       }
-      await pause(intervalMs, over, this.#hurry.signal)
+      await pause(intervalMs, ended, this.#pollRequested.signal)
     }
   }
 
-  #take({ address, dropped }: Server, answer: Answer | Silent, turn: number): void {
+  #recordAnswer({ address, dropped }: Server, answer: Answer | PollFailure, round: number): void {
     if (dropped.signal.aborted) return
     const name = formatAddress(address)
     this.#answers.set(name, answer)
-    this.#answeredTurns.set(name, turn)
-    for (const look of [...this.#waiting]) look()
+    this.#answeredRounds.set(name, round)
+    for (const check of [...this.#waiting]) check()
     this.#options.onAnswer()
   }
 }
 
-function hurryOfAll(): AbortController {
-  const hurry = new AbortController()
-  // Each server's pause listens.
-  setMaxListeners(0, hurry.signal)
-  return hurry
+function createPollRequest(): AbortController {
+  const request = new AbortController()
+  // The pause of each server listens.
+  setMaxListeners(0, request.signal)
+  return request
 }
 
 function aborted(...signals: readonly AbortSignal[]): Promise<void> {

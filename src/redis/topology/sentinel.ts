@@ -1,19 +1,29 @@
-// Asks every Sentinel for the master, all the time, and believes what more than half of them say.
+// Polls every Sentinel for the address of the master and accepts what a majority of them reports.
 import type { Log } from '../../log.js'
-import { describeError, refusalOf } from '../connection.js'
-import type { Locator, LocatorOptions } from './locator.js'
-import { Survey, type Silent, type SurveyTiming } from './poller.js'
+import { describeError, rejectionOf } from '../connection.js'
 import { formatAddress, type Address, type SentinelTarget } from '../url.js'
+import type { Locator } from './locator.js'
+import { Poller, type PollFailure, type PollTiming } from './poller.js'
 
-const defaultTiming: SurveyTiming = { intervalMs: 250, deadlineMs: 1_000, confirmMs: 500 }
+export interface SentinelLocatorOptions {
+  readonly log: Log
+  /**
+   * The number of data nodes, master and replicas together, as the operator configured it. Default: the most
+   * that a Sentinel reported.
+   */
+  readonly dataNodes?: number | undefined
+  readonly timing?: Partial<PollTiming> | undefined
+}
 
-/** Sentinel's own default is 30 s; what is said before the first answer is of no importance. */
-const downAfterMs = 1_000
+const defaultTiming: PollTiming = { intervalMs: 250, deadlineMs: 1_000, confirmMs: 500 }
 
-/** What one Sentinel said last. */
+/** Holds until the first answer, when it does not matter yet. Sentinel's own default is 30 s. */
+const defaultDownAfterMs = 1_000
+
+/** The last answer of one Sentinel. */
 type SentinelAnswer =
   | MasterAnswer
-  /** It watches no master of this name. */
+  /** The Sentinel monitors no master of this name. */
   | { readonly kind: 'unknownName' }
 
 interface MasterAnswer {
@@ -22,40 +32,40 @@ interface MasterAnswer {
   readonly dataNodes: number
   /** Grows with every failover. */
   readonly configEpoch: number
-  /** It sees no trouble with the master. */
-  readonly calm: boolean
-  /** It is about to replace the master. */
-  readonly replacing: boolean
+  /** The Sentinel considers the master up. */
+  readonly healthy: boolean
+  /** The Sentinel is replacing the master. */
+  readonly failoverInProgress: boolean
   readonly downAfterMs: number
 }
 
 export class SentinelLocator implements Locator {
   readonly #target: SentinelTarget
   readonly #log: Log
-  readonly #survey: Survey<SentinelAnswer>
+  readonly #poller: Poller<SentinelAnswer>
   readonly #listeners = new Set<() => void>()
   readonly #dataNodes: number | undefined
   #dataNodesSeen = 0
   #address: Address | undefined
 
-  constructor(target: SentinelTarget, { dataNodes, log, sentinelTiming }: LocatorOptions) {
+  constructor(target: SentinelTarget, { dataNodes, log, timing }: SentinelLocatorOptions) {
     this.#target = target
     this.#log = log
     this.#dataNodes = dataNodes
-    const timing = { ...defaultTiming, ...sentinelTiming }
+    const pollTiming = { ...defaultTiming, ...timing }
     const { masterName, sentinelLogin, sentinels, tls } = target
-    this.#survey = new Survey<SentinelAnswer>(sentinels, {
+    this.#poller = new Poller<SentinelAnswer>(sentinels, {
       login: sentinelLogin,
       tls,
-      timing,
+      timing: pollTiming,
       async ask(connection) {
-        const question = connection.client.pipeline()
-        question
+        const pipeline = connection.client.pipeline()
+        pipeline
           .call('SENTINEL', 'get-master-addr-by-name', masterName)
           .call('SENTINEL', 'master', masterName)
-        return readAnswer(await connection.run(question, { deadlineMs: timing.deadlineMs }))
+        return readAnswer(await connection.run(pipeline, { deadlineMs: pollTiming.deadlineMs }))
       },
-      onAnswer: () => this.#look(),
+      onAnswer: () => this.#update(),
     })
   }
 
@@ -63,64 +73,66 @@ export class SentinelLocator implements Locator {
     return this.#address
   }
 
-  get trouble(): string | undefined {
+  get unavailableReason(): string | undefined {
     const { masterName, sentinels } = this.#target
-    if (this.#elected()) return undefined
-    if (this.mistake !== undefined) return this.mistake
-    const telling = this.#count((answer) => answer.kind === 'master')
-    if (this.#isMajority(telling)) return `the Sentinels do not agree who is master of "${masterName}"`
-    const silent = this.#survey.answers.find((answer) => answer.kind === 'silent')
-    const why = silent ? ` (${describeError(silent.reason)})` : ''
-    return `${telling} of ${sentinels.length} Sentinels tell where the master is${why}`
+    if (this.#agreedMaster()) return undefined
+    if (this.configError !== undefined) return this.configError
+    const answering = this.#count((answer) => answer.kind === 'master')
+    if (this.#isMajority(answering)) return `the Sentinels do not agree on the master of "${masterName}"`
+    const failure = this.#poller.answers.find((answer) => answer.kind === 'failure')
+    const why = failure ? ` (${describeError(failure.reason)})` : ''
+    return `only ${answering} of ${sentinels.length} Sentinels report the address of the master${why}`
   }
 
-  get mistake(): string | undefined {
+  get configError(): string | undefined {
     if (this.#isMajority(this.#count((answer) => answer.kind === 'unknownName'))) {
-      return `The Sentinels know no master "${this.#target.masterName}": the URL ends with the name that they monitor`
+      return `The Sentinels monitor no master named "${this.#target.masterName}": end the Redis URL with the name that they monitor`
     }
-    const refused = (answer: SentinelAnswer | Silent) =>
-      answer.kind === 'silent' && refusalOf(answer.reason) !== undefined
-    if (this.#isMajority(this.#count(refused))) {
-      return 'The Sentinels refuse the user or the password, or want one: theirs are given apart from the URL'
+    const rejected = (answer: SentinelAnswer | PollFailure) =>
+      answer.kind === 'failure' && rejectionOf(answer.reason) !== undefined
+    if (this.#isMajority(this.#count(rejected))) {
+      return 'The Sentinels reject the user or the password, or require one: set the Sentinel user and password, which are separate from those in the Redis URL'
     }
     return undefined
   }
 
   /**
-   * The most data nodes ever seen: a replica that is away still belongs to the majority. Sentinel without replicas waits for one all the
-   * same, since an acknowledgement that nobody else has would be false: a lone master says so by `dataNodes: 1`.
+   * Counts the most data nodes ever seen, since a replica that is down still belongs to the majority. Without
+   * replicas the result is still 1, since a publish that no replica has must not be acknowledged as
+   * replicated. An operator who runs a lone master sets `dataNodes: 1`.
    */
   get waitReplicas(): number | undefined {
     if (this.#dataNodes !== undefined) return Math.floor(this.#dataNodes / 2)
     return this.#dataNodesSeen === 0 ? undefined : Math.max(1, Math.floor(this.#dataNodesSeen / 2))
   }
 
-  get silenceMs(): number {
-    const told = this.#masters().map((answer) => answer.downAfterMs)
-    return told.length === 0 ? downAfterMs : Math.min(...told)
+  get failoverAfterMs(): number {
+    const reported = this.#masterAnswers().map((answer) => answer.downAfterMs)
+    return reported.length === 0 ? defaultDownAfterMs : Math.min(...reported)
   }
 
   /**
-   * True when more than half of all Sentinels, asked from now on, name this address and see no trouble with it, none of all that answer is
-   * replacing it, and none knows a newer master. All are heard, not only the first half: the one that replaces it is alone in knowing.
+   * Resolves with true when a fresh poll shows that a majority of all Sentinels reports this address and
+   * considers it up, that no Sentinel is replacing it, and that none knows a newer master. It waits for all
+   * Sentinels, not only for a majority: a Sentinel that begins a failover may be the only one that knows.
    */
   async confirm(address: Address): Promise<boolean> {
-    const answers = await this.#survey.afresh()
-    return this.#standsBy(
+    const answers = await this.#poller.freshPoll()
+    return this.#isConfirmedBy(
       address,
       answers.filter((answer) => answer.kind === 'master'),
     )
   }
 
-  #standsBy(address: Address, answers: readonly MasterAnswer[]): boolean {
+  #isConfirmedBy(address: Address, answers: readonly MasterAnswer[]): boolean {
     const name = formatAddress(address)
-    const ours = answers.filter((answer) => formatAddress(answer.address) === name)
-    const others = answers.filter((answer) => formatAddress(answer.address) !== name)
-    const epoch = Math.max(...ours.map(({ configEpoch }) => configEpoch))
+    const agreeing = answers.filter((answer) => formatAddress(answer.address) === name)
+    const disagreeing = answers.filter((answer) => formatAddress(answer.address) !== name)
+    const epoch = Math.max(...agreeing.map(({ configEpoch }) => configEpoch))
     return (
-      answers.every(({ replacing }) => !replacing) &&
-      others.every(({ configEpoch }) => configEpoch <= epoch) &&
-      this.#isMajority(ours.filter(({ calm }) => calm).length)
+      answers.every(({ failoverInProgress }) => !failoverInProgress) &&
+      disagreeing.every(({ configEpoch }) => configEpoch <= epoch) &&
+      this.#isMajority(agreeing.filter(({ healthy }) => healthy).length)
     )
   }
 
@@ -130,22 +142,22 @@ export class SentinelLocator implements Locator {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    await this.#survey.run(signal)
+    await this.#poller.run(signal)
   }
 
-  #look(): void {
-    for (const { dataNodes } of this.#masters())
+  #update(): void {
+    for (const { dataNodes } of this.#masterAnswers())
       this.#dataNodesSeen = Math.max(this.#dataNodesSeen, dataNodes)
-    const elected = this.#elected()
-    if (!elected || (this.#address && formatAddress(elected) === formatAddress(this.#address))) return
-    this.#log.info({ master: formatAddress(elected) }, 'the Sentinels name the master')
-    this.#address = elected
+    const master = this.#agreedMaster()
+    if (!master || (this.#address && formatAddress(master) === formatAddress(this.#address))) return
+    this.#log.info({ master: formatAddress(master) }, 'the Sentinels report the Redis master')
+    this.#address = master
     for (const listener of [...this.#listeners]) listener()
   }
 
-  #elected(): Address | undefined {
+  #agreedMaster(): Address | undefined {
     const votes = new Map<string, number>()
-    for (const answer of this.#survey.answers) {
+    for (const answer of this.#poller.answers) {
       if (answer.kind !== 'master') continue
       const name = formatAddress(answer.address)
       const count = (votes.get(name) ?? 0) + 1
@@ -155,45 +167,46 @@ export class SentinelLocator implements Locator {
     return undefined
   }
 
-  #masters(): MasterAnswer[] {
-    return this.#survey.answers.filter((answer) => answer.kind === 'master')
+  #masterAnswers(): MasterAnswer[] {
+    return this.#poller.answers.filter((answer) => answer.kind === 'master')
   }
 
-  #count(fits: (answer: SentinelAnswer | Silent) => boolean): number {
-    return this.#survey.answers.filter(fits).length
+  #count(matches: (answer: SentinelAnswer | PollFailure) => boolean): number {
+    return this.#poller.answers.filter(matches).length
   }
 
-  /** Of all that are configured, whether they answer or not. */
+  /** Compares with all configured Sentinels, whether they answer or not. */
   #isMajority(count: number): boolean {
     return count > this.#target.sentinels.length / 2
   }
 }
 
-/** Throws the error reply when there is one that does not speak of the name (NOAUTH, NOPERM). */
-function readAnswer([where, master]: readonly unknown[]): SentinelAnswer {
-  if (where === null) return { kind: 'unknownName' }
-  if (where instanceof Error) throw where
-  if (!Array.isArray(where)) throw new Error('a Sentinel’s answer makes no sense')
-  const [host, port] = where.map(String)
+/** Throws an error reply that is not about the name of the master (NOAUTH, NOPERM). */
+function readAnswer([address, master]: readonly unknown[]): SentinelAnswer {
+  if (address === null) return { kind: 'unknownName' }
+  if (address instanceof Error) throw address
+  if (!Array.isArray(address)) throw new Error('a Sentinel gave a malformed answer')
+  const [host, port] = address.map(String)
   if (host === undefined || !Number.isInteger(Number(port)))
-    throw new Error('a Sentinel’s answer makes no sense')
-  const told = Array.isArray(master) ? master.map(String) : []
-  const field = (name: string) => (told.includes(name) ? told[told.indexOf(name) + 1] : undefined)
+    throw new Error('a Sentinel gave a malformed answer')
+  const fields = Array.isArray(master) ? master.map(String) : []
+  const field = (name: string) => (fields.includes(name) ? fields[fields.indexOf(name) + 1] : undefined)
   const number = (name: string, otherwise: number) => {
     const value = Number(field(name))
     return Number.isInteger(value) ? value : otherwise
   }
-  // While the replicas are told of a new master already promoted, the flags are still those of the old one.
-  const ofOld =
-    told.length > 0 && field('port') !== undefined && (field('ip') !== host || field('port') !== port)
-  const flags = ofOld ? [] : (field('flags') ?? '').split(',')
+  // After a promotion, while the replicas are being reconfigured, the flags are still those of the old
+  // master.
+  const describesOldMaster =
+    fields.length > 0 && field('port') !== undefined && (field('ip') !== host || field('port') !== port)
+  const flags = describesOldMaster ? [] : (field('flags') ?? '').split(',')
   return {
     kind: 'master',
     address: { host, port: Number(port) },
     dataNodes: 1 + number('num-slaves', 0),
     configEpoch: number('config-epoch', 0),
-    calm: !flags.includes('s_down') && !flags.includes('o_down'),
-    replacing: flags.includes('failover_in_progress'),
-    downAfterMs: number('down-after-milliseconds', downAfterMs),
+    healthy: !flags.includes('s_down') && !flags.includes('o_down'),
+    failoverInProgress: flags.includes('failover_in_progress'),
+    downAfterMs: number('down-after-milliseconds', defaultDownAfterMs),
   }
 }

@@ -1,30 +1,36 @@
-// Which master holds what. One Redis holds everything; in a Cluster each master holds some of the partitions that keys.ts divides channels
-// into, and they move. The seam, and the map of those that have nothing to divide.
+// The seam to the assignment of partitions to masters. One Redis holds every partition. In a Cluster each
+// master holds some of the partitions that keys.ts divides channels into, and partitions move between
+// masters.
 import type { Locator } from './locator.js'
 
-/** A master with its replicas. Lives until it holds nothing any more; a failover makes another. */
+/**
+ * One master with its replicas. A shard ends when its master holds no partition any more; a failover creates
+ * another shard.
+ */
 export interface Shard {
-  /** For logs: the master's address in a Cluster, `all` elsewhere. */
+  /** The name in logs: the master's address in a Cluster, `all` elsewhere. */
   readonly name: string
   readonly locator: Locator
-  /** Aborted when it holds nothing any more: what still waits for it belongs elsewhere. */
+  /**
+   * Aborted when the shard holds no partition any more: requests that still wait for it belong to another
+   * shard.
+   */
   readonly retired: AbortSignal
 }
 
-/** Levels, not edges: `onChange` only says that it is time to look. */
+/**
+ * The shards and their partitions. Its members describe a state: `onChange` only says that the state may
+ * differ now.
+ */
 export interface ShardMap {
-  /** Those that hold a partition. */
+  /** All shards that hold a partition. */
   readonly shards: readonly Shard[]
-  /** Undefined: nobody, or it is not known yet. */
+  /** The shard that holds `partition`. Undefined: no master holds it, or its master is not known yet. */
   holderOf(partition: number): Shard | undefined
-  /** Called after each change of shards or holders. Returns how to stop that. */
+  /**
+   * Calls `listener` after each change of shards or holders. Returns a function that removes the listener.
+   */
   onChange(listener: () => void): () => void
-  /** A shard has answered that something lies elsewhere: it is looked for at once. */
+  /** Looks for the current holders at once: a shard has replied that a partition has moved. */
   refresh(): void
-}
-
-/** Standalone and Sentinel: one holds everything, whoever is its master. */
-export function oneShard(locator: Locator): ShardMap {
-  const shard: Shard = { name: 'all', locator, retired: new AbortController().signal }
-  return { shards: [shard], holderOf: () => shard, onChange: () => () => {}, refresh: () => {} }
 }
