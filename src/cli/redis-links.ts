@@ -3,10 +3,11 @@ import { setMaxListeners } from 'node:events'
 import type { Log } from '../log.js'
 import { ClusterMap } from '../redis/topology/cluster-map.js'
 import { catalogTag, quotasTag } from '../redis/keys.js'
-import { createLink, type LinkOptions, type RunningLink } from '../redis/managed-link.js'
+import { ManagedLink, type LinkOptions } from '../redis/managed-link.js'
 import type { Prepare, RedisLink } from '../redis/link.js'
-import { createLocator } from '../redis/topology/locator.js'
-import { oneShard, type Shard, type ShardMap } from '../redis/topology/shards.js'
+import { createLocator } from '../redis/topology/create-locator.js'
+import type { Shard, ShardMap } from '../redis/topology/shards.js'
+import { singleShardMap } from '../redis/topology/single-shard.js'
 import { checkAtStart, checkClusterAtStart, type StartCheckOptions } from '../redis/start-check.js'
 import {
   describeTarget,
@@ -15,7 +16,7 @@ import {
   type RedisTarget,
   type SentinelTarget,
   type StandaloneTarget,
-  type TlsOptions,
+  type RedisTlsOptions,
 } from '../redis/url.js'
 import type { Clock } from '../time.js'
 import { keyPairFiles, readAuthorities, readKeyPair, type KeyPair } from './certificates.js'
@@ -43,7 +44,7 @@ const tags = { catalog: catalogTag, quotas: quotasTag }
 /** The URL with what need not stand in it. Throws ConfigError. */
 function redisTarget(
   options: RedisOptions,
-  { environment, tls }: { environment: NodeJS.ProcessEnv; tls: TlsOptions | undefined },
+  { environment, tls }: { environment: NodeJS.ProcessEnv; tls: RedisTlsOptions | undefined },
 ): RedisTarget {
   const file = options.redisPasswordFile
   return parseRedisUrl(options.redis, {
@@ -104,7 +105,7 @@ export class RedisParts {
   readonly shards: ShardMap
   readonly #whereabouts: Whereabouts
   readonly #deps: Deps
-  readonly #links = new Set<RunningLink>()
+  readonly #links = new Set<ManagedLink>()
   readonly #running = new Set<Promise<void>>()
   /** Why the start is not over yet. */
   #waitsFor: string | undefined = 'it is being checked'
@@ -131,7 +132,7 @@ export class RedisParts {
     const redis = describeTarget(this.target)
     await this.#whereabouts.check({
       signal,
-      onTrouble: (reason) => {
+      onUnavailable: (reason) => {
         this.#waitsFor = reason
         log.warn({ redis, reason }, 'waiting for Redis')
       },
@@ -145,7 +146,7 @@ export class RedisParts {
     const { login, tls } = this.target
     const db = this.target.kind === 'standalone' ? this.target.db : undefined
     const where = this.#whereabouts.linkOptions(place)
-    const link = createLink(role, { login, tls, db, ...where, clock, log, prepare })
+    const link = new ManagedLink(role, { login, tls, db, ...where, clock, log, prepare })
     const over = typeof place === 'object' ? AbortSignal.any([signal, place.retired]) : signal
     // Every connection of the link listens.
     setMaxListeners(0, over)
@@ -162,16 +163,17 @@ export class RedisParts {
   troubles(): string[] {
     if (this.#waitsFor !== undefined) return [`Redis was not reached yet: ${this.#waitsFor}`]
     return [...this.#links]
-      .filter(({ troubleMs }) => troubleMs > unreadyAfterMs)
+      .filter(({ unavailableMs: troubleMs }) => troubleMs > unreadyAfterMs)
       .map(
-        ({ trouble, troubleMs }) => `Redis is away for ${Math.round(troubleMs / 1000)} s: ${trouble ?? ''}`,
+        ({ unavailableReason: trouble, unavailableMs: troubleMs }) =>
+          `Redis is away for ${Math.round(troubleMs / 1000)} s: ${trouble ?? ''}`,
       )
   }
 
   /** Of the link that is away longest; 0 when all are there. */
   awayMs(): number {
     if (this.#waitsFor !== undefined) return this.#deps.clock.monotonicMs() - this.#startedMs
-    return Math.max(0, ...[...this.#links].map(({ troubleMs }) => troubleMs))
+    return Math.max(0, ...[...this.#links].map(({ unavailableMs: troubleMs }) => troubleMs))
   }
 
   /** Replicas that make a majority with the master. */
@@ -186,7 +188,7 @@ export class RedisParts {
 }
 
 /** Each connection takes what is good by then. */
-function renewing(certificates: Renewal<RedisCertificates>): TlsOptions {
+function renewing(certificates: Renewal<RedisCertificates>): RedisTlsOptions {
   return {
     get ca() {
       return certificates.current.ca
@@ -203,7 +205,7 @@ function renewing(certificates: Renewal<RedisCertificates>): TlsOptions {
 function ofOne(target: StandaloneTarget | SentinelTarget, { dataNodes, log }: Surroundings): Whereabouts {
   const locator = createLocator(target, { log, dataNodes })
   return {
-    shards: oneShard(locator),
+    shards: singleShardMap(locator),
     linkOptions: () => ({ locator }),
     check: (waiting) => checkAtStart(target, { locator, ...waiting }),
     waitReplicas: () => locator.waitReplicas,
@@ -219,7 +221,7 @@ function ofCluster(target: ClusterTarget, { dataNodes, log }: Surroundings): Whe
       if (place === undefined) throw new Error('in a Cluster every link leads somewhere')
       if (typeof place === 'object') return { locator: place.locator }
       const tag = tags[place]
-      return { locator: map.locatorOf(tag), slot: { tag, onElsewhere: () => map.refresh() } }
+      return { locator: map.locatorOf(tag), slot: { tag, onRedirect: () => map.refresh() } }
     },
     check: (waiting) => checkClusterAtStart(target, { map, ...waiting }),
     waitReplicas: () => map.waitReplicas,
