@@ -34,6 +34,8 @@ export class LostLeadershipError extends Error {
   override readonly name = 'LostLeadershipError'
 }
 
+/** Owns all fields that the controller applies, and names it in the API server's audit log. */
+const fieldManager = 'parley-controller'
 const apiCallsPerSecond = 100
 const apiCallBurst = 200
 
@@ -62,7 +64,8 @@ export class Controller {
     const target = new KubeConfigTarget(() => loadKubeConfig({ path: options.kubeconfig }))
     this.#transport = new ApiTransport({
       target,
-      userAgent: userAgentOf(options.version),
+      userAgent: userAgentOf({ name: fieldManager, version: options.version }),
+      fieldManager,
       onResponse: metrics.restMeter(target.url.host),
       perSecond: apiCallsPerSecond,
       burst: apiCallBurst,

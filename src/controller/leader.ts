@@ -228,8 +228,8 @@ export class Leader {
     ...by
   }: Cluster): void {
     const { tenantsByHostname, tenantsByNamespace, tenantsBySecret } = by
-    const plansOf = ({ current: is, previous: was }: ObjectChange) =>
-      [is, was].flatMap((object) => (object ? planOf(object) : []))
+    const plansOf = ({ current, previous }: ObjectChange) =>
+      [current, previous].flatMap((object) => (object ? planOf(object) : []))
     caches.tenants.onChange((change) => {
       this.#tenants.add(change.key)
       for (const key of credentialsByTenant.keysOf(change.key)) this.#credentials.add(key)
@@ -238,15 +238,15 @@ export class Leader {
         for (const hostname of hostnamesOf(change.previous))
           this.#enqueueTenants(tenantsByHostname.keysOf(hostname))
     })
-    caches.plans.onChange(({ current: is, key, previous: was }) => {
+    caches.plans.onChange(({ current, key, previous }) => {
       this.#plans.add(key)
       // A status update of the plan does not concern its tenants.
-      if (is?.metadata.generation !== was?.metadata.generation || !is || !was)
+      if (current?.metadata.generation !== previous?.metadata.generation || !current || !previous)
         this.#enqueueTenants(tenantsByPlan.keysOf(key))
     })
-    caches.credentials.onChange(({ current: is, key, previous: was }) => {
+    caches.credentials.onChange(({ current, key, previous }) => {
       this.#credentials.add(key)
-      for (const object of [is, was]) if (object) this.#enqueueTenants(tenantOf(object))
+      for (const object of [current, previous]) if (object) this.#enqueueTenants(tenantOf(object))
     })
     caches.secrets.onChange(({ key }) => {
       this.#enqueueTenants(tenantsBySecret.keysOf(key))

@@ -1,4 +1,4 @@
-// An answer that is no, read once: HTTP status, headers and the body's Status become one ApiError.
+// Turns a failed response into one ApiError: the HTTP status, the headers and the Status in the body.
 import { z } from 'zod'
 import { parseJson } from '../json.js'
 import { ApiError } from './api-error.js'
@@ -24,7 +24,7 @@ const Status = z.object({
     .optional(),
 })
 
-/** Where a proxy answered, or a server without words: the reason that its number stands for. */
+/** The reasons of responses that have no Status, such as those of a proxy. */
 const reasonsByCode: Readonly<Record<number, string>> = {
   400: 'BadRequest',
   401: 'Unauthorized',
@@ -41,12 +41,12 @@ const reasonsByCode: Readonly<Record<number, string>> = {
 
 const retryAfterMsMax = 3_600_000
 
-/** Of an HTTP answer whose status is no success. `body` is whatever came. */
-export function errorOfAnswer(code: number, body: string, headers: { 'retry-after'?: string | undefined }) {
+/** Returns the error of an HTTP response whose status is no success. `body` may be anything. */
+export function errorOfResponse(code: number, body: string, headers: { 'retry-after'?: string | undefined }) {
   return apiError(parseJson(body), { code, retryAfterMs: retryAfterMs(headers['retry-after']), body })
 }
 
-/** Of the object of an ERROR event inside a watch, which is a Status or nonsense. */
+/** Returns the error of an ERROR event inside a watch. `object` should be a Status, but may be malformed. */
 export function errorOfStatus(object: unknown): ApiError {
   return apiError(object, { code: 500, retryAfterMs: undefined, body: '' })
 }
@@ -57,9 +57,9 @@ function apiError(
 ): ApiError {
   const parsed = Status.safeParse(object)
   if (!parsed.success) {
-    const said = http.body.slice(0, 200).replaceAll(/\s+/g, ' ').trim()
+    const excerpt = http.body.slice(0, 200).replaceAll(/\s+/g, ' ').trim()
     const reason = reasonsByCode[http.code] ?? 'Unknown'
-    return new ApiError(`status ${http.code}${said === '' ? '' : `: ${said}`}`, { ...http, reason })
+    return new ApiError(`status ${http.code}${excerpt === '' ? '' : `: ${excerpt}`}`, { ...http, reason })
   }
   const { message, details, code = http.code } = parsed.data
   const reason = parsed.data.reason ?? ''
@@ -72,7 +72,7 @@ function apiError(
   })
 }
 
-/** Seconds, or an HTTP date; not of the past, and not of next week. */
+/** Parses seconds or an HTTP date. The result is between zero and one hour. */
 function retryAfterMs(header: string | undefined): number | undefined {
   if (header === undefined) return undefined
   const waitMs = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now()

@@ -1,37 +1,39 @@
-// Where the API server is and as whom it is called. The kubeconfig with all its ways to authenticate is the client library's; the sockets
-// are ours: the library opens a new TLS connection for each call.
+// Knows the address of the API server and the credentials for it. The client library parses the kubeconfig
+// and implements its ways to authenticate. The sockets are managed here, because the library opens a new TLS
+// connection for each call.
 import { createHash } from 'node:crypto'
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent, type RequestOptions } from 'node:https'
 import { KubeConfig } from '@kubernetes/client-node'
 import { ConfigError } from '../errors.js'
 
-/** For one request. The agents stay the same until the TLS material changes. */
-export interface Access {
+/** What one request needs. The agents stay the same until the TLS material changes. */
+export interface ApiAccess {
   readonly headers: Readonly<Record<string, string>>
-  /** For calls that end: a few sockets, of which one is kept. */
-  readonly calls: HttpAgent
-  /** For watches: a socket each, never reused. */
-  readonly watches: HttpAgent
+  /** For ordinary calls: at most `socketsMax` sockets, of which one is kept open when idle. */
+  readonly callAgent: HttpAgent
+  /** For watches: one socket each, which is never reused. */
+  readonly watchAgent: HttpAgent
 }
 
 export interface ApiTarget {
   readonly url: URL
-  /** Reads files and runs programs when credentials need it: it may fail, and it may hang. */
-  access(): Promise<Access>
-  /** The server did not accept the credentials: those cached are thrown away, at most once in five seconds. */
-  distrust(): void
-  /** Ends idle sockets. */
+  /** Returns the current credentials. It may read files and run programs, so that it may fail or hang. */
+  access(): Promise<ApiAccess>
+  /** Discards cached credentials, at most once in 5 s. Called when the server rejected them. */
+  reloadCredentials(): void
+  /** Closes idle sockets. */
   close(): void
 }
 
-/** More than the ordinary calls at a time (see transport): what is urgent always finds one. */
+/** More than the transport's limit for concurrent calls, so that an urgent call always gets a socket. */
 const socketsMax = 8
-const reloadPauseMs = 5_000
+const reloadIntervalMs = 5_000
 
 /**
- * A kubeconfig of its own each time, since a KubeConfig caches credentials. Without `path`: `KUBECONFIG`, `~/.kube/config`, or the
- * service account of the pod. Throws ConfigError.
+ * Loads a new kubeconfig, since a KubeConfig caches credentials. The default of `path` is `KUBECONFIG`, then
+ * `~/.kube/config`, then the pod's service account; the default of `context` is the current one. Throws
+ * ConfigError.
  */
 export function loadKubeConfig(options: {
   path?: string | undefined
@@ -48,7 +50,7 @@ export function loadKubeConfig(options: {
   }
   if (options.context !== undefined) config.setCurrentContext(options.context)
   const cluster = config.getCurrentCluster()
-  // What the library makes up when there is nothing at all.
+  // The library invents this address when it finds no configuration.
   if (!cluster || cluster.server === 'http://localhost:8080') {
     throw new ConfigError([
       'No Kubernetes cluster: give --kubeconfig or KUBECONFIG, or run in a pod with a service account',
@@ -61,22 +63,22 @@ export class KubeConfigTarget implements ApiTarget {
   readonly url: URL
   readonly #load: () => KubeConfig
   #config: KubeConfig
-  #agents: { fingerprint: string; calls: HttpAgent; watches: HttpAgent } | undefined
-  #reloadedMs = -reloadPauseMs
+  #agents: { fingerprint: string; callAgent: HttpAgent; watchAgent: HttpAgent } | undefined
+  #reloadedMs = -reloadIntervalMs
 
-  /** `load` is called once now, and again whenever the credentials are distrusted. */
+  /** `load` is called once now, and again by `reloadCredentials`. */
   constructor(load: () => KubeConfig) {
     this.#load = load
     this.#config = load()
     this.url = new URL(this.#config.getCurrentCluster()?.server ?? '')
   }
 
-  async access(): Promise<Access> {
+  async access(): Promise<ApiAccess> {
     const tls: RequestOptions = { headers: {} }
     await this.#config.applyToHTTPSOptions(tls)
     const headers: Record<string, string> = {}
     for (const [name, value] of Object.entries(tls.headers ?? {})) {
-      // A token file ends with a line feed, which no header may hold.
+      // A token file may end with a line feed, which is not allowed in a header.
       if (value !== undefined) headers[name.toLowerCase()] = String(value).trim()
     }
     if (typeof tls.auth === 'string') {
@@ -85,52 +87,54 @@ export class KubeConfigTarget implements ApiTarget {
     return { headers, ...this.#agentsFor(tls) }
   }
 
-  distrust(): void {
+  reloadCredentials(): void {
     const nowMs = performance.now()
-    if (nowMs - this.#reloadedMs < reloadPauseMs) return
+    if (nowMs - this.#reloadedMs < reloadIntervalMs) return
     this.#reloadedMs = nowMs
     try {
       this.#config = this.#load()
     } catch {
-      // Being rewritten at this moment, perhaps. What is there stays, and the next refusal tries again.
+      // The file may be in the middle of a rewrite. The old credentials stay, and the next rejection tries
+      // again.
     }
   }
 
   close(): void {
-    if (this.#agents) retire(this.#agents.calls)
+    if (this.#agents) retire(this.#agents.callAgent)
     this.#agents = undefined
   }
 
-  #agentsFor(tls: RequestOptions): { calls: HttpAgent; watches: HttpAgent } {
+  #agentsFor(tls: RequestOptions): { callAgent: HttpAgent; watchAgent: HttpAgent } {
     const { ca, cert, key, passphrase, rejectUnauthorized, servername } = tls
     const proxy = this.#config.getCurrentCluster()?.proxyUrl
     const material = [ca, cert, key, passphrase, rejectUnauthorized, servername, proxy]
     const fingerprint = createHash('sha256').update(JSON.stringify(material)).digest('hex')
     if (this.#agents?.fingerprint === fingerprint) return this.#agents
 
-    // Rotated on disk: new calls use the new one, those under way end as they began.
-    if (this.#agents) retire(this.#agents.calls)
+    // The material was rotated: new calls use new sockets, and calls in flight finish on the old ones.
+    if (this.#agents) retire(this.#agents.callAgent)
     const options = { ca, cert, key, passphrase, rejectUnauthorized, servername }
-    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+    const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
     const reused = { keepAlive: true, maxSockets: socketsMax, maxFreeSockets: 1 }
     if (proxy !== undefined && tls.agent instanceof HttpAgent) {
-      // The library knows proxies; its agent is made to keep sockets. Watches share it, hence no limit.
+      // The library's agent supports proxies. Here it also keeps sockets; watches share it, so there is no
+      // limit.
       const agent = Object.assign(tls.agent, { ...reused, maxSockets: Infinity })
-      this.#agents = { fingerprint, calls: agent, watches: agent }
+      this.#agents = { fingerprint, callAgent: agent, watchAgent: agent }
     } else if (this.url.protocol === 'http:') {
-      this.#agents = { fingerprint, calls: new HttpAgent(reused), watches: new HttpAgent() }
+      this.#agents = { fingerprint, callAgent: new HttpAgent(reused), watchAgent: new HttpAgent() }
     } else {
       this.#agents = {
         fingerprint,
-        calls: new HttpsAgent({ ...given, ...reused }),
-        watches: new HttpsAgent(given),
+        callAgent: new HttpsAgent({ ...defined, ...reused }),
+        watchAgent: new HttpsAgent(defined),
       }
     }
     return this.#agents
   }
 }
 
-/** Keeps no socket from now on; those in use end with their calls. */
+/** Closes idle sockets. Sockets in use are closed when their calls end. */
 function retire(agent: HttpAgent): void {
   agent.maxFreeSockets = 0
   for (const sockets of Object.values(agent.freeSockets)) {

@@ -1,59 +1,67 @@
-// Calls to the API server: over few sockets, each with a deadline, repeated where repeating is safe, never more than the server can take.
+// Makes calls to the API server: over few sockets, each with a deadline, throttled, and retried where a retry
+// is safe.
 import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { arch, platform } from 'node:os'
 import { pause, abortable } from '../deadline.js'
 import { systemAfter, systemClock } from '../time.js'
 import { ApiError, ApiUnreachableError } from './api-error.js'
-import { errorOfAnswer } from './api-status.js'
+import { errorOfResponse } from './api-status.js'
 import type { ApiTarget } from './api-target.js'
 import { CallDeadline } from './call-deadline.js'
 import { Throttle } from './throttle.js'
 
 export interface ApiCall {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
-  /** With the query. */
+  /** The path with its query string. */
   readonly path: string
+  /** Sent as JSON. Default: no body. */
   readonly body?: unknown
   /** Default `application/json`. */
   readonly contentType?: string
-  readonly accept?: string
-  /** For all attempts together. Default 30,000. */
+  /** The deadline for all attempts together. Default 30,000. */
   readonly deadlineMs?: number
-  /** For one of them. Default: the transport's. */
+  /** The deadline for one attempt. Default: the transport's `attemptMs`. */
   readonly attemptMs?: number
-  /** Once again does no harm: not for a plain create. Default: all but POST. */
-  readonly repeatable?: boolean
-  /** Waits for nobody: the lease. */
+  /** Whether the call may be retried when its outcome is unknown. Default: true for every method but POST. */
+  readonly retryable?: boolean
+  /** Skips the throttle. For leader election. Default false. */
   readonly urgent?: boolean
-  /** Called at the last moment before each attempt is sent; what it throws ends the call. */
+  /** Called immediately before each attempt is sent. An error that it throws ends the call. */
   readonly beforeSend?: () => void
+  /** Ends the call, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
 export interface TransportOptions {
   readonly target: ApiTarget
+  /** Names the client in audit logs and in priority and fairness (see `userAgentOf`). */
   readonly userAgent: string
-  /** Hears of each answer: 'GET' and '200', or '<error>' when none came. */
-  readonly onAnswer?: (method: string, code: string) => void
-  /** Default 50 calls per second, 100 at once in a burst. */
+  /** The field manager that owns all fields this client applies, such as `example-controller`. */
+  readonly fieldManager: string
+  /**
+   * Called after each attempt, for metrics: with 'GET' and '200', or '<error>' when there was no response.
+   */
+  readonly onResponse?: (method: string, code: string) => void
+  /** Calls per second in the long run. Default 50. */
   readonly perSecond?: number
+  /** Calls that may start at once after an idle time. Default 100. */
   readonly burst?: number
-  /** For tests: how back-off waits. */
+  /** Waits for the back-off before a retry. Default: a timer; tests replace it. */
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>
-  /** For one attempt, from sending to the last byte. Default 15,000. */
+  /** The deadline for one attempt, from sending to the last byte. Default 15,000. */
   readonly attemptMs?: number
 }
 
 const attemptsMax = 5
 const firstBackoffMs = 100
-const answerBytesMax = 64 * 1_048_576
-/** Half-open connections are found out by the kernel: a watch that is idle says nothing for a minute. */
+const responseBytesMax = 64 * 1_048_576
+/** Lets the kernel detect half-open connections: an idle watch carries no bytes for a minute. */
 const tcpKeepAliveMs = 30_000
 
-/** Audit logs and priority-and-fairness see who calls. */
-export function userAgentOf(version: string): string {
-  return `parley-controller/${version} (${platform()}/${arch()}) node/${process.versions.node}`
+/** Returns a user agent such as `example-controller/1.2.3 (linux/x64) node/20.0.0`. */
+export function userAgentOf({ name, version }: { name: string; version: string }): string {
+  return `${name}/${version} (${platform()}/${arch()}) node/${process.versions.node}`
 }
 
 export class ApiTransport {
@@ -67,12 +75,19 @@ export class ApiTransport {
       after: systemAfter,
       perSecond: options.perSecond ?? 50,
       burst: options.burst ?? 100,
-      atOnceMax: 4,
+      concurrencyMax: 4,
       waitingMax: 10_000,
     })
   }
 
-  /** The parsed body. Rejects with ApiError, ApiUnreachableError, or what `beforeSend` threw; with the signal's reason when that ends first. */
+  get fieldManager(): string {
+    return this.#options.fieldManager
+  }
+
+  /**
+   * Makes a call and returns the parsed body. Rejects with ApiError, ApiUnreachableError, the error that
+   * `beforeSend` threw, or the reason of `call.signal`.
+   */
   async call(call: ApiCall): Promise<unknown> {
     const { deadlineMs = 30_000 } = call
     const deadline = new CallDeadline({ ms: deadlineMs, what: describe(call) }, call.signal)
@@ -81,10 +96,10 @@ export class ApiTransport {
     try {
       for (let attempt = 1; ; attempt += 1) {
         try {
-          return await this.#inTurn(call, signal)
+          return await this.#throttled(call, signal)
         } catch (error) {
-          const waitMs = waitBefore(error, { call, attempt })
-          // A wait beyond the deadline is the caller's to make: it may have better to do.
+          const waitMs = retryDelayMs(error, { call, attempt })
+          // A delay beyond the deadline is left to the caller, which may have other work.
           if (waitMs === undefined || systemClock.monotonicMs() + waitMs >= endsMs) throw error
           await (this.#options.pause ?? pause)(waitMs, signal)
           signal.throwIfAborted()
@@ -95,12 +110,15 @@ export class ApiTransport {
     }
   }
 
-  /** A watch: resolves with a body to be read as it comes. Rejects like `call`; never repeats. Ending `signal` ends the body too. */
-  async open(call: ApiCall, signal: AbortSignal): Promise<IncomingMessage> {
-    await this.#throttle.enter(signal)
+  /**
+   * Opens a watch and returns its body as a stream. Rejects as `call` does, and never retries. Aborting
+   * `signal` ends the body too.
+   */
+  async openWatch(call: ApiCall, signal: AbortSignal): Promise<IncomingMessage> {
+    await this.#throttle.acquire(signal)
     const opening = this.#attemptDeadline(call, signal)
     try {
-      const response = await this.#send(call, { agent: 'watches', signal, opening: opening.signal })
+      const response = await this.#send(call, { agent: 'watchAgent', signal, opening: opening.signal })
       if (response.statusCode === 200) return response
       throw this.#refusal(response.statusCode ?? 0, await readAll(response, opening.signal), response)
     } finally {
@@ -109,9 +127,9 @@ export class ApiTransport {
     }
   }
 
-  async #inTurn(call: ApiCall, signal: AbortSignal): Promise<unknown> {
+  async #throttled(call: ApiCall, signal: AbortSignal): Promise<unknown> {
     if (call.urgent) return this.#attempt(call, signal)
-    await this.#throttle.enter(signal)
+    await this.#throttle.acquire(signal)
     try {
       return await this.#attempt(call, signal)
     } finally {
@@ -123,7 +141,7 @@ export class ApiTransport {
     const deadline = this.#attemptDeadline(call, signal)
     try {
       const response = await this.#send(call, {
-        agent: 'calls',
+        agent: 'callAgent',
         signal: deadline.signal,
         opening: deadline.signal,
       })
@@ -144,16 +162,20 @@ export class ApiTransport {
   }
 
   #refusal(code: number, body: string, response: IncomingMessage): ApiError {
-    if (code === 401) this.#options.target.distrust()
-    return errorOfAnswer(code, body, response.headers)
+    if (code === 401) this.#options.target.reloadCredentials()
+    return errorOfResponse(code, body, response.headers)
   }
 
-  /** Resolves with the headers. `opening` guards until then, `signal` for good. */
+  /** Resolves when the headers have arrived. `opening` applies until then, `signal` to the body too. */
   async #send(
     call: ApiCall,
-    { agent, signal, opening }: { agent: 'calls' | 'watches'; signal: AbortSignal; opening: AbortSignal },
+    {
+      agent,
+      signal,
+      opening,
+    }: { agent: 'callAgent' | 'watchAgent'; signal: AbortSignal; opening: AbortSignal },
   ): Promise<IncomingMessage> {
-    const { target, userAgent, onAnswer } = this.#options
+    const { target, userAgent, onResponse } = this.#options
     const access = await abortable(opening, target.access()).catch((error: unknown) => {
       throw signal.aborted || error instanceof ApiUnreachableError ? error : unreachable('credentials', error)
     })
@@ -171,7 +193,7 @@ export class ApiTransport {
       agent: access[agent],
       signal,
       headers: {
-        accept: call.accept ?? 'application/json',
+        accept: 'application/json',
         'user-agent': userAgent,
         ...access.headers,
         ...(body && {
@@ -182,23 +204,23 @@ export class ApiTransport {
     })
     request.on('socket', (socket) => socket.setKeepAlive(true, tcpKeepAliveMs))
     try {
-      const response = await abortable(opening, answerOf(request, body))
-      onAnswer?.(call.method, String(response.statusCode))
+      const response = await abortable(opening, responseOf(request, body))
+      onResponse?.(call.method, String(response.statusCode))
       return response
     } catch (error) {
       request.destroy()
-      onAnswer?.(call.method, '<error>')
+      onResponse?.(call.method, '<error>')
       if (opening.aborted) throw opening.reason
       throw unreachable(describe(call), error)
     }
   }
 }
 
-function answerOf(request: ClientRequest, body: Buffer | undefined): Promise<IncomingMessage> {
+function responseOf(request: ClientRequest, body: Buffer | undefined): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     request.on('response', resolve)
     request.on('error', reject)
-    request.on('close', () => reject(new Error('the connection ended without an answer')))
+    request.on('close', () => reject(new Error('the connection was closed without a response')))
     request.end(body)
   })
 }
@@ -206,22 +228,22 @@ function answerOf(request: ClientRequest, body: Buffer | undefined): Promise<Inc
 async function readAll(response: IncomingMessage, signal: AbortSignal): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
-  const cut = () => response.destroy()
-  signal.addEventListener('abort', cut, { once: true })
+  const destroy = () => response.destroy()
+  signal.addEventListener('abort', destroy, { once: true })
   try {
     for await (const chunk of response as AsyncIterable<Buffer>) {
       bytes += chunk.byteLength
-      if (bytes > answerBytesMax) throw new Error(`the answer is longer than ${answerBytesMax} bytes`)
+      if (bytes > responseBytesMax) throw new Error(`the response is longer than ${responseBytesMax} bytes`)
       chunks.push(chunk)
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason
-    throw unreachable('reading the answer', error)
+    throw unreachable('reading the response', error)
   } finally {
-    signal.removeEventListener('abort', cut)
+    signal.removeEventListener('abort', destroy)
     response.destroy()
   }
-  // Cut short without an error, that is how a destroyed answer ends.
+  // A destroyed response ends without an error.
   if (signal.aborted) throw signal.reason
   return Buffer.concat(chunks).toString()
 }
@@ -230,28 +252,28 @@ function parse(body: string): unknown {
   try {
     return JSON.parse(body)
   } catch {
-    // Without the cause: it quotes the answer, which may be a Secret.
-    throw new ApiUnreachableError('the answer is not JSON')
+    // The cause is left out: it quotes the response, which may contain a Secret.
+    throw new ApiUnreachableError('the response is not JSON')
   }
 }
 
-/** Undefined: do not repeat. */
-function waitBefore(
+/** Returns the delay before the next attempt. Undefined: the call is not retried. */
+function retryDelayMs(
   error: unknown,
   { call, attempt }: { call: ApiCall; attempt: number },
 ): number | undefined {
   if (attempt >= attemptsMax) return undefined
-  const repeatable = call.repeatable ?? call.method !== 'POST'
+  const retryable = call.retryable ?? call.method !== 'POST'
   const backoffMs = firstBackoffMs * 2 ** (attempt - 1) * (0.5 + Math.random())
-  if (error instanceof ApiUnreachableError) return repeatable ? backoffMs : undefined
+  if (error instanceof ApiUnreachableError) return retryable ? backoffMs : undefined
   if (!(error instanceof ApiError)) return undefined
-  // Not let in, whatever it was: once more with credentials read anew.
+  // The call was not carried out. It is retried once, with reloaded credentials.
   if (error.code === 401) return attempt === 1 ? 0 : undefined
-  // The server says itself that it did nothing and when to come back.
+  // The server says that it did nothing, and when to retry.
   if (error.retryAfterMs !== undefined && (error.code === 429 || error.code >= 500)) {
     return Math.max(error.retryAfterMs, backoffMs)
   }
-  return error.code === 429 || (error.code >= 500 && repeatable) ? backoffMs : undefined
+  return error.code === 429 || (error.code >= 500 && retryable) ? backoffMs : undefined
 }
 
 function unreachable(what: string, cause: unknown): ApiUnreachableError {
@@ -259,7 +281,7 @@ function unreachable(what: string, cause: unknown): ApiUnreachableError {
   return new ApiUnreachableError(`${what}: ${message}`, { cause })
 }
 
-/** Selectors and continue tokens are long and say little. */
+/** Omits the query: selectors and continue tokens are long and not informative. */
 function describe({ method, path }: ApiCall): string {
   return `${method} ${path.split('?')[0]}`
 }

@@ -1,20 +1,21 @@
-// Finds objects by what they refer to: tenants by plan, credentials by tenant.
+// Finds the objects of a cache by what they refer to, such as pods by the node that they run on.
 import type { ObjectCache } from './ports.js'
 import type { ApiObject } from './object.js'
 
 const none: ReadonlySet<string> = new Set()
 
-/** Keys of a cache's objects by the names that `refs` makes of each. Must be made before the cache is filled. */
 export class CacheIndex {
   readonly #keys = new Map<string, Set<string>>()
 
+  /** `refs` returns the references under which an object is indexed. The cache must still be empty. */
   constructor(cache: ObjectCache, refs: (object: ApiObject) => Iterable<string>) {
-    cache.onChange(({ is, key, was }) => {
-      if (was) for (const ref of refs(was)) this.#remove(ref, key)
-      if (is) for (const ref of refs(is)) this.#add(ref, key)
+    cache.onChange(({ key, current, previous }) => {
+      if (previous) for (const ref of refs(previous)) this.#remove(ref, key)
+      if (current) for (const ref of refs(current)) this.#add(ref, key)
     })
   }
 
+  /** Returns the keys of all objects that have the reference. */
   keysOf(ref: string): ReadonlySet<string> {
     return this.#keys.get(ref) ?? none
   }

@@ -1,9 +1,12 @@
-// One signal out of a deadline and the signals of others. AbortSignal.any would do, but for Node 20, where it leaves something behind on a
-// signal that lives as long as the process, at each call.
+// Combines a deadline and parent signals into one signal. AbortSignal.any is not used, because in Node 20
+// each call leaks memory on a parent signal that lives as long as the process.
 import { onDeadline } from '../deadline.js'
 import { ApiUnreachableError } from './api-error.js'
 
-/** Aborts with ApiUnreachableError after `ms`, or with the reason of the first of `parents` that ends. Whoever made it ends it. */
+/**
+ * Aborts with ApiUnreachableError after `ms`, or with the reason of the first parent that aborts. Its creator
+ * must call `end`, which releases the timer and the listeners.
+ */
 export class CallDeadline {
   readonly #controller = new AbortController()
   readonly #undo: (() => void)[] = []
@@ -11,7 +14,7 @@ export class CallDeadline {
   constructor({ ms, what }: { ms: number; what: string }, ...parents: readonly (AbortSignal | undefined)[]) {
     this.#undo.push(
       onDeadline(ms, () =>
-        this.#controller.abort(new ApiUnreachableError(`${what}: no answer within ${ms} ms`)),
+        this.#controller.abort(new ApiUnreachableError(`${what}: no response within ${ms} ms`)),
       ),
     )
     for (const parent of parents) {

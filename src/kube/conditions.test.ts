@@ -1,22 +1,22 @@
 import { expect, test } from 'vitest'
 import { conditionsOf, type Finding } from './conditions.js'
-import { microTimeText, timeText } from './timestamps.js'
+import { microTimestamp, timestamp } from './timestamps.js'
 
 const epochMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
 const ready: Finding = {
   type: 'Ready',
   status: 'True',
   reason: 'Programmed',
-  message: 'all gateways have it',
+  message: 'all nodes have it',
 }
 
-test('P11: times are whole seconds, micro times have six digits', () => {
-  expect(timeText(epochMs)).toBe('2026-01-02T03:04:05Z')
-  expect(microTimeText(epochMs)).toBe('2026-01-02T03:04:05.678000Z')
-  expect(microTimeText(epochMs + 0.25)).toBe('2026-01-02T03:04:05.678250Z')
+test('P11: a timestamp has whole seconds, a micro timestamp has six decimals', () => {
+  expect(timestamp(epochMs)).toBe('2026-01-02T03:04:05Z')
+  expect(microTimestamp(epochMs)).toBe('2026-01-02T03:04:05.678000Z')
+  expect(microTimestamp(epochMs + 0.25)).toBe('2026-01-02T03:04:05.678250Z')
 })
 
-test('P14: every outcome bears the generation that was looked at, failures too; the time moves with the status alone', () => {
+test('P14: every condition has the checked generation; its time changes only with its status', () => {
   const was = conditionsOf([ready], { was: [], generation: 1, epochMs })
   expect(was).toEqual([{ ...ready, lastTransitionTime: '2026-01-02T03:04:05Z', observedGeneration: 1 }])
   const same = conditionsOf([{ ...ready, message: 'still' }], {
@@ -27,20 +27,27 @@ test('P14: every outcome bears the generation that was looked at, failures too; 
   expect(same).toMatchObject([
     { message: 'still', lastTransitionTime: '2026-01-02T03:04:05Z', observedGeneration: 2 },
   ])
-  const failed: Finding = { ...ready, status: 'False', reason: 'PlanNotFound' }
+  const failed: Finding = { ...ready, status: 'False', reason: 'ClassNotFound' }
   const after = conditionsOf([failed], { was: same, generation: 3, epochMs: epochMs + 120_000 })
   expect(after).toMatchObject([{ lastTransitionTime: '2026-01-02T03:06:05Z', observedGeneration: 3 }])
 })
 
-test('what says that something is amiss is there only while it is', () => {
-  const stalled: Finding = { type: 'Stalled', status: 'True', reason: 'PlanNotFound', message: '' }
+test('a condition of an abnormal type is present only while its status is True', () => {
+  const stalled: Finding = { type: 'Stalled', status: 'True', reason: 'ClassNotFound', message: '' }
   const was = conditionsOf([ready, stalled], { was: [], generation: 1, epochMs })
   expect(was.map(({ type }) => type)).toEqual(['Ready', 'Stalled'])
   const findings: Finding[] = [ready, { ...stalled, status: 'False' }]
   expect(conditionsOf(findings, { was, generation: 1, epochMs }).map(({ type }) => type)).toEqual(['Ready'])
 })
 
-test('the same findings give the same conditions, so that nothing is written', () => {
+test('the caller can name the abnormal types', () => {
+  const findings: Finding[] = [{ ...ready, type: 'Degraded', status: 'False' }]
+  const options = { was: [], generation: 1, epochMs }
+  expect(conditionsOf(findings, options)).toHaveLength(1)
+  expect(conditionsOf(findings, { ...options, abnormalTypes: ['Degraded'] })).toEqual([])
+})
+
+test('equal findings give equal conditions, so that nothing is written', () => {
   const was = conditionsOf([ready], { was: [], generation: 1, epochMs })
   expect(conditionsOf([ready], { was, generation: 1, epochMs: epochMs + 3_600_000 })).toEqual(was)
 })

@@ -1,10 +1,11 @@
-// Conditions as tools read them (kstatus, `kubectl wait`, Helm, Argo CD): one per type, and its time moves only with its status.
-import { timeText } from './timestamps.js'
+// Builds status conditions in the form that kstatus, `kubectl wait`, Helm and Argo CD expect: one condition
+// per type, whose transition time changes only when its status does.
+import { timestamp } from './timestamps.js'
 
-export interface Condition {
+export interface ObjectCondition {
   readonly type: string
   readonly status: 'True' | 'False' | 'Unknown'
-  /** CamelCase, never empty. */
+  /** In CamelCase, never empty. */
   readonly reason: string
   readonly message: string
   /** RFC 3339. */
@@ -12,35 +13,43 @@ export interface Condition {
   readonly observedGeneration: number
 }
 
-/** What is found out; the time is not: it follows from what was. */
-export type Finding = Omit<Condition, 'lastTransitionTime' | 'observedGeneration'>
+/** The result of a check. `conditionsOf` adds the transition time and the generation. */
+export type Finding = Omit<ObjectCondition, 'lastTransitionTime' | 'observedGeneration'>
 
-/** Where absence says all is well, and where True makes tools wait (Reconciling) or give up (Stalled). */
-const abnormal: ReadonlySet<string> = new Set(['Reconciling', 'Stalled', 'Conflict'])
+/**
+ * The condition types of kstatus that are absent while all is well. True makes tools wait (Reconciling) or
+ * give up (Stalled).
+ */
+export const abnormalConditionTypes: readonly string[] = ['Reconciling', 'Stalled']
 const messageLengthMax = 4_096
 
 /**
- * All conditions after `findings`, in their order. Every one of them bears the generation that was looked at, also when nothing else moved
- * and also on failure: else tools take it for progress for ever. What is not among the findings goes, and so does an abnormal one that is
- * not True.
+ * Returns all conditions of the object, in the order of `findings`. Every condition gets the generation that
+ * was checked, also after a failure and also when nothing else changed: otherwise tools would report progress
+ * forever. A condition without a finding is removed, and so is one of an abnormal type whose status is not
+ * True.
  */
 export function conditionsOf(
   findings: readonly Finding[],
   options: {
-    was: readonly Pick<Condition, 'type' | 'status' | 'lastTransitionTime'>[]
+    /** The conditions that the object has now. */
+    was: readonly Pick<ObjectCondition, 'type' | 'status' | 'lastTransitionTime'>[]
     generation: number
     epochMs: number
+    /** Types that are present only while their status is True. Default: `abnormalConditionTypes`. */
+    abnormalTypes?: readonly string[]
   },
-): Condition[] {
+): ObjectCondition[] {
+  const abnormal = options.abnormalTypes ?? abnormalConditionTypes
   return findings
-    .filter(({ type, status }) => status === 'True' || !abnormal.has(type))
+    .filter(({ type, status }) => status === 'True' || !abnormal.includes(type))
     .map((finding) => {
-      const was = options.was.find(({ type }) => type === finding.type)
-      const moved = was?.status !== finding.status
+      const previous = options.was.find(({ type }) => type === finding.type)
+      const moved = previous?.status !== finding.status
       return {
         ...finding,
         message: finding.message.slice(0, messageLengthMax),
-        lastTransitionTime: moved ? timeText(options.epochMs) : was.lastTransitionTime,
+        lastTransitionTime: moved ? timestamp(options.epochMs) : previous.lastTransitionTime,
         observedGeneration: options.generation,
       }
     })

@@ -1,10 +1,11 @@
-// Tells people what happened to their object, in `kubectl describe`. Repetitions count up; an object that has a lot to say is cut short.
+// Writes Kubernetes Events, which `kubectl describe` shows beside the object. Equal Events are counted in one
+// object, and each object has a budget of Events.
 import { randomBytes } from 'node:crypto'
 import type { Log } from '../log.js'
 import type { After, Clock } from '../time.js'
 import type { EventFacts, EventRecorder, ObjectApi } from './ports.js'
 import type { ApiObject, ResourceKind } from './object.js'
-import { microTimeText } from './timestamps.js'
+import { microTimestamp } from './timestamps.js'
 
 const eventKind: ResourceKind = {
   group: 'events.k8s.io',
@@ -16,14 +17,14 @@ const eventKind: ResourceKind = {
 
 export interface EventsOptions {
   readonly objects: Pick<ObjectApi, 'apply'>
-  /** `parley.chat/controller`. */
+  /** The name of the controller, such as `example.com/controller`. */
   readonly reportingController: string
-  /** Which of them: the pod. */
+  /** The instance of the controller, such as the pod's name. Longer values are cut to 128 characters. */
   readonly reportingInstance: string
   readonly clock: Clock
   readonly after: After
   readonly log: Log
-  /** An event that nobody will read: too many, or refused. */
+  /** Called for each Event that is not written, because there were too many or the server refused it. */
   readonly onDropped?: () => void
 }
 
@@ -38,26 +39,27 @@ interface Regarding {
 
 interface Series {
   readonly name: string
-  /** Not the object itself: it would be held for as long as its series, in a version that is long gone. */
+  /** A copy of the needed fields: a reference would keep an outdated version of the object in memory. */
   readonly regarding: Regarding
   readonly facts: EventFacts
   readonly firstMs: number
   count: number
   lastMs: number
-  /** As the server has it. */
-  written: number
+  /** The count that was written last. */
+  writtenCount: number
+  /** Cancels the delayed write. Undefined: none is due. */
   cancel: (() => void) | undefined
 }
 
-/** As client-go has it: the same again within six minutes is the same event. */
+/** As in client-go: an equal Event within six minutes belongs to the same series. */
 const seriesMs = 360_000
-/** Counting up is written this often at most. */
-const writePauseMs = 10_000
-/** Per object: so many at once, and one more every five minutes. */
+/** An increased count is written at most this often. */
+const writeIntervalMs = 10_000
+/** The budget of each object: 25 new Events at once, and one more every five minutes. */
 const burst = 25
 const refillMs = 300_000
 const waitingMax = 1_000
-/** At the end: whoever leads next should not wait for what is worth less than its turn. */
+/** The limit for writing at the end. The next leader must not wait for Events. */
 const closeMsMax = 1_000
 const noteBytesMax = 1_024
 
@@ -68,7 +70,7 @@ export class Events implements EventRecorder {
   #writing: Promise<void> = Promise.resolve()
   #waiting = 0
   #closed = false
-  #forgetting: (() => void) | undefined
+  #cancelForgetting: (() => void) | undefined
 
   constructor(options: EventsOptions) {
     this.#options = options
@@ -77,7 +79,7 @@ export class Events implements EventRecorder {
   event(regarding: ApiObject, facts: EventFacts): void {
     if (this.#closed) return
     const nowMs = this.#options.clock.epochMs()
-    this.#forgetLater()
+    this.#forgetOnTimer()
     const note = cut(facts.message)
     const key = [regarding.metadata.uid, facts.type, facts.reason, facts.action, note].join('\n')
     const series = this.#series.get(key)
@@ -94,38 +96,41 @@ export class Events implements EventRecorder {
       firstMs: nowMs,
       count: 1,
       lastMs: nowMs,
-      written: 0,
+      writtenCount: 0,
       cancel: undefined,
     }
     this.#series.set(key, started)
     this.#write(started)
   }
 
-  /** Resolves when all that is known is written, or was refused, or a second is over. Nothing is taken after that. */
+  /**
+   * Writes all pending counts. Resolves when they are written or failed, after 1 s at most. Later Events are
+   * ignored.
+   */
   async close(): Promise<void> {
     this.#closed = true
-    this.#forgetting?.()
+    this.#cancelForgetting?.()
     for (const series of this.#series.values()) {
       series.cancel?.()
       this.#write(series)
     }
     let cancel = () => {}
-    const tooLong = new Promise<void>((resolve) => (cancel = this.#options.after(closeMsMax, resolve)))
-    await Promise.race([this.#writing, tooLong])
+    const timedOut = new Promise<void>((resolve) => (cancel = this.#options.after(closeMsMax, resolve)))
+    await Promise.race([this.#writing, timedOut])
     cancel()
   }
 
-  /** Series and budgets that are kept: both shrink. */
+  /** The number of series and budgets in memory. Both are removed after a while. */
   get size(): number {
     return this.#series.size + this.#budgets.size
   }
 
-  /** Also when nothing happens any more: thousands may have been told of at once. */
-  #forgetLater(): void {
-    this.#forgetting ??= this.#options.after(seriesMs, () => {
-      this.#forgetting = undefined
+  /** Runs on a timer, so that memory is freed after a burst of thousands of Events too. */
+  #forgetOnTimer(): void {
+    this.#cancelForgetting ??= this.#options.after(seriesMs, () => {
+      this.#cancelForgetting = undefined
       this.#forget(this.#options.clock.epochMs())
-      if (this.size > 0) this.#forgetLater()
+      if (this.size > 0) this.#forgetOnTimer()
     })
   }
 
@@ -148,37 +153,40 @@ export class Events implements EventRecorder {
 
   #writeLater(series: Series): void {
     if (series.cancel) return
-    series.cancel = this.#options.after(writePauseMs, () => {
+    series.cancel = this.#options.after(writeIntervalMs, () => {
       series.cancel = undefined
       this.#write(series)
     })
   }
 
-  /** One after the other: events have time. */
+  /** Writes one Event after the other, to keep the load low. */
   #write(series: Series): void {
     if (this.#waiting >= waitingMax) return this.#options.onDropped?.()
     this.#waiting += 1
     this.#writing = this.#writing.then(async () => {
       this.#waiting -= 1
       const { count } = series
-      // What was counted while it waited for its turn is told already.
-      if (series.written === count) return
+      // An earlier write in the queue may have included this count already.
+      if (series.writtenCount === count) return
       try {
         await this.#options.objects.apply(eventKind, this.#eventOf(series))
-        series.written = count
+        series.writtenCount = count
       } catch (error) {
         this.#options.onDropped?.()
-        this.#options.log.debug({ err: error, reason: series.facts.reason }, 'an event could not be written')
+        this.#options.log.debug({ err: error, reason: series.facts.reason }, 'cannot write an event')
       }
     })
   }
 
-  /** Applied whole each time: one that the server has thrown away meanwhile (after an hour) is there again. */
+  /**
+   * Returns the whole object for each write, so that an Event that the server removed (after an hour) is
+   * created again.
+   */
   #eventOf({ name, regarding, facts, firstMs, count, lastMs }: Series) {
     return {
-      // Events on what lives in no namespace live in `default`: `kubectl describe` looks there.
+      // Events about cluster-scoped objects are in `default`, where `kubectl describe` looks for them.
       metadata: { name, namespace: regarding.namespace ?? 'default' },
-      eventTime: microTimeText(firstMs),
+      eventTime: microTimestamp(firstMs),
       type: facts.type,
       reason: facts.reason,
       action: facts.action,
@@ -186,8 +194,8 @@ export class Events implements EventRecorder {
       reportingController: this.#options.reportingController,
       reportingInstance: this.#options.reportingInstance.slice(0, 128),
       regarding,
-      // The server wants at least two of a series.
-      ...(count > 1 && { series: { count, lastObservedTime: microTimeText(lastMs) } }),
+      // The server requires a series to have a count of at least two.
+      ...(count > 1 && { series: { count, lastObservedTime: microTimestamp(lastMs) } }),
     }
   }
 }
@@ -197,7 +205,7 @@ function regardingOf({ apiVersion, kind, metadata }: ApiObject): Regarding {
   return { apiVersion, kind, name, namespace, uid, resourceVersion }
 }
 
-/** At most 1,024 bytes, which is what the server takes, and no half character. */
+/** Cuts a message to 1,024 bytes, the server's limit, without splitting a character. */
 function cut(message: string): string {
   const bytes = Buffer.from(message)
   if (bytes.byteLength <= noteBytesMax) return message

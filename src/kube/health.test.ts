@@ -3,43 +3,49 @@ import { Health } from './health.js'
 import { ManualTime } from './time.testing.js'
 
 const reflector = (facts: object = {}) => ({
-  kind: 'ChatTenant',
+  kind: 'Widget',
   cache: { synced: true },
-  trouble: undefined,
+  unavailableReason: undefined,
   stuckMs: 0,
   ...facts,
 })
 
-test('P17: a reflector that makes no progress is a reason to restart; an API server that is away is none', () => {
+test('P17: liveness fails for a reflector without progress, not for an API server that is away', () => {
   const time = new ManualTime()
-  expect(new Health([reflector({ trouble: 'ChatTenant: connect ECONNREFUSED' })], time).dead()).toEqual([])
-  expect(new Health([reflector({ stuckMs: 299_999 })], time).dead()).toEqual([])
-  expect(new Health([reflector({ stuckMs: 300_000 })], time).dead()).toEqual([
-    'the watch of ChatTenant is stuck for 300 s',
+  expect(
+    new Health([reflector({ unavailableReason: 'Widget: connect ECONNREFUSED' })], time).livenessProblems(),
+  ).toEqual([])
+  expect(new Health([reflector({ stuckMs: 299_999 })], time).livenessProblems()).toEqual([])
+  expect(new Health([reflector({ stuckMs: 300_000 })], time).livenessProblems()).toEqual([
+    'the watch of Widget has made no progress for 300 s',
   ])
 })
 
-test('P17: an event loop that stands still is one, also for a while after it has gone on', () => {
+test('P17: liveness fails for a stalled event loop, and for a while after the stall', () => {
   const time = new ManualTime()
   const health = new Health([], time)
-  time.standStill(29_000)
-  expect(health.dead()).toEqual([])
-  time.standStill(11_000)
-  expect(health.dead()).toEqual(['the event loop stood still for 40 s'])
+  time.stall(29_000)
+  expect(health.livenessProblems()).toEqual([])
+  time.stall(11_000)
+  expect(health.livenessProblems()).toEqual(['the event loop stalled for 40 s'])
   health.tick()
-  expect(health.dead()).toEqual(['the event loop stood still for 40 s'])
+  expect(health.livenessProblems()).toEqual(['the event loop stalled for 40 s'])
   for (let second = 0; second <= 61; second += 1) {
     time.move(1_000)
     health.tick()
   }
-  expect(health.dead()).toEqual([])
+  expect(health.livenessProblems()).toEqual([])
 })
 
-test('P17: it is ready when all kinds were read once, and stays so', () => {
+test('P17: the process is ready once all kinds were listed, and stays ready', () => {
   const time = new ManualTime()
-  const unsynced = reflector({ kind: 'ChatPlan', cache: { synced: false }, trouble: 'ChatPlan: Forbidden' })
-  expect(new Health([reflector(), unsynced], time).unready()).toEqual([
-    'ChatPlan was not read yet: ChatPlan: Forbidden',
+  const unsynced = reflector({
+    kind: 'Gadget',
+    cache: { synced: false },
+    unavailableReason: 'Gadget: Forbidden',
+  })
+  expect(new Health([reflector(), unsynced], time).readinessProblems()).toEqual([
+    'Gadget was not listed yet: Gadget: Forbidden',
   ])
-  expect(new Health([reflector({ trouble: 'gone' })], time).unready()).toEqual([])
+  expect(new Health([reflector({ unavailableReason: 'gone' })], time).readinessProblems()).toEqual([])
 })

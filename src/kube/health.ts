@@ -1,26 +1,30 @@
-// What the probes ask: would a restart help (liveness), is there anything to go by (readiness).
+// Answers the probes: whether a restart would help (liveness), and whether all caches were read (readiness).
 import type { Clock } from '../time.js'
 
-/** What health needs of a reflector. */
+/** The part of a reflector that health needs. */
 export interface WatchedKind {
   readonly kind: string
   readonly cache: { readonly synced: boolean }
-  readonly trouble: string | undefined
+  readonly unavailableReason: string | undefined
   readonly stuckMs: number
 }
 
-/** Every attempt of a reflector ends, one way or another, within three minutes (a silent watch takes longest). */
+/** Every attempt of a reflector ends within three minutes; a silent watch takes longest. */
 const stuckMsMax = 300_000
 const tickMs = 1_000
-/** Far above what a busy machine does to a process; an election is lost at a third of it. */
-const stillMsMax = 30_000
+/**
+ * A stall of the event loop that a busy machine does not cause. A leader loses its lease at a third of it.
+ */
+const stallMsMax = 30_000
+/** How long after its end a stall still counts, so that a probe cannot miss it. */
+const stallRememberedMs = 60_000
 
 export class Health {
   readonly #reflectors: readonly WatchedKind[]
   readonly #clock: Clock
   #tickedMs: number
-  /** Of the longest standstill of late. */
-  #stood: { ms: number; atMs: number } | undefined
+  /** The last long stall, and when it ended. */
+  #lastStall: { ms: number; endedAtMs: number } | undefined
 
   constructor(reflectors: readonly WatchedKind[], clock: Clock) {
     this.#reflectors = reflectors
@@ -28,39 +32,49 @@ export class Health {
     this.#tickedMs = clock.monotonicMs()
   }
 
-  /** Ticks until `signal` ends it. */
+  /** Calls `tick` every second until `signal` aborts. */
   run(signal: AbortSignal): void {
     this.#tickedMs = this.#clock.monotonicMs()
     const interval = setInterval(() => this.tick(), tickMs)
     signal.addEventListener('abort', () => clearInterval(interval), { once: true })
   }
 
-  /** Once a second when all is well. */
+  /** Measures the time since the last tick, which is longer than a second when the event loop stalled. */
   tick(): void {
     const nowMs = this.#clock.monotonicMs()
-    const stoodMs = nowMs - this.#tickedMs
+    const stallMs = nowMs - this.#tickedMs
     this.#tickedMs = nowMs
-    if (stoodMs >= stillMsMax) this.#stood = { ms: stoodMs, atMs: nowMs }
-    else if (this.#stood && nowMs - this.#stood.atMs > 60_000) this.#stood = undefined
+    if (stallMs >= stallMsMax) this.#lastStall = { ms: stallMs, endedAtMs: nowMs }
+    else if (this.#lastStall && nowMs - this.#lastStall.endedAtMs > stallRememberedMs)
+      this.#lastStall = undefined
   }
 
-  /** Why this process should be restarted. An API server that is away is no reason. */
-  dead(): string[] {
-    const stillMs = this.#clock.monotonicMs() - this.#tickedMs
-    const stood = Math.max(stillMs, this.#stood?.ms ?? 0)
+  /**
+   * Returns why this process should be restarted; empty: it should not. An API server that is away is no
+   * reason.
+   */
+  livenessProblems(): string[] {
+    const sinceTickMs = this.#clock.monotonicMs() - this.#tickedMs
+    const stallMs = Math.max(sinceTickMs, this.#lastStall?.ms ?? 0)
     return [
-      ...(stood >= stillMsMax ? [`the event loop stood still for ${seconds(stood)} s`] : []),
+      ...(stallMs >= stallMsMax ? [`the event loop stalled for ${seconds(stallMs)} s`] : []),
       ...this.#reflectors
         .filter(({ stuckMs }) => stuckMs >= stuckMsMax)
-        .map(({ kind, stuckMs }) => `the watch of ${kind} is stuck for ${seconds(stuckMs)} s`),
+        .map(({ kind, stuckMs }) => `the watch of ${kind} has made no progress for ${seconds(stuckMs)} s`),
     ]
   }
 
-  /** Why it has nothing to go by yet. A cache that was complete once stays good: old is better than nothing. */
-  unready(): string[] {
+  /**
+   * Returns which kinds were never listed completely; empty: the process is ready. A cache that was complete
+   * once stays usable, because old data is better than none.
+   */
+  readinessProblems(): string[] {
     return this.#reflectors
       .filter(({ cache }) => !cache.synced)
-      .map(({ kind, trouble }) => `${kind} was not read yet: ${trouble ?? 'listing'}`)
+      .map(
+        ({ kind, unavailableReason: trouble }) =>
+          `${kind} was not listed yet: ${trouble ?? 'list in progress'}`,
+      )
   }
 }
 

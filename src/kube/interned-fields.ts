@@ -1,21 +1,27 @@
-// What is equal in thousands of objects, kept once: as objects of their own their field sets would be most of a cache.
+// Stores equal field sets once. Thousands of objects have equal field sets, which would otherwise be most of
+// a cache.
 import { isRecord } from '../json.js'
 
-/** Parts that are of one object alone pass through here too: what is remembered is bounded. */
-const partsMax = 1_024
+/** Fields that only one object has pass through here too, so the number of remembered maps is bounded. */
+const internedMax = 1_024
 
-export class SharedParts {
-  readonly #parts = new Map<string, object>()
+export class InternedFields {
+  readonly #fields = new Map<string, object>()
 
-  /** Equal to `value`, whose maps are the very ones that were given out for equal maps before. Read, never changed. */
-  of(value: unknown): unknown {
+  /**
+   * Returns a value that is equal to `value`. Equal maps, nested ones included, are the same object, so
+   * callers must not modify them. Values that are not maps are returned as they are.
+   */
+  intern(value: unknown): unknown {
     if (!isRecord(value)) return value
     const text = JSON.stringify(value)
-    const known = this.#parts.get(text)
+    const known = this.#fields.get(text)
     if (known) return known
-    const part = Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, this.of(inner)]))
-    if (this.#parts.size >= partsMax) this.#parts.clear()
-    this.#parts.set(text, part)
-    return part
+    const interned = Object.fromEntries(
+      Object.entries(value).map(([name, inner]) => [name, this.intern(inner)]),
+    )
+    if (this.#fields.size >= internedMax) this.#fields.clear()
+    this.#fields.set(text, interned)
+    return interned
   }
 }

@@ -12,13 +12,13 @@ beforeEach(() => {
 })
 
 describe('a key', () => {
-  test('added twice is taken once, in the order of its first addition', () => {
+  test('that is added twice is taken once, in the order of its first addition', () => {
     for (const key of ['a', 'b', 'a']) queue.add(key)
     expect(queue.depth).toBe(2)
     expect([queue.take(), queue.take(), queue.take()]).toEqual(['a', 'b', undefined])
   })
 
-  test('added while being worked on is not taken by another, and once more afterwards', () => {
+  test('that is added while in progress is taken once more, after it is done', () => {
     queue.add('a')
     queue.take()
     queue.add('a')
@@ -30,20 +30,20 @@ describe('a key', () => {
     expect(queue.take()).toBeUndefined()
   })
 
-  test('is told of when there may be something to take, and not before', () => {
-    let told = 0
-    queue.onWork(() => (told += 1))
+  test('is announced to the listener when it can be taken, and not before', () => {
+    let calls = 0
+    queue.onAvailable(() => (calls += 1))
     queue.add('a')
     queue.take()
     queue.add('a')
-    expect(told).toBe(1)
+    expect(calls).toBe(1)
     queue.done('a')
-    expect(told).toBe(2)
+    expect(calls).toBe(2)
   })
 })
 
-describe('later', () => {
-  test('the earliest of several times wins, whichever came first', () => {
+describe('a delayed key', () => {
+  test('is due at the earliest of several times, in whichever order they came', () => {
     queue.addAfter('a', 50)
     queue.addAfter('a', 10)
     queue.addAfter('a', 30)
@@ -55,7 +55,7 @@ describe('later', () => {
     expect(time.pending).toBe(0)
   })
 
-  test('no delay is now', () => {
+  test('is due at once when the delay is zero', () => {
     queue.addAfter('a', 0)
     expect(queue.take()).toBe('a')
   })
@@ -70,23 +70,23 @@ describe('back-off', () => {
       return delay
     })
 
-  test('doubles per key from 5 ms to 1,000 s, until it is forgotten', () => {
+  test('doubles from 5 ms to 1,000 s, until the key is forgotten', () => {
     expect(delays(5)).toEqual([5, 10, 20, 40, 80])
     expect(delays(20).at(-1)).toBe(1_000_000)
     queue.forget('a')
     expect(delays(1)).toEqual([5])
   })
 
-  test('of one key is none of another’s', () => {
+  test('is separate for each key', () => {
     delays(10)
     queue.addRateLimited('b')
     expect(time.delaysMs).toEqual([5])
   })
 })
 
-test('P20: nothing is remembered of keys that are done and forgotten', () => {
+test('P20: the queue keeps no state for keys that are done and forgotten', () => {
   for (let index = 0; index < 10_000; index += 1) {
-    const key = `tenant-${index}`
+    const key = `object-${index}`
     queue.add(key)
     queue.addRateLimited(key)
   }
@@ -101,7 +101,7 @@ test('P20: nothing is remembered of keys that are done and forgotten', () => {
   expect(queue.size).toBe(0)
 })
 
-test('closed, it takes nothing more, and no timer is left', () => {
+test('a closed queue accepts no key and has no timer', () => {
   queue.add('running')
   queue.take()
   queue.add('running')
@@ -116,7 +116,7 @@ test('closed, it takes nothing more, and no timer is left', () => {
   expect(queue.size).toBe(0)
 })
 
-test('what it measures is what happened', () => {
+test('the meter gets every addition, retry, wait and duration', () => {
   const seen: string[] = []
   queue = new KeyQueue({
     clock: time,
@@ -139,7 +139,7 @@ test('what it measures is what happened', () => {
   expect(seen).toEqual(['added', 'waited 2', 'worked 3', 'retried'])
 })
 
-test('whatever happens, a key has one worker at a time, and each addition is followed by work on it', () => {
+test('for any sequence of calls, a key has one worker at a time and each addition is followed by work', () => {
   const key = fc.constantFrom('a', 'b', 'c')
   const step = fc.oneof(
     fc.record({ do: fc.constant('add' as const), key }),
@@ -150,35 +150,35 @@ test('whatever happens, a key has one worker at a time, and each addition is fol
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const clock = new ManualTime()
-      const tried = new KeyQueue({ clock, after: clock.after })
+      const tested = new KeyQueue({ clock, after: clock.after })
       const working = new Set<string>()
-      const owed = new Set<string>()
+      const due = new Set<string>()
       const take = () => {
-        const taken = tried.take()
+        const taken = tested.take()
         if (taken === undefined) return false
         expect(working.has(taken)).toBe(false)
         working.add(taken)
-        owed.delete(taken)
+        due.delete(taken)
         return true
       }
       const finish = (name: string) => {
         working.delete(name)
-        tried.done(name)
+        tested.done(name)
       }
       for (const { do: what, key: name } of steps) {
         if (what === 'take') take()
         else if (what === 'done') {
           if (working.has(name)) finish(name)
         } else {
-          if (what === 'add') tried.add(name)
-          else tried.addAfter(name, 5)
-          owed.add(name)
+          if (what === 'add') tested.add(name)
+          else tested.addAfter(name, 5)
+          due.add(name)
         }
       }
       clock.move(5)
       for (const name of [...working]) finish(name)
       while (take()) for (const name of [...working]) finish(name)
-      expect([...owed]).toEqual([])
+      expect([...due]).toEqual([])
     }),
   )
 })

@@ -1,8 +1,8 @@
-// Keys to work on, each once: waiting, being worked on (and perhaps once more after that), or later.
+// The work queue: each key is waiting, in progress (and perhaps due once more after that), or delayed.
 import type { After, Clock } from '../time.js'
 import type { WorkQueue } from './ports.js'
 
-/** What a dashboard wants to know as it happens. */
+/** Receives the queue's measurements as they happen. */
 export interface QueueMeter {
   added(): void
   retried(): void
@@ -16,17 +16,19 @@ export interface KeyQueueOptions {
   readonly meter?: QueueMeter | undefined
 }
 
-const retryMs = { first: 5, max: 1_000_000 } as const
+const backoffMs = { first: 5, max: 1_000_000 } as const
 
 export class KeyQueue implements WorkQueue {
   readonly #options: KeyQueueOptions
-  /** In order; since when. */
+  /** Keys in order of addition, and when each was added. */
   readonly #waiting = new Map<string, number>()
-  readonly #working = new Map<string, number>()
-  readonly #again = new Set<string>()
-  readonly #later = new Map<string, { dueMs: number; cancel: () => void }>()
+  /** Keys that a worker has, and since when. */
+  readonly #inProgress = new Map<string, number>()
+  /** Keys that were added while in progress. */
+  readonly #dueAgain = new Set<string>()
+  readonly #delayed = new Map<string, { dueMs: number; cancel: () => void }>()
   readonly #failures = new Map<string, number>()
-  #onWork: () => void = () => {}
+  #onAvailable: () => void = () => {}
   #closed = false
 
   constructor(options: KeyQueueOptions) {
@@ -37,91 +39,94 @@ export class KeyQueue implements WorkQueue {
     return this.#waiting.size
   }
 
-  /** Keys of which anything is remembered. 0 when all is done and forgotten: nothing piles up. */
+  /** The number of keys that the queue holds any state for. It is 0 when all keys are done and forgotten. */
   get size(): number {
     return new Set([
       ...this.#waiting.keys(),
-      ...this.#working.keys(),
-      ...this.#later.keys(),
+      ...this.#inProgress.keys(),
+      ...this.#delayed.keys(),
       ...this.#failures.keys(),
     ]).size
   }
 
   add(key: string): void {
     if (this.#closed || this.#waiting.has(key)) return
-    if (this.#working.has(key)) {
-      if (this.#again.has(key)) return
-      this.#again.add(key)
+    if (this.#inProgress.has(key)) {
+      if (this.#dueAgain.has(key)) return
+      this.#dueAgain.add(key)
     } else this.#waiting.set(key, this.#nowMs())
     this.#options.meter?.added()
-    if (this.#waiting.has(key)) this.#onWork()
+    if (this.#waiting.has(key)) this.#onAvailable()
   }
 
   addAfter(key: string, delayMs: number): void {
     if (this.#closed) return
     if (delayMs <= 0) return this.add(key)
     const dueMs = this.#nowMs() + delayMs
-    const other = this.#later.get(key)
-    if (other && other.dueMs <= dueMs) return
-    other?.cancel()
+    const pending = this.#delayed.get(key)
+    if (pending && pending.dueMs <= dueMs) return
+    pending?.cancel()
     const cancel = this.#options.after(delayMs, () => {
-      this.#later.delete(key)
+      this.#delayed.delete(key)
       this.add(key)
     })
-    this.#later.set(key, { dueMs, cancel })
+    this.#delayed.set(key, { dueMs, cancel })
   }
 
   addRateLimited(key: string): void {
     const failures = this.#failures.get(key) ?? 0
     this.#failures.set(key, failures + 1)
     this.#options.meter?.retried()
-    this.addAfter(key, Math.min(retryMs.first * 2 ** failures, retryMs.max))
+    this.addAfter(key, Math.min(backoffMs.first * 2 ** failures, backoffMs.max))
   }
 
   forget(key: string): void {
     this.#failures.delete(key)
   }
 
-  /** Called when there may be something to take. One listener: the workers. */
-  onWork(listener: () => void): void {
-    this.#onWork = listener
+  /** Sets the one listener, which is called when there may be a key to take. */
+  onAvailable(listener: () => void): void {
+    this.#onAvailable = listener
   }
 
-  /** The oldest. Whoever takes a key gives it back with `done`, and has it alone until then. */
+  /**
+   * Takes the oldest key, or returns undefined. No other worker gets the key until `done` is called with it.
+   */
   take(): string | undefined {
     const [oldest] = this.#waiting
     if (!oldest) return undefined
     const [key, sinceMs] = oldest
     const nowMs = this.#nowMs()
     this.#waiting.delete(key)
-    this.#working.set(key, nowMs)
+    this.#inProgress.set(key, nowMs)
     this.#options.meter?.waited((nowMs - sinceMs) / 1000)
     return key
   }
 
+  /** Ends the work on a key. A key that was added meanwhile is queued again. */
   done(key: string): void {
-    const sinceMs = this.#working.get(key)
+    const sinceMs = this.#inProgress.get(key)
     if (sinceMs === undefined) return
-    this.#working.delete(key)
+    this.#inProgress.delete(key)
     this.#options.meter?.worked((this.#nowMs() - sinceMs) / 1000)
-    if (!this.#again.delete(key) || this.#closed) return
+    if (!this.#dueAgain.delete(key) || this.#closed) return
     this.#waiting.set(key, this.#nowMs())
-    this.#onWork()
+    this.#onAvailable()
   }
 
-  /** Seconds that each key being worked on has taken so far. */
+  /** Returns for each key in progress the seconds since it was taken. */
   unfinishedSeconds(): number[] {
     const nowMs = this.#nowMs()
-    return [...this.#working.values()].map((sinceMs) => (nowMs - sinceMs) / 1000)
+    return [...this.#inProgress.values()].map((sinceMs) => (nowMs - sinceMs) / 1000)
   }
 
-  /** Forgets what waits and what was to come later, and takes nothing more. What is being worked on ends as it may. */
+  /** Drops waiting and delayed keys, and ignores further ones. Keys in progress are finished normally. */
   close(): void {
     this.#closed = true
-    for (const { cancel } of this.#later.values()) cancel()
-    this.#later.clear()
+    for (const { cancel } of this.#delayed.values()) cancel()
+    this.#delayed.clear()
     this.#waiting.clear()
-    this.#again.clear()
+    this.#dueAgain.clear()
     this.#failures.clear()
   }
 

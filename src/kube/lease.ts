@@ -1,13 +1,14 @@
-// Who leads: the holder of a Lease that has to be renewed. What is held is known by clocks alone, asked at the moment of each write; a
-// process that stood still finds out before it does harm.
+// Elects a leader: the holder of a Lease object that must be renewed. Whether this process still holds it
+// follows from its clocks, which are compared at the moment of each write, so that a process that stalled
+// notices before it writes.
 import { z } from 'zod'
 import type { Log } from '../log.js'
 import { pause as systemPause } from '../deadline.js'
 import type { Clock } from '../time.js'
 import { isApiError, NotLeadingError } from './api-error.js'
 import type { Leadership, ObjectApi } from './ports.js'
-import type { ApiObject, ObjectMeta, ObjectName, ResourceKind } from './object.js'
-import { microTimeText } from './timestamps.js'
+import type { ApiObject, ObjectMeta, ObjectKey, ResourceKind } from './object.js'
+import { microTimestamp } from './timestamps.js'
 
 export const leaseKind: ResourceKind = {
   group: 'coordination.k8s.io',
@@ -18,26 +19,32 @@ export const leaseKind: ResourceKind = {
 }
 
 export interface LeaseOptions {
-  /** Without a guard: it is the guard. `new KubeObjects(transport, { urgent: { deadlineMs: 5_000 } })`. */
+  /**
+   * An API without a guard, because the elector is the guard of the other APIs: `new KubeObjects(transport, {
+   * urgent: { deadlineMs: 5_000 } })`.
+   */
   readonly objects: Pick<ObjectApi, 'get' | 'create' | 'update'>
-  readonly name: ObjectName
-  /** Another one for each process, also of the same pod: `<pod>_<random>`. */
+  readonly name: ObjectKey
+  /** Unique to the process, also among the processes of one pod: `<pod>_<random>`. */
   readonly identity: string
   readonly clock: Clock
   readonly log: Log
-  /** This process leads from now on. */
+  /** Called when this process begins to lead. */
   readonly onLeading: () => void
-  /** It led and does not any more, without having wanted to stop: end the process. */
+  /** Called when this process lost the lease without being stopped. The process must end. */
   readonly onLost: (reason: string) => void
-  /** How long others wait for a silent holder. Default 15,000. */
+  /** How long other processes wait for a holder that does not renew. Default 15,000. */
   readonly durationMs?: number
-  /** How long a holder believes in itself without a renewal; shorter, so that what it sent last is over by then. Default 10,000. */
+  /**
+   * How long a holder regards itself as the leader without a renewal. Shorter than `durationMs`, so that its
+   * last requests have ended before another process leads. Default 10,000.
+   */
   readonly renewDeadlineMs?: number
-  /** Between two renewals, ± 20 %; between two looks at another's lease half of it. Default 2,000. */
+  /** Time between two renewals, ± 20 %. A standby reads the lease twice as often. Default 2,000. */
   readonly retryMs?: number
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>
   readonly random?: () => number
-  /** For metrics. `slow`: a renewal that had to read first. */
+  /** Called when a renewal had to read the lease first, for metrics. */
   readonly onSlowPath?: () => void
 }
 
@@ -50,34 +57,38 @@ const Spec = z.looseObject({
 })
 
 /**
- * Terms of a Lease that had to be created begin at the seconds since then, so that they are above all that came before it was deleted:
- * terms change less than once a second. As an int32 this lasts until 2091.
+ * The first term of a new Lease is the number of seconds since this instant. It is not below any term of a
+ * Lease of the same name that was deleted before, because no term is ahead of this clock (see `#tryAcquire`).
+ * As an int32, which is the type of `leaseTransitions`, it lasts until 2091.
  */
 const termEpochMs = Date.UTC(2023, 0, 1)
 
-/** A moment on both clocks: the monotonic one stands still while the machine sleeps, the other one jumps. Either may end a term. */
+/**
+ * An instant on both clocks. The monotonic clock may stop while the machine sleeps, and the wall clock may
+ * jump, so the longer of the two elapsed times counts.
+ */
 interface Moment {
   readonly monotonicMs: number
   readonly epochMs: number
 }
 
-interface Held {
-  /** What was written last, and what may be replaced. */
+interface HeldLease {
+  /** The version that this process wrote last, and that a renewal may replace. */
   readonly version: Pick<ObjectMeta, 'uid' | 'resourceVersion'>
   readonly term: number
   readonly acquireTime: string
-  /** Before the renewal was sent: what the server has is not older. */
+  /** The instant before the last renewal was sent, so that the server's renewal is not older. */
   readonly renewed: Moment
 }
 
-export class Elector implements Leadership {
+export class LeaseElector implements Leadership {
   readonly #options: LeaseOptions
   readonly #durationMs: number
   readonly #renewDeadlineMs: number
-  #held: Held | undefined
+  #held: HeldLease | undefined
   #lastTerm: number | undefined
-  /** Another's lease as it was seen last, and when it was first seen so. */
-  #seen: { resourceVersion: string; at: Moment } | undefined
+  /** The version of a foreign lease that was read last, and when it was first read. */
+  #observed: { resourceVersion: string; at: Moment } | undefined
   #started = false
 
   constructor(options: LeaseOptions) {
@@ -87,7 +98,7 @@ export class Elector implements Leadership {
   }
 
   get leading(): boolean {
-    return this.#held !== undefined && this.#sinceMs(this.#held.renewed) < this.#renewDeadlineMs
+    return this.#held !== undefined && this.#elapsedMs(this.#held.renewed) < this.#renewDeadlineMs
   }
 
   get term(): number {
@@ -96,12 +107,13 @@ export class Elector implements Leadership {
   }
 
   assertLeading(): void {
-    if (!this.leading) throw new NotLeadingError('the lease is not held, or not for sure')
+    if (!this.leading) throw new NotLeadingError('the lease is not held, or its renewal is overdue')
   }
 
   /**
-   * Stands for election until `signal` ends; then gives the lease back, so that a standby need not wait. Whatever writes under the lease
-   * has to have ended before. Returns after `onLost`. Once only: throws the second time.
+   * Takes part in the election until `signal` aborts, then releases the lease, so that a standby need not
+   * wait for it to expire. All writes under the lease must have ended before. Resolves after `onLost`. It can
+   * run once only: a second call rejects.
    */
   async run(signal: AbortSignal): Promise<void> {
     if (this.#started) throw new Error('This elector was started before')
@@ -109,32 +121,34 @@ export class Elector implements Leadership {
     const { pause = systemPause, random = Math.random, retryMs = 2_000 } = this.#options
     while (!signal.aborted) {
       const led = this.#held !== undefined
-      const trouble = await this.#turn(signal)
+      const obstacle = await this.#renewOrAcquire(signal)
       if (led && !this.leading) {
         this.#held = undefined
-        return this.#options.onLost(trouble ?? `not renewed within ${this.#renewDeadlineMs} ms`)
+        return this.#options.onLost(obstacle ?? `not renewed within ${this.#renewDeadlineMs} ms`)
       }
-      // Who waits looks oftener than who leads renews: that costs nothing but a read, and shortens the time without a leader.
+      // A standby reads more often than a leader renews. A read is cheap and shortens the time without a
+      // leader.
       const waitMs = this.#held ? retryMs : retryMs / 2
       if (!signal.aborted) await pause(waitMs * (0.8 + 0.4 * random()), signal)
     }
     await this.#release()
   }
 
-  /** One renewal or one attempt to acquire. Says what was in the way. */
-  async #turn(signal: AbortSignal): Promise<string | undefined> {
+  /** Renews the lease once, or tries once to acquire it. Returns what prevented that. */
+  async #renewOrAcquire(signal: AbortSignal): Promise<string | undefined> {
     try {
-      // The standstill of this process may be longer than the lease: that somebody led meanwhile cannot be seen from a version.
-      if (this.#held && !this.leading) return 'this process stood still for longer than its lease lasts'
+      // After a stall longer than the lease another process may have led, even if the lease has its old
+      // version again.
+      if (this.#held && !this.leading) return 'this process stalled for longer than its lease lasts'
       return this.#held ? await this.#renew(this.#held) : await this.#tryAcquire(signal)
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
-      if (!signal.aborted) this.#options.log.warn({ err: error }, 'the lease could not be read or written')
+      if (!signal.aborted) this.#options.log.warn({ err: error }, 'cannot read or write the lease, retrying')
       return message
     }
   }
 
-  async #renew(held: Held): Promise<string | undefined> {
+  async #renew(held: HeldLease): Promise<string | undefined> {
     const renewed = this.#now()
     try {
       const lease = await this.#options.objects.update(leaseKind, this.#lease(held, renewed, held.version))
@@ -143,20 +157,20 @@ export class Elector implements Leadership {
     } catch (error) {
       if (!isApiError(error, 'Conflict', 'NotFound')) throw error
     }
-    // Somebody took it, or wrote to it, or an earlier renewal of ours got through although its answer did not.
+    // Another client wrote to the lease, or an earlier renewal succeeded although its response was lost.
     this.#options.onSlowPath?.()
     const lease = await this.#read()
-    if (!lease) return this.#dropped('the lease was deleted')
+    if (!lease) return this.#invalidate('the lease was deleted')
     const spec = specOf(lease)
     if (spec.holderIdentity !== this.#options.identity || spec.leaseTransitions !== held.term) {
-      return this.#dropped(`${spec.holderIdentity ?? 'nobody'} has the lease now`)
+      return this.#invalidate(`${spec.holderIdentity ?? 'nobody'} has the lease now`)
     }
     this.#held = { ...held, version: lease.metadata }
     return undefined
   }
 
-  #dropped(reason: string): string {
-    // Not to be believed for the rest of its time: somebody else may lead already.
+  #invalidate(reason: string): string {
+    // `leading` must be false from now on: another process may lead already.
     if (this.#held) this.#held = { ...this.#held, renewed: { monotonicMs: -Infinity, epochMs: -Infinity } }
     return reason
   }
@@ -169,24 +183,28 @@ export class Elector implements Leadership {
     if (lease && spec && this.#isTaken(lease, spec)) return `${spec.holderIdentity} has the lease`
     if (signal.aborted) return undefined
 
-    const firstTerm = Math.floor((renewed.epochMs - termEpochMs) / 1000)
-    const wanted = {
-      term: lease ? (spec?.leaseTransitions ?? 0) + 1 : firstTerm,
-      acquireTime: microTimeText(renewed.epochMs),
-    }
+    const clockTerm = Math.floor((renewed.epochMs - termEpochMs) / 1000)
+    const term = lease ? (spec?.leaseTransitions ?? 0) + 1 : clockTerm
+    // Leaders that change faster than once a second would put the term ahead of the clock. If the Lease was
+    // deleted then, the next leader would begin with a lower term, and all fenced stores would refuse its
+    // writes. A term that is ahead by more comes from another machine's clock, and waiting for it could take
+    // any time.
+    if (term === clockTerm + 1) return 'the previous leader began less than a second ago'
+
+    const acquired = { term, acquireTime: microTimestamp(renewed.epochMs) }
     try {
       const written = lease
-        ? await objects.update(leaseKind, this.#lease(wanted, renewed, lease.metadata))
-        : await objects.create(leaseKind, this.#lease(wanted, renewed))
-      this.#held = { ...wanted, renewed, version: written.metadata }
+        ? await objects.update(leaseKind, this.#lease(acquired, renewed, lease.metadata))
+        : await objects.create(leaseKind, this.#lease(acquired, renewed))
+      this.#held = { ...acquired, renewed, version: written.metadata }
     } catch (error) {
-      if (isApiError(error, 'Conflict', 'AlreadyExists')) return 'another was faster'
+      if (isApiError(error, 'Conflict', 'AlreadyExists')) return 'another process was faster'
       throw error
     }
-    this.#lastTerm = wanted.term
-    this.#seen = undefined
-    log.info({ identity, term: wanted.term, lease: name }, 'this process leads')
-    // Answered too late to be believed, or while the end had begun: the loop, or the release, deals with it.
+    this.#lastTerm = term
+    this.#observed = undefined
+    log.info({ identity, term, lease: name }, 'acquired the lease, leading')
+    // When the response came too late, `run` ends; when the process is stopping, `run` releases the lease.
     if (this.leading && !signal.aborted) onLeading()
     return undefined
   }
@@ -200,16 +218,19 @@ export class Elector implements Leadership {
     }
   }
 
-  /** Only what this process has seen stand still counts: the times in the lease are by another machine's clock. */
+  /**
+   * Returns true until the lease has stayed unchanged for its duration, as measured by this process. The
+   * times in the lease are not used, because they come from another machine's clock.
+   */
   #isTaken({ metadata: { resourceVersion } }: ApiObject, spec: z.infer<typeof Spec>): boolean {
     if (!spec.holderIdentity) return false
     const at = this.#now()
-    if (this.#seen?.resourceVersion !== resourceVersion) this.#seen = { resourceVersion, at }
+    if (this.#observed?.resourceVersion !== resourceVersion) this.#observed = { resourceVersion, at }
     const durationMs = (spec.leaseDurationSeconds ?? 0) * 1000 || this.#durationMs
-    return at.monotonicMs - this.#seen.at.monotonicMs < durationMs
+    return at.monotonicMs - this.#observed.at.monotonicMs < durationMs
   }
 
-  /** Best effort: who does not manage to is waited for. */
+  /** Releases the lease if possible. If not, a standby waits for it to expire. */
   async #release(): Promise<void> {
     const held = this.#held
     this.#held = undefined
@@ -220,13 +241,17 @@ export class Elector implements Leadership {
       const free = { ...spec, holderIdentity: '', leaseDurationSeconds: 1 }
       await this.#options.objects.update(leaseKind, { metadata, spec: free })
     } catch (error) {
-      this.#options.log.warn({ err: error }, 'the lease could not be given back')
+      this.#options.log.warn({ err: error }, 'cannot release the lease, a standby waits until it expires')
     }
   }
 
-  #lease({ term, acquireTime }: Pick<Held, 'term' | 'acquireTime'>, at: Moment, version?: Held['version']) {
+  #lease(
+    { term, acquireTime }: Pick<HeldLease, 'term' | 'acquireTime'>,
+    at: Moment,
+    version?: HeldLease['version'],
+  ) {
     return {
-      // The uid too: the server makes a lease of a write to one that was deleted.
+      // Without the uid, the server would create a new lease when the old one was deleted.
       metadata: {
         ...this.#options.name,
         ...(version && { uid: version.uid, resourceVersion: version.resourceVersion }),
@@ -235,7 +260,7 @@ export class Elector implements Leadership {
         holderIdentity: this.#options.identity,
         leaseDurationSeconds: Math.ceil(this.#durationMs / 1000),
         acquireTime,
-        renewTime: microTimeText(at.epochMs),
+        renewTime: microTimestamp(at.epochMs),
         leaseTransitions: term,
       },
     }
@@ -245,7 +270,7 @@ export class Elector implements Leadership {
     return { monotonicMs: this.#options.clock.monotonicMs(), epochMs: this.#options.clock.epochMs() }
   }
 
-  #sinceMs(then: Moment): number {
+  #elapsedMs(then: Moment): number {
     const now = this.#now()
     return Math.max(now.monotonicMs - then.monotonicMs, now.epochMs - then.epochMs)
   }

@@ -1,21 +1,21 @@
-// A complete list, page by page: all objects of one moment, or a rejection. Nobody ever sees half of it.
+// Reads a complete list page by page. The result has all objects as of one moment; a partial list is never
+// returned.
 import { z } from 'zod'
 import { ApiUnreachableError, isApiError } from './api-error.js'
 import type { ApiTransport } from './api-transport.js'
 import type { Selection } from './ports.js'
+import { InternedFields } from './interned-fields.js'
 import { ApiObject, apiVersionOf, type ResourceKind } from './object.js'
 
 export interface CompleteList {
   readonly items: ApiObject[]
-  /** Of the moment: a watch goes on from here. */
+  /** The version of the list, from which a watch continues. */
   readonly resourceVersion: string
 }
 
 export interface ListOptions extends Selection {
   readonly signal?: AbortSignal | undefined
-  /** Name, labels, owners and so on, without the content: the server never sends that. */
-  readonly metadataOnly?: boolean | undefined
-  /** Called after each page: it goes on. */
+  /** Called after each page, as a sign of progress. */
   readonly onPage?: (() => void) | undefined
 }
 
@@ -28,21 +28,24 @@ const List = z.object({
 })
 
 const pageSize = 500
-/** A server that never comes to an end is a server that lies. */
+/** Ends a list whose server never stops sending pages. */
 const pagesMax = 10_000
-const startsMax = 3
+const attemptsMax = 3
 
-/** Begins anew when the snapshot expires between pages (410); after the third time it is an Expired ApiError. */
+/**
+ * Lists all selected objects. Starts again when the snapshot expires between pages (HTTP 410), three times in
+ * all, and rejects then with the ApiError. Rejects with ApiUnreachableError when a response is malformed.
+ */
 export async function listAll(
   transport: ApiTransport,
   kind: ResourceKind,
   options: ListOptions = {},
 ): Promise<CompleteList> {
-  for (let start = 1; ; start += 1) {
+  for (let attempt = 1; ; attempt += 1) {
     try {
       return await listOnce(transport, kind, options)
     } catch (error) {
-      if (start === startsMax || !isApiError(error, 'Expired', 'Gone')) throw error
+      if (attempt === attemptsMax || !isApiError(error, 'Expired', 'Gone')) throw error
     }
   }
 }
@@ -62,12 +65,11 @@ async function listOnce(
     const body = await transport.call({
       method: 'GET',
       path: `${collectionPath(kind, options.namespace)}?${query.toString()}`,
-      accept: acceptOf(options.metadataOnly, 'PartialObjectMetadataList'),
       ...(options.signal && { signal: options.signal }),
     })
     const list = List.safeParse(body)
-    if (!list.success) throw new ApiUnreachableError(`the list of ${kind.plural} is no list`)
-    for (const item of list.data.items ?? []) items.push(objectOf(kind, item))
+    if (!list.success) throw new ApiUnreachableError(`the response to listing ${kind.plural} is not a list`)
+    for (const item of list.data.items ?? []) items.push(objectOf(kind, item, transport.fieldManager))
     options.onPage?.()
     const { metadata } = list.data
     if (metadata.continue === '') return { items, resourceVersion: metadata.resourceVersion }
@@ -78,7 +80,7 @@ async function listOnce(
   throw new ApiUnreachableError(`the list of ${kind.plural} does not end`)
 }
 
-/** `/apis/parley.chat/v1alpha1/namespaces/team-a/chattenants`. */
+/** Returns a path such as `/apis/apps/v1/namespaces/team-a/deployments`. */
 export function collectionPath(kind: ResourceKind, namespace?: string): string {
   const root = kind.group === '' ? '/api' : '/apis'
   const within =
@@ -86,6 +88,7 @@ export function collectionPath(kind: ResourceKind, namespace?: string): string {
   return `${root}/${apiVersionOf(kind)}${within}/${kind.plural}`
 }
 
+/** Returns the query parameters of a selection. The namespace is in the path instead. */
 export function selectionQuery({ labelSelector, fieldSelector }: Selection): URLSearchParams {
   return new URLSearchParams({
     ...(labelSelector !== undefined && { labelSelector }),
@@ -93,18 +96,24 @@ export function selectionQuery({ labelSelector, fieldSelector }: Selection): URL
   })
 }
 
-export function acceptOf(metadataOnly: boolean | undefined, as: string): string {
-  return metadataOnly ? `application/json;as=${as};g=meta.k8s.io;v=v1` : 'application/json'
-}
+const Untyped = z.looseObject({ apiVersion: z.string().optional(), kind: z.string().optional() })
 
-const Anonymous = z.looseObject({ apiVersion: z.string().optional(), kind: z.string().optional() })
+/** Most objects of a kind have equal field sets, across all caches of the process. */
+const fieldSets = new InternedFields()
 
-/** The object as everybody here sees it, wherever it came from. Throws ApiUnreachableError when it is none. */
-export function objectOf(kind: ResourceKind, raw: unknown): ApiObject {
-  const parsed = Anonymous.safeParse(raw)
-  // Items of a list bear no kind, metadata-only ones bear a kind of their own: it is known what was asked for.
-  const named = parsed.success && { ...parsed.data, apiVersion: apiVersionOf(kind), kind: kind.kind }
-  const object = ApiObject.safeParse(named)
-  if (object.success) return object.data
-  throw new ApiUnreachableError(`not an object of kind ${kind.kind}: ${z.prettifyError(object.error)}`)
+/**
+ * Parses an object that the server sent. Of `managedFields` it keeps the entries of `fieldManager`: those of
+ * other managers are most of an object's bytes, and no consumer reads them. Throws ApiUnreachableError when
+ * `raw` is not an object of the kind.
+ */
+export function objectOf(kind: ResourceKind, raw: unknown, fieldManager: string): ApiObject {
+  const parsed = Untyped.safeParse(raw)
+  // List items have no kind, so it is filled in from the request.
+  const typed = parsed.success && { ...parsed.data, apiVersion: apiVersionOf(kind), kind: kind.kind }
+  const { data: object, error } = ApiObject.safeParse(typed)
+  if (!object) throw new ApiUnreachableError(`not an object of kind ${kind.kind}: ${z.prettifyError(error)}`)
+  const managedFields = object.metadata.managedFields
+    .filter(({ manager }) => manager === fieldManager)
+    .map((entry) => ({ ...entry, fieldsV1: fieldSets.intern(entry['fieldsV1']) }))
+  return { ...object, metadata: { ...object.metadata, managedFields } }
 }

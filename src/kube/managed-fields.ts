@@ -1,15 +1,15 @@
-// Whether applying would change anything, told from what is stored: the server notes in `managedFields` which fields each manager applied.
+// Finds out from a stored object whether a server-side apply would change it. The server records in
+// `managedFields` which fields each manager applied.
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { isRecord, parseJson } from '../json.js'
 import type { Desired } from './ports.js'
-import { fieldManager, type ApiObject } from './object.js'
+import type { ApiObject } from './object.js'
 
 type Fields = Record<string, unknown>
 const Fields = z.record(z.string(), z.unknown())
 
 const Entry = z.looseObject({
-  manager: z.literal(fieldManager),
   operation: z.literal('Apply'),
   apiVersion: z.string(),
   subresource: z.string().default(''),
@@ -17,8 +17,10 @@ const Entry = z.looseObject({
 })
 
 /**
- * All of `desired` is stored as it is, and was applied by us, and nothing besides was. In doubt false: a write too many changes nothing.
- * In doubt means also: a list item without all of its key fields, or a value that the server stores in other words (a quantity).
+ * Returns true when exactly `desired` is stored and was applied by this client. `known` comes from
+ * `objectOf`, so that its `managedFields` are this client's alone. Returns false in doubt, because an
+ * unnecessary apply changes nothing. There is doubt when a list item lacks one of its key fields, and when
+ * the server normalizes a value (such as a quantity).
  */
 export function isApplied(desired: Desired, known: ApiObject, subresource: '' | 'status'): boolean {
   const { uid } = desired.metadata
@@ -29,27 +31,28 @@ export function isApplied(desired: Desired, known: ApiObject, subresource: '' | 
   return entry !== undefined && matches(entry.fieldsV1, contentOf(desired, subresource), known)
 }
 
-/** What counts of it: identity is no field that anybody owns. */
+/** Returns the fields of `desired` that a manager can own, which excludes the identity of the object. */
 export function contentOf(desired: Desired, subresource: '' | 'status'): Fields {
   if (subresource === 'status') return { status: desired['status'] }
   const { apiVersion: _v, kind: _k, metadata, ...content } = desired
-  const { name: _n, namespace: _ns, uid: _u, ...ours } = metadata
-  return Object.keys(ours).length === 0 ? content : { ...content, metadata: ours }
+  const { name: _n, namespace: _ns, uid: _u, ...ownable } = metadata
+  return Object.keys(ownable).length === 0 ? content : { ...content, metadata: ownable }
 }
 
-/** `fields` is the node of fieldsV1 for the place where `desired` and `stored` are. */
+/** `fields` is the node of `fieldsV1` at the path of `desired` and `stored`. */
 function matches(fields: Fields, desired: unknown, stored: unknown): boolean {
   const children = Object.keys(fields).filter((key) => key !== '.')
   if (children.length === 0) {
-    // `.` alone: the map or list is ours, and nothing in it. What is empty may not be stored at all.
+    // A lone `.` means that the manager owns the map or list itself and nothing in it. The server may omit an
+    // empty one.
     if ('.' in fields || stored === undefined) return isEmpty(desired)
     return isDeepStrictEqual(withoutUndefined(desired), stored)
   }
   if (Array.isArray(desired)) return listMatches(fields, desired, stored)
   if (!isRecord(desired) || !isRecord(stored)) return false
-  const wanted = Object.entries(desired).filter(([, value]) => value !== undefined)
-  const missing = wanted.filter(([key]) => !(`f:${key}` in fields))
-  if (missing.some(([key, value]) => !isEmpty(value) || !isEmpty(stored[key] ?? []))) return false
+  const present = Object.entries(desired).filter(([, value]) => value !== undefined)
+  const unowned = present.filter(([key]) => !(`f:${key}` in fields))
+  if (unowned.some(([key, value]) => !isEmpty(value) || !isEmpty(stored[key] ?? []))) return false
   return children.every((child) => {
     const key = child.slice('f:'.length)
     const node = Fields.safeParse(fields[child])
@@ -62,7 +65,10 @@ function matches(fields: Fields, desired: unknown, stored: unknown): boolean {
   })
 }
 
-/** Lists whose items have keys (`k:{"type":"Ready"}`) or are values of a set (`v:"a"`); all others are leaves. */
+/**
+ * Compares a list whose items have keys (`k:{"type":"Ready"}`) or are values of a set (`v:"a"`). All other
+ * lists are leaves, which `matches` compares as one value.
+ */
 function listMatches(fields: Fields, desired: readonly unknown[], stored: unknown): boolean {
   if (!Array.isArray(stored)) return false
   const children = Object.keys(fields).filter((key) => key !== '.')
@@ -73,10 +79,10 @@ function listMatches(fields: Fields, desired: readonly unknown[], stored: unknow
     if (!node.success) return false
     if (child.startsWith('v:')) return desired.includes(key) && stored.includes(key)
     if (!child.startsWith('k:') || !isRecord(key)) return false
-    const bearsKey = (item: unknown) =>
+    const hasKey = (item: unknown) =>
       isRecord(item) && Object.entries(key).every(([name, value]) => isDeepStrictEqual(item[name], value))
-    const wanted: unknown = desired.find(bearsKey)
-    return wanted !== undefined && matches(node.data, wanted, stored.find(bearsKey))
+    const desiredItem: unknown = desired.find(hasKey)
+    return desiredItem !== undefined && matches(node.data, desiredItem, stored.find(hasKey))
   })
 }
 
@@ -84,7 +90,7 @@ function isEmpty(value: unknown): boolean {
   return Array.isArray(value) ? value.length === 0 : isRecord(value) && Object.keys(value).length === 0
 }
 
-/** JSON has none: what is undefined is not sent. */
+/** JSON has no undefined: such fields are not sent. */
 function withoutUndefined(value: unknown): unknown {
   return value === undefined ? undefined : JSON.parse(JSON.stringify(value))
 }

@@ -1,29 +1,37 @@
-// Objects one at a time: read, applied, created, deleted. Every write asks the guard at the last moment.
+// Reads, applies, creates, replaces and deletes single objects. Each attempt of a write calls the guard
+// first.
 import { ApiError, isApiError } from './api-error.js'
 import { contentOf, isApplied } from './managed-fields.js'
 import type { ApiCall, ApiTransport } from './api-transport.js'
 import type { ApplyOptions, Desired, ObjectApi, Selection } from './ports.js'
 import { collectionPath, listAll, objectOf } from './list-pages.js'
-import { apiVersionOf, fieldManager, type ApiObject, type ObjectName, type ResourceKind } from './object.js'
+import { apiVersionOf, type ApiObject, type ObjectKey, type ResourceKind } from './object.js'
 
-export interface KubeObjectsOptions {
-  /** Called before each attempt of each write: throws when nothing may be written (`lease.assertLeading`). */
+export interface KubeObjectApiOptions {
+  /**
+   * Called before each attempt of each write. It throws when nothing may be written, as `lease.assertLeading`
+   * does. Default: writes are never refused.
+   */
   readonly guard?: () => void
-  /** Waits for nobody, and not for long: for the lease. Half of it is for one attempt: a connection that hangs is left in time. */
+  /**
+   * Makes every call skip the throttle's queue and fail after `deadlineMs`. Made for leader election. One
+   * attempt gets half of the deadline, so that a call can leave a hanging connection in time. Default: calls
+   * wait their turn.
+   */
   readonly urgent?: { readonly deadlineMs: number }
 }
 
-export class KubeObjects implements ObjectApi {
+export class KubeObjectApi implements ObjectApi {
   readonly #transport: ApiTransport
-  readonly #options: KubeObjectsOptions
+  readonly #options: KubeObjectApiOptions
 
-  constructor(transport: ApiTransport, options: KubeObjectsOptions = {}) {
+  constructor(transport: ApiTransport, options: KubeObjectApiOptions = {}) {
     this.#transport = transport
     this.#options = options
   }
 
-  async get(kind: ResourceKind, name: ObjectName): Promise<ApiObject> {
-    return objectOf(kind, await this.#call({ method: 'GET', path: pathOf(kind, name) }))
+  async get(kind: ResourceKind, key: ObjectKey): Promise<ApiObject> {
+    return this.#objectOf(kind, await this.#call({ method: 'GET', path: pathOf(kind, key) }))
   }
 
   async list(kind: ResourceKind, options: Selection = {}): Promise<ApiObject[]> {
@@ -41,30 +49,34 @@ export class KubeObjects implements ObjectApi {
   async create(kind: ResourceKind, object: Desired): Promise<ApiObject> {
     return this.#write(kind, {
       method: 'POST',
-      path: `${collectionPath(kind, object.metadata.namespace)}?fieldManager=${fieldManager}`,
-      body: named(kind, object),
+      path: `${collectionPath(kind, object.metadata.namespace)}?fieldManager=${this.#fieldManager}`,
+      body: withKind(kind, object),
     })
   }
 
   async update(kind: ResourceKind, object: Desired): Promise<ApiObject> {
     return this.#write(kind, {
       method: 'PUT',
-      path: `${pathOf(kind, object.metadata)}?fieldManager=${fieldManager}`,
-      body: named(kind, object),
+      path: `${pathOf(kind, object.metadata)}?fieldManager=${this.#fieldManager}`,
+      body: withKind(kind, object),
     })
   }
 
   async delete(
     kind: ResourceKind,
-    name: ObjectName,
+    key: ObjectKey,
     preconditions: { uid?: string; resourceVersion?: string } = {},
   ): Promise<void> {
     await this.#call({
       method: 'DELETE',
-      path: pathOf(kind, name),
+      path: pathOf(kind, key),
       body: { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Background', preconditions },
       ...this.#guarded(),
     })
+  }
+
+  get #fieldManager(): string {
+    return encodeURIComponent(this.#transport.fieldManager)
   }
 
   async #apply(
@@ -76,22 +88,27 @@ export class KubeObjects implements ObjectApi {
     const { name, namespace, uid } = desired.metadata
     const content = contentOf(desired, subresource)
     const metadata = { ...(subresource === '' && desired.metadata), name, namespace, uid }
+    const path = `${pathOf(kind, desired.metadata)}${subresource && `/${subresource}`}`
     const patched = this.#write(kind, {
       method: 'PATCH',
-      path: `${pathOf(kind, desired.metadata)}${subresource && `/${subresource}`}?fieldManager=${fieldManager}&force=true`,
-      // JSON is YAML. The library's default, and that of its object API, are patches that a server-side apply is not.
+      path: `${path}?fieldManager=${this.#fieldManager}&force=true`,
+      // JSON is valid YAML. Other content types select a merge patch, which is no server-side apply.
       contentType: 'application/apply-patch+yaml',
       body: { ...content, apiVersion: apiVersionOf(kind), kind: kind.kind, metadata },
     })
     return patched.catch((error: unknown) => {
       throw isApiError(error, 'Invalid') && error.causes.some(({ field }) => field === 'metadata.uid')
-        ? recreated(error)
+        ? conflictOf(error)
         : error
     })
   }
 
   async #write(kind: ResourceKind, call: ApiCall): Promise<ApiObject> {
-    return objectOf(kind, await this.#call({ ...call, ...this.#guarded() }))
+    return this.#objectOf(kind, await this.#call({ ...call, ...this.#guarded() }))
+  }
+
+  #objectOf(kind: ResourceKind, raw: unknown): ApiObject {
+    return objectOf(kind, raw, this.#transport.fieldManager)
   }
 
   #guarded(): Partial<ApiCall> {
@@ -107,15 +124,18 @@ export class KubeObjects implements ObjectApi {
   }
 }
 
-function pathOf(kind: ResourceKind, { name, namespace }: ObjectName): string {
+function pathOf(kind: ResourceKind, { name, namespace }: ObjectKey): string {
   return `${collectionPath(kind, namespace)}/${encodeURIComponent(name)}`
 }
 
-function named(kind: ResourceKind, object: Desired): object {
+function withKind(kind: ResourceKind, object: Desired): object {
   return { ...object, apiVersion: apiVersionOf(kind), kind: kind.kind }
 }
 
-/** To the server another uid is an invalid change of a field; to everybody here it is an object that went away. */
-function recreated({ message, causes }: ApiError): ApiError {
+/**
+ * The server reports a different uid as an invalid change of a field. To callers it means that the object was
+ * deleted and recreated, which is a Conflict.
+ */
+function conflictOf({ message, causes }: ApiError): ApiError {
   return new ApiError(message, { code: 409, reason: 'Conflict', causes })
 }

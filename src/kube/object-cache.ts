@@ -1,29 +1,36 @@
-// Objects of one kind as they were last heard of, by key. The reflector writes, everybody else reads and listens.
+// Holds the objects of one kind by key, as last reported by the server. The reflector writes; all others read
+// and listen.
 import type { Clock } from '../time.js'
 import type { ObjectCache, ObjectChange } from './ports.js'
 import { keyOf, type ApiObject } from './object.js'
 
-export interface CachedObjectsOptions {
+export interface KubeObjectCacheOptions {
   readonly clock: Clock
-  /** Hears of a listener that throws: a bug, which must not end the watch. */
-  readonly onBug: (error: unknown) => void
+  /** Called with the error of a listener that throws. Such an error is a bug, and does not end the watch. */
+  readonly onListenerError: (error: unknown) => void
 }
 
-/** How long a write may be ahead of the watch, and how many versions are remembered to tell which of the two was first. */
-const aheadMsMax = 10_000
-const recentMax = 1_024
+/** How long a write takes precedence over the watch. */
+const writeAheadMsMax = 10_000
+/**
+ * How many versions are remembered, to find out whether the watch reported a write before its response came.
+ */
+const recentVersionsMax = 1_024
 
-export class CachedObjects implements ObjectCache {
-  readonly #options: CachedObjectsOptions
+export class KubeObjectCache implements ObjectCache {
+  readonly #options: KubeObjectCacheOptions
   readonly #listeners: ((change: ObjectChange) => void)[] = []
   readonly #waiters = new Set<() => void>()
+  /** Written objects that the watch has not reported yet. */
   readonly #ahead = new Map<string, { object: ApiObject; untilMs: number }>()
-  /** Versions heard of lately, in order: the watch may be faster than the answer to the write that it tells of. */
-  readonly #recent = new Set<string>()
+  /**
+   * Versions that the watch reported, oldest first. The watch may report a write before its response arrives.
+   */
+  readonly #recentVersions = new Set<string>()
   #objects = new Map<string, ApiObject>()
   #synced = false
 
-  constructor(options: CachedObjectsOptions) {
+  constructor(options: KubeObjectCacheOptions) {
     this.#options = options
   }
 
@@ -54,89 +61,97 @@ export class CachedObjects implements ObjectCache {
   whenSynced(signal: AbortSignal): Promise<void> {
     if (this.#synced) return Promise.resolve()
     return new Promise((resolve, reject) => {
-      const synced = () => {
-        signal.removeEventListener('abort', ended)
+      const onSynced = () => {
+        signal.removeEventListener('abort', onAbort)
         resolve()
       }
-      const ended = () => {
-        this.#waiters.delete(synced)
+      const onAbort = () => {
+        this.#waiters.delete(onSynced)
         reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)))
       }
-      if (signal.aborted) return ended()
-      this.#waiters.add(synced)
-      signal.addEventListener('abort', ended, { once: true })
+      if (signal.aborted) return onAbort()
+      this.#waiters.add(onSynced)
+      signal.addEventListener('abort', onAbort, { once: true })
     })
   }
 
-  wrote(object: ApiObject): void {
-    if (this.#recent.has(object.metadata.resourceVersion)) return
+  recordWrite(object: ApiObject): void {
+    if (this.#recentVersions.has(object.metadata.resourceVersion)) return
     const key = keyOf(object.metadata)
-    // Nothing was changed by that write, then.
+    // An equal version means that the write changed nothing.
     if (this.#objects.get(key)?.metadata.resourceVersion === object.metadata.resourceVersion) return
-    this.#ahead.set(key, { object, untilMs: this.#options.clock.monotonicMs() + aheadMsMax })
+    this.#ahead.set(key, { object, untilMs: this.#options.clock.monotonicMs() + writeAheadMsMax })
   }
 
-  /** All there is: what is not in it is gone. Deletions are told first. */
+  /** Replaces the whole content with a complete list. Listeners get the deletions first. */
   replace(objects: Iterable<ApiObject>): void {
     const next = new Map<string, ApiObject>()
     for (const object of objects) next.set(keyOf(object.metadata), object)
     const before = this.#objects
     this.#objects = next
     this.#ahead.clear()
-    for (const [key, was] of before) {
-      if (next.get(key)?.metadata.uid !== was.metadata.uid) this.#tell({ key, was })
+    for (const [key, previous] of before) {
+      if (next.get(key)?.metadata.uid !== previous.metadata.uid) this.#notify({ key, previous })
     }
-    for (const [key, is] of next) {
-      const was = before.get(key)
-      if (was?.metadata.uid !== is.metadata.uid) this.#tell({ key, is })
-      else if (was.metadata.resourceVersion !== is.metadata.resourceVersion) this.#tell({ key, was, is })
+    for (const [key, current] of next) {
+      const previous = before.get(key)
+      if (previous?.metadata.uid !== current.metadata.uid) this.#notify({ key, current })
+      else if (previous.metadata.resourceVersion !== current.metadata.resourceVersion)
+        this.#notify({ key, previous, current })
     }
     this.#synced = true
     for (const wake of this.#waiters) wake()
     this.#waiters.clear()
   }
 
-  /** Added or changed; with another uid it is another object, and the old one is gone first. */
-  put(is: ApiObject): void {
-    const key = keyOf(is.metadata)
-    const was = this.#objects.get(key)
-    this.#heard(key, is)
-    this.#objects.set(key, is)
-    if (was && was.metadata.uid !== is.metadata.uid) {
-      this.#tell({ key, was })
-      this.#tell({ key, is })
-    } else if (was?.metadata.resourceVersion !== is.metadata.resourceVersion) this.#tell({ key, was, is })
+  /**
+   * Stores an added or changed object. When the uid differs, the former object was deleted and another one
+   * was created under its name; listeners get both changes.
+   */
+  put(current: ApiObject): void {
+    const key = keyOf(current.metadata)
+    const previous = this.#objects.get(key)
+    this.#recordVersion(key, current)
+    this.#objects.set(key, current)
+    if (previous && previous.metadata.uid !== current.metadata.uid) {
+      this.#notify({ key, previous })
+      this.#notify({ key, current })
+    } else if (previous?.metadata.resourceVersion !== current.metadata.resourceVersion)
+      this.#notify({ key, previous, current })
   }
 
-  /** `last` is its last state. False: another object has that name, so what was heard makes no sense. */
+  /**
+   * Removes an object; `last` is its last state. Returns false when another object has the name, which means
+   * that a change was missed.
+   */
   remove(last: ApiObject): boolean {
     const key = keyOf(last.metadata)
-    const was = this.#objects.get(key)
-    if (!was) return true
-    if (was.metadata.uid !== last.metadata.uid) return false
-    this.#heard(key, last)
+    const previous = this.#objects.get(key)
+    if (!previous) return true
+    if (previous.metadata.uid !== last.metadata.uid) return false
+    this.#recordVersion(key, last)
     this.#ahead.delete(key)
     this.#objects.delete(key)
-    this.#tell({ key, was: last })
+    this.#notify({ key, previous: last })
     return true
   }
 
-  #heard(key: string, { metadata }: ApiObject): void {
-    this.#recent.add(metadata.resourceVersion)
-    if (this.#recent.size > recentMax) {
-      const [oldest] = this.#recent
-      if (oldest !== undefined) this.#recent.delete(oldest)
+  #recordVersion(key: string, { metadata }: ApiObject): void {
+    this.#recentVersions.add(metadata.resourceVersion)
+    if (this.#recentVersions.size > recentVersionsMax) {
+      const [oldest] = this.#recentVersions
+      if (oldest !== undefined) this.#recentVersions.delete(oldest)
     }
     const ahead = this.#ahead.get(key)?.object.metadata
     if (ahead?.resourceVersion === metadata.resourceVersion) this.#ahead.delete(key)
   }
 
-  #tell(change: ObjectChange): void {
+  #notify(change: ObjectChange): void {
     for (const listener of this.#listeners) {
       try {
         listener(change)
       } catch (error) {
-        this.#options.onBug(error)
+        this.#options.onListenerError(error)
       }
     }
   }

@@ -1,18 +1,19 @@
 import { expect, test } from 'vitest'
-import { ApiObject, fieldManager } from './object.js'
+import { objectOf } from './list-pages.js'
 
-test('of an object is kept what somebody here reads: not what others noted on it', () => {
-  const { metadata } = ApiObject.parse({
-    apiVersion: 'v1',
-    kind: 'Thing',
+test('an object from the server keeps the fields that this client reads, not those of other field managers', () => {
+  const kind = { group: '', version: 'v1', plural: 'things', kind: 'Thing', namespaced: true }
+  const raw = {
     metadata: {
       name: 'a',
       uid: 'u',
       resourceVersion: '1',
       annotations: { 'kubectl.kubernetes.io/last-applied-configuration': '{}', mine: 'yes' },
-      managedFields: [{ manager: 'kubectl', fieldsV1: {} }, { manager: fieldManager }],
+      managedFields: [{ manager: 'kubectl', fieldsV1: {} }, { manager: 'example-controller' }],
     },
-  })
+  }
+  const { apiVersion, metadata } = objectOf(kind, raw, 'example-controller')
+  expect(apiVersion).toBe('v1')
   expect(metadata.annotations).toEqual({ mine: 'yes' })
-  expect(metadata.managedFields.map(({ manager }) => manager)).toEqual([fieldManager])
+  expect(metadata.managedFields.map(({ manager }) => manager)).toEqual(['example-controller'])
 })

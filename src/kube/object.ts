@@ -1,11 +1,5 @@
-// What every Kubernetes object has. The rest of it is parsed by whoever wants it: `ChatTenant.parse(object)`.
+// The part that every Kubernetes object has. A consumer parses the rest with its own schema.
 import { z } from 'zod'
-import { SharedParts } from './interned-fields.js'
-
-/** Who may write as whom: every field of ours is applied under this one name. */
-export const fieldManager = 'parley-controller'
-
-const fieldSets = new SharedParts()
 
 const OwnerReference = z.object({
   apiVersion: z.string(),
@@ -16,18 +10,21 @@ const OwnerReference = z.object({
   blockOwnerDeletion: z.boolean().optional(),
 })
 
-/** What `kubectl apply` leaves of itself is the whole object once more, and read by nobody here. */
+/** `kubectl apply` stores a copy of the whole object in this annotation, and no consumer reads it. */
 function withoutLastApplied(annotations: Record<string, string>): Record<string, string> {
   const { 'kubectl.kubernetes.io/last-applied-configuration': _, ...rest } = annotations
   return rest
 }
 
-/** A Status that lost its way, a bookmark or nonsense has no uid or no name, and does not pass. Times are RFC 3339 text, never a Date. */
+/**
+ * A bookmark, a Status or a malformed object fails to parse, because it lacks a uid or a name. Times are RFC
+ * 3339 text, never a Date.
+ */
 const ObjectMeta = z.object({
   name: z.string().min(1),
   namespace: z.string().optional(),
   uid: z.string().min(1),
-  /** Equal or not: nothing else may be asked of two of them. */
+  /** An opaque version: two versions may only be compared for equality. */
   resourceVersion: z.string().min(1),
   generation: z.number().optional(),
   creationTimestamp: z.string().optional(),
@@ -35,24 +32,21 @@ const ObjectMeta = z.object({
   labels: z.record(z.string(), z.string()).default({}),
   annotations: z.record(z.string(), z.string()).default({}).transform(withoutLastApplied),
   ownerReferences: z.array(OwnerReference).default([]),
-  /** Of `fieldManager` alone: others' entries are most of an object's bytes, and nobody here reads them. */
-  managedFields: z
-    .array(z.looseObject({ manager: z.string().optional() }))
-    .default([])
-    .transform((entries) =>
-      entries
-        .filter((entry) => entry.manager === fieldManager)
-        .map((entry) => ({ ...entry, fieldsV1: fieldSets.of(entry['fieldsV1']) })),
-    ),
+  /**
+   * Objects that were read from the server have the entries of this client's field manager only (see
+   * `objectOf`).
+   */
+  managedFields: z.array(z.looseObject({ manager: z.string().optional() })).default([]),
 })
 export type ObjectMeta = z.infer<typeof ObjectMeta>
 
-/** Where lists leave it out of their items, `kind` and `apiVersion` are those of the list's kind. */
+/** The server omits `kind` and `apiVersion` in list items; `objectOf` fills them in. */
 export const ApiObject = z.looseObject({ apiVersion: z.string(), kind: z.string(), metadata: ObjectMeta })
 export type ApiObject = z.infer<typeof ApiObject>
 
+/** A kind of object and its place in the API. */
 export interface ResourceKind {
-  /** '' for the core group. */
+  /** An empty string for the core group. */
   readonly group: string
   readonly version: string
   readonly plural: string
@@ -60,17 +54,18 @@ export interface ResourceKind {
   readonly namespaced: boolean
 }
 
-export interface ObjectName {
+export interface ObjectKey {
   readonly name: string
-  /** Left out for what lives in no namespace. */
+  /** Undefined for a cluster-scoped object. */
   readonly namespace?: string | undefined
 }
 
-/** `<namespace>/<name>`, or `<name>` for what lives in no namespace: the key of caches and queues. */
-export function keyOf({ name, namespace }: ObjectName): string {
+/** Returns the key of caches and queues: `<namespace>/<name>`, or `<name>` for a cluster-scoped object. */
+export function keyOf({ name, namespace }: ObjectKey): string {
   return namespace === undefined ? name : `${namespace}/${name}`
 }
 
+/** Returns `<group>/<version>`, or `<version>` for the core group. */
 export function apiVersionOf({ group, version }: ResourceKind): string {
   return group === '' ? version : `${group}/${version}`
 }

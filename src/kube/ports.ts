@@ -1,13 +1,20 @@
-// What a reconciler is given: objects, a cache of them, a queue, the lease, events. The seam of this folder: no implementation.
-import type { ApiObject, ObjectName, ResourceKind } from './object.js'
+// The room `kube` holds what any Kubernetes controller needs, and nothing that is specific to one product:
+// calls to the API server, caches that follow it, a work queue, leader election, events, conditions and
+// health. It imports only the leaves (`src/*.ts`); every name that depends on the product (user agent, field
+// manager, reporting controller, kinds) comes in as an option. Start reading here: this file declares the
+// interfaces that a reconciler uses, and contains no implementation. Then read reflector.ts (how a cache
+// follows the server), key-queue.ts and workers.ts (how keys become reconciles), and lease.ts (who leads).
+// docs/kubernetes-kit.md shows how the parts are wired.
+import type { ApiObject, ObjectKey, ResourceKind } from './object.js'
 
 /**
- * What is applied: the fields that this controller wants to own, all of them, each time. What it applied before and leaves out now is
- * removed, unless somebody else owns it too.
+ * An object as this client applies it: all fields that the client wants to own, every time. The server
+ * removes a field that the client applied before and leaves out now, unless another field manager owns the
+ * field too.
  */
 export interface Desired {
-  readonly metadata: ObjectName & {
-    /** Given: applies to this very object. When it was deleted and recreated meanwhile the server refuses (Conflict). */
+  readonly metadata: ObjectKey & {
+    /** When given, the write applies to the object with this uid only; otherwise it rejects with Conflict. */
     readonly uid?: string | undefined
     readonly labels?: Readonly<Record<string, string>>
     readonly annotations?: Readonly<Record<string, string>>
@@ -18,117 +25,162 @@ export interface Desired {
 
 export interface ApplyOptions {
   /**
-   * What the caller believes to be stored (from the cache, or from a `get`). Nothing is sent when it shows that all of `desired`, and
-   * nothing else, is applied already. Left out: always sent.
+   * The object as the caller last read it, from the cache or from `get`. When it shows that exactly `desired`
+   * is applied already, no request is sent. Default: undefined, a request is always sent.
    */
   readonly known?: ApiObject | undefined
 }
 
 /**
- * One object at a time. Rejects with ApiError (the server said no) or ApiUnreachableError (nobody knows). Repeats by itself what is safe to
- * repeat: 429 and 503 with Retry-After, 5xx, resets. Writes check the lease at the last moment, also before each repetition, and reject
- * with NotLeadingError.
+ * Reads and writes single objects. Every method rejects with ApiError when the server refuses, and with
+ * ApiUnreachableError when the outcome is unknown. Calls that are safe to retry are retried after 429, after
+ * 5xx (with Retry-After where the server sends it) and after a reset connection. Each attempt of a write
+ * first calls the guard (see `KubeObjectApiOptions.guard`), and rejects with what the guard throws, such as
+ * NotLeadingError.
  */
 export interface ObjectApi {
-  /** Rejects with reason NotFound. */
-  get(kind: ResourceKind, name: ObjectName): Promise<ApiObject>
-  /** All of them, of one moment: complete, or it rejects. */
+  /** Returns the object. Rejects with reason NotFound when it does not exist. */
+  get(kind: ResourceKind, key: ObjectKey): Promise<ApiObject>
+  /** Returns all selected objects as of one moment. Rejects rather than return an incomplete list. */
   list(kind: ResourceKind, options?: Selection): Promise<ApiObject[]>
-  /** Server-side apply, forced: conflicts with other managers are won. Returns what is stored then; `known` itself when nothing was to do. */
+  /**
+   * Performs a forced server-side apply, which wins conflicts with other field managers. Returns the object
+   * as stored, or `known` itself when nothing had to be sent.
+   */
   apply(kind: ResourceKind, desired: Desired, options?: ApplyOptions): Promise<ApiObject>
-  /** The same on `/status`, where only `status` counts. The object has to exist (NotFound). */
+  /**
+   * Applies `desired.status` to the `/status` subresource. Rejects with NotFound when the object does not
+   * exist.
+   */
   applyStatus(kind: ResourceKind, desired: Desired, options?: ApplyOptions): Promise<ApiObject>
-  /** Rejects with AlreadyExists. After ApiUnreachableError it may exist all the same. */
+  /**
+   * Creates the object. Rejects with AlreadyExists when there is one. After an ApiUnreachableError the object
+   * may exist all the same, because a create is not retried.
+   */
   create(kind: ResourceKind, object: Desired): Promise<ApiObject>
   /**
-   * Replaces; with `metadata.resourceVersion` only that version (Conflict). Never with an object that was read: it lacks what others noted
-   * in `managedFields`.
+   * Replaces the object; with `metadata.resourceVersion` only that version (otherwise Conflict). Do not pass
+   * an object that was read: its `managedFields` lack the entries of other field managers.
    */
   update(kind: ResourceKind, object: Desired): Promise<ApiObject>
   /**
-   * Rejects with NotFound, also when an attempt without an answer was the one that did it; with Conflict when a precondition does not hold.
-   * Dependants are deleted in the background.
+   * Deletes the object, and its dependants in the background. Rejects with NotFound, also when an earlier
+   * attempt whose response was lost deleted the object, and with Conflict when a precondition does not hold.
    */
   delete(
     kind: ResourceKind,
-    name: ObjectName,
+    key: ObjectKey,
     preconditions?: { uid?: string; resourceVersion?: string },
   ): Promise<void>
 }
 
+/** Which objects of a kind to list or watch. */
 export interface Selection {
-  /** Default: all. */
+  /** Default: all namespaces. */
   readonly namespace?: string
+  /** Default: no restriction. */
   readonly labelSelector?: string
+  /** Default: no restriction. */
   readonly fieldSelector?: string
 }
 
-/** `was` and `is`: added has no `was`, deleted has no `is`. A recreated object is a deletion, then an addition. */
+/**
+ * One change of a cache. An added object has no `previous`, a deleted one has no `current`. An object that
+ * was deleted and created again under the same name is reported as a deletion followed by an addition.
+ */
 export interface ObjectChange {
   readonly key: string
-  readonly was?: ApiObject | undefined
-  readonly is?: ApiObject | undefined
+  readonly previous?: ApiObject | undefined
+  readonly current?: ApiObject | undefined
 }
 
-/** What a kind looks like, as far as it was heard. Kept by a reflector, which lists and watches for ever. */
+/** The objects of one kind, as far as the watch has reported them. A reflector keeps it up to date. */
 export interface ObjectCache {
-  /** By `keyOf`. Objects are shared: they are read, never changed. */
+  /** Returns the object by its key (see `keyOf`). Objects are shared, so callers must not modify them. */
   get(key: string): ApiObject | undefined
   list(): Iterable<ApiObject>
   readonly size: number
   /**
-   * At least one complete list was read since the start. Only then does absence mean that an object is gone; and it stays true: after an
-   * outage the cache is old, never partial.
+   * True once a complete list has been read. Only then does a missing key mean that the object is gone. It
+   * stays true: during an outage the cache is old, but never partial.
    */
   readonly synced: boolean
-  /** Resolves when it is; rejects when `signal` ends first. */
+  /** Resolves when `synced` is true; rejects with the signal's reason when `signal` aborts first. */
   whenSynced(signal: AbortSignal): Promise<void>
-  /** Called for each change, also during the first list. Only names what to look at: enqueue the key. What it throws is logged and counted. */
+  /**
+   * Calls `listener` for each change, including those of the first list. A listener should only enqueue the
+   * key: what it reads from the change may be outdated. An error that it throws is logged and counted.
+   */
   onChange(listener: (change: ObjectChange) => void): void
-  /** Read your writes: `get` answers with what a write returned until the watch has caught up (at most ten seconds). */
-  wrote(object: ApiObject): void
+  /**
+   * Makes later reads return an object that a write returned, until the watch has caught up, for at most 10 s
+   * (read-your-writes).
+   */
+  recordWrite(object: ApiObject): void
 }
 
-/** Keys to look at. Each is worked on once at a time; added while being worked on, once more afterwards. */
+/**
+ * A set of keys to reconcile. Each key has one worker at a time. A key that is added while a worker has it is
+ * processed once more afterwards.
+ */
 export interface WorkQueue {
   add(key: string): void
-  /** The earliest wins when there are several. */
+  /** Adds the key after a delay. Of several delays for one key, the earliest wins. */
   addAfter(key: string, delayMs: number): void
-  /** After a delay that doubles with each call since the last `forget`: 5 ms to 1,000 s. */
+  /**
+   * Adds the key after a back-off that doubles with each call since the last `forget`, from 5 ms to 1,000 s.
+   */
   addRateLimited(key: string): void
+  /** Resets the key's back-off. */
   forget(key: string): void
-  /** Waiting now: neither being worked on nor later. */
+  /** The number of keys that are ready for a worker. It excludes keys in progress and delayed keys. */
   readonly depth: number
 }
 
-/** Nothing more to do (until a change), or again after a while. A rejection is retried with back-off; TerminalError is not. */
-export type Outcome = { readonly requeueAfterMs: number } | undefined
+/**
+ * Undefined: nothing more to do until the object changes. Otherwise the key is reconciled again after the
+ * delay.
+ */
+export type ReconcileOutcome = { readonly requeueAfterMs: number } | undefined
 
-/** Reads what `key` names, makes the world match, writes status. `signal`: the process is ending, finish or give up. */
-export type Reconcile = (key: string, signal: AbortSignal) => Promise<Outcome>
+/**
+ * Reads the object that `key` names, brings the world in line with it, and writes its status. A rejection is
+ * retried with back-off, except for TerminalError. When `signal` aborts, the process is ending or the time is
+ * up: no write may begin after that.
+ */
+export type Reconcile = (key: string, signal: AbortSignal) => Promise<ReconcileOutcome>
 
 export interface Leadership {
+  /** True while this process certainly holds the lease. */
   readonly leading: boolean
   /**
-   * Grows with each new leader, also when the Lease was deleted in between: the fencing number for writes elsewhere. Throws NotLeadingError
-   * when this process never led.
+   * The fencing number for writes outside Kubernetes: no later leader has a lower one, even when the Lease
+   * was deleted in between. It stays readable after the lease was lost. Throws NotLeadingError when this
+   * process never led.
    */
   readonly term: number
-  /** Throws NotLeadingError when the lease may have passed to another, as of now: a stalled event loop does not fool it. */
+  /**
+   * Throws NotLeadingError when another process may hold the lease by now. It compares clocks at the moment
+   * of the call, so that the result is right after the event loop stalled.
+   */
   assertLeading(): void
 }
 
+/** The content of a Kubernetes Event. */
 export interface EventFacts {
   readonly type: 'Normal' | 'Warning'
-  /** CamelCase, from the closed list. */
+  /** In CamelCase, from the controller's closed list of reasons. */
   readonly reason: string
-  /** For people; cut at 1,024 bytes. */
+  /** For people. Longer messages are cut to 1,024 bytes. */
   readonly message: string
-  /** What was being done: CamelCase, e.g. `Reconcile`. */
+  /** The action that was in progress, in CamelCase, such as `Reconcile`. */
   readonly action: string
 }
 
 export interface EventRecorder {
-  /** Never fails and never waits. The same again within six minutes only counts up; an object that has too many gets no more. */
+  /**
+   * Records an Event about the object. It neither fails nor waits. An equal Event within six minutes
+   * increments the count of the first one. An object that exceeds its budget gets no more Events for a while.
+   */
   event(regarding: ApiObject, facts: EventFacts): void
 }

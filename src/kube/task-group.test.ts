@@ -1,22 +1,22 @@
 import { expect, test } from 'vitest'
-import { ended, together } from './task-group.js'
+import { whenAborted, runTaskGroup } from './task-group.js'
 
-test('the first that fails ends the others, and is what is thrown when all have ended', async () => {
+test('the first failure aborts the other tasks and is thrown when all have ended', async () => {
   let done = false
   const patient = async (signal: AbortSignal) => {
-    await ended(signal)
+    await whenAborted(signal)
     done = true
   }
   const failing = async () => {
     throw new Error('the first')
   }
-  await expect(together(new AbortController().signal, [patient, failing])).rejects.toThrow('the first')
+  await expect(runTaskGroup(new AbortController().signal, [patient, failing])).rejects.toThrow('the first')
   expect(done).toBe(true)
 })
 
-test('ends with its signal', async () => {
+test('a task group ends with its signal', async () => {
   const stop = new AbortController()
-  const running = together(stop.signal, [ended, ended])
+  const running = runTaskGroup(stop.signal, [whenAborted, whenAborted])
   stop.abort()
   await expect(running).resolves.toBeUndefined()
 })

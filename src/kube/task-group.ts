@@ -1,20 +1,20 @@
-// Things that run at the same time and end together.
+// Runs tasks that belong together: when one of them ends, all of them end.
 
 /**
- * Runs them until `signal` ends, or the first of them does, for whatever reason: that ends the others. Resolves when all have ended;
- * rejects then with the first failure.
+ * Runs the tasks until `signal` aborts or one task settles, which aborts the signal of the others. Resolves
+ * when all tasks have settled; rejects then with the first failure.
  */
-export async function together(
+export async function runTaskGroup(
   signal: AbortSignal,
-  runs: readonly ((signal: AbortSignal) => Promise<void>)[],
+  tasks: readonly ((signal: AbortSignal) => Promise<void>)[],
 ): Promise<void> {
   const stop = new AbortController()
   const ending = AbortSignal.any([signal, stop.signal])
   const failures: unknown[] = []
   await Promise.all(
-    runs.map(async (run) => {
+    tasks.map(async (task) => {
       try {
-        await run(ending)
+        await task(ending)
       } catch (error) {
         failures.push(error)
       }
@@ -24,8 +24,8 @@ export async function together(
   if (failures.length > 0) throw failures[0]
 }
 
-/** Resolves when the signal has ended. */
-export function ended(signal: AbortSignal): Promise<void> {
+/** Resolves when the signal is aborted, at once when it is already. */
+export function whenAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve()
     signal.addEventListener('abort', () => resolve(), { once: true })

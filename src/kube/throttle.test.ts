@@ -4,17 +4,17 @@ import { ManualTime } from './time.testing.js'
 
 let time: ManualTime
 let throttle: Throttle
-let entered: number[]
+let admitted: number[]
 
 beforeEach(() => {
   time = new ManualTime()
-  entered = []
+  admitted = []
   throttle = new Throttle({
     clock: time,
     after: time.after,
     perSecond: 50,
     burst: 100,
-    atOnceMax: 4,
+    concurrencyMax: 4,
     waitingMax: 200,
   })
 })
@@ -22,52 +22,52 @@ beforeEach(() => {
 const never = () => new AbortController().signal
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 
-/** Asks for `count` turns, each of which ends at once. */
-async function ask(count: number): Promise<void> {
-  const turns = Array.from({ length: count }, async (_, index) => {
-    await throttle.enter(never())
-    entered.push(index)
+/** Queues `count` calls, each of which ends at once. */
+async function queueCalls(count: number): Promise<void> {
+  const calls = Array.from({ length: count }, async (_, index) => {
+    await throttle.acquire(never())
+    admitted.push(index)
     throttle.release()
   })
-  await Promise.race([Promise.all(turns), settled()])
+  await Promise.race([Promise.all(calls), settled()])
 }
 
-test('P2: a hundred at once, then fifty a second, in the order of asking', async () => {
-  await ask(150)
-  expect(entered).toHaveLength(100)
+test('P2: a hundred calls start at once, then fifty per second, in the order of queueing', async () => {
+  await queueCalls(150)
+  expect(admitted).toHaveLength(100)
   for (let step = 0; step < 50; step += 1) {
     time.move(20)
     await settled()
   }
-  expect(entered).toHaveLength(150)
-  expect(entered).toEqual(entered.toSorted((a, b) => a - b))
+  expect(admitted).toHaveLength(150)
+  expect(admitted).toEqual(admitted.toSorted((a, b) => a - b))
   expect(time.pending).toBe(0)
 })
 
-test('P2: four at a time', async () => {
-  const turns = Array.from({ length: 6 }, (_, index) =>
-    throttle.enter(never()).then(() => entered.push(index)),
+test('P2: at most four calls are in flight', async () => {
+  const calls = Array.from({ length: 6 }, (_, index) =>
+    throttle.acquire(never()).then(() => admitted.push(index)),
   )
   await settled()
-  expect(entered).toEqual([0, 1, 2, 3])
+  expect(admitted).toEqual([0, 1, 2, 3])
   throttle.release()
   throttle.release()
-  await Promise.all(turns)
+  await Promise.all(calls)
 })
 
-test('P2: when too many wait, the next one is told so', async () => {
-  for (let index = 0; index < 204; index += 1) throttle.enter(never()).catch(() => {})
-  await expect(throttle.enter(never())).rejects.toThrow('200 calls wait for their turn already')
+test('P2: a call is rejected when the queue is full', async () => {
+  for (let index = 0; index < 204; index += 1) throttle.acquire(never()).catch(() => {})
+  await expect(throttle.acquire(never())).rejects.toThrow('200 calls to the API server are queued already')
 })
 
-test('P2: who gives up waiting takes no turn', async () => {
-  for (let index = 0; index < 4; index += 1) await throttle.enter(never())
-  const impatient = new AbortController()
-  const given = throttle.enter(impatient.signal)
-  const patient = throttle.enter(never())
-  impatient.abort(new Error('enough'))
-  await expect(given).rejects.toThrow('enough')
+test('P2: a call that is aborted while queued uses no slot', async () => {
+  for (let index = 0; index < 4; index += 1) await throttle.acquire(never())
+  const aborted = new AbortController()
+  const first = throttle.acquire(aborted.signal)
+  const second = throttle.acquire(never())
+  aborted.abort(new Error('enough'))
+  await expect(first).rejects.toThrow('enough')
   throttle.release()
-  await expect(patient).resolves.toBeUndefined()
+  await expect(second).resolves.toBeUndefined()
   expect(throttle.waiting).toBe(0)
 })

@@ -1,13 +1,18 @@
-// How much one controller may ask of an API server that others need too: so many calls a second, so many at a time, so many waiting.
+// Limits the load that one client puts on the shared API server: calls per second, concurrent calls and
+// queued calls.
 import type { After, Clock } from '../time.js'
 import { ApiUnreachableError } from './api-error.js'
 
 export interface ThrottleOptions {
   readonly clock: Clock
   readonly after: After
+  /** Calls per second in the long run. */
   readonly perSecond: number
+  /** Calls that may start at once after an idle time. */
   readonly burst: number
-  readonly atOnceMax: number
+  /** Calls in flight at most. */
+  readonly concurrencyMax: number
+  /** Queued calls at most. Further calls are rejected. */
   readonly waitingMax: number
 }
 
@@ -16,66 +21,67 @@ interface Waiter {
   readonly signal: AbortSignal
 }
 
-/** A token bucket and a number of places, in the order of asking. */
+/** A token bucket with a limit on concurrency. Calls are admitted in the order in which they queued. */
 export class Throttle {
   readonly #options: ThrottleOptions
   readonly #waiting = new Set<Waiter>()
   #tokens: number
-  #filledMs: number
-  #busy = 0
+  #refilledMs: number
+  #inFlight = 0
   #timer: (() => void) | undefined
 
   constructor(options: ThrottleOptions) {
     this.#options = options
     this.#tokens = options.burst
-    this.#filledMs = options.clock.monotonicMs()
+    this.#refilledMs = options.clock.monotonicMs()
   }
 
+  /** The number of queued calls. */
   get waiting(): number {
     return this.#waiting.size
   }
 
   /**
-   * Resolves when it is one's turn; the call then ends with `release`. Rejects with the signal's reason, or with ApiUnreachableError when
-   * too many wait already.
+   * Resolves when the call may start. The caller must call `release` when it has ended. Rejects with the
+   * signal's reason, or with ApiUnreachableError when `waitingMax` calls are queued already.
    */
-  enter(signal: AbortSignal): Promise<void> {
+  acquire(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return Promise.reject(reasonOf(signal))
     if (this.#waiting.size >= this.#options.waitingMax) {
       return Promise.reject(
-        new ApiUnreachableError(`${this.#waiting.size} calls wait for their turn already`),
+        new ApiUnreachableError(`${this.#waiting.size} calls to the API server are queued already`),
       )
     }
     return new Promise((resolve, reject) => {
-      const leave = () => {
+      const onAbort = () => {
         this.#waiting.delete(waiter)
         reject(reasonOf(signal))
       }
       const waiter: Waiter = {
         signal,
         admit: () => {
-          signal.removeEventListener('abort', leave)
+          signal.removeEventListener('abort', onAbort)
           resolve()
         },
       }
-      signal.addEventListener('abort', leave, { once: true })
+      signal.addEventListener('abort', onAbort, { once: true })
       this.#waiting.add(waiter)
       this.#admit()
     })
   }
 
   release(): void {
-    this.#busy -= 1
+    this.#inFlight -= 1
     this.#admit()
   }
 
   #admit(): void {
     this.#refill()
     for (const waiter of this.#waiting) {
-      if (this.#busy >= this.#options.atOnceMax) return
-      if (this.#tokens < 1) return this.#wakeWhenFull()
+      if (this.#inFlight >= this.#options.concurrencyMax) return
+      if (this.#tokens < 1) return this.#admitLater()
       this.#tokens -= 1
-      this.#busy += 1
+      this.#inFlight += 1
       this.#waiting.delete(waiter)
       waiter.admit()
     }
@@ -83,12 +89,12 @@ export class Throttle {
 
   #refill(): void {
     const nowMs = this.#options.clock.monotonicMs()
-    const gained = ((nowMs - this.#filledMs) / 1000) * this.#options.perSecond
+    const gained = ((nowMs - this.#refilledMs) / 1000) * this.#options.perSecond
     this.#tokens = Math.min(this.#options.burst, this.#tokens + gained)
-    this.#filledMs = nowMs
+    this.#refilledMs = nowMs
   }
 
-  #wakeWhenFull(): void {
+  #admitLater(): void {
     if (this.#timer) return
     const waitMs = ((1 - this.#tokens) / this.#options.perSecond) * 1000
     this.#timer = this.#options.after(Math.ceil(waitMs), () => {

@@ -43,8 +43,11 @@ export class ManualTime implements Clock {
     this.#set(untilMs)
   }
 
-  /** The clocks go on and no timer fires: a process that stands still. `monotonic: false`: a machine that slept. */
-  standStill(ms: number, { monotonic = true } = {}): void {
+  /**
+   * Advances the clocks without firing timers, as when the process stalls. With `monotonic: false` only the
+   * wall clock advances, as when the machine sleeps.
+   */
+  stall(ms: number, { monotonic = true } = {}): void {
     this.#epochMs += ms
     if (monotonic) this.#monotonicMs += ms
   }

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { readWatch } from './watch-stream.js'
 
 test.each([['{"type":"ADDED","object":{"data":{"key":"c2VjcmV0"}'], ['c2VjcmV0']])(
-  'what is said of a line that cannot be read quotes nothing of it: %s',
+  'the error of a malformed line does not quote the line: %s',
   async (line) => {
     async function* body() {
       yield Buffer.from(`${line}\n`)

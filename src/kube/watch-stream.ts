@@ -1,8 +1,9 @@
-// The body of a watch: one JSON object per line, for as long as it lasts. A line that cannot be read ends it, for what it said is lost.
+// Reads the body of a watch: one JSON object per line, without end. A malformed line ends the watch, because
+// its change is lost.
 import { z } from 'zod'
 import { ApiUnreachableError } from './api-error.js'
 
-/** Something was missed or makes no sense: only a new list tells what is. */
+/** A change was missed or is malformed. Only a new list can restore the state. */
 export class WatchBrokenError extends Error {
   override readonly name = 'WatchBrokenError'
 }
@@ -13,19 +14,23 @@ const WatchEvent = z.object({
 })
 export type WatchEvent = z.infer<typeof WatchEvent>
 
-/** An object in etcd is at most 1.5 MiB; escaped, it may grow. */
+/** An object in etcd has at most 1.5 MiB, and escaping makes it longer. */
 const lineBytesMax = 8 * 1_048_576
 const lineFeed = 0x0a
 
-/** Ends when the server closes the body in good order; rejects with ApiUnreachableError when it is cut, WatchBrokenError on a bad line. */
+/**
+ * Yields the events of a watch, and calls `onChunk` for every chunk of bytes. Ends when the server closes the
+ * body regularly. Throws ApiUnreachableError when the connection breaks, and WatchBrokenError on a malformed
+ * line.
+ */
 export async function* readWatch(
   body: AsyncIterable<Buffer>,
-  heard: () => void,
+  onChunk: () => void,
 ): AsyncGenerator<WatchEvent, void, void> {
   let pieces: Buffer[] = []
   let bytes = 0
-  for await (const chunk of uncut(body)) {
-    heard()
+  for await (const chunk of unreachableWhenCut(body)) {
+    onChunk()
     let start = 0
     for (;;) {
       const end = chunk.indexOf(lineFeed, start)
@@ -41,15 +46,16 @@ export async function* readWatch(
       start = end + 1
     }
   }
-  // Closed in the middle of a line: what it would have said comes again, since the version was not reached.
+  // An incomplete last line is dropped. The next watch repeats its event, because its version was not
+  // reached.
 }
 
-async function* uncut(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+async function* unreachableWhenCut(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
   try {
     yield* body
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    throw new ApiUnreachableError(`the watch was cut: ${message}`, { cause: error })
+    throw new ApiUnreachableError(`the connection of the watch broke: ${message}`, { cause: error })
   }
 }
 
@@ -57,7 +63,7 @@ function parse(line: Buffer): WatchEvent {
   try {
     return WatchEvent.parse(JSON.parse(line.toString()))
   } catch {
-    // Without the cause: it quotes the line, which may be a Secret's.
-    throw new WatchBrokenError('a line of the watch cannot be read')
+    // The cause is left out: it quotes the line, which may contain a Secret.
+    throw new WatchBrokenError('a line of the watch is malformed')
   }
 }

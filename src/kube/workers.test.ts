@@ -29,7 +29,7 @@ const meter = {
   timedOut: () => seen.push('timed out'),
 }
 
-/** All promises that can go on have gone on: workers wait a turn of the event loop before the next key. */
+/** Lets pending promises settle. Workers yield to the event loop before they take the next key. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 3; turn += 1) await setImmediate()
 }
@@ -40,7 +40,7 @@ function work(reconcile: Reconcile, options: Partial<WorkersOptions> = {}): Prom
 }
 
 /** A reconcile that ends when the test says so. */
-function held() {
+function heldReconcile() {
   const running = new Map<string, (error?: unknown) => void>()
   const signals = new Map<string, AbortSignal>()
   const reconcile: Reconcile = (key, signal) =>
@@ -55,13 +55,13 @@ function held() {
   return { running, signals, reconcile }
 }
 
-async function end(run: Promise<void>): Promise<void> {
+async function stop(run: Promise<void>): Promise<void> {
   ending.abort()
   await run
 }
 
-test('at most so many keys are worked on at a time, and no key twice', async () => {
-  const { running, reconcile } = held()
+test('at most `concurrency` keys are in progress, and no key has two workers', async () => {
+  const { running, reconcile } = heldReconcile()
   const run = work(reconcile, { concurrency: 2 })
   for (const key of ['a', 'b', 'c', 'a']) queue.add(key)
   expect([...running.keys()]).toEqual(['a', 'b'])
@@ -71,12 +71,12 @@ test('at most so many keys are worked on at a time, and no key twice', async () 
   expect([...running.keys()]).toEqual(['a', 'c'])
   running.get('a')?.()
   await settled()
-  expect([...running.keys()], 'once more afterwards').toEqual(['c', 'a'])
+  expect([...running.keys()], 'the key that was added again').toEqual(['c', 'a'])
   for (const finish of running.values()) finish()
-  await end(run)
+  await stop(run)
 })
 
-test('keys that need no call leave their turns to everything else: to the lease’s timers, above all', async () => {
+test('reconciles without I/O yield to the event loop, so that the lease’s timers can fire', async () => {
   const order: string[] = []
   const reconcile: Reconcile = async (key) => {
     order.push(key)
@@ -84,15 +84,15 @@ test('keys that need no call leave their turns to everything else: to the lease�
   }
   const run = work(reconcile, { concurrency: 2 })
   for (let key = 1; key <= 9; key += 1) queue.add(`${key}`)
-  const other = setImmediate().then(() => order.push('somebody else'))
+  const other = setImmediate().then(() => order.push('another callback'))
   while (order.length < 10) await setImmediate()
   await other
-  expect(order.indexOf('somebody else')).toBeLessThan(4)
-  await end(run)
+  expect(order.indexOf('another callback')).toBeLessThan(4)
+  await stop(run)
 })
 
-describe('an outcome', () => {
-  test('of success forgets the failures before it', async () => {
+describe('the outcome of a reconcile', () => {
+  test('success resets the back-off', async () => {
     let failures = 2
     const run = work(async () => {
       if ((failures -= 1) >= 0) throw new Error('not yet')
@@ -108,47 +108,47 @@ describe('an outcome', () => {
     await settled()
     expect(queue.size).toBe(0)
     expect(seen.filter((word) => word !== 'started')).toEqual(['error', 'error', 'success'])
-    await end(run)
+    await stop(run)
   })
 
-  test('that wants to come back does, after its time', async () => {
+  test('a requested requeue happens after its delay', async () => {
     const run = work(async () => ({ requeueAfterMs: 30_000 }))
     queue.add('a')
     await settled()
     expect(time.delaysMs).toEqual([30_000])
     expect(seen).toEqual(['started', 'requeue_after'])
-    await end(run)
+    await stop(run)
   })
 
-  test('that is terminal is not tried again, and counted apart', async () => {
+  test('a terminal error is not retried and is counted apart', async () => {
     const run = work(async () => {
-      throw new TerminalError('the plan is gone')
+      throw new TerminalError('the class does not exist')
     })
     queue.add('a')
     await settled()
     expect(queue.size).toBe(0)
     expect(seen).toEqual(['started', 'terminal', 'error'])
-    await end(run)
+    await stop(run)
   })
 
-  test('of an API server that named a time comes back then', async () => {
+  test('an error with Retry-After is retried after that delay', async () => {
     const run = work(async () => {
       throw new ApiError('slow down', { code: 429, reason: 'TooManyRequests', retryAfterMs: 9_000 })
     })
     queue.add('a')
     await settled()
     expect(time.delaysMs).toEqual([9_000])
-    await end(run)
+    await stop(run)
   })
 })
 
-test('P6: an exception, thrown at once or later, or no Error at all, is counted and tried again', async () => {
+test('P6: an exception, thrown synchronously or not an Error, is counted as a bug and retried', async () => {
   const thrown: Record<string, () => never> = {
     a: () => {
       throw new TypeError('undefined is not a function')
     },
     b: () => {
-      // oxlint-disable-next-line typescript/only-throw-error -- what others' code may do
+      // oxlint-disable-next-line typescript/only-throw-error -- third-party code may do this
       throw 'text'
     },
   }
@@ -160,21 +160,21 @@ test('P6: an exception, thrown at once or later, or no Error at all, is counted 
   expect(seen.filter((word) => word === 'panicked')).toHaveLength(2)
   expect(time.delaysMs).toEqual([5, 5])
   expect(seen.filter((word) => word === 'success')).toHaveLength(1)
-  await end(run)
+  await stop(run)
 })
 
-test('P15: a Conflict is tried again from the start', async () => {
+test('P15: a Conflict is retried from the start', async () => {
   const run = work(async () => {
     throw new ApiError('the object has been modified', { code: 409, reason: 'Conflict' })
   })
   queue.add('a')
   await settled()
   expect(time.delaysMs).toEqual([5])
-  await end(run)
+  await stop(run)
 })
 
-test('a reconcile that takes too long hears of it, and keeps its key until it ends', async () => {
-  const { running, signals, reconcile } = held()
+test('a reconcile that exceeds its time is aborted, and keeps its key until it ends', async () => {
+  const { running, signals, reconcile } = heldReconcile()
   const run = work(reconcile, { timeoutMs: 1_000 })
   queue.add('a')
   time.move(1_000)
@@ -186,11 +186,11 @@ test('a reconcile that takes too long hears of it, and keeps its key until it en
   await settled()
   expect(running.size).toBe(1)
   running.get('a')?.()
-  await end(run)
+  await stop(run)
 })
 
-test('the end lets what is running end, begins nothing, and gives up after the grace', async () => {
-  const { running, signals, reconcile } = held()
+test('at the end running reconciles finish, no new one starts, and signals abort after the grace period', async () => {
+  const { running, signals, reconcile } = heldReconcile()
   const run = work(reconcile, { graceMs: 5_000, concurrency: 1 })
   queue.add('a')
   queue.add('b')

@@ -1,20 +1,24 @@
-// Takes keys off a queue and reconciles them, so many at a time; what fails is tried again, what ends in a bug is counted as one.
+// Takes keys from a queue and reconciles them, at most `concurrency` at a time. Failures are retried with
+// back-off.
 import { setImmediate } from 'node:timers/promises'
 import type { Log } from '../log.js'
 import type { After, Clock } from '../time.js'
 import { ApiError, TerminalError } from './api-error.js'
 import type { KeyQueue } from './key-queue.js'
-import type { Outcome, Reconcile } from './ports.js'
+import type { ReconcileOutcome, Reconcile } from './ports.js'
 
-/** In controller-runtime's words. */
+/** The values of controller-runtime's label `result`. */
 export type ReconcileResult = 'success' | 'requeue_after' | 'error'
 
+/** Receives the measurements of reconciles as they happen. */
 export interface ReconcileMeter {
   started(): void
   ended(result: ReconcileResult, seconds: number): void
+  /** Counts a TerminalError. */
   terminal(): void
-  /** A bug: it had no business to be thrown. */
+  /** Counts an error that is a bug (see `isBug`). */
   panicked(): void
+  /** Counts a reconcile that exceeded `timeoutMs`. */
   timedOut(): void
 }
 
@@ -25,25 +29,25 @@ export interface WorkersOptions {
   readonly clock: Clock
   readonly after: After
   readonly meter?: ReconcileMeter | undefined
-  /** Default 4. */
+  /** Reconciles in progress at most. Default 4. */
   readonly concurrency?: number
-  /** One reconcile hears of the end of its time through its signal. Default 60,000. */
+  /** When the signal of a reconcile aborts, from its start. Default 60,000. */
   readonly timeoutMs?: number
-  /** After the end, running work has this long before its signal ends as well. Default 20,000. */
+  /** When the signals of running reconciles abort, from the end of `run`'s signal. Default 20,000. */
   readonly graceMs?: number
 }
 
 export class Workers {
   readonly #options: WorkersOptions
   readonly #running = new Set<Promise<void>>()
-  readonly #giveUp = new AbortController()
+  readonly #graceOver = new AbortController()
   #open = false
 
   constructor(options: WorkersOptions) {
     this.#options = options
   }
 
-  /** Works until `signal` ends, then lets what is running end, and closes the queue. */
+  /** Reconciles until `signal` aborts, then closes the queue and waits for the running reconciles. */
   async run(signal: AbortSignal): Promise<void> {
     const { queue, after, graceMs = 20_000 } = this.#options
     this.#open = !signal.aborted
@@ -51,12 +55,12 @@ export class Workers {
       if (signal.aborted) resolve()
       signal.addEventListener('abort', () => resolve(), { once: true })
     })
-    queue.onWork(() => this.#fill())
+    queue.onAvailable(() => this.#fill())
     this.#fill()
     await ended
     this.#open = false
     queue.close()
-    const cancel = after(graceMs, () => this.#giveUp.abort(new Error('the process is ending')))
+    const cancel = after(graceMs, () => this.#graceOver.abort(new Error('the process is ending')))
     await Promise.all(this.#running)
     cancel()
   }
@@ -67,7 +71,8 @@ export class Workers {
       const key = queue.take()
       if (key === undefined) return
       const work: Promise<void> = this.#work(key).then(async () => {
-        // What needs no call never leaves this turn of the event loop: thousands in a row would let the lease run out.
+        // A reconcile without I/O never yields to the event loop: thousands in a row would let the lease
+        // expire.
         await setImmediate()
         this.#running.delete(work)
         queue.done(key)
@@ -81,26 +86,26 @@ export class Workers {
   async #work(key: string): Promise<void> {
     const { reconcile, meter, clock, after, timeoutMs = 60_000 } = this.#options
     const startMs = clock.monotonicMs()
-    const end = new AbortController()
-    const giveUp = () => end.abort(this.#giveUp.signal.reason)
-    this.#giveUp.signal.addEventListener('abort', giveUp, { once: true })
+    const ending = new AbortController()
+    const onGraceOver = () => ending.abort(this.#graceOver.signal.reason)
+    this.#graceOver.signal.addEventListener('abort', onGraceOver, { once: true })
     const cancel = after(timeoutMs, () => {
       meter?.timedOut()
-      end.abort(new Error(`not reconciled within ${timeoutMs} ms`))
+      ending.abort(new Error(`not reconciled within ${timeoutMs} ms`))
     })
     meter?.started()
     let result: ReconcileResult
     try {
-      result = this.#succeeded(key, await reconcile(key, end.signal))
+      result = this.#succeeded(key, await reconcile(key, ending.signal))
     } catch (error) {
       result = this.#failed(key, error)
     }
     cancel()
-    this.#giveUp.signal.removeEventListener('abort', giveUp)
+    this.#graceOver.signal.removeEventListener('abort', onGraceOver)
     meter?.ended(result, (clock.monotonicMs() - startMs) / 1000)
   }
 
-  #succeeded(key: string, outcome: Outcome): ReconcileResult {
+  #succeeded(key: string, outcome: ReconcileOutcome): ReconcileResult {
     const { queue } = this.#options
     queue.forget(key)
     if (!outcome) return 'success'
@@ -113,20 +118,20 @@ export class Workers {
     if (error instanceof TerminalError) {
       meter?.terminal()
       queue.forget(key)
-      log.warn({ err: error, key }, 'cannot be reconciled until something changes')
+      log.warn({ err: error, key }, 'reconcile failed permanently: not retried until the object changes')
       return 'error'
     }
     if (isBug(error)) {
       meter?.panicked()
-      log.error({ err: error, key }, 'a bug ended a reconcile')
-    } else log.warn({ err: error, key }, 'not reconciled, will be tried again')
+      log.error({ err: error, key }, 'reconcile failed because of a bug, retrying')
+    } else log.warn({ err: error, key }, 'reconcile failed, retrying')
     if (error instanceof ApiError && error.retryAfterMs !== undefined) queue.addAfter(key, error.retryAfterMs)
     else queue.addRateLimited(key)
     return 'error'
   }
 }
 
-/** What JavaScript itself throws, and what is no error at all. */
+/** Returns true for the errors that JavaScript itself throws, and for thrown values that are not errors. */
 function isBug(error: unknown): boolean {
   return (
     !(error instanceof Error) ||

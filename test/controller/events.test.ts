@@ -30,7 +30,7 @@ beforeEach(() => {
     objects: {
       apply: async (_kind, desired) => {
         if (hang) await new Promise(() => {})
-        if (refuse) throw new ApiUnreachableError('away')
+        if (refuse) throw new ApiUnreachableError('connect ECONNREFUSED')
         written.push(desired as Written)
         return tenant('x')
       },
@@ -62,8 +62,8 @@ const facts = (message = 'no plan'): EventFacts => ({
 })
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 
-describe('P19: the same again', () => {
-  test('P19: is the same event, counted up at most every ten seconds', async () => {
+describe('P19: an equal event', () => {
+  test('P19: increments the count, which is written at most every ten seconds', async () => {
     events.event(tenant('acme'), facts())
     await settled()
     for (let count = 1; count < 50; count += 1) events.event(tenant('acme'), facts())
@@ -83,7 +83,7 @@ describe('P19: the same again', () => {
     expect(dropped).toBe(0)
   })
 
-  test('P19: after six quiet minutes is another event', async () => {
+  test('P19: after six minutes without one begins a new series', async () => {
     events.event(tenant('acme'), facts())
     time.move(360_000)
     events.event(tenant('acme'), facts())
@@ -91,7 +91,7 @@ describe('P19: the same again', () => {
     expect(new Set(written.map(({ metadata }) => metadata.name)).size).toBe(2)
   })
 
-  test('P19: of another object, or with another message, is another event', async () => {
+  test('P19: has the same object and the same message', async () => {
     events.event(tenant('acme'), facts())
     events.event(tenant('beta'), facts())
     events.event(tenant('acme'), facts('another plan'))
@@ -100,7 +100,7 @@ describe('P19: the same again', () => {
   })
 })
 
-test('P19: an object gets 25, then one every five minutes; others are not held back', async () => {
+test('P19: an object gets 25 events, then one every five minutes, without an effect on other objects', async () => {
   for (let count = 0; count < 40; count += 1) events.event(tenant('noisy'), facts(`number ${count}`))
   events.event(tenant('quiet'), facts())
   await settled()
@@ -113,7 +113,7 @@ test('P19: an object gets 25, then one every five minutes; others are not held b
   expect(written).toHaveLength(27)
 })
 
-test('P19: nothing is remembered of what is long over', async () => {
+test('P19: series and budgets are removed from memory when they are over', async () => {
   for (let count = 0; count < 100; count += 1) events.event(tenant(`tenant-${count}`), facts())
   expect(events.size).toBe(200)
   time.move(24 * 3_600_000)
@@ -121,7 +121,7 @@ test('P19: nothing is remembered of what is long over', async () => {
   expect(time.pending).toBe(0)
 })
 
-test('a message is cut where the server would refuse it, at a whole character', async () => {
+test('a message is cut to the server’s limit, between two characters', async () => {
   events.event(tenant('acme'), facts('ü'.repeat(600)))
   await settled()
   const [{ note } = { note: '' }] = written
@@ -129,7 +129,7 @@ test('a message is cut where the server would refuse it, at a whole character', 
   expect(note).toMatch(/^ü{510}…$/)
 })
 
-test('what lives in no namespace is told of in `default`', async () => {
+test('an event about a cluster-scoped object is in `default`', async () => {
   const plan = ApiObject.parse({
     apiVersion: 'parley.chat/v1alpha1',
     kind: 'ChatPlan',
@@ -140,14 +140,14 @@ test('what lives in no namespace is told of in `default`', async () => {
   expect(written[0]?.metadata.namespace).toBe('default')
 })
 
-test('an API server that is away is no trouble of whoever tells: the event is dropped and counted', async () => {
+test('an event that cannot be written is dropped and counted', async () => {
   refuse = true
   events.event(tenant('acme'), facts())
   await settled()
   expect(dropped).toBe(1)
 })
 
-test('the end writes what was only counted, and no timer is left', async () => {
+test('close() writes the pending counts and leaves no timer', async () => {
   events.event(tenant('acme'), facts())
   await settled()
   events.event(tenant('acme'), facts())
@@ -160,7 +160,7 @@ test('the end writes what was only counted, and no timer is left', async () => {
   expect(written).toHaveLength(2)
 })
 
-test('the end waits a second for a server that is slow, and no longer', async () => {
+test('close() waits at most one second for a slow server', async () => {
   hang = true
   events.event(tenant('acme'), facts())
   let isClosed = false

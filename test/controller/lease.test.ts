@@ -1,8 +1,9 @@
-// Electors whose clocks a test moves, on a Lease in memory that keeps the one promise that counts: a write to an old version is refused.
+// Electors whose clocks the test moves. Their Lease is in memory and refuses a write to an old version, as
+// the API server does.
 import { beforeEach, describe, expect, test } from 'vitest'
 import { ApiError, ApiUnreachableError, NotLeadingError } from '../../src/kube/api-error.js'
 import type { Desired } from '../../src/kube/ports.js'
-import { Elector } from '../../src/kube/lease.js'
+import { LeaseElector } from '../../src/kube/lease.js'
 import { ApiObject } from '../../src/kube/object.js'
 import { ManualTime } from '../../src/kube/time.testing.js'
 import { createLog } from '../../src/log.js'
@@ -10,7 +11,7 @@ import { Arrivals, within } from '../support/waiting.js'
 
 const log = createLog({ level: 'silent', name: 'test' })
 
-/** What the API server keeps. */
+/** The Lease as the API server stores it. */
 class StoredLease {
   lease: ApiObject | undefined
   writes = 0
@@ -66,19 +67,19 @@ beforeEach(() => {
   time = new ManualTime()
 })
 
-/** An elector of which every pause is ended by the test. */
+/** An elector whose pauses are ended by the test. */
 class Candidate {
-  readonly elector: Elector
+  readonly elector: LeaseElector
   readonly led: number[] = []
-  readonly lost = new Arrivals<string>('the loss')
+  readonly lost = new Arrivals<string>('the loss of the lease')
   readonly stop = new AbortController()
   readonly run: Promise<void>
-  /** How its calls go; replaced by tests. */
+  /** The API that it calls. Tests replace it. */
   api: Pick<StoredLease, 'get' | 'create' | 'update'> = stored
   readonly #pauses = new Arrivals<{ ms: number; end: () => void }>('a pause')
 
   constructor(identity: string) {
-    this.elector = new Elector({
+    this.elector = new LeaseElector({
       objects: {
         get: () => this.api.get(),
         create: (_kind, desired) => this.api.create(desired),
@@ -100,21 +101,21 @@ class Candidate {
     this.run = this.elector.run(this.stop.signal)
   }
 
-  /** Its turn has ended: it waits. */
+  /** Resolves when the elector has ended its attempt and waits for the next one. */
   async waits(): Promise<{ ms: number; end: () => void }> {
     return this.#pauses.next()
   }
 
-  /** Lets so much time go by, and it have its turn. */
-  async turn(pause: { end: () => void }, ms = 2_000): Promise<{ ms: number; end: () => void }> {
+  /** Moves time by `ms` and lets the elector make its next attempt. */
+  async attempt(pause: { end: () => void }, ms = 2_000): Promise<{ ms: number; end: () => void }> {
     time.move(ms)
     pause.end()
     return this.waits()
   }
 }
 
-describe('who leads', () => {
-  test('is who made the lease; it renews every two seconds, and others wait', async () => {
+describe('a leader', () => {
+  test('creates the lease and renews it every two seconds, while others wait', async () => {
     const first = new Candidate('first')
     let pause = await first.waits()
     expect(pause.ms).toBe(2_000)
@@ -123,27 +124,27 @@ describe('who leads', () => {
     const second = new Candidate('second')
     await second.waits()
     const before = stored.spec.renewTime
-    pause = await first.turn(pause)
+    pause = await first.attempt(pause)
     expect(stored.spec.renewTime > before).toBe(true)
     expect(second.elector.leading).toBe(false)
     expect(() => second.elector.assertLeading()).toThrow(NotLeadingError)
     expect(() => second.elector.term).toThrow(NotLeadingError)
   })
 
-  test('dies without a word: another leads 15 seconds after it saw the last renewal, in the next term', async () => {
+  test('that dies is followed, in the next term, 15 seconds after its last renewal was seen', async () => {
     const first = new Candidate('first')
     await first.waits()
     const second = new Candidate('second')
     let pause = await second.waits()
-    pause = await second.turn(pause, 14_999)
+    pause = await second.attempt(pause, 14_999)
     expect(second.elector.leading).toBe(false)
-    expect(first.elector.leading, 'and has stopped to believe in itself long before').toBe(false)
-    await second.turn(pause, 1)
+    expect(first.elector.leading, 'it regards the lease as lost long before').toBe(false)
+    await second.attempt(pause, 1)
     expect(second.elector.leading).toBe(true)
     expect(second.elector.term).toBe(first.elector.term + 1)
   })
 
-  test('gives the lease back when it stops: the next one takes it at its next turn', async () => {
+  test('releases the lease when it stops, and the standby acquires it at its next attempt', async () => {
     const first = new Candidate('first')
     await first.waits()
     const second = new Candidate('second')
@@ -151,65 +152,95 @@ describe('who leads', () => {
     first.stop.abort()
     await within('the first to end', first.run)
     expect(first.elector.leading).toBe(false)
-    expect(first.lost.waiting, 'it wanted to').toEqual([])
-    await second.turn(pause)
+    expect(first.lost.waiting, 'a stop is no loss').toEqual([])
+    await second.attempt(pause)
     expect(second.led).toEqual([first.elector.term + 1])
   })
 
-  test('is another process although it has the same name: the term grows, and it waits like all others', async () => {
+  test('is not confused with another process of the same name, which waits and gets a new term', async () => {
     const first = new Candidate('same')
     await first.waits()
     const again = new Candidate('same')
     let pause = await again.waits()
     expect(again.elector.leading).toBe(false)
-    pause = await again.turn(pause, 15_000)
+    pause = await again.attempt(pause, 15_000)
     expect(again.elector.term).toBe(first.elector.term + 1)
   })
 
-  test('of two that try at the same time is one', async () => {
+  test('is exactly one of two that try at the same time', async () => {
     const both = [new Candidate('a'), new Candidate('b')]
     await Promise.all(both.map((candidate) => candidate.waits()))
     expect(both.filter(({ elector }) => elector.leading)).toHaveLength(1)
   })
 
-  test('runs once', async () => {
+  test('of a Lease that was deleted never has a lower term, however fast leaders change', async () => {
+    const first = new Candidate('first')
+    await first.waits()
+    first.stop.abort()
+    await within('the first to end', first.run)
+    const second = new Candidate('second')
+    const pause = await second.waits()
+    expect(second.led, 'its term would be ahead of the clock').toEqual([])
+    await second.attempt(pause, 1_000)
+    expect(second.led).toEqual([first.elector.term + 1])
+    second.stop.abort()
+    await within('the second to end', second.run)
+    stored.lease = undefined
+    const third = new Candidate('third')
+    await third.waits()
+    expect(third.elector.term).toBeGreaterThanOrEqual(second.elector.term)
+  })
+
+  test('does not wait for its clock when the term comes from a clock that is far ahead', async () => {
+    const first = new Candidate('first')
+    await first.waits()
+    first.stop.abort()
+    await within('the first to end', first.run)
+    const { lease } = stored
+    stored.lease = ApiObject.parse({ ...lease, spec: { ...stored.spec, leaseTransitions: 2_000_000_000 } })
+    const second = new Candidate('second')
+    await second.waits()
+    expect(second.led).toEqual([2_000_000_001])
+  })
+
+  test('can run once only', async () => {
     const first = new Candidate('first')
     await first.waits()
     await expect(first.elector.run(first.stop.signal)).rejects.toThrow('started before')
   })
 })
 
-describe('P16: what was held is not held any more', () => {
+describe('P16: the lease is not held any more', () => {
   test('P16: after ten seconds without a renewal, to the millisecond, whatever the timers do', async () => {
     const { elector, waits } = new Candidate('first')
-    await within('its first turn', Promise.resolve(waits))
+    await within('its first attempt', Promise.resolve(waits))
     await expect.poll(() => elector.leading).toBe(true)
-    time.standStill(9_999)
+    time.stall(9_999)
     expect(() => elector.assertLeading()).not.toThrow()
-    time.standStill(1)
+    time.stall(1)
     expect(() => elector.assertLeading()).toThrow('not held')
     expect(elector.leading).toBe(false)
   })
 
-  test('P16: after the machine slept, when only the other clock has gone on', async () => {
+  test('P16: after the machine slept, when only the wall clock has advanced', async () => {
     const first = new Candidate('first')
     await first.waits()
-    time.standStill(20_000, { monotonic: false })
+    time.stall(20_000, { monotonic: false })
     expect(() => first.elector.assertLeading()).toThrow('not held')
   })
 
-  test('P16: and a process that stood still does not renew, but ends, even when nobody else led', async () => {
+  test('P16: after a stall, and the process does not renew but ends, even when no other process led', async () => {
     const first = new Candidate('first')
     const pause = await first.waits()
     const { writes } = stored
-    time.standStill(30_000)
+    time.stall(30_000)
     pause.end()
-    expect(await first.lost.next()).toBe('this process stood still for longer than its lease lasts')
+    expect(await first.lost.next()).toBe('this process stalled for longer than its lease lasts')
     await within('run() to end', first.run)
     expect(stored.writes).toBe(writes)
   })
 
-  test('P16: time counts from before the renewal was sent, not from its answer', async () => {
+  test('P16: as counted from before the renewal was sent, not from its response', async () => {
     const first = new Candidate('first')
     const pause = await first.waits()
     const update = stored.update.bind(stored)
@@ -217,32 +248,32 @@ describe('P16: what was held is not held any more', () => {
       get: () => stored.get(),
       create: (desired) => stored.create(desired),
       update: async (desired) => {
-        const answer = await update(desired)
-        time.standStill(9_000)
-        return answer
+        const response = await update(desired)
+        time.stall(9_000)
+        return response
       },
     }
-    await first.turn(pause)
+    await first.attempt(pause)
     expect(first.elector.leading).toBe(true)
-    time.standStill(1_000)
+    time.stall(1_000)
     expect(first.elector.leading).toBe(false)
   })
 
-  test('P16: an API server that cannot be reached ends it after ten seconds, not before', async () => {
+  test('P16: ten seconds after the API server became unreachable, not before', async () => {
     const first = new Candidate('first')
     let pause = await first.waits()
     const away = () => Promise.reject(new ApiUnreachableError('connect ECONNREFUSED'))
     first.api = { get: away, create: away, update: away }
-    for (let turn = 0; turn < 4; turn += 1) pause = await first.turn(pause)
+    for (let attempt = 0; attempt < 4; attempt += 1) pause = await first.attempt(pause)
     expect(first.elector.leading).toBe(true)
     time.move(2_000)
     pause.end()
-    expect(await first.lost.next()).toMatch(/stood still|ECONNREFUSED/)
+    expect(await first.lost.next()).toMatch(/stalled|ECONNREFUSED/)
     expect(first.elector.leading).toBe(false)
     await within('run() to end', first.run)
   })
 
-  test('P16: a renewal whose answer was lost is recognised, and is no loss', async () => {
+  test('P16: but a renewal whose response was lost is recognised and is no loss', async () => {
     const first = new Candidate('first')
     let pause = await first.waits()
     const update = stored.update.bind(stored)
@@ -251,22 +282,22 @@ describe('P16: what was held is not held any more', () => {
       get: () => stored.get(),
       create: (desired) => stored.create(desired),
       update: async (desired) => {
-        const answer = await update(desired)
-        if (!lose) return answer
+        const response = await update(desired)
+        if (!lose) return response
         lose = false
         throw new ApiUnreachableError('reset')
       },
     }
-    for (let turn = 0; turn < 6; turn += 1) pause = await first.turn(pause)
+    for (let attempt = 0; attempt < 6; attempt += 1) pause = await first.attempt(pause)
     expect(first.elector.leading).toBe(true)
     expect(first.lost.waiting).toEqual([])
   })
 
-  test('P16: the term is still told after the loss, for the fence of what was written under it', async () => {
+  test('P16: and the term stays readable, as the fence of earlier writes', async () => {
     const first = new Candidate('first')
     await first.waits()
     const { term } = first.elector
-    time.standStill(60_000)
+    time.stall(60_000)
     expect(first.elector.term).toBe(term)
   })
 })

@@ -1,4 +1,4 @@
-// Calls to an API server that is slow, full, silent or gone.
+// Calls to a scripted API server that is slow, overloaded, silent or gone.
 import { writeFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import type { Agent } from 'node:https'
@@ -8,19 +8,19 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { NotLeadingError } from '../../src/kube/api-error.js'
 import { KubeConfigTarget, loadKubeConfig } from '../../src/kube/api-target.js'
 import { userAgentOf } from '../../src/kube/api-transport.js'
-import { KubeObjects } from '../../src/kube/object-api.js'
+import { KubeObjectApi } from '../../src/kube/object-api.js'
 import { ScriptedKube, thing, things, type Exchange } from '../support/kube-scripted.js'
 import { within } from '../support/waiting.js'
 
 let kube: ScriptedKube
 let folder: string
-/** Every wait before a repetition; none takes any time. */
-let waitsMs: number[]
+/** Every delay before a retry. None takes any time. */
+let delaysMs: number[]
 
 beforeEach(async () => {
   kube = await ScriptedKube.start()
   folder = await mkdtemp(join(tmpdir(), 'parley-transport-'))
-  waitsMs = []
+  delaysMs = []
 })
 
 afterEach(async () => {
@@ -28,23 +28,23 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-const pause = async (ms: number) => void waitsMs.push(ms)
+const pause = async (ms: number) => void delaysMs.push(ms)
 const objects = (options: Parameters<ScriptedKube['transport']>[0] = {}) =>
-  new KubeObjects(kube.transport({ pause, ...options }))
+  new KubeObjectApi(kube.transport({ pause, ...options }))
 const found = (exchange: Exchange) => exchange.json(200, thing('a'))
 const metadata = { name: 'a', namespace: 'default' }
 
-test('P1: the client library is pinned to the one that runs on the oldest Node that is supported', async () => {
+test('P1: the client library is pinned to a version that runs on the oldest supported Node', async () => {
   const { default: manifest } = await import('../../package.json', { with: { type: 'json' } })
   expect(manifest.engines.node).toBe('>=20.19')
-  // 2.x ends at its import on Node 20.
+  // Version 2 fails at its import on Node 20.
   expect(manifest.dependencies['@kubernetes/client-node']).toBe('1.4.0')
   const { KubeConfig } = await import('@kubernetes/client-node')
   expect(new KubeConfig()).toHaveProperty('loadFromDefault')
 })
 
-describe('P2: few sockets, deadlines, and no more than the server can take', () => {
-  test('P2: two hundred calls one after another, and four at a time, share their connections', async () => {
+describe('P2: sockets, deadlines, retries and the load on the server', () => {
+  test('P2: two hundred calls, in sequence or four at a time, share connections', async () => {
     kube.always('get', found)
     const api = objects()
     for (let call = 0; call < 200; call += 1) await api.get(things, metadata)
@@ -54,20 +54,20 @@ describe('P2: few sockets, deadlines, and no more than the server can take', () 
     await expect.poll(() => kube.openConnections, { timeout: 20_000 }).toBe(1)
   })
 
-  test('P2: a server that never answers costs a deadline, not for ever', async () => {
+  test('P2: a call to a server that never responds ends at its deadline', async () => {
     const api = objects({ attemptMs: 200 })
-    const error = await api.get(things, metadata).catch((refused: unknown) => refused)
+    const error = await api.get(things, metadata).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({
       name: 'ApiUnreachableError',
-      message: expect.stringContaining('no answer within 200 ms'),
+      message: expect.stringContaining('no response within 200 ms'),
     })
-    // A machine that is too busy may not have sent all five in time.
-    expect(kube.count('get'), 'reading is repeated').toBeGreaterThan(1)
+    // A busy machine may not have sent all five attempts in time.
+    expect(kube.count('get'), 'a read is retried').toBeGreaterThan(1)
     expect(kube.count('get')).toBeLessThanOrEqual(5)
     await expect.poll(() => kube.openConnections, { timeout: 20_000 }).toBe(0)
   })
 
-  test('P2: an answer that stops in the middle does, too', async () => {
+  test('P2: a response that stops in the middle ends at the deadline too', async () => {
     kube.always(
       'get',
       ({ response }) => void response.writeHead(200, { 'content-length': '100' }).write('{"meta'),
@@ -77,41 +77,41 @@ describe('P2: few sockets, deadlines, and no more than the server can take', () 
     })
   })
 
-  test('P2: the whole call has a deadline of its own', async () => {
+  test('P2: the whole call has its own deadline', async () => {
     const call = kube.transport({ pause }).call({ method: 'GET', path: '/apis/x', deadlineMs: 40 })
-    await expect(call).rejects.toMatchObject({ message: 'GET /apis/x: no answer within 40 ms' })
+    await expect(call).rejects.toMatchObject({ message: 'GET /apis/x: no response within 40 ms' })
   })
 
-  test('P2: for the lease, a connection that hangs is left for another in half of the time', async () => {
-    const urgent = new KubeObjects(kube.transport({ pause }), { urgent: { deadlineMs: 4_000 } })
+  test('P2: an urgent call leaves a hanging connection after half of its deadline', async () => {
+    const urgent = new KubeObjectApi(kube.transport({ pause }), { urgent: { deadlineMs: 4_000 } })
     kube.script('get', () => {}, found)
     await urgent.get(things, metadata)
     expect(kube.connections).toBe(2)
   })
 
-  test('P2: 429 with Retry-After is obeyed', async () => {
+  test('P2: Retry-After of a 429 is honoured', async () => {
     kube.script('get', (exchange) => exchange.status(429, 'TooManyRequests', { 'retry-after': '7' }), found)
     await objects().get(things, metadata)
-    expect(waitsMs).toEqual([7_000])
+    expect(delaysMs).toEqual([7_000])
   })
 
-  test('P2: a wait beyond the deadline is left to the caller, with the time', async () => {
+  test('P2: a Retry-After beyond the deadline is left to the caller', async () => {
     kube.always('get', (exchange) => exchange.status(429, 'TooManyRequests', { 'retry-after': '60' }))
     await expect(objects().get(things, metadata)).rejects.toMatchObject({
       reason: 'TooManyRequests',
       retryAfterMs: 60_000,
     })
-    expect(waitsMs).toEqual([])
+    expect(delaysMs).toEqual([])
   })
 
-  test('P2: 5xx and cut connections are repeated a few times, less and less often', async () => {
+  test('P2: 5xx and broken connections are retried up to five attempts, with growing delays', async () => {
     const answers = [503, 500, 502, 504].map(
       (code) => (exchange: Exchange) => exchange.status(code, 'Broken'),
     )
     kube.script('get', ...answers, found)
     await objects().get(things, metadata)
-    expect(waitsMs).toHaveLength(4)
-    waitsMs.forEach((ms, index) => {
+    expect(delaysMs).toHaveLength(4)
+    delaysMs.forEach((ms, index) => {
       expect(ms).toBeGreaterThanOrEqual(50 * 2 ** index)
       expect(ms).toBeLessThan(150 * 2 ** index)
     })
@@ -122,7 +122,7 @@ describe('P2: few sockets, deadlines, and no more than the server can take', () 
     expect(kube.count('get')).toBe(5 + 2 + 5)
   })
 
-  test('P2: what is not safe to repeat is not: a create that got no answer may have happened', async () => {
+  test('P2: a create without a response is not retried, because it may have happened', async () => {
     kube.script('write', (exchange) => exchange.cut())
     await expect(objects().create(things, { metadata })).rejects.toMatchObject({
       name: 'ApiUnreachableError',
@@ -130,17 +130,17 @@ describe('P2: few sockets, deadlines, and no more than the server can take', () 
     kube.script('write', (exchange) => exchange.status(500, 'InternalError'))
     await expect(objects().create(things, { metadata })).rejects.toMatchObject({ code: 500 })
     expect(kube.count('write')).toBe(2)
-    // Here the server says that it has not.
+    // With Retry-After the server says that it did nothing.
     kube.script(
       'write',
       (exchange) => exchange.status(503, 'ServiceUnavailable', { 'retry-after': '1' }),
       found,
     )
     await objects().create(things, { metadata })
-    expect(waitsMs).toEqual([1_000])
+    expect(delaysMs).toEqual([1_000])
   })
 
-  test('P2: refusals are not repeated', async () => {
+  test('P2: refused calls are not retried', async () => {
     for (const [code, reason] of [
       [403, 'Forbidden'],
       [404, 'NotFound'],
@@ -153,22 +153,22 @@ describe('P2: few sockets, deadlines, and no more than the server can take', () 
     expect(kube.count('write')).toBe(4)
   })
 
-  test('P2: the lease does not wait behind calls that hang', async () => {
+  test('P2: an urgent call does not wait behind hanging calls', async () => {
     const transport = kube.transport({ pause })
-    const stuck = Array.from({ length: 20 }, () => new KubeObjects(transport).get(things, metadata))
+    const stuck = Array.from({ length: 20 }, () => new KubeObjectApi(transport).get(things, metadata))
     const ended = Promise.allSettled(stuck)
     for (let call = 0; call < 4; call += 1) await kube.held.next()
     kube.always('get', found)
-    const urgent = new KubeObjects(transport, { urgent: { deadlineMs: 20_000 } })
+    const urgent = new KubeObjectApi(transport, { urgent: { deadlineMs: 20_000 } })
     await within('the urgent call', urgent.get(things, metadata))
-    expect(kube.count('get'), 'four of the others, and it').toBe(5)
+    expect(kube.count('get'), 'four of the hanging calls and the urgent one').toBe(5)
     await kube.stop()
     await ended
     kube = await ScriptedKube.start()
   })
 })
 
-test('P7: a token file that is missing fails the call, and only that call', async () => {
+test('P7: a missing token file fails the call, and only that call', async () => {
   const user = { authProvider: { name: 'tokenFile', config: { tokenFile: join(folder, 'token') } } }
   const target = new KubeConfigTarget(() => kube.kubeConfig(user))
   const api = objects({ target })
@@ -182,7 +182,7 @@ test('P7: a token file that is missing fails the call, and only that call', asyn
   expect(kube.asked.at(-1)?.headers.authorization).toBe('Bearer first')
 })
 
-test('P7: credentials that are refused are read anew, once', async () => {
+test('P7: rejected credentials are reloaded, once per call', async () => {
   const file = join(folder, 'token')
   const user = { authProvider: { name: 'tokenFile', config: { tokenFile: file } } }
   await writeFile(file, 'first')
@@ -202,15 +202,15 @@ test('P7: credentials that are refused are read anew, once', async () => {
   expect(kube.count('get')).toBe(4)
 })
 
-describe('P12: what the server refuses', () => {
-  const refused = async (answer: (exchange: Exchange) => void) => {
+describe('P12: an error response', () => {
+  const errorOf = async (answer: (exchange: Exchange) => void) => {
     kube.script('get', answer)
     return objects()
       .get(things, metadata)
       .catch((error: unknown) => error)
   }
 
-  test('P12: is parsed once, with reason, causes and the time to come back', async () => {
+  test('P12: is parsed with its reason, causes and retry delay', async () => {
     const status = {
       kind: 'Status',
       message: 'nope',
@@ -221,7 +221,7 @@ describe('P12: what the server refuses', () => {
         causes: [{ reason: 'FieldValueInvalid', field: 'spec.x', message: 'bad' }],
       },
     }
-    expect(await refused((exchange) => exchange.json(422, status))).toMatchObject({
+    expect(await errorOf((exchange) => exchange.json(422, status))).toMatchObject({
       name: 'ApiError',
       message: 'nope',
       reason: 'Invalid',
@@ -231,23 +231,23 @@ describe('P12: what the server refuses', () => {
     })
   })
 
-  test('P12: gets the reason of its number where a proxy answered', async () => {
-    expect(await refused(({ response }) => response.writeHead(404).end('<html>not\n here'))).toMatchObject({
+  test('P12: of a proxy gets the reason of its HTTP status', async () => {
+    expect(await errorOf(({ response }) => response.writeHead(404).end('<html>not\n here'))).toMatchObject({
       reason: 'NotFound',
       message: 'status 404: <html>not here',
     })
-    expect(await refused(({ response }) => response.writeHead(418).end())).toMatchObject({
+    expect(await errorOf(({ response }) => response.writeHead(418).end())).toMatchObject({
       reason: 'Unknown',
     })
   })
 
-  test('P12: is not taken for an object when a proxy says 200 with a page of its own', async () => {
+  test('P12: is not mistaken for an object when a proxy responds 200 with an HTML page', async () => {
     kube.always('get', ({ response }) => response.writeHead(200).end('<html>'))
     await expect(objects().get(things, metadata)).rejects.toMatchObject({ name: 'ApiUnreachableError' })
   })
 })
 
-test('P13: an apply says that it is one, as whom, and on which resource', async () => {
+test('P13: an apply has its content type, field manager and resource', async () => {
   kube.always('write', found)
   const api = objects()
   await api.apply(things, { metadata: { ...metadata, labels: { a: 'b' } }, spec: { x: 1 } })
@@ -264,7 +264,7 @@ test('P13: an apply says that it is one, as whom, and on which resource', async 
   expect(status?.path).toBe(`${main?.path}/status`)
   for (const { headers, query } of kube.asked) {
     expect(headers['content-type']).toBe('application/apply-patch+yaml')
-    expect(Object.fromEntries(query)).toEqual({ fieldManager: 'parley-controller', force: 'true' })
+    expect(Object.fromEntries(query)).toEqual({ fieldManager: 'example-controller', force: 'true' })
   }
   const identity = { apiVersion: 'parley.chat/v1alpha1', kind: 'Thing' }
   expect(JSON.parse(main?.body ?? '')).toEqual({
@@ -276,12 +276,12 @@ test('P13: an apply says that it is one, as whom, and on which resource', async 
 })
 
 describe('P16: the guard of writes', () => {
-  test('P16: is asked before each attempt, also when the first was sent while it held', async () => {
+  test('P16: is called before each attempt, so that a retry after the loss is refused', async () => {
     let leads = true
     const guard = () => {
       if (!leads) throw new NotLeadingError('lost')
     }
-    const api = new KubeObjects(kube.transport({ pause }), { guard })
+    const api = new KubeObjectApi(kube.transport({ pause }), { guard })
     kube.script('write', (exchange) => {
       leads = false
       exchange.status(503, 'ServiceUnavailable')
@@ -295,19 +295,19 @@ describe('P16: the guard of writes', () => {
     await api.get(things, metadata)
   })
 
-  test('P16: is asked after credentials were waited for, not before', async () => {
+  test('P16: is called after the credentials were read, not before', async () => {
     let leads = true
     const real = new KubeConfigTarget(() => kube.kubeConfig())
     const access = () => {
       leads = false
       return real.access()
     }
-    const target = { url: real.url, access, distrust: () => {}, close: () => {} }
+    const target = { url: real.url, access, reloadCredentials: () => {}, close: () => {} }
     const guard = () => {
       if (!leads) throw new NotLeadingError('lost')
     }
     await expect(
-      new KubeObjects(kube.transport({ target }), { guard }).apply(things, { metadata }),
+      new KubeObjectApi(kube.transport({ target }), { guard }).apply(things, { metadata }),
     ).rejects.toBeInstanceOf(NotLeadingError)
     expect(kube.asked).toEqual([])
   })
@@ -340,57 +340,59 @@ test('P21: two kubeconfigs with the same user name do not share credentials', as
   )
 })
 
-test('P23: every call says who it is', async () => {
+test('P23: every call has the user agent', async () => {
   kube.always('get', found)
-  const transport = kube.transport({ userAgent: userAgentOf('1.2.3') })
-  await new KubeObjects(transport).get(things, metadata)
-  const watch = await transport.open(
+  const transport = kube.transport({
+    userAgent: userAgentOf({ name: 'example-controller', version: '1.2.3' }),
+  })
+  await new KubeObjectApi(transport).get(things, metadata)
+  const watch = await transport.openWatch(
     { method: 'GET', path: '/apis/x/things?watch=true' },
     AbortSignal.timeout(20_000),
   )
   watch.destroy()
   for (const { headers } of kube.asked) {
-    expect(headers['user-agent']).toMatch(/^parley-controller\/1\.2\.3 \(\w+\/\w+\) node\/\d+\.\d+\.\d+$/)
+    expect(headers['user-agent']).toMatch(/^example-controller\/1\.2\.3 \(\w+\/\w+\) node\/\d+\.\d+\.\d+$/)
   }
   expect(kube.asked).toHaveLength(2)
 })
 
-test('P23: every answer is counted, and the lack of one', async () => {
-  const answers: string[] = []
-  const api = objects({ onAnswer: (method, code) => answers.push(`${method} ${code}`) })
+test('P23: every response is counted, and every missing one', async () => {
+  const responses: string[] = []
+  const api = objects({ onResponse: (method, code) => responses.push(`${method} ${code}`) })
   kube.script(
     'write',
     (exchange) => exchange.cut(),
     (exchange) => exchange.status(404, 'NotFound'),
   )
   await api.delete(things, metadata, { uid: 'u' }).catch(() => {})
-  expect(answers).toEqual(['DELETE <error>', 'DELETE 404'])
+  expect(responses).toEqual(['DELETE <error>', 'DELETE 404'])
   expect(JSON.parse(kube.asked[0]?.body ?? '')).toMatchObject({ preconditions: { uid: 'u' } })
 })
 
 describe('a kubeconfig', () => {
-  test('whose certificate is rotated on disk makes new connections from then on, and only then', async () => {
+  test('whose certificate is rotated on disk gets new connections from then on, not before', async () => {
     const file = join(folder, 'ca.crt')
     await writeFile(file, 'one')
-    const config = () => {
-      const made = kube.kubeConfig()
-      made.clusters = [{ name: 'c', server: 'https://127.0.0.1:6443', skipTLSVerify: false, caFile: file }]
-      made.contexts = [{ name: made.getCurrentContext(), cluster: 'c', user: 'tester' }]
-      return made
+    const load = () => {
+      const config = kube.kubeConfig()
+      config.clusters = [{ name: 'c', server: 'https://127.0.0.1:6443', skipTLSVerify: false, caFile: file }]
+      config.contexts = [{ name: config.getCurrentContext(), cluster: 'c', user: 'tester' }]
+      return config
     }
-    const target = new KubeConfigTarget(config)
+    const target = new KubeConfigTarget(load)
     const before = await target.access()
-    expect((await target.access()).calls).toBe(before.calls)
-    expect((before.calls as Agent).options).toMatchObject({ ca: Buffer.from('one'), keepAlive: true })
+    expect((await target.access()).callAgent).toBe(before.callAgent)
+    expect((before.callAgent as Agent).options).toMatchObject({ ca: Buffer.from('one'), keepAlive: true })
     await writeFile(file, 'two')
     const after = await target.access()
-    expect(after.calls).not.toBe(before.calls)
-    expect(after.watches).not.toBe(before.watches)
-    expect((after.calls as Agent).options).toMatchObject({ ca: Buffer.from('two') })
-    expect(before.calls.maxFreeSockets, 'the old ones end with what they carry').toBe(0)
+    expect(after.callAgent).not.toBe(before.callAgent)
+    expect(after.watchAgent).not.toBe(before.watchAgent)
+    expect((after.callAgent as Agent).options).toMatchObject({ ca: Buffer.from('two') })
+    expect(before.callAgent.maxFreeSockets, 'the old sockets close when their calls end').toBe(0)
   })
 
-  test('that does not exist, or names no cluster, ends the start with a sentence', async () => {
+  test('that does not exist or names no cluster fails with a clear message', async () => {
     expect(() => loadKubeConfig({ path: join(folder, 'none') })).toThrow(
       /^The kubeconfig cannot be read: ENOENT/,
     )

@@ -1,4 +1,5 @@
-// An API server that does what it is told: refuses, lies, falls silent, cuts. A real HTTP server on loopback; what it serves is a script.
+// A scripted API server: it can refuse calls, send malformed responses, fall silent and cut connections. It
+// is a real HTTP server on loopback.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { KubeConfig } from '@kubernetes/client-node'
@@ -15,11 +16,11 @@ export interface Asked {
   readonly body: string
 }
 
-/** One request, to be answered as the test likes, or not at all. */
+/** One request, which the test responds to or leaves without a response. */
 export class Exchange {
   readonly asked: Asked
   readonly response: ServerResponse
-  /** Resolves when the connection is gone. */
+  /** Resolves when the connection is closed. */
   readonly gone: Promise<void>
 
   constructor(asked: Asked, response: ServerResponse) {
@@ -37,12 +38,12 @@ export class Exchange {
     this.json(code, statusOf(code, reason), headers)
   }
 
-  /** `continue` empty: the last page. */
+  /** Sends a page of a list. An empty `next` marks the last page. */
   list(items: readonly object[], { resourceVersion = '100', next = '' } = {}): void {
     this.json(200, { kind: 'ThingList', metadata: { resourceVersion, continue: next }, items })
   }
 
-  /** The answer begins; then events, raw text, or nothing. */
+  /** Sends the headers of a watch. Events or raw text may follow. */
   stream(): this {
     this.response.writeHead(200, { 'content-type': 'application/json' })
     this.response.flushHeaders()
@@ -58,12 +59,12 @@ export class Exchange {
     return this
   }
 
-  /** In good order. */
+  /** Ends the response regularly. */
   end(): void {
     this.response.end()
   }
 
-  /** In the middle of whatever it was. */
+  /** Closes the connection in the middle of the response. */
   cut(): void {
     this.response.destroy()
   }
@@ -73,7 +74,7 @@ export function statusOf(code: number, reason: string): object {
   return { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message: `${reason} by script` }
 }
 
-/** An object of the kind that `things` names. */
+/** An object of the kind `things`. */
 export function thing(name: string, metadata: object = {}, content: object = {}): object {
   return {
     metadata: { name, namespace: 'default', uid: `uid-${name}`, resourceVersion: '1', ...metadata },
@@ -89,23 +90,23 @@ export const things = {
   namespaced: true,
 } as const
 
-type Answer = (exchange: Exchange) => void
+type Responder = (exchange: Exchange) => void
 
 export class ScriptedKube {
   readonly asked: Asked[] = []
-  /** Watches that nobody scripted: open, silent, for the test to speak through. */
+  /** Watches without a script. They are open and silent, and the test sends through them. */
   readonly watches = new Arrivals<Exchange>('a watch')
-  /** Calls other than watches that a script of `undefined` has left to the test. */
+  /** Gets and writes without a script. The test responds to them. */
   readonly held = new Arrivals<Exchange>('a call')
   connections = 0
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  readonly #scripts = { list: [], watch: [], get: [], write: [] } as Record<Asked['kind'], Answer[]>
-  readonly #always: Partial<Record<Asked['kind'], Answer>> = {}
+  readonly #scripts = { list: [], watch: [], get: [], write: [] } as Record<Asked['kind'], Responder[]>
+  readonly #always: Partial<Record<Asked['kind'], Responder>> = {}
 
   private constructor() {
-    this.#server = createServer((request, response) => this.#take(request, response))
-    // Only the client ends connections here.
+    this.#server = createServer((request, response) => this.#handle(request, response))
+    // Only the client closes idle connections.
     this.#server.keepAliveTimeout = 0
     this.#server.on('connection', (socket) => {
       this.connections += 1
@@ -134,14 +135,14 @@ export class ScriptedKube {
     return this.asked.filter((asked) => asked.kind === kind).length
   }
 
-  /** The next calls of that kind are answered so, one each. */
-  script(kind: Asked['kind'], ...answers: Answer[]): void {
-    this.#scripts[kind].push(...answers)
+  /** Sets the responses to the next calls of that kind, one for each call. */
+  script(kind: Asked['kind'], ...responders: Responder[]): void {
+    this.#scripts[kind].push(...responders)
   }
 
-  /** All calls of that kind that no script is left for. */
-  always(kind: Asked['kind'], answer: Answer): void {
-    this.#always[kind] = answer
+  /** Sets the response to all calls of that kind that have no script. */
+  always(kind: Asked['kind'], respond: Responder): void {
+    this.#always[kind] = respond
   }
 
   kubeConfig(user: object = {}): KubeConfig {
@@ -157,6 +158,7 @@ export class ScriptedKube {
     return new ApiTransport({
       target: new KubeConfigTarget(() => this.kubeConfig()),
       userAgent: 'test',
+      fieldManager: 'example-controller',
       perSecond: 1_000,
       burst: 1_000,
       ...options,
@@ -168,7 +170,7 @@ export class ScriptedKube {
     await new Promise((resolve) => this.#server.close(resolve))
   }
 
-  #take(request: IncomingMessage, response: ServerResponse): void {
+  #handle(request: IncomingMessage, response: ServerResponse): void {
     let body = ''
     request.setEncoding('utf8').on('data', (text: string) => (body += text))
     request.on('end', () => {
@@ -178,12 +180,12 @@ export class ScriptedKube {
       const asked: Asked = { kind, method, path: pathname, query, headers, body }
       this.asked.push(asked)
       const exchange = new Exchange(asked, response)
-      const answer = this.#scripts[kind].shift() ?? this.#always[kind] ?? this.#usual(kind)
-      answer(exchange)
+      const respond = this.#scripts[kind].shift() ?? this.#always[kind] ?? this.#default(kind)
+      respond(exchange)
     })
   }
 
-  #usual(kind: Asked['kind']): Answer {
+  #default(kind: Asked['kind']): Responder {
     switch (kind) {
       case 'watch':
         return (exchange) => this.watches.push(exchange.stream())

@@ -8,7 +8,7 @@ import type { ChatTenantStatus } from '../../resources/status.js'
 import { isApiError } from '../../kube/api-error.js'
 import type { CatalogPublisher, RolloutState } from '../catalog/publisher.js'
 import type { Cluster } from '../cluster.js'
-import { conditionsOf } from '../../kube/conditions.js'
+import { abnormalConditionTypes, conditionsOf } from '../../kube/conditions.js'
 import type { PublicUrl } from '../credentials/endpoints.js'
 import type { DesiredKeys, GeneratedKeys } from '../credentials/key-rotation.js'
 import { chatTenants, isBeingDeleted } from '../kinds.js'
@@ -212,6 +212,7 @@ export class TenantReconciler {
       was: was.conditions ?? [],
       generation: object.metadata.generation ?? 0,
       epochMs: nowMs,
+      abnormalTypes: [...abnormalConditionTypes, 'Conflict'],
     })
     const status = tenantStatus(object, {
       conditions,
