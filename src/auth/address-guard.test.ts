@@ -11,12 +11,12 @@ describe('isPublicAddress()', () => {
     '223.255.255.255',
     '2606:4700::1111',
     '2a00:1450::1',
-  ])('lets %s through', (address) => expect(isPublicAddress(address)).toBe(true))
+  ])('accepts %s', (address) => expect(isPublicAddress(address)).toBe(true))
 
   test.each([
     ['this network', '0.0.0.0'],
     ['loopback', '127.0.0.1'],
-    ['loopback, elsewhere', '127.200.3.4'],
+    ['another loopback address', '127.200.3.4'],
     ['private 10/8', '10.96.0.1'],
     ['private 172.16/12', '172.31.255.255'],
     ['private 192.168/16', '192.168.1.1'],
@@ -40,8 +40,8 @@ describe('isPublicAddress()', () => {
     ['link-local with a zone', 'fe80::1%eth0'],
     ['multicast', 'ff02::1'],
     ['documentation', '2001:db8::1'],
-    ['no address', 'example.org'],
-    ['nothing', ''],
+    ['a name', 'example.org'],
+    ['an empty text', ''],
     ['an octal look-alike', '0177.0.0.1'],
   ])('refuses %s', (_, address) => expect(isPublicAddress(address)).toBe(false))
 })
@@ -52,7 +52,7 @@ describe('publicLookup', () => {
     expect(error).toBeInstanceOf(PrivateAddressError)
   })
 
-  test('passes on that a name does not resolve', async () => {
+  test('passes on the error of a name that does not resolve', async () => {
     const error = await new Promise((settle) => publicLookup('no-such-host.invalid', {}, settle))
     expect(error).toMatchObject({ syscall: 'getaddrinfo' })
   })

@@ -1,4 +1,4 @@
-// What tests of tokens share: issuers, keys, and a clock that stands still until it is moved.
+// Shared by tests of tokens: issuers, keys, and a clock that only the test advances.
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose'
 import type { Issuer } from '../tenant/policy.js'
 import type { Clock } from '../time.js'
@@ -61,7 +61,7 @@ export function remoteIssuer(uri: string, changes: Partial<Issuer> = {}): Issuer
 export interface TestKey {
   readonly privateKey: CryptoKey
   readonly pem: string
-  /** Public; with the `kid`. */
+  /** The public key, with its `kid`. */
   readonly jwk: Record<string, unknown>
   readonly alg: string
   readonly kid: string

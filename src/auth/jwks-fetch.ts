@@ -1,4 +1,5 @@
-// Fetches one JSON Web Key Set from a URL that a tenant wrote: nothing about the other side is trusted.
+// Fetches one JSON Web Key Set from a URL of a tenant's policy. Nothing about the server at that URL is
+// trusted.
 import { request as requestHttp, type IncomingMessage, type RequestOptions } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { isIP } from 'node:net'
@@ -6,24 +7,30 @@ import * as z from 'zod'
 import { parseJson } from '../json.js'
 import { isPublicAddress, PrivateAddressError, publicLookup } from './address-guard.js'
 
-/** RFC 7517. Members stay open: whether a key is of use is decided key by key. */
+/**
+ * See RFC 7517. The members of a key are not checked here: keys.ts decides for each key whether it can be
+ * used.
+ */
 const JwkSet = z.object({ keys: z.array(z.record(z.string(), z.unknown())).min(1).max(200) })
 
 export const jwksBytesMax = 65_536
 
 export interface FetchOptions {
-  /** http and private addresses are let through. */
+  /** Allows http and private addresses. */
   readonly allowPrivate: boolean
-  /** Ends everything: look-up, handshake, waiting, reading. */
+  /** Aborts the whole fetch: DNS, handshake, request and response. */
   readonly signal: AbortSignal
 }
 
-/** What is wrong with the answer, to be read after "cannot be fetched: ". */
+/** The message continues a sentence after "cannot be fetched: ". */
 class JwksFetchError extends Error {
   override readonly name = 'JwksFetchError'
 }
 
-/** The keys of the set, at least one. Rejects with `JwksFetchError`, or with the network's error. */
+/**
+ * Returns the keys of the set, at least one. Rejects with `JwksFetchError`, `PrivateAddressError`, or a
+ * network error.
+ */
 export async function fetchJwks(
   uri: string,
   options: FetchOptions,
@@ -31,7 +38,7 @@ export async function fetchJwks(
   const url = checkedUrl(uri, options.allowPrivate)
   const response = await get(url, options)
   try {
-    refuseUnlessPlain(response)
+    requirePlainResponse(response)
     return parse(await readAll(response))
   } finally {
     response.destroy()
@@ -46,7 +53,7 @@ function checkedUrl(uri: string, allowPrivate: boolean): URL {
   if (url.username !== '' || url.password !== '')
     throw new JwksFetchError('the URL must not hold a user or password')
   const host = url.hostname.replace(/^\[|\]$/g, '')
-  // Node does not look literal addresses up, so they never meet the guarded look-up.
+  // Node does not resolve literal addresses, so `publicLookup` never sees them.
   if (!allowPrivate && isIP(host) !== 0 && !isPublicAddress(host)) {
     throw new PrivateAddressError(`the address ${host} is not public`)
   }
@@ -55,7 +62,7 @@ function checkedUrl(uri: string, allowPrivate: boolean): URL {
 
 function get(url: URL, { allowPrivate, signal }: FetchOptions): Promise<IncomingMessage> {
   const options: RequestOptions = {
-    // A socket of its own: one from a pool could have been opened to an address checked under other rules.
+    // A new socket: a pooled one could have been opened to an address that was checked under other rules.
     agent: false,
     signal,
     headers: { accept: 'application/jwk-set+json, application/json', 'accept-encoding': 'identity' },
@@ -65,20 +72,21 @@ function get(url: URL, { allowPrivate, signal }: FetchOptions): Promise<Incoming
     const request = url.protocol === 'https:' ? requestHttps(url, options) : requestHttp(url, options)
     request.on('response', resolve)
     request.on('error', reject)
-    // A 101 that nobody asked for ends the request without an error. Whatever came first has settled this already.
+    // An unexpected 101 ends the request without an error event. After a response or an error this has no
+    // effect.
     request.on('close', () => reject(new JwksFetchError('the connection ended without an answer')))
     request.end()
   })
 }
 
-function refuseUnlessPlain({ statusCode = 0, headers }: IncomingMessage): void {
+function requirePlainResponse({ statusCode = 0, headers }: IncomingMessage): void {
   if (statusCode >= 300 && statusCode < 400) {
-    throw new JwksFetchError('it answers with a redirect; give the URL that it leads to')
+    throw new JwksFetchError('it answers with a redirect; configure the URL that it leads to')
   }
   if (statusCode !== 200) throw new JwksFetchError(`it answers with status ${statusCode}`)
   const encoding = headers['content-encoding'] ?? 'identity'
   if (encoding !== 'identity')
-    throw new JwksFetchError('it answers compressed although that was not asked for')
+    throw new JwksFetchError('it answers with a compressed body, which was not requested')
 }
 
 async function readAll(response: IncomingMessage): Promise<Buffer> {

@@ -63,7 +63,7 @@ function serve(...keys: TestKey[]): void {
   answer = (_, response) => response.end(JSON.stringify({ keys: keys.map(({ jwk }) => jwk) }))
 }
 
-/** A little every few milliseconds, until the other side has enough. */
+/** Writes `text` every few milliseconds until the client closes the connection. */
 function drip(response: ServerResponse, text: string): void {
   const interval = setInterval(() => response.write(text), 5)
   response.on('close', () => clearInterval(interval))
@@ -79,7 +79,7 @@ async function idFor(keys: RemoteJwks, kid: string): Promise<string> {
 }
 
 describe('fetching', () => {
-  test('happens at the first question, once for all who ask', async () => {
+  test('happens on the first call, once for all concurrent calls', async () => {
     const keys = open()
     expect(requests).toBe(0)
     await Promise.all(Array.from({ length: 50 }, () => countFor(keys, 'first')))
@@ -88,7 +88,7 @@ describe('fetching', () => {
     expect(await countFor(keys)).toBe(1)
   })
 
-  test('happens again for an unknown kid, and finds the rotated key', async () => {
+  test('is repeated for an unknown kid, and finds the rotated key', async () => {
     const keys = open()
     await countFor(keys, 'first')
     serve(first, second)
@@ -98,7 +98,7 @@ describe('fetching', () => {
     expect(requests).toBe(2)
   })
 
-  test('does not happen for an unknown kid within 30 s', async () => {
+  test('is not repeated for an unknown kid within 30 s', async () => {
     const keys = open()
     await countFor(keys, 'first')
     serve(first, second)
@@ -107,7 +107,7 @@ describe('fetching', () => {
     expect(requests).toBe(1)
   })
 
-  test('happens once for 200 concurrent unknown kids, and not again for the next 200', async () => {
+  test('is repeated once for 200 concurrent unknown kids, and not for the next 200', async () => {
     const keys = open()
     await countFor(keys, 'first')
     clock.advance(jwksCooldownMs)
@@ -118,7 +118,7 @@ describe('fetching', () => {
     expect(requests).toBe(2)
   })
 
-  test('happens once even when the answer takes longer than the time between two', async () => {
+  test('happens once even when the answer takes longer than the cooldown', async () => {
     const held: ServerResponse[] = []
     answer = (_, response) => held.push(response)
     const keys = open()
@@ -131,7 +131,7 @@ describe('fetching', () => {
     expect(requests).toBe(1)
   })
 
-  test('happens behind a good token when the set is old', async () => {
+  test('happens in the background of a valid token when the set is old', async () => {
     const keys = open()
     await countFor(keys, 'first')
     clock.advance(jwksAgeMaxMs + 1)
@@ -139,7 +139,7 @@ describe('fetching', () => {
     await vi.waitFor(() => expect(requests).toBe(2))
   })
 
-  test('is ended by close()', async () => {
+  test('is aborted by close()', async () => {
     answer = () => {}
     const keys = open()
     const waiting = countFor(keys, 'first')
@@ -153,7 +153,7 @@ describe('fetching', () => {
 describe('a provider that fails', () => {
   const failures: readonly [name: string, reason: string, answer: (response: ServerResponse) => unknown][] = [
     ['is down', 'status 503', (response) => response.writeHead(503).end()],
-    ['hangs up', 'socket hang up', (response) => response.destroy()],
+    ['closes the connection', 'socket hang up', (response) => response.destroy()],
     ['redirects', 'redirect', (response) => response.writeHead(302, { location: '/elsewhere' }).end()],
     ['sends HTML', 'not JSON', (response) => response.end('<html>')],
     [
@@ -161,9 +161,9 @@ describe('a provider that fails', () => {
       'aborted',
       (response) => response.writeHead(200, { 'content-length': 99 }).write('{', () => response.destroy()),
     ],
-    ['sends no set', 'not a JSON Web Key Set', (response) => response.end('{"issuer":"x"}')],
-    ['sends an empty set', 'at least one key', (response) => response.end('{"keys":[]}')],
-    ['sends texts for keys', 'not a JSON Web Key Set', (response) => response.end('{"keys":["x"]}')],
+    ['sends no key set', 'not a JSON Web Key Set', (response) => response.end('{"issuer":"x"}')],
+    ['sends an empty key set', 'at least one key', (response) => response.end('{"keys":[]}')],
+    ['sends strings instead of keys', 'not a JSON Web Key Set', (response) => response.end('{"keys":["x"]}')],
     [
       'sends no usable key',
       'no public key for signatures',
@@ -174,9 +174,9 @@ describe('a provider that fails', () => {
       'longer than 65536 bytes',
       (response) => response.end(`{"keys":[{}],"x":"${'x'.repeat(jwksBytesMax)}"}`),
     ],
-    ['sends without end', 'longer than 65536 bytes', (response) => drip(response, 'x'.repeat(10_000))],
+    ['never stops sending', 'longer than 65536 bytes', (response) => drip(response, 'x'.repeat(10_000))],
     [
-      'sends it packed',
+      'compresses the answer',
       'compressed',
       (response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('{}')),
     ],
@@ -184,7 +184,7 @@ describe('a provider that fails', () => {
     ['answers slowly', 'did not answer in time', (response) => drip(response, ' ')],
   ]
 
-  test.each(failures)('keeps the last good keys, and tells once: it %s', async (_, reason, fail) => {
+  test.each(failures)('keeps the last keys and is reported once: it %s', async (_, reason, fail) => {
     const keys = open({ timeoutMs: 300 })
     await countFor(keys, 'first')
     answer = (__, response) => fail(response)
@@ -202,7 +202,7 @@ describe('a provider that fails', () => {
     expect(await countFor(keys, 'second')).toBe(1)
   })
 
-  test('from the start is said to be unavailable, and asked again after 5 s', async () => {
+  test('from the start makes the keys unavailable, and is asked again after 5 s', async () => {
     answer = (_, response) => response.writeHead(500).end()
     const keys = open()
     await expect(countFor(keys)).rejects.toBeInstanceOf(KeysUnavailableError)
@@ -213,13 +213,13 @@ describe('a provider that fails', () => {
     expect(await countFor(keys)).toBe(1)
   })
 
-  test('is told of again after it worked in between', async () => {
+  test('is reported again after a successful fetch', async () => {
     const keys = open()
     const fail = () => {
       answer = (_, response) => response.writeHead(500).end()
     }
-    for (const turn of [fail, () => serve(first), fail]) {
-      turn()
+    for (const change of [fail, () => serve(first), fail]) {
+      change()
       clock.advance(jwksCooldownMs)
       await countFor(keys, 'second').catch(() => 0)
     }
@@ -240,7 +240,7 @@ describe('a provider that fails', () => {
 })
 
 describe('accepts()', () => {
-  test('is true for any key of the issuer until the first set came, then for those in it', async () => {
+  test('is true for any key of the issuer until the first set is fetched, then for its keys', async () => {
     const keys = open()
     expect(keys.accepts('idp/anything')).toBe(true)
     expect(keys.accepts('other/anything')).toBe(false)
@@ -249,7 +249,7 @@ describe('accepts()', () => {
     expect(keys.accepts(await idFor(keys, 'first'))).toBe(true)
   })
 
-  test('finds by itself that a key was withdrawn', async () => {
+  test('notices that a key was withdrawn', async () => {
     const keys = open()
     const id = await idFor(keys, 'first')
     serve(second)
@@ -259,7 +259,7 @@ describe('accepts()', () => {
     expect(keys.accepts(id)).toBe(false)
   })
 
-  test('onKeysChanged is silent when the same keys come again', async () => {
+  test('does not call onKeysChanged when the same keys are fetched again', async () => {
     const keys = open()
     await countFor(keys, 'first')
     clock.advance(jwksCooldownMs)
@@ -284,7 +284,7 @@ describe('private addresses', () => {
     ['a file', () => 'file:///etc/passwd', 'must begin with https://'],
     ['no URL', () => 'jwks.json', 'must begin with https://'],
     ['a password', () => 'https://user:pass@example.org/', 'must not hold a user or password'],
-  ])('are not reached by %s', async (_, makeUri, reason) => {
+  ])('are not reached through %s', async (_, makeUri, reason) => {
     await expect(countFor(open({ uri: makeUri(), allowPrivate: false }))).rejects.toBeInstanceOf(
       KeysUnavailableError,
     )

@@ -1,4 +1,5 @@
-// A tenant's keys that live at its identity provider: fetched when needed, seldom, and kept when the provider fails.
+// A tenant's keys at the URL of its identity provider: fetched on demand and rarely, and kept when the
+// provider fails.
 import type { Clock } from '../time.js'
 import { fetchJwks } from './jwks-fetch.js'
 import {
@@ -9,29 +10,32 @@ import {
   type VerificationKey,
 } from './key-set.js'
 
-/** A set older than this is fetched again, behind the back of the token that noticed. */
+/** A set older than this is fetched again in the background. */
 export const jwksAgeMaxMs = 600_000
-/** Between two fetches, whatever tokens ask for: an attacker can make up key ids faster than any provider can answer. */
+/** The least time between two fetches: an attacker can invent key ids faster than any provider can answer. */
 export const jwksCooldownMs = 30_000
-/** The same while there are no keys at all: every connection of the tenant waits for them. */
+/** The same while no set has been fetched, when every connection of the tenant waits for the keys. */
 const jwksFirstRetryMs = 5_000
 const fetchTimeoutMs = 5_000
 
 export interface RemoteJwksDeps {
   readonly clock: Clock
   readonly allowPrivate: boolean
-  /** Beginning of all key ids of this issuer. */
+  /** The prefix of all key ids of this issuer. */
   readonly keyIdPrefix: string
-  /** Keeps the usable keys. */
+  /** Makes a key set of the usable keys. */
   readonly build: (keys: readonly Record<string, unknown>[]) => KeySet
-  /** Once when fetching begins to fail; again only after it worked in between. */
+  /** Called once when fetches begin to fail, and again only after a fetch has succeeded. */
   readonly onProblem: (sentence: string) => void
   readonly onKeysChanged: () => void
-  /** For tests; 5 s. */
+  /** Timeout of one fetch. Default: 5 s. */
   readonly timeoutMs?: number
 }
 
-/** No timer of its own: questions make it fetch. One fetch at a time, and a failed one never loses the keys of the last good one. */
+/**
+ * Has no timer: calls trigger the fetches. Fetches one at a time, and keeps the keys of the last successful
+ * fetch when one fails.
+ */
 export class RemoteJwks implements IssuerKeys {
   readonly #uri: string
   readonly #deps: RemoteJwksDeps
@@ -40,7 +44,7 @@ export class RemoteJwks implements IssuerKeys {
   #fetchedMs = -Infinity
   #triedMs = -Infinity
   #failing = false
-  #flight: Promise<void> | undefined
+  #fetching: Promise<void> | undefined
 
   constructor(uri: string, deps: RemoteJwksDeps) {
     this.#uri = uri
@@ -54,15 +58,16 @@ export class RemoteJwks implements IssuerKeys {
       if (known.length > 0) return known
     }
     this.#refresh()
-    await this.#flight
+    await this.#fetching
     if (!this.#keys) throw new KeysUnavailableError('the keys of the identity provider could not be fetched')
     return this.#keys.candidates(header)
   }
 
   /**
-   * True for any key of this issuer until the first set has come: a gateway that just learned of a tenant must not close its
-   * connections because the provider has not answered yet. `onKeysChanged` says when to ask again. Asking keeps the set fresh,
-   * so a key that the provider withdrew is found even when nobody new connects.
+   * Returns true for any key of this issuer until the first set is fetched: a gateway that has just learned
+   * of a tenant must not close its connections because the provider has not answered yet. `onKeysChanged`
+   * reports when to call again. Each call keeps the set fresh, so the withdrawal of a key is noticed even
+   * when no client connects.
    */
   accepts(keyId: string): boolean {
     if (!keyId.startsWith(this.#deps.keyIdPrefix)) return false
@@ -78,15 +83,18 @@ export class RemoteJwks implements IssuerKeys {
     if (this.#deps.clock.monotonicMs() - this.#fetchedMs > jwksAgeMaxMs) this.#refresh()
   }
 
-  /** Starts a fetch unless one is under way or it is too early. `#flight` never rejects, and `close()` ends it. */
+  /**
+   * Starts a fetch unless one is in progress or it is too early. `#fetching` never rejects, and `close`
+   * aborts it.
+   */
   #refresh(): void {
-    if (this.#flight) return
-    const now = this.#deps.clock.monotonicMs()
+    if (this.#fetching) return
+    const nowMs = this.#deps.clock.monotonicMs()
     const gapMs = this.#keys ? jwksCooldownMs : jwksFirstRetryMs
-    if (this.#closed.signal.aborted || now - this.#triedMs < gapMs) return
-    this.#triedMs = now
-    this.#flight = this.#fetch().finally(() => {
-      this.#flight = undefined
+    if (this.#closed.signal.aborted || nowMs - this.#triedMs < gapMs) return
+    this.#triedMs = nowMs
+    this.#fetching = this.#fetch().finally(() => {
+      this.#fetching = undefined
     })
   }
 
@@ -105,14 +113,16 @@ export class RemoteJwks implements IssuerKeys {
       if (!before || !sameIds(before.ids, fetched.ids)) this.#deps.onKeysChanged()
     } catch (error) {
       if (this.#closed.signal.aborted) return
-      this.#failed(timeout.aborted ? 'it did not answer in time' : textOf(error))
+      this.#failed(timeout.aborted ? 'it did not answer in time' : messageOf(error))
     }
   }
 
   #failed(reason: string): void {
     if (this.#failing) return
     this.#failing = true
-    const outcome = this.#keys ? 'The keys fetched before stay in use.' : 'Its tokens are refused until then.'
+    const outcome = this.#keys
+      ? 'The keys fetched before stay in use.'
+      : 'Its tokens are refused until a fetch succeeds.'
     this.#deps.onProblem(`the JWKS at ${this.#uri} cannot be fetched: ${reason}. ${outcome}`)
   }
 }
@@ -121,6 +131,6 @@ function sameIds(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean 
   return one.size === other.size && [...one].every((id) => other.has(id))
 }
 
-function textOf(error: unknown): string {
+function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

@@ -1,35 +1,39 @@
-// What a token's signature is checked with: keys that know when they are meant, imported once per algorithm.
+// The keys that verify token signatures: each knows which tokens it applies to, and is imported once per
+// algorithm.
 import type { KeyObject } from 'node:crypto'
 import type { CryptoKey } from 'jose'
 import type { SigningAlgorithm } from '../tenant/policy.js'
 
-/** What a token's header says of its signature; not verified. */
+/** What a token's header says about its signature. Not verified. */
 export interface SignatureHeader {
   readonly alg: SigningAlgorithm
   readonly kid?: string | undefined
 }
 
 export interface VerificationKey {
-  /** `<issuer name>/<hash of the public key or secret>`: the same material has the same id, whatever its `kid`. */
+  /**
+   * `<issuer name>/<hash of the public key or secret>`. The same key material has the same id, whatever its
+   * `kid`.
+   */
   readonly keyId: string
-  /** A KeyObject is a shared secret. */
+  /** A KeyObject is a shared secret, a CryptoKey a public key. */
   readonly key: CryptoKey | KeyObject
 }
 
 /** The keys of one issuer, wherever they come from. */
 export interface IssuerKeys {
   /**
-   * Keys that may have made such a signature, at most `candidatesMax`. Empty: none of them.
-   * Rejects with `KeysUnavailableError` while the keys cannot be had at all.
+   * Returns the keys that may have made such a signature, at most `candidatesMax`; empty when none may have.
+   * Rejects with `KeysUnavailableError` while the keys have never been available.
    */
   candidates(header: SignatureHeader): Promise<readonly VerificationKey[]>
-  /** Whether the key is (as far as is known) still one of the issuer's. */
+  /** Returns whether the key is still one of the issuer's, as far as known. */
   accepts(keyId: string): boolean
-  /** Ends what is under way. */
+  /** Aborts fetches in progress. */
   close(): void
 }
 
-/** The keys are somewhere else and were never fetched. A later try may pass. */
+/** The keys have to be fetched, and no fetch has succeeded yet. A later try may succeed. */
 export class KeysUnavailableError extends Error {
   override readonly name = 'KeysUnavailableError'
 }
@@ -37,20 +41,23 @@ export class KeysUnavailableError extends Error {
 /** One key before it is imported. */
 export interface KeySource {
   readonly keyId: string
-  /** Whether a token with this `kid` (or without one) can be of this key. */
+  /** Returns whether a token with this `kid`, or without one, may be signed by this key. */
   matches(kid: string | undefined): boolean
-  /** Rejects when the key is not for that algorithm. */
+  /** Imports the key. Rejects when it cannot be used with that algorithm. */
   load(alg: SigningAlgorithm): Promise<CryptoKey | KeyObject>
 }
 
-/** A token is never tried against more keys than this: each try costs a signature check. */
+/** A token is tried against at most this many keys, since each try costs a signature check. */
 export const candidatesMax = 8
 
-/** Keys that are all here. */
+/** Keys that are all local. */
 export class KeySet implements IssuerKeys {
   readonly #sources: readonly KeySource[]
   readonly #ids: ReadonlySet<string>
-  /** By algorithm; `undefined` for a key that is not for it, so that a bad match is not tried again for each token. */
+  /**
+   * By algorithm. A key that cannot be used with it is kept as `undefined`, so that it is not imported again
+   * for each token.
+   */
   readonly #loaded = new Map<SigningAlgorithm, Map<KeySource, Promise<VerificationKey | undefined>>>()
 
   constructor(sources: readonly KeySource[]) {
@@ -78,7 +85,7 @@ export class KeySet implements IssuerKeys {
   }
 
   close(): void {
-    // Nothing is under way.
+    // Local keys need no fetch.
   }
 
   #load(source: KeySource, alg: SigningAlgorithm): Promise<VerificationKey | undefined> {

@@ -56,11 +56,11 @@ describe('a shared key', () => {
     expect(second).toBe(first)
   })
 
-  test('is no key for another kind of algorithm', async () => {
+  test('is not used with another type of algorithm', async () => {
     expect(await idsFor(open(sharedIssuer()), 'RS256')).toEqual([])
   })
 
-  test('has an id that does not hold the secret and changes with it', async () => {
+  test('has an id that does not contain the secret and changes with it', async () => {
     const [one] = await idsFor(open(sharedIssuer()), 'HS256')
     const other = open(sharedIssuer({ key: { type: 'SharedKey', secret: 'b3RoZXI=', sample: false } }))
     expect(one).toMatch(/^shared\/[\w-]{22}$/)
@@ -68,7 +68,7 @@ describe('a shared key', () => {
     expect(other.accepts(one!)).toBe(false)
   })
 
-  test('that is empty verifies nothing, and the problem is told', async () => {
+  test('that is empty verifies nothing, and the problem is reported', async () => {
     const keys = open(sharedIssuer({ key: { type: 'SharedKey', secret: ' ', sample: false } }))
     expect(await idsFor(keys, 'HS256')).toEqual([])
     expect(onProblem).toHaveBeenCalledExactlyOnceWith(
@@ -78,16 +78,16 @@ describe('a shared key', () => {
 })
 
 describe('a public key', () => {
-  test('verifies what its private half signed', async () => {
+  test('verifies what its private key signed', async () => {
     const [candidate] = await open(publicIssuer(rsa.pem)).candidates({ alg: 'RS256' })
     await expect(compactVerify(await signedBy(rsa, { sub: 'u' }), candidate!.key)).resolves.toBeDefined()
   })
 
-  test('is never a secret', async () => {
+  test('is never used as a secret', async () => {
     expect(await idsFor(open(publicIssuer(rsa.pem, { algorithms: ['HS256'] })), 'HS256')).toEqual([])
   })
 
-  test('of another curve or kind is no candidate', async () => {
+  test('of another curve or type is not a candidate', async () => {
     expect(await idsFor(open(publicIssuer(ec.pem)), 'RS256')).toEqual([])
   })
 
@@ -97,7 +97,7 @@ describe('a public key', () => {
     expect(pem).toBe(jwk)
   })
 
-  test('is refused when it is private or no PEM', async () => {
+  test('is refused when it is private or not PEM', async () => {
     for (const pem of [await exportPKCS8(rsa.privateKey), 'ssh-rsa AAAA', '']) {
       const keys = open(publicIssuer(pem))
       expect(await idsFor(keys, 'RS256')).toEqual([])
@@ -107,7 +107,7 @@ describe('a public key', () => {
 })
 
 describe('an inline JWKS', () => {
-  test('offers the key that the kid names', async () => {
+  test('returns the key that the kid names', async () => {
     const keys = open(jwksIssuer([rsa.jwk, ec.jwk, ed.jwk]))
     expect(await idsFor(keys, 'ES256', 'ec')).toHaveLength(1)
     expect(await idsFor(keys, 'EdDSA', 'ed')).toHaveLength(1)
@@ -115,24 +115,24 @@ describe('an inline JWKS', () => {
     expect(await idsFor(keys, 'ES256', 'nobody')).toEqual([])
   })
 
-  test('offers every key of the algorithm when the token names none', async () => {
+  test('returns every key of the algorithm when the token has no kid', async () => {
     const keys = open(jwksIssuer([rsa.jwk, ec.jwk, (await testKey('ES256', 'ec2')).jwk]))
     expect(await idsFor(keys, 'ES256')).toHaveLength(2)
   })
 
-  test('offers a bounded number', async () => {
+  test('returns a bounded number of keys', async () => {
     const many = await Promise.all(
       Array.from({ length: 12 }, async (_, n) => (await testKey('ES256', `k${n}`)).jwk),
     )
     expect(await idsFor(open(jwksIssuer(many)), 'ES256')).toHaveLength(candidatesMax)
   })
 
-  test('knows a key that was replaced under its old kid as another one', async () => {
+  test('treats a key that was replaced under its old kid as another key', async () => {
     const [before] = await idsFor(open(jwksIssuer([ec.jwk])), 'ES256')
     expect(open(jwksIssuer([(await testKey('ES256', 'ec')).jwk])).accepts(before!)).toBe(false)
   })
 
-  test('passes over keys for encryption, secrets, private keys and nonsense', async () => {
+  test('skips encryption keys, secrets, private keys and malformed keys', async () => {
     const secret = { kty: 'oct', k: 'c2VjcmV0', kid: 'ec' }
     const leaked = { ...ec.jwk, d: 'AAAA' }
     const keys = open(jwksIssuer([{ ...ec.jwk, use: 'enc' }, secret, leaked, { kty: 'EC' }, {}, rsa.jwk]))

@@ -1,4 +1,5 @@
-// Turns an issuer of a tenant's policy into keys. Here, and nowhere else, it is decided which key serves which algorithm.
+// Makes keys from the issuers of a tenant's policy. The only place that decides which key may be used with
+// which algorithm.
 import { createHash, createPublicKey, createSecretKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { createLocalJWKSet, importSPKI } from 'jose'
 import { unreachable } from '../errors.js'
@@ -9,31 +10,32 @@ import { KeySet, type IssuerKeys, type KeySource } from './key-set.js'
 
 export interface KeyDeps {
   readonly clock: Clock
-  /** JWKS URLs may be http and lead to private addresses: for development and tests. */
+  /** JWKS URLs may be http and lead to private addresses; for development and tests. */
   readonly allowPrivate: boolean
-  /** A sentence for the log, once per episode. Holds no key material. */
+  /** Receives a sentence for the log, once per outage. It contains no key material. */
   readonly onProblem: (sentence: string) => void
-  /** Keys were fetched that differ from those before: ask again which connections are still accepted. */
+  /** Called when fetched keys differ from those before: check again which connections are still accepted. */
   readonly onKeysChanged: () => void
 }
 
-/** Never throws: an issuer whose key material is broken has no keys, and the problem is told. */
+/** Never throws: an issuer whose key material is invalid has no keys, and `onProblem` receives the reason. */
 export function openKeys(issuer: Issuer, deps: KeyDeps): IssuerKeys {
-  const problem = (sentence: string) => deps.onProblem(`Issuer "${issuer.name}": ${sentence}`)
+  const onProblem = (sentence: string) => deps.onProblem(`Issuer "${issuer.name}": ${sentence}`)
   const { name, key } = issuer
   switch (key.type) {
     case 'SharedKey':
-      return new KeySet(sharedKeySources(name, key.secret, problem))
+      return new KeySet(sharedKeySources(name, key.secret, onProblem))
     case 'PublicKey':
-      return new KeySet(publicKeySources(name, key.pem, problem))
+      return new KeySet(publicKeySources(name, key.pem, onProblem))
     case 'JWKS':
-      return new KeySet(jwksSources(name, key.keys, problem))
+      return new KeySet(jwksSources(name, key.keys, onProblem))
     case 'JWKSURI':
       return new RemoteJwks(key.uri, {
         ...deps,
-        onProblem: problem,
+        onProblem,
         keyIdPrefix: keyIdPrefix(name),
-        // Providers publish keys for encryption and of future kinds too: those are passed over in silence.
+        // Providers also publish keys for encryption and of future types. These are skipped without a
+        // message.
         build: (keys) => new KeySet(jwksSources(name, keys, () => {})),
       })
     default:
@@ -41,22 +43,22 @@ export function openKeys(issuer: Issuer, deps: KeyDeps): IssuerKeys {
   }
 }
 
-/** The raw secret of a shared key. Empty when the text is no base64. */
+/** Returns the raw secret of a shared key. Empty when the text is not base64. */
 export function secretBytes(secret: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Buffer.from(secret.trim(), 'base64'))
 }
 
-/** HS256, HS384, HS512: those, and only those, are for shared secrets. */
+/** Returns whether the algorithm is HS256, HS384 or HS512, the only ones for shared secrets. */
 export function isSharedKeyAlgorithm(alg: SigningAlgorithm): boolean {
   return alg.startsWith('HS')
 }
 
-type Problem = (sentence: string) => void
+type OnProblem = (sentence: string) => void
 
-function sharedKeySources(name: string, secret: string, problem: Problem): KeySource[] {
+function sharedKeySources(name: string, secret: string, onProblem: OnProblem): KeySource[] {
   const bytes = secretBytes(secret)
   if (bytes.byteLength === 0) {
-    problem('the shared key is empty or not base64; tokens signed with it are refused.')
+    onProblem('the shared key is empty or not base64; tokens signed with it are refused.')
     return []
   }
   return [
@@ -71,15 +73,16 @@ function sharedKeySources(name: string, secret: string, problem: Problem): KeySo
   ]
 }
 
-function publicKeySources(name: string, pem: string, problem: Problem): KeySource[] {
+function publicKeySources(name: string, pem: string, onProblem: OnProblem): KeySource[] {
   const spki = pem.trim()
   let key: KeyObject
   try {
-    // Node would also take a private key here and derive the public one: a tenant's private key has no place in a policy.
+    // Node would also accept a private key here and derive the public one. A tenant's private key must not be
+    // in a policy.
     if (!spki.startsWith('-----BEGIN PUBLIC KEY-----')) throw new TypeError('not SPKI')
     key = createPublicKey(spki)
   } catch {
-    problem('the public key is not SPKI in PEM ("BEGIN PUBLIC KEY"); tokens signed with it are refused.')
+    onProblem('the public key is not SPKI in PEM ("BEGIN PUBLIC KEY"); tokens signed with it are refused.')
     return []
   }
   return [
@@ -87,7 +90,7 @@ function publicKeySources(name: string, pem: string, problem: Problem): KeySourc
       keyId: publicKeyId(name, key),
       matches: () => true,
       async load(alg) {
-        // The oldest trick against JWT: the public key, which everybody knows, as the secret of an HS256.
+        // A known attack on JWT signs HS256 with the public key as the secret.
         if (isSharedKeyAlgorithm(alg)) throw new TypeError('a public key is never a secret')
         return importSPKI(spki, alg)
       },
@@ -95,19 +98,24 @@ function publicKeySources(name: string, pem: string, problem: Problem): KeySourc
   ]
 }
 
-/** One source for each usable public signing key; the rest is told to `problem` by its place in the set. */
+/**
+ * Returns one source for each usable public signing key. `onProblem` receives the index of each other key in
+ * the set.
+ */
 export function jwksSources(
   name: string,
   jwks: readonly Readonly<Record<string, unknown>>[],
-  problem: Problem,
+  onProblem: OnProblem,
 ): KeySource[] {
   return jwks.flatMap((jwk, index) => {
     if (jwk.use !== undefined && jwk.use !== 'sig') return []
     try {
-      // Private members would pass createPublicKey(); a set that holds them is a leak, and jose refuses it below too.
+      // createPublicKey() would accept private members, but a set that contains them is a leak. jose refuses
+      // it below too.
       if (jwk.kty === 'oct' || 'd' in jwk || 'k' in jwk) throw new TypeError('not a public key')
       const key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
-      // A set of one: jose decides whether `alg`, `crv` and `key_ops` fit, and here it stays known which key it was.
+      // In a set of one key, jose decides whether `alg`, `crv` and `key_ops` match, and it stays known which
+      // key matched.
       const resolve = createLocalJWKSet({ keys: [{ ...jwk, kty: String(jwk.kty) }] })
       return [
         {
@@ -117,13 +125,14 @@ export function jwksSources(
         },
       ]
     } catch {
-      problem(`key ${index + 1} of the JWKS is not a public key of kind RSA, EC or OKP; it is passed over.`)
+      onProblem(`key ${index + 1} of the JWKS is not a public key of kind RSA, EC or OKP; it is skipped.`)
       return []
     }
   })
 }
 
-// The hash is of the material, not the `kid`: a key replaced under its old name is another key.
+// The id is a hash of the key material and not of the `kid`: a key that is replaced under its old name is
+// another key.
 function keyIdOf(name: string, material: Uint8Array): string {
   return keyIdPrefix(name) + createHash('sha256').update(material).digest('base64url').slice(0, 22)
 }

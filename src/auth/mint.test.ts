@@ -6,7 +6,7 @@ import { TokenVerifier } from './token.js'
 const clock = new ManualClock()
 const options = { user: 'u1', expiresInS: 60, nowMs: clock.epochMs() }
 
-test('a minted token is accepted by its issuer, and ends when asked', async () => {
+test('the issuer accepts a minted token, with the requested expiry', async () => {
   const issuer = sharedIssuer({ issuer: 'https://a.example', audience: 'parley', algorithms: ['HS512'] })
   const token = await mintToken(issuer, { ...options, claims: { roles: ['admin'], team: 'red' } })
   const verified = await new TokenVerifier([issuer], { clock }).verify(token)
@@ -14,13 +14,13 @@ test('a minted token is accepted by its issuer, and ends when asked', async () =
   expect(verified.claims).toMatchObject({ team: 'red', aud: 'parley' })
 })
 
-test('the user stands where the issuer looks for it', async () => {
+test('the user is in the claim that the issuer configures', async () => {
   const issuer = sharedIssuer({ claims: { user: 'ids.chat', name: 'name', roles: 'roles', info: 'info' } })
   const token = await mintToken(issuer, options)
   await expect(new TokenVerifier([issuer], { clock }).verify(token)).resolves.toMatchObject({ user: 'u1' })
 })
 
-test('a token with a channel is for its subscription', async () => {
+test('a token with a channel is a subscription token', async () => {
   const token = await mintToken(sharedIssuer(), { ...options, claims: { channel: 'room' } })
   const verifier = new TokenVerifier([sharedIssuer()], { clock })
   const bearer = { user: 'u1', channel: 'room', client: 'c' }
@@ -29,7 +29,7 @@ test('a token with a channel is for its subscription', async () => {
 })
 
 test.each([publicIssuer('pem'), jwksIssuer([])])(
-  'nothing is minted without private material: $name',
+  'no token is minted without a secret: $name',
   async (issuer) => {
     expect(canMint(issuer)).toBe(false)
     const error: unknown = await mintToken(issuer, options).catch((reason: unknown) => reason)

@@ -1,16 +1,19 @@
-// The inside of a token whose signature is good: each fact is taken out once, checked, and bounded.
+// Reads the claims of a token whose signature is valid: each is checked and bounded once, here.
 import { CommandError } from '../errors.js'
 import { isRecord } from '../json.js'
 import { claimAt, type Claims } from '../tenant/claims.js'
 import type { Issuer } from '../tenant/policy.js'
-import { invalid } from './token-header.js'
+import { invalidToken } from './token-header.js'
 
 const userBytesMax = 128
 const nameLengthMax = 128
 const infoBytesMax = 1_024
-/** A clock that is a little ahead of ours may have issued the token. `exp` gets no such grace: its owner chose it. */
+/**
+ * The issuer's clock may be a little ahead of the gateway's. `exp` gets no such tolerance: the issuer chose
+ * it.
+ */
 const clockToleranceMs = 5_000
-/** The last second that a Date can hold: beyond lie typing errors and 1e308. */
+/** The last second that a Date can hold. Larger numbers are mistakes. */
 const secondsMax = 8_640_000_000_000
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
@@ -20,14 +23,14 @@ export function parseClaims(payload: Uint8Array): Claims {
   try {
     claims = JSON.parse(utf8.decode(payload))
   } catch {
-    throw invalid('has a payload that is not JSON')
+    throw invalidToken('has a payload that is not JSON')
   }
-  if (!isRecord(claims)) throw invalid('has a payload that is not a JSON object')
+  if (!isRecord(claims)) throw invalidToken('has a payload that is not a JSON object')
   return claims
 }
 
-/** Whether the token is meant for this issuer: `iss` and `aud` where they are configured. */
-export function isAddressed(
+/** Returns whether the token is intended for this issuer, by `iss` and `aud` where they are configured. */
+export function isIntendedFor(
   claims: Claims,
   { issuer, audience }: Pick<Issuer, 'issuer' | 'audience'>,
 ): boolean {
@@ -38,8 +41,9 @@ export function isAddressed(
 }
 
 /**
- * When what the token opens must end, in ms since 1970; undefined: never. `expire_at` is Centrifugo's: it sets this end apart from
- * `exp`, the end of the token itself. Throws TOKEN_EXPIRED outside the token's time.
+ * Returns when the connection or subscription expires, in milliseconds since the epoch; undefined: never.
+ * `expire_at` is a claim of Centrifugo: it sets this expiry independently of `exp`, the expiry of the token
+ * itself. Throws TOKEN_EXPIRED when the token has expired or is not valid yet.
  */
 export function expiryOf(claims: Claims, nowMs: number): number | undefined {
   const exp = secondsAt(claims, 'exp')
@@ -66,52 +70,56 @@ function secondsAt(claims: Claims, name: string): number | undefined {
   const value = claimAt(claims, name)
   if (value === undefined) return undefined
   if (typeof value !== 'number' || !(Math.abs(value) <= secondsMax))
-    throw invalid(`has an "${name}" that is not a number of seconds since 1970`)
+    throw invalidToken(`has an "${name}" that is not a number of seconds since 1970`)
   return value
 }
 
-/** Non-empty, bounded, harmless in names and logs; never a guest's name. Whole numbers become text. */
+/**
+ * Returns the user: not empty, at most 128 bytes, printable, and never the name of a guest. An integer is
+ * converted to text.
+ */
 export function userOf(claims: Claims, claimName: string): string {
   const value = claimAt(claims, claimName)
   const user = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value
   if (typeof user !== 'string' || user === '')
-    throw invalid(`names no user: put a non-empty text into the claim "${claimName}"`)
+    throw invalidToken(`names no user: put a non-empty text into the claim "${claimName}"`)
   if (Buffer.byteLength(user) > userBytesMax)
-    throw invalid(`names a user of more than ${userBytesMax} bytes: use a shorter id`)
-  if (!isPrintable(user)) throw invalid('names a user with control characters or broken Unicode')
+    throw invalidToken(`names a user of more than ${userBytesMax} bytes: use a shorter id`)
+  if (!isPrintable(user)) throw invalidToken('names a user with control characters or broken Unicode')
   if (user.startsWith('guest:'))
-    throw invalid(
-      'names a user that begins with "guest:": those names are for guests, who come without a token',
+    throw invalidToken(
+      'names a user that begins with "guest:": these names are reserved for guests, who connect without a token',
     )
   return user
 }
 
 export function nameOf(claims: Claims, claimName: string): string | undefined {
   const name = claimAt(claims, claimName) ?? ''
-  if (typeof name !== 'string') throw invalid(`has a display name (claim "${claimName}") that is not a text`)
+  if (typeof name !== 'string')
+    throw invalidToken(`has a display name (claim "${claimName}") that is not a text`)
   if (name === '') return undefined
   if (name.length > nameLengthMax)
-    throw invalid(`has a display name (claim "${claimName}") of more than ${nameLengthMax} characters`)
+    throw invalidToken(`has a display name (claim "${claimName}") of more than ${nameLengthMax} characters`)
   if (!isPrintable(name))
-    throw invalid(`has a display name (claim "${claimName}") with control characters or broken Unicode`)
+    throw invalidToken(`has a display name (claim "${claimName}") with control characters or broken Unicode`)
   return name
 }
 
-/** An array of texts, or one text with spaces between (as OAuth writes scopes). Absent: none. */
+/** Reads an array of strings, or one string separated by spaces, as OAuth writes scopes. Absent: no roles. */
 export function rolesOf(claims: Claims, claimName: string): readonly string[] {
   const roles = claimAt(claims, claimName) ?? []
   if (typeof roles === 'string') return roles.split(' ').filter((role) => role !== '')
   if (isTexts(roles)) return roles
-  throw invalid(`has roles (claim "${claimName}") that are neither an array of texts nor one text`)
+  throw invalidToken(`has roles (claim "${claimName}") that are neither an array of texts nor one text`)
 }
 
-/** JSON text of what others see about this connection. */
+/** Returns the JSON text of what other clients see of this connection. */
 export function infoOf(claims: Claims, claimName: string): Uint8Array | undefined {
   const value = claimAt(claims, claimName)
   if (value === undefined) return undefined
   const info = Buffer.from(JSON.stringify(value))
   if (info.byteLength > infoBytesMax)
-    throw invalid(`has more than ${infoBytesMax} bytes of info (claim "${claimName}"): put less into it`)
+    throw invalidToken(`has more than ${infoBytesMax} bytes of info (claim "${claimName}"): put less into it`)
   return info
 }
 

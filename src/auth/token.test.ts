@@ -42,13 +42,15 @@ function accepting(...issuers: Issuer[]): TokenVerifier {
 const base64url = (value: unknown) =>
   Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
 
-/** Any header over any payload, signed well with the shared secret: what jose would not make. */
+/**
+ * Any header and payload with a valid HMAC of the shared secret, including tokens that jose would not make.
+ */
 function handmade(header: unknown, payload: unknown = { sub: 'u1' }, key: string | Buffer = secret): string {
   const input = `${base64url(header)}.${base64url(payload)}`
   return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`
 }
 
-/** Payloads go through JSON text, since some of them cannot be written as an object. */
+/** Takes the payload as JSON text, since some payloads cannot be written as an object. */
 const withPayload = (json: string) => handmade({ alg: 'HS256' }, json)
 
 async function refusal(token: string, by = verifier): Promise<CommandError> {
@@ -67,8 +69,8 @@ async function expectInvalid(token: string, sentence: string | RegExp, by = veri
   expect(message.length).toBeLessThan(200)
 }
 
-describe('a good token', () => {
-  test('says who its bearer is', async () => {
+describe('a valid token', () => {
+  test('describes its bearer', async () => {
     const payload = { sub: 'u1', name: 'Ada', roles: ['admin'], info: { a: 1 }, team: 'red', exp: now + 60 }
     expect(await verifier.verify(await signedHs256(payload))).toEqual({
       user: 'u1',
@@ -81,7 +83,7 @@ describe('a good token', () => {
     })
   })
 
-  test('needs nothing but a user', async () => {
+  test('needs only a user', async () => {
     expect(await verifier.verify(await signedHs256({ sub: 'u1' }))).toMatchObject({
       user: 'u1',
       name: undefined,
@@ -90,7 +92,7 @@ describe('a good token', () => {
     })
   })
 
-  test('has its facts where the issuer says', async () => {
+  test('has its claims where the issuer configures them', async () => {
     const claims = {
       user: 'preferred_username',
       name: 'profile.display',
@@ -112,7 +114,7 @@ describe('a good token', () => {
     })
   })
 
-  test('may name its user by a whole number', async () => {
+  test('may identify its user by an integer', async () => {
     expect(await verifier.verify(withPayload('{"sub":42}'))).toMatchObject({ user: '42' })
   })
 
@@ -157,7 +159,7 @@ describe('time', () => {
     expect(await refusal(await signedHs256({ sub: 'u', exp: -1 }))).toMatchObject({ code: 'TOKEN_EXPIRED' })
   })
 
-  test.each(['nbf', 'iat'])('%s may lie 5 s ahead, not more', async (name) => {
+  test.each(['nbf', 'iat'])('%s may lie up to 5 s ahead', async (name) => {
     await expect(verifier.verify(await signedHs256({ sub: 'u', [name]: now + 5 }))).resolves.toBeDefined()
     const error = await refusal(await signedHs256({ sub: 'u', [name]: now + 6 }))
     expect(error).toMatchObject({
@@ -178,7 +180,7 @@ describe('time', () => {
     },
   )
 
-  test('expire_at ends the connection instead of exp', async () => {
+  test('expire_at sets the expiry of the connection instead of exp', async () => {
     const expiry = async (payload: JWTPayload) =>
       (await verifier.verify(await signedHs256({ sub: 'u', ...payload }))).expiresAtMs
     expect(await expiry({ exp: now + 60, expire_at: now + 3600 })).toBe((now + 3600) * 1000)
@@ -194,7 +196,7 @@ describe('time', () => {
 })
 
 describe('a token is refused', () => {
-  test('when none came', async () => {
+  test('when it is empty', async () => {
     expect(await refusal('')).toMatchObject({ code: 'UNAUTHORIZED' })
   })
 
@@ -218,7 +220,7 @@ describe('a token is refused', () => {
     }
   })
 
-  test('with an algorithm that is good, but not the tenant’s', async () => {
+  test('with a known algorithm that is not the tenant’s', async () => {
     await expectInvalid(await signedBy(ec, { sub: 'u' }), /use HS256$/)
     await expectInvalid(handmade({ alg: 'hs256' }), /use HS256$/)
     await expectInvalid(handmade({ alg: 'toString' }), /use HS256$/)
@@ -263,7 +265,7 @@ describe('a token is refused', () => {
     await expectInvalid(handmade({ alg: 'HS256', kid: 'k'.repeat(257) }), '"kid"')
   })
 
-  test('when it brings its own key, or says where one is', async () => {
+  test('when it contains its own key, or the URL of one', async () => {
     const own = await testKey('RS256', 'own')
     const keys = accepting(jwksIssuer([rsa.jwk]))
     for (const header of [
@@ -325,7 +327,7 @@ describe('a token is refused', () => {
     await expectInvalid(twin, 'damaged signature')
   })
 
-  test('when it is too long, at once', async () => {
+  test('when it is too long', async () => {
     await expectInvalid('a'.repeat(1_000_000), 'longer than 8192 bytes')
     await expectInvalid(await signedHs256({ sub: 'u', x: 'x'.repeat(8_192) }), 'longer than 8192 bytes')
     await expect(
@@ -364,7 +366,7 @@ describe('a token is refused', () => {
     )
   })
 
-  test('with a payload nested as deep as it fits', async () => {
+  test('with a payload nested as deeply as possible', async () => {
     await expectInvalid(withPayload(`{"sub":"u","info":${'['.repeat(2_900)}${']'.repeat(2_900)}}`), 'info')
   })
 
@@ -392,7 +394,7 @@ describe('a claim is refused', () => {
     await expectInvalid(withPayload(payload), sentence)
   })
 
-  test('unless the user just fits', async () => {
+  test('unless the user has exactly the maximal length', async () => {
     await expect(verifier.verify(withPayload(`{"sub":"${'é'.repeat(64)}"}`))).resolves.toBeDefined()
     await expect(verifier.verify(withPayload('{"sub":"guests:x 😀"}'))).resolves.toBeDefined()
   })
@@ -426,7 +428,7 @@ describe('a claim is refused', () => {
     for (const changes of bad) {
       await expectInvalid(
         handmade({ alg: 'HS256' }, { ...good, ...changes }),
-        'meant for somebody else',
+        'meant for another recipient',
         strict,
       )
     }
@@ -434,7 +436,7 @@ describe('a claim is refused', () => {
 })
 
 describe('several issuers', () => {
-  test('with one algorithm are told apart by iss', async () => {
+  test('with one algorithm are distinguished by iss', async () => {
     const other = await testKey('RS256', 'rsa')
     const two = accepting(
       publicIssuer(rsa.pem, { name: 'a', issuer: 'https://a.example' }),
@@ -446,7 +448,8 @@ describe('several issuers', () => {
     expect((await two.verify(await signedBy(rsa, { sub: 'u', iss: 'https://a.example' }))).keyId).toMatch(
       /^a\//,
     )
-    // A's key may not speak for B, and a foreign iss is told only to who holds a key.
+    // The key of one issuer must not verify tokens of another, and only the holder of a key learns that its
+    // iss is wrong.
     await expectInvalid(
       await signedBy(rsa, { sub: 'u', iss: 'https://b.example' }),
       /not signed by a key/,
@@ -454,7 +457,7 @@ describe('several issuers', () => {
     )
     await expectInvalid(
       await signedBy(rsa, { sub: 'u', iss: 'https://c.example' }),
-      'meant for somebody else',
+      'meant for another recipient',
       two,
     )
   })
@@ -467,7 +470,7 @@ describe('several issuers', () => {
     expect((await two.verify(await signedHs256({ sub: 'u', aud: 'app' }))).keyId).toMatch(/^b\//)
   })
 
-  test('are tried no more than eight times', async () => {
+  test('are tried at most eight times', async () => {
     const keys = Array.from({ length: 9 }, (_, n) => Buffer.alloc(32, n + 1))
     const many = accepting(
       ...keys.map((key, n) =>
@@ -481,7 +484,7 @@ describe('several issuers', () => {
     await expectInvalid(handmade({ alg: 'HS256' }, { sub: 'u' }, keys[8]), 'not signed by a key', many)
   })
 
-  test('whose provider is down refuse for the moment only', async () => {
+  test('whose provider is down refuse temporarily', async () => {
     const down = new TokenVerifier([remoteIssuer('http://127.0.0.1:9/jwks')], {
       clock,
       allowPrivateJwks: true,
@@ -494,7 +497,7 @@ describe('several issuers', () => {
     down.close()
   })
 
-  test('with a key that is too weak verify nothing', async () => {
+  test('with a key that is too weak verify no token', async () => {
     const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 })
     const input = `${base64url({ alg: 'RS256' })}.${base64url({ sub: 'u' })}`
     const { sign } = await import('node:crypto')
@@ -505,7 +508,7 @@ describe('several issuers', () => {
 })
 
 describe('accepts()', () => {
-  test('says whether a key is still the tenant’s', async () => {
+  test('returns whether a key is still the tenant’s', async () => {
     const { keyId } = await verifier.verify(await signedHs256({ sub: 'u' }))
     expect(verifier.accepts(keyId)).toBe(true)
     expect(accepting(sharedIssuer({ audience: 'x' })).accepts(keyId)).toBe(true)
@@ -518,7 +521,7 @@ describe('accepts()', () => {
 })
 
 describe('keys at a URL', () => {
-  test('are fetched once, stay over an update() that does not touch them, and go with their issuer', async () => {
+  test('are fetched once, kept by an update() that does not change them, and removed with their issuer', async () => {
     let requests = 0
     const server = createServer((_, response) => {
       requests += 1
@@ -544,7 +547,7 @@ describe('verifySubscription()', () => {
   const bearer = { user: 'u1', channel: 'room', client: 'c1' }
   const check = async (payload: JWTPayload) => verifier.verifySubscription(await signedHs256(payload), bearer)
 
-  test('takes a token for this user and channel', async () => {
+  test('accepts a token for this user and channel', async () => {
     expect(await check({ sub: 'u1', channel: 'room', exp: now + 9, info: [1] })).toEqual({
       info: Buffer.from('[1]'),
       expiresAtMs: (now + 9) * 1000,
@@ -559,19 +562,19 @@ describe('verifySubscription()', () => {
     { sub: 'u1', channel: 'room:' },
     { sub: 'u1', channel: 'room', client: 'c2' },
     { sub: 'u1', channel: 'room', client: null },
-  ])('says of %o that it is somebody else’s', async (payload) => {
+  ])('rejects %o as a mismatch', async (payload) => {
     const error: unknown = await check(payload).catch((reason: unknown) => reason)
     expect(error).toBeInstanceOf(TokenMismatchError)
     expect(error).toMatchObject({ code: 'TOKEN_INVALID', reason: 'mismatch' })
   })
 
-  test('says of an expired token that it is expired, whoever’s it is', async () => {
+  test('reports an expired token as expired, also one of another user', async () => {
     await expect(check({ sub: 'u2', channel: 'x', exp: now })).rejects.toMatchObject({
       code: 'TOKEN_EXPIRED',
     })
   })
 
-  test('refuses a forged token and a connection token without saying mismatch', async () => {
+  test('refuses a forged token and a connection token without the reason mismatch', async () => {
     const forged = handmade({ alg: 'HS256' }, { sub: 'u2', channel: 'x' }, 'another secret')
     const refusals = [
       () => verifier.verifySubscription(forged, bearer),
@@ -586,7 +589,7 @@ describe('verifySubscription()', () => {
   })
 })
 
-describe('whatever comes', () => {
+describe('for any input', () => {
   const secretWord = 'Tr0ub4dor'
   const token = handmade({ alg: 'HS256', kid: secretWord }, { sub: secretWord, exp: now + 60 })
   const position = fc.nat({ max: token.length - 1 })
@@ -605,7 +608,7 @@ describe('whatever comes', () => {
     .map(({ at, remove, insert }) => token.slice(0, at) + insert + token.slice(at + remove))
     .filter((text) => text !== token)
 
-  test('a changed token never verifies, and the refusal repeats nothing of it', async () => {
+  test('a changed token never verifies, and the refusal contains nothing of it', async () => {
     await fc.assert(
       fc.asyncProperty(mutated, async (text) => {
         const { message } = await refusal(text)
@@ -615,7 +618,7 @@ describe('whatever comes', () => {
     )
   })
 
-  test('any text and any signed JSON gives a verdict', async () => {
+  test('any text and any signed JSON is accepted or refused with a CommandError', async () => {
     const signed = fc.tuple(fc.json(), fc.json()).map(([header, payload]) => handmade(header, payload))
     const claims = fc
       .dictionary(

@@ -1,4 +1,10 @@
-// Decides whether a token is good for a tenant, and what it says of its bearer. The only place where tokens become facts.
+// The auth room: verifies tokens, and is the only place where the content of a token becomes a fact. It knows
+// nothing of sessions or gateways, and may import tenant/ and the leaves.
+//
+// Start reading here: `TokenVerifier` decides whether a token is valid for a tenant, and what it says about
+// its bearer. It reads a token with token-header.ts (form and header), key-set.ts and keys.ts (the issuer's
+// keys), jwks-remote.ts (keys at a URL) and token-claims.ts (the claims). mint.ts makes tokens for tests and
+// development.
 import { createHmac, KeyObject, timingSafeEqual } from 'node:crypto'
 import { compactVerify } from 'jose'
 import { CommandError } from '../errors.js'
@@ -13,41 +19,46 @@ import {
   type VerificationKey,
 } from './key-set.js'
 import { openKeys, type KeyDeps } from './keys.js'
-import { expiryOf, infoOf, isAddressed, nameOf, parseClaims, rolesOf, userOf } from './token-claims.js'
-import { invalid, readHeader, type TokenHeader } from './token-header.js'
+import { expiryOf, infoOf, isIntendedFor, nameOf, parseClaims, rolesOf, userOf } from './token-claims.js'
+import { invalidToken, readHeader, type TokenHeader } from './token-header.js'
 
-/** What a good connection token says. */
+/** What a valid connection token says. */
 export interface VerifiedToken {
-  /** Never empty, at most 128 bytes, never `guest:…`. */
+  /** Never empty, at most 128 bytes, and never begins with `guest:`. */
   readonly user: string
   readonly name?: string | undefined
   readonly roles: readonly string[]
-  /** All of them, for `claims` subjects and variables. Look up with `claimAt()`. */
+  /** All claims of the token, for `claims` subjects and variables. Read them with `claimAt()`. */
   readonly claims: Claims
   /** JSON text, at most 1 KiB. */
   readonly info?: Uint8Array | undefined
-  /** When the connection must have a new token; ms since 1970. Absent: never. */
+  /** When the connection needs a new token, in milliseconds since the epoch. Absent: never. */
   readonly expiresAtMs?: number | undefined
-  /** For `accepts()`. */
+  /** The key that signed the token, for `TokenVerifier.accepts`. */
   readonly keyId: string
 }
 
-/** What a good subscription token says beyond that it is good. */
+/** What a valid subscription token says, besides that the bearer may subscribe. */
 export interface VerifiedSubscription {
+  /** JSON text, at most 1 KiB. */
   readonly info?: Uint8Array | undefined
+  /** Milliseconds since the epoch. Absent: never. */
   readonly expiresAtMs?: number | undefined
   readonly keyId: string
 }
 
-/** Who wants to subscribe, as the connection knows it. */
+/** The connection that presents a subscription token, and the channel that it asks for. */
 export interface SubscriptionBearer {
   readonly user: string
   readonly channel: string
-  /** The connection's public name. */
+  /** The client's public name. */
   readonly client: string
 }
 
-/** A good token, but somebody else's: the protocol closes the connection with 3500 then, where a bad one is refused with 103. */
+/**
+ * A valid token of another user, channel or connection. The protocol closes the connection with 3500, while
+ * an invalid token is refused with 103.
+ */
 export class TokenMismatchError extends CommandError {
   readonly reason = 'mismatch'
 
@@ -60,9 +71,12 @@ export interface TokenVerifierDeps {
   readonly clock: Clock
   /** JWKS URLs may be http and lead to private addresses. Default: false. */
   readonly allowPrivateJwks?: boolean | undefined
-  /** A sentence for the log about keys that cannot be used or fetched; once per episode, without key material. */
+  /**
+   * Receives a sentence for the log about keys that cannot be used or fetched, once per outage and without
+   * key material.
+   */
   readonly onProblem?: ((sentence: string) => void) | undefined
-  /** The issuers' keys are others than before: ask `accepts()` for every connection. */
+  /** Called when the keys of an issuer have changed: call `accepts` for every connection. */
   readonly onKeysChanged?: (() => void) | undefined
 }
 
@@ -71,10 +85,10 @@ interface Source {
   readonly keys: IssuerKeys
 }
 
-/** One per tenant; keeps imported keys and fetched JWKS. */
+/** Verifies the tokens of one tenant. Keeps imported keys and fetched JWKS. */
 export class TokenVerifier {
   readonly #keyDeps: KeyDeps
-  /** By the issuer's whole definition. Keys at hand come before those that may have to be fetched. */
+  /** By the issuer's whole definition. Local keys come before keys that may have to be fetched. */
   #sources: ReadonlyMap<string, Source> = new Map()
 
   constructor(issuers: readonly Issuer[], deps: TokenVerifierDeps) {
@@ -87,7 +101,10 @@ export class TokenVerifier {
     this.update(issuers)
   }
 
-  /** The tenant's policy changed. What did not change keeps its keys, fetched ones too; then ask `accepts()` for every connection. */
+  /**
+   * Replaces the issuers. An issuer that did not change keeps its keys, fetched ones too. Afterwards, call
+   * `accepts` for every connection.
+   */
   update(issuers: readonly Issuer[]): void {
     const before = this.#sources
     const local = issuers.filter(({ key }) => key.type !== 'JWKSURI')
@@ -102,15 +119,16 @@ export class TokenVerifier {
   }
 
   /**
-   * Rejects with CommandError: UNAUTHORIZED (empty), TOKEN_INVALID, TOKEN_EXPIRED (also: not valid yet), or the temporary INTERNAL
-   * while the keys of an identity provider were never fetched. No message holds the token or a claim.
+   * Verifies a connection token. Rejects with CommandError: UNAUTHORIZED (empty token), TOKEN_INVALID,
+   * TOKEN_EXPIRED (also for a token that is not valid yet), or the temporary INTERNAL while the keys of an
+   * identity provider have never been fetched. No message contains the token or a claim.
    */
   async verify(token: string): Promise<VerifiedToken> {
     const { claims, issuer, keyId } = await this.#open(token)
     const expiresAtMs = expiryOf(claims, this.#keyDeps.clock.epochMs())
-    // Whoever may subscribe to one channel must not be able to connect by the same token.
+    // A token that allows one channel must not allow a connection.
     if (Object.hasOwn(claims, 'channel'))
-      throw invalid('is for a subscription (it has a "channel"): connect with one that has none')
+      throw invalidToken('is for a subscription (it has a "channel"): connect with one that has none')
     return {
       user: userOf(claims, issuer.claims.user),
       name: nameOf(claims, issuer.claims.name),
@@ -122,13 +140,16 @@ export class TokenVerifier {
     }
   }
 
-  /** As `verify()`; TokenMismatchError when the token is good but for another user, channel or connection. */
+  /**
+   * Verifies a subscription token. Rejects like `verify`, and with TokenMismatchError for a valid token of
+   * another user, channel or connection.
+   */
   async verifySubscription(token: string, bearer: SubscriptionBearer): Promise<VerifiedSubscription> {
     const { claims, issuer, keyId } = await this.#open(token)
     const expiresAtMs = expiryOf(claims, this.#keyDeps.clock.epochMs())
     const { channel, client } = claims
     if (typeof channel !== 'string')
-      throw invalid('is for connecting: a subscription token names its channel in the claim "channel"')
+      throw invalidToken('is for connecting: a subscription token names its channel in the claim "channel"')
     if (userOf(claims, issuer.claims.user) !== bearer.user)
       throw new TokenMismatchError('is for another user than the connection’s')
     if (channel !== bearer.channel) throw new TokenMismatchError('is for another channel')
@@ -137,21 +158,24 @@ export class TokenVerifier {
     return { info: infoOf(claims, issuer.claims.info), expiresAtMs, keyId }
   }
 
-  /** Whether connections that came in by this key may stay. Cheap: ask after every `update()` and `onKeysChanged`. */
+  /**
+   * Returns whether connections whose token was signed with this key may stay. Cheap enough for every
+   * connection after each `update` and `onKeysChanged`.
+   */
   accepts(keyId: string): boolean {
     return [...this.#sources.values()].some(({ keys }) => keys.accepts(keyId))
   }
 
-  /** Ends fetches under way. */
+  /** Aborts fetches in progress. */
   close(): void {
     for (const { keys } of this.#sources.values()) keys.close()
   }
 
-  /** Finds the key that signed the token and the issuer that it is meant for. */
+  /** Verifies the signature, and finds the issuer that the token is intended for. */
   async #open(token: string): Promise<{ claims: Claims; issuer: Issuer; keyId: string }> {
     const header = this.#knownHeader(readHeader(token))
     let tries = 0
-    let misaddressed = false
+    let isForAnother = false
     let unavailable = false
     for (const { issuer, keys } of this.#sourcesFor(header, token)) {
       const candidates = await keysOrUndefined(keys, header)
@@ -162,12 +186,14 @@ export class TokenVerifier {
         const payload = await payloadIfSigned(token, header.alg, key)
         if (!payload) continue
         const claims = parseClaims(payload)
-        if (isAddressed(claims, issuer)) return { claims, issuer, keyId }
-        misaddressed = true
+        if (isIntendedFor(claims, issuer)) return { claims, issuer, keyId }
+        isForAnother = true
       }
     }
-    if (misaddressed)
-      throw invalid('is meant for somebody else: its "iss" or "aud" is not the one that this tenant expects')
+    if (isForAnother)
+      throw invalidToken(
+        'is meant for another recipient: its "iss" or "aud" is not the one that this tenant expects',
+      )
     if (unavailable) {
       const problem = 'The keys of this tenant’s identity provider cannot be fetched at the moment: try again'
       throw new CommandError('INTERNAL', problem, { retryAfterMs: 5_000 })
@@ -177,21 +203,26 @@ export class TokenVerifier {
 
   #knownHeader({ alg, kid }: TokenHeader): SignatureHeader {
     const accepted = new Set([...this.#sources.values()].flatMap(({ issuer }) => issuer.algorithms))
-    if (accepted.size === 0) throw invalid('is of no use here: this tenant accepts no tokens')
+    if (accepted.size === 0) throw invalidToken('cannot be used here: this tenant accepts no tokens')
     if (!isOneOf(alg, accepted)) {
-      throw invalid(`is not signed by an algorithm that this tenant accepts: use ${[...accepted].join(', ')}`)
+      throw invalidToken(
+        `is not signed by an algorithm that this tenant accepts: use ${[...accepted].join(', ')}`,
+      )
     }
     return { alg, kid }
   }
 
-  /** Several issuers may share an algorithm; `iss`, not verified yet, spares tries (and fetches) that must fail. */
+  /**
+   * Several issuers may share an algorithm. The claim `iss`, although not verified yet, avoids tries and
+   * fetches that would fail.
+   */
   #sourcesFor(header: SignatureHeader, token: string): readonly Source[] {
     const sources = [...this.#sources.values()].filter(({ issuer }) => issuer.algorithms.includes(header.alg))
     if (sources.length < 2 || sources.every(({ issuer }) => issuer.issuer === undefined)) return sources
     const [, payload = ''] = token.split('.')
     const { iss } = parseClaims(Buffer.from(payload, 'base64url'))
     const named = sources.filter(({ issuer }) => issuer.issuer === undefined || issuer.issuer === iss)
-    // None: all are tried, so that only who holds a key learns what was wrong.
+    // With no match all are tried, so that only the holder of a key learns which claim was wrong.
     return named.length > 0 ? named : sources
   }
 }
@@ -217,20 +248,26 @@ async function payloadIfSigned(
   alg: SigningAlgorithm,
   key: VerificationKey['key'],
 ): Promise<Uint8Array | undefined> {
-  if (key instanceof KeyObject) return payloadIfSealed(token, alg, key)
+  if (key instanceof KeyObject) return payloadIfHmacMatches(token, alg, key)
   try {
     return (await compactVerify(token, key, { algorithms: [alg] })).payload
   } catch {
-    // jose throws for a wrong signature and for a key that is too weak alike: either way this key vouches for nothing.
+    // jose throws for a wrong signature and also for a key that is too weak. Either way, this key does not
+    // verify the token.
     return undefined
   }
 }
 
 /**
- * HS256 and its like, at once. WebCrypto, and so jose, sends every HMAC through a thread pool: 15 % of the main thread's
- * time in a profile of returning connections, for a few microseconds of hashing. `readHeader` has seen to the form: three canonical parts, no `crit`, no `b64`.
+ * Verifies HS256, HS384 and HS512 synchronously. WebCrypto, and with it jose, sends every HMAC through a
+ * thread pool, which took 15 % of the main thread's time in a profile of returning connections, for a few
+ * microseconds of hashing. `readHeader` has checked the form: three canonical parts, no `crit` and no `b64`.
  */
-function payloadIfSealed(token: string, alg: SigningAlgorithm, secret: KeyObject): Uint8Array | undefined {
+function payloadIfHmacMatches(
+  token: string,
+  alg: SigningAlgorithm,
+  secret: KeyObject,
+): Uint8Array | undefined {
   const end = token.lastIndexOf('.')
   const expected = createHmac(`sha${alg.slice(2)}`, secret)
     .update(token.slice(0, end))
@@ -241,7 +278,7 @@ function payloadIfSealed(token: string, alg: SigningAlgorithm, secret: KeyObject
 }
 
 function unknownSigner(): CommandError {
-  return invalid(
+  return invalidToken(
     'is not signed by a key of this tenant: sign it with one of its keys, and do not change it afterwards',
   )
 }
