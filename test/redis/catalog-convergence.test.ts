@@ -1,4 +1,5 @@
-// Whatever is written, lost and read in whatever order: gateways end where the writer is, and drop nobody on the way whom nobody removed.
+// Property test of the catalog: after any sequence of writes, losses and reads, gateways have the state of
+// the writer, and on the way they remove no tenant that was not removed.
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
@@ -33,24 +34,27 @@ afterAll(async () => {
 const names = ['a', 'b', 'c', 'd', 'e']
 const name = fc.constantFrom(...names)
 const revision = fc.integer({ min: 1, max: 3 })
-const life = fc.integer({ min: 1, max: 2 })
+const incarnation = fc.integer({ min: 1, max: 2 })
 const reader = fc.integer({ min: 0, max: 1 })
 
 const step = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ op: fc.constant('put' as const), name, revision, life }) },
+  { weight: 6, arbitrary: fc.record({ op: fc.constant('put' as const), name, revision, incarnation }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('remove' as const), name }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('snapshot' as const), without: fc.subarray(names) }) },
   { weight: 6, arbitrary: fc.record({ op: fc.constant('poll' as const), reader }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('flush' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('backUp' as const) }) },
-  { weight: 1, arbitrary: fc.record({ op: fc.constant('putBack' as const) }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('restore' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('newLeader' as const) }) },
 )
 type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never
 
-/** A controller in short: it knows what there should be, and publishes all of it when it is told to. */
+/**
+ * A minimal controller: it knows the desired tenants, and publishes all of them when the writer needs a
+ * snapshot.
+ */
 class Controller {
-  readonly wanted = new Map<string, TenantPolicy>()
+  readonly desired = new Map<string, TenantPolicy>()
   readonly #writers: readonly CatalogWriter[]
   #term = 0
 
@@ -69,17 +73,17 @@ class Controller {
   }
 
   async put(policy: TenantPolicy): Promise<void> {
-    this.wanted.set(`demo/${policy.name}`, policy)
+    this.desired.set(`demo/${policy.name}`, policy)
     if ((await this.#writer.put(policy)).kind === 'snapshotNeeded') await this.snapshot()
   }
 
   async remove(key: string): Promise<void> {
-    this.wanted.delete(key)
+    this.desired.delete(key)
     if ((await this.#writer.remove({ key })).kind === 'snapshotNeeded') await this.snapshot()
   }
 
   async snapshot(): Promise<void> {
-    expect((await this.#writer.snapshot(this.wanted.values())).kind).toMatch(/written|unchanged/)
+    expect((await this.#writer.snapshot(this.desired.values())).kind).toMatch(/written|unchanged/)
   }
 
   async newLeader(): Promise<void> {
@@ -87,7 +91,7 @@ class Controller {
     await this.snapshot()
   }
 
-  /** As it would by itself within seconds. */
+  /** Does what a controller does by itself within seconds. */
   async settle(): Promise<void> {
     if ((await this.#writer.confirm()) !== 'confirmed') await this.snapshot()
   }
@@ -97,25 +101,28 @@ let runs = 0
 
 async function run(steps: readonly Step[]): Promise<void> {
   runs += 1
-  const place: CatalogLocation = {
+  const location: CatalogLocation = {
     url: `redis://127.0.0.1:${redis.port}`,
     installation: `parley/run-${runs}`,
   }
-  const keys = Object.values(catalogKeys(place.installation))
+  const keys = Object.values(catalogKeys(location.installation))
   const writers = await Promise.all(
-    [0, 1].map(async (own) =>
-      openWriter(place, {
+    [0, 1].map(async (parity) =>
+      openWriter(location, {
         logMax: 4,
         fence: () => {
           const { term } = controller
-          return term % 2 === own ? term : term - 1
+          return term % 2 === parity ? term : term - 1
         },
       }),
     ),
   )
   const controller = new Controller(writers.map(({ writer }) => writer))
-  const readers: readonly TestCatalog[] = await Promise.all([openCatalog(place), openCatalog(place)])
-  /** Ever: a reader may meet an old state first, when Redis was put back before it looked. */
+  const readers: readonly TestCatalog[] = await Promise.all([openCatalog(location), openCatalog(location)])
+  /**
+   * All tenants that were ever removed: a reader may read an old state first, when Redis was restored before
+   * its first read.
+   */
   const removed = new Set<string>()
   let backup: [string, Buffer][] = []
 
@@ -135,7 +142,7 @@ async function run(steps: readonly Step[]): Promise<void> {
   for (const action of steps) {
     switch (action.op) {
       case 'put':
-        await controller.put(tenant(action.name, action.revision, action.life))
+        await controller.put(tenant(action.name, action.revision, action.incarnation))
         break
       case 'remove':
         removed.add(`demo/${action.name}`)
@@ -144,7 +151,7 @@ async function run(steps: readonly Step[]): Promise<void> {
       case 'snapshot':
         for (const gone of action.without) {
           removed.add(`demo/${gone}`)
-          controller.wanted.delete(`demo/${gone}`)
+          controller.desired.delete(`demo/${gone}`)
         }
         await controller.snapshot()
         break
@@ -161,7 +168,7 @@ async function run(steps: readonly Step[]): Promise<void> {
           if (dump) backup.push([key, dump])
         }
         break
-      case 'putBack':
+      case 'restore':
         await admin.unlink(...keys)
         for (const [key, dump] of backup) await admin.restore(key, 0, dump)
         break
@@ -173,49 +180,49 @@ async function run(steps: readonly Step[]): Promise<void> {
   await controller.settle()
   for (const [index, { catalog }] of readers.entries()) {
     await poll(index)
-    expect(revisionsOf(catalog.all())).toEqual(revisionsOf(controller.wanted.values()))
+    expect(revisionsOf(catalog.all())).toEqual(revisionsOf(controller.desired.values()))
     expect(catalog.problems).toEqual([])
   }
   await endLinks()
 }
 
-test('any interleaving converges to the writer’s last state, with no step back and nobody dropped', async () => {
+test('any interleaving converges to the last state of the writer, without an older version or a wrong removal', async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40, size: 'max' }), run), {
     numRuns: 100,
     endOnFailure: false,
   })
 }, 120_000)
 
-test('readers that read everything while it changes end where the writer is', async () => {
-  const place = { url: `redis://127.0.0.1:${redis.port}`, installation: 'parley/busy' }
-  const { writer } = await openWriter(place, { logMax: 50 })
-  const wanted = new Map(Array.from({ length: 600 }, (_, index) => [`demo/t${index}`, tenant(`t${index}`)]))
-  await writer.snapshot(wanted.values())
+test('readers that read the whole catalog while it changes converge to the state of the writer', async () => {
+  const location = { url: `redis://127.0.0.1:${redis.port}`, installation: 'parley/busy' }
+  const { writer } = await openWriter(location, { logMax: 50 })
+  const desired = new Map(Array.from({ length: 600 }, (_, index) => [`demo/t${index}`, tenant(`t${index}`)]))
+  await writer.snapshot(desired.values())
   const writing = new AbortController()
   const removed = new Set<string>()
   const write = async () => {
     for (let round = 0; round < 400; round += 1) {
-      const own = `t${Math.floor(Math.random() * 600)}`
+      const name = `t${Math.floor(Math.random() * 600)}`
       if (round % 3 === 0) {
-        removed.add(`demo/${own}`)
-        wanted.delete(`demo/${own}`)
-        await writer.remove({ key: `demo/${own}` })
+        removed.add(`demo/${name}`)
+        desired.delete(`demo/${name}`)
+        await writer.remove({ key: `demo/${name}` })
       } else {
-        wanted.set(`demo/${own}`, tenant(own, round))
-        await writer.put(tenant(own, round))
+        desired.set(`demo/${name}`, tenant(name, round))
+        await writer.put(tenant(name, round))
       }
       if (round % 100 === 99) {
-        await admin.unlink(catalogKeys(place.installation).version)
-        await writer.snapshot(wanted.values())
+        await admin.unlink(catalogKeys(location.installation).version)
+        await writer.snapshot(desired.values())
       }
     }
     writing.abort()
   }
   const read = async (): Promise<TestCatalog> => {
-    let opened = await openCatalog(place)
+    let opened = await openCatalog(location)
     for (let looks = 0; !writing.signal.aborted; looks += 1) {
-      // Now and then a new gateway, which must read everything.
-      if (looks % 5 === 4) opened = await openCatalog(place)
+      // Sometimes a new gateway starts, which must read the whole catalog.
+      if (looks % 5 === 4) opened = await openCatalog(location)
       await opened.catalog.refresh()
       for (const change of opened.changes.splice(0)) {
         const [kind, key = ''] = change.split(' ')
@@ -227,6 +234,6 @@ test('readers that read everything while it changes end where the writer is', as
   }
   const [, ...readers] = await Promise.all([write(), read(), read()])
   for (const { catalog } of readers) {
-    expect(revisionsOf(catalog.all())).toEqual(revisionsOf(wanted.values()))
+    expect(revisionsOf(catalog.all())).toEqual(revisionsOf(desired.values()))
   }
 }, 60_000)

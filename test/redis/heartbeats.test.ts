@@ -16,7 +16,7 @@ import { endRedisProcesses, startRedis, until, type RedisProcess } from '../supp
 
 let redis: RedisProcess
 let admin: Redis
-let place: CatalogLocation
+let location: CatalogLocation
 let running: AbortController
 let installations = 0
 
@@ -25,7 +25,7 @@ beforeAll(async () => {
 })
 beforeEach(() => {
   installations += 1
-  place = { url: `redis://127.0.0.1:${redis.port}`, installation: `parley/beats-${installations}` }
+  location = { url: `redis://127.0.0.1:${redis.port}`, installation: `parley/heartbeats-${installations}` }
   admin = new Redis(redis.port, { lazyConnect: true, maxRetriesPerRequest: 3 })
   running = new AbortController()
 })
@@ -44,17 +44,17 @@ const idle: GatewayReport = {
   usage: new Map(),
 }
 
-async function seen(): Promise<LiveGateway[]> {
+async function readLiveGateways(): Promise<LiveGateway[]> {
   const { heartbeats } = await reader
   return heartbeats.readGateways({ usage: true, waitMs: 5_000 })
 }
 
 let reader: ReturnType<typeof openHeartbeats>
 beforeEach(() => {
-  reader = openHeartbeats(place, { id: 'reader', report: () => idle })
+  reader = openHeartbeats(location, { id: 'reader', report: () => idle })
 })
 
-test('tells everything that was reported', async () => {
+test('a heartbeat contains everything that was reported', async () => {
   const usage = new Map([['demo/acme', { connections: 3, publicationsPerSecond: 1.5 }]])
   const report = {
     version: { epoch: 5, n: 7 },
@@ -63,32 +63,35 @@ test('tells everything that was reported', async () => {
     ready: false,
     usage,
   }
-  const { heartbeats } = await openHeartbeats(place, { id: 'gw-1', report: () => report })
-  const beating = heartbeats.run(running.signal)
-  const [gateway] = await until('the heartbeat', async () => (await seen()).length > 0 && seen())
+  const { heartbeats } = await openHeartbeats(location, { id: 'gw-1', report: () => report })
+  const heartbeating = heartbeats.run(running.signal)
+  const [gateway] = await until(
+    'the heartbeat',
+    async () => (await readLiveGateways()).length > 0 && readLiveGateways(),
+  )
   const ageMs = expect.any(Number) as number
   expect(gateway).toEqual({ ...report, id: 'gw-1', problemCount: 1, startedAtMs: 1, ageMs })
   running.abort()
-  await beating
+  await heartbeating
 })
 
-test('tells how old each is, and takes those for ready that do not say', async () => {
-  const { gateways } = catalogKeys(place.installation)
+test('a heartbeat has an age, and counts as ready when the field is absent', async () => {
+  const { gateways } = catalogKeys(location.installation)
   const [seconds = 0] = (await admin.time()).map(Number)
-  const beat = JSON.stringify({ problems: [], problemCount: 0, connections: 5, startedAtMs: 1 })
-  await admin.hset(gateways, 'gw-old', `${(seconds + 6) * 1000} ${beat}`)
-  const [gateway] = await seen()
+  const payload = JSON.stringify({ problems: [], problemCount: 0, connections: 5, startedAtMs: 1 })
+  await admin.hset(gateways, 'gw-old', `${(seconds + 6) * 1000} ${payload}`)
+  const [gateway] = await readLiveGateways()
   expect(gateway).toMatchObject({ id: 'gw-old', connections: 5, ready: true })
-  // It has some six seconds left of its fifteen.
+  // About six seconds of its fifteen are left.
   expect(gateway?.ageMs).toBeGreaterThanOrEqual(9_000)
   expect(gateway?.ageMs).toBeLessThanOrEqual(15_000)
 })
 
-test('usage comes only when it is asked for', async () => {
+test('usage is read only when the reader requests it', async () => {
   const usage = new Map([['demo/acme', { connections: 3, publicationsPerSecond: 0 }]])
-  const { heartbeats } = await openHeartbeats(place, { id: 'gw-1', report: () => ({ ...idle, usage }) })
-  const beating = heartbeats.run(running.signal)
-  const { writer } = await openWriter(place)
+  const { heartbeats } = await openHeartbeats(location, { id: 'gw-1', report: () => ({ ...idle, usage }) })
+  const heartbeating = heartbeats.run(running.signal)
+  const { writer } = await openWriter(location)
   const [gateway] = await until('the heartbeat', async () => {
     const all = await writer.readGateways()
     return all.length > 0 && all
@@ -96,20 +99,20 @@ test('usage comes only when it is asked for', async () => {
   expect(gateway?.usage).toEqual(new Map())
   expect((await writer.readGateways({ usage: true }))[0]?.usage).toEqual(usage)
   running.abort()
-  await beating
+  await heartbeating
 })
 
-test('a new version is told at once', async () => {
-  const { writer } = await openWriter(place)
+test('a new version is reported at once', async () => {
+  const { writer } = await openWriter(location)
   await writer.snapshot([])
-  const { catalog } = await openCatalog(place)
-  const { heartbeats } = await openHeartbeats(place, {
+  const { catalog } = await openCatalog(location)
+  const { heartbeats } = await openHeartbeats(location, {
     id: 'gw-1',
     report: () => ({ ...idle, version: catalog.version }),
   })
   catalog.onApplied(() => heartbeats.sendNow())
   const both = [catalog.run(running.signal), heartbeats.run(running.signal)]
-  await until('the first version', async () => (await seen())[0]?.version)
+  await until('the first version', async () => (await readLiveGateways())[0]?.version)
   const startMs = performance.now()
   const outcome = await writer.put(tenant('acme'))
   await until(
@@ -120,35 +123,35 @@ test('a new version is told at once', async () => {
     { everyMs: 2 },
   )
   const tookMs = performance.now() - startMs
-  console.info(`a put was known to be in force after ${Math.round(tookMs)} ms`)
-  // It beats every 5 s anyway: that would not be at once.
+  console.info(`a put was reported as in force after ${Math.round(tookMs)} ms`)
+  // The regular interval is 5 s.
   expect(tookMs).toBeLessThan(4_500)
   running.abort()
   await Promise.all(both)
 })
 
-test('who stops is gone at once, and nobody else', async () => {
-  const stay = await openHeartbeats(place, { id: 'gw-1', report: () => idle })
-  const go = await openHeartbeats(place, { id: 'gw-2', report: () => idle })
+test('a gateway that stops disappears at once, and no other does', async () => {
+  const stay = await openHeartbeats(location, { id: 'gw-1', report: () => idle })
+  const go = await openHeartbeats(location, { id: 'gw-2', report: () => idle })
   const leave = new AbortController()
-  const beating = [stay.heartbeats.run(running.signal), go.heartbeats.run(leave.signal)]
-  await until('both', async () => (await seen()).length === 2)
+  const heartbeating = [stay.heartbeats.run(running.signal), go.heartbeats.run(leave.signal)]
+  await until('both', async () => (await readLiveGateways()).length === 2)
   leave.abort()
-  await beating[1]
-  expect((await seen()).map(({ id }) => id)).toEqual(['gw-1'])
-  expect(await admin.hkeys(catalogKeys(place.installation).usage)).toEqual(['gw-1'])
+  await heartbeating[1]
+  expect((await readLiveGateways()).map(({ id }) => id)).toEqual(['gw-1'])
+  expect(await admin.hkeys(catalogKeys(location.installation).usage)).toEqual(['gw-1'])
   running.abort()
-  await Promise.all(beating)
+  await Promise.all(heartbeating)
 })
 
-test('who was killed is gone after 15 seconds of Redis’s clock, and the next beat clears it away', async () => {
-  const { gateways, usage } = catalogKeys(place.installation)
-  const killed = await openHeartbeats(place, { id: 'gw-1', report: () => idle })
-  const beating = killed.heartbeats.run(running.signal)
-  await until('the heartbeat', async () => (await seen()).length === 1)
+test('a killed gateway disappears after 15 seconds by the clock of Redis, and the next heartbeat removes its entry', async () => {
+  const { gateways, usage } = catalogKeys(location.installation)
+  const killed = await openHeartbeats(location, { id: 'gw-1', report: () => idle })
+  const heartbeating = killed.heartbeats.run(running.signal)
+  await until('the heartbeat', async () => (await readLiveGateways()).length === 1)
   await killed.link.stop()
   running.abort()
-  await beating
+  await heartbeating
 
   const text = (await admin.hget(gateways, 'gw-1')) ?? ''
   const [seconds, micros] = (await admin.time()).map(Number)
@@ -157,58 +160,61 @@ test('who was killed is gone after 15 seconds of Redis’s clock, and the next b
   expect(leftMs).toBeGreaterThan(5_000)
   expect(leftMs).toBeLessThanOrEqual(15_000)
 
-  // As it is 15 seconds later.
+  // The state 15 seconds later.
   await admin.hset(gateways, 'gw-1', text.replace(/^\d+/, String(Math.floor(nowMs - 1))))
-  expect(await seen()).toEqual([])
+  expect(await readLiveGateways()).toEqual([])
   const alive = new AbortController()
-  const other = await openHeartbeats(place, { id: 'gw-2', report: () => idle })
-  const otherBeating = other.heartbeats.run(alive.signal)
-  await until('the other', async () => (await seen()).length === 1)
+  const other = await openHeartbeats(location, { id: 'gw-2', report: () => idle })
+  const otherHeartbeating = other.heartbeats.run(alive.signal)
+  await until('the other', async () => (await readLiveGateways()).length === 1)
   expect(await admin.hkeys(gateways)).toEqual(['gw-2'])
   expect(await admin.hkeys(usage)).toEqual(['gw-2'])
   alive.abort()
-  await otherBeating
+  await otherHeartbeating
 })
 
-test('is back at once in a Redis that came back empty', async () => {
+test('a gateway is listed again at once in a Redis that restarted empty', async () => {
   const own = await startRedis()
-  place = { ...place, url: `redis://127.0.0.1:${own.port}` }
-  const { heartbeats } = await openHeartbeats(place, { id: 'gw-1', report: () => idle })
-  const beating = heartbeats.run(running.signal)
+  location = { ...location, url: `redis://127.0.0.1:${own.port}` }
+  const { heartbeats } = await openHeartbeats(location, { id: 'gw-1', report: () => idle })
+  const heartbeating = heartbeats.run(running.signal)
   await until(
     'the heartbeat',
-    async () => (await own.cli('HLEN', catalogKeys(place.installation).gateways)) === '1',
+    async () => (await own.cli('HLEN', catalogKeys(location.installation).gateways)) === '1',
   )
   await own.restart()
   const startMs = performance.now()
   await until(
     'the heartbeat',
-    async () => (await own.cli('HLEN', catalogKeys(place.installation).gateways)) === '1',
+    async () => (await own.cli('HLEN', catalogKeys(location.installation).gateways)) === '1',
   )
   expect(performance.now() - startMs).toBeLessThan(4_900)
   running.abort()
-  await beating
+  await heartbeating
 })
 
-test('what makes no sense hides nobody else', async () => {
-  const { heartbeats } = await openHeartbeats(place, { id: 'gw-1', report: () => idle })
-  const beating = heartbeats.run(running.signal)
-  await until('the heartbeat', async () => (await seen()).length === 1)
-  const { gateways } = catalogKeys(place.installation)
+test('malformed entries do not hide other gateways', async () => {
+  const { heartbeats } = await openHeartbeats(location, { id: 'gw-1', report: () => idle })
+  const heartbeating = heartbeats.run(running.signal)
+  await until('the heartbeat', async () => (await readLiveGateways()).length === 1)
+  const { gateways } = catalogKeys(location.installation)
   const soon = `${Date.now() + 10_000}`
   await admin.hset(gateways, 'x1', 'nonsense', 'x2', `${soon} {`, 'x3', `${soon} {"version":5}`, 'x4', '')
-  expect((await seen()).map(({ id }) => id)).toEqual(['gw-1'])
+  expect((await readLiveGateways()).map(({ id }) => id)).toEqual(['gw-1'])
   running.abort()
-  await beating
+  await heartbeating
 })
 
-test('tells the number of all problems, and the first hundred by name', async () => {
+test('a heartbeat contains the number of all problems, and the first hundred by name', async () => {
   const problems = Array.from({ length: 250 }, (_, index) => `demo/t${index}`)
-  const { heartbeats } = await openHeartbeats(place, { id: 'gw-1', report: () => ({ ...idle, problems }) })
-  const beating = heartbeats.run(running.signal)
-  const [gateway] = await until('the heartbeat', async () => (await seen()).length > 0 && seen())
+  const { heartbeats } = await openHeartbeats(location, { id: 'gw-1', report: () => ({ ...idle, problems }) })
+  const heartbeating = heartbeats.run(running.signal)
+  const [gateway] = await until(
+    'the heartbeat',
+    async () => (await readLiveGateways()).length > 0 && readLiveGateways(),
+  )
   expect(gateway?.problemCount).toBe(250)
   expect(gateway?.problems).toEqual(problems.slice(0, 100))
   running.abort()
-  await beating
+  await heartbeating
 })

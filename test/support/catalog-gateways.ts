@@ -1,4 +1,4 @@
-// Two gateways that have their tenants from the catalog in Redis, and whoever writes it.
+// Two gateways that read their tenants from the catalog in Redis, and a writer of that catalog.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,23 +29,23 @@ export class CatalogGateways {
     this.#folder = parts.folder
   }
 
-  /** Nothing is in the catalog yet. */
+  /** Starts Redis and the gateways. The catalog does not exist yet. */
   static async start(): Promise<CatalogGateways> {
     const url = `redis://127.0.0.1:${(await startRedis()).port}`
     const folder = await mkdtemp(join(tmpdir(), 'parley-keys-'))
     const args = await catalogArgs(folder, keyLineA)
     const [a, b] = await startGateways(2, { redis: url, args })
-    if (!a || !b) throw new Error('there are two')
+    if (!a || !b) throw new Error('unreachable: two gateways were started')
     const { writer } = await openWriter({ url, installation })
     return new CatalogGateways({ gateways: [a, b], writer, url, folder })
   }
 
-  /** One more. `keyLine`: what it opens secrets with. */
+  /** Starts another gateway, which opens secrets with the key in `keyLine`. */
   async addGateway(keyLine = keyLineA): Promise<GatewayProcess> {
     return GatewayProcess.start({ redis: this.#url, args: await catalogArgs(this.#folder, keyLine) })
   }
 
-  /** With all other programs, links and Redis processes of the file. */
+  /** Stops the gateways, and all other programs, links and Redis processes of the test file. */
   async stop(): Promise<void> {
     await endLinks()
     await endPrograms()

@@ -275,10 +275,7 @@ export class CatalogReader implements Catalog {
     if (!problem) return
     into.problems.set(name, problem)
     if (problem.message !== messageBefore)
-      this.#options.log.warn(
-        { ...problem },
-        'the newest revision of a tenant cannot be served; its last good revision stays in force',
-      )
+      this.#options.log.warn({ ...problem }, 'the newest revision of a tenant cannot be served')
   }
 
   /** Notifies the listeners of changes that are already in force, and records the version. */
