@@ -1,9 +1,9 @@
-// What every broker promises, one behaviour per test. Time passes by `advance`, deliveries are awaited with a deadline: nothing sleeps.
+// What every broker promises, one behaviour per test. Time passes by `advance`, deliveries are awaited with a
+// deadline: nothing sleeps.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { ErrorCode } from '../errors.js'
 import {
   historyLimitMax,
-  idempotencyWindowMs,
   type Broker,
   type ChannelRef,
   type ClientInfo,
@@ -14,6 +14,7 @@ import {
   type PublishOptions,
 } from './broker.js'
 import { RecordingListener, textOf } from './listener.testing.js'
+import { idempotencyWindowMs } from './retention.js'
 
 /** Two gateways' brokers on the same fresh data, without listeners yet. */
 export interface OpenedBrokers {
@@ -398,30 +399,30 @@ export function brokerContract(
 
       test('standing() is known where the channel is subscribed to, and follows what was heard', async () => {
         await say('"a"')
-        expect(peer.standing(ref)).toBeUndefined()
+        expect(peer.confirmedPosition(ref)).toBeUndefined()
         await peer.subscribe(ref)
         const { position } = await say('"b"')
         await peerHeard.untilText(ref, '"b"')
-        expect(peer.standing(ref)).toEqual(position)
+        expect(peer.confirmedPosition(ref)).toEqual(position)
         await peer.unsubscribe(ref)
-        expect(peer.standing(ref)).toBeUndefined()
+        expect(peer.confirmedPosition(ref)).toBeUndefined()
       })
 
       test('standing() is never behind what was published here', async () => {
         await peer.subscribe(ref)
         for (let n = 1; n <= 20; n += 1) {
           await say(`"${n}"`, { by: peer })
-          expect([undefined, n]).toContain(peer.standing(ref)?.offset)
+          expect([undefined, n]).toContain(peer.confirmedPosition(ref)?.offset)
         }
         await peerHeard.untilText(ref, '"20"')
-        expect(peer.standing(ref)?.offset).toBe(20)
+        expect(peer.confirmedPosition(ref)?.offset).toBe(20)
       })
 
       test('standing() is known before anything was heard, once history has proven it', async () => {
         await say('"a"')
         await peer.subscribe(ref)
         const { top } = await peer.history(ref, { limit: 0 })
-        expect(peer.standing(ref)).toEqual(top)
+        expect(peer.confirmedPosition(ref)).toEqual(top)
       })
 
       test('a publication without history takes no offset', async () => {
@@ -763,7 +764,8 @@ export function brokerContract(
             say('"a"', { by: n % 2 === 0 ? broker : peer, options: publishOptions }),
           )
           const published = await Promise.all(publishing)
-          // One from each gateway: without history nothing orders what two of them announce, but each keeps its own order.
+          // One from each gateway: without history nothing orders what two of them announce, but each keeps
+          // its own order.
           const markerOptions = publishOptions.history ? kept : {}
           await say('"marker 1"', { by: broker, options: markerOptions })
           await say('"marker 2"', { by: peer, options: markerOptions })

@@ -1,53 +1,63 @@
-// Follows one channel on one gateway: what pub/sub brings, put in order, with nothing missing unnoticed. Pure but for its port and timers.
+// Follows one channel on one gateway: puts the publications that pub/sub brings in order and notices every
+// gap. Pure except for its port and timers.
 import type { After } from '../time.js'
 import type { Position, Publication } from './broker.js'
 import { follows } from './stream-id.js'
 
-/** One answer from the stream. `continuous`: nothing is missing between `since` and its last publication. */
+/** One answer from the stream. */
 export interface ReaderPage {
   readonly publications: readonly Publication[]
+  /** Nothing is missing between `since` and the last publication. */
   readonly continuous: boolean
-  /** In the stream's present epoch. With `upTo`: the place of that, else the stream's top. */
+  /** In the stream's present epoch: the position of `upTo`, or else the stream's top. */
   readonly top: Position
-  /** There is more before `top` than one answer held. */
+  /** There are more publications before `top` than one answer holds. */
   readonly cut: boolean
 }
 
 export interface ChannelReaderPort {
-  /** What follows `since`, to `upTo` (inclusive, its replication is proven) or to a top that a fence has proven. */
+  /**
+   * Reads what follows `since`, up to `upTo` (inclusive; its replication is proven) or up to a top that a
+   * fence has proven.
+   */
   read(since: Position, upTo: number | undefined): Promise<ReaderPage>
   deliver(publication: Publication): void
-  /** Something is missing for good; what follows continues from `top`. */
+  /** Publications are missing and cannot be read any more. What follows continues from `top`. */
   lost(top: Position): void
-  /** A read failed: it is tried again when the link is back, or later. */
+  /** A read failed. The reader retries it after `retryMs`. */
   failed(error: unknown): void
 }
 
 export interface ChannelReaderOptions {
   readonly after: After
-  /** Two gateways publish in any order: so long a publication waits for its predecessors. */
+  /**
+   * How long a publication waits for its predecessors, in milliseconds: two gateways publish in any order.
+   */
   readonly holdMs: number
-  /** And so many may wait. */
+  /** At most this many publications wait. */
   readonly heldMax: number
-  /** From a read that failed to the next try. */
+  /** The time from a failed read to the next try, in milliseconds. */
   readonly retryMs: number
 }
 
+/** Created when the channel is subscribed, and started with the stream's top as soon as that is read. */
 export class ChannelReader {
   readonly #port: ChannelReaderPort
   readonly #options: ChannelReaderOptions
-  /** Undefined until the top was read once. */
+  /** Undefined until `start`. */
   #position: Position | undefined
+  /** Publications ahead of their turn, by offset. */
   readonly #held = new Map<number, Publication>()
-  /** Ends the hold. */
   #cancelHold: (() => void) | undefined
   #cancelRetry: (() => void) | undefined
   #filling = false
-  /** Asked for while filling, or before the start: once more, to the top. */
+  /** A read to the top was requested during another read or before `start`, and follows it. */
   #fillAgain = false
-  /** The position is one that replicas are known to have; where we began it may not be. */
+  /**
+   * Whether replicas are known to have the position. They may not have the one at which the reader started.
+   */
   #proven = false
-  /** The last of this gateway's own publications. */
+  /** The position of this gateway's last acknowledged publication. */
   #acknowledged: Position | undefined
   #closed = false
 
@@ -60,41 +70,49 @@ export class ChannelReader {
     return this.#position
   }
 
-  /** Our position where it is proven that it survives a failover: what was delivered is, and what a fence has confirmed. */
+  /** The position, when it is proven to survive a failover: it was delivered, or a fence has confirmed it. */
   get proven(): Position | undefined {
     return this.#proven ? this.#position : undefined
   }
 
-  /** Where a newcomer may begin without a read: as `proven`, and not before what this gateway has acknowledged. */
-  get standing(): Position | undefined {
+  /**
+   * The position at which a new subscriber may start without a read: proven, and not before what this gateway
+   * has acknowledged.
+   */
+  get confirmed(): Position | undefined {
     const proven = this.proven
     const last = this.#acknowledged
     if (!proven || !last) return proven
     return last.epoch === proven.epoch && last.offset <= proven.offset ? proven : undefined
   }
 
-  /** Published here. Its message follows, or has come already. */
+  /**
+   * This gateway's publication at `position` was acknowledged. Its message follows, or has arrived already.
+   */
   acknowledged(position: Position): void {
     const last = this.#acknowledged
     if (last?.epoch !== position.epoch || last.offset < position.offset) this.#acknowledged = position
   }
 
-  /** A fenced read has seen the stream's top. */
+  /** A fenced read has returned the stream's top. */
   prove(top: Position): void {
     const position = this.#position
     if (position?.epoch === top.epoch && position.offset <= top.offset) this.#proven = true
   }
 
-  /** Where the channel stood when the subscription was there: what follows is followed. */
+  /**
+   * Starts to follow the channel at `top`, which was read after the topic was subscribed. A second call has
+   * no effect.
+   */
   start(top: Position): void {
     if (this.#position) return
     this.#position = top
-    if (!this.#fillAgain) return this.#settle()
+    if (!this.#fillAgain) return this.#deliverHeld()
     this.#fillAgain = false
     this.#runFill(undefined)
   }
 
-  /** From pub/sub, in any order, perhaps twice. */
+  /** Takes a publication from pub/sub. They may arrive in any order, and twice. */
   onMessage(publication: Publication): void {
     const position = this.#position
     if (!position || this.#filling) return this.#hold(publication)
@@ -106,10 +124,13 @@ export class ChannelReader {
     if (this.#held.size === 0 && follows(publication.offset, position.offset))
       return this.#deliver(publication)
     this.#hold(publication)
-    this.#settle()
+    this.#deliverHeld()
   }
 
-  /** The subscription was interrupted, or it is time to compare: whatever is there beyond our position is read. */
+  /**
+   * Reads whatever the stream has after the position: after an interruption of the subscription, and from
+   * time to time.
+   */
   check(): void {
     if (this.#position) this.#runFill(undefined)
     else this.#fillAgain = true
@@ -124,15 +145,18 @@ export class ChannelReader {
 
   #hold(publication: Publication): void {
     this.#held.set(publication.offset, publication)
-    // Too many to keep while nothing can be read: they are in the stream, and will be read from there.
+    // Too many to keep while nothing can be delivered. They are in the stream, and are read from there later.
     if ((this.#filling || !this.#position) && this.#held.size > this.#options.heldMax) {
       this.#held.clear()
       this.#fillAgain = true
     }
   }
 
-  /** Delivers what has its turn among the held; arranges for the rest. */
-  #settle(): void {
+  /**
+   * Delivers the held publications whose turn it is, and arranges that the others are read if their
+   * predecessors do not arrive.
+   */
+  #deliverHeld(): void {
     const position = this.#position
     if (!position || this.#filling || this.#closed) return
     const offsets = [...this.#held.keys()].toSorted((a, b) => a - b)
@@ -157,7 +181,7 @@ export class ChannelReader {
     this.#fill(upTo).catch((error: unknown) => this.#port.failed(error))
   }
 
-  /** Reads what is missing, in order; one at a time. */
+  /** Reads what is missing, page by page. Only one fill runs at a time. */
   async #fill(upTo: number | undefined): Promise<void> {
     if (this.#closed) return
     if (this.#filling) {
@@ -167,11 +191,11 @@ export class ChannelReader {
     this.#filling = true
     this.#stopHolding()
     try {
-      let goOn = true
-      while (goOn && !this.#closed && this.#position) {
+      let more = true
+      while (more && !this.#closed && this.#position) {
         const page = await this.#port.read(this.#position, upTo)
         if (this.#closed) return
-        goOn = this.#take(page)
+        more = this.#apply(page)
       }
     } catch (error) {
       this.#filling = false
@@ -183,10 +207,10 @@ export class ChannelReader {
       this.#fillAgain = false
       return this.#fill(undefined)
     }
-    this.#settle()
+    this.#deliverHeld()
   }
 
-  /** What could not be read is still missing: to the top, later. Messages that come meanwhile are held or delivered as always. */
+  /** Reads to the top later. Messages that arrive until then are held or delivered as usual. */
   #retryLater(): void {
     if (this.#closed) return
     const { after, retryMs } = this.#options
@@ -197,22 +221,22 @@ export class ChannelReader {
     })
   }
 
-  /** True: the page was cut, there is more. */
-  #take(page: ReaderPage): boolean {
+  /** Delivers a page. Returns whether there is more to read. */
+  #apply(page: ReaderPage): boolean {
     const position = this.#position
     if (!position) return false
     if (page.top.epoch !== position.epoch) {
-      // What was held of the old stream is of no use any more.
+      // Held publications of the old stream are useless now.
       for (const [offset, { epoch }] of this.#held) if (epoch !== page.top.epoch) this.#held.delete(offset)
-      return this.#lose(page.top)
+      return this.#reportLoss(page.top)
     }
-    // A message of another epoch that the stream itself knows nothing of came late, and is of the past.
+    // A held publication of another epoch than the stream's is stale: its message came late.
     for (const [offset, { epoch }] of this.#held) if (epoch !== position.epoch) this.#held.delete(offset)
     if (!page.continuous) {
       const [first] = page.publications
-      if (!first) return this.#lose(page.top)
-      // As little as possible is lost: what is still there is delivered.
-      this.#lose({ epoch: position.epoch, offset: first.offset - 1 })
+      if (!first) return this.#reportLoss(page.top)
+      // As little as possible is lost: what the stream still has is delivered.
+      this.#reportLoss({ epoch: position.epoch, offset: first.offset - 1 })
     }
     for (const publication of page.publications) {
       if (publication.offset > (this.#position?.offset ?? 0)) this.#deliver(publication)
@@ -220,7 +244,7 @@ export class ChannelReader {
     return page.cut && page.publications.length > 0
   }
 
-  #lose(top: Position): boolean {
+  #reportLoss(top: Position): boolean {
     this.#position = top
     this.#proven = true
     this.#port.lost(top)
@@ -233,7 +257,10 @@ export class ChannelReader {
     this.#port.deliver(publication)
   }
 
-  /** Of the stream that is followed; undefined when what is held is of another, and the top must be asked for. */
+  /**
+   * The highest held offset of the present epoch. Undefined when all held publications are of another epoch:
+   * the top must be read then.
+   */
   #highestHeld(): number | undefined {
     const epoch = this.#position?.epoch
     const offsets = [...this.#held.values()]

@@ -1,37 +1,37 @@
-// What gateways write into Redis and tell each other, read again; and what none of them wrote.
+// Messages and stored publications are read as they were written, and malformed ones are refused.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
-  announcedMessage,
-  decodeEnvelope,
+  announcementMessage,
+  readEnvelope,
   decodeTopicMessage,
-  encodeEnvelope,
-  joinedMessages,
-  messagesIn,
+  writeEnvelope,
+  joinMessages,
+  splitMessages,
 } from './envelope.js'
 
 const message = fc.uint8Array({ minLength: 1, maxLength: 70_000 }).map((bytes) => {
-  // Of any kind but that of what is joined.
+  // Any first byte but that of a joined message.
   bytes[0] = 0x53
   return Buffer.from(bytes)
 })
 
-test('what is joined comes apart again, in order, byte for byte', () => {
+test('joined messages are split again, in order, byte for byte', () => {
   fc.assert(
     fc.property(fc.array(message, { minLength: 1, maxLength: 20 }), (messages) => {
-      expect([...messagesIn(joinedMessages(messages))]).toEqual(messages)
+      expect([...splitMessages(joinMessages(messages))]).toEqual(messages)
     }),
   )
 })
 
-test('one alone is sent as it is', () => {
+test('a single message is sent as it is', () => {
   const alone = Buffer.from('Pone')
-  expect(joinedMessages([alone])).toBe(alone)
+  expect(joinMessages([alone])).toBe(alone)
 })
 
-test.each([1, 4, 6])('what lacks its end is no message: %i bytes fewer', (fewer) => {
-  const joined = joinedMessages([Buffer.from('Pone'), Buffer.from('Ptwo')])
-  expect(() => [...messagesIn(joined.subarray(0, -fewer))]).toThrow('ends too early')
+test.each([1, 4, 6])('a joined message that lacks %i bytes is refused', (fewer) => {
+  const joined = joinMessages([Buffer.from('Pone'), Buffer.from('Ptwo')])
+  expect(() => [...splitMessages(joined.subarray(0, -fewer))]).toThrow('ends too early')
 })
 
 const text = fc.string({ unit: 'binary' })
@@ -54,7 +54,7 @@ test('a publication is read as it was written', () => {
   fc.assert(
     fc.property(publication, times, (written, time) => {
       const position = { epoch: 'e', offset: 7 }
-      expect(decodeEnvelope(encodeEnvelope(written, time), position)).toEqual({
+      expect(readEnvelope(writeEnvelope(written, time), position)).toEqual({
         ...written,
         ...time,
         ...position,
@@ -71,7 +71,7 @@ test('an announcement is read as it was written', () => {
       info,
       (kind, userEdge, who) => {
         const announcement = { kind, userEdge, info: who }
-        expect(decodeTopicMessage(announcedMessage(announcement), Number)).toEqual({
+        expect(decodeTopicMessage(announcementMessage(announcement), Number)).toEqual({
           kind: 'announcement',
           announcement,
         })
@@ -80,7 +80,7 @@ test('an announcement is read as it was written', () => {
   )
 })
 
-const somebody = '{"u":"ada","c":"1"}'
+const infoJson = '{"u":"ada","c":"1"}'
 
 test.each([
   '',
@@ -99,23 +99,21 @@ test.each([
   '{"t":1,"g":[["a"]]}',
   '{"t":1,"g":[["a","b","c"]]}',
   '{"t":1,"g":[["a",1]]}',
-])('a publication with such a head is refused: %s', (head) => {
+])('a publication with a malformed header is refused: %s', (head) => {
   const envelope = Buffer.from(`${head}\n"data"`)
-  expect(() => decodeEnvelope(envelope, { epoch: 'e', offset: 1 })).toThrow(
-    'the head of a publication is not as',
-  )
+  expect(() => readEnvelope(envelope, { epoch: 'e', offset: 1 })).toThrow('malformed publication header')
 })
 
-test('a publication without a head is refused', () => {
-  expect(() => decodeEnvelope(Buffer.from('{"t":1}'), { epoch: 'e', offset: 1 })).toThrow('is not as')
+test('a publication without a header is refused', () => {
+  expect(() => readEnvelope(Buffer.from('{"t":1}'), { epoch: 'e', offset: 1 })).toThrow('malformed')
 })
 
 test.each([
   '',
   '{}',
-  `{"k":"left","e":true,"p":${somebody}}`,
-  `{"k":"join","p":${somebody}}`,
+  `{"k":"left","e":true,"p":${infoJson}}`,
+  `{"k":"join","p":${infoJson}}`,
   '{"k":"join","e":true}',
-])('such an announcement is refused: %s', (words) => {
-  expect(() => decodeTopicMessage(Buffer.from(`A${words}`), Number)).toThrow('an announcement is not as')
+])('a malformed announcement is refused: %s', (words) => {
+  expect(() => decodeTopicMessage(Buffer.from(`A${words}`), Number)).toThrow('malformed announcement')
 })

@@ -1,10 +1,13 @@
-// A publication as it lies in Redis: a line of JSON about it, then its data, byte for byte. The data is never parsed.
+// How publications and announcements are written to Redis and read again. A publication is a line of JSON
+// about it, its header, followed by its data, byte for byte. The data is never parsed.
 import { isRecord, parseJson } from '../json.js'
 import type { Announcement, ClientInfo, NewPublication, Position, Publication } from './broker.js'
 
-// What lies in Redis has names of one letter, and is checked by hand: every gateway reads every publication of its channels.
+// Header fields have names of one letter and are validated by hand, because every gateway reads every
+// publication of its channels: t time, x time to live, s skipped session, p publisher (u user, c client, n
+// name, i info), g tags; k kind, e edge.
 
-interface Info {
+interface InfoFields {
   readonly u: string
   readonly c: string
   readonly n?: string | undefined
@@ -15,21 +18,21 @@ interface Header {
   readonly t: number
   readonly x?: number | undefined
   readonly s?: string | undefined
-  readonly p?: Info | undefined
+  readonly p?: InfoFields | undefined
   readonly g?: readonly (readonly [string, string])[] | undefined
 }
 
-interface Announced {
+interface AnnouncementFields {
   readonly k: 'join' | 'leave'
   readonly e: boolean
-  readonly p: Info
+  readonly p: InfoFields
 }
 
 const isText = (value: unknown): value is string => typeof value === 'string'
 const isTextOrNone = (value: unknown): value is string | undefined => value === undefined || isText(value)
 const isNumber = (value: unknown): value is number => typeof value === 'number'
 
-function isInfo(value: unknown): value is Info {
+function isInfoFields(value: unknown): value is InfoFields {
   return (
     isRecord(value) &&
     isText(value['u']) &&
@@ -52,28 +55,28 @@ function isHeader(value: unknown): value is Header {
     isNumber(value['t']) &&
     (value['x'] === undefined || isNumber(value['x'])) &&
     isTextOrNone(value['s']) &&
-    (value['p'] === undefined || isInfo(value['p'])) &&
+    (value['p'] === undefined || isInfoFields(value['p'])) &&
     (value['g'] === undefined || isTags(value['g']))
   )
 }
 
-function isAnnounced(value: unknown): value is Announced {
+function isAnnouncementFields(value: unknown): value is AnnouncementFields {
   return (
     isRecord(value) &&
     (value['k'] === 'join' || value['k'] === 'leave') &&
     typeof value['e'] === 'boolean' &&
-    isInfo(value['p'])
+    isInfoFields(value['p'])
   )
 }
 
-/** Without a word of what was read: it may be somebody's. */
-function notOurs(what: string): Error {
-  return new Error(`${what} is not as a gateway writes it`)
+/** The message does not quote what was read, because that may be a user's data. */
+function malformed(what: string): Error {
+  return new Error(`malformed ${what}`)
 }
 
 const newline = 0x0a
 
-function shortInfo(info: ClientInfo): Info {
+function encodeInfo(info: ClientInfo): InfoFields {
   return {
     u: info.user,
     c: info.client,
@@ -82,23 +85,26 @@ function shortInfo(info: ClientInfo): Info {
   }
 }
 
-function longInfo({ c, i, n, u }: Info): ClientInfo {
+function decodeInfo({ c, i, n, u }: InfoFields): ClientInfo {
   return { user: u, client: c, name: n, info: i === undefined ? undefined : Buffer.from(i) }
 }
 
-/** Each connection's is the same in all that it publishes. */
+/** Encoded once for each connection: all its publications have the same info. */
 const infoTexts = new WeakMap<ClientInfo, string>()
 
 function infoText(info: ClientInfo): string {
   const known = infoTexts.get(info)
   if (known !== undefined) return known
-  const text = JSON.stringify(shortInfo(info))
+  const text = JSON.stringify(encodeInfo(info))
   infoTexts.set(info, text)
   return text
 }
 
-/** `ttlMs`: how long it may be read from history; it travels with the entry, since readers know no rules. */
-export function encodeEnvelope(
+/**
+ * `ttlMs`: how long history returns the publication. It is stored with the entry, since readers do not know
+ * the channel's rule.
+ */
+export function writeEnvelope(
   publication: NewPublication,
   { timeMs, ttlMs }: { timeMs: number; ttlMs?: number | undefined },
 ): Buffer {
@@ -108,10 +114,10 @@ export function encodeEnvelope(
   if (skipSession !== undefined) header += `,"s":${JSON.stringify(skipSession)}`
   if (info) header += `,"p":${infoText(info)}`
   if (tags) header += `,"g":${JSON.stringify([...tags])}`
-  return headed(`${header}}\n`, data, 'utf8')
+  return prefixed(`${header}}\n`, data, 'utf8')
 }
 
-/** A publication out of a stream, with the end of its time. */
+/** A publication from a stream, with its time to live. */
 export interface StoredPublication extends Publication {
   readonly ttlMs?: number | undefined
 }
@@ -120,40 +126,40 @@ export function isExpired({ timeMs, ttlMs }: StoredPublication, nowMs: number): 
   return ttlMs !== undefined && nowMs - timeMs >= ttlMs
 }
 
-/** Throws on what no gateway of ours wrote. */
-export function decodeEnvelope(envelope: Buffer, position: Position): StoredPublication {
+/** Throws when the envelope is malformed. */
+export function readEnvelope(envelope: Buffer, position: Position): StoredPublication {
   const at = envelope.indexOf(newline)
   const header = parseJson(envelope.toString('utf8', 0, Math.max(0, at)))
-  if (!isHeader(header)) throw notOurs('the head of a publication')
+  if (!isHeader(header)) throw malformed('publication header')
   return {
     data: envelope.subarray(at + 1),
     ...position,
     timeMs: header.t,
     ttlMs: header.x,
-    info: header.p && longInfo(header.p),
+    info: header.p && decodeInfo(header.p),
     tags: header.g && new Map(header.g),
     skipSession: header.s,
   }
 }
 
-/** What goes over pub/sub on a channel's topic. */
+/** A message on a channel's pub/sub topic. */
 export type TopicMessage =
   | { readonly kind: 'publication'; readonly publication: Publication }
   | { readonly kind: 'announcement'; readonly announcement: Announcement }
 
-/** A message's first byte. */
-const kinds = { stored: 0x53, passing: 0x50, announced: 0x41, several: 0x4d } as const
+/** The first byte of a message. */
+const messageKinds = { stored: 0x53, ephemeral: 0x50, announcement: 0x41, joined: 0x4d } as const
 
 const lengthBytes = 4
 
-/** Several as one: `M`, then the list of them. */
-export function joinedMessages(messages: readonly Buffer[]): Buffer {
+/** Joins messages into one: `M`, then the messages, each with its length. A single message stays as it is. */
+export function joinMessages(messages: readonly Buffer[]): Buffer {
   const [first] = messages
-  return messages.length === 1 && first ? first : listOf(messages, Buffer.of(kinds.several))
+  return messages.length === 1 && first ? first : lengthPrefixed(messages, Buffer.of(messageKinds.joined))
 }
 
-/** Each with its length before it, in four bytes, big end first. */
-export function listOf(parts: readonly Buffer[], head: Buffer = Buffer.alloc(0)): Buffer {
+/** Concatenates the parts after `head`, each with its length before it in four bytes, big-endian. */
+export function lengthPrefixed(parts: readonly Buffer[], head: Buffer = Buffer.alloc(0)): Buffer {
   const bytes = parts.reduce((sum, { byteLength }) => sum + lengthBytes + byteLength, head.byteLength)
   const list = Buffer.allocUnsafe(bytes)
   let at = head.copy(list)
@@ -164,63 +170,64 @@ export function listOf(parts: readonly Buffer[], head: Buffer = Buffer.alloc(0))
   return list
 }
 
-/** What was joined, or the one that is alone. Throws on what no gateway of ours sent. */
-export function* messagesIn(joined: Buffer): Iterable<Buffer> {
-  if (joined[0] !== kinds.several) return yield joined
+/** The messages that were joined, or the single message. Throws when a length exceeds the message. */
+export function* splitMessages(joined: Buffer): Iterable<Buffer> {
+  if (joined[0] !== messageKinds.joined) return yield joined
   let at = 1
   while (at < joined.byteLength) {
     const from = at + lengthBytes
     at = from <= joined.byteLength ? from + joined.readUInt32BE(at) : Infinity
-    if (at > joined.byteLength) throw new Error('a message that holds several ends too early')
+    if (at > joined.byteLength) throw new Error('a joined message ends too early')
     yield joined.subarray(from, at)
   }
 }
 
-/** Of a channel with history: `S<epoch> <id> <envelope>`. */
-export function storedMessage(position: { epoch: string; id: string }, envelope: Buffer): Buffer {
-  return headed(`S${position.epoch} ${position.id} `, envelope, 'latin1')
+/** The message for a stored publication: `S<epoch> <id> <envelope>`. */
+export function storedPublicationMessage(position: { epoch: string; id: string }, envelope: Buffer): Buffer {
+  return prefixed(`S${position.epoch} ${position.id} `, envelope, 'latin1')
 }
 
-/** Of a channel without: `P<envelope>`. */
-export function passingMessage(envelope: Buffer): Buffer {
-  return headed('P', envelope, 'latin1')
+/** The message for a publication in a channel without history: `P<envelope>`. */
+export function ephemeralMessage(envelope: Buffer): Buffer {
+  return prefixed('P', envelope, 'latin1')
 }
 
-export function announcedMessage({ info, kind, userEdge }: Announcement): Buffer {
+/** The message for a join or leave: `A<JSON>`. */
+export function announcementMessage({ info, kind, userEdge }: Announcement): Buffer {
   return Buffer.from(`A{"k":${JSON.stringify(kind)},"e":${userEdge},"p":${infoText(info)}}`)
 }
 
-/** Throws on what no gateway of ours sent. */
+/** Throws when the message is malformed. */
 export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => number): TopicMessage {
   switch (message[0]) {
-    case kinds.stored: {
+    case messageKinds.stored: {
       const space = message.indexOf(0x20)
       const second = message.indexOf(0x20, space + 1)
       const epoch = message.toString('latin1', 1, space)
       const offset = offsetOf(message.toString('latin1', space + 1, second))
       return {
         kind: 'publication',
-        publication: decodeEnvelope(message.subarray(second + 1), { epoch, offset }),
+        publication: readEnvelope(message.subarray(second + 1), { epoch, offset }),
       }
     }
-    case kinds.passing:
+    case messageKinds.ephemeral:
       return {
         kind: 'publication',
-        publication: decodeEnvelope(message.subarray(1), { epoch: '', offset: 0 }),
+        publication: readEnvelope(message.subarray(1), { epoch: '', offset: 0 }),
       }
-    case kinds.announced: {
+    case messageKinds.announcement: {
       const announced = parseJson(message.toString('utf8', 1))
-      if (!isAnnounced(announced)) throw notOurs('an announcement')
+      if (!isAnnouncementFields(announced)) throw malformed('announcement')
       const { e, k, p } = announced
-      return { kind: 'announcement', announcement: { kind: k, userEdge: e, info: longInfo(p) } }
+      return { kind: 'announcement', announcement: { kind: k, userEdge: e, info: decodeInfo(p) } }
     }
     default:
-      throw new Error(`unknown message on a channel's topic, beginning with ${message[0] ?? 'nothing'}`)
+      throw new Error(`unknown message on a channel's topic: its first byte is ${message[0] ?? 'missing'}`)
   }
 }
 
-/** In latin1 a head has as many bytes as characters, and nobody has to count them. */
-function headed(head: string, rest: Uint8Array, encoding: 'utf8' | 'latin1'): Buffer {
+/** In latin1 a head has as many bytes as characters, which makes measuring and writing it cheaper. */
+function prefixed(head: string, rest: Uint8Array, encoding: 'utf8' | 'latin1'): Buffer {
   const whole = Buffer.allocUnsafe(Buffer.byteLength(head, encoding) + rest.byteLength)
   whole.set(rest, whole.write(head, encoding))
   return whole

@@ -9,13 +9,13 @@ describe('IdempotencyResults', () => {
     expect(results.find('k', 'd', 0)).toEqual({ kind: 'found', result: 7 })
   })
 
-  test('tells another payload', () => {
+  test('reports a mismatch for another payload', () => {
     const results = new IdempotencyResults<number>(100, 0)
     results.keep('k', { digest: 'd', result: 7, nowMs: 0 })
     expect(results.find('k', 'other', 0)).toEqual({ kind: 'mismatch' })
   })
 
-  test('keeps each result for a window at least and two at most, however calls are spread', () => {
+  test('keeps each result for at least one window and at most two, however calls are spread', () => {
     const waits = fc.array(fc.nat({ max: 250 }), { maxLength: 40 })
     fc.assert(
       fc.property(waits, (script) => {
@@ -36,22 +36,22 @@ describe('IdempotencyResults', () => {
     )
   })
 
-  test('holds nothing after two idle windows', () => {
+  test('keeps nothing after two idle windows', () => {
     const results = new IdempotencyResults<number>(100, 0)
     results.keep('k', { digest: 'd', result: 7, nowMs: 99 })
-    results.turn(200)
+    results.dropExpired(200)
     expect(results.size).toBe(0)
   })
 })
 
 describe('digestOf', () => {
-  test('is the same for the same bytes in another buffer', () => {
+  test('is equal for equal bytes in different buffers', () => {
     expect(digestOf({ data: Buffer.from('xaby').subarray(1, 3) })).toBe(
       digestOf({ data: new Uint8Array([97, 98]) }),
     )
   })
 
-  test('differs where a byte differs', () => {
+  test('differs when a byte differs', () => {
     expect(digestOf({ data: Buffer.from('a') })).not.toBe(digestOf({ data: Buffer.from('b') }))
   })
 })

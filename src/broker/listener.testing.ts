@@ -1,4 +1,4 @@
-// A gateway's ear in tests: remembers all that a broker said, and waits for more of it with a deadline.
+// A broker listener for tests: records every call, and waits for more with a deadline.
 import { expect } from 'vitest'
 import type { Announcement, BrokerListener, ChannelRef, Position, Publication } from './broker.js'
 
@@ -15,32 +15,32 @@ export class RecordingListener implements BrokerListener {
 
   onPublication(ref: ChannelRef, publication: Publication): void {
     this.publications.push({ ref, publication })
-    this.#heard()
+    this.#check()
   }
 
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
     this.announcements.push({ ref, announcement })
-    this.#heard()
+    this.#check()
   }
 
   onContinuityLost(ref: ChannelRef, top: Position): void {
     this.losses.push({ ref, top })
-    this.#heard()
+    this.#check()
   }
 
-  /** Publications on `ref`, as they came. */
+  /** The publications on `ref`, in the order of their arrival. */
   on(ref: ChannelRef): Publication[] {
     return this.publications
-      .filter((heard) => heard.ref.tenantId === ref.tenantId && heard.ref.channel === ref.channel)
-      .map((heard) => heard.publication)
+      .filter((one) => one.ref.tenantId === ref.tenantId && one.ref.channel === ref.channel)
+      .map(({ publication }) => publication)
   }
 
-  /** The same as text. */
+  /** Their data as text. */
   textsOn(ref: ChannelRef): string[] {
     return this.on(ref).map(textOf)
   }
 
-  /** Resolves as soon as `done` holds; fails after the deadline with what was awaited. */
+  /** Resolves as soon as `done` returns true. Rejects after the deadline with what was awaited. */
   async until(what: string, done: () => boolean): Promise<void> {
     if (done()) return
     await new Promise<void>((resolve, reject) => {
@@ -54,7 +54,7 @@ export class RecordingListener implements BrokerListener {
         this.#waiting.delete(check)
         reject(
           new Error(
-            `not within ${this.#deadlineMs} ms: ${what}; heard ${this.publications.length} publications`,
+            `not within ${this.#deadlineMs} ms: ${what}; received ${this.publications.length} publications`,
           ),
         )
       }, this.#deadlineMs)
@@ -70,7 +70,10 @@ export class RecordingListener implements BrokerListener {
     await this.until(`${count} publications on ${ref.channel}`, () => this.on(ref).length >= count)
   }
 
-  /** What holds for every listener at all times: no offset twice, and none after a later one of its epoch. */
+  /**
+   * Expects what every listener may rely on: no offset comes twice, and none comes after a higher one of its
+   * epoch.
+   */
   expectOrdered(): void {
     const lastOffsets = new Map<string, number>()
     for (const { ref, publication } of this.publications) {
@@ -81,7 +84,7 @@ export class RecordingListener implements BrokerListener {
     }
   }
 
-  #heard(): void {
+  #check(): void {
     for (const check of this.#waiting) check()
   }
 }

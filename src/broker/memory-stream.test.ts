@@ -5,7 +5,7 @@ import { MemoryStream } from './memory-stream.js'
 
 const epoch = 'e1'
 
-/** Does the same in the plainest way: a list that is filtered as a whole each time. */
+/** A simple model of the stream: a list that is filtered as a whole each time. */
 class NaiveStream {
   #all: { publication: Publication; atMs: number }[] = []
   #topOffset = 0
@@ -19,7 +19,7 @@ class NaiveStream {
     this.#expire(options.nowMs)
   }
 
-  /** For good: a longer time to live that comes later brings nothing back. */
+  /** Removes for good: a longer time to live later brings nothing back. */
   #expire(nowMs: number): void {
     this.#all = this.#all.filter((entry) => nowMs - entry.atMs <= this.#ttlMs)
   }
@@ -33,10 +33,10 @@ class NaiveStream {
     const kept = this.#all.map((entry) => entry.publication)
     const { since } = query
     const known = since === undefined || since.epoch === '' || since.epoch === epoch
-    const wanted = kept.filter(
+    const matching = kept.filter(
       ({ offset }) => since === undefined || (query.reverse ? offset < since.offset : offset > since.offset),
     )
-    const ordered = query.reverse ? wanted.toReversed() : wanted
+    const ordered = query.reverse ? matching.toReversed() : matching
     const missing = since
       ? this.#offsetsAfter(since.offset).filter((offset) => !kept.some((one) => one.offset === offset))
       : []
@@ -84,7 +84,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 )
 
 describe('MemoryStream', () => {
-  test('answers every query as a naive list does', () => {
+  test('answers every query as a simple model does', () => {
     fc.assert(
       fc.property(fc.array(steps, { maxLength: 60 }), (script) => {
         const stream = new MemoryStream(epoch, 0)
@@ -110,7 +110,7 @@ describe('MemoryStream', () => {
     )
   })
 
-  test('counts the bytes of what it keeps', () => {
+  test('counts the bytes of the publications that it keeps', () => {
     fc.assert(
       fc.property(fc.array(appends, { maxLength: 30 }), (script) => {
         const stream = new MemoryStream(epoch, 0)
@@ -123,7 +123,7 @@ describe('MemoryStream', () => {
     )
   })
 
-  test('keeps its order over many reclaimings of trimmed places', () => {
+  test('keeps its order while the slots of trimmed entries are reclaimed many times', () => {
     const stream = new MemoryStream(epoch, 0)
     for (let offset = 1; offset <= 2000; offset += 1) {
       stream.append({ data: new Uint8Array(1), timeMs: 0 }, { size: 100, ttlMs: 1, nowMs: 0 })
@@ -133,7 +133,7 @@ describe('MemoryStream', () => {
     expect(stream.bytes).toBe(100)
   })
 
-  test('gives at most a thousand', () => {
+  test('returns at most a thousand publications', () => {
     const stream = new MemoryStream(epoch, 0)
     for (let n = 0; n < 1100; n += 1)
       stream.append({ data: new Uint8Array(1), timeMs: 0 }, { size: 2000, ttlMs: 1, nowMs: 0 })

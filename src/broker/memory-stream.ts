@@ -1,4 +1,5 @@
-// What one channel remembers: a list that grows at one end and is trimmed at the other. Pure: the time comes with each call.
+// The stream of one channel in memory: a list that grows at one end and is trimmed at the other. Pure: each
+// call brings the time.
 import {
   historyLimitMax,
   type ClientInfo,
@@ -9,8 +10,8 @@ import {
   type Tags,
 } from './broker.js'
 
-/** A publication that has no place in a stream yet. */
-export interface Unplaced {
+/** A publication that is not in a stream yet. */
+export interface UnstoredPublication {
   readonly data: Uint8Array
   readonly timeMs: number
   readonly info?: ClientInfo | undefined
@@ -23,17 +24,20 @@ interface Entry {
   readonly atMs: number
 }
 
-// Below this many empty places at the front, moving the rest costs more than the places do.
-const emptyPlacesMax = 64
+/**
+ * Up to this many empty slots at the front are kept: moving the entries would cost more than the slots do.
+ */
+const emptySlotsMax = 64
 
 /**
- * Offsets are 1, 2, 3 … without a hole, also across trimming and clearing, so an offset is an index and nothing is searched.
- * `nowMs` is of a clock that never goes back: then the oldest entry is the first to expire, and trimming looks at it alone.
+ * Offsets are 1, 2, 3 … without a gap, also after trimming and clearing, so an offset is an index and nothing
+ * is searched. `nowMs` is of a clock that never goes back: the oldest entry is then the first to expire, and
+ * trimming checks it alone.
  */
 export class MemoryStream {
   readonly epoch: string
   #topOffset = 0
-  /** Entries before `#head` are gone; their places are reclaimed a batch at a time, so that trimming is O(1) each. */
+  /** Slots before `#head` are empty. They are reclaimed in batches, so that trimming an entry is O(1). */
   #entries: (Entry | undefined)[] = []
   #head = 0
   #bytes = 0
@@ -49,12 +53,12 @@ export class MemoryStream {
     return { epoch: this.epoch, offset: this.#topOffset }
   }
 
-  /** Publications kept; those that expired count until the next trim. */
+  /** How many publications are kept. Expired ones count until the next trim. */
   get count(): number {
     return this.#entries.length - this.#head
   }
 
-  /** Of their data and info; tags are few and short. */
+  /** The bytes of their data and info. Tags are few and short, and do not count. */
   get bytes(): number {
     return this.#bytes
   }
@@ -63,12 +67,18 @@ export class MemoryStream {
     return nowMs - this.#usedAtMs
   }
 
-  /** Gives it the next offset and keeps it. `size` and `ttlMs` hold for all that is kept, also for what came before. */
-  append(unplaced: Unplaced, options: { size: number; ttlMs: number; nowMs: number }): Publication {
+  /**
+   * Appends a publication with the next offset. `size` and `ttlMs` apply to all publications in the stream,
+   * also to earlier ones.
+   */
+  append(
+    unstored: UnstoredPublication,
+    options: { size: number; ttlMs: number; nowMs: number },
+  ): Publication {
     this.#topOffset += 1
     this.#usedAtMs = options.nowMs
     this.#ttlMs = options.ttlMs
-    const publication: Publication = { ...unplaced, epoch: this.epoch, offset: this.#topOffset }
+    const publication: Publication = { ...unstored, epoch: this.epoch, offset: this.#topOffset }
     this.#entries.push({ publication, atMs: options.nowMs })
     this.#bytes += bytesOf(publication)
     while (this.count > options.size) this.#dropOldest()
@@ -87,7 +97,7 @@ export class MemoryStream {
     return { publications: this.#slice(query), top, continuous }
   }
 
-  /** Drops what has expired. */
+  /** Removes expired publications. */
   trim(nowMs: number): void {
     for (let oldest = this.#entries[this.#head]; oldest; oldest = this.#entries[this.#head]) {
       if (nowMs - oldest.atMs <= this.#ttlMs) return
@@ -95,14 +105,14 @@ export class MemoryStream {
     }
   }
 
-  /** Forgets the publications; epoch and top offset stay. */
+  /** Removes all publications. Epoch and top offset stay. */
   clear(): void {
     this.#entries = []
     this.#head = 0
     this.#bytes = 0
   }
 
-  /** One above the top when nothing is kept. */
+  /** The offset of the oldest publication; one above the top when the stream is empty. */
   get #oldestOffset(): number {
     return this.#topOffset - this.count + 1
   }
@@ -132,7 +142,7 @@ export class MemoryStream {
     this.#head += 1
     if (
       this.#head < this.#entries.length &&
-      (this.#head < emptyPlacesMax || this.#head * 2 < this.#entries.length)
+      (this.#head < emptySlotsMax || this.#head * 2 < this.#entries.length)
     )
       return
     this.#entries = this.#entries.slice(this.#head)

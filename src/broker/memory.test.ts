@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { Clock } from '../time.js'
-import { idempotencyWindowMs, streamIdleTtlMs, type ChannelRef } from './broker.js'
+import type { ChannelRef } from './broker.js'
 import { brokerContract } from './broker.contract.js'
 import { RecordingListener } from './listener.testing.js'
 import { emptyStreamIdleTtlMs, MemoryBroker, MemoryBrokerData } from './memory.js'
+import { idempotencyWindowMs, streamIdleTtlMs } from './retention.js'
 
 class HandClock implements Clock {
   #nowMs = 0
@@ -59,7 +60,7 @@ describe('MemoryBroker', () => {
     await publishing
   })
 
-  test('what a listener publishes from its callback comes after what it was told, for everybody', async () => {
+  test('a publication from a listener’s callback follows the one that caused it, for every listener', async () => {
     const { broker, peer } = openBrokers()
     const heard = new RecordingListener(1000)
     const answering: Promise<unknown>[] = []
@@ -95,14 +96,14 @@ describe('MemoryBroker', () => {
     expect(heard.on(ref)).toHaveLength(1)
   })
 
-  test('names that read alike when joined stay apart', async () => {
+  test('channels whose joined names are equal stay separate', async () => {
     const { broker } = openBrokers()
     await broker.publish({ tenantId: 'a', channel: 'b:c' }, one, kept)
     expect((await broker.history({ tenantId: 'a:b', channel: 'c' }, { limit: 1 })).top.offset).toBe(0)
     expect((await broker.history({ tenantId: 'ab', channel: ':c' }, { limit: 1 })).top.offset).toBe(0)
   })
 
-  test('says why a durability cannot be had', async () => {
+  test('explains why a durability is not offered', async () => {
     const { broker } = openBrokers()
     await expect(broker.publish(ref, one, { durability: 'replicated' })).rejects.toThrow(
       /memory, which reaches "accepted" only/,
@@ -119,7 +120,7 @@ describe('MemoryBroker', () => {
     expect(() => broker.listen(new RecordingListener(1000))).toThrow('twice')
   })
 
-  test('the time is when the broker took it', async () => {
+  test('the time of a publication is when the broker accepted it', async () => {
     const { broker, clock } = openBrokers()
     clock.advance(5)
     await broker.publish(ref, one, kept)
@@ -133,7 +134,7 @@ describe('MemoryBrokerData sweeps', () => {
   const kept = { history: { size: 10, ttlMs: 1000 } }
   const empty = { streams: 0, publications: 0, bytes: 0, idempotencyKeys: 0 }
 
-  test('expired publications of streams that nobody asks for', async () => {
+  test('expired publications of streams that are not read', async () => {
     const { broker, clock, data } = openBrokers()
     await broker.publish(refOf(1), two, kept)
     await broker.publish(refOf(1), two, kept)
@@ -168,7 +169,7 @@ describe('MemoryBrokerData sweeps', () => {
     expect(top.epoch).not.toBe(position?.epoch)
   })
 
-  test('streams without a publication after some minutes', async () => {
+  test('streams without a publication after five minutes', async () => {
     const { broker, clock, data } = openBrokers()
     await broker.history(refOf(1), { limit: 0 })
     clock.advance(emptyStreamIdleTtlMs)
@@ -179,7 +180,7 @@ describe('MemoryBrokerData sweeps', () => {
     expect(data.stats().streams).toBe(0)
   })
 
-  test('no stream that somebody is subscribed to', async () => {
+  test('no stream that has a subscriber', async () => {
     const { broker, clock, data } = openBrokers()
     broker.listen(new RecordingListener(1000))
     await broker.subscribe(refOf(1))
@@ -192,7 +193,7 @@ describe('MemoryBrokerData sweeps', () => {
     expect(data.stats()).toEqual(empty)
   })
 
-  test('a bounded number of streams a call, all of them in turn', async () => {
+  test('a bounded number of streams per call, and all of them in turn', async () => {
     const { broker, clock, data } = openBrokers()
     for (let n = 0; n < 2500; n += 1) await broker.publish(refOf(n), two, kept)
     clock.advance(1001)

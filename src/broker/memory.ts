@@ -1,26 +1,29 @@
-// The broker of a single process: `parley dev`, small installations, and the yardstick for the one on Redis.
+// The broker of a single process, for `parley dev` and small installations. Tests compare the Redis broker
+// with it.
 import { randomBytes } from 'node:crypto'
 import { CommandError } from '../errors.js'
 import type { Clock } from '../time.js'
-import {
-  idempotencyWindowMs,
-  streamIdleTtlMs,
-  type Announcement,
-  type Broker,
-  type BrokerListener,
-  type ChannelRef,
-  type HistoryPage,
-  type HistoryQuery,
-  type NewPublication,
-  type Position,
-  type Publication,
-  type PublishOptions,
-  type Published,
+import type {
+  Announcement,
+  Broker,
+  BrokerListener,
+  ChannelRef,
+  HistoryPage,
+  HistoryQuery,
+  NewPublication,
+  Position,
+  Publication,
+  PublishOptions,
+  Published,
 } from './broker.js'
 import { digestOf, idempotencyMismatch, IdempotencyResults } from './idempotency.js'
 import { MemoryStream } from './memory-stream.js'
+import { idempotencyWindowMs, streamIdleTtlMs } from './retention.js'
 
-/** A stream in which nothing was ever published has little to forget: asking for names must not fill the memory for 30 days. */
+/**
+ * How long an idle stream is kept to which nothing was published, in milliseconds. Shorter than
+ * `streamIdleTtlMs`, so that reading channels by random names does not fill the memory for 30 days.
+ */
 export const emptyStreamIdleTtlMs = 300_000
 
 const sweepIntervalMs = 1000
@@ -28,22 +31,28 @@ const sweepStreamsMax = 1000
 
 export interface MemoryBrokerStats {
   readonly streams: number
-  /** Kept in histories; what has expired counts until it is swept or read. */
+  /** Publications in histories. Expired ones count until they are swept or their channel is read. */
   readonly publications: number
   readonly bytes: number
   readonly idempotencyKeys: number
 }
 
-/** What all brokers of one process share: streams, results by key, and who listens where. Owns no timer: see `sweep` and `run`. */
+/**
+ * What all brokers of one process share: streams, results by idempotency key, and subscribers. Starts no
+ * timer by itself: see `run`.
+ */
 export class MemoryBrokerData {
   readonly #clock: Clock
   readonly #newEpoch: () => string
   readonly #streams = new Map<string, MemoryStream>()
   readonly #subscribers = new Map<string, Set<BrokerListener>>()
   readonly #results: IdempotencyResults<Published>
-  /** Not empty only while listeners are called: what they publish meanwhile waits here, or others would see it too early. */
+  /**
+   * Not empty only while listeners are called. What a listener publishes from its callback waits here, so
+   * that all listeners see the same order.
+   */
   readonly #deliveries: (() => void)[] = []
-  #toSweep = this.#streams.entries()
+  #sweepCursor = this.#streams.entries()
 
   constructor(options: { clock: Clock; newEpoch?: () => string }) {
     this.#clock = options.clock
@@ -106,57 +115,67 @@ export class MemoryBrokerData {
     return { streams: this.#streams.size, publications, bytes, idempotencyKeys: this.#results.size }
   }
 
-  /** Frees what has expired, at most a thousand streams a call; the next call goes on where this one stopped. */
+  /**
+   * Frees what has expired, in at most 1,000 streams per call. The next call continues where this one
+   * stopped.
+   */
   sweep(): void {
     const nowMs = this.#clock.monotonicMs()
-    this.#results.turn(nowMs)
+    this.#results.dropExpired(nowMs)
     for (let swept = 0; swept < sweepStreamsMax; swept += 1) {
-      const next = this.#toSweep.next()
+      const next = this.#sweepCursor.next()
       if (next.done) {
-        this.#toSweep = this.#streams.entries()
+        this.#sweepCursor = this.#streams.entries()
         return
       }
       const [key, stream] = next.value
       stream.trim(nowMs)
       const ttlMs = stream.top.offset === 0 ? emptyStreamIdleTtlMs : streamIdleTtlMs
-      // A subscribed stream stays: its subscribers hold its epoch, and a new one would read as a loss.
+      // A subscribed stream stays: its subscribers know its epoch, and a new one would look like a loss.
       if (stream.idleMs(nowMs) > ttlMs && !this.#subscribers.has(key)) this.#streams.delete(key)
     }
   }
 
-  /** Sweeps by itself until `signal` ends it. */
+  /** Sweeps once a second until `signal` is aborted. */
   run(signal: AbortSignal): void {
     const interval = setInterval(() => this.sweep(), sweepIntervalMs)
     signal.addEventListener('abort', () => clearInterval(interval), { once: true })
   }
 
-  /** `keep` is called before delivery, so that a listener that publishes with the same key meets the result. */
+  /**
+   * Calls `keep` before the delivery, so that a listener that publishes with the same key finds the result.
+   */
   #publishNew(
     ref: ChannelRef,
     publication: NewPublication,
     options: PublishOptions,
     keep?: (result: Published) => void,
   ): Published {
-    const placed = this.#place(ref, publication, options.history)
-    const position = options.history && { epoch: placed.epoch, offset: placed.offset }
+    const created = this.#createPublication(ref, publication, options.history)
+    const position = options.history && { epoch: created.epoch, offset: created.offset }
     const published: Published = { position, durability: 'accepted', repeated: false }
     keep?.(published)
-    this.#deliver(ref, (listener) => listener.onPublication(ref, placed))
+    this.#deliver(ref, (listener) => listener.onPublication(ref, created))
     return published
   }
 
-  #place(ref: ChannelRef, publication: NewPublication, history: PublishOptions['history']): Publication {
-    const unplaced = {
-      // A copy: a frame's bytes are often a view of a larger buffer, which the history would keep alive or see overwritten.
+  #createPublication(
+    ref: ChannelRef,
+    publication: NewPublication,
+    history: PublishOptions['history'],
+  ): Publication {
+    const unstored = {
+      // A copy: the bytes are often a view of a larger buffer, which the history would keep alive, or which
+      // is overwritten.
       data: new Uint8Array(publication.data),
       timeMs: this.#clock.epochMs(),
       info: publication.info,
       tags: publication.tags,
       skipSession: publication.skipSession,
     }
-    if (!history) return { ...unplaced, epoch: '', offset: 0 }
+    if (!history) return { ...unstored, epoch: '', offset: 0 }
     const nowMs = this.#clock.monotonicMs()
-    return this.#stream(ref, nowMs).append(unplaced, { ...history, nowMs })
+    return this.#stream(ref, nowMs).append(unstored, { ...history, nowMs })
   }
 
   #stream(ref: ChannelRef, nowMs: number): MemoryStream {
@@ -169,7 +188,10 @@ export class MemoryBrokerData {
     return stream
   }
 
-  /** At once, unless a listener publishes from within its callback: then after the delivery that is under way. */
+  /**
+   * Delivers at once. When a listener publishes from its callback, that is delivered after the present
+   * delivery.
+   */
   #deliver(ref: ChannelRef, call: (listener: BrokerListener) => void): void {
     const key = keyOf(ref)
     this.#deliveries.push(() => {
@@ -177,7 +199,7 @@ export class MemoryBrokerData {
     })
     if (this.#deliveries.length > 1) return
     try {
-      // The list grows while it is walked.
+      // The list may grow during this loop.
       for (const deliver of this.#deliveries) deliver()
     } finally {
       this.#deliveries.length = 0
@@ -185,7 +207,7 @@ export class MemoryBrokerData {
   }
 }
 
-/** One gateway's broker over the data of its process. Delivers within `publish`: a lone publication leaves at once. */
+/** One gateway's broker on the data of its process. `publish` delivers before it returns. */
 export class MemoryBroker implements Broker {
   readonly #data: MemoryBrokerData
   readonly #subscribed = new Map<string, ChannelRef>()
@@ -215,11 +237,11 @@ export class MemoryBroker implements Broker {
 
   async publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published> {
     this.#assertOpen()
-    const asked = options.durability ?? 'accepted'
-    if (asked !== 'accepted') {
+    const durability = options.durability ?? 'accepted'
+    if (durability !== 'accepted') {
       throw new CommandError(
         'DURABILITY_UNAVAILABLE',
-        `Cannot publish to "${ref.channel}": its rule asks for "${asked}", and this server keeps messages in memory, which reaches "accepted" only; run it with Redis or lower the rule`,
+        `Cannot publish to "${ref.channel}": its rule asks for "${durability}", and this server keeps messages in memory, which reaches "accepted" only; run it with Redis or lower the rule`,
       )
     }
     return this.#data.publish(ref, publication, options)
@@ -235,7 +257,7 @@ export class MemoryBroker implements Broker {
     return this.#data.history(ref, query)
   }
 
-  standing(ref: ChannelRef): Position | undefined {
+  confirmedPosition(ref: ChannelRef): Position | undefined {
     return this.#subscribed.has(keyOf(ref)) ? this.#data.history(ref, { limit: 0 }).top : undefined
   }
 
@@ -244,7 +266,7 @@ export class MemoryBroker implements Broker {
     this.#data.removeHistory(ref)
   }
 
-  /** The data stays with its other brokers. */
+  /** The data stays available to the other brokers of the process. */
   async close(): Promise<void> {
     this.#closed = true
     for (const ref of this.#subscribed.values()) await this.unsubscribe(ref)
@@ -256,7 +278,10 @@ export class MemoryBroker implements Broker {
   }
 }
 
-/** The length says where the tenant ends, whatever characters the two names hold. */
+/**
+ * The length marks the end of the tenant id, so that no two channels share a key, whatever characters their
+ * names contain.
+ */
 function keyOf(ref: ChannelRef): string {
   return `${ref.tenantId.length}:${ref.tenantId}${ref.channel}`
 }

@@ -1,32 +1,32 @@
 import { expect, test } from 'vitest'
-import { Rounds } from './batch-runner.js'
+import { BatchRunner } from './batch-runner.js'
 
-/** Rounds that take one job each, and end when told to. */
-function rounds(space = () => Promise.resolve()) {
+/** A runner whose batches take one item each, and end when the test ends them. */
+function open(space = () => Promise.resolve()) {
   const waiting: string[] = []
   const taken: string[] = []
   const failures: unknown[] = []
   const ends: { resolve: () => void; reject: (error: unknown) => void }[] = []
-  const running = new Rounds({
+  const running = new BatchRunner({
     waiting: () => waiting.length,
-    round: () => {
+    runBatch: () => {
       taken.push(...waiting.splice(0, 1))
       return new Promise<void>((resolve, reject) => void ends.push({ resolve, reject }))
     },
-    failed: (error) => void failures.push(error, ...waiting.splice(0)),
-    space,
+    onError: (error) => void failures.push(error, ...waiting.splice(0)),
+    spacing: space,
   })
   const begin = (job: string): void => {
     waiting.push(job)
-    running.begin()
+    running.start()
   }
   return { begin, ends, failures, idle: () => running.idle(), taken }
 }
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-test('the first round waits for this turn’s end, the next for the one before', async () => {
-  const { begin, ends, taken } = rounds()
+test('the first batch starts at the end of this turn, the next after the one before', async () => {
+  const { begin, ends, taken } = open()
   begin('a')
   begin('b')
   expect(taken).toEqual([])
@@ -43,35 +43,35 @@ test('the first round waits for this turn’s end, the next for the one before',
   expect(taken).toEqual(['a', 'b', 'c'])
 })
 
-test('a round that throws answers those that wait, and the next begins anew', async () => {
-  const { begin, ends, failures, taken } = rounds()
+test('a batch that throws answers the waiting items, and later items run again', async () => {
+  const { begin, ends, failures, taken } = open()
   begin('a')
   begin('b')
   await nextTurn()
-  const fault = new Error('a fault')
-  ends[0]?.reject(fault)
+  const bug = new Error('a bug')
+  ends[0]?.reject(bug)
   await nextTurn()
-  expect(failures).toEqual([fault, 'b'])
+  expect(failures).toEqual([bug, 'b'])
   begin('c')
   await nextTurn()
   expect(taken).toEqual(['a', 'c'])
 })
 
-test('what comes while the last round ends is not forgotten', async () => {
-  const { begin, ends, taken } = rounds()
+test('an item that arrives while the last batch ends is run', async () => {
+  const { begin, ends, taken } = open()
   begin('a')
   await nextTurn()
   ends[0]?.resolve()
-  // After the round, before it is known that none is left.
+  // After the batch, and before the runner knows that nothing waits.
   queueMicrotask(() => begin('b'))
   await nextTurn()
   await nextTurn()
   expect(taken).toEqual(['a', 'b'])
 })
 
-test('where several wait, the next round lets some time pass', async () => {
+test('when several items wait, the next batch starts after a pause', async () => {
   let spaced: (() => void) | undefined
-  const { begin, ends, taken } = rounds(() => new Promise((resolve) => (spaced = resolve)))
+  const { begin, ends, taken } = open(() => new Promise((resolve) => (spaced = resolve)))
   begin('a')
   begin('b')
   await nextTurn()
@@ -85,8 +85,8 @@ test('where several wait, the next round lets some time pass', async () => {
   expect(taken).toEqual(['a', 'b'])
 })
 
-test('who comes alone never waits, however soon after another', async () => {
-  const { begin, ends, taken } = rounds(() => new Promise(() => {}))
+test('an item that arrives alone never waits, however soon after another', async () => {
+  const { begin, ends, taken } = open(() => new Promise(() => {}))
   for (const [index, job] of ['a', 'b', 'c'].entries()) {
     begin(job)
     await nextTurn()
@@ -96,8 +96,8 @@ test('who comes alone never waits, however soon after another', async () => {
   expect(taken).toEqual(['a', 'b', 'c'])
 })
 
-test('idle when what waited is done with, also what came meanwhile', async () => {
-  const { begin, ends, idle, taken } = rounds()
+test('is idle when all items have run, also those that arrived meanwhile', async () => {
+  const { begin, ends, idle, taken } = open()
   await idle()
   begin('a')
   let isIdle = false

@@ -1,65 +1,66 @@
-// One pipeline at a time, and everything that one turn of the event loop brings in the same; while much comes, that of some turns.
+// Sends one pipeline at a time, with everything that one turn of the event loop brings; under load, that of a
+// few turns. For work that needs no order between shards. routing/ordered-worker.ts batches jobs that keep
+// their order.
 import { pause } from '../deadline.js'
 
-export interface RoundsOptions {
-  /** How much waits. */
+export interface BatchRunnerOptions {
+  /** How many items wait. */
   readonly waiting: () => number
-  /** Takes some of what waits and is done with it. */
-  readonly round: () => Promise<void>
-  /** What to do with those that wait when a round throws: none may be left without an answer. */
-  readonly failed: (error: unknown) => void
-  /** Time passes between two rounds. Default: 3 ms. */
-  readonly space?: () => Promise<void>
+  /** Takes some of the waiting items and completes them. */
+  readonly runBatch: () => Promise<void>
+  /** Called when a batch throws. It must answer every waiting item. */
+  readonly onError: (error: unknown) => void
+  /** The pause between two batches under load. Default: `batchSpacingMs`. */
+  readonly spacing?: () => Promise<void>
 }
 
 /**
- * From one round to the next, when the first found several waiting: a pipeline costs ten times what another command in it costs. Who comes
- * alone, one after the other too, never waits.
+ * The time between the starts of two batches, when more than one item waited for the first: a pipeline costs
+ * ten times as much as one more command in it. Items that arrive alone, even one right after the other, never
+ * wait.
  */
-const spacingMs = 3
+export const batchSpacingMs = 3
 
-/** Runs round after round while something waits, never two at once. */
-export class Rounds {
-  readonly #options: RoundsOptions
+/** Runs batch after batch while items wait, never two at once. */
+export class BatchRunner {
+  readonly #options: BatchRunnerOptions
   #running = false
   #idle: (() => void)[] = []
-  /** Until it has ended no round begins. */
+  /** The next batch starts after this. */
   #spacing: Promise<void> | undefined
 
-  constructor(options: RoundsOptions) {
+  constructor(options: BatchRunnerOptions) {
     this.#options = options
   }
 
-  /** Call it whenever something begins to wait. The first round begins when this turn of the event loop is over. */
-  begin(): void {
+  /** Call it for every new item. The first batch starts at the end of this turn of the event loop. */
+  start(): void {
     if (this.#running) return
     this.#running = true
-    setImmediate(() => this.#run())
+    setImmediate(() => {
+      this.#run()
+        .catch((error: unknown) => this.#options.onError(error))
+        .finally(() => {
+          this.#running = false
+          // An item may have arrived while the last batch ended.
+          if (this.#options.waiting() > 0) return this.start()
+          for (const resolve of this.#idle.splice(0)) resolve()
+        })
+    })
   }
 
-  /** Resolves when no round runs and none is to begin. */
+  /** Resolves when no batch runs and none is about to start. */
   idle(): Promise<void> {
     if (!this.#running) return Promise.resolve()
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  #run(): void {
-    this.#all()
-      .catch((error: unknown) => this.#options.failed(error))
-      .finally(() => {
-        this.#running = false
-        // It came while the last round ended.
-        if (this.#options.waiting() > 0) return this.begin()
-        for (const resolve of this.#idle.splice(0)) resolve()
-      })
-  }
-
-  async #all(): Promise<void> {
-    const { round, space = () => pause(spacingMs), waiting } = this.#options
+  async #run(): Promise<void> {
+    const { runBatch, spacing = () => pause(batchSpacingMs), waiting } = this.#options
     while (waiting() > 0) {
       await this.#spacing
-      this.#spacing = waiting() > 1 ? space() : undefined
-      await round()
+      this.#spacing = waiting() > 1 ? spacing() : undefined
+      await runBatch()
     }
   }
 }

@@ -1,5 +1,5 @@
 // Gateways reduced to what the faults are about: their brokers, in this process, with a subscriber on every channel and a publisher each.
-import type { RedisBrokerLimits } from '../../src/broker/redis/shard.js'
+import type { RedisBrokerLimits } from '../../src/broker/redis/limits.js'
 import type {
   BrokerListener,
   ChannelRef,
@@ -7,7 +7,7 @@ import type {
   Position,
   Publication,
 } from '../../src/broker/broker.js'
-import { openTestBroker, type Spoil, type TestRedisBroker } from '../support/redis-gateway.js'
+import { openTestBroker, type BrokerFault, type TestRedisBroker } from '../support/redis-gateway.js'
 import type { Channel, Publisher } from './load.js'
 import type { Logged, SubscriberLog } from './oracle.js'
 
@@ -52,7 +52,7 @@ class BrokerLog implements BrokerListener {
 
 export interface BrokerGatewayOptions {
   readonly limits?: Partial<RedisBrokerLimits> | undefined
-  readonly spoil?: Spoil | undefined
+  readonly spoil?: BrokerFault | undefined
   readonly durability?: Durability | undefined
 }
 
@@ -68,7 +68,7 @@ export async function openBrokerGateway(
   options: BrokerGatewayOptions & { name: string; channels: readonly Channel[] },
 ): Promise<BrokerGateway> {
   const { channels, durability, limits, name, spoil } = options
-  const opened = openTestBroker(url, { limits, spoil })
+  const opened = openTestBroker(url, { limits, fault: spoil })
   const log = new BrokerLog(name)
   opened.broker.listen(log)
   for (const channel of channels) {

@@ -14,7 +14,7 @@ export class HeldBroker extends MemoryBroker {
   }
 
   /** So that all must read. */
-  override standing(): undefined {
+  override confirmedPosition(): undefined {
     return undefined
   }
 

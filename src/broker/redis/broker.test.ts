@@ -1,13 +1,14 @@
-// What a Redis broker leaves behind; all else of it is tested with a Redis.
+// What a Redis broker leaves behind when a subscription ends, and how it handles an unreadable message.
+// test/redis/broker.test.ts tests the rest with a real Redis.
 import { describe, expect, test } from 'vitest'
 import { createLog } from '../../log.js'
 import { systemClock, type After } from '../../time.js'
-import { encodeEnvelope, joinedMessages, passingMessage } from '../envelope.js'
+import { ephemeralMessage, joinMessages, writeEnvelope } from '../envelope.js'
 import { RecordingListener } from '../listener.testing.js'
-import { Places } from './channel-keys.js'
-import type { StreamPage } from './stream-reader.js'
-import type { Writers } from './writers.js'
 import { RedisBroker } from './broker.js'
+import { ChannelKeys } from './channel-keys.js'
+import { FollowedChannels } from './followed-channels.js'
+import type { StreamPage } from './stream-reader.js'
 
 const ref = { tenantId: 't1', channel: 'general' }
 const page: StreamPage = {
@@ -18,47 +19,54 @@ const page: StreamPage = {
   fenced: true,
 }
 
-/** A broker whose timers are counted, and whose reads wait to be answered. */
+/** A broker whose timers are counted, and whose reads wait until the test answers them. */
 function rig() {
   const timers = new Set<() => void>()
-  const reads: ((page: StreamPage) => void)[] = []
+  const pendingReads: ((page: StreamPage) => void)[] = []
   const after: After = (_delayMs, fire) => {
     timers.add(fire)
     return () => timers.delete(fire)
   }
-  const read = () => new Promise<StreamPage>((resolve) => reads.push(resolve))
-  const unused = {} as Writers
-  const broker = new RedisBroker({
-    accepted: unused,
-    replicated: unused,
-    hasReplicas: () => false,
-    send: () => {},
-    read,
-    readFenced: read,
+  const read = () => new Promise<StreamPage>((resolve) => pendingReads.push(resolve))
+  const reads = { read, readFenced: read }
+  const unused = { send: () => {} }
+  const keys = new ChannelKeys()
+  const channels = new FollowedChannels({
+    keys,
+    reads,
     topics: { add: async () => {}, remove: () => {} },
-    close: async () => {},
-    clock: systemClock,
     after,
     log: createLog({ level: 'fatal', name: 'test' }),
     holdMs: 50,
+  })
+  const broker = new RedisBroker({
+    keys,
+    accepted: unused,
+    replicated: unused,
+    hasReplicas: () => false,
+    messages: unused,
+    reads,
+    channels,
+    close: async () => {},
+    clock: systemClock,
     windowMs: 60_000,
   })
-  const heard = new RecordingListener(20_000)
-  broker.listen(heard)
-  /** Resolves when a read waits. */
-  const asked = async () => expect.poll(() => reads.length).toBeGreaterThan(0)
-  const answer = () => reads.shift()?.(page)
+  const listener = new RecordingListener(20_000)
+  broker.listen(listener)
+  /** Resolves when a read waits for its answer. */
+  const readPending = async () => expect.poll(() => pendingReads.length).toBeGreaterThan(0)
+  const answer = () => pendingReads.shift()?.(page)
   const subscribe = async () => {
     const subscribed = broker.subscribe(ref)
-    await asked()
+    await readPending()
     answer()
     await subscribed
   }
-  return { broker, heard, timers, asked, answer, subscribe }
+  return { broker, channels, listener, timers, readPending, answer, subscribe }
 }
 
-describe('a channel that is read for its subscription', () => {
-  test('is compared from time to time, until it is given up', async () => {
+describe('a subscribed channel', () => {
+  test('is compared with its stream from time to time, until it is unsubscribed', async () => {
     const { broker, subscribe, timers } = rig()
     await subscribe()
     expect(timers.size).toBe(1)
@@ -66,20 +74,20 @@ describe('a channel that is read for its subscription', () => {
     expect(timers.size).toBe(0)
   })
 
-  test('has no timer when it was given up meanwhile', async () => {
-    const { answer, asked, broker, timers } = rig()
+  test('has no timer when it was unsubscribed during its first read', async () => {
+    const { answer, broker, readPending, timers } = rig()
     const subscribed = broker.subscribe(ref)
-    await asked()
+    await readPending()
     await broker.unsubscribe(ref)
     answer()
     await subscribed
     expect(timers.size).toBe(0)
   })
 
-  test('has no timer when the broker was closed meanwhile: its process could not end', async () => {
-    const { answer, asked, broker, timers } = rig()
+  test('has no timer when the broker was closed during its first read: the process could not end', async () => {
+    const { answer, broker, readPending, timers } = rig()
     const subscribed = broker.subscribe(ref)
-    await asked()
+    await readPending()
     await broker.close()
     answer()
     await subscribed
@@ -87,11 +95,13 @@ describe('a channel that is read for its subscription', () => {
   })
 })
 
-test('a message that makes no sense takes none of those with it that came together', async () => {
-  const { broker, heard, subscribe } = rig()
+test('a malformed message does not affect the messages it was joined with', async () => {
+  const { broker, channels, listener, subscribe } = rig()
   await subscribe()
-  const passing = (data: string) => passingMessage(encodeEnvelope({ data: Buffer.from(data) }, { timeMs: 1 }))
-  broker.onMessage(new Places().of(ref).topic, joinedMessages([passing('1'), Buffer.from('?'), passing('2')]))
-  expect(heard.textsOn(ref)).toEqual(['1', '2'])
+  const ephemeral = (data: string) =>
+    ephemeralMessage(writeEnvelope({ data: Buffer.from(data) }, { timeMs: 1 }))
+  const joined = joinMessages([ephemeral('1'), Buffer.from('?'), ephemeral('2')])
+  channels.onMessage(new ChannelKeys().of(ref).topic, joined)
+  expect(listener.textsOn(ref)).toEqual(['1', '2'])
   await broker.close()
 })

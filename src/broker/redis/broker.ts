@@ -1,9 +1,8 @@
-// The broker of many gateways: streams for history, pub/sub for delivery, WAIT before the acknowledgement. The algorithm and its reasons:
-// docs/broker.md.
+// The broker of many gateways. It publishes to streams, waits for replicas before it acknowledges, and reads
+// histories; followed-channels.ts delivers. The algorithm and its reasons are in docs/broker.md.
 import { CommandError } from '../../errors.js'
-import type { Log } from '../../log.js'
 import { idempotencyKey } from '../../redis/keys.js'
-import type { After, Clock } from '../../time.js'
+import type { Clock } from '../../time.js'
 import {
   historyLimitMax,
   type Announcement,
@@ -15,73 +14,55 @@ import {
   type HistoryQuery,
   type NewPublication,
   type Position,
-  type Publication,
   type Published,
   type PublishOptions,
 } from '../broker.js'
-import { ChannelReader, type ReaderPage } from '../channel-reader.js'
 import {
-  announcedMessage,
-  decodeTopicMessage,
-  encodeEnvelope,
-  messagesIn,
-  passingMessage,
-  storedMessage,
+  announcementMessage,
+  ephemeralMessage,
+  storedPublicationMessage,
+  writeEnvelope,
 } from '../envelope.js'
 import { digestOf } from '../idempotency.js'
-import { KnownEpochs } from './known-epochs.js'
-import { Places, type ChannelPlace } from './channel-keys.js'
-import type { StreamPage, StreamRead } from './stream-reader.js'
-import type { Topic } from './subscriber.js'
-import { Append, ClaimKey, Trim, type Idempotency, type Stored, type StoredWrite } from './write-commands.js'
-import type { Writers } from './writers.js'
 import { offsetOf } from '../stream-id.js'
+import type { ChannelKeys, ChannelLocation } from './channel-keys.js'
+import type { FollowedChannels, StreamReads } from './followed-channels.js'
+import { KnownEpochs } from './known-epochs.js'
+import type { WriteRouter } from './pending-write.js'
+import { PendingMessage } from './publisher.js'
+import {
+  AppendEntry,
+  ClaimKey,
+  TrimStream,
+  type Idempotency,
+  type NewEntry,
+  type StoredEntry,
+} from './write-commands.js'
 
-/** What goes to Redis, wherever in it the channel lies. */
 export interface RedisBrokerParts {
-  /** Acknowledges what is on the master. */
-  readonly accepted: Writers
-  /** Acknowledges what enough replicas have. */
-  readonly replicated: Writers
+  readonly keys: ChannelKeys
+  /** Acknowledges writes that the master has. */
+  readonly accepted: WriteRouter
+  /** Acknowledges writes that enough replicas have. */
+  readonly replicated: WriteRouter
   /** Whether there are replicas at all. */
   readonly hasReplicas: () => boolean
-  /** `again`: it may be sent twice. */
-  send(to: Topic, message: Buffer, options: { again: boolean }): void
-  /** Needs no fence. */
-  read(read: StreamRead): Promise<StreamPage>
-  readFenced(read: StreamRead): Promise<StreamPage>
-  readonly topics: { add(topic: Topic): Promise<void>; remove(topic: Topic): void }
-  /** Sends what is to be sent, and ends what waits. */
+  readonly messages: { send(message: PendingMessage): void }
+  readonly reads: StreamReads
+  readonly channels: FollowedChannels
+  /** Sends the messages that still wait, and refuses the writes that still wait for a shard. */
   close(): Promise<void>
   readonly clock: Clock
-  readonly after: After
-  readonly log: Log
-  /** Two gateways publish in any order: how long a publication waits for its predecessor. */
-  readonly holdMs: number
-  /** How long an idempotency key is known. */
+  /** How long an idempotency key is known, in milliseconds. */
   readonly windowMs: number
 }
 
-interface Subscribed {
-  readonly ref: ChannelRef
-  readonly reader: ChannelReader
-  cancelComparison?: (() => void) | undefined
-}
-
-const heldMax = 256
-const retryMs = 250
-/** An idle channel's top is compared so often, give or take half: a lost message is found even when no other follows. */
-const compareIntervalMs = 40_000
-
 export class RedisBroker implements Broker {
   readonly #parts: RedisBrokerParts
-  readonly #subscribed = new Map<string, Subscribed>()
   readonly #epochs: KnownEpochs
-  readonly #places = new Places()
-  #listener: BrokerListener | undefined
   #closed = false
-  /** Publishes that have no answer yet. */
-  #underWay = 0
+  /** How many publishes have no answer yet. */
+  #publishing = 0
   #whenIdle: (() => void) | undefined
 
   constructor(parts: RedisBrokerParts) {
@@ -90,155 +71,93 @@ export class RedisBroker implements Broker {
   }
 
   listen(listener: BrokerListener): void {
-    if (this.#listener) throw new Error('RedisBroker: listen() was called twice')
-    this.#listener = listener
-  }
-
-  /** What the subscriber connection brings. */
-  onMessage(topic: string, message: Buffer): void {
-    const subscribed = this.#subscribed.get(topic)
-    const listener = this.#listener
-    if (!subscribed || !listener) return
-    try {
-      for (const one of messagesIn(message)) this.#read(one, { topic, subscribed, listener })
-    } catch (error) {
-      this.#leaveOut(topic, error)
-    }
-  }
-
-  #read(
-    message: Buffer,
-    {
-      listener,
-      subscribed: { reader, ref },
-      topic,
-    }: { topic: string; subscribed: Subscribed; listener: BrokerListener },
-  ): void {
-    try {
-      const decoded = decodeTopicMessage(message, offsetOf)
-      if (decoded.kind === 'announcement') listener.onAnnouncement(ref, decoded.announcement)
-      else if (decoded.publication.offset === 0) listener.onPublication(ref, decoded.publication)
-      else reader.onMessage(decoded.publication)
-    } catch (error) {
-      this.#leaveOut(topic, error)
-    }
-  }
-
-  #leaveOut(topic: string, error: unknown): void {
-    this.#parts.log.warn(
-      { err: error, topic },
-      'a message on a channel’s topic cannot be read and is left out',
-    )
-  }
-
-  /** The subscriber connection is a new one: whatever came between is in the streams. */
-  onResubscribed(topics: readonly string[]): void {
-    for (const topic of topics) this.#subscribed.get(topic)?.reader.check()
+    this.#parts.channels.listen(listener)
   }
 
   async subscribe(ref: ChannelRef): Promise<void> {
     this.#assertOpen()
-    if (!this.#listener) throw new Error('RedisBroker: subscribe() before listen()')
-    const place = this.#places.of(ref)
-    const { topic } = place
-    if (this.#subscribed.has(topic)) return
-    const subscribed: Subscribed = { ref, reader: this.#createReader(ref) }
-    this.#subscribed.set(topic, subscribed)
-    try {
-      await this.#parts.topics.add(place)
-      const { top } = await this.#parts.read({ ...place, limit: 0 })
-      // Given up meanwhile, or this broker is closed: a timer made now would be nobody's, and keep the process alive.
-      if (this.#subscribed.get(topic) !== subscribed) return
-      subscribed.reader.start(top)
-      this.#scheduleComparison(topic, subscribed)
-    } catch (error) {
-      this.#forget(topic, subscribed)
-      throw error instanceof CommandError
-        ? error
-        : new CommandError(
-            'BROKER_UNAVAILABLE',
-            `Cannot subscribe to "${ref.channel}": Redis does not answer. Try again`,
-            {
-              retryAfterMs: 1_000,
-              cause: error,
-            },
-          )
-    }
+    await this.#parts.channels.follow(ref)
   }
 
   async unsubscribe(ref: ChannelRef): Promise<void> {
-    const { topic } = this.#places.of(ref)
-    const subscribed = this.#subscribed.get(topic)
-    if (subscribed) this.#forget(topic, subscribed)
+    this.#parts.channels.unfollow(ref)
   }
 
   async publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published> {
     this.#assertOpen()
-    const { durability, lane } = this.#laneFor(ref, options.durability)
+    const { channels, clock, keys, messages, windowMs } = this.#parts
+    const { durability, writes } = this.#writesFor(ref, options.durability)
     const { history, idempotencyKey: key } = options
-    const { clock, windowMs } = this.#parts
-    const place = this.#places.of(ref)
+    const location = keys.of(ref)
     const idempotency =
       key === undefined
         ? undefined
         : { key: idempotencyKey(ref, key), digest: digestOf(publication), windowMs }
-    const envelope = encodeEnvelope(publication, { timeMs: clock.epochMs(), ttlMs: history?.ttlMs })
-    this.#underWay += 1
+    const envelope = writeEnvelope(publication, { timeMs: clock.epochMs(), ttlMs: history?.ttlMs })
+    this.#publishing += 1
     try {
-      if (!history) return await this.#publishPassing(place, { lane, envelope, idempotency })
-      const write = { place, size: history.size, envelope, idempotency }
-      // Channels of known epoch at little cost; the first time, and with a key, by a script that settles the epoch.
-      const known = idempotency ? undefined : this.#epochs.get(place.streamKey)
-      const stored = (await lane.submit(new Append(write, known))) ?? (await this.#storeAfresh(lane, write))
+      if (!history) return await this.#publishEphemeral(location, { writes, envelope, idempotency })
+      const entry = { location, size: history.size, envelope, idempotency }
+      // A known epoch makes the write cheap. Without one, or with a key, a script settles the epoch.
+      const known = idempotency ? undefined : this.#epochs.get(location.streamKey)
+      const write = new AppendEntry(entry, { known, sinceMs: clock.monotonicMs() })
+      writes.send(write)
+      const stored = (await write.done) ?? (await this.#appendToNewStream(writes, entry))
       if (stored.id === '') return { durability: 'accepted', repeated: true }
       const learnt = stored.epoch !== known?.epoch || stored.store !== known.store
-      if (learnt && !stored.repeated) this.#epochs.set(place.streamKey, stored)
+      if (learnt && !stored.repeated) this.#epochs.set(location.streamKey, stored)
       const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
-      this.#subscribed.get(place.topic)?.reader.acknowledged(position)
-      // A repeat too: the first may have gone unacknowledged and unheard. Who has heard it knows it by its offset.
-      if (!stored.announced) this.#parts.send(place, storedMessage(stored, envelope), { again: true })
+      channels.readerOf(location)?.acknowledged(position)
+      // A repeat too: the first publish may not have been acknowledged, and then no message was sent. Readers
+      // drop offsets that they know.
+      if (!stored.published) {
+        const message = storedPublicationMessage(stored, envelope)
+        messages.send(
+          new PendingMessage(location, message, { sinceMs: clock.monotonicMs(), repeatable: true }),
+        )
+      }
       return { position, durability, repeated: stored.repeated }
     } catch (error) {
-      // It may be there all the same, and nobody will tell of it.
+      // The publication may be stored all the same, and no message will say so.
       if (history && error instanceof CommandError && error.code === 'NOT_REPLICATED')
-        this.#subscribed.get(place.topic)?.reader.check()
+        channels.readerOf(location)?.check()
       throw error
     } finally {
-      this.#underWay -= 1
-      if (this.#underWay === 0) this.#whenIdle?.()
+      this.#publishing -= 1
+      if (this.#publishing === 0) this.#whenIdle?.()
     }
   }
 
   async announce(ref: ChannelRef, announcement: Announcement): Promise<void> {
     this.#assertOpen()
-    this.#parts.send(this.#places.of(ref), announcedMessage(announcement), { again: false })
+    this.#sendOnce(this.#parts.keys.of(ref), announcementMessage(announcement))
   }
 
   async history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage> {
     this.#assertOpen()
+    const { channels, keys, reads } = this.#parts
     const limit = Math.min(query.limit, historyLimitMax)
-    const place = this.#places.of(ref)
-    const { fenced, publications, top, continuous } = await this.#parts.readFenced({
-      ...place,
+    const location = keys.of(ref)
+    const { continuous, fenced, publications, top } = await reads.readFenced({
+      ...location,
       since: query.since,
       limit,
       reverse: query.reverse,
     })
-    const reader = this.#subscribed.get(place.topic)?.reader
+    const reader = channels.readerOf(location)
     if (fenced) {
       reader?.prove(top)
       return { publications, top, continuous }
     }
-    // Replicas are missing: what cannot be proven to survive is not shown. What was delivered here had its proof.
+    // Replicas are missing: the broker does not show what may not survive a failover. What it has delivered
+    // here was proven.
     const proven = reader?.proven
     if (!proven || proven.epoch !== top.epoch) {
       if (publications.length === 0) return { publications, top, continuous }
       throw new CommandError(
         'NOT_REPLICATED',
         `Cannot read "${ref.channel}": Redis has too few replicas at the moment. Try again`,
-        {
-          retryAfterMs: 1_000,
-        },
+        { retryAfterMs: 1_000 },
       )
     }
     const offsetMax = Math.min(top.offset, proven.offset)
@@ -249,29 +168,36 @@ export class RedisBroker implements Broker {
     }
   }
 
-  standing(ref: ChannelRef): Position | undefined {
-    return this.#subscribed.get(this.#places.of(ref).topic)?.reader.standing
+  confirmedPosition(ref: ChannelRef): Position | undefined {
+    const { channels, keys } = this.#parts
+    return channels.readerOf(keys.of(ref))?.confirmed
   }
 
   async removeHistory(ref: ChannelRef): Promise<void> {
     this.#assertOpen()
-    await this.#laneFor(ref, undefined).lane.submit(new Trim(this.#places.of(ref)))
+    const { clock, keys } = this.#parts
+    const write = new TrimStream(keys.of(ref), { sinceMs: clock.monotonicMs() })
+    this.#writesFor(ref, undefined).writes.send(write)
+    await write.done
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    for (const [topic, subscribed] of this.#subscribed) this.#forget(topic, subscribed)
-    // Each has a deadline of its own.
-    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve))
+    this.#parts.channels.close()
+    // Each publish has a deadline of its own.
+    if (this.#publishing > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve))
     await this.#parts.close()
   }
 
-  /** `replicated` where there are replicas, unless a rule asks for less. */
-  #laneFor(ref: ChannelRef, asked: Durability | undefined): { durability: Durability; lane: Writers } {
+  /** `replicated` where there are replicas, unless the channel's rule asks for less. */
+  #writesFor(
+    ref: ChannelRef,
+    requested: Durability | undefined,
+  ): { readonly durability: Durability; readonly writes: WriteRouter } {
     const { accepted, hasReplicas, replicated } = this.#parts
-    const durability = asked ?? (hasReplicas() ? 'replicated' : 'accepted')
-    if (durability === 'accepted') return { durability, lane: accepted }
-    if (durability === 'replicated' && hasReplicas()) return { durability, lane: replicated }
+    const durability = requested ?? (hasReplicas() ? 'replicated' : 'accepted')
+    if (durability === 'accepted') return { durability, writes: accepted }
+    if (durability === 'replicated' && hasReplicas()) return { durability, writes: replicated }
     throw new CommandError(
       'DURABILITY_UNAVAILABLE',
       durability === 'durable'
@@ -280,64 +206,42 @@ export class RedisBroker implements Broker {
     )
   }
 
-  /** The stream is gone, and with it all that its epoch stood for. */
-  async #storeAfresh(lane: Writers, write: StoredWrite): Promise<Stored> {
-    this.#epochs.delete(write.place.streamKey)
-    const stored = await lane.submit(new Append(write, undefined))
-    if (!stored) throw new Error('a stream was not made')
+  /** The stream is gone, and its epoch is no longer valid. */
+  async #appendToNewStream(writes: WriteRouter, entry: NewEntry): Promise<StoredEntry> {
+    this.#epochs.delete(entry.location.streamKey)
+    const sinceMs = this.#parts.clock.monotonicMs()
+    const write = new AppendEntry(entry, { known: undefined, sinceMs })
+    writes.send(write)
+    const stored = await write.done
+    if (!stored) throw new Error('the script that settles the epoch has not created the stream')
     return stored
   }
 
-  async #publishPassing(
-    place: ChannelPlace,
-    publish: { lane: Writers; envelope: Buffer; idempotency: Idempotency | undefined },
+  async #publishEphemeral(
+    location: ChannelLocation,
+    publish: {
+      readonly writes: WriteRouter
+      readonly envelope: Buffer
+      readonly idempotency: Idempotency | undefined
+    },
   ): Promise<Published> {
-    const { envelope, idempotency, lane } = publish
-    const claimed = idempotency && (await lane.submit(new ClaimKey(place, idempotency)))
+    const { envelope, idempotency, writes } = publish
     // Nothing is stored, so there is nothing that replicas could have.
     const durability = 'accepted'
-    if (claimed?.repeated) return { durability, repeated: true }
-    this.#parts.send(place, passingMessage(envelope), { again: false })
+    if (idempotency) {
+      const claim = new ClaimKey(location, idempotency, { sinceMs: this.#parts.clock.monotonicMs() })
+      writes.send(claim)
+      const { repeated } = await claim.done
+      if (repeated) return { durability, repeated }
+    }
+    this.#sendOnce(location, ephemeralMessage(envelope))
     return { durability, repeated: false }
   }
 
-  #createReader(ref: ChannelRef): ChannelReader {
-    const { after, holdMs, log } = this.#parts
-    return new ChannelReader(
-      {
-        read: (since, upTo) => this.#readMissed(ref, since, upTo),
-        deliver: (publication: Publication) => this.#listener?.onPublication(ref, publication),
-        lost: (top) => this.#listener?.onContinuityLost(ref, top),
-        failed: (error) =>
-          log.debug({ err: error, channel: ref.channel }, 'a gap cannot be read now; it is tried again'),
-      },
-      { after, holdMs, heldMax, retryMs },
-    )
-  }
-
-  async #readMissed(ref: ChannelRef, since: Position, upTo: number | undefined): Promise<ReaderPage> {
-    const read: StreamRead = { ...this.#places.of(ref), since, upTo, limit: historyLimitMax }
-    if (upTo !== undefined) return this.#parts.read(read)
-    const page = await this.#parts.readFenced(read)
-    if (page.fenced) return page
-    throw new CommandError('NOT_REPLICATED', 'too few replicas confirm what was read')
-  }
-
-  #scheduleComparison(topic: string, subscribed: Subscribed): void {
-    // In whole seconds: Node keeps timers of one delay in one list.
-    const delayMs = Math.round((compareIntervalMs * (0.5 + Math.random())) / 1000) * 1000
-    subscribed.cancelComparison = this.#parts.after(delayMs, () => {
-      subscribed.reader.check()
-      this.#scheduleComparison(topic, subscribed)
-    })
-  }
-
-  #forget(topic: string, subscribed: Subscribed): void {
-    subscribed.cancelComparison?.()
-    subscribed.reader.close()
-    if (this.#subscribed.get(topic) !== subscribed) return
-    this.#subscribed.delete(topic)
-    this.#parts.topics.remove(this.#places.of(subscribed.ref))
+  /** Sends a message that has no offset, so that a subscriber could not recognise a second copy. */
+  #sendOnce(topic: ChannelLocation, message: Buffer): void {
+    const { clock, messages } = this.#parts
+    messages.send(new PendingMessage(topic, message, { sinceMs: clock.monotonicMs(), repeatable: false }))
   }
 
   #assertOpen(): void {

@@ -1,311 +1,240 @@
-// Group commit: publishes of one turn share a pipeline and one WAIT, and are acknowledged when enough replicas have them all.
-import { CommandError } from '../../errors.js'
-import { unlessAborted } from '../../deadline.js'
+// Group commit: the publishes of one turn of the event loop share a pipeline and one WAIT, and are
+// acknowledged when enough replicas have all of them.
+import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../redis/link.js'
+import { OrderedWorker, type OrderedWorkerOptions } from '../../redis/routing/ordered-worker.js'
 import {
-  RedisUnavailableError,
-  type LiveRedis,
-  type RedisLink,
-  UnknownOutcomeError,
-} from '../../redis/link.js'
-import { Rounds } from '../../redis/batch-runner.js'
-import { overtaken, takeOf, type Lane, type LaneReport } from '../../redis/routing/shard-router.js'
-import type { Clock } from '../../time.js'
-import {
-  unavailable,
   unknownOutcome,
-  type AnnounceBy,
-  type Commit,
+  type AddResult,
   type Generation,
-  type HowItWent,
   type NotStored,
+  type PendingWrite,
+  type PubSubCommand,
 } from './pending-write.js'
 
-/** What is known of generations on each connection. */
-export interface GenerationsOf {
+type Write = PendingWrite<unknown>
+
+/** The generations that each connection knows. */
+export interface ConnectionGenerations {
   of(live: LiveRedis, partition: number): Generation | undefined
-  /** Makes them known. Gives those that lie elsewhere. Throws when the connection is of no use for them. */
+  /**
+   * Makes generations known to the connection. Returns the partitions that another shard holds. Throws when
+   * the connection cannot be used for the partitions.
+   */
   open(live: LiveRedis, partitions: ReadonlySet<number>): Promise<ReadonlySet<number>>
-  /** The same where streams have refused what was known. */
+  /** As `open`, for partitions in which a stream has refused the known generation. */
   raise(
     live: LiveRedis,
     refused: readonly { readonly partition: number; readonly streamKey: string }[],
   ): Promise<ReadonlySet<number>>
 }
 
-export interface CommitOptions {
-  readonly link: RedisLink
-  readonly clock: Clock
-  /** From then on all is given back. */
-  readonly retired: AbortSignal
-  readonly report: LaneReport<Commit>
-  readonly generations: GenerationsOf
-  /** Replicas that must have a group before it is acknowledged; 0: none, no WAIT is sent. */
+export interface GroupCommitOptions extends Omit<OrderedWorkerOptions<Write>, 'waiting' | 'spacingMs'> {
+  readonly generations: ConnectionGenerations
+  /** How many replicas must have a group before it is acknowledged. 0: none, and no WAIT is sent. */
   readonly waitReplicas: () => number
+  /** How long a WAIT gives the replicas, in milliseconds. */
   readonly waitMs: number
-  /** How what waits for no replicas is told of. */
-  readonly announceBy: AnnounceBy
-  /** A failover should look like latency: so long and so many publishes wait for a writer. */
+  /** How Redis publishes the messages of writes that wait for no replicas. */
+  readonly publishBy: PubSubCommand
+  /** How long a write waits for a writer connection, in milliseconds: a failover should look like latency. */
   readonly queueMs: number
-  readonly queueMax: number
   readonly groupMax: number
   readonly groupBytesMax: number
 }
 
 const triesMax = 5
 
-/** What one command does. */
-interface Command {
-  readonly commits: [Commit, ...Commit[]]
+/** One command of a pipeline, and the writes that share it. */
+interface WriteCommand {
+  readonly writes: [Write, ...Write[]]
   readonly generation: Generation
 }
 
-export class CommitLane implements Lane<Commit> {
-  readonly #options: CommitOptions
-  readonly #rounds: Rounds
-  #queue: Commit[] = []
+export class GroupCommit extends OrderedWorker<Write> {
+  readonly #options: GroupCommitOptions
 
-  constructor(options: CommitOptions) {
+  constructor(options: GroupCommitOptions) {
+    super({ ...options, waiting: { kind: 'latency', patienceMs: options.queueMs } })
     this.#options = options
-    this.#rounds = new Rounds({
-      waiting: () => this.#queue.length,
-      round: () => this.#commitSome(),
-      failed: (error) => {
-        for (const commit of this.#queue.splice(0)) this.#reject(commit, error)
-      },
-    })
   }
 
-  /** Rejects with CommandError: NOT_REPLICATED (outcome unknown), BROKER_UNAVAILABLE (nothing was stored), or what the entry refuses with. */
-  send(commit: Commit): void {
-    const { queueMax } = this.#options
-    if (this.#queue.length >= queueMax) {
-      return this.#reject(
-        commit,
-        new CommandError(
-          'BROKER_UNAVAILABLE',
-          `Nothing was stored: ${queueMax} publishes wait for Redis already`,
-          { retryAfterMs: 1_000 },
-        ),
-      )
-    }
-    this.#queue.push(commit)
-    this.#rounds.begin()
-  }
-
-  async #commitSome(): Promise<void> {
-    const live = await this.#writer()
-    this.#refuseLate()
-    if (this.#options.retired.aborted) this.#giveBack(this.#queue.splice(0))
-    if (!live) return
-    const group = this.#takeGroup()
-    try {
-      await this.#commit(live, group)
-    } catch (error) {
-      for (const commit of group) this.#reject(commit, error)
-    }
-  }
-
-  /** Undefined: none came while the oldest could wait, or none will. */
-  async #writer(): Promise<LiveRedis | undefined> {
-    const { clock, link, queueMs, retired } = this.#options
-    const current = link.current
-    if (current) return current
-    const oldest = this.#queue[0]
-    const leftMs = oldest ? oldest.sinceMs + queueMs - clock.monotonicMs() : 0
-    try {
-      if (leftMs > 0) return await unlessAborted(retired, link.ready(leftMs))
-    } catch (error) {
-      if (!retired.aborted && !(error instanceof RedisUnavailableError)) throw error
-    }
-    return undefined
-  }
-
-  /** Whatever holds the queue up, no writer or one whose replicas do not answer: so long and no longer. */
-  #refuseLate(): void {
-    const { clock, link, queueMs } = this.#options
-    const overMs = clock.monotonicMs() - queueMs
-    const over = this.#queue.filter(({ sinceMs }) => sinceMs <= overMs)
-    if (over.length === 0) return
-    this.#queue = this.#queue.filter(({ sinceMs }) => sinceMs > overMs)
-    for (const commit of over)
-      this.#reject(commit, unavailable(link.trouble ?? 'too many publishes wait for replicas'))
-  }
-
-  #takeGroup(): Commit[] {
+  protected override batchLength(queue: readonly Write[]): number {
     const { groupBytesMax, groupMax } = this.#options
     let bytes = 0
     let count = 0
-    for (const { entry } of this.#queue) {
-      bytes += entry.bytes
+    for (const write of queue) {
+      bytes += write.bytes
       if (count === groupMax || (count > 0 && bytes > groupBytesMax)) break
       count += 1
     }
-    return this.#queue.splice(0, count)
+    return count
   }
 
-  async #commit(live: LiveRedis, taken: readonly Commit[]): Promise<void> {
-    const { waitMs } = this.#options
-    const group = await this.#opened(live, taken)
+  protected override async runBatch(live: LiveRedis, batch: readonly Write[]): Promise<void> {
+    const { publishBy, waitMs, waitReplicas } = this.#options
+    const group = this.#hasGenerations(live, batch) ? batch : await this.#openGenerations(live, batch)
     if (group.length === 0) return
-    const replicas = this.#options.waitReplicas()
+    const replicas = waitReplicas()
     const pipeline = live.client.pipeline()
     const commands = this.#commandsOf(live, group)
-    const announceBy = replicas > 0 ? undefined : this.#options.announceBy
-    for (const { commits, generation } of commands) {
-      const [{ entry }, ...others] = commits
-      entry.add(pipeline, generation, {
-        behind: others.flatMap((other) => other.entry.part ?? []),
-        announceBy,
-      })
+    const options = { publishBy: replicas > 0 ? undefined : publishBy }
+    for (const { generation, writes } of commands) {
+      const [first, ...others] = writes
+      first.add(pipeline, generation, { ...options, behind: others.flatMap(({ shared }) => shared ?? []) })
     }
     if (replicas > 0) pipeline.call('WAIT', replicas, waitMs)
     let replies: unknown[]
     try {
       replies = await live.run(pipeline, { deadlineMs: waitMs + 1_000 })
     } catch (error) {
-      if (error instanceof RedisUnavailableError) return this.#requeue(group)
+      if (error instanceof RedisUnavailableError) return this.#retryAtMost(group)
       if (!(error instanceof UnknownOutcomeError)) throw error
-      for (const commit of group)
-        this.#reject(commit, unknownOutcome('the connection to Redis was lost before it answered', error))
+      for (const write of group)
+        this.reject(write, unknownOutcome('the connection to Redis was lost before it answered', error))
       return
     }
-    const reached = replicas > 0 ? replies.at(commands.length) : 0
-    const short = replicas > 0 && !(typeof reached === 'number' && reached >= replicas)
-    // What replicas of the past confirm to a master of the past is lost with it.
-    const stands = replicas === 0 || short || (await live.stands())
-    const doubt = short
-      ? `${String(reached)} of ${replicas} replicas confirmed it within ${waitMs} ms`
-      : stands
-        ? undefined
-        : 'another master may have taken over meanwhile'
-    if (!stands) live.discard('nobody stands by this master')
-    const again = this.#settle(commands, replies, { doubt, announced: announceBy !== undefined })
-    await this.#retry(live, again)
+    const doubt = replicas > 0 ? await this.#doubt(live, replies.at(commands.length), replicas) : undefined
+    const { refused, undone } = this.#settleAll(commands, replies, { doubt, published: replicas === 0 })
+    if (undone.size === 0) return
+    const isDone = (write: Write): boolean => !undone.has(write) && !refused.has(write)
+    await this.#retryUndone(live, this.refuseOutOfOrder(group, [...undone.keys()], isDone), undone)
   }
 
-  /** Those that follow each other in a stream share a command where they can. */
-  #commandsOf(live: LiveRedis, group: readonly Commit[]): Command[] {
-    const commands: Command[] = []
-    const last = new Map<string, Command>()
-    for (const commit of group) {
-      const before = last.get(commit.key)
-      if (before && share(before, commit)) {
-        before.commits.push(commit)
-        continue
-      }
-      const generation = this.#options.generations.of(live, commit.partition)
-      if (!generation) throw new Error('a partition was opened, and its generation is not known')
-      const command: Command = { commits: [commit], generation }
-      commands.push(command)
-      last.set(commit.key, command)
-    }
-    return commands
+  /**
+   * Why the writes of a pipeline cannot be acknowledged, given the reply to its WAIT. Undefined: they can.
+   */
+  async #doubt(live: LiveRedis, reached: unknown, replicas: number): Promise<string | undefined> {
+    if (!(typeof reached === 'number' && reached >= replicas))
+      return `${String(reached)} of ${replicas} replicas confirmed it within ${this.#options.waitMs} ms`
+    // Writes that stale replicas confirm to a replaced master are lost with it.
+    if (await live.confirmMaster()) return undefined
+    live.discard('the Sentinels do not confirm this master')
+    return 'another master may have taken over meanwhile'
   }
 
-  /** Those whose partition is known on this connection, or has become so; the others have gone where they belong. */
-  async #opened(live: LiveRedis, group: readonly Commit[]): Promise<readonly Commit[]> {
+  #hasGenerations(live: LiveRedis, group: readonly Write[]): boolean {
+    const { generations } = this.#options
+    return group.every(({ partition }) => generations.of(live, partition) !== undefined)
+  }
+
+  /**
+   * Makes the missing generations known. Reroutes the writes whose partition another shard holds, and returns
+   * the others.
+   */
+  async #openGenerations(live: LiveRedis, group: readonly Write[]): Promise<readonly Write[]> {
     const { generations } = this.#options
     const unknown = new Set<number>()
     for (const { partition } of group) if (!generations.of(live, partition)) unknown.add(partition)
-    if (unknown.size === 0) return group
     try {
-      const elsewhere = await generations.open(live, unknown)
-      this.#giveBack(group.filter(({ partition }) => elsewhere.has(partition)))
-      return group.filter(({ partition }) => !elsewhere.has(partition))
+      const moved = await generations.open(live, unknown)
+      this.reroute(group.filter(({ partition }) => moved.has(partition)))
+      return group.filter(({ partition }) => !moved.has(partition))
     } catch (error) {
       live.discard(String(error))
-      this.#requeue(group)
+      this.#retryAtMost(group)
       return []
     }
   }
 
-  /** Tells the callers what there is to tell. Gives those to which nothing happened, in order. `doubt`: why nothing is acknowledged. */
-  #settle(
-    commands: readonly Command[],
-    replies: readonly unknown[],
-    { announced, doubt }: { announced: boolean; doubt: string | undefined },
-  ): { job: Commit; wants: NotStored }[] {
-    const again: { job: Commit; wants: NotStored }[] = []
-    const nothing = new Set<Commit>()
-    const settle = (job: Commit, reply: unknown, how: HowItWent): void => {
-      try {
-        const outcome = job.read(reply, how)
-        if (typeof outcome === 'string') again.push({ job, wants: outcome })
-        else if (doubt === undefined) this.#accept(job, outcome)
-        else this.#reject(job, unknownOutcome(doubt))
-      } catch (error) {
-        nothing.add(job)
-        this.#reject(job, error)
+  /** Writes that follow each other in a stream share a command where they can. */
+  #commandsOf(live: LiveRedis, group: readonly Write[]): WriteCommand[] {
+    const commands: WriteCommand[] = []
+    const last = new Map<string, WriteCommand>()
+    for (const write of group) {
+      const before = last.get(write.key)
+      if (before && canShare(before, write)) {
+        before.writes.push(write)
+        continue
       }
+      const generation = this.#options.generations.of(live, write.partition)
+      if (!generation)
+        throw new Error(`the generation of partition ${write.partition} is not known after opening it`)
+      const command: WriteCommand = { writes: [write], generation }
+      commands.push(command)
+      last.set(write.key, command)
     }
-    commands.forEach(({ commits }, index) => {
-      commits.forEach((job, nth) => settle(job, replies[index], { nth, announced }))
-    })
-    if (again.length === 0) return again
-    for (const { job } of again) nothing.add(job)
-    const jobs = commands.flatMap(({ commits }) => commits)
-    const late = overtaken(jobs.map((job) => ({ job, happened: !nothing.has(job) })))
-    return again.filter(({ job }) => {
-      if (late.has(job)) this.#reject(job, unavailable('a later one was stored before it'))
-      return !late.has(job)
-    })
+    return commands
   }
 
-  async #retry(live: LiveRedis, again: readonly { job: Commit; wants: NotStored }[]): Promise<void> {
-    if (again.length === 0) return
-    const partitionsOf = (wanted: NotStored) =>
-      new Set(again.filter(({ wants }) => wants === wanted).map(({ job }) => job.partition))
-    const elsewhere = new Set(partitionsOf('elsewhere'))
-    const refused = again.filter(({ job, wants }) => wants === 'fenced' && !elsewhere.has(job.partition))
-    if (again.some(({ wants }) => wants === 'again')) {
-      // Demoted or without its scripts: the next connection finds out afresh what it is.
-      live.discard('its writes were refused')
-    } else if (refused.length > 0) {
-      const streams = new Map(refused.map(({ job: { key, partition } }) => [key, partition]))
+  /**
+   * Ends the writes that Redis has stored or refused for good, and returns the others in order, each with what it needs
+   * before another try. `doubt`: why no write is acknowledged although it was stored.
+   */
+  #settleAll(
+    commands: readonly WriteCommand[],
+    replies: readonly unknown[],
+    { doubt, published }: { doubt: string | undefined; published: boolean },
+  ): { undone: Map<Write, NotStored>; refused: Set<Write> } {
+    const undone = new Map<Write, NotStored>()
+    const refused = new Set<Write>()
+    commands.forEach(({ writes }, at) => {
+      writes.forEach((write, index) => {
+        const outcome = this.#settleOne(write, replies[at], { index, published, doubt })
+        if (outcome === 'refused') refused.add(write)
+        else if (outcome !== 'stored') undone.set(write, outcome)
+      })
+    })
+    return { undone, refused }
+  }
+
+  #settleOne(
+    write: Write,
+    reply: unknown,
+    result: AddResult & { doubt: string | undefined },
+  ): 'stored' | 'refused' | NotStored {
+    try {
+      const outcome = write.read(reply, result)
+      if (typeof outcome === 'string') return outcome
+      if (result.doubt !== undefined) this.reject(write, unknownOutcome(result.doubt))
+      else {
+        this.settle(write)
+        write.resolve(outcome.result)
+      }
+      return 'stored'
+    } catch (error) {
+      this.reject(write, error)
+      return 'refused'
+    }
+  }
+
+  async #retryUndone(
+    live: LiveRedis,
+    writes: readonly Write[],
+    needs: ReadonlyMap<Write, NotStored>,
+  ): Promise<void> {
+    const thatNeed = (what: NotStored) => writes.filter((write) => needs.get(write) === what)
+    const moved = new Set(thatNeed('moved').map(({ partition }) => partition))
+    const fenced = thatNeed('fenced').filter(({ partition }) => !moved.has(partition))
+    if (thatNeed('reconnect').length > 0) {
+      // The node was demoted or has lost its scripts: the next connection checks the role and loads the scripts.
+      live.discard('it refused writes')
+    } else if (fenced.length > 0) {
+      const partitionOf = new Map(fenced.map(({ key, partition }) => [key, partition]))
+      const streams = [...partitionOf].map(([streamKey, partition]) => ({ partition, streamKey }))
       try {
-        const moved = await this.#options.generations.raise(
-          live,
-          [...streams].map(([streamKey, partition]) => ({ partition, streamKey })),
-        )
-        for (const partition of moved) elsewhere.add(partition)
+        for (const partition of await this.#options.generations.raise(live, streams)) moved.add(partition)
       } catch (error) {
         live.discard(String(error))
       }
     }
-    this.#requeue(again.map(({ job }) => job).filter(({ partition }) => !elsewhere.has(partition)))
-    this.#giveBack(again.map(({ job }) => job).filter(({ partition }) => elsewhere.has(partition)))
+    this.#retryAtMost(writes.filter(({ partition }) => !moved.has(partition)))
+    this.reroute(writes.filter(({ partition }) => moved.has(partition)))
   }
 
-  #accept(commit: Commit, tell: () => void): void {
-    this.#options.report.settled(commit)
-    tell()
-  }
-
-  #reject(commit: Commit, error: unknown): void {
-    this.#options.report.settled(commit)
-    commit.reject(error)
-  }
-
-  /** They lie elsewhere, and what waits behind them with them. */
-  #giveBack(commits: readonly Commit[]): void {
-    const behind = takeOf(this.#queue, new Set(commits.map(({ partition }) => partition)))
-    for (const commit of [...commits, ...behind]) this.#options.report.elsewhere(commit)
-  }
-
-  /** In front, in order: nothing of them was stored. */
-  #requeue(group: readonly Commit[]): void {
-    const worth = group.filter((commit) => {
-      commit.tries += 1
-      if (commit.tries <= triesMax) return true
-      this.#reject(commit, unavailable(`refused ${triesMax} times`))
+  /** Tries writes again of which nothing was stored, at most `triesMax` times each. */
+  #retryAtMost(writes: readonly Write[]): void {
+    const worth = writes.filter((write) => {
+      write.tries += 1
+      if (write.tries <= triesMax) return true
+      this.refuse(write, `Redis refused the write ${triesMax} times`)
       return false
     })
-    this.#queue = [...worth, ...this.#queue]
+    this.retry(worth)
   }
 }
 
-function share({ commits: [first], generation }: Command, next: Commit): boolean {
-  const one = first.entry.part
-  const other = next.entry.part
+function canShare({ generation, writes: [first] }: WriteCommand, next: Write): boolean {
+  const one = first.shared
+  const other = next.shared
   return one?.store === generation.store && other?.store === one.store && other.size === one.size
 }

@@ -1,19 +1,24 @@
-// Epochs of channels that this gateway publishes to: spares each publish the script that would look its channel's up.
+// Epochs of streams. The gateway remembers the epochs of the channels that it publishes to: this spares most
+// publishes the script that would look the epoch up.
+import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../time.js'
 
-/** `store`: the life of the Redis in which the epoch was met. A Redis that lost its data has another, and other epochs. */
 export interface KnownEpoch {
   readonly epoch: string
+  /**
+   * The incarnation of the data in which the epoch was found: see `Generation`. A Redis that lost its data
+   * has another one, and other epochs.
+   */
   readonly store: string
 }
 
-/** Asked again after so long: the script then also renews the idle time of stream and epoch. */
+/** After this time a publish runs the script again, which also renews the idle time of stream and epoch. */
 const knownForMs = 3_600_000
 const knownMax = 100_000
 
 export class KnownEpochs {
   readonly #clock: Clock
-  /** In order of `set`: the oldest goes when there are too many. */
+  /** In the order of `set`: at `knownMax` the oldest is dropped. */
   readonly #known = new Map<string, KnownEpoch & { readonly untilMs: number }>()
 
   constructor(clock: Clock) {
@@ -40,4 +45,9 @@ export class KnownEpochs {
   delete(streamKey: string): void {
     this.#known.delete(streamKey)
   }
+}
+
+/** A random epoch, 12 characters. */
+export function newEpoch(): string {
+  return randomBytes(9).toString('base64url')
 }

@@ -1,117 +1,91 @@
-// Puts the Redis broker together: on each shard the same parts, and in front of them who knows which shard is asked.
-import type { Log } from '../../log.js'
+// Opens the Redis broker. This folder (`broker/redis/`) carries publications between many gateways through
+// Redis: streams for history, pub/sub for delivery, WAIT before the acknowledgement. It imports the leaves,
+// the seam of its room, and src/redis. Start reading here: the parts are created in the order in which they
+// depend on each other. A publish goes from broker.ts over a router to group-commit.ts; a delivery from
+// topic-subscriber.ts to followed-channels.ts. The algorithm and its reasons are in docs/broker.md.
 import { pause } from '../../deadline.js'
-import { atHolder, ElsewhereError } from '../../redis/routing/redirects.js'
-import { partitionCount } from '../../redis/keys.js'
-import type { Prepare, RedisLink } from '../../redis/link.js'
+import { atHolder } from '../../redis/routing/at-holder.js'
 import { PerShard } from '../../redis/routing/per-shard.js'
-import { Router } from '../../redis/routing/shard-router.js'
-import type { Shard, ShardMap } from '../../redis/topology/shards.js'
-import { systemAfter, type Clock } from '../../time.js'
-import type { Message } from './publisher.js'
-import { unreadable, type StreamPage, type StreamRead, type StreamReads } from './stream-reader.js'
-import { defaultRedisBrokerLimits, ShardParts, type RedisBrokerLimits } from './shard.js'
-import { TopicRoutes } from './subscription-router.js'
-import { Writers } from './writers.js'
+import { RedirectedError } from '../../redis/routing/redirects.js'
+import { ShardRouter } from '../../redis/routing/shard-router.js'
+import { systemAfter } from '../../time.js'
 import { RedisBroker } from './broker.js'
-
-export interface RedisBrokerDeps {
-  readonly shards: ShardMap
-  /** A Cluster: its pub/sub is that of shards. */
-  readonly sharded: boolean
-  /** A link to the shard's master, made and kept open by the caller until the shard is retired. `role` names it in logs. */
-  createLink(role: string, prepare: Prepare, shard: Shard): RedisLink
-  readonly clock: Clock
-  readonly log: Log
-  /** Names this gateway's fences. */
-  readonly gatewayId: string
-  /** Replicas that make a majority with the shard's master; 0: none are waited for. */
-  readonly waitReplicas: (shard: Shard) => number
-  /** Whether there are replicas at all: else `replicated` is not offered. */
-  readonly hasReplicas: () => boolean
-  readonly limits?: Partial<RedisBrokerLimits>
-}
-
-/** A message that nobody can be found for is in its stream, or was for those who were there. */
-const forget = (): void => {}
-
-const partitions = Array.from({ length: partitionCount }, (_, partition) => partition)
+import { ChannelKeys } from './channel-keys.js'
+import { FollowedChannels } from './followed-channels.js'
+import { defaultRedisBrokerLimits } from './limits.js'
+import type { PendingWrite } from './pending-write.js'
+import type { PendingMessage } from './publisher.js'
+import { ShardParts, type RedisBrokerDeps } from './shard-parts.js'
+import { readUnavailable, type StreamPage, type StreamRead, type StreamReader } from './stream-reader.js'
+import { SubscriptionRouter } from './subscription-router.js'
 
 export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
-  const { clock, gatewayId, hasReplicas, log, sharded, shards } = deps
+  const { clock, hasReplicas, log, shards } = deps
   const limits = { ...defaultRedisBrokerLimits, ...deps.limits }
-  const { queueMax, queueMs } = limits
+  const { flushMs, holdMs, queueMax, queueMs, replyMs, windowMs } = limits
+  const parts = new ShardParts(deps, limits)
   const routing = { shards, clock, after: systemAfter, patienceMs: queueMs, waitingMax: queueMax }
 
-  const accepted = new Writers({ ...routing, laneOf: (shard) => parts.of(shard).accepted })
-  const replicated = new Writers({ ...routing, laneOf: (shard) => parts.of(shard).replicated })
-  const messages: Router<Message> = new Router<Message>({
+  const accepted = new ShardRouter<PendingWrite<unknown>>({
     ...routing,
-    laneOf: (shard) => parts.of(shard).publishes,
+    createWorker: (shard, report) => parts.writer(shard, report, 'accepted'),
   })
-  const topics = new TopicRoutes({
+  const replicated = new ShardRouter<PendingWrite<unknown>>({
+    ...routing,
+    // Without replicas nothing is written here: the connection is opened when there are some.
+    eager: hasReplicas,
+    createWorker: (shard, report) => parts.writer(shard, report, 'replicated'),
+  })
+  const messages = new ShardRouter<PendingMessage>({
+    ...routing,
+    createWorker: (shard, report) => parts.publisher(shard, report),
+  })
+  const readers = new PerShard(shards, (shard) => parts.reader(shard, { fence: false }))
+  const fencedReaders = new PerShard(shards, (shard) => parts.reader(shard, { fence: true }))
+  const subscriptions = new SubscriptionRouter({
     shards,
     clock,
     log,
-    topicsOf: (shard) => parts.of(shard).topics,
-    patienceMs: limits.replyMs,
-    onMoved: (heard) => broker.onResubscribed(heard),
+    createSubscriber: (shard, events) => parts.subscriber(shard, events),
+    patienceMs: replyMs,
   })
-  const parts: PerShard<ShardParts> = new PerShard(
-    shards,
-    (shard) =>
-      new ShardParts({
-        createLink: (role, prepare) => deps.createLink(role, prepare, shard),
-        shard,
-        partitions: () => partitions.filter((partition) => shards.holderOf(partition) === shard),
-        clock,
-        gatewayId,
-        sharded,
-        waitReplicas: () => deps.waitReplicas(shard),
-        hasReplicas: hasReplicas(),
-        limits,
-        accepted: accepted.report,
-        replicated: replicated.report,
-        messages,
-        onMessage: (topic, message) => broker.onMessage(topic, message),
-        onResubscribed: (heard) => broker.onResubscribed(heard),
-        onElsewhere: () => {
-          shards.refresh()
-          topics.look()
-        },
-      }),
-  )
-  const read = async (asked: StreamRead, by: (shard: Shard) => StreamReads): Promise<StreamPage> =>
-    atHolder(shards, asked.partition, (shard) => by(shard).read(asked), { clock, patienceMs: queueMs }).catch(
-      (error: unknown) => {
-        throw error instanceof ElsewhereError ? unreadable(error) : error
-      },
-    )
-  const broker: RedisBroker = new RedisBroker({
+
+  const readFrom = async (by: PerShard<StreamReader>, read: StreamRead): Promise<StreamPage> => {
+    const patience = { clock, patienceMs: queueMs }
+    try {
+      return await atHolder(shards, read.partition, (shard) => by.of(shard).read(read), patience)
+    } catch (error) {
+      throw error instanceof RedirectedError ? readUnavailable(error) : error
+    }
+  }
+  const reads = {
+    read: (read: StreamRead) => readFrom(readers, read),
+    readFenced: (read: StreamRead) => readFrom(fencedReaders, read),
+  }
+  const keys = new ChannelKeys()
+  const channels = new FollowedChannels({
+    keys,
+    reads,
+    topics: subscriptions,
+    after: systemAfter,
+    log,
+    holdMs,
+  })
+  subscriptions.listen(channels)
+
+  return new RedisBroker({
+    keys,
     accepted,
     replicated,
     hasReplicas,
-    send: ({ partition, topic }, message, { again }) =>
-      messages.send({
-        partition,
-        key: topic,
-        sinceMs: clock.monotonicMs(),
-        message,
-        again,
-        refuse: forget,
-      }),
-    read: (asked) => read(asked, (shard) => parts.of(shard).reads),
-    readFenced: (asked) => read(asked, (shard) => parts.of(shard).fencedReads),
-    topics,
+    messages,
+    reads,
+    channels,
     clock,
-    after: systemAfter,
-    log,
-    holdMs: limits.holdMs,
-    windowMs: limits.windowMs,
+    windowMs,
     async close() {
-      await Promise.race([messages.idle(), pause(limits.flushMs)])
-      for (const part of [accepted, replicated, messages, topics, parts]) part.close()
+      await Promise.race([messages.idle(), pause(flushMs)])
+      for (const part of [accepted, replicated, messages, subscriptions, readers, fencedReaders]) part.close()
     },
   })
-  return broker
 }

@@ -1,104 +1,137 @@
-// One write on its way to a shard: what it adds to a pipeline, how its reply is read, and who is told.
+// One write on its way to Redis. It is the job that the router sends to a shard and the worker puts into a
+// pipeline: it adds its command, reads the reply, and settles the promise of the caller.
 import { CommandError } from '../../errors.js'
-import type { Job } from '../../redis/routing/shard-router.js'
+import type { Job } from '../../redis/routing/job.js'
 import type { Pipeline } from '../../redis/scripts.js'
+import type { StreamLocation } from './channel-keys.js'
 
-/** One write. It adds one command, or its part of one, and reads that command's reply. */
-export interface CommitEntry<Result> {
+export abstract class PendingWrite<Result> implements Job {
   readonly partition: number
-  /** Writes of one channel keep their order. */
-  readonly streamKey: string
+  /** The stream's key: writes of one channel keep their order. */
+  readonly key: string
+  readonly sinceMs: number
+  /** The size that counts towards the bound of a group. */
   readonly bytes: number
-  /** Its part of a command that it can share with those before and behind it in its stream. Undefined: it has its own. */
-  readonly part?: Part | undefined
-  /** Adds the command for its partition's present generation. */
-  add(pipeline: Pipeline, generation: Generation, how: HowToAdd): void
-  /** Throws a CommandError when refused for good. */
-  read(reply: unknown, how: HowItWent): { readonly done: Result } | NotStored
-}
+  /**
+   * This write's part of a command that it can share with its neighbours in the stream. Undefined: it needs
+   * its own command.
+   */
+  readonly shared: SharedAppend | undefined
+  /**
+   * Rejects with CommandError: NOT_REPLICATED (the outcome is unknown), BROKER_UNAVAILABLE (nothing was
+   * stored), or an error of this write's own.
+   */
+  readonly done: Promise<Result>
+  /** How often nothing was stored although the write was sent or about to be. */
+  tries = 0
+  #caller!: Caller<Result>
 
-export interface Part {
-  readonly envelope: Buffer
-  readonly size: number
-  /** Of the generation under which it may be shared. */
-  readonly store: string
-}
+  /** `sinceMs` is of the monotonic clock. */
+  constructor(
+    { partition, streamKey }: Pick<StreamLocation, 'partition' | 'streamKey'>,
+    options: { readonly sinceMs: number; readonly bytes: number; readonly shared?: SharedAppend | undefined },
+  ) {
+    this.partition = partition
+    this.key = streamKey
+    this.sinceMs = options.sinceMs
+    this.bytes = options.bytes
+    this.shared = options.shared
+    this.done = new Promise<Result>((resolve, reject) => {
+      this.#caller = { resolve, reject }
+    })
+  }
 
-export interface HowToAdd {
-  /** Parts of those behind it that share its command. */
-  readonly behind: readonly Part[]
-  /** The command that tells the channel's topic of it at once. Undefined: not before replicas have it. */
-  readonly announceBy: AnnounceBy | undefined
-}
+  /** Adds the command for the present generation of the partition. */
+  abstract add(pipeline: Pipeline, generation: Generation, options: AddOptions): void
 
-export interface HowItWent {
-  /** Its place in a shared command, from 0. */
-  readonly nth: number
-  /** It was added with `announceBy`. */
-  readonly announced: boolean
-}
+  /**
+   * Reads the command's reply. Throws when Redis refused the write for good; a CommandError when the client
+   * is to blame or may try again.
+   */
+  abstract read(reply: unknown, result: AddResult): { readonly result: Result } | NotStored
 
-/** In a Cluster a message goes to one shard's subscribers; PUBLISH would send it to every node. */
-export type AnnounceBy = 'PUBLISH' | 'SPUBLISH'
+  resolve(result: Result): void {
+    this.#caller.resolve(result)
+  }
 
-/**
- * Nothing was stored, and the entry wants another try: on another connection; with another generation than the one known; where its
- * partition lies.
- */
-export type NotStored = 'again' | 'fenced' | 'elsewhere'
+  reject(error: unknown): void {
+    this.#caller.reject(error)
+  }
 
-/** Which life of the data a writer's connection belongs to. */
-export interface Generation {
-  readonly number: number
-  readonly store: string
-}
-
-/** An entry under way. */
-export interface Commit extends Job {
-  readonly entry: Pick<CommitEntry<unknown>, 'add' | 'bytes' | 'part'>
-  tries: number
-  /** Gives how to tell the caller of it. */
-  read(reply: unknown, how: HowItWent): (() => void) | NotStored
-  reject(error: unknown): void
-}
-
-/** `sinceMs` by the monotonic clock. */
-export function commitOf<Result>(
-  entry: CommitEntry<Result>,
-  to: { sinceMs: number; resolve: (result: Result) => void; reject: (error: unknown) => void },
-): Commit {
-  const { reject, resolve, sinceMs } = to
-  return {
-    entry,
-    partition: entry.partition,
-    key: entry.streamKey,
-    sinceMs,
-    tries: 0,
-    read(reply, how) {
-      const result = entry.read(reply, how)
-      return typeof result === 'string' ? result : () => resolve(result.done)
-    },
-    reject,
-    refuse: (trouble) => reject(unavailable(trouble)),
+  refuse(reason: string): void {
+    this.#caller.reject(writeUnavailable(reason))
   }
 }
 
+/** Methods instead of function properties: a write of any result is a `PendingWrite<unknown>`. */
+interface Caller<Result> {
+  resolve(result: Result): void
+  reject(error: unknown): void
+}
+
+/** What a router of writes offers the broker. */
+export interface WriteRouter {
+  send(write: PendingWrite<unknown>): void
+}
+
+/** An entry that one command can append together with others. */
+export interface SharedAppend {
+  readonly envelope: Buffer
+  /** At most about this many entries stay in the stream. Only writes with the same size share a command. */
+  readonly size: number
+  /** The incarnation of the data under which it may share a command. */
+  readonly store: string
+}
+
+export interface AddOptions {
+  /** The writes behind this one that share its command. */
+  readonly behind: readonly SharedAppend[]
+  /**
+   * The command by which Redis also publishes the message on the channel's topic. Undefined: not before
+   * replicas have the write.
+   */
+  readonly publishBy: PubSubCommand | undefined
+}
+
+export interface AddResult {
+  /** The position within a shared command, from 0. */
+  readonly index: number
+  /** The write was added with `publishBy`. */
+  readonly published: boolean
+}
+
+/**
+ * In a Cluster, SPUBLISH reaches the subscribers of one shard; PUBLISH would send the message to every node.
+ */
+export type PubSubCommand = 'PUBLISH' | 'SPUBLISH'
+
+/**
+ * Nothing was stored, and the write is to be tried again: `reconnect` on another connection; `fenced` with a
+ * newer generation; `moved` on the shard that holds the partition now.
+ */
+export type NotStored = 'reconnect' | 'fenced' | 'moved'
+
+/** Counts the masters of a partition, so that Redis refuses writes of an older one. */
+export interface Generation {
+  readonly number: number
+  /** The incarnation of the data: random, and new when Redis has lost its data. */
+  readonly store: string
+}
+
 /** Nothing was stored. */
-export function unavailable(trouble: string | undefined): CommandError {
+export function writeUnavailable(reason: string): CommandError {
   return new CommandError(
     'BROKER_UNAVAILABLE',
-    `Nothing was stored: Redis takes no writes at the moment (${trouble ?? 'no master is known'}). Try again`,
-    {
-      retryAfterMs: 1_000,
-    },
+    `Nothing was stored: Redis accepts no writes at the moment (${reason}). Try again`,
+    { retryAfterMs: 1_000 },
   )
 }
 
-/** It may be stored or not. */
-export function unknownOutcome(why: string, cause?: unknown): CommandError {
+/** The write may be stored or not. */
+export function unknownOutcome(reason: string, cause?: unknown): CommandError {
   return new CommandError(
     'NOT_REPLICATED',
-    `It may or may not be stored: ${why}. Send it again with the same key`,
+    `The message may or may not be stored: ${reason}. Send it again with the same idempotency key`,
     { retryAfterMs: 1_000, cause },
   )
 }

@@ -1,130 +1,131 @@
-// What goes out over pub/sub of one shard, in order, one pipeline a turn. Acknowledged already: a failure here is not the publisher's business.
+// Publishes the messages of one shard over pub/sub, in order. The publishes behind them are acknowledged
+// already, so a failure here has no caller to report to: gateways read from the stream what they did not
+// receive.
 import { pause } from '../../deadline.js'
-import { liesElsewhere } from '../../redis/routing/redirects.js'
-import { RedisUnavailableError, type RedisLink } from '../../redis/link.js'
-import { takeOf, type Job, type Lane, type LaneReport } from '../../redis/routing/shard-router.js'
-import { joinedMessages } from '../envelope.js'
-import type { AnnounceBy } from './pending-write.js'
+import { RedisUnavailableError, type LiveRedis } from '../../redis/link.js'
+import type { Job } from '../../redis/routing/job.js'
+import { OrderedWorker, type OrderedWorkerOptions } from '../../redis/routing/ordered-worker.js'
+import { isRedirect } from '../../redis/routing/redirects.js'
+import { joinMessages } from '../envelope.js'
+import type { Topic } from './channel-keys.js'
+import type { PubSubCommand } from './pending-write.js'
 
-/** Its key is the topic. */
-export interface Message extends Job {
+export interface PendingMessageOptions {
+  /** When the message was created, in milliseconds of the monotonic clock. */
+  readonly sinceMs: number
+  /** The message may be sent twice: subscribers recognise it by its offset. */
+  readonly repeatable: boolean
+}
+
+/** A message on its way to the subscribers of a topic. */
+export class PendingMessage implements Job {
+  readonly partition: number
+  /** The topic. */
+  readonly key: string
+  readonly sinceMs: number
   readonly message: Buffer
-  /** May be sent twice: readers know it by its offset. */
-  readonly again: boolean
+  readonly repeatable: boolean
+
+  constructor({ partition, topic }: Topic, message: Buffer, { repeatable, sinceMs }: PendingMessageOptions) {
+    this.partition = partition
+    this.key = topic
+    this.sinceMs = sinceMs
+    this.message = message
+    this.repeatable = repeatable
+  }
+
+  /**
+   * Drops the message: it is in its stream, or its channel has no history and promises no more than one try.
+   */
+  refuse(): void {}
+
+  /** Drops the message, as `refuse`. */
+  reject(): void {}
 }
 
-export interface PublishQueueOptions {
-  readonly link: RedisLink
-  /** From then on all is given back. */
-  readonly retired: AbortSignal
-  readonly report: LaneReport<Message>
-  readonly announceBy: AnnounceBy
-  /** So many wait for a connection; older ones are dropped: gateways find what is missing in the stream. */
-  readonly queueMax: number
+export interface PublisherOptions extends Omit<
+  OrderedWorkerOptions<PendingMessage>,
+  'waiting' | 'spacingMs'
+> {
+  readonly publishBy: PubSubCommand
 }
 
-const groupMax = 512
-/** Of messages to one topic that go as one; a longer one goes alone. */
-const batchBytesMax = 262_144
+const messagesMax = 512
+/** The bound of what is joined into one message to a topic. A larger message goes alone. */
+const joinedBytesMax = 262_144
 const refusedPauseMs = 100
 
-export class PublishQueue implements Lane<Message> {
-  readonly #options: PublishQueueOptions
-  #queue: Message[] = []
-  #scheduled = false
-  #running = false
+export class Publisher extends OrderedWorker<PendingMessage> {
+  readonly #publishBy: PubSubCommand
 
-  constructor(options: PublishQueueOptions) {
-    this.#options = options
-    options.link.onOpen(() => this.#schedule())
-    options.retired.addEventListener('abort', () => this.#schedule(), { once: true })
+  constructor(options: PublisherOptions) {
+    // Without spacing: what comes here has waited for its write already.
+    super({ ...options, waiting: { kind: 'keepNewest' }, spacingMs: 0 })
+    this.#publishBy = options.publishBy
   }
 
-  send(message: Message): void {
-    this.#queue.push(message)
-    if (this.#queue.length > this.#options.queueMax) this.#settle(this.#queue.splice(0, 1))
-    this.#schedule()
+  protected override batchLength(queue: readonly PendingMessage[]): number {
+    return Math.min(queue.length, messagesMax)
   }
 
-  #schedule(): void {
-    if (this.#scheduled || this.#running || this.#queue.length === 0) return
-    this.#scheduled = true
-    setImmediate(() => {
-      this.#scheduled = false
-      this.#running = true
-      this.#sendAll()
-        // It fails only by a fault of ours; what was to be sent is in the streams.
-        .catch((error: unknown) => this.#options.link.current?.discard(String(error)))
-        .finally(() => {
-          this.#running = false
-          if (this.#options.link.current ?? this.#options.retired.aborted) this.#schedule()
-        })
-    })
-  }
-
-  async #sendAll(): Promise<void> {
-    const { announceBy, link, retired } = this.#options
-    for (;;) {
-      if (retired.aborted) return this.#giveBack(this.#queue.splice(0))
-      const live = link.current
-      if (!live || this.#queue.length === 0) return
-      const group = this.#queue.splice(0, groupMax)
-      const pipeline = live.client.pipeline()
-      const batches = batchesOf(group)
-      for (const messages of batches) {
-        const [{ key }] = messages
-        pipeline.call(announceBy, key, joinedMessages(messages.map((one) => one.message)))
-      }
-      try {
-        const replies = await live.run(pipeline)
-        if (!replies.some((reply) => reply instanceof Error)) {
-          this.#settle(group)
-          continue
-        }
-        const sent = batches.map((messages, index) => ({ messages, reply: replies[index] }))
-        const elsewhere = sent.flatMap(({ messages, reply }) => (liesElsewhere(reply) ? messages : []))
-        const refused = sent.flatMap(({ messages, reply }) =>
-          reply instanceof Error && !liesElsewhere(reply) ? messages.filter(({ again }) => again) : [],
-        )
-        this.#settle(group.filter((one) => !elsewhere.includes(one) && !refused.includes(one)))
-        this.#queue = [...refused, ...this.#queue]
-        this.#giveBack(elsewhere)
-        // Busy with somebody's script, for one: it passes.
-        if (refused.length > 0) await pause(refusedPauseMs)
-      } catch (error) {
-        const unsent = error instanceof RedisUnavailableError
-        this.#settle(group.filter(({ again }) => !again && !unsent))
-        this.#queue = [...group.filter(({ again }) => again || unsent), ...this.#queue]
-      }
+  protected override async runBatch(live: LiveRedis, batch: readonly PendingMessage[]): Promise<void> {
+    const pipeline = live.client.pipeline()
+    const commands = joinByTopic(batch)
+    for (const messages of commands) {
+      const [{ key }] = messages
+      pipeline.call(this.#publishBy, key, joinMessages(messages.map(({ message }) => message)))
     }
+    let replies: unknown[]
+    try {
+      replies = await live.run(pipeline)
+    } catch (error) {
+      const unsent = error instanceof RedisUnavailableError
+      for (const job of batch) if (!job.repeatable && !unsent) this.settle(job)
+      return this.retry(batch.filter(({ repeatable }) => repeatable || unsent))
+    }
+    if (replies.some((reply) => reply instanceof Error)) return this.#handleErrors(commands, replies)
+    for (const job of batch) this.settle(job)
   }
 
-  #settle(messages: readonly Message[]): void {
-    for (const message of messages) this.#options.report.settled(message)
-  }
-
-  #giveBack(messages: readonly Message[]): void {
-    if (messages.length === 0) return
-    const behind = takeOf(this.#queue, new Set(messages.map(({ partition }) => partition)))
-    for (const message of [...messages, ...behind]) this.#options.report.elsewhere(message)
+  async #handleErrors(
+    commands: readonly (readonly PendingMessage[])[],
+    replies: readonly unknown[],
+  ): Promise<void> {
+    const moved: PendingMessage[] = []
+    const refused: PendingMessage[] = []
+    commands.forEach((messages, index) => {
+      const reply = replies[index]
+      for (const job of messages) {
+        if (isRedirect(reply)) moved.push(job)
+        else if (reply instanceof Error && job.repeatable) refused.push(job)
+        else this.settle(job)
+      }
+    })
+    this.retry(refused)
+    this.reroute(moved)
+    // Redis may be busy with a slow script, for example: that passes.
+    if (refused.length > 0) await pause(refusedPauseMs)
   }
 }
 
-/** In order for each topic: what goes to the same one is one message to Redis and to every gateway that hears it. */
-function batchesOf(group: readonly Message[]): [Message, ...Message[]][] {
-  const batches: [Message, ...Message[]][] = []
-  const open = new Map<string, { messages: [Message, ...Message[]]; bytes: number }>()
-  for (const one of group) {
-    const { byteLength } = one.message
-    const batch = open.get(one.key)
-    if (batch && batch.bytes + byteLength <= batchBytesMax) {
-      batch.messages.push(one)
-      batch.bytes += byteLength
+/**
+ * Joins the messages of each topic, in order, into as few as possible: Redis and every subscribed gateway
+ * handle one message instead of many.
+ */
+function joinByTopic(batch: readonly PendingMessage[]): [PendingMessage, ...PendingMessage[]][] {
+  const commands: [PendingMessage, ...PendingMessage[]][] = []
+  const open = new Map<string, { messages: [PendingMessage, ...PendingMessage[]]; bytes: number }>()
+  for (const job of batch) {
+    const { byteLength } = job.message
+    const joined = open.get(job.key)
+    if (joined && joined.bytes + byteLength <= joinedBytesMax) {
+      joined.messages.push(job)
+      joined.bytes += byteLength
       continue
     }
-    const messages: [Message, ...Message[]] = [one]
-    batches.push(messages)
-    open.set(one.key, { messages, bytes: byteLength })
+    const messages: [PendingMessage, ...PendingMessage[]] = [job]
+    commands.push(messages)
+    open.set(job.key, { messages, bytes: byteLength })
   }
-  return batches
+  return commands
 }

@@ -1,11 +1,13 @@
-// The Lua that runs inside Redis: what must be atomic, and nothing else. Each connection loads them when it is prepared.
+// The Lua scripts of the broker: what must be atomic, and nothing else. Each connection loads them when it is
+// prepared.
 import { script, type Script } from '../../redis/scripts.js'
 
 /**
- * Atomic: reading the record and moving it on; two gateways that meet the same new master give one new number.
- * KEYS: record, a stream that refuses its generation or nothing · ARGV: master_replid, a random store id for a partition without a record
- * A record that was lost is less than what its streams know: it is raised above them. Always writes, so that a WAIT behind it covers the
- * record whoever wrote it. Returns {generation, store id}.
+ * Atomic: reading the record and advancing it, so that two gateways that meet the same new master agree on
+ * one new number. KEYS: record; optionally a stream that refuses the generation on record ARGV:
+ * master_replid; a random store id for a partition without a record A record that was lost has a lower number
+ * than its streams, and is raised above them. The script always writes, so that a WAIT behind it covers the
+ * record, whichever gateway wrote it. Returns {generation, store id}.
  */
 export const moveGeneration = script(`
 local record = redis.call('HMGET', KEYS[1], 'generation', 'replid', 'store')
@@ -29,8 +31,9 @@ return {generation, store}
 `)
 
 /**
- * The epoch lies beside its stream as 'r<epoch>' when somebody read the channel before anybody published, and as 'p<epoch>' from the first
- * publication on: a 'p' without its stream means that the stream was lost, and the next one is another.
+ * The epoch is stored beside its stream: as 'r<epoch>' when the channel was read before the first
+ * publication, and as 'p<epoch>' from the first publication on. A 'p' without its stream means that the
+ * stream was lost; the next stream gets another epoch.
  */
 const epochOf = `
 local function epochOf(stream, nonce, fresh, ttl)
@@ -43,11 +46,11 @@ end
 `
 
 /**
- * Atomic: one payload under one key is one entry, whoever repeats it; and an entry never stands beside another epoch than the one returned.
- * KEYS: stream, epoch, idempotency key or nothing
- * ARGV: generation, size, envelope, a fresh epoch, idle time to live in seconds, digest of what was sent, window in ms
- * Returns {'new' or 'repeated', id, epoch} or {'mismatch'}; id and epoch are '' where the first was not stored (`claimKey`). A repeat writes too,
- * so that WAIT covers the first.
+ * Atomic: one payload under one key is one entry, however often it is repeated; and an entry never belongs to
+ * another epoch than the one returned. KEYS: stream; epoch; optionally the idempotency key ARGV: generation;
+ * size; envelope; a fresh epoch; idle time to live in seconds; with a key also the digest of what was sent
+ * and the window in ms Returns {'new' or 'repeated', id, epoch} or {'mismatch'}. id and epoch are '' where
+ * the first publish was not stored (`claimKey`). A repeat writes too, so that WAIT covers the first.
  */
 export const publishStored = script(`${epochOf}
 if KEYS[3] then
@@ -68,11 +71,12 @@ return {'new', id, epoch}
 `)
 
 /**
- * Atomic: entries of one stream get numbers without a gap, and are told of in one message as PublishQueue would send it.
- * KEYS: stream
- * ARGV: generation, size, entries (each with its length before it, in four bytes, big end first); to tell of them at once also: PUBLISH or
- * SPUBLISH, topic (no KEY: there is nothing by that name, which would stop a slot on the move), epoch
- * Returns the first id; nil where there is no stream. What lets the first in lets all in. Who may not publish was told so at the start.
+ * Atomic: the entries of one stream get consecutive ids, and are published as one message, in the form that
+ * `Publisher` uses. KEYS: stream ARGV: generation; size; entries (each with its length before it in four
+ * bytes, big-endian); to publish them at once also PUBLISH or SPUBLISH, topic, epoch. The topic is not in
+ * KEYS: no key has that name, and a missing key would be refused in a slot that moves. Returns the first id;
+ * nil when there is no stream. When the first XADD succeeds, the others do. A missing permission to publish
+ * is no error here: the check at start reports it.
  */
 export const appendAll = script(`
 local id, first
@@ -96,8 +100,9 @@ return first
 `)
 
 /**
- * Atomic: who comes first publishes, the others are told, whether the first was stored or not. For channels without history.
- * KEYS: idempotency key · ARGV: digest of what was sent, window in ms. Returns 'new', 'repeated' or 'mismatch'.
+ * Atomic: the first publish with a key is the only one, whether it was stored or not. For channels without
+ * history. KEYS: idempotency key · ARGV: digest of what was sent; window in ms. Returns 'new', 'repeated' or
+ * 'mismatch'.
  */
 export const claimKey = script(`
 local seen = redis.call('GET', KEYS[1])
@@ -110,11 +115,10 @@ return string.match(seen, '^%S+') == ARGV[1] and 'repeated' or 'mismatch'
 `)
 
 /**
- * Atomic: epoch, top and entries of one moment.
- * KEYS: stream, epoch
- * ARGV: command (XRANGE or XREVRANGE), first bound, second bound, count, an id that must exist or '', a fresh epoch, time to live of an epoch
- * that nobody has published under, in seconds. Returns {epoch, top id, 1 when the id exists, entries}; 0-0, the place before all, exists when
- * nothing was ever removed.
+ * Atomic: epoch, top and entries are of one moment. KEYS: stream, epoch ARGV: command (XRANGE or XREVRANGE);
+ * first bound; second bound; count; an id to look up or ''; a fresh epoch; time to live in seconds of an
+ * epoch under which nothing was published Returns {epoch, top id, 1 when the id exists, entries}. The id 0-0,
+ * before all entries, exists when nothing was ever removed.
  */
 export const readStream = script(`${epochOf}
 local epoch, exists = epochOf(KEYS[1], KEYS[2], ARGV[6])

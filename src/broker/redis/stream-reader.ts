@@ -1,29 +1,28 @@
-// Reading streams: each read is one script (epoch, top and entries of one moment); reads of a turn share a pipeline, and who asks
-// the same an answer. Where nothing else proves that replicas have what was read, a fence does: a write to a key of ours and a WAIT behind the
-// reads, which covers all before it.
-import { randomBytes } from 'node:crypto'
+// Reads streams. Each read is one script that returns epoch, top and entries of one moment. The reads of one
+// turn of the event loop share a pipeline, and equal reads share an answer. Where nothing else proves that
+// replicas have what was read, a fence does: a write to a key of this gateway and a WAIT behind the reads,
+// which covers everything before it.
 import { z } from 'zod'
+import { abortable } from '../../deadline.js'
 import { CommandError } from '../../errors.js'
-import { unlessAborted } from '../../deadline.js'
-import { ElsewhereError, liesElsewhere } from '../../redis/routing/redirects.js'
+import { BatchRunner } from '../../redis/batch-runner.js'
 import { fenceKey } from '../../redis/keys.js'
 import type { RedisLink } from '../../redis/link.js'
-import { Rounds } from '../../redis/batch-runner.js'
-import { streamIdleTtlMs, type Position, type Publication } from '../broker.js'
-import { decodeEnvelope, isExpired } from '../envelope.js'
+import { isRedirect, RedirectedError } from '../../redis/routing/redirects.js'
 import { addScript } from '../../redis/scripts.js'
-import { readStream } from './scripts.js'
+import type { Position, Publication } from '../broker.js'
+import { isExpired, readEnvelope } from '../envelope.js'
 import { follows, generationOf, idOf, offsetOf } from '../stream-id.js'
+import type { StreamLocation } from './channel-keys.js'
+import { newEpoch } from './known-epochs.js'
+import { readStream } from './scripts.js'
 
-export interface StreamRead {
-  readonly partition: number
-  readonly streamKey: string
-  readonly epochKey: string
-  /** Exclusive; in reverse the upper bound. */
+export interface StreamRead extends StreamLocation {
+  /** The lower bound, exclusive. In reverse the upper bound, exclusive. */
   readonly since?: Position | undefined
-  /** Inclusive. */
+  /** The highest offset, inclusive. */
   readonly upTo?: number | undefined
-  /** 0: only epoch and top. */
+  /** The most publications that are returned. 0: only epoch and top. */
   readonly limit: number
   readonly reverse?: boolean | undefined
 }
@@ -35,25 +34,32 @@ export interface StreamPage {
   readonly continuous: boolean
   /** `limit` was reached before the end. */
   readonly cut: boolean
-  /** False: it could not be proven that replicas have what was read. */
+  /** False: it is not proven that enough replicas have what was read. */
   readonly fenced: boolean
 }
 
 export interface StreamReaderOptions {
   readonly link: RedisLink
-  /** From then on all is refused with ElsewhereError. */
+  /**
+   * Aborted when the shard holds nothing any more. From then on all reads are rejected with RedirectedError.
+   */
   readonly retired: AbortSignal
   readonly gatewayId: string
-  /** What the shard holds: a fence may stand in any of it. */
+  /** The partitions that the shard holds: a fence may be written to any of them. */
   readonly partitions: () => readonly number[]
   readonly waitReplicas: () => number
+  /** How long a WAIT gives the replicas, in milliseconds. */
   readonly waitMs: number
+  /** The time in milliseconds since the Unix epoch. */
   readonly epochMs: () => number
-  /** How long a read waits for a connection. */
+  /** How long a read waits for a connection, in milliseconds. */
   readonly patienceMs: number
 }
 
-/** So long an epoch is kept that somebody asked for and nobody has published under. */
+const readsMax = 512
+/** The lifetime of a fence in seconds. Nobody reads it; it only must not stay forever. */
+const fenceTtlS = 3_600
+/** How long an epoch is kept, in seconds, that was read before anything was published under it. */
 const unusedEpochTtlS = 3_600
 
 const ReadReply = z.tuple([
@@ -63,133 +69,138 @@ const ReadReply = z.tuple([
   z.array(z.tuple([z.instanceof(Buffer), z.tuple([z.instanceof(Buffer), z.instanceof(Buffer)])])),
 ])
 
-interface Asker {
+interface Caller {
   resolve(page: StreamPage): void
   reject(error: unknown): void
 }
 
-/** A read that was not sent yet. */
-interface Waiting {
+/** A read that has not been sent yet, and the callers that share it. */
+interface PendingRead {
   readonly read: StreamRead
-  readonly askers: Asker[]
+  readonly callers: Caller[]
 }
 
-/** One connection's reads. `fence: true` proves every page that is not bounded by `upTo`; it waits for replicas, so it has a connection of its own. */
-export class StreamReads {
+/**
+ * Sends the reads of one connection. With `fence: true` it proves every page that is not bounded by `upTo`;
+ * it waits for replicas then, so it has a connection of its own.
+ */
+export class StreamReader {
   readonly #options: StreamReaderOptions
   readonly #fence: boolean
-  readonly #rounds: Rounds
-  /** By what is asked: clients who come back together missed the same. */
-  readonly #waiting = new Map<string, Waiting>()
-  /** Counts fences that were refused where they were to stand: a partition that moves takes no new key. */
+  readonly #batches: BatchRunner
+  /** By everything that distinguishes reads: clients that reconnect together missed the same publications. */
+  readonly #pending = new Map<string, PendingRead>()
+  /** How many fences were refused because their partition was moving: such a partition takes no new key. */
   #fencesRefused = 0
 
   constructor(options: StreamReaderOptions, { fence }: { fence: boolean }) {
     this.#options = options
     this.#fence = fence
-    // Behind a WAIT that waits, the next would miss its deadline through no fault of the connection.
-    this.#rounds = new Rounds({
-      waiting: () => this.#waiting.size,
-      round: () => this.#readSome(),
-      failed: (error) => {
-        for (const waiting of this.#take(this.#waiting.size)) refuse(waiting, error)
+    // One pipeline at a time: a read behind another pipeline's WAIT would miss its deadline although the
+    // connection works.
+    this.#batches = new BatchRunner({
+      waiting: () => this.#pending.size,
+      runBatch: () => this.#readBatch(),
+      onError: (error) => {
+        for (const pending of this.#take(this.#pending.size)) rejectAll(pending, error)
       },
     })
   }
 
-  /** Rejects with BROKER_UNAVAILABLE when Redis does not answer, with ElsewhereError where the shard does not hold it. */
+  /**
+   * Rejects with BROKER_UNAVAILABLE when Redis does not answer, and with RedirectedError when another shard
+   * holds the partition.
+   */
   read(read: StreamRead): Promise<StreamPage> {
     const { limit, reverse, since, streamKey, upTo } = read
-    const asked = JSON.stringify([streamKey, since, upTo, limit, reverse])
+    const id = JSON.stringify([streamKey, since, upTo, limit, reverse])
     return new Promise((resolve, reject) => {
-      const waiting = this.#waiting.get(asked)
-      if (waiting) return void waiting.askers.push({ resolve, reject })
-      this.#waiting.set(asked, { read, askers: [{ resolve, reject }] })
-      this.#rounds.begin()
+      const pending = this.#pending.get(id)
+      if (pending) return void pending.callers.push({ resolve, reject })
+      this.#pending.set(id, { read, callers: [{ resolve, reject }] })
+      this.#batches.start()
     })
   }
 
-  #take(max: number): Waiting[] {
-    const taken = [...this.#waiting].slice(0, max)
-    for (const [asked] of taken) this.#waiting.delete(asked)
-    return taken.map(([, waiting]) => waiting)
+  #take(max: number): PendingRead[] {
+    const taken = [...this.#pending].slice(0, max)
+    for (const [id] of taken) this.#pending.delete(id)
+    return taken.map(([, pending]) => pending)
   }
 
-  async #readSome(): Promise<void> {
-    const group = this.#take(groupMax)
+  async #readBatch(): Promise<void> {
+    const batch = this.#take(readsMax)
     try {
-      await this.#readAll(group)
+      await this.#readAll(batch)
     } catch (error) {
       const { retired } = this.#options
-      const known = error instanceof CommandError || error instanceof ElsewhereError
-      const refusal = retired.aborted
-        ? new ElsewhereError('the shard is retired')
-        : known
+      const expected = error instanceof CommandError || error instanceof RedirectedError
+      const reason = retired.aborted
+        ? new RedirectedError('the shard is retired')
+        : expected
           ? error
-          : unreadable(error)
-      for (const waiting of group) refuse(waiting, refusal)
+          : readUnavailable(error)
+      for (const pending of batch) rejectAll(pending, reason)
     }
   }
 
-  async #readAll(group: readonly Waiting[]): Promise<void> {
+  async #readAll(batch: readonly PendingRead[]): Promise<void> {
     const { gatewayId, link, patienceMs, retired, waitMs, waitReplicas } = this.#options
-    const live = link.current ?? (await unlessAborted(retired, link.ready(patienceMs)))
+    const live = link.current ?? (await abortable(retired, link.ready(patienceMs)))
     const replicas = this.#fence ? waitReplicas() : 0
     const pipeline = live.client.pipeline()
-    for (const { read } of group) addScript(pipeline, readStream, scriptCall(read))
+    for (const { read } of batch) addScript(pipeline, readStream, scriptCall(read))
     if (replicas > 0) {
-      const fence = fenceKey(this.#fencePartition(group), gatewayId)
+      const fence = fenceKey(this.#fencePartition(batch), gatewayId)
       pipeline.set(fence, '1', 'EX', fenceTtlS).call('WAIT', replicas, waitMs)
     }
     const replies = await live.run(pipeline, { deadlineMs: waitMs + 1_000 })
     const [written, reached] = replies.slice(-2)
-    const unfenceable = replicas > 0 && liesElsewhere(written)
-    if (unfenceable) this.#fencesRefused += 1
-    // A WAIT behind a write that was refused waits for nothing.
+    const fenceMoved = replicas > 0 && isRedirect(written)
+    if (fenceMoved) this.#fencesRefused += 1
+    // A WAIT behind a write that was refused proves nothing.
     const fenced =
       !this.#fence ||
       replicas === 0 ||
-      (written === 'OK' && typeof reached === 'number' && reached >= replicas && (await live.stands()))
-    group.forEach((waiting, index) => {
-      const { askers, read } = waiting
+      (written === 'OK' && typeof reached === 'number' && reached >= replicas && (await live.confirmMaster()))
+    batch.forEach((pending, index) => {
+      const { callers, read } = pending
       const reply = replies[index]
-      if (liesElsewhere(reply)) return refuse(waiting, new ElsewhereError(reply.message))
-      if (unfenceable) return refuse(waiting, new ElsewhereError('the fence lies elsewhere'))
+      if (isRedirect(reply)) return rejectAll(pending, new RedirectedError(reply.message))
+      if (fenceMoved) return rejectAll(pending, new RedirectedError('the partition of the fence is moving'))
       if (reply instanceof Error) {
         if (reply.message.startsWith('NOSCRIPT')) live.discard('its scripts were flushed')
-        return refuse(waiting, unreadable(reply))
+        return rejectAll(pending, readUnavailable(reply))
       }
       const page = pageOf(read, ReadReply.parse(reply), { fenced, nowMs: this.#options.epochMs() })
-      for (const asker of askers) asker.resolve(page)
+      for (const caller of callers) caller.resolve(page)
     })
   }
 
-  /** Any partition of this master will do, whatever is read: the write only has to come after it. */
-  #fencePartition(group: readonly Waiting[]): number {
+  /**
+   * Any partition of this master will do, whatever is read: the fence only has to be written after the reads.
+   */
+  #fencePartition(batch: readonly PendingRead[]): number {
     const held = this.#options.partitions()
-    return held[this.#fencesRefused % held.length] ?? group[0]?.read.partition ?? 0
+    return held[this.#fencesRefused % held.length] ?? batch[0]?.read.partition ?? 0
   }
 }
 
-function refuse({ askers }: Waiting, error: unknown): void {
-  for (const asker of askers) asker.reject(error)
+function rejectAll({ callers }: PendingRead, error: unknown): void {
+  for (const caller of callers) caller.reject(error)
 }
-
-const groupMax = 512
-/** Nobody reads it: it only must not stay for ever. */
-const fenceTtlS = 3_600
 
 function scriptCall(read: StreamRead): { keys: string[]; args: (string | number)[] } {
   const { epochKey, limit, reverse, since, streamKey, upTo } = read
-  const own = since && !reverse ? idOf(since.offset) : ''
+  const ownId = since && !reverse ? idOf(since.offset) : ''
   const bound = since ? `(${idOf(since.offset)}` : undefined
   const range = reverse
     ? ['XREVRANGE', bound ?? '+', '-']
     : ['XRANGE', bound ?? '-', upTo === undefined ? '+' : idOf(upTo)]
-  // One entry at least, to tell whether something is missing.
+  // At least one entry, to find out whether something is missing.
   return {
     keys: [streamKey, epochKey],
-    args: [...range, own === '' ? limit : Math.max(limit, 1), own, newEpoch(), unusedEpochTtlS],
+    args: [...range, ownId === '' ? limit : Math.max(limit, 1), ownId, newEpoch(), unusedEpochTtlS],
   }
 }
 
@@ -203,7 +214,7 @@ function pageOf(
   const { limit, reverse, since, upTo } = read
   const streamTop = offsetOf(topId.toString('latin1'))
   const all = entries.map(([id, [, envelope]]) =>
-    decodeEnvelope(envelope, { epoch, offset: offsetOf(id.toString('latin1')) }),
+    readEnvelope(envelope, { epoch, offset: offsetOf(id.toString('latin1')) }),
   )
   const publications = all.filter((publication) => !isExpired(publication, nowMs))
   const otherEpoch = since !== undefined && since.epoch !== '' && since.epoch !== epoch
@@ -219,7 +230,10 @@ function pageOf(
   }
 }
 
-/** Is everything after `since` there? Our own entry proves it; so does its successor by number; so does that nothing came after it. */
+/**
+ * Whether everything after `since` is still in the stream. The entry at `since` proves it, or its direct
+ * successor, or that nothing follows it.
+ */
 function isContinuous(
   since: Position,
   found: {
@@ -232,20 +246,15 @@ function isContinuous(
   const { all, ownExists, publications, streamTop } = found
   if (since.offset > streamTop) return false
   if (since.offset === streamTop) return true
-  // What has expired is gone, whether it still lies there or not.
+  // An expired entry counts as gone, even while it is still in the stream.
   if (publications.length < all.length || publications.length === 0) return false
   const first = publications[0]?.offset ?? 0
   if (follows(first, since.offset)) return true
   return ownExists && generationOf(first) !== generationOf(since.offset)
 }
 
-export function newEpoch(): string {
-  return randomBytes(9).toString('base64url')
-}
-
-export const streamIdleTtlS = streamIdleTtlMs / 1000
-
-export function unreadable(cause: unknown): CommandError {
+/** Redis did not answer a read. */
+export function readUnavailable(cause: unknown): CommandError {
   return new CommandError('BROKER_UNAVAILABLE', 'Redis does not answer at the moment. Try again', {
     retryAfterMs: 1_000,
     cause,

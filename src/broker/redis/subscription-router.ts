@@ -1,107 +1,141 @@
-// Which topics this gateway hears, wherever their partitions lie. Where something that is wanted is not heard, it is asked for until it is.
+// Subscribes this gateway to topics on the shards that hold their partitions. A topic that should be
+// subscribed and is not, because its partition has moved, is subscribed again until it is.
 import { setMaxListeners } from 'node:events'
-import type { Log } from '../../log.js'
 import { pause } from '../../deadline.js'
-import { atHolder, elsewherePauseMs, nextPauseMs } from '../../redis/routing/redirects.js'
+import type { Log } from '../../log.js'
+import { atHolder } from '../../redis/routing/at-holder.js'
+import { PerShard } from '../../redis/routing/per-shard.js'
+import { nextRedirectPauseMs, redirectPauseMs } from '../../redis/routing/redirects.js'
 import type { Shard, ShardMap } from '../../redis/topology/shards.js'
 import type { Clock } from '../../time.js'
-import type { Topic, Topics } from './subscriber.js'
+import type { Topic } from './channel-keys.js'
+import type { TopicSubscriber, TopicEvents } from './topic-subscriber.js'
 
-export interface TopicRoutesOptions {
+/** Receives what the subscriber connections bring. */
+export interface TopicListener {
+  onMessage(topic: string, message: Buffer): void
+  /** The topics were not subscribed for a while and are again: messages in between were missed. */
+  onResubscribed(topics: readonly string[]): void
+}
+
+export interface SubscriptionRouterOptions {
   readonly shards: ShardMap
   readonly clock: Clock
   readonly log: Log
-  readonly topicsOf: (shard: Shard) => Topics
-  /** How long `add` looks for a holder. */
+  /** Creates the subscriber of a shard. It reports to `events`. */
+  readonly createSubscriber: (shard: Shard, events: TopicEvents) => TopicSubscriber
+  /** How long `add` looks for the shard that holds the topic, in milliseconds. */
   readonly patienceMs: number
-  /** Topics were not heard for a while, and are again: what came meanwhile was missed. */
-  readonly onMoved: (topics: readonly string[]) => void
 }
 
-export class TopicRoutes {
-  readonly #options: TopicRoutesOptions
-  /** By partition: topics, and who was asked for them last. */
-  readonly #wanted = new Map<number, Map<string, Shard | undefined>>()
+export class SubscriptionRouter {
+  readonly #options: SubscriptionRouterOptions
+  readonly #subscribers: PerShard<TopicSubscriber>
+  /** The desired topics by partition, each with the shard that was last asked for it. */
+  readonly #desired = new Map<number, Map<string, Shard | undefined>>()
+  /** The partitions whose topics are being subscribed elsewhere at the moment. */
   readonly #moving = new Set<number>()
   readonly #closed = new AbortController()
-  readonly #deaf: () => void
+  readonly #unsubscribe: () => void
+  #listener: TopicListener | undefined
 
-  constructor(options: TopicRoutesOptions) {
+  constructor(options: SubscriptionRouterOptions) {
+    const { createSubscriber, shards } = options
     this.#options = options
-    // Every partition that moves listens.
+    const events: TopicEvents = {
+      onMessage: (topic, message) => this.#listener?.onMessage(topic, message),
+      onResubscribed: (topics) => this.#listener?.onResubscribed(topics),
+      onUnsubscribed: () => {
+        shards.refresh()
+        this.#moveMisplaced()
+      },
+    }
+    this.#subscribers = new PerShard(shards, (shard) => createSubscriber(shard, events))
+    // Every partition that moves listens to this signal.
     setMaxListeners(0, this.#closed.signal)
-    this.#deaf = options.shards.onChange(() => this.look())
+    this.#unsubscribe = shards.onChange(() => this.#moveMisplaced())
   }
 
-  /** Resolves when the topic is heard. Rejects when that takes longer than the patience. */
+  /** Sets the listener. Call it once, before the first `add`. */
+  listen(listener: TopicListener): void {
+    this.#listener = listener
+  }
+
+  /** Resolves when the topic is subscribed. Rejects when that takes longer than `patienceMs`. */
   async add(topic: Topic): Promise<void> {
     const { clock, patienceMs, shards } = this.#options
-    const ofPartition = this.#wanted.get(topic.partition) ?? new Map<string, Shard | undefined>()
-    this.#wanted.set(topic.partition, ofPartition.set(topic.topic, undefined))
-    await atHolder(shards, topic.partition, (shard) => this.#hear(topic, shard), { clock, patienceMs })
+    const ofPartition = this.#desired.get(topic.partition) ?? new Map<string, Shard | undefined>()
+    this.#desired.set(topic.partition, ofPartition.set(topic.topic, undefined))
+    await atHolder(shards, topic.partition, (shard) => this.#subscribeAt(topic, shard), { clock, patienceMs })
   }
 
   remove({ partition, topic }: Topic): void {
-    const ofPartition = this.#wanted.get(partition)
+    const ofPartition = this.#desired.get(partition)
     const shard = ofPartition?.get(topic)
     ofPartition?.delete(topic)
-    if (ofPartition?.size === 0) this.#wanted.delete(partition)
-    if (shard && !shard.retired.aborted) this.#options.topicsOf(shard).remove(topic)
+    if (ofPartition?.size === 0) this.#desired.delete(partition)
+    if (shard && !shard.retired.aborted) this.#subscribers.of(shard).remove(topic)
   }
 
-  /** Something may be heard no more where it was. */
-  look(): void {
-    for (const partition of this.#wanted.keys()) {
-      if (this.#moving.has(partition) || this.#astray(partition).length === 0) continue
+  close(): void {
+    this.#unsubscribe()
+    this.#subscribers.close()
+    this.#closed.abort()
+  }
+
+  #moveMisplaced(): void {
+    for (const partition of this.#desired.keys()) {
+      if (this.#moving.has(partition) || this.#misplaced(partition).length === 0) continue
       this.#moving.add(partition)
       this.#move(partition)
         .catch((error: unknown) =>
-          this.#options.log.error({ err: error, partition }, 'topics cannot be moved'),
+          this.#options.log.error({ err: error, partition }, 'topics cannot be subscribed on another shard'),
         )
         .finally(() => this.#moving.delete(partition))
     }
   }
 
-  close(): void {
-    this.#deaf()
-    this.#closed.abort()
-  }
-
-  /** Until all of the partition is heard where it lies, or it is known that a new connection there will do that. */
+  /**
+   * Runs until all topics of the partition are subscribed at its holder, or a new connection there is known
+   * to subscribe them.
+   */
   async #move(partition: number): Promise<void> {
-    const { onMoved, shards } = this.#options
-    let pauseMs = elsewherePauseMs
+    const { shards } = this.#options
+    let pauseMs = redirectPauseMs
     while (!this.#closed.signal.aborted) {
-      const astray = this.#astray(partition)
-      if (astray.length === 0) return
+      const misplaced = this.#misplaced(partition)
+      if (misplaced.length === 0) return
       const holder = shards.holderOf(partition)
-      const asked = holder ? await Promise.allSettled(astray.map((topic) => this.#hear(topic, holder))) : []
-      const heard = astray.filter((_, index) => asked[index]?.status === 'fulfilled')
-      if (heard.length > 0) onMoved(heard.map(({ topic }) => topic))
-      if (heard.length === astray.length) continue
+      const results = holder
+        ? await Promise.allSettled(misplaced.map((topic) => this.#subscribeAt(topic, holder)))
+        : []
+      const subscribed = misplaced.filter((_, index) => results[index]?.status === 'fulfilled')
+      if (subscribed.length > 0) this.#listener?.onResubscribed(subscribed.map(({ topic }) => topic))
+      if (subscribed.length === misplaced.length) continue
       shards.refresh()
       await pause(pauseMs, this.#closed.signal)
-      pauseMs = nextPauseMs(pauseMs)
+      pauseMs = nextRedirectPauseMs(pauseMs)
     }
   }
 
-  async #hear(topic: Topic, shard: Shard): Promise<void> {
-    const { topicsOf } = this.#options
-    const ofPartition = this.#wanted.get(topic.partition)
-    // Given up meanwhile.
+  async #subscribeAt(topic: Topic, shard: Shard): Promise<void> {
+    const ofPartition = this.#desired.get(topic.partition)
+    // The topic may have been removed meanwhile.
     if (!ofPartition?.has(topic.topic)) return
     const before = ofPartition.get(topic.topic)
-    if (before && before !== shard && !before.retired.aborted) topicsOf(before).remove(topic.topic)
+    if (before && before !== shard && !before.retired.aborted)
+      this.#subscribers.of(before).remove(topic.topic)
     ofPartition.set(topic.topic, shard)
-    await topicsOf(shard).add(topic)
+    await this.#subscribers.of(shard).add(topic)
   }
 
-  #astray(partition: number): Topic[] {
-    const { shards, topicsOf } = this.#options
-    const holder = shards.holderOf(partition)
+  /** The topics of the partition that are not subscribed at its holder. */
+  #misplaced(partition: number): Topic[] {
+    const holder = this.#options.shards.holderOf(partition)
     const topics: Topic[] = []
-    for (const [topic, shard] of this.#wanted.get(partition) ?? []) {
-      if (shard && (shard !== holder || topicsOf(shard).lacks(topic))) topics.push({ topic, partition })
+    for (const [topic, shard] of this.#desired.get(partition) ?? []) {
+      if (shard && (shard !== holder || this.#subscribers.of(shard).lacks(topic)))
+        topics.push({ topic, partition })
     }
     return topics
   }

@@ -1,37 +1,38 @@
-// The writes of the broker, each one command in a group, and how their replies are read.
+// The broker's writes: which command each adds to a pipeline, and how it reads the reply.
 import { CommandError } from '../../errors.js'
-import type { KnownEpoch } from './known-epochs.js'
-import { liesElsewhere } from '../../redis/routing/redirects.js'
+import { isRedirect } from '../../redis/routing/redirects.js'
 import { addScript, type Pipeline } from '../../redis/scripts.js'
-import { listOf } from '../envelope.js'
+import { lengthPrefixed } from '../envelope.js'
 import { idempotencyMismatch } from '../idempotency.js'
-import type { CommitEntry, Generation, HowItWent, HowToAdd, NotStored, Part } from './pending-write.js'
-import type { ChannelPlace } from './channel-keys.js'
-import { newEpoch, streamIdleTtlS } from './stream-reader.js'
-import { appendAll, claimKey, publishStored } from './scripts.js'
+import { streamIdleTtlMs } from '../retention.js'
 import { idBehind } from '../stream-id.js'
+import type { ChannelLocation, StreamLocation } from './channel-keys.js'
+import { newEpoch, type KnownEpoch } from './known-epochs.js'
+import {
+  PendingWrite,
+  type AddOptions,
+  type AddResult,
+  type Generation,
+  type NotStored,
+} from './pending-write.js'
+import { appendAll, claimKey, publishStored } from './scripts.js'
 
-/** Where an entry of a stream was put. */
-export interface Stored {
-  /** '': nowhere, since it repeats one that was not stored. */
+/** Where a publication was stored. */
+export interface StoredEntry {
+  /** Empty when this publish repeats one that was not stored. */
   readonly id: string
   readonly epoch: string
-  /** Of the Redis that took it: see Generation. */
+  /** The incarnation of the data that holds it: see `Generation`. */
   readonly store: string
+  /** The idempotency key was known: nothing was stored this time. */
   readonly repeated: boolean
-  /** The channel's topic has been told of it. */
-  readonly announced: boolean
+  /** Redis has also published the message on the channel's topic. */
+  readonly published: boolean
 }
 
-/** Where a channel's stream lies. */
-export interface StreamPlace {
-  readonly partition: number
-  readonly streamKey: string
-  readonly epochKey: string
-}
-
-export interface StoredWrite {
-  readonly place: ChannelPlace
+export interface NewEntry {
+  readonly location: ChannelLocation
+  /** At most about this many entries stay in the stream. */
   readonly size: number
   readonly envelope: Buffer
   readonly idempotency?: Idempotency | undefined
@@ -39,55 +40,51 @@ export interface StoredWrite {
 
 export interface Idempotency {
   readonly key: string
-  /** Of what the client sent. */
+  /** The digest of what the client sent. */
   readonly digest: string
+  /** How long the key is known, in milliseconds. */
   readonly windowMs: number
 }
 
+/** `sinceMs`: when the write was created, in milliseconds of the monotonic clock. */
+interface CreatedAt {
+  readonly sinceMs: number
+}
+
 /**
- * An entry of a stream. Where the channel's epoch is known and the Redis is still the one in which it was met, a plain XADD, or one script
- * for all that follow each other: for Redis both are five times cheaper than the script that settles the epoch. Undefined from `read`: the
- * stream is gone, and what was known with it.
+ * Appends an entry to a stream. Where the channel's epoch is known and Redis still has the same data, this is
+ * a plain XADD, or one script for all entries that follow each other: for Redis both are five times cheaper
+ * than the script that settles the epoch. The result is undefined when the stream is gone: the known epoch is
+ * no longer valid then.
  */
-export class Append implements CommitEntry<Stored | undefined> {
-  readonly #write: StoredWrite
+export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
+  readonly #entry: NewEntry
   readonly #known: KnownEpoch | undefined
-  /** That the script which settles the epoch was given. */
+  /** The incarnation that was passed to the script which settles the epoch. */
   #store = ''
 
-  constructor(write: StoredWrite, known: KnownEpoch | undefined) {
-    this.#write = write
+  constructor(entry: NewEntry, { known, sinceMs }: CreatedAt & { readonly known: KnownEpoch | undefined }) {
+    const { envelope, idempotency, location, size } = entry
+    super(location, {
+      sinceMs,
+      bytes: envelope.byteLength,
+      shared: known && !idempotency ? { envelope, size, store: known.store } : undefined,
+    })
+    this.#entry = entry
     this.#known = known
   }
 
-  get partition(): number {
-    return this.#write.place.partition
-  }
-
-  get streamKey(): string {
-    return this.#write.place.streamKey
-  }
-
-  get bytes(): number {
-    return this.#write.envelope.byteLength
-  }
-
-  get part(): Part | undefined {
-    const { envelope, idempotency, size } = this.#write
-    return this.#known && !idempotency ? { envelope, size, store: this.#known.store } : undefined
-  }
-
-  add(pipeline: Pipeline, { number, store }: Generation, { announceBy, behind }: HowToAdd): void {
-    const { envelope, idempotency, place, size } = this.#write
-    const { epochKey, streamKey, topic } = place
+  override add(pipeline: Pipeline, { number, store }: Generation, { behind, publishBy }: AddOptions): void {
+    const { envelope, idempotency, location, size } = this.#entry
+    const { epochKey, streamKey, topic } = location
     if (this.#known?.store === store && !idempotency) {
-      if (behind.length === 0 && !announceBy) {
+      if (behind.length === 0 && !publishBy) {
         pipeline.call('XADD', streamKey, 'NOMKSTREAM', 'MAXLEN', '~', size, `${number}-*`, 'e', envelope)
         return
       }
-      const entries = listOf([envelope, ...behind.map((part) => part.envelope)])
-      const announcement = announceBy ? [announceBy, topic, this.#known.epoch] : []
-      addScript(pipeline, appendAll, { keys: [streamKey], args: [number, size, entries, ...announcement] })
+      const entries = lengthPrefixed([envelope, ...behind.map((shared) => shared.envelope)])
+      const publish = publishBy ? [publishBy, topic, this.#known.epoch] : []
+      addScript(pipeline, appendAll, { keys: [streamKey], args: [number, size, entries, ...publish] })
       return
     }
     this.#store = store
@@ -95,79 +92,73 @@ export class Append implements CommitEntry<Stored | undefined> {
     const once = idempotency ? [idempotency.digest, idempotency.windowMs] : []
     addScript(pipeline, publishStored, {
       keys,
-      args: [number, size, envelope, store + newEpoch(), streamIdleTtlS, ...once],
+      args: [number, size, envelope, store + newEpoch(), streamIdleTtlMs / 1_000, ...once],
     })
   }
 
-  read(reply: unknown, { announced, nth }: HowItWent): { done: Stored | undefined } | NotStored {
-    if (reply === null) return { done: undefined }
+  override read(
+    reply: unknown,
+    { index, published }: AddResult,
+  ): { result: StoredEntry | undefined } | NotStored {
+    if (reply === null) return { result: undefined }
     if (this.#known && (typeof reply === 'string' || Buffer.isBuffer(reply))) {
       const { epoch, store } = this.#known
-      return { done: { id: idBehind(String(reply), nth), epoch, store, repeated: false, announced } }
+      return { result: { id: idBehind(String(reply), index), epoch, store, repeated: false, published } }
     }
     if (!Array.isArray(reply)) return notStored(reply)
     const [status = '', id = '', epoch = ''] = reply.map(String)
     if (status === 'mismatch') throw idempotencyMismatch()
-    return { done: { id, epoch, store: this.#store, repeated: status === 'repeated', announced: false } }
+    return { result: { id, epoch, store: this.#store, repeated: status === 'repeated', published: false } }
   }
 }
 
-/** A keyed publish in a channel without history. */
-export class ClaimKey implements CommitEntry<{ repeated: boolean }> {
-  readonly partition: number
-  /** There is no stream, but its name stands for the channel. */
-  readonly streamKey: string
-  readonly bytes = 100
-  readonly #once: Idempotency
+/** Claims the idempotency key of a publish to a channel without history. */
+export class ClaimKey extends PendingWrite<{ repeated: boolean }> {
+  readonly #idempotency: Idempotency
 
-  constructor(place: StreamPlace, once: Idempotency) {
-    this.partition = place.partition
-    this.streamKey = place.streamKey
-    this.#once = once
+  /** There is no stream, but its key keeps the order of the channel. */
+  constructor(location: StreamLocation, idempotency: Idempotency, { sinceMs }: CreatedAt) {
+    super(location, { sinceMs, bytes: 100 })
+    this.#idempotency = idempotency
   }
 
-  add(pipeline: Pipeline): void {
-    const { digest, key, windowMs } = this.#once
+  override add(pipeline: Pipeline): void {
+    const { digest, key, windowMs } = this.#idempotency
     addScript(pipeline, claimKey, { keys: [key], args: [digest, windowMs] })
   }
 
-  read(reply: unknown): { done: { repeated: boolean } } | NotStored {
+  override read(reply: unknown): { result: { repeated: boolean } } | NotStored {
     if (reply instanceof Error) return notStored(reply)
     const status = String(reply)
     if (status === 'mismatch') throw idempotencyMismatch()
-    return { done: { repeated: status === 'repeated' } }
+    return { result: { repeated: status === 'repeated' } }
   }
 }
 
-/** Removes entries, up to `upTo` (an id, exclusive) or all. */
-export class Trim implements CommitEntry<void> {
-  readonly partition: number
-  readonly streamKey: string
-  readonly bytes = 50
-  readonly #upTo: string | undefined
-
-  constructor({ partition, streamKey }: StreamPlace, upTo?: string) {
-    this.partition = partition
-    this.streamKey = streamKey
-    this.#upTo = upTo
+/** Removes all entries of a stream. */
+export class TrimStream extends PendingWrite<void> {
+  constructor(location: StreamLocation, { sinceMs }: CreatedAt) {
+    super(location, { sinceMs, bytes: 50 })
   }
 
-  add(pipeline: Pipeline): void {
-    if (this.#upTo === undefined) pipeline.xtrim(this.streamKey, 'MAXLEN', '=', 0)
-    else pipeline.xtrim(this.streamKey, 'MINID', '=', this.#upTo)
+  override add(pipeline: Pipeline): void {
+    pipeline.xtrim(this.key, 'MAXLEN', '=', 0)
   }
 
-  read(reply: unknown): { done: void } | NotStored {
-    return reply instanceof Error ? notStored(reply) : { done: undefined }
+  override read(reply: unknown): { result: void } | NotStored {
+    return reply instanceof Error ? notStored(reply) : { result: undefined }
   }
 }
 
-/** Error replies say for certain that nothing was stored. A writer of the past and a node that is no master any more are worth another try. */
+/**
+ * An error reply proves that nothing was stored. A fenced writer and a node that is no longer the master are
+ * worth another try.
+ */
 function notStored(reply: unknown): NotStored {
-  if (liesElsewhere(reply)) return 'elsewhere'
+  if (isRedirect(reply)) return 'moved'
   const text = reply instanceof Error ? reply.message : `unexpected reply ${typeof reply}`
   if (isFenced(text)) return 'fenced'
-  if (text.startsWith('READONLY') || text.startsWith('NOSCRIPT')) return 'again'
+  if (text.startsWith('READONLY') || text.startsWith('NOSCRIPT')) return 'reconnect'
   if (text.startsWith('NOREPLICAS')) {
     throw new CommandError(
       'NOT_REPLICATED',
@@ -181,7 +172,7 @@ function notStored(reply: unknown): NotStored {
   })
 }
 
-/** A stream refuses whoever writes for an older master than the one that wrote there last. */
+/** A stream refuses a writer whose generation is older than that of its last entry. */
 function isFenced(text: string): boolean {
   return text.includes('equal or smaller than the target stream top item')
 }

@@ -1,37 +1,51 @@
-// What each shard needs for itself: connections, queues.
+// Keeps one instance of something for each shard: a connection, a worker, a reader.
 import { setMaxListeners } from 'node:events'
 import type { Shard, ShardMap } from '../topology/shards.js'
 
-/** Made as soon as a shard appears, so that its connections are open before they are needed; forgotten when it is retired. */
-export class PerShard<Parts> {
-  readonly #parts = new Map<Shard, Parts>()
-  readonly #make: (shard: Shard) => Parts
-  readonly #deaf: () => void
+export interface PerShardOptions {
+  /**
+   * Asked when a shard appears. False: its instance is created when it is first used. Default: always true.
+   */
+  readonly eager?: () => boolean
+}
 
-  constructor(shards: ShardMap, make: (shard: Shard) => Parts) {
-    this.#make = make
-    const look = (): void => {
-      for (const shard of shards.shards) this.of(shard)
+/**
+ * Creates an instance as soon as a shard appears, so that its connection is open before it is needed. Drops
+ * it when the shard is retired.
+ */
+export class PerShard<Instance> {
+  readonly #instances = new Map<Shard, Instance>()
+  readonly #create: (shard: Shard) => Instance
+  readonly #unsubscribe: () => void
+
+  constructor(
+    shards: ShardMap,
+    create: (shard: Shard) => Instance,
+    { eager = () => true }: PerShardOptions = {},
+  ) {
+    this.#create = create
+    const createMissing = (): void => {
+      if (eager()) for (const shard of shards.shards) this.of(shard)
     }
-    this.#deaf = shards.onChange(look)
-    look()
+    this.#unsubscribe = shards.onChange(createMissing)
+    createMissing()
   }
 
-  of(shard: Shard): Parts {
-    const known = this.#parts.get(shard)
+  of(shard: Shard): Instance {
+    const known = this.#instances.get(shard)
     if (known !== undefined) return known
-    // Whatever waits for the shard listens.
+    // Everything that waits for the shard listens to this signal.
     setMaxListeners(0, shard.retired)
-    const parts = this.#make(shard)
-    this.#parts.set(shard, parts)
-    const forget = (): void => void this.#parts.delete(shard)
-    if (shard.retired.aborted) forget()
-    else shard.retired.addEventListener('abort', forget, { once: true })
-    return parts
+    const instance = this.#create(shard)
+    this.#instances.set(shard, instance)
+    const drop = (): void => void this.#instances.delete(shard)
+    if (shard.retired.aborted) drop()
+    else shard.retired.addEventListener('abort', drop, { once: true })
+    return instance
   }
 
-  /** No more are made for what appears. */
+  /** Stops creating instances for shards that appear. */
   close(): void {
-    this.#deaf()
+    this.#unsubscribe()
   }
 }

@@ -1,14 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { overtaken, Router, takeOf, type Job } from './shard-router.js'
-import type { Shard, ShardMap } from '../topology/shards.js'
 import type { Locator } from '../topology/locator.js'
+import type { Shard, ShardMap } from '../topology/shards.js'
+import type { Job } from './job.js'
+import { ShardRouter } from './shard-router.js'
 
-interface Word extends Job {
+interface TestJob extends Job {
   readonly word: string
 }
 
-/** Shards are names; whoever holds a partition does what it is told by hand. */
+/** A router to two shards, whose jobs the test ends or reroutes. */
 function rig({ patienceMs = 1_000, waitingMax = 100 } = {}) {
   let nowMs = 0
   const holders = new Map<number, Shard>()
@@ -28,12 +29,12 @@ function rig({ patienceMs = 1_000, waitingMax = 100 } = {}) {
     onChange: (listener) => (listeners.add(listener), () => listeners.delete(listener)),
     refresh: () => (refreshes += 1),
   }
-  /** What each shard was sent and has not ended. */
-  const sent = new Map<Shard, Word[]>([
+  /** The jobs that were sent to each shard and have not ended. */
+  const sent = new Map<Shard, TestJob[]>([
     [a, []],
     [b, []],
   ])
-  const router = new Router<Word>({
+  const router = new ShardRouter<TestJob>({
     shards,
     clock: { epochMs: () => nowMs, monotonicMs: () => nowMs },
     after(delayMs, fire) {
@@ -41,7 +42,7 @@ function rig({ patienceMs = 1_000, waitingMax = 100 } = {}) {
       timers.add(timer)
       return () => timers.delete(timer)
     },
-    laneOf: (shard) => ({ send: (job) => sent.get(shard)?.push(job) }),
+    createWorker: (shard) => ({ send: (job) => sent.get(shard)?.push(job) }),
     patienceMs,
     waitingMax,
   })
@@ -58,14 +59,21 @@ function rig({ patienceMs = 1_000, waitingMax = 100 } = {}) {
       for (const listener of listeners) listener()
     },
     send(word: string, partition = 1) {
-      router.send({ word, partition, key: word, sinceMs: nowMs, refuse: () => refused.push(word) })
+      router.send({
+        word,
+        partition,
+        key: word,
+        sinceMs: nowMs,
+        refuse: () => refused.push(word),
+        reject: () => {},
+      })
     },
-    /** Ends the first so many that lie at the shard. */
+    /** Ends the first `count` jobs of the shard. */
     settle(shard: Shard, count = 1) {
       for (const job of (sent.get(shard) ?? []).splice(0, count)) router.settled(job)
     },
-    giveBack(shard: Shard, count = Infinity) {
-      for (const job of (sent.get(shard) ?? []).splice(0, count)) router.elsewhere(job)
+    reroute(shard: Shard, count = Infinity) {
+      for (const job of (sent.get(shard) ?? []).splice(0, count)) router.rerouted(job)
     },
     pass(ms: number) {
       nowMs += ms
@@ -79,7 +87,7 @@ function rig({ patienceMs = 1_000, waitingMax = 100 } = {}) {
 }
 
 describe('a router', () => {
-  test('sends to the holder at once', () => {
+  test('sends a job to the holder at once', () => {
     const { a, at, hold, send } = rig()
     hold(1, a)
     send('one')
@@ -87,7 +95,7 @@ describe('a router', () => {
     expect(at(a)).toEqual(['one', 'two'])
   })
 
-  test('sends nothing to a new holder while something is under way at the old one', () => {
+  test('sends nothing to a new holder while a job is in flight at the old one', () => {
     const { a, at, b, hold, send, settle } = rig()
     hold(1, a)
     send('one')
@@ -98,7 +106,7 @@ describe('a router', () => {
     expect(at(b)).toEqual(['two'])
   })
 
-  test('other partitions do not wait for that', () => {
+  test('does not delay other partitions for that', () => {
     const { a, at, b, hold, send } = rig()
     hold(1, a)
     send('one')
@@ -108,31 +116,31 @@ describe('a router', () => {
     expect(at(b)).toEqual(['other'])
   })
 
-  test('what was given back goes to the new holder, before what came later', () => {
-    const { a, at, b, giveBack, hold, send } = rig()
+  test('sends rerouted jobs to the new holder, before later jobs', () => {
+    const { a, at, b, reroute, hold, send } = rig()
     hold(1, a)
     send('one')
     send('two')
-    giveBack(a, 1)
+    reroute(a, 1)
     send('three')
     expect(at(b)).toEqual([])
     hold(1, b)
-    giveBack(a)
+    reroute(a)
     expect(at(b)).toEqual(['one', 'two', 'three'])
   })
 
-  test('goes to the same holder again after a pause, and the map is looked at', () => {
-    const { a, at, giveBack, hold, pass, refreshes, send } = rig()
+  test('sends a rerouted job to the same holder again after a pause, and refreshes the map', () => {
+    const { a, at, reroute, hold, pass, refreshes, send } = rig()
     hold(1, a)
     send('one')
-    giveBack(a)
+    reroute(a)
     expect(at(a)).toEqual([])
     expect(refreshes()).toBe(1)
     pass(50)
     expect(at(a)).toEqual(['one'])
   })
 
-  test('waits for a holder, but not for ever', () => {
+  test('waits for a holder for a bounded time', () => {
     const { a, at, hold, pass, refused, send } = rig({ patienceMs: 200 })
     send('one')
     pass(100)
@@ -143,41 +151,41 @@ describe('a router', () => {
     expect(at(a)).toEqual(['two'])
   })
 
-  test('what is always given back is refused in the end', () => {
-    const { a, giveBack, hold, pass, refused, send } = rig({ patienceMs: 200 })
+  test('refuses a job in the end that is always rerouted', () => {
+    const { a, reroute, hold, pass, refused, send } = rig({ patienceMs: 200 })
     hold(1, a)
     send('one')
     for (let n = 0; n < 5; n += 1) {
-      giveBack(a)
+      reroute(a)
       pass(50)
     }
     expect(refused).toEqual(['one'])
   })
 
-  test('more than may wait are refused', () => {
+  test('refuses more jobs than may wait', () => {
     const { refused, send } = rig({ waitingMax: 1 })
     send('one')
     send('two')
     expect(refused).toEqual(['two'])
   })
 
-  test('at its end it refuses whoever waits', () => {
+  test('refuses the waiting jobs when it is closed', () => {
     const { refused, router, send } = rig()
     send('one')
     router.close()
     expect(refused).toEqual(['one'])
   })
 
-  test('whatever happens to it, a partition’s jobs end in the order in which they were sent, each once', () => {
+  test('ends the jobs of a partition in the order in which they were sent, each once, whatever happens', () => {
     const step = fc.oneof(
-      fc.constant('send' as const),
-      fc.constantFrom('settle a' as const, 'settle b' as const, 'back a' as const, 'back b' as const),
-      fc.constantFrom('hold a' as const, 'hold b' as const, 'nobody' as const, 'pass' as const),
+      fc.constant('send'),
+      fc.constantFrom('settle a', 'settle b', 'reroute a', 'reroute b'),
+      fc.constantFrom('hold a', 'hold b', 'no holder', 'pass'),
     )
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const world = rig({ patienceMs: Infinity, waitingMax: 1_000 })
-        const { a, at, b, giveBack, hold, pass, send, settle } = world
+        const { a, at, b, reroute, hold, pass, send, settle } = world
         const ended: string[] = []
         let count = 0
         const end = (shard: Shard) => {
@@ -188,39 +196,20 @@ describe('a router', () => {
           if (what === 'send') send(String((count += 1)))
           if (what === 'settle a') end(a)
           if (what === 'settle b') end(b)
-          if (what === 'back a') giveBack(a)
-          if (what === 'back b') giveBack(b)
+          if (what === 'reroute a') reroute(a)
+          if (what === 'reroute b') reroute(b)
           if (what === 'hold a') hold(1, a)
           if (what === 'hold b') hold(1, b)
-          if (what === 'nobody') hold(1, undefined)
+          if (what === 'no holder') hold(1, undefined)
           if (what === 'pass') pass(50)
           expect(at(a).length === 0 || at(b).length === 0).toBe(true)
         }
         hold(1, a)
-        giveBack(b)
+        reroute(b)
         pass(50)
         while (at(a).length > 0) end(a)
         expect(ended).toEqual(Array.from({ length: count }, (_, n) => String(n + 1)))
       }),
     )
   })
-})
-
-const job = (key: string, partition = 1): Job => ({ key, partition, sinceMs: 0, refuse: () => {} })
-
-test('what may not go before something given back is taken out of a queue, in order', () => {
-  const queue = [job('a', 1), job('b', 2), job('c', 1), job('d', 3)]
-  expect(takeOf(queue, new Set([1, 3])).map(({ key }) => key)).toEqual(['a', 'c', 'd'])
-  expect(queue.map(({ key }) => key)).toEqual(['b'])
-})
-
-test('a job is overtaken by a later one of the same key alone', () => {
-  const [a1, b1, a2, b2] = [job('a'), job('b'), job('a'), job('b')]
-  const late = overtaken([
-    { job: a1, happened: false },
-    { job: b1, happened: true },
-    { job: a2, happened: true },
-    { job: b2, happened: false },
-  ])
-  expect([...late]).toEqual([a1])
 })

@@ -1,216 +1,189 @@
-// Sends jobs to whoever holds their partition. While a partition moves, what was sent must have come to its end before anything of it is
-// sent to another: so what one caller asks of one channel happens in the order in which it was asked for, wherever it happens.
+// Sends each job to the shard that holds its partition. This folder (`routing/`) brings work to the right
+// master while partitions move in a Cluster; it imports the leaves and the rest of src/redis. Start with
+// job.ts, then read this file and ordered-worker.ts. While a partition moves, all jobs that were sent to the
+// old shard must end before one is sent to the new shard: so the requests of one caller on one channel are
+// done in their order, on whatever shards.
 import type { After, Clock } from '../../time.js'
-import { elsewherePauseMs } from './redirects.js'
 import { partitionCount } from '../keys.js'
 import type { Shard, ShardMap } from '../topology/shards.js'
+import type { Job, ShardWorker, WorkerReport } from './job.js'
+import { PerShard, type PerShardOptions } from './per-shard.js'
+import { redirectPauseMs } from './redirects.js'
 
-export interface Job {
-  readonly partition: number
-  /** Jobs of one key keep their order: a channel. */
-  readonly key: string
-  /** When it was asked for, by the monotonic clock. */
-  readonly sinceMs: number
-  /** Nothing of it happened, and it can wait no longer. */
-  refuse(trouble: string): void
-}
-
-/** Of one shard: does jobs in the order in which they come. */
-export interface Lane<Work extends Job> {
-  send(job: Work): void
-}
-
-/** What a lane tells of its jobs: of each exactly once, and of those that it gives back in their order. */
-export interface LaneReport<Work extends Job> {
-  /** It has come to an end, whichever. */
-  settled(job: Work): void
-  /** Nothing of it happened, since it lies elsewhere; of its partition nothing is left in the lane. */
-  elsewhere(job: Work): void
-}
-
-export interface RouterOptions<Work extends Job> {
+export interface ShardRouterOptions<Work extends Job> extends PerShardOptions {
   readonly shards: ShardMap
   readonly clock: Clock
   readonly after: After
-  readonly laneOf: (shard: Shard) => Lane<Work>
-  /** How long a job may wait for a holder. */
+  /** Creates the worker of a shard. It reports its jobs to `report`. */
+  readonly createWorker: (shard: Shard, report: WorkerReport<Work>) => ShardWorker<Work>
+  /** How long a job may wait until a shard holds its partition, in milliseconds. */
   readonly patienceMs: number
-  /** So many may wait; more are refused. */
+  /** At most this many jobs may wait for that; more are refused. */
   readonly waitingMax: number
 }
 
 /** The jobs of one partition. */
-interface Line<Work> {
+interface PartitionQueue<Work> {
   readonly partition: number
-  /** Where those under way are. */
+  /** The shard to which the jobs in flight were sent. */
   shard: Shard | undefined
-  underWay: number
-  /** Given back: they go before those that wait. */
-  back: Work[]
+  /** How many jobs were sent to `shard` and have not been reported. */
+  inFlight: number
+  /** Jobs that the worker rerouted. They go before those that wait. */
+  rerouted: Work[]
   waiting: Work[]
-  /** Nobody else holds it: not tried again before. */
-  againAtMs: number
+  /** Rerouted jobs are not sent to the same shard again before this time. */
+  retryAtMs: number
 }
 
-export class Router<Work extends Job> implements LaneReport<Work> {
-  readonly #options: RouterOptions<Work>
-  readonly #lines: readonly Line<Work>[]
-  /** Lines in which somebody waits. */
-  readonly #stuck = new Set<Line<Work>>()
+export class ShardRouter<Work extends Job> implements WorkerReport<Work> {
+  readonly #options: ShardRouterOptions<Work>
+  readonly #workers: PerShard<ShardWorker<Work>>
+  readonly #queues: readonly PartitionQueue<Work>[]
+  /** The queues in which a job waits. */
+  readonly #blocked = new Set<PartitionQueue<Work>>()
+  /** How many jobs wait in all queues. */
   #waiting = 0
-  /** Sent or waiting, and not at its end. */
+  /** How many jobs were sent or wait, and have not ended. */
   #open = 0
   readonly #idle: (() => void)[] = []
-  #cancelLook: (() => void) | undefined
-  readonly #deaf: () => void
+  #cancelRetry: (() => void) | undefined
+  readonly #unsubscribe: () => void
 
-  constructor(options: RouterOptions<Work>) {
+  constructor(options: ShardRouterOptions<Work>) {
     this.#options = options
-    this.#lines = Array.from({ length: partitionCount }, (_, partition) => ({
+    this.#queues = Array.from({ length: partitionCount }, (_, partition) => ({
       partition,
       shard: undefined,
-      underWay: 0,
-      back: [],
+      inFlight: 0,
+      rerouted: [],
       waiting: [],
-      againAtMs: 0,
+      retryAtMs: 0,
     }))
-    this.#deaf = options.shards.onChange(() => this.#look())
+    this.#workers = new PerShard(options.shards, (shard) => options.createWorker(shard, this), options)
+    this.#unsubscribe = options.shards.onChange(() => this.#proceedAll())
   }
 
   send(job: Work): void {
-    const line = this.#lineOf(job)
+    const queue = this.#queueOf(job)
     this.#open += 1
     const shard = this.#options.shards.holderOf(job.partition)
-    const free = line.waiting.length === 0 && line.back.length === 0
-    if (shard && free && (line.underWay === 0 || line.shard === shard)) {
-      line.shard = shard
-      line.underWay += 1
-      return this.#options.laneOf(shard).send(job)
+    const nothingWaits = queue.waiting.length === 0 && queue.rerouted.length === 0
+    if (shard && nothingWaits && (queue.inFlight === 0 || queue.shard === shard)) {
+      queue.shard = shard
+      queue.inFlight += 1
+      return this.#workers.of(shard).send(job)
     }
-    if (this.#waiting >= this.#options.waitingMax)
-      return this.#refuse(job, `${this.#options.waitingMax} wait already until it is known who holds what`)
-    line.waiting.push(job)
+    const { waitingMax } = this.#options
+    if (this.#waiting >= waitingMax)
+      return this.#refuse(job, `${waitingMax} requests wait already until a shard holds their partition`)
+    queue.waiting.push(job)
     this.#waiting += 1
-    this.#proceed(line)
+    this.#proceed(queue)
   }
 
   settled(job: Work): void {
-    const line = this.#lineOf(job)
-    line.underWay -= 1
-    this.#ended()
-    if (line.underWay === 0 && (line.back.length > 0 || line.waiting.length > 0)) this.#proceed(line)
+    const queue = this.#queueOf(job)
+    queue.inFlight -= 1
+    this.#jobEnded()
+    if (queue.inFlight === 0 && (queue.rerouted.length > 0 || queue.waiting.length > 0)) this.#proceed(queue)
   }
 
-  elsewhere(job: Work): void {
+  rerouted(job: Work): void {
     const { clock, shards } = this.#options
-    const line = this.#lineOf(job)
-    line.back.push(job)
+    const queue = this.#queueOf(job)
+    queue.rerouted.push(job)
     this.#waiting += 1
-    line.underWay -= 1
-    line.againAtMs = clock.monotonicMs() + elsewherePauseMs
+    queue.inFlight -= 1
+    queue.retryAtMs = clock.monotonicMs() + redirectPauseMs
     shards.refresh()
-    this.#proceed(line)
+    this.#proceed(queue)
   }
 
-  /** Resolves when all that was sent has come to its end. */
+  /** Resolves when all jobs that were sent have ended. */
   idle(): Promise<void> {
     if (this.#open === 0) return Promise.resolve()
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  /** Whoever still waits is refused. */
+  /** Refuses the jobs that still wait for a shard. */
   close(): void {
-    this.#deaf()
-    this.#cancelLook?.()
-    for (const line of [...this.#stuck])
-      for (const job of this.#takeAll(line)) this.#refuse(job, 'this gateway ends')
-    this.#stuck.clear()
+    this.#unsubscribe()
+    this.#cancelRetry?.()
+    this.#workers.close()
+    for (const queue of [...this.#blocked])
+      for (const job of this.#takeAll(queue)) this.#refuse(job, 'this gateway is shutting down')
+    this.#blocked.clear()
   }
 
-  /** All that waits is sent, in order, as soon as nothing is under way and somebody (else, or after a pause) holds it. */
-  #proceed(line: Line<Work>): void {
-    this.#stuck.add(line)
-    if (line.underWay > 0) return
-    this.#refuseLate(line)
-    const { clock, laneOf, shards } = this.#options
-    const shard = shards.holderOf(line.partition)
-    const tooEarly = shard === line.shard && line.back.length > 0 && clock.monotonicMs() < line.againAtMs
-    if (!shard || tooEarly) return this.#lookLater()
-    const jobs = this.#takeAll(line)
-    this.#stuck.delete(line)
-    line.shard = shard
-    line.underWay = jobs.length
-    const lane = laneOf(shard)
-    for (const job of jobs) lane.send(job)
+  /**
+   * Sends all jobs that wait, in order, as soon as none is in flight and a shard holds the partition: another
+   * one, or after a pause the same.
+   */
+  #proceed(queue: PartitionQueue<Work>): void {
+    this.#blocked.add(queue)
+    if (queue.inFlight > 0) return
+    this.#refuseLate(queue)
+    const { clock, shards } = this.#options
+    const shard = shards.holderOf(queue.partition)
+    const tooEarly =
+      shard === queue.shard && queue.rerouted.length > 0 && clock.monotonicMs() < queue.retryAtMs
+    if (!shard || tooEarly) return this.#retryLater()
+    const jobs = this.#takeAll(queue)
+    this.#blocked.delete(queue)
+    queue.shard = shard
+    queue.inFlight = jobs.length
+    const worker = this.#workers.of(shard)
+    for (const job of jobs) worker.send(job)
   }
 
-  #refuseLate(line: Line<Work>): void {
+  #refuseLate(queue: PartitionQueue<Work>): void {
     const { clock, patienceMs } = this.#options
-    const overMs = clock.monotonicMs() - patienceMs
-    const late = [...line.back, ...line.waiting].filter(({ sinceMs }) => sinceMs <= overMs)
+    const limitMs = clock.monotonicMs() - patienceMs
+    const late = [...queue.rerouted, ...queue.waiting].filter(({ sinceMs }) => sinceMs <= limitMs)
     if (late.length === 0) return
-    line.back = line.back.filter(({ sinceMs }) => sinceMs > overMs)
-    line.waiting = line.waiting.filter(({ sinceMs }) => sinceMs > overMs)
+    queue.rerouted = queue.rerouted.filter(({ sinceMs }) => sinceMs > limitMs)
+    queue.waiting = queue.waiting.filter(({ sinceMs }) => sinceMs > limitMs)
     this.#waiting -= late.length
-    for (const job of late) this.#refuse(job, 'it is not known who holds it, or it is on its way to another')
+    for (const job of late)
+      this.#refuse(
+        job,
+        'no shard is known to hold its partition, or the partition is moving to another shard',
+      )
   }
 
-  #refuse(job: Work, trouble: string): void {
-    this.#ended()
-    job.refuse(trouble)
+  #refuse(job: Work, reason: string): void {
+    this.#jobEnded()
+    job.refuse(reason)
   }
 
-  #ended(): void {
+  #jobEnded(): void {
     this.#open -= 1
     if (this.#open === 0) for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  #takeAll(line: Line<Work>): Work[] {
-    const jobs = [...line.back, ...line.waiting]
+  #takeAll(queue: PartitionQueue<Work>): Work[] {
+    const jobs = [...queue.rerouted, ...queue.waiting]
     this.#waiting -= jobs.length
-    line.back = []
-    line.waiting = []
+    queue.rerouted = []
+    queue.waiting = []
     return jobs
   }
 
-  #look(): void {
-    for (const line of [...this.#stuck]) this.#proceed(line)
+  #proceedAll(): void {
+    for (const queue of [...this.#blocked]) this.#proceed(queue)
   }
 
-  #lookLater(): void {
-    this.#cancelLook ??= this.#options.after(elsewherePauseMs, () => {
-      this.#cancelLook = undefined
-      this.#look()
+  #retryLater(): void {
+    this.#cancelRetry ??= this.#options.after(redirectPauseMs, () => {
+      this.#cancelRetry = undefined
+      this.#proceedAll()
     })
   }
 
-  #lineOf({ partition }: Job): Line<Work> {
-    const line = this.#lines[partition]
-    if (!line) throw new Error(`there is no partition ${partition}`)
-    return line
+  #queueOf({ partition }: Job): PartitionQueue<Work> {
+    const queue = this.#queues[partition]
+    if (!queue) throw new Error(`there is no partition ${partition}`)
+    return queue
   }
-}
-
-/** Takes out of a lane's queue, in order, what may not go before something that was given back. */
-export function takeOf<Work extends Job>(queue: Work[], partitions: ReadonlySet<number>): Work[] {
-  const taken = queue.filter(({ partition }) => partitions.has(partition))
-  if (taken.length > 0)
-    queue.splice(0, queue.length, ...queue.filter(({ partition }) => !partitions.has(partition)))
-  return taken
-}
-
-/**
- * Of the jobs of one pipeline, in order: those to which nothing happened although a later one of the same key happened (its refusal ended
- * in between). They must not be tried again: the order would be another.
- */
-export function overtaken<Work extends Job>(
-  outcomes: readonly { readonly job: Work; readonly happened: boolean }[],
-): Set<Work> {
-  const happened = new Set<string>()
-  const late = new Set<Work>()
-  for (const outcome of outcomes.toReversed()) {
-    if (outcome.happened) happened.add(outcome.job.key)
-    else if (happened.has(outcome.job.key)) late.add(outcome.job)
-  }
-  return late
 }

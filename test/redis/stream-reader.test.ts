@@ -1,9 +1,9 @@
-// Fenced reads, with a connection that does as it is told.
+// Fenced reads, on a scripted connection.
 import type { ChainableCommander, Redis } from 'ioredis'
 import { expect, test } from 'vitest'
 import type { Position } from '../../src/broker/broker.js'
-import { StreamReads } from '../../src/broker/redis/stream-reader.js'
-import { ElsewhereError } from '../../src/redis/routing/redirects.js'
+import { StreamReader } from '../../src/broker/redis/stream-reader.js'
+import { RedirectedError } from '../../src/redis/routing/redirects.js'
 import { epochKey, fenceKey, streamKey } from '../../src/redis/keys.js'
 import type { LiveRedis, RedisLink } from '../../src/redis/link.js'
 
@@ -31,11 +31,16 @@ function rig(replies: (fence: string) => unknown[]) {
       fences.push(fence)
       return replies(fence)
     },
-    stands: async () => true,
+    confirmMaster: async () => true,
     discard: () => {},
   }
-  const link: RedisLink = { current: live, trouble: undefined, ready: async () => live, onOpen: () => {} }
-  const reads = new StreamReads(
+  const link: RedisLink = {
+    current: live,
+    unavailableReason: undefined,
+    ready: async () => live,
+    onOpen: () => {},
+  }
+  const reader = new StreamReader(
     {
       link,
       retired: new AbortController().signal,
@@ -49,38 +54,38 @@ function rig(replies: (fence: string) => unknown[]) {
     { fence: true },
   )
   const read = (query: { limit: number; since?: Position } = { limit: 1 }) =>
-    reads.read({ partition: 7, streamKey: streamKey(ref), epochKey: epochKey(ref), ...query })
+    reader.read({ partition: 7, streamKey: streamKey(ref), epochKey: epochKey(ref), ...query })
   return { read, fences, scripts: () => scripts }
 }
 
-test('a fence stands in a partition of the shard, and covers what is read in others', async () => {
+test('a fence is written to a partition of the shard, and covers reads of other partitions', async () => {
   const { fences, read } = rig(() => [page, 'OK', 1])
   expect(await read()).toMatchObject({ fenced: true, top: { epoch: 'epoch', offset: 3 } })
   expect(fences).toEqual([fenceKey(5, 'g1')])
 })
 
-test('where a fence is refused because its partition moves, the next stands in another', async () => {
+test('when a fence is refused because its partition moves, the next is written to another partition', async () => {
   const { fences, read } = rig((fence) => [
     page,
     fence === fenceKey(5, 'g1') ? new Error('ASK 1 127.0.0.1:7000') : 'OK',
     1,
   ])
-  await expect(read()).rejects.toThrow(ElsewhereError)
+  await expect(read()).rejects.toThrow(RedirectedError)
   expect(await read()).toMatchObject({ fenced: true })
   expect(fences).toEqual([fenceKey(5, 'g1'), fenceKey(6, 'g1')])
 })
 
-test('what lies elsewhere is said to', async () => {
+test('a read of a partition that has moved is redirected', async () => {
   const { read } = rig(() => [new Error('MOVED 1 127.0.0.1:7000'), 'OK', 1])
-  await expect(read()).rejects.toThrow(ElsewhereError)
+  await expect(read()).rejects.toThrow(RedirectedError)
 })
 
-test('a page that too few replicas confirm is not fenced', async () => {
+test('a page is not fenced when too few replicas confirm it', async () => {
   const { read } = rig(() => [page, 'OK', 0])
   expect(await read()).toMatchObject({ fenced: false })
 })
 
-test('who asks the same of a channel before it is sent gets the same answer, and who asks later another', async () => {
+test('equal reads of one turn share an answer, and a later read gets its own', async () => {
   const { fences, read, scripts } = rig(() => [page, 'OK', 1])
   const [one, other] = await Promise.all([read(), read()])
   expect(one).toBe(other)
@@ -89,14 +94,14 @@ test('who asks the same of a channel before it is sent gets the same answer, and
   expect(fences).toHaveLength(2)
 })
 
-test('who asks for more, or from elsewhere, is read for', async () => {
+test('reads with another limit, offset or epoch are sent separately', async () => {
   const { read, scripts } = rig(() => [page, page, page, page, 'OK', 1])
   const since = (epoch: string, offset: number) => ({ limit: 1, since: { epoch, offset } })
   await Promise.all([read(), read({ limit: 2 }), read(since('epoch', 1)), read(since('other', 1))])
   expect(scripts()).toBe(4)
 })
 
-test('one refusal is for all who asked the same', async () => {
+test('equal reads of one turn share a rejection', async () => {
   const { read } = rig(() => [new Error('MOVED 1 127.0.0.1:7000'), 'OK', 1])
   const refused = await Promise.allSettled([read(), read()])
   expect(refused.map(({ status }) => status)).toEqual(['rejected', 'rejected'])

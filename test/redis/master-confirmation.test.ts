@@ -1,7 +1,8 @@
 // Does a master still stand? What the Sentinels say to that, and when a connection asks them at all.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
-import { createLocator, type Locator } from '../../src/redis/topology/locator.js'
+import { createLocator } from '../../src/redis/topology/create-locator.js'
+import type { Locator } from '../../src/redis/topology/locator.js'
 import { FakeRedis, resp } from '../support/redis-fake.js'
 import { endLinks, recordingLog, startLink, targetOf } from '../support/redis-links.js'
 import { endRedisProcesses, startSentinelTrio, until } from '../support/redis-processes.js'
@@ -129,7 +130,7 @@ test('a connection asks while it is new, and after a silence; not while the mast
   const asks = async () => {
     const before = asked
     await live.run(live.client.pipeline().ping())
-    expect(await live.stands()).toBe(true)
+    expect(await live.confirmMaster()).toBe(true)
     return asked - before
   }
   const untilSure = () => until('no more questions', async () => (await asks()) === 0, { everyMs: 200 })
@@ -147,7 +148,7 @@ test('a connection asks while it is new, and after a silence; not while the mast
   master.stop()
   setTimeout(() => master.cont(), 2_600)
   await live.run(live.client.pipeline().ping(), { deadlineMs: 10_000 })
-  await live.stands()
+  await live.confirmMaster()
   expect(await asks(), 'after a silence').toBe(1)
   await untilSure()
 })

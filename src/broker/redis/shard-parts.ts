@@ -1,0 +1,128 @@
+// Creates the parts of the broker that belong to one shard. Each has a connection of its own, because each
+// waits for other things: replicas, readers, or the next message.
+import type { Log } from '../../log.js'
+import { partitionCount } from '../../redis/keys.js'
+import type { Prepare, RedisLink } from '../../redis/link.js'
+import type { WorkerReport } from '../../redis/routing/job.js'
+import type { Shard, ShardMap } from '../../redis/topology/shards.js'
+import type { Clock } from '../../time.js'
+import { Generations, loadBrokerScripts } from './generations.js'
+import { GroupCommit } from './group-commit.js'
+import type { RedisBrokerLimits } from './limits.js'
+import type { PendingWrite, PubSubCommand } from './pending-write.js'
+import { Publisher, type PendingMessage } from './publisher.js'
+import { StreamReader } from './stream-reader.js'
+import { TopicSubscriber, type TopicEvents } from './topic-subscriber.js'
+
+export interface RedisBrokerDeps {
+  readonly shards: ShardMap
+  /** True in a Cluster: its pub/sub is that of shards. */
+  readonly sharded: boolean
+  /**
+   * Creates a link to the shard's master, and keeps it open until the shard is retired. `role` names the link
+   * in logs.
+   */
+  readonly createLink: (role: string, prepare: Prepare, shard: Shard) => RedisLink
+  readonly clock: Clock
+  readonly log: Log
+  /** Names this gateway's fences. */
+  readonly gatewayId: string
+  /** The number of replicas that form a majority with the shard's master. 0: writes wait for none. */
+  readonly waitReplicas: (shard: Shard) => number
+  /** Whether there are replicas at all. Without them the durability `replicated` is not offered. */
+  readonly hasReplicas: () => boolean
+  /** Each limit has a default: see `RedisBrokerLimits`. */
+  readonly limits?: Partial<RedisBrokerLimits>
+}
+
+/**
+ * How long writes wait for replicas before they are acknowledged: not at all, or until a majority has them.
+ */
+export type WriteDurability = 'accepted' | 'replicated'
+
+const partitions = Array.from({ length: partitionCount }, (_, partition) => partition)
+
+export class ShardParts {
+  readonly #deps: RedisBrokerDeps
+  readonly #limits: RedisBrokerLimits
+  readonly #publishBy: PubSubCommand
+
+  constructor(deps: RedisBrokerDeps, limits: RedisBrokerLimits) {
+    this.#deps = deps
+    this.#limits = limits
+    this.#publishBy = deps.sharded ? 'SPUBLISH' : 'PUBLISH'
+  }
+
+  writer(
+    shard: Shard,
+    report: WorkerReport<PendingWrite<unknown>>,
+    durability: WriteDurability,
+  ): GroupCommit {
+    const { clock, createLink, waitReplicas } = this.#deps
+    // Also where writes wait for no replicas: a later master must not hand out a generation again.
+    const generations = new Generations({
+      waitReplicas: () => waitReplicas(shard),
+      waitMs: this.#limits.waitMs,
+    })
+    const prepare: Prepare = async (live) => {
+      await loadBrokerScripts(live)
+      // All partitions that the shard holds in one pipeline. Those that move here later are opened by their
+      // first write.
+      await generations.open(live, this.#heldBy(shard))
+    }
+    return new GroupCommit({
+      link: createLink(`${durability} writer`, prepare, shard),
+      clock,
+      retired: shard.retired,
+      report,
+      generations,
+      waitReplicas: durability === 'replicated' ? () => waitReplicas(shard) : () => 0,
+      publishBy: this.#publishBy,
+      ...this.#limits,
+    })
+  }
+
+  publisher(shard: Shard, report: WorkerReport<PendingMessage>): Publisher {
+    const { clock, createLink } = this.#deps
+    return new Publisher({
+      link: createLink('publisher', async () => {}, shard),
+      clock,
+      retired: shard.retired,
+      report,
+      publishBy: this.#publishBy,
+      queueMax: this.#limits.queueMax,
+    })
+  }
+
+  reader(shard: Shard, { fence }: { fence: boolean }): StreamReader {
+    const { clock, createLink, gatewayId, waitReplicas } = this.#deps
+    return new StreamReader(
+      {
+        link: createLink(fence ? 'fenced reader' : 'reader', loadBrokerScripts, shard),
+        retired: shard.retired,
+        gatewayId,
+        partitions: () => this.#heldBy(shard),
+        waitReplicas: () => waitReplicas(shard),
+        waitMs: this.#limits.waitMs,
+        epochMs: () => clock.epochMs(),
+        patienceMs: this.#limits.queueMs,
+      },
+      { fence },
+    )
+  }
+
+  subscriber(shard: Shard, events: TopicEvents): TopicSubscriber {
+    const { createLink, sharded } = this.#deps
+    return new TopicSubscriber({
+      createLink: (prepare) => createLink('subscriber', prepare, shard),
+      retired: shard.retired,
+      sharded,
+      replyMs: this.#limits.replyMs,
+      events,
+    })
+  }
+
+  #heldBy(shard: Shard): number[] {
+    return partitions.filter((partition) => this.#deps.shards.holderOf(partition) === shard)
+  }
+}

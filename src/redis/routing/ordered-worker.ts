@@ -1,0 +1,220 @@
+// The worker of one shard: does its jobs in their order, one pipeline at a time. Writes, presence calls and
+// pub/sub messages each have a subclass, which says how many jobs form a pipeline, sends it and reads its
+// replies. This class has the rest: the queue and its bound, the wait for a connection, and what happens to
+// jobs that were not done.
+import { abortable, pause } from '../../deadline.js'
+import type { Clock } from '../../time.js'
+import { batchSpacingMs } from '../batch-runner.js'
+import { RedisUnavailableError, type LiveRedis, type RedisLink } from '../link.js'
+import type { Job, ShardWorker, WorkerReport } from './job.js'
+
+/**
+ * What happens to jobs while there is no connection.
+ * - `latency`: an outage looks like latency. A job waits up to `patienceMs`, also for jobs before it, and is
+ *   refused then.
+ * - `failFast`: when one job has waited `patienceMs` for a connection in vain, all are refused at once until
+ *   the link opens.
+ * - `keepNewest`: jobs wait without a time limit. A full queue drops its oldest job instead of refusing the
+ *   new one.
+ */
+export type WaitPolicy =
+  | { readonly kind: 'latency' | 'failFast'; readonly patienceMs: number }
+  | { readonly kind: 'keepNewest' }
+
+export interface OrderedWorkerOptions<Work extends Job> {
+  readonly link: RedisLink
+  readonly clock: Clock
+  /** Aborted when the shard holds nothing any more. From then on every job is rerouted. */
+  readonly retired: AbortSignal
+  readonly report: WorkerReport<Work>
+  readonly waiting: WaitPolicy
+  /** At most this many jobs wait. */
+  readonly queueMax: number
+  /**
+   * The time between the starts of two pipelines under load, in milliseconds. Default `batchSpacingMs`; 0:
+   * none.
+   */
+  readonly spacingMs?: number
+}
+
+export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Work> {
+  readonly #worker: OrderedWorkerOptions<Work>
+  #queue: Work[] = []
+  #running = false
+  /** `failFast` only: a job has waited in vain since the link was last open. */
+  #unreachable = false
+  /** The next pipeline is sent after this. */
+  #spacing: Promise<void> | undefined
+
+  constructor(options: OrderedWorkerOptions<Work>) {
+    this.#worker = options
+    options.link.onOpen(() => {
+      this.#unreachable = false
+      this.#start()
+    })
+    options.retired.addEventListener('abort', () => this.#start(), { once: true })
+  }
+
+  send(job: Work): void {
+    const { queueMax, waiting } = this.#worker
+    if (this.#queue.length >= queueMax) {
+      const reason = `${queueMax} requests are waiting for Redis already`
+      if (waiting.kind !== 'keepNewest') return this.refuse(job, reason)
+      for (const oldest of this.#queue.splice(0, 1)) this.refuse(oldest, reason)
+    }
+    this.#queue.push(job)
+    this.#start()
+  }
+
+  /**
+   * How many jobs from the front of the queue form the next pipeline: at least 1. `runBatch` follows in the
+   * same turn.
+   */
+  protected abstract batchLength(queue: readonly Work[]): number
+
+  /**
+   * Sends a pipeline for these jobs. Ends each of them, or passes it to `retry` or `reroute`. When it throws,
+   * all are rejected.
+   */
+  protected abstract runBatch(live: LiveRedis, batch: readonly Work[]): Promise<void>
+
+  protected settle(job: Work): void {
+    this.#worker.report.settled(job)
+  }
+
+  protected refuse(job: Work, reason: string): void {
+    this.#worker.report.settled(job)
+    job.refuse(reason)
+  }
+
+  protected reject(job: Work, error: unknown): void {
+    this.#worker.report.settled(job)
+    job.reject(error)
+  }
+
+  /** Puts jobs of which nothing was done back in front of the queue, in their order. */
+  protected retry(jobs: readonly Work[]): void {
+    this.#queue = [...jobs, ...this.#queue]
+  }
+
+  /**
+   * Returns jobs of which nothing was done to the router, with all jobs of their partitions that wait behind
+   * them.
+   */
+  protected reroute(jobs: readonly Work[]): void {
+    if (jobs.length === 0) return
+    const behind = takePartitions(this.#queue, new Set(jobs.map(({ partition }) => partition)))
+    for (const job of [...jobs, ...behind]) this.#worker.report.rerouted(job)
+  }
+
+  /**
+   * Of `undone`, the jobs of one batch of which nothing was done, returns those that may be tried again.
+   * Refuses the others: a later job with the same key was done, so a retry would change the order.
+   */
+  protected refuseOutOfOrder(
+    batch: readonly Work[],
+    undone: readonly Work[],
+    isDone: (job: Work) => boolean,
+  ): readonly Work[] {
+    if (undone.length === 0) return undone
+    const late = outOfOrder(batch.map((job) => ({ job, done: isDone(job) })))
+    for (const job of undone) if (late.has(job)) this.refuse(job, 'a later request was done before it')
+    return undone.filter((job) => !late.has(job))
+  }
+
+  /** The first pipeline is sent at the end of this turn of the event loop. */
+  #start(): void {
+    if (this.#running || this.#queue.length === 0) return
+    this.#running = true
+    setImmediate(() => {
+      this.#run()
+        .catch((error: unknown) => {
+          for (const job of this.#queue.splice(0)) this.reject(job, error)
+        })
+        .finally(() => {
+          this.#running = false
+          const { link, retired, waiting } = this.#worker
+          // `keepNewest` waits for the link to open, which calls this again.
+          if (waiting.kind !== 'keepNewest' || link.current !== undefined || retired.aborted) this.#start()
+        })
+    })
+  }
+
+  async #run(): Promise<void> {
+    const { link, retired, spacingMs = batchSpacingMs, waiting } = this.#worker
+    while (this.#queue.length > 0) {
+      await this.#spacing
+      this.#spacing = spacingMs > 0 && this.#queue.length > 1 ? pause(spacingMs) : undefined
+      const live = link.current ?? (await this.#nextConnection())
+      if (retired.aborted) return this.reroute(this.#queue.splice(0))
+      if (!live && waiting.kind === 'keepNewest') return
+      this.#refuseWaiting(live)
+      if (!live || this.#queue.length === 0) continue
+      const batch = this.#queue.splice(0, this.batchLength(this.#queue))
+      try {
+        await this.runBatch(live, batch)
+      } catch (error) {
+        for (const job of batch) this.reject(job, error)
+      }
+    }
+  }
+
+  /** Undefined when no connection opens while the oldest job may wait, or when the shard is retired. */
+  async #nextConnection(): Promise<LiveRedis | undefined> {
+    const { clock, link, retired, waiting } = this.#worker
+    const [oldest] = this.#queue
+    if (waiting.kind === 'keepNewest' || this.#unreachable || !oldest) return undefined
+    const leftMs = oldest.sinceMs + waiting.patienceMs - clock.monotonicMs()
+    if (leftMs <= 0) return undefined
+    try {
+      return await abortable(retired, link.ready(leftMs))
+    } catch (error) {
+      if (retired.aborted || error instanceof RedisUnavailableError) return undefined
+      throw error
+    }
+  }
+
+  #refuseWaiting(live: LiveRedis | undefined): void {
+    const { clock, link, waiting } = this.#worker
+    if (waiting.kind === 'failFast' && !live) {
+      this.#unreachable = true
+      const reason = link.unavailableReason ?? 'there is no connection'
+      for (const job of this.#queue.splice(0)) this.refuse(job, reason)
+    }
+    if (waiting.kind !== 'latency') return
+    const limitMs = clock.monotonicMs() - waiting.patienceMs
+    if (!this.#queue.some(({ sinceMs }) => sinceMs <= limitMs)) return
+    const late = this.#queue.filter(({ sinceMs }) => sinceMs <= limitMs)
+    this.#queue = this.#queue.filter(({ sinceMs }) => sinceMs > limitMs)
+    const reason = link.unavailableReason ?? 'the requests before it took too long'
+    for (const job of late) this.refuse(job, reason)
+  }
+}
+
+/** Takes the jobs of the given partitions out of a queue, in order. */
+export function takePartitions<Work extends Job>(queue: Work[], partitions: ReadonlySet<number>): Work[] {
+  const taken = queue.filter(({ partition }) => partitions.has(partition))
+  if (taken.length > 0)
+    queue.splice(0, queue.length, ...queue.filter(({ partition }) => !partitions.has(partition)))
+  return taken
+}
+
+export interface JobOutcome<Work extends Job> {
+  readonly job: Work
+  /** False: Redis refused the job, and nothing of it was done. */
+  readonly done: boolean
+}
+
+/**
+ * Of the jobs of one pipeline, in order, those that were not done although a later one with the same key was:
+ * the refusal ended in between.
+ */
+export function outOfOrder<Work extends Job>(outcomes: readonly JobOutcome<Work>[]): Set<Work> {
+  const doneKeys = new Set<string>()
+  const late = new Set<Work>()
+  for (const { done, job } of outcomes.toReversed()) {
+    if (done) doneKeys.add(job.key)
+    else if (doneKeys.has(job.key)) late.add(job)
+  }
+  return late
+}
