@@ -22,20 +22,20 @@ const pageOf = (offsets: number[], top: number, options: Partial<HistoryPage> = 
 })
 const offsetsOf = (list: readonly Publication[]): number[] => list.map(({ offset }) => offset)
 
-function expectWhole(merged: Recovered, wanted: { offsets: number[]; top: number }): void {
+function expectWhole(merged: Recovered, expected: { offsets: number[]; top: number }): void {
   expect(merged.kind).toBe('whole')
   if (merged.kind !== 'whole') return
   expect({ offsets: offsetsOf(merged.publications), top: merged.top }).toEqual({
-    ...wanted,
-    top: at(wanted.top),
+    ...expected,
+    top: at(expected.top),
   })
 }
 
-function expectGap(merged: Recovered, wanted: { reason: string; top: Position; after: number[] }): void {
+function expectGap(merged: Recovered, expected: { reason: string; top: Position; after: number[] }): void {
   expect(merged.kind).toBe('gap')
   if (merged.kind !== 'gap') return
   expect({ ...merged, kind: undefined, after: offsetsOf(merged.after) }).toEqual({
-    ...wanted,
+    ...expected,
     kind: undefined,
   })
 }
@@ -43,19 +43,19 @@ function expectGap(merged: Recovered, wanted: { reason: string; top: Position; a
 describe('mergeRecovered: whole', () => {
   const limit = 10
 
-  test('nothing missed, nothing arrived', () => {
+  test('when nothing was missed and nothing arrived', () => {
     expectWhole(mergeRecovered({ since: at(5), page: pageOf([], 5), live: [], limit }), {
       offsets: [],
       top: 5,
     })
   })
 
-  test('missed publications, then what arrived', () => {
+  test('contains missed publications, then what arrived', () => {
     const merged = mergeRecovered({ since: at(2), page: pageOf([3, 4], 4), live: publications(5, 6), limit })
     expectWhole(merged, { offsets: [3, 4, 5, 6], top: 6 })
   })
 
-  test('what is in the page and arrived too comes once', () => {
+  test('contains once what is in the page and also arrived', () => {
     const merged = mergeRecovered({
       since: at(2),
       page: pageOf([3, 4], 4),
@@ -65,26 +65,26 @@ describe('mergeRecovered: whole', () => {
     expectWhole(merged, { offsets: [3, 4, 5], top: 5 })
   })
 
-  test('what arrived but is not after `since` is dropped', () => {
+  test('drops what arrived but is not after `since`', () => {
     expectWhole(mergeRecovered({ since: at(4), page: pageOf([], 4), live: publications(3, 4, 5), limit }), {
       offsets: [5],
       top: 5,
     })
   })
 
-  test('the empty beginning of a stream is a position', () => {
+  test('accepts the beginning of a stream as a position', () => {
     expectWhole(mergeRecovered({ since: at(0), page: pageOf([1, 2], 2), live: [], limit }), {
       offsets: [1, 2],
       top: 2,
     })
   })
 
-  test('an empty epoch matches any', () => {
+  test('matches any epoch with an empty one', () => {
     const merged = mergeRecovered({ since: at(0, ''), page: pageOf([1, 2], 2), live: publications(3), limit })
     expectWhole(merged, { offsets: [1, 2, 3], top: 3 })
   })
 
-  test('without `since` it starts at the top: only what arrived after it', () => {
+  test('without `since` starts at the top, with what arrived after it', () => {
     const merged = mergeRecovered({
       since: undefined,
       page: pageOf([], 5),
@@ -94,7 +94,7 @@ describe('mergeRecovered: whole', () => {
     expectWhole(merged, { offsets: [6], top: 6 })
   })
 
-  test('without `since` the page’s own publications are kept, whatever their order', () => {
+  test('without `since` keeps the publications of the page, whatever their order', () => {
     const merged = mergeRecovered({
       since: undefined,
       page: pageOf([5, 4], 5),
@@ -104,7 +104,7 @@ describe('mergeRecovered: whole', () => {
     expectWhole(merged, { offsets: [4, 5, 6], top: 6 })
   })
 
-  test('publications without a place come last, in their order', () => {
+  test('puts publications without a position last, in their order', () => {
     const live = [publication(0), publication(6), publication(0)]
     expectWhole(mergeRecovered({ since: at(4), page: pageOf([5], 5), live, limit }), {
       offsets: [5, 6, 0, 0],
@@ -112,20 +112,20 @@ describe('mergeRecovered: whole', () => {
     })
   })
 
-  test('a channel without history has only those', () => {
+  test('contains only those on a channel without history', () => {
     expectWhole(mergeRecovered({ since: undefined, page: pageOf([], 0), live: publications(0, 0), limit }), {
       offsets: [0, 0],
       top: 0,
     })
   })
 
-  test('a new generation is no gap in itself', () => {
+  test('does not treat a new generation as a gap', () => {
     const page = pageOf([6, generation, generation + 1], generation + 1)
     const merged = mergeRecovered({ since: at(5), page, live: publications(3 * generation), limit })
     expectWhole(merged, { offsets: [6, generation, generation + 1, 3 * generation], top: 3 * generation })
   })
 
-  test('as many as the limit are not too many, and what arrived does not count', () => {
+  test('accepts as many as the limit, not counting what arrived', () => {
     const merged = mergeRecovered({
       since: at(1),
       page: pageOf([2, 3], 3),
@@ -135,7 +135,7 @@ describe('mergeRecovered: whole', () => {
     expectWhole(merged, { offsets: [2, 3, 4, 5], top: 5 })
   })
 
-  test('what arrived of an older stream, before the page was read, is dropped', () => {
+  test('drops what arrived of an older stream before the page was read', () => {
     const live = [publication(9, 'e0'), publication(6)]
     expectWhole(mergeRecovered({ since: undefined, page: pageOf([], 5), live, limit }), {
       offsets: [6],
@@ -147,7 +147,7 @@ describe('mergeRecovered: whole', () => {
 describe('mergeRecovered: gap', () => {
   const limit = 10
 
-  test('epoch: the position is of another stream', () => {
+  test('epoch: the position belongs to another stream', () => {
     const page = pageOf([], 5, { continuous: false })
     const merged = mergeRecovered({ since: at(3, 'e0'), page, live: publications(5, 6), limit })
     expectGap(merged, { reason: 'epoch', top: at(5), after: [6] })
@@ -189,22 +189,22 @@ describe('mergeRecovered: gap', () => {
     expectGap(merged, { reason: 'tooMany', top: at(9), after: [10] })
   })
 
-  test('hole: a number is missing after `since`', () => {
+  test('hole: an offset is missing after `since`', () => {
     const merged = mergeRecovered({ since: at(1), page: pageOf([3, 4], 4), live: [], limit })
     expectGap(merged, { reason: 'hole', top: at(4), after: [] })
   })
 
-  test('hole: a number is missing between the page and what arrived', () => {
+  test('hole: an offset is missing between the page and what arrived', () => {
     const merged = mergeRecovered({ since: at(1), page: pageOf([2, 3], 3), live: publications(5), limit })
     expectGap(merged, { reason: 'hole', top: at(3), after: [5] })
   })
 
-  test('hole: without `since` as well', () => {
+  test('hole: also without `since`', () => {
     const merged = mergeRecovered({ since: undefined, page: pageOf([], 3), live: publications(5), limit })
     expectGap(merged, { reason: 'hole', top: at(3), after: [5] })
   })
 
-  test('publications without a place are still delivered', () => {
+  test('publications without a position are still delivered', () => {
     const page = pageOf([], 5, { continuous: false })
     const merged = mergeRecovered({ since: at(1), page, live: publications(0, 6, 0), limit })
     expectGap(merged, { reason: 'trimmed', top: at(5), after: [6, 0, 0] })
@@ -212,9 +212,9 @@ describe('mergeRecovered: gap', () => {
 })
 
 /**
- * A true stream and what a subscriber may see of it: where it stood, the page read up to some later point,
- * and what arrived from a point at or before the end of the page. Offsets jump to a new generation where
- * `jumps` says so.
+ * A stream and what a subscriber may see of it: its position, the page read up to a later position, and what
+ * arrived from a position at or before the end of the page. `jumps` tells where offsets jump to a new
+ * generation.
  */
 const situations = fc
   .record({
@@ -232,38 +232,38 @@ const situations = fc
       number,
       number,
     ]
-    // Two orders are possible: arrival begins before or after the place where the subscriber stood.
-    const [stood, liveFrom, read] = cuts[0] % 2 === 0 ? [a, b, c] : [b, a, c]
-    return { stream, stood, liveFrom, read, since: stream[stood - 1] ?? 0, top: stream[read - 1] ?? 0 }
+    // Two orders are possible: arrival begins before or after the subscriber's position.
+    const [position, liveFrom, read] = cuts[0] % 2 === 0 ? [a, b, c] : [b, a, c]
+    return { stream, position, liveFrom, read, since: stream[position - 1] ?? 0, top: stream[read - 1] ?? 0 }
   })
 
-describe('mergeRecovered, whatever happens', () => {
-  test('is whole with the union of missed and arrived, each once, in order', () => {
+describe('mergeRecovered, for any input', () => {
+  test('is whole with the union of missed and arrived publications, each once and in order', () => {
     fc.assert(
-      fc.property(situations, fc.boolean(), ({ stream, stood, liveFrom, read, since, top }, twice) => {
-        const page = pageOf(stream.slice(stood, read), top)
+      fc.property(situations, fc.boolean(), ({ stream, position, liveFrom, read, since, top }, twice) => {
+        const page = pageOf(stream.slice(position, read), top)
         const arrived = stream.slice(liveFrom)
         const live = publications(...(twice ? arrived.flatMap((offset) => [offset, offset]) : arrived))
         const merged = mergeRecovered({ since: at(since), page, live, limit: 30 })
-        expectWhole(merged, { offsets: stream.slice(stood), top: stream.at(-1) ?? 0 })
+        expectWhole(merged, { offsets: stream.slice(position), top: stream.at(-1) ?? 0 })
       }),
     )
   })
 
-  test('is a gap where one is missing inside a generation, and nothing that arrived after the top is lost', () => {
+  test('is a gap where an offset is missing within a generation, and loses nothing that arrived after the top', () => {
     fc.assert(
-      fc.property(situations, fc.nat(), ({ stream, stood, liveFrom, read, since, top }, pick) => {
-        const inner = stream.slice(stood, -1).filter((offset) => {
+      fc.property(situations, fc.nat(), ({ stream, position, liveFrom, read, since, top }, pick) => {
+        const inner = stream.slice(position, -1).filter((offset) => {
           const [before, after] = [offset - 1, offset + 1]
           return (stream.includes(before) || before === since) && stream.includes(after)
         })
         fc.pre(inner.length > 0)
         const missing = inner[pick % inner.length]
         const without = (offsets: number[]): number[] => offsets.filter((offset) => offset !== missing)
-        const page = pageOf(without(stream.slice(stood, read)), top)
+        const page = pageOf(without(stream.slice(position, read)), top)
         const live = publications(...without(stream.slice(liveFrom)))
         const merged = mergeRecovered({ since: at(since), page, live, limit: 30 })
-        // Without the page's last one the page looks cut.
+        // Without its last publication, the page looks cut.
         expectGap(merged, {
           reason: missing === top ? 'tooMany' : 'hole',
           top: at(top),
@@ -273,18 +273,18 @@ describe('mergeRecovered, whatever happens', () => {
     )
   })
 
-  test('gives the part above the top on every gap', () => {
+  test('returns what arrived above the top for every gap', () => {
     fc.assert(
-      fc.property(situations, fc.nat(5), ({ stream, stood, liveFrom, read, since, top }, limit) => {
-        const page = pageOf(stream.slice(stood, read).slice(0, limit + 1), top)
+      fc.property(situations, fc.nat(5), ({ stream, position, liveFrom, read, since, top }, limit) => {
+        const page = pageOf(stream.slice(position, read).slice(0, limit + 1), top)
         const merged = mergeRecovered({
           since: at(since),
           page,
           live: publications(...stream.slice(liveFrom)),
           limit,
         })
-        if (read - stood <= limit)
-          expectWhole(merged, { offsets: stream.slice(stood), top: stream.at(-1) ?? 0 })
+        if (read - position <= limit)
+          expectWhole(merged, { offsets: stream.slice(position), top: stream.at(-1) ?? 0 })
         else expectGap(merged, { reason: 'tooMany', top: at(top), after: stream.slice(read) })
       }),
     )
@@ -295,33 +295,33 @@ describe('mergeNewest', () => {
   const newest = (since: Position, page: HistoryPage, ...live: number[]): Recovered =>
     mergeNewest({ since, page, live: publications(...live), wants: () => true })
 
-  test('the newest alone, from the page or from what arrived', () => {
+  test('returns only the newest, from the page or from what arrived', () => {
     expectWhole(newest(at(2), pageOf([9], 9)), { offsets: [9], top: 9 })
     expectWhole(newest(at(2), pageOf([9], 9), 8, 9), { offsets: [9], top: 9 })
     expectWhole(newest(at(2), pageOf([9], 9), 9, 10), { offsets: [10], top: 10 })
     expectWhole(newest(at(2), pageOf([], 9), 10), { offsets: [10], top: 10 })
   })
 
-  test('also for who comes from another life of the stream, or from nowhere', () => {
+  test('also for a position of another epoch, or without an epoch', () => {
     expectWhole(newest(at(12, 'e0'), pageOf([9], 9)), { offsets: [9], top: 9 })
     expectWhole(newest(at(0, ''), pageOf([9], 9)), { offsets: [9], top: 9 })
   })
 
-  test('nothing for who has it', () => {
+  test('returns nothing when the client already has it', () => {
     expectWhole(newest(at(9), pageOf([9], 9)), { offsets: [], top: 9 })
     expectWhole(newest(at(9), pageOf([], 9)), { offsets: [], top: 9 })
   })
 
-  test('what has no place in the stream follows', () => {
+  test('puts publications without a position after it', () => {
     expectWhole(newest(at(2), pageOf([9], 9), 0, 10, 0), { offsets: [10, 0, 0], top: 10 })
   })
 
-  test('a gap when history does not hold it any more', () => {
+  test('is a gap when history no longer contains it', () => {
     expectGap(newest(at(2), pageOf([], 9), 0), { reason: 'trimmed', top: at(9), after: [0] })
     expectGap(newest(at(2), pageOf([8], 9)), { reason: 'trimmed', top: at(9), after: [] })
   })
 
-  test('the newest of those that are wanted', () => {
+  test('returns the newest of the expected publications', () => {
     const even = (since: Position, page: HistoryPage, ...live: number[]): Recovered =>
       mergeNewest({ since, page, live: publications(...live), wants: ({ offset }) => offset % 2 === 0 })
     const page = pageOf([9, 8, 7, 6], 9)
@@ -334,7 +334,7 @@ describe('mergeNewest', () => {
     expectGap(even(at(2), pageOf([8], 9)), { reason: 'trimmed', top: at(9), after: [] })
   })
 
-  test('a stream that was replaced meanwhile: its newest', () => {
+  test('returns the newest of a stream that was replaced meanwhile', () => {
     const live = [publication(1, 'e2')]
     const merged = mergeNewest({ since: at(9), page: pageOf([9], 9), live, wants: () => true })
     expect(merged).toEqual({ kind: 'whole', publications: live, top: at(1, 'e2') })

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { stripMarkup } from './sanitize.js'
 
 const strip = (json: string): string => Buffer.from(stripMarkup(Buffer.from(json))).toString()
-/** Of one text. */
+/** Strips the markup of one string. */
 const text = (value: string): string => JSON.parse(strip(JSON.stringify(value))) as string
 
 describe('tags', () => {
@@ -19,8 +19,8 @@ describe('tags', () => {
     ['a<script>x()</script>b', 'ab'],
     ['a<style>b{}</style>c', 'ac'],
     ['a<iframe srcdoc="<b>x</b>"></iframe>b', 'ab'],
-  ])('%s', (markup, wanted) => {
-    expect(text(markup)).toBe(wanted)
+  ])('%s', (markup, expected) => {
+    expect(text(markup)).toBe(expected)
   })
 
   test.each([
@@ -37,7 +37,7 @@ describe('tags', () => {
     expect(text(markup)).not.toMatch(/<[a-z!/?]/i)
   })
 
-  test('none are left, whatever the text', () => {
+  test('are all removed, whatever the text', () => {
     const piece = fc.constantFrom(
       '<',
       '>',
@@ -66,7 +66,7 @@ describe('tags', () => {
     )
   })
 
-  test('nested thousands deep cost no more than a moment', () => {
+  test('nested thousands of levels deep are removed quickly', () => {
     const depth = 10_000
     const startedMs = performance.now()
     expect(text('<'.repeat(depth) + 'b>'.repeat(depth))).not.toContain('<')
@@ -74,7 +74,7 @@ describe('tags', () => {
   })
 })
 
-describe('text that is no markup', () => {
+describe('text without markup', () => {
   test.each(['1 < 2', 'a <- b', '<3', 'x > y', '&lt;b&gt;', '&amp;lt;', '&#60;b>', 'a & b'])(
     '%s stays',
     (value) => {
@@ -98,8 +98,8 @@ describe('JSON', () => {
     ['other texts as they were written', String.raw`["\u00e4\/","<b>x"]`, String.raw`["\u00e4\/","x"]`],
     ['quotes and backslashes', String.raw`["a\"<b>\\","\\"]`, String.raw`["a\"\\","\\"]`],
     ['emoji and lone surrogates', String.raw`"<b>😀\ud800"`, String.raw`"😀\ud800"`],
-  ])('keeps %s', (_what, json, wanted) => {
-    expect(strip(json)).toBe(wanted)
+  ])('keeps %s', (_what, json, expected) => {
+    expect(strip(json)).toBe(expected)
   })
 
   test.each([
@@ -111,7 +111,7 @@ describe('JSON', () => {
     expect(strip(json)).not.toMatch(/<|003c/i)
   })
 
-  test('without a tag is the same, byte for byte', () => {
+  test('without a tag stays the same, byte for byte', () => {
     fc.assert(
       fc.property(fc.json({ stringUnit: 'binary' }), (json) => {
         fc.pre(!JSON.stringify(JSON.parse(json)).includes('<'))
@@ -120,12 +120,12 @@ describe('JSON', () => {
     )
   })
 
-  test('without `<` is the very same object', () => {
+  test('without `<` is returned as the same object', () => {
     const data = Buffer.from(String.raw`{"a":"\n > 1.0"}`)
     expect(stripMarkup(data)).toBe(data)
   })
 
-  test('stays JSON with the same shape, whatever the strings', () => {
+  test('keeps its structure, whatever the strings', () => {
     const shape = (value: unknown): unknown =>
       JSON.parse(JSON.stringify(value, (_key, part: unknown) => (typeof part === 'string' ? '' : part)))
     fc.assert(

@@ -1,19 +1,19 @@
-// Server-side stripping of markup, for tenants whose pages put content into HTML. Off unless a channel rule
-// asks (`sanitize: StripMarkup`).
+// Strips markup on the server, for tenants whose pages insert content into HTML. Off unless a channel rule
+// sets `sanitize: StripMarkup`.
 import { Parser } from 'htmlparser2'
 
-/** Text in these is code, not words. */
+/** Elements whose text is dropped with them, since it is code. */
 const dropped = new Set(['script', 'style', 'template', 'noscript', 'iframe', 'object'])
 
-/** Strings of a JSON text, each with the colon that makes it a key. */
+/** Matches the strings of a JSON text, each with the colon that makes it a key. */
 const jsonStrings = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g
 
-/** Honest text needs one round, rarely two. */
+/** Ordinary text needs one round, and rarely two. */
 const roundsMax = 8
 
 /**
- * The same JSON with the tags taken out of every string in it; keys and everything else stay, byte for byte.
- * Character references (`&lt;`) are left alone: they are text, and stay text.
+ * Removes the tags from every string value of a JSON text. Keys and everything else stay byte for byte.
+ * Character references (`&lt;`) stay too, since they are text.
  */
 export function stripMarkup(data: Uint8Array): Uint8Array {
   if (!data.includes(0x3c) && !data.includes(0x5c)) return data
@@ -27,8 +27,8 @@ export function stripMarkup(data: Uint8Array): Uint8Array {
 }
 
 /**
- * Again until nothing changes: tags may be nested so that taking one out makes another. Whoever nests them
- * deeper than anybody means to loses every `<`: thousands of rounds would stall the gateway.
+ * Repeats until nothing changes, since nested tags can form a new tag when one is removed. After `roundsMax`
+ * rounds it removes every `<`: thousands of rounds would stall the gateway.
  */
 function stripText(text: string): string {
   let before = text

@@ -1,17 +1,16 @@
-// What unit tests of sessions share: a transport that only remembers, a policy made short, and a log that
-// listens.
+// Shared by unit tests of sessions: a transport that records, short policies, and a silent log.
 import { createLog, type Log } from '../log.js'
 import type { CloseCode } from '../protocol/codes.js'
 import type { ChannelRule, Limits, TenantPolicy } from '../tenant/policy.js'
 import type { Frame, Transport } from './transport.js'
 
 export class FakeTransport implements Transport {
-  /** The texts of each write. */
+  /** The payloads of each write, as texts. */
   readonly writes: string[][] = []
   readonly closes: CloseCode[] = []
   bufferedBytes = 0
-  /** What the next writes answer: does the kernel take everything? */
-  takes = true
+  /** The result of the next writes. False: the kernel did not take everything. */
+  acceptsWrites = true
 
   get texts(): string[] {
     return this.writes.flat()
@@ -19,7 +18,7 @@ export class FakeTransport implements Transport {
 
   send(frames: readonly Frame[]): boolean {
     this.writes.push(frames.map(({ payload }) => Buffer.from(payload).toString()))
-    return this.takes
+    return this.acceptsWrites
   }
 
   close(code: CloseCode): void {
@@ -29,7 +28,7 @@ export class FakeTransport implements Transport {
 
 export const frame = (text: string): Frame => ({ payload: Buffer.from(text) })
 
-/** All that waits for the end of this turn of the event loop has run. */
+/** Resolves after everything that waits for the end of this turn of the event loop has run. */
 export const turn = (): Promise<void> =>
   new Promise((resolve) => {
     setImmediate(resolve)
@@ -47,7 +46,7 @@ const wideLimits: Limits = {
   retention: { historyMessages: 1000, historyTtlMs: 3_600_000, presence: true },
 }
 
-/** Everybody, guests too, may do all in `value`. */
+/** A rule that allows every operation on the channel `value`, also to guests. */
 export function openRule(value: string, changes: Partial<ChannelRule> = {}): ChannelRule {
   return {
     name: value,
@@ -84,7 +83,7 @@ export function policyOf(changes: Partial<TenantPolicy> = {}): TenantPolicy {
   }
 }
 
-/** `wideLimits` with one group changed. */
+/** Returns `wideLimits` with changes in one group. */
 export function limitsWith<Group extends keyof Limits>(
   group: Group,
   changes: Partial<Limits[Group]>,

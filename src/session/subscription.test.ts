@@ -1,13 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import type { Publication } from '../broker/broker.js'
-import type { Session } from './session.js'
-import { Subscription } from './subscription.js'
+import { Subscription, type Subscriber } from './subscription.js'
 
-const session = { id: 's1', identity: { info: { user: 'ann', client: 'c' } } } as unknown as Session
+const client = { id: 's1', identity: { info: { user: 'ann', client: 'c' } } } as unknown as Subscriber
 
 function subscription(): Subscription {
   return new Subscription(
-    session,
+    client,
     { tenantId: 't', channel: 'general' },
     { positioned: true, joinLeave: false, present: false, byToken: false },
   )
@@ -28,19 +27,19 @@ function liveAt(offset: number): Subscription {
 }
 
 describe('catching up', () => {
-  test('collects what comes, and lets nothing through', () => {
+  test('collects what arrives, and delivers nothing', () => {
     const catching = subscription()
     expect([1, 2].map((offset) => catching.accepts(publication(offset)))).toEqual([false, false])
     expect(catching.collected().map(({ offset }) => offset)).toEqual([1, 2])
   })
 
-  test('collects the session’s own too: whoever answers sorts them out', () => {
+  test('collects the session’s own publications too: the reply leaves them out', () => {
     const catching = subscription()
     catching.accepts(publication(1, { skipSession: 's1' }))
     expect(catching.collected()).toHaveLength(1)
   })
 
-  test('keeps at most a thousand, and says up to where the rest is lost', () => {
+  test('keeps at most 1,000, and tells up to which position the rest is lost', () => {
     const catching = subscription()
     for (let offset = 1; offset <= 1000; offset += 1) catching.accepts(publication(offset))
     expect([catching.collected().length, catching.lostUntil]).toEqual([1000, undefined])
@@ -60,41 +59,41 @@ describe('catching up', () => {
 })
 
 describe('live', () => {
-  test('lets through what follows its position', () => {
+  test('delivers what follows its position', () => {
     const live = liveAt(5)
     expect([6, 7].map((offset) => live.accepts(publication(offset)))).toEqual([true, true])
   })
 
-  test('drops what its answer held already', () => {
+  test('drops what its reply already contained', () => {
     const live = liveAt(5)
     expect([4, 5].map((offset) => live.accepts(publication(offset)))).toEqual([false, false])
   })
 
-  test('lets through what has no place, as often as it comes', () => {
+  test('delivers publications without an offset, as often as they come', () => {
     const live = liveAt(5)
     expect([0, 0].map((offset) => live.accepts(publication(offset)))).toEqual([true, true])
   })
 
-  test('of a channel without history needs no position', () => {
+  test('needs no position on a channel without history', () => {
     const live = subscription()
     live.goLive(undefined)
     expect(live.accepts(publication(0))).toBe(true)
   })
 
-  test('takes another epoch for another stream, whatever the offset', () => {
+  test('treats another epoch as another stream, whatever the offset', () => {
     const live = liveAt(5)
     expect(live.accepts(publication(1, { epoch: 'f' }))).toBe(true)
     expect(live.accepts(publication(1, { epoch: 'f' }))).toBe(false)
   })
 
-  test('skips what the session itself published without echo, and stands behind it', () => {
+  test('skips what the session published without echo, and moves past it', () => {
     const live = liveAt(5)
     expect(live.accepts(publication(6, { skipSession: 's1' }))).toBe(false)
     expect(live.accepts(publication(6))).toBe(false)
     expect(live.accepts(publication(7, { skipSession: 'another' }))).toBe(true)
   })
 
-  test('goes on from where continuity was lost', () => {
+  test('continues after the position where continuity was lost', () => {
     const live = liveAt(5)
     live.jumpTo({ epoch: 'f', offset: 9 })
     expect([9, 10].map((offset) => live.accepts(publication(offset, { epoch: 'f' })))).toEqual([false, true])
@@ -102,13 +101,13 @@ describe('live', () => {
 })
 
 describe('ended', () => {
-  test('lets nothing through', () => {
+  test('delivers nothing', () => {
     const ended = liveAt(5)
     ended.end()
     expect([ended.accepts(publication(6)), ended.live, ended.ended]).toEqual([false, false, true])
   })
 
-  test('does not come back to life when its answer is sent after all', () => {
+  test('stays ended when its reply is sent after all', () => {
     const ended = subscription()
     ended.end()
     ended.goLive({ epoch: 'e', offset: 1 })

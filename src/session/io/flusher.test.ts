@@ -3,10 +3,10 @@ import { ManualClock } from '../../auth/auth.testing.js'
 import { Flusher, type Flushable } from './flusher.js'
 import { turn } from '../session.testing.js'
 
-const beatMs = 50
+const intervalMs = 50
 
-/** Counts what is written, and when. */
-class Pile implements Flushable {
+/** Records how many frames each flush wrote. */
+class FakeOutbox implements Flushable {
   lastFlushInterval = -1
   waiting = 0
   readonly writes: number[] = []
@@ -48,98 +48,98 @@ beforeEach(() => {
   })
 })
 
-/** As after a beat in which so many frames were written. */
-async function after(frames: number): Promise<void> {
-  new Pile(flusher).push(frames)
+/** Completes an interval in which this many frames were written. */
+async function afterInterval(frames: number): Promise<void> {
+  new FakeOutbox(flusher).push(frames)
   await turn()
-  clock.advance(beatMs)
-  new Pile(flusher).push()
+  clock.advance(intervalMs)
+  new FakeOutbox(flusher).push()
   await turn()
 }
 
-async function beat(): Promise<void> {
-  clock.advance(beatMs)
+async function nextInterval(): Promise<void> {
+  clock.advance(intervalMs)
   const [timer] = timers.splice(0)
   timer?.fire()
   await turn()
 }
 
-describe('with little to do', () => {
-  test('every turn writes what it brought', async () => {
-    await after(1_000)
-    const pile = new Pile(flusher)
+describe('under low load', () => {
+  test('every turn writes its frames', async () => {
+    await afterInterval(1_000)
+    const outbox = new FakeOutbox(flusher)
     for (let turns = 0; turns < 3; turns += 1) {
-      pile.push()
+      outbox.push()
       await turn()
     }
-    expect(pile.writes).toEqual([1, 1, 1])
+    expect(outbox.writes).toEqual([1, 1, 1])
     expect(timers).toEqual([])
   })
 })
 
-describe('with much to do', () => {
-  beforeEach(() => after(2_500))
+describe('under high load', () => {
+  beforeEach(() => afterInterval(2_500))
 
-  test('a socket just written to waits for the beat, and gets all in one write', async () => {
-    const pile = new Pile(flusher)
-    pile.push()
+  test('an outbox written in this interval waits for the next, and is written once', async () => {
+    const outbox = new FakeOutbox(flusher)
+    outbox.push()
     await turn()
     clock.advance(10)
     for (let turns = 0; turns < 3; turns += 1) {
-      pile.push()
+      outbox.push()
       await turn()
     }
-    expect(pile.writes).toEqual([1])
-    expect(timers).toMatchObject([{ delayMs: beatMs - 10 }])
-    await beat()
-    expect(pile.writes).toEqual([1, 3])
+    expect(outbox.writes).toEqual([1])
+    expect(timers).toMatchObject([{ delayMs: intervalMs - 10 }])
+    await nextInterval()
+    expect(outbox.writes).toEqual([1, 3])
   })
 
-  test('a socket that was not written to in this beat goes at once', async () => {
-    const [hot, quiet] = [new Pile(flusher), new Pile(flusher)]
-    hot.push()
+  test('an outbox that was not written in this interval is written at once', async () => {
+    const [busy, idle] = [new FakeOutbox(flusher), new FakeOutbox(flusher)]
+    busy.push()
     await turn()
-    hot.push()
-    quiet.push()
+    busy.push()
+    idle.push()
     await turn()
-    expect([hot.writes, quiet.writes]).toEqual([[1], [1]])
+    expect([busy.writes, idle.writes]).toEqual([[1], [1]])
   })
 
-  test('nobody waits any more from the first quiet beat on', async () => {
-    const pile = new Pile(flusher)
-    pile.push()
+  test('no outbox waits from the first interval under low load on', async () => {
+    const outbox = new FakeOutbox(flusher)
+    outbox.push()
     await turn()
-    pile.push()
-    await beat()
+    outbox.push()
+    await nextInterval()
     for (let turns = 0; turns < 2; turns += 1) {
-      pile.push()
+      outbox.push()
       await turn()
     }
-    expect(pile.writes).toEqual([1, 1, 1, 1])
+    expect(outbox.writes).toEqual([1, 1, 1, 1])
   })
 
-  test('it stays so as long as much comes, although it is written later and in fewer writes', async () => {
-    const pile = new Pile(flusher)
-    for (let beats = 0; beats < 4; beats += 1) {
-      pile.push()
+  test('outboxes wait as long as the load is high, although frames are written later and in fewer writes', async () => {
+    const outbox = new FakeOutbox(flusher)
+    for (let intervals = 0; intervals < 4; intervals += 1) {
+      outbox.push()
       await turn()
-      // A beat's worth, of which little has been written when the beat ends.
-      pile.push(2_500)
-      await beat()
+      // The frames of one interval, most of which are not written when it ends.
+      outbox.push(2_500)
+      await nextInterval()
     }
-    expect(pile.writes).toEqual([1, 2_500, 2_501, 2_501, 2_501])
+    expect(outbox.writes).toEqual([1, 2_500, 2_501, 2_501, 2_501])
   })
 
-  test('a beat that began late is not followed by another at once', async () => {
-    const pile = new Pile(flusher)
-    pile.push()
+  test('an interval that began late is not followed by another at once', async () => {
+    const outbox = new FakeOutbox(flusher)
+    outbox.push()
     await turn()
-    pile.push()
-    clock.advance(beatMs)
-    // Somebody else's frame begins the beat before its timer does.
-    new Pile(flusher).push()
+    outbox.push()
+    clock.advance(intervalMs)
+    // A frame of another outbox begins the interval before its timer fires.
+    new FakeOutbox(flusher).push()
     await turn()
-    expect(pile.writes).toEqual([1, 1])
+    expect(outbox.writes).toEqual([1, 1])
     expect(timers).toEqual([])
   })
 })
@@ -149,13 +149,13 @@ test.each([
   [100_000, 60],
   [300_000, 100],
   [900_000, 100],
-])('at %i frames a second a beat takes %i ms', async (perSecond, takesMs) => {
-  await after((perSecond * beatMs) / 1000)
-  const pile = new Pile(flusher)
-  pile.push()
+])('at %i frames a second an interval lasts %i ms', async (perSecond, takesMs) => {
+  await afterInterval((perSecond * intervalMs) / 1000)
+  const outbox = new FakeOutbox(flusher)
+  outbox.push()
   await turn()
-  pile.push()
+  outbox.push()
   await turn()
-  expect(pile.writes).toEqual([1])
+  expect(outbox.writes).toEqual([1])
   expect(timers).toMatchObject([{ delayMs: takesMs }])
 })

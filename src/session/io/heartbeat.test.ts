@@ -26,7 +26,9 @@ class Peer {
     )
   }
 
-  /** Moves time in steps of the wheel's; answers each ping `pongAfterMs` later, if at all. */
+  /**
+   * Advances the time in steps of the timer wheel. Answers each ping after `pongAfterMs`; by default never.
+   */
   live(ms: number, pongAfterMs = Number.POSITIVE_INFINITY): void {
     const endMs = this.clock.monotonicMs() + ms
     while (this.clock.monotonicMs() < endMs && this.closesAtMs.length === 0) {
@@ -56,7 +58,7 @@ describe('Heartbeat', () => {
     expect(peer.pingsAtMs).toEqual([atMs])
   })
 
-  test('closes with 3012 after the timeout, without a sign of life', () => {
+  test('closes with 3012 after the timeout without activity', () => {
     const peer = new Peer()
     peer.live(60_000)
     expect(peer.closesAtMs).toEqual([33_000])
@@ -70,7 +72,7 @@ describe('Heartbeat', () => {
     expect(peer.closesAtMs).toEqual([83_000])
   })
 
-  test('a sign of life before the ping is none after it', () => {
+  test('activity before a ping does not count after it', () => {
     const peer = new Peer()
     peer.live(24_750)
     peer.heartbeat.onActivity()
@@ -78,7 +80,7 @@ describe('Heartbeat', () => {
     expect(peer.closesAtMs).toEqual([33_000])
   })
 
-  test('stopped, it neither pings nor closes', () => {
+  test('neither pings nor closes once stopped', () => {
     const peer = new Peer()
     peer.live(25_000)
     peer.heartbeat.stop()

@@ -20,10 +20,10 @@ function outboxWith(bounds: Partial<OutboxBounds> = {}) {
   return { clock, flusher, outbox, sent, slow, transport }
 }
 
-/** In front of a kernel that takes no more; `first` is on its way. */
+/** An outbox whose first write, of `first`, the kernel did not take completely. */
 function blocked(bounds: Partial<OutboxBounds> = {}) {
   const parts = outboxWith(bounds)
-  parts.transport.takes = false
+  parts.transport.acceptsWrites = false
   parts.outbox.push(frame('first'))
   parts.outbox.flush()
   return parts
@@ -47,14 +47,14 @@ describe('coalescing', () => {
     expect(transport.writes).toEqual([['a'], ['b']])
   })
 
-  test('a large burst leaves before its turn ends', () => {
+  test('a large burst is written before its turn ends', () => {
     const { outbox, transport } = outboxWith({ bytesMax: 1000 })
     outbox.push(frame('x'.repeat(200)))
     outbox.push(frame('y'.repeat(100)))
     expect(transport.writes).toHaveLength(1)
   })
 
-  test('a burst of any size is no sign of a slow client while the kernel takes it', async () => {
+  test('a burst of any size does not make a client slow while the kernel takes it', async () => {
     const { outbox, slow, transport } = outboxWith({ bytesMax: 1000 })
     for (let n = 0; n < 100; n += 1) outbox.push(frame('x'.repeat(100)))
     await turn()
@@ -62,7 +62,7 @@ describe('coalescing', () => {
     expect(transport.texts).toHaveLength(100)
   })
 
-  test('what is written together is counted together', async () => {
+  test('sent bytes are counted once per write', async () => {
     const { outbox, sent } = outboxWith()
     outbox.push(frame('abc'))
     outbox.push(frame('de'))
@@ -87,28 +87,28 @@ describe('coalescing', () => {
   })
 })
 
-describe('a kernel that takes no more', () => {
-  test('makes frames wait; drained, they go out as one write', async () => {
+describe('while the kernel takes no more', () => {
+  test('frames wait, and are sent in one write once drained', async () => {
     const { outbox, transport } = blocked()
     outbox.push(frame('a'))
     outbox.push(frame('b'))
     await turn()
     expect(transport.writes).toEqual([['first']])
-    transport.takes = true
+    transport.acceptsWrites = true
     outbox.drained()
     expect(transport.writes).toEqual([['first'], ['a', 'b']])
   })
 
-  test('drained, later frames flow again', async () => {
+  test('later frames are sent again once drained', async () => {
     const { outbox, transport } = blocked()
-    transport.takes = true
+    transport.acceptsWrites = true
     outbox.drained()
     outbox.push(frame('a'))
     await turn()
     expect(transport.texts).toEqual(['first', 'a'])
   })
 
-  test('more bytes than the bound are too much, said once', () => {
+  test('more bytes than the bound are reported as slow once', () => {
     const { outbox, slow } = blocked({ bytesMax: 1000 })
     for (let n = 0; n < 11; n += 1) outbox.push(frame('x'.repeat(100)))
     expect(slow).toHaveLength(0)
@@ -117,14 +117,14 @@ describe('a kernel that takes no more', () => {
     expect(slow).toHaveLength(1)
   })
 
-  test('the transport’s bytes count too', () => {
+  test('the bytes of the transport count too', () => {
     const { outbox, slow, transport } = blocked({ bytesMax: 1000 })
     transport.bufferedBytes = 1001
     outbox.push(frame('x'))
     expect(slow).toHaveLength(1)
   })
 
-  test('bytes that wait longer than the bound are too old, as something new comes', () => {
+  test('bytes that wait longer than the bound are reported with the next frame', () => {
     const { clock, outbox, slow } = blocked({ ageMaxMs: 10_000 })
     clock.advance(10_000)
     outbox.push(frame('x'))
@@ -134,18 +134,18 @@ describe('a kernel that takes no more', () => {
     expect(slow).toHaveLength(1)
   })
 
-  test('bytes that wait longer than the bound are too old, as somebody asks', () => {
+  test('bytes that wait longer than the bound are reported by checkAge()', () => {
     const { clock, outbox, slow } = blocked({ ageMaxMs: 10_000 })
     clock.advance(10_001)
     outbox.checkAge()
     expect(slow).toHaveLength(1)
   })
 
-  test('age counts from the last refusal of the kernel’s', () => {
+  test('the age counts from the last write that the kernel did not take', () => {
     const { clock, outbox, slow } = blocked({ ageMaxMs: 10_000 })
     outbox.push(frame('a'))
     clock.advance(8_000)
-    // Takes the first, not the second.
+    // The kernel has taken the first frame, and does not take the second.
     outbox.drained()
     clock.advance(8_000)
     outbox.checkAge()
@@ -154,7 +154,7 @@ describe('a kernel that takes no more', () => {
 })
 
 describe('hold()', () => {
-  test('keeps everything back until the first frame is there', async () => {
+  test('keeps frames back until the first frame is released', async () => {
     const { outbox, transport } = outboxWith()
     outbox.hold()
     outbox.push(frame('b'))
@@ -168,7 +168,7 @@ describe('hold()', () => {
     expect(transport.writes).toEqual([['a', 'b', 'c'], ['d']])
   })
 
-  test('what came before goes before', async () => {
+  test('frames pushed before it are sent before', async () => {
     const { outbox, transport } = outboxWith()
     outbox.push(frame('before'))
     outbox.hold()
@@ -178,7 +178,7 @@ describe('hold()', () => {
     expect(transport.texts).toEqual(['before', 'a', 'b'])
   })
 
-  test('what is held has a bound, and no age', () => {
+  test('held frames have a bound in bytes, and none in age', () => {
     const { clock, outbox, slow } = outboxWith({ bytesMax: 1000, ageMaxMs: 10_000 })
     outbox.hold()
     outbox.push(frame('x'.repeat(1001)))
@@ -193,7 +193,7 @@ describe('hold()', () => {
     expect(other.slow).toEqual([])
   })
 
-  test('the kernel still has a say', () => {
+  test('held frames also wait for the kernel', () => {
     const { outbox, transport } = blocked()
     outbox.hold()
     outbox.push(frame('b'))
@@ -206,7 +206,7 @@ describe('hold()', () => {
 })
 
 describe('close()', () => {
-  test('drops what waits, and takes no more', async () => {
+  test('drops waiting frames, and accepts no more', async () => {
     const { outbox, transport } = outboxWith()
     outbox.push(frame('a'))
     outbox.close()
@@ -216,7 +216,7 @@ describe('close()', () => {
     expect(transport.writes).toEqual([])
   })
 
-  test('is silent: nobody is told of slowness afterwards', () => {
+  test('reports no slow client afterwards', () => {
     const { clock, outbox, slow } = blocked()
     outbox.close()
     clock.advance(60_000)

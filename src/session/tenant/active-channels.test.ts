@@ -8,7 +8,7 @@ function activeChannels(): { clock: ManualClock; channels: ActiveChannels } {
 }
 
 describe('ActiveChannels', () => {
-  test('counts a channel once, however many subscribe', () => {
+  test('counts a channel once, however many subscribers it has', () => {
     const { channels } = activeChannels()
     channels.addSubscriber('a')
     channels.addSubscriber('a')
@@ -16,7 +16,7 @@ describe('ActiveChannels', () => {
     expect([channels.count(), channels.subscribersOf('a'), channels.subscribersOf('c')]).toEqual([2, 2, 0])
   })
 
-  test('forgets a channel with its last subscriber', () => {
+  test('removes a channel with its last subscriber', () => {
     const { channels } = activeChannels()
     channels.addSubscriber('a')
     channels.addSubscriber('a')
@@ -26,7 +26,7 @@ describe('ActiveChannels', () => {
     expect([channels.has('a'), channels.count()]).toEqual([false, 0])
   })
 
-  test('keeps a channel with history until its time to live is over', () => {
+  test('keeps a channel with history until its time to live ends', () => {
     const { channels, clock } = activeChannels()
     channels.addPublication('a', 60_000)
     clock.advance(59_000)
@@ -35,7 +35,7 @@ describe('ActiveChannels', () => {
     expect(channels.count()).toBe(0)
   })
 
-  test('each publish begins the time to live anew', () => {
+  test('restarts the time to live with each publication', () => {
     const { channels, clock } = activeChannels()
     channels.addPublication('a', 60_000)
     clock.advance(50_000)
@@ -44,7 +44,7 @@ describe('ActiveChannels', () => {
     expect(channels.count()).toBe(1)
   })
 
-  test('a channel that lost its subscribers lives on by its history', () => {
+  test('keeps a channel without subscribers while it has history', () => {
     const { channels, clock } = activeChannels()
     channels.addSubscriber('a')
     channels.addPublication('a', 60_000)
@@ -54,7 +54,7 @@ describe('ActiveChannels', () => {
     expect(channels.count()).toBe(0)
   })
 
-  test('a channel with subscribers outlives its history', () => {
+  test('keeps a channel with subscribers after its history has expired', () => {
     const { channels, clock } = activeChannels()
     channels.addSubscriber('a')
     channels.addPublication('a', 60_000)
@@ -72,7 +72,7 @@ describe('ActiveChannels', () => {
     expect(channels.count()).toBe(0)
   })
 
-  test('lists those with subscribers only', () => {
+  test('lists only channels with subscribers', () => {
     const { channels } = activeChannels()
     channels.addSubscriber('a')
     channels.addSubscriber('a')
@@ -80,7 +80,7 @@ describe('ActiveChannels', () => {
     expect([...channels.subscribedChannels()]).toEqual([['a', 2]])
   })
 
-  test('unsubscribing from what nobody subscribed to changes nothing', () => {
+  test('ignores the removal of a subscriber from an inactive channel', () => {
     const { channels } = activeChannels()
     channels.removeSubscriber('a')
     expect(channels.count()).toBe(0)
