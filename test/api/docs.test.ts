@@ -1,4 +1,5 @@
-// docs/server-api.md is true: its commands, run one after the other against the samples, answer what stands below them.
+// The examples of docs/server-api.md are correct: its commands, run in order against the samples, print the
+// output below them.
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
@@ -37,7 +38,7 @@ async function answerTo(command: string): Promise<unknown> {
   return JSON.parse(stdout) as unknown
 }
 
-/** Names, codes, offsets and lengths count; epochs, times and sentences are others each time. */
+/** Reduces a value to what is the same on each run. Epochs, times and the text of messages differ. */
 function outline(value: unknown, name = ''): unknown {
   if (Array.isArray(value)) return value.map((item) => outline(item))
   if (typeof value === 'object' && value !== null)
@@ -46,7 +47,7 @@ function outline(value: unknown, name = ''): unknown {
   return name === 'epoch' || name === 'time' ? typeof value : value
 }
 
-test('every command of the page has its answer below it', () => {
+test('every command of the page has its output below it', () => {
   expect(examples.length).toBe(page.match(/^curl /gm)?.length)
   expect(examples.length).toBeGreaterThan(8)
 })
@@ -55,7 +56,7 @@ test.each(examples)('$command', async ({ answer, command }) => {
   expect(outline(await answerTo(command))).toEqual(outline(answer))
 })
 
-test('the line that `parley dev` prints for backends works as it is', async () => {
+test('the command that `parley dev` prints for backends works unchanged', async () => {
   const [, command = ''] = / backend +(curl .*)/.exec(dev.banner) ?? []
   expect(await answerTo(command)).toMatchObject({ result: { durability: 'accepted' } })
 })

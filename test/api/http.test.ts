@@ -1,12 +1,12 @@
-// The server API as HTTP: paths, keys, bodies and what is answered by a status.
+// The server API over HTTP: paths, keys, bodies, and the errors with an HTTP status.
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { adminKey, apiError, apiKey, apiResult, askApi } from '../support/api-client.js'
+import { adminKey, apiError, apiKey, apiResult, callApi } from '../support/api-client.js'
 import { bugsOf, startGateway, type TestGateway } from '../support/gateway.js'
 import { generousLimits, rule, tenantPolicy } from '../support/policies.js'
 import { within } from '../support/waiting.js'
 
-const expiredKey = 'parley_test-key-that-is-of-the-past-already'
+const expiredKey = 'parley_test-key-that-has-expired-already----'
 const publisherKey = 'parley_test-key-of-a-publisher-of-acme-----'
 
 let gateway: TestGateway
@@ -44,32 +44,32 @@ describe('a key', () => {
     ['Authorization: apikey', { authorization: `apikey ${adminKey}` }],
     ['Authorization: ApiKey', { authorization: `ApiKey  ${adminKey}` }],
   ])('is taken as %s', async (_, headers) => {
-    expect((await askApi(gateway, 'publish', publish, { key: '', headers })).body).toHaveProperty('result')
+    expect((await callApi(gateway, 'publish', publish, { key: '', headers })).body).toHaveProperty('result')
   })
 
   test.each<[string, { key?: string; headers?: Record<string, string>; tenant?: string }, string]>([
     ['is missing', { key: '' }, 'Send an API key'],
-    ['is wrong', { key: `${adminKey}x` }, 'No ChatCredential'],
+    ['is unknown', { key: `${adminKey}x` }, 'No ChatCredential'],
     [
-      'is of the wrong scheme',
+      'has the wrong scheme',
       { key: '', headers: { authorization: `Bearer ${adminKey}` } },
       'Send an API key',
     ],
     [
-      'is two words',
+      'has two words',
       { key: '', headers: { authorization: `apikey ${adminKey} ${adminKey}` } },
       'Send an API key',
     ],
     ['has expired', { key: expiredKey }, 'ChatCredential "old" has expired'],
-    ['is another tenant’s', { tenant: 'demo/beta' }, 'No ChatCredential'],
+    ['belongs to another tenant', { tenant: 'demo/beta' }, 'No ChatCredential'],
   ])('that %s is 401', async (_, asking, words) => {
-    const { body, headers, status } = await askApi(gateway, 'publish', publish, asking)
+    const { body, headers, status } = await callApi(gateway, 'publish', publish, asking)
     expect([status, headers.get('www-authenticate')]).toEqual([401, 'apikey'])
     expect(body).toEqual({ code: 'UNAUTHORIZED', message: expect.stringContaining(words) })
   })
 
-  test('in the URL does not count: URLs end up in logs', async () => {
-    expect((await askApi(gateway, `publish?api_key=${adminKey}`, publish, { key: '' })).status).toBe(401)
+  test('in the URL is ignored, because URLs end up in logs', async () => {
+    expect((await callApi(gateway, `publish?api_key=${adminKey}`, publish, { key: '' })).status).toBe(401)
   })
 })
 
@@ -87,28 +87,28 @@ describe('a request', () => {
   test.each(['', 'nothing', 'publish/general', 'toString', '__proto__', 'batch/'])(
     'to /api/%s is 404',
     async (method) => {
-      const { body, status } = await askApi(gateway, method, publish)
+      const { body, status } = await callApi(gateway, method, publish)
       expect([status, body['code']]).toEqual([404, 'NOT_FOUND'])
     },
   )
 
-  test('to a tenant that is not there is 404', async () => {
-    const { body, status } = await askApi(gateway, 'publish', publish, { tenant: 'demo/nobody' })
+  test('to an unknown tenant is 404', async () => {
+    const { body, status } = await callApi(gateway, 'publish', publish, { tenant: 'demo/nobody' })
     expect([status, body['code']]).toEqual([404, 'NOT_FOUND'])
   })
 
   test.each([
-    ['nothing', ''],
-    ['no JSON', '{"channel":'],
+    ['an empty text', ''],
+    ['incomplete JSON', '{"channel":'],
     ['a list', '[]'],
     ['null', 'null'],
-    ['a text', '"publish"'],
+    ['a string', '"publish"'],
   ])('with %s for a body is 400', async (_, body) => {
-    const answer = await askApi(gateway, 'publish', body)
+    const answer = await callApi(gateway, 'publish', body)
     expect([answer.status, answer.body['code']]).toEqual([400, 'BAD_REQUEST'])
   })
 
-  test('with bytes that are no UTF-8 is 400', async () => {
+  test('with invalid UTF-8 is 400', async () => {
     const response = await fetch(`${gateway.http}/demo/acme/api/publish`, {
       method: 'POST',
       headers: { 'x-api-key': adminKey, 'content-type': 'application/json' },
@@ -122,18 +122,18 @@ describe('a request', () => {
     { 'content-type': 'application/x-www-form-urlencoded' },
     { 'content-encoding': 'gzip' },
   ])('with %j is 400', async (headers) => {
-    const { body, status } = await askApi(gateway, 'publish', publish, { headers })
+    const { body, status } = await callApi(gateway, 'publish', publish, { headers })
     expect([status, body['code']]).toEqual([400, 'BAD_REQUEST'])
   })
 
-  test('may name its charset', async () => {
+  test('may have a charset in its content type', async () => {
     const headers = { 'content-type': 'application/json; charset=utf-8' }
     expect(await apiResult(gateway, 'publish', publish, { headers })).toHaveProperty('offset')
   })
 
-  test('of more than a megabyte is 413, whether it says its length or not', async () => {
+  test('of more than 1 MiB is 413, with and without Content-Length', async () => {
     const long = JSON.stringify({ ...publish, data: 'x'.repeat(1_048_577) })
-    const { body, status } = await askApi(gateway, 'publish', long)
+    const { body, status } = await callApi(gateway, 'publish', long)
     expect([status, body['code']]).toEqual([413, 'MESSAGE_TOO_LARGE'])
     const streamed = await fetch(`${gateway.http}/demo/acme/api/publish`, {
       method: 'POST',
@@ -144,7 +144,7 @@ describe('a request', () => {
     expect(streamed.status).toBe(413)
   })
 
-  test('that has no key is answered before its body has come', async () => {
+  test('without a key is answered before its body arrives', async () => {
     const socket = connect(gateway.port, '127.0.0.1')
     socket.write('POST /demo/acme/api/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n')
     const answer = await within(
@@ -155,18 +155,18 @@ describe('a request', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 401 /)
   })
 
-  test('of a suspended tenant is refused in the body', async () => {
+  test('of a suspended tenant is refused with an error in the body', async () => {
     expect(await apiError(gateway, 'publish', publish, { tenant: 'demo/shut' })).toEqual({
       code: 103,
       message: expect.stringMatching(/^TENANT_SUSPENDED: /),
     })
   })
 
-  test('over the tenant’s rate says when to try again', async () => {
-    const asked = await Promise.all(
-      Array.from({ length: 3 }, () => askApi(gateway, 'publish', publish, { tenant: 'demo/slow' })),
+  test('over the tenant’s rate has Retry-After', async () => {
+    const responses = await Promise.all(
+      Array.from({ length: 3 }, () => callApi(gateway, 'publish', publish, { tenant: 'demo/slow' })),
     )
-    const refused = asked.filter(({ body }) => body['error'] !== undefined)
+    const refused = responses.filter(({ body }) => body['error'] !== undefined)
     expect(refused.length).toBeGreaterThan(0)
     for (const { body, headers, status } of refused) {
       expect(status).toBe(200)
@@ -181,26 +181,26 @@ describe('X-Centrifugo-Error-Mode: transport', () => {
   test.each<[string, object, number, number]>([
     ['publish', { channel: 'general' }, 400, 107],
     ['publish', { channel: 'a b', data: 1 }, 400, 107],
-    ['presence', { channel: 'elsewhere' }, 400, 108],
+    ['presence', { channel: 'undefined-channel' }, 400, 108],
     ['history', { channel: 'general', since: { epoch: 'another', offset: 1 } }, 416, 112],
   ])('%s %j is %i', async (method, fields, status, code) => {
-    const answer = await askApi(gateway, method, fields, { headers })
+    const answer = await callApi(gateway, method, fields, { headers })
     expect([answer.status, answer.body]).toEqual([status, { code, message: expect.any(String) }])
   })
 
-  test('what has no status of the protocol’s has that of its code', async () => {
-    const answer = await askApi(gateway, 'history', { channel: 'general' }, { headers, key: publisherKey })
+  test('an error without a status of the protocol has the status of Parley’s code', async () => {
+    const answer = await callApi(gateway, 'history', { channel: 'general' }, { headers, key: publisherKey })
     expect([answer.status, answer.body['code']]).toEqual([403, 103])
   })
 
-  test('does not change what goes well, or a batch', async () => {
-    expect((await askApi(gateway, 'publish', publish, { headers })).body).toHaveProperty('result')
-    const { body, status } = await askApi(gateway, 'batch', { commands: [{ presence: {} }] }, { headers })
+  test('does not change results or a batch', async () => {
+    expect((await callApi(gateway, 'publish', publish, { headers })).body).toHaveProperty('result')
+    const { body, status } = await callApi(gateway, 'batch', { commands: [{ presence: {} }] }, { headers })
     expect([status, body]).toEqual([200, { replies: [{ error: expect.anything() }] }])
   })
 })
 
-test('only so many requests of a tenant are under way at once', async () => {
+test('the number of concurrent requests of a tenant is limited', async () => {
   const held = Array.from({ length: 64 }, () => {
     const socket = connect(gateway.port, '127.0.0.1')
     socket.on('error', () => {})
@@ -211,26 +211,26 @@ test('only so many requests of a tenant are under way at once', async () => {
   })
   try {
     await expect
-      .poll(async () => (await askApi(gateway, 'info')).status, { timeout: 20_000, interval: 20 })
+      .poll(async () => (await callApi(gateway, 'info')).status, { timeout: 20_000, interval: 20 })
       .toBe(429)
-    const { body, headers } = await askApi(gateway, 'info')
+    const { body, headers } = await callApi(gateway, 'info')
     expect(body).toMatchObject({ code: 'TOO_MANY_REQUESTS' })
     expect(headers.get('retry-after')).toBe('1')
-    // Another tenant does not wait for it.
-    expect((await askApi(gateway, 'publish', publish, { tenant: 'demo/slow' })).status).toBe(200)
+    // The requests of other tenants are accepted.
+    expect((await callApi(gateway, 'publish', publish, { tenant: 'demo/slow' })).status).toBe(200)
   } finally {
     for (const socket of held) socket.destroy()
   }
   await expect
-    .poll(async () => (await askApi(gateway, 'info')).status, { timeout: 20_000, interval: 20 })
+    .poll(async () => (await callApi(gateway, 'info')).status, { timeout: 20_000, interval: 20 })
     .toBe(200)
-  // Who hangs up half-way is no fault of ours.
+  // A client that disconnects during a request does not count as a bug.
   expect(await bugsOf(gateway)).toBe(0)
 })
 
-test('requests are counted by method and code, and names that strangers make up are one', async () => {
+test('requests are counted by method and code, and unknown methods share one label', async () => {
   await apiError(gateway, 'publish', { channel: 'general' })
-  await askApi(gateway, 'made-up')
+  await callApi(gateway, 'made-up')
   const text = await gateway.gateway.metrics.registry.metrics()
   expect(text).toMatch(/parley_api_requests_total\{method="publish",code="BAD_REQUEST"\} \d/)
   expect(text).toMatch(/parley_api_requests_total\{method="unknown",code="NOT_FOUND"\} \d/)

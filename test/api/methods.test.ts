@@ -1,7 +1,8 @@
-// Every method of the server API, on memory and on two gateways with one Redis: what is asked of the one holds for users on the other.
+// Every method of the server API, with the memory broker and with two gateways on one Redis. A request to one
+// gateway takes effect for users on the other.
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { ApiKey } from '../../src/tenant/policy.js'
-import { adminKey, apiError, apiKey, apiResult, askApi } from '../support/api-client.js'
+import { adminKey, apiError, apiKey, apiResult, callApi } from '../support/api-client.js'
 import { collect, connectedAs, dataOf, next, subscribed } from '../support/centrifuge-sdk.js'
 import { chatAs, ChatClient, chatUrl, joined } from '../support/chat-client.js'
 import { startGateway, type TestGateway } from '../support/gateway.js'
@@ -34,8 +35,8 @@ const policies = [
       rule('news:'),
       rule('inbox:{user}'),
       rule('lobby'),
-      rule('shut', { grants: [deny(['Subscribe'])] }),
-      rule('passing', { history: null, presence: false, joinLeave: false }),
+      rule('denied', { grants: [deny(['Subscribe'])] }),
+      rule('ephemeral', { history: null, presence: false, joinLeave: false }),
       rule('clean', { sanitize: 'stripMarkup' }),
       rule('open', { grants: [allow(allOperations, [{ authenticated: true }, { anonymous: true }])] }),
     ],
@@ -43,25 +44,25 @@ const policies = [
   tenantPolicy({ name: 'beta', apiKeys: [apiKey()], channels: [rule('room:*')] }),
 ]
 
-/** With names of two characters. */
+/** Tags with names of two characters. */
 const tagsOf = (count: number, bytesEach: number): Record<string, string> =>
   Object.fromEntries(Array.from({ length: count }, (_, n) => [String(n + 10), 'x'.repeat(bytesEach)]))
 
-interface World {
-  /** Where the API is asked. */
+interface ApiGateways {
+  /** The gateway that receives the API requests. */
   here: TestGateway
-  /** Where users are. The same gateway where there is one alone. */
+  /** The gateway that the users are connected to. The same one when there is only one. */
   there: TestGateway
   count: number
   stop(): Promise<void>
 }
 
-async function onMemory(): Promise<World> {
+async function onMemory(): Promise<ApiGateways> {
   const gateway = await startGateway(policies)
   return { here: gateway, there: gateway, count: 1, stop: () => gateway.stop() }
 }
 
-async function onRedis(): Promise<World> {
+async function onRedis(): Promise<ApiGateways> {
   const redis = await startRedis()
   const url = `redis://127.0.0.1:${redis.port}`
   const brokers = [openTestBroker(url), openTestBroker(url)]
@@ -71,8 +72,8 @@ async function onRedis(): Promise<World> {
       startGateway(policies, { broker, presence: presences[index]!.presence, countGateways: async () => 2 }),
     ),
   )
-  if (!here || !there) throw new Error('there are two')
-  await until('gateways that hear orders', () =>
+  if (!here || !there) throw new Error('two gateways were expected')
+  await until('gateways subscribed to the control channel', () =>
     [here, there].every(({ gateway }) => gateway.unreadyReasons().length === 0),
   )
   return {
@@ -92,30 +93,30 @@ describe.each([
   ['memory', onMemory],
   ['two gateways on one Redis', onRedis],
 ])('on %s', (_, start) => {
-  let world: World
+  let gateways: ApiGateways
   beforeAll(async () => {
-    world = await start()
+    gateways = await start()
   })
-  afterAll(() => world.stop())
+  afterAll(() => gateways.stop())
 
   let rooms = 0
-  /** Of this test alone. */
+  /** A room that no other test uses. */
   const newRoom = (): string => `room:${(rooms += 1)}`
   const result = (method: string, fields: object, key = adminKey) =>
-    apiResult(world.here, method, fields, { key })
+    apiResult(gateways.here, method, fields, { key })
   const error = (method: string, fields: object, key = adminKey) =>
-    apiError(world.here, method, fields, { key })
+    apiError(gateways.here, method, fields, { key })
 
   describe('publish', () => {
-    test('reaches users of both doors, byte for byte, and nobody is said to have sent it', async () => {
+    test('reaches users at both endpoints, byte for byte, without a sender', async () => {
       const room = newRoom()
-      const bob = await connectedAs(world.there, 'bob')
-      const ann = await chatAs(world.there, 'ann')
+      const bob = await connectedAs(gateways.there, 'bob')
+      const ann = await chatAs(gateways.there, 'ann')
       await joined(ann, room)
       const subscription = await subscribed(bob, room)
       const publication = next(subscription, 'publication')
       const body = `{"channel":"${room}","data":{"n":1.0,"big":12345678901234567890,\n "a":"\\u00e9"}}`
-      const { body: answer } = await askApi(world.here, 'publish', body)
+      const { body: answer } = await callApi(gateways.here, 'publish', body)
       expect(answer).toEqual({
         result: { offset: 1, epoch: expect.any(String), durability: 'accepted' },
       })
@@ -125,19 +126,19 @@ describe.each([
       expect(ann.texts.at(-1)).toContain('{"n":1.0,"big":12345678901234567890, "a":"\\u00e9"}')
     })
 
-    test('answers with the position only where there is one', async () => {
-      expect(await result('publish', { channel: 'passing', data: 0 })).toEqual({ durability: 'accepted' })
+    test('answers with the position only in a channel with history', async () => {
+      expect(await result('publish', { channel: 'ephemeral', data: 0 })).toEqual({ durability: 'accepted' })
     })
 
-    test('goes by no user’s rights, but by the channel’s settings', async () => {
+    test('is subject to the channel’s settings but not to users’ rights', async () => {
       await result('publish', { channel: 'clean', data: { text: '<b>bold</b>' } })
       const { publications } = await result('history', { channel: 'clean', limit: 1 })
       expect(publications).toMatchObject([{ data: { text: 'bold' } }])
     })
 
-    test('with tags: live, in history and after a while away', async () => {
+    test('delivers tags live, in history and in recovery', async () => {
       const room = newRoom()
-      const bob = await connectedAs(world.there, 'bob')
+      const bob = await connectedAs(gateways.there, 'bob')
       const live = next(await subscribed(bob, room), 'publication')
       const tags = { kind: 'shot', 'a "name"': '' }
       await result('publish', { channel: room, data: 1, tags })
@@ -150,18 +151,18 @@ describe.each([
         undefined,
         tagsOf(32, 8),
       ])
-      const later = await connectedAs(world.there, 'ann')
+      const later = await connectedAs(gateways.there, 'ann')
       const missed = later.newSubscription(room, { since: { offset: 0, epoch: '' } })
       const heard = collect(missed, 'publication')
       missed.subscribe()
       expect((await heard.take(3)).map((one) => one.tags)).toEqual([tags, undefined, tagsOf(32, 8)])
     })
 
-    test('takes base64 of JSON', async () => {
+    test('accepts base64 of JSON', async () => {
       const room = newRoom()
       const b64data = Buffer.from('{"x":\n1.50}').toString('base64')
       await result('publish', { channel: room, b64data })
-      const { body } = await askApi(world.here, 'history', { channel: room, limit: 1 })
+      const { body } = await callApi(gateways.here, 'history', { channel: room, limit: 1 })
       expect(body).toMatchObject({ result: { publications: [{ data: { x: 1.5 } }] } })
       for (const bad of ['{', 'no JSON', Buffer.from([0xc3, 0x28])])
         expect(
@@ -170,26 +171,26 @@ describe.each([
       expect(await error('publish', { channel: room, b64data: '***' })).toMatchObject({ code: 107 })
     })
 
-    test('with skip_history reaches who is there and is forgotten', async () => {
+    test('with skip_history reaches subscribers and is not stored', async () => {
       const room = newRoom()
-      const bob = await connectedAs(world.there, 'bob')
+      const bob = await connectedAs(gateways.there, 'bob')
       const data = dataOf(await subscribed(bob, room, { recoverable: true }))
       await result('publish', { channel: room, data: 'kept' })
-      const skipped = await result('publish', { channel: room, data: 'passing', skip_history: true })
+      const skipped = await result('publish', { channel: room, data: 'ephemeral', skip_history: true })
       expect(skipped).toEqual({ durability: 'accepted' })
       await result('publish', { channel: room, data: 'kept too' })
-      expect(await data.take(3)).toEqual(['kept', 'passing', 'kept too'])
+      expect(await data.take(3)).toEqual(['kept', 'ephemeral', 'kept too'])
       const { publications } = await result('history', { channel: room, limit: -1 })
       expect(publications).toMatchObject([{ data: 'kept' }, { data: 'kept too' }])
     })
 
-    test('with a key that was used is answered like the first and delivered once', async () => {
+    test('with a repeated key gets the first result and is delivered once', async () => {
       const room = newRoom()
-      const bob = await connectedAs(world.there, 'bob')
+      const bob = await connectedAs(gateways.there, 'bob')
       const data = dataOf(await subscribed(bob, room))
       const message = { channel: room, data: 'once', idempotency_key: 'k1' }
       const first = await result('publish', message)
-      expect(await apiResult(world.there, 'publish', message)).toEqual(first)
+      expect(await apiResult(gateways.there, 'publish', message)).toEqual(first)
       await result('publish', { ...message, data: 'next', idempotency_key: 'k2' })
       expect(await data.take(2)).toEqual(['once', 'next'])
       expect(await error('publish', { ...message, data: 'another' })).toEqual({
@@ -198,11 +199,13 @@ describe.each([
       })
     })
 
-    test('has keys of its own, whatever users call theirs', async () => {
+    test('has its own key space, apart from the keys of users', async () => {
       const room = newRoom()
-      const ann = await chatAs(world.there, 'ann')
+      const ann = await chatAs(gateways.there, 'ann')
       await ann.done({ type: 'room_message', room, content: 'hers', key: 'k' })
-      expect(await result('publish', { channel: room, data: 'ours', idempotency_key: 'k' })).toMatchObject({
+      expect(
+        await result('publish', { channel: room, data: 'from the backend', idempotency_key: 'k' }),
+      ).toMatchObject({
         offset: 2,
       })
     })
@@ -210,14 +213,14 @@ describe.each([
     test.each<[string, object, number, string]>([
       ['no channel', { data: 1 }, 107, '"channel" is missing'],
       ['an empty channel', { channel: '', data: 1 }, 107, '"channel": It is empty'],
-      ['a channel that is no name', { channel: 'a b', data: 1 }, 107, 'INVALID_CHANNEL: '],
+      ['an invalid channel name', { channel: 'a b', data: 1 }, 107, 'INVALID_CHANNEL: '],
       ['no data', { channel: 'lobby' }, 107, 'data is missing'],
       ['null for data', { channel: 'lobby', data: null }, 107, 'data is missing'],
-      ['data that is too long', { channel: 'lobby', data: 'x'.repeat(32_768) }, 107, 'MESSAGE_TOO_LARGE: '],
-      ['tags that are no text', { channel: 'lobby', data: 1, tags: { a: 1 } }, 107, 'tags'],
+      ['too long data', { channel: 'lobby', data: 'x'.repeat(32_768) }, 107, 'MESSAGE_TOO_LARGE: '],
+      ['tags that are not text', { channel: 'lobby', data: 1, tags: { a: 1 } }, 107, 'tags'],
       ['too many tags', { channel: 'lobby', data: 1, tags: tagsOf(33, 1) }, 107, 'tags'],
-      ['tags that are too long', { channel: 'lobby', data: 1, tags: tagsOf(1, 129) }, 107, 'tags'],
-      ['too much in its tags', { channel: 'lobby', data: 1, tags: tagsOf(20, 128) }, 107, 'tags'],
+      ['too long tags', { channel: 'lobby', data: 1, tags: tagsOf(1, 129) }, 107, 'tags'],
+      ['too many bytes of tags', { channel: 'lobby', data: 1, tags: tagsOf(20, 128) }, 107, 'tags'],
       ['a version', { channel: 'lobby', data: 1, version: 3 }, 108, 'version'],
       [
         'a key with a line break',
@@ -226,7 +229,7 @@ describe.each([
         'idempotency_key',
       ],
       [
-        'a key that is too long',
+        'a too long key',
         { channel: 'lobby', data: 1, idempotency_key: 'k'.repeat(129) },
         107,
         'idempotency_key',
@@ -235,13 +238,13 @@ describe.each([
       expect(await error('publish', fields)).toEqual({ code, message: expect.stringContaining(words) })
     })
 
-    test('with data nested too deep is refused', async () => {
+    test('with data nested too deeply is refused', async () => {
       const deep = '['.repeat(129) + ']'.repeat(129)
-      const { body } = await askApi(world.here, 'publish', `{"channel":"lobby","data":${deep}}`)
+      const { body } = await callApi(gateways.here, 'publish', `{"channel":"lobby","data":${deep}}`)
       expect(body).toMatchObject({ error: { code: 107 } })
     })
 
-    test('takes the zero values that clients write for what they leave out', async () => {
+    test('accepts the zero values that client libraries send for absent fields', async () => {
       const zeros = {
         b64data: '',
         tags: {},
@@ -258,7 +261,7 @@ describe.each([
   })
 
   describe('broadcast', () => {
-    test('sends to each, and answers in order', async () => {
+    test('publishes to each channel, and answers in order', async () => {
       const [one, two] = [newRoom(), newRoom()]
       await result('publish', { channel: two, data: 0 })
       const { responses } = await result('broadcast', { channels: [one, 'a b', two], data: 'to all' })
@@ -272,7 +275,7 @@ describe.each([
       })
     })
 
-    test('fails as a whole when the message is none, or there are too many channels', async () => {
+    test('fails as a whole without a message and with too many channels', async () => {
       expect(await error('broadcast', { channels: [newRoom()] })).toMatchObject({ code: 107 })
       const channels = Array.from({ length: 1001 }, () => 'room:x')
       expect(await error('broadcast', { channels, data: 1 })).toMatchObject({ code: 107 })
@@ -300,36 +303,36 @@ describe.each([
       expect(await read({ limit: 5, since: { offset: 3, epoch }, reverse: true })).toEqual([2, 1])
     })
 
-    test('tells who sent what, as their token says', async () => {
+    test('has the sender of each publication, from the sender’s token', async () => {
       const room = newRoom()
-      const ann = await connectedAs(world.there, 'ann')
+      const ann = await connectedAs(gateways.there, 'ann')
       await ann.publish(room, { text: 'hello' })
       const { publications } = await result('history', { channel: room, limit: 1 })
       expect(publications).toMatchObject([{ data: { text: 'hello' }, offset: 1, info: { user: 'ann' } }])
     })
 
-    test('has more than clients get at once', async () => {
+    test('returns more publications than a client can read at once', async () => {
       const room = newRoom()
       for (let round = 0; round < 4; round += 1) {
         const commands = Array.from({ length: 100 }, (_value, n) => ({ publish: { channel: room, data: n } }))
-        await askApi(world.here, 'batch', { commands, parallel: true })
+        await callApi(gateways.here, 'batch', { commands, parallel: true })
       }
       const { publications } = await result('history', { channel: room, limit: -1 })
       expect(publications).toHaveLength(400)
     })
 
-    test('of another epoch is 112, where there is none 108', async () => {
+    test('of another epoch is error 112, and of a channel without history 108', async () => {
       const room = newRoom()
       await result('publish', { channel: room, data: 1 })
       const since = { offset: 1, epoch: 'another' }
       expect(await error('history', { channel: room, limit: 1, since })).toMatchObject({ code: 112 })
-      expect(await error('history', { channel: 'passing', limit: 1 })).toMatchObject({ code: 108 })
+      expect(await error('history', { channel: 'ephemeral', limit: 1 })).toMatchObject({ code: 108 })
       expect(await error('history', { channel: room, since: { offset: 0 }, reverse: true })).toMatchObject({
         code: 107,
       })
     })
 
-    test('is forgotten by history_remove, and the offset goes on', async () => {
+    test('is deleted by history_remove, and the offset continues', async () => {
       const room = newRoom()
       await result('publish', { channel: room, data: 1 })
       const { epoch } = await result('history', { channel: room })
@@ -340,7 +343,7 @@ describe.each([
         epoch,
       })
       expect(await result('publish', { channel: room, data: 2 })).toMatchObject({ offset: 2, epoch })
-      expect(await error('history_remove', { channel: 'passing' })).toMatchObject({ code: 108 })
+      expect(await error('history_remove', { channel: 'ephemeral' })).toMatchObject({ code: 108 })
     })
   })
 
@@ -348,9 +351,9 @@ describe.each([
     test('lists connections and counts users', async () => {
       const room = newRoom()
       const [desk, phone, bob] = [
-        await connectedAs(world.there, 'ann'),
-        await connectedAs(world.here, 'ann'),
-        await connectedAs(world.there, 'bob'),
+        await connectedAs(gateways.there, 'ann'),
+        await connectedAs(gateways.here, 'ann'),
+        await connectedAs(gateways.there, 'bob'),
       ]
       for (const client of [desk, phone, bob]) await subscribed(client, room)
       const { presence } = await result('presence', { channel: room })
@@ -359,20 +362,20 @@ describe.each([
       expect(await result('presence_stats', { channel: room })).toEqual({ num_clients: 3, num_users: 2 })
     })
 
-    test('of nobody is empty, and 108 where none is kept', async () => {
+    test('of an empty channel is empty, and of a channel without presence error 108', async () => {
       const room = newRoom()
       expect(await result('presence', { channel: room })).toEqual({ presence: {} })
       expect(await result('presence_stats', { channel: room })).toEqual({ num_clients: 0, num_users: 0 })
-      expect(await error('presence', { channel: 'passing' })).toMatchObject({ code: 108 })
-      expect(await error('presence_stats', { channel: 'passing' })).toMatchObject({ code: 108 })
+      expect(await error('presence', { channel: 'ephemeral' })).toMatchObject({ code: 108 })
+      expect(await error('presence_stats', { channel: 'ephemeral' })).toMatchObject({ code: 108 })
     })
   })
 
   describe('disconnect', () => {
-    test('ends a user’s connections wherever they are, with 3503', async () => {
-      const ann = await chatAs(world.there, 'ann')
-      const sdk = await connectedAs(world.here, 'ann')
-      const bob = await chatAs(world.there, 'bob')
+    test('ends a user’s connections on all gateways, with 3503', async () => {
+      const ann = await chatAs(gateways.there, 'ann')
+      const sdk = await connectedAs(gateways.here, 'ann')
+      const bob = await chatAs(gateways.there, 'bob')
       const gone = next(sdk, 'disconnected')
       expect(await result('disconnect', { user: 'ann' })).toEqual({})
       expect(await ann.closed()).toEqual({ code: 3503, reason: 'force disconnect' })
@@ -380,11 +383,11 @@ describe.each([
       await bob.settle()
     })
 
-    test('can mean one connection, spare some, and bear a code', async () => {
+    test('can select one connection, spare some, and set the code', async () => {
       const [one, two, three] = [
-        await chatAs(world.there, 'ann', { clientId: 'one' }),
-        await chatAs(world.there, 'ann', { clientId: 'two' }),
-        await chatAs(world.there, 'ann', { clientId: 'three' }),
+        await chatAs(gateways.there, 'ann', { clientId: 'one' }),
+        await chatAs(gateways.there, 'ann', { clientId: 'two' }),
+        await chatAs(gateways.there, 'ann', { clientId: 'three' }),
       ]
       await result('disconnect', { user: 'ann', client: 'one', disconnect: { code: 4123, reason: 'bye' } })
       expect(await one.closed()).toEqual({ code: 4123, reason: 'bye' })
@@ -393,8 +396,8 @@ describe.each([
       await three.settle()
     })
 
-    test('of nobody by name means guests', async () => {
-      const { there } = world
+    test('of the empty user ends the connections of guests', async () => {
+      const { there } = gateways
       const guest = await ChatClient.open(`${chatUrl(there)}?client_id=visitor`)
       await guest.settle()
       const ann = await chatAs(there, 'ann')
@@ -418,11 +421,11 @@ describe.each([
   describe('unsubscribe', () => {
     test('ends the subscription and not the connection', async () => {
       const room = newRoom()
-      const sdk = await connectedAs(world.there, 'ann')
+      const sdk = await connectedAs(gateways.there, 'ann')
       const subscription = await subscribed(sdk, room)
-      const chat = await chatAs(world.there, 'ann')
+      const chat = await chatAs(gateways.there, 'ann')
       await joined(chat, room)
-      const bob = await subscribed(await connectedAs(world.there, 'bob'), room)
+      const bob = await subscribed(await connectedAs(gateways.there, 'bob'), room)
       const ended = next(subscription, 'unsubscribed')
       expect(await result('unsubscribe', { user: 'ann', channel: room })).toEqual({})
       expect(await ended).toMatchObject({ code: 2000, reason: 'server unsubscribe' })
@@ -430,58 +433,58 @@ describe.each([
       expect([sdk.state, bob.state]).toEqual(['connected', 'subscribed'])
     })
 
-    test('of what nobody is subscribed to is done', async () => {
+    test('of a channel without subscribers succeeds', async () => {
       expect(await result('unsubscribe', { user: 'nobody', channel: newRoom() })).toEqual({})
     })
   })
 
   describe('refresh', () => {
-    test('lets a connection live longer than its token, or less long', async () => {
-      const ann = await chatAs(world.there, 'ann', { expiresInS: 60 })
-      const bob = await chatAs(world.there, 'bob', { expiresInS: 3600 })
+    test('extends or shortens the life of a connection', async () => {
+      const ann = await chatAs(gateways.there, 'ann', { expiresInS: 60 })
+      const bob = await chatAs(gateways.there, 'bob', { expiresInS: 3600 })
       const soonS = Math.floor(Date.now() / 1000) + 2
       await result('refresh', { user: 'ann', expire_at: soonS + 3600 })
       await result('refresh', { user: 'bob', expire_at: soonS })
       expect(await bob.closed()).toMatchObject({ code: 4001 })
-      const session = [...(world.there.gateway.tenant('demo/acme')?.sessions ?? [])].find(
+      const session = [...(gateways.there.gateway.tenant('demo/acme')?.sessions ?? [])].find(
         ({ identity }) => identity.user === 'ann',
       )
       expect(session?.identity.expiresAtMs).toBe((soonS + 3600) * 1000)
       await ann.settle()
     })
 
-    test('expired asks for a new token', async () => {
-      const ann = await connectedAs(world.there, 'ann')
+    test('with expired asks for a new token', async () => {
+      const ann = await connectedAs(gateways.there, 'ann')
       const gone = next(ann, 'connecting')
       await result('refresh', { user: 'ann', expired: true })
       expect(await gone).toMatchObject({ code: 3005 })
       await ann.ready()
     })
 
-    test('info is what others see from then on', async () => {
+    test('with info changes what other clients see', async () => {
       const room = newRoom()
-      const ann = await connectedAs(world.there, 'ann')
+      const ann = await connectedAs(gateways.there, 'ann')
       await result('refresh', { user: 'ann', info: { mood: 'fine' } })
-      const shown = async (): Promise<unknown> => {
+      const visibleInfo = async (): Promise<unknown> => {
         await ann.publish(room, 'hello')
         const { publications } = await result('history', { channel: room, limit: 1, reverse: true })
         return (publications as { info?: { conn_info?: unknown } }[])[0]?.info?.conn_info
       }
-      await expect.poll(shown, { timeout: 20_000 }).toEqual({ mood: 'fine' })
+      await expect.poll(visibleInfo, { timeout: 20_000 }).toEqual({ mood: 'fine' })
     })
   })
 
   describe('subscribe', () => {
-    test('puts a user’s connections on a channel, at both doors', async () => {
+    test('subscribes a user’s connections to a channel, at both endpoints', async () => {
       const room = newRoom()
-      const [ann, chat] = [await connectedAs(world.there, 'ann'), await chatAs(world.there, 'ann')]
-      const bob = await connectedAs(world.there, 'bob')
-      const told = next(ann, 'subscribed')
+      const [ann, chat] = [await connectedAs(gateways.there, 'ann'), await chatAs(gateways.there, 'ann')]
+      const bob = await connectedAs(gateways.there, 'bob')
+      const subscriptions = next(ann, 'subscribed')
       const heard = next(ann, 'publication')
       const bobs = collect(bob, 'subscribed')
       const data = { welcome: 1.5 }
       expect(await result('subscribe', { user: 'ann', channel: room, data })).toEqual({})
-      expect(await told).toMatchObject({ channel: room, recoverable: true, data })
+      expect(await subscriptions).toMatchObject({ channel: room, recoverable: true, data })
       expect(await chat.next('joined')).toMatchObject({ room, recovered: true })
       await bob.publish(room, 'hello')
       expect(await heard).toMatchObject({ channel: room, data: 'hello', offset: 1 })
@@ -489,11 +492,11 @@ describe.each([
       expect(bobs.waiting).toEqual([])
     })
 
-    test('can mean one connection', async () => {
+    test('can select one connection', async () => {
       const room = newRoom()
       const [one, two] = [
-        await chatAs(world.there, 'ann', { clientId: 'one' }),
-        await chatAs(world.there, 'ann', { clientId: 'two' }),
+        await chatAs(gateways.there, 'ann', { clientId: 'one' }),
+        await chatAs(gateways.there, 'ann', { clientId: 'two' }),
       ]
       await result('subscribe', { user: 'ann', channel: room, client: 'one' })
       expect(await one.next('joined')).toMatchObject({ room })
@@ -502,11 +505,11 @@ describe.each([
         expect(await client.next('joined')).toMatchObject({ room: `${room}:all` })
     })
 
-    test('begins with what was missed since a position', async () => {
+    test('starts with the publications since a position', async () => {
       const room = newRoom()
       for (const data of [1, 2, 3]) await result('publish', { channel: room, data })
       const { epoch } = await result('history', { channel: room })
-      const [ann, chat] = [await connectedAs(world.there, 'ann'), await chatAs(world.there, 'ann')]
+      const [ann, chat] = [await connectedAs(gateways.there, 'ann'), await chatAs(gateways.there, 'ann')]
       const heard = collect(ann, 'publication')
       await result('subscribe', { user: 'ann', channel: room, recover_since: { offset: 1, epoch } })
       expect(await chat.next('joined')).toMatchObject({ room, recovered: true, offset: 3 })
@@ -516,27 +519,27 @@ describe.each([
       expect((await heard.take(3)).map(({ data }): unknown => data)).toEqual([2, 3, 4])
     })
 
-    test('leaves what is there as it is, and does not pass a deny', async () => {
+    test('keeps existing subscriptions, and is subject to deny rules', async () => {
       const room = newRoom()
-      const ann = await connectedAs(world.there, 'ann')
+      const ann = await connectedAs(gateways.there, 'ann')
       const own = await subscribed(ann, room)
-      const told = collect(ann, 'subscribed')
-      for (const channel of [room, 'shut', `${room}:last`])
+      const subscriptions = collect(ann, 'subscribed')
+      for (const channel of [room, 'denied', `${room}:last`])
         expect(await result('subscribe', { user: 'ann', channel })).toEqual({})
-      await told.next(({ channel }) => channel === `${room}:last`)
-      expect(told.waiting).toEqual([])
+      await subscriptions.next(({ channel }) => channel === `${room}:last`)
+      expect(subscriptions.waiting).toEqual([])
       expect(own.state).toBe('subscribed')
     })
 
-    test('ends by unsubscribe, and by the time that was given', async () => {
+    test('ends by unsubscribe and at its expiry', async () => {
       const [room, brief] = [newRoom(), newRoom()]
-      const [ann, chat] = [await connectedAs(world.there, 'ann'), await chatAs(world.there, 'ann')]
-      const told = collect(ann, 'subscribed')
+      const [ann, chat] = [await connectedAs(gateways.there, 'ann'), await chatAs(gateways.there, 'ann')]
+      const subscriptions = collect(ann, 'subscribed')
       const over = collect(ann, 'unsubscribed')
       await result('subscribe', { user: 'ann', channel: room })
       const soonS = Math.floor(Date.now() / 1000) + 1
       await result('subscribe', { user: 'ann', channel: brief, expire_at: soonS })
-      await told.take(2)
+      await subscriptions.take(2)
       await result('unsubscribe', { user: 'ann', channel: room })
       const ended = new Set((await over.take(2)).map(({ channel }) => channel))
       expect(ended).toEqual(new Set([room, brief]))
@@ -558,22 +561,22 @@ describe.each([
   })
 
   describe('channels and info', () => {
-    test('speak for all gateways, and of this tenant alone', async () => {
+    test('cover all gateways, and only this tenant', async () => {
       const [one, two] = [newRoom(), newRoom()]
-      const here = await connectedAs(world.here, 'ann')
-      const there = await connectedAs(world.there, 'bob')
+      const here = await connectedAs(gateways.here, 'ann')
+      const there = await connectedAs(gateways.there, 'bob')
       await subscribed(here, one)
       await subscribed(there, one)
       await subscribed(there, two)
-      const other = await chatAs(world.there, 'eve', { tenant: 'demo/beta' })
+      const other = await chatAs(gateways.there, 'eve', { tenant: 'demo/beta' })
       await joined(other, 'room:secret')
       const { channels } = await result('channels', { pattern: 'room:*' })
       expect(channels).toMatchObject({ [one]: { num_clients: 2 }, [two]: { num_clients: 1 } })
       expect(channels).not.toHaveProperty(['room:secret'])
       expect(await result('channels', { pattern: 'nothing*' })).toEqual({ channels: {} })
       const { nodes } = await result('info', {})
-      expect(nodes).toHaveLength(world.count)
-      const beta = await apiResult(world.here, 'info', {}, { tenant: 'demo/beta' })
+      expect(nodes).toHaveLength(gateways.count)
+      const beta = await apiResult(gateways.here, 'info', {}, { tenant: 'demo/beta' })
       const clients = (beta['nodes'] as { num_clients: number }[]).reduce(
         (sum, node) => sum + node.num_clients,
         0,
@@ -583,7 +586,7 @@ describe.each([
   })
 
   describe('batch', () => {
-    test('answers each under its name, in order', async () => {
+    test('answers each command under its name, in order', async () => {
       const room = newRoom()
       const commands = [
         { publish: { channel: room, data: { n: 1.0 } } },
@@ -594,7 +597,7 @@ describe.each([
         { batch: { commands: [] } },
         { presence_stats: null, broadcast: { channels: [room], data: 'x' } },
       ]
-      const { body } = await askApi(world.here, 'batch', { commands, parallel: false })
+      const { body } = await callApi(gateways.here, 'batch', { commands, parallel: false })
       expect(body).toEqual({
         replies: [
           { publish: { offset: 1, epoch: expect.any(String), durability: 'accepted' } },
@@ -608,12 +611,12 @@ describe.each([
       })
     })
 
-    test('keeps each message’s own bytes', async () => {
+    test('keeps the bytes of each message', async () => {
       const room = newRoom()
-      const ann = await chatAs(world.there, 'ann')
+      const ann = await chatAs(gateways.there, 'ann')
       await joined(ann, room)
       const body = `{"commands": [ {"publish":{"channel":"${room}","data":1.0}} , {"publish":{"data":[ 2.50 ],"channel":"${room}"}}]}`
-      await askApi(world.here, 'batch', body)
+      await callApi(gateways.here, 'batch', body)
       await ann.next('chat')
       await ann.next('chat')
       expect(ann.texts.slice(-2).map((text) => /"content":(\[.*?\]|[^,]*)/.exec(text)?.[1])).toEqual([
@@ -622,12 +625,14 @@ describe.each([
       ])
     })
 
-    test('that is none, or too long, is refused as a whole', async () => {
-      expect((await askApi(world.here, 'batch', {})).body).toMatchObject({ error: { code: 107 } })
+    test('without commands or with too many is refused as a whole', async () => {
+      expect((await callApi(gateways.here, 'batch', {})).body).toMatchObject({ error: { code: 107 } })
       const commands = Array.from({ length: 101 }, () => ({ info: {} }))
-      expect((await askApi(world.here, 'batch', { commands })).body).toMatchObject({ error: { code: 107 } })
+      expect((await callApi(gateways.here, 'batch', { commands })).body).toMatchObject({
+        error: { code: 107 },
+      })
       const broadcast = { channels: Array.from({ length: 600 }, () => 'room:x'), data: 1 }
-      const wide = await askApi(world.here, 'batch', { commands: [{ broadcast }, { broadcast }] })
+      const wide = await callApi(gateways.here, 'batch', { commands: [{ broadcast }, { broadcast }] })
       expect(wide.body).toMatchObject({ error: { code: 107 } })
     })
   })
@@ -646,40 +651,40 @@ describe.each([
       channels: {},
       info: {},
     }
-    const readings = ['presence', 'presence_stats', 'history', 'channels', 'info']
+    const readMethods = ['presence', 'presence_stats', 'history', 'channels', 'info']
 
     test.each<[string, string, string[]]>([
       ['Admin', adminKey, Object.keys(methods)],
       ['Publisher', keys.publisher, ['publish']],
-      ['ReadOnly', keys.reader, readings],
-    ])('%s may do what its description says', async (_role, key, allowed) => {
+      ['ReadOnly', keys.reader, readMethods],
+    ])('%s may call the documented methods', async (_role, key, allowed) => {
       for (const [method, fields] of Object.entries(methods)) {
-        const { body } = await askApi(world.here, method, fields, { key })
+        const { body } = await callApi(gateways.here, method, fields, { key })
         const code = (body['error'] as { code: number } | undefined)?.code
         expect([method, code]).toEqual([method, allowed.includes(method) ? undefined : 103])
       }
     })
 
-    test('a scope narrows it to channels and operations', async () => {
-      const may = async (method: string, fields: object): Promise<boolean> => {
-        const { body } = await askApi(world.here, method, fields, { key: keys.scoped })
+    test('is restricted by a scope to channels and operations', async () => {
+      const isAllowed = async (method: string, fields: object): Promise<boolean> => {
+        const { body } = await callApi(gateways.here, method, fields, { key: keys.scoped })
         return body['error'] === undefined
       }
-      expect(await may('publish', { channel: 'news:today', data: 1 })).toBe(true)
-      expect(await may('publish', { channel: 'inbox:ann', data: 1 })).toBe(true)
-      expect(await may('history', { channel: 'news:today' })).toBe(true)
-      expect(await may('subscribe', { user: 'ann', channel: 'inbox:ann' })).toBe(true)
-      expect(await may('unsubscribe', { user: 'ann', channel: 'inbox:ann' })).toBe(true)
-      expect(await may('publish', { channel: 'lobby', data: 1 })).toBe(false)
-      expect(await may('history', { channel: 'inbox:ann' })).toBe(false)
-      expect(await may('subscribe', { user: 'ann', channel: 'news:today' })).toBe(false)
-      expect(await may('unsubscribe', { user: 'ann', channel: 'news:today' })).toBe(false)
-      expect(await may('disconnect', { user: 'ann' })).toBe(false)
-      expect(await may('refresh', { user: 'ann' })).toBe(false)
+      expect(await isAllowed('publish', { channel: 'news:today', data: 1 })).toBe(true)
+      expect(await isAllowed('publish', { channel: 'inbox:ann', data: 1 })).toBe(true)
+      expect(await isAllowed('history', { channel: 'news:today' })).toBe(true)
+      expect(await isAllowed('subscribe', { user: 'ann', channel: 'inbox:ann' })).toBe(true)
+      expect(await isAllowed('unsubscribe', { user: 'ann', channel: 'inbox:ann' })).toBe(true)
+      expect(await isAllowed('publish', { channel: 'lobby', data: 1 })).toBe(false)
+      expect(await isAllowed('history', { channel: 'inbox:ann' })).toBe(false)
+      expect(await isAllowed('subscribe', { user: 'ann', channel: 'news:today' })).toBe(false)
+      expect(await isAllowed('unsubscribe', { user: 'ann', channel: 'news:today' })).toBe(false)
+      expect(await isAllowed('disconnect', { user: 'ann' })).toBe(false)
+      expect(await isAllowed('refresh', { user: 'ann' })).toBe(false)
     })
 
-    test('a scoped key is told of channels in its scopes alone', async () => {
-      const ann = await connectedAs(world.there, 'ann')
+    test('with scopes sees only the channels in its scopes', async () => {
+      const ann = await connectedAs(gateways.there, 'ann')
       await subscribed(ann, 'news:sports')
       await subscribed(ann, newRoom())
       const { channels } = await result('channels', {}, keys.scoped)
@@ -688,7 +693,7 @@ describe.each([
   })
 })
 
-test('a gateway that died meanwhile is left out after two seconds', async () => {
+test('a gateway that does not answer is left out after two seconds', async () => {
   const gateway = await startGateway(policies, { countGateways: async () => 2 })
   onTestFinished(() => gateway.stop())
   const { nodes } = await apiResult(gateway, 'info')

@@ -1,16 +1,20 @@
-// The OpenAPI document is true: whatever is asked, by it or against it, a real server answers in time, without a fault, and as the document says.
+// The OpenAPI document is correct: a real server answers valid and invalid requests in time, without a bug,
+// and as the document says.
 import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { z } from 'zod'
-import { apiKey, askApi } from '../support/api-client.js'
+import { apiKey, callApi } from '../support/api-client.js'
 import { connectedAs, subscribed } from '../support/centrifuge-sdk.js'
 import { bugsOf, startGateway, type TestGateway } from '../support/gateway.js'
 import { arbitraryOf, validatorOf, withoutReferences, type JsonSchema } from '../support/json-schema.js'
 import { rule, tenantPolicy } from '../support/policies.js'
 import { within } from '../support/waiting.js'
 
-/** Fixed, so that a run is like the last one; another: PARLEY_SEED=7 npx vitest run test/api/openapi.test.ts */
+/**
+ * Fixed, so that runs are reproducible. For another seed: PARLEY_SEED=7 npx vitest run
+ * test/api/openapi.test.ts
+ */
 const seed = Number(process.env['PARLEY_SEED'] ?? 20_261_122)
 const runs = 80
 
@@ -59,7 +63,7 @@ beforeAll(async () => {
   gateway = await startGateway([
     tenantPolicy({
       apiKeys: [apiKey()],
-      channels: [rule('general'), rule('room:'), rule('passing', { history: null, presence: false })],
+      channels: [rule('general'), rule('room:'), rule('ephemeral', { history: null, presence: false })],
     }),
   ])
 })
@@ -92,14 +96,14 @@ test('the document has every method, and is of OpenAPI 3.1', () => {
   ])
 })
 
-/** Mostly what is there, and sometimes whatever fits the schema. */
+/** Mostly existing channels and users, and sometimes any value that matches the schema. */
 const pinned = (() => {
   const channel = fc.oneof(
-    { weight: 4, arbitrary: fc.constantFrom('general', 'room:1', 'room:2', 'passing') },
+    { weight: 4, arbitrary: fc.constantFrom('general', 'room:1', 'room:2', 'ephemeral') },
     { weight: 1, arbitrary: fc.string({ maxLength: 32 }) },
   )
   const user = fc.constantFrom('ann', 'bob', '')
-  // As long as it takes for the same key to be met again.
+  // Few keys, so that the same key occurs again.
   const key = fc.constantFrom('a', 'b', null)
   return { channel, user, channels: fc.array(channel, { maxLength: 4 }), idempotency_key: key }
 })()
@@ -114,8 +118,8 @@ function requestsOf({ name, request }: Operation): fc.Arbitrary<unknown> {
   return arbitraryOf(request, name === 'batch' ? { commands: fc.array(commandOf, { maxLength: 6 }) } : pinned)
 }
 
-/** One member is something else, or one more is there. */
-function spoilt(fields: fc.Arbitrary<unknown>): fc.Arbitrary<string> {
+/** Replaces one member with an invalid value, or adds one. */
+function invalidated(fields: fc.Arbitrary<unknown>): fc.Arbitrary<string> {
   return fc
     .tuple(
       fields,
@@ -129,7 +133,7 @@ function spoilt(fields: fc.Arbitrary<unknown>): fc.Arbitrary<string> {
     })
 }
 
-/** The bytes as they are sent. */
+/** Bodies that are not requests, as they are sent. */
 const noRequest = fc.oneof(
   fc.string(),
   fc.json(),
@@ -147,7 +151,7 @@ describe.each(operations)(`$name (seed ${seed})`, (operation) => {
   const check = async (body: string): Promise<{ status: number; body: object }> => {
     const answer = await within(
       `an answer to ${operation.name} ${body}`,
-      askApi(gateway, operation.name, body),
+      callApi(gateway, operation.name, body),
     )
     const schema = operation.answers.get(answer.status)
     if (!schema || answer.status >= 500 || (await bugsOf(gateway)) !== 0)
@@ -159,7 +163,7 @@ describe.each(operations)(`$name (seed ${seed})`, (operation) => {
     return answer
   }
 
-  test('answers what the document allows', async () => {
+  test('answers valid requests as the document says', async () => {
     await connectedAs(gateway, 'ann').then((ann) => subscribed(ann, 'room:1'))
     let results = 0
     await fc.assert(
@@ -170,13 +174,13 @@ describe.each(operations)(`$name (seed ${seed})`, (operation) => {
       }),
       { seed, numRuns: runs },
     )
-    // Or it would only show that everything is refused.
+    // Otherwise the test would pass even if every request were refused.
     expect(results).toBeGreaterThan(runs / 10)
   })
 
-  test('answers what it does not allow', async () => {
+  test('answers invalid requests as the document says', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.oneof(spoilt(requestsOf(operation)), noRequest), async (body) => {
+      fc.asyncProperty(fc.oneof(invalidated(requestsOf(operation)), noRequest), async (body) => {
         await check(body)
       }),
       { seed, numRuns: runs },
@@ -184,7 +188,7 @@ describe.each(operations)(`$name (seed ${seed})`, (operation) => {
   })
 })
 
-test('answers that are of no schema are found', () => {
+test('the validator finds responses that do not match the schema', () => {
   const publish = operations.find(({ name }) => name === 'publish')?.answers.get(200)
   expect(publish?.safeParse({ result: { durability: 'accepted' } }).success).toBe(true)
   for (const wrong of [

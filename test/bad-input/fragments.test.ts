@@ -1,4 +1,4 @@
-// Messages in pieces, pings between them, and text that is no text. (Autobahn 2, 5 and 6.)
+// Fragmented messages, pings between fragments, and text that is not UTF-8. (Autobahn 2, 5 and 6.)
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { RawClient } from '../support/raw-client.js'
 import { close, continuation, fragments, frame, opcodes, ping, text } from '../support/raw-frames.js'
@@ -14,7 +14,7 @@ beforeEach(async () => {
 const question = (id: string) => `{"type":"presence","room":"general","id":${JSON.stringify(id)}}`
 
 describe('fragments', () => {
-  test('of one byte are read, as long as there are no more than 64', async () => {
+  test('of one byte are read, up to 64 per message', async () => {
     const message = '{"type":"presence","room":"general","id":1}'
     client.write(...fragments(message, 1))
     expect(await client.json(({ id }) => id === 1)).toMatchObject({ event: 'presence' })
@@ -27,17 +27,17 @@ describe('fragments', () => {
 
   test.each([
     [
-      'empty ones without end',
+      'empty fragments without end',
       Buffer.concat([text('', { fin: false }), ...repeat(2_000, continuation('', { fin: false }))]),
     ],
-    ['one that is never finished, again and again', Buffer.concat(repeat(2, text('{', { fin: false })))],
+    ['unfinished messages, repeatedly', Buffer.concat(repeat(2, text('{', { fin: false })))],
   ])('%s: closed', async (_what, bytes) => {
     client.write(bytes)
     const { code } = await client.closed()
     expect([1002, 1008]).toContain(code)
   })
 
-  test('with pings between them are read, and the pings answered in order', async () => {
+  test('with pings between them are read, and the pings are answered in order', async () => {
     const [first = Buffer.alloc(0), ...rest] = fragments(question('with pings'), 10)
     client.write(first, ...rest.flatMap((piece, index) => [ping(`ping ${index}`), piece]))
     for (const index of rest.keys())
@@ -48,7 +48,7 @@ describe('fragments', () => {
     expect(await client.json(({ id }) => id === 'with pings')).toMatchObject({ event: 'presence' })
   })
 
-  test('of no bytes at all, before, between and after the text, change nothing', async () => {
+  test('without payload, before, between and after the text, change nothing', async () => {
     client.write(
       text('', { fin: false }),
       continuation(question('a').slice(0, 9), { fin: false }),
@@ -59,7 +59,7 @@ describe('fragments', () => {
     expect(await client.json(({ id }) => id === 'a')).toMatchObject({ event: 'presence' })
   })
 
-  test('one byte to a TCP packet is slow, and otherwise nothing', async () => {
+  test('sent with one byte per TCP packet are read', async () => {
     for (const byte of text(question('slow'))) {
       client.write(Buffer.from([byte]))
       await new Promise((resolve) => setImmediate(resolve))
@@ -67,15 +67,15 @@ describe('fragments', () => {
     expect(await client.json(({ id }) => id === 'slow')).toMatchObject({ event: 'presence' })
   })
 
-  test('a close between two fragments ends it', async () => {
+  test('with a close between them end the connection', async () => {
     client.write(text('{', { fin: false }), close(1000))
     expect(await client.closed()).toMatchObject({ code: 1000 })
   })
 })
 
-describe('text that is no UTF-8', () => {
+describe('text that is not UTF-8', () => {
   const rows: (readonly [string, number[]])[] = [
-    ['a byte that begins nothing', [0x80]],
+    ['a continuation byte alone', [0x80]],
     ['FF', [0xff]],
     ['an overlong slash', [0xc0, 0xaf]],
     ['an overlong NUL', [0xc0, 0x80]],
@@ -100,7 +100,7 @@ describe('text that is no UTF-8', () => {
     expect(await client.closed()).toMatchObject({ code: 1007 })
   })
 
-  test('a character cut in two by fragments is whole again', async () => {
+  test('a character that is split across fragments is read', async () => {
     const message = Buffer.from(question('grüße 😀'))
     const at = message.indexOf(0xf0) + 2
     client.write(text(message.subarray(0, at), { fin: false }), continuation(message.subarray(at)))
@@ -112,7 +112,7 @@ describe('frames without a command', () => {
   const rows: (readonly [string, Buffer])[] = [
     ['an empty text', text('')],
     ['an empty binary', frame({ opcode: opcodes.binary })],
-    ['a binary with a good command in it', frame({ opcode: opcodes.binary, payload: question('binary') })],
+    ['a binary with a valid command in it', frame({ opcode: opcodes.binary, payload: question('binary') })],
     ['noise in a binary', frame({ opcode: opcodes.binary, payload: Buffer.from([0xff, 0, 0xfe]) })],
   ]
   test.each(rows)('%s: an error on chat, 3501 on centrifuge', async (_what, bytes) => {

@@ -1,11 +1,13 @@
-// Single frames that RFC 6455 forbids: each ends the connection with the code that says why. (Autobahn 3, 4, 5 and 7.)
+// Single frames that RFC 6455 forbids: each closes the connection with the code for the reason. (Autobahn 3,
+// 4, 5 and 7.)
 import { deflateRawSync } from 'node:zlib'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { RawClient } from '../support/raw-client.js'
 import { close, continuation, frame, opcodes, ping, text } from '../support/raw-frames.js'
 import { targetGateway } from '../support/raw-gateway.js'
 
-// A client that does not read is not cut here: what it gets in the end is the question.
+// The outbox limits are raised, so that a client that does not read is not cut: the test is about what it
+// receives in the end.
 const outbox = { bytesMax: 64 * 1024 * 1024, ageMaxMs: 60_000 }
 const target = targetGateway(undefined, { limits: { outbox } })
 
@@ -20,7 +22,7 @@ const answers = (message: Readonly<Record<string, unknown>>) => message['id'] ==
 async function expectClosed(bytes: Buffer, code: number): Promise<void> {
   client.write(bytes, question)
   expect(await client.closed()).toMatchObject({ code })
-  // Nothing behind the close frame, and the line ends: the question was not read.
+  // Nothing follows the close frame and the connection ends, so the command after the bad frame was not read.
   client.write(close(code))
   expect(await client.end()).toHaveLength(0)
 }
@@ -33,7 +35,7 @@ describe('headers', () => {
     ['an unmasked ping', frame({ opcode: opcodes.ping, masked: false })],
     ['an unmasked close', frame({ opcode: opcodes.close, masked: false })],
     ['RSV1 without compression', text('{}', { rsv: 4 })],
-    ['a bomb of deflate, a thousand to one', text(deflateRawSync(Buffer.alloc(10_000_000)), { rsv: 4 })],
+    ['a deflate bomb, a thousand to one', text(deflateRawSync(Buffer.alloc(10_000_000)), { rsv: 4 })],
     ['deflate cut in the middle', text(deflateRawSync('{"type":"pong"}').subarray(0, 5), { rsv: 4 })],
     ['RSV2', text('{}', { rsv: 2 })],
     ['RSV3', text('{}', { rsv: 1 })],
@@ -69,7 +71,7 @@ describe('lengths', () => {
     ['2^53 - 1', (1n << 53n) - 1n],
     ['4 GiB', 1n << 32n],
     ['64 KiB and a byte', 65_537n],
-  ])('%s: 1009, before a byte of it has come', async (_what, length) => {
+  ])('%s: 1009, before any payload arrives', async (_what, length) => {
     client.write(text('', { length, lengthBits: 64 }))
     expect(await client.closed()).toMatchObject({ code: 1009 })
   })
@@ -84,20 +86,17 @@ describe('lengths', () => {
     expect(await client.closed()).toMatchObject({ code: 1009 })
   })
 
-  test('a length that never comes holds nothing and nobody up', async () => {
+  test('a payload that never arrives blocks no other client', async () => {
     client.write(text('', { length: 60_000n, lengthBits: 16 }))
     const other = await target.chat('bob')
     other.write(question)
     expect(await other.json(answers)).toMatchObject({ event: 'presence' })
   })
 
-  test.each([16, 64] as const)(
-    'a short text with a length of %i bits is read as it is',
-    async (lengthBits) => {
-      client.write(text('{"type":"presence","room":"general","id":"still there?"}', { lengthBits }))
-      expect(await client.json(answers)).toMatchObject({ event: 'presence' })
-    },
-  )
+  test.each([16, 64] as const)('a short text with a length of %i bits is read', async (lengthBits) => {
+    client.write(text('{"type":"presence","room":"general","id":"still there?"}', { lengthBits }))
+    expect(await client.json(answers)).toMatchObject({ event: 'presence' })
+  })
 })
 
 describe('close frames', () => {
@@ -112,8 +111,8 @@ describe('close frames', () => {
   })
 
   test.each([
-    ['a reason that is no UTF-8', Buffer.from([0xff, 0xfe])],
-    ['a reason cut in the middle of a character', Buffer.from('é').subarray(0, 1)],
+    ['a reason that is not UTF-8', Buffer.from([0xff, 0xfe])],
+    ['a reason that ends within a character', Buffer.from('é').subarray(0, 1)],
     ['a surrogate in the reason', Buffer.from([0xed, 0xa0, 0x80])],
   ])('%s: 1007', async (_what, reason) => {
     client.write(close(1000, reason))
@@ -144,7 +143,7 @@ describe('close frames', () => {
     expect(await client.end()).toHaveLength(0)
   })
 
-  test('data behind a close frame is not read', async () => {
+  test('data after a close frame is not read', async () => {
     const watcher = await target.chat('bob')
     watcher.send({ type: 'join_room', room: 'general', id: 1 })
     await watcher.json(({ event }) => event === 'ack')
@@ -161,7 +160,7 @@ describe('close frames', () => {
     expect(await watcher.json(({ event }) => event === 'chat')).toMatchObject({ content: 'alive' })
   })
 
-  test('nothing is sent behind our own close frame, however much was waiting to be', async () => {
+  test('the server sends nothing after its close frame, whatever its outbox holds', async () => {
     client.send({ type: 'join_room', room: 'general', id: 1 })
     await client.json(({ event }) => event === 'ack')
     const other = await target.chat('bob')
@@ -170,7 +169,7 @@ describe('close frames', () => {
       await other.json(({ event }) => event === 'ack')
     }
     client.socket.pause()
-    // More than the kernel takes for a client that does not read.
+    // More than the kernel buffers for a client that does not read.
     for (let megabytes = 0; megabytes < 10; megabytes += 1 / 32) await publish('x'.repeat(32_000))
     client.write(text('{}', { rsv: 4 }))
     await publish('waiting behind the close frame')

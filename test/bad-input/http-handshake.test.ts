@@ -1,10 +1,10 @@
-// The WebSocket handshake itself: keys, versions, what is offered, how fast it comes, and what comes behind it.
+// The WebSocket handshake: keys, versions, offers, deadlines, and bytes after the request.
 import { createHash } from 'node:crypto'
 import { setInterval as every } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { text } from '../support/raw-frames.js'
 import { expectRefusal, targetGateway } from '../support/raw-gateway.js'
-import { centrifugeDoor, chatDoor, upgradeRequest, type UpgradeRequest } from '../support/raw-http.js'
+import { centrifugePath, chatPath, upgradeRequest, type UpgradeRequest } from '../support/raw-http.js'
 
 const timing = { headersTimeoutMs: 400, handshakeTimeoutMs: 800, checkIntervalMs: 50 }
 const target = targetGateway(undefined, {}, { timing })
@@ -24,7 +24,7 @@ describe('refused', () => {
     ['an empty key', withHeader('Sec-WebSocket-Key', ''), 400],
     ['a key of 15 bytes', withHeader('Sec-WebSocket-Key', 'AAAAAAAAAAAAAAAAAAAA'), 400],
     ['a key of 17 bytes', withHeader('Sec-WebSocket-Key', 'AAAAAAAAAAAAAAAAAAAAAAA='), 400],
-    ['a key that is no base64', withHeader('Sec-WebSocket-Key', '!!!!!!!!!!!!!!!!!!!!!!=='), 400],
+    ['a key that is not base64', withHeader('Sec-WebSocket-Key', '!!!!!!!!!!!!!!!!!!!!!!=='), 400],
     ['a key twice', { lines: [`Sec-WebSocket-Key: ${key}`] }, 400],
     ['a key twice, in two cases', { lines: [`sec-websocket-key: ${key}`] }, 400],
     ['another Upgrade', withHeader('Upgrade', 'h2c'), 400],
@@ -46,7 +46,10 @@ describe('refused', () => {
   ]
   test.each(rows)('%s', async (_what, request, status) => {
     const code = status === 400 ? 'BAD_REQUEST' : 'UPGRADE_REQUIRED'
-    const answer = await target.ask({ target: `${chatDoor}?token=${await tokenFor('alice')}`, ...request })
+    const answer = await target.request({
+      target: `${chatPath}?token=${await tokenFor('alice')}`,
+      ...request,
+    })
     expectRefusal(answer, { status, code })
     if (status === 426)
       expect(answer.headers).toMatchObject({ 'sec-websocket-version': '13', upgrade: 'websocket' })
@@ -71,14 +74,14 @@ describe('never negotiated', () => {
   ]
   test.each(rows)('the extension %.60s', async (offer) => {
     const client = await target.connect()
-    const request = { target: `${chatDoor}?token=${await tokenFor('alice')}` }
+    const request = { target: `${chatPath}?token=${await tokenFor('alice')}` }
     client.write(upgradeRequest({ ...request, ...withHeader('Sec-WebSocket-Extensions', offer) }))
     const answer = await client.answer()
     expect(answer.status).toBe(101)
     expect(answer.headers).not.toHaveProperty('sec-websocket-extensions')
   })
 
-  test('64 subprotocols: none is echoed, a token among them least of all', async () => {
+  test('64 subprotocols: none is echoed, in particular no token', async () => {
     const token = await tokenFor('alice')
     const others = Array.from({ length: 62 }, (_, index) => `protocol-${index}`)
     for (const [offer, echoed] of [
@@ -86,7 +89,7 @@ describe('never negotiated', () => {
       [[...others, 'parley.chat.v1', token], undefined],
     ] as const) {
       const client = await target.connect()
-      const path = echoed ? chatDoor : `${chatDoor}?token=${token}`
+      const path = echoed ? chatPath : `${chatPath}?token=${token}`
       client.write(
         upgradeRequest({ target: path, ...withHeader('Sec-WebSocket-Protocol', offer.join(', ')) }),
       )
@@ -98,19 +101,19 @@ describe('never negotiated', () => {
   })
 })
 
-test('a good handshake is answered with the hash that the RFC shows', async () => {
+test('a valid handshake is answered with the hash of the example in the RFC', async () => {
   const client = await target.connect()
-  client.write(upgradeRequest({ target: centrifugeDoor }))
+  client.write(upgradeRequest({ target: centrifugePath }))
   const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
   expect((await client.answer()).headers['sec-websocket-accept']).toBe(accept)
 })
 
-describe('bytes behind the handshake', () => {
-  test('in the same packet are the first frame, at both doors', async () => {
+describe('bytes after the handshake', () => {
+  test('in the same packet are the first frame, at both endpoints', async () => {
     const token = await tokenFor('alice')
     const chat = await target.connect()
     chat.write(
-      upgradeRequest({ target: `${chatDoor}?token=${token}` }),
+      upgradeRequest({ target: `${chatPath}?token=${token}` }),
       text('{"type":"presence","room":"general","id":7}'),
     )
     expect(await chat.answer()).toMatchObject({ status: 101 })
@@ -118,7 +121,7 @@ describe('bytes behind the handshake', () => {
 
     const centrifuge = await target.connect()
     centrifuge.write(
-      upgradeRequest({ target: centrifugeDoor }),
+      upgradeRequest({ target: centrifugePath }),
       text(`{"id":1,"connect":{"token":"${token}"}}\n{"id":2,"subscribe":{"channel":"general"}}`),
     )
     expect(await centrifuge.answer()).toMatchObject({ status: 101 })
@@ -126,36 +129,36 @@ describe('bytes behind the handshake', () => {
     expect(await centrifuge.json(({ id }) => id === 2)).toMatchObject({ subscribe: {} })
   })
 
-  test('that are a second request are a broken frame', async () => {
+  test('that are a second request are a malformed frame', async () => {
     const client = await target.connect()
-    client.write(upgradeRequest({ target: centrifugeDoor }) + upgradeRequest())
+    client.write(upgradeRequest({ target: centrifugePath }) + upgradeRequest())
     expect(await client.answer()).toMatchObject({ status: 101 })
     expect(await client.closed()).toMatchObject({ code: 1002 })
   })
 
-  test('that is an upgrade before the request in front of it is answered: the line is cut', async () => {
+  test('that are an upgrade before the earlier request is answered cut the connection', async () => {
     const token = await tokenFor('alice')
     const client = await target.connect()
     client.write(
-      `GET ${chatDoor}?token=${token} HTTP/1.1\r\nHost: a\r\n\r\n${upgradeRequest({ target: centrifugeDoor })}`,
+      `GET ${chatPath}?token=${token} HTTP/1.1\r\nHost: a\r\n\r\n${upgradeRequest({ target: centrifugePath })}`,
     )
     expect((await client.end()).toString('latin1')).not.toContain('101')
   })
 
-  test('behind a plain request on the same line become a WebSocket after its answer', async () => {
+  test('that are an upgrade after a plain request was answered become a WebSocket', async () => {
     const client = await target.connect()
     client.write('GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n')
     expectRefusal(await client.answer(), { status: 404, code: 'NOT_FOUND' })
-    client.write(upgradeRequest({ target: centrifugeDoor }))
+    client.write(upgradeRequest({ target: centrifugePath }))
     expect(await client.answer()).toMatchObject({ status: 101 })
   })
 })
 
-describe('patience', () => {
-  test('a request at one byte after another is cut at the deadline, with 408', async () => {
+describe('deadlines', () => {
+  test('a request sent byte by byte is cut at the deadline, with 408', async () => {
     const client = await target.connect()
     const startedMs = performance.now()
-    const request = upgradeRequest({ target: `${chatDoor}?q=${'x'.repeat(5_000)}` })
+    const request = upgradeRequest({ target: `${chatPath}?q=${'x'.repeat(5_000)}` })
     const dripping = (async () => {
       let sent = 0
       for await (const _ of every(10)) {
@@ -170,13 +173,13 @@ describe('patience', () => {
     await dripping
   })
 
-  test('a line that says nothing at all is cut as well', async () => {
+  test('a connection that sends nothing is cut too', async () => {
     const client = await target.connect()
     expectRefusal(await client.answer(), { status: 408, code: 'REQUEST_TIMEOUT' })
     await client.end()
   })
 
-  test('who closes its half in the middle of the handshake is told so', async () => {
+  test('a client that closes its half during the handshake gets an error', async () => {
     const client = await target.connect()
     client.write(upgradeRequest().slice(0, 60))
     client.socket.end()
@@ -184,7 +187,7 @@ describe('patience', () => {
     await client.end()
   })
 
-  test('a refused client that closed its half gets its answer, and the line ends', async () => {
+  test('a refused client that closed its half gets its response, and the connection ends', async () => {
     const client = await target.connect()
     client.write(upgradeRequest({ target: '/nowhere' }))
     client.socket.end()
@@ -192,11 +195,11 @@ describe('patience', () => {
     await client.end()
   })
 
-  test('a refused client that never hangs up is cut', async () => {
+  test('a refused client that never closes is cut', async () => {
     const client = await target.connect()
     client.write(upgradeRequest({ target: '/nowhere' }))
     expectRefusal(await client.answer(), { status: 404, code: 'NOT_FOUND' })
-    // Only a write can tell that nobody is at the other end any more.
+    // Only a write detects that the other end is gone.
     for await (const _ of every(50)) {
       if (client.socket.destroyed) break
       client.write('x')
@@ -204,11 +207,11 @@ describe('patience', () => {
     expect(client.socket.errored).toMatchObject({ code: expect.stringMatching(/ECONNRESET|EPIPE/) })
   })
 
-  test('who resets the line in the middle of anything does no harm', async () => {
+  test('a reset at any point of the handshake does no harm', async () => {
     const token = await tokenFor('alice')
     for (const cutAt of [10, 150, undefined]) {
       const client = await target.connect()
-      client.write(upgradeRequest({ target: `${chatDoor}?token=${token}` }).slice(0, cutAt))
+      client.write(upgradeRequest({ target: `${chatPath}?token=${token}` }).slice(0, cutAt))
       client.socket.resetAndDestroy()
       expect(client.socket.destroyed).toBe(true)
     }

@@ -1,7 +1,7 @@
-// What comes before any WebSocket: request lines and headers that no client of ours sends.
+// Malformed HTTP requests before any WebSocket: request lines, paths and headers.
 import { describe, expect, test } from 'vitest'
 import { expectRefusal, targetGateway } from '../support/raw-gateway.js'
-import { chatDoor, upgradeRequest, type UpgradeRequest } from '../support/raw-http.js'
+import { chatPath, upgradeRequest, type UpgradeRequest } from '../support/raw-http.js'
 
 const target = targetGateway()
 
@@ -9,7 +9,7 @@ const many = (count: number) => Array.from({ length: count }, (_, index) => `x${
 const without = (...names: string[]) => Object.fromEntries(names.map((name) => [name, undefined]))
 const plain = without('Upgrade', 'Connection', 'Sec-WebSocket-Key', 'Sec-WebSocket-Version')
 
-/** What, the request, and the status that refuses it. */
+/** The description, the request, and the status of the refusal. */
 type Row = readonly [string, UpgradeRequest | string, keyof typeof codes]
 
 const codes = {
@@ -31,8 +31,8 @@ describe('the request line', () => {
     ['HTTP/1.0', { version: 'HTTP/1.0' }, 400],
     ['HTTP/2.0', { version: 'HTTP/2.0' }, 400],
     ['HTTP/9.9', { version: 'HTTP/9.9' }, 400],
-    ['no version', `GET ${chatDoor}\r\n\r\n`, 400],
-    ['an absolute URI', { target: `http://evil.example${chatDoor}` }, 400],
+    ['no version', `GET ${chatPath}\r\n\r\n`, 400],
+    ['an absolute URI', { target: `http://evil.example${chatPath}` }, 400],
     ['an asterisk', { target: '*' }, 400],
     ['a path without its slash', { target: 'demo/acme/ws' }, 400],
     ['binary noise', '\u0000\u0001\u0016\u0003\u0001\r\n\r\n', 400],
@@ -40,7 +40,7 @@ describe('the request line', () => {
     ['a bare WebSocket frame', '\u0081\u0085abcdhello\r\n\r\n', 400],
   ]
   test.each(rows)('%s', async (_what, request, status) => {
-    expectRefusal(await target.ask(request), { status, code: codes[status] })
+    expectRefusal(await target.request(request), { status, code: codes[status] })
   })
 })
 
@@ -77,26 +77,26 @@ describe('the path', () => {
   ]
   test.each(rows)('%s: %i, by upgrade and by plain GET', async (path, status) => {
     const code = codes[status]
-    expectRefusal(await target.ask({ target: path }), { status, code })
-    expectRefusal(await target.ask({ target: path, headers: plain }), { status, code })
+    expectRefusal(await target.request({ target: path }), { status, code })
+    expectRefusal(await target.request({ target: path, headers: plain }), { status, code })
   })
 
-  test('bytes above ASCII are no path', async () => {
-    const answer = await target.ask({ target: '/dem\u00f6/acme/ws' })
+  test('bytes above ASCII are refused', async () => {
+    const answer = await target.request({ target: '/dem\u00f6/acme/ws' })
     expectRefusal(answer, { status: 400, code: 'BAD_REQUEST' })
   })
 })
 
 describe('the headers', () => {
   const rows: Row[] = [
-    ['none at all', `GET ${chatDoor} HTTP/1.1\r\n\r\n`, 400],
+    ['none at all', `GET ${chatPath} HTTP/1.1\r\n\r\n`, 400],
     ['no Host', { headers: without('Host') }, 400],
     ['two Hosts', { lines: ['Host: evil.example'] }, 400],
     ['two Authorizations', { lines: ['Authorization: Bearer a', 'authorization: Bearer b'] }, 400],
     ['another scheme than Bearer', { headers: { Authorization: 'Basic YTpi' } }, 401],
     ['no version', { headers: without('Sec-WebSocket-Version') }, 426],
-    ['101 headers more', { lines: many(101) }, 431],
-    ['2,001 headers more', { lines: Array.from({ length: 2001 }, () => 'a:') }, 431],
+    ['101 further headers', { lines: many(101) }, 431],
+    ['2,001 further headers', { lines: Array.from({ length: 2001 }, () => 'a:') }, 431],
     [
       '2,001 headers, and no upgrade',
       { headers: plain, lines: Array.from({ length: 2001 }, () => 'a:') },
@@ -104,8 +104,8 @@ describe('the headers', () => {
     ],
     ['a line of 16 KiB and more', { headers: { 'X-Long': 'x'.repeat(17_000) } }, 431],
     ['a header name of 17 KB', { lines: [`${'x'.repeat(17_000)}: 1`] }, 431],
-    ['a query of 100 KB', { target: `${chatDoor}?q=${'x'.repeat(100_000)}` }, 431],
-    ['a token of 1 MB in the query', { target: `${chatDoor}?token=${'x'.repeat(1_000_000)}` }, 431],
+    ['a query of 100 KB', { target: `${chatPath}?q=${'x'.repeat(100_000)}` }, 431],
+    ['a token of 1 MB in the query', { target: `${chatPath}?token=${'x'.repeat(1_000_000)}` }, 431],
     ['white space before the colon', { lines: ['X-Bad : 1'] }, 400],
     ['a folded line', { lines: ['X-Fold: a', ' b'] }, 400],
     ['NUL in a value', { headers: { 'X-Nul': 'a\u0000b' } }, 400],
@@ -113,20 +113,20 @@ describe('the headers', () => {
     ['no colon', { lines: ['nonsense'] }, 400],
   ]
   test.each(rows)('%s', async (_what, request, status) => {
-    expectRefusal(await target.ask(request), { status, code: codes[status] })
+    expectRefusal(await target.request(request), { status, code: codes[status] })
   })
 
-  test('an Origin behind a hundred others still counts', async () => {
-    const answer = await target.ask({ lines: [...many(94), 'Origin: https://evil.example'] })
+  test('an Origin after a hundred other headers is checked', async () => {
+    const answer = await target.request({ lines: [...many(94), 'Origin: https://evil.example'] })
     expectRefusal(answer, { status: 403, code: 'ORIGIN_NOT_ALLOWED' })
   })
 
-  test('names in any case, with any white space around the values, are read alike', async () => {
+  test('names in any case, with any white space around the values, are read in the same way', async () => {
     const token = await target.running.token('alice')
     const client = await target.connect()
     client.write(
       [
-        `GET ${chatDoor} HTTP/1.1`,
+        `GET ${chatPath} HTTP/1.1`,
         'host:chat.example.com',
         'UPGRADE:   WebSocket',
         'connection: keep-alive, uPGRADE',
@@ -156,14 +156,14 @@ describe('smuggling', () => {
     ['two Content-Lengths', { lines: ['Content-Length: 5', 'Content-Length: 6'] }],
     ['a negative Content-Length', { headers: { 'Content-Length': '-5' } }],
     ['an obscured Transfer-Encoding', { headers: { 'Transfer-Encoding': 'xchunked' } }],
-    ['a body behind an upgrade', { headers: { 'Content-Length': '5' } }],
-    ['a chunked body behind an upgrade', { headers: { 'Transfer-Encoding': 'chunked' } }],
+    ['a body after an upgrade', { headers: { 'Content-Length': '5' } }],
+    ['a chunked body after an upgrade', { headers: { 'Transfer-Encoding': 'chunked' } }],
   ]
   test.each(rows)('%s', async (_what, request) => {
-    expectRefusal(await target.ask(upgradeRequest(request) + body), { status: 400, code: 'BAD_REQUEST' })
+    expectRefusal(await target.request(upgradeRequest(request) + body), { status: 400, code: 'BAD_REQUEST' })
   })
 
-  test('what follows a refused request on the same line is not answered', async () => {
+  test('requests after a refused one on the same connection are not answered', async () => {
     const client = await target.connect()
     client.write(upgradeRequest({ headers: without('Host') }) + upgradeRequest())
     expectRefusal(await client.answer(), { status: 400, code: 'BAD_REQUEST' })

@@ -1,4 +1,5 @@
-// Keys of publishes, used as they should not be: each key is one message of one user in one room of one tenant, however often it comes.
+// Misused idempotency keys: each key identifies one message of one user in one room of one tenant, however
+// often it is sent.
 import { beforeEach, describe, expect, test } from 'vitest'
 import { rule, tenantPolicy } from '../support/policies.js'
 import type { Json, RawClient } from '../support/raw-client.js'
@@ -38,10 +39,10 @@ describe('the same key', () => {
 
   test.each([
     ['other content', 'second'],
-    ['the same in other words', { text: 'first' }],
-    ['a number for a text', 1],
+    ['another JSON type of the same text', { text: 'first' }],
+    ['a number instead of a text', 1],
     ['null', null],
-  ])('with %s: IDEMPOTENCY_MISMATCH, which shows neither', async (_what, content) => {
+  ])('with %s: IDEMPOTENCY_MISMATCH, whose message shows neither content', async (_what, content) => {
     await publish(alice, { content: 'a secret that was sent before' })
     const answer = await publish(alice, { content })
     expect(answer).toMatchObject({ event: 'error', code: 'IDEMPOTENCY_MISMATCH' })
@@ -49,7 +50,7 @@ describe('the same key', () => {
     expect(JSON.stringify(answer)).not.toContain('secret')
   })
 
-  test('with the same JSON in other spelling is other content: it is compared byte by byte', async () => {
+  test('with differently written equal JSON is other content: bytes are compared', async () => {
     alice.write(text(`{"type":"room_message","room":"one","content":[1],"key":"${key}","id":"p"}`))
     expect(await alice.json(({ id }) => id === 'p')).toMatchObject({ event: 'ack' })
     alice.write(text(`{"type":"room_message","room":"one","content":[1.0],"key":"${key}","id":"p"}`))
@@ -65,7 +66,7 @@ describe('the same key', () => {
     expect((await contentsOf(alice, room)).at(-1)).toMatch(new RegExp(`^${key} `))
   })
 
-  test('in another tenant is another message, and mentions no other', async () => {
+  test('in another tenant is another message, and the reply mentions no other tenant', async () => {
     await publish(alice, {})
     const stranger = await target.chat('alice', 'demo/other')
     expect(await publish(stranger, { content: 'not the first' })).toMatchObject({ event: 'ack' })
@@ -73,14 +74,14 @@ describe('the same key', () => {
     expect(await contentsOf(alice, 'one')).not.toContain('not the first')
   })
 
-  test('as a user’s name and a line break in front of another’s key is still one’s own', async () => {
+  test('that imitates another user’s key with a line break is still the sender’s own', async () => {
     const bob = await target.chat('bob')
     await publish(bob, { content: 'of bob' })
     expect(await publish(alice, { key: `bob\n${key}` })).toMatchObject({ code: 'BAD_REQUEST' })
   })
 })
 
-describe('keys that are none', () => {
+describe('invalid keys', () => {
   test.each([
     ['empty', ''],
     ['of 129 characters', 'k'.repeat(129)],
@@ -101,7 +102,7 @@ describe('keys that are none', () => {
   })
 
   test.each(['{slot}', '*', '__proto__', 'constructor', 'ключ', 'k'.repeat(128)])(
-    '%s is a key like any other',
+    '%s is a valid key',
     async (odd) => {
       const content = `by ${odd}`
       const first = await publish(alice, { key: odd, content })
@@ -112,7 +113,7 @@ describe('keys that are none', () => {
 })
 
 describe('a thousand at once', () => {
-  test('of one connection: one message, a thousand acknowledgements of it', async () => {
+  test('of one connection: one message and a thousand acknowledgements', async () => {
     const frames = Array.from({ length: 1_000 }, (_, id) =>
       text(JSON.stringify({ type: 'room_message', room: 'two', content: `${key} once`, key, id })),
     )
@@ -127,7 +128,7 @@ describe('a thousand at once', () => {
     expect((await contentsOf(alice, 'two')).filter((content) => content === `${key} once`)).toHaveLength(1)
   })
 
-  test('of fifty connections, with two contents: one of them wins, the others are told', async () => {
+  test('of fifty connections, with two contents: one content wins, and the other publishes are refused', async () => {
     const clients = await Promise.all(Array.from({ length: 50 }, () => target.chat('alice')))
     const answers = await Promise.all(
       clients.flatMap((client, index) => [publish(client, { content: `${key} ${index % 2}` })]),

@@ -1,4 +1,4 @@
-// Bad JSON at the chat door: always an error in words, and the connection lives on.
+// Invalid JSON at the chat endpoint: always an error event, and the connection stays open.
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Json, RawClient } from '../support/raw-client.js'
 import { expectSentence, targetGateway } from '../support/raw-gateway.js'
@@ -13,7 +13,10 @@ beforeAll(async () => {
   await client.json(({ event }) => event === 'user_joined')
 })
 
-/** The answer to one frame, with a good command behind it to show that the connection lives. */
+/**
+ * Sends one frame, and a valid command to show that the connection is open. Resolves to the reply to the
+ * frame.
+ */
 async function answerTo(frame: string): Promise<Json> {
   client.send(frame)
   const answer = await client.json(({ event }) => event !== 'ping')
@@ -49,7 +52,7 @@ describe('not JSON', () => {
     ['a line break in a string', '{"type":"chat","content":"a\nb"}'],
     ['bytes behind it', '{"type":"pong"}x'],
     ['two objects', '{"type":"pong"}{"type":"pong"}'],
-    ['two lines, as the other door has them', '{"type":"pong"}\n{"type":"pong"}'],
+    ['two lines, as the other endpoint allows', '{"type":"pong"}\n{"type":"pong"}'],
     ['half a surrogate escape', '{"type":"chat","content":"\\ud8"}'],
     ['10,000 open brackets', '['.repeat(10_000)],
     ['60,000 open braces', '{"a":'.repeat(12_000)],
@@ -58,7 +61,7 @@ describe('not JSON', () => {
   })
 })
 
-describe('JSON, but no command', () => {
+describe('JSON that is not a command', () => {
   test.each([
     ['an array', '[{"type":"pong"}]', 'BAD_REQUEST', 'not an object'],
     ['a string', '"pong"', 'BAD_REQUEST', 'not an object'],
@@ -87,7 +90,7 @@ describe('JSON, but no command', () => {
     ['__proto__ for a type', '{"type":"__proto__"}', 'UNKNOWN_TYPE', '"__proto__"'],
     ['a type by way of __proto__', '{"__proto__":{"type":"pong"}}', 'BAD_REQUEST', '"type" is missing'],
     ['a type in another case', '{"type":"CHAT","content":1}', 'UNKNOWN_TYPE', '"CHAT"'],
-    ['a command of the other door', '{"id":1,"connect":{"token":"x"}}', 'BAD_REQUEST', '"type" is missing'],
+    ['a command of the other endpoint', '{"id":1,"connect":{"token":"x"}}', 'BAD_REQUEST', '"type" is missing'],
     ['an event of the server’s own', '{"event":"ack","id":1}', 'BAD_REQUEST', '"type" is missing'],
     ['an id that is an object', '{"type":"pong","id":{}}', 'BAD_REQUEST', '"id"'],
     ['an id that is an array', `{"type":"pong","id":${nested(5_000)}}`, 'BAD_REQUEST', '"id"'],
@@ -124,7 +127,7 @@ describe('JSON, but no command', () => {
   })
 })
 
-describe('odd, and well', () => {
+describe('unusual but valid', () => {
   test.each([
     ['a float', '1.50'],
     ['a huge number', '123456789012345678901234567890'],
@@ -133,14 +136,14 @@ describe('odd, and well', () => {
     ['an empty text', '""'],
     ['a text with escapes', String.raw`"\u0041\n\ud83d\ude00"`],
     ['a lone surrogate', String.raw`"\ud800"`],
-  ])('an id that is %s comes back as it was written', async (_what, id) => {
+  ])('an id that is %s is returned as written', async (_what, id) => {
     client.send(`{"type":"leave_room","room":"elsewhere","id":${id}}`)
     const frame = await client.frame()
     expect(frame.payload.toString()).toContain(`"id":${id},`)
     expect(await client.json()).toMatchObject({ event: 'ack' })
   })
 
-  test('an id may be used again', async () => {
+  test('an id may be reused', async () => {
     for (let round = 0; round < 3; round += 1)
       expect(await answerTo('{"type":"presence","room":"general","id":1}')).toMatchObject({
         event: 'presence',
@@ -185,7 +188,7 @@ describe('odd, and well', () => {
     expect(received.payload.toString()).toContain(`"content":${content},`)
   })
 
-  test('no frame has made an object richer', () => {
+  test('no frame has polluted a prototype', () => {
     expect(Object.keys(Object.prototype)).toEqual([])
     expect(({} as Json)['room']).toBeUndefined()
   })

@@ -1,4 +1,5 @@
-// Names of rooms and users: what could choose a Redis slot, forge a line of a protocol or pass for another name is refused in words.
+// Names of rooms and users: names that could choose a Redis slot, forge a protocol line or look like another
+// name are refused with a message.
 import { beforeAll, describe, expect, test } from 'vitest'
 import { rule, tenantPolicy } from '../support/policies.js'
 import type { Json, RawClient } from '../support/raw-client.js'
@@ -25,7 +26,7 @@ beforeAll(async () => {
 })
 
 let lastId = 100
-/** Answers to every command that takes a room, and to the same of the other door. */
+/** The replies to every command that takes a room, at both endpoints. */
 async function answersTo(name: string): Promise<Json[]> {
   const answers: Json[] = []
   for (const fields of [
@@ -51,7 +52,7 @@ async function answersTo(name: string): Promise<Json[]> {
   return answers
 }
 
-/** At the Centrifuge door the code begins the message. */
+/** At the Centrifuge endpoint the message starts with the code. */
 const messageOf = (answer: Json): string => answer['message'] ?? answer['error']?.message ?? ''
 const codeOf = (answer: Json): string => answer['code'] ?? /^\w*/.exec(messageOf(answer))?.[0]
 
@@ -87,7 +88,7 @@ describe('refused', () => {
     for (const answer of answers) expectSentence(messageOf(answer))
   })
 
-  test('an empty name, a megabyte and what is no text: BAD_REQUEST on chat', async () => {
+  test('an empty name, a name of 1 MB and a name that is not text: BAD_REQUEST at the chat endpoint', async () => {
     for (const room of ['', 'r'.repeat(256), 'r'.repeat(60_000), 7, null, ['a'], { name: 'a' }]) {
       chat.send({ type: 'join_room', room, id: 1 })
       const answer = await chat.json((message) => message['id'] === 1)
@@ -96,7 +97,7 @@ describe('refused', () => {
     }
   })
 
-  test('a user’s name that makes no channel', async () => {
+  test('a user name that yields an invalid channel name', async () => {
     for (const user of ['', 'u'.repeat(255), 'a b', '*', 'a\r\nb', '{x}', 'cafe\u0301']) {
       chat.send({ type: 'direct_message', target_user: user, content: 1, id: 1 })
       const answer = await chat.json((message) => message['id'] === 1)
@@ -106,7 +107,7 @@ describe('refused', () => {
   })
 })
 
-describe('names like any other', () => {
+describe('valid names', () => {
   test.each([
     '.',
     '..',
@@ -164,7 +165,7 @@ describe('another tenant’s names', () => {
     'demo/other:general',
     'id-of-demo-other:general',
     'parley:{0}:id-of-demo-other:general',
-  ])('%s leads nowhere but to the own tenant', async (name) => {
+  ])('%s stays within the client’s own tenant', async (name) => {
     const stranger = await target.chat('bob', 'demo/other')
     stranger.send({ type: 'join_room', room: name.replace(/^.*:/, ''), id: 1 })
     await stranger.json(({ id }) => id === 1)
@@ -179,7 +180,7 @@ describe('another tenant’s names', () => {
     stranger.destroy()
   })
 
-  test('a tenant’s own name is a path, and nothing in it is decoded or normalised', async () => {
+  test('the tenant in a path is neither decoded nor normalised', async () => {
     for (const tenant of [
       'demo/Other',
       'demo/other%20',
@@ -189,7 +190,7 @@ describe('another tenant’s names', () => {
       'demo/..',
       '*/*',
     ]) {
-      expect(await target.ask({ target: `/${tenant}/ws` })).toMatchObject({
+      expect(await target.request({ target: `/${tenant}/ws` })).toMatchObject({
         status: 404,
         body: { code: 'NOT_FOUND' },
       })

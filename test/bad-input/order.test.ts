@@ -1,9 +1,9 @@
-// Good commands at the wrong time.
+// Valid commands at the wrong time.
 import { describe, expect, test } from 'vitest'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { rule, tenantPolicy } from '../support/policies.js'
 import { targetGateway } from '../support/raw-gateway.js'
-import { centrifugeDoor } from '../support/raw-http.js'
+import { centrifugePath } from '../support/raw-http.js'
 
 const channels = [rule('lobby'), rule('dm:*'), rule('general')]
 const [issuer] = tenantPolicy().issuers
@@ -18,7 +18,7 @@ const target = targetGateway([
 
 const token = (user: string, tenant?: string) => target.running.token(user, tenant ? { tenant } : {})
 
-describe('before connect, at the Centrifuge door', () => {
+describe('before connect, at the Centrifuge endpoint', () => {
   test.each([
     'subscribe',
     'unsubscribe',
@@ -31,16 +31,16 @@ describe('before connect, at the Centrifuge door', () => {
     'sub_refresh',
     'send',
   ])('%s: 3501', async (method) => {
-    const client = await target.upgraded({ target: centrifugeDoor })
+    const client = await target.upgrade({ target: centrifugePath })
     client.send({ id: 1, [method]: { channel: 'general', data: 1, token: 'x' } })
     expect(await client.closed()).toMatchObject({ code: 3501 })
   })
 
-  test('a publish in front of connect in one frame: 3501, and nothing is published', async () => {
+  test('a publish before connect in one frame: 3501, and nothing is published', async () => {
     const watcher = await target.centrifuge('bob')
     watcher.send({ id: 2, subscribe: { channel: 'general' } })
     await watcher.json(({ id }) => id === 2)
-    const client = await target.upgraded({ target: centrifugeDoor })
+    const client = await target.upgrade({ target: centrifugePath })
     client.send(
       `{"id":1,"publish":{"channel":"general","data":"early"}}\n{"id":2,"connect":{"token":"${await token('alice')}"}}`,
     )
@@ -49,8 +49,8 @@ describe('before connect, at the Centrifuge door', () => {
     expect(await watcher.json(({ push }) => push?.pub)).toMatchObject({ push: { pub: { data: 'next' } } })
   })
 
-  test('commands behind a connect that fails are not looked at', async () => {
-    const client = await target.upgraded({ target: centrifugeDoor })
+  test('commands after a failed connect are ignored', async () => {
+    const client = await target.upgrade({ target: centrifugePath })
     const expired = await target.running.token('alice', { expiresInS: -60 })
     client.send(
       `{"id":1,"connect":{"token":"${expired}"}}\n{"id":2,"publish":{"channel":"general","data":1}}`,
@@ -61,7 +61,7 @@ describe('before connect, at the Centrifuge door', () => {
   })
 })
 
-describe('connect again', () => {
+describe('a repeated connect', () => {
   test('twice: 3501', async () => {
     const client = await target.centrifuge('alice')
     client.send({ id: 2, connect: { token: await token('alice') } })
@@ -69,14 +69,14 @@ describe('connect again', () => {
   })
 
   test('twice in one frame: the first is answered, then 3501', async () => {
-    const client = await target.upgraded({ target: centrifugeDoor })
+    const client = await target.upgrade({ target: centrifugePath })
     const bearer = await token('alice')
     client.send(`{"id":1,"connect":{"token":"${bearer}"}}\n{"id":2,"connect":{"token":"${bearer}"}}`)
     expect(await client.json()).toMatchObject({ id: 1, connect: {} })
     expect(await client.closed()).toMatchObject({ code: 3501 })
   })
 
-  test('as somebody else, by a refresh: 3500', async () => {
+  test('as another user, by a refresh: 3500', async () => {
     const client = await target.centrifuge('alice')
     client.send({ id: 2, refresh: { token: await token('bob') } })
     expect(await client.closed()).toMatchObject({
@@ -93,7 +93,7 @@ describe('connect again', () => {
 })
 
 describe('subscribe and leave', () => {
-  test('twice, at both doors', async () => {
+  test('twice, at both endpoints', async () => {
     const chat = await target.chat('alice')
     for (const id of [1, 2]) chat.send({ type: 'join_room', room: 'general', id })
     expect(await chat.json(({ event }) => event === 'error')).toMatchObject({
@@ -111,7 +111,7 @@ describe('subscribe and leave', () => {
     expect(await centrifuge.json(({ id }) => id === 3)).toMatchObject({ error: { code: 105 } })
   })
 
-  test('what was never joined is left all the same', async () => {
+  test('leaving a room that was never joined succeeds', async () => {
     const chat = await target.chat('alice')
     chat.send({ type: 'leave_room', room: 'nowhere', id: 1 })
     expect(await chat.json(({ id }) => id === 1)).toMatchObject({ event: 'left', room: 'nowhere' })
@@ -120,7 +120,7 @@ describe('subscribe and leave', () => {
     expect(await centrifuge.json()).toEqual({ id: 2, unsubscribe: {} })
   })
 
-  test('in rapid alternation: each answered, in order, and the last one holds', async () => {
+  test('in rapid alternation: each is answered in order, and the last one applies', async () => {
     const client = await target.centrifuge('alice')
     const lines = Array.from({ length: 100 }, (_, index) =>
       JSON.stringify({

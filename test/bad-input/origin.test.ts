@@ -1,4 +1,5 @@
-// Pages of strangers: what a browser says of the page that connects is compared as an origin, never as a text that contains another.
+// Foreign pages: the Origin header of a browser is compared as an origin, never as a text that contains
+// another.
 import { describe, expect, test } from 'vitest'
 import { tenantPolicy } from '../support/policies.js'
 import { expectRefusal, targetGateway } from '../support/raw-gateway.js'
@@ -12,16 +13,16 @@ const target = targetGateway([
   tenantPolicy({ name: 'closed' }),
 ])
 
-async function statusFor(origin: string | undefined, name = 'acme', door = 'ws'): Promise<number> {
-  const answer = await target.ask({
-    target: `/demo/${name}/${door}?token=${await target.running.token('alice', { tenant: `demo/${name}` })}`,
+async function statusFor(origin: string | undefined, name = 'acme', path = 'ws'): Promise<number> {
+  const answer = await target.request({
+    target: `/demo/${name}/${path}?token=${await target.running.token('alice', { tenant: `demo/${name}` })}`,
     headers: { Origin: origin },
   })
   if (answer.status !== 101) expectRefusal(answer, { status: 403, code: 'ORIGIN_NOT_ALLOWED' })
   return answer.status
 }
 
-describe.each(['ws', 'connection/websocket'])('at …/%s', (door) => {
+describe.each(['ws', 'connection/websocket'])('at …/%s', (path) => {
   test.each([
     undefined,
     'https://example.com',
@@ -31,10 +32,10 @@ describe.each(['ws', 'connection/websocket'])('at …/%s', (door) => {
     'https://a.apps.example.com',
     'https://a.b.apps.example.com',
     'https://xn--bcher-kva.example',
-    // The page of the same host needs no list.
+    // A page of the same host needs no entry in the list.
     'https://chat.example.com',
   ])('%s may connect', async (origin) => {
-    expect(await statusFor(origin, 'acme', door)).toBe(101)
+    expect(await statusFor(origin, 'acme', path)).toBe(101)
   })
 
   test.each([
@@ -71,7 +72,7 @@ describe.each(['ws', 'connection/websocket'])('at …/%s', (door) => {
     'javascript:alert(1)',
     'x'.repeat(8_000),
   ])('%.60s may not', async (origin) => {
-    expect(await statusFor(origin, 'acme', door)).toBe(403)
+    expect(await statusFor(origin, 'acme', path)).toBe(403)
   })
 })
 
@@ -81,17 +82,17 @@ test('each tenant has its own list', async () => {
   expect(await statusFor('https://example.com', 'closed')).toBe(403)
 })
 
-test('a star lets every page in, a sandboxed one too', async () => {
+test('a star allows every page, a sandboxed one too', async () => {
   for (const origin of ['null', 'https://anything.example', 'file://'])
     expect(await statusFor(origin, 'open')).toBe(101)
 })
 
-test('two Origins are none', async () => {
+test('two Origin headers are refused', async () => {
   const lines = ['Origin: https://example.com', 'Origin: https://evil.example']
-  expectRefusal(await target.ask({ lines }), { status: 400, code: 'BAD_REQUEST' })
+  expectRefusal(await target.request({ lines }), { status: 400, code: 'BAD_REQUEST' })
 })
 
-test('a plain GET is told the same', async () => {
+test('a plain GET gets the same result', async () => {
   const headers = { Upgrade: undefined, Connection: undefined, Origin: 'https://evil.example' }
-  expectRefusal(await target.ask({ headers }), { status: 403, code: 'ORIGIN_NOT_ALLOWED' })
+  expectRefusal(await target.request({ headers }), { status: 403, code: 'ORIGIN_NOT_ALLOWED' })
 })

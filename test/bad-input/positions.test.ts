@@ -1,4 +1,4 @@
-// Positions that nobody ever had, and limits that are none.
+// Positions that never existed, and invalid limits.
 import { beforeEach, describe, expect, test } from 'vitest'
 import { rule, tenantPolicy } from '../support/policies.js'
 import type { Json, RawClient } from '../support/raw-client.js'
@@ -35,7 +35,7 @@ describe('positions', () => {
     ['older than the history', () => ({ epoch, offset: 1 })],
     ['of the beginning', () => ({ epoch, offset: 0 })],
     ['of another generation', () => ({ epoch, offset: 2 ** 32 + 1 })],
-  ])('%s: joined, and told that something is missing', async (_what, since) => {
+  ])('%s: joined, and the client is notified of the gap', async (_what, since) => {
     expect(await resume(since())).toMatchObject({ event: 'joined', recovered: false, epoch, offset: top })
   })
 
@@ -53,7 +53,7 @@ describe('positions', () => {
     expectSentence(answer['message'])
   })
 
-  test('the same at the Centrifuge door: not recovered, or error 112 where the client asks for it', async () => {
+  test('the same at the Centrifuge endpoint: not recovered, or error 112 when the client requests it', async () => {
     for (const offset of [top + 1, 2 ** 53, '18446744073709551615', 1]) {
       for (const flag of [0, 2]) {
         const centrifuge = await target.centrifuge('bob')
@@ -89,7 +89,7 @@ describe('positions', () => {
     },
   )
 
-  test('history with a limit of NaN is no JSON', async () => {
+  test('history with a limit of NaN is not JSON', async () => {
     client.send('{"type":"history","room":"short","limit":NaN,"id":"h"}')
     expect(await client.json(({ event }) => event === 'error')).toMatchObject({ code: 'INVALID_JSON' })
   })
@@ -99,7 +99,7 @@ describe('positions', () => {
     [-2_147_483_648, 3],
     [1e9, 3],
     [0, 0],
-  ])('history at the Centrifuge door with a limit of %i: %i publications', async (limit, count) => {
+  ])('history at the Centrifuge endpoint with a limit of %i: %i publications', async (limit, count) => {
     const centrifuge = await target.centrifuge('bob')
     centrifuge.send({ id: 2, history: { channel: 'short', limit } })
     const { history: page } = await centrifuge.json()
@@ -107,7 +107,7 @@ describe('positions', () => {
     expect(page.publications).toHaveLength(count)
   })
 
-  test('history since a position that is none', async () => {
+  test('history since an invalid position', async () => {
     client.send({ type: 'history', room: 'short', since: { epoch: 'foreign', offset: 1 }, id: 1 })
     expect(await client.json(({ id, event }) => id === 1 && event !== 'ack')).toMatchObject({
       code: 'UNRECOVERABLE_POSITION',

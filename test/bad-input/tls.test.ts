@@ -1,4 +1,5 @@
-// The clients' port with TLS: who speaks none, another, or does not get on with it, is cut and counted; who does meets what is on a plain port.
+// The clients' port with TLS: connections without TLS, with unsupported TLS or with an unfinished handshake
+// are cut and counted. After the handshake, connections behave as on a plain port.
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +9,7 @@ import type { TlsHandshakeFailure } from '../../src/gateway/http/tls.js'
 import { makeCertificate } from '../support/certificates.js'
 import { RawClient } from '../support/raw-client.js'
 import { expectRefusal, targetGateway } from '../support/raw-gateway.js'
-import { chatDoor, upgradeRequest } from '../support/raw-http.js'
+import { chatPath, upgradeRequest } from '../support/raw-http.js'
 import { deadlineMs } from '../support/waiting.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'parley-tls-'))
@@ -30,14 +31,14 @@ async function failures(reason: TlsHandshakeFailure): Promise<number> {
   return values.find(({ labels }) => labels.reason === reason)?.value ?? 0
 }
 
-/** One more than before, once `meet` is over. */
+/** Runs `meet` and asserts that the failure was counted once. */
 async function expectCounted(reason: TlsHandshakeFailure, meet: () => Promise<unknown>): Promise<void> {
   const before = await failures(reason)
   await meet()
   await vi.waitFor(async () => expect(await failures(reason)).toBe(before + 1), deadlineMs)
 }
 
-/** What comes back until the line is cut: at most an alert, which is no HTTP. */
+/** Reads until the connection is cut: at most a TLS alert, and no HTTP. */
 async function cut(bytes: string): Promise<void> {
   const client = await RawClient.connect(target.running.port)
   client.write(bytes)
@@ -45,7 +46,7 @@ async function cut(bytes: string): Promise<void> {
   client.destroy()
 }
 
-describe('before the handshake is done', () => {
+describe('before the handshake is complete', () => {
   test('plain HTTP is cut', async () => {
     await expectCounted('plain_http', () => cut(upgradeRequest()))
   })
@@ -58,15 +59,15 @@ describe('before the handshake is done', () => {
     await expectCounted('refused', () => cut(bytes))
   })
 
-  test('who says nothing is cut', async () => {
+  test('a client that sends nothing is cut', async () => {
     await expectCounted('timeout', () => cut(''))
   })
 
-  test('who begins and goes on no further is cut', async () => {
+  test('a client that starts the handshake and stops is cut', async () => {
     await expectCounted('timeout', () => cut('\u0016\u0003\u0001\u0002\u0000\u0001'))
   })
 
-  test('who hangs up is only counted', async () => {
+  test('a client that closes the connection is counted', async () => {
     await expectCounted('cut', async () => {
       const client = await RawClient.connect(target.running.port)
       client.destroy()
@@ -83,30 +84,30 @@ describe('before the handshake is done', () => {
   })
 })
 
-describe('after it', () => {
+describe('after the handshake', () => {
   test.each<[string, ConnectionOptions]>([
     ['no name', { servername: '' }],
     ['another name', { servername: 'elsewhere.example', checkServerIdentity: () => undefined }],
     ['TLS 1.2', { maxVersion: 'TLSv1.2' }],
     ['HTTP/2 or HTTP/1.1', { ALPNProtocols: ['h2', 'http/1.1'] }],
-  ])('%s is as good', async (_what, options) => {
+  ])('%s is accepted', async (_what, options) => {
     const client = await RawClient.connectTls(target.running.port, { ca, ...options })
     const token = await target.running.token('ada')
-    client.write(upgradeRequest({ target: `${chatDoor}?token=${token}` }))
+    client.write(upgradeRequest({ target: `${chatPath}?token=${token}` }))
     expect(await client.answer()).toMatchObject({ status: 101 })
     client.destroy()
   })
 
-  test('what is no HTTP is answered', async () => {
-    expectRefusal(await target.ask('\u0000\u0001\r\n\r\n'), { status: 400, code: 'BAD_REQUEST' })
+  test('bytes that are not HTTP get an error response', async () => {
+    expectRefusal(await target.request('\u0000\u0001\r\n\r\n'), { status: 400, code: 'BAD_REQUEST' })
   })
 
-  test('headers are bounded', async () => {
-    const answer = await target.ask({ headers: { 'X-Long': 'x'.repeat(20_000) } })
+  test('headers are limited in size', async () => {
+    const answer = await target.request({ headers: { 'X-Long': 'x'.repeat(20_000) } })
     expectRefusal(answer, { status: 431, code: 'HEADERS_TOO_LARGE' })
   })
 
-  test('headers that do not come are waited for no longer than elsewhere', async () => {
+  test('headers have the same deadline as on a plain port', async () => {
     const client = await target.connect()
     client.write('GET / HTTP/1.1\r\n')
     expectRefusal(await client.answer(), { status: 408, code: 'REQUEST_TIMEOUT' })
@@ -114,12 +115,12 @@ describe('after it', () => {
 
   test('a refused upgrade is answered and closed', async () => {
     const client = await target.connect()
-    client.write(upgradeRequest({ target: `${chatDoor}?token=none` }))
+    client.write(upgradeRequest({ target: `${chatPath}?token=none` }))
     expectRefusal(await client.answer(), { status: 401, code: 'TOKEN_INVALID' })
     await client.end()
   })
 
-  test('a line that is cut in the middle of a frame is a session that ended', async () => {
+  test('a connection that is cut within a frame ends its session', async () => {
     const client = await target.chat('bob')
     const { gateway } = target.running
     const { sessions } = gateway.context
@@ -131,12 +132,12 @@ describe('after it', () => {
     await vi.waitFor(() => expect([...sessions]).not.toContain(ours), deadlineMs)
   })
 
-  test('a client that stops reading is cut, and nobody else', async () => {
+  test('a client that stops reading is cut, and no other client', async () => {
     const [speaker, sleeper] = [await target.chat('speaker'), await target.chat('sleeper')]
     sleeper.socket.pause()
     const { metrics } = target.running.gateway
     const isCut = async (): Promise<boolean> => (await metrics.slowCloses.get()).values[0]?.value === 1
-    // Far more than the kernel keeps for a loopback line, on both sides together.
+    // Far more than the kernel buffers for a loopback connection, on both sides together.
     for (let id = 1; id < 600 && !(await isCut()); id += 1) {
       speaker.send({ type: 'chat', id: String(id), content: 'x'.repeat(30_000) })
       await speaker.json((message) => message['id'] === String(id) && message['event'] === 'ack')

@@ -1,11 +1,12 @@
-// Tokens over the wire, at both doors: a 401 in JSON before the upgrade on chat, the number that SDKs act on at the Centrifuge door.
+// Invalid tokens at both endpoints: the chat endpoint answers 401 with JSON before the upgrade, and the
+// Centrifuge endpoint answers with the number that the SDKs evaluate.
 import { createHmac, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { acmeSecret, tenantPolicy } from '../support/policies.js'
 import { expectRefusal, expectSentence, targetGateway } from '../support/raw-gateway.js'
-import { centrifugeDoor, chatDoor } from '../support/raw-http.js'
+import { centrifugePath, chatPath } from '../support/raw-http.js'
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -42,7 +43,7 @@ const target = targetGateway([
   }),
 ])
 
-/** Whoever is sent to fetch a key comes here, and must not. */
+/** A token may point here for its key. The gateway must not fetch it. */
 const fetched: string[] = []
 const trap = createServer((request, response) => {
   fetched.push(request.url ?? '')
@@ -121,7 +122,7 @@ const invalid: Row[] = [
   ['exp of 1e308', withClaims({ exp: 1e308 })],
   ['exp that is null', withClaims({ exp: null })],
   ['nbf that is a text', withClaims({ nbf: 'now' })],
-  ['aud of somebody else', withClaims({ aud: 'mail' })],
+  ['aud of another service', withClaims({ aud: 'mail' })],
   ['aud: an array without us', withClaims({ aud: ['mail', 'calendar'] })],
   ['no aud', withClaims({ aud: undefined })],
   ['iss of tenant other', withClaims({ iss: 'https://id.other.example' })],
@@ -159,7 +160,7 @@ const late: Row[] = [
   ['expire_at in the past', withClaims({ expire_at: nowS - 1 })],
 ]
 
-describe('chat: 401 before the upgrade, by every way a token can come', () => {
+describe('chat: 401 before the upgrade, for every way to send a token', () => {
   const rows = [
     ...invalid.map((row) => [...row, 'TOKEN_INVALID'] as const),
     ...late.map((row) => [...row, 'TOKEN_EXPIRED'] as const),
@@ -167,18 +168,18 @@ describe('chat: 401 before the upgrade, by every way a token can come', () => {
   test.each(rows)('%s', async (_what, makeToken, code) => {
     const token = makeToken()
     const plain = { Upgrade: undefined, Connection: undefined }
-    const inQuery = { target: `${chatDoor}?token=${encodeURIComponent(token)}` }
+    const inQuery = { target: `${chatPath}?token=${encodeURIComponent(token)}` }
     const requests = [inQuery, { ...inQuery, headers: plain }]
-    // What is no header's value cannot come in a header.
+    // Some invalid tokens cannot be sent in a header.
     if (/^[\w.-]+$/.test(token)) {
-      requests.push({ target: chatDoor, headers: { Authorization: `Bearer ${token}` } } as never)
+      requests.push({ target: chatPath, headers: { Authorization: `Bearer ${token}` } } as never)
       requests.push({
-        target: chatDoor,
+        target: chatPath,
         headers: { 'Sec-WebSocket-Protocol': `parley.chat.v1, ${token}` },
       } as never)
     }
     for (const request of requests) {
-      const answer = await target.ask(request)
+      const answer = await target.request(request)
       expectRefusal(answer, { status: 401, code })
       expect(answer.headers).toMatchObject({ 'www-authenticate': 'Bearer' })
       expectSecretless(JSON.stringify(answer), token)
@@ -186,14 +187,14 @@ describe('chat: 401 before the upgrade, by every way a token can come', () => {
   })
 
   test('no token: UNAUTHORIZED', async () => {
-    for (const path of [chatDoor, `${chatDoor}?token=`])
-      expectRefusal(await target.ask({ target: path }), { status: 401, code: 'UNAUTHORIZED' })
+    for (const path of [chatPath, `${chatPath}?token=`])
+      expectRefusal(await target.request({ target: path }), { status: 401, code: 'UNAUTHORIZED' })
   })
 })
 
 describe('Centrifuge: by code, after connect', () => {
   const connected = async (token: unknown) => {
-    const client = await target.upgraded({ target: centrifugeDoor })
+    const client = await target.upgrade({ target: centrifugePath })
     client.send({ id: 1, connect: { token } })
     return client
   }
@@ -228,18 +229,18 @@ describe('Centrifuge: by code, after connect', () => {
   })
 })
 
-test('a good token of one tenant opens nothing of another, and a good one is good on a hundred sockets', async () => {
+test('a token of one tenant is refused by another, and a valid token is accepted on a hundred sockets', async () => {
   const token = jwt(hs256)
-  const elsewhere = await target.ask({ target: `/demo/other/ws?token=${token}` })
-  expectRefusal(elsewhere, { status: 401, code: 'TOKEN_INVALID' })
+  const refusal = await target.request({ target: `/demo/other/ws?token=${token}` })
+  expectRefusal(refusal, { status: 401, code: 'TOKEN_INVALID' })
   const clients = await Promise.all(
-    Array.from({ length: 100 }, () => target.upgraded({ target: `${chatDoor}?token=${token}` })),
+    Array.from({ length: 100 }, () => target.upgrade({ target: `${chatPath}?token=${token}` })),
   )
   for (const client of clients)
     expect(await client.json()).toMatchObject({ event: 'welcome', user_id: 'alice' })
 })
 
-/** Neither the token, nor what it claims, nor a key. */
+/** Asserts that a message contains neither the token, nor its claims, nor a key. */
 function expectSecretless(said: string, token: string): void {
   for (const piece of token.split(/[^\w-]+/)) if (piece.length > 8) expect(said).not.toContain(piece)
   expect(said).not.toMatch(/alice|id\.acme|id\.other|BEGIN PUBLIC/)

@@ -1,7 +1,7 @@
 // Each refusal of a single command, by number and sentence; the connection lives on.
 import { afterEach, describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
-import { rawAs, type RawClient } from '../support/frames.js'
+import { rawAs, type RawCentrifugeClient } from '../support/frames.js'
 import { allow, generousLimits, rule } from '../support/policies.js'
 
 const channels = [
@@ -11,9 +11,9 @@ const channels = [
   rule('mute', { grants: [allow(['Subscribe'])] }),
 ]
 
-let client: RawClient
+let client: RawCentrifugeClient
 
-async function ann(): Promise<RawClient> {
+async function ann(): Promise<RawCentrifugeClient> {
   client = await rawAs(await gatewayFor({ channels }), 'ann')
   return client
 }
@@ -166,7 +166,7 @@ describe('presence of many', () => {
     const gateway = await gatewayFor({}, { limits: { membersMax: 2 } })
     const clients = await Promise.all(['ann', 'bob', 'carol'].map((user) => rawAs(gateway, user)))
     await Promise.all(clients.map((each) => each.ask(2, { subscribe: { channel: 'general' } })))
-    client = clients[0] as RawClient
+    client = clients[0] as RawCentrifugeClient
     const { presence } = (await client.ask(3, { presence: { channel: 'general' } })) as {
       presence: { presence: object }
     }

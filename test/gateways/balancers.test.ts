@@ -1,4 +1,5 @@
-// The configurations of examples/, in the real HAProxy and nginx before two real gateways, with TLS: what docs/balancers.md promises of them.
+// The configurations of examples/, in real HAProxy and nginx processes with TLS, in front of two real
+// gateways. Tests what docs/balancers.md promises.
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -7,7 +8,12 @@ import { State, type Centrifuge } from 'centrifuge'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { defaultSessionLimits } from '../../src/session/context.js'
-import { BalancerProcess, exampleOf, type BalancerName, type Place } from '../support/balancer-process.js'
+import {
+  BalancerProcess,
+  exampleOf,
+  type BalancerName,
+  type GatewayAddress,
+} from '../support/balancer-process.js'
 import { connected, connectedAs, dataOf, sdkAt, subscribed } from '../support/centrifuge-sdk.js'
 import { chatAs, joined, type ChatClient } from '../support/chat-client.js'
 import { endPrograms } from '../support/child-process.js'
@@ -18,24 +24,24 @@ import {
   openRule,
   tokenFor,
 } from '../support/gateway-process.js'
-import { publishing } from '../support/publishing.js'
+import { publishContinuously } from '../support/publishing.js'
 import { endRedisProcesses, freePort, startRedis, until } from '../support/redis-processes.js'
 import { within } from '../support/waiting.js'
 
 const names = ['haproxy', 'nginx'] as const
-/** Longer than anybody here needs for what happens meanwhile. */
+/** Longer than what the tests do during a drain. */
 const drainWindowSeconds = 30
 
 let manifests: ManifestFolder
-let places: [Place, Place]
-/** By place. */
+let addresses: [GatewayAddress, GatewayAddress]
+/** In the order of `addresses`. */
 const gateways: GatewayProcess[] = []
-let startAt: (place: Place) => Promise<GatewayProcess>
+let startAt: (address: GatewayAddress) => Promise<GatewayProcess>
 
 beforeAll(async () => {
   const redis = await startRedis()
   manifests = await ManifestFolder.make([...defaultRules, ...names.map((name) => openRule(name))])
-  places = [await freePlace(), await freePlace()]
+  addresses = [await freeAddress(), await freeAddress()]
   startAt = ({ opsPort, port }) =>
     GatewayProcess.start({
       redis: `redis://127.0.0.1:${redis.port}`,
@@ -44,7 +50,7 @@ beforeAll(async () => {
         ...['--port', String(port), '--ops-port', String(opsPort)],
       ],
     })
-  gateways.push(...(await Promise.all(places.map(startAt))))
+  gateways.push(...(await Promise.all(addresses.map(startAt))))
 })
 afterAll(async () => {
   await endPrograms()
@@ -52,17 +58,17 @@ afterAll(async () => {
   await manifests.remove()
 })
 
-/** A test that failed may have left one ended, or on its way out: the others have reasons of their own to fail. */
+/** Restarts a gateway that a failed test left stopped, so that the other tests do not fail because of it. */
 beforeEach(async () => {
-  for (const [index, place] of places.entries()) {
-    const there = await gateways[index]?.ops('/readyz').catch(() => undefined)
-    if (there?.status === 200) continue
+  for (const [index, address] of addresses.entries()) {
+    const readiness = await gateways[index]?.ops('/readyz').catch(() => undefined)
+    if (readiness?.status === 200) continue
     await gateways[index]?.kill()
-    gateways[index] = await startAt(place)
+    gateways[index] = await startAt(address)
   }
 })
 
-async function freePlace(): Promise<Place> {
+async function freeAddress(): Promise<GatewayAddress> {
   return { port: await freePort(), opsPort: await freePort() }
 }
 
@@ -83,12 +89,12 @@ async function connectionsOf(gateway: GatewayProcess | undefined): Promise<numbe
   return Number((await gateway?.ops('/stats'))?.body['connections'])
 }
 
-/** Newcomers get to it through the balancer. */
+/** Resolves when new clients reach the gateway through the balancer. */
 async function untilReached(balancer: BalancerProcess, gateway: GatewayProcess): Promise<void> {
   const options = { ca: balancer.ca }
   const url = `${balancer.ws}/demo/acme/ws?token=${await tokenFor('returner')}`
   await until(
-    'a newcomer at the gateway that is back',
+    'a new client at the restarted gateway',
     async () => {
       const socket = new WebSocket(url, options)
       await within('opening', once(socket, 'open'))
@@ -103,11 +109,11 @@ async function untilReached(balancer: BalancerProcess, gateway: GatewayProcess):
 describe.each(names)('%s', (name) => {
   let balancer: BalancerProcess
   beforeAll(async () => {
-    balancer = await BalancerProcess.start(name, { places })
+    balancer = await BalancerProcess.start(name, { gateways: addresses })
     return () => balancer.stop()
   })
 
-  test('both doors are behind its TLS, and lead to the same rooms', async () => {
+  test('both endpoints are reachable through its TLS, and share the rooms', async () => {
     const ann = await chatThrough(balancer, 'ann')
     const bob = await sdkThrough(balancer, 'bob')
     await joined(ann, 'general')
@@ -118,20 +124,20 @@ describe.each(names)('%s', (name) => {
     expect(await ann.next('chat', ({ from }) => from === 'bob')).toMatchObject({ content: 'and back' })
   })
 
-  test('connections are shared out among the gateways', async () => {
+  test('connections are distributed among the gateways', async () => {
     const before = await Promise.all(gateways.map(connectionsOf))
     for (let n = 0; n < 6; n += 1) await chatThrough(balancer, 'ann')
     const after = await Promise.all(gateways.map(connectionsOf))
     expect(after.map((count, index) => count > (before[index] ?? 0))).toEqual([true, true])
   })
 
-  test('a refusal comes through as the gateway says it', async () => {
+  test('a refusal of the gateway reaches the client unchanged', async () => {
     expect(await balancer.get('/demo/acme/ws')).toBe(401)
     expect(await balancer.get('/demo/nobody/ws')).toBe(404)
     expect(await balancer.get(`/demo/acme/ws?token=${await tokenFor('ann')}`)).toBe(426)
   })
 
-  test('a gateway that ends sends its clients through it to the other; nobody misses anything, no newcomer is turned away', async () => {
+  test('the clients of a draining gateway move to the other one: no publication is missed, and no new client is refused', async () => {
     const [leaving, staying] = gateways as [GatewayProcess, GatewayProcess]
     const people = await Promise.all(['a', 'b', 'c', 'd'].map((user) => sdkThrough(balancer, user)))
     const rooms = await Promise.all(people.map((person) => subscribed(person, name, { recoverable: true })))
@@ -139,11 +145,11 @@ describe.each(names)('%s', (name) => {
     const codes: number[] = []
     for (const person of people) person.on('connecting', ({ code }) => codes.push(code))
     expect(await connectionsOf(leaving)).toBeGreaterThan(0)
-    // Sent away after all who were there before them, so that it drains until they go by themselves.
+    // These connect last, so the drain closes them last: the gateway drains until they disconnect.
     const keepers = await Promise.all(Array.from({ length: 20 }, () => chatAs(leaving, 'keeper')))
-    const stop = publishing(await connectedAs(staying, 'speaker'), name)
+    const stop = publishContinuously(await connectedAs(staying, 'speaker'), name)
     const ended = leaving.stop()
-    await until('the first to be sent away', () => codes.length > 0)
+    await until('the first client to be closed', () => codes.length > 0)
 
     const newcomers: ChatClient[] = []
     for (let n = 0; n < 10; n += 1) newcomers.push(await chatThrough(balancer, `newcomer-${n}`))
@@ -159,58 +165,63 @@ describe.each(names)('%s', (name) => {
     const count = await stop()
     const all = Array.from({ length: count }, (_, n) => n)
     for (const arrivals of heard) expect(await arrivals.take(count)).toEqual(all)
-    // Each was told why, and those of the other gateway never moved.
+    // Each client got the code, and those of the other gateway stayed connected.
     expect(codes.length).toBeGreaterThan(0)
     expect(new Set(codes)).toEqual(new Set([3001]))
 
-    const [place] = places
-    const back = await startAt(place)
+    const [address] = addresses
+    const back = await startAt(address)
     gateways[0] = back
     await untilReached(balancer, back)
   })
 
-  test('a gateway that is killed costs its clients a moment', async () => {
+  test('the clients of a killed gateway reconnect to the other one', async () => {
     const [staying, dying] = gateways as [GatewayProcess, GatewayProcess]
     const people = await Promise.all(['a', 'b', 'c', 'd'].map((user) => sdkThrough(balancer, user)))
     await Promise.all(people.map((person) => subscribed(person, name)))
     expect(await connectionsOf(dying)).toBeGreaterThan(0)
     await dying.kill()
-    await until('everybody at the other', async () => {
+    await until('all clients at the other gateway', async () => {
       const states = people.map(({ state }) => state)
       return states.every((state) => state === State.Connected) && (await connectionsOf(staying)) >= 4
     })
-    const [, place] = places
-    const back = await startAt(place)
+    const [, address] = addresses
+    const back = await startAt(address)
     gateways[1] = back
     await untilReached(balancer, back)
     expect(people.map(({ state }) => state)).toEqual(people.map(() => State.Connected))
   })
 
-  test('a quiet connection outlives every other timeout', async () => {
-    const hasty = await BalancerProcess.start(name, { places, instead: hastyValues[name] })
+  test('an idle connection outlives every other timeout', async () => {
+    const hasty = await BalancerProcess.start(name, {
+      gateways: addresses,
+      replacements: hastyValues[name],
+    })
     onTestFinished(() => hasty.stop())
-    // Its timeouts count for her way in as well.
+    // The short timeouts apply to ann's handshake too, so it may need several attempts.
     const ann = await until('ann through it', () => chatThrough(hasty, 'ann'))
-    // As old as she is, and says nothing either: when this one's time is over, so is what hers would be.
+    // This connection is as old as ann's and sends nothing either: when it times out, ann's would too.
     const mute = connectTls({ host: 'localhost', port: hasty.port, ca: hasty.ca })
     mute.on('error', () => {}).resume()
-    await within('the end of who says nothing', once(mute, 'close'))
+    await within('the timeout of the mute connection', once(mute, 'close'))
     expect(ann.events.waiting.filter(({ event }) => event === 'ping')).toEqual([])
     expect(await ann.done({ type: 'leave_room', room: 'nowhere' })).toMatchObject({ event: 'ack' })
   })
 
-  test('the timeout of quiet connections is more than three pings of the gateway', async () => {
+  test('the timeout of idle connections is longer than three ping intervals of the gateway', async () => {
     const text = await exampleOf(name)
-    const seconds = [...text.matchAll(quietTimeouts[name])].map(([, value]) => Number(value))
+    const seconds = [...text.matchAll(idleTimeouts[name])].map(([, value]) => Number(value))
     expect(seconds.length).toBeGreaterThan(0)
     const { pingIntervalMs } = defaultSessionLimits.heartbeat
     for (const value of seconds) expect(value * 1000).toBeGreaterThan(3 * pingIntervalMs)
   })
 
-  describe('to whom it speaks for clients', () => {
-    test('is told their real address and the host they asked for', async () => {
+  describe('a gateway behind it', () => {
+    test('receives the client’s real address and host', async () => {
       const upstream = await recorder()
-      const own = await BalancerProcess.start(name, { places: [upstream.place, upstream.place] })
+      const own = await BalancerProcess.start(name, {
+        gateways: [upstream.address, upstream.address],
+      })
       onTestFinished(() => own.stop())
       await own.get('/demo/acme/ws')
       const forging = new WebSocket(`${own.ws}/demo/acme/ws`, {
@@ -228,11 +239,11 @@ describe.each(names)('%s', (name) => {
       })
     })
 
-    test('is spared a flood from one address', async () => {
+    test('is protected from a flood of one address', async () => {
       const upstream = await recorder()
       const own = await BalancerProcess.start(name, {
-        places: [upstream.place, upstream.place],
-        instead: floodValues[name],
+        gateways: [upstream.address, upstream.address],
+        replacements: floodValues[name],
       })
       onTestFinished(() => own.stop())
       const statuses: number[] = []
@@ -242,7 +253,7 @@ describe.each(names)('%s', (name) => {
   })
 })
 
-/** All that are shorter than a quiet connection's, in a second. */
+/** Sets all timeouts except those of idle connections to a second. */
 const hastyValues: Record<BalancerName, Record<string, string>> = {
   haproxy: {
     'timeout http-request 10s': 'timeout http-request 1s',
@@ -257,7 +268,7 @@ const hastyValues: Record<BalancerName, Record<string, string>> = {
   },
 }
 
-const quietTimeouts: Record<BalancerName, RegExp> = {
+const idleTimeouts: Record<BalancerName, RegExp> = {
   haproxy: /^ +timeout tunnel (\d+)s$/gm,
   nginx: /^ +proxy_(?:read|send)_timeout (\d+)s;$/gm,
 }
@@ -267,8 +278,8 @@ const floodValues: Record<BalancerName, Record<string, string>> = {
   nginx: { 'rate=100r/s': 'rate=1r/s', 'burst=1000': 'burst=3' },
 }
 
-/** In a gateway's place: says that it is well, refuses everybody, and remembers what it was told. */
-async function recorder(): Promise<{ place: Place; seen: IncomingHttpHeaders[] }> {
+/** A fake gateway that is always ready, refuses every request, and records the headers. */
+async function recorder(): Promise<{ address: GatewayAddress; seen: IncomingHttpHeaders[] }> {
   const seen: IncomingHttpHeaders[] = []
   const server = createServer((request, response) => {
     if (request.url !== '/readyz') seen.push(request.headers)
@@ -286,5 +297,5 @@ async function recorder(): Promise<{ place: Place; seen: IncomingHttpHeaders[] }
     server.closeAllConnections()
   })
   const { port } = server.address() as AddressInfo
-  return { place: { port, opsPort: port }, seen }
+  return { address: { port, opsPort: port }, seen }
 }

@@ -1,4 +1,4 @@
-// A gateway ends: in good order by SIGTERM, or by SIGKILL in the middle of a word. Its clients go on at the other one.
+// A gateway ends by SIGTERM, with a drain, or by SIGKILL. Its clients continue on the other gateway.
 import type { Centrifuge } from 'centrifuge'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
@@ -20,18 +20,18 @@ import {
   ManifestFolder,
   openRule,
   tokenFor,
-  untilTheyKnow,
+  untilGatewaysSee,
   type GatewayProcessOptions,
 } from '../support/gateway-process.js'
-import { publishing } from '../support/publishing.js'
+import { publishContinuously } from '../support/publishing.js'
 import { endRedisProcesses, startRedis, until } from '../support/redis-processes.js'
 
 const rooms = ['moved', 'killed', 'left'].map((room) => openRule(room))
 let manifests: ManifestFolder
 let options: GatewayProcessOptions
-/** Stays. */
+/** Runs during the whole file. */
 let a: GatewayProcess
-/** Ends in each test. */
+/** Is stopped or killed by each test. */
 let b: GatewayProcess
 
 beforeAll(async () => {
@@ -42,7 +42,7 @@ beforeAll(async () => {
 })
 beforeEach(async () => {
   b = await GatewayProcess.start(options)
-  await untilTheyKnow([a], 2)
+  await untilGatewaysSee([a], 2)
   return () => b.stop()
 })
 afterAll(async () => {
@@ -51,17 +51,19 @@ afterAll(async () => {
   await manifests.remove()
 })
 
-/** On `b` first, and later where there is room. */
+/** Connects to `b` first, and to `a` when that fails. */
 async function mover(user: string): Promise<Centrifuge> {
   return connected(sdkAmong([door(b), door(a)], { getToken: () => tokenFor(user) }))
 }
 
-/** `end` befalls `b` while ann is on it and bob talks: she must hear all of it, in order, once. */
+/**
+ * Calls `end` while ann is connected to `b` and bob publishes. Ann must receive every message once, in order.
+ */
 async function expectNothingMissed(channel: string, end: () => Promise<unknown>): Promise<void> {
   const ann = await mover('ann')
   const subscription = await subscribed(ann, channel, { recoverable: true })
   const heard = dataOf(subscription)
-  const stop = publishing(await connectedAs(a, 'bob'), channel)
+  const stop = publishContinuously(await connectedAs(a, 'bob'), channel)
   await until('some publications', () => heard.waiting.length > 20)
   const again = next(subscription, 'subscribed')
   await end()
@@ -73,18 +75,18 @@ async function expectNothingMissed(channel: string, end: () => Promise<unknown>)
 }
 
 describe('SIGTERM', () => {
-  test('clients are told, closed with 3001, and the process ends with 0', async () => {
+  test('clients are advised and closed with 3001, and the process exits with 0', async () => {
     const ann = await chatAs(b, 'ann')
     const bob = await connectedAs(b, 'bob')
-    const toldBob = next(bob, 'connecting')
+    const closed = next(bob, 'connecting')
     const ended = b.stop()
     expect(await ann.next('reconnect')).toMatchObject({ after_ms: 0 })
     expect(await ann.closed()).toEqual({ code: 3001, reason: 'shutdown' })
-    expect(await toldBob).toMatchObject({ code: 3001 })
+    expect(await closed).toMatchObject({ code: 3001 })
     expect(await ended).toEqual({ code: 0, signal: null })
   })
 
-  test('its people and its heartbeat are gone at once, and the others hear of it', async () => {
+  test('its users and its heartbeat are gone at once, and other users are notified', async () => {
     const ann = await chatIn(a, 'ann')
     const cora = await chatIn(b, 'cora')
     await joined(ann, 'left')
@@ -100,7 +102,7 @@ describe('SIGTERM', () => {
     expect(members).toEqual([expect.objectContaining({ user_id: 'ann' })])
   })
 
-  test('while it drains, new connections are sent elsewhere and /readyz says why', async () => {
+  test('a draining gateway refuses new connections, and /readyz has the reason', async () => {
     const drained = await GatewayProcess.start({
       ...options,
       args: [...(options.args ?? []), '--drain-window', '30'],
@@ -118,18 +120,18 @@ describe('SIGTERM', () => {
       headers: { 'retry-after': '1' },
       body: { code: 'DRAINING' },
     })
-    // The last one does not wait for its turn.
+    // The last session disconnects before its turn, so the drain ends early.
     early[1]?.socket.close(1000)
     expect(await ended).toEqual({ code: 0, signal: null })
   })
 
-  test('a client that goes on at another gateway misses nothing', async () => {
+  test('a client that reconnects to another gateway misses nothing', async () => {
     await expectNothingMissed('moved', () => b.stop())
   })
 })
 
 describe('SIGKILL', () => {
-  test('a client that goes on at another gateway misses nothing', async () => {
+  test('a client that reconnects to another gateway misses nothing', async () => {
     await expectNothingMissed('killed', () => b.kill())
   })
 })

@@ -1,4 +1,5 @@
-// What a gateway leaves behind that is killed with -9, and for how long. Nobody but time takes it away, so this file waits half a minute.
+// What a gateway leaves behind when it is killed with SIGKILL, and for how long. Only its expiry removes it,
+// so this file waits 30 s.
 import { once } from 'node:events'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -11,13 +12,13 @@ import {
   defaultRules,
   ManifestFolder,
   startGateways,
-  untilTheyKnow,
+  untilGatewaysSee,
   type GatewayProcess,
 } from '../support/gateway-process.js'
 import { endRedisProcesses, startRedis, until } from '../support/redis-processes.js'
 import { within } from '../support/waiting.js'
 
-/** Issue 4 says 30 s, and a test gives five times as much. */
+/** The requirement is 30 s (issue 4). The test allows five times as much. */
 const deadlineMs = 150_000
 const testMs = deadlineMs + 10_000
 const connectionsMax = 4
@@ -32,8 +33,8 @@ beforeAll(async () => {
   const options = { redis: `redis://127.0.0.1:${redis.port}`, args: ['--tenants', manifests.path] }
   const [doomed, other] = (await startGateways(2, options)) as [GatewayProcess, GatewayProcess]
   survivor = other
-  await untilTheyKnow([survivor], 2)
-  await Promise.all(Array.from({ length: connectionsMax }, async () => stay(doomed)))
+  await untilGatewaysSee([survivor], 2)
+  await Promise.all(Array.from({ length: connectionsMax }, async () => connectUntilKilled(doomed)))
   await until('its connections in /stats', async () => {
     const { connections } = await clusterOf(survivor)
     return connections === connectionsMax
@@ -47,27 +48,28 @@ afterAll(async () => {
   await manifests.remove()
 })
 
-/** As ann, to the end of the gateway. */
-async function stay(gateway: GatewayProcess): Promise<void> {
+/** Connects as ann until the gateway ends. */
+async function connectUntilKilled(gateway: GatewayProcess): Promise<void> {
   const socket = new WebSocket(`${chatUrl(gateway)}?token=${await gateway.token('ann')}`)
   socket.on('error', () => {})
   await within('opening', once(socket, 'open'))
 }
 
-/** How long after the kill that was so. */
+/** Resolves to the time between the kill and the moment when `check` is true. */
 async function goneAfterMs(what: string, check: () => Promise<boolean>): Promise<number> {
   await until(what, check, { deadlineMs, everyMs: 200 })
   return performance.now() - killedAtMs
 }
 
-const askedFor = async (user: string) => plainGet(`${chatUrl(survivor)}?token=${await survivor.token(user)}`)
+const handshakeOf = async (user: string) =>
+  plainGet(`${chatUrl(survivor)}?token=${await survivor.token(user)}`)
 
-test('at first its connections hold their places', async () => {
-  expect(await askedFor('bob')).toMatchObject({ status: 429, body: { code: 'CONNECTION_LIMIT' } })
+test('at first its connections count in the quota', async () => {
+  expect(await handshakeOf('bob')).toMatchObject({ status: 429, body: { code: 'CONNECTION_LIMIT' } })
 })
 
 test(
-  'its connections in /stats go',
+  'its connections disappear from /stats',
   async () => {
     const ms = await goneAfterMs('one gateway', async () => (await clusterOf(survivor)).gateways.length === 1)
     expect(ms).toBeLessThan(deadlineMs)
@@ -77,16 +79,16 @@ test(
 )
 
 test(
-  'its places in the quota go',
+  'its connections no longer count in the quota',
   async () => {
-    const ms = await goneAfterMs('a free place', async () => (await askedFor('bob')).status === 426)
+    const ms = await goneAfterMs('a free connection', async () => (await handshakeOf('bob')).status === 426)
     expect(ms).toBeLessThan(deadlineMs)
   },
   testMs,
 )
 
 test(
-  'its people go',
+  'its users disappear from presence',
   async () => {
     const bob = await connectedAs(survivor, 'bob')
     const ms = await goneAfterMs(
@@ -98,7 +100,7 @@ test(
   testMs,
 )
 
-test('afterwards ann comes for the first time again', async () => {
+test('afterwards ann’s next connection is announced as her first', async () => {
   const bob = await chatIn(survivor, 'bob')
   const ann = await chatAs(survivor, 'ann')
   expect(await bob.next('user_connected', ({ user_id }) => user_id === 'ann')).toBeDefined()

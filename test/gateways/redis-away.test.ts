@@ -1,4 +1,5 @@
-// Redis goes away for a while, under two gateways that are full of people: nobody is sent away, nothing is promised, and all goes on.
+// Redis is unavailable for a while under two gateways with clients: no client is disconnected, nothing is
+// acknowledged, and the clients continue afterwards.
 import { Centrifuge, type Subscription } from 'centrifuge'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -24,7 +25,7 @@ let general: Subscription
 let awaySinceMs: number
 
 beforeAll(async () => {
-  // What it acknowledged it still has when it comes back.
+  // Redis still has every acknowledged write after the restart.
   redis = await startRedis({ config: ['appendonly yes', 'appendfsync always'] })
   manifests = await ManifestFolder.make()
   gateways = await startGateways(2, {
@@ -34,7 +35,8 @@ beforeAll(async () => {
   const [a, b] = gateways as [GatewayProcess, GatewayProcess]
   ann = await chatIn(a, 'ann', { shared: true })
   await joined(ann, 'general')
-  // By default the SDK gives up after 5 s: on a slow machine that may be before it hears the gateway's answer.
+  // The default timeout of the SDK is 5 s. On a slow machine that may be shorter than the gateway needs to
+  // answer.
   const options = { websocket: WebSocket, getToken: () => tokenFor('bob'), timeout: 20_000 }
   bob = new Centrifuge(door(b), options)
   bob.connect()
@@ -43,7 +45,8 @@ beforeAll(async () => {
   await within('subscribing', general.ready())
   const heard = dataOf(general)
   await ann.done({ type: 'room_message', room: 'general', content: 'before' })
-  // The acknowledgement may come first: what is not heard by the kill comes after it, out of the stream.
+  // The acknowledgement may arrive before the delivery. Without this wait, the delivery could come after the
+  // restart, from the stream.
   expect(await heard.next()).toBe('before')
   await redis.kill()
   awaySinceMs = performance.now()
@@ -56,22 +59,22 @@ afterAll(async () => {
   await manifests.remove()
 })
 
-test('publishes wait for it, and are then refused by a code that says try again', async () => {
+test('publishes wait for Redis, and are then refused with a temporary error', async () => {
   const [chat, sdk] = await Promise.all([
     ann.ask({ type: 'room_message', room: 'general', content: 'lost' }),
     bob.publish('general', 'lost').catch((error: unknown) => error),
   ])
   expect(chat).toMatchObject({ event: 'error', code: 'BROKER_UNAVAILABLE', retry_after_ms: 1000 })
-  // Centrifuge's number for it; `temporary` is what its SDKs go by.
+  // Centrifuge's number for the error. Its SDKs evaluate `temporary`.
   expect(sdk).toMatchObject({ code: 100, temporary: true })
   expect(performance.now() - awaySinceMs).toBeGreaterThan(4_000)
 })
 
-test('whoever asks for history is refused in the same way', async () => {
+test('requests for history are refused in the same way', async () => {
   expect(await ann.ask({ type: 'history', room: 'general' })).toMatchObject({ code: 'BROKER_UNAVAILABLE' })
 })
 
-test('/healthz depends on nothing, and /stats says what it does not know', async () => {
+test('/healthz does not depend on Redis, and /stats reports the error', async () => {
   for (const gateway of gateways) {
     expect(await gateway.ops('/healthz')).toMatchObject({ status: 200 })
     expect(await gateway.ops('/stats')).toMatchObject({
@@ -81,10 +84,10 @@ test('/healthz depends on nothing, and /stats says what it does not know', async
   }
 })
 
-test('/readyz says why after 15 s, and not before', async () => {
+test('/readyz has the reason after 15 s, and not before', async () => {
   for (const gateway of gateways) {
     const reasons = await until(
-      'unready',
+      'a gateway that is not ready',
       async () => {
         const { body, status } = await gateway.ops('/readyz')
         return status === 503 && (body['reasons'] as string[])
@@ -97,12 +100,12 @@ test('/readyz says why after 15 s, and not before', async () => {
   }
 }, 90_000)
 
-test('nobody was sent away', () => {
+test('no client was disconnected', () => {
   expect(ann.socket.readyState).toBe(WebSocket.OPEN)
   expect([bob.state, general.state]).toEqual(['connected', 'subscribed'])
 })
 
-test('when it is back all are ready, and go on where they were', async () => {
+test('when Redis is back, the gateways are ready and clients continue', async () => {
   const heard = dataOf(general)
   const moved: unknown[] = []
   for (const event of ['unsubscribed', 'subscribing'] as const) general.on(event, () => moved.push(event))
@@ -118,7 +121,7 @@ test('when it is back all are ready, and go on where they were', async () => {
   expect(moved).toEqual([])
 })
 
-test('presence comes back as well', async () => {
+test('presence is restored', async () => {
   await until('both', async () => (await bob.presenceStats('general')).numUsers === 2, { deadlineMs: 25_000 })
   const cora = await chatAs(gateways[1] as GatewayProcess, 'cora')
   await ann.next('user_connected', ({ user_id }) => user_id === 'cora')

@@ -1,4 +1,4 @@
-// Redis behind TLS, with an authority of its own, that asks who we are by certificate.
+// Redis with TLS, its own certificate authority, and client certificates.
 import { createPrivateKey } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,7 +22,7 @@ let manifests: ManifestFolder
 let redis: RedisProcess
 let authority: CertificateFiles
 let client: CertificateFiles
-/** Of an authority that nobody trusts. */
+/** A certificate of an authority that Redis does not trust. */
 let stranger: CertificateFiles
 let config: string[]
 let cliArgs: string[]
@@ -56,7 +56,7 @@ const argsFor = ({ cert, key }: CertificateFiles) => [
   ...['--redis-cert-file', cert, '--redis-key-file', key],
 ]
 
-/** Serves, and a message goes through. */
+/** Starts a gateway and sends a message through it. */
 async function expectServing(url: string, args = argsFor(client)): Promise<void> {
   const gateway = await GatewayProcess.start({ redis: url, args })
   onTestFinished(() => gateway.kill())
@@ -64,10 +64,10 @@ async function expectServing(url: string, args = argsFor(client)): Promise<void>
   await chatIn(gateway, 'ada')
 }
 
-describe('with authority and certificate a gateway serves', () => {
+describe('with CA and client certificate a gateway serves', () => {
   test('on one Redis', () => expectServing(`rediss://127.0.0.1:${redis.port}`))
 
-  test('behind Sentinels that ask for the same', async () => {
+  test('behind Sentinels with the same TLS settings', async () => {
     const trio = await startSentinelTrio({
       config,
       cliArgs,
@@ -87,28 +87,28 @@ describe('with authority and certificate a gateway serves', () => {
   })
 })
 
-describe('without what Redis wants a gateway waits, and says why', () => {
+describe('without what Redis requires a gateway waits, and logs the reason', () => {
   async function expectWaiting(args: string[], reason: RegExp): Promise<void> {
     const gateway = await GatewayProcess.launch({ redis: `rediss://127.0.0.1:${redis.port}`, args })
     onTestFinished(() => gateway.kill())
     expect(await gateway.logged('waiting for Redis')).toMatchObject({ reason: expect.stringMatching(reason) })
   }
 
-  // Redis says why and hangs up at once: the line may be gone before that is read.
+  // Redis sends the reason and closes the connection at once, so the gateway may not read the reason.
   test('when it has no certificate', () =>
     expectWaiting(
       ['--tenants', manifests.path, '--redis-ca-file', authority.cert],
       /certificate required|ECONNRESET|EPIPE|was closed/,
     ))
 
-  test('when it does not know the authority', () =>
+  test('when it does not know the CA', () =>
     expectWaiting(['--tenants', manifests.path], /unable to verify|self-signed certificate/))
 
-  test('when nobody trusts its certificate', () =>
+  test('when Redis does not trust its certificate', () =>
     expectWaiting(argsFor(stranger), /unknown ca|ECONNRESET|EPIPE|was closed/))
 })
 
-test('a certificate that is renewed is shown to Redis from the next connection on', async () => {
+test('a renewed certificate is used for new connections to Redis', async () => {
   const volume = await SecretVolume.mount(join(folder, 'volume'), stranger)
   const gateway = await GatewayProcess.launch({
     redis: `rediss://127.0.0.1:${redis.port}`,
@@ -122,9 +122,9 @@ test('a certificate that is renewed is shown to Redis from the next connection o
   expect(gateway.program.said).toContain('certificates for Redis changed: new connections use what is new')
 })
 
-describe('ends with 78 and one sentence:', () => {
+describe('exits with 78 and one message:', () => {
   async function expectFailed(scheme: 'redis' | 'rediss', args: string[], sentence: string): Promise<void> {
-    const { program } = GatewayProcess.try({
+    const { program } = GatewayProcess.spawn({
       redis: `${scheme}://127.0.0.1:${redis.port}`,
       args: ['--tenants', manifests.path, ...args],
     })
@@ -133,14 +133,14 @@ describe('ends with 78 and one sentence:', () => {
     expect(program.said.trim()).toBe(`parley: ${sentence}`)
   }
 
-  test('an authority that is not there', () =>
+  test('a CA file that does not exist', () =>
     expectFailed(
       'rediss',
       ['--redis-ca-file', 'nowhere'],
       'The certificate file "nowhere" cannot be read: ENOENT',
     ))
 
-  test('an authority that is none', async () => {
+  test('a CA file without a certificate', async () => {
     const file = join(folder, 'words.crt')
     await writeFile(file, 'trust me\n')
     await expectFailed(
@@ -157,7 +157,7 @@ describe('ends with 78 and one sentence:', () => {
       'A certificate and its key come together: --redis-cert-file, --redis-key-file',
     ))
 
-  test('an authority for a Redis without TLS', () =>
+  test('a CA file for a Redis without TLS', () =>
     expectFailed(
       'redis',
       ['--redis-ca-file', authority.cert],

@@ -1,4 +1,4 @@
-// Two gateways on a master with replicas, as production has it.
+// Two gateways on a master with replicas and Sentinels, as in production.
 import type { Centrifuge } from 'centrifuge'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { collect, connectedAs, dataOf, subscribed } from '../support/centrifuge-sdk.js'
@@ -12,7 +12,7 @@ import {
   ManifestFolder,
   openRule,
   startGateways,
-  untilTheyKnow,
+  untilGatewaysSee,
 } from '../support/gateway-process.js'
 import { endRedisProcesses, startSentinelTrio, until, type SentinelTrio } from '../support/redis-processes.js'
 import { within } from '../support/waiting.js'
@@ -47,7 +47,7 @@ test('an ack says replicated, unless the channel’s rule asks for less', async 
   expect(await said('hasty')).toMatchObject({ durability: 'accepted' })
 })
 
-test('people of both meet', async () => {
+test('users of both gateways share rooms and direct messages', async () => {
   const [ann, bob] = [await chatIn(a, 'ann'), await chatAs(b, 'bob')]
   await joined(ann, 'general')
   await joined(bob, 'general')
@@ -56,7 +56,7 @@ test('people of both meet', async () => {
   expect(await ann.next('direct_message')).toMatchObject({ from: 'bob', content: 'psst' })
 })
 
-test('a failover closes no connection, and all that is acknowledged arrives', async () => {
+test('a failover closes no connection, and every acknowledged message arrives', async () => {
   const [ann, bob] = [await connectedAs(a, 'ann'), await connectedAs(b, 'bob')]
   const subscription = await subscribed(bob, 'through', { recoverable: true })
   const heard = dataOf(subscription)
@@ -67,17 +67,17 @@ test('a failover closes no connection, and all that is acknowledged arrives', as
   await published(ann, 'meanwhile')
   await trio.failedOver(old)
   await published(ann, 'after')
-  const told = new Set<unknown>()
-  while (!told.has('after')) told.add(await heard.next())
-  expect([...told]).toEqual(['before', 'meanwhile', 'after'])
+  const received = new Set<unknown>()
+  while (!received.has('after')) received.add(await heard.next())
+  expect([...received]).toEqual(['before', 'meanwhile', 'after'])
   expect(moves.map(({ waiting }) => waiting)).toEqual([[], []])
-  await untilTheyKnow([a, b], 2)
+  await untilGatewaysSee([a, b], 2)
   await until('both connections', async () => (await clusterOf(b)).connections === 2)
 })
 
-test('a wrong master name ends the start with a sentence', async () => {
+test('a wrong master name ends the start with a message', async () => {
   const sentinels = trio.url.slice(0, trio.url.lastIndexOf('/'))
-  const gateway = GatewayProcess.try({
+  const gateway = GatewayProcess.spawn({
     redis: `${sentinels}/nobody`,
     args: ['--tenants', manifests.path],
   })
@@ -87,7 +87,7 @@ test('a wrong master name ends the start with a sentence', async () => {
   expect([code, sentences]).toEqual([78, [expect.stringContaining('nobody')]])
 })
 
-/** Again until it is acknowledged: an election may take longer than a publish waits. */
+/** Publishes until it is acknowledged: an election may take longer than a publish waits. */
 async function published(client: Centrifuge, data: string): Promise<void> {
   await until('an acknowledgement', async () => client.publish('through', data).then(() => true), {
     deadlineMs: 60_000,

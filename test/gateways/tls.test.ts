@@ -1,4 +1,5 @@
-// `parley gateway` with a certificate of its own, and the certificate's life: it is replaced under everybody's feet, or should have been.
+// `parley gateway` with TLS: the certificate is replaced while the gateway runs, and invalid certificates are
+// reported.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +16,7 @@ import { within } from '../support/waiting.js'
 let folder: string
 let redis: RedisProcess
 let manifests: ManifestFolder
-/** Both sign themselves: who trusts the one does not trust the other. */
+/** Both are self-signed, so a client that trusts one does not trust the other. */
 let first: CertificateFiles
 let second: CertificateFiles
 beforeAll(async () => {
@@ -48,8 +49,8 @@ describe('while it runs', () => {
   })
   afterEach(() => gateway.kill())
 
-  /** The name in the certificate that newcomers are shown. */
-  async function shown(): Promise<string | undefined> {
+  /** The subject of the certificate for new connections. */
+  async function currentSubject(): Promise<string | undefined> {
     const socket = connect({ host: '127.0.0.1', port: gateway.port, rejectUnauthorized: false })
     try {
       return await new Promise((resolve, reject) => {
@@ -76,14 +77,14 @@ describe('while it runs', () => {
 
   const expiry = 'parley_tls_certificate_expiry_timestamp_seconds'
 
-  test('a new certificate is shown to newcomers, and nobody who is there notices', async () => {
+  test('a new certificate is used for new connections, and open connections stay', async () => {
     const old = await chatTrusting(first, 'ada')
     await joined(old, 'general')
-    expect(await shown()).toBe('CN=first')
+    expect(await currentSubject()).toBe('CN=first')
     expect(await metric(expiry)).toBe(await expirySeconds(first))
 
     await volume.write(second)
-    await until('the new certificate', async () => (await shown()) === 'CN=second')
+    await until('the new certificate', async () => (await currentSubject()) === 'CN=second')
     const newcomer = await chatTrusting(second, 'bob')
     await joined(newcomer, 'general')
     await newcomer.done({ type: 'chat', room: 'general', content: 'hello' })
@@ -91,35 +92,35 @@ describe('while it runs', () => {
     expect(await metric(expiry)).toBe(await expirySeconds(second))
   })
 
-  test('a pair that does not belong together is logged, and the old one stays until a good one comes', async () => {
+  test('a mismatched pair is logged, and the old pair stays in use until a valid one is written', async () => {
     await volume.write({ cert: second.cert, key: first.key })
-    const told = 'certificate for clients changed and cannot be used: what was read before stays in force'
-    expect(await gateway.logged(told)).toMatchObject({
+    const message = 'certificate for clients changed and cannot be used: what was read before stays in force'
+    expect(await gateway.logged(message)).toMatchObject({
       problems: [`The key in "${volume.key}" is another than that of the certificate in "${volume.cert}"`],
     })
-    expect(await shown()).toBe('CN=first')
+    expect(await currentSubject()).toBe('CN=first')
     await volume.write(second)
-    await until('the new certificate', async () => (await shown()) === 'CN=second')
+    await until('the new certificate', async () => (await currentSubject()) === 'CN=second')
   })
 
-  test('a drain says goodbye as on a plain port', async () => {
+  test('a drain closes sessions as on a plain port', async () => {
     const client = await chatTrusting(first, 'ada')
     const ended = gateway.stop()
     expect(await client.closed()).toMatchObject({ code: 3001 })
     expect(await within('the end', ended)).toEqual({ code: 0, signal: null })
   })
 
-  test('operators and probes go on without TLS', async () => {
-    // It serves a moment before it is ready.
+  test('the operators’ port stays without TLS', async () => {
+    // The gateway serves a moment before it is ready.
     await until('a ready gateway', async () => (await gateway.ops('/readyz')).status === 200)
     expect(await gateway.ops('/readyz')).toEqual({ status: 200, body: { ready: true, reasons: [] } })
   })
 })
 
-describe('ends with 78 and one sentence:', () => {
+describe('exits with 78 and one message:', () => {
   async function expectFailed(files: Partial<CertificateFiles>, sentence: string): Promise<void> {
     const flags = Object.entries(files).flatMap(([name, file]) => [`--tls-${name}-file`, file])
-    const { program } = GatewayProcess.try({
+    const { program } = GatewayProcess.spawn({
       redis: `redis://127.0.0.1:${redis.port}`,
       args: ['--tenants', manifests.path, ...flags],
     })
@@ -136,16 +137,16 @@ describe('ends with 78 and one sentence:', () => {
       'A certificate and its key come together: --tls-cert-file, --tls-key-file',
     ))
 
-  test('a file that is not there', () =>
+  test('a file that does not exist', () =>
     expectFailed({ ...first, key: 'nowhere' }, 'The key file "nowhere" cannot be read: ENOENT'))
 
-  test('a pair that does not belong together', () =>
+  test('a mismatched pair', () =>
     expectFailed(
       { cert: first.cert, key: second.key },
       `The key in "${second.key}" is another than that of the certificate in "${first.cert}"`,
     ))
 
-  test('files in the wrong places', () =>
+  test('certificate and key swapped', () =>
     expectFailed(
       { cert: first.key, key: first.cert },
       `The certificate file "${first.key}" holds no certificate in PEM`,

@@ -1,4 +1,5 @@
-// Two gateways on one Redis behave as one: whoever is on the one meets whoever is on the other, at both doors.
+// Two gateways on one Redis behave as one: their clients share channels, history and presence, at both
+// endpoints.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { collect, connectedAs, dataOf, next, subscribed } from '../support/centrifuge-sdk.js'
 import { chatAs, joined, type ChatEvent } from '../support/chat-client.js'
@@ -10,12 +11,12 @@ import {
   ManifestFolder,
   openRule,
   startGateways,
-  untilTheyKnow,
+  untilGatewaysSee,
   type GatewayProcess,
 } from '../support/gateway-process.js'
 import { endRedisProcesses, startRedis, until } from '../support/redis-processes.js'
 
-const rooms = ['talk', 'mixed', 'order', 'comings', 'people', 'keys', 'past', 'back', 'quiet'] as const
+const rooms = ['talk', 'mixed', 'order', 'joins', 'people', 'keys', 'past', 'back', 'standalone'] as const
 const rules = [...defaultRules, ...rooms.map((room) => openRule(room))]
 
 let manifests: ManifestFolder
@@ -35,7 +36,7 @@ afterAll(async () => {
 })
 
 describe('messages', () => {
-  test('a room has members on both', async () => {
+  test('a room has members on both gateways', async () => {
     const [ann, bob] = [await chatAs(a, 'ann'), await chatAs(b, 'bob')]
     await joined(ann, 'talk')
     await joined(bob, 'talk')
@@ -45,7 +46,7 @@ describe('messages', () => {
     expect(await ann.next('chat', ({ from }) => from === 'bob')).toMatchObject({ content: 'and back' })
   })
 
-  test('the two doors lead to the same room', async () => {
+  test('the two endpoints share rooms', async () => {
     const [ann, bob] = [await chatAs(a, 'ann'), await connectedAs(b, 'bob')]
     await joined(ann, 'mixed')
     const atBob = dataOf(await subscribed(bob, 'mixed'))
@@ -55,7 +56,7 @@ describe('messages', () => {
     expect(await atBob.take(2)).toEqual([1, 2])
   })
 
-  test('all see the same order, whoever publishes where', async () => {
+  test('all subscribers see the same order, wherever the publishers are', async () => {
     const [ann, bob] = [await connectedAs(a, 'ann'), await connectedAs(b, 'bob')]
     const seen = [dataOf(await subscribed(ann, 'order')), dataOf(await subscribed(bob, 'order'))]
     const publishes = Array.from({ length: 100 }, (_, n) => (n % 2 === 0 ? ann : bob).publish('order', n))
@@ -65,7 +66,7 @@ describe('messages', () => {
     expect(new Set(atAnn).size).toBe(100)
   })
 
-  test('the lobby hears of everybody', async () => {
+  test('a message to the lobby reaches users of both gateways', async () => {
     const [ann, bob] = [await chatIn(a, 'ann'), await chatIn(b, 'bob')]
     await ann.done({ type: 'chat', content: 'to all' })
     expect(await bob.next('chat')).toMatchObject({ from: 'ann', content: 'to all' })
@@ -86,36 +87,36 @@ describe('messages', () => {
 
   test('standalone Redis: an ack says accepted', async () => {
     const ann = await chatAs(a, 'ann')
-    expect(await ann.done({ type: 'room_message', room: 'quiet', content: 1 })).toMatchObject({
+    expect(await ann.done({ type: 'room_message', room: 'standalone', content: 1 })).toMatchObject({
       durability: 'accepted',
       offset: 1,
     })
   })
 
-  test('a key that is repeated at the other gateway is delivered once', async () => {
-    const [ann, elsewhere] = [await chatAs(a, 'ann'), await chatAs(b, 'ann')]
+  test('a message whose key is repeated on the other gateway is delivered once', async () => {
+    const [ann, annOnOther] = [await chatAs(a, 'ann'), await chatAs(b, 'ann')]
     const seen = dataOf(await subscribed(await connectedAs(b, 'bob'), 'keys'))
     const message = { type: 'room_message', room: 'keys', content: 'once', key: 'k1' }
     const first = await ann.done(message)
-    const again = await elsewhere.done(message)
+    const again = await annOnOther.done(message)
     await ann.done({ ...message, content: 'next', key: 'k2' })
     expect(again['offset']).toBe(first['offset'])
     expect(await seen.take(2)).toEqual(['once', 'next'])
-    expect(await elsewhere.ask({ ...message, content: 'another' })).toMatchObject({
+    expect(await annOnOther.ask({ ...message, content: 'another' })).toMatchObject({
       code: 'IDEMPOTENCY_MISMATCH',
     })
   })
 })
 
 describe('history', () => {
-  test('is the same at both', async () => {
+  test('is the same on both gateways', async () => {
     const [ann, bob] = [await chatAs(a, 'ann'), await connectedAs(b, 'bob')]
     for (const content of [1, 2, 3]) await ann.done({ type: 'room_message', room: 'past', content })
     const { publications } = await bob.history('past', { limit: 10 })
     expect(publications.map(({ data }): unknown => data)).toEqual([1, 2, 3])
   })
 
-  test('whoever comes back through the other gateway gets what was missed', async () => {
+  test('a client that reconnects to the other gateway gets what it missed', async () => {
     const [ann, bob] = [await chatAs(a, 'ann'), await chatAs(b, 'bob')]
     const { epoch, offset } = await joined(bob, 'back')
     bob.socket.close(1000)
@@ -128,8 +129,8 @@ describe('history', () => {
   })
 })
 
-describe('people', () => {
-  test('presence lists those of both gateways', async () => {
+describe('users', () => {
+  test('presence lists the users of both gateways', async () => {
     const [ann, bob] = [await chatAs(a, 'ann'), await connectedAs(b, 'bob')]
     await joined(ann, 'people')
     await subscribed(bob, 'people')
@@ -141,24 +142,24 @@ describe('people', () => {
     expect(await bob.presenceStats('people')).toMatchObject({ numClients: 2, numUsers: 2 })
   })
 
-  test('a room hears of a user’s first and last connection only, wherever they are', async () => {
+  test('a room is notified of a user’s first and last connection only, across gateways', async () => {
     const ann = await chatAs(a, 'ann')
     const ofBob = ({ user_id }: ChatEvent) => user_id === 'bob'
-    await joined(ann, 'comings')
+    await joined(ann, 'joins')
     const [desk, phone] = [await chatAs(a, 'bob'), await chatAs(b, 'bob')]
-    await joined(desk, 'comings')
+    await joined(desk, 'joins')
     await ann.next('user_joined', ofBob)
-    await joined(phone, 'comings')
+    await joined(phone, 'joins')
     desk.socket.close(1000)
-    await untilPresent('comings', 2)
-    await phone.done({ type: 'leave_room', room: 'comings' })
+    await untilPresent('joins', 2)
+    await phone.done({ type: 'leave_room', room: 'joins' })
     await ann.next('user_left', ofBob)
-    // Nothing more was said of bob in this room.
-    const more = ann.events.waiting.filter(({ room, user_id }) => room === 'comings' && user_id === 'bob')
+    // There are no further events of bob in this room.
+    const more = ann.events.waiting.filter(({ room, user_id }) => room === 'joins' && user_id === 'bob')
     expect(more).toEqual([])
   })
 
-  test('the lobby hears of them as well', async () => {
+  test('the lobby is notified in the same way', async () => {
     const ann = await chatIn(a, 'ann')
     const ofDora = ({ user_id }: ChatEvent) => user_id === 'dora'
     const desk = await chatAs(a, 'dora')
@@ -171,11 +172,11 @@ describe('people', () => {
     expect(ann.events.waiting.filter(ofDora)).toEqual([])
   })
 
-  test('Centrifuge’s clients are told of each connection', async () => {
+  test('Centrifuge clients are notified of each connection', async () => {
     const ann = await connectedAs(a, 'ann')
     const general = await subscribed(ann, 'general', { joinLeave: true })
     const bob = await connectedAs(b, 'bob')
-    // Her own may still be on its way.
+    // The join of ann herself may still arrive.
     const joins = collect(general, 'join')
     await subscribed(bob, 'general')
     await joins.next(({ info }) => info.user === 'bob')
@@ -186,10 +187,10 @@ describe('people', () => {
 })
 
 describe('operators', () => {
-  test('/stats speaks for all gateways', async () => {
+  test('/stats covers all gateways', async () => {
     await chatAs(a, 'ann')
     await connectedAs(b, 'bob')
-    await untilTheyKnow([a, b], 2)
+    await untilGatewaysSee([a, b], 2)
     const { connections, gateways, tenants } = await until('connections of both', async () => {
       const cluster = await clusterOf(b)
       return cluster.gateways.every((gateway) => gateway.connections >= 1) && cluster
@@ -198,27 +199,27 @@ describe('operators', () => {
     expect([connections, tenants['demo/acme']?.connections]).toEqual([total, total])
   })
 
-  test('an edit of the manifests reaches live connections of both', async () => {
+  test('an edit of the manifests reaches live connections of both gateways', async () => {
     const [ann, bob] = [await chatAs(a, 'ann'), await chatAs(b, 'bob')]
     await joined(ann, 'general')
     await joined(bob, 'general')
     const startMs = performance.now()
     await manifests.write(rules.filter(({ name }) => name !== 'general'))
-    const told = await Promise.all([ann.next('left'), bob.next('left')])
-    expect(told).toMatchObject([
+    const left = await Promise.all([ann.next('left'), bob.next('left')])
+    expect(left).toMatchObject([
       { room: 'general', code: 'PERMISSION_DENIED' },
       { room: 'general', code: 'PERMISSION_DENIED' },
     ])
-    // The bar is 2 s (issue 4).
+    // The requirement is 2 s (issue 4).
     expect(performance.now() - startMs).toBeLessThan(10_000)
   })
 })
 
-/** Connections in a room, of one user if one is named, as both gateways tell it. */
+/** Resolves when the room has `count` connections, of `user` if given. */
 async function untilPresent(room: string, count: number, user?: string): Promise<void> {
-  const asking = await connectedAs(a, 'somebody')
+  const observer = await connectedAs(a, 'observer')
   await until(`${count} in ${room}`, async () => {
-    const { clients } = await asking.presence(room)
+    const { clients } = await observer.presence(room)
     return (
       Object.values(clients).filter((client) => user === undefined || client.user === user).length === count
     )

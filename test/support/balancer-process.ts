@@ -1,4 +1,5 @@
-// HAProxy and nginx with the configurations of examples/: what a test changes in them are the values that every site changes.
+// HAProxy and nginx processes with the configurations of examples/. A test changes only values that every
+// site has to change.
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -10,28 +11,28 @@ import { Program } from './child-process.js'
 import { tokenFor } from './gateway-process.js'
 import { freePort, until } from './redis-processes.js'
 
-/** Where a gateway is, for its balancer. */
-export interface Place {
+/** The ports of a gateway behind the balancer. */
+export interface GatewayAddress {
   readonly port: number
   readonly opsPort: number
 }
 
 export interface BalancerOptions {
-  readonly places: readonly [Place, Place]
-  /** Further values of the example that are to be others. */
-  readonly instead?: Readonly<Record<string, string>>
+  readonly gateways: readonly [GatewayAddress, GatewayAddress]
+  /** Further texts of the example to replace. */
+  readonly replacements?: Readonly<Record<string, string>>
 }
 
 export type BalancerName = 'haproxy' | 'nginx'
 
 const files = { haproxy: 'haproxy.cfg', nginx: 'nginx.conf' } as const
 
-/** The example as it stands. */
+/** Reads the configuration of the example. */
 export function exampleOf(name: BalancerName): Promise<string> {
   return readFile(fileURLToPath(new URL(`../../examples/${name}/${files[name]}`, import.meta.url)), 'utf8')
 }
 
-/** Every one of them must be there: a test of an example that has changed is none. */
+/** Replaces the values. Throws when one is missing, because then the example has changed. */
 function replaced(text: string, values: Readonly<Record<string, string>>): string {
   for (const [value, other] of Object.entries(values)) {
     if (!text.includes(value)) throw new Error(`the example has no "${value}"`)
@@ -42,7 +43,7 @@ function replaced(text: string, values: Readonly<Record<string, string>>): strin
 
 export class BalancerProcess {
   readonly port: number
-  /** Of the authority that signed its certificate: itself. */
+  /** The self-signed certificate of the balancer. */
   readonly ca: string
   readonly #folder: string
   readonly #program: Program
@@ -60,21 +61,21 @@ export class BalancerProcess {
 
   token = tokenFor
 
-  /** Resolves when clients get through. */
+  /** Resolves when clients reach a gateway through it. */
   static async start(name: BalancerName, options: BalancerOptions): Promise<BalancerProcess> {
     const program = await locate(needs[name])
     if (program === undefined) throw new Error(`there is no ${name}: npm test installs it`)
     const folder = await mkdtemp(join(tmpdir(), `parley-${name}-`))
     const [port, plainPort] = [await freePort(), await freePort()]
     const ca = await placeCertificate(folder)
-    const site = { folder, port, plainPort, places: options.places }
+    const site = { folder, port, plainPort, places: options.gateways }
     const values = name === 'haproxy' ? haproxyValues(site) : nginxValues(site)
     const config = join(folder, files[name])
-    await writeFile(config, replaced(await exampleOf(name), { ...values, ...options.instead }))
+    await writeFile(config, replaced(await exampleOf(name), { ...values, ...options.replacements }))
     const command =
       name === 'haproxy'
         ? [program, '-f', config, '-db']
-        : // One process: whoever ends it ends all of it.
+        : // One process, so that killing it ends everything.
           [program, '-p', folder, '-c', config, '-e', 'stderr', '-g', 'daemon off; master_process off;']
     const running = new Program(name, command)
     const balancer = new BalancerProcess({ port, ca, folder, program: running })
@@ -87,7 +88,7 @@ export class BalancerProcess {
     return balancer
   }
 
-  /** The status of a plain GET. */
+  /** Resolves to the status of a plain GET. */
   get(path: string): Promise<number> {
     return new Promise((resolve, reject) => {
       get({ host: 'localhost', port: this.port, path, ca: this.ca, agent: false }, (response) => {
@@ -107,7 +108,7 @@ interface Site {
   readonly folder: string
   readonly port: number
   readonly plainPort: number
-  readonly places: readonly [Place, Place]
+  readonly places: readonly [GatewayAddress, GatewayAddress]
 }
 
 function haproxyValues({ folder, places, plainPort, port }: Site): Record<string, string> {
@@ -116,7 +117,7 @@ function haproxyValues({ folder, places, plainPort, port }: Site): Record<string
     'bind :80': `bind 127.0.0.1:${plainPort}`,
     '/etc/haproxy/certs/chat.example.com.pem': join(folder, 'chat.pem'),
     '/run/haproxy/parley.sock': join(folder, 'admin.sock'),
-    // As many as a developer may open.
+    // Within the limit of open files of a developer's account.
     'maxconn 100000': 'maxconn 200',
     '10.0.0.11:8000 check port 9090': `127.0.0.1:${places[0].port} check port ${places[0].opsPort}`,
     '10.0.0.12:8000 check port 9090': `127.0.0.1:${places[1].port} check port ${places[1].opsPort}`,
@@ -126,7 +127,7 @@ function haproxyValues({ folder, places, plainPort, port }: Site): Record<string
 function nginxValues({ folder, places, plainPort, port }: Site): Record<string, string> {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   return {
-    // Only root may become another, and read where packages put things.
+    // Only root may change the user, or write to the directories of the packages.
     'user www-data;': '',
     'http {\n': `http {\n${temporary.map((what) => `${what}_temp_path ${folder};\n`).join('')}`,
     'worker_rlimit_nofile 200000;': '',
@@ -144,7 +145,10 @@ function nginxValues({ folder, places, plainPort, port }: Site): Record<string, 
   }
 }
 
-/** For `localhost`: chat.crt and chat.key, and both in chat.pem. Gives the certificate. */
+/**
+ * Creates a certificate for `localhost` as chat.crt and chat.key, and both in chat.pem. Returns the
+ * certificate.
+ */
 async function placeCertificate(folder: string): Promise<string> {
   await mkdir(folder, { recursive: true })
   const { cert, key } = await makeCertificate(folder, 'chat')

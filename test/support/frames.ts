@@ -1,4 +1,4 @@
-// Raw frames over ws, for what no client library would send, and for the exact bytes of what comes back.
+// Raw frames over ws, for input that no client library sends, and for the exact bytes of the replies.
 import { once } from 'node:events'
 import { onTestFinished } from 'vitest'
 import { WebSocket } from 'ws'
@@ -6,22 +6,22 @@ import { door } from './centrifuge-sdk.js'
 import type { TestGateway } from './gateway.js'
 import { Arrivals, within } from './waiting.js'
 
-export interface Closing {
+export interface CloseFrame {
   readonly code: number
   readonly reason: string
 }
 
-/** What came, with the line it was. */
-export type Line = Readonly<Record<string, unknown>>
+/** A parsed line of a frame. */
+export type JsonLine = Readonly<Record<string, unknown>>
 
-export class RawClient {
+export class RawCentrifugeClient {
   readonly socket: WebSocket
-  /** Frames as they came. */
+  /** The received frames. */
   readonly frames: string[] = []
-  /** Replies and pushes as text, one to a line; pings are left out. */
+  /** Replies and pushes as text, one per line, without pings. */
   readonly lines = new Arrivals<string>('a line')
   readonly pings = new Arrivals<string>('a ping')
-  readonly closing: Promise<Closing>
+  readonly closing: Promise<CloseFrame>
 
   private constructor(socket: WebSocket) {
     this.socket = socket
@@ -36,56 +36,60 @@ export class RawClient {
     })
   }
 
-  static async open(url: string, protocols: string[] = []): Promise<RawClient> {
+  static async open(url: string, protocols: string[] = []): Promise<RawCentrifugeClient> {
     const socket = new WebSocket(url, protocols)
-    const client = new RawClient(socket)
+    const client = new RawCentrifugeClient(socket)
     onTestFinished(() => socket.terminate())
     await within('opening', once(socket, 'open'))
     return client
   }
 
-  /** Objects become one frame, one to a line; a text is sent as it is. */
+  /** Sends one frame with one command per line. A text is sent unchanged. */
   send(...commands: readonly (object | string)[]): void {
     this.socket.send(
       commands.map((command) => (typeof command === 'string' ? command : JSON.stringify(command))).join('\n'),
     )
   }
 
-  /** The next line, exactly. */
+  /** Resolves to the exact text of the next line. */
   line(): Promise<string> {
     return this.lines.next()
   }
 
-  async object(): Promise<Line> {
-    return JSON.parse(await this.line()) as Line
+  async object(): Promise<JsonLine> {
+    return JSON.parse(await this.line()) as JsonLine
   }
 
-  /** The answer to a command, also when others come before it. */
-  async reply(id: number): Promise<Line> {
+  /** Resolves to the reply to a command, also when other replies arrive before it. */
+  async reply(id: number): Promise<JsonLine> {
     const line = await this.lines.next(
       (text) => text.startsWith(`{"id":${id},`),
       `the reply to command ${id}`,
     )
-    return JSON.parse(line) as Line
+    return JSON.parse(line) as JsonLine
   }
 
-  /** Sends one command and waits for its answer. */
-  ask(id: number, command: object): Promise<Line> {
+  /** Sends one command and waits for its reply. */
+  ask(id: number, command: object): Promise<JsonLine> {
     this.send({ id, ...command })
     return this.reply(id)
   }
 
-  closed(): Promise<Closing> {
+  closed(): Promise<CloseFrame> {
     return within('closing', this.closing)
   }
 }
 
-export function rawAt(gateway: TestGateway, tenant = 'demo/acme'): Promise<RawClient> {
-  return RawClient.open(door(gateway, tenant))
+export function rawAt(gateway: TestGateway, tenant = 'demo/acme'): Promise<RawCentrifugeClient> {
+  return RawCentrifugeClient.open(door(gateway, tenant))
 }
 
-/** Connected: its next line is the answer to what the test sends. */
-export async function rawAs(gateway: TestGateway, user: string, tenant = 'demo/acme'): Promise<RawClient> {
+/** Opens a connected client, whose next line is the reply to the test's first command. */
+export async function rawAs(
+  gateway: TestGateway,
+  user: string,
+  tenant = 'demo/acme',
+): Promise<RawCentrifugeClient> {
   const client = await rawAt(gateway, tenant)
   const reply = await client.ask(1, { connect: { token: await gateway.token(user, { tenant }) } })
   if (!('connect' in reply)) throw new Error(`connect was refused: ${JSON.stringify(reply)}`)

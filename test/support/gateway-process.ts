@@ -1,4 +1,5 @@
-// `parley gateway` as operators run it: a process of its own, free ports, a folder of manifests or a catalog in Redis.
+// `parley gateway` as operators run it: a separate process on free ports, with a folder of manifests or a
+// catalog in Redis.
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,9 +15,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 
 export interface GatewayProcessOptions {
   readonly redis: string
-  /** Further options of the command line. A drain takes no time unless they say otherwise. */
+  /** Further command line options. The default drain window is 0. */
   readonly args?: readonly string[]
-  /** Beside what this process has. */
+  /** Environment variables in addition to those of this process. */
   readonly env?: Record<string, string>
 }
 
@@ -27,7 +28,7 @@ export interface OpsAnswer {
 
 export class GatewayProcess {
   readonly program: Program
-  /** For clients; 0 until it serves. */
+  /** The port for clients; 0 until the gateway serves. */
   port = 0
   opsPort = 0
   readonly #scheme: 'ws' | 'wss'
@@ -37,22 +38,22 @@ export class GatewayProcess {
     this.#scheme = scheme
   }
 
-  /** Resolves when it serves. */
+  /** Starts a gateway and resolves when it serves clients. */
   static async start(options: GatewayProcessOptions): Promise<GatewayProcess> {
     const gateway = await GatewayProcess.launch(options)
     await gateway.serving()
     return gateway
   }
 
-  /** Resolves when it answers probes: it may still wait for Redis. */
+  /** Starts a gateway and resolves when it answers probes; it may still wait for Redis. */
   static async launch(options: GatewayProcessOptions): Promise<GatewayProcess> {
-    const gateway = GatewayProcess.try(options)
+    const gateway = GatewayProcess.spawn(options)
     gateway.opsPort = Number((await gateway.logged('answering probes'))['opsPort'])
     return gateway
   }
 
-  /** Resolves to nothing: it may end at once. */
-  static try({ args = [], env = {}, redis }: GatewayProcessOptions): GatewayProcess {
+  /** Starts a gateway without waiting, for one that may exit at once. */
+  static spawn({ args = [], env = {}, redis }: GatewayProcessOptions): GatewayProcess {
     const command = ['dist/cli/main.js', 'gateway', '--redis', redis, '--host', '127.0.0.1', '--port', '0']
     const program = new Program(
       'a gateway',
@@ -70,10 +71,10 @@ export class GatewayProcess {
     return `${this.#scheme}://127.0.0.1:${this.port}`
   }
 
-  /** For the tenants of `tenantManifest` and `tenantPolicy`, which share a key. */
+  /** Mints a token for the tenants of `tenantManifest` and `tenantPolicy`, which share a key. */
   token = tokenFor
 
-  /** The first line of its log with that message. */
+  /** Resolves to the first log line with the message. */
   logged(msg: string): Promise<Record<string, unknown>> {
     return this.program.saying(`the log line "${msg}"`, (said) =>
       parsedLines(said).find((line) => line['msg'] === msg),
@@ -85,19 +86,19 @@ export class GatewayProcess {
     return { status: response.status, body: (await response.json()) as Record<string, unknown> }
   }
 
-  /** SIGTERM. Resolves when it has ended. */
+  /** Sends SIGTERM and resolves when the process has ended. */
   stop(): Promise<Ended> {
     this.program.signal('SIGTERM')
     return this.program.ended
   }
 
-  /** SIGKILL: nobody is told. */
+  /** Sends SIGKILL, so that the gateway cannot notify clients. */
   kill(): Promise<void> {
     return this.program.kill()
   }
 }
 
-/** Several at once, on one Redis. */
+/** Starts several gateways on one Redis at the same time. */
 export function startGateways(count: number, options: GatewayProcessOptions): Promise<GatewayProcess[]> {
   return Promise.all(Array.from({ length: count }, () => GatewayProcess.start(options)))
 }
@@ -111,7 +112,7 @@ export async function tokenFor(
   return mintToken(issuer, { user, claims, expiresInS, nowMs: Date.now() })
 }
 
-/** What the gateways know of each other, as one of them tells it. */
+/** The state of all gateways, as `gateway` reports it in /stats. */
 export async function clusterOf(gateway: GatewayProcess): Promise<ClusterStats> {
   const { body } = await gateway.ops('/stats')
   return body['cluster'] as ClusterStats
@@ -123,8 +124,8 @@ export interface ClusterStats {
   readonly tenants: Record<string, { connections: number; publications_per_second: number }>
 }
 
-/** All of them tell of exactly `count` gateways. */
-export async function untilTheyKnow(gateways: readonly GatewayProcess[], count: number): Promise<void> {
+/** Resolves when each of the gateways reports exactly `count` gateways. */
+export async function untilGatewaysSee(gateways: readonly GatewayProcess[], count: number): Promise<void> {
   await until(`${count} gateways in /stats`, async () => {
     const views = await Promise.all(gateways.map(clusterOf))
     return views.every((view) => view.gateways.length === count)
@@ -137,41 +138,41 @@ export interface Rule {
   readonly [field: string]: unknown
 }
 
-const everybody = [{ authenticated: true }]
+const everyAuthenticatedUser = [{ authenticated: true }]
 const all = ['Subscribe', 'Publish', 'Presence', 'History']
-const remembered = { history: { size: 1000, ttl: '1h' } }
-const peopled = { presence: true, joinLeave: true }
+const withHistory = { history: { size: 1000, ttl: '1h' } }
+const withPresence = { presence: true, joinLeave: true }
 
-/** Everybody signed in may do everything there. */
+/** A rule for the channel `name`, in which every authenticated user has all operations. */
 export function openRule(name: string, fields: object = {}): Rule {
   return {
     name,
     match: { type: 'Literal', value: name },
-    grants: [{ operations: all, subjects: everybody }],
-    ...remembered,
-    ...peopled,
+    grants: [{ operations: all, subjects: everyAuthenticatedUser }],
+    ...withHistory,
+    ...withPresence,
     ...fields,
   }
 }
 
-/** The chat door's own channels. */
+/** The channels that the chat endpoint uses: the lobby and the direct messages. */
 const chatRules: readonly Rule[] = [
   openRule('lobby'),
   {
     name: 'inbox',
     match: { type: 'Pattern', value: 'dm:{user}' },
-    grants: [{ operations: ['Subscribe', 'History'], subjects: everybody }],
-    ...remembered,
+    grants: [{ operations: ['Subscribe', 'History'], subjects: everyAuthenticatedUser }],
+    ...withHistory,
   },
   {
     name: 'send',
     match: { type: 'Pattern', value: 'dm:*' },
-    grants: [{ operations: ['Publish'], subjects: everybody }],
-    ...remembered,
+    grants: [{ operations: ['Publish'], subjects: everyAuthenticatedUser }],
+    ...withHistory,
   },
 ]
 
-/** A folder with the tenant demo/acme, to be edited under the gateways' eyes. */
+/** A folder with the manifests of the tenant demo/acme, which tests edit while gateways watch it. */
 export class ManifestFolder {
   readonly path: string
   readonly #connectionsMax: number
@@ -181,7 +182,7 @@ export class ManifestFolder {
     this.#connectionsMax = connectionsMax
   }
 
-  /** `connectionsMax` is of the tenant. */
+  /** `connectionsMax` is the tenant's connection limit. */
   static async make(rules = defaultRules, { connectionsMax = 1_000 } = {}): Promise<ManifestFolder> {
     const path = await mkdtemp(join(tmpdir(), 'parley-manifests-'))
     const folder = new ManifestFolder(path, connectionsMax)
@@ -189,7 +190,7 @@ export class ManifestFolder {
     return folder
   }
 
-  /** In one step, as careful tools do. */
+  /** Replaces the manifests atomically. */
   async write(rules: readonly Rule[]): Promise<void> {
     const file = join(this.path, 'acme.yaml')
     await writeFile(`${file}.new`, tenantManifest(rules, this.#connectionsMax))
@@ -237,11 +238,14 @@ function tenantManifest(rules: readonly Rule[], max: number): string {
       stringData: { hmac },
     },
   ]
-  // JSON is YAML.
+  // JSON is valid YAML.
   return documents.map((document) => JSON.stringify(document, undefined, 2)).join('\n---\n')
 }
 
-/** As `chatAs`, and in the lobby and its inbox for sure: over Redis that is a moment after `welcome`. */
+/**
+ * Like `chatAs`, and waits until the client is in the lobby and receives direct messages. Over Redis that is
+ * a moment after `welcome`.
+ */
 export async function chatIn(gateway: ChatDoor, user: string, options: ChatUser = {}): Promise<ChatClient> {
   const client = await chatAs(gateway, user, options)
   let sent = 0
@@ -253,7 +257,7 @@ export async function chatIn(gateway: ChatDoor, user: string, options: ChatUser 
       if (event === 'direct_message') heard = Number(content)
     return heard > 0
   })
-  // What was sent behind the one that came must not come later.
+  // Waits for the last message, so that it does not arrive during the test.
   if (heard < sent) await client.next('direct_message', ({ content }) => content === sent)
   return client
 }

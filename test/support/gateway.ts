@@ -1,4 +1,4 @@
-// A real gateway on a free port, for tests that speak to it over real sockets.
+// Starts a real gateway on a free port, for tests that connect over real sockets.
 import { mintToken } from '../../src/auth/mint.js'
 import { MemoryBroker, MemoryBrokerData } from '../../src/broker/memory.js'
 import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.js'
@@ -9,7 +9,7 @@ import type { Catalog, CatalogListener } from '../../src/catalog/catalog.js'
 import { tenantKey, type TenantPolicy } from '../../src/tenant/policy.js'
 import { systemClock } from '../../src/time.js'
 
-/** A catalog that tests edit by hand. */
+/** A catalog that tests edit directly. */
 export class TestCatalog implements Catalog {
   readonly #policies = new Map<string, TenantPolicy>()
   #listener: CatalogListener | undefined
@@ -43,7 +43,7 @@ export class TestCatalog implements Catalog {
   }
 }
 
-/** Faults of our own that it has counted. */
+/** The number of bugs that the gateway has counted. */
 export async function bugsOf({ gateway }: Pick<TestGateway, 'gateway'>): Promise<number | undefined> {
   const { values } = await gateway.metrics.bugs.get()
   return values[0]?.value
@@ -54,10 +54,11 @@ export interface TestGateway {
   readonly catalog: TestCatalog
   readonly brokerData: MemoryBrokerData
   readonly port: number
-  /** `http://127.0.0.1:<port>` and `ws://…`; with a certificate `https://…` and `wss://…`. */
+  /** `http://127.0.0.1:<port>`, or `https://…` with a certificate. */
   readonly http: string
+  /** `ws://127.0.0.1:<port>`, or `wss://…` with a certificate. */
   readonly ws: string
-  /** Signed with the tenant's first shared key. */
+  /** Mints a token that is signed with the tenant's first shared key. */
   token(
     user: string,
     options?: { tenant?: string; claims?: Record<string, unknown>; expiresInS?: number },

@@ -1,4 +1,4 @@
-// Policies for tests, made short: a tenant with the rules that a case needs, everything else generous.
+// Short policies for tests: a tenant with the rules that a test needs, and generous limits.
 import { createHash } from 'node:crypto'
 import type { ChannelRule, Grant, Limits, Subject, TenantPolicy } from '../../src/tenant/policy.js'
 
@@ -19,19 +19,22 @@ export const generousLimits: Limits = {
   retention: { historyMessages: 10_000, historyTtlMs: 86_400_000, presence: true },
 }
 
-const everybodySignedIn: Subject[] = [{ authenticated: true }]
+const everyAuthenticatedUser: Subject[] = [{ authenticated: true }]
 
-export function allow(operations: Grant['operations'], subjects: Subject[] = everybodySignedIn): Grant {
+export function allow(operations: Grant['operations'], subjects: Subject[] = everyAuthenticatedUser): Grant {
   return { effect: 'Allow', operations, subjects }
 }
 
-export function deny(operations: Grant['operations'], subjects: Subject[] = everybodySignedIn): Grant {
+export function deny(operations: Grant['operations'], subjects: Subject[] = everyAuthenticatedUser): Grant {
   return { effect: 'Deny', operations, subjects }
 }
 
 export const allOperations: Grant['operations'] = ['Subscribe', 'Publish', 'Presence', 'History']
 
-/** `value` with `{` or `*` in it is a pattern, with a final `:` a prefix, else a literal. Default: everybody signed in may do all. */
+/**
+ * A rule. `value` is a pattern when it contains `{` or `*`, a prefix when it ends with `:`, and otherwise a
+ * literal. Default: every authenticated user has all operations.
+ */
 export function rule(value: string, overrides: Partial<ChannelRule> = {}): ChannelRule {
   const type = /[{*]/.test(value) ? 'Pattern' : value.endsWith(':') ? 'Prefix' : 'Literal'
   return {
@@ -48,7 +51,7 @@ export function rule(value: string, overrides: Partial<ChannelRule> = {}): Chann
 
 export const acmeSecret = Buffer.from('a test secret that is long enough for HS512, all sixty-four bytes')
 
-/** `demo/acme` with the given rules; each call with another content has another revision. */
+/** The tenant `demo/acme` with the overrides. Different contents have different revisions. */
 export function tenantPolicy(overrides: Partial<TenantPolicy> = {}): TenantPolicy {
   const policy: TenantPolicy = {
     tenantId: `id-of-${overrides.namespace ?? 'demo'}-${overrides.name ?? 'acme'}`,

@@ -1,4 +1,4 @@
-// WebSocket frames byte by byte, the forbidden ones too: whatever a client could put on the wire.
+// Builds and reads WebSocket frames byte by byte, including invalid ones.
 import { randomBytes } from 'node:crypto'
 
 export const opcodes = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
@@ -12,9 +12,9 @@ export interface RawFrame {
   readonly rsv?: number
   /** Default: true, as clients must. */
   readonly masked?: boolean
-  /** How the length is written: 7, 16 or 64 bits. Default: the shortest that fits. */
+  /** The encoding of the length: 7, 16 or 64 bits. Default: the shortest that fits. */
   readonly lengthBits?: 7 | 16 | 64
-  /** What the length says, when it lies. */
+  /** A false length. Default: the length of the payload. */
   readonly length?: bigint
 }
 
@@ -49,7 +49,7 @@ export const continuation = (payload: Buffer | string, rest: Partial<RawFrame> =
   frame({ opcode: opcodes.continuation, payload, ...rest })
 export const ping = (payload: Buffer | string = ''): Buffer => frame({ opcode: opcodes.ping, payload })
 
-/** A close frame; without a code an empty one. */
+/** A close frame; empty without a code. */
 export function close(code?: number, reason: Buffer | string = ''): Buffer {
   const payload = Buffer.concat([code === undefined ? Buffer.alloc(0) : twoBytes(code), Buffer.from(reason)])
   return frame({ opcode: opcodes.close, payload })
@@ -59,7 +59,7 @@ function twoBytes(code: number): Buffer {
   return Buffer.from([code >> 8, code & 0xff])
 }
 
-/** `message` in `count` frames or fewer, the last of them final. */
+/** `message` in frames of at most `bytesEach` bytes, the last of them final. */
 export function fragments(message: Buffer | string, bytesEach: number): Buffer[] {
   const payload = Buffer.from(message)
   const pieces: Buffer[] = []
@@ -79,7 +79,7 @@ export interface ServerFrame {
   readonly payload: Buffer
 }
 
-/** The first whole frame in `bytes` and how many bytes it took. Undefined: more must come. */
+/** The first complete frame in `bytes` and its length in bytes. Undefined while it is incomplete. */
 export function readFrame(bytes: Buffer): { frame: ServerFrame; taken: number } | undefined {
   if (bytes.byteLength < 2) return undefined
   const first = bytes.readUInt8(0)

@@ -1,19 +1,19 @@
-// A gateway for one file of bad input. When all of it is over, the gateway must be as well as before.
+// The gateway that a file of bad input tests. After all tests of the file, the gateway must still work.
 import { afterAll, beforeAll, expect, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { bugsOf, startGateway, type TestGateway } from './gateway.js'
 import { tenantPolicy } from './policies.js'
 import { RawClient, type HttpAnswer, type Json } from './raw-client.js'
-import { centrifugeDoor, chatDoor, upgradeRequest, type UpgradeRequest } from './raw-http.js'
+import { centrifugePath, chatPath, upgradeRequest, type UpgradeRequest } from './raw-http.js'
 
 export class Target {
   readonly #policies: readonly TenantPolicy[]
   readonly #options: Parameters<typeof startGateway>
   readonly #clients: RawClient[] = []
   #running: TestGateway | undefined
-  /** Faults that a test made itself. */
-  bugsMade = 0
+  /** The number of bugs that tests caused on purpose. */
+  expectedBugs = 0
 
   constructor(policies: readonly TenantPolicy[], options: Parameters<typeof startGateway>) {
     this.#policies = policies
@@ -30,12 +30,12 @@ export class Target {
     this.#running = await startGateway(this.#policies, gatewayOptions, serverOptions)
   }
 
-  /** Where the gateway speaks TLS: its certificate, which signed itself. */
+  /** The gateway's self-signed certificate, when it speaks TLS. */
   get #ca(): string | undefined {
     return this.#options[2]?.certificate?.cert
   }
 
-  /** A connection, through TLS where the gateway speaks it; it is cut when the file is over. */
+  /** Opens a connection, with TLS when the gateway speaks it. It is closed after the tests of the file. */
   async connect(): Promise<RawClient> {
     const { port } = this.running
     const client = await (this.#ca === undefined
@@ -45,8 +45,8 @@ export class Target {
     return client
   }
 
-  /** Sends a request in one packet and reads the answer. */
-  async ask(request: UpgradeRequest | string): Promise<HttpAnswer> {
+  /** Sends a request in one packet and reads the response. */
+  async request(request: UpgradeRequest | string): Promise<HttpAnswer> {
     const client = await this.connect()
     client.write(typeof request === 'string' ? request : upgradeRequest(request))
     const answer = await client.answer()
@@ -54,7 +54,8 @@ export class Target {
     return answer
   }
 
-  async upgraded(request: UpgradeRequest): Promise<RawClient> {
+  /** Opens a WebSocket by a raw request. */
+  async upgrade(request: UpgradeRequest): Promise<RawClient> {
     const client = await this.connect()
     client.write(upgradeRequest(request))
     const answer = await client.answer()
@@ -62,31 +63,34 @@ export class Target {
     return client
   }
 
-  /** At the chat door, with the welcome read. */
+  /** Connects to the chat endpoint and reads the welcome. */
   async chat(user: string, tenant = 'demo/acme'): Promise<RawClient> {
     const token = await this.running.token(user, { tenant })
-    const client = await this.upgraded({ target: `/${tenant}/ws?token=${token}` })
+    const client = await this.upgrade({ target: `/${tenant}/ws?token=${token}` })
     expect(await client.json()).toMatchObject({ event: 'welcome', user_id: user })
     return client
   }
 
-  /** At the Centrifuge door, connected. */
+  /** Connects to the Centrifuge endpoint. */
   async centrifuge(user: string, tenant = 'demo/acme'): Promise<RawClient> {
-    const client = await this.upgraded({ target: `/${tenant}/connection/websocket` })
+    const client = await this.upgrade({ target: `/${tenant}/connection/websocket` })
     client.send({ id: 1, connect: { token: await this.running.token(user, { tenant }) } })
     expect(await client.json()).toMatchObject({ id: 1, connect: {} })
     return client
   }
 
-  /** Somebody else, by a WebSocket library, says hello to himself through both doors; and nobody counted a bug or left anything behind. */
+  /**
+   * Asserts that other clients can still chat at both endpoints, that no unexpected bug was counted, and that
+   * no session is left.
+   */
   async expectHealthy(): Promise<void> {
-    await this.#chatsAtBothDoors()
+    await this.#chatAtBothEndpoints()
     for (const client of this.#clients) client.destroy()
     const { gateway } = this.running
     await vi.waitFor(() => expect(gateway.context.sessions.size).toBe(0), { timeout: 10_000 })
     for (const tenant of gateway.tenants)
       expect(tenant).toMatchObject({ connections: 0, subscriptionsTotal: 0 })
-    expect(await bugsOf(this.running)).toBe(this.bugsMade)
+    expect(await bugsOf(this.running)).toBe(this.expectedBugs)
   }
 
   async stop(): Promise<void> {
@@ -94,11 +98,11 @@ export class Target {
     await this.#running?.stop()
   }
 
-  async #chatsAtBothDoors(): Promise<void> {
+  async #chatAtBothEndpoints(): Promise<void> {
     const { token, ws } = this.running
     const bearer = await token('healthy')
-    const chat = new WebSocket(`${ws}${chatDoor}?token=${bearer}`, { ca: this.#ca })
-    const centrifuge = new WebSocket(`${ws}${centrifugeDoor}`, { ca: this.#ca })
+    const chat = new WebSocket(`${ws}${chatPath}?token=${bearer}`, { ca: this.#ca })
+    const centrifuge = new WebSocket(`${ws}${centrifugePath}`, { ca: this.#ca })
     const heard = Promise.all([
       until(chat, (message) => message['event'] === 'chat' && message['content'] === 'still here'),
       until(centrifuge, (message) => message['push']?.pub?.data === 'still here'),
@@ -114,25 +118,28 @@ export class Target {
   }
 }
 
-function until(socket: WebSocket, wanted: (message: Json) => boolean): Promise<void> {
+function until(socket: WebSocket, matches: (message: Json) => boolean): Promise<void> {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error('a healthy client waits in vain')), 10_000)
+    const timeout = setTimeout(() => reject(new Error('a healthy client received no message')), 10_000)
     socket.on('error', reject)
     socket.on('message', (data: Buffer) => {
       if (
         !data
           .toString()
           .split('\n')
-          .some((line) => wanted(JSON.parse(line) as Json))
+          .some((line) => matches(JSON.parse(line) as Json))
       )
         return
-      clearTimeout(late)
+      clearTimeout(timeout)
       resolve()
     })
   })
 }
 
-/** Starts before the file's first test, and after the last one asks how the gateway is. A rejection nobody handled fails the run by itself (vitest). */
+/**
+ * Starts a gateway before the first test of the file, and checks its health after the last one. vitest itself
+ * fails the run on an unhandled rejection.
+ */
 export function targetGateway(
   policies: readonly TenantPolicy[] = [tenantPolicy()],
   ...options: Parameters<typeof startGateway> extends [unknown, ...infer Rest] ? Rest : never
@@ -149,14 +156,14 @@ export function targetGateway(
   return target
 }
 
-/** A refusal has its status, its code and a sentence, and nothing more. */
+/** Asserts that a refusal has its status, its code and a message, and nothing else. */
 export function expectRefusal(answer: HttpAnswer, expected: { status: number; code: string }): void {
   expect(answer).toMatchObject({ status: expected.status, body: { code: expected.code } })
   expectSentence(answer.body?.message)
   expect(Object.keys(answer.body ?? {})).toEqual(['code', 'message'])
 }
 
-/** Words for people, without control characters, stacks or paths of ours. */
+/** Asserts that a message is readable, without control characters, stacks or file paths. */
 export function expectSentence(message: string | undefined): void {
   expect(message).toMatch(/^\P{Cc}{10,600}$/u)
   expect(message).not.toMatch(/node:|node_modules|\.[jt]s:\d|undefined|\[object|eyJ/)

@@ -1,17 +1,17 @@
-// HTTP requests as text, the bent ones too.
+// HTTP requests as text, including malformed ones.
 
 export interface UpgradeRequest {
   readonly method?: string
-  /** Path and query. Default: the chat door of demo/acme. */
+  /** Path and query. Default: the chat endpoint of demo/acme. */
   readonly target?: string
   readonly version?: string
-  /** Added to what a proper client sends, or instead of it; undefined takes one away. */
+  /** Added to the headers of a regular client, or replacing them; undefined removes one. */
   readonly headers?: Readonly<Record<string, string | undefined>>
-  /** Further header lines, for doubles. */
+  /** Further header lines, for repeated headers. */
   readonly lines?: readonly string[]
 }
 
-const properHeaders = {
+const regularHeaders = {
   Host: 'chat.example.com',
   Upgrade: 'websocket',
   Connection: 'Upgrade',
@@ -19,12 +19,12 @@ const properHeaders = {
   'Sec-WebSocket-Version': '13',
 }
 
-export const chatDoor = '/demo/acme/ws'
-export const centrifugeDoor = '/demo/acme/connection/websocket'
+export const chatPath = '/demo/acme/ws'
+export const centrifugePath = '/demo/acme/connection/websocket'
 
 export function upgradeRequest(request: UpgradeRequest = {}): string {
-  const { lines = [], method = 'GET', target = chatDoor, version = 'HTTP/1.1' } = request
-  const headers = Object.entries({ ...properHeaders, ...request.headers })
+  const { lines = [], method = 'GET', target = chatPath, version = 'HTTP/1.1' } = request
+  const headers = Object.entries({ ...regularHeaders, ...request.headers })
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}: ${value}`)
   return [`${method} ${target} ${version}`, ...headers, ...lines, '', ''].join('\r\n')

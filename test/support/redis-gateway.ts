@@ -1,14 +1,15 @@
-// A Redis broker as a gateway has it, for tests: its links, its timers and its end.
+// A Redis broker with its links and timers, as a gateway opens it, for tests.
 import { setMaxListeners } from 'node:events'
 import { openRedisBroker } from '../../src/broker/redis/open.js'
-import type { RedisBrokerLimits } from '../../src/broker/redis/shard.js'
+import type { RedisBrokerLimits } from '../../src/broker/redis/limits.js'
 import type { RedisBroker } from '../../src/broker/redis/broker.js'
 import { createLog, type Log } from '../../src/log.js'
 import { ClusterMap } from '../../src/redis/topology/cluster-map.js'
-import { createLink, type RunningLink } from '../../src/redis/managed-link.js'
+import { ManagedLink } from '../../src/redis/managed-link.js'
 import type { LiveRedis } from '../../src/redis/link.js'
-import { createLocator } from '../../src/redis/topology/locator.js'
-import { oneShard, type ShardMap } from '../../src/redis/topology/shards.js'
+import { createLocator } from '../../src/redis/topology/create-locator.js'
+import type { ShardMap } from '../../src/redis/topology/shards.js'
+import { singleShardMap } from '../../src/redis/topology/single-shard.js'
 import {
   parseRedisUrl,
   type ClusterTarget,
@@ -20,16 +21,16 @@ import { systemClock } from '../../src/time.js'
 
 export interface TestRedisBroker {
   readonly broker: RedisBroker
-  /** By role; in a Cluster by role and shard, `replicated writer 127.0.0.1:7000`. */
-  readonly links: ReadonlyMap<string, RunningLink>
+  /** The links by role; in a Cluster by role and shard, such as `replicated writer 127.0.0.1:7000`. */
+  readonly links: ReadonlyMap<string, ManagedLink>
   readonly shards: ShardMap
   close(): Promise<void>
 }
 
 let gateways = 0
 
-/** What makes a broker a bad one, to see whether tests find it out. */
-export interface Spoil {
+/** A deliberate fault of the broker, to prove that tests detect it. */
+export interface BrokerFault {
   readonly waitReplicas?: number
   readonly alter?: (live: LiveRedis) => Partial<LiveRedis>
 }
@@ -37,26 +38,26 @@ export interface Spoil {
 export interface TestBrokerOptions {
   readonly limits?: Partial<RedisBrokerLimits> | undefined
   readonly log?: Log
-  readonly spoil?: Spoil | undefined
+  readonly fault?: BrokerFault | undefined
 }
 
-/** Logs nothing below fatal, unless told otherwise. */
+/** Opens a broker. Its default log level is fatal. */
 export function openTestBroker(url: string, options: TestBrokerOptions = {}): TestRedisBroker {
   const target = parseRedisUrl(url)
   const stop = new AbortController()
-  // Every link listens.
+  // Every link adds a listener, more than Node's default limit.
   setMaxListeners(0, stop.signal)
   const log = options.log ?? createLog({ level: 'fatal', name: 'test' })
-  const { hasReplicas, run, shards } = whereaboutsOf(target, log)
-  const links = new Map<string, RunningLink>()
+  const { hasReplicas, run, shards } = topologyOf(target, log)
+  const links = new Map<string, ManagedLink>()
   const running: Promise<void>[] = [run(stop.signal)]
   gateways += 1
   const broker = openRedisBroker({
     shards,
     sharded: target.kind === 'cluster',
     createLink(role, prepare, shard) {
-      const altered = alteredBy(options.spoil?.alter)
-      const link = createLink(role, {
+      const altered = alteredBy(options.fault?.alter)
+      const link = new ManagedLink(role, {
         login: target.login,
         tls: target.tls,
         db: target.kind === 'standalone' ? target.db : undefined,
@@ -73,8 +74,8 @@ export function openTestBroker(url: string, options: TestBrokerOptions = {}): Te
         get current() {
           return link.current && altered(link.current)
         },
-        get trouble() {
-          return link.trouble
+        get unavailableReason() {
+          return link.unavailableReason
         },
         ready: async (waitMs) => altered(await link.ready(waitMs)),
         onOpen: (listener) => link.onOpen((live) => listener(altered(live))),
@@ -83,7 +84,7 @@ export function openTestBroker(url: string, options: TestBrokerOptions = {}): Te
     clock: systemClock,
     log,
     gatewayId: `test-${gateways}`,
-    waitReplicas: ({ locator }) => options.spoil?.waitReplicas ?? locator.waitReplicas ?? 1,
+    waitReplicas: ({ locator }) => options.fault?.waitReplicas ?? locator.waitReplicas ?? 1,
     hasReplicas,
     ...(options.limits && { limits: options.limits }),
   })
@@ -99,26 +100,26 @@ export function openTestBroker(url: string, options: TestBrokerOptions = {}): Te
   }
 }
 
-interface Whereabouts {
+interface TestTopology {
   readonly shards: ShardMap
   readonly hasReplicas: () => boolean
   readonly run: (signal: AbortSignal) => Promise<void>
 }
 
-export function whereaboutsOf(target: RedisTarget, log: Log): Whereabouts {
+export function topologyOf(target: RedisTarget, log: Log): TestTopology {
   return target.kind === 'cluster' ? ofCluster(target, log) : ofOne(target, log)
 }
 
-function ofOne(target: StandaloneTarget | SentinelTarget, log: Log): Whereabouts {
+function ofOne(target: StandaloneTarget | SentinelTarget, log: Log): TestTopology {
   const locator = createLocator(target, { log })
   return {
-    shards: oneShard(locator),
+    shards: singleShardMap(locator),
     hasReplicas: () => target.kind === 'sentinel',
     run: (signal) => locator.run(signal),
   }
 }
 
-function ofCluster(target: ClusterTarget, log: Log): Whereabouts {
+function ofCluster(target: ClusterTarget, log: Log): TestTopology {
   const map = new ClusterMap(target, { log })
   return {
     shards: map,
@@ -127,8 +128,10 @@ function ofCluster(target: ClusterTarget, log: Log): Whereabouts {
   }
 }
 
-/** One altered connection for each real one: the broker knows them by identity. */
-function alteredBy(alter: Spoil['alter']): (live: LiveRedis) => LiveRedis {
+/**
+ * Returns a function that alters each connection once, because the broker compares connections by identity.
+ */
+function alteredBy(alter: BrokerFault['alter']): (live: LiveRedis) => LiveRedis {
   const made = new WeakMap<LiveRedis, LiveRedis>()
   return (live) => {
     if (!alter) return live
@@ -138,7 +141,7 @@ function alteredBy(alter: Spoil['alter']): (live: LiveRedis) => LiveRedis {
       client: live.client,
       lost: live.lost,
       run: (pipeline, how) => live.run(pipeline, how),
-      stands: () => live.stands(),
+      confirmMaster: () => live.confirmMaster(),
       discard: (reason) => live.discard(reason),
       ...alter(live),
     }

@@ -79,7 +79,7 @@ export function authenticateApiCaller(
   if (presented === '') {
     throw new CommandError(
       'UNAUTHORIZED',
-      'The request has no API key: send "X-API-Key: <key>" or "Authorization: apikey <key>"',
+      'Send an API key: "X-API-Key: <key>" or "Authorization: apikey <key>"',
     )
   }
   const hash = Buffer.from(hashApiKey(presented), 'hex')

@@ -13,7 +13,7 @@ const unixSeconds = z.int().min(0).max(8_640_000_000_000)
 
 /**
  * Numbers above 2^53 − 1 are not offsets that Parley assigns. A position ahead of its stream cannot be
- * recovered, so it never matches by mistake.
+ * recovered, so it never matches wrongly.
  */
 const StreamPosition = z.object({
   offset: z.int().min(0).nullish(),

@@ -171,8 +171,8 @@ describe('the subprotocol', () => {
     ['other', undefined],
     ['other, parley.chat.v1', undefined],
     ['Parley.Chat.V1', undefined],
-  ])('a chat client that offers %s gets %s', async (offered, wanted) => {
-    expect((await shake('/demo/acme/ws', { 'sec-websocket-protocol': offered })).subprotocol).toBe(wanted)
+  ])('a chat client that offers %s gets %s', async (offered, expected) => {
+    expect((await shake('/demo/acme/ws', { 'sec-websocket-protocol': offered })).subprotocol).toBe(expected)
   })
 
   test.each<[string, string | undefined, string, string | undefined]>([
@@ -216,8 +216,8 @@ describe('the request', () => {
     [{ 'sec-websocket-version': '13', 'transfer-encoding': 'chunked' }, {}, 'BAD_REQUEST'],
   ] as [Record<string, string>, Partial<IncomingMessage>, string][])(
     'upgrade %j %j: %s',
-    (headers, more, wanted) => {
-      expect(codeOf(() => checkUpgrade(requestOf(headers, more)))).toBe(wanted)
+    (headers, more, expected) => {
+      expect(codeOf(() => checkUpgrade(requestOf(headers, more)))).toBe(expected)
     },
   )
 
@@ -228,8 +228,8 @@ describe('the request', () => {
     [['Host', 'a', 'Authorization', 'x', 'Authorization', 'y'], 'BAD_REQUEST'],
     [['Host', 'a', 'Cookie', 'x', 'Cookie', 'y'], 'accepted'],
     [['Host', 'a', ...Array.from({ length: 100 }, (_, n) => [`x-${n}`, '']).flat()], 'HEADERS_TOO_LARGE'],
-  ])('headers %j: %s', (rawHeaders, wanted) => {
-    expect(codeOf(() => checkHeaders(requestOf({}, { rawHeaders })))).toBe(wanted)
+  ])('headers %j: %s', (rawHeaders, expected) => {
+    expect(codeOf(() => checkHeaders(requestOf({}, { rawHeaders })))).toBe(expected)
   })
 
   test.each([
@@ -237,8 +237,8 @@ describe('the request', () => {
     ['https://chat.example.com', 'accepted'],
     ['https://evil.example', 'ORIGIN_NOT_ALLOWED'],
     ['null', 'ORIGIN_NOT_ALLOWED'],
-  ])('origin %s: %s', (origin, wanted) => {
+  ])('origin %s: %s', (origin, expected) => {
     const headers = origin === undefined ? {} : { origin }
-    expect(codeOf(() => checkOrigin(tenant, requestOf(headers)))).toBe(wanted)
+    expect(codeOf(() => checkOrigin(tenant, requestOf(headers)))).toBe(expected)
   })
 })

@@ -37,7 +37,7 @@ describe('probes', () => {
   })
 
   test('another path is 404, and the message lists the pages', async () => {
-    const response = await (await startOps()).get('/elsewhere?token=secret')
+    const response = await (await startOps()).get('/unknown?token=secret')
     const body = JSON.stringify(await response.json())
     expect(response.status).toBe(404)
     expect(body).toContain('/metrics/tenants')
