@@ -1,5 +1,6 @@
-// Bad tenants that the API server cannot tell from good ones, at the controller as operators run it: each lands in a condition and an Event,
-// and what was served goes on. What the API server itself refuses is in test/kube/api-invalid.test.ts.
+// Invalid tenants that the API server accepts, with the controller as a process. Each leads to a condition
+// and an Event, and the last good policy stays in force. Objects that the API server refuses are in
+// test/kube/api-invalid.test.ts.
 import { generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ChatClient } from '../support/chat-client.js'
@@ -52,16 +53,16 @@ describe('a tenant that is served', () => {
   const held = (type: string, name: string) => ({ type, keyRef: { name, key: 'key' } })
 
   test.each([
-    ['keys at the cloud’s metadata', jwks('https://169.254.169.254/keys'), 'InvalidKey'],
-    ['the same as a number', jwks('https://2852039166/keys'), 'InvalidKey'],
-    ['the same in IPv6', jwks('https://[::ffff:169.254.169.254]/keys'), 'InvalidKey'],
-    ['keys of a neighbour by link-local IPv6', jwks('https://[fe80::1]/keys'), 'InvalidKey'],
-    ['keys of the pod itself', jwks('https://localhost/keys'), 'InvalidKey'],
-    ['a Secret that is not there', held('SharedKey', 'nowhere'), 'KeyNotFound'],
+    ['keys at the cloud’s metadata address', jwks('https://169.254.169.254/keys'), 'InvalidKey'],
+    ['the metadata address as a number', jwks('https://2852039166/keys'), 'InvalidKey'],
+    ['the metadata address in IPv6', jwks('https://[::ffff:169.254.169.254]/keys'), 'InvalidKey'],
+    ['keys at a link-local IPv6 address', jwks('https://[fe80::1]/keys'), 'InvalidKey'],
+    ['keys at localhost', jwks('https://localhost/keys'), 'InvalidKey'],
+    ['a Secret that does not exist', held('SharedKey', 'nowhere'), 'KeyNotFound'],
     ['a key that is too short', held('SharedKey', 'short'), 'KeyTooShort'],
-    ['a key of another kind', held('PublicKey', 'short'), 'InvalidKey'],
-    ['a private key where a public one belongs', held('PublicKey', 'private'), 'InvalidKey'],
-  ])('loses nothing by an edit that wants %s', async (_, entry, reason) => {
+    ['a key of another type', held('PublicKey', 'short'), 'InvalidKey'],
+    ['a private key instead of a public one', held('PublicKey', 'private'), 'InvalidKey'],
+  ])('stays served after an edit that names %s', async (_, entry, reason) => {
     const auth = [...generated.auth, { name: 'bad', ...entry }]
     await world.client.apply(demoTenant('victim', { ...generated, auth }))
     const object = await world.condition('Accepted', { status: 'False', reason }, victim)
@@ -78,7 +79,7 @@ describe('a tenant that is served', () => {
     expect(message).not.toContain('PRIVATE KEY')
   })
 
-  test('is as it was when the edit is taken back', async () => {
+  test('is ready again when the edit is reverted', async () => {
     await world.client.apply(demoTenant('victim'))
     const object = await world.condition('Ready', ready, victim)
     expect(conditionOf(object, 'Stalled')).toBeUndefined()
@@ -86,7 +87,7 @@ describe('a tenant that is served', () => {
   })
 })
 
-test('a key of the tenant’s own that is replaced counts at once, and the former no more', async () => {
+test('a replaced key of the tenant is valid at once, and the old key no longer', async () => {
   const [first, second] = ['first', 'second'].map((word) => `the ${word} key of this tenant’s own making`)
   await secret('own', first ?? '')
   const auth = [{ name: 'own', type: 'SharedKey', keyRef: { name: 'own', key: 'key' } }]
@@ -100,7 +101,7 @@ test('a key of the tenant’s own that is replaced counts at once, and the forme
   await world.untilChatStatus(after, admitted, place)
 })
 
-test('two tenants of one name in two namespaces share nothing, whatever id one claims', async () => {
+test('two tenants of one name in two namespaces share nothing, even if one claims the other’s id', async () => {
   await world.client.apply(namespace('other'))
   const { object, token } = await world.readyTenant('twin')
   await world.client.apply(chatTenant(generated, { name: 'twin', ns: 'other' }))
@@ -114,32 +115,32 @@ test('two tenants of one name in two namespaces share nothing, whatever id one c
   })
   expect(await world.chatStatus(token, { tenant: 'demo/twin' })).toBe(admitted)
   expect(await world.chatStatus(token, { tenant: 'other/twin' })).toBe(401)
-  const theirs = await world.token({ secret: 'twin-credentials', ns: 'other' })
-  expect(await world.chatStatus(theirs, { tenant: 'demo/twin' })).toBe(401)
+  const otherToken = await world.token({ secret: 'twin-credentials', ns: 'other' })
+  expect(await world.chatStatus(otherToken, { tenant: 'demo/twin' })).toBe(401)
 
   const ann = await world.chat(token, 'demo/twin')
   const cleo = await world.chat(await world.token({ secret: 'twin-credentials' }, 'cleo'), 'demo/twin')
-  const bob = await world.chat(theirs, 'other/twin')
-  const heard = (content: string) => cleo.texts.filter((text) => text.includes(content)).length
-  // Over Redis she is in the lobby a moment after `welcome`.
+  const bob = await world.chat(otherToken, 'other/twin')
+  const received = (content: string) => cleo.texts.filter((text) => text.includes(content)).length
+  // Her subscription to the lobby reaches Redis shortly after `welcome`.
   await until('a message among ours', async () => {
     await ann.done({ type: 'chat', content: 'among ours' })
     await cleo.settle()
-    return heard('among ours') > 0
+    return received('among ours') > 0
   })
   await bob.done({ type: 'chat', content: 'among others' })
   await ann.done({ type: 'chat', content: 'behind it' })
   await cleo.next('chat', ({ content }) => content === 'behind it')
-  expect(heard('among others')).toBe(0)
+  expect(received('among others')).toBe(0)
 })
 
-test('tenants that are deleted while they are being made leave nothing, and their name serves the next', async () => {
+test('a tenant that is deleted while it is set up leaves nothing, and its name can be reused', async () => {
   const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'hasty' }
   for (let life = 0; life < 10; life += 1) {
     await world.client.apply(demoTenant('hasty'))
     await world.client.delete(ref)
   }
-  // Whatever was queued before it has been looked at.
+  // Keys that were queued before it have been reconciled then.
   await world.readyTenant('bystander')
   await until('no such tenant', async () => (await world.policy('hasty')) === undefined)
   const { object, token } = await world.readyTenant('hasty')

@@ -1,5 +1,5 @@
-// While a spec is not accepted, what was goes on, but for what is taken back: nobody has to mend a spec before a suspension or a revoked key
-// counts. To be seen at real gateways, also when another controller leads meanwhile.
+// While a spec is not accepted, the last good policy stays in force, except for suspensions and revoked keys,
+// which take effect at once. The tests check real gateways, also after a change of the leader.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { TestController } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
@@ -20,15 +20,15 @@ const suspended = 403
 const unknownKey = 401
 const refused = { status: 'False', reason: 'PlanNotFound' }
 
-async function spoil(name: string, spec: object = {}): Promise<void> {
+async function applyInvalid(name: string, spec: object = {}): Promise<void> {
   const broken = { ...generated, planRef: { name: 'nowhere' }, ...spec }
   await world.client.apply(demoTenant(name, broken))
 }
 
-test('suspension closes connections and the door, and ends by the same word', async () => {
+test('suspension closes connections and refuses new ones until it is lifted', async () => {
   const { token } = await world.readyTenant('sleeper')
   const ann = await world.chat(token, 'demo/sleeper')
-  await spoil('sleeper', { suspend: true })
+  await applyInvalid('sleeper', { suspend: true })
   expect(await ann.closed()).toMatchObject({ code: 3507 })
   await world.untilChatStatus(token, suspended, { tenant: 'demo/sleeper' })
   const object = await world.condition('Accepted', refused, { name: 'sleeper' })
@@ -38,24 +38,24 @@ test('suspension closes connections and the door, and ends by the same word', as
   expect(programmed?.message).toContain('suspended')
   expect(object['status'].effective).toMatchObject({ plan: 'free' })
 
-  await spoil('sleeper')
+  await applyInvalid('sleeper')
   await world.untilChatStatus(token, admitted, { tenant: 'demo/sleeper' })
 })
 
-test('so it does for a controller that never saw the spec accepted', async () => {
+test('suspension works for a controller that never saw the spec accepted', async () => {
   const { token } = await world.readyTenant('inherited')
   await controller.stop()
-  await spoil('inherited')
+  await applyInvalid('inherited')
   controller = world.controller()
   await world.condition('Accepted', refused, { name: 'inherited' })
   const ann = await world.chat(token, 'demo/inherited')
   await ann.done({ type: 'chat', content: 'still here' })
-  await spoil('inherited', { suspend: true })
+  await applyInvalid('inherited', { suspend: true })
   expect(await ann.closed()).toMatchObject({ code: 3507 })
   await world.untilChatStatus(token, suspended, { tenant: 'demo/inherited' })
 })
 
-test('an API key goes with its ChatCredential, and one whose Secret is deleted gives way to another', async () => {
+test('an API key is revoked with its ChatCredential, and replaced when its Secret is deleted', async () => {
   await world.readyTenant('keyed')
   for (const name of ['deleted', 'revoked']) {
     await world.client.apply(chatCredential({ tenantRef: { name: 'keyed' } }, { name, ns: 'demo' }))
@@ -69,7 +69,7 @@ test('an API key goes with its ChatCredential, and one whose Secret is deleted g
   expect(revoked).toHaveLength(64)
   expect(await keysOf('deleted')).toHaveLength(1)
 
-  await spoil('keyed')
+  await applyInvalid('keyed')
   await world.condition('Accepted', refused, { name: 'keyed' })
   await world.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'deleted' })
   await until('no key of the deleted', async () => (await keysOf('deleted')).length === 0)
@@ -81,10 +81,10 @@ test('an API key goes with its ChatCredential, and one whose Secret is deleted g
   })
 })
 
-test('the tenant’s own key is revoked by deleting its Secret, and the new one counts', async () => {
+test('a generated key is revoked by deleting its Secret, and its successor is valid', async () => {
   const { token } = await world.readyTenant('leaked')
   const ann = await world.chat(token, 'demo/leaked')
-  await spoil('leaked')
+  await applyInvalid('leaked')
   await world.condition('Accepted', refused, { name: 'leaked' })
   await ann.done({ type: 'chat', content: 'still here' })
   const secret = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'leaked-credentials' }
@@ -92,6 +92,6 @@ test('the tenant’s own key is revoked by deleting its Secret, and the new one 
   expect((await ann.closed()).reason).toContain('key')
   await world.untilChatStatus(token, unknownKey, { tenant: 'demo/leaked' })
   await until('a Secret again', async () => (await world.secret(secret.name)) !== undefined)
-  const since = await world.token({ secret: secret.name })
-  await world.untilChatStatus(since, admitted, { tenant: 'demo/leaked' })
+  const newToken = await world.token({ secret: secret.name })
+  await world.untilChatStatus(newToken, admitted, { tenant: 'demo/leaked' })
 })

@@ -1,4 +1,5 @@
-// What happens while nobody looks, or to Redis: a controller finds the difference and mends it, and nobody is sent away for it.
+// Changes while no controller runs, and faults of Redis: a controller finds the difference and repairs it,
+// and no client is disconnected.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { catalogKeys, epochKey, streamKey } from '../../src/redis/keys.js'
 import { endControllers, ShiftedClock } from '../support/controller.js'
@@ -28,8 +29,8 @@ afterAll(endWorlds)
 
 const refOf = (name: string) => ({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name })
 
-/** Something of the tenant's that lies in Redis, as gateways would leave it. */
-async function leave(tenantId: string): Promise<string[]> {
+/** Writes keys of the tenant to Redis, as a gateway would. */
+async function writeTenantKeys(tenantId: string): Promise<string[]> {
   const { client } = await world.redis()
   const keys = ['lobby', 'general'].flatMap((channel) => [
     streamKey({ tenantId, channel }),
@@ -39,14 +40,14 @@ async function leave(tenantId: string): Promise<string[]> {
   return keys
 }
 
-async function left(keys: readonly string[]): Promise<number> {
+async function countExisting(keys: readonly string[]): Promise<number> {
   const { client } = await world.redis()
   const counts = await Promise.all(keys.map(async (key) => client.exists(key)))
   return counts.reduce((sum, count) => sum + count, 0)
 }
 
 describe('while no controller runs', () => {
-  test('gateways go on, objects are deleted at once, and the next one finds out', async () => {
+  test('gateways continue, objects are deleted at once, and the next controller notices', async () => {
     const first = world.controller()
     const [stays, goes] = [await world.readyTenant('stays'), await world.readyTenant('goes')]
     await world.client.apply(chatCredential({ tenantRef: { name: 'goes' } }, { ns: 'demo' }))
@@ -58,7 +59,7 @@ describe('while no controller runs', () => {
     const bob = await world.chat(stays.token, 'demo/stays')
     await world.client.delete(refOf('goes'))
     await world.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' })
-    // No finalizer: nothing is left to wait for, here as in a namespace that goes.
+    // There is no finalizer, so that a deletion, also that of a namespace, never waits for a controller.
     expect(await world.tenant('goes')).toBeUndefined()
     expect(await world.chatStatus(goes.token, { tenant: 'demo/goes' })).toBe(admitted)
 
@@ -69,7 +70,7 @@ describe('while no controller runs', () => {
     await bob.done({ type: 'chat', content: 'still here' })
   })
 
-  test('a name that is given to another tenant means the other one', async () => {
+  test('a name that is reused belongs to the new tenant', async () => {
     const first = world.controller()
     const before = await world.readyTenant('renewed')
     const ann = await world.chat(before.token, 'demo/renewed')
@@ -83,7 +84,7 @@ describe('while no controller runs', () => {
     await world.untilChatStatus(before.token, 401, { tenant: 'demo/renewed' })
   })
 
-  test('an edit that is a mistake leaves what was served, for the next one too', async () => {
+  test('an invalid edit leaves the last good policy in force, for the next controller too', async () => {
     const first = world.controller()
     const { token } = await world.readyTenant('broken')
     await first.stop()
@@ -101,7 +102,7 @@ describe('while no controller runs', () => {
 })
 
 describe('Redis', () => {
-  test('that was emptied is filled again, and nobody is sent away', async () => {
+  test('that was emptied is filled again, and no client is disconnected', async () => {
     world.controller()
     const { token } = await world.readyTenant('flushed')
     await world.client.apply(demoTenant('bad', { ...generated, planRef: { name: 'nowhere' } }))
@@ -111,13 +112,13 @@ describe('Redis', () => {
     await client.flushall()
     await until('the record', async () => (await world.policy('flushed')) !== undefined)
     await ann.done({ type: 'chat', content: 'still here' })
-    // Edits arrive as before.
+    // Edits still take effect.
     await world.client.apply(demoTenant('flushed', { ...generated, channels: [] }))
     await world.condition('Ready', ready, { name: 'flushed' })
     expect(await ann.ask({ type: 'chat', content: 'hello' })).toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
-  test('that is away holds up what is new, says so, and takes nothing from what is served', async () => {
+  test('that is unreachable delays new tenants, which report it, and does not affect served tenants', async () => {
     world.controller()
     const { token } = await world.readyTenant('steady')
     const ann = await world.chat(token, 'demo/steady')
@@ -129,14 +130,14 @@ describe('Redis', () => {
     world.redisProcess.cont()
     await world.condition('Ready', ready, { name: 'newcomer' })
     await ann.done({ type: 'chat', content: 'still here' })
-    const remnant = await world.hget(
+    const record = await world.hget(
       `parley:{catalog}:${world.target.installation}:remains`,
       String((await world.tenant('newcomer'))?.metadata['uid']),
     )
-    expect(remnant).toContain('demo/newcomer')
+    expect(record).toContain('demo/newcomer')
   }, 60_000)
 
-  test('that was away where no gateway lives is told of when it is back', async () => {
+  test('that was unreachable is reported as recovered also when no gateway is live', async () => {
     world.controller({ installation: 'deserted/parley' })
     world.redisProcess.stop()
     await world.client.apply(demoTenant('lonely'))
@@ -149,16 +150,16 @@ describe('Redis', () => {
     await world.client.delete(refOf('lonely'))
   }, 130_000)
 
-  test('with another cluster’s catalog of the same name is left as it is', async () => {
+  test('with the catalog of another cluster under the same name is not changed', async () => {
     const installation = 'shared/parley'
     const place = { url: world.target.redis, installation }
     const { writer } = await openWriter(place, { owner: 'another-cluster' })
     await writer.snapshot([policy('theirs')])
-    // Due, and the other cluster's to purge.
-    const theirs = await leave('id-of-theirs')
+    // This data is due for purging, by the other cluster.
+    const theirs = await writeTenantKeys('id-of-theirs')
     const { client } = await world.redis()
-    const remnant = JSON.stringify({ tenant: 'demo/gone', purgeAfterMs: 0, goneAtMs: 1 })
-    await client.hset(catalogKeys(installation).retention, 'id-of-theirs', remnant)
+    const record = JSON.stringify({ tenant: 'demo/gone', purgeAfterMs: 0, goneAtMs: 1 })
+    await client.hset(catalogKeys(installation).retention, 'id-of-theirs', record)
     await world.client.apply(demoTenant('contender'))
     const controller = world.controller({ installation })
     const object = await world.condition(
@@ -174,13 +175,13 @@ describe('Redis', () => {
         ({ reason, type }) => reason === 'CatalogNotOurs' && type === 'Warning',
       ),
     )
-    expect(await left(theirs)).toBe(theirs.length)
-    // Its own writer goes on as if nothing had been.
+    expect(await countExisting(theirs)).toBe(theirs.length)
+    // The other cluster's writer is not affected.
     expect(await writer.put(policy('theirs', 2))).toMatchObject({ kind: 'written' })
     expect(await writer.confirm()).toBe('confirmed')
     await controller.stop()
 
-    // Known to be gone for good.
+    // The operator declares the other cluster gone.
     world.controller({ installation, takesOver: 'another-cluster' })
     await world.condition('Programmed', { status: 'False', reason: 'NoGateways' }, { name: 'contender' })
     expect(await writer.put(policy('theirs', 3))).toMatchObject({ kind: 'foreign' })
@@ -188,49 +189,52 @@ describe('Redis', () => {
   })
 })
 
-describe('what a deleted tenant leaves', () => {
-  test('is purged when its grace is over, and nothing of others', async () => {
+describe('the data of a deleted tenant', () => {
+  test('is purged after its grace period, and no other data is', async () => {
     world.controller()
     const { object: goes } = await world.readyTenant('purged', { ...generated, purgeAfter: '0s' })
     const { object: waits } = await world.readyTenant('waits', { ...generated, purgeAfter: '24h' })
-    const { object: retained } = await world.readyTenant('retained', { ...generated, deletionPolicy: 'Retain' })
+    const { object: retained } = await world.readyTenant('retained', {
+      ...generated,
+      deletionPolicy: 'Retain',
+    })
     const { object: lives } = await world.readyTenant('lives', { ...generated, purgeAfter: '0s' })
-    const of = (object: KubeObject) => leave(String(object['status'].tenantID))
+    const of = (object: KubeObject) => writeTenantKeys(String(object['status'].tenantID))
     const keys = {
       goes: await of(goes),
       others: [...(await of(waits)), ...(await of(retained)), ...(await of(lives))],
     }
     for (const name of ['purged', 'waits', 'retained']) await world.client.delete(refOf(name))
-    await until('the purge', async () => (await left(keys.goes)) === 0, { deadlineMs: 25_000 })
-    expect(await left(keys.others)).toBe(keys.others.length)
+    await until('the purge', async () => (await countExisting(keys.goes)) === 0, { deadlineMs: 25_000 })
+    expect(await countExisting(keys.others)).toBe(keys.others.length)
     const id = String(waits['status'].tenantID)
-    const remnant = await world.hget(`parley:{catalog}:${world.target.installation}:remains`, id)
-    expect(JSON.parse(remnant ?? '{}')).toMatchObject({ tenant: 'demo/waits', purgeAfterMs: 86_400_000 })
+    const record = await world.hget(`parley:{catalog}:${world.target.installation}:remains`, id)
+    expect(JSON.parse(record ?? '{}')).toMatchObject({ tenant: 'demo/waits', purgeAfterMs: 86_400_000 })
   })
 
-  test('is what its author said last, whether or not the rest of it was accepted', async () => {
+  test('follows the last deletionPolicy, also of a spec that was not accepted', async () => {
     world.controller()
     const { object } = await world.readyTenant('regretted', { ...generated, purgeAfter: '0s' })
-    const keys = await leave(String(object['status'].tenantID))
+    const keys = await writeTenantKeys(String(object['status'].tenantID))
     const refused = { ...generated, deletionPolicy: 'Retain', planRef: { name: 'nowhere' } }
     await world.client.apply(demoTenant('regretted', refused))
     await world.condition('Accepted', { status: 'False' }, { name: 'regretted' })
     await world.client.delete(refOf('regretted'))
     const { retention: remains } = catalogKeys(world.target.installation)
     const id = String(object['status'].tenantID)
-    await until('the end of it', async () => (await world.hget(remains, id)) === null)
-    expect(await left(keys)).toBe(keys.length)
+    await until('the removal of the retention record', async () => (await world.hget(remains, id)) === null)
+    expect(await countExisting(keys)).toBe(keys.length)
   })
 
-  test('is purged also when nobody saw the tenant go', async () => {
+  test('is purged also when no controller saw the deletion', async () => {
     const first = world.controller()
     const { object } = await world.readyTenant('unseen', { ...generated, purgeAfter: '0s' })
-    const keys = await leave(String(object['status'].tenantID))
+    const keys = await writeTenantKeys(String(object['status'].tenantID))
     await first.stop()
     await world.client.delete(refOf('unseen'))
     world.controller()
-    await until('the purge', async () => (await left(keys)) === 0, { deadlineMs: 25_000 })
-    expect(await left(keys)).toBe(0)
+    await until('the purge', async () => (await countExisting(keys)) === 0, { deadlineMs: 25_000 })
+    expect(await countExisting(keys)).toBe(0)
   })
 })
 
@@ -238,7 +242,7 @@ describe('a generated key', () => {
   const rotating = { ...generated, credentials: { rotation: { interval: '2h', overlap: '30m' } } }
   const hourMs = 3_600_000
 
-  test('is replaced at its age; both count until the overlap is over', async () => {
+  test('is replaced at its maximum age, and both keys are valid until the overlap ends', async () => {
     const first = world.controller()
     const { object, token } = await world.readyTenant('rotated', rotating)
     const [firstId] = object['status'].credentials.activeKeyIDs
@@ -253,8 +257,10 @@ describe('a generated key', () => {
     await world.condition('Ready', ready, { name: 'rotated' })
     const next = await world.token({ secret: 'rotated-credentials' })
     expect(next).not.toBe(token)
-    const doors = await Promise.all([token, next].map((each) => world.chatStatus(each, { tenant: 'demo/rotated' })))
-    expect(doors).toEqual([admitted, admitted])
+    const statuses = await Promise.all(
+      [token, next].map((each) => world.chatStatus(each, { tenant: 'demo/rotated' })),
+    )
+    expect(statuses).toEqual([admitted, admitted])
     const during = await world.tenant('rotated')
     expect(during?.['status'].credentials.activeKeyIDs[1]).toBe(firstId)
 
@@ -264,7 +270,7 @@ describe('a generated key', () => {
     expect(await world.chatStatus(next, { tenant: 'demo/rotated' })).toBe(admitted)
   })
 
-  test('of a tenant that is not accepted waits; API keys, which ask nothing of its spec, do not', async () => {
+  test('of a tenant that is not accepted is not rotated, while its API keys are', async () => {
     const first = world.controller()
     const { token } = await world.readyTenant('withheld', rotating)
     const rotation = { interval: '2h', overlap: '30m' }
@@ -282,13 +288,13 @@ describe('a generated key', () => {
     await world.client.apply(demoTenant('withheld', { ...rotating, quota: { connections: { max: 5_000 } } }))
     const second = world.controller({ clock: new ShiftedClock(2 * hourMs) })
     await world.condition('Accepted', { status: 'False' }, { name: 'withheld' })
-    // Whatever is queued before these has been looked at.
+    // Keys that were queued before these have been reconciled then.
     await world.readyTenant('bystander')
     await world.touch('withheld')
     await world.readyTenant('another-bystander')
     expect(await keyOf()).toBe(before)
     expect(await world.chatStatus(token, { tenant: 'demo/withheld' })).toBe(admitted)
-    // The new one first, then the one whose overlap has begun.
+    // The new key is first, followed by the key whose overlap has begun.
     await until('another API key', async () => {
       const [now, previous] = await apiKeysOf()
       return now !== apiKey && previous === apiKey
@@ -299,7 +305,7 @@ describe('a generated key', () => {
     await second.stop()
   })
 
-  test('of a ChatCredential is known at once to a new leader, which says nothing else meanwhile', async () => {
+  test('of a ChatCredential is known to a new leader at once, which does not rewrite the status', async () => {
     const first = world.controller()
     await world.readyTenant('led')
     await world.client.apply(chatCredential({ tenantRef: { name: 'led' } }, { name: 'led', ns: 'demo' }))
@@ -317,7 +323,7 @@ describe('a generated key', () => {
     expect(after.metadata['resourceVersion']).toBe(before.metadata['resourceVersion'])
   })
 
-  test('is made by one of two that want the same Secret, and by the other never', async () => {
+  test('is created once when two tenants name the same Secret', async () => {
     const pairs = [1, 2, 3, 4, 5]
     for (const pair of pairs)
       for (const half of ['a', 'b'])
@@ -325,7 +331,7 @@ describe('a generated key', () => {
           demoTenant(`twin-${pair}${half}`, { ...generated, credentials: { secretName: `twins-${pair}` } }),
         )
     world.controller()
-    const made = await Promise.all(
+    const generationCounts = await Promise.all(
       pairs.map(async (pair) => {
         const names = [`twin-${pair}a`, `twin-${pair}b`]
         await until('a verdict for both', async () => {
@@ -337,15 +343,15 @@ describe('a generated key', () => {
           const events = await Promise.all(names.map((name) => world.events(name)))
           return events.flat().filter(({ reason }) => reason === 'KeysGenerated').length
         }
-        // Events are recorded beside the work, and may come after the conditions.
+        // Events are written asynchronously, and may come after the conditions.
         await until('an Event', async () => (await generations()) > 0)
         return generations()
       }),
     )
-    expect(made).toEqual(pairs.map(() => 1))
+    expect(generationCounts).toEqual(pairs.map(() => 1))
   })
 
-  test('is replaced at once when somebody asks for it', async () => {
+  test('is replaced at once when the annotation asks for it', async () => {
     world.controller()
     const { token } = await world.readyTenant('asked')
     await world.client.patch(refOf('asked'), { metadata: { annotations: { 'parley.chat/rotate': 'now' } } })
@@ -353,14 +359,16 @@ describe('a generated key', () => {
       const now = await world.tenant('asked')
       return now?.['status'].credentials.activeKeyIDs.length === 2
     })
-    await world.untilChatStatus(await world.token({ secret: 'asked-credentials' }), admitted, { tenant: 'demo/asked' })
+    await world.untilChatStatus(await world.token({ secret: 'asked-credentials' }), admitted, {
+      tenant: 'demo/asked',
+    })
     expect(await world.chatStatus(token, { tenant: 'demo/asked' })).toBe(admitted)
     await until('an Event', async () =>
       (await world.events('asked')).some(({ reason }) => reason === 'KeysRotated'),
     )
   })
 
-  test('survives another controller: nobody makes it twice', async () => {
+  test('is kept by the next controller', async () => {
     const first = world.controller()
     const { token } = await world.readyTenant('kept')
     await first.stop()

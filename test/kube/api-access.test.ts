@@ -1,4 +1,5 @@
-// Who may do what: plans by RBAC and by namespace, and what the roles of manifests/rbac let people and the controller do.
+// Authorization: which users may use which plan in which namespace, and what the roles in manifests/rbac
+// allow users and the controller to do.
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
@@ -30,11 +31,11 @@ beforeAll(async () => {
   await bind('parley-edit', 'editor')
   await bind('parley-view', 'viewer')
   await bind('parley-plans', 'platform')
-  // A policy and a role count a moment after they are written.
+  // The server applies new policies and roles after a short delay.
   await until(
     'the policies',
     async () => {
-      const [refusal = ''] = await make(admin.as('editor'))
+      const [refusal = ''] = await tryCreate(admin.as('editor'))
       return refusal.includes('may not use ChatPlan "free"')
     },
     { deadlineMs: 60_000 },
@@ -42,7 +43,7 @@ beforeAll(async () => {
 }, kubeStartMsMax)
 afterAll(async () => server?.stop())
 
-/** In the whole cluster. */
+/** Binds a cluster role to a user in the whole cluster. */
 async function bind(role: string, user: string): Promise<void> {
   await admin.create({
     apiVersion: 'rbac.authorization.k8s.io/v1',
@@ -53,7 +54,7 @@ async function bind(role: string, user: string): Promise<void> {
   })
 }
 
-/** Lets whoever is in `group` use the plan: in one namespace, or with `ns` empty in all of them. */
+/** Lets the members of `group` use the plan, in one namespace or, with an empty `ns`, in all namespaces. */
 async function letUse(plan: string, { group, ns = '' }: { group: string; ns?: string }): Promise<void> {
   const rbac = 'rbac.authorization.k8s.io/v1'
   const name = `use-${plan}-${group}`
@@ -73,12 +74,12 @@ async function letUse(plan: string, { group, ns = '' }: { group: string; ns?: st
   const user = admin.as('editor', [group])
   await until(
     'the right to use the plan',
-    async () => (await make(user, { plan, ns: ns || 'team-a' })).length === 0,
+    async () => (await tryCreate(user, { plan, ns: ns || 'team-a' })).length === 0,
   )
 }
 
-/** What is said when this user makes a tenant; nothing is made. */
-function make(user: KubeClient, { plan = 'free', ns = 'team-a' } = {}): Promise<string[]> {
+/** Returns why the user may not create a tenant; empty: the user may. It is a dry run. */
+function tryCreate(user: KubeClient, { plan = 'free', ns = 'team-a' } = {}): Promise<string[]> {
   return refusalsOf(
     user.create(chatTenant({ planRef: { name: plan } }, { name: 'tried', ns }), { dryRun: true }),
   )
@@ -87,39 +88,45 @@ function make(user: KubeClient, { plan = 'free', ns = 'team-a' } = {}): Promise<
 const tenantIn = (ns: string, name = 'acme') => ({ apiVersion, kind: 'ChatTenant', namespace: ns, name })
 
 describe('plans', () => {
-  test('nobody takes a plan without the verb "use" on it', async () => {
-    expect(await make(admin.as('editor'), { plan: 'gold' })).toEqual([
+  test('a plan requires the verb "use" on it', async () => {
+    expect(await tryCreate(admin.as('editor'), { plan: 'gold' })).toEqual([
       expect.stringContaining(
         'spec.planRef.name: "editor" may not use ChatPlan "gold": ask the platform team',
       ),
     ])
-    expect(await make(admin, { plan: 'gold' })).toEqual([])
+    expect(await tryCreate(admin, { plan: 'gold' })).toEqual([])
   })
 
-  test('who has it may, for this plan alone, in every namespace', async () => {
+  test('a ClusterRoleBinding allows the use of its plan only, in every namespace', async () => {
     await letUse('free', { group: 'everybody' })
     const user = admin.as('editor', ['everybody'])
-    expect(await make(user, { ns: 'team-b' })).toEqual([])
-    expect(await make(user, { plan: 'gold', ns: 'team-b' })).toEqual([expect.stringContaining('may not use')])
+    expect(await tryCreate(user, { ns: 'team-b' })).toEqual([])
+    expect(await tryCreate(user, { plan: 'gold', ns: 'team-b' })).toEqual([
+      expect.stringContaining('may not use'),
+    ])
   })
 
-  test('who has it in a namespace may there', async () => {
+  test('a RoleBinding allows the use of its plan in its namespace', async () => {
     await letUse('gold', { group: 'rich', ns: 'team-a' })
     const user = admin.as('editor', ['rich'])
-    expect(await make(user, { plan: 'gold', ns: 'team-a' })).toEqual([])
-    expect(await make(user, { plan: 'gold', ns: 'team-b' })).toEqual([expect.stringContaining('may not use')])
+    expect(await tryCreate(user, { plan: 'gold', ns: 'team-a' })).toEqual([])
+    expect(await tryCreate(user, { plan: 'gold', ns: 'team-b' })).toEqual([
+      expect.stringContaining('may not use'),
+    ])
   })
 
-  test('docs/access.md gives a team its plan', async () => {
+  test('the example in docs/access.md gives a team its plan', async () => {
     const page = await readFile(new URL('../../docs/access.md', import.meta.url), 'utf8')
     const [, yaml = ''] = /```yaml\n(.*?)```/s.exec(page) ?? []
     for (const document of parseAllDocuments(yaml)) await admin.apply(document.toJS() as KubeObject)
     const user = admin.as('editor', ['team-a-developers'])
-    await until('the plan', async () => (await make(user, { plan: 'gold' })).length === 0)
-    expect(await make(user, { plan: 'gold', ns: 'team-b' })).toEqual([expect.stringContaining('may not use')])
+    await until('the plan', async () => (await tryCreate(user, { plan: 'gold' })).length === 0)
+    expect(await tryCreate(user, { plan: 'gold', ns: 'team-b' })).toEqual([
+      expect.stringContaining('may not use'),
+    ])
   })
 
-  test('a tenant is edited without the right to its plan, and not moved to another', async () => {
+  test('a tenant can be edited without the right to its plan, but not moved to another plan', async () => {
     await admin.create(chatTenant({ planRef: { name: 'free' } }, { name: 'edited', ns: 'team-b' }))
     const user = admin.as('editor')
     await user.patch(tenantIn('team-b', 'edited'), { spec: { displayName: 'Edited' } })
@@ -128,11 +135,11 @@ describe('plans', () => {
     ).toEqual([expect.stringContaining('may not use ChatPlan "gold"')])
   })
 
-  test('a plan that does not exist is for the controller to report: objects may come in any order', async () => {
-    expect(await make(admin, { plan: 'not-yet' })).toEqual([])
+  test('a plan that does not exist is accepted, because objects may be created in any order', async () => {
+    expect(await tryCreate(admin, { plan: 'not-yet' })).toEqual([])
   })
 
-  describe('for some namespaces', () => {
+  describe('a plan for some namespaces', () => {
     const bySelector = (selector: object): KubeObject =>
       chatPlan({ allowedNamespaces: { from: 'Selector', selector } }, 'chosen')
     const chosen = { apiVersion, kind: 'ChatPlan', name: 'chosen' }
@@ -177,13 +184,14 @@ describe('plans', () => {
         }),
         [],
       ],
-    ])('by %s', async (_, plan, allowed) => {
+    ])('is selected by %s', async (_, plan, allowed) => {
       if (await admin.find(chosen)) await admin.delete(chosen)
       await admin.create(plan)
-      // The admission plugin reads plans and namespaces from caches of its own.
-      await until(`the plan for ${allowed.join(', ') || 'nobody'}`, async () => {
+      // The admission plugin reads plans and namespaces from its own caches, which are updated after a short
+      // delay.
+      await until(`the plan for ${allowed.join(', ') || 'no namespace'}`, async () => {
         for (const ns of ['team-a', 'team-b']) {
-          const refusals = await make(admin, { plan: 'chosen', ns })
+          const refusals = await tryCreate(admin, { plan: 'chosen', ns })
           expect(refusals).toEqual(allowed.includes(ns) ? [] : notFor(ns))
         }
         return true
@@ -195,7 +203,7 @@ describe('plans', () => {
 describe('roles', () => {
   const credential = { apiVersion, kind: 'ChatCredential', namespace: 'team-a', name: 'bot' }
   const plan = { apiVersion, kind: 'ChatPlan', name: 'free' }
-  const denied = (words: string) => [expect.stringContaining(`cannot ${words}`)]
+  const denied = (verb: string) => [expect.stringContaining(`cannot ${verb}`)]
   const forged = { status: { tenantID: 'another' } }
 
   beforeAll(async () => {
@@ -203,7 +211,7 @@ describe('roles', () => {
     await admin.create(chatCredential({}, { ns: 'team-a' }))
   })
 
-  test('view sees all three kinds and changes nothing', async () => {
+  test('view reads all three kinds and cannot change them', async () => {
     const user = admin.as('viewer')
     for (const ref of [tenantIn('team-a'), credential, plan]) {
       await user.get(ref)
@@ -212,10 +220,10 @@ describe('roles', () => {
     expect(await refusalsOf(user.patch(tenantIn('team-a'), { spec: { suspend: true } }))).toEqual(
       denied('patch'),
     )
-    expect(await make(user)).toEqual(denied('create'))
+    expect(await tryCreate(user)).toEqual(denied('create'))
   })
 
-  test('edit changes tenants and credentials', async () => {
+  test('edit can change tenants and credentials', async () => {
     const user = admin.as('editor')
     await user.patch(tenantIn('team-a'), { spec: { suspend: true } })
     await user.patch(credential, { spec: { role: 'ReadOnly' } })
@@ -226,7 +234,7 @@ describe('roles', () => {
     expect(await admin.find({ ...credential, name: 'another' })).toBeUndefined()
   })
 
-  test('edit reaches neither plans, nor status, nor finalizers', async () => {
+  test('edit cannot change plans, status or finalizers', async () => {
     const user = admin.as('editor')
     expect(await refusalsOf(user.patch(plan, { spec: { enforcement: 'Warn' } }))).toEqual(denied('patch'))
     expect(await refusalsOf(user.create(chatPlan({}, 'own')))).toEqual(denied('create'))
@@ -240,20 +248,20 @@ describe('roles', () => {
         body: { message: expect.stringContaining(`chattenants/${subresource}`) },
       })
     }
-    // Nor by the way of the object itself.
+    // A status in a patch of the object itself is ignored.
     await user.patch(tenantIn('team-a'), forged)
     expect((await admin.get(tenantIn('team-a')))['status']).toBeUndefined()
   })
 
-  test('the platform team makes plans and may use them all', async () => {
+  test('the platform team manages plans and may use all of them', async () => {
     const user = admin.as('platform')
     await user.patch(plan, { spec: { enforcement: 'Warn' } })
     await user.create(chatPlan({}, 'new'))
     await user.delete({ ...plan, name: 'new' })
-    expect(await make(user)).toEqual(denied('create'))
+    expect(await tryCreate(user)).toEqual(denied('create'))
   })
 
-  test('add themselves to Kubernetes’ own, and to what binds services', async () => {
+  test('are aggregated to the roles of Kubernetes and of service binding', async () => {
     const roles = await admin.list(
       { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole' },
       'labelSelector=app.kubernetes.io%2Fpart-of%3Dparley',
@@ -283,7 +291,7 @@ describe('roles', () => {
 })
 
 describe('the controller', () => {
-  const robot = (): KubeClient =>
+  const controller = (): KubeClient =>
     admin.as('system:serviceaccount:parley:parley-controller', [
       'system:serviceaccounts',
       'system:serviceaccounts:parley',
@@ -297,41 +305,43 @@ describe('the controller', () => {
   test.each([chatTenant({}, { ns: 'team-b' }), chatCredential({}, { ns: 'team-b' }), chatPlan()])(
     'reads every $kind and writes its status',
     async ({ kind = '', metadata }) => {
-      expect(await robot().list({ apiVersion, kind })).not.toEqual([])
+      expect(await controller().list({ apiVersion, kind })).not.toEqual([])
       const body = { apiVersion, kind, metadata, status: { observedGeneration: 1 } }
       const fieldManager = 'parley-controller'
-      expect(await robot().apply(body, { subresource: 'status', fieldManager })).toMatchObject({
+      expect(await controller().apply(body, { subresource: 'status', fieldManager })).toMatchObject({
         status: { observedGeneration: 1 },
       })
     },
   )
 
-  test('keeps Secrets in every namespace', async () => {
+  test('manages Secrets in every namespace', async () => {
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'team-b', name: 'own' }
-    await robot().apply({
+    await controller().apply({
       apiVersion: 'v1',
       kind: 'Secret',
       metadata: { name: 'own', namespace: 'team-b' },
       stringData: { key: 'value' },
     })
-    expect(await robot().list({ apiVersion: 'v1', kind: 'Secret' })).toHaveLength(1)
-    expect(await robot().get(ref)).toMatchObject({ data: { key: 'dmFsdWU=' } })
-    await robot().delete(ref)
+    expect(await controller().list({ apiVersion: 'v1', kind: 'Secret' })).toHaveLength(1)
+    expect(await controller().get(ref)).toMatchObject({ data: { key: 'dmFsdWU=' } })
+    await controller().delete(ref)
   })
 
-  test('tells of Events, holds its Lease, and looks at namespaces', async () => {
-    expect(await robot().list({ apiVersion: 'v1', kind: 'Namespace' })).not.toEqual([])
-    const lease = await robot().create({
+  test('writes Events, holds its Lease, and reads namespaces', async () => {
+    expect(await controller().list({ apiVersion: 'v1', kind: 'Namespace' })).not.toEqual([])
+    const lease = await controller().create({
       apiVersion: 'coordination.k8s.io/v1',
       kind: 'Lease',
       metadata: { name: 'parley-controller', namespace: 'parley' },
       spec: { holderIdentity: 'me' },
     })
     const renewed = { ...lease, spec: { holderIdentity: 'other' } }
-    expect(await robot().replace(renewed)).toMatchObject({ spec: { holderIdentity: 'other' } })
-    const theirs = await admin.create({ ...lease, metadata: { name: 'theirs', namespace: 'parley' } })
-    expect(await refusalsOf(robot().replace(theirs))).toEqual([expect.stringContaining('cannot update')])
-    const event = await robot().create({
+    expect(await controller().replace(renewed)).toMatchObject({ spec: { holderIdentity: 'other' } })
+    const foreign = await admin.create({ ...lease, metadata: { name: 'foreign', namespace: 'parley' } })
+    expect(await refusalsOf(controller().replace(foreign))).toEqual([
+      expect.stringContaining('cannot update'),
+    ])
+    const event = await controller().create({
       apiVersion: 'events.k8s.io/v1',
       kind: 'Event',
       metadata: { name: 'acme.1', namespace: 'team-b' },
@@ -347,12 +357,12 @@ describe('the controller', () => {
     expect(event).toMatchObject({ note: 'A sentence.' })
   })
 
-  test('changes no spec, deletes no tenant, and holds no Lease elsewhere', async () => {
+  test('cannot change a spec, delete a tenant, or hold a Lease in another namespace', async () => {
     const change = { spec: { suspend: true } }
-    expect(await refusalsOf(robot().patch(tenantIn('team-b'), change))).toEqual([
+    expect(await refusalsOf(controller().patch(tenantIn('team-b'), change))).toEqual([
       expect.stringContaining('cannot patch'),
     ])
-    expect(await refusalsOf(robot().delete(tenantIn('team-b')))).toEqual([
+    expect(await refusalsOf(controller().delete(tenantIn('team-b')))).toEqual([
       expect.stringContaining('cannot delete'),
     ])
     const lease = {
@@ -361,8 +371,8 @@ describe('the controller', () => {
       metadata: { name: 'x', namespace: 'team-b' },
       spec: {},
     }
-    expect(await refusalsOf(robot().create(lease))).toEqual([expect.stringContaining('cannot create')])
+    expect(await refusalsOf(controller().create(lease))).toEqual([expect.stringContaining('cannot create')])
     const map = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'team-b' }
-    expect(await refusalsOf(robot().list(map))).toEqual([expect.stringContaining('cannot list')])
+    expect(await refusalsOf(controller().list(map))).toEqual([expect.stringContaining('cannot list')])
   })
 })

@@ -1,4 +1,5 @@
-// What the API server refuses, and what it says then: the list of bad tenants, and a comparison with the schema that the program reads by.
+// The objects that the API server refuses, and its messages. The second part compares its verdicts with those
+// of the schema that the program uses.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { matchProblem } from '../../src/tenant/channel-match.js'
 import { compileTenant } from '../../src/compile/tenant.js'
@@ -42,22 +43,22 @@ const at = {
   subject: 'spec.channels[0].grants[0].subjects[0]',
   max: 'spec.quota.connections.max',
 }
-const durationWords = 'Write a duration such as "90s", "10m", "24h" or "1h30m".'
+const durationMessage = 'Write a duration such as "90s", "10m", "24h" or "1h30m".'
 
 test.each<[string, KubeObject, string[]]>([
-  ['a quota below nothing', quota(-1), [`${at.max}: Invalid value: -1`]],
+  ['a negative quota', quota(-1), [`${at.max}: Invalid value: -1`]],
   [
-    'half a connection',
+    'a quota that is no integer',
     quota(1.5),
     [`${at.max}: Invalid value: "number": ${at.max} in body must be of type integer`],
   ],
   [
-    'a number as text',
+    'a quota as text',
     quota('10'),
     [`${at.max}: Invalid value: "string": ${at.max} in body must be of type integer`],
   ],
-  ['2 to the 63rd', quota(2 ** 63), [`${at.max}: Invalid value: "number"`]],
-  ['more than the platform has', quota(1_000_001), [`${at.max}: Invalid value: 1000001`]],
+  ['a quota of 2^63', quota(2 ** 63), [`${at.max}: Invalid value: "number"`]],
+  ['a quota above the maximum', quota(1_000_001), [`${at.max}: Invalid value: 1000001`]],
   [
     'a burst below the rate',
     chatTenant({ quota: { messages: { publishPerSecond: 10, publishBurst: 5 } } }),
@@ -68,24 +69,28 @@ test.each<[string, KubeObject, string[]]>([
     chatPlan({ limits: { messages: { publishBurst: 5 } } }),
     ['spec.limits.messages.publishBurst: '],
   ],
-  ['days', chatTenant({ purgeAfter: '31d' }), [`spec.purgeAfter: Invalid value: "string": ${durationWords}`]],
   [
-    'a year and an hour',
+    'a duration in days',
+    chatTenant({ purgeAfter: '31d' }),
+    [`spec.purgeAfter: Invalid value: "string": ${durationMessage}`],
+  ],
+  [
+    'a duration of a year and an hour',
     chatTenant({ purgeAfter: '8761h' }),
     ['spec.purgeAfter: Invalid value: "string": Write a duration from "0s" to "8760h".'],
   ],
   [
-    'a thousand centuries',
+    'a duration of a thousand centuries',
     chatTenant({ purgeAfter: '999999999h' }),
     ['spec.purgeAfter: Invalid value: "string": Write a duration from'],
   ],
   [
-    'as many minutes',
+    'a duration of the same length in minutes',
     chatTenant({ purgeAfter: '999999999m999999999m' }),
     ['spec.purgeAfter: Invalid value: "string": Write a duration from'],
   ],
   [
-    'two rules of one name',
+    'two rules with one name',
     chatTenant({
       channels: ['a', 'b'].map((value) => ({ name: 'twin', match: { type: 'Literal', value } })),
     }),
@@ -97,12 +102,12 @@ test.each<[string, KubeObject, string[]]>([
     [`${at.rule}.match.value: Invalid value: "object": "a*" contains braces or`],
   ],
   [
-    'a pattern that mixes',
+    'a segment with text and a placeholder',
     match('Pattern', 'a{user}'),
     [`${at.rule}.match.value: Invalid value: "object": "a{user}" is not a valid pattern`],
   ],
   [
-    'an endless pattern',
+    'a pattern with too many segments',
     match('Pattern', 'a:'.repeat(20)),
     [`${at.rule}.match.value: Invalid value: "object": A pattern has at most 16 segments.`],
   ],
@@ -112,17 +117,17 @@ test.each<[string, KubeObject, string[]]>([
     [`${at.rule}.match.value: Invalid value: "object": "(a{1,9}){1,9}" is not a valid pattern`],
   ],
   [
-    'a name of the platform’s',
+    'a reserved channel name',
     match('Prefix', '$sys'),
     [`${at.rule}.match.value: Invalid value: "object": A channel name may not begin with`],
   ],
   [
-    'white space in a name',
+    'white space in a channel name',
     match('Literal', 'a b'),
     [`${at.rule}.match.value: Invalid value: "object": White space`],
   ],
   [
-    'text that is turned around',
+    'a bidirectional control character',
     match('Literal', 'a\u202Eb'),
     [`${at.rule}.match.value: Invalid value: "object": White space, control`],
   ],
@@ -131,13 +136,21 @@ test.each<[string, KubeObject, string[]]>([
     match('Regex', 'a'),
     [`${at.rule}.match.type: Unsupported value: "Regex": supported values: "Literal", "Prefix", "Pattern"`],
   ],
-  ['nobody', subject({}), [`${at.subject}: Required value: Set at least one of users, roles, claims`]],
+  [
+    'an empty subject',
+    subject({}),
+    [`${at.subject}: Required value: Set at least one of users, roles, claims`],
+  ],
   [
     'a guest with a role',
     subject({ anonymous: true, roles: ['x'] }),
     [`${at.subject}.anonymous: Invalid value: "object": A guest has no token to compare`],
   ],
-  ['no claim', subject({ claims: {} }), [`${at.subject}.claims: Required value: Set at least one claim.`]],
+  [
+    'an empty claims map',
+    subject({ claims: {} }),
+    [`${at.subject}.claims: Required value: Set at least one claim.`],
+  ],
   [
     'authenticated: false',
     subject({ authenticated: false }),
@@ -154,7 +167,7 @@ test.each<[string, KubeObject, string[]]>([
     ['spec.channels: Too many: 10000: must have at most 64 items'],
   ],
   [
-    'a shared key that is public',
+    'a shared key with a public key',
     auth({ type: 'SharedKey', publicKey: 'x', generate: { algorithm: 'HS256' } }),
     ['spec.auth[0].publicKey: Forbidden: publicKey is allowed only with type PublicKey.'],
   ],
@@ -169,17 +182,17 @@ test.each<[string, KubeObject, string[]]>([
     ['spec.auth[0].type: Required value: Type SharedKey needs exactly one of'],
   ],
   [
-    'an algorithm of the other kind',
+    'an algorithm of another key type',
     auth({ type: 'PublicKey', publicKey: 'x', algorithms: ['HS256'] }),
     ['spec.auth[0].algorithms: Invalid value: "object": HS256, HS384 and HS512 require'],
   ],
   [
-    'a generated key of the other kind',
+    'a generated key of another type',
     auth({ type: 'PublicKey', generate: { algorithm: 'HS256' } }),
     ['spec.auth[0].generate: Invalid value: "object": HS256 requires'],
   ],
   ...['type', 'provider', 'uri', 'host', 'port', 'tenant'].map((name): [string, KubeObject, string[]] => [
-    `a generated key called ${name}`,
+    `a generated key with the name ${name}`,
     auth({ name, type: 'SharedKey', generate: { algorithm: 'HS256' } }),
     ['spec.auth[0].name: Invalid value: "object": A generated key cannot have the name type, provider'],
   ]),
@@ -205,12 +218,12 @@ test.each<[string, KubeObject, string[]]>([
     ['metadata.name: Invalid value: "object": Use lower-case letters'],
   ],
   [
-    'a name that no host may have',
+    'a name that is too long',
     chatTenant({}, { name: 'a'.repeat(64) }),
     ['metadata.name: Too long: may not be more than 63 bytes'],
   ],
   [
-    'a plan with a selector that is not asked',
+    'a plan with a selector that is not used',
     chatPlan({ allowedNamespaces: { selector: {} } }),
     ['spec.allowedNamespaces.selector: Forbidden: A selector is allowed only with "from: Selector".'],
   ],
@@ -220,7 +233,7 @@ test.each<[string, KubeObject, string[]]>([
     ['spec.allowedNamespaces.selector: Required value: "from: Selector" needs a selector.'],
   ],
   [
-    'a comparison without values',
+    'a selector expression without values',
     chatPlan({
       allowedNamespaces: {
         from: 'Selector',
@@ -232,25 +245,25 @@ test.each<[string, KubeObject, string[]]>([
     ],
   ],
   [
-    'an imported key that is rotated and stored',
+    'an imported key with rotation and secretName',
     chatCredential({ importSecretRef: { name: 's', key: 'k' }, rotation: {}, secretName: 'x' }),
     ['spec.rotation: Forbidden: An imported key', 'spec.secretName: Forbidden: An imported key'],
   ],
 ])('refuses %s', async (_, object, expected) => {
   const refusals = await refused(object)
-  for (const words of expected) expect(refusals).toContainEqual(expect.stringContaining(words))
-  // Beside the point only this may be said.
-  const others = refusals.filter((text) => !expected.some((words) => text.includes(words)))
+  for (const text of expected) expect(refusals).toContainEqual(expect.stringContaining(text))
+  // The server may add only these messages.
+  const others = refusals.filter((text) => !expected.some((part) => text.includes(part)))
   expect(
     others.filter((text) => !/some validation rules were not checked|less than or equal/.test(text)),
   ).toEqual([])
 })
 
-test('a quota of 0 is one: the tenant turns something off', async () => {
+test('a quota of 0 is accepted and turns something off', async () => {
   expect(await refused(quota(0))).toEqual([])
 })
 
-test('rules may overlap and contradict each other: a deny wins', async () => {
+test('rules may overlap and contradict each other, because a deny wins', async () => {
   const grants = ['Allow', 'Deny'].map((effect) => ({
     effect,
     operations: ['Publish'],
@@ -260,25 +273,25 @@ test('rules may overlap and contradict each other: a deny wins', async () => {
   expect(await refused(chatTenant({ channels }))).toEqual([])
 })
 
-test('a tenant larger than the store takes is refused', async () => {
+test('a tenant that is too large for etcd is refused', async () => {
   const users = Array.from({ length: 256 }, (_, n) => `${n}`.padEnd(255, 'x'))
   const grants = Array.from({ length: 64 }, () => ({ operations: ['Publish'], subjects: [{ users }] }))
   const [refusal = ''] = await refusalsOf(server.client.create(rule({ grants })))
   expect(refusal).toMatch(/too large/)
 })
 
-test('another version is not served', async () => {
+test('another API version is not served', async () => {
   const path = '/apis/parley.chat/v2/namespaces/default/chattenants'
-  const answer = await server.client.request('POST', path, {
+  const response = await server.client.request('POST', path, {
     body: { ...chatTenant(), apiVersion: 'parley.chat/v2' },
   })
-  expect(answer.status).toBe(404)
+  expect(response.status).toBe(404)
 })
 
-describe('what is fixed', () => {
+describe('an immutable field', () => {
   const ref = { apiVersion, kind: 'ChatTenant', namespace: 'default', name: 'fixed' }
 
-  test('the name of a tenant’s Secret, once it is set', async () => {
+  test('is the name of a tenant’s Secret, once it is set', async () => {
     await server.client.create(chatTenant({}, { name: 'fixed' }))
     await server.client.patch(ref, { spec: { credentials: { secretName: 'mine' } } })
     for (const credentials of [{ secretName: 'other' }, { secretName: null }, null]) {
@@ -291,25 +304,27 @@ describe('what is fixed', () => {
     await server.client.patch(ref, { spec: { credentials: { rotation: {} }, displayName: 'Fixed' } })
   })
 
-  test('the name of a tenant: its data and its address hang on it', async () => {
+  test('is the name of a tenant, on which its data and address depend', async () => {
     const [refusal = ''] = await refusalsOf(server.client.patch(ref, { metadata: { name: 'renamed' } }))
     expect(refusal).toMatch(/the name of the object \(renamed\) does not match/)
     expect(await server.client.find({ ...ref, name: 'renamed' })).toBeUndefined()
   })
 
-  test('the tenant of a credential', async () => {
+  test('is the tenant of a credential', async () => {
     await server.client.create(chatCredential({}, { name: 'fixed' }))
     const credential = { apiVersion, kind: 'ChatCredential', namespace: 'default', name: 'fixed' }
     expect(
       await refusalsOf(server.client.patch(credential, { spec: { tenantRef: { name: 'globex' } } })),
     ).toEqual([
-      expect.stringContaining('spec.tenantRef.name: Invalid value: "object": The tenant of a key cannot be changed'),
+      expect.stringContaining(
+        'spec.tenantRef.name: Invalid value: "object": The tenant of a key cannot be changed',
+      ),
     ])
     await server.client.patch(credential, { spec: { role: 'Admin' } })
   })
 })
 
-test('rules that become stricter leave alone what is stored, until it is touched', async () => {
+test('stricter rules do not affect stored values until they are changed', async () => {
   const { client } = server
   const crdRef = {
     apiVersion: 'apiextensions.k8s.io/v1',
@@ -343,8 +358,8 @@ test('rules that become stricter leave alone what is stored, until it is touched
   await client.patch(ref, { spec: { purgeAfter: '1h' } })
 }, 60_000)
 
-/** In place of every field in turn. Not null: the API server takes null for nothing at all, and drops it. */
-const oddities: readonly unknown[] = [
+/** Values that replace every field in turn. Null is not among them, because the API server drops it. */
+const oddValues: readonly unknown[] = [
   ...[undefined, true, false, 0, -1, 1.5, 10_000_001, '', 'a', 'A', 'a.b', '10'],
   ...['a*', '{user}', '$x', 'a b', 'x'.repeat(64), 'x'.repeat(300), 'x'.repeat(20_000)],
   ...['1s', '59m', '1h30m', '721h', '9000h', '31d', '999999999h', '000000001h'],
@@ -353,7 +368,7 @@ const oddities: readonly unknown[] = [
   ...[{}, { a: 'b' }, { a: ['b'] }, { name: 'a' }, { name: 'a', key: 'k' }, { key: 'k', operator: 'In' }],
 ]
 
-/** Objects with every field, between them. */
+/** Objects that together have every field. */
 const samples: readonly [string, { safeParse(value: unknown): { success: boolean } }, KubeObject[]][] = [
   [
     'ChatPlan',
@@ -468,17 +483,20 @@ function pathsIn(value: unknown, path: Path): Path[] {
   return [path, ...steps.flatMap((step) => pathsIn(Reflect.get(value, step), [...path, step]))]
 }
 
-function withOddity(object: KubeObject, path: Path, oddity: unknown): KubeObject {
+function withValue(object: KubeObject, path: Path, value: unknown): KubeObject {
   const changed = structuredClone(object)
   const parent = path.slice(0, -1).reduce<object>((around, step) => Reflect.get(around, step), changed)
   const last = path.at(-1) ?? ''
-  if (oddity !== undefined) Reflect.set(parent, last, oddity)
+  if (value !== undefined) Reflect.set(parent, last, value)
   else if (Array.isArray(parent)) parent.splice(Number(last), 1)
   else Reflect.deleteProperty(parent, last)
   return changed
 }
 
-/** Beyond the schema: what is found when a tenant is compiled, and the API server refuses some of it already. */
+/**
+ * Returns whether the object compiles. The compiler finds problems that the schema does not, and the API
+ * server refuses some of them.
+ */
 function compiles(object: KubeObject): boolean {
   const credential = ChatCredential.safeParse(object)
   if (credential.success) return credential.data.spec.scopes.every((scope) => !matchProblem(scope.match))
@@ -489,7 +507,7 @@ function compiles(object: KubeObject): boolean {
   return 'policy' in compileTenant({ tenant: tenant.data, plan, tenantId: 'id', secret })
 }
 
-test('auth: the API server and the program’s schema agree, whichever keys stand beside each other', async () => {
+test('the API server and the program’s schema agree on every combination of keys in auth', async () => {
   const keys = {
     keyRef: { name: 's', key: 'k' },
     publicKey: 'pem',
@@ -501,7 +519,7 @@ test('auth: the API server and the program’s schema agree, whichever keys stan
     (before, [name, value]) => before.flatMap((subset) => [subset, { ...subset, [name]: value }]),
     [{}],
   )
-  const taken: string[] = []
+  const accepted: string[] = []
   for (const type of ['SharedKey', 'PublicKey', 'JWKS', 'JWKSURI']) {
     for (const subset of subsets) {
       const object = auth({ type, ...subset })
@@ -511,10 +529,10 @@ test('auth: the API server and the program’s schema agree, whichever keys stan
         Object.keys(subset),
         agreed,
       ])
-      if (agreed) taken.push(`${type} ${Object.keys(subset).join(' ')}`)
+      if (agreed) accepted.push(`${type} ${Object.keys(subset).join(' ')}`)
     }
   }
-  expect(taken).toEqual([
+  expect(accepted).toEqual([
     'SharedKey keyRef',
     'PublicKey generate',
     'PublicKey publicKey',
@@ -525,39 +543,39 @@ test('auth: the API server and the program’s schema agree, whichever keys stan
 })
 
 test.each(samples)(
-  '%s: the API server and the program’s schema agree, whatever stands in whichever field',
+  '%s: the API server and the program’s schema agree on every odd value in every field',
   async (_, schema, objects) => {
     const cases = objects.flatMap((object) =>
       pathsIn(object['spec'], ['spec']).flatMap((path) =>
-        oddities.map((oddity) => ({ path, oddity, object: withOddity(object, path, oddity) })),
+        oddValues.map((value) => ({ path, value, object: withValue(object, path, value) })),
       ),
     )
     for (const object of objects) expect(schema.safeParse(object).success).toBe(true)
 
     const disagreements: string[] = []
     let agreedToRefuse = 0
-    let agreedToTake = 0
+    let agreedToAccept = 0
     const queue = cases.values()
     const judge = async (): Promise<void> => {
-      for (const { object, oddity, path } of queue) {
-        const taken = schema.safeParse(object).success
+      for (const { object, value, path } of queue) {
+        const accepted = schema.safeParse(object).success
         const refusals = await refused(object)
-        if (taken === (refusals.length === 0)) {
-          if (taken) agreedToTake += 1
+        if (accepted === (refusals.length === 0)) {
+          if (accepted) agreedToAccept += 1
           else agreedToRefuse += 1
-        } else if (!taken || compiles(object)) {
-          const what = taken
+        } else if (!accepted || compiles(object)) {
+          const what = accepted
             ? `refused by the API server alone: ${refusals.join(' ')}`
             : 'refused by the schema alone'
-          disagreements.push(`${path.join('.')} = ${JSON.stringify(oddity)?.slice(0, 60)}: ${what}`)
+          disagreements.push(`${path.join('.')} = ${JSON.stringify(value)?.slice(0, 60)}: ${what}`)
         }
       }
     }
     await Promise.all(Array.from({ length: 8 }, judge))
     expect(disagreements).toEqual([])
-    // The comparison compared something.
+    // The comparison must have had enough cases of both kinds.
     expect(agreedToRefuse).toBeGreaterThan(500)
-    expect(agreedToTake).toBeGreaterThan(50)
+    expect(agreedToAccept).toBeGreaterThan(50)
   },
   300_000,
 )

@@ -1,4 +1,4 @@
-// The three kinds as kubectl and other programs meet them on a real API server.
+// The three kinds on a real API server, as kubectl and other clients use them.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ChatTenantStatus } from '../../src/resources/status.js'
 import { KubeServer, kubeStartMsMax } from '../support/kube-apiserver.js'
@@ -27,12 +27,12 @@ const crds = { apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefin
 const tenantRef = (name: string) => ({ apiVersion, kind: 'ChatTenant', namespace: 'default', name })
 
 describe('the definitions', () => {
-  test('are established, structural, and have names that nobody else has', async () => {
+  test('are established and structural, and their names are accepted', async () => {
     const conditions = async () => {
       const found = await server.client.list(crds)
       const entries = found.map(({ metadata, status }) => [
         metadata.name,
-        // NonStructuralSchema would be another type in this list.
+        // A schema that is not structural would add the type NonStructuralSchema.
         status.conditions
           .map(({ status: holds, type }: Record<string, string>) => `${type}=${holds}`)
           .toSorted(),
@@ -47,7 +47,7 @@ describe('the definitions', () => {
     })
   })
 
-  test('tell the Service Binding specification where to look', async () => {
+  test('are marked as provisioned services for the Service Binding specification', async () => {
     const found = await server.client.list(
       crds,
       'labelSelector=servicebinding.io%2Fprovisioned-service%3Dtrue',
@@ -59,25 +59,25 @@ describe('the definitions', () => {
   })
 
   test.each([
-    ['chattenant.spec.channels.grants', 'A Deny outweighs every Allow, of other rules too.'],
-    ['chatplan.spec.limits.messages', 'Deliveries per second: one message to a thousand'],
-    ['chatcredential.status', 'Names the key that counts now. It is no secret.'],
-  ])('explain %s', async (path, words) => {
-    // What the API server says of its kinds follows them a moment later.
-    const told = await until(`an explanation of ${path}`, () => server.kubectl(['explain', path]))
-    expect(told.replaceAll(/\s+/g, ' ')).toContain(words)
+    ['chattenant.spec.channels.grants', 'A Deny overrides every Allow, including those of other rules.'],
+    ['chatplan.spec.limits.messages', 'The most deliveries per second. One message to a thousand'],
+    ['chatcredential.status', 'The identifier of the key that is valid now. It is not secret.'],
+  ])('explain %s', async (path, text) => {
+    // The API server publishes the schema of a kind after a short delay.
+    const explanation = await until(`an explanation of ${path}`, () => server.kubectl(['explain', path]))
+    expect(explanation.replaceAll(/\s+/g, ' ')).toContain(text)
   })
 })
 
 describe('samples', () => {
-  test('are accepted as they are', async () => {
+  test('are accepted unchanged', async () => {
     await server.client.create(namespace('demo'))
     const samples = await manifestsIn('samples')
     expect(samples.map(({ kind }) => kind)).toContain('ChatTenant')
     for (const sample of samples) await server.client.create(sample)
   })
 
-  test('are listed with their short names, and by their category', async () => {
+  test('are listed by their short names and by their category', async () => {
     const names = async (kinds: string): Promise<string[]> =>
       (await server.kubectl(['get', kinds, '-n', 'demo', '-o', 'name'])).trim().split('\n').toSorted()
     const all = await names('ct,cplan,cc')
@@ -93,7 +93,7 @@ describe('samples', () => {
     expect(await names('parley')).toEqual(all)
   })
 
-  test('are found by the plan that they name', async () => {
+  test('are selectable by the plan that they name', async () => {
     const select = async (plan: string): Promise<string> =>
       server.kubectl([
         'get',
@@ -111,7 +111,7 @@ describe('samples', () => {
 })
 
 describe('a tenant', () => {
-  test('gets the defaults that the program has, and no empty lists', async () => {
+  test('gets the same defaults as in the program, and no empty lists', async () => {
     const { spec } = await server.client.create(chatTenant({}, { name: 'plain' }))
     expect(spec).toEqual({
       planRef: { name: 'free' },
@@ -122,15 +122,15 @@ describe('a tenant', () => {
     })
   })
 
-  test('starts without a status, whoever makes it', async () => {
-    const status = { tenantID: 'somebody-else', conditions: [] }
+  test('is created without a status, even if the request has one', async () => {
+    const status = { tenantID: 'another-tenant', conditions: [] }
     const made = await server.client.create({ ...chatTenant({}, { name: 'claims' }), status })
     expect(made['status']).toBeUndefined()
     const changed = await server.client.patch(tenantRef('claims'), { status })
     expect(changed['status']).toBeUndefined()
   })
 
-  test('gathers rules from several hands: lists are merged by name', async () => {
+  test('merges the rules of several field managers by name', async () => {
     const rules = (name: string): KubeObject =>
       chatTenant({ channels: [{ name, match: { type: 'Literal', value: name } }] }, { name: 'merged' })
     await server.client.apply(rules('one'), { fieldManager: 'team' })
@@ -138,7 +138,7 @@ describe('a tenant', () => {
     expect(spec.channels.map(({ name }: { name: string }) => name)).toEqual(['one', 'two'])
   })
 
-  test('shows in its row whether it is up and how full', async () => {
+  test('shows its readiness and usage in kubectl get', async () => {
     const time = '2026-11-20T10:00:00Z'
     const status: ChatTenantStatus = {
       observedGeneration: 1,
@@ -165,7 +165,7 @@ describe('a tenant', () => {
       fieldManager: 'parley-controller',
       subresource: 'status',
     })
-    // Nothing is pruned: the API server knows every field that the controller may write.
+    // The API server prunes nothing, because it knows every field that the controller writes.
     expect(written['status']).toEqual(status)
     expect(ChatTenantStatus.parse(written['status'])).toEqual(status)
 
@@ -201,7 +201,7 @@ describe('a tenant', () => {
     await server.kubectl(['wait', '--for=condition=Programmed', 'ct/row', '--timeout=10s'])
   })
 
-  test('has conditions of one type each', async () => {
+  test('cannot have two conditions of one type', async () => {
     const condition = {
       type: 'Ready',
       status: 'True',
@@ -217,7 +217,7 @@ describe('a tenant', () => {
   })
 })
 
-test('a plan gets all its limits', async () => {
+test('a plan gets the default of every limit', async () => {
   const { spec } = await server.client.create(chatPlan({ allowedNamespaces: {} }, 'defaults'))
   expect(spec).toMatchObject({
     limits: {
@@ -231,7 +231,7 @@ test('a plan gets all its limits', async () => {
   })
 })
 
-test('a credential is found by its tenant', async () => {
+test('a credential is selectable by its tenant', async () => {
   for (const tenant of ['acme', 'globex'])
     await server.client.create(chatCredential({ tenantRef: { name: tenant } }, { name: `bot-of-${tenant}` }))
   const found = await server.client.list(

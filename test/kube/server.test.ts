@@ -1,4 +1,4 @@
-// The tests' own API server: what all other tests of this folder lean on.
+// The API server of the tests, on which all other tests in this folder depend.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { KubeServer, kubeStartMsMax } from '../support/kube-apiserver.js'
 import { until } from '../support/redis-processes.js'
@@ -17,7 +17,7 @@ const configMap = (name: string) => ({
   data: { greeting: 'hello' },
 })
 
-test('keeps what it is given', async () => {
+test('stores objects', async () => {
   await server.client.create(configMap('kept'))
   expect(await server.client.get({ ...configMap('kept'), namespace: 'default', name: 'kept' })).toMatchObject(
     {
@@ -26,36 +26,36 @@ test('keeps what it is given', async () => {
   )
 })
 
-test('refuses fields that it does not know', async () => {
+test('refuses unknown fields', async () => {
   await expect(server.client.create({ ...configMap('odd'), dada: {} })).rejects.toThrow(
     'unknown field "dada"',
   )
 })
 
-test('knows users by token, and lets them do what RBAC says', async () => {
+test('authenticates users by token and authorizes them by RBAC', async () => {
   await expect(server.kubectl(['get', 'configmaps'], { as: 'anna' })).rejects.toThrow(
     'User "anna" cannot list',
   )
   await server.kubectl(['create', 'clusterrole', 'reader', '--verb=get,list', '--resource=configmaps'])
   await server.kubectl(['create', 'clusterrolebinding', 'devs', '--clusterrole=reader', '--group=developers'])
-  // The server reads its roles a moment after they are written.
-  await until('a right', async () => server.kubectl(['get', 'configmaps'], { as: 'anna' }))
+  // The server applies a new role after a short delay.
+  await until('the right to list', async () => server.kubectl(['get', 'configmaps'], { as: 'anna' }))
 })
 
-test('impersonates whom a test names', async () => {
+test('impersonates the user that a test names', async () => {
   await expect(server.client.as('bert').create(configMap('berts'))).rejects.toThrow(
     'User "bert" cannot create resource "configmaps"',
   )
 })
 
-test('gives service accounts tokens', async () => {
+test('issues tokens for service accounts', async () => {
   const kubeconfig = await server.kubeconfigOfServiceAccount('default', 'robot')
   const review = await server.kubectl(['auth', 'whoami', '-o', 'json', '--kubeconfig', kubeconfig])
   expect(JSON.parse(review).status.userInfo.username).toBe('system:serviceaccount:default:robot')
 })
 
 test(
-  'comes back on the same address with the same data',
+  'restarts on the same address with the same data',
   async () => {
     await server.client.apply(configMap('survivor'))
     await server.killApiServer()

@@ -1,5 +1,6 @@
-// A real kube-apiserver on a real etcd, on free ports, in a temporary folder: RBAC, admission and validation as in a cluster. No node, no
-// controllers: namespaces stay `Terminating`, owned objects stay, and service accounts are made by hand.
+// A real kube-apiserver with a real etcd, on free ports and in a temporary folder. RBAC, admission and
+// validation work as in a cluster. There are no nodes and no controllers, so that namespaces stay
+// `Terminating`, owned objects are not collected, and tests create service accounts.
 import { execFile } from 'node:child_process'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -11,11 +12,11 @@ import { Program } from './child-process.js'
 import { KubeClient } from './kube-client.js'
 import { freePort, until } from './redis-processes.js'
 
-/** Starts in 5 to 8 seconds alone on two cores; hooks that start one should wait as long. */
+/** The timeout for hooks that start a server. A start takes 5 to 8 seconds on two idle cores. */
 export const kubeStartMsMax = 120_000
 
 export interface KubeServerOptions {
-  /** Users with tokens of their own, and the groups of each. `admin` may do all and is always there. */
+  /** Additional users with tokens, and their groups. The user `admin` always exists and has all rights. */
   readonly users?: Readonly<Record<string, readonly string[]>>
 }
 
@@ -40,11 +41,11 @@ export class KubeServer {
     this.url = `https://127.0.0.1:${parts.port}`
   }
 
-  /** Resolves when it is ready. `await using` is not needed: what is forgotten ends with the test process. */
+  /** Starts a server. Resolves when it is ready. Its processes end with the test process at the latest. */
   static async start({ users = {} }: KubeServerOptions = {}): Promise<KubeServer> {
     const assets = await locateKubeAssets()
     if (assets === undefined)
-      throw new Error('there is no kube-apiserver here: run node scripts/test-setup.mjs')
+      throw new Error('kube-apiserver is not installed: run node scripts/test-setup.mjs')
     const folder = await mkdtemp(join(tmpdir(), 'parley-kube-'))
     const groups = { admin: ['system:masters'], ...users }
     const tokens = new Map(Object.keys(groups).map((user) => [user, randomBytes(16).toString('hex')]))
@@ -75,7 +76,10 @@ export class KubeServer {
     }
   }
 
-  /** Again after `killApiServer`, with the same address, certificate and data. Resolves when it is ready. */
+  /**
+   * Starts the API server, after `killApiServer` with the same address, certificate and data. Resolves when
+   * it is ready.
+   */
   async startApiServer(): Promise<void> {
     const { assets, etcdPort, folder, port } = this.#parts
     const inFolder = (name: string): string => join(folder, name)
@@ -84,7 +88,7 @@ export class KubeServer {
       `--etcd-servers=http://127.0.0.1:${etcdPort}`,
       '--bind-address=127.0.0.1',
       `--secure-port=${port}`,
-      // It makes its certificate, and the authority's, itself.
+      // The server creates its certificate and its certificate authority in this folder.
       `--cert-dir=${inFolder('certs')}`,
       `--token-auth-file=${inFolder('tokens.csv')}`,
       '--authorization-mode=RBAC',
@@ -92,9 +96,9 @@ export class KubeServer {
       `--service-account-key-file=${inFolder('sa.key')}`,
       `--service-account-signing-key-file=${inFolder('sa.key')}`,
       '--service-cluster-ip-range=10.0.0.0/24',
-      // Nobody reaches it as a Service.
+      // The server is not reached through a Service.
       '--endpoint-reconciler-type=none',
-      // Ends connections at once when it is asked to end.
+      // On SIGTERM the server closes connections at once.
       '--shutdown-delay-duration=0s',
     ])
     this.#apiserver = program
@@ -118,28 +122,30 @@ export class KubeServer {
     await this.#write('admin')
   }
 
-  /** May do everything, as anybody (`client.as`). */
+  /** The administrator's client, which can impersonate any user (`client.as`). */
   get client(): KubeClient {
     if (!this.#client) throw new Error('the API server has not started')
     return this.#client
   }
 
-  /** PEM of the authority that signed the server's certificate. */
+  /** The PEM of the certificate authority of the server. */
   get ca(): string {
     return this.#ca
   }
 
-  /** Path of the administrator's kubeconfig. */
+  /** The path of the administrator's kubeconfig. */
   get kubeconfig(): string {
     return join(this.#parts.folder, 'admin.kubeconfig')
   }
 
-  /** Path of the kubeconfig of one of the `users` it was started with. */
+  /** Returns the path of a kubeconfig of one of the `users`. */
   async kubeconfigOf(user: string): Promise<string> {
     return this.#write(user)
   }
 
-  /** Path of a kubeconfig with a token of that service account, which is made when it is missing. */
+  /**
+   * Returns the path of a kubeconfig with a token of a service account, which is created when it is missing.
+   */
   async kubeconfigOfServiceAccount(namespace: string, name: string): Promise<string> {
     const base = `/api/v1/namespaces/${namespace}/serviceaccounts`
     await this.client.request('POST', base, { body: { metadata: { name } } })
@@ -154,17 +160,20 @@ export class KubeServer {
     return this.#write(`${namespace}-${name}`, body['status'].token)
   }
 
-  /** The process: to stop and go on (SIGSTOP, SIGCONT) as a server that hangs. */
+  /** The process id of the API server. SIGSTOP and SIGCONT simulate a server that hangs. */
   get pid(): number {
     return this.#apiserver?.pid ?? 0
   }
 
-  /** SIGKILL, connections and all. What is stored stays. */
+  /** Kills the API server with SIGKILL. Stored data stays. */
   async killApiServer(): Promise<void> {
     await this.#apiserver?.kill()
   }
 
-  /** kubectl, as the administrator unless `as` names another user. Rejects with what it said. */
+  /**
+   * Runs kubectl as `as`, by default the administrator, and returns its output. Rejects with its error
+   * output.
+   */
   async kubectl(args: readonly string[], { as = 'admin' } = {}): Promise<string> {
     const { assets, folder } = this.#parts
     const options = { env: { HOME: folder, KUBECONFIG: await this.#write(as) }, timeout: 60_000 }
@@ -172,7 +181,7 @@ export class KubeServer {
     return stdout
   }
 
-  /** Ends both processes and takes their files away. For `afterAll`. */
+  /** Ends both processes and deletes their files. For `afterAll`. */
   async stop(): Promise<void> {
     this.#client?.close()
     await this.#apiserver?.kill()
@@ -200,7 +209,7 @@ export class KubeServer {
       contexts: [{ name: 'test', context: { cluster: 'test', user } }],
       'current-context': 'test',
     }
-    // JSON is YAML.
+    // JSON is valid YAML.
     await writeFile(file, JSON.stringify(config))
     return file
   }

@@ -1,7 +1,8 @@
-// The API server's HTTP API for tests, as any user: objects in, what it answers out. The program's own client is what these tests judge.
+// A client of the API server for tests, which can act as any user. It is independent of the client in
+// src/kube, which is under test.
 import { Agent, request, type RequestOptions } from 'node:https'
 
-/** As the API server has it; tests know what they read. */
+/** An object as the API server sends it. Tests know which fields they read. */
 export interface KubeObject {
   apiVersion?: string
   kind?: string
@@ -12,29 +13,29 @@ export interface KubeObject {
 
 export interface KubeAnswer {
   readonly status: number
-  /** The object, the list, or the Status that says why not. */
+  /** The object, the list, or the Status of a refusal. */
   readonly body: KubeObject
-  /** Of the header Warning: unknown fields, deprecated versions. */
+  /** The texts of the header `Warning`, such as unknown fields and deprecated versions. */
   readonly warnings: readonly string[]
 }
 
-/** What the API server says when it does not do it. */
+/** The API server refused a call. */
 export class KubeRefusal extends Error {
   override readonly name = 'KubeRefusal'
   readonly code: number
   readonly reason: string
-  /** `{ field, reason, message }`, one for each problem. */
+  /** One entry for each problem. */
   readonly causes: readonly { field?: string; reason?: string; message?: string }[]
 
   constructor({ status, body }: KubeAnswer) {
-    super(String(body['message'] ?? `the API server answers ${status}`))
+    super(String(body['message'] ?? `the API server responded with ${status}`))
     this.code = status
     this.reason = String(body['reason'] ?? '')
     this.causes = body['details']?.causes ?? []
   }
 }
 
-/** Kind, or kind and name, in one namespace or in the cluster. */
+/** A kind, or one object of it, in a namespace or cluster-scoped. */
 export interface KubeRef {
   readonly apiVersion: string
   readonly kind: string
@@ -73,9 +74,9 @@ export class KubeClient {
     this.#served = shared.served ?? new Map()
   }
 
-  /** Somebody else, with no rights but those of the name and the groups. */
+  /** Returns a client that impersonates a user. It has the rights of that user and the groups only. */
   as(user: string, groups: readonly string[] = []): KubeClient {
-    // Whoever is asked for by name is authenticated in earnest too.
+    // A real user is always in this group too.
     const all = [...groups, 'system:authenticated']
     const headers = { ...this.#headers, 'Impersonate-User': user, 'Impersonate-Group': all }
     return new KubeClient(this.#access, { agent: this.#agent, headers, served: this.#served })
@@ -85,7 +86,10 @@ export class KubeClient {
     this.#agent.destroy()
   }
 
-  /** `path` from the root. A string is sent as it is, everything else as JSON. Never throws for an answer. */
+  /**
+   * Sends a request. `path` begins at the root. A string body is sent unchanged, any other as JSON. It
+   * resolves for every HTTP status.
+   */
   async request(
     method: string,
     path: string,
@@ -100,7 +104,7 @@ export class KubeClient {
         Accept: 'application/json',
         ...(body !== undefined && { 'Content-Type': contentType }),
       },
-      // Only for a server that has lost its mind: the tests' own deadline comes first.
+      // A last resort for a server that hangs. The tests have shorter deadlines.
       timeout: 60_000,
     }
     return new Promise((resolve, reject) => {
@@ -114,25 +118,27 @@ export class KubeClient {
           resolve({
             status: response.statusCode ?? 0,
             body: isJson ? (JSON.parse(text) as KubeObject) : { metadata: { name: '' }, text },
-            warnings: [...warning.matchAll(/299 - "((?:[^"\\]|\\.)*)"/g)].map(([, said = '']) => said),
+            warnings: [...warning.matchAll(/299 - "((?:[^"\\]|\\.)*)"/g)].map(([, warned = '']) => warned),
           })
         })
       })
       sent.on('error', reject)
-      sent.on('timeout', () => sent.destroy(new Error(`the API server does not answer ${method} ${path}`)))
+      sent.on('timeout', () =>
+        sent.destroy(new Error(`the API server does not respond to ${method} ${path}`)),
+      )
       if (body !== undefined) sent.write(typeof body === 'string' ? body : JSON.stringify(body))
       sent.end()
     })
   }
 
-  /** Refuses what it does not know. `dryRun`: everything but the writing. */
+  /** Creates the object and rejects unknown fields. With `dryRun` nothing is stored. */
   async create(object: KubeObject, { dryRun = false } = {}): Promise<KubeObject> {
     const path = await this.pathOf({ ...refOf(object), name: '' })
     const query = `?fieldValidation=Strict&fieldManager=test${dryRun ? '&dryRun=All' : ''}`
     return this.#done(await this.request('POST', path + query, { body: object }))
   }
 
-  /** Server-side apply, as `kubectl apply --server-side --force-conflicts`. */
+  /** Applies the object as `kubectl apply --server-side --force-conflicts` does. */
   async apply(
     object: KubeObject,
     { fieldManager = 'test', subresource = '' }: { fieldManager?: string; subresource?: string } = {},
@@ -152,7 +158,7 @@ export class KubeClient {
     return this.#done(await this.request('PUT', `${path}?fieldValidation=Strict`, { body: object }))
   }
 
-  /** Merge patch. */
+  /** Applies a JSON merge patch. */
   async patch(ref: KubeRef, change: object, { subresource = '' } = {}): Promise<KubeObject> {
     const path = await this.pathOf(ref, subresource)
     const contentType = 'application/merge-patch+json'
@@ -165,13 +171,13 @@ export class KubeClient {
     return this.#done(await this.request('GET', await this.pathOf(ref)))
   }
 
-  /** Undefined: there is none. */
+  /** Returns the object, or undefined when it does not exist. */
   async find(ref: KubeRef): Promise<KubeObject | undefined> {
     const answer = await this.request('GET', await this.pathOf(ref))
     return answer.status === 404 ? undefined : this.#done(answer)
   }
 
-  /** `query` such as `fieldSelector=…`, with what is special escaped. */
+  /** Lists objects. `query` is URL-encoded, such as `fieldSelector=…`. */
   async list(ref: KubeRef, query = ''): Promise<KubeObject[]> {
     const path = await this.pathOf({ ...ref, name: '' })
     return this.#done(await this.request('GET', `${path}?${query}`))['items']
@@ -181,7 +187,9 @@ export class KubeClient {
     this.#done(await this.request('DELETE', await this.pathOf(ref)))
   }
 
-  /** `/apis/parley.chat/v1alpha1/namespaces/demo/chattenants/acme`, by what the server says that it serves. */
+  /**
+   * Returns a path such as `/apis/parley.chat/v1alpha1/namespaces/demo/chattenants/acme`, by API discovery.
+   */
   async pathOf({ apiVersion, kind, name = '', namespace }: KubeRef, subresource = ''): Promise<string> {
     const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`
     const { namespaced, plural } = await this.#discover(root, kind)
@@ -209,7 +217,10 @@ export class KubeClient {
   }
 }
 
-/** What names the object. In no namespace: the cluster's, or `default`. */
+/**
+ * Returns the reference of an object. Its namespace is `default` unless it names one; cluster-scoped kinds
+ * ignore it.
+ */
 function refOf(object: KubeObject): KubeRef {
   const { apiVersion = '', kind = '', metadata } = object
   return { apiVersion, kind, name: metadata.name, namespace: metadata.namespace ?? 'default' }

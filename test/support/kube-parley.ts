@@ -1,4 +1,4 @@
-// Parley's own manifests on a test's API server, and objects to try them with.
+// Parley's manifests for the API server of a test, and objects of its kinds.
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../../manifests', import.meta.url))
 
 export const apiVersion = 'parley.chat/v1alpha1'
 
-/** All objects of one folder of manifests/, file by file. */
+/** Returns all objects of one folder of manifests/, in the order of the files. */
 export async function manifestsIn(folder: string): Promise<KubeObject[]> {
   const names = (await readdir(join(root, folder))).filter((name) => name.endsWith('.yaml')).toSorted()
   const texts = await Promise.all(names.map((name) => readFile(join(root, folder, name), 'utf8')))
@@ -21,7 +21,7 @@ export async function manifestsIn(folder: string): Promise<KubeObject[]> {
   )
 }
 
-/** Resolves when the API server serves all kinds. */
+/** Installs the CRDs. Resolves when the API server serves all kinds. */
 export async function installCrds(client: KubeClient): Promise<void> {
   for (const crd of await manifestsIn('crds')) {
     await client.apply(crd)
@@ -59,7 +59,10 @@ export function chatCredential(spec: object = {}, { name = 'bot', ns = 'default'
   }
 }
 
-/** What the API server has against it, as `field: message`; the whole message when it names no field. Empty: nothing. */
+/**
+ * Returns why the API server refuses the action, as `field: message`, or as the whole message when it names
+ * no field. Empty: it accepts the action.
+ */
 export async function refusalsOf(action: Promise<unknown>): Promise<string[]> {
   try {
     await action
