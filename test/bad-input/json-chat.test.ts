@@ -72,7 +72,7 @@ describe('JSON that is not a command', () => {
     ['a null type', '{"type":null}', 'BAD_REQUEST', '"type" is missing'],
     ['a number for a type', '{"type":1}', 'BAD_REQUEST', '"type"'],
     ['an array for a type', '{"type":["chat"]}', 'BAD_REQUEST', '"type"'],
-    ['an empty type', '{"type":""}', 'UNKNOWN_TYPE', 'there are chat, '],
+    ['an empty type', '{"type":""}', 'UNKNOWN_TYPE', 'the types are chat, '],
     ['an unknown type', '{"type":"format_disk"}', 'UNKNOWN_TYPE', '"format_disk"'],
     [
       'a type of 10,000 characters',

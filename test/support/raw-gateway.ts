@@ -89,7 +89,7 @@ export class Target {
     const { gateway } = this.running
     await vi.waitFor(() => expect(gateway.context.sessions.size).toBe(0), { timeout: 10_000 })
     for (const tenant of gateway.tenants)
-      expect(tenant).toMatchObject({ connections: 0, subscriptionsTotal: 0 })
+      expect([tenant.quota.connections, tenant.quota.counters.subscriptionsTotal]).toEqual([0, 0])
     expect(await bugsOf(this.running)).toBe(this.expectedBugs)
   }
 
