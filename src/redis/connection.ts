@@ -58,18 +58,10 @@ export class RedisConnection implements LiveRedis {
    */
   #unconfirmedSinceMs: number | undefined = performance.now()
 
-  constructor({
-    address,
-    db,
-    login,
-    name,
-    onRedirect: onElsewhere,
-    tls,
-    masterVerifier: watchers,
-  }: RedisConnectionOptions) {
+  constructor({ address, db, login, name, onRedirect, tls, masterVerifier }: RedisConnectionOptions) {
     this.lost = this.#lost.signal
-    this.#masterVerifier = watchers
-    this.#onRedirect = onElsewhere
+    this.#masterVerifier = masterVerifier
+    this.#onRedirect = onRedirect
     this.client = new Redis({
       host: address.host,
       port: address.port,
@@ -119,10 +111,10 @@ export class RedisConnection implements LiveRedis {
       this.discard('the connection was closed')
       throw new RedisUnavailableError(this.#reason)
     }
-    const askedMs = performance.now()
+    const sentMs = performance.now()
     const results = await this.#execute(pipeline, deadlineMs)
     const replies = results.map(([error, reply]) => (error ? withoutArguments(error) : reply))
-    this.#recordAnswer(askedMs, replies.find(isBusy))
+    this.#recordAnswer(sentMs, replies.find(isBusy))
     this.#checkRedirect(replies)
     const broken = replies.find((reply) => reply instanceof Error && !(reply instanceof ReplyError))
     if (!broken) return replies
@@ -136,11 +128,11 @@ export class RedisConnection implements LiveRedis {
   async confirmMaster(): Promise<boolean> {
     const sinceMs = this.#unconfirmedSinceMs
     if (!this.#masterVerifier || sinceMs === undefined) return true
-    const askedMs = performance.now()
+    const sentMs = performance.now()
     const confirmed = await this.#masterVerifier.confirm()
     if (!confirmed) this.#markUnconfirmed()
     // A doubt that arose during the confirmation stays.
-    else if (askedMs - sinceMs >= unconfirmedMsMin && this.#unconfirmedSinceMs === sinceMs)
+    else if (sentMs - sinceMs >= unconfirmedMsMin && this.#unconfirmedSinceMs === sinceMs)
       this.#unconfirmedSinceMs = undefined
     return confirmed
   }
@@ -158,20 +150,20 @@ export class RedisConnection implements LiveRedis {
   watch({ deadlineMs, intervalMs }: { intervalMs: number; deadlineMs: number }): void {
     if (this.lost.aborted) return
     const { stream } = this.client
-    let asked = false
+    let waiting = false
     const interval = setInterval(() => {
-      if (asked || this.#pending.size > 0) return
-      asked = true
-      const askedMs = performance.now()
+      if (waiting || this.#pending.size > 0) return
+      waiting = true
+      const sentMs = performance.now()
       const read = stream.bytesRead
       const cancel = onDeadline(deadlineMs, () => {
-        asked = false
+        waiting = false
         if (stream.bytesRead === read) this.discard(`no answer to PING within ${deadlineMs} ms`)
       })
       const answered = (error?: unknown) => {
         cancel()
-        asked = false
-        this.#recordAnswer(askedMs, error)
+        waiting = false
+        this.#recordAnswer(sentMs, error)
       }
       this.client.ping().then(() => answered(), answered)
     }, intervalMs)
@@ -199,14 +191,14 @@ export class RedisConnection implements LiveRedis {
   }
 
   /**
-   * Records an answer to the request sent at `askedMs`. The server may have been silent since the request
+   * Records an answer to the request sent at `sentMs`. The server may have been silent since the request
    * before; an error reply such as BUSY counts as silence.
    */
-  #recordAnswer(askedMs: number, error: unknown): void {
+  #recordAnswer(sentMs: number, error: unknown): void {
     if (error !== undefined) return this.#markUnconfirmed()
     if (performance.now() - this.#lastAliveMs >= (this.#masterVerifier?.failoverAfterMs ?? Infinity))
       this.#markUnconfirmed()
-    this.#lastAliveMs = Math.max(this.#lastAliveMs, askedMs)
+    this.#lastAliveMs = Math.max(this.#lastAliveMs, sentMs)
   }
 
   #checkRedirect(replies: readonly unknown[]): void {

@@ -99,7 +99,8 @@ function readUrl(url: string, separate: SeparateCredentials, report: Report): Re
   const parts = urlPattern.exec(url)?.groups
   if (!parts) {
     report(
-      'it must begin with redis:// or rediss://, redis+sentinel:// or rediss+sentinel://, redis+cluster:// or rediss+cluster://',
+      'it must begin with redis:// or rediss://, redis+sentinel:// or rediss+sentinel://, ' +
+        'redis+cluster:// or rediss+cluster://',
     )
     return undefined
   }

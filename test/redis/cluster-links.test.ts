@@ -155,7 +155,7 @@ test(
     expect(await connectionsIn(from)).toEqual([5])
     const to = await another(from)
     await cluster.moveSlots([slotOf(quotasTag)], to)
-    // The first request finds the redirect; a request meanwhile is answered, if necessary by the gateway alone.
+    // The first request finds the redirect. It is answered meanwhile, if necessary by the gateway alone.
     expect(await two.lease.acquire('ann', wide)).toEqual({ admitted: true })
     await until('the move', async () => {
       await Promise.all([one.ledger.sync(), two.ledger.sync()])

@@ -26,7 +26,7 @@ local sessions, records, order, users = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
 local function userOf(record) return string.match(record, '^[^\n]*') end
 
--- An expiry has 13 digits until the year 2286, so members sort by time. A user's key is JSON, which contains no newline.
+-- An expiry has 13 digits until the year 2286, so members sort by time. A user's key is JSON without a newline.
 local function orderMemberOf(user, expiry, session) return user .. '\n' .. expiry .. '\n' .. session end
 
 local function isPresent(user)
@@ -69,9 +69,10 @@ end
 const putting = String.raw`${writing}
 local endMs = string.format('%.0f', nowMs + ARGV[1])
 
--- Adds or refreshes sessions. Takes two lists of equal length. The earlier state of a session is removed: only its member of the order when
--- nothing but its expiry changes and moves forward; all of it when the session belongs to another user now, or when its expiry lies too far
--- ahead (given by another clock before a failover). Afterwards expiries only grow, so a user's last expiry is the greater of the stored one and this.
+-- Adds or refreshes sessions. Takes two lists of equal length. The earlier state of a session is removed: only its
+-- member of the order when nothing but its expiry changes and moves forward; all of it when the session belongs to
+-- another user now, or when its expiry lies too far ahead (given by another clock before a failover). Afterwards
+-- expiries only grow, so a user's last expiry is the greater of the stored one and this.
 local function put(named, latest)
   local expiries = redis.call('ZMSCORE', sessions, unpack(named))
   local known = redis.call('HMGET', records, unpack(named))

@@ -125,7 +125,8 @@ export class ClusterMap implements ShardMap {
     const failure = answers.find((answer) => answer.kind === 'failure')
     const why = failure ? ` (${describeError(failure.reason)})` : ''
     if (views.length === 0) return `no node of the Cluster reports which master holds which slots${why}`
-    return `only ${views.length} of ${serverCount} nodes of the Cluster answer: no majority of the masters confirms which master holds which slots${why}`
+    const answering = `only ${views.length} of ${serverCount} nodes of the Cluster answer`
+    return `${answering}: no majority of the masters confirms which master holds which slots${why}`
   }
 
   /**

@@ -62,7 +62,7 @@ describe('the holder of a slot', () => {
     expect(hosts(views.toReversed(), 0, 99, 100, 299)).toEqual(['x', 'x', 'b', 'c'])
   })
 
-  test('of those who have not heard, none, as long as one has or had', () => {
+  test('is the newest claim that any node reports or has reported', () => {
     expect(hosts([view('a', before), view('c', after)], 0)).toEqual(['x'])
     const known = holdersOf([0, 100, 300], [view('b', { ...after, d: [5, 300, 399] })])
     const now = holdersOf([0, 100, 300], [view('a', before), view('c', before, { b: 'new-host' })], known)

@@ -86,12 +86,16 @@ export class SentinelLocator implements Locator {
 
   get configError(): string | undefined {
     if (this.#isMajority(this.#count((answer) => answer.kind === 'unknownName'))) {
-      return `The Sentinels monitor no master named "${this.#target.masterName}": end the Redis URL with the name that they monitor`
+      const { masterName } = this.#target
+      return `The Sentinels monitor no master named "${masterName}": end the Redis URL with the name that they monitor`
     }
     const rejected = (answer: SentinelAnswer | PollFailure) =>
       answer.kind === 'failure' && rejectionOf(answer.reason) !== undefined
     if (this.#isMajority(this.#count(rejected))) {
-      return 'The Sentinels reject the user or the password, or require one: set the Sentinel user and password, which are separate from those in the Redis URL'
+      return (
+        'The Sentinels reject the user or the password, or require one: ' +
+        'set the Sentinel user and password, which are separate from those in the Redis URL'
+      )
     }
     return undefined
   }
