@@ -7,7 +7,8 @@ const generationSize = 2 ** 32
 const pageMax = 3
 const heldMax = 4
 
-type Told =
+/** A call of the reader's port: a delivery, or a loss up to an offset. */
+type Output =
   | { readonly got: number; readonly epoch: string }
   | { readonly lost: number; readonly epoch: string }
 
@@ -18,17 +19,20 @@ interface PendingRead {
   reject(error: Error): void
 }
 
-/** A stream, a pub/sub that does with messages whatever it likes, and time that is moved by hand. */
+/** A stream, a pub/sub that delivers messages as the test says, and timers that the test fires. */
 class Rig {
   epoch = 'e1'
-  /** All that this epoch ever held; the first `trimmed` of them are gone. */
+  /**
+   * By epoch, the offsets of all entries that were ever appended. The first `trimmed` of the present epoch
+   * are gone.
+   */
   readonly all = new Map<string, number[]>([['e1', []]])
   trimmed = 0
   generation = 0
   readonly inFlight: Publication[] = []
   readonly reads: PendingRead[] = []
   readonly timers = new Map<number, { delayMs: number; fire: () => void }>()
-  readonly told: Told[] = []
+  readonly outputs: Output[] = []
   readonly failures: unknown[] = []
   readonly reader: ChannelReader
   #timerId = 0
@@ -38,8 +42,8 @@ class Rig {
       {
         read: (since, upTo) =>
           new Promise((resolve, reject) => this.reads.push({ since, upTo, resolve, reject })),
-        deliver: ({ epoch, offset }) => this.told.push({ got: offset, epoch }),
-        lost: ({ epoch, offset }) => this.told.push({ lost: offset, epoch }),
+        deliver: ({ epoch, offset }) => this.outputs.push({ got: offset, epoch }),
+        lost: ({ epoch, offset }) => this.outputs.push({ lost: offset, epoch }),
         failed: (error) => this.failures.push(error),
       },
       {
@@ -64,7 +68,7 @@ class Rig {
     return { epoch: this.epoch, offset: this.entries.at(-1) ?? 0 }
   }
 
-  /** Into the stream, and its message on its way. */
+  /** Appends to the stream and sends the message. */
   publish(): Publication {
     const last = this.entries.at(-1) ?? 0
     const offset =
@@ -75,7 +79,7 @@ class Rig {
     return publication
   }
 
-  /** The stream is gone, and begins anew. */
+  /** The stream is lost, and another one begins. */
   replace(): void {
     this.epoch = `e${this.all.size + 1}`
     this.all.set(this.epoch, [])
@@ -88,7 +92,7 @@ class Rig {
     if (!read) return
     if (fail) read.reject(new Error('no connection'))
     else read.resolve(this.#page(read))
-    // The reader's own turns.
+    // Lets the reader handle the answer.
     for (let turn = 0; turn < 5; turn += 1) await Promise.resolve()
   }
 
@@ -100,8 +104,8 @@ class Rig {
     timer?.fire()
   }
 
-  /** Everything that is under way ends, and the comparison that comes every 40 s is made. */
-  async quiet(): Promise<void> {
+  /** Ends all reads and timers, and runs the comparison that production runs every 40 s. */
+  async untilIdle(): Promise<void> {
     for (let round = 0; round < 3; round += 1) {
       while (this.reads.length > 0 || this.timers.size > 0) {
         if (this.reads.length > 0) await this.answer()
@@ -132,9 +136,10 @@ function started(): Rig {
   return rig
 }
 
-const offsets = (rig: Rig) => rig.told.map((told) => ('got' in told ? told.got : `lost ${told.lost}`))
+const offsets = (rig: Rig) =>
+  rig.outputs.map((output) => ('got' in output ? output.got : `lost ${output.lost}`))
 
-describe('what comes in order', () => {
+describe('a message in order', () => {
   test('is delivered at once, without a read or a timer', () => {
     const rig = started()
     for (let count = 0; count < 3; count += 1) rig.reader.onMessage(rig.publish())
@@ -143,14 +148,14 @@ describe('what comes in order', () => {
     expect(rig.timers.size).toBe(0)
   })
 
-  test('and comes twice is delivered once', () => {
+  test('that arrives twice is delivered once', () => {
     const rig = started()
     const [one, two] = [rig.publish(), rig.publish()]
     for (const message of [one, one, two, one, two]) rig.reader.onMessage(message)
     expect(offsets(rig)).toEqual([1, 2])
   })
 
-  test('before the top was read waits for it', () => {
+  test('waits until the top has been read', () => {
     const rig = new Rig()
     const [one, two, three] = [rig.publish(), rig.publish(), rig.publish()]
     rig.reader.onMessage(three)
@@ -161,8 +166,8 @@ describe('what comes in order', () => {
   })
 })
 
-describe('what comes ahead of its turn', () => {
-  test('is held until its predecessor comes', () => {
+describe('a message ahead of its turn', () => {
+  test('is held until its predecessor arrives', () => {
     const rig = started()
     const [one, two, three] = [rig.publish(), rig.publish(), rig.publish()]
     rig.reader.onMessage(three)
@@ -174,7 +179,7 @@ describe('what comes ahead of its turn', () => {
     expect(rig.reads).toEqual([])
   })
 
-  test('makes the reader look after 50 ms, no further than to what came', async () => {
+  test('makes the reader read after 50 ms, no further than to that message', async () => {
     const rig = started()
     rig.publish()
     const two = rig.publish()
@@ -187,14 +192,14 @@ describe('what comes ahead of its turn', () => {
     expect(offsets(rig)).toEqual([1, 2])
   })
 
-  test('and is too much to hold makes it look at once', () => {
+  test('makes the reader read at once when too many are held', () => {
     const rig = started()
     const [, ...others] = Array.from({ length: heldMax + 2 }, () => rig.publish())
     for (const message of others) rig.reader.onMessage(message)
     expect(rig.reads).toMatchObject([{ upTo: heldMax + 2 }])
   })
 
-  test('is of a new generation, before whose first nobody knows how much there was: it looks', async () => {
+  test('makes the reader read when it is the first of a new generation', async () => {
     const rig = started()
     rig.reader.onMessage(rig.publish())
     rig.generation = 1
@@ -206,8 +211,8 @@ describe('what comes ahead of its turn', () => {
   })
 })
 
-describe('while it reads', () => {
-  test('messages wait, and follow what was read', async () => {
+describe('during a read', () => {
+  test('messages wait, and are delivered after what was read', async () => {
     const rig = started()
     rig.publish()
     rig.reader.onMessage(rig.publish())
@@ -218,15 +223,15 @@ describe('while it reads', () => {
     expect(offsets(rig)).toEqual([1, 2, 3, 4])
   })
 
-  test('too many of them are read instead', async () => {
+  test('too many messages are dropped and read instead', async () => {
     const rig = started()
     rig.reader.check()
     for (let count = 0; count < heldMax + 1; count += 1) rig.reader.onMessage(rig.publish())
-    await rig.quiet()
+    await rig.untilIdle()
     expect(offsets(rig)).toEqual([1, 2, 3, 4, 5])
   })
 
-  test('a failure is told, and tried again after 250 ms', async () => {
+  test('a failure is reported, and the read retried after 250 ms', async () => {
     const rig = started()
     rig.publish()
     rig.reader.check()
@@ -238,7 +243,7 @@ describe('while it reads', () => {
     expect(offsets(rig)).toEqual([1])
   })
 
-  test('and is closed, nothing is delivered any more and no timer is left', async () => {
+  test('close() ends deliveries and timers', async () => {
     const rig = started()
     rig.publish()
     rig.reader.onMessage(rig.publish())
@@ -253,17 +258,17 @@ describe('while it reads', () => {
   })
 })
 
-describe('what cannot be had', () => {
-  test('was trimmed: said, and all that is left is delivered', async () => {
+describe('a loss is reported', () => {
+  test('when entries were trimmed; the others are delivered', async () => {
     const rig = started()
     for (let count = 0; count < 5; count += 1) rig.publish()
     rig.trimmed = 2
     rig.reader.check()
-    await rig.quiet()
+    await rig.untilIdle()
     expect(offsets(rig)).toEqual(['lost 2', 3, 4, 5])
   })
 
-  test('was another stream: said, and the new one is followed from its top', async () => {
+  test('when the stream was replaced; the new one is followed from its top', async () => {
     const rig = started()
     rig.reader.onMessage(rig.publish())
     rig.replace()
@@ -271,23 +276,23 @@ describe('what cannot be had', () => {
     rig.reader.onMessage(rig.publish())
     await rig.answer()
     rig.reader.onMessage(rig.publish())
-    expect(rig.told).toEqual([
+    expect(rig.outputs).toEqual([
       { got: 1, epoch: 'e1' },
       { lost: 2, epoch: 'e2' },
       { got: 3, epoch: 'e2' },
     ])
   })
 
-  test('lies above the top of a stream that went back: said', async () => {
+  test('when the top of the stream is below the position', async () => {
     const rig = new Rig()
     rig.publish()
     rig.reader.start({ epoch: 'e1', offset: 7 })
     rig.reader.check()
-    await rig.quiet()
+    await rig.untilIdle()
     expect(offsets(rig)).toEqual(['lost 1'])
   })
 
-  test('a late message of a stream that is gone means nothing', async () => {
+  test('once: a late message of the replaced stream is ignored', async () => {
     const rig = started()
     const old = rig.publish()
     rig.replace()
@@ -295,13 +300,13 @@ describe('what cannot be had', () => {
     rig.reader.check()
     await rig.answer()
     rig.reader.onMessage(old)
-    await rig.quiet()
+    await rig.untilIdle()
     rig.reader.onMessage(rig.publish())
     expect(offsets(rig)).toEqual(['lost 1', 2])
   })
 })
 
-test('a check that comes before the start is made after it', async () => {
+test('a check before the start runs after it', async () => {
   const rig = new Rig()
   rig.reader.check()
   rig.reader.start(rig.top)
@@ -310,13 +315,13 @@ test('a check that comes before the start is made after it', async () => {
   expect(offsets(rig)).toEqual([1])
 })
 
-test('before the start it keeps no more than it may', async () => {
+test('before the start the number of held messages is bounded', async () => {
   const rig = new Rig()
   const { top } = rig
   for (let count = 0; count < 100; count += 1) rig.reader.onMessage(rig.publish())
   rig.reader.start(top)
   expect(offsets(rig)).toEqual([])
-  await rig.quiet()
+  await rig.untilIdle()
   expect(offsets(rig)).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
 })
 
@@ -334,7 +339,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ do: 'replace' as const }) },
 )
 
-test('whatever pub/sub does, everything is delivered once and in order, or said to be lost', async () => {
+test('whatever pub/sub does, every entry is delivered once and in order, or reported as lost', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
       const rig = new Rig()
@@ -362,7 +367,7 @@ test('whatever pub/sub does, everything is delivered once and in order, or said 
         else if (one.do === 'replace') rig.replace()
       }
       begin()
-      await rig.quiet()
+      await rig.untilIdle()
       expect(gapsIn(rig, began ?? rig.top)).toEqual([])
       expect(rig.reader.position).toEqual(rig.top)
       expect(rig.timers.size).toBe(0)
@@ -371,19 +376,19 @@ test('whatever pub/sub does, everything is delivered once and in order, or said 
   )
 })
 
-/** Where what was told leaves something out, repeats or turns back. */
+/** The outputs that skip an entry, repeat one or go back. */
 function gapsIn(rig: Rig, began: Position): string[] {
   const gaps: string[] = []
   let at = began
-  for (const told of rig.told) {
-    if ('lost' in told) {
-      at = { epoch: told.epoch, offset: told.lost }
+  for (const output of rig.outputs) {
+    if ('lost' in output) {
+      at = { epoch: output.epoch, offset: output.lost }
       continue
     }
-    const next = rig.all.get(told.epoch)?.find((offset) => offset > at.offset)
-    if (told.epoch !== at.epoch || told.got !== next)
-      gaps.push(`${told.epoch}:${told.got} after ${at.epoch}:${at.offset}`)
-    at = { epoch: told.epoch, offset: told.got }
+    const next = rig.all.get(output.epoch)?.find((offset) => offset > at.offset)
+    if (output.epoch !== at.epoch || output.got !== next)
+      gaps.push(`${output.epoch}:${output.got} after ${at.epoch}:${at.offset}`)
+    at = { epoch: output.epoch, offset: output.got }
   }
   return gaps
 }

@@ -1,4 +1,4 @@
-// What a broker that is closed leaves behind.
+// What close() of a Redis broker waits for.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { RecordingListener } from '../../src/broker/listener.testing.js'
 import { openTestBroker } from '../support/redis-gateway.js'
@@ -15,7 +15,7 @@ beforeAll(async () => {
 })
 afterAll(() => endRedisProcesses())
 
-test('every publish under way gets its answer, and every subscriber its message', async () => {
+test('close() waits for the answer to every publish and for its message to every subscriber', async () => {
   const [one, two] = [openTestBroker(url), openTestBroker(url)]
   const heard = new RecordingListener(20_000)
   two.broker.listen(heard)
@@ -33,7 +33,7 @@ test('every publish under way gets its answer, and every subscriber its message'
   await two.close()
 })
 
-test('a Redis that is away holds it up no longer than a publish may wait', async () => {
+test('close() waits for an unavailable Redis no longer than a publish may wait', async () => {
   const opened = openTestBroker(url, { limits: { queueMs: 500, flushMs: 100 } })
   await opened.broker.publish(ref, { data: Buffer.from('first') }, { history })
   await redis.kill()

@@ -1,4 +1,5 @@
-// The contract, against real Redis processes: one alone, a master with two replicas behind Sentinels, a Cluster.
+// The broker contract on real Redis processes: standalone, a master with two replicas and Sentinels, and a
+// Cluster.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { endRedisProcesses, startRedis, startSentinelTrio } from '../support/redis-processes.js'
@@ -7,7 +8,10 @@ import { openTestBroker } from '../support/redis-gateway.js'
 import { Arrivals } from '../support/waiting.js'
 import { brokerContract, type OpenedBrokers } from '../../src/broker/broker.contract.js'
 
-/** Redis's own clock cannot be moved: what passes in the contract is real, and no shorter than a busy machine needs. */
+/**
+ * Redis's clock cannot be moved, so the contract waits in real time. The window is no shorter than a busy
+ * machine needs.
+ */
 const windowMs = 2_500
 const times = { historyTtlMs: 2_000, windowMs, sizeSlack: 200 }
 const limits = { windowMs, waitMs: 10_000 }
@@ -38,7 +42,7 @@ describe('standalone', () => {
   })
 })
 
-test('publishes of one channel that come together are stored and announced together, in order', async () => {
+test('publishes to one channel in one turn are stored and sent together, in order', async () => {
   const redis = await startRedis()
   const { broker, close } = openTestBroker(`redis://127.0.0.1:${redis.port}`)
   onTestFinished(close)
@@ -54,7 +58,7 @@ test('publishes of one channel that come together are stored and announced toget
   const options = { history: { size: 200, ttlMs: 60_000 } }
   const publishAll = (all: readonly string[]) =>
     Promise.all(all.map((data) => broker.publish(ref, { data: Buffer.from(data) }, options)))
-  // The first alone settles the epoch.
+  // The first publish settles the epoch.
   const [first] = await publishAll(sent.slice(0, 1))
   await redis.cli('CONFIG', 'RESETSTAT')
   const published = [first, ...(await publishAll(sent.slice(1)))]
@@ -65,7 +69,7 @@ test('publishes of one channel that come together are stored and announced toget
     expect(Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1])).toBeLessThan(10)
 })
 
-test('publishes that come together after their stream was lost begin another, in order', async () => {
+test('publishes in one turn after the stream was lost begin another stream, in order', async () => {
   const redis = await startRedis()
   const { broker, close } = openTestBroker(`redis://127.0.0.1:${redis.port}`)
   onTestFinished(close)

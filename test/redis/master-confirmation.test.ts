@@ -1,4 +1,4 @@
-// Does a master still stand? What the Sentinels say to that, and when a connection asks them at all.
+// Confirming a master: what the Sentinels answer, and when a connection asks them.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { createLocator } from '../../src/redis/topology/create-locator.js'
@@ -11,13 +11,16 @@ const here = { host: '127.0.0.1', port: 7001 }
 const there = { host: '127.0.0.1', port: 7002 }
 
 interface View {
-  /** Whom it names. */
+  /** The master that the Sentinel names. */
   readonly master?: typeof here
-  /** Whom its flags are about: the old master, while replicas are told of a new one. */
+  /**
+   * The master that the flags describe: the old one, while the Sentinel reconfigures the replicas for a new
+   * one.
+   */
   readonly about?: typeof here
   readonly flags?: string
   readonly configEpoch?: number
-  /** Never answers. */
+  /** The Sentinel never answers. */
   readonly silent?: boolean
 }
 
@@ -67,17 +70,20 @@ async function locate(...views: View[]): Promise<{ locator: Locator; views: View
   return { locator, views }
 }
 
-const well: View = {}
+const healthy: View = {}
 
-describe('a master stands', () => {
+describe('a master is confirmed', () => {
   test.each<[string, View[]]>([
-    ['when all say so', [well, well, well]],
-    ['when one has lost sight of it', [well, { flags: 'master,s_down' }, well]],
-    ['when one that is behind the times names another', [well, { master: there, configEpoch: 2 }, well]],
-    ['when one does not answer', [well, { silent: true }, well]],
+    ['when all Sentinels confirm it', [healthy, healthy, healthy]],
+    ['when one cannot reach it', [healthy, { flags: 'master,s_down' }, healthy]],
     [
-      'when it has just replaced another, and one is still telling the replicas',
-      [{ about: there, flags: 'master,s_down,o_down,failover_in_progress' }, well, well],
+      'when one with an older configuration names another',
+      [healthy, { master: there, configEpoch: 2 }, healthy],
+    ],
+    ['when one does not answer', [healthy, { silent: true }, healthy]],
+    [
+      'when it has just replaced another, and one is still reconfiguring the replicas',
+      [{ about: there, flags: 'master,s_down,o_down,failover_in_progress' }, healthy, healthy],
     ],
   ])('%s', async (_, views) => {
     const { locator } = await locate(...views)
@@ -85,17 +91,17 @@ describe('a master stands', () => {
   })
 })
 
-describe('a master does not stand', () => {
+describe('a master is not confirmed', () => {
   test.each<[string, View]>([
     ['when one is replacing it', { flags: 'master,failover_in_progress' }],
     ['when one knows a newer master', { master: there, configEpoch: 4 }],
   ])('%s', async (_, view) => {
-    const { locator } = await locate(well, well, view)
+    const { locator } = await locate(healthy, healthy, view)
     expect(await locator.confirm(here)).toBe(false)
   })
 
-  test('when most have lost sight of it, or do not answer', async () => {
-    const { locator, views } = await locate(well, well, well)
+  test('when most cannot reach it, or do not answer', async () => {
+    const { locator, views } = await locate(healthy, healthy, healthy)
     expect(await locator.confirm(here)).toBe(true)
     views[0] = { flags: 'master,s_down' }
     views[1] = { flags: 'master,s_down,o_down' }
@@ -104,19 +110,19 @@ describe('a master does not stand', () => {
     expect(await locator.confirm(here)).toBe(false)
   })
 
-  test('when it is another', async () => {
-    const { locator } = await locate(well, well, well)
+  test('when another is the master', async () => {
+    const { locator } = await locate(healthy, healthy, healthy)
     expect(await locator.confirm(there)).toBe(false)
   })
 })
 
-test('what was said before the question does not count', async () => {
-  const { locator, views } = await locate(well, well, well)
+test('an answer from before the question does not count', async () => {
+  const { locator, views } = await locate(healthy, healthy, healthy)
   views[2] = { flags: 'master,failover_in_progress' }
   expect(await locator.confirm(here)).toBe(false)
 })
 
-test('a connection asks while it is new, and after a silence; not while the master answers', async () => {
+test('a connection asks while it is new and after a silence, and not while the master answers', async () => {
   const trio = await startSentinelTrio({ downAfterMs: 4_000 })
   const { link, locator } = startLink(trio.url, { timing: { pingDeadlineMs: 10_000 } })
   let asked = 0
@@ -126,29 +132,30 @@ test('a connection asks while it is new, and after a silence; not while the mast
     return confirm(address)
   }
   const live = await link.ready(10_000)
-  /** How often that question led to another. */
-  const asks = async () => {
+  /** How many questions to the Sentinels a command leads to. */
+  const questions = async () => {
     const before = asked
     await live.run(live.client.pipeline().ping())
     expect(await live.confirmMaster()).toBe(true)
     return asked - before
   }
-  const untilSure = () => until('no more questions', async () => (await asks()) === 0, { everyMs: 200 })
-  expect(await asks()).toBe(1)
-  // A Sentinel that is behind may still be about to replace it: one yes is not enough.
-  expect(await asks()).toBe(1)
-  await untilSure()
-  // Again when this machine was silent, and not the master.
-  await until('an idle connection that keeps itself informed', async () => {
-    await untilSure()
+  const untilConfirmed = () =>
+    until('no more questions', async () => (await questions()) === 0, { everyMs: 200 })
+  expect(await questions()).toBe(1)
+  // A Sentinel with an older state may be about to replace the master: one confirmation is not enough.
+  expect(await questions()).toBe(1)
+  await untilConfirmed()
+  // The connection asks again when this machine was stalled, and not the master.
+  await until('an idle connection that stays confirmed', async () => {
+    await untilConfirmed()
     await sleep(3_000)
-    return (await asks()) === 0
+    return (await questions()) === 0
   })
   const master = await trio.master()
   master.stop()
   setTimeout(() => master.cont(), 2_600)
   await live.run(live.client.pipeline().ping(), { deadlineMs: 10_000 })
   await live.confirmMaster()
-  expect(await asks(), 'after a silence').toBe(1)
-  await untilSure()
+  expect(await questions(), 'after a silence').toBe(1)
+  await untilConfirmed()
 })

@@ -1,4 +1,4 @@
-// The judge of the fault suite, judged: it finds each kind of violation, and no other.
+// Tests of the fault suite's oracle: it reports each kind of violation, and no false ones.
 import { describe, expect, test } from 'vitest'
 import { violationsOf, type Logged, type Run, type Sent, type SubscriberLog } from '../faults/oracle.js'
 
@@ -23,8 +23,8 @@ const acked = (offset: number, overrides: Partial<Sent> = {}): Sent => ({
 })
 const log = (...items: Logged[]): SubscriberLog => ({ name: 's', tenant: 'red', channel: 'one', items })
 
-/** Three messages, all acknowledged and stored; `items` is what one subscriber got. */
-function judge(items: Logged[], overrides: Partial<Run> = {}): string[] {
+/** Checks a run of three messages, all acknowledged and stored, of which one subscriber received `items`. */
+function check(items: Logged[], overrides: Partial<Run> = {}): string[] {
   const run: Run = {
     sent: [1, 2, 3].map((offset) => acked(offset)),
     logs: [log(...items)],
@@ -54,58 +54,58 @@ const all = [from(0), got(1), got(2), got(3)]
 describe('no violation', () => {
   test.each<[string, Logged[]]>([
     ['all in order', all],
-    ['from where it stood', [from(2, 'e'), got(3)]],
+    ['a subscriber that starts at a position', [from(2, 'e'), got(3)]],
     ['a gap that is marked', [from(0), got(1), mark(2), got(3)]],
     ['a mark at the end', [from(0), got(1), mark(3)]],
   ])('%s', (_, items) => {
-    expect(judge(items)).toEqual([])
+    expect(check(items)).toEqual([])
   })
 
-  test('a stream that was lost, if all were told', () => {
+  test('a stream that was lost, if subscribers were told', () => {
     const items = [from(0), got(7, 'red|one|old', 'old'), mark(0), got(1), got(2), got(3)]
     const old = acked(7, { text: 'red|one|old', position: at(7, 'old') })
     const sent = [old, ...[1, 2, 3].map((offset) => acked(offset))]
-    expect(judge(items, { sent, storeLost: true })).toEqual([])
-    expect(judge(items, { sent })).toEqual(['I1', 'I3'])
+    expect(check(items, { sent, storeLost: true })).toEqual([])
+    expect(check(items, { sent })).toEqual(['I1', 'I3'])
   })
 })
 
 describe('I1', () => {
   test.each<[string, Partial<Run>]>([
-    ['acknowledged and not there', { sent: [1, 2, 3, 4].map((offset) => acked(offset)) }],
-    ['acknowledged at another place', { sent: [acked(1, { position: at(2) }), acked(2), acked(3)] }],
+    ['acknowledged and not stored', { sent: [1, 2, 3, 4].map((offset) => acked(offset)) }],
+    ['acknowledged at another offset', { sent: [acked(1, { position: at(2) }), acked(2), acked(3)] }],
     ['acknowledged in another epoch', { sent: [acked(1, { position: at(1, 'x') }), acked(2), acked(3)] }],
   ])('%s', (_, overrides) => {
-    expect(judge(all, overrides)).toEqual(['I1'])
+    expect(check(all, overrides)).toEqual(['I1'])
   })
 
-  test('there twice', () => {
+  test('stored twice', () => {
     const [history] = entries(1, 2, 3)
     const twice = { ...history!, entries: [...history!.entries, { offset: 4, text: text(1) }] }
-    expect(judge([...all, got(4, text(1))], { histories: [twice] })).toContain('I1')
+    expect(check([...all, got(4, text(1))], { histories: [twice] })).toContain('I1')
   })
 })
 
 describe('I2', () => {
   test.each<[string, Logged[]]>([
     ['a gap', [from(0), got(1), got(3)]],
-    ['a gap at the beginning', [from(0), got(2), got(3)]],
+    ['a gap at the start', [from(0), got(2), got(3)]],
     ['a gap at the end', [from(0), got(1), got(2)]],
     ['a gap before a mark', [from(0), got(2), mark(2), got(3)]],
-    ['twice', [from(0), got(1), got(1), got(2), got(3)]],
+    ['delivered twice', [from(0), got(1), got(1), got(2), got(3)]],
     ['out of order', [from(0), got(2), got(1), got(3)]],
-    ['another epoch without a word', [from(0), got(1), got(2), got(3, text(3), 'x')]],
+    ['another epoch without a mark', [from(0), got(1), got(2), got(3, text(3), 'x')]],
   ])('%s', (_, items) => {
-    expect(judge(items)).toContain('I2')
+    expect(check(items)).toContain('I2')
   })
 })
 
-test('I3: what the history does not hold', () => {
-  expect(judge([...all, got(4)])).toEqual(['I3'])
-  expect(judge([from(0), got(1), got(2, text(9)), got(3)])).toEqual(['I3'])
-  expect(judge(all, { sent: [acked(1), acked(2)] })).toEqual(['I3'])
+test('I3: a publication that is not in the history', () => {
+  expect(check([...all, got(4)])).toEqual(['I3'])
+  expect(check([from(0), got(1), got(2, text(9)), got(3)])).toEqual(['I3'])
+  expect(check(all, { sent: [acked(1), acked(2)] })).toEqual(['I3'])
 })
 
-test('I4: what belongs to another tenant', () => {
-  expect(judge([from(0), got(1, 'blue|one|1'), got(2), got(3)])).toContain('I4')
+test('I4: a publication of another tenant', () => {
+  expect(check([from(0), got(1, 'blue|one|1'), got(2), got(3)])).toContain('I4')
 })

@@ -1,11 +1,11 @@
-// A broker whose answers wait until a test lets them go: what happens in between is the test.
+// A broker whose history answers wait until the test releases them, to test what happens in between.
 import type { ChannelRef, HistoryPage, HistoryQuery } from '../../src/broker/broker.js'
 import { MemoryBroker, MemoryBrokerData } from '../../src/broker/memory.js'
 import { systemClock } from '../../src/time.js'
 import { Arrivals } from './waiting.js'
 
 export class HeldBroker extends MemoryBroker {
-  /** One for each history that was read and not yet handed over: call it to let it go. */
+  /** One function for each history that was read and not returned yet. Calling it returns the history. */
   readonly held = new Arrivals<() => void>('a read of history')
   holding = false
 
@@ -13,7 +13,7 @@ export class HeldBroker extends MemoryBroker {
     super(data)
   }
 
-  /** So that all must read. */
+  /** Unknown, so that every subscriber reads the history. */
   override confirmedPosition(): undefined {
     return undefined
   }

@@ -54,7 +54,7 @@ export class GroupCommit extends OrderedWorker<Write> {
   readonly #options: GroupCommitOptions
 
   constructor(options: GroupCommitOptions) {
-    super({ ...options, waiting: { kind: 'latency', patienceMs: options.queueMs } })
+    super({ ...options, waiting: { kind: 'refuseLate', patienceMs: options.queueMs } })
     this.#options = options
   }
 
@@ -157,8 +157,8 @@ export class GroupCommit extends OrderedWorker<Write> {
   }
 
   /**
-   * Ends the writes that Redis has stored or refused for good, and returns the others in order, each with what it needs
-   * before another try. `doubt`: why no write is acknowledged although it was stored.
+   * Ends the writes that Redis has stored or refused for good, and returns the others in order, each with
+   * what it needs before another try. `doubt`: why no write is acknowledged although it was stored.
    */
   #settleAll(
     commands: readonly WriteCommand[],
@@ -206,7 +206,8 @@ export class GroupCommit extends OrderedWorker<Write> {
     const moved = new Set(thatNeed('moved').map(({ partition }) => partition))
     const fenced = thatNeed('fenced').filter(({ partition }) => !moved.has(partition))
     if (thatNeed('reconnect').length > 0) {
-      // The node was demoted or has lost its scripts: the next connection checks the role and loads the scripts.
+      // The node was demoted or has lost its scripts: the next connection checks the role and loads the
+      // scripts.
       live.discard('it refused writes')
     } else if (fenced.length > 0) {
       const partitionOf = new Map(fenced.map(({ key, partition }) => [key, partition]))

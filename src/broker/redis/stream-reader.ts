@@ -57,7 +57,7 @@ export interface StreamReaderOptions {
 }
 
 const readsMax = 512
-/** The lifetime of a fence in seconds. Nobody reads it; it only must not stay forever. */
+/** The lifetime of a fence in seconds. Nothing reads a fence; it only must not stay forever. */
 const fenceTtlS = 3_600
 /** How long an epoch is kept, in seconds, that was read before anything was published under it. */
 const unusedEpochTtlS = 3_600

@@ -33,7 +33,7 @@ export class SubscriptionRouter {
   readonly #subscribers: PerShard<TopicSubscriber>
   /** The desired topics by partition, each with the shard that was last asked for it. */
   readonly #desired = new Map<number, Map<string, Shard | undefined>>()
-  /** The partitions whose topics are being subscribed elsewhere at the moment. */
+  /** The partitions whose topics are being subscribed on another shard at the moment. */
   readonly #moving = new Set<number>()
   readonly #closed = new AbortController()
   readonly #unsubscribe: () => void

@@ -10,7 +10,7 @@ import type { Job, ShardWorker, WorkerReport } from './job.js'
 
 /**
  * What happens to jobs while there is no connection.
- * - `latency`: an outage looks like latency. A job waits up to `patienceMs`, also for jobs before it, and is
+ * - `refuseLate`: an outage looks like latency. A job waits up to `patienceMs`, also for jobs before it, and is
  *   refused then.
  * - `failFast`: when one job has waited `patienceMs` for a connection in vain, all are refused at once until
  *   the link opens.
@@ -18,7 +18,7 @@ import type { Job, ShardWorker, WorkerReport } from './job.js'
  *   new one.
  */
 export type WaitPolicy =
-  | { readonly kind: 'latency' | 'failFast'; readonly patienceMs: number }
+  | { readonly kind: 'refuseLate' | 'failFast'; readonly patienceMs: number }
   | { readonly kind: 'keepNewest' }
 
 export interface OrderedWorkerOptions<Work extends Job> {
@@ -38,7 +38,7 @@ export interface OrderedWorkerOptions<Work extends Job> {
 }
 
 export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Work> {
-  readonly #worker: OrderedWorkerOptions<Work>
+  readonly #options: OrderedWorkerOptions<Work>
   #queue: Work[] = []
   #running = false
   /** `failFast` only: a job has waited in vain since the link was last open. */
@@ -47,7 +47,7 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   #spacing: Promise<void> | undefined
 
   constructor(options: OrderedWorkerOptions<Work>) {
-    this.#worker = options
+    this.#options = options
     options.link.onOpen(() => {
       this.#unreachable = false
       this.#start()
@@ -56,7 +56,7 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   }
 
   send(job: Work): void {
-    const { queueMax, waiting } = this.#worker
+    const { queueMax, waiting } = this.#options
     if (this.#queue.length >= queueMax) {
       const reason = `${queueMax} requests are waiting for Redis already`
       if (waiting.kind !== 'keepNewest') return this.refuse(job, reason)
@@ -79,21 +79,22 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   protected abstract runBatch(live: LiveRedis, batch: readonly Work[]): Promise<void>
 
   protected settle(job: Work): void {
-    this.#worker.report.settled(job)
+    this.#options.report.settled(job)
   }
 
   protected refuse(job: Work, reason: string): void {
-    this.#worker.report.settled(job)
+    this.#options.report.settled(job)
     job.refuse(reason)
   }
 
   protected reject(job: Work, error: unknown): void {
-    this.#worker.report.settled(job)
+    this.#options.report.settled(job)
     job.reject(error)
   }
 
   /** Puts jobs of which nothing was done back in front of the queue, in their order. */
   protected retry(jobs: readonly Work[]): void {
+    if (jobs.length === 0) return
     this.#queue = [...jobs, ...this.#queue]
   }
 
@@ -104,7 +105,7 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   protected reroute(jobs: readonly Work[]): void {
     if (jobs.length === 0) return
     const behind = takePartitions(this.#queue, new Set(jobs.map(({ partition }) => partition)))
-    for (const job of [...jobs, ...behind]) this.#worker.report.rerouted(job)
+    for (const job of [...jobs, ...behind]) this.#options.report.rerouted(job)
   }
 
   /**
@@ -133,7 +134,7 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
         })
         .finally(() => {
           this.#running = false
-          const { link, retired, waiting } = this.#worker
+          const { link, retired, waiting } = this.#options
           // `keepNewest` waits for the link to open, which calls this again.
           if (waiting.kind !== 'keepNewest' || link.current !== undefined || retired.aborted) this.#start()
         })
@@ -141,7 +142,7 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   }
 
   async #run(): Promise<void> {
-    const { link, retired, spacingMs = batchSpacingMs, waiting } = this.#worker
+    const { link, retired, spacingMs = batchSpacingMs, waiting } = this.#options
     while (this.#queue.length > 0) {
       await this.#spacing
       this.#spacing = spacingMs > 0 && this.#queue.length > 1 ? pause(spacingMs) : undefined
@@ -161,7 +162,7 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
 
   /** Undefined when no connection opens while the oldest job may wait, or when the shard is retired. */
   async #nextConnection(): Promise<LiveRedis | undefined> {
-    const { clock, link, retired, waiting } = this.#worker
+    const { clock, link, retired, waiting } = this.#options
     const [oldest] = this.#queue
     if (waiting.kind === 'keepNewest' || this.#unreachable || !oldest) return undefined
     const leftMs = oldest.sinceMs + waiting.patienceMs - clock.monotonicMs()
@@ -175,13 +176,13 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   }
 
   #refuseWaiting(live: LiveRedis | undefined): void {
-    const { clock, link, waiting } = this.#worker
+    const { clock, link, waiting } = this.#options
     if (waiting.kind === 'failFast' && !live) {
       this.#unreachable = true
       const reason = link.unavailableReason ?? 'there is no connection'
       for (const job of this.#queue.splice(0)) this.refuse(job, reason)
     }
-    if (waiting.kind !== 'latency') return
+    if (waiting.kind !== 'refuseLate') return
     const limitMs = clock.monotonicMs() - waiting.patienceMs
     if (!this.#queue.some(({ sinceMs }) => sinceMs <= limitMs)) return
     const late = this.#queue.filter(({ sinceMs }) => sinceMs <= limitMs)
