@@ -27,7 +27,7 @@ What Parley does about it: a gateway writes as soon as a turn of its event loop 
 frames for one socket wait for each other, for up to 50 ms, gradually more from there to 100 ms at 300,000, so that they share a write. Commands for
 Redis that come within 3 ms of each other share a pipeline; who comes alone never waits.
 
-To size your own cluster, see \`parley bench\` in [Operations](operations.md#how-much-does-a-cluster-carry).
+To size your own cluster, see \`parley bench\` in [Operations](operations.md#load-tests).
 `
 
 export const closing = `## What is missed, and why
