@@ -32,13 +32,16 @@ export function compileCredential(
   if (!bytes) {
     const hint = spec.importSecretRef
       ? ''
-      : ' The controller generates it in a cluster; elsewhere, create it yourself and name it in importSecretRef.'
+      : ' The controller generates it in a cluster; elsewhere, create it yourself and name it in ' +
+        'importSecretRef.'
     const message = `The API key needs key "${ref.key}" of Secret "${ref.name}", which does not exist.${hint}`
     return { path, reason: 'KeyNotFound', message }
   }
   const imported = importApiKey(bytes)
   if (!imported) {
-    const message = `Key "${ref.key}" of Secret "${ref.name}" is too short for an API key: generate one with "openssl rand -hex 32".`
+    const message =
+      `Key "${ref.key}" of Secret "${ref.name}" is too short for an API key: generate ` +
+      'one with "openssl rand -hex 32".'
     return { path, reason: 'KeyTooShort', message }
   }
   const expiry = expiryOf(metadata['creationTimestamp'], spec.ttl)
@@ -53,6 +56,7 @@ function expiryOf(createdAt: unknown, ttl: string | undefined): Pick<ApiKey, 'ex
   const createdAtMs = typeof createdAt === 'string' ? Date.parse(createdAt) : Number.NaN
   if (!Number.isNaN(createdAtMs)) return { expiresAtMs: createdAtMs + (parseDuration(ttl) ?? 0) }
   const message =
-    'A ttl counts from metadata.creationTimestamp, which only the API server sets. In a file, set it yourself or omit the ttl.'
+    'A ttl counts from metadata.creationTimestamp, which only the API server sets. In a file, set it ' +
+    'yourself or omit the ttl.'
   return { path: ['spec', 'ttl'], reason: 'InvalidResource', message }
 }

@@ -67,7 +67,9 @@ function sharedKey(auth: Auth, lookup: KeyLookup, path: FieldPath): Pick<Issuer,
   const { bytes, secretName, keyPath } = findKey(auth, lookup, path)
   const bytesMin = Math.max(...algorithms.map((algorithm) => secretBytesMin[algorithm] ?? 0))
   if (bytes.byteLength < bytesMin) {
-    const message = `The key of auth "${auth.name}" has ${bytes.byteLength} bytes; ${algorithms.join(', ')} needs at least ${bytesMin}.`
+    const message =
+      `The key of auth "${auth.name}" has ${bytes.byteLength} bytes; ` +
+      `${algorithms.join(', ')} needs at least ${bytesMin}.`
     throw new KeyProblem({ path: keyPath, reason: 'KeyTooShort', message })
   }
   const secret = Buffer.from(bytes).toString('base64')
@@ -82,7 +84,9 @@ function publicKey(auth: Auth, lookup: KeyLookup, path: FieldPath): Pick<Issuer,
   // Node would silently derive the public key. But the private key is now visible to everyone who can read
   // the tenant, so the author must know.
   if (pem.includes('PRIVATE KEY')) {
-    const message = `The key of auth "${auth.name}" is a private key, which everyone who can read the tenant can now see. Generate a new key pair and enter its public key.`
+    const message =
+      `The key of auth "${auth.name}" is a private key, which everyone who can read ` +
+      'the tenant can now see. Generate a new key pair and enter its public key.'
     throw new KeyProblem({ path: keyPath, reason: 'InvalidKey', message })
   }
   const key = readKey(pem, { auth, path: keyPath })
@@ -100,7 +104,9 @@ function keySet(auth: Auth, path: FieldPath): Pick<Issuer, 'algorithms' | 'key'>
   for (const [index, jwk] of keys.entries()) {
     const keyPath = [...path, 'jwks', 'keys', index]
     if (jwk.kty === 'oct' || jwk['d'] !== undefined) {
-      const message = `Key ${index} of auth "${auth.name}" is a secret or private key, which everyone who can read the tenant can now see. Generate a new key and enter only public keys.`
+      const message =
+        `Key ${index} of auth "${auth.name}" is a secret or private key, which ` +
+        'everyone who can read the tenant can now see. Generate a new key and enter only public keys.'
       throw new KeyProblem({ path: keyPath, reason: 'InvalidKey', message })
     }
     if (jwk['use'] === 'enc') continue
@@ -113,7 +119,9 @@ function keySet(auth: Auth, path: FieldPath): Pick<Issuer, 'algorithms' | 'key'>
     defaults.push(...(own ? [own] : fitting.slice(0, 1)))
   }
   if (defaults.length === 0) {
-    const message = `The key set of auth "${auth.name}" has no key for signatures. Add one, or remove "use": "enc" from a key that signs tokens.`
+    const message =
+      `The key set of auth "${auth.name}" has no key for signatures. Add one, or ` +
+      'remove "use": "enc" from a key that signs tokens.'
     throw new KeyProblem({ path: [...path, 'jwks'], reason: 'InvalidKey', message })
   }
   return {
@@ -130,7 +138,9 @@ function keyUri(auth: Auth, path: FieldPath): Pick<Issuer, 'algorithms' | 'key'>
   const uri = auth.jwksURI ?? ''
   const url = URL.canParse(uri) ? new URL(uri) : undefined
   if (url?.protocol !== 'https:' || url.username !== '' || url.password !== '') {
-    const message = `The address of the key set of auth "${auth.name}" must be an https URL without a user name or a password.`
+    const message =
+      `The address of the key set of auth "${auth.name}" must be an https URL without ` +
+      'a user name or a password.'
     throw new KeyProblem({ path: [...path, 'jwksURI'], reason: 'InvalidKey', message })
   }
   return { algorithms: auth.algorithms ?? [...jwksUriAlgorithms], key: { type: 'JWKSURI', uri } }
@@ -188,13 +198,17 @@ function suitableAlgorithms(key: KeyObject, location: KeyLocation): SigningAlgor
   const { namedCurve = '', modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
   if (key.asymmetricKeyType === 'rsa') {
     if (modulusLength >= rsaBitsMin) return ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
-    const message = `The RSA key of auth "${location.auth.name}" has ${modulusLength} bits; at least ${rsaBitsMin} are needed.`
+    const message =
+      `The RSA key of auth "${location.auth.name}" has ${modulusLength} bits; at least ` +
+      `${rsaBitsMin} are needed.`
     throw new KeyProblem({ path: location.path, reason: 'KeyTooShort', message })
   }
   if (key.asymmetricKeyType === 'ed25519') return ['EdDSA']
   const algorithm = ecAlgorithms[namedCurve]
   if (algorithm) return [algorithm]
-  const message = `The key of auth "${location.auth.name}" cannot verify tokens: use an RSA, EC (P-256, P-384, P-521) or Ed25519 key.`
+  const message =
+    `The key of auth "${location.auth.name}" cannot verify tokens: use an RSA, EC ` +
+    '(P-256, P-384, P-521) or Ed25519 key.'
   throw new KeyProblem({ path: location.path, reason: 'InvalidKey', message })
 }
 
@@ -205,6 +219,8 @@ function chosenAlgorithms(
   const chosen = auth.algorithms ?? key.defaults
   const unsuitable = chosen.find((algorithm) => !key.suitable.includes(algorithm))
   if (unsuitable === undefined) return signingAlgorithms.filter((algorithm) => chosen.includes(algorithm))
-  const message = `${unsuitable} cannot be used with the key of auth "${auth.name}", which supports ${[...new Set(key.suitable)].join(', ')}.`
+  const message =
+    `${unsuitable} cannot be used with the key of auth "${auth.name}", which supports ` +
+    `${[...new Set(key.suitable)].join(', ')}.`
   throw new KeyProblem({ path: [...key.path, 'algorithms'], reason: 'InvalidAlgorithm', message })
 }

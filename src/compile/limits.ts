@@ -15,7 +15,9 @@ export function compileLimits(
   const problems: Problem[] = []
 
   const refuse = (path: readonly [keyof Quota, string], requested: unknown, allowed: unknown): void => {
-    const message = `The quota asks for ${path.join('.')} ${String(requested)}; plan "${plan.name}" allows ${String(allowed)}.`
+    const message =
+      `The quota asks for ${path.join('.')} ${String(requested)}; plan "${plan.name}" ` +
+      `allows ${String(allowed)}.`
     problems.push({ path: ['spec', 'quota', ...path], reason: 'QuotaAbovePlan', message })
   }
   const lower = (

@@ -83,7 +83,9 @@ class ManifestReader {
     const known = Object.hasOwn(kinds, kind) ? kinds[kind] : undefined
     if (known?.apiVersion !== typed.apiVersion) {
       const readable = Object.entries(kinds).map(([name, { apiVersion: version }]) => `${version} ${name}`)
-      const message = `${typed.apiVersion} ${kind} is not one of the kinds that are read from files: ${readable.join(', ')}.`
+      const message =
+        `${typed.apiVersion} ${kind} is not one of the kinds that are read from files: ` +
+        `${readable.join(', ')}.`
       this.#report(document, { path: ['kind'], reason: 'UnknownKind', message })
       return
     }
@@ -97,7 +99,9 @@ class ManifestReader {
     const key = known.clusterScoped ? metadata.name : `${namespaceOf({ metadata })}/${metadata.name}`
     const first = this.#seen.get(`${kind} ${key}`)
     if (first) {
-      const message = `${kind} "${key}" is already defined in ${first.file}:${first.lineAt([])}, which counts. Delete or rename one of them.`
+      const message =
+        `${kind} "${key}" is already defined in ${first.file}:${first.lineAt([])}, ` +
+        'which counts. Delete or rename one of them.'
       this.#report(document, { path: ['metadata', 'name'], reason: 'DuplicateResource', message })
       return
     }

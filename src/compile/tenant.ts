@@ -185,7 +185,9 @@ function matchProblems(rules: readonly Rule[]): Problem[] {
 function durabilityProblems(rules: readonly Rule[]): Problem[] {
   return rules.flatMap(({ durability, name }, index) => {
     if (durability !== 'Durable') return []
-    const message = `Rule "${name}" asks for durability Durable, but this installation has no archive, so every publish would be refused. Use Replicated, Accepted, or omit the field.`
+    const message =
+      `Rule "${name}" asks for durability Durable, but this installation has no ` +
+      'archive, so every publish would be refused. Use Replicated, Accepted, or omit the field.'
     const path = ['spec', 'channels', index, 'durability']
     return [{ path, reason: 'DurabilityUnavailable' as const, message }]
   })

@@ -43,7 +43,9 @@ const authRules = celRules([
     reason: 'FieldValueRequired' as const,
   })),
   {
-    rule: "!has(self.algorithms) || self.algorithms.all(name, name.startsWith('HS') == (self.type == 'SharedKey'))",
+    rule:
+      "!has(self.algorithms) || self.algorithms.all(name, name.startsWith('HS') == (self.type == " +
+      "'SharedKey'))",
     message: 'HS256, HS384 and HS512 require type SharedKey; all other algorithms require another type.',
     fieldPath: '.algorithms',
   },
@@ -54,7 +56,9 @@ const authRules = celRules([
   },
   {
     rule: `!has(self.generate) || !(self.name in [${reservedSecretKeys.map((name) => `'${name}'`).join(', ')}])`,
-    message: `A generated key cannot have the name ${reservedSecretKeys.join(', ')}: the Secret uses these keys for other values.`,
+    message:
+      `A generated key cannot have the name ${reservedSecretKeys.join(', ')}: the Secret uses ` +
+      'these keys for other values.',
     fieldPath: '.name',
   },
 ])
@@ -67,7 +71,8 @@ const Auth = z
     type: z
       .enum(['SharedKey', 'PublicKey', 'JWKS', 'JWKSURI'])
       .describe(
-        'The kind of key. SharedKey: a secret that the signing backend shares. PublicKey: one public key. JWKS: an inline set of public keys. JWKSURI: a set of public keys at a URL.',
+        'The kind of key. SharedKey: a secret that the signing backend shares. PublicKey: one public ' +
+          'key. JWKS: an inline set of public keys. JWKSURI: a set of public keys at a URL.',
       ),
     algorithms: z
       .array(z.enum(signingAlgorithms))
@@ -75,7 +80,8 @@ const Auth = z
       .max(signingAlgorithms.length)
       .optional()
       .describe(
-        'The signature algorithms that are accepted. Default: the algorithm of the key (HS256; RS256; ES256, ES384 or ES512; EdDSA).',
+        'The signature algorithms that are accepted. Default: the algorithm of the key (HS256; ' +
+          'RS256; ES256, ES384 or ES512; EdDSA).',
       ),
     issuer: z
       .string()
@@ -90,7 +96,8 @@ const Auth = z
       .optional()
       .describe('The value that the claim "aud" must equal or contain. Default: the claim is not checked.'),
     keyRef: KeyRef.optional().describe(
-      'The Secret that holds the key. For SharedKey: the raw bytes of the secret. For PublicKey: the key in PEM.',
+      'The Secret that holds the key. For SharedKey: the raw bytes of the secret. For PublicKey: the ' +
+        'key in PEM.',
     ),
     publicKey: z.string().min(1).max(16_384).optional().describe('For PublicKey: the public key in PEM.'),
     jwks: z
@@ -117,7 +124,8 @@ const Auth = z
           {
             rule: "!self.matches('^[a-z]+://[^/?#]*@')",
             message:
-              'The URL must not contain a user name or a password, because everyone who can read the tenant can read them.',
+              'The URL must not contain a user name or a password, because everyone who can read the ' +
+              'tenant can read them.',
           },
         ]),
       )
@@ -131,7 +139,8 @@ const Auth = z
       })
       .optional()
       .describe(
-        'The controller generates a key and stores it in the credentials Secret of the tenant, under the name of this entry.',
+        'The controller generates a key and stores it in the credentials Secret of the tenant, under ' +
+          'the name of this entry.',
       ),
     claims: z
       .strictObject({

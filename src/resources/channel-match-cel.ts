@@ -16,7 +16,9 @@ export const matchRules = celRules([
   },
   {
     rule: `self.type != 'Pattern' || self.value.matches(${celRaw(`^${segment}(:${segment})*$`)})`,
-    messageExpression: `'"' + self.value + '" is not a valid pattern: each segment between colons is plain text, "*", "{user}" or "{claims.<name>}", and these cannot be combined.'`,
+    messageExpression:
+      `'"' + self.value + '" is not a valid pattern: each segment between colons is ` +
+      `plain text, "*", "{user}" or "{claims.<name>}", and these cannot be combined.'`,
     fieldPath: '.value',
   },
   {

@@ -12,14 +12,17 @@ export const ChannelSelector = z
     type: z
       .enum(['Literal', 'Prefix', 'Pattern'])
       .describe(
-        'How the value is compared. Literal: the name of one channel. Prefix: the beginning of channel names. Pattern: one part for each segment between colons.',
+        'How the value is compared. Literal: the name of one channel. Prefix: the beginning of ' +
+          'channel names. Pattern: one part for each segment between colons.',
       ),
     value: z
       .string()
       .min(1)
       .max(128)
       .describe(
-        'The name, prefix or pattern. In a Pattern, "*" matches any one segment, "{user}" the name of the user and "{claims.team}" the claim "team" of the token. In YAML, put values with braces or stars in quotes.',
+        'The name, prefix or pattern. In a Pattern, "*" matches any one segment, "{user}" the name ' +
+          'of the user and "{claims.team}" the claim "team" of the token. In YAML, put values with ' +
+          'braces or stars in quotes.',
       ),
   })
   .meta(matchRules)
@@ -33,12 +36,16 @@ export const Operations = z.array(z.enum(operations)).min(1).max(operations.leng
  */
 const subjectRules = celRules([
   {
-    rule: 'has(self.users) || has(self.roles) || has(self.claims) || has(self.authenticated) || has(self.anonymous)',
+    rule:
+      'has(self.users) || has(self.roles) || has(self.claims) || has(self.authenticated) || ' +
+      'has(self.anonymous)',
     message: 'Set at least one of users, roles, claims, authenticated and anonymous.',
     reason: 'FieldValueRequired',
   },
   {
-    rule: '!has(self.anonymous) || !(has(self.users) || has(self.roles) || has(self.claims) || has(self.authenticated))',
+    rule:
+      '!has(self.anonymous) || !(has(self.users) || has(self.roles) || has(self.claims) || ' +
+      'has(self.authenticated))',
     message: 'A guest has no token to compare: use a separate subject for "anonymous".',
     fieldPath: '.anonymous',
   },
@@ -68,7 +75,8 @@ const Subject = z
       .record(z.string().min(1).max(255), z.array(z.string().max(255)).min(1).max(64))
       .optional()
       .describe(
-        'Maps claims of the token to accepted values. The token must have one of the values of every claim. Dots descend into objects: "org.id".',
+        'Maps claims of the token to accepted values. The token must have one of the values of every ' +
+          'claim. Dots descend into objects: "org.id".',
       ),
     authenticated: z.literal(true).optional().describe('Matches every client with a valid token.'),
     anonymous: z
@@ -116,7 +124,8 @@ const Rule = z.strictObject({
     .max(64)
     .default([])
     .describe(
-      'Who may do what. The grants of all rules that cover a channel are combined; what no grant allows is refused.',
+      'Who may do what. The grants of all rules that cover a channel are combined; what no grant ' +
+        'allows is refused.',
     ),
   history: z
     .strictObject({
@@ -125,7 +134,8 @@ const Rule = z.strictObject({
         .min(1)
         .max(100_000)
         .describe(
-          'The number of messages that each channel keeps, at most as many as the retention of the plan allows.',
+          'The number of messages that each channel keeps, at most as many as the retention of the ' +
+            'plan allows.',
         ),
       ttl: duration({ min: '1s', max: '720h' })
         .default('24h')
@@ -134,12 +144,14 @@ const Rule = z.strictObject({
         .enum(['Stream', 'Cache'])
         .default('Stream')
         .describe(
-          'What a client receives when it reconnects. Stream: every message that it missed. Cache: only the newest message, for channels where only the latest state counts.',
+          'What a client receives when it reconnects. Stream: every message that it missed. Cache: ' +
+            'only the newest message, for channels where only the latest state counts.',
         ),
     })
     .optional()
     .describe(
-      'Keeps messages, so that clients can recover those that they missed. Default: a message is delivered to the present subscribers and is not stored.',
+      'Keeps messages, so that clients can recover those that they missed. Default: a message is ' +
+        'delivered to the present subscribers and is not stored.',
     ),
   presence: z
     .boolean()
@@ -153,7 +165,10 @@ const Rule = z.strictObject({
     .enum(['Accepted', 'Replicated', 'Durable'])
     .optional()
     .describe(
-      'The lowest durability at which a publish is acknowledged. Accepted: in memory. Replicated: on a majority of the Redis nodes. Durable: in an archive; this version has no archive and does not accept a tenant that asks for it. Default: the highest that the installation offers without an archive.',
+      'The lowest durability at which a publish is acknowledged. Accepted: in memory. Replicated: on ' +
+        'a majority of the Redis nodes. Durable: in an archive; this version has no archive and does ' +
+        'not accept a tenant that asks for it. Default: the highest that the installation offers ' +
+        'without an archive.',
     ),
   sanitize: z
     .enum(['None', 'StripMarkup'])

@@ -23,7 +23,9 @@ export const Rotation = z
 const originRule = celRules([
   {
     rule: `self == '*' || self.matches(${celRaw(originEntrySource)})`,
-    messageExpression: `'"' + self + '" is not a valid origin: write "https://app.example.com", "https://*.example.com", "http://localhost:*" or "*", without a path or a trailing slash.'`,
+    messageExpression:
+      `'"' + self + '" is not a valid origin: write "https://app.example.com", ` +
+      `"https://*.example.com", "http://localhost:*" or "*", without a path or a trailing slash.'`,
   },
 ])
 
@@ -52,7 +54,9 @@ export const ChatTenantSpec = z.strictObject({
     .max(64)
     .default([])
     .describe(
-      'The origins of web pages that may connect: "https://app.example.com", "https://*.example.com", "http://localhost:*" or "*". Pages of Parley’s own host may always connect.',
+      'The origins of web pages that may connect: "https://app.example.com", ' +
+        '"https://*.example.com", "http://localhost:*" or "*". Pages of Parley’s own host may always ' +
+        'connect.',
     ),
   auth: AuthList.default([]).describe(
     'The sources of valid tokens. Default: none, so that only guests can connect.',
@@ -90,7 +94,8 @@ export const ChatTenantSpec = z.strictObject({
         {
           rule: '!has(oldSelf.secretName) || has(self.secretName) && self.secretName == oldSelf.secretName',
           message:
-            'The name of the Secret cannot be changed, because backends refer to it. Create another tenant instead.',
+            'The name of the Secret cannot be changed, because backends refer to it. Create another ' +
+            'tenant instead.',
           fieldPath: '.secretName',
         },
       ]),

@@ -47,7 +47,8 @@ const kinds: readonly Kind[] = [
     names: { kind: 'ChatPlan', plural: 'chatplans', shortNames: ['cplan'] },
     scope: 'Cluster',
     description:
-      'A plan is the set of limits that a platform team offers to tenants, with the namespaces that may use it.',
+      'A plan is the set of limits that a platform team offers to tenants, with the namespaces that ' +
+      'may use it.',
     spec: ChatPlanSpec,
     status: ChatPlanStatus,
     columns: [

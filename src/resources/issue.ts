@@ -11,7 +11,8 @@ export function issueProblem(issue: z.core.$ZodIssue, value: unknown): Problem {
   const path = issue.path.map((step) => (typeof step === 'number' ? step : String(step)))
   if (issue.code === 'unrecognized_keys') {
     const [first = ''] = issue.keys
-    const message = `Unknown field ${issue.keys.map((key) => `"${key}"`).join(', ')}: check its spelling and its indentation.`
+    const fields = issue.keys.map((key) => `"${key}"`).join(', ')
+    const message = `Unknown field ${fields}: check its spelling and its indentation.`
     return { path: [...path, first], reason: 'InvalidResource', message }
   }
   if (issue.code !== 'invalid_type')

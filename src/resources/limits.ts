@@ -23,7 +23,8 @@ const messages = {
     'The most messages that all clients of the tenant together may publish per second.',
   ),
   publishBurst: count(10_000_000).describe(
-    'The most messages that may be published at once after an idle time. Default: publishPerSecond of the same object.',
+    'The most messages that may be published at once after an idle time. Default: publishPerSecond ' +
+      'of the same object.',
   ),
   maxBytes: z.int().min(1).max(65_536).describe('The size of the largest message, in bytes.'),
   fanoutPerSecond: count(100_000_000).describe(
@@ -48,10 +49,12 @@ const channels = {
 
 const retention = {
   historyMessages: count(100_000).describe(
-    'The most messages that a channel may keep. A channel rule that asks for more gets this number. 0 turns history off.',
+    'The most messages that a channel may keep. A channel rule that asks for more gets this number. ' +
+      '0 turns history off.',
   ),
   historyTTL: duration({ min: '1s', max: '720h' }).describe(
-    'The longest time that a channel may keep a message. A channel rule that asks for a longer time gets this one.',
+    'The longest time that a channel may keep a message. A channel rule that asks for a longer time ' +
+      'gets this one.',
   ),
   presence: z.boolean().describe('Whether channels may keep a list of the clients that are subscribed.'),
 }
@@ -65,7 +68,9 @@ const groupDescriptions = {
 
 const burstRules = celRules([
   {
-    rule: '!has(self.publishBurst) || !has(self.publishPerSecond) || self.publishBurst >= self.publishPerSecond',
+    rule:
+      '!has(self.publishBurst) || !has(self.publishPerSecond) || self.publishBurst >= ' +
+      'self.publishPerSecond',
     message: 'publishBurst is below publishPerSecond: raise publishBurst or omit it.',
     fieldPath: '.publishBurst',
   },
@@ -135,6 +140,8 @@ function checkBurst(
 ): void {
   const { publishPerSecond = 0, publishBurst = publishPerSecond } = limits
   if (publishBurst >= publishPerSecond) return
-  const message = `publishBurst (${publishBurst}) is below publishPerSecond (${publishPerSecond}): raise publishBurst or omit it.`
+  const message =
+    `publishBurst (${publishBurst}) is below publishPerSecond (${publishPerSecond}): ` +
+    'raise publishBurst or omit it.'
   context.addIssue({ code: 'custom', path: ['publishBurst'], message })
 }

@@ -40,20 +40,23 @@ const Conditions = z
 const observedGeneration = count
   .optional()
   .describe(
-    'The generation of the spec that this status is about. If it is lower than metadata.generation, the controller has not processed the latest edit.',
+    'The generation of the spec that this status is about. If it is lower than metadata.generation, ' +
+      'the controller has not processed the latest edit.',
   )
 
 const Binding = z
   .object({ name: z.string().max(253).describe('The name of the Secret, in the same namespace.') })
   .optional()
   .describe(
-    'The Secret with everything that is needed to connect, in the field that the Service Binding specification defines.',
+    'The Secret with everything that is needed to connect, in the field that the Service Binding ' +
+      'specification defines.',
   )
 
 export const ChatTenantStatus = z.object({
   observedGeneration,
   conditions: Conditions.describe(
-    'The conditions Ready, Accepted, Programmed, CredentialsReady, QuotaPressure, Reconciling, Stalled and Conflict, each with a reason.',
+    'The conditions Ready, Accepted, Programmed, CredentialsReady, QuotaPressure, Reconciling, ' +
+      'Stalled and Conflict, each with a reason.',
   ),
   tenantID: z
     .string()
@@ -76,7 +79,8 @@ export const ChatTenantStatus = z.object({
         .max(64)
         .optional()
         .describe(
-          'The revision that the gateway furthest behind enforces. Absent when all gateways enforce the same revision.',
+          'The revision that the gateway furthest behind enforces. Absent when all gateways enforce ' +
+            'the same revision.',
         ),
       lastProgrammedTime: Time.optional().describe(
         'The time when all gateways last reached the same revision.',
@@ -103,7 +107,8 @@ export const ChatTenantStatus = z.object({
         'Commands and connections that were refused because of a limit since the gateways started.',
       ),
       asOf: Time.describe(
-        'The time of the measurement. The usage is written at most every 30 seconds, and only when it changed.',
+        'The time of the measurement. The usage is written at most every 30 seconds, and only when ' +
+          'it changed.',
       ),
     })
     .optional()
@@ -130,7 +135,8 @@ export const ChatTenantStatus = z.object({
         type: z
           .enum(['Chat', 'Centrifuge', 'API'])
           .describe(
-            'The protocol: Chat is the plain chat protocol, Centrifuge is the Centrifuge client protocol, and API is the HTTP API for backends.',
+            'The protocol: Chat is the plain chat protocol, Centrifuge is the Centrifuge client ' +
+              'protocol, and API is the HTTP API for backends.',
           ),
         url: z.string().max(2048).describe('The URL of the endpoint.'),
       }),

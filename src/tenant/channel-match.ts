@@ -41,7 +41,10 @@ const noMatch = -1
 export function matchProblem(match: ChannelRule['match']): string | undefined {
   const { type, value } = match
   if (value === '')
-    return 'The value is empty: enter a channel name, a prefix or a pattern ("*" matches every name without a colon).'
+    return (
+      'The value is empty: enter a channel name, a prefix or a pattern ("*" matches every name ' +
+      'without a colon).'
+    )
   if (type !== 'Pattern') {
     if (/[{}*]/.test(value))
       return `"${value}" contains braces or "*", which are allowed only in type Pattern.`
@@ -52,7 +55,10 @@ export function matchProblem(match: ChannelRule['match']): string | undefined {
     return `"${value}" has ${segments.length} segments; at most ${segmentsMax} are allowed.`
   for (const text of segments) {
     if (text !== '' && !parseSegment(text)) {
-      return `"${text}" is not a valid segment: a segment is plain text, "*", "{user}" or "{claims.<name>}", and these cannot be combined.`
+      return (
+        `"${text}" is not a valid segment: a segment is plain text, "*", "{user}" or ` +
+        '"{claims.<name>}", and these cannot be combined.'
+      )
     }
   }
   const literals = value.replaceAll(/[{}*]/g, 'x')

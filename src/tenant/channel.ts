@@ -47,12 +47,18 @@ export function channelNameProblem(text: string, options: { maxLength: number })
 
   const bad = forbidden.exec(text)
   if (bad) {
-    return `The channel name contains ${codePointText(bad[0])} at position ${bad.index + 1}; white space, control characters, invisible characters, braces and "*" are not allowed.`
+    return (
+      `The channel name contains ${codePointText(bad[0])} at position ${bad.index + 1}; white ` +
+      'space, control characters, invisible characters, braces and "*" are not allowed.'
+    )
   }
 
   // Two names that look the same would otherwise be two channels with two sets of members.
   if (text.normalize('NFC') !== text) {
-    return 'The channel name is not in Unicode normal form C: normalize it (in JavaScript, name.normalize()) and send it again.'
+    return (
+      'The channel name is not in Unicode normal form C: normalize it (in JavaScript, ' +
+      'name.normalize()) and send it again.'
+    )
   }
   return undefined
 }

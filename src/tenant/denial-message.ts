@@ -19,7 +19,10 @@ export function noGrantMessage(
   const { channel, matchesSubject, operation } = request
   if (!matchesSubject) {
     const variables = describeVariables(rule.match.value)
-    return `Rule "${rule.name}" covers "${channel}" only for users whose ${variables} matches the pattern "${rule.match.value}".`
+    return (
+      `Rule "${rule.name}" covers "${channel}" only for users whose ${variables} matches the ` +
+      `pattern "${rule.match.value}".`
+    )
   }
   const subjects = rule.grants
     .filter((grant) => grant.effect === 'Allow' && grant.operations.includes(operation))
@@ -31,7 +34,10 @@ export function noGrantMessage(
 
 /** Returns the message for an operation that a Deny grant of the rule forbids. */
 export function deniedMessage(rule: ChannelRule, denial: { operation: Operation; grant: Grant }): string {
-  return `Rule "${rule.name}" denies ${denial.operation} to ${describeSubjects(denial.grant.subjects)}, and a Deny overrides every Allow.`
+  return (
+    `Rule "${rule.name}" denies ${denial.operation} to ` +
+    `${describeSubjects(denial.grant.subjects)}, and a Deny overrides every Allow.`
+  )
 }
 
 function describeSubjects(subjects: readonly Subject[]): string {

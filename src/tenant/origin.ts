@@ -52,7 +52,10 @@ export function originAllowed(
  */
 export function originProblem(entry: string): string | undefined {
   if (entry === '*' || parsePattern(entry)) return undefined
-  return `"${entry}" is not a valid origin: write "https://app.example.com", "https://*.example.com", "http://localhost:*" or "*", without a path or a trailing slash.`
+  return (
+    `"${entry}" is not a valid origin: write "https://app.example.com", ` +
+    '"https://*.example.com", "http://localhost:*" or "*", without a path or a trailing slash.'
+  )
 }
 
 function matchesPattern(page: Origin, pattern: OriginPattern): boolean {

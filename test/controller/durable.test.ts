@@ -27,7 +27,9 @@ test('a new tenant that asks for Durable is not accepted, and its conditions say
   await world.client.apply(demoTenant('archived', durable))
   const object = await world.condition('Accepted', refused, { name: 'archived' })
   expect(conditionOf(object, 'Accepted')?.message).toBe(
-    'spec.channels[0].durability: Rule "lobby" asks for durability Durable, but this installation has no archive, so every publish would be refused. Use Replicated, Accepted, or omit the field.',
+    'spec.channels[0].durability: Rule "lobby" asks for durability Durable, but this installation ' +
+      'has no archive, so every publish would be refused. Use Replicated, Accepted, or omit the ' +
+      'field.',
   )
   expect(conditionOf(object, 'Ready')).toMatchObject(refused)
   expect(conditionOf(object, 'Stalled')).toMatchObject({ status: 'True', reason: 'DurabilityUnavailable' })

@@ -202,14 +202,14 @@ test('readers that read the whole catalog while it changes converge to the state
   const removed = new Set<string>()
   const write = async () => {
     for (let round = 0; round < 400; round += 1) {
-      const name = `t${Math.floor(Math.random() * 600)}`
+      const tenantName = `t${Math.floor(Math.random() * 600)}`
       if (round % 3 === 0) {
-        removed.add(`demo/${name}`)
-        desired.delete(`demo/${name}`)
-        await writer.remove({ key: `demo/${name}` })
+        removed.add(`demo/${tenantName}`)
+        desired.delete(`demo/${tenantName}`)
+        await writer.remove({ key: `demo/${tenantName}` })
       } else {
-        desired.set(`demo/${name}`, tenant(name, round))
-        await writer.put(tenant(name, round))
+        desired.set(`demo/${tenantName}`, tenant(tenantName, round))
+        await writer.put(tenant(tenantName, round))
       }
       if (round % 100 === 99) {
         await admin.unlink(catalogKeys(location.installation).version)

@@ -1,4 +1,4 @@
-// Gateways that tell of themselves, and who is believed to be there.
+// Heartbeats of gateways in Redis: what they report, and when a gateway counts as live.
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { catalogKeys } from '../../src/redis/keys.js'

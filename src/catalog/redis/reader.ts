@@ -305,7 +305,8 @@ export class CatalogReader implements Catalog {
     const version = { epoch: Number(epoch), n: Number(n) }
     if (this.#version && compareVersions(version, this.#version) < 0) {
       this.#setStaleReason(
-        `Redis has version ${versionText(version)}, which is older than ${versionText(this.#version)} in force; the controller must publish it again`,
+        `Redis has version ${versionText(version)}, which is older than ` +
+          `${versionText(this.#version)} in force; the controller must publish it again`,
       )
       return undefined
     }

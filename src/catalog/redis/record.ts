@@ -84,7 +84,8 @@ export function decodeRecord(tenant: string, text: string, keys: SealingKeys): D
       .map(({ path, code }) => `${path.join('.') || 'all'} (${code})`)
     return bad(
       'InvalidRecord',
-      `The record has a form that this version of the gateway does not know: ${fields.join(', ')}. Upgrade the gateway.`,
+      `The record has a form that this version of the gateway does not know: ${fields.join(', ')}. ` +
+        'Upgrade the gateway.',
     )
   }
   const sealed = parsed.data

@@ -20,9 +20,10 @@ const RetentionRecord = z.object({
 export type RetentionRecord = z.infer<typeof RetentionRecord>
 
 /**
- * Writes records atomically. Stale leaders and leaders of other clusters are refused, as they are for the
- * catalog. KEYS: version, retention records. ARGV: fence, owner, then alternating tenant ids and records; an
- * empty record is removed. Returns 'written', 'fenced' or 'foreign'.
+ * Writes records atomically. Stale leaders and leaders of other clusters are refused, as for the catalog.
+ * - KEYS: version, retention records.
+ * - ARGV: fence, owner or '', then alternating tenant ids and records; an empty record is removed.
+ * - Returns 'written', 'fenced' or 'foreign'.
  */
 const changeRetentionRecords = script(`
 local known = redis.call('HMGET', KEYS[1], 'fence', 'owner')
@@ -39,8 +40,9 @@ return 'written'
 `)
 
 /**
- * Reads all records consistently. KEYS: version, retention records. Returns {time of Redis in ms, owner or
- * '', alternating tenant ids and records}.
+ * Reads all records consistently.
+ * - KEYS: version, retention records.
+ * - Returns {time of Redis in ms, owner or '', alternating tenant ids and records}.
  */
 const readRetentionRecords = script(`
 local time = redis.call('TIME')

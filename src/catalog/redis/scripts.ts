@@ -46,13 +46,16 @@ end
 `
 
 /**
- * Writes all changes and the new version atomically. Unchanged records are not written. KEYS: version,
- * tenants, stamps, log ARGV: fence, epoch, n, whether n must match 'atLeast' or 'exactly', the epoch after
- * the commit, the most entries that the log keeps, topic, owner or ''; then for each change 'put', tenant,
- * stamp without its n, record; or 'remove', tenant, tenant id or '' for any, ''. A change of the epoch here
- * keeps n and the log. Returns {'written' or 'unchanged', n, n of the last change's record}, or
- * {'snapshotNeeded', 'fenced' or 'foreign', owner}. The log is written before anything is removed. When Redis
- * is out of memory, it refuses this first write, and nothing has changed.
+ * Writes all changes and the new version atomically. Unchanged records are not written.
+ * - KEYS: version, tenants, stamps, log.
+ * - ARGV: fence, epoch, n, whether n must match 'atLeast' or 'exactly', the epoch after the commit, the most
+ *   entries that the log keeps, topic, owner or ''; then for each change 'put', tenant, stamp without its n,
+ *   record; or 'remove', tenant, tenant id or '' for any, ''. A change of the epoch here keeps n and the log.
+ * - Returns {'written' or 'unchanged', n, n of the last change's record}, or
+ *   {'snapshotNeeded', 'fenced' or 'foreign', owner}.
+ *
+ * The log is written before anything is removed. When Redis is out of memory, it refuses this first write,
+ * and nothing has changed.
  */
 export const commitChanges = script(`${checkWriter}
 local n, refusal, owner = checkWriter(KEYS[1], ARGV[8], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
@@ -90,11 +93,11 @@ return {'written', n, last}
 `)
 
 /**
- * Replaces the catalog by the staged one atomically, if the catalog is still the one that the writer has
- * read. KEYS: version, tenants, stamps, log, staged tenants, staged stamps ARGV: fence, the epoch and n that
- * the writer has read ('' when there were none), new epoch, number of records, number of stamps, topic,
- * installation, owner or '', another owner whose catalog may be taken over or '' Returns {'written', 1},
- * {'fenced'}, {'moved'} or {'foreign', owner}.
+ * Replaces the catalog by the staged one atomically, if the catalog is still the one that the writer read.
+ * - KEYS: version, tenants, stamps, log, staged tenants, staged stamps.
+ * - ARGV: fence, the epoch and n that the writer has read ('' when there were none), new epoch, number of
+ *   records, number of stamps, topic, installation, owner or '', another owner that may be replaced or ''.
+ * - Returns {'written', 1}, {'fenced'}, {'moved'} or {'foreign', owner}.
  */
 export const beginEpoch = script(`${helpers}
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence', 'owner')
@@ -120,8 +123,10 @@ return {'written', 1}
 `)
 
 /**
- * Records that the catalog is as its writer wants it, or reports that it is not. KEYS: version · ARGV: fence,
- * epoch, n, owner or ''. Returns 'confirmed', 'snapshotNeeded', 'fenced' or 'foreign'.
+ * Records that the catalog is as its writer wants it, or reports that it is not.
+ * - KEYS: version.
+ * - ARGV: fence, epoch, n, owner or ''.
+ * - Returns 'confirmed', 'snapshotNeeded', 'fenced' or 'foreign'.
  */
 export const confirmCatalog = script(`${checkWriter}
 local n, refusal = checkWriter(KEYS[1], ARGV[4], ARGV[1], ARGV[2], ARGV[3], 'atLeast')
@@ -131,9 +136,10 @@ return 'confirmed'
 `)
 
 /**
- * Reads a consistent view for a writer. KEYS: version, stamps. Returns {epoch, n, fence, 1 when the master is
- * the same as at the last snapshot, time of Redis in ms, owner, alternating tenants and stamps}; a missing
- * value is ''.
+ * Reads a consistent view for a writer.
+ * - KEYS: version, stamps.
+ * - Returns {epoch, n, fence, 1 when the master is the same as at the last snapshot, time of Redis in ms,
+ *   owner, alternating tenants and stamps}. A missing value is ''.
  */
 export const readForWriting = script(`${helpers}
 local known = redis.call('HMGET', KEYS[1], 'epoch', 'n', 'fence', 'replid', 'owner')
@@ -142,16 +148,19 @@ return {known[1] or '', known[2] or '', known[3] or '', same, nowMs(), known[5] 
 `)
 
 /**
- * Reads a consistent list of all stamps. KEYS: version, stamps. Returns {head, alternating tenants and
- * stamps}; head is {epoch, n, confirmed, time of Redis in ms}.
+ * Reads a consistent list of all stamps.
+ * - KEYS: version, stamps.
+ * - Returns {head, alternating tenants and stamps}; head is {epoch, n, confirmed, time of Redis in ms}.
  */
 export const readDirectory = script(`${helpers}
 return {head(KEYS[1]), redis.call('HGETALL', KEYS[2])}
 `)
 
 /**
- * Reads records. KEYS: version, tenants. ARGV: epoch, tenants. Returns {1, records}, or {0, {}} when the
- * epoch is another one.
+ * Reads records.
+ * - KEYS: version, tenants.
+ * - ARGV: epoch, tenants.
+ * - Returns {1, records}, or {0, {}} when the epoch is another one.
  */
 export const readRecords = script(`
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return {0, {}} end
@@ -160,10 +169,11 @@ return {1, redis.call('HMGET', KEYS[2], unpack(ARGV, 2))}
 
 /**
  * Reads the next entries of the log together with the records of their tenants, atomically, so that no reader
- * sees a version without its records. KEYS: version, tenants, stamps, log. ARGV: epoch, n, the most entries
- * to read. Returns {head, n of the last entry, tenants, their stamps, their records}. n and the lists are
- * empty when there are no later entries, or when the log does not reach back to n. A tenant that changed
- * twice is listed once, with its present record.
+ * sees a version without its records. A tenant that changed twice is listed once, with its present record.
+ * - KEYS: version, tenants, stamps, log.
+ * - ARGV: epoch, n, the most entries to read.
+ * - Returns {head, n of the last entry, tenants, their stamps, their records}. n and the lists are empty when
+ *   there are no later entries, or when the log does not reach back to n.
  */
 export const readChanges = script(`${helpers}
 local at = head(KEYS[1])
@@ -186,7 +196,8 @@ return {at, reached, tenants, redis.call('HMGET', KEYS[3], unpack(tenants)), red
 
 /**
  * Writes a heartbeat, and removes all heartbeats that have expired.
- * KEYS: gateways, usage. ARGV: id, time to live in ms, heartbeat, usage.
+ * - KEYS: gateways, usage.
+ * - ARGV: id, time to live in ms, heartbeat, usage.
  */
 export const writeHeartbeat = script(`${helpers}
 local now = tonumber(nowMs())
@@ -204,8 +215,10 @@ return 'OK'
 `)
 
 /**
- * Reads all heartbeats consistently. KEYS: gateways, usage. ARGV: 1 to read usage too. Returns {time of Redis
- * in ms, alternating ids and heartbeats, alternating ids and usages}.
+ * Reads all heartbeats consistently.
+ * - KEYS: gateways, usage.
+ * - ARGV: 1 to read usage too, otherwise 0.
+ * - Returns {time of Redis in ms, alternating ids and heartbeats, alternating ids and usages}.
  */
 export const readHeartbeats = script(`${helpers}
 return {nowMs(), redis.call('HGETALL', KEYS[1]), ARGV[1] == '1' and redis.call('HGETALL', KEYS[2]) or {}}

@@ -248,7 +248,8 @@ export class CatalogWriter {
       if (outcome) return outcome
     }
     throw new Error(
-      `The catalog of "${this.#options.installation}" could not be written in ${attemptsMax} attempts, because another writer changed it each time.`,
+      `The catalog of "${this.#options.installation}" could not be written in ${attemptsMax} ` +
+        'attempts, because another writer changed it each time.',
     )
   }
 
