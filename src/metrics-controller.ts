@@ -215,7 +215,7 @@ export class ControllerMetrics {
    * Sets the source of the tenants' conditions, which is read at each scrape. It returns undefined while
    * another process leads.
    */
-  readConditions(read: () => Iterable<TenantConditionSample> | undefined): void {
+  observeConditions(read: () => Iterable<TenantConditionSample> | undefined): void {
     this.#tenants = read
   }
 
@@ -332,8 +332,8 @@ export class ControllerMetrics {
   }
 
   /**
-   * Returns a function that adds one to the counter. The series exists from the start with the value 0, because
-   * `rate()` needs it.
+   * Returns a function that adds one to the counter. The series exists from the start with the value 0,
+   * because `rate()` needs it.
    */
   #counter(name: string, help: string, labels: Record<string, string>): () => void {
     const counter =

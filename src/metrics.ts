@@ -1,15 +1,10 @@
-// The metrics of a gateway. Each metric is defined here, once. This file and metrics-controller.ts are the
-// only ones that import prom-client; both are leaves (see errors.ts).
+// The metrics of a gateway. Each metric is defined here, once; metrics per tenant are in metrics-tenants.ts,
+// and those of the controller in metrics-controller.ts. Only these files import prom-client; they are leaves
+// (see errors.ts).
 //
-// Labels are few and bounded: never a user, never a channel. Metrics per tenant have a registry of their own,
-// which is served at /metrics/tenants.
+// Labels are few and bounded: never a user, never a channel.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 
-/**
- * Buckets of delays per tenant. Few, because each is a series for every tenant on every gateway. 0.25 s is
- * the objective.
- */
-const tenantLatencySeconds = [0.05, 0.25, 1]
 /**
  * Buckets for the age of recovered publications: from the drain of a gateway to a client that was offline for
  * an hour.
@@ -31,24 +26,6 @@ export interface GatewayGauges {
   readonly redisAwaySeconds: number | undefined
   readonly catalogAgeSeconds: number | undefined
   readonly certificateExpiresSeconds: number | undefined
-}
-
-/**
- * Values of one tenant that are read at each scrape. Totals only grow while this gateway knows the tenant.
- */
-export interface TenantGauges {
-  readonly tenant: string
-  readonly connections: number
-  readonly connectionsLimit: number
-  readonly channels: number
-  readonly subscriptions: number
-  readonly publications: number
-  /** Publications by the name of the channel rule. */
-  readonly publicationsByRule: ReadonlyMap<string, number>
-  readonly deliveries: number
-  readonly publishRateLimit: number
-  /** Refused commands and connections by error code. */
-  readonly refusals: ReadonlyMap<string, number>
 }
 
 /**
@@ -92,8 +69,6 @@ export class CommandTally {
 /** The metrics of one gateway. */
 export class Metrics {
   readonly registry = new Registry()
-  /** Metrics per tenant, which are scraped less often. */
-  readonly tenantRegistry = new Registry()
 
   readonly connects: Counter<'endpoint' | 'result'>
   readonly closes: Counter<'endpoint' | 'code'>
@@ -110,16 +85,12 @@ export class Metrics {
   readonly connectSeconds: Histogram<'endpoint'>
   readonly recoveries: Counter<'result'>
   readonly recoveryDelaySeconds: Histogram
-  readonly tenantDeliverySeconds: Histogram<'tenant'>
   readonly slowCloses: Counter
   readonly rebalancedSessions: Counter
   readonly bugs: Counter
 
-  /** `read` is called at each scrape. `process` adds the metrics of the Node process; default true. */
-  constructor(
-    read: { gateway(): GatewayGauges; tenants(): Iterable<TenantGauges> },
-    options: { process?: boolean } = {},
-  ) {
+  /** `readGauges` is called at each scrape. `process` adds the metrics of the Node process; default true. */
+  constructor(readGauges: () => GatewayGauges, options: { process?: boolean } = {}) {
     const registers = [this.registry]
     if (options.process ?? true) collectDefaultMetrics({ register: this.registry })
     const counter = <L extends string = never>(
@@ -214,13 +185,6 @@ export class Metrics {
       buckets: absenceSeconds,
       registers,
     })
-    this.tenantDeliverySeconds = new Histogram({
-      name: 'parley_tenant_delivery_delay_seconds',
-      help: 'Like parley_delivery_delay_seconds, for the publications of the tenant.',
-      labelNames: ['tenant'],
-      buckets: tenantLatencySeconds,
-      registers: [this.tenantRegistry],
-    })
     this.connectSeconds = new Histogram({
       name: 'parley_connect_duration_seconds',
       help: 'Time from the connect command, or the WebSocket handshake on the chat endpoint, to the open session, by endpoint.',
@@ -228,61 +192,7 @@ export class Metrics {
       buckets: latencySeconds,
       registers,
     })
-    this.#gauge(
-      'parley_gateway_connections',
-      'Open sessions on this gateway. Autoscaling uses this metric.',
-      () => read.gateway().connections,
-    )
-    this.#gauge(
-      'parley_gateway_connections_limit',
-      'Largest number of sessions on this gateway; further clients are refused with 503.',
-      () => read.gateway().connectionsMax,
-    )
-    this.#gauge(
-      'parley_gateway_subscriptions',
-      'Subscriptions of this gateway’s sessions.',
-      () => read.gateway().subscriptions,
-    )
-    this.#gauge(
-      'parley_gateway_channels',
-      'Channels with a subscriber on this gateway.',
-      () => read.gateway().channels,
-    )
-    this.#gauge('parley_gateway_ready', '1 when the gateway accepts new sessions, else 0.', () =>
-      Number(read.gateway().ready),
-    )
-    this.#gauge(
-      'parley_gateway_draining',
-      '1 while the gateway drains its sessions before it shuts down, else 0.',
-      () => Number(read.gateway().draining),
-    )
-    this.#gauge('parley_catalog_tenants', 'Tenants that this gateway serves.', () => read.gateway().tenants)
-    this.#gauge(
-      'parley_catalog_problems',
-      'Tenants or manifests whose newest revision this gateway cannot use.',
-      () => read.gateway().manifestProblems,
-    )
-    this.#gauge(
-      'parley_redis_away_seconds',
-      'Seconds since the first of the missing Redis connections was lost; 0 when all are established. Absent without Redis.',
-      () => read.gateway().redisAwaySeconds,
-    )
-    this.#gauge(
-      'parley_catalog_age_seconds',
-      'Seconds since the controller last confirmed the tenants that this gateway enforces (+Inf: never). Absent when tenants come from files.',
-      () => read.gateway().catalogAgeSeconds,
-    )
-    this.#gauge(
-      'parley_tls_certificate_expiry_timestamp_seconds',
-      'Expiry of the TLS certificate that clients see, in seconds since the Unix epoch. Absent when TLS is terminated before the gateway.',
-      () => read.gateway().certificateExpiresSeconds,
-    )
-    this.#tenantMetrics(() => read.tenants())
-  }
-
-  /** Removes the series of a tenant that are not rebuilt at each scrape. */
-  removeTenant(tenant: string): void {
-    this.tenantDeliverySeconds.remove({ tenant })
+    this.#gatewayGauges(readGauges)
   }
 
   #tallyCounter(name: string, help: string, tally: Tally): void {
@@ -297,106 +207,71 @@ export class Metrics {
     })
   }
 
-  #gauge(name: string, help: string, value: () => number | undefined): void {
-    new Gauge({
-      name,
-      help,
-      registers: [this.registry],
-      collect() {
-        const now = value()
-        if (now === undefined) this.remove()
-        else this.set(now)
-      },
-    })
-  }
-
-  /**
-   * Defines metrics that are rebuilt from the existing tenants at each scrape, so that the series of a
-   * removed tenant end.
-   */
-  #tenantMetrics(tenants: () => Iterable<TenantGauges>): void {
-    const series: [name: string, help: string, value: (tenant: TenantGauges) => number][] = [
-      ['parley_tenant_connections', 'Open sessions of the tenant on this gateway.', (t) => t.connections],
+  #gatewayGauges(readGauges: () => GatewayGauges): void {
+    const gauges: [name: string, help: string, value: (gateway: GatewayGauges) => number | undefined][] = [
       [
-        'parley_tenant_connections_limit',
-        'Largest number of sessions in the tenant’s quota.',
-        (t) => t.connectionsLimit,
-      ],
-      ['parley_tenant_channels', 'Channels of the tenant in use on this gateway.', (t) => t.channels],
-      [
-        'parley_tenant_subscriptions',
-        'Subscriptions of the tenant’s sessions on this gateway.',
-        (t) => t.subscriptions,
+        'parley_gateway_connections',
+        'Open sessions on this gateway. Autoscaling uses this metric.',
+        (gateway) => gateway.connections,
       ],
       [
-        'parley_tenant_publish_rate_limit',
-        'Largest number of publications per second in the tenant’s quota.',
-        (t) => t.publishRateLimit,
+        'parley_gateway_connections_limit',
+        'Largest number of sessions on this gateway; further clients are refused with 503.',
+        (gateway) => gateway.connectionsMax,
       ],
       [
-        'parley_tenant_publications_total',
-        'Publications of the tenant accepted on this gateway.',
-        (t) => t.publications,
+        'parley_gateway_subscriptions',
+        'Subscriptions of this gateway’s sessions.',
+        (gateway) => gateway.subscriptions,
       ],
       [
-        'parley_tenant_deliveries_total',
-        'Deliveries to subscribers of the tenant on this gateway.',
-        (t) => t.deliveries,
+        'parley_gateway_channels',
+        'Channels with a subscriber on this gateway.',
+        (gateway) => gateway.channels,
+      ],
+      [
+        'parley_gateway_ready',
+        '1 when the gateway accepts new sessions, else 0.',
+        (gateway) => Number(gateway.ready),
+      ],
+      [
+        'parley_gateway_draining',
+        '1 while the gateway drains its sessions before it shuts down, else 0.',
+        (gateway) => Number(gateway.draining),
+      ],
+      ['parley_catalog_tenants', 'Tenants that this gateway serves.', (gateway) => gateway.tenants],
+      [
+        'parley_catalog_problems',
+        'Tenants or manifests whose newest revision this gateway cannot use.',
+        (gateway) => gateway.manifestProblems,
+      ],
+      [
+        'parley_redis_away_seconds',
+        'Seconds since the first of the missing Redis connections was lost; 0 when all are established. Absent without Redis.',
+        (gateway) => gateway.redisAwaySeconds,
+      ],
+      [
+        'parley_catalog_age_seconds',
+        'Seconds since the controller last confirmed the tenants that this gateway enforces (+Inf: never). Absent when tenants come from files.',
+        (gateway) => gateway.catalogAgeSeconds,
+      ],
+      [
+        'parley_tls_certificate_expiry_timestamp_seconds',
+        'Expiry of the TLS certificate that clients see, in seconds since the Unix epoch. Absent when TLS is terminated before the gateway.',
+        (gateway) => gateway.certificateExpiresSeconds,
       ],
     ]
-    for (const [name, help, value] of series) {
-      new (name.endsWith('_total') ? Counter : Gauge)<'tenant'>({
+    for (const [name, help, value] of gauges) {
+      new Gauge({
         name,
         help,
-        labelNames: ['tenant'],
-        registers: [this.tenantRegistry],
+        registers: [this.registry],
         collect() {
-          this.reset()
-          for (const tenant of tenants()) this.inc({ tenant: tenant.tenant }, value(tenant))
+          const now = value(readGauges())
+          if (now === undefined) this.remove()
+          else this.set(now)
         },
       })
     }
-    this.#labelledTenantCounter('parley_tenant_refusals_total', {
-      help: 'Refused commands and connections of the tenant on this gateway, by error code.',
-      label: 'code',
-      parts: (tenant) => tenant.refusals,
-      tenants,
-    })
-    this.#labelledTenantCounter('parley_tenant_rule_publications_total', {
-      help: 'Publications of the tenant accepted on this gateway, by the name of the channel rule that applies to the channel.',
-      label: 'rule',
-      parts: (tenant) => tenant.publicationsByRule,
-      tenants,
-    })
-  }
-
-  /**
-   * Defines a counter per tenant and one more label. `parts` returns the totals by the value of that label.
-   */
-  #labelledTenantCounter(
-    name: string,
-    {
-      help,
-      label,
-      parts,
-      tenants,
-    }: {
-      help: string
-      label: string
-      parts: (tenant: TenantGauges) => ReadonlyMap<string, number>
-      tenants: () => Iterable<TenantGauges>
-    },
-  ): void {
-    new Counter({
-      name,
-      help,
-      labelNames: ['tenant', label],
-      registers: [this.tenantRegistry],
-      collect() {
-        this.reset()
-        for (const gauges of tenants())
-          for (const [part, count] of parts(gauges)) this.inc({ tenant: gauges.tenant, [label]: part }, count)
-      },
-    })
   }
 }

@@ -37,21 +37,22 @@ export function codesPage() {
   return `${generatedNote}
 # Codes
 
-These lists are complete, so a client can switch over the codes. The messages that come with a code are for people
-and may change.
+These lists are complete, so a client can switch over the codes. The messages that come with a code are for
+people and may change.
 
 ## Errors
 
-The server refuses a command or a handshake with one of these codes. The chat endpoint sends the code. The Centrifuge
-endpoint sends the number, and the code at the beginning of the message. A refused handshake or API request has the
-HTTP status and the body \`{"code", "message"}\`. After a temporary error the same command can succeed later;
-\`retry_after_ms\` or \`Retry-After\` says when, if the time is known.
+The server refuses a command or a handshake with one of these codes. The chat endpoint sends the code. The
+Centrifuge endpoint sends the number, and the code at the beginning of the message. A refused handshake or
+API request has the HTTP status and the body \`{"code", "message"}\`. After a temporary error the same command
+can succeed later; \`retry_after_ms\` or \`Retry-After\` says when, if the time is known.
 
 ${table(['code', 'Centrifuge', 'HTTP', 'temporary', 'meaning'], errors)}
 ## Close codes
 
-The server closes a connection with one of these codes. Details may follow the reason after a colon. SDKs reconnect by
-themselves, with backoff, where the table says so. Code 1009 is part of WebSocket: a frame is larger than 64 KiB.
+The server closes a connection with one of these codes. Details may follow the reason after a colon. SDKs
+reconnect by themselves, with backoff, where the table says so. Code 1009 is part of WebSocket: a frame is
+larger than 64 KiB.
 
 ${table(['code', 'reason', 'client reconnects', 'meaning'], closes)}
 ## Unsubscribe codes

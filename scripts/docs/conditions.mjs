@@ -9,10 +9,10 @@ export function conditionsPage() {
   return `${generatedNote}
 # Conditions
 
-ChatTenants have all of these conditions; ChatPlans and ChatCredentials have \`Ready\`, \`Reconciling\` and \`Stalled\`.
-\`observedGeneration\` names the generation of the spec that a condition describes. \`Reconciling\`, \`Stalled\` and
-\`Conflict\` are present only while they are true. The list of reasons is complete, so alerts may match them. Messages
-are for people and may change.
+ChatTenants have all of these conditions; ChatPlans and ChatCredentials have \`Ready\`, \`Reconciling\` and
+\`Stalled\`. \`observedGeneration\` names the generation of the spec that a condition describes. \`Reconciling\`,
+\`Stalled\` and \`Conflict\` are present only while they are true. The list of reasons is complete, so alerts
+may match them. Messages are for people and may change.
 
 ${table(['condition', 'true when'], rows(conditionTypes))}
 ## Reasons
@@ -20,7 +20,8 @@ ${table(['condition', 'true when'], rows(conditionTypes))}
 ${table(['reason', 'meaning'], rows(reasons))}
 ## Reasons why a spec is not accepted
 
-The conditions \`Accepted\`, \`Ready\` and \`Stalled\` have these reasons. The message names the field and the problem.
+The conditions \`Accepted\`, \`Ready\` and \`Stalled\` have these reasons. The message names the field and the
+problem.
 
 ${table(['reason', 'meaning'], rows(problemMeanings))}`
 }

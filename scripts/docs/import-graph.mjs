@@ -1,4 +1,5 @@
-// The import graph of ARCHITECTURE.md: which room of src imports which, read from the import statements themselves.
+// The import graph of ARCHITECTURE.md: which room of src imports which, read from the import statements
+// themselves.
 import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join, posix } from 'node:path'
 import { root } from '../run.mjs'
@@ -57,7 +58,10 @@ const beside = {
   web: { purpose: 'The chat page of `parley dev`, in the browser', entry: 'web/page.ts' },
 }
 
-/** @typedef {Map<string, Map<string, number>>} Graph importing room, imported room, number of import statements */
+/**
+ * @typedef {Map<string, Map<string, number>>} Graph importing room, imported room, number of import
+ * statements
+ */
 
 /** @returns {Promise<Graph>} without tests, leaves, and imports inside one room */
 export async function roomImports() {

@@ -1,24 +1,22 @@
 // Generates docs/reference/metrics.md: every metric of the gateway and of the controller.
 import { ControllerMetrics } from '../../dist/metrics-controller.js'
+import { TenantMetrics } from '../../dist/metrics-tenants.js'
 import { Metrics } from '../../dist/metrics.js'
 import { generatedNote, table } from './table.mjs'
 
-const nothing = {
-  gateway: () => ({
-    connections: 0,
-    connectionsMax: 0,
-    subscriptions: 0,
-    channels: 0,
-    tenants: 0,
-    manifestProblems: 0,
-    ready: true,
-    draining: false,
-    redisAwaySeconds: undefined,
-    catalogAgeSeconds: undefined,
-    certificateExpiresSeconds: undefined,
-  }),
-  tenants: () => [],
-}
+const noGauges = () => ({
+  connections: 0,
+  connectionsMax: 0,
+  subscriptions: 0,
+  channels: 0,
+  tenants: 0,
+  manifestProblems: 0,
+  ready: true,
+  draining: false,
+  redisAwaySeconds: undefined,
+  catalogAgeSeconds: undefined,
+  certificateExpiresSeconds: undefined,
+})
 
 /** @param {import('prom-client').Registry} registry */
 async function rows(registry) {
@@ -43,14 +41,14 @@ function controllerMetrics() {
 }
 
 export async function metricsPage() {
-  const metrics = new Metrics(nothing, { process: false })
+  const metrics = new Metrics(noGauges, { process: false })
   const controller = controllerMetrics()
   const head = ['name', 'type', 'labels', 'meaning']
   return `${generatedNote}
 # Metrics
 
-Each gateway serves its metrics in the Prometheus text format on port 9090, each controller on port 9091. No label
-contains a user or a channel.
+Each gateway serves its metrics in the Prometheus text format on port 9090, each controller on port 9091. No
+label contains a user or a channel.
 
 ## \`/metrics\`
 
@@ -59,10 +57,10 @@ The metrics of one gateway, together with those of its Node process (\`process_â
 ${table(head, await rows(metrics.registry))}
 ## \`/metrics/tenants\`
 
-The metrics of each tenant on one gateway, with the label \`tenant="<namespace>/<name>"\`. Scrape this path less often than
-\`/metrics\`.
+The metrics of each tenant on one gateway, with the label \`tenant="<namespace>/<name>"\`. Scrape this path
+less often than \`/metrics\`.
 
-${table(head, await rows(metrics.tenantRegistry))}
+${table(head, await rows(new TenantMetrics(() => []).registry))}
 ## The controller's \`/metrics\`
 
 The metrics of one controller on port 9091, together with those of its Node process. They have the names of

@@ -6,8 +6,8 @@ export function redisPermissionsPage() {
   return `${generatedNote}
 # Redis permissions
 
-The Redis user of Parley needs these permissions. \`parley gateway\` checks them at start and names those that are
-missing.
+The Redis user of Parley needs these permissions. \`parley gateway\` checks them at start and names those that
+are missing.
 
 \`\`\`text
 ACL SETUSER parley on >a-long-password ${neededGrants.join(' ')}

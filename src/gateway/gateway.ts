@@ -9,9 +9,10 @@
 // a connection through `http/server.ts`, `http/handshake.ts` and `websocket.ts`, and a delivery through
 // `demultiplexer.ts` and `hub.ts`.
 import { randomUUID } from 'node:crypto'
-import type { Broker, ClientInfo } from '../broker/broker.js'
+import type { Broker } from '../broker/broker.js'
 import type { Log } from '../log.js'
-import { Metrics, type GatewayGauges, type TenantGauges } from '../metrics.js'
+import { TenantMetrics, type TenantGauges } from '../metrics-tenants.js'
+import { Metrics, type GatewayGauges } from '../metrics.js'
 import { presenceTtlMs, type Presence } from '../presence/presence.js'
 import { closeCodes, withDetail } from '../protocol/codes.js'
 import {
@@ -33,6 +34,7 @@ import { ControlChannel } from './fleet/control.js'
 import { Surveys } from './fleet/surveys.js'
 import { UserCommands } from './fleet/user-commands.js'
 import { Hub } from './hub.js'
+import { PresenceRefresher } from './presence-refresher.js'
 
 /** How often sessions recheck their keys. The check fetches a key set again when it is ten minutes old. */
 const keyRecheckMs = 60_000
@@ -95,6 +97,7 @@ export class Gateway {
   readonly context: SessionContext
   readonly hub: Hub
   readonly metrics: Metrics
+  readonly tenantMetrics: TenantMetrics
   readonly log: Log
   readonly sessionsMax: number
   /** Commands about users on all gateways. */
@@ -105,7 +108,7 @@ export class Gateway {
   readonly #tenants = new Map<string, TenantRuntime<Session>>()
   readonly #controlChannel: ControlChannel
   #draining = false
-  #refreshingPresence = false
+  readonly #presenceRefresher: PresenceRefresher
 
   constructor(options: GatewayOptions) {
     const { broker, catalog, clock, log, presence } = options
@@ -114,16 +117,15 @@ export class Gateway {
     this.#ledger = options.ledger ?? new LocalLedger()
     this.log = log
     this.sessionsMax = options.sessionsMax ?? 100_000
-    this.metrics = new Metrics(
-      { gateway: () => this.#gauges(), tenants: () => this.#tenantGauges() },
-      { process: options.processMetrics ?? true },
-    )
+    this.metrics = new Metrics(() => this.#gauges(), { process: options.processMetrics ?? true })
+    this.tenantMetrics = new TenantMetrics(() => this.#tenantGauges())
     this.hub = new Hub({
       broker,
       clock,
       wheel,
       log,
       metrics: this.metrics,
+      tenantMetrics: this.tenantMetrics,
       lingerMs: options.lingerMs ?? 5_000,
     })
     this.context = {
@@ -140,6 +142,7 @@ export class Gateway {
       limits: { ...defaultSessionLimits, ...options.limits },
       random: options.random ?? Math.random,
     }
+    this.#presenceRefresher = new PresenceRefresher({ hub: this.hub, presence, log })
     const id = randomUUID()
     const control = new ControlChannel({
       broker,
@@ -172,7 +175,7 @@ export class Gateway {
     this.#controlChannel
       .run(signal)
       .catch((error: unknown) => this.reportBug(error, 'the subscription to the control channel failed'))
-    const refresh = setInterval(() => void this.#refreshPresence(), presenceTtlMs / 3)
+    const refresh = setInterval(() => void this.#presenceRefresher.refresh(), presenceTtlMs / 3)
     const recheck = setInterval(() => {
       for (const tenant of this.#tenants.values()) tenant.recheckKeys()
     }, keyRecheckMs)
@@ -256,29 +259,7 @@ export class Gateway {
         session.close(withDetail(closeCodes.forceDisconnect, 'the tenant was removed'))
     }
     tenant.close()
-    this.metrics.removeTenant(key)
-  }
-
-  /** Refreshes the presence of all channels at once; the presence store limits its own concurrency. */
-  async #refreshPresence(): Promise<void> {
-    // The previous refresh still runs when Redis is away for longer than the interval.
-    if (this.#refreshingPresence) return
-    this.#refreshingPresence = true
-    const refreshes: Promise<void>[] = []
-    for (const { ref, subscriptions } of this.hub.liveChannels()) {
-      const entries = new Map<string, ClientInfo>()
-      for (const subscription of subscriptions) {
-        if (subscription.live && subscription.present) entries.set(subscription.client.id, subscription.info)
-      }
-      if (entries.size > 0) refreshes.push(this.context.presence.refresh(ref, entries))
-    }
-    const failed = (await Promise.allSettled(refreshes)).filter((result) => result.status === 'rejected')
-    this.#refreshingPresence = false
-    if (failed.length > 0)
-      this.log.warn(
-        { err: failed[0]?.reason, channels: failed.length },
-        'cannot refresh presence; retrying at the next interval',
-      )
+    this.tenantMetrics.remove(key)
   }
 
   #gauges(): GatewayGauges {

@@ -3,6 +3,7 @@ import { onTestFinished } from 'vitest'
 import { ManualClock } from '../auth/auth.testing.js'
 import type { Announcement, ChannelRef, ClientInfo, Publication, Tags } from '../broker/broker.js'
 import { MemoryBroker, MemoryBrokerData } from '../broker/memory.js'
+import { TenantMetrics } from '../metrics-tenants.js'
 import { Metrics } from '../metrics.js'
 import { centrifugeJson } from '../protocol/centrifuge/json.js'
 import { chatCodec } from '../protocol/chat/codec.js'
@@ -93,7 +94,8 @@ export class HubFixture {
       clock: this.clock,
       wheel: this.wheel,
       log: silentLog,
-      metrics: new Metrics({ gateway: () => nothing, tenants: () => [] }, { process: false }),
+      metrics: new Metrics(() => nothing, { process: false }),
+      tenantMetrics: new TenantMetrics(() => []),
       lingerMs: 5_000,
     })
     this.broker.listen(this.hub)

@@ -9,6 +9,7 @@ import type {
   Publication,
 } from '../broker/broker.js'
 import type { Log } from '../log.js'
+import type { TenantMetrics } from '../metrics-tenants.js'
 import type { Metrics } from '../metrics.js'
 import { unsubscribeCodes } from '../protocol/codes.js'
 import type { Codec, DeltaBase } from '../protocol/commands.js'
@@ -121,6 +122,7 @@ export interface HubDeps {
   readonly wheel: TimerWheel
   readonly log: Log
   readonly metrics: Metrics
+  readonly tenantMetrics: TenantMetrics
   /**
    * The time for which the broker's subscription outlives the last local subscriber, because users reload
    * pages.
@@ -202,11 +204,11 @@ export class Hub implements ChannelHub, BrokerListener {
     // free.
     channel.tenant.quota.chargeDeliveries(deliveries, filterResults?.evaluatedNodes)
     if (deliveries === 0) return
-    const { clock, metrics } = this.#deps
+    const { clock, metrics, tenantMetrics } = this.#deps
     metrics.deliveries.add(deliveries)
     const delaySeconds = Math.max(0, clock.epochMs() - publication.timeMs) / 1000
     metrics.deliverySeconds.observe(delaySeconds)
-    metrics.tenantDeliverySeconds.observe({ tenant: channel.tenant.key }, delaySeconds)
+    tenantMetrics.deliverySeconds.observe({ tenant: channel.tenant.key }, delaySeconds)
   }
 
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {

@@ -1,4 +1,5 @@
-// docs/compatibility.md says what is not here and how a client is told; here it is asked.
+// Sends every request that docs/compatibility.md lists as not supported, and compares the reply with the
+// page.
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
@@ -10,7 +11,7 @@ const rows = [...page.matchAll(/^\| ([^|]+?) +\| `([^`]+)` +\| (error|close) (\d
   ([, what = '', command = '', kind = '', code = '']) => ({ what, command, kind, code: Number(code) }),
 )
 
-test('the page has its rows', () => {
+test('the page lists the unsupported requests', () => {
   expect(rows.length).toBeGreaterThanOrEqual(9)
 })
 
@@ -31,7 +32,7 @@ test.each([
     '`centrifuge-java` (also Android)',
     version('test/sdk/java/pom.xml', /<artifactId>centrifuge-java<\/artifactId>\s*<version>([^<]+)</),
   ],
-])('%s is tested in the version that the page names', (client, tested) => {
+])('%s is tested in the version that the page states', (client, tested) => {
   const named = page
     .split('\n')
     .filter((line) => line.startsWith(`| ${client} `))

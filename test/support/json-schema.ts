@@ -1,8 +1,9 @@
-// JSON Schema as the server API's document has it: values that fit, for fast-check, and whether a value fits.
+// The JSON Schema of the server API's OpenAPI document: generates valid values for fast-check, and validates
+// values.
 import fc from 'fast-check'
 import { z } from 'zod'
 
-/** What the document uses of JSON Schema, references put in their place. */
+/** The part of JSON Schema that the document uses, with references resolved. */
 export interface JsonSchema {
   readonly type?: string | readonly string[]
   readonly properties?: Readonly<Record<string, JsonSchema>>
@@ -23,7 +24,10 @@ export interface JsonSchema {
 
 const itemsMax = 4
 
-/** Fits the schema, but for what `pinned` says of members by their name: what a schema cannot know, such as channels that are there. */
+/**
+ * Returns an arbitrary of values that match the schema. `pinned` replaces the values of members with these
+ * names, for what a schema cannot express, such as names of existing channels.
+ */
 export function arbitraryOf(
   schema: JsonSchema,
   pinned: Readonly<Record<string, fc.Arbitrary<unknown>>>,
@@ -53,7 +57,7 @@ export function arbitraryOf(
     case 'object':
       return objectOf(schema, (name, part) => pinned[name] ?? of(part))
     default:
-      throw new Error(`no values are made for the type ${type}`)
+      throw new Error(`cannot generate values of type ${type}`)
   }
 }
 
@@ -75,7 +79,10 @@ function objectOf(
   return fc.dictionary(fc.string({ maxLength: 8 }), value, { maxKeys: itemsMax })
 }
 
-/** Members that no schema names are refused: the document leaves them open for later versions, a test of this version does not. */
+/**
+ * Returns a validator that also refuses members which the schema does not name. The document allows them for
+ * later versions; a test of this version does not.
+ */
 export function validatorOf(schema: JsonSchema): z.ZodType {
   return z.fromJSONSchema(closed(schema) as Parameters<typeof z.fromJSONSchema>[0])
 }
@@ -87,7 +94,7 @@ function closed(schema: unknown): unknown {
   return 'properties' in schema ? { ...parts, additionalProperties: false } : parts
 }
 
-/** The document with each `$ref` replaced by what it refers to. */
+/** Returns the document with each `$ref` replaced by its target. */
 export function withoutReferences(document: object): unknown {
   const at = (ref: string): unknown =>
     ref

@@ -33,8 +33,7 @@ export async function handleOpsRequest(
       return sendJson(response, 200, { ...stats(gateway), cluster: await gateway.readCluster() })
     case '/metrics':
     case '/metrics/tenants': {
-      const { metrics } = gateway
-      const registry = path === '/metrics' ? metrics.registry : metrics.tenantRegistry
+      const { registry } = path === '/metrics' ? gateway.metrics : gateway.tenantMetrics
       const text = await registry.metrics()
       response.writeHead(200, {
         'content-type': registry.contentType,

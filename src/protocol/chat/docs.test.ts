@@ -32,7 +32,7 @@ test('names every command and no others', () => {
   const [item] = chatCodec.decode(Buffer.from('{"type":""}'))
   const known =
     item?.kind === 'refused' ? /the types are (.*)$/.exec(item.error.message)?.[1]?.split(', ') : undefined
-  const section = page.slice(page.indexOf('## What you send'), page.search(/\| field +\|/))
+  const section = page.slice(page.indexOf('## Commands'), page.search(/\| field +\|/))
   const listed = Array.from(section.matchAll(/^\| `(\w+)` +\|/gm), ([, type]) => type)
   // The head of the table contains `type`.
   expect(new Set(listed)).toEqual(new Set(['type', ...(known ?? [])]))
