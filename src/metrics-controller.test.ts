@@ -79,7 +79,7 @@ const pressed = { tenant: 'demo/globex', trueTypes: new Set(['Accepted', 'QuotaP
 
 test('tenants are counted by their conditions', async () => {
   const metrics = new ControllerMetrics({ process: false })
-  metrics.readConditions(() => [readyOnly, pressed])
+  metrics.observeConditions(() => [readyOnly, pressed])
   const lines = (await series(metrics)).filter((line) => line.startsWith('parley_controller_tenants'))
   const counts = { Ready: [1, 1], Accepted: [2, 0], Programmed: [0, 2], CredentialsReady: [0, 2] }
   expect(lines).toEqual(
@@ -93,7 +93,7 @@ test('tenants are counted by their conditions', async () => {
 test('each tenant has its own condition series, which end with the tenant', async () => {
   const metrics = new ControllerMetrics({ process: false })
   const all = [readyOnly, pressed]
-  metrics.readConditions(() => all)
+  metrics.observeConditions(() => all)
   const exposed = async () => {
     const text = await metrics.tenantRegistry.metrics()
     return text.split('\n').filter((line) => line.startsWith('parley_tenant_condition{'))
@@ -108,7 +108,7 @@ test('each tenant has its own condition series, which end with the tenant', asyn
 test('a process that no longer leads reports no tenants', async () => {
   const metrics = new ControllerMetrics({ process: false })
   let leads = true
-  metrics.readConditions(() => (leads ? [readyOnly] : undefined))
+  metrics.observeConditions(() => (leads ? [readyOnly] : undefined))
   const exposed = async () => `${await metrics.registry.metrics()}${await metrics.tenantRegistry.metrics()}`
   expect(await exposed()).toMatch(/^parley_controller_tenants\{[^]*^parley_tenant_condition\{/m)
   leads = false

@@ -91,7 +91,7 @@ export class Controller {
         return heardAgoMs === undefined ? undefined : heardAgoMs / 1000
       })
     this.#health = new Health(Object.values(this.#reflectors), clock)
-    metrics.readConditions(() =>
+    metrics.observeConditions(() =>
       this.leading && tenants.cache.synced ? conditionMetrics(tenants.cache) : undefined,
     )
     const meter = metrics.leaseMeter(lease.name)

@@ -461,7 +461,7 @@ test('the Events of one tenant are limited, and dropped ones are counted', async
 
 test('reconciling unchanged tenants writes nothing', async () => {
   const { metrics } = controller
-  await world.readyTenant('quiet')
+  await world.readyTenant('unchanged')
   const count = async (name: string): Promise<number> => {
     const text = await metrics.registry.metrics()
     const lines = text.split('\n').filter((line) => line.startsWith(name))
@@ -472,7 +472,7 @@ test('reconciling unchanged tenants writes nothing', async () => {
   const settled = async (): Promise<number> => {
     let last = -1
     await until(
-      'quiet',
+      'writes to stop',
       async () => {
         const before = last
         last = await count(writes)

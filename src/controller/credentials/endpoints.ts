@@ -1,7 +1,7 @@
 // The public addresses of a tenant, from the operator's --public-url and the paths of the gateways.
 
 /** One client endpoint of a tenant. */
-export interface Endpoint {
+export interface TenantEndpoint {
   readonly type: 'Chat' | 'Centrifuge'
   readonly url: string
 }
@@ -39,7 +39,7 @@ export class PublicUrl {
   }
 
   /** Returns the client endpoints of the tenant `key` (`<namespace>/<name>`). */
-  endpointsOf(key: string): Endpoint[] {
+  endpointsOf(key: string): TenantEndpoint[] {
     const base = this.baseOf(key)
     return [
       { type: 'Chat', url: `${base}/ws` },

@@ -206,7 +206,7 @@ test('a failed write is not retried after the scale-in was cancelled', async () 
 })
 
 test('the loss of leadership ends the run, and nothing is written', async () => {
-  failFor = () => new NotLeadingError('the lease is another’s')
+  failFor = () => new NotLeadingError('another process holds the lease')
   cache.put(autoscaler('ScaleDownStabilized'))
   start()
   await expect(running).rejects.toThrow(NotLeadingError)

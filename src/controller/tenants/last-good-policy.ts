@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { withRevision } from '../../compile/tenant.js'
 import type { ApiKey, Issuer, TenantPolicy } from '../../tenant/policy.js'
 import { keyIdOf } from '../../tenant/api-key.js'
-import type { GeneratedKeys, GeneratedKey } from '../credentials/key-rotation.js'
+import type { GeneratedKey, GeneratedKeys } from '../credentials/key-rotation.js'
 import type { ApiObject } from '../../kube/object.js'
 import { tenantStatusOf } from './status.js'
 

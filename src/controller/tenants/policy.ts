@@ -11,7 +11,7 @@ import { apiKeysOf } from '../credentials/api-keys.js'
 import { secretDataBytes } from '../credentials/binding-secret.js'
 import type { Cluster } from '../cluster.js'
 import type { KeyAlgorithm } from '../credentials/key-material.js'
-import type { GeneratedKeys, DesiredKeys } from '../credentials/key-rotation.js'
+import type { DesiredKeys, GeneratedKeys } from '../credentials/key-rotation.js'
 import { rotateAnnotation, sampleAnnotation, secrets } from '../kinds.js'
 import type { ObjectApi } from '../../kube/ports.js'
 import { lastGoodPolicy } from './last-good-policy.js'
@@ -125,16 +125,12 @@ export class TenantPolicies {
   }
 
   /** A ChatCredential that is malformed after an edit keeps the keys that it had. */
-  #apiKeys({
-    enforced: before,
-    nowMs,
-    object,
-  }: Pick<PolicyInput, 'enforced' | 'nowMs' | 'object'>): ApiKey[] {
+  #apiKeys({ enforced, nowMs, object }: Pick<PolicyInput, 'enforced' | 'nowMs' | 'object'>): ApiKey[] {
     const { caches, credentialsByTenant } = this.#options.cluster
     return [...credentialsByTenant.keysOf(keyOf(object.metadata))].toSorted().flatMap((key) => {
       const credential = caches.credentials.get(key)
       if (!credential) return []
-      const known = before?.apiKeys?.filter((entry) => entry.credential === credential.metadata.name)
+      const known = enforced?.apiKeys?.filter((entry) => entry.credential === credential.metadata.name)
       return apiKeysOf(credential, caches.secrets, nowMs) ?? known ?? []
     })
   }

@@ -6,13 +6,17 @@ import type { QuotaPressure } from './conditions.js'
 /** The usage of one tenant, summed over all gateways. */
 export interface MeasuredUsage {
   readonly connections: number
+  /** Publications per second. */
   readonly publishRate: number
+  /** Operations refused because of a limit, since the gateways began to serve the tenant. */
   readonly rejected: number
 }
 
 /** The usage in status. */
 export interface WrittenUsage extends MeasuredUsage {
+  /** The largest value of `connections` that status has contained. */
   readonly peakConnections: number
+  /** When the usage was measured, in RFC 3339. */
   readonly asOf: string
 }
 
