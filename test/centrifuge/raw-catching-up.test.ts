@@ -1,4 +1,4 @@
-// Between the subscribe command and its answer, or connect and its: whatever happens meanwhile, the answer is true when it comes.
+// Events between a subscribe or connect command and its reply: the reply is correct when it is sent.
 import { expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { rawAs, rawAt } from '../support/frames.js'
@@ -8,7 +8,7 @@ import { deadlineMs } from '../support/waiting.js'
 
 const ref = { tenantId: 'id-of-demo-acme', channel: 'general' }
 
-/** Ann's subscribe (2) has read history when there was nothing in it, and waits. `release` lets it go on. */
+/** The subscribe command of ann (id 2) has read the empty history and waits. `release` continues it. */
 async function annCatchingUp(command: object = { recoverable: true }) {
   const broker = new HeldBroker()
   const gateway = await gatewayFor({}, { broker })
@@ -21,7 +21,7 @@ async function annCatchingUp(command: object = { recoverable: true }) {
   return { gateway, ann, bob, release, publish }
 }
 
-test('what is published meanwhile follows the answer, in order', async () => {
+test('what is published meanwhile follows the reply, in order', async () => {
   const { ann, publish, release } = await annCatchingUp()
   for (let id = 1; id <= 3; id += 1) await publish(id)
   release()
@@ -31,7 +31,7 @@ test('what is published meanwhile follows the answer, in order', async () => {
     expect(await ann.object()).toMatchObject({ push: { pub: { offset } } })
 })
 
-test('in a recovery it is part of the answer', async () => {
+test('what is published meanwhile is part of the reply in a recovery', async () => {
   const { ann, publish, release } = await annCatchingUp({ recover: true, epoch: '' })
   for (let id = 1; id <= 3; id += 1) await publish(id)
   release()
@@ -40,7 +40,7 @@ test('in a recovery it is part of the answer', async () => {
   })
 })
 
-test('more than can be kept: a newcomer starts behind it, without a hole', async () => {
+test('more than can be kept: a new subscriber starts after it, without a gap', async () => {
   const { ann, publish, release } = await annCatchingUp()
   for (let id = 1; id <= 1500; id += 1) await publish(id)
   release()
@@ -49,7 +49,7 @@ test('more than can be kept: a newcomer starts behind it, without a hole', async
   expect(await ann.object()).toMatchObject({ push: { pub: { offset: 1501 } } })
 })
 
-test('more than can be kept: a returning one is told that it missed something', async () => {
+test('more than can be kept: a returning subscriber is not recovered', async () => {
   const { ann, publish, release } = await annCatchingUp({ recover: true, epoch: '' })
   for (let id = 1; id <= 1500; id += 1) await publish(id)
   release()
@@ -60,7 +60,7 @@ test('more than can be kept: a returning one is told that it missed something', 
   expect(await ann.object()).toMatchObject({ push: { pub: { offset: 1501 } } })
 })
 
-test('continuity lost meanwhile: the answer stands behind the loss', async () => {
+test('continuity lost meanwhile: the position of the reply is after the loss', async () => {
   const { gateway, ann, release } = await annCatchingUp({ recover: true, epoch: '' })
   gateway.gateway.hub.onContinuityLost(ref, { epoch: 'e', offset: 7 })
   release()
@@ -69,7 +69,7 @@ test('continuity lost meanwhile: the answer stands behind the loss', async () =>
   expect(reply['subscribe']).not.toHaveProperty('recovered')
 })
 
-test('rules that change meanwhile are obeyed: 103, and nobody is left behind', async () => {
+test('rules that change meanwhile apply: 103, and no presence entry is left', async () => {
   const { gateway, ann, bob, release } = await annCatchingUp()
   gateway.catalog.put(tenantPolicy({ channels: [rule('lobby')] }))
   release()
@@ -80,7 +80,7 @@ test('rules that change meanwhile are obeyed: 103, and nobody is left behind', a
   })
 })
 
-test('a client that goes meanwhile leaves nothing behind', async () => {
+test('a client that leaves meanwhile leaves nothing behind', async () => {
   const { gateway, ann, bob, release } = await annCatchingUp()
   ann.socket.terminate()
   await expect.poll(() => gateway.gateway.context.sessions.size, { timeout: deadlineMs }).toBe(1)
@@ -103,7 +103,7 @@ test('an unsubscribe waits for the subscribe before it', async () => {
   expect(ann.lines.waiting).toEqual([])
 })
 
-test('the drain waits for nobody: 3001', async () => {
+test('a drain does not wait: 3001', async () => {
   const { gateway, ann, release } = await annCatchingUp()
   for (const session of gateway.gateway.context.sessions) session.close({ code: 3001, reason: 'shutdown' })
   expect((await ann.closed()).code).toBe(3001)
@@ -111,7 +111,7 @@ test('the drain waits for nobody: 3001', async () => {
   expect(ann.lines.waiting).toEqual([])
 })
 
-test('with a connect whose token names channels: what is published meanwhile follows the one answer to all', async () => {
+test('connect with channels in the token: what is published meanwhile follows its reply', async () => {
   const broker = new HeldBroker()
   const gateway = await gatewayFor({}, { broker })
   const bob = await rawAs(gateway, 'bob')
@@ -137,7 +137,7 @@ test('with a connect whose token names channels: what is published meanwhile fol
   })
 })
 
-test('what a backend says of a connection that is not answered yet comes behind the answer', async () => {
+test('commands of a backend for a connection that is not answered yet take effect after the reply', async () => {
   const broker = new HeldBroker()
   const gateway = await gatewayFor({}, { broker })
   broker.holding = true
@@ -150,10 +150,10 @@ test('what a backend says of a connection that is not answered yet comes behind 
   broker.holding = false
   await orders.refresh(tenant, { user: 'ann' }, { expiresAtMs: Date.now() + 7_200_000 })
   await orders.subscribe(tenant, { user: 'ann' }, { channel: 'lobby' })
-  // Whatever was to be sent is sent when somebody else was answered.
+  // Once another client has been answered, everything before it has been sent.
   await rawAs(gateway, 'bob')
   release()
-  // What it says holds in the answer already.
+  // The reply already contains the change.
   const reply = (await ann.object()) as { connect: { ttl: number; subs: object } }
   expect(reply.connect.ttl).toBeGreaterThan(3600)
   expect(reply.connect.subs).toHaveProperty('general')

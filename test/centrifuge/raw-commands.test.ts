@@ -1,4 +1,4 @@
-// Each refusal of a single command, by number and sentence; the connection lives on.
+// Each refusal of a single command, by code and message. The connection stays open.
 import { afterEach, describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { rawAs, type RawCentrifugeClient } from '../support/frames.js'
@@ -18,7 +18,7 @@ async function ann(): Promise<RawCentrifugeClient> {
   return client
 }
 
-// Whatever was refused, the next command is answered.
+// After any refusal, the next command is answered.
 afterEach(async () => {
   if (client.socket.readyState === client.socket.OPEN)
     expect(await client.ask(999, { rpc: { method: 'still there' } })).toMatchObject({ error: { code: 108 } })
@@ -91,7 +91,7 @@ const refusals: [what: string, command: object, code: number, message: string | 
     'NOT_SUBSCRIBED: This connection is not subscribed to "general"',
   ],
   [
-    'recovery that is impossible, asked as an error',
+    'an impossible recovery, requested as an error',
     { subscribe: { channel: 'general', recover: true, epoch: 'other', offset: 3, flag: 3 } },
     112,
     'UNRECOVERABLE_POSITION: Cannot recover "general": the position belongs to another stream',
@@ -115,14 +115,14 @@ test('subscribing twice: 105', async () => {
   expect(await client.reply(3)).toMatchObject({ error: { code: 105 } })
 })
 
-test('unsubscribing from what one has not is answered {}', async () => {
+test('an unsubscribe without a subscription is answered {}', async () => {
   expect(await (await ann()).ask(2, { unsubscribe: { channel: 'general' } })).toEqual({
     id: 2,
     unsubscribe: {},
   })
 })
 
-test('a subscription refused with 112 leaves nobody in presence', async () => {
+test('a subscription refused with 112 leaves no presence entry', async () => {
   await ann()
   await client.ask(2, {
     subscribe: { channel: 'general', recover: true, epoch: 'other', offset: 3, flag: 2 },
@@ -134,7 +134,7 @@ test('a subscription refused with 112 leaves nobody in presence', async () => {
   expect(await client.ask(4, { subscribe: { channel: 'general' } })).toHaveProperty('subscribe')
 })
 
-test('send, which has no answer, closes: 3508', async () => {
+test('send, which has no reply, closes: 3508', async () => {
   ;(await ann()).send({ send: { data: 1 } })
   expect(await client.closed()).toEqual({ code: 3508, reason: 'not available' })
 })
@@ -145,7 +145,7 @@ test('a sub_refresh without a token: 107', async () => {
   expect(await client.ask(3, { sub_refresh: { channel: 'general' } })).toMatchObject({ error: { code: 107 } })
 })
 
-test('a message above the tenant’s own limit: 107, and the next one passes', async () => {
+test('a message above the tenant’s limit: 107, and the next one is accepted', async () => {
   const limits = { ...generousLimits, messages: { ...generousLimits.messages, maxBytes: 10 } }
   client = await rawAs(await gatewayFor({ limits }), 'ann')
   expect(await client.ask(2, { publish: { channel: 'general', data: '123456789' } })).toEqual({
@@ -161,8 +161,8 @@ test('a message above the tenant’s own limit: 107, and the next one passes', a
   })
 })
 
-describe('presence of many', () => {
-  test('one answer holds as many members as the gateway allows; stats count all', async () => {
+describe('presence of many clients', () => {
+  test('one reply holds at most membersMax members; stats count all', async () => {
     const gateway = await gatewayFor({}, { limits: { membersMax: 2 } })
     const clients = await Promise.all(['ann', 'bob', 'carol'].map((user) => rawAs(gateway, user)))
     await Promise.all(clients.map((each) => each.ask(2, { subscribe: { channel: 'general' } })))

@@ -1,4 +1,4 @@
-// What happens to clients that do not refresh, or refresh wrongly. Time is moved by hand.
+// Clients that do not refresh their token, or refresh it wrongly. The tests advance the clock.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { MovableClock } from '../support/clock.js'
@@ -24,7 +24,7 @@ const ticket = (gateway: TestGateway, expiresInS: number, channel = 'general') =
   gateway.token('ann', { expiresInS, claims: { channel } })
 
 describe('a connection', () => {
-  test('is told when to refresh, and closed 25 s after the end: 3005', async () => {
+  test('gets its time to live, and is closed 25 s after the expiry: 3005', async () => {
     const { clock, gateway, ann, reply } = await annFor(60)
     expect(reply).toMatchObject({ connect: { expires: true, ttl: 60 } })
     clock.move(60_000 + expiredCloseDelayMs - 2000, gateway)
@@ -33,7 +33,7 @@ describe('a connection', () => {
     expect(await ann.closed()).toEqual({ code: 3005, reason: 'connection expired' })
   })
 
-  test('that refreshes is told the new end and who it is', async () => {
+  test('that refreshes gets the new time to live and its client id', async () => {
     const { clock, gateway, ann, reply } = await annFor(60)
     const { client } = (reply as { connect: { client: string } }).connect
     const token = await gateway.token('ann', { expiresInS: 600 })
@@ -52,8 +52,8 @@ describe('a connection', () => {
   })
 
   test.each([
-    ['with a bad token', 'not.a.token'],
-    ['with another user’s', undefined],
+    ['with a malformed token', 'not.a.token'],
+    ['with a token of another user', undefined],
   ])('that refreshes %s: 3500', async (_what, token) => {
     const { gateway, ann } = await annFor(60)
     ann.send({ id: 2, refresh: { token: token ?? (await gateway.token('bob')) } })
@@ -71,7 +71,7 @@ describe('a subscription', () => {
   const refresh = (ann: RawCentrifugeClient, token: string) =>
     ann.ask(3, { sub_refresh: { channel: 'general', token } })
 
-  test('is told when to refresh, and ended 25 s after the end: 2501', async () => {
+  test('gets its time to live, and is ended 25 s after the expiry: 2501', async () => {
     const { clock, gateway, ann, reply } = await subscribedFor(60)
     expect(reply).toMatchObject({ subscribe: { expires: true, ttl: 60 } })
     clock.move(60_000 + expiredCloseDelayMs + 1000, gateway)
@@ -83,7 +83,7 @@ describe('a subscription', () => {
     })
   })
 
-  test('that is refreshed stays', async () => {
+  test('that is refreshed continues', async () => {
     const { clock, gateway, ann } = await subscribedFor(60)
     expect(await refresh(ann, await ticket(gateway, 600))).toEqual({
       id: 3,
@@ -106,7 +106,7 @@ describe('a subscription', () => {
     expect((await ann.closed()).code).toBe(3500)
   })
 
-  test('refreshed with a bad token: 103, and the old end stands', async () => {
+  test('refreshed with a malformed token: 103, and the old expiry stays', async () => {
     const { clock, gateway, ann } = await subscribedFor(60)
     expect(await refresh(ann, 'not.a.token')).toMatchObject({ error: { code: 103 } })
     clock.move(60_000 + expiredCloseDelayMs + 1000, gateway)
@@ -125,7 +125,7 @@ describe('a key that was removed', () => {
   const [issuer] = tenantPolicy().issuers
   const without = tenantPolicy({ issuers: [] })
 
-  test('lets nobody in: its tokens are as good as expired, 109', async () => {
+  test('no longer authenticates: its tokens are answered like expired ones, 109', async () => {
     const { gateway } = await annFor(60)
     const token = await gateway.token('bob')
     gateway.catalog.put(without)
@@ -139,7 +139,7 @@ describe('a key that was removed', () => {
     })
   })
 
-  test('vouches for no subscription either: 109', async () => {
+  test('no longer authorizes subscriptions: 109', async () => {
     const other = {
       ...issuer,
       name: 'other',
@@ -160,7 +160,7 @@ describe('a key that was removed', () => {
     })
   })
 
-  test('and comes back is a key like any other', async () => {
+  test('and added again authenticates again', async () => {
     const { gateway } = await annFor(60)
     const token = await gateway.token('bob')
     gateway.catalog.put(without)
@@ -169,7 +169,7 @@ describe('a key that was removed', () => {
     expect(await bob.ask(1, { connect: { token } })).toHaveProperty('connect')
   })
 
-  test('is no longer remembered after a day: 3500', async () => {
+  test('is unknown after a day: 3500', async () => {
     const { clock, gateway } = await annFor(60)
     const token = await gateway.token('bob', { expiresInS: 1_000_000 })
     gateway.catalog.put(without)

@@ -1,7 +1,7 @@
-// The wire, to the letter: what may stand in a frame, and what ends the connection.
+// The JSON wire format: what a frame may contain, and what closes the connection.
 import { describe, expect, test } from 'vitest'
 import { MovableClock } from '../support/clock.js'
-import { door, gatewayFor } from '../support/centrifuge-sdk.js'
+import { centrifugeUrl, gatewayFor } from '../support/centrifuge-sdk.js'
 import { rawAs, rawAt, RawCentrifugeClient } from '../support/frames.js'
 import { within } from '../support/waiting.js'
 import { defaultSessionLimits } from '../../src/session/context.js'
@@ -29,13 +29,13 @@ describe('frames', () => {
     expect(ids).toEqual([1, 2, 3, 4])
   })
 
-  test('a newline at the end of a frame is no empty line', async () => {
+  test('a newline at the end of a frame is not an empty line', async () => {
     const client = await rawAs(await gatewayFor(), 'ann')
     client.send('{"id":2,"presence_stats":{"channel":"general"}}\n')
     expect(await client.line()).toBe('{"id":2,"presence_stats":{"num_clients":0,"num_users":0}}')
   })
 
-  test('zero values are left out', async () => {
+  test('zero values are omitted', async () => {
     const gateway = await gatewayFor()
     const client = await rawAs(gateway, 'ann')
     client.send(
@@ -56,7 +56,7 @@ describe('frames', () => {
     ])
   })
 
-  test('what a connect is answered', async () => {
+  test('the reply to connect', async () => {
     const gateway = await gatewayFor({}, { clock: new MovableClock() })
     const client = await rawAt(gateway)
     client.send({ id: 7, connect: { token: await gateway.token('ann') } })
@@ -65,7 +65,7 @@ describe('frames', () => {
     )
   })
 
-  test('payloads pass byte for byte, without white space around them', async () => {
+  test('payloads are passed on byte for byte, without the white space around them', async () => {
     const client = await rawAs(await gatewayFor(), 'ann')
     await client.ask(2, { subscribe: { channel: 'general' } })
     client.send('{"id":3,"publish":{"channel":"general","data": {"n": 1.0, "big": 1e400, "s": "\\u0041é"} }}')
@@ -76,7 +76,7 @@ describe('frames', () => {
 
   test('the subprotocol centrifuge-json is echoed', async () => {
     const gateway = await gatewayFor()
-    const client = await RawCentrifugeClient.open(door(gateway), ['centrifuge-json'])
+    const client = await RawCentrifugeClient.open(centrifugeUrl(gateway), ['centrifuge-json'])
     expect(client.socket.protocol).toBe('centrifuge-json')
   })
 
@@ -91,7 +91,7 @@ describe('broken frames', () => {
   const good = { id: 2, presence_stats: { channel: 'general' } }
 
   test.each<[string, string]>([
-    ['no JSON', 'nonsense'],
+    ['a text that is not JSON', 'nonsense'],
     ['an array', '[]'],
     ['an empty line', '{"id":5,"rpc":{"method":"x"}}\n\n{"id":6,"rpc":{"method":"x"}}'],
     ['an unknown method', '{"id":3,"teleport":{}}'],
@@ -134,7 +134,7 @@ describe('broken frames', () => {
     expect((await client.closed()).code).toBe(1009)
   })
 
-  test('good commands before the bad line are done and answered first', async () => {
+  test('valid commands before the broken line are executed and answered first', async () => {
     const gateway = await gatewayFor()
     const client = await rawAs(gateway, 'ann')
     client.send(
@@ -156,7 +156,7 @@ describe('broken frames', () => {
     })
   })
 
-  test('publishes before a second connect, or a send, are answered first too', async () => {
+  test('publishes before a second connect, or a send, are also answered first', async () => {
     const gateway = await gatewayFor()
     for (const last of [{ id: 3, connect: {} }, { send: { data: 1 } }]) {
       const client = await rawAs(gateway, 'ann')
@@ -168,7 +168,7 @@ describe('broken frames', () => {
 })
 
 describe('connecting', () => {
-  test('any other first command: 3501', async () => {
+  test('another command before connect: 3501', async () => {
     const client = await rawAt(await gatewayFor())
     client.send(subscribe(1, 'general'))
     expect((await client.closed()).code).toBe(3501)
@@ -182,7 +182,7 @@ describe('connecting', () => {
     expect(await client.closed()).toEqual({ code: 3502, reason: 'stale' })
   })
 
-  test('after a refused connect nothing is answered, and the line ends in time', async () => {
+  test('after a refused connect no command is answered, and the connection ends at the deadline', async () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor({}, { clock })
     const client = await rawAt(gateway)
@@ -208,7 +208,7 @@ describe('connecting', () => {
     })
   })
 
-  test('a second connect while the first is under way: 3501', async () => {
+  test('a second connect during the first: 3501', async () => {
     const gateway = await gatewayFor()
     const client = await rawAt(gateway)
     const token = await gateway.token('ann')
@@ -220,11 +220,11 @@ describe('connecting', () => {
 describe('liveness', () => {
   const heartbeat = defaultSessionLimits.heartbeat
 
-  test('a ping is {}; who answers {} stays, who does not is closed with 3012', async () => {
+  test('a ping is {}; a client that answers {} stays, another is closed with 3012', async () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor({}, { clock })
     const [awake, asleep] = await Promise.all([rawAs(gateway, 'ann'), rawAs(gateway, 'bob')])
-    // ws would answer that one by itself, for the client.
+    // The ws library would answer a native ping itself.
     let native = 0
     asleep.socket.on('ping', () => (native += 1))
     clock.move(heartbeat.pingIntervalMs + 250, gateway)
@@ -238,7 +238,7 @@ describe('liveness', () => {
     expect(awake.socket.readyState).toBe(awake.socket.OPEN)
   })
 
-  test('an unsolicited pong is let pass', async () => {
+  test('an unsolicited pong is accepted', async () => {
     const client = await rawAs(await gatewayFor(), 'ann')
     client.send('{}', '{}', { id: 2, rpc: { method: 'x' } })
     expect(await within('the reply', client.object())).toMatchObject({ id: 2 })

@@ -1,4 +1,4 @@
-// Quotas as a client meets them: which number, which sentence, and whether it may try again.
+// Exceeded quotas as a client sees them: the code, the message, and whether it may retry.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor, sdkOf, next } from '../support/centrifuge-sdk.js'
 import { MovableClock } from '../support/clock.js'
@@ -22,7 +22,7 @@ function limits(parts: {
 }
 
 describe('rates', () => {
-  test('commands of one connection: 111 temporary, then 3013 for who does not stop', async () => {
+  test('commands of one connection: 111 temporary, then 3013 for a client that does not stop', async () => {
     const gateway = await gatewayFor(
       { limits: limits({ connections: { commandsPerSecond: 10 } }) },
       { clock: new MovableClock() },
@@ -46,7 +46,7 @@ describe('rates', () => {
     expect(refused).toHaveLength(20)
   })
 
-  test('the connection is fine again when time has passed', async () => {
+  test('commands are accepted again after the retry time', async () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor({ limits: limits({ connections: { commandsPerSecond: 2 } }) }, { clock })
     const ann = await rawAs(gateway, 'ann')
@@ -56,7 +56,7 @@ describe('rates', () => {
     expect(await ann.ask(5, { presence_stats: { channel: 'general' } })).toHaveProperty('presence_stats')
   })
 
-  test('publishing of the tenant: 111 temporary, with used of what', async () => {
+  test('publishes of the tenant: 111 temporary, with the rate', async () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor(
       { limits: limits({ messages: { publishPerSecond: 1, publishBurst: 2 } }) },
@@ -80,7 +80,7 @@ describe('rates', () => {
     expect(await ann.ask(3, publish)).toEqual({ id: 3, publish: {} })
   })
 
-  test('deliveries of the tenant: the publish after the debt is refused', async () => {
+  test('deliveries of the tenant: publishes are refused while they are in debt', async () => {
     const gateway = await gatewayFor(
       { limits: limits({ messages: { fanoutPerSecond: 2 } }) },
       { clock: new MovableClock() },
@@ -98,7 +98,7 @@ describe('rates', () => {
     })
   })
 
-  test('connects of the tenant: 111 temporary, and the SDK gets in later', async () => {
+  test('connects of the tenant: 111 temporary, and the SDK connects later', async () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor({ limits: limits({ connections: { connectsPerSecond: 1 } }) }, { clock })
     await rawAs(gateway, 'ann')
@@ -117,7 +117,7 @@ describe('rates', () => {
     expect((await ann.closed()).code).toBe(3013)
   })
 
-  test('a lowered rate holds at once', async () => {
+  test('a lowered rate applies at once', async () => {
     const gateway = await gatewayFor()
     const ann = await rawAs(gateway, 'ann')
     gateway.catalog.put(
@@ -166,7 +166,7 @@ describe('counts', () => {
     })
   })
 
-  test('channels of the tenant: 106 temporary for a new one, the old ones work', async () => {
+  test('channels of the tenant: 106 temporary for a new one, active ones work', async () => {
     const gateway = await gatewayFor({ channels, limits: limits({ channels: { max: 1 } }) })
     const [ann, bob] = await Promise.all([rawAs(gateway, 'ann'), rawAs(gateway, 'bob')])
     await ann.ask(2, subscribe('a'))
@@ -188,7 +188,7 @@ describe('counts', () => {
     expect((await second.closed()).code).toBe(3504)
   })
 
-  test('in a dry run the quota is counted and nobody is refused', async () => {
+  test('a dry run counts refusals and refuses nothing', async () => {
     const gateway = await gatewayFor({
       channels,
       enforcement: 'DryRun',

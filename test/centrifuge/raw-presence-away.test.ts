@@ -1,4 +1,4 @@
-// Presence is best effort: while it is away people come, speak and go all the same.
+// Presence is best effort: while it is unavailable, clients can subscribe, publish and leave.
 import { afterEach, expect, test, vi } from 'vitest'
 import { presenceTtlMs } from '../../src/presence/presence.js'
 import { AbsentPresence } from '../support/absent-presence.js'
@@ -14,7 +14,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Bob is on `general` and hears who comes and goes; then presence goes away. */
+/** Bob is on `general` and receives joins and leaves. Then presence becomes unavailable. */
 async function bobAlone() {
   const presence = new AbsentPresence()
   const gateway = await gatewayFor({}, { presence })
@@ -25,7 +25,7 @@ async function bobAlone() {
   return { presence, gateway, ann, bob }
 }
 
-test('a subscription stands, and its join is told', async () => {
+test('a subscription succeeds, and its join is announced', async () => {
   const { ann, bob, gateway } = await bobAlone()
   expect(await ann.ask(2, subscribeGeneral)).toHaveProperty('subscribe')
   expect(await bob.object()).toMatchObject({ push: { join: { info: { user: 'ann' } } } })
@@ -34,7 +34,7 @@ test('a subscription stands, and its join is told', async () => {
   expect(await bugsOf(gateway)).toBe(0)
 })
 
-test('the next refresh puts into presence who came meanwhile', async () => {
+test('the next refresh adds the entries of clients that joined meanwhile', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   const { ann, bob, presence } = await bobAlone()
   await ann.ask(2, subscribeGeneral)
@@ -44,7 +44,7 @@ test('the next refresh puts into presence who came meanwhile', async () => {
   expect(await bob.ask(4, membersOf)).toMatchObject({ presence_stats: { num_clients: 2 } })
 })
 
-test('a leave is told as well', async () => {
+test('a leave is announced as well', async () => {
   const { ann, bob } = await bobAlone()
   await ann.ask(2, subscribeGeneral)
   await bob.object()
@@ -52,26 +52,26 @@ test('a leave is told as well', async () => {
   expect(await bob.object()).toMatchObject({ push: { leave: { info: { user: 'ann' } } } })
 })
 
-test('who asks for it is refused for now', async () => {
+test('a presence command is refused temporarily', async () => {
   const { bob } = await bobAlone()
   expect(await bob.ask(3, membersOf)).toMatchObject({ error: { temporary: true } })
   expect(await bob.ask(4, { presence: { channel: 'general' } })).toMatchObject({ error: { temporary: true } })
 })
 
-test('a bug in it costs no subscription either, and is counted', async () => {
+test('a bug in presence does not fail a subscription, and is counted', async () => {
   const { ann, gateway, presence } = await bobAlone()
   presence.error = new TypeError('a bug')
   expect(await ann.ask(2, subscribeGeneral)).toHaveProperty('subscribe')
   expect(await bugsOf(gateway)).toBe(1)
 })
 
-test('the lobby tells of nobody, since it may be full', async () => {
+test('the lobby announces nothing, since it may be above its limit', async () => {
   const presence = new AbsentPresence()
   const gateway = await gatewayFor({}, { presence })
   const bob = await chatAs(gateway, 'bob')
   await chatAs(gateway, 'ann')
   presence.away = true
   await chatAs(gateway, 'cleo')
-  const told = (await bob.settle()).filter(({ event }) => event === 'user_connected')
-  expect(told).toMatchObject([{ user_id: 'ann' }])
+  const received = (await bob.settle()).filter(({ event }) => event === 'user_connected')
+  expect(received).toMatchObject([{ user_id: 'ann' }])
 })

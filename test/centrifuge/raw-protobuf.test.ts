@@ -1,12 +1,17 @@
-// The wire in protobuf: what may stand in a frame, what ends the connection, and one room for both ways of writing.
+// The protobuf wire format: what a frame may contain, what closes the connection, and channels shared by both
+// formats.
 import { once } from 'node:events'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { WireCommand, WireReply } from '../../src/protocol/centrifuge/schema.js'
 import type { MessageFields } from '../../src/protocol/message-fields.js'
-import { splitDelimited, readMessage, writeDelimited } from '../../src/protocol/centrifuge/protobuf-message.js'
+import {
+  splitDelimited,
+  readMessage,
+  writeDelimited,
+} from '../../src/protocol/centrifuge/protobuf-message.js'
 import { defaultSessionLimits } from '../../src/session/context.js'
-import { door, gatewayFor } from '../support/centrifuge-sdk.js'
+import { centrifugeUrl, gatewayFor } from '../support/centrifuge-sdk.js'
 import { MovableClock } from '../support/clock.js'
 import { rawAs } from '../support/frames.js'
 import type { TestGateway } from '../support/gateway.js'
@@ -14,7 +19,7 @@ import { Arrivals, within } from '../support/waiting.js'
 
 const command = (fields: MessageFields): Uint8Array => writeDelimited(WireCommand, fields)
 
-/** Replies and pushes as fields; a ping is one without any. */
+/** Replies and pushes as fields; a ping has none. */
 class ProtobufClient {
   readonly socket: WebSocket
   readonly replies = new Arrivals<MessageFields>('a reply')
@@ -37,7 +42,7 @@ class ProtobufClient {
     protocols = ['centrifuge-protobuf'],
     query = '',
   ): Promise<ProtobufClient> {
-    const client = new ProtobufClient(door(gateway) + query, protocols)
+    const client = new ProtobufClient(centrifugeUrl(gateway) + query, protocols)
     await within('opening', once(client.socket, 'open'))
     return client
   }
@@ -66,16 +71,18 @@ async function protobufAs(gateway: TestGateway, user: string): Promise<ProtobufC
   return client
 }
 
-const publish = (text: string): MessageFields => ({ publish: { channel: 'general', data: Buffer.from(text) } })
+const publish = (text: string): MessageFields => ({
+  publish: { channel: 'general', data: Buffer.from(text) },
+})
 const text = (value: unknown): string => Buffer.from(value as Uint8Array).toString()
 
 test('the subprotocol is echoed; ?format=protobuf needs none', async () => {
   const gateway = await gatewayFor()
   const offered = await ProtobufClient.open(gateway)
   expect(offered.socket.protocol).toBe('centrifuge-protobuf')
-  const asked = await ProtobufClient.open(gateway, [], '?format=protobuf')
-  expect(asked.socket.protocol).toBe('')
-  expect(await asked.ask(1, { connect: { token: await gateway.token('ann') } })).toMatchObject({
+  const byQuery = await ProtobufClient.open(gateway, [], '?format=protobuf')
+  expect(byQuery.socket.protocol).toBe('')
+  expect(await byQuery.ask(1, { connect: { token: await gateway.token('ann') } })).toMatchObject({
     connect: { version: 'parley', ping: 25, pong: true },
   })
 })
@@ -93,8 +100,8 @@ test('several commands in one frame are answered in order, connect first', async
   expect(ids).toEqual([1, 2, 3, 4])
 })
 
-describe('one room', () => {
-  test('what one publishes in JSON or protobuf, all get byte for byte', async () => {
+describe('one channel', () => {
+  test('data published in JSON or protobuf reaches all clients byte for byte', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = [await protobufAs(gateway, 'ann'), await rawAs(gateway, 'bob')]
     await ann.ask(2, { subscribe: { channel: 'general' } })
@@ -110,7 +117,7 @@ describe('one room', () => {
       expect(line).toContain(`"data":${data},`)
   })
 
-  test('data that is no JSON is refused, and the connection lives', async () => {
+  test('data that is not JSON is refused, and the connection stays open', async () => {
     const client = await protobufAs(await gatewayFor(), 'ann')
     expect(await client.ask(2, publish('hello'))).toMatchObject({
       error: { code: 107, message: 'INVALID_JSON: data must be one JSON value in UTF-8, in protobuf too' },
@@ -159,7 +166,7 @@ describe('broken frames', () => {
     expect(await client.closed()).toBe(3013)
   })
 
-  test('good commands before the bad one are done and answered first', async () => {
+  test('valid commands before the broken one are executed and answered first', async () => {
     const client = await protobufAs(await gatewayFor(), 'ann')
     client.socket.send(Buffer.concat([command({ id: 2, ...publish('1') }), Buffer.from([9, 9])]))
     expect(await client.closed()).toBe(3501)
@@ -167,7 +174,7 @@ describe('broken frames', () => {
   })
 })
 
-test('a ping is a length of 0; who answers with one stays, who does not is closed with 3012', async () => {
+test('a ping is a length of 0; a client that answers with one stays, another is closed with 3012', async () => {
   const clock = new MovableClock()
   const gateway = await gatewayFor({}, { clock })
   const [awake, asleep] = [await protobufAs(gateway, 'ann'), await protobufAs(gateway, 'bob')]

@@ -1,4 +1,4 @@
-// Slowness on either side: readers that do not read, and identity providers that do not answer.
+// Slow peers: clients that do not read, and identity providers that do not answer.
 import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -8,8 +8,8 @@ import { heldJwks } from '../support/held-jwks.js'
 import { tenantPolicy } from '../support/policies.js'
 import { deadlineMs, within } from '../support/waiting.js'
 
-describe('a reader that does not read', () => {
-  test('is closed with 3008; the others get everything', async () => {
+describe('a client that does not read', () => {
+  test('is closed with 3008; the others receive everything', async () => {
     const gateway = await gatewayFor({}, { limits: { outbox: { bytesMax: 65_536, ageMaxMs: 60_000 } } })
     const { sessions } = gateway.gateway.context
     const [slow, quick, publisher] = await Promise.all(['ann', 'bob', 'carol'].map((u) => rawAs(gateway, u)))
@@ -18,7 +18,7 @@ describe('a reader that does not read', () => {
     slow.socket.pause()
     const data = 'x'.repeat(32_000)
     let published = 0
-    // As much as the kernel takes for somebody who does not read, and a little more.
+    // As much as the kernel takes for a client that does not read, and a little more.
     while (sessions.size === 3 && published < 2000) {
       published += 1
       await publisher.ask(1 + published, { publish: { channel: 'general', data } })
@@ -30,7 +30,7 @@ describe('a reader that does not read', () => {
     expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ push: { pub: { offset: published } } })
   })
 
-  test('is closed when something has waited too long, though nothing new comes', async () => {
+  test('is closed when a frame has waited too long, although no new one comes', async () => {
     const gateway = await gatewayFor(
       {},
       {
@@ -51,7 +51,7 @@ describe('a reader that does not read', () => {
   })
 })
 
-describe('while an identity provider takes its time', () => {
+describe('while an identity provider is slow', () => {
   async function annVerifying() {
     const jwks = await heldJwks()
     const policy = { issuers: [jwks.issuer] }
@@ -60,20 +60,20 @@ describe('while an identity provider takes its time', () => {
     return { gateway, jwks, policy, token }
   }
 
-  test('the commands behind connect wait, and are answered in order', async () => {
+  test('the commands after connect wait, and are answered in order', async () => {
     const { gateway, jwks, token } = await annVerifying()
     const ann = await rawAt(gateway)
     ann.send({ id: 1, connect: { token } }, { id: 2, subscribe: { channel: 'general' } })
-    ;(await jwks.asked())()
+    ;(await jwks.requested())()
     expect(await ann.object()).toMatchObject({ id: 1, connect: { pong: true } })
     expect(await ann.object()).toMatchObject({ id: 2, subscribe: {} })
   })
 
-  test('a suspension in between holds: 3507', async () => {
+  test('a suspension meanwhile applies: 3507', async () => {
     const { gateway, jwks, policy, token } = await annVerifying()
     const ann = await rawAt(gateway)
     ann.send({ id: 1, connect: { token } })
-    const answer = await jwks.asked()
+    const answer = await jwks.requested()
     gateway.catalog.put(tenantPolicy({ ...policy, suspended: true }))
     answer()
     expect(await ann.closed()).toMatchObject({ code: 3507 })
@@ -81,21 +81,21 @@ describe('while an identity provider takes its time', () => {
     expect(gateway.gateway.tenant('demo/acme')?.quota.connections).toBe(0)
   })
 
-  test('a removed tenant is gone: 3503', async () => {
+  test('the removal of the tenant meanwhile applies: 3503', async () => {
     const { gateway, jwks, token } = await annVerifying()
     const ann = await rawAt(gateway)
     ann.send({ id: 1, connect: { token } })
-    const answer = await jwks.asked()
+    const answer = await jwks.requested()
     gateway.catalog.remove('demo/acme')
     answer()
     expect((await ann.closed()).code).toBe(3503)
   })
 
-  test('a client that goes away takes no place in the quota', async () => {
+  test('a client that leaves meanwhile is not counted in the quota', async () => {
     const { gateway, jwks, token } = await annVerifying()
     const ann = await rawAt(gateway)
     ann.send({ id: 1, connect: { token } })
-    const answer = await jwks.asked()
+    const answer = await jwks.requested()
     ann.socket.terminate()
     await expect.poll(() => gateway.gateway.context.sessions.size, { timeout: deadlineMs }).toBe(0)
     answer()
@@ -107,16 +107,19 @@ describe('while an identity provider takes its time', () => {
   test.each([
     ['suspended', 403],
     ['draining', 503],
-  ] as const)('the plain chat door looks again before it opens: %s is %i', async (change, status) => {
-    const { gateway, jwks, policy, token } = await annVerifying()
-    const socket = new WebSocket(`${gateway.ws}/demo/acme/ws?token=${token}`)
-    const refused = once(socket, 'unexpected-response')
-    const answer = await jwks.asked()
-    if (change === 'suspended') gateway.catalog.put(tenantPolicy({ ...policy, suspended: true }))
-    else gateway.gateway.startDraining()
-    answer()
-    const [, response] = (await within('the refusal', refused)) as [unknown, { statusCode: number }]
-    expect(response.statusCode).toBe(status)
-    expect(gateway.gateway.context.sessions.size).toBe(0)
-  })
+  ] as const)(
+    'the chat endpoint checks the tenant again before the upgrade: %s is %i',
+    async (change, status) => {
+      const { gateway, jwks, policy, token } = await annVerifying()
+      const socket = new WebSocket(`${gateway.ws}/demo/acme/ws?token=${token}`)
+      const refused = once(socket, 'unexpected-response')
+      const answer = await jwks.requested()
+      if (change === 'suspended') gateway.catalog.put(tenantPolicy({ ...policy, suspended: true }))
+      else gateway.gateway.startDraining()
+      answer()
+      const [, response] = (await within('the refusal', refused)) as [unknown, { statusCode: number }]
+      expect(response.statusCode).toBe(status)
+      expect(gateway.gateway.context.sessions.size).toBe(0)
+    },
+  )
 })

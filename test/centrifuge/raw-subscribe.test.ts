@@ -1,4 +1,4 @@
-// Positions and order on the wire: reply before push, nothing twice, nothing missing.
+// Positions and order on the wire: the reply comes before pushes, and each publication comes once.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { rawAs, type JsonLine, type RawCentrifugeClient } from '../support/frames.js'
@@ -25,7 +25,7 @@ const subscribe = (client: RawCentrifugeClient, command: object): Promise<JsonLi
   client.ask(600, { subscribe: { channel: 'general', ...command } })
 
 describe('the reply', () => {
-  test('a first subscription stands at the top', async () => {
+  test('a first subscription is at the newest position', async () => {
     const { ann, epoch } = await withPublications('general', 3)
     expect(await subscribe(ann, { recoverable: true })).toEqual({
       id: 600,
@@ -33,12 +33,12 @@ describe('the reply', () => {
     })
   })
 
-  test('who does not ask for positions gets none', async () => {
+  test('a subscription without positions gets none', async () => {
     const { ann } = await withPublications('general', 3)
     expect(await subscribe(ann, {})).toEqual({ id: 600, subscribe: {} })
   })
 
-  test('a recovered one echoes the request’s offset and holds what was missed', async () => {
+  test('a recovered subscription has the requested offset and the missed publications', async () => {
     const { ann, epoch } = await withPublications('general', 3)
     expect(await subscribe(ann, { recover: true, epoch, offset: 1 })).toMatchObject({
       subscribe: {
@@ -56,7 +56,7 @@ describe('the reply', () => {
     })
   })
 
-  test('nothing missed: recovered, without publications', async () => {
+  test('with nothing missed: recovered, without publications', async () => {
     const { ann, epoch } = await withPublications('general', 3)
     expect(await subscribe(ann, { recover: true, epoch, offset: 3 })).toEqual({
       id: 600,
@@ -71,7 +71,7 @@ describe('the reply', () => {
     })
   })
 
-  test('without epoch and offset it is the whole history, if it is whole', async () => {
+  test('without epoch and offset: the whole history, if it is complete', async () => {
     const { ann, epoch } = await withPublications('general', 2)
     const reply = await subscribe(ann, { recover: true })
     expect(reply).toMatchObject({
@@ -85,7 +85,7 @@ describe('the reply', () => {
     ['an offset above the top', { channel: 'general', epoch: '', offset: 99 }],
     ['an offset above 2^53', { channel: 'general', epoch: '', offset: Number('18446744073709551615') }],
     ['trimmed history', { channel: 'short', epoch: '', offset: 0 }],
-  ])('%s: not recovered, at the top, and live', async (_what, since) => {
+  ])('%s: not recovered, at the newest position, and live', async (_what, since) => {
     const { ann } = await withPublications(since.channel, 3)
     const reply = await subscribe(ann, { recover: true, ...since })
     expect(reply).toMatchObject({ subscribe: { offset: 3, was_recovering: true } })
@@ -97,7 +97,7 @@ describe('the reply', () => {
 })
 
 describe('order', () => {
-  test('the publisher’s own publication comes before the answer to its publish', async () => {
+  test('the publisher’s own publication comes before the reply to its publish', async () => {
     const { ann } = await withPublications('general', 0)
     await subscribe(ann, {})
     ann.send({ id: 2, publish: { channel: 'general', data: 'x' } })
@@ -105,7 +105,7 @@ describe('order', () => {
     expect(await ann.object()).toEqual({ id: 2, publish: {} })
   })
 
-  test('the own join follows the reply', async () => {
+  test('the client’s own join follows the reply', async () => {
     const { ann } = await withPublications('general', 0)
     ann.send({ id: 2, subscribe: { channel: 'general', join_leave: true } })
     expect(await ann.object()).toMatchObject({ id: 2 })
@@ -114,7 +114,7 @@ describe('order', () => {
     })
   })
 
-  test('an error under way does not change the order of answers', async () => {
+  test('an error does not change the order of replies', async () => {
     const { ann } = await withPublications('general', 0)
     ann.send(
       { id: 2, history: { channel: 'general', limit: 1 } },

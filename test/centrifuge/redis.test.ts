@@ -1,10 +1,10 @@
-// Gateways that share a Redis, and official clients of both ways of writing on them.
+// Gateways that share a Redis, with official clients of both formats.
 import { Centrifuge } from 'centrifuge'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   connected,
   dataOf,
-  door,
+  centrifugeUrl,
   gatewayOnRedis,
   next,
   proxyFor,
@@ -31,9 +31,10 @@ describe.each([
     gateway: TestGateway,
     user: string,
     Client = Mine,
-  ): Promise<Centrifuge> => connected(sdkAt(door(at), { getToken: () => gateway.token(user) }, Client))
+  ): Promise<Centrifuge> =>
+    connected(sdkAt(centrifugeUrl(at), { getToken: () => gateway.token(user) }, Client))
 
-  test('publish, history, presence and recovery with a client of the other kind at another gateway', async () => {
+  test('publish, history, presence and recovery with a client of the other format at another gateway', async () => {
     const url = `redis://127.0.0.1:${redis.port}`
     const [here, there] = [await gatewayOnRedis(url), await gatewayOnRedis(url)]
     const proxy = await proxyFor(here)

@@ -1,4 +1,4 @@
-// The official client does what its documentation says, against our door.
+// The official client works with Parley as its documentation says.
 import { describe, expect, test } from 'vitest'
 import type { ClientInfo } from 'centrifuge'
 import {
@@ -6,7 +6,7 @@ import {
   connected,
   connectedAs,
   dataOf,
-  door,
+  centrifugeUrl,
   gatewayFor,
   next,
   sdkAt,
@@ -19,17 +19,20 @@ describe('connect', () => {
   test('by token', async () => {
     const gateway = await gatewayFor()
     const client = sdkOf(gateway, 'ann')
-    const told = next(client, 'connected')
+    const received = next(client, 'connected')
     client.connect()
-    expect(await told).toMatchObject({ transport: 'websocket', client: expect.stringMatching(/^[\w-]{36}$/) })
+    expect(await received).toMatchObject({
+      transport: 'websocket',
+      client: expect.stringMatching(/^[\w-]{36}$/),
+    })
   })
 
-  test('without a token, where rules let guests in: the user is guest:<client>', async () => {
+  test('without a token, where rules allow guests: the user is guest:<client>', async () => {
     const everybody = [{ authenticated: true as const }, { anonymous: true as const }]
     const gateway = await gatewayFor({
       channels: [rule('lobby', { grants: [allow(allOperations, everybody)] })],
     })
-    const guest = sdkAt(door(gateway), {})
+    const guest = sdkAt(centrifugeUrl(gateway), {})
     const { client: id } = await new Promise<{ client: string }>((resolve) => {
       guest.on('connected', resolve)
       guest.connect()
@@ -42,8 +45,8 @@ describe('connect', () => {
   })
 })
 
-describe('a room of two', () => {
-  test('what one publishes, both get', async () => {
+describe('a channel with two clients', () => {
+  test('both receive what one publishes', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = await Promise.all([connectedAs(gateway, 'ann'), connectedAs(gateway, 'bob')])
     const atAnn = dataOf(await subscribed(ann, 'general'))
@@ -60,9 +63,9 @@ describe('a room of two', () => {
       getToken: () => gateway.token('ann', { claims: { info: { color: 'red' } } }),
     })
     const general = await subscribed(ann, 'general')
-    const told = next(general, 'publication')
+    const received = next(general, 'publication')
     await ann.publish('general', 'x')
-    expect(await told).toMatchObject({
+    expect(await received).toMatchObject({
       data: 'x',
       channel: 'general',
       offset: 1,
@@ -70,7 +73,7 @@ describe('a room of two', () => {
     })
   })
 
-  test('a publish needs no subscription', async () => {
+  test('a publish does not need a subscription', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = await Promise.all([connectedAs(gateway, 'ann'), connectedAs(gateway, 'bob')])
     const atAnn = dataOf(await subscribed(ann, 'general'))
@@ -78,7 +81,7 @@ describe('a room of two', () => {
     expect(await atAnn.next()).toBe('from outside')
   })
 
-  test('who has unsubscribed gets nothing more', async () => {
+  test('a client that has unsubscribed receives no more publications', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = await Promise.all([connectedAs(gateway, 'ann'), connectedAs(gateway, 'bob')])
     const atBob = dataOf(await subscribed(bob, 'general'))
@@ -105,7 +108,7 @@ describe('history', () => {
   const numbers = ({ publications }: { publications: { data: unknown }[] }) =>
     publications.map(({ data }) => data)
 
-  test('without a limit it is the position alone', async () => {
+  test('without a limit returns only the position', async () => {
     const { ann } = await fiveInGeneral()
     expect(await ann.history('general')).toEqual({
       publications: [],
@@ -114,22 +117,22 @@ describe('history', () => {
     })
   })
 
-  test('limit takes the oldest', async () => {
+  test('with a limit returns the oldest', async () => {
     const { ann } = await fiveInGeneral()
     expect(numbers(await ann.history('general', { limit: 2 }))).toEqual([1, 2])
   })
 
-  test('-1 takes all', async () => {
+  test('with limit -1 returns all', async () => {
     const { ann } = await fiveInGeneral()
     expect(numbers(await ann.history('general', { limit: -1 }))).toEqual([1, 2, 3, 4, 5])
   })
 
-  test('since is exclusive', async () => {
+  test('excludes the publication at since', async () => {
     const { ann, epoch } = await fiveInGeneral()
     expect(numbers(await ann.history('general', { limit: 10, since: { offset: 3, epoch } }))).toEqual([4, 5])
   })
 
-  test('reverse is newest first', async () => {
+  test('with reverse returns the newest first', async () => {
     const { ann, epoch } = await fiveInGeneral()
     expect(numbers(await ann.history('general', { limit: 2, reverse: true }))).toEqual([5, 4])
     expect(
@@ -152,7 +155,7 @@ describe('presence', () => {
     expect(members).toMatchObject([{ user: 'ann' }, { user: 'bob', connInfo: { age: 7 } }])
   })
 
-  test('stats tell two connections of one user from two users', async () => {
+  test('stats distinguish two connections of one user from two users', async () => {
     const gateway = await gatewayFor()
     const users = ['ann', 'ann', 'bob']
     const clients = await Promise.all(users.map((user) => connectedAs(gateway, user)))
@@ -160,7 +163,7 @@ describe('presence', () => {
     expect(await clients[0]?.presenceStats('general')).toEqual({ numClients: 3, numUsers: 2 })
   })
 
-  test('join and leave reach who asked; one hears the own join', async () => {
+  test('join and leave reach the clients that asked for them, the joining one included', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = await Promise.all([connectedAs(gateway, 'ann'), connectedAs(gateway, 'bob')])
     const general = ann.newSubscription('general', { joinLeave: true })
@@ -175,7 +178,7 @@ describe('presence', () => {
     expect([own.info.user, joined.info.user, left.info.user]).toEqual(['ann', 'bob', 'bob'])
   })
 
-  test('a cut connection leaves too', async () => {
+  test('a cut connection leaves', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = await Promise.all([connectedAs(gateway, 'ann'), connectedAs(gateway, 'bob')])
     const leaves = collect(await subscribed(ann, 'general', { joinLeave: true }), 'leave')
@@ -186,7 +189,7 @@ describe('presence', () => {
   })
 })
 
-test('a subscription made before connecting goes out in the first frame and works', async () => {
+test('a subscription made before connecting is sent in the first frame and works', async () => {
   const gateway = await gatewayFor()
   const ann = sdkOf(gateway, 'ann')
   const general = ann.newSubscription('general')
@@ -197,7 +200,7 @@ test('a subscription made before connecting goes out in the first frame and work
   expect(await atAnn.next()).toBe('first')
 })
 
-test('rpc is not offered: 108', async () => {
+test('rpc is not supported: 108', async () => {
   const gateway = await gatewayFor()
   const ann = await connectedAs(gateway, 'ann')
   await expect(ann.rpc('anything', {})).rejects.toMatchObject({
@@ -206,11 +209,13 @@ test('rpc is not offered: 108', async () => {
   })
 })
 
-test('the same channel name of two tenants is two channels', async () => {
+test('a channel name of two tenants means two channels', async () => {
   const gateway = await gatewayFor([tenantPolicy(), tenantPolicy({ name: 'globex' })])
   const ann = await connectedAs(gateway, 'ann')
   const hank = await connected(
-    sdkAt(door(gateway, 'demo/globex'), { getToken: () => gateway.token('hank', { tenant: 'demo/globex' }) }),
+    sdkAt(centrifugeUrl(gateway, 'demo/globex'), {
+      getToken: () => gateway.token('hank', { tenant: 'demo/globex' }),
+    }),
   )
   const atAnn = dataOf(await subscribed(ann, 'general', { joinLeave: true }))
   const atHank = dataOf(await subscribed(hank, 'general', { joinLeave: true }))

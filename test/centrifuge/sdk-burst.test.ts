@@ -1,4 +1,4 @@
-// Under load: order, completeness, and no doubles.
+// Under load: order, completeness, and no duplicates.
 import { expect, test } from 'vitest'
 import { connectedAs, dataOf, gatewayFor, next, subscribed } from '../support/centrifuge-sdk.js'
 import { within } from '../support/waiting.js'
@@ -8,7 +8,7 @@ interface Numbered {
   readonly n: number
 }
 
-test('5,000 publications of five publishers: every subscriber gets all of them, once, in one order', async () => {
+test('5,000 publications of five publishers: every subscriber receives each once, in the same order', async () => {
   const publishers = 5
   const each = 1000
   const gateway = await gatewayFor()
@@ -31,7 +31,7 @@ test('5,000 publications of five publishers: every subscriber gets all of them, 
   )
   await Promise.all(
     clients.map(async (client, by) => {
-      // A hundred under way at a time: what the SDK may have open is its own affair, not what is tested.
+      // A hundred in flight at a time: how many the SDK allows is not tested here.
       for (let from = 0; from < each; from += 100)
         await Promise.all(
           Array.from({ length: 100 }, (_, index) => client.publish('general', { by, n: from + index })),
@@ -49,7 +49,7 @@ test('5,000 publications of five publishers: every subscriber gets all of them, 
   for (const other of others) expect(other).toEqual(first)
 })
 
-test('subscribe and unsubscribe in rapid alternation end as the last one says', async () => {
+test('rapid subscribes and unsubscribes end in the state of the last one', async () => {
   const gateway = await gatewayFor()
   const [ann, bob] = await Promise.all([connectedAs(gateway, 'ann'), connectedAs(gateway, 'bob')])
   const general = ann.newSubscription('general', { recoverable: true, joinLeave: true })
@@ -64,10 +64,10 @@ test('subscribe and unsubscribe in rapid alternation end as the last one says', 
   expect(await atAnn.next()).toBe('x')
   expect(await ann.presenceStats('general')).toEqual({ numClients: 1, numUsers: 1 })
 
-  const gone = next(general, 'unsubscribed')
+  const unsubscribed = next(general, 'unsubscribed')
   general.subscribe()
   general.unsubscribe()
-  await gone
+  await unsubscribed
   expect(await ann.presenceStats('general')).toEqual({ numClients: 0, numUsers: 0 })
   expect(ann.state).toBe('connected')
 })

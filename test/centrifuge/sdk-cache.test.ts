@@ -1,4 +1,4 @@
-// A channel where only the latest state counts: who comes back gets that, however much was missed.
+// A channel where only the latest state counts: a returning client gets it, however much it missed.
 import { expect, test } from 'vitest'
 import { annBehindProxy, dataOf, next, subscribed } from '../support/centrifuge-sdk.js'
 import { rule } from '../support/policies.js'
@@ -7,7 +7,7 @@ const history = { size: 10, ttlMs: 3_600_000, newestOnly: true } as const
 const channels = [rule('score', { history })]
 const recoverable = { recoverable: true }
 
-test('after a cut the newest comes, and what follows it', async () => {
+test('after a cut the client gets the newest, and what follows it', async () => {
   const { ann, bob, proxy } = await annBehindProxy({ channels })
   const score = await subscribed(ann, 'score', recoverable)
   const atAnn = dataOf(score)
@@ -15,7 +15,7 @@ test('after a cut the newest comes, and what follows it', async () => {
   await atAnn.next()
   const again = next(score, 'subscribed')
   proxy.refuse()
-  // More than history keeps.
+  // More publications than history keeps.
   for (let n = 2; n <= 20; n += 1) await bob.publish('score', n)
   proxy.refuse(false)
   expect(await again).toMatchObject({ wasRecovering: true, recovered: true })
@@ -23,7 +23,7 @@ test('after a cut the newest comes, and what follows it', async () => {
   expect(await atAnn.take(2)).toEqual([20, 21])
 })
 
-test('who has the newest gets nothing again', async () => {
+test('a client that has the newest gets nothing', async () => {
   const { ann, bob, proxy } = await annBehindProxy({ channels })
   const score = await subscribed(ann, 'score', recoverable)
   const atAnn = dataOf(score)
@@ -36,7 +36,7 @@ test('who has the newest gets nothing again', async () => {
   expect(await atAnn.next()).toBe(2)
 })
 
-test('who stood in another stream stands before the newest of this one', async () => {
+test('a client with a position of another stream gets the newest of this one', async () => {
   const { ann, bob } = await annBehindProxy({ channels })
   for (const n of [1, 2, 3]) await bob.publish('score', n)
   const score = ann.newSubscription('score', { since: { offset: 900, epoch: 'of another time' } })
@@ -48,7 +48,7 @@ test('who stood in another stream stands before the newest of this one', async (
   expect(await atAnn.next()).toBe(3)
 })
 
-test('who comes for the first time and asks gets the newest too', async () => {
+test('a new client that asks for recovery gets the newest too', async () => {
   const { ann, bob } = await annBehindProxy({ channels })
   for (const n of [1, 2, 3]) await bob.publish('score', n)
   const score = ann.newSubscription('score', { since: { offset: 0, epoch: '' } })

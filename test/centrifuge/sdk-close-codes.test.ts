@@ -1,10 +1,10 @@
-// What the official client makes of every way in which the server may end it: it comes back, or knows that it must not.
+// The official client's reaction to every close code: it reconnects, or stays disconnected.
 import { expect, test } from 'vitest'
 import { unsubscribeCodes } from '../../src/protocol/codes.js'
 import { collect, connectedAs, dataOf, gatewayFor, next, subscribed } from '../support/centrifuge-sdk.js'
 import { finalCloses, onlySession, temporaryCloses } from '../support/ends.js'
 
-test.each(temporaryCloses)('$code $reason: back, and subscribed again', async (close) => {
+test.each(temporaryCloses)('$code $reason: reconnects and subscribes again', async (close) => {
   const gateway = await gatewayFor()
   const ann = await connectedAs(gateway, 'ann')
   const general = await subscribed(ann, 'general', { recoverable: true })
@@ -18,7 +18,7 @@ test.each(temporaryCloses)('$code $reason: back, and subscribed again', async (c
   expect(await atAnn.next()).toBe('here')
 })
 
-test.each(finalCloses)('$code $reason: final', async (close) => {
+test.each(finalCloses)('$code $reason: does not reconnect', async (close) => {
   const gateway = await gatewayFor()
   const ann = await connectedAs(gateway, 'ann')
   const over = next(ann, 'disconnected')

@@ -1,4 +1,4 @@
-// The official client asks for deltas and applies them: whatever changes in a document, it has what was published.
+// The official client requests deltas and applies them: it always has the document that was published.
 import { expect, test } from 'vitest'
 import {
   annBehindProxy,
@@ -12,7 +12,7 @@ import {
 
 const delta = { delta: 'fossil' } as const
 
-/** Changes in one place, in characters of one to four bytes that share bytes with each other. */
+/** Changes at one place, in characters of one to four bytes that share bytes with each other. */
 const versions = ['Привет, мир', 'Привет, мор', 'é', 'è', '中', '丮', '😀', '🙀', '', 'a "quoted"\nline'].map(
   (title, clock) => ({
     players: Array.from({ length: 20 }, (_, id) => ({ id, name: `Игрок ${id}` })),
@@ -32,7 +32,7 @@ test('each version arrives as it was published, with and without deltas', async 
   expect(await atBob.take(versions.length)).toEqual(versions)
 })
 
-test('a client that comes later, or again, starts with a whole document', async () => {
+test('a client that subscribes later, or again, starts with a whole document', async () => {
   const gateway = await gatewayFor()
   const [ann, bob, cid] = await Promise.all(['ann', 'bob', 'cid'].map((user) => connectedAs(gateway, user)))
   if (!ann || !bob || !cid) throw new Error('three clients')
@@ -44,7 +44,7 @@ test('a client that comes later, or again, starts with a whole document', async 
   expect(await atCid.take(versions.length - 1)).toEqual(versions.slice(1))
 })
 
-test('what was missed comes as deltas too, and live ones follow', async () => {
+test('missed publications come as deltas too, and live deltas follow', async () => {
   const { ann, bob, proxy } = await annBehindProxy()
   const general = await subscribed(ann, 'general', { ...delta, recoverable: true })
   const atAnn = dataOf(general)

@@ -1,10 +1,10 @@
-// What the tenant's owner changes holds for who is connected already.
+// Changes of the tenant's policy apply to clients that are already connected.
 import { describe, expect, test } from 'vitest'
 import {
   collect,
   connectedAs,
   dataOf,
-  door,
+  centrifugeUrl,
   gatewayFor,
   next,
   sdkAt,
@@ -16,7 +16,7 @@ import { allow, allOperations, deny, generousLimits, rule, tenantPolicy } from '
 const staffOnly = rule('general', { grants: [allow(allOperations, [{ roles: ['staff'] }])] })
 
 describe('refused', () => {
-  test('a subscription is over with 103 and the sentence why; the connection lives', async () => {
+  test('a subscription is refused with 103 and the reason; the connection stays open', async () => {
     const gateway = await gatewayFor({ channels: [staffOnly] })
     const ann = await connectedAs(gateway, 'ann')
     const general = ann.newSubscription('general')
@@ -38,13 +38,13 @@ describe('refused', () => {
   ] as const)('%s without the right is 103', async (method, operation) => {
     const gateway = await gatewayFor({ channels: [rule('general', { grants: [allow(['Subscribe'])] })] })
     const ann = await connectedAs(gateway, 'ann')
-    const asked =
+    const request =
       method === 'publish'
         ? ann.publish('general', 1)
         : method === 'history'
           ? ann.history('general')
           : ann[method]('general')
-    await expect(asked).rejects.toEqual({
+    await expect(request).rejects.toEqual({
       code: 103,
       message: `PERMISSION_DENIED: Rule "general" covers "general", but grants ${operation} to no one.`,
       temporary: false,
@@ -53,7 +53,7 @@ describe('refused', () => {
 })
 
 describe('rules change', () => {
-  test('who may no longer listen is unsubscribed with 2103 and why, and gets nothing more', async () => {
+  test('a client without the permission is unsubscribed with 2103 and the reason, and receives nothing more', async () => {
     const gateway = await gatewayFor({ channels: [rule('general'), rule('lobby')] })
     const ann = await connectedAs(gateway, 'ann')
     const staff = await connectedAs(gateway, 'bob', {
@@ -72,7 +72,7 @@ describe('rules change', () => {
     expect(atAnn.waiting).toEqual([])
   })
 
-  test('a deny ends what a grant still allows', async () => {
+  test('a deny ends a subscription that a grant still allows', async () => {
     const gateway = await gatewayFor()
     const general = await subscribed(await connectedAs(gateway, 'ann'), 'general')
     const over = next(general, 'unsubscribed')
@@ -87,7 +87,7 @@ describe('rules change', () => {
     expect((await over).reason).toContain('Rule "banned" denies Subscribe')
   })
 
-  test('who still may is not disturbed', async () => {
+  test('a subscription that is still allowed is not affected', async () => {
     const gateway = await gatewayFor({ channels: [rule('general'), rule('lobby')] })
     const general = await subscribed(await connectedAs(gateway, 'ann'), 'general')
     const atAnn = dataOf(general)
@@ -99,7 +99,7 @@ describe('rules change', () => {
     expect(states.waiting).toEqual([])
   })
 
-  test('a new right can be used at once', async () => {
+  test('a new permission can be used at once', async () => {
     const gateway = await gatewayFor({ channels: [] })
     const ann = await connectedAs(gateway, 'ann')
     await expect(ann.publish('general', 1)).rejects.toMatchObject({ code: 103 })
@@ -107,12 +107,12 @@ describe('rules change', () => {
     await ann.publish('general', 1)
   })
 
-  test('no room for guests any more: 3507 for them, nothing for users', async () => {
+  test('guests no longer allowed: 3507 for guests, no effect on users', async () => {
     const guests = [{ authenticated: true as const }, { anonymous: true as const }]
     const gateway = await gatewayFor({
       channels: [rule('general', { grants: [allow(['History'], guests)] })],
     })
-    const guest = sdkAt(door(gateway), {})
+    const guest = sdkAt(centrifugeUrl(gateway), {})
     guest.connect()
     await guest.ready(5000)
     const ann = await connectedAs(gateway, 'ann')
@@ -124,7 +124,7 @@ describe('rules change', () => {
 })
 
 describe('the tenant', () => {
-  test('suspended: everybody out with 3507, for good', async () => {
+  test('suspended: closes all clients with 3507, and they do not reconnect', async () => {
     const gateway = await gatewayFor()
     const ann = await connectedAs(gateway, 'ann')
     const over = next(ann, 'disconnected')
@@ -132,7 +132,7 @@ describe('the tenant', () => {
     expect(await over).toEqual({ code: 3507, reason: 'permission denied: the tenant is suspended' })
   })
 
-  test('suspended: nobody in, and told why', async () => {
+  test('suspended: refuses new clients, with the reason', async () => {
     const gateway = await gatewayFor({ suspended: true })
     const ann = sdkOf(gateway, 'ann')
     const over = next(ann, 'disconnected')
@@ -143,13 +143,13 @@ describe('the tenant', () => {
     })
   })
 
-  test('resumed: they may come back', async () => {
+  test('resumed: accepts clients again', async () => {
     const gateway = await gatewayFor({ suspended: true })
     gateway.catalog.put(tenantPolicy())
     expect((await connectedAs(gateway, 'ann')).state).toBe('connected')
   })
 
-  test('removed: everybody out with 3503, and the door is gone', async () => {
+  test('removed: closes all clients with 3503, and the endpoint returns 404', async () => {
     const gateway = await gatewayFor()
     const ann = await connectedAs(gateway, 'ann')
     const over = next(ann, 'disconnected')
@@ -173,7 +173,7 @@ describe('the tenant', () => {
     expect(await back.history('general', { limit: 10 })).toMatchObject({ publications: [], offset: 0 })
   })
 
-  test('a lowered limit leaves who is there, unless the plan sheds the newest: 3504', async () => {
+  test('a lowered limit keeps connections, unless the plan has ShedNewest: 3504', async () => {
     const limits = { ...generousLimits, connections: { ...generousLimits.connections, max: 1 } }
     const gateway = await gatewayFor()
     const ann = await connectedAs(gateway, 'ann')

@@ -1,4 +1,4 @@
-// Lines break. What was missed comes back, in order and once; and where it cannot, the client is told so.
+// Cut connections: what was missed is recovered, in order and once, or the client is told that it is not.
 import { expect, test } from 'vitest'
 import type { Centrifuge, SubscribedContext } from 'centrifuge'
 import { drain } from '../../src/gateway/fleet/drain.js'
@@ -24,7 +24,7 @@ async function publishAll(client: Centrifuge, channel: string, items: readonly u
   for (const item of items) await client.publish(channel, item)
 }
 
-test('what was published while the line was cut comes first, in order, then what is live', async () => {
+test('what was published during a cut comes first, in order, then live publications', async () => {
   const { ann, bob, proxy } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
@@ -46,7 +46,7 @@ test('what was published while the line was cut comes first, in order, then what
   expect(await atAnn.take(4)).toEqual([2, 3, 4, 5])
 })
 
-test('a cut in which nothing happened is recovered with nothing', async () => {
+test('a cut without publications is recovered without publications', async () => {
   const { ann, bob, proxy } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
@@ -59,7 +59,7 @@ test('a cut in which nothing happened is recovered with nothing', async () => {
   expect(await atAnn.take(1)).toEqual([2])
 })
 
-test('several cuts under steady publishing: everything arrives once and in order', async () => {
+test('several cuts during steady publishing: everything arrives once and in order', async () => {
   const { ann, bob, proxy } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
@@ -76,7 +76,7 @@ test('several cuts under steady publishing: everything arrives once and in order
   expect(atAnn.waiting).toEqual([])
 })
 
-test('a line that only stood still loses nothing', async () => {
+test('a connection that only stalled loses nothing', async () => {
   const { ann, bob, proxy } = await annBehindProxy({ channels })
   const atAnn = dataOf(await subscribed(ann, 'general', recoverable))
   proxy.hold()
@@ -86,7 +86,7 @@ test('a line that only stood still loses nothing', async () => {
   expect(await atAnn.take(3)).toEqual([1, 2, 3])
 })
 
-test('when history no longer reaches back, the client is told and goes on live', async () => {
+test('when history no longer reaches back, the subscription is not recovered and continues live', async () => {
   const { ann, bob, proxy } = await annBehindProxy({ channels })
   const short = await subscribed(ann, 'short', recoverable)
   const atAnn = dataOf(short)
@@ -106,7 +106,7 @@ test('when history no longer reaches back, the client is told and goes on live',
   expect(await atAnn.take(1)).toEqual([7])
 })
 
-test('more than one answer holds is not recovered', async () => {
+test('more than one reply holds is not recovered', async () => {
   const { ann, bob, proxy } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const again = next(general, 'subscribed')
@@ -116,7 +116,7 @@ test('more than one answer holds is not recovered', async () => {
   expect(await again).toMatchObject({ wasRecovering: true, recovered: false })
 })
 
-test('a channel without history has no positions and nothing to recover', async () => {
+test('a channel without history has no positions and no recovery', async () => {
   const { ann, bob, proxy } = await annBehindProxy({ channels })
   const fleeting = ann.newSubscription('fleeting', { recoverable: true, positioned: true })
   const first = next(fleeting, 'subscribed')
@@ -145,7 +145,7 @@ test('the client resumes on another gateway of the same broker', async () => {
   expect(await atAnn.take(3)).toEqual([1, 2, 3])
 })
 
-test('drain: 3001, and the client comes back where there is room, missing nothing', async () => {
+test('drain: 3001, and the client reconnects to another gateway, missing nothing', async () => {
   const { gateway, ann, bob, proxy } = await annBehindProxy({ channels })
   const other = await otherGateway(gateway)
   const general = await subscribed(ann, 'general', recoverable)
@@ -165,7 +165,7 @@ test('drain: 3001, and the client comes back where there is room, missing nothin
   expect(await atAnn.next()).toBe('after')
 })
 
-test('lost continuity: 2500, and the client subscribes again by itself, with recovery', async () => {
+test('lost continuity: 2500, and the client subscribes again, with recovery', async () => {
   const { gateway, ann, bob } = await annBehindProxy({ channels })
   const general = await subscribed(ann, 'general', recoverable)
   const atAnn = dataOf(general)
@@ -182,7 +182,7 @@ test('lost continuity: 2500, and the client subscribes again by itself, with rec
   expect(await atAnn.take(1)).toEqual([2])
 })
 
-test('lost continuity says nothing to who has no position', async () => {
+test('lost continuity does not affect a subscription without positions', async () => {
   const { gateway, ann, bob } = await annBehindProxy({ channels })
   const fleeting = await subscribed(ann, 'fleeting')
   const lost = collect(fleeting, 'subscribing')
@@ -196,7 +196,7 @@ test('lost continuity says nothing to who has no position', async () => {
   expect(lost.waiting).toEqual([])
 })
 
-/** Shares the broker's data, as two pods share Redis. */
+/** Shares the data of the broker, as two pods share Redis. */
 function otherGateway({ brokerData }: TestGateway): Promise<TestGateway> {
   return gatewayFor({ channels }, { broker: new MemoryBroker(brokerData) })
 }

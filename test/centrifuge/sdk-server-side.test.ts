@@ -1,4 +1,4 @@
-// Channels that the connection's token names, or the backend: the official client is in them without asking.
+// Server-side subscriptions of the official client, by its connection token or by the backend.
 import { describe, expect, test } from 'vitest'
 import type { ServerPublicationContext, ServerSubscribedContext } from 'centrifuge'
 import { CommandError } from '../../src/errors.js'
@@ -9,7 +9,7 @@ import {
   collect,
   connected,
   connectedAs,
-  door,
+  centrifugeUrl,
   gatewayFor,
   next,
   proxyFor,
@@ -27,16 +27,16 @@ const byToken = (gateway: TestGateway, claims: object) => ({ getToken: tokenFor(
 test.each([
   ['channels', { channels: ['news', 'general'] }],
   ['subs', { subs: { news: {}, general: { info: { a: 1 } } }, channels: ['other'] }],
-])('claim %s: subscribed with the connect, and publications come', async (_claim, claims) => {
+])('claim %s: subscribed with the connect reply, and publications arrive', async (_claim, claims) => {
   const gateway = await gatewayFor()
   const ann = sdkOf(gateway, 'ann', byToken(gateway, claims))
-  const told = collect(ann, 'subscribed')
+  const received = collect(ann, 'subscribed')
   const heard = collect(ann, 'publication')
   await connected(ann)
-  const subscribed: ServerSubscribedContext[] = await told.take(2)
+  const subscribed: ServerSubscribedContext[] = await received.take(2)
   expect(Object.fromEntries(subscribed.map(({ channel, recoverable }) => [channel, recoverable]))).toEqual({
     general: true,
-    // No rule covers it: the token lets in, and history is nobody's there.
+    // No rule covers the channel: the token allows it, and it has no history.
     news: false,
   })
   const bob = await connectedAs(gateway, 'bob')
@@ -49,7 +49,7 @@ test.each([
 test('what was missed during a cut comes first, once and in order', async () => {
   const gateway = await gatewayFor()
   const proxy = await proxyFor(gateway)
-  const ann = sdkAt(door(proxy), byToken(gateway, { channels: ['general'] }))
+  const ann = sdkAt(centrifugeUrl(proxy), byToken(gateway, { channels: ['general'] }))
   const heard = collect(ann, 'publication')
   await connected(ann)
   const bob = await connectedAs(gateway, 'bob')
@@ -65,21 +65,21 @@ test('what was missed during a cut comes first, once and in order', async () => 
   expect(publications.map(({ data }) => data as unknown)).toEqual([2, 3, 4])
 })
 
-test('what rules deny is left out; a deny that comes later ends it alone', async () => {
+test('a channel that rules deny is left out; a later deny ends only that subscription', async () => {
   const closed = rule('closed', { grants: [deny(['Subscribe'])] })
   const gateway = await gatewayFor({ channels: [rule('general'), closed] })
   const ann = sdkOf(gateway, 'ann', byToken(gateway, { channels: ['closed', 'no name', 'general'] }))
-  const told = collect(ann, 'subscribed')
+  const received = collect(ann, 'subscribed')
   await connected(ann)
   await ann.history('general', { limit: 0 })
-  expect(told.waiting.map(({ channel }) => channel)).toEqual(['general'])
+  expect(received.waiting.map(({ channel }) => channel)).toEqual(['general'])
   const over = next(ann, 'unsubscribed')
   gateway.catalog.put(tenantPolicy({ channels: [rule('general', { grants: [deny(allOperations)] })] }))
   expect(await over).toEqual({ channel: 'general' })
   expect(ann.state).toBe('connected')
 })
 
-test('the client cannot take it for its own: 105', async () => {
+test('the client cannot subscribe to the channel itself: 105', async () => {
   const gateway = await gatewayFor()
   const ann = await connectedAs(gateway, 'ann', byToken(gateway, { channels: ['general'] }))
   const general = ann.newSubscription('general')
@@ -88,7 +88,7 @@ test('the client cannot take it for its own: 105', async () => {
   expect((await over).code).toBe(105)
 })
 
-test('more channels than a connection may have: 3505, for good', async () => {
+test('more channels than a connection may have: 3505, and the client does not reconnect', async () => {
   const channels = { ...generousLimits.channels, maxSubscriptionsPerConnection: 2 }
   const gateway = await gatewayFor({ limits: { ...generousLimits, channels } })
   const ann = sdkOf(gateway, 'ann', byToken(gateway, { channels: ['a', 'b', 'c'] }))
@@ -97,7 +97,7 @@ test('more channels than a connection may have: 3505, for good', async () => {
   expect(await over).toEqual({ code: 3505, reason: 'channel limit: the token names 3 channels' })
 })
 
-test('a lost position ends the connection with 3010, and the client is back', async () => {
+test('a lost position closes the connection with 3010, and the client reconnects', async () => {
   const gateway = await gatewayFor()
   const ann = await connectedAs(gateway, 'ann', byToken(gateway, { channels: ['general'] }))
   const left = next(ann, 'connecting')
@@ -110,24 +110,24 @@ test('a lost position ends the connection with 3010, and the client is back', as
   expect(await again).toMatchObject({ channel: 'general', recovered: true })
 })
 
-test('a new token with other channels: 3010, and the client is in those', async () => {
+test('a new token with other channels: 3010, and the client reconnects to those', async () => {
   const gateway = await gatewayFor()
   const claims = [{ channels: ['general'] }, { channels: ['lobby'] }, { channels: ['lobby'] }]
-  // The first runs out at once, as the client sees it.
+  // For the client, the first token expires at once.
   const ann = sdkOf(gateway, 'ann', {
     getToken: () =>
       gateway.token('ann', { claims: claims.shift() ?? {}, expiresInS: claims.length === 2 ? 1 : 3600 }),
   })
-  const told = collect(ann, 'subscribed')
+  const received = collect(ann, 'subscribed')
   const left = collect(ann, 'connecting')
   ann.connect()
   await left.next()
-  expect((await told.next()).channel).toBe('general')
+  expect((await received.next()).channel).toBe('general')
   expect(await left.next()).toMatchObject({ code: 3010 })
-  expect((await told.next()).channel).toBe('lobby')
+  expect((await received.next()).channel).toBe('lobby')
 })
 
-test('the broker is away: 3004, and the client is in as soon as it is back', async () => {
+test('broker unavailable: 3004, and the client connects once it is back', async () => {
   let failures = 2
   class AwayBroker extends MemoryBroker {
     override async subscribe(ref: Parameters<MemoryBroker['subscribe']>[0]): Promise<void> {
@@ -139,28 +139,28 @@ test('the broker is away: 3004, and the client is in as soon as it is back', asy
   const broker = new AwayBroker(new MemoryBrokerData({ clock: systemClock }))
   const gateway = await gatewayFor({}, { broker })
   const ann = sdkOf(gateway, 'ann', byToken(gateway, { channels: ['general'] }))
-  const told = next(ann, 'subscribed')
+  const received = next(ann, 'subscribed')
   await connected(ann)
-  expect((await told).channel).toBe('general')
+  expect((await received).channel).toBe('general')
   const { values } = await gateway.gateway.metrics.closes.get()
   expect(values).toMatchObject([{ labels: { code: '3004' }, value: 2 }])
 })
 
 describe('by the server API', () => {
   const policy = { apiKeys: [apiKey()] }
-  const wanted = { user: 'ann', channel: 'general' }
+  const request = { user: 'ann', channel: 'general' }
 
-  test('subscribed, with what the backend has to say; publications come and go on', async () => {
+  test('subscribes with the data of the backend; publications arrive and continue', async () => {
     const gateway = await gatewayFor(policy)
     const [ann, bob] = [await connectedAs(gateway, 'ann'), await connectedAs(gateway, 'bob')]
-    const told = next(ann, 'subscribed')
+    const received = next(ann, 'subscribed')
     const heard = collect(ann, 'publication')
     await bob.publish('general', 1)
     await apiResult(gateway, 'subscribe', {
-      ...wanted,
+      ...request,
       b64data: Buffer.from('{"a":1.50}').toString('base64'),
     })
-    expect(await told).toMatchObject({
+    expect(await received).toMatchObject({
       channel: 'general',
       positioned: true,
       recoverable: true,
@@ -173,27 +173,27 @@ describe('by the server API', () => {
     expect(Object.values(clients).map(({ user }) => user)).toEqual(['ann'])
   })
 
-  test('what was missed since a position comes behind the push', async () => {
+  test('publications since a position follow the push', async () => {
     const gateway = await gatewayFor(policy)
     const [ann, bob] = [await connectedAs(gateway, 'ann'), await connectedAs(gateway, 'bob')]
     const heard = collect(ann, 'publication')
     for (const data of [1, 2, 3]) await bob.publish('general', data)
-    const told = next(ann, 'subscribed')
-    await apiResult(gateway, 'subscribe', { ...wanted, recover_since: { offset: 1 } })
-    expect(await told).toMatchObject({ streamPosition: { offset: 1 } })
+    const received = next(ann, 'subscribed')
+    await apiResult(gateway, 'subscribe', { ...request, recover_since: { offset: 1 } })
+    expect(await received).toMatchObject({ streamPosition: { offset: 1 } })
     await bob.publish('general', 4)
     expect((await heard.take(3)).map(({ data }): unknown => data)).toEqual([2, 3, 4])
   })
 
-  test('it ends when the backend says so, or a rule; the connection stays', async () => {
+  test('the backend or a rule ends the subscription; the connection stays open', async () => {
     const gateway = await gatewayFor({ ...policy, channels: [rule('general'), rule('lobby')] })
     const ann = await connectedAs(gateway, 'ann')
-    const told = collect(ann, 'subscribed')
+    const received = collect(ann, 'subscribed')
     const over = collect(ann, 'unsubscribed')
-    await apiResult(gateway, 'subscribe', wanted)
-    await apiResult(gateway, 'subscribe', { ...wanted, channel: 'lobby' })
-    await told.take(2)
-    await apiResult(gateway, 'unsubscribe', wanted)
+    await apiResult(gateway, 'subscribe', request)
+    await apiResult(gateway, 'subscribe', { ...request, channel: 'lobby' })
+    await received.take(2)
+    await apiResult(gateway, 'unsubscribe', request)
     expect(await over.next()).toEqual({ channel: 'general' })
     const shut = rule('lobby', { grants: [deny(['Subscribe'])] })
     gateway.catalog.put(tenantPolicy({ ...policy, channels: [shut] }))
@@ -201,25 +201,25 @@ describe('by the server API', () => {
     expect(ann.state).toBe('connected')
   })
 
-  test('as many as a connection may have, and no more', async () => {
+  test('accepts as many channels as a connection may have', async () => {
     const channels = { ...generousLimits.channels, maxSubscriptionsPerConnection: 1 }
     const gateway = await gatewayFor({ ...policy, limits: { ...generousLimits, channels } })
     const ann = await connectedAs(gateway, 'ann')
-    const told = collect(ann, 'subscribed')
-    await apiResult(gateway, 'subscribe', wanted)
-    await told.next()
-    await apiResult(gateway, 'subscribe', { ...wanted, channel: 'lobby' })
-    await apiResult(gateway, 'unsubscribe', wanted)
-    await apiResult(gateway, 'subscribe', { ...wanted, channel: 'news' })
-    expect((await told.next()).channel).toBe('news')
+    const received = collect(ann, 'subscribed')
+    await apiResult(gateway, 'subscribe', request)
+    await received.next()
+    await apiResult(gateway, 'subscribe', { ...request, channel: 'lobby' })
+    await apiResult(gateway, 'unsubscribe', request)
+    await apiResult(gateway, 'subscribe', { ...request, channel: 'news' })
+    expect((await received.next()).channel).toBe('news')
   })
 
-  test('a lost position ends the connection with 3010', async () => {
+  test('a lost position closes the connection with 3010', async () => {
     const gateway = await gatewayFor(policy)
     const ann = await connectedAs(gateway, 'ann')
-    const told = next(ann, 'subscribed')
-    await apiResult(gateway, 'subscribe', wanted)
-    await told
+    const received = next(ann, 'subscribed')
+    await apiResult(gateway, 'subscribe', request)
+    await received
     const left = next(ann, 'connecting')
     const ref = { tenantId: tenantPolicy().tenantId, channel: 'general' }
     gateway.gateway.hub.onContinuityLost(ref, { epoch: 'e', offset: 7 })

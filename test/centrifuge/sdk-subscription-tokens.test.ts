@@ -1,4 +1,4 @@
-// Subscription tokens: the tenant's backend lets one user into one channel, for a time.
+// Subscription tokens: the tenant's backend allows one user on one channel, for a limited time.
 import { describe, expect, test } from 'vitest'
 import type { Centrifuge } from 'centrifuge'
 import { MovableClock } from '../support/clock.js'
@@ -7,7 +7,7 @@ import {
   connectedAs,
   dataOf,
   gatewayFor,
-  hastySubscription,
+  fastResubscribe,
   next,
   subscribed,
 } from '../support/centrifuge-sdk.js'
@@ -15,7 +15,7 @@ import type { TestGateway } from '../support/gateway.js'
 import { allow, deny, rule, tenantPolicy } from '../support/policies.js'
 import { Arrivals } from '../support/waiting.js'
 
-/** Nobody may listen to boards by rule. */
+/** No rule allows subscriptions to boards. */
 const channels = [
   rule('board:*', { grants: [allow(['Publish', 'History', 'Presence'])] }),
   rule('board:closed', { grants: [deny(['Subscribe'])] }),
@@ -32,10 +32,10 @@ function ticket(gateway: TestGateway, { user = 'ann', channel = 'board:1', expir
 }
 
 function subscriptionOf(client: Centrifuge, channel: string, getToken: () => Promise<string>) {
-  return client.newSubscription(channel, { getToken, ...hastySubscription })
+  return client.newSubscription(channel, { getToken, ...fastResubscribe })
 }
 
-test('a token lets in where no rule does', async () => {
+test('a token allows what no rule allows', async () => {
   const gateway = await gatewayFor({ channels })
   const ann = await connectedAs(gateway, 'ann')
   const board = await subscribed(ann, 'board:1', { getToken: () => ticket(gateway) })
@@ -44,14 +44,14 @@ test('a token lets in where no rule does', async () => {
   expect(await atAnn.next()).toBe('x')
 })
 
-test('a token lets in where no rule covers the channel at all', async () => {
+test('a token allows a channel that no rule matches', async () => {
   const gateway = await gatewayFor({ channels })
   const ann = await connectedAs(gateway, 'ann')
   await subscribed(ann, 'nowhere', { getToken: () => ticket(gateway, { channel: 'nowhere' }) })
   await expect(ann.publish('nowhere', 1)).rejects.toMatchObject({ code: 103 })
 })
 
-test('without one it is 103', async () => {
+test('without a token: 103', async () => {
   const gateway = await gatewayFor({ channels })
   const board = (await connectedAs(gateway, 'ann')).newSubscription('board:1')
   const over = next(board, 'unsubscribed')
@@ -59,7 +59,7 @@ test('without one it is 103', async () => {
   expect((await over).code).toBe(103)
 })
 
-test('a deny wins over the token', async () => {
+test('a deny has precedence over the token', async () => {
   const gateway = await gatewayFor({ channels })
   const ann = await connectedAs(gateway, 'ann')
   const closed = subscriptionOf(ann, 'board:closed', () => ticket(gateway, { channel: 'board:closed' }))
@@ -74,18 +74,21 @@ test('a deny wins over the token', async () => {
 test.each<[string, Bearer, string]>([
   ['user', { user: 'bob' }, 'is for another user'],
   ['channel', { channel: 'board:2' }, 'is for another channel'],
-])('a token for another %s ends the connection for good: 3500', async (_what, bearer, words) => {
-  const gateway = await gatewayFor({ channels })
-  const ann = await connectedAs(gateway, 'ann')
-  const over = next(ann, 'disconnected')
-  subscriptionOf(ann, 'board:1', () => ticket(gateway, bearer)).subscribe()
-  expect(await over).toEqual({ code: 3500, reason: expect.stringContaining(words) as string })
-})
+])(
+  'a token for another %s closes the connection with 3500, and the client does not reconnect',
+  async (_what, bearer, words) => {
+    const gateway = await gatewayFor({ channels })
+    const ann = await connectedAs(gateway, 'ann')
+    const over = next(ann, 'disconnected')
+    subscriptionOf(ann, 'board:1', () => ticket(gateway, bearer)).subscribe()
+    expect(await over).toEqual({ code: 3500, reason: expect.stringContaining(words) as string })
+  },
+)
 
 test.each([
-  ['that is none', async () => 'not.a.token'],
+  ['that is malformed', async () => 'not.a.token'],
   ['made for connecting', (gateway: TestGateway) => gateway.token('ann')],
-])('a token %s is 103; the connection lives', async (_what, token) => {
+])('a token %s is 103; the connection stays open', async (_what, token) => {
   const gateway = await gatewayFor({ channels })
   const ann = await connectedAs(gateway, 'ann')
   const board = subscriptionOf(ann, 'board:1', () => token(gateway))
@@ -98,7 +101,7 @@ test.each([
   expect(ann.state).toBe('connected')
 })
 
-test('an expired token is 109: the client asks for another and is in', async () => {
+test('an expired token is 109: the client gets another one and is subscribed', async () => {
   const gateway = await gatewayFor({ channels })
   const ann = await connectedAs(gateway, 'ann')
   const lives = [-10, 3600]
@@ -112,22 +115,22 @@ test('an expired token is 109: the client asks for another and is in', async () 
 })
 
 describe('while subscribed', () => {
-  test('the client refreshes before the end, and the subscription stays', async () => {
+  test('the client refreshes before the expiry, and the subscription continues', async () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor({ channels }, { clock })
     const ann = await connectedAs(gateway, 'ann')
-    const asked = new Arrivals<Promise<string>>('getToken')
+    const requests = new Arrivals<Promise<string>>('getToken')
     const lives = [1, 3600]
     const board = await subscribed(ann, 'board:1', {
       getToken: () => {
         const token = ticket(gateway, { expiresInS: lives.shift() ?? 3600 })
-        asked.push(token)
+        requests.push(token)
         return token
       },
     })
     const left = collect(board, 'subscribing')
-    await Promise.all(await asked.take(2))
-    // The refresh goes out before the second of these.
+    await Promise.all(await requests.take(2))
+    // The client refreshes before it sends the second of these.
     await ann.history('board:1')
     await ann.history('board:1')
     clock.move(600_000, gateway)
@@ -135,7 +138,7 @@ describe('while subscribed', () => {
     expect([board.state, left.waiting]).toEqual(['subscribed', []])
   })
 
-  test('a deny that comes later ends it: 2103', async () => {
+  test('a later deny ends the subscription: 2103', async () => {
     const gateway = await gatewayFor({ channels })
     const ann = await connectedAs(gateway, 'ann')
     const board = await subscribed(ann, 'board:1', { getToken: () => ticket(gateway) })
@@ -146,7 +149,7 @@ describe('while subscribed', () => {
     expect((await over).code).toBe(2103)
   })
 
-  test('other rules that change leave it alone', async () => {
+  test('changes of other rules do not affect it', async () => {
     const gateway = await gatewayFor({ channels })
     const ann = await connectedAs(gateway, 'ann')
     const board = await subscribed(ann, 'board:1', { getToken: () => ticket(gateway) })

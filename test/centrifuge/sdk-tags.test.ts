@@ -1,4 +1,5 @@
-// The official client with a tags filter: it gets what fits, live and after a while away, and its positions hold.
+// The official client with a tags filter: it receives matching publications, live and after a cut, and its
+// positions are correct.
 import { expect, test } from 'vitest'
 import type { FilterNode } from 'centrifuge'
 import { apiKey, apiResult } from '../support/api-client.js'
@@ -7,7 +8,7 @@ import {
   connected,
   connectedAs,
   dataOf,
-  door,
+  centrifugeUrl,
   gatewayFor,
   next,
   proxyFor,
@@ -19,7 +20,7 @@ import type { TestGateway } from '../support/gateway.js'
 import { rule } from '../support/policies.js'
 
 const goals: FilterNode = { key: 'kind', cmp: 'eq', val: 'goal' }
-/** Goals, and shots that are nearly goals. */
+/** Matches goals, and shots that are nearly goals. */
 const sights: FilterNode = {
   op: 'or',
   nodes: [
@@ -38,7 +39,7 @@ async function match(history: object = { size: 1000, ttlMs: 3_600_000 }) {
   const channels = [rule('match', { history: history as never })]
   const gateway = await gatewayFor({ channels, apiKeys: [apiKey()] })
   const proxy = await proxyFor(gateway)
-  const ann = await connected(sdkAt(door(proxy), { getToken: () => gateway.token('ann') }))
+  const ann = await connected(sdkAt(centrifugeUrl(proxy), { getToken: () => gateway.token('ann') }))
   return { gateway, proxy, ann }
 }
 
@@ -46,7 +47,7 @@ async function happens(gateway: TestGateway, data: number, tags?: object): Promi
   await apiResult(gateway, 'publish', { channel: 'match', data, ...(tags && { tags }) })
 }
 
-test('live: what fits comes, with its tags, and the rest does not', async () => {
+test('live: matching publications arrive with their tags, others do not', async () => {
   const { ann, gateway } = await match()
   const heard = collect(await subscribed(ann, 'match', { tagsFilter: sights }), 'publication')
   const bob = await connectedAs(gateway, 'bob')
@@ -63,7 +64,7 @@ test('live: what fits comes, with its tags, and the rest does not', async () => 
   expect(await atBob.take(5)).toEqual([1, 2, 3, 4, 5])
 })
 
-test('after a cut: what fits of what was missed, and it goes on from there', async () => {
+test('after a cut: the matching ones of the missed publications, then live ones', async () => {
   const { ann, gateway, proxy } = await match()
   const subscription = await subscribed(ann, 'match', { tagsFilter: goals, recoverable: true })
   const heard = dataOf(subscription)
@@ -75,13 +76,13 @@ test('after a cut: what fits of what was missed, and it goes on from there', asy
   await happens(gateway, 3, { kind: 'goal' })
   await happens(gateway, 4, { kind: 'foul' })
   proxy.refuse(false)
-  // Where it stands before the goal: the foul is behind it.
+  // The position before the goal is after the foul.
   expect(await again).toMatchObject({ recovered: true, streamPosition: { offset: 2 } })
   await happens(gateway, 5, { kind: 'goal' })
   expect(await heard.take(2)).toEqual([3, 5])
 })
 
-test('after a cut in which nothing fits: it stands at the top', async () => {
+test('after a cut without matching publications: at the newest position', async () => {
   const { ann, gateway, proxy } = await match()
   const subscription = await subscribed(ann, 'match', { tagsFilter: goals, recoverable: true })
   const again = next(subscription, 'subscribed')
@@ -95,7 +96,7 @@ test('after a cut in which nothing fits: it stands at the top', async () => {
   })
 })
 
-test('where only the latest counts it is the latest that fits', async () => {
+test('on a channel where only the latest counts: the latest that matches', async () => {
   const { ann, gateway } = await match({ size: 10, ttlMs: 3_600_000, newestOnly: true })
   for (const data of [1, 2, 3]) await happens(gateway, data, { kind: data === 3 ? 'foul' : 'goal' })
   const since = { offset: 0, epoch: '' }
@@ -109,7 +110,7 @@ test('where only the latest counts it is the latest that fits', async () => {
   expect(await again).toMatchObject({ recovered: true, hasRecoveredPublications: false })
 })
 
-test('another filter holds from the next subscribe on', async () => {
+test('another filter applies from the next subscribe on', async () => {
   const { ann, gateway } = await match()
   const subscription = await subscribed(ann, 'match', { tagsFilter: goals })
   const heard = dataOf(subscription)
@@ -122,7 +123,7 @@ test('another filter holds from the next subscribe on', async () => {
   expect(await heard.next()).toBe(2)
 })
 
-test('one that is none: 107, for good', async () => {
+test('an invalid filter: 107, and the client does not retry', async () => {
   const { ann } = await match()
   const subscription = ann.newSubscription('match', { tagsFilter: { op: 'and', nodes: [] } })
   const over = next(subscription, 'unsubscribed')
@@ -130,7 +131,7 @@ test('one that is none: 107, for good', async () => {
   expect(await over).toMatchObject({ code: 107, reason: expect.stringContaining('"and" has 0 nodes') })
 })
 
-test('with deltas too, which no client of theirs asks for: without deltas', async () => {
+test('together with deltas, which no official client requests: without deltas', async () => {
   const { gateway } = await match()
   const ann = await rawAs(gateway, 'ann')
   const reply = await ann.ask(2, { subscribe: { channel: 'match', tf: goals, delta: 'fossil' } })

@@ -1,11 +1,12 @@
-// Connection tokens: who gets in, how a stay is prolonged, and which refusals the client takes for final.
+// Connection tokens: which are accepted, how they are refreshed, and after which refusals the client does not
+// reconnect.
 import { describe, expect, test } from 'vitest'
 import { MovableClock } from '../support/clock.js'
 import {
   collect,
   connected,
   connectedAs,
-  door,
+  centrifugeUrl,
   gatewayFor,
   next,
   sdkAt,
@@ -29,22 +30,22 @@ const oldKey = sharedIssuer('old', 'the old secret of at least thirty-two bytes'
 const newKey = sharedIssuer('new', 'the new secret of at least thirty-two bytes')
 
 describe('refresh', () => {
-  test('the client fetches a new token before the old one ends, and stays connected', async () => {
+  test('the client fetches a new token before the old one expires, and stays connected', async () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor({}, { clock })
-    const asked = new Arrivals<Promise<string>>('getToken')
+    const requests = new Arrivals<Promise<string>>('getToken')
     const lives = [1, 3600]
     const ann = sdkOf(gateway, 'ann', {
       getToken: () => {
         const token = gateway.token('ann', { expiresInS: lives.shift() ?? 3600 })
-        asked.push(token)
+        requests.push(token)
         return token
       },
     })
     const left = collect(ann, 'connecting')
     await connected(ann)
-    await Promise.all(await asked.take(2))
-    // The refresh goes out before the second of these.
+    await Promise.all(await requests.take(2))
+    // The client refreshes before it sends the second of these.
     await ann.history('general')
     await ann.history('general')
     left.waiting.forEach(({ code }) => expect(code).toBe(0))
@@ -65,7 +66,7 @@ describe('refresh', () => {
     expect(await over).toEqual({ code: 3500, reason: expect.stringContaining('another user') as string })
   })
 
-  test('rights of the new token hold at once', async () => {
+  test('permissions of the new token apply at once', async () => {
     const gateway = await gatewayFor(
       { channels: [rule('staff', { grants: [allow(['Subscribe'], [{ roles: ['staff'] }])] })] },
       { clock: new MovableClock() },
@@ -90,25 +91,25 @@ describe('refresh', () => {
 })
 
 describe('at connect', () => {
-  test('an expired token is answered 109; the client gets another and is in', async () => {
+  test('an expired token is answered 109; the client gets another one and connects', async () => {
     const gateway = await gatewayFor()
-    let asked = 0
+    let tokenRequests = 0
     const ann = sdkOf(gateway, 'ann', {
       token: await gateway.token('ann', { expiresInS: -10 }),
       getToken: () => {
-        asked += 1
+        tokenRequests += 1
         return gateway.token('ann')
       },
     })
     const problem = next(ann, 'error')
     await connected(ann)
     expect((await problem).error).toMatchObject({ code: 109 })
-    expect(asked).toBe(1)
+    expect(tokenRequests).toBe(1)
   })
 
-  test('a token that is none is final: 3500', async () => {
+  test('a malformed token is final: 3500', async () => {
     const gateway = await gatewayFor()
-    const ann = sdkAt(door(gateway), { token: 'not.a.token' })
+    const ann = sdkAt(centrifugeUrl(gateway), { token: 'not.a.token' })
     const over = next(ann, 'disconnected')
     ann.connect()
     expect(await over).toMatchObject({
@@ -119,7 +120,9 @@ describe('at connect', () => {
 
   test('a token of another tenant is final: 3500', async () => {
     const gateway = await gatewayFor([tenantPolicy(), tenantPolicy({ name: 'globex', issuers: [newKey] })])
-    const ann = sdkAt(door(gateway), { token: await gateway.token('ann', { tenant: 'demo/globex' }) })
+    const ann = sdkAt(centrifugeUrl(gateway), {
+      token: await gateway.token('ann', { tenant: 'demo/globex' }),
+    })
     const over = next(ann, 'disconnected')
     ann.connect()
     expect(await over).toMatchObject({ code: 3500 })
@@ -127,7 +130,7 @@ describe('at connect', () => {
 
   test('a subscription token does not connect: 3500', async () => {
     const gateway = await gatewayFor()
-    const ann = sdkAt(door(gateway), {
+    const ann = sdkAt(centrifugeUrl(gateway), {
       token: await gateway.token('ann', { claims: { channel: 'general' } }),
     })
     const over = next(ann, 'disconnected')
@@ -135,14 +138,15 @@ describe('at connect', () => {
     expect(await over).toMatchObject({ code: 3500 })
   })
 
-  test('no token where guests may do nothing is final: 3501', async () => {
+  test('no token where guests are not allowed is final: 3501', async () => {
     const gateway = await gatewayFor()
-    const stranger = sdkAt(door(gateway), {})
+    const stranger = sdkAt(centrifugeUrl(gateway), {})
     const over = next(stranger, 'disconnected')
     stranger.connect()
     expect(await over).toMatchObject({
       code: 3501,
-      reason: 'bad request: The tenant demo/acme does not accept connections without a token; connect with one',
+      reason:
+        'bad request: The tenant demo/acme does not accept connections without a token; connect with one',
     })
   })
 })
@@ -151,7 +155,7 @@ describe('a key is removed', () => {
   const both = tenantPolicy({ issuers: [oldKey, newKey] })
   const newOnly = tenantPolicy({ issuers: [newKey] })
 
-  test('3005: who came in by it fetches a new token and is back', async () => {
+  test('3005: a client whose token it signed fetches a new token and reconnects', async () => {
     const gateway = await gatewayFor([both])
     const general = await subscribed(await connectedAs(gateway, 'ann'), 'general', { recoverable: true })
     const left = next(general, 'subscribing')
@@ -161,7 +165,7 @@ describe('a key is removed', () => {
     expect(await again).toMatchObject({ recovered: true })
   })
 
-  test('who came in by another key stays', async () => {
+  test('a client whose token another key signed stays', async () => {
     const gateway = await gatewayFor([newOnly])
     const ann = await connectedAs(gateway, 'ann')
     const left = collect(ann, 'connecting')
@@ -188,7 +192,7 @@ describe('limits', () => {
     })
   })
 
-  test('one too many of the user is final for that user only', async () => {
+  test('one connection too many of a user is final for that user only', async () => {
     const gateway = await gatewayFor({ limits: onePerUser })
     await connectedAs(gateway, 'ann')
     const again = sdkOf(gateway, 'ann')
@@ -201,11 +205,11 @@ describe('limits', () => {
     await connectedAs(gateway, 'bob')
   })
 
-  test('a place is free again when its client has gone', async () => {
+  test('a connection is free again when its client has left', async () => {
     const gateway = await gatewayFor({ limits: one })
     const ann = await connectedAs(gateway, 'ann')
     await subscribed(ann, 'general')
-    // Gone for the server when it answers the close.
+    // For the server the client has left when it answers the close.
     const { sessions } = gateway.gateway.context
     ann.disconnect()
     await expect.poll(() => sessions.size, { timeout: deadlineMs }).toBe(0)

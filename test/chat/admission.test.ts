@@ -1,4 +1,5 @@
-// What may happen while other gateways are asked for a place: it is given back, whatever it is.
+// Events during an admission, while the ledger asks the other gateways: the reserved connection is always
+// released.
 import { expect, test, vi } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatUrl, refusedUpgrade } from '../support/chat-client.js'
@@ -15,11 +16,11 @@ async function held(): Promise<{ gateway: TestGateway; ledger: HeldLedger; url: 
   return { gateway, ledger, url: `${chatUrl(gateway)}?token=${await gateway.token('ann')}` }
 }
 
-const asked = (ledger: HeldLedger): Promise<void> =>
+const admissionWaits = (ledger: HeldLedger): Promise<void> =>
   vi.waitFor(() => expect(ledger.waiting).toBe(1), deadlineMs)
 
-const freed = (ledger: HeldLedger): Promise<void> =>
-  vi.waitFor(() => expect(ledger.leases.map(({ held: places }) => places)).toEqual([0]), deadlineMs)
+const connectionReleased = (ledger: HeldLedger): Promise<void> =>
+  vi.waitFor(() => expect(ledger.leases.map(({ held: connections }) => connections)).toEqual([0]), deadlineMs)
 
 test.each([
   ['the tenant is removed', 404, ({ catalog }: TestGateway) => catalog.remove('demo/acme')],
@@ -34,57 +35,57 @@ test.each([
         }),
       ),
   ],
-] as const)('the chat door: while a place is asked for %s: %i', async (_what, status, change) => {
+] as const)('chat endpoint: refused when %s during the admission: %i', async (_what, status, change) => {
   const { gateway, ledger, url } = await held()
   const refusal = refusedUpgrade(url)
-  await asked(ledger)
+  await admissionWaits(ledger)
   change(gateway)
   ledger.answer()
-  // Under another limit it is asked for again.
+  // Under a lowered limit the admission is repeated.
   if (status === 429) {
-    await asked(ledger)
+    await admissionWaits(ledger)
     ledger.answer()
   }
   expect((await refusal).status).toBe(status)
-  await freed(ledger)
+  await connectionReleased(ledger)
 })
 
-test('the chat door: a client that goes while a place is asked for leaves none behind', async () => {
+test('chat endpoint: a client that leaves during the admission leaves no connection reserved', async () => {
   const { gateway, ledger } = await held()
   const client = await RawClient.connect(gateway.port)
   client.write(upgradeRequest({ target: `${chatPath}?token=${await gateway.token('ann')}` }))
-  await asked(ledger)
+  await admissionWaits(ledger)
   client.destroy()
   await new Promise((resolve) => {
     setTimeout(resolve, 50)
   })
   ledger.answer()
-  await freed(ledger)
+  await connectionReleased(ledger)
   expect(gateway.gateway.context.sessions.size).toBe(0)
 })
 
-test('the Centrifuge door: a client that goes while a place is asked for leaves none behind', async () => {
+test('Centrifuge endpoint: a client that leaves during the admission leaves no connection reserved', async () => {
   const { gateway, ledger } = await held()
   const client = await RawClient.connect(gateway.port)
   client.write(upgradeRequest({ target: centrifugePath }))
   await client.answer()
   client.send({ id: 1, connect: { token: await gateway.token('ann') } })
-  await asked(ledger)
+  await admissionWaits(ledger)
   client.destroy()
   await vi.waitFor(() => expect(gateway.gateway.context.sessions.size).toBe(0), deadlineMs)
   ledger.answer()
-  await freed(ledger)
+  await connectionReleased(ledger)
 })
 
-test('the Centrifuge door: a tenant that is removed while a place is asked for leaves none taken', async () => {
+test('Centrifuge endpoint: a tenant that is removed during the admission leaves no connection reserved', async () => {
   const { gateway, ledger } = await held()
   const client = await RawClient.connect(gateway.port)
   client.write(upgradeRequest({ target: centrifugePath }))
   await client.answer()
   client.send({ id: 1, connect: { token: await gateway.token('ann') } })
-  await asked(ledger)
+  await admissionWaits(ledger)
   gateway.catalog.remove('demo/acme')
   ledger.answer()
   expect(await client.closed()).toMatchObject({ code: 3503 })
-  await freed(ledger)
+  await connectionReleased(ledger)
 })

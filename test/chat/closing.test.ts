@@ -1,4 +1,4 @@
-// How a connection ends: by an expired token, a removed key, silence, or a drain.
+// How a connection ends: an expired token, a removed key, silence, or a drain.
 import { describe, expect, test } from 'vitest'
 import { drain } from '../../src/gateway/fleet/drain.js'
 import { connectedAs, gatewayFor, next } from '../support/centrifuge-sdk.js'
@@ -8,10 +8,10 @@ import type { TestGateway } from '../support/gateway.js'
 import { tenantPolicy } from '../support/policies.js'
 import { within } from '../support/waiting.js'
 
-/** Twice within the life of a presence entry, which is refreshed in real time. */
+/** Twice within the time to live of a presence entry, which is refreshed in real time. */
 const heartbeat = { pingIntervalMs: 12_000, pongTimeoutMs: 4_000 }
 
-/** Whose first ping comes after one interval. */
+/** Sends the first ping after one interval. */
 async function timed(): Promise<{ clock: MovableClock; gateway: TestGateway }> {
   const clock = new MovableClock()
   return { clock, gateway: await gatewayFor({}, { clock, random: () => 1, limits: { heartbeat } }) }
@@ -25,7 +25,7 @@ describe('a token', () => {
     expect(await ann.closed()).toEqual({ code: 4001, reason: 'token expired' })
   })
 
-  test('keeps its connection until then', async () => {
+  test('keeps its connection until it expires', async () => {
     const { clock, gateway } = await timed()
     const ann = await chatAs(gateway, 'ann', { expiresInS: 10 })
     clock.move(8_000, gateway)
@@ -41,13 +41,13 @@ describe('a token', () => {
 })
 
 describe('the heartbeat', () => {
-  /** Nothing is on its way any more, in either direction. */
+  /** Resolves when nothing is in flight in either direction. */
   async function pinged(clock: MovableClock, gateway: TestGateway, client: ChatClient): Promise<void> {
     clock.move(heartbeat.pingIntervalMs + 500, gateway)
     await client.next('ping')
   }
 
-  test('a native ping goes with each, for clients whose code answers none', async () => {
+  test('sends a native ping with each ping, for clients whose code answers none', async () => {
     const { clock, gateway } = await timed()
     const ann = await chatAs(gateway, 'ann')
     const native = new Promise((resolve) => ann.socket.once('ping', resolve))
@@ -71,26 +71,26 @@ describe('the heartbeat', () => {
   test.each([
     ['pong', { type: 'pong' }],
     ['any command', { type: 'chat', content: 1 }],
-    ['even nonsense', 'nonsense'],
-  ])('%s counts as alive', async (_what, frame) => {
+    ['an unreadable frame', 'nonsense'],
+  ])('counts %s as activity', async (_what, frame) => {
     const { clock, gateway } = await timed()
     const ann = await chatAs(gateway, 'ann', { options: { autoPong: false } })
     const bob = await chatAs(gateway, 'bob')
     await pinged(clock, gateway, ann)
     ann.send(frame)
-    // Commands of one connection are taken in order, so this one follows the frame.
+    // Commands of one connection run in order, so this one follows the frame.
     await bob.settle()
     await ann.settle()
     clock.move(heartbeat.pongTimeoutMs + 500, gateway)
     expect(await ann.ask({ type: 'chat', content: 1 })).toMatchObject({ event: 'ack' })
   })
 
-  test('a WebSocket pong alone counts as alive', async () => {
+  test('counts a WebSocket pong as activity', async () => {
     const { clock, gateway } = await timed()
     const ann = await chatAs(gateway, 'ann', { options: { autoPong: false } })
     await pinged(clock, gateway, ann)
     ann.socket.pong()
-    // Answered behind the pong, since a line keeps its order; a ping is no command.
+    // Answered after the pong, since a connection keeps its order. A ping is not a command.
     const answered = new Promise((resolve) => ann.socket.once('pong', resolve))
     ann.socket.ping()
     await answered
@@ -98,7 +98,7 @@ describe('the heartbeat', () => {
     expect(await ann.ask({ type: 'chat', content: 1 })).toMatchObject({ event: 'ack' })
   })
 
-  test('a silent peer is closed with 3012', async () => {
+  test('closes a silent client with 3012', async () => {
     const { clock, gateway } = await timed()
     const ann = await chatAs(gateway, 'ann', { options: { autoPong: false } })
     await pinged(clock, gateway, ann)
@@ -106,7 +106,7 @@ describe('the heartbeat', () => {
     expect(await ann.closed()).toEqual({ code: 3012, reason: 'no pong' })
   })
 
-  test('a silent peer gives its place in the room back', async () => {
+  test('a silent client leaves its room', async () => {
     const { clock, gateway } = await timed()
     const [ann, bob] = [
       await chatAs(gateway, 'ann', { options: { autoPong: false } }),
@@ -122,7 +122,7 @@ describe('the heartbeat', () => {
 })
 
 describe('a drain', () => {
-  test('tells with reconnect, then closes with 3001', async () => {
+  test('advises with reconnect, then closes with 3001', async () => {
     const { gateway } = await timed()
     const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
     gateway.gateway.startDraining()
@@ -137,17 +137,17 @@ describe('a drain', () => {
     ])
   })
 
-  test('sends both doors away', async () => {
+  test('closes the clients of both endpoints', async () => {
     const { gateway } = await timed()
     const ann = await chatAs(gateway, 'ann')
     const bob = await connectedAs(gateway, 'bob')
-    const told = next(bob, 'connecting')
+    const received = next(bob, 'connecting')
     gateway.gateway.startDraining()
     await drain(gateway.gateway.context, { windowMs: 0, sleep: async () => {} })
-    expect([(await ann.closed()).code, (await told).code]).toEqual([3001, 3001])
+    expect([(await ann.closed()).code, (await received).code]).toEqual([3001, 3001])
   })
 
-  test('lets what was said before it out', async () => {
+  test('delivers what was sent before it', async () => {
     const { gateway } = await timed()
     const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
     await ann.done({ type: 'chat', content: 'last words' })
@@ -156,7 +156,7 @@ describe('a drain', () => {
   })
 })
 
-test('a frame above the platform’s limit closes with 1009', async () => {
+test('a frame above the fixed limit of the gateway closes with 1009', async () => {
   const { gateway } = await timed()
   const ann = await chatAs(gateway, 'ann')
   ann.send({ type: 'chat', content: 'x'.repeat(70_000) })

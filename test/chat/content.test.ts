@@ -1,21 +1,21 @@
-// Content is delivered as it was sent, as JSON text, byte for byte.
+// Content is delivered as JSON text exactly as it was sent, byte for byte.
 import { describe, expect, test } from 'vitest'
 import { connectedAs, dataOf, gatewayFor, subscribed } from '../support/centrifuge-sdk.js'
 import { chatAs, joined } from '../support/chat-client.js'
 import { rule } from '../support/policies.js'
 
 const contents: [what: string, json: string][] = [
-  ['a number with its zero', '1.0'],
+  ['a number with a trailing zero', '1.0'],
   ['a number too large for a double', '1e400'],
   ['an integer beyond 2^53', '12345678901234567890'],
   ['minus zero', '-0'],
   ['duplicate keys', '{"a":1,"a":2}'],
-  ['a key that objects own', '{"__proto__":{"x":1},"constructor":1}'],
+  ['keys of object prototypes', '{"__proto__":{"x":1},"constructor":1}'],
   ['keys in their order', '{"2":0,"1":0,"b":0,"a":0}'],
   ['escapes', String.raw`"\u00e4\/\n\"\\\ud83d\ude00"`],
   ['a lone surrogate, escaped', String.raw`"\ud800"`],
   ['emoji', '"👩‍👩‍👧 ж"'],
-  ['separators of lines that JSON allows', '"\u2028\u2029"'],
+  ['line separators that JSON allows', '"\u2028\u2029"'],
   ['null', 'null'],
   ['markup', '"<script>alert(1)</script>&amp;"'],
   ['text that looks like the end of the frame', '"}],\\"event\\":\\"ping\\""'],
@@ -41,14 +41,14 @@ describe('content', () => {
     expect(ann.texts.at(-1)).not.toContain('\n')
   })
 
-  test('a content field inside another object is not the content', async () => {
+  test('takes the content from the top level only', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     ann.send('{"x":{"content":1},"type":"chat","echo":true,"content":2}')
     expect(await ann.next('chat')).toMatchObject({ content: 2 })
   })
 
-  test('the same bytes come out of history', async () => {
+  test('history returns the same bytes', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     ann.send('{"type":"chat","room":"general","content":{"n":1.0,"n":1e400}}')
@@ -57,7 +57,7 @@ describe('content', () => {
     expect(ann.texts.at(-1)).toContain('"content":{"n":1.0,"n":1e400},')
   })
 
-  test('markup is stripped where the channel’s rule asks', async () => {
+  test('markup is stripped where the channel rule sets it', async () => {
     const gateway = await gatewayFor({ channels: [rule('lobby', { sanitize: 'stripMarkup' })] })
     const ann = await chatAs(gateway, 'ann')
     ann.send('{"type":"chat","echo":true,"content":{"text":"<b>hi</b><script>x()</script>","n":1.0}}')
@@ -66,8 +66,8 @@ describe('content', () => {
   })
 })
 
-describe('both doors', () => {
-  test('what the chat door says is heard at the other, and the other way round', async () => {
+describe('both endpoints', () => {
+  test('a message of one endpoint reaches clients of the other', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     await joined(ann, 'general')
@@ -83,7 +83,7 @@ describe('both doors', () => {
     })
   })
 
-  test('a direct message reaches the user at both', async () => {
+  test('a direct message reaches the user at both endpoints', async () => {
     const gateway = await gatewayFor()
     const [ann, phone] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
     const desk = dataOf(await subscribed(await connectedAs(gateway, 'bob'), 'dm:bob'))
@@ -92,7 +92,7 @@ describe('both doors', () => {
     expect(await desk.next()).toBe('psst')
   })
 
-  test('a user of both doors comes and goes once', async () => {
+  test('a user at both endpoints joins and leaves once', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     await joined(ann, 'general')
@@ -108,7 +108,7 @@ describe('both doors', () => {
     expect(await ann.next('user_left')).toMatchObject({ user_id: 'bob' })
   })
 
-  test('numbers of the one are bytes at the other', async () => {
+  test('numbers keep their text between the endpoints', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     await joined(ann, 'general')

@@ -1,4 +1,4 @@
-// The end of a gateway: nothing that is still to be said of its people may be lost with the broker that says it.
+// The end of a drain: every leave is announced before the broker is closed.
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -11,7 +11,7 @@ import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs, joined } from '../support/chat-client.js'
 import { until } from '../support/redis-processes.js'
 
-/** As Redis on a busy machine: it forgets nobody until it is told to. */
+/** Answers like Redis on a busy machine: a removal waits until the test allows it. */
 class SlowPresence extends MemoryPresence {
   readonly answer = new AbortController()
 
@@ -21,22 +21,22 @@ class SlowPresence extends MemoryPresence {
   }
 }
 
-test('a drain is over only when every leave was announced, however late presence answers', async () => {
+test('a drain ends only after every leave is announced, however late presence answers', async () => {
   const happened: string[] = []
-  class HeardBroker extends MemoryBroker {
+  class RecordingBroker extends MemoryBroker {
     override async announce(ref: ChannelRef, announcement: Announcement): Promise<void> {
       if (ref.channel === 'general') happened.push(announcement.kind)
       return super.announce(ref, announcement)
     }
   }
   const presence = new SlowPresence({ clock: systemClock })
-  const broker = new HeardBroker(new MemoryBrokerData({ clock: systemClock }))
-  const door = await gatewayFor({}, { broker, presence })
-  const ann = await chatAs(door, 'ann')
+  const broker = new RecordingBroker(new MemoryBrokerData({ clock: systemClock }))
+  const target = await gatewayFor({}, { broker, presence })
+  const ann = await chatAs(target, 'ann')
   await joined(ann, 'general')
-  await until('her arrival', () => happened.includes('join'))
+  await until('the join of ann', () => happened.includes('join'))
 
-  const draining = drain(door.gateway.context, { windowMs: 0, sleep }).then(() => happened.push('over'))
+  const draining = drain(target.gateway.context, { windowMs: 0, sleep }).then(() => happened.push('over'))
   expect(await ann.closed()).toMatchObject({ code: 3001 })
   presence.answer.abort()
   await draining

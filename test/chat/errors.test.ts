@@ -1,4 +1,4 @@
-// What is refused, in which words, and when it is too much.
+// Refused commands: their code and message, and the number of them that closes the session.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs, joined } from '../support/chat-client.js'
@@ -11,8 +11,8 @@ const limited = <Group extends keyof Limits>(group: Group, changes: Partial<Limi
 
 describe('error', () => {
   test.each([
-    ['no JSON', 'nonsense', 'INVALID_JSON'],
-    ['no object', '[1]', 'BAD_REQUEST'],
+    ['a text that is not JSON', 'nonsense', 'INVALID_JSON'],
+    ['a value that is not an object', '[1]', 'BAD_REQUEST'],
     ['no type', '{"content":1}', 'BAD_REQUEST'],
     ['an unknown type', '{"type":"shout"}', 'UNKNOWN_TYPE'],
     ['a missing field', '{"type":"room_message","room":"general"}', 'BAD_REQUEST'],
@@ -25,7 +25,7 @@ describe('error', () => {
     ['a room with a brace', '{"type":"join_room","room":"a{b}"}', 'INVALID_CHANNEL'],
     ['a key with a control character', String.raw`{"type":"chat","content":1,"key":"\n"}`, 'BAD_REQUEST'],
     ['a channel without a rule', '{"type":"chat","room":"secret","content":1}', 'PERMISSION_DENIED'],
-  ])('%s: the connection lives on', async (_what, frame, code) => {
+  ])('%s: the connection stays open', async (_what, frame, code) => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     ann.send(frame)
@@ -33,7 +33,7 @@ describe('error', () => {
     expect(await ann.ask({ type: 'chat', content: 1 })).toMatchObject({ event: 'ack' })
   })
 
-  test('bears the id of its command', async () => {
+  test('has the id of its command', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     ann.send('{"type":"shout","id":1.50}')
@@ -41,7 +41,7 @@ describe('error', () => {
     expect(ann.texts.at(-1)).toContain('{"event":"error","id":1.50,"code":"UNKNOWN_TYPE",')
   })
 
-  test('bears no id where none was given, and no time where waiting would not help', async () => {
+  test('has no id where none was given, and no retry time where waiting does not help', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     ann.send({ type: 'shout' })
@@ -57,7 +57,7 @@ describe('error', () => {
 })
 
 describe('quota', () => {
-  test('a message over the tenant’s limit is MESSAGE_TOO_LARGE, with used of what', async () => {
+  test('a message over the tenant’s limit is MESSAGE_TOO_LARGE, with its size and the limit', async () => {
     const gateway = await gatewayFor(limited('messages', { maxBytes: 100 }))
     const ann = await chatAs(gateway, 'ann')
     expect(await ann.ask({ type: 'chat', content: 'x'.repeat(99) })).toMatchObject({
@@ -67,7 +67,7 @@ describe('quota', () => {
     expect(await ann.ask({ type: 'chat', content: 'x'.repeat(98) })).toMatchObject({ event: 'ack' })
   })
 
-  test('too many publications per second is QUOTA_EXCEEDED, with a time to try again', async () => {
+  test('too many publications per second is QUOTA_EXCEEDED, with a retry time', async () => {
     const gateway = await gatewayFor(limited('messages', { publishPerSecond: 1, publishBurst: 1 }))
     const ann = await chatAs(gateway, 'ann')
     await ann.done({ type: 'chat', content: 1 })
@@ -77,7 +77,7 @@ describe('quota', () => {
     expect(error.retry_after_ms).toBeLessThanOrEqual(1000)
   })
 
-  test('too many commands per second is TOO_MANY_REQUESTS, with a time to try again', async () => {
+  test('too many commands per second is TOO_MANY_REQUESTS, with a retry time', async () => {
     const gateway = await gatewayFor(limited('connections', { commandsPerSecond: 5 }))
     const ann = await chatAs(gateway, 'ann')
     for (let n = 0; n < 8; n += 1) ann.send({ type: 'chat', content: n })
@@ -88,7 +88,7 @@ describe('quota', () => {
   })
 
   test('too many rooms is SUBSCRIPTION_LIMIT', async () => {
-    // Lobby and direct messages are two.
+    // The lobby and the direct messages are two subscriptions.
     const gateway = await gatewayFor({
       ...limited('channels', { maxSubscriptionsPerConnection: 3 }),
       channels: [rule('lobby'), rule('dm:{user}'), rule('room:')],
@@ -101,7 +101,7 @@ describe('quota', () => {
     })
   })
 
-  test('too many channels is CHANNEL_LIMIT, with a time to try again', async () => {
+  test('too many channels is CHANNEL_LIMIT, with a retry time', async () => {
     const gateway = await gatewayFor({ ...limited('channels', { max: 1 }), channels: [rule('room:')] })
     const ann = await chatAs(gateway, 'ann')
     await joined(ann, 'room:1')
@@ -121,7 +121,7 @@ describe('too many errors in a row', () => {
     expect(ann.texts.filter((text) => text.includes('INVALID_JSON'))).toHaveLength(3)
   })
 
-  test('are forgotten with the first good command', async () => {
+  test('start again after a successful command', async () => {
     const gateway = await gatewayFor({}, { limits: { errorsInRowMax: 3 } })
     const ann = await chatAs(gateway, 'ann')
     for (let n = 0; n < 5; n += 1) {
@@ -132,7 +132,7 @@ describe('too many errors in a row', () => {
     expect(await ann.ask({ type: 'chat', content: 1 })).toMatchObject({ event: 'ack' })
   })
 
-  test('that came too fast close with 3013', async () => {
+  test('because of the rate close with 3013', async () => {
     const gateway = await gatewayFor(limited('connections', { commandsPerSecond: 5 }), {
       limits: { errorsInRowMax: 3 },
     })

@@ -1,4 +1,4 @@
-// Guests: clients without a token, where the tenant lets them in.
+// Guests: clients without a token, where the tenant allows them.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { ChatClient, chatAs, chatUrl, refusedUpgrade } from '../support/chat-client.js'
@@ -6,14 +6,14 @@ import { allow, allOperations, rule, tenantPolicy } from '../support/policies.js
 import type { TestGateway } from '../support/gateway.js'
 
 const anonymous = [{ anonymous: true as const }]
-const everybody = [{ authenticated: true as const }, ...anonymous]
+const everyone = [{ authenticated: true as const }, ...anonymous]
 
 const openTenant = {
   channels: [
-    rule('lobby', { grants: [allow(['Subscribe', 'Publish'], everybody)] }),
+    rule('lobby', { grants: [allow(['Subscribe', 'Publish'], everyone)] }),
     rule('members'),
-    rule('dm:', { grants: [allow(['Publish'], everybody)] }),
-    rule('dm:{user}', { grants: [allow(allOperations, everybody)] }),
+    rule('dm:', { grants: [allow(['Publish'], everyone)] }),
+    rule('dm:{user}', { grants: [allow(allOperations, everyone)] }),
   ],
 }
 
@@ -24,20 +24,20 @@ async function guest(gateway: TestGateway, clientId: string): Promise<ChatClient
 }
 
 describe('a guest', () => {
-  test('is called guest:<client_id>', async () => {
+  test('has the user id guest:<client_id>', async () => {
     const gateway = await gatewayFor(openTenant)
     const client = await ChatClient.open(`${chatUrl(gateway)}/abc`)
     expect(await client.next('welcome')).toMatchObject({ client_id: 'abc', user_id: 'guest:abc' })
   })
 
-  test('speaks under that name', async () => {
+  test('sends messages with that user id', async () => {
     const gateway = await gatewayFor(openTenant)
     const [abc, ann] = [await guest(gateway, 'abc'), await chatAs(gateway, 'ann')]
     abc.send({ type: 'chat', content: 'hi' })
     expect(await ann.next('chat')).toMatchObject({ from: 'guest:abc', content: 'hi' })
   })
 
-  test('has what is granted to anonymous, and nothing else', async () => {
+  test('may do what is granted to anonymous, and nothing else', async () => {
     const gateway = await gatewayFor(openTenant)
     const abc = await guest(gateway, 'abc')
     expect(await abc.ask({ type: 'chat', content: 1 })).toMatchObject({ event: 'ack' })
@@ -45,14 +45,14 @@ describe('a guest', () => {
     expect(await abc.ask({ type: 'history', room: 'lobby' })).toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
-  test('gets direct messages to guest:<client_id>', async () => {
+  test('receives direct messages to guest:<client_id>', async () => {
     const gateway = await gatewayFor(openTenant)
     const [abc, ann] = [await guest(gateway, 'abc'), await chatAs(gateway, 'ann')]
     await ann.done({ type: 'direct_message', target_user: 'guest:abc', content: 'psst' })
     expect(await abc.next('direct_message')).toMatchObject({ from: 'ann', content: 'psst' })
   })
 
-  test('does not get what is sent to a user of its client id’s name', async () => {
+  test('does not receive direct messages to a user whose id equals its client id', async () => {
     const gateway = await gatewayFor(openTenant)
     const [false_, ann] = [await guest(gateway, 'bob'), await chatAs(gateway, 'ann')]
     await ann.done({ type: 'direct_message', target_user: 'bob', content: 'psst' })
@@ -67,7 +67,7 @@ describe('a guest', () => {
     })
   })
 
-  test('cannot be passed for by a token', async () => {
+  test('cannot be impersonated with a token', async () => {
     const gateway = await gatewayFor(openTenant)
     const token = await gateway.token('guest:abc')
     const { status, body } = await refusedUpgrade(`${chatUrl(gateway)}?token=${token}`)
@@ -80,7 +80,7 @@ describe('a guest', () => {
     expect({ status, body }).toMatchObject({ status: 401, body: { code: 'UNAUTHORIZED' } })
   })
 
-  test('has to go when the tenant admits no more guests', async () => {
+  test('is closed when the tenant no longer allows guests', async () => {
     const gateway = await gatewayFor(openTenant)
     const [abc, ann] = [await guest(gateway, 'abc'), await chatAs(gateway, 'ann')]
     gateway.catalog.put(tenantPolicy())

@@ -1,11 +1,11 @@
-// How one gets in: by what token, under what name.
+// The handshake: where the token and the client id come from, and the welcome.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { ChatClient, chatAs, chatUrl } from '../support/chat-client.js'
 import { generousLimits } from '../support/policies.js'
 
 describe('welcome', () => {
-  test('comes first, with names and limits', async () => {
+  test('comes first, with ids and limits', async () => {
     const gateway = await gatewayFor({
       limits: {
         ...generousLimits,
@@ -23,11 +23,11 @@ describe('welcome', () => {
     })
   })
 
-  test('is not followed by joined events of lobby and direct messages', async () => {
+  test('is not followed by joined events of the automatic channels', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     const events = ann.texts.map((text) => (JSON.parse(text) as { event: string }).event)
-    // The last two answer `settle`.
+    // The last two events answer `settle`.
     expect(events.slice(0, -2)).toEqual(['welcome', 'user_connected'])
   })
 })
@@ -46,14 +46,14 @@ describe('the token', () => {
     expect(await client.next('welcome')).toMatchObject({ user_id: 'ann' })
   })
 
-  test('as a subprotocol is not echoed, only the name before it', async () => {
+  test('as a subprotocol is not echoed; only the protocol name is', async () => {
     const gateway = await gatewayFor()
     const protocols = ['parley.chat.v1', await gateway.token('ann')]
     const client = await ChatClient.open(chatUrl(gateway), { protocols })
     expect(client.socket.protocol).toBe('parley.chat.v1')
   })
 
-  test('in the header wins over one in the query', async () => {
+  test('in the header has precedence over one in the query', async () => {
     const gateway = await gatewayFor()
     const headers = { authorization: `Bearer ${await gateway.token('ann')}` }
     const client = await ChatClient.open(`${chatUrl(gateway)}?token=${await gateway.token('bob')}`, {
@@ -74,7 +74,7 @@ describe('the client id', () => {
     expect(await client.next('welcome')).toMatchObject({ client_id: 'abc', user_id: 'ann' })
   })
 
-  test('is made of 8 random characters when none is given', async () => {
+  test('has 8 random characters when none is given', async () => {
     const gateway = await gatewayFor()
     const url = `${chatUrl(gateway)}?token=${await gateway.token('ann')}`
     const [one, two] = [await ChatClient.open(url), await ChatClient.open(url)]
@@ -83,7 +83,7 @@ describe('the client id', () => {
     expect(ids[0]).not.toBe(ids[1])
   })
 
-  test('may be that of several connections', async () => {
+  test('may be shared by several connections', async () => {
     const gateway = await gatewayFor()
     const [one, two] = [
       await chatAs(gateway, 'ann', { clientId: 'same' }),

@@ -1,4 +1,4 @@
-// Who gets what: chat, room_message, direct_message.
+// The recipients of chat, room_message and direct_message.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs, ChatClient, chatUrl, joined } from '../support/chat-client.js'
@@ -14,7 +14,7 @@ async function room(...users: string[]): Promise<ChatClient[]> {
 }
 
 describe('chat', () => {
-  test('without a room reaches everyone of the tenant but the sender', async () => {
+  test('without a room reaches every client of the tenant except the sender', async () => {
     const gateway = await gatewayFor()
     const [ann, bob, eve] = [
       await chatAs(gateway, 'ann'),
@@ -28,7 +28,7 @@ describe('chat', () => {
     expect(await ann.settle()).toEqual([])
   })
 
-  test('to the lobby bears no room', async () => {
+  test('to the lobby has no room', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
     ann.send({ type: 'chat', content: 1 })
@@ -42,14 +42,14 @@ describe('chat', () => {
     expect(await desk.next('chat')).toMatchObject({ from: 'ann', content: 1 })
   })
 
-  test('with a room reaches that room, and not the sender', async () => {
+  test('with a room reaches the clients in it, except the sender', async () => {
     const [ann, bob] = await room('ann', 'bob')
     await ann?.done({ type: 'chat', room: 'general', content: 'hi' })
     expect(await bob?.next('chat')).toMatchObject({ from: 'ann', room: 'general', content: 'hi' })
     expect(await ann?.settle()).toEqual([])
   })
 
-  test('with a room does not reach who is not in it', async () => {
+  test('with a room does not reach clients outside it', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
     await ann.done({ type: 'chat', room: 'general', content: 'hi' })
@@ -65,7 +65,7 @@ describe('chat', () => {
 })
 
 describe('room_message', () => {
-  test('reaches all in the room, the sender included', async () => {
+  test('reaches all clients in the room, the sender included', async () => {
     const [ann, bob] = await room('ann', 'bob')
     ann?.send({ type: 'room_message', room: 'general', content: 'hi' })
     for (const client of [ann, bob]) {
@@ -80,7 +80,7 @@ describe('room_message', () => {
     expect(await ann?.settle()).toEqual([])
   })
 
-  test('does not reach who left', async () => {
+  test('does not reach a client that left', async () => {
     const [ann, bob] = await room('ann', 'bob')
     await bob?.done({ type: 'leave_room', room: 'general' })
     await bob?.settle()
@@ -88,7 +88,7 @@ describe('room_message', () => {
     expect(await bob?.settle()).toEqual([])
   })
 
-  test('keeps the order of its sender', async () => {
+  test('arrives in the order of its sender', async () => {
     const [ann, bob] = await room('ann', 'bob')
     const numbers = Array.from({ length: 100 }, (_, n) => n)
     for (const content of numbers) ann?.send({ type: 'room_message', room: 'general', content })
@@ -108,14 +108,14 @@ describe('direct_message', () => {
       expect(await bob.next('direct_message')).toMatchObject({ from: 'ann', content: 'psst' })
   })
 
-  test('bears no room', async () => {
+  test('has no room', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     ann.send({ type: 'direct_message', target_user: 'ann', content: 'note' })
     expect(await ann.next('direct_message')).not.toHaveProperty('room')
   })
 
-  test('reaches nobody else, not even its sender', async () => {
+  test('reaches no other client, not even its sender', async () => {
     const gateway = await gatewayFor()
     const [ann, eve] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'eve')]
     await ann.settle()
@@ -123,7 +123,7 @@ describe('direct_message', () => {
     expect([await ann.settle(), await eve.settle()]).toEqual([[], []])
   })
 
-  test('to oneself with echo:false reaches the other connections alone', async () => {
+  test('to its own sender with echo:false reaches only the sender’s other connections', async () => {
     const gateway = await gatewayFor()
     const [phone, desk] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'ann')]
     await phone.done({ type: 'direct_message', target_user: 'ann', content: 'note', echo: false })
@@ -133,7 +133,7 @@ describe('direct_message', () => {
 })
 
 describe('a message', () => {
-  test('bears epoch, offset, time, and the name from the token', async () => {
+  test('has epoch, offset, time, and the name from the token', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann', { claims: { name: 'Ann Example' } })
     const before = Date.now()
@@ -149,7 +149,7 @@ describe('a message', () => {
   })
 })
 
-test('who finds no place in the lobby is told so', async () => {
+test('a client that cannot join the full lobby gets the error', async () => {
   const channels = { ...generousLimits.channels, maxSubscribersPerChannel: 1 }
   const gateway = await gatewayFor({ limits: { ...generousLimits, channels } })
   await chatAs(gateway, 'ann')

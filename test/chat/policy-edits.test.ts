@@ -1,4 +1,4 @@
-// A tenant's policy is edited while its people are connected, at both doors.
+// Edits of a tenant's policy while clients are connected, at both endpoints.
 import { describe, expect, test } from 'vitest'
 import type { Centrifuge } from 'centrifuge'
 import { connectedAs, dataOf, gatewayFor, next, subscribed } from '../support/centrifuge-sdk.js'
@@ -18,7 +18,7 @@ const edit = (gateway: TestGateway, policy: Partial<TenantPolicy>): void =>
 const refusedCode = async (gateway: TestGateway, user: string): Promise<unknown> =>
   (await refusedUpgrade(`${chatUrl(gateway)}?token=${await gateway.token(user)}`)).body
 
-/** One client at each door. */
+/** One client at each endpoint. */
 async function two(): Promise<{ gateway: TestGateway; ann: ChatClient; bob: Centrifuge }> {
   const gateway = await gatewayFor()
   const ann = await chatAs(gateway, 'ann')
@@ -30,7 +30,7 @@ describe('a subscription that is no longer allowed', () => {
     channels: [rule('lobby'), rule('dm:{user}'), rule('general', { grants: [allow(['Publish'])] })],
   }
 
-  test('ends at the chat door with left and the reason', async () => {
+  test('ends at the chat endpoint with left and the reason', async () => {
     const { gateway, ann } = await two()
     await joined(ann, 'general')
     edit(gateway, withoutGeneral)
@@ -42,15 +42,15 @@ describe('a subscription that is no longer allowed', () => {
     })
   })
 
-  test('ends at the Centrifuge door with 2103 and the reason', async () => {
+  test('ends at the Centrifuge endpoint with 2103 and the reason', async () => {
     const { gateway, bob } = await two()
     const general = await subscribed(bob, 'general')
-    const told = next(general, 'unsubscribed')
+    const received = next(general, 'unsubscribed')
     edit(gateway, withoutGeneral)
-    expect(await told).toMatchObject({ code: 2103, reason: expect.stringContaining('general') as string })
+    expect(await received).toMatchObject({ code: 2103, reason: expect.stringContaining('general') as string })
   })
 
-  test('hears of comings and goings no longer when it may not see who is there', async () => {
+  test('receives no more joins and leaves without the permission for presence', async () => {
     const { gateway, ann } = await two()
     const other = await chatAs(gateway, 'other')
     await joined(ann, 'general')
@@ -62,7 +62,7 @@ describe('a subscription that is no longer allowed', () => {
     expect((await ann.settle()).map(({ event }) => event)).toEqual(['chat'])
   })
 
-  test('gets nothing more', async () => {
+  test('receives no more publications', async () => {
     const { gateway, ann } = await two()
     const other = await chatAs(gateway, 'other')
     await joined(ann, 'general')
@@ -73,7 +73,7 @@ describe('a subscription that is no longer allowed', () => {
     expect(await ann.settle()).toEqual([])
   })
 
-  test('leaves the connection and its other subscriptions alone', async () => {
+  test('does not affect the connection and its other subscriptions', async () => {
     const { gateway, ann } = await two()
     const other = await chatAs(gateway, 'other')
     await joined(ann, 'general')
@@ -83,7 +83,7 @@ describe('a subscription that is no longer allowed', () => {
     expect(await ann.next('chat')).toMatchObject({ content: 'still here?' })
   })
 
-  test('may be taken up again when it is allowed again', async () => {
+  test('can be made again when it is allowed again', async () => {
     const { gateway, ann } = await two()
     await joined(ann, 'general')
     edit(gateway, withoutGeneral)
@@ -93,7 +93,7 @@ describe('a subscription that is no longer allowed', () => {
   })
 })
 
-test('whoever is let into the lobby by an edit is in it without asking', async () => {
+test('an edit that allows the lobby subscribes connected clients to it', async () => {
   const channels = [rule('general'), rule('dm:{user}')]
   const gateway = await gatewayFor({ channels })
   const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
@@ -103,7 +103,7 @@ test('whoever is let into the lobby by an edit is in it without asking', async (
   expect(await ann.next('chat')).toMatchObject({ from: 'bob', content: 'at last' })
 })
 
-test('a lowered publish rate holds at once, at both doors', async () => {
+test('a lowered publish rate applies at once, at both endpoints', async () => {
   const { gateway, ann, bob } = await two()
   await ann.done({ type: 'chat', content: 1 })
   edit(gateway, limited('messages', { publishPerSecond: 0, publishBurst: 0 }))
@@ -111,12 +111,12 @@ test('a lowered publish rate holds at once, at both doors', async () => {
   await expect(bob.publish('general', 3)).rejects.toMatchObject({ code: 111 })
 })
 
-test('a raised publish rate holds at once', async () => {
+test('a raised publish rate applies at once', async () => {
   const gateway = await gatewayFor(limited('messages', { publishPerSecond: 0, publishBurst: 0 }))
   const ann = await chatAs(gateway, 'ann')
   await ann.ask({ type: 'chat', content: 1 })
   edit(gateway, {})
-  // The bucket is larger, and fills at its new rate from now on.
+  // The token bucket is larger, and fills at its new rate from now on.
   await expect
     .poll(async () => (await ann.ask({ type: 'chat', content: 2 })).event, { timeout: 10_000 })
     .toBe('ack')
@@ -131,15 +131,15 @@ describe('a lowered connection limit', () => {
     expect(await bob.publish('general', 1)).toEqual({})
   })
 
-  test('with ShedNewest sends the newest away: 3504', async () => {
+  test('with ShedNewest closes the newest: 3504', async () => {
     const { gateway, ann, bob } = await two()
-    const told = next(bob, 'disconnected')
+    const received = next(bob, 'disconnected')
     edit(gateway, { ...limited('connections', { max: 1 }), preemption: 'ShedNewest' })
-    expect(await told).toMatchObject({ code: 3504 })
+    expect(await received).toMatchObject({ code: 3504 })
     expect(await ann.ask({ type: 'chat', content: 1 })).toMatchObject({ event: 'ack' })
   })
 
-  test('with ShedIdle sends away who has been silent longest: 3504', async () => {
+  test('with ShedIdle closes the longest idle: 3504', async () => {
     const { gateway, ann, bob } = await two()
     await ann.settle()
     await bob.publish('general', 1)
@@ -148,7 +148,7 @@ describe('a lowered connection limit', () => {
     expect(await bob.publish('general', 2)).toEqual({})
   })
 
-  test('without enforcement sends nobody away', async () => {
+  test('without enforcement closes no connection', async () => {
     const { gateway, ann } = await two()
     edit(gateway, {
       ...limited('connections', { max: 1 }),
@@ -161,7 +161,7 @@ describe('a lowered connection limit', () => {
 })
 
 describe.each(['Warn', 'DryRun'] as const)('enforcement %s', (enforcement) => {
-  test('lets publishes over the rate pass, and counts them', async () => {
+  test('accepts publishes over the rate, and counts them', async () => {
     const { gateway, ann, bob } = await two()
     edit(gateway, { ...limited('messages', { publishPerSecond: 0, publishBurst: 0 }), enforcement })
     expect(await ann.ask({ type: 'chat', content: 1 })).toMatchObject({ event: 'ack' })
@@ -169,7 +169,7 @@ describe.each(['Warn', 'DryRun'] as const)('enforcement %s', (enforcement) => {
     expect(gateway.gateway.tenant('demo/acme')?.quota.counters.refusals.get('QUOTA_EXCEEDED')).toBe(2)
   })
 
-  test('lets connections over the limit in, and counts them', async () => {
+  test('accepts connections over the limit, and counts them', async () => {
     const { gateway } = await two()
     edit(gateway, { ...limited('connections', { max: 1 }), enforcement })
     await chatAs(gateway, 'eve')
@@ -181,10 +181,10 @@ describe.each(['Warn', 'DryRun'] as const)('enforcement %s', (enforcement) => {
 describe('suspending a tenant', () => {
   test('closes its connections with 3507 and the reason', async () => {
     const { gateway, ann, bob } = await two()
-    const told = next(bob, 'disconnected')
+    const received = next(bob, 'disconnected')
     edit(gateway, { suspended: true })
     expect(await ann.closed()).toEqual({ code: 3507, reason: 'permission denied: the tenant is suspended' })
-    expect(await told).toMatchObject({ code: 3507 })
+    expect(await received).toMatchObject({ code: 3507 })
   })
 
   test('keeps its data: resumed, history is there', async () => {
@@ -198,7 +198,7 @@ describe('suspending a tenant', () => {
     expect((await again.next('history')).messages).toMatchObject([{ content: 'before' }])
   })
 
-  test('leaves other tenants alone', async () => {
+  test('does not affect other tenants', async () => {
     const gateway = await gatewayFor([tenantPolicy(), tenantPolicy({ name: 'globex' })])
     const hank = await chatAs(gateway, 'hank', { tenant: 'demo/globex' })
     edit(gateway, { suspended: true })
@@ -209,12 +209,12 @@ describe('suspending a tenant', () => {
 describe('a tenant recreated under its name', () => {
   const recreated = { tenantId: 'another-identity' }
 
-  test('closes the old one’s connections: 3503', async () => {
+  test('closes the connections of the old tenant: 3503', async () => {
     const { gateway, ann, bob } = await two()
-    const told = next(bob, 'disconnected')
+    const received = next(bob, 'disconnected')
     edit(gateway, recreated)
     expect(await ann.closed()).toMatchObject({ code: 3503 })
-    expect(await told).toMatchObject({ code: 3503 })
+    expect(await received).toMatchObject({ code: 3503 })
   })
 
   test('inherits no history', async () => {
@@ -226,7 +226,7 @@ describe('a tenant recreated under its name', () => {
     expect((await again.next('history')).messages).toEqual([])
   })
 
-  test('closes connections that had not said who they are', async () => {
+  test('closes connections that have not authenticated yet', async () => {
     const { gateway } = await two()
     const stranger = await rawAt(gateway)
     edit(gateway, recreated)
@@ -234,14 +234,14 @@ describe('a tenant recreated under its name', () => {
   })
 })
 
-test('a removed tenant closes its connections, and is not found any more', async () => {
+test('the removal of a tenant closes its connections, and new ones get 404', async () => {
   const { gateway, ann } = await two()
   gateway.catalog.remove('demo/acme')
   expect(await ann.closed()).toMatchObject({ code: 3503 })
   expect((await refusedUpgrade(chatUrl(gateway))).status).toBe(404)
 })
 
-test('a tenant that comes back within the linger gets its deliveries counted as its own', async () => {
+test('deliveries are counted for a tenant that is recreated within the linger time', async () => {
   const { gateway, ann } = await two()
   await joined(ann, 'general')
   const policy = gateway.catalog.get('demo/acme')

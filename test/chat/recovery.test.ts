@@ -1,11 +1,11 @@
-// Coming back: since on join_room, and history.
+// Recovery after a reconnect: since on join_room, and history.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs, joined, type ChatClient, type ChatEvent } from '../support/chat-client.js'
 import { MovableClock } from '../support/clock.js'
 import { rule } from '../support/policies.js'
 
-/** A room in which ann has said 1 to `said`. */
+/** A room to which ann has sent the messages 1 to `said`. */
 async function spoken(
   said: number,
   size = 1000,
@@ -18,7 +18,7 @@ async function spoken(
   return { ann, bob, epoch }
 }
 
-/** Events of the answer to a join_room, the joiner's own user_joined left out. */
+/** Events of the reply to a join_room, without the joiner's own user_joined. */
 async function join(client: ChatClient, since: object): Promise<ChatEvent[]> {
   client.send({ type: 'join_room', room: 'general', since })
   return (await client.settle()).filter(({ event }) => event !== 'user_joined')
@@ -27,21 +27,21 @@ async function join(client: ChatClient, since: object): Promise<ChatEvent[]> {
 const brief = (event: ChatEvent): unknown => (event.event === 'chat' ? event.content : event.recovered)
 
 describe('join_room with since', () => {
-  test('gives what was missed, in order, then joined with recovered true', async () => {
+  test('returns what was missed in order, then joined with recovered true', async () => {
     const { bob, epoch } = await spoken(5)
     const events = await join(bob, { epoch, offset: 2 })
     expect(events.map(brief)).toEqual([3, 4, 5, true])
     expect(events.at(-1)).toEqual({ event: 'joined', room: 'general', recovered: true, epoch, offset: 5 })
   })
 
-  test('at the top misses nothing', async () => {
+  test('at the newest position has missed nothing', async () => {
     const { bob, epoch } = await spoken(3)
     expect(await join(bob, { epoch, offset: 3 })).toEqual([
       { event: 'joined', room: 'general', recovered: true, epoch, offset: 3 },
     ])
   })
 
-  test('is measured by the oldest of what was missed, and not at all where nothing was', async () => {
+  test('measures the delay of the oldest missed message, and nothing when none was missed', async () => {
     const clock = new MovableClock()
     const gateway = await gatewayFor({}, { clock })
     const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
@@ -61,7 +61,7 @@ describe('join_room with since', () => {
     expect(recoveries.values).toMatchObject([{ value: 2, labels: { result: 'recovered' } }])
   })
 
-  test('goes on live, each message once', async () => {
+  test('continues live, with each message once', async () => {
     const { ann, bob, epoch } = await spoken(3)
     const events = await join(bob, { epoch, offset: 1 })
     await ann.done({ type: 'chat', room: 'general', content: 4 })
@@ -69,26 +69,26 @@ describe('join_room with since', () => {
     expect(events.map(brief)).toEqual([2, 3, true, 4])
   })
 
-  test('before what history holds says recovered false', async () => {
+  test('before the oldest message in history is not recovered', async () => {
     const { bob, epoch } = await spoken(5, 2)
     expect(await join(bob, { epoch, offset: 1 })).toEqual([
       { event: 'joined', room: 'general', recovered: false, epoch, offset: 5 },
     ])
   })
 
-  test('of another epoch says recovered false, with the new one', async () => {
+  test('of another epoch is not recovered, and returns the new epoch', async () => {
     const { bob, epoch } = await spoken(5)
     expect(await join(bob, { epoch: 'another', offset: 2 })).toEqual([
       { event: 'joined', room: 'general', recovered: false, epoch, offset: 5 },
     ])
   })
 
-  test('above the top says recovered false', async () => {
+  test('above the newest position is not recovered', async () => {
     const { bob, epoch } = await spoken(2)
     expect(await join(bob, { epoch, offset: 7 })).toMatchObject([{ recovered: false, offset: 2 }])
   })
 
-  test('with more missed than one answer holds says recovered false', async () => {
+  test('with more missed than one reply holds is not recovered', async () => {
     const gateway = await gatewayFor({}, { limits: { pageMax: 3 } })
     const ann = await chatAs(gateway, 'ann')
     let epoch: unknown
@@ -97,7 +97,7 @@ describe('join_room with since', () => {
     expect((await join(ann, { epoch, offset: 1 })).map(brief)).toEqual([false])
   })
 
-  test('a position of joined is one to come back to', async () => {
+  test('accepts a position from a joined event', async () => {
     const { ann, bob } = await spoken(1)
     const { epoch, offset } = await joined(bob, 'general')
     await bob.done({ type: 'leave_room', room: 'general' })
@@ -119,7 +119,11 @@ describe('history', () => {
     ['nothing for limit 0', { limit: 0 }, []],
   ])(
     '%s',
-    async (_what, { limit, before, since }: { limit?: number; before?: number; since?: number }, wanted) => {
+    async (
+      _what,
+      { limit, before, since }: { limit?: number; before?: number; since?: number },
+      expected,
+    ) => {
       const { bob, epoch } = await spoken(5)
       bob.send({
         type: 'history',
@@ -129,12 +133,12 @@ describe('history', () => {
         since: since === undefined ? undefined : { epoch, offset: since },
       })
       const event = await bob.next('history')
-      expect(contents(event)).toEqual(wanted)
+      expect(contents(event)).toEqual(expected)
       expect(event).toMatchObject({ room: 'general', epoch, offset: 5 })
     },
   )
 
-  test('messages look as they looked live', async () => {
+  test('messages equal those delivered live', async () => {
     const { ann, bob } = await spoken(0)
     await joined(bob, 'general')
     await ann.done({ type: 'chat', room: 'general', content: { a: 1 } })
@@ -151,7 +155,7 @@ describe('history', () => {
     })
   })
 
-  test('of the lobby and of one’s own direct messages', async () => {
+  test('works for the lobby and the client’s own direct messages', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     await ann.done({ type: 'chat', content: 'all' })
@@ -165,13 +169,13 @@ describe('history', () => {
     ])
   })
 
-  test('of somebody else’s direct messages is PERMISSION_DENIED', async () => {
+  test('of another user’s direct messages is PERMISSION_DENIED', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     expect(await ann.ask({ type: 'history', room: 'dm:bob' })).toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
-  test('of a room that keeps none is NOT_AVAILABLE', async () => {
+  test('of a room without history is NOT_AVAILABLE', async () => {
     const gateway = await gatewayFor({ channels: [rule('general', { history: null })] })
     const ann = await chatAs(gateway, 'ann')
     expect(await ann.ask({ type: 'history', room: 'general' })).toMatchObject({ code: 'NOT_AVAILABLE' })

@@ -1,6 +1,7 @@
-// No, before the upgrade: status, JSON body, Retry-After; and the same to a plain GET, which browsers can read.
+// Refusals before the upgrade: status, JSON body and Retry-After. A plain GET, which browsers can read, gets
+// the same answer.
 import { describe, expect, test } from 'vitest'
-import { door, gatewayFor } from '../support/centrifuge-sdk.js'
+import { centrifugeUrl, gatewayFor } from '../support/centrifuge-sdk.js'
 import {
   chatAs,
   chatUrl,
@@ -21,14 +22,14 @@ interface Case {
   readonly options?: Partial<GatewayOptions>
   readonly headers?: Record<string, string>
   before?(gateway: TestGateway): Promise<void> | void
-  /** Default: the door of demo/acme with a good token. */
+  /** Default: the chat endpoint of demo/acme with a valid token. */
   url?(gateway: TestGateway): Promise<string> | string
   readonly status: number
   readonly code: string
   readonly retryAfter?: string
 }
 
-const goodUrl = async (gateway: TestGateway): Promise<string> =>
+const validUrl = async (gateway: TestGateway): Promise<string> =>
   `${chatUrl(gateway)}?token=${await gateway.token('ann')}`
 
 const connections = (changes: Partial<(typeof generousLimits)['connections']>) => ({
@@ -37,7 +38,7 @@ const connections = (changes: Partial<(typeof generousLimits)['connections']>) =
 
 const cases: Record<string, Case> = {
   'no token': { url: (gateway) => chatUrl(gateway), status: 401, code: 'UNAUTHORIZED' },
-  'a token that is none': {
+  'a malformed token': {
     url: (gateway) => `${chatUrl(gateway)}?token=nonsense`,
     status: 401,
     code: 'TOKEN_INVALID',
@@ -114,7 +115,7 @@ const cases: Record<string, Case> = {
   },
 }
 
-const otherSecret = Buffer.from('of somebody else, and also long enough for HS512 to be content').toString(
+const otherSecret = Buffer.from('of another tenant, and also long enough for HS512 to accept it.').toString(
   'base64',
 )
 const otherTenant = tenantPolicy({
@@ -126,7 +127,7 @@ const otherTenant = tenantPolicy({
 })
 
 async function refusal(
-  { policy = {}, options = {}, before, url = goodUrl }: Case,
+  { policy = {}, options = {}, before, url = validUrl }: Case,
   ask: (url: string) => Promise<Refusal>,
 ): Promise<Refusal> {
   const gateway = await gatewayFor(policy, options)
@@ -137,7 +138,7 @@ async function refusal(
 describe.each(Object.entries(cases))('%s', (_what, refused) => {
   const { code, headers = {}, retryAfter, status } = refused
 
-  test(`is refused the upgrade with ${status} ${code}`, async () => {
+  test(`refuses the upgrade with ${status} ${code}`, async () => {
     const options: ChatOptions = { options: { headers } }
     const answer = await refusal(refused, (url) => refusedUpgrade(url, options))
     expect(answer).toMatchObject({ status, body: { code, message: expect.stringMatching(/./) as string } })
@@ -145,17 +146,17 @@ describe.each(Object.entries(cases))('%s', (_what, refused) => {
     expect(answer.headers['retry-after']).toBe(retryAfter)
   })
 
-  test(`is told ${status} ${code} by a plain GET`, async () => {
+  test(`answers a plain GET with ${status} ${code}`, async () => {
     const answer = await refusal(refused, (url) => plainGet(url, headers))
     expect(answer).toMatchObject({ status, body: { code, message: expect.stringMatching(/./) as string } })
     expect(answer.headers['retry-after']).toBe(retryAfter)
   })
 })
 
-test('connects faster than the tenant may are refused with 429 and the time to wait', async () => {
+test('connects over the tenant’s rate are refused with 429 and a retry time', async () => {
   const gateway = await gatewayFor(connections({ connectsPerSecond: 1 }))
   await chatAs(gateway, 'bob')
-  const { body, headers, status } = await refusedUpgrade(await goodUrl(gateway))
+  const { body, headers, status } = await refusedUpgrade(await validUrl(gateway))
   expect({ body, status, wait: headers['retry-after'] }).toMatchObject({
     body: { code: 'QUOTA_EXCEEDED' },
     status: 429,
@@ -163,8 +164,11 @@ test('connects faster than the tenant may are refused with 429 and the time to w
   })
 })
 
-describe('clients that come faster than the gateway lets in', () => {
-  /** Three have come of the one a second, no time passes, and chance adds nothing. */
+describe('handshakes over the gateway’s rate', () => {
+  /**
+   * A gateway that allows one handshake a second has had three. The time stands still, and the random delay
+   * is 0.
+   */
   async function busyGateway(): Promise<TestGateway> {
     const gateway = await gatewayFor(
       {},
@@ -172,7 +176,7 @@ describe('clients that come faster than the gateway lets in', () => {
       { handshakesPerSecond: 1 },
     )
     await chatAs(gateway, 'bob')
-    for (let asked = 0; asked < 2; asked += 1) await plainGet(await goodUrl(gateway))
+    for (let attempt = 0; attempt < 2; attempt += 1) await plainGet(await validUrl(gateway))
     return gateway
   }
   const overloaded = (wait: string) => ({
@@ -181,32 +185,32 @@ describe('clients that come faster than the gateway lets in', () => {
     body: { code: 'OVERLOADED' },
   })
 
-  test('are refused with 503, each told to come after the one before', async () => {
+  test('are refused with 503, each with a later retry time than the one before', async () => {
     const gateway = await busyGateway()
-    expect(await refusedUpgrade(await goodUrl(gateway))).toMatchObject(overloaded('1'))
-    expect(await refusedUpgrade(door(gateway))).toMatchObject(overloaded('2'))
-    expect(await plainGet(await goodUrl(gateway))).toMatchObject(overloaded('3'))
+    expect(await refusedUpgrade(await validUrl(gateway))).toMatchObject(overloaded('1'))
+    expect(await refusedUpgrade(centrifugeUrl(gateway))).toMatchObject(overloaded('2'))
+    expect(await plainGet(await validUrl(gateway))).toMatchObject(overloaded('3'))
     const metrics = await gateway.gateway.metrics.registry.metrics()
     expect(metrics).toContain('parley_handshake_refusals_total{endpoint="chat",code="OVERLOADED"} 1')
     expect(metrics).toContain('parley_handshake_refusals_total{endpoint="centrifuge",code="OVERLOADED"} 1')
   })
 
-  test('are refused before their tokens are looked at', async () => {
+  test('are refused before their tokens are verified', async () => {
     const gateway = await busyGateway()
     expect(await refusedUpgrade(`${chatUrl(gateway)}?token=nonsense`)).toMatchObject(overloaded('1'))
   })
 
-  test('make nobody wait who would be refused anyhow', async () => {
+  test('do not count when they are refused for another reason', async () => {
     const gateway = await busyGateway()
     expect(await plainGet(chatUrl(gateway, 'demo/nobody'))).toMatchObject({ status: 404 })
-    expect(await plainGet(await goodUrl(gateway))).toMatchObject(overloaded('1'))
+    expect(await plainGet(await validUrl(gateway))).toMatchObject(overloaded('1'))
   })
 })
 
 describe('a plain GET', () => {
-  test('where all is well is told to upgrade: 426', async () => {
+  test('of a valid request is answered with 426', async () => {
     const gateway = await gatewayFor()
-    const { body, headers, status } = await plainGet(await goodUrl(gateway))
+    const { body, headers, status } = await plainGet(await validUrl(gateway))
     expect({ body, status, upgrade: headers['upgrade'] }).toMatchObject({
       body: { code: 'UPGRADE_REQUIRED' },
       status: 426,
@@ -214,17 +218,17 @@ describe('a plain GET', () => {
     })
   })
 
-  test('takes no place in the quota', async () => {
+  test('reserves no connection', async () => {
     const gateway = await gatewayFor(connections({ max: 1 }))
-    await plainGet(await goodUrl(gateway))
+    await plainGet(await validUrl(gateway))
     expect(await chatAs(gateway, 'ann')).toBeDefined()
   })
 })
 
-test('a refused connection gives its place back', async () => {
+test('a refused connection is not counted', async () => {
   const gateway = await gatewayFor(connections({ max: 1 }))
   const bob = await chatAs(gateway, 'bob')
-  await refusedUpgrade(await goodUrl(gateway))
+  await refusedUpgrade(await validUrl(gateway))
   await leave(bob, gateway)
   expect(await chatAs(gateway, 'ann')).toBeDefined()
 })

@@ -1,10 +1,10 @@
-// Acknowledgements: what a command with an id is told, and one without; keys.
+// Replies to commands with and without an id, and idempotency keys.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs, joined, type ChatClient } from '../support/chat-client.js'
 import { rule } from '../support/policies.js'
 
-/** Frames of the answer, as they came. */
+/** The frames of the reply, as they arrived. */
 async function answerTo(client: ChatClient, command: string, frames: number): Promise<string[]> {
   const before = client.texts.length
   client.send(command)
@@ -19,7 +19,7 @@ describe('ack', () => {
     ['a number beyond 2^53', '90071992547409931'],
     ['a fraction as it was written', '1.50'],
     ['an escaped text as it was written', String.raw`"\u00e4"`],
-  ])('bears the id: %s', async (_what, id) => {
+  ])('has the id of its command: %s', async (_what, id) => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     const [left, ack] = await answerTo(ann, `{"type":"leave_room","room":"general","id":${id}}`, 2)
@@ -29,7 +29,7 @@ describe('ack', () => {
     ])
   })
 
-  test('of a publish to a room says where it is', async () => {
+  test('of a publish to a room has its position', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     const { epoch } = await joined(ann, 'general')
@@ -47,7 +47,7 @@ describe('ack', () => {
   test.each([
     { type: 'chat', content: 1 },
     { type: 'direct_message', target_user: 'bob', content: 1 },
-  ])('of $type names no room', async (command) => {
+  ])('of $type has no room', async (command) => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     const ack = await ann.done(command)
@@ -62,7 +62,7 @@ describe('ack', () => {
     expect(ack).toEqual({ event: 'ack', id: ack.id, room: 'general', durability: 'accepted' })
   })
 
-  test('comes after the results', async () => {
+  test('follows the results', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     const frames = await answerTo(ann, '{"type":"join_room","room":"general","id":1}', 2)
@@ -77,7 +77,7 @@ describe('without an id', () => {
     { type: 'room_message', room: 'general', content: 1 },
     { type: 'direct_message', target_user: 'bob', content: 1 },
     { type: 'pong' },
-  ])('$type is answered by nothing', async (command) => {
+  ])('$type gets no reply', async (command) => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     ann.send(command)
@@ -89,7 +89,7 @@ describe('without an id', () => {
     [{ type: 'leave_room', room: 'general' }, ['left']],
     [{ type: 'history', room: 'general' }, ['history']],
     [{ type: 'presence', room: 'general' }, ['presence']],
-  ])('%j has results alone', async (command, events) => {
+  ])('%j gets only its results', async (command, events) => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     ann.send(command)
@@ -100,7 +100,7 @@ describe('without an id', () => {
 describe('a key', () => {
   const message = { type: 'room_message', room: 'general', content: { n: 1 }, key: 'k1' }
 
-  test('met again is acknowledged with the first result and delivered once', async () => {
+  test('that is repeated is acknowledged with the first result, and delivered once', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     await joined(ann, 'general')
@@ -110,7 +110,7 @@ describe('a key', () => {
     expect((await ann.settle()).filter(({ event }) => event === 'chat')).toHaveLength(1)
   })
 
-  test('works across connections of one user', async () => {
+  test('applies to all connections of one user', async () => {
     const gateway = await gatewayFor()
     const [phone, desk] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'ann')]
     const first = await phone.done(message)
@@ -127,14 +127,14 @@ describe('a key', () => {
     })
   })
 
-  test('may be the same of two users', async () => {
+  test('may be used by two users', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
     const acks = [await ann.done(message), await bob.done({ ...message, content: 'other' })]
     expect(acks.map(({ offset }) => offset)).toEqual([1, 2])
   })
 
-  test('works for chat and direct_message, and where nothing is kept', async () => {
+  test('works for chat and direct_message, and without history', async () => {
     const gateway = await gatewayFor({
       channels: [rule('lobby', { history: null }), rule('dm:{user}', { history: null })],
     })

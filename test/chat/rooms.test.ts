@@ -1,11 +1,11 @@
-// Who is told of comings and goings, and who is here.
+// Rooms: who is notified of joins and leaves, and presence.
 import { describe, expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs, joined, leave } from '../support/chat-client.js'
 import { rule } from '../support/policies.js'
 
 describe('join_room and leave_room', () => {
-  test('members are told user_joined and user_left', async () => {
+  test('notify members with user_joined and user_left', async () => {
     const gateway = await gatewayFor()
     const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
     await joined(ann, 'general')
@@ -19,7 +19,7 @@ describe('join_room and leave_room', () => {
     ])
   })
 
-  test('a user’s second connection is no news, nor is its leaving', async () => {
+  test('do not notify members of a user’s second connection', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     await joined(ann, 'general')
@@ -59,7 +59,7 @@ describe('join_room and leave_room', () => {
 })
 
 describe('user_connected and user_disconnected', () => {
-  test('the lobby is told of a user’s first and last connection only', async () => {
+  test('are sent for a user’s first and last connection only', async () => {
     const gateway = await gatewayFor()
     const ann = await chatAs(gateway, 'ann')
     const phone = await chatAs(gateway, 'bob')
@@ -76,7 +76,7 @@ describe('user_connected and user_disconnected', () => {
     ])
   })
 
-  test('above lobbyAnnounceMax people come silently', async () => {
+  test('are not sent for arrivals above lobbyAnnounceMax', async () => {
     const gateway = await gatewayFor({}, { limits: { lobbyAnnounceMax: 2 } })
     const ann = await chatAs(gateway, 'ann')
     await chatAs(gateway, 'bob')
@@ -85,7 +85,7 @@ describe('user_connected and user_disconnected', () => {
     expect(await ann.settle()).toEqual([])
   })
 
-  test('above lobbyAnnounceMax people go silently', async () => {
+  test('are not sent for departures above lobbyAnnounceMax', async () => {
     const gateway = await gatewayFor({}, { limits: { lobbyAnnounceMax: 1 } })
     const [ann, bob, eve] = [
       await chatAs(gateway, 'ann'),
@@ -93,12 +93,12 @@ describe('user_connected and user_disconnected', () => {
       await chatAs(gateway, 'eve'),
     ]
     await leave(eve, gateway)
-    // Two are left, which is more than one; then one.
+    // Two clients remain, more than the limit of one; then one.
     await leave(bob, gateway)
     expect(await ann.next('user_disconnected')).toMatchObject({ user_id: 'bob' })
   })
 
-  test('a lobby whose rule is without joinLeave is told nothing', async () => {
+  test('are not sent where the rule of the lobby has no joinLeave', async () => {
     const gateway = await gatewayFor({ channels: [rule('lobby', { joinLeave: false })] })
     const ann = await chatAs(gateway, 'ann')
     await chatAs(gateway, 'bob')

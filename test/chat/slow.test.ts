@@ -1,4 +1,4 @@
-// A client that stops reading must not fill the gateway, nor slow anybody else.
+// A client that stops reading must neither fill the gateway's memory nor slow other clients.
 import { expect, test } from 'vitest'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs, joined, type ChatClient } from '../support/chat-client.js'
@@ -8,7 +8,7 @@ import type { OutboxBounds } from '../../src/session/io/outbox.js'
 
 const ageMaxMs = 10_000
 const content = 'x'.repeat(30_000)
-/** Far more than the kernel keeps for a loopback line, on both sides together. */
+/** Far more than the kernel buffers for a loopback connection, on both sides together. */
 const flood = 600
 
 interface Party {
@@ -41,7 +41,7 @@ async function slowCloses({ gateway }: TestGateway): Promise<number> {
   return values[0]?.value ?? 0
 }
 
-/** The close frame may be stuck behind what was never read: then the line is cut. */
+/** The close frame may be stuck behind unread bytes. In that case the connection is cut. */
 async function expectSlow({ gateway, sleeper }: Party): Promise<void> {
   expect(await slowCloses(gateway)).toBe(1)
   const sessions = [...gateway.gateway.tenants].flatMap((tenant) => [...tenant.sessions])
@@ -51,7 +51,7 @@ async function expectSlow({ gateway, sleeper }: Party): Promise<void> {
   expect([3008, 1006]).toContain((await sleeper.closed()).code)
 }
 
-test('a client with too many bytes waiting is cut, and the others get everything in order', async () => {
+test('a client with too many waiting bytes is closed, and the others receive everything in order', async () => {
   const all = await party({ bytesMax: 262_144, ageMaxMs })
   const { gateway, speaker, reader } = all
   const offsets = []
@@ -65,14 +65,14 @@ test('a client with too many bytes waiting is cut, and the others get everything
   expect(offsets).toEqual(offsets.map((_, index) => index + 1))
 })
 
-/** More than goes out, and less than is too much. */
+/** More than the kernel takes, and less than the bound. */
 async function fill(speaker: ChatClient): Promise<void> {
   for (let n = 0; n < flood; n += 1) await say(speaker)
 }
 
 const patient = { bytesMax: 268_435_456, ageMaxMs }
 
-test('a client whose bytes wait too long is cut when more comes', async () => {
+test('a client whose bytes wait too long is closed by the next frame', async () => {
   const all = await party(patient)
   const { clock, gateway, speaker } = all
   await fill(speaker)
@@ -82,7 +82,7 @@ test('a client whose bytes wait too long is cut when more comes', async () => {
   await expectSlow(all)
 })
 
-test('a client whose bytes wait too long is cut by the next ping, when nothing more comes', async () => {
+test('a client whose bytes wait too long is closed by the next ping', async () => {
   const all = await party(patient)
   const { clock, gateway, reader, speaker } = all
   await fill(speaker)
@@ -91,7 +91,7 @@ test('a client whose bytes wait too long is cut by the next ping, when nothing m
   await expectSlow(all)
 })
 
-test('a client that pauses for a moment gets all when it reads on', async () => {
+test('a client that pauses briefly receives everything when it reads again', async () => {
   const { clock, gateway, speaker, sleeper } = await party(patient)
   await fill(speaker)
   clock.move(ageMaxMs - 1_000, gateway)

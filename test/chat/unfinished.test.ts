@@ -1,4 +1,4 @@
-// Joins that never come to their end must leave nothing behind.
+// Joins that do not complete must leave nothing behind.
 import { describe, expect, test, vi } from 'vitest'
 import { MemoryPresence } from '../../src/presence/memory.js'
 import { systemClock } from '../../src/time.js'
@@ -25,7 +25,7 @@ async function party() {
 }
 
 describe('a join whose history cannot be read', () => {
-  test('is INTERNAL, with a time to try again', async () => {
+  test('is INTERNAL, with a retry time', async () => {
     const { ann, broker } = await party()
     broker.failing = true
     expect(await ann.ask({ type: 'join_room', room: 'general' })).toMatchObject({
@@ -34,14 +34,14 @@ describe('a join whose history cannot be read', () => {
     })
   })
 
-  test('leaves nobody in presence', async () => {
+  test('leaves no presence entry', async () => {
     const { ann, broker, presence } = await party()
     broker.failing = true
     await ann.ask({ type: 'join_room', room: 'general' })
     expect(await presence.stats(ref)).toEqual({ clients: 0, users: 0 })
   })
 
-  test('may be tried again', async () => {
+  test('can be retried', async () => {
     const { ann, broker } = await party()
     broker.failing = true
     await ann.ask({ type: 'join_room', room: 'general' })
@@ -50,7 +50,7 @@ describe('a join whose history cannot be read', () => {
   })
 })
 
-test('a connection that goes while it joins leaves nobody in presence, and is not announced', async () => {
+test('a connection that closes while it joins leaves no presence entry, and is not announced', async () => {
   const { ann, broker, gateway, presence } = await party()
   await joined(ann, 'general')
   const bob = await chatAs(gateway, 'bob')

@@ -1,4 +1,5 @@
-// The unmodified centrifuge npm client against a test gateway. What is made here ends with the test that made it.
+// The unmodified centrifuge npm client with a test gateway. Everything made here ends with the test that made
+// it.
 import {
   Centrifuge,
   type EventMap,
@@ -21,14 +22,14 @@ import { Arrivals, within } from './waiting.js'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** What the official client speaks here; absent: JSON. */
+    /** The wire format of the official client. Absent: JSON. */
     wire: 'protobuf'
   }
 }
 
-/** Reconnects and resubscribes at once: tests wait for events, not for backoff. */
-const hasty = { minReconnectDelay: 10, maxReconnectDelay: 50 }
-export const hastySubscription = { minResubscribeDelay: 10, maxResubscribeDelay: 50 }
+/** Short delays for reconnects, so that tests do not wait for the backoff of the SDK. */
+const fastReconnect = { minReconnectDelay: 10, maxReconnectDelay: 50 }
+export const fastResubscribe = { minResubscribeDelay: 10, maxResubscribeDelay: 50 }
 
 export async function gatewayFor(
   policies: readonly TenantPolicy[] | Partial<TenantPolicy> = {},
@@ -41,7 +42,7 @@ export async function gatewayFor(
   return gateway
 }
 
-/** Several of them are as pods that share the Redis at `url`. */
+/** Starts a gateway on the Redis at `url`. Several of them behave like pods that share the Redis. */
 export async function gatewayOnRedis(
   url: string,
   policies?: Parameters<typeof gatewayFor>[0],
@@ -66,25 +67,25 @@ export async function proxyFor(gateway: TestGateway): Promise<TestProxy> {
   return proxy
 }
 
-/** The Centrifuge door of a tenant, at the gateway or at a proxy before it. */
-export function door(at: { port: number }, tenant = 'demo/acme'): string {
+/** Returns the URL of a tenant's Centrifuge endpoint, at the gateway or at a proxy in front of it. */
+export function centrifugeUrl(at: { port: number }, tenant = 'demo/acme'): string {
   return `ws://127.0.0.1:${at.port}/${tenant}/connection/websocket`
 }
 
-/** Not connected yet. */
+/** Makes a client that is not connected yet. */
 export function sdkAt(
   url: string,
   options: Partial<Options>,
   Client = inject('wire') === 'protobuf' ? ProtobufSdk : Centrifuge,
 ): Centrifuge {
-  const client = new Client(url, { websocket: WebSocket, ...hasty, ...options })
+  const client = new Client(url, { websocket: WebSocket, ...fastReconnect, ...options })
   onTestFinished(() => client.disconnect())
   return client
 }
 
 /**
- * As through a balancer: each attempt goes to the next of `urls`. (A list of endpoints is something else to the SDK: ways to try until the
- * first that opens, for good.)
+ * Makes a client behind a load balancer: each attempt connects to the next of `urls`. (A list of endpoints of
+ * the SDK is different: it tries them until one opens, and keeps that one.)
  */
 export function sdkAmong(urls: readonly string[], options: Partial<Options>): Centrifuge {
   let attempts = 0
@@ -97,11 +98,11 @@ export function sdkAmong(urls: readonly string[], options: Partial<Options>): Ce
   return sdkAt(urls[0] ?? '', { websocket: Balanced, ...options })
 }
 
-/** Also a gateway that is a process of its own. */
-type SdkDoor = Pick<TestGateway, 'port' | 'token'>
+/** A gateway in this process or another one. */
+type SdkEndpoint = Pick<TestGateway, 'port' | 'token'>
 
-export function sdkOf(gateway: SdkDoor, user: string, options: Partial<Options> = {}): Centrifuge {
-  return sdkAt(door(gateway), { getToken: () => gateway.token(user), ...options })
+export function sdkOf(gateway: SdkEndpoint, user: string, options: Partial<Options> = {}): Centrifuge {
+  return sdkAt(centrifugeUrl(gateway), { getToken: () => gateway.token(user), ...options })
 }
 
 export async function connected(client: Centrifuge): Promise<Centrifuge> {
@@ -111,7 +112,7 @@ export async function connected(client: Centrifuge): Promise<Centrifuge> {
 }
 
 export async function connectedAs(
-  gateway: SdkDoor,
+  gateway: SdkEndpoint,
   user: string,
   options: Partial<Options> = {},
 ): Promise<Centrifuge> {
@@ -123,21 +124,21 @@ export async function subscribed(
   channel: string,
   options: Parameters<Centrifuge['newSubscription']>[1] = {},
 ): Promise<Subscription> {
-  const subscription = client.newSubscription(channel, { ...hastySubscription, ...options })
+  const subscription = client.newSubscription(channel, { ...fastResubscribe, ...options })
   subscription.subscribe()
   await within(`subscribing to ${channel}`, subscription.ready())
   return subscription
 }
 
-/** `ann` sits behind a line that can be cut, `bob` does not. */
+/** Connects `ann` through a proxy that can cut the connection, and `bob` directly. */
 export async function annBehindProxy(policy: Partial<TenantPolicy> = {}) {
   const gateway = await gatewayFor(policy)
   const proxy = await proxyFor(gateway)
-  const ann = await connected(sdkAt(door(proxy), { getToken: () => gateway.token('ann') }))
+  const ann = await connected(sdkAt(centrifugeUrl(proxy), { getToken: () => gateway.token('ann') }))
   return { gateway, proxy, ann, bob: await connectedAs(gateway, 'bob') }
 }
 
-/** Everything of one event, from now on. */
+/** Collects all events of one name from now on. */
 export function collect<Events extends EventMap, Name extends keyof Events & string>(
   emitter: TypedEventEmitter<Events>,
   name: Name,
@@ -148,24 +149,24 @@ export function collect<Events extends EventMap, Name extends keyof Events & str
   return arrivals
 }
 
-/** The next of one event, from now on. Ask before you cause it. */
+/** Resolves with the next event of that name. Call it before the action that causes the event. */
 export function next<Events extends EventMap, Name extends keyof Events & string>(
   emitter: TypedEventEmitter<Events>,
   name: Name,
 ): Promise<Parameters<Events[Name]>[0]> {
-  const told = within(
+  const event = within(
     name,
     new Promise<Parameters<Events[Name]>[0]>((resolve) => {
       const listener = (context: Parameters<Events[Name]>[0]): void => resolve(context)
       emitter.once(name, listener as unknown as Events[Name])
     }),
   )
-  // A test that fails before it awaits this fails for its own reason.
-  told.catch(() => {})
-  return told
+  // A test that fails before it awaits this must not fail with this rejection.
+  event.catch(() => {})
+  return event
 }
 
-/** Data of publications, as they come. */
+/** Collects the data of publications. */
 export function dataOf(subscription: Subscription): Arrivals<unknown> {
   const arrivals = new Arrivals<unknown>('publication')
   subscription.on('publication', ({ data }) => arrivals.push(data))

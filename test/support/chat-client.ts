@@ -1,9 +1,10 @@
-// A client of the plain chat door: a bare WebSocket and JSON, as whoever writes against the contract has it.
+// A client of the chat endpoint: a plain WebSocket and JSON, as an application that implements the protocol
+// has it.
 import { once } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { expect, onTestFinished, vi } from 'vitest'
 import { WebSocket, type ClientOptions } from 'ws'
-import type { Closing } from './frames.js'
+import type { CloseFrame } from './frames.js'
 import type { TestGateway } from './gateway.js'
 import { Arrivals, deadlineMs, within } from './waiting.js'
 
@@ -12,21 +13,24 @@ export interface ChatEvent {
   readonly [field: string]: unknown
 }
 
-/** `options` are those of ws. */
 export interface ChatOptions {
   readonly protocols?: string[]
+  /** The options of the ws library. */
   readonly options?: ClientOptions
-  /** Of several tests, and closed by whoever opened it. Default: it ends with the test. */
+  /**
+   * The client is used by several tests, and the caller closes it. Default: false, and it closes with the
+   * test.
+   */
   readonly shared?: boolean
 }
 
 export class ChatClient {
   readonly socket: WebSocket
-  /** Frames as they came, pings too. */
+  /** All frames as they arrived, pings included. */
   readonly texts: string[] = []
   readonly events = new Arrivals<ChatEvent>('an event')
-  readonly #closing: Promise<Closing>
-  #asked = 0
+  readonly #closing: Promise<CloseFrame>
+  #requests = 0
 
   private constructor(socket: WebSocket) {
     this.socket = socket
@@ -52,20 +56,20 @@ export class ChatClient {
     return client
   }
 
-  /** An object is sent as JSON, a text as it is. */
+  /** Sends an object as JSON, and a text unchanged. */
   send(command: object | string): void {
     this.socket.send(typeof command === 'string' ? command : JSON.stringify(command))
   }
 
-  /** The oldest event of that name not yet taken. */
+  /** Returns the oldest event of that name that was not returned before. */
   next(event: string, fits: (event: ChatEvent) => boolean = () => true): Promise<ChatEvent> {
     return this.events.next((item) => item.event === event && fits(item), `"${event}"`)
   }
 
-  /** Sends with an id of its own; gives the ack, or the error. */
+  /** Sends the command with a new id, and returns the ack or the error. */
   async ask(command: object): Promise<ChatEvent> {
-    this.#asked += 1
-    const id = `ask-${this.#asked}`
+    this.#requests += 1
+    const id = `ask-${this.#requests}`
     this.send({ ...command, id })
     return this.events.next(
       (item) => item.id === id && (item.event === 'ack' || item.event === 'error'),
@@ -73,7 +77,7 @@ export class ChatClient {
     )
   }
 
-  /** As `ask`, but an error fails the test. */
+  /** Sends the command like `ask`, and throws when the reply is an error. */
   async done(command: object): Promise<ChatEvent> {
     const answer = await this.ask(command)
     if (answer.event === 'error') throw new Error(JSON.stringify(answer))
@@ -81,8 +85,9 @@ export class ChatClient {
   }
 
   /**
-   * All events not yet taken, up to now: whatever was acknowledged to anybody before this call has arrived when it returns, since
-   * the gateway sends in order. (Leaving a room that one is not in is no error, needs no right and changes nothing.)
+   * Returns all events that were not returned before. Everything that was acknowledged to any client before
+   * this call has arrived when it returns, since the gateway sends in order. (Leaving a room that the client
+   * is not in is no error, needs no permission and changes nothing.)
    */
   async settle(): Promise<ChatEvent[]> {
     const { id } = await this.done({ type: 'leave_room', room: 'nowhere' })
@@ -91,25 +96,25 @@ export class ChatClient {
     return events.filter((item) => item.id !== id)
   }
 
-  /** The server's close. */
-  closed(): Promise<Closing> {
+  /** Resolves with the close frame of the server. */
+  closed(): Promise<CloseFrame> {
     return within('closing', this.#closing)
   }
 }
 
-/** Goes by itself, and the gateway has noticed. */
+/** Closes the client, and resolves when the gateway has noticed. */
 export async function leave(client: ChatClient, { gateway }: TestGateway): Promise<void> {
   const { sessions } = gateway.context
-  const wanted = sessions.size - 1
+  const remaining = sessions.size - 1
   client.socket.close(1000)
   await client.closed()
-  await vi.waitFor(() => expect(sessions.size).toBe(wanted), deadlineMs)
+  await vi.waitFor(() => expect(sessions.size).toBe(remaining), deadlineMs)
 }
 
-/** Also a gateway that is a process of its own, or a balancer before some. */
-export type ChatDoor = Pick<TestGateway, 'ws' | 'token'>
+/** A gateway in this process or another one, or a load balancer in front of several. */
+export type ChatEndpoint = Pick<TestGateway, 'ws' | 'token'>
 
-export function chatUrl(gateway: Pick<ChatDoor, 'ws'>, tenant = 'demo/acme'): string {
+export function chatUrl(gateway: Pick<ChatEndpoint, 'ws'>, tenant = 'demo/acme'): string {
   return `${gateway.ws}/${tenant}/ws`
 }
 
@@ -120,8 +125,12 @@ export interface ChatUser extends ChatOptions {
   readonly expiresInS?: number
 }
 
-/** Connected and told all there is to tell: what comes next is news. */
-export async function chatAs(gateway: ChatDoor, user: string, options: ChatUser = {}): Promise<ChatClient> {
+/** Returns a connected client that has received all events so far. */
+export async function chatAs(
+  gateway: ChatEndpoint,
+  user: string,
+  options: ChatUser = {},
+): Promise<ChatClient> {
   const { tenant = 'demo/acme', clientId, claims = {}, expiresInS = 3600 } = options
   const token = await gateway.token(user, { tenant, claims, expiresInS })
   const query = new URLSearchParams({ token, ...(clientId === undefined ? {} : { client_id: clientId }) })
@@ -141,7 +150,7 @@ export interface Refusal {
   readonly body: unknown
 }
 
-/** The answer to an upgrade that is refused. */
+/** Attempts an upgrade, and returns the response that refuses it. */
 export async function refusedUpgrade(
   url: string,
   { protocols = [], options = {} }: ChatOptions = {},
@@ -159,7 +168,7 @@ export async function refusedUpgrade(
   return { status: response.statusCode, headers: response.headers, body: JSON.parse(text) as unknown }
 }
 
-/** What a plain GET of the same URL is answered. */
+/** Sends a plain GET to the URL, and returns the response. */
 export async function plainGet(url: string, headers: Record<string, string> = {}): Promise<Refusal> {
   const response = await fetch(url.replace(/^ws/, 'http'), { headers })
   return {

@@ -1,4 +1,4 @@
-// An identity provider that takes its time: tokens are verified when a test says so.
+// An identity provider that answers requests for its keys only when the test allows it.
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -10,8 +10,8 @@ import { Arrivals } from './waiting.js'
 export interface HeldJwks {
   readonly issuer: Issuer
   sign(user: string): Promise<string>
-  /** Resolves when the keys are asked for; the result hands them out. */
-  asked(): Promise<() => void>
+  /** Resolves when the keys are requested; the returned function sends them. */
+  requested(): Promise<() => void>
 }
 
 export async function heldJwks(): Promise<HeldJwks> {
@@ -38,7 +38,7 @@ export async function heldJwks(): Promise<HeldJwks> {
         .setProtectedHeader({ alg: 'ES256', kid: 'k' })
         .setExpirationTime('1h')
         .sign(privateKey),
-    async asked() {
+    async requested() {
       const response = await requests.next()
       return () => void response.setHeader('content-type', 'application/json').end(keys)
     },

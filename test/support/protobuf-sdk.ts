@@ -1,4 +1,5 @@
-// The unmodified centrifuge npm client in its protobuf build, where data is bytes: JSON is put in and taken out at its public methods.
+// The unmodified centrifuge npm client in its protobuf build, where data is bytes. Its public methods are
+// wrapped to convert from and to JSON.
 import type { Centrifuge, ClientEvents } from 'centrifuge'
 import { Centrifuge as ProtobufCentrifuge } from 'centrifuge/build/protobuf'
 
@@ -33,14 +34,14 @@ class JsonOverProtobuf extends ProtobufCentrifuge {
   }
 }
 
-/** To tests a client as any other: only the types of the two builds differ. */
+/** Typed like the JSON client: only the types of the two builds differ. */
 export const ProtobufSdk = JsonOverProtobuf as unknown as typeof Centrifuge
 
 function encoded(data: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(data))
 }
 
-/** The same with JSON in place of bytes; no bytes are no value. */
+/** Replaces bytes by their JSON values; empty bytes become undefined. */
 function decoded<Value>(value: Value): Value {
   if (value instanceof Uint8Array)
     return (value.byteLength === 0 ? undefined : JSON.parse(Buffer.from(value).toString())) as Value

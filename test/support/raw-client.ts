@@ -1,4 +1,5 @@
-// A client that is only a TCP socket: it sends any bytes, reads HTTP answers and WebSocket frames, and never waits without a deadline.
+// A client on a bare TCP socket: it sends any bytes, and reads HTTP responses and WebSocket frames. Every
+// wait has a deadline.
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as after } from 'node:timers/promises'
@@ -9,9 +10,9 @@ const deadlineMs = 10_000
 
 export interface HttpAnswer {
   readonly status: number
-  /** Names in lower case. */
+  /** By name in lower case. */
   readonly headers: Readonly<Record<string, string>>
-  /** Parsed; undefined when there is none or it is not JSON. */
+  /** The parsed body. Undefined when there is none, or when it is not JSON. */
   readonly body: { code?: string; message?: string } | undefined
 }
 
@@ -21,9 +22,9 @@ export class RawClient {
   readonly socket: Socket
   #received = Buffer.alloc(0)
   #ended = false
-  /** Wakes whoever waits for bytes or the end. */
+  /** Wakes the pending read for new bytes or the end of the connection. */
   #wake: () => void = () => {}
-  /** Lines of frames that hold several objects. */
+  /** Lines of frames with several objects that were not read yet. */
   readonly #lines: Json[] = []
 
   private constructor(socket: Socket) {
@@ -32,7 +33,7 @@ export class RawClient {
       this.#received = Buffer.concat([this.#received, bytes])
       this.#wake()
     })
-    // A line that is reset has ended too; the tests look at what came before.
+    // A reset ends the connection too. Tests check what arrived before it.
     socket.on('error', () => {})
     const ended = (): void => {
       this.#ended = true
@@ -61,7 +62,7 @@ export class RawClient {
     this.socket.write(Buffer.concat(parts))
   }
 
-  /** One text frame. */
+  /** Sends one text frame: a text unchanged, anything else as JSON. */
   send(message: unknown): void {
     this.write(text(typeof message === 'string' ? message : JSON.stringify(message)))
   }
@@ -70,7 +71,7 @@ export class RawClient {
     return this.#until('an HTTP answer', () => this.#takeAnswer())
   }
 
-  /** The next frame, whatever it is. */
+  /** Returns the next frame of any type. */
   async frame(): Promise<ServerFrame> {
     return this.#until('a frame', () => {
       const read = readFrame(this.#received)
@@ -80,7 +81,7 @@ export class RawClient {
     })
   }
 
-  /** The next frame that is no text. */
+  /** Returns the next frame that is not a text frame. */
   async control(): Promise<ServerFrame> {
     for (;;) {
       const frame = await this.frame()
@@ -88,10 +89,10 @@ export class RawClient {
     }
   }
 
-  /** The next object that `wanted` likes; others before it are dropped. */
-  async json(wanted: (message: Json) => boolean = () => true): Promise<Json> {
+  /** Returns the next object that `matches` accepts, and drops those before it. */
+  async json(matches: (message: Json) => boolean = () => true): Promise<Json> {
     for (;;) {
-      for (let line = this.#lines.shift(); line; line = this.#lines.shift()) if (wanted(line)) return line
+      for (let line = this.#lines.shift(); line; line = this.#lines.shift()) if (matches(line)) return line
       const frame = await this.frame()
       if (frame.opcode === opcodes.close) throw new Error(`closed: ${JSON.stringify(closeOf(frame))}`)
       if (frame.opcode !== opcodes.text) continue
@@ -99,7 +100,7 @@ export class RawClient {
     }
   }
 
-  /** Code and reason of the close frame; 1006 when the line ends without one. */
+  /** Returns code and reason of the close frame, or 1006 when the connection ends without one. */
   async closed(): Promise<{ code: number; reason: string }> {
     for (;;) {
       const frame = await this.frame().catch((error: unknown) => {
@@ -111,9 +112,9 @@ export class RawClient {
     }
   }
 
-  /** All bytes until the server ends the line. */
+  /** Returns all bytes until the server ends the connection. */
   async end(): Promise<Buffer> {
-    return this.#until('the end of the line', () => (this.#ended ? this.#received : undefined))
+    return this.#until('the end of the connection', () => (this.#ended ? this.#received : undefined))
   }
 
   destroy(): void {
@@ -143,7 +144,7 @@ export class RawClient {
         const found = look()
         if (found !== undefined) return found
         if (this.#ended)
-          throw new Error(`the line ended before ${what}: ${this.#received.toString('latin1')}`)
+          throw new Error(`the connection ended before ${what}: ${this.#received.toString('latin1')}`)
         if ((await Promise.race([woken, late])) === 'late') throw new Error(`${what} did not come`)
       }
     } finally {

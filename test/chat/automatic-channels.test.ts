@@ -1,4 +1,4 @@
-// The lobby and the inbox, which nobody asks for and everybody counts on.
+// The automatic channels of the chat endpoint: the lobby and the direct messages.
 import { expect, test } from 'vitest'
 import type { ChannelRef } from '../../src/broker/broker.js'
 import { MemoryBroker, MemoryBrokerData } from '../../src/broker/memory.js'
@@ -9,9 +9,9 @@ import { chatAs } from '../support/chat-client.js'
 import { bugsOf } from '../support/gateway.js'
 import { until } from '../support/redis-processes.js'
 
-/** Refuses subscriptions until it is told that all is well. */
-class AbsentBroker extends MemoryBroker {
-  away = true
+/** Refuses subscriptions until the test makes it available. */
+class UnavailableBroker extends MemoryBroker {
+  available = false
   refused = 0
 
   constructor() {
@@ -19,20 +19,20 @@ class AbsentBroker extends MemoryBroker {
   }
 
   override async subscribe(ref: ChannelRef): Promise<void> {
-    if (!this.away) return super.subscribe(ref)
+    if (this.available) return super.subscribe(ref)
     this.refused += 1
     throw new CommandError('BROKER_UNAVAILABLE', 'Redis is away', { retryAfterMs: 20 })
   }
 }
 
-test('who goes while the broker is away is no fault of ours', async () => {
-  const broker = new AbsentBroker()
+test('a client that leaves while the broker is unavailable causes no bug report', async () => {
+  const broker = new UnavailableBroker()
   const gateway = await gatewayFor({}, { broker })
   const ann = await chatAs(gateway, 'ann')
   await until('both refused', () => broker.refused >= 2)
   ann.socket.terminate()
-  await until('nobody there', () => gateway.gateway.tenant('demo/acme')?.sessions.size === 0)
-  // Whose next try comes later than hers would.
+  await until('the session of ann to end', () => gateway.gateway.tenant('demo/acme')?.sessions.size === 0)
+  // The retry of bob comes later than that of ann would.
   const bob = await chatAs(gateway, 'bob')
   const before = broker.refused
   await until('bob refused again', () => broker.refused >= before + 2)
@@ -40,12 +40,12 @@ test('who goes while the broker is away is no fault of ours', async () => {
   expect(await bugsOf(gateway)).toBe(0)
 })
 
-test('who came while the broker was away is in the lobby and its inbox when it is back', async () => {
-  const broker = new AbsentBroker()
+test('a client that connected while the broker was unavailable is subscribed once it is back', async () => {
+  const broker = new UnavailableBroker()
   const gateway = await gatewayFor({}, { broker })
   const ann = await chatAs(gateway, 'ann')
   await until('both refused, twice', () => broker.refused >= 4)
-  broker.away = false
+  broker.available = true
   const bob = await chatAs(gateway, 'bob')
   await until('ann in the lobby', async () => {
     await bob.done({ type: 'presence', room: 'lobby' })
