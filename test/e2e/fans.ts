@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import { Centrifuge } from 'centrifuge'
 import { WebSocket } from 'ws'
-import { ChatAsks } from '../support/chat-asks.js'
+import { ChatRequests } from '../support/chat-requests.js'
 import { within } from '../support/waiting.js'
 import type { Tenant } from './tenants.js'
 import { Thread } from './thread.js'
@@ -66,7 +66,7 @@ const pauseMsMax = { first: 500, last: 8_000 }
 export class ChatFan implements Fan {
   readonly thread: Thread
   readonly #options: FanOptions
-  readonly #asks = new ChatAsks<ChatEvent>()
+  readonly #asks = new ChatRequests<ChatEvent>()
   /** Called each time that it has joined its room. */
   #onJoined = (): void => {}
   #token = ''

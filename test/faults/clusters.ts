@@ -1,6 +1,6 @@
 // Faults C1 to C5: what a Cluster does, and what can befall it.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { partitionOf, partitionSlots, recordKey } from '../../src/redis/keys.js'
+import { partitionOf, partitionSlots, generationKey } from '../../src/redis/keys.js'
 import { startRedisCluster } from '../support/redis-cluster.js'
 import type { RedisProcess } from '../support/redis-processes.js'
 import type { Fault } from './fault.js'
@@ -82,7 +82,7 @@ export const clusterFaults: readonly Fault[] = [
         await world.someAcksEach(2)
       }
       world.strike()
-      for (const partition of partitions) await first.cli('DEL', recordKey(partition))
+      for (const partition of partitions) await first.cli('DEL', generationKey(partition))
       await first.cli('CLIENT', 'KILL', 'TYPE', 'normal')
       await world.someAcksEach()
       await world.pause()

@@ -168,7 +168,7 @@ export const connectionFaults: readonly Fault[] = [
       let loaded = false
       const serving = master.start({ deadlineMs: 120_000 }).then(() => (loaded = true))
       const [publisher] = world.gateways.map(({ broker }) => broker.links.get('replicated writer'))
-      await until('a link that hears LOADING', () => publisher?.trouble?.includes('LOADING'))
+      await until('a link that hears LOADING', () => publisher?.unavailableReason?.includes('LOADING'))
       // They wait for a master so long, and no longer.
       await until('a refusal', () => 'BROKER_UNAVAILABLE' in world.load.failures(), { deadlineMs: 60_000 })
       expect(loaded, 'refused while it was loading').toBe(false)

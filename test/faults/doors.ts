@@ -8,7 +8,7 @@ import { mintToken } from '../../src/auth/mint.js'
 import type { Position } from '../../src/broker/broker.js'
 import { compileManifests } from '../../src/compile/manifests.js'
 import { FilesCatalog } from '../../src/catalog/files.js'
-import { ChatAsks, CodedError } from '../support/chat-asks.js'
+import { ChatRequests, CodedError } from '../support/chat-requests.js'
 import { until } from '../support/redis-processes.js'
 import type { Channel, Publisher } from './load.js'
 import type { Logged, SubscriberLog } from './oracle.js'
@@ -207,7 +207,7 @@ export async function sdkClient(options: ClientOptions): Promise<DoorClient> {
 export class ChatPerson implements DoorClient {
   readonly #options: ClientOptions
   readonly #logs: Logs
-  readonly #asks = new ChatAsks<ChatAnswer>()
+  readonly #asks = new ChatRequests<ChatAnswer>()
   #socket: WebSocket | undefined
   #closed = false
   losses = 0

@@ -1,14 +1,14 @@
 // The suite can fail: brokers that leave out what the algorithm stands on, and faults that must find them out.
 import { describe, expect, test } from 'vitest'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../src/redis/link.js'
-import type { Spoil } from '../support/redis-gateway.js'
+import type { BrokerFault } from '../support/redis-gateway.js'
 import type { Invariant } from './oracle.js'
 import { acceptedLost, cutReplies, killedWithLag, wokenAtPromotion } from './staged.js'
 import { unlessStarved, type World, type WorldOptions } from './world.js'
 
 interface Mutation {
   readonly words: string
-  readonly spoil: Spoil
+  readonly spoil: BrokerFault
   /** What must show. */
   readonly violates: Invariant
   play(options: WorldOptions): Promise<World>
@@ -54,7 +54,7 @@ const mutations: readonly Mutation[] = [
   { words: 'with resending', spoil: { alter: resending }, violates: 'I1', play: cutReplies },
   {
     words: 'without asking the Sentinels after a silence',
-    spoil: { alter: () => ({ stands: async () => true }) },
+    spoil: { alter: () => ({ confirmMaster: async () => true }) },
     violates: 'I1',
     play: wokenAtPromotion,
   },

@@ -5,7 +5,7 @@ import {
   connected,
   connectedAs,
   dataOf,
-  door,
+  centrifugeUrl,
   next,
   sdkAmong,
   subscribed,
@@ -53,7 +53,7 @@ afterAll(async () => {
 
 /** Connects to `b` first, and to `a` when that fails. */
 async function mover(user: string): Promise<Centrifuge> {
-  return connected(sdkAmong([door(b), door(a)], { getToken: () => tokenFor(user) }))
+  return connected(sdkAmong([centrifugeUrl(b), centrifugeUrl(a)], { getToken: () => tokenFor(user) }))
 }
 
 /**

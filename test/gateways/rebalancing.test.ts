@@ -7,7 +7,7 @@ import {
   connected,
   connectedAs,
   dataOf,
-  door,
+  centrifugeUrl,
   sdkAt,
   subscribed,
 } from '../support/centrifuge-sdk.js'
@@ -49,7 +49,7 @@ afterAll(async () => {
   await manifests.remove()
 })
 
-const throughBalancer = (user: string) => connected(sdkAt(door(balancer), { getToken: () => tokenFor(user) }))
+const throughBalancer = (user: string) => connected(sdkAt(centrifugeUrl(balancer), { getToken: () => tokenFor(user) }))
 
 async function counts(): Promise<number[]> {
   const [first] = gateways

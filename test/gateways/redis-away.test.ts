@@ -3,7 +3,7 @@
 import { Centrifuge, type Subscription } from 'centrifuge'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { dataOf, door } from '../support/centrifuge-sdk.js'
+import { dataOf, centrifugeUrl } from '../support/centrifuge-sdk.js'
 import { chatAs, joined, type ChatClient } from '../support/chat-client.js'
 import { endPrograms } from '../support/child-process.js'
 import {
@@ -38,7 +38,7 @@ beforeAll(async () => {
   // The default timeout of the SDK is 5 s. On a slow machine that may be shorter than the gateway needs to
   // answer.
   const options = { websocket: WebSocket, getToken: () => tokenFor('bob'), timeout: 20_000 }
-  bob = new Centrifuge(door(b), options)
+  bob = new Centrifuge(centrifugeUrl(b), options)
   bob.connect()
   general = bob.newSubscription('general', { recoverable: true })
   general.subscribe()

@@ -1,7 +1,7 @@
 // What every official client does, whatever its language and the broker. The other party is the official client for JavaScript.
 import { describe, expect, test } from 'vitest'
 import { apiKey, apiResult } from '../support/api-client.js'
-import { connectedAs, dataOf, door, subscribed } from '../support/centrifuge-sdk.js'
+import { connectedAs, dataOf, centrifugeUrl, subscribed } from '../support/centrifuge-sdk.js'
 import type { TestGateway } from '../support/gateway.js'
 import { allow, allOperations, rule } from '../support/policies.js'
 import { everywhere, type BrokerKind } from './brokers.js'
@@ -16,7 +16,7 @@ async function annAndBob(client: SdkClient & BrokerKind, channels = [rule('gener
 }
 
 async function annAt(client: SdkClient, gateway: TestGateway, claims = {}): Promise<Driver> {
-  return Driver.start(client).connected(door(gateway), { token: await gateway.token('ann', { claims }) })
+  return Driver.start(client).connected(centrifugeUrl(gateway), { token: await gateway.token('ann', { claims }) })
 }
 
 const byUser = (a: { user: string }, b: { user: string }): number => a.user.localeCompare(b.user)
@@ -25,7 +25,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
   test('connects by token', async () => {
     const { here } = await client.start()
     const ann = Driver.start(client)
-    await ann.connect(door(here), { token: await here.token('ann') })
+    await ann.connect(centrifugeUrl(here), { token: await here.token('ann') })
     expect((await ann.next('connected')).client).toMatch(/^[\w-]{36}$/)
   })
 
@@ -35,7 +35,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
       channels: [rule('lobby', { grants: [allow(allOperations, everybody)] })],
     })
     const guest = Driver.start(client)
-    await guest.connect(door(here))
+    await guest.connect(centrifugeUrl(here))
     const { client: id } = await guest.next('connected')
     await guest.subscribed('lobby')
     expect((await guest.presence('lobby')).clients).toEqual([{ client: id, user: `guest:${id}` }])

@@ -41,7 +41,7 @@ export const brokers: readonly BrokerKind[] = [
       const two = { ...options, count: async () => 2 }
       const [here, there] = [await gatewayOnRedis(url, policy, two), await gatewayOnRedis(url, policy, two)]
       await until('gateways that hear each other', () =>
-        [here, there].every(({ gateway }) => gateway.unready().length === 0),
+        [here, there].every(({ gateway }) => gateway.unreadyReasons().length === 0),
       )
       return { here, there }
     },

@@ -1,7 +1,7 @@
 // What each client makes of every way in which the server may end it: it comes back, or knows that it must not.
 import { describe, expect, test } from 'vitest'
 import { unsubscribeCodes } from '../../src/protocol/codes.js'
-import { door } from '../support/centrifuge-sdk.js'
+import { centrifugeUrl } from '../support/centrifuge-sdk.js'
 import { finalCloses, onlySession, temporaryCloses } from '../support/ends.js'
 import { everywhere, type BrokerKind } from './brokers.js'
 import type { SdkClient } from './clients.js'
@@ -9,7 +9,7 @@ import { Driver } from './driver.js'
 
 async function annInGeneral(client: SdkClient & BrokerKind) {
   const { here } = await client.start()
-  const ann = await Driver.start(client).connected(door(here), { token: await here.token('ann') })
+  const ann = await Driver.start(client).connected(centrifugeUrl(here), { token: await here.token('ann') })
   await ann.subscribed('general', { recoverable: true })
   return { ann, session: onlySession(here) }
 }

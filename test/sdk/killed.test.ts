@@ -1,7 +1,7 @@
 // A gateway is killed in the middle of a conversation: its clients go on at another one, and miss nothing.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { endPrograms } from '../support/child-process.js'
-import { connectedAs, door } from '../support/centrifuge-sdk.js'
+import { connectedAs, centrifugeUrl } from '../support/centrifuge-sdk.js'
 import { GatewayProcess, ManifestFolder } from '../support/gateway-process.js'
 import { TestProxy } from '../support/proxy.js'
 import { endRedisProcesses, startRedis } from '../support/redis-processes.js'
@@ -34,7 +34,7 @@ describe.each(clients)('$name', (client) => {
     const doomed = await GatewayProcess.start(options())
     balancer.retarget(doomed.port)
     const ann = Driver.start(client)
-    await ann.connected(door(balancer), { getToken: () => doomed.token('ann') })
+    await ann.connected(centrifugeUrl(balancer), { getToken: () => doomed.token('ann') })
     await ann.subscribed('general', { recoverable: true })
     const bob = await connectedAs(survivor, 'bob')
 
@@ -56,7 +56,7 @@ describe.each(clients)('$name', (client) => {
     const doomed = await GatewayProcess.start(options())
     balancer.retarget(doomed.port)
     const ann = Driver.start(client)
-    await ann.connected(door(balancer), { getToken: () => doomed.token('ann') })
+    await ann.connected(centrifugeUrl(balancer), { getToken: () => doomed.token('ann') })
     await ann.publish('lobby', 'before')
     const { epoch, offset } = await ann.history('lobby')
     balancer.retarget(survivor.port)

@@ -1,7 +1,7 @@
 // Lines break. What was missed comes back, in order and once; and where it cannot, the client is told so.
 import { describe, expect, test } from 'vitest'
 import type { Centrifuge } from 'centrifuge'
-import { connectedAs, door, proxyFor } from '../support/centrifuge-sdk.js'
+import { connectedAs, centrifugeUrl, proxyFor } from '../support/centrifuge-sdk.js'
 import { rule } from '../support/policies.js'
 import { everywhere, type BrokerKind } from './brokers.js'
 import type { SdkClient } from './clients.js'
@@ -18,7 +18,7 @@ async function annBehindProxy(client: SdkClient & BrokerKind) {
   const { here, there } = await client.start({ channels })
   const proxy = await proxyFor(here)
   const ann = Driver.start(client)
-  await ann.connected(door(proxy), { getToken: () => here.token('ann') })
+  await ann.connected(centrifugeUrl(proxy), { getToken: () => here.token('ann') })
   return { ann, bob: await connectedAs(there, 'bob'), proxy }
 }
 

@@ -1,7 +1,7 @@
 // Tokens end: a client fetches another in time, and knows when there is none to be had.
 import { describe, expect, test } from 'vitest'
 import { MovableClock } from '../support/clock.js'
-import { door } from '../support/centrifuge-sdk.js'
+import { centrifugeUrl } from '../support/centrifuge-sdk.js'
 import type { TestGateway } from '../support/gateway.js'
 import { onlySession } from '../support/ends.js'
 import { allow, rule } from '../support/policies.js'
@@ -20,7 +20,7 @@ function ticket(gateway: TestGateway, { user = 'ann', channel = 'board:1', expir
 }
 
 async function annAt(client: SdkClient, gateway: TestGateway): Promise<Driver> {
-  return Driver.start(client).connected(door(gateway), { token: await gateway.token('ann') })
+  return Driver.start(client).connected(centrifugeUrl(gateway), { token: await gateway.token('ann') })
 }
 
 describe.each(everywhere)('$name on $broker', (client) => {
@@ -30,7 +30,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
       const { here } = await client.start({ channels }, { clock })
       const lives = [1, 3600]
       const ann = Driver.start(client)
-      await ann.connected(door(here), {
+      await ann.connected(centrifugeUrl(here), {
         getToken: () => here.token('ann', { expiresInS: lives.shift() ?? 3600 }),
       })
       expect(await ann.next('connecting')).toMatchObject({ code: 0 })
@@ -46,7 +46,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
       const { here } = await client.start({ channels })
       const lives = [-10, 3600]
       const ann = Driver.start(client)
-      await ann.connected(door(here), {
+      await ann.connected(centrifugeUrl(here), {
         getToken: () => here.token('ann', { expiresInS: lives.shift() ?? 3600 }),
       })
       expect((await ann.next('error')).code).toBe(109)
@@ -58,7 +58,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
       const { here } = await client.start({ channels }, { clock })
       const lives = [60, 3600]
       const ann = Driver.start(client)
-      await ann.connected(door(here), {
+      await ann.connected(centrifugeUrl(here), {
         getToken: () => here.token('ann', { expiresInS: lives.shift() ?? 3600 }),
       })
       clock.move(farOffMs, here)
@@ -72,7 +72,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     ])('one %s is refused for good: 3500', async (_what, token) => {
       const { here } = await client.start({ channels })
       const ann = Driver.start(client)
-      await ann.connect(door(here), { token: await token(here) })
+      await ann.connect(centrifugeUrl(here), { token: await token(here) })
       expect(await ann.next('disconnected')).toMatchObject({
         code: 3500,
         reason: expect.stringMatching(/^invalid token: /) as string,
@@ -82,7 +82,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     test('none where guests may do nothing is final: 3501', async () => {
       const { here } = await client.start({ channels })
       const stranger = Driver.start(client)
-      await stranger.connect(door(here))
+      await stranger.connect(centrifugeUrl(here))
       expect((await stranger.next('disconnected')).code).toBe(3501)
     })
   })

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { onTestFinished } from 'vitest'
 import { WebSocket } from 'ws'
-import { door } from './centrifuge-sdk.js'
+import { centrifugeUrl } from './centrifuge-sdk.js'
 import type { TestGateway } from './gateway.js'
 import { Arrivals, within } from './waiting.js'
 
@@ -81,7 +81,7 @@ export class RawCentrifugeClient {
 }
 
 export function rawAt(gateway: TestGateway, tenant = 'demo/acme'): Promise<RawCentrifugeClient> {
-  return RawCentrifugeClient.open(door(gateway, tenant))
+  return RawCentrifugeClient.open(centrifugeUrl(gateway, tenant))
 }
 
 /** Opens a connected client, whose next line is the reply to the test's first command. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { mintToken } from '../../src/auth/mint.js'
-import { chatAs, type ChatClient, type ChatDoor, type ChatUser } from './chat-client.js'
+import { chatAs, type ChatClient, type ChatEndpoint, type ChatUser } from './chat-client.js'
 import { Program, type Ended } from './child-process.js'
 import { parsedLines } from './log-lines.js'
 import { tenantPolicy } from './policies.js'
@@ -246,7 +246,7 @@ function tenantManifest(rules: readonly Rule[], max: number): string {
  * Like `chatAs`, and waits until the client is in the lobby and receives direct messages. Over Redis that is
  * a moment after `welcome`.
  */
-export async function chatIn(gateway: ChatDoor, user: string, options: ChatUser = {}): Promise<ChatClient> {
+export async function chatIn(gateway: ChatEndpoint, user: string, options: ChatUser = {}): Promise<ChatClient> {
   const client = await chatAs(gateway, user, options)
   let sent = 0
   let heard = 0
