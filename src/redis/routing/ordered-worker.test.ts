@@ -1,6 +1,117 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
+import { RedisUnavailableError, type LiveRedis, type RedisLink } from '../link.js'
 import type { Job } from './job.js'
-import { outOfOrder, takePartitions } from './ordered-worker.js'
+import { OrderedWorker, outOfOrder, takePartitions, type WaitPolicy } from './ordered-worker.js'
+
+class TestWorker extends OrderedWorker<Job> {
+  readonly batches: string[][] = []
+
+  protected override batchLength(queue: readonly Job[]): number {
+    return Math.min(queue.length, 2)
+  }
+
+  protected override async runBatch(_live: LiveRedis, batch: readonly Job[]): Promise<void> {
+    this.batches.push(batch.map(({ key }) => key))
+    for (const one of batch) this.settle(one)
+  }
+}
+
+/** A worker whose link the test opens. A wait for the link ends at once, in vain. */
+function open(waiting: WaitPolicy, queueMax = 100) {
+  let current: LiveRedis | undefined
+  let nowMs = 0
+  let waits = 0
+  const listeners: ((live: LiveRedis) => void)[] = []
+  const refused: string[] = []
+  const rerouted: string[] = []
+  const retired = new AbortController()
+  const link: RedisLink = {
+    get current() {
+      return current
+    },
+    unavailableReason: 'Redis is away',
+    async ready(waitMs) {
+      waits += 1
+      nowMs += waitMs
+      throw new RedisUnavailableError('none')
+    },
+    onOpen: (listener) => void listeners.push(listener),
+  }
+  const worker = new TestWorker({
+    link,
+    clock: { epochMs: () => nowMs, monotonicMs: () => nowMs },
+    retired: retired.signal,
+    report: { settled: () => {}, rerouted: ({ key }) => void rerouted.push(key) },
+    waiting,
+    queueMax,
+    spacingMs: 0,
+  })
+  return {
+    batches: worker.batches,
+    refused,
+    rerouted,
+    retire: () => retired.abort(),
+    waits: () => waits,
+    send: (key: string) =>
+      worker.send({
+        key,
+        partition: 1,
+        sinceMs: nowMs,
+        refuse: () => void refused.push(key),
+        reject: () => {},
+      }),
+    openLink: () => {
+      const live = {} as LiveRedis
+      current = live
+      for (const listener of listeners) listener(live)
+    },
+  }
+}
+
+test('jobs are done in batches, in order', async () => {
+  const { batches, openLink, send } = open({ kind: 'refuseLate', patienceMs: 1_000 })
+  openLink()
+  for (const key of ['a', 'b', 'c']) send(key)
+  await vi.waitFor(() => expect(batches).toEqual([['a', 'b'], ['c']]))
+})
+
+test('`refuseLate` lets each job wait for a connection', async () => {
+  const { refused, send, waits } = open({ kind: 'refuseLate', patienceMs: 1_000 })
+  send('a')
+  await vi.waitFor(() => expect(refused).toEqual(['a']))
+  send('b')
+  await vi.waitFor(() => expect(refused).toEqual(['a', 'b']))
+  expect(waits()).toBe(2)
+})
+
+test('`failFast` refuses at once after one wait in vain, until the link opens', async () => {
+  const { batches, openLink, refused, send, waits } = open({ kind: 'failFast', patienceMs: 1_000 })
+  send('a')
+  await vi.waitFor(() => expect(refused).toEqual(['a']))
+  send('b')
+  await vi.waitFor(() => expect(refused).toEqual(['a', 'b']))
+  expect(waits()).toBe(1)
+  openLink()
+  send('c')
+  await vi.waitFor(() => expect(batches).toEqual([['c']]))
+})
+
+test('`keepNewest` drops the oldest job of a full queue, and does the others when the link opens', async () => {
+  const { batches, openLink, refused, send, waits } = open({ kind: 'keepNewest' }, 2)
+  for (const key of ['a', 'b', 'c']) send(key)
+  expect(refused).toEqual(['a'])
+  openLink()
+  await vi.waitFor(() => expect(batches).toEqual([['b', 'c']]))
+  expect(waits()).toBe(0)
+})
+
+test('a retired shard returns its jobs, also those that wait for the link to open', async () => {
+  const { rerouted, retire, send } = open({ kind: 'keepNewest' })
+  for (const key of ['a', 'b']) send(key)
+  await new Promise((resolve) => setImmediate(resolve))
+  retire()
+  await vi.waitFor(() => expect(rerouted).toEqual(['a', 'b']))
+})
 
 const job = (key: string, partition = 1): Job => ({
   key,
