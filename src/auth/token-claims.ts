@@ -13,7 +13,7 @@ const infoBytesMax = 1_024
  * it.
  */
 const clockToleranceMs = 5_000
-/** The last second that a Date can hold. Larger numbers are mistakes. */
+/** The last second that a Date can hold. Larger numbers are errors of the issuer. */
 const secondsMax = 8_640_000_000_000
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
