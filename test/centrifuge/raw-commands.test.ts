@@ -32,7 +32,7 @@ const refusals: [what: string, command: object, code: number, message: string | 
     'PERMISSION_DENIED: No channel rule of this tenant covers "nowhere".',
   ],
   [
-    'a publish without the right',
+    'a publish without permission',
     { publish: { channel: 'mute', data: 1 } },
     103,
     'PERMISSION_DENIED: Rule "mute" covers "mute", but grants Publish to no one.',
@@ -42,10 +42,10 @@ const refusals: [what: string, command: object, code: number, message: string | 
   ['a name of 256 bytes', { publish: { channel: 'x'.repeat(256), data: 1 } }, 107, /^INVALID_CHANNEL: /],
   ['a publish without data', { publish: { channel: 'general' } }, 107, 'BAD_REQUEST: data is missing'],
   [
-    'a tags filter that is none',
+    'an invalid tags filter',
     { subscribe: { channel: 'general', tf: { key: 'a', cmp: 'like' } } },
     107,
-    /^BAD_REQUEST: This tags filter \(tf\) cannot be used: "cmp" is none of eq, /,
+    /^BAD_REQUEST: This tags filter \(tf\) cannot be used: "cmp" must be one of eq, /,
   ],
   [
     'a map subscription',
@@ -85,7 +85,7 @@ const refusals: [what: string, command: object, code: number, message: string | 
     /^BAD_REQUEST: Nothing precedes offset 0/,
   ],
   [
-    'a refresh of no subscription',
+    'a refresh without a subscription',
     { sub_refresh: { channel: 'general', token: 'x' } },
     103,
     'NOT_SUBSCRIBED: This connection is not subscribed to "general"',
