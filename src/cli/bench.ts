@@ -1,4 +1,5 @@
-// `parley bench`: what a running installation carries, seen from its clients. Every delivery is counted.
+// `parley bench`: measures what a running installation carries, as its clients see it. Every delivery is
+// counted.
 import { Command, InvalidArgumentError } from 'commander'
 import { mintToken } from '../auth/mint.js'
 import { CentrifugeLanguage } from '../load/centrifuge-language.js'
@@ -7,15 +8,15 @@ import type { LatencySummary } from '../load/latencies.js'
 import type { RoundReport } from '../load/round.js'
 import type { Issuer } from '../tenant/policy.js'
 import { systemClock } from '../time.js'
-import { badInputExitCode, endsByTheList } from './exit-codes.js'
+import { badInputExitCode, withDocumentedExitCodes } from './exit-codes.js'
 import { readNamedFile } from './files.js'
-import { countOf } from './options.js'
+import { parseCount } from './options.js'
 
 interface BenchOptions {
   readonly connections: number
   readonly channels: number
   readonly channelPrefix: string
-  /** Publications per second, of all publishers together. */
+  /** Publications per second, by all publishers together. */
   readonly publishRate: number
   readonly payloadBytes: number
   /** Seconds. */
@@ -27,32 +28,45 @@ interface BenchOptions {
 
 const publishersMax = 64
 const payloadBytesMin = 32
-/** What has not come by then is missing. */
+/** A delivery that has not arrived this long after the last publication counts as missing. */
 const drainMs = 10_000
 
 export function benchCommand(): Command {
   const command = new Command('bench')
     .description(
-      'Measure a running gateway or cluster: connects, deliveries and latencies, from one process.',
+      'Measure connects, deliveries and latencies of a running gateway or cluster, from one process.',
     )
-    .argument('<url>', 'a tenant’s address, such as ws://localhost:8000/demo/acme', tenantUrlOf)
-    .option('--connections <number>', 'subscribers', countOf, 100)
-    .option('--channels <number>', 'over which the subscribers are spread', countOf, 10)
-    .option('--channel-prefix <text>', 'their names begin so; a number follows', 'bench:')
-    .option('--publish-rate <number>', 'publications per second, over all channels', countOf, 100)
-    .option('--payload-bytes <number>', `of each publication, at least ${payloadBytesMin}`, payloadOf, 128)
-    .option('--duration <seconds>', 'how long it publishes', countOf, 10)
-    .option('--arriving <number>', 'connections that are made at one time', countOf, 50)
-    .option('--token <token>', 'for all connections: they count as one user')
-    .option('--secret-file <file>', 'the tenant’s shared key (HS256): each connection is a user of its own')
-  return endsByTheList(command).action(async (url: URL, options: BenchOptions) => {
+    .argument('<url>', 'address of a tenant, such as ws://localhost:8000/demo/acme', tenantUrlOf)
+    .option('--connections <number>', 'number of subscribers', parseCount, 100)
+    .option(
+      '--channels <number>',
+      'number of channels, over which the subscribers are spread',
+      parseCount,
+      10,
+    )
+    .option('--channel-prefix <text>', 'beginning of the channels’ names; a number follows', 'bench:')
+    .option('--publish-rate <number>', 'publications per second, over all channels', parseCount, 100)
+    .option(
+      '--payload-bytes <number>',
+      `size of each publication, at least ${payloadBytesMin}`,
+      payloadOf,
+      128,
+    )
+    .option('--duration <seconds>', 'time for which it publishes', parseCount, 10)
+    .option('--arriving <number>', 'number of connections that are opened at the same time', parseCount, 50)
+    .option('--token <token>', 'token for all connections, which then count as one user')
+    .option(
+      '--secret-file <file>',
+      'file with the tenant’s shared key (HS256); each connection is then a user of its own',
+    )
+  return withDocumentedExitCodes(command).action(async (url: URL, options: BenchOptions) => {
     if (options.token !== undefined && options.secretFile !== undefined)
       command.error('error: give --token or --secret-file, not both', { exitCode: badInputExitCode })
     process.exitCode = (await bench(url, options)) ? 0 : 1
   })
 }
 
-/** True when everybody came, and all that was published was delivered. */
+/** Resolves with true when every client connected and every publication was delivered. */
 async function bench(url: URL, options: BenchOptions): Promise<boolean> {
   const { connections, publishRate } = options
   const channels = Array.from({ length: options.channels }, (_, index) => `${options.channelPrefix}${index}`)
@@ -88,9 +102,9 @@ async function bench(url: URL, options: BenchOptions): Promise<boolean> {
   return !failed && round.missing === 0
 }
 
-function showArrival({ latency, postponed, ready, seconds }: Arrival, wanted: number): void {
-  const told = postponed === 0 ? '' : `, ${number(postponed)} attempts were told to come later`
-  console.log(`connections  ${number(ready)} of ${number(wanted)} in ${seconds.toFixed(1)} s${told}`)
+function showArrival({ latency, postponed, ready, seconds }: Arrival, expected: number): void {
+  const later = postponed === 0 ? '' : `, ${number(postponed)} attempts were told to retry later`
+  console.log(`connections  ${number(ready)} of ${number(expected)} in ${seconds.toFixed(1)} s${later}`)
   console.log(`connects/s   ${number(ready / seconds)}   ${spread(latency)}`)
 }
 
@@ -102,11 +116,11 @@ function showRound(round: RoundReport, failures: Readonly<Record<string, number>
   showFailures(failures, round.refusals)
 }
 
-/** Each by code. */
+/** Prints the number of failures by code. */
 function showFailures(...counts: readonly Readonly<Record<string, number>>[]): void {
   const codes = counts.flatMap((count) => Object.entries(count))
-  const told = codes.map(([code, count]) => `${number(count)} × ${code}`).join(', ')
-  console.log(`failures     ${told || 'none'}`)
+  const listed = codes.map(([code, count]) => `${number(count)} × ${code}`).join(', ')
+  console.log(`failures     ${listed || 'none'}`)
 }
 
 function spread({ maxMs, p50Ms, p99Ms }: LatencySummary): string {
@@ -117,7 +131,7 @@ function number(value: number): string {
   return Math.round(value).toLocaleString('en-US')
 }
 
-/** One for each; empty texts where neither a token nor a key was given: guests. */
+/** One token for each client; empty texts, which make guests, when neither a token nor a key was given. */
 async function tokensFor(count: number, { secretFile, token }: BenchOptions): Promise<string[]> {
   if (secretFile === undefined) return Array.from({ length: count }, () => token ?? '')
   const secret = Buffer.from(readNamedFile('key file', secretFile).trimEnd()).toString('base64')
@@ -135,11 +149,11 @@ async function tokensFor(count: number, { secretFile, token }: BenchOptions): Pr
 function tenantUrlOf(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url && /^wss?:$/.test(url.protocol) && /^\/[^/]+\/[^/]+\/?$/.test(url.pathname)) return url
-  throw new InvalidArgumentError('It is ws:// or wss://, a host, and /<namespace>/<tenant>.')
+  throw new InvalidArgumentError('The address is ws:// or wss://, a host, and /<namespace>/<tenant>.')
 }
 
 function payloadOf(text: string): number {
-  const bytes = countOf(text)
+  const bytes = parseCount(text)
   if (bytes >= payloadBytesMin) return bytes
-  throw new InvalidArgumentError(`It is a whole number from ${payloadBytesMin}.`)
+  throw new InvalidArgumentError(`The value is a whole number of at least ${payloadBytesMin}.`)
 }

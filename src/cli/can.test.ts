@@ -7,7 +7,7 @@ import { canCommand } from './can.js'
 
 const samples = fileURLToPath(new URL('../../manifests/samples', import.meta.url))
 
-/** Thrown in place of ending the process. */
+/** Thrown instead of ending the process. */
 class Exit extends Error {
   readonly code: unknown
   constructor(code: unknown) {
@@ -33,7 +33,7 @@ afterEach(() => {
   process.exitCode = undefined
 })
 
-/** The exit code. */
+/** Resolves with the exit code. */
 async function run(...args: string[]): Promise<unknown> {
   const command = canCommand().configureOutput({ writeErr: (text) => void (stderr += text) })
   try {
@@ -90,8 +90,11 @@ describe('parley can', () => {
   })
 
   test.each<[string[], string]>([
-    [['--tenant', 'demo/none', '--user', 'u1', 'publish', 'x'], 'those that can: demo/acme, demo/globex.'],
-    [['--tenant', 'demo/acme', 'publish', 'x'], 'Say who asks'],
+    [
+      ['--tenant', 'demo/none', '--user', 'u1', 'publish', 'x'],
+      'the tenants that can: demo/acme, demo/globex.',
+    ],
+    [['--tenant', 'demo/acme', 'publish', 'x'], 'No user is given'],
     [[...acme, '--claims', '[1]', 'publish', 'x'], '--claims is not a JSON object'],
     [[...acme, '--claims', '{', 'publish', 'x'], '--claims is not a JSON object'],
     [[...acme, 'publish', 'a b'], 'U+0020'],
@@ -111,12 +114,12 @@ describe('parley can', () => {
     [[...acme, 'publish'], "missing required argument 'channel'"],
     [['publish', 'general'], "required option '--tenant"],
     [[...acme, '--rolls', 'x', 'publish', 'general'], "unknown option '--rolls'"],
-  ])('%j: exit 2 too, since 1 is an answer', async (args, words) => {
+  ])('%j: exits with 2, since 1 means no', async (args, words) => {
     expect(await run(...args)).toBe(2)
     expect(stderr).toContain(words)
   })
 
-  test('a tenant that cannot be served is shown with what is wrong', async () => {
+  test('a tenant that cannot be served is reported with its problem', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'parley-can-'))
     const header =
       'apiVersion: parley.chat/v1alpha1\nkind: ChatTenant\nmetadata: { name: acme, namespace: demo }\n'

@@ -1,16 +1,14 @@
-// `parley can`: may somebody do something on a channel, and by which rule? Asks the tenant's manifests, not a running gateway.
+// `parley can`: tells whether a user may do something on a channel, and which rule decides. It evaluates the
+// tenant's manifests and does not ask a running gateway.
 import { Argument, Command } from 'commander'
 import { rolesOf } from '../auth/token-claims.js'
 import { CommandError, ConfigError } from '../errors.js'
-import { isRecord, parseJson } from '../json.js'
 import { ChannelRules, type AclSubject, type AccessDecision } from '../tenant/acl.js'
-import { compileManifests } from '../compile/manifests.js'
-import { FilesCatalog } from '../catalog/files.js'
 import { parseChannelName } from '../tenant/channel.js'
 import type { Claims } from '../tenant/claims.js'
-import { tenantKey, type Operation, type TenantPolicy } from '../tenant/policy.js'
-import { fileProblemText } from '../resources/problem.js'
-import { badInputExitCode, endsByTheList } from './exit-codes.js'
+import type { Operation, TenantPolicy } from '../tenant/policy.js'
+import { badInputExitCode, withDocumentedExitCodes } from './exit-codes.js'
+import { parseClaims, parseRoles, readTenant, UsageError } from './tenant-options.js'
 
 const operationsByWord = {
   subscribe: 'Subscribe',
@@ -35,28 +33,26 @@ interface Question {
   readonly options: CanOptions
 }
 
-/** What was typed cannot be asked; the message is all that the reader gets. */
-class UsageError extends Error {
-  override readonly name = 'UsageError'
-}
-
-/** Prints one line that begins with `yes:` or `no:`. Exit code 0 for yes, 1 for no, 2 and a sentence for bad input. */
+/**
+ * Prints one line that begins with `yes:` or `no:`. The exit code is 0 for yes and 1 for no; for bad input it
+ * is 2, with a sentence on standard error.
+ */
 export function canCommand(): Command {
   const command = new Command('can')
-    .description('Say whether somebody may do something on a channel, and which rule says so.')
-    .option('--tenants <dir>', 'folder with the tenants’ manifests', 'manifests/samples')
-    .requiredOption('--tenant <namespace/name>', 'tenant whose rules are asked')
-    .option('--user <id>', 'user who asks; with --anonymous, the guest’s client id')
+    .description('Tell whether a user may do something on a channel, and which rule decides.')
+    .option('--tenants <dir>', 'folder with the manifests of the tenants', 'manifests/samples')
+    .requiredOption('--tenant <namespace/name>', 'tenant whose rules are evaluated')
+    .option('--user <id>', 'user id; with --anonymous, the id of the guest')
     .option('--claims <json>', 'claims of the user’s token, such as \'{"team":"red"}\'')
-    .option('--roles <list>', 'roles with commas between; by default those in the claims')
-    .option('--anonymous', 'ask for a guest without a token')
-    .addArgument(new Argument('<operation>', 'what is to be done').choices(Object.keys(operationsByWord)))
-    .argument('<channel>', 'where')
+    .option('--roles <list>', 'roles, separated by commas; by default those in the claims')
+    .option('--anonymous', 'evaluate for a guest, who has no token')
+    .addArgument(new Argument('<operation>', 'operation to evaluate').choices(Object.keys(operationsByWord)))
+    .argument('<channel>', 'name of the channel')
     .addHelpText(
       'after',
       '\nExample: parley can --tenant demo/acme --user u1 --claims \'{"team":"red"}\' publish team:red',
     )
-  return endsByTheList(command).action((word: Word, channel: string, options: CanOptions) => {
+  return withDocumentedExitCodes(command).action((word: Word, channel: string, options: CanOptions) => {
     const decision = answer(command, { operation: operationsByWord[word], channel, options })
     process.stdout.write(`${sentenceOf(decision, { word, channel })}\n`)
     process.exitCode = decision.allowed ? 0 : 1
@@ -75,7 +71,7 @@ function answer(command: Command, question: Question): AccessDecision {
 }
 
 function decide({ operation, channel, options }: Question): AccessDecision {
-  const policy = tenantOf(options)
+  const policy = readTenant(options.tenants, options.tenant)
   const name = parseChannelName(channel, { maxLength: policy.limits.channels.nameMaxLength })
   return new ChannelRules(policy.channels).decide(subjectOf(options, policy), operation, name)
 }
@@ -85,37 +81,22 @@ function sentenceOf(decision: AccessDecision, asked: { word: Word; channel: stri
   return `no: ${decision.message}`
 }
 
-function tenantOf({ tenants, tenant }: CanOptions): TenantPolicy {
-  const catalog = FilesCatalog.open(tenants, { compile: compileManifests })
-  const policy = catalog.get(tenant)
-  if (policy) return policy
-  const known = [...catalog.all()].map(tenantKey).toSorted().join(', ') || 'none'
-  const problems = catalog.problems.map((problem) => `\n  ${fileProblemText(problem)}`).join('')
-  throw new UsageError(
-    `No tenant "${tenant}" can be served from ${tenants}; those that can: ${known}.${problems}`,
-  )
-}
-
 function subjectOf(options: CanOptions, policy: TenantPolicy): AclSubject {
   if (options.anonymous) {
     if (options.claims !== undefined || options.roles !== undefined)
       throw new UsageError('A guest has no claims and no roles.')
-    return { user: `guest:${options.user ?? 'somebody'}`, anonymous: true, roles: [], claims: {} }
+    return { user: `guest:${options.user ?? 'anonymous'}`, anonymous: true, roles: [], claims: {} }
   }
-  if (!options.user) throw new UsageError('Say who asks: --user <id>, or --anonymous for a guest.')
-  const claims = claimsOf(options.claims ?? '{}')
-  const roles = options.roles?.split(',').map((role) => role.trim()) ?? rolesIn(claims, policy)
+  if (!options.user) throw new UsageError('No user is given: use --user <id>, or --anonymous for a guest.')
+  const claims = parseClaims(options.claims)
+  const roles = parseRoles(options.roles) ?? rolesIn(claims, policy)
   return { user: options.user, anonymous: false, roles, claims }
 }
 
-/** As a gateway finds them; where token sources differ, as the first one names them. */
+/**
+ * The roles that a gateway reads from these claims, under the name that the tenant's first issuer gives them.
+ */
 function rolesIn(claims: Claims, policy: TenantPolicy): readonly string[] {
   const [issuer] = policy.issuers
   return issuer ? rolesOf(claims, issuer.claims.roles) : []
-}
-
-function claimsOf(text: string): Claims {
-  const claims = parseJson(text)
-  if (isRecord(claims)) return claims
-  throw new UsageError('--claims is not a JSON object: write it as \'{"team":"red"}\'.')
 }

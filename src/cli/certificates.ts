@@ -1,44 +1,53 @@
-// Certificates and keys from files, PEM as everybody writes them. What cannot be used is said in a sentence, and nothing secret with it.
+// Reads certificates and keys in PEM from files. An error says in a sentence what is wrong, and never shows
+// the contents.
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { ConfigError } from '../errors.js'
 import { readNamedFile } from './files.js'
 
-/** A certificate, with the intermediates behind it, and the key that belongs to it: PEM texts. */
+/** A certificate with its intermediates, and the private key that belongs to it, as PEM texts. */
 export interface KeyPair {
   readonly cert: string
   readonly key: string
-  /** Of the certificate itself, since the epoch; it may be over. */
+  /** The end of the certificate's validity, in milliseconds since 1970; it may be in the past. */
   readonly expiresMs: number
 }
 
-/** Where the two are. */
+/** The paths of the two files. */
 export interface KeyPairFiles {
   readonly cert: string
   readonly key: string
 }
 
-/** `flags` is what the names of both flags begin with, as `--tls`. Undefined when neither is given; throws ConfigError when one is. */
+/**
+ * The files of a key pair; undefined when neither is given. `flags` is the common beginning of the two
+ * options, as in `--tls`.
+ * @throws ConfigError when only one of them is given.
+ */
 export function keyPairFiles(
   { cert, key }: Partial<Record<keyof KeyPairFiles, string | undefined>>,
   flags: string,
 ): KeyPairFiles | undefined {
   if (cert !== undefined && key !== undefined) return { cert, key }
   if (cert === key) return undefined
-  throw new ConfigError([`A certificate and its key come together: ${flags}-cert-file, ${flags}-key-file`])
+  throw new ConfigError([
+    `A certificate and its key go together: give both ${flags}-cert-file and ${flags}-key-file`,
+  ])
 }
 
-/** Throws ConfigError. A pair that has expired is read all the same: whether the clock is wrong cannot be told from here. */
+/**
+ * Reads a key pair. An expired certificate is accepted, because this process cannot tell whether its own
+ * clock is wrong.
+ * @throws ConfigError when a file cannot be read or used, or when the key does not belong to the certificate.
+ */
 export function readKeyPair(files: KeyPairFiles): KeyPair {
   const cert = readNamedFile('certificate file', files.cert)
   const key = readNamedFile('key file', files.key)
   const certificate = parseCertificate(cert, files.cert)
   if (!certificate.checkPrivateKey(parseKey(key, files.key)))
-    throw new ConfigError([
-      `The key in "${files.key}" is another than that of the certificate in "${files.cert}"`,
-    ])
+    throw new ConfigError([`The key in "${files.key}" does not belong to the certificate in "${files.cert}"`])
   try {
-    // What OpenSSL's own rules have against it, such as a key that is too short, and what stands behind the first certificate.
+    // OpenSSL checks more, such as the length of the key and the certificates after the first.
     createSecureContext({ cert, key })
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
@@ -47,7 +56,10 @@ export function readKeyPair(files: KeyPairFiles): KeyPair {
   return { cert, key, expiresMs: Date.parse(certificate.validTo) }
 }
 
-/** One certificate or more that others are checked against. Throws ConfigError. */
+/**
+ * Reads one or more certificates of authorities. @throws ConfigError when there is none or the file cannot be
+ * read.
+ */
 export function readAuthorities(file: string): string {
   const text = readNamedFile('certificate file', file)
   parseCertificate(text, file)
@@ -58,7 +70,7 @@ function parseCertificate(text: string, file: string): X509Certificate {
   try {
     return new X509Certificate(text)
   } catch {
-    throw new ConfigError([`The certificate file "${file}" holds no certificate in PEM`])
+    throw new ConfigError([`The certificate file "${file}" does not contain a certificate in PEM`])
   }
 }
 
@@ -66,6 +78,8 @@ function parseKey(text: string, file: string): KeyObject {
   try {
     return createPrivateKey(text)
   } catch {
-    throw new ConfigError([`The key file "${file}" holds no private key in PEM, or one with a passphrase`])
+    throw new ConfigError([
+      `The key file "${file}" does not contain a private key in PEM, or the key has a passphrase`,
+    ])
   }
 }

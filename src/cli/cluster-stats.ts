@@ -1,6 +1,7 @@
-// All gateways of an installation together: as `/stats` tells of them, and as one of them compares itself with the others.
-import type { Member } from '../gateway/fleet/rebalance-policy.js'
-import { isRedisTrouble } from '../catalog/redis/scripts.js'
+// Reads the heartbeats of all gateways of an installation: for `/stats`, and for a gateway that compares its
+// load with the others.
+import type { FleetMember } from '../gateway/fleet/rebalance-policy.js'
+import { isRedisUnavailable } from '../catalog/redis/unavailable.js'
 import type { Heartbeats } from '../catalog/redis/heartbeats.js'
 
 const waitMs = 1_000
@@ -10,7 +11,10 @@ interface TenantTotal {
   publications_per_second: number
 }
 
-/** From the last heartbeats, at most five seconds old; `{ error }` while Redis is away. */
+/**
+ * The fleet as `/stats` shows it, from heartbeats that are at most five seconds old; `{ error }` while Redis
+ * is unavailable.
+ */
 export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   try {
     const gateways = await heartbeats.readGateways({ usage: true, waitMs })
@@ -33,17 +37,17 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
       tenants,
     }
   } catch (error) {
-    if (!isRedisTrouble(error)) throw error
-    return { error: 'Redis does not answer: nothing is known of the other gateways' }
+    if (!isRedisUnavailable(error)) throw error
+    return { error: 'Redis does not answer, so the other gateways are not known' }
   }
 }
 
-/** Undefined while Redis is away. */
-export async function readFleet(heartbeats: Heartbeats): Promise<readonly Member[] | undefined> {
+/** The live gateways with their connections; undefined while Redis is unavailable. */
+export async function readFleet(heartbeats: Heartbeats): Promise<readonly FleetMember[] | undefined> {
   try {
     return await heartbeats.readGateways({ usage: false, waitMs })
   } catch (error) {
-    if (!isRedisTrouble(error)) throw error
+    if (!isRedisUnavailable(error)) throw error
     return undefined
   }
 }

@@ -1,17 +1,18 @@
-// `parley crds`: the CustomResourceDefinitions of this version, for `kubectl apply` or as files.
+// `parley crds`: prints the CustomResourceDefinitions of this version for `kubectl apply`, or writes them as
+// files.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { crdYaml } from '../resources/crd-yaml.js'
 import { customResourceDefinitions } from '../resources/crd.js'
-import { badInputExitCode, endsByTheList } from './exit-codes.js'
+import { badInputExitCode, withDocumentedExitCodes } from './exit-codes.js'
 
 export function crdsCommand(): Command {
   const command = new Command('crds')
     .description('Print the CustomResourceDefinitions of ChatPlan, ChatTenant and ChatCredential.')
-    .option('--output <folder>', 'write a file for each instead')
+    .option('--output <folder>', 'write one file for each into this folder instead')
     .addHelpText('after', '\nExample: parley crds | kubectl apply --server-side -f -')
-  return endsByTheList(command).action(({ output }: { output?: string }) => {
+  return withDocumentedExitCodes(command).action(({ output }: { output?: string }) => {
     const definitions = customResourceDefinitions()
     if (output === undefined) {
       process.stdout.write(definitions.map((definition) => crdYaml(definition)).join('---\n'))

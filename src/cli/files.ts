@@ -1,8 +1,11 @@
-// A file that somebody named on the command line is missing more often than not: it deserves a sentence.
+// Reads a file that an option names, and explains when it cannot be read.
 import { readFileSync } from 'node:fs'
 import { ConfigError } from '../errors.js'
 
-/** `what` is the file's part in the sentence, as "password file". Throws ConfigError. */
+/**
+ * Reads a text file. `what` names it in the error, as in "password file". @throws ConfigError when it cannot
+ * be read.
+ */
 export function readNamedFile(what: string, file: string): string {
   try {
     return readFileSync(file, 'utf8')

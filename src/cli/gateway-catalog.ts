@@ -1,11 +1,12 @@
-// Where a gateway learns of its tenants: a folder that each gateway has, or the catalog that a controller keeps in Redis.
+// The source of a gateway's tenants: a folder of manifests, or the catalog that a controller publishes in
+// Redis.
 import { ConfigError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { Prepare, RedisLink } from '../redis/link.js'
 import { compileManifests } from '../compile/manifests.js'
 import { FilesCatalog } from '../catalog/files.js'
 import type { CatalogVersion } from '../catalog/version.js'
-import { RedisCatalog } from '../catalog/redis/reader.js'
+import { CatalogReader } from '../catalog/redis/reader.js'
 import type { Catalog } from '../catalog/catalog.js'
 import { SealingKeys } from '../catalog/redis/sealing.js'
 import type { Clock } from '../time.js'
@@ -16,14 +17,18 @@ export interface GatewayCatalog {
   readonly catalog: Catalog
   /** Follows changes until `signal` ends it. */
   run(signal: AbortSignal): Promise<void>
-  /** In force here; undefined where there is none to compare. */
+  /** The catalog version that this gateway enforces; undefined for a folder, which has no versions. */
   version(): CatalogVersion | undefined
-  /** Names of what cannot be served as it should be. */
+  /** Tenants, or files, whose newest revision cannot be served. */
   problems(): string[]
-  /** Why nobody can be served yet. */
-  troubles(): string[]
+  /** Why no tenant can be served yet, as sentences for `/readyz`; empty when tenants can be served. */
+  unreadyReasons(): string[]
+  /** Calls `listener` after each change that was applied. */
   onApplied(listener: () => void): void
-  /** How long ago, at most, it was what the controller wants; Infinity: never was. Undefined: no controller writes it. */
+  /**
+   * Milliseconds since this catalog was last known to be the controller's newest; Infinity when it never was.
+   * Undefined for a folder, which no controller writes.
+   */
   ageMs(): number | undefined
 }
 
@@ -33,7 +38,7 @@ export interface CatalogSource {
   readonly installation: string
 }
 
-/** Throws ConfigError: exactly one source must be named. */
+/** Opens the catalog. @throws ConfigError unless exactly one source is named. */
 export function openCatalog(
   source: CatalogSource,
   deps: { createLink: (role: string, prepare: Prepare) => RedisLink; clock: Clock; log: Log },
@@ -41,17 +46,18 @@ export function openCatalog(
   const { installation, sealingKeyFile, tenants } = source
   if ((tenants === undefined) === (sealingKeyFile === undefined)) {
     throw new ConfigError([
-      'Say where tenants come from: --tenants with a folder, or --sealing-key-file to follow the catalog in Redis',
+      'The source of tenants is not clear: give either --tenants with a folder, or --sealing-key-file to follow the catalog in Redis',
     ])
   }
   if (tenants !== undefined) return filesCatalog(tenants)
-  const catalog = new RedisCatalog({ ...deps, installation, sealing: readSealingKeys(sealingKeyFile ?? '') })
+  const catalog = new CatalogReader({ ...deps, installation, sealing: readSealingKeys(sealingKeyFile ?? '') })
   return {
     catalog,
     run: (signal) => catalog.run(signal),
     version: () => catalog.version,
     problems: () => catalog.problems.map(({ tenant }) => tenant),
-    troubles: () => (catalog.synced ? [] : [`The catalog was not read yet: ${catalog.trouble ?? ''}`]),
+    unreadyReasons: () =>
+      catalog.synced ? [] : [`The catalog has not been read yet: ${catalog.unavailableReason ?? ''}`],
     onApplied: (listener) => catalog.onApplied(listener),
     ageMs: () => catalog.ageMs ?? Infinity,
   }
@@ -65,13 +71,15 @@ function filesCatalog(folder: string): GatewayCatalog {
     run: (signal) => catalog.run(signal),
     version: () => undefined,
     problems: () => catalog.problems.map(({ file }) => file),
-    troubles: () => [],
+    unreadyReasons: () => [],
     onApplied: (listener) => catalog.onReload(listener),
     ageMs: () => undefined,
   }
 }
 
-/** Throws ConfigError. */
+/**
+ * Reads the keys that seal and open the catalog. @throws ConfigError when the file cannot be read or parsed.
+ */
 export function readSealingKeys(file: string): SealingKeys {
   return SealingKeys.parse(readNamedFile('sealing key file', file), file)
 }

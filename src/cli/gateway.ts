@@ -1,4 +1,5 @@
-// `parley gateway`: one of many, sharing messages, presence and quotas through Redis.
+// `parley gateway`: one of many gateways, which share messages, presence and quotas through Redis. `runOn`
+// wires the parts together.
 import { randomBytes } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
@@ -18,11 +19,11 @@ import { Heartbeats } from '../catalog/redis/heartbeats.js'
 import { loadLedgerScripts, RedisLedger } from '../quota/redis/ledger.js'
 import { systemClock } from '../time.js'
 import { listenOrExplain } from './listen.js'
-import { endsByTheList } from './exit-codes.js'
-import { countOf, installationOf, portOf, windowOf, withRedisFiles } from './options.js'
+import { withDocumentedExitCodes } from './exit-codes.js'
+import { parseCount, parseInstallation, parsePort, parseWindow, withRedisFiles } from './options.js'
 import { keyPairFiles, readKeyPair, type KeyPair } from './certificates.js'
-import { RedisParts, type RedisOptions } from './redis-links.js'
-import { Renewal } from './reloading-file.js'
+import { RedisLinks, type RedisOptions } from './redis-links.js'
+import { ReloadingFiles } from './reloading-file.js'
 import { readCluster, readFleet } from './cluster-stats.js'
 import { openCatalog } from './gateway-catalog.js'
 import { serveUntil } from './serving.js'
@@ -40,9 +41,9 @@ interface GatewayOptions extends RedisOptions {
   /** Seconds. */
   readonly drainWindow: number
   readonly maxConnections: number
-  /** Seconds; 0: never. */
+  /** Seconds; 0 turns rebalancing off. */
   readonly rebalanceWindow: number
-  /** In a second. */
+  /** Handshakes per second. */
   readonly handshakeRate: number
   readonly allowPrivateJwks: boolean
   readonly logLevel: LogLevel
@@ -54,71 +55,81 @@ export function gatewayCommand(): Command {
       .description('Run one of many gateways that share a Redis.')
       .requiredOption(
         '--redis <url>',
-        'redis://host, rediss://host, redis+sentinel://host,host,host/master, redis+cluster://host,host; user and password in it, in PARLEY_REDIS_USERNAME and PARLEY_REDIS_PASSWORD, or in a file',
+        'redis://host, rediss://host, redis+sentinel://host,host,host/master or redis+cluster://host,host; user and password are in the URL, in PARLEY_REDIS_USERNAME and PARLEY_REDIS_PASSWORD, or in a file',
       ),
   )
     .option(
       '--data-nodes <number>',
-      'master and replicas together (of one shard in a Cluster), where Redis should not be asked',
-      countOf,
+      'number of master and replicas together (of one shard in a Cluster); default: as Redis reports it',
+      parseCount,
     )
-    .option('--tenants <folder>', 'manifests; without them the catalog in Redis is followed')
-    .option('--sealing-key-file <file>', 'opens the secrets in the catalog: lines of id:base64')
+    .option('--tenants <folder>', 'folder of manifests; without it the gateway follows the catalog in Redis')
+    .option('--sealing-key-file <file>', 'keys that open the secrets in the catalog, one id:base64 per line')
     .option(
       '--installation <name>',
-      'which gateways belong together, and which catalog is theirs',
-      installationOf,
+      'name shared by the gateways that belong together, and by their catalog',
+      parseInstallation,
       'parley',
     )
-    .option('--port <number>', 'where clients connect', portOf, 8000)
+    .option('--port <number>', 'port for clients', parsePort, 8000)
     .option(
       '--tls-cert-file <file>',
-      'clients speak TLS, and are shown this certificate; it is read again when it changes',
+      'certificate (PEM) for TLS with clients; it is read again when it changes',
     )
-    .option('--tls-key-file <file>', 'its key')
-    .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
-    .option('--host <address>', 'the address to listen on', '0.0.0.0')
-    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', windowOf, 20)
-    .option('--max-connections <number>', 'of this gateway; more are answered 503', countOf, 50_000)
+    .option('--tls-key-file <file>', 'private key of that certificate (PEM)')
+    .option('--ops-port <number>', 'port for /metrics, /healthz, /readyz and /stats', parsePort, 9090)
+    .option('--host <address>', 'address to listen on', '0.0.0.0')
+    .option(
+      '--drain-window <seconds>',
+      'time over which sessions are closed when the gateway ends',
+      parseWindow,
+      20,
+    )
+    .option(
+      '--max-connections <number>',
+      'maximum of connections to this gateway; further ones get 503',
+      parseCount,
+      50_000,
+    )
     .option(
       '--rebalance-window <seconds>',
-      'over how long a few sessions at a time are sent to gateways with more room; 0: never',
-      windowOf,
+      'time over which a few sessions at a time are moved to gateways with fewer; 0 turns this off',
+      parseWindow,
       10,
     )
     .option(
       '--handshake-rate <number>',
-      'clients let in per second; more are answered 503',
-      countOf,
+      'maximum of handshakes per second; further ones get 503',
+      parseCount,
       defaultHandshakesPerSecond,
     )
-    .option('--allow-private-jwks', 'let tenants’ JWKS URLs lead to private addresses, and be http', false)
+    .option('--allow-private-jwks', 'allow JWKS URLs of tenants with private addresses, and with http', false)
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
-  return endsByTheList(command).action(async (options: GatewayOptions) => runGateway(options))
+  return withDocumentedExitCodes(command).action(async (options: GatewayOptions) => runGateway(options))
 }
 
 async function runGateway(options: GatewayOptions): Promise<void> {
-  // From the first moment on: the first process of a container ignores what it has no handler for.
+  // Before anything else: the first process of a container ignores signals for which it has no handler.
   const asked = untilSignal(process)
   const stop = new AbortController()
   const { signal } = stop
-  // Every link listens.
+  // Every link adds a listener.
   setMaxListeners(0, signal)
   const gatewayId = `${hostname()}-${randomBytes(3).toString('hex')}`
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ gateway: gatewayId })
-  const redis = new RedisParts(options, { clock: systemClock, log, signal, environment: process.env })
+  const redis = new RedisLinks(options, { clock: systemClock, log, signal, environment: process.env })
   try {
     await runOn(redis, { options, gatewayId, log, asked, signal })
   } finally {
     // Whatever the reason: nothing of this may keep a process alive that has no more to do.
     stop.abort()
-    await redis.ended()
+    await redis.closed()
   }
 }
 
 /** Resolves when `asked` has and everybody was seen off. Throws ConfigError. */
 async function runOn(
-  redis: RedisParts,
+  redis: RedisLinks,
   life: { options: GatewayOptions; gatewayId: string; log: Log; asked: Promise<void>; signal: AbortSignal },
 ): Promise<void> {
   const { asked, gatewayId, log, options, signal } = life
@@ -146,7 +157,7 @@ async function runOn(
     log,
     installation: options.installation,
   })
-  const certificate = openCertificate(options, log)
+  const certificate = openClientCertificate(options, log)
   const meter = new UsageMeter(clock)
   const gateway: Gateway = new Gateway({
     broker,
@@ -158,11 +169,11 @@ async function runOn(
     allowPrivateJwks: options.allowPrivateJwks,
     sessionsMax: options.maxConnections,
     problems: () => catalog.problems().length,
-    troubles: () => [...redis.troubles(), ...catalog.troubles()],
-    outages: () => ({ redisAwayMs: redis.awayMs(), catalogAgeMs: catalog.ageMs() }),
+    unavailableReasons: () => [...redis.unreadyReasons(), ...catalog.unreadyReasons()],
+    dependencyStatus: () => ({ redisAwayMs: redis.unavailableMs(), catalogAgeMs: catalog.ageMs() }),
     certificateExpiresMs: certificate && (() => certificate.current.expiresMs),
     cluster: () => readCluster(heartbeats),
-    count: async () => (await readFleet(heartbeats))?.length,
+    countGateways: async () => (await readFleet(heartbeats))?.length,
   })
   const heartbeats = new Heartbeats({
     createLink: createCatalogLink,
@@ -173,24 +184,24 @@ async function runOn(
       version: catalog.version(),
       problems: catalog.problems(),
       connections: gateway.context.sessions.size,
-      ready: gateway.unready().length === 0,
+      ready: gateway.unreadyReasons().length === 0,
       usage: meter.read(gateway.tenants),
     }),
     log,
   })
-  catalog.onApplied(() => heartbeats.hurry())
+  catalog.onApplied(() => heartbeats.sendNow())
 
   const server = new GatewayServer(gateway, {
     certificate: certificate?.current,
     handshakesPerSecond: options.handshakeRate,
   })
-  certificate?.onRenewed((renewed) => server.replaceCertificate(renewed))
+  certificate?.onChange((renewed) => server.replaceCertificate(renewed))
   const ops = new OpsServer(gateway)
   const { host } = options
   const ending = new AbortController()
   const running: Promise<void>[] = []
 
-  // Probes are answered while Redis is waited for; clients are let in when it is there.
+  // Probes are answered while the process waits for Redis; clients are served when Redis is available.
   const opsPlace = { what: 'operators', flag: '--ops-port', host, port: options.opsPort }
   const { port: opsPort } = await listenOrExplain(() => ops.listen(options.opsPort, host), opsPlace)
   try {
@@ -213,10 +224,10 @@ async function runOn(
       gateway,
       server,
       drainWindowMs: options.drainWindow * 1000,
-      // The others are not to count on it any longer.
-      onDrain: () => heartbeats.hurry(),
+      // The other gateways stop counting on this one.
+      onDrain: () => heartbeats.sendNow(),
     })
-    // Goodbyes need their links: those of the people first, and at the end this gateway's own.
+    // Removing the clients from presence and this gateway from the ledger needs links that are still open.
     await presence.close()
     await Promise.all([broker.close(), ledger.close()])
   } finally {
@@ -225,11 +236,14 @@ async function runOn(
   }
 }
 
-/** Undefined: TLS ends before the gateway. Throws ConfigError. */
-function openCertificate(
+/**
+ * The certificate for clients; undefined when TLS ends before the gateway. @throws ConfigError when a file
+ * cannot be used.
+ */
+function openClientCertificate(
   { tlsCertFile, tlsKeyFile }: GatewayOptions,
   log: Log,
-): Renewal<KeyPair> | undefined {
+): ReloadingFiles<KeyPair> | undefined {
   const files = keyPairFiles({ cert: tlsCertFile, key: tlsKeyFile }, '--tls')
-  return files && new Renewal({ what: 'certificate for clients', read: () => readKeyPair(files), log })
+  return files && new ReloadingFiles({ what: 'certificate for clients', read: () => readKeyPair(files), log })
 }

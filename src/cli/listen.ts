@@ -1,16 +1,17 @@
-// A port that cannot be had is the most common way to fail at start: it deserves a sentence.
+// Explains why a port cannot be opened, which is the most common failure at start.
 import { ConfigError } from '../errors.js'
 
 const explanations: Readonly<Record<string, { text: string; flag?: string }>> = {
-  EADDRINUSE: { text: 'is taken by another program: stop that one or choose another port' },
-  EACCES: { text: 'may not be opened by this user: choose one above 1023' },
+  EADDRINUSE: { text: 'is in use by another program: stop that program or choose another port' },
+  EACCES: { text: 'may not be opened by this user: choose a port above 1023' },
   EADDRNOTAVAIL: {
-    text: 'cannot be opened at this address: it is none of this machine’s',
+    text: 'cannot be opened: this machine does not have that address',
     flag: '--host',
   },
-  ENOTFOUND: { text: 'cannot be opened: nobody knows an address of that name', flag: '--host' },
+  ENOTFOUND: { text: 'cannot be opened: the host name does not resolve to an address', flag: '--host' },
 }
 
+/** Calls `listen`. @throws ConfigError with a sentence for the common reasons; other errors pass through. */
 export async function listenOrExplain<Address>(
   listen: () => Promise<Address>,
   options: { what: string; flag: string; host: string; port: number },

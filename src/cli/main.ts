@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// `parley`: runs one subcommand, and says in sentences what is wrong with its configuration.
+// `parley`: runs one subcommand, and prints the problems of its configuration as sentences.
 import { ConfigError } from '../errors.js'
 import { configExitCode } from './exit-codes.js'
 import { createProgram } from './program.js'

@@ -1,4 +1,5 @@
-// Redis as a gateway uses it: where everything is, a link for each role, and what is to be said when they are in trouble.
+// Opens what a process needs of Redis: its topology, the check at start, one link for each role, and the
+// reasons why they are unavailable.
 import { setMaxListeners } from 'node:events'
 import type { Log } from '../log.js'
 import { ClusterMap } from '../redis/topology/cluster-map.js'
@@ -21,27 +22,33 @@ import {
 import type { Clock } from '../time.js'
 import { keyPairFiles, readAuthorities, readKeyPair, type KeyPair } from './certificates.js'
 import { readNamedFile } from './files.js'
-import { Renewal } from './reloading-file.js'
+import { ReloadingFiles } from './reloading-file.js'
 
 export interface RedisOptions {
   readonly redis: string
   readonly redisPasswordFile?: string | undefined
-  /** PEM, all three; they are read again when they change. */
+  /** The next three files are PEM, and are read again when they change. */
   readonly redisCaFile?: string | undefined
   readonly redisCertFile?: string | undefined
   readonly redisKeyFile?: string | undefined
   readonly dataNodes?: number | undefined
 }
 
-/** A failover takes seconds, and must not empty the Service: only what lasts longer makes a gateway unready. */
+/**
+ * A failover takes seconds and must not remove every gateway from the Service, so only a longer outage makes
+ * one unready.
+ */
 const unreadyAfterMs = 15_000
 
-/** Where a link leads: to one master of several, or to whoever holds what bears a tag. */
-export type Place = Shard | 'catalog' | 'quotas'
+/** The destination of a link: one shard, or the master that serves the slot of a tag. */
+export type LinkTarget = Shard | 'catalog' | 'quotas'
 
 const tags = { catalog: catalogTag, quotas: quotasTag }
 
-/** The URL with what need not stand in it. Throws ConfigError. */
+/**
+ * Adds to the URL what may come from the environment or files. @throws ConfigError for a URL that cannot be
+ * used.
+ */
 function redisTarget(
   options: RedisOptions,
   { environment, tls }: { environment: NodeJS.ProcessEnv; tls: RedisTlsOptions | undefined },
@@ -62,12 +69,18 @@ interface RedisCertificates {
   readonly pair: KeyPair | undefined
 }
 
-/** Undefined when no file is given. Throws ConfigError. */
-function openCertificates(options: RedisOptions, log: Log): Renewal<RedisCertificates> | undefined {
+/**
+ * The certificates for Redis; undefined when no file is given. @throws ConfigError when a file cannot be
+ * used.
+ */
+function openRedisCertificates(
+  options: RedisOptions,
+  log: Log,
+): ReloadingFiles<RedisCertificates> | undefined {
   const { redisCaFile: ca, redisCertFile: cert, redisKeyFile: key } = options
   const files = keyPairFiles({ cert, key }, '--redis')
   if (ca === undefined && files === undefined) return undefined
-  return new Renewal({
+  return new ReloadingFiles({
     what: 'certificates for Redis',
     read: () => ({
       ca: ca === undefined ? undefined : readAuthorities(ca),
@@ -84,74 +97,82 @@ interface Deps {
   readonly environment: NodeJS.ProcessEnv
 }
 
-/** What leads to Redis needs of them. */
-interface Surroundings {
+interface TopologyOptions {
   readonly log: Log
   readonly dataNodes: number | undefined
 }
 
-/** Where everything is. */
-interface Whereabouts {
+/** Finds the masters of a standalone Redis, of Sentinels, or of a Cluster. */
+interface Topology {
   readonly shards: ShardMap
-  /** Absent place: the only shard. */
-  linkOptions(place: Place | undefined): Pick<LinkOptions, 'locator' | 'slot'>
+  /** Without a target: the only shard. */
+  linkOptions(target: LinkTarget | undefined): Pick<LinkOptions, 'locator' | 'slot'>
   check(waiting: StartCheckOptions): Promise<void>
   waitReplicas(): number | undefined
   run(signal: AbortSignal): Promise<void>
 }
 
-export class RedisParts {
+export class RedisLinks {
   readonly target: RedisTarget
   readonly shards: ShardMap
-  readonly #whereabouts: Whereabouts
+  readonly #topology: Topology
   readonly #deps: Deps
   readonly #links = new Set<ManagedLink>()
   readonly #running = new Set<Promise<void>>()
-  /** Why the start is not over yet. */
-  #waitsFor: string | undefined = 'it is being checked'
+  /** Why the check at start is not over; undefined when it is. */
+  #startReason: string | undefined = 'it is being checked'
   readonly #startedMs: number
 
-  /** Throws ConfigError for a URL or for files that cannot be used. */
+  /** @throws ConfigError for a URL or files that cannot be used. */
   constructor(options: RedisOptions, deps: Deps) {
     const { environment, log } = deps
-    const certificates = openCertificates(options, log)
-    const target = redisTarget(options, { environment, tls: certificates && renewing(certificates) })
+    const certificates = openRedisCertificates(options, log)
+    const target = redisTarget(options, { environment, tls: certificates && currentTls(certificates) })
     this.target = target
     this.#deps = deps
     this.#startedMs = deps.clock.monotonicMs()
-    const around = { log, dataNodes: options.dataNodes }
-    this.#whereabouts = target.kind === 'cluster' ? ofCluster(target, around) : ofOne(target, around)
-    this.shards = this.#whereabouts.shards
-    this.#running.add(this.#whereabouts.run(deps.signal))
+    const topologyOptions = { log, dataNodes: options.dataNodes }
+    this.#topology =
+      target.kind === 'cluster'
+        ? clusterTopology(target, topologyOptions)
+        : singleMasterTopology(target, topologyOptions)
+    this.shards = this.#topology.shards
+    this.#running.add(this.#topology.run(deps.signal))
     if (certificates) this.#running.add(certificates.run(deps.signal))
   }
 
-  /** Throws ConfigError for what will never work; waits for what may. */
+  /**
+   * Waits until Redis can be used. @throws ConfigError for what a retry cannot mend: version, name,
+   * credentials, role.
+   */
   async check(): Promise<void> {
     const { log, signal } = this.#deps
     const redis = describeTarget(this.target)
-    await this.#whereabouts.check({
+    await this.#topology.check({
       signal,
       onUnavailable: (reason) => {
-        this.#waitsFor = reason
+        this.#startReason = reason
         log.warn({ redis, reason }, 'waiting for Redis')
       },
     })
-    this.#waitsFor = undefined
+    this.#startReason = undefined
   }
 
-  /** Open until `signal` of the parts ends it, or the shard that it leads to is retired. */
-  createLink(role: string, prepare?: Prepare, place?: Place): RedisLink {
+  /**
+   * Makes a link that stays open until the process ends or its shard is retired. `role` names its connections
+   * in logs and in Redis's CLIENT LIST.
+   */
+  createLink(role: string, prepare?: Prepare, linkTarget?: LinkTarget): RedisLink {
     const { clock, log, signal } = this.#deps
     const { login, tls } = this.target
     const db = this.target.kind === 'standalone' ? this.target.db : undefined
-    const where = this.#whereabouts.linkOptions(place)
-    const link = new ManagedLink(role, { login, tls, db, ...where, clock, log, prepare })
-    const over = typeof place === 'object' ? AbortSignal.any([signal, place.retired]) : signal
-    // Every connection of the link listens.
-    setMaxListeners(0, over)
+    const topologyPart = this.#topology.linkOptions(linkTarget)
+    const link = new ManagedLink(role, { login, tls, db, ...topologyPart, clock, log, prepare })
+    const ended = typeof linkTarget === 'object' ? AbortSignal.any([signal, linkTarget.retired]) : signal
+    // Every connection of the link adds a listener.
+    setMaxListeners(0, ended)
     this.#links.add(link)
-    const running = link.run(over).finally(() => {
+    const running = link.run(ended).finally(() => {
       this.#links.delete(link)
       this.#running.delete(running)
     })
@@ -159,36 +180,36 @@ export class RedisParts {
     return link
   }
 
-  /** For `/readyz`. */
-  troubles(): string[] {
-    if (this.#waitsFor !== undefined) return [`Redis was not reached yet: ${this.#waitsFor}`]
+  /** Why this process cannot use Redis, as sentences for `/readyz`; empty when it can. */
+  unreadyReasons(): string[] {
+    if (this.#startReason !== undefined) return [`Redis has not been reached yet: ${this.#startReason}`]
     return [...this.#links]
-      .filter(({ unavailableMs: troubleMs }) => troubleMs > unreadyAfterMs)
-      .map(
-        ({ unavailableReason: trouble, unavailableMs: troubleMs }) =>
-          `Redis is away for ${Math.round(troubleMs / 1000)} s: ${trouble ?? ''}`,
-      )
+      .filter(({ unavailableMs }) => unavailableMs > unreadyAfterMs)
+      .map(({ unavailableMs, unavailableReason }) => {
+        const seconds = Math.round(unavailableMs / 1000)
+        return `Redis has been unavailable for ${seconds} s: ${unavailableReason ?? ''}`
+      })
   }
 
-  /** Of the link that is away longest; 0 when all are there. */
-  awayMs(): number {
-    if (this.#waitsFor !== undefined) return this.#deps.clock.monotonicMs() - this.#startedMs
-    return Math.max(0, ...[...this.#links].map(({ unavailableMs: troubleMs }) => troubleMs))
+  /** For how many milliseconds the longest unavailable link has been down; 0 when all links are open. */
+  unavailableMs(): number {
+    if (this.#startReason !== undefined) return this.#deps.clock.monotonicMs() - this.#startedMs
+    return Math.max(0, ...[...this.#links].map(({ unavailableMs }) => unavailableMs))
   }
 
-  /** Replicas that make a majority with the master. */
+  /** The number of replicas that are a majority together with the master. */
   waitReplicas(): number {
-    return this.#whereabouts.waitReplicas() ?? 1
+    return this.#topology.waitReplicas() ?? 1
   }
 
-  /** Resolves when all connections are closed; the signal must have ended. */
-  async ended(): Promise<void> {
+  /** Resolves when all connections are closed. The signal must be aborted before. */
+  async closed(): Promise<void> {
     await Promise.all(this.#running)
   }
 }
 
-/** Each connection takes what is good by then. */
-function renewing(certificates: Renewal<RedisCertificates>): RedisTlsOptions {
+/** Getters, so that each new connection uses the certificates that are valid by then. */
+function currentTls(certificates: ReloadingFiles<RedisCertificates>): RedisTlsOptions {
   return {
     get ca() {
       return certificates.current.ca
@@ -202,7 +223,10 @@ function renewing(certificates: Renewal<RedisCertificates>): RedisTlsOptions {
   }
 }
 
-function ofOne(target: StandaloneTarget | SentinelTarget, { dataNodes, log }: Surroundings): Whereabouts {
+function singleMasterTopology(
+  target: StandaloneTarget | SentinelTarget,
+  { dataNodes, log }: TopologyOptions,
+): Topology {
   const locator = createLocator(target, { log, dataNodes })
   return {
     shards: singleShardMap(locator),
@@ -213,14 +237,14 @@ function ofOne(target: StandaloneTarget | SentinelTarget, { dataNodes, log }: Su
   }
 }
 
-function ofCluster(target: ClusterTarget, { dataNodes, log }: Surroundings): Whereabouts {
+function clusterTopology(target: ClusterTarget, { dataNodes, log }: TopologyOptions): Topology {
   const map = new ClusterMap(target, { log, dataNodes })
   return {
     shards: map,
-    linkOptions(place) {
-      if (place === undefined) throw new Error('in a Cluster every link leads somewhere')
-      if (typeof place === 'object') return { locator: place.locator }
-      const tag = tags[place]
+    linkOptions(linkTarget) {
+      if (linkTarget === undefined) throw new Error('in a Cluster every link has a target')
+      if (typeof linkTarget === 'object') return { locator: linkTarget.locator }
+      const tag = tags[linkTarget]
       return { locator: map.locatorOf(tag), slot: { tag, onRedirect: () => map.refresh() } }
     },
     check: (waiting) => checkClusterAtStart(target, { map, ...waiting }),

@@ -1,15 +1,17 @@
 import { expect, test } from 'vitest'
 import { ConfigError } from '../errors.js'
 import { createLog } from '../log.js'
-import { Renewal } from './reloading-file.js'
+import { ReloadingFiles } from './reloading-file.js'
 
-/** What the files say at the start and at each look after it, as text; `!` and a reason when they cannot be used. */
+/**
+ * The contents at the start and at each poll after it, as text; `!` and a reason when they cannot be used.
+ */
 type Looks = readonly [start: string, ...later: string[]]
 
 interface Seen {
   readonly renewed: string[]
   readonly current: string
-  /** One word for each line, and why. */
+  /** What each log line reports. */
   readonly log: string[]
 }
 
@@ -18,13 +20,13 @@ async function follow([start, ...later]: Looks): Promise<Seen> {
   const stop = new AbortController()
   const left = [...later]
   let next: string | undefined = start
-  const renewal = new Renewal({
+  const renewal = new ReloadingFiles({
     what: 'files',
     pollMs: 1,
     read: () => {
       const text = next ?? ''
       next = left.shift()
-      // The look that reads the last of them is still made.
+      // The poll that reads the last of them still happens.
       if (next === undefined) stop.abort()
       if (text.startsWith('!')) throw new ConfigError([text.slice(1)])
       return { text }
@@ -39,25 +41,25 @@ async function follow([start, ...later]: Looks): Promise<Seen> {
     }),
   })
   const renewed: string[] = []
-  renewal.onRenewed(({ text }) => renewed.push(text))
+  renewal.onChange(({ text }) => renewed.push(text))
   await renewal.run(stop.signal)
   return { renewed, current: renewal.current.text, log }
 }
 
-test('what stays as it is renews nothing', async () => {
+test('unchanged files cause nothing', async () => {
   expect(await follow(['a', 'a', 'a'])).toEqual({ renewed: [], current: 'a', log: [] })
 })
 
-test('a change counts when two looks have seen it', async () => {
+test('a change is accepted when two polls have seen it', async () => {
   expect(await follow(['a', 'b'])).toMatchObject({ renewed: [], current: 'a' })
   expect(await follow(['a', 'b', 'b', 'b'])).toEqual({ renewed: ['b'], current: 'b', log: ['renewed'] })
 })
 
-test('what is half written is neither taken nor complained about', async () => {
+test('a half-written state is neither accepted nor logged', async () => {
   expect(await follow(['a', '!half', 'b', 'b'])).toEqual({ renewed: ['b'], current: 'b', log: ['renewed'] })
 })
 
-test('what cannot be used is logged once, and what was good stays', async () => {
+test('unusable files are logged once, and the last good value stays', async () => {
   expect(await follow(['a', '!bad', '!bad', '!bad', '!bad'])).toEqual({
     renewed: [],
     current: 'a',
@@ -65,12 +67,12 @@ test('what cannot be used is logged once, and what was good stays', async () => 
   })
 })
 
-test('another mistake is logged again, and what is good at last is taken', async () => {
+test('another problem is logged again, and a later good value is accepted', async () => {
   const { current, log } = await follow(['a', '!bad', '!bad', '!worse', '!worse', 'b', 'b'])
   expect(current).toBe('b')
   expect(log).toEqual(['cannot use: bad', 'cannot use: worse', 'renewed'])
 })
 
-test('files that cannot be used at the start are no beginning', async () => {
+test('files that cannot be used at the start are refused', async () => {
   await expect(follow(['!bad'])).rejects.toThrow('bad')
 })

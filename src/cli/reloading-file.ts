@@ -1,59 +1,68 @@
-// What some files say, read at the start and again when they change. A mistake in an edit costs nobody anything: it is logged, and what was good
-// stays in force.
+// A value that is read from files at the start and again when they change. An invalid edit is logged, and the
+// last good value stays in force.
 import { ConfigError } from '../errors.js'
 import type { Log } from '../log.js'
 import { pause } from '../deadline.js'
 
-export interface RenewalOptions<Value> {
-  /** Reads the files, in one turn. Throws ConfigError for what cannot be used. The value is compared by its JSON. */
+export interface ReloadingFilesOptions<Value> {
+  /**
+   * Reads the files synchronously. Throws ConfigError when they cannot be used. Values are compared by their
+   * JSON.
+   */
   readonly read: () => Value
-  /** In the log. */
+  /** The name of the files in log messages. */
   readonly what: string
   readonly log: Log
-  /** How often the files are looked at; an edit counts from the second look on. Default 2,000. */
+  /**
+   * Milliseconds between two polls; a change is accepted when two polls in a row have seen it. Default 2,000.
+   */
   readonly pollMs?: number
 }
 
 /**
- * Reads the files themselves at each look: they are small, and that works on every file system and with Kubernetes' volumes, whose files
- * are symbolic links that change their target all at once.
+ * Polls the files themselves instead of watching for events: they are small, and this works on every file
+ * system, and with Kubernetes volumes, whose files are symbolic links that all change their target at once.
  */
-export class Renewal<Value> {
-  readonly #options: RenewalOptions<Value>
+export class ReloadingFiles<Value> {
+  readonly #options: ReloadingFilesOptions<Value>
   readonly #listeners: ((value: Value) => void)[] = []
   #current: Value
-  /** What was decided on last, and what the last look saw, as text. */
-  #judged: string
+  /** The value or problems that the last decision was about, and those that the last poll saw, as JSON. */
+  #decided: string
   #seen: string
 
-  /** Throws what `read` throws. */
-  constructor(options: RenewalOptions<Value>) {
+  /** @throws whatever `read` throws. */
+  constructor(options: ReloadingFilesOptions<Value>) {
     this.#options = options
     this.#current = options.read()
-    this.#judged = JSON.stringify(this.#current)
-    this.#seen = this.#judged
+    this.#decided = JSON.stringify(this.#current)
+    this.#seen = this.#decided
   }
 
-  /** The last that was good. */
+  /** The last good value. */
   get current(): Value {
     return this.#current
   }
 
-  onRenewed(listener: (value: Value) => void): void {
+  /** Calls `listener` with each new good value. */
+  onChange(listener: (value: Value) => void): void {
     this.#listeners.push(listener)
   }
 
-  /** Looks for changes until `signal` ends it; resolves then. */
+  /** Polls until `signal` is aborted, and then resolves. */
   async run(signal: AbortSignal): Promise<void> {
     const { pollMs = 2_000 } = this.#options
     while (!signal.aborted) {
       await pause(pollMs, signal)
-      if (!signal.aborted) this.#look()
+      if (!signal.aborted) this.#poll()
     }
   }
 
-  /** Two looks must see the same: of a certificate and a key that are written one after the other the first alone is no mistake. */
-  #look(): void {
+  /**
+   * Accepts only what two polls have seen: a certificate and its key may be written one after the other, and
+   * the state between the two writes is not an error.
+   */
+  #poll(): void {
     const { log, read, what } = this.#options
     let renewed: Value | undefined
     let problems: readonly string[] = []
@@ -66,14 +75,14 @@ export class Renewal<Value> {
     const seen = JSON.stringify(renewed ?? problems)
     const settled = seen === this.#seen
     this.#seen = seen
-    if (!settled || seen === this.#judged) return
-    this.#judged = seen
+    if (!settled || seen === this.#decided) return
+    this.#decided = seen
     if (renewed === undefined) {
-      log.error({ problems }, `${what} changed and cannot be used: what was read before stays in force`)
+      log.error({ problems }, `${what} changed and cannot be used: the previous value stays in force`)
       return
     }
     this.#current = renewed
-    log.info(`${what} changed: new connections use what is new`)
+    log.info(`${what} changed: new connections use the new value`)
     for (const listener of this.#listeners) listener(renewed)
   }
 }

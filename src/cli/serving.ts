@@ -1,4 +1,4 @@
-// The second half of a gateway's life: its clients are served until somebody says stop, and then sent elsewhere in good order.
+// Serves clients until the process is asked to end, then drains the gateway.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { drain } from '../gateway/fleet/drain.js'
 import type { Gateway } from '../gateway/gateway.js'
@@ -9,13 +9,15 @@ import { fileProblemText } from '../resources/problem.js'
 export interface Serving {
   readonly gateway: Gateway
   readonly server: GatewayServer
-  /** Over how long sessions are sent away. */
+  /** Milliseconds over which the sessions are closed; their clients reconnect to other gateways. */
   readonly drainWindowMs: number
-  /** Called when it begins. */
+  /** Called when draining begins. */
   readonly onDrain?: () => void
 }
 
-/** Serves until `asked` resolves. Resolves when the last session has gone and the clients' port is closed. */
+/**
+ * Serves until `asked` resolves. Resolves when the last session is closed and the clients' port is closed.
+ */
 export async function serveUntil(
   asked: Promise<void>,
   { drainWindowMs, gateway, onDrain, server }: Serving,
@@ -24,20 +26,20 @@ export async function serveUntil(
   gateway.startDraining()
   onDrain?.()
   await drain(gateway.context, { windowMs: drainWindowMs, sleep })
-  // Close frames may still be on their way.
+  // The last close frames may not have been sent yet.
   await server.close({ graceMs: 1_000 })
 }
 
-/** Prints each problem of the manifests on standard error, now and after each reload when it is new. */
+/** Prints each problem of the manifests on standard error: now, and after each reload when it is new. */
 export function showProblems(catalog: FilesCatalog): void {
   let shown: readonly string[] = []
   const show = (): void => {
     const sentences = catalog.problems.map(fileProblemText)
     for (const sentence of sentences)
       if (!shown.includes(sentence)) process.stderr.write(`parley: ${sentence}\n`)
-    // Whoever is mending a file waits for this.
+    // The user who is correcting a file waits for this.
     if (shown.length > 0 && sentences.length === 0)
-      process.stderr.write('parley: all manifests are good again\n')
+      process.stderr.write('parley: all manifests are valid again\n')
     shown = sentences
   }
   catalog.onReload(show)

@@ -1,6 +1,9 @@
-// How a process is told to end: once politely, twice in earnest.
+// SIGTERM and SIGINT: the first one starts a graceful end, the second one ends the process at once.
 
-/** Resolves at the first SIGTERM or SIGINT. A second one ends the process at once, with 128 + the signal's number. */
+/**
+ * Resolves at the first SIGTERM or SIGINT. A second one ends the process at once, with 128 + the signal's
+ * number.
+ */
 export function untilSignal(host: NodeJS.Process): Promise<void> {
   return new Promise((resolve) => {
     let asked = false

@@ -63,7 +63,7 @@ beforeEach(() => {
   vi.spyOn(console, 'error').mockImplementation((text) => void (stderr += `${String(text)}\n`))
 })
 
-/** The exit code. */
+/** Resolves with the exit code. */
 async function run(...args: string[]): Promise<number> {
   const command = tokenCommand().exitOverride()
   try {
@@ -76,7 +76,7 @@ async function run(...args: string[]): Promise<number> {
 }
 
 describe('parley token', () => {
-  test('prints nothing but a token that the tenant accepts', async () => {
+  test('prints only a token that the tenant accepts', async () => {
     const claims = '{"team":"red"}'
     expect(
       await run(
@@ -100,16 +100,16 @@ describe('parley token', () => {
       claims: { team: 'red', aud: 'chat' },
     })
     expect(verified.expiresAtMs! - Date.now()).toBeLessThanOrEqual(600_000)
-    expect(stderr).toBe('Token of u1 at demo/acme, by issuer "backend", good for 10m.\n')
+    expect(stderr).toBe('Token of u1 at demo/acme, by issuer "backend", valid for 10m.\n')
   })
 
-  test('makes subscription tokens', async () => {
+  test('prints subscription tokens', async () => {
     expect(await run('--tenant', 'demo/acme', '--user', 'u1', '--channel', 'board:42')).toBe(0)
     const bearer = { user: 'u1', channel: 'board:42', client: 'c' }
     await expect(verifier.verifySubscription(stdout.trim(), bearer)).resolves.toBeDefined()
   })
 
-  test('warns of a token that the tenant will refuse, and prints it all the same', async () => {
+  test('warns about a token that the tenant will refuse, and still prints it', async () => {
     expect(await run('--tenant', 'demo/acme', '--user', 'u1', '--claims', '{"exp":1}')).toBe(0)
     expect(stdout).not.toBe('')
     expect(stderr).toContain('The tenant will refuse it. The token has expired')
@@ -118,9 +118,13 @@ describe('parley token', () => {
   test.each([
     ['no tenant', ['--user', 'u1'], '--tenant is missing'],
     ['no user', ['--tenant', 'demo/acme'], '--user is missing'],
-    ['an unknown tenant', ['--tenant', 'demo/nobody', '--user', 'u1'], 'there are demo/acme, demo/keyless'],
     [
-      'claims that are no JSON',
+      'an unknown tenant',
+      ['--tenant', 'demo/nobody', '--user', 'u1'],
+      'the tenants that can: demo/acme, demo/keyless',
+    ],
+    [
+      'claims that are not JSON',
       ['--tenant', 'demo/acme', '--user', 'u1', '--claims', '{team}'],
       '--claims is not a JSON object',
     ],
@@ -129,7 +133,11 @@ describe('parley token', () => {
       ['--tenant', 'demo/acme', '--user', 'u1', '--claims', '[]'],
       '--claims is not a JSON object',
     ],
-    ['an odd time', ['--tenant', 'demo/acme', '--user', 'u1', '--ttl', 'soon'], '--ttl "soon" is no time'],
+    [
+      'an odd time',
+      ['--tenant', 'demo/acme', '--user', 'u1', '--ttl', 'soon'],
+      '--ttl "soon" is not a duration',
+    ],
     [
       'an unknown issuer',
       ['--tenant', 'demo/acme', '--user', 'u1', '--issuer', 'x'],
@@ -145,7 +153,7 @@ describe('parley token', () => {
       ['--tenant', 'demo/keyless', '--user', 'u1'],
       'has no issuer with a shared key',
     ],
-  ])('ends with 2 and one sentence for %s', async (_, args, sentence) => {
+  ])('exits with 2 and one sentence for %s', async (_, args, sentence) => {
     expect(await run(...args)).toBe(2)
     expect(stdout).toBe('')
     expect(stderr).toContain(sentence)

@@ -1,17 +1,13 @@
-// `parley token`: prints a token that a tenant accepts, so that nobody needs a backend to try something out.
+// `parley token`: prints a token that a tenant accepts, for trying things out without a backend.
 import { Command } from 'commander'
 import { canMint, CannotMintError, mintToken } from '../auth/mint.js'
 import { TokenVerifier } from '../auth/token.js'
 import { CommandError, ConfigError } from '../errors.js'
-import { isRecord, parseJson } from '../json.js'
-import { compileManifests } from '../compile/manifests.js'
-import { FilesCatalog } from '../catalog/files.js'
-import type { Claims } from '../tenant/claims.js'
 import { parseDuration } from '../resources/duration.js'
 import { tenantKey, type Issuer, type TenantPolicy } from '../tenant/policy.js'
-import { fileProblemText } from '../resources/problem.js'
 import { systemClock } from '../time.js'
-import { badInputExitCode, endsByTheList } from './exit-codes.js'
+import { badInputExitCode, withDocumentedExitCodes } from './exit-codes.js'
+import { parseClaims, parseRoles, readTenant, UsageError } from './tenant-options.js'
 
 interface TokenOptions {
   readonly tenants: string
@@ -24,24 +20,23 @@ interface TokenOptions {
   readonly channel?: string
 }
 
-/** What was typed cannot be done; the message is all that the reader gets. */
-class UsageError extends Error {
-  override readonly name = 'UsageError'
-}
-
-/** The token alone goes to stdout, all else to stderr. Exit code 2 and one sentence for bad input. */
+/**
+ * Prints only the token on standard output, and notes on standard error. For bad input the exit code is 2.
+ */
 export function tokenCommand(): Command {
   const command = new Command('token')
-    .description('Print a token for a tenant that has a shared key: to try things out, never for production.')
-    .option('--tenants <dir>', 'folder with the tenants’ manifests', 'manifests/samples')
+    .description(
+      'Print a token for a tenant that has a shared key. It is for trying things out, not for production.',
+    )
+    .option('--tenants <dir>', 'folder with the manifests of the tenants', 'manifests/samples')
     .option('--tenant <namespace/name>', 'tenant that the token is for')
     .option('--user <id>', 'user that the token names')
-    .option('--claims <json>', 'further claims, such as \'{"team":"red"}\'')
-    .option('--roles <list>', 'roles, with commas between')
-    .option('--ttl <duration>', 'how long it is good, such as 90s, 10m or 1h30m', '1h')
-    .option('--issuer <name>', 'entry of the tenant’s auth list; by default the first that has a shared key')
-    .option('--channel <name>', 'make a subscription token for this channel')
-  return endsByTheList(command).action(async (options: TokenOptions) => {
+    .option('--claims <json>', 'additional claims, such as \'{"team":"red"}\'')
+    .option('--roles <list>', 'roles, separated by commas')
+    .option('--ttl <duration>', 'lifetime of the token, such as 90s, 10m or 1h30m', '1h')
+    .option('--issuer <name>', 'entry of the tenant’s auth list; by default the first with a shared key')
+    .option('--channel <name>', 'print a subscription token for this channel')
+  return withDocumentedExitCodes(command).action(async (options: TokenOptions) => {
     try {
       await printToken(options)
     } catch (error) {
@@ -58,10 +53,10 @@ function isBadInput(error: unknown): error is Error {
 async function printToken(options: TokenOptions): Promise<void> {
   const user = required(options.user, '--user')
   const expiresInS = secondsOf(options.ttl)
-  const claims = claimsOf(options.claims)
-  const policy = tenantOf(options)
+  const claims = parseClaims(options.claims)
+  const policy = readTenant(options.tenants, required(options.tenant, '--tenant'))
   const issuer = issuerOf(policy, options.issuer)
-  const roles = options.roles?.split(',').map((role) => role.trim())
+  const roles = parseRoles(options.roles)
   const token = await mintToken(issuer, {
     user,
     claims: {
@@ -75,7 +70,7 @@ async function printToken(options: TokenOptions): Promise<void> {
   process.stdout.write(`${token}\n`)
   const kind = options.channel === undefined ? 'Token' : `Subscription token for ${options.channel}`
   console.error(
-    `${kind} of ${user} at ${tenantKey(policy)}, by issuer "${issuer.name}", good for ${options.ttl}.`,
+    `${kind} of ${user} at ${tenantKey(policy)}, by issuer "${issuer.name}", valid for ${options.ttl}.`,
   )
   const refusal = await refusalOf(token, { issuer, user, channel: options.channel })
   if (refusal) console.error(`The tenant will refuse it. ${refusal.message}.`)
@@ -89,27 +84,8 @@ function required(value: string | undefined, name: string): string {
 function secondsOf(ttl: string): number {
   const ms = parseDuration(ttl)
   if (ms === undefined || ms < 1000)
-    throw new UsageError(`--ttl "${ttl}" is no time of at least 1s: write 90s, 10m or 1h30m`)
+    throw new UsageError(`--ttl "${ttl}" is not a duration of at least 1s: write 90s, 10m or 1h30m`)
   return Math.floor(ms / 1000)
-}
-
-function claimsOf(text: string | undefined): Claims {
-  const claims = parseJson(text ?? '{}')
-  if (!isRecord(claims)) throw new UsageError(`--claims is not a JSON object: write it as '{"team":"red"}'`)
-  return claims
-}
-
-function tenantOf(options: TokenOptions): TenantPolicy {
-  const key = required(options.tenant, '--tenant')
-  const catalog = FilesCatalog.open(options.tenants, { compile: compileManifests })
-  const policy = catalog.get(key)
-  if (policy) return policy
-  const names = [...catalog.all()].map(tenantKey).toSorted()
-  const known = names.length > 0 ? `there are ${names.join(', ')}` : 'there is none at all'
-  const [problem] = catalog.problems
-  throw new UsageError(
-    `No tenant "${key}" in ${options.tenants}: ${known}${problem ? `; ${fileProblemText(problem)}` : ''}`,
-  )
 }
 
 function issuerOf(policy: TenantPolicy, name: string | undefined): Issuer {
@@ -118,11 +94,14 @@ function issuerOf(policy: TenantPolicy, name: string | undefined): Issuer {
   const issuer =
     name === undefined ? issuers.find(canMint) : issuers.find((candidate) => candidate.name === name)
   if (issuer) return issuer
-  const wanted = name === undefined ? 'no issuer with a shared key' : `no issuer "${name}"`
-  throw new UsageError(`Tenant ${tenantKey(policy)} has ${wanted}; its issuers: ${names}`)
+  const missing = name === undefined ? 'no issuer with a shared key' : `no issuer "${name}"`
+  throw new UsageError(`Tenant ${tenantKey(policy)} has ${missing}; its issuers: ${names}`)
 }
 
-/** A token may be bad on purpose, so this is a hint only. */
+/**
+ * Why the tenant would refuse the token; undefined when it accepts it. This is only a hint: the claims may be
+ * invalid on purpose.
+ */
 async function refusalOf(
   token: string,
   { issuer, user, channel }: { issuer: Issuer; user: string; channel: string | undefined },

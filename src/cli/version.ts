@@ -1,4 +1,4 @@
-// The version that package.json names, which lies two folders above the compiled file as above this one.
+// The version in package.json, which is two folders above this file, both as source and compiled.
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 

@@ -58,7 +58,7 @@ describe('what was typed wrongly is answered in a sentence, not a stack', () => 
     [['--log-level', 'loud'], /--log-level .* trace, debug, info/],
     [['--drain-window', '3601'], /--drain-window .* from 0 to 3600/],
     [['--nope'], /unknown option '--nope'/],
-    [['extra'], /"extra" stands there without an option/],
+    [['extra'], /"extra" does not belong to an option/],
   ])('%j', async (args, sentence) => {
     const { code, stderr } = await refusalOf(args)
     expect(stderr).toMatch(sentence)
@@ -88,7 +88,7 @@ describe('what was typed wrongly is answered in a sentence, not a stack', () => 
     onTestFinished(() => void other.close())
     const { port } = other.address() as AddressInfo
     const { code, stderr } = await refusalOf(['--port', String(port)])
-    expect(stderr).toContain(`Port ${port} of 127.0.0.1 (clients) is taken by another program`)
+    expect(stderr).toContain(`Port ${port} of 127.0.0.1 (clients) is in use by another program`)
     expect(code).toBe(78)
   })
 
@@ -115,8 +115,8 @@ test('a manifest that breaks while it runs is reported, and so is its mending', 
   expect(String(await once(stderr, 'data'))).toMatch(/^parley: acme\.yaml:\d+: spec\.planRef/)
   writeFileSync(file, good)
   let said = ''
-  while (!said.includes('good again')) said += String(await once(stderr, 'data'))
-  expect(said).toContain('parley: all manifests are good again\n')
+  while (!said.includes('valid again')) said += String(await once(stderr, 'data'))
+  expect(said).toContain('parley: all manifests are valid again\n')
 })
 
 describe('the end', () => {

@@ -56,7 +56,7 @@ export const gatewayFaults: readonly Fault[] = [
       // A failover must not empty the Service.
       expect(unreadyMs).toBeGreaterThan(15_000)
       for (const told of reasons)
-        expect(told).toContainEqual(expect.stringMatching(/^Redis is away for \d+ s: /))
+        expect(told).toContainEqual(expect.stringMatching(/^Redis has been unavailable for \d+ s: /))
       await measured({ fault, what: 'unready', ms: unreadyMs, barMs: unreadyBarMs })
       const sinceMs = performance.now()
       await sleep(1_000)

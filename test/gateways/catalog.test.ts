@@ -42,7 +42,7 @@ test('a gateway is not ready until there is a catalog', async () => {
   // The other reasons disappear first, when the control channel is subscribed.
   await until('only that reason', async () => {
     const { body, status } = await a.ops('/readyz')
-    expect(body).toMatchObject({ reasons: [expect.stringContaining('The catalog was not read yet')] })
+    expect(body).toMatchObject({ reasons: [expect.stringContaining('The catalog has not been read yet')] })
     return status === 503
   })
   await writer.snapshot([tenantPolicy({ name: 'first' })])

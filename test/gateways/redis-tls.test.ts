@@ -119,7 +119,7 @@ test('a renewed certificate is used for new connections to Redis', async () => {
   await volume.write(client)
   await gateway.serving()
   await until('readiness', async () => (await gateway.ops('/readyz')).status === 200)
-  expect(gateway.program.said).toContain('certificates for Redis changed: new connections use what is new')
+  expect(gateway.program.said).toContain('certificates for Redis changed: new connections use the new value')
 })
 
 describe('exits with 78 and one message:', () => {
@@ -146,7 +146,7 @@ describe('exits with 78 and one message:', () => {
     await expectFailed(
       'rediss',
       ['--redis-ca-file', file],
-      `The certificate file "${file}" holds no certificate in PEM`,
+      `The certificate file "${file}" does not contain a certificate in PEM`,
     )
   })
 
@@ -154,7 +154,7 @@ describe('exits with 78 and one message:', () => {
     expectFailed(
       'rediss',
       ['--redis-key-file', client.key],
-      'A certificate and its key come together: --redis-cert-file, --redis-key-file',
+      'A certificate and its key go together: give both --redis-cert-file and --redis-key-file',
     ))
 
   test('a CA file for a Redis without TLS', () =>
@@ -171,7 +171,7 @@ describe('exits with 78 and one message:', () => {
     await expectFailed(
       'rediss',
       ['--redis-cert-file', client.cert, '--redis-key-file', file],
-      `The key file "${file}" holds no private key in PEM, or one with a passphrase`,
+      `The key file "${file}" does not contain a private key in PEM, or the key has a passphrase`,
     )
   })
 })

@@ -76,7 +76,7 @@ describe('exits with 78 and one message:', () => {
     expect(await failed({ redis: urlOf(redis) })).toEqual({
       code: 78,
       sentences: [
-        'parley: Say where tenants come from: --tenants with a folder, or --sealing-key-file to follow the catalog in Redis',
+        'parley: The source of tenants is not clear: give either --tenants with a folder, or --sealing-key-file to follow the catalog in Redis',
       ],
     })
   })
@@ -105,7 +105,7 @@ describe('exits with 78 and one message:', () => {
     expect(await failed({ redis: urlOf(redis), args })).toEqual({
       code: 78,
       sentences: [
-        `parley: Port ${redis.port} of 127.0.0.1 (clients) is taken by another program: stop that one or choose another port (--port)`,
+        `parley: Port ${redis.port} of 127.0.0.1 (clients) is in use by another program: stop that program or choose another port (--port)`,
       ],
     })
   })
@@ -134,7 +134,7 @@ describe('an unavailable Redis', () => {
     await gateway.logged('waiting for Redis')
     expect(await gateway.ops('/readyz')).toEqual({
       status: 503,
-      body: { ready: false, reasons: [expect.stringMatching(/^Redis was not reached yet: .*ECONNREFUSED/)] },
+      body: { ready: false, reasons: [expect.stringMatching(/^Redis has not been reached yet: .*ECONNREFUSED/)] },
     })
     expect(await gateway.ops('/healthz')).toMatchObject({ status: 200 })
     await late.start()

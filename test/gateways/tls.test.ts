@@ -94,9 +94,9 @@ describe('while it runs', () => {
 
   test('a mismatched pair is logged, and the old pair stays in use until a valid one is written', async () => {
     await volume.write({ cert: second.cert, key: first.key })
-    const message = 'certificate for clients changed and cannot be used: what was read before stays in force'
+    const message = 'certificate for clients changed and cannot be used: the previous value stays in force'
     expect(await gateway.logged(message)).toMatchObject({
-      problems: [`The key in "${volume.key}" is another than that of the certificate in "${volume.cert}"`],
+      problems: [`The key in "${volume.key}" does not belong to the certificate in "${volume.cert}"`],
     })
     expect(await currentSubject()).toBe('CN=first')
     await volume.write(second)
@@ -134,7 +134,7 @@ describe('exits with 78 and one message:', () => {
   test('a certificate without its key', () =>
     expectFailed(
       { cert: first.cert },
-      'A certificate and its key come together: --tls-cert-file, --tls-key-file',
+      'A certificate and its key go together: give both --tls-cert-file and --tls-key-file',
     ))
 
   test('a file that does not exist', () =>
@@ -143,19 +143,19 @@ describe('exits with 78 and one message:', () => {
   test('a mismatched pair', () =>
     expectFailed(
       { cert: first.cert, key: second.key },
-      `The key in "${second.key}" is another than that of the certificate in "${first.cert}"`,
+      `The key in "${second.key}" does not belong to the certificate in "${first.cert}"`,
     ))
 
   test('certificate and key swapped', () =>
     expectFailed(
       { cert: first.key, key: first.cert },
-      `The certificate file "${first.key}" holds no certificate in PEM`,
+      `The certificate file "${first.key}" does not contain a certificate in PEM`,
     ))
 
   test('an empty key file', async () => {
     const empty = join(folder, 'empty.key')
     await writeFile(empty, '')
-    const sentence = `The key file "${empty}" holds no private key in PEM, or one with a passphrase`
+    const sentence = `The key file "${empty}" does not contain a private key in PEM, or the key has a passphrase`
     await expectFailed({ ...first, key: empty }, sentence)
   })
 })

@@ -129,7 +129,7 @@ export class ControllerProcess {
       ...['--redis', redis, '--kubeconfig', kubeconfig, '--installation', installation],
       ...['--sealing-key-file', sealingKeyFile, '--host', '127.0.0.1', '--ops-port', '0', ...args],
     ])
-    await controller.logged('standing for election')
+    await controller.logged('taking part in the leader election')
     return controller
   }
 

@@ -1,10 +1,11 @@
-// `parley controller`: turns the cluster's ChatTenants into what gateways enforce. Several may run; one leads.
+// `parley controller`: compiles the cluster's ChatTenants into policies for the gateways. Several may run;
+// one leads.
 import { setFlagsFromString } from 'node:v8'
 import { Command, Option } from 'commander'
 import type { PublicUrl } from '../../controller/credentials/endpoints.js'
 import { logLevels, type LogLevel } from '../../log.js'
-import { endsByTheList } from '../exit-codes.js'
-import { countOf, installationOf, portOf, publicUrlOf, withRedisFiles } from '../options.js'
+import { withDocumentedExitCodes } from '../exit-codes.js'
+import { parseCount, parseInstallation, parsePort, parsePublicUrl, withRedisFiles } from '../options.js'
 import type { RedisOptions } from '../redis-links.js'
 
 export interface ControllerCommandOptions extends RedisOptions {
@@ -27,46 +28,70 @@ export interface ControllerCommandOptions extends RedisOptions {
 export function controllerCommand(): Command {
   const command = withRedisFiles(
     new Command('controller')
-      .description('Keep what gateways enforce as the cluster’s ChatTenants want it.')
-      .requiredOption('--redis <url>', 'the gateways’ Redis, as they are given it'),
+      .description('Compile the cluster’s ChatTenants into the policies that the gateways enforce.')
+      .requiredOption('--redis <url>', 'Redis of the gateways: the same URL as theirs'),
   )
     .option(
       '--data-nodes <number>',
-      'master and replicas together, where Sentinel should not be asked',
-      countOf,
+      'number of master and replicas together; default: as Redis reports it',
+      parseCount,
     )
-    .requiredOption('--sealing-key-file <file>', 'seals the secrets in the catalog: lines of id:base64')
-    .option('--installation <name>', 'which gateways’ catalog it writes', installationOf, 'parley')
+    .requiredOption(
+      '--sealing-key-file <file>',
+      'keys that seal the secrets in the catalog, one id:base64 per line',
+    )
+    .option(
+      '--installation <name>',
+      'name of the installation whose catalog it writes',
+      parseInstallation,
+      'parley',
+    )
     .option(
       '--public-url <url>',
-      'where clients reach the gateways, as in wss://chat.example.com',
-      publicUrlOf,
+      'address at which clients reach the gateways, as in wss://chat.example.com',
+      parsePublicUrl,
     )
-    .option('--kubeconfig <file>', 'default: KUBECONFIG, ~/.kube/config, or the pod’s service account')
-    .option('--namespace <name>', 'of the lease; default: the pod’s own, else default')
-    .option('--lease-name <name>', 'of the lease that says which controller leads', 'parley-controller')
+    .option(
+      '--kubeconfig <file>',
+      'file to use; default: KUBECONFIG, ~/.kube/config, or the service account of the pod',
+    )
+    .option('--namespace <name>', 'namespace of the lease; default: the pod’s own namespace, else "default"')
+    .option(
+      '--lease-name <name>',
+      'name of the lease that decides which controller leads',
+      'parley-controller',
+    )
     .option(
       '--identity <name>',
-      'of this controller in the lease; default: the host’s name and a random part',
+      'name of this controller in the lease; default: the host name and a random part',
     )
     .option(
       '--gateway-hpa <name>',
-      'the gateways’ HorizontalPodAutoscaler, beside the lease: before it takes pods, the emptiest are put first',
+      'HorizontalPodAutoscaler of the gateways, in the lease’s namespace; before it removes pods, those with the fewest connections are marked to go first',
     )
-    .option('--gateway-selector <labels>', 'of the gateways’ pods, with --gateway-hpa')
-    .option('--take-over <cluster>', 'a cluster that is gone for good, whose catalog is to be this cluster’s')
-    .option('--ops-port <number>', 'where /metrics, /metrics/tenants, /healthz and /readyz are', portOf, 9091)
-    .option('--host <address>', 'the address to listen on', '0.0.0.0')
+    .option('--gateway-selector <labels>', 'label selector of the gateway pods; required with --gateway-hpa')
+    .option(
+      '--take-over <cluster>',
+      'id of a cluster that no longer exists, whose catalog this cluster takes over',
+    )
+    .option(
+      '--ops-port <number>',
+      'port for /metrics, /metrics/tenants, /healthz and /readyz',
+      parsePort,
+      9091,
+    )
+    .option('--host <address>', 'address to listen on', '0.0.0.0')
     .option(
       '--allow-private-jwks',
-      'accept JWKS URLs that lead to private addresses, as the gateways do',
+      'accept JWKS URLs with private addresses; give the gateways the same option',
       false,
     )
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
-  return endsByTheList(command).action(async (options: ControllerCommandOptions) => {
-    // It waits more than it works: V8 is to collect early, not to grow. Before anything else fills the heap.
+  return withDocumentedExitCodes(command).action(async (options: ControllerCommandOptions) => {
+    // The controller is idle most of the time, so V8 should collect early rather than grow. This must be set
+    // before the heap grows.
     setFlagsFromString('--optimize-for-size')
-    // Only now: the Kubernetes client takes half a second and 75 MB, and no gateway is to pay for that.
+    // Imported only here: the Kubernetes client takes half a second and 75 MB, which a gateway does not need.
     const { runController } = await import('./run.js')
     await runController(options)
   })

@@ -2,13 +2,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { ControllerMetrics } from '../../metrics-controller.js'
 
-/** What the probes ask. */
+/** What the probes report. */
 export interface ControllerHealth {
   unready(): string[]
   dead(): string[]
   readonly leading: boolean
 }
 
+/** Makes the HTTP server for metrics and probes. */
 export function controllerOps(health: ControllerHealth, metrics: ControllerMetrics): Server {
   return createServer((request, response) => {
     answer(health, metrics, { request, response }).catch(() => response.destroy())
@@ -22,26 +23,26 @@ async function answer(
 ): Promise<void> {
   switch (request.url?.split('?')[0]) {
     case '/metrics':
-      return tell(response, registry)
+      return sendMetrics(response, registry)
     case '/metrics/tenants':
-      return tell(response, tenantRegistry)
+      return sendMetrics(response, tenantRegistry)
     case '/healthz':
-      return say(response, health.dead(), health.leading)
+      return sendProbe(response, health.dead(), health.leading)
     case '/readyz':
-      return say(response, health.unready(), health.leading)
+      return sendProbe(response, health.unready(), health.leading)
     default:
       response
         .writeHead(404, { 'Content-Type': 'text/plain' })
-        .end('There is /metrics, /metrics/tenants, /healthz and /readyz.\n')
+        .end('The pages are /metrics, /metrics/tenants, /healthz and /readyz.\n')
   }
 }
 
-async function tell(response: ServerResponse, registry: ControllerMetrics['registry']): Promise<void> {
+async function sendMetrics(response: ServerResponse, registry: ControllerMetrics['registry']): Promise<void> {
   const text = await registry.metrics()
   response.writeHead(200, { 'Content-Type': registry.contentType }).end(text)
 }
 
-function say(response: ServerResponse, reasons: readonly string[], leading: boolean): void {
+function sendProbe(response: ServerResponse, reasons: readonly string[], leading: boolean): void {
   response.writeHead(reasons.length === 0 ? 200 : 503, { 'Content-Type': 'application/json' })
   response.end(`${JSON.stringify({ status: reasons.length === 0 ? 'ok' : 'not ok', leading, reasons })}\n`)
 }

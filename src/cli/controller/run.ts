@@ -1,4 +1,4 @@
-// The life of `parley controller`, from its parts to its exit code. Imported when it is wanted: with it comes the Kubernetes client.
+// Runs `parley controller`. This file is imported dynamically, because it loads the Kubernetes client.
 import { randomBytes } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -20,16 +20,16 @@ import type { ControllerCommandOptions } from './command.js'
 import { temporaryExitCode } from '../exit-codes.js'
 import { readSealingKeys } from '../gateway-catalog.js'
 import { listenOrExplain } from '../listen.js'
-import { RedisParts } from '../redis-links.js'
+import { RedisLinks } from '../redis-links.js'
 import { untilSignal } from '../signals.js'
 import { version } from '../version.js'
 
-/** For a connection to each master. */
+/** How long a purge waits for a connection to each master. */
 const purgeWaitMs = 5_000
 
-/** Resolves when it was asked to end, and has. Throws ConfigError. */
+/** Runs until the process is asked to end. @throws ConfigError for a configuration that cannot be used. */
 export async function runController(options: ControllerCommandOptions): Promise<void> {
-  // From the first moment on: the first process of a container ignores what it has no handler for.
+  // Before anything else: the first process of a container ignores signals for which it has no handler.
   const asked = untilSignal(process)
   const stop = new AbortController()
   const { signal } = stop
@@ -39,9 +39,9 @@ export async function runController(options: ControllerCommandOptions): Promise<
   const namespace = options.namespace ?? ownNamespace()
   const fleet = fleetOf(options, namespace)
   const sealing = readSealingKeys(options.sealingKeyFile)
-  const redis = new RedisParts(options, { clock: systemClock, log, signal, environment: process.env })
+  const redis = new RedisLinks(options, { clock: systemClock, log, signal, environment: process.env })
   const metrics = new ControllerMetrics()
-  // What a tenant leaves lies on all masters.
+  // The data of a deleted tenant is on all masters.
   const purging = new PerShard(redis.shards, (shard) => redis.createLink('purge', undefined, shard))
   try {
     const controller = new Controller({
@@ -67,29 +67,29 @@ export async function runController(options: ControllerCommandOptions): Promise<
     const isLost = error instanceof LostLeadershipError || error instanceof NotLeadingError
     if (!isLost && !(error instanceof FencedError)) throw error
     log.error({ reason: error.message }, 'another controller leads')
-    // At once: whatever is still under way is not this one's any more.
+    // At once: writes that are still under way belong to the other controller now.
     process.exit(temporaryExitCode)
   } finally {
     stop.abort()
-    await redis.ended()
+    await redis.closed()
   }
 }
 
-/** Resolves when `asked` has and the lease was handed over. */
+/** Resolves when `asked` has resolved and the lease has been released. */
 async function runOn(life: {
   asked: Promise<void>
   controller: Controller
   log: Log
   metrics: ControllerMetrics
   options: ControllerCommandOptions
-  redis: RedisParts
+  redis: RedisLinks
 }): Promise<void> {
   const { asked, controller, log, metrics, options, redis } = life
   const { host } = options
   let checked = false
   const health = {
-    // A standby needs no Redis, but one that could never lead should say so.
-    unready: () => [...(checked ? [] : redis.troubles()), ...controller.unready()],
+    // A standby does not use Redis, but a standby that could never lead must not be ready.
+    unready: () => [...(checked ? [] : redis.unreadyReasons()), ...controller.unready()],
     dead: () => controller.dead(),
     get leading() {
       return controller.leading
@@ -109,7 +109,7 @@ async function runOn(life: {
     const reached = redis.check().then(() => true)
     if (!(await Promise.race([reached, asked]))) return
     checked = true
-    log.info({ opsPort }, 'standing for election')
+    log.info({ opsPort }, 'taking part in the leader election')
     await controller.run(ending.signal)
     await ended
   } finally {
@@ -117,7 +117,10 @@ async function runOn(life: {
   }
 }
 
-/** Throws ConfigError. Undefined: nothing scales the gateways. */
+/**
+ * The gateways that an autoscaler scales; undefined when none does. @throws ConfigError when only one option
+ * is given.
+ */
 function fleetOf(options: ControllerCommandOptions, namespace: string): GatewayFleet | undefined {
   const { gatewayHpa: autoscaler, gatewaySelector: selector } = options
   if (autoscaler === undefined && selector === undefined) return undefined
@@ -126,8 +129,8 @@ function fleetOf(options: ControllerCommandOptions, namespace: string): GatewayF
 }
 
 function ownNamespace(): string {
-  const told = process.env['POD_NAMESPACE']
-  if (told !== undefined && told !== '') return told
+  const fromEnvironment = process.env['POD_NAMESPACE']
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment
   try {
     return readFileSync('/var/run/secrets/kubernetes.io/serviceaccount/namespace', 'utf8').trim()
   } catch {
@@ -135,7 +138,10 @@ function ownNamespace(): string {
   }
 }
 
-/** Only what the address itself tells: names are looked at when they are fetched, and each time. */
+/**
+ * Why a URL is refused by its literal address. Host names are checked each time that they are resolved for a
+ * fetch.
+ */
 function privateAddress(uri: string): string | undefined {
   if (!URL.canParse(uri)) return undefined
   const { hostname: host } = new URL(uri)

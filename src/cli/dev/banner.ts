@@ -1,24 +1,24 @@
-// What `npm start` says: where to click, what to paste.
+// The text that `parley dev` prints at start: links to open and commands to paste.
 
 export interface BannerTenant {
   readonly key: string
   readonly displayName: string | undefined
   readonly guests: boolean
   readonly claims: Readonly<Record<string, string>>
-  /** Signed with a sample key for `alice`; undefined where the tenant has none. */
+  /** A token for `alice`, signed with a sample key; undefined where the tenant has no sample key. */
   readonly token: string | undefined
-  /** Of the server API, a sample; undefined where the tenant has none. */
+  /** A sample key of the server API; undefined where the tenant has none. */
   readonly apiKey: string | undefined
 }
 
 export interface BannerOptions {
   readonly host: string
   readonly port: number
-  /** Undefined: the port was taken. */
+  /** Undefined when the port was in use. */
   readonly opsPort: number | undefined
   readonly folder: string
   readonly tenants: readonly BannerTenant[]
-  /** Whether problems of the manifests are printed after this. */
+  /** Whether problems of the manifests are printed after the banner. */
   readonly problems: boolean
 }
 
@@ -27,11 +27,11 @@ export function banner({ folder, host, opsPort, port, problems, tenants }: Banne
   const lines = [
     `Parley is running at http://${at}/`,
     '',
-    '  Open it in two windows and be two people. Stop it with Ctrl-C.',
+    '  Open it in two windows to chat as two users. Stop it with Ctrl-C.',
     '',
     ...tenants.flatMap((tenant) => tenantLines(tenant, at)),
-    `  tenants    from ${folder}; edit them while this runs`,
-    `  operators  http://${at}/stats /metrics /metrics/tenants /readyz${opsPort === undefined ? ' (the port for operators alone is taken)' : `, also on port ${opsPort}`}`,
+    `  tenants    from ${folder}; edits apply while this runs`,
+    `  operators  http://${at}/stats /metrics /metrics/tenants /readyz${opsPort === undefined ? ' (the separate port for operators is in use)' : `, also on port ${opsPort}`}`,
     '',
   ]
   if (tenants.length === 0)
@@ -40,13 +40,10 @@ export function banner({ folder, host, opsPort, port, problems, tenants }: Banne
       '',
     )
   if (tenants.some(({ token }) => token !== undefined)) {
-    lines.push(
-      '  WARNING: these tenants are signed for with sample keys that everybody has. They are for this machine only.',
-      '',
-    )
+    lines.push('  WARNING: these tenants use published sample keys. They are for this machine only.', '')
     if (!isLoopback(host))
       lines.push(
-        `  WARNING: ${host} is open to other machines, and with these keys anyone there can be anybody.`,
+        `  WARNING: ${host} is reachable from other machines, where anyone can sign in as any user with these keys.`,
         '',
       )
   }
@@ -64,7 +61,7 @@ function tenantLines(tenant: BannerTenant, at: string): string[] {
   lines.push(`    plain JSON  ws://${at}/${key}/ws${guests ? '   (guests need no token)' : ''}`)
   if (token !== undefined) {
     const claimsFlag = Object.keys(claims).length === 0 ? '' : ` --claims '${JSON.stringify(claims)}'`
-    lines.push(`    new token   npx parley token --tenant ${key} --user bob${claimsFlag}`)
+    lines.push(`    new token   npm exec --no -- parley token --tenant ${key} --user bob${claimsFlag}`)
     lines.push(`    terminal    npx wscat -c "ws://${at}/${key}/ws" -H "Authorization: Bearer ${token}"`)
   }
   if (apiKey !== undefined) {

@@ -1,4 +1,4 @@
-// `parley dev`: everything in one process, nothing to install. Tenants from a folder, messages in memory, a page to chat in.
+// `parley dev`: one gateway in one process, with tenants from a folder, messages in memory, and a chat page.
 import { Command, Option } from 'commander'
 import { mintToken } from '../../auth/mint.js'
 import { MemoryBroker, MemoryBrokerData } from '../../broker/memory.js'
@@ -13,9 +13,9 @@ import { systemClock } from '../../time.js'
 import { banner, type BannerTenant } from './banner.js'
 import { devPages } from './pages.js'
 import { suggestedClaims } from './tenants.js'
-import { badInputExitCode, endsByTheList } from '../exit-codes.js'
+import { badInputExitCode, withDocumentedExitCodes } from '../exit-codes.js'
 import { listenOrExplain } from '../listen.js'
-import { windowOf, portOf } from '../options.js'
+import { parseWindow, parsePort } from '../options.js'
 import { serveUntil, showProblems } from '../serving.js'
 import { untilSignal } from '../signals.js'
 
@@ -32,22 +32,27 @@ interface DevOptions {
 export function devCommand(): Command {
   const command = new Command('dev')
     .description(
-      'Run a gateway on this machine: tenants from a folder of manifests, messages in memory, a chat page.',
+      'Run a gateway on this machine, with tenants from a folder of manifests, messages in memory, and a chat page.',
     )
     .option(
       '--tenants <folder>',
-      'manifests: ChatPlan, ChatTenant, ChatCredential, Secret',
+      'folder of manifests: ChatPlan, ChatTenant, ChatCredential, Secret',
       'manifests/samples',
     )
-    .option('--port <number>', 'where clients connect', portOf, 8000)
-    .option('--ops-port <number>', 'where /metrics, /healthz, /readyz and /stats are', portOf, 9090)
-    .option('--host <address>', 'the address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
-    .option('--drain-window <seconds>', 'over how long sessions are sent away at the end', windowOf, 0)
+    .option('--port <number>', 'port for clients', parsePort, 8000)
+    .option('--ops-port <number>', 'port for /metrics, /healthz, /readyz and /stats', parsePort, 9090)
+    .option('--host <address>', 'address to listen on; 0.0.0.0 accepts other machines', '127.0.0.1')
+    .option(
+      '--drain-window <seconds>',
+      'time over which sessions are closed when the gateway ends',
+      parseWindow,
+      0,
+    )
     .addOption(new Option('--log-level <level>').choices(logLevels).default('warn'))
-    // Refused below, in better words.
+    // They are refused below, with a better explanation.
     .allowExcessArguments()
-  return endsByTheList(command).action(async (options: DevOptions) => {
-    const problem = misplaced(command.args)
+  return withDocumentedExitCodes(command).action(async (options: DevOptions) => {
+    const problem = misplacedOption(command.args)
     if (problem !== undefined) command.error(`error: ${problem}`, { exitCode: badInputExitCode })
     await dev(options)
   })
@@ -66,7 +71,7 @@ async function dev(options: DevOptions): Promise<void> {
     catalog,
     clock,
     log,
-    // Who runs this runs the identity provider beside it, more often than not.
+    // A developer's identity provider usually runs on the same machine.
     allowPrivateJwks: true,
     problems: () => catalog.problems.length,
   })
@@ -82,7 +87,7 @@ async function dev(options: DevOptions): Promise<void> {
   })
   const opsPort = await ops.listen(options.opsPort, options.host).then(
     ({ port }) => port,
-    // The same pages are on the clients' port here: a Prometheus that holds 9090 is no reason not to start.
+    // The same pages are on the clients' port, so a Prometheus that uses 9090 does not prevent the start.
     () => undefined,
   )
   for (const part of [brokerData, presence, gateway]) part.run(stop.signal)
@@ -94,7 +99,7 @@ async function dev(options: DevOptions): Promise<void> {
       port: address.port,
       opsPort,
       folder: options.tenants,
-      tenants: await tryable(gateway, catalog),
+      tenants: await bannerTenants(gateway, catalog),
       problems: catalog.problems.length > 0,
     }),
   )
@@ -105,8 +110,8 @@ async function dev(options: DevOptions): Promise<void> {
   await watching
 }
 
-/** A token and an API key for each tenant that has samples of them. */
-async function tryable(gateway: Gateway, catalog: FilesCatalog): Promise<BannerTenant[]> {
+/** The tenants for the banner, with a token and an API key where a tenant has samples of them. */
+async function bannerTenants(gateway: Gateway, catalog: FilesCatalog): Promise<BannerTenant[]> {
   return Promise.all(
     [...gateway.tenants].map(async (tenant) => {
       const { policy } = tenant
@@ -122,17 +127,20 @@ async function tryable(gateway: Gateway, catalog: FilesCatalog): Promise<BannerT
   )
 }
 
-/** `npm start --port 9000`: npm takes the option for itself. Only its own environment tells, and the 9000 that was left behind. */
-function misplaced([extra]: readonly string[]): string | undefined {
+/**
+ * Detects `npm start --port 9000`, where npm consumes the option: its environment shows the option, and 9000
+ * remains as an argument. Returns a sentence for the user, or undefined.
+ */
+function misplacedOption([extra]: readonly string[]): string | undefined {
   for (const name of ['port', 'ops_port', 'host', 'tenants', 'drain_window', 'log_level']) {
     const value = process.env[`npm_config_${name}`]
     const flag = `--${name.replace('_', '-')}`
-    // `npm start` brings one --tenants of its own.
+    // `npm start` itself passes --tenants.
     if (value === undefined || (flag !== '--tenants' && process.argv.includes(flag))) continue
     const meant = value === 'true' ? (extra ?? '…') : value
-    return `npm kept ${flag} for itself: write "npm start -- ${flag} ${meant}", with two dashes before the options`
+    return `npm consumed ${flag}: write "npm start -- ${flag} ${meant}", with two dashes before the options`
   }
   return extra === undefined
     ? undefined
-    : `"${extra}" stands there without an option: parley dev --help lists them`
+    : `"${extra}" does not belong to an option: parley dev --help lists the options`
 }

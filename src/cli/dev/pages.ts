@@ -1,4 +1,5 @@
-// What `parley dev` serves beside the tenants' doors: the chat page, its tokens, and the operators' pages for this machine.
+// What `parley dev` serves besides the tenants' endpoints: the chat page, tokens for it, and the operators'
+// pages.
 import { readFile } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { z } from 'zod'
@@ -19,7 +20,7 @@ const files: Readonly<Record<string, { file: string; type: string }>> = {
   '/favicon.svg': { file: 'favicon.svg', type: 'image/svg+xml' },
 }
 
-/** The page needs its own script and style, and sockets to its own server: nothing else may run, not even by mistake. */
+/** The page needs its own script and style, and sockets to its own server. Nothing else may run. */
 const contentSecurityPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -32,7 +33,7 @@ const TokenRequest = z.strictObject({
 const tokenTtlS = 3600
 const bodyBytesMax = 8 * 1024
 
-/** `webFolder` holds the built page, with a slash at its end. */
+/** Makes the request handler. `webFolder` is the URL of the built page's folder, with a slash at the end. */
 export function devPages(gateway: Gateway, options: { webFolder: URL }): ExtraPages {
   return async (request, response) => {
     const [path = ''] = (request.url ?? '').split('?')
@@ -57,7 +58,7 @@ export function devPages(gateway: Gateway, options: { webFolder: URL }): ExtraPa
         response,
         new CommandError(
           'PERMISSION_DENIED',
-          'This page answers the machine that Parley runs on, at localhost, and no other',
+          'This page is available only on the machine that Parley runs on, at localhost',
         ),
       )
       return true
@@ -69,7 +70,10 @@ export function devPages(gateway: Gateway, options: { webFolder: URL }): ExtraPa
   }
 }
 
-/** By address, and by the name that was asked for: another site's name that resolves to us is another site's page. */
+/**
+ * Checks the address and the requested host name: another site's name may resolve to this machine (DNS
+ * rebinding).
+ */
 function isFromThisMachine(request: IncomingMessage): boolean {
   const address = request.socket.remoteAddress ?? ''
   const isLoopback = address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.')
@@ -92,15 +96,15 @@ async function answerToken(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  if (request.method !== 'POST')
-    throw new CommandError('METHOD_NOT_ALLOWED', 'A token is asked for with POST')
-  // A foreign page cannot send this type without asking first, and nobody here says yes.
+  if (request.method !== 'POST') throw new CommandError('METHOD_NOT_ALLOWED', 'Request a token with POST')
+  // A page of another origin cannot send this type without a preflight request, which is never answered with
+  // a permission.
   if (!request.headers['content-type']?.startsWith('application/json')) {
     throw new CommandError('BAD_REQUEST', 'Send application/json')
   }
-  const asked = TokenRequest.safeParse(await readJson(request))
-  if (!asked.success) throw new CommandError('BAD_REQUEST', 'Send {"tenant", "user", "claims"?}')
-  const { claims, tenant: key, user } = asked.data
+  const parsed = TokenRequest.safeParse(await readJson(request))
+  if (!parsed.success) throw new CommandError('BAD_REQUEST', 'Send {"tenant", "user", "claims"?}')
+  const { claims, tenant: key, user } = parsed.data
   const tenant = gateway.tenant(key)
   if (!tenant) throw new CommandError('NOT_FOUND', `There is no tenant ${key} here`)
   const issuer = tenant.policy.issuers.find(
@@ -109,7 +113,7 @@ async function answerToken(
   if (!issuer) {
     throw new CommandError(
       'NOT_AVAILABLE',
-      `The page signs with sample keys only, and ${key} has none: mint one with "parley token --tenant ${key} --user ${user}"`,
+      `The page signs only with sample keys, and ${key} has none: print a token with "parley token --tenant ${key} --user ${user}"`,
     )
   }
   const token = await mintToken(issuer, {

@@ -1,11 +1,14 @@
-// What a newcomer can try with a tenant, read from its policy.
+// Suggestions for trying a tenant out, read from its policy.
 import { lobbyChannel } from '../../protocol/chat/channels.js'
 import type { TenantPolicy } from '../../tenant/policy.js'
 
 /** The value that stands for any claim in suggestions. */
 const sampleClaim = 'red'
 
-/** Channels to begin with: the literal ones, and patterns over claims with `red` filled in. The lobby and personal ones come by themselves. */
+/**
+ * Channels to start with: the literal ones, and patterns over claims with `red` filled in. The lobby and the
+ * user's direct-message channel are left out, because clients are subscribed to them automatically.
+ */
 export function suggestedRooms(policy: TenantPolicy): string[] {
   return policy.channels
     .filter(({ match }) => match.type !== 'Prefix' && match.value !== lobbyChannel)
@@ -13,7 +16,7 @@ export function suggestedRooms(policy: TenantPolicy): string[] {
     .filter((channel) => !/[{*]/.test(channel))
 }
 
-/** Claims that a rule's pattern asks for, each with the sample value. */
+/** The claims that the patterns of the rules use, each with the sample value. */
 export function suggestedClaims(policy: TenantPolicy): Record<string, string> {
   const names = policy.channels.flatMap(({ match }) =>
     [...match.value.matchAll(/\{claims\.([^}]+)\}/g)].map(([, name]) => name ?? ''),
