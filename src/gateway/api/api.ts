@@ -18,11 +18,11 @@ import {
 } from '../http/http-errors.js'
 import { runBatch } from './batch.js'
 import { authenticateApiCaller } from './caller.js'
-import { errorFields, transportStatus } from './errors.js'
+import { apiErrorFields, transportStatus } from './errors.js'
 import type { ApiMethodCall } from './method.js'
 import { methodNames, runMethod } from './methods.js'
 import { openApiDocument } from './openapi.js'
-import { BatchRequest } from './schema.js'
+import { BatchParams } from './schema.js'
 import { readBody } from '../http/read-body.js'
 import type { Gateway } from '../gateway.js'
 
@@ -61,7 +61,7 @@ export class Api {
       if (rest.length > 0 || !methodNames.includes(method))
         throw new CommandError(
           'NOT_FOUND',
-          `There is no method at this path; the methods are /<namespace>/<name>/api/{${methodNames.join(',')}}`,
+          `Unknown method; the methods are /<namespace>/<name>/api/{${methodNames.join(',')}}`,
         )
       await this.#handleMethod(method, `${namespace}/${name}`, { request, response })
     } catch (error) {
@@ -123,12 +123,12 @@ export class Api {
       return { answer, retryAfterMs }
     } catch (error) {
       const refusal = refuse(error)
-      return { answer: { error: errorFields(refusal) }, refusal, retryAfterMs }
+      return { answer: { error: apiErrorFields(refusal) }, refusal, retryAfterMs }
     }
   }
 
   async #runBatch(call: ApiMethodCall, fields: unknown): Promise<MessageFields> {
-    const batch = BatchRequest.safeParse(fields)
+    const batch = BatchParams.safeParse(fields)
     if (!batch.success) throw validationError(batch.error, fields)
     const { apiRequests } = this.#gateway.metrics
     return runBatch(call, batch.data, (method, code) => apiRequests.inc({ method: labelOf(method), code }))
@@ -186,7 +186,7 @@ function sendOutcome(response: ServerResponse, outcome: Outcome, inTransport: bo
   const { answer, refusal, retryAfterMs } = outcome
   if (retryAfterMs > 0) response.setHeader('retry-after', retryAfterS(retryAfterMs))
   if (refusal && inTransport)
-    sendJsonBytes(response, transportStatus(refusal), writeJson(errorFields(refusal)))
+    sendJsonBytes(response, transportStatus(refusal), writeJson(apiErrorFields(refusal)))
   else sendJsonBytes(response, 200, writeJson(answer))
 }
 

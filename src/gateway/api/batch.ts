@@ -3,12 +3,12 @@ import { z } from 'zod'
 import { CommandError } from '../../errors.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
 import { rawItems, rawValue } from '../../protocol/raw-json.js'
-import { errorFields } from './errors.js'
+import { apiErrorFields } from './errors.js'
 import type { ApiMethodCall } from './method.js'
 import { runMethod } from './methods.js'
-import { channelsMax, type BatchRequest } from './schema.js'
+import { channelsMax, type BatchParams } from './schema.js'
 
-type Command = z.infer<typeof BatchRequest>['commands'][number]
+type Command = z.infer<typeof BatchParams>['commands'][number]
 
 const OfChannels = z.object({ channels: z.array(z.unknown()) })
 
@@ -18,7 +18,7 @@ const OfChannels = z.object({ channels: z.array(z.unknown()) })
  */
 export async function runBatch(
   call: ApiMethodCall,
-  fields: z.infer<typeof BatchRequest>,
+  fields: z.infer<typeof BatchParams>,
   done: (method: string, code: string) => void,
 ): Promise<MessageFields> {
   const { commands, parallel } = fields
@@ -52,7 +52,7 @@ async function replyTo(
   } catch (error) {
     const refusal = call.toRefusal(error)
     done(method, refusal.code)
-    return { error: errorFields(refusal) }
+    return { error: apiErrorFields(refusal) }
   }
 }
 

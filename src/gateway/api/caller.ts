@@ -52,7 +52,8 @@ export class ApiCaller {
     if (roles.includes(this.#key.role)) return
     throw new CommandError(
       'PERMISSION_DENIED',
-      `The key of ChatCredential "${this.#key.credential}" may not call this method: its role is ${this.#key.role}, and the method requires ${roles.join(' or ')}`,
+      `The key of ChatCredential "${this.#key.credential}" may not call this method: ` +
+        `its role is ${this.#key.role}, and the method requires ${roles.join(' or ')}`,
     )
   }
 
@@ -61,7 +62,8 @@ export class ApiCaller {
     if (this.#key.scopes.length === 0) return
     throw new CommandError(
       'PERMISSION_DENIED',
-      `The key of ChatCredential "${this.#key.credential}" may not call this method: it has scopes, and the method affects all channels of the user`,
+      `The key of ChatCredential "${this.#key.credential}" may not call this method: ` +
+        'it has scopes, and the method affects all channels of the user',
     )
   }
 }

@@ -21,6 +21,6 @@ export function transportStatus({ code }: CommandError): number {
   return transportStatuses[centrifugeErrorNumbers[code]] ?? errorCodes[code].http
 }
 
-export function errorFields({ code, message }: CommandError): MessageFields {
+export function apiErrorFields({ code, message }: CommandError): MessageFields {
   return { code: centrifugeErrorNumbers[code], message: `${code}: ${message}` }
 }

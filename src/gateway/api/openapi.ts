@@ -1,7 +1,7 @@
 // The OpenAPI document of the server API, generated from the schemas that parse the requests.
 import { z } from 'zod'
 import { apiMethods } from './methods.js'
-import { ApiErrorBody, BatchRequest } from './schema.js'
+import { ApiErrorBody, BatchParams } from './schema.js'
 
 /**
  * Returns the OpenAPI 3.1 document. Its paths are relative to `/<namespace>/<name>`, the URL of a tenant on
@@ -14,7 +14,7 @@ export function openApiDocument(): object {
   ])
   const batch = operation('batch', {
     summary: 'Several methods in one request.',
-    request: jsonSchema(BatchRequest),
+    request: jsonSchema(BatchParams),
     answer: batchAnswer(),
   })
   return {
@@ -23,7 +23,8 @@ export function openApiDocument(): object {
       title: 'Parley server API',
       version: '1',
       description:
-        'For tenants’ backends. A request with invalid content is answered with 200 and `error`; a request with invalid HTTP is answered with an error status.',
+        'For tenants’ backends. A request with invalid content is answered with 200 and `error`. ' +
+        'A request with invalid HTTP is answered with an error status.',
     },
     servers: [
       {

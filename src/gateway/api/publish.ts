@@ -5,16 +5,16 @@ import type { Published, Tags } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
 import { publishMessage } from '../../session/publish-message.js'
-import { errorFields } from './errors.js'
+import { apiErrorFields } from './errors.js'
 import { readRawPayload } from './raw-payload.js'
 import { parseApiChannel, type ApiMethodCall } from './method.js'
-import type { BroadcastRequest, PublishRequest } from './schema.js'
+import type { BroadcastParams, PublishParams } from './schema.js'
 
-type Message = Omit<z.infer<typeof PublishRequest>, 'channel'>
+type Message = Omit<z.infer<typeof PublishParams>, 'channel'>
 
 export async function publishMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof PublishRequest>,
+  fields: z.infer<typeof PublishParams>,
 ): Promise<MessageFields> {
   return publishFields(await publishTo(call, fields.channel, fields, payloadOf(call.requestText, fields)))
 }
@@ -22,14 +22,14 @@ export async function publishMethod(
 /** An invalid message fails the whole broadcast; a failure on one channel fails only that channel. */
 export async function broadcastMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof BroadcastRequest>,
+  fields: z.infer<typeof BroadcastParams>,
 ): Promise<MessageFields> {
   const payload = payloadOf(call.requestText, fields)
   const responses = fields.channels.map(async (channel) => {
     try {
       return { result: publishFields(await publishTo(call, channel, fields, payload)) }
     } catch (error) {
-      return { error: errorFields(call.toRefusal(error)) }
+      return { error: apiErrorFields(call.toRefusal(error)) }
     }
   })
   return { responses: await Promise.all(responses) }

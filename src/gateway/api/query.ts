@@ -9,7 +9,7 @@ import { channelSettings } from '../../session/authorize.js'
 import type { ChannelName } from '../../tenant/channel.js'
 import type { Operation } from '../../tenant/policy.js'
 import { parseApiChannel, refOf, type ApiMethodCall } from './method.js'
-import type { ChannelsRequest, HistoryRequest, ChannelRequest } from './schema.js'
+import type { ChannelsParams, HistoryParams, ChannelParams } from './schema.js'
 import { namedChannelsMax } from '../fleet/control-messages.js'
 
 /** The limit of one history result in bytes. It contains at least one publication, whatever its size. */
@@ -17,7 +17,7 @@ const historyBytesMax = 1_048_576
 
 export async function presenceMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof ChannelRequest>,
+  fields: z.infer<typeof ChannelParams>,
 ): Promise<MessageFields> {
   const { context } = call.gateway
   const channel = presenceChannel(call, fields.channel)
@@ -27,7 +27,7 @@ export async function presenceMethod(
 
 export async function presenceStatsMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof ChannelRequest>,
+  fields: z.infer<typeof ChannelParams>,
 ): Promise<MessageFields> {
   const channel = presenceChannel(call, fields.channel)
   const { clients, users } = await call.gateway.context.presence.stats(refOf(call, channel))
@@ -36,7 +36,7 @@ export async function presenceStatsMethod(
 
 export async function historyMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof HistoryRequest>,
+  fields: z.infer<typeof HistoryParams>,
 ): Promise<MessageFields> {
   const channel = allowedChannel(call, 'History', fields.channel)
   requireHistory(call, channel)
@@ -60,7 +60,7 @@ export async function historyMethod(
 /** Deletes the publications and keeps offset and epoch, so that clients continue from their position. */
 export async function historyRemoveMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof ChannelRequest>,
+  fields: z.infer<typeof ChannelParams>,
 ): Promise<MessageFields> {
   // Every client of the channel loses the history.
   call.caller.requireRole('Admin')
@@ -72,7 +72,7 @@ export async function historyRemoveMethod(
 
 export async function channelsMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof ChannelsRequest>,
+  fields: z.infer<typeof ChannelsParams>,
 ): Promise<MessageFields> {
   call.caller.requireRole('ReadOnly', 'Admin')
   const answers = await call.gateway.surveys.collect(call.tenant, fields.pattern || '*')
@@ -82,7 +82,7 @@ export async function channelsMethod(
     if (named.length === namedChannelsMax)
       throw new CommandError(
         'BAD_REQUEST',
-        `pattern: it matches ${namedChannelsMax} channels or more on one gateway, which is the limit; use a narrower pattern`,
+        `pattern: one gateway has ${namedChannelsMax} or more matching channels; use a narrower pattern`,
       )
     for (const [channel, subscribers] of named)
       if (call.caller.isAllowed('Presence', channel))

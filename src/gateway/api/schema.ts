@@ -53,25 +53,25 @@ const message = {
     .regex(keyCharacters, 'expected no control characters and no lone surrogates')
     .nullish()
     .describe(
-      'A repeat within two minutes gets the result of the first request and is delivered once. A repeat with other data is refused (409).',
+      'A repeat within two minutes is delivered once and gets the first result. With other data it is refused (409).',
     ),
   tags: Tags.nullish().describe(
-    `Names and values that subscribers receive and can filter by. At most ${tagsMax}, together ${tagsBytesMax} bytes.`,
+    `Names and values for subscribers and their filters. At most ${tagsMax}, together ${tagsBytesMax} bytes.`,
   ),
   delta: z.boolean().nullish().describe('Accepted, but the full message is sent.'),
   version: z.int().min(0).nullish().describe('Not supported: must be 0.'),
   version_epoch: z.string().nullish(),
 }
-export const PublishRequest = z.object({ channel, ...message })
+export const PublishParams = z.object({ channel, ...message })
 
 export const channelsMax = 1_000
-export const BroadcastRequest = z.object({
+export const BroadcastParams = z.object({
   channels: z.array(channel).max(channelsMax).describe('Each channel gets its own publication.'),
   ...message,
 })
 
 const connections = { user, client, session }
-export const SubscribeRequest = z.object({
+export const SubscribeParams = z.object({
   ...connections,
   channel,
   data: anyJson.optional().describe('Any JSON; the client receives it with the push.'),
@@ -86,8 +86,8 @@ export const SubscribeRequest = z.object({
   b64info: z.string().nullish().describe('Not read.'),
   override: z.record(z.string(), z.unknown()).nullish().describe('Ignored: the channel’s rule applies.'),
 })
-export const UnsubscribeRequest = z.object({ ...connections, channel })
-export const DisconnectRequest = z.object({
+export const UnsubscribeParams = z.object({ ...connections, channel })
+export const DisconnectParams = z.object({
   ...connections,
   whitelist: z
     .array(z.string())
@@ -108,7 +108,7 @@ export const DisconnectRequest = z.object({
     })
     .nullish(),
 })
-export const RefreshRequest = z.object({
+export const RefreshParams = z.object({
   ...connections,
   expired: z.boolean().nullish().describe('Close with 3005: the client needs a new token.'),
   expire_at: unixSeconds
@@ -118,8 +118,8 @@ export const RefreshRequest = z.object({
     .optional()
     .describe('The connection’s info that other clients see from now on. Default: unchanged.'),
 })
-export const ChannelRequest = z.object({ channel })
-export const HistoryRequest = z.object({
+export const ChannelParams = z.object({ channel })
+export const HistoryParams = z.object({
   channel,
   limit: z
     .int32()
@@ -128,17 +128,17 @@ export const HistoryRequest = z.object({
   since: StreamPosition.nullish().describe('Exclusive.'),
   reverse: z.boolean().nullish().describe('Newest first.'),
 })
-export const ChannelsRequest = z.object({
+export const ChannelsParams = z.object({
   pattern: z
     .string()
     .max(255)
     .nullish()
     .describe('`*` matches any text, `?` matches one character. Default: all.'),
 })
-export const InfoRequest = z.object({})
+export const InfoParams = z.object({})
 
 const commandsMax = 100
-export const BatchRequest = z.object({
+export const BatchParams = z.object({
   commands: z
     .array(z.record(z.string(), z.unknown()))
     .max(commandsMax)

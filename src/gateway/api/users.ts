@@ -5,7 +5,7 @@ import { closeCodes } from '../../protocol/codes.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
 import { readRawPayload } from './raw-payload.js'
 import { parseApiChannel, type ApiMethodCall } from './method.js'
-import type { DisconnectRequest, RefreshRequest, SubscribeRequest, UnsubscribeRequest } from './schema.js'
+import type { DisconnectParams, RefreshParams, SubscribeParams, UnsubscribeParams } from './schema.js'
 import type { ConnectionSelector } from '../fleet/control-messages.js'
 
 /**
@@ -14,7 +14,7 @@ import type { ConnectionSelector } from '../fleet/control-messages.js'
  */
 export async function subscribeMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof SubscribeRequest>,
+  fields: z.infer<typeof SubscribeParams>,
 ): Promise<MessageFields> {
   const channel = parseApiChannel(call, fields.channel)
   call.caller.requirePermission('Subscribe', channel)
@@ -31,7 +31,7 @@ export async function subscribeMethod(
 
 export async function unsubscribeMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof UnsubscribeRequest>,
+  fields: z.infer<typeof UnsubscribeParams>,
 ): Promise<MessageFields> {
   const channel = parseApiChannel(call, fields.channel)
   call.caller.requirePermission('Subscribe', channel)
@@ -41,7 +41,7 @@ export async function unsubscribeMethod(
 
 export async function disconnectMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof DisconnectRequest>,
+  fields: z.infer<typeof DisconnectParams>,
 ): Promise<MessageFields> {
   call.caller.requireRole('Admin')
   call.caller.requireWholeTenant()
@@ -57,7 +57,7 @@ export async function disconnectMethod(
 
 export async function refreshMethod(
   call: ApiMethodCall,
-  fields: z.infer<typeof RefreshRequest>,
+  fields: z.infer<typeof RefreshParams>,
 ): Promise<MessageFields> {
   call.caller.requireRole('Admin')
   call.caller.requireWholeTenant()
@@ -78,7 +78,7 @@ function clientPayload(call: ApiMethodCall, field: string, base64?: string | nul
   const json = readRawPayload(call.requestText, field, base64)
   const { maxBytes } = call.tenant.policy.limits.messages
   if (json !== undefined && Buffer.byteLength(json) > maxBytes)
-    throw new CommandError('BAD_REQUEST', `${field} exceeds the tenant’s message limit of ${maxBytes} bytes`)
+    throw new CommandError('BAD_REQUEST', `${field} exceeds the message limit of ${maxBytes} bytes`)
   return json
 }
 

@@ -61,7 +61,8 @@ export class Rebalancer {
     if (decision.kind === 'giveUp') {
       log.warn(
         {},
-        'rebalancing has no effect: clients return to the gateway that closed them. Check the balancer for session affinity. Rebalancing pauses for an hour',
+        'rebalancing has no effect: clients return to the gateway that closed them. ' +
+          'Check the balancer for session affinity. Rebalancing pauses for an hour',
       )
     }
     if (decision.kind !== 'evict') return

@@ -6,29 +6,13 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { CommandError, internalError } from '../../errors.js'
 import { loggableUrl } from '../../log.js'
-import { chatCodec } from '../../protocol/chat/codec.js'
-import type { Codec } from '../../protocol/commands.js'
-import { connectAuthenticated } from '../../session/commands/connect.js'
-import { dispatch } from '../../session/dispatch.js'
-import { Session } from '../../session/session.js'
-import type { TenantRuntime } from '../../session/tenant/runtime.js'
-import { refuseUpgrade, sendError } from './http-errors.js'
 import { Api } from '../api/api.js'
-import {
-  centrifugeHandshake,
-  chatHandshake,
-  checkHeaders,
-  checkOrigin,
-  checkUpgrade,
-  parseEndpointUrl,
-  type EndpointUrl,
-} from './handshake.js'
-import { defaultHandshakesPerSecond, HandshakeLimiter } from './handshake-limiter.js'
-import { listen, closeServer } from './listen.js'
 import type { Gateway } from '../gateway.js'
+import { checkHeaders, parseEndpointUrl, type EndpointUrl } from './handshake.js'
+import { refuseUpgrade, sendError } from './http-errors.js'
+import { closeServer, listen } from './listen.js'
 import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
-import { HandshakePacer } from './handshake-pacer.js'
-import { WebSocketUpgrader } from '../websocket.js'
+import { WebSocketEndpoints } from './websocket-endpoints.js'
 
 /**
  * Serves additional pages on the same port. Called first for each request; resolves to true when it answered.
@@ -77,10 +61,8 @@ export class GatewayServer {
   readonly #gateway: Gateway
   readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
-  readonly #upgrader = new WebSocketUpgrader()
   readonly #api: Api
-  readonly #limiter: HandshakeLimiter
-  readonly #pacer = new HandshakePacer()
+  readonly #endpoints: WebSocketEndpoints
   readonly #http: Server
   /** The same server as `#http`, when it speaks TLS. */
   readonly #https: TlsServer | undefined
@@ -90,10 +72,7 @@ export class GatewayServer {
   constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
     this.#gateway = gateway
     this.#api = new Api(gateway)
-    this.#limiter = new HandshakeLimiter(
-      options.handshakesPerSecond ?? defaultHandshakesPerSecond,
-      gateway.context,
-    )
+    this.#endpoints = new WebSocketEndpoints(gateway, options)
     this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
     const http = {
@@ -153,13 +132,8 @@ export class GatewayServer {
       checkHeaders(request)
       if (await this.#extraPages?.(request, response)) return
       if (await this.#api.handle(request, response)) return
-      const url = parseEndpointUrl(request.url ?? '')
-      if (!url)
-        throw new CommandError(
-          'NOT_FOUND',
-          'There is no endpoint at this path; clients connect to /<namespace>/<name>/ws',
-        )
-      await this.#checkHandshake(url, request)
+      const url = endpointUrlOf(request)
+      await this.#endpoints.check(url, request)
       throw new CommandError(
         'UPGRADE_REQUIRED',
         'The request is valid, but this endpoint requires a WebSocket',
@@ -173,20 +147,6 @@ export class GatewayServer {
     this.#pendingRequests.set(socket, (this.#pendingRequests.get(socket) ?? 0) + change)
   }
 
-  /**
-   * Runs the checks of the handshake without an upgrade. A browser cannot read the response to a refused
-   * upgrade, so a page can send a plain GET to the same URL to learn the reason.
-   */
-  async #checkHandshake(url: EndpointUrl, request: IncomingMessage): Promise<void> {
-    if (request.method !== 'GET')
-      throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket handshake must be a GET request')
-    const tenant = this.#resolveTenant(url, request)
-    this.#limiter.admit(this.#pacer.waiting)
-    if (url.endpoint === 'centrifuge') return
-    const { identity } = await chatHandshake(tenant, url, request)
-    await tenant.quota.checkConnection(identity.user)
-  }
-
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // Responses to earlier requests on this connection would be written between the frames of the WebSocket.
     if ((this.#pendingRequests.get(socket) ?? 0) > 0) return void socket.destroy()
@@ -198,28 +158,8 @@ export class GatewayServer {
     let url: EndpointUrl | undefined
     try {
       checkHeaders(request)
-      url = parseEndpointUrl(request.url ?? '')
-      if (!url)
-        throw new CommandError(
-          'NOT_FOUND',
-          'There is no endpoint at this path; clients connect to /<namespace>/<name>/ws',
-        )
-      checkUpgrade(request)
-      const tenant = this.#resolveTenant(url, request)
-      // Checking tokens takes time and upgrades take memory; the checks so far cost almost nothing.
-      this.#limiter.admit(this.#pacer.waiting)
-      const turn = this.#pacer.waitForTurn()
-      if (turn) {
-        await turn
-        if (socket.destroyed) return
-        this.#recheckTenant(tenant, url, request)
-      }
-      if (url.endpoint === 'chat') {
-        await this.#openChatSession(tenant, url, { request, socket, head })
-      } else {
-        const { codec, subprotocol } = centrifugeHandshake(url, request)
-        this.#openSession(tenant, codec, { request, socket, head, subprotocol })
-      }
+      url = endpointUrlOf(request)
+      await this.#endpoints.open(url, { request, socket, head })
     } catch (error) {
       const refusal = this.#asCommandError(error, request)
       const label = url?.endpoint ?? 'none'
@@ -234,81 +174,6 @@ export class GatewayServer {
     }
   }
 
-  /**
-   * Makes the checks that need no token and returns the tenant. Throws NOT_FOUND, DRAINING, OVERLOADED or
-   * ORIGIN_NOT_ALLOWED.
-   */
-  #resolveTenant(url: EndpointUrl, request: IncomingMessage): TenantRuntime {
-    const { context, draining, sessionsMax } = this.#gateway
-    const tenant = this.#gateway.tenant(url.tenantKey)
-    if (!tenant) throw new CommandError('NOT_FOUND', `No tenant ${printable(url.tenantKey)} on this gateway`)
-    if (draining)
-      throw new CommandError(
-        'DRAINING',
-        'This gateway is shutting down; connect again to reach another one',
-        {
-          retryAfterMs: 1_000,
-        },
-      )
-    if (context.sessions.size >= sessionsMax) {
-      throw new CommandError(
-        'OVERLOADED',
-        `This gateway has ${context.sessions.size} of ${sessionsMax} sessions`,
-        { retryAfterMs: 5_000 },
-      )
-    }
-    checkOrigin(tenant, request)
-    return tenant
-  }
-
-  /** Repeats the checks after a wait: the tenant may be gone, or the gateway may drain by now. */
-  #recheckTenant(tenant: TenantRuntime, url: EndpointUrl, request: IncomingMessage): void {
-    if (this.#resolveTenant(url, request) !== tenant)
-      throw new CommandError(
-        'NOT_FOUND',
-        'The tenant was replaced by another one of the same name; connect again',
-      )
-  }
-
-  /** Authenticates the client, and upgrades the connection once the tenant's quota has admitted it. */
-  async #openChatSession(tenant: TenantRuntime, url: EndpointUrl, upgrade: Upgrade): Promise<void> {
-    const { request, socket } = upgrade
-    const startedMs = this.#gateway.context.clock.monotonicMs()
-    const { identity, subprotocol } = await chatHandshake(tenant, url, request)
-    if (socket.destroyed) return
-    this.#recheckTenant(tenant, url, request)
-    await connectAuthenticated(tenant, identity, {
-      startedMs,
-      session: () => {
-        if (socket.destroyed) return undefined
-        this.#recheckTenant(tenant, url, request)
-        return this.#openSession(tenant, chatCodec, { ...upgrade, subprotocol })
-      },
-    })
-  }
-
-  #openSession(
-    tenant: TenantRuntime,
-    codec: Codec,
-    upgrade: Upgrade & { subprotocol: string | undefined },
-  ): Session {
-    const { head, request, socket, subprotocol } = upgrade
-    let session: Session | undefined
-    let refusal = 'The connection closed during the upgrade'
-    this.#upgrader.upgrade(request, socket, {
-      head,
-      subprotocol,
-      binary: codec.binary,
-      opened: (transport) => {
-        session = new Session(this.#gateway.context, { tenant, codec, transport, dispatch })
-        transport.listen(session)
-      },
-      refused: (reason) => void (refusal = `The request is not a valid WebSocket upgrade: ${reason}`),
-    })
-    if (!session) throw new CommandError('BAD_REQUEST', refusal)
-    return session
-  }
-
   #asCommandError(error: unknown, request: IncomingMessage): CommandError {
     if (error instanceof CommandError) return error
     this.#gateway.reportBug(error, 'a request failed', { url: loggableUrl(request.url ?? '') })
@@ -316,10 +181,14 @@ export class GatewayServer {
   }
 }
 
-interface Upgrade {
-  readonly request: IncomingMessage
-  readonly socket: Duplex
-  readonly head: Buffer
+/** Throws NOT_FOUND when the path is not an endpoint, and BAD_REQUEST for a malformed request target. */
+function endpointUrlOf(request: IncomingMessage): EndpointUrl {
+  const url = parseEndpointUrl(request.url ?? '')
+  if (url) return url
+  throw new CommandError(
+    'NOT_FOUND',
+    'There is no endpoint at this path; clients connect to /<namespace>/<name>/ws',
+  )
 }
 
 /** Translates an error of Node's HTTP parser into the error that the client receives. */
@@ -336,9 +205,4 @@ function parserError(error: NodeJS.ErrnoException): CommandError {
       retryAfterMs: 1_000,
     })
   return new CommandError('BAD_REQUEST', 'The request is not valid HTTP')
-}
-
-function printable(text: string): string {
-  const clean = text.replaceAll(/[^\w./-]/g, '?')
-  return clean.length > 130 ? `${clean.slice(0, 130)}…` : clean
 }

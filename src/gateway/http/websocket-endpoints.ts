@@ -1,0 +1,162 @@
+// The WebSocket endpoints of the tenants: admits handshakes, authenticates clients, and turns an upgrade
+// request into a session.
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { CommandError } from '../../errors.js'
+import { chatCodec } from '../../protocol/chat/codec.js'
+import type { Codec } from '../../protocol/commands.js'
+import { connectAuthenticated } from '../../session/commands/connect.js'
+import { dispatch } from '../../session/dispatch.js'
+import { Session } from '../../session/session.js'
+import type { TenantRuntime } from '../../session/tenant/runtime.js'
+import type { Gateway } from '../gateway.js'
+import { WebSocketUpgrader } from '../websocket.js'
+import {
+  centrifugeHandshake,
+  chatHandshake,
+  checkOrigin,
+  checkUpgrade,
+  type EndpointUrl,
+} from './handshake.js'
+import { defaultHandshakesPerSecond, HandshakeLimiter } from './handshake-limiter.js'
+import { HandshakePacer } from './handshake-pacer.js'
+
+/** An upgrade request. `head` holds the bytes received after it. */
+interface UpgradeRequest {
+  readonly request: IncomingMessage
+  readonly socket: Duplex
+  readonly head: Buffer
+}
+
+export class WebSocketEndpoints {
+  readonly #gateway: Gateway
+  readonly #upgrader = new WebSocketUpgrader()
+  readonly #limiter: HandshakeLimiter
+  readonly #pacer = new HandshakePacer()
+
+  constructor(gateway: Gateway, options: { readonly handshakesPerSecond?: number }) {
+    this.#gateway = gateway
+    this.#limiter = new HandshakeLimiter(
+      options.handshakesPerSecond ?? defaultHandshakesPerSecond,
+      gateway.context,
+    )
+  }
+
+  /**
+   * Runs the checks of the handshake without an upgrade. A browser cannot read the response to a refused
+   * upgrade, so a page can send a plain GET to the same URL to learn the reason.
+   */
+  async check(url: EndpointUrl, request: IncomingMessage): Promise<void> {
+    if (request.method !== 'GET')
+      throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket handshake must be a GET request')
+    const tenant = this.#resolveTenant(url, request)
+    this.#limiter.admit(this.#pacer.waiting)
+    if (url.endpoint === 'centrifuge') return
+    const { identity } = await chatHandshake(tenant, url, request)
+    await tenant.quota.checkConnection(identity.user)
+  }
+
+  /**
+   * Opens a session. Resolves without one when the socket closes meanwhile. Rejects with the error that
+   * refuses the handshake; the caller answers it.
+   */
+  async open(url: EndpointUrl, upgrade: UpgradeRequest): Promise<void> {
+    const { request, socket } = upgrade
+    checkUpgrade(request)
+    const tenant = this.#resolveTenant(url, request)
+    // Checking tokens takes time and upgrades take memory; the checks so far cost almost nothing.
+    this.#limiter.admit(this.#pacer.waiting)
+    const turn = this.#pacer.waitForTurn()
+    if (turn) {
+      await turn
+      if (socket.destroyed) return
+      this.#recheckTenant(tenant, url, request)
+    }
+    if (url.endpoint === 'chat') {
+      await this.#openChatSession(tenant, url, upgrade)
+    } else {
+      const { codec, subprotocol } = centrifugeHandshake(url, request)
+      this.#openSession(tenant, codec, { ...upgrade, subprotocol })
+    }
+  }
+
+  /**
+   * Makes the checks that need no token and returns the tenant. Throws NOT_FOUND, DRAINING, OVERLOADED or
+   * ORIGIN_NOT_ALLOWED.
+   */
+  #resolveTenant(url: EndpointUrl, request: IncomingMessage): TenantRuntime {
+    const { context, draining, sessionsMax } = this.#gateway
+    const tenant = this.#gateway.tenant(url.tenantKey)
+    if (!tenant) throw new CommandError('NOT_FOUND', `No tenant ${printable(url.tenantKey)} on this gateway`)
+    if (draining)
+      throw new CommandError(
+        'DRAINING',
+        'This gateway is shutting down; connect again to reach another one',
+        {
+          retryAfterMs: 1_000,
+        },
+      )
+    if (context.sessions.size >= sessionsMax) {
+      throw new CommandError(
+        'OVERLOADED',
+        `This gateway has ${context.sessions.size} of ${sessionsMax} sessions`,
+        { retryAfterMs: 5_000 },
+      )
+    }
+    checkOrigin(tenant, request)
+    return tenant
+  }
+
+  /** Repeats the checks after a wait: the tenant may be gone, or the gateway may drain by now. */
+  #recheckTenant(tenant: TenantRuntime, url: EndpointUrl, request: IncomingMessage): void {
+    if (this.#resolveTenant(url, request) !== tenant)
+      throw new CommandError(
+        'NOT_FOUND',
+        'The tenant was replaced by another one of the same name; connect again',
+      )
+  }
+
+  /** Authenticates the client, and upgrades the connection once the tenant's quota has admitted it. */
+  async #openChatSession(tenant: TenantRuntime, url: EndpointUrl, upgrade: UpgradeRequest): Promise<void> {
+    const { request, socket } = upgrade
+    const startedMs = this.#gateway.context.clock.monotonicMs()
+    const { identity, subprotocol } = await chatHandshake(tenant, url, request)
+    if (socket.destroyed) return
+    this.#recheckTenant(tenant, url, request)
+    await connectAuthenticated(tenant, identity, {
+      startedMs,
+      session: () => {
+        if (socket.destroyed) return undefined
+        this.#recheckTenant(tenant, url, request)
+        return this.#openSession(tenant, chatCodec, { ...upgrade, subprotocol })
+      },
+    })
+  }
+
+  #openSession(
+    tenant: TenantRuntime,
+    codec: Codec,
+    upgrade: UpgradeRequest & { subprotocol: string | undefined },
+  ): Session {
+    const { head, request, socket, subprotocol } = upgrade
+    let session: Session | undefined
+    let refusal = 'The connection closed during the upgrade'
+    this.#upgrader.upgrade(request, socket, {
+      head,
+      subprotocol,
+      binary: codec.binary,
+      opened: (transport) => {
+        session = new Session(this.#gateway.context, { tenant, codec, transport, dispatch })
+        transport.listen(session)
+      },
+      refused: (reason) => void (refusal = `The request is not a valid WebSocket upgrade: ${reason}`),
+    })
+    if (!session) throw new CommandError('BAD_REQUEST', refusal)
+    return session
+  }
+}
+
+function printable(text: string): string {
+  const clean = text.replaceAll(/[^\w./-]/g, '?')
+  return clean.length > 130 ? `${clean.slice(0, 130)}…` : clean
+}
