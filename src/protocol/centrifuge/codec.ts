@@ -3,7 +3,7 @@
 import {
   announcementPush,
   deltaPush,
-  errorFields,
+  errorReplyFields,
   publicationPush,
   refreshedPush,
   replyFields,
@@ -30,7 +30,7 @@ export function centrifugeCodec(
     // The protocol has its own ping and pong; a second ping would only cost traffic.
     nativePing: false,
     reply: (ref, reply) => [write(replyFields(ref, reply, writeDelta))],
-    error: (ref, error) => write(errorFields(ref, error)),
+    error: (ref, error) => write(errorReplyFields(ref, error)),
     publication: (channel, publication, base) =>
       write(
         base === undefined

@@ -223,10 +223,10 @@ describe('pushes', () => {
 
   test('join and leave of every connection', () => {
     const info = { user: 'u', client: 'c' }
-    const told = (['join', 'leave'] as const).map((kind) =>
+    const pushed = (['join', 'leave'] as const).map((kind) =>
       centrifugeJson.announcement('a', { kind, info, userEdge: false }),
     )
-    expect(told.map((payload) => payload && text(payload))).toEqual([
+    expect(pushed.map((payload) => payload && text(payload))).toEqual([
       '{"push":{"channel":"a","join":{"info":{"user":"u","client":"c"}}}}',
       '{"push":{"channel":"a","leave":{"info":{"user":"u","client":"c"}}}}',
     ])

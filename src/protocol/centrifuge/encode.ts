@@ -34,7 +34,7 @@ export function replyFields(ref: ReplyRef, reply: Reply, writeDelta: WriteDelta)
   return { id: idOf(ref), [methods[reply.kind]]: resultFields(reply, writeDelta) }
 }
 
-export function errorFields(ref: ReplyRef, error: CommandError): MessageFields {
+export function errorReplyFields(ref: ReplyRef, error: CommandError): MessageFields {
   return {
     id: idOf(ref),
     error: {

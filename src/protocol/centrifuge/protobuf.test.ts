@@ -181,7 +181,7 @@ describe('replies and pushes', () => {
       ['', ''],
     ]),
   }
-  const told = {
+  const wirePublication = {
     data,
     offset: 2 ** 32 + 1,
     info: { user: 'u', client: 'c', conn_info: bytes('{"name":"N"}') },
@@ -259,12 +259,12 @@ describe('replies and pushes', () => {
           positioned: true,
           epoch: 'e',
           offset: 5,
-          publications: [told],
+          publications: [wirePublication],
           recovered: true,
           was_recovering: true,
         },
       },
-      { id: 2, history: { publications: [told, told], ...top } },
+      { id: 2, history: { publications: [wirePublication, wirePublication], ...top } },
       { id: 3, presence: { presence: new Map([['k', { user: 'u', client: 'c', conn_info: data }]]) } },
     ])
   })
