@@ -53,8 +53,8 @@ async function guestAt(url: string) {
 describe('what was typed wrongly is answered in a sentence, not a stack', () => {
   test.each<[string[], RegExp]>([
     [['--port', '99999'], /--port .* from 0 .* to 65535/],
-    [['--port', '1.5'], /--port .* whole numbers/],
-    [['--ops-port', 'http'], /--ops-port .* whole numbers/],
+    [['--port', '1.5'], /--port .* whole number/],
+    [['--ops-port', 'http'], /--ops-port .* whole number/],
     [['--log-level', 'loud'], /--log-level .* trace, debug, info/],
     [['--drain-window', '3601'], /--drain-window .* from 0 to 3600/],
     [['--nope'], /unknown option '--nope'/],

@@ -161,7 +161,7 @@ describe('exits with 78 and one message:', () => {
     expectFailed(
       'redis',
       ['--redis-ca-file', authority.cert],
-      'Redis URL: certificates are given, but only rediss:// and its like use TLS',
+      'Redis URL: certificates are configured, but only rediss://, rediss+sentinel:// and rediss+cluster:// use TLS',
     ))
 
   test('a key with a passphrase', async () => {
