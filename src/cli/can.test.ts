@@ -77,7 +77,7 @@ describe('parley can', () => {
     ],
     [
       [...acme, '--claims', '{"team":"blue"}', 'subscribe', 'team:red'],
-      'no: Rule "team" covers "team:red" only for those whose claim "team"',
+      'no: Rule "team" covers "team:red" only for users whose claim "team"',
     ],
     [[...acme, 'subscribe', 'nowhere'], 'no: No channel rule of this tenant covers "nowhere".\n'],
     [
