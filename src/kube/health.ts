@@ -72,8 +72,8 @@ export class Health {
     return this.#reflectors
       .filter(({ cache }) => !cache.synced)
       .map(
-        ({ kind, unavailableReason: trouble }) =>
-          `${kind} was not listed yet: ${trouble ?? 'list in progress'}`,
+        ({ kind, unavailableReason }) =>
+          `${kind} was not listed yet: ${unavailableReason ?? 'list in progress'}`,
       )
   }
 }

@@ -20,8 +20,8 @@ export const leaseKind: ResourceKind = {
 
 export interface LeaseOptions {
   /**
-   * An API without a guard, because the elector is the guard of the other APIs: `new KubeObjects(transport, {
-   * urgent: { deadlineMs: 5_000 } })`.
+   * An API without a guard, because the elector is the guard of the other APIs: `new KubeObjectApi(transport,
+   * { urgent: { deadlineMs: 5_000 } })`.
    */
   readonly objects: Pick<ObjectApi, 'get' | 'create' | 'update'>
   readonly name: ObjectKey
@@ -42,7 +42,9 @@ export interface LeaseOptions {
   readonly renewDeadlineMs?: number
   /** Time between two renewals, ± 20 %. A standby reads the lease twice as often. Default 2,000. */
   readonly retryMs?: number
+  /** Waits between two attempts. Default: a timer; tests replace it. */
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>
+  /** Returns a number from 0 to 1. Default: `Math.random`. */
   readonly random?: () => number
   /** Called when a renewal had to read the lease first, for metrics. */
   readonly onSlowPath?: () => void
@@ -163,7 +165,7 @@ export class LeaseElector implements Leadership {
     if (!lease) return this.#invalidate('the lease was deleted')
     const spec = specOf(lease)
     if (spec.holderIdentity !== this.#options.identity || spec.leaseTransitions !== held.term) {
-      return this.#invalidate(`${spec.holderIdentity ?? 'nobody'} has the lease now`)
+      return this.#invalidate(`${spec.holderIdentity ?? 'no process'} has the lease now`)
     }
     this.#held = { ...held, version: lease.metadata }
     return undefined

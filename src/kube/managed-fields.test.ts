@@ -15,14 +15,14 @@ const stored = ApiObject.parse({
     name: 'acme',
     uid: 'u',
     resourceVersion: '7',
-    labels: { ours: 'yes', theirs: 'yes' },
+    labels: { owned: 'yes', foreign: 'yes' },
     managedFields: [
       {
         manager: 'example-controller',
         operation: 'Apply',
         apiVersion: 'example.com/v1',
         fieldsV1: {
-          'f:metadata': { 'f:labels': { 'f:ours': {} } },
+          'f:metadata': { 'f:labels': { 'f:owned': {} } },
           'f:spec': { '.': {}, 'f:set': { 'v:"a"': {} }, 'f:atomic': {} },
         },
       },
@@ -41,10 +41,10 @@ const stored = ApiObject.parse({
     ],
   },
   spec: { set: ['a', 'b'], atomic: [{ x: 1 }], foreign: true },
-  status: { usage: { connections: 3, foreign: 1 }, conditions: [...conditions, { type: 'Theirs' }] },
+  status: { usage: { connections: 3, foreign: 1 }, conditions: [...conditions, { type: 'Foreign' }] },
 })
 
-const metadata = { name: 'acme', labels: { ours: 'yes' } }
+const metadata = { name: 'acme', labels: { owned: 'yes' } }
 const spec = { set: ['a'], atomic: [{ x: 1 }] }
 const status = { usage: { connections: 3 }, conditions }
 
@@ -56,7 +56,7 @@ test('P13: nothing has to be written when the fields are stored and owned, whate
 
 describe('P13: an apply is needed when', () => {
   const main: Record<string, object> = {
-    'a value differs': { metadata: { ...metadata, labels: { ours: 'no' } }, spec },
+    'a value differs': { metadata: { ...metadata, labels: { owned: 'no' } }, spec },
     'a field is new': { metadata, spec: { ...spec, more: 1 } },
     'a field is not owned yet': { metadata, spec: { ...spec, foreign: true } },
     'an owned field is left out': { metadata, spec: { set: ['a'] } },

@@ -123,15 +123,15 @@ test('two tenants of one name in two namespaces share nothing, even if one claim
   const bob = await world.chat(otherToken, 'other/twin')
   const received = (content: string) => cleo.texts.filter((text) => text.includes(content)).length
   // Her subscription to the lobby reaches Redis shortly after `welcome`.
-  await until('a message among ours', async () => {
-    await ann.done({ type: 'chat', content: 'among ours' })
+  await until('a message of the same tenant', async () => {
+    await ann.done({ type: 'chat', content: 'same tenant' })
     await cleo.settle()
-    return received('among ours') > 0
+    return received('same tenant') > 0
   })
-  await bob.done({ type: 'chat', content: 'among others' })
+  await bob.done({ type: 'chat', content: 'other tenant' })
   await ann.done({ type: 'chat', content: 'behind it' })
   await cleo.next('chat', ({ content }) => content === 'behind it')
-  expect(received('among others')).toBe(0)
+  expect(received('other tenant')).toBe(0)
 })
 
 test('a tenant that is deleted while it is set up leaves nothing, and its name can be reused', async () => {
