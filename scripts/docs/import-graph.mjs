@@ -54,7 +54,7 @@ const floors = [
  * @type {Record<string, Room>}
  */
 const beside = {
-  load: { purpose: 'Load for `parley bench`', entry: 'load/crowd.ts' },
+  load: { purpose: 'Load for `parley bench`', entry: 'load/load-generator.ts' },
   web: { purpose: 'The chat page of `parley dev`, in the browser', entry: 'web/page.ts' },
 }
 
@@ -92,8 +92,8 @@ function roomOf(name) {
 export async function importGraph() {
   const graph = await roomImports()
   const floorsAndBeside = [...floors, beside]
-  const rooms = floorsAndBeside.flatMap((floor) => Object.keys(floor))
-  const unknown = [...graph.keys()].filter((room) => !rooms.includes(room))
+  const rooms = new Set(floorsAndBeside.flatMap((floor) => Object.keys(floor)))
+  const unknown = [...graph.keys()].filter((room) => !rooms.has(room))
   if (unknown.length > 0)
     throw new Error(`scripts/docs/import-graph.mjs has no floor for ${unknown.join(', ')}`)
   return [drawing(graph), '', roomTable(graph)].join('\n')

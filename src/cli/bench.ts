@@ -2,8 +2,8 @@
 // counted.
 import { Command, InvalidArgumentError } from 'commander'
 import { mintToken } from '../auth/mint.js'
-import { CentrifugeLanguage } from '../load/centrifuge-language.js'
-import { Crowd, type Arrival } from '../load/crowd.js'
+import { CentrifugeLanguage } from '../load/centrifuge-protocol.js'
+import { Crowd, type Arrival } from '../load/load-generator.js'
 import type { LatencySummary } from '../load/latencies.js'
 import type { RoundReport } from '../load/round.js'
 import type { Issuer } from '../tenant/policy.js'

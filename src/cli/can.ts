@@ -8,7 +8,7 @@ import { parseChannelName } from '../tenant/channel.js'
 import type { Claims } from '../tenant/claims.js'
 import type { Operation, TenantPolicy } from '../tenant/policy.js'
 import { badInputExitCode, withDocumentedExitCodes } from './exit-codes.js'
-import { parseClaims, parseRoles, readTenant, UsageError } from './tenant-options.js'
+import { parseClaimsOption, parseRolesOption, readTenant, UsageError } from './tenant-options.js'
 
 const operationsByWord = {
   subscribe: 'Subscribe',
@@ -88,8 +88,8 @@ function subjectOf(options: CanOptions, policy: TenantPolicy): AclSubject {
     return { user: `guest:${options.user ?? 'anonymous'}`, anonymous: true, roles: [], claims: {} }
   }
   if (!options.user) throw new UsageError('No user is given: use --user <id>, or --anonymous for a guest.')
-  const claims = parseClaims(options.claims)
-  const roles = parseRoles(options.roles) ?? rolesIn(claims, policy)
+  const claims = parseClaimsOption(options.claims)
+  const roles = parseRolesOption(options.roles) ?? rolesIn(claims, policy)
   return { user: options.user, anonymous: false, roles, claims }
 }
 

@@ -32,13 +32,13 @@ export function readTenant(folder: string, key: string): TenantPolicy {
 }
 
 /** The value of `--claims`; no claims when it is absent. @throws UsageError when it is not a JSON object. */
-export function parseClaims(text: string | undefined): Claims {
+export function parseClaimsOption(text: string | undefined): Claims {
   const claims = parseJson(text ?? '{}')
   if (isRecord(claims)) return claims
   throw new UsageError('--claims is not a JSON object: write it as \'{"team":"red"}\'.')
 }
 
 /** The value of `--roles`: names with commas between; undefined when it is absent. */
-export function parseRoles(text: string | undefined): string[] | undefined {
+export function parseRolesOption(text: string | undefined): string[] | undefined {
   return text?.split(',').map((role) => role.trim())
 }

@@ -7,7 +7,7 @@ import { parseDuration } from '../resources/duration.js'
 import { tenantKey, type Issuer, type TenantPolicy } from '../tenant/policy.js'
 import { systemClock } from '../time.js'
 import { badInputExitCode, withDocumentedExitCodes } from './exit-codes.js'
-import { parseClaims, parseRoles, readTenant, UsageError } from './tenant-options.js'
+import { parseClaimsOption, parseRolesOption, readTenant, UsageError } from './tenant-options.js'
 
 interface TokenOptions {
   readonly tenants: string
@@ -53,10 +53,10 @@ function isBadInput(error: unknown): error is Error {
 async function printToken(options: TokenOptions): Promise<void> {
   const user = required(options.user, '--user')
   const expiresInS = secondsOf(options.ttl)
-  const claims = parseClaims(options.claims)
+  const claims = parseClaimsOption(options.claims)
   const policy = readTenant(options.tenants, required(options.tenant, '--tenant'))
   const issuer = issuerOf(policy, options.issuer)
-  const roles = parseRoles(options.roles)
+  const roles = parseRolesOption(options.roles)
   const token = await mintToken(issuer, {
     user,
     claims: {

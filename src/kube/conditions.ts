@@ -17,8 +17,8 @@ export interface ObjectCondition {
 export type Finding = Omit<ObjectCondition, 'lastTransitionTime' | 'observedGeneration'>
 
 /**
- * The condition types of kstatus that are absent while all is well. True makes tools wait (Reconciling) or
- * give up (Stalled).
+ * The condition types of kstatus that are absent from a healthy object. True makes tools wait (Reconciling)
+ * or give up (Stalled).
  */
 export const abnormalConditionTypes: readonly string[] = ['Reconciling', 'Stalled']
 const messageLengthMax = 4_096

@@ -1,5 +1,5 @@
-// Sends presence's calls to one shard, in order, in pipelines of bounded size. The order matters: a refresh
-// that overtook a removal would bring back a session that has left.
+// Sends the calls of presence to one shard, in order, in pipelines of bounded size. The order matters: a
+// refresh that was requested before a removal and executed after it would bring back a session that has left.
 import { CommandError } from '../../errors.js'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../redis/link.js'
 import type { Job } from '../../redis/routing/job.js'
