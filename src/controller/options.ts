@@ -17,7 +17,7 @@ export interface ControllerOptions {
   readonly lease: ObjectKey
   /** The holder identity of this process in the Lease. No two processes may share one. */
   readonly identity: string
-  /** How long the Lease lasts and how often it is renewed. Default: the defaults of `Elector`. */
+  /** How long the Lease lasts and how often it is renewed. Default: the defaults of `LeaseElector`. */
   readonly leaseTiming?: { durationMs: number; renewDeadlineMs: number; retryMs: number } | undefined
   /** The name of the catalog in Redis. The gateways of this installation use the same name. */
   readonly installation: string
