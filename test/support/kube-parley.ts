@@ -21,14 +21,21 @@ export async function manifestsIn(folder: string): Promise<KubeObject[]> {
   )
 }
 
-/** Installs the CRDs. Resolves when the API server serves all kinds. */
+/**
+ * Installs the CRDs. Resolves when the API server serves all kinds, and its discovery document names them.
+ */
 export async function installCrds(client: KubeClient): Promise<void> {
   for (const crd of await manifestsIn('crds')) {
     await client.apply(crd)
     const { group, names, versions } = crd['spec']
+    const path = `/apis/${group}/${versions[0].name}`
     await until(`${names.kind} served`, async () => {
-      const answer = await client.request('GET', `/apis/${group}/${versions[0].name}/${names.plural}`)
-      return answer.status === 200
+      if ((await client.request('GET', `${path}/${names.plural}`)).status !== 200) return false
+      // A busy API server serves a kind before its discovery document names it, and `KubeClient.pathOf` needs
+      // the document.
+      const { body, status } = await client.request('GET', path)
+      const { resources = [] } = body as { resources?: { kind: string }[] }
+      return status === 200 && resources.some(({ kind }) => kind === names.kind)
     })
   }
 }
