@@ -6,8 +6,8 @@
 // `api/` (the server API for backends) and `fleet/` (what gateways do together: control commands, surveys,
 // rebalancing, drain). It may import session, protocol, catalog, quota, tenant, auth, and the interfaces of
 // broker and presence; only src/cli imports it, except for the HTTP helpers. Start reading here, then follow
-// a connection through `http/server.ts`, `http/handshake.ts` and `websocket.ts`, and a delivery through
-// `demultiplexer.ts` and `hub.ts`.
+// a connection through `http/server.ts`, `http/websocket-endpoints.ts`, `http/handshake.ts` and
+// `websocket.ts`, and a delivery through `demultiplexer.ts` and `hub.ts`.
 import { randomUUID } from 'node:crypto'
 import type { Broker } from '../broker/broker.js'
 import type { Log } from '../log.js'
