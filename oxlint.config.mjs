@@ -1,10 +1,10 @@
-// The rules of the house. oxlint finds only JSON or (on a newer Node) TypeScript by itself, so it is run by name, as
-// `npm run lint`. This is a module because rooms and doors are tables: as JSON every row would be written out in full,
-// since an override replaces a rule's options and never adds to them.
+// The lint rules. Run them with `npm run lint`: oxlint finds only JSON or (on a newer Node) TypeScript configurations by
+// itself. This file is a module, because rooms and vendors are tables. In JSON, every row would have to be written out
+// in full, since an override replaces the options of a rule and never adds to them.
 
 /**
- * The rooms that each room may import, besides itself and the leaves (`src/*.ts`, which import no other file of Parley).
- * The rooms are listed from the lowest floor to the highest; an arrow never points upward.
+ * The rooms (folders of src) that each room may import, besides itself and the leaves (`src/*.ts`, which import no other
+ * file of Parley). The rooms are listed from the lowest level to the highest; a room never imports a higher one.
  * @type {Record<string, string[]>}
  */
 const rooms = {
@@ -44,16 +44,16 @@ const rooms = {
 }
 
 /**
- * The rooms of which the word `seams` opens one file: an interface without an implementation.
+ * The files that `seams` allows: for each of these rooms the file with its interface, without implementations.
  * @type {Record<string, string>}
  */
 const seams = { broker: 'broker/broker.js', presence: 'presence/presence.js' }
 
-/** The rooms whose folder `redis/` holds an implementation on Redis: that folder alone may import src/redis. */
+/** The rooms whose folder `redis/` contains an implementation on Redis. Only that folder may import src/redis. */
 const onRedis = ['broker', 'presence', 'catalog', 'quota']
 
-/** One vendor, one door: the file, the room, or the files of one beginning, that alone import the package. */
-const doors = {
+/** The only place that may import each vendor package: a file, a room, or all files with a common prefix. */
+const vendors = {
   ws: 'src/gateway/websocket.ts',
   '@bufbuild/protobuf': 'src/protocol/centrifuge/protobuf-message.ts',
   ioredis: 'src/redis/',
@@ -68,7 +68,7 @@ const doors = {
   'playwright-core': 'test/',
 }
 
-/** Files that never reach dist: tsconfig.build.json leaves out the same. */
+/** Files that are not part of dist. tsconfig.build.json excludes the same files. */
 const testFiles = '*.{test,contract,fake,testing}.ts'
 
 const environment = {
@@ -82,14 +82,14 @@ const testHelpers = {
   message: 'Test files are not in dist: the program cannot import them.',
 }
 
-const leafArrows = [{ regex: String.raw`^\.`, message: 'A leaf imports nothing of ours.' }]
+const leafImports = [{ regex: String.raw`^\.`, message: 'A leaf imports no other file of Parley.' }]
 
 /**
- * Refuses every room but `allowed`. An import is matched as it is written: a folder inside a room that has another
- * room's name, such as `catalog/redis/`, counts as that other room.
+ * Returns patterns that refuse imports of every room except `allowed`. The patterns match an import as it is written: a
+ * folder inside a room that has another room's name, such as `catalog/redis/`, counts as that other room.
  * @param {string} room
  */
-function arrowsOf(room, allowed = rooms[room] ?? []) {
+function roomPatterns(room, allowed = rooms[room] ?? []) {
   return Object.keys(rooms)
     .filter((other) => other !== room && !allowed.includes(other))
     .map((other) => ({
@@ -97,20 +97,20 @@ function arrowsOf(room, allowed = rooms[room] ?? []) {
         `**/${other}/**`,
         ...(allowed.includes('seams') && other in seams ? [`!**/${seams[other]}`] : []),
       ],
-      message: `Arrows point inward: ${room} imports ${['the leaves', ...allowed].join(', ')}, and nothing else of ours.`,
+      message: `Imports point inward: ${room} may import ${['the leaves', ...allowed].join(', ')}, and no other room.`,
     }))
 }
 
 /**
- * Every vendor is refused whose door is not `place` itself or the room around it.
- * @param {string} place
+ * Returns patterns that refuse every vendor package that `path` may not import.
+ * @param {string} path
  */
-function doorsAt(place) {
-  return Object.entries(doors)
-    .filter(([, door]) => !place.startsWith(door))
-    .map(([vendor, door]) => ({
+function vendorPatterns(path) {
+  return Object.entries(vendors)
+    .filter(([, owner]) => !path.startsWith(owner))
+    .map(([vendor, owner]) => ({
       regex: `^${vendor}($|/)`,
-      message: `One vendor, one door: ${vendor} is imported in ${door} only.`,
+      message: `Only ${owner} may import ${vendor}.`,
     }))
 }
 
@@ -119,7 +119,7 @@ const imports = (files, patterns) => ({ files, rules: { 'no-restricted-imports':
 const roomImports = Object.keys(rooms).map((room) =>
   imports(
     [`src/${room}/**`],
-    [...arrowsOf(room), ...doorsAt(`src/${room}/`), testHelpers, ...(room === 'cli' ? [] : [environment])],
+    [...roomPatterns(room), ...vendorPatterns(`src/${room}/`), testHelpers, ...(room === 'cli' ? [] : [environment])],
   ),
 )
 
@@ -127,37 +127,37 @@ const redisImports = onRedis.map((room) =>
   imports(
     [`src/${room}/redis/**`],
     [
-      ...arrowsOf(room, [...(rooms[room] ?? []), 'redis']),
-      ...doorsAt(`src/${room}/redis/`),
+      ...roomPatterns(room, [...(rooms[room] ?? []), 'redis']),
+      ...vendorPatterns(`src/${room}/redis/`),
       testHelpers,
       environment,
     ],
   ),
 )
 
-const doorImports = Object.values(doors)
-  .filter((door) => !door.endsWith('/'))
-  .map((door) => {
-    const [, room = ''] = door.split('/')
+const vendorImports = Object.values(vendors)
+  .filter((owner) => !owner.endsWith('/'))
+  .map((owner) => {
+    const [, room = ''] = owner.split('/')
     return imports(
-      [door.endsWith('.ts') ? door : `${door}*.ts`],
-      [...(room in rooms ? arrowsOf(room) : leafArrows), ...doorsAt(door), testHelpers, environment],
+      [owner.endsWith('.ts') ? owner : `${owner}*.ts`],
+      [...(room in rooms ? roomPatterns(room) : leafImports), ...vendorPatterns(owner), testHelpers, environment],
     )
   })
 
 /**
- * What the tests of a room may import besides.
+ * Rooms that the tests of a room may import in addition.
  * @type {Record<string, string[]>}
  */
-const forTests = { catalog: ['compile'] }
+const testRooms = { catalog: ['compile'] }
 
-// Tests keep the arrows, but may use any vendor and a real implementation behind a seam.
+// Tests follow the rules for rooms, but may import any vendor package, and the implementations behind a seam.
 const testImports = Object.entries(rooms).map(([room, allowed]) =>
   imports(
     [`src/${room}/**/${testFiles}`],
-    arrowsOf(room, [
+    roomPatterns(room, [
       ...allowed,
-      ...(forTests[room] ?? []),
+      ...(testRooms[room] ?? []),
       ...(allowed.includes('seams') ? Object.keys(seams) : []),
     ]),
   ),
@@ -170,7 +170,7 @@ export default {
     typeAware: true,
     denyWarnings: true,
     reportUnusedDisableDirectives: 'error',
-    // One word per thing: only `oxlint-disable` silences a rule. test/project/repository.test.ts wants the reason beside it.
+    // Only `oxlint-disable` disables a rule, not `eslint-disable`. test/project/repository.test.ts requires a reason beside it.
     respectEslintDisableDirectives: false,
   },
   env: { node: true, es2024: true },
@@ -185,7 +185,7 @@ export default {
     'oxc/no-barrel-file': ['error', { threshold: 0 }],
     'typescript/consistent-type-imports': 'error',
     'typescript/no-explicit-any': 'error',
-    // Not even with `void`: every promise has an owner, who hears of its failure.
+    // `void` is not allowed either: every promise has an owner that handles its failure.
     'typescript/no-floating-promises': ['error', { ignoreVoid: false }],
     'typescript/no-misused-promises': 'error',
     'typescript/await-thenable': 'error',
@@ -194,27 +194,27 @@ export default {
     'unicorn/no-abusive-eslint-disable': 'error',
     'unicorn/prefer-node-protocol': 'error',
 
-    // Off: an order is usually meant. One write after another, one retry after another.
+    // Off: the order is usually intended, as with consecutive writes or retries.
     'no-await-in-loop': 'off',
-    // Off: `fc.array` and its like read as their documentation writes them.
+    // Off: `fc.array` and similar calls follow the documentation of their packages.
     'import/no-named-as-default': 'off',
     'import/no-named-as-default-member': 'off',
-    // Off: `return this.#peer.close(code)` out of a void function reads well, and tsc has noImplicitReturns.
+    // Off: `return this.#peer.close(code)` in a void function is concise, and tsc has noImplicitReturns.
     'typescript/consistent-return': 'off',
-    // Off: who walks over a copy means it, since what is called removes from the original.
+    // Off: a loop over a copy is intended where the loop body removes items from the original.
     'unicorn/no-useless-spread': 'off',
-    // Off: spreading in map() makes the copies that one wants.
+    // Off: spreading in map() creates copies on purpose.
     'oxc/no-map-spread': 'off',
-    // Off: no-floating-promises and no-misused-promises know types; this one guesses.
+    // Off: no-floating-promises and no-misused-promises use types and are more exact.
     'promise/always-return': 'off',
-    // Off: a small function beside its only use reads better than one far above it.
+    // Off: a small function is easier to read next to its only use.
     'unicorn/consistent-function-scoping': 'off',
   },
   overrides: [
     {
       files: ['src/**'],
       rules: {
-        // Past 300 lines look for a second noun; here it stops.
+        // The hard limit. From 300 lines on, look for a part to move to its own file.
         'max-lines': ['error', { max: 400 }],
         'no-console': 'error',
         'no-restricted-properties': [
@@ -229,14 +229,14 @@ export default {
     {
       files: ['src/web/**'],
       env: { browser: true, node: false },
-      // In a browser a lost rejection ends up in the console; in Node it ends the process.
+      // In a browser, an unhandled rejection is logged to the console; in Node it would end the process.
       rules: { 'typescript/no-floating-promises': ['error', { ignoreVoid: true }] },
     },
-    imports(['src/*.ts'], [...leafArrows, ...doorsAt('src/'), testHelpers, environment]),
+    imports(['src/*.ts'], [...leafImports, ...vendorPatterns('src/'), testHelpers, environment]),
     ...roomImports,
     ...redisImports,
-    ...doorImports,
-    // The page goes to browsers: no Node, no room, no schema library.
+    ...vendorImports,
+    // The chat page runs in browsers, so it imports no Node module, no room and no schema library.
     imports(
       ['src/web/**'],
       [
@@ -251,27 +251,27 @@ export default {
       rules: {
         'max-lines': 'off',
         'no-restricted-properties': 'off',
-        // Off: a property is asserted by fast-check, an eventual state by vi.waitFor.
+        // fast-check asserts properties, and helpers named assert… or expect… contain assertions.
         'vitest/expect-expect': [
           'error',
           { assertFunctionNames: ['expect', 'fc.assert', 'assert*', 'expect*'] },
         ],
-        // Off: a contract suite expects in functions that tests call.
+        // Off: contract suites assert in functions that the tests call.
         'vitest/no-standalone-expect': 'off',
         'vitest/no-conditional-expect': 'off',
         'vitest/require-mock-type-parameters': 'off',
-        // Off: a stand-in is by nature asserted to be what it stands in for.
+        // Off: a fake needs a type assertion to the type that it replaces.
         'typescript/no-unsafe-type-assertion': 'off',
         'typescript/unbound-method': 'off',
       },
     },
-    // Waiting for what people should see is the assertion there: it fails when nothing comes.
+    // In browser tests, waiting for a visible element is the assertion: it fails when the element does not appear.
     { files: ['test/browser/**'], rules: { 'vitest/expect-expect': 'off' } },
     imports([`src/${testFiles}`], []),
     ...testImports,
     imports(
       ['test/**'],
-      [{ group: ['**/src/cli/**'], message: 'Nobody imports src/cli: tests start the program.' }],
+      [{ group: ['**/src/cli/**'], message: 'Tests must not import src/cli: they start the program.' }],
     ),
     // Tools read their configuration from a default export.
     { files: ['*.config.{ts,mjs}', 'knip.ts'], rules: { 'import/no-default-export': 'off' } },
