@@ -1,5 +1,5 @@
-// Tests of the promises that every broker makes, one behaviour per test. `advance` moves the time, and
-// deliveries are awaited with a deadline: nothing sleeps.
+// Tests the promises that every broker makes, one behaviour per test. `advance` moves the time, and the tests
+// await deliveries with a deadline, so no test sleeps for a fixed time.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { ErrorCode } from '../errors.js'
 import {
@@ -30,10 +30,11 @@ export interface OpenedBrokers {
 }
 
 export interface BrokerContractOptions {
-  /** The durability of a publish that requests none. */
+  /** The durability that a publish reaches when it requests none. */
   readonly reaches: Durability
   /**
-   * The time to live, in milliseconds, in tests of expiry. Short where time cannot be moved. Default 60,000.
+   * The time to live, in milliseconds, in tests of expiry. It is short where the clock cannot be moved.
+   * Default 60,000.
    */
   readonly historyTtlMs?: number
   /** The idempotency window of the broker under test, in milliseconds. Default `idempotencyWindowMs`. */
@@ -525,7 +526,7 @@ export function brokerContract(
         expect(page).toMatchObject({ publications: [], top: { offset: 0 }, continuous: true })
       })
 
-      test('limit 0 returns the top alone', async () => {
+      test('limit 0 returns only the top', async () => {
         const [, last] = await publishAll(2)
         expect(await broker.history(ref, { limit: 0 })).toEqual({
           publications: [],
@@ -555,7 +556,7 @@ export function brokerContract(
         expect(page.continuous).toBe(true)
       })
 
-      test('of a `since` without an epoch only the offset counts', async () => {
+      test('with an empty epoch in `since`, only the offset counts', async () => {
         await publishAll(3)
         const page = await broker.history(ref, { limit: 10, since: at('', 1) })
         expect(page.publications.map((publication) => publication.offset)).toEqual([2, 3])
@@ -601,7 +602,7 @@ export function brokerContract(
         )
       })
 
-      test('`since` itself was trimmed, and nothing after it: continuous', async () => {
+      test('`since` was trimmed, but everything after it is kept: continuous', async () => {
         await publishAll(5 + sizeSlack, { history: { size: 2, ttlMs: 3_600_000 } })
         const [oldest = 0] = await offsetsOf({ limit: 1 })
         const { epoch } = await topOf()
@@ -613,7 +614,7 @@ export function brokerContract(
         )
       })
 
-      test('after all publications have expired: only the top itself is continuous', async () => {
+      test('after all publications have expired, only a `since` at the top is continuous', async () => {
         await publishAll(3, { history: { size: 100, ttlMs: historyTtlMs } })
         const top = await topOf()
         await opened.advance(historyTtlMs * 1.5)
@@ -621,7 +622,7 @@ export function brokerContract(
         expect((await broker.history(ref, { limit: 10, since: at(top.epoch, 2) })).continuous).toBe(false)
       })
 
-      test('after removeHistory(): only the top itself is continuous', async () => {
+      test('after removeHistory(), only a `since` at the top is continuous', async () => {
         await publishAll(3)
         const top = await topOf()
         await broker.removeHistory(ref)
@@ -725,13 +726,13 @@ export function brokerContract(
         expect((await tagged(['y', '2'], ['x', '1'])).repeated).toBe(true)
       })
 
-      test('a key applies to its channel and tenant alone', async () => {
+      test('a key applies only to its channel and tenant', async () => {
         await publish('"a"', { options: keyed })
         expect((await publish('"b"', { ref: otherChannel, options: keyed })).repeated).toBe(false)
         expect((await publish('"c"', { ref: otherTenant, options: keyed })).repeated).toBe(false)
       })
 
-      test('another key is another publication', async () => {
+      test('a publish with another key is another publication', async () => {
         await publish('"a"', { options: keyed })
         expect(
           (await publish('"a"', { options: { ...stored, idempotencyKey: 'k2' } })).position?.offset,
@@ -806,16 +807,18 @@ export function brokerContract(
         expect((await publish('"a"')).durability).toBe(options.reaches)
       })
 
-      test.each(reached)('"%s" is reached, or more', async (asked) => {
-        const published = await publish('"a"', { options: { ...stored, durability: asked } })
-        expect(durabilities.indexOf(published.durability)).toBeGreaterThanOrEqual(durabilities.indexOf(asked))
+      test.each(reached)('a publish that requests "%s" reaches at least that', async (requested) => {
+        const published = await publish('"a"', { options: { ...stored, durability: requested } })
+        expect(durabilities.indexOf(published.durability)).toBeGreaterThanOrEqual(
+          durabilities.indexOf(requested),
+        )
       })
 
-      // When the broker refuses none, this registers no test.
-      test.each(refused)('"%s" is refused, and nothing is stored or delivered', async (asked) => {
+      // A broker that refuses no durability has no such test.
+      test.each(refused)('"%s" is refused, and nothing is stored or delivered', async (requested) => {
         await peer.subscribe(ref)
         await expectRefused(
-          publish('"a"', { options: { ...stored, durability: asked } }),
+          publish('"a"', { options: { ...stored, durability: requested } }),
           'DURABILITY_UNAVAILABLE',
         )
         await publish('"marker"')
@@ -828,7 +831,7 @@ export function brokerContract(
     describe('announcements', () => {
       const info: ClientInfo = { user: 'ann', client: 'c1', name: 'Ann é', info: Buffer.from('{"a": 1}') }
 
-      test('reach every subscribed gateway, also the sender’s, in order', async () => {
+      test('reach every subscribed gateway, including the sender’s, in order', async () => {
         await Promise.all([broker.subscribe(ref), peer.subscribe(ref)])
         await broker.announce(ref, { kind: 'join', info, userEdge: true })
         await broker.announce(ref, { kind: 'leave', info, userEdge: false })
@@ -858,7 +861,7 @@ export function brokerContract(
     })
 
     describe('close()', () => {
-      test('resolves, also when it is called twice', async () => {
+      test('resolves, and so does a second call', async () => {
         await broker.subscribe(ref)
         await broker.close()
         await expect(broker.close()).resolves.toBeUndefined()
@@ -889,7 +892,7 @@ export function brokerContract(
   })
 }
 
-/** For tests with more publications than the other options keep. */
+/** The options of tests that store more publications than `stored` keeps. */
 const largeHistory: PublishOptions = { history: { size: 5000, ttlMs: 3_600_000 } }
 
 function publicationOf(text: string): NewPublication {
@@ -900,7 +903,9 @@ async function expectRefused(refused: Promise<unknown>, code: ErrorCode): Promis
   await expect(refused).rejects.toMatchObject({ name: 'CommandError', code })
 }
 
-/** Compares values: bytes may arrive in another kind of array, and absent fields as undefined ones. */
+/**
+ * Compares by value: bytes may arrive in another kind of array, and absent fields may be undefined fields.
+ */
 function expectSameInfo(got: ClientInfo | undefined, expected: ClientInfo): void {
   const comparable = (info: ClientInfo | undefined) => ({
     user: info?.user,

@@ -1,8 +1,8 @@
-// The broker's seam: the interface to whatever carries publications between gateways and stores them, and its
-// promises. This room (`src/broker/`) holds two implementations, memory.ts for a single process and redis/
-// for many gateways, and what they share. It imports the leaves; only redis/ imports src/redis. The rooms
-// above import this file alone. Start reading with `Broker` at the end; broker.contract.ts tests each promise
-// on both implementations.
+// The seam of this room: the interface of a broker, which carries publications between gateways and stores
+// them, and its promises. This room (`src/broker/`) holds two implementations, memory.ts for a single process
+// and redis/ for many gateways, and what they share. It imports the leaves; only redis/ imports src/redis.
+// The rooms above import this file alone. Start reading with `Broker` at the end; broker.contract.ts tests
+// each promise on both implementations.
 
 /** Names a channel. Channels of two tenants are always different channels, whatever their names. */
 export interface ChannelRef {
@@ -10,7 +10,10 @@ export interface ChannelRef {
   readonly channel: string
 }
 
-/** A place in a channel's stream. Offsets of two epochs never compare; within one epoch they only grow. */
+/**
+ * A place in a channel's stream. Within one epoch offsets only grow; offsets of two epochs must not be
+ * compared.
+ */
 export interface Position {
   readonly epoch: string
   readonly offset: number
@@ -20,7 +23,7 @@ export interface Position {
 export interface ClientInfo {
   /** Empty for a guest. */
   readonly user: string
-  /** The connection's public name. Several connections may have the same. */
+  /** The connection's public name. Several connections may have the same name. */
   readonly client: string
   readonly name?: string | undefined
   /** JSON text from the token, shown to others byte for byte. */
@@ -28,7 +31,7 @@ export interface ClientInfo {
 }
 
 /**
- * What a publication is about, in the publisher's words. Subscribers may filter by tags. A map of tags is not
+ * Labels that the publisher gives a publication, by name. Subscribers may filter by them. The map is never
  * empty.
  */
 export type Tags = ReadonlyMap<string, string>
@@ -41,19 +44,22 @@ export interface Publication {
   readonly offset: number
   /** Empty in a channel without history. */
   readonly epoch: string
-  /** When the broker accepted it, in Unix milliseconds. */
+  /** When the broker accepted the publication, in Unix milliseconds. */
   readonly timeMs: number
+  /** The publisher, if it is known. */
   readonly info?: ClientInfo | undefined
   readonly tags?: Tags | undefined
-  /** The session that does not receive it, when the publisher asked for no echo. */
+  /** The id of the session that does not receive the publication, because its publisher asked for no echo. */
   readonly skipSession?: string | undefined
 }
 
 /**
- * What a publication has reached when it is acknowledged: the master; a majority of data nodes; the archive.
+ * Where a publication is stored when it is acknowledged. `accepted`: on the master. `replicated`: on a
+ * majority of the data nodes. `durable`: in the archive.
  */
 export type Durability = 'accepted' | 'replicated' | 'durable'
 
+/** A publication that the caller passes to `Broker.publish`. Its fields are those of `Publication`. */
 export interface NewPublication {
   readonly data: Uint8Array
   readonly info?: ClientInfo | undefined
@@ -61,60 +67,71 @@ export interface NewPublication {
   readonly skipSession?: string | undefined
 }
 
+/** How a publication is stored and acknowledged. */
 export interface PublishOptions {
   /**
    * Stores the publication for clients that read it later: at most `size` publications, each for at most
-   * `ttlMs` milliseconds. Default: it is delivered once, to the sessions that are subscribed, and not stored.
+   * `ttlMs` milliseconds. Default: the publication is not stored, and only the sessions that are subscribed
+   * receive it.
    */
   readonly history?: { readonly size: number; readonly ttlMs: number } | undefined
   /**
    * A repeat of the key within 2 minutes on the same channel returns the first result and delivers nothing.
-   * The caller scopes the key by user. Works with and without history. The same key with other data or tags
-   * is refused with IDEMPOTENCY_MISMATCH.
+   * The caller includes the user in the key. Keys work with and without history. The same key with other data
+   * or tags is refused with IDEMPOTENCY_MISMATCH.
    */
   readonly idempotencyKey?: string | undefined
   /**
-   * Default: the most that the broker offers. One that it does not offer is refused with
-   * DURABILITY_UNAVAILABLE.
+   * The durability that the publish must reach. Default: the highest that the broker offers. The broker
+   * refuses a durability that it does not offer with DURABILITY_UNAVAILABLE.
    */
   readonly durability?: Durability | undefined
 }
 
+/** The acknowledgement of a publish. */
 export interface Published {
   /** Absent in a channel without history. */
   readonly position?: Position | undefined
+  /** The durability that the publish has reached. */
   readonly durability: Durability
-  /** The idempotency key was known: nothing was delivered this time. */
+  /** True when the idempotency key was known: the first result is returned, and nothing was delivered. */
   readonly repeated: boolean
 }
 
 /** The most publications that one `history` call returns. */
 export const historyLimitMax = 1000
 
+/** Which publications of a stream `Broker.history` returns. */
 export interface HistoryQuery {
   /**
-   * The lower bound, exclusive. With an empty epoch only the offset counts. Default: the oldest publication
-   * is the first.
+   * The lower bound, exclusive. With an empty epoch only the offset counts. Default: no bound, so the page
+   * begins with the oldest publication.
    */
   readonly since?: Position | undefined
   /**
-   * The most publications that are returned, 0 to `historyLimitMax`; a larger number counts as the maximum. 0
-   * asks for the top alone.
+   * The most publications that are returned, 0 to `historyLimitMax`; a larger number counts as the maximum.
+   * With 0 the page contains only the top.
    */
   readonly limit: number
-  /** Newest first. `since` is then the upper bound, exclusive. Default false. */
+  /** True: the newest publication is the first, and `since` is the upper bound, exclusive. Default false. */
   readonly reverse?: boolean | undefined
 }
 
+/** One page of a stream. */
 export interface HistoryPage {
-  /** In the requested order. Offsets within an epoch are consecutive unless something was trimmed. */
+  /**
+   * The publications in the requested order. Offsets within an epoch are consecutive unless something was
+   * trimmed.
+   */
   readonly publications: readonly Publication[]
+  /** The position of the newest publication, even when it is no longer kept. Offset 0: none was published. */
   readonly top: Position
   /**
    * Whether everything in the stream between `since` and `top` is still kept. False when `since` has another
-   * epoch (the page is then empty, since offsets of two epochs never compare), when it is above the top, or
-   * when something after it was trimmed or has expired. `since` itself may be gone, if everything after it is
-   * proven to be there; in doubt this is false. `limit` and `reverse` do not matter. True without `since`.
+   * epoch (the page is then empty, because offsets of two epochs must not be compared), when `since` is above
+   * the top, when something after `since` was trimmed or has expired, and when the broker cannot prove
+   * continuity. The publication at `since` itself may be gone. `limit` and `reverse` do not matter. True
+   * without `since`.
    */
   readonly continuous: boolean
 }
@@ -124,31 +141,36 @@ export interface Announcement {
   readonly kind: 'join' | 'leave'
   readonly info: ClientInfo
   /**
-   * It is the user's first connection on the channel, or the last one to leave. Endpoints that show users
-   * alone report only these.
+   * True when it is the user's first connection that joins the channel, or the last one that leaves it.
+   * Endpoints that report users instead of connections announce only these.
    */
   readonly userEdge: boolean
 }
 
 /**
- * What the broker calls in its one gateway: in stream order for each channel, never twice for one offset. It
- * must not throw.
+ * Receives what the broker delivers to its gateway. The broker calls it in stream order for each channel, and
+ * never twice for one offset. A method that throws is a bug.
  */
 export interface BrokerListener {
+  /** Called with each publication on a subscribed channel. */
   onPublication(ref: ChannelRef, publication: Publication): void
+  /** Called with each join and leave on a subscribed channel. */
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void
-  /** Publications on `ref` are missing and cannot be read any more. What follows continues from `top`. */
+  /**
+   * Called when publications on `ref` are missing and can no longer be read. Later publications continue from
+   * `top`.
+   */
   onContinuityLost(ref: ChannelRef, top: Position): void
 }
 
 /**
  * Carries publications. Its promises, each with a test in broker.contract.ts:
  * - `history` returns an acknowledged publication of a channel with history.
- * - A subscribed gateway receives every publication once and in order, or is told that continuity is lost.
+ * - A subscribed gateway receives every publication once and in order, or its listener is notified that
+ *   continuity is lost.
  * - An offset is never used twice within an epoch.
- * - What one gateway publishes to one channel keeps the order of the calls, even when it does not wait for
- *   the
- *   acknowledgements.
+ * - The publications of one gateway to one channel keep the order of the calls, even when the gateway does
+ *   not wait for the acknowledgements.
  *
  * Methods reject with CommandError: IDEMPOTENCY_MISMATCH, DURABILITY_UNAVAILABLE, NOT_REPLICATED (the outcome
  * is not known), BROKER_UNAVAILABLE (nothing was done), and INTERNAL after `close`.
@@ -162,29 +184,32 @@ export interface Broker {
    */
   subscribe(ref: ChannelRef): Promise<void>
   /**
-   * Ends the subscription at once, however often `subscribe` was called. Without a subscription it has no
-   * effect.
+   * Ends the subscription immediately, regardless of how often `subscribe` was called. Without a subscription
+   * it has no effect.
    */
   unsubscribe(ref: ChannelRef): Promise<void>
+  /** Publishes to a channel. Resolves when the publication has reached its durability. */
   publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published>
   /**
-   * Sends a join or leave to the subscribed gateways. Resolves before they receive it, and does not say
+   * Sends a join or leave to the subscribed gateways. Resolves before they receive it, and does not report
    * whether they do.
    */
   announce(ref: ChannelRef, announcement: Announcement): Promise<void>
+  /** Reads one page of the channel's stream. */
   history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage>
   /**
-   * The position that the listener has reached on a subscribed channel, when it survives any failover that
-   * loses nothing acknowledged: everything after it will reach the listener. Asks no other process, so
-   * publications that other gateways published a moment ago may still follow; those published here are
-   * included. Undefined: only `history` can tell.
+   * Returns the position that the listener has reached on a subscribed channel, provided that this position
+   * survives every failover that loses no acknowledged publication. Everything after it will reach the
+   * listener. The call asks no other process: it includes everything that this gateway has published, while
+   * recent publications of other gateways may still follow. Returns undefined when the position is not known
+   * locally; the caller then calls `history`.
    */
   confirmedPosition(ref: ChannelRef): Position | undefined
-  /** Removes the publications of the channel. Offset and epoch stay. */
+  /** Removes the publications of the channel. Its top offset and epoch stay. */
   removeHistory(ref: ChannelRef): Promise<void>
   /**
-   * Settles all calls and then calls the listener no more. Later calls are refused with INTERNAL; a second
-   * `close` does nothing.
+   * Settles all pending calls. The listener is not called after that. Later calls are refused with INTERNAL,
+   * except that a second `close` does nothing.
    */
   close(): Promise<void>
 }

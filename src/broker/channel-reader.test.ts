@@ -23,8 +23,8 @@ interface PendingRead {
 class Rig {
   epoch = 'e1'
   /**
-   * By epoch, the offsets of all entries that were ever appended. The first `trimmed` of the present epoch
-   * are gone.
+   * The offsets of all entries that were ever appended, by epoch. The first `trimmed` entries of the current
+   * epoch are gone.
    */
   readonly all = new Map<string, number[]>([['e1', []]])
   trimmed = 0
@@ -79,7 +79,7 @@ class Rig {
     return publication
   }
 
-  /** The stream is lost, and another one begins. */
+  /** Replaces the stream by an empty one with another epoch. */
   replace(): void {
     this.epoch = `e${this.all.size + 1}`
     this.all.set(this.epoch, [])
@@ -92,7 +92,7 @@ class Rig {
     if (!read) return
     if (fail) read.reject(new Error('no connection'))
     else read.resolve(this.#page(read))
-    // Lets the reader handle the answer.
+    // The reader needs a few microtasks to handle the page.
     for (let turn = 0; turn < 5; turn += 1) await Promise.resolve()
   }
 
@@ -166,7 +166,7 @@ describe('a message in order', () => {
   })
 })
 
-describe('a message ahead of its turn', () => {
+describe('a message that arrives before its predecessor', () => {
   test('is held until its predecessor arrives', () => {
     const rig = started()
     const [one, two, three] = [rig.publish(), rig.publish(), rig.publish()]
@@ -339,7 +339,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ do: 'replace' as const }) },
 )
 
-test('whatever pub/sub does, every entry is delivered once and in order, or reported as lost', async () => {
+test('however pub/sub orders, loses or repeats messages, every entry is delivered once and in order, or reported as lost', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
       const rig = new Rig()

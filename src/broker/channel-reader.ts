@@ -1,46 +1,52 @@
-// Follows one channel on one gateway: puts the publications that pub/sub brings in order and notices every
-// gap. Pure except for its port and timers.
+// Follows one channel on one gateway: puts the publications that arrive by pub/sub in order and detects every
+// gap. It has no side effects except through its port and timers.
 import type { After } from '../time.js'
 import type { Position, Publication } from './broker.js'
 import { follows } from './stream-id.js'
 
-/** One answer from the stream. */
+/** One page that was read from the stream. */
 export interface ReaderPage {
   readonly publications: readonly Publication[]
-  /** Nothing is missing between `since` and the last publication. */
+  /** Whether nothing is missing between `since` and the last publication. */
   readonly continuous: boolean
-  /** In the stream's present epoch: the position of `upTo`, or else the stream's top. */
+  /** The position of `upTo`, or without `upTo` the stream's top. Its epoch is the stream's current one. */
   readonly top: Position
-  /** There are more publications before `top` than one answer holds. */
+  /** There are more publications before `top` than one page holds. */
   readonly cut: boolean
 }
 
+/** How a reader reads the stream, and where it delivers. */
 export interface ChannelReaderPort {
   /**
-   * Reads what follows `since`, up to `upTo` (inclusive; its replication is proven) or up to a top that a
-   * fence has proven.
+   * Reads the publications after `since`, up to `upTo` (inclusive; its replication is already proven) or,
+   * without `upTo`, up to a top whose replication a fence proves.
    */
   read(since: Position, upTo: number | undefined): Promise<ReaderPage>
+  /** Called with the publications in stream order, each once. */
   deliver(publication: Publication): void
-  /** Publications are missing and cannot be read any more. What follows continues from `top`. */
+  /** Called when publications are missing and can no longer be read. Later ones continue from `top`. */
   lost(top: Position): void
-  /** A read failed. The reader retries it after `retryMs`. */
+  /** Called when a read failed. The reader retries it after `retryMs`. */
   failed(error: unknown): void
 }
 
 export interface ChannelReaderOptions {
   readonly after: After
   /**
-   * How long a publication waits for its predecessors, in milliseconds: two gateways publish in any order.
+   * How long a publication waits for its predecessors, in milliseconds. Messages of two gateways may arrive
+   * in any order.
    */
   readonly holdMs: number
-  /** At most this many publications wait. */
+  /** The most publications that wait. Beyond this number the reader reads them from the stream. */
   readonly heldMax: number
-  /** The time from a failed read to the next try, in milliseconds. */
+  /** The time from a failed read to the next attempt, in milliseconds. */
   readonly retryMs: number
 }
 
-/** Created when the channel is subscribed, and started with the stream's top as soon as that is read. */
+/**
+ * Follows one channel. The reader is created when the channel is subscribed, and started with the stream's
+ * top as soon as the top was read.
+ */
 export class ChannelReader {
   readonly #port: ChannelReaderPort
   readonly #options: ChannelReaderOptions
@@ -51,10 +57,11 @@ export class ChannelReader {
   #cancelHold: (() => void) | undefined
   #cancelRetry: (() => void) | undefined
   #filling = false
-  /** A read to the top was requested during another read or before `start`, and follows it. */
+  /** A read to the top was requested during another read or before `start`. It runs after that. */
   #fillAgain = false
   /**
-   * Whether replicas are known to have the position. They may not have the one at which the reader started.
+   * Whether the replicas are known to have the position. They may not have the position at which the reader
+   * started.
    */
   #proven = false
   /** The position of this gateway's last acknowledged publication. */
@@ -66,18 +73,22 @@ export class ChannelReader {
     this.#options = options
   }
 
+  /** The position of the last delivered publication. Undefined until `start`. */
   get position(): Position | undefined {
     return this.#position
   }
 
-  /** The position, when it is proven to survive a failover: it was delivered, or a fence has confirmed it. */
+  /**
+   * The position if it is proven to survive a failover, because it was delivered or a fence has confirmed it.
+   * Otherwise undefined.
+   */
   get proven(): Position | undefined {
     return this.#proven ? this.#position : undefined
   }
 
   /**
-   * The position at which a new subscriber may start without a read: proven, and not before what this gateway
-   * has acknowledged.
+   * The position at which a new subscriber may start without a read: it is proven, and not before the last
+   * publication that this gateway has acknowledged. Otherwise undefined.
    */
   get confirmed(): Position | undefined {
     const proven = this.proven
@@ -87,14 +98,15 @@ export class ChannelReader {
   }
 
   /**
-   * This gateway's publication at `position` was acknowledged. Its message follows, or has arrived already.
+   * Records that this gateway's publication at `position` was acknowledged. Its message may have arrived
+   * already or may follow.
    */
   acknowledged(position: Position): void {
     const last = this.#acknowledged
     if (last?.epoch !== position.epoch || last.offset < position.offset) this.#acknowledged = position
   }
 
-  /** A fenced read has returned the stream's top. */
+  /** Records that a fenced read has returned the stream's top. */
   prove(top: Position): void {
     const position = this.#position
     if (position?.epoch === top.epoch && position.offset <= top.offset) this.#proven = true
@@ -112,7 +124,7 @@ export class ChannelReader {
     this.#runFill(undefined)
   }
 
-  /** Takes a publication from pub/sub. They may arrive in any order, and twice. */
+  /** Accepts a publication from pub/sub. Publications may arrive in any order, and more than once. */
   onMessage(publication: Publication): void {
     const position = this.#position
     if (!position || this.#filling) return this.#hold(publication)
@@ -128,14 +140,15 @@ export class ChannelReader {
   }
 
   /**
-   * Reads whatever the stream has after the position: after an interruption of the subscription, and from
-   * time to time.
+   * Reads everything that the stream has after the position. Called after an interruption of the
+   * subscription, and periodically.
    */
   check(): void {
     if (this.#position) this.#runFill(undefined)
     else this.#fillAgain = true
   }
 
+  /** Ends deliveries, reads and timers. */
   close(): void {
     this.#closed = true
     this.#stopHolding()
@@ -145,7 +158,7 @@ export class ChannelReader {
 
   #hold(publication: Publication): void {
     this.#held.set(publication.offset, publication)
-    // Too many to keep while nothing can be delivered. They are in the stream, and are read from there later.
+    // The reader drops the held publications when there are too many, and reads them from the stream later.
     if ((this.#filling || !this.#position) && this.#held.size > this.#options.heldMax) {
       this.#held.clear()
       this.#fillAgain = true
@@ -153,7 +166,7 @@ export class ChannelReader {
   }
 
   /**
-   * Delivers the held publications whose turn it is, and arranges that the others are read if their
+   * Delivers the held publications that are next in order. Schedules a read for the others, in case their
    * predecessors do not arrive.
    */
   #deliverHeld(): void {
@@ -226,16 +239,17 @@ export class ChannelReader {
     const position = this.#position
     if (!position) return false
     if (page.top.epoch !== position.epoch) {
-      // Held publications of the old stream are useless now.
+      // Held publications of the old stream can no longer be delivered.
       for (const [offset, { epoch }] of this.#held) if (epoch !== page.top.epoch) this.#held.delete(offset)
       return this.#reportLoss(page.top)
     }
-    // A held publication of another epoch than the stream's is stale: its message came late.
+    // A held publication whose epoch differs from the stream's is stale: its message arrived late.
     for (const [offset, { epoch }] of this.#held) if (epoch !== position.epoch) this.#held.delete(offset)
     if (!page.continuous) {
       const [first] = page.publications
       if (!first) return this.#reportLoss(page.top)
-      // As little as possible is lost: what the stream still has is delivered.
+      // The loss is reported only up to the first publication that the stream still has; the rest is
+      // delivered.
       this.#reportLoss({ epoch: position.epoch, offset: first.offset - 1 })
     }
     for (const publication of page.publications) {
@@ -258,8 +272,8 @@ export class ChannelReader {
   }
 
   /**
-   * The highest held offset of the present epoch. Undefined when all held publications are of another epoch:
-   * the top must be read then.
+   * Returns the highest held offset of the current epoch. Undefined when all held publications have another
+   * epoch; the caller then reads up to the top.
    */
   #highestHeld(): number | undefined {
     const epoch = this.#position?.epoch

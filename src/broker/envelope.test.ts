@@ -1,4 +1,5 @@
-// Messages and stored publications are read as they were written, and malformed ones are refused.
+// Encoding and decoding of messages and stored publications: a decoded value equals the encoded one, and
+// malformed input is refused.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
@@ -11,7 +12,7 @@ import {
 } from './envelope.js'
 
 const message = fc.uint8Array({ minLength: 1, maxLength: 70_000 }).map((bytes) => {
-  // Any first byte but that of a joined message.
+  // The first byte must not be that of a joined message.
   bytes[0] = 0x53
   return Buffer.from(bytes)
 })
@@ -24,7 +25,7 @@ test('joined messages are split again, in order, byte for byte', () => {
   )
 })
 
-test('a single message is sent as it is', () => {
+test('joining a single message returns it unchanged', () => {
   const alone = Buffer.from('Pone')
   expect(joinMessages([alone])).toBe(alone)
 })
@@ -49,7 +50,7 @@ const publication = fc.record(
   { requiredKeys: ['data'] },
 )
 
-test('a publication is read as it was written', () => {
+test('a decoded publication equals the encoded one', () => {
   const times = fc.record({ timeMs: fc.nat(), ttlMs: fc.option(fc.nat(), { nil: undefined }) })
   fc.assert(
     fc.property(publication, times, (written, time) => {
@@ -63,14 +64,14 @@ test('a publication is read as it was written', () => {
   )
 })
 
-test('an announcement is read as it was written', () => {
+test('a decoded announcement equals the encoded one', () => {
   fc.assert(
     fc.property(
       fc.constantFrom('join' as const, 'leave' as const),
       fc.boolean(),
       info,
-      (kind, userEdge, who) => {
-        const announcement = { kind, userEdge, info: who }
+      (kind, userEdge, member) => {
+        const announcement = { kind, userEdge, info: member }
         expect(decodeTopicMessage(announcementMessage(announcement), Number)).toEqual({
           kind: 'announcement',
           announcement,
@@ -114,6 +115,6 @@ test.each([
   `{"k":"left","e":true,"p":${infoJson}}`,
   `{"k":"join","p":${infoJson}}`,
   '{"k":"join","e":true}',
-])('a malformed announcement is refused: %s', (words) => {
-  expect(() => decodeTopicMessage(Buffer.from(`A${words}`), Number)).toThrow('malformed announcement')
+])('a malformed announcement is refused: %s', (json) => {
+  expect(() => decodeTopicMessage(Buffer.from(`A${json}`), Number)).toThrow('malformed announcement')
 })

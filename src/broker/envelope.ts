@@ -1,11 +1,11 @@
-// How publications and announcements are written to Redis and read again. A publication is a line of JSON
-// about it, its header, followed by its data, byte for byte. The data is never parsed.
+// Encodes and decodes publications and announcements in Redis. An encoded publication is a header, which is
+// one line of JSON, followed by the unchanged bytes of its data. The data is never parsed.
 import { isRecord, parseJson } from '../json.js'
 import type { Announcement, ClientInfo, NewPublication, Position, Publication } from './broker.js'
 
-// Header fields have names of one letter and are validated by hand, because every gateway reads every
-// publication of its channels: t time, x time to live, s skipped session, p publisher (u user, c client, n
-// name, i info), g tags; k kind, e edge.
+// Header fields have names of one letter and are validated by hand, because every gateway decodes every
+// publication of its channels. Publication: t time, x time to live, s skipped session, p publisher (u user, c
+// client, n name, i info), g tags. Announcement: k kind, e user edge, p member.
 
 interface InfoFields {
   readonly u: string
@@ -69,7 +69,7 @@ function isAnnouncementFields(value: unknown): value is AnnouncementFields {
   )
 }
 
-/** The message does not quote what was read, because that may be a user's data. */
+/** The message does not quote the input, which may be data of a user. */
 function malformed(what: string): Error {
   return new Error(`malformed ${what}`)
 }
@@ -89,7 +89,7 @@ function decodeInfo({ c, i, n, u }: InfoFields): ClientInfo {
   return { user: u, client: c, name: n, info: i === undefined ? undefined : Buffer.from(i) }
 }
 
-/** Encoded once for each connection: all its publications have the same info. */
+/** The encoded info of each connection. All publications of a connection share one info object. */
 const infoTexts = new WeakMap<ClientInfo, string>()
 
 function infoText(info: ClientInfo): string {
@@ -101,8 +101,8 @@ function infoText(info: ClientInfo): string {
 }
 
 /**
- * `ttlMs`: how long history returns the publication. It is stored with the entry, since readers do not know
- * the channel's rule.
+ * Encodes a publication. `ttlMs`: how long history returns the publication, in milliseconds; it is part of
+ * the header because readers do not know the channel's rule. Absent: the publication does not expire.
  */
 export function writeEnvelope(
   publication: NewPublication,
@@ -117,16 +117,17 @@ export function writeEnvelope(
   return prefixed(`${header}}\n`, data, 'utf8')
 }
 
-/** A publication from a stream, with its time to live. */
+/** A publication that was read from a stream, with its time to live in milliseconds. */
 export interface StoredPublication extends Publication {
   readonly ttlMs?: number | undefined
 }
 
+/** Returns whether the time to live of the publication has passed. `nowMs`: Unix milliseconds. */
 export function isExpired({ timeMs, ttlMs }: StoredPublication, nowMs: number): boolean {
   return ttlMs !== undefined && nowMs - timeMs >= ttlMs
 }
 
-/** Throws when the envelope is malformed. */
+/** Decodes a publication. Throws when the envelope is malformed. */
 export function readEnvelope(envelope: Buffer, position: Position): StoredPublication {
   const at = envelope.indexOf(newline)
   const header = parseJson(envelope.toString('utf8', 0, Math.max(0, at)))
@@ -147,12 +148,14 @@ export type TopicMessage =
   | { readonly kind: 'publication'; readonly publication: Publication }
   | { readonly kind: 'announcement'; readonly announcement: Announcement }
 
-/** The first byte of a message. */
+/** The first byte of each kind of message. */
 const messageKinds = { stored: 0x53, ephemeral: 0x50, announcement: 0x41, joined: 0x4d } as const
 
 const lengthBytes = 4
 
-/** Joins messages into one: `M`, then the messages, each with its length. A single message stays as it is. */
+/**
+ * Joins messages into one: `M`, then the messages, each after its length. A single message stays unchanged.
+ */
 export function joinMessages(messages: readonly Buffer[]): Buffer {
   const [first] = messages
   return messages.length === 1 && first ? first : lengthPrefixed(messages, Buffer.of(messageKinds.joined))
@@ -170,7 +173,7 @@ export function lengthPrefixed(parts: readonly Buffer[], head: Buffer = Buffer.a
   return list
 }
 
-/** The messages that were joined, or the single message. Throws when a length exceeds the message. */
+/** Yields the messages that were joined, or the single message. Throws when a length exceeds the message. */
 export function* splitMessages(joined: Buffer): Iterable<Buffer> {
   if (joined[0] !== messageKinds.joined) return yield joined
   let at = 1
@@ -197,7 +200,7 @@ export function announcementMessage({ info, kind, userEdge }: Announcement): Buf
   return Buffer.from(`A{"k":${JSON.stringify(kind)},"e":${userEdge},"p":${infoText(info)}}`)
 }
 
-/** Throws when the message is malformed. */
+/** Decodes a message. `offsetOf` converts a stream id to an offset. Throws when the message is malformed. */
 export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => number): TopicMessage {
   switch (message[0]) {
     case messageKinds.stored: {
@@ -226,7 +229,10 @@ export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => nu
   }
 }
 
-/** In latin1 a head has as many bytes as characters, which makes measuring and writing it cheaper. */
+/**
+ * Returns `head` followed by `rest`. With `latin1`, which is cheaper, every character of `head` must be one
+ * byte.
+ */
 function prefixed(head: string, rest: Uint8Array, encoding: 'utf8' | 'latin1'): Buffer {
   const whole = Buffer.allocUnsafe(Buffer.byteLength(head, encoding) + rest.byteLength)
   whole.set(rest, whole.write(head, encoding))

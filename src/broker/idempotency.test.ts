@@ -15,7 +15,7 @@ describe('IdempotencyResults', () => {
     expect(results.find('k', 'other', 0)).toEqual({ kind: 'mismatch' })
   })
 
-  test('keeps each result for at least one window and at most two, however calls are spread', () => {
+  test('keeps each result for at least one window and at most two, for any sequence of calls', () => {
     const waits = fc.array(fc.nat({ max: 250 }), { maxLength: 40 })
     fc.assert(
       fc.property(waits, (script) => {

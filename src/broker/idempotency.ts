@@ -1,11 +1,11 @@
-// Remembers the results of publishes with an idempotency key, so that a repeat gets the same answer and is
-// not delivered again.
+// Keeps the results of publishes with an idempotency key in memory. A repeat gets the same result and is not
+// delivered again.
 import { createHash } from 'node:crypto'
 import { CommandError } from '../errors.js'
 import type { NewPublication } from './broker.js'
 
 /**
- * A digest of data and tags: it shows whether a repeat has the same, without storing them. The order of tags
+ * Returns a digest of data and tags, by which a repeat is compared with the first publish. The order of tags
  * does not matter.
  */
 export function digestOf({ data, tags }: Pick<NewPublication, 'data' | 'tags'>): string {
@@ -15,6 +15,7 @@ export function digestOf({ data, tags }: Pick<NewPublication, 'data' | 'tags'>):
   return digest.digest('base64url')
 }
 
+/** The error of a repeat with other data or tags. */
 export function idempotencyMismatch(): CommandError {
   return new CommandError(
     'IDEMPOTENCY_MISMATCH',
@@ -22,7 +23,7 @@ export function idempotencyMismatch(): CommandError {
   )
 }
 
-/** What is known of an idempotency key. `mismatch`: it was used with other data or tags. */
+/** The result of looking up an idempotency key. `mismatch`: the key was used with other data or tags. */
 export type IdempotencyLookup<Result> =
   | { readonly kind: 'none' }
   | { readonly kind: 'mismatch' }
@@ -34,9 +35,9 @@ interface Kept<Result> {
 }
 
 /**
- * Keeps each result for at least `windowMs` and at most twice that. Results are in two maps, and at the end
- * of each window the older map is dropped as a whole, so expiry costs nothing per key. The tenants' publish
- * quotas bound their number.
+ * Keeps each result for at least `windowMs` and at most twice that. Results are in two maps. At the end of
+ * each window the older map is dropped as a whole, so expiry has no cost per key. The tenants' publish quotas
+ * bound the number of results. All times are milliseconds of a monotonic clock.
  */
 export class IdempotencyResults<Result> {
   readonly #windowMs: number
@@ -49,6 +50,7 @@ export class IdempotencyResults<Result> {
     this.#windowStartMs = nowMs
   }
 
+  /** The number of results in memory. Expired ones count until they are dropped. */
   get size(): number {
     return this.#young.size + this.#old.size
   }
@@ -65,12 +67,9 @@ export class IdempotencyResults<Result> {
     this.#young.set(key, { digest: entry.digest, result: entry.result })
   }
 
-  /**
-   * Drops expired results. `find` and `keep` call it; calling it directly frees the memory of an idle
-   * process.
-   */
+  /** Drops expired results. `find` and `keep` call it; an idle process calls it directly to free memory. */
   dropExpired(nowMs: number): void {
-    // Windows start at fixed times, however late this is called: otherwise a result could outlive its second
+    // Windows start at fixed times, even when this call is late: otherwise a result could outlive its second
     // window.
     const windows = Math.floor((nowMs - this.#windowStartMs) / this.#windowMs)
     if (windows === 0) return

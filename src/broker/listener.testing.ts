@@ -1,4 +1,4 @@
-// A broker listener for tests: records every call, and waits for more with a deadline.
+// A broker listener for tests: records every call, and lets a test wait for calls with a deadline.
 import { expect } from 'vitest'
 import type { Announcement, BrokerListener, ChannelRef, Position, Publication } from './broker.js'
 
@@ -35,12 +35,12 @@ export class RecordingListener implements BrokerListener {
       .map(({ publication }) => publication)
   }
 
-  /** Their data as text. */
+  /** The data of the publications on `ref`, as text. */
   textsOn(ref: ChannelRef): string[] {
     return this.on(ref).map(textOf)
   }
 
-  /** Resolves as soon as `done` returns true. Rejects after the deadline with what was awaited. */
+  /** Resolves as soon as `done` returns true. Rejects after the deadline with an error that names `what`. */
   async until(what: string, done: () => boolean): Promise<void> {
     if (done()) return
     await new Promise<void>((resolve, reject) => {
@@ -71,8 +71,8 @@ export class RecordingListener implements BrokerListener {
   }
 
   /**
-   * Expects what every listener may rely on: no offset comes twice, and none comes after a higher one of its
-   * epoch.
+   * Asserts the order that every listener may rely on: each offset arrives once, and never after a higher
+   * offset of its epoch.
    */
   expectOrdered(): void {
     const lastOffsets = new Map<string, number>()

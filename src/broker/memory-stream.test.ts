@@ -19,7 +19,7 @@ class NaiveStream {
     this.#expire(options.nowMs)
   }
 
-  /** Removes for good: a longer time to live later brings nothing back. */
+  /** Removes entries permanently: a longer time to live later does not restore them. */
   #expire(nowMs: number): void {
     this.#all = this.#all.filter((entry) => nowMs - entry.atMs <= this.#ttlMs)
   }
@@ -84,7 +84,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 )
 
 describe('MemoryStream', () => {
-  test('answers every query as a simple model does', () => {
+  test('answers every query like a simple model', () => {
     fc.assert(
       fc.property(fc.array(steps, { maxLength: 60 }), (script) => {
         const stream = new MemoryStream(epoch, 0)
@@ -141,7 +141,7 @@ describe('MemoryStream', () => {
     expect(stream.page({ limit: 1100, reverse: true }, 0).publications.at(-1)?.offset).toBe(101)
   })
 
-  test('is idle since it was last written or read', () => {
+  test('idleMs() is the time since the last write or read', () => {
     const stream = new MemoryStream(epoch, 10)
     expect(stream.idleMs(30)).toBe(20)
     stream.append({ data: new Uint8Array(1), timeMs: 0 }, { size: 1, ttlMs: 1, nowMs: 30 })

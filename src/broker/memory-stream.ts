@@ -1,5 +1,5 @@
-// The stream of one channel in memory: a list that grows at one end and is trimmed at the other. Pure: each
-// call brings the time.
+// The stream of one channel in memory: a list that grows at one end and is trimmed at the other. It uses no
+// clock; the caller passes the time.
 import {
   historyLimitMax,
   type ClientInfo,
@@ -25,14 +25,15 @@ interface Entry {
 }
 
 /**
- * Up to this many empty slots at the front are kept: moving the entries would cost more than the slots do.
+ * The number of empty slots at the front that is always kept: moving the entries would cost more than these
+ * slots.
  */
 const emptySlotsMax = 64
 
 /**
- * Offsets are 1, 2, 3 … without a gap, also after trimming and clearing, so an offset is an index and nothing
- * is searched. `nowMs` is of a clock that never goes back: the oldest entry is then the first to expire, and
- * trimming checks it alone.
+ * Offsets are 1, 2, 3 … without a gap, even after trimming and clearing, so an offset can be used as an
+ * index. `nowMs` comes from a monotonic clock, so the oldest entry is the first to expire, and trimming only
+ * has to check that entry.
  */
 export class MemoryStream {
   readonly epoch: string
@@ -53,23 +54,27 @@ export class MemoryStream {
     return { epoch: this.epoch, offset: this.#topOffset }
   }
 
-  /** How many publications are kept. Expired ones count until the next trim. */
+  /** The number of publications that are kept. Expired ones count until the next trim. */
   get count(): number {
     return this.#entries.length - this.#head
   }
 
-  /** The bytes of their data and info. Tags are few and short, and do not count. */
+  /**
+   * The bytes of the data and info of all kept publications. Tags do not count, because they are few and
+   * short.
+   */
   get bytes(): number {
     return this.#bytes
   }
 
+  /** The time since the last write or read, in milliseconds. */
   idleMs(nowMs: number): number {
     return nowMs - this.#usedAtMs
   }
 
   /**
    * Appends a publication with the next offset. `size` and `ttlMs` apply to all publications in the stream,
-   * also to earlier ones.
+   * including earlier ones.
    */
   append(
     unstored: UnstoredPublication,

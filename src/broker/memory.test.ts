@@ -6,7 +6,7 @@ import { RecordingListener } from './listener.testing.js'
 import { emptyStreamIdleTtlMs, MemoryBroker, MemoryBrokerData } from './memory.js'
 import { idempotencyWindowMs, streamIdleTtlMs } from './retention.js'
 
-class HandClock implements Clock {
+class ManualClock implements Clock {
   #nowMs = 0
 
   epochMs(): number {
@@ -23,7 +23,7 @@ class HandClock implements Clock {
 }
 
 function openBrokers() {
-  const clock = new HandClock()
+  const clock = new ManualClock()
   const data = new MemoryBrokerData({ clock })
   const [broker, peer] = [new MemoryBroker(data), new MemoryBroker(data)]
   return { clock, data, broker, peer }
@@ -52,17 +52,17 @@ describe('MemoryBroker', () => {
 
   test('delivers before publish() returns', async () => {
     const { broker } = openBrokers()
-    const heard = new RecordingListener(1000)
-    broker.listen(heard)
+    const listener = new RecordingListener(1000)
+    broker.listen(listener)
     await broker.subscribe(ref)
     const publishing = broker.publish(ref, one, {})
-    expect(heard.on(ref)).toHaveLength(1)
+    expect(listener.on(ref)).toHaveLength(1)
     await publishing
   })
 
   test('a publication from a listener’s callback follows the one that caused it, for every listener', async () => {
     const { broker, peer } = openBrokers()
-    const heard = new RecordingListener(1000)
+    const listener = new RecordingListener(1000)
     const answering: Promise<unknown>[] = []
     broker.listen({
       onPublication: (_, publication) => {
@@ -72,28 +72,28 @@ describe('MemoryBroker', () => {
       onAnnouncement: () => {},
       onContinuityLost: () => {},
     })
-    peer.listen(heard)
+    peer.listen(listener)
     await broker.subscribe(ref)
     await peer.subscribe(ref)
     await peer.publish(ref, { data: Buffer.from('"question"') }, kept)
     await Promise.all(answering)
-    expect(heard.textsOn(ref)).toEqual(['"question"', '"answer"'])
+    expect(listener.textsOn(ref)).toEqual(['"question"', '"answer"'])
   })
 
   test('a listener that fails does not stop later deliveries', async () => {
     const { broker, peer } = openBrokers()
-    const heard = new RecordingListener(1000)
+    const listener = new RecordingListener(1000)
     const fail = () => {
       throw new Error('a bug')
     }
     broker.listen({ onPublication: fail, onAnnouncement: fail, onContinuityLost: fail })
-    peer.listen(heard)
+    peer.listen(listener)
     await broker.subscribe(ref)
     await expect(peer.publish(ref, one, {})).rejects.toThrow('a bug')
     await broker.unsubscribe(ref)
     await peer.subscribe(ref)
     await peer.publish(ref, one, {})
-    expect(heard.on(ref)).toHaveLength(1)
+    expect(listener.on(ref)).toHaveLength(1)
   })
 
   test('channels whose joined names are equal stay separate', async () => {
@@ -103,7 +103,7 @@ describe('MemoryBroker', () => {
     expect((await broker.history({ tenantId: 'ab', channel: ':c' }, { limit: 1 })).top.offset).toBe(0)
   })
 
-  test('explains why a durability is not offered', async () => {
+  test('a refused durability is explained', async () => {
     const { broker } = openBrokers()
     await expect(broker.publish(ref, one, { durability: 'replicated' })).rejects.toThrow(
       /memory, which reaches "accepted" only/,
@@ -120,7 +120,7 @@ describe('MemoryBroker', () => {
     expect(() => broker.listen(new RecordingListener(1000))).toThrow('twice')
   })
 
-  test('the time of a publication is when the broker accepted it', async () => {
+  test('the time of a publication is the time at which the broker accepted it', async () => {
     const { broker, clock } = openBrokers()
     clock.advance(5)
     await broker.publish(ref, one, kept)
@@ -128,13 +128,13 @@ describe('MemoryBroker', () => {
   })
 })
 
-describe('MemoryBrokerData sweeps', () => {
+describe('MemoryBrokerData.sweep()', () => {
   const refOf = (n: number): ChannelRef => ({ tenantId: 't', channel: `c${n}` })
   const two = { data: Buffer.from('12') }
   const kept = { history: { size: 10, ttlMs: 1000 } }
   const empty = { streams: 0, publications: 0, bytes: 0, idempotencyKeys: 0 }
 
-  test('expired publications of streams that are not read', async () => {
+  test('removes expired publications of streams that are not read', async () => {
     const { broker, clock, data } = openBrokers()
     await broker.publish(refOf(1), two, kept)
     await broker.publish(refOf(1), two, kept)
@@ -144,7 +144,7 @@ describe('MemoryBrokerData sweeps', () => {
     expect(data.stats()).toEqual({ ...empty, streams: 1 })
   })
 
-  test('results of publishes with a key', async () => {
+  test('removes results of publishes with a key', async () => {
     const { broker, clock, data } = openBrokers()
     await broker.publish(refOf(1), two, { idempotencyKey: 'k' })
     clock.advance(idempotencyWindowMs)
@@ -155,7 +155,7 @@ describe('MemoryBrokerData sweeps', () => {
     expect(data.stats()).toEqual(empty)
   })
 
-  test('streams after thirty idle days, which then begin a new epoch', async () => {
+  test('removes streams after thirty idle days, which then begin a new epoch', async () => {
     const { broker, clock, data } = openBrokers()
     const { position } = await broker.publish(refOf(1), two, kept)
     clock.advance(streamIdleTtlMs)
@@ -169,7 +169,7 @@ describe('MemoryBrokerData sweeps', () => {
     expect(top.epoch).not.toBe(position?.epoch)
   })
 
-  test('streams without a publication after five minutes', async () => {
+  test('removes streams without a publication after five minutes', async () => {
     const { broker, clock, data } = openBrokers()
     await broker.history(refOf(1), { limit: 0 })
     clock.advance(emptyStreamIdleTtlMs)
@@ -180,7 +180,7 @@ describe('MemoryBrokerData sweeps', () => {
     expect(data.stats().streams).toBe(0)
   })
 
-  test('no stream that has a subscriber', async () => {
+  test('keeps every stream that has a subscriber', async () => {
     const { broker, clock, data } = openBrokers()
     broker.listen(new RecordingListener(1000))
     await broker.subscribe(refOf(1))
@@ -193,7 +193,7 @@ describe('MemoryBrokerData sweeps', () => {
     expect(data.stats()).toEqual(empty)
   })
 
-  test('a bounded number of streams per call, and all of them in turn', async () => {
+  test('processes a bounded number of streams per call, and continues with the others', async () => {
     const { broker, clock, data } = openBrokers()
     for (let n = 0; n < 2500; n += 1) await broker.publish(refOf(n), two, kept)
     clock.advance(1001)

@@ -1,5 +1,5 @@
-// The broker of a single process, for `parley dev` and small installations. Tests compare the Redis broker
-// with it.
+// The broker of a single process, for `parley dev` and small installations. The Redis broker passes the same
+// contract tests.
 import { randomBytes } from 'node:crypto'
 import { CommandError } from '../errors.js'
 import type { Clock } from '../time.js'
@@ -21,25 +21,27 @@ import { MemoryStream } from './memory-stream.js'
 import { idempotencyWindowMs, streamIdleTtlMs } from './retention.js'
 
 /**
- * How long an idle stream is kept to which nothing was published, in milliseconds. Shorter than
- * `streamIdleTtlMs`, so that reading channels by random names does not fill the memory for 30 days.
+ * How long an idle stream without any publication is kept, in milliseconds. It is shorter than
+ * `streamIdleTtlMs`, so that reading channels with random names does not occupy memory for 30 days.
  */
 export const emptyStreamIdleTtlMs = 300_000
 
 const sweepIntervalMs = 1000
 const sweepStreamsMax = 1000
 
+/** How much a `MemoryBrokerData` holds. */
 export interface MemoryBrokerStats {
   readonly streams: number
   /** Publications in histories. Expired ones count until they are swept or their channel is read. */
   readonly publications: number
+  /** The bytes of their data and info. */
   readonly bytes: number
   readonly idempotencyKeys: number
 }
 
 /**
- * What all brokers of one process share: streams, results by idempotency key, and subscribers. Starts no
- * timer by itself: see `run`.
+ * The data that all brokers of one process share: streams, results by idempotency key, and subscribers. It
+ * starts no timer until `run` is called.
  */
 export class MemoryBrokerData {
   readonly #clock: Clock
@@ -48,8 +50,8 @@ export class MemoryBrokerData {
   readonly #subscribers = new Map<string, Set<BrokerListener>>()
   readonly #results: IdempotencyResults<Published>
   /**
-   * Not empty only while listeners are called. What a listener publishes from its callback waits here, so
-   * that all listeners see the same order.
+   * The deliveries in progress; empty while no listener is called. When a listener publishes from its
+   * callback, the publication waits here, so that all listeners see the same order.
    */
   readonly #deliveries: (() => void)[] = []
   #sweepCursor = this.#streams.entries()
@@ -116,8 +118,7 @@ export class MemoryBrokerData {
   }
 
   /**
-   * Frees what has expired, in at most 1,000 streams per call. The next call continues where this one
-   * stopped.
+   * Removes expired data from at most 1,000 streams per call. The next call continues where this one stopped.
    */
   sweep(): void {
     const nowMs = this.#clock.monotonicMs()
@@ -131,7 +132,7 @@ export class MemoryBrokerData {
       const [key, stream] = next.value
       stream.trim(nowMs)
       const ttlMs = stream.top.offset === 0 ? emptyStreamIdleTtlMs : streamIdleTtlMs
-      // A subscribed stream stays: its subscribers know its epoch, and a new one would look like a loss.
+      // A subscribed stream stays: its subscribers know its epoch, and a new epoch would look like a loss.
       if (stream.idleMs(nowMs) > ttlMs && !this.#subscribers.has(key)) this.#streams.delete(key)
     }
   }
@@ -143,7 +144,8 @@ export class MemoryBrokerData {
   }
 
   /**
-   * Calls `keep` before the delivery, so that a listener that publishes with the same key finds the result.
+   * Calls `keep` before the delivery, because a listener that publishes with the same key must find the
+   * result.
    */
   #publishNew(
     ref: ChannelRef,
@@ -165,8 +167,8 @@ export class MemoryBrokerData {
     history: PublishOptions['history'],
   ): Publication {
     const unstored = {
-      // A copy: the bytes are often a view of a larger buffer, which the history would keep alive, or which
-      // is overwritten.
+      // The bytes are copied because they are often a view of a larger buffer, which the history would keep
+      // in memory, or which is overwritten later.
       data: new Uint8Array(publication.data),
       timeMs: this.#clock.epochMs(),
       info: publication.info,
@@ -189,8 +191,8 @@ export class MemoryBrokerData {
   }
 
   /**
-   * Delivers at once. When a listener publishes from its callback, that is delivered after the present
-   * delivery.
+   * Delivers synchronously. When a listener publishes from its callback, that publication is delivered after
+   * the current one.
    */
   #deliver(ref: ChannelRef, call: (listener: BrokerListener) => void): void {
     const key = keyOf(ref)
@@ -266,7 +268,7 @@ export class MemoryBroker implements Broker {
     this.#data.removeHistory(ref)
   }
 
-  /** The data stays available to the other brokers of the process. */
+  /** Ends the subscriptions. The data stays available to the other brokers of the process. */
   async close(): Promise<void> {
     this.#closed = true
     for (const ref of this.#subscribed.values()) await this.unsubscribe(ref)
@@ -279,8 +281,8 @@ export class MemoryBroker implements Broker {
 }
 
 /**
- * The length marks the end of the tenant id, so that no two channels share a key, whatever characters their
- * names contain.
+ * Returns the key of a channel. The length marks the end of the tenant id, so two channels never share a key,
+ * whatever characters their names contain.
  */
 function keyOf(ref: ChannelRef): string {
   return `${ref.tenantId.length}:${ref.tenantId}${ref.channel}`

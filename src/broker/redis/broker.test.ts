@@ -1,5 +1,5 @@
-// What a Redis broker leaves behind when a subscription ends, and how it handles an unreadable message.
-// test/redis/broker.test.ts tests the rest with a real Redis.
+// Tests that a Redis broker stops its timers when a subscription ends, and how it handles an unreadable
+// message. test/redis/broker.test.ts tests everything else with a real Redis.
 import { describe, expect, test } from 'vitest'
 import { createLog } from '../../log.js'
 import { systemClock, type After } from '../../time.js'
@@ -19,7 +19,7 @@ const page: StreamPage = {
   fenced: true,
 }
 
-/** A broker whose timers are counted, and whose reads wait until the test answers them. */
+/** A broker whose timers the test counts, and whose reads wait until the test answers them. */
 function rig() {
   const timers = new Set<() => void>()
   const pendingReads: ((page: StreamPage) => void)[] = []
@@ -53,7 +53,7 @@ function rig() {
   })
   const listener = new RecordingListener(20_000)
   broker.listen(listener)
-  /** Resolves when a read waits for its answer. */
+  /** Resolves when a read is waiting for its answer. */
   const readPending = async () => expect.poll(() => pendingReads.length).toBeGreaterThan(0)
   const answer = () => pendingReads.shift()?.(page)
   const subscribe = async () => {
@@ -66,7 +66,7 @@ function rig() {
 }
 
 describe('a subscribed channel', () => {
-  test('is compared with its stream from time to time, until it is unsubscribed', async () => {
+  test('is compared with its stream periodically until it is unsubscribed', async () => {
     const { broker, subscribe, timers } = rig()
     await subscribe()
     expect(timers.size).toBe(1)
@@ -84,7 +84,7 @@ describe('a subscribed channel', () => {
     expect(timers.size).toBe(0)
   })
 
-  test('has no timer when the broker was closed during its first read: the process could not end', async () => {
+  test('has no timer when the broker was closed during its first read, so that the process can end', async () => {
     const { answer, broker, readPending, timers } = rig()
     const subscribed = broker.subscribe(ref)
     await readPending()

@@ -1,5 +1,6 @@
-// The broker of many gateways. It publishes to streams, waits for replicas before it acknowledges, and reads
-// histories; followed-channels.ts delivers. The algorithm and its reasons are in docs/broker.md.
+// The Redis implementation of the broker. It publishes to streams, waits for replicas before it acknowledges,
+// and reads histories; followed-channels.ts delivers publications to the gateway. The algorithm and its
+// reasons are in docs/broker.md.
 import { CommandError } from '../../errors.js'
 import { idempotencyKey } from '../../redis/keys.js'
 import type { Clock } from '../../time.js'
@@ -41,19 +42,19 @@ import {
 
 export interface RedisBrokerParts {
   readonly keys: ChannelKeys
-  /** Acknowledges writes that the master has. */
+  /** Sends writes that are acknowledged when the master has them. */
   readonly accepted: WriteRouter
-  /** Acknowledges writes that enough replicas have. */
+  /** Sends writes that are acknowledged when enough replicas have them. */
   readonly replicated: WriteRouter
-  /** Whether there are replicas at all. */
+  /** Whether Redis has replicas, so that the durability `replicated` is available. */
   readonly hasReplicas: () => boolean
   readonly messages: { send(message: PendingMessage): void }
   readonly reads: StreamReads
   readonly channels: FollowedChannels
-  /** Sends the messages that still wait, and refuses the writes that still wait for a shard. */
+  /** Sends the messages that are still waiting, and refuses the writes that are still waiting for a shard. */
   close(): Promise<void>
   readonly clock: Clock
-  /** How long an idempotency key is known, in milliseconds. */
+  /** The idempotency window, in milliseconds. */
   readonly windowMs: number
 }
 
@@ -61,7 +62,7 @@ export class RedisBroker implements Broker {
   readonly #parts: RedisBrokerParts
   readonly #epochs: KnownEpochs
   #closed = false
-  /** How many publishes have no answer yet. */
+  /** The number of publishes that have not settled. */
   #publishing = 0
   #whenIdle: (() => void) | undefined
 
@@ -98,7 +99,8 @@ export class RedisBroker implements Broker {
     try {
       if (!history) return await this.#publishEphemeral(location, { writes, envelope, idempotency })
       const entry = { location, size: history.size, envelope, idempotency }
-      // A known epoch makes the write cheap. Without one, or with a key, a script settles the epoch.
+      // With a known epoch the write is a cheap command. Without it, or with a key, a script determines the
+      // epoch.
       const known = idempotency ? undefined : this.#epochs.get(location.streamKey)
       const write = new AppendEntry(entry, { known, sinceMs: clock.monotonicMs() })
       writes.send(write)
@@ -108,8 +110,8 @@ export class RedisBroker implements Broker {
       if (learnt && !stored.repeated) this.#epochs.set(location.streamKey, stored)
       const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
       channels.readerOf(location)?.acknowledged(position)
-      // A repeat too: the first publish may not have been acknowledged, and then no message was sent. Readers
-      // drop offsets that they know.
+      // A repeat also sends the message: if the first publish was not acknowledged, no message was sent.
+      // Readers drop offsets that they have already delivered.
       if (!stored.published) {
         const message = storedPublicationMessage(stored, envelope)
         messages.send(
@@ -118,7 +120,7 @@ export class RedisBroker implements Broker {
       }
       return { position, durability, repeated: stored.repeated }
     } catch (error) {
-      // The publication may be stored all the same, and no message will say so.
+      // The publication may be stored nevertheless, and no message will announce it.
       if (history && error instanceof CommandError && error.code === 'NOT_REPLICATED')
         channels.readerOf(location)?.check()
       throw error
@@ -149,8 +151,8 @@ export class RedisBroker implements Broker {
       reader?.prove(top)
       return { publications, top, continuous }
     }
-    // Replicas are missing: the broker does not show what may not survive a failover. What it has delivered
-    // here was proven.
+    // Replicas are missing: the broker does not return publications that may not survive a failover.
+    // Everything that this gateway has delivered is proven to survive.
     const proven = reader?.proven
     if (!proven || proven.epoch !== top.epoch) {
       if (publications.length === 0) return { publications, top, continuous }
@@ -184,12 +186,15 @@ export class RedisBroker implements Broker {
   async close(): Promise<void> {
     this.#closed = true
     this.#parts.channels.close()
-    // Each publish has a deadline of its own.
+    // This wait ends because each publish has its own deadline.
     if (this.#publishing > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve))
     await this.#parts.close()
   }
 
-  /** `replicated` where there are replicas, unless the channel's rule asks for less. */
+  /**
+   * Returns the durability of a publish and the router for it. Default: `replicated` if Redis has replicas,
+   * otherwise `accepted`. Throws DURABILITY_UNAVAILABLE.
+   */
   #writesFor(
     ref: ChannelRef,
     requested: Durability | undefined,
@@ -206,14 +211,14 @@ export class RedisBroker implements Broker {
     )
   }
 
-  /** The stream is gone, and its epoch is no longer valid. */
+  /** Appends an entry after the stream was lost: the known epoch is no longer valid. */
   async #appendToNewStream(writes: WriteRouter, entry: NewEntry): Promise<StoredEntry> {
     this.#epochs.delete(entry.location.streamKey)
     const sinceMs = this.#parts.clock.monotonicMs()
     const write = new AppendEntry(entry, { known: undefined, sinceMs })
     writes.send(write)
     const stored = await write.done
-    if (!stored) throw new Error('the script that settles the epoch has not created the stream')
+    if (!stored) throw new Error('the script that determines the epoch has not created the stream')
     return stored
   }
 
@@ -226,7 +231,7 @@ export class RedisBroker implements Broker {
     },
   ): Promise<Published> {
     const { envelope, idempotency, writes } = publish
-    // Nothing is stored, so there is nothing that replicas could have.
+    // Nothing is stored, so no replica has to confirm anything.
     const durability = 'accepted'
     if (idempotency) {
       const claim = new ClaimKey(location, idempotency, { sinceMs: this.#parts.clock.monotonicMs() })
@@ -238,7 +243,10 @@ export class RedisBroker implements Broker {
     return { durability, repeated: false }
   }
 
-  /** Sends a message that has no offset, so that a subscriber could not recognise a second copy. */
+  /**
+   * Sends a message without an offset. It is sent at most once, because subscribers could not recognise a
+   * second copy.
+   */
   #sendOnce(topic: ChannelLocation, message: Buffer): void {
     const { clock, messages } = this.#parts
     messages.send(new PendingMessage(topic, message, { sinceMs: clock.monotonicMs(), repeatable: false }))

@@ -1,15 +1,18 @@
-// Where channels are in Redis. Every publish needs these names, so they are computed once and kept.
+// The Redis key names, topics and partitions of channels. Every publish needs them, so they are cached.
 import { channelTopic, epochKey, partitionOf, streamKey } from '../../redis/keys.js'
 import type { ChannelRef } from '../broker.js'
 
-/** Where a channel's stream is. */
+/** The partition and the keys of a channel's stream. */
 export interface StreamLocation {
   readonly partition: number
   readonly streamKey: string
   readonly epochKey: string
 }
 
-/** A channel's pub/sub topic, and the partition that decides in a Cluster which shard carries it. */
+/**
+ * A channel's pub/sub topic, and its partition, which in a Cluster determines the shard that carries the
+ * topic.
+ */
 export interface Topic {
   readonly topic: string
   readonly partition: number
@@ -17,7 +20,9 @@ export interface Topic {
 
 export type ChannelLocation = StreamLocation & Topic
 
-/** More than the channels that are busy at one time. At this number all are dropped and computed anew. */
+/**
+ * The size of the cache: more than the number of channels that are busy at one time. A full cache is emptied.
+ */
 const knownMax = 20_000
 
 export class ChannelKeys {

@@ -1,5 +1,5 @@
-// The channels that this gateway is subscribed to. Puts what pub/sub brings on each of them in order, fills
-// gaps from the stream, and passes the result to the gateway's listener.
+// The channels that this gateway is subscribed to. For each channel it puts the messages from pub/sub in
+// order, fills gaps from the stream, and passes the publications to the gateway's listener.
 import { CommandError } from '../../errors.js'
 import type { Log } from '../../log.js'
 import type { After } from '../../time.js'
@@ -11,10 +11,11 @@ import type { ChannelKeys, Topic } from './channel-keys.js'
 import type { StreamPage, StreamRead } from './stream-reader.js'
 import type { TopicListener } from './subscription-router.js'
 
-/** Reads a stream on whatever shard holds it. Rejects with BROKER_UNAVAILABLE. */
+/** Reads a stream on the shard that holds it. Rejects with BROKER_UNAVAILABLE. */
 export interface StreamReads {
-  /** Without a fence: for pages whose replication is proven otherwise. */
+  /** Reads without a fence, for pages whose replication is proven in another way. */
   read(read: StreamRead): Promise<StreamPage>
+  /** Reads with a fence. `StreamPage.fenced` is false when too few replicas confirm the fence. */
   readFenced(read: StreamRead): Promise<StreamPage>
 }
 
@@ -25,7 +26,8 @@ export interface FollowedChannelsOptions {
   readonly after: After
   readonly log: Log
   /**
-   * How long a publication waits for its predecessors, in milliseconds: two gateways publish in any order.
+   * How long a publication waits for its predecessors, in milliseconds. Messages of two gateways may arrive
+   * in any order.
    */
   readonly holdMs: number
 }
@@ -39,8 +41,8 @@ interface FollowedChannel {
 const heldMax = 256
 const retryMs = 250
 /**
- * The average time between two comparisons of an idle channel's top, which find a lost message that no other
- * follows.
+ * The average time between two comparisons of a channel's position with the top of its stream. They detect a
+ * lost message when no later message follows.
  */
 const compareIntervalMs = 40_000
 
@@ -54,7 +56,7 @@ export class FollowedChannels implements TopicListener {
     this.#options = options
   }
 
-  /** Throws when it is called twice. */
+  /** Sets the listener. Throws when it is called twice. */
   listen(listener: BrokerListener): void {
     if (this.#listener) throw new Error('RedisBroker: listen() was called twice')
     this.#listener = listener
@@ -95,7 +97,7 @@ export class FollowedChannels implements TopicListener {
     for (const topic of topics) this.#followed.get(topic)?.reader.check()
   }
 
-  /** Rejects with BROKER_UNAVAILABLE when Redis does not answer in time. */
+  /** Subscribes to a channel. Rejects with BROKER_UNAVAILABLE when Redis does not answer in time. */
   async follow(ref: ChannelRef): Promise<void> {
     if (!this.#listener) throw new Error('RedisBroker: subscribe() before listen()')
     const { keys, reads, topics } = this.#options
@@ -107,8 +109,8 @@ export class FollowedChannels implements TopicListener {
     try {
       await topics.add(location)
       const { top } = await reads.read({ ...location, limit: 0 })
-      // It may have been unsubscribed or closed meanwhile. A timer that is started now would keep the process
-      // alive.
+      // The channel may have been unsubscribed, or the broker closed, during the read. A timer started now
+      // would keep the process alive.
       if (this.#followed.get(topic) !== channel) return
       channel.reader.start(top)
       this.#scheduleComparison(topic, channel)
@@ -130,12 +132,12 @@ export class FollowedChannels implements TopicListener {
     if (channel) this.#drop(topic, channel)
   }
 
-  /** The reader of a followed channel. */
+  /** Returns the reader of a channel, or undefined when the channel is not followed. */
   readerOf({ topic }: Topic): ChannelReader | undefined {
     return this.#followed.get(topic)?.reader
   }
 
-  /** Ends all subscriptions: the listener is not called any more. */
+  /** Ends all subscriptions. The listener is not called after that. */
   close(): void {
     for (const [topic, channel] of this.#followed) this.#drop(topic, channel)
   }
@@ -148,7 +150,10 @@ export class FollowedChannels implements TopicListener {
         deliver: (publication) => this.#listener?.onPublication(ref, publication),
         lost: (top) => this.#listener?.onContinuityLost(ref, top),
         failed: (error) =>
-          log.debug({ err: error, channel: ref.channel }, 'reading a gap failed and is retried'),
+          log.debug(
+            { err: error, channel: ref.channel },
+            'reading missed publications failed; the gateway tries again',
+          ),
       },
       { after, holdMs, heldMax, retryMs },
     )
@@ -160,11 +165,11 @@ export class FollowedChannels implements TopicListener {
     if (upTo !== undefined) return reads.read(read)
     const page = await reads.readFenced(read)
     if (page.fenced) return page
-    throw new CommandError('NOT_REPLICATED', 'too few replicas confirm what was read')
+    throw new CommandError('NOT_REPLICATED', 'too few replicas confirm the publications that were read')
   }
 
   #scheduleComparison(topic: string, channel: FollowedChannel): void {
-    // In whole seconds: Node keeps timers of one delay in one list.
+    // The delay is in whole seconds because Node keeps timers with equal delays in one list.
     const delayMs = Math.round((compareIntervalMs * (0.5 + Math.random())) / 1000) * 1000
     channel.cancelComparison = this.#options.after(delayMs, () => {
       channel.reader.check()

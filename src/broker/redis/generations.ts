@@ -1,6 +1,7 @@
-// A new master is a new generation: before it writes, each writer connection finds out, partition by
-// partition, whose history it continues. The generation record is in the slot of the streams that it governs:
-// in a Cluster it moves with them and meets another master there.
+// The generations of partitions. Each new master begins a new generation: before a writer connection writes,
+// it compares the master's replication id with the record of each partition and advances the record when the
+// id is new. The record is in the slot of the partition's streams, so in a Cluster it moves with them to
+// another master.
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { generationKey } from '../../redis/keys.js'
@@ -20,18 +21,18 @@ const GenerationRecord = z.tuple([z.int().max(generationMax), z.instanceof(Buffe
 
 interface GenerationRequest {
   readonly partition: number
-  /** A stream that refuses the generation on record. */
+  /** A stream that refuses writes of the recorded generation. */
   readonly streamKey?: string | undefined
 }
 
 export interface GenerationsOptions {
   /** How many replicas must have a record before it is used. */
   readonly waitReplicas: () => number
-  /** How long a WAIT gives the replicas, in milliseconds. */
+  /** The timeout of a WAIT, in milliseconds. */
   readonly waitMs: number
 }
 
-/** The generations that the writer connections to one shard know. */
+/** The generations that the writer connections to one shard have learned. */
 export class Generations implements ConnectionGenerations {
   readonly #options: GenerationsOptions
   readonly #known = new WeakMap<LiveRedis, Map<number, Generation>>()
@@ -60,8 +61,8 @@ export class Generations implements ConnectionGenerations {
 
   /**
    * Reads the master's replication id, advances each record for which that id is new, and waits until enough
-   * replicas have all records: a later master must not hand out a number again. Returns the partitions that
-   * another shard holds. Throws when a record cannot be reached or too few replicas have it.
+   * replicas have all records: otherwise a later master could use a number again. Returns the partitions that
+   * another shard holds. Throws when a record cannot be read or too few replicas have it.
    */
   async #advance(live: LiveRedis, requests: readonly GenerationRequest[]): Promise<ReadonlySet<number>> {
     const { waitMs, waitReplicas } = this.#options
@@ -82,7 +83,7 @@ export class Generations implements ConnectionGenerations {
     const replies = await live.run(pipeline, { deadlineMs: waitMs + 1_000 })
     const reached = replies[requests.length]
     if (replicas > 0 && !(typeof reached === 'number' && reached >= replicas)) {
-      throw new Error(`${String(reached)} of ${replicas} replicas have the generation`)
+      throw new Error(`only ${String(reached)} of ${replicas} replicas have the generation record`)
     }
     if (replicas > 0 && !(await live.confirmMaster()))
       throw new Error('the Sentinels do not confirm this master')

@@ -13,15 +13,16 @@ import {
 
 type Write = PendingWrite<unknown>
 
-/** The generations that each connection knows. */
+/** The generations that each connection has learned. */
 export interface ConnectionGenerations {
+  /** Returns the generation of a partition, or undefined when the connection has not opened it. */
   of(live: LiveRedis, partition: number): Generation | undefined
   /**
-   * Makes generations known to the connection. Returns the partitions that another shard holds. Throws when
-   * the connection cannot be used for the partitions.
+   * Opens partitions: the connection learns their generations. Returns the partitions that another shard
+   * holds. Throws when the connection cannot be used for the partitions.
    */
   open(live: LiveRedis, partitions: ReadonlySet<number>): Promise<ReadonlySet<number>>
-  /** As `open`, for partitions in which a stream has refused the known generation. */
+  /** Does the same as `open` for partitions in which a stream has refused the known generation. */
   raise(
     live: LiveRedis,
     refused: readonly { readonly partition: number; readonly streamKey: string }[],
@@ -30,18 +31,23 @@ export interface ConnectionGenerations {
 
 export interface GroupCommitOptions extends Omit<OrderedWorkerOptions<Write>, 'waiting' | 'spacingMs'> {
   readonly generations: ConnectionGenerations
-  /** How many replicas must have a group before it is acknowledged. 0: none, and no WAIT is sent. */
+  /** The number of replicas that must have a group before it is acknowledged. With 0 no WAIT is sent. */
   readonly waitReplicas: () => number
-  /** How long a WAIT gives the replicas, in milliseconds. */
+  /** The timeout of a WAIT, in milliseconds. */
   readonly waitMs: number
-  /** How Redis publishes the messages of writes that wait for no replicas. */
+  /** The command by which Redis publishes the messages of writes that wait for no replicas. */
   readonly publishBy: PubSubCommand
-  /** How long a write waits for a writer connection, in milliseconds: a failover should look like latency. */
+  /**
+   * How long a write waits for a writer connection, in milliseconds. Clients then see a failover as latency.
+   */
   readonly queueMs: number
+  /** The most writes in one group. */
   readonly groupMax: number
+  /** The most bytes in one group, unless a single write is larger. */
   readonly groupBytesMax: number
 }
 
+/** How often a write is tried again when nothing of it was stored. */
 const triesMax = 5
 
 /** One command of a pipeline, and the writes that share it. */
@@ -101,7 +107,8 @@ export class GroupCommit extends OrderedWorker<Write> {
   }
 
   /**
-   * Why the writes of a pipeline cannot be acknowledged, given the reply to its WAIT. Undefined: they can.
+   * Returns the reason why the writes of a pipeline cannot be acknowledged, given the reply to its WAIT.
+   * Returns undefined when they can.
    */
   async #doubt(live: LiveRedis, reached: unknown, replicas: number): Promise<string | undefined> {
     if (!(typeof reached === 'number' && reached >= replicas))
@@ -118,8 +125,8 @@ export class GroupCommit extends OrderedWorker<Write> {
   }
 
   /**
-   * Makes the missing generations known. Reroutes the writes whose partition another shard holds, and returns
-   * the others.
+   * Opens the partitions whose generations are missing. Reroutes the writes whose partition another shard
+   * holds, and returns the others.
    */
   async #openGenerations(live: LiveRedis, group: readonly Write[]): Promise<readonly Write[]> {
     const { generations } = this.#options
@@ -136,7 +143,7 @@ export class GroupCommit extends OrderedWorker<Write> {
     }
   }
 
-  /** Writes that follow each other in a stream share a command where they can. */
+  /** Returns the commands of a group. Consecutive writes to one stream share a command where possible. */
   #commandsOf(live: LiveRedis, group: readonly Write[]): WriteCommand[] {
     const commands: WriteCommand[] = []
     const last = new Map<string, WriteCommand>()
@@ -157,8 +164,9 @@ export class GroupCommit extends OrderedWorker<Write> {
   }
 
   /**
-   * Ends the writes that Redis has stored or refused for good, and returns the others in order, each with
-   * what it needs before another try. `doubt`: why no write is acknowledged although it was stored.
+   * Ends the writes that Redis has stored or permanently refused. Returns the others in order, each with the
+   * action that is needed before another attempt. `doubt`: the reason why stored writes cannot be
+   * acknowledged.
    */
   #settleAll(
     commands: readonly WriteCommand[],
@@ -202,13 +210,13 @@ export class GroupCommit extends OrderedWorker<Write> {
     writes: readonly Write[],
     needs: ReadonlyMap<Write, NotStored>,
   ): Promise<void> {
-    const thatNeed = (what: NotStored) => writes.filter((write) => needs.get(write) === what)
+    const thatNeed = (need: NotStored) => writes.filter((write) => needs.get(write) === need)
     const moved = new Set(thatNeed('moved').map(({ partition }) => partition))
     const fenced = thatNeed('fenced').filter(({ partition }) => !moved.has(partition))
     if (thatNeed('reconnect').length > 0) {
-      // The node was demoted or has lost its scripts: the next connection checks the role and loads the
+      // The node was demoted or has lost its scripts. The next connection checks the role and loads the
       // scripts.
-      live.discard('it refused writes')
+      live.discard('the node refused writes')
     } else if (fenced.length > 0) {
       const partitionOf = new Map(fenced.map(({ key, partition }) => [key, partition]))
       const streams = [...partitionOf].map(([streamKey, partition]) => ({ partition, streamKey }))
@@ -222,15 +230,15 @@ export class GroupCommit extends OrderedWorker<Write> {
     this.reroute(writes.filter(({ partition }) => moved.has(partition)))
   }
 
-  /** Tries writes again of which nothing was stored, at most `triesMax` times each. */
+  /** Retries writes of which nothing was stored, each at most `triesMax` times. */
   #retryAtMost(writes: readonly Write[]): void {
-    const worth = writes.filter((write) => {
+    const retriable = writes.filter((write) => {
       write.tries += 1
       if (write.tries <= triesMax) return true
       this.refuse(write, `Redis refused the write ${triesMax} times`)
       return false
     })
-    this.retry(worth)
+    this.retry(retriable)
   }
 }
 

@@ -1,24 +1,27 @@
-// Epochs of streams. The gateway remembers the epochs of the channels that it publishes to: this spares most
-// publishes the script that would look the epoch up.
+// A cache of stream epochs. The gateway caches the epochs of the channels that it publishes to, so that most
+// publishes do not need the script that looks the epoch up.
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../time.js'
 
 export interface KnownEpoch {
   readonly epoch: string
   /**
-   * The incarnation of the data in which the epoch was found: see `Generation`. A Redis that lost its data
-   * has another one, and other epochs.
+   * The incarnation of the data in which the epoch was found: see `Generation.store`. A Redis that lost its
+   * data has another incarnation and other epochs.
    */
   readonly store: string
 }
 
-/** After this time a publish runs the script again, which also renews the idle time of stream and epoch. */
+/**
+ * The lifetime of an entry, in milliseconds. After it a publish runs the script again, which also extends the
+ * expiry of stream and epoch.
+ */
 const knownForMs = 3_600_000
 const knownMax = 100_000
 
 export class KnownEpochs {
   readonly #clock: Clock
-  /** In the order of `set`: at `knownMax` the oldest is dropped. */
+  /** Entries by stream key, in the order of `set`. At `knownMax` entries the oldest is dropped. */
   readonly #known = new Map<string, KnownEpoch & { readonly untilMs: number }>()
 
   constructor(clock: Clock) {
@@ -47,7 +50,7 @@ export class KnownEpochs {
   }
 }
 
-/** A random epoch, 12 characters. */
+/** Returns a random epoch of 12 characters. */
 export function newEpoch(): string {
   return randomBytes(9).toString('base64url')
 }

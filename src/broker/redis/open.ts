@@ -1,8 +1,9 @@
 // Opens the Redis broker. This folder (`broker/redis/`) carries publications between many gateways through
 // Redis: streams for history, pub/sub for delivery, WAIT before the acknowledgement. It imports the leaves,
 // the seam of its room, and src/redis. Start reading here: the parts are created in the order in which they
-// depend on each other. A publish goes from broker.ts over a router to group-commit.ts; a delivery from
-// topic-subscriber.ts to followed-channels.ts. The algorithm and its reasons are in docs/broker.md.
+// depend on each other. A publish passes from broker.ts through a router to group-commit.ts; a delivery
+// passes from topic-subscriber.ts to followed-channels.ts. The algorithm and its reasons are in
+// docs/broker.md.
 import { pause } from '../../deadline.js'
 import { atHolder } from '../../redis/routing/at-holder.js'
 import { PerShard } from '../../redis/routing/per-shard.js'
@@ -32,7 +33,7 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
   })
   const replicated = new ShardRouter<PendingWrite<unknown>>({
     ...routing,
-    // Without replicas nothing is written here: the connection is opened when there are some.
+    // Without replicas this router gets no writes, so its connections are opened when there are replicas.
     eager: hasReplicas,
     createWorker: (shard, report) => parts.writer(shard, report, 'replicated'),
   })

@@ -1,5 +1,6 @@
-// One write on its way to Redis. It is the job that the router sends to a shard and the worker puts into a
-// pipeline: it adds its command, reads the reply, and settles the promise of the caller.
+// One write on its way to Redis. The router sends it as a job to a shard, whose worker puts it into a
+// pipeline. The write adds its command to the pipeline, reads the reply, and settles the promise of the
+// caller.
 import { CommandError } from '../../errors.js'
 import type { Job } from '../../redis/routing/job.js'
 import type { Pipeline } from '../../redis/scripts.js'
@@ -7,26 +8,26 @@ import type { StreamLocation } from './channel-keys.js'
 
 export abstract class PendingWrite<Result> implements Job {
   readonly partition: number
-  /** The stream's key: writes of one channel keep their order. */
+  /** The stream's key. Writes with the same key keep their order. */
   readonly key: string
   readonly sinceMs: number
-  /** The size that counts towards the bound of a group. */
+  /** The number of bytes that counts towards the limit of a group. */
   readonly bytes: number
   /**
-   * This write's part of a command that it can share with its neighbours in the stream. Undefined: it needs
-   * its own command.
+   * This write's part of a command that it can share with its neighbours in the stream. Undefined: the write
+   * needs its own command.
    */
   readonly shared: SharedAppend | undefined
   /**
    * Rejects with CommandError: NOT_REPLICATED (the outcome is unknown), BROKER_UNAVAILABLE (nothing was
-   * stored), or an error of this write's own.
+   * stored), or an error that is specific to the kind of write.
    */
   readonly done: Promise<Result>
-  /** How often nothing was stored although the write was sent or about to be. */
+  /** The number of attempts that stored nothing. */
   tries = 0
   #caller!: Caller<Result>
 
-  /** `sinceMs` is of the monotonic clock. */
+  /** `sinceMs`: when the write was created, in milliseconds of the monotonic clock. */
   constructor(
     { partition, streamKey }: Pick<StreamLocation, 'partition' | 'streamKey'>,
     options: { readonly sinceMs: number; readonly bytes: number; readonly shared?: SharedAppend | undefined },
@@ -41,12 +42,12 @@ export abstract class PendingWrite<Result> implements Job {
     })
   }
 
-  /** Adds the command for the present generation of the partition. */
+  /** Adds the command for the current generation of the partition. */
   abstract add(pipeline: Pipeline, generation: Generation, options: AddOptions): void
 
   /**
-   * Reads the command's reply. Throws when Redis refused the write for good; a CommandError when the client
-   * is to blame or may try again.
+   * Reads the command's reply. Throws when Redis permanently refused the write: a CommandError when the
+   * client caused the refusal or may try again.
    */
   abstract read(reply: unknown, result: AddResult): { readonly result: Result } | NotStored
 
@@ -63,13 +64,16 @@ export abstract class PendingWrite<Result> implements Job {
   }
 }
 
-/** Methods instead of function properties: a write of any result is a `PendingWrite<unknown>`. */
+/**
+ * These are methods and not function properties, so that a write with any result is assignable to
+ * `PendingWrite<unknown>`.
+ */
 interface Caller<Result> {
   resolve(result: Result): void
   reject(error: unknown): void
 }
 
-/** What a router of writes offers the broker. */
+/** The interface that a router of writes offers to the broker. */
 export interface WriteRouter {
   send(write: PendingWrite<unknown>): void
 }
@@ -77,9 +81,11 @@ export interface WriteRouter {
 /** An entry that one command can append together with others. */
 export interface SharedAppend {
   readonly envelope: Buffer
-  /** At most about this many entries stay in the stream. Only writes with the same size share a command. */
+  /**
+   * The approximate number of entries that the stream keeps. Only writes with the same size share a command.
+   */
   readonly size: number
-  /** The incarnation of the data under which it may share a command. */
+  /** The incarnation of the data in which the entry may share a command: see `Generation.store`. */
   readonly store: string
 }
 
@@ -87,38 +93,39 @@ export interface AddOptions {
   /** The writes behind this one that share its command. */
   readonly behind: readonly SharedAppend[]
   /**
-   * The command by which Redis also publishes the message on the channel's topic. Undefined: not before
-   * replicas have the write.
+   * The command by which Redis also publishes the message on the channel's topic. Undefined: the gateway
+   * publishes the message after the replicas have confirmed the write.
    */
   readonly publishBy: PubSubCommand | undefined
 }
 
 export interface AddResult {
-  /** The position within a shared command, from 0. */
+  /** The index of the write within a shared command, from 0. */
   readonly index: number
-  /** The write was added with `publishBy`. */
+  /** True when the write was added with `publishBy`. */
   readonly published: boolean
 }
 
 /**
- * In a Cluster, SPUBLISH reaches the subscribers of one shard; PUBLISH would send the message to every node.
+ * The pub/sub command. In a Cluster it is SPUBLISH, which reaches the subscribers of one shard; PUBLISH would
+ * send the message to every node.
  */
 export type PubSubCommand = 'PUBLISH' | 'SPUBLISH'
 
 /**
- * Nothing was stored, and the write is to be tried again: `reconnect` on another connection; `fenced` with a
- * newer generation; `moved` on the shard that holds the partition now.
+ * Nothing was stored, and the write must be tried again: on another connection (`reconnect`), with a newer
+ * generation (`fenced`), or on the shard that now holds the partition (`moved`).
  */
 export type NotStored = 'reconnect' | 'fenced' | 'moved'
 
-/** Counts the masters of a partition, so that Redis refuses writes of an older one. */
+/** The generation of a partition: it counts the masters, so that Redis refuses writes for an older master. */
 export interface Generation {
   readonly number: number
-  /** The incarnation of the data: random, and new when Redis has lost its data. */
+  /** The incarnation of the data: a random id that changes when Redis has lost its data. */
   readonly store: string
 }
 
-/** Nothing was stored. */
+/** The error of a write of which nothing was stored. */
 export function writeUnavailable(reason: string): CommandError {
   return new CommandError(
     'BROKER_UNAVAILABLE',
@@ -127,7 +134,7 @@ export function writeUnavailable(reason: string): CommandError {
   )
 }
 
-/** The write may be stored or not. */
+/** The error of a write that may or may not be stored. */
 export function unknownOutcome(reason: string, cause?: unknown): CommandError {
   return new CommandError(
     'NOT_REPLICATED',

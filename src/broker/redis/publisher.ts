@@ -1,6 +1,6 @@
-// Publishes the messages of one shard over pub/sub, in order. The publishes behind them are acknowledged
-// already, so a failure here has no caller to report to: gateways read from the stream what they did not
-// receive.
+// Publishes the messages of one shard over pub/sub, in order. The publishes that created them are already
+// acknowledged, so a failure cannot be reported to a caller: gateways read missed publications from the
+// stream.
 import { pause } from '../../deadline.js'
 import { RedisUnavailableError, type LiveRedis } from '../../redis/link.js'
 import type { Job } from '../../redis/routing/job.js'
@@ -13,7 +13,7 @@ import type { PubSubCommand } from './pending-write.js'
 export interface PendingMessageOptions {
   /** When the message was created, in milliseconds of the monotonic clock. */
   readonly sinceMs: number
-  /** The message may be sent twice: subscribers recognise it by its offset. */
+  /** Whether the message may be sent twice, because subscribers recognise a second copy by its offset. */
   readonly repeatable: boolean
 }
 
@@ -35,11 +35,12 @@ export class PendingMessage implements Job {
   }
 
   /**
-   * Drops the message: it is in its stream, or its channel has no history and promises no more than one try.
+   * Drops the message: its publication is in a stream, or its channel has no history and delivers at most
+   * once.
    */
   refuse(): void {}
 
-  /** Drops the message, as `refuse`. */
+  /** Drops the message, like `refuse`. */
   reject(): void {}
 }
 
@@ -51,7 +52,7 @@ export interface PublisherOptions extends Omit<
 }
 
 const messagesMax = 512
-/** The bound of what is joined into one message to a topic. A larger message goes alone. */
+/** The most bytes that are joined into one message to a topic. A larger message is sent alone. */
 const joinedBytesMax = 262_144
 const refusedPauseMs = 100
 
@@ -59,7 +60,7 @@ export class Publisher extends OrderedWorker<PendingMessage> {
   readonly #publishBy: PubSubCommand
 
   constructor(options: PublisherOptions) {
-    // Without spacing: what comes here has waited for its write already.
+    // There is no spacing, because the messages have already waited for their writes.
     super({ ...options, waiting: { kind: 'keepNewest' }, spacingMs: 0 })
     this.#publishBy = options.publishBy
   }
@@ -103,7 +104,7 @@ export class Publisher extends OrderedWorker<PendingMessage> {
     })
     this.retry(refused)
     this.reroute(moved)
-    // Redis may be busy with a slow script, for example: that passes.
+    // The cause is usually temporary, for example a slow script.
     if (refused.length > 0) await pause(refusedPauseMs)
   }
 }

@@ -1,13 +1,15 @@
-// The Lua scripts of the broker: what must be atomic, and nothing else. Each connection loads them when it is
-// prepared.
+// The Lua scripts of the broker. A script contains only what must be atomic. Each connection loads the
+// scripts when it is prepared.
 import { script, type Script } from '../../redis/scripts.js'
 
 /**
- * Atomic: reading the record and advancing it, so that two gateways that meet the same new master agree on
- * one new number. KEYS: record; optionally a stream that refuses the generation on record ARGV:
- * master_replid; a random store id for a partition without a record A record that was lost has a lower number
- * than its streams, and is raised above them. The script always writes, so that a WAIT behind it covers the
- * record, whichever gateway wrote it. Returns {generation, store id}.
+ * Reads the generation record and advances it atomically, so that two gateways that connect to the same new
+ * master agree on one new number. A record that was lost and created again has a lower number than its
+ * streams, and is raised above the given stream. The script always writes, so that a WAIT after it covers the
+ * record, whichever gateway wrote it.
+ * - KEYS: record; optionally a stream that refuses the recorded generation.
+ * - ARGV: master_replid, a random store id for a partition without a record.
+ * - Returns {generation, store id}.
  */
 export const moveGeneration = script(`
 local record = redis.call('HMGET', KEYS[1], 'generation', 'replid', 'store')
@@ -31,9 +33,10 @@ return {generation, store}
 `)
 
 /**
- * The epoch is stored beside its stream: as 'r<epoch>' when the channel was read before the first
- * publication, and as 'p<epoch>' from the first publication on. A 'p' without its stream means that the
- * stream was lost; the next stream gets another epoch.
+ * A Lua function that returns the epoch of a stream and whether the stream exists. The epoch is stored beside
+ * its stream: as 'r<epoch>' when the channel was read before the first publication, and as 'p<epoch>' from
+ * the first publication on. A 'p' without its stream means that the stream was lost; the next stream gets
+ * another epoch.
  */
 const epochOf = `
 local function epochOf(stream, nonce, fresh, ttl)
@@ -46,11 +49,13 @@ end
 `
 
 /**
- * Atomic: one payload under one key is one entry, however often it is repeated; and an entry never belongs to
- * another epoch than the one returned. KEYS: stream; epoch; optionally the idempotency key ARGV: generation;
- * size; envelope; a fresh epoch; idle time to live in seconds; with a key also the digest of what was sent
- * and the window in ms Returns {'new' or 'repeated', id, epoch} or {'mismatch'}. id and epoch are '' where
- * the first publish was not stored (`claimKey`). A repeat writes too, so that WAIT covers the first.
+ * Appends an entry and returns its epoch atomically. Repeats with the same idempotency key and payload create
+ * no further entry. A repeat also writes, so that a WAIT after it covers the first publish.
+ * - KEYS: stream, epoch; optionally the idempotency key.
+ * - ARGV: generation, size, envelope, a new epoch, idle time to live in seconds; with a key also the digest
+ *   of the payload and the window in ms.
+ * - Returns {'new' or 'repeated', id, epoch} or {'mismatch'}. id and epoch are '' when the first publish was
+ *   not stored (`claimKey`).
  */
 export const publishStored = script(`${epochOf}
 if KEYS[3] then
@@ -71,12 +76,14 @@ return {'new', id, epoch}
 `)
 
 /**
- * Atomic: the entries of one stream get consecutive ids, and are published as one message, in the form that
- * `Publisher` uses. KEYS: stream ARGV: generation; size; entries (each with its length before it in four
- * bytes, big-endian); to publish them at once also PUBLISH or SPUBLISH, topic, epoch. The topic is not in
- * KEYS: no key has that name, and a missing key would be refused in a slot that moves. Returns the first id;
- * nil when there is no stream. When the first XADD succeeds, the others do. A missing permission to publish
- * is no error here: the check at start reports it.
+ * Appends entries to one stream with consecutive ids, and publishes them as one message in the format of
+ * `Publisher`, atomically. When the first XADD succeeds, the others do. A missing permission to publish
+ * causes no error here, because the check at start reports it.
+ * - KEYS: stream. The topic is not in KEYS: no key has its name, and Redis would refuse a missing key in a
+ *   slot that is being moved.
+ * - ARGV: generation, size, entries (each after its length in four bytes, big-endian); to publish them also
+ *   PUBLISH or SPUBLISH, topic, epoch.
+ * - Returns the first id, or nil when there is no stream.
  */
 export const appendAll = script(`
 local id, first
@@ -100,9 +107,11 @@ return first
 `)
 
 /**
- * Atomic: the first publish with a key is the only one, whether it was stored or not. For channels without
- * history. KEYS: idempotency key · ARGV: digest of what was sent; window in ms. Returns 'new', 'repeated' or
- * 'mismatch'.
+ * Claims an idempotency key atomically, for channels without history: only the first publish with the key is
+ * new, whether it was stored or not.
+ * - KEYS: idempotency key.
+ * - ARGV: digest of the payload, window in ms.
+ * - Returns 'new', 'repeated' or 'mismatch'.
  */
 export const claimKey = script(`
 local seen = redis.call('GET', KEYS[1])
@@ -115,10 +124,12 @@ return string.match(seen, '^%S+') == ARGV[1] and 'repeated' or 'mismatch'
 `)
 
 /**
- * Atomic: epoch, top and entries are of one moment. KEYS: stream, epoch ARGV: command (XRANGE or XREVRANGE);
- * first bound; second bound; count; an id to look up or ''; a fresh epoch; time to live in seconds of an
- * epoch under which nothing was published Returns {epoch, top id, 1 when the id exists, entries}. The id 0-0,
- * before all entries, exists when nothing was ever removed.
+ * Reads a consistent epoch, top and list of entries.
+ * - KEYS: stream, epoch.
+ * - ARGV: command (XRANGE or XREVRANGE), first bound, second bound, count, an id to look up or '', a new
+ *   epoch, the time to live in seconds of an epoch under which nothing was published.
+ * - Returns {epoch, top id, 1 when the id exists, entries}. The id 0-0, before all entries, exists when no
+ *   entry was ever removed.
  */
 export const readStream = script(`${epochOf}
 local epoch, exists = epochOf(KEYS[1], KEYS[2], ARGV[6])

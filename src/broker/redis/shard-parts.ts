@@ -1,5 +1,5 @@
-// Creates the parts of the broker that belong to one shard. Each has a connection of its own, because each
-// waits for other things: replicas, readers, or the next message.
+// Creates the parts of the broker that belong to one shard. Each part has its own connection, so that no part
+// waits for the replies of another.
 import type { Log } from '../../log.js'
 import { partitionCount } from '../../redis/keys.js'
 import type { Prepare, RedisLink } from '../../redis/link.js'
@@ -16,7 +16,7 @@ import { TopicSubscriber, type TopicEvents } from './topic-subscriber.js'
 
 export interface RedisBrokerDeps {
   readonly shards: ShardMap
-  /** True in a Cluster: its pub/sub is that of shards. */
+  /** True in a Cluster, which uses sharded pub/sub. */
   readonly sharded: boolean
   /**
    * Creates a link to the shard's master, and keeps it open until the shard is retired. `role` names the link
@@ -25,18 +25,21 @@ export interface RedisBrokerDeps {
   readonly createLink: (role: string, prepare: Prepare, shard: Shard) => RedisLink
   readonly clock: Clock
   readonly log: Log
-  /** Names this gateway's fences. */
+  /** The id of this gateway. It is part of the names of its fences. */
   readonly gatewayId: string
-  /** The number of replicas that form a majority with the shard's master. 0: writes wait for none. */
+  /**
+   * The number of replicas that form a majority with the shard's master. With 0 writes wait for no replica.
+   */
   readonly waitReplicas: (shard: Shard) => number
-  /** Whether there are replicas at all. Without them the durability `replicated` is not offered. */
+  /** Whether Redis has replicas. Without them the durability `replicated` is not offered. */
   readonly hasReplicas: () => boolean
   /** Each limit has a default: see `RedisBrokerLimits`. */
   readonly limits?: Partial<RedisBrokerLimits>
 }
 
 /**
- * How long writes wait for replicas before they are acknowledged: not at all, or until a majority has them.
+ * When a write is acknowledged. `accepted`: when the master has it. `replicated`: when a majority of the data
+ * nodes has it.
  */
 export type WriteDurability = 'accepted' | 'replicated'
 
@@ -59,15 +62,16 @@ export class ShardParts {
     durability: WriteDurability,
   ): GroupCommit {
     const { clock, createLink, waitReplicas } = this.#deps
-    // Also where writes wait for no replicas: a later master must not hand out a generation again.
+    // Generation records wait for replicas even when writes do not, because a later master must not use a
+    // generation again.
     const generations = new Generations({
       waitReplicas: () => waitReplicas(shard),
       waitMs: this.#limits.waitMs,
     })
     const prepare: Prepare = async (live) => {
       await loadBrokerScripts(live)
-      // All partitions that the shard holds in one pipeline. Those that move here later are opened by their
-      // first write.
+      // One pipeline opens all partitions that the shard holds. The first write to a partition that moves
+      // here later opens that partition.
       await generations.open(live, this.#heldBy(shard))
     }
     return new GroupCommit({

@@ -1,7 +1,7 @@
-// Reads streams. Each read is one script that returns epoch, top and entries of one moment. The reads of one
-// turn of the event loop share a pipeline, and equal reads share an answer. Where nothing else proves that
-// replicas have what was read, a fence does: a write to a key of this gateway and a WAIT behind the reads,
-// which covers everything before it.
+// Reads streams. Each read is one script that returns a consistent epoch, top and list of entries. The reads
+// of one turn of the event loop share a pipeline, and equal reads share an answer. When nothing else proves
+// that the replicas have the entries, a fence proves it: after the reads the pipeline writes to a key of this
+// gateway and sends a WAIT, which covers everything written before it.
 import { z } from 'zod'
 import { abortable } from '../../deadline.js'
 import { CommandError } from '../../errors.js'
@@ -17,49 +17,52 @@ import type { StreamLocation } from './channel-keys.js'
 import { newEpoch } from './known-epochs.js'
 import { readStream } from './scripts.js'
 
+/** One read of a stream. */
 export interface StreamRead extends StreamLocation {
-  /** The lower bound, exclusive. In reverse the upper bound, exclusive. */
+  /** The lower bound, exclusive. With `reverse` it is the upper bound, exclusive. Default: no bound. */
   readonly since?: Position | undefined
-  /** The highest offset, inclusive. */
+  /** The highest offset, inclusive. Default: the top. */
   readonly upTo?: number | undefined
-  /** The most publications that are returned. 0: only epoch and top. */
+  /** The most publications that are returned. With 0 the page contains only the top. */
   readonly limit: number
+  /** True: the newest publication is the first. Default false. */
   readonly reverse?: boolean | undefined
 }
 
 export interface StreamPage {
   readonly publications: readonly Publication[]
   readonly top: Position
-  /** As in HistoryPage. */
+  /** See `HistoryPage.continuous`. */
   readonly continuous: boolean
-  /** `limit` was reached before the end. */
+  /** True when `limit` was reached, so that more publications may follow. */
   readonly cut: boolean
-  /** False: it is not proven that enough replicas have what was read. */
+  /** False: it is not proven that enough replicas have the publications. */
   readonly fenced: boolean
 }
 
 export interface StreamReaderOptions {
   readonly link: RedisLink
   /**
-   * Aborted when the shard holds nothing any more. From then on all reads are rejected with RedirectedError.
+   * Aborted when the shard holds no partition any more. After that all reads are rejected with
+   * RedirectedError.
    */
   readonly retired: AbortSignal
   readonly gatewayId: string
   /** The partitions that the shard holds: a fence may be written to any of them. */
   readonly partitions: () => readonly number[]
   readonly waitReplicas: () => number
-  /** How long a WAIT gives the replicas, in milliseconds. */
+  /** The timeout of a WAIT, in milliseconds. */
   readonly waitMs: number
-  /** The time in milliseconds since the Unix epoch. */
+  /** Returns the time in milliseconds since the Unix epoch. */
   readonly epochMs: () => number
   /** How long a read waits for a connection, in milliseconds. */
   readonly patienceMs: number
 }
 
 const readsMax = 512
-/** The lifetime of a fence in seconds. Nothing reads a fence; it only must not stay forever. */
+/** The lifetime of a fence in seconds. Nothing reads a fence; the expiry only removes it. */
 const fenceTtlS = 3_600
-/** How long an epoch is kept, in seconds, that was read before anything was published under it. */
+/** The lifetime of an epoch under which nothing has been published, in seconds. */
 const unusedEpochTtlS = 3_600
 
 const ReadReply = z.tuple([
@@ -81,23 +84,28 @@ interface PendingRead {
 }
 
 /**
- * Sends the reads of one connection. With `fence: true` it proves every page that is not bounded by `upTo`;
- * it waits for replicas then, so it has a connection of its own.
+ * Sends the reads of one connection. With `fence: true` it adds a fence to every pipeline. It then waits for
+ * replicas, so it needs its own connection.
  */
 export class StreamReader {
   readonly #options: StreamReaderOptions
   readonly #fence: boolean
   readonly #batches: BatchRunner
-  /** By everything that distinguishes reads: clients that reconnect together missed the same publications. */
+  /**
+   * The unsent reads by all their parameters. Clients that reconnect at the same time often send equal reads.
+   */
   readonly #pending = new Map<string, PendingRead>()
-  /** How many fences were refused because their partition was moving: such a partition takes no new key. */
+  /**
+   * The number of fences that were refused because their partition was moving. Such a partition accepts no
+   * new key.
+   */
   #fencesRefused = 0
 
   constructor(options: StreamReaderOptions, { fence }: { fence: boolean }) {
     this.#options = options
     this.#fence = fence
-    // One pipeline at a time: a read behind another pipeline's WAIT would miss its deadline although the
-    // connection works.
+    // Only one pipeline is sent at a time: a read behind another pipeline's WAIT would miss its deadline
+    // although the connection works.
     this.#batches = new BatchRunner({
       waiting: () => this.#pending.size,
       runBatch: () => this.#readBatch(),
@@ -108,8 +116,8 @@ export class StreamReader {
   }
 
   /**
-   * Rejects with BROKER_UNAVAILABLE when Redis does not answer, and with RedirectedError when another shard
-   * holds the partition.
+   * Reads a stream. Rejects with BROKER_UNAVAILABLE when Redis does not answer, and with RedirectedError when
+   * another shard holds the partition.
    */
   read(read: StreamRead): Promise<StreamPage> {
     const { limit, reverse, since, streamKey, upTo } = read
@@ -158,7 +166,7 @@ export class StreamReader {
     const [written, reached] = replies.slice(-2)
     const fenceMoved = replicas > 0 && isRedirect(written)
     if (fenceMoved) this.#fencesRefused += 1
-    // A WAIT behind a write that was refused proves nothing.
+    // A WAIT after a refused write proves nothing.
     const fenced =
       !this.#fence ||
       replicas === 0 ||
@@ -169,7 +177,7 @@ export class StreamReader {
       if (isRedirect(reply)) return rejectAll(pending, new RedirectedError(reply.message))
       if (fenceMoved) return rejectAll(pending, new RedirectedError('the partition of the fence is moving'))
       if (reply instanceof Error) {
-        if (reply.message.startsWith('NOSCRIPT')) live.discard('its scripts were flushed')
+        if (reply.message.startsWith('NOSCRIPT')) live.discard('the scripts of the node were flushed')
         return rejectAll(pending, readUnavailable(reply))
       }
       const page = pageOf(read, ReadReply.parse(reply), { fenced, nowMs: this.#options.epochMs() })
@@ -178,7 +186,8 @@ export class StreamReader {
   }
 
   /**
-   * Any partition of this master will do, whatever is read: the fence only has to be written after the reads.
+   * Returns the partition to which the fence is written. It may be any partition of this master, because the
+   * fence only has to be written after the reads.
    */
   #fencePartition(batch: readonly PendingRead[]): number {
     const held = this.#options.partitions()
@@ -197,7 +206,7 @@ function scriptCall(read: StreamRead): { keys: string[]; args: (string | number)
   const range = reverse
     ? ['XREVRANGE', bound ?? '+', '-']
     : ['XRANGE', bound ?? '-', upTo === undefined ? '+' : idOf(upTo)]
-  // At least one entry, to find out whether something is missing.
+  // The script reads at least one entry, to detect whether something is missing.
   return {
     keys: [streamKey, epochKey],
     args: [...range, ownId === '' ? limit : Math.max(limit, 1), ownId, newEpoch(), unusedEpochTtlS],
@@ -231,8 +240,9 @@ function pageOf(
 }
 
 /**
- * Whether everything after `since` is still in the stream. The entry at `since` proves it, or its direct
- * successor, or that nothing follows it.
+ * Returns whether everything after `since` is still in the stream. This is proven if nothing was published
+ * after `since`, if the direct successor of `since` is there, or if the entry at `since` itself is there and
+ * the next entry is of another generation.
  */
 function isContinuous(
   since: Position,
@@ -253,7 +263,7 @@ function isContinuous(
   return ownExists && generationOf(first) !== generationOf(since.offset)
 }
 
-/** Redis did not answer a read. */
+/** The error of a read that Redis did not answer. */
 export function readUnavailable(cause: unknown): CommandError {
   return new CommandError('BROKER_UNAVAILABLE', 'Redis does not answer at the moment. Try again', {
     retryAfterMs: 1_000,

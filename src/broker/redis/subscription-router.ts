@@ -1,5 +1,5 @@
-// Subscribes this gateway to topics on the shards that hold their partitions. A topic that should be
-// subscribed and is not, because its partition has moved, is subscribed again until it is.
+// Subscribes this gateway to topics on the shards that hold their partitions. When a partition has moved, the
+// router retries until its topics are subscribed at the new shard.
 import { setMaxListeners } from 'node:events'
 import { pause } from '../../deadline.js'
 import type { Log } from '../../log.js'
@@ -11,10 +11,11 @@ import type { Clock } from '../../time.js'
 import type { Topic } from './channel-keys.js'
 import type { TopicSubscriber, TopicEvents } from './topic-subscriber.js'
 
-/** Receives what the subscriber connections bring. */
+/** Receives the events of the subscriber connections. */
 export interface TopicListener {
+  /** Called with each message on a subscribed topic. */
   onMessage(topic: string, message: Buffer): void
-  /** The topics were not subscribed for a while and are again: messages in between were missed. */
+  /** Called when topics are subscribed again after an interruption, in which messages were missed. */
   onResubscribed(topics: readonly string[]): void
 }
 
@@ -24,16 +25,16 @@ export interface SubscriptionRouterOptions {
   readonly log: Log
   /** Creates the subscriber of a shard. It reports to `events`. */
   readonly createSubscriber: (shard: Shard, events: TopicEvents) => TopicSubscriber
-  /** How long `add` looks for the shard that holds the topic, in milliseconds. */
+  /** How long `add` looks for the shard that holds the topic, in milliseconds, before it rejects. */
   readonly patienceMs: number
 }
 
 export class SubscriptionRouter {
   readonly #options: SubscriptionRouterOptions
   readonly #subscribers: PerShard<TopicSubscriber>
-  /** The desired topics by partition, each with the shard that was last asked for it. */
+  /** The desired topics by partition, each with the shard at which it was last subscribed. */
   readonly #desired = new Map<number, Map<string, Shard | undefined>>()
-  /** The partitions whose topics are being subscribed on another shard at the moment. */
+  /** The partitions whose topics are currently being subscribed at another shard. */
   readonly #moving = new Set<number>()
   readonly #closed = new AbortController()
   readonly #unsubscribe: () => void
@@ -51,7 +52,7 @@ export class SubscriptionRouter {
       },
     }
     this.#subscribers = new PerShard(shards, (shard) => createSubscriber(shard, events))
-    // Every partition that moves listens to this signal.
+    // Every partition that moves adds a listener to this signal.
     setMaxListeners(0, this.#closed.signal)
     this.#unsubscribe = shards.onChange(() => this.#moveMisplaced())
   }
@@ -69,6 +70,7 @@ export class SubscriptionRouter {
     await atHolder(shards, topic.partition, (shard) => this.#subscribeAt(topic, shard), { clock, patienceMs })
   }
 
+  /** Ends the subscription to a topic. */
   remove({ partition, topic }: Topic): void {
     const ofPartition = this.#desired.get(partition)
     const shard = ofPartition?.get(topic)
@@ -89,15 +91,15 @@ export class SubscriptionRouter {
       this.#moving.add(partition)
       this.#move(partition)
         .catch((error: unknown) =>
-          this.#options.log.error({ err: error, partition }, 'topics cannot be subscribed on another shard'),
+          this.#options.log.error({ err: error, partition }, 'subscribing to topics on another shard failed'),
         )
         .finally(() => this.#moving.delete(partition))
     }
   }
 
   /**
-   * Runs until all topics of the partition are subscribed at its holder, or a new connection there is known
-   * to subscribe them.
+   * Runs until all topics of the partition are subscribed at its holder, or the next connection to the holder
+   * will subscribe them.
    */
   async #move(partition: number): Promise<void> {
     const { shards } = this.#options

@@ -1,41 +1,42 @@
 // Subscribes this gateway to the topics of one shard. The desired topics outlive connections: each new
-// connection subscribes to all of them, in batches, and reports that it has, so that the caller can read what
-// each channel missed.
+// connection subscribes to all of them in batches. It then reports the topics, so that the caller can read
+// the messages that each channel missed.
 import { abortable } from '../../deadline.js'
 import { RedisUnavailableError, type LiveRedis, type Prepare, type RedisLink } from '../../redis/link.js'
 import { isRedirect, RedirectedError } from '../../redis/routing/redirects.js'
 import type { Topic } from './channel-keys.js'
 
 export interface TopicEvents {
+  /** Called with each message on a subscribed topic. */
   onMessage(topic: string, message: Buffer): void
   /**
-   * The topics are subscribed again: messages in between were missed. Not called for their first
-   * subscription.
+   * Called when topics are subscribed again: messages in between were missed. It is not called for their
+   * first subscription.
    */
   onResubscribed(topics: readonly string[]): void
-  /** Desired topics are no longer subscribed here: another shard holds their partition, or is about to. */
+  /**
+   * Called when desired topics are no longer subscribed at this shard: another shard holds their partition,
+   * or will hold it soon.
+   */
   onUnsubscribed(): void
 }
 
 export interface TopicSubscriberOptions {
   /** Creates the link to the shard. */
   readonly createLink: (prepare: Prepare) => RedisLink
-  /** Aborted when the shard holds nothing any more. From then on all is rejected with RedirectedError. */
+  /** Aborted when the shard holds no partition any more. After that `add` rejects with RedirectedError. */
   readonly retired: AbortSignal
   /**
-   * A Cluster's own pub/sub: a command takes topics of one partition, and the server ends subscriptions to
-   * slots that it gives away.
+   * True in a Cluster, which uses sharded pub/sub: a command takes topics of one partition only, and the
+   * server ends the subscriptions to slots that move to another master.
    */
   readonly sharded: boolean
-  /** How long Redis may take to answer a SUBSCRIBE, in milliseconds. */
+  /** The deadline for the answer to a SUBSCRIBE, in milliseconds. */
   readonly replyMs: number
   readonly events: TopicEvents
 }
 
-/**
- * At most this many topics per command: thousands of single commands would keep Redis busy after each
- * failover.
- */
+/** The most topics in one command. Thousands of single commands would keep Redis busy after each failover. */
 const batchMax = 512
 
 interface PendingSubscription extends Topic {
@@ -48,9 +49,9 @@ export class TopicSubscriber {
   readonly #link: RedisLink
   /** The desired topics and their partitions. */
   readonly #desired = new Map<string, number>()
-  /** The topics that the present connection is subscribed to. */
+  /** The topics that the current connection is subscribed to. */
   #subscribed = new Set<string>()
-  /** The topics that were refused to the present connection when it was prepared. */
+  /** The topics that the server refused while the current connection was prepared. */
   #refused: readonly string[] = []
   #pending: PendingSubscription[] = []
   #scheduled = false
@@ -62,7 +63,10 @@ export class TopicSubscriber {
     this.#link.onOpen((live) => this.#opened(live))
   }
 
-  /** A connection is handed out when it is subscribed to all desired topics that are available here. */
+  /**
+   * Subscribes a new connection to all desired topics that are available at this shard, before the link
+   * returns it.
+   */
   async #prepare(live: LiveRedis): Promise<void> {
     const { events, sharded } = this.#options
     live.client.on(sharded ? 'smessageBuffer' : 'messageBuffer', (topic: Buffer, message: Buffer) =>
@@ -80,16 +84,20 @@ export class TopicSubscriber {
     this.#refused = refused
   }
 
-  /** Whether there is a connection that is not subscribed to the topic. A future connection will be. */
+  /**
+   * Returns whether there is a connection that is not subscribed to the topic. The next connection would
+   * subscribe to it.
+   */
   lacks(topic: string): boolean {
     return this.#link.current !== undefined && !this.#subscribed.has(topic)
   }
 
   #opened(live: LiveRedis): void {
     const { events, sharded } = this.#options
-    // The server may have ended subscriptions while others were still requested.
+    // The server may have ended subscriptions while others were still being requested.
     if (sharded) this.#compareSoon(live)
-    // Not earlier: without a connection, `lacks` is false and the refused topics would be left alone.
+    // This must not happen earlier: without a connection `lacks` returns false, and the refused topics would
+    // be ignored.
     if (this.#refused.length > 0) events.onUnsubscribed()
     if (this.#subscribed.size > 0) events.onResubscribed([...this.#subscribed])
     this.#schedule()
@@ -97,7 +105,7 @@ export class TopicSubscriber {
 
   /**
    * Resolves when the topic is subscribed. Rejects when that takes longer than `replyMs`, and with
-   * RedirectedError when it is not available here.
+   * RedirectedError when the topic is not available at this shard.
    */
   add({ partition, topic }: Topic): Promise<void> {
     this.#desired.set(topic, partition)
@@ -108,10 +116,12 @@ export class TopicSubscriber {
     })
   }
 
+  /** Ends the subscription to a topic. */
   remove(topic: string): void {
     this.#desired.delete(topic)
     if (!this.#subscribed.delete(topic)) return
-    // Nothing depends on the reply: a message that still arrives finds no channel.
+    // The reply is not needed: messages that still arrive are ignored, because the channel is no longer
+    // followed.
     const client = this.#link.current?.client
     const ended = this.#options.sharded ? client?.sunsubscribe(topic) : client?.unsubscribe(topic)
     ended?.catch(() => {})
@@ -155,8 +165,8 @@ export class TopicSubscriber {
   }
 
   /**
-   * Subscribes to all topics at once, in batches. Reports each batch, with a RedirectedError when its
-   * partition is not available here.
+   * Subscribes to all topics in concurrent batches. Reports each batch, with a RedirectedError when its
+   * partition is not available at this shard.
    */
   async #subscribe(
     live: LiveRedis,
@@ -188,8 +198,8 @@ export class TopicSubscriber {
   }
 
   /**
-   * The server has ended or refused subscriptions. It reports them one by one; one comparison covers those of
-   * a turn.
+   * Compares the subscriptions with those of the client, after the server has ended or refused some. The
+   * server reports them one by one, so one comparison covers all reports of one turn of the event loop.
    */
   #compareSoon(live: LiveRedis): void {
     if (this.#comparing) return

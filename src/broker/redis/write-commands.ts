@@ -1,4 +1,5 @@
-// The broker's writes: which command each adds to a pipeline, and how it reads the reply.
+// The broker's kinds of writes. Each kind defines the command that it adds to a pipeline, and how it reads
+// the reply.
 import { CommandError } from '../../errors.js'
 import { isRedirect } from '../../redis/routing/redirects.js'
 import { addScript, type Pipeline } from '../../redis/scripts.js'
@@ -17,32 +18,34 @@ import {
 } from './pending-write.js'
 import { appendAll, claimKey, publishStored } from './scripts.js'
 
-/** Where a publication was stored. */
+/** The result of appending a publication to a stream. */
 export interface StoredEntry {
-  /** Empty when this publish repeats one that was not stored. */
+  /** The id in the stream. Empty when this publish repeats one that was not stored. */
   readonly id: string
   readonly epoch: string
-  /** The incarnation of the data that holds it: see `Generation`. */
+  /** The incarnation of the data: see `Generation.store`. */
   readonly store: string
-  /** The idempotency key was known: nothing was stored this time. */
+  /** True when the idempotency key was known, so that nothing was stored. */
   readonly repeated: boolean
-  /** Redis has also published the message on the channel's topic. */
+  /** True when Redis has also published the message on the channel's topic. */
   readonly published: boolean
 }
 
+/** An entry that is to be appended to a stream. */
 export interface NewEntry {
   readonly location: ChannelLocation
-  /** At most about this many entries stay in the stream. */
+  /** The approximate number of entries that the stream keeps. */
   readonly size: number
   readonly envelope: Buffer
   readonly idempotency?: Idempotency | undefined
 }
 
+/** The idempotency key of a publish. */
 export interface Idempotency {
   readonly key: string
-  /** The digest of what the client sent. */
+  /** The digest of the data and tags that the client sent. */
   readonly digest: string
-  /** How long the key is known, in milliseconds. */
+  /** The idempotency window, in milliseconds. */
   readonly windowMs: number
 }
 
@@ -52,15 +55,15 @@ interface CreatedAt {
 }
 
 /**
- * Appends an entry to a stream. Where the channel's epoch is known and Redis still has the same data, this is
- * a plain XADD, or one script for all entries that follow each other: for Redis both are five times cheaper
- * than the script that settles the epoch. The result is undefined when the stream is gone: the known epoch is
- * no longer valid then.
+ * Appends an entry to a stream. When the channel's epoch is known and Redis still has the same data, the
+ * command is a plain XADD, or one script for all consecutive entries. Both cost Redis a fifth of the script
+ * that determines the epoch. The result is undefined when the stream no longer exists, so that the known
+ * epoch is not valid any more.
  */
 export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
   readonly #entry: NewEntry
   readonly #known: KnownEpoch | undefined
-  /** The incarnation that was passed to the script which settles the epoch. */
+  /** The incarnation that was passed to the script that determines the epoch. */
   #store = ''
 
   constructor(entry: NewEntry, { known, sinceMs }: CreatedAt & { readonly known: KnownEpoch | undefined }) {
@@ -116,7 +119,7 @@ export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
 export class ClaimKey extends PendingWrite<{ repeated: boolean }> {
   readonly #idempotency: Idempotency
 
-  /** There is no stream, but its key keeps the order of the channel. */
+  /** Uses the key of the stream, although there is no stream, to keep the order of the channel. */
   constructor(location: StreamLocation, idempotency: Idempotency, { sinceMs }: CreatedAt) {
     super(location, { sinceMs, bytes: 100 })
     this.#idempotency = idempotency
@@ -151,8 +154,8 @@ export class TrimStream extends PendingWrite<void> {
 }
 
 /**
- * An error reply proves that nothing was stored. A fenced writer and a node that is no longer the master are
- * worth another try.
+ * Classifies an error reply, which proves that nothing was stored. A fenced writer or a node that is no
+ * longer the master leads to another attempt; every other error is thrown as a CommandError.
  */
 function notStored(reply: unknown): NotStored {
   if (isRedirect(reply)) return 'moved'
@@ -172,7 +175,7 @@ function notStored(reply: unknown): NotStored {
   })
 }
 
-/** A stream refuses a writer whose generation is older than that of its last entry. */
+/** Returns whether a stream refused the write because its last entry has a newer generation. */
 function isFenced(text: string): boolean {
   return text.includes('equal or smaller than the target stream top item')
 }
