@@ -1,5 +1,5 @@
-// `node scripts/test-times.mjs` after `npm test`: the tests and the seconds of each folder, as the table in test/README.md
-// has them. The seconds are the sum over the files; two files run at a time.
+// `node scripts/test-times.mjs` after `npm test`: prints the number of tests and the seconds of each folder.
+// The seconds are the sum over the files; two files run at a time.
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { table } from './docs/table.mjs'
