@@ -1,7 +1,8 @@
-// The closed lists of what can go wrong, and the error types that carry the codes.
+// The closed list of error codes, and the error types that carry them.
 //
 // This file is a leaf: a file directly in src/ that imports no other file of Parley, so that every room may
-// import it. The leaves are errors, metrics, metrics-tenants, metrics-controller, log, time, deadline and json.
+// import it. The leaves are errors, metrics, metrics-tenants, metrics-controller, log, time, deadline and
+// json.
 
 /** How one error code is reported to clients. */
 export interface ErrorDefinition {

@@ -14,7 +14,10 @@ import {
 export const jwksAgeMaxMs = 600_000
 /** The least time between two fetches: an attacker can invent key ids faster than any provider can answer. */
 export const jwksCooldownMs = 30_000
-/** The same while no set has been fetched, when every connection of the tenant waits for the keys. */
+/**
+ * The least time between two fetches while no set has been fetched: every connection of the tenant waits for
+ * the first set.
+ */
 const jwksFirstRetryMs = 5_000
 const fetchTimeoutMs = 5_000
 
@@ -33,8 +36,8 @@ export interface RemoteJwksDeps {
 }
 
 /**
- * Has no timer: calls trigger the fetches. Fetches one at a time, and keeps the keys of the last successful
- * fetch when one fails.
+ * Fetches keys without a timer: calls trigger the fetches. There is one fetch at a time, and when it fails,
+ * the keys of the last successful fetch stay in use.
  */
 export class RemoteJwks implements IssuerKeys {
   readonly #uri: string

@@ -50,7 +50,7 @@ export interface KeySource {
 /** A token is tried against at most this many keys, since each try costs a signature check. */
 export const candidatesMax = 8
 
-/** Keys that are all local. */
+/** Keys that need no fetch. */
 export class KeySet implements IssuerKeys {
   readonly #sources: readonly KeySource[]
   readonly #ids: ReadonlySet<string>

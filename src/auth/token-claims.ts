@@ -54,7 +54,7 @@ export function expiryOf(claims: Claims, nowMs: number): number | undefined {
     if (seconds !== undefined && seconds * 1000 > nowMs + clockToleranceMs) {
       throw new CommandError(
         'TOKEN_EXPIRED',
-        `The token is not valid yet ("${name}" lies ahead): compare the clocks, or get a new one`,
+        `The token is not valid yet ("${name}" is in the future): compare the clocks, or get a new one`,
       )
     }
   }
@@ -82,7 +82,7 @@ export function userOf(claims: Claims, claimName: string): string {
   const value = claimAt(claims, claimName)
   const user = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value
   if (typeof user !== 'string' || user === '')
-    throw invalidToken(`names no user: put a non-empty text into the claim "${claimName}"`)
+    throw invalidToken(`names no user: put a non-empty string into the claim "${claimName}"`)
   if (Buffer.byteLength(user) > userBytesMax)
     throw invalidToken(`names a user of more than ${userBytesMax} bytes: use a shorter id`)
   if (!isPrintable(user)) throw invalidToken('names a user with control characters or broken Unicode')
@@ -96,7 +96,7 @@ export function userOf(claims: Claims, claimName: string): string {
 export function nameOf(claims: Claims, claimName: string): string | undefined {
   const name = claimAt(claims, claimName) ?? ''
   if (typeof name !== 'string')
-    throw invalidToken(`has a display name (claim "${claimName}") that is not a text`)
+    throw invalidToken(`has a display name (claim "${claimName}") that is not a string`)
   if (name === '') return undefined
   if (name.length > nameLengthMax)
     throw invalidToken(`has a display name (claim "${claimName}") of more than ${nameLengthMax} characters`)
@@ -110,7 +110,7 @@ export function rolesOf(claims: Claims, claimName: string): readonly string[] {
   const roles = claimAt(claims, claimName) ?? []
   if (typeof roles === 'string') return roles.split(' ').filter((role) => role !== '')
   if (isTexts(roles)) return roles
-  throw invalidToken(`has roles (claim "${claimName}") that are neither an array of texts nor one text`)
+  throw invalidToken(`has roles (claim "${claimName}") that are neither an array of strings nor one string`)
 }
 
 /** Returns the JSON text of what other clients see of this connection. */

@@ -38,11 +38,11 @@ export function readHeader(token: string): TokenHeader {
     throw invalidToken('is not signed ("alg": "none"): sign it with a key of this tenant')
   if (header.crit !== undefined || header.zip !== undefined || header.b64 !== undefined) {
     throw invalidToken(
-      'asks for an extension ("crit", "zip" or "b64") that is not supported: sign it without',
+      'asks for an extension ("crit", "zip" or "b64") that is not supported: sign it without this extension',
     )
   }
   if (kid !== undefined && (typeof kid !== 'string' || kid.length > kidLengthMax)) {
-    throw invalidToken(`has a "kid" that is not a text of at most ${kidLengthMax} characters`)
+    throw invalidToken(`has a "kid" that is not a string of at most ${kidLengthMax} characters`)
   }
   if (!isCanonical(token.slice(token.lastIndexOf('.') + 1))) throw invalidToken('has a damaged signature')
   return { alg, kid }

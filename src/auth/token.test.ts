@@ -159,7 +159,7 @@ describe('time', () => {
     expect(await refusal(await signedHs256({ sub: 'u', exp: -1 }))).toMatchObject({ code: 'TOKEN_EXPIRED' })
   })
 
-  test.each(['nbf', 'iat'])('%s may lie up to 5 s ahead', async (name) => {
+  test.each(['nbf', 'iat'])('%s may be up to 5 s in the future', async (name) => {
     await expect(verifier.verify(await signedHs256({ sub: 'u', [name]: now + 5 }))).resolves.toBeDefined()
     const error = await refusal(await signedHs256({ sub: 'u', [name]: now + 6 }))
     expect(error).toMatchObject({
@@ -400,7 +400,7 @@ describe('a claim is refused', () => {
   })
 
   test.each([
-    ['name', 'a number', '7', 'not a text'],
+    ['name', 'a number', '7', 'not a string'],
     ['name', 'too long', `"${'n'.repeat(129)}"`, 'more than 128 characters'],
     ['name', 'two lines', String.raw`"a\r\nb"`, 'control characters'],
     ['roles', 'a number', '7', 'neither an array'],

@@ -1,5 +1,5 @@
-// The auth room: verifies tokens, and is the only place where the content of a token becomes a fact. It knows
-// nothing of sessions or gateways, and may import tenant/ and the leaves.
+// The auth room: verifies tokens, and is the only place that turns the content of a token into trusted data.
+// It knows nothing of sessions or gateways, and may import tenant/ and the leaves.
 //
 // Start reading here: `TokenVerifier` decides whether a token is valid for a tenant, and what it says about
 // its bearer. It reads a token with token-header.ts (form and header), key-set.ts and keys.ts (the issuer's

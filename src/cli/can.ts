@@ -1,5 +1,5 @@
-// `parley can`: tells whether a user may do something on a channel, and which rule decides. It evaluates the
-// tenant's manifests and does not ask a running gateway.
+// `parley can`: shows whether a user may perform an operation on a channel, and which rule decides. It
+// evaluates the tenant's manifests and does not ask a running gateway.
 import { Argument, Command } from 'commander'
 import { rolesOf } from '../auth/token-claims.js'
 import { CommandError, ConfigError } from '../errors.js'
@@ -94,7 +94,7 @@ function subjectOf(options: CanOptions, policy: TenantPolicy): AclSubject {
 }
 
 /**
- * The roles that a gateway reads from these claims, under the name that the tenant's first issuer gives them.
+ * Returns the roles that a gateway reads from these claims, by the claim name of the tenant's first issuer.
  */
 function rolesIn(claims: Claims, policy: TenantPolicy): readonly string[] {
   const [issuer] = policy.issuers

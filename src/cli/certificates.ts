@@ -1,5 +1,4 @@
-// Reads certificates and keys in PEM from files. An error says in a sentence what is wrong, and never shows
-// the contents.
+// Reads certificates and keys in PEM from files. Error messages name the problem and never show the contents.
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { ConfigError } from '../errors.js'
@@ -20,8 +19,8 @@ export interface KeyPairFiles {
 }
 
 /**
- * The files of a key pair; undefined when neither is given. `flags` is the common beginning of the two
- * options, as in `--tls`.
+ * Returns the files of a key pair, or undefined when neither is given. `flags` is the common beginning of the
+ * two options, as in `--tls`.
  * @throws ConfigError when only one of them is given.
  */
 export function keyPairFiles(
@@ -36,7 +35,7 @@ export function keyPairFiles(
 }
 
 /**
- * Reads a key pair. An expired certificate is accepted, because this process cannot tell whether its own
+ * Reads a key pair. An expired certificate is accepted, because this process cannot know whether its own
  * clock is wrong.
  * @throws ConfigError when a file cannot be read or used, or when the key does not belong to the certificate.
  */

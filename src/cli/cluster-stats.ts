@@ -1,5 +1,5 @@
 // Reads the heartbeats of all gateways of an installation: for `/stats`, and for a gateway that compares its
-// load with the others.
+// load with that of the others.
 import type { FleetMember } from '../gateway/fleet/rebalance-policy.js'
 import { isRedisUnavailable } from '../catalog/redis/unavailable.js'
 import type { Heartbeats } from '../catalog/redis/heartbeats.js'
@@ -12,8 +12,8 @@ interface TenantTotal {
 }
 
 /**
- * The fleet as `/stats` shows it, from heartbeats that are at most five seconds old; `{ error }` while Redis
- * is unavailable.
+ * Returns the fleet as `/stats` shows it, from heartbeats that are at most five seconds old; `{ error }`
+ * while Redis is unavailable.
  */
 export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   try {
@@ -42,7 +42,7 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   }
 }
 
-/** The live gateways with their connections; undefined while Redis is unavailable. */
+/** Returns the live gateways with their connections, or undefined while Redis is unavailable. */
 export async function readFleet(heartbeats: Heartbeats): Promise<readonly FleetMember[] | undefined> {
   try {
     return await heartbeats.readGateways({ usage: false, waitMs })

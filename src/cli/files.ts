@@ -1,4 +1,4 @@
-// Reads a file that an option names, and explains when it cannot be read.
+// Reads a file that an option names, and reports why it cannot be read.
 import { readFileSync } from 'node:fs'
 import { ConfigError } from '../errors.js'
 

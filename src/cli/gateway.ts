@@ -1,5 +1,5 @@
 // `parley gateway`: one of many gateways, which share messages, presence and quotas through Redis. `runOn`
-// wires the parts together.
+// connects the parts.
 import { randomBytes } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
@@ -109,8 +109,8 @@ export function gatewayCommand(): Command {
 }
 
 async function runGateway(options: GatewayOptions): Promise<void> {
-  // Before anything else: the first process of a container ignores signals for which it has no handler.
-  const asked = untilSignal(process)
+  // This comes first, because the first process of a container ignores signals for which it has no handler.
+  const stopRequested = untilSignal(process)
   const stop = new AbortController()
   const { signal } = stop
   // Every link adds a listener.
@@ -119,20 +119,30 @@ async function runGateway(options: GatewayOptions): Promise<void> {
   const log = createLog({ level: options.logLevel, name: 'parley' }).child({ gateway: gatewayId })
   const redis = new RedisLinks(options, { clock: systemClock, log, signal, environment: process.env })
   try {
-    await runOn(redis, { options, gatewayId, log, asked, signal })
+    await runOn(redis, { options, gatewayId, log, stopRequested, signal })
   } finally {
-    // Whatever the reason: nothing of this may keep a process alive that has no more to do.
+    // Open connections to Redis would keep the process alive, so they are closed after success and after
+    // failure.
     stop.abort()
     await redis.closed()
   }
 }
 
-/** Resolves when `asked` has and everybody was seen off. Throws ConfigError. */
+/**
+ * Runs the gateway. Resolves when a stop was requested and all sessions are closed. Throws ConfigError when a
+ * port or file cannot be used.
+ */
 async function runOn(
   redis: RedisLinks,
-  life: { options: GatewayOptions; gatewayId: string; log: Log; asked: Promise<void>; signal: AbortSignal },
+  parts: {
+    options: GatewayOptions
+    gatewayId: string
+    log: Log
+    stopRequested: Promise<void>
+    signal: AbortSignal
+  },
 ): Promise<void> {
-  const { asked, gatewayId, log, options, signal } = life
+  const { stopRequested, gatewayId, log, options, signal } = parts
   const clock = systemClock
   const { target } = redis
   const createLink = (role: string, prepare: Prepare, shard: Shard): RedisLink =>
@@ -202,16 +212,16 @@ async function runOn(
   const running: Promise<void>[] = []
 
   // Probes are answered while the process waits for Redis; clients are served when Redis is available.
-  const opsPlace = { what: 'operators', flag: '--ops-port', host, port: options.opsPort }
-  const { port: opsPort } = await listenOrExplain(() => ops.listen(options.opsPort, host), opsPlace)
+  const opsAddress = { what: 'operators', flag: '--ops-port', host, port: options.opsPort }
+  const { port: opsPort } = await listenOrExplain(() => ops.listen(options.opsPort, host), opsAddress)
   try {
     if (certificate) running.push(certificate.run(ending.signal))
     log.info({ opsPort }, 'answering probes')
     const reached = redis.check().then(() => true)
-    if (!(await Promise.race([reached, asked]))) return
+    if (!(await Promise.race([reached, stopRequested]))) return
     running.push(catalog.run(ending.signal))
-    const place = { what: 'clients', flag: '--port', host, port: options.port }
-    const { port } = await listenOrExplain(() => server.listen(options.port, host), place)
+    const address = { what: 'clients', flag: '--port', host, port: options.port }
+    const { port } = await listenOrExplain(() => server.listen(options.port, host), address)
     gateway.run(signal)
     ledger.run(signal)
     running.push(heartbeats.run(ending.signal))
@@ -220,11 +230,11 @@ async function runOn(
     if (windowMs > 0)
       running.push(new Rebalancer(gateway, { id: gatewayId, fleet, windowMs }).run(ending.signal))
     log.info({ port, opsPort }, 'serving')
-    await serveUntil(asked, {
+    await serveUntil(stopRequested, {
       gateway,
       server,
       drainWindowMs: options.drainWindow * 1000,
-      // The other gateways stop counting on this one.
+      // Sends a heartbeat now, so that the other gateways know immediately that this one is not ready.
       onDrain: () => heartbeats.sendNow(),
     })
     // Removing the clients from presence and this gateway from the ledger needs links that are still open.
@@ -237,8 +247,8 @@ async function runOn(
 }
 
 /**
- * The certificate for clients; undefined when TLS ends before the gateway. @throws ConfigError when a file
- * cannot be used.
+ * Returns the certificate for clients, or undefined when TLS ends before the gateway. @throws ConfigError
+ * when a file cannot be used.
  */
 function openClientCertificate(
   { tlsCertFile, tlsKeyFile }: GatewayOptions,

@@ -1,11 +1,11 @@
-// Parsers for options that several subcommands have. Each takes the text of the command line and returns a
-// value, or throws an InvalidArgumentError whose sentence commander prints.
+// Options that several subcommands have, and their parsers. Each parser takes the text of the command line
+// and returns a value, or throws an InvalidArgumentError whose sentence commander prints.
 import { type Command, InvalidArgumentError } from 'commander'
 import { PublicUrl } from '../controller/credentials/endpoints.js'
 
 const windowMaxS = 3600
 
-/** Adds the options for credentials of Redis that are in files: see `RedisOptions`. */
+/** Adds the options for credentials of Redis that are in files: see `RedisOptions` in redis-links.ts. */
 export function withRedisFiles(command: Command): Command {
   return command
     .option('--redis-password-file <file>', 'file that contains only the password')

@@ -1,5 +1,5 @@
-// Opens what a process needs of Redis: its topology, the check at start, one link for each role, and the
-// reasons why they are unavailable.
+// Connects a process to Redis: finds the topology, checks Redis at the start, opens one link for each role,
+// and reports why links are unavailable.
 import { setMaxListeners } from 'node:events'
 import type { Log } from '../log.js'
 import { ClusterMap } from '../redis/topology/cluster-map.js'
@@ -46,8 +46,8 @@ export type LinkTarget = Shard | 'catalog' | 'quotas'
 const tags = { catalog: catalogTag, quotas: quotasTag }
 
 /**
- * Adds to the URL what may come from the environment or files. @throws ConfigError for a URL that cannot be
- * used.
+ * Combines the URL with credentials and certificates from the environment and from files. @throws ConfigError
+ * for a URL that cannot be used.
  */
 function redisTarget(
   options: RedisOptions,
@@ -70,8 +70,8 @@ interface RedisCertificates {
 }
 
 /**
- * The certificates for Redis; undefined when no file is given. @throws ConfigError when a file cannot be
- * used.
+ * Returns the certificates for Redis, or undefined when no file is given. @throws ConfigError when a file
+ * cannot be used.
  */
 function openRedisCertificates(
   options: RedisOptions,
@@ -119,8 +119,8 @@ export class RedisLinks {
   readonly #deps: Deps
   readonly #links = new Set<ManagedLink>()
   readonly #running = new Set<Promise<void>>()
-  /** Why the check at start is not over; undefined when it is. */
-  #startReason: string | undefined = 'it is being checked'
+  /** Why the check at the start is not finished; undefined when it is. */
+  #startReason: string | undefined = 'the check at the start has no result yet'
   readonly #startedMs: number
 
   /** @throws ConfigError for a URL or files that cannot be used. */
@@ -142,7 +142,7 @@ export class RedisLinks {
   }
 
   /**
-   * Waits until Redis can be used. @throws ConfigError for what a retry cannot mend: version, name,
+   * Waits until Redis can be used. @throws ConfigError for problems that a retry cannot fix: version, name,
    * credentials, role.
    */
   async check(): Promise<void> {
@@ -159,8 +159,8 @@ export class RedisLinks {
   }
 
   /**
-   * Makes a link that stays open until the process ends or its shard is retired. `role` names its connections
-   * in logs and in Redis's CLIENT LIST.
+   * Creates a link that stays open until the process ends or its shard is retired. `role` names its
+   * connections in logs and in Redis's CLIENT LIST.
    */
   createLink(role: string, prepare?: Prepare, linkTarget?: LinkTarget): RedisLink {
     const { clock, log, signal } = this.#deps
@@ -180,7 +180,7 @@ export class RedisLinks {
     return link
   }
 
-  /** Why this process cannot use Redis, as sentences for `/readyz`; empty when it can. */
+  /** Returns why this process cannot use Redis, as sentences for `/readyz`; empty when it can. */
   unreadyReasons(): string[] {
     if (this.#startReason !== undefined) return [`Redis has not been reached yet: ${this.#startReason}`]
     return [...this.#links]
@@ -191,24 +191,26 @@ export class RedisLinks {
       })
   }
 
-  /** For how many milliseconds the longest unavailable link has been down; 0 when all links are open. */
+  /**
+   * Returns for how many milliseconds the longest unavailable link has been down; 0 when all links are open.
+   */
   unavailableMs(): number {
     if (this.#startReason !== undefined) return this.#deps.clock.monotonicMs() - this.#startedMs
     return Math.max(0, ...[...this.#links].map(({ unavailableMs }) => unavailableMs))
   }
 
-  /** The number of replicas that are a majority together with the master. */
+  /** Returns the number of replicas that form a majority together with the master. */
   waitReplicas(): number {
     return this.#topology.waitReplicas() ?? 1
   }
 
-  /** Resolves when all connections are closed. The signal must be aborted before. */
+  /** Resolves when all connections are closed. The caller aborts the signal first. */
   async closed(): Promise<void> {
     await Promise.all(this.#running)
   }
 }
 
-/** Getters, so that each new connection uses the certificates that are valid by then. */
+/** Uses getters, so that each new connection uses the current certificates. */
 function currentTls(certificates: ReloadingFiles<RedisCertificates>): RedisTlsOptions {
   return {
     get ca() {

@@ -21,13 +21,16 @@ export interface ReloadingFilesOptions<Value> {
 
 /**
  * Polls the files themselves instead of watching for events: they are small, and this works on every file
- * system, and with Kubernetes volumes, whose files are symbolic links that all change their target at once.
+ * system, and with Kubernetes volumes, whose files are symbolic links that all change their target together.
  */
 export class ReloadingFiles<Value> {
   readonly #options: ReloadingFilesOptions<Value>
   readonly #listeners: ((value: Value) => void)[] = []
   #current: Value
-  /** The value or problems that the last decision was about, and those that the last poll saw, as JSON. */
+  /**
+   * The JSON of the value or problems that were last accepted or reported, and of those that the last poll
+   * saw.
+   */
   #decided: string
   #seen: string
 
@@ -59,8 +62,8 @@ export class ReloadingFiles<Value> {
   }
 
   /**
-   * Accepts only what two polls have seen: a certificate and its key may be written one after the other, and
-   * the state between the two writes is not an error.
+   * Accepts only a state that two polls have seen: a certificate and its key may be written one after the
+   * other, and the state between the two writes is not an error.
    */
   #poll(): void {
     const { log, read, what } = this.#options

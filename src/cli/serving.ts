@@ -16,13 +16,14 @@ export interface Serving {
 }
 
 /**
- * Serves until `asked` resolves. Resolves when the last session is closed and the clients' port is closed.
+ * Serves until `stopRequested` resolves. Resolves when the last session is closed and the clients' port is
+ * closed.
  */
 export async function serveUntil(
-  asked: Promise<void>,
+  stopRequested: Promise<void>,
   { drainWindowMs, gateway, onDrain, server }: Serving,
 ): Promise<void> {
-  await asked
+  await stopRequested
   gateway.startDraining()
   onDrain?.()
   await drain(gateway.context, { windowMs: drainWindowMs, sleep })

@@ -1,15 +1,15 @@
-// SIGTERM and SIGINT: the first one starts a graceful end, the second one ends the process at once.
+// SIGTERM and SIGINT: the first one starts a graceful stop, the second one ends the process immediately.
 
 /**
- * Resolves at the first SIGTERM or SIGINT. A second one ends the process at once, with 128 + the signal's
- * number.
+ * Resolves at the first SIGTERM or SIGINT. A second one ends the process immediately, with exit code 128 +
+ * the signal's number.
  */
 export function untilSignal(host: NodeJS.Process): Promise<void> {
   return new Promise((resolve) => {
-    let asked = false
+    let isStopping = false
     const on = (exitCode: number) => (): void => {
-      if (asked) host.exit(exitCode)
-      asked = true
+      if (isStopping) host.exit(exitCode)
+      isStopping = true
       resolve()
     }
     host.on('SIGTERM', on(143))

@@ -8,15 +8,15 @@ import type { Claims } from '../tenant/claims.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 
 /**
- * The command line asks for something impossible. The message is one or more sentences, and all that the user
- * sees.
+ * The command line requests something impossible. The user sees only the message, which is one or more
+ * sentences.
  */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
 /**
- * The policy of the tenant `key` (`<namespace>/<name>`) in the manifests of `folder`.
+ * Returns the policy of the tenant `key` (`<namespace>/<name>`) in the manifests of `folder`.
  * @throws UsageError when the tenant is missing or its manifest is refused; the message lists the tenants
  * that can be served and the problems of the folder. ConfigError when the folder cannot be read.
  */
@@ -31,14 +31,17 @@ export function readTenant(folder: string, key: string): TenantPolicy {
   )
 }
 
-/** The value of `--claims`; no claims when it is absent. @throws UsageError when it is not a JSON object. */
+/**
+ * Parses the value of `--claims`; no claims when it is absent. @throws UsageError when it is not a JSON
+ * object.
+ */
 export function parseClaimsOption(text: string | undefined): Claims {
   const claims = parseJson(text ?? '{}')
   if (isRecord(claims)) return claims
   throw new UsageError('--claims is not a JSON object: write it as \'{"team":"red"}\'.')
 }
 
-/** The value of `--roles`: names with commas between; undefined when it is absent. */
+/** Parses the value of `--roles`, names separated by commas. Undefined when it is absent. */
 export function parseRolesOption(text: string | undefined): string[] | undefined {
   return text?.split(',').map((role) => role.trim())
 }

@@ -99,8 +99,8 @@ function issuerOf(policy: TenantPolicy, name: string | undefined): Issuer {
 }
 
 /**
- * Why the tenant would refuse the token; undefined when it accepts it. This is only a hint: the claims may be
- * invalid on purpose.
+ * Returns why the tenant would refuse the token, or undefined when it accepts the token. The result is only a
+ * hint for the user: the claims may be invalid on purpose.
  */
 async function refusalOf(
   token: string,

@@ -1,5 +1,5 @@
-// Routes what the broker delivers: messages between gateways go to the control channel, everything else goes
-// to the hub.
+// Routes the broker's publications and announcements: messages between gateways to the control channel, all
+// others to the hub.
 import type { Announcement, BrokerListener, ChannelRef, Position, Publication } from '../broker/broker.js'
 import { controlTenantId, type ControlChannel } from './fleet/control.js'
 

@@ -1,6 +1,6 @@
 // The gateway: accepts the connections of clients and the requests of backends, keeps the tenants' runtimes
-// and their sessions, and delivers what the broker brings to the sessions. This class ties the parts together
-// and knows no HTTP and no Kubernetes.
+// and their sessions, and delivers the broker's publications to the sessions. This class connects the parts
+// and knows neither HTTP nor Kubernetes.
 //
 // The room src/gateway has three folders: `http/` (the servers, the handshake and the pages for operators),
 // `api/` (the server API for backends) and `fleet/` (what gateways do together: control commands, surveys,
@@ -234,7 +234,7 @@ export class Gateway {
   #putTenant(policy: TenantPolicy): void {
     const key = tenantKey(policy)
     const existing = this.#tenants.get(key)
-    // A tenant with the same name and another id is another tenant: it inherits nothing, least of all
+    // A tenant with the same name and another id is another tenant: it inherits nothing, in particular no
     // connections.
     if (existing && existing.policy.tenantId !== policy.tenantId) this.#removeTenant(key)
     else if (existing) return existing.update(policy)

@@ -178,7 +178,7 @@ describe('the broker’s subscription', () => {
   test('is tried again by the next subscriber after a failure', async () => {
     const fixture = new HubFixture()
     fixture.broker.failures = 1
-    await expect(fixture.hub.add(fixture.subscriber().subscription)).rejects.toThrow('Redis is away')
+    await expect(fixture.hub.add(fixture.subscriber().subscription)).rejects.toThrow('Redis is unavailable')
     const { frames } = await fixture.live()
     await fixture.publish()
     expect(frames).toHaveLength(1)

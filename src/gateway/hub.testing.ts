@@ -45,7 +45,7 @@ class RecordingBroker extends MemoryBroker {
     this.calls.push(`subscribe ${to.channel}`)
     if (this.failures > 0) {
       this.failures -= 1
-      throw new Error('Redis is away')
+      throw new Error('Redis is unavailable')
     }
     return super.subscribe(to)
   }
@@ -57,7 +57,7 @@ class RecordingBroker extends MemoryBroker {
 }
 
 /**
- * A hub between a real broker and subscriptions with fake sessions, which record what is pushed. Ends with
+ * A hub between a real broker and subscriptions with fake sessions, which record the pushed frames. Ends with
  * its test.
  */
 export class HubFixture {
@@ -102,7 +102,10 @@ export class HubFixture {
     onTestFinished(() => this.broker.close())
   }
 
-  /** Creates a subscription that is not added to the hub yet. `frames` receives what its session is sent. */
+  /**
+   * Creates a subscription that is not added to the hub yet. `frames` collects the frames pushed to its
+   * session.
+   */
   subscriber(codec: Codec = this.chat, options: Partial<ConstructorParameters<typeof Subscription>[2]> = {}) {
     this.#sessions += 1
     const frames: Frame[] = []

@@ -1,5 +1,5 @@
-// Delivers what the broker brings to the subscriptions on this gateway. Each publication is encoded once per
-// codec, and all subscribers of that codec share the frame.
+// Delivers the broker's publications and announcements to the subscriptions on this gateway. Each publication
+// is encoded once per codec, and all subscribers of that codec share the frame.
 import type {
   Announcement,
   Broker,
@@ -172,7 +172,7 @@ export class Hub implements ChannelHub, BrokerListener {
     else channel.unsubscribeTimer = wheel.after(lingerMs, () => this.#unsubscribeIfEmpty(channel))
   }
 
-  /** All channels with their subscriptions, so that the gateway can refresh their presence. */
+  /** Yields all channels with their subscriptions, so that the gateway can refresh their presence. */
   *liveChannels(): Iterable<{ ref: ChannelRef; subscriptions: Iterable<Subscription> }> {
     for (const channels of this.#tenants.values()) {
       for (const channel of channels.values())
@@ -180,7 +180,7 @@ export class Hub implements ChannelHub, BrokerListener {
     }
   }
 
-  // ——— Deliveries of the broker ———
+  // ——— BrokerListener ———
 
   onPublication(ref: ChannelRef, publication: Publication): void {
     const channel = this.#find(ref)
@@ -237,7 +237,7 @@ export class Hub implements ChannelHub, BrokerListener {
         if (!subscription.positioned) continue
         // A subscription that is still recovering reports the gap in its reply.
         if (!subscription.live) {
-          subscription.lose(top)
+          subscription.recordLoss(top)
           continue
         }
         if (!payload) {

@@ -19,11 +19,11 @@ export class PresenceRefresher {
   }
 
   /**
-   * Refreshes all channels at once; the presence store limits its own concurrency. Never rejects: it logs
-   * failures.
+   * Refreshes all channels concurrently; the presence store limits its own concurrency. Never rejects: it
+   * logs failures.
    */
   async refresh(): Promise<void> {
-    // The previous refresh still runs when Redis is away for longer than the interval.
+    // The previous refresh still runs when Redis is unavailable for longer than the interval.
     if (this.#refreshing) return
     this.#refreshing = true
     const { hub, log, presence } = this.#deps

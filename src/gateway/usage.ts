@@ -1,4 +1,4 @@
-// Measures what each tenant uses of this gateway. The gateway's heartbeat carries it.
+// Measures the usage of this gateway by each tenant. The gateway's heartbeat reports it.
 import type { ErrorCode } from '../errors.js'
 import type { TenantCounters } from '../session/tenant/counters.js'
 import type { TenantUsage } from '../catalog/heartbeat.js'

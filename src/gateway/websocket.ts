@@ -137,7 +137,7 @@ function onClose(this: WebSocket, code: number): void {
   listenerOf(this)?.onClosed(code)
 }
 
-/** Ignores malformed frames and lost connections: a 'close' event with the code follows. */
+/** Ignores the errors of malformed frames and lost connections: a 'close' event with the code follows. */
 function ignore(): void {}
 
 let lastMerged: { readonly frames: readonly Frame[]; readonly wire: Buffer } | undefined

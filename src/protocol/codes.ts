@@ -108,7 +108,7 @@ const parleyCloseNumbers: ReadonlySet<number> = new Set(Object.values(closeCodes
 /**
  * Returns the value of the metric label `code`. Clients may close with any of 2,000 numbers from 3000 on;
  * numbers that Parley does not define become `other`, because each would otherwise add a series that never
- * ends.
+ * expires.
  */
 export function closeCodeLabel(code: number): string {
   return code < 3000 || parleyCloseNumbers.has(code) ? String(code) : 'other'

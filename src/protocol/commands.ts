@@ -1,11 +1,11 @@
-// The protocol room: the languages that clients speak, translated to and from one model of commands, replies
-// and pushes.
+// The protocol room: translates the wire protocols of clients to and from one model of commands, replies and
+// pushes.
 //
-// Each language has a folder: chat/ is the plain chat protocol of docs/chat-protocol.md, centrifuge/ is
+// Each wire protocol has a folder: chat/ is the plain chat protocol of docs/chat-protocol.md, centrifuge/ is
 // Centrifuge's protocol v2 in JSON and protobuf. A codec turns bytes into the types of this file and back;
-// the session handles only these types and does not know the language. The room may import resources, broker
-// and tenant (for their types) and the leaves; it knows nothing of sessions, sockets or Redis. Start here
-// with `Codec` and `Command`, then read chat/codec.ts and centrifuge/codec.ts.
+// the session handles only these types and does not know the wire protocol. The room may import resources,
+// broker and tenant (for their types) and the leaves; it knows nothing of sessions, sockets or Redis. Start
+// here with `Codec` and `Command`, then read chat/codec.ts and centrifuge/codec.ts.
 import type {
   Announcement,
   ClientInfo,
@@ -22,14 +22,21 @@ import type { TagsFilter } from './tags-filter.js'
 export type Command =
   | ConnectCommand
   | SubscribeCommand
+  /** Ends a subscription of this connection. */
   | { readonly kind: 'unsubscribe'; readonly channel: string }
   | PublishCommand
+  /** Lists the connections on a channel. */
   | { readonly kind: 'presence'; readonly channel: string }
+  /** Counts the connections and users on a channel. */
   | { readonly kind: 'presenceStats'; readonly channel: string }
   | HistoryCommand
+  /** Replaces the connection token. An empty token closes the session. */
   | { readonly kind: 'refresh'; readonly token: string }
+  /** Replaces the token of one subscription. An empty token is refused. */
   | { readonly kind: 'subRefresh'; readonly channel: string; readonly token: string }
+  /** Calls a procedure. Parley has none and refuses the command with NOT_AVAILABLE. */
   | { readonly kind: 'rpc'; readonly method: string }
+  /** A message without a reply. Parley does not support it and closes the session with 3508. */
   | { readonly kind: 'send' }
 
 export interface ConnectCommand {
@@ -111,7 +118,7 @@ export type Reply =
       readonly users: number
     }
   | { readonly kind: 'history'; readonly channel: string; readonly page: HistoryPage }
-  // In both: `expiresInS` is in seconds; absent when the token never expires.
+  // In these two replies, `expiresInS` is in seconds, and absent when the token never expires.
   | { readonly kind: 'refresh'; readonly client: string; readonly expiresInS?: number | undefined }
   | { readonly kind: 'subRefresh'; readonly channel: string; readonly expiresInS?: number | undefined }
 
@@ -129,11 +136,15 @@ export interface ConnectReply {
   readonly limits: ClientLimits
 }
 
-/** The limits that the tenant's quota sets for one connection. */
+/** The limits of the tenant's quota that a client receives when it connects. */
 export interface ClientLimits {
+  /** The largest data of one publication. */
   readonly messageBytes: number
+  /** Publications per second of the whole tenant. */
   readonly publishPerSecond: number
+  /** Simultaneous subscriptions of this connection. */
   readonly subscriptions: number
+  /** Commands per second of this connection. */
   readonly commandsPerSecond: number
 }
 

@@ -1,5 +1,5 @@
-// A message as fields with the names of its protocol: what is encoded as JSON or protobuf, and what decoding
-// protobuf gives.
+// The common form of a message: before it is encoded as JSON or protobuf, and after protobuf is decoded.
+// Fields have the names of the protocol.
 
 export interface MessageFields {
   readonly [name: string]: FieldValue

@@ -6,7 +6,7 @@ import { CommandError } from '../errors.js'
 import { parseDecimal, subtractDecimals } from './decimal.js'
 import { stringOrEmpty } from './zero-values.js'
 
-// These three bound what one publication can cost for one subscriber.
+// These three limits bound the cost of one publication for one subscriber.
 /** Largest depth of the tree of nodes. */
 export const filterDepthMax = 8
 /** Largest number of nodes. */
@@ -63,7 +63,7 @@ const Node = z.object({
   nodes: z.array(z.unknown()).nullish(),
 })
 
-/** What remains of the bounds while a filter is parsed. */
+/** The rest of the limits while a filter is parsed. */
 interface Budget {
   nodes: number
   bytes: number

@@ -6,6 +6,7 @@ import type { Operation } from '../tenant/policy.js'
 import type { Client } from './client.js'
 import type { TenantRuntime } from './tenant/runtime.js'
 
+/** Returns whether the tenant's channel rules allow the operation. */
 export function isAllowed(client: Client, operation: Operation, channel: ChannelName): boolean {
   return client.tenant.rules.decide(client.identity, operation, channel).allowed
 }
@@ -28,8 +29,8 @@ export function requireSubscribeAllowed(client: Client, channel: ChannelName, by
 }
 
 /**
- * Returns the settings of the rule that matches the channel most exactly. Without a rule, everything is off:
- * a client reaches such a channel by a subscription token alone.
+ * Returns the settings of the most specific rule that matches the channel. Without such a rule all features
+ * are off, and only a subscription token allows a client to subscribe.
  */
 export function channelSettings(tenant: TenantRuntime, channel: ChannelName): ChannelSettings {
   return tenant.rules.settings(channel) ?? noSettings

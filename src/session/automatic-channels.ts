@@ -1,14 +1,14 @@
 // The automatic channels of the chat endpoint: its clients are subscribed to the lobby and to their own
-// direct messages without a command, when they connect and again when a change of the rules allows it.
+// direct messages without a command, when they connect and whenever a change of the rules allows it.
 import { CommandError } from '../errors.js'
 import { directChannel, lobbyChannel } from '../protocol/chat/channels.js'
 import type { Client } from './client.js'
 import { handleSubscribe } from './commands/subscribe.js'
 
 /**
- * Refusals that are sent to the client: a full quota, since the client never asked for the channel and would
- * not learn that it is missing. A tenant without rules for these channels has chosen to have none, so that
- * refusal is not sent.
+ * Error codes that are reported to the client. The client did not request the channel, so without a report it
+ * would not learn that a full quota keeps it out. Other refusals are not reported: a tenant without rules for
+ * these channels has chosen not to have them.
  */
 const reportedCodes: ReadonlySet<string> = new Set(['CHANNEL_LIMIT', 'SUBSCRIPTION_LIMIT'])
 
@@ -17,7 +17,7 @@ const defaultRetryAfterMs = 1_000
 /**
  * Subscribes the client to those automatic channels that it is not subscribed to, in the background. Does
  * nothing at other endpoints, and on a client that is not connected. A tenant without rules for these
- * channels has no lobby or no direct messages; its rooms work.
+ * channels has no lobby or no direct messages, but its rooms work.
  */
 export function subscribeAutomaticChannels(client: Client): void {
   if (client.codec.name !== 'chat' || !client.connected) return
@@ -46,7 +46,7 @@ async function subscribeMissing(client: Client): Promise<void> {
       else if (error.code === 'BROKER_UNAVAILABLE') retryAfterMs = error.retryAfterMs ?? defaultRetryAfterMs
     }
   }
-  // The client does not retry what it never asked for, so the gateway does.
+  // The client did not request these subscriptions and does not retry them, so the gateway does.
   if (retryAfterMs !== undefined && client.connected)
     client.context.wheel.after(retryAfterMs, () => subscribeAutomaticChannels(client))
 }

@@ -1,4 +1,5 @@
-// What a new subscription has missed: reads it from history, and merges it with what arrived during the read.
+// Reads from history what a new subscription has missed, and merges it with the publications that arrived
+// during the read.
 import type { HistoryPage, Position, Publication } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { SubscribeCommand } from '../protocol/commands.js'
@@ -8,7 +9,8 @@ import { mergeNewest, mergeRecovered, type Recovered } from './recovery.js'
 import type { Subscription } from './subscription.js'
 
 /**
- * Reads what the subscriber missed since `since`. The subscription already collects what arrives meanwhile.
+ * Reads what the subscriber missed since `since`. The subscription collects the publications that arrive
+ * during the read.
  */
 export async function readMissed(
   { context }: Client,
@@ -16,21 +18,21 @@ export async function readMissed(
   { newestOnly, since }: { newestOnly: boolean; since: Position | undefined },
 ): Promise<HistoryPage> {
   const { broker, limits } = context
-  // A subscriber that is new, or whose position is the newest, has missed nothing: what follows arrives live.
+  // A subscriber that is new, or whose position is the newest, has missed nothing: later publications arrive
+  // live.
   const top = broker.confirmedPosition(ref)
   if (top && (!since || (since.epoch === top.epoch && since.offset === top.offset)))
     return { publications: [], top, continuous: true }
   if (newestOnly && since) return broker.history(ref, { limit: filter ? limits.pageMax : 1, reverse: true })
-  // One publication more than the reply may hold, to tell a complete answer from a cut one.
+  // One publication more than the reply may hold, to distinguish a complete page from a truncated one.
   const page = await broker.history(ref, { since, limit: since ? limits.pageMax + 1 : 0 })
   return cutToBytes(page, limits.pageBytesMax)
 }
 
-/** The content of a subscribe reply, and what follows the reply at once. */
+/** The content of a subscribe reply, and the publications that are sent right after it. */
 export interface CaughtUp {
   /**
-   * The client's position when it has read the reply's head, before `missed`. Undefined: the subscription has
-   * no positions.
+   * The client's position before `missed`. Undefined: the subscription does not track positions.
    */
   readonly position?: Position | undefined
   /** Publications for the reply, oldest first. */
@@ -94,8 +96,8 @@ export function catchUp(prepared: {
 }
 
 /**
- * Returns the client's position before the first missed publication that it wants: it need not ask again for
- * those before it, which its filter drops.
+ * Returns the client's position before the first missed publication that passes its filter. The filter drops
+ * the publications before that one, so the client does not have to request them again.
  */
 function positionBefore(
   subscription: Subscription,
@@ -111,8 +113,8 @@ function positionBefore(
 }
 
 /**
- * Of two positions of different epochs, returns the live one: it is newer, and nothing is promised across
- * epochs.
+ * Returns the later of two positions. When the epochs differ, that is the live one, because it is newer:
+ * offsets of different epochs do not compare.
  */
 function later(page: Position, live: Position): Position {
   return page.epoch === live.epoch && page.offset > live.offset ? page : live
@@ -121,7 +123,7 @@ function later(page: Position, live: Position): Position {
 const gapText: Readonly<Record<Extract<Recovered, { kind: 'gap' }>['reason'], string>> = {
   epoch: 'the position belongs to another stream',
   trimmed: 'history no longer reaches back that far',
-  ahead: 'the position lies after the newest publication',
-  tooMany: 'more was missed than one answer holds',
+  ahead: 'the position is after the newest publication',
+  tooMany: 'more was missed than one reply holds',
   hole: 'an offset is missing',
 }

@@ -24,6 +24,7 @@ export interface Client {
   readonly subscriptions: Map<string, Subscription>
   /** True from `open` until the session closes. */
   readonly connected: boolean
+  /** True once the session has closed. It never opens again. */
   readonly closed: boolean
   /** Throws an Error when the client is not connected. */
   readonly identity: Identity
@@ -31,8 +32,8 @@ export interface Client {
   /**
    * Begins the connected state for a client that is authenticated and admitted: from here on it is counted,
    * pinged and expired, and its connection is released when the session closes. Frames pushed afterwards wait
-   * for the connect reply. The session closes at once where the policy changed during authentication and no
-   * longer lets the client in. Throws an Error unless the session is connecting.
+   * for the connect reply. Closes the session when the policy changed during authentication and no longer
+   * admits the client. Throws an Error unless the session is connecting.
    */
   open(identity: Identity): void
   /**
@@ -50,19 +51,22 @@ export interface Client {
   /** Sends what is queued, then closes the connection. Does nothing on a closed session. */
   close(code: CloseCode): void
   /**
-   * Ends the subscription and tells the client why. A server-side subscription that lost its position closes
-   * the session instead, so that the client reconnects with its positions.
+   * Ends the subscription and sends the client the reason. A server-side subscription that lost its position
+   * closes the session instead, so that the client reconnects with its positions.
    */
   endSubscription(subscription: Subscription, code: UnsubscribeCode): void
 
   /** Answers the command with this `ref`. Does nothing on a closed session. */
   reply(ref: ReplyRef, reply: Reply): void
-  /** Sends an error that answers no command that was begun. Does nothing on a closed session. */
+  /**
+   * Sends an error for a command that was refused before its handler began. Without `ref`, the error belongs
+   * to no command. Does nothing on a closed session.
+   */
   replyError(ref: ReplyRef, error: CommandError): void
-  /** Queues a frame that answers no command. */
+  /** Queues a frame that answers no command. Does nothing on a closed session. */
   push(frame: Frame): void
-  /** Counts a fault of Parley itself, and logs it with its stack. */
-  reportBug(error: unknown, what: string): void
+  /** Counts a bug of Parley, and logs `message` and the stack of the error. */
+  reportBug(error: unknown, message: string): void
 }
 
 /**

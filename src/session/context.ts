@@ -1,4 +1,4 @@
-// What all sessions of a gateway share.
+// The dependencies and fixed limits that all sessions of a gateway share.
 import type { Broker } from '../broker/broker.js'
 import type { Log } from '../log.js'
 import type { Metrics } from '../metrics.js'
@@ -11,7 +11,7 @@ import type { OutboxBounds } from './io/outbox.js'
 import type { Subscription } from './subscription.js'
 import type { TenantRuntime } from './tenant/runtime.js'
 
-/** Delivers what the broker brings to the local subscriptions. Implemented by the gateway's hub. */
+/** Delivers the broker's publications to local subscriptions. Implemented by the gateway's hub. */
 export interface ChannelHub {
   /** Resolves when every later publication on the channel reaches the subscription. */
   add(subscription: Subscription): Promise<void>
@@ -31,7 +31,7 @@ export interface OpenSession {
 export interface SessionLimits {
   readonly heartbeat: HeartbeatTiming
   readonly outbox: OutboxBounds
-  /** From the upgrade to a successful connect command; then the session closes with 3502. */
+  /** Time from the upgrade to a successful connect command. When it passes, the session closes with 3502. */
   readonly connectTimeoutMs: number
   /**
    * A session with an expired token closes this long after the expiry, where its client can refresh the

@@ -1,5 +1,5 @@
-// The user that a session acts for. Made from a verified token or for a guest, and made again at each token
-// refresh.
+// The user that a session acts for. It is made from a verified token or for a guest, and replaced at each
+// token refresh.
 import type { VerifiedToken } from '../auth/token.js'
 import type { ClientInfo } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
@@ -9,7 +9,7 @@ import type { TenantRuntime } from './tenant/runtime.js'
 export interface Identity extends AclSubject {
   /** The client's public name. Several connections may share one. */
   readonly client: string
-  /** What other clients see of this one. */
+  /** The information that other clients see of this client. */
   readonly info: ClientInfo
   /** Milliseconds since the epoch. Absent: the identity never expires. */
   readonly expiresAtMs?: number | undefined
@@ -17,7 +17,7 @@ export interface Identity extends AclSubject {
   readonly keyId?: string | undefined
 }
 
-/** No token's subject may begin with this, so a guest cannot pass for a user. */
+/** User ids in tokens must not begin with this prefix, so a guest and a user never have the same id. */
 const guestPrefix = 'guest:'
 
 function guestIdentity(client: string): Identity {
@@ -50,7 +50,7 @@ export async function authenticate(
   requireActive(tenant)
   if (credentials.token !== '') {
     const verified = await tenant.tokens.verify(credentials.token)
-    // The tenant may have been suspended while keys were fetched.
+    // The tenant may have been suspended while its keys were fetched.
     requireActive(tenant)
     return tokenIdentity(credentials.client, verified)
   }

@@ -1,4 +1,4 @@
-// Publishes a message whose permission is already proven, for clients and for the server API: checks the
+// Publishes a message whose permission has been checked, for clients and for the server API: checks the
 // size, charges the quota, calls the broker, and counts. All checks come before the first await, so that
 // publishes reach the broker in the order in which they were sent.
 import type { ClientInfo, Published, Tags } from '../broker/broker.js'

@@ -213,7 +213,7 @@ describe('mergeRecovered: gap', () => {
 
 /**
  * A stream and what a subscriber may see of it: its position, the page read up to a later position, and what
- * arrived from a position at or before the end of the page. `jumps` tells where offsets jump to a new
+ * arrived from a position at or before the end of the page. `jumps` marks where offsets jump to a new
  * generation.
  */
 const situations = fc

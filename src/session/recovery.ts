@@ -1,5 +1,5 @@
-// Merges what a returning subscriber missed: the page read from history, and what arrived during the read.
-// Pure functions.
+// Merges what a returning subscriber missed: the page read from history, and the publications that arrived
+// during the read. Pure functions.
 import type { HistoryPage, Position, Publication } from '../broker/broker.js'
 
 /**
@@ -16,7 +16,7 @@ export interface RecoveryInput {
   readonly since: Position | undefined
   /**
    * The history forward from `since`, read after the subscription at the broker was made. Read one
-   * publication more than `limit`, to tell a full page from a cut one.
+   * publication more than `limit`, to distinguish a complete page from a truncated one.
    */
   readonly page: HistoryPage
   /**
@@ -46,9 +46,9 @@ export type Recovered =
     }
 
 /**
- * `epoch`: it is another stream · `trimmed`: the history no longer reaches back · `ahead`: the stream ends
- * before `since` · `tooMany`: more was missed than `limit` or than the page contains · `hole`: an offset is
- * missing where none may be missing.
+ * `epoch`: `since` belongs to another stream · `trimmed`: the history no longer reaches back · `ahead`: the
+ * stream ends before `since` · `tooMany`: more was missed than `limit` or than the page contains · `hole`: an
+ * offset is missing where none may be missing.
  */
 export type GapReason = 'epoch' | 'trimmed' | 'ahead' | 'tooMany' | 'hole'
 
@@ -91,9 +91,10 @@ export function mergeRecovered(input: RecoveryInput): Recovered {
 }
 
 /**
- * Returns only the newest wanted publication, for channels where only the latest state counts, and none when
- * it is not newer than `since`. `page` is read backwards and without `since`; one publication is enough where
- * all are wanted. A gap when history no longer contains the newest of all.
+ * Returns only the newest publication that `wants` accepts, or none when that publication is not newer than
+ * `since`. For channels where only the latest state counts. `page` is read backwards and without `since`;
+ * when `wants` accepts everything, one publication is enough. Returns a gap when history no longer contains
+ * the newest publication of the stream.
  */
 export function mergeNewest(
   input: Omit<RecoveryInput, 'limit' | 'since'> & {

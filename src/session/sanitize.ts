@@ -1,5 +1,5 @@
-// Strips markup on the server, for tenants whose pages insert content into HTML. Off unless a channel rule
-// sets `sanitize: StripMarkup`.
+// Strips markup on the server, for tenants whose pages insert content into HTML. It is off unless a channel
+// rule sets `sanitize: StripMarkup`.
 import { Parser } from 'htmlparser2'
 
 /** Elements whose text is dropped with them, since it is code. */

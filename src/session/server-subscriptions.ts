@@ -1,6 +1,6 @@
-// Server-side subscriptions, made without a command of the client: to channels that the connection token
-// names, which the connect reply contains, and to channels that the tenant's backend subscribes a connection
-// to.
+// Server-side subscriptions, which are made without a command of the client. A connection token names
+// channels, and the connect reply contains these subscriptions. The tenant's backend can subscribe a
+// connection to further channels.
 import { z } from 'zod'
 import { CommandError } from '../errors.js'
 import type { Position } from '../broker/broker.js'
@@ -17,7 +17,7 @@ import {
   type PreparedSubscription,
 } from './commands/subscribe.js'
 
-// Claims of these names and of another shape belong to another application: they are ignored.
+// Claims with these names but another shape belong to another application and are ignored.
 const SubsClaim = z.record(z.string(), z.unknown())
 const ChannelsClaim = z.array(z.string())
 
@@ -28,13 +28,15 @@ function channelsOf(claims: Claims): ReadonlySet<string> {
   return new Set(ChannelsClaim.safeParse(claims['channels']).data)
 }
 
+/** Returns whether two tokens subscribe the connection to the same channels. */
 export function sameChannels(before: Claims, after: Claims): boolean {
   const [one, other] = [channelsOf(before), channelsOf(after)]
   return one.size === other.size && Array.from(one).every((channel) => other.has(channel))
 }
 
 /**
- * A channel refused with one of these is left out. A client does not lose all its channels because of one.
+ * Channels that are refused with one of these codes are left out, so that a client does not lose all its
+ * channels because of one.
  */
 const omittedCodes: ReadonlySet<string> = new Set([
   'ALREADY_SUBSCRIBED',

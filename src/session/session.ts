@@ -31,11 +31,11 @@ import type { TenantRuntime, TenantSession } from './tenant/runtime.js'
 import type { Frame, Transport, TransportListener } from './transport.js'
 
 type SessionState =
-  /** Until the connect command is answered, and at most to the deadline. */
+  /** From the start until the connect command is answered, at most until the deadline. */
   | { readonly kind: 'connecting'; readonly deadline: Timer }
   /**
-   * Connect was answered with an error. The client closes the connection itself; its further commands are
-   * ignored.
+   * The connect command was answered with an error. The client closes the connection itself; its further
+   * commands are ignored.
    */
   | { readonly kind: 'refused'; readonly deadline: Timer }
   | { readonly kind: 'connected'; identity: Identity; readonly heartbeat: Heartbeat }
@@ -162,7 +162,7 @@ export class Session
 
   policyChanged(): void {
     this.#applyPolicy()
-    // A rule may allow an automatic channel again that another rule ended.
+    // The new rules may allow an automatic channel that earlier rules ended.
     subscribeAutomaticChannels(this)
   }
 
@@ -199,8 +199,8 @@ export class Session
   }
 
   endSubscription(subscription: Subscription, code: UnsubscribeCode): void {
-    // The client never asked for a server-side subscription, so it would not ask for it again. It reconnects
-    // with its positions.
+    // The client did not request a server-side subscription, so it would not request it again. It reconnects
+    // with its positions instead.
     if (subscription.serverSide && code === unsubscribeCodes.insufficientState)
       return this.close(closeCodes.insufficientState)
     const { channel } = subscription.ref
@@ -310,13 +310,16 @@ export class Session
     if (this.#expiry) wheel.cancel(this.#expiry)
     const { expiresAtMs } = this.identity
     if (expiresAtMs === undefined) return
-    // The chat protocol has no refresh command, so its clients get no grace.
+    // The chat protocol has no refresh command, so its clients get no grace period.
     const graceMs = this.codec.name === 'chat' ? 0 : limits.expiredCloseDelayMs
     const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
     this.#expiry = wheel.after(delayMs, () => this.expire())
   }
 
-  /** The contract of the chat protocol names 4001. Centrifuge's SDKs fetch a new token on 3005. */
+  /**
+   * Returns 4001 for the chat protocol, as its documentation says, and 3005 otherwise, on which Centrifuge's
+   * SDKs fetch a new token.
+   */
   #expiredCode(): CloseCode {
     return this.codec.name === 'chat' ? closeCodes.chatTokenExpired : closeCodes.expired
   }
@@ -347,8 +350,8 @@ export class Session
     this.context.metrics.commands.add(this.codec.name, command, result)
   }
 
-  reportBug(error: unknown, what: string): void {
+  reportBug(error: unknown, message: string): void {
     this.context.metrics.bugs.inc()
-    this.context.log.error({ err: error, tenant: this.tenant.key, session: this.id }, what)
+    this.context.log.error({ err: error, tenant: this.tenant.key, session: this.id }, message)
   }
 }

@@ -4,7 +4,7 @@ import { closeCodes, withDetail } from '../protocol/codes.js'
 import type { Client } from './client.js'
 
 /**
- * Verifies a subscription token for this client and channel. Throws TOKEN_INVALID or TOKEN_EXPIRED. A good
+ * Verifies a subscription token for this client and channel. Throws TOKEN_INVALID or TOKEN_EXPIRED. A valid
  * token of another user or channel closes the session with 3500 and resolves to undefined: such a client is
  * broken or hostile.
  */

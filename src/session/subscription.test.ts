@@ -39,7 +39,7 @@ describe('catching up', () => {
     expect(catching.collected()).toHaveLength(1)
   })
 
-  test('keeps at most 1,000, and tells up to which position the rest is lost', () => {
+  test('keeps at most 1,000, and reports the position up to which the rest is lost', () => {
     const catching = subscription()
     for (let offset = 1; offset <= 1000; offset += 1) catching.accepts(publication(offset))
     expect([catching.collected().length, catching.lostUntil]).toEqual([1000, undefined])
@@ -53,7 +53,7 @@ describe('catching up', () => {
   test('remembers continuity that is lost meanwhile', () => {
     const catching = subscription()
     catching.accepts(publication(1))
-    catching.lose({ epoch: 'f', offset: 9 })
+    catching.recordLoss({ epoch: 'f', offset: 9 })
     expect(catching.lostUntil).toEqual({ epoch: 'f', offset: 9 })
   })
 })

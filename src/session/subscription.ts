@@ -9,7 +9,7 @@ import type { Identity } from './identity.js'
 import type { TenantRuntime } from './tenant/runtime.js'
 import type { Frame } from './transport.js'
 
-/** What a subscription, and the hub that delivers to it, need of the client. */
+/** The part of a client that a subscription, and the hub that delivers to it, need. */
 export interface Subscriber {
   /** The session's id. */
   readonly id: string
@@ -17,14 +17,14 @@ export interface Subscriber {
   readonly tenant: TenantRuntime
   readonly codec: Codec
   push(frame: Frame): void
-  /** Ends the subscription and tells the client why. */
+  /** Ends the subscription and sends the client the reason. */
   endSubscription(subscription: Subscription, code: UnsubscribeCode): void
 }
 
 type SubscriptionState =
   /**
-   * Collects what arrives while history is read. `lostUntil`: publications up to there are missing from
-   * `live`.
+   * Collects the publications that arrive while history is read. `lostUntil`: publications up to this
+   * position are missing from `live`.
    */
   | { readonly kind: 'catchingUp'; readonly live: Publication[]; lostUntil: Position | undefined }
   | { readonly kind: 'live' }
@@ -44,11 +44,11 @@ export class Subscription {
   readonly client: Subscriber
   readonly ref: ChannelRef
   /**
-   * What others see of the subscriber. Kept here, because its leave is announced after the session has
-   * closed.
+   * The information that other clients see of the subscriber. It is kept here, because its leave is announced
+   * after the session has closed.
    */
   readonly info: ClientInfo
-  /** Positions are tracked, and the client is told when continuity is lost. */
+  /** Positions are tracked, and the client is notified when continuity is lost. */
   readonly positioned: boolean
   /**
    * The client receives joins and leaves. Ends with the permission for presence; a new subscription can bring
@@ -73,7 +73,7 @@ export class Subscription {
   #state: SubscriptionState = { kind: 'catchingUp', live: [], lostUntil: undefined }
   #epoch = ''
   #offset = 0
-  /** Ends the subscription when its token or its time runs out. */
+  /** Ends the subscription when its token or its lifetime expires. */
   expiry: Timer | undefined
 
   constructor(
@@ -125,18 +125,18 @@ export class Subscription {
   }
 
   /** Records that publications up to `top` did not arrive, or could not be kept, while history was read. */
-  lose(top: Position): void {
+  recordLoss(top: Position): void {
     if (this.#state.kind === 'catchingUp') this.#state.lostUntil = top
   }
 
-  /** Delivers from now on what follows `top`. Does nothing on a subscription that has ended. */
+  /** Delivers the publications after `top` from now on. Does nothing on a subscription that has ended. */
   goLive(top: Position | undefined): void {
     if (this.#state.kind === 'ended') return
     this.#state = liveState
     if (top) this.jumpTo(top)
   }
 
-  /** Continues after `top`: the client has been told that continuity was lost. */
+  /** Continues after `top`. The caller notifies the client that continuity was lost. */
   jumpTo(top: Position): void {
     this.#epoch = top.epoch
     this.#offset = top.offset
@@ -175,7 +175,8 @@ export class Subscription {
     if (state.kind === 'catchingUp') {
       const { live, lostUntil } = state
       if (live.length < collectedMax && !lostUntil) live.push(publication)
-      else if (publication.offset > 0) this.lose({ epoch: publication.epoch, offset: publication.offset })
+      else if (publication.offset > 0)
+        this.recordLoss({ epoch: publication.epoch, offset: publication.offset })
     }
     return false
   }

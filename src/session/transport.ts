@@ -14,10 +14,11 @@ export interface Frame {
   wire?: Uint8Array
 }
 
+/** The connection of one session. Only the session writes to it. */
 export interface Transport {
   /**
-   * Writes all frames at once, in order. Returns false when the kernel did not take everything; `onDrained`
-   * follows when it has.
+   * Writes all frames together, in order. Returns false when the kernel did not take everything; `onDrained`
+   * follows when the kernel has taken everything.
    */
   send(frames: readonly Frame[]): boolean
   /** Bytes that were sent and that the kernel has not taken yet. */
@@ -37,7 +38,11 @@ export interface TransportListener {
   onMessage(payload: Buffer, binary: boolean): void
   /** A ping or pong of the transport's own protocol. */
   onControl(): void
+  /** The kernel has taken all bytes that were sent. */
   onDrained(): void
-  /** The connection is gone. Called once, as the last event. */
+  /**
+   * The connection is closed, with this WebSocket close code (1006: without a close frame). Called once, as
+   * the last event.
+   */
   onClosed(code: number): void
 }

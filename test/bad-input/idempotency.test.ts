@@ -112,7 +112,7 @@ describe('invalid keys', () => {
   )
 })
 
-describe('a thousand at once', () => {
+describe('a thousand concurrent publishes', () => {
   test('of one connection: one message and a thousand acknowledgements', async () => {
     const frames = Array.from({ length: 1_000 }, (_, id) =>
       text(JSON.stringify({ type: 'room_message', room: 'two', content: `${key} once`, key, id })),

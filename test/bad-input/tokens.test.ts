@@ -182,7 +182,7 @@ describe('chat: 401 before the upgrade, for every way to send a token', () => {
       const answer = await target.request(request)
       expectRefusal(answer, { status: 401, code })
       expect(answer.headers).toMatchObject({ 'www-authenticate': 'Bearer' })
-      expectSecretless(JSON.stringify(answer), token)
+      expectNoSecrets(JSON.stringify(answer), token)
     }
   })
 
@@ -203,7 +203,7 @@ describe('Centrifuge: by code, after connect', () => {
     const token = makeToken()
     const { code, reason } = await (await connected(token)).closed()
     expect([code, reason]).toEqual([3500, expect.stringMatching(/^invalid token: The token /)])
-    expectSecretless(reason, token)
+    expectNoSecrets(reason, token)
   })
 
   test.each(late)('%s: error 109', async (_what, makeToken) => {
@@ -211,7 +211,7 @@ describe('Centrifuge: by code, after connect', () => {
     const answer = await (await connected(token)).json()
     expect(answer).toMatchObject({ id: 1, error: { code: 109 } })
     expectSentence(answer['error'].message)
-    expectSecretless(JSON.stringify(answer), token)
+    expectNoSecrets(JSON.stringify(answer), token)
   })
 
   test.each([
@@ -241,7 +241,7 @@ test('a token of one tenant is refused by another, and a valid token is accepted
 })
 
 /** Asserts that a message contains neither the token, nor its claims, nor a key. */
-function expectSecretless(said: string, token: string): void {
-  for (const piece of token.split(/[^\w-]+/)) if (piece.length > 8) expect(said).not.toContain(piece)
-  expect(said).not.toMatch(/alice|id\.acme|id\.other|BEGIN PUBLIC/)
+function expectNoSecrets(message: string, token: string): void {
+  for (const piece of token.split(/[^\w-]+/)) if (piece.length > 8) expect(message).not.toContain(piece)
+  expect(message).not.toMatch(/alice|id\.acme|id\.other|BEGIN PUBLIC/)
 }

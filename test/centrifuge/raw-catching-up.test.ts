@@ -40,7 +40,7 @@ test('what is published meanwhile is part of the reply in a recovery', async () 
   })
 })
 
-test('more than can be kept: a new subscriber starts after it, without a gap', async () => {
+test('more publications than can be kept: a new subscriber starts after them, without a gap', async () => {
   const { ann, publish, release } = await annCatchingUp()
   for (let id = 1; id <= 1500; id += 1) await publish(id)
   release()
@@ -49,7 +49,7 @@ test('more than can be kept: a new subscriber starts after it, without a gap', a
   expect(await ann.object()).toMatchObject({ push: { pub: { offset: 1501 } } })
 })
 
-test('more than can be kept: a returning subscriber is not recovered', async () => {
+test('more publications than can be kept: a returning subscriber is not recovered', async () => {
   const { ann, publish, release } = await annCatchingUp({ recover: true, epoch: '' })
   for (let id = 1; id <= 1500; id += 1) await publish(id)
   release()
@@ -144,12 +144,12 @@ test('commands of a backend for a connection that is not answered yet take effec
   const ann = await rawAt(gateway)
   ann.send({ id: 1, connect: { token: await gateway.token('ann', { claims: { channels: ['general'] } }) } })
   const release = await broker.held.next()
-  const { userCommands: orders } = gateway.gateway
+  const { userCommands } = gateway.gateway
   const tenant = gateway.gateway.tenant('demo/acme')
   if (!tenant) throw new Error('there is no tenant')
   broker.holding = false
-  await orders.refresh(tenant, { user: 'ann' }, { expiresAtMs: Date.now() + 7_200_000 })
-  await orders.subscribe(tenant, { user: 'ann' }, { channel: 'lobby' })
+  await userCommands.refresh(tenant, { user: 'ann' }, { expiresAtMs: Date.now() + 7_200_000 })
+  await userCommands.subscribe(tenant, { user: 'ann' }, { channel: 'lobby' })
   // Once another client has been answered, everything before it has been sent.
   await rawAs(gateway, 'bob')
   release()

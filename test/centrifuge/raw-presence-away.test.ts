@@ -1,7 +1,7 @@
 // Presence is best effort: while it is unavailable, clients can subscribe, publish and leave.
 import { afterEach, expect, test, vi } from 'vitest'
 import { presenceTtlMs } from '../../src/presence/presence.js'
-import { AbsentPresence } from '../support/absent-presence.js'
+import { UnavailablePresence } from '../support/absent-presence.js'
 import { gatewayFor } from '../support/centrifuge-sdk.js'
 import { chatAs } from '../support/chat-client.js'
 import { rawAs } from '../support/frames.js'
@@ -16,12 +16,12 @@ afterEach(() => {
 
 /** Bob is on `general` and receives joins and leaves. Then presence becomes unavailable. */
 async function bobAlone() {
-  const presence = new AbsentPresence()
+  const presence = new UnavailablePresence()
   const gateway = await gatewayFor({}, { presence })
   const [ann, bob] = await Promise.all([rawAs(gateway, 'ann'), rawAs(gateway, 'bob')])
   await bob.ask(2, subscribeGeneral)
   expect(await bob.object()).toMatchObject({ push: { join: { info: { user: 'bob' } } } })
-  presence.away = true
+  presence.unavailable = true
   return { presence, gateway, ann, bob }
 }
 
@@ -38,7 +38,7 @@ test('the next refresh adds the entries of clients that joined meanwhile', async
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   const { ann, bob, presence } = await bobAlone()
   await ann.ask(2, subscribeGeneral)
-  presence.away = false
+  presence.unavailable = false
   expect(await bob.ask(3, membersOf)).toMatchObject({ presence_stats: { num_clients: 1 } })
   await vi.advanceTimersByTimeAsync(presenceTtlMs / 3)
   expect(await bob.ask(4, membersOf)).toMatchObject({ presence_stats: { num_clients: 2 } })
@@ -66,11 +66,11 @@ test('a bug in presence does not fail a subscription, and is counted', async () 
 })
 
 test('the lobby announces nothing, since it may be above its limit', async () => {
-  const presence = new AbsentPresence()
+  const presence = new UnavailablePresence()
   const gateway = await gatewayFor({}, { presence })
   const bob = await chatAs(gateway, 'bob')
   await chatAs(gateway, 'ann')
-  presence.away = true
+  presence.unavailable = true
   await chatAs(gateway, 'cleo')
   const received = (await bob.settle()).filter(({ event }) => event === 'user_connected')
   expect(received).toMatchObject([{ user_id: 'ann' }])

@@ -28,9 +28,9 @@ describe('connect', () => {
   })
 
   test('without a token, where rules allow guests: the user is guest:<client>', async () => {
-    const everybody = [{ authenticated: true as const }, { anonymous: true as const }]
+    const everyone = [{ authenticated: true as const }, { anonymous: true as const }]
     const gateway = await gatewayFor({
-      channels: [rule('lobby', { grants: [allow(allOperations, everybody)] })],
+      channels: [rule('lobby', { grants: [allow(allOperations, everyone)] })],
     })
     const guest = sdkAt(centrifugeUrl(gateway), {})
     const { client: id } = await new Promise<{ client: string }>((resolve) => {

@@ -1,4 +1,5 @@
-// Cut connections: what was missed is recovered, in order and once, or the client is told that it is not.
+// Cut connections: missed publications are recovered, in order and once, or the client is notified that they
+// are not.
 import { expect, test } from 'vitest'
 import type { Centrifuge, SubscribedContext } from 'centrifuge'
 import { drain } from '../../src/gateway/fleet/drain.js'

@@ -127,16 +127,16 @@ test('a new token with other channels: 3010, and the client reconnects to those'
   expect((await received.next()).channel).toBe('lobby')
 })
 
-test('broker unavailable: 3004, and the client connects once it is back', async () => {
+test('broker unavailable: 3004, and the client connects when the broker is available again', async () => {
   let failures = 2
-  class AwayBroker extends MemoryBroker {
+  class UnavailableBroker extends MemoryBroker {
     override async subscribe(ref: Parameters<MemoryBroker['subscribe']>[0]): Promise<void> {
       if (ref.channel === 'general' && failures-- > 0)
-        throw new CommandError('BROKER_UNAVAILABLE', 'Redis is away')
+        throw new CommandError('BROKER_UNAVAILABLE', 'Redis is unavailable')
       return super.subscribe(ref)
     }
   }
-  const broker = new AwayBroker(new MemoryBrokerData({ clock: systemClock }))
+  const broker = new UnavailableBroker(new MemoryBrokerData({ clock: systemClock }))
   const gateway = await gatewayFor({}, { broker })
   const ann = sdkOf(gateway, 'ann', byToken(gateway, { channels: ['general'] }))
   const received = next(ann, 'subscribed')

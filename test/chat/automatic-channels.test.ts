@@ -21,7 +21,7 @@ class UnavailableBroker extends MemoryBroker {
   override async subscribe(ref: ChannelRef): Promise<void> {
     if (this.available) return super.subscribe(ref)
     this.refused += 1
-    throw new CommandError('BROKER_UNAVAILABLE', 'Redis is away', { retryAfterMs: 20 })
+    throw new CommandError('BROKER_UNAVAILABLE', 'Redis is unavailable', { retryAfterMs: 20 })
   }
 }
 
@@ -32,7 +32,7 @@ test('a client that leaves while the broker is unavailable causes no bug report'
   await until('both refused', () => broker.refused >= 2)
   ann.socket.terminate()
   await until('the session of ann to end', () => gateway.gateway.tenant('demo/acme')?.sessions.size === 0)
-  // The retry of bob comes later than that of ann would.
+  // Bob's retry is later than a retry of ann would be.
   const bob = await chatAs(gateway, 'bob')
   const before = broker.refused
   await until('bob refused again', () => broker.refused >= before + 2)
@@ -40,7 +40,7 @@ test('a client that leaves while the broker is unavailable causes no bug report'
   expect(await bugsOf(gateway)).toBe(0)
 })
 
-test('a client that connected while the broker was unavailable is subscribed once it is back', async () => {
+test('a client that connected while the broker was unavailable is subscribed when the broker is available again', async () => {
   const broker = new UnavailableBroker()
   const gateway = await gatewayFor({}, { broker })
   const ann = await chatAs(gateway, 'ann')

@@ -5,15 +5,15 @@ import { chatAs, joined, type ChatClient, type ChatEvent } from '../support/chat
 import { MovableClock } from '../support/clock.js'
 import { rule } from '../support/policies.js'
 
-/** A room to which ann has sent the messages 1 to `said`. */
+/** A room to which ann has sent the messages 1 to `count`. */
 async function spoken(
-  said: number,
+  count: number,
   size = 1000,
 ): Promise<{ ann: ChatClient; bob: ChatClient; epoch: unknown }> {
   const gateway = await gatewayFor({ channels: [rule('general', { history: { size, ttlMs: 3_600_000 } })] })
   const [ann, bob] = [await chatAs(gateway, 'ann'), await chatAs(gateway, 'bob')]
   let epoch: unknown
-  for (let content = 1; content <= said; content += 1)
+  for (let content = 1; content <= count; content += 1)
     ({ epoch } = await ann.done({ type: 'chat', room: 'general', content }))
   return { ann, bob, epoch }
 }

@@ -166,8 +166,8 @@ test('connects over the tenant’s rate are refused with 429 and a retry time', 
 
 describe('handshakes over the gateway’s rate', () => {
   /**
-   * A gateway that allows one handshake a second has had three. The time stands still, and the random delay
-   * is 0.
+   * A gateway that allows one handshake a second has had three. The clock does not advance, and the random
+   * delay is 0.
    */
   async function busyGateway(): Promise<TestGateway> {
     const gateway = await gatewayFor(

@@ -13,7 +13,7 @@ class FailingBroker extends HeldBroker {
   failing = false
 
   override history(...args: Parameters<HeldBroker['history']>): Promise<HistoryPage> {
-    return this.failing ? Promise.reject(new Error('Redis is away')) : super.history(...args)
+    return this.failing ? Promise.reject(new Error('Redis is unavailable')) : super.history(...args)
   }
 }
 
@@ -57,11 +57,11 @@ test('a connection that closes while it joins leaves no presence entry, and is n
   await ann.settle()
   broker.holding = true
   bob.send({ type: 'join_room', room: 'general' })
-  const letGo = await broker.held.next()
+  const release = await broker.held.next()
   broker.holding = false
   bob.socket.terminate()
   await ann.next('user_disconnected')
-  letGo()
+  release()
   await vi.waitFor(async () => expect(await presence.stats(ref)).toEqual({ clients: 1, users: 1 }))
   expect(await ann.settle()).toEqual([])
 })

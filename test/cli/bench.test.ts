@@ -1,4 +1,4 @@
-// `parley bench` as people type it, against a gateway of its own.
+// `parley bench` as a process, against a gateway that the test starts.
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -53,19 +53,19 @@ test('counts every delivery', async () => {
   expect(stdout).toContain('failures     none\n')
 })
 
-test('says by code who was turned away, and fails', async () => {
+test('prints refused connections by code, and exits with 1', async () => {
   await expect(bench(`${subject.url}/bench/other`, '--secret-file', secretFile)).rejects.toMatchObject({
     code: 1,
     stdout: expect.stringMatching(/connections {2}0 of 24 .*\nfailures {5}24 × 404 NOT_FOUND\n/s),
   })
-  // Centrifuge's number for a token that is none.
+  // The output has Centrifuge's error number for an invalid token.
   await expect(bench(`${subject.url}/bench/t0`, '--token', 'none')).rejects.toMatchObject({
     code: 1,
     stdout: expect.stringMatching(/failures {5}24 × \d+\n/),
   })
 })
 
-test('measures through TLS, and says why nobody came where the certificate is not trusted', async () => {
+test('measures through TLS, and prints the reason when it does not trust the certificate', async () => {
   const { cert, key } = await makeCertificate(folder, 'gateway', { days: 5 })
   const tenants = await TenantFolder.make(1)
   const gateway = await GatewayProcess.start({
@@ -83,9 +83,9 @@ test('measures through TLS, and says why nobody came where the certificate is no
   })
 })
 
-test('says what is wrong with its options', async () => {
+test('prints a message for invalid options', async () => {
   await expect(bench('http://localhost:8000/demo/acme')).rejects.toMatchObject({
-    stderr: expect.stringContaining('It is ws:// or wss://, a host, and /<namespace>/<tenant>.'),
+    stderr: expect.stringContaining('The address is ws:// or wss://, a host, and /<namespace>/<tenant>.'),
   })
   await expect(bench(`${subject.url}/bench/t0`, '--secret-file', join(folder, 'none'))).rejects.toMatchObject(
     {

@@ -1,4 +1,4 @@
-// `parley crds` as people type it.
+// `parley crds` as a process.
 import { execFile } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -36,7 +36,7 @@ test('writes a file for each', async () => {
   }
 })
 
-test('says why it cannot write', async () => {
+test('prints why it cannot write', async () => {
   await expect(parley('--output', join(root, 'package.json'))).rejects.toMatchObject({
     code: 2,
     stderr: expect.stringMatching(/^error: cannot write to .*package\.json: /),

@@ -1,4 +1,4 @@
-// `parley dev` as a process: what it says to what was typed, and how it ends.
+// `parley dev` as a process: its messages for wrong input, and how it stops.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -21,7 +21,7 @@ function start(args: readonly string[], env: Readonly<Record<string, string>> = 
   return child
 }
 
-/** Runs to the end; for what ends by itself. */
+/** Runs until the process ends by itself. */
 async function refusalOf(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const child = start(args, env)
   let stderr = ''
@@ -30,15 +30,15 @@ async function refusalOf(args: readonly string[], env: Readonly<Record<string, s
   return { code: Number(code), stderr }
 }
 
-/** Up, and where a guest connects. */
+/** Starts `parley dev`, and resolves to its process and the URL at which a guest connects. */
 async function running(...args: string[]) {
   const child = start(['--port', '0', '--ops-port', '0', ...args])
-  let said = ''
+  let output = ''
   for await (const text of child.stdout.setEncoding('utf8')) {
-    said += String(text)
-    if (said.includes('WARNING')) break
+    output += String(text)
+    if (output.includes('WARNING')) break
   }
-  return { child, url: `ws://127.0.0.1:${/localhost:(\d+)/.exec(said)?.[1]}/demo/globex/ws` }
+  return { child, url: `ws://127.0.0.1:${/localhost:(\d+)/.exec(output)?.[1]}/demo/globex/ws` }
 }
 
 async function guestAt(url: string) {
@@ -50,7 +50,7 @@ async function guestAt(url: string) {
   return { socket, advised }
 }
 
-describe('what was typed wrongly is answered in a sentence, not a stack', () => {
+describe('wrong input is answered with a message, not with a stack', () => {
   test.each<[string[], RegExp]>([
     [['--port', '99999'], /--port .* from 0 .* to 65535/],
     [['--port', '1.5'], /--port .* whole number/],
@@ -76,13 +76,13 @@ describe('what was typed wrongly is answered in a sentence, not a stack', () => 
       '-- --tenants x',
     ],
     ['npm start --log-level info', ['info'], { npm_config_log_level: 'true' }, '-- --log-level info'],
-  ])('%s without the two dashes is told how', async (_typed, args, env, hint) => {
+  ])('%s without the two dashes: the message has the right command', async (_typed, args, env, hint) => {
     const { code, stderr } = await refusalOf(args, env)
     expect(stderr).toContain(hint)
     expect(code).toBe(2)
   })
 
-  test('a port that is taken', async () => {
+  test('a port that is in use', async () => {
     const other = createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
     onTestFinished(() => void other.close())
@@ -103,7 +103,7 @@ describe('what was typed wrongly is answered in a sentence, not a stack', () => 
   })
 })
 
-test('a manifest that breaks while it runs is reported, and so is its mending', async () => {
+test('a manifest that becomes invalid while it runs is reported, and so is its correction', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'parley-dev-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   cpSync(join(root, 'manifests/samples'), folder, { recursive: true })
@@ -114,13 +114,13 @@ test('a manifest that breaks while it runs is reported, and so is its mending', 
   writeFileSync(file, good.replace('planRef:', 'planReff:'))
   expect(String(await once(stderr, 'data'))).toMatch(/^parley: acme\.yaml:\d+: spec\.planRef/)
   writeFileSync(file, good)
-  let said = ''
-  while (!said.includes('valid again')) said += String(await once(stderr, 'data'))
-  expect(said).toContain('parley: all manifests are valid again\n')
+  let output = ''
+  while (!output.includes('valid again')) output += String(await once(stderr, 'data'))
+  expect(output).toContain('parley: all manifests are valid again\n')
 })
 
-describe('the end', () => {
-  test('SIGTERM tells clients, closes them with 3001 and ends with 0', async () => {
+describe('a stop', () => {
+  test('SIGTERM advises clients, closes them with 3001, and the process exits with 0', async () => {
     const { child, url } = await running()
     const { advised, socket } = await guestAt(url)
     const [closed, exited] = [once(socket, 'close'), once(child, 'exit')]
@@ -130,10 +130,10 @@ describe('the end', () => {
     expect(await exited).toEqual([0, null])
   })
 
-  test('a second Ctrl-C does not wait for the first', async () => {
+  test('a second Ctrl-C ends the process without waiting for the drain', async () => {
     const { child, url } = await running('--drain-window', '3600')
     await guestAt(url)
-    // The first goes at once, the second in half an hour.
+    // The first client is closed at once, and the second one after half an hour.
     const { advised } = await guestAt(url)
     child.kill('SIGINT')
     await advised

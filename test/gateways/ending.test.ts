@@ -86,7 +86,7 @@ describe('SIGTERM', () => {
     expect(await ended).toEqual({ code: 0, signal: null })
   })
 
-  test('its users and its heartbeat are gone at once, and other users are notified', async () => {
+  test('its users and its heartbeat are removed immediately, and other users are notified', async () => {
     const ann = await chatIn(a, 'ann')
     const cora = await chatIn(b, 'cora')
     await joined(ann, 'left')

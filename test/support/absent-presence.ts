@@ -1,12 +1,12 @@
-// A presence that becomes unavailable and comes back, like one on Redis in a failover.
+// A presence store that becomes unavailable and available again, like one on Redis during a failover.
 import { CommandError } from '../../src/errors.js'
 import { MemoryPresence } from '../../src/presence/memory.js'
 import { systemClock } from '../../src/time.js'
 
-export class AbsentPresence extends MemoryPresence {
-  away = false
-  /** The error of every call while `away` is true. */
-  error: Error = new CommandError('BROKER_UNAVAILABLE', 'Who is here is not known at the moment')
+export class UnavailablePresence extends MemoryPresence {
+  unavailable = false
+  /** The error of every call while `unavailable` is true. */
+  error: Error = new CommandError('BROKER_UNAVAILABLE', 'Presence is unavailable: Redis does not answer')
 
   constructor() {
     super({ clock: systemClock })
@@ -38,6 +38,6 @@ export class AbsentPresence extends MemoryPresence {
   }
 
   #assertAvailable(): void {
-    if (this.away) throw this.error
+    if (this.unavailable) throw this.error
   }
 }

@@ -1,5 +1,5 @@
-// The unmodified centrifuge npm client with a test gateway. Everything made here ends with the test that made
-// it.
+// The unmodified centrifuge npm client with a test gateway. Clients, gateways and proxies are closed at the
+// end of the test that created them.
 import {
   Centrifuge,
   type EventMap,

@@ -1,5 +1,5 @@
-// A client of the chat endpoint: a plain WebSocket and JSON, as an application that implements the protocol
-// has it.
+// A client of the chat endpoint: a plain WebSocket and JSON, like the client of an application that
+// implements the protocol.
 import { once } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { expect, onTestFinished, vi } from 'vitest'
@@ -56,7 +56,7 @@ export class ChatClient {
     return client
   }
 
-  /** Sends an object as JSON, and a text unchanged. */
+  /** Sends an object as JSON, and a string unchanged. */
   send(command: object | string): void {
     this.socket.send(typeof command === 'string' ? command : JSON.stringify(command))
   }

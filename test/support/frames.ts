@@ -44,7 +44,7 @@ export class RawCentrifugeClient {
     return client
   }
 
-  /** Sends one frame with one command per line. A text is sent unchanged. */
+  /** Sends one frame with one command per line. A string is sent unchanged. */
   send(...commands: readonly (object | string)[]): void {
     this.socket.send(
       commands.map((command) => (typeof command === 'string' ? command : JSON.stringify(command))).join('\n'),

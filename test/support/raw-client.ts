@@ -16,7 +16,7 @@ export interface HttpAnswer {
   readonly body: { code?: string; message?: string } | undefined
 }
 
-export type Json = Readonly<Record<string, any>> // oxlint-disable-line typescript/no-explicit-any -- what servers say is looked at by expect
+export type Json = Readonly<Record<string, any>> // oxlint-disable-line typescript/no-explicit-any -- tests check replies with expect
 
 export class RawClient {
   readonly socket: Socket
@@ -62,7 +62,7 @@ export class RawClient {
     this.socket.write(Buffer.concat(parts))
   }
 
-  /** Sends one text frame: a text unchanged, anything else as JSON. */
+  /** Sends one text frame: a string unchanged, anything else as JSON. */
   send(message: unknown): void {
     this.write(text(typeof message === 'string' ? message : JSON.stringify(message)))
   }
@@ -136,8 +136,8 @@ export class RawClient {
   }
 
   async #until<Found>(what: string, look: () => Found | undefined): Promise<Found> {
-    const giveUp = new AbortController()
-    const late = after(deadlineMs, 'late' as const, { signal: giveUp.signal }).catch(() => 'late' as const)
+    const timeout = new AbortController()
+    const late = after(deadlineMs, 'late' as const, { signal: timeout.signal }).catch(() => 'late' as const)
     try {
       for (;;) {
         const woken = new Promise<'woken'>((resolve) => (this.#wake = () => resolve('woken')))
@@ -145,10 +145,10 @@ export class RawClient {
         if (found !== undefined) return found
         if (this.#ended)
           throw new Error(`the connection ended before ${what}: ${this.#received.toString('latin1')}`)
-        if ((await Promise.race([woken, late])) === 'late') throw new Error(`${what} did not come`)
+        if ((await Promise.race([woken, late])) === 'late') throw new Error(`${what} did not arrive in time`)
       }
     } finally {
-      giveUp.abort()
+      timeout.abort()
     }
   }
 }

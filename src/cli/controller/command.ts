@@ -1,5 +1,5 @@
-// `parley controller`: compiles the cluster's ChatTenants into policies for the gateways. Several may run;
-// one leads.
+// `parley controller`: compiles the cluster's ChatTenants into policies for the gateways. Several controllers
+// may run, and one of them leads.
 import { setFlagsFromString } from 'node:v8'
 import { Command, Option } from 'commander'
 import type { PublicUrl } from '../../controller/credentials/endpoints.js'

@@ -2,9 +2,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { ControllerMetrics } from '../../metrics-controller.js'
 
-/** What the probes report. */
+/** The health that the probes report. */
 export interface ControllerHealth {
+  /** The reasons why the controller is not ready; empty when it is. */
   unready(): string[]
+  /** The reasons why the process must be restarted; empty when it is healthy. */
   dead(): string[]
   readonly leading: boolean
 }

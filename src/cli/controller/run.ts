@@ -29,8 +29,8 @@ const purgeWaitMs = 5_000
 
 /** Runs until the process is asked to end. @throws ConfigError for a configuration that cannot be used. */
 export async function runController(options: ControllerCommandOptions): Promise<void> {
-  // Before anything else: the first process of a container ignores signals for which it has no handler.
-  const asked = untilSignal(process)
+  // This comes first, because the first process of a container ignores signals for which it has no handler.
+  const stopRequested = untilSignal(process)
   const stop = new AbortController()
   const { signal } = stop
   setMaxListeners(0, signal)
@@ -41,7 +41,7 @@ export async function runController(options: ControllerCommandOptions): Promise<
   const sealing = readSealingKeys(options.sealingKeyFile)
   const redis = new RedisLinks(options, { clock: systemClock, log, signal, environment: process.env })
   const metrics = new ControllerMetrics()
-  // The data of a deleted tenant is on all masters.
+  // A deleted tenant has data on all masters.
   const purging = new PerShard(redis.shards, (shard) => redis.createLink('purge', undefined, shard))
   try {
     const controller = new Controller({
@@ -62,12 +62,12 @@ export async function runController(options: ControllerCommandOptions): Promise<
       after: systemAfter,
       log,
     })
-    await runOn({ asked, controller, log, metrics, options, redis })
+    await runOn({ stopRequested, controller, log, metrics, options, redis })
   } catch (error) {
     const isLost = error instanceof LostLeadershipError || error instanceof NotLeadingError
     if (!isLost && !(error instanceof FencedError)) throw error
     log.error({ reason: error.message }, 'another controller leads')
-    // At once: writes that are still under way belong to the other controller now.
+    // The process exits immediately, because the other controller is responsible for all writes now.
     process.exit(temporaryExitCode)
   } finally {
     stop.abort()
@@ -75,16 +75,16 @@ export async function runController(options: ControllerCommandOptions): Promise<
   }
 }
 
-/** Resolves when `asked` has resolved and the lease has been released. */
-async function runOn(life: {
-  asked: Promise<void>
+/** Runs the controller. Resolves when a stop was requested and the lease has been released. */
+async function runOn(parts: {
+  stopRequested: Promise<void>
   controller: Controller
   log: Log
   metrics: ControllerMetrics
   options: ControllerCommandOptions
   redis: RedisLinks
 }): Promise<void> {
-  const { asked, controller, log, metrics, options, redis } = life
+  const { stopRequested, controller, log, metrics, options, redis } = parts
   const { host } = options
   let checked = false
   const health = {
@@ -96,18 +96,18 @@ async function runOn(life: {
     },
   }
   const server = controllerOps(health, metrics)
-  const place = { what: 'operators', flag: '--ops-port', host, port: options.opsPort }
+  const address = { what: 'operators', flag: '--ops-port', host, port: options.opsPort }
   const { port: opsPort } = await listenOrExplain(
     () => listen(server, { port: options.opsPort, host }),
-    place,
+    address,
   )
   try {
     log.info({ opsPort }, 'answering probes')
     const ending = new AbortController()
     setMaxListeners(0, ending.signal)
-    const ended = asked.then(() => ending.abort())
+    const ended = stopRequested.then(() => ending.abort())
     const reached = redis.check().then(() => true)
-    if (!(await Promise.race([reached, asked]))) return
+    if (!(await Promise.race([reached, stopRequested]))) return
     checked = true
     log.info({ opsPort }, 'taking part in the leader election')
     await controller.run(ending.signal)
@@ -118,8 +118,8 @@ async function runOn(life: {
 }
 
 /**
- * The gateways that an autoscaler scales; undefined when none does. @throws ConfigError when only one option
- * is given.
+ * Returns the gateways that an autoscaler scales, or undefined when there is no autoscaler. @throws
+ * ConfigError when only one option is given.
  */
 function fleetOf(options: ControllerCommandOptions, namespace: string): GatewayFleet | undefined {
   const { gatewayHpa: autoscaler, gatewaySelector: selector } = options
@@ -139,8 +139,8 @@ function ownNamespace(): string {
 }
 
 /**
- * Why a URL is refused by its literal address. Host names are checked each time that they are resolved for a
- * fetch.
+ * Returns why the literal address in a URL is refused, or undefined. Host names are checked each time they
+ * are resolved for a fetch.
  */
 function privateAddress(uri: string): string | undefined {
   if (!URL.canParse(uri)) return undefined

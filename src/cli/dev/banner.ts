@@ -18,7 +18,7 @@ export interface BannerOptions {
   readonly opsPort: number | undefined
   readonly folder: string
   readonly tenants: readonly BannerTenant[]
-  /** Whether problems of the manifests are printed after the banner. */
+  /** True: problems of the manifests are printed after the banner. */
   readonly problems: boolean
 }
 

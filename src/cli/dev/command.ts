@@ -49,7 +49,7 @@ export function devCommand(): Command {
       0,
     )
     .addOption(new Option('--log-level <level>').choices(logLevels).default('warn'))
-    // They are refused below, with a better explanation.
+    // Excess arguments are refused below, with a better explanation.
     .allowExcessArguments()
   return withDocumentedExitCodes(command).action(async (options: DevOptions) => {
     const problem = misplacedOption(command.args)
@@ -110,7 +110,7 @@ async function dev(options: DevOptions): Promise<void> {
   await watching
 }
 
-/** The tenants for the banner, with a token and an API key where a tenant has samples of them. */
+/** Returns the tenants for the banner, with a token and an API key where a tenant has samples of them. */
 async function bannerTenants(gateway: Gateway, catalog: FilesCatalog): Promise<BannerTenant[]> {
   return Promise.all(
     [...gateway.tenants].map(async (tenant) => {
@@ -128,8 +128,8 @@ async function bannerTenants(gateway: Gateway, catalog: FilesCatalog): Promise<B
 }
 
 /**
- * Detects `npm start --port 9000`, where npm consumes the option: its environment shows the option, and 9000
- * remains as an argument. Returns a sentence for the user, or undefined.
+ * Detects `npm start --port 9000`, where npm consumes the option: its environment contains the option, and
+ * 9000 remains as an argument. Returns a message for the user, or undefined.
  */
 function misplacedOption([extra]: readonly string[]): string | undefined {
   for (const name of ['port', 'ops_port', 'host', 'tenants', 'drain_window', 'log_level']) {

@@ -1,5 +1,5 @@
-// What `parley dev` serves besides the tenants' endpoints: the chat page, tokens for it, and the operators'
-// pages.
+// The pages that `parley dev` serves besides the tenants' endpoints: the chat page, tokens for it, and the
+// operators' pages.
 import { readFile } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { z } from 'zod'
@@ -20,7 +20,7 @@ const files: Readonly<Record<string, { file: string; type: string }>> = {
   '/favicon.svg': { file: 'favicon.svg', type: 'image/svg+xml' },
 }
 
-/** The page needs its own script and style, and sockets to its own server. Nothing else may run. */
+/** Allows the page its own script and style, and sockets to its own server, and nothing else. */
 const contentSecurityPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -113,7 +113,7 @@ async function answerToken(
   if (!issuer) {
     throw new CommandError(
       'NOT_AVAILABLE',
-      `The page signs only with sample keys, and ${key} has none: print a token with "parley token --tenant ${key} --user ${user}"`,
+      `The page signs tokens only with sample keys, and ${key} has none: print a token with "parley token --tenant ${key} --user ${user}"`,
     )
   }
   const token = await mintToken(issuer, {

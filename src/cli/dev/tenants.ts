@@ -2,12 +2,12 @@
 import { lobbyChannel } from '../../protocol/chat/channels.js'
 import type { TenantPolicy } from '../../tenant/policy.js'
 
-/** The value that stands for any claim in suggestions. */
+/** The value of every claim in suggestions. */
 const sampleClaim = 'red'
 
 /**
- * Channels to start with: the literal ones, and patterns over claims with `red` filled in. The lobby and the
- * user's direct-message channel are left out, because clients are subscribed to them automatically.
+ * Returns channels to start with: the literal ones, and patterns over claims with `red` filled in. The lobby
+ * and the user's direct-message channel are left out, because clients are subscribed to them automatically.
  */
 export function suggestedRooms(policy: TenantPolicy): string[] {
   return policy.channels
@@ -16,7 +16,7 @@ export function suggestedRooms(policy: TenantPolicy): string[] {
     .filter((channel) => !/[{*]/.test(channel))
 }
 
-/** The claims that the patterns of the rules use, each with the sample value. */
+/** Returns the claims that the patterns of the rules use, each with the sample value. */
 export function suggestedClaims(policy: TenantPolicy): Record<string, string> {
   const names = policy.channels.flatMap(({ match }) =>
     [...match.value.matchAll(/\{claims\.([^}]+)\}/g)].map(([, name]) => name ?? ''),

@@ -26,7 +26,7 @@ import { BatchParams } from './schema.js'
 import { readBody } from '../http/read-body.js'
 import type { Gateway } from '../gateway.js'
 
-/** The limit of a request body. A batch holds several messages. */
+/** The largest request body in bytes. It has room for a batch of several messages. */
 const bodyBytesMax = 1_048_576
 /** The limits of concurrent requests. */
 const perTenantMax = 64
@@ -88,7 +88,7 @@ export class Api {
       const outcome = await this.#run(method, { tenant, caller, requestText: text })
       metrics.apiRequests.inc({ method, code: outcome.refusal?.code ?? 'ok' })
       metrics.apiSeconds.observe({ method }, (context.clock.monotonicMs() - startedMs) / 1000)
-      // The caller then opens another connection, which leads to another gateway.
+      // The caller then opens a new connection, which reaches another gateway.
       if (this.#gateway.draining) response.setHeader('connection', 'close')
       const inTransport = request.headers['x-centrifugo-error-mode'] === 'transport' && method !== 'batch'
       sendOutcome(response, outcome, inTransport)

@@ -1,4 +1,4 @@
-// Closes sessions a few at a time, so that the gateways to which the clients reconnect can take them in.
+// Closes sessions a few at a time, so that the other gateways can handle the reconnects of their clients.
 import type { CloseCode } from '../../protocol/codes.js'
 import type { OpenSession } from '../../session/context.js'
 
@@ -11,13 +11,13 @@ export interface CloseGraduallyOptions {
   readonly windowMs: number
   /** The only source of time here. */
   readonly sleep: (ms: number) => Promise<unknown>
-  /** Asked at each step. True: no session is left, or another task closes the rest. */
+  /** Checked at each step. True: no session is left, or another task closes the rest. */
   readonly isStopped: () => boolean
 }
 
 /**
  * Closes `sessions` in the given order, evenly over `windowMs`. Each session is advised beforehand when its
- * turn comes. Resolves to the number of sessions whose turn came.
+ * turn comes. Resolves to the number of sessions that it closed, those that were closed already included.
  */
 export async function closeGradually(
   sessions: readonly OpenSession[],

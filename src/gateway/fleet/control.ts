@@ -69,7 +69,7 @@ export class ControlChannel {
 
   /** Resolves when the command is published for every gateway. Rejects like `Broker.publish`. */
   async send(command: ControlCommand): Promise<void> {
-    // Surveys keep no history: the asker has given up by the time a gateway could read an old one.
+    // Surveys keep no history: the gateway that sent an old one no longer waits for answers.
     await this.#publish(commandsRef, command, command.kind === 'survey' ? {} : { history })
   }
 
@@ -78,14 +78,14 @@ export class ControlChannel {
     await this.#publish(answersRef(gateway), answer, {})
   }
 
-  /** Takes a publication on a channel of `controlTenantId`. */
+  /** Handles a publication on a channel of `controlTenantId`. */
   onPublication(ref: ChannelRef, publication: Publication): void {
     if (ref.channel === commandsRef.channel)
       this.#handle(ControlCommand, publication.data, this.#deps.onCommand)
     else this.#handle(SurveyAnswer, publication.data, this.#deps.onSurveyAnswer)
   }
 
-  /** Takes the broker's notice that publications on a control channel may be missing. */
+  /** Handles the broker's notice that publications on a control channel may be missing. */
   onContinuityLost(): void {
     this.#deps.log.warn({}, 'control commands of other gateways may be lost: Redis lost its data')
   }

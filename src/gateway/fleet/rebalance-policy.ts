@@ -100,6 +100,7 @@ const roundsMin = 3
 const expectedMin = 50
 const backOffMs = 3_600_000
 
+/** Decides what the gateway does now: keep its sessions, evict some of them, or give up for a while. */
 export function decideRebalance(state: RebalanceState, view: FleetView): RebalanceDecision {
   const { id, nowMs, windowMs } = view
   const ready = view.members.filter((member) => member.ready)
@@ -157,7 +158,7 @@ export function recordRound(
 
 type Evicting = Extract<Phase, { kind: 'evicting' }>
 
-/** Undefined while the gateway backs off. */
+/** Returns the phase of a gateway that starts to evict; undefined while the gateway backs off. */
 function startEvicting(
   phase: Exclude<Phase, Evicting>,
   { fleetExcess, nowMs }: { fleetExcess: number; nowMs: number },
@@ -167,8 +168,8 @@ function startEvicting(
 }
 
 /**
- * Random placement alone puts some gateways a few standard deviations above the mean. Evicting those sessions
- * would never end.
+ * Returns the threshold as a number of sessions. Random placement alone puts some gateways a few standard
+ * deviations above the mean, and evicting those sessions would never end.
  */
 function sessionsOf({ deviations, meanShare }: Threshold, mean: number): number {
   return Math.max(meanShare * mean, deviations * Math.sqrt(mean))
@@ -179,7 +180,7 @@ function sessionsOf({ deviations, meanShare }: Threshold, mean: number): number 
  * balancer that picks at random sends the share `belowMeanShare` of the closed sessions to gateways below the
  * mean; one that counts connections sends more. The excess of the whole fleet is compared, because clients
  * that other gateways close arrive here too. All rounds are taken together, because a client that reconnects
- * late has returned by then.
+ * late has returned before the last round.
  */
 function isIneffective({ expected, initialExcess, rounds }: Evicting, fleetExcess: number): boolean {
   return rounds >= roundsMin && expected >= expectedMin && initialExcess - fleetExcess < expected / 3

@@ -73,14 +73,14 @@ export class Surveys {
     return [...answers.values()]
   }
 
-  /** Takes an answer; one to a finished survey is ignored. */
+  /** Handles an answer. An answer to a finished survey is ignored. */
   onAnswer(answer: SurveyAnswer): void {
     this.#waiting.get(answer.survey)?.(answer)
   }
 
   /**
-   * Answers for this gateway, also when it does not know the tenant (yet): the asker waits for an answer of
-   * each gateway.
+   * Answers a survey for this gateway, also when the gateway does not know the tenant (yet): the gateway that
+   * sent the survey waits for an answer from each gateway.
    */
   answer(survey: SurveyRequest): void {
     const known = this.#deps.tenant(survey.tenant)

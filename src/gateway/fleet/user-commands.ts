@@ -1,5 +1,5 @@
-// Commands of backends about users, wherever those are connected. A command is sent to all gateways, and each
-// applies it to its own sessions.
+// Commands of backends about users, on whichever gateway those are connected. A command is sent to all
+// gateways, and each applies it to its own sessions.
 import { closeCodes, unsubscribeCodes, type CloseCode } from '../../protocol/codes.js'
 import { refreshByServer } from '../../session/commands/refresh.js'
 import { subscribeByServer } from '../../session/server-subscriptions.js'

@@ -18,8 +18,8 @@ export class HandshakePacer {
   }
 
   /**
-   * Returns undefined when the handshake may go on at once, or a promise that resolves when its turn comes,
-   * in order of arrival.
+   * Returns undefined when the handshake may continue immediately, or a promise that resolves when its turn
+   * comes, in order of arrival.
    */
   waitForTurn(): Promise<void> | undefined {
     this.#schedule()

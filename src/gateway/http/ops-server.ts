@@ -1,4 +1,5 @@
-// The HTTP server for operators and probes. It authenticates nobody: clients must not reach its port.
+// The HTTP server for operators and probes. It does not authenticate requests, so clients must not be able to
+// reach its port.
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { listen, closeServer } from './listen.js'

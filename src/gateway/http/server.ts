@@ -1,5 +1,5 @@
 // The HTTP server for clients: WebSocket endpoints of the tenants, the server API, and optional extra pages.
-// It limits the size and the duration of every request, because anybody can send one.
+// It limits the size and the duration of every request, because any host on the network can send one.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -19,18 +19,18 @@ import { WebSocketEndpoints } from './websocket-endpoints.js'
  */
 export type ExtraPages = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
 
-/** Deadlines for clients. */
+/** The time limits for clients. A connection that exceeds one is cut, or answered with 408. */
 export interface ServerTiming {
-  /** For the TLS handshake, when the server speaks TLS. Default: 5 s. */
+  /** The limit for the TLS handshake, when the server speaks TLS. Default: 5 s. */
   readonly tlsHandshakeTimeoutMs: number
-  /** For all headers of a request. Default: 5 s. */
+  /** The limit for receiving all headers of a request. Default: 5 s. */
   readonly headersTimeoutMs: number
   /**
-   * From the upgrade request to its response, and for a whole plain request. A JWKS fetch has its own limit
-   * of 5 s. Default: 10 s.
+   * The limit from an upgrade request to its response, and for receiving a whole plain request. A JWKS fetch
+   * has its own limit of 5 s. Default: 10 s.
    */
   readonly handshakeTimeoutMs: number
-  /** For the next request on an idle connection. Default: 5 s. */
+  /** The limit for the next request on an idle connection. Default: 5 s. */
   readonly keepAliveTimeoutMs: number
   /** How often Node checks for requests past their deadline. Default: 1 s. */
   readonly checkIntervalMs: number

@@ -107,7 +107,10 @@ export class WebSocketEndpoints {
     return tenant
   }
 
-  /** Repeats the checks after a wait: the tenant may be gone, or the gateway may drain by now. */
+  /**
+   * Repeats the checks after a wait: the tenant may have been removed, or the gateway may have started to
+   * drain.
+   */
   #recheckTenant(tenant: TenantRuntime, url: EndpointUrl, request: IncomingMessage): void {
     if (this.#resolveTenant(url, request) !== tenant)
       throw new CommandError(

@@ -66,8 +66,8 @@ describe('commands', () => {
   test.each(Object.entries(fieldsOf))('%s decodes to the same command as in JSON', (method, fields) => {
     fc.assert(
       fc.property(fc.nat({ max: 2 }), fields, (id, asked: MessageFields) => {
-        const said = { id, [method]: asked }
-        expect(decode(command(said))).toEqual(centrifugeJson.decode(Buffer.from(JSON.stringify(said))))
+        const sent = { id, [method]: asked }
+        expect(decode(command(sent))).toEqual(centrifugeJson.decode(Buffer.from(JSON.stringify(sent))))
       }),
     )
   })

@@ -77,8 +77,8 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
 ])
 
 /**
- * Returns exactly one item, and never a violation, so that people who type frames by hand see what is wrong.
- * Never throws.
+ * Returns exactly one item, and never a violation, so that a developer who types frames by hand sees the
+ * reason. Never throws.
  */
 export function decodeChat(payload: Buffer): DecodedItem[] {
   const text = isUtf8(payload) ? payload.toString() : ''

@@ -1,4 +1,4 @@
-// What the encoder of a chat reply needs to know about its command.
+// The data about a chat command that the encoder of its reply needs.
 import type { ReplyRef } from '../commands.js'
 
 export interface ChatRef {

@@ -65,13 +65,13 @@ export interface ConnectAttempt {
   readonly startedMs: number
   readonly ref?: ReplyRef
   /**
-   * The client's positions on the channels that its token names, by channel. Absent: it connects for the
-   * first time.
+   * The client's positions on the channels that its token names, by channel. Absent: the client connects for
+   * the first time.
    */
   readonly since?: ReadonlyMap<string, Position> | undefined
   /**
-   * Returns the session to open, called once the client is admitted. Returns undefined when the client has
-   * left. May throw.
+   * Called once the client is admitted. Returns the session to open, or undefined when the client has left.
+   * May throw.
    */
   readonly session: () => Client | undefined
 }

@@ -40,7 +40,7 @@ export async function handleHistory(client: Client, command: HistoryCommand, ref
 }
 
 interface PageQuery {
-  /** −1: as many publications as the two limits allow. */
+  /** Largest number of publications to return. −1: as many as `pageMax` and `pageBytesMax` allow. */
   readonly limit: number
   readonly since?: Position | undefined
   /** Newest first. */

@@ -52,13 +52,13 @@ export interface ServerRenewal {
   readonly expired?: boolean | undefined
   /** Milliseconds since the epoch. */
   readonly expiresAtMs?: number | undefined
-  /** JSON text that others see of the client, in subscriptions from now on. */
+  /** JSON text that other clients see of this client, in subscriptions from now on. */
   readonly info?: string | undefined
 }
 
 /**
- * Changes the connection as if a new token had come. Expired, or an expiry in the past, closes the session
- * with 3005.
+ * Changes the connection as a refreshed token would. `expired`, or an expiry in the past, closes the session:
+ * with 3005, or with 4001 at the chat endpoint.
  */
 export function refreshByServer(client: Client, renewal: ServerRenewal): void {
   const { clock } = client.context

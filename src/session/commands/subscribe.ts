@@ -1,5 +1,6 @@
-// The subscribe command, without a gap: collects what arrives, reads what was missed, replies, and then
-// delivers. Also the end of a subscription, by command or otherwise.
+// The subscribe command. To leave no gap, it first collects live publications, then reads the missed ones
+// from history, replies, and starts delivery. This file also ends subscriptions, on command and for other
+// reasons.
 import type { HistoryPage } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import { unsubscribeCodes } from '../../protocol/codes.js'
@@ -41,17 +42,17 @@ export interface PreparedSubscription {
   readonly client: Client
   readonly subscription: Subscription
   readonly command: SubscribeCommand
-  /** What was read of the history. Undefined: the subscription has no positions. */
+  /** The page that was read from history. Undefined: the subscription does not track positions. */
   readonly page: HistoryPage | undefined
-  /** A returning client gets the newest publication only, not all that it missed. */
+  /** A returning client gets only the newest publication instead of everything that it missed. */
   readonly newestOnly: boolean
   readonly joined: PresenceChange
 }
 
 /**
- * Checks a subscription and begins it. `byToken`: a token or the backend allows it, so rules can only deny
- * it. `serverSide`: the token or the backend asks for it, and not the client. Throws the CommandErrors that
- * the subscribe command is answered with.
+ * Checks a subscription and starts to collect its publications. `byToken`: a token or the backend allows it,
+ * so rules can only deny it. `serverSide`: the token or the backend requested it, not the client. Throws the
+ * CommandErrors that the subscribe command is answered with.
  */
 export async function prepareSubscription(
   client: Client,
@@ -101,7 +102,10 @@ export async function prepareSubscription(
   }
 }
 
-/** Ends a subscription whose reply was not sent. It leaves nothing behind, and nothing is announced. */
+/**
+ * Ends a subscription whose reply was not sent: removes it from the hub and from presence, and announces
+ * nothing. Does nothing on a live subscription.
+ */
 export async function abandonUnlessLive(client: Client, subscription: Subscription): Promise<void> {
   if (subscription.live) return
   endSubscription(client, subscription)
@@ -117,13 +121,13 @@ export async function handleUnsubscribe(
   if (subscription?.serverSide)
     throw new CommandError(
       'PERMISSION_DENIED',
-      `The server subscribed you to "${command.channel}": only the server ends it`,
+      `The server subscribed you to "${command.channel}": only the server can end this subscription`,
     )
   if (subscription) endSubscription(client, subscription)
   client.reply(ref, { kind: 'unsubscribe', channel: command.channel })
 }
 
-/** Ends the subscription without telling the client. Does nothing on one that has ended. */
+/** Ends the subscription without notifying the client. Does nothing when it has already ended. */
 export function endSubscription(client: Client, subscription: Subscription): void {
   if (subscription.ended) return
   const { context, subscriptions, tenant } = client
@@ -135,7 +139,7 @@ export function endSubscription(client: Client, subscription: Subscription): voi
   tenant.channels.removeSubscriber(channel)
   tenant.quota.counters.subscriptionsTotal -= 1
   context.hub.remove(subscription)
-  // One that never went live was not announced either. `abandonUnlessLive` removes its presence.
+  // A subscription that never went live was not announced. `abandonUnlessLive` removes its presence.
   if (wasLive) leave(client, subscription)
 }
 
@@ -154,7 +158,7 @@ export function expireAt(client: Client, subscription: Subscription, expiresAtMs
   const { clock, limits, wheel } = client.context
   if (subscription.expiry) wheel.cancel(subscription.expiry)
   if (expiresAtMs === undefined) return
-  // The client can neither refresh a server-side subscription nor make it again, so it gets no grace.
+  // The client can neither refresh nor repeat a server-side subscription, so it gets no grace period.
   const [graceMs, code] = subscription.serverSide
     ? [0, unsubscribeCodes.server]
     : [limits.expiredCloseDelayMs, unsubscribeCodes.expired]
@@ -162,7 +166,7 @@ export function expireAt(client: Client, subscription: Subscription, expiresAtMs
   subscription.expiry = wheel.after(delayMs, () => client.endSubscription(subscription, code))
 }
 
-/** What completes a prepared subscription. */
+/** The values that complete a prepared subscription. */
 interface Completion {
   readonly caughtUp: CaughtUp
   /** Milliseconds since the epoch. Undefined: the subscription does not expire. */
@@ -187,8 +191,8 @@ export function subscribeReply(
 }
 
 /**
- * Sends what arrived meanwhile, and delivers from then on. Called in the same turn as the reply, so that no
- * publication comes in between.
+ * Sends the publications that arrived meanwhile, then switches to live delivery. The caller calls it in the
+ * same turn of the event loop as the reply, so that no publication arrives between them.
  */
 export function startDelivery(
   { client, joined, subscription }: PreparedSubscription,
@@ -200,7 +204,7 @@ export function startDelivery(
       client.push({ payload: client.codec.publication(subscription.ref.channel, publication, base) })
   }
   subscription.goLive(caughtUp.after.findLast((publication) => publication.offset > 0) ?? caughtUp.top)
-  // The session of a slow client may have closed over its reply, which ends the subscription.
+  // The session of a slow client may have closed while its reply was sent, which ends the subscription.
   if (!subscription.live) return
   expireAt(client, subscription, expiresAtMs)
   announce(client, subscription, { kind: 'join', change: joined })

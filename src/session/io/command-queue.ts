@@ -1,5 +1,5 @@
-// The commands that a client has sent and that have not begun: executed in order, one at a time, no faster
-// than the tenant allows.
+// Holds the commands that a client has sent until they start. They run in order, one at a time, and no faster
+// than the tenant's rate.
 import { CommandError } from '../../errors.js'
 import { closeCodes } from '../../protocol/codes.js'
 import type { Command, DecodedItem, ReplyRef } from '../../protocol/commands.js'
@@ -27,8 +27,8 @@ export type CommandQueueBounds = Pick<
 type DecodedCommand = Extract<DecodedItem, { kind: 'command' }>
 
 /**
- * Pings and pongs over the rate, in a row, that close the session. A tenant with a rate of 0 lasts half an
- * hour with them.
+ * Largest number of consecutive pings and pongs above the rate; one more closes the session. With a rate of 0
+ * commands per second, the regular pongs of a client reach this number after half an hour.
  */
 const controlsOverRateMax = 64
 
@@ -71,7 +71,7 @@ export class CommandQueue {
   }
 
   /**
-   * Queues what one frame contained; `run` begins it. Closes the session with 3013 above `queuedCommandsMax`.
+   * Queues the items of one frame; `run` starts them. Closes the session with 3013 above `queuedCommandsMax`.
    */
   add(items: readonly DecodedItem[]): void {
     this.#queue.push(...items)
@@ -79,16 +79,16 @@ export class CommandQueue {
   }
 
   /**
-   * Begins queued commands until one has to be waited for; continues by itself when that command ends. Each
-   * command waits for the one before it, except that a command does not wait for the acknowledgement of a
-   * publish.
+   * Starts queued commands until one of them must end before the next may start, and continues by itself when
+   * that command ends. Each command waits for the one before it, except that a command does not wait for the
+   * acknowledgement of a publish.
    */
   run(): void {
     const owner = this.#owner
     while (!this.#busy && !owner.closed && this.#publishesInFlight < this.#bounds.publishesInFlightMax) {
       const [item] = this.#queue
       if (!item) return
-      // Publishes that were sent before the end of the session are answered before it ends.
+      // Publishes that precede an item that closes the session are answered before the session closes.
       if (this.#publishesInFlight > 0 && endsSession(item)) return
       this.#queue.shift()
       const received = this.#commandOf(item)
@@ -130,7 +130,8 @@ export class CommandQueue {
   }
 
   /**
-   * Charges the item to the client's rate. Returns a command that may begin, and deals with everything else.
+   * Charges the item to the client's rate. Returns a command that may start, and handles every other item
+   * itself.
    */
   #commandOf(item: DecodedItem): DecodedCommand | undefined {
     if (item.kind === 'pong') {
@@ -183,7 +184,7 @@ function limitsOf(commandsPerSecond: number): BucketLimits {
   return { rate: commandsPerSecond, burst: commandsPerSecond }
 }
 
-/** A second connect and a `send` are refused by a close, whatever they contain. */
+/** Returns whether the item closes the session. A second connect and a `send` do, whatever they contain. */
 function endsSession(item: DecodedItem): boolean {
   if (item.kind === 'command') return item.command.kind === 'connect' || item.command.kind === 'send'
   return item.kind === 'violation'

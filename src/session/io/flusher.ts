@@ -10,7 +10,7 @@ export interface Flushable {
   flush(): number
 }
 
-/** About half of what one core can write one frame at a time. Below this rate no frame waits. */
+/** About half of the rate at which one core can write single frames. Below this rate no frame waits. */
 const busyFramesPerSecond = 50_000
 /**
  * The shortest flush interval, at `busyFramesPerSecond`, and the longest. A socket that gets fewer than 10
@@ -31,7 +31,7 @@ export class Flusher {
   #scheduled = false
   /**
    * Written when the next interval begins. `#cancelTimer` cancels the timer for that: an interval may begin
-   * before its timer fires, and must not be followed by another at once.
+   * before its timer fires, and must not be followed immediately by another.
    */
   #later: Flushable[] = []
   #cancelTimer: (() => void) | undefined
@@ -49,8 +49,8 @@ export class Flusher {
   }
 
   add(outbox: Flushable): void {
-    // An outbox that was not written in this interval is written at once under any load: waiting would save
-    // nothing.
+    // An outbox that was not written in this interval is written immediately under any load, because waiting
+    // would save nothing.
     if (this.#busy && outbox.lastFlushInterval === this.#interval) return this.#defer(outbox)
     this.#soon.push(outbox)
     if (this.#scheduled) return

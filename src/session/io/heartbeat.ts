@@ -58,8 +58,8 @@ export class Heartbeat {
   }
 
   /**
-   * Something arrived. Any frame counts as a pong: a busy client is alive even when its pongs wait behind
-   * data.
+   * Records that something arrived. Any frame counts as a pong: a busy client is alive even when its pongs
+   * wait behind data.
    */
   onActivity(): void {
     this.#silent = false

@@ -12,9 +12,9 @@ export interface OutboxBounds {
 }
 
 export interface OutboxOwner {
-  /** A bound was exceeded. */
+  /** Called once when a bound is exceeded. */
   onSlow(): void
-  /** This many bytes of payload were sent to the transport. */
+  /** Called when `bytes` bytes of payload were sent to the transport. */
   onSent(bytes: number): void
 }
 
@@ -32,8 +32,8 @@ export class Outbox implements Flushable {
   #frames: Frame[] = []
   #bytes = 0
   /**
-   * Set while the kernel has not taken a write completely. Frames wait here during that time, where they can
-   * be counted and merged.
+   * Set while the kernel has not taken a write completely. Frames wait here during that time, so that they
+   * can be counted and merged.
    */
   #blockedSinceMs: number | undefined
   /** True from `hold` to `release`. */
@@ -57,8 +57,8 @@ export class Outbox implements Flushable {
     if (this.#frames.length === 0 && !this.#waits) this.#flusher.add(this)
     this.#frames.push(frame)
     this.#bytes += frame.payload.length
-    // A large burst within one turn does not make a client slow: only a write that the kernel did not take
-    // does.
+    // A large burst within one turn does not make a client slow: only a write that the kernel does not take
+    // completely does.
     if (!this.#waits && this.#bytes > this.#bounds.bytesMax / 4) this.flush()
   }
 
@@ -94,7 +94,7 @@ export class Outbox implements Flushable {
     return frames.length
   }
 
-  /** The kernel took everything: writes the frames that waited here. */
+  /** Records that the kernel has taken everything, and writes the frames that waited here. */
   drained(): void {
     this.#blockedSinceMs = undefined
     this.flush()

@@ -1,4 +1,4 @@
-// What a tenant has used of this gateway since the gateway learned of it, for metrics, `/stats` and
+// Counts a tenant's usage of this gateway since the gateway loaded the tenant, for metrics, `/stats` and
 // heartbeats.
 import type { ErrorCode } from '../../errors.js'
 

@@ -149,12 +149,12 @@ describe('a connection that the ledger refuses', () => {
     await expect(quota.checkConnection('ann')).rejects.toMatchObject({ code: 'CONNECTION_LIMIT', message })
   })
 
-  test('is answered with the gateway’s share while the other gateways cannot be asked', async () => {
+  test('is answered with the gateway’s share while the counts of the other gateways are unavailable', async () => {
     const { quota, refuse } = quotaWith({ limits: limitsWith('connections', { max: 50 }) })
     refuse({ admitted: false, limit: 'tenant', used: 25, share: 25 })
     await expect(quota.admit('ann')).rejects.toMatchObject({
       message:
-        'Cannot connect: 25 of 25 connections are used, this gateway’s share of the tenant’s 50 while the others cannot be asked',
+        'Cannot connect: 25 of 25 connections are used, this gateway’s share of the tenant’s 50 while the counts of the other gateways are unavailable',
     })
   })
 

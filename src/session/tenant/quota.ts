@@ -15,7 +15,7 @@ import type { ActiveChannels } from './active-channels.js'
 import { TenantCounters } from './counters.js'
 
 /**
- * The retry advice for a quota that frees only when another client leaves. The time of that is unknown, and a
+ * The retry time for a quota that is free again only when another client leaves. That time is unknown, and a
  * retry is cheap.
  */
 const fullRetryAfterMs = 5_000
@@ -64,7 +64,9 @@ export class TenantQuota implements LeaseListener {
     return this.#lease.users
   }
 
-  /** Applies the limits of a new policy at once. Connections above a lowered limit stay; see `excessOf`. */
+  /**
+   * Applies the limits of a new policy immediately. Connections above a lowered limit stay; see `excessOf`.
+   */
   update(policy: TenantPolicy): void {
     this.#policy = policy
     this.counters.keepRules(new Set(policy.channels.map(({ name }) => name)))
@@ -83,10 +85,10 @@ export class TenantQuota implements LeaseListener {
   /**
    * Reserves one connection for `user`. Throws CONNECTION_LIMIT, QUOTA_EXCEEDED (connects per second), or
    * NOT_FOUND when the tenant was removed meanwhile. The caller calls `release` exactly once after it
-   * succeeds, also when the client left while this waited for other gateways.
+   * succeeds, also when the client has left while the other gateways were asked.
    */
   async admit(user: string): Promise<void> {
-    // An attempt that is refused is charged too, since each attempt asks the other gateways.
+    // A refused attempt is charged too, because each attempt asks the other gateways.
     this.#chargeConnect()
     for (;;) {
       const limits = this.#policy.limits.connections
@@ -107,7 +109,7 @@ export class TenantQuota implements LeaseListener {
     }
   }
 
-  /** Returns the connection that `admit` reserved for `user`. */
+  /** Releases the connection that `admit` reserved for `user`. */
   release(user: string): void {
     this.#lease.release(user)
   }
@@ -205,7 +207,7 @@ export class TenantQuota implements LeaseListener {
     }
   }
 
-  /** Applies this gateway's share of the policy's rates at once. What is used stays used. */
+  /** Applies this gateway's share of the policy's rates immediately. Tokens that are used stay used. */
   sharesChanged(): void {
     const nowMs = this.#deps.clock.monotonicMs()
     const { connects, deliveries, publishes } = this.#bucketLimits()
@@ -221,7 +223,7 @@ export class TenantQuota implements LeaseListener {
     this.#deliveries.charge(deliveries, this.#deps.clock.monotonicMs())
   }
 
-  /** Connections can still be released afterwards. */
+  /** Closes the tenant's lease. Connections can still be released afterwards. */
   close(): void {
     this.#closed = true
     this.#lease.close()
@@ -242,13 +244,13 @@ export class TenantQuota implements LeaseListener {
 
   #exceedConnections({ limit, share, used }: AdmissionRefusal): void {
     const { max, perUser } = this.#policy.limits.connections
-    const sentence =
+    const detail =
       limit === 'user'
         ? `${used} of ${perUser} connections of this user are used`
         : share === undefined
           ? `${used} of ${max} connections of the tenant are used`
-          : `${used} of ${share} connections are used, this gateway’s share of the tenant’s ${max} while the others cannot be asked`
-    this.#exceed('CONNECTION_LIMIT', `Cannot connect: ${sentence}`, fullRetryAfterMs)
+          : `${used} of ${share} connections are used, this gateway’s share of the tenant’s ${max} while the counts of the other gateways are unavailable`
+    this.#exceed('CONNECTION_LIMIT', `Cannot connect: ${detail}`, fullRetryAfterMs)
   }
 
   #bucketLimits(): Record<'connects' | 'publishes' | 'deliveries', BucketLimits> {

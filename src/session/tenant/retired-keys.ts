@@ -1,6 +1,6 @@
 // Keys that a tenant has removed from its policy. A token signed with such a key is answered with
 // TOKEN_EXPIRED, so that its client fetches a new one; a token that was never valid is refused for good. SDKs
-// reconnect with the token they have, so this difference decides whether they come back at all.
+// reconnect with the token that they have, so this difference decides whether they reconnect at all.
 import { TokenMismatchError, TokenVerifier } from '../../auth/token.js'
 import { CommandError } from '../../errors.js'
 import type { Issuer } from '../../tenant/policy.js'
@@ -44,7 +44,8 @@ export class RetiredKeys {
   }
 
   /**
-   * Returns whether a retired key makes the token good, expired or not. The caller still refuses the token.
+   * Returns whether the token would be valid, or expired, if the retired keys still counted. The caller
+   * refuses the token in any case.
    */
   async accepted(check: (verifier: TokenVerifier) => Promise<unknown>): Promise<boolean> {
     const nowMs = this.#clock.monotonicMs()

@@ -64,7 +64,7 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   }
 
   /**
-   * Applies a new revision of the policy at once, to live sessions too: each rechecks its token and
+   * Applies a new revision of the policy immediately, also to live sessions: each rechecks its token and
    * subscriptions.
    */
   update(policy: TenantPolicy): void {

@@ -1,4 +1,5 @@
-// Whom a tenant lets in: tokens of its issuers, tokens of keys it has retired, and guests.
+// Decides which clients a tenant admits: bearers of its issuers' tokens, and guests. Tokens of retired keys
+// are refused as expired.
 import {
   TokenMismatchError,
   TokenVerifier,
@@ -17,7 +18,7 @@ export interface TenantTokensDeps {
   readonly allowPrivateJwks: boolean
   /** Receives a sentence for the log about keys that cannot be used or fetched. */
   readonly onProblem: (sentence: string) => void
-  /** A fetched key set differs from the one before: ask `acceptsKey` for every connection. */
+  /** Called when a fetched key set differs from the previous one: call `acceptsKey` for every connection. */
   readonly onKeysChanged: () => void
 }
 
@@ -48,15 +49,15 @@ export class TenantTokens {
   }
 
   /**
-   * Rejects like `TokenVerifier.verify`. A token that is good but for a key removed recently is
-   * TOKEN_EXPIRED.
+   * Rejects like `TokenVerifier.verify`. A token that is valid except for a recently removed key is rejected
+   * with TOKEN_EXPIRED.
    */
   verify(token: string): Promise<VerifiedToken> {
     return this.#verified((verifier) => verifier.verify(token))
   }
 
   /**
-   * Rejects like `verify`, and with TokenMismatchError for a good token of another user, channel or
+   * Rejects like `verify`, and with TokenMismatchError for a valid token of another user, channel or
    * connection.
    */
   verifySubscription(token: string, bearer: SubscriptionBearer): Promise<VerifiedSubscription> {
@@ -68,7 +69,7 @@ export class TenantTokens {
     return this.#verifier.accepts(keyId)
   }
 
-  /** Applies a new policy. Afterwards, ask `acceptsKey` and `allowsGuests` for every connection. */
+  /** Applies a new policy. Afterwards, check `acceptsKey` and `allowsGuests` for every connection. */
   update(policy: TenantPolicy): void {
     this.#retiredKeys.replaced(this.#issuers, policy.issuers)
     this.#issuers = policy.issuers
