@@ -25,7 +25,7 @@ function open(space = () => Promise.resolve()) {
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-test('the first batch starts at the end of this turn, the next after the one before', async () => {
+test('the first batch starts at the end of the turn, and the next one when it has ended', async () => {
   const { begin, ends, taken } = open()
   begin('a')
   begin('b')
@@ -43,7 +43,7 @@ test('the first batch starts at the end of this turn, the next after the one bef
   expect(taken).toEqual(['a', 'b', 'c'])
 })
 
-test('a batch that throws answers the waiting items, and later items run again', async () => {
+test('after a batch throws, the waiting items are answered and later items run', async () => {
   const { begin, ends, failures, taken } = open()
   begin('a')
   begin('b')
@@ -62,7 +62,7 @@ test('an item that arrives while the last batch ends is run', async () => {
   begin('a')
   await nextTurn()
   ends[0]?.resolve()
-  // After the batch, and before the runner knows that nothing waits.
+  // The item arrives after the batch and before the runner checks for waiting items.
   queueMicrotask(() => begin('b'))
   await nextTurn()
   await nextTurn()
@@ -85,7 +85,7 @@ test('when several items wait, the next batch starts after a pause', async () =>
   expect(taken).toEqual(['a', 'b'])
 })
 
-test('an item that arrives alone never waits, however soon after another', async () => {
+test('an item that arrives alone never waits, even right after another', async () => {
   const { begin, ends, taken } = open(() => new Promise(() => {}))
   for (const [index, job] of ['a', 'b', 'c'].entries()) {
     begin(job)
@@ -96,7 +96,7 @@ test('an item that arrives alone never waits, however soon after another', async
   expect(taken).toEqual(['a', 'b', 'c'])
 })
 
-test('is idle when all items have run, also those that arrived meanwhile', async () => {
+test('idle() resolves when all items have run, including those that arrived meanwhile', async () => {
   const { begin, ends, idle, taken } = open()
   await idle()
   begin('a')

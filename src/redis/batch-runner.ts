@@ -1,10 +1,10 @@
-// Sends one pipeline at a time, with everything that one turn of the event loop brings; under load, that of a
-// few turns. For work that needs no order between shards. routing/ordered-worker.ts batches jobs that keep
-// their order.
+// Sends one pipeline at a time, with all items of one turn of the event loop, or under load of a few turns.
+// It is for work that needs no order between shards; routing/ordered-worker.ts batches jobs that keep their
+// order.
 import { pause } from '../deadline.js'
 
 export interface BatchRunnerOptions {
-  /** How many items wait. */
+  /** Returns the number of items that wait. */
   readonly waiting: () => number
   /** Takes some of the waiting items and completes them. */
   readonly runBatch: () => Promise<void>
@@ -15,13 +15,13 @@ export interface BatchRunnerOptions {
 }
 
 /**
- * The time between the starts of two batches, when more than one item waited for the first: a pipeline costs
- * ten times as much as one more command in it. Items that arrive alone, even one right after the other, never
- * wait.
+ * The time between the starts of two batches in milliseconds, when more than one item waited for the first. A
+ * pipeline costs ten times as much as one more command in a pipeline. Items that arrive one at a time never
+ * wait, even in quick succession.
  */
 export const batchSpacingMs = 3
 
-/** Runs batch after batch while items wait, never two at once. */
+/** Runs batches one after the other while items wait. */
 export class BatchRunner {
   readonly #options: BatchRunnerOptions
   #running = false
@@ -33,7 +33,10 @@ export class BatchRunner {
     this.#options = options
   }
 
-  /** Call it for every new item. The first batch starts at the end of this turn of the event loop. */
+  /**
+   * Starts the runner. The caller calls it for every new item. The first batch starts at the end of this turn
+   * of the event loop.
+   */
   start(): void {
     if (this.#running) return
     this.#running = true

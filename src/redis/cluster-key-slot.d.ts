@@ -1,8 +1,8 @@
-// Types for the package cluster-key-slot, which has none.
+// Types for the package cluster-key-slot, which contains no types.
 declare module 'cluster-key-slot' {
   /**
-   * Returns the slot of a key: the slot of the text between its first braces, if it has braces and the text
-   * is not empty.
+   * Returns the slot of a key. When the key has braces with text between them, this is the slot of the text
+   * in the first braces.
    */
   export default function slotOf(key: string | Uint8Array): number
 }

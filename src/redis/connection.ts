@@ -1,5 +1,5 @@
-// One ioredis client: it is opened once and discarded at the first error. All automatic behaviour of ioredis
-// (reconnects, resubscriptions, queues) is off.
+// One ioredis client, which is opened once and discarded at the first error. All automatic behaviour of
+// ioredis (reconnects, resubscriptions, queues) is disabled.
 import { Redis, ReplyError, type ChainableCommander } from 'ioredis'
 import { onDeadline, abortable } from '../deadline.js'
 import { isRedirect } from './routing/redirects.js'
@@ -10,33 +10,35 @@ export interface RedisConnectionOptions {
   readonly address: Address
   readonly login: Login
   readonly tls?: RedisTlsOptions | undefined
+  /** The number of the database. Default 0. */
   readonly db?: number | undefined
-  /** The name in Redis's CLIENT LIST. */
+  /** The name of the connection in CLIENT LIST. Spaces become hyphens. */
   readonly name: string
-  /** Tells whether the master at this address was replaced. Default: no server can replace it. */
+  /** Checks whether the master at this address was replaced. Default: no other server can replace it. */
   readonly masterVerifier?: MasterVerifier | undefined
   /**
-   * For callers whose keys all lie in one slot of a Cluster. Called when a reply says that the slot has moved
-   * or that no master holds it; the connection is then discarded, as when Redis is unavailable for a moment.
+   * For callers whose keys are all in one slot of a Cluster. Called when a reply reports that the slot has
+   * moved or that no master holds it. The connection is then discarded, so that callers see a short outage.
    * Default: such replies are returned like any other.
    */
   readonly onRedirect?: (() => void) | undefined
 }
 
+/** Checks whether a server is still the master. */
 export interface MasterVerifier {
-  /** Resolves with false in doubt. */
+  /** Resolves with true when the server is proven to be the master. */
   confirm(): Promise<boolean>
-  /** After this many milliseconds without a sign of life the master may have been replaced. */
+  /** The shortest silence of the master, in milliseconds, in which a failover could have replaced it. */
   readonly failoverAfterMs: number
 }
 
 const defaultDeadlineMs = 2_000
 
 /**
- * For this long after a silence the master needs confirmation each time. One confirmation by the Sentinels is
- * not enough: a Sentinel that has not seen the master recover may still begin a failover, with the votes of
- * those that have. A Sentinel asks the master every second, and one that was suspended for two seconds starts
- * no failover (TILT mode).
+ * For this time after a silence, in milliseconds, each `confirmMaster` asks the Sentinels. One confirmation
+ * is not enough: a Sentinel that has not seen the master recover may still begin a failover, with the votes
+ * of Sentinels that have. A Sentinel asks the master every second, and one that was suspended for two seconds
+ * starts no failover (TILT mode).
  */
 const unconfirmedMsMin = 3_000
 
@@ -44,17 +46,20 @@ export class RedisConnection implements LiveRedis {
   readonly client: Redis
   readonly lost: AbortSignal
   readonly #lost = new AbortController()
-  /** Rejects the pipelines under way when the connection is lost: ioredis may do so late or never. */
+  /**
+   * The functions that reject the running pipelines when the connection is lost. ioredis may reject them late
+   * or never.
+   */
   readonly #pending = new Set<(error: Error) => void>()
   /** Why the connection was lost. */
   #cause: Error | undefined
   readonly #masterVerifier: MasterVerifier | undefined
   readonly #onRedirect: (() => void) | undefined
-  /** When the last answered request was sent: the server was alive at that time or later. */
+  /** When the last answered request was sent. The server was alive at that time or later. */
   #lastAliveMs = -Infinity
   /**
-   * Since when the server may be a stale master: it was silent for too long, or the connection is new.
-   * Undefined: it is confirmed.
+   * The time since which the server may be a stale master, because it was silent for too long or the
+   * connection is new. Undefined: the master is confirmed.
    */
   #unconfirmedSinceMs: number | undefined = performance.now()
 
@@ -70,7 +75,7 @@ export class RedisConnection implements LiveRedis {
       ...(tls && { tls: { servername: serverNameOf(address.host), ...tls } }),
       db: db ?? 0,
       connectionName: name.replaceAll(' ', '-'),
-      // RESP3 lets a subscriber send PING and anything else.
+      // With RESP3 a subscriber can send PING and all other commands.
       protocol: 3,
       disableClientInfo: true,
       lazyConnect: true,
@@ -97,7 +102,7 @@ export class RedisConnection implements LiveRedis {
     try {
       await abortable(this.lost, this.client.connect())
     } catch (error) {
-      // ioredis rejects with "Connection is closed." and reports the reason by its event.
+      // ioredis rejects with "Connection is closed." and reports the reason by an `error` event.
       this.#close(asError(error))
     } finally {
       cancel()
@@ -131,7 +136,7 @@ export class RedisConnection implements LiveRedis {
     const sentMs = performance.now()
     const confirmed = await this.#masterVerifier.confirm()
     if (!confirmed) this.#markUnconfirmed()
-    // A doubt that arose during the confirmation stays.
+    // The master stays unconfirmed when it was silent again during the confirmation.
     else if (sentMs - sinceMs >= unconfirmedMsMin && this.#unconfirmedSinceMs === sinceMs)
       this.#unconfirmedSinceMs = undefined
     return confirmed
@@ -142,10 +147,10 @@ export class RedisConnection implements LiveRedis {
   }
 
   /**
-   * Sends PING until the connection is lost, and discards the connection when there is no sign of life: at
-   * most two intervals and a deadline after the last one. Any received byte is a sign of life, since under a
-   * flood the PONG comes late. While pipelines are under way their deadlines do the same, and no PING is
-   * sent.
+   * Sends PING until the connection is lost, and discards the connection when the server sends no byte for
+   * too long: at most two intervals and a deadline. Any received byte counts, because the PONG is late when
+   * the server sends much data. While pipelines are running no PING is sent, because their deadlines serve
+   * the same purpose.
    */
   watch({ deadlineMs, intervalMs }: { intervalMs: number; deadlineMs: number }): void {
     if (this.lost.aborted) return
@@ -191,8 +196,8 @@ export class RedisConnection implements LiveRedis {
   }
 
   /**
-   * Records an answer to the request sent at `sentMs`. The server may have been silent since the request
-   * before; an error reply such as BUSY counts as silence.
+   * Records an answer to the request sent at `sentMs`. The server may have been silent since the previous
+   * request; an error reply such as BUSY counts as silence.
    */
   #recordAnswer(sentMs: number, error: unknown): void {
     if (error !== undefined) return this.#markUnconfirmed()
@@ -222,7 +227,7 @@ export class RedisConnection implements LiveRedis {
     this.#cause = cause
     this.#lost.abort(new RedisUnavailableError(this.#reason, { cause }))
     for (const fail of this.#pending) fail(new UnknownOutcomeError(this.#reason))
-    // The client emits no further message, not even one in the chunk of bytes that is being parsed.
+    // Without listeners the client emits no further message, not even from the bytes that it is parsing.
     for (const event of messageEvents) this.client.removeAllListeners(event)
     this.client.disconnect()
     // The stream is undefined until the first attempt, contrary to its type.
@@ -230,7 +235,9 @@ export class RedisConnection implements LiveRedis {
   }
 }
 
-/** A client that receives BUSY may continue, but Sentinels count BUSY as silence. */
+/**
+ * Returns whether the reply is BUSY. A client may continue after BUSY, but Sentinels count BUSY as silence.
+ */
 function isBusy(reply: unknown): boolean {
   return reply instanceof Error && reply.message.startsWith('BUSY')
 }
@@ -238,7 +245,7 @@ function isBusy(reply: unknown): boolean {
 const messageEvents = ['message', 'messageBuffer', 'pmessage', 'pmessageBuffer', 'smessage', 'smessageBuffer']
 
 /**
- * Removes payloads and passwords: ioredis attaches the command with its arguments to errors, and Redis
+ * Removes payloads and passwords from an error: ioredis attaches the command with its arguments, and Redis
  * repeats the arguments of unknown commands.
  */
 function withoutArguments(error: Error): Error {
@@ -247,7 +254,7 @@ function withoutArguments(error: Error): Error {
   return error
 }
 
-/** The message of an error, for logs and reasons. */
+/** Returns the message of an error, for logs and reasons. */
 export function describeError(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(describeError).join('; ')
   if (error instanceof Error) return error.message || error.name
@@ -255,8 +262,8 @@ export function describeError(error: unknown): string {
 }
 
 /**
- * Classifies a rejection that is caused by the configuration and not by the state of Redis: trying again does
- * not help. Undefined: any other error.
+ * Classifies a rejection that is caused by the configuration, so that trying again does not help. Returns
+ * undefined for any other error.
  */
 export function rejectionOf(error: unknown): 'noPassword' | 'wrongPassword' | 'noDatabase' | undefined {
   const reply = error instanceof RedisUnavailableError ? error.cause : error

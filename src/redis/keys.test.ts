@@ -24,7 +24,7 @@ const manyChannels = Array.from({ length: 20_000 }, (_, n) => ({
 }))
 
 describe('the slots of a Cluster', () => {
-  test('each 128th of the slots has one partition', () => {
+  test('each of the 128 equal parts of the slots has one partition', () => {
     const slots = new Set(manyChannels.map((name) => slotOf(streamKey(name))))
     expect(slots.size).toBe(partitionCount)
     expect([...slots].map((slot) => Math.floor(slot / 128)).toSorted((a, b) => a - b)).toEqual(
@@ -68,7 +68,7 @@ describe('the slots of a Cluster', () => {
   })
 })
 
-test('the layout is that of earlier versions', () => {
+test('the key names are the same as in earlier versions', () => {
   const name = { tenantId: '5f3a', channel: 'room:1' }
   expect([streamKey(name), epochKey(name), channelTopic(name)]).toEqual([
     'parley:{9u}:5f3a:stream:room:1',
@@ -79,7 +79,7 @@ test('the layout is that of earlier versions', () => {
   expect(leaseKey('5f3a', 'connections')).toBe('parley:{quotas}:5f3a:lease:connections')
 })
 
-test('two channels or two idempotency keys never share a name', () => {
+test('two channels or two idempotency keys never share a Redis key', () => {
   const tenantId = fc.stringMatching(/^[a-z0-9-]{1,12}$/)
   const channel = fc.stringMatching(/^[a-z0-9:.*#@é-]{1,12}$/)
   const named = fc.record({ tenantId, channel, key: fc.string({ minLength: 1, maxLength: 8 }) })

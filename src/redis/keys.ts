@@ -1,6 +1,6 @@
-// The names of all Redis keys and topics; no other file makes them. In a Cluster the keys of one script must
-// lie in one slot, so all names of a channel share a hash tag: one of 128, chosen by tenant and channel. A
-// standalone Redis uses the same names, so that data can move to a Cluster unchanged.
+// The names of all Redis keys and topics; no other file creates them. In a Cluster the keys of one script
+// must be in one slot, so all names of a channel share a hash tag: one of 128, chosen by tenant and channel.
+// A standalone Redis uses the same names, so that data can move to a Cluster unchanged.
 import { slotOf } from './slots.js'
 
 /** A channel, and the tenant that it belongs to. */
@@ -20,42 +20,43 @@ const tags: readonly string[] = (
   '8e 8a 8m 8i 7u 7q lm 7y g5 g1 14s g9 35 31 4t 39 1s ef 93 97 1b 1f 1j 1n 53 fo fc fg 2k 2o 2c 2g'
 ).split(' ')
 
+/** The number of partitions that channels are divided into. */
 export const partitionCount = tags.length
 
 /** The slot of each partition. */
 export const partitionSlots: readonly number[] = tags.map(slotOf)
 
-/** The partition that all keys of a channel lie in: 0 to 127. */
+/** Returns the partition of all keys of a channel: 0 to 127. */
 export function partitionOf({ channel, tenantId }: TenantChannel): number {
   return hash(`${tenantId} ${channel}`) % tags.length
 }
 
-/** The stream with the history of a channel. */
+/** Returns the key of the stream with the history of a channel. */
 export function streamKey(name: TenantChannel): string {
   return channelKey(name, 'stream', name.channel)
 }
 
-/** The key with the epoch of a channel. */
+/** Returns the key with the epoch of a channel. */
 export function epochKey(name: TenantChannel): string {
   return channelKey(name, 'epoch', name.channel)
 }
 
-/** The pub/sub topic on which the publications of a channel are sent. It is not a key. */
+/** Returns the pub/sub topic on which the publications of a channel are sent. It is not a key. */
 export function channelTopic(name: TenantChannel): string {
   return channelKey(name, 'live', name.channel)
 }
 
 /**
- * The key with the result of a publish with the idempotency key `key`. Channel names contain no space, so no
- * two pairs share a name.
+ * Returns the key with the result of a publish with the idempotency key `key`. Channel names contain no
+ * space, so two pairs of channel and idempotency key never share a name.
  */
 export function idempotencyKey(name: TenantChannel, key: string): string {
   return channelKey(name, 'once', `${name.channel} ${key}`)
 }
 
 /**
- * The keys with the presence of a channel; presence/redis/scripts.ts describes their contents. Channel names
- * contain no space.
+ * Returns the keys with the presence of a channel; presence/redis/scripts.ts describes their contents.
+ * Channel names contain no space.
  */
 export function presenceKeys(name: TenantChannel): {
   readonly sessions: string
@@ -75,35 +76,35 @@ export function presenceKeys(name: TenantChannel): {
 /** The hash tag of all keys of the quota ledger. */
 export const quotasTag = 'quotas'
 
-/** A key that never exists. A command on it shows whether a master serves its slot. */
+/** Returns a key that never exists. The reply to a command on it shows whether a master serves its slot. */
 export function probeKey(tag: string): string {
   return `parley:{${tag}}:probe`
 }
 
 /**
- * A key that counts the use of a tenant's quota across all gateways, such as its connections. The entries of
- * each gateway expire. All these keys lie in one slot.
+ * Returns a key that counts the use of a tenant's quota across all gateways, such as `connections`. The
+ * entries of each gateway expire. All these keys are in one slot.
  */
 export function leaseKey(tenantId: string, what: string): string {
   return `parley:{${quotasTag}}:${tenantId}:lease:${what}`
 }
 
-/** The key with the gateways that share the quotas of an installation. */
+/** Returns the key with the gateways that share the quotas of an installation. */
 export function ledgerGatewaysKey(installation: string): string {
   return `parley:{${quotasTag}}:${installation}:gateways`
 }
 
 /**
- * The generation record of a partition: which master's history its streams continue. It lies in the slot of
- * the streams and moves with them.
+ * Returns the key of the generation record of a partition. The record states which master's history the
+ * streams continue. It is in the slot of the streams and moves with them.
  */
 export function generationKey(partition: number): string {
   return `parley:{${tags[partition]}}:generation`
 }
 
 /**
- * A key that is written so that a WAIT after the write covers everything read before it, in any partition of
- * the same master.
+ * Returns the key of a fence. A gateway writes it after reads, so that a WAIT after the write covers
+ * everything that was read from any partition of the same master.
  */
 export function fenceKey(partition: number, gatewayId: string): string {
   return `parley:{${tags[partition]}}:fence:${gatewayId}`
@@ -113,25 +114,32 @@ export function fenceKey(partition: number, gatewayId: string): string {
 export const catalogTag = 'catalog'
 
 /**
- * The keys of one installation's catalog. They lie in one slot, so that a version and its contents are
- * written together.
+ * The keys of one installation's catalog. They are in one slot, so that a version and its contents can be
+ * written atomically.
  */
 export interface CatalogKeys {
+  /** Hash: the version of the catalog, and data about its writer. */
   readonly version: string
   /** Hash: tenant → record. */
   readonly tenants: string
   /** Hash: tenant → stamp, which identifies a record without reading it. */
   readonly stamps: string
+  /** Stream: the most recent changes. */
   readonly log: string
-  /** A pub/sub topic. */
+  /** The pub/sub topic of notifications about new versions. */
   readonly changes: string
+  /** Hash: gateway → heartbeat. */
   readonly gateways: string
-  /** The reports that gateways send beside their heartbeats: they are much longer and seldom read. */
+  /**
+   * Hash: gateway → usage of its tenants. It is separate from the heartbeats because it is much longer and
+   * rarely read.
+   */
   readonly usage: string
   /** Hash: tenant id → retention record, which says what happens to the data of a deleted tenant. */
   readonly retention: string
 }
 
+/** Returns the keys of an installation's catalog. */
 export function catalogKeys(installation: string): CatalogKeys {
   const prefix = `parley:{${catalogTag}}:${installation}`
   return {
@@ -147,7 +155,8 @@ export function catalogKeys(installation: string): CatalogKeys {
 }
 
 /**
- * The keys of a catalog that is being written. No gateway reads it before it replaces the current catalog.
+ * Returns the keys of a catalog that is being written. No gateway reads it before it replaces the current
+ * catalog.
  */
 export function catalogStagingKeys(
   installation: string,
@@ -157,12 +166,12 @@ export function catalogStagingKeys(
   return { tenants: `${prefix}:tenants`, stamps: `${prefix}:stamps` }
 }
 
-/** The SCAN pattern that matches all keys of tenants, and some others. */
+/** A SCAN pattern that matches all keys of tenants, and some other keys. */
 export const tenantKeyPattern = 'parley:{*}:*:*'
 
 /**
- * Returns the tenant whose data `key` holds. Undefined for keys that belong to no single tenant (catalogs,
- * generation records).
+ * Returns the id of the tenant whose data `key` holds. Returns undefined for keys that belong to no single
+ * tenant, such as catalogs and generation records.
  */
 export function tenantIdOfKey(key: string): string | undefined {
   const [, tag = '', tenantId, what] = /^parley:\{([^}]*)\}:([^:]+):([^:]+):/.exec(key) ?? []
@@ -174,8 +183,8 @@ function channelKey(name: TenantChannel, what: string, rest: string): string {
 }
 
 /**
- * FNV-1a over UTF-16 code units, mixed at the end because only the lowest bits are used. It is part of the
- * stored layout: another hash would make every stream unreachable.
+ * Hashes a text with FNV-1a over UTF-16 code units, mixed at the end because only the lowest bits are used.
+ * The hash is part of the stored layout: with another hash no stored stream would be found.
  */
 function hash(text: string): number {
   let bits = 0x811c9dc5

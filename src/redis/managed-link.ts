@@ -1,5 +1,5 @@
-// A link to the current master of one role. Each lost connection is replaced by a new one; a client that was
-// lost is never reused.
+// A link to the current master for one role. It replaces each lost connection by a new one and never reuses a
+// client.
 import type { Log } from '../log.js'
 import type { Clock } from '../time.js'
 import { RedisConnection, describeError, type MasterVerifier } from './connection.js'
@@ -9,16 +9,17 @@ import { RedisUnavailableError, type LiveRedis, type Prepare, type RedisLink } f
 import type { Locator } from './topology/locator.js'
 import { formatAddress, type Address, type Login, type RedisTlsOptions } from './url.js'
 
+/** The timing of a link, in milliseconds. */
 export interface LinkTiming {
   /** The deadline for opening a connection. Default 2,000. */
   readonly connectMs: number
   /** The deadline for the preparation of a connection. Default 15,000. */
   readonly prepareMs: number
-  /** Default 1,500; less where the master may be replaced sooner. */
+  /** The time between two PINGs. Default 1,500; shorter where a failover may begin sooner. */
   readonly pingIntervalMs: number
-  /** Default 1,500. */
+  /** The deadline for the answer to a PING. Default 1,500. */
   readonly pingDeadlineMs: number
-  /** The pause between two connections; up to the same time again is added at random. Default 100. */
+  /** The pause between two connections. A random time of up to the same length is added. Default 100. */
   readonly pauseMs: number
 }
 
@@ -37,19 +38,22 @@ export interface LinkOptions {
   /** Default: connections need no preparation. */
   readonly prepare?: Prepare | undefined
   readonly login: Login
+  /** Default: no TLS. */
   readonly tls?: RedisTlsOptions | undefined
+  /** The number of the database. Default 0. */
   readonly db?: number | undefined
   /**
-   * For a link to a Cluster whose keys all lie in one slot: the link opens only to a master that serves this
-   * slot.
+   * For a link to a Cluster whose caller has all keys in one slot: the link connects only to a master that
+   * serves this slot.
    */
   readonly slot?: LinkSlot | undefined
   readonly timing?: Partial<LinkTiming> | undefined
 }
 
 export interface LinkSlot {
+  /** The hash tag of all keys of the caller. */
   readonly tag: string
-  /** See RedisConnectionOptions. */
+  /** See `RedisConnectionOptions.onRedirect`. */
   readonly onRedirect: () => void
 }
 
@@ -81,7 +85,7 @@ export class ManagedLink implements RedisLink {
     return this.#current ? undefined : `${this.#role}: ${this.#reason}`
   }
 
-  /** How long there has been no connection, in milliseconds; 0 while one is open. */
+  /** The time since the last connection was lost, in milliseconds; 0 while a connection is open. */
   get unavailableMs(): number {
     return this.#current ? 0 : this.#options.clock.monotonicMs() - this.#unavailableSinceMs
   }
@@ -110,13 +114,13 @@ export class ManagedLink implements RedisLink {
     })
   }
 
-  /** Opens connections until `signal` aborts. The last connection is closed when it resolves. */
+  /** Opens connections until `signal` aborts. Resolves when the last connection is closed. */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => (this.#stopped = true), { once: true })
     while (!signal.aborted) {
       const { address, unavailableReason } = this.#options.locator
       if (address) await this.#connect(address, signal)
-      // This is not logged here: many links share one locator, and its owner logs the reason.
+      // The reason is not logged here: many links share one locator, and the owner of the locator logs it.
       else this.#reason = unavailableReason ?? 'the address of the master is not known'
       await pause(this.#timing.pauseMs * (1 + Math.random()), signal)
     }
@@ -141,7 +145,7 @@ export class ManagedLink implements RedisLink {
       if (now && formatAddress(now) !== formatAddress(address))
         connection.discard(`the master is now ${formatAddress(now)}`)
     })
-    // This runs in the same turn of the event loop, so that no caller gets a lost connection.
+    // The listener runs in the same turn of the event loop, so that no caller gets a lost connection.
     connection.lost.addEventListener('abort', () => this.#lose(connection, address))
     try {
       if (await this.#open(connection)) this.#announce(connection, address)
@@ -159,10 +163,10 @@ export class ManagedLink implements RedisLink {
     try {
       await connection.open(connectMs)
       await assertMaster(connection, this.#options.slot)
-      // The watch begins before the preparation, which may take long while a dead connection must be found
-      // soon.
+      // The watch begins before the preparation, because the preparation may take long and a dead connection
+      // must be detected quickly.
       connection.watch({
-        // Frequent enough for `confirmMaster` to answer without asking the Sentinels.
+        // The interval is short enough for `confirmMaster` to answer without asking the Sentinels.
         intervalMs: Math.min(pingIntervalMs, this.#options.locator.failoverAfterMs / 4),
         deadlineMs: pingDeadlineMs,
       })
@@ -202,7 +206,7 @@ export class ManagedLink implements RedisLink {
   }
 }
 
-/** Throws when the server is a replica, when it does not serve yet, or when it does not serve `slot`. */
+/** Throws when the server is a replica, is still loading its data, or does not serve `slot`. */
 async function assertMaster(connection: RedisConnection, slot: LinkSlot | undefined): Promise<void> {
   const pipeline = connection.client.pipeline().role().ping()
   if (slot) pipeline.exists(probeKey(slot.tag))

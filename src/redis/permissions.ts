@@ -5,8 +5,8 @@ const key = 'parley:{record}:check'
 const topic = 'parley:{record}:check'
 
 /**
- * One example of each command that Parley sends or runs in a script. Add new commands here: the documentation
- * is generated from this list.
+ * One example of each command that Parley sends or runs in a script. Every new command must be added here,
+ * because the documentation is generated from this list.
  */
 const queuedCommands: readonly (readonly string[])[] = [
   ['DEL', key],
@@ -48,7 +48,7 @@ const queuedCommands: readonly (readonly string[])[] = [
   ['ZSCORE', key, 'member'],
 ]
 
-/** These commands cannot be queued in a transaction; executing them changes no data. */
+/** The commands that cannot be queued in a transaction. Executing them changes no data. */
 const executedCommands: readonly (readonly string[])[] = [
   ['ROLE'],
   ['PING'],
@@ -96,7 +96,7 @@ export async function missingGrants(
   const missing = new Set<string>()
   const needed = cluster ? [...neededGrants, ...neededClusterGrants] : neededGrants
   const [begun] = await connection.run(connection.client.pipeline().call('MULTI'))
-  // Without a transaction Redis would execute the commands, so nothing more can be checked.
+  // Without a transaction Redis would execute the commands, so the check ends here.
   if (begun instanceof Error) return missingGrantIn('+MULTI', begun) ? [...needed] : []
   await collect(connection, cluster ? [...queuedCommands, ...queuedClusterCommands] : queuedCommands, missing)
   const [discarded] = await connection.run(connection.client.pipeline().call('DISCARD'))

@@ -1,8 +1,10 @@
-// Lua scripts that run inside Redis: how a script is named, loaded on a connection and added to a pipeline.
+// Helpers for Lua scripts: they compute the hash of a script, load it on a connection and add calls to a
+// pipeline.
 import { createHash } from 'node:crypto'
 import type { ChainableCommander } from 'ioredis'
 import type { LiveRedis } from './link.js'
 
+/** A Lua script with its SHA-1 hash, by which EVALSHA names it. */
 export interface Script {
   readonly lua: string
   readonly sha: string
@@ -10,15 +12,17 @@ export interface Script {
 
 export type Pipeline = ChainableCommander
 
+/** An argument of a script. */
 export type Argument = string | number | Buffer
 
+/** Creates a script from its source. */
 export function script(lua: string): Script {
   return { lua, sha: createHash('sha1').update(lua).digest('hex') }
 }
 
 /**
- * Loads the scripts on a new connection: later pipelines name them by their hash only. Throws the first error
- * reply.
+ * Loads the scripts on a new connection, because later pipelines send only their hashes. Throws the first
+ * error reply.
  */
 export async function loadScripts(live: LiveRedis, scripts: readonly Script[]): Promise<void> {
   const pipeline = live.client.pipeline()

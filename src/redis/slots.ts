@@ -1,4 +1,4 @@
-// The slot of a key: one of the 16,384 of a Cluster.
+// Computes the slots of keys. A Cluster has 16,384 slots.
 import calculateSlot from 'cluster-key-slot'
 
 /** Returns the slot of a key or of a hash tag. A key has the slot of its tag, the text between its braces. */

@@ -1,5 +1,5 @@
 // The check of Redis before the gateway or the controller starts. A configuration that cannot work ends the
-// start with an error; a state that may pass is waited for.
+// start with an error. A temporary problem makes the check wait.
 import { ConfigError } from '../errors.js'
 import type { ClusterMap } from './topology/cluster-map.js'
 import { RedisConnection, describeError, rejectionOf } from './connection.js'
@@ -17,7 +17,7 @@ import {
 
 export interface StartCheckOptions {
   readonly signal: AbortSignal
-  /** Called with the reason why the check still waits, and again when the reason changes. */
+  /** Called with the reason why the check is waiting, and again when the reason changes. */
   readonly onUnavailable: (reason: string) => void
 }
 
@@ -25,7 +25,7 @@ const oldestVersion = [7, 0] as const
 const retryMs = 250
 
 /**
- * Resolves when Redis can be used, or when `signal` aborts. Throws ConfigError when it cannot be used as
+ * Waits until Redis can be used or `signal` aborts. Throws ConfigError when Redis cannot be used as
  * configured.
  */
 export async function checkAtStart(
@@ -67,7 +67,10 @@ export async function checkClusterAtStart(
   })
 }
 
-/** Repeats `check` until it resolves with undefined; until then it resolves with the reason to wait. */
+/**
+ * Repeats `check` until it resolves with undefined. While Redis cannot be used yet, `check` resolves with the
+ * reason.
+ */
 async function untilReady(
   { onUnavailable, signal }: StartCheckOptions,
   check: () => Promise<string | undefined>,
@@ -83,8 +86,8 @@ async function untilReady(
 }
 
 /**
- * Checks one node. Resolves with undefined when it can be used, or with a reason that may pass. Throws
- * ConfigError for a problem that does not pass. `master`: the node is known as a master.
+ * Checks one node. Resolves with undefined when the node can be used, or with a temporary reason why it
+ * cannot. Throws ConfigError for a permanent problem. `master`: whether the node is expected to be a master.
  */
 async function checkNode(
   target: RedisTarget,

@@ -10,14 +10,15 @@ export interface Address {
 }
 
 export interface Login {
-  /** Undefined: Redis's user `default`. */
+  /** The ACL user. Undefined: the user `default` of Redis. */
   readonly username?: string | undefined
   readonly password?: string | undefined
 }
 
 /**
- * Certificates and keys as PEM text. They are read for each connection, so that a getter can return renewed
- * ones. The certificate of the server must match the host of its address, or `servername` when it is set.
+ * Certificates and keys as PEM text. The fields are read for each connection, so a getter can return renewed
+ * certificates. The certificate of the server must match the host of its address, or `servername` when it is
+ * set.
  */
 export interface RedisTlsOptions {
   readonly ca?: string | undefined
@@ -32,12 +33,14 @@ interface Access {
   readonly tls?: RedisTlsOptions | undefined
 }
 
+/** A single Redis. */
 export interface StandaloneTarget extends Access {
   readonly kind: 'standalone'
   readonly address: Address
   readonly db: number
 }
 
+/** A master with replicas that Sentinels monitor. */
 export interface SentinelTarget extends Access {
   readonly kind: 'sentinel'
   readonly sentinels: readonly Address[]
@@ -45,14 +48,18 @@ export interface SentinelTarget extends Access {
   readonly sentinelLogin: Login
 }
 
+/** A Redis Cluster. */
 export interface ClusterTarget extends Access {
   readonly kind: 'cluster'
+  /** The nodes that the URL lists. The gateway discovers the others. */
   readonly nodes: readonly Address[]
 }
 
 export type RedisTarget = StandaloneTarget | SentinelTarget | ClusterTarget
 
-/** The login and certificates that are configured apart from the URL, in the environment or in files. */
+/**
+ * The logins and certificates that are configured separately from the URL, in the environment or in files.
+ */
 export interface SeparateCredentials {
   readonly username?: string | undefined
   readonly password?: string | undefined
@@ -91,6 +98,7 @@ export function describeTarget(target: RedisTarget): string {
   }
 }
 
+/** Formats an address as `host:port`, with brackets around IPv6. */
 export function formatAddress({ host, port }: Address): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
 }
@@ -108,7 +116,7 @@ function readUrl(url: string, separate: SeparateCredentials, report: Report): Re
     parts['kind'] === '+sentinel' ? 'sentinel' : parts['kind'] === '+cluster' ? 'cluster' : 'standalone'
   const { authority = '', tail = '' } = parts
   if (/[?#@]/.test(tail)) {
-    // The parts of such a URL cannot be told apart with certainty.
+    // The parts of such a URL are ambiguous.
     report('?, # and @ are not allowed after the hosts; write /, ? and # in a password as %2F, %3F and %23')
     return undefined
   }
@@ -224,15 +232,15 @@ function readDatabase(path: string, report: Report): number {
 }
 
 function readMasterName(path: string, report: Report): string {
-  // Sentinel allows the same characters.
+  // Sentinel allows the same characters in the name of a master.
   if (!/^[A-Za-z0-9._-]+$/.test(path))
     report('the name of the master must follow the Sentinels: redis+sentinel://host1,host2,host3/mymaster')
   return path
 }
 
 /**
- * The name for SNI and for the check of the certificate. Undefined for an IP address, which SNI does not
- * allow.
+ * Returns the name for SNI and for the check of the certificate. Returns undefined for an IP address, which
+ * SNI does not allow.
  */
 export function serverNameOf(host: string): string | undefined {
   return isIP(host) === 0 ? host : undefined

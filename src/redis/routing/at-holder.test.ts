@@ -5,7 +5,7 @@ import { singleShardMap } from '../topology/single-shard.js'
 import { atHolder } from './at-holder.js'
 import { RedirectedError } from './redirects.js'
 
-test('a call that is always redirected is retried with growing pauses, and fails in the end', async () => {
+test('a call that is always redirected is retried with growing pauses, and fails after its time limit', async () => {
   let calls = 0
   const call = async () => {
     calls += 1
@@ -13,6 +13,6 @@ test('a call that is always redirected is retried with growing pauses, and fails
   }
   const result = atHolder(singleShardMap({} as Locator), 1, call, { clock: systemClock, patienceMs: 1_000 })
   await expect(result).rejects.toThrow('CLUSTERDOWN')
-  // At 0, 50, 150, 350, 750 and 1,150 ms, or later.
+  // The calls begin at 0, 50, 150, 350, 750 and 1,150 ms, or later.
   expect(calls).toBeLessThanOrEqual(6)
 })

@@ -1,13 +1,13 @@
-// Calls the shard that holds a partition, and follows the partition while it moves. For calls that need no
-// order.
+// Calls the shard that holds a partition, and follows the partition while it moves. It is for calls that need
+// no order.
 import { pause } from '../../deadline.js'
 import type { Clock } from '../../time.js'
 import type { Shard, ShardMap } from '../topology/shards.js'
 import { nextRedirectPauseMs, RedirectedError, redirectPauseMs } from './redirects.js'
 
 /**
- * Calls `call` with the shard that holds the partition, and again while it throws RedirectedError. Throws
- * RedirectedError when `patienceMs` have passed.
+ * Calls `call` with the shard that holds the partition, and repeats it while it throws RedirectedError.
+ * Throws RedirectedError when `patienceMs` milliseconds have passed.
  */
 export async function atHolder<Result>(
   shards: ShardMap,

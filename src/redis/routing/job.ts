@@ -1,34 +1,37 @@
 // A job on its way to Redis, and the two parties that handle it: the router, which finds the shard that holds
-// the job's partition, and the worker of that shard, which does the job and reports to the router.
+// the job's partition, and the worker of that shard, which executes the job and reports to the router.
 
 /** A piece of work for the shard that holds its partition. */
 export interface Job {
   readonly partition: number
-  /** Names a channel. Jobs with the same key keep their order. */
+  /** The key by which jobs are ordered: it identifies a channel. Jobs with the same key keep their order. */
   readonly key: string
   /** When the job was created, in milliseconds of the monotonic clock. */
   readonly sinceMs: number
   /**
-   * Ends the job: nothing was done, and it may not wait any longer. `reason` becomes part of the error
-   * message.
+   * Ends the job when nothing of it was executed and it cannot wait any longer. `reason` becomes part of the
+   * error message.
    */
   refuse(reason: string): void
   /** Ends the job with an error. */
   reject(error: unknown): void
 }
 
-/** Does the jobs of one shard in the order in which they arrive. */
+/** Executes the jobs of one shard in the order in which they arrive. */
 export interface ShardWorker<Work extends Job> {
+  /** Adds a job to the queue of the worker. */
   send(job: Work): void
 }
 
-/** A worker reports each job exactly once. It reports rerouted jobs in their order. */
+/**
+ * Receives the reports of workers. A worker reports each job exactly once, and rerouted jobs in their order.
+ */
 export interface WorkerReport<Work extends Job> {
-  /** The job has ended, with whatever outcome. */
+  /** Called when the job has ended with any outcome. */
   settled(job: Work): void
   /**
-   * Nothing of the job was done because another shard holds its partition. The worker has no other job of
-   * that partition left.
+   * Called when nothing of the job was executed because another shard holds its partition. After a worker has
+   * reported its rerouted jobs, it has no job of that partition left.
    */
   rerouted(job: Work): void
 }

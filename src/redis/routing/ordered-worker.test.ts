@@ -16,7 +16,7 @@ class TestWorker extends OrderedWorker<Job> {
   }
 }
 
-/** A worker whose link the test opens. A wait for the link ends at once, in vain. */
+/** A worker whose link the test opens. A wait for the link fails immediately and advances the clock. */
 function open(waiting: WaitPolicy, queueMax = 100) {
   let current: LiveRedis | undefined
   let nowMs = 0
@@ -29,7 +29,7 @@ function open(waiting: WaitPolicy, queueMax = 100) {
     get current() {
       return current
     },
-    unavailableReason: 'Redis is away',
+    unavailableReason: 'Redis is unavailable',
     async ready(waitMs) {
       waits += 1
       nowMs += waitMs
@@ -68,7 +68,7 @@ function open(waiting: WaitPolicy, queueMax = 100) {
   }
 }
 
-test('jobs are done in batches, in order', async () => {
+test('jobs are executed in batches, in order', async () => {
   const { batches, openLink, send } = open({ kind: 'refuseLate', patienceMs: 1_000 })
   openLink()
   for (const key of ['a', 'b', 'c']) send(key)
@@ -84,7 +84,7 @@ test('`refuseLate` lets each job wait for a connection', async () => {
   expect(waits()).toBe(2)
 })
 
-test('`failFast` refuses at once after one wait in vain, until the link opens', async () => {
+test('after one failed wait `failFast` refuses jobs immediately, until the link opens', async () => {
   const { batches, openLink, refused, send, waits } = open({ kind: 'failFast', patienceMs: 1_000 })
   send('a')
   await vi.waitFor(() => expect(refused).toEqual(['a']))
@@ -96,7 +96,7 @@ test('`failFast` refuses at once after one wait in vain, until the link opens', 
   await vi.waitFor(() => expect(batches).toEqual([['c']]))
 })
 
-test('`keepNewest` drops the oldest job of a full queue, and does the others when the link opens', async () => {
+test('`keepNewest` drops the oldest job of a full queue, and executes the others when the link opens', async () => {
   const { batches, openLink, refused, send, waits } = open({ kind: 'keepNewest' }, 2)
   for (const key of ['a', 'b', 'c']) send(key)
   expect(refused).toEqual(['a'])
@@ -105,7 +105,7 @@ test('`keepNewest` drops the oldest job of a full queue, and does the others whe
   expect(waits()).toBe(0)
 })
 
-test('a retired shard returns its jobs, also those that wait for the link to open', async () => {
+test('a retired shard returns its jobs, including those that wait for the link to open', async () => {
   const { rerouted, retire, send } = open({ kind: 'keepNewest' })
   for (const key of ['a', 'b']) send(key)
   await new Promise((resolve) => setImmediate(resolve))
@@ -121,13 +121,13 @@ const job = (key: string, partition = 1): Job => ({
   reject: () => {},
 })
 
-test('the jobs of a rerouted partition are taken out of a queue, in order', () => {
+test('takePartitions() removes the jobs of the given partitions from a queue, in order', () => {
   const queue = [job('a', 1), job('b', 2), job('c', 1), job('d', 3)]
   expect(takePartitions(queue, new Set([1, 3])).map(({ key }) => key)).toEqual(['a', 'c', 'd'])
   expect(queue.map(({ key }) => key)).toEqual(['b'])
 })
 
-test('a job is out of order when a later job with the same key was done', () => {
+test('a job is out of order when a later job with the same key was executed', () => {
   const [a1, b1, a2, b2] = [job('a'), job('b'), job('a'), job('b')]
   const late = outOfOrder([
     { job: a1, done: false },

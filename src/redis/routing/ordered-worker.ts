@@ -1,7 +1,7 @@
-// The worker of one shard: does its jobs in their order, one pipeline at a time. Writes, presence calls and
-// pub/sub messages each have a subclass, which says how many jobs form a pipeline, sends it and reads its
-// replies. This class has the rest: the queue and its bound, the wait for a connection, and what happens to
-// jobs that were not done.
+// The worker of one shard. It executes jobs in order, one pipeline at a time. Writes, presence calls and
+// pub/sub messages each have a subclass, which decides how many jobs form a pipeline, sends it and reads its
+// replies. This class handles the bounded queue, the wait for a connection, and the jobs that were not
+// executed.
 import { abortable, pause } from '../../deadline.js'
 import type { Clock } from '../../time.js'
 import { batchSpacingMs } from '../batch-runner.js'
@@ -9,11 +9,11 @@ import { RedisUnavailableError, type LiveRedis, type RedisLink } from '../link.j
 import type { Job, ShardWorker, WorkerReport } from './job.js'
 
 /**
- * What happens to jobs while there is no connection.
- * - `refuseLate`: an outage looks like latency. A job waits up to `patienceMs`, also for jobs before it, and is
- *   refused then.
- * - `failFast`: when one job has waited `patienceMs` for a connection in vain, all are refused at once until
- *   the link opens.
+ * The handling of jobs while there is no connection.
+ * - `refuseLate`: a job waits up to `patienceMs` milliseconds, including the wait for jobs before it, and is
+ *   then refused. Clients see a short outage as latency.
+ * - `failFast`: after one job has waited `patienceMs` milliseconds without a connection, all jobs are refused
+ *   immediately until the link opens.
  * - `keepNewest`: jobs wait without a time limit. A full queue drops its oldest job instead of refusing the
  *   new one.
  */
@@ -24,15 +24,15 @@ export type WaitPolicy =
 export interface OrderedWorkerOptions<Work extends Job> {
   readonly link: RedisLink
   readonly clock: Clock
-  /** Aborted when the shard holds nothing any more. From then on every job is rerouted. */
+  /** Aborted when the shard holds no partition any more. After that every job is rerouted. */
   readonly retired: AbortSignal
   readonly report: WorkerReport<Work>
   readonly waiting: WaitPolicy
-  /** At most this many jobs wait. */
+  /** The most jobs that wait. */
   readonly queueMax: number
   /**
-   * The time between the starts of two pipelines under load, in milliseconds. Default `batchSpacingMs`; 0:
-   * none.
+   * The time between the starts of two pipelines under load, in milliseconds. Default `batchSpacingMs`. With
+   * 0 there is no spacing.
    */
   readonly spacingMs?: number
 }
@@ -41,7 +41,9 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   readonly #options: OrderedWorkerOptions<Work>
   #queue: Work[] = []
   #running = false
-  /** `failFast` only: a job has waited in vain since the link was last open. */
+  /**
+   * Used with `failFast` only: since the link was last open, a job has waited without getting a connection.
+   */
   #unreachable = false
   /** The next pipeline is sent after this. */
   #spacing: Promise<void> | undefined
@@ -58,7 +60,7 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   send(job: Work): void {
     const { queueMax, waiting } = this.#options
     if (this.#queue.length >= queueMax) {
-      const reason = `${queueMax} requests are waiting for Redis already`
+      const reason = `${queueMax} requests are already waiting for Redis`
       if (waiting.kind !== 'keepNewest') return this.refuse(job, reason)
       for (const oldest of this.#queue.splice(0, 1)) this.refuse(oldest, reason)
     }
@@ -67,17 +69,18 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   }
 
   /**
-   * How many jobs from the front of the queue form the next pipeline: at least 1. `runBatch` follows in the
-   * same turn.
+   * Returns how many jobs from the front of the queue form the next pipeline: at least 1. `runBatch` is
+   * called with them in the same turn.
    */
   protected abstract batchLength(queue: readonly Work[]): number
 
   /**
-   * Sends a pipeline for these jobs. Ends each of them, or passes it to `retry` or `reroute`. When it throws,
-   * all are rejected.
+   * Sends a pipeline for these jobs. It ends each job, or passes it to `retry` or `reroute`. When it throws,
+   * all jobs of the batch are rejected.
    */
   protected abstract runBatch(live: LiveRedis, batch: readonly Work[]): Promise<void>
 
+  /** Reports that the job has ended. The subclass then delivers the result to the caller. */
   protected settle(job: Work): void {
     this.#options.report.settled(job)
   }
@@ -92,15 +95,15 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
     job.reject(error)
   }
 
-  /** Puts jobs of which nothing was done back in front of the queue, in their order. */
+  /** Puts jobs of which nothing was executed back at the front of the queue, in their order. */
   protected retry(jobs: readonly Work[]): void {
     if (jobs.length === 0) return
     this.#queue = [...jobs, ...this.#queue]
   }
 
   /**
-   * Returns jobs of which nothing was done to the router, with all jobs of their partitions that wait behind
-   * them.
+   * Returns jobs of which nothing was executed to the router, with all jobs of their partitions that wait
+   * after them.
    */
   protected reroute(jobs: readonly Work[]): void {
     if (jobs.length === 0) return
@@ -109,8 +112,9 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   }
 
   /**
-   * Of `undone`, the jobs of one batch of which nothing was done, returns those that may be tried again.
-   * Refuses the others: a later job with the same key was done, so a retry would change the order.
+   * Returns the jobs of `undone` that may be tried again. `undone` contains the jobs of one batch of which
+   * nothing was executed. Refuses the other jobs: a later job with the same key was executed, so a retry
+   * would change the order.
    */
   protected refuseOutOfOrder(
     batch: readonly Work[],
@@ -119,11 +123,11 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
   ): readonly Work[] {
     if (undone.length === 0) return undone
     const late = outOfOrder(batch.map((job) => ({ job, done: isDone(job) })))
-    for (const job of undone) if (late.has(job)) this.refuse(job, 'a later request was done before it')
+    for (const job of undone) if (late.has(job)) this.refuse(job, 'a later request was executed before it')
     return undone.filter((job) => !late.has(job))
   }
 
-  /** The first pipeline is sent at the end of this turn of the event loop. */
+  /** Starts to send. The first pipeline is sent at the end of this turn of the event loop. */
   #start(): void {
     if (this.#running || this.#queue.length === 0) return
     this.#running = true
@@ -135,7 +139,7 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
         .finally(() => {
           this.#running = false
           const { link, retired, waiting } = this.#options
-          // `keepNewest` waits for the link to open, which calls this again.
+          // With `keepNewest` the worker waits for the link to open; the listener then calls `#start` again.
           if (waiting.kind !== 'keepNewest' || link.current !== undefined || retired.aborted) this.#start()
         })
     })
@@ -160,7 +164,10 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
     }
   }
 
-  /** Undefined when no connection opens while the oldest job may wait, or when the shard is retired. */
+  /**
+   * Resolves with the next connection, or with undefined when none opens while the oldest job may wait or
+   * when the shard is retired.
+   */
   async #nextConnection(): Promise<LiveRedis | undefined> {
     const { clock, link, retired, waiting } = this.#options
     const [oldest] = this.#queue
@@ -202,13 +209,13 @@ export function takePartitions<Work extends Job>(queue: Work[], partitions: Read
 
 export interface JobOutcome<Work extends Job> {
   readonly job: Work
-  /** False: Redis refused the job, and nothing of it was done. */
+  /** False: Redis refused the job, and nothing of it was executed. */
   readonly done: boolean
 }
 
 /**
- * Of the jobs of one pipeline, in order, those that were not done although a later one with the same key was:
- * the refusal ended in between.
+ * Returns the jobs of one pipeline that were not executed although a later job with the same key was. This
+ * happens when the cause of a refusal ends in the middle of a pipeline. `outcomes` are in order.
  */
 export function outOfOrder<Work extends Job>(outcomes: readonly JobOutcome<Work>[]): Set<Work> {
   const doneKeys = new Set<string>()

@@ -1,17 +1,18 @@
-// Keeps one instance of something for each shard: a connection, a worker, a reader.
+// Keeps one instance of an object for each shard, such as a worker or a reader.
 import { setMaxListeners } from 'node:events'
 import type { Shard, ShardMap } from '../topology/shards.js'
 
 export interface PerShardOptions {
   /**
-   * Asked when a shard appears. False: its instance is created when it is first used. Default: always true.
+   * Called when a shard appears. When it returns false, the instance is created at its first use. Default:
+   * always true.
    */
   readonly eager?: () => boolean
 }
 
 /**
- * Creates an instance as soon as a shard appears, so that its connection is open before it is needed. Drops
- * it when the shard is retired.
+ * Holds the instances by shard. It creates an instance as soon as a shard appears, so that the connection of
+ * the instance is open before it is needed, and drops it when the shard is retired.
  */
 export class PerShard<Instance> {
   readonly #instances = new Map<Shard, Instance>()
@@ -31,10 +32,11 @@ export class PerShard<Instance> {
     createMissing()
   }
 
+  /** Returns the instance of a shard, and creates it if necessary. */
   of(shard: Shard): Instance {
     const known = this.#instances.get(shard)
     if (known !== undefined) return known
-    // Everything that waits for the shard listens to this signal.
+    // Every part that waits for the shard adds a listener to this signal.
     setMaxListeners(0, shard.retired)
     const instance = this.#create(shard)
     this.#instances.set(shard, instance)

@@ -9,7 +9,7 @@ interface TestJob extends Job {
   readonly word: string
 }
 
-/** A router to two shards, whose jobs the test ends or reroutes. */
+/** A router to two shards. The test ends or reroutes the jobs. */
 function rig({ patienceMs = 1_000, waitingMax = 100 } = {}) {
   let nowMs = 0
   const holders = new Map<number, Shard>()
@@ -87,7 +87,7 @@ function rig({ patienceMs = 1_000, waitingMax = 100 } = {}) {
 }
 
 describe('a router', () => {
-  test('sends a job to the holder at once', () => {
+  test('sends a job immediately to the holder of its partition', () => {
     const { a, at, hold, send } = rig()
     hold(1, a)
     send('one')
@@ -106,7 +106,7 @@ describe('a router', () => {
     expect(at(b)).toEqual(['two'])
   })
 
-  test('does not delay other partitions for that', () => {
+  test('does not delay jobs of other partitions meanwhile', () => {
     const { a, at, b, hold, send } = rig()
     hold(1, a)
     send('one')
@@ -140,7 +140,7 @@ describe('a router', () => {
     expect(at(a)).toEqual(['one'])
   })
 
-  test('waits for a holder for a bounded time', () => {
+  test('refuses a job that has waited too long for a holder', () => {
     const { a, at, hold, pass, refused, send } = rig({ patienceMs: 200 })
     send('one')
     pass(100)
@@ -151,7 +151,7 @@ describe('a router', () => {
     expect(at(a)).toEqual(['two'])
   })
 
-  test('refuses a job in the end that is always rerouted', () => {
+  test('refuses a job that was rerouted for too long', () => {
     const { a, reroute, hold, pass, refused, send } = rig({ patienceMs: 200 })
     hold(1, a)
     send('one')
@@ -176,7 +176,7 @@ describe('a router', () => {
     expect(refused).toEqual(['one'])
   })
 
-  test('ends the jobs of a partition in the order in which they were sent, each once, whatever happens', () => {
+  test('ends the jobs of a partition in the order in which they were sent, each once, for any sequence of events', () => {
     const step = fc.oneof(
       fc.constant('send'),
       fc.constantFrom('settle a', 'settle b', 'reroute a', 'reroute b'),

@@ -1,8 +1,8 @@
 // Sends each job to the shard that holds its partition. This folder (`routing/`) brings work to the right
 // master while partitions move in a Cluster; it imports the leaves and the rest of src/redis. Start with
 // job.ts, then read this file and ordered-worker.ts. While a partition moves, all jobs that were sent to the
-// old shard must end before one is sent to the new shard: so the requests of one caller on one channel are
-// done in their order, on whatever shards.
+// old shard must end before the router sends a job to the new shard. The requests of one caller for one
+// channel are therefore executed in their order, even across shards.
 import type { After, Clock } from '../../time.js'
 import { partitionCount } from '../keys.js'
 import type { Shard, ShardMap } from '../topology/shards.js'
@@ -16,9 +16,9 @@ export interface ShardRouterOptions<Work extends Job> extends PerShardOptions {
   readonly after: After
   /** Creates the worker of a shard. It reports its jobs to `report`. */
   readonly createWorker: (shard: Shard, report: WorkerReport<Work>) => ShardWorker<Work>
-  /** How long a job may wait until a shard holds its partition, in milliseconds. */
+  /** How long a job may wait for a shard that holds its partition, in milliseconds. */
   readonly patienceMs: number
-  /** At most this many jobs may wait for that; more are refused. */
+  /** The most jobs that wait for a shard. Further jobs are refused. */
   readonly waitingMax: number
 }
 
@@ -27,9 +27,9 @@ interface PartitionQueue<Work> {
   readonly partition: number
   /** The shard to which the jobs in flight were sent. */
   shard: Shard | undefined
-  /** How many jobs were sent to `shard` and have not been reported. */
+  /** The number of jobs that were sent to `shard` and have not been reported. */
   inFlight: number
-  /** Jobs that the worker rerouted. They go before those that wait. */
+  /** The jobs that the worker rerouted. They are sent before the waiting jobs. */
   rerouted: Work[]
   waiting: Work[]
   /** Rerouted jobs are not sent to the same shard again before this time. */
@@ -42,9 +42,9 @@ export class ShardRouter<Work extends Job> implements WorkerReport<Work> {
   readonly #queues: readonly PartitionQueue<Work>[]
   /** The queues in which a job waits. */
   readonly #blocked = new Set<PartitionQueue<Work>>()
-  /** How many jobs wait in all queues. */
+  /** The number of waiting jobs in all queues. */
   #waiting = 0
-  /** How many jobs were sent or wait, and have not ended. */
+  /** The number of jobs that have not ended. */
   #open = 0
   readonly #idle: (() => void)[] = []
   #cancelRetry: (() => void) | undefined
@@ -64,6 +64,7 @@ export class ShardRouter<Work extends Job> implements WorkerReport<Work> {
     this.#unsubscribe = options.shards.onChange(() => this.#proceedAll())
   }
 
+  /** Sends a job to the shard that holds its partition, or lets it wait for that shard. */
   send(job: Work): void {
     const queue = this.#queueOf(job)
     this.#open += 1
@@ -76,7 +77,10 @@ export class ShardRouter<Work extends Job> implements WorkerReport<Work> {
     }
     const { waitingMax } = this.#options
     if (this.#waiting >= waitingMax)
-      return this.#refuse(job, `${waitingMax} requests wait already until a shard holds their partition`)
+      return this.#refuse(
+        job,
+        `${waitingMax} requests are already waiting for a shard that holds their partition`,
+      )
     queue.waiting.push(job)
     this.#waiting += 1
     this.#proceed(queue)
@@ -106,7 +110,7 @@ export class ShardRouter<Work extends Job> implements WorkerReport<Work> {
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  /** Refuses the jobs that still wait for a shard. */
+  /** Refuses the jobs that are still waiting for a shard. */
   close(): void {
     this.#unsubscribe()
     this.#cancelRetry?.()
@@ -117,8 +121,8 @@ export class ShardRouter<Work extends Job> implements WorkerReport<Work> {
   }
 
   /**
-   * Sends all jobs that wait, in order, as soon as none is in flight and a shard holds the partition: another
-   * one, or after a pause the same.
+   * Sends all waiting jobs in order if no job is in flight and a shard holds the partition. Rerouted jobs are
+   * sent to the same shard again only after a pause.
    */
   #proceed(queue: PartitionQueue<Work>): void {
     this.#blocked.add(queue)

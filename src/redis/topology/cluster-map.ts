@@ -1,5 +1,5 @@
 // The shard map of a Cluster. It polls all nodes for the slots that each master holds, and applies the
-// answers while a majority of the masters answers.
+// answers if they come from a majority of the masters.
 import type { Log } from '../../log.js'
 import { describeError } from '../connection.js'
 import { pause } from '../../deadline.js'
@@ -24,26 +24,29 @@ import { formatAddress, type Address, type ClusterTarget } from '../url.js'
 
 const defaultTiming: PollTiming = { intervalMs: 1_000, deadlineMs: 1_000, confirmMs: 500 }
 
-/** The least time between two refreshes: thousands of replies may report a moved slot within a moment. */
+/**
+ * The shortest time between two refreshes, in milliseconds. Thousands of replies may report a moved slot at
+ * the same time.
+ */
 const refreshGapMs = 200
 
 /**
- * The least time between two fresh polls for confirmations. After a failover each group of publishes on every
- * gateway asks for a confirmation of the new master, so callers share one poll.
+ * The shortest time between two fresh polls for confirmations, in milliseconds. After a failover every group
+ * of publishes on every gateway requests a confirmation of the new master, so callers share one poll.
  */
 const confirmGapMs = 50
 
 /**
- * No node considers another node failed earlier than this, provided that `cluster-node-timeout` is not
- * shorter.
+ * The shortest silence, in milliseconds, after which a node considers another node failed. This assumes that
+ * `cluster-node-timeout` is not shorter.
  */
 const failoverAfterMs = 1_000
 
 export interface ClusterMapOptions {
   readonly log: Log
   /**
-   * The number of data nodes of each shard, including the master, as the operator configured it. Default:
-   * what the nodes report.
+   * The number of data nodes of each shard, including the master, as the operator configured it. Default: the
+   * number that the nodes report.
    */
   readonly dataNodes?: number | undefined
   readonly timing?: Partial<PollTiming> | undefined
@@ -58,25 +61,28 @@ export class ClusterMap implements ShardMap {
   readonly #log: Log
   readonly #poller: Poller<ClusterView>
   readonly #listeners = new Set<() => void>()
-  /** The slots whose holders matter: those of the partitions, and those of the tags passed to `locatorOf`. */
+  /** The slots that Parley uses: those of the partitions, and those of the tags passed to `locatorOf`. */
   readonly #slots = new Set<number>(partitionSlots)
   #holders: Holders = new Map()
-  /** By the master's address. */
+  /** The shards by the address of their master. */
   readonly #shards = new Map<string, ClusterShard>()
-  /** Looked up by each publish. */
+  /** The shard of each partition. Every publish reads this array. */
   #shardOfPartition: readonly (Shard | undefined)[] = []
   /** The ids of the masters, as a quorum last reported them. */
   #voters: ReadonlySet<string> = new Set()
-  /** As a quorum last reported them. */
+  /** The addresses of the nodes, as a quorum last reported them. */
   #nodes: readonly Address[] = []
   readonly #dataNodes: number | undefined
   /** The number of data nodes by the master's id, as a quorum last reported it. */
   #dataNodesOf: ReadonlyMap<string, number> = new Map()
-  /** The highest number of data nodes that a typical shard ever had. */
+  /** The highest number of data nodes that a typical shard has ever had. */
   #dataNodesTypical = 0
   #refreshedMs = -Infinity
   #refreshTimer: NodeJS.Timeout | undefined
-  /** A poll that has not begun yet. Callers that ask before it begins share its answers. */
+  /**
+   * A confirmation poll that has not begun yet. Callers that request a confirmation before it begins share
+   * its answers.
+   */
   #confirmation: Promise<readonly ClusterView[]> | undefined
   #confirmedMs = -Infinity
 
@@ -90,7 +96,7 @@ export class ClusterMap implements ShardMap {
       login,
       tls,
       timing: { deadlineMs, ...rest },
-      ask: (connection, asked) => fetchView(connection, { asked, deadlineMs }),
+      ask: (connection, server) => fetchView(connection, { server, deadlineMs }),
       onAnswer: () => this.#update(),
     })
   }
@@ -103,7 +109,7 @@ export class ClusterMap implements ShardMap {
     return this.#shardOfPartition[partition]
   }
 
-  /** The addresses of the masters that hold a slot that matters. */
+  /** The addresses of the masters that hold a slot that Parley uses. */
   get masters(): readonly Address[] {
     return [
       ...new Map(
@@ -113,7 +119,8 @@ export class ClusterMap implements ShardMap {
   }
 
   /**
-   * Why the map is unknown, incomplete or unverified. Undefined when it is complete and a quorum reported it.
+   * The reason why the map is unknown, incomplete or unverified. Undefined when it is complete and a quorum
+   * has reported it.
    */
   get unavailableReason(): string | undefined {
     const { answers, serverCount } = this.#poller
@@ -130,7 +137,8 @@ export class ClusterMap implements ShardMap {
   }
 
   /**
-   * The number of replicas that form a majority with the master in a typical shard. Undefined: not known yet.
+   * The number of replicas that form a majority with the master in a typical shard. Undefined while the
+   * number is not known.
    */
   get waitReplicas(): number | undefined {
     return this.#waitReplicasOf(undefined)
@@ -151,7 +159,9 @@ export class ClusterMap implements ShardMap {
     }, waitMs).unref()
   }
 
-  /** The locator of the master that holds the slot of `tag`. For callers whose keys all carry one tag. */
+  /**
+   * Returns the locator of the master that holds the slot of `tag`, for callers whose keys all have this tag.
+   */
   locatorOf(tag: string): Locator {
     const slot = slotOf(tag)
     this.#slots.add(slot)
@@ -160,6 +170,7 @@ export class ClusterMap implements ShardMap {
     return this.#createLocator(holder, () => this.unavailableReason ?? `no master holds the slot of "${tag}"`)
   }
 
+  /** Keeps the map up to date until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     await this.#poller.run(signal)
     clearTimeout(this.#refreshTimer)
@@ -178,18 +189,18 @@ export class ClusterMap implements ShardMap {
       get waitReplicas() {
         return waitReplicas()
       },
-      confirm: (asked) => this.#confirm(asked),
+      confirm: (address) => this.#confirm(address),
       failoverAfterMs,
       onChange: (listener) => this.onChange(listener),
-      // The map polls for all its locators.
+      // The map itself polls for all its locators.
       run: async () => {},
     }
   }
 
   /**
-   * Counts the data nodes of the shard itself, since a shard may have received the replicas of another. The
-   * count is at least that of a typical shard: a replaced master still belongs to its shard, although no node
-   * reports it.
+   * Returns the number of replicas that form a majority with the master. It counts the data nodes of the
+   * shard, because a shard may have received replicas of another one. The count is at least that of a typical
+   * shard: a replaced master still belongs to its shard, although no node reports it.
    */
   #waitReplicasOf(masterId: string | undefined): number | undefined {
     const own = (masterId === undefined ? undefined : this.#dataNodesOf.get(masterId)) ?? 0
@@ -255,7 +266,7 @@ export class ClusterMap implements ShardMap {
       return address && this.#shards.get(formatAddress(address))
     })
     this.#log.info({ masters: [...held.keys()] }, 'the slots of the Redis Cluster were assigned to masters')
-    // The map is complete by now: a listener of `retired` looks up the next holder at once.
+    // This follows the update of the map, because the listeners of `retired` look up the next holder.
     for (const [, { retirement }] of retired) retirement.abort()
   }
 

@@ -11,7 +11,7 @@ import {
 
 const addressOf = (id: string) => ({ host: id, port: 6379 })
 
-/** Masters by id: config epoch, first slot, last slot, health. */
+/** Masters by id: config epoch, first slot, last slot, health (default healthy). */
 type MasterTable = Record<string, [number, number, number, ('suspected' | 'failed')?]>
 
 function view(
@@ -56,7 +56,7 @@ describe('the quorum of the answering nodes', () => {
 })
 
 describe('the holder of a slot', () => {
-  test('is the master with the highest config epoch, whichever node reports it', () => {
+  test('is the master with the highest config epoch, regardless of which node reports it', () => {
     const views = [view('a', before), view('b', after), view('c', before)]
     expect(hosts(views, 0, 99, 100, 299)).toEqual(['x', 'x', 'b', 'c'])
     expect(hosts(views.toReversed(), 0, 99, 100, 299)).toEqual(['x', 'x', 'b', 'c'])
@@ -69,7 +69,7 @@ describe('the holder of a slot', () => {
     expect([...now.values()].map(({ address }) => address.host)).toEqual(['x', 'new-host', 'd'])
   })
 
-  test('is not a master that disclaims the slot, whatever other nodes report', () => {
+  test('is not a master that disclaims the slot, even if other nodes report it as the holder', () => {
     const gone: MasterTable = { a: [4, 0, 149], b: [5, 150, 199], c: [3, 200, 299] }
     // This replica missed that slots 100 to 149 moved to a, and has learned of b's newer epoch since.
     const late: MasterTable = { a: [4, 0, 99], b: [5, 100, 199], c: [3, 200, 299] }
@@ -86,7 +86,7 @@ describe('the holder of a slot', () => {
     expect(hosts([view('a', before)], 300)).toEqual([undefined])
   })
 
-  test('has the address that the master reports itself', () => {
+  test('has the address that the master itself reports', () => {
     const views = [
       view('b', before, { a: 'old-host' }),
       view('a', before),
@@ -102,7 +102,7 @@ test('a replaced master has no vote', () => {
 })
 
 describe('data nodes', () => {
-  test('are those of each voter, the most that any node reports', () => {
+  test('are counted for each voter, by the highest number that any node reports', () => {
     const { masters, ...rest } = view('b', before)
     const withoutReplicas = new Map([...masters].map(([id, master]) => [id, { ...master, replicas: 0 }]))
     const counts = dataNodesIn([view('a', after), { ...rest, masters: withoutReplicas }], new Set(['x', 'b']))
@@ -114,7 +114,7 @@ describe('data nodes', () => {
     )
   })
 
-  test('are typical when half of the shards have that many; a shard without a replica may only have lost it', () => {
+  test('are typical when at least half of the shards have that many; a shard without a replica may have lost it', () => {
     expect(typicalDataNodes([3, 3, 3])).toBe(3)
     expect(typicalDataNodes([2, 6, 2])).toBe(2)
     expect(typicalDataNodes([6, 3])).toBe(3)

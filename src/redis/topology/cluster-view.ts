@@ -1,5 +1,5 @@
-// The view that one node of a Cluster has of all nodes, their slots and their addresses, and what several
-// such views say together.
+// The view that one node of a Cluster has of all nodes, their slots and their addresses, and the conclusions
+// from several views.
 import { z } from 'zod'
 import type { RedisConnection } from '../connection.js'
 import { formatAddress, type Address } from '../url.js'
@@ -7,11 +7,11 @@ import { formatAddress, type Address } from '../url.js'
 /** A master as one node sees it. */
 interface MasterView {
   readonly id: string
-  /** Undefined: the node does not report an address, or the master holds no slot. */
+  /** Undefined when the node does not report an address, or when the master holds no slot. */
   readonly address: Address | undefined
-  /** The epoch of the claim to the slots: of two conflicting claims, the higher epoch wins. */
+  /** The epoch of the claim to the slots. Of two conflicting claims the one with the higher epoch wins. */
   readonly configEpoch: number
-  /** First and last slot of each range. */
+  /** The first and last slot of each range. */
   readonly ranges: readonly (readonly [number, number])[]
   /** The number of known replicas, up or down. */
   readonly replicas: number
@@ -22,6 +22,7 @@ interface MasterView {
   readonly health: 'healthy' | 'suspected' | 'failed'
 }
 
+/** The view of one node. */
 export interface ClusterView {
   readonly kind: 'view'
   /** The id of the node whose view this is. */
@@ -32,6 +33,7 @@ export interface ClusterView {
   readonly nodes: readonly Address[]
 }
 
+/** The master that holds a slot. */
 export interface Holder {
   readonly id: string
   readonly address: Address
@@ -52,25 +54,25 @@ const SlotsReply = z.array(z.tuple([z.int(), z.int()]).rest(NodeReply))
  */
 export async function fetchView(
   connection: RedisConnection,
-  { asked, deadlineMs }: { asked: Address; deadlineMs: number },
+  { server, deadlineMs }: { server: Address; deadlineMs: number },
 ): Promise<ClusterView> {
   const pipeline = connection.client.pipeline().call('CLUSTER', 'SLOTS').call('CLUSTER', 'NODES')
   const [slots, nodes] = await connection.run(pipeline, { deadlineMs })
   if (slots instanceof Error) throw slots
   if (nodes instanceof Error) throw nodes
-  return readView({ slots: SlotsReply.parse(slots), nodes: z.string().parse(nodes) }, asked)
+  return readView({ slots: SlotsReply.parse(slots), nodes: z.string().parse(nodes) }, server)
 }
 
 function readView(
   { nodes: text, slots }: { slots: z.infer<typeof SlotsReply>; nodes: string },
-  asked: Address,
+  server: Address,
 ): ClusterView {
   const addresses = new Map<string, Address>()
   for (const [, , ...nodesOfRange] of slots) {
     for (const [host, port, id] of nodesOfRange) {
-      // An empty host means the host that was asked. "?" means that host names are preferred and the node has
+      // An empty host means the host of `server`. "?" means that host names are preferred and the node has
       // none.
-      if (host !== '?') addresses.set(id, { host: host || asked.host, port })
+      if (host !== '?') addresses.set(id, { host: host || server.host, port })
     }
   }
   const lines = text.trimEnd().split('\n').map(readNode)
@@ -91,8 +93,8 @@ function readView(
 }
 
 /**
- * A line of CLUSTER NODES: id, address, flags, master's id or "-", two times, config epoch, link state,
- * slots. Slots that are being moved are in brackets.
+ * Parses a line of CLUSTER NODES: id, address, flags, master's id or "-", two times, config epoch, link
+ * state, slots. Slots that are being moved are in brackets.
  */
 function readNode(line: string) {
   const [id = '', , flags = '', masterId = '', , , epoch, , ...slots] = line.split(' ')
@@ -106,9 +108,9 @@ function readNode(line: string) {
 }
 
 /**
- * Whether the nodes of `views` form a quorum: one of them lists masters of which a `majority`, or `all`, are
- * among these nodes. A node that was cut off, or a stale master, finds no such majority; if it does, one node
- * of that majority knows the newer state.
+ * Returns whether the nodes of `views` form a quorum: a `majority` or `all` of the masters that one of them
+ * lists are among these nodes. A stale master or a node that was cut off usually finds no such majority;
+ * otherwise at least one node of that majority knows the newer state.
  */
 export function quorumOf(views: readonly ClusterView[]): 'minority' | 'majority' | 'all' {
   const answering = new Set(views.map(({ selfId }) => selfId))
@@ -123,11 +125,11 @@ export function quorumOf(views: readonly ClusterView[]): 'minority' | 'majority'
 }
 
 /**
- * Returns the holder of each of `slots`: the master whose claim has the highest config epoch, as the nodes
- * themselves decide it. The `known` holders count as further claims, since a node that does not answer now
- * may have reported them. A master does not hold a slot that the master itself does not claim in the same
- * epoch or a later one: a node that was away while a slot moved may learn of the former master's next epoch
- * before it learns of the move.
+ * Returns the holder of each of `slots`: the master whose claim has the highest config epoch, which is the
+ * rule of the nodes themselves. The `known` holders count as additional claims, because a node that does not
+ * answer now may have reported them. A master does not hold a slot that the master itself does not claim in
+ * the same epoch or a later one: a node that was away while a slot moved may learn of the former master's
+ * next epoch before it learns of the move.
  */
 export function holdersOf(
   slots: Iterable<number>,
@@ -160,8 +162,8 @@ export function holdersOf(
 }
 
 /**
- * Returns the ids of the masters that vote in failovers: those that hold slots by the claims with the highest
- * epochs.
+ * Returns the ids of the masters that vote in failovers: the masters that hold slots by the claims with the
+ * highest epochs.
  */
 export function votersIn(views: readonly ClusterView[]): Set<string> {
   const firsts = views.flatMap(({ masters }) =>
@@ -184,7 +186,7 @@ export function dataNodesIn(
 
 /**
  * Returns the number of data nodes that at least half of the shards have. When any shard has a replica, the
- * result is at least 2: a shard without one may only have lost it. 0: there are no shards.
+ * result is at least 2: a shard without a replica may have lost it. Returns 0 when there are no shards.
  */
 export function typicalDataNodes(dataNodes: readonly number[]): number {
   const sorted = dataNodes.toSorted((a, b) => a - b)
@@ -194,9 +196,9 @@ export function typicalDataNodes(dataNodes: readonly number[]): number {
 
 /**
  * Returns true when the fresh views of a majority of the known masters (`voters`) show the master at
- * `address` as healthy and no view shows it as failed. An elected replica had the votes of a majority, each
- * of a master that considered the former master failed, so at least one of those voters would be among these
- * views.
+ * `address` as healthy and no view shows it as failed. If a replica had been elected, a majority of the
+ * masters would have voted for it, and each voter would consider the former master failed. At least one of
+ * these voters would be among the views.
  */
 export function confirmsMaster(
   address: Address,

@@ -9,13 +9,14 @@ import { SentinelLocator } from './sentinel.js'
 export interface LocatorOptions {
   readonly log: Log
   /**
-   * The number of data nodes, master and replicas together, as the operator configured it. Default: what the
-   * Sentinels report; standalone 1.
+   * The number of data nodes, master and replicas together, as the operator configured it. Default: the
+   * number that the Sentinels report; 1 for a standalone Redis.
    */
   readonly dataNodes?: number | undefined
   readonly sentinelTiming?: Partial<PollTiming> | undefined
 }
 
+/** Creates the locator of a standalone Redis or of a Sentinel set. */
 export function createLocator(
   target: StandaloneTarget | SentinelTarget,
   { dataNodes, log, sentinelTiming }: LocatorOptions,

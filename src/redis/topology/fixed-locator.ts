@@ -1,4 +1,4 @@
-// The locator of a standalone Redis, which is always where its URL says.
+// The locator of a standalone Redis, whose address is always that of its URL.
 import type { StandaloneTarget } from '../url.js'
 import type { Locator } from './locator.js'
 

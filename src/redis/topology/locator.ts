@@ -1,34 +1,38 @@
-// The seam to the place of a master. One locator serves all links to the same master.
+// The seam of this folder (`topology/`), which finds the masters of Redis. One locator serves all links to
+// the same master.
 import type { Address } from '../url.js'
 
 /**
- * Finds the current master of one replication group. Its members describe a state: `onChange` only says that
- * the state may differ now.
+ * Finds the current master of one replication group. Its members describe the current state; `onChange` only
+ * reports that the state may have changed.
  */
 export interface Locator {
-  /** The last known address of the master, kept while no server answers. Undefined: it was never known. */
+  /**
+   * The last known address of the master, which is kept while no server answers. Undefined until the address
+   * is known.
+   */
   readonly address: Address | undefined
   /**
-   * Why the address is unknown or cannot be verified, as text for logs and `/readyz`. Undefined when it is
-   * known and verified.
+   * The reason why the address is unknown or cannot be verified, as text for logs and `/readyz`. Undefined
+   * when it is known and verified.
    */
   readonly unavailableReason: string | undefined
   /**
-   * A sentence for the operator when the master cannot be found as configured and waiting does not help: a
-   * wrong name, a refused password.
+   * A message for the operator when the master cannot be found because of the configuration, for example a
+   * wrong name or a wrong password. Waiting does not help then. Otherwise undefined.
    */
   readonly configError: string | undefined
   /**
-   * The number of replicas that form a majority of the data nodes together with the master. Undefined: not
-   * known yet. A replica that is down counts as a data node.
+   * The number of replicas that form a majority of the data nodes together with the master. Undefined while
+   * the number is not known. A replica that is down counts as a data node.
    */
   readonly waitReplicas: number | undefined
   /**
-   * Asks the servers again: is `address` the master, and does none of them prepare a failover? Resolves with
-   * false in doubt.
+   * Asks the servers again. Resolves with true when they confirm that `address` is the master and none of
+   * them is preparing a failover, otherwise with false.
    */
   confirm(address: Address): Promise<boolean>
-  /** No failover can have begun while the master was silent for less than this many milliseconds. */
+  /** The shortest silence of the master, in milliseconds, in which a failover can begin. */
   readonly failoverAfterMs: number
   /** Calls `listener` after each change of the address. Returns a function that removes the listener. */
   onChange(listener: () => void): () => void

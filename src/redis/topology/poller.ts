@@ -1,20 +1,20 @@
-// Asks several servers the same question periodically and keeps the last answer of each: Sentinels, or the
-// nodes of a Cluster.
+// Polls several servers, which are Sentinels or the nodes of a Cluster, and keeps the last answer of each.
 import { setMaxListeners } from 'node:events'
 import { onDeadline, pause } from '../../deadline.js'
 import { RedisConnection } from '../connection.js'
 import { formatAddress, type Address, type Login, type RedisTlsOptions } from '../url.js'
 
+/** The timing of a poller, in milliseconds. */
 export interface PollTiming {
-  /** The pause between an answer and the next question to the same server. */
+  /** The pause between an answer and the next request to the same server. */
   readonly intervalMs: number
-  /** The deadline of one answer, and of opening one connection. */
+  /** The deadline for one answer, and for opening one connection. */
   readonly deadlineMs: number
-  /** The deadline of a fresh poll: servers that have not answered by then do not count. */
+  /** The deadline of a fresh poll. Servers that have not answered within this time do not count. */
   readonly confirmMs: number
 }
 
-/** Stands for the answer of a server that cannot be reached or does not answer. */
+/** The result for a server that cannot be reached or does not answer. */
 export interface PollFailure {
   readonly kind: 'failure'
   readonly reason: unknown
@@ -25,8 +25,8 @@ export interface PollerOptions<Answer> {
   readonly tls?: RedisTlsOptions | undefined
   readonly timing: PollTiming
   /**
-   * Asks the question; each server has its own connection. When it throws, the server counts as failed and
-   * its connection is replaced.
+   * Sends one request to a server, which has its own connection, and resolves with its answer. When it
+   * throws, the server counts as failed and its connection is replaced.
    */
   readonly ask: (connection: RedisConnection, server: Address) => Promise<Answer>
   /** Called after each answer and each failure. */
@@ -44,7 +44,8 @@ export class Poller<Answer extends { readonly kind: string }> {
   readonly #servers = new Map<string, Server>()
   readonly #answers = new Map<string, Answer | PollFailure>()
   /**
-   * The number of the current round. It lets a fresh poll tell answers to its own questions from older ones.
+   * The number of the current round. By it a fresh poll distinguishes answers to its own requests from older
+   * ones.
    */
   #round = 0
   readonly #answeredRounds = new Map<string, number>()
@@ -82,7 +83,10 @@ export class Poller<Answer extends { readonly kind: string }> {
     return [...this.#answers.values()]
   }
 
-  /** Polls all servers now. A server that is still answering a question is asked again after its answer. */
+  /**
+   * Polls all servers now. A server that has not answered the last request yet is polled again after its
+   * answer.
+   */
   pollNow(): void {
     this.#round += 1
     this.#pollRequested.abort()
@@ -131,8 +135,8 @@ export class Poller<Answer extends { readonly kind: string }> {
   }
 
   /**
-   * Keeps one question under way at a time: a second question before the first answer brought a starved
-   * process to a standstill.
+   * Sends only one request at a time to a server. Sending a second request before the first answer made a
+   * process with too little CPU stop responding.
    */
   async #pollServer(server: Server, ended: AbortSignal): Promise<void> {
     const { ask, login, timing, tls } = this.#options
@@ -172,7 +176,7 @@ export class Poller<Answer extends { readonly kind: string }> {
 
 function createPollRequest(): AbortController {
   const request = new AbortController()
-  // The pause of each server listens.
+  // The pause of each server adds a listener.
   setMaxListeners(0, request.signal)
   return request
 }

@@ -1,4 +1,4 @@
-// Polls every Sentinel for the address of the master and accepts what a majority of them reports.
+// Polls every Sentinel for the address of the master and accepts the address that a majority of them reports.
 import type { Log } from '../../log.js'
 import { describeError, rejectionOf } from '../connection.js'
 import { formatAddress, type Address, type SentinelTarget } from '../url.js'
@@ -8,8 +8,8 @@ import { Poller, type PollFailure, type PollTiming } from './poller.js'
 export interface SentinelLocatorOptions {
   readonly log: Log
   /**
-   * The number of data nodes, master and replicas together, as the operator configured it. Default: the most
-   * that a Sentinel reported.
+   * The number of data nodes, master and replicas together, as the operator configured it. Default: the
+   * highest number that a Sentinel has reported.
    */
   readonly dataNodes?: number | undefined
   readonly timing?: Partial<PollTiming> | undefined
@@ -17,7 +17,10 @@ export interface SentinelLocatorOptions {
 
 const defaultTiming: PollTiming = { intervalMs: 250, deadlineMs: 1_000, confirmMs: 500 }
 
-/** Holds until the first answer, when it does not matter yet. Sentinel's own default is 30 s. */
+/**
+ * The value until the first answer, in milliseconds; no master is known until then. Sentinel's own default is
+ * 30 s.
+ */
 const defaultDownAfterMs = 1_000
 
 /** The last answer of one Sentinel. */
@@ -30,11 +33,11 @@ interface MasterAnswer {
   readonly kind: 'master'
   readonly address: Address
   readonly dataNodes: number
-  /** Grows with every failover. */
+  /** The config epoch, which grows with every failover. */
   readonly configEpoch: number
-  /** The Sentinel considers the master up. */
+  /** Whether the Sentinel considers the master up. */
   readonly healthy: boolean
-  /** The Sentinel is replacing the master. */
+  /** Whether the Sentinel is replacing the master. */
   readonly failoverInProgress: boolean
   readonly downAfterMs: number
 }
@@ -101,9 +104,9 @@ export class SentinelLocator implements Locator {
   }
 
   /**
-   * Counts the most data nodes ever seen, since a replica that is down still belongs to the majority. Without
-   * replicas the result is still 1, since a publish that no replica has must not be acknowledged as
-   * replicated. An operator who runs a lone master sets `dataNodes: 1`.
+   * Uses the highest number of data nodes ever reported, because a replica that is down still counts for the
+   * majority. Without replicas the result is 1, because a publish that no replica has must not be
+   * acknowledged as replicated. An operator who runs a single master sets `dataNodes: 1`.
    */
   get waitReplicas(): number | undefined {
     if (this.#dataNodes !== undefined) return Math.floor(this.#dataNodes / 2)
@@ -179,13 +182,15 @@ export class SentinelLocator implements Locator {
     return this.#poller.answers.filter(matches).length
   }
 
-  /** Compares with all configured Sentinels, whether they answer or not. */
+  /**
+   * Returns whether `count` is a majority of all configured Sentinels, including those that do not answer.
+   */
   #isMajority(count: number): boolean {
     return count > this.#target.sentinels.length / 2
   }
 }
 
-/** Throws an error reply that is not about the name of the master (NOAUTH, NOPERM). */
+/** Parses the answer of a Sentinel. Throws error replies such as NOAUTH and NOPERM. */
 function readAnswer([address, master]: readonly unknown[]): SentinelAnswer {
   if (address === null) return { kind: 'unknownName' }
   if (address instanceof Error) throw address
