@@ -1,13 +1,13 @@
-// The controller between a real API server and a real Redis, beside a bare loop in the same run. Printed, not asserted, but for what would
-// make the numbers worthless.
+// Measures the controller between a real API server and a real Redis, and a bare loop in the same run. The
+// figures are printed, not asserted. Only what would make them worthless is asserted.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Program } from '../../test/support/child-process.js'
 import { until } from '../../test/support/redis-processes.js'
 import { namespace, Rig, usageOf } from './rig.js'
 
-const wanted = (name: string): number => Number(process.env[`PARLEY_BENCH_${name}`] ?? 0)
-const [tenants, idleTenants] = [wanted('TENANTS'), wanted('IDLE_TENANTS')]
-const [edits, idleMinutes] = [wanted('EDITS'), wanted('IDLE_MINUTES')]
+const envNumber = (name: string): number => Number(process.env[`PARLEY_BENCH_${name}`] ?? 0)
+const [tenants, idleTenants] = [envNumber('TENANTS'), envNumber('IDLE_TENANTS')]
+const [edits, idleMinutes] = [envNumber('EDITS'), envNumber('IDLE_MINUTES')]
 const burst = 500
 const gateways = 2
 
@@ -23,7 +23,7 @@ afterAll(() => rig.stop())
 
 const rows: string[][] = []
 afterAll(() => {
-  console.log('\n| what | p50 | p99 | max | bar |\n| --- | ---: | ---: | ---: | --- |')
+  console.log('\n| what | p50 | p99 | max | target |\n| --- | ---: | ---: | ---: | --- |')
   for (const row of rows) console.log(`| ${row.join(' | ')} |`)
 })
 
@@ -35,7 +35,7 @@ const refTo = (name: string) => ({
   name,
 })
 
-/** In parallel, as many as the client has connections. */
+/** Runs `work` for all indices, 16 at the same time: one for each connection of the client. */
 async function each(indices: readonly number[], work: (index: number) => Promise<unknown>): Promise<void> {
   const waiting = indices.values()
   const worker = async (): Promise<void> => {
@@ -48,7 +48,7 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: Math.max(0, to - from) }, (_, index) => from + index)
 }
 
-async function grownTo(count: number): Promise<void> {
+async function createTenantsUpTo(count: number): Promise<void> {
   await each(range(rig.tenants.size, count), (index) =>
     rig.client.create(rig.tenantOf(nameOf(index), 'first')),
   )
@@ -56,42 +56,42 @@ async function grownTo(count: number): Promise<void> {
   await rig.shown(() => [...rig.tenants.keys()].every((name) => rig.programmed(name, 1)))
 }
 
-const quantile = (sorted: readonly number[], part: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
+const quantile = (sorted: readonly number[], fraction: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? 0
 
-function timed(what: string, ms: readonly number[], bar: string): { p50: number; p99: number } {
+function addRow(label: string, ms: readonly number[], target: string): { p50: number; p99: number } {
   const sorted = ms.toSorted((a, b) => a - b)
   const [p50, p99, max] = [quantile(sorted, 0.5), quantile(sorted, 0.99), sorted.at(-1) ?? 0]
-  rows.push([what, ...[p50, p99, max].map((one) => `${one.toFixed(1)} ms`), bar])
+  rows.push([label, ...[p50, p99, max].map((value) => `${value.toFixed(1)} ms`), target])
   return { p50, p99 }
 }
 
 test(`one edit at a time, ${tenants} tenants`, async () => {
-  await grownTo(tenants)
-  const floor = await rig.startFloor()
-  const [recorded, floored, programmed]: [number[], number[], number[]] = [[], [], []]
+  await createTenantsUpTo(tenants)
+  const baseline = await rig.startBaseline()
+  const [recorded, baselineMs, programmed]: [number[], number[], number[]] = [[], [], []]
   for (let edit = 0; edit < edits; edit += 1) {
     const name = nameOf((edit * 7) % tenants)
     const generation = Number(rig.tenants.get(name)?.metadata['generation']) + 1
     const before = await rig.stampOf(name)
-    const sawFloor = rig.floorSaw(name, generation)
+    const baselineSaw = rig.baselineSaw(name, generation)
     const startMs = performance.now()
-    const [, recordedMs, flooredMs, programmedMs] = await Promise.all([
+    const [, recordedMs, baselineSeenMs, programmedMs] = await Promise.all([
       rig.client.patch(refTo(name), { spec: { displayName: `edit ${edit}` } }),
       rig.recorded(name, before),
-      sawFloor,
+      baselineSaw,
       rig.shown(() => rig.programmed(name, generation)),
     ])
     recorded.push(recordedMs - startMs)
-    floored.push(flooredMs - startMs)
+    baselineMs.push(baselineSeenMs - startMs)
     programmed.push(programmedMs - startMs)
   }
-  await floor.kill()
-  const ours = timed('edit to catalog', recorded, 'p50 < 25 ms, p99 < 75 ms')
-  const bare = timed('the same edit to a key, by a bare loop', floored, 'the floor')
+  await baseline.kill()
+  const ours = addRow('edit to catalog', recorded, 'p50 < 25 ms, p99 < 75 ms')
+  const bare = addRow('the same edit to a Redis key, by the bare loop', baselineMs, 'the baseline')
   const [p50, p99] = [ours.p50 / bare.p50, ours.p99 / bare.p99]
-  rows.push(['times the floor', p50.toFixed(2), p99.toFixed(2), '', '≤ 3'])
-  timed('edit to Programmed on both gateways', programmed, 'p99 < 1,000 ms')
+  rows.push(['relative to the baseline', p50.toFixed(2), p99.toFixed(2), '', '≤ 3'])
+  addRow('edit to Programmed on both gateways', programmed, 'p99 < 1,000 ms')
   expect(rig.tenants.size).toBe(tenants)
 })
 
@@ -109,7 +109,7 @@ test(`${burst} tenants at once`, async () => {
   const deletedMs = await rig.catalogHolds(others)
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
   rows.push([
-    `create, modify, delete ${burst} tenants, each step until in force (${seconds(createdMs - startMs)} + ${seconds(modifiedMs - createdMs)} + ${seconds(deletedMs - modifiedMs)})`,
+    `create, modify, delete ${burst} tenants, each step until it is in effect (${seconds(createdMs - startMs)} + ${seconds(modifiedMs - createdMs)} + ${seconds(deletedMs - modifiedMs)})`,
     '',
     '',
     seconds(deletedMs - startMs),
@@ -118,7 +118,7 @@ test(`${burst} tenants at once`, async () => {
   expect(await rig.catalogSize()).toBe(others)
 })
 
-/** Writes that the API server did, by verb and resource. */
+/** Returns the number of writes that the API server processed, by verb and resource. */
 async function writes(): Promise<Map<string, number>> {
   const { body } = await rig.client.request('GET', '/metrics')
   const counts = new Map<string, number>()
@@ -135,8 +135,8 @@ async function writes(): Promise<Map<string, number>> {
 }
 
 test(`${idleTenants} tenants, idle for ${idleMinutes} minutes`, async () => {
-  await grownTo(idleTenants)
-  // What was written last is still on its way to status and to events.
+  await createTenantsUpTo(idleTenants)
+  // The last writes still cause updates of status and events.
   await new Promise((resolve) => setTimeout(resolve, 45_000))
   const [before, used] = [await writes(), usageOf(leader)]
   const startMs = performance.now()
@@ -148,18 +148,18 @@ test(`${idleTenants} tenants, idle for ${idleMinutes} minutes`, async () => {
   const seconds = (performance.now() - startMs) / 1000
   const cores = (usageOf(leader).cpuSeconds - used.cpuSeconds) / seconds
   const after = await writes()
-  const made = [...after].flatMap(([name, count]) => {
+  const writesMade = [...after].flatMap(([name, count]) => {
     const more = count - (before.get(name) ?? 0)
     return more > 0 ? [`${name} × ${more}`] : []
   })
   rows.push([`CPU with ${idleTenants} idle tenants`, '', '', `${cores.toFixed(4)} cores`, '< 0.05 cores'])
   rows.push([`memory with ${idleTenants} idle tenants`, '', '', `${rssMaxMiB.toFixed(0)} MiB`, '< 256 MiB'])
-  rows.push([`API writes meanwhile: ${made.join(', ') || 'none'}`, '', '', '', 'Lease renewals alone'])
+  rows.push([`API writes meanwhile: ${writesMade.join(', ') || 'none'}`, '', '', '', 'Lease renewals alone'])
   expect(rig.tenants.size).toBe(idleTenants)
 }, 7_200_000)
 
-/** From the signal until an edit made right after it stands in the catalog. */
-async function takenOver(signal: 'SIGTERM' | 'SIGKILL', successor: string): Promise<number> {
+/** Returns the time from the signal until an edit that was made right after it is in the catalog. */
+async function takeoverMs(signal: 'SIGTERM' | 'SIGKILL', successor: string): Promise<number> {
   const standby = await rig.startController(successor)
   const name = nameOf(0)
   const before = await rig.stampOf(name)
@@ -175,11 +175,17 @@ async function takenOver(signal: 'SIGTERM' | 'SIGKILL', successor: string): Prom
   return recordedMs - startMs
 }
 
-test('the leader goes', async () => {
-  const gentle = await takenOver('SIGTERM', 'two')
-  const hard = await takenOver('SIGKILL', 'three')
+test('the leader is stopped', async () => {
+  const afterSigtermMs = await takeoverMs('SIGTERM', 'two')
+  const afterSigkillMs = await takeoverMs('SIGKILL', 'three')
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
-  rows.push(['an edit after SIGTERM of the leader, to catalog', '', '', seconds(gentle), '< 3 s'])
-  rows.push(['an edit after SIGKILL of the leader, to catalog', '', '', seconds(hard), '< 17 s (lease 15 s)'])
+  rows.push(['an edit after SIGTERM of the leader, to catalog', '', '', seconds(afterSigtermMs), '< 3 s'])
+  rows.push([
+    'an edit after SIGKILL of the leader, to catalog',
+    '',
+    '',
+    seconds(afterSigkillMs),
+    '< 17 s (lease 15 s)',
+  ])
   expect(rig.tenants.size).toBe(idleTenants)
 })

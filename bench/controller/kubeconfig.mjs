@@ -1,4 +1,4 @@
-// How the tests' API server is reached: their kubeconfigs are JSON, with a token.
+// Reads the kubeconfigs of the tests' API server, which are JSON and contain a token.
 
 /** @param {string} text @returns {{ url: string, ca: string, token: string }} */
 export function bearerOf(text) {

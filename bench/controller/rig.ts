@@ -1,4 +1,5 @@
-// What the controller works between: a real API server with the CRDs, a Redis, two gateways; and one clock that sees both ends.
+// The environment of the controller: a real API server with the CRDs, a Redis and gateways. One clock
+// measures both ends.
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
@@ -23,13 +24,13 @@ export class Rig {
   readonly kube: KubeServer
   readonly redis: Redis
   readonly redisPort: number
-  /** By name: what the watch last said. */
+  /** The tenants by name, as the watch last reported them. */
   readonly tenants = new Map<string, KubeObject>()
   readonly #folder: string
   readonly #listener: Redis
   readonly #watchers = new Set<() => void>()
   readonly #catalogWatchers = new Set<() => void>()
-  readonly #floorSeen = new Map<string, () => void>()
+  readonly #baselineSeen = new Map<string, () => void>()
   #watch: ClientRequest | undefined
   #stopped = false
 
@@ -60,7 +61,7 @@ export class Rig {
       spec: {},
     }
     await until('a served ChatPlan', () => kube.client.create(plan), { deadlineMs: 30_000, everyMs: 100 })
-    // Or what watches hears of a page that is not found.
+    // Otherwise the watch would receive a 404.
     const tenants = { apiVersion: plan.apiVersion, kind: 'ChatTenant', namespace }
     await until('served ChatTenants', () => kube.client.list(tenants), { deadlineMs: 30_000, everyMs: 100 })
     await rig.#listen()
@@ -77,16 +78,19 @@ export class Rig {
 
   async #listen(): Promise<void> {
     const { changes } = catalogKeys(installation)
-    await this.#listener.subscribe(changes, 'floor')
+    await this.#listener.subscribe(changes, 'baseline')
     this.#listener.on('message', (topic: string, message: string) => {
-      if (topic === 'floor') this.#floorSeen.get(message)?.()
-      else for (const look of this.#catalogWatchers) look()
+      if (topic === 'baseline') this.#baselineSeen.get(message)?.()
+      else for (const check of this.#catalogWatchers) check()
     })
-    this.#follow()
+    this.#watchTenants()
   }
 
-  /** For as long as the rig stands: the server cuts off whoever is slow for a while, as this process is on a loaded machine. */
-  #follow(): void {
+  /**
+   * Watches the tenants until `stop`, and watches again when the server closes the watch. It does that to
+   * slow clients, as this process is on a loaded machine.
+   */
+  #watchTenants(): void {
     const { ca, token, url } = bearerOf(readFileSync(this.kube.kubeconfig, 'utf8'))
     const path = '/apis/parley.chat/v1alpha1/chattenants?watch=true'
     this.tenants.clear()
@@ -103,14 +107,14 @@ export class Rig {
             if (type === 'DELETED') this.tenants.delete(object.metadata.name)
             else this.tenants.set(object.metadata.name, object)
           }
-          for (const look of this.#watchers) look()
+          for (const check of this.#watchers) check()
         })
         response.on('error', () => {})
       },
     )
     watch.on('error', () => {})
     watch.on('close', () => {
-      if (!this.#stopped) setTimeout(() => this.#follow(), 100)
+      if (!this.#stopped) setTimeout(() => this.#watchTenants(), 100)
     })
     this.#watch = watch
     watch.end()
@@ -122,7 +126,7 @@ export class Rig {
     await Promise.all(Array.from({ length: count }, () => GatewayProcess.launch({ redis, args })))
   }
 
-  /** Resolves when its probes answer. */
+  /** Starts a controller. Resolves when it is ready. */
   async startController(identity: string): Promise<Program> {
     const opsPort = await freePort()
     const program = new Program(
@@ -144,15 +148,15 @@ export class Rig {
     return program
   }
 
-  async startFloor(): Promise<Program> {
-    const floor = new Program('the floor', [
+  async startBaseline(): Promise<Program> {
+    const baseline = new Program('the baseline', [
       process.execPath,
-      'bench/controller/floor.mjs',
+      'bench/controller/baseline.mjs',
       this.kube.kubeconfig,
       String(this.redisPort),
     ])
-    await floor.saying('"watching"', (said) => (said.includes('watching') ? true : undefined))
-    return floor
+    await baseline.waitForOutput('"watching"', (said) => (said.includes('watching') ? true : undefined))
+    return baseline
   }
 
   tenantOf(name: string, displayName: string): KubeObject {
@@ -175,7 +179,7 @@ export class Rig {
     }
   }
 
-  /** The stamp of the tenant's record in the catalog: another after each revision. */
+  /** Returns the stamp of the tenant's record in the catalog. It changes with each revision. */
   async stampOf(name: string): Promise<string | null> {
     return this.redis.hget(catalogKeys(installation).stamps, `${namespace}/${name}`)
   }
@@ -184,7 +188,7 @@ export class Rig {
     return this.redis.hlen(catalogKeys(installation).tenants)
   }
 
-  /** When the catalog holds another record of the tenant than `before`. */
+  /** Returns the time at which the stamp of the tenant’s record is no longer `before`. */
   async recorded(name: string, before: string | null): Promise<number> {
     return this.#when(this.#catalogWatchers, async () => (await this.stampOf(name)) !== before)
   }
@@ -193,17 +197,17 @@ export class Rig {
     return this.#when(this.#catalogWatchers, async () => (await this.catalogSize()) === count)
   }
 
-  floorSaw(name: string, generation: number): Promise<number> {
+  baselineSaw(name: string, generation: number): Promise<number> {
     const message = `${name} ${generation}`
     return new Promise((resolve) => {
-      this.#floorSeen.set(message, () => {
-        this.#floorSeen.delete(message)
+      this.#baselineSeen.set(message, () => {
+        this.#baselineSeen.delete(message)
         resolve(performance.now())
       })
     })
   }
 
-  /** When the watch has shown that. */
+  /** Returns the time at which the watch showed that `holds` is true. */
   shown(holds: () => boolean): Promise<number> {
     return this.#when(this.#watchers, async () => holds())
   }
@@ -216,21 +220,24 @@ export class Rig {
       observedGeneration: number
     }[]
     return conditions.some(
-      (one) => one.type === 'Programmed' && one.status === 'True' && one.observedGeneration >= generation,
+      (condition) =>
+        condition.type === 'Programmed' &&
+        condition.status === 'True' &&
+        condition.observedGeneration >= generation,
     )
   }
 
   #when(watchers: Set<() => void>, holds: () => Promise<boolean>): Promise<number> {
     return new Promise((resolve, reject) => {
-      const look = (): void => {
+      const check = (): void => {
         const nowMs = performance.now()
-        holds().then((it) => {
-          if (!it || !watchers.delete(look)) return
+        holds().then((isTrue) => {
+          if (!isTrue || !watchers.delete(check)) return
           resolve(nowMs)
         }, reject)
       }
-      watchers.add(look)
-      look()
+      watchers.add(check)
+      check()
     })
   }
 
@@ -246,7 +253,7 @@ export class Rig {
   }
 }
 
-/** Of one process, from /proc: what it has used since its start, and what it holds. */
+/** Returns the CPU time that a process has used since its start, and its resident memory, from /proc. */
 export function usageOf({ pid }: Program): { cpuSeconds: number; rssMiB: number } {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')

@@ -1,95 +1,99 @@
-// What it costs to come: upgrade, token, subscription. And to come back all at once, with recovery.
+// Measures what a connect costs (upgrade, token and subscription), and a reconnect of all clients at once
+// with recovery.
 import { afterAll, expect, test } from 'vitest'
-import { Contest } from './contest.js'
-import { Load } from './load.js'
-import type { CameReport } from './orders.js'
+import { Comparison } from './comparison.js'
+import { LoadProcess } from './load-process.js'
+import type { MeasuredConnects } from './load-commands.js'
 import { publishResult, type Column } from './results.js'
-import { endSubjects, parleyOnRedis, wsFloor } from './subjects.js'
+import { endSubjects, parleyOnRedis, wsBaseline } from './subjects.js'
 import { benchIssuer } from './tenants.js'
 
 afterAll(endSubjects)
 
-const [ours, floor] = ['Parley, Redis and history', 'bare ws'] as const
-const [calm, storm] = [2_000, 8_000]
+const [ours, baseline] = ['Parley, Redis and history', 'bare ws'] as const
+const [batchedClients, stormClients] = [2_000, 8_000]
 const payloadBytes = 128
 
 const columns: readonly Column[] = [
   { key: 'perCpuSecond', title: 'connects per CPU-second', unit: 'count' },
-  { key: 'seconds', title: 'all back', unit: 'seconds' },
+  { key: 'seconds', title: 'time to connect all', unit: 'seconds' },
   { key: 'p50', title: 'p50', unit: 'ms' },
   { key: 'p99', title: 'p99', unit: 'ms' },
-  { key: 'postponed', title: 'told to come later', unit: 'count' },
+  { key: 'deferred', title: 'told to retry later', unit: 'count' },
   { key: 'failed', title: 'refused', unit: 'count' },
   { key: 'recovered', title: 'recovered', unit: 'count' },
 ]
 
-const perCpuSecond = ({ cpuSeconds, ready }: CameReport): number => ready / cpuSeconds.server
+const perCpuSecond = ({ cpuSeconds, ready }: MeasuredConnects): number => ready / cpuSeconds.server
 
-function values(contest: Contest<CameReport>, name: string): Record<string, number> {
-  const of = (measure: (report: CameReport) => number): number => contest.median(name, measure)
+function values(comparison: Comparison<MeasuredConnects>, name: string): Record<string, number> {
+  const of = (measure: (report: MeasuredConnects) => number): number => comparison.median(name, measure)
   return {
     perCpuSecond: of(perCpuSecond),
     seconds: of(({ seconds }) => seconds),
     p50: of(({ latency }) => latency.p50Ms),
     p99: of(({ latency }) => latency.p99Ms),
-    postponed: of(({ postponed }) => postponed),
+    deferred: of(({ deferred }) => deferred),
     failed: of(({ failures }) => Object.values(failures).reduce((sum, count) => sum + count, 0)),
     recovered: of(({ recovered }) => recovered),
   }
 }
 
-/** Everybody goes, a message is published to each channel, and everybody comes: for the first time, or back with recovery. */
-async function coming(
+/**
+ * In each round all clients disconnect, publications go to each channel, and all clients connect: as new
+ * clients, or with recovery.
+ */
+async function connectRuns(
   subscribers: number,
-  { arrivingMax, returning }: { arrivingMax: number; returning: boolean },
-): Promise<Contest<CameReport>> {
-  const turns = new Map<string, () => Promise<CameReport>>()
-  for (const { name, ...subject } of [await parleyOnRedis(ours), await wsFloor(floor)]) {
-    const visit = { ...subject, issuer: benchIssuer(), channels: 10, channelsEach: 1, channelPrefix: 'kept:' }
-    const publishing = new Load({ ...visit, subscribers: 10, publishers: 1, arrivingMax: 1 })
-    await publishing.come()
-    const load = new Load({ ...visit, subscribers, publishers: 0, arrivingMax: 50 })
-    await load.come()
-    turns.set(name, async () => {
-      await load.vanish()
+  { connectingMax, recovers }: { connectingMax: number; recovers: boolean },
+): Promise<Comparison<MeasuredConnects>> {
+  const runs = new Map<string, () => Promise<MeasuredConnects>>()
+  for (const { name, ...subject } of [await parleyOnRedis(ours), await wsBaseline(baseline)]) {
+    const plan = { ...subject, issuer: benchIssuer(), channels: 10, channelsEach: 1, channelPrefix: 'kept:' }
+    const publishing = new LoadProcess({ ...plan, subscribers: 10, publishers: 1, connectingMax: 1 })
+    await publishing.connect()
+    const load = new LoadProcess({ ...plan, subscribers, publishers: 0, connectingMax: 50 })
+    await load.connect()
+    runs.set(name, async () => {
+      await load.disconnect()
       const pace = { kind: 'rate', perSecond: 20 } as const
       await publishing.run({ seconds: 1, pace, payloadBytes, drainMs: 20_000 })
-      return load.comeAtOnce(arrivingMax, { returning })
+      return load.connectAtOnce(connectingMax, { recovers })
     })
   }
-  return Contest.held(turns)
+  return Comparison.run(runs)
 }
 
 test('connects', async () => {
-  const few = await coming(calm, { arrivingMax: 50, returning: false })
+  const batched = await connectRuns(batchedClients, { connectingMax: 50, recovers: false })
   await endSubjects()
-  const all = await coming(storm, { arrivingMax: storm, returning: true })
-  const rows = (contest: Contest<CameReport>) =>
-    contest.names.map((subject) => ({ subject, values: values(contest, subject) }))
+  const storm = await connectRuns(stormClients, { connectingMax: stormClients, recovers: true })
+  const rows = (comparison: Comparison<MeasuredConnects>) =>
+    comparison.names.map((subject) => ({ subject, values: values(comparison, subject) }))
   await publishResult('connects', {
     title: 'Connects',
     conditions:
-      'An HS256 token checked and one subscription; in the storm with recovery of what was missed. The bare ws server only accepts.',
+      'Each connect verifies an HS256 token and makes one subscription. In the storm, each client also recovers what it missed. The bare ws server only accepts connections.',
     columns,
     groups: [
-      { title: `${calm.toLocaleString('en-US')}, 50 at a time`, rows: rows(few) },
-      { title: `${storm.toLocaleString('en-US')} at once`, rows: rows(all) },
+      { title: `${batchedClients.toLocaleString('en-US')}, 50 at a time`, rows: rows(batched) },
+      { title: `${stormClients.toLocaleString('en-US')} at once`, rows: rows(storm) },
     ],
-    bars: [
+    targets: [
       {
-        what: 'connects per CPU-second to bare ws',
-        value: few.ratio(ours, floor, perCpuSecond),
-        wanted: 0.4,
+        metric: 'connects per CPU-second, relative to bare ws',
+        value: batched.ratio(ours, baseline, perCpuSecond),
+        required: 0.4,
         is: 'atLeast',
       },
       {
-        what: 'a storm: time to bare ws',
-        value: all.ratio(ours, floor, ({ seconds }) => seconds),
-        wanted: 2.5,
+        metric: 'storm: time to connect all, relative to bare ws',
+        value: storm.ratio(ours, baseline, ({ seconds }) => seconds),
+        required: 2.5,
         is: 'atMost',
       },
     ],
   })
-  for (const report of [...few.reports(ours), ...all.reports(ours)]) expect(report.failures).toEqual({})
-  for (const report of all.reports(ours)) expect(report.recovered).toBe(report.ready)
+  for (const report of [...batched.reports(ours), ...storm.reports(ours)]) expect(report.failures).toEqual({})
+  for (const report of storm.reports(ours)) expect(report.recovered).toBe(report.ready)
 })

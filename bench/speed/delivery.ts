@@ -1,6 +1,6 @@
-// What is read from a round of deliveries.
-import type { Contest } from './contest.js'
-import type { RanReport } from './orders.js'
+// The columns of the scenarios that measure deliveries, and their values.
+import type { Comparison } from './comparison.js'
+import type { MeasuredRound } from './load-commands.js'
 import type { Column } from './results.js'
 
 export const deliveryColumns: readonly Column[] = [
@@ -16,28 +16,29 @@ export const deliveryColumns: readonly Column[] = [
   { key: 'load', title: 'load CPU', unit: 'percent' },
 ]
 
-export const perCpuSecond = ({ cpuSeconds, delivered }: RanReport): number => delivered / cpuSeconds.server
+export const perCpuSecond = ({ cpuSeconds, delivered }: MeasuredRound): number =>
+  delivered / cpuSeconds.server
 
-/** With their reason told: not delivered, and not missing. */
-const refusedOf = ({ refusals }: RanReport): number =>
-  Object.values(refusals).reduce((sum, count) => sum + count, 0)
+/** Publishes that were refused with a code. Their deliveries are not lost. */
+const refusedOf = ({ errors }: MeasuredRound): number =>
+  Object.values(errors).reduce((sum, count) => sum + count, 0)
 
-/** More is missing than was refused: then no figure is worth anything. */
-export const lostOf = (report: RanReport, subscribersEach: number): boolean =>
+/** Returns true when more deliveries are missing than were refused, which makes all figures worthless. */
+export const lostOf = (report: MeasuredRound, subscribersEach: number): boolean =>
   report.missing > refusedOf(report) * subscribersEach
 
-const percent = (part: number, { wallSeconds }: RanReport): number => (part / wallSeconds) * 100
+const percent = (part: number, { wallSeconds }: MeasuredRound): number => (part / wallSeconds) * 100
 
-export function deliveryValues(contest: Contest<RanReport>, name: string): Record<string, number> {
-  const of = (measure: (report: RanReport) => number): number => contest.median(name, measure)
+export function deliveryValues(comparison: Comparison<MeasuredRound>, name: string): Record<string, number> {
+  const of = (measure: (report: MeasuredRound) => number): number => comparison.median(name, measure)
   return {
     perCpuSecond: of(perCpuSecond),
     perSecond: of(({ delivered, seconds }) => delivered / seconds),
     missing: of(({ missing }) => missing),
     refused: of(refusedOf),
-    p50: of(({ delivery }) => delivery.p50Ms),
-    p99: of(({ delivery }) => delivery.p99Ms),
-    max: of(({ delivery }) => delivery.maxMs),
+    p50: of(({ deliveryLatency }) => deliveryLatency.p50Ms),
+    p99: of(({ deliveryLatency }) => deliveryLatency.p99Ms),
+    max: of(({ deliveryLatency }) => deliveryLatency.maxMs),
     server: of((report) => percent(report.cpuSeconds.server, report)),
     redis: of((report) => percent(report.cpuSeconds.redis, report)),
     load: of((report) => percent(report.cpuSeconds.load, report)),

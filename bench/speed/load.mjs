@@ -1,71 +1,76 @@
-// A process with a crowd in it: one command a line, one answer a line. Apart from the servers, so that their CPU time is theirs alone.
+// A process with a load generator. Each line of its input is a command, and it answers each with one line. It
+// is separate from the servers, so that their CPU time contains nothing of the load.
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { mintToken } from '../../dist/auth/mint.js'
-import { CentrifugeLanguage } from '../../dist/load/centrifuge-language.js'
-import { Crowd } from '../../dist/load/crowd.js'
-import { floorLanguage, socketIoLanguage } from './languages.mjs'
+import { CentrifugeProtocol } from '../../dist/load/centrifuge-protocol.js'
+import { LoadGenerator } from '../../dist/load/load-generator.js'
+import { wsProtocol, socketIoProtocol } from './baseline-protocols.mjs'
 import { cpuSecondsOf, rssBytesOf } from './usage.mjs'
 
-/** @typedef {import('./orders.js').Visit} Visit */
-/** @typedef {import('./orders.js').Order} Order */
+/** @typedef {import('./load-commands.js').LoadPlan} LoadPlan */
+/** @typedef {import('./load-commands.js').LoadCommand} LoadCommand */
 
-/** Ports of one address are soon used up: so many connections each. The first is left to the kernel, which finds a port faster that way. */
+/**
+ * Limit on the connections of one local address, which has only so many ports. The first address is left to
+ * the kernel, which finds a port faster that way.
+ */
 const connectionsPerAddress = 20_000
 
-/** @type {Crowd | undefined} */
-let crowd
+/** @type {LoadGenerator | undefined} */
+let generator
 /** @type {string[]} */
-let published = []
-/** @type {CentrifugeLanguage | undefined} */
+let channelNames = []
+/** @type {CentrifugeProtocol | undefined} */
 let parley
 
-/** @param {Visit} visit */
-async function parleyLanguage({ issuer, publishers, subscribers, tenants }) {
+/** @param {LoadPlan} plan */
+async function centrifugeProtocol({ issuer, publishers, subscribers, tenants }) {
   /** @type {string[]} */
   const tokens = []
   for (let index = 0; index < subscribers + publishers; index += 1)
     tokens.push(await mintToken(issuer, { user: `u${index}`, expiresInS: 86_400, nowMs: Date.now() }))
-  return new CentrifugeLanguage({
+  return new CentrifugeProtocol({
     path: ({ index }) => `/bench/t${index % tenants}`,
     token: ({ index }) => tokens[index] ?? '',
   })
 }
 
-/** @param {Extract<Order, { do: 'come' }>} visit */
-async function languageFor(visit) {
-  if (visit.language === 'ws') return floorLanguage()
-  if (visit.language === 'socket.io') return socketIoLanguage()
-  if (parley) parley.returning = visit.returning
-  else parley = await parleyLanguage(visit)
+/** @param {Extract<LoadCommand, { kind: 'connect' }>} plan */
+async function protocolFor(plan) {
+  if (plan.protocol === 'ws') return wsProtocol()
+  if (plan.protocol === 'socket.io') return socketIoProtocol()
+  if (parley) parley.recovers = plan.recovers
+  else parley = await centrifugeProtocol(plan)
   return parley
 }
 
-/** @param {Extract<Order, { do: 'come' }>} visit */
-async function come(visit) {
-  const { arrivingMax, channelPrefix, channels, channelsEach, publishers, subscribers, url } = visit
-  published = Array.from({ length: channels }, (_, number) => `${channelPrefix}${number}`)
-  crowd = new Crowd({
+/** @param {Extract<LoadCommand, { kind: 'connect' }>} plan */
+async function connect(plan) {
+  const { connectingMax, channelPrefix, channels, channelsEach, publishers, subscribers, url } = plan
+  channelNames = Array.from({ length: channels }, (_, number) => `${channelPrefix}${number}`)
+  generator = new LoadGenerator({
     url: new URL(url),
-    language: await languageFor(visit),
+    protocol: await protocolFor(plan),
     subscribers,
     publishers,
-    arrivingMax,
+    connectingMax,
     channelsOf: (index) =>
       Array.from(
         { length: channelsEach },
-        (_, nth) => published[(index * channelsEach + nth) % channels] ?? '',
+        (_, nth) => channelNames[(index * channelsEach + nth) % channels] ?? '',
       ),
     localAddressOf: (index) =>
       index < connectionsPerAddress ? undefined : `127.0.0.${1 + Math.floor(index / connectionsPerAddress)}`,
   })
   const before = parley?.recovered ?? 0
-  const arrival = await measured(visit, () => /** @type {Crowd} */ (crowd).come())
-  return { ...arrival, recovered: (parley?.recovered ?? 0) - before }
+  const report = await measured(plan, () => /** @type {LoadGenerator} */ (generator).connect())
+  return { ...report, recovered: (parley?.recovered ?? 0) - before }
 }
 
 /**
- * What others used meanwhile, and this process itself: it must not be what holds the others up.
+ * Runs `work` and measures what the servers, Redis and this process used meanwhile. The figures of this
+ * process show that it is not the bottleneck.
  * @template Result
  * @param {{ server: readonly number[], redis: readonly number[] }} pids
  * @param {() => Promise<Result>} work
@@ -87,27 +92,27 @@ async function measured({ redis, server }, work) {
   }
 }
 
-/** @param {Order} order */
-async function carryOut(order) {
-  switch (order.do) {
-    case 'come':
-      return come(order)
+/** @param {LoadCommand} command */
+async function execute(command) {
+  switch (command.kind) {
+    case 'connect':
+      return connect(command)
     case 'run': {
-      const present = crowd
-      if (!present) throw new Error('nobody has come')
-      return measured(order, () => present.run({ ...order, channels: published }))
+      const connected = generator
+      if (!connected) throw new Error('No client is connected')
+      return measured(command, () => connected.run({ ...command, channels: channelNames }))
     }
     case 'idle':
-      return measured(order, async () => {
-        await sleep(order.seconds * 1000)
-        return { present: crowd?.size ?? 0, failures: crowd?.failures ?? {} }
+      return measured(command, async () => {
+        await sleep(command.seconds * 1000)
+        return { connected: generator?.size ?? 0, failures: generator?.failures ?? {} }
       })
-    case 'vanish':
-      crowd?.vanish()
+    case 'disconnect':
+      generator?.disconnect()
       return {}
   }
 }
 
 for await (const line of createInterface({ input: process.stdin }))
-  console.log(`answer ${JSON.stringify(await carryOut(JSON.parse(line)))}`)
+  console.log(`reply ${JSON.stringify(await execute(JSON.parse(line)))}`)
 process.exit()

@@ -1,10 +1,11 @@
-// One channel that everybody is in: a publication is thousands of writes, and the last subscriber waits for all of them.
+// Measures one channel with all clients as subscribers: a publication causes thousands of writes, and the
+// last subscriber waits for all of them.
 import { afterAll, expect, test } from 'vitest'
-import { Contest } from './contest.js'
+import { Comparison } from './comparison.js'
 import { deliveryColumns, deliveryValues, lostOf } from './delivery.js'
-import { Load } from './load.js'
+import { LoadProcess } from './load-process.js'
 import { publishResult } from './results.js'
-import { endSubjects, parleyOnRedis, wsFloor } from './subjects.js'
+import { endSubjects, parleyOnRedis, wsBaseline } from './subjects.js'
 import { benchIssuer } from './tenants.js'
 
 afterAll(endSubjects)
@@ -12,37 +13,37 @@ afterAll(endSubjects)
 const subscribers = 9_000
 const perSecond = 10
 const payloadBytes = 128
-const [ours, floor] = ['Parley, Redis and history', 'bare ws loop'] as const
+const [ours, baseline] = ['Parley, Redis and history', 'bare ws loop'] as const
 
 test('one channel', async () => {
-  const turns = new Map<string, () => ReturnType<Load['run']>>()
-  for (const { name, ...subject } of [await parleyOnRedis(ours), await wsFloor(floor)]) {
-    const crowd = { issuer: benchIssuer(), subscribers, publishers: 1, channels: 1, channelsEach: 1 }
-    const load = new Load({ ...subject, ...crowd, channelPrefix: 'kept:', arrivingMax: 50 })
-    await load.come()
+  const runs = new Map<string, () => ReturnType<LoadProcess['run']>>()
+  for (const { name, ...subject } of [await parleyOnRedis(ours), await wsBaseline(baseline)]) {
+    const options = { issuer: benchIssuer(), subscribers, publishers: 1, channels: 1, channelsEach: 1 }
+    const load = new LoadProcess({ ...subject, ...options, channelPrefix: 'kept:', connectingMax: 50 })
+    await load.connect()
     const pace = { kind: 'rate', perSecond } as const
-    turns.set(name, () => load.run({ seconds: 4, pace, payloadBytes, drainMs: 60_000 }))
+    runs.set(name, () => load.run({ seconds: 4, pace, payloadBytes, drainMs: 60_000 }))
   }
-  const contest = await Contest.held(turns)
+  const comparison = await Comparison.run(runs)
   const title = `${subscribers.toLocaleString('en-US')} subscribers, ${perSecond} publications/s`
   await publishResult('one-channel', {
     title: 'One large channel',
-    conditions: `${payloadBytes} bytes each. Latency includes the load's own time to read: both have the same load.`,
+    conditions: `${payloadBytes} bytes each. Latency includes the time that the load process takes to read; it is the same for both.`,
     columns: deliveryColumns,
     groups: [
       {
         title,
-        rows: contest.names.map((subject) => ({ subject, values: deliveryValues(contest, subject) })),
+        rows: comparison.names.map((subject) => ({ subject, values: deliveryValues(comparison, subject) })),
       },
     ],
-    bars: [
+    targets: [
       {
-        what: 'p99 to the bare loop',
-        value: contest.ratio(ours, floor, ({ delivery }) => delivery.p99Ms),
-        wanted: 1.2,
+        metric: 'p99, relative to the bare loop',
+        value: comparison.ratio(ours, baseline, ({ deliveryLatency }) => deliveryLatency.p99Ms),
+        required: 1.2,
         is: 'atMost',
       },
     ],
   })
-  expect(contest.reports(ours).map((report) => lostOf(report, subscribers))).not.toContain(true)
+  expect(comparison.reports(ours).map((report) => lostOf(report, subscribers))).not.toContain(true)
 })

@@ -1,28 +1,29 @@
-// What a publish costs until it is acknowledged, with nobody listening: on the master, on a majority, and by a bare ioredis loop.
+// Measures what a publish costs until it is acknowledged, without subscribers: stored on the master,
+// confirmed by replicas, and by a bare ioredis loop.
 import { afterAll, expect, test } from 'vitest'
-import { Contest } from './contest.js'
-import { Load } from './load.js'
+import { Comparison } from './comparison.js'
+import { LoadProcess } from './load-process.js'
 import { publishResult, type Column } from './results.js'
-import { endSubjects, ioredisFloor, parleyOnRedis } from './subjects.js'
+import { endSubjects, ioredisBaseline, parleyOnRedis } from './subjects.js'
 import { benchIssuer } from './tenants.js'
 
 afterAll(endSubjects)
 
 const clients = 64
-/** Of each client: enough that groups fill by themselves. */
+/** Publishes in progress of each client. Enough that groups of writes fill without waiting. */
 const inFlight = 8
 const seconds = 3
 const payloadBytes = 128
-const [replicated, accepted, floor] = [
+const [replicated, accepted, baseline] = [
   'Parley, replicated',
   'Parley, accepted',
   'ioredis: XADD, WAIT, PUBLISH',
 ] as const
 
-interface Published {
+interface PublishFigures {
   readonly perSecond: number
   readonly perCpuSecond: number
-  /** Of the acknowledgement; the loop has none. */
+  /** Latency of the acknowledgement. Undefined for the loop, which has none. */
   readonly p50Ms?: number
   readonly p99Ms?: number
   readonly refused: number
@@ -37,76 +38,76 @@ const columns: readonly Column[] = [
   { key: 'refused', title: 'refused', unit: 'count' },
 ]
 
-/** One gateway for both: the durability is its channels'. */
-async function parley(): Promise<Map<string, () => Promise<Published>>> {
-  const subject = await parleyOnRedis('the gateway', { trio: true })
-  const turns = new Map<string, () => Promise<Published>>()
+/** One gateway serves both durabilities, since the durability belongs to the channel. */
+async function parleyRuns(): Promise<Map<string, () => Promise<PublishFigures>>> {
+  const subject = await parleyOnRedis('the gateway', { sentinels: true })
+  const runs = new Map<string, () => Promise<PublishFigures>>()
   for (const [name, channelPrefix] of [
     [replicated, 'replicated:'],
     [accepted, 'accepted:'],
   ] as const) {
-    const nobody = { subscribers: 0, channels: 10, channelsEach: 1, channelPrefix }
-    const load = new Load({
+    const channels = { subscribers: 0, channels: 10, channelsEach: 1, channelPrefix }
+    const load = new LoadProcess({
       ...subject,
-      ...nobody,
+      ...channels,
       issuer: benchIssuer(),
       publishers: clients,
-      arrivingMax: 50,
+      connectingMax: 50,
     })
-    await load.come()
-    turns.set(name, async () => {
-      const pace = { kind: 'inFlight', each: inFlight } as const
-      const ran = await load.run({ seconds, pace, payloadBytes, drainMs: 20_000 })
-      const { answer, answered, cpuSeconds, refusals } = ran
-      const refused = Object.values(refusals).reduce((sum, count) => sum + count, 0)
+    await load.connect()
+    runs.set(name, async () => {
+      const pace = { kind: 'inFlight', perPublisher: inFlight } as const
+      const round = await load.run({ seconds, pace, payloadBytes, drainMs: 20_000 })
+      const { replyLatency, replied, cpuSeconds, errors } = round
+      const refused = Object.values(errors).reduce((sum, count) => sum + count, 0)
       return {
-        perSecond: (answered - refused) / ran.seconds,
-        perCpuSecond: (answered - refused) / cpuSeconds.server,
-        p50Ms: answer.p50Ms,
-        p99Ms: answer.p99Ms,
+        perSecond: (replied - refused) / round.seconds,
+        perCpuSecond: (replied - refused) / cpuSeconds.server,
+        p50Ms: replyLatency.p50Ms,
+        p99Ms: replyLatency.p99Ms,
         refused,
       }
     })
   }
-  return turns
+  return runs
 }
 
-async function loop(): Promise<() => Promise<Published>> {
-  const { program } = await ioredisFloor(payloadBytes)
+async function baselineRun(): Promise<() => Promise<PublishFigures>> {
+  const { program } = await ioredisBaseline(payloadBytes)
   let runs = 0
   return async () => {
-    const nth = runs
+    const index = runs
     runs += 1
-    program.tell(JSON.stringify({ inFlight: clients * inFlight, replicas: 1, seconds }))
+    program.writeLine(JSON.stringify({ inFlight: clients * inFlight, replicas: 1, seconds }))
     const {
       cpuSeconds,
       published,
-      seconds: took,
-    } = await program.saying('its figures', (said) => {
-      const line = said.split('\n').slice(0, -1)[nth]
+      seconds: wallSeconds,
+    } = await program.waitForOutput('its figures', (said) => {
+      const line = said.split('\n').slice(0, -1)[index]
       return line === undefined
         ? undefined
         : (JSON.parse(line) as Record<'cpuSeconds' | 'published' | 'seconds', number>)
     })
-    return { perSecond: published / took, perCpuSecond: published / cpuSeconds, refused: 0 }
+    return { perSecond: published / wallSeconds, perCpuSecond: published / cpuSeconds, refused: 0 }
   }
 }
 
 test('publishes', async () => {
-  const turns = await parley()
-  turns.set(floor, await loop())
-  const contest = await Contest.held(turns)
-  const value = (subject: string, key: keyof Published): number =>
-    contest.median(subject, (report) => report[key] ?? Number.NaN)
+  const runs = await parleyRuns()
+  runs.set(baseline, await baselineRun())
+  const comparison = await Comparison.run(runs)
+  const value = (subject: string, key: keyof PublishFigures): number =>
+    comparison.median(subject, (report) => report[key] ?? Number.NaN)
   const keys = ['perSecond', 'perCpuSecond', 'p50Ms', 'p99Ms', 'refused'] as const
   await publishResult('publishes', {
     title: 'Publishes',
-    conditions: `${clients} clients, ${inFlight} publishes of ${payloadBytes} bytes under way from each, 10 channels with history, a master with two replicas. The loop sends as many in one pipeline.`,
+    conditions: `${clients} clients, ${inFlight} publishes of ${payloadBytes} bytes in progress from each, 10 channels with history, a master with two replicas. The loop sends the same number in one pipeline.`,
     columns,
     groups: [
       {
         title: `${clients} clients`,
-        rows: contest.names.map((subject) => ({
+        rows: comparison.names.map((subject) => ({
           subject,
           values: Object.fromEntries(
             keys.map((key) => [key, value(subject, key)]).filter(([, median]) => !Number.isNaN(median)),
@@ -114,29 +115,29 @@ test('publishes', async () => {
         })),
       },
     ],
-    bars: [
+    targets: [
       {
-        what: 'replicated to accepted, throughput',
-        value: contest.ratio(replicated, accepted, ({ perSecond }) => perSecond),
-        wanted: 0.9,
+        metric: 'replicated: throughput, relative to accepted',
+        value: comparison.ratio(replicated, accepted, ({ perSecond }) => perSecond),
+        required: 0.9,
         is: 'atLeast',
       },
       {
-        what: 'replicated to accepted, p50 of the ack',
-        value: contest.ratio(replicated, accepted, ({ p50Ms }) => p50Ms ?? Number.NaN),
-        wanted: 2,
+        metric: 'replicated: p50 of the ack, relative to accepted',
+        value: comparison.ratio(replicated, accepted, ({ p50Ms }) => p50Ms ?? Number.NaN),
+        required: 2,
         is: 'atMost',
       },
       {
-        what: 'replicated to the ioredis loop, per CPU-second',
-        value: contest.ratio(replicated, floor, ({ perCpuSecond }) => perCpuSecond),
-        wanted: 0.5,
+        metric: 'replicated: publishes per CPU-second, relative to the ioredis loop',
+        value: comparison.ratio(replicated, baseline, ({ perCpuSecond }) => perCpuSecond),
+        required: 0.5,
         is: 'atLeast',
       },
       {
-        what: 'replicated, per CPU-second of the gateway',
+        metric: 'replicated: publishes per CPU-second of the gateway',
         value: value(replicated, 'perCpuSecond'),
-        wanted: 20_000,
+        required: 20_000,
         is: 'atLeast',
         unit: 'count',
       },

@@ -1,16 +1,17 @@
-// What a scenario found out: printed, and kept beside the others in bench/results, from which docs/performance.md is made.
+// Prints the result of a scenario and stores it in bench/results, from which docs/performance.md is
+// generated.
 import { mkdir, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { rounds } from './contest.js'
+import { rounds } from './comparison.js'
 import { tablesOf } from './tables.mjs'
 import { busyShareSince, processorTicks } from './usage.mjs'
 
 const folder = fileURLToPath(new URL('../results/', import.meta.url))
 
-/** What others did on the machine before the scenario began: the share of its processors, 0 to 1. */
+/** The share of the processors that other programs used before the scenario began, 0 to 1. */
 const before = processorTicks()
 await sleep(2_000)
 const others = busyShareSince(before)
@@ -23,17 +24,17 @@ export interface Column {
   readonly unit: Unit
 }
 
-/** One subject under one condition: medians, by column. */
+/** The figures of one subject: medians by the key of their column. */
 export interface Row {
   readonly subject: string
   readonly values: Readonly<Record<string, number>>
 }
 
-/** What was to be reached: a ratio unless it has a unit. */
-export interface Bar {
-  readonly what: string
+/** A target of the scenario. Its values are ratios unless it has a unit. */
+export interface Target {
+  readonly metric: string
   readonly value: number
-  readonly wanted: number
+  readonly required: number
   readonly is: 'atLeast' | 'atMost'
   readonly unit?: Unit
 }
@@ -43,10 +44,10 @@ export interface Result {
   readonly conditions: string
   readonly columns: readonly Column[]
   readonly groups: readonly { readonly title: string; readonly rows: readonly Row[] }[]
-  readonly bars: readonly Bar[]
+  readonly targets: readonly Target[]
 }
 
-/** `name` is the scenario's file without its ending. */
+/** `name` is the name of the scenario's file without `.bench.ts`. */
 export async function publishResult(name: string, result: Result): Promise<void> {
   const machine = {
     cores: availableParallelism(),

@@ -1,10 +1,10 @@
-// Starts the processes that lie beside this file.
+// Starts the scripts of this folder as processes.
 import { fileURLToPath } from 'node:url'
 import { Program, type ProgramOptions } from '../../test/support/child-process.js'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
 
-export function script(
+export function startScript(
   name: string,
   file: string,
   args: readonly (string | number)[] = [],
@@ -13,9 +13,9 @@ export function script(
   return new Program(name, [process.execPath, `${folder}${file}`, ...args.map(String)], options)
 }
 
-/** Of one that says where it listens. */
+/** Returns the port that the program prints when it listens. */
 export function portOf(program: Program): Promise<number> {
-  return program.saying('its port', (said) => {
+  return program.waitForOutput('its port', (said) => {
     const port = /listening on (\d+)\n/.exec(said)?.[1]
     return port === undefined ? undefined : Number(port)
   })

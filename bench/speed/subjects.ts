@@ -1,4 +1,5 @@
-// Who is compared: Parley as operators run it, and what stands beside it. Each in a process of its own.
+// The servers that are compared: Parley as operators run it, and the baselines. Each runs in a process of its
+// own.
 import { endPrograms, Program } from '../../test/support/child-process.js'
 import { GatewayProcess } from '../../test/support/gateway-process.js'
 import {
@@ -9,12 +10,12 @@ import {
   until,
   type RedisProcess,
 } from '../../test/support/redis-processes.js'
-import type { Visit } from './orders.js'
-import { portOf, script } from './script.js'
+import type { LoadPlan } from './load-commands.js'
+import { portOf, startScript } from './script.js'
 import { TenantFolder } from './tenants.js'
 
-/** Where a crowd goes, and whose CPU time counts. */
-export interface Subject extends Pick<Visit, 'url' | 'language' | 'server' | 'redis' | 'tenants'> {
+/** A server under test, and the processes whose CPU time is measured. */
+export interface Subject extends Pick<LoadPlan, 'url' | 'protocol' | 'server' | 'redis' | 'tenants'> {
   readonly name: string
 }
 
@@ -26,12 +27,12 @@ async function tenantFolder(count: number): Promise<TenantFolder> {
   return folder
 }
 
-/** A gateway on a Redis of its own, or on a master with two replicas and three Sentinels. */
+/** Starts a gateway with one Redis, or with a master, two replicas and three Sentinels. */
 export async function parleyOnRedis(
   name: string,
-  { tenants = 1, trio = false }: { tenants?: number; trio?: boolean } = {},
+  { tenants = 1, sentinels = false }: { tenants?: number; sentinels?: boolean } = {},
 ): Promise<Subject> {
-  const { processes, url } = trio ? await startTrio() : await startOne()
+  const { processes, url } = sentinels ? await startReplicated() : await startSingle()
   const folder = await tenantFolder(tenants)
   const { port, program } = await GatewayProcess.start({
     redis: url,
@@ -40,27 +41,27 @@ export async function parleyOnRedis(
   return {
     name,
     url: `ws://127.0.0.1:${port}`,
-    language: 'parley',
+    protocol: 'parley',
     server: [program.pid],
     redis: processes.map(({ pid }) => pid),
     tenants,
   }
 }
 
-async function startOne(): Promise<{ url: string; processes: RedisProcess[] }> {
+async function startSingle(): Promise<{ url: string; processes: RedisProcess[] }> {
   const redis = await startRedis()
   return { url: `redis://127.0.0.1:${redis.port}`, processes: [redis] }
 }
 
-/** The master first. */
-async function startTrio(): Promise<{ url: string; processes: RedisProcess[] }> {
-  const trio = await startSentinelTrio()
-  const master = await trio.master()
-  const others = [...trio.nodes, ...trio.sentinels].filter((process) => process !== master)
-  return { url: trio.url, processes: [master, ...others] }
+/** Starts a master with two replicas and three Sentinels. The master is the first process. */
+async function startReplicated(): Promise<{ url: string; processes: RedisProcess[] }> {
+  const sentinels = await startSentinelTrio()
+  const master = await sentinels.master()
+  const others = [...sentinels.nodes, ...sentinels.sentinels].filter((process) => process !== master)
+  return { url: sentinels.url, processes: [master, ...others] }
 }
 
-/** `parley dev`: no Redis. */
+/** Starts `parley dev`, which needs no Redis. */
 export async function parleyInMemory(name: string): Promise<Subject> {
   const folder = await tenantFolder(1)
   const port = await freePort()
@@ -70,34 +71,34 @@ export async function parleyInMemory(name: string): Promise<Subject> {
   ])
   await until(name, async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).ok)
   const url = `ws://127.0.0.1:${port}`
-  return { name, url, language: 'parley', server: [program.pid], redis: [], tenants: 1 }
+  return { name, url, protocol: 'parley', server: [program.pid], redis: [], tenants: 1 }
 }
 
-export async function wsFloor(name: string): Promise<Subject> {
-  const program = script(name, 'floor-ws.mjs')
+export async function wsBaseline(name: string): Promise<Subject> {
+  const program = startScript(name, 'baseline-ws.mjs')
   const url = `ws://127.0.0.1:${await portOf(program)}`
-  return { name, url, language: 'ws', server: [program.pid], redis: [], tenants: 1 }
+  return { name, url, protocol: 'ws', server: [program.pid], redis: [], tenants: 1 }
 }
 
 export async function socketIo(name: string): Promise<Subject> {
   const redis = await startRedis()
-  const program = script(name, 'floor-socket-io.mjs', [redis.port])
+  const program = startScript(name, 'baseline-socket-io.mjs', [redis.port])
   const url = `ws://127.0.0.1:${await portOf(program)}`
-  return { name, url, language: 'socket.io', server: [program.pid], redis: [redis.pid], tenants: 1 }
+  return { name, url, protocol: 'socket.io', server: [program.pid], redis: [redis.pid], tenants: 1 }
 }
 
-/** Two replicas: one of them confirms. */
-export async function ioredisFloor(payloadBytes: number): Promise<{ program: Program; redis: number[] }> {
-  const { processes } = await startTrio()
+/** Starts the ioredis loop with a master and two replicas, of which one must confirm. */
+export async function ioredisBaseline(payloadBytes: number): Promise<{ program: Program; redis: number[] }> {
+  const { processes } = await startReplicated()
   const [master] = processes
-  if (!master) throw new Error('there is no master')
-  const program = script('the ioredis loop', 'floor-ioredis.mjs', [master.port, payloadBytes], {
-    listens: true,
+  if (!master) throw new Error('There is no master')
+  const program = startScript('the ioredis loop', 'baseline-ioredis.mjs', [master.port, payloadBytes], {
+    hasStdin: true,
   })
   return { program, redis: processes.map(({ pid }) => pid) }
 }
 
-/** All that was started here, and the loads. */
+/** Ends all servers that were started here, and all load processes. */
 export async function endSubjects(): Promise<void> {
   await endPrograms()
   await endRedisProcesses()

@@ -1,8 +1,11 @@
-// A scenario's result as Markdown: for the terminal and for docs/performance.md.
+// Formats the result of a scenario as Markdown, for the terminal and for docs/performance.md.
 
 /** @typedef {import('./results.js').Unit} Unit */
-/** @typedef {import('./results.js').Bar} Bar */
-/** @typedef {import('./results.js').Result & { rounds: number, machine: { cores: number, processor: string, node: string, date: string, others: number } }} Kept */
+/** @typedef {import('./results.js').Target} Target */
+/**
+ * @typedef {import('./results.js').Result & { rounds: number, machine: { cores: number, processor: string,
+ * node: string, date: string, others: number } }} StoredResult
+ */
 
 /** @param {number} value @param {Unit | undefined} unit undefined: a ratio */
 export function figure(value, unit) {
@@ -29,13 +32,13 @@ export function figure(value, unit) {
 /** @param {readonly string[]} cells */
 const line = (cells) => `| ${cells.join(' | ')} |`
 
-/** @param {Bar} bar */
-export function isMet({ is, value, wanted }) {
-  return is === 'atLeast' ? value >= wanted : value <= wanted
+/** @param {Target} target */
+export function isMet({ is, value, required }) {
+  return is === 'atLeast' ? value >= required : value <= required
 }
 
-/** @param {Kept} result */
-export function tablesOf({ bars, columns, conditions, groups, title }) {
+/** @param {StoredResult} result */
+export function tablesOf({ targets, columns, conditions, groups, title }) {
   const tables = groups.flatMap((group) => [
     '',
     line([group.title, ...columns.map((column) => column.title)]),
@@ -47,17 +50,17 @@ export function tablesOf({ bars, columns, conditions, groups, title }) {
       ]),
     ),
   ])
-  const judged = bars.map((bar) =>
+  const rows = targets.map((target) =>
     line([
-      bar.what,
-      figure(bar.value, bar.unit),
-      `${bar.is === 'atLeast' ? '≥' : '≤'} ${figure(bar.wanted, bar.unit)}`,
-      isMet(bar) ? 'yes' : '**no**',
+      target.metric,
+      figure(target.value, target.unit),
+      `${target.is === 'atLeast' ? '≥' : '≤'} ${figure(target.required, target.unit)}`,
+      isMet(target) ? 'yes' : '**no**',
     ]),
   )
-  const verdict =
-    bars.length === 0
+  const targetTable =
+    targets.length === 0
       ? []
-      : ['', line(['bar', 'reached', 'wanted', 'met']), line(['---', '---:', '---:', '---']), ...judged]
-  return [`## ${title}`, '', conditions, ...tables, ...verdict, ''].join('\n')
+      : ['', line(['target', 'measured', 'required', 'met']), line(['---', '---:', '---:', '---']), ...rows]
+  return [`## ${title}`, '', conditions, ...tables, ...targetTable, ''].join('\n')
 }

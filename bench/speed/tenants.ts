@@ -1,4 +1,5 @@
-// Tenants that are in nobody's way: every limit far above what a benchmark does, and rules for channels that differ in one thing.
+// The tenants of the benchmarks. All limits are far above what a benchmark uses, and each channel rule sets
+// one feature.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,14 +28,14 @@ function ruleFor(name: string, settings: object) {
 
 const rules = [
   ruleFor('kept', { history }),
-  ruleFor('passing', {}),
+  ruleFor('ephemeral', {}),
   ruleFor('accepted', { history, durability: 'Accepted' }),
   ruleFor('replicated', { history, durability: 'Replicated' }),
 ]
 
 export function benchIssuer(): Issuer {
   const [issuer] = tenantPolicy().issuers
-  if (!issuer) throw new Error('the tenant has no issuer')
+  if (!issuer) throw new Error('The tenant has no issuer')
   return issuer
 }
 
@@ -45,11 +46,11 @@ export class TenantFolder {
     this.path = path
   }
 
-  /** bench/t0, bench/t1 and so on, which share a key. */
+  /** Writes `count` tenants, bench/t0, bench/t1 and so on, which share a key. */
   static async make(count: number): Promise<TenantFolder> {
     const folder = new TenantFolder(await mkdtemp(join(tmpdir(), 'parley-bench-')))
     const { key } = benchIssuer()
-    if (key.type !== 'SharedKey') throw new Error('the tenant has no shared key')
+    if (key.type !== 'SharedKey') throw new Error('The tenant has no shared key')
     const hmac = Buffer.from(key.secret, 'base64').toString()
     const documents = [
       { apiVersion, kind: 'ChatPlan', metadata: { name: 'wide' }, spec: { limits } },
@@ -65,7 +66,7 @@ export class TenantFolder {
         },
       })),
     ]
-    // JSON is YAML.
+    // JSON is valid YAML.
     const text = documents.map((document) => JSON.stringify(document)).join('\n---\n')
     await writeFile(join(folder.path, 'bench.yaml'), text)
     return folder

@@ -1,4 +1,5 @@
-// A chat page: its backend knows the user, says where to connect and signs tokens; the centrifuge client does the rest.
+// A chat page. Its backend knows the user, returns the address to connect to and signs tokens. The centrifuge
+// client does the rest.
 const channel = 'general'
 const shownMax = 50
 
@@ -6,18 +7,18 @@ const element = (id) => document.getElementById(id)
 
 element('login').addEventListener('submit', (event) => {
   event.preventDefault()
-  orTell(async () => {
-    await ask('login', { user: element('user').value })
+  showErrors(async () => {
+    await post('login', { user: element('user').value })
     await chat()
   })
 })
 
 async function chat() {
-  const { token, url } = await ask('token')
-  const client = new Centrifuge(url, { token, getToken: async () => (await ask('token')).token })
-  client.on('connecting', () => tell('Connecting …'))
-  client.on('connected', () => tell('Connected'))
-  client.on('disconnected', ({ reason }) => tell(`Disconnected: ${reason}`))
+  const { token, url } = await post('token')
+  const client = new Centrifuge(url, { token, getToken: async () => (await post('token')).token })
+  client.on('connecting', () => showStatus('Connecting …'))
+  client.on('connected', () => showStatus('Connected'))
+  client.on('disconnected', ({ reason }) => showStatus(`Disconnected: ${reason}`))
   client.connect()
   await client.ready()
   element('login').hidden = true
@@ -25,60 +26,61 @@ async function chat() {
 
   const { epoch, offset, publications } = await client.history(channel, { limit: shownMax, reverse: true })
   publications.toReversed().forEach(show)
-  // From there on: nothing is missed and nothing comes twice, now and whenever the connection was lost.
+  // The subscription begins at this position, so that no message is missed or shown twice, also after a lost
+  // connection.
   const room = client.newSubscription(channel, { since: { epoch, offset }, joinLeave: true })
   room.on('publication', show)
   room.on('subscribed', ({ recovered, wasRecovering }) => {
-    if (wasRecovering && !recovered) tell('You were away for long: some messages are missing here')
-    orTell(async () => people.meet(await room.presence()))
+    if (wasRecovering && !recovered) showStatus('You were offline too long: some messages are missing here')
+    showErrors(async () => people.set(await room.presence()))
   })
   room.on('join', ({ info }) => people.join(info))
   room.on('leave', ({ info }) => people.leave(info))
-  room.on('unsubscribed', ({ reason }) => tell(`You are not in ${channel}: ${reason}`))
+  room.on('unsubscribed', ({ reason }) => showStatus(`You are not in ${channel}: ${reason}`))
   room.subscribe()
 
   element('say').addEventListener('submit', (event) => {
     event.preventDefault()
-    orTell(async () => {
+    showErrors(async () => {
       await room.publish({ text: element('text').value })
       element('text').value = ''
     })
   })
-  element('ring').addEventListener('click', () => orTell(() => ask('ring')))
+  element('ring').addEventListener('click', () => showErrors(() => post('ring')))
 }
 
-/** What the backend answers, as JSON. */
-async function ask(path, body = {}) {
+/** Sends a request to the backend and returns its JSON response. */
+async function post(path, body = {}) {
   const response = await fetch(path, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(body),
   })
-  // Nobody is logged in any more: the client stops asking for tokens.
+  // The session ended. After this error the client stops asking for tokens.
   if (response.status === 401) throw new Centrifuge.UnauthorizedError()
-  if (!response.ok) throw new Error(`${path} was answered ${response.status}`)
+  if (!response.ok) throw new Error(`The backend answered ${path} with status ${response.status}`)
   return response.json()
 }
 
-function tell(text) {
+function showStatus(text) {
   element('status').textContent = text
 }
 
-/** People see why something did not work. */
-function orTell(action) {
-  action().catch((error) => tell(error.message))
+/** Runs an action, and shows the message of an error. */
+function showErrors(action) {
+  action().catch((error) => showStatus(error.message))
 }
 
-/** What the backend publishes has no user. */
+/** Shows a message. A publication of the backend has no user. */
 function show({ data, info }) {
   element('messages').append(item(`${info?.user ?? 'The backend'}: ${data.text}`))
   while (element('messages').childElementCount > shownMax) element('messages').firstElementChild.remove()
 }
 
-/** Users by connection: who has two tabs is there until both are closed. */
+/** Users by connection. A user with two tabs leaves when both are closed. */
 const people = {
   users: new Map(),
-  meet({ clients }) {
+  set({ clients }) {
     this.users = new Map(Object.values(clients).map(({ client, user }) => [client, user]))
     this.draw()
   },
@@ -95,7 +97,7 @@ const people = {
   },
 }
 
-/** As text, whatever people write. */
+/** Creates a list item with the text. Setting textContent keeps markup in a message from being rendered. */
 function item(text) {
   const li = document.createElement('li')
   li.textContent = text

@@ -1,5 +1,6 @@
-// A chat's backend: gives its users tokens, and tells all of them what happens. Both keys and the address come from the
-// Secrets that Parley makes for a ChatTenant and a ChatCredential, mounted as the Service Binding specification says.
+// The backend of a chat: issues tokens to its users and publishes events to all of them. Both keys and the
+// address come from the Secrets that Parley creates for a ChatTenant and a ChatCredential, mounted as the
+// Service Binding specification says.
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -8,24 +9,24 @@ import { SignJWT } from 'jose'
 const { PORT = '3000', SERVICE_BINDING_ROOT = '/bindings' } = process.env
 const bodyLengthMax = 10_000
 
-/** Read each time: when Parley changes a key, the file changes. */
-const bound = (name) => readFile(`${SERVICE_BINDING_ROOT}/${name}`, 'utf8')
+/** Reads a file of the bindings. It is read each time, since it changes when Parley rotates a key. */
+const readBinding = (name) => readFile(`${SERVICE_BINDING_ROOT}/${name}`, 'utf8')
 
 async function chatToken(user) {
   return new SignJWT({ sub: user })
     .setProtectedHeader({ alg: 'HS256' })
     .setExpirationTime('10 minutes')
-    .sign(Buffer.from(await bound('chat/backend')))
+    .sign(Buffer.from(await readBinding('chat/backend')))
 }
 
 async function publish(channel, data) {
-  const uri = (await bound('chat/uri')).replace(/^ws/, 'http')
+  const uri = (await readBinding('chat/uri')).replace(/^ws/, 'http')
   const response = await fetch(`${uri}/api/publish`, {
     method: 'POST',
     headers: {
       'Content-Type': 'application/json',
-      'X-API-Key': await bound('chat-api/api-key'),
-      // A refusal is a status too, not only an answer with an error in it.
+      'X-API-Key': await readBinding('chat-api/api-key'),
+      // Makes Parley answer a refusal with an HTTP error status, not only with an error in the body.
       'X-Centrifugo-Error-Mode': 'transport',
     },
     body: JSON.stringify({ channel, data }),
@@ -41,7 +42,7 @@ class Refusal extends Error {
   }
 }
 
-/** Users by what their cookie holds. */
+/** Users by the session id in their cookie. */
 const sessions = new Map()
 
 function userOf(request) {
@@ -53,8 +54,8 @@ function userOf(request) {
 
 async function jsonOf(request) {
   let text = ''
-  for await (const piece of request.setEncoding('utf8')) {
-    text += piece
+  for await (const chunk of request.setEncoding('utf8')) {
+    text += chunk
     if (text.length > bodyLengthMax) throw new Refusal(413, 'Too long')
   }
   try {
@@ -64,8 +65,8 @@ async function jsonOf(request) {
   }
 }
 
-const posts = {
-  // Whoever has a name may come in here: your own login goes in its place.
+const postHandlers = {
+  // Accepts any user name: replace it with your own login.
   async '/login'(request, response) {
     const { user } = Object(await jsonOf(request))
     if (typeof user !== 'string' || user === '') throw new Refusal(400, 'A user is needed')
@@ -77,7 +78,7 @@ const posts = {
 
   async '/token'(request) {
     const token = await chatToken(userOf(request))
-    return { token, url: `${await bound('chat/uri')}/connection/websocket` }
+    return { token, url: `${await readBinding('chat/uri')}/connection/websocket` }
   },
 
   async '/ring'(request) {
@@ -101,10 +102,10 @@ async function answer(request, response) {
   if (method === 'GET' && Object.hasOwn(files, url)) {
     const { file, type } = files[url]
     response.setHeader('Content-Type', type).end(await readFile(file))
-  } else if (method === 'POST' && Object.hasOwn(posts, url)) {
-    const fields = await posts[url](request, response)
+  } else if (method === 'POST' && Object.hasOwn(postHandlers, url)) {
+    const fields = await postHandlers[url](request, response)
     response.setHeader('Content-Type', 'application/json').end(JSON.stringify(fields))
-  } else throw new Refusal(404, 'There is nothing')
+  } else throw new Refusal(404, 'Not found')
 }
 
 const server = createServer((request, response) => {

@@ -1,7 +1,7 @@
-"""A chat's backend: gives its users tokens, and tells all of them what happens.
+"""The backend of a chat: issues tokens to its users and publishes events to all of them.
 
-Both keys and the address come from the Secrets that Parley makes for a ChatTenant and a ChatCredential, mounted as the
-Service Binding specification says.
+Both keys and the address come from the Secrets that Parley creates for a ChatTenant and a ChatCredential, mounted
+as the Service Binding specification says.
 """
 
 import json
@@ -29,19 +29,19 @@ CENTRIFUGE_JS = Path(
 BODY_BYTES_MAX = 10_000
 
 
-def bound(name: str) -> bytes:
-    """Read each time: when Parley changes a key, the file changes."""
+def read_binding(name: str) -> bytes:
+    """Reads a file of the bindings. It is read each time, since it changes when Parley rotates a key."""
     return (BINDINGS / name).read_bytes()
 
 
 def chat_token(user: str) -> str:
     claims = {"sub": user, "exp": int(time.time()) + 600}
-    return jwt.encode(claims, bound("chat/backend"), algorithm="HS256")
+    return jwt.encode(claims, read_binding("chat/backend"), algorithm="HS256")
 
 
 def publish(channel: str, data: Any) -> None:
-    uri = bound("chat/uri").decode().replace("ws", "http", 1)
-    with Client(f"{uri}/api", bound("chat-api/api-key").decode(), timeout=5) as client:
+    uri = read_binding("chat/uri").decode().replace("ws", "http", 1)
+    with Client(f"{uri}/api", read_binding("chat-api/api-key").decode(), timeout=5) as client:
         client.publish(PublishRequest(channel=channel, data=data))
 
 
@@ -50,7 +50,7 @@ class Refusal(Exception):
         self.status = status
 
 
-# Users by what their cookie holds.
+# Users by the session id in their cookie.
 sessions: dict[str, str] = {}
 
 
@@ -68,7 +68,7 @@ class Backend(SimpleHTTPRequestHandler):
                 case "/login":
                     self.answer({}, cookie=f"session={self.login(body)}; HttpOnly; SameSite=Strict")
                 case "/token":
-                    url = f"{bound('chat/uri').decode()}/connection/websocket"
+                    url = f"{read_binding('chat/uri').decode()}/connection/websocket"
                     self.answer({"token": chat_token(self.user()), "url": url})
                 case "/ring":
                     publish("general", {"text": f"{self.user()} rings the bell"})
@@ -91,7 +91,7 @@ class Backend(SimpleHTTPRequestHandler):
             raise Refusal(HTTPStatus.BAD_REQUEST) from None
 
     def login(self, body: Any) -> str:
-        """Whoever has a name may come in here: your own login goes in its place."""
+        """Accepts any user name: replace it with your own login."""
         user = body.get("user") if isinstance(body, dict) else None
         if not isinstance(user, str) or user == "":
             raise Refusal(HTTPStatus.BAD_REQUEST)

@@ -1,6 +1,7 @@
-// The chart of docs/performance.md: how many deliveries a second of CPU buys, at each rate, from whom. Readable in a light page and a dark one.
+// Draws the chart of docs/performance.md: deliveries per second of CPU time, for each rate and subject. It is
+// readable on a light and on a dark page.
 
-/** @typedef {import('../../bench/speed/tables.mjs').Kept} Kept */
+/** @typedef {import('../../bench/speed/tables.mjs').StoredResult} StoredResult */
 
 const width = 860
 const left = 236
@@ -17,22 +18,22 @@ const style = `
   .value { font-variant-numeric: tabular-nums; fill: #1f2328 }
   .page { fill: #ffffff; stroke: #d0d7de }
   .track { fill: #f0f3f6 }
-  .ours { fill: #0a7f5a } .memory { fill: #63c7a3 } .floor { fill: #8c959f } .theirs { fill: #d29922 }
+  .ours { fill: #0a7f5a } .memory { fill: #63c7a3 } .baseline { fill: #8c959f } .theirs { fill: #d29922 }
   .mark { stroke: #57606a; stroke-dasharray: 3 3 }
   @media (prefers-color-scheme: dark) {
     text { fill: #9198a1 } .title, .group, .value { fill: #f0f6fc }
     .page { fill: #0d1117; stroke: #3d444d } .track { fill: #1b222b }
-    .ours { fill: #2fbf8f } .memory { fill: #1d7a5c } .floor { fill: #6e7681 } .mark { stroke: #9198a1 }
+    .ours { fill: #2fbf8f } .memory { fill: #1d7a5c } .baseline { fill: #6e7681 } .mark { stroke: #9198a1 }
   }`
 
 /** @param {string} subject */
 function kindOf(subject) {
   if (subject.startsWith('Socket.IO')) return 'theirs'
-  if (!subject.startsWith('Parley')) return 'floor'
+  if (!subject.startsWith('Parley')) return 'baseline'
   return subject.includes('memory') ? 'memory' : 'ours'
 }
 
-/** @param {Kept} result */
+/** @param {StoredResult} result */
 export function deliveriesChart({ conditions, groups, machine }) {
   const values = groups.flatMap(({ rows }) => rows.map((row) => row.values['perCpuSecond'] ?? 0))
   const scale = (width - left - right) / Math.max(...values)
@@ -40,14 +41,15 @@ export function deliveriesChart({ conditions, groups, machine }) {
   const shapes = []
   let y = top
   for (const { rows, title } of groups) {
-    const floor = rows.find(({ subject }) => kindOf(subject) === 'floor')?.values['perCpuSecond'] ?? 0
+    const baseline = rows.find(({ subject }) => kindOf(subject) === 'baseline')?.values['perCpuSecond'] ?? 0
     shapes.push(`<text class="group" x="28" y="${y}">${title}</text>`)
     y += 14
     const begin = y
     for (const { subject, values: row } of rows) {
       const value = row['perCpuSecond'] ?? 0
       const bar = Math.max(2, value * scale)
-      const times = floor > 0 && kindOf(subject) !== 'floor' ? `  ${(value / floor).toFixed(1)} ×` : ''
+      const times =
+        baseline > 0 && kindOf(subject) !== 'baseline' ? `  ${(value / baseline).toFixed(1)} ×` : ''
       const label = `${Math.round(value / 1000)}k${times}`
       const middle = y + barHeight - 5
       shapes.push(
@@ -58,16 +60,16 @@ export function deliveriesChart({ conditions, groups, machine }) {
       )
       y += barHeight + barGap
     }
-    const mark = (left + floor * scale).toFixed(1)
+    const mark = (left + baseline * scale).toFixed(1)
     shapes.push(`<line class="mark" x1="${mark}" x2="${mark}" y1="${begin - 4}" y2="${y - barGap + 4}"/>`)
     y += groupGap - barGap
   }
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y}" width="${width}" role="img" aria-label="Deliveries that one second of the server’s CPU buys">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y}" width="${width}" role="img" aria-label="Deliveries per second of the server’s CPU time">`,
     `<style>${style}\n</style>`,
     `<rect class="page" x="0.5" y="0.5" width="${width - 1}" height="${y - 1}" rx="10"/>`,
-    `<text class="title" x="28" y="38">Deliveries that one second of the server’s CPU buys</text>`,
-    `<text x="28" y="60">${conditions.split('. ')[0]}. Dashed: the bare loop of the same run.</text>`,
+    `<text class="title" x="28" y="38">Deliveries per second of the server’s CPU time</text>`,
+    `<text x="28" y="60">${conditions.split('. ')[0]}. Dashed line: the bare loop of the same run.</text>`,
     ...shapes,
     `<text x="28" y="${y - 16}">Node ${machine.node}, ${machine.date}. Longer is better.</text>`,
     '</svg>',

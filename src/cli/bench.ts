@@ -1,9 +1,9 @@
-// `parley bench`: measures what a running installation carries, as its clients see it. Every delivery is
-// counted.
+// `parley bench`: measures connects, deliveries and latencies of a running installation from the clients'
+// side. Every delivery is counted.
 import { Command, InvalidArgumentError } from 'commander'
 import { mintToken } from '../auth/mint.js'
-import { CentrifugeLanguage } from '../load/centrifuge-protocol.js'
-import { Crowd, type Arrival } from '../load/load-generator.js'
+import { CentrifugeProtocol } from '../load/centrifuge-protocol.js'
+import { LoadGenerator, type ConnectReport } from '../load/load-generator.js'
 import type { LatencySummary } from '../load/latencies.js'
 import type { RoundReport } from '../load/round.js'
 import type { Issuer } from '../tenant/policy.js'
@@ -72,48 +72,48 @@ async function bench(url: URL, options: BenchOptions): Promise<boolean> {
   const channels = Array.from({ length: options.channels }, (_, index) => `${options.channelPrefix}${index}`)
   const publishers = Math.min(channels.length, publishersMax)
   const tokens = await tokensFor(connections + publishers, options)
-  const crowd = new Crowd({
+  const generator = new LoadGenerator({
     url,
-    language: new CentrifugeLanguage({
+    protocol: new CentrifugeProtocol({
       path: () => url.pathname.replace(/\/$/, ''),
       token: ({ index }) => tokens[index] ?? '',
     }),
     subscribers: connections,
     publishers,
-    arrivingMax: options.arriving,
+    connectingMax: options.arriving,
     channelsOf: (index) => channels.slice(index % channels.length, (index % channels.length) + 1),
   })
-  const arrival = await crowd.come()
-  showArrival(arrival, connections + publishers)
-  if (!crowd.canPublish) {
-    showFailures(arrival.failures)
+  const connectReport = await generator.connect()
+  showConnects(connectReport, connections + publishers)
+  if (!generator.canPublish) {
+    showFailures(connectReport.failures)
     return false
   }
-  const round = await crowd.run({
+  const round = await generator.run({
     seconds: options.duration,
     pace: { kind: 'rate', perSecond: publishRate },
     payloadBytes: options.payloadBytes,
     channels,
     drainMs,
   })
-  showRound(round, crowd.failures)
-  crowd.vanish()
-  const failed = [crowd.failures, round.refusals].some((counts) => Object.keys(counts).length > 0)
+  showRound(round, generator.failures)
+  generator.disconnect()
+  const failed = [generator.failures, round.errors].some((counts) => Object.keys(counts).length > 0)
   return !failed && round.missing === 0
 }
 
-function showArrival({ latency, postponed, ready, seconds }: Arrival, expected: number): void {
-  const later = postponed === 0 ? '' : `, ${number(postponed)} attempts were told to retry later`
+function showConnects({ latency, deferred, ready, seconds }: ConnectReport, expected: number): void {
+  const later = deferred === 0 ? '' : `, ${number(deferred)} attempts were refused with a retry time`
   console.log(`connections  ${number(ready)} of ${number(expected)} in ${seconds.toFixed(1)} s${later}`)
   console.log(`connects/s   ${number(ready / seconds)}   ${spread(latency)}`)
 }
 
 function showRound(round: RoundReport, failures: Readonly<Record<string, number>>): void {
-  const { answer, answered, delivered, delivery, missing, offered, published, seconds } = round
-  console.log(`publishes    ${number(answered)} of ${number(published)} answered   ${spread(answer)}`)
-  console.log(`deliveries   ${number(delivered)} of ${number(offered)}, ${number(missing)} missing`)
-  console.log(`deliveries/s ${number(delivered / seconds)}   ${spread(delivery)}`)
-  showFailures(failures, round.refusals)
+  const { replyLatency, replied, delivered, deliveryLatency, missing, expected, published, seconds } = round
+  console.log(`publishes    ${number(replied)} of ${number(published)} answered   ${spread(replyLatency)}`)
+  console.log(`deliveries   ${number(delivered)} of ${number(expected)}, ${number(missing)} missing`)
+  console.log(`deliveries/s ${number(delivered / seconds)}   ${spread(deliveryLatency)}`)
+  showFailures(failures, round.errors)
 }
 
 /** Prints the number of failures by code. */
@@ -131,7 +131,10 @@ function number(value: number): string {
   return Math.round(value).toLocaleString('en-US')
 }
 
-/** One token for each client; empty texts, which make guests, when neither a token nor a key was given. */
+/**
+ * Returns one token for each client. The tokens are empty strings, which connect guests, when neither a token
+ * nor a key is given.
+ */
 async function tokensFor(count: number, { secretFile, token }: BenchOptions): Promise<string[]> {
   if (secretFile === undefined) return Array.from({ length: count }, () => token ?? '')
   const secret = Buffer.from(readNamedFile('key file', secretFile).trimEnd()).toString('base64')

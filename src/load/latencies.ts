@@ -1,7 +1,7 @@
-// How long things took: quantiles of any number of samples in a fixed amount of memory.
+// Collects latencies and returns their quantiles. Uses a fixed amount of memory for any number of samples.
 import { createHistogram } from 'node:perf_hooks'
 
-/** In milliseconds; 0 when there are none. */
+/** Quantiles in milliseconds. All are 0 when there are no samples. */
 export interface LatencySummary {
   readonly p50Ms: number
   readonly p99Ms: number
@@ -11,6 +11,7 @@ export interface LatencySummary {
 export class Latencies {
   readonly #histogram = createHistogram()
 
+  /** Adds one sample in microseconds. Samples below 1 µs count as 1 µs. */
   add(us: number): void {
     this.#histogram.record(Math.max(1, us))
   }
@@ -18,7 +19,7 @@ export class Latencies {
   summary(): LatencySummary {
     const { count, max } = this.#histogram
     if (count === 0) return { p50Ms: 0, p99Ms: 0, maxMs: 0 }
-    const [p50Ms, p99Ms] = [50, 99].map((part) => this.#histogram.percentile(part) / 1000)
+    const [p50Ms, p99Ms] = [50, 99].map((percent) => this.#histogram.percentile(percent) / 1000)
     return { p50Ms: p50Ms ?? 0, p99Ms: p99Ms ?? 0, maxMs: max / 1000 }
   }
 }

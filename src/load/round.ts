@@ -1,35 +1,36 @@
-// One measured round: publications at a given rate, or as fast as they are acknowledged, and what became of each.
-import type { Language } from './language.js'
+// One measured round: publishes at a given rate, or as fast as publishes are acknowledged, and counts
+// deliveries and replies.
+import type { ClientProtocol } from './client-protocol.js'
 import { Latencies, type LatencySummary } from './latencies.js'
 import { nowUs, readStamp, stamped } from './stamp.js'
 
 export interface RoundOptions {
   readonly seconds: number
   readonly pace:
-    /** All publishers together, whatever the server does. */
+    /** All publishers together publish at this rate, independent of replies. */
     | { readonly kind: 'rate'; readonly perSecond: number }
-    /** Each publisher has so many unanswered ones. */
-    | { readonly kind: 'inFlight'; readonly each: number }
+    /** Each publisher keeps this many publishes without a reply. */
+    | { readonly kind: 'inFlight'; readonly perPublisher: number }
   readonly payloadBytes: number
-  /** Published to in turn. */
+  /** The publishers publish to these channels in turn. */
   readonly channels: readonly string[]
-  /** What is not delivered so long after the end is missing. */
+  /** A delivery that has not arrived this long after the last publication counts as missing. */
   readonly drainMs: number
 }
 
 export interface RoundReport {
   readonly published: number
-  /** Deliveries that the publications should lead to. */
-  readonly offered: number
+  /** Number of deliveries that the publications should cause: one for each subscriber of their channels. */
+  readonly expected: number
   readonly delivered: number
   readonly missing: number
-  /** From the first publication to the last delivery or answer. */
+  /** Time from the first publication to the last delivery or reply. */
   readonly seconds: number
-  readonly delivery: LatencySummary
-  readonly answered: number
-  readonly answer: LatencySummary
-  /** By code. */
-  readonly refusals: Readonly<Record<string, number>>
+  readonly deliveryLatency: LatencySummary
+  readonly replied: number
+  readonly replyLatency: LatencySummary
+  /** Number of publishes that were refused, by error code. */
+  readonly errors: Readonly<Record<string, number>>
 }
 
 interface Publisher {
@@ -37,9 +38,9 @@ interface Publisher {
 }
 
 interface RoundParts {
-  /** From 1. */
+  /** Number of the round, counted from 1. It is part of the stamp of each publication. */
   readonly number: number
-  readonly language: Language
+  readonly protocol: ClientProtocol
   readonly publishers: readonly Publisher[]
   readonly subscribersOf: ReadonlyMap<string, number>
 }
@@ -49,48 +50,49 @@ const tickMs = 1
 export class Round {
   readonly #options: RoundOptions
   readonly #parts: RoundParts
-  readonly #deliveries = new Latencies()
-  readonly #answers = new Latencies()
-  readonly #refusals = new Map<string, number>()
-  /** When those were sent that are not answered, oldest first. */
-  readonly #unanswered = new Map<Publisher, number[]>()
+  readonly #deliveryLatencies = new Latencies()
+  readonly #replyLatencies = new Latencies()
+  readonly #errors = new Map<string, number>()
+  /** The send times of the publishes without a reply, oldest first. */
+  readonly #sentUs = new Map<Publisher, number[]>()
   #startedUs = 0
   #lastUs = 0
   #published = 0
-  #offered = 0
+  #expected = 0
   #delivered = 0
-  #answered = 0
-  #publishing = true
+  #replied = 0
+  #isPublishing = true
   #finish: (() => void) | undefined
 
   constructor(options: RoundOptions, parts: RoundParts) {
     if (parts.publishers.length === 0 || options.channels.length === 0)
-      throw new Error('a round needs a publisher and a channel')
+      throw new Error('A round needs at least one publisher and one channel')
     this.#options = options
     this.#parts = parts
-    for (const publisher of parts.publishers) this.#unanswered.set(publisher, [])
+    for (const publisher of parts.publishers) this.#sentUs.set(publisher, [])
   }
 
+  /** Resolves when everything is delivered and acknowledged, or `drainMs` after the last publication. */
   async run(): Promise<RoundReport> {
     const { drainMs, pace, seconds } = this.#options
     this.#startedUs = this.#lastUs = nowUs()
     if (pace.kind === 'inFlight') {
       for (const publisher of this.#parts.publishers)
-        for (let sent = 0; sent < pace.each; sent += 1) this.#publish(publisher)
+        for (let sent = 0; sent < pace.perPublisher; sent += 1) this.#publish(publisher)
       await new Promise((resolve) => setTimeout(resolve, seconds * 1000))
-    } else await this.#atRate(pace.perSecond)
-    this.#publishing = false
-    await this.#drained(drainMs)
+    } else await this.#publishAtRate(pace.perSecond)
+    this.#isPublishing = false
+    await this.#drain(drainMs)
     return {
       published: this.#published,
-      offered: this.#offered,
+      expected: this.#expected,
       delivered: this.#delivered,
-      missing: this.#offered - this.#delivered,
+      missing: this.#expected - this.#delivered,
       seconds: (this.#lastUs - this.#startedUs) / 1e6,
-      delivery: this.#deliveries.summary(),
-      answered: this.#answered,
-      answer: this.#answers.summary(),
-      refusals: Object.fromEntries(this.#refusals),
+      deliveryLatency: this.#deliveryLatencies.summary(),
+      replied: this.#replied,
+      replyLatency: this.#replyLatencies.summary(),
+      errors: Object.fromEntries(this.#errors),
     }
   }
 
@@ -99,53 +101,53 @@ export class Round {
     if (sentUs === undefined) return
     this.#delivered += 1
     this.#lastUs = nowUs()
-    this.#deliveries.add(this.#lastUs - sentUs)
+    this.#deliveryLatencies.add(this.#lastUs - sentUs)
     this.#finishIfDone()
   }
 
-  onAnswer(publisher: Publisher, refusal: string | undefined): void {
-    const sentUs = this.#unanswered.get(publisher)?.shift()
+  onReply(publisher: Publisher, error: string | undefined): void {
+    const sentUs = this.#sentUs.get(publisher)?.shift()
     if (sentUs === undefined) return
-    this.#answered += 1
+    this.#replied += 1
     this.#lastUs = nowUs()
-    this.#answers.add(this.#lastUs - sentUs)
-    if (refusal !== undefined) this.#refusals.set(refusal, (this.#refusals.get(refusal) ?? 0) + 1)
-    if (this.#publishing && this.#options.pace.kind === 'inFlight') this.#publish(publisher)
+    this.#replyLatencies.add(this.#lastUs - sentUs)
+    if (error !== undefined) this.#errors.set(error, (this.#errors.get(error) ?? 0) + 1)
+    if (this.#isPublishing && this.#options.pace.kind === 'inFlight') this.#publish(publisher)
     this.#finishIfDone()
   }
 
   #publish(publisher: Publisher): void {
     const { channels, payloadBytes } = this.#options
-    const { language, number, subscribersOf } = this.#parts
+    const { protocol, number, subscribersOf } = this.#parts
     const channel = channels[this.#published % channels.length] ?? ''
     this.#published += 1
-    this.#offered += subscribersOf.get(channel) ?? 0
-    if (language.acknowledges) this.#unanswered.get(publisher)?.push(nowUs())
-    publisher.send(language.publish(this.#published + 1000, channel, stamped(number, payloadBytes)))
+    this.#expected += subscribersOf.get(channel) ?? 0
+    if (protocol.acknowledgesPublishes) this.#sentUs.get(publisher)?.push(nowUs())
+    publisher.send(protocol.publish(this.#published + 1000, channel, stamped(number, payloadBytes)))
   }
 
-  #atRate(perSecond: number): Promise<void> {
+  #publishAtRate(perSecond: number): Promise<void> {
     const { publishers } = this.#parts
-    const wanted = Math.round(perSecond * this.#options.seconds)
+    const total = Math.round(perSecond * this.#options.seconds)
     return new Promise((resolve) => {
       const tick = setInterval(() => {
-        const due = Math.min(wanted, ((nowUs() - this.#startedUs) / 1e6) * perSecond)
+        const due = Math.min(total, ((nowUs() - this.#startedUs) / 1e6) * perSecond)
         while (this.#published < due) {
           const publisher = publishers[this.#published % publishers.length]
           if (publisher) this.#publish(publisher)
         }
-        if (this.#published < wanted) return
+        if (this.#published < total) return
         clearInterval(tick)
         resolve()
       }, tickMs)
     })
   }
 
-  #drained(drainMs: number): Promise<void> {
+  #drain(drainMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const late = setTimeout(() => this.#finish?.(), drainMs)
+      const deadline = setTimeout(() => this.#finish?.(), drainMs)
       this.#finish = () => {
-        clearTimeout(late)
+        clearTimeout(deadline)
         this.#finish = undefined
         resolve()
       }
@@ -154,8 +156,8 @@ export class Round {
   }
 
   #finishIfDone(): void {
-    if (!this.#finish || this.#delivered < this.#offered) return
-    if (this.#parts.language.acknowledges && this.#answered < this.#published) return
+    if (!this.#finish || this.#delivered < this.#expected) return
+    if (this.#parts.protocol.acknowledgesPublishes && this.#replied < this.#published) return
     this.#finish()
   }
 }

@@ -1,4 +1,4 @@
-// What is written into each publication: in which round it was sent, and when.
+// The stamp in the data of each publication: the round in which it was sent, and the time.
 
 const mark = '@'.charCodeAt(0)
 const zero = '0'.charCodeAt(0)
@@ -6,27 +6,33 @@ const roundDigits = 3
 const timeDigits = 13
 const stampBytes = 1 + roundDigits + timeDigits
 
-/** Microseconds of one process: who sends is who receives. */
+/**
+ * Returns a monotonic time in microseconds. Only times of the same process can be compared: the process that
+ * publishes also receives.
+ */
 export function nowUs(): number {
   return Math.round(performance.now() * 1000)
 }
 
-/** `bytes` long, at least `stampBytes`. Needs no escapes in JSON. */
+/**
+ * Returns data of `bytes` bytes, at least `stampBytes`, that begins with a stamp. It needs no escaping in
+ * JSON.
+ */
 export function stamped(round: number, bytes: number): string {
   const digits =
     String(round % 10 ** roundDigits).padStart(roundDigits, '0') + String(nowUs()).padStart(timeDigits, '0')
   return `@${digits}`.padEnd(bytes, 'x')
 }
 
-/** When it was sent, if in that round; undefined for anything else. */
+/** Returns the send time in microseconds. Undefined when the frame has no stamp, or one of another round. */
 export function readStamp(
   bytes: Buffer,
   { from, to, round }: { from: number; to: number; round: number },
 ): number | undefined {
   const at = bytes.indexOf(mark, from)
   if (at === -1 || at + stampBytes > to) return undefined
-  const sentIn = digitsAt(bytes, at + 1, roundDigits)
-  if (sentIn !== round % 10 ** roundDigits) return undefined
+  const sentInRound = digitsAt(bytes, at + 1, roundDigits)
+  if (sentInRound !== round % 10 ** roundDigits) return undefined
   return digitsAt(bytes, at + 1 + roundDigits, timeDigits)
 }
 

@@ -1,58 +1,65 @@
-// Everything that one signed-in person has on this page: the connection, the rooms, the direct messages, and which of them is looked at.
-import { Connection } from './connection.js'
+// The state of one signed-in user: the connection, the rooms, the direct messages, and the conversation that
+// is open.
+import { ChatConnection } from './chat-connection.js'
 import type { Conversation } from './conversation.js'
-import type { Tenant } from './dev-server.js'
-import { type Direct, Directs } from './direct-messages.js'
-import type { Identity } from './identity.js'
-import type { Message } from './message-log.js'
-import { recall, recallList, remember, rememberList } from './tab-storage.js'
-import { type Resumption, Room } from './room.js'
-import { SentDirects } from './sent-directs.js'
+import type { DevTenant } from './dev-server.js'
+import { type DirectConversation, DirectMessages } from './direct-messages.js'
+import type { PageIdentity } from './page-identity.js'
+import type { ChatMessage } from './message-log.js'
+import { loadItem, loadList, saveItem, saveList } from './tab-storage.js'
+import { type RecoveryOutcome, Room } from './room.js'
+import { SentMessages } from './sent-messages.js'
 
 export interface ChatEvents {
-  /** Something looks different now. */
+  /** The state changed, so that the views have to be drawn again. */
   changed(): void
-  /** Somebody else wrote, and it was not there before. */
-  heard(conversation: Conversation, message: Message): void
+  /** A new message of another user arrived. */
+  messageReceived(conversation: Conversation, message: ChatMessage): void
 }
 
-/** Rooms and inbox share one connection, whose quota for subscriptions may be small. */
+/**
+ * Limit on joined rooms. Each room uses one of the subscriptions that the quota grants to a connection, and
+ * direct messages use another.
+ */
 const roomsMax = 30
 
 export class Chat {
-  readonly identity: Identity
-  readonly connection: Connection
-  readonly directs: Directs
+  readonly identity: PageIdentity
+  readonly connection: ChatConnection
+  readonly directMessages: DirectMessages
   readonly #events: ChatEvents
   readonly #rooms = new Map<string, Room>()
-  readonly #memoryKey: string
+  readonly #storageKey: string
   #active: Conversation | undefined
-  #isLookedAt = true
-  /** After an outage: what the rooms found out. Undefined: there was none, or nothing is known yet. */
-  #resumption: Resumption | undefined
+  #isVisible = true
+  /**
+   * What the rooms recovered after the last reconnect. Undefined before the first reconnect, and until a room
+   * is subscribed again.
+   */
+  #recovery: RecoveryOutcome | undefined
 
-  constructor(identity: Identity, tenant: Tenant, events: ChatEvents) {
+  constructor(identity: PageIdentity, tenant: DevTenant, events: ChatEvents) {
     this.identity = identity
     this.#events = events
-    this.#memoryKey = `${identity.tenant} ${identity.user ?? 'guest'}`
-    this.connection = new Connection(identity, {
+    this.#storageKey = `${identity.tenant} ${identity.user ?? 'guest'}`
+    this.connection = new ChatConnection(identity, {
       changed: () => {
-        if (this.connection.state.kind !== 'connected') this.#resumption = undefined
+        if (this.connection.state.kind !== 'connected') this.#recovery = undefined
         events.changed()
       },
-      connected: () => this.directs.listen(),
+      connected: () => this.directMessages.listen(),
     })
-    this.directs = new Directs(this.connection, {
-      sent: new SentDirects(this.#memoryKey),
+    this.directMessages = new DirectMessages(this.connection, {
+      sent: new SentMessages(this.#storageKey),
       events: {
         changed: () => events.changed(),
-        received: (direct, message) => this.#received(direct, message),
+        received: (direct, message) => this.#onMessage(direct, message),
       },
     })
-    for (const name of recallList(`rooms ${this.#memoryKey}`) ?? tenant.rooms) this.#enter(name)
-    const last = this.#rooms.get(recall(`room ${this.#memoryKey}`) ?? '')
+    for (const name of loadList(`rooms ${this.#storageKey}`) ?? tenant.rooms) this.#addRoom(name)
+    const last = this.#rooms.get(loadItem(`room ${this.#storageKey}`) ?? '')
     this.#active = last ?? this.rooms[0]
-    this.#active?.opened()
+    this.#active?.onOpened()
     this.connection.client.connect()
   }
 
@@ -64,13 +71,13 @@ export class Chat {
     return this.#active
   }
 
-  get resumption(): Resumption | undefined {
-    return this.#resumption
+  get recovery(): RecoveryOutcome | undefined {
+    return this.#recovery
   }
 
-  /** In the order of the list, for those who walk it by keyboard. */
+  /** All conversations in the order of the sidebar. */
   get conversations(): readonly Conversation[] {
-    return [...this.rooms, ...this.directs.conversations]
+    return [...this.rooms, ...this.directMessages.conversations]
   }
 
   get unread(): number {
@@ -81,18 +88,21 @@ export class Chat {
     return this.#rooms.size >= roomsMax
   }
 
-  /** Joins and opens the room; nothing happens when there are too many. `#general` is what people write, `general` its name. */
+  /**
+   * Joins and opens the room. A leading `#` is removed, since users write `#general` for the room `general`.
+   * Does nothing for an empty name, and for a new room when `isFull`.
+   */
   join(text: string): void {
     const name = text.trim().replace(/^#/u, '')
     if (name === '' || (this.isFull && !this.#rooms.has(name))) return
-    this.open(this.#rooms.get(name) ?? this.#enter(name))
-    this.#rememberRooms()
+    this.open(this.#rooms.get(name) ?? this.#addRoom(name))
+    this.#saveRooms()
   }
 
   leave(room: Room): void {
     room.leave()
     this.#rooms.delete(room.name)
-    this.#rememberRooms()
+    this.#saveRooms()
     const [first] = this.conversations
     if (this.#active === room) this.#active = undefined
     if (!this.#active && first) this.open(first)
@@ -100,31 +110,31 @@ export class Chat {
   }
 
   open(conversation: Conversation): void {
-    if (this.#active !== conversation) this.#active?.unread.forgetLine()
+    if (this.#active !== conversation) this.#active?.unread.clearDivider()
     this.#active = conversation
-    conversation.opened()
-    conversation.unread.see()
-    if (conversation.kind === 'room') remember(`room ${this.#memoryKey}`, conversation.name)
+    conversation.onOpened()
+    conversation.unread.markSeen()
+    if (conversation.kind === 'room') saveItem(`room ${this.#storageKey}`, conversation.name)
     this.#events.changed()
   }
 
   openDirect(user: string): void {
-    this.open(this.directs.with(user))
+    this.open(this.directMessages.with(user))
   }
 
-  /** One further in the list, or one back; round at the ends. */
-  walk(step: 1 | -1): void {
+  /** Opens the next (1) or the previous (-1) conversation of the list, and wraps around at its ends. */
+  openAdjacent(step: 1 | -1): void {
     const list = this.conversations
     const index = list.findIndex((conversation) => conversation === this.#active)
     const next = list.at((index + step) % list.length)
     if (next) this.open(next)
   }
 
-  /** Is the page in sight? What arrives while it is not is unread. */
-  lookAt(isLookedAt: boolean): void {
-    this.#isLookedAt = isLookedAt
-    if (isLookedAt) this.#active?.unread.see()
-    else this.#active?.unread.forgetLine()
+  /** Records whether the page is visible. A message that arrives while it is hidden counts as unread. */
+  setVisible(isVisible: boolean): void {
+    this.#isVisible = isVisible
+    if (isVisible) this.#active?.unread.markSeen()
+    else this.#active?.unread.clearDivider()
     this.#events.changed()
   }
 
@@ -133,35 +143,35 @@ export class Chat {
     this.connection.client.disconnect()
   }
 
-  #enter(name: string): Room {
+  #addRoom(name: string): Room {
     const room = new Room(name, this.connection, {
       changed: () => this.#events.changed(),
-      received: (conversation, message) => this.#received(conversation, message),
-      resumed: (resumption) => this.#onResumed(resumption),
+      received: (conversation, message) => this.#onMessage(conversation, message),
+      recovered: (recovery) => this.#onRecovered(recovery),
     })
     this.#rooms.set(name, room)
     return room
   }
 
-  #received(conversation: Room | Direct, message: Message): void {
-    if (!message.author.own) {
-      if (conversation !== this.#active || !this.#isLookedAt) conversation.unread.add(message.id)
-      this.#events.heard(conversation, message)
+  #onMessage(conversation: Room | DirectConversation, message: ChatMessage): void {
+    if (!message.author.isOwn) {
+      if (conversation !== this.#active || !this.#isVisible) conversation.unread.add(message.id)
+      this.#events.messageReceived(conversation, message)
     }
     this.#events.changed()
   }
 
-  /** One gap anywhere is a gap. */
-  #onResumed(resumption: Resumption): void {
-    const { missed, caughtUp } = this.#resumption ?? { missed: 'nothing', caughtUp: 0 }
-    this.#resumption = {
-      missed: missed === 'maybe' ? missed : resumption.missed,
-      caughtUp: caughtUp + resumption.caughtUp,
+  /** Adds the outcome of one room. Messages may be missing as soon as one room says so. */
+  #onRecovered(recovery: RecoveryOutcome): void {
+    const { missed, recoveredCount } = this.#recovery ?? { missed: 'nothing', recoveredCount: 0 }
+    this.#recovery = {
+      missed: missed === 'maybe' ? missed : recovery.missed,
+      recoveredCount: recoveredCount + recovery.recoveredCount,
     }
     this.#events.changed()
   }
 
-  #rememberRooms(): void {
-    rememberList(`rooms ${this.#memoryKey}`, Array.from(this.#rooms.keys()))
+  #saveRooms(): void {
+    saveList(`rooms ${this.#storageKey}`, Array.from(this.#rooms.keys()))
   }
 }

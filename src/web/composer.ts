@@ -1,10 +1,11 @@
-// The message box. Enter sends, Shift+Enter begins a new line; each conversation keeps what was half written in it.
+// The message box. Enter sends and Shift+Enter begins a new line. Each conversation keeps its own unsent
+// text.
 import type { Chat } from './chat.js'
-import { type Conversation, placeName } from './conversation.js'
+import { type Conversation, conversationTitle } from './conversation.js'
 import { find, setText } from './dom.js'
 import { dataBytes } from './json.js'
 
-const hint = 'Enter sends, Shift + Enter begins a new line.'
+const defaultHint = 'Enter sends. Shift + Enter begins a new line.'
 
 export class Composer {
   readonly #chat: Chat
@@ -12,8 +13,8 @@ export class Composer {
   readonly #box = find('message', HTMLTextAreaElement)
   readonly #hint = find('composer-hint', HTMLElement)
   readonly #send = find('send', HTMLButtonElement)
-  readonly #halfWritten = new WeakMap<Conversation, string>()
-  #shown: Conversation | undefined
+  readonly #drafts = new WeakMap<Conversation, string>()
+  #current: Conversation | undefined
 
   constructor(chat: Chat, signal: AbortSignal) {
     this.#chat = chat
@@ -36,13 +37,13 @@ export class Composer {
 
   draw(): void {
     const { active } = this.#chat
-    if (active !== this.#shown) this.#change(active)
-    const isOver = this.#chat.connection.state.kind === 'over'
-    this.#form.hidden = isOver || active === undefined || active.membership.kind === 'refused'
+    if (active !== this.#current) this.#change(active)
+    const isEnded = this.#chat.connection.state.kind === 'ended'
+    this.#form.hidden = isEnded || active === undefined || active.membership.kind === 'refused'
     if (!active) return
-    const place = placeName(active)
-    setText(find('message-label', HTMLElement), `Message to ${place}`)
-    this.#box.placeholder = `Write to ${place}`
+    const title = conversationTitle(active)
+    setText(find('message-label', HTMLElement), `Message to ${title}`)
+    this.#box.placeholder = `Write to ${title}`
     this.#drawHint(active)
   }
 
@@ -51,24 +52,28 @@ export class Composer {
     const bytesMax = this.#chat.connection.messageBytesMax
     const isTooLong = bytes > bytesMax
     const problem = isTooLong
-      ? `Too long: ${number(bytes)} of ${number(bytesMax)} bytes.`
-      : active.outbox.isFull && 'Enough is waiting: please wait for the connection.'
+      ? `The message is too long: ${formatNumber(bytes)} of ${formatNumber(bytesMax)} bytes.`
+      : active.sender.isFull && 'Too many messages are waiting. Please wait until the connection is back.'
     const isNearlyFull = bytes > bytesMax * 0.8
-    setText(this.#hint, problem || (isNearlyFull ? `${number(bytes)} of ${number(bytesMax)} bytes.` : hint))
+    setText(
+      this.#hint,
+      problem || (isNearlyFull ? `${formatNumber(bytes)} of ${formatNumber(bytesMax)} bytes.` : defaultHint),
+    )
     this.#hint.classList.toggle('problem', Boolean(problem))
     this.#box.setAttribute('aria-invalid', String(isTooLong))
-    // Not `disabled`: whoever presses it hears why nothing happens.
+    // `disabled` would take the button out of the tab order, and a screen reader could not announce why it
+    // does nothing.
     this.#send.setAttribute('aria-disabled', String(Boolean(problem) || this.#box.value.trim() === ''))
   }
 
   #change(active: Conversation | undefined): void {
-    if (this.#shown) this.#halfWritten.set(this.#shown, this.#box.value)
-    this.#box.value = (active && this.#halfWritten.get(active)) ?? ''
-    this.#shown = active
+    if (this.#current) this.#drafts.set(this.#current, this.#box.value)
+    this.#box.value = (active && this.#drafts.get(active)) ?? ''
+    this.#current = active
   }
 
   #onKey(event: KeyboardEvent): void {
-    // While an input method composes a character, Enter belongs to it.
+    // While an input method composes a character, Enter confirms that character.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
     event.preventDefault()
     this.#submit()
@@ -78,12 +83,12 @@ export class Composer {
     const text = this.#box.value.trim()
     if (text === '' || this.#send.getAttribute('aria-disabled') === 'true') return this.#box.focus()
     this.#box.value = ''
-    this.#chat.active?.outbox.send(text)
+    this.#chat.active?.sender.send(text)
     this.#box.focus()
     this.draw()
   }
 }
 
-function number(value: number): string {
+function formatNumber(value: number): string {
   return value.toLocaleString('en')
 }

@@ -1,45 +1,46 @@
-// What rooms and direct messages have in common: all that the middle of the page needs to know.
-import type { Log } from './message-log.js'
-import type { Members } from './members.js'
-import type { Outbox } from './outbox.js'
+// What rooms and direct messages have in common: everything that the timeline and the composer need.
+import type { MessageLog } from './message-log.js'
+import type { RoomMembers } from './room-members.js'
+import type { MessageSender } from './message-sender.js'
 import { displayNameOf } from './publication.js'
 
-/** May we read and write here? */
+/** Whether the user can read and write in the conversation. */
 export type Membership =
-  /** `problem`: the last answer, when the SDK tries again by itself. */
+  /** `problem` is the last error. The SDK subscribes again by itself. */
   | { readonly kind: 'joining'; readonly problem?: string }
   | { readonly kind: 'joined' }
-  | { readonly kind: 'refused'; readonly why: string }
+  | { readonly kind: 'refused'; readonly reason: string }
 
-/** Is there more above the oldest message? */
+/** Whether history holds messages that are older than the oldest one shown. */
 export type Earlier = 'none' | 'some' | 'loading'
 
 export interface Conversation {
   readonly kind: 'room' | 'direct'
-  /** The room's name, or the other person's. */
+  /** The name of the room, or the id of the other user. */
   readonly name: string
-  /** One sentence about the place, for its beginning. */
-  readonly about: string
-  readonly log: Log
-  readonly outbox: Outbox
+  /** One sentence that is shown above the first message. */
+  readonly description: string
+  readonly log: MessageLog
+  readonly sender: MessageSender
   readonly unread: Unread
   readonly membership: Membership
   readonly earlier: Earlier
-  /** Undefined: who is here is no question. */
-  readonly members: Members | undefined
-  /** Somebody looks at it now. */
-  opened(): void
+  /** Undefined in a conversation between two users. */
+  readonly members: RoomMembers | undefined
+  /** Called when the user opens the conversation. */
+  onOpened(): void
+  /** Shows older messages from history. Does nothing when there are none. */
   loadEarlier(): void
-  /** Tries to get in again after a refusal. */
+  /** Subscribes again after a refusal. */
   rejoin(): void
 }
 
-/** `#general` for a room, the name alone for a person. */
-export function placeName({ kind, name }: Pick<Conversation, 'kind' | 'name'>): string {
+/** Returns `#general` for a room, and the display name for a user. */
+export function conversationTitle({ kind, name }: Pick<Conversation, 'kind' | 'name'>): string {
   return kind === 'room' ? `#${name}` : displayNameOf(name)
 }
 
-/** Messages that nobody has looked at yet. */
+/** Counts the messages that the user has not seen yet. */
 export class Unread {
   #count = 0
   #firstId: number | undefined
@@ -48,7 +49,7 @@ export class Unread {
     return this.#count
   }
 
-  /** Where the line "new" is drawn; it stays while the conversation is open. */
+  /** Id of the message above which the "New" divider is drawn. It stays while the conversation is open. */
   get firstId(): number | undefined {
     return this.#firstId
   }
@@ -58,16 +59,20 @@ export class Unread {
     this.#count += 1
   }
 
-  see(): void {
+  markSeen(): void {
     this.#count = 0
   }
 
-  /** The reader has gone elsewhere: the line has done its duty. */
-  forgetLine(): void {
+  /**
+   * Removes the "New" divider, unless there are unread messages. Called when the user leaves the
+   * conversation.
+   */
+  clearDivider(): void {
     if (this.#count === 0) this.#firstId = undefined
   }
 }
 
-/** How many entries a conversation holds; older ones are in history. */
+/** Limit on the entries that a conversation shows. Older messages stay in history. */
 export const entriesMax = 1000
-export const historyPage = 50
+/** Number of publications that one request for history returns. */
+export const historyPageSize = 50

@@ -1,55 +1,59 @@
-// What `parley dev` offers to its own page and no real installation has: a list of tenants, and tokens for the asking.
-import type { Identity } from './identity.js'
-import { isJsonObject, textOf } from './json.js'
+// The HTTP endpoints that `parley dev` has for this page and a production gateway does not have: a list of
+// tenants, and tokens for any user.
+import type { PageIdentity } from './page-identity.js'
+import { isJsonObject, textOrEmpty } from './json.js'
 
-export interface Tenant {
+export interface DevTenant {
   /** `<namespace>/<name>`. */
   readonly tenant: string
   readonly displayName: string
   readonly guests: boolean
-  /** Worth trying: the rules decide. */
+  /** Rooms that the page suggests. The tenant's channel rules decide whether the user can join them. */
   readonly rooms: readonly string[]
 }
 
-/** The server's no, in its own words. Not to be tried again. */
-export class Refused extends Error {
-  override readonly name = 'Refused'
+/** The server refused a token. The message is the server's, and another attempt would be refused too. */
+export class TokenRefused extends Error {
+  override readonly name = 'TokenRefused'
 }
 
-/** Rejects when the server cannot be reached or answers something else. */
-export async function fetchTenants(): Promise<readonly Tenant[]> {
-  const answer = await fetch('/dev/tenants')
-  const list: unknown = await answer.json()
-  if (!answer.ok || !Array.isArray(list))
-    throw new Error(`The gateway answered ${answer.status} to /dev/tenants`)
+/** Returns the tenants of the server. Rejects when the server cannot be reached or does not return a list. */
+export async function fetchTenants(): Promise<readonly DevTenant[]> {
+  const response = await fetch('/dev/tenants')
+  const list: unknown = await response.json()
+  if (!response.ok || !Array.isArray(list))
+    throw new Error(`the gateway answered GET /dev/tenants with status ${response.status}`)
   return list.filter(isJsonObject).map(parseTenant)
 }
 
-function parseTenant(record: Readonly<Record<string, unknown>>): Tenant {
-  const tenant = textOf(record['tenant'])
-  const rooms = Array.isArray(record['rooms']) ? record['rooms'].map(textOf) : []
+function parseTenant(record: Readonly<Record<string, unknown>>): DevTenant {
+  const tenant = textOrEmpty(record['tenant'])
+  const rooms = Array.isArray(record['rooms']) ? record['rooms'].map(textOrEmpty) : []
   return {
     tenant,
-    displayName: textOf(record['displayName']) || tenant,
+    displayName: textOrEmpty(record['displayName']) || tenant,
     guests: record['guests'] === true,
     rooms,
   }
 }
 
-/** A token for `identity`. Rejects with Refused when the server says no, and with another error when trying again may help. */
-export async function fetchToken(identity: Identity): Promise<string> {
+/**
+ * Returns a token for `identity`. Rejects with TokenRefused when the server refuses, and with another error
+ * when another attempt can succeed.
+ */
+export async function fetchToken(identity: PageIdentity): Promise<string> {
   const { tenant, user, claims } = identity
-  const answer = await fetch('/dev/token', {
+  const response = await fetch('/dev/token', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ tenant, user, claims }),
   })
-  const body: unknown = await answer.json().catch(() => undefined)
-  if (answer.ok && isJsonObject(body) && typeof body['token'] === 'string') return body['token']
-  const sentence = isJsonObject(body) ? textOf(body['message']) : ''
-  if (answer.status < 500 || answer.status === 501)
-    throw new Refused(sentence || `No token: the gateway answered ${answer.status}.`)
-  throw new Error(sentence || `The gateway answered ${answer.status}`)
+  const body: unknown = await response.json().catch(() => undefined)
+  if (response.ok && isJsonObject(body) && typeof body['token'] === 'string') return body['token']
+  const message = isJsonObject(body) ? textOrEmpty(body['message']) : ''
+  if (response.status < 500 || response.status === 501)
+    throw new TokenRefused(message || `The gateway refused a token with status ${response.status}.`)
+  throw new Error(message || `The gateway answered with status ${response.status}`)
 }
 
 export interface Diagnosis {
@@ -58,15 +62,16 @@ export interface Diagnosis {
 }
 
 /**
- * Why a WebSocket was refused. A browser shows no page the answer to a refused upgrade, so Parley gives the same answer to a plain
- * GET of the same address. Undefined: nothing is wrong there (426), or nobody answers.
+ * Returns why a WebSocket was refused. A browser does not show a page the response to a refused upgrade, so
+ * Parley gives the same response to a plain GET of the same address. Undefined when a WebSocket would be
+ * accepted there (426), or when the gateway does not respond.
  */
 export async function diagnose(webSocketUrl: string): Promise<Diagnosis | undefined> {
   try {
-    const answer = await fetch(webSocketUrl.replace(/^ws/u, 'http'))
-    const body: unknown = await answer.json()
-    if (answer.status === 426 || !isJsonObject(body)) return undefined
-    return { status: answer.status, message: textOf(body['message']) }
+    const response = await fetch(webSocketUrl.replace(/^ws/u, 'http'))
+    const body: unknown = await response.json()
+    if (response.status === 426 || !isJsonObject(body)) return undefined
+    return { status: response.status, message: textOrEmpty(body['message']) }
   } catch {
     return undefined
   }

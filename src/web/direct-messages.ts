@@ -1,93 +1,97 @@
-// Direct messages. One is published to `dm:<user>`, which that user alone may read; so each user has one inbox, and here it is sorted
-// into conversations. What we wrote ourselves comes back to nobody: this tab remembers it.
+// Direct messages. A direct message is published to `dm:<user>`, a channel that only that user can read. This
+// file sorts the messages of that channel into conversations. The sender does not receive its own messages,
+// so the tab stores them.
 import type { PublicationContext, SubscribedContext, Subscription } from 'centrifuge'
-import type { Connection } from './connection.js'
-import { type Conversation, entriesMax, historyPage, type Membership, Unread } from './conversation.js'
-import { type Arrival, Log, type Message } from './message-log.js'
-import { Outbox } from './outbox.js'
-import { arrivalOf, displayNameOf, me } from './publication.js'
-import type { SentDirects } from './sent-directs.js'
-import { isAnswer, refusalOf, withFullStop } from './error-text.js'
+import type { ChatConnection } from './chat-connection.js'
+import { type Conversation, entriesMax, historyPageSize, type Membership, Unread } from './conversation.js'
+import { type ReceivedMessage, MessageLog, type ChatMessage } from './message-log.js'
+import { MessageSender } from './message-sender.js'
+import { receivedMessageOf, displayNameOf, ownAuthor } from './publication.js'
+import type { SentMessages } from './sent-messages.js'
+import { isServerRefusal, parseRefusal, withFullStop } from './error-text.js'
 
-const gapWords = 'Something may be missing here: the connection was away longer than your inbox remembers.'
+const gapText = 'Messages may be missing here: you were offline longer than direct messages are kept.'
 
-export interface DirectsEvents {
+export interface DirectMessagesEvents {
   changed(): void
-  received(direct: Direct, message: Message): void
+  received(direct: DirectConversation, message: ChatMessage): void
 }
 
-export class Direct implements Conversation {
+export class DirectConversation implements Conversation {
   readonly kind = 'direct'
   readonly name: string
-  readonly log = new Log({ entriesMax })
+  readonly log = new MessageLog({ entriesMax })
   readonly unread = new Unread()
-  readonly outbox: Outbox
-  /** Writing is always tried; the gateway's answer stands at the message. */
+  readonly sender: MessageSender
+  /** The page always lets the user write; the gateway's error is shown with the message. */
   readonly membership: Membership = { kind: 'joined' }
   readonly earlier = 'none'
   readonly members = undefined
   readonly #inboxProblem: () => string | undefined
 
-  constructor(name: string, parts: { outbox(log: Log): Outbox; inboxProblem: () => string | undefined }) {
+  constructor(
+    name: string,
+    parts: { sender(log: MessageLog): MessageSender; inboxProblem: () => string | undefined },
+  ) {
     this.name = name
-    this.outbox = parts.outbox(this.log)
+    this.sender = parts.sender(this.log)
     this.#inboxProblem = parts.inboxProblem
   }
 
-  get about(): string {
+  get description(): string {
     const problem = this.#inboxProblem()
-    const between = `Between you and ${displayNameOf(this.name)} alone.`
-    return problem ? `${between} Answers cannot reach you: ${problem}` : between
+    const between = `Only you and ${displayNameOf(this.name)} can read this.`
+    return problem ? `${between} Replies cannot reach you: ${problem}` : between
   }
 
-  opened(): void {}
+  onOpened(): void {}
   loadEarlier(): void {}
   rejoin(): void {}
 }
 
-export class Directs {
-  readonly #connection: Connection
-  readonly #sent: SentDirects
-  readonly #events: DirectsEvents
-  readonly #conversations = new Map<string, Direct>()
+export class DirectMessages {
+  readonly #connection: ChatConnection
+  readonly #sent: SentMessages
+  readonly #events: DirectMessagesEvents
+  readonly #conversations = new Map<string, DirectConversation>()
   readonly #seen = new Set<string>()
   #inbox: Subscription | undefined
   #epoch = ''
-  /** Live messages that came before the history they follow. */
-  #held: Arrival[] | undefined
+  /** Live messages that arrived before the history that precedes them. Undefined when history is loaded. */
+  #held: ReceivedMessage[] | undefined
   #problem: string | undefined
 
-  constructor(connection: Connection, options: { sent: SentDirects; events: DirectsEvents }) {
+  constructor(connection: ChatConnection, options: { sent: SentMessages; events: DirectMessagesEvents }) {
     this.#connection = connection
     this.#sent = options.sent
     this.#events = options.events
     for (const { to, text, timeMs } of this.#sent.list) {
-      const author = me(connection.self)
-      this.with(to).log.receive({ author, text, timeMs, place: undefined, fromHere: false })
+      const author = ownAuthor(connection.self)
+      this.with(to).log.receive({ author, text, timeMs, position: undefined, isFromThisPage: false })
     }
   }
 
-  get conversations(): readonly Direct[] {
+  get conversations(): readonly DirectConversation[] {
     return Array.from(this.#conversations.values())
   }
 
-  /** Why nothing can be received. */
+  /** Why direct messages cannot be received. Undefined while they can. */
   get problem(): string | undefined {
     return this.#problem
   }
 
-  /** The conversation with `user`; begun if there is none. */
-  with(user: string): Direct {
+  /** Returns the conversation with `user`, and creates it when there is none. */
+  with(user: string): DirectConversation {
     const known = this.#conversations.get(user)
     if (known) return known
-    const direct = new Direct(user, {
+    const direct = new DirectConversation(user, {
       inboxProblem: () => this.#problem,
-      outbox: (log) =>
-        new Outbox({
+      sender: (log) =>
+        new MessageSender({
           log,
-          isOpen: () => this.#connection.state.kind === 'connected',
+          canSend: () => this.#connection.state.kind === 'connected',
           publish: (text) => this.#publish(user, text),
-          me: () => me(this.#connection.self),
+          ownAuthor: () => ownAuthor(this.#connection.self),
           changed: () => this.#events.changed(),
         }),
     })
@@ -95,10 +99,13 @@ export class Directs {
     return direct
   }
 
-  /** Called with each connection: a user's inbox stays the same, a guest's goes with the connection. */
+  /**
+   * Called after each connect. The channel of a user stays the same; the channel of a guest changes with each
+   * connection.
+   */
   listen(): void {
     const channel = `dm:${this.#connection.self.user ?? ''}`
-    for (const direct of this.#conversations.values()) direct.outbox.flush()
+    for (const direct of this.#conversations.values()) direct.sender.flush()
     if (this.#inbox?.channel === channel) return
     if (this.#inbox) {
       this.#inbox.removeAllListeners()
@@ -125,52 +132,52 @@ export class Directs {
     this.#epoch = context.streamPosition?.epoch ?? ''
     this.#problem = undefined
     if (isReturn && !context.recovered)
-      for (const direct of this.#conversations.values()) direct.log.gap(gapWords)
+      for (const direct of this.#conversations.values()) direct.log.gap(gapText)
     if (this.#held || !context.recovered) void this.#loadHistory(inbox)
     this.#events.changed()
   }
 
   #onPublication(publication: PublicationContext): void {
-    const arrival = arrivalOf(publication, { self: this.#connection.self, epoch: this.#epoch })
-    const dated = { ...arrival, timeMs: arrival.timeMs ?? Date.now() }
+    const received = receivedMessageOf(publication, { self: this.#connection.self, epoch: this.#epoch })
+    const dated = { ...received, timeMs: received.timeMs ?? Date.now() }
     if (this.#held) this.#held.push(dated)
     else this.#receive(dated, { isNew: true })
   }
 
-  /** Never rejects: an inbox without history receives from now on. */
+  /** Never rejects. Without history, the conversations begin with the messages that arrive from now on. */
   async #loadHistory(inbox: Subscription): Promise<void> {
     const self = this.#connection.self
     try {
-      const page = await inbox.history({ limit: historyPage, reverse: true })
-      const arrivals = page.publications.map((publication) =>
-        arrivalOf(publication, { self, epoch: page.epoch }),
+      const page = await inbox.history({ limit: historyPageSize, reverse: true })
+      const receivedMessages = page.publications.map((publication) =>
+        receivedMessageOf(publication, { self, epoch: page.epoch }),
       )
-      for (const arrival of arrivals.toReversed()) this.#receive(arrival, { isNew: false })
+      for (const received of receivedMessages.toReversed()) this.#receive(received, { isNew: false })
     } catch (error) {
-      // No answer: the next connection asks again, and what is live waits for it.
-      if (!isAnswer(refusalOf(error))) return
+      // There was no reply. The next connection asks again, and live messages are held until then.
+      if (!isServerRefusal(parseRefusal(error))) return
     }
-    for (const arrival of this.#held?.splice(0) ?? []) this.#receive(arrival, { isNew: true })
+    for (const received of this.#held?.splice(0) ?? []) this.#receive(received, { isNew: true })
     this.#held = undefined
     this.#events.changed()
   }
 
-  #receive(arrival: Arrival, options: { isNew: boolean }): void {
-    if (arrival.place) {
-      const key = `${arrival.place.offset} ${arrival.place.epoch}`
+  #receive(received: ReceivedMessage, options: { isNew: boolean }): void {
+    if (received.position) {
+      const key = `${received.position.offset} ${received.position.epoch}`
       if (this.#seen.has(key)) return
       this.#seen.add(key)
-      // The oldest goes: no history that we ask for reaches back so far.
+      // The oldest key is removed: a page of history does not reach back that far.
       if (this.#seen.size > entriesMax) this.#seen.delete(Array.from(this.#seen)[0] ?? '')
     }
-    const direct = this.with(arrival.author.user)
-    // The inbox orders what came in, and knows nothing of what went out between: time does.
-    const message = direct.log.receiveByTime(arrival)
+    const direct = this.with(received.author.user)
+    // The channel orders only the messages received. Sent messages are placed between them by time.
+    const message = direct.log.receiveByTime(received)
     if (options.isNew) this.#events.received(direct, message)
   }
 
   #fail(reason: string): void {
-    this.#problem = withFullStop(refusalOf({ message: reason }).message)
+    this.#problem = withFullStop(parseRefusal({ message: reason }).message)
     this.#events.changed()
   }
 }

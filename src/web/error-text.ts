@@ -1,38 +1,39 @@
-// Numbers and refusals in plain words.
-import { isJsonObject, textOf } from './json.js'
+// Texts for errors, lost connections and numbers.
+import { isJsonObject, textOrEmpty } from './json.js'
 
-/** A refused command, as the SDK rejects with it. */
-export interface Refusal {
-  /** Below 100 the SDK speaks, from 100 on the server. */
+/** The error of a command, parsed from what the SDK rejects with. */
+export interface CommandRefusal {
+  /** Codes below 100 are the SDK's, codes from 100 on are the server's. */
   readonly code: number
-  /** The server's sentence. */
+  /** The server's message, without its error code. */
   readonly message: string
-  /** The same may pass later. */
+  /** True when the same command can succeed later. */
   readonly temporary: boolean
-  /** How much later, where the server says. */
+  /** How long to wait before another attempt. Undefined when the server does not say. */
   readonly retryAfterMs: number | undefined
 }
 
-export function refusalOf(error: unknown): Refusal {
+export function parseRefusal(error: unknown): CommandRefusal {
   const record = isJsonObject(error) ? error : {}
   const code = typeof record['code'] === 'number' ? record['code'] : 0
-  const said = textOf(record['message']) || (error instanceof Error ? error.message : 'Something went wrong.')
+  const message =
+    textOrEmpty(record['message']) || (error instanceof Error ? error.message : 'Something went wrong.')
   const retryAfterMs = typeof record['retry_after_ms'] === 'number' ? record['retry_after_ms'] : undefined
-  return { code, message: plain(said), temporary: record['temporary'] === true, retryAfterMs }
+  return { code, message: withoutErrorCode(message), temporary: record['temporary'] === true, retryAfterMs }
 }
 
-/** Parley's door for Centrifuge writes `CODE: sentence`; people need the sentence. */
-export function plain(message: string): string {
+/** Removes the error code: the Centrifuge endpoint of Parley writes `CODE: message`. */
+export function withoutErrorCode(message: string): string {
   return message.replace(/^[A-Z][A-Z_]+: /u, '')
 }
 
-/** Was the command refused by the server, or do we simply not know? The SDK's own codes mean no answer came. */
-export function isAnswer(refusal: Refusal): boolean {
+/** Returns true when the server refused the command. The SDK's own codes mean that no reply arrived. */
+export function isServerRefusal(refusal: CommandRefusal): boolean {
   return refusal.code >= 100
 }
 
-/** Why something was not granted, and when to try again. */
-export function refusalSentence(refusal: Refusal): string {
+/** Returns why the command was refused, and when to try again. */
+export function refusalText(refusal: CommandRefusal): string {
   if (refusal.retryAfterMs !== undefined) {
     return `${withFullStop(refusal.message)} Try again in ${Math.max(1, Math.ceil(refusal.retryAfterMs / 1000))} s.`
   }
@@ -41,50 +42,56 @@ export function refusalSentence(refusal: Refusal): string {
     : withFullStop(refusal.message)
 }
 
-const endings: Readonly<Record<number, string>> = {
+const disconnectTexts: Readonly<Record<number, string>> = {
   0: 'You signed out.',
-  1: 'The gateway gave no token.',
-  3: 'A message was larger than the platform takes, so the gateway hung up.',
+  1: 'The gateway did not issue a token.',
+  3: 'The gateway closed the connection because a message was too large.',
   3500: 'The gateway did not accept your token.',
-  3501: 'The gateway did not understand this page.',
-  3502: 'The gateway waited too long for this page.',
+  3501: 'The gateway could not read a message of this page.',
+  3502: 'This page took too long to sign in.',
   3503: 'You were disconnected by an administrator.',
-  3504: 'There are as many connections as the quota allows.',
-  3507: 'You may not connect here.',
-  3508: 'This is not offered here.',
-  3509: 'The gateway hung up after too many mistakes.',
+  3504: 'The limit on connections is reached.',
+  3507: 'You are not allowed to connect here.',
+  3508: 'The gateway does not offer this.',
+  3509: 'The gateway closed the connection after too many errors.',
 }
 
-/** Why the connection is over for good. `reason` is the close frame's; what stands behind its colon is the server's own detail. */
-export function endingSentence(code: number, reason: string): string {
+/**
+ * Returns why the connection ended for good. `reason` is the one of the close frame; the text after its colon
+ * is the server's detail.
+ */
+export function disconnectText(code: number, reason: string): string {
   const detail = /^[^:]+: (.+)$/su.exec(reason)?.[1]
-  const known = endings[code]
-  if (!known) return withFullStop(capitalised(plain(reason)) || `The gateway hung up (${code})`)
-  return detail ? `${known} ${withFullStop(capitalised(plain(detail)))}` : known
+  const known = disconnectTexts[code]
+  if (!known)
+    return withFullStop(
+      capitalised(withoutErrorCode(reason)) || `The gateway closed the connection with code ${code}`,
+    )
+  return detail ? `${known} ${withFullStop(capitalised(withoutErrorCode(detail)))}` : known
 }
 
-const interruptions: Readonly<Record<number, string>> = {
-  2: 'The gateway fell silent.',
+const interruptionTexts: Readonly<Record<number, string>> = {
+  2: 'The gateway stopped responding.',
   3001: 'The gateway is restarting.',
-  3005: 'Your sign-in ran out.',
+  3005: 'Your session expired.',
   3008: 'This connection was too slow.',
-  3012: 'This connection did not answer.',
+  3012: 'This page did not respond to the gateway.',
 }
 
-/** Why the connection is away for the moment. */
-export function interruptionSentence(code: number): string {
-  return interruptions[code] ?? 'The connection broke.'
+/** Returns why the connection is interrupted. The SDK reconnects by itself. */
+export function interruptionText(code: number): string {
+  return interruptionTexts[code] ?? 'The connection was lost.'
 }
 
-export function withFullStop(sentence: string): string {
-  return /[.!?…]$/u.test(sentence) || sentence === '' ? sentence : `${sentence}.`
+export function withFullStop(text: string): string {
+  return /[.!?…]$/u.test(text) || text === '' ? text : `${text}.`
 }
 
 function capitalised(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1)
 }
 
-/** `1 message`, `2 messages`. */
-export function count(number: number, noun: string): string {
+/** Returns a number with its noun: `1 message`, `2 messages`. */
+export function countText(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`
 }

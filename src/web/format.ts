@@ -1,4 +1,4 @@
-// Times and names for people's eyes.
+// Formats times and names for the page.
 
 const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
 const weekday = new Intl.DateTimeFormat('en', { weekday: 'long', day: 'numeric', month: 'long' })
@@ -18,7 +18,7 @@ export function exactTime(timeMs: number): string {
   return exact.format(timeMs)
 }
 
-/** `Today`, `Yesterday`, or the date. */
+/** Returns `Today`, `Yesterday`, or the date. */
 export function dayName(timeMs: number, nowMs: number): string {
   const day = new Date(timeMs)
   const today = new Date(nowMs)
@@ -28,7 +28,7 @@ export function dayName(timeMs: number, nowMs: number): string {
   return (day.getFullYear() === today.getFullYear() ? weekday : withYear).format(day)
 }
 
-/** The first letter as a reader sees it, whatever it is made of. */
+/** Returns the first grapheme of a name in upper case, or `?` for an empty name. */
 export function initial(name: string): string {
   const [first] = new Intl.Segmenter().segment(name.trim())
   return first?.segment.toLocaleUpperCase() ?? '?'
@@ -36,7 +36,7 @@ export function initial(name: string): string {
 
 const tones = 8
 
-/** One of the page's colours, always the same for the same name: `tone-0` to `tone-7`. */
+/** Returns the CSS class of a colour, `tone-0` to `tone-7`. The same name always has the same colour. */
 export function toneOf(name: string): string {
   let hash = 0
   for (const letter of name) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 65_521

@@ -1,20 +1,23 @@
-// Looks at values that came from outside.
+// Reads values that other programs sent.
 
 export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** The string itself; nothing for what is none. */
-export function textOf(value: unknown): string {
+/** Returns a string unchanged, and an empty string for any other value. */
+export function textOrEmpty(value: unknown): string {
   return typeof value === 'string' ? value : ''
 }
 
-/** What a message says: text is sent as a JSON string, and anything else a program may send is shown as compact JSON. */
+/**
+ * Returns the text of a message. The page sends text as a JSON string; any other data is shown as compact
+ * JSON.
+ */
 export function messageText(data: unknown): string {
   return typeof data === 'string' ? data : JSON.stringify(data)
 }
 
-/** How many bytes `text` is as a publication's data. */
+/** Returns the size of `text` as the data of a publication, in bytes. */
 export function dataBytes(text: string): number {
   return new TextEncoder().encode(JSON.stringify(text)).byteLength
 }

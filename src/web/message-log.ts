@@ -1,127 +1,133 @@
-// What a conversation shows, in order: messages, and the places where some are missing. Pure: knows no page and no connection.
+// The entries that a conversation shows, in order: messages, and markers where messages may be missing. Uses
+// neither the document nor the connection.
 
-/** Where the broker put a message. Offsets of two epochs never compare. */
-export interface Place {
+/** The position of a message in its stream. Offsets of two epochs must not be compared. */
+export interface MessagePosition {
   readonly epoch: string
   readonly offset: number
 }
 
 export interface Author {
-  /** Empty when a server published it. */
+  /** The id of the user. Empty for a message that a server published. */
   readonly user: string
-  /** For people's eyes. */
+  /** The display name. */
   readonly name: string
-  /** Written by this user: here, in another tab or before a reload. */
-  readonly own: boolean
+  /** True for a message of the user of this page, also when it was sent in another tab or before a reload. */
+  readonly isOwn: boolean
 }
 
-/** How far a message of ours has come. Those of others are always delivered. */
+/** The state of a message that this page sends. Messages of other users are always `delivered`. */
 export type Delivery =
   | { readonly kind: 'delivered' }
-  /** It goes out when the connection is back. */
+  /** Will be sent when the connection is back. */
   | { readonly kind: 'waiting' }
   | { readonly kind: 'sending' }
-  /** The connection broke before the answer: it may have arrived. Seen again, it is delivered. */
-  | { readonly kind: 'unsure' }
-  | { readonly kind: 'refused'; readonly why: string }
+  /** The connection was lost before the reply, so that it is unknown whether the message was published. */
+  | { readonly kind: 'unconfirmed' }
+  | { readonly kind: 'refused'; readonly reason: string }
 
-/** Entries are never changed, only replaced: who holds the same object need not look again. */
-export interface Message {
+/**
+ * A message. Entries are immutable: a change replaces the object, so that the same object means no change.
+ */
+export interface ChatMessage {
   readonly kind: 'message'
-  /** Ours; a draft keeps it when it comes back as a publication. */
+  /** Unique in the log. A draft keeps its id when its publication arrives. */
   readonly id: number
   readonly author: Author
   readonly text: string
-  /** Unix milliseconds; undefined when nobody said. */
+  /** Unix milliseconds. Undefined when the publication has no time. */
   readonly timeMs: number | undefined
-  /** Undefined for drafts, and in channels without history. */
-  readonly place: Place | undefined
+  /** Undefined for drafts, and for messages of channels without history. */
+  readonly position: MessagePosition | undefined
   readonly delivery: Delivery
 }
 
-export interface Gap {
+export interface LogGap {
   readonly kind: 'gap'
   readonly id: number
-  readonly words: string
+  readonly text: string
 }
 
-export type Entry = Message | Gap
+export type LogEntry = ChatMessage | LogGap
 
-/** A publication as it came, with what only the reader of it knows. */
-export interface Arrival {
+/** A publication, with what the page knows about it. */
+export interface ReceivedMessage {
   readonly author: Author
   readonly text: string
   readonly timeMs: number | undefined
-  readonly place: Place | undefined
-  /** It was published by this very page, so that one of our drafts may be waiting for it. */
-  readonly fromHere: boolean
+  readonly position: MessagePosition | undefined
+  /** True when this page published it, so that a draft may be waiting for it. */
+  readonly isFromThisPage: boolean
 }
 
 const delivered: Delivery = { kind: 'delivered' }
 
-export class Log {
+export class MessageLog {
   readonly #entriesMax: number
-  /** Drafts that were not yet seen as a publication. */
-  readonly #awaited = new Set<number>()
-  readonly #places = new Set<string>()
-  #entries: Entry[] = []
+  /** Ids of the drafts whose publication has not arrived. */
+  readonly #unmatchedDrafts = new Set<number>()
+  readonly #positionKeys = new Set<string>()
+  #entries: LogEntry[] = []
   #lastId = 0
 
-  /** Above `entriesMax` the oldest are forgotten; history still has them. */
+  /** Above `entriesMax`, the oldest entries are removed. History still has them. */
   constructor(options: { entriesMax: number }) {
     this.#entriesMax = options.entriesMax
   }
 
-  get entries(): readonly Entry[] {
+  get entries(): readonly LogEntry[] {
     return this.#entries
   }
 
-  find(id: number): Message | undefined {
-    return this.#entries.find((entry): entry is Message => entry.kind === 'message' && entry.id === id)
+  find(id: number): ChatMessage | undefined {
+    return this.#entries.find((entry): entry is ChatMessage => entry.kind === 'message' && entry.id === id)
   }
 
-  /** The oldest message whose place is known: where earlier ones would follow. */
-  get oldest(): Place | undefined {
+  /** Position of the oldest message that has one. Older messages are loaded from there. */
+  get oldest(): MessagePosition | undefined {
     for (const entry of this.#entries) {
-      if (entry.kind === 'message' && entry.place) return entry.place
+      if (entry.kind === 'message' && entry.position) return entry.position
     }
     return undefined
   }
 
-  /** Puts a publication where it belongs. Undefined: it was there already. */
-  receive(arrival: Arrival): Message | undefined {
-    const { author, text, timeMs, place } = arrival
-    if (place) {
-      const key = placeKey(place)
-      if (this.#places.has(key)) return undefined
-      this.#places.add(key)
+  /** Inserts a publication at its position. Returns undefined when the log has it already. */
+  receive(received: ReceivedMessage): ChatMessage | undefined {
+    const { author, text, timeMs, position } = received
+    if (position) {
+      const key = positionKey(position)
+      if (this.#positionKeys.has(key)) return undefined
+      this.#positionKeys.add(key)
     }
-    const draft = arrival.fromHere ? this.#takeDraft(text) : undefined
+    const draft = received.isFromThisPage ? this.#takeDraft(text) : undefined
     const id = draft?.id ?? this.#nextId()
-    const message: Message = {
+    const message: ChatMessage = {
       kind: 'message',
       id,
       author,
       text,
       timeMs: timeMs ?? draft?.timeMs,
-      place,
+      position,
       delivery: delivered,
     }
-    this.#entries.splice(this.#indexFor(place), 0, message)
+    this.#entries.splice(this.#indexFor(position), 0, message)
     this.#trim()
     return message
   }
 
-  /** For conversations that are not one stream: the time puts it in its place, and seeing it twice is the caller's care. */
-  receiveByTime(arrival: Arrival): Message {
-    const { author, text, timeMs } = arrival
-    const message: Message = {
+  /**
+   * Inserts a publication by its time, for conversations that are not one stream. The caller removes
+   * duplicates.
+   */
+  receiveByTime(received: ReceivedMessage): ChatMessage {
+    const { author, text, timeMs } = received
+    const message: ChatMessage = {
       kind: 'message',
       id: this.#nextId(),
       author,
       text,
       timeMs,
-      place: undefined,
+      position: undefined,
       delivery: delivered,
     }
     const later = this.#entries.findIndex(
@@ -133,70 +139,79 @@ export class Log {
     return message
   }
 
-  /** Shows a message before anybody else has seen it. */
-  draft(author: Author, text: string, options: { timeMs: number; delivery: Delivery }): Message {
+  /** Appends a message that is not published yet. */
+  draft(author: Author, text: string, options: { timeMs: number; delivery: Delivery }): ChatMessage {
     const id = this.#nextId()
-    const message: Message = { kind: 'message', id, author, text, place: undefined, ...options }
+    const message: ChatMessage = { kind: 'message', id, author, text, position: undefined, ...options }
     this.#entries.push(message)
-    this.#awaited.add(id)
+    this.#unmatchedDrafts.add(id)
     this.#trim()
     return message
   }
 
   setDelivery(id: number, delivery: Delivery): void {
     this.#entries = this.#entries.map((entry) =>
-      entry.kind === 'message' && entry.id === id && entry.place === undefined
+      entry.kind === 'message' && entry.id === id && entry.position === undefined
         ? { ...entry, delivery }
         : entry,
     )
-    if (delivery.kind === 'refused') this.#awaited.delete(id)
-    else if (delivery.kind !== 'delivered') this.#awaited.add(id)
+    if (delivery.kind === 'refused') this.#unmatchedDrafts.delete(id)
+    else if (delivery.kind !== 'delivered') this.#unmatchedDrafts.add(id)
   }
 
-  /** Forgets a draft that its author gave up. */
+  /** Removes a draft that its author discarded. */
   discard(id: number): void {
-    this.#awaited.delete(id)
+    this.#unmatchedDrafts.delete(id)
     this.#entries = this.#entries.filter((entry) => entry.id !== id)
   }
 
-  /** Marks that something may be missing after all that is here now. Two in a row say no more than one. */
-  gap(words: string): void {
+  /**
+   * Marks that messages may be missing after the last delivered one. Does nothing in an empty log and after
+   * another marker.
+   */
+  gap(text: string): void {
     const index = this.#indexFor(undefined)
     const before = this.#entries[index - 1]
     if (before === undefined || before.kind === 'gap') return
-    this.#entries.splice(index, 0, { kind: 'gap', id: this.#nextId(), words })
+    this.#entries.splice(index, 0, { kind: 'gap', id: this.#nextId(), text })
   }
 
-  /** Publications of one connection arrive in the order they were sent, so the first draft with the same text is the one. */
-  #takeDraft(text: string): Message | undefined {
+  /**
+   * Removes and returns the first draft with this text. It is the right one, since publications of one
+   * connection arrive in the order in which they were sent.
+   */
+  #takeDraft(text: string): ChatMessage | undefined {
     const index = this.#entries.findIndex(
-      (entry) => entry.kind === 'message' && this.#awaited.has(entry.id) && entry.text === text,
+      (entry) => entry.kind === 'message' && this.#unmatchedDrafts.has(entry.id) && entry.text === text,
     )
     const [draft] = index === -1 ? [] : this.#entries.splice(index, 1)
     if (draft?.kind !== 'message') return undefined
-    this.#awaited.delete(draft.id)
+    this.#unmatchedDrafts.delete(draft.id)
     return draft
   }
 
-  #indexFor(place: Place | undefined): number {
-    if (place) {
+  #indexFor(position: MessagePosition | undefined): number {
+    if (position) {
       const before = this.#entries.findLastIndex(
-        (entry) => isNear(entry, place) && entry.place.offset < place.offset,
+        (entry) => hasEpochOf(entry, position) && entry.position.offset < position.offset,
       )
-      if (before !== -1) return this.#pastGaps(before + 1)
+      if (before !== -1) return this.#afterGaps(before + 1)
       const after = this.#entries.findIndex(
-        (entry) => isNear(entry, place) && entry.place.offset > place.offset,
+        (entry) => hasEpochOf(entry, position) && entry.position.offset > position.offset,
       )
       if (after !== -1) return after
     }
-    // What is still on its way stays last: its place is not known, but it is after all that have one.
+    // Drafts stay last: their position is unknown, but it is after all known positions.
     return (
       this.#entries.findLastIndex((entry) => entry.kind === 'gap' || entry.delivery.kind === 'delivered') + 1
     )
   }
 
-  /** A gap right behind a message was put there when that was the newest: what is newer comes after the gap. */
-  #pastGaps(start: number): number {
+  /**
+   * A gap marker after a message was added when that message was the newest, so newer messages belong after
+   * the marker.
+   */
+  #afterGaps(start: number): number {
     let index = start
     while (this.#entries[index]?.kind === 'gap') index += 1
     return index
@@ -206,8 +221,8 @@ export class Log {
     const excess = this.#entries.length - this.#entriesMax
     if (excess <= 0) return
     for (const entry of this.#entries.splice(0, excess)) {
-      this.#awaited.delete(entry.id)
-      if (entry.kind === 'message' && entry.place) this.#places.delete(placeKey(entry.place))
+      this.#unmatchedDrafts.delete(entry.id)
+      if (entry.kind === 'message' && entry.position) this.#positionKeys.delete(positionKey(entry.position))
     }
   }
 
@@ -217,10 +232,13 @@ export class Log {
   }
 }
 
-function isNear(entry: Entry, place: Place): entry is Message & { readonly place: Place } {
-  return entry.kind === 'message' && entry.place?.epoch === place.epoch
+function hasEpochOf(
+  entry: LogEntry,
+  position: MessagePosition,
+): entry is ChatMessage & { readonly position: MessagePosition } {
+  return entry.kind === 'message' && entry.position?.epoch === position.epoch
 }
 
-function placeKey(place: Place): string {
-  return `${place.offset} ${place.epoch}`
+function positionKey(position: MessagePosition): string {
+  return `${position.offset} ${position.epoch}`
 }

@@ -1,4 +1,5 @@
-// On a narrow screen the lists at the sides are drawers, one at a time. On a wide one they are simply there.
+// The lists at the sides. On a narrow screen they are drawers, of which one is open at a time. On a wide
+// screen they are always visible.
 import { find } from './dom.js'
 
 const narrow = '(max-width: 820px)'
@@ -16,13 +17,13 @@ export class Panels {
         signal,
       })
     }
-    // Whatever lies beside an open drawer is behind a veil: a touch there closes it.
+    // An overlay covers the page beside an open drawer. A touch there closes the drawer.
     find('chat', HTMLElement).addEventListener('pointerdown', (event) => this.#onPointer(event), { signal })
     this.#narrow.addEventListener('change', () => this.close(), { signal })
     this.close()
   }
 
-  /** False: none was open. The focus returns to the button that opened it. */
+  /** Closes the open drawer and returns the focus to its button. Returns false when none was open. */
   close(): boolean {
     const open = this.#drawers.find(({ panel }) => this.#isOpen(panel))
     const hadFocus = open?.panel.contains(document.activeElement) ?? false
@@ -48,12 +49,12 @@ export class Panels {
     return panel.classList.contains('open')
   }
 
-  #show(wanted: HTMLElement | undefined): void {
+  #show(opened: HTMLElement | undefined): void {
     for (const { panel, opener } of this.#drawers) {
-      panel.classList.toggle('open', panel === wanted)
-      opener.setAttribute('aria-expanded', String(panel === wanted))
-      // A closed drawer is out of sight: out of the tab order and of readers' reach as well.
-      panel.inert = this.#narrow.matches && panel !== wanted
+      panel.classList.toggle('open', panel === opened)
+      opener.setAttribute('aria-expanded', String(panel === opened))
+      // A closed drawer must also leave the tab order and be hidden from screen readers.
+      panel.inert = this.#narrow.matches && panel !== opened
     }
   }
 }

@@ -1,44 +1,49 @@
-// Reads what the SDK hands over. What stands in it was written by other people's programs.
+// Converts what the SDK delivers into messages. The data comes from other programs and can have any shape.
 import { Centrifuge, type ClientInfo, type PublicationContext } from 'centrifuge'
-import { isJsonObject, messageText, textOf } from './json.js'
-import type { Arrival, Author } from './message-log.js'
+import { isJsonObject, messageText, textOrEmpty } from './json.js'
+import type { ReceivedMessage, Author } from './message-log.js'
 
-/** Which of the many are we? */
-export interface Self {
-  /** As it stands on our messages. Undefined for guests until they are connected. */
+/** The user and the connections of this page. */
+export interface OwnIdentity {
+  /** The user id that publications of this page carry. Undefined for a guest before the first connect. */
   readonly user: string | undefined
-  /** Every connection that this page has had: each reconnect has another name. */
+  /** The client ids of all connections that this page has had. Each reconnect gets a new id. */
   readonly clients: ReadonlySet<string>
 }
 
-export function authorOf(info: ClientInfo | undefined, self: Self): Author {
+export function authorOf(info: ClientInfo | undefined, self: OwnIdentity): Author {
   const user = info?.user ?? ''
-  const own = info !== undefined && (self.clients.has(info.client) || (user !== '' && user === self.user))
-  return { user, name: nameIn(info?.connInfo) || displayNameOf(user), own }
+  const isOwn = info !== undefined && (self.clients.has(info.client) || (user !== '' && user === self.user))
+  return { user, name: nameIn(info?.connInfo) || displayNameOf(user), isOwn }
 }
 
-/** The author of what is written here. */
-export function me({ user }: Self): Author {
-  return { user: user ?? '', name: user === undefined ? 'you' : displayNameOf(user), own: true }
+/** Returns the author of messages that are written on this page. */
+export function ownAuthor({ user }: OwnIdentity): Author {
+  return { user: user ?? '', name: user === undefined ? 'you' : displayNameOf(user), isOwn: true }
 }
 
-export function arrivalOf(publication: PublicationContext, context: { self: Self; epoch: string }): Arrival {
+export function receivedMessageOf(
+  publication: PublicationContext,
+  context: { self: OwnIdentity; epoch: string },
+): ReceivedMessage {
   const { info, offset } = publication
   return {
     author: authorOf(info, context.self),
     text: messageText(publication.data),
     timeMs: timeOf(publication),
-    place: offset === undefined ? undefined : { epoch: context.epoch, offset },
-    fromHere: info !== undefined && context.self.clients.has(info.client),
+    position: offset === undefined ? undefined : { epoch: context.epoch, offset },
+    isFromThisPage: info !== undefined && context.self.clients.has(info.client),
   }
 }
 
-/** `connInfo` is the token's `info` claim: by custom an object with a name. */
+/**
+ * Returns the name in `connInfo`, the `info` claim of the token. By convention it is an object with a `name`.
+ */
 function nameIn(connInfo: unknown): string {
-  return isJsonObject(connInfo) ? textOf(connInfo['name']) : ''
+  return isJsonObject(connInfo) ? textOrEmpty(connInfo['name']) : ''
 }
 
-/** What people read for a user of whom only the id is known. */
+/** Returns the display name of a user of whom only the id is known. */
 export function displayNameOf(user: string): string {
   if (user === '') return 'the server'
   return user.startsWith('guest:') ? `guest ${user.slice('guest:'.length, 'guest:'.length + 4)}` : user
@@ -46,15 +51,16 @@ export function displayNameOf(user: string): string {
 
 const timeTag = 'parley-time'
 
-/** When the broker took it, Unix milliseconds. */
+/** Returns when the broker stored the publication, in Unix milliseconds. */
 function timeOf(publication: PublicationContext): number | undefined {
   const timeMs = Number(publication.tags?.[timeTag])
   return timeMs > 0 ? timeMs : undefined
 }
 
 /**
- * The SDK, and the time of each publication with it. Parley sends the protocol's `time`, and centrifuge 5.8.0 drops it on the way to
- * its handlers; tags pass. So the time is copied into a tag, in the codec, which subclasses may replace.
+ * The SDK client, extended by the time of each publication. Parley sends the `time` field of the protocol,
+ * but centrifuge 5.8.0 does not pass it to its handlers. It does pass tags, so the codec, which subclasses
+ * can replace, copies the time into a tag.
  */
 export class TimedCentrifuge extends Centrifuge {
   constructor(...parameters: ConstructorParameters<typeof Centrifuge>) {
@@ -70,7 +76,10 @@ export class TimedCentrifuge extends Centrifuge {
   }
 }
 
-/** Publications come pushed, in a page of history, or with the answer to a subscription that recovers. */
+/**
+ * Returns the publications of a reply: a push, a page of history, or the reply to a subscription with
+ * recovery.
+ */
 function publicationsIn(reply: unknown): unknown[] {
   const at = (value: unknown, key: string): unknown => (isJsonObject(value) ? value[key] : undefined)
   const lists = [at(at(reply, 'history'), 'publications'), at(at(reply, 'subscribe'), 'publications')]

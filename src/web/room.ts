@@ -1,80 +1,83 @@
-// One room: a channel of that name, with its history, its members and our place in it.
+// A room: the channel of that name, with its subscription, its history and its members.
 import type { PublicationContext, SubscribedContext, Subscription } from 'centrifuge'
-import type { Connection } from './connection.js'
+import type { ChatConnection } from './chat-connection.js'
 import {
   type Conversation,
   type Earlier,
   entriesMax,
-  historyPage,
+  historyPageSize,
   type Membership,
   Unread,
 } from './conversation.js'
-import { Log, type Message, type Place } from './message-log.js'
-import { Members } from './members.js'
-import { Outbox } from './outbox.js'
-import { arrivalOf, me } from './publication.js'
-import { isAnswer, refusalOf, refusalSentence, withFullStop } from './error-text.js'
+import { MessageLog, type ChatMessage, type MessagePosition } from './message-log.js'
+import { RoomMembers } from './room-members.js'
+import { MessageSender } from './message-sender.js'
+import { receivedMessageOf, ownAuthor } from './publication.js'
+import { isServerRefusal, parseRefusal, refusalText, withFullStop } from './error-text.js'
 
-/** What is known about the time without connection, once the subscription is back. */
-export interface Resumption {
+/** What a room recovered after a reconnect. */
+export interface RecoveryOutcome {
   readonly missed: 'nothing' | 'maybe'
-  /** Messages that came in one go. */
-  readonly caughtUp: number
+  /** Number of messages that were published during the outage and recovered. */
+  readonly recoveredCount: number
 }
 
 export interface RoomEvents {
   changed(): void
-  received(room: Room, message: Message): void
-  resumed(resumption: Resumption): void
+  received(room: Room, message: ChatMessage): void
+  recovered(recovery: RecoveryOutcome): void
 }
 
-/** Joins and leaves come at most once: a moment after the last of them the list is read again. */
+/** Joins and leaves are delivered at most once, so the members are read again this long after one of them. */
 const recheckAfterMs = 3000
 
-const gapWords = 'Something may be missing here: the connection was away longer than this room remembers.'
-const unkeptWords = 'Something may be missing here: this room keeps nothing for those who were away.'
+const gapText = 'Messages may be missing here: you were offline longer than this room keeps messages.'
+const noHistoryText = 'Messages may be missing here: this room does not keep messages.'
 
 export class Room implements Conversation {
   readonly kind = 'room'
   readonly name: string
-  readonly log = new Log({ entriesMax })
+  readonly log = new MessageLog({ entriesMax })
   readonly unread = new Unread()
-  readonly members: Members
-  readonly outbox: Outbox
-  readonly #connection: Connection
+  readonly members: RoomMembers
+  readonly sender: MessageSender
+  readonly #connection: ChatConnection
   readonly #events: RoomEvents
   readonly #subscription: Subscription
   #membership: Membership = { kind: 'joining' }
   #earlier: Earlier = 'none'
   #keepsHistory = true
   #hasHistory = false
-  /** History and members are read for those who look: thirty rooms at once would use up the quota of commands. */
-  #isWanted = false
+  /**
+   * True once the user opened the room. History and members are read only then: reading them for all rooms at
+   * once would exhaust the quota on commands.
+   */
+  #wasOpened = false
   #wasJoined = false
   #epoch = ''
-  #caughtUp = 0
+  #recoveredCount = 0
   #recheck: ReturnType<typeof setTimeout> | undefined
 
-  /** Joins at once, or as soon as there is a connection. */
-  constructor(name: string, connection: Connection, events: RoomEvents) {
+  /** Joins the room immediately, or as soon as the page is connected. */
+  constructor(name: string, connection: ChatConnection, events: RoomEvents) {
     this.name = name
     this.#connection = connection
     this.#events = events
-    this.members = new Members(() => connection.self)
-    // Both are wishes: the gateway grants what the channel has and this user may see.
+    this.members = new RoomMembers(() => connection.self)
+    // The gateway grants these options only when the channel has them and the user is allowed to use them.
     const subscription = connection.client.newSubscription(name, { recoverable: true, joinLeave: true })
     this.#subscription = subscription
       .on('subscribed', (context) => this.#onSubscribed(context))
       .on('publication', (publication) => this.#onPublication(publication))
       .on('join', ({ info }) => this.#onMember('join', info))
       .on('leave', ({ info }) => this.#onMember('leave', info))
-      .on('error', ({ error }) => this.#set({ kind: 'joining', problem: refusalSentence(refusalOf(error)) }))
+      .on('error', ({ error }) => this.#set({ kind: 'joining', problem: refusalText(parseRefusal(error)) }))
       .on('unsubscribed', ({ code, reason }) => this.#onUnsubscribed(code, reason))
-    this.outbox = new Outbox({
+    this.sender = new MessageSender({
       log: this.log,
-      isOpen: () => this.#membership.kind === 'joined' && connection.state.kind === 'connected',
+      canSend: () => this.#membership.kind === 'joined' && connection.state.kind === 'connected',
       publish: (text) => subscription.publish(text),
-      me: () => me(connection.self),
+      ownAuthor: () => ownAuthor(connection.self),
       changed: () => events.changed(),
     })
     subscription.subscribe()
@@ -88,15 +91,15 @@ export class Room implements Conversation {
     return this.#earlier
   }
 
-  get about(): string {
+  get description(): string {
     return this.#keepsHistory
-      ? 'This is where the conversation begins.'
-      : 'Nothing is kept here: what is said is heard by those who are present.'
+      ? 'This is the beginning of the conversation.'
+      : 'This room does not keep messages: only users who are here now receive them.'
   }
 
-  opened(): void {
-    this.#isWanted = true
-    if (this.#membership.kind === 'joined') this.#read({ isWhole: true })
+  onOpened(): void {
+    this.#wasOpened = true
+    if (this.#membership.kind === 'joined') this.#read({ isComplete: true })
   }
 
   rejoin(): void {
@@ -120,67 +123,78 @@ export class Room implements Conversation {
     this.#wasJoined = true
     this.#epoch = context.streamPosition?.epoch ?? ''
     this.#membership = { kind: 'joined' }
-    if (isReturn) this.#resume(context)
-    if (this.#isWanted) this.#read({ isWhole: context.recovered })
-    this.outbox.flush()
+    if (isReturn) this.#onResubscribed(context)
+    if (this.#wasOpened) this.#read({ isComplete: context.recovered })
+    this.sender.flush()
     this.#events.changed()
   }
 
-  /** The SDK asked for what was missed since its last position; `recovered` means that it got all of it. */
-  #resume(context: SubscribedContext): void {
-    if (!context.recovered) this.log.gap(context.wasRecovering ? gapWords : unkeptWords)
-    this.#caughtUp = 0
-    // Recovered publications follow in this same task.
+  /**
+   * The SDK asks for the publications since its last position. `recovered` means that it received all of
+   * them.
+   */
+  #onResubscribed(context: SubscribedContext): void {
+    if (!context.recovered) this.log.gap(context.wasRecovering ? gapText : noHistoryText)
+    this.#recoveredCount = 0
+    // The SDK emits the recovered publications later in this task.
     queueMicrotask(() =>
-      this.#events.resumed({ missed: context.recovered ? 'nothing' : 'maybe', caughtUp: this.#caughtUp }),
+      this.#events.recovered({
+        missed: context.recovered ? 'nothing' : 'maybe',
+        recoveredCount: this.#recoveredCount,
+      }),
     )
   }
 
-  /** `isWhole`: what was read before still holds. */
-  #read({ isWhole }: { isWhole: boolean }): void {
-    if (this.#keepsHistory && !(this.#hasHistory && isWhole)) void this.#loadHistory(undefined)
+  /** Reads members and history. `isComplete` is true when the history that was read before has no gap. */
+  #read({ isComplete }: { isComplete: boolean }): void {
+    if (this.#keepsHistory && !(this.#hasHistory && isComplete)) void this.#loadHistory(undefined)
     void this.#readMembers()
   }
 
   #onPublication(publication: PublicationContext): void {
-    const arrival = arrivalOf(publication, { self: this.#connection.self, epoch: this.#epoch })
-    const message = this.log.receive({ ...arrival, timeMs: arrival.timeMs ?? Date.now() })
-    this.#caughtUp += 1
+    const received = receivedMessageOf(publication, { self: this.#connection.self, epoch: this.#epoch })
+    const message = this.log.receive({ ...received, timeMs: received.timeMs ?? Date.now() })
+    this.#recoveredCount += 1
     if (message) this.#events.received(this, message)
   }
 
   #onUnsubscribed(code: number, reason: string): void {
-    // From 100 on the server speaks: a refusal's sentence, or why it put us out (2000 and above).
-    const { message } = refusalOf({ code, message: reason })
-    const why = code >= 2000 ? `The gateway ended your stay here: ${message}` : message
-    this.#set({ kind: 'refused', why: withFullStop(why) })
+    // Codes from 100 on are the server's: the error of the subscribe command, or the reason why the server
+    // unsubscribed the client (2000 and above).
+    const { message } = parseRefusal({ code, message: reason })
+    const refusal = code >= 2000 ? `The gateway removed you from this room: ${message}` : message
+    this.#set({ kind: 'refused', reason: withFullStop(refusal) })
   }
 
-  #onMember(kind: 'join' | 'leave', info: Parameters<Members['apply']>[0]['info']): void {
+  #onMember(kind: 'join' | 'leave', info: Parameters<RoomMembers['apply']>[0]['info']): void {
     this.members.apply({ kind, info })
-    if (this.#isWanted) this.#recheck ??= setTimeout(() => void this.#readMembers(), recheckAfterMs)
+    if (this.#wasOpened) this.#recheck ??= setTimeout(() => void this.#readMembers(), recheckAfterMs)
     this.#events.changed()
   }
 
-  /** Newest first is asked for, so that the limit cuts the old end. Never rejects. */
-  async #loadHistory(before: Place | undefined): Promise<void> {
+  /**
+   * Reads the newest messages, or those before `before`. Reads in reverse, so that the limit leaves out the
+   * oldest ones. Never rejects.
+   */
+  async #loadHistory(before: MessagePosition | undefined): Promise<void> {
     const shown = this.#earlier
     this.#earlier = 'loading'
     try {
       const page = await this.#subscription.history({
-        limit: historyPage,
+        limit: historyPageSize,
         reverse: true,
         ...(before && { since: before }),
       })
       for (const publication of page.publications) {
-        this.log.receive(arrivalOf(publication, { self: this.#connection.self, epoch: page.epoch }))
+        this.log.receive(receivedMessageOf(publication, { self: this.#connection.self, epoch: page.epoch }))
       }
       this.#hasHistory = true
-      this.#earlier = page.publications.length === historyPage ? 'some' : 'none'
+      this.#earlier = page.publications.length === historyPageSize ? 'some' : 'none'
     } catch (error) {
-      // A plain no says that there is none to be had; anything else is for the next connection to try.
-      const refusal = refusalOf(error)
-      if (isAnswer(refusal) && !refusal.temporary) this.#keepsHistory = false
+      // A permanent refusal means that the room has no history for this user. After any other error, the next
+      // connection tries again.
+      const refusal = parseRefusal(error)
+      if (isServerRefusal(refusal) && !refusal.temporary) this.#keepsHistory = false
       this.#earlier = before ? shown : 'none'
     }
     this.#events.changed()
@@ -193,9 +207,9 @@ export class Room implements Conversation {
     try {
       await this.members.refresh(async () => Object.values((await this.#subscription.presence()).clients))
     } catch (error) {
-      const refusal = refusalOf(error)
-      if (isAnswer(refusal))
-        this.members.fail(`This room does not show who is here. ${withFullStop(refusal.message)}`)
+      const refusal = parseRefusal(error)
+      if (isServerRefusal(refusal))
+        this.members.fail(`The members of this room are not shown. ${withFullStop(refusal.message)}`)
     }
     this.#events.changed()
   }

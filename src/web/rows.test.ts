@@ -1,62 +1,69 @@
 import { expect, test } from 'vitest'
-import type { Entry, Message } from './message-log.js'
+import type { LogEntry, ChatMessage } from './message-log.js'
 import { rowsOf } from './rows.js'
 
 const noon = new Date(2026, 10, 22, 12).getTime()
 const minuteMs = 60_000
 
-function message(id: number, user: string, timeMs: number | undefined): Message {
-  const author = { user, name: user, own: false }
+function message(id: number, user: string, timeMs: number | undefined): ChatMessage {
+  const author = { user, name: user, isOwn: false }
   return {
     kind: 'message',
     id,
     author,
     text: String(id),
     timeMs,
-    place: undefined,
+    position: undefined,
     delivery: { kind: 'delivered' },
   }
 }
 
-function kindsOf(entries: readonly Entry[], newFromId?: number): string[] {
+function kindsOf(entries: readonly LogEntry[], newFromId?: number): string[] {
   return rowsOf(entries, { newFromId }).map((row) =>
-    row.kind === 'message' && row.leads ? 'leads' : row.kind,
+    row.kind === 'message' && row.startsGroup ? 'group-start' : row.kind,
   )
 }
 
-test('neighbours of one author stand together, for a while', () => {
+test('messages of one author form a group, until five minutes are between two of them', () => {
   const entries = [
     message(1, 'ada', noon),
     message(2, 'ada', noon + minuteMs),
     message(3, 'ada', noon + 10 * minuteMs),
   ]
-  expect(kindsOf(entries)).toEqual(['day', 'leads', 'message', 'leads'])
-  expect(kindsOf([message(1, 'ada', noon), message(2, 'bob', noon)])).toEqual(['day', 'leads', 'leads'])
+  expect(kindsOf(entries)).toEqual(['day', 'group-start', 'message', 'group-start'])
+  expect(kindsOf([message(1, 'ada', noon), message(2, 'bob', noon)])).toEqual([
+    'day',
+    'group-start',
+    'group-start',
+  ])
 })
 
-test('each day begins with a line, and a group does not reach over midnight', () => {
+test('each day begins with a divider, and a group ends at midnight', () => {
   const midnight = new Date(2026, 10, 23).getTime()
   const entries = [message(1, 'ada', midnight - minuteMs), message(2, 'ada', midnight)]
-  expect(kindsOf(entries)).toEqual(['day', 'leads', 'day', 'leads'])
+  expect(kindsOf(entries)).toEqual(['day', 'group-start', 'day', 'group-start'])
 })
 
-test('messages without a time have no day', () => {
-  expect(kindsOf([message(1, 'ada', undefined), message(2, 'ada', undefined)])).toEqual(['leads', 'message'])
+test('messages without a time have no day divider', () => {
+  expect(kindsOf([message(1, 'ada', undefined), message(2, 'ada', undefined)])).toEqual([
+    'group-start',
+    'message',
+  ])
 })
 
-test('gaps and the line before what is new end a group', () => {
-  const gap = { kind: 'gap', id: 9, words: 'gap' } as const
+test('a gap marker and the divider above unread messages end a group', () => {
+  const gap = { kind: 'gap', id: 9, text: 'gap' } as const
   expect(kindsOf([message(1, 'ada', noon), gap, message(2, 'ada', noon)])).toEqual([
     'day',
-    'leads',
+    'group-start',
     'gap',
-    'leads',
+    'group-start',
   ])
   expect(kindsOf([message(1, 'ada', noon), message(2, 'ada', noon)], 2)).toEqual([
     'day',
-    'leads',
+    'group-start',
     'new',
-    'leads',
+    'group-start',
   ])
 })
 

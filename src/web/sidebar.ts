@@ -1,82 +1,83 @@
-// The list of conversations: rooms and direct messages, what is unread in them, and the way into others.
+// The list of rooms and direct messages with their unread counts, and the form that joins a room.
 import type { Chat } from './chat.js'
 import type { Conversation } from './conversation.js'
-import type { Tenant } from './dev-server.js'
-import { arrange, button, element, find, Keyed, setText } from './dom.js'
+import type { DevTenant } from './dev-server.js'
+import { setChildren, button, element, find, KeyedCache, setText } from './dom.js'
 import { displayNameOf } from './publication.js'
-import { count } from './error-text.js'
+import { countText } from './error-text.js'
 
 export class Sidebar {
   readonly #chat: Chat
-  readonly #tenant: Tenant
-  readonly #opened: () => void
-  readonly #items = new Keyed<Item>()
+  readonly #tenant: DevTenant
+  readonly #onOpened: () => void
+  readonly #items = new KeyedCache<SidebarItem>()
   readonly #name = find('join-name', HTMLInputElement)
 
-  /** `opened` is called when somebody chose a conversation here. */
-  constructor(chat: Chat, options: { tenant: Tenant; signal: AbortSignal; opened: () => void }) {
+  /** `onOpened` is called after the user opened a conversation. */
+  constructor(chat: Chat, options: { tenant: DevTenant; signal: AbortSignal; onOpened: () => void }) {
     this.#chat = chat
     this.#tenant = options.tenant
-    this.#opened = options.opened
+    this.#onOpened = options.onOpened
     const form = find('join-form', HTMLFormElement)
     form.addEventListener('submit', (event) => this.#onJoin(event), { signal: options.signal })
     this.#name.addEventListener('input', () => this.#name.setCustomValidity(''), { signal: options.signal })
   }
 
   draw(): void {
-    const { rooms, directs, unread } = this.#chat
-    arrange(
+    const { rooms, directMessages, unread } = this.#chat
+    setChildren(
       find('room-list', HTMLElement),
       rooms.map((room) => this.#drawItem(room)),
     )
-    arrange(
+    setChildren(
       find('direct-list', HTMLElement),
-      directs.conversations.map((direct) => this.#drawItem(direct)),
+      directMessages.conversations.map((direct) => this.#drawItem(direct)),
     )
     this.#items.sweep()
     this.#drawSuggestions()
 
-    const invitation = directs.conversations.length === 0 ? 'Choose a person to write to.' : ''
+    const invitation =
+      directMessages.conversations.length === 0 ? 'Select a person to send a direct message.' : ''
     setText(
       find('directs-hint', HTMLElement),
-      directs.problem ? `Nobody can write to you: ${directs.problem}` : invitation,
+      directMessages.problem ? `You cannot receive direct messages: ${directMessages.problem}` : invitation,
     )
-    const elsewhere = find('unread-elsewhere', HTMLElement)
-    elsewhere.hidden = unread === 0
-    setText(elsewhere, badgeText(unread))
+    const total = find('unread-total', HTMLElement)
+    total.hidden = unread === 0
+    setText(total, badgeText(unread))
   }
 
   #onJoin(event: SubmitEvent): void {
     event.preventDefault()
     if (this.#name.value.trim() === '') return this.#name.focus()
-    // Said by the browser at the field, until it is changed.
+    // The browser shows this message at the field until the field changes.
     this.#name.setCustomValidity(
-      this.#chat.isFull ? 'These are as many rooms as this page takes: leave one first.' : '',
+      this.#chat.isFull ? 'You have joined the maximum number of rooms. Leave one first.' : '',
     )
     if (!this.#name.reportValidity()) return
     this.#chat.join(this.#name.value)
     this.#name.value = ''
-    this.#opened()
+    this.#onOpened()
   }
 
   #drawItem(conversation: Conversation): HTMLElement {
     const open = () => {
       this.#chat.open(conversation)
-      this.#opened()
+      this.#onOpened()
     }
     const item = this.#items.get(
       `${conversation.kind} ${conversation.name}`,
       conversation,
-      () => new Item(conversation, open),
+      () => new SidebarItem(conversation, open),
     )
     item.draw({ isActive: conversation === this.#chat.active })
     return item.node
   }
 
-  /** The tenant's rooms that are not in the list. */
+  /** Suggests the rooms of the tenant that the user has not joined. */
   #drawSuggestions(): void {
-    const here = new Set(this.#chat.rooms.map((room) => room.name))
-    const names = this.#tenant.rooms.filter((name) => !here.has(name))
+    const joined = new Set(this.#chat.rooms.map((room) => room.name))
+    const names = this.#tenant.rooms.filter((name) => !joined.has(name))
     const list = find('room-names', HTMLDataListElement)
     if (list.dataset['names'] === names.join(' ')) return
     list.dataset['names'] = names.join(' ')
@@ -84,14 +85,14 @@ export class Sidebar {
   }
 }
 
-/** One line of the list. Changed in place, so that it keeps the focus. */
-class Item {
+/** An entry of the list. It is updated in place, so that it keeps the focus. */
+class SidebarItem {
   readonly node: HTMLElement
   readonly #conversation: Conversation
   readonly #button: HTMLButtonElement
   readonly #badge = element('span', { class: 'badge', 'aria-hidden': 'true' })
-  readonly #spoken = element('span', { class: 'visually-hidden' })
-  readonly #closed = element('span', { class: 'tag' }, 'closed')
+  readonly #unreadText = element('span', { class: 'visually-hidden' })
+  readonly #refusedTag = element('span', { class: 'tag' }, 'no access')
 
   constructor(conversation: Conversation, onClick: () => void) {
     const name = conversation.kind === 'room' ? conversation.name : displayNameOf(conversation.name)
@@ -100,7 +101,7 @@ class Item {
       class: `item ${conversation.kind}`,
       onClick,
     })
-    this.#button.append(this.#spoken, this.#badge, this.#closed)
+    this.#button.append(this.#unreadText, this.#badge, this.#refusedTag)
     this.node = element('li', {}, this.#button)
   }
 
@@ -111,10 +112,10 @@ class Item {
     else this.#button.removeAttribute('aria-current')
     this.#button.classList.toggle('refused', isRefused)
     this.#button.classList.toggle('unread', unread.count > 0)
-    this.#closed.hidden = !isRefused
+    this.#refusedTag.hidden = !isRefused
     this.#badge.hidden = unread.count === 0
     setText(this.#badge, badgeText(unread.count))
-    setText(this.#spoken, unread.count === 0 ? '' : `, ${count(unread.count, 'unread message')}`)
+    setText(this.#unreadText, unread.count === 0 ? '' : `, ${countText(unread.count, 'unread message')}`)
   }
 }
 

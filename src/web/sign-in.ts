@@ -1,46 +1,47 @@
-// The door: which tenant, and who.
-import type { Tenant } from './dev-server.js'
+// The sign-in form: a tenant, a name and optional claims.
+import type { DevTenant } from './dev-server.js'
 import { element, find, setText } from './dom.js'
-import type { Claims, Identity } from './identity.js'
+import type { IdentityClaims, PageIdentity } from './page-identity.js'
 
-/** Shows the form until somebody comes in. `problem`: why an earlier try failed. */
-export class SignIn {
-  readonly #page = find('sign-in', HTMLElement)
+/** The sign-in form. `onSignIn` is called with the identity that the user entered. */
+export class SignInForm {
+  readonly #section = find('sign-in', HTMLElement)
   readonly #form = find('sign-in-form', HTMLFormElement)
   readonly #user = find('user', HTMLInputElement)
   readonly #guest = find('guest', HTMLButtonElement)
-  readonly #tenants: readonly Tenant[]
-  readonly #enter: (identity: Identity) => void
+  readonly #tenants: readonly DevTenant[]
+  readonly #onSignIn: (identity: PageIdentity) => void
 
-  constructor(tenants: readonly Tenant[], enter: (identity: Identity) => void) {
+  constructor(tenants: readonly DevTenant[], onSignIn: (identity: PageIdentity) => void) {
     this.#tenants = tenants
-    this.#enter = enter
+    this.#onSignIn = onSignIn
     find('tenants', HTMLElement).replaceChildren(...tenants.map(tenantChoice))
     this.#form.addEventListener('change', () => this.#draw())
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault()
       this.#onSubmit()
     })
-    this.#guest.addEventListener('click', () => this.#enterAs(undefined, {}))
+    this.#guest.addEventListener('click', () => this.#signIn(undefined, {}))
   }
 
+  /** Shows the form. `problem` is why the last attempt failed; an empty text shows none. */
   show(options: { tenant: string | undefined; problem: string }): void {
-    const chosen = this.#tenants.find(({ tenant }) => tenant === options.tenant) ?? this.#tenants[0]
+    const selected = this.#tenants.find(({ tenant }) => tenant === options.tenant) ?? this.#tenants[0]
     for (const radio of this.#form.querySelectorAll<HTMLInputElement>('input[name=tenant]')) {
-      radio.checked = radio.value === chosen?.tenant
+      radio.checked = radio.value === selected?.tenant
     }
     this.#draw()
-    this.#say(options.problem)
-    this.#page.hidden = false
+    this.#showProblem(options.problem)
+    this.#section.hidden = false
     this.#user.focus()
   }
 
-  get #tenant(): Tenant | undefined {
+  get #tenant(): DevTenant | undefined {
     const name = new FormData(this.#form).get('tenant')
     return this.#tenants.find(({ tenant }) => tenant === name)
   }
 
-  get #claims(): Claims {
+  get #claims(): IdentityClaims {
     const team = find('team', HTMLInputElement).value.trim()
     const role = find('role', HTMLInputElement).value.trim()
     return { ...(team && { team }), ...(role && { roles: [role] }) }
@@ -48,19 +49,20 @@ export class SignIn {
 
   #onSubmit(): void {
     const user = this.#user.value.trim()
-    if (user) return this.#enterAs(user, this.#claims)
-    this.#say('A name is needed, any you like.')
+    if (user) return this.#signIn(user, this.#claims)
+    this.#showProblem('Enter a name. Any name works.')
     this.#user.focus()
   }
 
-  #enterAs(user: string | undefined, claims: Claims): void {
+  #signIn(user: string | undefined, claims: IdentityClaims): void {
     const tenant = this.#tenant
-    if (!tenant) return this.#say('The gateway has no tenants: is the folder of manifests empty?')
-    this.#page.hidden = true
-    this.#enter({ tenant: tenant.tenant, user, claims })
+    if (!tenant)
+      return this.#showProblem('The gateway has no tenants. Check the folder given with --tenants.')
+    this.#section.hidden = true
+    this.#onSignIn({ tenant: tenant.tenant, user, claims })
   }
 
-  #say(problem: string): void {
+  #showProblem(problem: string): void {
     setText(find('sign-in-problem', HTMLElement), problem)
   }
 
@@ -69,14 +71,14 @@ export class SignIn {
   }
 }
 
-function tenantChoice(tenant: Tenant): HTMLElement {
+function tenantChoice(tenant: DevTenant): HTMLElement {
   const radio = element('input', { type: 'radio', name: 'tenant', value: tenant.tenant })
-  const facts = tenant.guests ? `${tenant.tenant} · guests welcome` : tenant.tenant
-  const words = element(
+  const details = tenant.guests ? `${tenant.tenant} · guests allowed` : tenant.tenant
+  const labels = element(
     'span',
-    { class: 'words' },
+    { class: 'labels' },
     element('span', { class: 'name' }, tenant.displayName),
-    element('span', { class: 'facts' }, facts),
+    element('span', { class: 'details' }, details),
   )
-  return element('label', { class: 'tenant' }, radio, words)
+  return element('label', { class: 'tenant' }, radio, labels)
 }

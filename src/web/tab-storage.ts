@@ -1,16 +1,17 @@
-// What this tab remembers over a reload. A browser may forbid storage; then the tab forgets, and all else works.
+// Stores texts in this tab, so that they survive a reload. Where the browser forbids storage, nothing is
+// stored and the page still works.
 
 const prefix = 'parley:'
 
-export function remember(key: string, value: string): void {
+export function saveItem(key: string, value: string): void {
   try {
     sessionStorage.setItem(prefix + key, value)
   } catch {
-    // Forbidden or full: a reload will ask again.
+    // Storage is forbidden or full: after a reload the user has to sign in again.
   }
 }
 
-export function recall(key: string): string | undefined {
+export function loadItem(key: string): string | undefined {
   try {
     return sessionStorage.getItem(prefix + key) ?? undefined
   } catch {
@@ -18,25 +19,25 @@ export function recall(key: string): string | undefined {
   }
 }
 
-export function forget(key: string): void {
+export function removeItem(key: string): void {
   try {
     sessionStorage.removeItem(prefix + key)
   } catch {
-    // Nothing was kept.
+    // Storage is forbidden, so nothing was stored.
   }
 }
 
-/** A list of strings, or undefined when there is none that can be read. */
-export function recallList(key: string): readonly string[] | undefined {
+/** Returns a stored list. Undefined when there is none, or when it cannot be parsed. */
+export function loadList(key: string): readonly string[] | undefined {
   try {
-    const value: unknown = JSON.parse(recall(key) ?? 'null')
+    const value: unknown = JSON.parse(loadItem(key) ?? 'null')
     if (!Array.isArray(value)) return undefined
-    return value.filter((one): one is string => typeof one === 'string')
+    return value.filter((item): item is string => typeof item === 'string')
   } catch {
     return undefined
   }
 }
 
-export function rememberList(key: string, list: readonly string[]): void {
-  remember(key, JSON.stringify(list))
+export function saveList(key: string, list: readonly string[]): void {
+  saveItem(key, JSON.stringify(list))
 }

@@ -1,16 +1,16 @@
-// The messages of the conversation that is open.
+// Shows the messages of the open conversation.
 import type { Chat } from './chat.js'
-import { type Conversation, placeName } from './conversation.js'
-import { arrange, button, element, find, Keyed, setText } from './dom.js'
+import { type Conversation, conversationTitle } from './conversation.js'
+import { setChildren, button, element, find, KeyedCache, setText } from './dom.js'
 import { dayName, exactTime, timeOfDay } from './format.js'
-import { formatIdentity } from './identity.js'
-import type { Delivery, Message } from './message-log.js'
-import { avatar } from './people.js'
+import { formatIdentity } from './page-identity.js'
+import type { Delivery, ChatMessage } from './message-log.js'
+import { avatar } from './people-view.js'
 import { displayNameOf } from './publication.js'
-import { type Row, rowsOf } from './rows.js'
+import { type TimelineRow, rowsOf } from './rows.js'
 
-/** Nearer to the end than this, the reader follows what comes. */
-const nearPx = 80
+/** Within this distance of the end, the timeline scrolls to new messages. */
+const endTolerancePx = 80
 
 export class Timeline {
   readonly #chat: Chat
@@ -18,37 +18,38 @@ export class Timeline {
   readonly #list = find('messages', HTMLOListElement)
   readonly #earlier = find('earlier', HTMLButtonElement)
   readonly #toNewest = find('to-newest', HTMLButtonElement)
-  #rows = new Keyed<HTMLElement>()
-  #shown: Conversation | undefined
+  #rows = new KeyedCache<HTMLElement>()
+  #current: Conversation | undefined
   #newestId = 0
-  /** Is the reader at the end, and wants to stay there? */
-  #follows = true
+  /** Whether the timeline is scrolled to its end, and stays there when messages arrive. */
+  #isFollowing = true
 
   constructor(chat: Chat, signal: AbortSignal) {
     this.#chat = chat
     this.#earlier.addEventListener('click', () => chat.active?.loadEarlier(), { signal })
     this.#toNewest.addEventListener('click', () => this.#scrollToEnd(), { signal })
     this.#scroller.addEventListener('scroll', () => this.#onScroll(), { signal, passive: true })
-    // A keyboard on a phone, a growing message box: who was at the end stays there.
-    const observer = new ResizeObserver(() => this.#follows && this.#scrollToEnd())
+    // When the keyboard of a phone or a growing message box makes the timeline smaller, it stays scrolled to
+    // its end.
+    const observer = new ResizeObserver(() => this.#isFollowing && this.#scrollToEnd())
     observer.observe(this.#scroller)
     signal.addEventListener('abort', () => observer.disconnect())
   }
 
   draw(): void {
     const conversation = this.#chat.active
-    const isOther = conversation !== this.#shown
-    if (isOther) {
-      this.#rows = new Keyed()
-      this.#shown = conversation
-      this.#follows = true
+    const isDifferent = conversation !== this.#current
+    if (isDifferent) {
+      this.#rows = new KeyedCache()
+      this.#current = conversation
+      this.#isFollowing = true
     }
     const heightBefore = this.#scroller.scrollHeight
     const oldestBefore = this.#list.firstElementChild
     const rows = conversation
       ? rowsOf(conversation.log.entries, { newFromId: conversation.unread.firstId })
       : []
-    arrange(
+    setChildren(
       this.#list,
       rows.map((row) => this.#row(row)),
     )
@@ -57,11 +58,12 @@ export class Timeline {
 
     const newest = conversation?.log.entries.at(-1)
     const newestId = newest?.id ?? 0
-    // Who writes wants to see it, wherever they were reading.
-    if (newestId > this.#newestId && newest?.kind === 'message' && newest.author.own) this.#follows = true
-    if (this.#follows) this.#scrollToEnd()
+    // The timeline scrolls to a message that the user sends, also from above.
+    if (newestId > this.#newestId && newest?.kind === 'message' && newest.author.isOwn)
+      this.#isFollowing = true
+    if (this.#isFollowing) this.#scrollToEnd()
     else if (oldestBefore !== this.#list.firstElementChild) {
-      // Earlier messages came in above: what is being read stays where it is.
+      // Older messages were inserted above. The visible ones keep their place on the screen.
       this.#scroller.scrollTop += this.#scroller.scrollHeight - heightBefore
     } else if (newestId > this.#newestId) this.#toNewest.hidden = false
     this.#newestId = newestId
@@ -75,12 +77,12 @@ export class Timeline {
     const opening = find('opening', HTMLElement)
     opening.hidden =
       conversation === undefined || conversation.membership.kind !== 'joined' || earlier !== 'none'
-    setText(find('opening-title', HTMLElement), conversation ? placeName(conversation) : '')
-    setText(find('opening-text', HTMLElement), conversation?.about ?? '')
+    setText(find('opening-title', HTMLElement), conversation ? conversationTitle(conversation) : '')
+    setText(find('opening-text', HTMLElement), conversation?.description ?? '')
     this.#drawInvitation(conversation)
   }
 
-  /** A newcomer alone in a room needs somebody to talk to: themselves, in another tab. */
+  /** A user who is alone in a new room gets a link that signs in a second user in another tab. */
   #drawInvitation(conversation: Conversation | undefined): void {
     const isAlone = conversation?.members?.list.length === 1 && conversation.log.entries.length < 3
     find('opening-invitation', HTMLElement).hidden = !isAlone
@@ -91,7 +93,7 @@ export class Timeline {
     find('second-tab', HTMLAnchorElement).href = `?${formatIdentity({ ...identity, user })}`
   }
 
-  #row(row: Row): HTMLElement {
+  #row(row: TimelineRow): HTMLElement {
     switch (row.kind) {
       case 'day':
         return this.#rows.get(row.key, dayName(row.timeMs, Date.now()), () =>
@@ -100,45 +102,45 @@ export class Timeline {
       case 'new':
         return this.#rows.get(row.key, undefined, () => divider('new', 'New'))
       case 'gap':
-        return this.#rows.get(row.key, row.gap, () => divider('gap', row.gap.words))
+        return this.#rows.get(row.key, row.gap, () => divider('gap', row.gap.text))
       case 'message':
-        return this.#rows.get(row.key, row.message, () => this.#message(row.message, row.leads))
+        return this.#rows.get(row.key, row.message, () => this.#message(row.message, row.startsGroup))
     }
   }
 
-  #message(message: Message, leads: boolean): HTMLElement {
+  #message(message: ChatMessage, startsGroup: boolean): HTMLElement {
     const { author, text, delivery } = message
     const byline = element(
       'p',
-      { class: leads ? 'byline' : 'byline visually-hidden' },
+      { class: startsGroup ? 'byline' : 'byline visually-hidden' },
       element('bdi', { class: 'author' }, author.name),
     )
-    if (author.own) byline.append(' ', element('span', { class: 'you' }, 'you'))
+    if (author.isOwn) byline.append(' ', element('span', { class: 'you' }, 'you'))
     const time = message.timeMs === undefined ? [] : [clock(message.timeMs)]
-    if (leads) byline.append(' ', ...time)
+    if (startsGroup) byline.append(' ', ...time)
     const body = element('div', { class: 'body' }, byline, element('p', { class: 'text', dir: 'auto' }, text))
     if (delivery.kind !== 'delivered') body.append(this.#delivery(message.id, delivery))
-    const classes = ['message', leads && 'leads', author.own && 'own', delivery.kind]
+    const classes = ['message', startsGroup && 'group-start', author.isOwn && 'own', delivery.kind]
       .filter(Boolean)
       .join(' ')
-    const margin = leads ? [avatar(author.name)] : time
+    const margin = startsGroup ? [avatar(author.name)] : time
     return element('li', { class: classes }, element('span', { class: 'margin' }, ...margin), body)
   }
 
   #delivery(id: number, delivery: Exclude<Delivery, { kind: 'delivered' }>): HTMLElement {
-    const line = element('p', { class: 'delivery' }, deliveryWords(delivery))
-    const outbox = this.#chat.active?.outbox
-    if (delivery.kind === 'sending' || !outbox) return line
+    const line = element('p', { class: 'delivery' }, deliveryText(delivery))
+    const sender = this.#chat.active?.sender
+    if (delivery.kind === 'sending' || !sender) return line
     if (delivery.kind !== 'waiting')
-      line.append(' ', button('Send again', { class: 'link', onClick: () => outbox.retry(id) }))
-    line.append(' ', button('Discard', { class: 'link', onClick: () => outbox.discard(id) }))
+      line.append(' ', button('Send again', { class: 'link', onClick: () => sender.retry(id) }))
+    line.append(' ', button('Discard', { class: 'link', onClick: () => sender.discard(id) }))
     return line
   }
 
   #onScroll(): void {
     const { scrollTop, clientHeight, scrollHeight } = this.#scroller
-    this.#follows = scrollHeight - scrollTop - clientHeight < nearPx
-    if (this.#follows) this.#toNewest.hidden = true
+    this.#isFollowing = scrollHeight - scrollTop - clientHeight < endTolerancePx
+    if (this.#isFollowing) this.#toNewest.hidden = true
   }
 
   #scrollToEnd(): void {
@@ -147,21 +149,21 @@ export class Timeline {
   }
 }
 
-function deliveryWords(delivery: Exclude<Delivery, { kind: 'delivered' }>): string {
+function deliveryText(delivery: Exclude<Delivery, { kind: 'delivered' }>): string {
   switch (delivery.kind) {
     case 'waiting':
-      return 'Goes out when the connection is back.'
+      return 'Will be sent when the connection is back.'
     case 'sending':
       return 'Sending…'
-    case 'unsure':
-      return 'Not confirmed: the connection broke before the answer.'
+    case 'unconfirmed':
+      return 'Not confirmed: the connection was lost before the reply.'
     case 'refused':
-      return `Not sent. ${delivery.why}`
+      return `Not sent. ${delivery.reason}`
   }
 }
 
-function divider(kind: 'day' | 'new' | 'gap', words: string): HTMLElement {
-  return element('li', { class: `divider ${kind}` }, element('span', {}, words))
+function divider(kind: 'day' | 'new' | 'gap', text: string): HTMLElement {
+  return element('li', { class: `divider ${kind}` }, element('span', {}, text))
 }
 
 function clock(timeMs: number): HTMLElement {
@@ -169,7 +171,7 @@ function clock(timeMs: number): HTMLElement {
   return element('time', attributes, timeOfDay(timeMs))
 }
 
-/** What is read aloud for a message that just came. */
-export function spoken(message: Message): string {
+/** Returns what a screen reader announces for a message that arrived. */
+export function announcementOf(message: ChatMessage): string {
   return `${message.author.name || displayNameOf(message.author.user)}: ${message.text}`
 }

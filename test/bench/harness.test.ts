@@ -1,8 +1,15 @@
-// The benchmark's own promises, with tiny numbers and no word about speed: it runs, it counts exactly, and it notices what is missing.
+// Tests the benchmark itself with small numbers and without any figure for speed: it runs, counts exactly,
+// and notices missing deliveries.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Load } from '../../bench/speed/load.js'
-import type { Visit } from '../../bench/speed/orders.js'
-import { endSubjects, parleyInMemory, socketIo, wsFloor, type Subject } from '../../bench/speed/subjects.js'
+import { LoadProcess } from '../../bench/speed/load-process.js'
+import type { LoadPlan } from '../../bench/speed/load-commands.js'
+import {
+  endSubjects,
+  parleyInMemory,
+  socketIo,
+  wsBaseline,
+  type Subject,
+} from '../../bench/speed/subjects.js'
 import { benchIssuer, TenantFolder } from '../../bench/speed/tenants.js'
 import { GatewayProcess } from '../support/gateway-process.js'
 import { startRedis } from '../support/redis-processes.js'
@@ -18,8 +25,8 @@ const round = {
   drainMs: 30_000,
 } as const
 
-function visitTo(subject: Subject, changed: Partial<Visit> = {}): Load {
-  return new Load({
+function loadFor(subject: Subject, changed: Partial<LoadPlan> = {}): LoadProcess {
+  return new LoadProcess({
     ...subject,
     issuer: benchIssuer(),
     subscribers,
@@ -27,59 +34,59 @@ function visitTo(subject: Subject, changed: Partial<Visit> = {}): Load {
     channels,
     channelsEach: 1,
     channelPrefix: 'kept:',
-    arrivingMax: 4,
+    connectingMax: 4,
     ...changed,
   })
 }
 
 describe.each([
   ['Parley', parleyInMemory],
-  ['the bare ws loop', wsFloor],
+  ['the bare ws loop', wsBaseline],
   ['Socket.IO', socketIo],
 ] as const)('at %s', (name, start) => {
-  let load: Load
+  let load: LoadProcess
 
   beforeAll(async () => {
-    load = visitTo(await start(name))
-    const came = await load.come()
-    expect(came.ready).toBe(subscribers + 2)
+    load = loadFor(await start(name))
+    const report = await load.connect()
+    expect(report.ready).toBe(subscribers + 2)
   })
 
   test('every publication reaches each subscriber of its channel, and is counted once', async () => {
-    const ran = await load.run(round)
-    expect(ran).toMatchObject({ published: 30, offered: 30 * (subscribers / channels), missing: 0 })
-    expect(ran.delivered).toBe(ran.offered)
-    expect(ran.delivery.p50Ms).toBeGreaterThan(0)
-    expect(ran.delivery.maxMs).toBeGreaterThanOrEqual(ran.delivery.p99Ms)
-    expect(ran.cpuSeconds.server).toBeGreaterThan(0)
-    expect(ran.rssBytes.server).toBeGreaterThan(10_000_000)
+    const measured = await load.run(round)
+    expect(measured).toMatchObject({ published: 30, expected: 30 * (subscribers / channels), missing: 0 })
+    expect(measured.delivered).toBe(measured.expected)
+    expect(measured.deliveryLatency.p50Ms).toBeGreaterThan(0)
+    expect(measured.deliveryLatency.maxMs).toBeGreaterThanOrEqual(measured.deliveryLatency.p99Ms)
+    expect(measured.cpuSeconds.server).toBeGreaterThan(0)
+    expect(measured.rssBytes.server).toBeGreaterThan(10_000_000)
   })
 
-  test('who comes again is counted again, and no more', async () => {
-    await load.vanish()
-    await load.come()
-    const ran = await load.run(round)
-    expect(ran).toMatchObject({ offered: 30 * (subscribers / channels), missing: 0 })
+  test('clients that reconnect are counted once', async () => {
+    await load.disconnect()
+    await load.connect()
+    const measured = await load.run(round)
+    expect(measured).toMatchObject({ expected: 30 * (subscribers / channels), missing: 0 })
   })
 })
 
-test('who is told to come later comes later', async () => {
+test('clients that are told to retry later do so', async () => {
   const folder = await TenantFolder.make(1)
   const gateway = await GatewayProcess.start({
     redis: `redis://127.0.0.1:${(await startRedis()).port}`,
     args: ['--tenants', folder.path, '--handshake-rate', '3'],
   })
-  const load = visitTo({
-    name: 'a gateway that lets in three a second',
+  const load = loadFor({
+    name: 'a gateway that accepts three handshakes per second',
     url: `ws://127.0.0.1:${gateway.port}`,
-    language: 'parley',
+    protocol: 'parley',
     server: [gateway.program.pid],
     redis: [],
     tenants: 1,
   })
-  const came = await load.comeAtOnce(subscribers + 2)
-  expect(came).toMatchObject({ ready: subscribers + 2, failures: {} })
-  expect(came.postponed).toBeGreaterThanOrEqual(1)
+  const report = await load.connectAtOnce(subscribers + 2)
+  expect(report).toMatchObject({ ready: subscribers + 2, failures: {} })
+  expect(report.deferred).toBeGreaterThanOrEqual(1)
   await folder.remove()
 })
 
@@ -90,33 +97,33 @@ describe('at Parley', () => {
     subject = await parleyInMemory('Parley')
   })
 
-  test('acknowledgements set the pace where publishers wait for them', async () => {
-    const load = visitTo(subject)
-    await load.come()
-    const ran = await load.run({ ...round, pace: { kind: 'inFlight', each: 3 } })
-    expect(ran.published).toBeGreaterThan(6)
-    expect(ran.answered).toBe(ran.published)
-    expect(ran).toMatchObject({ missing: 0, refusals: {} })
+  test('acknowledgements set the rate when publishers wait for them', async () => {
+    const load = loadFor(subject)
+    await load.connect()
+    const measured = await load.run({ ...round, pace: { kind: 'inFlight', perPublisher: 3 } })
+    expect(measured.published).toBeGreaterThan(6)
+    expect(measured.replied).toBe(measured.published)
+    expect(measured).toMatchObject({ missing: 0, errors: {} })
   })
 
-  test('what a subscriber misses while it is away is recovered, and said to be', async () => {
-    const load = visitTo(subject)
-    await load.come()
+  test('what a subscriber misses while disconnected is recovered and counted', async () => {
+    const load = loadFor(subject)
+    await load.connect()
     await load.run(round)
-    await load.vanish()
-    expect(await load.come()).toMatchObject({ recovered: subscribers })
+    await load.disconnect()
+    expect(await load.connect()).toMatchObject({ recovered: subscribers })
   })
 
-  test('a refused publish is counted by its code, and its deliveries are missing', async () => {
-    const load = visitTo(subject)
-    await load.come()
-    const ran = await load.run({ ...round, payloadBytes: 20_000, drainMs: 100 })
-    expect(ran).toMatchObject({ published: 30, delivered: 0, answered: 30, refusals: { 107: 30 } })
-    expect(ran.missing).toBe(ran.offered)
+  test('a refused publish is counted by its code, and its deliveries count as missing', async () => {
+    const load = loadFor(subject)
+    await load.connect()
+    const measured = await load.run({ ...round, payloadBytes: 20_000, drainMs: 100 })
+    expect(measured).toMatchObject({ published: 30, delivered: 0, replied: 30, errors: { 107: 30 } })
+    expect(measured.missing).toBe(measured.expected)
   })
 
-  test('who is turned away is counted by its code', async () => {
-    const load = visitTo(subject, { tenants: 2 })
-    await expect(load.come()).rejects.toThrow('7 connections failed with 404 NOT_FOUND')
+  test('refused connections are counted by their code', async () => {
+    const load = loadFor(subject, { tenants: 2 })
+    await expect(load.connect()).rejects.toThrow('7 connections failed with 404 NOT_FOUND')
   })
 })

@@ -1,4 +1,4 @@
-// What is said of Parley's speed is what was measured last.
+// The published figures are the ones that were measured last.
 import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,14 +9,14 @@ import { figure, isMet, tablesOf } from '../../bench/speed/tables.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-test('docs/performance.md and its chart are current', async () => {
+test('docs/performance.md and its chart are up to date', async () => {
   const { stderr } = await promisify(execFile)(process.execPath, ['scripts/performance.mjs', '--check'], {
     cwd: root,
   })
   expect(stderr).toBe('')
 })
 
-test('every result is of a scenario that is there', async () => {
+test('every result belongs to a scenario', async () => {
   const scenarios = (await readdir(join(root, 'bench/speed'))).filter((file) => file.endsWith('.bench.ts'))
   for (const file of await readdir(join(root, 'bench/results')))
     expect(scenarios).toContain(file.replace('.json', '.bench.ts'))
@@ -28,15 +28,15 @@ test('the chart names every subject of every group', async () => {
     expect(chart).toContain(text)
 })
 
-test('a bar that is missed is said to be', () => {
-  const bar = { what: 'p99', value: 1.3, wanted: 1.2, is: 'atMost' } as const
-  expect([isMet(bar), isMet({ ...bar, is: 'atLeast' })]).toEqual([false, true])
+test('a missed target is shown as missed', () => {
+  const target = { metric: 'p99', value: 1.3, required: 1.2, is: 'atMost' } as const
+  expect([isMet(target), isMet({ ...target, is: 'atLeast' })]).toEqual([false, true])
   const table = tablesOf({
     title: 'One',
     conditions: 'All.',
     columns: [{ key: 'rss', title: 'RSS', unit: 'bytes' }],
     groups: [{ title: 'few', rows: [{ subject: 'ours', values: { rss: 10_240 } }] }],
-    bars: [bar],
+    targets: [target],
     rounds: 1,
     machine: { cores: 2, processor: 'any', node: 'v20', date: '2026-01-01', others: 0 },
   })

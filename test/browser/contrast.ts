@@ -1,12 +1,12 @@
-// Measures the contrast of text as it is drawn (WCAG 2.2, 1.4.3).
+// Measures the contrast of the text that a page draws (WCAG 2.2, success criterion 1.4.3).
 import type { Page } from 'playwright-core'
 
-/** Visible texts below 4.5 : 1, each with its ratio; empty when all can be read. */
+/** Returns the visible texts with a contrast below 4.5 : 1, each with its ratio. */
 export async function lowContrasts(page: Page): Promise<string[]> {
   return page.evaluate(() => {
     type Colour = readonly [red: number, green: number, blue: number, alpha: number]
 
-    // A canvas reads every way to write a colour.
+    // A canvas parses every CSS colour.
     const context = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
     const parse = (text: string): Colour => {
       if (!context) throw new Error('no canvas')

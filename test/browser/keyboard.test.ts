@@ -1,11 +1,11 @@
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { DevProcess } from '../support/dev-process.js'
-import { deadlineMs, freshName, launchBrowser, Person } from './person.js'
+import { deadlineMs, freshName, launchBrowser, ChatPage } from './chat-page.js'
 
 let browser: Browser
 let gateway: DevProcess
-let ada: Person
+let ada: ChatPage
 
 beforeAll(async () => {
   ;[browser, gateway] = await Promise.all([launchBrowser(), DevProcess.start()])
@@ -16,15 +16,15 @@ afterAll(async () => {
 })
 
 beforeEach(async () => {
-  ada = await Person.at(browser, gateway.url)
+  ada = await ChatPage.open(browser, gateway.url)
 })
 
 afterEach(async () => {
-  await ada.leave()
+  await ada.close()
   expect(ada.problems).toEqual([])
 })
 
-/** The id of what has the focus, or its text. */
+/** Returns the id of the focused element, or its text when it has no id. */
 async function focused(): Promise<string> {
   return ada.page.evaluate(
     () => document.activeElement?.id || document.activeElement?.textContent?.trim() || '',
@@ -43,8 +43,8 @@ async function tabTo(id: string): Promise<void> {
   throw new Error(`Tab does not lead to ${id}`)
 }
 
-/** Comes in through the form, which has the focus in the name already. */
-async function enter(): Promise<void> {
+/** Signs in through the form, whose name field has the focus. */
+async function signIn(): Promise<void> {
   await expect.poll(focused, { timeout: deadlineMs }).toBe('user')
   await ada.page.keyboard.type('ada')
   await press('Enter')
@@ -52,8 +52,8 @@ async function enter(): Promise<void> {
   await expect.poll(focused, { timeout: deadlineMs }).toBe('message')
 }
 
-test('one comes in, writes two lines, changes the room, joins another and leaves it by keyboard alone', async () => {
-  await enter()
+test('a user can sign in, write two lines, change, join and leave rooms with the keyboard', async () => {
+  await signIn()
   const text = freshName('first line')
   await ada.page.keyboard.type(text)
   await press('Shift+Enter')
@@ -77,23 +77,23 @@ test('one comes in, writes two lines, changes the room, joins another and leaves
   await ada.page.locator('#title').getByText('#general').waitFor()
 })
 
-test('a link skips to the message box', async () => {
-  await enter()
-  // Round the end of the page, and in again at its beginning.
+test('the skip link moves the focus to the message box', async () => {
+  await signIn()
+  // Tab passes the end of the page and continues at its beginning.
   await tabTo('skip')
   await press('Enter')
   expect(await focused()).toBe('message')
 })
 
-test('Escape leads back to the message box', async () => {
-  await enter()
+test('Escape moves the focus to the message box', async () => {
+  await signIn()
   await tabTo('join-name')
   await press('Escape')
   expect(await focused()).toBe('message')
 })
 
-test('whatever has the focus shows it', async () => {
-  await enter()
+test('each focused element has a visible outline', async () => {
+  await signIn()
   const seen = new Set<string>()
   for (let steps = 0; steps < 25; steps += 1) {
     await press('Tab')
@@ -111,14 +111,14 @@ test('whatever has the focus shows it', async () => {
   )
 })
 
-test('a new message is read aloud, once, and one’s own is not', async () => {
-  await enter()
-  const bob = await Person.arrive(browser, { url: gateway.url, user: 'bob' })
+test('a screen reader announces a new message once, and not the user’s own', async () => {
+  await signIn()
+  const bob = await ChatPage.signIn(browser, { url: gateway.url, user: 'bob' })
   const text = freshName('listen')
-  await bob.say(text)
+  await bob.send(text)
   const announcer = ada.page.locator('#announcer')
   await announcer.getByText(`bob: ${text}`).waitFor({ state: 'attached' })
-  await ada.say('I heard')
+  await ada.send('I heard')
   expect(await announcer.textContent()).toBe(`bob: ${text}`)
-  await bob.leave()
+  await bob.close()
 })

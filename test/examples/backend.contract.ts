@@ -1,4 +1,5 @@
-// What every backend of examples/ does, whatever its language: started as its users start it, before the gateway that `npm start` starts.
+// The contract of every backend in examples/, whatever its language. Each is started as its users start it,
+// with the gateway that `npm start` starts.
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,10 +11,10 @@ import { Program } from '../support/child-process.js'
 
 const examples = fileURLToPath(new URL('../../examples/', import.meta.url))
 
-/** An example beside a gateway of its own. */
+/** A running example backend, with a gateway of its own. */
 export class RunningBackend {
   readonly url: string
-  /** The folder of its bindings. */
+  /** The folder of the bindings that the backend reads. */
   readonly bindings: string
   readonly #gateway: DevProcess
   readonly #program: Program
@@ -29,17 +30,20 @@ export class RunningBackend {
     const gateway = await DevProcess.start()
     const bindings = await mkdtemp(join(tmpdir(), 'parley-bindings-'))
     await cp(join(examples, 'bindings'), bindings, { recursive: true })
-    // Every site has its own address.
+    // The port of the gateway differs in each run.
     await writeFile(join(bindings, 'chat/uri'), `ws://localhost:${gateway.port}/demo/acme`)
     const program = new Program('the backend', command, {
       cwd: examples,
       env: { ...process.env, PORT: '0', SERVICE_BINDING_ROOT: bindings },
     })
-    const url = await program.saying('its address', (said) => /http:\/\/localhost:\d+\//.exec(said)?.[0])
+    const url = await program.waitForOutput(
+      'its address',
+      (output) => /http:\/\/localhost:\d+\//.exec(output)?.[0],
+    )
     return new RunningBackend({ url, bindings, gateway, program })
   }
 
-  ask(path: string, { body = '{}', cookie = '' } = {}): Promise<Response> {
+  post(path: string, { body = '{}', cookie = '' } = {}): Promise<Response> {
     return fetch(this.url + path, {
       method: 'POST',
       headers: { 'content-type': 'application/json', cookie },
@@ -47,18 +51,18 @@ export class RunningBackend {
     })
   }
 
-  /** What the browser would send from now on. */
+  /** Logs in and returns the cookie of the session. */
   async login(user: string): Promise<string> {
-    const response = await this.ask('login', { body: JSON.stringify({ user }) })
+    const response = await this.post('login', { body: JSON.stringify({ user }) })
     expect(response.status).toBe(200)
     return response.headers.getSetCookie()[0]?.split(';')[0] ?? ''
   }
 
   async token(cookie: string): Promise<{ token: string; url: string }> {
-    return (await (await this.ask('token', { cookie })).json()) as { token: string; url: string }
+    return (await (await this.post('token', { cookie })).json()) as { token: string; url: string }
   }
 
-  /** As Kubernetes ends it: resolves to its exit code. */
+  /** Ends the backend as Kubernetes does. Resolves with its exit code. */
   async end(): Promise<number | null> {
     this.#program.signal('SIGTERM')
     return (await this.#program.ended).code
@@ -79,28 +83,28 @@ export function backendContract(name: string, command: readonly string[]): void 
     })
     afterAll(() => backend?.stop())
 
-    test('gives its users tokens, and says where to connect', async () => {
+    test('issues tokens for its users, and returns the address to connect to', async () => {
       const { token, url } = await backend.token(await backend.login('ann'))
       const room = await subscribed(await connected(sdkAt(url, { token })), 'general')
       const { clients } = await room.presence()
       expect(Object.values(clients).map(({ user }) => user)).toEqual(['ann'])
     })
 
-    test('gives nothing to anybody else', async () => {
+    test('refuses requests without a session', async () => {
       for (const path of ['token', 'ring'])
         for (const cookie of ['', 'session=guessed']) {
-          const { status } = await backend.ask(path, { cookie })
+          const { status } = await backend.post(path, { cookie })
           expect(status).toBe(401)
         }
     })
 
-    test('tells a channel what happens', async () => {
+    test('publishes events to a channel', async () => {
       const cookie = await backend.login('ann')
       const { token, url } = await backend.token(cookie)
       const room = await subscribed(await connected(sdkAt(url, { token })), 'general')
-      const heard = collect(room, 'publication')
-      expect((await backend.ask('ring', { cookie })).status).toBe(200)
-      const { data, info } = await heard.next()
+      const publications = collect(room, 'publication')
+      expect((await backend.post('ring', { cookie })).status).toBe(200)
+      const { data, info } = await publications.next()
       expect(data).toEqual({ text: 'ann rings the bell' })
       expect(info).toBeUndefined()
     })
@@ -125,27 +129,24 @@ export function backendContract(name: string, command: readonly string[]): void 
       ['login', '{"user":7}', 400],
       ['login', 'null', 400],
       ['login', `{"user":"${'a'.repeat(20_000)}"}`, 413],
-      ['elsewhere', '{}', 404],
+      ['unknown', '{}', 404],
     ])('refuses a POST of %s with %.20s', async (path, body, status) => {
-      expect((await backend.ask(path, { body })).status).toBe(status)
+      expect((await backend.post(path, { body })).status).toBe(status)
     })
 
-    test('takes changed keys from their files', async () => {
+    test('reads changed keys from their files', async () => {
       const cookie = await backend.login('ann')
-      await writeFile(
-        join(backend.bindings, 'chat/backend'),
-        'another key, of which the gateway does not know',
-      )
+      await writeFile(join(backend.bindings, 'chat/backend'), 'another key, which the gateway does not know')
       const { token, url } = await backend.token(cookie)
       const client = sdkAt(url, { token })
       const ended = next(client, 'disconnected')
       client.connect()
       expect((await ended).code).toBe(3500)
       await writeFile(join(backend.bindings, 'chat-api/api-key'), 'another')
-      expect((await backend.ask('ring', { cookie })).status).toBe(500)
+      expect((await backend.post('ring', { cookie })).status).toBe(500)
     })
 
-    test('ends when it is told to', async () => {
+    test('ends with code 0 after SIGTERM', async () => {
       expect(await backend.end()).toBe(0)
     })
   })

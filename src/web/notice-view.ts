@@ -1,4 +1,4 @@
-// Said in place of the message box when nothing can be written: the room is closed to us, or the connection has ended.
+// Replaces the message box when the user cannot write: the room refused the user, or the connection ended.
 import type { Chat } from './chat.js'
 import { find, setText } from './dom.js'
 
@@ -29,12 +29,12 @@ export class NoticeView {
 
   get #notice(): Notice | undefined {
     const { active, connection } = this.#chat
-    if (connection.state.kind === 'over') {
-      const act = () => connection.tryNow()
-      return { title: 'You are not connected', text: connection.state.why, action: 'Connect again', act }
+    if (connection.state.kind === 'ended') {
+      const act = () => connection.reconnectNow()
+      return { title: 'You are not connected', text: connection.state.reason, action: 'Reconnect', act }
     }
     if (active?.membership.kind !== 'refused') return undefined
     const act = () => active.rejoin()
-    return { title: 'This room is closed to you', text: active.membership.why, action: 'Try again', act }
+    return { title: 'You cannot join this room', text: active.membership.reason, action: 'Try again', act }
   }
 }

@@ -1,4 +1,5 @@
-// The bare floor beside which the controller is measured: one watch, one Redis key a change, nothing else. No cache, no queue, no check.
+// The baseline of the controller: one watch, and one Redis key for each change. It has no cache, no queue and
+// no validation.
 import { readFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { Redis } from 'ioredis'
@@ -11,16 +12,16 @@ const redis = new Redis(Number(redisPort), '127.0.0.1')
 const seen = new Map()
 
 /** @param {string} line */
-function take(line) {
+function onEvent(line) {
   const { object } = JSON.parse(line)
   const { generation, name, uid } = object.metadata
-  // Its own status is no news: a controller does not write for it either.
+  // A change of the status alone has the same generation. The controller does not write for it either.
   if (seen.get(uid) === generation) return
   seen.set(uid, generation)
   redis
     .pipeline()
-    .set(`floor:${uid}`, JSON.stringify(object.spec))
-    .publish('floor', `${name} ${generation}`)
+    .set(`baseline:${uid}`, JSON.stringify(object.spec))
+    .publish('baseline', `${name} ${generation}`)
     .exec()
     .catch((/** @type {unknown} */ error) => {
       console.error(error)
@@ -34,7 +35,7 @@ request(new URL(path, url), { ca, headers: { Authorization: `Bearer ${token}` } 
   response.setEncoding('utf8').on('data', (/** @type {string} */ chunk) => {
     const lines = (rest + chunk).split('\n')
     rest = lines.pop() ?? ''
-    for (const line of lines) take(line)
+    for (const line of lines) onEvent(line)
   })
   console.log('watching')
 }).end()

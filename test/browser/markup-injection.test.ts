@@ -3,13 +3,13 @@ import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { DevProcess } from '../support/dev-process.js'
-import { expectTexts, freshName, launchBrowser, Person } from './person.js'
+import { expectTexts, freshName, launchBrowser, ChatPage } from './chat-page.js'
 
 const hostile = '<img src=x onerror=window.__hit=1>'
 
 let browser: Browser
 let gateway: DevProcess
-let people: Person[] = []
+let openPages: ChatPage[] = []
 
 beforeAll(async () => {
   ;[browser, gateway] = await Promise.all([launchBrowser(), DevProcess.start()])
@@ -20,28 +20,32 @@ afterAll(async () => {
 })
 
 afterEach(async () => {
-  const left = people
-  people = []
-  await Promise.all(left.map((person) => person.leave()))
+  const closing = openPages
+  openPages = []
+  await Promise.all(closing.map((chatPage) => chatPage.close()))
 })
 
-async function arrive(user: string, team?: string): Promise<Person> {
-  const person = await Person.arrive(browser, { url: gateway.url, user, ...(team !== undefined && { team }) })
-  people.push(person)
-  return person
+async function signIn(user: string, team?: string): Promise<ChatPage> {
+  const chatPage = await ChatPage.signIn(browser, {
+    url: gateway.url,
+    user,
+    ...(team !== undefined && { team }),
+  })
+  openPages.push(chatPage)
+  return chatPage
 }
 
-async function expectUnharmed(person: Person): Promise<void> {
-  expect(await person.page.evaluate('window.__hit')).toBeUndefined()
-  expect(await person.page.locator('img:not([src="favicon.svg"])').count()).toBe(0)
-  expect(person.problems).toEqual([])
+async function expectUnharmed(chatPage: ChatPage): Promise<void> {
+  expect(await chatPage.page.evaluate('window.__hit')).toBeUndefined()
+  expect(await chatPage.page.locator('img:not([src="favicon.svg"])').count()).toBe(0)
+  expect(chatPage.problems).toEqual([])
 }
 
-test('markup in a message stays text, live and from history', async () => {
+test('markup in a message is shown as text, live and from history', async () => {
   const team = freshName('t')
-  const [ada, bob] = [await arrive('ada', team), await arrive('bob', team)]
+  const [ada, bob] = [await signIn('ada', team), await signIn('bob', team)]
   await Promise.all([ada.join(`team:${team}`), bob.join(`team:${team}`)])
-  await ada.say(hostile)
+  await ada.send(hostile)
   await expectTexts(bob, [hostile])
   await bob.page.reload()
   await expectTexts(bob, [hostile])
@@ -49,11 +53,11 @@ test('markup in a message stays text, live and from history', async () => {
   await expectUnharmed(bob)
 })
 
-test('markup as the name of a user stays text, in messages, among the people and in conversations', async () => {
+test('markup in the name of a user is shown as text in messages, members and conversations', async () => {
   const team = freshName('t')
-  const [mallory, bob] = [await arrive(hostile, team), await arrive('bob', team)]
+  const [mallory, bob] = [await signIn(hostile, team), await signIn('bob', team)]
   await Promise.all([mallory.join(`team:${team}`), bob.join(`team:${team}`)])
-  await mallory.say('hello')
+  await mallory.send('hello')
   await expectTexts(bob, ['hello'])
   expect(await bob.page.locator('#messages .author').textContent()).toBe(hostile)
   await bob.people.getByText(hostile).click()
@@ -62,8 +66,8 @@ test('markup as the name of a user stays text, in messages, among the people and
   await expectUnharmed(bob)
 })
 
-test('markup as the name of a room stays text, and the refusal is a sentence', async () => {
-  const ada = await arrive(freshName('ada'))
+test('markup in the name of a room is shown as text, and its refusal is a sentence', async () => {
+  const ada = await signIn(freshName('ada'))
   await ada.join(hostile)
   await ada.page
     .locator('#notice-text')
@@ -75,11 +79,11 @@ test('markup as the name of a room stays text, and the refusal is a sentence', a
   await expectUnharmed(ada)
 })
 
-test('other data than text is shown as compact JSON', async () => {
+test('data that is no text is shown as compact JSON', async () => {
   const team = freshName('t')
-  const bob = await arrive('bob', team)
+  const bob = await signIn('bob', team)
   await bob.join(`team:${team}`)
-  // As wscat would: the plain chat door takes any JSON as content.
+  // The chat protocol accepts any JSON as content.
   const token = await bob.page.evaluate(
     async (claims) => {
       const answer = await fetch('/dev/token', {

@@ -1,4 +1,5 @@
-// The floor: ws and a loop. No tenants, no tokens, no rules, no history, no recovery; whoever asks for a channel is in it.
+// The baseline: a loop over ws. It has no tenants, tokens, rules, history or recovery, and subscribes each
+// client to the channels that it asks for.
 import { WebSocketServer } from 'ws'
 
 /** @type {Map<string, Set<import('ws').WebSocket>>} */
@@ -12,14 +13,14 @@ const server = new WebSocketServer({
 })
 
 server.on('connection', (socket, request) => {
-  const channels = new URL(request.url ?? '', 'ws://floor').searchParams.getAll('channel')
+  const channels = new URL(request.url ?? '', 'ws://baseline').searchParams.getAll('channel')
   for (const channel of channels) {
     const sockets = subscribers.get(channel) ?? new Set()
     subscribers.set(channel, sockets.add(socket))
     socket.on('close', () => sockets.delete(socket))
   }
   socket.on('error', () => {})
-  // `<channel> <data>`
+  // A message is `<channel> <data>`.
   socket.on('message', (/** @type {Buffer} */ message) => {
     const space = message.indexOf(' ')
     const data = message.subarray(space + 1)

@@ -1,10 +1,10 @@
-// Somebody at the page: a browser context of their own, and the few things that people do.
+// A page object: one user on the chat page, in a browser context of its own.
 import { randomBytes } from 'node:crypto'
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { locate, needs } from '../../scripts/needs.mjs'
 
-/** For everything that a page does; a busy machine is slow, not wrong. */
+/** Deadline of everything that a page does. Long, so that a busy machine does not fail the tests. */
 export const deadlineMs = 15_000
 
 export async function launchBrowser(): Promise<Browser> {
@@ -24,13 +24,13 @@ export async function launchBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath, args })
 }
 
-/** Never met before, so that tests on one gateway do not hear each other. */
+/** Returns a unique name, so that tests on one gateway do not affect each other. */
 export function freshName(prefix: string): string {
   return `${prefix}-${randomBytes(3).toString('hex')}`
 }
 
-export interface Arrival {
-  /** Where the page is served. */
+export interface SignInOptions {
+  /** The address of the page. */
   readonly url: string
   readonly tenant?: string
   readonly user: string
@@ -38,9 +38,9 @@ export interface Arrival {
   readonly context?: BrowserContextOptions
 }
 
-export class Person {
+export class ChatPage {
   readonly page: Page
-  /** What the browser complained about: errors on the console, uncaught exceptions. */
+  /** Errors on the console and uncaught exceptions. */
   readonly problems: string[] = []
 
   constructor(page: Page) {
@@ -50,24 +50,24 @@ export class Person {
     page.on('pageerror', (error) => this.problems.push(String(error)))
   }
 
-  /** Opens the page, and no more. */
-  static async at(browser: Browser, url: string, context: BrowserContextOptions = {}): Promise<Person> {
+  /** Opens the page without signing in. */
+  static async open(browser: Browser, url: string, context: BrowserContextOptions = {}): Promise<ChatPage> {
     const page = await (await browser.newContext(context)).newPage()
-    const person = new Person(page)
+    const chatPage = new ChatPage(page)
     await page.goto(url)
-    return person
+    return chatPage
   }
 
-  /** By a link, as `npm start` prints them. */
-  static async arrive(browser: Browser, arrival: Arrival): Promise<Person> {
-    const { context, team, tenant = 'demo/acme', url, user } = arrival
-    const facts = new URLSearchParams({ tenant, user, ...(team !== undefined && { team }) })
-    const person = await Person.at(browser, `${url}#${facts.toString()}`, context)
-    await person.status('Connected')
-    return person
+  /** Signs in with a link, as `npm start` prints them, and waits for the connection. */
+  static async signIn(browser: Browser, options: SignInOptions): Promise<ChatPage> {
+    const { context, team, tenant = 'demo/acme', url, user } = options
+    const fields = new URLSearchParams({ tenant, user, ...(team !== undefined && { team }) })
+    const chatPage = await ChatPage.open(browser, `${url}#${fields.toString()}`, context)
+    await chatPage.status('Connected')
+    return chatPage
   }
 
-  async leave(): Promise<void> {
+  async close(): Promise<void> {
     await this.page.context().close()
   }
 
@@ -79,13 +79,14 @@ export class Person {
     return this.page.locator('#people-list')
   }
 
-  /** The list entry of a room or a conversation. */
+  /** Returns the list entry of a room or a direct conversation. */
   conversation(name: string): Locator {
     return this.page.locator('#rooms .item').filter({ has: this.page.getByText(name, { exact: true }) })
   }
 
-  async status(words: string | RegExp): Promise<void> {
-    await this.page.locator('#status-text').filter({ hasText: words }).waitFor()
+  /** Waits until the status shows the text. */
+  async status(text: string | RegExp): Promise<void> {
+    await this.page.locator('#status-text').filter({ hasText: text }).waitFor()
   }
 
   async join(room: string): Promise<void> {
@@ -97,8 +98,8 @@ export class Person {
       .waitFor()
   }
 
-  /** Writes, and waits until it stands in the list. */
-  async say(text: string): Promise<void> {
+  /** Sends a message and waits until the page shows it. */
+  async send(text: string): Promise<void> {
     await this.message.fill(text)
     await this.message.press('Enter')
     await this.page.locator('#messages .text').getByText(text, { exact: true }).last().waitFor()
@@ -109,18 +110,20 @@ export class Person {
   }
 }
 
-/** In sight, at the latest in a while. */
-export async function expectShown(...locators: readonly Locator[]): Promise<void> {
+/** Waits until each element is visible. */
+export async function expectVisible(...locators: readonly Locator[]): Promise<void> {
   for (const locator of locators) await locator.waitFor({ state: 'visible', timeout: deadlineMs })
 }
 
-/** Out of sight, at the latest in a while. */
-export async function expectGone(locator: Locator): Promise<void> {
+/** Waits until the element is hidden. */
+export async function expectHidden(locator: Locator): Promise<void> {
   await locator.waitFor({ state: 'hidden', timeout: deadlineMs })
 }
 
-/** Exactly these messages, in this order, all of them delivered. */
-export async function expectTexts(person: Person, texts: readonly string[]): Promise<void> {
-  await expect.poll(() => person.texts(), { timeout: deadlineMs }).toEqual(texts)
-  await expect.poll(() => person.page.locator('#messages .delivery').count(), { timeout: deadlineMs }).toBe(0)
+/** Waits until the page shows exactly these messages in this order, all of them delivered. */
+export async function expectTexts(chatPage: ChatPage, texts: readonly string[]): Promise<void> {
+  await expect.poll(() => chatPage.texts(), { timeout: deadlineMs }).toEqual(texts)
+  await expect
+    .poll(() => chatPage.page.locator('#messages .delivery').count(), { timeout: deadlineMs })
+    .toBe(0)
 }

@@ -3,17 +3,17 @@ import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { lowContrasts } from './contrast.js'
 import { DevProcess } from '../support/dev-process.js'
-import { expectGone, expectShown, freshName, launchBrowser, Person } from './person.js'
+import { expectHidden, expectVisible, freshName, launchBrowser, ChatPage } from './chat-page.js'
 
-/** For people who look at what failed, and at what did not. */
-const pictures = '.test-results/browser'
+/** Screenshots for a visual check, also of tests that pass. */
+const screenshots = '.test-results/browser'
 
 let browser: Browser
 let gateway: DevProcess
-let ada: Person
+let ada: ChatPage
 
 beforeAll(async () => {
-  await mkdir(pictures, { recursive: true })
+  await mkdir(screenshots, { recursive: true })
   ;[browser, gateway] = await Promise.all([launchBrowser(), DevProcess.start()])
 })
 
@@ -22,26 +22,26 @@ afterAll(async () => {
 })
 
 afterEach(async () => {
-  await ada.leave()
+  await ada.close()
 })
 
-/** A room with all that the page can draw: messages, a refused one, a closed room, an unread badge. */
-async function busyRoom(context: Parameters<typeof Person.at>[2]): Promise<Person> {
+/** Signs in as a user with a team of her own. */
+async function signIn(context: Parameters<typeof ChatPage.open>[2]): Promise<ChatPage> {
   const team = freshName('t')
-  ada = await Person.arrive(browser, { url: gateway.url, user: 'ada', team, ...(context && { context }) })
+  ada = await ChatPage.signIn(browser, { url: gateway.url, user: 'ada', team, ...(context && { context }) })
   return ada
 }
 
 for (const colorScheme of ['light', 'dark'] as const) {
-  test(`all text has a contrast of 4.5 or better in the ${colorScheme} scheme`, async () => {
-    await busyRoom({ colorScheme })
-    await ada.say('hello')
+  test(`all text has a contrast of at least 4.5 in the ${colorScheme} scheme`, async () => {
+    await signIn({ colorScheme })
+    await ada.send('hello')
     await ada.conversation('announcements').click()
     await ada.message.fill('may I?')
     await ada.message.press('Enter')
     await ada.page.getByText(/^Not sent/).waitFor()
     expect(await lowContrasts(ada.page)).toEqual([])
-    await ada.page.screenshot({ path: `${pictures}/${colorScheme}.png` })
+    await ada.page.screenshot({ path: `${screenshots}/${colorScheme}.png` })
 
     await ada.join('team:not-hers')
     await ada.page.locator('#notice-text').waitFor()
@@ -50,12 +50,12 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await ada.page.getByRole('button', { name: 'Sign out' }).click()
     await ada.page.getByLabel('Your name').waitFor()
     expect(await lowContrasts(ada.page)).toEqual([])
-    await ada.page.screenshot({ path: `${pictures}/${colorScheme}-door.png` })
+    await ada.page.screenshot({ path: `${screenshots}/${colorScheme}-sign-in.png` })
   })
 }
 
-test('the dark scheme is dark', async () => {
-  await busyRoom({ colorScheme: 'dark' })
+test('the dark scheme has a dark background', async () => {
+  await signIn({ colorScheme: 'dark' })
   const brightness = await ada.page.evaluate(() => {
     const [red = 0, green = 0, blue = 0] =
       getComputedStyle(document.body).backgroundColor.match(/\d+/g)?.map(Number) ?? []
@@ -64,38 +64,38 @@ test('the dark scheme is dark', async () => {
   expect(brightness).toBeLessThan(150)
 })
 
-test('on a phone nothing scrolls sideways, and the lists are drawers', async () => {
-  await busyRoom({ viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true })
+test('on a phone the page does not scroll sideways, and the lists are drawers', async () => {
+  await signIn({ viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true })
   const expectToFit = async () => {
     const width = await ada.page.evaluate(() => document.documentElement.scrollWidth)
     expect(width).toBeLessThanOrEqual(360)
   }
-  await ada.say(`a long word: ${'w'.repeat(300)}`)
+  await ada.send(`a long word: ${'w'.repeat(300)}`)
   await expectToFit()
   expect(await ada.page.locator('#rooms').isVisible()).toBe(false)
 
   await ada.page.getByRole('button', { name: /^Rooms/ }).tap()
   await ada.conversation('announcements').waitFor()
   await expectToFit()
-  await ada.page.screenshot({ path: `${pictures}/phone-rooms.png` })
+  await ada.page.screenshot({ path: `${screenshots}/phone-rooms.png` })
   await ada.conversation('announcements').tap()
   await ada.page.locator('#title').getByText('#announcements').waitFor()
-  await expectGone(ada.page.locator('#rooms'))
+  await expectHidden(ada.page.locator('#rooms'))
 
   await ada.page.keyboard.press('Alt+ArrowDown')
   await ada.page.getByRole('button', { name: 'People' }).tap()
-  await expectShown(ada.people.getByText('ada'))
+  await expectVisible(ada.people.getByText('ada'))
   await ada.page.keyboard.press('Escape')
-  await expectGone(ada.page.locator('#people'))
-  await ada.page.screenshot({ path: `${pictures}/phone.png` })
+  await expectHidden(ada.page.locator('#people'))
+  await ada.page.screenshot({ path: `${screenshots}/phone.png` })
   await expectToFit()
 })
 
-test('the page asks nobody but its own server for anything', async () => {
-  const asked: string[] = []
-  ada = new Person(await browser.newPage())
-  ada.page.on('request', (request) => asked.push(request.url()))
+test('the page sends requests only to its own server', async () => {
+  const urls: string[] = []
+  ada = new ChatPage(await browser.newPage())
+  ada.page.on('request', (request) => urls.push(request.url()))
   await ada.page.goto(`${gateway.url}#tenant=demo/acme&user=ada`)
   await ada.status('Connected')
-  expect(asked.filter((url) => !url.startsWith(gateway.url))).toEqual([])
+  expect(urls.filter((url) => !url.startsWith(gateway.url))).toEqual([])
 })

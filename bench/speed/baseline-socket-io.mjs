@@ -1,4 +1,5 @@
-// What people would otherwise take: Socket.IO with its Redis adapter, over WebSocket alone. No history, no acknowledgement.
+// Socket.IO with its Redis adapter, a common alternative, over WebSocket only. It has no history and no
+// acknowledgements.
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-adapter'
 import { Redis } from 'ioredis'

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { formatIdentity, parseIdentity } from './identity.js'
+import { formatIdentity, parseIdentity } from './page-identity.js'
 
-test('a link tells tenant, user, team and roles', () => {
+test('a link contains the tenant, the user, the team and roles', () => {
   expect(parseIdentity('?tenant=demo/acme&user=ada&team=red&role=admin&role=moderator')).toEqual({
     tenant: 'demo/acme',
     user: 'ada',
@@ -9,7 +9,7 @@ test('a link tells tenant, user, team and roles', () => {
   })
 })
 
-test('a guest is said to be one; a link without a name is no identity', () => {
+test('a link without a user is an identity only with "guest"', () => {
   expect(parseIdentity('tenant=demo/acme&guest')).toEqual({
     tenant: 'demo/acme',
     user: undefined,
@@ -22,6 +22,6 @@ test('a guest is said to be one; a link without a name is no identity', () => {
 test.each([
   { tenant: 'demo/acme', user: 'a&b=c <é>', claims: { team: 'red', roles: ['x', 'y'], areas: ['1', '2'] } },
   { tenant: 'demo/acme', user: undefined, claims: {} },
-])('what is written can be read: $user', (identity) => {
+])('a formatted identity can be parsed: $user', (identity) => {
   expect(parseIdentity(formatIdentity(identity))).toEqual(identity)
 })
