@@ -1,11 +1,12 @@
-// The API that comes with the chart: CRDs, admission policies, roles. What they say is tested where they are made; here, that it arrives.
+// The API objects of the chart: CRDs, admission policies and roles. Other tests cover their contents; these
+// tests check that the chart installs them unchanged.
 import { describe, expect, test } from 'vitest'
 import { manifestsIn } from '../support/kube-parley.js'
 import { find, kinds, render, type Tree } from './rendering.js'
 
-function sameAs(objects: Tree[], wanted: Tree): void {
-  const found = find(objects, wanted.kind, wanted.metadata.name)
-  const { metadata, ...rest } = wanted
+function expectSame(objects: Tree[], expected: Tree): void {
+  const found = find(objects, expected.kind, expected.metadata.name)
+  const { metadata, ...rest } = expected
   const { metadata: foundMetadata, ...foundRest } = found
   expect(foundRest).toEqual(rest)
   expect(foundMetadata.labels).toMatchObject(metadata.labels)
@@ -14,18 +15,18 @@ function sameAs(objects: Tree[], wanted: Tree): void {
 }
 
 describe('CRDs', () => {
-  test('come with the release, and stay when it goes', async () => {
+  test('are installed with the release, and kept when it is uninstalled', async () => {
     const objects = await render({})
     const crds = await manifestsIn('crds')
     expect(crds).toHaveLength(3)
     for (const crd of crds) {
-      sameAs(objects, crd)
+      expectSame(objects, crd)
       const { annotations } = find(objects, 'CustomResourceDefinition', crd.metadata.name).metadata
       expect(annotations['helm.sh/resource-policy']).toBe('keep')
     }
   })
 
-  test('go with it when the values say so, or come from elsewhere', async () => {
+  test('are removed with the release, or not installed at all, when the values say so', async () => {
     const objects = await render({ crds: { keep: false } })
     for (const { kind, metadata } of objects)
       if (kind === 'CustomResourceDefinition')
@@ -35,34 +36,36 @@ describe('CRDs', () => {
   })
 })
 
-test('admission policies come with the release unless another brings them', async () => {
+test('admission policies are installed with the release unless the values disable them', async () => {
   const policies = await manifestsIn('policies')
   expect(policies.length).toBeGreaterThan(0)
-  for (const policy of policies) sameAs(await render({}), policy)
+  for (const policy of policies) expectSame(await render({}), policy)
   const without = await render({ admissionPolicies: { enabled: false } })
   expect(kinds(without).filter((name) => name.startsWith('Validating'))).toEqual([])
 })
 
 describe('roles', () => {
-  test('for people come with the release unless another brings them', async () => {
-    const people = (await manifestsIn('rbac')).filter(({ metadata }) => metadata.name !== 'parley-controller')
-    expect(people.length).toBeGreaterThan(0)
-    for (const role of people) sameAs(await render({}), role)
+  test('for users are installed with the release unless the values disable them', async () => {
+    const userRoles = (await manifestsIn('rbac')).filter(
+      ({ metadata }) => metadata.name !== 'parley-controller',
+    )
+    expect(userRoles.length).toBeGreaterThan(0)
+    for (const role of userRoles) expectSame(await render({}), role)
     const without = await render({ rbac: { people: false } })
     expect(kinds(without).filter((name) => name.startsWith('ClusterRole parley-'))).toEqual([])
   })
 
-  test('give the controller what it needs, in its own name', async () => {
+  test('grant the controller its permissions, under the names of the release', async () => {
     const objects = await render({}, { name: 'team', namespace: 'tools' })
-    const written = (await manifestsIn('rbac')).filter(
+    const manifests = (await manifestsIn('rbac')).filter(
       ({ metadata }) => metadata.name === 'parley-controller',
     )
     const rulesOf = (all: Tree[], kind: string) => find(all, kind, '-controller').rules
-    expect(rulesOf(objects, 'ClusterRole')).toEqual(rulesOf(written, 'ClusterRole'))
-    // Its Lease, too, has a name of its own.
+    expect(rulesOf(objects, 'ClusterRole')).toEqual(rulesOf(manifests, 'ClusterRole'))
+    // The Lease has the name of the release too.
     const { args } = find(objects, 'Deployment', '-controller').spec.template.spec.containers[0]
     expect(args).toContain('--lease-name=team-parley-controller')
-    const [create, keep] = rulesOf(written, 'Role')
+    const [create, keep] = rulesOf(manifests, 'Role')
     expect(rulesOf(objects, 'Role')).toEqual([create, { ...keep, resourceNames: ['team-parley-controller'] }])
 
     const account = { kind: 'ServiceAccount', name: 'team-parley-controller', namespace: 'tools' }
@@ -82,14 +85,14 @@ describe('roles', () => {
         name: find(objects, kind, '-controller').metadata.name,
       })
     }
-    // Two releases of one name in two namespaces do not share what is the cluster's.
+    // Two releases of the same name in two namespaces do not share cluster-scoped objects.
     const other = await render({}, { name: 'team', namespace: 'other' })
     expect(find(other, 'ClusterRole', '-controller').metadata.name).not.toBe(
       find(objects, 'ClusterRole', '-controller').metadata.name,
     )
   })
 
-  test('are made by you when the values say so', async () => {
+  test('are not created when the values say so', async () => {
     const without = await render({ rbac: { create: false, people: false } })
     expect(kinds(without).filter((name) => /Role/.test(name))).toEqual([])
   })

@@ -1,8 +1,8 @@
-// What holds for every set of values that the chart brings along, and for its defaults.
+// Checks of every set of values in charts/parley/ci, and of the defaults.
 import { describe, expect, test } from 'vitest'
 import { examples, kinds, pods, render, type Tree } from './rendering.js'
 
-/** Cluster-scoped kinds that the chart makes. */
+/** Cluster-scoped kinds that the chart creates. */
 const clusterScoped = new Set([
   'CustomResourceDefinition',
   'ClusterRole',
@@ -14,12 +14,12 @@ const clusterScoped = new Set([
 describe.each([['defaults', {}] as [string, Tree], ...(await examples())])('%s', async (_name, values) => {
   const objects = await render(values)
 
-  test('renders objects, and none twice', () => {
+  test('renders objects with unique names', () => {
     expect(pods(objects).length).toBeGreaterThan(0)
     expect(kinds(objects).toSorted()).toEqual([...new Set(kinds(objects))].toSorted())
   })
 
-  test('names, places and labels each object as Kubernetes recommends', () => {
+  test('gives each object a valid name, its namespace and the recommended labels', () => {
     for (const { kind, metadata } of objects) {
       expect(metadata.name).toMatch(/^[a-z0-9.-]{1,63}$/)
       expect(metadata.namespace).toBe(clusterScoped.has(kind) ? undefined : 'chat')
@@ -35,7 +35,7 @@ describe.each([['defaults', {}] as [string, Tree], ...(await examples())])('%s',
     }
   })
 
-  test('keeps to the restricted Pod Security Standard', () => {
+  test('meets the restricted Pod Security Standard', () => {
     for (const { spec } of pods(objects)) {
       expect(spec.securityContext).toMatchObject({
         runAsNonRoot: true,
@@ -54,7 +54,7 @@ describe.each([['defaults', {}] as [string, Tree], ...(await examples())])('%s',
     }
   })
 
-  test('selects pods by labels that they have, and that no release changes', () => {
+  test('selects pods by labels that they have, and that no upgrade changes', () => {
     const selectors: Tree[] = objects
       .filter(({ kind, spec }) => kind !== 'ServiceMonitor' && (spec?.selector ?? spec?.podSelector))
       .map(({ spec }) => spec.selector?.matchLabels ?? spec.selector ?? spec.podSelector.matchLabels)
@@ -66,12 +66,12 @@ describe.each([['defaults', {}] as [string, Tree], ...(await examples())])('%s',
         'app.kubernetes.io/instance': 'parley',
         'app.kubernetes.io/component': expect.any(String),
       })
-      const wanted = Object.entries(selector)
-      expect(labels.filter((has) => wanted.every(([key, value]) => has[key] === value))).toHaveLength(1)
+      const pairs = Object.entries(selector)
+      expect(labels.filter((own) => pairs.every(([key, value]) => own[key] === value))).toHaveLength(1)
     }
   })
 
-  test('bounds the memory of each container, and names no environment variable twice', () => {
+  test('limits the memory of each container, and sets no environment variable twice', () => {
     for (const { spec } of pods(objects)) {
       for (const container of spec.containers) {
         expect(container.resources.limits.memory).toBeDefined()
@@ -82,7 +82,7 @@ describe.each([['defaults', {}] as [string, Tree], ...(await examples())])('%s',
     }
   })
 
-  test('writes no secret where others can read it', () => {
+  test('writes secrets into Secrets only', () => {
     const open = objects.filter(({ kind }) => kind !== 'Secret')
     const secrets = objects
       .filter(({ kind }) => kind === 'Secret')

@@ -1,4 +1,4 @@
-// The gateways' Deployment, and what scales, protects and exposes it.
+// The Deployment of the gateways, and the objects that scale, protect and expose it.
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -11,7 +11,7 @@ async function gatewayOf(values: Tree = {}): Promise<{ objects: Tree[]; deployme
   return { objects, deployment, container: deployment.spec.template.spec.containers[0] }
 }
 
-describe('its arguments', () => {
+describe('the arguments', () => {
   test.each(['gateway', 'controller'])('are flags that `parley %s` knows', async (command) => {
     const tls = { enabled: true, ca: { secretName: 'ca' }, clientCertificate: { secretName: 'client' } }
     const objects = await render({
@@ -20,10 +20,10 @@ describe('its arguments', () => {
       tenants: { allowPrivateJwks: true },
     })
     const { spec } = find(objects, 'Deployment', `-${command}`)
-    const [asked, ...flags] = spec.template.spec.containers[0].args
+    const [subcommand, ...flags] = spec.template.spec.containers[0].args
     const program = [join(root, 'dist/cli/main.js'), command, '--help']
     const { stdout } = await promisify(execFile)(process.execPath, program)
-    expect(asked).toBe(command)
+    expect(subcommand).toBe(command)
     expect(flags.length).toBeGreaterThan(6)
     for (const argument of flags) expect(stdout).toContain(`${argument.split('=')[0]} `)
   })
@@ -51,7 +51,7 @@ describe('its arguments', () => {
     expect(flag(container, 'installation')).toBe('europe/chat')
   })
 
-  test('lead to the catalog, or without a controller to manifests', async () => {
+  test('name the sealing key of the catalog, or the manifests without a controller', async () => {
     const { container } = await gatewayOf()
     expect(flag(container, 'sealing-key-file')).toBe('/etc/parley/sealing-key/keys')
     expect(flag(container, 'tenants')).toBeUndefined()
@@ -65,34 +65,34 @@ describe('its arguments', () => {
   })
 })
 
-describe('ending', () => {
-  test('has the time that sleep, drain and goodbyes take together', async () => {
+describe('termination', () => {
+  test('has a grace period of the sleep, the drain and the margin together', async () => {
     const gateway = { preStopSleepSeconds: 7, drainWindowSeconds: 100, terminationMarginSeconds: 11 }
     const { container, deployment } = await gatewayOf({ gateway })
     expect(deployment.spec.template.spec.terminationGracePeriodSeconds).toBe(118)
     expect(container.lifecycle).toEqual({ preStop: { sleep: { seconds: 7 } } })
   })
 
-  test('may have more time', async () => {
+  test('can have a longer grace period', async () => {
     const { deployment } = await gatewayOf({ gateway: { terminationGracePeriodSeconds: 600 } })
     expect(deployment.spec.template.spec.terminationGracePeriodSeconds).toBe(600)
   })
 
-  test('may not have less', async () => {
+  test('refuses a shorter grace period', async () => {
     expect(await refusal({ gateway: { terminationGracePeriodSeconds: 89 } })).toMatch(
-      /terminationGracePeriodSeconds is 89, and a pod needs 90/,
+      /terminationGracePeriodSeconds is 89, but a pod needs 90/,
     )
     expect(await refusal({ gateway: { terminationGracePeriodSeconds: 90 } })).toBeUndefined()
   })
 
-  test('does without a sleep of no seconds, which older API servers refuse', async () => {
+  test('omits a preStop sleep of zero seconds, which older API servers refuse', async () => {
     const { container } = await gatewayOf({ gateway: { preStopSleepSeconds: 0 } })
     expect(container.lifecycle).toBeUndefined()
   })
 })
 
 describe('scaling', () => {
-  test('has no number of pods beside an HPA', async () => {
+  test('sets no number of replicas with an HPA', async () => {
     const { deployment, objects } = await gatewayOf()
     expect(deployment.spec).not.toHaveProperty('replicas')
     expect(find(objects, 'HorizontalPodAutoscaler').spec).toMatchObject({
@@ -115,7 +115,7 @@ describe('scaling', () => {
     })
   })
 
-  test('has no number of pods beside KEDA, which takes silence for no news', async () => {
+  test('sets no number of replicas with KEDA, which ignores missing metrics', async () => {
     const keda = { serverAddress: 'http://prometheus:9090' }
     const { deployment, objects } = await gatewayOf({
       autoscaling: { provider: 'keda', targetConnections: 500, keda },
@@ -134,7 +134,7 @@ describe('scaling', () => {
     )
   })
 
-  test('has a number of pods where nothing scales them', async () => {
+  test('sets the number of replicas without autoscaling', async () => {
     const { deployment, objects } = await gatewayOf({
       autoscaling: { provider: 'none' },
       gateway: { replicas: 5 },
@@ -148,7 +148,7 @@ describe('scaling', () => {
   test.each([
     ['custom-metrics', { provider: 'custom-metrics' }, 'parley-gateway'],
     ['keda', keda, 'keda-hpa-parley-gateway'],
-  ])('with %s the controller may look at that autoscaler alone', async (_, autoscaling, name) => {
+  ])('with %s the controller may read only that autoscaler', async (_, autoscaling, name) => {
     const { objects } = await gatewayOf({ autoscaling })
     const [container] = find(objects, 'Deployment', '-controller').spec.template.spec.containers
     expect(flag(container, 'gateway-hpa')).toBe(name)
@@ -165,23 +165,23 @@ describe('scaling', () => {
   })
 
   test.each([
-    ['nothing scales', { autoscaling: { provider: 'none' } }],
+    ['autoscaling is disabled', { autoscaling: { provider: 'none' } }],
     ['there is no controller', { controller: { enabled: false }, tenants: { existingSecret: 'mine' } }],
-    ['roles are yours', { rbac: { create: false } }],
-  ])('where %s it has no right to pods', async (_, values) => {
+    ['the chart creates no roles', { rbac: { create: false } }],
+  ])('when %s the controller has no permissions on pods', async (_, values) => {
     expect(kinds((await gatewayOf(values)).objects).filter((name) => name.endsWith('-scaling'))).toEqual([])
   })
 
-  test('asks for another pod before one is full', async () => {
+  test('refuses a target above the maximum of connections', async () => {
     const autoscaling = { targetConnections: 1001 }
     expect(await refusal({ autoscaling, gateway: { maxConnections: 1000 } })).toMatch(
-      /a pod would be full before another is asked for/,
+      /a pod would be full before the autoscaler adds another one/,
     )
   })
 })
 
-describe('rolling out and evicting', () => {
-  test('takes no pod away before another is ready', async () => {
+describe('rollouts and evictions', () => {
+  test('remove no pod before its replacement is ready', async () => {
     const { deployment } = await gatewayOf()
     expect(deployment.spec.minReadySeconds).toBe(15)
     expect(deployment.spec.strategy).toEqual({
@@ -190,7 +190,7 @@ describe('rolling out and evicting', () => {
     })
   })
 
-  test('protects healthy pods alone', async () => {
+  test('are limited for healthy pods only', async () => {
     const { objects } = await gatewayOf()
     expect(find(objects, 'PodDisruptionBudget', '-gateway').spec).toMatchObject({
       maxUnavailable: '10%',
@@ -198,7 +198,7 @@ describe('rolling out and evicting', () => {
     })
   })
 
-  test('spreads the pods of one revision over zones and hosts', async () => {
+  test('keep the pods of one revision spread over zones and hosts', async () => {
     const { deployment } = await gatewayOf()
     const spread = deployment.spec.template.spec.topologySpreadConstraints
     expect(spread.map((constraint: Tree) => constraint.topologyKey)).toEqual([
@@ -211,15 +211,15 @@ describe('rolling out and evicting', () => {
   })
 })
 
-describe('reaching it', () => {
-  test('goes through a Service that says it is WebSockets, and has no port for operators', async () => {
+describe('exposure', () => {
+  test('is a Service with a WebSocket appProtocol and without the ops port', async () => {
     const { objects } = await gatewayOf()
     expect(find(objects, 'Service', '-gateway').spec.ports).toEqual([
       { name: 'clients', port: 80, targetPort: 'clients', appProtocol: 'kubernetes.io/ws' },
     ])
   })
 
-  test('with TLS at the pods says so to proxies and tenants, and mounts the whole Secret', async () => {
+  test('with TLS at the pods has a wss appProtocol and URL, and mounts the whole Secret', async () => {
     const tls = { existingSecret: 'certificate' }
     const { container, deployment, objects } = await gatewayOf({ gateway: { tls } })
     expect(find(objects, 'Service', '-gateway').spec.ports).toEqual([
@@ -228,7 +228,7 @@ describe('reaching it', () => {
     expect(publicUrl(objects)).toBe('wss://parley-gateway.chat.svc.cluster.local')
     expect(flag(container, 'tls-cert-file')).toBe('/etc/parley/tls/tls.crt')
     expect(flag(container, 'tls-key-file')).toBe('/etc/parley/tls/tls.key')
-    // No `subPath`: such a file stays as it was when the pod began.
+    // There is no `subPath`: a file mounted that way is never updated.
     expect(container.volumeMounts).toContainEqual({
       name: 'tls',
       mountPath: '/etc/parley/tls',
@@ -240,7 +240,7 @@ describe('reaching it', () => {
     expect(JSON.stringify(find(objects, 'Deployment', '-controller'))).not.toContain('certificate')
   })
 
-  test('takes the port and its protocol from the values, TLS or not', async () => {
+  test('takes the port and its appProtocol from the values, with or without TLS', async () => {
     const service = { port: 8443, appProtocol: '' }
     const tls = { existingSecret: 'certificate' }
     const { objects } = await gatewayOf({ gateway: { service, tls } })
@@ -250,13 +250,13 @@ describe('reaching it', () => {
     expect(publicUrl(objects)).toBe('wss://parley-gateway.chat.svc.cluster.local:8443')
   })
 
-  test('probes life by /healthz and readiness by /readyz', async () => {
+  test('has a liveness probe on /healthz and a readiness probe on /readyz', async () => {
     const { container } = await gatewayOf()
     expect(container.livenessProbe.httpGet).toEqual({ path: '/healthz', port: 'ops' })
     expect(container.readinessProbe.httpGet).toEqual({ path: '/readyz', port: 'ops' })
   })
 
-  test('needs neither a token of the API server nor rights', async () => {
+  test('needs neither a service account token nor permissions', async () => {
     const { deployment, objects } = await gatewayOf()
     expect(deployment.spec.template.spec.automountServiceAccountToken).toBe(false)
     expect(find(objects, 'ServiceAccount', '-gateway').automountServiceAccountToken).toBe(false)
@@ -266,7 +266,7 @@ describe('reaching it', () => {
     expect(bound.filter(({ name }) => name === 'parley-gateway')).toEqual([])
   })
 
-  test('by HTTPRoute and Ingress is one value away, and tells tenants where', async () => {
+  test('by HTTPRoute or Ingress needs one value, and sets the public URL', async () => {
     const { objects } = await gatewayOf()
     expect(objects.filter(({ kind }) => kind === 'HTTPRoute' || kind === 'Ingress')).toEqual([])
     expect(publicUrl(objects)).toBe('ws://parley-gateway.chat.svc.cluster.local')

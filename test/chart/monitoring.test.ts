@@ -1,4 +1,4 @@
-// Dashboards and rules in the chart: off unless asked for, and of this release alone.
+// Dashboards and rules in the chart. They are disabled by default, and cover only this release.
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,11 +14,11 @@ const alone = { controller: { enabled: false }, tenants: { existingSecret: 'tena
 const groupsOf = async (values: Tree): Promise<Tree[]> =>
   find(await render(values), 'PrometheusRule').spec.groups
 
-test('there is neither unless it is asked for', async () => {
+test('dashboards and rules are disabled by default', async () => {
   expect(kinds(await render({})).filter((kind) => /PrometheusRule|dashboards/.test(kind))).toEqual([])
 })
 
-test('the rules are taken by promtool, and look at this namespace alone', async () => {
+test('promtool accepts the rules, and they select only this namespace', async () => {
   const groups = await groupsOf(on)
   expect(await checkRules(groups)).toBe('')
   const rules = groups.flatMap((group) => group.rules)
@@ -29,7 +29,7 @@ test('the rules are taken by promtool, and look at this namespace alone', async 
       expect(`${found} ${after}`).toContain('{namespace="chat"')
 })
 
-test('runbooks are where the values say', async () => {
+test('the runbook URLs begin with the value runbookUrl', async () => {
   const published = { ...on.monitoring.prometheusRule, runbookUrl: 'https://example.com/books/' }
   const rules = (await groupsOf({ monitoring: { prometheusRule: published } })).flatMap(
     (group) => group.rules,
@@ -39,7 +39,7 @@ test('runbooks are where the values say', async () => {
   for (const url of urls) expect(url).toMatch(/^https:\/\/example\.com\/books\/Parley\w+\.md$/)
 })
 
-test('without a controller nothing waits for one', async () => {
+test('without a controller there are no rules and no dashboard for it', async () => {
   const values = { ...on, ...alone }
   const names = (await groupsOf(values)).map(({ name }) => name)
   expect(names).toContain('parley-gateways')
@@ -48,7 +48,7 @@ test('without a controller nothing waits for one', async () => {
   expect(Object.keys(data)).not.toContain('parley-controller.json')
 })
 
-test('dashboards are JSON under names of ours, with the label that the sidecar looks for', async () => {
+test('dashboards are JSON with fixed names, and have the label of the sidecar', async () => {
   const { data, metadata } = find(await render(on), 'ConfigMap', '-dashboards')
   expect(metadata.labels).toMatchObject({ grafana_dashboard: '1' })
   const boards = Object.values<string>(data).map((text) => JSON.parse(text))
@@ -60,7 +60,7 @@ test('dashboards are JSON under names of ours, with the label that the sidecar l
   ])
 })
 
-test('two paths of one port are two targets', async () => {
+test('two paths of one port are two scrape targets', async () => {
   const values = { monitoring: { podMonitor: { enabled: true }, serviceMonitor: { enabled: true } } }
   const objects = await render(values)
   for (const part of ['-gateway', '-controller']) {
@@ -75,11 +75,11 @@ test('two paths of one port are two targets', async () => {
   }
 })
 
-test('the second job of a Prometheus that goes by annotations finds the gateways, and nobody else', async () => {
+test('the example scrape job for tenant metrics finds only the gateways', async () => {
   const text = await readFile(join(root, 'examples/prometheus/scrape-tenants.yaml'), 'utf8')
   const jobs: Tree[] = parse(text)
   expect(jobs).toHaveLength(1)
-  // Not every promtool is built with the discovery of Kubernetes.
+  // Not every build of promtool includes Kubernetes service discovery.
   const { kubernetes_sd_configs: discovery, ...rest } = jobs[0] ?? {}
   expect(discovery).toEqual([{ role: 'pod' }])
   expect(await checkScrapes([rest])).toBe('')
@@ -98,7 +98,7 @@ test('the second job of a Prometheus that goes by annotations finds the gateways
   expect(found).toEqual([9090])
 })
 
-test('dashboards/ and its copies in the chart are what `npm run dashboards` would write', async () => {
+test('dashboards/ and its copies in the chart are up to date with `npm run dashboards`', async () => {
   const { stderr } = await promisify(execFile)(process.execPath, ['scripts/dashboards.mjs', '--check'], {
     cwd: root,
   })

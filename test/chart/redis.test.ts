@@ -1,4 +1,4 @@
-// Which Redis the pods are led to, with which secrets, and the three that the chart brings along.
+// The Redis URL and the credentials of the pods, and the embedded Redis.
 import { describe, expect, test } from 'vitest'
 import { SealingKeys } from '../../src/catalog/redis/sealing.js'
 import { find, flag, kinds, render, type Tree } from './rendering.js'
@@ -13,8 +13,8 @@ async function podsOf(values: Tree): Promise<{ objects: Tree[]; containers: Tree
   return { objects, specs, containers: specs.map(({ containers: [container] }) => container) }
 }
 
-describe('your Redis', () => {
-  test('behind Sentinels, with users, passwords and TLS', async () => {
+describe('an external Redis', () => {
+  test('can have Sentinels, users, passwords and TLS', async () => {
     const { containers, specs, objects } = await podsOf({
       redis: {
         mode: 'sentinel',
@@ -61,7 +61,7 @@ describe('your Redis', () => {
     expect(ports.map(({ port }: Tree) => port)).toEqual([6379, 26_379, 26_380])
   })
 
-  test('as a Cluster', async () => {
+  test('can be a Cluster', async () => {
     const { containers } = await podsOf({ redis: { mode: 'cluster', addresses: ['a:7000', 'b:7000'] } })
     for (const container of containers) {
       expect(flag(container, 'redis')).toBe('redis+cluster://a:7000,b:7000')
@@ -69,14 +69,14 @@ describe('your Redis', () => {
     }
   })
 
-  test('alone, with a database', async () => {
+  test('can be a standalone server with a database number', async () => {
     const { containers } = await podsOf({ redis: { mode: 'standalone', addresses: ['a'], database: 4 } })
     for (const container of containers) expect(flag(container, 'redis')).toBe('redis://a/4')
   })
 })
 
 describe('the embedded Redis', () => {
-  test('is reached at all three Sentinels by the names of the pods', async () => {
+  test('has a URL with the host names of all three Sentinels', async () => {
     const { containers, objects } = await podsOf({ clusterDomain: 'k8s.example' })
     const { metadata, spec } = find(objects, 'StatefulSet')
     const hosts = [0, 1, 2].map((n) => `${metadata.name}-${n}.${spec.serviceName}.chat.svc.k8s.example`)
@@ -94,7 +94,7 @@ describe('the embedded Redis', () => {
     expect(spec.podManagementPolicy).toBe('Parallel')
   })
 
-  test('refuses writes that no replica has, and keeps what it took', async () => {
+  test('refuses writes without a replica, and persists data', async () => {
     const { data } = find((await podsOf({})).objects, 'ConfigMap')
     expect(data['redis.conf'].split('\n')).toEqual(
       expect.arrayContaining(['min-replicas-to-write 1', 'min-replicas-max-lag 5', 'appendonly yes']),
@@ -106,12 +106,12 @@ describe('the embedded Redis', () => {
     expect(data['master.conf'].split('\n')).toContain('down-after-milliseconds parley 2000')
   })
 
-  test('takes lines of its configuration from the values', async () => {
+  test('appends configuration lines from the values', async () => {
     const { objects } = await podsOf({ redis: { embedded: { config: 'maxmemory 1gb\nhz 20' } } })
     expect(find(objects, 'ConfigMap').data['redis.conf']).toMatch(/\nmaxmemory 1gb\nhz 20\n?$/)
   })
 
-  test('restarts when its configuration changes, and not for a new password or version', async () => {
+  test('restarts when its configuration changes, but not for a new password or version', async () => {
     const checksum = async (values: Tree) =>
       find(await render(values), 'StatefulSet').spec.template.metadata.annotations['checksum/configuration']
     const first = await checksum({})
@@ -121,7 +121,7 @@ describe('the embedded Redis', () => {
     expect(Object.keys(template.metadata.labels)).not.toContain('app.kubernetes.io/version')
   })
 
-  test('has volumes, or none for a trial', async () => {
+  test('has volumes, or an emptyDir without persistence', async () => {
     const persistence = { size: '20Gi', storageClassName: 'fast' }
     const { spec } = find(await render({ redis: { embedded: { persistence } } }), 'StatefulSet')
     expect(spec.volumeClaimTemplates[0].spec).toEqual({
@@ -137,7 +137,7 @@ describe('the embedded Redis', () => {
     expect(trial.spec.template.spec.volumes).toContainEqual({ name: 'data', emptyDir: {} })
   })
 
-  test('loses one pod at a time to evictions, and prefers or demands different hosts', async () => {
+  test('allows the eviction of one pod at a time, and prefers or requires different hosts', async () => {
     const objects = await render({})
     expect(find(objects, 'PodDisruptionBudget', '-redis').spec.maxUnavailable).toBe(1)
     const affinityOf = async (antiAffinity: string) =>
@@ -149,7 +149,7 @@ describe('the embedded Redis', () => {
     expect(required.topologyKey).toBe('kubernetes.io/hostname')
   })
 
-  test('is open to this release alone', async () => {
+  test('admits connections from this release only', async () => {
     const { ingress } = find(await render({}), 'NetworkPolicy', '-redis').spec
     expect(ingress).toEqual([
       {
@@ -170,7 +170,7 @@ describe('the embedded Redis', () => {
 })
 
 describe('secrets', () => {
-  test('are made when none is named, outlive the release, and are what the program reads', async () => {
+  test('are created when none is named, are kept on uninstall, and have the format that the program reads', async () => {
     const objects = await render({})
     const sealing = find(objects, 'Secret', '-sealing-key')
     expect(sealing.metadata.annotations).toEqual({ 'helm.sh/resource-policy': 'keep' })
@@ -180,7 +180,7 @@ describe('secrets', () => {
     expect(atob(redis.data.password)).toMatch(/^[A-Za-z0-9]{32}$/)
   })
 
-  test('are yours when they are named', async () => {
+  test('are not created when existing ones are named', async () => {
     const { objects, containers, specs } = await podsOf({
       sealingKey: { existingSecret: 'seal' },
       redis: { existingSecret: 'login', passwordKey: 'pass' },

@@ -1,5 +1,5 @@
-// The scripts that start the embedded Redis and its Sentinels, as the chart renders them, with real processes: three pods are three addresses of
-// the loopback. (Linux has all of 127.0.0.0/8 there.)
+// The start scripts of the embedded Redis and its Sentinels, as the chart renders them, with real processes.
+// Each of the three pods has its own loopback address. (On Linux, all of 127.0.0.0/8 is local.)
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,9 +11,9 @@ import { freePort, until } from '../support/redis-processes.js'
 import { find, render } from './rendering.js'
 
 const password = 'correct-horse-battery'
-/** Long enough for a pod to be back before it is missed. */
+/** Long enough for a pod to restart before the Sentinels consider it down. */
 const downAfterMs = 5_000
-/** Silence, votes, and on a busy machine a second vote. */
+/** Time for the detection, an election, and a second election on a busy machine. */
 const failoverMsMax = 60_000
 
 const hosts = ['127.77.0.1', '127.77.0.2', '127.77.0.3']
@@ -31,25 +31,29 @@ class Pod {
     this.#ports = where.ports
   }
 
-  /** The files of the ConfigMap, with the few lines of theirs that say where a pod is. */
+  /** Writes the files of the ConfigMap. Replaces only the lines with folders, addresses and ports. */
   async install(files: Readonly<Record<string, string>>): Promise<void> {
     const { redis, sentinel } = this.#ports
-    const here: Record<string, string> = {
+    const replacements: Record<string, string> = {
       'dir /data': `dir ${this.#data}`,
       'bind * -::*': `bind ${this.host}\nport ${redis}`,
     }
-    const ofSentinel = { ...here, 'bind * -::*': `bind ${this.host}`, 'port 26379': `port ${sentinel}` }
+    const sentinelReplacements = {
+      ...replacements,
+      'bind * -::*': `bind ${this.host}`,
+      'port 26379': `port ${sentinel}`,
+    }
     await mkdir(join(this.#folder, 'scripts'), { recursive: true })
     await mkdir(join(this.#folder, 'run'))
     await mkdir(this.#data)
     for (const [name, text] of Object.entries(files)) {
-      const changes = { 'redis.conf': here, 'sentinel.conf': ofSentinel }[name] ?? {}
-      let placed = text
-      for (const [line, other] of Object.entries(changes)) {
-        expect(placed.split('\n')).toContain(line)
-        placed = placed.replace(line, other)
+      const changes = { 'redis.conf': replacements, 'sentinel.conf': sentinelReplacements }[name] ?? {}
+      let adapted = text
+      for (const [line, replacement] of Object.entries(changes)) {
+        expect(adapted.split('\n')).toContain(line)
+        adapted = adapted.replace(line, replacement)
       }
-      await writeFile(join(this.#folder, 'scripts', name), placed)
+      await writeFile(join(this.#folder, 'scripts', name), adapted)
     }
   }
 
@@ -57,40 +61,40 @@ class Pod {
     return join(this.#folder, 'data')
   }
 
-  /** Both containers; resolves at once. */
+  /** Starts both containers; does not wait for them. */
   start(): void {
     this.redis = this.#run('redis.sh')
     this.sentinel = this.#run('sentinel.sh')
   }
 
-  /** SIGKILL for both. */
+  /** Kills both containers with SIGKILL. */
   async kill(): Promise<void> {
     await Promise.all([this.redis?.kill(), this.sentinel?.kill()])
   }
 
-  /** As an emptyDir when its pod goes. */
+  /** Deletes the data, as when a pod with an emptyDir is deleted. */
   async wipe(): Promise<void> {
     await rm(this.#data, { recursive: true })
     await mkdir(this.#data)
   }
 
-  /** What redis.sh decided: the master, and who said so. */
+  /** The decision of redis.sh: the master and its source. */
   async decision(): Promise<string> {
-    if (!this.redis) throw new Error('it was not started')
-    return this.redis.saying('a decision', (said) => /^the master is (.*)$/m.exec(said)?.[1])
+    if (!this.redis) throw new Error('the pod was not started')
+    return this.redis.waitForOutput('a decision', (said) => /^the master is (.*)$/m.exec(said)?.[1])
   }
 
   async cli(...args: string[]): Promise<string> {
     return this.#cli(this.#ports.redis, args)
   }
 
-  /** Whom its Sentinel names. */
-  async named(): Promise<string | undefined> {
+  /** The master that this pod's Sentinel names. */
+  async masterOfSentinel(): Promise<string | undefined> {
     const reply = await this.#cli(this.#ports.sentinel, ['sentinel', 'get-master-addr-by-name', 'parley'])
     return reply.split('\n')[0]
   }
 
-  /** Its Sentinel knows of both others, and of both replicas. */
+  /** True when the Sentinel knows the two other Sentinels and both replicas. */
   async knowsAll(): Promise<boolean> {
     const lines = (await this.#cli(this.#ports.sentinel, ['sentinel', 'master', 'parley'])).split('\n')
     const valueOf = (name: string) => lines[lines.indexOf(name) + 1]
@@ -114,9 +118,9 @@ class Pod {
   }
 
   async #cli(port: number, args: readonly string[]): Promise<string> {
-    const place = ['-h', this.host, '-p', String(port), '--raw']
+    const target = ['-h', this.host, '-p', String(port), '--raw']
     const env = { ...process.env, REDISCLI_AUTH: password }
-    const { stdout } = await promisify(execFile)('redis-cli', [...place, ...args], { timeout: 5_000, env })
+    const { stdout } = await promisify(execFile)('redis-cli', [...target, ...args], { timeout: 5_000, env })
     return stdout.trimEnd()
   }
 }
@@ -137,21 +141,21 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-/** Each begins where the one before ends: after a failure there is nothing to be learnt from the others. */
+/** Each test continues from the state of the previous one, so all tests after a failure fail at once. */
 let failed: string | undefined
 beforeEach(({ onTestFailed, task }) => {
-  if (failed !== undefined) throw new Error(`a consequence of "${failed}"`)
+  if (failed !== undefined) throw new Error(`skipped because "${failed}" failed`)
   onTestFailed(() => void (failed = task.name))
 })
 
-/** The master on which all agree, with both replicas following and all Sentinels in the picture. */
-async function settled(besides?: Pod): Promise<Pod> {
+/** The master on which all Sentinels agree, with both replicas online. Waits while the master is `except`. */
+async function settled(except?: Pod): Promise<Pod> {
   return until(
     'a settled trio',
     async () => {
-      const names = await Promise.all(pods.map((pod) => pod.named()))
+      const names = await Promise.all(pods.map((pod) => pod.masterOfSentinel()))
       const master = pods.find(({ host }) => names.every((name) => name === host))
-      if (!master || master === besides) return undefined
+      if (!master || master === except) return undefined
       const info = await master.cli('info', 'replication')
       const known = await Promise.all(pods.map((pod) => pod.knowsAll()))
       return (info.match(/state=online/g) ?? []).length === 2 && known.every(Boolean) && master
@@ -160,9 +164,9 @@ async function settled(besides?: Pod): Promise<Pod> {
   )
 }
 
-/** On the master and both replicas when it resolves. */
-async function keep(master: Pod, key: string): Promise<void> {
-  await until('a write that is taken', async () => (await master.cli('set', key, 'kept')) === 'OK')
+/** Writes `key`. Resolves when the master and both replicas have it. */
+async function writeReplicated(master: Pod, key: string): Promise<void> {
+  await until('an accepted write', async () => (await master.cli('set', key, 'kept')) === 'OK')
   await until('both copies', async () => (await master.cli('wait', '2', '2000')) === '2')
 }
 
@@ -173,61 +177,65 @@ async function expectKept(key: string): Promise<void> {
 
 test('at the very first start the first pod is master', async () => {
   for (const pod of pods) pod.start()
-  // Who is late hears it from the Sentinels that were faster, or reads what the one beside it has written.
+  // A slower pod gets the answer from the Sentinels of faster pods, or from the file of its own Sentinel.
   for (const pod of pods) expect(await pod.decision()).toMatch(`${first.host} (`)
   expect(await settled()).toBe(first)
 })
 
-test('a master that comes back empty before it is missed waits until another is chosen, and follows it', async () => {
-  await keep(first, 'one')
+test('a master that restarts empty before it is considered down waits for an election, and follows the new master', async () => {
+  await writeReplicated(first, 'one')
   await first.kill()
   await first.wipe()
   first.start()
-  await first.redis?.saying('that it waits', (said) =>
-    said.includes('named master by sentinels, and empty: waiting for the others') ? true : undefined,
+  await first.redis?.waitForOutput('a message that it waits', (said) =>
+    said.includes('this server is empty and was named master (sentinels): waiting for the other servers')
+      ? true
+      : undefined,
   )
   const master = await settled(first)
   expect(await first.decision()).toBe(`${master.host} (sentinels)`)
   await expectKept('one')
 })
 
-test('when all come back with their data, the last master is master again', async () => {
+test('when all pods restart with their data, the last master becomes master again', async () => {
   const master = await settled()
   expect(master).not.toBe(first)
-  await keep(master, 'two')
+  await writeReplicated(master, 'two')
   await Promise.all(pods.map((pod) => pod.kill()))
   for (const pod of pods) pod.start()
   expect(await settled()).toBe(master)
   await expectKept('two')
 })
 
-test('a master of the past, with data, is outvoted by two Sentinels', async () => {
-  const past = await settled()
-  await past.kill()
-  const others = pods.filter((pod) => pod !== past)
+test('a former master with data is outvoted by two Sentinels', async () => {
+  const former = await settled()
+  await former.kill()
+  const others = pods.filter((pod) => pod !== former)
   const master = await until(
     'a failover',
     async () => {
-      const names = await Promise.all(others.map((pod) => pod.named()))
+      const names = await Promise.all(others.map((pod) => pod.masterOfSentinel()))
       const chosen = others.find(({ host }) => names.every((name) => name === host))
       return chosen && (await chosen.cli('role')).startsWith('master') && chosen
     },
     { deadlineMs: failoverMsMax },
   )
-  await until('a write that is taken', async () => (await master.cli('set', 'three', 'kept')) === 'OK')
-  past.start()
-  expect(await past.decision()).toBe(`${master.host} (sentinels)`)
+  await until('an accepted write', async () => (await master.cli('set', 'three', 'kept')) === 'OK')
+  former.start()
+  expect(await former.decision()).toBe(`${master.host} (sentinels)`)
   expect(await settled()).toBe(master)
   await expectKept('three')
 })
 
-test('an empty first pod, alone, waits for those who may have something', async () => {
+test('an empty first pod waits for the other pods, which may have data', async () => {
   await settled()
   await Promise.all(pods.map((pod) => pod.kill()))
   await first.wipe()
   first.start()
-  await first.redis?.saying('that it waits', (said) =>
-    said.includes('named master by first, and empty: waiting for the others') ? true : undefined,
+  await first.redis?.waitForOutput('a message that it waits', (said) =>
+    said.includes('this server is empty and was named master (first): waiting for the other servers')
+      ? true
+      : undefined,
   )
   for (const pod of pods) if (pod !== first) pod.start()
   expect(await settled()).not.toBe(first)

@@ -1,4 +1,4 @@
-// Values: each is documented, checked and used, and wrong ones are refused with a sentence that names them.
+// Every value is documented, checked and used. Wrong values are refused with a message that names them.
 import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ describe('values.yaml', () => {
     schema = JSON.parse(await readFile(join(chart, 'values.schema.json'), 'utf8'))
   })
 
-  test('has no value that no template reads', async () => {
+  test('has only values that a template reads', async () => {
     const folder = join(chart, 'templates')
     const names = (await readdir(folder, { recursive: true })).filter((name) =>
       /\.(yaml|tpl|txt)$/.test(name),
@@ -24,17 +24,17 @@ describe('values.yaml', () => {
     const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')))
     const unread = documented
       .map(({ path }) => path)
-      // Components share helpers, which read what they are given.
+      // Helpers that components share read a value through their arguments.
       .filter((path) => !isRead(texts.join('\n'), path) && path !== 'global')
     expect(unread).toEqual([])
   })
 
-  test('has no value that the schema does not know, and the schema none that is not here', () => {
+  test('has the same values as the schema', () => {
     const known = propertyPaths(schema, schema, '')
-    const here = leaves(documented)
-    expect(here.filter((path) => !known.includes(path))).toEqual([])
-    // What an umbrella chart switches this one by is no value of ours.
-    const missing = known.filter((path) => !here.some((other) => `${other}.`.startsWith(`${path}.`)))
+    const listed = documented.map(({ path }) => path)
+    expect(listed.filter((path) => !known.includes(path))).toEqual([])
+    // `enabled` belongs to umbrella charts, which switch this chart with it.
+    const missing = known.filter((path) => !listed.some((other) => `${other}.`.startsWith(`${path}.`)))
     const optional = [
       'enabled',
       /\.(claims|tolerance)$/,
@@ -51,74 +51,82 @@ describe('values.yaml', () => {
     expect(openObjects(schema, schema, '')).toEqual(['global'])
   })
 
-  test('takes the defaults', async () => {
+  test('accepts the defaults', async () => {
     expect(await refusal({})).toBeUndefined()
   })
 })
 
-describe('refused, by name', () => {
+describe('values are refused with a message that names them', () => {
   test.each<[why: string, values: Tree, sentence: RegExp]>([
     ['a name is misspelt', { gatway: {} }, /gatway/],
     ['a name is misspelt below', { redis: { embedded: { persistance: {} } } }, /persistance/],
     ['a number is text', { gateway: { replicas: 'two' } }, /gateway.*replicas/s],
     [
-      'a window is longer than the program takes',
+      'a window is longer than the program accepts',
       { gateway: { drainWindowSeconds: 3601 } },
       /drainWindowSeconds/,
     ],
     [
-      'a margin is too short for goodbyes',
+      'the termination margin is too short',
       { gateway: { terminationMarginSeconds: 1 } },
       /terminationMarginSeconds/,
     ],
     ['a choice is unknown', { autoscaling: { provider: 'hpa' } }, /provider/],
     ['a log level is unknown', { controller: { logLevel: 'verbose' } }, /logLevel/],
-    ['a digest is none', { image: { digest: 'latest' } }, /digest/],
-    ['an installation has capitals', { installation: 'Europe' }, /installation/],
-    ['a URL stands for an address', { redis: { mode: 'standalone', addresses: ['redis://a'] } }, /addresses/],
-    ['an address is given twice', { redis: { mode: 'cluster', addresses: ['a', 'a'] } }, /addresses/],
+    ['a digest is malformed', { image: { digest: 'latest' } }, /digest/],
+    ['an installation has capital letters', { installation: 'Europe' }, /installation/],
+    ['an address is a URL', { redis: { mode: 'standalone', addresses: ['redis://a'] } }, /addresses/],
+    ['an address is listed twice', { redis: { mode: 'cluster', addresses: ['a', 'a'] } }, /addresses/],
     ['an environment variable has no name', { gateway: { extraEnv: [{ value: 'x' }] } }, /extraEnv/],
-    ['the public URL is no WebSocket’s', { controller: { publicUrl: 'https://a' } }, /publicUrl/],
-    ['a Sentinel may be silent for too long', { redis: { embedded: { downAfterMs: 9000 } } }, /downAfterMs/],
+    ['the public URL is not a WebSocket URL', { controller: { publicUrl: 'https://a' } }, /publicUrl/],
     [
-      'a policy of scaling has no period',
+      'downAfterMs of the Sentinels is too long',
+      { redis: { embedded: { downAfterMs: 9000 } } },
+      /downAfterMs/,
+    ],
+    [
+      'a scaling policy has no period',
       { autoscaling: { behavior: { scaleUp: { policies: [{ type: 'Pods', value: 1 }] } } } },
       /periodSeconds/,
     ],
     [
-      'fewest pods are more than most',
+      'minReplicas is greater than maxReplicas',
       { autoscaling: { minReplicas: 11 } },
-      /minReplicas is 11, and maxReplicas only 10/,
+      /minReplicas is 11, but autoscaling.maxReplicas is only 10/,
     ],
     [
-      'KEDA has nobody to ask',
+      'KEDA has no Prometheus',
       { autoscaling: { provider: 'keda' } },
       /keda\.serverAddress must name the Prometheus/,
     ],
-    ['your Redis is not named', { redis: { mode: 'sentinel' } }, /redis\.addresses must name your Redis/],
-    ['your Redis is named and not used', { redis: { addresses: ['a'] } }, /set redis\.mode/],
+    [
+      'an external Redis has no address',
+      { redis: { mode: 'sentinel' } },
+      /redis\.addresses must name your Redis/,
+    ],
+    ['addresses are set for the embedded Redis', { redis: { addresses: ['a'] } }, /set redis\.mode/],
     [
       'the master has no name',
       { redis: { mode: 'sentinel', addresses: ['a'] } },
-      /redis\.masterName must say/,
+      /redis\.masterName must be the name/,
     ],
     [
-      'one Redis is two',
+      'a standalone Redis has two addresses',
       { redis: { mode: 'standalone', addresses: ['a', 'b'] } },
       /set redis\.mode to sentinel or cluster/,
     ],
     [
       'a user has no password',
       { redis: { mode: 'standalone', addresses: ['a'], username: 'u' } },
-      /existingSecret must hold the password/,
+      /existingSecret must name a Secret with the password/,
     ],
     [
-      'an authority is for nothing',
+      'a certificate authority is set without TLS',
       { redis: { mode: 'standalone', addresses: ['a'], tls: { ca: { secretName: 'ca' } } } },
       /tls\.enabled is false/,
     ],
     [
-      'a certificate is for nothing',
+      'a client certificate is set without TLS',
       {
         redis: {
           mode: 'standalone',
@@ -126,10 +134,10 @@ describe('refused, by name', () => {
           tls: { clientCertificate: { secretName: 'client' } },
         },
       },
-      /clientCertificate is given, but redis\.tls\.enabled is false/,
+      /clientCertificate is set, but redis\.tls\.enabled is false/,
     ],
     [
-      'an authority comes twice',
+      'a certificate authority is set twice',
       {
         redis: {
           mode: 'standalone',
@@ -137,22 +145,26 @@ describe('refused, by name', () => {
           tls: { enabled: true, ca: { secretName: 'ca', configMapName: 'ca' } },
         },
       },
-      /given twice/,
+      /names both a Secret and a ConfigMap/,
     ],
     [
-      'the embedded Redis is to speak TLS',
+      'TLS is enabled for the embedded Redis',
       { redis: { tls: { enabled: true } } },
-      /the embedded one speaks none/,
+      /the embedded Redis does not support TLS/,
     ],
-    ['the embedded Redis is to know a user', { redis: { username: 'u' } }, /the user default alone/],
+    ['a user is set for the embedded Redis', { redis: { username: 'u' } }, /has only the user default/],
     [
-      'nobody says who is served',
+      'there are neither a controller nor manifests',
       { controller: { enabled: false } },
       /tenants\.existingSecret must name a Secret/,
     ],
-    ['two say who is served', { tenants: { existingSecret: 'mine' } }, /set controller\.enabled to false/],
     [
-      'a route hangs on nothing',
+      'there are both a controller and manifests',
+      { tenants: { existingSecret: 'mine' } },
+      /set controller\.enabled to false/,
+    ],
+    [
+      'an HTTPRoute has no parent',
       { httpRoute: { enabled: true } },
       /httpRoute\.parentRefs must name the Gateway/,
     ],
@@ -163,7 +175,7 @@ describe('refused, by name', () => {
 })
 
 describe('umbrella charts', () => {
-  test('may share what they like, and switch the chart', async () => {
+  test('can set any global value, and enable the chart', async () => {
     expect(
       await refusal({ global: { imageRegistry: 'a', deep: { er: [1] } }, enabled: true }),
     ).toBeUndefined()
@@ -177,32 +189,34 @@ describe('names', () => {
     [{ name: 'my-parley' }, {}, 'my-parley-gateway'],
     [{ name: 'team' }, { nameOverride: 'chat' }, 'team-chat-gateway'],
     [{ name: 'team' }, { fullnameOverride: 'chat' }, 'chat-gateway'],
-  ])('of release %o with %o begin like %s', async (release, values, name) => {
+  ])('of release %o with values %o: %s', async (release, values, name) => {
     expect(find(await render(values, release), 'Deployment', '-gateway').metadata.name).toBe(name)
   })
 
-  test('are cut so that all of them fit, and stay apart', async () => {
+  test('are truncated to the maximum length and stay unique', async () => {
     const objects = await render({}, { name: 'a'.repeat(53) })
-    // Labels, and names of Services, end at 63; those of roles do not.
+    // Labels and names of Services have at most 63 characters. Names of roles may be longer.
     for (const { kind, metadata } of objects)
       expect(metadata.name.length).toBeLessThanOrEqual(kind.includes('Role') ? 253 : 63)
     expect(kinds(objects)).toEqual([...new Set(kinds(objects))])
   })
 })
 
-test('chart and program have one version', async () => {
+test('the chart and the program have the same version', async () => {
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }
   expect(await readYaml('Chart.yaml')).toMatchObject({ version, appVersion: version })
 })
 
-test('README, CRDs and manifests/install are what `npm run chart` would write', async () => {
+test('the README, the CRDs and manifests/install are up to date with `npm run chart`', async () => {
   const { stderr } = await promisify(execFile)(process.execPath, ['scripts/chart.mjs', '--check'], {
     cwd: root,
   })
   expect(stderr).toBe('')
 })
 
-/** By its full path, or by its name in a helper that is given the object above it. */
+/**
+ * True when `text` reads the value by its full path, or by its name in a helper that gets the parent object.
+ */
 function isRead(text: string, path: string): boolean {
   const word = (name: string) => new RegExp(String.raw`\.${name.replaceAll('.', String.raw`\.`)}(?![\w.])`)
   if (word(`Values.${path}`).test(text)) return true
@@ -213,11 +227,7 @@ function isRead(text: string, path: string): boolean {
     : false
 }
 
-function leaves(values: ChartValue[]): string[] {
-  return values.map(({ path }) => path)
-}
-
-/** Names of all properties that the schema lists. */
+/** Paths of all properties of the schema. */
 function propertyPaths(node: Tree, schema: Tree, path: string): string[] {
   const { properties } = resolved(node, schema)
   const own = Object.entries<Tree>(properties ?? {}).flatMap(([name, below]) => {
@@ -227,7 +237,7 @@ function propertyPaths(node: Tree, schema: Tree, path: string): string[] {
   return own
 }
 
-/** Objects that take any name, and say of none what it holds. */
+/** Paths of the objects that accept unknown names. */
 function openObjects(node: Tree, schema: Tree, path: string): string[] {
   const { additionalProperties, properties, type } = resolved(node, schema)
   const isOpen = type === 'object' && additionalProperties === undefined && !passedOn.has(path)
@@ -239,7 +249,7 @@ function openObjects(node: Tree, schema: Tree, path: string): string[] {
   ]
 }
 
-/** Handed to Kubernetes or KEDA as they are, which know their names best. */
+/** Values that the chart passes to Kubernetes or KEDA unchanged, so the schema does not list their names. */
 const passedOn = new Set(['gateway.affinity', 'controller.affinity', 'autoscaling.keda.trigger'])
 
 function resolved(node: Tree, schema: Tree): Tree {

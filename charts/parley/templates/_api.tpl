@@ -1,4 +1,5 @@
-{{/* Objects that files/ holds ready: documents of one or several files, with the release's labels. Call with (list $ "glob"). */}}
+{{/* The objects in the files of files/ that match a glob, with the release's labels. Call with
+     (list $ "glob"). */}}
 {{- define "parley.documents" -}}
 {{- $root := index . 0 -}}
 {{- range $path, $_ := $root.Files.Glob (index . 1) }}

@@ -18,7 +18,7 @@
 {{- default (printf "%s/%s" .Release.Namespace .Release.Name) .Values.installation -}}
 {{- end -}}
 
-{{/* What selects pods never changes. Call with (list $ "component"). */}}
+{{/* The labels that select pods. They must never change. Call with (list $ "component"). */}}
 {{- define "parley.selectorLabels" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ include "parley.name" $root }}
@@ -26,7 +26,7 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* The same in one line, as the API asks for it. */}}
+{{/* The same labels as one line, in the syntax of the API's labelSelector parameter. */}}
 {{- define "parley.selector" -}}
 {{- $pairs := list -}}
 {{- range $label, $value := include "parley.selectorLabels" . | fromYaml }}
@@ -35,7 +35,8 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- join "," $pairs -}}
 {{- end -}}
 
-{{/* The gateways' HorizontalPodAutoscaler: the chart's, or the one that KEDA makes of a ScaledObject. Empty: nothing scales them. */}}
+{{/* Name of the gateways' HorizontalPodAutoscaler: the chart's own, or the one that KEDA creates for a
+     ScaledObject. Empty without autoscaling. */}}
 {{- define "parley.autoscaler" -}}
 {{- $name := printf "%s-gateway" (include "parley.fullname" .) -}}
 {{- if eq .Values.autoscaling.provider "custom-metrics" -}}
@@ -45,7 +46,8 @@ keda-hpa-{{ $name }}
 {{- end -}}
 {{- end -}}
 
-{{/* Without versions: a release that changes nothing of a pod restarts none. */}}
+{{/* Labels of pods. They contain no version, so that an upgrade that does not change a pod does not restart
+     it. */}}
 {{- define "parley.podLabels" -}}
 {{ include "parley.selectorLabels" . }}
 app.kubernetes.io/part-of: parley
@@ -62,7 +64,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
-{{/* Name, labels and nothing else: call with (list $ "component"). */}}
+{{/* Metadata with name, namespace and labels. Call with (list $ "component"). */}}
 {{- define "parley.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "parley.fullname" $root }}-{{ index . 1 }}
@@ -83,7 +85,7 @@ labels:
 {{- default (printf "%s-sealing-key" (include "parley.fullname" .)) .Values.sealingKey.existingSecret -}}
 {{- end -}}
 
-{{/* How clients speak with the pods: `ws` or `wss`. */}}
+{{/* URL scheme of the pods: `ws` or `wss`. */}}
 {{- define "parley.podScheme" -}}
 {{ ternary "wss" "ws" (not (empty .Values.gateway.tls.existingSecret)) }}
 {{- end -}}
@@ -97,7 +99,7 @@ labels:
 {{ ternary (printf "kubernetes.io/%s" (include "parley.podScheme" .)) $asked (kindIs "invalid" $asked) }}
 {{- end -}}
 
-{{/* Where clients reach the gateways; a Gateway's listener is taken to speak TLS. */}}
+{{/* URL under which clients reach the gateways. The listener of a Gateway is assumed to terminate TLS. */}}
 {{- define "parley.publicUrl" -}}
 {{- if .Values.controller.publicUrl -}}
 {{- .Values.controller.publicUrl -}}
@@ -112,7 +114,8 @@ wss://{{ first .Values.httpRoute.hostnames }}
 {{- end -}}
 {{- end -}}
 
-{{/* Two paths of one port are two targets: without the path among their labels their `up` would be one series. */}}
+{{/* Two paths of one port are two scrape targets: without a label for the path, both would write the same
+     `up` series. */}}
 {{- define "parley.metricsPath" -}}
 { sourceLabels: [__metrics_path__], targetLabel: metrics_path }
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* Pieces of the NetworkPolicies. */}}
+{{/* Parts that the NetworkPolicies share. */}}
 
 {{- define "parley.egressDns" -}}
 - ports:
@@ -19,7 +19,8 @@
   {{- end }}
 {{- end -}}
 
-{{/* Who may scrape: call with (list $ port). Only a pod has a namespace, so the rule without a name lets no one in from outside. */}}
+{{/* Rule for scraping metrics. Call with (list $ port). A namespaceSelector matches only pods, so the default
+     admits nothing from outside the cluster. */}}
 {{- define "parley.ingressMetrics" -}}
 {{- $root := index . 0 -}}
 - ports:

@@ -1,6 +1,6 @@
-{{/* What the pods have in common. */}}
+{{/* Parts that the pods share. */}}
 
-{{/* The restricted Pod Security Standard; the user is the image's own. */}}
+{{/* Meets the restricted Pod Security Standard. The image defines the user. */}}
 {{- define "parley.podSecurityContext" -}}
 runAsNonRoot: true
 seccompProfile:
@@ -14,7 +14,7 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* Where a pod may run: call with (list $ .Values.<component>). */}}
+{{/* Scheduling of a pod. Call with (list $ .Values.<component>). */}}
 {{- define "parley.placement" -}}
 {{- $root := index . 0 -}}
 {{- $of := index . 1 -}}
@@ -35,7 +35,7 @@ tolerations:
 {{- end }}
 {{- end -}}
 
-{{/* Arguments that gateway and controller share. */}}
+{{/* Arguments that the gateway and the controller share. */}}
 {{- define "parley.redisArguments" -}}
 - --redis={{ include "parley.redisUrl" . }}
 {{- with .Values.redis.dataNodes }}
@@ -54,7 +54,8 @@ tolerations:
 {{- end }}
 {{- end -}}
 
-{{/* Redis's login, and what the values add: call with (list $ extraEnv). Empty when there is nothing. */}}
+{{/* Environment variables: the login for Redis, and those of the values. Call with (list $ extraEnv). Empty
+     if there are none. */}}
 {{- define "parley.environment" -}}
 {{- $root := index . 0 -}}
 {{- $environment := list -}}
@@ -76,7 +77,8 @@ tolerations:
 {{- with concat $environment (index . 1) }}{{ toYaml . }}{{ end -}}
 {{- end -}}
 
-{{/* Files that gateway and controller read. Whole volumes: a file by `subPath` would stay as it was at the start. */}}
+{{/* Volumes with the files that the gateway and the controller read. They are mounted as a whole, because a
+     file mounted by `subPath` is never updated. */}}
 {{- define "parley.volumes" -}}
 {{- if $.Values.controller.enabled }}
 - name: sealing-key
@@ -114,7 +116,8 @@ tolerations:
 {{- end }}
 {{- end -}}
 
-{{/* Annotations and labels of pods that are scraped: call with a dict of root, component, port, values. */}}
+{{/* Annotations and labels of pods that Prometheus scrapes. Call with a dict of root, component, port and
+     values. */}}
 {{- define "parley.podMetadata" -}}
 {{- $annotations := deepCopy .values.podAnnotations -}}
 {{- if .root.Values.monitoring.scrapeAnnotations -}}

@@ -1,4 +1,4 @@
-{{/* Which Redis, and how it is reached. */}}
+{{/* Addresses, credentials and configuration of Redis. */}}
 
 {{- define "parley.redisHost" -}}
 {{- $root := index . 0 -}}
@@ -19,7 +19,7 @@ redis+sentinel://{{ include "parley.redisHosts" . | replace " " ":26379," }}:263
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret with Redis's password; empty where there is none. */}}
+{{/* Name of the Secret with the password of Redis. Empty if there is no password. */}}
 {{- define "parley.redisSecret" -}}
 {{- if .Values.redis.existingSecret -}}
 {{- .Values.redis.existingSecret -}}
@@ -28,7 +28,7 @@ redis+sentinel://{{ include "parley.redisHosts" . | replace " " ":26379," }}:263
 {{- end -}}
 {{- end -}}
 
-{{/* The embedded Sentinels have Redis's password. */}}
+{{/* Entry with the password of the Sentinels. The embedded Sentinels have the same password as Redis. */}}
 {{- define "parley.sentinelPasswordKey" -}}
 {{- if eq .Values.redis.mode "embedded" -}}
 {{- .Values.redis.passwordKey -}}
@@ -47,7 +47,8 @@ redis+sentinel://{{ include "parley.redisHosts" . | replace " " ":26379," }}:263
 {{- end -}}
 {{- end -}}
 
-{{/* Ports of your Redis, for the NetworkPolicies: those of the addresses, and Redis's own, which Sentinels and Clusters lead to. */}}
+{{/* Ports of Redis for the NetworkPolicies: those of the addresses, and the default ports, because Sentinels
+     and Clusters name further nodes. */}}
 {{- define "parley.redisPorts" -}}
 {{- $ports := list 6379 -}}
 {{- if has .Values.redis.mode (list "embedded" "sentinel") }}{{ $ports = append $ports 26379 }}{{ end -}}
@@ -57,7 +58,7 @@ redis+sentinel://{{ include "parley.redisHosts" . | replace " " ":26379," }}:263
 {{- $ports | uniq | toJson -}}
 {{- end -}}
 
-{{/* The three pods' full names, spaces between. */}}
+{{/* Full host names of the three pods, separated by spaces. */}}
 {{- define "parley.redisHosts" -}}
 {{- $hosts := list -}}
 {{- range until 3 }}{{ $hosts = append $hosts (include "parley.redisHost" (list $ .)) }}{{ end -}}
@@ -74,9 +75,9 @@ redis+sentinel://{{ include "parley.redisHosts" . | replace " " ":26379," }}:263
   valueFrom: { secretKeyRef: { name: {{ include "parley.redisSecret" . }}, key: {{ .Values.redis.passwordKey }} } }
 {{- end -}}
 
-{{/* Files of the embedded Redis: its pods restart when one of them changes. */}}
+{{/* Files of the embedded Redis. Its pods restart when one of them changes. */}}
 {{- define "parley.redisConfiguration" -}}
-{{- range list "ask.sh" "redis.sh" "sentinel.sh" "ready.sh" "sentinel.conf" }}
+{{- range list "find-master.sh" "redis.sh" "sentinel.sh" "ready.sh" "sentinel.conf" }}
 {{ . }}: |
   {{- $.Files.Get (printf "files/redis/%s" .) | trim | nindent 2 }}
 {{- end }}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A replica is ready when it follows its master: a rollout must not go on before.
+# A replica is ready when it is connected to its master. A rollout must not continue before that.
 role=$(timeout 2 redis-cli --raw info replication) || exit 1
 case $role in
   *role:master*) exit 0 ;;

@@ -1,28 +1,29 @@
 #!/bin/sh
-# Starts Redis as what the Sentinels say it is.
+# Starts Redis as the master or a replica, as the Sentinels say.
 set -eu
-. "$(dirname "$0")/ask.sh"
+. "$(dirname "$0")/find-master.sh"
 
 has_data() {
   [ -s "$DATA/dump.rdb" ] || [ -n "$(find "$DATA/appendonlydir" -type f -size +0 2>/dev/null | head -n 1)" ]
 }
 
-# Both answer, and neither has a key.
+# Succeeds when both other servers answer and have no key.
 others_are_empty() {
-  for node in $(others); do
-    [ "$(ask "$node" "$REDIS_PORT" dbsize)" = 0 ] || return 1
+  for node in $(other_nodes); do
+    [ "$(query "$node" "$REDIS_PORT" dbsize)" = 0 ] || return 1
   done
 }
 
 find_master
-# An empty master would be copied over its replicas, and it is back before the Sentinels have missed it. So it waits until they have chosen
-# another, or until it is sure that nobody has anything to lose. After a minute there is nobody who has more than this one.
+# Replicas copy their master. A master that comes back empty before the Sentinels consider it down would
+# therefore erase its replicas. So an empty master waits until the Sentinels have elected another one, or
+# until both other servers are known to be empty, but at most a minute.
 waitedS=0
 while [ "$MASTER" = "$ME" ] && ! has_data && ! others_are_empty && [ "$waitedS" -lt 60 ]; do
-  [ "$waitedS" -gt 0 ] || echo "named master by $SOURCE, and empty: waiting for the others"
+  [ "$waitedS" -gt 0 ] || echo "this server is empty and was named master ($SOURCE): waiting for the other servers"
   sleep 1
   waitedS=$((waitedS + 1))
-  answer=$(ask_sentinels)
+  answer=$(poll_sentinels)
   if [ -n "$answer" ]; then MASTER=${answer% *}; fi
 done
 echo "the master is $MASTER ($SOURCE)"

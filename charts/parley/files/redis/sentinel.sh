@@ -1,8 +1,9 @@
 #!/bin/sh
-# Starts the Sentinel with what it knew before, and with today's settings and password.
+# Starts the Sentinel with its previous state, and with the current settings and password.
 set -eu
-. "$(dirname "$0")/ask.sh"
+. "$(dirname "$0")/find-master.sh"
 
+# known PATTERN: prints the lines of the previous configuration that match.
 known() {
   if [ -f "$DATA/sentinel.conf" ]; then grep -E "^sentinel ($1) " "$DATA/sentinel.conf" || true; fi
 }
