@@ -1,4 +1,4 @@
-// Every fault that is tried.
+// The list of all faults.
 import { clockFaults } from './clocks.js'
 import { clusterFaults } from './clusters.js'
 import { connectionFaults } from './connections.js'

@@ -1,4 +1,5 @@
-// Gateways reduced to what the faults are about: their brokers, in this process, with a subscriber on every channel and a publisher each.
+// In-process gateways that consist of their broker only: each has one publisher, and subscribes to every
+// channel.
 import type { RedisBrokerLimits } from '../../src/broker/redis/limits.js'
 import type {
   BrokerListener,
@@ -9,16 +10,18 @@ import type {
 } from '../../src/broker/broker.js'
 import { openTestBroker, type BrokerFault, type TestRedisBroker } from '../support/redis-gateway.js'
 import type { Channel, Publisher } from './load.js'
-import type { Logged, SubscriberLog } from './oracle.js'
+import type { LogItem, SubscriberLog } from './oracle.js'
 
-/** As the oracle knows history: nothing is trimmed during a run. */
+/**
+ * Large enough that nothing is trimmed during a run, because the oracle compares with the complete history.
+ */
 export const history = { size: 1_000_000, ttlMs: 3_600_000 }
 
 export const refOf = ({ channel, tenant }: Channel): ChannelRef => ({ tenantId: tenant, channel })
 
 class BrokerLog implements BrokerListener {
   readonly name: string
-  readonly #logs = new Map<string, { tenant: string; channel: string; items: Logged[] }>()
+  readonly #logs = new Map<string, { tenant: string; channel: string; items: LogItem[] }>()
 
   constructor(name: string) {
     this.name = name
@@ -28,9 +31,11 @@ class BrokerLog implements BrokerListener {
     return [...this.#logs.values()].map((log) => ({ name: this.name, ...log }))
   }
 
-  /** Before the first publish: all that the channel will ever hold is still to come. */
+  /**
+   * Starts the log of a channel. Call it before the first publish, so that the log covers the whole history.
+   */
   begin({ channel, tenant }: Channel): void {
-    const start: Logged = { kind: 'from', position: { epoch: '', offset: 0 }, atMs: performance.now() }
+    const start: LogItem = { kind: 'from', position: { epoch: '', offset: 0 }, atMs: performance.now() }
     this.#logs.set(`${tenant} ${channel}`, { tenant, channel, items: [start] })
   }
 
@@ -45,14 +50,14 @@ class BrokerLog implements BrokerListener {
     this.#of(ref).push({ kind: 'mark', position, atMs: performance.now() })
   }
 
-  #of({ channel, tenantId }: ChannelRef): Logged[] {
+  #of({ channel, tenantId }: ChannelRef): LogItem[] {
     return this.#logs.get(`${tenantId} ${channel}`)?.items ?? []
   }
 }
 
 export interface BrokerGatewayOptions {
   readonly limits?: Partial<RedisBrokerLimits> | undefined
-  readonly spoil?: BrokerFault | undefined
+  readonly brokerFault?: BrokerFault | undefined
   readonly durability?: Durability | undefined
 }
 
@@ -67,8 +72,8 @@ export async function openBrokerGateway(
   url: string,
   options: BrokerGatewayOptions & { name: string; channels: readonly Channel[] },
 ): Promise<BrokerGateway> {
-  const { channels, durability, limits, name, spoil } = options
-  const opened = openTestBroker(url, { limits, fault: spoil })
+  const { channels, durability, limits, name, brokerFault } = options
+  const opened = openTestBroker(url, { limits, fault: brokerFault })
   const log = new BrokerLog(name)
   opened.broker.listen(log)
   for (const channel of channels) {

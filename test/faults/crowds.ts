@@ -1,165 +1,184 @@
-// Faults 25 and 26: a crowd that comes at once, and a crowd that does not read.
+// Faults 25 and 26: many clients that connect at once, and many clients that do not read.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { until } from '../support/redis-processes.js'
 import type { Fault } from './fault.js'
-import type { GatewayProcess, Vitals } from './gateway-process.js'
+import type { GatewayProcess, ResourceUsage } from './gateway-process.js'
 import {
-  bulk,
+  largeText,
   clientsPerTenant,
-  countsTrueAgain,
-  floodAt,
-  gatewayPatience,
-  openDoors,
-} from './gateway-world.js'
-import { measured } from './measures.js'
-import { Visitor, type VisitorRefusal } from './visitor.js'
+  waitForCorrectCounts,
+  openFloodClient,
+  gatewayVerifyOptions,
+  startGateways,
+} from './gateway-setup.js'
+import { recordMeasurement } from './measurements.js'
+import { MinimalChatClient, type Refusal } from './minimal-chat-client.js'
 
 const mib = 2 ** 20
 
-/** All in the rooms that Visitors are in. */
-async function gather(count: number, port: number, token: string): Promise<Visitor[]> {
-  const crowd = Array.from({ length: count }, () => new Visitor())
+/** Connects `count` clients, 50 at a time. */
+async function connectAll(count: number, port: number, token: string): Promise<MinimalChatClient[]> {
+  const crowd = Array.from({ length: count }, () => new MinimalChatClient())
   for (let start = 0; start < crowd.length; start += 50)
     await Promise.all(crowd.slice(start, start + 50).map((one) => one.join(port, token)))
   return crowd
 }
 
-/** All of the crowd at once, as often as it takes: nobody came back with a gap, and whoever was refused was told when to come again. */
-async function comeBack(
+/**
+ * Reconnects all clients at once, with retries. Expects that every client recovered without a gap, and that
+ * every refusal named the time of the next attempt. Returns the refusals.
+ */
+async function reconnectAll(
   fault: string,
-  crowd: readonly Visitor[],
+  crowd: readonly MinimalChatClient[],
   to: { port: number; token: string },
-): Promise<VisitorRefusal[]> {
+): Promise<Refusal[]> {
   const startMs = performance.now()
-  const came = await Promise.all(crowd.map((one) => one.joinUntilIn(to.port, to.token)))
-  await measured({ fault, what: 'all back', ms: performance.now() - startMs })
+  const recoveries = await Promise.all(crowd.map((one) => one.joinWithRetries(to.port, to.token)))
+  await recordMeasurement({ fault, what: 'all back', ms: performance.now() - startMs })
   expect(
-    came.filter((recovered) => !recovered),
-    'came back with a gap',
+    recoveries.filter((recovered) => !recovered),
+    'reconnected with a gap',
   ).toEqual([])
   const refusals = crowd.flatMap((one) => one.refusals)
-  await measured({ fault, what: 'refused (times)', ms: refusals.length })
-  const unadvised = refusals.filter(({ retryAfterS = 0 }) => !(retryAfterS > 0))
-  expect(unadvised, 'refused without being told when to come again').toEqual([])
+  await recordMeasurement({ fault, what: 'refused (times)', ms: refusals.length })
+  const withoutAdvice = refusals.filter(({ retryAfterS = 0 }) => !(retryAfterS > 0))
+  expect(withoutAdvice, 'refused without a time for the next attempt').toEqual([])
   return refusals
 }
 
-/** Beyond what the heap was before: what a minute of any life leaves behind, and far less than a crowd that was not let go. */
+/**
+ * Tolerated growth of the heap: what a minute of normal operation retains, and far less than the sessions of
+ * all clients.
+ */
 const heapGrowthMaxBytes = 24 * mib
-/** The allocator keeps pages that the heap has given up. */
+/** Tolerated growth of the resident memory. The allocator keeps pages that the heap has released. */
 const residentGrowthMaxBytes = 300 * mib
-/** A retry, a reconnection, a question of an operator. */
-const passing = 20
+/**
+ * Tolerated number of timers and sockets of short-lived work, such as retries, reconnections and requests of
+ * operators.
+ */
+const shortLivedMax = 20
 
-/** I6: the gateway holds no more than before. */
-async function calmAgain(fault: string, gateway: GatewayProcess, before: Vitals): Promise<void> {
-  const overOf = (now: Vitals) => ({
+/** I6: waits until the gateway holds no more resources than before. Fails after 60 s. */
+async function expectReleased(fault: string, gateway: GatewayProcess, before: ResourceUsage): Promise<void> {
+  const overOf = (now: ResourceUsage) => ({
     sessions: now.sessions - before.sessions,
     subscriptions: now.subscriptions - before.subscriptions,
     channels: Math.max(0, now.channels - before.channels),
-    timers: Math.max(0, now.timers - before.timers - passing),
-    sockets: Math.max(0, now.sockets - before.sockets - passing),
+    timers: Math.max(0, now.timers - before.timers - shortLivedMax),
+    sockets: Math.max(0, now.sockets - before.sockets - shortLivedMax),
     heapBytes: Math.max(0, now.heapBytes - before.heapBytes - heapGrowthMaxBytes),
     residentBytes: Math.max(0, now.residentBytes - before.residentBytes - residentGrowthMaxBytes),
   })
-  let now = before
-  const isCalm = async () => {
-    now = await gateway.vitals()
-    return Object.values(overOf(now)).every((over) => over === 0)
+  let current = before
+  const isReleased = async () => {
+    current = await gateway.resourceUsage()
+    return Object.values(overOf(current)).every((over) => over === 0)
   }
-  await until('a calm gateway', isCalm, { deadlineMs: 60_000, everyMs: 500 }).catch(() => {})
-  const rest = { sessions: 0, subscriptions: 0, channels: 0, timers: 0, sockets: 0, heapBytes: 0 }
-  expect(overOf(now), 'held beyond what it was before').toEqual({ ...rest, residentBytes: 0 })
-  await measured({ fault, what: 'heap grew by (MiB)', ms: (now.heapBytes - before.heapBytes) / mib })
-  const residentMiB = (now.residentBytes - before.residentBytes) / mib
-  await measured({ fault, what: 'memory grew by, in the end (MiB)', ms: residentMiB })
+  await until('a gateway that released its resources', isReleased, {
+    deadlineMs: 60_000,
+    everyMs: 500,
+  }).catch(() => {})
+  const none = { sessions: 0, subscriptions: 0, channels: 0, timers: 0, sockets: 0, heapBytes: 0 }
+  expect(overOf(current), 'held in addition to before').toEqual({ ...none, residentBytes: 0 })
+  await recordMeasurement({
+    fault,
+    what: 'heap grew by (MiB)',
+    ms: (current.heapBytes - before.heapBytes) / mib,
+  })
+  const residentMiB = (current.residentBytes - before.residentBytes) / mib
+  await recordMeasurement({ fault, what: 'memory grew in the end by (MiB)', ms: residentMiB })
 }
 
 export const crowdFaults: readonly Fault[] = [
   {
     number: 25,
-    words: '2,000 clients lose their gateway at once and come back with what they missed',
+    title: '2,000 clients lose their gateway at once, reconnect and recover what they missed',
     run: async (fault) => {
-      // A crowd of readers: what few say is much.
-      const doors = await openDoors(fault, { perSecond: 4 })
-      const { gateways, leaveFirst, tenants, world } = doors
+      // Each publication goes to 2,000 clients, so the rate is low.
+      const setup = await startGateways(fault, { perSecond: 4 })
+      const { gateways, redirectFirst, tenants, scenario } = setup
       const token = await tenants.token('red', 'crowd')
       const [first, second] = gateways
       if (!first || !second) throw new Error('two gateways are needed')
-      const [firstBefore, secondBefore] = [await first.vitals(), await second.vitals()]
-      const crowd = await gather(2_000, first.port, token)
-      world.strike()
-      leaveFirst()
+      const [firstBefore, secondBefore] = [await first.resourceUsage(), await second.resourceUsage()]
+      const crowd = await connectAll(2_000, first.port, token)
+      scenario.markFault()
+      redirectFirst()
       await first.kill()
       const startMs = performance.now()
-      await comeBack(fault, crowd, { port: second.port, token })
+      await reconnectAll(fault, crowd, { port: second.port, token })
       const red = clientsPerTenant + crowd.length
-      await countsTrueAgain(doors, second, { sinceMs: startMs, connections: { red } })
-      for (const one of crowd) one.leave()
-      await world.someAcks(100)
-      // It has its own clients and those of the other.
-      const sum = (of: (vitals: Vitals) => number) => of(firstBefore) + of(secondBefore)
-      await calmAgain(fault, second, {
+      await waitForCorrectCounts(setup, second, { sinceMs: startMs, connections: { red } })
+      for (const one of crowd) one.disconnect()
+      await scenario.waitForAcks(100)
+      // The gateway now has its own clients and those of the other one.
+      const sum = (of: (resourceUsage: ResourceUsage) => number) => of(firstBefore) + of(secondBefore)
+      await expectReleased(fault, second, {
         ...secondBefore,
         sessions: sum(({ sessions }) => sessions),
         subscriptions: sum(({ subscriptions }) => subscriptions),
         channels: sum(({ channels }) => channels),
         sockets: sum(({ sockets }) => sockets),
       })
-      await world.judge(gatewayPatience)
+      await scenario.verify(gatewayVerifyOptions)
     },
   },
   {
     number: 25,
-    words:
-      '160 clients come back at once where 40 may connect per second: who is refused is told when to come',
+    title:
+      '160 clients reconnect at once with a limit of 40 per second: each refusal names the time of the next attempt',
     run: async (fault) => {
-      const { gateways, leaveFirst, tenants, world } = await openDoors(fault, { connectsPerSecond: 40 })
+      const { gateways, redirectFirst, tenants, scenario } = await startGateways(fault, {
+        connectsPerSecond: 40,
+      })
       const token = await tenants.token('red', 'crowd')
       const [first, second] = gateways
       if (!first || !second) throw new Error('two gateways are needed')
-      const crowd = Array.from({ length: 160 }, () => new Visitor())
-      await Promise.all(crowd.map((one) => one.joinUntilIn(first.port, token)))
-      world.strike()
-      leaveFirst()
+      const crowd = Array.from({ length: 160 }, () => new MinimalChatClient())
+      await Promise.all(crowd.map((one) => one.joinWithRetries(first.port, token)))
+      scenario.markFault()
+      redirectFirst()
       await first.kill()
-      const refusals = await comeBack(fault, crowd, { port: second.port, token })
+      const refusals = await reconnectAll(fault, crowd, { port: second.port, token })
       expect(refusals.length).toBeGreaterThan(0)
-      for (const one of crowd) one.leave()
-      await world.someAcks(100)
-      await world.judge(gatewayPatience)
+      for (const one of crowd) one.disconnect()
+      await scenario.waitForAcks(100)
+      await scenario.verify(gatewayVerifyOptions)
     },
   },
   {
     number: 26,
-    words: '200 clients read nothing: they are closed, and nobody else notices',
+    title: '200 clients read nothing: they are closed, and other clients are not affected',
     run: async (fault) => {
-      const { gateways, tenants, world } = await openDoors(fault)
+      const { gateways, tenants, scenario } = await startGateways(fault)
       const token = await tenants.token('red', 'slow')
       const [first] = gateways
       if (!first) throw new Error('a gateway is needed')
-      const before = await first.vitals()
-      const slow = await gather(200, first.port, token)
+      const before = await first.resourceUsage()
+      const slow = await connectAll(200, first.port, token)
       for (const one of slow) one.pause()
-      world.strike()
-      const flood = await floodAt(first, tenants)
-      const content = { t: bulk.slice(0, 20_000) }
-      // More than the kernel's buffers and an outbox hold; in a room of its own, so that the oracle need not know it.
+      scenario.markFault()
+      const flood = await openFloodClient(first, tenants)
+      const content = { t: largeText.slice(0, 20_000) }
+      // More than the kernel's buffers and an outbox hold. The messages go to a separate room, which the
+      // oracle ignores.
       for (let count = 0; count < 300; count += 1)
         await flood.ask({ type: 'room_message', room: 'flood', content })
       flood.close()
       await sleep(12_000)
       const grownMiB = ((await first.memory()) - before.residentBytes) / mib
-      await measured({ fault, what: 'memory grew by, at most (MiB)', ms: grownMiB })
-      // 200 full outboxes and what surrounds them.
+      await recordMeasurement({ fault, what: 'memory grew at most by (MiB)', ms: grownMiB })
+      // The memory of 200 full outboxes, with overhead.
       expect(grownMiB).toBeLessThan(300)
-      const codes = await Promise.all(slow.map((one) => one.codeAfterReading()))
-      // 1006: it was closed with 3008, and had no room left to hear it.
+      const codes = await Promise.all(slow.map((one) => one.closeCodeAfterResume()))
+      // 1006 means that the gateway closed with 3008, but the full socket could not transmit the close frame.
       expect(codes.filter((code) => code !== 3008 && code !== 1006)).toEqual([])
-      await world.someAcks(100)
-      await calmAgain(fault, first, before)
-      await world.judge()
+      await scenario.waitForAcks(100)
+      await expectReleased(fault, first, before)
+      await scenario.verify()
     },
   },
 ]

@@ -1,4 +1,4 @@
-// `parley gateway` in processes of their own, with what they say of themselves.
+// `parley gateway` as child processes, and what their ops endpoints report.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { WebSocket } from 'ws'
 import { z } from 'zod'
@@ -10,14 +10,14 @@ const Stats = z.object({
   connections: z.int(),
   subscriptions: z.int(),
   channels: z.int(),
-  /** Without tenants: Redis did not answer. */
+  /** `tenants` is absent when Redis did not answer. */
   cluster: z.object({
     tenants: z.record(z.string(), z.object({ connections: z.int() })).optional(),
   }),
 })
 
-/** What a gateway holds, with no garbage in it. */
-export interface Vitals {
+/** The resources that a gateway holds, measured after a garbage collection. */
+export interface ResourceUsage {
   readonly sessions: number
   readonly subscriptions: number
   readonly channels: number
@@ -27,7 +27,7 @@ export interface Vitals {
   readonly residentBytes: number
 }
 
-/** `parley gateway`, on free ports. */
+/** One `parley gateway` process, on free ports. */
 export class GatewayProcess {
   readonly #child: ChildProcess
   readonly #exited: Promise<number | null>
@@ -40,7 +40,7 @@ export class GatewayProcess {
     this.#child = spawn(
       process.execPath,
       [
-        // Where its inspector is when it is asked for: nobody else's port.
+        // The inspector uses a free port when it is activated by SIGUSR1.
         '--inspect-port=0',
         'dist/cli/main.js',
         'gateway',
@@ -72,14 +72,14 @@ export class GatewayProcess {
   static async start(url: string, folder: string, args: readonly string[] = []): Promise<GatewayProcess> {
     const gateway = new GatewayProcess(url, folder, args)
     await until(
-      'a gateway that serves',
+      'a serving gateway',
       () => {
         if (!gateway.alive) throw new Error(`the gateway ended:\n${gateway.#output}`)
         const line = gateway.#output.split('\n').find((text) => text.includes('"serving"'))
         if (line === undefined) return false
-        const said = JSON.parse(line) as { port: number; opsPort: number }
-        gateway.port = said.port
-        gateway.opsPort = said.opsPort
+        const entry = JSON.parse(line) as { port: number; opsPort: number }
+        gateway.port = entry.port
+        gateway.opsPort = entry.opsPort
         return true
       },
       { deadlineMs: 30_000 },
@@ -91,23 +91,23 @@ export class GatewayProcess {
     return this.#output
   }
 
-  /** Why it is unready; undefined when it is ready. */
+  /** The reasons why the gateway is unready; undefined when it is ready. */
   async unready(): Promise<readonly string[] | undefined> {
-    const response = await this.#ask('/readyz')
+    const response = await this.#get('/readyz')
     const { reasons } = Ready.parse(await response.json())
     return response.status === 200 ? undefined : reasons
   }
 
   async stats(): Promise<z.infer<typeof Stats>> {
-    return Stats.parse(await (await this.#ask('/stats')).json())
+    return Stats.parse(await (await this.#get('/stats')).json())
   }
 
-  /** Resident memory in bytes, from its own metrics. */
+  /** Resident memory in bytes, from the gateway's metrics. */
   async memory(): Promise<number> {
     return (await this.#metric())('process_resident_memory_bytes')
   }
 
-  async vitals(): Promise<Vitals> {
+  async resourceUsage(): Promise<ResourceUsage> {
     await this.#collectGarbage()
     const metric = await this.#metric()
     const { channels, connections, subscriptions } = await this.stats()
@@ -126,7 +126,7 @@ export class GatewayProcess {
     if (this.alive) this.#child.kill(signal)
   }
 
-  /** The exit code; null when a signal ended it. */
+  /** Resolves with the exit code when the process ends; null when a signal ended it. */
   async exited(): Promise<number | null> {
     return this.#exited
   }
@@ -136,17 +136,17 @@ export class GatewayProcess {
     await this.#exited
   }
 
-  #ask(path: string): Promise<Response> {
+  #get(path: string): Promise<Response> {
     return fetch(`http://127.0.0.1:${this.opsPort}${path}`)
   }
 
-  /** Each by its name and labels; NaN where there is none. */
+  /** Returns a function that looks up a series by its name and labels; NaN when it is absent. */
   async #metric(): Promise<(series: string) => number> {
-    const lines = (await (await this.#ask('/metrics')).text()).split('\n')
+    const lines = (await (await this.#get('/metrics')).text()).split('\n')
     return (series) => Number(lines.find((line) => line.startsWith(`${series} `))?.split(' ')[1])
   }
 
-  /** By Node's inspector: what is garbage would else count as held. */
+  /** Collects garbage through Node's inspector, because garbage would count as held memory. */
   async #collectGarbage(): Promise<void> {
     this.signal('SIGUSR1')
     const url = await until('an inspector', () => /Debugger listening on (ws:\S+)/.exec(this.#output)?.[1])

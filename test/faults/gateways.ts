@@ -1,204 +1,204 @@
-// Faults 6, 16, 19 and 20, and 1 once more: gateway processes with clients at both doors.
+// Faults 1, 6, 16, 19 and 20 with gateway processes and clients of both endpoints.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { until } from '../support/redis-processes.js'
-import { ChatPerson } from './doors.js'
-import { pauseBarMs, type Fault } from './fault.js'
+import { ReconnectingChatClient } from './endpoint-clients.js'
+import { pauseTargetMs, type Fault } from './fault.js'
 import {
-  bulk,
-  clientsBack,
-  countsTrueAgain,
-  floodAt,
-  gatewayPatience,
-  leasesBarMs,
-  openDoors,
-} from './gateway-world.js'
-import { measured, slack } from './measures.js'
-import type { Sent } from './oracle.js'
+  largeText,
+  waitForClients,
+  waitForCorrectCounts,
+  openFloodClient,
+  gatewayVerifyOptions,
+  leaseTargetMs,
+  startGateways,
+} from './gateway-setup.js'
+import { recordMeasurement, slack } from './measurements.js'
+import type { PublishRecord } from './oracle.js'
 
-/** Silence is noticed within 3 s; 15 s after that the gateway says so. */
-const unreadyBarMs = 20_000
+/** A gateway detects a silent connection within 3 s, and becomes unready 15 s later. */
+const unreadyTargetMs = 20_000
 
 export const gatewayFaults: readonly Fault[] = [
   {
     number: 1,
-    words: 'the master is killed: clients at both doors keep their sockets and miss nothing',
+    title: 'the master is killed: clients of both endpoints keep their sockets and miss nothing',
     run: async (fault) => {
-      const { clients, world } = await openDoors(fault)
-      const old = await world.trio.master()
-      world.strike()
+      const { clients, scenario } = await startGateways(fault)
+      const old = await scenario.trio.master()
+      scenario.markFault()
       await old.kill()
-      await world.trio.failedOver(old)
-      await world.someAcks(100)
-      await world.pause(pauseBarMs)
+      await scenario.trio.failedOver(old)
+      await scenario.waitForAcks(100)
+      await scenario.measurePause(pauseTargetMs)
       expect(clients.flat().map(({ losses }) => losses)).toEqual(clients.flat().map(() => 0))
-      await world.judge()
+      await scenario.verify()
     },
   },
   ...[
-    { words: 'what the master says does not reach the gateways', rule: { holdToClient: true } },
-    { words: 'what the gateways say does not reach the master', rule: { holdToServer: true } },
-  ].map(({ rule, words }) => ({
+    { title: 'replies of the master do not reach the gateways', rule: { holdToClient: true } },
+    { title: 'commands of the gateways do not reach the master', rule: { holdToServer: true } },
+  ].map(({ rule, title }) => ({
     number: 6,
-    words: `${words} for longer than 15 s: /readyz says so, and everybody stays`,
+    title: `${title} for more than 15 s: /readyz reports it, and all clients stay connected`,
     run: async (fault: string) => {
-      const { clients, gateways, world } = await openDoors(fault, { trio: { proxied: true } })
-      const { proxy } = await world.trio.master()
-      world.strike()
+      const { clients, gateways, scenario } = await startGateways(fault, { trio: { proxied: true } })
+      const { proxy } = await scenario.trio.master()
+      scenario.markFault()
       const cutMs = performance.now()
       proxy?.set(rule)
       const reasons = await Promise.all(
         gateways.map((gateway) =>
-          until('an unready gateway', () => gateway.unready(), { deadlineMs: unreadyBarMs * slack }),
+          until('an unready gateway', () => gateway.unready(), { deadlineMs: unreadyTargetMs * slack }),
         ),
       )
       const unreadyMs = performance.now() - cutMs
-      // A failover must not empty the Service.
+      // A failover is shorter than that: it must not remove all pods from the Service.
       expect(unreadyMs).toBeGreaterThan(15_000)
-      for (const told of reasons)
-        expect(told).toContainEqual(expect.stringMatching(/^Redis has been unavailable for \d+ s: /))
-      await measured({ fault, what: 'unready', ms: unreadyMs, barMs: unreadyBarMs })
+      for (const reported of reasons)
+        expect(reported).toContainEqual(expect.stringMatching(/^Redis has been unavailable for \d+ s: /))
+      await recordMeasurement({ fault, what: 'unready', ms: unreadyMs, targetMs: unreadyTargetMs })
       const sinceMs = performance.now()
       await sleep(1_000)
-      expect(world.load.ackedSince(sinceMs), 'acknowledged by nobody').toBe(0)
+      expect(scenario.load.ackedSince(sinceMs), 'acknowledged while Redis was unreachable').toBe(0)
       proxy?.heal()
-      world.healed()
+      scenario.markHealed()
       const healedMs = performance.now()
       for (const gateway of gateways)
         await until('a ready gateway', async () => (await gateway.unready()) === undefined, {
           deadlineMs: 75_000,
         })
-      await measured({ fault, what: 'ready again', ms: performance.now() - healedMs })
-      await world.someAcks(100)
+      await recordMeasurement({ fault, what: 'ready again', ms: performance.now() - healedMs })
+      await scenario.waitForAcks(100)
       expect(clients.flat().map(({ losses }) => losses)).toEqual(clients.flat().map(() => 0))
-      await world.judge(gatewayPatience)
+      await scenario.verify(gatewayVerifyOptions)
     },
   })),
   {
     number: 16,
-    words: 'a gateway is stopped until Redis cuts its subscriber off for what it does not read',
+    title: 'a gateway is stopped until Redis disconnects its subscriber because it does not read',
     run: async (fault) => {
       const config = ['client-output-buffer-limit pubsub 64kb 32kb 2']
-      const { gateways, tenants, world } = await openDoors(fault, { trio: { config } })
-      const master = await world.trio.master()
+      const { gateways, tenants, scenario } = await startGateways(fault, { trio: { config } })
+      const master = await scenario.trio.master()
       const [first, second] = gateways
       if (!first || !second) throw new Error('two gateways are needed')
-      const flood = await floodAt(second, tenants)
-      world.strike()
+      const flood = await openFloodClient(second, tenants)
+      scenario.markFault()
       first.signal('SIGSTOP')
       const endMs = performance.now() + 15_000
       const channel = { tenant: 'red', channel: 'one' }
       let count = 0
-      const cutOff = async () =>
+      const isDisconnected = async () =>
         (await master.cli('CLIENT', 'LIST')).split('name=parley-subscriber').length - 1 < gateways.length
-      // The system's own buffers take megabytes before Redis keeps a byte.
-      while (performance.now() < endMs || !(await cutOff())) {
+      // The kernel's buffers take megabytes before Redis has to buffer anything.
+      while (performance.now() < endMs || !(await isDisconnected())) {
         count += 1
         const text = `red|one|flood-${count}`
-        const sent: Sent = { text, ...channel, sentMs: performance.now(), outcome: 'open' }
-        world.load.sent.push(sent)
-        await flood.ask({ type: 'room_message', room: 'one', content: { t: text, bulk } })
+        const sent: PublishRecord = { text, ...channel, sentMs: performance.now(), outcome: 'open' }
+        scenario.load.sent.push(sent)
+        await flood.ask({ type: 'room_message', room: 'one', content: { t: text, largeText } })
         sent.outcome = 'acked'
         sent.ackedMs = performance.now()
-        if (performance.now() > endMs + 30_000) throw new Error('Redis never cut the subscriber off')
+        if (performance.now() > endMs + 30_000) throw new Error('Redis did not disconnect the subscriber')
         if (count > 600) await sleep(100)
       }
       flood.close()
       first.signal('SIGCONT')
-      world.healed()
-      await world.someAcks(100)
-      await world.judge(gatewayPatience)
+      scenario.markHealed()
+      await scenario.waitForAcks(100)
+      await scenario.verify(gatewayVerifyOptions)
     },
   },
   {
     number: 19,
-    words: 'a gateway is killed: its clients go on at the other, its presence ends within 30 s',
+    title: 'a gateway is killed: its clients continue at the other one, and its presence ends within 30 s',
     run: async (fault) => {
-      const doors = await openDoors(fault)
-      const { clients, gateways, leaveFirst, world } = doors
+      const setup = await startGateways(fault)
+      const { clients, gateways, redirectFirst, scenario } = setup
       const [first, second] = gateways
       if (!first || !second) throw new Error('two gateways are needed')
-      const [, staying = []] = clients
-      const witness = staying.find((client) => client instanceof ChatPerson)
+      const [, remaining = []] = clients
+      const witness = remaining.find((client) => client instanceof ReconnectingChatClient)
       const members = async () => {
         const { members: found = [] } = (await witness?.ask({ type: 'presence', room: 'one' })) ?? {}
         return found.length
       }
       expect(await members()).toBe(4)
-      world.strike()
-      leaveFirst()
+      scenario.markFault()
+      redirectFirst()
       await first.kill()
       const killedMs = performance.now()
       const presence = async () => {
-        await until('more than the true members, or them', async () => (await members()) >= 4)
-        // Those of the dead gateway are there twice until their leases end.
-        await until('the true number of members', async () => (await members()) === 4, {
-          deadlineMs: leasesBarMs * slack,
+        await until('at least the actual members', async () => (await members()) >= 4)
+        // The clients of the dead gateway are listed twice until the leases of their old connections expire.
+        await until('the actual number of members', async () => (await members()) === 4, {
+          deadlineMs: leaseTargetMs * slack,
         })
         const ms = performance.now() - killedMs
-        await measured({ fault, what: 'presence true again', ms, barMs: leasesBarMs })
+        await recordMeasurement({ fault, what: 'presence correct again', ms, targetMs: leaseTargetMs })
       }
       const quotas = async () => {
-        await clientsBack(doors, second)
-        await countsTrueAgain(doors, second, { sinceMs: killedMs })
+        await waitForClients(setup, second)
+        await waitForCorrectCounts(setup, second, { sinceMs: killedMs })
       }
-      await world.someAcks(100)
+      await scenario.waitForAcks(100)
       await Promise.all([presence(), quotas()])
-      await world.judge(gatewayPatience)
+      await scenario.verify(gatewayVerifyOptions)
     },
   },
   {
     number: 19,
-    words: 'the event loop of a gateway stands still for 6 s',
+    title: 'the event loop of a gateway is blocked for 6 s',
     run: async (fault) => {
-      const { gateways, world } = await openDoors(fault)
-      world.strike()
+      const { gateways, scenario } = await startGateways(fault)
+      scenario.markFault()
       gateways[0]?.signal('SIGSTOP')
       await sleep(6_000)
       gateways[0]?.signal('SIGCONT')
-      world.healed()
-      await world.someAcks(100)
-      await world.judge(gatewayPatience)
+      scenario.markHealed()
+      await scenario.waitForAcks(100)
+      await scenario.verify(gatewayVerifyOptions)
     },
   },
   {
     number: 20,
-    words: 'a gateway is drained by SIGTERM: its clients go on at the other',
+    title: 'a gateway is drained by SIGTERM: its clients continue at the other one',
     run: async (fault) => {
-      const doors = await openDoors(fault, { args: ['--drain-window', '3'] })
-      const { clients, gateways, leaveFirst, world } = doors
+      const setup = await startGateways(fault, { args: ['--drain-window', '3'] })
+      const { clients, gateways, redirectFirst, scenario } = setup
       const [first, second] = gateways
       if (!first || !second) throw new Error('two gateways are needed')
-      world.strike()
-      leaveFirst()
+      scenario.markFault()
+      redirectFirst()
       first.signal('SIGTERM')
       expect(await first.exited()).toBe(0)
       const endedMs = performance.now()
-      await clientsBack(doors, second)
-      await countsTrueAgain(doors, second, { sinceMs: endedMs })
-      await world.someAcks(100)
+      await waitForClients(setup, second)
+      await waitForCorrectCounts(setup, second, { sinceMs: endedMs })
+      await scenario.waitForAcks(100)
       expect(clients[1]?.map(({ losses }) => losses)).toEqual([0, 0, 0, 0])
-      await world.judge(gatewayPatience)
+      await scenario.verify(gatewayVerifyOptions)
     },
   },
   {
     number: 20,
-    words: 'a gateway is killed in the middle of its drain',
+    title: 'a gateway is killed in the middle of its drain',
     run: async (fault) => {
-      const doors = await openDoors(fault, { args: ['--drain-window', '20'] })
-      const { gateways, leaveFirst, world } = doors
+      const setup = await startGateways(fault, { args: ['--drain-window', '20'] })
+      const { gateways, redirectFirst, scenario } = setup
       const [first, second] = gateways
       if (!first || !second) throw new Error('two gateways are needed')
-      world.strike()
-      leaveFirst()
+      scenario.markFault()
+      redirectFirst()
       first.signal('SIGTERM')
       await sleep(1_000)
       await first.kill()
       const killedMs = performance.now()
-      await clientsBack(doors, second)
-      await countsTrueAgain(doors, second, { sinceMs: killedMs })
-      await world.someAcks(100)
-      await world.judge(gatewayPatience)
+      await waitForClients(setup, second)
+      await waitForCorrectCounts(setup, second, { sinceMs: killedMs })
+      await scenario.waitForAcks(100)
+      await scenario.verify(gatewayVerifyOptions)
     },
   },
 ]

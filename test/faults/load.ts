@@ -1,20 +1,23 @@
-// Publishers that never stop, and write down what became of each publish. Every other one bears a key and is sent again until it is
-// acknowledged, as a client does that follows the documentation.
+// Publishes continuously, and records the outcome of each publish. Every second publish has an idempotency
+// key and is repeated until it is acknowledged, as the documentation asks of clients.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Position } from '../../src/broker/broker.js'
-import type { Sent } from './oracle.js'
+import type { PublishRecord } from './oracle.js'
 
 export interface Channel {
   readonly tenant: string
   readonly channel: string
 }
 
-/** Whoever can publish: a broker, a client at one of the doors. Rejects with an error that has a `code` when it is refused. */
+/**
+ * A broker, or a client of one of the endpoints. `publish` rejects with an error that has a `code` when it is
+ * refused.
+ */
 export interface Publisher {
   readonly name: string
-  /** Of which tenant's channels; undefined: of all. */
+  /** The tenant to whose channels it publishes. Undefined: it publishes to all channels. */
   readonly tenant?: string | undefined
-  /** Whether keys make a repeat harmless here. */
+  /** True when it supports idempotency keys. */
   readonly keys: boolean
   publish(to: Channel, text: string, key: string | undefined): Promise<Position | undefined>
 }
@@ -27,22 +30,22 @@ export interface Span {
 export interface LoadOptions {
   readonly publishers: readonly Publisher[]
   readonly channels: readonly Channel[]
-  /** Of each publisher. */
+  /** Publishes per second of each publisher. */
   readonly perSecond: number
-  /** A publish with a key is given up after so long. */
+  /** Time after which a publish with a key is not repeated any more. Default: 20,000. */
   readonly retryForMs?: number
 }
 
-/** Refusals that say: send it again with the same key. */
+/** Error codes after which a publish is repeated with the same key. */
 const temporary = new Set(['NOT_REPLICATED', 'BROKER_UNAVAILABLE', 'INTERNAL', 'CONNECTION_LOST'])
 const retryPauseMs = 300
 
 export class Load {
-  readonly sent: Sent[] = []
+  readonly sent: PublishRecord[] = []
   readonly #options: LoadOptions
   readonly #open = new Set<Promise<void>>()
   #count = 0
-  #going: Promise<void> | undefined
+  #running: Promise<void> | undefined
   #stopped = false
   #abandoned = false
 
@@ -51,27 +54,27 @@ export class Load {
   }
 
   start(): void {
-    this.#going = this.#run()
+    this.#running = this.#run()
   }
 
-  /** Resolves when every publish has its end. */
+  /** Stops publishing. Resolves when every publish has an outcome. */
   async stop(): Promise<void> {
     this.#stopped = true
-    await this.#going
+    await this.#running
     await Promise.all(this.#open)
   }
 
-  /** The same, but nothing is tried again: the judgement is over. */
+  /** Stops publishing without further repetitions. */
   async abandon(): Promise<void> {
     this.#abandoned = true
     await this.stop()
   }
 
-  get acked(): readonly Sent[] {
+  get acked(): readonly PublishRecord[] {
     return this.sent.filter(({ outcome }) => outcome === 'acked')
   }
 
-  /** Publishes that were sent after `sinceMs` (to this channel) and acknowledged. */
+  /** Number of publishes that were sent after `sinceMs` and acknowledged. With `to`: only of that channel. */
   ackedSince(sinceMs: number, to?: Channel): number {
     return this.sent.filter(
       ({ outcome, sentMs, ...sent }) => outcome === 'acked' && sentMs > sinceMs && isTo(sent, to),
@@ -85,7 +88,10 @@ export class Load {
     return codes
   }
 
-  /** The times after `sinceMs` in which nobody got an acknowledgement (in this channel) for at least `atLeastMs`. */
+  /**
+   * The spans after `sinceMs` of at least `atLeastMs` without an acknowledgement. With `of`: only of that
+   * channel.
+   */
   pauses(sinceMs: number, atLeastMs: number, of?: Channel): Span[] {
     const times = this.acked
       .filter((sent) => isTo(sent, of))
@@ -97,12 +103,12 @@ export class Load {
       .filter(({ endMs, fromMs }) => endMs - fromMs >= atLeastMs)
   }
 
-  /** One more, with a key and much patience. */
-  async sendOne(to: Channel): Promise<Sent> {
+  /** Sends one more publish with a key, and repeats it for up to 30 s. */
+  async sendOne(to: Channel): Promise<PublishRecord> {
     const publisher = this.#options.publishers.find(
       ({ keys, tenant }) => keys && (tenant ?? to.tenant) === to.tenant,
     )
-    if (!publisher) throw new Error('nobody can send it')
+    if (!publisher) throw new Error('no publisher supports keys for this tenant')
     return this.#send(publisher, to, { keyed: publisher.keys, forMs: 30_000 })
   }
 
@@ -123,21 +129,25 @@ export class Load {
     }
   }
 
-  async #send(publisher: Publisher, to: Channel, how: { keyed: boolean; forMs: number }): Promise<Sent> {
+  async #send(
+    publisher: Publisher,
+    to: Channel,
+    options: { keyed: boolean; forMs: number },
+  ): Promise<PublishRecord> {
     this.#count += 1
     const text = `${to.tenant}|${to.channel}|${publisher.name}-${this.#count}`
     const sentMs = performance.now()
-    const sent: Sent = { text, ...to, sentMs, outcome: 'open' }
+    const sent: PublishRecord = { text, ...to, sentMs, outcome: 'open' }
     this.sent.push(sent)
     for (;;) {
       try {
-        sent.position = await publisher.publish(to, text, how.keyed ? text : undefined)
+        sent.position = await publisher.publish(to, text, options.keyed ? text : undefined)
         sent.ackedMs = performance.now()
         sent.outcome = 'acked'
         return sent
       } catch (error) {
         sent.code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
-        if (this.#abandoned || !temporary.has(sent.code) || performance.now() - sentMs > how.forMs) {
+        if (this.#abandoned || !temporary.has(sent.code) || performance.now() - sentMs > options.forMs) {
           sent.outcome = 'failed'
           return sent
         }

@@ -1,179 +1,181 @@
-// Faults 1 to 12: what can befall a master, its replicas and its Sentinels. Numbers are those of docs/faults.md.
+// Faults 1 to 4, 8 and 10: failures of a master and of its replicas.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { SentinelTrio, startRedis, startReplica, startSentinels } from '../support/redis-processes.js'
-import { pauseBarMs, type Fault } from './fault.js'
-import { acceptedLost, killed, lag, wokenAtPromotion } from './staged.js'
-import { StarvedError, World, type WorldOptions } from './world.js'
+import { pauseTargetMs, type Fault } from './fault.js'
+import { loseAcceptedData, killMaster, delayReplication, resumeAtPromotion } from './fault-steps.js'
+import { StarvedError, Scenario, type ScenarioOptions } from './scenario.js'
 
 export const masterFaults: readonly Fault[] = [
   {
     number: 1,
-    words: 'the master is killed under load',
+    title: 'the master is killed under load',
     short: true,
-    run: (fault) => survivesKill({ fault }),
+    run: (fault) => runMasterKill({ fault }),
   },
   {
     number: 2,
-    words: 'the master is killed while one replica is 2 s behind',
+    title: 'the master is killed while one replica is 2 s behind',
     short: true,
     run: (fault) =>
-      survivesKill({ fault, trio: { proxied: true } }, async ({ trio }) => {
-        const [laggard] = await trio.replicas()
-        lag(await trio.master(), 2_000, laggard)
+      runMasterKill({ fault, trio: { proxied: true } }, async ({ trio }) => {
+        const [delayed] = await trio.replicas()
+        delayReplication(await trio.master(), 2_000, delayed)
         await sleep(2_500)
       }),
   },
   {
     number: 2,
-    words: 'the master is killed while all replicas are 2 s behind: nothing is acknowledged that they lack',
+    title:
+      'the master is killed while all replicas are 2 s behind: nothing is acknowledged that the replicas lack',
     run: (fault) =>
-      survivesKill(
+      runMasterKill(
         { fault, trio: { proxied: true } },
         async ({ trio }) => {
-          lag(await trio.master(), 2_000)
+          delayReplication(await trio.master(), 2_000)
           await sleep(3_000)
         },
-        { barMs: undefined },
+        { targetMs: undefined },
       ),
   },
   {
     number: 2,
-    words: 'the master is killed while all replicas are 0.5 s behind',
+    title: 'the master is killed while all replicas are 0.5 s behind',
     run: (fault) =>
-      survivesKill({ fault, trio: { proxied: true } }, async ({ trio }) => {
-        lag(await trio.master(), 500)
+      runMasterKill({ fault, trio: { proxied: true } }, async ({ trio }) => {
+        delayReplication(await trio.master(), 500)
         await sleep(2_000)
       }),
   },
   {
     number: 3,
-    words: 'the links to the replicas are cut, then the master is killed',
+    title: 'the links to the replicas are cut, then the master is killed',
     short: true,
     run: (fault) =>
-      survivesKill(
+      runMasterKill(
         { fault, trio: { proxied: true } },
-        async (world) => {
-          const { proxy } = await world.trio.master()
+        async (scenario) => {
+          const { proxy } = await scenario.trio.master()
           proxy?.set({ refuse: true }, ['replication'])
           await sleep(1_500)
           const nowMs = performance.now()
           await sleep(1_500)
-          expect(world.load.ackedSince(nowMs), 'acknowledged without replicas').toBe(0)
+          expect(scenario.load.ackedSince(nowMs), 'acknowledged without replicas').toBe(0)
         },
-        { barMs: undefined },
+        { targetMs: undefined },
       ),
   },
   {
     number: 4,
-    words: 'the master is stopped for 3 s and wakes up as a master of the past',
+    title: 'the master is stopped for 3 s and resumes as a former master',
     short: true,
-    run: (fault) => stopped(fault, 3_000),
+    run: (fault) => runMasterStop(fault, 3_000),
   },
   ...[1_000, 1_500, 2_000, 8_000].map((ms) => ({
     number: 4,
-    words: `the master is stopped for ${ms / 1000} s`,
-    run: (fault: string) => stopped(fault, ms),
+    title: `the master is stopped for ${ms / 1000} s`,
+    run: (fault: string) => runMasterStop(fault, ms),
   })),
   {
     number: 4,
-    words: 'the master wakes up in the moment in which another is promoted',
+    title: 'the master resumes at the moment of a promotion',
     run: async (fault) => {
-      const world = await wokenAtPromotion({ fault })
-      await world.pause()
-      await world.judge()
+      const scenario = await resumeAtPromotion({ fault })
+      await scenario.measurePause()
+      await scenario.verify()
     },
   },
   {
     number: 2,
-    words: 'channels that wait for no replica lose what it lacks, and everybody is told',
+    title: 'channels that wait for no replica lose data, and every subscriber is notified',
     run: async (fault) => {
-      const world = await acceptedLost({ fault })
-      await world.pause()
-      await world.judge({ onlyAccepted: true })
+      const scenario = await loseAcceptedData({ fault })
+      await scenario.measurePause()
+      await scenario.verify({ onlyAccepted: true })
     },
   },
   {
     number: 8,
-    words: 'the master comes back empty in less than a second: all data is gone, and everybody is told',
+    title:
+      'the master restarts empty in less than a second: all data is lost, and every subscriber is notified',
     short: true,
     run: async (fault) => {
-      const world = await World.open({ fault })
-      const master = await world.trio.master()
-      world.strike()
+      const scenario = await Scenario.open({ fault })
+      const master = await scenario.trio.master()
+      scenario.markFault()
       await master.kill()
       await master.start()
-      await world.someAcks(100)
-      await world.pause()
-      await world.judge({ storeLost: true })
+      await scenario.waitForAcks(100)
+      await scenario.measurePause()
+      await scenario.verify({ storeLost: true })
     },
   },
   {
     number: 10,
-    words: 'another master on the same Sentinels fails over: nothing happens here',
+    title: 'another master of the same Sentinels fails over: Parley is not affected',
     short: true,
     run: async (fault) => {
-      const [ours, theirs] = await twoTrios()
-      const world = await World.open({ fault, on: ours })
-      const connections = world.gateways.flatMap(({ broker }) =>
+      const [main, other] = await startTwoTrios()
+      const scenario = await Scenario.open({ fault, on: main })
+      const connections = scenario.gateways.flatMap(({ broker }) =>
         [...broker.links.values()].map((link) => link.current),
       )
-      world.strike()
-      const old = await theirs.master()
+      scenario.markFault()
+      const old = await other.master()
       await old.kill()
-      await theirs.failedOver(old)
-      await world.someAcks(100)
+      await other.failedOver(old)
+      await scenario.waitForAcks(100)
       const lost = connections.flatMap((live) => (live?.lost.aborted ? [String(live.lost.reason)] : []))
-      // Nobody led it elsewhere: it missed a deadline.
+      // A connection that missed a deadline was not redirected: the machine was too busy.
       const late = lost.find((reason) => / within \d+ ms$/.test(reason))
       if (late) throw new StarvedError(late)
       expect(lost).toEqual([])
-      expect(world.load.failures()).toEqual({})
-      await world.pause(1_000)
-      await world.judge()
+      expect(scenario.load.failures()).toEqual({})
+      await scenario.measurePause(1_000)
+      await scenario.verify()
     },
   },
 ]
 
-/** Killed and judged. `barMs` undefined: the pause is no promise here. */
-async function survivesKill(
-  options: WorldOptions,
-  before?: (world: World) => Promise<void>,
-  { barMs }: { barMs: number | undefined } = { barMs: pauseBarMs },
+/** Kills the master and verifies the result. `targetMs` undefined: there is no target for the pause. */
+async function runMasterKill(
+  options: ScenarioOptions,
+  before?: (scenario: Scenario) => Promise<void>,
+  { targetMs }: { targetMs: number | undefined } = { targetMs: pauseTargetMs },
 ): Promise<void> {
-  const world = await killed(options, before)
-  await world.pause(barMs)
-  await world.judge()
+  const scenario = await killMaster(options, before)
+  await scenario.measurePause(targetMs)
+  await scenario.verify()
 }
 
-async function stopped(fault: string, ms: number): Promise<void> {
-  const world = await World.open({ fault })
-  const old = await world.trio.master()
-  world.strike()
+async function runMasterStop(fault: string, ms: number): Promise<void> {
+  const scenario = await Scenario.open({ fault })
+  const old = await scenario.trio.master()
+  scenario.markFault()
   old.stop()
   await sleep(ms)
   old.cont()
-  await world.someAcks(100)
-  // Whatever it did meanwhile, it is in its place in the end.
-  await world.trio.settled()
-  await world.someAcks(50)
-  await world.pause(ms > 2_500 ? pauseBarMs : undefined)
-  await world.judge()
+  await scenario.waitForAcks(100)
+  // The old master must have its final role before the verification.
+  await scenario.trio.settled()
+  await scenario.waitForAcks(50)
+  await scenario.measurePause(ms > 2_500 ? pauseTargetMs : undefined)
+  await scenario.verify()
 }
 
-async function twoTrios(): Promise<[SentinelTrio, SentinelTrio]> {
-  const set = async () => {
+async function startTwoTrios(): Promise<[SentinelTrio, SentinelTrio]> {
+  const startNodes = async () => {
     const master = await startRedis()
     return { master, replicas: [await startReplica(master), await startReplica(master)] }
   }
-  const [ours, theirs] = await Promise.all([set(), set()])
+  const [main, other] = await Promise.all([startNodes(), startNodes()])
   const sentinels = await startSentinels([
-    { masterName: 'ours', ...ours },
-    { masterName: 'theirs', ...theirs },
+    { masterName: 'main', ...main },
+    { masterName: 'other', ...other },
   ])
   const trios = [
-    new SentinelTrio({ masterName: 'ours', nodes: [ours.master, ...ours.replicas], sentinels }),
-    new SentinelTrio({ masterName: 'theirs', nodes: [theirs.master, ...theirs.replicas], sentinels }),
+    new SentinelTrio({ masterName: 'main', nodes: [main.master, ...main.replicas], sentinels }),
+    new SentinelTrio({ masterName: 'other', nodes: [other.master, ...other.replicas], sentinels }),
   ] as const
   await Promise.all(trios.map((trio) => trio.settled()))
   return [...trios]

@@ -1,39 +1,40 @@
-// The suite can fail: brokers that leave out what the algorithm stands on, and faults that must find them out.
+// Proves that the suite can fail: each of these brokers omits an essential part of the algorithm, and a fault
+// must reveal it.
 import { describe, expect, test } from 'vitest'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../src/redis/link.js'
 import type { BrokerFault } from '../support/redis-gateway.js'
 import type { Invariant } from './oracle.js'
-import { acceptedLost, cutReplies, killedWithLag, wokenAtPromotion } from './staged.js'
-import { unlessStarved, type World, type WorldOptions } from './world.js'
+import { loseAcceptedData, cutReplies, killLaggedMaster, resumeAtPromotion } from './fault-steps.js'
+import { retryWhenStarved, type Scenario, type ScenarioOptions } from './scenario.js'
 
 interface Mutation {
-  readonly words: string
-  readonly spoil: BrokerFault
-  /** What must show. */
+  readonly title: string
+  readonly brokerFault: BrokerFault
+  /** The invariant that the broker must violate. */
   readonly violates: Invariant
-  play(options: WorldOptions): Promise<World>
+  stage(options: ScenarioOptions): Promise<Scenario>
   readonly onlyAccepted?: boolean
 }
 
-/** ioredis as it comes: what was not answered is sent again. */
+/** The default of ioredis: unanswered commands are sent again. */
 function resending(live: LiveRedis): Partial<LiveRedis> {
   return {
-    async run(pipeline, how) {
+    async run(pipeline, options) {
       try {
-        return await live.run(pipeline, how)
+        return await live.run(pipeline, options)
       } catch (error) {
         if (!(error instanceof UnknownOutcomeError)) throw error
-        throw new RedisUnavailableError('sent again')
+        throw new RedisUnavailableError('resent')
       }
     },
   }
 }
 
-/** Every master seems to be the first. */
+/** Every master appears to be the first one. */
 function frozenGeneration(live: LiveRedis): Partial<LiveRedis> {
   return {
-    async run(pipeline, how) {
-      const replies = await live.run(pipeline, how)
+    async run(pipeline, options) {
+      const replies = await live.run(pipeline, options)
       return replies.map((reply) =>
         typeof reply === 'string' ? reply.replace(/^master_replid:\w+/m, 'master_replid:frozen') : reply,
       )
@@ -42,44 +43,44 @@ function frozenGeneration(live: LiveRedis): Partial<LiveRedis> {
 }
 
 const mutations: readonly Mutation[] = [
-  { words: 'without WAIT', spoil: { waitReplicas: 0 }, violates: 'I1', play: killedWithLag },
+  { title: 'without WAIT', brokerFault: { waitReplicas: 0 }, violates: 'I1', stage: killLaggedMaster },
   {
-    words: 'without generations',
-    spoil: { alter: frozenGeneration },
-    // Two entries of two masters bear one number.
+    title: 'without generations',
+    brokerFault: { alter: frozenGeneration },
+    // Two entries of two masters have the same offset.
     violates: 'I3',
-    play: acceptedLost,
+    stage: loseAcceptedData,
     onlyAccepted: true,
   },
-  { words: 'with resending', spoil: { alter: resending }, violates: 'I1', play: cutReplies },
+  { title: 'with resending', brokerFault: { alter: resending }, violates: 'I1', stage: cutReplies },
   {
-    words: 'without asking the Sentinels after a silence',
-    spoil: { alter: () => ({ confirmMaster: async () => true }) },
+    title: 'without querying the Sentinels after a silence',
+    brokerFault: { alter: () => ({ confirmMaster: async () => true }) },
     violates: 'I1',
-    play: wokenAtPromotion,
+    stage: resumeAtPromotion,
   },
 ]
 
-/** Some faults hit the moment that matters only every other time. */
-const playsMax = 5
+/** Some faults hit the critical moment in about half of the attempts only. */
+const attemptsMax = 5
 
 describe('a broker', () => {
   test.each(mutations)(
-    '$words is found out',
-    async ({ onlyAccepted = false, play, spoil, violates, words }) => {
-      let seen: Invariant[] = []
-      for (let plays = 0; plays < playsMax && !seen.includes(violates); plays += 1) {
-        await unlessStarved(async () => {
-          const world = await play({ fault: `a broker ${words}`, spoil })
+    '$title is detected',
+    async ({ onlyAccepted = false, stage, brokerFault, violates, title }) => {
+      let violated: Invariant[] = []
+      for (let attempts = 0; attempts < attemptsMax && !violated.includes(violates); attempts += 1) {
+        await retryWhenStarved(async () => {
+          const scenario = await stage({ fault: `a broker ${title}`, brokerFault })
           try {
-            const found = await world.violations({ onlyAccepted, unmeasured: true })
-            seen = found.map(({ invariant }) => invariant)
+            const found = await scenario.violations({ onlyAccepted, unmeasured: true })
+            violated = found.map(({ invariant }) => invariant)
           } finally {
-            await world.close()
+            await scenario.close()
           }
         })
       }
-      expect(seen).toContain(violates)
+      expect(violated).toContain(violates)
     },
   )
 })

@@ -1,21 +1,24 @@
-// Judges a run after its fault: what publishers and subscribers wrote down, held against what the history holds in the end.
+// Verifies a run after its fault: compares the records of publishers and subscribers with the final history.
 import type { Position } from '../../src/broker/broker.js'
 
-/** One publish. Its text is unique in the run and begins with `<tenant>|`. */
-export interface Sent {
+/** One publish. Its text is unique in the run and starts with `<tenant>|`. */
+export interface PublishRecord {
   readonly text: string
   readonly tenant: string
   readonly channel: string
   readonly sentMs: number
-  /** `acked` with or without a position (not every door tells it); `failed`: refused, or given up with its outcome unknown. */
+  /**
+   * `acked`: acknowledged, with a position where the endpoint returns it. `failed`: refused, or abandoned
+   * with an unknown outcome.
+   */
   outcome: 'open' | 'acked' | 'failed'
   ackedMs?: number | undefined
   position?: Position | undefined
   code?: string | undefined
 }
 
-export type Logged =
-  /** The subscription stands here and follows from here. An empty epoch: whatever the channel's first is. */
+export type LogItem =
+  /** The subscription starts at this position. An empty epoch means the first epoch of the channel. */
   | { readonly kind: 'from'; readonly position: Position; readonly atMs: number }
   | {
       readonly kind: 'received'
@@ -23,39 +26,45 @@ export type Logged =
       readonly text: string
       readonly atMs: number
     }
-  /** It was told that something is missing, and that it goes on from here. */
+  /** The subscriber was notified of a gap, and continues from this position. */
   | { readonly kind: 'mark'; readonly position: Position; readonly atMs: number }
 
-/** What one subscriber saw of one channel, in order. */
+/** What one subscriber received in one channel, in order. */
 export interface SubscriberLog {
   readonly name: string
   readonly tenant: string
   readonly channel: string
-  readonly items: readonly Logged[]
+  readonly items: readonly LogItem[]
 }
 
-export interface Stored {
+export interface StoredEntry {
   readonly offset: number
   readonly text: string
 }
 
-/** A channel in the end. */
+/** The final history of a channel. */
 export interface ChannelHistory {
   readonly tenant: string
   readonly channel: string
   readonly epoch: string
-  readonly entries: readonly Stored[]
+  readonly entries: readonly StoredEntry[]
 }
 
-export interface Run {
-  readonly sent: readonly Sent[]
+export interface RunRecord {
+  readonly sent: readonly PublishRecord[]
   readonly logs: readonly SubscriberLog[]
   readonly histories: readonly ChannelHistory[]
-  /** The fault destroyed the only data there was: what was acknowledged under an epoch that is gone may be gone, if all were told. */
+  /**
+   * The fault destroyed all data: publishes acknowledged in an earlier epoch may be lost if every subscriber
+   * was notified.
+   */
   readonly storeLost?: boolean | undefined
-  /** Nothing was promised but that the master had it: it may be gone with the master, if all who got it were told. */
+  /**
+   * Publishes were acknowledged by the master alone: they may be lost with it if every subscriber that
+   * received them was notified.
+   */
   readonly onlyAccepted?: boolean | undefined
-  /** The fault made Redis forget its idempotency keys: what was sent again may be there again. */
+  /** The fault expired the idempotency keys in Redis: repeated publishes may be stored twice. */
   readonly keysForgotten?: boolean | undefined
 }
 
@@ -66,17 +75,20 @@ export interface Violation {
   readonly what: string
 }
 
-export function violationsOf(run: Run): Violation[] {
+export function findViolations(run: RunRecord): Violation[] {
   return [
-    ...run.histories.flatMap((history) => judgeHistory(run, history)),
-    ...run.logs.flatMap((log) => judgeLog(run, log)),
+    ...run.histories.flatMap((history) => checkHistory(run, history)),
+    ...run.logs.flatMap((log) => checkLog(run, log)),
   ]
 }
 
-const say = (invariant: Invariant, what: string): Violation => ({ invariant, what })
+const violation = (invariant: Invariant, what: string): Violation => ({ invariant, what })
 
-/** I1: each acknowledged publish exactly once, where its acknowledgement says; nothing twice. I3: nothing that nobody sent. */
-function judgeHistory(run: Run, history: ChannelHistory): Violation[] {
+/**
+ * Checks I1 (each acknowledged publish is stored exactly once, at its acknowledged position) and I3 (nothing
+ * else is stored).
+ */
+function checkHistory(run: RunRecord, history: ChannelHistory): Violation[] {
   const { channel, entries, epoch, tenant } = history
   const where = `${tenant}/${channel}`
   const found: Violation[] = []
@@ -84,52 +96,62 @@ function judgeHistory(run: Run, history: ChannelHistory): Violation[] {
   for (const { offset, text } of entries) {
     const before = offsets.get(text)
     if (before !== undefined && !run.keysForgotten)
-      found.push(say('I1', `${text} is twice in ${where}: at ${before} and ${offset}`))
-    // The last is the one that can have been acknowledged.
+      found.push(violation('I1', `${text} is stored twice in ${where}: at ${before} and ${offset}`))
+    // Only the last one can have been acknowledged.
     else offsets.set(text, offset)
   }
   const sent = run.sent.filter((one) => one.tenant === tenant && one.channel === channel)
   for (const { outcome, position, text } of sent) {
     if (outcome !== 'acked') continue
     if (run.storeLost && position?.epoch !== epoch) {
-      // A publish whose acknowledgement speaks of the old stream is no part of the new one.
+      // A publish that was acknowledged in the old stream must not be part of the new one.
       if (position && offsets.has(text))
-        found.push(say('I1', `${text} was acknowledged in another epoch than ${where} holds it in`))
+        found.push(
+          violation(
+            'I1',
+            `${text} was acknowledged in another epoch than the one in which ${where} stores it`,
+          ),
+        )
       continue
     }
     const offset = offsets.get(text)
     if (offset === undefined && run.onlyAccepted) continue
-    if (offset === undefined) found.push(say('I1', `${text} was acknowledged and is not in ${where}`))
+    if (offset === undefined)
+      found.push(violation('I1', `${text} was acknowledged but is not stored in ${where}`))
     else if (position && (position.offset !== offset || position.epoch !== epoch))
       found.push(
-        say('I1', `${text} was acknowledged at ${show(position)} and is at ${show({ epoch, offset })}`),
+        violation(
+          'I1',
+          `${text} was acknowledged at ${format(position)} but is stored at ${format({ epoch, offset })}`,
+        ),
       )
   }
   const texts = new Set(sent.map(({ text }) => text))
   for (const { text } of entries)
-    if (!texts.has(text)) found.push(say('I3', `${where} holds ${text}, which nobody sent there`))
+    if (!texts.has(text))
+      found.push(violation('I3', `${where} stores ${text}, which no publisher sent there`))
   return found
 }
 
 interface Segment {
   readonly start: Position
-  readonly items: Extract<Logged, { kind: 'received' }>[]
+  readonly items: Extract<LogItem, { kind: 'received' }>[]
 }
 
-/** I2, I3 and I4 for one subscriber. */
-function judgeLog(run: Run, log: SubscriberLog): Violation[] {
-  const who = `${log.name} of ${log.tenant}/${log.channel}`
+/** Checks I2, I3 and I4 for one subscriber. */
+function checkLog(run: RunRecord, log: SubscriberLog): Violation[] {
+  const subscriber = `${log.name} of ${log.tenant}/${log.channel}`
   const history = run.histories.find(
     ({ channel, tenant }) => channel === log.channel && tenant === log.tenant,
   )
-  if (!history) return [say('I2', `${who}: nobody read the channel's history`)]
+  if (!history) return [violation('I2', `${subscriber}: the history of the channel was not read`)]
   const found: Violation[] = []
   const segments = segmentsOf(log)
   for (const [index, segment] of segments.entries())
-    found.push(...judgeSegment(segment, { who, history, run, last: index === segments.length - 1 }))
+    found.push(...checkSegment(segment, { subscriber, history, run, last: index === segments.length - 1 }))
   for (const item of log.items) {
     if (item.kind === 'received' && !item.text.startsWith(`${log.tenant}|`))
-      found.push(say('I4', `${who} got ${item.text} of another tenant`))
+      found.push(violation('I4', `${subscriber} received ${item.text} of another tenant`))
   }
   return found
 }
@@ -143,11 +165,11 @@ function segmentsOf(log: SubscriberLog): Segment[] {
   return segments
 }
 
-function judgeSegment(
+function checkSegment(
   segment: Segment,
-  context: { who: string; history: ChannelHistory; run: Run; last: boolean },
+  context: { subscriber: string; history: ChannelHistory; run: RunRecord; last: boolean },
 ): Violation[] {
-  const { history, last, run, who } = context
+  const { history, last, run, subscriber } = context
   const { items, start } = segment
   const found: Violation[] = []
   const epoch = start.epoch || (items[0]?.position.epoch ?? history.epoch)
@@ -155,39 +177,60 @@ function judgeSegment(
   for (const { position, text } of items) {
     if (position.epoch !== epoch)
       found.push(
-        say('I2', `${who} went from epoch ${epoch} to ${position.epoch} at ${text} and was not told`),
+        violation(
+          'I2',
+          `${subscriber} changed from epoch ${epoch} to ${position.epoch} at ${text} without a notification`,
+        ),
       )
     else if (position.offset <= at)
-      found.push(say('I2', `${who} got ${text} at ${position.offset} after ${at}: twice or out of order`))
+      found.push(
+        violation(
+          'I2',
+          `${subscriber} received ${text} at ${position.offset} after ${at}: repeated or out of order`,
+        ),
+      )
     at = position.offset
   }
   if (epoch !== history.epoch) {
-    if (last) found.push(say('I2', `${who} is still in epoch ${epoch}; the channel is in ${history.epoch}`))
+    if (last)
+      found.push(
+        violation('I2', `${subscriber} is still in epoch ${epoch}, but the channel is in ${history.epoch}`),
+      )
     else if (!run.storeLost && items.length > 0)
-      found.push(say('I3', `${who} got ${items.length} of epoch ${epoch}, which is gone`))
+      found.push(
+        violation(
+          'I3',
+          `${subscriber} received ${items.length} publications of epoch ${epoch}, which no longer exists`,
+        ),
+      )
     return found
   }
   const byOffset = new Map(history.entries.map((entry) => [entry.offset, entry.text]))
   for (const { position, text } of items) {
-    // Who is told afterwards that something is amiss forgets it.
+    // A subscriber that is notified of a gap afterwards discards these publications.
     if (run.onlyAccepted && !last) break
     if (byOffset.get(position.offset) !== text)
-      found.push(say('I3', `${who} got ${text} at ${position.offset}, which the history does not hold`))
+      found.push(
+        violation(
+          'I3',
+          `${subscriber} received ${text} at ${position.offset}, which the history does not contain`,
+        ),
+      )
   }
-  const got = new Set(items.map(({ position }) => position.offset))
+  const received = new Set(items.map(({ position }) => position.offset))
   const end = last ? Infinity : (items.at(-1)?.position.offset ?? start.offset)
   for (const { offset, text } of history.entries) {
-    if (offset > start.offset && offset <= end && !got.has(offset))
-      found.push(say('I2', `${who} missed ${text} at ${offset} and was not told`))
+    if (offset > start.offset && offset <= end && !received.has(offset))
+      found.push(violation('I2', `${subscriber} missed ${text} at ${offset} without a notification`))
   }
   return found
 }
 
-function show({ epoch, offset }: Position): string {
+function format({ epoch, offset }: Position): string {
   return `${epoch}:${offset}`
 }
 
-/** For messages: the first few of each invariant, and how many there are. */
+/** Describes violations for an error message: the count and the first five of each invariant. */
 export function describeViolations(violations: readonly Violation[]): string {
   const invariants = [...new Set(violations.map(({ invariant }) => invariant))]
   return invariants

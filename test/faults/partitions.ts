@@ -1,45 +1,46 @@
-// Faults 5 to 7, 9 and 12: who still sees whom.
+// Faults 5 to 7, 9 and 12: network partitions, and failures of replicas and Sentinels.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { FakeRedis, sentinelAnswer } from '../support/redis-fake.js'
 import { RedisProxy } from '../support/redis-proxy.js'
 import { until, type SentinelTrio } from '../support/redis-processes.js'
 import { history, refOf } from './brokers.js'
-import { pauseBarMs, type Fault } from './fault.js'
-import { World, worldChannels } from './world.js'
+import { pauseTargetMs, type Fault } from './fault.js'
+import { Scenario, defaultChannels } from './scenario.js'
 
 const silent = { holdToServer: true, holdToClient: true }
 
 export const partitionFaults: readonly Fault[] = [
   {
     number: 5,
-    words: 'the master is cut off from replicas and Sentinels together with one of two gateways',
+    title: 'the master is cut off from replicas and Sentinels together with one of two gateways',
     run: async (fault) => {
-      const views: RedisProxy[] = []
-      const world = await World.open({
+      const proxies: RedisProxy[] = []
+      const scenario = await Scenario.open({
         fault,
         trio: { proxied: true },
         urls: async (trio) => {
-          for (const { port } of trio.sentinels) views.push(await new RedisProxy(port).start())
-          return [urlOf(trio, views), trio.url]
+          for (const { port } of trio.sentinels) proxies.push(await new RedisProxy(port).start())
+          return [urlOf(trio, proxies), trio.url]
         },
       })
-      for (const view of views) world.alsoClose(() => view.close())
-      const [minority] = world.gateways
-      const old = await world.trio.master()
-      world.strike()
+      for (const proxy of proxies) scenario.onClose(() => proxy.close())
+      const [minority] = scenario.gateways
+      const old = await scenario.trio.master()
+      scenario.markFault()
       old.proxy?.set(silent, ['replication', 'sentinel'])
-      for (const view of views) view.set(silent)
-      await world.trio.failedOver(old)
-      await world.someAcks(100)
+      for (const proxy of proxies) proxy.set(silent)
+      await scenario.trio.failedOver(old)
+      await scenario.waitForAcks(100)
       const ofMinority = () =>
-        world.load.acked.filter(({ ackedMs = 0, text }) => text.includes('|g0-') && ackedMs > sinceMs).length
+        scenario.load.acked.filter(({ ackedMs = 0, text }) => text.includes('|g0-') && ackedMs > sinceMs)
+          .length
       const sinceMs = performance.now()
       await sleep(2_000)
       expect(ofMinority(), 'acknowledged on the side of the old master').toBe(0)
-      // What is shown there now must hold afterwards.
+      // Everything that the minority shows now must be in the final history.
       const shown = new Map<string, string[]>()
-      for (const channel of worldChannels) {
+      for (const channel of defaultChannels) {
         const page = await minority?.broker.broker
           .history(refOf(channel), { limit: 1_000 })
           .catch(() => undefined)
@@ -49,157 +50,159 @@ export const partitionFaults: readonly Fault[] = [
         )
       }
       old.proxy?.heal()
-      for (const view of views) view.heal()
-      world.healed()
-      await world.trio.settled()
-      await until('acknowledgements of both', () => ofMinority() > 50, { deadlineMs: 30_000 })
-      await world.pause(pauseBarMs)
-      await world.judge()
-      for (const { channel, entries, tenant } of world.histories) {
-        const held = new Set(entries.map(({ text }) => text))
-        const phantoms = (shown.get(`${tenant}/${channel}`) ?? []).filter((text) => !held.has(text))
-        expect(phantoms, 'shown by the minority, and gone').toEqual([])
+      for (const proxy of proxies) proxy.heal()
+      scenario.markHealed()
+      await scenario.trio.settled()
+      await until('acknowledgements at both gateways', () => ofMinority() > 50, { deadlineMs: 30_000 })
+      await scenario.measurePause(pauseTargetMs)
+      await scenario.verify()
+      for (const { channel, entries, tenant } of scenario.histories) {
+        const stored = new Set(entries.map(({ text }) => text))
+        const phantoms = (shown.get(`${tenant}/${channel}`) ?? []).filter((text) => !stored.has(text))
+        expect(phantoms, 'shown by the minority, but lost').toEqual([])
       }
     },
   },
   ...[
-    { words: 'what the master says does not reach the gateways for 5 s', rule: { holdToClient: true } },
-    { words: 'what the gateways say does not reach the master for 5 s', rule: { holdToServer: true } },
-  ].map(({ rule, words }) => ({
+    { title: 'replies of the master do not reach the gateways for 5 s', rule: { holdToClient: true } },
+    { title: 'commands of the gateways do not reach the master for 5 s', rule: { holdToServer: true } },
+  ].map(({ rule, title }) => ({
     number: 6,
-    words,
+    title,
     run: async (fault: string) => {
-      const world = await World.open({ fault, trio: { proxied: true } })
-      const { proxy } = await world.trio.master()
-      world.strike()
+      const scenario = await Scenario.open({ fault, trio: { proxied: true } })
+      const { proxy } = await scenario.trio.master()
+      scenario.markFault()
       proxy?.set(rule)
       await sleep(5_000)
       proxy?.heal()
-      await world.someAcks(100)
-      await world.pause()
-      await world.judge()
+      await scenario.waitForAcks(100)
+      await scenario.measurePause()
+      await scenario.verify()
     },
   })),
   {
     number: 7,
-    words: 'all replicas are down: publishes are refused, reads go on, and all is well when they are back',
+    title:
+      'all replicas are down: publishes are refused, reads continue, and publishes succeed after they restart',
     run: async (fault) => {
-      const world = await World.open({ fault })
-      const [gateway] = world.gateways
-      const replicas = await world.trio.replicas()
-      world.strike()
+      const scenario = await Scenario.open({ fault })
+      const [gateway] = scenario.gateways
+      const replicas = await scenario.trio.replicas()
+      scenario.markFault()
       await Promise.all(replicas.map((replica) => replica.kill()))
       await sleep(2_000)
       const sinceMs = performance.now()
       const channel = { tenant: 'red', channel: 'one' }
-      const passing = gateway?.broker.broker.publish(
-        { tenantId: 'red', channel: 'passing' },
+      const ephemeral = gateway?.broker.broker.publish(
+        { tenantId: 'red', channel: 'ephemeral' },
         { data: Buffer.from('yes') },
         {},
       )
-      // Nothing is stored in a channel without history, so it has nothing to wait for.
-      await expect(passing).resolves.toMatchObject({ durability: 'accepted' })
-      const text = 'red|one|by hand'
-      world.load.sent.push({ text, ...channel, sentMs: sinceMs, outcome: 'failed' })
+      // A publish to a channel without history is not stored, so it waits for no replica.
+      await expect(ephemeral).resolves.toMatchObject({ durability: 'accepted' })
+      const text = 'red|one|manual'
+      scenario.load.sent.push({ text, ...channel, sentMs: sinceMs, outcome: 'failed' })
       await expect(
         gateway?.broker.broker.publish(refOf(channel), { data: Buffer.from(text) }, { history }),
       ).rejects.toMatchObject({ code: 'NOT_REPLICATED' })
       const page = await gateway?.broker.broker.history(refOf(channel), { limit: 10 })
       expect(page?.publications.length).toBe(10)
-      expect(world.load.ackedSince(sinceMs)).toBe(0)
-      for (const replica of replicas) await world.trio.rejoin(replica)
-      await world.someAcks(100)
-      await world.judge()
+      expect(scenario.load.ackedSince(sinceMs)).toBe(0)
+      for (const replica of replicas) await scenario.trio.rejoin(replica)
+      await scenario.waitForAcks(100)
+      await scenario.verify()
     },
   },
   ...[1, 2, 3].map((count) => ({
     number: 9,
-    words: `${count} of 3 Sentinels are down: nothing happens`,
+    title: `${count} of 3 Sentinels are down: publishing continues`,
     run: async (fault: string) => {
-      const world = await World.open({ fault })
-      // In its first 3 s a connection is asked about after each group; one that stands needs nobody's word.
+      const scenario = await Scenario.open({ fault })
+      // During the first 3 s of a connection, Parley asks the Sentinels after each group of publishes. Later
+      // it does not need them.
       await sleep(4_000)
-      await world.someAcks(50)
-      world.strike()
-      await Promise.all(world.trio.sentinels.slice(0, count).map((sentinel) => sentinel.kill()))
+      await scenario.waitForAcks(50)
+      scenario.markFault()
+      await Promise.all(scenario.trio.sentinels.slice(0, count).map((sentinel) => sentinel.kill()))
       await sleep(3_000)
-      await world.someAcks(100)
-      expect(world.load.failures()).toEqual({})
-      await world.pause(1_000)
-      for (const sentinel of world.trio.sentinels) if (!sentinel.alive) await sentinel.restart()
-      await world.trio.settled()
-      await world.judge()
+      await scenario.waitForAcks(100)
+      expect(scenario.load.failures()).toEqual({})
+      await scenario.measurePause(1_000)
+      for (const sentinel of scenario.trio.sentinels) if (!sentinel.alive) await sentinel.restart()
+      await scenario.trio.settled()
+      await scenario.verify()
     },
   })),
   {
     number: 9,
-    words: 'one of 3 Sentinels is down, and the master is killed',
+    title: 'one of 3 Sentinels is down, and the master is killed',
     run: async (fault) => {
-      const world = await World.open({ fault })
-      const [sentinel] = world.trio.sentinels
+      const scenario = await Scenario.open({ fault })
+      const [sentinel] = scenario.trio.sentinels
       await sentinel?.kill()
-      const old = await world.trio.master()
-      world.strike()
+      const old = await scenario.trio.master()
+      scenario.markFault()
       await old.kill()
-      await world.trio.failedOver(old, 30_000)
-      await world.someAcks(100)
-      await world.pause()
-      await world.judge()
+      await scenario.trio.failedOver(old, 30_000)
+      await scenario.waitForAcks(100)
+      await scenario.measurePause()
+      await scenario.verify()
     },
   },
   {
     number: 9,
-    words: 'one of 3 Sentinels names a replica: nobody takes it for the master',
+    title: 'one of 3 Sentinels names a replica: no gateway accepts it as the master',
     run: async (fault) => {
       const fakes: FakeRedis[] = []
-      const world = await World.open({
+      const scenario = await Scenario.open({
         fault,
         urls: async (trio) => {
           const [replica] = await trio.replicas()
-          const liar = await new FakeRedis(
+          const wrongSentinel = await new FakeRedis(
             sentinelAnswer(() => ({ host: '127.0.0.1', port: replica?.port ?? 0 })),
           ).start()
-          fakes.push(liar)
-          const url = urlOf(trio, [liar, ...trio.sentinels.slice(1)])
+          fakes.push(wrongSentinel)
+          const url = urlOf(trio, [wrongSentinel, ...trio.sentinels.slice(1)])
           return [url, url]
         },
       })
-      for (const fake of fakes) world.alsoClose(() => fake.close())
-      const old = await world.trio.master()
-      world.strike()
+      for (const fake of fakes) scenario.onClose(() => fake.close())
+      const old = await scenario.trio.master()
+      scenario.markFault()
       await old.kill()
-      await world.trio.failedOver(old)
-      await world.someAcks(100)
-      await world.pause(pauseBarMs)
-      await world.judge()
+      await scenario.trio.failedOver(old)
+      await scenario.waitForAcks(100)
+      await scenario.measurePause(pauseTargetMs)
+      await scenario.verify()
     },
   },
   {
     number: 12,
-    words: 'two failovers within ten seconds, and a third one back',
+    title: 'two failovers within ten seconds, and a third one to the first master',
     run: async (fault) => {
-      const world = await World.open({ fault })
-      const first = await world.trio.master()
-      world.strike()
+      const scenario = await Scenario.open({ fault })
+      const first = await scenario.trio.master()
+      scenario.markFault()
       await first.kill()
-      const second = await world.trio.failedOver(first)
-      await world.trio.rejoin(first)
-      world.strike()
+      const second = await scenario.trio.failedOver(first)
+      await scenario.trio.rejoin(first)
+      scenario.markFault()
       await second.kill()
-      const third = await world.trio.failedOver(second)
-      await world.someAcks(50)
-      await world.trio.rejoin(second)
-      world.strike()
+      const third = await scenario.trio.failedOver(second)
+      await scenario.waitForAcks(50)
+      await scenario.trio.rejoin(second)
+      scenario.markFault()
       await third.kill()
-      await world.trio.failedOver(third)
-      await world.someAcks(100)
-      await world.pause(pauseBarMs)
-      await world.judge()
+      await scenario.trio.failedOver(third)
+      await scenario.waitForAcks(100)
+      await scenario.measurePause(pauseTargetMs)
+      await scenario.verify()
     },
   },
 ]
 
-/** The same master, asked of other Sentinels. */
+/** A URL of the same master with other Sentinels. */
 function urlOf({ masterName }: SentinelTrio, sentinels: readonly { readonly port: number }[]): string {
   return `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/${masterName}`
 }

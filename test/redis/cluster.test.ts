@@ -1,6 +1,6 @@
 // The Cluster faults that are quick enough for every change. All of them run with `npm run test:faults --
 // --only 'fault C'`.
 import { clusterFaults } from '../faults/clusters.js'
-import { expectSurvived } from '../faults/expect.js'
+import { defineFaultTests } from '../faults/define-tests.js'
 
-expectSurvived(clusterFaults.filter(({ short }) => short))
+defineFaultTests(clusterFaults.filter(({ short }) => short))

@@ -2,7 +2,7 @@
 // docs/faults.md describes them.
 import { allFaults } from '../faults/all.js'
 import { clusterFaults } from '../faults/clusters.js'
-import { expectSurvived } from '../faults/expect.js'
+import { defineFaultTests } from '../faults/define-tests.js'
 
 // The Cluster faults are in cluster.test.ts, so that the two files run in parallel.
-expectSurvived(allFaults.filter((fault) => fault.short && !clusterFaults.includes(fault)))
+defineFaultTests(allFaults.filter((fault) => fault.short && !clusterFaults.includes(fault)))

@@ -1,18 +1,28 @@
 // Tests of the fault suite's oracle: it reports each kind of violation, and no false ones.
 import { describe, expect, test } from 'vitest'
-import { violationsOf, type Logged, type Run, type Sent, type SubscriberLog } from '../faults/oracle.js'
+import {
+  findViolations,
+  type LogItem,
+  type RunRecord,
+  type PublishRecord,
+  type SubscriberLog,
+} from '../faults/oracle.js'
 
 const at = (offset: number, epoch = 'e') => ({ epoch, offset })
 const text = (offset: number) => `red|one|${offset}`
-const got = (offset: number, what = text(offset), epoch = 'e'): Logged => ({
+const got = (offset: number, what = text(offset), epoch = 'e'): LogItem => ({
   kind: 'received',
   position: at(offset, epoch),
   text: what,
   atMs: 0,
 })
-const from = (offset: number, epoch = ''): Logged => ({ kind: 'from', position: at(offset, epoch), atMs: 0 })
-const mark = (offset: number, epoch = 'e'): Logged => ({ kind: 'mark', position: at(offset, epoch), atMs: 0 })
-const acked = (offset: number, overrides: Partial<Sent> = {}): Sent => ({
+const from = (offset: number, epoch = ''): LogItem => ({ kind: 'from', position: at(offset, epoch), atMs: 0 })
+const mark = (offset: number, epoch = 'e'): LogItem => ({
+  kind: 'mark',
+  position: at(offset, epoch),
+  atMs: 0,
+})
+const acked = (offset: number, overrides: Partial<PublishRecord> = {}): PublishRecord => ({
   text: text(offset),
   tenant: 'red',
   channel: 'one',
@@ -21,11 +31,11 @@ const acked = (offset: number, overrides: Partial<Sent> = {}): Sent => ({
   position: at(offset),
   ...overrides,
 })
-const log = (...items: Logged[]): SubscriberLog => ({ name: 's', tenant: 'red', channel: 'one', items })
+const log = (...items: LogItem[]): SubscriberLog => ({ name: 's', tenant: 'red', channel: 'one', items })
 
 /** Checks a run of three messages, all acknowledged and stored, of which one subscriber received `items`. */
-function check(items: Logged[], overrides: Partial<Run> = {}): string[] {
-  const run: Run = {
+function check(items: LogItem[], overrides: Partial<RunRecord> = {}): string[] {
+  const run: RunRecord = {
     sent: [1, 2, 3].map((offset) => acked(offset)),
     logs: [log(...items)],
     histories: [
@@ -38,7 +48,7 @@ function check(items: Logged[], overrides: Partial<Run> = {}): string[] {
     ],
     ...overrides,
   }
-  return violationsOf(run).map(({ invariant }) => invariant)
+  return findViolations(run).map(({ invariant }) => invariant)
 }
 
 const entries = (...offsets: number[]) => [
@@ -52,7 +62,7 @@ const entries = (...offsets: number[]) => [
 const all = [from(0), got(1), got(2), got(3)]
 
 describe('no violation', () => {
-  test.each<[string, Logged[]]>([
+  test.each<[string, LogItem[]]>([
     ['all in order', all],
     ['a subscriber that starts at a position', [from(2, 'e'), got(3)]],
     ['a gap that is marked', [from(0), got(1), mark(2), got(3)]],
@@ -71,7 +81,7 @@ describe('no violation', () => {
 })
 
 describe('I1', () => {
-  test.each<[string, Partial<Run>]>([
+  test.each<[string, Partial<RunRecord>]>([
     ['acknowledged and not stored', { sent: [1, 2, 3, 4].map((offset) => acked(offset)) }],
     ['acknowledged at another offset', { sent: [acked(1, { position: at(2) }), acked(2), acked(3)] }],
     ['acknowledged in another epoch', { sent: [acked(1, { position: at(1, 'x') }), acked(2), acked(3)] }],
@@ -87,7 +97,7 @@ describe('I1', () => {
 })
 
 describe('I2', () => {
-  test.each<[string, Logged[]]>([
+  test.each<[string, LogItem[]]>([
     ['a gap', [from(0), got(1), got(3)]],
     ['a gap at the start', [from(0), got(2), got(3)]],
     ['a gap at the end', [from(0), got(1), got(2)]],

@@ -1,4 +1,5 @@
-// The stage of one fault: Redis with its Sentinels, gateways, a load; and the judgement at the end.
+// One run of a fault: Redis with its Sentinels or a Cluster, gateways, a load, and the verification at the
+// end.
 import { expect } from 'vitest'
 import type { Position, Publication } from '../../src/broker/broker.js'
 import { RedisCluster } from '../support/redis-cluster.js'
@@ -12,51 +13,56 @@ import {
 } from '../support/redis-processes.js'
 import { openBrokerGateway, type BrokerGateway, type BrokerGatewayOptions } from './brokers.js'
 import { Load, type Channel } from './load.js'
-import { measured, slack } from './measures.js'
+import { recordMeasurement, slack } from './measurements.js'
 import {
   describeViolations,
-  violationsOf,
+  findViolations,
   type ChannelHistory,
   type SubscriberLog,
   type Violation,
 } from './oracle.js'
 
-export interface WorldOptions extends BrokerGatewayOptions {
+export interface ScenarioOptions extends BrokerGatewayOptions {
   readonly fault: string
   readonly trio?: TrioOptions
-  /** Instead of a trio of its own. */
+  /** Redis to use. Default: a new trio with Sentinels. */
   readonly on?: SentinelTrio | RedisCluster
-  /** Default: `worldChannels`. */
+  /** Default: `defaultChannels`. */
   readonly channels?: readonly Channel[]
   readonly perSecond?: number
-  /** Where each of the gateways finds the Sentinels. Default: two that ask them directly. */
+  /** The Redis URL of each gateway. Default: two gateways that connect to the Sentinels directly. */
   readonly urls?: (trio: SentinelTrio) => Promise<readonly string[]>
 }
 
-/** The same names in both tenants: nothing may go across. */
-export const worldChannels: readonly Channel[] = ['red', 'blue'].flatMap((tenant) =>
+/** Both tenants have the same channel names, to detect deliveries across tenants. */
+export const defaultChannels: readonly Channel[] = ['red', 'blue'].flatMap((tenant) =>
   ['one', 'two'].map((channel) => ({ tenant, channel })),
 )
 
-/** From an acknowledgement to the last subscriber that gets it, also where a gap must be filled: the bar. */
-const filledBarMs = 1_000
+/**
+ * Target for the time from an acknowledgement to the delivery to the last subscriber, including the filling
+ * of gaps.
+ */
+const deliveryTargetMs = 1_000
 
-/** What was acknowledged in the last moments before a pause may have been on its way to subscribers when it began. */
+/**
+ * Publications acknowledged in this time before a pause may still have been in transit when the pause began.
+ */
 const aliveMs = 250
 
-export interface Judging {
-  /** See Run. */
+export interface VerifyOptions {
+  /** See RunRecord. */
   readonly storeLost?: boolean
-  /** See Run. */
+  /** See RunRecord. */
   readonly onlyAccepted?: boolean
-  /** See Run. */
+  /** See RunRecord. */
   readonly keysForgotten?: boolean
-  readonly gapBarMs?: number
-  /** A broker that is known to be bad: nothing is written down or promised. */
+  readonly gapTargetMs?: number
+  /** For a broker with a deliberate fault: records no measurements and checks no targets. */
   readonly unmeasured?: boolean
 }
 
-export class World {
+export class Scenario {
   readonly channels: readonly Channel[]
   readonly #redis: SentinelTrio | RedisCluster
   readonly gateways: readonly BrokerGateway[]
@@ -64,9 +70,9 @@ export class World {
   readonly fault: string
   readonly #faultsMs: number[] = []
   #healedMs = 0
-  /** What is to be ended with it. */
+  /** Called by `close`. */
   readonly #others: (() => Promise<unknown>)[] = []
-  /** What every channel held in the end; empty before the judgement. */
+  /** The final history of every channel. Empty before the verification. */
   histories: readonly ChannelHistory[] = []
 
   readonly #logs: () => readonly SubscriberLog[]
@@ -79,12 +85,12 @@ export class World {
     load: Load
     logs: () => readonly SubscriberLog[]
     gateways?: readonly BrokerGateway[]
-    /** As the broker knows the tenant. */
+    /** Returns the tenant's ID in the broker. Default: the name. */
     tenantIdOf?: (tenant: string) => string
   }) {
     this.fault = parts.fault
     this.#redis = parts.redis
-    this.channels = parts.channels ?? worldChannels
+    this.channels = parts.channels ?? defaultChannels
     this.gateways = parts.gateways ?? []
     this.load = parts.load
     this.#logs = parts.logs
@@ -93,20 +99,20 @@ export class World {
     if (parts.redis instanceof SentinelTrio) tried.add(parts.redis)
   }
 
-  /** Under load, with something acknowledged in every channel. */
-  static async open(options: WorldOptions): Promise<World> {
-    const { channels = worldChannels, durability, fault, limits, on, perSecond = 50, spoil } = options
+  /** Starts everything. Resolves when 100 publishes were acknowledged. */
+  static async open(options: ScenarioOptions): Promise<Scenario> {
+    const { channels = defaultChannels, durability, fault, limits, on, perSecond = 50, brokerFault } = options
     const redis = on ?? (await startSentinelTrio({ downAfterMs: 1_000, ...options.trio }))
-    const directly = [redis.url, redis.url]
-    const urls = redis instanceof SentinelTrio ? ((await options.urls?.(redis)) ?? directly) : directly
+    const defaultUrls = [redis.url, redis.url]
+    const urls = redis instanceof SentinelTrio ? ((await options.urls?.(redis)) ?? defaultUrls) : defaultUrls
     const gateways = await Promise.all(
       urls.map((url, index) =>
-        openBrokerGateway(url, { name: `g${index}`, channels, durability, limits, spoil }),
+        openBrokerGateway(url, { name: `g${index}`, channels, durability, limits, brokerFault }),
       ),
     )
     const publishers = gateways.map(({ publisher }) => publisher)
     const load = new Load({ publishers, channels, perSecond })
-    const world = new World({
+    const scenario = new Scenario({
       fault,
       redis,
       channels,
@@ -115,28 +121,28 @@ export class World {
       logs: () => gateways.flatMap(({ logs }) => logs()),
     })
     load.start()
-    await world.someAcks(100)
-    return world
+    await scenario.waitForAcks(100)
+    return scenario
   }
 
   get trio(): SentinelTrio {
-    if (!(this.#redis instanceof SentinelTrio)) throw new Error('this world stands on no Sentinels')
+    if (!(this.#redis instanceof SentinelTrio)) throw new Error('this scenario does not use Sentinels')
     return this.#redis
   }
 
   get cluster(): RedisCluster {
-    if (!(this.#redis instanceof RedisCluster)) throw new Error('this world stands on no Cluster')
+    if (!(this.#redis instanceof RedisCluster)) throw new Error('this scenario does not use a Cluster')
     return this.#redis
   }
 
-  /** Resolves when so many publishes that begin now are acknowledged. */
-  async someAcks(count = 50, deadlineMs = 30_000): Promise<void> {
+  /** Resolves when `count` publishes that start from now on are acknowledged. */
+  async waitForAcks(count = 50, deadlineMs = 30_000): Promise<void> {
     const nowMs = performance.now()
     await until(`${count} acknowledgements`, () => this.load.ackedSince(nowMs) >= count, { deadlineMs })
   }
 
-  /** The same in every channel. */
-  async someAcksEach(count = 10, deadlineMs = 30_000): Promise<void> {
+  /** Resolves when `count` publishes that start from now on are acknowledged in every channel. */
+  async waitForAcksInEachChannel(count = 10, deadlineMs = 30_000): Promise<void> {
     const nowMs = performance.now()
     await until(
       `${count} acknowledgements in each channel`,
@@ -145,49 +151,61 @@ export class World {
     )
   }
 
-  /** Ended with the world. */
-  alsoClose(close: () => Promise<unknown>): void {
+  /** Registers a function that `close` calls. */
+  onClose(close: () => Promise<unknown>): void {
     this.#others.push(close)
   }
 
-  /** The fault begins: pauses are counted from the first call, late deliveries from each. */
-  strike(): void {
+  /** Marks the start of a fault. Pauses count from the first call, late deliveries from every call. */
+  markFault(): void {
     this.#faultsMs.push(performance.now())
   }
 
-  /** Who was cut off is so no more: late deliveries are counted from here. */
-  healed(): void {
+  /**
+   * Marks the end of the fault: gateways that were cut off are connected again. Late deliveries count from
+   * here.
+   */
+  markHealed(): void {
     this.#healedMs = performance.now()
   }
 
-  /** How long nobody was acknowledged anything in any one channel after the first strike. `barMs`: what was promised. */
-  async pause(barMs?: number): Promise<void> {
+  /**
+   * Records the longest pause of publishing in any channel after the start of the fault. `targetMs`: the
+   * target, if there is one.
+   */
+  async measurePause(targetMs?: number): Promise<void> {
     const spans = this.channels.flatMap((channel) => this.load.pauses(this.#faultsMs[0] ?? 0, 0, channel))
     const ms = Math.max(...spans.map((span) => span.endMs - span.fromMs))
-    await measured({ fault: this.fault, what: 'publishing paused', ms, barMs })
+    await recordMeasurement({ fault: this.fault, what: 'publishing paused', ms, targetMs })
   }
 
-  /** A broken connection was known as broken after so long. */
-  async found(ms: number): Promise<void> {
-    await measured({ fault: this.fault, what: 'half-open found', ms, barMs: 10_000 })
+  /** Records the time after which a half-open connection was detected. */
+  async measureDetection(ms: number): Promise<void> {
+    await recordMeasurement({ fault: this.fault, what: 'half-open detected', ms, targetMs: 10_000 })
   }
 
   get logs(): readonly SubscriberLog[] {
     return this.#logs()
   }
 
-  /** The load ends, and the oracle speaks. `storeLost`: see Run. */
-  async violations(judging: Judging = {}): Promise<Violation[]> {
-    const { gapBarMs = filledBarMs, onlyAccepted = false, storeLost = false, unmeasured = false } = judging
-    const { keysForgotten } = judging
+  /** Stops the load and returns the violations that the oracle finds. */
+  async violations(options: VerifyOptions = {}): Promise<Violation[]> {
+    const {
+      gapTargetMs = deliveryTargetMs,
+      onlyAccepted = false,
+      storeLost = false,
+      unmeasured = false,
+    } = options
+    const { keysForgotten } = options
     await this.load.stop()
     const stoppedMs = performance.now()
     if (!unmeasured) {
-      const ms = await this.#delivered(stoppedMs, gapBarMs * slack)
-      const barMs = storeLost || onlyAccepted ? undefined : gapBarMs
-      await measured({ fault: this.fault, what: 'gaps filled', ms, barMs })
+      const ms = await this.#delivered(stoppedMs, gapTargetMs * slack)
+      const targetMs = storeLost || onlyAccepted ? undefined : gapTargetMs
+      await recordMeasurement({ fault: this.fault, what: 'gaps filled', ms, targetMs })
     }
-    // What nobody was promised may lie in a stream and wait for the next message: this is it.
+    // Publications without a promise may remain in a stream until the next message is delivered, so one more
+    // is sent.
     for (const channel of this.channels) {
       const { outcome } = await this.load.sendOne(channel)
       expect(outcome, 'the last message').toBe('acked')
@@ -195,14 +213,14 @@ export class World {
     const histories = await this.#histories()
     this.histories = histories
     await until('the ends of all channels', () => this.logs.every((log) => hasReached(log, histories)), {
-      deadlineMs: gapBarMs * slack,
+      deadlineMs: gapTargetMs * slack,
     }).catch(() => {})
     const { sent } = this.load
-    return violationsOf({ sent, logs: this.logs, histories, storeLost, onlyAccepted, keysForgotten })
+    return findViolations({ sent, logs: this.logs, histories, storeLost, onlyAccepted, keysForgotten })
   }
 
-  /** No violation, and everything ended. */
-  async judge(options: Judging = {}): Promise<void> {
+  /** Expects no violation, and closes everything. */
+  async verify(options: VerifyOptions = {}): Promise<void> {
     try {
       const found = await this.violations(options)
       expect(describeViolations(found), `${this.fault}: ${JSON.stringify(this.load.failures())}`).toBe('')
@@ -211,7 +229,7 @@ export class World {
     }
   }
 
-  /** Again: no effect. */
+  /** Closes everything. A second call has no effect. */
   async close(): Promise<void> {
     if (!opened.delete(this)) return
     await this.load.abandon()
@@ -219,11 +237,14 @@ export class World {
     await Promise.all(this.#others.map((close) => close()))
   }
 
-  /** How late was the latest of what was acknowledged? Waits for what is missing, but not for ever. */
+  /**
+   * The delay of the latest delivery of an acknowledged publish. Waits for missing deliveries for at most
+   * `patienceMs`.
+   */
   async #delivered(stoppedMs: number, patienceMs: number): Promise<number> {
     const fromMs = this.#faultsMs[0] ?? 0
-    // While nobody is acknowledged anything in a channel, or somebody is cut off by us, nothing is late in it: the promise counts from the
-    // end of that.
+    // Delays count from the end of a pause of the channel, and from the end of a partition that the test
+    // itself created.
     const excused = new Map(
       this.channels.map((channel) => [
         `${channel.tenant} ${channel.channel}`,
@@ -251,7 +272,7 @@ export class World {
           const atMs = receivedMs.get(text)
           if (atMs !== undefined)
             latestMs = Math.max(latestMs, lateness(`${tenant} ${channel}`, ackedMs, atMs))
-          // What came before a mark was given up, and said so.
+          // Publications before a mark are excused, because the subscriber was notified of the gap.
           else if (ackedMs > markMs) missing += 1
         }
       }
@@ -262,7 +283,7 @@ export class World {
     }
   }
 
-  /** All channels as they are in the end, read by somebody who was not there. */
+  /** Reads the final history of all channels through a new broker. */
   async #histories(): Promise<ChannelHistory[]> {
     const reader = openTestBroker(this.#redis.url)
     try {
@@ -295,7 +316,7 @@ export class World {
   }
 }
 
-/** Brokers carry the text itself, doors a JSON object around it. */
+/** Brokers carry the plain text. Endpoints wrap it in a JSON object. */
 function textOf(data: Uint8Array): string {
   const text = Buffer.from(data).toString()
   return text.startsWith('{') ? (JSON.parse(text) as { t: string }).t : text
@@ -307,14 +328,17 @@ function hasReached(log: SubscriberLog, histories: readonly ChannelHistory[]): b
   return last?.epoch === history?.epoch && last?.offset === history?.entries.at(-1)?.offset
 }
 
-const opened = new Set<World>()
+const opened = new Set<Scenario>()
 const tried = new Set<SentinelTrio>()
 
-/** The machine had no time for us, and what should have stayed as it was did not. */
+/** The machine was too busy, so the fault did not run as intended. */
 export class StarvedError extends Error {}
 
-/** A Sentinel that got no CPU does nothing for 30 s (TILT), a connection that got none is given up: the fault is repeated then, never the assertion. */
-export async function unlessStarved(run: () => Promise<void>): Promise<void> {
+/**
+ * Runs a fault, up to three times when the machine was too busy: a Sentinel without CPU does nothing for 30 s
+ * (TILT), and a connection without CPU is closed. The whole fault is repeated, never a single assertion.
+ */
+export async function retryWhenStarved(run: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     tried.clear()
     try {
@@ -325,10 +349,10 @@ export async function unlessStarved(run: () => Promise<void>): Promise<void> {
       )
       const starved = error instanceof StarvedError
       if ((!tilted && !starved) || attempt === 3) throw error
-      const why = starved ? error.message : 'a Sentinel went into TILT'
-      console.warn(`${why}: the fault is repeated`)
+      const why = starved ? error.message : 'a Sentinel entered TILT mode'
+      console.warn(`${why}: repeating the fault`)
     } finally {
-      for (const world of opened) await world.close()
+      for (const scenario of opened) await scenario.close()
       await endRedisProcesses()
     }
   }

@@ -1,16 +1,17 @@
-// A bare client of the chat door in two rooms; many of them cost little.
+// A minimal client of the chat endpoint that joins two rooms. It uses few resources, so that tests can start
+// thousands.
 import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 
-/** It was not let in, by status or by an answer. */
-export interface VisitorRefusal {
-  readonly why: string
-  /** Undefined: it was not told. */
+/** A refusal of the handshake or of a join. */
+export interface Refusal {
+  readonly reason: string
+  /** Seconds until the next attempt. Undefined: the refusal named no time. */
   readonly retryAfterS: number | undefined
 }
 
-interface VisitorEvent {
+interface ChatEvent {
   readonly event: string
   readonly room?: string
   readonly epoch?: string
@@ -21,23 +22,26 @@ interface VisitorEvent {
 
 const rooms = ['one', 'flood']
 
-export class Visitor {
-  readonly refusals: VisitorRefusal[] = []
+export class MinimalChatClient {
+  readonly refusals: Refusal[] = []
   readonly #since = new Map<string, { epoch: string; offset: number }>()
   #socket: WebSocket | undefined
   #closed: Promise<number> = Promise.resolve(0)
 
-  /** Resolves with whether it got all that it had missed. Rejects when the connection does not last. */
+  /**
+   * Connects and joins the rooms. Resolves with true when everything missed was recovered. Rejects when the
+   * connection fails.
+   */
   async join(port: number, token: string): Promise<boolean> {
     const socket = new WebSocket(`ws://127.0.0.1:${port}/faults/red/ws?token=${token}`)
     this.#socket = socket
     this.#closed = new Promise((resolve) => socket.on('close', (code) => resolve(code)))
     const recovered: boolean[] = []
     return new Promise((resolve, reject) => {
-      const refused = (why: string, retryAfterS: number | undefined) => {
-        this.refusals.push({ why, retryAfterS })
+      const refused = (reason: string, retryAfterS: number | undefined) => {
+        this.refusals.push({ reason, retryAfterS })
         socket.terminate()
-        reject(new Error(why))
+        reject(new Error(reason))
       }
       socket.on('error', reject)
       socket.on('close', () => reject(new Error('closed')))
@@ -50,7 +54,7 @@ export class Visitor {
           socket.send(JSON.stringify({ type: 'join_room', room, id: room, since: this.#since.get(room) }))
       })
       socket.on('message', (data: Buffer) => {
-        const event = JSON.parse(data.toString()) as VisitorEvent
+        const event = JSON.parse(data.toString()) as ChatEvent
         if (event.event === 'ping') return socket.send('{"type":"pong"}')
         if (event.event === 'error') {
           const { retry_after_ms: ms } = event
@@ -65,11 +69,12 @@ export class Visitor {
     })
   }
 
-  async joinUntilIn(port: number, token: string): Promise<boolean> {
+  /** Like `join`, with retries for up to 120 s. Waits as long as a refusal says. */
+  async joinWithRetries(port: number, token: string): Promise<boolean> {
     const endMs = performance.now() + 120_000
     for (;;) {
       const refusals = this.refusals.length
-      // As the documentation asks of clients: a random pause.
+      // The documentation asks clients for a random pause.
       await sleep(Math.random() * 1_000)
       try {
         return await this.join(port, token)
@@ -82,17 +87,18 @@ export class Visitor {
     }
   }
 
+  /** Stops reading from the socket. */
   pause(): void {
     this.#socket?.pause()
   }
 
-  /** What it learns when it reads again. */
-  async codeAfterReading(): Promise<number> {
+  /** Reads again. Resolves with the close code, or with -1 after 15 s. */
+  async closeCodeAfterResume(): Promise<number> {
     this.#socket?.resume()
     return Promise.race([this.#closed, sleep(15_000).then(() => -1)])
   }
 
-  leave(): void {
+  disconnect(): void {
     this.#socket?.terminate()
   }
 }

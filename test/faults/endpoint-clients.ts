@@ -1,4 +1,4 @@
-// Clients at both doors of gateway processes, which come back by themselves and write down what they get.
+// Clients of both endpoints of gateway processes. They reconnect automatically and log what they receive.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ import { FilesCatalog } from '../../src/catalog/files.js'
 import { ChatRequests, CodedError } from '../support/chat-requests.js'
 import { until } from '../support/redis-processes.js'
 import type { Channel, Publisher } from './load.js'
-import type { Logged, SubscriberLog } from './oracle.js'
+import type { LogItem, SubscriberLog } from './oracle.js'
 
 const tenants = ['red', 'blue']
 
@@ -49,7 +49,7 @@ metadata: { name: ${name}-key, namespace: faults }
 stringData: { hmac: key-of-${name}-for-tests-of-faults-and-nothing-else }
 `
 
-/** A folder of manifests with what clients of its tenants need. */
+/** A folder of tenant manifests, and the tokens for clients of these tenants. */
 export class Tenants {
   readonly folder: string
   readonly #catalog: FilesCatalog
@@ -70,7 +70,7 @@ export class Tenants {
     return new Tenants(folder)
   }
 
-  /** As the broker knows it. */
+  /** The tenant's ID in the broker. */
   idOf(tenant: string): string {
     return this.#policy(tenant).tenantId
   }
@@ -92,10 +92,10 @@ export class Tenants {
   }
 }
 
-/** What is sent: the oracle's text, and bytes to make it heavy. */
+/** Makes messages larger. It is sent in addition to the text that the oracle compares. */
 const padding = 'x'.repeat(200)
 
-export interface DoorClient {
+export interface EndpointClient {
   readonly logs: readonly SubscriberLog[]
   readonly publisher: Publisher
   /** How often the connection was lost. */
@@ -107,13 +107,13 @@ export interface ClientOptions {
   readonly name: string
   readonly tenant: string
   readonly channels: readonly Channel[]
-  /** The port of a balancer, or of a gateway. */
-  readonly at: number
+  /** Port of a load balancer or of a gateway. */
+  readonly port: number
   readonly tenants: Tenants
 }
 
 class Logs {
-  readonly all: (SubscriberLog & { readonly items: Logged[] })[]
+  readonly all: (SubscriberLog & { readonly items: LogItem[] })[]
 
   constructor({ channels, name, tenant }: ClientOptions) {
     this.all = channels
@@ -133,7 +133,7 @@ class Logs {
     return this.#of(channel)?.items.length === 0
   }
 
-  /** Of the last item. */
+  /** Position of the last item of the channel. */
   position(channel: string): Position | undefined {
     return this.#of(channel)?.items.at(-1)?.position
   }
@@ -143,12 +143,12 @@ class Logs {
   }
 }
 
-/** The unmodified `centrifuge` package. */
-export async function sdkClient(options: ClientOptions): Promise<DoorClient> {
-  const { at, channels, name, tenant, tenants: known } = options
+/** Connects a client with the unmodified `centrifuge` package. */
+export async function sdkClient(options: ClientOptions): Promise<EndpointClient> {
+  const { channels, name, port, tenant, tenants: manifests } = options
   const logs = new Logs(options)
-  const token = await known.token(tenant, name)
-  const client = new Centrifuge(`ws://127.0.0.1:${at}/faults/${tenant}/connection/websocket`, {
+  const token = await manifests.token(tenant, name)
+  const client = new Centrifuge(`ws://127.0.0.1:${port}/faults/${tenant}/connection/websocket`, {
     websocket: WebSocket,
     token,
     minReconnectDelay: 50,
@@ -203,11 +203,11 @@ export async function sdkClient(options: ClientOptions): Promise<DoorClient> {
   }
 }
 
-/** The plain chat door, by hand as docs/chat-protocol.md says. */
-export class ChatPerson implements DoorClient {
+/** A client of the chat endpoint that implements docs/chat-protocol.md. */
+export class ReconnectingChatClient implements EndpointClient {
   readonly #options: ClientOptions
   readonly #logs: Logs
-  readonly #asks = new ChatRequests<ChatAnswer>()
+  readonly #requests = new ChatRequests<ChatAnswer>()
   #socket: WebSocket | undefined
   #closed = false
   losses = 0
@@ -217,13 +217,13 @@ export class ChatPerson implements DoorClient {
     this.#logs = new Logs(options)
   }
 
-  static async open(options: ClientOptions): Promise<ChatPerson> {
-    const person = new ChatPerson(options)
-    person.#connect(await options.tenants.token(options.tenant, options.name))
+  static async open(options: ClientOptions): Promise<ReconnectingChatClient> {
+    const client = new ReconnectingChatClient(options)
+    client.#connect(await options.tenants.token(options.tenant, options.name))
     const joined = () =>
-      person.#socket?.readyState === WebSocket.OPEN && person.logs.every(({ items }) => items.length > 0)
+      client.#socket?.readyState === WebSocket.OPEN && client.logs.every(({ items }) => items.length > 0)
     await until('joined rooms', joined, { deadlineMs: 20_000 })
-    return person
+    return client
   }
 
   get logs(): readonly SubscriberLog[] {
@@ -244,9 +244,9 @@ export class ChatPerson implements DoorClient {
     }
   }
 
-  /** See `ChatAsks.ask`. */
+  /** See `ChatRequests.ask`. */
   ask(command: object): Promise<ChatAnswer> {
-    return this.#asks.ask(this.#socket, command)
+    return this.#requests.ask(this.#socket, command)
   }
 
   close(): void {
@@ -256,8 +256,8 @@ export class ChatPerson implements DoorClient {
 
   #connect(token: string): void {
     if (this.#closed) return
-    const { at, tenant } = this.#options
-    const socket = new WebSocket(`ws://127.0.0.1:${at}/faults/${tenant}/ws?token=${token}`)
+    const { port, tenant } = this.#options
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/faults/${tenant}/ws?token=${token}`)
     this.#socket = socket
     socket.on('open', () => {
       for (const { channel } of this.#logs.all) this.#join(socket, channel)
@@ -266,7 +266,7 @@ export class ChatPerson implements DoorClient {
     socket.on('error', () => {})
     socket.on('close', () => {
       this.losses += 1
-      this.#asks.lose()
+      this.#requests.rejectAll()
       setTimeout(() => this.#connect(token), 50 + Math.random() * 200)
     })
   }
@@ -286,7 +286,7 @@ export class ChatPerson implements DoorClient {
       else if (event.recovered !== true) this.#logs.add(room, 'mark', { epoch, offset })
     } else if (event.event === 'error' && id?.startsWith('join ')) {
       setTimeout(() => this.#join(socket, id.slice(5)), 200)
-    } else if (id !== undefined) this.#asks.answer(id, event)
+    } else if (id !== undefined) this.#requests.answer(id, event)
   }
 }
 
