@@ -1,4 +1,5 @@
-# One image for gateway and controller. At run time it needs no shell, no root and nothing that can be written to.
+# One image for the gateway and the controller. It runs without a shell, without root and with a read-only
+# file system.
 ARG NODE_IMAGE=docker.io/library/node:24-bookworm-slim
 
 FROM ${NODE_IMAGE} AS build
@@ -13,7 +14,7 @@ RUN npm run --silent build
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# Types and source maps are for compilers and debuggers.
+# Type declarations and source maps are not needed at run time.
 RUN npm ci --omit=dev --no-audit --no-fund \
   && npm sbom --package-lock-only --omit dev --sbom-format cyclonedx --sbom-type application > sbom.cdx.json \
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \) -delete
@@ -32,9 +33,9 @@ COPY LICENSE package.json ./
 COPY --from=dependencies /app/sbom.cdx.json ./
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
-# The base image's user `node`, as a number: a kubelet that is told runAsNonRoot cannot look names up.
+# The user `node` of the base image, as a number: with runAsNonRoot, the kubelet cannot resolve user names.
 USER 1000:1000
 EXPOSE 8000 9090 9091
-# Handles SIGTERM itself, so there is no init between it and the kubelet.
+# The program handles SIGTERM itself, so it needs no init process.
 ENTRYPOINT ["node", "dist/cli/main.js"]
 CMD ["--help"]

@@ -1,10 +1,12 @@
-// The lint rules. Run them with `npm run lint`: oxlint finds only JSON or (on a newer Node) TypeScript configurations by
-// itself. This file is a module, because rooms and vendors are tables. In JSON, every row would have to be written out
-// in full, since an override replaces the options of a rule and never adds to them.
+// The lint rules. Run them with `npm run lint`: oxlint finds only JSON or (on a newer Node) TypeScript
+// configurations by itself. This file is a module, because rooms and vendors are tables. In JSON, every row
+// would have to be written out in full, since an override replaces the options of a rule and never adds to
+// them.
 
 /**
- * The rooms (folders of src) that each room may import, besides itself and the leaves (`src/*.ts`, which import no other
- * file of Parley). The rooms are listed from the lowest level to the highest; a room never imports a higher one.
+ * The rooms (folders of src) that each room may import, besides itself and the leaves (`src/*.ts`, which
+ * import no other file of Parley). The rooms are listed from the lowest level to the highest; a room never
+ * imports a higher one.
  * @type {Record<string, string[]>}
  */
 const rooms = {
@@ -44,12 +46,15 @@ const rooms = {
 }
 
 /**
- * The files that `seams` allows: for each of these rooms the file with its interface, without implementations.
+ * The files that `seams` allows: for each of these rooms the file with its interface, without
+ * implementations.
  * @type {Record<string, string>}
  */
 const seams = { broker: 'broker/broker.js', presence: 'presence/presence.js' }
 
-/** The rooms whose folder `redis/` contains an implementation on Redis. Only that folder may import src/redis. */
+/**
+ * The rooms whose folder `redis/` contains an implementation on Redis. Only that folder may import src/redis.
+ */
 const onRedis = ['broker', 'presence', 'catalog', 'quota']
 
 /** The only place that may import each vendor package: a file, a room, or all files with a common prefix. */
@@ -85,8 +90,9 @@ const testHelpers = {
 const leafImports = [{ regex: String.raw`^\.`, message: 'A leaf imports no other file of Parley.' }]
 
 /**
- * Returns patterns that refuse imports of every room except `allowed`. The patterns match an import as it is written: a
- * folder inside a room that has another room's name, such as `catalog/redis/`, counts as that other room.
+ * Returns patterns that refuse imports of every room except `allowed`. The patterns match an import as it is
+ * written: a folder inside a room that has another room's name, such as `catalog/redis/`, counts as that
+ * other room.
  * @param {string} room
  */
 function roomPatterns(room, allowed = rooms[room] ?? []) {
@@ -119,7 +125,12 @@ const imports = (files, patterns) => ({ files, rules: { 'no-restricted-imports':
 const roomImports = Object.keys(rooms).map((room) =>
   imports(
     [`src/${room}/**`],
-    [...roomPatterns(room), ...vendorPatterns(`src/${room}/`), testHelpers, ...(room === 'cli' ? [] : [environment])],
+    [
+      ...roomPatterns(room),
+      ...vendorPatterns(`src/${room}/`),
+      testHelpers,
+      ...(room === 'cli' ? [] : [environment]),
+    ],
   ),
 )
 
@@ -141,7 +152,12 @@ const vendorImports = Object.values(vendors)
     const [, room = ''] = owner.split('/')
     return imports(
       [owner.endsWith('.ts') ? owner : `${owner}*.ts`],
-      [...(room in rooms ? roomPatterns(room) : leafImports), ...vendorPatterns(owner), testHelpers, environment],
+      [
+        ...(room in rooms ? roomPatterns(room) : leafImports),
+        ...vendorPatterns(owner),
+        testHelpers,
+        environment,
+      ],
     )
   })
 
@@ -170,7 +186,8 @@ export default {
     typeAware: true,
     denyWarnings: true,
     reportUnusedDisableDirectives: 'error',
-    // Only `oxlint-disable` disables a rule, not `eslint-disable`. test/project/repository.test.ts requires a reason beside it.
+    // Comments of ESLint have no effect: only those of oxlint disable a rule. test/project/repository.test.ts
+    // requires a reason beside them.
     respectEslintDisableDirectives: false,
   },
   env: { node: true, es2024: true },
@@ -265,7 +282,8 @@ export default {
         'typescript/unbound-method': 'off',
       },
     },
-    // In browser tests, waiting for a visible element is the assertion: it fails when the element does not appear.
+    // In browser tests, waiting for a visible element is the assertion: it fails when the element does not
+    // appear.
     { files: ['test/browser/**'], rules: { 'vitest/expect-expect': 'off' } },
     imports([`src/${testFiles}`], []),
     ...testImports,

@@ -1,4 +1,5 @@
-// Benchmarks: `npm run bench:controller`. One at a time, with nothing else; what they find out is printed, and judged by who reads it.
+// Benchmarks: `npm run bench` and `npm run bench:controller`. They run one at a time, and print their results
+// without judging them.
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({

@@ -1,4 +1,5 @@
-// Faults against real Redis and Sentinel processes: `npm run test:faults`. One at a time, since they are about time.
+// Faults against real Redis and Sentinel processes: `npm run test:faults`. They run one at a time, because
+// they measure times.
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({

@@ -1,4 +1,4 @@
-// Official SDKs of other languages: `npm run test:sdk`. Each is a process of its own.
+// Tests of the official SDKs of other languages: `npm run test:sdk`. Each client runs in its own process.
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -10,7 +10,7 @@ export default defineConfig({
     hookTimeout: 90_000,
     allowOnly: false,
     passWithNoTests: false,
-    // A client that cannot connect would wait in every test.
+    // Stops early, because a client that cannot connect would run into the timeout of every test.
     bail: 10,
     reporters: ['default', 'json'],
     outputFile: { json: '.test-results/sdk.json' },

@@ -1,5 +1,6 @@
-// The inner loop: `npm run test:unit` runs the tests beside the source that need nothing but Node. A test beside the
-// source that needs a service (Redis, an API server, a browser) or the built program is called `*.service.test.ts`.
+// The inner loop: `npm run test:unit` runs the tests beside the source that need nothing but Node. A test
+// beside the source that needs a service (Redis, an API server, a browser) or the built program is called
+// `*.service.test.ts`.
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({

@@ -1,8 +1,9 @@
-// `npm run bench [-- --only NAME --rounds N]` and `npm run bench:controller [-- --tenants N …]`: builds, sets up, measures, prints tables.
+// `npm run bench [-- --only NAME --rounds N]` and `npm run bench:controller [-- --tenants N …]`: builds dist,
+// provides the required programs, runs the benchmarks and prints tables.
 import { parseArgs } from 'node:util'
 import { show } from './run.mjs'
 
-/** By name: numbers that may be given, with their variables, and what is run. */
+/** The suites by name: usage, numeric options with their defaults, and the script that runs afterwards. */
 const suites = {
   speed: {
     usage: 'npm run bench -- [--only SCENARIO] [--rounds N]',
@@ -19,47 +20,48 @@ const suites = {
 const name = process.argv[2] === 'controller' ? 'controller' : 'speed'
 const { after, numbers, usage } = suites[name]
 
-function asked() {
+/** Parses the command line; undefined when it is invalid. */
+function parseOptions() {
   try {
     const options = { only: { type: 'string', default: '' } }
-    for (const [number, usual] of Object.entries(numbers))
-      Object.assign(options, { [number]: { type: 'string', default: usual } })
+    for (const [number, standard] of Object.entries(numbers))
+      Object.assign(options, { [number]: { type: 'string', default: standard } })
     const { values } = parseArgs({
       args: process.argv.slice(3),
       options: /** @type {Record<string, { type: 'string', default: string }>} */ (options),
     })
     const { only = '', ...rest } = values
-    const good = Object.values(rest).every((value) => /^\d+$/.test(value))
-    return good && /^[\w-]*$/.test(only) ? { only, rest } : undefined
+    const valid = Object.values(rest).every((value) => /^\d+$/.test(value))
+    return valid && /^[\w-]*$/.test(only) ? { only, rest } : undefined
   } catch {
     return undefined
   }
 }
 
-const wishes = asked()
-if (!wishes) {
+const options = parseOptions()
+if (!options) {
   console.error(`usage: ${usage}`)
   process.exit(2)
 }
 
 /** @type {Record<string, string>} */
 const env = {}
-for (const [number, value] of Object.entries(wishes.rest))
+for (const [number, value] of Object.entries(options.rest))
   env[`PARLEY_BENCH_${number.toUpperCase().replaceAll('-', '_')}`] = value
 
 /** @param {string[]} args */
-const shown = (...args) => show('node', args, env)
+const run = (...args) => show('node', args, env)
 
 process.exitCode =
-  (await shown('scripts/build.mjs')) ||
-  (await shown('scripts/test-setup.mjs')) ||
-  (await shown(
+  (await run('scripts/build.mjs')) ||
+  (await run('scripts/test-setup.mjs')) ||
+  (await run(
     'node_modules/vitest/vitest.mjs',
     'run',
-    // First: an option before it would take it for its value.
-    `bench/${name}/${wishes.only}`,
+    // The filter comes first, because an option in front of it would consume it as its value.
+    `bench/${name}/${options.only}`,
     '--config=vitest.bench.config.ts',
     '--reporter=default',
     '--disable-console-intercept',
   )) ||
-  (after ? await shown(...after) : 0)
+  (after ? await run(...after) : 0)

@@ -1,4 +1,5 @@
-// Makes dist/: the program by tsc, the chat page by esbuild. Does nothing while dist is newer than all it is made of.
+// Builds dist/: the program with tsc, the chat page with esbuild. Does nothing if dist is newer than all
+// sources.
 import { chmod, cp, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { build as bundle } from 'esbuild'
@@ -14,7 +15,7 @@ const sources = [
   'package-lock.json',
 ]
 
-/** Folders count as well: a file that was deleted or renamed shows only there. */
+/** Includes the times of folders, because only they show that a file was deleted or renamed. */
 async function newestChangeMs() {
   const paths = await Promise.all(
     sources.map(async (source) => {
@@ -22,7 +23,7 @@ async function newestChangeMs() {
       return [source, ...inFolder.map((name) => join(source, name))]
     }),
   )
-  // What went away meanwhile has changed just now.
+  // A file that disappeared meanwhile counts as changed now.
   const changedMs = (/** @type {string} */ path) =>
     stat(join(root, path)).then(
       ({ mtimeMs }) => mtimeMs,
@@ -66,7 +67,7 @@ async function buildPage(out) {
 
 async function build() {
   const startedAt = new Date()
-  // Built beside dist and then put in its place, so that nobody who runs the program meets half of it.
+  // The build goes to a temporary folder that then replaces dist, so that no process sees an incomplete dist.
   const next = await mkdtemp(join(root, '.dist-'))
   try {
     const parts = await Promise.allSettled([compile(next), buildPage(join(next, 'web'))])
@@ -74,7 +75,7 @@ async function build() {
     if (failures.length > 0)
       throw new AggregateError(failures, failures.map((failure) => failure.message).join('\n'))
     await chmod(next, 0o755)
-    // The folder's own time is the stamp; what changed while we built is newer than it.
+    // The time of the folder is the start of the build, so files that change during the build are newer.
     await utimes(next, startedAt, startedAt)
     await rm(dist, { recursive: true, force: true })
     await rename(next, dist)

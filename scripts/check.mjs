@@ -1,11 +1,11 @@
-// Everything that judges the code without running it. One line per step; what a step says is shown only when it fails.
+// Runs all static checks. Prints one line per step, and the output of a step only when it fails.
 import { run } from './run.mjs'
 
 /** @typedef {{ name: string, program: string, args: string[] }} Step */
 
 const tsc = (/** @type {string} */ project) => ['--noEmit', '-p', project]
 
-/** First, since scripts import from dist and take their types from there. @type {Step} */
+/** Runs first, because scripts import modules and types from dist. @type {Step} */
 const build = { name: 'build', program: 'node', args: ['scripts/build.mjs'] }
 
 /** @type {Step[]} */
@@ -22,7 +22,7 @@ const steps = [
 let failed = 0
 
 /** @param {Iterable<Step>} queue */
-async function take(queue) {
+async function runSteps(queue) {
   for (const { name, program, args } of queue) {
     const { ok, output, ms } = await run(program, args)
     console.log(`${ok ? 'ok    ' : 'FAILED'} ${name} (${(ms / 1000).toFixed(1)} s)`)
@@ -32,11 +32,11 @@ async function take(queue) {
   }
 }
 
-await take([build])
-// Two lanes share one queue: that keeps two cores busy, as half of the steps use only one.
+await runSteps([build])
+// Two workers share one queue, because half of the steps use only one core.
 const queue = steps.values()
-await Promise.all([take(queue), take(queue)])
+await Promise.all([runSteps(queue), runSteps(queue)])
 if (failed > 0) {
-  console.log(`${failed} of ${steps.length + 1} steps failed. \`npm run format\` repairs the format.`)
+  console.log(`${failed} of ${steps.length + 1} steps failed. \`npm run format\` fixes the format.`)
   process.exitCode = 1
 }

@@ -1,5 +1,6 @@
-// Run after `npm install` changed package-lock.json. Where a registry lacks the binaries of other platforms, npm leaves those optional
-// packages out of the lock, and `npm ci` then refuses it (npm/cli#9846). This puts them back, by name, version and platform, without a hash.
+// Run this after `npm install` changed package-lock.json. If a registry lacks the binaries of other
+// platforms, npm omits these optional packages from the lock, and `npm ci` then refuses it (npm/cli#9846).
+// This script adds them again by name, version and platform, without a hash.
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { root } from './run.mjs'
@@ -28,7 +29,7 @@ let added = 0
 for (const owner of Object.values(lock.packages)) {
   for (const [name, version] of Object.entries(owner.optionalDependencies ?? {})) {
     const key = `node_modules/${name}`
-    // Names end in their platform: `@oxlint/binding-linux-x64-musl`.
+    // Names end with the platform, for example `@oxlint/binding-linux-x64-musl`.
     const [os = '', cpu = '', abi = ''] = (name.split('/').at(-1) ?? '').replace(/^binding-/, '').split('-')
     if (lock.packages[key] || !systems.has(os)) continue
     const library = os === 'linux' ? libraries.get(abi) : undefined
@@ -47,4 +48,4 @@ for (const owner of Object.values(lock.packages)) {
 }
 const packages = Object.entries(lock.packages).toSorted(([a], [b]) => a.localeCompare(b, 'en'))
 await writeFile(file, `${JSON.stringify({ ...lock, packages: Object.fromEntries(packages) }, null, 2)}\n`)
-console.log(`${added} packages of other platforms put back`)
+console.log(`added ${added} packages of other platforms`)

@@ -1,5 +1,5 @@
-// Adds up the JSON reports of all test runs, names what failed, and prints `tests: N passed, N failed`. Exits 1 when
-// anything failed, was left out, or when nothing ran at all.
+// Adds up the JSON reports of all test runs, lists the failures, and prints `tests: N passed, N failed`.
+// Exits with 1 when a test failed or was skipped, or when no test ran.
 import { readdir, readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { root } from './run.mjs'
@@ -14,8 +14,8 @@ const reports = await Promise.all(
 const total = (count) => reports.reduce((sum, report) => sum + count(report), 0)
 
 /**
- * What failed in one file, each with why. A file that failed before its first test, in an import or
- * a hook, has no failed test to show for it.
+ * Lists the failures of one file with their reasons. A file that failed before its first test, in an import
+ * or a hook, has no failed test, so the file itself is listed.
  * @param {Record<string, any>} file
  */
 function failuresIn(file) {
@@ -31,11 +31,12 @@ function failuresIn(file) {
 }
 
 /**
- * Without the stack. Where a property fails, its second line has the seed and its third the counterexample.
+ * Returns the first lines of a message without the stack. For a failed property, the second line has the seed
+ * and the third the counterexample.
  * @param {string | undefined} message
  */
 function reason(message) {
-  const lines = message?.trim().split('\n') ?? ['no reason was given']
+  const lines = message?.trim().split('\n') ?? ['no message']
   return lines
     .filter((line) => !/^\s+at /u.test(line))
     .slice(0, 3)
@@ -43,15 +44,17 @@ function reason(message) {
 }
 
 const passed = total((report) => report.numPassedTests)
-const leftOut = total((report) => report.numPendingTests + report.numTodoTests)
+const skipped = total((report) => report.numPendingTests + report.numTodoTests)
 const failures = reports.flatMap((report) => report.testResults.flatMap(failuresIn))
 const failed = failures.length
 
-// A log's middle may be cut where it is read: here, at the end, they are found.
+// CI systems may truncate the middle of a log, so the failures are repeated at the end.
 for (const failure of failures) console.log(`failed: ${failure}`)
 if (names.length === 0) console.log('No test report was written.')
 else if (passed + failed === 0) console.log('No test ran.')
-if (leftOut > 0)
-  console.log(`${leftOut} tests did not run: skipped, left to do, or behind a failed hook. None may be.`)
+if (skipped > 0)
+  console.log(
+    `${skipped} tests did not run: they were skipped, marked as todo, or followed a failed hook. Every test must run.`,
+  )
 console.log(`tests: ${passed} passed, ${failed} failed`)
-process.exitCode = failed === 0 && leftOut === 0 && passed > 0 ? 0 : 1
+process.exitCode = failed === 0 && skipped === 0 && passed > 0 ? 0 : 1

@@ -1,5 +1,5 @@
 // Generates dashboards/ from scripts/monitoring: the Grafana dashboards, the rules and a README. With --check
-// it writes nothing and fails when a file is not current.
+// it writes nothing, and fails when a file is not up to date.
 import { stringify } from 'yaml'
 import { putGenerated } from './generated.mjs'
 import { controller } from './monitoring/controller.mjs'

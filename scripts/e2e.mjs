@@ -1,4 +1,5 @@
-// `npm run test:e2e -- [--smoke] [--only PATTERN]`: the end-to-end tests against the cluster that KUBECONFIG names, then a table of their figures.
+// `npm run test:e2e -- [--smoke] [--only PATTERN]`: runs the end-to-end tests against the cluster that
+// KUBECONFIG names, then prints a table of their measurements.
 import { readFile, rm } from 'node:fs/promises'
 import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
@@ -9,30 +10,31 @@ import { root, run, show } from './run.mjs'
 
 const usage = `usage: npm run test:e2e -- [--smoke] [--only PATTERN]
 
-Installs Parley from charts/parley into the cluster that KUBECONFIG names, tries it, and removes it. It makes the namespaces parley-e2e and
-parley-e2e-*, and the CRDs; a cluster that has a Parley already is refused.
+Installs Parley from charts/parley into the cluster that KUBECONFIG names, tests it, and removes it. The run
+creates the namespaces parley-e2e and parley-e2e-*, and the CRDs. It refuses a cluster in which Parley is
+already installed.
 
-  --smoke           only what every merge must pass (five minutes)
-  --only PATTERN    only tests whose names match
+  --smoke           run only the tests that every merge must pass (five minutes)
+  --only PATTERN    run only tests whose names match
 
-  KUBECONFIG          the cluster, and a login that may do everything in it
-  PARLEY_IMAGE        the image under test, with its tag: on the nodes, or where they can pull it
-  PARLEY_REDIS_IMAGE  the embedded Redis's image, with its tag (default: the chart's)
-  PARLEY_E2E_URL      where this machine reaches the gateways' Service, such as ws://10.1.2.3:30080 (default: its cluster IP)
+  KUBECONFIG          the cluster, with the permissions of a cluster administrator
+  PARLEY_IMAGE        the image under test, with its tag: on the nodes, or in a registry that they can reach
+  PARLEY_REDIS_IMAGE  the image of the embedded Redis, with its tag (default: that of the chart)
+  PARLEY_E2E_URL      the URL of the gateways' Service for this machine, such as ws://10.1.2.3:30080
+                      (default: its cluster IP)
 
-The autoscaling tests need the pod metric parley_gateway_connections in custom.metrics.k8s.io, from a Prometheus that looks for
-prometheus.io/scrape annotations.`
+The autoscaling tests need the pod metric parley_gateway_connections in custom.metrics.k8s.io, from a
+Prometheus that discovers pods by prometheus.io/scrape annotations.`
 
 /** @returns {Promise<string>} what is missing, in a sentence; empty when nothing is */
 async function missing() {
-  if (!process.env.KUBECONFIG)
-    return 'KUBECONFIG is not set: it names the cluster in which everything happens.'
-  if (!process.env.PARLEY_IMAGE) return 'PARLEY_IMAGE is not set: it names the image under test.'
+  if (!process.env.KUBECONFIG) return 'KUBECONFIG is not set. It must name the cluster to test in.'
+  if (!process.env.PARLEY_IMAGE) return 'PARLEY_IMAGE is not set. It must name the image under test.'
   const kubectl = await locateKubectl()
   if (!kubectl) return 'There is no kubectl on the PATH.'
   const { ok, output } = await run(kubectl, ['get', 'namespaces', '--request-timeout=10s'])
   if (!ok)
-    // Its last line says it; those before it tell of each try.
+    // The last line of the output is the error. The lines before it describe the single attempts.
     return `The cluster that KUBECONFIG (${process.env.KUBECONFIG}) names does not answer: ${output.trim().split('\n').at(-1)}`
   return provideHelm()
 }
@@ -62,7 +64,7 @@ if (values.smoke) args.push('test/e2e/smoke.test.ts')
 if (values.only !== undefined) args.push('-t', values.only)
 process.exitCode = await show('node', args)
 
-// Clients, gateways and Redis may share a machine: how long work waited for a core belongs to the times.
+// Clients, gateways and Redis may share a machine, so the load is needed to judge the times.
 console.log(
   `\nload average of ${loadavg()
     .map((one) => one.toFixed(1))
@@ -70,11 +72,11 @@ console.log(
 )
 
 const lines = (await readFile(figures, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
-console.log('\n| test | measured | value | bar |')
+console.log('\n| test | measured | value | target |')
 console.log('| --- | --- | ---: | ---: |')
 for (const line of lines) {
-  /** @type {{ test: string, what: string, value: number, unit?: 'ms' | '%', bar?: number }} */
-  const { bar, test, unit, value, what } = JSON.parse(line)
+  /** @type {{ test: string, what: string, value: number, unit?: 'ms' | '%', target?: number }} */
+  const { target, test, unit, value, what } = JSON.parse(line)
   const withUnit = (/** @type {number} */ one) => (unit === undefined ? one : `${one} ${unit}`)
-  console.log(`| ${test} | ${what} | ${withUnit(value)} | ${bar === undefined ? '—' : withUnit(bar)} |`)
+  console.log(`| ${test} | ${what} | ${withUnit(value)} | ${target === undefined ? '—' : withUnit(target)} |`)
 }

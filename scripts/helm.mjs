@@ -1,11 +1,14 @@
-// Helm, which renders the chart: where it lies on this machine, and how it gets there.
+// Finds Helm, which renders the chart, or installs it.
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cacheFolder, ownCache } from './cache.mjs'
 import { firstExecutable, locate } from './needs.mjs'
 import { run } from './run.mjs'
 
-/** Of the two majors that the chart is for, the older: what it renders the newer does as well. */
+/**
+ * The older of the two major versions that the chart supports. The newer one renders everything that the
+ * older one does.
+ */
 const version = '3.22.0'
 
 const variable = 'PARLEY_HELM'
@@ -15,19 +18,20 @@ function ownFolder() {
 }
 
 /**
- * Undefined when there is none. The variable alone counts when it is set, as for every program of needs.mjs.
+ * Finds helm. Returns undefined when there is none. If the environment variable is set, only the file that it
+ * names is considered, as for every program of needs.mjs.
  * @returns {Promise<string | undefined>}
  */
 export async function locateHelm() {
   const found = await locate({ what: 'helm', variable, programs: ['helm'], aptPackage: '' })
   if (found || process.env[variable]) return found
-  // The last is where a cluster that was built from Go modules keeps it.
+  // The last folder is where the tools of a local cluster install it.
   return firstExecutable([join(ownFolder(), 'helm'), join(cacheFolder(), 'kube-1.34.4', 'helm')])
 }
 
 /**
- * Builds what is missing. Go checks the module against its public checksums.
- * @returns {Promise<string>} what is wrong, in a sentence; empty when there is a helm
+ * Builds helm if it is missing. Go verifies the module against the public checksum database.
+ * @returns {Promise<string>} an error message; empty when helm is available
  */
 export async function provideHelm() {
   if (await locateHelm()) return ''

@@ -1,4 +1,4 @@
-// The official client for Java and its driver, compiled against it: unmodified, in the version of pom.xml.
+// Downloads the official Java client, unmodified and in the version of pom.xml, and compiles its driver.
 import { createHash } from 'node:crypto'
 import { readdir, readFile, realpath } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -10,7 +10,7 @@ const project = join(root, 'test/sdk/java')
 const sources = join(project, 'src/main/java/parley')
 const buildMsMax = 300_000
 
-/** Another version or another driver is another folder; any JDK makes the same. */
+/** The folder depends on the version of the client and on the sources of the driver, but not on the JDK. */
 async function driverFolder() {
   const files = (await readdir(sources)).toSorted().map((name) => join(sources, name))
   const hash = createHash('sha256')
@@ -25,7 +25,7 @@ async function javaHome() {
 }
 
 /**
- * The command that starts the driver; undefined when `provideJavaClient` has not been here.
+ * Returns the command that starts the driver; undefined before `provideJavaClient` has run.
  * @returns {Promise<string[] | undefined>}
  */
 export async function locateJavaDriver() {
@@ -33,7 +33,7 @@ export async function locateJavaDriver() {
   const folder = await driverFolder()
   if (home === undefined || !(await exists(folder))) return undefined
   const classPath = [join(folder, 'classes'), join(folder, 'lib/*')].join(':')
-  // Small and short: what a long life gains by compiling is lost here.
+  // The driver runs for a short time, so a fast start matters more than optimized code.
   return [
     join(home, 'bin/java'),
     '-XX:TieredStopAtLevel=1',
@@ -45,8 +45,8 @@ export async function locateJavaDriver() {
 }
 
 /**
- * Fetches and compiles what is missing, from where Maven is told to on this machine.
- * @returns {Promise<string>} what is wrong; empty when the driver is there
+ * Downloads and compiles what is missing, from the repositories of this machine's Maven configuration.
+ * @returns {Promise<string>} an error message; empty when the driver is available
  */
 export async function provideJavaClient() {
   const maven = await locate(needs.maven)
@@ -60,11 +60,11 @@ export async function provideJavaClient() {
         env: { JAVA_HOME: home },
         deadlineMs: buildMsMax,
       })
-    // What was fetched once needs no network.
+    // Packages in the local repository need no network.
     if ((await build('--offline')).ok) return ''
     const { ok, output } = await inThreeTries(() => build())
     return ok
       ? ''
-      : `The official Java client could not be fetched, or its driver not compiled:\n${output.slice(-2_000)}`
+      : `Cannot download the official Java client, or cannot compile its driver:\n${output.slice(-2_000)}`
   })
 }

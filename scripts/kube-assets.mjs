@@ -1,4 +1,4 @@
-// Finds or makes a real API server for the tests: etcd, kube-apiserver and kubectl.
+// Finds, downloads or builds a real API server for the tests: etcd, kube-apiserver and kubectl.
 import { createHash } from 'node:crypto'
 import { access, constants, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,7 +7,9 @@ import { run } from './run.mjs'
 
 const programs = ['etcd', 'kube-apiserver', 'kubectl']
 
-/** Version 1.34.4 of the module k8s.io/kubernetes goes with version 0.34.4 of the other Kubernetes modules. */
+/**
+ * Version 1.34.4 of the module k8s.io/kubernetes goes with version 0.34.4 of the other Kubernetes modules.
+ */
 const built = { kubernetes: '1.34.4', modules: '0.34.4', etcd: '3.6.4' }
 
 /** The official archive of the same minor version, and the SHA-256 that it must have. */
@@ -30,13 +32,13 @@ function ownFolder() {
 }
 
 /**
- * Finds the folder with all the programs. When the environment variable is set, only the folder that it names is looked
- * at, as for every program of needs.mjs.
+ * Finds the folder with all the programs. If the environment variable is set, only the folder that it names
+ * is considered, as for every program of needs.mjs.
  * @returns {Promise<string | undefined>} undefined when there is none
  */
 export async function locateKubeAssets() {
   const named = process.env[variable]
-  // The second is where a cluster that was built from the same modules keeps them.
+  // The second folder is where the tools of a local cluster install them.
   const folders = named ? [named] : [ownFolder(), join(cacheFolder(), `kube-${built.kubernetes}`)]
   for (const folder of folders) if (await isComplete(folder)) return folder
   return undefined
@@ -53,15 +55,15 @@ async function isComplete(folder) {
 }
 
 /**
- * Fetches or builds what is missing.
- * @returns {Promise<string>} what is wrong, in sentences; empty when the programs are there
+ * Downloads or builds missing programs.
+ * @returns {Promise<string>} an error message; empty when the programs are available
  */
 export async function provideKubeAssets() {
   if (await locateKubeAssets()) return ''
   const named = process.env[variable]
-  if (named) return `${variable} is ${named}, and that folder has not all of ${programs.join(', ')}.`
+  if (named) return `${variable} is ${named}, but that folder does not contain all of ${programs.join(', ')}.`
 
-  // An incomplete folder, which an older set-up could leave, would be taken for a finished one.
+  // An incomplete folder of an earlier version of this script would count as complete.
   await rm(ownFolder(), { recursive: true, force: true })
   const fetched = await provideFolder(ownFolder(), fetchArchive)
   if (fetched === '') return ''
@@ -81,13 +83,13 @@ export async function provideKubeAssets() {
 async function fetchArchive(folder) {
   const platform = `${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}`
   const sha256 = archive.sha256[platform]
-  if (sha256 === undefined) return `there is none for ${platform}.`
+  if (sha256 === undefined) return `there is no archive for ${platform}.`
   const name = `envtest-v${archive.version}`
   const url = `https://github.com/kubernetes-sigs/controller-tools/releases/download/${name}/${name}-${platform}.tar.gz`
   const bytes = await download(url)
   if (typeof bytes === 'string') return bytes
   const found = createHash('sha256').update(bytes).digest('hex')
-  if (found !== sha256) return `${url} has the SHA-256 ${found}, not the ${sha256} that was pinned.`
+  if (found !== sha256) return `${url} has the SHA-256 ${found}, not the pinned ${sha256}.`
 
   const file = join(folder, 'archive.tar.gz')
   await writeFile(file, bytes)
@@ -98,11 +100,12 @@ async function fetchArchive(folder) {
 
 /**
  * @param {string} url
- * @returns {Promise<Uint8Array | string>} the bytes, or why there are none
+ * @returns {Promise<Uint8Array | string>} the bytes, or an error message
  */
 async function download(url) {
   const controller = new AbortController()
-  // Without a network there is no answer, which should be found out soon. A download under way may take longer.
+  // The timeout for the first response is short, so that a missing network is detected quickly. The download
+  // itself may take longer.
   let timer = setTimeout(() => controller.abort(), connectMsMax)
   try {
     const response = await fetch(url, { signal: controller.signal })
@@ -136,7 +139,7 @@ async function build(folder) {
     moduleFile('k8s.io/kubernetes', { version: built.kubernetes, replacements: requirements }),
   )
 
-  // An API server that does not know its version switches every versioned feature off.
+  // An API server that does not know its version disables every versioned feature.
   const [major, minor] = built.kubernetes.split('.')
   const stamp = { gitVersion: `v${built.kubernetes}`, gitMajor: major, gitMinor: minor }
   const stamps = Object.entries(stamp).map(
@@ -172,7 +175,8 @@ function moduleFile(path, { version, replacements = [] }) {
 }
 
 /**
- * Inside its repository, Kubernetes takes its other modules from folders; outside, they are published with a version.
+ * Inside its repository, Kubernetes takes its other modules from folders; outside, they are published with a
+ * version.
  * @returns {Promise<string[] | string>} lines of go.mod, or what is wrong
  */
 async function kubernetesReplacements() {
@@ -189,7 +193,7 @@ async function kubernetesReplacements() {
   )
 }
 
-/** @param {string} output what Go printed: lines about its downloads, then the JSON */
+/** @param {string} output the output of Go: lines about its downloads, then the JSON */
 function jsonIn(output) {
   return output.slice(output.indexOf('{'))
 }

@@ -1,10 +1,10 @@
-// kubectl, which the end-to-end run talks to its cluster with: where it lies on this machine.
+// Finds kubectl, with which the end-to-end tests access their cluster.
 import { join } from 'node:path'
 import { locateKubeAssets } from './kube-assets.mjs'
 import { onPath } from './needs.mjs'
 
 /**
- * Undefined when there is none.
+ * Returns the path of kubectl; undefined when there is none.
  * @returns {Promise<string | undefined>}
  */
 export async function locateKubectl() {

@@ -1,38 +1,41 @@
-// Programs that the tests run besides the project's own: what they are called, and where they lie on this machine.
+// Programs that the tests need besides the project's own: their names, their packages, and where they are on
+// this machine.
 import { access, constants } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { run } from './run.mjs'
 
 /**
- * Met by the file that `variable` names, else by the first of `programs` on the PATH.
- * `proof`: arguments with which the right version ends well. `service`: what the package starts when it is installed, and the tests do not
- * want. `only`: no other tests need it.
- * @typedef {{ what: string, variable: string, programs: string[], aptPackage: string, proof?: string[], service?: string, only?: 'faults' | 'sdk' }} Need
+ * The need is met by the file that the environment variable `variable` names, or else by the first of
+ * `programs` on the PATH. `proof`: arguments with which a suitable version exits with 0. `service`: the
+ * service that the package starts when it is installed, which the tests do not use. `only`: the only suite
+ * that needs the program.
+ * @typedef {{ what: string, variable: string, programs: string[], aptPackage: string, proof?: string[],
+ * service?: string, only?: 'faults' | 'sdk' }} Need
  */
 
 /** @satisfies {Record<string, Need>} */
 export const needs = {
   chromium: {
-    what: 'a Chromium, for the tests of the chat page',
+    what: 'Chromium, for the tests of the chat page',
     variable: 'PARLEY_CHROMIUM',
     programs: ['chromium', 'chromium-browser', 'google-chrome'],
     aptPackage: 'chromium',
   },
   redis: {
-    what: 'redis-server 7.0 or newer, for the tests of many gateways (they start their own)',
+    what: 'redis-server 7.0 or newer, for the tests with Redis (they start their own servers)',
     variable: 'PARLEY_REDIS_SERVER',
     programs: ['redis-server'],
     aptPackage: 'redis-server',
     service: 'redis-server',
   },
   redisCli: {
-    what: 'redis-cli, which tests ask what their Redis thinks',
+    what: 'redis-cli, for tests that inspect their Redis',
     variable: 'PARLEY_REDIS_CLI',
     programs: ['redis-cli'],
     aptPackage: 'redis-tools',
   },
   openssl: {
-    what: 'openssl, which makes the certificates of the TLS tests',
+    what: 'openssl, which creates the certificates of the TLS tests',
     variable: 'PARLEY_OPENSSL',
     programs: ['openssl'],
     aptPackage: 'openssl',
@@ -52,14 +55,14 @@ export const needs = {
     service: 'nginx',
   },
   faketime: {
-    what: 'faketime, whose library moves the clock of a Redis',
+    what: 'faketime, whose library shifts the clock of a Redis server',
     variable: 'PARLEY_FAKETIME',
     programs: ['faketime'],
     aptPackage: 'faketime',
     only: 'faults',
   },
   python: {
-    what: 'Python 3.11 or newer with venv, for its official clients',
+    what: 'Python 3.11 or newer with venv, for the official Python clients',
     variable: 'PARLEY_PYTHON',
     programs: ['python3'],
     aptPackage: 'python3-venv',
@@ -75,7 +78,7 @@ export const needs = {
     only: 'sdk',
   },
   maven: {
-    what: 'Maven, which fetches the official Java client',
+    what: 'Maven, which downloads the official Java client',
     variable: 'PARLEY_MAVEN',
     programs: ['mvn'],
     aptPackage: 'maven',
@@ -84,7 +87,8 @@ export const needs = {
 }
 
 /**
- * Where the program lies; undefined when it is missing or the wrong version, or when the variable names no executable file.
+ * Finds the program. Returns its path; undefined when it is missing or has the wrong version, or when the
+ * variable names no executable file.
  * @param {Need} need
  */
 export async function locate({ variable, programs, proof }) {
@@ -95,11 +99,12 @@ export async function locate({ variable, programs, proof }) {
 }
 
 /**
+ * Finds the first of `programs` on the PATH.
  * @param {string[]} programs
  * @returns {Promise<string | undefined>}
  */
 export function onPath(programs) {
-  // Servers lie where only root's PATH leads, and others may run them all the same.
+  // Servers are often installed in folders that only root's PATH contains, but every user may run them.
   const folders = [
     ...(process.env.PATH ?? '').split(delimiter).filter(Boolean),
     '/usr/local/sbin',
@@ -108,7 +113,7 @@ export function onPath(programs) {
   return firstExecutable(programs.flatMap((program) => folders.map((folder) => join(folder, program))))
 }
 
-/** @param {string[]} files */
+/** Returns the first of `files` that is executable; undefined when there is none. @param {string[]} files */
 export async function firstExecutable(files) {
   const executable = await Promise.all(
     files.map((file) =>

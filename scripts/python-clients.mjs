@@ -1,4 +1,5 @@
-// The official clients for Python, in an environment of their own: as their package says, unmodified, in the versions of requirements.txt.
+// Installs the official Python clients in a virtual environment, unmodified and in the versions of
+// requirements.txt.
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,7 +10,7 @@ import { inThreeTries, root, run } from './run.mjs'
 const requirements = join(root, 'test/sdk/python/requirements.txt')
 const installMsMax = 300_000
 
-/** Another Python or other versions are another environment. */
+/** The folder of the environment depends on the Python version and on requirements.txt. */
 async function environmentOf(/** @type {string} */ python) {
   const { output } = await run(python, ['-c', 'import sys; print(sys.base_prefix, sys.version)'])
   const hash = createHash('sha256')
@@ -19,7 +20,7 @@ async function environmentOf(/** @type {string} */ python) {
 }
 
 /**
- * The Python that finds the clients; undefined when `providePythonClients` has not been here.
+ * Returns the path of the environment's Python; undefined before `providePythonClients` has run.
  * @returns {Promise<string | undefined>}
  */
 export async function locatePythonClients() {
@@ -30,23 +31,24 @@ export async function locatePythonClients() {
 }
 
 /**
- * Fetches what is missing, from where pip is told to on this machine.
- * @returns {Promise<string>} what is wrong; empty when the clients are there
+ * Installs what is missing, from the package index of this machine's pip configuration.
+ * @returns {Promise<string>} an error message; empty when the clients are available
  */
 export async function providePythonClients() {
   const python = await locate(needs.python)
   if (python === undefined) return `The tests need ${needs.python.what}.`
   return provideFolder(await environmentOf(python), async (folder) => {
-    const made = await run(python, ['-m', 'venv', folder])
-    if (!made.ok) return made.output
+    const created = await run(python, ['-m', 'venv', folder])
+    if (!created.ok) return created.output
     const pip = (/** @type {string[]} */ ...args) =>
       run(join(folder, 'bin/python'), ['-m', 'pip', ...args], { deadlineMs: installMsMax })
     const { ok, output } = await inThreeTries(() =>
-      // What the file does not name is not fetched, and what has no wheel is not built: both would be another version one day.
+      // Installs only the pinned packages, and only wheels. Unlisted dependencies and local builds could
+      // differ from run to run.
       pip('install', '--quiet', '--no-deps', '--only-binary', ':all:', '--requirement', requirements),
     )
     if (!ok) return `The official Python clients could not be installed:\n${output.slice(-2_000)}`
-    const whole = await pip('check')
-    return whole.ok ? '' : whole.output
+    const checked = await pip('check')
+    return checked.ok ? '' : checked.output
   })
 }

@@ -1,20 +1,20 @@
-// Runs one command: quietly, for scripts that have nothing to say while all is well, or before everybody's eyes.
+// Runs one command, and either captures its output or passes it through.
 import { spawn } from 'node:child_process'
 import { delimiter } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-/** The project's folder: where every command runs. */
+/** The root folder of the project. Commands run here by default. */
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
 const path = [`${root}node_modules/.bin`, process.env.PATH].join(delimiter)
 
 /**
- * What it says goes where our own words go.
+ * Runs a command with the standard streams of this process.
  * @param {string} command
  * @param {string[]} args
- * @param {Record<string, string>} [env] on top of ours
- * @returns {Promise<number>} its exit code; 1 when a signal ended it
+ * @param {Record<string, string>} [env] added to the environment of this process
+ * @returns {Promise<number>} the exit code; 1 when a signal ended the command
  */
 export function show(command, args, env = {}) {
   return new Promise((resolve) => {
@@ -24,12 +24,15 @@ export function show(command, args, env = {}) {
 }
 
 /**
- * Never rejects: a command that cannot be started has failed, and says why.
- * @param {string} command found in node_modules/.bin first
+ * Runs a command and captures its output. Never rejects: for a command that cannot be started, `ok` is false
+ * and `output` says why.
+ * @param {string} command searched in node_modules/.bin first, then on the PATH
  * @param {string[]} args
- * @param {{ env?: Record<string, string>, cwd?: string, deadlineMs?: number }} [options] without `cwd`: the project's folder; past the
- *   deadline it is ended, and has failed
- * @returns {Promise<{ ok: boolean, output: string, ms: number }>} `output` is stdout and stderr in the order they came
+ * @param {{ env?: Record<string, string>, cwd?: string, deadlineMs?: number }} [options] `cwd`: default is
+ * the root folder; a
+ *   command that exceeds `deadlineMs` is ended, and `ok` is false
+ * @returns {Promise<{ ok: boolean, output: string, ms: number }>} `output` is stdout and stderr in order of
+ * arrival
  */
 export function run(command, args, options = {}) {
   const startedMs = performance.now()
@@ -41,12 +44,12 @@ export function run(command, args, options = {}) {
       timeout: options.deadlineMs,
     })
     let output = ''
-    const keep = (/** @type {string} */ text) => void (output += text)
-    child.stdout.setEncoding('utf8').on('data', keep)
-    child.stderr.setEncoding('utf8').on('data', keep)
+    const append = (/** @type {string} */ text) => void (output += text)
+    child.stdout.setEncoding('utf8').on('data', append)
+    child.stderr.setEncoding('utf8').on('data', append)
     const end = (/** @type {boolean} */ ok) => resolve({ ok, output, ms: performance.now() - startedMs })
     child.on('error', (error) => {
-      keep(`${command}: ${error.message}\n`)
+      append(`${command}: ${error.message}\n`)
       end(false)
     })
     child.on('close', (code) => end(code === 0))
@@ -54,10 +57,10 @@ export function run(command, args, options = {}) {
 }
 
 /**
- * Downloads fail now and then, and package managers hold locks: three tries.
+ * Tries up to three times, because downloads fail occasionally and package managers hold locks.
  * @template {{ ok: boolean }} Outcome
  * @param {() => Promise<Outcome>} attempt
- * @returns {Promise<Outcome>} of the first that went well, or of the last
+ * @returns {Promise<Outcome>} the outcome of the first success, or of the last attempt
  */
 export async function inThreeTries(attempt) {
   for (let triesLeft = 2; ; triesLeft -= 1) {

@@ -1,5 +1,5 @@
-// Takes the README's picture of the chat page: `npm run build && node scripts/screenshot.mjs`. A conversation is held for it on a
-// gateway of its own, by browsers that really talk to each other.
+// Takes the screenshot of the chat page for the README: `npm run build && node scripts/screenshot.mjs`. It
+// starts a gateway, and several browser pages hold a conversation on it.
 import { spawn } from 'node:child_process'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,36 +8,39 @@ import { chromium } from 'playwright-core'
 import { locate, needs } from './needs.mjs'
 import { root } from './run.mjs'
 
-const picture = join(root, 'docs/images/chat.png')
+const screenshot = join(root, 'docs/images/chat.png')
 const viewport = { width: 1200, height: 750 }
 
-/** Who says what, and where. The last word in `general` is ada's: it is her screen. */
+/**
+ * The messages with their senders and rooms. The screenshot shows ada's page, so the last message in
+ * `general` is hers.
+ */
 const conversation = [
-  { who: 'grace', room: 'team:red', text: 'The failover drill is on Thursday' },
-  { who: 'linus', room: 'announcements', text: 'Parley 0.1 is out.' },
-  { who: 'grace', room: 'general', text: 'Good morning! Did last night’s Redis failover reach anybody?' },
+  { user: 'grace', room: 'team:red', text: 'The failover drill is on Thursday' },
+  { user: 'linus', room: 'announcements', text: 'Parley 0.1 is out.' },
+  { user: 'grace', room: 'general', text: 'Good morning! Did last night’s Redis failover reach anybody?' },
   {
-    who: 'linus',
+    user: 'linus',
     room: 'general',
     text: 'I saw it in Grafana, and nowhere else.',
   },
   {
-    who: 'linus',
+    user: 'linus',
     room: 'general',
     text: 'Clients reconnected by themselves and recovered what they had missed.',
   },
   {
-    who: 'ada',
+    user: 'ada',
     room: 'general',
     text: 'I was in a tunnel at the time. Back out, the page said “you missed nothing”.',
   },
   {
-    who: 'grace',
+    user: 'grace',
     room: 'general',
     text: 'Then let’s give the shop its own tenant today:\nkubectl apply -f globex.yaml',
   },
   {
-    who: 'ada',
+    user: 'ada',
     room: 'general',
     text: 'Applied. Their page is up, and our rooms are none of their business.',
   },
@@ -60,7 +63,7 @@ async function startGateway() {
  * @param {import('playwright-core').Browser} browser
  * @param {string} url
  */
-async function arrive(browser, url) {
+async function openPage(browser, url) {
   const context = await browser.newContext({ viewport, colorScheme: 'light', locale: 'en-GB' })
   const page = await context.newPage()
   await page.goto(url)
@@ -69,7 +72,7 @@ async function arrive(browser, url) {
 }
 
 /** @param {import('playwright-core').Page} page */
-async function say(page, { room = '', text = '' }) {
+async function send(page, { room = '', text = '' }) {
   const [, name = room] = room.split('#')
   await page.locator('#room-list .item').getByText(name, { exact: true }).click()
   await page.locator('#message').fill(text)
@@ -80,7 +83,7 @@ async function say(page, { room = '', text = '' }) {
 const gateway = await startGateway()
 const executablePath = await locate(needs.chromium)
 if (executablePath === undefined)
-  throw new Error(`There is no Chromium: install one, or set ${needs.chromium.variable}`)
+  throw new Error(`Chromium is missing: install it, or set ${needs.chromium.variable}`)
 const browser = await chromium.launch({
   executablePath,
   args: [
@@ -93,20 +96,22 @@ const browser = await chromium.launch({
   ],
 })
 try {
-  const at = (/** @type {string} */ facts) => arrive(browser, `${gateway.url}#tenant=demo/acme&${facts}`)
-  const ada = await at('user=ada&team=red')
-  const pages = { ada, grace: await at('user=grace&team=red'), linus: await at('user=linus&role=admin') }
-  // A second tab, so that the picture shows what a user with two looks like.
-  await at('user=linus&role=admin')
-  for (const { who, ...what } of conversation) await say(pages[/** @type {keyof typeof pages} */ (who)], what)
+  const open = (/** @type {string} */ claims) =>
+    openPage(browser, `${gateway.url}#tenant=demo/acme&${claims}`)
+  const ada = await open('user=ada&team=red')
+  const pages = { ada, grace: await open('user=grace&team=red'), linus: await open('user=linus&role=admin') }
+  // A second page of the same user, so that the screenshot shows a user with two connections.
+  await open('user=linus&role=admin')
+  for (const { user, ...message } of conversation)
+    await send(pages[/** @type {keyof typeof pages} */ (user)], message)
   await pages.grace.locator('#people-list').getByText('ada').click()
   await pages.grace.locator('#message').fill('Lunch at noon?')
   await pages.grace.locator('#message').press('Enter')
   await ada.locator('#direct-list .badge').getByText('1').waitFor()
 
-  await mkdir(join(picture, '..'), { recursive: true })
-  await ada.screenshot({ path: picture })
-  console.log(picture)
+  await mkdir(join(screenshot, '..'), { recursive: true })
+  await ada.screenshot({ path: screenshot })
+  console.log(screenshot)
 } finally {
   await browser.close()
   gateway.stop()

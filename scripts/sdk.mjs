@@ -1,4 +1,5 @@
-// `npm run test:sdk -- [--only PATTERN] [--if-possible]`: the official SDKs of other languages against Parley.
+// `npm run test:sdk -- [--only PATTERN] [--if-possible]`: tests the official SDKs of other languages against
+// Parley.
 import { parseArgs } from 'node:util'
 import { provideJavaClient } from './java-client.mjs'
 import { meetNeeds } from './meet-needs.mjs'
@@ -9,7 +10,7 @@ import { show } from './run.mjs'
 const usage = `usage: npm run test:sdk -- [--only PATTERN] [--if-possible]
 
   --only PATTERN  only tests whose names match
-  --if-possible   where a language or its packages are missing and cannot be had, say so and end well`
+  --if-possible   exit with 0 when a language or its packages are missing and cannot be installed`
 
 const { values } = parseArgs({
   options: {
@@ -23,6 +24,7 @@ if (values.help) {
   process.exit()
 }
 
+/** @returns {Promise<string>} what is missing, in sentences; empty when nothing is */
 async function missing() {
   const programs = await meetNeeds([needs.redis, needs.redisCli, needs.python, needs.javac, needs.maven])
   if (programs !== '') return programs
@@ -31,7 +33,7 @@ async function missing() {
 
 const problem = await missing()
 if (problem !== '') {
-  console.error(`The SDKs of other languages were not run. ${problem}`)
+  console.error(`The tests of SDKs of other languages did not run. ${problem}`)
   process.exit(values['if-possible'] ? 0 : 1)
 }
 

@@ -1,4 +1,5 @@
-// Run before `npm test`: what the tests need besides npm's packages, and a program to test. With `--faults` before `npm run test:faults`.
+// Runs before `npm test`: provides the programs that the tests need besides npm packages, and builds dist.
+// `npm run test:faults` runs it with `--faults`.
 import { provideHelm } from './helm.mjs'
 import { provideKubeAssets } from './kube-assets.mjs'
 import { meetNeeds } from './meet-needs.mjs'
@@ -11,12 +12,12 @@ import { run } from './run.mjs'
 const faults = process.argv.includes('--faults')
 
 /** @type {Need[]} */
-const wanted = Object.values(needs).filter(
+const required = Object.values(needs).filter(
   (/** @type {Need} */ { only }) => only === undefined || (only === 'faults' && faults),
 )
 
 const problems = [
-  await meetNeeds(wanted),
+  await meetNeeds(required),
   await provideKubeAssets(),
   await provideHelm(),
   await providePrometheus(),

@@ -26,7 +26,7 @@ test('prints all definitions as one stream of YAML', async () => {
   expect(stdout.split('---\n').toSorted()).toEqual(Object.values(await read(committed)).toSorted())
 })
 
-test('writes a file for each', async () => {
+test('writes one file per definition', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'parley-crds-'))
   try {
     await parley('--output', join(folder, 'new'))

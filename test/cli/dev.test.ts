@@ -22,7 +22,7 @@ function start(args: readonly string[], env: Readonly<Record<string, string>> = 
 }
 
 /** Runs until the process ends by itself. */
-async function refusalOf(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+async function runToEnd(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const child = start(args, env)
   let stderr = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
@@ -31,7 +31,7 @@ async function refusalOf(args: readonly string[], env: Readonly<Record<string, s
 }
 
 /** Starts `parley dev`, and resolves to its process and the URL at which a guest connects. */
-async function running(...args: string[]) {
+async function startReady(...args: string[]) {
   const child = start(['--port', '0', '--ops-port', '0', ...args])
   let output = ''
   for await (const text of child.stdout.setEncoding('utf8')) {
@@ -60,7 +60,7 @@ describe('wrong input is answered with a message, not with a stack', () => {
     [['--nope'], /unknown option '--nope'/],
     [['extra'], /"extra" does not belong to an option/],
   ])('%j', async (args, sentence) => {
-    const { code, stderr } = await refusalOf(args)
+    const { code, stderr } = await runToEnd(args)
     expect(stderr).toMatch(sentence)
     expect(stderr).not.toMatch(/^ +at /m)
     expect(code).toBe(2)
@@ -76,8 +76,8 @@ describe('wrong input is answered with a message, not with a stack', () => {
       '-- --tenants x',
     ],
     ['npm start --log-level info', ['info'], { npm_config_log_level: 'true' }, '-- --log-level info'],
-  ])('%s without the two dashes: the message has the right command', async (_typed, args, env, hint) => {
-    const { code, stderr } = await refusalOf(args, env)
+  ])('%s without the two dashes: the message has the right command', async (_command, args, env, hint) => {
+    const { code, stderr } = await runToEnd(args, env)
     expect(stderr).toContain(hint)
     expect(code).toBe(2)
   })
@@ -87,7 +87,7 @@ describe('wrong input is answered with a message, not with a stack', () => {
     await once(other, 'listening')
     onTestFinished(() => void other.close())
     const { port } = other.address() as AddressInfo
-    const { code, stderr } = await refusalOf(['--port', String(port)])
+    const { code, stderr } = await runToEnd(['--port', String(port)])
     expect(stderr).toContain(`Port ${port} of 127.0.0.1 (clients) is in use by another program`)
     expect(code).toBe(78)
   })
@@ -96,7 +96,7 @@ describe('wrong input is answered with a message, not with a stack', () => {
     [['--port', '0', '--host', 'nobody.invalid'], '(--host)'],
     [['--tenants', '/no/such/folder'], 'tenants folder "/no/such/folder"'],
   ])('%j', async (args, sentence) => {
-    const { code, stderr } = await refusalOf(args)
+    const { code, stderr } = await runToEnd(args)
     expect(stderr).toContain(sentence)
     expect(stderr).not.toMatch(/^ +at /m)
     expect(code).toBe(78)
@@ -107,7 +107,7 @@ test('a manifest that becomes invalid while it runs is reported, and so is its c
   const folder = mkdtempSync(join(tmpdir(), 'parley-dev-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   cpSync(join(root, 'manifests/samples'), folder, { recursive: true })
-  const { child } = await running('--tenants', folder)
+  const { child } = await startReady('--tenants', folder)
   const stderr = child.stderr.setEncoding('utf8')
   const file = join(folder, 'acme.yaml')
   const good = readFileSync(file, 'utf8')
@@ -121,7 +121,7 @@ test('a manifest that becomes invalid while it runs is reported, and so is its c
 
 describe('a stop', () => {
   test('SIGTERM advises clients, closes them with 3001, and the process exits with 0', async () => {
-    const { child, url } = await running()
+    const { child, url } = await startReady()
     const { advised, socket } = await guestAt(url)
     const [closed, exited] = [once(socket, 'close'), once(child, 'exit')]
     child.kill('SIGTERM')
@@ -131,7 +131,7 @@ describe('a stop', () => {
   })
 
   test('a second Ctrl-C ends the process without waiting for the drain', async () => {
-    const { child, url } = await running('--drain-window', '3600')
+    const { child, url } = await startReady('--drain-window', '3600')
     await guestAt(url)
     // The first client is closed at once, and the second one after half an hour.
     const { advised } = await guestAt(url)

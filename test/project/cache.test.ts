@@ -1,4 +1,5 @@
-// What tests need is made once a machine; a run that was ended half-way, or two at once, must not leave half of it.
+// Tools for tests are created once per machine. An interrupted run, or two runs at once, must not leave an
+// incomplete folder.
 import { access, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,35 +15,35 @@ beforeEach(async () => {
 })
 afterEach(() => rm(parent, { recursive: true, force: true }))
 
-async function make(at: string): Promise<string> {
-  await writeFile(join(at, 'part'), 'x')
+async function create(target: string): Promise<string> {
+  await writeFile(join(target, 'part'), 'x')
   return ''
 }
 
-test('is made once, and found from then on', async () => {
-  expect(await provideFolder(folder, make)).toBe('')
+test('a folder is created once and reused from then on', async () => {
+  expect(await provideFolder(folder, create)).toBe('')
   expect(await readdir(folder)).toEqual(['part'])
-  expect(await provideFolder(folder, async () => 'made again')).toBe('')
+  expect(await provideFolder(folder, async () => 'created again')).toBe('')
 })
 
 test.each([
-  ['says why not', async () => 'no network'],
+  ['returns an error', async () => 'no network'],
   ['throws', () => Promise.reject(new Error('no network'))],
-])('when the making %s nothing is left, and it is told', async (_how, fail) => {
-  const made = async (at: string): Promise<string> => {
-    await make(at)
+])('when the function %s, nothing is left and the error is returned', async (_how, fail) => {
+  const failing = async (target: string): Promise<string> => {
+    await create(target)
     return fail()
   }
-  expect(await provideFolder(folder, made)).toBe('no network')
+  expect(await provideFolder(folder, failing)).toBe('no network')
   expect(await readdir(join(parent, 'kept'))).toEqual([])
-  expect(await provideFolder(folder, make)).toBe('')
+  expect(await provideFolder(folder, create)).toBe('')
 })
 
-test('two at once both have it', async () => {
-  const slow = async (at: string): Promise<string> => {
-    await make(at)
-    // The other one is in place by now.
-    expect(await provideFolder(folder, make)).toBe('')
+test('two runs at the same time both succeed', async () => {
+  const slow = async (target: string): Promise<string> => {
+    await create(target)
+    // The other run has completed the folder by now.
+    expect(await provideFolder(folder, create)).toBe('')
     return ''
   }
   expect(await provideFolder(folder, slow)).toBe('')

@@ -1,11 +1,14 @@
-// What a process loads because of what it imports when it starts.
+// Which packages a process loads when it starts.
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 
 const source = join(import.meta.dirname, '../../src')
 
-/** Packages that a file imports statically, by itself or by what it imports. Types do not count: they are gone in dist. */
+/**
+ * Packages that a file imports statically, directly or through its imports. Type imports do not count,
+ * because dist does not contain them.
+ */
 async function packagesOf(file: string, seen = new Set<string>()): Promise<Set<string>> {
   const packages = new Set<string>()
   if (seen.has(file)) return packages
@@ -23,7 +26,7 @@ async function packagesOf(file: string, seen = new Set<string>()): Promise<Set<s
   return packages
 }
 
-test('no command loads the Kubernetes client but the one that needs it', async () => {
+test('only the controller command loads the Kubernetes client', async () => {
   const start = await packagesOf(join(source, 'cli/main.ts'))
   expect([...start]).toContain('ioredis')
   expect([...start]).not.toContain('@kubernetes/client-node')

@@ -1,4 +1,5 @@
-// Where the tests' API server comes from. Fetching and building take minutes; what is promised here costs nothing.
+// How scripts/kube-assets.mjs finds the API server of the tests. Downloads and builds take minutes and are
+// not tested here.
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,37 +18,37 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function putPrograms(at: string, names = ['etcd', 'kube-apiserver', 'kubectl']): Promise<string> {
-  await mkdir(at, { recursive: true })
+async function writePrograms(target: string, names = ['etcd', 'kube-apiserver', 'kubectl']): Promise<string> {
+  await mkdir(target, { recursive: true })
   for (const name of names) {
-    await writeFile(join(at, name), '')
-    await chmod(join(at, name), 0o755)
+    await writeFile(join(target, name), '')
+    await chmod(join(target, name), 0o755)
   }
-  return at
+  return target
 }
 
-test('the folder that KUBEBUILDER_ASSETS names goes before all others', async () => {
-  await putPrograms(join(folder, 'parley', 'kube-1.34'))
-  const named = await putPrograms(join(folder, 'named'))
+test('the folder that KUBEBUILDER_ASSETS names has precedence', async () => {
+  await writePrograms(join(folder, 'parley', 'kube-1.34'))
+  const named = await writePrograms(join(folder, 'named'))
   vi.stubEnv('KUBEBUILDER_ASSETS', named)
   expect(await locateKubeAssets()).toBe(named)
   expect(await provideKubeAssets()).toBe('')
 })
 
-test('a named folder without the programs is a mistake to report, not to work around', async () => {
-  await putPrograms(join(folder, 'parley', 'kube-1.34'))
+test('a named folder without the programs is reported as an error, without a fallback', async () => {
+  await writePrograms(join(folder, 'parley', 'kube-1.34'))
   vi.stubEnv('KUBEBUILDER_ASSETS', join(folder, 'typo'))
   expect(await locateKubeAssets()).toBeUndefined()
   expect(await provideKubeAssets()).toMatch(
-    /^KUBEBUILDER_ASSETS is .*typo, and that folder has not all of etcd/,
+    /^KUBEBUILDER_ASSETS is .*typo, but that folder does not contain all of etcd/,
   )
 })
 
-test('the cache of this project goes before that of others, and half a folder is none', async () => {
+test('the cache of this project has precedence over others, and incomplete folders are ignored', async () => {
   expect(await locateKubeAssets()).toBeUndefined()
-  const others = await putPrograms(join(folder, 'kube-1.34.4'))
-  await putPrograms(join(folder, 'parley', 'kube-1.34'), ['etcd', 'kubectl'])
+  const others = await writePrograms(join(folder, 'kube-1.34.4'))
+  await writePrograms(join(folder, 'parley', 'kube-1.34'), ['etcd', 'kubectl'])
   expect(await locateKubeAssets()).toBe(others)
-  const own = await putPrograms(join(folder, 'parley', 'kube-1.34'))
+  const own = await writePrograms(join(folder, 'parley', 'kube-1.34'))
   expect(await locateKubeAssets()).toBe(own)
 })

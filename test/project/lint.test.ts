@@ -1,5 +1,5 @@
-// The rules of the house are worth what they refuse: each is shown bad code in a copy of the layout. One run of the
-// linter judges all of it, since starting it costs more than reading files.
+// Tests that the lint rules refuse what they should, with bad code in a copy of the layout. One run of the
+// linter checks all files, because starting it takes longer than reading them.
 import { execFile } from 'node:child_process'
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Every case is a file of its own; `rule` must be among the linter's complaints about it. */
+/** A file with bad code. The linter must report `rule` for it. */
 interface Refused {
   why: string
   file: string
@@ -25,7 +25,7 @@ const importing = (file: string, specifier: string): Refused => ({
   rule: imports,
 })
 
-const arrows: Refused[] = [
+const roomImports: Refused[] = [
   importing('src/config.ts', './protocol/codes.js'),
   importing('src/errors.ts', './time.js'),
   importing('src/protocol/a.ts', '../tenant/channel.js'),
@@ -85,7 +85,7 @@ const arrows: Refused[] = [
   },
 ]
 
-const doors: Refused[] = [
+const vendorImports: Refused[] = [
   importing('src/gateway/http/server.ts', 'ws'),
   importing('src/broker/redis/broker.ts', 'ioredis'),
   importing('src/gateway/f.ts', 'jose'),
@@ -102,10 +102,10 @@ const doors: Refused[] = [
   importing('src/metrics.ts', 'pino'),
 ]
 
-// These words are put together here, since no file of the project may contain them.
+// These words are assembled from pieces, because no file of the project may contain them.
 const word = (...pieces: string[]) => pieces.join('')
 
-const habits: Refused[] = [
+const codeRules: Refused[] = [
   {
     why: 'the environment is read outside src/cli',
     file: 'src/gateway/env-a.ts',
@@ -113,7 +113,7 @@ const habits: Refused[] = [
     rule: 'eslint(no-restricted-properties)',
   },
   {
-    why: 'the environment is taken apart outside src/cli',
+    why: 'the environment is destructured outside src/cli',
     file: 'src/gateway/env-b.ts',
     code: 'export const { env } = process\n',
     rule: 'eslint(no-restricted-properties)',
@@ -125,7 +125,7 @@ const habits: Refused[] = [
     rule: imports,
   },
   {
-    why: 'the program prints past the log',
+    why: 'the program prints to the console instead of the log',
     file: 'src/gateway/print.ts',
     code: `console.log('hello')\n`,
     rule: 'eslint(no-console)',
@@ -137,25 +137,25 @@ const habits: Refused[] = [
     rule: 'typescript(no-floating-promises)',
   },
   {
-    why: 'a promise is only declared to have no owner',
+    why: 'a promise without an owner is marked with void',
     file: 'src/gateway/void.ts',
     code: 'const work = async () => 1\nexport const start = () => {\n  void work()\n}\n',
     rule: 'typescript(no-floating-promises)',
   },
   {
-    why: 'a promise is taken for a condition',
+    why: 'a promise is used as a condition',
     file: 'src/gateway/misused.ts',
     code: 'const ready = async () => true\nexport const x = () => {\n  if (ready()) return 1\n  return 2\n}\n',
     rule: 'typescript(no-misused-promises)',
   },
   {
-    why: 'what is no promise is awaited',
+    why: 'a value that is not a promise is awaited',
     file: 'src/gateway/await.ts',
     code: 'export const x = async () => await 1\n',
     rule: 'typescript(await-thenable)',
   },
   {
-    why: 'a switch forgets a member of the union',
+    why: 'a switch omits a member of the union',
     file: 'src/gateway/switch.ts',
     code: `export function f(x: 'a' | 'b') {\n  switch (x) {\n    case 'a':\n      return 1\n  }\n  return 2\n}\n`,
     rule: 'typescript(switch-exhaustiveness-check)',
@@ -167,37 +167,37 @@ const habits: Refused[] = [
     rule: 'typescript(consistent-type-imports)',
   },
   {
-    why: 'a type is imported in the middle of a line',
+    why: 'a type is imported inline',
     file: 'src/gateway/types-inline.ts',
     code: `export const close = (socket: import('ws').WebSocket) => socket.close()\n`,
     rule: 'typescript(consistent-type-imports)',
   },
   {
-    why: 'anything goes',
+    why: 'a parameter has the type any',
     file: 'src/gateway/any.ts',
     code: 'export const f = (x: any) => String(x)\n',
     rule: 'typescript(no-explicit-any)',
   },
   {
-    why: 'a cast claims what nobody checked',
+    why: 'a type assertion is unchecked',
     file: 'src/gateway/cast.ts',
     code: 'export const f = (x: unknown) => x as { id: number }\n',
     rule: 'typescript(no-unsafe-type-assertion)',
   },
   {
-    why: 'something else than an error is thrown',
+    why: 'a value other than an error is thrown',
     file: 'src/gateway/throw.ts',
     code: `export const f = () => {\n  throw 'no'\n}\n`,
     rule: 'typescript(only-throw-error)',
   },
   {
-    why: 'an export has no name',
+    why: 'a file has a default export',
     file: 'src/gateway/default.ts',
     code: 'export default 1\n',
     rule: 'import(no-default-export)',
   },
   {
-    why: 'a file only hands on the exports of others',
+    why: 'a file only re-exports other files',
     file: 'src/gateway/index.ts',
     code: `export * from './ok-a.js'\n`,
     rule: 'oxc(no-barrel-file)',
@@ -209,7 +209,7 @@ const habits: Refused[] = [
     rule: 'import(no-cycle)',
   },
   {
-    why: 'the other of the two',
+    why: 'the second of two files that import each other',
     file: 'src/gateway/cycle-b.ts',
     code: `import { x } from './cycle-a.js'\nexport const y = (): number => x()\n`,
     rule: 'import(no-cycle)',
@@ -221,37 +221,37 @@ const habits: Refused[] = [
     rule: 'eslint(max-lines)',
   },
   {
-    why: 'work is left to do',
+    why: 'a comment announces work to do',
     file: 'src/gateway/later.ts',
     code: `// ${word('TO', 'DO')}: later\nexport const x = 1\n`,
     rule: 'eslint(no-warning-comments)',
   },
   {
-    why: 'every rule is silenced at once',
+    why: 'every rule is disabled at once',
     file: 'src/gateway/silence.ts',
     code: `${word('//', ' oxlint-disable-next-line')}\nexport const f = (x: any) => String(x)\n`,
     rule: 'unicorn(no-abusive-eslint-disable)',
   },
   {
-    why: 'a rule is silenced by the name of another linter',
+    why: 'a rule is disabled by a comment for another linter',
     file: 'src/gateway/silence-other.ts',
     code: '// eslint-disable-next-line no-explicit-any\nexport const f = (x: any) => String(x)\n',
     rule: 'typescript(no-explicit-any)',
   },
   {
-    why: 'a test runs alone',
+    why: 'a test is focused',
     file: 'src/gateway/focused.test.ts',
     code: `import { expect, test } from 'vitest'\ntest.${word('on', 'ly')}('x', () => {\n  expect(1).toBe(1)\n})\n`,
     rule: 'vitest(no-focused-tests)',
   },
   {
-    why: 'a test is left out',
+    why: 'a test is skipped',
     file: 'src/gateway/skipped.test.ts',
     code: `import { expect, test } from 'vitest'\ntest.${word('sk', 'ip')}('x', () => {\n  expect(1).toBe(1)\n})\n`,
     rule: 'vitest(no-disabled-tests)',
   },
   {
-    why: 'a test expects nothing',
+    why: 'a test has no assertion',
     file: 'src/gateway/nothing.test.ts',
     code: `import { test } from 'vitest'\ntest('x', () => {})\n`,
     rule: 'vitest(expect-expect)',
@@ -283,12 +283,12 @@ const allowed: [file: string, specifier: string][] = [
 
 describe('oxlint.config.mjs', () => {
   let folder: string
-  let complaints: Map<string, string[]>
+  let reports: Map<string, string[]>
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'parley-lint-'))
     const files = [
-      ...[...arrows, ...doors, ...habits].map(({ file, code }) => [file, code] as const),
+      ...[...roomImports, ...vendorImports, ...codeRules].map(({ file, code }) => [file, code] as const),
       ...allowed.map(([file, specifier]) => [file, importing(file, specifier).code] as const),
     ]
     expect(new Set(files.map(([file]) => file)).size).toBe(files.length)
@@ -302,21 +302,24 @@ describe('oxlint.config.mjs', () => {
       ),
       symlink(join(root, 'node_modules'), join(folder, 'node_modules')),
     ])
-    complaints = await lint(folder)
+    reports = await lint(folder)
   })
 
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
-  test.each([...arrows, ...doors, ...habits])('refuses: $why', ({ file, rule }) => {
-    expect(complaints.get(file) ?? []).toContain(rule)
+  test.each([...roomImports, ...vendorImports, ...codeRules])('refuses: $why', ({ file, rule }) => {
+    expect(reports.get(file) ?? []).toContain(rule)
   })
 
   test.each(allowed)('allows: %s imports %s', (file) => {
-    expect(complaints.get(file) ?? []).not.toContain(imports)
+    expect(reports.get(file) ?? []).not.toContain(imports)
   })
 })
 
-/** What the linter says: rule names by file. It exits with 1 when it complains, which here it always does. */
+/**
+ * Runs the linter, and returns the reported rules by file. The exit code is ignored, because it is always 1
+ * here.
+ */
 async function lint(folder: string): Promise<Map<string, string[]>> {
   const program = join(root, 'node_modules/.bin/oxlint')
   const output = await new Promise<string>((resolve) => {

@@ -1,4 +1,4 @@
-// Promises about the repository itself: cheap to break by accident, cheap to keep by a test.
+// Rules for the repository itself that are easy to break by accident.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const read = (file: string) => readFileSync(root + file, 'utf8')
 
-// What is tracked, and what would be if all were added now: a slip is best met before it is committed.
+// Includes files that are not committed yet, so that a violation is found before the commit.
 const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
   cwd: root,
   encoding: 'utf8',
@@ -24,10 +24,10 @@ interface Manifest {
 }
 const manifest = JSON.parse(read('package.json')) as Manifest
 
-// Put together here, so that this file may be searched like every other.
+// The words are assembled from pieces, so that this file can be searched like every other.
 const word = (...pieces: string[]) => pieces.join('')
 
-/** The places where any of `needles` occurs, as `file:line`. */
+/** The lines in which any of `needles` occurs, as `file:line: text`. */
 function occurrences(inFiles: string[], needles: RegExp[]): string[] {
   return inFiles.flatMap((file) =>
     read(file)
@@ -39,12 +39,13 @@ function occurrences(inFiles: string[], needles: RegExp[]): string[] {
 }
 
 describe('dependencies', () => {
-  test('the lock file says what is installed, not where it came from', () => {
+  test('the lock file contains no download URLs', () => {
     expect(occurrences(['package-lock.json'], [/"resolved": "http/])).toEqual([])
   })
 
-  // Where a registry lacks another platform's binaries, `npm install` drops them and `npm ci` then refuses the lock file.
-  test('every optional dependency has its place in the lock file', () => {
+  // If a registry lacks the binaries of another platform, `npm install` omits them and `npm ci` then refuses
+  // the lock file.
+  test('every optional dependency is in the lock file', () => {
     const { packages } = JSON.parse(read('package-lock.json')) as {
       packages: Record<string, { optionalDependencies?: Record<string, string> }>
     }
@@ -53,12 +54,12 @@ describe('dependencies', () => {
     expect(optional.filter((name) => !named.has(name))).toEqual([])
   })
 
-  test('every direct dependency is pinned to one version', () => {
+  test('every direct dependency is pinned to an exact version', () => {
     const all = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })
     expect(all.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
   })
 
-  test('the oldest Node that works is named', () => {
+  test('package.json names the oldest supported Node version', () => {
     expect(manifest.engines['node']).toBe('>=20.19')
   })
 })
@@ -79,19 +80,19 @@ describe('every file', () => {
     ).toEqual([])
   })
 
-  test('names no folder of the machine it was written on', () => {
+  test('names no folder of a development machine', () => {
     const folders = [word('/wo', 'rk/'), word('/ro', 'ot/')]
     expect(occurrences(textFiles, [new RegExp(String.raw`(^|[\s"'\`(=:])(${folders.join('|')})`)])).toEqual(
       [],
     )
   })
 
-  test('says all it has to say: no work is left to a comment', () => {
+  test('has no comments about work to do', () => {
     const words = [word('TO', 'DO'), word('FIX', 'ME')]
     expect(occurrences(textFiles, [new RegExp(String.raw`\b(${words.join('|')})\b`)])).toEqual([])
   })
 
-  test('no test is left out or runs alone', () => {
+  test('no test is skipped or focused', () => {
     const calls = [
       word('.sk', 'ip('),
       word('.on', 'ly('),
@@ -102,14 +103,40 @@ describe('every file', () => {
     const needle = new RegExp(calls.join('|').replaceAll(/[.(]/g, String.raw`\$&`))
     expect(
       occurrences(
-        // Elsewhere a reader of bytes may well step over some.
+        // Other files may have methods with these names.
         textFiles.filter((file) => /^(test|bench)\/.*\.[mc]?[jt]s$|\.(test|contract)\.ts$/.test(file)),
         [needle],
       ),
     ).toEqual([])
   })
 
-  test('gives the reason beside every rule of the linter that it silences', () => {
+  test('wraps comments and prose at 110 columns', () => {
+    const isTooLong = (line: string): boolean => [...line].length > 110
+    const wide = textFiles.flatMap((file) => {
+      if (!existsSync(root + file)) return []
+      const isPage = file.endsWith('.md')
+      // Generated pages have one line for each field, and the changelog's entries are kept as they were
+      // written.
+      if (
+        isPage ? /^(docs\/reference|dashboards|charts)\/|CHANGELOG/.test(file) : !/\.[mc]?[jt]s$/.test(file)
+      )
+        return []
+      // Code and tables of a page are not prose.
+      const text = isPage
+        ? read(file).replaceAll(/^ *```[^]*?^ *```/gm, (code) => code.replaceAll(/[^\n]/g, ''))
+        : read(file)
+      return text.split('\n').flatMap((line, index) => {
+        const isProse = isPage
+          ? !/^\s*(\||#|!?\[[^\]]*\]\(\S+\)$|<!--)/.test(line)
+          : /^\s*(\/\/|\/?\*)/.test(line)
+        const cannotBreak = /https?:\/\/\S{60}|@type|@typedef|oxlint-disable/.test(line)
+        return isProse && !cannotBreak && isTooLong(line) ? [`${file}:${index + 1}`] : []
+      })
+    })
+    expect(wide).toEqual([])
+  })
+
+  test('gives a reason for every disabled lint rule', () => {
     const directive = /(\/\/|\/\*)\s*oxlint-disable/
     const silenced = occurrences(
       textFiles.filter((file) => /\.[mc]?[jt]s$/.test(file)),
@@ -120,7 +147,7 @@ describe('every file', () => {
 })
 
 describe('licence', () => {
-  test('the text is that of the licence named in package.json', () => {
+  test('LICENSE has the text of the licence in package.json', () => {
     expect(manifest.license).toBe('Apache-2.0')
     expect(read('LICENSE')).toContain('Apache License')
     expect(read('LICENSE')).toContain('Version 2.0, January 2004')
