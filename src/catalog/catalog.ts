@@ -1,6 +1,6 @@
-// The room `catalog`: from where a gateway knows the tenants that it serves. It imports leaves, `resources`
-// and `tenant`; only its folder `redis/` imports `redis`. Start here: `Catalog` is the seam that gateways
-// use. `files.ts` implements it on a folder of manifests, for `parley dev` and gateways without a controller.
+// The room `catalog` provides the tenants that a gateway serves. It imports leaves, `resources` and `tenant`;
+// only its folder `redis/` imports `redis`. Start here: `Catalog` is the seam that gateways use. `files.ts`
+// implements it on a folder of manifests, for `parley dev` and gateways without a controller.
 // `redis/reader.ts` implements it on Redis, where the controller publishes policies with `redis/writer.ts`.
 import type { TenantPolicy } from '../tenant/policy.js'
 

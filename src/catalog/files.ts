@@ -44,7 +44,7 @@ export interface FilesCatalogOptions {
  * Reads the files `*.yaml` and `*.yml` of one folder, sorted by name, without subfolders. It polls file
  * signatures instead of watching, because that works on every file system, and with ConfigMaps, whose files
  * are symbolic links that change their target. It reads synchronously, because the files are few and small,
- * and so that no two reloads overlap.
+ * and because two reloads must not overlap.
  */
 export class FilesCatalog implements Catalog {
   readonly #dir: string

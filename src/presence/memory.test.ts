@@ -26,7 +26,7 @@ presenceContract('MemoryPresence', async () => {
   const presence = new MemoryPresence({ clock })
   return {
     presence,
-    // One process is one gateway, so both views are the same object.
+    // One process is one gateway, so both presences are the same object.
     peer: presence,
     advance: async (ms) => clock.advance(ms),
     close: async () => presence.close(),
@@ -51,20 +51,20 @@ describe('MemoryPresence', () => {
     expect(await presence.stats(refOf(1))).toEqual({ clients: 0, users: 0 })
   })
 
-  test('names that are equal when joined stay separate', async () => {
+  test('channels whose joined names are equal stay separate', async () => {
     const { presence } = openOne()
     await presence.add({ tenantId: 'a', channel: 'b:c' }, 's1', ann)
     expect(await presence.stats({ tenantId: 'a:b', channel: 'c' })).toEqual({ clients: 0, users: 0 })
   })
 
-  test('a channel without sessions holds no memory', async () => {
+  test('a channel without sessions uses no memory', async () => {
     const { presence } = openOne()
     await presence.add(refOf(1), 's1', ann)
     await presence.remove(refOf(1), 's1')
     expect(presence.held()).toEqual({ channels: 0, clients: 0 })
   })
 
-  test('reading a channel holds no memory', async () => {
+  test('reading a channel uses no memory', async () => {
     const { presence } = openOne()
     await presence.stats(refOf(1))
     await presence.members(refOf(1), { limit: 1 })

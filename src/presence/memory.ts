@@ -1,5 +1,5 @@
-// The presence of a single process, for `parley dev` and small installations. It is also the reference for
-// the presence on Redis.
+// The presence of a single process, for `parley dev` and small installations. The presence on Redis passes
+// the same contract tests.
 import type { ChannelRef, ClientInfo } from '../broker/broker.js'
 import type { Clock } from '../time.js'
 import { presenceTtlMs, type Presence, type PresenceStats } from './presence.js'
@@ -8,8 +8,8 @@ const sweepIntervalMs = 1000
 const sweepChannelsMax = 1000
 
 /**
- * Every call is O(1) per session that it names, plus the expired entries that it drops. It owns no timer
- * until `run` is called.
+ * Every call takes O(1) for each session that it names and for each expired entry that it drops. No timer
+ * runs until `run` is called.
  */
 export class MemoryPresence implements Presence {
   readonly #clock: Clock
@@ -58,8 +58,8 @@ export class MemoryPresence implements Presence {
   async close(): Promise<void> {}
 
   /**
-   * Returns the numbers of channels and entries in memory. Expired entries count until they are swept or
-   * their channel is read.
+   * Returns the number of channels and the number of entries in memory. Expired entries count until they are
+   * swept or their channel is read.
    */
   held(): { channels: number; clients: number } {
     let clients = 0
@@ -67,7 +67,7 @@ export class MemoryPresence implements Presence {
     return { channels: this.#channels.size, clients }
   }
 
-  /** Frees expired entries of at most a thousand channels. The next call continues where this one stopped. */
+  /** Removes expired entries of at most 1,000 channels. The next call continues where this one stopped. */
   sweep(): void {
     const nowMs = this.#clock.monotonicMs()
     for (let swept = 0; swept < sweepChannelsMax; swept += 1) {
@@ -109,7 +109,7 @@ interface Entry {
 }
 
 /**
- * The presence of one channel. Entries are in the order in which they were last refreshed, so the first
+ * The presence of one channel. Entries are in the order in which they were last refreshed, so the first entry
  * expires first.
  */
 class ChannelPresence {
@@ -130,14 +130,14 @@ class ChannelPresence {
     const user = userOf(info)
     const sessions = this.#sessionsOfUser.get(user) ?? 0
     this.#sessionsOfUser.set(user, sessions + 1)
-    // The old entry is removed after the new one is counted, so that a refresh does not look like a user who
-    // joins.
+    // The old entry is removed after the new one is counted, so that a refresh is not reported as a user
+    // edge.
     if (earlier) this.#drop(sessionId, earlier)
     this.#entries.set(sessionId, { info, refreshedAtMs })
     return sessions === 0
   }
 
-  /** Returns true when it was the user's last session. */
+  /** Returns true when this was the user's last session. */
   remove(sessionId: string): boolean {
     const entry = this.#entries.get(sessionId)
     return entry !== undefined && this.#drop(sessionId, entry)
@@ -170,15 +170,16 @@ class ChannelPresence {
 }
 
 /**
- * The key of the user. Guests have no user, so each client name is a guest of its own. No user name begins
- * with `guest:`.
+ * Returns the key of the user. A guest has no user name, so each client name identifies a separate guest. No
+ * user name begins with `guest:`.
  */
 function userOf(info: ClientInfo): string {
   return info.user === '' ? `guest:${info.client}` : info.user
 }
 
 /**
- * The key of the channel. The length marks the end of the tenant id, whatever characters the names contain.
+ * Returns the key of the channel. The length marks the end of the tenant id, so two channels never share a
+ * key, whatever characters their names contain.
  */
 function keyOf(ref: ChannelRef): string {
   return `${ref.tenantId.length}:${ref.tenantId}${ref.channel}`

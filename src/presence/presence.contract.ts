@@ -1,4 +1,4 @@
-// The promises of every presence, one behaviour per test. Time passes by `advance` only.
+// Tests the promises that every presence makes, one behaviour per test. Time passes only through `advance`.
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { ChannelRef, ClientInfo } from '../broker/broker.js'
@@ -9,7 +9,7 @@ export interface OpenedPresences {
   readonly presence: Presence
   readonly peer: Presence
   /**
-   * Lets time pass for both presences and for the data: it moves a clock, or waits where no clock can be
+   * Lets time pass for both presences and for the data: moves a clock, or waits where the clock cannot be
    * moved.
    */
   advance(ms: number): Promise<void>
@@ -18,16 +18,16 @@ export interface OpenedPresences {
 }
 
 export interface PresenceContractOptions {
-  /** The time to live of the presence under test. Default `presenceTtlMs`. */
+  /** The time to live of the presence under test, in milliseconds. Default `presenceTtlMs`. */
   readonly ttlMs?: number
   /**
-   * The number of scripts that the property test compares with a naive model; fewer where each call is a
-   * round trip. Default 100.
+   * The number of scripts that the property test compares with a simple model. A presence whose calls are
+   * round trips uses fewer. Default 100.
    */
   readonly scripts?: number
 }
 
-/** Defines the suite that every presence runs: `presenceContract('MemoryPresence', open)`. */
+/** Registers the tests for one presence, for example `presenceContract('MemoryPresence', open)`. */
 export function presenceContract(
   name: string,
   open: () => Promise<OpenedPresences>,
@@ -64,7 +64,7 @@ export function presenceContract(
         expect(await presence.add(ref, 's2', userInfo('bob'))).toEqual({ userEdge: true, clients: 2 })
       })
 
-      test('a session that is added again counts once and is no edge', async () => {
+      test('a session that is added again counts once and is not an edge', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         expect(await presence.add(ref, 's1', userInfo('ann'))).toEqual({ userEdge: false, clients: 1 })
         expect(await presence.stats(ref)).toEqual({ clients: 1, users: 1 })
@@ -116,7 +116,7 @@ export function presenceContract(
         expect(await presence.remove(ref, 's2')).toEqual({ userEdge: true, clients: 0 })
       })
 
-      test('removing a missing session is no error and no edge', async () => {
+      test('removing a missing session is neither an error nor an edge', async () => {
         expect(await presence.remove(ref, 's1')).toEqual({ userEdge: false, clients: 0 })
         await presence.add(ref, 's1', userInfo('ann'))
         expect(await presence.remove(ref, 's2')).toEqual({ userEdge: false, clients: 1 })
@@ -166,7 +166,7 @@ export function presenceContract(
         expect(await presence.add(ref, 's2', userInfo('ann'))).toEqual({ userEdge: true, clients: 1 })
       })
 
-      test('removing an expired session is no edge', async () => {
+      test('removing an expired session is not an edge', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await opened.advance(ttlMs * 1.2)
         expect(await presence.remove(ref, 's1')).toEqual({ userEdge: false, clients: 0 })
@@ -284,12 +284,12 @@ export function presenceContract(
       })
     })
 
-    test('answers every call like a naive model', async () => {
+    test('answers every call like a simple model', async () => {
       let scripts = 0
       await fc.assert(
         fc.asyncProperty(fc.array(steps, { maxLength: 40 }), async (script) => {
           scripts += 1
-          // Each script has a channel of its own, since opening another presence would be slow on a server.
+          // Each script has its own channel, because opening another presence would be slow on a server.
           const own: ChannelRef = { tenantId: 't1', channel: `script:${scripts}` }
           const model = new NaivePresence(ttlMs)
           for (const [index, step] of script.entries()) {
@@ -382,8 +382,8 @@ const steps = fc.oneof(
       entries: fc.uniqueArray(fc.tuple(sessions, infos), { maxLength: 4, selector: ([session]) => session }),
     }),
   },
-  // An entry's age never comes close to its time to live, since the clocks of the server and of the test may
-  // differ.
+  // The waits keep the age of an entry away from its time to live, because the clocks of the server and of
+  // the test may differ.
   {
     weight: 2,
     arbitrary: fc.record({ kind: fc.constant('wait' as const), ttls: fc.constantFrom(0.3, 0.7, 1.5) }),

@@ -1,4 +1,4 @@
-// The number of connections by user. Pure counting.
+// Counts connections by user. It has no side effects.
 import type { Admission, ConnectionLimits } from './ledger.js'
 
 export class ConnectionCounts {
@@ -23,6 +23,7 @@ export class ConnectionCounts {
     return this.#byUser.keys()
   }
 
+  /** Returns the number of connections of `user`. */
   of(user: string): number {
     return this.#byUser.get(user) ?? 0
   }
@@ -32,7 +33,7 @@ export class ConnectionCounts {
     this.#byUser.set(user, this.of(user) + 1)
   }
 
-  /** Throws when `user` has no connection: a caller has released one twice. */
+  /** Uncounts one connection. Throws when `user` has none, because a caller has then released a connection twice. */
   remove(user: string): void {
     const left = this.of(user) - 1
     if (left < 0) throw new Error('cannot release a connection that is not counted')
@@ -41,7 +42,7 @@ export class ConnectionCounts {
     else this.#byUser.delete(user)
   }
 
-  /** Whether these connections alone leave room for one more. */
+  /** Returns whether these connections leave room for one more, and otherwise the limit that is used up. */
   check(user: string, { max, perUser }: ConnectionLimits): Admission {
     if (this.#held >= max) return { admitted: false, limit: 'tenant', used: this.#held }
     if (this.of(user) >= perUser) return { admitted: false, limit: 'user', used: this.of(user) }

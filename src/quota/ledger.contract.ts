@@ -1,4 +1,4 @@
-// The promises of every ledger to a single gateway, one behaviour per test.
+// Tests the promises that every ledger makes to a single gateway, one behaviour per test.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { QuotaLedger, TenantLease } from './ledger.js'
 
@@ -12,7 +12,7 @@ const ignoringListener = { perSecond: () => 0, sharesChanged() {}, deliveredByOt
 
 const admitted = { admitted: true }
 
-/** Defines the suite that every ledger runs: `ledgerContract('LocalLedger', open)`. */
+/** Registers the tests for one ledger, for example `ledgerContract('LocalLedger', open)`. */
 export function ledgerContract(name: string, open: () => Promise<OpenedLedger>): void {
   describe(`${name} keeps the promises of a ledger:`, () => {
     const limits = { max: 3, perUser: 2 }
@@ -40,7 +40,7 @@ export function ledgerContract(name: string, open: () => Promise<OpenedLedger>):
       expect([lease.held, lease.users]).toEqual([3, 2])
     })
 
-    test('when both limits are used up, the answer names the tenant’s', async () => {
+    test('when both limits are used up, the answer names the limit of the tenant', async () => {
       for (const user of ['ann', 'ann', 'bob']) await lease.acquire(user, limits)
       expect(await lease.acquire('ann', limits)).toEqual({ admitted: false, limit: 'tenant', used: 3 })
     })
@@ -50,7 +50,7 @@ export function ledgerContract(name: string, open: () => Promise<OpenedLedger>):
       expect(await lease.acquire('ann', { max: 1, perUser: 0 })).toMatchObject({ limit: 'user', used: 0 })
     })
 
-    test('a released connection is free at once', async () => {
+    test('a released connection is free immediately', async () => {
       const narrow = { max: 1, perUser: 1 }
       for (let round = 0; round < 20; round += 1) {
         expect(await lease.acquire('ann', narrow)).toEqual(admitted)

@@ -3,9 +3,10 @@
 //
 // `local.ts` is the ledger of a single gateway, `redis/ledger.ts` the one that gateways share through Redis;
 // both keep the promises of `ledger.contract.ts`. `token-bucket.ts` limits one rate. The room imports the
-// leaves of `src/` only, and its folder `redis/` the room redis besides. Start reading here, then in
+// leaves of `src/` only; its folder `redis/` also imports the room redis. Start reading here, then in
 // `local.ts`.
 
+/** The limits of connections in a tenant's quota. */
 export interface ConnectionLimits {
   /** The most connections of the tenant. */
   readonly max: number
@@ -18,15 +19,16 @@ export interface AdmissionRefusal {
   readonly admitted: false
   /** The limit that is used up. */
   readonly limit: 'tenant' | 'user'
-  /** The number of connections in use: in the cluster or, where `share` is set, on this gateway. */
+  /** The number of connections in use: in the cluster or, when `share` is set, on this gateway. */
   readonly used: number
   /**
-   * Set when the other gateways could not be asked: the part of the tenant's connections that this gateway
-   * may use.
+   * The part of the tenant's connections that this gateway may use. Set only when the gateway decided alone,
+   * because it could not count the connections of the others.
    */
   readonly share?: number
 }
 
+/** The answer to a request for a connection. */
 export type Admission = { readonly admitted: true } | AdmissionRefusal
 
 /**
@@ -38,7 +40,10 @@ export type SharedRate = (typeof sharedRates)[number]
 /** All rates that a tenant's quota limits. */
 export type QuotaRate = SharedRate | 'delivery'
 
-/** What a lease asks of and reports to the owner of the tenant on this gateway. */
+/**
+ * The interface through which a lease reads limits from, and reports to, the owner of the tenant on this
+ * gateway.
+ */
 export interface LeaseListener {
   /** Returns the tenant's limit per second, over all gateways. */
   perSecond(rate: QuotaRate): number
@@ -52,35 +57,36 @@ export interface LeaseListener {
 export interface TenantLease {
   /** The number of connections on this gateway. */
   readonly held: number
-  /** The number of different users among them. */
+  /** The number of different users with a connection on this gateway. */
   readonly users: number
   /** The number of connections on all gateways, as last known; never less than `held`. */
   readonly heldByAll: number
   /**
    * Counts one more connection of `user` when the limits allow it. The count is exact over all gateways while
-   * they can be asked. Never rejects, and resolves within about a second. The caller calls `release` when an
-   * admitted connection ends.
+   * the shared count is available. Never rejects, and resolves within about a second. The caller calls
+   * `release` when an admitted connection ends.
    */
   acquire(user: string, limits: ConnectionLimits): Promise<Admission>
-  /** Resolves with what `acquire` would answer, and counts nothing. */
+  /** Resolves with the answer that `acquire` would give, without counting a connection. */
   check(user: string, limits: ConnectionLimits): Promise<Admission>
-  /** Counts one more connection of `user`, whatever the limits are. */
+  /** Counts one more connection of `user`, regardless of the limits. */
   reserve(user: string): void
   /** Uncounts one connection of `user`. Throws when this gateway counts none. */
   release(user: string): void
   /** Returns the part of the tenant's limit that this gateway may use now, from 0 to 1. */
   share(rate: SharedRate): number
-  /** Reports `n` requests, including those that were then refused: shares follow the demand. */
+  /** Reports `n` requests, including refused ones, because shares follow the demand. */
   spend(rate: SharedRate, n: number): void
   /**
-   * Reports `n` deliveries that were already made, so that the leases of the other gateways learn of them: a
-   * publisher is seldom on the gateway of its subscribers.
+   * Reports `n` deliveries that were already made, so that the other gateways charge them too: a publisher is
+   * often on another gateway than its subscribers.
    */
   delivered(n: number): void
   /** Ends the use of the quota by this gateway. Connections can still be released afterwards. */
   close(): void
 }
 
+/** Counts the use of quotas. It creates one lease for each tenant. */
 export interface QuotaLedger {
   /** Opens the lease of a tenant. A tenant has one open lease at a time: close it before opening the next. */
   open(tenantId: string, listener: LeaseListener): TenantLease

@@ -1,4 +1,5 @@
-// The ledger of a single gateway: it counts all connections itself and may use every rate alone.
+// The ledger of a single gateway. It counts all connections itself, and its share of every rate is the whole
+// limit.
 import { ConnectionCounts } from './connection-counts.js'
 import type { Admission, ConnectionLimits, QuotaLedger, TenantLease } from './ledger.js'
 

@@ -31,7 +31,7 @@ describe('take', () => {
     expect(bucket.charge(0, 1e9)).toBe(retryAfterMsMax)
   })
 
-  test('refuses more than the burst with the longest wait', () => {
+  test('refuses a request above the burst with the longest wait', () => {
     expect(new TokenBucket({ rate: 1, burst: 5 }, 0).take(6, 1e9)).toBe(retryAfterMsMax)
   })
 
@@ -95,19 +95,19 @@ const requests = fc.array(
   { maxLength: 60 },
 )
 
-test('no window gets more than burst + rate * t', () => {
+test('no window of t seconds gets more than burst + rate * t tokens', () => {
   fc.assert(
-    fc.property(limits, requests, ({ rate, burst }, asked) => {
+    fc.property(limits, requests, ({ rate, burst }, calls) => {
       const bucket = new TokenBucket({ rate, burst }, 0)
       let nowMs = 0
-      const given: { atMs: number; n: number }[] = []
-      for (const { n, afterMs } of asked) {
+      const granted: { atMs: number; n: number }[] = []
+      for (const { n, afterMs } of calls) {
         nowMs += afterMs
-        if (bucket.take(n, nowMs) === 0) given.push({ atMs: Math.floor(nowMs), n })
+        if (bucket.take(n, nowMs) === 0) granted.push({ atMs: Math.floor(nowMs), n })
       }
-      for (const [first, from] of given.entries()) {
+      for (const [first, from] of granted.entries()) {
         let sum = 0
-        for (const { atMs, n } of given.slice(first)) {
+        for (const { atMs, n } of granted.slice(first)) {
           sum += n
           if (sum > burst + (rate * (atMs - from.atMs)) / 1000) return false
         }
@@ -117,12 +117,12 @@ test('no window gets more than burst + rate * t', () => {
   )
 })
 
-test('a caller that waits for the returned time is served, if no other call comes', () => {
+test('a caller that waits for the returned time gets its tokens if no other call comes', () => {
   fc.assert(
-    fc.property(limits, requests, fc.integer({ min: 1, max: 50 }), (bounds, asked, n) => {
+    fc.property(limits, requests, fc.integer({ min: 1, max: 50 }), (bounds, calls, n) => {
       const bucket = new TokenBucket(bounds, 0)
       let nowMs = 0
-      for (const request of asked) bucket.take(request.n, (nowMs += request.afterMs))
+      for (const request of calls) bucket.take(request.n, (nowMs += request.afterMs))
       const waitMs = bucket.take(n, nowMs)
       return waitMs === 0 || waitMs === retryAfterMsMax || bucket.take(n, nowMs + waitMs) === 0
     }),

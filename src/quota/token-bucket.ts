@@ -1,8 +1,9 @@
-// A token bucket: one rate limit of one tenant or connection. It owns no timer; the caller passes the time.
+// A token bucket, which enforces one rate limit of one tenant or connection. It uses no timer; the caller
+// passes the time.
 
 /**
- * The longest wait that a bucket returns, in milliseconds. It is also returned where no wait would help at
- * present, since limits can be raised at run time.
+ * The longest wait that a bucket returns, in milliseconds. A bucket also returns it when no wait would help
+ * under the current limits, because limits can be raised at run time.
  */
 export const retryAfterMsMax = 60_000
 
@@ -45,9 +46,9 @@ export class TokenBucket {
   }
 
   /**
-   * Takes `n` tokens for something already done, into debt if necessary: the fan-out of a publication is
-   * known only after it was accepted. Returns 0 without a debt, otherwise the milliseconds until the debt is
-   * paid if nothing is added. `charge(0, nowMs)` only checks.
+   * Takes `n` tokens for work that is already done, and goes into debt if necessary: the fan-out of a
+   * publication is known only after the publication was accepted. Returns 0 when there is no debt, otherwise
+   * the milliseconds until the debt is paid if nothing else is charged. `charge(0, nowMs)` only checks.
    */
   charge(n: number, nowMs: number): number {
     this.#refill(nowMs)
@@ -56,7 +57,7 @@ export class TokenBucket {
     return this.#milli < 0 ? Math.min(Math.ceil(-this.#milli / this.#rate), retryAfterMsMax) : 0
   }
 
-  /** Applies new limits at once: tokens above the new burst are dropped, and a debt stays. */
+  /** Applies new limits immediately. Tokens above the new burst are dropped, and a debt stays. */
   configure(limits: BucketLimits, nowMs: number): void {
     this.#refill(nowMs)
     this.#rate = limits.rate

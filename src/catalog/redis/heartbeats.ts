@@ -1,5 +1,5 @@
-// The heartbeats of gateways in Redis. By them the controller proves which revisions are enforced, and
-// `/stats` reports on all gateways.
+// The heartbeats of gateways in Redis. The controller uses them to prove which revisions are enforced, and
+// `/stats` uses them to report on all gateways.
 import { z } from 'zod'
 import { parseJson } from '../../json.js'
 import type { Log } from '../../log.js'
@@ -18,7 +18,10 @@ const problemsMax = 100
 const intervalMs = 5_000
 const ttlMs = 15_000
 const retryMs = 1_000
-/** The shortest time between two heartbeats: thousands of changes may follow each other at once. */
+/**
+ * The shortest time between two heartbeats, in milliseconds, because thousands of changes may follow each
+ * other quickly.
+ */
 const intervalMinMs = 50
 const removeDeadlineMs = 1_000
 
@@ -78,7 +81,7 @@ export class Heartbeats {
     this.#options = options
     this.#keys = catalogKeys(options.installation)
     this.#link = options.createLink('heartbeat', loadCatalogScripts)
-    // A Redis that was flushed or replaced learns of this gateway at once.
+    // The gateway registers itself immediately in a Redis that was flushed or replaced.
     this.#link.onOpen(() => this.sendNow())
   }
 
@@ -89,7 +92,7 @@ export class Heartbeats {
 
   /**
    * Sends heartbeats until `signal` is aborted, and then removes the last one, so that a stopped gateway
-   * disappears at once.
+   * disappears immediately.
    */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {

@@ -322,7 +322,7 @@ export class CatalogReader implements Catalog {
     if (reason === this.#staleReason) return
     this.#staleReason = reason
     if (reason === undefined) this.#options.log.info('following the catalog')
-    else this.#options.log.warn({ reason }, 'cannot follow the catalog; the policies in force stay in force')
+    else this.#options.log.warn({ reason }, 'cannot follow the catalog; the current policies stay in force')
   }
 }
 

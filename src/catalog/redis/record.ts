@@ -1,5 +1,5 @@
-// The form of one tenant in the catalog: a record, which is the policy as JSON with sealed secrets, and a
-// stamp, by which a reader knows whether it must read the record.
+// The encoding of one tenant in the catalog: a record, which is the policy as JSON with sealed secrets, and a
+// stamp, which tells a reader whether it must read the record.
 import { parseJson } from '../../json.js'
 import { SealError, type SealingKeys } from './sealing.js'
 import { TenantPolicy, tenantKey } from '../../tenant/policy.js'

@@ -1,6 +1,6 @@
-// The retention records: what happens to the data of a tenant after the tenant was deleted. They are in Redis
-// beside the catalog, because the resource no longer exists at that time, and may have been deleted while no
-// controller was running.
+// The retention records. They state how long the data of a tenant is kept after the tenant was deleted. They
+// are in Redis beside the catalog, because the resource no longer exists at that time, and may have been
+// deleted while no controller was running.
 import { z } from 'zod'
 import { parseJson } from '../../json.js'
 import { catalogKeys, type CatalogKeys } from '../../redis/keys.js'

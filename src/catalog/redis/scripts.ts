@@ -93,7 +93,7 @@ return {'written', n, last}
 `)
 
 /**
- * Replaces the catalog by the staged one atomically, if the catalog is still the one that the writer read.
+ * Replaces the catalog atomically by the staged one, if the catalog has not changed since the writer read it.
  * - KEYS: version, tenants, stamps, log, staged tenants, staged stamps.
  * - ARGV: fence, the epoch and n that the writer has read ('' when there were none), new epoch, number of
  *   records, number of stamps, topic, installation, owner or '', another owner that may be replaced or ''.

@@ -71,7 +71,7 @@ describe('the key file', () => {
 })
 
 describe('a sealed value', () => {
-  test('opens for its tenant and field, whatever was sealed', () => {
+  test('opens for its tenant and field, for any content', () => {
     const keys = keysOf(`a:${keyA}`)
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), fc.string(), fc.string(), (secret, tenantId, path) => {
@@ -108,11 +108,11 @@ describe('a sealed value', () => {
     }
   })
 
-  test.each(['', 'c2VjcmV0', 'sealed:2:a:AAAA', 'sealed:1::AAAA'])('is not of the form %j', (text) => {
+  test.each(['', 'c2VjcmV0', 'sealed:2:a:AAAA', 'sealed:1::AAAA'])('cannot have the form %j', (text) => {
     expect(reasonOf(() => keysOf(`a:${keyA}`).open(text, context))).toBe('NotSealed')
   })
 
-  test.each(['sealed:1:a:AAAA', 'sealed:1:a:A'])('is not as short as %j', (text) => {
+  test.each(['sealed:1:a:AAAA', 'sealed:1:a:A'])('cannot be as short as %j', (text) => {
     expect(reasonOf(() => keysOf(`a:${keyA}`).open(text, context))).toBe('DamagedSeal')
   })
 })

@@ -25,7 +25,7 @@ interface StagedRecord {
 }
 
 const pageSize = 100
-/** After this time Redis removes what a writer left behind that stopped in the middle. */
+/** The lifetime of staged keys in seconds. Redis then removes the data of a writer that did not finish. */
 const ttlS = 600
 
 const RecordsReply = z.tuple([z.number(), z.array(z.string().nullable())])

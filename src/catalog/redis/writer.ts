@@ -47,7 +47,7 @@ export interface CatalogWriterOptions {
   readonly fence: () => number
   /** Identifies the cluster. The catalog of another cluster is never changed. Absent: no owner is checked. */
   readonly owner?: string | undefined
-  /** The owner, another cluster that no longer exists, whose catalog may be taken over. */
+  /** The owner whose catalog may be taken over: another cluster, which no longer exists. Absent: none. */
   readonly takesOver?: string | undefined
   readonly log: Log
   /** How long a write waits for Redis, in milliseconds. Default 5,000. */
@@ -316,8 +316,8 @@ export class CatalogWriter {
   }
 
   /**
-   * Writes the whole catalog as a new epoch. Returns undefined when another writer was faster, or when Redis
-   * lost the staged catalog.
+   * Writes the whole catalog as a new epoch. Returns undefined when another writer has changed the catalog
+   * meanwhile, or when Redis lost the staged catalog.
    */
   async #beginEpoch(
     live: LiveRedis,

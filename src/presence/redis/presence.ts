@@ -1,6 +1,6 @@
 // The presence that gateways share through Redis. Entries expire by the clock of Redis only; the clocks of
-// gateways are never compared. After a failover it is the clock of the new master: if it differs from the old
-// one, entries expire that much sooner or later until they are refreshed.
+// gateways are never compared. After a failover the clock of the new master applies. If it differs from that
+// of the old master, entries expire earlier or later by the difference until they are refreshed.
 import { z } from 'zod'
 import type { ChannelRef, ClientInfo } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
@@ -31,13 +31,19 @@ export interface RedisPresenceOptions {
    */
   readonly createLink: (role: string, prepare: Prepare, shard: Shard) => RedisLink
   readonly clock: Clock
-  /** The time to live of entries; it must be the same on all gateways. Default `presenceTtlMs`. */
+  /**
+   * The time to live of entries in milliseconds. It must be the same on all gateways. Default
+   * `presenceTtlMs`.
+   */
   readonly ttlMs?: number
-  /** How long a call waits for a connection. Default 2,000. */
+  /** How long a call waits for a connection, in milliseconds. Default 2,000. */
   readonly waitMs?: number
-  /** The deadline for the replies of a pipeline; after it the connection is discarded. Default 2,000. */
+  /**
+   * The deadline for the replies of a pipeline, in milliseconds. After it the connection is discarded.
+   * Default 2,000.
+   */
   readonly replyMs?: number
-  /** The most calls that wait; further ones are rejected. Default 50,000. */
+  /** The most calls that wait. Further calls are rejected. Default 50,000. */
   readonly callsMax?: number
 }
 
@@ -54,16 +60,18 @@ const UserKey = z.union([z.string(), z.tuple([z.string()])])
 const MemberInfo = z.object({ c: z.string().optional(), n: z.string().optional(), i: z.string().optional() })
 
 /**
- * Each call except `refresh` is one script of O(log n), sent together with other calls of the same turn of
- * the event loop; scripts.ts and worker.ts bound scripts and pipelines. While Redis is unavailable every call
- * rejects with BROKER_UNAVAILABLE, the first after `waitMs` and the following ones at once. The next refresh
- * restores entries that a failover or a restart lost. `members` returns at most 1000.
+ * Each call except `refresh` is one script of O(log n), which is sent together with other calls of the same
+ * turn of the event loop. scripts.ts and worker.ts limit the size of scripts and pipelines. While Redis is
+ * unavailable every call rejects with BROKER_UNAVAILABLE, the first one after `waitMs` and the following ones
+ * immediately. The next refresh restores entries that were lost in a failover or a restart. `members` returns
+ * at most 1,000 sessions.
  */
 export class RedisPresence implements Presence {
   readonly #clock: Clock
   readonly #router: ShardRouter<PresenceJob>
   readonly #ttlMs: number
-  #underWay = 0
+  /** The number of calls that have not settled. */
+  #pending = 0
   #idle: (() => void) | undefined
   #closed = false
 
@@ -110,7 +118,7 @@ export class RedisPresence implements Presence {
     })
   }
 
-  /** Queues all its scripts at once, so that an entry removed after this call stays removed. */
+  /** Queues all scripts synchronously, so that an entry removed after this call stays removed. */
   async refresh(ref: ChannelRef, entries: ReadonlyMap<string, ClientInfo>): Promise<void> {
     const all = [...entries]
     const keys = keysOf(ref)
@@ -154,10 +162,13 @@ export class RedisPresence implements Presence {
     })
   }
 
-  /** Rejects new calls, and resolves when all earlier calls have ended: within `waitMs` and `replyMs`. */
+  /**
+   * Rejects new calls with INTERNAL. Resolves when all earlier calls have settled, at most `waitMs` +
+   * `replyMs` later.
+   */
   async close(): Promise<void> {
     this.#closed = true
-    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    if (this.#pending > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
     this.#router.close()
   }
 
@@ -169,7 +180,7 @@ export class RedisPresence implements Presence {
         this.#end()
         reject(error)
       }
-      this.#underWay += 1
+      this.#pending += 1
       this.#router.send({
         partition: partitionOf(ref),
         key: channelTopic(ref),
@@ -187,8 +198,8 @@ export class RedisPresence implements Presence {
   }
 
   #end(): void {
-    this.#underWay -= 1
-    if (this.#underWay === 0) this.#idle?.()
+    this.#pending -= 1
+    if (this.#pending === 0) this.#idle?.()
   }
 }
 
@@ -198,8 +209,8 @@ function keysOf(ref: ChannelRef): readonly string[] {
 }
 
 /**
- * Encodes the key of the user, then the rest. The key of a guest is a list, so that it never equals the key
- * of a user, whatever their names are.
+ * Encodes a member: the key of the user, a newline, and the other fields. The key of a guest is a JSON list,
+ * so that it never equals the key of a user, whatever the names are.
  */
 function encodeRecord({ client, info, name, user }: ClientInfo): string {
   const memberInfo: z.infer<typeof MemberInfo> = {
@@ -210,7 +221,7 @@ function encodeRecord({ client, info, name, user }: ClientInfo): string {
   return `${JSON.stringify(user === '' ? [client] : user)}\n${JSON.stringify(memberInfo)}`
 }
 
-/** Throws on a record that no gateway wrote. */
+/** Decodes a member. Throws when the record is malformed. */
 function decodeRecord(record: string): ClientInfo {
   const at = record.indexOf('\n')
   const key = UserKey.parse(JSON.parse(record.slice(0, at)))

@@ -1,18 +1,19 @@
 // The Lua scripts of presence. A channel has four keys in one slot:
-//   sessions  sorted set: session → expiry, in milliseconds of Redis's own clock
-//   records   hash: session → the user's key, a newline, the info that other members see
-// order sorted set with all scores 0, ordered by member: user's key, expiry, session. A user's last member is
-// the session that expires last
-// users sorted set: user's key → the last expiry of its sessions All reads compare expiries with the current
-// time: an expired entry does not count from that millisecond on, whether it is still stored or not, so no
-// count and no user edge depends on the sweep. The sweep frees memory: each write sweeps up to 100 expired
-// entries and names at most 100 sessions, so expired entries cannot accumulate while there are writes.
-// Without writes the keys expire with their last entry.
+// - sessions, a sorted set: session → expiry, in milliseconds of the clock of Redis.
+// - records, a hash: session → the user's key, a newline, the info that other members see.
+// - order, a sorted set with all scores 0, ordered by member: user's key, expiry, session. The last member of
+//   a user is the session that expires last.
+// - users, a sorted set: user's key → the last expiry of the user's sessions.
+//
+// All reads compare expiries with the current time: an expired entry does not count, whether it is still
+// stored or not, so counts and user edges do not depend on the sweep. The sweep only frees memory: each write
+// sweeps up to 100 expired entries and names at most 100 sessions, so expired entries cannot accumulate while
+// there are writes. Without writes the keys expire together with their last entry.
 import { script, type Script } from '../../redis/scripts.js'
 
-/** The most sessions in one refresh. This many and a full sweep take Redis 2 ms. */
+/** The most sessions in one refresh. Redis needs 2 ms for a refresh of this size with a full sweep. */
 export const sessionsPerRefreshMax = 100
-/** The most members in one read, which takes Redis 2 ms. */
+/** The most members in one read. Redis needs 2 ms for a read of this size. */
 export const membersPerReadMax = 1_000
 
 const reading = String.raw`
@@ -69,10 +70,10 @@ end
 const putting = String.raw`${writing}
 local endMs = string.format('%.0f', nowMs + ARGV[1])
 
--- Adds or refreshes sessions. Takes two lists of equal length. The earlier state of a session is removed: only its
--- member of the order when nothing but its expiry changes and moves forward; all of it when the session belongs to
--- another user now, or when its expiry lies too far ahead (given by another clock before a failover). Afterwards
--- expiries only grow, so a user's last expiry is the greater of the stored one and this.
+-- Adds or refreshes sessions. Takes two lists of equal length. When only the expiry of a session changes and moves
+-- forward, only its member of the order is removed. When the session now belongs to another user, or its expiry is
+-- too far ahead (set by another clock before a failover), its whole earlier state is removed. After that expiries
+-- only grow, so a user's last expiry is the greater of the stored one and the new one.
 local function put(named, latest)
   local expiries = redis.call('ZMSCORE', sessions, unpack(named))
   local known = redis.call('HMGET', records, unpack(named))
@@ -110,9 +111,10 @@ end
 `
 
 /**
- * Atomic: checks whether the user is present and adds one session. O(log n).
- * KEYS: sessions, records, order, users · ARGV: time to live in ms, session, record
- * Returns {1 when the user was not present before, sessions after it}.
+ * Checks whether the user is present and adds one session, atomically. O(log n).
+ * - KEYS: sessions, records, order, users.
+ * - ARGV: time to live in ms, session, record.
+ * - Returns {1 when the user was not present before, number of sessions after the call}.
  */
 export const addPresence = script(`#!lua
 ${putting}
@@ -124,9 +126,11 @@ return {edge, redis.call('ZCOUNT', sessions, living, '+inf')}
 `)
 
 /**
- * Atomic: removes one session and checks whether the user is still present. O(log n). It also works when
- * Redis is at maxmemory. KEYS: sessions, records, order, users · ARGV: session Returns {1 when it was the
- * user's last session, sessions after it}.
+ * Removes one session and checks whether the user is still present, atomically. O(log n). It also works when
+ * Redis is at maxmemory.
+ * - KEYS: sessions, records, order, users.
+ * - ARGV: session.
+ * - Returns {1 when it was the user's last session, number of sessions after the call}.
  */
 export const removePresence = script(`#!lua flags=allow-oom
 ${writing}
@@ -142,9 +146,10 @@ return {edge, redis.call('ZCOUNT', sessions, living, '+inf')}
 `)
 
 /**
- * Atomic: refreshes sessions; the four keys change together. O(log n) per session, in one command for each
- * key. KEYS: sessions, records, order, users · ARGV: time to live in ms, then session and record, 1 to 100
- * times
+ * Refreshes sessions; the four keys change atomically. O(log n) per session, with one command for each key.
+ * - KEYS: sessions, records, order, users.
+ * - ARGV: time to live in ms, then 1 to 100 pairs of session and record.
+ * - Returns OK.
  */
 export const refreshPresence = script(`#!lua
 ${putting}
@@ -160,9 +165,11 @@ return redis.status_reply('OK')
 `)
 
 /**
- * Atomic: reads the members of one moment. O(log n + limit), at most 1000. KEYS: sessions, records · ARGV:
- * limit Returns {session, record, session, record…}, the most recently refreshed first, since those are most
- * likely still connected.
+ * Reads a consistent list of members, at most 1,000. O(log n + limit).
+ * - KEYS: sessions, records.
+ * - ARGV: limit.
+ * - Returns {session, record, session, record…}. The most recently refreshed session is the first, because it
+ *   is most likely to be still connected.
  */
 export const readMembers = script(`#!lua flags=no-writes
 ${reading}
@@ -178,7 +185,7 @@ end
 return members
 `)
 
-/** Atomic: reads both counts of one moment. O(log n). KEYS: sessions, users. Returns {sessions, users}. */
+/** Reads both counts consistently. O(log n). KEYS: sessions, users. Returns {sessions, users}. */
 export const countPresence = script(`#!lua flags=no-writes
 ${reading}
 return {redis.call('ZCOUNT', KEYS[1], living, '+inf'), redis.call('ZCOUNT', KEYS[2], living, '+inf')}

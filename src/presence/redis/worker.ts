@@ -1,5 +1,5 @@
 // Sends the calls of presence to one shard, in order, in pipelines of bounded size. The order matters: a
-// refresh that was requested before a removal and executed after it would bring back a session that has left.
+// refresh that was requested before a removal and executed after it would restore a session that has left.
 import { CommandError } from '../../errors.js'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../redis/link.js'
 import type { Job } from '../../redis/routing/job.js'
@@ -7,15 +7,15 @@ import { OrderedWorker, type OrderedWorkerOptions } from '../../redis/routing/or
 import { isRedirect } from '../../redis/routing/redirects.js'
 import { addScript, type Argument, type Script } from '../../redis/scripts.js'
 
-/** One run of a script. */
+/** One call of a script. */
 export interface PresenceCall<Result> {
   readonly script: Script
   readonly keys: readonly string[]
-  /** Called when the script is sent, so that waiting calls stay small. */
+  /** Returns the arguments. Called when the script is sent, so that waiting calls use little memory. */
   args(): readonly Argument[]
-  /** How many sessions the call names or returns. They count towards the bound of a pipeline. */
+  /** The number of sessions that the call names or returns. It counts towards the limit of a pipeline. */
   readonly sessions: number
-  /** Throws when the reply is malformed. */
+  /** Parses the reply. Throws when the reply is malformed. */
   read(reply: unknown): Result
 }
 
@@ -35,13 +35,13 @@ export interface PresenceWorkerOptions extends Omit<
 > {
   /** How long a call waits for a connection, in milliseconds. */
   readonly waitMs: number
-  /** How long Redis may take to answer a pipeline, in milliseconds. */
+  /** The deadline for the replies of a pipeline, in milliseconds. */
   readonly replyMs: number
 }
 
 /**
- * The bounds of one pipeline: about 10 ms of Redis's time, and other clients get their turn between its
- * scripts. They bound the replies too.
+ * The limits of one pipeline. A full pipeline takes about 10 ms of Redis's time, and Redis serves other
+ * clients between its scripts. The limits also bound the size of the replies.
  */
 const pipelineSessionsMax = 1_000
 const pipelineBytesMax = 262_144
@@ -109,9 +109,9 @@ export class PresenceWorker extends OrderedWorker<PresenceJob> {
     const retriable = this.refuseOutOfOrder(batch, undone, (job) => !failed.has(job))
     const here = retriable.filter(({ partition }) => !moved.has(partition))
     if (here.length > 0) {
-      // The node was demoted or has lost its scripts: the next connection goes to another node, or loads
-      // them.
-      const reason = 'it refused the scripts of presence'
+      // The node was demoted or has lost its scripts. The next connection goes to another node or loads the
+      // scripts.
+      const reason = 'the node refused the scripts of presence'
       live.discard(reason)
       this.#retryInTime(here, new Error(reason))
     }
@@ -127,7 +127,7 @@ export class PresenceWorker extends OrderedWorker<PresenceJob> {
     }
   }
 
-  /** Tries calls again of which nothing was done, as long as they may wait. */
+  /** Retries calls of which nothing was executed, unless they have waited for `waitMs`. */
   #retryInTime(jobs: readonly PresenceJob[], cause: Error): void {
     const { clock, waitMs } = this.#options
     const limitMs = clock.monotonicMs() - waitMs
@@ -141,12 +141,16 @@ function isRefusedByNode(reply: unknown): boolean {
   return reply instanceof Error && /^(NOSCRIPT|READONLY)/.test(reply.message)
 }
 
-/** OOM, NOREPLICAS, MISCONF, BUSY and similar errors pass; ERR and WRONGTYPE are bugs of Parley. */
+/**
+ * Converts an error reply. OOM, NOREPLICAS, MISCONF, BUSY and similar errors are temporary; ERR and WRONGTYPE
+ * are bugs of Parley.
+ */
 function errorOf(reply: Error): Error {
   const kind = /^[A-Z]+/.exec(reply.message)?.[0] ?? 'ERR'
   return kind === 'ERR' || kind === 'WRONGTYPE' ? reply : presenceUnavailable(`Redis answered ${kind}`, reply)
 }
 
+/** The error of a call that Redis did not execute, or whose outcome is unknown. */
 export function presenceUnavailable(reason: string, cause?: unknown): CommandError {
   return new CommandError(
     'BROKER_UNAVAILABLE',

@@ -1,17 +1,19 @@
 // The admission requests that wait for Redis, each up to a deadline. After the deadline this gateway decides
-// alone.
+// locally.
 import { onDeadline } from '../../deadline.js'
 import type { RedisLink } from '../../redis/link.js'
 import type { Admission } from '../ledger.js'
 import type { AdmissionRequest, RedisLease } from './lease.js'
 
 /**
- * The most requests that wait. When more arrive, Redis does not keep up and this gateway decides them at
- * once.
+ * The most requests that wait. When more arrive, Redis is too slow, and this gateway decides further requests
+ * immediately.
  */
 const waitingMax = 50_000
 
-/** Requests for connections of one tenant under the same limits, in order. Redis answers them together. */
+/**
+ * Consecutive requests for connections of one tenant under the same limits. One script answers them together.
+ */
 export interface AdmissionBatch extends Pick<AdmissionRequest, 'lease' | 'limits' | 'reserve'> {
   readonly requests: AdmissionRequest[]
 }
@@ -20,10 +22,13 @@ export class Admissions {
   readonly #link: RedisLink
   readonly #nowMs: () => number
   readonly #deadlineMs: number
-  /** All requests without an answer, the oldest first, including those that are under way. */
+  /** All requests without an answer, the oldest first, including those that were sent. */
   readonly #waiting = new Set<AdmissionRequest>()
   #unsent: AdmissionRequest[] = []
-  /** A request has missed its deadline since the link was last open, so further ones do not wait. */
+  /**
+   * True when a request has missed its deadline since the link was last open. Further requests then do not
+   * wait.
+   */
   #unavailable = false
   #cancelTimer: (() => void) | undefined
 
@@ -36,10 +41,12 @@ export class Admissions {
     })
   }
 
+  /** The number of requests that have not been sent. */
   get unsent(): number {
     return this.#unsent.length
   }
 
+  /** Accepts a request, or decides it immediately while Redis is unavailable. */
   submit(request: AdmissionRequest): void {
     const decideNow = (this.#unavailable && !this.#link.current) || this.#waiting.size >= waitingMax
     this.#waiting.add(request)
@@ -53,7 +60,7 @@ export class Admissions {
     return this.#unsent.splice(0, max).filter((request) => this.#waiting.has(request))
   }
 
-  /** Queues the request to be sent again; it is sent if it still waits by then. */
+  /** Queues the request to be sent again. It is sent only if it is still without an answer at that time. */
   resend(request: AdmissionRequest): void {
     this.#unsent.push(request)
   }
@@ -67,7 +74,7 @@ export class Admissions {
     if (this.#waiting.delete(request)) request.answer(admission)
   }
 
-  /** Answers the request by what this gateway knows, unless it is answered already. */
+  /** Decides the request from the counts of this gateway, unless it is answered already. */
   decideLocally(request: AdmissionRequest): void {
     if (this.#waiting.delete(request)) request.answer(request.lease.decideLocally(request))
   }

@@ -1,4 +1,4 @@
-// The scripts of the ledger as calls: their keys, their arguments, and the meaning of their replies.
+// Creates the calls of the ledger's scripts: their keys, their arguments, and the handling of their replies.
 import { z } from 'zod'
 import { leaseKey, ledgerGatewaysKey } from '../../redis/keys.js'
 import type { Argument, Script } from '../../redis/scripts.js'
@@ -13,15 +13,12 @@ import {
   writeConnections,
 } from './scripts.js'
 
-/**
- * One run of one script. Exactly one of `accept` and `onLost` is called, or `onLost` after an `accept` that
- * threw.
- */
+/** One call of a script. Either `accept` or `onLost` is called, or `onLost` after `accept` has thrown. */
 export interface LedgerCall {
   readonly script: Script
   readonly keys: readonly string[]
   readonly args: readonly Argument[]
-  /** Throws when the reply is malformed. */
+  /** Handles the reply. Throws when the reply is malformed. */
   accept(reply: unknown): void
   /** Called when it is not known whether Redis ran the script. */
   onLost(): void
@@ -48,7 +45,7 @@ const WriteReply = z.tuple([z.number()]).transform(([heldByOthers]) => ({ heldBy
 const ExchangeReply = z.tuple([text, text, text]).transform((texts) => texts.map(Number))
 
 export class LedgerCalls {
-  /** Identifies this run of this gateway. */
+  /** The id of this run of this gateway. */
   readonly #gatewayId: string
   readonly #installation: string
   readonly #connectionsTtlMs: number
@@ -90,7 +87,7 @@ export class LedgerCalls {
     }
   }
 
-  /** Writes the connections that this gateway counts. */
+  /** Writes the connection counts of this gateway. */
   write(
     lease: RedisLease,
     { onLost, onReply, update }: CallHandlers<z.infer<typeof WriteReply>> & { readonly update: CountsUpdate },

@@ -1,5 +1,5 @@
-// One tenant's quota on one gateway, as the ledger on Redis keeps it: the connections counted here, the
-// changes that are not written to Redis yet, and the demand for the shared rates.
+// The lease of one tenant's quota on one gateway, for the ledger on Redis: the connections of this gateway,
+// the changes that are not written to Redis yet, and the demand for the shared rates.
 import { ConnectionCounts } from '../connection-counts.js'
 import type {
   Admission,
@@ -12,11 +12,13 @@ import type {
 } from '../ledger.js'
 import { idlePerSecond, RateShares } from './rate-shares.js'
 
-/** What a lease needs of its ledger. */
+/** The interface through which a lease uses its ledger. */
 export interface LedgerPort {
   /** Returns the number of gateways of the installation, as last known; at least 1. */
   gateways(): number
+  /** Returns the time in milliseconds of the monotonic clock. */
   nowMs(): number
+  /** Requests an admission from Redis. */
   submit(request: AdmissionRequest): void
   /** Schedules a write of the connections that this lease counts. */
   scheduleWrite(lease: RedisLease): void
@@ -31,22 +33,23 @@ export interface AdmissionRequest {
   readonly limits: ConnectionLimits
   /** False: the request only checks the limits. */
   readonly reserve: boolean
+  /** When the request was created, in milliseconds of the monotonic clock. */
   readonly sinceMs: number
   readonly answer: (admission: Admission) => void
 }
 
-/** One write of the current counts. A lost update is written again. */
+/** One write of the current counts. The lease writes a lost update again. */
 export interface CountsUpdate {
   readonly held: number
-  /** Redis first forgets all users that it counts for this gateway. */
+  /** True: Redis first removes all users that it counts for this gateway. */
   readonly reset: boolean
   /** Users and their numbers of connections. */
   readonly users: readonly (readonly [user: string, connections: number])[]
 }
 
 /**
- * The most changed users that a lease remembers while Redis is unavailable. With more it writes all its users
- * again.
+ * The most changed users that a lease records while Redis is unavailable. With more changed users it writes
+ * all users again.
  */
 const changedMax = 50_000
 
@@ -54,17 +57,17 @@ export class RedisLease implements TenantLease {
   readonly tenantId: string
   readonly rates = new RateShares()
   listener: LeaseListener | undefined
-  /** When the last rewrite of all users began. */
+  /** When the last rewrite of all users began, in milliseconds of the monotonic clock. */
   refreshedMs: number
   readonly #port: LedgerPort
   readonly #counts = new ConnectionCounts()
-  /** Users for whom Redis may have another number. */
+  /** The users for whom Redis may have another number. */
   readonly #changed = new Set<string>()
   /** The users that a rewrite still has to write, although they are not known to have changed. */
   #rewriting: IterableIterator<string> | undefined
   #countChanged = false
   #resetDue = false
-  /** Redis may count connections for this gateway. */
+  /** True when Redis may count connections for this gateway. */
   #mayBeCounted = false
   #heldByOthers = 0
   #pendingRequests = 0
@@ -128,23 +131,24 @@ export class RedisLease implements TenantLease {
 
   // ——— For the ledger ———
 
-  /** Whether the lease is closed and nothing of it is left to count, write or answer. */
+  /** Whether the lease is closed, has no connection, and has nothing left to write or answer. */
   get done(): boolean {
     return this.listener === undefined && this.held === 0 && !this.unwritten && this.#pendingRequests === 0
   }
 
+  /** Whether there are changes that are not written to Redis. */
   get unwritten(): boolean {
     return this.#countChanged || this.#rewriting !== undefined || this.#changed.size > 0
   }
 
-  /** Ends one window of the rates. Returns true when they should be exchanged. */
+  /** Ends one measurement window of the rates. Returns true when the rates should be exchanged. */
   endRateWindow(nowMs: number): boolean {
     return this.rates.endWindow(nowMs, (rate) => this.#idleBelow(rate))
   }
 
   /**
-   * Schedules a write of all users. `reset`: what Redis has of this gateway may be stale and is removed
-   * first.
+   * Schedules a write of all users. `reset`: removes the users that Redis has of this gateway first, because
+   * they may be stale.
    */
   rewriteAll({ reset }: { reset: boolean }): void {
     if (!this.#mayBeCounted && !this.unwritten) return
@@ -156,7 +160,8 @@ export class RedisLease implements TenantLease {
   }
 
   /**
-   * Takes the next update, with at most `usersMax` users. Those of `first` come first, if they have changed.
+   * Returns the next update, with at most `usersMax` users, and marks it as written. Changed users of `first`
+   * come first.
    */
   takeUpdate(usersMax: number, first: Iterable<string> = []): CountsUpdate {
     const users = new Map<string, number>()
@@ -178,18 +183,19 @@ export class RedisLease implements TenantLease {
     return update
   }
 
-  /** Takes a lost update back, so that the next ones write it again. */
+  /** Marks the content of a lost update as changed, so that the next updates write it again. */
   updateLost({ reset, users }: CountsUpdate): void {
     for (const [user] of users) this.#changed.add(user)
     this.#resetDue ||= reset
     this.#countChanged = true
   }
 
+  /** Sets the number of connections on the other gateways. */
   setHeldByOthers(connections: number): void {
     this.#heldByOthers = connections
   }
 
-  /** Records that Redis is asked to reserve a connection. */
+  /** Records that a request to reserve a connection was sent to Redis. */
   markRequested(): void {
     this.#mayBeCounted = true
   }
@@ -199,14 +205,14 @@ export class RedisLease implements TenantLease {
     this.#counts.add(user)
   }
 
-  /** Corrects Redis, which may have reserved a connection that is not used. */
+  /** Schedules a correction of Redis, which may have reserved a connection that is not used. */
   releaseUnused(user: string): void {
     this.#markChanged(user)
   }
 
   /**
-   * Compares with this gateway's equal part of the tenant's connections. Undefined: the part has room for one
-   * more connection besides `before` others.
+   * Checks this gateway's equal part of the tenant's connections. Returns undefined when the part has room
+   * for one more connection in addition to `before` others, otherwise the refusal.
    */
   localRefusal({ limits }: AdmissionRequest, before = 0): AdmissionRefusal | undefined {
     const part = Math.ceil(limits.max / this.#port.gateways())
@@ -217,8 +223,8 @@ export class RedisLease implements TenantLease {
   }
 
   /**
-   * Decides without Redis: this gateway may use an equal part of the tenant's connections, and a user as many
-   * as this gateway counts free.
+   * Decides without Redis: this gateway may use its equal part of the tenant's connections, and a user may
+   * use the connections that are free according to this gateway's own count.
    */
   decideLocally(request: AdmissionRequest): Admission {
     const { limits, reserve, user } = request

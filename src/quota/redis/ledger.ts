@@ -17,21 +17,22 @@ import { LedgerCalls, type LedgerCall } from './calls.js'
 import { RedisLease, type AdmissionRequest, type LedgerPort } from './lease.js'
 import { ledgerScripts, usersPerRequestMax, usersPerWriteMax } from './scripts.js'
 
+/** The timing of the ledger, in milliseconds. */
 export interface LedgerTiming {
-  /** How often the gateways are counted and the rates are divided. Default 1,000. */
+  /** The interval at which the gateways are counted and the rates are divided. Default 1,000. */
   readonly syncIntervalMs: number
   /**
-   * How long connections count after they were last written: those of a killed gateway are free after this.
-   * Default 25,000.
+   * How long connections count after they were last written. The connections of a killed gateway are free
+   * after this time. Default 25,000.
    */
   readonly connectionsTtlMs: number
-  /** How often all connections are written again. Default 8,000. */
+  /** The interval at which all connections are written again. Default 8,000. */
   readonly refreshMs: number
-  /** How long an admission waits for Redis before this gateway decides alone. Default 1,000. */
+  /** How long an admission waits for Redis before this gateway decides locally. Default 1,000. */
   readonly admissionDeadlineMs: number
   /**
-   * How long it takes until every gateway has written its connections again to a Redis that lost its data.
-   * Default 2,000.
+   * The time in which every gateway writes its connections again to a Redis that has lost its data. Default
+   * 2,000.
    */
   readonly settleMs: number
 }
@@ -45,31 +46,35 @@ const defaultTiming: LedgerTiming = {
 }
 
 export interface RedisLedgerOptions {
-  /** Prepared with `loadLedgerScripts`. The owner of the link ends it after `close()`. */
+  /**
+   * A link that prepares its connections with `loadLedgerScripts`. The owner of the link stops it after
+   * `close()`.
+   */
   readonly link: RedisLink
   readonly clock: Clock
   readonly log: Log
-  /** The gateways of one installation share the quotas. */
+  /** The name of the installation, whose gateways share the quotas. */
   readonly installation: string
+  /** Each time has a default: see `LedgerTiming`. */
   readonly timing?: Partial<LedgerTiming>
 }
 
-/** Prepares a connection for a `RedisLedger`. */
+/** Loads the scripts of the ledger on a new connection. */
 export async function loadLedgerScripts(live: LiveRedis): Promise<void> {
   await loadScripts(live, ledgerScripts)
 }
 
-/** The bounds of one pipeline. */
+/** The limits of one pipeline. */
 const requestsPerPipelineMax = 500
 const usersPerPipelineMax = 2_000
 const exchangesPerPipelineMax = 500
 
 /**
- * The admissions of a tenant are one script, which is sent together with those of other tenants of the same
- * turn of the event loop; so are released connections. One pipeline is under way at a time, so a write always
- * carries the counts at the time of sending. While Redis is unavailable each gateway admits up to its equal
- * part of the tenant's connections, and keeps what it holds beyond that; shares stay valid for 5 s and are
- * equal afterwards.
+ * The admissions of a tenant in one turn of the event loop are one script, which is sent together with the
+ * scripts of other tenants and with the writes of released connections. Only one pipeline is sent at a time,
+ * so a write always contains the counts at the time of sending. While Redis is unavailable each gateway
+ * admits up to its equal part of the tenant's connections, and keeps the connections that it holds beyond
+ * that part. Shares stay valid for 5 s and are equal after that.
  */
 export class RedisLedger implements QuotaLedger {
   readonly #link: RedisLink
@@ -80,18 +85,23 @@ export class RedisLedger implements QuotaLedger {
   readonly #admissions: Admissions
   readonly #port: LedgerPort
   readonly #leases = new Map<string, RedisLease>()
-  /** Leases with counts to write. */
+  /** The leases with counts to write. */
   readonly #unwritten = new Set<RedisLease>()
-  /** Leases whose rates are to be exchanged. */
+  /** The leases whose rates must be exchanged. */
   readonly #unexchanged = new Set<RedisLease>()
   /** The connection on which this gateway last registered itself. */
   #registeredOn: LiveRedis | undefined
   #countDue = true
   #gateways = 1
-  /** Until this time Redis may not know the connections of all gateways. */
+  /**
+   * Before this time, in milliseconds of the monotonic clock, Redis may not have the connections of all
+   * gateways.
+   */
   #settledMs = -Infinity
   readonly #batches: BatchRunner
-  /** Sending is not possible or would fail again. Cleared when the link opens and at the next sync. */
+  /**
+   * True when sending is not possible or would fail again. Cleared when the link opens and at the next sync.
+   */
   #blocked = false
 
   constructor({ clock, installation, link, log, timing }: RedisLedgerOptions) {
@@ -100,7 +110,8 @@ export class RedisLedger implements QuotaLedger {
     this.#log = log
     this.#timing = { ...defaultTiming, ...timing }
     const { admissionDeadlineMs: deadlineMs, connectionsTtlMs } = this.#timing
-    // The id is new for each run, so that this gateway never takes the counts of an earlier run for its own.
+    // The id is new for each run, so that this gateway never mistakes the counts of an earlier run for its
+    // own.
     this.#calls = new LedgerCalls({ gatewayId: randomUUID(), installation, connectionsTtlMs })
     const nowMs = (): number => clock.monotonicMs()
     this.#admissions = new Admissions({ link, nowMs, deadlineMs })
@@ -140,8 +151,8 @@ export class RedisLedger implements QuotaLedger {
   }
 
   /**
-   * Opens the lease of a tenant. A closed lease of the same tenant is opened again, with the connections that
-   * it still counts.
+   * Opens the lease of a tenant. If a closed lease of the tenant still counts connections, that lease is
+   * opened again.
    */
   open(tenantId: string, listener: LeaseListener): TenantLease {
     const existing = this.#leases.get(tenantId)
@@ -161,8 +172,8 @@ export class RedisLedger implements QuotaLedger {
   }
 
   /**
-   * Counts the gateways, divides the rates and writes what is due. Resolves when Redis has answered, or when
-   * nothing can be sent. Never rejects.
+   * Counts the gateways, exchanges the rates and writes changed counts. Resolves when Redis has answered, or
+   * when nothing can be sent. Never rejects.
    */
   async sync(): Promise<void> {
     const nowMs = this.#clock.monotonicMs()
@@ -181,7 +192,9 @@ export class RedisLedger implements QuotaLedger {
     await this.#batches.idle()
   }
 
-  /** Writes the released connections if Redis is available. Call it after the gateway has drained. */
+  /**
+   * Writes the released connections if Redis is available. The caller calls it after the gateway has drained.
+   */
   async close(): Promise<void> {
     this.#schedule()
     await this.#batches.idle()
@@ -195,7 +208,10 @@ export class RedisLedger implements QuotaLedger {
     this.#batches.start()
   }
 
-  /** How much waits to be sent. Admission requests count each, since clients wait for them. */
+  /**
+   * The amount of waiting work. Each admission request counts, because clients wait for it; all other work
+   * counts as one.
+   */
   get #pendingCount(): number {
     const other = this.#countDue || this.#unwritten.size > 0 || this.#unexchanged.size > 0
     return Math.max(this.#admissions.unsent, other ? 1 : 0)
@@ -207,7 +223,8 @@ export class RedisLedger implements QuotaLedger {
   }
 
   #collect(live: LiveRedis): LedgerCall[] {
-    // Only the first count shows whether this Redis has kept its data.
+    // Admission requests wait for the reply to the first count on a connection, because only that reply shows
+    // whether this Redis has kept its data.
     const mayRequest = this.#registeredOn === live
     const calls = this.#countDue || !mayRequest ? [this.#count(live)] : []
     const requests = mayRequest ? this.#takeRequests() : []
@@ -215,7 +232,7 @@ export class RedisLedger implements QuotaLedger {
     return [...calls, ...this.#write(requests), ...batches, ...this.#exchange()]
   }
 
-  /** Resolves with false when something failed and sending again at once would not help. */
+  /** Resolves with false when a call failed and sending again immediately would not help. */
   async #send(live: LiveRedis, calls: readonly LedgerCall[]): Promise<boolean> {
     const pipeline = live.client.pipeline()
     for (const { args, keys, script } of calls) addScript(pipeline, script, { keys, args })
@@ -242,12 +259,12 @@ export class RedisLedger implements QuotaLedger {
   }
 
   #handleFailure(live: LiveRedis, error: unknown): false {
-    // The link has discarded the connection, because the slot moved. The next connection leads to the master
-    // that holds it.
+    // The link has discarded the connection because the slot has moved. The next connection leads to the
+    // master that holds the slot.
     if (live.lost.aborted) return false
     if (error instanceof Error && /^(NOSCRIPT|READONLY)/.test(error.message)) {
-      // The server was demoted or has lost the scripts. The next connection leads to the new master, or loads
-      // them.
+      // The server was demoted or has lost the scripts. The next connection leads to the new master or loads
+      // the scripts.
       live.discard('Redis rejected the scripts of the quota ledger')
       return false
     }
@@ -279,8 +296,8 @@ export class RedisLedger implements QuotaLedger {
   }
 
   /**
-   * Redis has lost its data, and other gateways may not have written their connections again. No gateway
-   * takes more than an equal part until they have.
+   * Whether Redis has lost its data recently, so that other gateways may not have written their connections
+   * again. Meanwhile no gateway admits more than its equal part.
    */
   get #settling(): boolean {
     return this.#clock.monotonicMs() < this.#settledMs
@@ -326,8 +343,9 @@ export class RedisLedger implements QuotaLedger {
   }
 
   /**
-   * Writes the changed counts. They go before the admission requests of the same pipeline, which must see
-   * correct counts: the users of these requests come first, and the total of each lease is always written.
+   * Creates the writes of changed counts. They precede the admission requests of the same pipeline, which
+   * need correct counts: the users of these requests come first, and the total of each lease is always
+   * written.
    */
   #write(requests: readonly AdmissionRequest[]): LedgerCall[] {
     const requestingUsers = new Map<RedisLease, string[]>()
@@ -343,7 +361,7 @@ export class RedisLedger implements QuotaLedger {
       const first = requestingUsers.get(lease) ?? []
       if (left <= 0 && first.length === 0) break
       const update = lease.takeUpdate(Math.max(first.length, Math.min(left, usersPerWriteMax)), first)
-      // A lease costs some work even without users.
+      // A lease has a cost even without users.
       left -= Math.max(10, update.users.length)
       if (!lease.unwritten) this.#unwritten.delete(lease)
       calls.push(
@@ -374,7 +392,7 @@ export class RedisLedger implements QuotaLedger {
           lease.listener?.sharesChanged()
           if (delivered > 0) lease.listener?.deliveredByOthers(delivered)
         },
-        // The next sync reports the demand again.
+        // A lost exchange needs no retry: the next sync reports the demand again.
         onLost: () => {},
       })
     })

@@ -1,56 +1,62 @@
-// The demand of this gateway for a tenant's shared rates, second by second, and the shares that it was given.
-// This file is pure: it knows no Redis, and the caller passes the time.
+// Measures the demand of this gateway for a tenant's shared rates in windows of about a second, and holds the
+// shares that the gateway was granted. It has no side effects; the caller passes the time.
 import { sharedRates, type QuotaRate, type SharedRate } from '../ledger.js'
 
 /**
- * A share expires after this: it has then been given to others. The demand of a gateway also ends after this
- * if it is not repeated.
+ * The lifetime of a share in milliseconds. After it the share has been granted to other gateways. The demand
+ * of a gateway also expires after this time unless it is repeated.
  */
 export const shareTtlMs = 5_000
 
-/** The shortest time over which a rate is measured: over less, it says little. */
+/**
+ * The shortest time over which a rate is measured, in milliseconds. Over a shorter time the rate would be
+ * inaccurate.
+ */
 const windowMsMin = 100
 
 /**
  * A gateway reports no demand while it uses at most this fraction of its equal part, or at most one per
- * second. Nearly all of thousands of tenants are that idle, and Redis would otherwise run a script for each
- * of them on each gateway every second. The unreported demand of all gateways together is at most this
- * fraction of the limit.
+ * second. Most of thousands of tenants are that idle, and Redis would otherwise run a script for each of them
+ * and each gateway every second. The unreported demand of all gateways together is at most this fraction of
+ * the limit.
  */
 const idleFraction = 0.05
 const idlePerSecondMin = 1
 
 /**
- * Returns the rate per second up to which a gateway counts as idle. `limit`: per second, over all gateways.
+ * Returns the rate per second up to which a gateway counts as idle. `limit` is the limit per second over all
+ * gateways.
  */
 export function idlePerSecond(limit: number, gateways: number): number {
   return Math.max(idlePerSecondMin, (idleFraction * limit) / gateways)
 }
 
 /**
- * After this many windows an idle gateway still asks what the others have delivered: what it publishes may
- * reach thousands of their clients.
+ * An idle gateway exchanges its rates after this many windows, to learn the deliveries of the others: its
+ * publications may reach thousands of their clients.
  */
 const idleWindowsMax = 4
 
-/** The demand that stands for `just started` in the script. */
+/** The demand value by which the script recognises a rate that has just started. */
 const justStarted = -1
 
 interface RateDemand {
   /**
-   * `started`: since the last window, and reported as such; the demand per second is known at the end of this
-   * window.
+   * `started`: the use began in this window and was reported as `justStarted`. The demand per second is known
+   * at the end of the window.
    */
   kind: 'idle' | 'started' | 'measured'
-  /** The requests since `sinceMs`; while idle, since the last window. */
+  /** The number of requests since `sinceMs`; while idle, since the last window. */
   count: number
   sinceMs: number
-  /** The requests in the window before, and its length. Both are 0 when there was none. */
+  /**
+   * The number of requests in the previous window, and its length. Both are 0 when there was no such window.
+   */
   beforeCount: number
   beforeMs: number
   /** The demand per second, or `justStarted`. */
   desired: number
-  /** Undefined: an equal part. */
+  /** The granted share, from 0 to 1. Undefined: an equal part. */
   share: number | undefined
 }
 
@@ -59,20 +65,24 @@ export class RateShares {
   #delivered = 0
   #deliveredPerSecond = 0
   #windowEndMs: number | undefined
-  /** Idle windows since the last exchange. */
+  /** The number of idle windows since the last exchange. */
   #idleWindows = 0
-  /** The number of last windows without any use. */
+  /** The number of windows since the last use. */
   #unusedWindows = idleWindowsMax
-  /** When the last reply came. Undefined: none has come since all rates became idle. */
+  /**
+   * When the last reply arrived. Undefined when no reply has arrived since the last use ended, or since the
+   * shares expired.
+   */
   #repliedMs: number | undefined
 
-  /** Returns the share of the tenant's limit. Undefined: an equal part. */
+  /** Returns the share of the tenant's limit, from 0 to 1. Undefined: an equal part. */
   share(rate: SharedRate): number | undefined {
     return this.#demands[rate].share
   }
 
   /**
-   * Counts `n` requests. Returns true when the demand should be reported at once. `idleBelow`: per second.
+   * Counts `n` requests. Returns true when the demand should be reported immediately. `idleBelow` is the rate
+   * per second up to which the gateway counts as idle.
    */
   spend(rate: SharedRate, n: number, { nowMs, idleBelow }: { nowMs: number; idleBelow: number }): boolean {
     const demand = this.#demands[rate]
@@ -90,15 +100,15 @@ export class RateShares {
   }
 
   /**
-   * Ends a window. Returns false when there is nothing to report or to ask, which the others know.
-   * `idleBelowOf`: per second.
+   * Ends a window. Returns false when no exchange is needed. `idleBelowOf` returns the rate per second up to
+   * which the gateway counts as idle.
    */
   endWindow(nowMs: number, idleBelowOf: (rate: QuotaRate) => number): boolean {
     const wasIdle = this.#isIdle
     const used = this.#delivered > 0 || sharedRates.some((rate) => this.#demands[rate].count > 0)
     for (const rate of sharedRates)
       endDemandWindow(this.#demands[rate], { nowMs, idleBelow: idleBelowOf(rate) })
-    // A late call ends a long window, and its deliveries were not faster for that.
+    // The rate is computed over the actual length of the window, because a late call ends a longer window.
     const seconds = Math.max(windowMsMin, nowMs - (this.#windowEndMs ?? nowMs - 1_000)) / 1000
     const perSecond = this.#delivered / seconds
     this.#deliveredPerSecond = perSecond <= idleBelowOf('delivery') ? 0 : perSecond
@@ -124,8 +134,8 @@ export class RateShares {
   }
 
   /**
-   * Applies the reply of the script. Returns how much other gateways have delivered since the last reply.
-   * `shareMax`: no share grows above it, or above its last size.
+   * Applies the reply of the script. Returns the number of deliveries of other gateways since the last reply.
+   * `shareMax`: a share may not grow above this value, but a larger share may keep its size.
    */
   applyReply(
     [deliveredPerSecond = 0, ...shares]: readonly number[],
@@ -168,7 +178,9 @@ function idleDemand(): RateDemand {
   }
 }
 
-/** Measures the demand over two windows: over one it varies too much, over more it follows too late. */
+/**
+ * Measures the demand over two windows: over one window it varies too much, and over more it reacts too late.
+ */
 function endDemandWindow(
   demand: RateDemand,
   { nowMs, idleBelow }: { nowMs: number; idleBelow: number },

@@ -1,11 +1,15 @@
-// The Lua scripts of the ledger. A tenant has these keys in one slot; they expire with the last gateway that
-// uses them:
-//   connections      hash: gateway → expiry (milliseconds of Redis's own clock), number of connections
-//   users:<gateway>  hash: user → number of connections; expires with its gateway
-// rates hash: gateway → expiry, deliveries per second; then for publish and for connect: demand per second,
-// granted share The installation has one key:
-// gateways sorted set: gateway → expiry All scripts compare expiries with the current time: an expired entry
-// does not count, whether it is still stored or not.
+// The Lua scripts of the ledger. A tenant has these keys in one slot; they expire together with the last
+// gateway that uses them:
+// - connections, a hash: gateway → expiry (milliseconds of the clock of Redis), number of connections.
+// - users:<gateway>, a hash: user → number of connections. It expires with its gateway.
+// - rates, a hash: gateway → expiry, deliveries per second; then for publish and for connect the demand per
+//   second and the granted share.
+//
+// The installation has one key:
+// - gateways, a sorted set: gateway → expiry.
+//
+// All scripts compare expiries with the current time: an expired entry does not count, whether it is still
+// stored or not.
 import { script, type Script } from '../../redis/scripts.js'
 
 const reading = String.raw`
@@ -14,8 +18,8 @@ local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
 /**
- * The script derives the keys of the other gateways: only Redis knows at this moment which gateways there
- * are. All lie in the slot of KEYS[1].
+ * Lua code that counts connections. The script derives the keys of the other gateways itself, because only
+ * Redis knows which gateways exist. All these keys are in the slot of KEYS[1].
  */
 const counting = String.raw`${reading}
 local all, own, living = 0, 0, {}
@@ -46,10 +50,12 @@ end
 export const usersPerRequestMax = 100
 
 /**
- * Checks for each user whether the limits allow one more connection; the users do not count for each other.
- * O(gateways × users). KEYS: connections · ARGV: gateway, users key without a gateway, time to live in ms
- * (unused), limit of the tenant, limit of a user; then up to 100 users Returns {connections of other
- * gateways, then for each refused user {index from 0, limit, used}}.
+ * Checks for each user whether the limits allow one more connection, independently of the other users.
+ * O(gateways × users).
+ * - KEYS: connections.
+ * - ARGV: gateway, users key without a gateway, time to live in ms (unused), limit of the tenant, limit of a
+ *   user; then up to 100 users.
+ * - Returns {connections of other gateways, then for each refused user {index from 0, limit, used}}.
  */
 export const checkConnections = script(`#!lua flags=no-writes
 ${counting}
@@ -58,8 +64,10 @@ return reply
 `)
 
 /**
- * Atomic: checks the limits and reserves a connection, for one user after the other. O(gateways × users).
- * KEYS: connections, users of this gateway · ARGV and reply: as above
+ * Checks the limits and reserves a connection for each user, one after the other, atomically. O(gateways ×
+ * users).
+ * - KEYS: connections, users of this gateway.
+ * - ARGV and reply: as for `checkConnections`.
  */
 export const reserveConnections = script(`#!lua
 ${counting}
@@ -83,10 +91,12 @@ return reply
 export const usersPerWriteMax = 500
 
 /**
- * Atomic: writes the number of connections of this gateway and of its users. It writes totals, not
+ * Writes the number of connections of this gateway and of its users, atomically. It writes totals and not
  * differences, so it repairs earlier losses. It also works when Redis is at maxmemory. O(gateways + users).
- * KEYS: connections, users of this gateway · ARGV: gateway, time to live in ms, connections, 1 to remove all
- * users first; then up to 500 pairs of user and connections Returns {connections of other gateways}.
+ * - KEYS: connections, users of this gateway.
+ * - ARGV: gateway, time to live in ms, connections, 1 to remove all users first; then up to 500 pairs of user
+ *   and connections.
+ * - Returns {connections of other gateways}.
  */
 export const writeConnections = script(`#!lua flags=allow-oom
 ${reading}
@@ -123,15 +133,16 @@ return {others}
 `)
 
 /**
- * Atomic: reports the demand of this gateway and grants it a share. When the total demand exceeds the limit,
- * the share is the gateway's part of the total demand. Otherwise it is the gateway's demand as a part of the
- * limit, plus an equal part of the rest for each gateway with a demand, since a small demand may grow at any
- * moment. A share is never more than the other gateways leave free, except that a gateway gets up to an equal
- * part when that much is due to it: a gateway that starts need not wait for the others, which reduce their
- * shares at their next exchange. O(gateways). KEYS: rates · ARGV: gateway, time to live in ms, an equal
- * share, deliveries per second; then for each rate the demand per second and the limit. A demand of -1 means
- * that it has just started and is not measured yet. Returns {deliveries per second of other gateways, then
- * for each rate the share}, as strings.
+ * Reports the demand of this gateway and grants it a share, atomically. When the total demand exceeds the
+ * limit, the share is the gateway's part of the total demand. Otherwise it is the gateway's demand as a part
+ * of the limit, plus an equal part of the rest for each gateway with a demand, because a small demand may
+ * grow at any time. A share is never more than the other gateways leave free, with one exception: a gateway
+ * gets up to an equal part if it is entitled to that much. A gateway that starts therefore need not wait for
+ * the others, which reduce their shares at their next exchange. O(gateways).
+ * - KEYS: rates.
+ * - ARGV: gateway, time to live in ms, an equal share, deliveries per second; then for each rate the demand
+ *   per second and the limit. A demand of -1 means that the use has just started and is not measured yet.
+ * - Returns {deliveries per second of other gateways, then for each rate the share}, as strings.
  */
 export const exchangeRates = script(`#!lua
 ${reading}
@@ -158,7 +169,7 @@ local idle = tonumber(ARGV[4]) == 0
 for rate = 1, 2 do
   local own, limit, share = tonumber(ARGV[3 + 2 * rate]), tonumber(ARGV[4 + 2 * rate]), 0
   if own < 0 then
-    -- The demand that makes the others leave an equal part.
+    -- This demand makes the others leave an equal part.
     share = math.min(part, 0.5)
     own = math.max(1, demand[rate] * share / (1 - share))
     share = part
@@ -182,9 +193,10 @@ return reply
 `)
 
 /**
- * Atomic: registers this gateway and counts all gateways. O(log n).
- * KEYS: gateways · ARGV: gateway, time to live in ms
- * Returns {1 when this gateway was registered before, gateways}.
+ * Registers this gateway and counts all gateways, atomically. O(log n).
+ * - KEYS: gateways.
+ * - ARGV: gateway, time to live in ms.
+ * - Returns {1 when this gateway was registered before, number of gateways}.
  */
 export const countGateways = script(`#!lua flags=allow-oom
 ${reading}
