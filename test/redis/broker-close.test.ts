@@ -1,4 +1,4 @@
-// What close() of a Redis broker waits for.
+// Tests what close() of a Redis broker waits for.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { RecordingListener } from '../../src/broker/listener.testing.js'
 import { openTestBroker } from '../support/redis-gateway.js'
@@ -15,10 +15,10 @@ beforeAll(async () => {
 })
 afterAll(() => endRedisProcesses())
 
-test('close() waits for the answer to every publish and for its message to every subscriber', async () => {
+test('close() waits until every publish is answered and its message is sent to every subscriber', async () => {
   const [one, two] = [openTestBroker(url), openTestBroker(url)]
-  const heard = new RecordingListener(20_000)
-  two.broker.listen(heard)
+  const received = new RecordingListener(20_000)
+  two.broker.listen(received)
   await two.broker.subscribe(ref)
   await one.broker.publish(ref, { data: Buffer.from('first') }, { history })
   let answered = 0
@@ -29,7 +29,7 @@ test('close() waits for the answer to every publish and for its message to every
   await one.close()
   expect(answered).toBe(publishes.length)
   expect((await outcomes).filter(({ status }) => status === 'rejected')).toEqual([])
-  await heard.untilCount(ref, 1_001)
+  await received.untilCount(ref, 1_001)
   await two.close()
 })
 

@@ -9,8 +9,8 @@ import { Arrivals } from '../support/waiting.js'
 import { brokerContract, type OpenedBrokers } from '../../src/broker/broker.contract.js'
 
 /**
- * Redis's clock cannot be moved, so the contract waits in real time. The window is no shorter than a busy
- * machine needs.
+ * The idempotency window in milliseconds. The clock of Redis cannot be moved, so the contract waits in real
+ * time. The window is long enough for a busy machine.
  */
 const windowMs = 2_500
 const times = { historyTtlMs: 2_000, windowMs, sizeSlack: 200 }
@@ -42,13 +42,13 @@ describe('standalone', () => {
   })
 })
 
-test('publishes to one channel in one turn are stored and sent together, in order', async () => {
+test('publishes to one channel in one turn of the event loop are stored and sent together, in order', async () => {
   const redis = await startRedis()
   const { broker, close } = openTestBroker(`redis://127.0.0.1:${redis.port}`)
   onTestFinished(close)
-  const heard = new Arrivals<string>('publication')
+  const received = new Arrivals<string>('publication')
   broker.listen({
-    onPublication: (_ref, { data }) => heard.push(Buffer.from(data).toString()),
+    onPublication: (_ref, { data }) => received.push(Buffer.from(data).toString()),
     onAnnouncement: () => {},
     onContinuityLost: () => {},
   })
@@ -58,18 +58,18 @@ test('publishes to one channel in one turn are stored and sent together, in orde
   const options = { history: { size: 200, ttlMs: 60_000 } }
   const publishAll = (all: readonly string[]) =>
     Promise.all(all.map((data) => broker.publish(ref, { data: Buffer.from(data) }, options)))
-  // The first publish settles the epoch.
+  // The script of the first publish determines the epoch.
   const [first] = await publishAll(sent.slice(0, 1))
   await redis.cli('CONFIG', 'RESETSTAT')
   const published = [first, ...(await publishAll(sent.slice(1)))]
   expect(published.map((one) => one?.position?.offset)).toEqual(sent.map((_, index) => index + 1))
-  expect(await heard.take(sent.length)).toEqual(sent)
+  expect(await received.take(sent.length)).toEqual(sent)
   const stats = await redis.cli('INFO', 'commandstats')
   for (const command of ['publish', 'evalsha'])
     expect(Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1])).toBeLessThan(10)
 })
 
-test('publishes in one turn after the stream was lost begin another stream, in order', async () => {
+test('concurrent publishes after the stream was lost begin another stream, in order', async () => {
   const redis = await startRedis()
   const { broker, close } = openTestBroker(`redis://127.0.0.1:${redis.port}`)
   onTestFinished(close)

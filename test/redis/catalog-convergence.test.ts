@@ -1,5 +1,5 @@
-// Property test of the catalog: after any sequence of writes, losses and reads, gateways have the state of
-// the writer, and on the way they remove no tenant that was not removed.
+// A property test of the catalog: after any sequence of writes, losses and reads, gateways have the state of
+// the writer, and they never remove a tenant that the writer has not removed.
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
@@ -91,7 +91,7 @@ class Controller {
     await this.snapshot()
   }
 
-  /** Does what a controller does by itself within seconds. */
+  /** Confirms the catalog and repairs it if necessary, as a controller does within seconds. */
   async settle(): Promise<void> {
     if ((await this.#writer.confirm()) !== 'confirmed') await this.snapshot()
   }
@@ -220,9 +220,9 @@ test('readers that read the whole catalog while it changes converge to the state
   }
   const read = async (): Promise<TestCatalog> => {
     let opened = await openCatalog(location)
-    for (let looks = 0; !writing.signal.aborted; looks += 1) {
-      // Sometimes a new gateway starts, which must read the whole catalog.
-      if (looks % 5 === 4) opened = await openCatalog(location)
+    for (let reads = 0; !writing.signal.aborted; reads += 1) {
+      // Every fifth read is that of a new gateway, which must read the whole catalog.
+      if (reads % 5 === 4) opened = await openCatalog(location)
       await opened.catalog.refresh()
       for (const change of opened.changes.splice(0)) {
         const [kind, key = ''] = change.split(' ')

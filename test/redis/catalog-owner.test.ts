@@ -43,7 +43,7 @@ test('the cluster that publishes first owns the catalog; the other writes nothin
   expect(await one.put(tenant('acme', 2))).toMatchObject({ kind: 'written' })
 })
 
-test('a cluster whose catalog was taken over stops at once', async () => {
+test('a cluster whose catalog was taken over stops immediately', async () => {
   const { writer: one } = await openWriter(location, { owner: 'one' })
   await one.snapshot([tenant('acme')])
   const { writer: other } = await openWriter(location, { owner: 'other', takesOver: 'one' })
@@ -80,23 +80,23 @@ test('a catalog that has lost its owner gets another one, but only after the own
   await one.snapshot([tenant('acme')])
   const { writer: other } = await openWriter(location, { owner: 'other' })
   const { log } = recordingLog()
-  const unheard = { onChange: () => {}, onUsage: () => {} }
-  const keeper = new CatalogPublisher({ writer: other, log, ...unheard, orphanedMs })
-  keeper.initialize([])
+  const ignored = { onChange: () => {}, onUsage: () => {} }
+  const publisher = new CatalogPublisher({ writer: other, log, ...ignored, orphanedMs })
+  publisher.initialize([])
   const end = new AbortController()
-  const kept = keeper.run(end.signal)
+  const publishing = publisher.run(end.signal)
   try {
-    await until('a foreign catalog', () => keeper.rolloutOf('demo/mine').kind === 'foreign')
+    await until('a foreign catalog', () => publisher.rolloutOf('demo/mine').kind === 'foreign')
     const { client } = await startLink(location.url).link.ready(5_000)
     const lostAtMs = performance.now()
     await client.del(catalogKeys(location.installation).version)
     await until('a new owner', async () => (await one.readOwner()) === 'other')
     expect(performance.now() - lostAtMs).toBeGreaterThanOrEqual(orphanedMs)
-    await until('a catalog of its own', () => keeper.unavailableReason === undefined)
+    await until('a catalog of its own', () => publisher.unavailableReason === undefined)
     expect(await other.put(tenant('mine'))).toMatchObject({ kind: 'written' })
   } finally {
     end.abort()
-    await kept
+    await publishing
   }
 })
 

@@ -100,7 +100,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(await writer.confirm()).toBe('confirmed')
     })
 
-    test('writes nothing when the revision is the same, and returns the version that contains it', async () => {
+    test('writes nothing when the revision is unchanged, and returns the version that contains it', async () => {
       const { writer } = await openWriter(location)
       const first = versionOf(await writer.snapshot([acme]))
       const put = versionOf(await writer.put(globex))
@@ -145,7 +145,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(await admin.keys(`*${location.installation}:staging*`)).toEqual([])
     })
 
-    test('is refused after a later leader has written, even if that one wrote the same', async () => {
+    test('is refused after a later leader has written, even if that leader wrote the same catalog', async () => {
       const { writer: old } = await openWriter(location, { fence: () => 7 })
       const { epoch } = versionOf(await old.snapshot([acme]))
       const { writer: now } = await openWriter(location, { fence: () => 8 })
@@ -188,7 +188,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(await writer.readPolicy(malformed)).toBeUndefined()
     })
 
-    test('many at once: only the last one writes, and every version has its own change', async () => {
+    test('of several concurrent writers only the last one writes, and every version has its own change', async () => {
       const writers = await Promise.all([1, 2, 3, 4].map(async () => openWriter(location)))
       for (const { writer } of writers) await writer.snapshot([])
       const policies = Array.from({ length: 80 }, (_, index) => tenant(`t${index}`))
@@ -247,7 +247,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(catalog.unavailableReason).toBeUndefined()
     })
 
-    test('applies changes in order, each tenant once with its present policy', async () => {
+    test('applies changes in order, each tenant once with its current policy', async () => {
       const { writer } = await openWriter(location)
       const { catalog, changes } = await openCatalog(location)
       await writer.snapshot([acme])
@@ -337,7 +337,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       await following
     })
 
-    test('its age grows while no controller confirms it, and shrinks when one does', async () => {
+    test('has an age that grows while no controller confirms the catalog, and shrinks when one does', async () => {
       const { writer } = await openWriter(location)
       const { catalog } = await openCatalog(location)
       await writer.snapshot([acme])
@@ -391,7 +391,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(catalog.problems[0]?.message).toBe('The record belongs to another tenant, "demo/acme".')
     })
 
-    test('unexpected data under its keys makes the catalog unavailable and does not end it', async () => {
+    test('becomes unavailable, but keeps serving, when its keys hold unexpected data', async () => {
       const { writer } = await openWriter(location)
       const { catalog } = await openCatalog(location)
       await writer.snapshot([acme])
@@ -758,8 +758,8 @@ describe('on a Redis that stops', () => {
     await catalog.refresh()
     expect(catalog.get('demo/acme')).toEqual(tenant('acme', 2))
     await until('the writer to need a snapshot', async () => (await writer.confirm()) === 'snapshotNeeded')
-    // Another controller, which knows nothing of the past, recognizes the restart by the new replication id
-    // of the master.
+    // Another controller without any earlier state recognizes the restart by the new replication id of the
+    // master.
     const { writer: next } = await openWriter(location)
     await next.snapshot([tenant('acme', 2), globex])
     await catalog.refresh()
@@ -823,7 +823,7 @@ describe('on a Redis that stops', () => {
     for (const secret of [acmeSecret, Buffer.alloc(32, 'A')]) {
       const part = secret.subarray(0, 12)
       const hex = part.toString('hex')
-      // Inside longer base64 the part would begin at one of three offsets.
+      // Within longer base64 text the part would begin at one of three offsets.
       const base64 = [0, 1, 2].map((by) => secret.subarray(by, by + 12).toString('base64url'))
       expect([part, hex, hex.toUpperCase(), ...base64].filter(holds)).toEqual([])
     }

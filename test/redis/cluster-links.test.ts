@@ -1,5 +1,5 @@
-// Links into a real Cluster, and the catalog and quota ledger whose keys lie in one slot, while masters crash
-// and slots move.
+// Links to a real Cluster, and the catalog and the quota ledger, each with all keys in one slot, while
+// masters crash and slots move.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { catalogTag, leaseKey, quotasTag } from '../../src/redis/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
@@ -32,13 +32,13 @@ async function portOf({ link }: TestLink): Promise<number | undefined> {
   return (await link.ready(patienceMs)).client.options.port
 }
 
-async function another(than: RedisProcess): Promise<RedisProcess> {
+async function otherMaster(than: RedisProcess): Promise<RedisProcess> {
   const node = (await cluster.masters()).find((master) => master !== than)
   if (!node) throw new Error('there is only one master')
   return node
 }
 
-/** Shows by a write whether the link leads to the master of its slot. */
+/** Writes a key. The reply shows whether the link leads to the master of its slot. */
 async function write({ link }: TestLink, key: string): Promise<unknown> {
   const live = await link.ready(patienceMs)
   const [reply] = await live.run(live.client.pipeline().set(key, 'x'))
@@ -96,9 +96,9 @@ test(
     await until('another master', async () => (await Promise.all(others.map(isReplaced))).every(Boolean), {
       deadlineMs: patienceMs,
     })
-    const asked = live.run(live.client.pipeline().get('parley:{mine}:x'), { deadlineMs: patienceMs })
+    const delayed = live.run(live.client.pipeline().get('parley:{mine}:x'), { deadlineMs: patienceMs })
     old.cont()
-    await asked.catch(() => {})
+    await delayed.catch(() => {})
     expect(await live.confirmMaster()).toBe(false)
   },
 )
@@ -108,7 +108,7 @@ test('a link follows its slot at the first redirect', { timeout: 60_000 }, async
   const from = await cluster.masterOf('mine')
   expect(await portOf(started)).toBe(from.port)
   const live = await started.link.ready(patienceMs)
-  const to = await another(from)
+  const to = await otherMaster(from)
   await cluster.moveSlots([slotOf('mine')], to)
   const replies = await live.run(live.client.pipeline().set('parley:{mine}:x', 'x').ping())
   expect(replies).toEqual([expect.objectContaining({ message: expect.stringContaining('MOVED') }), 'PONG'])
@@ -123,7 +123,7 @@ test(
   async () => {
     const started = startLink(cluster.url, { tag: 'mine' })
     const from = await cluster.masterOf('mine')
-    const to = await another(from)
+    const to = await otherMaster(from)
     await started.link.ready(patienceMs)
     await cluster.moveSlots([slotOf('mine')], to, { stopAt: 'announced' })
     expect(String(await write(started, 'parley:{mine}:new'))).toContain('ASK')
@@ -153,9 +153,10 @@ test(
     for (let n = 0; n < 5; n += 1) await one.lease.acquire(`user ${n}`, wide)
     const from = await cluster.masterOf(quotasTag)
     expect(await connectionsIn(from)).toEqual([5])
-    const to = await another(from)
+    const to = await otherMaster(from)
     await cluster.moveSlots([slotOf(quotasTag)], to)
-    // The first request finds the redirect. It is answered meanwhile, if necessary by the gateway alone.
+    // The first request meets the redirect. It is still answered, if necessary by a local decision of the
+    // gateway.
     expect(await two.lease.acquire('ann', wide)).toEqual({ admitted: true })
     await until('the move', async () => {
       await Promise.all([one.ledger.sync(), two.ledger.sync()])
@@ -169,14 +170,14 @@ test(
   },
 )
 
-test('quotas: a move that stops half way is an outage without losses', { timeout: 90_000 }, async () => {
+test('quotas: an unfinished move is an outage without losses', { timeout: 90_000 }, async () => {
   const [one, two] = await startLedgers(2, cluster.url)
   if (!one || !two) throw new Error('two gateways')
   for (let n = 0; n < 5; n += 1) await one.lease.acquire(`user ${n}`, wide)
   const from = await cluster.masterOf(quotasTag)
-  const to = await another(from)
+  const to = await otherMaster(from)
   await cluster.moveSlots([slotOf(quotasTag)], to, { stopAt: 'halfway' })
-  // An equal part of the limit of ten.
+  // Each gateway's equal part of the limit of ten is five.
   const limits = { max: 10, perUser: 10 }
   const answers = await Promise.all(
     Array.from({ length: 8 }, (_, n) => two.lease.acquire(`guest ${n}`, limits)),
@@ -192,9 +193,9 @@ test('quotas: a move that stops half way is an outage without losses', { timeout
 })
 
 test('the catalog: gateways follow it across a move and a failover', { timeout: 120_000 }, async () => {
-  const place = { url: cluster.url, installation: 'parley/moves' }
-  const { writer, link } = await openWriter(place, { waitMs: patienceMs })
-  const { catalog } = await openCatalog(place)
+  const location = { url: cluster.url, installation: 'parley/moves' }
+  const { writer, link } = await openWriter(location, { waitMs: patienceMs })
+  const { catalog } = await openCatalog(location)
   await writer.snapshot([tenant('acme')])
   await catalog.refresh()
   const publish = async (...tenants: ReturnType<typeof tenant>[]) => {
@@ -204,7 +205,7 @@ test('the catalog: gateways follow it across a move and a failover', { timeout: 
       { deadlineMs: patienceMs },
     )
     await until(
-      'it in force',
+      'the snapshot in force',
       async () => {
         await catalog.refresh()
         return JSON.stringify(revisionsOf(catalog.all())) === JSON.stringify(revisionsOf(tenants))
@@ -213,7 +214,7 @@ test('the catalog: gateways follow it across a move and a failover', { timeout: 
     )
   }
   const from = await cluster.masterOf(catalogTag)
-  const to = await another(from)
+  const to = await otherMaster(from)
   await cluster.moveSlots([slotOf(catalogTag)], to)
   await publish(tenant('acme', 2), tenant('globex'))
   expect(await portOf(link)).toBe(to.port)

@@ -61,7 +61,7 @@ describe('the map of three masters with one replica each', () => {
     await cluster.settled(60_000)
   }, 70_000)
 
-  test('knows the holder of every partition, whichever node the URL names', async () => {
+  test('knows the holder of every partition, regardless of which node the URL names', async () => {
     const [, , , replica] = cluster.nodes
     const map = await startWholeMap(urlOf(replica as RedisProcess))
     expect(namesIn(map)).toEqual(await mastersByPartition(cluster))
@@ -127,48 +127,54 @@ describe('the map of three masters with one replica each', () => {
         if (shard !== oldShard) expect(map.holderOf(partition)).toBe(shard)
         else expect(map.holderOf(partition)?.name).toBe(nameOf(now))
       })
-      // The shard has no replica now, and a missing replica must not go unnoticed.
+      // The shard has no replica now, and publishes must still wait for one.
       expect(map.holderOf(0)?.locator.waitReplicas).toBe(1)
       expect(await map.holderOf(0)?.locator.confirm(addressOf(now))).toBe(true)
       expect(await oldShard?.locator.confirm(addressOf(old))).toBe(false)
-      // A map that starts only now uses the number of replicas of the other shards.
+      // A map that starts after the failover uses the number of replicas of the other shards.
       const late = await startWholeMap(urlOf(now))
       expect(late.waitReplicas).toBe(1)
     },
   )
 
-  test('a stale master that alone answers is not accepted', { timeout: 90_000 }, async () => {
-    const map = await startWholeMap(cluster.url, { timing: { intervalMs: 50, deadlineMs: 300 } })
-    const old = await cluster.masterOf(0)
-    // It restarts with the file from its time as master. A frozen master would first read what the others
-    // sent meanwhile.
-    await old.kill()
-    const now = await until(
-      'a failover',
-      () => cluster.nodes.find((node) => node !== old && nameOf(node) === map.holderOf(0)?.name),
-      { deadlineMs: 40_000 },
-    )
-    await cluster.failedOver(old, 0)
-    const names = namesIn(map)
-    const others = cluster.nodes.filter((node) => node !== old)
-    for (const node of others) node.stop()
-    await old.start()
-    expect(await old.cli('CLUSTER', 'SLOTS')).toContain(String(old.port))
-    expect(await old.role()).toBe('master')
-    let asked = 0
-    await until('some answers of its own', async () => {
-      expect(namesIn(map)).toEqual(names)
-      asked = Number(/cluster\|slots:calls=(\d+)/.exec(await old.cli('INFO', 'commandstats'))?.[1])
-      return map.unavailableReason?.includes('only 1 of 6 nodes of the Cluster answer') && asked > 5
-    })
-    expect(await map.holderOf(0)?.locator.confirm(addressOf(old))).toBe(false)
-    expect(await map.holderOf(0)?.locator.confirm(addressOf(now))).toBe(false)
-    // A map without earlier knowledge does not accept it either.
-    const fresh = startMap(cluster.url, { timing: { deadlineMs: 300 } })
-    await until('the reason', () => fresh.unavailableReason?.includes('no majority of the masters confirms'))
-    expect(fresh.shards).toEqual([])
-    for (const node of others) node.cont()
-  })
+  test(
+    'a stale master is not accepted when it is the only node that answers',
+    { timeout: 90_000 },
+    async () => {
+      const map = await startWholeMap(cluster.url, { timing: { intervalMs: 50, deadlineMs: 300 } })
+      const old = await cluster.masterOf(0)
+      // The node restarts with the file from its time as master. A frozen master would first read the messages
+      // that the others sent meanwhile.
+      await old.kill()
+      const now = await until(
+        'a failover',
+        () => cluster.nodes.find((node) => node !== old && nameOf(node) === map.holderOf(0)?.name),
+        { deadlineMs: 40_000 },
+      )
+      await cluster.failedOver(old, 0)
+      const names = namesIn(map)
+      const others = cluster.nodes.filter((node) => node !== old)
+      for (const node of others) node.stop()
+      await old.start()
+      expect(await old.cli('CLUSTER', 'SLOTS')).toContain(String(old.port))
+      expect(await old.role()).toBe('master')
+      let asked = 0
+      await until('some answers of the stale master', async () => {
+        expect(namesIn(map)).toEqual(names)
+        asked = Number(/cluster\|slots:calls=(\d+)/.exec(await old.cli('INFO', 'commandstats'))?.[1])
+        return map.unavailableReason?.includes('only 1 of 6 nodes of the Cluster answer') && asked > 5
+      })
+      expect(await map.holderOf(0)?.locator.confirm(addressOf(old))).toBe(false)
+      expect(await map.holderOf(0)?.locator.confirm(addressOf(now))).toBe(false)
+      // A map without earlier knowledge does not accept it either.
+      const fresh = startMap(cluster.url, { timing: { deadlineMs: 300 } })
+      await until('the reason', () =>
+        fresh.unavailableReason?.includes('no majority of the masters confirms'),
+      )
+      expect(fresh.shards).toEqual([])
+      for (const node of others) node.cont()
+    },
+  )
 
   test(
     'no master is confirmed while fewer than half of the masters answer',
@@ -205,7 +211,7 @@ describe('the map of three masters with one replica each', () => {
     expect((await calls()) - callsBefore).toBeLessThan((performance.now() - startMs) / 50 + 8)
   })
 
-  test('follows moved slots at once after refresh()', { timeout: 60_000 }, async () => {
+  test('follows moved slots immediately after refresh()', { timeout: 60_000 }, async () => {
     const map = await startWholeMap(cluster.url, slow)
     const [slot = 0] = partitionSlots
     const partition = 0
@@ -221,7 +227,7 @@ describe('the map of three masters with one replica each', () => {
     await cluster.moveSlots([slot], from)
     map.refresh()
     await until('the move back', () => map.holderOf(partition)?.name === nameOf(from))
-    // The number of polls stays small, however often refresh() is called.
+    // The number of polls stays small even when refresh() is called often.
     const startMs = performance.now()
     while (performance.now() - startMs < 1_000) {
       map.refresh()
@@ -246,7 +252,7 @@ describe('the map of three masters with one replica each', () => {
     await cluster.moveSlots([slot], from)
   })
 
-  test('each shard waits for its own replicas, also when one has received those of others', async () => {
+  test('each shard waits for its own replicas, even when one has received those of others', async () => {
     const map = await startWholeMap(cluster.url)
     const [first, second, third] = await cluster.masters()
     if (!first || !second || !third) throw new Error('three masters')

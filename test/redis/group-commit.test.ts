@@ -1,4 +1,4 @@
-// Group commit, on scripted connections.
+// Tests of group commit on scripted connections.
 import type { ChainableCommander, Redis } from 'ioredis'
 import { describe, expect, test, vi } from 'vitest'
 import { CommandError } from '../../src/errors.js'
@@ -19,7 +19,7 @@ import {
 } from '../../src/broker/redis/pending-write.js'
 import type { Pipeline } from '../../src/redis/scripts.js'
 
-/** How a connection answers one pipeline: with replies, or with a failure. */
+/** Returns the replies to one pipeline, or the error with which it fails. */
 type Respond = (commands: readonly string[]) => unknown[] | Error
 
 class FakeConnection {
@@ -60,10 +60,10 @@ class FakeConnection {
   }
 }
 
-/** Hands out the connections one after the other: the next one when a connection was discarded. */
+/** A link that returns the first connection that was not discarded. */
 class FakeLink implements RedisLink {
   readonly connections: FakeConnection[]
-  unavailableReason: string | undefined = 'Redis is away'
+  unavailableReason: string | undefined = 'Redis is unavailable'
 
   constructor(connections: FakeConnection[]) {
     this.connections = connections
@@ -90,7 +90,7 @@ interface TestWriteOptions {
   readonly read?: (reply: unknown, result: AddResult) => { readonly result: string } | NotStored
 }
 
-/** Stores one word. */
+/** A write that stores one word. */
 class TestWrite extends PendingWrite<string> {
   readonly #word: string
   readonly #options: TestWriteOptions
@@ -115,7 +115,7 @@ class TestWrite extends PendingWrite<string> {
   }
 }
 
-/** Redis stores all writes, and `reached` replicas have them. */
+/** A connection on which Redis stores all writes, and `reached` replicas have them. */
 const stores =
   (reached: number): Respond =>
   (commands) =>
@@ -199,7 +199,7 @@ describe('a group', () => {
       append('c'),
       append('d'),
       append('shorter', { size: 5 }),
-      // Its epoch is stale: it runs the script that settles the epoch.
+      // The epoch of this write is stale, so it needs the script that determines the epoch.
       append('old', { size: 5, incarnation: 'former' }),
     ]
     expect(await Promise.all(writes)).toEqual([
@@ -274,7 +274,7 @@ describe('a write is not acknowledged', () => {
 })
 
 describe('a write is tried again', () => {
-  test('when it was not sent, in its order', async () => {
+  test('in its order, when it was not sent', async () => {
     const first = new FakeConnection(() => {
       first.discard('closed')
       return new RedisUnavailableError('closed')
@@ -285,7 +285,7 @@ describe('a write is tried again', () => {
     expect(second.ran).toEqual([['STORE a', 'STORE b', 'WAIT 1 1000']])
   })
 
-  test('when it was refused, on another connection', async () => {
+  test('on another connection, when the node refused it', async () => {
     const first = new FakeConnection((commands) =>
       commands.map((command) => (command.startsWith('WAIT') ? 1 : 'reconnect')),
     )
@@ -346,7 +346,7 @@ describe('a write whose partition has moved', () => {
     expect(rerouted).toHaveLength(1)
   })
 
-  test('is rerouted, as every write of a shard that is retired', async () => {
+  test('is rerouted, like every write, when the shard is retired', async () => {
     const retired = new AbortController()
     const { rerouted, store, link } = open([], { retired: retired.signal })
     link.ready = () => new Promise(() => {})
@@ -398,10 +398,10 @@ describe('the queue', () => {
       pass(6_000)
       throw new RedisUnavailableError('none')
     }
-    await expect(store('a')).rejects.toThrow('Redis is away')
+    await expect(store('a')).rejects.toThrow('Redis is unavailable')
   })
 
-  test('refuses a write that has waited too long for the groups before it', async () => {
+  test('refuses a write that has waited too long for earlier groups', async () => {
     const { store, pass } = open(
       [
         new FakeConnection((commands) => {

@@ -82,7 +82,7 @@ test('a heartbeat has an age, and counts as ready when the field is absent', asy
   await admin.hset(gateways, 'gw-old', `${(seconds + 6) * 1000} ${payload}`)
   const [gateway] = await readLiveGateways()
   expect(gateway).toMatchObject({ id: 'gw-old', connections: 5, ready: true })
-  // About six seconds of its fifteen are left.
+  // The heartbeat expires in about six of its fifteen seconds.
   expect(gateway?.ageMs).toBeGreaterThanOrEqual(9_000)
   expect(gateway?.ageMs).toBeLessThanOrEqual(15_000)
 })
@@ -102,7 +102,7 @@ test('usage is read only when the reader requests it', async () => {
   await heartbeating
 })
 
-test('a new version is reported at once', async () => {
+test('a new version is reported immediately', async () => {
   const { writer } = await openWriter(location)
   await writer.snapshot([])
   const { catalog } = await openCatalog(location)
@@ -130,13 +130,13 @@ test('a new version is reported at once', async () => {
   await Promise.all(both)
 })
 
-test('a gateway that stops disappears at once, and no other does', async () => {
-  const stay = await openHeartbeats(location, { id: 'gw-1', report: () => idle })
-  const go = await openHeartbeats(location, { id: 'gw-2', report: () => idle })
-  const leave = new AbortController()
-  const heartbeating = [stay.heartbeats.run(running.signal), go.heartbeats.run(leave.signal)]
+test('a gateway that stops disappears immediately, and no other does', async () => {
+  const remaining = await openHeartbeats(location, { id: 'gw-1', report: () => idle })
+  const stopping = await openHeartbeats(location, { id: 'gw-2', report: () => idle })
+  const stop = new AbortController()
+  const heartbeating = [remaining.heartbeats.run(running.signal), stopping.heartbeats.run(stop.signal)]
   await until('both', async () => (await readLiveGateways()).length === 2)
-  leave.abort()
+  stop.abort()
   await heartbeating[1]
   expect((await readLiveGateways()).map(({ id }) => id)).toEqual(['gw-1'])
   expect(await admin.hkeys(catalogKeys(location.installation).usage)).toEqual(['gw-1'])
@@ -160,7 +160,7 @@ test('a killed gateway disappears after 15 seconds by the clock of Redis, and th
   expect(leftMs).toBeGreaterThan(5_000)
   expect(leftMs).toBeLessThanOrEqual(15_000)
 
-  // The state 15 seconds later.
+  // This is the state 15 seconds later.
   await admin.hset(gateways, 'gw-1', text.replace(/^\d+/, String(Math.floor(nowMs - 1))))
   expect(await readLiveGateways()).toEqual([])
   const alive = new AbortController()
@@ -173,7 +173,7 @@ test('a killed gateway disappears after 15 seconds by the clock of Redis, and th
   await otherHeartbeating
 })
 
-test('a gateway is listed again at once in a Redis that restarted empty', async () => {
+test('a gateway is listed again immediately in a Redis that restarted empty', async () => {
   const own = await startRedis()
   location = { ...location, url: `redis://127.0.0.1:${own.port}` }
   const { heartbeats } = await openHeartbeats(location, { id: 'gw-1', report: () => idle })

@@ -16,7 +16,10 @@ afterAll(endRedisProcesses)
 const urlOf = (redis: RedisProcess) => `redis://127.0.0.1:${redis.port}`
 const patienceMs = 10_000
 
-/** Handles the rejection from the start: it may come before the test waits for it. */
+/**
+ * Returns the error of a promise. It handles the rejection immediately, because that may come before the test
+ * awaits it.
+ */
 function failureOf(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     () => undefined,
@@ -68,7 +71,7 @@ describe('opening', () => {
     await link.ready(patienceMs)
   })
 
-  test('a link to a missing database does not open another one', async () => {
+  test('a link to a missing database does not use another database', async () => {
     const redis = await startRedis({ config: ['databases 2'] })
     const { link } = startLink(`${urlOf(redis)}/5`)
     await until('the reason', () => link.unavailableReason?.includes('DB index is out of range'))
@@ -166,7 +169,7 @@ describe('a lost connection', () => {
     expect(await link.ready(patienceMs)).not.toBe(live)
   })
 
-  test('late answers are a sign of life while bytes keep coming', async () => {
+  test('a connection with late answers is not lost while bytes keep arriving', async () => {
     const redis = await startRedis({ proxied: true })
     const { link } = startLink(urlOf(redis), {
       prepare: async (live) => void (await live.client.subscribe('flood')),
@@ -185,7 +188,7 @@ describe('a lost connection', () => {
     await publisher.stop()
   })
 
-  test('delivers no more messages, not even from bytes that have arrived', async () => {
+  test('delivers no more messages, not even from bytes that have already arrived', async () => {
     const redis = await startRedis()
     const received: string[] = []
     const { link } = startLink(urlOf(redis), {
@@ -227,7 +230,7 @@ describe('run()', () => {
     expect(live.lost.aborted).toBe(false)
   })
 
-  test('an empty pipeline is answered at once', async () => {
+  test('an empty pipeline is answered without Redis', async () => {
     const redis = await startRedis()
     const live = await startLink(urlOf(redis)).link.ready(patienceMs)
     expect(await live.run(live.client.pipeline())).toEqual([])
@@ -237,26 +240,29 @@ describe('run()', () => {
     'Redis dies': (redis) => redis.kill(),
     'the connection is cut': (redis) => redis.proxy?.cut(),
     'a caller discards it': (_redis, live) => live.discard('no use'),
-    'no reply comes in time': () => {},
+    'no reply arrives in time': () => {},
   }
-  test.each(Object.entries(losses))('under way when %s: the outcome is unknown', async (_name, lose) => {
-    const redis = await startRedis({ proxied: true })
-    const { link } = startLink(urlOf(redis))
-    const live = await link.ready(patienceMs)
-    redis.stop()
-    const runs = [1, 2].map((n) =>
-      live.run(live.client.pipeline().set('k', n).get('k'), { deadlineMs: 1_000 }),
-    )
-    const outcomes = Promise.allSettled(runs)
-    await lose(redis, live)
-    for (const outcome of await outcomes) {
-      expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(UnknownOutcomeError) })
-    }
-    expect(live.lost.aborted).toBe(true)
-    expect(link.current).toBeUndefined()
-  })
+  test.each(Object.entries(losses))(
+    'when %s during a pipeline, the outcome is unknown',
+    async (_name, lose) => {
+      const redis = await startRedis({ proxied: true })
+      const { link } = startLink(urlOf(redis))
+      const live = await link.ready(patienceMs)
+      redis.stop()
+      const runs = [1, 2].map((n) =>
+        live.run(live.client.pipeline().set('k', n).get('k'), { deadlineMs: 1_000 }),
+      )
+      const outcomes = Promise.allSettled(runs)
+      await lose(redis, live)
+      for (const outcome of await outcomes) {
+        expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(UnknownOutcomeError) })
+      }
+      expect(live.lost.aborted).toBe(true)
+      expect(link.current).toBeUndefined()
+    },
+  )
 
-  test('it has its own deadline, independent of the pings', async () => {
+  test('a pipeline has its own deadline, independent of the pings', async () => {
     const redis = await startRedis()
     const { link } = startLink(urlOf(redis), { timing: { pingIntervalMs: 60_000 } })
     const live = await link.ready(patienceMs)
@@ -273,7 +279,7 @@ describe('run()', () => {
     expect(await live.run(live.client.pipeline().blpop('nothing', 0.7))).toEqual([null])
   })
 
-  test('under way when Redis kills the client, as Sentinel does: the outcome is unknown', async () => {
+  test('when Redis kills the client during a pipeline, as Sentinel does, the outcome is unknown', async () => {
     const redis = await startRedis()
     const live = await startLink(urlOf(redis)).link.ready(patienceMs)
     const failure = failureOf(live.run(live.client.pipeline().blpop('nothing', 0)))
@@ -284,7 +290,7 @@ describe('run()', () => {
     expect(await failure).toBeInstanceOf(UnknownOutcomeError)
   })
 
-  test('under way when the link stops: the outcome is unknown', async () => {
+  test('when the link stops during a pipeline, the outcome is unknown', async () => {
     const redis = await startRedis()
     const { link, stop } = startLink(urlOf(redis))
     const live = await link.ready(patienceMs)
@@ -293,7 +299,7 @@ describe('run()', () => {
     expect(await failure).toBeInstanceOf(UnknownOutcomeError)
   })
 
-  test('half of the replies counts as no reply', async () => {
+  test('when only a part of the replies arrives, the outcome is unknown', async () => {
     const redis = await startRedis({ proxied: true })
     const live = await startLink(urlOf(redis)).link.ready(patienceMs)
     redis.proxy?.cutAfter(12, 'toClient')

@@ -1,4 +1,5 @@
-// Confirming a master: what the Sentinels answer, and when a connection asks them.
+// Tests of the confirmation of a master: how the answers of the Sentinels are evaluated, and when a
+// connection asks them.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { createLocator } from '../../src/redis/topology/create-locator.js'
@@ -14,13 +15,13 @@ interface View {
   /** The master that the Sentinel names. */
   readonly master?: typeof here
   /**
-   * The master that the flags describe: the old one, while the Sentinel reconfigures the replicas for a new
-   * one.
+   * The master that the flags describe. While the Sentinel reconfigures the replicas for a new master, it is
+   * the old one. Default: the named master.
    */
   readonly about?: typeof here
   readonly flags?: string
   readonly configEpoch?: number
-  /** The Sentinel never answers. */
+  /** Whether the Sentinel never answers. */
   readonly silent?: boolean
 }
 
@@ -77,12 +78,12 @@ describe('a master is confirmed', () => {
     ['when all Sentinels confirm it', [healthy, healthy, healthy]],
     ['when one cannot reach it', [healthy, { flags: 'master,s_down' }, healthy]],
     [
-      'when one with an older configuration names another',
+      'when one with an older configuration names another master',
       [healthy, { master: there, configEpoch: 2 }, healthy],
     ],
     ['when one does not answer', [healthy, { silent: true }, healthy]],
     [
-      'when it has just replaced another, and one is still reconfiguring the replicas',
+      'when it has just replaced another master, and one is still reconfiguring the replicas',
       [{ about: there, flags: 'master,s_down,o_down,failover_in_progress' }, healthy, healthy],
     ],
   ])('%s', async (_, views) => {
@@ -110,19 +111,19 @@ describe('a master is not confirmed', () => {
     expect(await locator.confirm(here)).toBe(false)
   })
 
-  test('when another is the master', async () => {
+  test('when another server is the master', async () => {
     const { locator } = await locate(healthy, healthy, healthy)
     expect(await locator.confirm(there)).toBe(false)
   })
 })
 
-test('an answer from before the question does not count', async () => {
+test('an answer from before the request does not count', async () => {
   const { locator, views } = await locate(healthy, healthy, healthy)
   views[2] = { flags: 'master,failover_in_progress' }
   expect(await locator.confirm(here)).toBe(false)
 })
 
-test('a connection asks while it is new and after a silence, and not while the master answers', async () => {
+test('a connection asks the Sentinels while it is new and after a silence, and not while the master answers', async () => {
   const trio = await startSentinelTrio({ downAfterMs: 4_000 })
   const { link, locator } = startLink(trio.url, { timing: { pingDeadlineMs: 10_000 } })
   let asked = 0
@@ -132,7 +133,7 @@ test('a connection asks while it is new and after a silence, and not while the m
     return confirm(address)
   }
   const live = await link.ready(10_000)
-  /** How many questions to the Sentinels a command leads to. */
+  /** Returns how often one command makes the connection ask the Sentinels. */
   const questions = async () => {
     const before = asked
     await live.run(live.client.pipeline().ping())
@@ -145,7 +146,7 @@ test('a connection asks while it is new and after a silence, and not while the m
   // A Sentinel with an older state may be about to replace the master: one confirmation is not enough.
   expect(await questions()).toBe(1)
   await untilConfirmed()
-  // The connection asks again when this machine was stalled, and not the master.
+  // When this machine stalls, the connection also asks again, so the check is repeated.
   await until('an idle connection that stays confirmed', async () => {
     await untilConfirmed()
     await sleep(3_000)

@@ -1,4 +1,4 @@
-// Tests of the fault suite's oracle: it reports each kind of violation, and no false ones.
+// Tests that the oracle of the fault suite reports each kind of violation, and no false ones.
 import { describe, expect, test } from 'vitest'
 import {
   findViolations,
@@ -71,7 +71,7 @@ describe('no violation', () => {
     expect(check(items)).toEqual([])
   })
 
-  test('a stream that was lost, if subscribers were told', () => {
+  test('a stream that was lost, if subscribers were notified', () => {
     const items = [from(0), got(7, 'red|one|old', 'old'), mark(0), got(1), got(2), got(3)]
     const old = acked(7, { text: 'red|one|old', position: at(7, 'old') })
     const sent = [old, ...[1, 2, 3].map((offset) => acked(offset))]

@@ -1,4 +1,4 @@
-// Presence on a real Redis: the contract, and behaviour that needs a server and several gateways.
+// Tests of presence on a real Redis: the contract, and behaviour that needs a server and several gateways.
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { ClientInfo } from '../../src/broker/broker.js'
@@ -30,8 +30,8 @@ function startGateway(
 }
 
 /**
- * Lets time pass for the stored data: the clock of Redis cannot be moved, so the script moves every expiry
- * closer instead. It is written against the stored layout, independently of the scripts under test.
+ * A script that lets time pass for the stored data. The clock of Redis cannot be moved, so the script moves
+ * every expiry closer instead. It uses the stored layout, independently of the scripts under test.
  */
 const age = String.raw`
 local by = tonumber(ARGV[1])
@@ -121,13 +121,13 @@ describe('RedisPresence', () => {
     })
     const tookMs = performance.now() - startMs
     expect(tookMs).toBeGreaterThan(ttlMs * 0.5)
-    // Five times the expected time, for a busy machine.
+    // The limit is five times the expected time, for a busy machine.
     expect(tookMs).toBeLessThan(ttlMs * 5)
     expect(await living.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
     expect(await living.presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
   })
 
-  test('counts and user edges are correct however many expired entries are still stored', async () => {
+  test('counts and user edges are correct while many expired entries are still stored', async () => {
     await one.presence.refresh(ref, many(2_000))
     await one.presence.refresh(
       ref,
@@ -161,13 +161,13 @@ describe('RedisPresence', () => {
       seen.push((await sizes()).replaceAll('\n', ' '))
       if (writes % 3 === 0) await two.presence.add(ref, 'last', userInfo('ann'))
       if (writes % 3 === 1) await two.presence.refresh(ref, new Map([['last', userInfo('ann')]]))
-      if (writes % 3 === 2) await two.presence.remove(ref, 'nobody')
+      if (writes % 3 === 2) await two.presence.remove(ref, 'missing')
     }
     const expected = Array.from({ length: 11 }, (_, n) => 1_001 - 100 * n)
     expect(seen).toEqual(expected.map((size) => `${size} ${size} ${size} ${size}`))
   })
 
-  test('the keys of an empty channel are removed: at once after the last removal, by expiry after a crash', async () => {
+  test('the keys of an empty channel are removed with its last entry, or expire after a crash', async () => {
     await one.presence.refresh(ref, many(150))
     for (const session of many(150).keys()) await one.presence.remove(ref, session)
     expect(await redis.cli('DBSIZE')).toBe('0')
@@ -194,7 +194,7 @@ describe('RedisPresence', () => {
     expect(await two.presence.stats(ref)).toEqual({ clients: 1_201, users: 1_201 })
   })
 
-  test('an entry removed after the call of refresh() stays removed', async () => {
+  test('an entry that is removed after refresh() was called stays removed', async () => {
     const refreshed = one.presence.refresh(ref, many(5_000))
     const removed = await Promise.all([...many(5_000).keys()].map((id) => one.presence.remove(ref, id)))
     await refreshed
@@ -287,7 +287,7 @@ describe('RedisPresence', () => {
     )
   })
 
-  test('10,000 members: the durations are printed', async () => {
+  test('a channel may have 10,000 members (prints durations)', async () => {
     const timed = async (what: string, call: () => Promise<unknown>, times = 1): Promise<string> => {
       await redis.cli('CONFIG', 'RESETSTAT')
       const startMs = performance.now()
@@ -324,7 +324,7 @@ describe('RedisPresence', () => {
 })
 
 describe('RedisPresence without Redis', () => {
-  test('rejects after a bounded wait, then at once, and works again when Redis is back', async () => {
+  test('rejects after a bounded wait, then immediately, and works again when Redis is back', async () => {
     const server = await startRedis()
     const gateway = startGateway({ waitMs: 2_000 }, { port: server.port })
     onTestFinished(async () => gateway.close())
@@ -358,7 +358,7 @@ describe('RedisPresence without Redis', () => {
 
     await server.restart()
     await until('Redis again', () => gateway.links[0]?.current)
-    // It came back empty, as after a failover that lost the last writes.
+    // Redis has restarted empty, as after a failover that lost the last writes.
     await gateway.presence.refresh(ref, new Map([['s1', userInfo('ann')]]))
     expect(await gateway.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
   })
@@ -393,11 +393,11 @@ describe('RedisPresence without Redis', () => {
     expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(2)
   })
 
-  test('close() completes the calls under way and accepts no more', async () => {
+  test('close() completes the pending calls and rejects later ones', async () => {
     const gateway = startGateway()
-    const asked = gateway.presence.stats({ tenantId: 'closing', channel: 'c' })
+    const pending = gateway.presence.stats({ tenantId: 'closing', channel: 'c' })
     await gateway.close()
-    expect(await asked).toEqual({ clients: 0, users: 0 })
+    expect(await pending).toEqual({ clients: 0, users: 0 })
     await expect(gateway.presence.stats(ref)).rejects.toMatchObject({ code: 'INTERNAL' })
   })
 })

@@ -1,5 +1,5 @@
-// Rates that several gateways divide through a real Redis, with a manual clock and the token buckets of the
-// tenants.
+// Tests of the rates that several gateways divide through a real Redis, with a manual clock and the token
+// buckets of the tenants.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ManualClock } from '../../src/auth/auth.testing.js'
@@ -106,7 +106,7 @@ describe('shares', () => {
     expect(one + two).toBeLessThanOrEqual(1.000_01)
   })
 
-  test('the only gateway with a demand has the whole limit within two seconds', async () => {
+  test('give the only gateway with a demand the whole limit within two seconds', async () => {
     const rig = await new GatewayRig().start(3, limited)
     rig.demand = [500, 0, 0]
     await rig.pass(2_100)
@@ -127,14 +127,14 @@ describe('shares', () => {
     expect(rig.total).toBeGreaterThanOrEqual(2 * rate - 2)
   })
 
-  test('leave room for a burst while the total demand is small, also for the gateway with the least', async () => {
+  test('leave room for a burst while the total demand is small, even for the gateway with the lowest demand', async () => {
     const rig = await new GatewayRig().start(2, wide)
     rig.demand = [400, 60]
     await rig.pass(3_100)
-    const [much = 0, little = 0] = rig.shares()
-    // The demand of each, and half of the rest.
-    expect(much).toBeCloseTo(0.4 + 0.3, 1)
-    expect(little).toBeCloseTo(0.3, 1)
+    const [large = 0, small = 0] = rig.shares()
+    // Each gateway gets its demand and half of the rest.
+    expect(large).toBeCloseTo(0.4 + 0.3, 1)
+    expect(small).toBeCloseTo(0.3, 1)
   })
 
   test('are not exchanged while the demand is a small part of an equal part', async () => {
@@ -143,7 +143,7 @@ describe('shares', () => {
     await rig.pass(3_000)
     expect(await redis.cli('KEYS', '*rates*')).toBe('')
     expect(rig.shares()).toEqual([0.5, 0.5])
-    // More than 25 a second, which is 5 % of the half.
+    // The demand is now above 25 per second, which is 5 % of the equal part.
     rig.demand = [60, 1]
     await rig.pass(1_500)
     expect(await redis.cli('KEYS', '*rates*')).not.toBe('')
@@ -168,7 +168,7 @@ describe('shares', () => {
   })
 })
 
-describe('no more than the limit, the burst and one share is admitted', () => {
+describe('no more than the limit, the burst and one share are admitted', () => {
   const allowed = (seconds: number, gateways: number): number =>
     rate * seconds + burst + (rate + burst) / gateways
 
@@ -209,7 +209,7 @@ describe('no more than the limit, the burst and one share is admitted', () => {
   })
 })
 
-test('an idle gateway may use an equal part at once', async () => {
+test('an idle gateway may use an equal part immediately', async () => {
   const rig = await new GatewayRig().start(3, limited)
   rig.demand = [500, 0, 0]
   await rig.pass(3_000)
@@ -265,7 +265,7 @@ describe('deliveries count on every gateway', () => {
     // This is less than 5 % of the gateway's part of the publishes, and twice the allowed deliveries.
     rig.demand = [20, 0]
     const delivered = await deliveredIn(rig, 20_000)
-    // The gateway asks every four seconds and pays from the second time on.
+    // The first gateway exchanges its rates every four seconds and pays the debt from the second exchange on.
     expect(delivered).toBeLessThanOrEqual(1_000 * 20 + 1_000 + 9 * 1_000)
     expect(delivered).toBeGreaterThan(1_000 * 15)
   })

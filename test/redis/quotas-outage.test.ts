@@ -1,4 +1,4 @@
-// The count of connections while Redis is unavailable, and after it has come back.
+// Tests of the count of connections while Redis is unavailable, and after it is available again.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import {
@@ -43,7 +43,7 @@ test('each gateway admits up to its equal part, and each user up to the limit', 
   expect(await one?.lease.acquire('user 0', { max: 1_000, perUser: 1 })).toMatchObject({ limit: 'user' })
 })
 
-test('the first admission waits a second for Redis, and the following ones do not wait', async () => {
+test('the first admission waits a second for Redis, and later ones do not wait', async () => {
   await redis.kill()
   await lost()
   const [one] = gateways
@@ -54,11 +54,11 @@ test('the first admission waits a second for Redis, and the following ones do no
   const secondMs = performance.now() - startMs - firstMs
   expect(firstMs).toBeGreaterThan(900)
   expect(firstMs).toBeLessThan(5_000)
-  // With another wait it would be a second again.
+  // A second wait would take a second.
   expect(secondMs).toBeLessThan(900)
 })
 
-test('a Redis that does not answer is waited for no longer', async () => {
+test('an admission does not wait longer for a Redis that does not answer', async () => {
   const [one] = gateways
   redis.stop()
   try {
@@ -81,7 +81,7 @@ test('a connection that Redis reserves too late is released', async () => {
   await one?.lease.acquire('ann', narrow)
   redis.stop()
   try {
-    // Its part of the limit of three is one; Redis has two more.
+    // The gateway's part of the limit of three is one, while Redis would still admit two.
     expect(await one?.lease.acquire('bob', narrow)).toMatchObject({ admitted: false, share: 1 })
   } finally {
     redis.cont()
@@ -94,12 +94,12 @@ test('stale counts of this gateway in Redis are replaced when the link opens aga
   const [one, two] = gateways
   await one?.lease.acquire('ann', wide)
   const [users = ''] = (await redis.cli('KEYS', '*lease:users*')).split('\n')
-  await redis.cli('HSET', users, 'somebody', '1')
-  expect(await two?.lease.check('somebody', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
+  await redis.cli('HSET', users, 'dan', '1')
+  expect(await two?.lease.check('dan', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
   await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
   await until('the counts are written again', async () => {
     await two?.link.ready(1_000)
-    return (await two?.lease.check('somebody', { max: 9, perUser: 1 }))?.admitted
+    return (await two?.lease.check('dan', { max: 9, perUser: 1 }))?.admitted
   })
   expect(await two?.lease.check('ann', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
 })
@@ -128,7 +128,7 @@ test('a refusal states that this gateway’s share is used up', async () => {
   })
 })
 
-test('a Redis that comes back empty gets all counts again, including the changes meanwhile', async () => {
+test('a Redis that restarts empty gets all counts again, including the changes meanwhile', async () => {
   await acquireMany(gateways, 1_800, { limits: wide })
   await redis.kill()
   await lost()
@@ -145,7 +145,7 @@ test('a Redis that comes back empty gets all counts again, including the changes
   expect(await Promise.all(['mia', 'user 0', 'user 1798'].map(isCounted))).toEqual([true, false, true])
 })
 
-test('right after Redis came back empty no gateway admits more than its part of what seems free', async () => {
+test('right after Redis restarted empty, no gateway admits more than its equal part', async () => {
   const limits = { max: 90, perUser: 90 }
   await acquireMany(gateways, 90, { limits })
   await redis.kill()
@@ -173,7 +173,7 @@ test('connections released while Redis was unavailable are free afterwards', asy
   expect(await connectionsIn(redis)).toEqual([1])
 })
 
-test('a gateway decides alone for a tenant that was never counted in Redis', async () => {
+test('a gateway decides locally for a tenant that was never counted in Redis', async () => {
   const url = `redis://127.0.0.1:${redis.port}`
   const gateway = await startLedger(url)
   await redis.kill()

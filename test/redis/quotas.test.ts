@@ -1,4 +1,4 @@
-// The connections of several gateways, counted in a real Redis.
+// Tests of the connections of several gateways, which are counted in a real Redis.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { chatAs, chatUrl, leave, plainGet, refusedUpgrade } from '../support/chat-client.js'
@@ -107,9 +107,9 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(two?.lease.heldByAll).toBe(3)
     })
 
-    test('of a killed gateway are free when they have expired', async () => {
-      // Long enough for a busy machine to ask before the connections expire.
-      const timing = { placesTtlMs: 8_000, refreshMs: 100 }
+    test('of a killed gateway are free after they have expired', async () => {
+      // The time to live is long enough for a busy machine to send a request before the connections expire.
+      const timing = { connectionsTtlMs: 8_000, refreshMs: 100 }
       const [one, two] = await startLedgers(2, url, { timing })
       await acquireMany([one as LedgerGateway], 5, { limits: wide })
       await one?.kill()
@@ -118,7 +118,7 @@ describe.each(redisKinds)('on %s', (kind) => {
         await two?.ledger.sync()
         return (await two?.lease.acquire('user 0', { max: 5, perUser: 1 }))?.admitted
       })
-      // They may have expired between the sync and the request: the next refresh removes them.
+      // The connections may have expired between the sync and the request; the next refresh removes them.
       await until('its connections are removed', async () => {
         await two?.ledger.sync()
         return (await connectionsIn(redis)).length === 1
@@ -127,7 +127,7 @@ describe.each(redisKinds)('on %s', (kind) => {
     })
 
     test('of a running gateway count as long as it refreshes them', async () => {
-      const timing = { placesTtlMs: 8_000, refreshMs: 100 }
+      const timing = { connectionsTtlMs: 8_000, refreshMs: 100 }
       const [one, two] = await startLedgers(2, url, { timing })
       await acquireMany([one as LedgerGateway], 5, { limits: wide })
       for (let turn = 0; turn < 8; turn += 1) {
@@ -170,7 +170,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(await again.acquire('bob', { max: 1, perUser: 1 })).toEqual({ admitted: true })
     })
 
-    test('of a closed gateway are free at once', async () => {
+    test('of a closed gateway are free immediately', async () => {
       const [one, two] = await startLedgers(2, url)
       await one?.lease.acquire('ann', wide)
       one?.lease.release('ann')

@@ -1,4 +1,4 @@
-// The test rig itself: the helpers that other tests rely on.
+// Tests of the test helpers that start and disturb Redis processes.
 import { afterAll, expect, test } from 'vitest'
 import { startRedisCluster } from '../support/redis-cluster.js'
 import {

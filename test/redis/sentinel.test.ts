@@ -32,8 +32,8 @@ async function portOf(link: PortLink) {
 }
 
 /**
- * A starved machine may see one failover more than the test caused, so the link is compared with the master
- * that the Sentinels report by now.
+ * Waits until the link leads to the master that the Sentinels report. On a slow machine there may be one
+ * failover more than the test caused, so the port is not fixed.
  */
 async function leadsToMaster(link: PortLink, trio: SentinelTrio): Promise<void> {
   await until('a link to the master', async () => (await portOf(link)) === (await trio.master()).port)
@@ -42,7 +42,7 @@ async function leadsToMaster(link: PortLink, trio: SentinelTrio): Promise<void> 
 describe('a link by Sentinel', () => {
   let trio: SentinelTrio
   beforeAll(async () => {
-    // Twice the default, so that a loaded machine that stalls for a second does not count as down.
+    // The time is twice the default, so that a machine that stalls for a second does not count as down.
     trio = await startSentinelTrio({ downAfterMs: 2_000 })
   })
 
@@ -213,7 +213,7 @@ describe('the locator', () => {
     await stop()
   })
 
-  test('has at most one question under way at each Sentinel, however slow it is', async () => {
+  test('sends at most one request at a time to each Sentinel, however slow it is', async () => {
     const slow = await fakeSentinel(() => a, 100)
     const { locator, stop } = locate([slow])
     await until('several answers', () => slow.asked > 12)
@@ -223,7 +223,7 @@ describe('the locator', () => {
     await stop()
   })
 
-  test('abandons a question after its deadline, and asks again on a new connection', async () => {
+  test('abandons a request after its deadline, and polls again on a new connection', async () => {
     let waitMs = 60_000
     const fake = await new FakeRedis((command) => sentinelAnswer(() => a, waitMs)(command)).start()
     fakes.push(fake)
@@ -253,7 +253,7 @@ describe('the locator', () => {
     await stop()
   })
 
-  test('counts the data nodes: as configured, or the most ever seen with at least one replica', async () => {
+  test('counts the data nodes as configured, or otherwise the most ever reported with at least one replica', async () => {
     const fake = await fakeSentinel(() => a)
     const seen = locate([fake])
     expect(seen.locator.waitReplicas).toBeUndefined()

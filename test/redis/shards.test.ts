@@ -1,4 +1,4 @@
-// The broker and presence while partitions move between the masters of a real Cluster.
+// Tests of the broker and presence while partitions move between the masters of a real Cluster.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Announcement, ChannelRef, Publication } from '../../src/broker/broker.js'
 import { partitionCount, partitionOf, partitionSlots, generationKey } from '../../src/redis/keys.js'
@@ -61,7 +61,7 @@ describe('a generation record', () => {
     }
   })
 
-  test('that was lost is set above the generations in its streams; epoch and history stay', async () => {
+  test('that was lost is raised above the generations in its streams; epoch and history stay', async () => {
     const redis = await startRedis()
     await redis.cli('HSET', key, 'generation', '3', 'replid', 'another', 'store', 'abc')
     const one = openTestBroker(`redis://127.0.0.1:${redis.port}`)
@@ -91,20 +91,20 @@ test(
     const cluster = await startRedisCluster({ replicasPerMaster: 0, config })
     const one = openTestBroker(cluster.url)
     try {
-      const heard = new RecordingListener()
-      one.broker.listen(heard)
+      const listener = new RecordingListener()
+      one.broker.listen(listener)
       const ref = { tenantId: 't1', channel: 'room:1' }
       await one.broker.subscribe(ref)
       const master = await cluster.masterOf(slotOfChannel(ref))
       await master.kill()
-      // It accepts connections at once and reports the Cluster down for two seconds.
+      // The master accepts connections immediately and reports the Cluster as down for two seconds.
       await master.start()
       await cluster.settled()
       await until('a message', async () => {
         await publishEphemeral(one, ref, 'ephemeral')
-        return heard.publications.length > 0
+        return listener.publications.length > 0
       })
-      expect(heard.texts()).toContain('ephemeral')
+      expect(listener.texts()).toContain('ephemeral')
     } finally {
       await one.close()
     }
@@ -117,7 +117,7 @@ describe('a Cluster without replicas', () => {
   let second: RedisProcess
   let one: TestRedisBroker
   let two: TestRedisBroker
-  let heard: RecordingListener
+  let listener: RecordingListener
   let channels = 0
   let ref: ChannelRef
 
@@ -131,8 +131,8 @@ describe('a Cluster without replicas', () => {
     ;[first, second] = [a, b]
     ;[one, two] = [openTestBroker(cluster.url), openTestBroker(cluster.url)]
     await until('the maps', () => [one, two].every(({ shards }) => shards.shards.length === 3))
-    heard = new RecordingListener()
-    two.broker.listen(heard)
+    listener = new RecordingListener()
+    two.broker.listen(listener)
     channels += 1
     ref = { tenantId: 't1', channel: `room:${channels}` }
     await cluster.moveSlots([slotOfChannel(ref)], first)
@@ -146,8 +146,12 @@ describe('a Cluster without replicas', () => {
     cluster.moveSlots(new Set(refs.map(slotOfChannel)), to)
 
   test('rejects the durability `replicated`', async () => {
-    const asked = one.broker.publish(ref, { data: Buffer.from('x') }, { history, durability: 'replicated' })
-    await expect(asked).rejects.toMatchObject({ code: 'DURABILITY_UNAVAILABLE' })
+    const published = one.broker.publish(
+      ref,
+      { data: Buffer.from('x') },
+      { history, durability: 'replicated' },
+    )
+    await expect(published).rejects.toMatchObject({ code: 'DURABILITY_UNAVAILABLE' })
     expect(await send(one, ref, 'x')).toMatchObject({ durability: 'accepted' })
   })
 
@@ -158,10 +162,10 @@ describe('a Cluster without replicas', () => {
     const after = await send(one, ref, 'after')
     expect(after.position?.epoch).toBe(before.position?.epoch)
     expect(generationOf(after.position?.offset ?? 0)).toBe(generationOf(before.position?.offset ?? 0) + 1)
-    await until('both', () => heard.texts().join(' ') === 'before after')
+    await until('both', () => listener.texts().join(' ') === 'before after')
     const page = await two.broker.history(ref, { limit: 10, since: before.position })
     expect(page).toMatchObject({ continuous: true, top: after.position })
-    expect(heard.lost).toBe(0)
+    expect(listener.lost).toBe(0)
   })
 
   test('a move discards no connection', async () => {
@@ -188,8 +192,8 @@ describe('a Cluster without replicas', () => {
     }
     await ended
     await Promise.all(acknowledged)
-    await until('all', () => heard.publications.length >= sent.length)
-    expect(heard.texts()).toEqual(sent)
+    await until('all', () => listener.publications.length >= sent.length)
+    expect(listener.texts()).toEqual(sent)
   })
 
   test('a channel without history, its announcements and its idempotency keys move with it', async () => {
@@ -197,11 +201,11 @@ describe('a Cluster without replicas', () => {
     await move(second)
     await until('a message from the new master', async () => {
       await publishEphemeral(one, ref, 'ephemeral')
-      return heard.texts().includes('ephemeral')
+      return listener.texts().includes('ephemeral')
     })
     const info = { user: 'ann', client: 'c1' }
     await one.broker.announce(ref, { kind: 'join', info, userEdge: true })
-    await until('the announcement', () => heard.announced.length === 1)
+    await until('the announcement', () => listener.announced.length === 1)
     const keyed = () =>
       one.broker.publish(ref, { data: Buffer.from('once') }, { history, idempotencyKey: 'k' })
     const { position } = await keyed()
@@ -209,7 +213,7 @@ describe('a Cluster without replicas', () => {
     expect(await keyed()).toMatchObject({ position, repeated: true })
   })
 
-  test('a thousand channels in many slots are received from the master they moved to', async () => {
+  test('publications on a thousand channels in many slots are received from the master that the slots moved to', async () => {
     const many = Array.from({ length: 1_000 }, (_, n) => ({
       tenantId: 't2',
       channel: `many:${channels}:${n}`,
@@ -225,8 +229,8 @@ describe('a Cluster without replicas', () => {
     }
     await until('all subscriptions', topics, { deadlineMs: 20_000 })
     await Promise.all(some.map((channel, n) => send(one, channel, String(n))))
-    await until('all messages', () => heard.publications.length === some.length)
-    expect(heard.lost).toBe(0)
+    await until('all messages', () => listener.publications.length === some.length)
+    expect(listener.lost).toBe(0)
     await move(first, some)
   })
 
@@ -244,7 +248,7 @@ describe('a Cluster without replicas', () => {
       })).find((channel) => slotOfChannel(channel) === slotOfChannel(ref))
       if (!neighbour) throw new Error('no channel shares the slot')
       await expect(send(impatient, neighbour, 'no')).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE' })
-      await send(impatient, fresh, 'elsewhere')
+      await send(impatient, fresh, 'other slot')
       await move(second)
       await send(impatient, neighbour, 'yes')
       const page = await impatient.broker.history(neighbour, { limit: 10 })
@@ -262,14 +266,14 @@ describe('a Cluster without replicas', () => {
     await send(one, ref, 'before')
     await cluster.moveSlots(all, second)
     await send(one, ref, 'after')
-    await until('both', () => heard.texts().join(' ') === 'before after')
+    await until('both', () => listener.texts().join(' ') === 'before after')
     await until('the end of its connections', () =>
       [...one.links].every(([name, link]) => !isFirst(name) || !link.current),
     )
     await cluster.moveSlots(all, first)
     await send(one, ref, 'back')
-    await until('all', () => heard.texts().join(' ') === 'before after back')
-    expect(heard.lost).toBe(0)
+    await until('all', () => listener.texts().join(' ') === 'before after back')
+    expect(listener.lost).toBe(0)
   })
 
   test('presence moves with its channel; an entry removed after a refresh stays removed', async () => {

@@ -27,8 +27,8 @@ afterAll(endRedisProcesses)
 const urlOf = (redis: { port: number }) => `redis://127.0.0.1:${redis.port}`
 
 /**
- * Resolves with undefined when Redis can be used, otherwise with the problems. `reasons` collects what the
- * check waited for.
+ * Runs the start check. Resolves with undefined when Redis can be used, otherwise with the problems.
+ * `reasons` collects the reasons for which the check waited.
  */
 async function check(
   url: string,
@@ -117,7 +117,7 @@ describe('a Redis with a password', () => {
     })
   })
 
-  test('accepts the password from the URL or apart from it', async () => {
+  test('accepts the password from the URL or from the separate credentials', async () => {
     expect(await check(`redis://:${encodeURIComponent(password)}@127.0.0.1:${redis.port}`)).toBeUndefined()
     expect(
       await check(`redis://default:${encodeURIComponent(password)}@127.0.0.1:${redis.port}`),
@@ -196,7 +196,7 @@ describe('Sentinels', () => {
     expect(await check(trio.url)).toBeUndefined()
   })
 
-  test('with a password of their own need it, and only they', async () => {
+  test('with their own password require that password, and Redis does not', async () => {
     const trio = await startSentinelTrio({
       nodes: 2,
       config: ['requirepass data', 'masterauth data'],
@@ -263,7 +263,7 @@ describe('a Cluster', () => {
   })
 
   test('rejects a missing or wrong password', async () => {
-    const each = (words: string) => cluster.nodes.map(({ port }) => `Redis at 127.0.0.1:${port} ${words}`)
+    const each = (problem: string) => cluster.nodes.map(({ port }) => `Redis at 127.0.0.1:${port} ${problem}`)
     expect(await check(cluster.url)).toEqual(each('requires a password, and none is configured'))
     expect(await check(cluster.url, { password: 'wrong' })).toEqual(each('rejects the user or the password'))
   })
@@ -291,7 +291,7 @@ describe('a Cluster', () => {
     expect(await checked).toBeUndefined()
   })
 
-  test('that is not running yet is waited for, also when one of the listed nodes never comes', async () => {
+  test('that is not running yet is waited for, even when one of the listed nodes never starts', async () => {
     const own = await startRedisCluster({ replicasPerMaster: 0 })
     for (const node of own.nodes) await node.kill()
     const reasons: string[] = []
@@ -303,7 +303,7 @@ describe('a Cluster', () => {
   })
 })
 
-describe('TLS', () => {
+describe('a connection with TLS', () => {
   let folder: string
   let ca: string
   let cert: string

@@ -1,4 +1,4 @@
-// Fenced reads, on a scripted connection.
+// Tests of fenced reads on a scripted connection.
 import type { ChainableCommander, Redis } from 'ioredis'
 import { expect, test } from 'vitest'
 import type { Position } from '../../src/broker/broker.js'

@@ -1,5 +1,5 @@
-// Parts of the catalog on a real Redis, for tests: writers, the catalogs of gateways, and heartbeats. Each
-// has links of its own.
+// Opens parts of the catalog on a real Redis, for tests: writers, the catalogs of gateways, and heartbeats.
+// Each part has its own link.
 import { catalogTag } from '../../src/redis/keys.js'
 import type { Prepare, RedisLink } from '../../src/redis/link.js'
 import { CatalogReader, type CatalogReaderOptions } from '../../src/catalog/redis/reader.js'

@@ -1,15 +1,16 @@
-// A fake server for answers that a real Redis here would not give: an old version, a wrong or slow Sentinel.
+// A fake Redis server for answers that the real one in tests does not give: an old version, a wrong or slow
+// Sentinel.
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 
-/** Takes one command and returns the reply in RESP2 (`+OK\r\n`), at once or later. */
+/** Returns the reply to one command in RESP2, such as `+OK\r\n`. */
 export type Answer = (command: readonly string[]) => string | Promise<string>
 
 export class FakeRedis {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #answering = 0
-  /** The highest number of commands that were ever under way at once, over all connections. */
+  /** The highest number of commands that were in progress at the same time, over all connections. */
   answeringMax = 0
   /** The number of received commands. */
   asked = 0
@@ -71,7 +72,10 @@ export function resp(reply: readonly string[] | string | Error | null): string {
   return `*${reply.length}\r\n${reply.map((item) => resp(item)).join('')}`
 }
 
-/** Answers like a Sentinel that reports the given master. It rejects HELLO, so that the client uses RESP2. */
+/**
+ * Returns an `Answer` like that of a Sentinel that reports the given master. It rejects HELLO, so that the
+ * client uses RESP2.
+ */
 export function sentinelAnswer(masterOf: () => { host: string; port: number } | null, waitMs = 0): Answer {
   return async ([name = '', sub = '']) => {
     if (name.toUpperCase() === 'HELLO') return resp(new Error('NOPROTO unsupported protocol version'))

@@ -1,4 +1,4 @@
-// A Redis broker with its links and timers, as a gateway opens it, for tests.
+// Opens a Redis broker with its links and timers, as a gateway does, for tests.
 import { setMaxListeners } from 'node:events'
 import { openRedisBroker } from '../../src/broker/redis/open.js'
 import type { RedisBrokerLimits } from '../../src/broker/redis/limits.js'
@@ -66,10 +66,10 @@ export function openTestBroker(url: string, options: TestBrokerOptions = {}): Te
         log,
         prepare: (live) => prepare(altered(live)),
       })
-      const over = AbortSignal.any([stop.signal, shard.retired])
-      setMaxListeners(0, over)
+      const ended = AbortSignal.any([stop.signal, shard.retired])
+      setMaxListeners(0, ended)
       links.set(target.kind === 'cluster' ? `${role} ${shard.name}` : role, link)
-      running.push(link.run(over))
+      running.push(link.run(ended))
       return {
         get current() {
           return link.current && altered(link.current)
@@ -107,10 +107,10 @@ interface TestTopology {
 }
 
 export function topologyOf(target: RedisTarget, log: Log): TestTopology {
-  return target.kind === 'cluster' ? ofCluster(target, log) : ofOne(target, log)
+  return target.kind === 'cluster' ? clusterTopology(target, log) : singleTopology(target, log)
 }
 
-function ofOne(target: StandaloneTarget | SentinelTarget, log: Log): TestTopology {
+function singleTopology(target: StandaloneTarget | SentinelTarget, log: Log): TestTopology {
   const locator = createLocator(target, { log })
   return {
     shards: singleShardMap(locator),
@@ -119,7 +119,7 @@ function ofOne(target: StandaloneTarget | SentinelTarget, log: Log): TestTopolog
   }
 }
 
-function ofCluster(target: ClusterTarget, log: Log): TestTopology {
+function clusterTopology(target: ClusterTarget, log: Log): TestTopology {
   const map = new ClusterMap(target, { log })
   return {
     shards: map,
@@ -140,7 +140,7 @@ function alteredBy(alter: BrokerFault['alter']): (live: LiveRedis) => LiveRedis 
     const altered: LiveRedis = {
       client: live.client,
       lost: live.lost,
-      run: (pipeline, how) => live.run(pipeline, how),
+      run: (pipeline, runOptions) => live.run(pipeline, runOptions),
       confirmMaster: () => live.confirmMaster(),
       discard: (reason) => live.discard(reason),
       ...alter(live),

@@ -1,5 +1,5 @@
-// Gateways that share quotas through a real Redis, for tests. Each has its own link and can be closed or
-// killed.
+// Starts gateways that share quotas through a real Redis, for tests. Each gateway has its own link and can be
+// closed or killed.
 import { createLog } from '../../src/log.js'
 import { leaseKey, quotasTag } from '../../src/redis/keys.js'
 import { ManagedLink } from '../../src/redis/managed-link.js'
@@ -64,7 +64,7 @@ export async function startLedger(
   return gateway
 }
 
-/** Starts gateways that all know of each other. */
+/** Starts gateways and synchronizes them, so that each counts all of them. */
 export async function startLedgers(
   count: number,
   ...args: Parameters<typeof startLedger>
@@ -88,7 +88,8 @@ export async function connectionsIn(redis: RedisProcess, tenantId = 't1'): Promi
 }
 
 /**
- * Acquires `count` connections at once, spread over the gateways. Resolves with the number of admitted ones.
+ * Requests `count` connections concurrently, spread over the gateways. Resolves with the number of admitted
+ * ones.
  */
 export async function acquireMany(
   gateways: readonly LedgerGateway[],
@@ -103,6 +104,6 @@ export async function acquireMany(
   return answers.filter((answer) => answer?.admitted).length
 }
 
-/** Returns the number of connections that all gateways count. */
+/** Returns the total number of connections on the gateways. */
 export const heldBy = (gateways: readonly LedgerGateway[]): number =>
   gateways.reduce((sum, { lease }) => sum + lease.held, 0)

@@ -1,4 +1,4 @@
-// Links to a real Redis for tests, with their log lines.
+// Starts links to a real Redis, for tests, and records their log lines.
 import { pino } from 'pino'
 import type { Log } from '../../src/log.js'
 import { ClusterMap } from '../../src/redis/topology/cluster-map.js'
@@ -71,7 +71,9 @@ export interface TestLinkOptions extends Omit<Partial<LocatorOptions>, 'log'> {
   /** The hash tag whose master the link leads to in a Cluster. Default `test`. */
   readonly tag?: string
   readonly clusterTiming?: Partial<PollTiming>
-  /** A locator shared with other links; its owner runs it. */
+  /**
+   * A locator that is shared with other links and run by its owner. Default: the link has its own locator.
+   */
   readonly locator?: Locator
 }
 

@@ -1,4 +1,4 @@
-// The Redis presence of one gateway for tests, with its links.
+// Opens the Redis presence of one gateway with its links, for tests.
 import { setMaxListeners } from 'node:events'
 import { RedisPresence, type RedisPresenceOptions } from '../../src/presence/redis/presence.js'
 import { ManagedLink } from '../../src/redis/managed-link.js'
@@ -12,7 +12,7 @@ export interface TestPresence {
   /** The links of the shards in the order in which they appeared; a standalone Redis has one. */
   readonly links: readonly ManagedLink[]
   close(): Promise<void>
-  /** Ends at once, without removing entries. */
+  /** Stops the links without removing entries, as kill -9 does. */
   kill(): Promise<void>
 }
 

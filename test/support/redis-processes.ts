@@ -1,5 +1,5 @@
-// Real Redis and Sentinel processes for tests, on free ports and in a temporary folder. They end with the
-// test run, however it ends.
+// Starts real Redis and Sentinel processes for tests, on free ports and in a temporary folder. They end with
+// the test run, even when it crashes.
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises'
@@ -11,8 +11,8 @@ import { promisify } from 'node:util'
 import { RedisProxy } from './redis-proxy.js'
 
 /**
- * Polls until `check` returns something other than undefined, null or false; an error counts as not yet.
- * Rejects after `deadlineMs`. `what` names the condition.
+ * Polls until `check` returns something other than undefined, null or false; an error counts as a failed
+ * check. Rejects after `deadlineMs`. `what` names the condition.
  */
 export async function until<Value>(
   what: string,
@@ -75,7 +75,7 @@ let folder: Promise<string> | undefined
  */
 export class RedisProcess {
   readonly name: string
-  /** The port of the process itself, past the proxy. */
+  /** The port of the process itself, which bypasses the proxy. */
   readonly ownPort: number
   readonly proxy: RedisProxy | undefined
   readonly #args: readonly string[]
@@ -103,7 +103,7 @@ export class RedisProcess {
     this.#env = options.env ?? {}
   }
 
-  /** The port for clients: that of the proxy, if there is one. */
+  /** The port for clients: the port of the proxy, if there is one. */
   get port(): number {
     return this.proxy?.port ?? this.ownPort
   }
@@ -123,7 +123,7 @@ export class RedisProcess {
 
   /** Starts the process and resolves when it accepts connections. */
   async start({ deadlineMs = 10_000 } = {}): Promise<this> {
-    // The shell kills its child at the end of its input, which also comes when this process is killed.
+    // The shell kills its child at the end of its input, which is also reached when this process is killed.
     const guard = 'redis-server "$@" & echo "guarded $!"; exec >&- 2>&-; read -r _; kill -9 $!; wait'
     const shell = spawn('sh', ['-c', guard, 'sh', ...this.#args], {
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -165,7 +165,7 @@ export class RedisProcess {
     const shell = this.#shell
     if (!shell) return
     const gone = new Promise<void>((resolve) => shell.on('exit', () => resolve()))
-    // The guard would kill it at the end of its input as well; this is faster.
+    // The guard would also kill the process at the end of its input, but more slowly.
     if (this.#pid !== 0) process.kill(this.#pid, 'SIGKILL')
     shell.stdin?.end()
     await gone
@@ -186,7 +186,7 @@ export class RedisProcess {
     return this.start()
   }
 
-  /** Runs redis-cli past the proxy. Rejects when the server does not answer within 5 s. */
+  /** Runs redis-cli on the port of the process itself. Rejects when the server does not answer within 5 s. */
   async cli(...args: string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(
       'redis-cli',
@@ -274,7 +274,10 @@ export class SentinelTrio {
     )
   }
 
-  /** Starts a killed node as a replica at once: the Sentinels would take ten seconds to reconfigure it. */
+  /**
+   * Starts a killed node directly as a replica, because the Sentinels would need ten seconds to reconfigure
+   * it.
+   */
   async rejoin(node: RedisProcess): Promise<void> {
     const master = await this.master()
     await node.restart()

@@ -1,5 +1,5 @@
-// A TCP proxy in front of a Redis node that distinguishes its connections (clients, replicas, Sentinels) and
-// injects faults into each kind: delay, silence in one direction, refusal, a cut, a cut after a number of
+// A TCP proxy in front of a Redis node. It distinguishes connections of clients, replicas and Sentinels, and
+// injects faults into each kind: a delay, silence in one direction, refusal, a cut, a cut after a number of
 // bytes.
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
@@ -10,16 +10,18 @@ const linkKinds: readonly LinkKind[] = ['client', 'replication', 'sentinel']
 type Direction = 'toServer' | 'toClient'
 
 export interface LinkRule {
-  /** The delay of the bytes from the peer, and of those from Redis. */
+  /** The delay of the bytes from the peer to Redis, in milliseconds. */
   delayToServerMs: number
+  /** The delay of the bytes from Redis to the peer, in milliseconds. */
   delayToClientMs: number
   /**
-   * Silence: connections stay open but no bytes pass until the rule ends. With one silent direction they are
-   * half-open.
+   * Holds all bytes from the peer until the rule ends; the connection stays open. With only one held
+   * direction the connection is half-open.
    */
   holdToServer: boolean
+  /** Holds all bytes from Redis until the rule ends. */
   holdToClient: boolean
-  /** Connections are closed at once. */
+  /** Whether connections are closed immediately. */
   refuse: boolean
 }
 
@@ -101,7 +103,7 @@ export class RedisProxy {
     this.set(openRule, linkKinds)
   }
 
-  /** Destroys the connections at once. */
+  /** Destroys the connections of the kinds (default: clients). */
   cut(kinds: readonly LinkKind[] = ['client']): void {
     for (const connection of this.#connectionsOf(kinds)) connection.destroy()
   }
@@ -142,10 +144,10 @@ interface Chunk {
   readonly arrivedMs: number
 }
 
-/** Every peer has identified itself within this many bytes. */
+/** Every peer identifies itself within this number of bytes. */
 const headBytesMax = 1_000
 
-/** One connection. Bytes wait in order until the rule of its kind lets them pass. */
+/** One connection. Its bytes wait in order until the rule of its kind lets them pass. */
 class ProxiedConnection {
   kind: LinkKind | undefined
   readonly #sockets: Record<Direction, Socket>
@@ -224,7 +226,10 @@ class ProxiedConnection {
   }
 }
 
-/** Returns undefined while only PING and AUTH were received: replicas and Sentinels begin with them. */
+/**
+ * Returns the kind of a connection by its first bytes. Returns undefined while only PING and AUTH were
+ * received, because replicas and Sentinels begin with them.
+ */
 function kindOf(head: string): LinkKind | undefined {
   if (/\r\n(REPLCONF|PSYNC|SYNC)\r\n/i.test(head)) return 'replication'
   if (/\r\nsentinel-[0-9a-f]+-/i.test(head)) return 'sentinel'
