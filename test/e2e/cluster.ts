@@ -1,4 +1,5 @@
-// The cluster that KUBECONFIG names, by kubectl and helm: as its people have it, whatever it is and however one logs in there.
+// Access to the cluster that KUBECONFIG names. It uses kubectl and helm, so that it works with every cluster
+// and every login method.
 import { execFile } from 'node:child_process'
 import { locateHelm } from '../../scripts/helm.mjs'
 import { locateKubectl } from '../../scripts/kubectl.mjs'
@@ -14,10 +15,10 @@ const programs = {
   helm: await locateHelm(),
 }
 
-/** What it prints. Rejects with what it says on stderr. */
+/** Runs the program. Resolves with its standard output; rejects with its standard error. */
 function command(program: keyof typeof programs, args: readonly string[], options: CommandOptions = {}) {
   const file = programs[program]
-  if (file === undefined) throw new Error(`There is no ${program} on this machine.`)
+  if (file === undefined) throw new Error(`${program} is missing on this machine.`)
   return new Promise<string>((resolve, reject) => {
     const child = execFile(file, args, { maxBuffer: 2 ** 28 }, (error, stdout, stderr) => {
       if (error) reject(new Error(`${program} ${args.join(' ')}: ${stderr || error.message}`))
@@ -33,14 +34,17 @@ export const kubectl = (args: readonly string[], options?: CommandOptions): Prom
 export const helm = (args: readonly string[], options?: CommandOptions): Promise<string> =>
   command('helm', args, options)
 
-/** `kubectl apply`. */
+/** Applies objects with `kubectl apply`. */
 export async function apply(...items: readonly KubeObject[]): Promise<void> {
   await kubectl(['apply', '--filename=-'], {
     input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
   })
 }
 
-/** `what` as kubectl takes it: `chattenant/acme`, or a kind and a selector. Undefined: there is none. */
+/**
+ * Reads `what` in the syntax of kubectl, for example `chattenant/acme`. Returns undefined when it does not
+ * exist.
+ */
 export async function find(what: string, ...options: readonly string[]): Promise<KubeObject | undefined> {
   const text = await kubectl(['get', what, '--ignore-not-found', '--output=json', ...options])
   return text === '' ? undefined : (JSON.parse(text) as KubeObject)
@@ -48,16 +52,16 @@ export async function find(what: string, ...options: readonly string[]): Promise
 
 export async function get(what: string, ...options: readonly string[]): Promise<KubeObject> {
   const found = await find(what, ...options)
-  if (!found) throw new Error(`there is no ${what} (${options.join(' ')})`)
+  if (!found) throw new Error(`${what} does not exist (${options.join(' ')})`)
   return found
 }
 
 export async function list(kind: string, ...options: readonly string[]): Promise<KubeObject[]> {
-  // kubectl prints nothing instead of an empty list.
+  // For an empty list, kubectl prints nothing.
   return (await find(kind, ...options))?.['items'] ?? []
 }
 
-/** Polls as often as the cluster bears it beside everything else. */
+/** Polls `check` once per second until it returns a value other than undefined, null or false. */
 export async function eventually<Value>(
   what: string,
   check: () => Promise<Value>,
@@ -66,29 +70,29 @@ export async function eventually<Value>(
   return until(what, check, { deadlineMs, everyMs: 1_000 })
 }
 
-/** Of one namespace: what whoever looks into a failure would ask first. Nothing secret. */
-export async function lookInto(namespace: string): Promise<string> {
-  const inside = ['--namespace', namespace]
-  const questions = [
-    ['get', 'pods,deployments,statefulsets,hpa,pdb,pvc,leases', '--output=wide', ...inside],
+/** Describes one namespace to help with the analysis of a failure. The text contains no secrets. */
+export async function describeNamespace(namespace: string): Promise<string> {
+  const inNamespace = ['--namespace', namespace]
+  const commands = [
+    ['get', 'pods,deployments,statefulsets,hpa,pdb,pvc,leases', '--output=wide', ...inNamespace],
     ['get', 'chattenants,chatplans', '--all-namespaces', '--output=wide'],
-    ['describe', 'hpa', ...inside],
-    ['get', 'events', '--sort-by=.lastTimestamp', ...inside],
-    ['describe', 'pods', ...inside],
+    ['describe', 'hpa', ...inNamespace],
+    ['get', 'events', '--sort-by=.lastTimestamp', ...inNamespace],
+    ['describe', 'pods', ...inNamespace],
     [
       'logs',
       '--selector=app.kubernetes.io/part-of=parley',
       '--all-containers',
       '--prefix',
       '--tail=60',
-      ...inside,
+      ...inNamespace,
     ],
   ]
-  const answers = await Promise.all(
-    questions.map(async (args) => {
-      const answer = await kubectl(args).catch((error: Error) => error.message)
-      return `$ kubectl ${args.join(' ')}\n${answer}`
+  const outputs = await Promise.all(
+    commands.map(async (args) => {
+      const output = await kubectl(args).catch((error: Error) => error.message)
+      return `$ kubectl ${args.join(' ')}\n${output}`
     }),
   )
-  return answers.join('\n')
+  return outputs.join('\n')
 }

@@ -1,53 +1,53 @@
-// A release is upgraded under a crowd, uninstalled, and installed again.
+// A release is upgraded while clients are connected, uninstalled, and installed again.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { get, helm, kubectl, list } from './cluster.js'
-import { Crowd } from './crowd.js'
-import { reportResumption } from './figures.js'
+import { ClientGroup } from './client-group.js'
+import { reportResumption } from './measurements.js'
 import {
   chart,
-  clear,
+  resetNamespaces,
   expectPods,
-  inside,
+  inNamespace,
   install,
   readyPods,
   release,
-  removeAll,
+  uninstallAll,
   rolloutDeadlineMs,
   serviceUrl,
   type Component,
 } from './installation.js'
-import { makeTenants, tenantNamespaces, type Tenant } from './tenants.js'
+import { createTenants, tenantNamespaces, type Tenant } from './tenants.js'
 
 const values = { autoscaling: { provider: 'none' }, gateway: { replicas: 2 } }
-let crowd: Crowd
+let group: ClientGroup
 let tenants: Tenant[]
 
 afterAll(async () => {
-  crowd?.disperse()
-  await removeAll()
+  group?.close()
+  await uninstallAll()
 })
 
 const uidsOf = async (component: Component) =>
   (await readyPods(component)).map(({ metadata }) => String(metadata['uid'])).toSorted()
 
-test('the release is upgraded from the previous version under a crowd', async ({ task }) => {
-  // None was released yet: it is this chart under a lower number.
+test('the release is upgraded from the previous version while clients are connected', async ({ task }) => {
+  // There is no earlier release yet, so this is the same chart with a lower version.
   const folder = await mkdtemp(join(tmpdir(), 'parley-e2e-'))
   try {
     await helm(['package', chart, '--version=0.0.1', '--app-version=0.0.1', `--destination=${folder}`])
-    await clear()
+    await resetNamespaces()
     await install({ from: join(folder, 'parley-0.0.1.tgz'), values: [values] })
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
-  tenants = await makeTenants()
+  tenants = await createTenants()
   const url = await serviceUrl()
-  crowd = await Crowd.gather({ url, tenants, fans: 100, rooms: 3, publishesPerSecond: 30 })
+  group = await ClientGroup.connect({ url, tenants, clients: 100, rooms: 3, publishesPerSecond: 30 })
   const before = await Promise.all([uidsOf('gateway'), uidsOf('controller'), uidsOf('redis')])
-  crowd.forgetResumes()
+  group.resetResumption()
 
   await install({ values: [values, { gateway: { logLevel: 'debug' } }] })
   await expectPods('gateway', 2, rolloutDeadlineMs)
@@ -56,46 +56,46 @@ test('the release is upgraded from the previous version under a crowd', async ({
     uidsOf('controller'),
     uidsOf('redis'),
   ])
-  // What has changed is replaced, and nothing else.
+  // Only pods whose template changed are replaced.
   expect(gateways.filter((uid) => before[0].includes(uid))).toEqual([])
   expect([controllers, redis]).toEqual([before[1], before[2]])
-  await crowd.someAcksEach(5, 120_000)
-  await crowd.resumed(120_000)
-  await reportResumption(task.name, crowd)
-  await crowd.expectNothingLost()
+  await group.waitForAcksInEachRoom(5, 120_000)
+  await group.waitForResumption(120_000)
+  await reportResumption(task.name, group)
+  await group.expectNothingLost()
 })
 
-/** What the chart, and what it installs, makes. */
+/** The kinds of objects that the chart and its programs create. */
 const kinds = {
   namespaced:
     'all,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,persistentvolumeclaims',
-  ofCluster:
+  clusterScoped:
     'clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions',
 }
 
-/** Kubernetes' own in every namespace. */
-const everywhere = new Set(['ConfigMap kube-root-ca.crt', 'ServiceAccount default'])
+/** Objects that Kubernetes creates in every namespace. */
+const standardObjects = new Set(['ConfigMap kube-root-ca.crt', 'ServiceAccount default'])
 
 async function leftovers(): Promise<string[]> {
   const found = [
-    ...(await list(kinds.namespaced, ...inside)),
-    ...(await list(kinds.ofCluster, `--selector=app.kubernetes.io/instance=${release}`)),
+    ...(await list(kinds.namespaced, ...inNamespace)),
+    ...(await list(kinds.clusterScoped, `--selector=app.kubernetes.io/instance=${release}`)),
   ]
   return found
     .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
-    .filter((name) => !everywhere.has(name) && !name.startsWith('Event '))
+    .filter((name) => !standardObjects.has(name) && !name.startsWith('Event '))
     .toSorted()
 }
 
-test('uninstalled, it leaves CRDs, tenants and Secrets; installed again, it goes on', async () => {
-  crowd.disperse()
-  await helm(['uninstall', release, ...inside, '--wait', '--timeout=300s'])
+test('uninstalling keeps CRDs, tenants and Secrets, and a new installation continues with them', async () => {
+  group.close()
+  await helm(['uninstall', release, ...inNamespace, '--wait', '--timeout=300s'])
   await expectPods('gateway', 0, rolloutDeadlineMs)
   expect(await leftovers()).toEqual([
     'CustomResourceDefinition chatcredentials.parley.chat',
     'CustomResourceDefinition chatplans.parley.chat',
     'CustomResourceDefinition chattenants.parley.chat',
-    // The controllers' own; nobody holds it.
+    // The controllers created the Lease; it has no holder any more.
     `Lease ${release}-controller`,
     `Secret ${release}-redis`,
     `Secret ${release}-sealing-key`,
@@ -111,13 +111,13 @@ test('uninstalled, it leaves CRDs, tenants and Secrets; installed again, it goes
     ),
   )
   expect(await Promise.all(tenantNamespaces.map(secretOf))).toEqual(secrets)
-  // Tokens of before still count.
-  crowd = await Crowd.gather({
+  // Tokens from before are still valid.
+  group = await ClientGroup.connect({
     url: await serviceUrl(),
     tenants,
-    fans: 20,
+    clients: 20,
     rooms: 1,
     publishesPerSecond: 4,
   })
-  await crowd.expectNothingLost()
+  await group.expectNothingLost()
 })

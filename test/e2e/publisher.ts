@@ -1,46 +1,47 @@
-// Publishes 1, 2, 3 … into one room, each with a key and again until it is acknowledged: what is acknowledged must then be there for everybody.
+// Publishes the numbers 1, 2, 3 … in one room. Each message has an idempotency key and is repeated until it
+// is acknowledged.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { within } from '../support/waiting.js'
-import { ChatFan, type FanOptions } from './fans.js'
+import { ChatTestClient, type TestClientOptions } from './test-clients.js'
 
-/** Beyond it the answer is taken for lost, and the same is sent again. */
+/** Time after which the reply counts as lost and the message is sent again. */
 const answerDeadlineMs = 10_000
 const retryPauseMs = 300
 
 export class Publisher {
-  readonly fan: ChatFan
-  readonly room: FanOptions['room']
+  readonly client: ChatTestClient
+  readonly room: TestClientOptions['room']
   /** Number of the last message that was acknowledged. */
   acked = 0
-  /** When each was acknowledged, in order. */
+  /** The time of each acknowledgement, in order. */
   readonly ackedMs: number[] = []
-  /** How often it was refused, or nobody answered, by reason. */
+  /** Number of refusals and missing replies by reason. */
   readonly refusals: Record<string, number> = {}
   readonly #everyMs: number
   #stopped = false
-  #going: Promise<void> = Promise.resolve()
+  #running: Promise<void> = Promise.resolve()
 
-  private constructor(fan: ChatFan, room: FanOptions['room'], everyMs: number) {
-    this.fan = fan
+  private constructor(client: ChatTestClient, room: TestClientOptions['room'], everyMs: number) {
+    this.client = client
     this.room = room
     this.#everyMs = everyMs
   }
 
-  static async start(options: FanOptions & { everyMs: number }): Promise<Publisher> {
-    const publisher = new Publisher(await ChatFan.open(options), options.room, options.everyMs)
-    publisher.#going = publisher.#run()
+  static async start(options: TestClientOptions & { everyMs: number }): Promise<Publisher> {
+    const publisher = new Publisher(await ChatTestClient.open(options), options.room, options.everyMs)
+    publisher.#running = publisher.#run()
     return publisher
   }
 
-  /** Resolves when the last message is acknowledged. Rejects after `deadlineMs` without. */
+  /** Stops publishing. Resolves when the last message is acknowledged. Rejects after `deadlineMs`. */
   async stop(deadlineMs: number): Promise<void> {
     this.#stopped = true
-    await within(`the last acknowledgement in ${this.room.name}`, this.#going, deadlineMs)
+    await within(`the last acknowledgement in ${this.room.name}`, this.#running, deadlineMs)
   }
 
   close(): void {
     this.#stopped = true
-    this.fan.close()
+    this.client.close()
   }
 
   async #run(): Promise<void> {
@@ -57,14 +58,14 @@ export class Publisher {
     const command = { type: 'room_message', room: name, content: { n }, key: `${tenant.name} ${name} ${n}` }
     for (;;) {
       try {
-        await within('an acknowledgement', this.fan.ask(command), answerDeadlineMs)
+        await within('an acknowledgement', this.client.ask(command), answerDeadlineMs)
         this.acked = n
         this.ackedMs.push(performance.now())
         return
       } catch (error) {
-        const why = error instanceof Error ? error.message : String(error)
-        this.refusals[why] = (this.refusals[why] ?? 0) + 1
-        if (this.fan.closed) return
+        const reason = error instanceof Error ? error.message : String(error)
+        this.refusals[reason] = (this.refusals[reason] ?? 0) + 1
+        if (this.client.closed) return
         await sleep(retryPauseMs)
       }
     }

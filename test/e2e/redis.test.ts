@@ -1,39 +1,42 @@
-// The embedded Redis loses pods under a crowd: its master, all of them with volumes, all of them without.
+// The embedded Redis loses pods while clients are connected: its master, all pods with volumes, and all pods
+// without volumes.
 import { afterAll, describe, expect, test } from 'vitest'
 import type { KubeObject } from '../support/kube-client.js'
 import { kubectl } from './cluster.js'
-import { Crowd } from './crowd.js'
-import { figure, took } from './figures.js'
+import { ClientGroup } from './client-group.js'
+import { recordMeasurement, recordDuration } from './measurements.js'
 import {
-  clear,
+  resetNamespaces,
   expectPods,
-  inside,
+  inNamespace,
   install,
-  kill,
+  killPod,
   pods,
-  removeAll,
+  uninstallAll,
   rolloutDeadlineMs,
   serviceUrl,
 } from './installation.js'
-import { makeTenants } from './tenants.js'
-import { makeVolumes } from './volumes.js'
+import { createTenants } from './tenants.js'
+import { createVolumes } from './volumes.js'
 
-/** From the deletion on until every room is acknowledged again: what docs/install.md says of a failover. */
-const pauseBarMs = 10_000
+/**
+ * Target for the time from the deletion to acknowledgements in every room, as documented in docs/install.md.
+ */
+const pauseTargetMs = 10_000
 
-async function gather(persistence: () => Promise<object>): Promise<Crowd> {
-  await clear()
+async function connectClients(persistence: () => Promise<object>): Promise<ClientGroup> {
+  await resetNamespaces()
   const redis = { embedded: { persistence: await persistence() } }
   await install({ values: [{ autoscaling: { provider: 'none' }, redis }] })
-  const [url, tenants] = await Promise.all([serviceUrl(), makeTenants()])
-  return Crowd.gather({ url, tenants, fans: 100, rooms: 3, publishesPerSecond: 30 })
+  const [url, tenants] = await Promise.all([serviceUrl(), createTenants()])
+  return ClientGroup.connect({ url, tenants, clients: 100, rooms: 3, publishesPerSecond: 30 })
 }
 
 async function isMaster({ metadata: { name } }: KubeObject): Promise<boolean> {
   const role = await kubectl([
     'exec',
     name,
-    ...inside,
+    ...inNamespace,
     '--container=redis',
     '--',
     'redis-cli',
@@ -43,66 +46,70 @@ async function isMaster({ metadata: { name } }: KubeObject): Promise<boolean> {
   return role.startsWith('master')
 }
 
-/** Pods go at once, and come back. Until everybody is acknowledged again. */
-async function strike(
+/**
+ * Kills pods. Resolves when every room has acknowledgements again and all pods are ready. Records the times.
+ */
+async function killRedisPods(
   name: string,
-  crowd: Crowd,
-  victims: readonly KubeObject[],
-  barMs?: number,
+  group: ClientGroup,
+  targets: readonly KubeObject[],
+  targetMs?: number,
 ): Promise<void> {
   const sinceMs = performance.now()
-  await Promise.all(victims.map(kill))
-  await crowd.someAcksEach(10, rolloutDeadlineMs)
-  const pause = { test: name, what: 'publishing paused', value: crowd.publishingPausedMs(sinceMs) } as const
-  await figure({ ...pause, unit: 'ms', ...(barMs !== undefined && { bar: barMs }) })
+  await Promise.all(targets.map(killPod))
+  await group.waitForAcksInEachRoom(10, rolloutDeadlineMs)
+  const pause = { test: name, what: 'publishing paused', value: group.publishingPausedMs(sinceMs) } as const
+  await recordMeasurement({ ...pause, unit: 'ms', ...(targetMs !== undefined && { target: targetMs }) })
   await expectPods('redis', 3, rolloutDeadlineMs)
-  await took(name, 'three Redis ready', { sinceMs })
+  await recordDuration(name, 'three Redis ready', { sinceMs })
 }
 
 describe('with volumes', () => {
-  let crowd: Crowd
+  let group: ClientGroup
 
   afterAll(async () => {
-    crowd?.disperse()
-    await removeAll()
+    group?.close()
+    await uninstallAll()
   })
 
-  test('the pod of the Redis master is deleted with grace 0', async ({ task }) => {
-    crowd = await gather(makeVolumes)
+  test('the pod of the Redis master is deleted with grace period 0', async ({ task }) => {
+    group = await connectClients(createVolumes)
     const all = await expectPods('redis', 3, rolloutDeadlineMs)
     const roles = await Promise.all(all.map(isMaster))
     const masters = all.filter((_, index) => roles[index])
     expect(masters).toHaveLength(1)
-    await strike(task.name, crowd, masters, pauseBarMs)
-    crowd.expectWhole()
+    await killRedisPods(task.name, group, masters, pauseTargetMs)
+    group.expectNoViolations()
   })
 
   test('all Redis pods are deleted at once: nothing acknowledged is lost', async ({ task }) => {
-    crowd.forgetResumes()
-    await strike(task.name, crowd, await pods('redis'))
-    await crowd.resumed(120_000)
-    expect(crowd.acked).toBeGreaterThan(0)
-    await crowd.expectNothingLost()
-    await figure({ test: task.name, what: 'messages acknowledged', value: crowd.acked })
+    group.resetResumption()
+    await killRedisPods(task.name, group, await pods('redis'))
+    await group.waitForResumption(120_000)
+    expect(group.acked).toBeGreaterThan(0)
+    await group.expectNothingLost()
+    await recordMeasurement({ test: task.name, what: 'messages acknowledged', value: group.acked })
   })
 })
 
 describe('without volumes', () => {
-  let crowd: Crowd
+  let group: ClientGroup
 
   afterAll(async () => {
-    crowd?.disperse()
-    await removeAll()
+    group?.close()
+    await uninstallAll()
   })
 
-  test('all Redis pods are deleted at once: everybody is told, and the service resumes', async ({ task }) => {
-    crowd = await gather(async () => ({ enabled: false }))
-    await strike(task.name, crowd, await pods('redis'))
-    await crowd.resumed(120_000)
-    await crowd.someAcksEach(10, 120_000)
-    // Who is in no room with a history is told nothing; all are in one.
-    expect(crowd.told).toBe(crowd.size)
-    crowd.expectWhole({ gapsMayBeTold: true })
-    await figure({ test: task.name, what: 'clients told', value: crowd.told })
+  test('all Redis pods are deleted at once: every client is notified, and the service resumes', async ({
+    task,
+  }) => {
+    group = await connectClients(async () => ({ enabled: false }))
+    await killRedisPods(task.name, group, await pods('redis'))
+    await group.waitForResumption(120_000)
+    await group.waitForAcksInEachRoom(10, 120_000)
+    // Every client is in a room with history, so every client is notified.
+    expect(group.notifiedOfGap).toBe(group.size)
+    group.expectNoViolations({ allowGaps: true })
+    await recordMeasurement({ test: task.name, what: 'clients notified', value: group.notifiedOfGap })
   })
 })

@@ -1,48 +1,52 @@
-// A thousand clients, and gateways that come and go beneath them by the HPA, a rollout, a kill and a drain. One story, told in this order.
+// A thousand clients while gateways are added and removed by the HPA, a rollout, a kill and a drain. Each
+// test continues from the state of the previous one.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { KubeObject } from '../support/kube-client.js'
 import { eventually, get, kubectl } from './cluster.js'
-import { Crowd } from './crowd.js'
-import { figure, reportResumption, took } from './figures.js'
+import { ClientGroup } from './client-group.js'
+import { recordMeasurement, reportResumption, recordDuration } from './measurements.js'
 import {
   expectPods,
   freshInstall,
-  inside,
-  kill,
+  inNamespace,
+  killPod,
   pods,
   readyPods,
   release,
-  removeAll,
+  uninstallAll,
   rolloutDeadlineMs,
   serviceUrl,
 } from './installation.js'
-import { makeTenants } from './tenants.js'
+import { createTenants } from './tenants.js'
 
-const most = 4
-/** With the publishers some more, and for all of them four gateways: three would have more than 280 each. */
-const fans = 1_000
-/** One gateway is enough for them. */
-const fansLeft = 200
+const gatewaysMax = 4
+/**
+ * The publishers add a few connections. All of them need four gateways, because three would have more than
+ * 280 each.
+ */
+const clients = 1_000
+/** One gateway is sufficient for these. */
+const clientsLeft = 200
 const deployment = `deployment/${release}-gateway`
-const balancedBarMs = 300_000
+const balancedTargetMs = 300_000
 
-let crowd: Crowd
+let group: ClientGroup
 
 beforeAll(async () => {
   await freshInstall({
-    autoscaling: { minReplicas: 1, maxReplicas: most, targetConnections: 280 },
+    autoscaling: { minReplicas: 1, maxReplicas: gatewaysMax, targetConnections: 280 },
   })
-  const [url, tenants] = await Promise.all([serviceUrl(), makeTenants()])
-  crowd = await Crowd.gather({ url, tenants, fans: 0, rooms: 10, publishesPerSecond: 50 })
+  const [url, tenants] = await Promise.all([serviceUrl(), createTenants()])
+  group = await ClientGroup.connect({ url, tenants, clients: 0, rooms: 10, publishesPerSecond: 50 })
 })
 
 afterAll(async () => {
-  crowd?.disperse()
-  await removeAll()
+  group?.close()
+  await uninstallAll()
 })
 
-/** Of each ready gateway, as it says itself. */
+/** The number of connections of each ready gateway, from its metrics. */
 async function connections(): Promise<number[]> {
   return Promise.all(
     (await readyPods('gateway')).map(async ({ metadata: { name, namespace } }) => {
@@ -56,68 +60,68 @@ async function connections(): Promise<number[]> {
   )
 }
 
-/** What befalls the crowd must have befallen somebody, and all must be over it. */
-async function expectCrowdResumed(name: string): Promise<void> {
-  await crowd.someAcksEach(5, 120_000)
-  await crowd.resumed(120_000)
-  await reportResumption(name, crowd)
-  crowd.expectWhole()
+/** Expects that publishing works, that all clients are back in their rooms, and that they missed nothing. */
+async function expectGroupResumed(name: string): Promise<void> {
+  await group.waitForAcksInEachRoom(5, 120_000)
+  await group.waitForResumption(120_000)
+  await reportResumption(name, group)
+  group.expectNoViolations()
 }
 
-test('1,000 clients come: the HPA goes from 1 gateway to 4', async ({ task }) => {
+test('1,000 clients connect: the HPA scales from 1 gateway to 4', async ({ task }) => {
   await expectPods('gateway', 1, rolloutDeadlineMs)
   const sinceMs = performance.now()
-  await crowd.add(fans)
-  await took(task.name, 'all in their rooms', { sinceMs })
-  await expectPods('gateway', most, rolloutDeadlineMs)
-  await took(task.name, 'four gateways ready', { sinceMs })
-  crowd.expectWhole()
+  await group.add(clients)
+  await recordDuration(task.name, 'all in their rooms', { sinceMs })
+  await expectPods('gateway', gatewaysMax, rolloutDeadlineMs)
+  await recordDuration(task.name, 'four gateways ready', { sinceMs })
+  group.expectNoViolations()
 })
 
-test('the fullest gateway comes down to 1.25 times the mean', async ({ task }) => {
+test('rebalancing reduces the fullest gateway to 1.25 times the mean', async ({ task }) => {
   const sinceMs = performance.now()
   const fullest = async () => {
     const counts = await connections()
-    expect(counts).toHaveLength(most)
-    return (Math.max(...counts) * most) / counts.reduce((sum, one) => sum + one, 0)
+    expect(counts).toHaveLength(gatewaysMax)
+    return (Math.max(...counts) * gatewaysMax) / counts.reduce((sum, one) => sum + one, 0)
   }
-  await figure({
+  await recordMeasurement({
     test: task.name,
     what: 'fullest / mean before',
     value: Number((await fullest()).toFixed(2)),
   })
-  await eventually('balanced gateways', async () => (await fullest()) < 1.25, balancedBarMs * 2)
-  await took(task.name, 'balanced', { sinceMs, barMs: balancedBarMs })
-  await reportResumption(task.name, crowd)
-  crowd.expectWhole()
+  await eventually('balanced gateways', async () => (await fullest()) < 1.25, balancedTargetMs * 2)
+  await recordDuration(task.name, 'balanced', { sinceMs, targetMs: balancedTargetMs })
+  await reportResumption(task.name, group)
+  group.expectNoViolations()
 })
 
-test('a rollout replaces all gateways under the crowd', async ({ task }) => {
+test('a rollout replaces all gateways while clients are connected', async ({ task }) => {
   const before = new Set((await readyPods('gateway')).map(({ metadata }) => metadata.name))
-  crowd.forgetResumes()
+  group.resetResumption()
   const sinceMs = performance.now()
-  await kubectl(['rollout', 'restart', deployment, ...inside])
-  await kubectl(['rollout', 'status', deployment, ...inside, `--timeout=${rolloutDeadlineMs / 1_000}s`])
-  const after = await expectPods('gateway', most, rolloutDeadlineMs)
-  await took(task.name, 'all replaced', { sinceMs })
+  await kubectl(['rollout', 'restart', deployment, ...inNamespace])
+  await kubectl(['rollout', 'status', deployment, ...inNamespace, `--timeout=${rolloutDeadlineMs / 1_000}s`])
+  const after = await expectPods('gateway', gatewaysMax, rolloutDeadlineMs)
+  await recordDuration(task.name, 'all replaced', { sinceMs })
   expect(after.filter(({ metadata }) => before.has(metadata.name))).toEqual([])
-  await expectCrowdResumed(task.name)
+  await expectGroupResumed(task.name)
 })
 
-test('a gateway pod is deleted with grace 0', async ({ task }) => {
-  const [first] = await expectPods('gateway', most, rolloutDeadlineMs)
-  crowd.forgetResumes()
-  await kill(first)
-  await crowd.lostRooms(1, 60_000)
-  await expectCrowdResumed(task.name)
-  await expectPods('gateway', most, rolloutDeadlineMs)
+test('a gateway pod is deleted with grace period 0', async ({ task }) => {
+  const [first] = await expectPods('gateway', gatewaysMax, rolloutDeadlineMs)
+  group.resetResumption()
+  await killPod(first)
+  await group.waitForLosses(1, 60_000)
+  await expectGroupResumed(task.name)
+  await expectPods('gateway', gatewaysMax, rolloutDeadlineMs)
 })
 
-test('a node is drained: the PDB lets one gateway go at a time', async ({ task }) => {
-  const [first] = await expectPods('gateway', most, rolloutDeadlineMs)
+test('a node is drained: the PDB allows the eviction of one gateway at a time', async ({ task }) => {
+  const [first] = await expectPods('gateway', gatewaysMax, rolloutDeadlineMs)
   const node: string = first?.['spec'].nodeName
-  const toGo = (await readyPods('gateway')).filter(({ spec }) => spec.nodeName === node)
-  crowd.forgetResumes()
+  const evicted = (await readyPods('gateway')).filter(({ spec }) => spec.nodeName === node)
+  group.resetResumption()
   const draining = kubectl([
     ...[
       'drain',
@@ -126,7 +130,7 @@ test('a node is drained: the PDB lets one gateway go at a time', async ({ task }
     ],
     ...['--ignore-daemonsets', '--delete-emptydir-data', `--timeout=${rolloutDeadlineMs / 1_000}s`],
   ])
-  let fewest = most
+  let fewest = gatewaysMax
   const watching = new AbortController()
   const watch = async () => {
     while (!watching.signal.aborted) {
@@ -137,7 +141,7 @@ test('a node is drained: the PDB lets one gateway go at a time', async ({ task }
   const watched = watch()
   try {
     await eventually('a cordoned node', async () => (await get(`node/${node}`))['spec'].unschedulable, 60_000)
-    // The drain goes on all the same; and where there is no other node, those that come need this one.
+    // The drain continues after the uncordon. If there is no other node, the replacement pods need this one.
     await kubectl(['uncordon', node])
     await draining
   } finally {
@@ -145,37 +149,37 @@ test('a node is drained: the PDB lets one gateway go at a time', async ({ task }
     await Promise.allSettled([draining, watched])
     await kubectl(['uncordon', node])
   }
-  const after = await expectPods('gateway', most, rolloutDeadlineMs)
+  const after = await expectPods('gateway', gatewaysMax, rolloutDeadlineMs)
   const gone = (pod: KubeObject) => !after.some(({ metadata }) => metadata.name === pod.metadata.name)
-  expect(toGo.every(gone)).toBe(true)
-  await figure({ test: task.name, what: 'fewest ready gateways', value: fewest })
-  expect(fewest).toBeGreaterThanOrEqual(most - 1)
-  await expectCrowdResumed(task.name)
+  expect(evicted.every(gone)).toBe(true)
+  await recordMeasurement({ test: task.name, what: 'fewest ready gateways', value: fewest })
+  expect(fewest).toBeGreaterThanOrEqual(gatewaysMax - 1)
+  await expectGroupResumed(task.name)
 })
 
-test('Prometheus knows nothing of the gateways: nothing is scaled in', async () => {
+test('Prometheus has no metrics of the gateways: nothing is scaled in', async () => {
   const annotate = async (change: string) =>
     kubectl([
       'annotate',
       'pods',
       '--overwrite',
-      ...inside,
+      ...inNamespace,
       '--selector=app.kubernetes.io/component=gateway',
       change,
     ])
   await annotate('prometheus.io/scrape-')
   const hpa = `hpa/${release}-gateway`
-  const blind = async () =>
-    (await get(hpa, ...inside))['status'].conditions.some(
+  const hasNoMetric = async () =>
+    (await get(hpa, ...inNamespace))['status'].conditions.some(
       (one: { type: string; status: string }) => one.type === 'ScalingActive' && one.status === 'False',
     )
   try {
-    await eventually('an HPA without its metric', blind, 300_000)
-    crowd.leave(fansLeft)
-    // Longer than the HPA would wait and take for the first two; nothing happening is what is to be seen.
+    await eventually('an HPA without its metric', hasNoMetric, 300_000)
+    group.keepOnly(clientsLeft)
+    // Long enough for the HPA to remove the first two gateways. The test expects that it removes none.
     const untilMs = performance.now() + 150_000
     while (performance.now() < untilMs) {
-      expect((await get(deployment, ...inside))['spec'].replicas).toBe(most)
+      expect((await get(deployment, ...inNamespace))['spec'].replicas).toBe(gatewaysMax)
       await sleep(5_000)
     }
   } finally {
@@ -183,17 +187,17 @@ test('Prometheus knows nothing of the gateways: nothing is scaled in', async () 
   }
 })
 
-test('most clients have left: the HPA goes from 4 gateways to 1', async ({ task }) => {
-  expect(await pods('gateway')).toHaveLength(most)
-  crowd.forgetResumes()
+test('most clients have disconnected: the HPA scales from 4 gateways to 1', async ({ task }) => {
+  expect(await pods('gateway')).toHaveLength(gatewaysMax)
+  group.resetResumption()
   const sinceMs = performance.now()
   await expectPods('gateway', 1, 2 * rolloutDeadlineMs)
-  await took(task.name, 'one gateway left', { sinceMs })
-  await expectCrowdResumed(task.name)
+  await recordDuration(task.name, 'one gateway left', { sinceMs })
+  await expectGroupResumed(task.name)
 })
 
-test('over all of this, nothing that was acknowledged was lost', async ({ task }) => {
-  await crowd.expectNothingLost()
-  expect(crowd.acked).toBeGreaterThan(0)
-  await figure({ test: task.name, what: 'messages acknowledged', value: crowd.acked })
+test('in all previous tests, nothing that was acknowledged was lost', async ({ task }) => {
+  await group.expectNothingLost()
+  expect(group.acked).toBeGreaterThan(0)
+  await recordMeasurement({ test: task.name, what: 'messages acknowledged', value: group.acked })
 })

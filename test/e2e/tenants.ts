@@ -1,4 +1,4 @@
-// Two tenants with a namespace each, and tokens as their backends sign them: with the key from the Secret.
+// Two tenants, each in its own namespace, and tokens signed with the keys from their Secrets, as backends do.
 import { SignJWT } from 'jose'
 import type { KubeObject } from '../support/kube-client.js'
 import { chatPlan, chatTenant } from '../support/kube-parley.js'
@@ -8,7 +8,7 @@ export const tenantNamespaces = ['parley-e2e-red', 'parley-e2e-blue'] as const
 
 const readyDeadlineS = 120
 
-/** Nothing in it is what a test is about, but who may connect how fast: a whole crowd comes back at once. */
+/** The limits are high, so that no test reaches them: all clients reconnect at once, for example. */
 const plan: KubeObject = chatPlan(
   {
     limits: {
@@ -41,25 +41,26 @@ export interface Tenant {
   /** `<namespace>/<name>`. */
   readonly name: string
   readonly namespace: string
+  /** Signs a token for the user. */
   token(user: string): Promise<string>
 }
 
-/** The same name in both namespaces. Resolves when both are ready. */
-export async function makeTenants(): Promise<Tenant[]> {
+/** Creates a tenant of the same name in both namespaces. Resolves when both are ready. */
+export async function createTenants(): Promise<Tenant[]> {
   await apply(plan, ...tenantNamespaces.map((ns) => chatTenant(spec, { name: 'acme', ns })))
   return Promise.all(tenantNamespaces.map(tenantIn))
 }
 
 async function tenantIn(namespace: string): Promise<Tenant> {
-  const inside = ['--namespace', namespace]
+  const inNamespace = ['--namespace', namespace]
   await kubectl([
     'wait',
     '--for=condition=Ready',
     'chattenant/acme',
     `--timeout=${readyDeadlineS}s`,
-    ...inside,
+    ...inNamespace,
   ])
-  const { data } = await get('secret/acme-credentials', ...inside)
+  const { data } = await get('secret/acme-credentials', ...inNamespace)
   const text = (entry: string) => Buffer.from(data[entry], 'base64').toString()
   const key = Buffer.from(text('main'))
   return {

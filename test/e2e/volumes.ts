@@ -1,15 +1,16 @@
-// Volumes for the embedded Redis: of the cluster's default StorageClass, or folders of a node where there is none (one-node clusters).
+// Volumes for the embedded Redis: from the default StorageClass of the cluster or, without one, folders of
+// the node (for one-node clusters).
 import { apply, kubectl, list } from './cluster.js'
 import { tenantNamespaces } from './tenants.js'
 
 const storageClassName = 'parley-e2e'
 const folder = '/var/tmp/parley-e2e-volumes'
 const count = 3
-const [workplace] = tenantNamespaces
+const [helperNamespace] = tenantNamespaces
 const labels = { 'app.kubernetes.io/part-of': storageClassName }
 
-/** Values of `redis.embedded.persistence`. */
-export async function makeVolumes(): Promise<object> {
+/** Creates the volumes. Returns values for `redis.embedded.persistence`. */
+export async function createVolumes(): Promise<object> {
   const size = '1Gi'
   const classes = await list('storageclasses')
   const isDefault = ({ metadata }: (typeof classes)[number]) =>
@@ -18,7 +19,7 @@ export async function makeVolumes(): Promise<object> {
     ] === 'true'
   if (classes.some(isDefault)) return { enabled: true, size }
 
-  await inFolder(`rm -rf ${folder}/* && cd ${folder} && mkdir 0 1 2 && chmod 777 0 1 2`)
+  await runAsRoot(`rm -rf ${folder}/* && cd ${folder} && mkdir 0 1 2 && chmod 777 0 1 2`)
   await apply(
     ...Array.from({ length: count }, (_, index) => ({
       apiVersion: 'v1',
@@ -36,21 +37,21 @@ export async function makeVolumes(): Promise<object> {
   return { enabled: true, size, storageClassName }
 }
 
-/** Also those of an earlier run. Their claims must be gone. */
+/** Removes all volumes, including those of an earlier run. Their claims must be deleted before. */
 export async function removeVolumes(): Promise<void> {
   const selector = `--selector=app.kubernetes.io/part-of=${storageClassName}`
   if ((await list('persistentvolumes', selector)).length === 0) return
   await kubectl(['delete', 'persistentvolumes', selector, '--timeout=120s'])
 }
 
-/** Folders belong to root, and Redis is another: a pod that may write there makes them. */
-async function inFolder(script: string): Promise<void> {
-  const name = 'volume-maker'
-  const place = ['--namespace', workplace]
+/** Runs a script in a pod of root, because the folders belong to root and Redis runs as another user. */
+async function runAsRoot(script: string): Promise<void> {
+  const name = 'volume-creator'
+  const inNamespace = ['--namespace', helperNamespace]
   await apply({
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, namespace: workplace },
+    metadata: { name, namespace: helperNamespace },
     spec: {
       restartPolicy: 'Never',
       securityContext: { runAsUser: 0 },
@@ -70,7 +71,7 @@ async function inFolder(script: string): Promise<void> {
     '--for=jsonpath={.status.phase}=Succeeded',
     `pod/${name}`,
     '--timeout=120s',
-    ...place,
+    ...inNamespace,
   ])
-  await kubectl(['delete', `pod/${name}`, ...place])
+  await kubectl(['delete', `pod/${name}`, ...inNamespace])
 }

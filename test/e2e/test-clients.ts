@@ -1,13 +1,14 @@
-// Fans at both doors: each is in one room, and comes back by itself as the documentation asks of clients.
+// Clients of both endpoints. Each joins one room, and reconnects automatically as the documentation asks of
+// clients.
 import type { IncomingMessage } from 'node:http'
 import { Centrifuge } from 'centrifuge'
 import { WebSocket } from 'ws'
 import { ChatRequests } from '../support/chat-requests.js'
 import { within } from '../support/waiting.js'
 import type { Tenant } from './tenants.js'
-import { Thread } from './thread.js'
+import { ReceivedLog } from './received-log.js'
 
-/** Whatever a busy cluster takes to let somebody in. */
+/** Long enough for a connect on a busy cluster. */
 const joinDeadlineMs = 60_000
 
 export interface Room {
@@ -15,16 +16,16 @@ export interface Room {
   readonly name: string
 }
 
-export interface Fan {
+export interface TestClient {
   readonly room: Room
-  readonly thread: Thread
+  readonly log: ReceivedLog
   close(): void
 }
 
-export interface FanOptions {
+export interface TestClientOptions {
   readonly name: string
   readonly room: Room
-  /** The gateways' Service. */
+  /** URL of the gateways' Service. */
   readonly url: string
 }
 
@@ -42,32 +43,32 @@ export interface ChatEvent extends Partial<Position> {
   readonly messages?: readonly ChatEvent[]
 }
 
-/** The unmodified `centrifuge` package, with the pauses it has by default. */
-export async function sdkFan({ name, room, url }: FanOptions): Promise<Fan> {
-  const thread = new Thread(`${name} in ${room.name}`)
+/** Connects a client with the unmodified `centrifuge` package and its default reconnect delays. */
+export async function sdkTestClient({ name, room, url }: TestClientOptions): Promise<TestClient> {
+  const log = new ReceivedLog(`${name} in ${room.name}`)
   const client = new Centrifuge(`${url}/${room.tenant.name}/connection/websocket`, {
     websocket: WebSocket,
     token: await room.tenant.token(name),
   })
   const subscription = client.newSubscription(room.name, { recoverable: true, positioned: true })
-  subscription.on('subscribing', ({ code }) => code !== 0 && thread.lost())
-  subscription.on('subscribed', ({ recovered, wasRecovering }) => thread.joined(!wasRecovering || recovered))
-  subscription.on('publication', ({ data }) => thread.received((data as { n: number }).n))
+  subscription.on('subscribing', ({ code }) => code !== 0 && log.lost())
+  subscription.on('subscribed', ({ recovered, wasRecovering }) => log.joined(!wasRecovering || recovered))
+  subscription.on('publication', ({ data }) => log.received((data as { n: number }).n))
   subscription.subscribe()
   client.connect()
   await subscription.ready(joinDeadlineMs)
-  return { room, thread, close: () => client.disconnect() }
+  return { room, log, close: () => client.disconnect() }
 }
 
-/** The pause before the next attempt: random, up to twice as long each time. */
+/** Limits of the random pause before the next attempt. The limit doubles with each attempt. */
 const pauseMsMax = { first: 500, last: 8_000 }
 
-/** The plain chat door, by hand as docs/chat-protocol.md says. */
-export class ChatFan implements Fan {
-  readonly thread: Thread
-  readonly #options: FanOptions
-  readonly #asks = new ChatRequests<ChatEvent>()
-  /** Called each time that it has joined its room. */
+/** A client of the chat endpoint that implements docs/chat-protocol.md. */
+export class ChatTestClient implements TestClient {
+  readonly log: ReceivedLog
+  readonly #options: TestClientOptions
+  readonly #requests = new ChatRequests<ChatEvent>()
+  /** Called each time the client has joined its room. */
   #onJoined = (): void => {}
   #token = ''
   #socket: WebSocket | undefined
@@ -76,18 +77,18 @@ export class ChatFan implements Fan {
   #retryAfterMs = 0
   #closed = false
 
-  private constructor(options: FanOptions) {
+  private constructor(options: TestClientOptions) {
     this.#options = options
-    this.thread = new Thread(`${options.name} in ${options.room.name}`)
+    this.log = new ReceivedLog(`${options.name} in ${options.room.name}`)
   }
 
-  static async open(options: FanOptions): Promise<ChatFan> {
-    const fan = new ChatFan(options)
-    fan.#token = await options.room.tenant.token(options.name)
-    const joined = new Promise<void>((resolve) => (fan.#onJoined = resolve))
-    fan.#connect()
+  static async open(options: TestClientOptions): Promise<ChatTestClient> {
+    const client = new ChatTestClient(options)
+    client.#token = await options.room.tenant.token(options.name)
+    const joined = new Promise<void>((resolve) => (client.#onJoined = resolve))
+    client.#connect()
     await within(`${options.name} joining`, joined, joinDeadlineMs)
-    return fan
+    return client
   }
 
   get room(): Room {
@@ -98,9 +99,9 @@ export class ChatFan implements Fan {
     return this.#closed
   }
 
-  /** See `ChatAsks.ask`. */
+  /** See `ChatRequests.ask`. */
   ask(command: object): Promise<ChatEvent> {
-    return this.#asks.ask(this.#socket, command)
+    return this.#requests.ask(this.#socket, command)
   }
 
   close(): void {
@@ -127,11 +128,11 @@ export class ChatFan implements Fan {
 
   #onClose(): void {
     if (this.#closed) return
-    this.thread.lost()
-    this.#asks.lose()
-    const mostMs = Math.min(pauseMsMax.last, pauseMsMax.first * 2 ** this.#attempts)
+    this.log.lost()
+    this.#requests.rejectAll()
+    const maxMs = Math.min(pauseMsMax.last, pauseMsMax.first * 2 ** this.#attempts)
     this.#attempts += 1
-    setTimeout(() => !this.#closed && this.#connect(), this.#retryAfterMs + mostMs * Math.random())
+    setTimeout(() => !this.#closed && this.#connect(), this.#retryAfterMs + maxMs * Math.random())
     this.#retryAfterMs = 0
   }
 
@@ -151,13 +152,13 @@ export class ChatFan implements Fan {
     if (event.event === 'ping') return socket.send('{"type":"pong"}')
     if (epoch !== undefined && offset !== undefined && (event.event === 'chat' || event.event === 'joined'))
       this.#since = { epoch, offset }
-    if (event.event === 'chat' && content) this.thread.received(content.n)
+    if (event.event === 'chat' && content) this.log.received(content.n)
     if (event.event === 'joined') {
       this.#attempts = 0
-      this.thread.joined(event.recovered === true)
+      this.log.joined(event.recovered === true)
       this.#onJoined()
     }
     if (event.event === 'error' && id === 'join') setTimeout(() => this.#join(socket), 200)
-    else if (id !== undefined && event.event !== 'chat') this.#asks.answer(id, event)
+    else if (id !== undefined && event.event !== 'chat') this.#requests.answer(id, event)
   }
 }
