@@ -122,5 +122,5 @@ test('a URL of a Redis without Cluster mode ends the start with a message', asyn
   })
   onTestFinished(() => gateway.kill())
   const { code } = await within('the end', gateway.program.ended)
-  expect([code, gateway.program.said]).toEqual([78, expect.stringContaining('is not a node of a Cluster')])
+  expect([code, gateway.program.output]).toEqual([78, expect.stringContaining('is not a node of a Cluster')])
 })

@@ -119,7 +119,9 @@ test('a renewed certificate is used for new connections to Redis', async () => {
   await volume.write(client)
   await gateway.serving()
   await until('readiness', async () => (await gateway.ops('/readyz')).status === 200)
-  expect(gateway.program.said).toContain('certificates for Redis changed: new connections use the new value')
+  expect(gateway.program.output).toContain(
+    'certificates for Redis changed: new connections use the new value',
+  )
 })
 
 describe('exits with 78 and one message:', () => {
@@ -130,7 +132,7 @@ describe('exits with 78 and one message:', () => {
     })
     onTestFinished(() => program.kill())
     expect(await within('the end of a start that must fail', program.ended)).toMatchObject({ code: 78 })
-    expect(program.said.trim()).toBe(`parley: ${sentence}`)
+    expect(program.output.trim()).toBe(`parley: ${sentence}`)
   }
 
   test('a CA file that does not exist', () =>

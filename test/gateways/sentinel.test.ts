@@ -41,10 +41,10 @@ afterAll(async () => {
 
 test('an ack says replicated, unless the channel’s rule asks for less', async () => {
   const ann = await chatAs(a, 'ann')
-  const said = async (room: string) => ann.done({ type: 'room_message', room, content: 1 })
-  expect(await said('general')).toMatchObject({ durability: 'replicated' })
-  expect(await said('careful')).toMatchObject({ durability: 'replicated' })
-  expect(await said('hasty')).toMatchObject({ durability: 'accepted' })
+  const publishTo = async (room: string) => ann.done({ type: 'room_message', room, content: 1 })
+  expect(await publishTo('general')).toMatchObject({ durability: 'replicated' })
+  expect(await publishTo('careful')).toMatchObject({ durability: 'replicated' })
+  expect(await publishTo('hasty')).toMatchObject({ durability: 'accepted' })
 })
 
 test('users of both gateways share rooms and direct messages', async () => {
@@ -83,7 +83,7 @@ test('a wrong master name ends the start with a message', async () => {
   })
   onTestFinished(() => gateway.kill())
   const { code } = await within('the end', gateway.program.ended)
-  const sentences = gateway.program.said.split('\n').filter((line) => line.startsWith('parley: '))
+  const sentences = gateway.program.output.split('\n').filter((line) => line.startsWith('parley: '))
   expect([code, sentences]).toEqual([78, [expect.stringContaining('nobody')]])
 })
 

@@ -37,9 +37,12 @@ async function failed(options: GatewayProcessOptions): Promise<{ code: number | 
   const { program } = GatewayProcess.spawn(options)
   onTestFinished(() => program.kill())
   const { code } = await within('the end of a start that must fail', program.ended)
-  expect(program.said).not.toContain(password)
-  expect(program.said).not.toContain(wrongPassword)
-  return { code, sentences: program.said.split('\n').filter((line) => line !== '' && !line.startsWith('{')) }
+  expect(program.output).not.toContain(password)
+  expect(program.output).not.toContain(wrongPassword)
+  return {
+    code,
+    sentences: program.output.split('\n').filter((line) => line !== '' && !line.startsWith('{')),
+  }
 }
 
 const urlOf = (server: { port: number }, secret = password) => `redis://:${secret}@127.0.0.1:${server.port}`
@@ -120,7 +123,7 @@ test('the password may come from the environment', async () => {
   await until('a ready gateway', async () => (await gateway.ops('/readyz')).status === 200)
   expect(await gateway.ops('/readyz')).toEqual({ status: 200, body: { ready: true, reasons: [] } })
   await gateway.stop()
-  expect(gateway.program.said).not.toContain(password)
+  expect(gateway.program.output).not.toContain(password)
 })
 
 describe('an unavailable Redis', () => {
@@ -134,7 +137,10 @@ describe('an unavailable Redis', () => {
     await gateway.logged('waiting for Redis')
     expect(await gateway.ops('/readyz')).toEqual({
       status: 503,
-      body: { ready: false, reasons: [expect.stringMatching(/^Redis has not been reached yet: .*ECONNREFUSED/)] },
+      body: {
+        ready: false,
+        reasons: [expect.stringMatching(/^Redis has not been reached yet: .*ECONNREFUSED/)],
+      },
     })
     expect(await gateway.ops('/healthz')).toMatchObject({ status: 200 })
     await late.start()
@@ -149,9 +155,9 @@ describe('an unavailable Redis', () => {
       redis: `redis+sentinel://127.0.0.1:${port}/parley`,
       args: withTenants(),
     })
-    await until('the reason', () => gateway.program.said.includes('ECONNREFUSED'))
+    await until('the reason', () => gateway.program.output.includes('ECONNREFUSED'))
     await gateway.stop()
-    const warnings = parsedLines(gateway.program.said).filter(({ level }) => Number(level) >= 40)
+    const warnings = parsedLines(gateway.program.output).filter(({ level }) => Number(level) >= 40)
     expect(warnings.map(({ msg }) => msg)).toEqual(warnings.map(() => 'waiting for Redis'))
     const reasons = warnings.map(({ reason }) => reason)
     expect(reasons).toEqual([...new Set(reasons)])

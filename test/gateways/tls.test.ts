@@ -126,7 +126,7 @@ describe('exits with 78 and one message:', () => {
     })
     onTestFinished(() => program.kill())
     expect(await within('the end of a start that must fail', program.ended)).toMatchObject({ code: 78 })
-    expect(program.said.split('\n').filter((line) => line !== '' && !line.startsWith('{'))).toEqual([
+    expect(program.output.split('\n').filter((line) => line !== '' && !line.startsWith('{'))).toEqual([
       `parley: ${sentence}`,
     ])
   }

@@ -61,7 +61,7 @@ export class BalancerProcess {
 
   token = tokenFor
 
-  /** Resolves when clients reach a gateway through it. */
+  /** Starts a balancer. Resolves when clients reach a gateway through it. */
   static async start(name: BalancerName, options: BalancerOptions): Promise<BalancerProcess> {
     const program = await locate(needs[name])
     if (program === undefined) throw new Error(`there is no ${name}: npm test installs it`)
@@ -75,15 +75,15 @@ export class BalancerProcess {
     const command =
       name === 'haproxy'
         ? [program, '-f', config, '-db']
-        : // One process, so that killing it ends everything.
+        : // nginx runs as one process, so that killing it ends everything.
           [program, '-p', folder, '-c', config, '-e', 'stderr', '-g', 'daemon off; master_process off;']
     const running = new Program(name, command)
     const balancer = new BalancerProcess({ port, ca, folder, program: running })
-    const serving = until(`${name} to let clients through`, async () => {
+    const serving = until(`clients that reach a gateway through ${name}`, async () => {
       const status = await balancer.get('/demo/acme/ws')
       return status < 500
     })
-    const ended = running.ended.then(() => Promise.reject(new Error(`${name} ended:\n${running.said}`)))
+    const ended = running.ended.then(() => Promise.reject(new Error(`${name} ended:\n${running.output}`)))
     await Promise.race([serving, ended])
     return balancer
   }
@@ -117,7 +117,7 @@ function haproxyValues({ folder, places, plainPort, port }: Site): Record<string
     'bind :80': `bind 127.0.0.1:${plainPort}`,
     '/etc/haproxy/certs/chat.example.com.pem': join(folder, 'chat.pem'),
     '/run/haproxy/parley.sock': join(folder, 'admin.sock'),
-    // Within the limit of open files of a developer's account.
+    // This number is within the limit of open files of a developer's account.
     'maxconn 100000': 'maxconn 200',
     '10.0.0.11:8000 check port 9090': `127.0.0.1:${places[0].port} check port ${places[0].opsPort}`,
     '10.0.0.12:8000 check port 9090': `127.0.0.1:${places[1].port} check port ${places[1].opsPort}`,

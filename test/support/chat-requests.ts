@@ -1,5 +1,5 @@
-// Commands to the chat endpoint over a connection that may break: each is answered by its id, or fails with
-// the connection.
+// Commands to the chat endpoint over a connection that may break: each settles with the reply to its id, or
+// rejects when the connection breaks.
 import { WebSocket } from 'ws'
 
 /** The error code of a refused command. */
@@ -39,7 +39,7 @@ export class ChatRequests<Event extends { readonly event: string; readonly code?
   }
 
   /** Rejects all waiting commands, since the connection broke. */
-  lose(): void {
+  rejectAll(): void {
     for (const { reject } of this.#waiting.values()) reject(new CodedError('CONNECTION_LOST'))
     this.#waiting.clear()
   }

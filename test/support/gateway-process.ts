@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { mintToken } from '../../src/auth/mint.js'
 import { chatAs, type ChatClient, type ChatEndpoint, type ChatUser } from './chat-client.js'
-import { Program, type Ended } from './child-process.js'
+import { Program, type ProgramExit } from './child-process.js'
 import { parsedLines } from './log-lines.js'
 import { tenantPolicy } from './policies.js'
 import { until } from './redis-processes.js'
@@ -76,8 +76,8 @@ export class GatewayProcess {
 
   /** Resolves to the first log line with the message. */
   logged(msg: string): Promise<Record<string, unknown>> {
-    return this.program.saying(`the log line "${msg}"`, (said) =>
-      parsedLines(said).find((line) => line['msg'] === msg),
+    return this.program.waitForOutput(`the log line "${msg}"`, (output) =>
+      parsedLines(output).find((line) => line['msg'] === msg),
     )
   }
 
@@ -87,7 +87,7 @@ export class GatewayProcess {
   }
 
   /** Sends SIGTERM and resolves when the process has ended. */
-  stop(): Promise<Ended> {
+  stop(): Promise<ProgramExit> {
     this.program.signal('SIGTERM')
     return this.program.ended
   }
@@ -243,10 +243,14 @@ function tenantManifest(rules: readonly Rule[], max: number): string {
 }
 
 /**
- * Like `chatAs`, and waits until the client is in the lobby and receives direct messages. Over Redis that is
- * a moment after `welcome`.
+ * Like `chatAs`, and waits until the client is in the lobby and receives direct messages. Over Redis, this is
+ * shortly after `welcome`.
  */
-export async function chatIn(gateway: ChatEndpoint, user: string, options: ChatUser = {}): Promise<ChatClient> {
+export async function chatIn(
+  gateway: ChatEndpoint,
+  user: string,
+  options: ChatUser = {},
+): Promise<ChatClient> {
   const client = await chatAs(gateway, user, options)
   let sent = 0
   let heard = 0
