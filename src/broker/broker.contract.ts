@@ -222,7 +222,7 @@ export function brokerContract(
         expect(peerListener.textsOn(ref)).toEqual(texts)
       })
 
-      test('when two gateways publish at once, every subscriber sees the order of the history', async () => {
+      test('when two gateways publish concurrently, every subscriber sees the order of the history', async () => {
         await Promise.all([broker.subscribe(ref), peer.subscribe(ref)])
         const publishing = Array.from({ length: 200 }, (_, n) =>
           publish(`"${n}"`, { by: n % 2 === 0 ? broker : peer, options: largeHistory }),
@@ -774,7 +774,7 @@ export function brokerContract(
         ['with history', keyed],
         ['without history', { idempotencyKey: 'k1' }],
       ])(
-        'a thousand publishes at once with one key from two gateways are one publication, %s',
+        'a thousand concurrent publishes with one key from two gateways are one publication, %s',
         async (_, publishOptions) => {
           await peer.subscribe(ref)
           const publishing = Array.from({ length: 1000 }, (_empty, n) =>

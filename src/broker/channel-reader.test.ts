@@ -140,7 +140,7 @@ const offsets = (rig: Rig) =>
   rig.outputs.map((output) => ('got' in output ? output.got : `lost ${output.lost}`))
 
 describe('a message in order', () => {
-  test('is delivered at once, without a read or a timer', () => {
+  test('is delivered immediately, without a read or a timer', () => {
     const rig = started()
     for (let count = 0; count < 3; count += 1) rig.reader.onMessage(rig.publish())
     expect(offsets(rig)).toEqual([1, 2, 3])
@@ -192,7 +192,7 @@ describe('a message that arrives before its predecessor', () => {
     expect(offsets(rig)).toEqual([1, 2])
   })
 
-  test('makes the reader read at once when too many are held', () => {
+  test('makes the reader read immediately when too many are held', () => {
     const rig = started()
     const [, ...others] = Array.from({ length: heldMax + 2 }, () => rig.publish())
     for (const message of others) rig.reader.onMessage(message)

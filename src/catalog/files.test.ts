@@ -179,7 +179,7 @@ describe('namespaces', () => {
     'spec: { allowedNamespaces: { from: Selector, selector: { matchLabels: { tier: gold } } } }',
   )
 
-  test('bring labels for plans that select', () => {
+  test('have labels by which plans select them', () => {
     write('all.yaml', gold, tenant('acme'))
     expect(FilesCatalog.open(dir, { compile: compileManifests }).problems).toMatchObject([
       { reason: 'NamespaceNotAllowed' },
@@ -288,11 +288,11 @@ describe('problems', () => {
       `a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [${'*a,'.repeat(20)}]\nc: &c [${'*b,'.repeat(20)}]\nd: [${'*c,'.repeat(20)}]\n`,
       'alias',
     ],
-  ])('reports %s with its line', (_, text, words) => {
+  ])('reports %s with its line', (_, text, message) => {
     write('a.yaml', text)
     write('b.yaml', plan, tenant('globex'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
-    expect(textsOf(catalog)[0]).toContain(words)
+    expect(textsOf(catalog)[0]).toContain(message)
     expect(catalog.get('demo/globex')).toBeDefined()
   })
 
@@ -303,13 +303,13 @@ describe('problems', () => {
     expect([...catalog.all()].map(({ name }) => name)).toEqual(['globex'])
   })
 
-  test('of two documents for one resource the first counts', () => {
+  test('when two documents define one resource, the first one applies', () => {
     write('a.yaml', plan, tenant('acme', '  displayName: First\n'))
     write('b.yaml', tenant('acme', '  displayName: Second\n'))
     const catalog = FilesCatalog.open(dir, { compile: compileManifests })
     expect(catalog.get('demo/acme')?.displayName).toBe('First')
     expect(textsOf(catalog)).toEqual([
-      'b.yaml:3: metadata.name: ChatTenant "demo/acme" is already defined in a.yaml:6, which counts. Delete or rename one of them.',
+      'b.yaml:3: metadata.name: ChatTenant "demo/acme" is already defined in a.yaml:6, which is used. Delete or rename one of them.',
     ])
   })
 
@@ -446,7 +446,7 @@ describe('run', () => {
     await eventually(() => expect(reloads).toEqual([[expect.stringContaining('all.yaml:11: spec.suspend')]]))
   })
 
-  test('ends with its signal', async () => {
+  test('resolves when its signal is aborted', async () => {
     const catalog = FilesCatalog.open(dir, { compile: compileManifests, pollMs: 60_000 })
     const done = catalog.run(running.signal)
     running.abort()

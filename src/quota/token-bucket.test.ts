@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { retryAfterMsMax, TokenBucket } from './token-bucket.js'
 
 describe('take', () => {
-  test('gives the burst at once, then tokens at the rate', () => {
+  test('gives the burst immediately, then tokens at the rate', () => {
     const bucket = new TokenBucket({ rate: 2, burst: 3 }, 0)
     expect([bucket.take(1, 0), bucket.take(1, 0), bucket.take(1, 0)]).toEqual([0, 0, 0])
     expect(bucket.take(1, 0)).toBe(500)
@@ -60,7 +60,7 @@ describe('charge', () => {
 })
 
 describe('configure', () => {
-  test('a lower burst applies at once', () => {
+  test('a lower burst applies immediately', () => {
     const bucket = new TokenBucket({ rate: 10, burst: 100 }, 0)
     bucket.configure({ rate: 1, burst: 2 }, 0)
     expect(bucket.take(3, 0)).toBe(retryAfterMsMax)

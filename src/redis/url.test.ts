@@ -120,7 +120,7 @@ describe('an invalid URL', () => {
     expect(problemsOf(url, credentials)).toEqual([expect.stringMatching(problem)])
   })
 
-  test('all problems are reported at once', () => {
+  test('all problems are reported together', () => {
     expect(problemsOf('redis+sentinel://me@a:x,b c', { sentinelPassword: '' })).toHaveLength(5)
   })
 })

@@ -206,7 +206,7 @@ describe.each(redisKinds)('on %s', (kind) => {
       expect(revisionsOf(catalog.all())).toEqual(revisionsOf(written))
     })
 
-    test('many complete snapshots at once leave exactly one of them, complete', async () => {
+    test('of several concurrent snapshots exactly one remains, complete', async () => {
       const writers = await Promise.all([1, 2, 3].map(async () => openWriter(location)))
       const lists = writers.map((_, writer) =>
         Array.from({ length: 230 }, (__, index) => tenant(`w${writer}-${index}`)),

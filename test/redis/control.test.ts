@@ -1,4 +1,4 @@
-// A user is sent away wherever he is connected: two gateways, one real Redis, both doors.
+// Tests that a user is disconnected on every gateway: two gateways, one real Redis, and both protocols.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { closeCodes } from '../../src/protocol/codes.js'
 import type { Session } from '../../src/session/session.js'
@@ -24,7 +24,7 @@ beforeEach(async () => {
   brokers = [openTestBroker(url), openTestBroker(url)]
   const policies = [tenantPolicy(), tenantPolicy({ name: 'beta' })]
   gateways = await Promise.all(brokers.map(({ broker }) => startGateway(policies, { broker })))
-  await until('gateways that hear orders', () =>
+  await until('gateways that follow the control channel', () =>
     gateways.every(({ gateway }) => gateway.unreadyReasons().length === 0),
   )
 })
@@ -46,25 +46,29 @@ function tenantAt(index: number, key = 'demo/acme'): TenantRuntime<Session> {
 }
 
 describe('disconnect', () => {
-  test('ends all connections of the user, on every gateway and door, and nobody else’s', async () => {
+  test('ends all connections of the user on every gateway and endpoint, and no connection of another user', async () => {
     const here = await chatAs(gatewayAt(0), 'ann')
     const there = await connectedAs(gatewayAt(1), 'ann')
     const bob = await chatAs(gatewayAt(1), 'bob')
-    const gone = next(there, 'disconnected')
+    const disconnected = next(there, 'disconnected')
     await gatewayAt(0).gateway.userCommands.disconnect(tenantAt(0), { user: 'ann' })
     expect(await here.closed()).toMatchObject({ code: 3503 })
-    expect(await gone).toMatchObject({ code: 3503, reason: 'force disconnect' })
+    expect(await disconnected).toMatchObject({ code: 3503, reason: 'force disconnect' })
     await bob.settle()
   })
 
-  test('can mean one connection, by its name or its session, or spare one', async () => {
+  test('can select one connection by its client name or its session, or exclude connections', async () => {
     const [one, two, three] = [
       await chatAs(gatewayAt(0), 'ann', { clientId: 'one' }),
       await chatAs(gatewayAt(1), 'ann', { clientId: 'two' }),
       await chatAs(gatewayAt(1), 'ann', { clientId: 'three' }),
     ]
     const { gateway } = gatewayAt(0)
-    await gateway.userCommands.disconnect(tenantAt(0), { user: 'ann', client: 'two' }, closeCodes.forceReconnect)
+    await gateway.userCommands.disconnect(
+      tenantAt(0),
+      { user: 'ann', client: 'two' },
+      closeCodes.forceReconnect,
+    )
     expect(await two.closed()).toMatchObject({ code: 3011 })
     await gateway.userCommands.disconnect(tenantAt(0), { user: 'ann', except: ['three'] })
     expect(await one.closed()).toMatchObject({ code: 3503 })
@@ -81,23 +85,23 @@ describe('disconnect', () => {
     const { gateway } = gatewayAt(0)
     await gateway.userCommands.disconnect(tenantAt(0), { user: 'ann' })
     await gateway.userCommands.disconnect(tenantAt(0, 'demo/beta'), { user: 'bob' })
-    // Orders are carried out in their order.
+    // A gateway executes control commands in order, so the first one was executed too.
     expect(await bob.closed()).toMatchObject({ code: 3503 })
     await ann.settle()
     expect(ann.socket.readyState).toBe(ann.socket.OPEN)
   })
 
-  test('waits for a Redis that is away for a moment', async () => {
+  test('waits for a Redis that is unavailable for a short time', async () => {
     const ann = await chatAs(gatewayAt(1), 'ann')
     await redis.kill()
-    const order = gatewayAt(0).gateway.userCommands.disconnect(tenantAt(0), { user: 'ann' })
+    const disconnecting = gatewayAt(0).gateway.userCommands.disconnect(tenantAt(0), { user: 'ann' })
     await redis.start()
-    await order
+    await disconnecting
     expect(await ann.closed()).toMatchObject({ code: 3503 })
   })
 })
 
-test('a gateway that cannot hear orders says so, and hears them when it can', async () => {
+test('a gateway that cannot follow the control channel is not ready, and executes commands when it can', async () => {
   await redis.kill()
   const broker = openTestBroker(`redis://127.0.0.1:${redis.port}`)
   brokers.push(broker)
@@ -105,7 +109,9 @@ test('a gateway that cannot hear orders says so, and hears them when it can', as
   gateways.push(late)
   expect(late.gateway.unreadyReasons()).toContainEqual(expect.stringContaining('control channel'))
   await redis.start()
-  await until('a gateway that is ready', () => late.gateway.unreadyReasons().length === 0, { deadlineMs: 30_000 })
+  await until('a gateway that is ready', () => late.gateway.unreadyReasons().length === 0, {
+    deadlineMs: 30_000,
+  })
   const ann = await chatAs(late, 'ann')
   await gatewayAt(0).gateway.userCommands.disconnect(tenantAt(0), { user: 'ann' })
   expect(await ann.closed()).toMatchObject({ code: 3503 })

@@ -245,7 +245,7 @@ describe('RedisPresence', () => {
     expect(await one.presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
   })
 
-  test('with many channels and gateways at once, each user joins once and leaves once', async () => {
+  test('with concurrent calls on several channels and gateways, each user joins once and leaves once', async () => {
     const session = fc.nat(40)
     const script = fc.array(
       fc.record({ add: fc.boolean(), session, channel: fc.nat(2), peer: fc.boolean() }),

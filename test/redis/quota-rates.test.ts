@@ -173,10 +173,10 @@ describe('no more than the limit, the burst and one share are admitted', () => {
     rate * seconds + burst + (rate + burst) / gateways
 
   test.each([
-    ['all start at once', [400, 400, 400]],
+    ['all start at the same time', [400, 400, 400]],
     ['all have a small demand', [50, 50, 50]],
     ['one has a large demand and the others a small one', [500, 20, 20]],
-    ['one alone has a demand', [500, 0, 0]],
+    ['only one has a demand', [500, 0, 0]],
   ])('when %s', async (_what, demand) => {
     const rig = await new GatewayRig().start(3, limited)
     rig.demand = demand

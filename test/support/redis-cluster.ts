@@ -69,7 +69,7 @@ export class RedisCluster {
   /** Resolves with the master of a slot, or of the slot of a key or tag. */
   async masterOf(slotOrKey: number | string): Promise<RedisProcess> {
     const [master] = await this.mastersOf([typeof slotOrKey === 'string' ? slotOf(slotOrKey) : slotOrKey])
-    if (!master) throw new Error('one slot has one master')
+    if (!master) throw new Error('the slot has no master')
     return master
   }
 
@@ -135,7 +135,7 @@ export class RedisCluster {
     return { old, now: await this.failedOver(old, slot) }
   }
 
-  /** Moves slots like a reshard of a running Cluster. Another call continues a move that stopped half way. */
+  /** Moves slots like a reshard of a running Cluster. Another call continues an unfinished move. */
   async moveSlots(
     slots: Iterable<number>,
     to: RedisProcess,

@@ -45,7 +45,7 @@ export interface RedisOptions {
   readonly proxied?: boolean
   /** Arguments that redis-cli needs to connect: `--pass`, `--tls`. */
   readonly cliArgs?: readonly string[]
-  /** Environment variables besides those of this process. */
+  /** Environment variables in addition to those of this process. */
   readonly env?: Record<string, string> | undefined
 }
 

@@ -99,8 +99,12 @@ export class GroupCommit extends OrderedWorker<Write> {
         this.reject(write, unknownOutcome('the connection to Redis was lost before it answered', error))
       return
     }
-    const doubt = replicas > 0 ? await this.#doubt(live, replies.at(commands.length), replicas) : undefined
-    const { refused, undone } = this.#settleAll(commands, replies, { doubt, published: replicas === 0 })
+    const unconfirmedReason =
+      replicas > 0 ? await this.#unconfirmedReason(live, replies.at(commands.length), replicas) : undefined
+    const { refused, undone } = this.#settleAll(commands, replies, {
+      unconfirmedReason,
+      published: replicas === 0,
+    })
     if (undone.size === 0) return
     const isDone = (write: Write): boolean => !undone.has(write) && !refused.has(write)
     await this.#retryUndone(live, this.refuseOutOfOrder(group, [...undone.keys()], isDone), undone)
@@ -110,7 +114,7 @@ export class GroupCommit extends OrderedWorker<Write> {
    * Returns the reason why the writes of a pipeline cannot be acknowledged, given the reply to its WAIT.
    * Returns undefined when they can.
    */
-  async #doubt(live: LiveRedis, reached: unknown, replicas: number): Promise<string | undefined> {
+  async #unconfirmedReason(live: LiveRedis, reached: unknown, replicas: number): Promise<string | undefined> {
     if (!(typeof reached === 'number' && reached >= replicas))
       return `${String(reached)} of ${replicas} replicas confirmed it within ${this.#options.waitMs} ms`
     // Writes that stale replicas confirm to a replaced master are lost with it.
@@ -165,19 +169,19 @@ export class GroupCommit extends OrderedWorker<Write> {
 
   /**
    * Ends the writes that Redis has stored or permanently refused. Returns the others in order, each with the
-   * action that is needed before another attempt. `doubt`: the reason why stored writes cannot be
+   * action that is needed before another attempt. `unconfirmedReason`: the reason why stored writes cannot be
    * acknowledged.
    */
   #settleAll(
     commands: readonly WriteCommand[],
     replies: readonly unknown[],
-    { doubt, published }: { doubt: string | undefined; published: boolean },
+    { unconfirmedReason, published }: { unconfirmedReason: string | undefined; published: boolean },
   ): { undone: Map<Write, NotStored>; refused: Set<Write> } {
     const undone = new Map<Write, NotStored>()
     const refused = new Set<Write>()
     commands.forEach(({ writes }, at) => {
       writes.forEach((write, index) => {
-        const outcome = this.#settleOne(write, replies[at], { index, published, doubt })
+        const outcome = this.#settleOne(write, replies[at], { index, published, unconfirmedReason })
         if (outcome === 'refused') refused.add(write)
         else if (outcome !== 'stored') undone.set(write, outcome)
       })
@@ -188,12 +192,12 @@ export class GroupCommit extends OrderedWorker<Write> {
   #settleOne(
     write: Write,
     reply: unknown,
-    result: AddResult & { doubt: string | undefined },
+    result: AddResult & { unconfirmedReason: string | undefined },
   ): 'stored' | 'refused' | NotStored {
     try {
       const outcome = write.read(reply, result)
       if (typeof outcome === 'string') return outcome
-      if (result.doubt !== undefined) this.reject(write, unknownOutcome(result.doubt))
+      if (result.unconfirmedReason !== undefined) this.reject(write, unknownOutcome(result.unconfirmedReason))
       else {
         this.settle(write)
         write.resolve(outcome.result)

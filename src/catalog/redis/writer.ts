@@ -96,7 +96,7 @@ export class CatalogWriter {
   readonly #link: RedisLink
   /** The newest version known to be in Redis. */
   #known: CatalogVersion | undefined
-  /** The fence at the last snapshot. A new leader must write a snapshot of its own before anything else. */
+  /** The fence at the last snapshot. A new leader must first write its own snapshot. */
   #snapshotFence: number | undefined
   #last: Promise<unknown> = Promise.resolve()
 

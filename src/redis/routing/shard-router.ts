@@ -1,4 +1,4 @@
-// Sends each job to the shard that holds its partition. This folder (`routing/`) brings work to the right
+// Sends each job to the shard that holds its partition. This folder (`routing/`) sends work to the right
 // master while partitions move in a Cluster; it imports the leaves and the rest of src/redis. Start with
 // job.ts, then read this file and ordered-worker.ts. While a partition moves, all jobs that were sent to the
 // old shard must end before the router sends a job to the new shard. The requests of one caller for one

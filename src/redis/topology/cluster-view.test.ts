@@ -137,7 +137,7 @@ describe('a master is confirmed', () => {
     expect(confirmed(view('a', before), view('b', before), view('c', suspecting))).toBe(true)
   })
 
-  test('not by itself and its replicas alone', () => {
+  test('not by only itself and its replicas', () => {
     expect(confirmed(view('a', before), view('replica', before), view('other replica', before))).toBe(false)
   })
 

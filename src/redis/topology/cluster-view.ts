@@ -16,8 +16,8 @@ interface MasterView {
   /** The number of known replicas, up or down. */
   readonly replicas: number
   /**
-   * `suspected`: this node alone considers the master down. `failed`: a majority of the masters does, as far
-   * as this node knows.
+   * `suspected`: this node considers the master down. `failed`: as far as this node knows, a majority of the
+   * masters considers it down.
    */
   readonly health: 'healthy' | 'suspected' | 'failed'
 }
