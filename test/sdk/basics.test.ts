@@ -1,4 +1,5 @@
-// What every official client does, whatever its language and the broker. The other party is the official client for JavaScript.
+// Basic functions of every official client, with every broker. The second client in these tests is the
+// official one for JavaScript.
 import { describe, expect, test } from 'vitest'
 import { apiKey, apiResult } from '../support/api-client.js'
 import { connectedAs, dataOf, centrifugeUrl, subscribed } from '../support/centrifuge-sdk.js'
@@ -16,23 +17,25 @@ async function annAndBob(client: SdkClient & BrokerKind, channels = [rule('gener
 }
 
 async function annAt(client: SdkClient, gateway: TestGateway, claims = {}): Promise<Driver> {
-  return Driver.start(client).connected(centrifugeUrl(gateway), { token: await gateway.token('ann', { claims }) })
+  return Driver.start(client).connected(centrifugeUrl(gateway), {
+    token: await gateway.token('ann', { claims }),
+  })
 }
 
 const byUser = (a: { user: string }, b: { user: string }): number => a.user.localeCompare(b.user)
 
 describe.each(everywhere)('$name on $broker', (client) => {
-  test('connects by token', async () => {
+  test('connects with a token', async () => {
     const { here } = await client.start()
     const ann = Driver.start(client)
     await ann.connect(centrifugeUrl(here), { token: await here.token('ann') })
     expect((await ann.next('connected')).client).toMatch(/^[\w-]{36}$/)
   })
 
-  test('connects as a guest where rules let guests in', async () => {
-    const everybody = [{ authenticated: true as const }, { anonymous: true as const }]
+  test('connects as a guest when rules admit guests', async () => {
+    const allSubjects = [{ authenticated: true as const }, { anonymous: true as const }]
     const { here } = await client.start({
-      channels: [rule('lobby', { grants: [allow(allOperations, everybody)] })],
+      channels: [rule('lobby', { grants: [allow(allOperations, allSubjects)] })],
     })
     const guest = Driver.start(client)
     await guest.connect(centrifugeUrl(here))
@@ -41,7 +44,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect((await guest.presence('lobby')).clients).toEqual([{ client: id, user: `guest:${id}` }])
   })
 
-  test('publishes, and hears what is published', async () => {
+  test('publishes, and receives publications', async () => {
     const { ann, bob } = await annAndBob(client)
     const atBob = dataOf(await subscribed(bob, 'general'))
     await ann.subscribed('general')
@@ -53,15 +56,16 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect(await ann.next('publication')).toMatchObject({ data: ['from', 'bob'], offset: 2 })
   })
 
-  test('hears nothing more once it has unsubscribed, and is back when it subscribes again', async () => {
+  test('receives nothing after unsubscribing, and receives again after a new subscription', async () => {
     const { ann, bob } = await annAndBob(client)
     await ann.subscribed('general')
     await ann.unsubscribe('general')
     expect((await ann.next('unsubscribed')).channel).toBe('general')
-    // SDKs tell so before the server knows; it answers in order.
+    // SDKs report it before the server has processed it. The server replies in order, so this reply comes
+    // after it.
     await ann.history('general')
     await bob.publish('general', 'late')
-    // Answered after whatever was still under way.
+    // This reply comes after any publication that is still in transit.
     await ann.history('general')
     expect(ann.waiting('publication')).toEqual([])
     await ann.subscribed('general')
@@ -69,7 +73,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect(await ann.data(1)).toEqual(['again'])
   })
 
-  test('reads history: its position, the oldest, those after a position, the newest first', async () => {
+  test('reads history: the position, the oldest, those after a position, the newest first', async () => {
     const { ann } = await annAndBob(client)
     for (let n = 1; n <= 5; n += 1) await ann.publish('general', { n })
     const position = await ann.history('general')
@@ -83,7 +87,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect((await ann.history('general', { limit: 1 })).publications).toEqual([{ data: { n: 1 }, offset: 1 }])
   })
 
-  test('asks who is present, and how many', async () => {
+  test('reads presence and its counts', async () => {
     const { ann, bob } = await annAndBob(client)
     await subscribed(bob, 'general')
     await ann.subscribed('general')
@@ -93,17 +97,17 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect(await ann.presenceStats('general')).toEqual({ clients: 2, users: 2 })
   })
 
-  test('is told who joins and who leaves', async () => {
+  test('receives joins and leaves', async () => {
     const { ann, bob } = await annAndBob(client)
     await ann.subscribed('general', { joinLeave: true })
     const fromBob = ({ user }: { user: string }): boolean => user === 'bob'
-    const theirs = await subscribed(bob, 'general')
+    const subscription = await subscribed(bob, 'general')
     const joined = await ann.next('join', fromBob)
-    theirs.unsubscribe()
+    subscription.unsubscribe()
     expect(await ann.next('leave', fromBob)).toMatchObject({ channel: 'general', client: joined.client })
   })
 
-  test('is in the channels that its token names', async () => {
+  test('is subscribed to the channels that its token names', async () => {
     const { here, there } = await client.start()
     const bob = await connectedAs(there, 'bob')
     const ann = await annAt(client, here, { channels: ['general'] })
@@ -116,7 +120,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     })
   })
 
-  test('is put on a channel by its backend, and taken off it', async () => {
+  test('is subscribed and unsubscribed by its backend', async () => {
     const { here, there } = await client.start({ apiKeys: [apiKey()] })
     const ann = await annAt(client, here)
     await apiResult(there, 'subscribe', { user: 'ann', channel: 'general' })
@@ -127,7 +131,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect(await ann.next('serverUnsubscribed')).toMatchObject({ channel: 'general' })
   })
 
-  test('knows the tags of what it hears', async () => {
+  test('receives the tags of publications', async () => {
     const { here, there } = await client.start({ apiKeys: [apiKey()] })
     const ann = await annAt(client, here)
     await ann.subscribed('general')
@@ -138,7 +142,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect((await ann.next('publication')).tags).toEqual({})
   })
 
-  test('hears why it may not subscribe, publish or ask; the connection lives', async () => {
+  test('receives the reason of refused commands, and stays connected', async () => {
     const { ann } = await annAndBob(client, [
       rule('general'),
       rule('staff', { grants: [allow(allOperations, [{ roles: ['staff'] }])] }),
@@ -162,7 +166,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
 describe.each(everywhere.filter(({ lacks }) => !lacks.includes('tagsFilter')))(
   '$name on $broker',
   (client) => {
-    test('hears only what fits its tags filter', async () => {
+    test('receives only publications that match its tags filter', async () => {
       const { here, there } = await client.start({ apiKeys: [apiKey()] })
       const ann = await annAt(client, here)
       const goals = { key: 'kind', cmp: 'eq', val: 'goal' }
@@ -182,7 +186,7 @@ describe.each(everywhere.filter(({ lacks }) => !lacks.includes('tagsFilter')))(
 )
 
 describe.each(everywhere.filter(({ lacks }) => !lacks.includes('delta')))('$name on $broker', (client) => {
-  test('applies deltas to what it had', async () => {
+  test('applies deltas to earlier publications', async () => {
     const { ann, bob } = await annAndBob(client)
     await ann.subscribed('general', { delta: 'fossil' })
     const documents = ['мир', 'мор', 'é', '😀'].map((title) => ({ title, rest: 'ж'.repeat(200) }))

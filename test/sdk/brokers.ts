@@ -1,4 +1,4 @@
-// The brokers that the suite is run on.
+// The brokers with which the suite runs.
 import { afterAll } from 'vitest'
 import type { GatewayOptions } from '../../src/gateway/gateway.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
@@ -7,16 +7,19 @@ import type { TestGateway } from '../support/gateway.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
 import { clients, type SdkClient } from './clients.js'
 
-/** Where the driver is, and where everybody else is: two gateways where the broker lets several share it. */
-interface Place {
+/**
+ * The gateway of the driver (`here`), and that of all other clients (`there`). With the memory broker, both
+ * are the same.
+ */
+interface Gateways {
   readonly here: TestGateway
   readonly there: TestGateway
 }
 
 export interface BrokerKind {
   readonly broker: string
-  /** With nothing in it. */
-  start(policy?: Partial<TenantPolicy>, options?: Partial<GatewayOptions>): Promise<Place>
+  /** Starts the gateways with an empty broker. */
+  start(policy?: Partial<TenantPolicy>, options?: Partial<GatewayOptions>): Promise<Gateways>
 }
 
 let redis: Promise<RedisProcess> | undefined
@@ -37,10 +40,10 @@ export const brokers: readonly BrokerKind[] = [
       const { port } = await redis
       await (await redis).cli('FLUSHALL')
       const url = `redis://127.0.0.1:${port}`
-      // Each waits for the other's part of an answer.
+      // The number of gateways tells each gateway how many answers a survey has.
       const two = { ...options, count: async () => 2 }
       const [here, there] = [await gatewayOnRedis(url, policy, two), await gatewayOnRedis(url, policy, two)]
-      await until('gateways that hear each other', () =>
+      await until('gateways that receive each other’s messages', () =>
         [here, there].every(({ gateway }) => gateway.unreadyReasons().length === 0),
       )
       return { here, there }
@@ -48,7 +51,7 @@ export const brokers: readonly BrokerKind[] = [
   },
 ]
 
-/** Every client on every broker. */
+/** Every client with every broker. */
 export const everywhere: readonly (SdkClient & BrokerKind)[] = clients.flatMap((client) =>
   brokers.map((broker) => ({ ...client, ...broker })),
 )

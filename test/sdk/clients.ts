@@ -1,14 +1,17 @@
-// The clients that the suite is run with: who they are, and how their drivers are started.
+// The clients with which the suite runs, and the commands that start their drivers.
 import { fileURLToPath } from 'node:url'
 import { locateJavaDriver } from '../../scripts/java-client.mjs'
 import { locatePythonClients } from '../../scripts/python-clients.mjs'
 
 export interface SdkClient {
-  /** Of the suite's headings. */
+  /** Name of the client in test titles. */
   readonly name: string
-  /** Starts a driver. */
+  /** Command line that starts the driver. */
   readonly command: readonly string[]
-  /** What the SDK has no word for when it subscribes; or that it does not come back by itself when its token for a channel is refused as expired. */
+  /**
+   * Features that the SDK lacks: options of a subscription, or (`again after 109`) a new attempt with a new
+   * token after an expired subscription token.
+   */
   readonly lacks: readonly ('delta' | 'since' | 'tagsFilter' | 'again after 109')[]
 }
 
@@ -26,12 +29,12 @@ export const clients: readonly SdkClient[] = [
 
 export async function pythonClients(): Promise<string> {
   const found = await locatePythonClients()
-  if (found === undefined) throw new Error('the Python clients are not here: npm run test:sdk fetches them')
+  if (found === undefined) throw new Error('the Python clients are missing: npm run test:sdk installs them')
   return found
 }
 
 async function javaDriver(): Promise<readonly string[]> {
   const found = await locateJavaDriver()
-  if (found === undefined) throw new Error('the Java client is not here: npm run test:sdk fetches it')
+  if (found === undefined) throw new Error('the Java client is missing: npm run test:sdk installs it')
   return found
 }

@@ -1,4 +1,4 @@
-// What each client makes of every way in which the server may end it: it comes back, or knows that it must not.
+// How each client reacts to every close code and unsubscribe code: it reconnects, or it stays disconnected.
 import { describe, expect, test } from 'vitest'
 import { unsubscribeCodes } from '../../src/protocol/codes.js'
 import { centrifugeUrl } from '../support/centrifuge-sdk.js'
@@ -15,7 +15,7 @@ async function annInGeneral(client: SdkClient & BrokerKind) {
 }
 
 describe.each(everywhere)('$name on $broker', (client) => {
-  test.each(temporaryCloses)('$code $reason: back, and subscribed again', async (close) => {
+  test.each(temporaryCloses)('$code $reason: reconnects and subscribes again', async (close) => {
     const { ann, session } = await annInGeneral(client)
     session.close(close)
     expect(await ann.next('connecting', ({ code }) => code !== 0)).toMatchObject(close)
@@ -28,25 +28,25 @@ describe.each(everywhere)('$name on $broker', (client) => {
     const { ann, session } = await annInGeneral(client)
     session.close(close)
     expect(await ann.next('disconnected')).toMatchObject(close)
-    // Of its beginning: a client that came back would say so again.
+    // This is the first connect. A client that reconnected would report a second one.
     expect(ann.waiting('connecting')).toMatchObject([{ code: 0 }])
   })
 
   test.each(Object.values(unsubscribeCodes).filter(({ code }) => code < 2500))(
-    'unsubscribed with $code $reason: it is over',
-    async (over) => {
+    'unsubscribed with $code $reason: final',
+    async (end) => {
       const { ann, session } = await annInGeneral(client)
-      for (const subscription of session.subscriptions.values()) session.endSubscription(subscription, over)
-      expect(await ann.next('unsubscribed')).toMatchObject(over)
+      for (const subscription of session.subscriptions.values()) session.endSubscription(subscription, end)
+      expect(await ann.next('unsubscribed')).toMatchObject(end)
     },
   )
 
   test.each(Object.values(unsubscribeCodes).filter(({ code }) => code >= 2500))(
-    'unsubscribed with $code $reason: subscribed again',
-    async (over) => {
+    'unsubscribed with $code $reason: subscribes again',
+    async (end) => {
       const { ann, session } = await annInGeneral(client)
-      for (const subscription of session.subscriptions.values()) session.endSubscription(subscription, over)
-      expect(await ann.next('subscribing', ({ code }) => code !== 0)).toMatchObject(over)
+      for (const subscription of session.subscriptions.values()) session.endSubscription(subscription, end)
+      expect(await ann.next('subscribing', ({ code }) => code !== 0)).toMatchObject(end)
       await ann.next('subscribed')
     },
   )

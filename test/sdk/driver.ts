@@ -1,4 +1,4 @@
-// One client of an official SDK, in a process of its own.
+// Controls one client of an official SDK, which runs in its own process.
 import { onTestFinished } from 'vitest'
 import { Arrivals } from '../support/waiting.js'
 import type { SdkClient } from './clients.js'
@@ -26,7 +26,7 @@ interface Subscribed extends InChannel {
 interface Publication extends InChannel {
   readonly data: unknown
   readonly offset: number
-  /** Not of server-side subscriptions. */
+  /** Absent for server-side subscriptions. */
   readonly tags?: Readonly<Record<string, string>>
 }
 
@@ -35,7 +35,7 @@ interface Member extends InChannel {
   readonly client: string
 }
 
-/** What a driver tells unasked. */
+/** The events of a driver. */
 interface Events {
   readonly connecting: Change
   readonly connected: { readonly client: string; readonly data?: unknown }
@@ -50,11 +50,11 @@ interface Events {
   readonly serverPublication: Publication
   readonly serverUnsubscribed: InChannel
   readonly error: { readonly code: number; readonly message: string }
-  /** Without a channel: for the connection. */
-  readonly tokenWanted: { readonly ask: number; readonly channel?: string | null }
+  /** A token for the connection, or for a subscription if there is a channel. */
+  readonly tokenRequested: { readonly request: number; readonly channel?: string | null }
 }
 
-type Told = { [Name in keyof Events]: { readonly event: Name } & Events[Name] }[keyof Events]
+type DriverEvent = { [Name in keyof Events]: { readonly event: Name } & Events[Name] }[keyof Events]
 
 export type GetToken = () => Promise<string>
 
@@ -68,7 +68,7 @@ export interface Subscribing extends Connecting {
   readonly joinLeave?: boolean
   readonly since?: Position
   readonly delta?: 'fossil'
-  /** As it is on the wire. */
+  /** In the format of the protocol. */
   readonly tagsFilter?: object
 }
 
@@ -76,15 +76,15 @@ export interface HistoryPage extends Position {
   readonly publications: readonly { readonly data: unknown; readonly offset: number }[]
 }
 
-/** Ends with the test that started it. */
+/** Ends when the test that started it ends. */
 export class Driver {
   readonly #program: LineProgram
-  readonly #told = new Map<keyof Events, Arrivals<unknown>>()
-  /** By channel; the connection's by ''. */
+  readonly #events = new Map<keyof Events, Arrivals<unknown>>()
+  /** By channel. The entry of the connection has the key ''. */
   readonly #tokens = new Map<string, GetToken>()
 
   private constructor({ command, name }: SdkClient) {
-    this.#program = new LineProgram(name, command, (line) => this.#hear(line as Told))
+    this.#program = new LineProgram(name, command, (line) => this.#onEvent(line as DriverEvent))
   }
 
   static start(client: SdkClient): Driver {
@@ -93,94 +93,97 @@ export class Driver {
     return driver
   }
 
-  /** The oldest event of that name which was not taken yet; waits for it. */
-  next<Name extends keyof Events>(name: Name, fits?: (told: Events[Name]) => boolean): Promise<Events[Name]> {
+  /** Takes the oldest event of that name that matches `fits`. Waits for it. */
+  next<Name extends keyof Events>(
+    name: Name,
+    fits?: (event: Events[Name]) => boolean,
+  ): Promise<Events[Name]> {
     return this.#arrivals(name).next(fits)
   }
 
-  /** Told and not taken. */
+  /** The events of that name that were not taken yet. */
   waiting<Name extends keyof Events>(name: Name): readonly Events[Name][] {
     return this.#arrivals(name).waiting
   }
 
-  /** Of the next publications. */
+  /** Takes the next `count` publications, and returns their data. */
   async data(count: number): Promise<unknown[]> {
     return (await this.#arrivals('publication').take(count)).map(({ data }) => data)
   }
 
-  /** Resolves when the call was made: what becomes of it is told. */
+  /** Resolves when the SDK's method was called. Events report the outcome. */
   async connect(url: string, { getToken, token }: Connecting = {}): Promise<void> {
-    await this.#program.order('connect', { url, token, ...this.#asking('', getToken) })
+    await this.#program.send('connect', { url, token, ...this.#tokenFields('', getToken) })
   }
 
-  /** As `connect`. */
+  /** Resolves when the SDK's method was called. Events report the outcome. */
   async subscribe(channel: string, { getToken, ...fields }: Subscribing = {}): Promise<void> {
-    await this.#program.order('subscribe', { channel, ...fields, ...this.#asking(channel, getToken) })
+    await this.#program.send('subscribe', { channel, ...fields, ...this.#tokenFields(channel, getToken) })
   }
 
-  /** Resolves when it is connected. */
+  /** Connects. Resolves when the client is connected. */
   async connected(url: string, options: Connecting): Promise<this> {
     await this.connect(url, options)
     await this.next('connected')
     return this
   }
 
-  /** Resolves when it is subscribed. */
+  /** Subscribes. Resolves when the client is subscribed. */
   async subscribed(channel: string, options: Subscribing = {}): Promise<Subscribed> {
     await this.subscribe(channel, options)
-    return this.next('subscribed', (told) => told.channel === channel)
+    return this.next('subscribed', (event) => event.channel === channel)
   }
 
   async unsubscribe(channel: string): Promise<void> {
-    await this.#program.order('unsubscribe', { channel })
+    await this.#program.send('unsubscribe', { channel })
   }
 
   async publish(channel: string, data: unknown): Promise<void> {
-    await this.#program.order('publish', { channel, data })
+    await this.#program.send('publish', { channel, data })
   }
 
   async history(
     channel: string,
     options: { limit?: number; since?: Position; reverse?: boolean } = {},
   ): Promise<HistoryPage> {
-    return (await this.#program.order('history', { channel, ...options })) as HistoryPage
+    return (await this.#program.send('history', { channel, ...options })) as HistoryPage
   }
 
   async presence(channel: string): Promise<{ clients: { client: string; user: string }[] }> {
-    const found = await this.#program.order('presence', { channel })
+    const found = await this.#program.send('presence', { channel })
     return found as { clients: { client: string; user: string }[] }
   }
 
   async presenceStats(channel: string): Promise<{ clients: number; users: number }> {
-    return (await this.#program.order('presenceStats', { channel })) as { clients: number; users: number }
+    return (await this.#program.send('presenceStats', { channel })) as { clients: number; users: number }
   }
 
   async disconnect(): Promise<void> {
-    await this.#program.order('disconnect', {})
+    await this.#program.send('disconnect', {})
   }
 
-  #asking(what: string, getToken: GetToken | undefined): { asksToken: boolean } {
-    if (getToken) this.#tokens.set(what, getToken)
-    return { asksToken: getToken !== undefined }
+  #tokenFields(key: string, getToken: GetToken | undefined): { requestsToken: boolean } {
+    if (getToken) this.#tokens.set(key, getToken)
+    return { requestsToken: getToken !== undefined }
   }
 
-  #hear(told: Told): void {
-    this.#arrivals(told.event).push(told)
-    if (told.event !== 'tokenWanted') return
-    this.#giveToken(told).catch((error: unknown) => {
-      // Whoever waits for what this token would have led to fails, and this says why.
-      this.#program.tell({ do: 'token', ask: told.ask, token: `none: ${String(error)}` })
+  #onEvent(event: DriverEvent): void {
+    this.#arrivals(event.event).push(event)
+    if (event.event !== 'tokenRequested') return
+    this.#sendToken(event).catch((error: unknown) => {
+      // The client fails with this invalid token, which names the reason.
+      this.#program.write({ command: 'token', request: event.request, token: `none: ${String(error)}` })
     })
   }
 
-  async #giveToken({ ask, channel }: Events['tokenWanted']): Promise<void> {
-    this.#program.tell({ do: 'token', ask, token: await this.#tokens.get(channel ?? '')?.() })
+  async #sendToken({ channel, request }: Events['tokenRequested']): Promise<void> {
+    this.#program.write({ command: 'token', request, token: await this.#tokens.get(channel ?? '')?.() })
   }
 
   #arrivals<Name extends keyof Events>(name: Name): Arrivals<Events[Name]> {
-    const known = this.#told.get(name) as Arrivals<Events[Name]> | undefined
+    const known = this.#events.get(name) as Arrivals<Events[Name]> | undefined
     const arrivals = known ?? new Arrivals<Events[Name]>(name)
-    if (!known) this.#told.set(name, arrivals)
+    if (!known) this.#events.set(name, arrivals)
     return arrivals
   }
 }

@@ -1,4 +1,4 @@
-// A gateway is killed in the middle of a conversation: its clients go on at another one, and miss nothing.
+// A gateway is killed while its clients are active: they continue at another one and miss nothing.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { endPrograms } from '../support/child-process.js'
 import { connectedAs, centrifugeUrl } from '../support/centrifuge-sdk.js'
@@ -10,8 +10,8 @@ import { Driver } from './driver.js'
 
 let manifests: ManifestFolder
 let redisUrl: string
-let survivor: GatewayProcess
-/** Where clients connect: whoever is alive. */
+let remaining: GatewayProcess
+/** Clients connect here. It leads to a gateway that is alive. */
 let balancer: TestProxy
 
 const options = () => ({ redis: redisUrl, args: ['--tenants', manifests.path] })
@@ -19,8 +19,8 @@ const options = () => ({ redis: redisUrl, args: ['--tenants', manifests.path] })
 beforeAll(async () => {
   manifests = await ManifestFolder.make()
   redisUrl = `redis://127.0.0.1:${(await startRedis()).port}`
-  survivor = await GatewayProcess.start(options())
-  balancer = await new TestProxy(survivor.port).start()
+  remaining = await GatewayProcess.start(options())
+  balancer = await new TestProxy(remaining.port).start()
 })
 afterAll(async () => {
   await balancer.stop()
@@ -30,19 +30,19 @@ afterAll(async () => {
 })
 
 describe.each(clients)('$name', (client) => {
-  test('recovers what was published while it was away: nothing missing, nothing twice', async () => {
-    const doomed = await GatewayProcess.start(options())
-    balancer.retarget(doomed.port)
+  test('recovers what was published while it was disconnected, once and completely', async () => {
+    const killed = await GatewayProcess.start(options())
+    balancer.retarget(killed.port)
     const ann = Driver.start(client)
-    await ann.connected(centrifugeUrl(balancer), { getToken: () => doomed.token('ann') })
+    await ann.connected(centrifugeUrl(balancer), { getToken: () => killed.token('ann') })
     await ann.subscribed('general', { recoverable: true })
-    const bob = await connectedAs(survivor, 'bob')
+    const bob = await connectedAs(remaining, 'bob')
 
     const numbers = Array.from({ length: 200 }, (_, index) => index + 1)
     for (const n of numbers) {
-      // Nobody waits for its end: publishing goes on.
-      if (n === 100) balancer.retarget(survivor.port)
-      if (n === 100) doomed.program.signal('SIGKILL')
+      // Publishing continues without waiting for the end of the gateway.
+      if (n === 100) balancer.retarget(remaining.port)
+      if (n === 100) killed.program.signal('SIGKILL')
       await bob.publish('general', n)
     }
     expect(await ann.next('subscribed')).toMatchObject({ wasRecovering: true, recovered: true })
@@ -52,15 +52,15 @@ describe.each(clients)('$name', (client) => {
     expect(ann.waiting('publication')).toEqual([])
   })
 
-  test('forgets nothing when it asks for history at the other', async () => {
-    const doomed = await GatewayProcess.start(options())
-    balancer.retarget(doomed.port)
+  test('reads the complete history at the other gateway', async () => {
+    const killed = await GatewayProcess.start(options())
+    balancer.retarget(killed.port)
     const ann = Driver.start(client)
-    await ann.connected(centrifugeUrl(balancer), { getToken: () => doomed.token('ann') })
+    await ann.connected(centrifugeUrl(balancer), { getToken: () => killed.token('ann') })
     await ann.publish('lobby', 'before')
     const { epoch, offset } = await ann.history('lobby')
-    balancer.retarget(survivor.port)
-    await doomed.kill()
+    balancer.retarget(remaining.port)
+    await killed.kill()
     await ann.next('connected')
     await ann.publish('lobby', 'after')
     const { publications } = await ann.history('lobby', { limit: 10, since: { epoch, offset: offset - 1 } })

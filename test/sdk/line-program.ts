@@ -1,15 +1,16 @@
-// A program that is given orders and answers them, one JSON object a line: the frame of the protocol in README.md.
+// A program that reads commands and writes replies and events as lines of JSON. README.md describes the
+// protocol.
 import { Program } from '../support/child-process.js'
 import { within } from '../support/waiting.js'
 
-interface Answer {
+interface Reply {
   readonly id: number
   readonly result?: unknown
   readonly error?: Readonly<Record<string, unknown>>
 }
 
-/** The program refused an order. `fields` is its `error`, as it came. */
-class Refusal extends Error {
+/** The program replied with an error. `fields` is the field `error` of the reply. */
+class ReplyError extends Error {
   readonly fields: Readonly<Record<string, unknown>>
 
   constructor(fields: Readonly<Record<string, unknown>>) {
@@ -20,39 +21,39 @@ class Refusal extends Error {
 
 export class LineProgram {
   readonly #program: Program
-  readonly #answers = new Map<number, (answer: Answer) => void>()
-  #orders = 0
+  readonly #waiting = new Map<number, (reply: Reply) => void>()
+  #commands = 0
 
-  /** `told`: each line that answers nothing. */
-  constructor(name: string, command: readonly string[], told: (line: object) => void = () => {}) {
+  /** `onEvent` is called for each line that is not a reply. */
+  constructor(name: string, command: readonly string[], onEvent: (event: object) => void = () => {}) {
     this.#program = new Program(name, command, {
-      listens: true,
-      hears: (text) => {
-        const line = JSON.parse(text) as Answer | { readonly event: string }
-        if ('id' in line) this.#answers.get(line.id)?.(line)
-        else told(line)
+      hasStdin: true,
+      onLine: (text) => {
+        const line = JSON.parse(text) as Reply | { readonly event: string }
+        if ('id' in line) this.#waiting.get(line.id)?.(line)
+        else onEvent(line)
       },
     })
   }
 
-  /** The result; rejects with a `Refusal`. */
-  async order(order: string, fields: object): Promise<unknown> {
-    this.#orders += 1
-    const id = this.#orders
-    const answered = new Promise<Answer>((resolve) => this.#answers.set(id, resolve))
-    this.tell({ id, do: order, ...fields })
+  /** Sends a command. Resolves with its result; rejects with `ReplyError`, or when the program ends. */
+  async send(command: string, fields: object): Promise<unknown> {
+    this.#commands += 1
+    const id = this.#commands
+    const replied = new Promise<Reply>((resolve) => this.#waiting.set(id, resolve))
+    this.write({ id, command, ...fields })
     const ended = this.#program.ended.then(() => {
-      throw new Error(`${this.#program.name} ended:\n${this.#program.said}`)
+      throw new Error(`${this.#program.name} ended:\n${this.#program.output}`)
     })
-    const { error, result } = await within(`the answer to ${order}`, Promise.race([answered, ended]))
-    this.#answers.delete(id)
-    if (error) throw new Refusal(error)
+    const { error, result } = await within(`the reply to ${command}`, Promise.race([replied, ended]))
+    this.#waiting.delete(id)
+    if (error) throw new ReplyError(error)
     return result
   }
 
-  /** What is not answered. */
-  tell(line: object): void {
-    this.#program.tell(JSON.stringify(line))
+  /** Writes a line that has no reply. */
+  write(line: object): void {
+    this.#program.writeLine(JSON.stringify(line))
   }
 
   end(): Promise<void> {

@@ -1,4 +1,4 @@
-// The Python example, and that it is tried with the versions that it names.
+// The Python example works with the versions that it names.
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { backendContract } from '../examples/backend.contract.js'

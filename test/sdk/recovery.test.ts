@@ -1,4 +1,4 @@
-// Lines break. What was missed comes back, in order and once; and where it cannot, the client is told so.
+// Connections break. Missed publications are recovered in order and once; otherwise the client is notified.
 import { describe, expect, test } from 'vitest'
 import type { Centrifuge } from 'centrifuge'
 import { connectedAs, centrifugeUrl, proxyFor } from '../support/centrifuge-sdk.js'
@@ -13,7 +13,7 @@ const channels = [
 ]
 const recoverable = { recoverable: true }
 
-/** `ann`, the client under test, sits behind a line that can be cut; `bob` does not. */
+/** `ann` is the client under test and connects through a proxy. `bob` connects directly. */
 async function annBehindProxy(client: SdkClient & BrokerKind) {
   const { here, there } = await client.start({ channels })
   const proxy = await proxyFor(here)
@@ -27,7 +27,7 @@ async function publishAll(bob: Centrifuge, channel: string, items: readonly unkn
 }
 
 describe.each(everywhere)('$name on $broker', (client) => {
-  test('what was published while the line was cut comes first, in order, then what is live', async () => {
+  test('missed publications come first and in order, then live ones', async () => {
     const { ann, bob, proxy } = await annBehindProxy(client)
     await ann.subscribed('general', recoverable)
     await bob.publish('general', 1)
@@ -40,7 +40,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect(await ann.data(4)).toEqual([2, 3, 4, 5])
   })
 
-  test('several cuts under steady publishing: everything arrives once and in order', async () => {
+  test('everything arrives once and in order when the connection is cut repeatedly during publishing', async () => {
     const { ann, bob, proxy } = await annBehindProxy(client)
     await ann.subscribed('general', recoverable)
     const numbers = Array.from({ length: 100 }, (_, index) => index + 1)
@@ -53,7 +53,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect(ann.waiting('publication')).toEqual([])
   })
 
-  test('where more was missed than one answer holds, the client is told and goes on live', async () => {
+  test('a client that missed more than one reply can hold is notified and continues with live publications', async () => {
     const { ann, bob, proxy } = await annBehindProxy(client)
     await ann.subscribed('general', recoverable)
     proxy.refuse()
@@ -64,7 +64,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
     expect(await ann.next('publication')).toMatchObject({ data: 'live', offset: 302 })
   })
 
-  test('of a channel where only the newest counts, the newest comes back', async () => {
+  test('a channel that keeps only the newest publication recovers that one', async () => {
     const { ann, bob, proxy } = await annBehindProxy(client)
     await ann.subscribed('score', recoverable)
     proxy.refuse()
@@ -77,7 +77,7 @@ describe.each(everywhere)('$name on $broker', (client) => {
 })
 
 describe.each(everywhere.filter(({ lacks }) => !lacks.includes('since')))('$name on $broker', (client) => {
-  test('a position from elsewhere is where a first subscription begins', async () => {
+  test('a first subscription can start at a given position', async () => {
     const { ann, bob } = await annBehindProxy(client)
     await publishAll(bob, 'general', [1, 2, 3])
     const { epoch } = await bob.history('general')

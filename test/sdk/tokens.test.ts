@@ -1,4 +1,4 @@
-// Tokens end: a client fetches another in time, and knows when there is none to be had.
+// Expiring tokens: a client requests a new token in time, and stays disconnected without one.
 import { describe, expect, test } from 'vitest'
 import { MovableClock } from '../support/clock.js'
 import { centrifugeUrl } from '../support/centrifuge-sdk.js'
@@ -10,12 +10,15 @@ import { everywhere, type BrokerKind } from './brokers.js'
 import type { SdkClient } from './clients.js'
 import { Driver } from './driver.js'
 
-/** Nobody may listen to boards by rule. */
+/** No rule grants Subscribe on `board:*`. */
 const channels = [rule('general'), rule('board:*', { grants: [allow(['Publish', 'History', 'Presence'])] })]
 
-const farOffMs = 600_000
+const longTimeMs = 600_000
 
-function ticket(gateway: TestGateway, { user = 'ann', channel = 'board:1', expiresInS = 3600 } = {}) {
+function subscriptionToken(
+  gateway: TestGateway,
+  { user = 'ann', channel = 'board:1', expiresInS = 3600 } = {},
+) {
   return gateway.token(user, { claims: { channel }, expiresInS })
 }
 
@@ -24,52 +27,52 @@ async function annAt(client: SdkClient, gateway: TestGateway): Promise<Driver> {
 }
 
 describe.each(everywhere)('$name on $broker', (client) => {
-  describe('of the connection', () => {
-    test('before it ends the client fetches another, and stays', async () => {
+  describe('connection tokens', () => {
+    test('the client requests a new token before the expiry, and stays', async () => {
       const clock = new MovableClock()
       const { here } = await client.start({ channels }, { clock })
-      const lives = [1, 3600]
+      const lifetimesS = [1, 3600]
       const ann = Driver.start(client)
       await ann.connected(centrifugeUrl(here), {
-        getToken: () => here.token('ann', { expiresInS: lives.shift() ?? 3600 }),
+        getToken: () => here.token('ann', { expiresInS: lifetimesS.shift() ?? 3600 }),
       })
       expect(await ann.next('connecting')).toMatchObject({ code: 0 })
-      const endMs = clock.epochMs() + farOffMs
+      const endMs = clock.epochMs() + longTimeMs
       await until('the refresh', () => (onlySession(here).identity.expiresAtMs ?? 0) > endMs)
-      expect(lives).toEqual([])
-      clock.move(farOffMs, here)
+      expect(lifetimesS).toEqual([])
+      clock.move(longTimeMs, here)
       await ann.history('general')
       expect([ann.waiting('connecting'), ann.waiting('disconnected')]).toEqual([[], []])
     })
 
-    test('one that has ended is told as 109: the client fetches another, and is in', async () => {
+    test('an expired token is error 109: the client requests a new one and connects', async () => {
       const { here } = await client.start({ channels })
-      const lives = [-10, 3600]
+      const lifetimesS = [-10, 3600]
       const ann = Driver.start(client)
       await ann.connected(centrifugeUrl(here), {
-        getToken: () => here.token('ann', { expiresInS: lives.shift() ?? 3600 }),
+        getToken: () => here.token('ann', { expiresInS: lifetimesS.shift() ?? 3600 }),
       })
       expect((await ann.next('error')).code).toBe(109)
-      expect(lives).toEqual([])
+      expect(lifetimesS).toEqual([])
     })
 
-    test('when no other comes in time it is 3005, and the client is back with another', async () => {
+    test('without a new token in time the connection closes with 3005, and the client reconnects with a new one', async () => {
       const clock = new MovableClock()
       const { here } = await client.start({ channels }, { clock })
-      const lives = [60, 3600]
+      const lifetimesS = [60, 3600]
       const ann = Driver.start(client)
       await ann.connected(centrifugeUrl(here), {
-        getToken: () => here.token('ann', { expiresInS: lives.shift() ?? 3600 }),
+        getToken: () => here.token('ann', { expiresInS: lifetimesS.shift() ?? 3600 }),
       })
-      clock.move(farOffMs, here)
+      clock.move(longTimeMs, here)
       expect(await ann.next('connecting', ({ code }) => code !== 0)).toMatchObject({ code: 3005 })
       await ann.next('connected')
     })
 
     test.each([
-      ['that is none', async () => 'not.a.token'],
-      ['for a channel', (gateway: TestGateway) => ticket(gateway)],
-    ])('one %s is refused for good: 3500', async (_what, token) => {
+      ['that is invalid', async () => 'not.a.token'],
+      ['for a channel', (gateway: TestGateway) => subscriptionToken(gateway)],
+    ])('a token %s is refused permanently with 3500', async (_what, token) => {
       const { here } = await client.start({ channels })
       const ann = Driver.start(client)
       await ann.connect(centrifugeUrl(here), { token: await token(here) })
@@ -79,47 +82,47 @@ describe.each(everywhere)('$name on $broker', (client) => {
       })
     })
 
-    test('none where guests may do nothing is final: 3501', async () => {
+    test('no token is refused permanently with 3501 when guests have no permissions', async () => {
       const { here } = await client.start({ channels })
-      const stranger = Driver.start(client)
-      await stranger.connect(centrifugeUrl(here))
-      expect((await stranger.next('disconnected')).code).toBe(3501)
+      const guest = Driver.start(client)
+      await guest.connect(centrifugeUrl(here))
+      expect((await guest.next('disconnected')).code).toBe(3501)
     })
   })
 
-  describe('of a subscription', () => {
-    test('lets in where no rule does', async () => {
+  describe('subscription tokens', () => {
+    test('a token grants a subscription that no rule grants', async () => {
       const { here } = await client.start({ channels })
       const ann = await annAt(client, here)
-      await ann.subscribed('board:1', { token: await ticket(here) })
+      await ann.subscribed('board:1', { token: await subscriptionToken(here) })
       await ann.publish('board:1', 'x')
       expect(await ann.data(1)).toEqual(['x'])
     })
 
-    test('before it ends the client fetches another, and stays', async () => {
+    test('the client requests a new token before the expiry, and stays', async () => {
       const clock = new MovableClock()
       const { here } = await client.start({ channels }, { clock })
-      const lives = [1, 3600]
+      const lifetimesS = [1, 3600]
       const ann = await annAt(client, here)
       const expiry = () => [...onlySession(here).subscriptions.values()][0]?.expiry
       let expiryBefore = expiry()
       await ann.subscribed('board:1', {
         getToken: () => {
           expiryBefore = expiry()
-          return ticket(here, { expiresInS: lives.shift() ?? 3600 })
+          return subscriptionToken(here, { expiresInS: lifetimesS.shift() ?? 3600 })
         },
       })
       expect(await ann.next('subscribing')).toMatchObject({ code: 0 })
-      expect((await ann.next('tokenWanted')).channel).toBe('board:1')
-      await ann.next('tokenWanted')
+      expect((await ann.next('tokenRequested')).channel).toBe('board:1')
+      await ann.next('tokenRequested')
       await until('the refresh', () => expiry() !== expiryBefore)
-      clock.move(farOffMs, here)
+      clock.move(longTimeMs, here)
       await ann.publish('board:1', 'x')
       expect(await ann.data(1)).toEqual(['x'])
       expect(ann.waiting('subscribing')).toEqual([])
     })
 
-    test('one that is none is 103, and the connection lives', async () => {
+    test('an invalid token is error 103, and the client stays connected', async () => {
       const { here } = await client.start({ channels })
       const ann = await annAt(client, here)
       await ann.subscribe('board:1', { token: 'not.a.token' })
@@ -130,37 +133,39 @@ describe.each(everywhere)('$name on $broker', (client) => {
       await ann.subscribed('general')
     })
 
-    test('one of another user ends the connection for good: 3500', async () => {
+    test('a token of another user closes the connection permanently with 3500', async () => {
       const { here } = await client.start({ channels })
       const ann = await annAt(client, here)
-      await ann.subscribe('board:1', { token: await ticket(here, { user: 'bob' }) })
+      await ann.subscribe('board:1', { token: await subscriptionToken(here, { user: 'bob' }) })
       expect((await ann.next('disconnected')).code).toBe(3500)
     })
   })
 })
 
-/** The token of `ann`'s first try to subscribe has ended. */
-async function lateAnn(client: SdkClient & BrokerKind) {
+/** Connects `ann`, whose first token for a subscription is expired. */
+async function annWithExpiredToken(client: SdkClient & BrokerKind) {
   const { here } = await client.start({ channels })
-  const lives = [-10, 3600]
+  const lifetimesS = [-10, 3600]
   const ann = await annAt(client, here)
-  await ann.subscribe('board:1', { getToken: () => ticket(here, { expiresInS: lives.shift() ?? 3600 }) })
+  await ann.subscribe('board:1', {
+    getToken: () => subscriptionToken(here, { expiresInS: lifetimesS.shift() ?? 3600 }),
+  })
   expect((await ann.next('error')).code).toBe(109)
   return ann
 }
 
-const comesAgain = ({ lacks }: SdkClient): boolean => !lacks.includes('again after 109')
+const retriesAfter109 = ({ lacks }: SdkClient): boolean => !lacks.includes('again after 109')
 
-describe.each(everywhere.filter(comesAgain))('$name on $broker', (client) => {
-  test('a token for a channel that has ended is told as 109: the client fetches another, and is in', async () => {
-    const ann = await lateAnn(client)
+describe.each(everywhere.filter(retriesAfter109))('$name on $broker', (client) => {
+  test('an expired subscription token is error 109: the client requests a new one and subscribes', async () => {
+    const ann = await annWithExpiredToken(client)
     expect((await ann.next('subscribed')).channel).toBe('board:1')
   })
 })
 
-describe.each(everywhere.filter((client) => !comesAgain(client)))('$name on $broker', (client) => {
-  test('a token for a channel that has ended is told as 109: subscribing again fetches another', async () => {
-    const ann = await lateAnn(client)
+describe.each(everywhere.filter((client) => !retriesAfter109(client)))('$name on $broker', (client) => {
+  test('an expired subscription token is error 109: a new subscription requests a new one', async () => {
+    const ann = await annWithExpiredToken(client)
     expect((await ann.next('unsubscribed')).code).toBe(109)
     await ann.subscribed('board:1')
   })

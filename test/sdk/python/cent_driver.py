@@ -1,6 +1,6 @@
-"""The server client `cent`, told what to ask line by line: the protocol is in ../README.md.
+"""Calls the server API with `cent` by commands, one per line. ../README.md describes the protocol.
 
-An order names a method of the server API, and its `request` holds the fields of cent's own request.
+A command names a method of the server API, and its `request` has the fields of cent's request.
 """
 
 import asyncio
@@ -35,18 +35,19 @@ def request_of(method: str, fields: Fields) -> "cent.CentRequest[Any]":
     return cent.BatchRequest(requests=requests, parallel=fields.get("parallel"))
 
 
-async def ask(client: "cent.Client | cent.AsyncClient", method: str, fields: Fields) -> Fields:
-    answer = getattr(client, method)(request_of(method, fields))
-    result = await answer if isinstance(client, cent.AsyncClient) else answer
-    # As they are, and not as the base class of which batch declares them to be.
+async def call(client: "cent.Client | cent.AsyncClient", method: str, fields: Fields) -> Fields:
+    response = getattr(client, method)(request_of(method, fields))
+    result = await response if isinstance(client, cent.AsyncClient) else response
+    # Serializes the actual classes. Otherwise the results of a batch would have only the fields of their
+    # declared base class.
     return result.model_dump(serialize_as_any=True, exclude_none=True)
 
 
-async def obey(order: Fields) -> Fields:
-    kind = cent.AsyncClient if order["async"] else cent.Client
-    client = kind(order["url"], order["key"], timeout=30.0)
+async def execute(command: Fields) -> Fields:
+    kind = cent.AsyncClient if command["async"] else cent.Client
+    client = kind(command["url"], command["key"], timeout=30.0)
     try:
-        return {"result": await ask(client, order["do"], order["request"])}
+        return {"result": await call(client, command["command"], command["request"])}
     except cent.CentApiResponseError as error:
         return {"error": {"type": type(error).__name__, "code": error.code, "message": error.message}}
     except cent.CentTransportError as error:
@@ -60,8 +61,8 @@ async def obey(order: Fields) -> Fields:
 
 async def main() -> None:
     for line in sys.stdin:
-        order = json.loads(line)
-        print(json.dumps({"id": order["id"], **await obey(order)}), flush=True)
+        command = json.loads(line)
+        print(json.dumps({"id": command["id"], **await execute(command)}), flush=True)
 
 
 asyncio.run(main())

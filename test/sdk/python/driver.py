@@ -1,4 +1,4 @@
-"""One client of centrifuge-python, told what to do line by line: the protocol is in ../README.md."""
+"""Controls one client of centrifuge-python by commands, one per line. ../README.md describes the protocol."""
 
 import asyncio
 import json
@@ -8,69 +8,69 @@ from typing import Any, Callable, Optional
 
 import centrifuge
 
-Order = dict[str, Any]
+Command = dict[str, Any]
 
 
-def say(**fields: Any) -> None:
+def write(**fields: Any) -> None:
     print(json.dumps(fields), flush=True)
 
 
 class Events(centrifuge.ClientEventHandler):
-    """Of the connection, and of what the server subscribes it to."""
+    """Writes the events of the connection and of server-side subscriptions."""
 
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver
 
     async def on_connecting(self, ctx: centrifuge.ConnectingContext) -> None:
-        say(event="connecting", code=ctx.code, reason=ctx.reason)
+        write(event="connecting", code=ctx.code, reason=ctx.reason)
 
     async def on_connected(self, ctx: centrifuge.ConnectedContext) -> None:
-        say(event="connected", client=ctx.client, data=self._driver.decoded(ctx.data))
+        write(event="connected", client=ctx.client, data=self._driver.decoded(ctx.data))
 
     async def on_disconnected(self, ctx: centrifuge.DisconnectedContext) -> None:
-        say(event="disconnected", code=ctx.code, reason=ctx.reason)
+        write(event="disconnected", code=ctx.code, reason=ctx.reason)
 
     async def on_error(self, ctx: centrifuge.ErrorContext) -> None:
-        say_error(ctx)
+        write_error(ctx)
 
     async def on_subscribed(self, ctx: centrifuge.ServerSubscribedContext) -> None:
-        say(event="serverSubscribed", **subscribed_fields(ctx))
+        write(event="serverSubscribed", **subscribed_fields(ctx))
 
     async def on_publication(self, ctx: centrifuge.ServerPublicationContext) -> None:
-        say(event="serverPublication", channel=ctx.channel, **self._driver.publication_fields(ctx.pub))
+        write(event="serverPublication", channel=ctx.channel, **self._driver.publication_fields(ctx.pub))
 
     async def on_unsubscribed(self, ctx: centrifuge.ServerUnsubscribedContext) -> None:
-        say(event="serverUnsubscribed", channel=ctx.channel)
+        write(event="serverUnsubscribed", channel=ctx.channel)
 
 
 class SubscriptionEvents(centrifuge.SubscriptionEventHandler):
-    """Of one subscription that the client asked for."""
+    """Writes the events of one client-side subscription."""
 
     def __init__(self, driver: "Driver", channel: str) -> None:
         self._driver = driver
         self._channel = channel
 
     async def on_subscribing(self, ctx: centrifuge.SubscribingContext) -> None:
-        say(event="subscribing", channel=self._channel, code=ctx.code, reason=ctx.reason)
+        write(event="subscribing", channel=self._channel, code=ctx.code, reason=ctx.reason)
 
     async def on_subscribed(self, ctx: centrifuge.SubscribedContext) -> None:
-        say(event="subscribed", **subscribed_fields(ctx))
+        write(event="subscribed", **subscribed_fields(ctx))
 
     async def on_unsubscribed(self, ctx: centrifuge.UnsubscribedContext) -> None:
-        say(event="unsubscribed", channel=self._channel, code=ctx.code, reason=ctx.reason)
+        write(event="unsubscribed", channel=self._channel, code=ctx.code, reason=ctx.reason)
 
     async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
         fields = self._driver.publication_fields(ctx.pub)
-        say(event="publication", channel=self._channel, tags=ctx.pub.tags, **fields)
+        write(event="publication", channel=self._channel, tags=ctx.pub.tags, **fields)
 
     async def on_join(self, ctx: centrifuge.JoinContext) -> None:
-        say(event="join", channel=self._channel, user=ctx.info.user, client=ctx.info.client)
+        write(event="join", channel=self._channel, user=ctx.info.user, client=ctx.info.client)
 
     async def on_leave(self, ctx: centrifuge.LeaveContext) -> None:
-        say(event="leave", channel=self._channel, user=ctx.info.user, client=ctx.info.client)
+        write(event="leave", channel=self._channel, user=ctx.info.user, client=ctx.info.client)
 
     async def on_error(self, ctx: centrifuge.SubscriptionErrorContext) -> None:
-        say_error(ctx)
+        write_error(ctx)
 
 
 def subscribed_fields(
@@ -83,17 +83,17 @@ def subscribed_fields(
     }
 
 
-def say_error(ctx: "centrifuge.ErrorContext | centrifuge.SubscriptionErrorContext") -> None:
-    """The server's own number where it gave one; else the SDK's."""
-    say(event="error", code=getattr(ctx.error, "code", ctx.code), message=str(ctx.error))
+def write_error(ctx: "centrifuge.ErrorContext | centrifuge.SubscriptionErrorContext") -> None:
+    """Writes an error with the code of the server if there is one, or else that of the SDK."""
+    write(event="error", code=getattr(ctx.error, "code", ctx.code), message=str(ctx.error))
 
 
 class Driver:
     def __init__(self, *, protobuf: bool) -> None:
         self._protobuf = protobuf
-        # Until there is an order to connect.
+        # Placeholder before the command to connect.
         self._client = centrifuge.Client("")
-        self._asked: list[asyncio.Future[str]] = []
+        self._token_requests: list[asyncio.Future[str]] = []
         self._running: set[asyncio.Task[None]] = set()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -103,81 +103,81 @@ class Driver:
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        # Raises what went wrong: asyncio tells of it.
+        # Raises the exception of the task; asyncio logs it.
         task.result()
 
-    async def obey(self, order: Order) -> None:
-        if order["do"] == "token":
-            self._asked[order["ask"]].set_result(order["token"])
+    async def execute(self, command: Command) -> None:
+        if command["command"] == "token":
+            self._token_requests[command["request"]].set_result(command["token"])
             return
         try:
-            say(id=order["id"], result=await self._done(order))
+            write(id=command["id"], result=await self._result_of(command))
         except centrifuge.ReplyError as error:
-            say(id=order["id"], error={"code": error.code, "message": error.message})
+            write(id=command["id"], error={"code": error.code, "message": error.message})
         except Exception as error:
-            say(id=order["id"], error={"code": 0, "message": repr(error)})
+            write(id=command["id"], error={"code": 0, "message": repr(error)})
 
-    async def _done(self, order: Order) -> dict[str, Any]:
+    async def _result_of(self, command: Command) -> dict[str, Any]:
         client = self._client
-        match order["do"]:
+        match command["command"]:
             case "connect":
-                self._client = self._new_client(order)
+                self._client = self._new_client(command)
                 self.run(self._client.connect())
                 return {}
             case "disconnect":
                 await client.disconnect()
                 return {}
             case "subscribe":
-                self.run(self._subscription(order).subscribe())
+                self.run(self._subscription(command).subscribe())
                 return {}
             case "unsubscribe":
-                subscription = client.get_subscription(order["channel"])
+                subscription = client.get_subscription(command["channel"])
                 assert subscription is not None
                 await subscription.unsubscribe()
                 return {}
             case "publish":
-                await client.publish(order["channel"], self._encoded(order["data"]))
+                await client.publish(command["channel"], self._encoded(command["data"]))
                 return {}
             case "history":
                 page = await client.history(
-                    order["channel"],
-                    limit=order.get("limit", 0),
-                    since=position_of(order),
-                    reverse=order.get("reverse", False),
+                    command["channel"],
+                    limit=command.get("limit", 0),
+                    since=position_of(command),
+                    reverse=command.get("reverse", False),
                 )
                 publications = [self.publication_fields(pub) for pub in page.publications]
                 return {"publications": publications, "offset": page.offset, "epoch": page.epoch}
             case "presence":
-                members = (await client.presence(order["channel"])).clients.values()
+                members = (await client.presence(command["channel"])).clients.values()
                 return {"clients": [{"client": one.client, "user": one.user} for one in members]}
             case "presenceStats":
-                stats = await client.presence_stats(order["channel"])
+                stats = await client.presence_stats(command["channel"])
                 return {"clients": stats.num_clients, "users": stats.num_users}
             case unknown:
-                raise ValueError(f"there is no order {unknown}")
+                raise ValueError(f"unknown command {unknown}")
 
-    def _new_client(self, order: Order) -> centrifuge.Client:
+    def _new_client(self, command: Command) -> centrifuge.Client:
         return centrifuge.Client(
-            order["url"],
+            command["url"],
             events=Events(self),
-            token=order.get("token", ""),
-            get_token=self._asks_token() if order.get("asksToken") else None,
+            token=command.get("token", ""),
+            get_token=self._token_getter() if command.get("requestsToken") else None,
             use_protobuf=self._protobuf,
-            # A busy machine is slow, not wrong.
+            # Long enough for a busy machine.
             timeout=30.0,
             min_reconnect_delay=0.01,
             max_reconnect_delay=0.05,
             proxy=None,
         )
 
-    def _subscription(self, order: Order) -> centrifuge.Subscription:
-        """The one that is there; the options of its first order hold."""
-        channel = order["channel"]
+    def _subscription(self, command: Command) -> centrifuge.Subscription:
+        """Returns the existing subscription with its first options, or a new one."""
+        channel = command["channel"]
         known = self._client.get_subscription(channel)
         if known is not None:
             return known
-        delta = order.get("delta")
-        since = position_of(order)
+        delta = command.get("delta")
+        since = position_of(command)
 
         async def state(_channel: str) -> centrifuge.StreamPosition:
             assert since is not None
@@ -186,25 +186,25 @@ class Driver:
         return self._client.new_subscription(
             channel,
             events=SubscriptionEvents(self, channel),
-            token=order.get("token", ""),
-            get_token=self._asks_token() if order.get("asksToken") else None,
+            token=command.get("token", ""),
+            get_token=self._token_getter() if command.get("requestsToken") else None,
             min_resubscribe_delay=0.01,
             max_resubscribe_delay=0.05,
-            recoverable=order.get("recoverable", False),
-            join_leave=order.get("joinLeave", False),
+            recoverable=command.get("recoverable", False),
+            join_leave=command.get("joinLeave", False),
             delta=centrifuge.DeltaType(delta) if delta else None,
-            tags_filter=centrifuge.FilterNode(order["tagsFilter"]) if "tagsFilter" in order else None,
+            tags_filter=centrifuge.FilterNode(command["tagsFilter"]) if "tagsFilter" in command else None,
             get_state=state if since else None,
         )
 
-    def _asks_token(self) -> Callable[..., Awaitable[str]]:
-        async def ask(channel: Optional[str] = None) -> str:
-            asked = asyncio.get_running_loop().create_future()
-            self._asked.append(asked)
-            say(event="tokenWanted", ask=len(self._asked) - 1, channel=channel)
-            return await asked
+    def _token_getter(self) -> Callable[..., Awaitable[str]]:
+        async def get_token(channel: Optional[str] = None) -> str:
+            token = asyncio.get_running_loop().create_future()
+            self._token_requests.append(token)
+            write(event="tokenRequested", request=len(self._token_requests) - 1, channel=channel)
+            return await token
 
-        return ask
+        return get_token
 
     def publication_fields(self, pub: centrifuge.Publication) -> dict[str, Any]:
         return {"data": self.decoded(pub.data), "offset": pub.offset}
@@ -213,24 +213,24 @@ class Driver:
         return json.dumps(data).encode() if self._protobuf else data
 
     def decoded(self, data: Any) -> Any:
-        """In protobuf data is bytes, and here always JSON."""
+        """Decodes data, which is JSON in bytes with protobuf."""
         return json.loads(data) if isinstance(data, bytes) else data
 
 
-def position_of(order: Order) -> Optional[centrifuge.StreamPosition]:
-    since = order.get("since")
+def position_of(command: Command) -> Optional[centrifuge.StreamPosition]:
+    since = command.get("since")
     return centrifuge.StreamPosition(**since) if since else None
 
 
 async def main() -> None:
     driver = Driver(protobuf="--protobuf" in sys.argv)
-    orders = asyncio.StreamReader(limit=1 << 20)
+    commands = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
+        lambda: asyncio.StreamReaderProtocol(commands), sys.stdin
     )
-    # Not one after the other: a question for a token is answered while something else waits for it.
-    async for line in orders:
-        driver.run(driver.obey(json.loads(line)))
+    # Commands run concurrently, because a command may wait for the token that a later line contains.
+    async for line in commands:
+        driver.run(driver.execute(json.loads(line)))
 
 
 asyncio.run(main())

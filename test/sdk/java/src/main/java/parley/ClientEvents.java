@@ -11,7 +11,7 @@ import io.github.centrifugal.centrifuge.ServerPublicationEvent;
 import io.github.centrifugal.centrifuge.ServerSubscribedEvent;
 import io.github.centrifugal.centrifuge.ServerUnsubscribedEvent;
 
-/** Tells what happens to the connection and to server-side subscriptions. */
+/** Writes the events of the connection and of server-side subscriptions. */
 final class ClientEvents extends EventListener {
     private final Lines lines;
 
@@ -41,7 +41,7 @@ final class ClientEvents extends EventListener {
         lines.error(event.getError());
     }
 
-    // A position is told without its numbers here and for subscriptions: the SDK keeps those to itself.
+    // The event has no position, neither here nor for client-side subscriptions, because the SDK does not expose it.
     @Override
     public void onSubscribed(Client client, ServerSubscribedEvent event) {
         JsonObject fields = inChannel(event.getChannel());

@@ -26,11 +26,11 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.function.Function;
 
-/** One client of centrifuge-java, told what to do line by line: the protocol is in test/sdk/README.md. */
+/** Controls one client of centrifuge-java by commands, one per line. test/sdk/README.md describes the protocol. */
 public final class Driver {
     private static final int MIN_DELAY_MS = 10;
     private static final int MAX_DELAY_MS = 50;
-    /** A busy machine is slow, not wrong. */
+    /** Long enough for a busy machine. */
     private static final int TIMEOUT_MS = 30_000;
 
     private final Lines lines;
@@ -44,35 +44,35 @@ public final class Driver {
 
     public static void main(String[] args) throws IOException {
         PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
-        // Whatever a library prints goes where logs go.
+        // Output of libraries goes to the standard error.
         System.setOut(System.err);
         Driver driver = new Driver(new Lines(out));
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = in.readLine(); line != null; line = in.readLine()) {
-            driver.obey(JsonParser.parseString(line).getAsJsonObject());
+            driver.execute(JsonParser.parseString(line).getAsJsonObject());
         }
-        // The SDK's threads would go on.
+        // The threads of the SDK would keep the process running.
         System.exit(0);
     }
 
-    private void obey(JsonObject order) {
-        String name = order.get("do").getAsString();
+    private void execute(JsonObject command) {
+        String name = command.get("command").getAsString();
         if (name.equals("token")) {
-            tokens.answer(order.get("ask").getAsInt(), order.get("token").getAsString());
+            tokens.complete(command.get("request").getAsInt(), command.get("token").getAsString());
             return;
         }
-        int id = order.get("id").getAsInt();
+        int id = command.get("id").getAsInt();
         try {
-            obey(name, id, order);
+            execute(name, id, command);
         } catch (DuplicateSubscriptionException | RuntimeException error) {
             lines.error(id, error);
         }
     }
 
-    private void obey(String name, int id, JsonObject order) throws DuplicateSubscriptionException {
+    private void execute(String name, int id, JsonObject command) throws DuplicateSubscriptionException {
         switch (name) {
             case "connect":
-                connect(order);
+                connect(command);
                 lines.result(id, new JsonObject());
                 break;
             case "disconnect":
@@ -80,70 +80,70 @@ public final class Driver {
                 lines.result(id, new JsonObject());
                 break;
             case "subscribe":
-                subscription(order).subscribe();
+                subscription(command).subscribe();
                 lines.result(id, new JsonObject());
                 break;
             case "unsubscribe":
-                client.getSubscription(channelOf(order)).unsubscribe();
+                client.getSubscription(channelOf(command)).unsubscribe();
                 lines.result(id, new JsonObject());
                 break;
             case "publish":
-                client.publish(channelOf(order), Lines.bytesOf(order.get("data")), answer(id, result -> new JsonObject()));
+                client.publish(channelOf(command), Lines.bytesOf(command.get("data")), replyTo(id, result -> new JsonObject()));
                 break;
             case "history":
-                client.history(channelOf(order), historyOptions(order), answer(id, Driver::historyOf));
+                client.history(channelOf(command), historyOptions(command), replyTo(id, Driver::historyOf));
                 break;
             case "presence":
-                client.presence(channelOf(order), answer(id, Driver::presenceOf));
+                client.presence(channelOf(command), replyTo(id, Driver::presenceOf));
                 break;
             case "presenceStats":
-                client.presenceStats(channelOf(order), answer(id, Driver::presenceStatsOf));
+                client.presenceStats(channelOf(command), replyTo(id, Driver::presenceStatsOf));
                 break;
             default:
-                throw new IllegalArgumentException("there is no order \"" + name + "\"");
+                throw new IllegalArgumentException("unknown command \"" + name + "\"");
         }
     }
 
-    private void connect(JsonObject order) {
+    private void connect(JsonObject command) {
         Options options = new Options();
         options.setTimeout(TIMEOUT_MS);
         options.setMinReconnectDelay(MIN_DELAY_MS);
         options.setMaxReconnectDelay(MAX_DELAY_MS);
-        if (order.has("token")) options.setToken(order.get("token").getAsString());
-        if (flag(order, "asksToken")) options.setTokenGetter(tokens.forConnection());
-        client = new Client(order.get("url").getAsString(), options, new ClientEvents(lines));
+        if (command.has("token")) options.setToken(command.get("token").getAsString());
+        if (flag(command, "requestsToken")) options.setTokenGetter(tokens.forConnection());
+        client = new Client(command.get("url").getAsString(), options, new ClientEvents(lines));
         client.connect();
     }
 
-    /** The one that is there; the options of its first order hold. */
-    private Subscription subscription(JsonObject order) throws DuplicateSubscriptionException {
-        Subscription known = client.getSubscription(channelOf(order));
+    /** Returns the existing subscription with its first options, or a new one. */
+    private Subscription subscription(JsonObject command) throws DuplicateSubscriptionException {
+        Subscription known = client.getSubscription(channelOf(command));
         if (known != null) return known;
-        for (String foreign : new String[] {"since", "delta", "tagsFilter"}) {
-            if (order.has(foreign)) throw new IllegalArgumentException("centrifuge-java has no \"" + foreign + "\"");
+        for (String unsupported : new String[] {"since", "delta", "tagsFilter"}) {
+            if (command.has(unsupported)) throw new IllegalArgumentException("centrifuge-java does not support \"" + unsupported + "\"");
         }
         SubscriptionOptions options = new SubscriptionOptions();
         options.setMinResubscribeDelay(MIN_DELAY_MS);
         options.setMaxResubscribeDelay(MAX_DELAY_MS);
-        options.setRecoverable(flag(order, "recoverable"));
-        options.setJoinLeave(flag(order, "joinLeave"));
-        if (order.has("token")) options.setToken(order.get("token").getAsString());
-        if (flag(order, "asksToken")) options.setTokenGetter(tokens.forSubscription());
-        return client.newSubscription(channelOf(order), options, new SubscriptionEvents(lines));
+        options.setRecoverable(flag(command, "recoverable"));
+        options.setJoinLeave(flag(command, "joinLeave"));
+        if (command.has("token")) options.setToken(command.get("token").getAsString());
+        if (flag(command, "requestsToken")) options.setTokenGetter(tokens.forSubscription());
+        return client.newSubscription(channelOf(command), options, new SubscriptionEvents(lines));
     }
 
-    private <Result> ResultCallback<Result> answer(int id, Function<Result, JsonObject> toJson) {
+    private <Result> ResultCallback<Result> replyTo(int id, Function<Result, JsonObject> toJson) {
         return (error, result) -> {
             if (error == null) lines.result(id, toJson.apply(result));
             else lines.error(id, error);
         };
     }
 
-    private static HistoryOptions historyOptions(JsonObject order) {
-        HistoryOptions.Builder options = new HistoryOptions.Builder().withReverse(flag(order, "reverse"));
-        if (order.has("limit")) options.withLimit(order.get("limit").getAsInt());
-        if (order.has("since")) {
-            JsonObject since = order.getAsJsonObject("since");
+    private static HistoryOptions historyOptions(JsonObject command) {
+        HistoryOptions.Builder options = new HistoryOptions.Builder().withReverse(flag(command, "reverse"));
+        if (command.has("limit")) options.withLimit(command.get("limit").getAsInt());
+        if (command.has("since")) {
+            JsonObject since = command.getAsJsonObject("since");
             options.withSince(new StreamPosition(since.get("offset").getAsLong(), since.get("epoch").getAsString()));
         }
         return options.build();
@@ -184,12 +184,12 @@ public final class Driver {
         return fields;
     }
 
-    private static String channelOf(JsonObject order) {
-        return order.get("channel").getAsString();
+    private static String channelOf(JsonObject command) {
+        return command.get("channel").getAsString();
     }
 
-    private static boolean flag(JsonObject order, String name) {
-        JsonElement value = order.get(name);
+    private static boolean flag(JsonObject command, String name) {
+        JsonElement value = command.get(name);
         return value != null && value.getAsBoolean();
     }
 }

@@ -15,7 +15,7 @@ import io.github.centrifugal.centrifuge.UnclassifiedError;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 
-/** What the driver says: one JSON object a line. The SDK calls back on threads of its own. */
+/** Writes lines of JSON. The methods are safe for the threads of the SDK. */
 final class Lines {
     private final PrintStream out;
 
@@ -27,27 +27,27 @@ final class Lines {
         JsonObject line = new JsonObject();
         line.addProperty("id", id);
         line.add("result", result);
-        say(line);
+        write(line);
     }
 
     void error(int id, Throwable error) {
         JsonObject line = new JsonObject();
         line.addProperty("id", id);
         line.add("error", errorOf(error));
-        say(line);
+        write(line);
     }
 
     void event(String name, JsonObject fields) {
         fields.addProperty("event", name);
-        say(fields);
+        write(fields);
     }
 
-    /** An SDK's error that answers no order. */
+    /** Writes an error of the SDK that belongs to no command. */
     void error(Throwable error) {
         event("error", errorOf(error));
     }
 
-    /** What the SDK carries as bytes is JSON here. */
+    /** Parses data of the SDK, which is JSON in bytes. */
     static JsonElement jsonOf(byte[] data) {
         return JsonParser.parseString(new String(data, StandardCharsets.UTF_8));
     }
@@ -56,12 +56,12 @@ final class Lines {
         return json.toString().getBytes(StandardCharsets.UTF_8);
     }
 
-    private synchronized void say(JsonObject line) {
+    private synchronized void write(JsonObject line) {
         out.println(line);
         out.flush();
     }
 
-    /** The code is the server's; 0 where the error is the SDK's own. */
+    /** The fields of an error. The code is that of the server, or 0 for an error of the SDK. */
     private static JsonObject errorOf(Throwable error) {
         Throwable cause = innermost(error);
         JsonObject fields = new JsonObject();
@@ -70,7 +70,7 @@ final class Lines {
         return fields;
     }
 
-    /** The SDK wraps errors by what it was doing, and not by `getCause`. */
+    /** The innermost error. The SDK wraps errors in its own fields instead of `getCause`. */
     private static Throwable innermost(Throwable error) {
         Throwable inner = error;
         if (error instanceof ConfigurationError) inner = ((ConfigurationError) error).getError();

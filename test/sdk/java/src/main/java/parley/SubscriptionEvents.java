@@ -12,7 +12,7 @@ import io.github.centrifugal.centrifuge.SubscriptionErrorEvent;
 import io.github.centrifugal.centrifuge.SubscriptionEventListener;
 import io.github.centrifugal.centrifuge.UnsubscribedEvent;
 
-/** Tells what happens to the subscriptions that the client asked for. */
+/** Writes the events of client-side subscriptions. */
 final class SubscriptionEvents extends SubscriptionEventListener {
     private final Lines lines;
 

@@ -10,10 +10,10 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 
-/** Tokens that the SDK wants: the suite is asked, and answers by number. */
+/** Requests tokens from the test. Each request has a number, which the test returns with the token. */
 final class Tokens {
     private final Lines lines;
-    private final AtomicInteger asks = new AtomicInteger();
+    private final AtomicInteger requests = new AtomicInteger();
     private final Map<Integer, TokenCallback> waiting = new ConcurrentHashMap<>();
 
     Tokens(Lines lines) {
@@ -24,7 +24,7 @@ final class Tokens {
         return new ConnectionTokenGetter() {
             @Override
             public void getConnectionToken(ConnectionTokenEvent event, TokenCallback callback) {
-                ask(new JsonObject(), callback);
+                request(new JsonObject(), callback);
             }
         };
     }
@@ -35,19 +35,19 @@ final class Tokens {
             public void getSubscriptionToken(SubscriptionTokenEvent event, TokenCallback callback) {
                 JsonObject fields = new JsonObject();
                 fields.addProperty("channel", event.getChannel());
-                ask(fields, callback);
+                request(fields, callback);
             }
         };
     }
 
-    void answer(int ask, String token) {
-        waiting.remove(ask).Done(null, token);
+    void complete(int request, String token) {
+        waiting.remove(request).Done(null, token);
     }
 
-    private void ask(JsonObject fields, TokenCallback callback) {
-        int ask = asks.incrementAndGet();
-        waiting.put(ask, callback);
-        fields.addProperty("ask", ask);
-        lines.event("tokenWanted", fields);
+    private void request(JsonObject fields, TokenCallback callback) {
+        int number = requests.incrementAndGet();
+        waiting.put(number, callback);
+        fields.addProperty("request", number);
+        lines.event("tokenRequested", fields);
     }
 }
