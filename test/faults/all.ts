@@ -2,7 +2,7 @@
 import { clockFaults } from './clocks.js'
 import { clusterFaults } from './clusters.js'
 import { connectionFaults } from './connections.js'
-import { crowdFaults } from './crowds.js'
+import { manyClientsFaults } from './many-clients.js'
 import type { Fault } from './fault.js'
 import { gatewayFaults } from './gateways.js'
 import { masterFaults } from './masters.js'
@@ -14,6 +14,6 @@ export const allFaults: readonly Fault[] = [
   ...connectionFaults,
   ...clockFaults,
   ...gatewayFaults,
-  ...crowdFaults,
+  ...manyClientsFaults,
   ...clusterFaults,
 ]

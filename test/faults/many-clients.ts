@@ -19,10 +19,10 @@ const mib = 2 ** 20
 
 /** Connects `count` clients, 50 at a time. */
 async function connectAll(count: number, port: number, token: string): Promise<MinimalChatClient[]> {
-  const crowd = Array.from({ length: count }, () => new MinimalChatClient())
-  for (let start = 0; start < crowd.length; start += 50)
-    await Promise.all(crowd.slice(start, start + 50).map((one) => one.join(port, token)))
-  return crowd
+  const clients = Array.from({ length: count }, () => new MinimalChatClient())
+  for (let start = 0; start < clients.length; start += 50)
+    await Promise.all(clients.slice(start, start + 50).map((one) => one.join(port, token)))
+  return clients
 }
 
 /**
@@ -31,17 +31,17 @@ async function connectAll(count: number, port: number, token: string): Promise<M
  */
 async function reconnectAll(
   fault: string,
-  crowd: readonly MinimalChatClient[],
+  clients: readonly MinimalChatClient[],
   to: { port: number; token: string },
 ): Promise<Refusal[]> {
   const startMs = performance.now()
-  const recoveries = await Promise.all(crowd.map((one) => one.joinWithRetries(to.port, to.token)))
+  const recoveries = await Promise.all(clients.map((one) => one.joinWithRetries(to.port, to.token)))
   await recordMeasurement({ fault, what: 'all back', ms: performance.now() - startMs })
   expect(
     recoveries.filter((recovered) => !recovered),
     'reconnected with a gap',
   ).toEqual([])
-  const refusals = crowd.flatMap((one) => one.refusals)
+  const refusals = clients.flatMap((one) => one.refusals)
   await recordMeasurement({ fault, what: 'refused (times)', ms: refusals.length })
   const withoutAdvice = refusals.filter(({ retryAfterS = 0 }) => !(retryAfterS > 0))
   expect(withoutAdvice, 'refused without a time for the next attempt').toEqual([])
@@ -92,7 +92,7 @@ async function expectReleased(fault: string, gateway: GatewayProcess, before: Re
   await recordMeasurement({ fault, what: 'memory grew in the end by (MiB)', ms: residentMiB })
 }
 
-export const crowdFaults: readonly Fault[] = [
+export const manyClientsFaults: readonly Fault[] = [
   {
     number: 25,
     title: '2,000 clients lose their gateway at once, reconnect and recover what they missed',
@@ -100,19 +100,19 @@ export const crowdFaults: readonly Fault[] = [
       // Each publication goes to 2,000 clients, so the rate is low.
       const setup = await startGateways(fault, { perSecond: 4 })
       const { gateways, redirectFirst, tenants, scenario } = setup
-      const token = await tenants.token('red', 'crowd')
+      const token = await tenants.token('red', 'many')
       const [first, second] = gateways
       if (!first || !second) throw new Error('two gateways are needed')
       const [firstBefore, secondBefore] = [await first.resourceUsage(), await second.resourceUsage()]
-      const crowd = await connectAll(2_000, first.port, token)
+      const clients = await connectAll(2_000, first.port, token)
       scenario.markFault()
       redirectFirst()
       await first.kill()
       const startMs = performance.now()
-      await reconnectAll(fault, crowd, { port: second.port, token })
-      const red = clientsPerTenant + crowd.length
+      await reconnectAll(fault, clients, { port: second.port, token })
+      const red = clientsPerTenant + clients.length
       await waitForCorrectCounts(setup, second, { sinceMs: startMs, connections: { red } })
-      for (const one of crowd) one.disconnect()
+      for (const one of clients) one.disconnect()
       await scenario.waitForAcks(100)
       // The gateway now has its own clients and those of the other one.
       const sum = (of: (resourceUsage: ResourceUsage) => number) => of(firstBefore) + of(secondBefore)
@@ -134,17 +134,17 @@ export const crowdFaults: readonly Fault[] = [
       const { gateways, redirectFirst, tenants, scenario } = await startGateways(fault, {
         connectsPerSecond: 40,
       })
-      const token = await tenants.token('red', 'crowd')
+      const token = await tenants.token('red', 'many')
       const [first, second] = gateways
       if (!first || !second) throw new Error('two gateways are needed')
-      const crowd = Array.from({ length: 160 }, () => new MinimalChatClient())
-      await Promise.all(crowd.map((one) => one.joinWithRetries(first.port, token)))
+      const clients = Array.from({ length: 160 }, () => new MinimalChatClient())
+      await Promise.all(clients.map((one) => one.joinWithRetries(first.port, token)))
       scenario.markFault()
       redirectFirst()
       await first.kill()
-      const refusals = await reconnectAll(fault, crowd, { port: second.port, token })
+      const refusals = await reconnectAll(fault, clients, { port: second.port, token })
       expect(refusals.length).toBeGreaterThan(0)
-      for (const one of crowd) one.disconnect()
+      for (const one of clients) one.disconnect()
       await scenario.waitForAcks(100)
       await scenario.verify(gatewayVerifyOptions)
     },
