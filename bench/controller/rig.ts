@@ -155,7 +155,7 @@ export class Rig {
       this.kube.kubeconfig,
       String(this.redisPort),
     ])
-    await baseline.waitForOutput('"watching"', (said) => (said.includes('watching') ? true : undefined))
+    await baseline.waitForOutput('"watching"', (output) => (output.includes('watching') ? true : undefined))
     return baseline
   }
 

@@ -83,8 +83,8 @@ async function baselineRun(): Promise<() => Promise<PublishFigures>> {
       cpuSeconds,
       published,
       seconds: wallSeconds,
-    } = await program.waitForOutput('its figures', (said) => {
-      const line = said.split('\n').slice(0, -1)[index]
+    } = await program.waitForOutput('its figures', (output) => {
+      const line = output.split('\n').slice(0, -1)[index]
       return line === undefined
         ? undefined
         : (JSON.parse(line) as Record<'cpuSeconds' | 'published' | 'seconds', number>)

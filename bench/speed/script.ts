@@ -15,8 +15,8 @@ export function startScript(
 
 /** Returns the port that the program prints when it listens. */
 export function portOf(program: Program): Promise<number> {
-  return program.waitForOutput('its port', (said) => {
-    const port = /listening on (\d+)\n/.exec(said)?.[1]
+  return program.waitForOutput('its port', (output) => {
+    const port = /listening on (\d+)\n/.exec(output)?.[1]
     return port === undefined ? undefined : Number(port)
   })
 }

@@ -1,4 +1,4 @@
-// Resources for tests, with all fields that a test does not care about.
+// Builds resources for tests, with default values for the fields that a test does not set.
 import { compileTenant, type CompileInput } from './tenant.js'
 import type { TenantPolicy } from '../tenant/policy.js'
 import { fieldPathText } from '../resources/problem.js'

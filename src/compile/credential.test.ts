@@ -3,7 +3,7 @@ import { hashApiKey, importApiKey } from '../tenant/api-key.js'
 import { compileCredential } from './credential.js'
 import { ChatCredential } from '../resources/chat-credential.js'
 
-const key = 'a key of one’s own that is long enough'
+const key = 'an imported key that is long enough'
 
 function credential(spec: object = {}, metadata: object = {}): ChatCredential {
   return ChatCredential.parse({

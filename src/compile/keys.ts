@@ -5,7 +5,7 @@ import { signingAlgorithms, type Issuer, type SigningAlgorithm } from '../tenant
 import type { FieldPath, Problem } from '../resources/problem.js'
 import type { Auth } from '../resources/auth.js'
 
-/** Where the keys of a tenant are found. */
+/** Looks up the keys of a tenant. */
 export interface KeyLookup {
   /** The name of the Secret in which the controller stores generated keys. */
   readonly generatedSecretName: string

@@ -1,11 +1,12 @@
-// Computes the effective limits of a tenant: those of the plan, lowered by the tenant's own quota.
+// Computes the effective limits of a tenant: the limits of the plan, lowered by the tenant's own quota.
 import { parseDuration } from '../resources/duration.js'
 import type { Limits } from '../tenant/policy.js'
 import type { Problem } from '../resources/problem.js'
 import type { PlanLimits, Quota } from '../resources/limits.js'
 
 /**
- * Returns the effective limits, and one problem for each limit of the quota that is above that of the plan.
+ * Returns the effective limits, and one problem for each limit of the quota that is above the limit of the
+ * plan.
  */
 export function compileLimits(
   plan: { name: string; limits: PlanLimits },

@@ -1,4 +1,5 @@
-// Compiles all manifests of a folder: every tenant that can be served, and the problems of all others.
+// Compiles all manifests of a folder. The result contains the policy of every valid tenant, and the problems
+// of the other documents.
 import { z } from 'zod'
 import type { ManifestSet, ServedTenant } from '../catalog/files.js'
 import { compileCredential } from './credential.js'
@@ -53,7 +54,7 @@ const kinds: Readonly<Record<string, { readonly apiVersion: string; readonly clu
 }
 
 /**
- * Compiles all documents. If two documents describe the same resource, the first counts and the second is a
+ * Compiles all documents. If two documents describe the same resource, the first is used and the second is a
  * problem.
  */
 export function compileManifests(documents: readonly ManifestDocument[]): ManifestSet {
@@ -101,7 +102,7 @@ class ManifestReader {
     if (first) {
       const message =
         `${kind} "${key}" is already defined in ${first.file}:${first.lineAt([])}, ` +
-        'which counts. Delete or rename one of them.'
+        'which is used. Delete or rename one of them.'
       this.#report(document, { path: ['metadata', 'name'], reason: 'DuplicateResource', message })
       return
     }

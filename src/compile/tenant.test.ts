@@ -40,7 +40,7 @@ describe('compileTenant', () => {
     ])
   })
 
-  test('reports every problem at once', () => {
+  test('reports every problem together', () => {
     const spec = {
       ...rule({ match: { type: 'Pattern', value: 'a-*' } }),
       allowedOrigins: ['acme.example'],
@@ -180,7 +180,7 @@ describe('durability', () => {
     expect(problemsOf(rule({ durability }))).toEqual([])
   })
 
-  test('Durable is refused while there is no archive, whatever the plan', () => {
+  test('Durable is refused while there is no archive, with every plan', () => {
     const plans = [
       planOf({}),
       planOf({ enforcement: 'DryRun', limits: { retention: { historyMessages: 0 } } }),
@@ -244,7 +244,7 @@ describe('generated keys', () => {
   const keysOf = (policy: TenantPolicy) =>
     policy.issuers.map(({ key, name }) => [name, key.type === 'SharedKey' && key.secret])
 
-  test('two keys of one source are valid during a rotation, the present one first', () => {
+  test('two keys of one source are valid during a rotation, the current one first', () => {
     const policy = policyOf(
       { auth },
       { secret, previousKey: (name) => (name === 'backend' ? before : undefined) },

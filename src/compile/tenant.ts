@@ -1,7 +1,7 @@
-// The room `compile`: converts resources into the policy by which gateways serve a tenant. It imports leaves,
+// The room `compile`: converts resources into the policies that gateways enforce. It imports leaves,
 // `tenant`, `resources` and the seam of `catalog`. Start here: `compileTenant` compiles one tenant. The
-// controller and `parley dev` both call it, so they cannot differ. `manifests.ts` compiles a folder of
-// manifests, `keys.ts` the keys, `limits.ts` the limits, and `credential.ts` the API keys.
+// controller and `parley dev` both call it, so their results cannot differ. `manifests.ts` compiles a folder
+// of manifests, `keys.ts` the keys, `limits.ts` the limits, and `credential.ts` the API keys.
 import { createHash } from 'node:crypto'
 import { isRecord } from '../json.js'
 import { matchProblem } from '../tenant/channel-match.js'
@@ -17,7 +17,7 @@ import type { Rule } from '../resources/channel-rules.js'
 import type { ChatTenant } from '../resources/chat-tenant.js'
 import { tenantSecretName } from './secret-names.js'
 
-/** Everything from which the policy of one tenant is compiled. */
+/** The input of `compileTenant`. */
 export interface CompileInput {
   readonly tenant: ChatTenant
   /** The plan that `planRef` names; undefined when it does not exist. */
@@ -32,7 +32,7 @@ export interface CompileInput {
    * does not exist.
    */
   secret(name: string, key: string): Uint8Array | undefined
-  /** Returns whether the Secret is a sample that is published with Parley. Default: no Secret is. */
+  /** Returns whether the Secret is a sample that is published with Parley. Default: no Secret is a sample. */
   isSample?(name: string): boolean
   /**
    * Returns the previous key of an entry with `generate`, as long as it is still valid. Default: there is
@@ -45,7 +45,7 @@ export interface CompileInput {
   readonly namespaceLabels?: Readonly<Record<string, string>> | undefined
 }
 
-/** A policy, or all problems because of which there is none. */
+/** The compiled policy, or all problems of the resources. */
 export type Compiled = { readonly policy: TenantPolicy } | { readonly problems: readonly Problem[] }
 
 /**
@@ -126,9 +126,9 @@ function compileIssuers(input: CompileInput): { issuers: Issuer[]; problems: Pro
 }
 
 /**
- * Returns the issuers of previous keys. They follow the present ones, because fewer and fewer tokens use
- * them. A previous key that is no longer valid is left out, because the author of the tenant cannot correct
- * it.
+ * Returns the issuers of previous keys. They come after the current issuers, because the number of tokens
+ * that use them decreases. A previous key that is no longer valid is left out, because the author of the
+ * tenant cannot correct it.
  */
 function previousIssuers(input: CompileInput, lookup: KeyLookup): Issuer[] {
   return input.tenant.spec.auth.flatMap((auth) => {
@@ -140,7 +140,7 @@ function previousIssuers(input: CompileInput, lookup: KeyLookup): Issuer[] {
 }
 
 /**
- * History above the retention of the plan is reduced to it, not refused, so that a plan can be lowered
+ * History that exceeds the retention of the plan is reduced and not refused, so that a plan can be lowered
  * without breaking its tenants. The effective limits show the result.
  */
 function compileRule(rule: Rule, retention: Limits['retention']): ChannelRule {

@@ -1,4 +1,5 @@
-// Tests docs/tenants.md: its manifests compile, its tables are correct, and its list of reasons is complete.
+// Verifies docs/tenants.md: its manifests compile, its tables are correct, and its list of reasons is
+// complete.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -28,7 +29,10 @@ const manifests = [...page.matchAll(/```yaml\n(.*?)```/gs)]
   .map(([, text = '']) => text)
   .map((text) => (text.startsWith('apiVersion') ? text : wrapping + text.replaceAll(/^/gm, '  ')))
 
-/** Returns the code spans of each cell of the table with these first headings. The padding of the cells does not matter. */
+/**
+ * Returns the code spans of each cell of the table with these first headings. The padding of the cells does
+ * not matter.
+ */
 function table(...headings: string[]): string[][][] {
   const lines = page.slice(page.search(new RegExp(`^\\| ${headings.join(' +\\| ')} `, 'm'))).split('\n')
   const rows = lines.slice(2, lines.indexOf(''))
@@ -62,7 +66,7 @@ test.each(patterns)('%s %s covers %s and not %s', ([type], [value], covered = []
   expect(others.filter((channel) => match.matches(channel, anna))).toEqual([])
 })
 
-test.each(origins)('%s lets in %s and not %s', (entry = [], inside = [], outside = []) => {
+test.each(origins)('%s allows %s and not %s', (entry = [], inside = [], outside = []) => {
   expect(inside.filter((origin) => !originAllowed(origin, entry, undefined))).toEqual([])
   expect(outside.filter((origin) => originAllowed(origin, entry, undefined))).toEqual([])
 })

@@ -29,12 +29,14 @@ import { Reflector } from '../kube/reflector.js'
 import { conditionMetrics } from './tenants/condition-metrics.js'
 import { whenAborted } from '../kube/task-group.js'
 
-/** This process lost the Lease. The process must exit at once, and may be started again. */
+/** Thrown when this process lost the Lease. The process must exit immediately, and may be started again. */
 export class LostLeadershipError extends Error {
   override readonly name = 'LostLeadershipError'
 }
 
-/** Owns all fields that the controller applies, and names it in the API server's audit log. */
+/**
+ * The field manager of all fields that the controller applies. It also names the controller in audit logs.
+ */
 const fieldManager = 'parley-controller'
 const apiCallsPerSecond = 100
 const apiCallBurst = 200
@@ -87,8 +89,8 @@ export class Controller {
       })
     for (const reflector of this.#allReflectors)
       metrics.observeWatch(reflector.kind, () => {
-        const { silentMs: heardAgoMs } = reflector
-        return heardAgoMs === undefined ? undefined : heardAgoMs / 1000
+        const { silentMs } = reflector
+        return silentMs === undefined ? undefined : silentMs / 1000
       })
     this.#health = new Health(Object.values(this.#reflectors), clock)
     metrics.observeConditions(() =>
@@ -156,10 +158,10 @@ export class Controller {
    * Runs until `signal` aborts. Then it finishes the work in progress, releases the Lease and resolves.
    * Rejects with LostLeadershipError, or with the error that ended the leader's work: FencedError, or
    * NotLeadingError when a write noticed the loss before the elector did. After a rejection the process must
-   * exit at once.
+   * exit immediately.
    */
   async run(signal: AbortSignal): Promise<void> {
-    // The watches outlive the leader's work, so that the caches still receive its last writes.
+    // The watches run longer than the leader's work, so that the caches still receive its last writes.
     const watching = new AbortController()
     const electing = new AbortController()
     const failing = new AbortController()

@@ -42,8 +42,8 @@ export const secretLabel = 'parley.chat/secret'
 export type SecretRole = 'generated' | 'import'
 
 /**
- * The uid of the object that a generated Secret belongs to. Backup tools drop owner references; they keep
- * this annotation.
+ * The uid of the object that a generated Secret belongs to. Backup tools drop owner references but keep this
+ * annotation.
  */
 export const ownerAnnotation = 'parley.chat/owner-uid'
 /**
@@ -51,7 +51,9 @@ export const ownerAnnotation = 'parley.chat/owner-uid'
  * valid.
  */
 export const keysAnnotation = 'parley.chat/keys'
-/** On a ChatTenant or ChatCredential: a new value rotates the generated keys at once. */
+/**
+ * The annotation on a ChatTenant or ChatCredential whose new value rotates the generated keys immediately.
+ */
 export const rotateAnnotation = 'parley.chat/rotate'
 /** Marks a Secret whose keys are public samples, as in the example manifests. */
 export const sampleAnnotation = 'parley.chat/sample'

@@ -1,5 +1,5 @@
 // The work of the leading controller: it publishes the catalog, and runs the queues and workers that
-// reconcile tenants, plans and credentials. Watches of the caches fill the queues.
+// reconcile tenants, plans and credentials. Changes in the caches fill the queues.
 import { pause } from '../deadline.js'
 import { RetentionRecords } from '../catalog/redis/retention.js'
 import { CatalogWriter } from '../catalog/redis/writer.js'
@@ -48,7 +48,9 @@ interface Parts {
 /** Controller names in metrics, in the style of controller-runtime. */
 const controllers = { tenants: 'chattenant', plans: 'chatplan', credentials: 'chatcredential' } as const
 const concurrency = 8
-/** Delays the sum of a plan's limits, because hundreds of its tenants may change at once. */
+/**
+ * The delay before a plan's limits are summed, because hundreds of its tenants may change at the same time.
+ */
 const planDelayMs = 2_000
 const clusterIdRetryMs = 1_000
 
@@ -73,8 +75,8 @@ export class Leader {
   }
 
   /**
-   * Runs until `signal` aborts. The caches must be synced. Rejects with FencedError or NotLeadingError, or
-   * because of a bug.
+   * Runs until `signal` aborts. The caches must be synced. Rejects with FencedError, with NotLeadingError, or
+   * with the error of a bug.
    */
   async run(signal: AbortSignal): Promise<void> {
     const owner = await this.#clusterId(signal)
@@ -89,7 +91,7 @@ export class Leader {
       tenantId: uid,
     }))
     catalog.initialize(refs)
-    // The publisher outlives the workers, because they write to the catalog.
+    // The publisher stops after the workers, because they write to the catalog.
     const publishing = new AbortController()
     await runTaskGroup(signal, [
       async () => catalog.run(publishing.signal),

@@ -1,4 +1,4 @@
-// What the controller needs from the process that runs it.
+// The options of the controller, which the process that runs it supplies.
 import type { LiveRedis, Prepare, RedisLink } from '../redis/link.js'
 import type { Log } from '../log.js'
 import type { ControllerMetrics } from '../metrics-controller.js'
@@ -25,7 +25,7 @@ export interface ControllerOptions {
   readonly sealing: SealingKeys
   /** The id of a cluster whose catalog this controller may take over. Default: none. */
   readonly takesOver?: string | undefined
-  /** The public address of the gateways. Undefined: status and Secrets contain no address. */
+  /** The public address of the gateways. When undefined, status and Secrets contain no address. */
   readonly publicUrl: PublicUrl | undefined
   /** Returns why a JWKS URL of valid form may not be used, or undefined when it may be used. */
   readonly addressProblem: (uri: string) => string | undefined
@@ -33,7 +33,7 @@ export interface ControllerOptions {
   readonly createLink: (role: string, prepare: Prepare) => RedisLink
   /** Returns a connection to every master: the data of a tenant is spread over all of them. */
   readonly masters: () => Promise<readonly LiveRedis[]>
-  /** The gateways whose autoscaler is watched. Undefined: no pod deletion costs are written. */
+  /** The gateways whose autoscaler is watched. When undefined, no pod deletion costs are written. */
   readonly fleet?: GatewayFleet | undefined
   /**
    * The shortest time, in milliseconds, between the deletion of a tenant and the purge of its data. Default

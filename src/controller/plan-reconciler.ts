@@ -42,7 +42,7 @@ export class PlanReconciler {
       : problemsVerdict(parsed.error.issues.map((issue) => issueProblem(issue, object)))
     const findings = {
       verdict,
-      was: Reported.safeParse(object).data?.status.conditions ?? [],
+      previous: Reported.safeParse(object).data?.status.conditions ?? [],
       facts: this.#allocation(name, parsed.data),
     }
     await this.#report.write(object, findings, signal)

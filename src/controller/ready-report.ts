@@ -1,5 +1,5 @@
-// Writes the status of the kinds whose only own condition is Ready: ChatPlan and ChatCredential. It also
-// records an Event when a user has to act.
+// Writes the status of the kinds whose only specific condition is Ready: ChatPlan and ChatCredential. It also
+// records an Event for a failure that requires a user.
 import type { Condition as ReportedCondition } from '../resources/status.js'
 import type { Clock } from '../time.js'
 import { isApiError } from '../kube/api-error.js'
@@ -18,8 +18,8 @@ export interface ReadyReportOptions {
 
 export interface ReadyFindings {
   readonly verdict: Verdict
-  /** The conditions of the present status. Empty when there is no status, or it is malformed. */
-  readonly was: readonly ReportedCondition[]
+  /** The conditions of the current status. Empty when the status is missing or malformed. */
+  readonly previous: readonly ReportedCondition[]
   /** The other fields of the new status. */
   readonly facts: object
 }
@@ -35,23 +35,31 @@ export class ReadyReport {
    * Applies the status; the API client sends nothing when it is unchanged. Rejects when `signal` has aborted
    * before the write.
    */
-  async write(object: ApiObject, { facts, verdict, was }: ReadyFindings, signal: AbortSignal): Promise<void> {
+  async write(
+    object: ApiObject,
+    { facts, verdict, previous }: ReadyFindings,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { api, cache, clock, events, kind } = this.#options
     const { generation = 0, name, namespace, uid } = object.metadata
-    const conditions = conditionsOf(readyConditions(verdict), { was, generation, epochMs: clock.epochMs() })
+    const conditions = conditionsOf(readyConditions(verdict), {
+      previous,
+      generation,
+      epochMs: clock.epochMs(),
+    })
     const status = { observedGeneration: generation, conditions, ...facts }
     signal.throwIfAborted()
     try {
       const desired = { metadata: { name, namespace, uid }, status }
       cache.recordWrite(await api.applyStatus(kind, desired, { known: object }))
     } catch (error) {
-      // The object was deleted or recreated meanwhile. The watch reports that.
+      // The object was deleted or recreated before the write. The watch reports that change.
       if (isApiError(error, 'NotFound', 'Conflict')) return
       throw error
     }
     if (verdict.ok || verdict.waitsFor === 'time') return
     const { message, reason } = verdict
-    const ready = was.find(({ type }) => type === 'Ready')
+    const ready = previous.find(({ type }) => type === 'Ready')
     if (ready?.message !== message)
       events.event(object, { type: 'Warning', reason, message, action: 'Accept' })
   }

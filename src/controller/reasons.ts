@@ -13,7 +13,7 @@ export const reasons = {
   InvalidResource: 'A field is unknown, missing or out of bounds. The message names the field.',
   TenantNotFound: 'The ChatCredential names a tenant that does not exist in its namespace.',
   TenantNotAccepted:
-    'The tenant of the ChatCredential does not have this key yet, so that the key is not valid at any gateway.',
+    'The tenant of the ChatCredential does not have this key yet, so no gateway accepts the key.',
   CredentialsReady: 'The Secret holds the generated keys.',
   SecretNotOurs:
     'A Secret with this name exists, but it does not belong to this object. The controller does not change it.',

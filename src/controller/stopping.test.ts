@@ -1,4 +1,4 @@
-// After the abort signal no part starts a write, because another process may lead already.
+// After its signal has aborted, no part starts a write, because another process may lead already.
 import { beforeEach, expect, test } from 'vitest'
 import { ApiError } from '../kube/api-error.js'
 import { chatPlans } from './kinds.js'
@@ -50,7 +50,7 @@ beforeEach(() => {
 const report = () =>
   new ReadyReport({ api, cache, clock: time, events, kind: chatPlans }).write(
     owner,
-    { verdict: { ok: true, reason: 'Accepted', message: '' }, was: [], facts: {} },
+    { verdict: { ok: true, reason: 'Accepted', message: '' }, previous: [], facts: {} },
     stop.signal,
   )
 
@@ -79,7 +79,7 @@ test('no status is written after the abort', async () => {
   expect(written).toEqual([])
 })
 
-test('no Secret is written when the abort comes while the present one is read', async () => {
+test('no Secret is written when the signal aborts while the current Secret is read', async () => {
   reading = () => stop.abort(new Error('the process is ending'))
   await expect(ensure()).rejects.toThrow('the process is ending')
   expect(written).toEqual([])

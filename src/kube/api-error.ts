@@ -10,15 +10,15 @@ export interface ApiErrorCause {
 /** The server responded and refused the call. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
-  /** The HTTP status. */
+  /** The HTTP status code. */
   readonly code: number
   /**
    * `Status.reason`: NotFound, AlreadyExists, Conflict, Invalid, Forbidden, Unauthorized, Expired, Gone,
-   * TooManyRequests and so on. When the body was no Status, the reason that belongs to the HTTP status, else
-   * `Unknown`.
+   * TooManyRequests and so on. When the body is not a Status, this is the reason that corresponds to the HTTP
+   * status, or `Unknown`.
    */
   readonly reason: string
-  /** The delay that the server asked for. Undefined: it asked for none. */
+  /** The delay that the server requested, in milliseconds. Undefined when it requested none. */
   readonly retryAfterMs: number | undefined
   readonly causes: readonly ApiErrorCause[]
 
@@ -40,22 +40,22 @@ export class ApiError extends Error {
 }
 
 /**
- * There was no response: the connection was refused or reset, the call timed out, or there are no
- * credentials. A write that fails so may have been carried out.
+ * The call got no response: the connection was refused or reset, the call timed out, or there are no
+ * credentials. A write that fails with this error may have been carried out.
  */
 export class ApiUnreachableError extends Error {
   override readonly name = 'ApiUnreachableError'
 }
 
 /**
- * A reconcile cannot succeed until something changes, so that it is not retried. It is counted apart from
- * failures that may pass.
+ * Thrown by a reconcile that cannot succeed until an object changes. Such a reconcile is not retried, and is
+ * counted separately from temporary failures.
  */
 export class TerminalError extends Error {
   override readonly name = 'TerminalError'
 }
 
-/** This process does not hold the lease, or not certainly: it must not write. */
+/** This process does not hold the lease, or cannot be certain that it does, so it must not write. */
 export class NotLeadingError extends Error {
   override readonly name = 'NotLeadingError'
 }

@@ -41,7 +41,7 @@ const reasonsByCode: Readonly<Record<number, string>> = {
 
 const retryAfterMsMax = 3_600_000
 
-/** Returns the error of an HTTP response whose status is no success. `body` may be anything. */
+/** Returns the error of an HTTP response whose status is not 2xx. `body` may be any text. */
 export function errorOfResponse(code: number, body: string, headers: { 'retry-after'?: string | undefined }) {
   return apiError(parseJson(body), { code, retryAfterMs: retryAfterMs(headers['retry-after']), body })
 }

@@ -1,13 +1,13 @@
-// Knows the address of the API server and the credentials for it. The client library parses the kubeconfig
-// and implements its ways to authenticate. The sockets are managed here, because the library opens a new TLS
-// connection for each call.
+// Provides the address of the API server and the credentials for it. The client library parses the kubeconfig
+// and implements its authentication methods. The sockets are managed here, because the library opens a new
+// TLS connection for each call.
 import { createHash } from 'node:crypto'
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent, type RequestOptions } from 'node:https'
 import { KubeConfig } from '@kubernetes/client-node'
 import { ConfigError } from '../errors.js'
 
-/** What one request needs. The agents stay the same until the TLS material changes. */
+/** The headers and sockets for one request. The agents stay the same until the TLS material changes. */
 export interface ApiAccess {
   readonly headers: Readonly<Record<string, string>>
   /** For ordinary calls: at most `socketsMax` sockets, of which one is kept open when idle. */
@@ -18,9 +18,9 @@ export interface ApiAccess {
 
 export interface ApiTarget {
   readonly url: URL
-  /** Returns the current credentials. It may read files and run programs, so that it may fail or hang. */
+  /** Returns the current credentials. It may read files and run programs, so it can fail or hang. */
   access(): Promise<ApiAccess>
-  /** Discards cached credentials, at most once in 5 s. Called when the server rejected them. */
+  /** Discards cached credentials, at most once every 5 s. Call it when the server rejected them. */
   reloadCredentials(): void
   /** Closes idle sockets. */
   close(): void
@@ -31,8 +31,8 @@ const socketsMax = 8
 const reloadIntervalMs = 5_000
 
 /**
- * Loads a new kubeconfig, since a KubeConfig caches credentials. The default of `path` is `KUBECONFIG`, then
- * `~/.kube/config`, then the pod's service account; the default of `context` is the current one. Throws
+ * Loads a new kubeconfig, because a KubeConfig caches credentials. The default of `path` is `KUBECONFIG`,
+ * then `~/.kube/config`, then the pod's service account; the default of `context` is the current one. Throws
  * ConfigError.
  */
 export function loadKubeConfig(options: {
@@ -50,10 +50,10 @@ export function loadKubeConfig(options: {
   }
   if (options.context !== undefined) config.setCurrentContext(options.context)
   const cluster = config.getCurrentCluster()
-  // The library invents this address when it finds no configuration.
+  // The library returns this address when it finds no configuration.
   if (!cluster || cluster.server === 'http://localhost:8080') {
     throw new ConfigError([
-      'No Kubernetes cluster: give --kubeconfig or KUBECONFIG, or run in a pod with a service account',
+      'No Kubernetes cluster: set --kubeconfig or KUBECONFIG, or run in a pod with a service account',
     ])
   }
   return config
@@ -117,8 +117,8 @@ export class KubeConfigTarget implements ApiTarget {
     const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
     const reused = { keepAlive: true, maxSockets: socketsMax, maxFreeSockets: 1 }
     if (proxy !== undefined && tls.agent instanceof HttpAgent) {
-      // The library's agent supports proxies. Here it also keeps sockets; watches share it, so there is no
-      // limit.
+      // The library's agent supports proxies. Keep-alive is enabled on it, and the number of its sockets is
+      // not limited, because watches use it too.
       const agent = Object.assign(tls.agent, { ...reused, maxSockets: Infinity })
       this.#agents = { fingerprint, callAgent: agent, watchAgent: agent }
     } else if (this.url.protocol === 'http:') {

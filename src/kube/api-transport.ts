@@ -35,17 +35,21 @@ export interface ApiCall {
 
 export interface TransportOptions {
   readonly target: ApiTarget
-  /** Names the client in audit logs and in priority and fairness (see `userAgentOf`). */
+  /**
+   * The user agent, which names the client in audit logs and in API priority and fairness (see
+   * `userAgentOf`).
+   */
   readonly userAgent: string
   /** The field manager that owns all fields this client applies, such as `example-controller`. */
   readonly fieldManager: string
   /**
-   * Called after each attempt, for metrics: with 'GET' and '200', or '<error>' when there was no response.
+   * Called after each attempt, for metrics, with the method and the HTTP status, such as `GET` and `200`. The
+   * status is `<error>` when there was no response.
    */
   readonly onResponse?: (method: string, code: string) => void
-  /** Calls per second in the long run. Default 50. */
+  /** The sustained rate, in calls per second. Default 50. */
   readonly perSecond?: number
-  /** Calls that may start at once after an idle time. Default 100. */
+  /** The number of calls that may start immediately after an idle time. Default 100. */
   readonly burst?: number
   /** Waits for the back-off before a retry. Default: a timer; tests replace it. */
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>
@@ -90,7 +94,7 @@ export class ApiTransport {
    */
   async call(call: ApiCall): Promise<unknown> {
     const { deadlineMs = 30_000 } = call
-    const deadline = new CallDeadline({ ms: deadlineMs, what: describe(call) }, call.signal)
+    const deadline = new CallDeadline({ ms: deadlineMs, operation: describe(call) }, call.signal)
     const { signal } = deadline
     const endsMs = systemClock.monotonicMs() + deadlineMs
     try {
@@ -99,7 +103,7 @@ export class ApiTransport {
           return await this.#throttled(call, signal)
         } catch (error) {
           const waitMs = retryDelayMs(error, { call, attempt })
-          // A delay beyond the deadline is left to the caller, which may have other work.
+          // When the delay exceeds the deadline, the caller gets the error, because it may have other work.
           if (waitMs === undefined || systemClock.monotonicMs() + waitMs >= endsMs) throw error
           await (this.#options.pause ?? pause)(waitMs, signal)
           signal.throwIfAborted()
@@ -156,7 +160,7 @@ export class ApiTransport {
 
   #attemptDeadline(call: ApiCall, signal: AbortSignal): CallDeadline {
     return new CallDeadline(
-      { ms: call.attemptMs ?? this.#options.attemptMs ?? 15_000, what: describe(call) },
+      { ms: call.attemptMs ?? this.#options.attemptMs ?? 15_000, operation: describe(call) },
       signal,
     )
   }
@@ -257,7 +261,7 @@ function parse(body: string): unknown {
   }
 }
 
-/** Returns the delay before the next attempt. Undefined: the call is not retried. */
+/** Returns the delay before the next attempt, or undefined when the call is not retried. */
 function retryDelayMs(
   error: unknown,
   { call, attempt }: { call: ApiCall; attempt: number },
@@ -269,16 +273,16 @@ function retryDelayMs(
   if (!(error instanceof ApiError)) return undefined
   // The call was not carried out. It is retried once, with reloaded credentials.
   if (error.code === 401) return attempt === 1 ? 0 : undefined
-  // The server says that it did nothing, and when to retry.
+  // The response says that the server did nothing, and when to retry.
   if (error.retryAfterMs !== undefined && (error.code === 429 || error.code >= 500)) {
     return Math.max(error.retryAfterMs, backoffMs)
   }
   return error.code === 429 || (error.code >= 500 && retryable) ? backoffMs : undefined
 }
 
-function unreachable(what: string, cause: unknown): ApiUnreachableError {
+function unreachable(operation: string, cause: unknown): ApiUnreachableError {
   const message = cause instanceof Error ? cause.message : String(cause)
-  return new ApiUnreachableError(`${what}: ${message}`, { cause })
+  return new ApiUnreachableError(`${operation}: ${message}`, { cause })
 }
 
 /** Omits the query: selectors and continue tokens are long and not informative. */

@@ -1,4 +1,4 @@
-// Finds the objects of a cache by what they refer to, such as pods by the node that they run on.
+// Finds the objects of a cache by their references, such as pods by the node that they run on.
 import type { ObjectCache } from './ports.js'
 import type { ApiObject } from './object.js'
 

@@ -4,17 +4,21 @@ import { onDeadline } from '../deadline.js'
 import { ApiUnreachableError } from './api-error.js'
 
 /**
- * Aborts with ApiUnreachableError after `ms`, or with the reason of the first parent that aborts. Its creator
- * must call `end`, which releases the timer and the listeners.
+ * Aborts with ApiUnreachableError after `ms`, or with the reason of the first parent that aborts. The creator
+ * must call `end`, which releases the timer and the listeners. `operation` names the call in the message of
+ * the error.
  */
 export class CallDeadline {
   readonly #controller = new AbortController()
   readonly #undo: (() => void)[] = []
 
-  constructor({ ms, what }: { ms: number; what: string }, ...parents: readonly (AbortSignal | undefined)[]) {
+  constructor(
+    { ms, operation }: { ms: number; operation: string },
+    ...parents: readonly (AbortSignal | undefined)[]
+  ) {
     this.#undo.push(
       onDeadline(ms, () =>
-        this.#controller.abort(new ApiUnreachableError(`${what}: no response within ${ms} ms`)),
+        this.#controller.abort(new ApiUnreachableError(`${operation}: no response within ${ms} ms`)),
       ),
     )
     for (const parent of parents) {

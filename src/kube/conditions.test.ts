@@ -17,10 +17,10 @@ test('P11: a timestamp has whole seconds, a micro timestamp has six decimals', (
 })
 
 test('P14: every condition has the checked generation; its time changes only with its status', () => {
-  const was = conditionsOf([ready], { was: [], generation: 1, epochMs })
-  expect(was).toEqual([{ ...ready, lastTransitionTime: '2026-01-02T03:04:05Z', observedGeneration: 1 }])
+  const previous = conditionsOf([ready], { previous: [], generation: 1, epochMs })
+  expect(previous).toEqual([{ ...ready, lastTransitionTime: '2026-01-02T03:04:05Z', observedGeneration: 1 }])
   const same = conditionsOf([{ ...ready, message: 'still' }], {
-    was,
+    previous,
     generation: 2,
     epochMs: epochMs + 60_000,
   })
@@ -28,26 +28,28 @@ test('P14: every condition has the checked generation; its time changes only wit
     { message: 'still', lastTransitionTime: '2026-01-02T03:04:05Z', observedGeneration: 2 },
   ])
   const failed: Finding = { ...ready, status: 'False', reason: 'ClassNotFound' }
-  const after = conditionsOf([failed], { was: same, generation: 3, epochMs: epochMs + 120_000 })
+  const after = conditionsOf([failed], { previous: same, generation: 3, epochMs: epochMs + 120_000 })
   expect(after).toMatchObject([{ lastTransitionTime: '2026-01-02T03:06:05Z', observedGeneration: 3 }])
 })
 
 test('a condition of an abnormal type is present only while its status is True', () => {
   const stalled: Finding = { type: 'Stalled', status: 'True', reason: 'ClassNotFound', message: '' }
-  const was = conditionsOf([ready, stalled], { was: [], generation: 1, epochMs })
-  expect(was.map(({ type }) => type)).toEqual(['Ready', 'Stalled'])
+  const previous = conditionsOf([ready, stalled], { previous: [], generation: 1, epochMs })
+  expect(previous.map(({ type }) => type)).toEqual(['Ready', 'Stalled'])
   const findings: Finding[] = [ready, { ...stalled, status: 'False' }]
-  expect(conditionsOf(findings, { was, generation: 1, epochMs }).map(({ type }) => type)).toEqual(['Ready'])
+  expect(conditionsOf(findings, { previous, generation: 1, epochMs }).map(({ type }) => type)).toEqual([
+    'Ready',
+  ])
 })
 
 test('the caller can name the abnormal types', () => {
   const findings: Finding[] = [{ ...ready, type: 'Degraded', status: 'False' }]
-  const options = { was: [], generation: 1, epochMs }
+  const options = { previous: [], generation: 1, epochMs }
   expect(conditionsOf(findings, options)).toHaveLength(1)
   expect(conditionsOf(findings, { ...options, abnormalTypes: ['Degraded'] })).toEqual([])
 })
 
 test('equal findings give equal conditions, so that nothing is written', () => {
-  const was = conditionsOf([ready], { was: [], generation: 1, epochMs })
-  expect(conditionsOf([ready], { was, generation: 1, epochMs: epochMs + 3_600_000 })).toEqual(was)
+  const previous = conditionsOf([ready], { previous: [], generation: 1, epochMs })
+  expect(conditionsOf([ready], { previous, generation: 1, epochMs: epochMs + 3_600_000 })).toEqual(previous)
 })

@@ -33,7 +33,7 @@ export function conditionsOf(
   findings: readonly Finding[],
   options: {
     /** The conditions that the object has now. */
-    was: readonly Pick<ObjectCondition, 'type' | 'status' | 'lastTransitionTime'>[]
+    previous: readonly Pick<ObjectCondition, 'type' | 'status' | 'lastTransitionTime'>[]
     generation: number
     epochMs: number
     /** Types that are present only while their status is True. Default: `abnormalConditionTypes`. */
@@ -44,7 +44,7 @@ export function conditionsOf(
   return findings
     .filter(({ type, status }) => status === 'True' || !abnormal.includes(type))
     .map((finding) => {
-      const previous = options.was.find(({ type }) => type === finding.type)
+      const previous = options.previous.find(({ type }) => type === finding.type)
       const moved = previous?.status !== finding.status
       return {
         ...finding,

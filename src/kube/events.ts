@@ -47,7 +47,7 @@ interface Series {
   lastMs: number
   /** The count that was written last. */
   writtenCount: number
-  /** Cancels the delayed write. Undefined: none is due. */
+  /** Cancels the delayed write. Undefined when no write is due. */
   cancel: (() => void) | undefined
 }
 
@@ -59,7 +59,7 @@ const writeIntervalMs = 10_000
 const burst = 25
 const refillMs = 300_000
 const waitingMax = 1_000
-/** The limit for writing at the end. The next leader must not wait for Events. */
+/** The time limit of `close`, because the next leader must not wait for Events. */
 const closeMsMax = 1_000
 const noteBytesMax = 1_024
 
@@ -125,7 +125,7 @@ export class Events implements EventRecorder {
     return this.#series.size + this.#budgets.size
   }
 
-  /** Runs on a timer, so that memory is freed after a burst of thousands of Events too. */
+  /** Runs on a timer, so that memory is also freed after a burst of thousands of Events. */
   #forgetOnTimer(): void {
     this.#cancelForgetting ??= this.#options.after(seriesMs, () => {
       this.#cancelForgetting = undefined
@@ -145,8 +145,8 @@ export class Events implements EventRecorder {
   }
 
   #mayAdd(uid: string, nowMs: number): boolean {
-    const was = this.#budgets.get(uid) ?? { tokens: burst, filledMs: nowMs }
-    const tokens = Math.min(burst, was.tokens + (nowMs - was.filledMs) / refillMs)
+    const previous = this.#budgets.get(uid) ?? { tokens: burst, filledMs: nowMs }
+    const tokens = Math.min(burst, previous.tokens + (nowMs - previous.filledMs) / refillMs)
     this.#budgets.set(uid, { tokens: tokens < 1 ? tokens : tokens - 1, filledMs: nowMs })
     return tokens >= 1
   }
@@ -179,8 +179,8 @@ export class Events implements EventRecorder {
   }
 
   /**
-   * Returns the whole object for each write, so that an Event that the server removed (after an hour) is
-   * created again.
+   * Returns the complete object for each write, so that an Event that the server has removed (after an hour)
+   * is created again.
    */
   #eventOf({ name, regarding, facts, firstMs, count, lastMs }: Series) {
     return {

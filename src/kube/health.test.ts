@@ -10,7 +10,7 @@ const reflector = (facts: object = {}) => ({
   ...facts,
 })
 
-test('P17: liveness fails for a reflector without progress, not for an API server that is away', () => {
+test('P17: liveness fails for a reflector without progress, not for an unreachable API server', () => {
   const time = new ManualTime()
   expect(
     new Health([reflector({ unavailableReason: 'Widget: connect ECONNREFUSED' })], time).livenessProblems(),

@@ -1,4 +1,5 @@
-// Answers the probes: whether a restart would help (liveness), and whether all caches were read (readiness).
+// Computes the results of the probes: whether a restart would help (liveness), and whether all caches were
+// filled (readiness).
 import type { Clock } from '../time.js'
 
 /** The part of a reflector that health needs. */
@@ -16,14 +17,14 @@ const tickMs = 1_000
  * A stall of the event loop that a busy machine does not cause. A leader loses its lease at a third of it.
  */
 const stallMsMax = 30_000
-/** How long after its end a stall still counts, so that a probe cannot miss it. */
+/** The time after the end of a stall during which it still counts, so that a probe cannot miss it. */
 const stallRememberedMs = 60_000
 
 export class Health {
   readonly #reflectors: readonly WatchedKind[]
   readonly #clock: Clock
   #tickedMs: number
-  /** The last long stall, and when it ended. */
+  /** The last long stall, and the time at which it ended. */
   #lastStall: { ms: number; endedAtMs: number } | undefined
 
   constructor(reflectors: readonly WatchedKind[], clock: Clock) {
@@ -50,7 +51,7 @@ export class Health {
   }
 
   /**
-   * Returns why this process should be restarted; empty: it should not. An API server that is away is no
+   * Returns why this process should be restarted, or an empty list. An unreachable API server is not a
    * reason.
    */
   livenessProblems(): string[] {
@@ -65,8 +66,8 @@ export class Health {
   }
 
   /**
-   * Returns which kinds were never listed completely; empty: the process is ready. A cache that was complete
-   * once stays usable, because old data is better than none.
+   * Returns the kinds that were never listed completely, or an empty list when the process is ready. A cache
+   * that was complete once stays usable, because stale data is better than none.
    */
   readinessProblems(): string[] {
     return this.#reflectors

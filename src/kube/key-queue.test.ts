@@ -43,7 +43,7 @@ describe('a key', () => {
 })
 
 describe('a delayed key', () => {
-  test('is due at the earliest of several times, in whichever order they came', () => {
+  test('is due at the earliest of several times, regardless of their order', () => {
     queue.addAfter('a', 50)
     queue.addAfter('a', 10)
     queue.addAfter('a', 30)
@@ -55,7 +55,7 @@ describe('a delayed key', () => {
     expect(time.pending).toBe(0)
   })
 
-  test('is due at once when the delay is zero', () => {
+  test('is due immediately when the delay is zero', () => {
     queue.addAfter('a', 0)
     expect(queue.take()).toBe('a')
   })

@@ -5,8 +5,11 @@ import type { WorkQueue } from './ports.js'
 /** Receives the queue's measurements as they happen. */
 export interface QueueMeter {
   added(): void
+  /** Counts a key that was added again after a failure. */
   retried(): void
+  /** Records the time that a key waited in the queue. */
   waited(seconds: number): void
+  /** Records the time that a worker spent on a key. */
   worked(seconds: number): void
 }
 
@@ -20,9 +23,9 @@ const backoffMs = { first: 5, max: 1_000_000 } as const
 
 export class KeyQueue implements WorkQueue {
   readonly #options: KeyQueueOptions
-  /** Keys in order of addition, and when each was added. */
+  /** Keys in order of addition, with the time at which each was added. */
   readonly #waiting = new Map<string, number>()
-  /** Keys that a worker has, and since when. */
+  /** Keys that a worker has, with the time at which it took each. */
   readonly #inProgress = new Map<string, number>()
   /** Keys that were added while in progress. */
   readonly #dueAgain = new Set<string>()

@@ -1,6 +1,6 @@
-// Elects a leader: the holder of a Lease object that must be renewed. Whether this process still holds it
-// follows from its clocks, which are compared at the moment of each write, so that a process that stalled
-// notices before it writes.
+// Elects a leader: the process that holds and renews a Lease object. This process compares its clocks with
+// the last renewal immediately before each write, so a process that stalled detects the loss of the lease
+// before it writes.
 import { z } from 'zod'
 import type { Log } from '../log.js'
 import { pause as systemPause } from '../deadline.js'
@@ -36,11 +36,11 @@ export interface LeaseOptions {
   /** How long other processes wait for a holder that does not renew. Default 15,000. */
   readonly durationMs?: number
   /**
-   * How long a holder regards itself as the leader without a renewal. Shorter than `durationMs`, so that its
-   * last requests have ended before another process leads. Default 10,000.
+   * How long a holder regards itself as the leader without a renewal. It is shorter than `durationMs`, so
+   * that the last requests of the holder have ended before another process leads. Default 10,000.
    */
   readonly renewDeadlineMs?: number
-  /** Time between two renewals, ± 20 %. A standby reads the lease twice as often. Default 2,000. */
+  /** The time between two renewals, ± 20 %. A standby reads the lease twice as often. Default 2,000. */
   readonly retryMs?: number
   /** Waits between two attempts. Default: a timer; tests replace it. */
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>
@@ -79,7 +79,7 @@ interface HeldLease {
   readonly version: Pick<ObjectMeta, 'uid' | 'resourceVersion'>
   readonly term: number
   readonly acquireTime: string
-  /** The instant before the last renewal was sent, so that the server's renewal is not older. */
+  /** The instant before the last renewal was sent, so that it is not later than the renewal on the server. */
   readonly renewed: Moment
 }
 
@@ -113,9 +113,9 @@ export class LeaseElector implements Leadership {
   }
 
   /**
-   * Takes part in the election until `signal` aborts, then releases the lease, so that a standby need not
-   * wait for it to expire. All writes under the lease must have ended before. Resolves after `onLost`. It can
-   * run once only: a second call rejects.
+   * Takes part in the election until `signal` aborts, then releases the lease, so that a standby does not
+   * need to wait for it to expire. All writes under the lease must have ended before `signal` aborts. Also
+   * resolves after `onLost`. It can run only once: a second call rejects.
    */
   async run(signal: AbortSignal): Promise<void> {
     if (this.#started) throw new Error('This elector was started before')
@@ -136,7 +136,9 @@ export class LeaseElector implements Leadership {
     await this.#release()
   }
 
-  /** Renews the lease once, or tries once to acquire it. Returns what prevented that. */
+  /**
+   * Renews the lease once, or tries once to acquire it. Returns the reason when it could not, or undefined.
+   */
   async #renewOrAcquire(signal: AbortSignal): Promise<string | undefined> {
     try {
       // After a stall longer than the lease another process may have led, even if the lease has its old
@@ -165,7 +167,7 @@ export class LeaseElector implements Leadership {
     if (!lease) return this.#invalidate('the lease was deleted')
     const spec = specOf(lease)
     if (spec.holderIdentity !== this.#options.identity || spec.leaseTransitions !== held.term) {
-      return this.#invalidate(`${spec.holderIdentity ?? 'no process'} has the lease now`)
+      return this.#invalidate(`${spec.holderIdentity ?? 'no process'} holds the lease now`)
     }
     this.#held = { ...held, version: lease.metadata }
     return undefined
@@ -182,7 +184,7 @@ export class LeaseElector implements Leadership {
     const lease = await this.#read()
     const renewed = this.#now()
     const spec = lease && specOf(lease)
-    if (lease && spec && this.#isTaken(lease, spec)) return `${spec.holderIdentity} has the lease`
+    if (lease && spec && this.#isTaken(lease, spec)) return `${spec.holderIdentity} holds the lease`
     if (signal.aborted) return undefined
 
     const clockTerm = Math.floor((renewed.epochMs - termEpochMs) / 1000)
@@ -200,13 +202,13 @@ export class LeaseElector implements Leadership {
         : await objects.create(leaseKind, this.#lease(acquired, renewed))
       this.#held = { ...acquired, renewed, version: written.metadata }
     } catch (error) {
-      if (isApiError(error, 'Conflict', 'AlreadyExists')) return 'another process was faster'
+      if (isApiError(error, 'Conflict', 'AlreadyExists')) return 'another process acquired the lease first'
       throw error
     }
     this.#lastTerm = term
     this.#observed = undefined
     log.info({ identity, term, lease: name }, 'acquired the lease, leading')
-    // When the response came too late, `run` ends; when the process is stopping, `run` releases the lease.
+    // If the response came too late, `run` ends. If the process is stopping, `run` releases the lease.
     if (this.leading && !signal.aborted) onLeading()
     return undefined
   }

@@ -28,13 +28,13 @@ const List = z.object({
 })
 
 const pageSize = 500
-/** Ends a list whose server never stops sending pages. */
+/** The limit that ends a list when the server never stops sending pages. */
 const pagesMax = 10_000
 const attemptsMax = 3
 
 /**
- * Lists all selected objects. Starts again when the snapshot expires between pages (HTTP 410), three times in
- * all, and rejects then with the ApiError. Rejects with ApiUnreachableError when a response is malformed.
+ * Lists all selected objects. Starts again when the snapshot expires between pages (HTTP 410). After three
+ * attempts it rejects with the ApiError. Rejects with ApiUnreachableError when a response is malformed.
  */
 export async function listAll(
   transport: ApiTransport,
@@ -102,13 +102,13 @@ const Untyped = z.looseObject({ apiVersion: z.string().optional(), kind: z.strin
 const fieldSets = new InternedFields()
 
 /**
- * Parses an object that the server sent. Of `managedFields` it keeps the entries of `fieldManager`: those of
- * other managers are most of an object's bytes, and no consumer reads them. Throws ApiUnreachableError when
- * `raw` is not an object of the kind.
+ * Parses an object that the server sent. It keeps only the entries of `fieldManager` in `managedFields`,
+ * because the entries of other managers are most of an object's bytes and no consumer reads them. Throws
+ * ApiUnreachableError when `raw` is not an object of the kind.
  */
 export function objectOf(kind: ResourceKind, raw: unknown, fieldManager: string): ApiObject {
   const parsed = Untyped.safeParse(raw)
-  // List items have no kind, so it is filled in from the request.
+  // List items have no kind, so the kind is taken from the request.
   const typed = parsed.success && { ...parsed.data, apiVersion: apiVersionOf(kind), kind: kind.kind }
   const { data: object, error } = ApiObject.safeParse(typed)
   if (!object) throw new ApiUnreachableError(`not an object of kind ${kind.kind}: ${z.prettifyError(error)}`)

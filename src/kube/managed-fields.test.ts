@@ -48,7 +48,7 @@ const metadata = { name: 'acme', labels: { owned: 'yes' } }
 const spec = { set: ['a'], atomic: [{ x: 1 }] }
 const status = { usage: { connections: 3 }, conditions }
 
-test('P13: nothing has to be written when the fields are stored and owned, whatever other managers own', () => {
+test('P13: no write is needed when the fields are stored and owned, whichever fields others own', () => {
   expect(isApplied({ metadata, spec }, stored, '')).toBe(true)
   expect(isApplied({ metadata, status }, stored, 'status')).toBe(true)
   expect(isApplied({ metadata: { ...metadata, uid: 'u' }, spec, gone: undefined }, stored, '')).toBe(true)

@@ -1,4 +1,4 @@
-// Finds out from a stored object whether a server-side apply would change it. The server records in
+// Determines from a stored object whether a server-side apply would change it. The server records in
 // `managedFields` which fields each manager applied.
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
@@ -18,9 +18,9 @@ const Entry = z.looseObject({
 
 /**
  * Returns true when exactly `desired` is stored and was applied by this client. `known` comes from
- * `objectOf`, so that its `managedFields` are this client's alone. Returns false in doubt, because an
- * unnecessary apply changes nothing. There is doubt when a list item lacks one of its key fields, and when
- * the server normalizes a value (such as a quantity).
+ * `objectOf`, so its `managedFields` contain only the entries of this client. Returns false when the result
+ * is uncertain, because an unnecessary apply changes nothing. The result is uncertain when a list item lacks
+ * one of its key fields, or when the server normalizes a value (such as a quantity).
  */
 export function isApplied(desired: Desired, known: ApiObject, subresource: '' | 'status'): boolean {
   const { uid } = desired.metadata

@@ -14,9 +14,9 @@ export interface KubeObjectApiOptions {
    */
   readonly guard?: () => void
   /**
-   * Makes every call skip the throttle's queue and fail after `deadlineMs`. Made for leader election. One
-   * attempt gets half of the deadline, so that a call can leave a hanging connection in time. Default: calls
-   * wait their turn.
+   * Makes every call skip the throttle's queue and fail after `deadlineMs`. It is intended for leader
+   * election. One attempt gets half of the deadline, so that a call can abandon a hanging connection in time.
+   * Default: calls wait in the queue.
    */
   readonly urgent?: { readonly deadlineMs: number }
 }
@@ -92,7 +92,7 @@ export class KubeObjectApi implements ObjectApi {
     const patched = this.#write(kind, {
       method: 'PATCH',
       path: `${path}?fieldManager=${this.#fieldManager}&force=true`,
-      // JSON is valid YAML. Other content types select a merge patch, which is no server-side apply.
+      // JSON is valid YAML. Other content types select a merge patch, which is not a server-side apply.
       contentType: 'application/apply-patch+yaml',
       body: { ...content, apiVersion: apiVersionOf(kind), kind: kind.kind, metadata },
     })

@@ -1,5 +1,5 @@
-// Holds the objects of one kind by key, as last reported by the server. The reflector writes; all others read
-// and listen.
+// Holds the objects of one kind by key, as last reported by the server. Only the reflector changes the
+// content; other code reads it and listens to changes.
 import type { Clock } from '../time.js'
 import type { ObjectCache, ObjectChange } from './ports.js'
 import { keyOf, type ApiObject } from './object.js'
@@ -10,10 +10,11 @@ export interface KubeObjectCacheOptions {
   readonly onListenerError: (error: unknown) => void
 }
 
-/** How long a write takes precedence over the watch. */
+/** How long a write takes precedence over the content from the watch. */
 const writeAheadMsMax = 10_000
 /**
- * How many versions are remembered, to find out whether the watch reported a write before its response came.
+ * The number of remembered versions. They show whether the watch reported a write before its response
+ * arrived.
  */
 const recentVersionsMax = 1_024
 

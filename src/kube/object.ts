@@ -1,4 +1,4 @@
-// The part that every Kubernetes object has. A consumer parses the rest with its own schema.
+// The fields that every Kubernetes object has. A consumer parses the rest with its own schema.
 import { z } from 'zod'
 
 const OwnerReference = z.object({
@@ -54,6 +54,7 @@ export interface ResourceKind {
   readonly namespaced: boolean
 }
 
+/** The name of an object, and the namespace that contains it. */
 export interface ObjectKey {
   readonly name: string
   /** Undefined for a cluster-scoped object. */

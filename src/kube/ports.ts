@@ -8,13 +8,16 @@
 import type { ApiObject, ObjectKey, ResourceKind } from './object.js'
 
 /**
- * An object as this client applies it: all fields that the client wants to own, every time. The server
- * removes a field that the client applied before and leaves out now, unless another field manager owns the
- * field too.
+ * An object as this client applies it. It contains all fields that the client wants to own in every apply.
+ * The server removes a field that the client applied before and leaves out now, unless another field manager
+ * owns the field too.
  */
 export interface Desired {
   readonly metadata: ObjectKey & {
-    /** When given, the write applies to the object with this uid only; otherwise it rejects with Conflict. */
+    /**
+     * The write applies only to the object with this uid, and rejects with Conflict for any other. Default:
+     * any uid.
+     */
     readonly uid?: string | undefined
     readonly labels?: Readonly<Record<string, string>>
     readonly annotations?: Readonly<Record<string, string>>
@@ -23,10 +26,11 @@ export interface Desired {
   readonly [field: string]: unknown
 }
 
+/** Options of `apply` and `applyStatus`. */
 export interface ApplyOptions {
   /**
    * The object as the caller last read it, from the cache or from `get`. When it shows that exactly `desired`
-   * is applied already, no request is sent. Default: undefined, a request is always sent.
+   * is applied already, no request is sent. Default: a request is always sent.
    */
   readonly known?: ApiObject | undefined
 }
@@ -54,18 +58,20 @@ export interface ObjectApi {
    */
   applyStatus(kind: ResourceKind, desired: Desired, options?: ApplyOptions): Promise<ApiObject>
   /**
-   * Creates the object. Rejects with AlreadyExists when there is one. After an ApiUnreachableError the object
-   * may exist all the same, because a create is not retried.
+   * Creates the object. Rejects with AlreadyExists when an object of this name exists. A create is not
+   * retried, so after an ApiUnreachableError the object may or may not exist.
    */
   create(kind: ResourceKind, object: Desired): Promise<ApiObject>
   /**
-   * Replaces the object; with `metadata.resourceVersion` only that version (otherwise Conflict). Do not pass
-   * an object that was read: its `managedFields` lack the entries of other field managers.
+   * Replaces the object. When `metadata.resourceVersion` is set, it replaces only that version, and rejects
+   * with Conflict for any other. Do not pass an object that was read: its `managedFields` lack the entries of
+   * other field managers.
    */
   update(kind: ResourceKind, object: Desired): Promise<ApiObject>
   /**
-   * Deletes the object, and its dependants in the background. Rejects with NotFound, also when an earlier
-   * attempt whose response was lost deleted the object, and with Conflict when a precondition does not hold.
+   * Deletes the object, and its dependants in the background. Rejects with NotFound when the object does not
+   * exist, which includes the case that an earlier attempt deleted it and the response was lost. Rejects with
+   * Conflict when a precondition does not hold.
    */
   delete(
     kind: ResourceKind,
@@ -74,7 +80,7 @@ export interface ObjectApi {
   ): Promise<void>
 }
 
-/** Which objects of a kind to list or watch. */
+/** Selects the objects of a kind to list or watch. */
 export interface Selection {
   /** Default: all namespaces. */
   readonly namespace?: string
@@ -98,18 +104,20 @@ export interface ObjectChange {
 export interface ObjectCache {
   /** Returns the object by its key (see `keyOf`). Objects are shared, so callers must not modify them. */
   get(key: string): ApiObject | undefined
+  /** Returns all objects as the watch has reported them, in no particular order. */
   list(): Iterable<ApiObject>
+  /** The number of objects. */
   readonly size: number
   /**
    * True once a complete list has been read. Only then does a missing key mean that the object is gone. It
-   * stays true: during an outage the cache is old, but never partial.
+   * stays true: during an outage the cache is stale, but never partial.
    */
   readonly synced: boolean
   /** Resolves when `synced` is true; rejects with the signal's reason when `signal` aborts first. */
   whenSynced(signal: AbortSignal): Promise<void>
   /**
    * Calls `listener` for each change, including those of the first list. A listener should only enqueue the
-   * key: what it reads from the change may be outdated. An error that it throws is logged and counted.
+   * key: the content of the change may be outdated. An error that it throws is logged and counted.
    */
   onChange(listener: (change: ObjectChange) => void): void
   /**
@@ -124,8 +132,9 @@ export interface ObjectCache {
  * processed once more afterwards.
  */
 export interface WorkQueue {
+  /** Adds the key. Has no effect when the key is waiting already. */
   add(key: string): void
-  /** Adds the key after a delay. Of several delays for one key, the earliest wins. */
+  /** Adds the key after `delayMs`. The earliest of several delays for one key takes effect. */
   addAfter(key: string, delayMs: number): void
   /**
    * Adds the key after a back-off that doubles with each call since the last `forget`, from 5 ms to 1,000 s.
@@ -138,30 +147,31 @@ export interface WorkQueue {
 }
 
 /**
- * Undefined: nothing more to do until the object changes. Otherwise the key is reconciled again after the
- * delay.
+ * The result of a reconcile. Undefined means that the key is not reconciled again until an object changes.
+ * Otherwise the key is reconciled again after `requeueAfterMs` milliseconds.
  */
 export type ReconcileOutcome = { readonly requeueAfterMs: number } | undefined
 
 /**
- * Reads the object that `key` names, brings the world in line with it, and writes its status. A rejection is
- * retried with back-off, except for TerminalError. When `signal` aborts, the process is ending or the time is
- * up: no write may begin after that.
+ * Reads the object that `key` names, makes the actual state match it, and writes its status. A rejection is
+ * retried with back-off, except for TerminalError. `signal` aborts when the process is ending or the time
+ * limit is exceeded; no write may begin after that.
  */
 export type Reconcile = (key: string, signal: AbortSignal) => Promise<ReconcileOutcome>
 
+/** The result of the leader election for this process. */
 export interface Leadership {
   /** True while this process certainly holds the lease. */
   readonly leading: boolean
   /**
    * The fencing number for writes outside Kubernetes: no later leader has a lower one, even when the Lease
-   * was deleted in between. It stays readable after the lease was lost. Throws NotLeadingError when this
+   * was deleted between the two. It stays readable after the lease was lost. Throws NotLeadingError when this
    * process never led.
    */
   readonly term: number
   /**
-   * Throws NotLeadingError when another process may hold the lease by now. It compares clocks at the moment
-   * of the call, so that the result is right after the event loop stalled.
+   * Throws NotLeadingError when another process may hold the lease. It compares clocks at the moment of the
+   * call, so the result is also correct after the event loop stalled.
    */
   assertLeading(): void
 }
@@ -171,15 +181,16 @@ export interface EventFacts {
   readonly type: 'Normal' | 'Warning'
   /** In CamelCase, from the controller's closed list of reasons. */
   readonly reason: string
-  /** For people. Longer messages are cut to 1,024 bytes. */
+  /** The text for people. Longer texts are cut to 1,024 bytes. */
   readonly message: string
   /** The action that was in progress, in CamelCase, such as `Reconcile`. */
   readonly action: string
 }
 
+/** Records Kubernetes Events. */
 export interface EventRecorder {
   /**
-   * Records an Event about the object. It neither fails nor waits. An equal Event within six minutes
+   * Records an Event about the object. It never throws and never blocks. An equal Event within six minutes
    * increments the count of the first one. An object that exceeds its budget gets no more Events for a while.
    */
   event(regarding: ApiObject, facts: EventFacts): void

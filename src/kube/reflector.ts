@@ -1,5 +1,5 @@
-// Keeps a cache equal to the state of the API server: a complete list, then a watch from its version, for as
-// long as the process runs and whatever the server does.
+// Keeps a cache equal to the state of the API server: it reads a complete list, then watches from the version
+// of that list. It continues after every kind of failure, until its signal aborts.
 import type { Log } from '../log.js'
 import { pause as systemPause } from '../deadline.js'
 import { systemAfter, systemClock, type After, type Clock } from '../time.js'
@@ -26,7 +26,7 @@ export interface ReflectorOptions extends Selection {
   readonly random?: () => number
 }
 
-/** Servers send a bookmark every minute, so that a connection without a byte for this long is dead. */
+/** Servers send a bookmark every minute, so a connection without a byte for this long is dead. */
 const silentMsMax = 150_000
 /** A watch that lasted this long was healthy: its end is not counted as a failure. */
 const healthyMs = 30_000
@@ -45,7 +45,7 @@ export class Reflector {
   readonly #clock: Clock
   readonly #path: string
   #started = false
-  /** The version from which the next watch continues. Undefined: a list comes first. */
+  /** The version from which the next watch continues. Undefined when a list must be read first. */
   #version: string | undefined
   #failures = 0
   #progressedAtMs: number
@@ -72,28 +72,29 @@ export class Reflector {
   }
 
   /**
-   * Why the cache does not follow the server at the moment. Undefined: it does. The cache keeps its content.
+   * Why the cache does not follow the server at the moment, or undefined when it does. The cache keeps its
+   * content.
    */
   get unavailableReason(): string | undefined {
     return this.#unavailableReason
   }
 
   /**
-   * Milliseconds without any progress: no page, no event, no bookmark and no failed attempt. A failed attempt
-   * is progress, because an API server that is away is no reason to restart this process. Every attempt has a
-   * deadline, so that a high value means a bug in this process.
+   * The milliseconds without any progress: no page, no event, no bookmark and no failed attempt. A failed
+   * attempt is progress, because an unreachable API server is not a reason to restart this process. Every
+   * attempt has a deadline, so a high value means a bug in this process.
    */
   get stuckMs(): number {
     return this.#started ? this.#clock.monotonicMs() - this.#progressedAtMs : 0
   }
 
-  /** Milliseconds since the server last sent anything. Undefined: it never did. */
+  /** The milliseconds since the server last sent anything, or undefined when it never did. */
   get silentMs(): number | undefined {
     return this.#receivedAtMs === undefined ? undefined : this.#clock.monotonicMs() - this.#receivedAtMs
   }
 
   /**
-   * Lists and watches until `signal` aborts. The cache does not change after that. It can run once only: a
+   * Lists and watches until `signal` aborts. The cache does not change after that. It can run only once: a
    * second call rejects.
    */
   async run(signal: AbortSignal): Promise<void> {
@@ -144,7 +145,7 @@ export class Reflector {
     this.#version = list.resourceVersion
   }
 
-  /** Resolves when the server ends the watch regularly. Rejects on every other end. */
+  /** Resolves when the server ends the watch normally. Rejects when it ends for any other reason. */
   async #watch(version: string, signal: AbortSignal): Promise<void> {
     const query = selectionQuery(this.#options)
     query.set('watch', 'true')
@@ -215,7 +216,7 @@ export class Reflector {
     const message = error instanceof Error ? error.message : String(error)
     const before = this.#unavailableReason
     this.#unavailableReason = `${this.kind}: ${message}`
-    // An equal failure at each attempt would fill the log for as long as the server is away.
+    // The same failure at each attempt would fill the log while the server is unreachable.
     const level = this.#unavailableReason === before || expired ? 'debug' : 'warn'
     this.#options.log[level]({ err: error, kind: this.kind }, 'cannot list or watch, retrying')
   }

@@ -24,7 +24,7 @@ export async function runTaskGroup(
   if (failures.length > 0) throw failures[0]
 }
 
-/** Resolves when the signal is aborted, at once when it is already. */
+/** Resolves when the signal aborts, or immediately if it has aborted already. */
 export function whenAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve()

@@ -22,7 +22,7 @@ beforeEach(() => {
 const never = () => new AbortController().signal
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 
-/** Queues `count` calls, each of which ends at once. */
+/** Queues `count` calls, each of which ends immediately. */
 async function queueCalls(count: number): Promise<void> {
   const calls = Array.from({ length: count }, async (_, index) => {
     await throttle.acquire(never())
@@ -32,7 +32,7 @@ async function queueCalls(count: number): Promise<void> {
   await Promise.race([Promise.all(calls), settled()])
 }
 
-test('P2: a hundred calls start at once, then fifty per second, in the order of queueing', async () => {
+test('P2: a hundred calls start immediately, then fifty per second, in the order of queueing', async () => {
   await queueCalls(150)
   expect(admitted).toHaveLength(100)
   for (let step = 0; step < 50; step += 1) {

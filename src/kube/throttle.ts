@@ -6,13 +6,13 @@ import { ApiUnreachableError } from './api-error.js'
 export interface ThrottleOptions {
   readonly clock: Clock
   readonly after: After
-  /** Calls per second in the long run. */
+  /** The sustained rate, in calls per second. */
   readonly perSecond: number
-  /** Calls that may start at once after an idle time. */
+  /** The number of calls that may start immediately after an idle time. */
   readonly burst: number
-  /** Calls in flight at most. */
+  /** The maximum number of calls in flight. */
   readonly concurrencyMax: number
-  /** Queued calls at most. Further calls are rejected. */
+  /** The maximum number of queued calls. Further calls are rejected. */
   readonly waitingMax: number
 }
 

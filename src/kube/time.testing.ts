@@ -1,4 +1,4 @@
-// Time that a test moves: clocks stand still and nothing fires until then.
+// A clock and timers for tests. Time advances, and timers fire, only when the test calls `move`.
 import type { After, Clock } from '../time.js'
 
 export class ManualTime implements Clock {
@@ -20,17 +20,17 @@ export class ManualTime implements Clock {
     return () => this.#due.delete(timer)
   }
 
-  /** Timers that have not fired and were not cancelled. */
+  /** The number of timers that have not fired and were not cancelled. */
   get pending(): number {
     return this.#due.size
   }
 
-  /** How long from now each of them fires, soonest first. */
+  /** The remaining delay of each pending timer, the shortest first. */
   get delaysMs(): number[] {
     return [...this.#due].map(({ atMs }) => atMs - this.#monotonicMs).toSorted((a, b) => a - b)
   }
 
-  /** Fires all that is due by then, in order. */
+  /** Advances both clocks by `ms`, and fires the timers that become due, in order. */
   move(ms: number): void {
     const untilMs = this.#monotonicMs + ms
     for (;;) {

@@ -20,7 +20,7 @@ const lineFeed = 0x0a
 
 /**
  * Yields the events of a watch, and calls `onChunk` for every chunk of bytes. Ends when the server closes the
- * body regularly. Throws ApiUnreachableError when the connection breaks, and WatchBrokenError on a malformed
+ * body normally. Throws ApiUnreachableError when the connection breaks, and WatchBrokenError on a malformed
  * line.
  */
 export async function* readWatch(

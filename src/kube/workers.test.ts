@@ -39,7 +39,7 @@ function work(reconcile: Reconcile, options: Partial<WorkersOptions> = {}): Prom
   return workers.run(ending.signal)
 }
 
-/** A reconcile that ends when the test says so. */
+/** Returns a reconcile that ends only when the test resolves it. */
 function heldReconcile() {
   const running = new Map<string, (error?: unknown) => void>()
   const signals = new Map<string, AbortSignal>()
@@ -120,7 +120,7 @@ describe('the outcome of a reconcile', () => {
     await stop(run)
   })
 
-  test('a terminal error is not retried and is counted apart', async () => {
+  test('a terminal error is not retried and is counted separately', async () => {
     const run = work(async () => {
       throw new TerminalError('the class does not exist')
     })
@@ -189,7 +189,7 @@ test('a reconcile that exceeds its time is aborted, and keeps its key until it e
   await stop(run)
 })
 
-test('at the end running reconciles finish, no new one starts, and signals abort after the grace period', async () => {
+test('after its signal, running reconciles finish, none starts, and signals abort after the grace', async () => {
   const { running, signals, reconcile } = heldReconcile()
   const run = work(reconcile, { graceMs: 5_000, concurrency: 1 })
   queue.add('a')

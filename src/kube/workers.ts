@@ -29,11 +29,13 @@ export interface WorkersOptions {
   readonly clock: Clock
   readonly after: After
   readonly meter?: ReconcileMeter | undefined
-  /** Reconciles in progress at most. Default 4. */
+  /** The maximum number of reconciles in progress. Default 4. */
   readonly concurrency?: number
-  /** When the signal of a reconcile aborts, from its start. Default 60,000. */
+  /** The time limit of one reconcile, after which its signal aborts. Default 60,000. */
   readonly timeoutMs?: number
-  /** When the signals of running reconciles abort, from the end of `run`'s signal. Default 20,000. */
+  /**
+   * The time after `run`'s signal aborts at which the signals of running reconciles abort. Default 20,000.
+   */
   readonly graceMs?: number
 }
 
@@ -131,7 +133,7 @@ export class Workers {
   }
 }
 
-/** Returns true for the errors that JavaScript itself throws, and for thrown values that are not errors. */
+/** Returns true for errors that the JavaScript engine throws, and for thrown values that are not errors. */
 function isBug(error: unknown): boolean {
   return (
     !(error instanceof Error) ||

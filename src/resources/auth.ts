@@ -1,5 +1,5 @@
-// The schema of `spec.auth` of a ChatTenant: which keys verify tokens, and which claims hold the facts about
-// a user.
+// The schema of `spec.auth` of a ChatTenant: the keys that verify tokens, and the claims that hold the data
+// about a user.
 import { z } from 'zod'
 import { celRules } from './cel.js'
 import { signingAlgorithms } from '../tenant/policy.js'
@@ -153,7 +153,8 @@ const Auth = z
       })
       .prefault({})
       .describe(
-        'The claims that hold the facts about the user. Dots descend into objects: "realm_access.roles".',
+        'The claims that hold the data about the user. A dot selects a field of an object: ' +
+          '"realm_access.roles".',
       ),
   })
   .superRefine((auth, context) => {

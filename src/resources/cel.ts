@@ -1,4 +1,4 @@
-// Validation rules in CEL, which the API server evaluates. Each rule is written beside the zod check that it
+// Validation rules in CEL, which the API server evaluates. Each rule is next to the zod check that it
 // repeats. A list that contains a rule, or that a rule iterates over, needs a bound; otherwise the estimated
 // cost of the rule exceeds the budget of the API server.
 

@@ -1,5 +1,5 @@
-// The schema of `spec.channels` of a ChatTenant: which channels a rule covers, who may do what there, and how
-// the channels behave.
+// The schema of `spec.channels` of a ChatTenant: the channels that a rule covers, the operations that it
+// grants on them, and the behaviour of these channels.
 import { z } from 'zod'
 import { celRules } from './cel.js'
 import { matchRules } from './channel-match-cel.js'
@@ -76,7 +76,7 @@ const Subject = z
       .optional()
       .describe(
         'Maps claims of the token to accepted values. The token must have one of the values of every ' +
-          'claim. Dots descend into objects: "org.id".',
+          'claim. A dot selects a field of an object: "org.id".',
       ),
     authenticated: z.literal(true).optional().describe('Matches every client with a valid token.'),
     anonymous: z
@@ -110,7 +110,8 @@ const Grant = z.strictObject({
     .min(1)
     .max(64)
     .describe(
-      'Who the grant is for. One matching subject is enough; within a subject, all fields must match.',
+      'The clients to which the grant applies. One matching subject is enough; within a subject, all ' +
+        'fields must match.',
     ),
 })
 
@@ -124,8 +125,8 @@ const Rule = z.strictObject({
     .max(64)
     .default([])
     .describe(
-      'Who may do what. The grants of all rules that cover a channel are combined; what no grant ' +
-        'allows is refused.',
+      'The permissions on the channels. The grants of all rules that cover a channel are combined, ' +
+        'and an operation that no grant allows is refused.',
     ),
   history: z
     .strictObject({
@@ -144,14 +145,15 @@ const Rule = z.strictObject({
         .enum(['Stream', 'Cache'])
         .default('Stream')
         .describe(
-          'What a client receives when it reconnects. Stream: every message that it missed. Cache: ' +
+          'The messages that a client receives when it reconnects. Stream: every message that it ' +
+            'missed. Cache: ' +
             'only the newest message, for channels where only the latest state counts.',
         ),
     })
     .optional()
     .describe(
       'Keeps messages, so that clients can recover those that they missed. Default: a message is ' +
-        'delivered to the present subscribers and is not stored.',
+        'delivered to the current subscribers and is not stored.',
     ),
   presence: z
     .boolean()

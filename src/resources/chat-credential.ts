@@ -27,7 +27,7 @@ export const ChatCredentialSpec = z
       .enum(['Publisher', 'Admin', 'ReadOnly'])
       .default('Publisher')
       .describe(
-        'What the key may do. Publisher publishes messages. ReadOnly reads history and presence. ' +
+        'The permissions of the key. Publisher publishes messages. ReadOnly reads history and presence. ' +
           'Admin may call every method, including those that disconnect users.',
       ),
     scopes: z

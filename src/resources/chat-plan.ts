@@ -49,14 +49,14 @@ export const ChatPlanSpec = z.strictObject({
     .enum(['Enforce', 'Warn', 'DryRun'])
     .default('Enforce')
     .describe(
-      'What happens to a request that exceeds a limit. Enforce refuses it. Warn allows, counts and ' +
+      'The handling of a request that exceeds a limit. Enforce refuses it. Warn allows, counts and ' +
         'logs it. DryRun allows and counts it.',
     ),
   preemption: z
     .enum(['Never', 'ShedNewest', 'ShedIdle'])
     .default('Never')
     .describe(
-      'What happens to the connections above a limit that was lowered. Never keeps them open and ' +
+      'The handling of open connections above a limit that was lowered. Never keeps them open and ' +
         'refuses new ones. ShedNewest closes the newest. ShedIdle closes those that were idle ' +
         'longest.',
     ),

@@ -43,7 +43,7 @@ export const ChatTenantSpec = z.strictObject({
     .string()
     .max(256)
     .optional()
-    .describe('Who to contact about the tenant: a person, a team or an address.'),
+    .describe('The contact for the tenant: a person, a team or an address.'),
   hostnames: z
     .array(ObjectName)
     .max(8)
@@ -59,7 +59,7 @@ export const ChatTenantSpec = z.strictObject({
         'connect.',
     ),
   auth: AuthList.default([]).describe(
-    'The sources of valid tokens. Default: none, so that only guests can connect.',
+    'The sources of valid tokens. Default: none, so only guests can connect.',
   ),
   channels: Rules.default([]).describe('The channel rules. A channel that no rule covers is refused.'),
   quota: Quota.optional().describe(
@@ -69,7 +69,10 @@ export const ChatTenantSpec = z.strictObject({
   deletionPolicy: z
     .enum(['Delete', 'Retain'])
     .default('Delete')
-    .describe('What happens to stored messages when the tenant is deleted.'),
+    .describe(
+      'The handling of stored messages when the tenant is deleted. Delete removes them after ' +
+        'purgeAfter. Retain keeps them.',
+    ),
   purgeAfter: duration({ min: '0s', max: '8760h' })
     .default('24h')
     .describe('For Delete: how long stored messages are kept after the tenant was deleted.'),

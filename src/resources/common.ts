@@ -54,7 +54,7 @@ export function duration(bounds: { min: string; max: string }): z.ZodString {
     )
 }
 
-/** True for text that is not a duration: another check has reported it already. */
+/** Returns true for text that is not a duration, because another check has reported it already. */
 function isWithin(text: string, bounds: { min: string; max: string }): boolean {
   const ms = parseDuration(text)
   return (

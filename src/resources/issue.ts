@@ -4,8 +4,7 @@ import { valueAt } from '../json.js'
 import type { Problem } from './problem.js'
 
 /**
- * Converts one zod issue. `value` is the input that was parsed: an issue does not contain the value that it
- * is about.
+ * Converts one zod issue. `value` is the input that was parsed, because an issue does not contain the value.
  */
 export function issueProblem(issue: z.core.$ZodIssue, value: unknown): Problem {
   const path = issue.path.map((step) => (typeof step === 'number' ? step : String(step)))

@@ -9,51 +9,52 @@ const count = (max: number): z.ZodInt => z.int().min(0).max(max)
 
 const connections = {
   max: count(1_000_000).describe(
-    'The most connections that the tenant may have at one time, over all gateways.',
+    'The maximum number of connections that the tenant may have at one time, over all gateways.',
   ),
-  perUser: count(10_000).describe('The most connections that one user may have at one time.'),
-  connectsPerSecond: count(100_000).describe('The most new connections per second.'),
+  perUser: count(10_000).describe('The maximum number of connections that one user may have at one time.'),
+  connectsPerSecond: count(100_000).describe('The maximum number of new connections per second.'),
   commandsPerSecond: count(10_000).describe(
-    'The most commands of any kind that one connection may send per second.',
+    'The maximum number of commands of any kind that one connection may send per second.',
   ),
 }
 
 const messages = {
   publishPerSecond: count(1_000_000).describe(
-    'The most messages that all clients of the tenant together may publish per second.',
+    'The maximum number of messages that all clients of the tenant together may publish per second.',
   ),
   publishBurst: count(10_000_000).describe(
-    'The most messages that may be published at once after an idle time. Default: publishPerSecond ' +
+    'The maximum number of messages in a burst after an idle time. Default: publishPerSecond ' +
       'of the same object.',
   ),
-  maxBytes: z.int().min(1).max(65_536).describe('The size of the largest message, in bytes.'),
+  maxBytes: z.int().min(1).max(65_536).describe('The maximum size of a message, in bytes.'),
   fanoutPerSecond: count(100_000_000).describe(
-    'The most deliveries per second. One message to a thousand subscribers counts as a thousand deliveries.',
+    'The maximum number of deliveries per second. One message to a thousand subscribers counts as a ' +
+      'thousand deliveries.',
   ),
 }
 
 const channels = {
-  max: count(10_000_000).describe('The most channels that may have subscribers at one time.'),
+  max: count(10_000_000).describe('The maximum number of channels that may have subscribers at one time.'),
   maxSubscribersPerChannel: count(1_000_000).describe(
-    'The most connections that may be subscribed to one channel.',
+    'The maximum number of connections that may be subscribed to one channel.',
   ),
   maxSubscriptionsPerConnection: count(10_000).describe(
-    'The most channels that one connection may be subscribed to.',
+    'The maximum number of channels that one connection may be subscribed to.',
   ),
   nameMaxLength: z
     .int()
     .min(1)
     .max(channelNameBytesMax)
-    .describe('The size of the longest channel name, in bytes of UTF-8.'),
+    .describe('The maximum length of a channel name, in bytes of UTF-8.'),
 }
 
 const retention = {
   historyMessages: count(100_000).describe(
-    'The most messages that a channel may keep. A channel rule that asks for more gets this number. ' +
+    'The maximum number of messages that a channel may keep. A channel rule that asks for more gets this number. ' +
       '0 turns history off.',
   ),
   historyTTL: duration({ min: '1s', max: '720h' }).describe(
-    'The longest time that a channel may keep a message. A channel rule that asks for a longer time ' +
+    'The maximum time that a channel may keep a message. A channel rule that asks for a longer time ' +
       'gets this one.',
   ),
   presence: z.boolean().describe('Whether channels may keep a list of the clients that are subscribed.'),

@@ -22,7 +22,7 @@ export const problemReasons = [
 ] as const
 export type ProblemReason = (typeof problemReasons)[number]
 
-/** The path from the root of a resource to a field. Empty: the whole resource. */
+/** The path from the root of a resource to a field. An empty path names the whole resource. */
 export type FieldPath = readonly (string | number)[]
 
 /** One reason why a resource is not accepted. `message` says what is wrong, why, and what to do. */

@@ -48,7 +48,7 @@ const Binding = z
   .object({ name: z.string().max(253).describe('The name of the Secret, in the same namespace.') })
   .optional()
   .describe(
-    'The Secret with everything that is needed to connect, in the field that the Service Binding ' +
+    'The Secret that contains the address and the keys, in the field that the Service Binding ' +
       'specification defines.',
   )
 
@@ -99,9 +99,7 @@ export const ChatTenantStatus = z.object({
   usage: z
     .object({
       connections: count.describe('The number of open connections.'),
-      peakConnections: count.describe(
-        'The most connections that were open at one time since the controller started.',
-      ),
+      peakConnections: count.describe('The largest value of connections that this status has contained.'),
       publishRate: count.describe('Published messages per second, rounded.'),
       rejected: count.describe(
         'Commands and connections that were refused because of a limit since the gateways started.',
@@ -112,7 +110,7 @@ export const ChatTenantStatus = z.object({
       ),
     })
     .optional()
-    .describe('How much of its limits the tenant uses.'),
+    .describe('The usage of the tenant, to compare with its limits.'),
   binding: Binding,
   credentials: z
     .object({

@@ -232,7 +232,7 @@ describe('settings', () => {
     }
   })
 
-  test('do not depend on the subject: a variable stands for any value', () => {
+  test('do not depend on the subject: a variable matches any value', () => {
     const rules = new ChannelRules([rule('dm', pattern('dm:{user}'), { history: { size: 9, ttlMs: 9 } })])
     expect(rules.settings('dm:u1')?.rule).toBe('dm')
     expect(rules.settings('dm:guest:g1')?.rule).toBe('dm')

@@ -1,4 +1,4 @@
-// Decides who may do what on which channel. Every publish passes here, so rules are compiled once and a
+// Decides who may do what on which channel. Every publish is checked here, so rules are compiled once and a
 // decision allocates almost nothing.
 import { deniedMessage, noGrantMessage, noRuleMessage } from './denial-message.js'
 import { compileMatch, type ChannelMatch } from './channel-match.js'
@@ -31,7 +31,7 @@ export type AccessDecision =
       readonly message: string
     }
 
-/** How a channel behaves, for every client. `durability` undefined: the broker's default. */
+/** The behaviour of a channel, for every client. `durability` is undefined for the broker's default. */
 export interface ChannelSettings extends Pick<
   ChannelRule,
   'history' | 'presence' | 'joinLeave' | 'sanitize'
@@ -57,8 +57,8 @@ interface CompiledGrant {
 }
 
 /**
- * The channel rules of one tenant. The grants of all matching rules count, a Deny wins, and what no grant
- * allows is refused.
+ * The channel rules of one tenant. The grants of all matching rules are combined, a Deny overrides every
+ * Allow, and an operation that no grant allows is refused.
  */
 export class ChannelRules {
   readonly #literals = new Map<string, CompiledRule[]>()

@@ -11,15 +11,15 @@ export function hashApiKey(key: string): string {
 
 /**
  * Returns an identifier of a key that does not reveal it, for a token's `kid`, for status and for logs.
- * `verifying` is what verifies the key: its hash, the shared secret, or the public key.
+ * `verifying` is the value that verifies the key: its hash, the shared secret, or the public key.
  */
 export function keyIdOf(verifying: string): string {
   return sha256(verifying).toString('base64url').slice(0, 16)
 }
 
 /**
- * Returns identifier and hash of an API key that a user supplied, or undefined when the key has fewer than 32
- * bytes.
+ * Returns the identifier and the hash of an API key that a user supplied, or undefined when the key has fewer
+ * than 32 bytes.
  */
 export function importApiKey(
   bytes: Uint8Array,

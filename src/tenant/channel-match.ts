@@ -15,7 +15,7 @@ export interface ChannelMatch {
   /** Returns whether the rule covers `channel` for this subject. */
   matches(channel: string, subject: MatchSubject): boolean
   /**
-   * Returns whether the rule covers `channel` for any subject: a variable stands for any value. True whenever
+   * Returns whether the rule covers `channel` for any subject: a variable matches any value. True whenever
    * `matches` is true.
    */
   matchesAnySubject(channel: string): boolean
@@ -37,7 +37,7 @@ type Segment =
 export const segmentsMax = 16
 const noMatch = -1
 
-/** Returns why a match cannot be compiled, as a sentence. Returns undefined when it can. */
+/** Returns why a match cannot be compiled, as a sentence, or undefined when it can be compiled. */
 export function matchProblem(match: ChannelRule['match']): string | undefined {
   const { type, value } = match
   if (value === '')

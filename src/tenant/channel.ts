@@ -31,8 +31,8 @@ function assertChannelName(text: string, options: { maxLength: number }): assert
 }
 
 /**
- * Returns why `text` is not a valid channel name, as a sentence that does not repeat it. Returns undefined
- * when it is valid.
+ * Returns why `text` is not a valid channel name, as a sentence that does not quote `text`. Returns undefined
+ * when `text` is valid.
  */
 export function channelNameProblem(text: string, options: { maxLength: number }): string | undefined {
   if (text === '') return 'A channel name must have at least one character.'

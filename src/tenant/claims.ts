@@ -6,8 +6,8 @@ import { isRecord } from '../json.js'
 export type Claims = Readonly<Record<string, unknown>>
 
 /**
- * Returns the claim at `path`, or undefined when there is none. An exact top-level name wins
- * (`https://acme.example/roles`); otherwise dots descend into objects (`realm_access.roles`).
+ * Returns the claim at `path`, or undefined when there is none. An exact top-level name takes precedence
+ * (`https://acme.example/roles`); otherwise a dot selects a field of an object (`realm_access.roles`).
  */
 export function claimAt(claims: Claims, path: string): unknown {
   if (Object.hasOwn(claims, path)) return claims[path]

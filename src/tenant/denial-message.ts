@@ -1,5 +1,5 @@
-// The messages of refused operations. The refused client reads them: they name the roles and claims that
-// would help, but never the users or the claim values that a rule lists.
+// The messages of refused operations. The refused client can read a message, so it names the roles and claims
+// that would help, but never the users or the claim values that a rule lists.
 import type { ChannelRule, Grant, Operation, Subject } from './policy.js'
 
 /** Returns the message for a channel that no rule covers. */

@@ -1,10 +1,10 @@
 // Decides which web pages may connect. A browser sends the true origin of a page. Any other client can send
-// whatever it likes, and is authenticated by its token.
+// an arbitrary origin, and is authenticated by its token.
 
 interface Origin {
   readonly scheme: string
   readonly hostname: string
-  /** Empty: the default port of the scheme. */
+  /** Empty for the default port of the scheme. */
   readonly port: string
 }
 

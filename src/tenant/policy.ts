@@ -1,8 +1,8 @@
-// The room `tenant`: what a gateway knows about one tenant, and the pure functions that decide by it. It
-// imports only leaves. Start here: `TenantPolicy` is the compiled policy of one tenant. It holds everything
-// that a gateway needs to serve the tenant and nothing of Kubernetes, and it travels through the catalog as
-// JSON. `acl.ts` decides who may do what on which channel, `channel-match.ts` compares channel names with a
-// rule, `origin.ts` decides which web pages may connect.
+// The room `tenant`: the data that a gateway has about one tenant, and the pure functions that make decisions
+// from it. It imports only leaves. Start here: `TenantPolicy` is the compiled policy of one tenant. It holds
+// everything that a gateway needs to serve the tenant and nothing of Kubernetes, and it travels through the
+// catalog as JSON. `acl.ts` decides who may do what on which channel, `channel-match.ts` compares channel
+// names with a rule, `origin.ts` decides which web pages may connect.
 import { z } from 'zod'
 
 /** The operations that a channel rule grants or denies. */
@@ -17,23 +17,30 @@ const count = z.int().min(0)
  */
 export const Limits = z.strictObject({
   connections: z.strictObject({
+    /** The maximum number of connections at one time, over all gateways. */
     max: count,
+    /** The maximum number of connections of one user at one time. */
     perUser: count,
+    /** New connections per second. */
     connectsPerSecond: count,
     /** Applies to each connection. */
     commandsPerSecond: count,
   }),
   messages: z.strictObject({
     publishPerSecond: count,
+    /** The number of publications that may follow each other immediately after an idle time. */
     publishBurst: count,
+    /** The maximum size of a message, in bytes. */
     maxBytes: count,
     /** Deliveries per second: one publication to a thousand subscribers counts as a thousand. */
     fanoutPerSecond: count,
   }),
   channels: z.strictObject({
+    /** The maximum number of channels with subscribers at one time. */
     max: count,
     maxSubscribersPerChannel: count,
     maxSubscriptionsPerConnection: count,
+    /** The maximum length of a channel name, in bytes of UTF-8. */
     nameMaxLength: count,
   }),
   retention: z.strictObject({ historyMessages: count, historyTtlMs: count, presence: z.boolean() }),
@@ -41,14 +48,15 @@ export const Limits = z.strictObject({
 export type Limits = z.infer<typeof Limits>
 
 /**
- * Who a grant is for. All fields of one subject must match (AND); one matching subject of a grant is enough
- * (OR).
+ * The clients to which a grant applies. All fields of one subject must match (AND); one matching subject of a
+ * grant is enough (OR).
  */
 export const Subject = z.strictObject({
   users: z.array(z.string()).optional(),
   roles: z.array(z.string()).optional(),
   /**
-   * Maps a claim name (dots descend) to values of which the token must have one. Values are compared as text.
+   * Maps a claim name to values of which the token must have one. A dot in the name selects a field of an
+   * object. Values are compared as text.
    */
   claims: z.record(z.string(), z.array(z.string())).optional(),
   /** Matches every client with a valid token. */
@@ -69,7 +77,7 @@ export const ChannelRule = z.strictObject({
   name: z.string(),
   match: z.strictObject({ type: z.enum(['Literal', 'Prefix', 'Pattern']), value: z.string() }),
   grants: z.array(Grant),
-  /** Null: a publication is delivered to the present subscribers and is not stored. */
+  /** Null: a publication is delivered to the current subscribers and is not stored. */
   history: z
     .strictObject({
       size: z.int().min(1),
@@ -108,8 +116,8 @@ export const signingAlgorithms = [
 export type SigningAlgorithm = (typeof signingAlgorithms)[number]
 
 /**
- * Which claims hold the user, the display name, the roles and the info. Dots descend (`realm_access.roles`);
- * an exact top-level name wins.
+ * The names of the claims that hold the user, the display name, the roles and the info. A dot selects a field
+ * of an object (`realm_access.roles`); an exact top-level name takes precedence.
  */
 const ClaimNames = z.strictObject({ user: z.string(), name: z.string(), roles: z.string(), info: z.string() })
 
@@ -163,10 +171,14 @@ export const TenantPolicy = z.strictObject({
   revision: z.string(),
   suspended: z.boolean(),
   /**
-   * `Enforce` refuses what exceeds a quota. `Warn` allows, counts and logs it. `DryRun` allows and counts it.
+   * The handling of a request that exceeds a limit. `Enforce` refuses it. `Warn` allows, counts and logs it.
+   * `DryRun` allows and counts it.
    */
   enforcement: z.enum(['Enforce', 'Warn', 'DryRun']),
-  /** What happens to the connections above a limit that was lowered. */
+  /**
+   * The handling of open connections above a limit that was lowered. `Never` keeps them open. `ShedNewest`
+   * closes the newest, and `ShedIdle` closes those that were idle longest.
+   */
   preemption: z.enum(['Never', 'ShedNewest', 'ShedIdle']),
   limits: Limits,
   /**
@@ -185,7 +197,7 @@ export const TenantPolicy = z.strictObject({
 })
 export type TenantPolicy = z.infer<typeof TenantPolicy>
 
-/** Returns `<namespace>/<name>`, by which people, URLs and metrics name a tenant. */
+/** Returns `<namespace>/<name>`, the name of a tenant in URLs, metrics and logs. */
 export function tenantKey(policy: { namespace: string; name: string }): string {
   return `${policy.namespace}/${policy.name}`
 }

@@ -81,7 +81,7 @@ class Pod {
   /** The decision of redis.sh: the master and its source. */
   async decision(): Promise<string> {
     if (!this.redis) throw new Error('the pod was not started')
-    return this.redis.waitForOutput('a decision', (said) => /^the master is (.*)$/m.exec(said)?.[1])
+    return this.redis.waitForOutput('a decision', (output) => /^the master is (.*)$/m.exec(output)?.[1])
   }
 
   async cli(...args: string[]): Promise<string> {
@@ -187,8 +187,8 @@ test('a master that restarts empty before it is considered down waits for an ele
   await first.kill()
   await first.wipe()
   first.start()
-  await first.redis?.waitForOutput('a message that it waits', (said) =>
-    said.includes('this server is empty and was named master (sentinels): waiting for the other servers')
+  await first.redis?.waitForOutput('a message that it waits', (output) =>
+    output.includes('this server is empty and was named master (sentinels): waiting for the other servers')
       ? true
       : undefined,
   )
@@ -232,8 +232,8 @@ test('an empty first pod waits for the other pods, which may have data', async (
   await Promise.all(pods.map((pod) => pod.kill()))
   await first.wipe()
   first.start()
-  await first.redis?.waitForOutput('a message that it waits', (said) =>
-    said.includes('this server is empty and was named master (first): waiting for the other servers')
+  await first.redis?.waitForOutput('a message that it waits', (output) =>
+    output.includes('this server is empty and was named master (first): waiting for the other servers')
       ? true
       : undefined,
   )

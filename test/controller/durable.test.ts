@@ -1,31 +1,31 @@
-// A channel rule that asks for durability Durable while the installation has no archive: the controller refuses the spec and says so, and a
-// live tenant keeps its last good revision.
+// A channel rule that asks for durability Durable while the installation has no archive: the controller does
+// not accept the spec and reports it, and a live tenant keeps its last good revision.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import {
   admitted,
   conditionOf,
   demoTenant,
-  endWorlds,
+  endEnvironments,
   generated,
   openRules,
-  World,
+  TestEnvironment,
 } from '../support/reconciled.js'
 
-let world: World
+let environment: TestEnvironment
 
 beforeAll(async () => {
-  world = await World.start()
-  world.controller()
+  environment = await TestEnvironment.start()
+  environment.controller()
 }, kubeStartMsMax)
-afterAll(endWorlds)
+afterAll(endEnvironments)
 
 const refused = { status: 'False', reason: 'DurabilityUnavailable' }
 const durable = { ...generated, channels: openRules.map((rule) => ({ ...rule, durability: 'Durable' })) }
 
 test('a new tenant that asks for Durable is not accepted, and its conditions say why', async () => {
-  await world.client.apply(demoTenant('archived', durable))
-  const object = await world.condition('Accepted', refused, { name: 'archived' })
+  await environment.client.apply(demoTenant('archived', durable))
+  const object = await environment.condition('Accepted', refused, { name: 'archived' })
   expect(conditionOf(object, 'Accepted')?.message).toBe(
     'spec.channels[0].durability: Rule "lobby" asks for durability Durable, but this installation ' +
       'has no archive, so every publish would be refused. Use Replicated, Accepted, or omit the ' +
@@ -37,18 +37,18 @@ test('a new tenant that asks for Durable is not accepted, and its conditions say
 })
 
 test('an edit that asks for Durable keeps the last good revision in force, and can be corrected', async () => {
-  const { token } = await world.readyTenant('edited')
-  const ann = await world.chat(token, 'demo/edited')
-  const before = await world.tenant('edited')
-  await world.client.apply(demoTenant('edited', durable))
-  const object = await world.condition('Accepted', refused, { name: 'edited' })
+  const { token } = await environment.readyTenant('edited')
+  const ann = await environment.chat(token, 'demo/edited')
+  const before = await environment.tenant('edited')
+  await environment.client.apply(demoTenant('edited', durable))
+  const object = await environment.condition('Accepted', refused, { name: 'edited' })
   expect(conditionOf(object, 'Programmed')).toMatchObject({ status: 'False', reason: 'LastGoodRevision' })
   expect(object['status'].revision).toBe(before?.['status'].revision)
   await ann.done({ type: 'chat', content: 'still here' })
-  expect(await world.chatStatus(token, { tenant: 'demo/edited' })).toBe(admitted)
+  expect(await environment.chatStatus(token, { tenant: 'demo/edited' })).toBe(admitted)
 
   const accepted = { ...generated, channels: openRules.map((rule) => ({ ...rule, durability: 'Accepted' })) }
-  await world.client.apply(demoTenant('edited', accepted))
-  await world.condition('Accepted', { status: 'True' }, { name: 'edited' })
+  await environment.client.apply(demoTenant('edited', accepted))
+  await environment.condition('Accepted', { status: 'True' }, { name: 'edited' })
   await ann.done({ type: 'chat', content: 'and acknowledged' })
 })

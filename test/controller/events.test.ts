@@ -113,7 +113,7 @@ test('P19: an object gets 25 events, then one every five minutes, without an eff
   expect(written).toHaveLength(27)
 })
 
-test('P19: series and budgets are removed from memory when they are over', async () => {
+test('P19: series and budgets are removed from memory when they have ended', async () => {
   for (let count = 0; count < 100; count += 1) events.event(tenant(`tenant-${count}`), facts())
   expect(events.size).toBe(200)
   time.move(24 * 3_600_000)

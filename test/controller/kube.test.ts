@@ -195,7 +195,7 @@ describe('server-side apply', () => {
         { type: 'Ready', status: 'True', reason: 'Works', message: 'it works' },
         { type: 'Accepted', status: 'True', reason: 'Works', message: '' },
       ],
-      { was: [], generation: 1, epochMs: systemClock.epochMs() },
+      { previous: [], generation: 1, epochMs: systemClock.epochMs() },
     )
     const desired = { metadata: service.metadata, status: { conditions } }
     const known = await objects.applyStatus(services, desired, { known: stored })
@@ -292,7 +292,7 @@ describe('a lease', () => {
     await server.client.patch(ref, {
       spec: { holderIdentity: 'another', leaseTransitions: candidate.term + 1 },
     })
-    expect(await lost.next()).toBe('another has the lease now')
+    expect(await lost.next()).toBe('another holds the lease now')
     expect(candidate.leading).toBe(false)
   })
 

@@ -1,26 +1,26 @@
-// Several controller processes as operators run them: one leads, the others stand by, and a process that may
-// have lost the Lease writes nothing.
+// Several controller processes as operators run them: one leads, the others are standbys, and a process that
+// may have lost the Lease writes nothing.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ControllerProcess } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import { manifestsIn, namespace } from '../support/kube-parley.js'
-import { demoTenant, endWorlds, generated, ready, World } from '../support/reconciled.js'
+import { demoTenant, endEnvironments, generated, ready, TestEnvironment } from '../support/reconciled.js'
 import { until } from '../support/redis-processes.js'
 
-let world: World
+let environment: TestEnvironment
 let serviceAccount: string
 
 beforeAll(async () => {
-  world = await World.start()
-  await world.client.apply(namespace('parley'))
-  for (const object of await manifestsIn('rbac')) await world.client.apply(object)
-  serviceAccount = await world.kube.kubeconfigOfServiceAccount('parley', 'parley-controller')
+  environment = await TestEnvironment.start()
+  await environment.client.apply(namespace('parley'))
+  for (const object of await manifestsIn('rbac')) await environment.client.apply(object)
+  serviceAccount = await environment.kube.kubeconfigOfServiceAccount('parley', 'parley-controller')
 }, kubeStartMsMax)
-afterAll(endWorlds)
+afterAll(endEnvironments)
 
 /** Starts a controller with exactly the rights of the manifests. */
 function start(): Promise<ControllerProcess> {
-  const { sealingKeyFile, target: place } = world
+  const { sealingKeyFile, target: place } = environment
   const args = ['--namespace', 'parley', '--public-url', 'wss://chat.example.com']
   return ControllerProcess.start({ ...place, kubeconfig: serviceAccount }, { sealingKeyFile, args })
 }
@@ -29,8 +29,8 @@ const leads = async (controller: ControllerProcess) =>
   (await controller.ops('/healthz')).text.includes('"leading":true')
 
 async function applied(name: string): Promise<void> {
-  await world.client.apply(demoTenant(name))
-  await world.condition('Ready', ready, { name, deadlineMs: 100_000 })
+  await environment.client.apply(demoTenant(name))
+  await environment.condition('Ready', ready, { name, deadlineMs: 100_000 })
 }
 
 test('at SIGTERM the lease is handed over, and the standby continues', async () => {
@@ -40,8 +40,8 @@ test('at SIGTERM the lease is handed over, and the standby continues', async () 
   const second = await start()
   await until('a warm standby', async () => (await second.ops('/readyz')).status === 200)
   expect(await leads(second)).toBe(false)
-  // A standby has read everything but queues nothing, because objects come and go for as long as it stands
-  // by.
+  // The caches of a standby are filled, but its queues stay empty: they would otherwise grow with every
+  // object that is created or deleted while the process is a standby.
   expect((await second.ops('/metrics')).text).toContain(
     'workqueue_adds_total{name="chattenant",controller="chattenant"} 0',
   )
@@ -79,38 +79,38 @@ test('a leader whose lease was taken writes nothing more, and exits with code 75
     namespace: 'parley',
     name: 'parley-controller',
   }
-  const { spec } = await world.client.get(ref)
-  await world.client.patch(ref, {
+  const { spec } = await environment.client.get(ref)
+  await environment.client.patch(ref, {
     spec: { holderIdentity: 'another', leaseTransitions: spec.leaseTransitions + 1 },
   })
   expect(await controller.program.ended).toEqual({ code: 75, signal: null })
-  await world.client.apply(demoTenant('five'))
-  expect((await world.tenant('five'))?.['status']).toBeUndefined()
-  await world.client.delete(ref)
+  await environment.client.apply(demoTenant('five'))
+  expect((await environment.tenant('five'))?.['status']).toBeUndefined()
+  await environment.client.delete(ref)
 })
 
 test('a leader exits without changes when Redis has seen a later leader', async () => {
   const controller = await start()
   await until('a leader', () => leads(controller))
   await applied('six')
-  const { client } = await world.redis()
-  const version = `parley:{catalog}:${world.target.installation}:version`
+  const { client } = await environment.redis()
+  const version = `parley:{catalog}:${environment.target.installation}:version`
   // The fence that a leader of a later term writes.
   await client.hset(version, 'fence', '4000000000')
-  await world.client.apply(demoTenant('six', { ...generated, channels: [] }))
+  await environment.client.apply(demoTenant('six', { ...generated, channels: [] }))
   expect(await controller.program.ended).toEqual({ code: 75, signal: null })
-  expect((await world.policy('six'))?.channels).toHaveLength(1)
+  expect((await environment.policy('six'))?.channels).toHaveLength(1)
   await client.del(version)
 })
 
-test('a leader whose API server is away for longer than the renew deadline exits with code 75', async () => {
+test('a leader whose API server is unreachable for longer than the renew deadline exits with code 75', async () => {
   const controller = await start()
   await until('a leader', () => leads(controller))
-  await world.kube.killApiServer()
+  await environment.kube.killApiServer()
   try {
     expect(await controller.program.ended).toEqual({ code: 75, signal: null })
   } finally {
-    await world.kube.startApiServer()
+    await environment.kube.startApiServer()
   }
 })
 
@@ -122,13 +122,13 @@ test.each([
   ],
   ['a kubeconfig that does not exist', ['--kubeconfig', '/nowhere'], 'kubeconfig cannot be read'],
 ])('exits at the start with an explanation: %s', async (_, args, explanation) => {
-  const { target: place, sealingKeyFile } = world
+  const { target: place, sealingKeyFile } = environment
   const controller = ControllerProcess.try([
     ...['--redis', place.redis, '--kubeconfig', place.kubeconfig, '--sealing-key-file', sealingKeyFile],
     ...['--ops-port', '0', ...args],
   ])
   expect(await controller.program.ended).toEqual({ code: 78, signal: null })
-  expect(controller.program.said).toContain(explanation)
+  expect(controller.program.output).toContain(explanation)
 })
 
 test('metrics have the names that dashboards for controller-runtime use', async () => {

@@ -152,7 +152,7 @@ describe('a leader', () => {
     first.stop.abort()
     await within('the first to end', first.run)
     expect(first.elector.leading).toBe(false)
-    expect(first.lost.waiting, 'a stop is no loss').toEqual([])
+    expect(first.lost.waiting, 'a stop is not a loss').toEqual([])
     await second.attempt(pause)
     expect(second.led).toEqual([first.elector.term + 1])
   })
@@ -167,7 +167,7 @@ describe('a leader', () => {
     expect(again.elector.term).toBe(first.elector.term + 1)
   })
 
-  test('is exactly one of two that try at the same time', async () => {
+  test('is exactly one of two processes that try at the same time', async () => {
     const both = [new Candidate('a'), new Candidate('b')]
     await Promise.all(both.map((candidate) => candidate.waits()))
     expect(both.filter(({ elector }) => elector.leading)).toHaveLength(1)
@@ -191,7 +191,7 @@ describe('a leader', () => {
     expect(third.elector.term).toBeGreaterThanOrEqual(second.elector.term)
   })
 
-  test('does not wait for its clock when the term comes from a clock that is far ahead', async () => {
+  test('does not wait for its own clock when the term comes from a clock that is far ahead', async () => {
     const first = new Candidate('first')
     await first.waits()
     first.stop.abort()
@@ -211,7 +211,7 @@ describe('a leader', () => {
 })
 
 describe('P16: the lease is not held any more', () => {
-  test('P16: after ten seconds without a renewal, to the millisecond, whatever the timers do', async () => {
+  test('P16: after ten seconds without a renewal, to the millisecond, regardless of the timers', async () => {
     const { elector, waits } = new Candidate('first')
     await within('its first attempt', Promise.resolve(waits))
     await expect.poll(() => elector.leading).toBe(true)
@@ -273,7 +273,7 @@ describe('P16: the lease is not held any more', () => {
     await within('run() to end', first.run)
   })
 
-  test('P16: but a renewal whose response was lost is recognised and is no loss', async () => {
+  test('P16: a renewal whose response was lost is recognised and is not a loss', async () => {
     const first = new Candidate('first')
     let pause = await first.waits()
     const update = stored.update.bind(stored)
@@ -293,7 +293,7 @@ describe('P16: the lease is not held any more', () => {
     expect(first.lost.waiting).toEqual([])
   })
 
-  test('P16: and the term stays readable, as the fence of earlier writes', async () => {
+  test('P16: the term stays readable, as the fence of earlier writes', async () => {
     const first = new Candidate('first')
     await first.waits()
     const { term } = first.elector

@@ -1,20 +1,27 @@
 // While a spec is not accepted, the last good policy stays in force, except for suspensions and revoked keys,
-// which take effect at once. The tests check real gateways, also after a change of the leader.
+// which take effect immediately. The tests check real gateways, also after a change of the leader.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { TestController } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import { apiVersion, chatCredential } from '../support/kube-parley.js'
-import { conditionOf, demoTenant, endWorlds, generated, admitted, World } from '../support/reconciled.js'
+import {
+  conditionOf,
+  demoTenant,
+  endEnvironments,
+  generated,
+  admitted,
+  TestEnvironment,
+} from '../support/reconciled.js'
 import { until } from '../support/redis-processes.js'
 
-let world: World
+let environment: TestEnvironment
 let controller: TestController
 
 beforeAll(async () => {
-  world = await World.start()
-  controller = world.controller()
+  environment = await TestEnvironment.start()
+  controller = environment.controller()
 }, kubeStartMsMax)
-afterAll(endWorlds)
+afterAll(endEnvironments)
 
 const suspended = 403
 const unknownKey = 401
@@ -22,16 +29,16 @@ const refused = { status: 'False', reason: 'PlanNotFound' }
 
 async function applyInvalid(name: string, spec: object = {}): Promise<void> {
   const broken = { ...generated, planRef: { name: 'nowhere' }, ...spec }
-  await world.client.apply(demoTenant(name, broken))
+  await environment.client.apply(demoTenant(name, broken))
 }
 
 test('suspension closes connections and refuses new ones until it is lifted', async () => {
-  const { token } = await world.readyTenant('sleeper')
-  const ann = await world.chat(token, 'demo/sleeper')
+  const { token } = await environment.readyTenant('sleeper')
+  const ann = await environment.chat(token, 'demo/sleeper')
   await applyInvalid('sleeper', { suspend: true })
   expect(await ann.closed()).toMatchObject({ code: 3507 })
-  await world.untilChatStatus(token, suspended, { tenant: 'demo/sleeper' })
-  const object = await world.condition('Accepted', refused, { name: 'sleeper' })
+  await environment.untilChatStatus(token, suspended, { tenant: 'demo/sleeper' })
+  const object = await environment.condition('Accepted', refused, { name: 'sleeper' })
   const programmed = conditionOf(object, 'Programmed')
   expect(programmed).toMatchObject({ status: 'False', reason: 'LastGoodRevision' })
   expect(programmed?.message).toContain(object['status'].revision)
@@ -39,30 +46,30 @@ test('suspension closes connections and refuses new ones until it is lifted', as
   expect(object['status'].effective).toMatchObject({ plan: 'free' })
 
   await applyInvalid('sleeper')
-  await world.untilChatStatus(token, admitted, { tenant: 'demo/sleeper' })
+  await environment.untilChatStatus(token, admitted, { tenant: 'demo/sleeper' })
 })
 
 test('suspension works for a controller that never saw the spec accepted', async () => {
-  const { token } = await world.readyTenant('inherited')
+  const { token } = await environment.readyTenant('inherited')
   await controller.stop()
   await applyInvalid('inherited')
-  controller = world.controller()
-  await world.condition('Accepted', refused, { name: 'inherited' })
-  const ann = await world.chat(token, 'demo/inherited')
+  controller = environment.controller()
+  await environment.condition('Accepted', refused, { name: 'inherited' })
+  const ann = await environment.chat(token, 'demo/inherited')
   await ann.done({ type: 'chat', content: 'still here' })
   await applyInvalid('inherited', { suspend: true })
   expect(await ann.closed()).toMatchObject({ code: 3507 })
-  await world.untilChatStatus(token, suspended, { tenant: 'demo/inherited' })
+  await environment.untilChatStatus(token, suspended, { tenant: 'demo/inherited' })
 })
 
 test('an API key is revoked with its ChatCredential, and replaced when its Secret is deleted', async () => {
-  await world.readyTenant('keyed')
+  await environment.readyTenant('keyed')
   for (const name of ['deleted', 'revoked']) {
-    await world.client.apply(chatCredential({ tenantRef: { name: 'keyed' } }, { name, ns: 'demo' }))
-    await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name })
+    await environment.client.apply(chatCredential({ tenantRef: { name: 'keyed' } }, { name, ns: 'demo' }))
+    await environment.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name })
   }
   const keysOf = async (credential: string): Promise<string[]> =>
-    ((await world.policy('keyed'))?.apiKeys ?? []).flatMap((key) =>
+    ((await environment.policy('keyed'))?.apiKeys ?? []).flatMap((key) =>
       key.credential === credential ? key.sha256 : [],
     )
   const [revoked] = await keysOf('revoked')
@@ -70,11 +77,11 @@ test('an API key is revoked with its ChatCredential, and replaced when its Secre
   expect(await keysOf('deleted')).toHaveLength(1)
 
   await applyInvalid('keyed')
-  await world.condition('Accepted', refused, { name: 'keyed' })
-  await world.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'deleted' })
+  await environment.condition('Accepted', refused, { name: 'keyed' })
+  await environment.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'deleted' })
   await until('no key of the deleted', async () => (await keysOf('deleted')).length === 0)
   const secret = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'revoked-credential' }
-  await world.client.delete(secret)
+  await environment.client.delete(secret)
   await until('another key', async () => {
     const keys = await keysOf('revoked')
     return keys.length === 1 && keys[0] !== revoked
@@ -82,16 +89,16 @@ test('an API key is revoked with its ChatCredential, and replaced when its Secre
 })
 
 test('a generated key is revoked by deleting its Secret, and its successor is valid', async () => {
-  const { token } = await world.readyTenant('leaked')
-  const ann = await world.chat(token, 'demo/leaked')
+  const { token } = await environment.readyTenant('leaked')
+  const ann = await environment.chat(token, 'demo/leaked')
   await applyInvalid('leaked')
-  await world.condition('Accepted', refused, { name: 'leaked' })
+  await environment.condition('Accepted', refused, { name: 'leaked' })
   await ann.done({ type: 'chat', content: 'still here' })
   const secret = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'leaked-credentials' }
-  await world.client.delete(secret)
+  await environment.client.delete(secret)
   expect((await ann.closed()).reason).toContain('key')
-  await world.untilChatStatus(token, unknownKey, { tenant: 'demo/leaked' })
-  await until('a Secret again', async () => (await world.secret(secret.name)) !== undefined)
-  const newToken = await world.token({ secret: secret.name })
-  await world.untilChatStatus(newToken, admitted, { tenant: 'demo/leaked' })
+  await environment.untilChatStatus(token, unknownKey, { tenant: 'demo/leaked' })
+  await until('a Secret again', async () => (await environment.secret(secret.name)) !== undefined)
+  const newToken = await environment.token({ secret: secret.name })
+  await environment.untilChatStatus(newToken, admitted, { tenant: 'demo/leaked' })
 })

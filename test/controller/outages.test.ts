@@ -1,5 +1,5 @@
-// Changes while no controller runs, and faults of Redis: a controller finds the difference and repairs it,
-// and no client is disconnected.
+// Changes while no controller runs, and faults of Redis: the next controller detects and repairs the
+// differences, and no client is disconnected.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { catalogKeys, epochKey, streamKey } from '../../src/redis/keys.js'
 import { endControllers, ShiftedClock } from '../support/controller.js'
@@ -9,29 +9,29 @@ import { apiVersion, chatCredential } from '../support/kube-parley.js'
 import {
   conditionOf,
   demoTenant,
-  endWorlds,
+  endEnvironments,
   generated,
   admitted,
   openRules,
   ready,
-  World,
+  TestEnvironment,
 } from '../support/reconciled.js'
 import { openWriter, tenant as policy } from '../support/redis-catalog.js'
 import { until } from '../support/redis-processes.js'
 
-let world: World
+let environment: TestEnvironment
 
 beforeAll(async () => {
-  world = await World.start()
+  environment = await TestEnvironment.start()
 }, kubeStartMsMax)
 afterEach(endControllers)
-afterAll(endWorlds)
+afterAll(endEnvironments)
 
 const refOf = (name: string) => ({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name })
 
 /** Writes keys of the tenant to Redis, as a gateway would. */
 async function writeTenantKeys(tenantId: string): Promise<string[]> {
-  const { client } = await world.redis()
+  const { client } = await environment.redis()
   const keys = ['lobby', 'general'].flatMap((channel) => [
     streamKey({ tenantId, channel }),
     epochKey({ tenantId, channel }),
@@ -41,57 +41,57 @@ async function writeTenantKeys(tenantId: string): Promise<string[]> {
 }
 
 async function countExisting(keys: readonly string[]): Promise<number> {
-  const { client } = await world.redis()
+  const { client } = await environment.redis()
   const counts = await Promise.all(keys.map(async (key) => client.exists(key)))
   return counts.reduce((sum, count) => sum + count, 0)
 }
 
 describe('while no controller runs', () => {
-  test('gateways continue, objects are deleted at once, and the next controller notices', async () => {
-    const first = world.controller()
-    const [stays, goes] = [await world.readyTenant('stays'), await world.readyTenant('goes')]
-    await world.client.apply(chatCredential({ tenantRef: { name: 'goes' } }, { ns: 'demo' }))
-    await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'bot' })
+  test('gateways continue, objects are deleted immediately, and the next controller detects the deletions', async () => {
+    const first = environment.controller()
+    const [stays, goes] = [await environment.readyTenant('stays'), await environment.readyTenant('goes')]
+    await environment.client.apply(chatCredential({ tenantRef: { name: 'goes' } }, { ns: 'demo' }))
+    await environment.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'bot' })
     await first.stop()
 
-    expect(await world.chatStatus(goes.token, { tenant: 'demo/goes' })).toBe(admitted)
-    const ann = await world.chat(goes.token, 'demo/goes')
-    const bob = await world.chat(stays.token, 'demo/stays')
-    await world.client.delete(refOf('goes'))
-    await world.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' })
-    // There is no finalizer, so that a deletion, also that of a namespace, never waits for a controller.
-    expect(await world.tenant('goes')).toBeUndefined()
-    expect(await world.chatStatus(goes.token, { tenant: 'demo/goes' })).toBe(admitted)
+    expect(await environment.chatStatus(goes.token, { tenant: 'demo/goes' })).toBe(admitted)
+    const ann = await environment.chat(goes.token, 'demo/goes')
+    const bob = await environment.chat(stays.token, 'demo/stays')
+    await environment.client.delete(refOf('goes'))
+    await environment.client.delete({ apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' })
+    // There is no finalizer, so a deletion, including that of a namespace, never waits for a controller.
+    expect(await environment.tenant('goes')).toBeUndefined()
+    expect(await environment.chatStatus(goes.token, { tenant: 'demo/goes' })).toBe(admitted)
 
-    world.controller()
+    environment.controller()
     expect(await ann.closed()).toMatchObject({ code: 3503 })
-    await world.untilChatStatus(goes.token, 404, { tenant: 'demo/goes' })
-    expect(await world.chatStatus(stays.token, { tenant: 'demo/stays' })).toBe(admitted)
+    await environment.untilChatStatus(goes.token, 404, { tenant: 'demo/goes' })
+    expect(await environment.chatStatus(stays.token, { tenant: 'demo/stays' })).toBe(admitted)
     await bob.done({ type: 'chat', content: 'still here' })
   })
 
   test('a name that is reused belongs to the new tenant', async () => {
-    const first = world.controller()
-    const before = await world.readyTenant('renewed')
-    const ann = await world.chat(before.token, 'demo/renewed')
+    const first = environment.controller()
+    const before = await environment.readyTenant('renewed')
+    const ann = await environment.chat(before.token, 'demo/renewed')
     await first.stop()
-    await world.client.delete(refOf('renewed'))
-    await world.client.apply(demoTenant('renewed'))
-    world.controller()
+    await environment.client.delete(refOf('renewed'))
+    await environment.client.apply(demoTenant('renewed'))
+    environment.controller()
     expect(await ann.closed()).toMatchObject({ code: 3503 })
-    const after = await world.condition('Ready', ready, { name: 'renewed' })
+    const after = await environment.condition('Ready', ready, { name: 'renewed' })
     expect(after['status'].tenantID).not.toBe(before.object['status'].tenantID)
-    await world.untilChatStatus(before.token, 401, { tenant: 'demo/renewed' })
+    await environment.untilChatStatus(before.token, 401, { tenant: 'demo/renewed' })
   })
 
   test('an invalid edit leaves the last good policy in force, for the next controller too', async () => {
-    const first = world.controller()
-    const { token } = await world.readyTenant('broken')
+    const first = environment.controller()
+    const { token } = await environment.readyTenant('broken')
     await first.stop()
-    const ann = await world.chat(token, 'demo/broken')
-    await world.client.apply(demoTenant('broken', { ...generated, planRef: { name: 'nowhere' } }))
-    world.controller()
-    const object = await world.condition(
+    const ann = await environment.chat(token, 'demo/broken')
+    await environment.client.apply(demoTenant('broken', { ...generated, planRef: { name: 'nowhere' } }))
+    environment.controller()
+    const object = await environment.condition(
       'Accepted',
       { status: 'False', reason: 'PlanNotFound' },
       { name: 'broken' },
@@ -103,66 +103,66 @@ describe('while no controller runs', () => {
 
 describe('Redis', () => {
   test('that was emptied is filled again, and no client is disconnected', async () => {
-    world.controller()
-    const { token } = await world.readyTenant('flushed')
-    await world.client.apply(demoTenant('bad', { ...generated, planRef: { name: 'nowhere' } }))
-    await world.condition('Accepted', { status: 'False' }, { name: 'bad' })
-    const ann = await world.chat(token, 'demo/flushed')
-    const { client } = await world.redis()
+    environment.controller()
+    const { token } = await environment.readyTenant('flushed')
+    await environment.client.apply(demoTenant('bad', { ...generated, planRef: { name: 'nowhere' } }))
+    await environment.condition('Accepted', { status: 'False' }, { name: 'bad' })
+    const ann = await environment.chat(token, 'demo/flushed')
+    const { client } = await environment.redis()
     await client.flushall()
-    await until('the record', async () => (await world.policy('flushed')) !== undefined)
+    await until('the record', async () => (await environment.policy('flushed')) !== undefined)
     await ann.done({ type: 'chat', content: 'still here' })
     // Edits still take effect.
-    await world.client.apply(demoTenant('flushed', { ...generated, channels: [] }))
-    await world.condition('Ready', ready, { name: 'flushed' })
+    await environment.client.apply(demoTenant('flushed', { ...generated, channels: [] }))
+    await environment.condition('Ready', ready, { name: 'flushed' })
     expect(await ann.ask({ type: 'chat', content: 'hello' })).toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
   test('that is unreachable delays new tenants, which report it, and does not affect served tenants', async () => {
-    world.controller()
-    const { token } = await world.readyTenant('steady')
-    const ann = await world.chat(token, 'demo/steady')
-    world.redisProcess.stop()
-    await world.client.apply(demoTenant('newcomer'))
+    environment.controller()
+    const { token } = await environment.readyTenant('steady')
+    const ann = await environment.chat(token, 'demo/steady')
+    environment.redisProcess.stop()
+    await environment.client.apply(demoTenant('newcomer'))
     const away = { status: 'False', reason: 'CatalogUnavailable' }
-    await world.condition('Programmed', away, { name: 'newcomer', deadlineMs: 28_000 })
-    expect(conditionOf(await world.tenant('steady'), 'Ready')).toMatchObject({ status: 'True' })
-    world.redisProcess.cont()
-    await world.condition('Ready', ready, { name: 'newcomer' })
+    await environment.condition('Programmed', away, { name: 'newcomer', deadlineMs: 28_000 })
+    expect(conditionOf(await environment.tenant('steady'), 'Ready')).toMatchObject({ status: 'True' })
+    environment.redisProcess.cont()
+    await environment.condition('Ready', ready, { name: 'newcomer' })
     await ann.done({ type: 'chat', content: 'still here' })
-    const record = await world.hget(
-      `parley:{catalog}:${world.target.installation}:remains`,
-      String((await world.tenant('newcomer'))?.metadata['uid']),
+    const record = await environment.hget(
+      `parley:{catalog}:${environment.target.installation}:remains`,
+      String((await environment.tenant('newcomer'))?.metadata['uid']),
     )
     expect(record).toContain('demo/newcomer')
   }, 60_000)
 
   test('that was unreachable is reported as recovered also when no gateway is live', async () => {
-    world.controller({ installation: 'deserted/parley' })
-    world.redisProcess.stop()
-    await world.client.apply(demoTenant('lonely'))
+    environment.controller({ installation: 'deserted/parley' })
+    environment.redisProcess.stop()
+    await environment.client.apply(demoTenant('lonely'))
     const away = { status: 'False', reason: 'CatalogUnavailable' }
-    await world.condition('Programmed', away, { name: 'lonely', deadlineMs: 60_000 })
-    world.redisProcess.cont()
+    await environment.condition('Programmed', away, { name: 'lonely', deadlineMs: 60_000 })
+    environment.redisProcess.cont()
     const alone = { status: 'False', reason: 'NoGateways' }
-    const object = await world.condition('Programmed', alone, { name: 'lonely', deadlineMs: 60_000 })
+    const object = await environment.condition('Programmed', alone, { name: 'lonely', deadlineMs: 60_000 })
     expect(conditionOf(object, 'Accepted')).toMatchObject({ status: 'True' })
-    await world.client.delete(refOf('lonely'))
+    await environment.client.delete(refOf('lonely'))
   }, 130_000)
 
   test('with the catalog of another cluster under the same name is not changed', async () => {
     const installation = 'shared/parley'
-    const place = { url: world.target.redis, installation }
+    const place = { url: environment.target.redis, installation }
     const { writer } = await openWriter(place, { owner: 'another-cluster' })
     await writer.snapshot([policy('theirs')])
-    // This data is due for purging, by the other cluster.
+    // The other cluster must purge this data.
     const theirs = await writeTenantKeys('id-of-theirs')
-    const { client } = await world.redis()
+    const { client } = await environment.redis()
     const record = JSON.stringify({ tenant: 'demo/gone', purgeAfterMs: 0, goneAtMs: 1 })
     await client.hset(catalogKeys(installation).retention, 'id-of-theirs', record)
-    await world.client.apply(demoTenant('contender'))
-    const controller = world.controller({ installation })
-    const object = await world.condition(
+    await environment.client.apply(demoTenant('contender'))
+    const controller = environment.controller({ installation })
+    const object = await environment.condition(
       'Conflict',
       { status: 'True', reason: 'CatalogNotOurs' },
       { name: 'contender' },
@@ -171,7 +171,7 @@ describe('Redis', () => {
     expect(conditionOf(object, 'Ready')).toMatchObject({ status: 'False', reason: 'CatalogNotOurs' })
     expect(controller.controller.unready().join()).toContain('another-cluster')
     await until('an Event', async () =>
-      (await world.events('contender')).some(
+      (await environment.events('contender')).some(
         ({ reason, type }) => reason === 'CatalogNotOurs' && type === 'Warning',
       ),
     )
@@ -181,58 +181,65 @@ describe('Redis', () => {
     expect(await writer.confirm()).toBe('confirmed')
     await controller.stop()
 
-    // The operator declares the other cluster gone.
-    world.controller({ installation, takesOver: 'another-cluster' })
-    await world.condition('Programmed', { status: 'False', reason: 'NoGateways' }, { name: 'contender' })
+    // The operator declares that the other cluster no longer exists.
+    environment.controller({ installation, takesOver: 'another-cluster' })
+    await environment.condition(
+      'Programmed',
+      { status: 'False', reason: 'NoGateways' },
+      { name: 'contender' },
+    )
     expect(await writer.put(policy('theirs', 3))).toMatchObject({ kind: 'foreign' })
-    await world.client.delete(refOf('contender'))
+    await environment.client.delete(refOf('contender'))
   })
 })
 
 describe('the data of a deleted tenant', () => {
-  test('is purged after its grace period, and no other data is', async () => {
-    world.controller()
-    const { object: goes } = await world.readyTenant('purged', { ...generated, purgeAfter: '0s' })
-    const { object: waits } = await world.readyTenant('waits', { ...generated, purgeAfter: '24h' })
-    const { object: retained } = await world.readyTenant('retained', {
+  test('is purged after its grace period, and no other data is purged', async () => {
+    environment.controller()
+    const { object: goes } = await environment.readyTenant('purged', { ...generated, purgeAfter: '0s' })
+    const { object: waits } = await environment.readyTenant('waits', { ...generated, purgeAfter: '24h' })
+    const { object: retained } = await environment.readyTenant('retained', {
       ...generated,
       deletionPolicy: 'Retain',
     })
-    const { object: lives } = await world.readyTenant('lives', { ...generated, purgeAfter: '0s' })
+    const { object: lives } = await environment.readyTenant('lives', { ...generated, purgeAfter: '0s' })
     const of = (object: KubeObject) => writeTenantKeys(String(object['status'].tenantID))
     const keys = {
       goes: await of(goes),
       others: [...(await of(waits)), ...(await of(retained)), ...(await of(lives))],
     }
-    for (const name of ['purged', 'waits', 'retained']) await world.client.delete(refOf(name))
+    for (const name of ['purged', 'waits', 'retained']) await environment.client.delete(refOf(name))
     await until('the purge', async () => (await countExisting(keys.goes)) === 0, { deadlineMs: 25_000 })
     expect(await countExisting(keys.others)).toBe(keys.others.length)
     const id = String(waits['status'].tenantID)
-    const record = await world.hget(`parley:{catalog}:${world.target.installation}:remains`, id)
+    const record = await environment.hget(`parley:{catalog}:${environment.target.installation}:remains`, id)
     expect(JSON.parse(record ?? '{}')).toMatchObject({ tenant: 'demo/waits', purgeAfterMs: 86_400_000 })
   })
 
   test('follows the last deletionPolicy, also of a spec that was not accepted', async () => {
-    world.controller()
-    const { object } = await world.readyTenant('regretted', { ...generated, purgeAfter: '0s' })
+    environment.controller()
+    const { object } = await environment.readyTenant('regretted', { ...generated, purgeAfter: '0s' })
     const keys = await writeTenantKeys(String(object['status'].tenantID))
     const refused = { ...generated, deletionPolicy: 'Retain', planRef: { name: 'nowhere' } }
-    await world.client.apply(demoTenant('regretted', refused))
-    await world.condition('Accepted', { status: 'False' }, { name: 'regretted' })
-    await world.client.delete(refOf('regretted'))
-    const { retention: remains } = catalogKeys(world.target.installation)
+    await environment.client.apply(demoTenant('regretted', refused))
+    await environment.condition('Accepted', { status: 'False' }, { name: 'regretted' })
+    await environment.client.delete(refOf('regretted'))
+    const { retention: remains } = catalogKeys(environment.target.installation)
     const id = String(object['status'].tenantID)
-    await until('the removal of the retention record', async () => (await world.hget(remains, id)) === null)
+    await until(
+      'the removal of the retention record',
+      async () => (await environment.hget(remains, id)) === null,
+    )
     expect(await countExisting(keys)).toBe(keys.length)
   })
 
   test('is purged also when no controller saw the deletion', async () => {
-    const first = world.controller()
-    const { object } = await world.readyTenant('unseen', { ...generated, purgeAfter: '0s' })
+    const first = environment.controller()
+    const { object } = await environment.readyTenant('unseen', { ...generated, purgeAfter: '0s' })
     const keys = await writeTenantKeys(String(object['status'].tenantID))
     await first.stop()
-    await world.client.delete(refOf('unseen'))
-    world.controller()
+    await environment.client.delete(refOf('unseen'))
+    environment.controller()
     await until('the purge', async () => (await countExisting(keys)) === 0, { deadlineMs: 25_000 })
     expect(await countExisting(keys)).toBe(0)
   })
@@ -243,78 +250,82 @@ describe('a generated key', () => {
   const hourMs = 3_600_000
 
   test('is replaced at its maximum age, and both keys are valid until the overlap ends', async () => {
-    const first = world.controller()
-    const { object, token } = await world.readyTenant('rotated', rotating)
+    const first = environment.controller()
+    const { object, token } = await environment.readyTenant('rotated', rotating)
     const [firstId] = object['status'].credentials.activeKeyIDs
     expect(Date.parse(object['status'].credentials.nextRotation)).toBeGreaterThan(Date.now() + hourMs)
 
     await first.stop()
-    const second = world.controller({ clock: new ShiftedClock(2 * hourMs) })
+    const second = environment.controller({ clock: new ShiftedClock(2 * hourMs) })
     await until('two keys', async () => {
-      const now = await world.tenant('rotated')
+      const now = await environment.tenant('rotated')
       return now?.['status'].credentials.activeKeyIDs.length === 2
     })
-    await world.condition('Ready', ready, { name: 'rotated' })
-    const next = await world.token({ secret: 'rotated-credentials' })
+    await environment.condition('Ready', ready, { name: 'rotated' })
+    const next = await environment.token({ secret: 'rotated-credentials' })
     expect(next).not.toBe(token)
     const statuses = await Promise.all(
-      [token, next].map((each) => world.chatStatus(each, { tenant: 'demo/rotated' })),
+      [token, next].map((each) => environment.chatStatus(each, { tenant: 'demo/rotated' })),
     )
     expect(statuses).toEqual([admitted, admitted])
-    const during = await world.tenant('rotated')
+    const during = await environment.tenant('rotated')
     expect(during?.['status'].credentials.activeKeyIDs[1]).toBe(firstId)
 
     await second.stop()
-    world.controller({ clock: new ShiftedClock(2.5 * hourMs + 60_000) })
-    await world.untilChatStatus(token, 401, { tenant: 'demo/rotated' })
-    expect(await world.chatStatus(next, { tenant: 'demo/rotated' })).toBe(admitted)
+    environment.controller({ clock: new ShiftedClock(2.5 * hourMs + 60_000) })
+    await environment.untilChatStatus(token, 401, { tenant: 'demo/rotated' })
+    expect(await environment.chatStatus(next, { tenant: 'demo/rotated' })).toBe(admitted)
   })
 
   test('of a tenant that is not accepted is not rotated, while its API keys are', async () => {
-    const first = world.controller()
-    const { token } = await world.readyTenant('withheld', rotating)
+    const first = environment.controller()
+    const { token } = await environment.readyTenant('withheld', rotating)
     const rotation = { interval: '2h', overlap: '30m' }
     const of = { kind: 'ChatCredential', name: 'withheld' }
-    await world.client.apply(
+    await environment.client.apply(
       chatCredential({ tenantRef: { name: 'withheld' }, rotation }, { name: 'withheld', ns: 'demo' }),
     )
-    await world.condition('Ready', { status: 'True' }, of)
-    const keyOf = () => world.secretText('withheld-credentials', 'backend')
-    const apiKeysOf = async () => ((await world.policy('withheld'))?.apiKeys ?? []).map(({ id }) => id)
+    await environment.condition('Ready', { status: 'True' }, of)
+    const keyOf = () => environment.secretText('withheld-credentials', 'backend')
+    const apiKeysOf = async () => ((await environment.policy('withheld'))?.apiKeys ?? []).map(({ id }) => id)
     const before = await keyOf()
     const [apiKey] = await apiKeysOf()
     await first.stop()
 
-    await world.client.apply(demoTenant('withheld', { ...rotating, quota: { connections: { max: 5_000 } } }))
-    const second = world.controller({ clock: new ShiftedClock(2 * hourMs) })
-    await world.condition('Accepted', { status: 'False' }, { name: 'withheld' })
-    // Keys that were queued before these have been reconciled then.
-    await world.readyTenant('bystander')
-    await world.touch('withheld')
-    await world.readyTenant('another-bystander')
+    await environment.client.apply(
+      demoTenant('withheld', { ...rotating, quota: { connections: { max: 5_000 } } }),
+    )
+    const second = environment.controller({ clock: new ShiftedClock(2 * hourMs) })
+    await environment.condition('Accepted', { status: 'False' }, { name: 'withheld' })
+    // When these are ready, all keys that were queued before them have been reconciled.
+    await environment.readyTenant('bystander')
+    await environment.touch('withheld')
+    await environment.readyTenant('another-bystander')
     expect(await keyOf()).toBe(before)
-    expect(await world.chatStatus(token, { tenant: 'demo/withheld' })).toBe(admitted)
+    expect(await environment.chatStatus(token, { tenant: 'demo/withheld' })).toBe(admitted)
     // The new key is first, followed by the key whose overlap has begun.
     await until('another API key', async () => {
       const [now, previous] = await apiKeysOf()
       return now !== apiKey && previous === apiKey
     })
 
-    await world.client.apply(demoTenant('withheld', rotating))
+    await environment.client.apply(demoTenant('withheld', rotating))
     await until('another key', async () => (await keyOf()) !== before)
     await second.stop()
   })
 
-  test('of a ChatCredential is known to a new leader at once, which does not rewrite the status', async () => {
-    const first = world.controller()
-    await world.readyTenant('led')
-    await world.client.apply(chatCredential({ tenantRef: { name: 'led' } }, { name: 'led', ns: 'demo' }))
+  test('of a ChatCredential is known to a new leader immediately, which does not rewrite the status', async () => {
+    const first = environment.controller()
+    await environment.readyTenant('led')
+    await environment.client.apply(
+      chatCredential({ tenantRef: { name: 'led' } }, { name: 'led', ns: 'demo' }),
+    )
     const of = { kind: 'ChatCredential', name: 'led' }
-    const before = await world.condition('Ready', { status: 'True' }, of)
+    const before = await environment.condition('Ready', { status: 'True' }, of)
     await first.stop()
-    world.controller()
-    await world.readyTenant('led-later')
-    const after = await world.client.get({
+    environment.controller()
+    await environment.readyTenant('led-later')
+    const after = await environment.client.get({
       apiVersion,
       kind: 'ChatCredential',
       namespace: 'demo',
@@ -327,20 +338,20 @@ describe('a generated key', () => {
     const pairs = [1, 2, 3, 4, 5]
     for (const pair of pairs)
       for (const half of ['a', 'b'])
-        await world.client.apply(
+        await environment.client.apply(
           demoTenant(`twin-${pair}${half}`, { ...generated, credentials: { secretName: `twins-${pair}` } }),
         )
-    world.controller()
+    environment.controller()
     const generationCounts = await Promise.all(
       pairs.map(async (pair) => {
         const names = [`twin-${pair}a`, `twin-${pair}b`]
         await until('a verdict for both', async () => {
-          const found = await Promise.all(names.map((name) => world.tenant(name)))
+          const found = await Promise.all(names.map((name) => environment.tenant(name)))
           const reasons = new Set(found.map((object) => conditionOf(object, 'CredentialsReady')?.reason))
           return reasons.has('CredentialsReady') && reasons.has('SecretNotOurs')
         })
         const generations = async () => {
-          const events = await Promise.all(names.map((name) => world.events(name)))
+          const events = await Promise.all(names.map((name) => environment.events(name)))
           return events.flat().filter(({ reason }) => reason === 'KeysGenerated').length
         }
         // Events are written asynchronously, and may come after the conditions.
@@ -351,39 +362,41 @@ describe('a generated key', () => {
     expect(generationCounts).toEqual(pairs.map(() => 1))
   })
 
-  test('is replaced at once when the annotation asks for it', async () => {
-    world.controller()
-    const { token } = await world.readyTenant('asked')
-    await world.client.patch(refOf('asked'), { metadata: { annotations: { 'parley.chat/rotate': 'now' } } })
+  test('is replaced immediately when the annotation requests it', async () => {
+    environment.controller()
+    const { token } = await environment.readyTenant('asked')
+    await environment.client.patch(refOf('asked'), {
+      metadata: { annotations: { 'parley.chat/rotate': 'now' } },
+    })
     await until('two keys', async () => {
-      const now = await world.tenant('asked')
+      const now = await environment.tenant('asked')
       return now?.['status'].credentials.activeKeyIDs.length === 2
     })
-    await world.untilChatStatus(await world.token({ secret: 'asked-credentials' }), admitted, {
+    await environment.untilChatStatus(await environment.token({ secret: 'asked-credentials' }), admitted, {
       tenant: 'demo/asked',
     })
-    expect(await world.chatStatus(token, { tenant: 'demo/asked' })).toBe(admitted)
+    expect(await environment.chatStatus(token, { tenant: 'demo/asked' })).toBe(admitted)
     await until('an Event', async () =>
-      (await world.events('asked')).some(({ reason }) => reason === 'KeysRotated'),
+      (await environment.events('asked')).some(({ reason }) => reason === 'KeysRotated'),
     )
   })
 
   test('is kept by the next controller', async () => {
-    const first = world.controller()
-    const { token } = await world.readyTenant('kept')
+    const first = environment.controller()
+    const { token } = await environment.readyTenant('kept')
     await first.stop()
-    const { metadata } = (await world.secret('kept-credentials')) as KubeObject
-    world.controller()
-    await world.client.apply(
+    const { metadata } = (await environment.secret('kept-credentials')) as KubeObject
+    environment.controller()
+    await environment.client.apply(
       demoTenant('kept', {
         ...generated,
         channels: [...openRules, { ...openRules[0], name: 'two', match: { type: 'Literal', value: 'two' } }],
       }),
     )
-    await world.condition('Ready', ready, { name: 'kept' })
-    expect((await world.secret('kept-credentials'))?.metadata['resourceVersion']).toBe(
+    await environment.condition('Ready', ready, { name: 'kept' })
+    expect((await environment.secret('kept-credentials'))?.metadata['resourceVersion']).toBe(
       metadata['resourceVersion'],
     )
-    expect(await world.chatStatus(token, { tenant: 'demo/kept' })).toBe(admitted)
+    expect(await environment.chatStatus(token, { tenant: 'demo/kept' })).toBe(admitted)
   })
 })

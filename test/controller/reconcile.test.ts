@@ -11,29 +11,29 @@ import { apiVersion, chatCredential, chatPlan, chatTenant, namespace } from '../
 import {
   conditionOf,
   demoTenant,
-  endWorlds,
+  endEnvironments,
   generated,
   admitted,
   openRules,
   ready,
   signToken,
-  World,
+  TestEnvironment,
 } from '../support/reconciled.js'
 import { until } from '../support/redis-processes.js'
 
-let world: World
+let environment: TestEnvironment
 
 beforeAll(async () => {
-  world = await World.start({ gateways: 2 })
-  controller = world.controller()
+  environment = await TestEnvironment.start({ gateways: 2 })
+  controller = environment.controller()
 }, kubeStartMsMax)
-afterAll(endWorlds)
+afterAll(endEnvironments)
 
 let controller: TestController
 
 test('an applied tenant is programmed everywhere and accepts tokens of its generated key', async () => {
-  await world.client.apply(demoTenant('acme'))
-  const object = await world.condition('Ready', ready)
+  await environment.client.apply(demoTenant('acme'))
+  const object = await environment.condition('Ready', ready)
   expect(object['status']).toMatchObject({
     observedGeneration: 1,
     tenantID: object.metadata['uid'],
@@ -46,28 +46,30 @@ test('an applied tenant is programmed everywhere and accepts tokens of its gener
       { type: 'Centrifuge', url: 'wss://chat.example.com/demo/acme/connection/websocket' },
     ],
   })
-  const token = await world.token()
-  expect(await world.chatStatus(token)).toBe(admitted)
-  expect(await world.chatStatus(await signToken('some other secret that is long enough to sign'))).toBe(401)
+  const token = await environment.token()
+  expect(await environment.chatStatus(token)).toBe(admitted)
+  expect(await environment.chatStatus(await signToken('some other secret that is long enough to sign'))).toBe(
+    401,
+  )
 })
 
 describe('an edit', () => {
   test('that narrows a rule refuses the operation, and the connection stays open', async () => {
-    const { token } = await world.readyTenant('edited')
-    const ann = await world.chat(token, 'demo/edited')
+    const { token } = await environment.readyTenant('edited')
+    const ann = await environment.chat(token, 'demo/edited')
     await ann.done({ type: 'chat', content: 'hello' })
     const [rule] = openRules
     const grants = [{ operations: ['Subscribe'], subjects: [{ authenticated: true }] }]
-    await world.client.apply(demoTenant('edited', { ...generated, channels: [{ ...rule, grants }] }))
-    await world.condition('Ready', ready, { name: 'edited' })
+    await environment.client.apply(demoTenant('edited', { ...generated, channels: [{ ...rule, grants }] }))
+    await environment.condition('Ready', ready, { name: 'edited' })
     expect(await ann.ask({ type: 'chat', content: 'hello' })).toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
   test('that suspends the tenant closes its connections, and rollout tools do not wait', async () => {
-    const { token } = await world.readyTenant('sleeper')
-    const ann = await world.chat(token, 'demo/sleeper')
-    await world.client.apply(demoTenant('sleeper', { ...generated, suspend: true }))
-    const object = await world.condition(
+    const { token } = await environment.readyTenant('sleeper')
+    const ann = await environment.chat(token, 'demo/sleeper')
+    await environment.client.apply(demoTenant('sleeper', { ...generated, suspend: true }))
+    const object = await environment.condition(
       'Ready',
       { status: 'True', reason: 'Suspended' },
       { name: 'sleeper' },
@@ -75,20 +77,20 @@ describe('an edit', () => {
     expect(conditionOf(object, 'Stalled')).toBeUndefined()
     expect(conditionOf(object, 'Reconciling')).toBeUndefined()
     await ann.closed()
-    await world.untilChatStatus(token, 403, { tenant: 'demo/sleeper' })
-    await world.client.apply(demoTenant('sleeper'))
-    await world.condition('Ready', ready, { name: 'sleeper' })
-    await world.untilChatStatus(token, admitted, { tenant: 'demo/sleeper' })
+    await environment.untilChatStatus(token, 403, { tenant: 'demo/sleeper' })
+    await environment.client.apply(demoTenant('sleeper'))
+    await environment.condition('Ready', ready, { name: 'sleeper' })
+    await environment.untilChatStatus(token, admitted, { tenant: 'demo/sleeper' })
   })
 
   test('that is invalid affects no client, is reported, and can be corrected', async () => {
-    const { token } = await world.readyTenant('invalid-edit')
-    const ann = await world.chat(token, 'demo/invalid-edit')
-    const before = await world.tenant('invalid-edit')
-    await world.client.apply(
+    const { token } = await environment.readyTenant('invalid-edit')
+    const ann = await environment.chat(token, 'demo/invalid-edit')
+    const before = await environment.tenant('invalid-edit')
+    await environment.client.apply(
       demoTenant('invalid-edit', { ...generated, quota: { connections: { max: 5000 } } }),
     )
-    const object = await world.condition(
+    const object = await environment.condition(
       'Accepted',
       { status: 'False', reason: 'QuotaAbovePlan' },
       { name: 'invalid-edit' },
@@ -99,112 +101,116 @@ describe('an edit', () => {
     expect(conditionOf(object, 'Programmed')).toMatchObject({ status: 'False', reason: 'LastGoodRevision' })
     expect(object['status'].revision).toBe(before?.['status'].revision)
     await until('an Event', async () =>
-      (await world.events('invalid-edit')).some(
+      (await environment.events('invalid-edit')).some(
         ({ reason, type }) => reason === 'QuotaAbovePlan' && type === 'Warning',
       ),
     )
     await ann.done({ type: 'chat', content: 'still here' })
-    expect(await world.chatStatus(token, { tenant: 'demo/invalid-edit' })).toBe(admitted)
+    expect(await environment.chatStatus(token, { tenant: 'demo/invalid-edit' })).toBe(admitted)
 
-    await world.client.apply(demoTenant('invalid-edit'))
-    await world.condition('Ready', ready, { name: 'invalid-edit' })
+    await environment.client.apply(demoTenant('invalid-edit'))
+    await environment.condition('Ready', ready, { name: 'invalid-edit' })
   })
 
   test('of a plan reaches its tenants', async () => {
-    await world.client.apply(chatPlan({ limits: { connections: { max: 500 } } }, 'silver'))
-    await world.client.apply(demoTenant('customer', { ...generated, planRef: { name: 'silver' } }))
-    await world.condition('Ready', ready, { name: 'customer' })
-    await world.client.apply(chatPlan({ limits: { connections: { max: 300 } } }, 'silver'))
+    await environment.client.apply(chatPlan({ limits: { connections: { max: 500 } } }, 'silver'))
+    await environment.client.apply(demoTenant('customer', { ...generated, planRef: { name: 'silver' } }))
+    await environment.condition('Ready', ready, { name: 'customer' })
+    await environment.client.apply(chatPlan({ limits: { connections: { max: 300 } } }, 'silver'))
     await until('the lower limit', async () => {
-      const object = await world.tenant('customer')
+      const object = await environment.tenant('customer')
       return object?.['status'].effective.limits.connections.max === 300
     })
     const allocated = await until('the allocation of the plan', async () => {
-      const plan = await world.client.get({ apiVersion, kind: 'ChatPlan', name: 'silver' })
+      const plan = await environment.client.get({ apiVersion, kind: 'ChatPlan', name: 'silver' })
       return plan['status']?.allocated?.connections === 300 && plan['status']
     })
     expect(allocated).toMatchObject({ tenants: 1, allocated: { connections: 300 } })
   })
 
   test('of status by another client is undone', async () => {
-    const { object } = await world.readyTenant('tampered')
+    const { object } = await environment.readyTenant('tampered')
     const ref = { apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'tampered' }
-    await world.client.patch(ref, { status: { revision: 'forged' } }, { subresource: 'status' })
+    await environment.client.patch(ref, { status: { revision: 'forged' } }, { subresource: 'status' })
     await until('the real revision', async () => {
-      const now = await world.tenant('tampered')
+      const now = await environment.tenant('tampered')
       return now?.['status'].revision !== 'forged'
     })
-    const after = await world.condition('Ready', ready, { name: 'tampered' })
+    const after = await environment.condition('Ready', ready, { name: 'tampered' })
     expect(after['status'].revision).toBe(object['status'].revision)
   })
 })
 
 test('a tenant waits for its plan, and for a key that it refers to', async () => {
   const auth = [{ name: 'own', type: 'SharedKey', keyRef: { name: 'own-key', key: 'hmac' } }]
-  await world.client.apply(demoTenant('early', { planRef: { name: 'later' }, auth, channels: openRules }))
+  await environment.client.apply(
+    demoTenant('early', { planRef: { name: 'later' }, auth, channels: openRules }),
+  )
   const early = { name: 'early' }
-  const refused = await world.condition('Accepted', { status: 'False', reason: 'PlanNotFound' }, early)
+  const refused = await environment.condition('Accepted', { status: 'False', reason: 'PlanNotFound' }, early)
   expect(conditionOf(refused, 'Programmed')).toMatchObject({ reason: 'NeverAccepted' })
-  await world.client.apply(chatPlan({}, 'later'))
-  await world.condition('Accepted', { status: 'False', reason: 'KeyNotFound' }, early)
+  await environment.client.apply(chatPlan({}, 'later'))
+  await environment.condition('Accepted', { status: 'False', reason: 'KeyNotFound' }, early)
   const hmac = 'a key of the tenant’s own with enough bytes'
-  await world.client.apply({
+  await environment.client.apply({
     apiVersion: 'v1',
     kind: 'Secret',
     metadata: { name: 'own-key', namespace: 'demo' },
     stringData: { hmac },
   })
-  await world.condition('Ready', ready, early)
-  expect(await world.chatStatus(await signToken(hmac), { tenant: 'demo/early' })).toBe(admitted)
+  await environment.condition('Ready', ready, early)
+  expect(await environment.chatStatus(await signToken(hmac), { tenant: 'demo/early' })).toBe(admitted)
 })
 
 test('a plan that does not allow the namespace is refused until the namespace is labelled', async () => {
   const selector = { matchLabels: { tier: 'gold' } }
-  await world.client.apply(chatPlan({ allowedNamespaces: { from: 'Selector', selector } }, 'gold'))
-  await world.client.apply(namespace('team'))
-  await world.client.apply(chatTenant({ ...generated, planRef: { name: 'gold' } }, { name: 'x', ns: 'team' }))
-  await world.condition(
+  await environment.client.apply(chatPlan({ allowedNamespaces: { from: 'Selector', selector } }, 'gold'))
+  await environment.client.apply(namespace('team'))
+  await environment.client.apply(
+    chatTenant({ ...generated, planRef: { name: 'gold' } }, { name: 'x', ns: 'team' }),
+  )
+  await environment.condition(
     'Accepted',
     { status: 'False', reason: 'NamespaceNotAllowed' },
     { name: 'x', ns: 'team' },
   )
-  await world.client.apply(namespace('team', { tier: 'gold' }))
-  const object = await world.condition('Ready', ready, { name: 'x', ns: 'team' })
+  await environment.client.apply(namespace('team', { tier: 'gold' }))
+  const object = await environment.condition('Ready', ready, { name: 'x', ns: 'team' })
   expect(conditionOf(object, 'Accepted')).toMatchObject({ status: 'True', reason: 'Accepted' })
 })
 
 test('a deleted tenant closes its connections; a new tenant of the same name inherits nothing', async () => {
-  const { object, token } = await world.readyTenant('gone')
-  const ann = await world.chat(token, 'demo/gone')
-  await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'gone' })
+  const { object, token } = await environment.readyTenant('gone')
+  const ann = await environment.chat(token, 'demo/gone')
+  await environment.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'gone' })
   expect(await ann.closed()).toMatchObject({ code: 3503 })
-  await world.untilChatStatus(token, 404, { tenant: 'demo/gone' })
+  await environment.untilChatStatus(token, 404, { tenant: 'demo/gone' })
 
-  // This API server has no garbage collector, so that the old Secret still exists.
-  const again = await world.readyTenant('gone')
+  // This API server has no garbage collector, so the old Secret still exists.
+  const again = await environment.readyTenant('gone')
   expect(again.object['status'].tenantID).not.toBe(object['status'].tenantID)
-  expect(await world.chatStatus(token, { tenant: 'demo/gone' })).toBe(401)
-  expect(await world.chatStatus(again.token, { tenant: 'demo/gone' })).toBe(admitted)
-  const secret = await world.secret('gone-credentials')
+  expect(await environment.chatStatus(token, { tenant: 'demo/gone' })).toBe(401)
+  expect(await environment.chatStatus(again.token, { tenant: 'demo/gone' })).toBe(admitted)
+  const secret = await environment.secret('gone-credentials')
   expect(secret?.metadata['ownerReferences']).toMatchObject([{ uid: again.object.metadata['uid'] }])
 })
 
 test('an invalid tenant of the same name does not keep a deleted tenant alive', async () => {
-  const { token } = await world.readyTenant('replaced')
-  const ann = await world.chat(token, 'demo/replaced')
-  await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'replaced' })
-  await world.client.apply(demoTenant('replaced', { ...generated, planRef: { name: 'nowhere' } }))
+  const { token } = await environment.readyTenant('replaced')
+  const ann = await environment.chat(token, 'demo/replaced')
+  await environment.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'replaced' })
+  await environment.client.apply(demoTenant('replaced', { ...generated, planRef: { name: 'nowhere' } }))
   expect(await ann.closed()).toMatchObject({ code: 3503 })
-  const object = await world.condition('Accepted', { status: 'False' }, { name: 'replaced' })
+  const object = await environment.condition('Accepted', { status: 'False' }, { name: 'replaced' })
   expect(conditionOf(object, 'Programmed')).toMatchObject({ reason: 'NeverAccepted' })
-  await world.untilChatStatus(token, 404, { tenant: 'demo/replaced' })
+  await environment.untilChatStatus(token, 404, { tenant: 'demo/replaced' })
 })
 
 describe('the Secret', () => {
   test('follows the Service Binding specification, has an owner, and blocks no deletion', async () => {
     const credentials = { template: { labels: { team: 'red' }, annotations: { note: 'x' } } }
-    const { object } = await world.readyTenant('bound', { ...generated, credentials })
-    const secret = await world.secret('bound-credentials')
+    const { object } = await environment.readyTenant('bound', { ...generated, credentials })
+    const secret = await environment.secret('bound-credentials')
     expect(secret).toMatchObject({
       type: 'servicebinding.io/parley',
       metadata: {
@@ -216,7 +222,7 @@ describe('the Secret', () => {
       },
     })
     const names = ['type', 'provider', 'uri', 'host', 'port']
-    const texts = await Promise.all(names.map((name) => world.secretText('bound-credentials', name)))
+    const texts = await Promise.all(names.map((name) => environment.secretText('bound-credentials', name)))
     expect(texts).toEqual([
       'parley',
       'parley.chat',
@@ -225,74 +231,81 @@ describe('the Secret', () => {
       '443',
     ])
     expect(object['status'].credentials.activeKeyIDs).toEqual([
-      await world.secretText('bound-credentials', 'backend.id'),
+      await environment.secretText('bound-credentials', 'backend.id'),
     ])
     expect(object.metadata['finalizers']).toBeUndefined()
     expect(secret?.metadata['finalizers']).toBeUndefined()
   })
 
   test('that was changed by hand is repaired, and its key stays', async () => {
-    const { token } = await world.readyTenant('drifted')
+    const { token } = await environment.readyTenant('drifted')
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'drifted-credentials' }
     const uri = Buffer.from('wss://evil.example.com').toString('base64')
-    await world.client.patch(ref, {
+    await environment.client.patch(ref, {
       metadata: { labels: { 'parley.chat/secret': null }, ownerReferences: null },
       data: { uri },
     })
     await until('the repair', async () => {
-      const secret = await world.secret('drifted-credentials')
+      const secret = await environment.secret('drifted-credentials')
       const isLabelled = Object.hasOwn(secret?.metadata['labels'] ?? {}, 'parley.chat/secret')
       return isLabelled && secret?.metadata['ownerReferences'] && secret['data'].uri !== uri
     })
-    expect(await world.chatStatus(token, { tenant: 'demo/drifted' })).toBe(admitted)
+    expect(await environment.chatStatus(token, { tenant: 'demo/drifted' })).toBe(admitted)
     await until('an Event', async () =>
-      (await world.events('drifted')).some(({ reason }) => reason === 'SecretRepaired'),
+      (await environment.events('drifted')).some(({ reason }) => reason === 'SecretRepaired'),
     )
   })
 
   test('whose key was changed or deleted gets a new key', async () => {
-    const { token } = await world.readyTenant('forged')
+    const { token } = await environment.readyTenant('forged')
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'forged-credentials' }
     const forged = 'a key that somebody else chose for this tenant'
-    await world.client.patch(ref, { data: { backend: Buffer.from(forged).toString('base64') } })
-    await world.untilChatStatus(token, 401, { tenant: 'demo/forged' })
-    expect(await world.chatStatus(await signToken(forged), { tenant: 'demo/forged' })).toBe(401)
-    await until('another key', async () => (await world.secretText(ref.name, 'backend')) !== forged)
-    const second = await world.token({ secret: ref.name })
-    await world.untilChatStatus(second, admitted, { tenant: 'demo/forged' })
+    await environment.client.patch(ref, { data: { backend: Buffer.from(forged).toString('base64') } })
+    await environment.untilChatStatus(token, 401, { tenant: 'demo/forged' })
+    expect(await environment.chatStatus(await signToken(forged), { tenant: 'demo/forged' })).toBe(401)
+    await until('another key', async () => (await environment.secretText(ref.name, 'backend')) !== forged)
+    const second = await environment.token({ secret: ref.name })
+    await environment.untilChatStatus(second, admitted, { tenant: 'demo/forged' })
 
-    await world.client.delete(ref)
-    await world.untilChatStatus(second, 401, { tenant: 'demo/forged' })
-    await until('a Secret again', async () => (await world.secret(ref.name)) !== undefined)
-    await world.untilChatStatus(await world.token({ secret: ref.name }), admitted, { tenant: 'demo/forged' })
+    await environment.client.delete(ref)
+    await environment.untilChatStatus(second, 401, { tenant: 'demo/forged' })
+    await until('a Secret again', async () => (await environment.secret(ref.name)) !== undefined)
+    await environment.untilChatStatus(await environment.token({ secret: ref.name }), admitted, {
+      tenant: 'demo/forged',
+    })
   })
 
-  test('of another owner is left alone, and its name can be used after its deletion', async () => {
+  test('of another owner is not changed, and its name can be used after its deletion', async () => {
     const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'taken-credentials' }
     const { apiVersion: version, kind, ...metadata } = ref
-    await world.client.apply({
+    await environment.client.apply({
       apiVersion: version,
       kind,
       metadata,
       stringData: { mine: 'mine' },
     })
-    await world.client.apply(demoTenant('taken'))
+    await environment.client.apply(demoTenant('taken'))
     const taken = { name: 'taken' }
-    await world.condition('CredentialsReady', { status: 'False', reason: 'SecretNotOurs' }, taken)
-    const object = await world.condition('Ready', { status: 'False', reason: 'SecretNotOurs' }, taken)
+    await environment.condition('CredentialsReady', { status: 'False', reason: 'SecretNotOurs' }, taken)
+    const object = await environment.condition('Ready', { status: 'False', reason: 'SecretNotOurs' }, taken)
     expect(conditionOf(object, 'Stalled')).toMatchObject({ status: 'True' })
-    expect(Object.keys((await world.secret('taken-credentials'))?.['data'])).toEqual(['mine'])
-    await world.client.delete(ref)
-    await world.condition('Ready', ready, taken)
+    expect(Object.keys((await environment.secret('taken-credentials'))?.['data'])).toEqual(['mine'])
+    await environment.client.delete(ref)
+    await environment.condition('Ready', ready, taken)
   })
 
   test('of another owner does not matter when no key is generated', async () => {
     const metadata = { name: 'guests-credentials', namespace: 'demo' }
-    await world.client.apply({ apiVersion: 'v1', kind: 'Secret', metadata, stringData: { mine: 'mine' } })
-    await world.client.apply(demoTenant('guests', { channels: openRules }))
-    const object = await world.condition('Ready', ready, { name: 'guests' })
+    await environment.client.apply({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata,
+      stringData: { mine: 'mine' },
+    })
+    await environment.client.apply(demoTenant('guests', { channels: openRules }))
+    const object = await environment.condition('Ready', ready, { name: 'guests' })
     expect(object['status'].binding).toBeUndefined()
-    expect(Object.keys((await world.secret('guests-credentials'))?.['data'])).toEqual(['mine'])
+    expect(Object.keys((await environment.secret('guests-credentials'))?.['data'])).toEqual(['mine'])
   })
 
   test.each(['ES256', 'EdDSA'])(
@@ -300,10 +313,10 @@ describe('the Secret', () => {
     async (alg) => {
       const name = `pair-${alg.toLowerCase()}`
       const auth = [{ name: 'backend', type: 'PublicKey', generate: { algorithm: alg } }]
-      await world.readyTenant(name, { ...generated, auth }, alg)
-      const token = await world.token({ secret: `${name}-credentials`, alg })
-      expect(await world.chatStatus(token, { tenant: `demo/${name}` })).toBe(admitted)
-      const policy = JSON.stringify(await world.policy(name))
+      await environment.readyTenant(name, { ...generated, auth }, alg)
+      const token = await environment.token({ secret: `${name}-credentials`, alg })
+      expect(await environment.chatStatus(token, { tenant: `demo/${name}` })).toBe(admitted)
+      const policy = JSON.stringify(await environment.policy(name))
       expect(policy).toContain('BEGIN PUBLIC KEY')
       expect(policy).not.toContain('PRIVATE')
     },
@@ -314,19 +327,19 @@ describe('a ChatCredential', () => {
   const ref = { apiVersion, kind: 'ChatCredential', namespace: 'demo', name: 'bot' }
 
   test('provides an API key that gateways know by its hash and refuse after its deletion', async () => {
-    await world.readyTenant('keyed')
+    await environment.readyTenant('keyed')
     const scopes = [{ match: { type: 'Prefix', value: 'room:' }, operations: ['Publish'] }]
     const spec = { tenantRef: { name: 'keyed' }, role: 'Publisher', scopes, ttl: '24h' }
-    await world.client.apply(chatCredential(spec, { ns: 'demo' }))
-    const object = await world.condition(
+    await environment.client.apply(chatCredential(spec, { ns: 'demo' }))
+    const object = await environment.condition(
       'Ready',
       { status: 'True', reason: 'CredentialsReady' },
       { kind: 'ChatCredential', name: 'bot' },
     )
-    const key = await world.secretText('bot-credential', 'api-key')
+    const key = await environment.secretText('bot-credential', 'api-key')
     expect(key).toMatch(/^parley_[\w-]{43}$/)
     const sha256 = createHash('sha256').update(key).digest('hex')
-    const policy = await world.policy('keyed')
+    const policy = await environment.policy('keyed')
     expect(policy?.apiKeys).toEqual([
       {
         id: object['status'].keyID,
@@ -338,37 +351,39 @@ describe('a ChatCredential', () => {
       },
     ])
     expect(JSON.stringify(policy)).not.toContain(key)
-    await world.client.delete(ref)
+    await environment.client.delete(ref)
     await until('no key', async () => {
-      const after = await world.policy('keyed')
+      const after = await environment.policy('keyed')
       return after && after.apiKeys === undefined
     })
   })
 
   test('imports a key only from a Secret with the import label', async () => {
-    await world.readyTenant('importer')
+    await environment.readyTenant('importer')
     const secret = (labels: Record<string, string>): KubeObject => ({
       apiVersion: 'v1',
       kind: 'Secret',
       metadata: { name: 'their-key', namespace: 'demo', labels },
       stringData: { key: 'a key that a vault made, long enough' },
     })
-    await world.client.apply(secret({}))
+    await environment.client.apply(secret({}))
     const spec = { tenantRef: { name: 'importer' }, importSecretRef: { name: 'their-key', key: 'key' } }
-    await world.client.apply(chatCredential(spec, { name: 'import', ns: 'demo' }))
+    await environment.client.apply(chatCredential(spec, { name: 'import', ns: 'demo' }))
     const of = { kind: 'ChatCredential', name: 'import' }
-    await world.condition('Ready', { status: 'False', reason: 'ImportNotLabelled' }, of)
-    await world.client.apply(secret({ 'parley.chat/secret': 'import' }))
-    const object = await world.condition('Ready', { status: 'True' }, of)
+    await environment.condition('Ready', { status: 'False', reason: 'ImportNotLabelled' }, of)
+    await environment.client.apply(secret({ 'parley.chat/secret': 'import' }))
+    const object = await environment.condition('Ready', { status: 'True' }, of)
     expect(object['status']).toMatchObject({ keyID: expect.any(String), binding: { name: 'their-key' } })
   })
 
   test('of a tenant that does not exist reports TenantNotFound', async () => {
-    await world.client.apply(chatCredential({ tenantRef: { name: 'nobody' } }, { name: 'lost', ns: 'demo' }))
+    await environment.client.apply(
+      chatCredential({ tenantRef: { name: 'nobody' } }, { name: 'lost', ns: 'demo' }),
+    )
     const of = { kind: 'ChatCredential', name: 'lost' }
-    await world.condition('Ready', { status: 'False', reason: 'TenantNotFound' }, of)
-    await world.client.apply(demoTenant('nobody'))
-    const object = await world.condition('Ready', { status: 'True' }, of)
+    await environment.condition('Ready', { status: 'False', reason: 'TenantNotFound' }, of)
+    await environment.client.apply(demoTenant('nobody'))
+    const object = await environment.condition('Ready', { status: 'True' }, of)
     expect(object['status'].binding).toEqual({ name: 'lost-credential' })
   })
 })
@@ -376,25 +391,30 @@ describe('a ChatCredential', () => {
 test('the manifests of docs/controller.md work as the page says', async () => {
   const page = await readFile(new URL('../../docs/controller.md', import.meta.url), 'utf8')
   const [, text = ''] = /```yaml\n(.*?)```/s.exec(page) ?? []
-  for (const document of parseAllDocuments(text)) await world.client.apply(document.toJS() as KubeObject)
-  await world.condition('Ready', ready, { name: 'keys' })
-  const bot = await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'keys-bot' })
+  for (const document of parseAllDocuments(text))
+    await environment.client.apply(document.toJS() as KubeObject)
+  await environment.condition('Ready', ready, { name: 'keys' })
+  const bot = await environment.condition(
+    'Ready',
+    { status: 'True' },
+    { kind: 'ChatCredential', name: 'keys-bot' },
+  )
   expect(bot['status'].binding).toEqual({ name: 'keys-bot-credential' })
-  const token = await world.token({ secret: 'keys-credentials' })
-  expect(await world.chatStatus(token, { tenant: 'demo/keys' })).toBe(admitted)
+  const token = await environment.token({ secret: 'keys-credentials' })
+  expect(await environment.chatStatus(token, { tenant: 'demo/keys' })).toBe(admitted)
 })
 
 test('the manifests of examples/node-backend mount the files that it reads', async () => {
   const read = (file: string) =>
     readFile(new URL(`../../examples/node-backend/${file}`, import.meta.url), 'utf8')
-  await world.client.apply(chatPlan({}, 'standard'))
+  await environment.client.apply(chatPlan({}, 'standard'))
   const objects = parseAllDocuments(await read('kubernetes.yaml')).map(
     (document) => document.toJS() as KubeObject,
   )
   for (const object of objects)
-    await world.client.apply({ ...object, metadata: { ...object.metadata, namespace: 'demo' } })
-  await world.condition('Ready', ready, { name: 'shop' })
-  await world.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'shop-backend' })
+    await environment.client.apply({ ...object, metadata: { ...object.metadata, namespace: 'demo' } })
+  await environment.condition('Ready', ready, { name: 'shop' })
+  await environment.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'shop-backend' })
 
   const pod = objects.find(({ kind }) => kind === 'Deployment')?.['spec'].template.spec
   const files = [...(await read('server.js')).matchAll(/bound\('([\w-]+)\/([\w-]+)'\)/g)]
@@ -403,43 +423,49 @@ test('the manifests of examples/node-backend mount the files that it reads', asy
     const mount = { name: folder, mountPath: `/bindings/${folder}`, readOnly: true }
     expect(pod.containers[0].volumeMounts).toContainEqual(mount)
     const { secret } = pod.volumes.find(({ name }: { name: string }) => name === folder)
-    expect(await world.secretText(secret.secretName, key)).not.toBe('')
+    expect(await environment.secretText(secret.secretName, key)).not.toBe('')
   }
 })
 
 test('a hostname belongs to the older tenant', async () => {
   const hostnames = ['chat.acme.example']
-  await world.readyTenant('elder', { ...generated, hostnames })
+  await environment.readyTenant('elder', { ...generated, hostnames })
   // Creation timestamps have whole seconds.
-  const [elder] = [await world.tenant('elder')]
+  const [elder] = [await environment.tenant('elder')]
   await until(
     'another second',
     () => Date.now() > Date.parse(String(elder?.metadata['creationTimestamp'])) + 1_000,
   )
-  await world.readyTenant('younger', { ...generated, hostnames })
-  await world.condition('Conflict', { status: 'True', reason: 'HostnameTaken' }, { name: 'younger' })
+  await environment.readyTenant('younger', { ...generated, hostnames })
+  await environment.condition('Conflict', { status: 'True', reason: 'HostnameTaken' }, { name: 'younger' })
   const conflictEvents = async () =>
-    (await world.events('younger')).filter(({ reason }) => reason === 'HostnameTaken')
+    (await environment.events('younger')).filter(({ reason }) => reason === 'HostnameTaken')
   await until('an Event', async () => (await conflictEvents()).length > 0)
   expect(await conflictEvents()).toMatchObject([
     { type: 'Warning', note: expect.stringContaining('demo/elder') },
   ])
-  expect(conditionOf(await world.tenant('elder'), 'Conflict')).toBeUndefined()
-  await world.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'elder' })
-  await until('no conflict', async () => conditionOf(await world.tenant('younger'), 'Conflict') === undefined)
+  expect(conditionOf(await environment.tenant('elder'), 'Conflict')).toBeUndefined()
+  await environment.client.delete({ apiVersion, kind: 'ChatTenant', namespace: 'demo', name: 'elder' })
+  await until(
+    'no conflict',
+    async () => conditionOf(await environment.tenant('younger'), 'Conflict') === undefined,
+  )
 })
 
 test('usage appears in status, and QuotaPressure near the limit', async () => {
-  const { token } = await world.readyTenant('busy', { ...generated, quota: { connections: { max: 1 } } })
-  const ann = await world.chat(token, 'demo/busy')
+  const { token } = await environment.readyTenant('busy', {
+    ...generated,
+    quota: { connections: { max: 1 } },
+  })
+  const ann = await environment.chat(token, 'demo/busy')
   const near = { status: 'True', reason: 'NearQuota' }
-  const object = await world.condition('QuotaPressure', near, { name: 'busy', deadlineMs: 80_000 })
+  const object = await environment.condition('QuotaPressure', near, { name: 'busy', deadlineMs: 80_000 })
   expect(object['status'].usage).toMatchObject({ connections: 1, peakConnections: 1 })
-  // The last change comes too soon to be written at once, and nothing changes after it: it must still be
-  // written.
+  // The last change follows too soon after the previous write to be written immediately, and no change
+  // follows it. It must still be written.
   ann.socket.close()
   const below = { status: 'False', reason: 'BelowQuota' }
-  const after = await world.condition('QuotaPressure', below, { name: 'busy', deadlineMs: 250_000 })
+  const after = await environment.condition('QuotaPressure', below, { name: 'busy', deadlineMs: 250_000 })
   expect(after['status'].usage).toMatchObject({ connections: 0, peakConnections: 1 })
 }, 330_000)
 
@@ -447,8 +473,12 @@ test('the Events of one tenant are limited, and dropped ones are counted', async
   // A different failure each time. An object may have a burst of 25 Events (src/kube/events.ts).
   for (let index = 0; index < 30; index += 1) {
     const planRef = { name: `nowhere-${index}` }
-    await world.client.apply(demoTenant('talkative', { ...generated, planRef }))
-    await world.condition('Accepted', { status: 'False', reason: 'PlanNotFound' }, { name: 'talkative' })
+    await environment.client.apply(demoTenant('talkative', { ...generated, planRef }))
+    await environment.condition(
+      'Accepted',
+      { status: 'False', reason: 'PlanNotFound' },
+      { name: 'talkative' },
+    )
   }
   await until('a dropped Event', async () => {
     const [, dropped = '0'] =
@@ -456,12 +486,12 @@ test('the Events of one tenant are limited, and dropped ones are counted', async
       []
     return Number(dropped) > 0
   })
-  expect((await world.events('talkative')).length).toBeLessThanOrEqual(25)
+  expect((await environment.events('talkative')).length).toBeLessThanOrEqual(25)
 })
 
 test('reconciling unchanged tenants writes nothing', async () => {
   const { metrics } = controller
-  await world.readyTenant('unchanged')
+  await environment.readyTenant('unchanged')
   const count = async (name: string): Promise<number> => {
     const text = await metrics.registry.metrics()
     const lines = text.split('\n').filter((line) => line.startsWith(name))
@@ -484,7 +514,7 @@ test('reconciling unchanged tenants writes nothing', async () => {
   }
   const written = await settled()
   const before = await count(reconciles)
-  await world.client.apply(namespace('demo', { looked: 'at' }))
+  await environment.client.apply(namespace('demo', { looked: 'at' }))
   await until('all tenants to be reconciled', async () => (await count(reconciles)) >= before + 5)
   expect(await count(writes)).toBe(written)
 })

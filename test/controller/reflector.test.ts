@@ -15,7 +15,7 @@ let time: ManualTime
 let ending: AbortController
 let running: Promise<unknown>[]
 let listenerErrors: unknown[]
-/** Every back-off as it begins. None takes any time. */
+/** The delay of every back-off, recorded when it begins. The pause ends immediately. */
 let pauses: Arrivals<number>
 
 beforeEach(async () => {
@@ -52,7 +52,9 @@ function start(options: Partial<ReflectorOptions> = {}) {
 }
 
 const names = (changes: readonly ObjectChange[]) =>
-  changes.map(({ current, key, previous }) => `${previous ? (current ? 'changed' : 'gone') : 'new'} ${key}`)
+  changes.map(
+    ({ current, key, previous }) => `${previous ? (current ? 'changed' : 'deleted') : 'new'} ${key}`,
+  )
 
 /** The next watch, when the server has received it. */
 const watch = (): Promise<Exchange> => kube.watches.next()
@@ -72,19 +74,19 @@ describe('P3: a list and a watch', () => {
       (list) => list.list([thing('b')], { resourceVersion: '77' }),
     )
     const { cache } = start()
-    const { asked } = await watch()
-    expect(kube.asked.map(({ query }) => query.get('continue')).slice(0, 2)).toEqual([null, 'more'])
-    expect(kube.asked[0]?.query.get('limit')).toBe('500')
+    const { request } = await watch()
+    expect(kube.requests.map(({ query }) => query.get('continue')).slice(0, 2)).toEqual([null, 'more'])
+    expect(kube.requests[0]?.query.get('limit')).toBe('500')
     expect([...cache.list()].map(({ metadata }) => metadata.name)).toEqual(['a', 'b'])
-    expect(asked.query.get('resourceVersion')).toBe('77')
+    expect(request.query.get('resourceVersion')).toBe('77')
   })
 
   test('P3: the watch requests bookmarks, and the next one continues from the last bookmark', async () => {
     start()
     const first = await watch()
-    expect(first.asked.query.get('allowWatchBookmarks')).toBe('true')
+    expect(first.request.query.get('allowWatchBookmarks')).toBe('true')
     first.event('BOOKMARK', { kind: 'Thing', metadata: { resourceVersion: '4711' } }).end()
-    expect((await watch()).asked.query.get('resourceVersion')).toBe('4711')
+    expect((await watch()).request.query.get('resourceVersion')).toBe('4711')
     expect(kube.count('list')).toBe(1)
   })
 
@@ -95,7 +97,7 @@ describe('P3: a list and a watch', () => {
     random = 0.999_999
     first.end()
     const second = await watch()
-    expect([first, second].map(({ asked }) => asked.query.get('timeoutSeconds'))).toEqual(['300', '600'])
+    expect([first, second].map(({ request }) => request.query.get('timeoutSeconds'))).toEqual(['300', '600'])
   })
 
   test('P3: a half-open watch is closed after two and a half minutes without a byte', async () => {
@@ -108,13 +110,13 @@ describe('P3: a list and a watch', () => {
     time.move(149_999)
     expect(kube.count('watch')).toBe(1)
     time.move(1)
-    await within('the silent connection to be dropped', first.gone)
+    await within('the silent connection to be dropped', first.closed)
     const second = await watch()
-    expect(second.asked.query.get('resourceVersion')).toBe('5')
+    expect(second.request.query.get('resourceVersion')).toBe('5')
     expect(pauses.waiting, 'no back-off: the watch was healthy').toEqual([])
   })
 
-  test('P3: the back-off grows while the server closes each watch at once', async () => {
+  test('P3: the back-off grows while the server closes each watch immediately', async () => {
     kube.always('watch', (exchange) => exchange.stream().end())
     start({ random: () => 1 })
     expect(await pauses.take(8)).toEqual([800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000])
@@ -164,9 +166,9 @@ describe('P4: HTTP 410', () => {
     const first = await watch()
     kube.script('list', (list) => list.list([thing('a')], { resourceVersion: '9' }))
     first.event('ERROR', statusOf(410, 'Expired'))
-    expect((await watch()).asked.query.get('resourceVersion')).toBe('9')
+    expect((await watch()).request.query.get('resourceVersion')).toBe('9')
     expect(names(await changes.take(1))).toEqual(['new default/a'])
-    await within('the old watch to be dropped', first.gone)
+    await within('the old watch to be dropped', first.closed)
     expect(await pauses.next()).toBe(800)
   })
 
@@ -184,8 +186,8 @@ test('P5: any other error in the stream closes the watch, and the next one conti
   const first = await watch()
   first.event('ADDED', thing('a', { resourceVersion: '42' })).event('ERROR', statusOf(500, 'InternalError'))
   await changes.next()
-  await within('the watch to be dropped', first.gone)
-  expect((await watch()).asked.query.get('resourceVersion')).toBe('42')
+  await within('the watch to be dropped', first.closed)
+  expect((await watch()).request.query.get('resourceVersion')).toBe('42')
   expect(kube.count('list')).toBe(1)
 })
 
@@ -254,7 +256,7 @@ describe('P8: an object with another uid is another object', () => {
     kube.script('list', (list) => list.list([thing('a', { uid: 'new', resourceVersion: '2' })]))
     first.event('ERROR', statusOf(410, 'Expired'))
     const reported = await changes.take(3)
-    expect(names(reported)).toEqual(['new default/a', 'gone default/a', 'new default/a'])
+    expect(names(reported)).toEqual(['new default/a', 'deleted default/a', 'new default/a'])
     expect(reported[1]?.previous?.metadata.uid).toBe('old')
     expect(cache.get('default/a')?.metadata.uid).toBe('new')
   })
@@ -266,7 +268,7 @@ describe('P8: an object with another uid is another object', () => {
     open.event('MODIFIED', thing('a', { uid: 'new', resourceVersion: '2' }))
     open.event('DELETED', thing('a', { uid: 'new', resourceVersion: '3' }, { spec: 2 }))
     const reported = await changes.take(4)
-    expect(names(reported.slice(1))).toEqual(['gone default/a', 'new default/a', 'gone default/a'])
+    expect(names(reported.slice(1))).toEqual(['deleted default/a', 'new default/a', 'deleted default/a'])
     expect([reported[1]?.previous?.['spec'], reported[3]?.previous?.['spec']]).toEqual([1, 2])
   })
 
@@ -295,7 +297,7 @@ describe('P9: the reflector is stopped', () => {
     expect(kube.count('watch')).toBe(0)
   })
 
-  test('P9: during a back-off or while a watch opens: it ends at once', async () => {
+  test('P9: during a back-off or while a watch opens: it ends immediately', async () => {
     kube.always('list', (list) => list.status(403, 'Forbidden'))
     const paused = new Arrivals<AbortSignal>('a back-off')
     start({ pause: (_ms, signal) => hold(paused, signal) })
@@ -311,11 +313,11 @@ describe('P9: the reflector is stopped', () => {
     const connecting = await opened.next()
     ending.abort()
     await within('run() to end', Promise.all(running))
-    await within('the connection to be dropped', connecting.gone)
+    await within('the connection to be dropped', connecting.closed)
     expect(kube.count('watch')).toBe(1)
   })
 
-  test('P9: during a watch: it reports no failure, and the cache changes no more', async () => {
+  test('P9: during a watch: it reports no failure, and the cache does not change any more', async () => {
     const { cache, changes, reflector } = start()
     const open = await watch()
     open.event('ADDED', thing('a'))
@@ -343,7 +345,7 @@ test('P10: versions are compared for equality only', async () => {
   await changes.take(3)
   expect(cache.get('default/a')?.['spec']).toBe('newest')
   open.event('MODIFIED', thing('a', { resourceVersion: 'x-y' })).event('ADDED', thing('b'))
-  expect(names(await changes.take(1)), 'an equal version is no change').toEqual(['new default/b'])
+  expect(names(await changes.take(1)), 'an equal version is not a change').toEqual(['new default/b'])
 })
 
 test('P11: lists and watches give equal objects, with kind, apiVersion, times as text, and labels', async () => {
@@ -369,7 +371,7 @@ test('P11: lists and watches give equal objects, with kind, apiVersion, times as
   })
 })
 
-test('P17: stuckMs grows while nothing happens, and not while the server is away', async () => {
+test('P17: stuckMs grows while nothing happens, and not while the server is unreachable', async () => {
   const { reflector } = start()
   const open = await watchInProgress()
   time.stall(140_000)
@@ -389,7 +391,7 @@ test('P17: stuckMs grows while nothing happens, and not while the server is away
 test('P18: the list and the watch have the selectors and the namespace', async () => {
   start({ namespace: 'team-a', labelSelector: 'parley.chat/key=yes', fieldSelector: 'metadata.name=x' })
   await watch()
-  for (const { path, query } of kube.asked) {
+  for (const { path, query } of kube.requests) {
     expect(path).toBe('/apis/parley.chat/v1alpha1/namespaces/team-a/things')
     expect(query.get('labelSelector')).toBe('parley.chat/key=yes')
     expect(query.get('fieldSelector')).toBe('metadata.name=x')
@@ -399,7 +401,7 @@ test('P18: the list and the watch have the selectors and the namespace', async (
 test('P18: the list and the watch request whole objects as JSON', async () => {
   start()
   await watch()
-  expect(kube.asked.map(({ headers }) => headers.accept)).toEqual(['application/json', 'application/json'])
+  expect(kube.requests.map(({ headers }) => headers.accept)).toEqual(['application/json', 'application/json'])
 })
 
 describe('P22: malformed input is not skipped', () => {
@@ -409,7 +411,7 @@ describe('P22: malformed input is not skipped', () => {
     kube.script('list', (list) => list.list([thing('missed')]))
     send(open)
     expect(names(await changes.take(1))).toEqual(['new default/missed'])
-    await within('the watch to be dropped', open.gone)
+    await within('the watch to be dropped', open.closed)
   }
 
   test('P22: a malformed line leads to a new list', async () => {
@@ -495,11 +497,11 @@ describe('P25: only a complete list deletes objects', () => {
     let continued: string | null = ''
     kube.script('list', (list) => {
       changesBefore = [...changes.waiting]
-      continued = list.asked.query.get('continue')
+      continued = list.request.query.get('continue')
       list.list([thing('a')])
     })
     first.event('ERROR', statusOf(410, 'Expired'))
-    expect(names(await changes.take(1)), 'the complete list does').toEqual(['gone default/b'])
+    expect(names(await changes.take(1)), 'the complete list does').toEqual(['deleted default/b'])
     expect(changesBefore, 'no change before the complete list').toEqual([])
     expect(continued, 'the next attempt starts at the first page').toBeNull()
     expect(cache.synced).toBe(true)

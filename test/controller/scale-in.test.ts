@@ -1,13 +1,13 @@
-// Before the gateways' autoscaler removes pods, the leader writes which are deleted first. The test uses the
-// rights of the chart, a real API server and a real Redis. Nothing scales here: the test writes the status of
-// the autoscaler.
+// Before the gateways' autoscaler removes pods, the leader writes the order in which they are deleted. The
+// test uses the rights of the chart, a real API server and a real Redis. Nothing scales here: the test writes
+// the status of the autoscaler.
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { GatewayReport } from '../../src/catalog/heartbeat.js'
 import { endControllers, type TestController } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import type { KubeObject } from '../support/kube-client.js'
 import { namespace } from '../support/kube-parley.js'
-import { endWorlds, World } from '../support/reconciled.js'
+import { endEnvironments, TestEnvironment } from '../support/reconciled.js'
 import { openHeartbeats } from '../support/redis-catalog.js'
 import { until } from '../support/redis-processes.js'
 import { find, flag, render, type Tree } from '../chart/rendering.js'
@@ -20,7 +20,7 @@ const leaseRef = {
   name: 'parley-controller',
 }
 
-let world: World
+let environment: TestEnvironment
 let kubeconfig: string
 let autoscaler: Tree
 let container: Tree
@@ -30,41 +30,41 @@ const stopping = new AbortController()
 const running: Promise<void>[] = []
 
 beforeAll(async () => {
-  world = await World.start({ gateways: 0 })
+  environment = await TestEnvironment.start({ gateways: 0 })
   const objects = await render({})
-  await world.client.apply(namespace('chat'))
+  await environment.client.apply(namespace('chat'))
   const access = objects.filter(
     ({ kind, metadata }) =>
       /Role/.test(kind) && metadata.labels['app.kubernetes.io/component'] === 'controller',
   )
-  for (const object of access) await world.client.apply(object)
+  for (const object of access) await environment.client.apply(object)
   autoscaler = find(objects, 'HorizontalPodAutoscaler')
   container = find(objects, 'Deployment', '-controller').spec.template.spec.containers[0]
   const account = find(objects, 'ServiceAccount', '-controller').metadata.name
-  kubeconfig = await world.kube.kubeconfigOfServiceAccount('chat', account)
+  kubeconfig = await environment.kube.kubeconfigOfServiceAccount('chat', account)
   // Pods need this service account, and no controller creates it here.
-  await world.client.create({
+  await environment.client.create({
     apiVersion: 'v1',
     kind: 'ServiceAccount',
     metadata: { name: 'default', namespace: 'chat' },
   })
   const { labels } = find(objects, 'Deployment', '-gateway').spec.template.metadata
   for (const name of ['gateway-a', 'gateway-b', 'gateway-c']) {
-    await world.client.create(pod(name, labels))
+    await environment.client.create(pod(name, labels))
     await startHeartbeats(name)
   }
-  await world.client.create(pod('another', { app: 'another' }))
+  await environment.client.create(pod('another', { app: 'another' }))
 }, kubeStartMsMax)
 afterAll(async () => {
   stopping.abort()
   await Promise.all(running)
-  await endWorlds()
+  await endEnvironments()
 })
 
 beforeEach(async () => {
   for (const { metadata } of await pods())
-    await world.client.patch(podRef(metadata.name), { metadata: { annotations: null } })
-  await world.client.apply(autoscaler)
+    await environment.client.patch(podRef(metadata.name), { metadata: { annotations: null } })
+  await environment.client.apply(autoscaler)
   await setAbleToScale('ReadyForNewScale')
 })
 afterEach(endControllers)
@@ -76,11 +76,11 @@ function pod(name: string, labels: Record<string, string>): KubeObject {
   return { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'chat', labels }, spec }
 }
 
-const pods = () => world.client.list({ apiVersion: 'v1', kind: 'Pod', namespace: 'chat' })
+const pods = () => environment.client.list({ apiVersion: 'v1', kind: 'Pod', namespace: 'chat' })
 
 /** Sends the heartbeats of a gateway in that pod. */
 async function startHeartbeats(name: string): Promise<void> {
-  const { installation, redis } = world.target
+  const { installation, redis } = environment.target
   const report = (): GatewayReport => ({
     version: undefined,
     problems: [],
@@ -99,10 +99,10 @@ const sendNow: (() => void)[] = []
 async function setConnections(counts: Record<string, number>): Promise<void> {
   for (const [name, count] of Object.entries(counts)) connections.set(name, count)
   for (const send of sendNow) send()
-  const { client } = await world.redis()
+  const { client } = await environment.redis()
   await until('the heartbeats', async () => {
     const heartbeats = Object.values(
-      await client.hgetall(`parley:{catalog}:${world.target.installation}:gateways`),
+      await client.hgetall(`parley:{catalog}:${environment.target.installation}:gateways`),
     )
     return Object.values(counts).every((count) =>
       heartbeats.some((text) => text.includes(`"connections":${count},`)),
@@ -114,7 +114,7 @@ async function setConnections(counts: Record<string, number>): Promise<void> {
 async function setAbleToScale(reason: string): Promise<void> {
   const { apiVersion, kind, metadata } = autoscaler
   const lastTransitionTime = new Date().toISOString()
-  await world.client.apply(
+  await environment.client.apply(
     {
       apiVersion,
       kind,
@@ -137,7 +137,7 @@ function start(): TestController {
     selector: flag(container, 'gateway-selector') ?? '',
   }
   const lease = { namespace: 'chat', name: flag(container, 'lease-name') ?? '' }
-  return world.controller({ kubeconfig, fleet, lease })
+  return environment.controller({ kubeconfig, fleet, lease })
 }
 
 async function costs(): Promise<Record<string, string>> {
@@ -153,7 +153,7 @@ const untilCosts = (expected: Record<string, string>) =>
     const now = await costs()
     return JSON.stringify(now) === JSON.stringify(expected)
   }).catch((error: unknown) => {
-    throw new Error(world.errorLog, { cause: error })
+    throw new Error(environment.errorLog, { cause: error })
   })
 
 const leads = (controller: TestController) => until('a leader', async () => controller.controller.leading)
@@ -165,7 +165,7 @@ test('the gateway with the fewest connections gets the lowest cost; other pods s
   expect(await costs()).toEqual({})
   await setAbleToScale('ScaleDownStabilized')
   await untilCosts({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
-  const { metadata } = await world.client.get(podRef('gateway-b'))
+  const { metadata } = await environment.client.get(podRef('gateway-b'))
   const managers = (metadata['managedFields'] as { manager: string }[]).map(({ manager }) => manager)
   expect(managers).toContain('parley-controller')
   await controller.stop()
@@ -189,7 +189,8 @@ test('costs are written once per scale-in', async () => {
     await setAbleToScale('ScaleDownStabilized')
     return JSON.stringify(await costs()) === JSON.stringify(later)
   })
-  // The costs are visible before the controller has the response and logs them. After the stop the log is complete.
+  // The costs are visible before the controller has the response and logs them. After the stop the log is
+  // complete.
   await controller.stop()
   const lines = controller.logged().split('\n')
   const written = lines.flatMap((line) => /"costs":(\{".*?\})/.exec(line)?.[1] ?? [])
@@ -201,12 +202,12 @@ test('a standby writes nothing', async () => {
   const renewTime = new Date().toISOString().replace('Z', '000Z')
   const spec = { holderIdentity: 'another', leaseDurationSeconds: 3_600, leaseTransitions: 1, renewTime }
   await until('the lease to be free', async () => {
-    const found = await world.client.find(leaseRef)
+    const found = await environment.client.find(leaseRef)
     return !found || !found['spec'].holderIdentity
   })
-  if (await world.client.find(leaseRef)) await world.client.delete(leaseRef)
+  if (await environment.client.find(leaseRef)) await environment.client.delete(leaseRef)
   const { apiVersion, kind, name } = leaseRef
-  await world.client.create({ apiVersion, kind, metadata: { name, namespace: 'chat' }, spec })
+  await environment.client.create({ apiVersion, kind, metadata: { name, namespace: 'chat' }, spec })
   const controller = start()
   await until('a warm standby', async () => controller.controller.unready().length === 0)
   // Each write changes the object, and the gauge shows that the watch has received it within the last second.
@@ -220,7 +221,7 @@ test('a standby writes nothing', async () => {
   )
   expect(controller.controller.leading).toBe(false)
   expect(await costs()).toEqual({})
-  await world.client.delete(leaseRef)
+  await environment.client.delete(leaseRef)
   await untilCosts({ 'gateway-a': '3', 'gateway-b': '1', 'gateway-c': '2' })
   await controller.stop()
 })

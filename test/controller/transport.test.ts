@@ -1,4 +1,4 @@
-// Calls to a scripted API server that is slow, overloaded, silent or gone.
+// Calls to a scripted API server that is slow, overloaded, silent or stopped.
 import { writeFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import type { Agent } from 'node:https'
@@ -14,7 +14,7 @@ import { within } from '../support/waiting.js'
 
 let kube: ScriptedKube
 let folder: string
-/** Every delay before a retry. None takes any time. */
+/** The delay before every retry. The pause ends immediately. */
 let delaysMs: number[]
 
 beforeEach(async () => {
@@ -179,7 +179,7 @@ test('P7: a missing token file fails the call, and only that call', async () => 
   })
   await writeFile(join(folder, 'token'), 'first\n')
   await api.get(things, metadata)
-  expect(kube.asked.at(-1)?.headers.authorization).toBe('Bearer first')
+  expect(kube.requests.at(-1)?.headers.authorization).toBe('Bearer first')
 })
 
 test('P7: rejected credentials are reloaded, once per call', async () => {
@@ -196,7 +196,7 @@ test('P7: rejected credentials are reloaded, once per call', async () => {
     found,
   )
   await api.get(things, metadata)
-  expect(kube.asked.map(({ headers }) => headers.authorization)).toEqual(['Bearer first', 'Bearer second'])
+  expect(kube.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer first', 'Bearer second'])
   kube.always('get', (exchange) => exchange.status(401, 'Unauthorized'))
   await expect(api.get(things, metadata)).rejects.toMatchObject({ reason: 'Unauthorized' })
   expect(kube.count('get')).toBe(4)
@@ -256,13 +256,13 @@ test('P13: an apply has its content type, field manager and resource', async () 
     spec: 'ignored',
     status: { y: 2 },
   })
-  const [main, status] = kube.asked
+  const [main, status] = kube.requests
   expect(main).toMatchObject({
     method: 'PATCH',
     path: '/apis/parley.chat/v1alpha1/namespaces/default/things/a',
   })
   expect(status?.path).toBe(`${main?.path}/status`)
-  for (const { headers, query } of kube.asked) {
+  for (const { headers, query } of kube.requests) {
     expect(headers['content-type']).toBe('application/apply-patch+yaml')
     expect(Object.fromEntries(query)).toEqual({ fieldManager: 'example-controller', force: 'true' })
   }
@@ -309,7 +309,7 @@ describe('P16: the guard of writes', () => {
     await expect(
       new KubeObjectApi(kube.transport({ target }), { guard }).apply(things, { metadata }),
     ).rejects.toBeInstanceOf(NotLeadingError)
-    expect(kube.asked).toEqual([])
+    expect(kube.requests).toEqual([])
   })
 })
 
@@ -335,7 +335,7 @@ test('P21: two kubeconfigs with the same user name do not share credentials', as
     objects({ target: new KubeConfigTarget(() => loadKubeConfig({ path: join(folder, cluster) })) })
   const [one, two] = [of('one'), of('two')]
   for (const api of [one, two, one, two]) await api.get(things, metadata)
-  expect(kube.asked.map(({ headers }) => headers.authorization)).toEqual(
+  expect(kube.requests.map(({ headers }) => headers.authorization)).toEqual(
     ['one', 'two', 'one', 'two'].map((token) => `Bearer ${token}`),
   )
 })
@@ -351,10 +351,10 @@ test('P23: every call has the user agent', async () => {
     AbortSignal.timeout(20_000),
   )
   watch.destroy()
-  for (const { headers } of kube.asked) {
+  for (const { headers } of kube.requests) {
     expect(headers['user-agent']).toMatch(/^example-controller\/1\.2\.3 \(\w+\/\w+\) node\/\d+\.\d+\.\d+$/)
   }
-  expect(kube.asked).toHaveLength(2)
+  expect(kube.requests).toHaveLength(2)
 })
 
 test('P23: every response is counted, and every missing one', async () => {
@@ -367,7 +367,7 @@ test('P23: every response is counted, and every missing one', async () => {
   )
   await api.delete(things, metadata, { uid: 'u' }).catch(() => {})
   expect(responses).toEqual(['DELETE <error>', 'DELETE 404'])
-  expect(JSON.parse(kube.asked[0]?.body ?? '')).toMatchObject({ preconditions: { uid: 'u' } })
+  expect(JSON.parse(kube.requests[0]?.body ?? '')).toMatchObject({ preconditions: { uid: 'u' } })
 })
 
 describe('a kubeconfig', () => {

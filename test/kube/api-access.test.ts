@@ -78,7 +78,7 @@ async function letUse(plan: string, { group, ns = '' }: { group: string; ns?: st
   )
 }
 
-/** Returns why the user may not create a tenant; empty: the user may. It is a dry run. */
+/** Returns why the user may not create a tenant, or an empty list. The request is a dry run. */
 function tryCreate(user: KubeClient, { plan = 'free', ns = 'team-a' } = {}): Promise<string[]> {
   return refusalsOf(
     user.create(chatTenant({ planRef: { name: plan } }, { name: 'tried', ns }), { dryRun: true }),

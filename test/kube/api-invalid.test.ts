@@ -48,7 +48,7 @@ const durationMessage = 'Write a duration such as "90s", "10m", "24h" or "1h30m"
 test.each<[string, KubeObject, string[]]>([
   ['a negative quota', quota(-1), [`${at.max}: Invalid value: -1`]],
   [
-    'a quota that is no integer',
+    'a quota that is not an integer',
     quota(1.5),
     [`${at.max}: Invalid value: "number": ${at.max} in body must be of type integer`],
   ],

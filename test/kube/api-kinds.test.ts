@@ -60,7 +60,7 @@ describe('the definitions', () => {
 
   test.each([
     ['chattenant.spec.channels.grants', 'A Deny overrides every Allow, including those of other rules.'],
-    ['chatplan.spec.limits.messages', 'The most deliveries per second. One message to a thousand'],
+    ['chatplan.spec.limits.messages', 'The maximum number of deliveries per second. One message'],
     ['chatcredential.status', 'The identifier of the key that is valid now. It is not secret.'],
   ])('explain %s', async (path, text) => {
     // The API server publishes the schema of a kind after a short delay.

@@ -151,7 +151,7 @@ const cases: Case[] = [
       ),
       [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="NOT_REPLICATED"}`]:
         counter(0, 4, 20),
-      // Refused because of the quota: not a server error.
+      // A refusal because of the quota is not a server error.
       [`parley_commands_total{${pod('a')},endpoint="chat",command="publish",result="QUOTA_EXCEEDED"}`]:
         counter(10, 10, 10),
     },

@@ -10,7 +10,7 @@ import { joined, refusedUpgrade, type ChatClient } from '../support/chat-client.
 import { ControllerProcess } from '../support/controller.js'
 import { kubeStartMsMax } from '../support/kube-apiserver.js'
 import { chatPlan } from '../support/kube-parley.js'
-import { demoTenant, endWorlds, generated, World } from '../support/reconciled.js'
+import { demoTenant, endEnvironments, generated, TestEnvironment } from '../support/reconciled.js'
 import { until } from '../support/redis-processes.js'
 import { PrometheusProcess } from './prometheus-process.js'
 
@@ -34,18 +34,18 @@ const emptyPanels = new Set([
 /** Alerts without data: nothing fails in this test, and clients do not use TLS. */
 const emptyAlerts = new Set(['ParleyPublishErrors critical', 'ParleyCertificateExpiring warning'])
 
-let world: World
+let environment: TestEnvironment
 let prometheus: PrometheusProcess
 
 beforeAll(async () => {
-  world = await World.start({ gateways: 2 })
-  const { target: place, sealingKeyFile } = world
+  environment = await TestEnvironment.start({ gateways: 2 })
+  const { target: place, sealingKeyFile } = environment
   const args = ['--namespace', 'default', '--public-url', 'wss://chat.example.com']
   const controller = await ControllerProcess.start(place, { args, sealingKeyFile })
   const { opsPort } = await controller.logged('answering probes')
   const of = (pod: string, job: string) => ({ namespace: 'chat', pod, job, instance: pod })
   const targets = [
-    ...world.gateways.flatMap(({ opsPort: port }, index) =>
+    ...environment.gateways.flatMap(({ opsPort: port }, index) =>
       ['/metrics', '/metrics/tenants'].map((path) => ({
         port,
         path,
@@ -63,13 +63,13 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await prometheus.stop()
-  await endWorlds()
+  await endEnvironments()
 })
 
 /** Creates a tenant with a low publish rate and a room with history. */
 async function makeTenant(): Promise<string> {
   const limits = { messages: { publishPerSecond: 2, publishBurst: 5 } }
-  await world.client.apply(chatPlan({ limits }, 'small'))
+  await environment.client.apply(chatPlan({ limits }, 'small'))
   const general = {
     name: 'general',
     match: { type: 'Literal', value: 'general' },
@@ -77,24 +77,24 @@ async function makeTenant(): Promise<string> {
     history: { size: 100, ttl: '1h' },
   }
   const spec = { ...generated, planRef: { name: 'small' }, channels: [...generated.channels, general] }
-  await world.client.apply(demoTenant('acme', spec))
-  await world.condition('Ready', { status: 'True' }, { deadlineMs: 100_000 })
-  return world.token()
+  await environment.client.apply(demoTenant('acme', spec))
+  await environment.condition('Ready', { status: 'True' }, { deadlineMs: 100_000 })
+  return environment.token()
 }
 
 /** Causes at least one event of each kind that the dashboards show. */
 async function generateTraffic(token: string): Promise<ChatClient> {
-  const client = await world.chat(token)
+  const client = await environment.chat(token)
   const { epoch } = await client.done({ type: 'chat', room: 'general', content: 'first' })
   await joined(client, 'general', { since: { epoch, offset: 0 } })
   let refused = false
   for (let count = 0; count < 50 && !refused; count += 1)
     refused = (await client.ask({ type: 'chat', room: 'general', content: count })).event === 'error'
   expect(refused).toBe(true)
-  const gone = await world.chat(token)
-  gone.socket.close(1000)
-  await gone.closed()
-  const url = `${world.gateways[0]?.ws}/demo/acme/ws?token=none`
+  const leaving = await environment.chat(token)
+  leaving.socket.close(1000)
+  await leaving.closed()
+  const url = `${environment.gateways[0]?.ws}/demo/acme/ws?token=none`
   expect((await refusedUpgrade(url)).status).toBe(401)
   return client
 }
@@ -106,7 +106,7 @@ async function panels(): Promise<PanelQuery[]> {
   )
   return boards.flatMap(({ panels: shown, title: dashboard }) =>
     shown.flatMap(({ targets = [], title: panel }) =>
-      targets.map(({ expr, legendFormat: legend }) => ({ dashboard, panel, legend, expr: asked(expr) })),
+      targets.map(({ expr, legendFormat: legend }) => ({ dashboard, panel, legend, expr: expanded(expr) })),
     ),
   )
 }
@@ -117,7 +117,7 @@ interface Board {
 }
 
 /** Replaces the variables as Grafana does when everything is selected. */
-function asked(expr: string): string {
+function expanded(expr: string): string {
   const text = expr
     .replaceAll('$namespace', 'chat')
     .replaceAll('$job', '.*')
@@ -156,7 +156,7 @@ test('every panel and every alert has data', async () => {
 
   // In one pass over all panels, because a late scrape can hide a gauge for a moment.
   const emptyNow = await until(
-    'data for all panels at once',
+    'data for all panels in the same pass',
     async () => {
       const names = new Set((await withoutData(shown, ({ expr }) => expr)).map(nameOf))
       return wanted.every((item) => !names.has(nameOf(item))) && names

@@ -1,4 +1,5 @@
-// Certificates for tests, made by openssl: for localhost and 127.0.0.1, signed by themselves or by an authority of the test's own.
+// Creates certificates for localhost and 127.0.0.1 with openssl. They are self-signed, or signed by a
+// certificate authority that the test creates.
 import { execFile } from 'node:child_process'
 import { copyFile, mkdir, rename, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,7 +18,10 @@ async function openssl(...args: string[]): Promise<void> {
   await promisify(execFile)((await locate(needs.openssl)) ?? 'openssl', args)
 }
 
-/** `<name>.crt` and `<name>.key` in `folder`. Without `signer` it is signed by itself, and is an authority for others. */
+/**
+ * Creates `<name>.crt` and `<name>.key` in `folder`. Without `signer` the certificate is self-signed, and can
+ * sign other certificates.
+ */
 export async function makeCertificate(
   folder: string,
   name: string,
@@ -31,7 +35,10 @@ export async function makeCertificate(
   return files
 }
 
-/** A folder as Kubernetes mounts a kubernetes.io/tls Secret: links through a link, which alone is replaced when the Secret changes. */
+/**
+ * A folder in the form in which Kubernetes mounts a kubernetes.io/tls Secret: the files are links through the
+ * link `..data`, and only that link is replaced when the Secret changes.
+ */
 export class SecretVolume implements CertificateFiles {
   readonly cert: string
   readonly key: string
@@ -53,7 +60,7 @@ export class SecretVolume implements CertificateFiles {
     return volume
   }
 
-  /** All at once. */
+  /** Replaces both files atomically, as Kubernetes does. */
   async write({ cert, key }: CertificateFiles): Promise<void> {
     this.#writes += 1
     const name = `..${this.#writes}`

@@ -1,9 +1,10 @@
-// Programs that tests start besides Redis: one object, one process, ended by its own id, also when the test run is killed.
+// Programs that tests start, except Redis. One object manages one process, which is killed by its process id
+// at the latest when the test run ends, even if the test run is killed.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { within } from './waiting.js'
 
-export interface Ended {
+export interface ProgramExit {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
 }
@@ -11,47 +12,47 @@ export interface Ended {
 export interface ProgramOptions {
   readonly cwd?: string
   readonly env?: NodeJS.ProcessEnv
-  /** It is told things by `tell`. */
-  readonly listens?: boolean
-  /** Hears each line of its standard output. */
-  readonly hears?: (line: string) => void
+  /** Whether `writeLine` can write to the standard input of the program. Default false. */
+  readonly hasStdin?: boolean
+  /** Called with each line of the program's standard output. */
+  readonly onLine?: (line: string) => void
 }
 
 const running = new Set<Program>()
 
 export class Program {
   readonly name: string
-  /** Resolves when it has ended and all that it said was read. */
-  readonly ended: Promise<Ended>
+  /** Resolves when the program has ended and all of its output was read. */
+  readonly ended: Promise<ProgramExit>
   readonly #child: ChildProcess
-  #said = ''
-  #heard: (() => void) | undefined
+  #output = ''
+  #onOutput: (() => void) | undefined
 
   constructor(name: string, [file = '', ...args]: readonly string[], options: ProgramOptions = {}) {
     this.name = name
-    const { hears, listens = false, ...rest } = options
+    const { onLine, hasStdin = false, ...rest } = options
     const child: ChildProcess = spawn(file, args, {
       ...rest,
-      stdio: [listens ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+      stdio: [hasStdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
     })
     this.#child = child
     running.add(this)
     const guard = guardOf(child)
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.#said += text
-        this.#heard?.()
+        this.#output += text
+        this.#onOutput?.()
       })
     }
-    if (hears && child.stdout) createInterface({ input: child.stdout }).on('line', hears)
+    if (onLine && child.stdout) createInterface({ input: child.stdout }).on('line', onLine)
     this.ended = new Promise((resolve, reject) => {
       child.on('error', reject)
       child.on('close', (code, signal) => {
         running.delete(this)
-        // It may go: there is nobody to look after any more.
+        // The guard may exit, because its child has ended.
         guard?.stdin?.end('done\n')
         resolve({ code, signal })
-        this.#heard?.()
+        this.#onOutput?.()
       })
     })
   }
@@ -60,28 +61,35 @@ export class Program {
     return this.#child.pid ?? 0
   }
 
-  /** On both outputs, since its start. */
-  get said(): string {
-    return this.#said
+  /** The standard output and the standard error output since the start. */
+  get output(): string {
+    return this.#output
   }
 
-  /** The first that `find` makes of what was said. Rejects with all that was said when the program ends before. */
-  async saying<Found>(what: string, find: (said: string) => Found | undefined, ms?: number): Promise<Found> {
+  /**
+   * Waits until `find` returns a value for the output, and returns that value. `what` names the expected
+   * output in errors. Rejects with the output when the program ends before, and after `ms` milliseconds.
+   */
+  async waitForOutput<Found>(
+    what: string,
+    find: (output: string) => Found | undefined,
+    ms?: number,
+  ): Promise<Found> {
     return within(
       `${this.name}: ${what}`,
       (async () => {
         for (;;) {
-          const found = find(this.#said)
+          const found = find(this.#output)
           if (found !== undefined) return found
-          if (!running.has(this)) throw new Error(`${this.name} ended without ${what}:\n${this.#said}`)
-          await new Promise<void>((resolve) => (this.#heard = resolve))
+          if (!running.has(this)) throw new Error(`${this.name} ended without ${what}:\n${this.#output}`)
+          await new Promise<void>((resolve) => (this.#onOutput = resolve))
         }
       })(),
       ms,
     )
   }
 
-  tell(line: string): void {
+  writeLine(line: string): void {
     this.#child.stdin?.write(`${line}\n`)
   }
 
@@ -89,25 +97,28 @@ export class Program {
     this.#child.kill(name)
   }
 
-  /** SIGKILL. Resolves when it is gone. */
+  /** Sends SIGKILL. Resolves when the program has ended. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL')
     await this.ended
   }
 }
 
-/** Ends all that was started here. For `afterAll`. */
+/** Kills all programs that are still running. For `afterAll`. */
 export async function endPrograms(): Promise<void> {
   await Promise.all([...running].map((program) => program.kill()))
 }
 
-/** Outlives nobody: at the end of its input, which comes also when this process is killed, it ends the child. */
+/**
+ * Starts a guard process, which kills the child when its standard input ends. That also happens when this
+ * process is killed.
+ */
 function guardOf({ pid }: ChildProcess): ChildProcess | undefined {
   if (pid === undefined) return undefined
   const script = 'read -r _ || kill -9 "$1"'
   const guard = spawn('sh', ['-c', script, 'sh', String(pid)], { stdio: ['pipe', 'ignore', 'ignore'] })
   guard.stdin.on('error', () => {})
-  // Neither keeps the test run alive.
+  // The guard must not keep the test run alive.
   guard.unref()
   return guard
 }

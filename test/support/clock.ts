@@ -1,4 +1,5 @@
-// A clock that stands still until a test moves it: rates do not refill and tokens do not end because the machine is busy.
+// A clock that advances only when a test moves it, so that rates do not refill and tokens do not expire on a
+// busy machine.
 import { systemClock, type Clock } from '../../src/time.js'
 import type { TestGateway } from './gateway.js'
 
@@ -14,7 +15,7 @@ export class MovableClock implements Clock {
     return this.#monotonicMs
   }
 
-  /** What is due by then on the gateway's wheel fires before this returns. */
+  /** Advances both clocks by `ms`. Timers of the gateway that become due fire before this returns. */
   move(ms: number, { gateway }: TestGateway): void {
     this.#epochMs += ms
     this.#monotonicMs += ms

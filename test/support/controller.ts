@@ -6,7 +6,7 @@ import { PublicUrl } from '../../src/controller/credentials/endpoints.js'
 import { ControllerMetrics } from '../../src/metrics-controller.js'
 import type { ManagedLink } from '../../src/redis/managed-link.js'
 import { systemAfter, type Clock } from '../../src/time.js'
-import { Program, type Ended } from './child-process.js'
+import { Program, type ProgramExit } from './child-process.js'
 import { parsedLines } from './log-lines.js'
 import { sealingKeys } from './redis-catalog.js'
 import { recordingLog, startLink, type TestLink } from './redis-links.js'
@@ -14,8 +14,8 @@ import { recordingLog, startLink, type TestLink } from './redis-links.js'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /**
- * Real time plus a constant, so that work due in a month is due now. It never jumps, because an elector would
- * take a jump for a stall.
+ * Real time plus a constant, so that work due in a month is due now. It never jumps, because the elector
+ * would treat a jump as a stall.
  */
 export class ShiftedClock implements Clock {
   readonly #aheadMs: number
@@ -120,7 +120,7 @@ export class ControllerProcess {
     this.program = program
   }
 
-  /** Resolves when the process stands for election. */
+  /** Resolves when the process takes part in the election. */
   static async start(
     { installation, kubeconfig, redis }: ControllerTarget,
     { args = [], sealingKeyFile }: { args?: readonly string[]; sealingKeyFile: string },
@@ -133,7 +133,7 @@ export class ControllerProcess {
     return controller
   }
 
-  /** Starts the process without waiting: it may exit at once. */
+  /** Starts the process without waiting, because it may exit immediately. */
   static try(args: readonly string[]): ControllerProcess {
     const command = [process.execPath, 'dist/cli/main.js', 'controller', ...args]
     return new ControllerProcess(new Program('a controller', command, { cwd: root, env: process.env }))
@@ -141,8 +141,8 @@ export class ControllerProcess {
 
   /** Waits for the first log line with this message. */
   logged(msg: string): Promise<Record<string, unknown>> {
-    return this.program.saying(`the log line "${msg}"`, (said) =>
-      parsedLines(said).find((line) => line['msg'] === msg),
+    return this.program.waitForOutput(`the log line "${msg}"`, (output) =>
+      parsedLines(output).find((line) => line['msg'] === msg),
     )
   }
 
@@ -152,7 +152,7 @@ export class ControllerProcess {
     return { status: response.status, text: await response.text() }
   }
 
-  stop(): Promise<Ended> {
+  stop(): Promise<ProgramExit> {
     this.program.signal('SIGTERM')
     return this.program.ended
   }

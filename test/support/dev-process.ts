@@ -1,11 +1,11 @@
-// `parley dev` on the samples, as a newcomer starts it: where it is stands in what it prints.
+// Runs `parley dev` with the sample tenants, and reads its address from the banner that it prints.
 import { fileURLToPath } from 'node:url'
-import { Program, type Ended } from './child-process.js'
+import { Program, type ProgramExit } from './child-process.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 export class DevProcess {
-  /** What it printed when it was up. */
+  /** The text that the program printed when it was ready. */
   readonly banner: string
   readonly port: number
   readonly #program: Program
@@ -16,22 +16,26 @@ export class DevProcess {
     this.port = Number(/http:\/\/localhost:(\d+)\//.exec(banner)?.[1])
   }
 
-  /** Rejects with what it said when it does not come up. */
+  /** Starts the program. Rejects with its output when it does not become ready. */
   static async start(): Promise<DevProcess> {
     const command = [process.execPath, 'dist/cli/main.js', 'dev', '--tenants', 'manifests/samples']
     const ports = ['--port', '0', '--ops-port', '0']
     const program = new Program('parley dev', [...command, ...ports], { cwd: root })
-    // Its last line.
-    const banner = await program.saying('its banner', (said) => (said.includes('WARNING') ? said : undefined))
+    // The warning is the last line of the banner.
+    const banner = await program.waitForOutput('its banner', (output) =>
+      output.includes('WARNING') ? output : undefined,
+    )
     return new DevProcess(program, banner)
   }
 
-  /** `localhost`, as the page for development answers to no other name. */
+  /**
+   * The URL of the chat page. The host is `localhost`, because the development page refuses every other name.
+   */
   get url(): string {
     return `http://localhost:${this.port}/`
   }
 
-  stop(): Promise<Ended> {
+  stop(): Promise<ProgramExit> {
     this.#program.signal('SIGTERM')
     return this.#program.ended
   }

@@ -1,6 +1,6 @@
 // A real kube-apiserver with a real etcd, on free ports and in a temporary folder. RBAC, admission and
-// validation work as in a cluster. There are no nodes and no controllers, so that namespaces stay
-// `Terminating`, owned objects are not collected, and tests create service accounts.
+// validation work as in a cluster. There are no nodes and no controllers, so namespaces stay `Terminating`,
+// owned objects are not collected, and tests must create service accounts.
 import { execFile } from 'node:child_process'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -98,12 +98,12 @@ export class KubeServer {
       '--service-cluster-ip-range=10.0.0.0/24',
       // The server is not reached through a Service.
       '--endpoint-reconciler-type=none',
-      // On SIGTERM the server closes connections at once.
+      // On SIGTERM the server closes connections immediately.
       '--shutdown-delay-duration=0s',
     ])
     this.#apiserver = program
     const ended = program.ended.then(({ code }) => {
-      throw new Error(`kube-apiserver ended with ${code}:\n${program.said.slice(-3_000)}`)
+      throw new Error(`kube-apiserver ended with ${code}:\n${program.output.slice(-3_000)}`)
     })
     await Promise.race([ended, this.#ready()])
     ended.catch(() => {})

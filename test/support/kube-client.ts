@@ -2,7 +2,7 @@
 // src/kube, which is under test.
 import { Agent, request, type RequestOptions } from 'node:https'
 
-/** An object as the API server sends it. Tests know which fields they read. */
+/** An object as the API server sends it. Tests know the fields that they read. */
 export interface KubeObject {
   apiVersion?: string
   kind?: string
@@ -11,7 +11,7 @@ export interface KubeObject {
   [field: string]: any
 }
 
-export interface KubeAnswer {
+export interface KubeResponse {
   readonly status: number
   /** The object, the list, or the Status of a refusal. */
   readonly body: KubeObject
@@ -27,7 +27,7 @@ export class KubeRefusal extends Error {
   /** One entry for each problem. */
   readonly causes: readonly { field?: string; reason?: string; message?: string }[]
 
-  constructor({ status, body }: KubeAnswer) {
+  constructor({ status, body }: KubeResponse) {
     super(String(body['message'] ?? `the API server responded with ${status}`))
     this.code = status
     this.reason = String(body['reason'] ?? '')
@@ -94,7 +94,7 @@ export class KubeClient {
     method: string,
     path: string,
     { body, contentType = 'application/json' }: { body?: unknown; contentType?: string } = {},
-  ): Promise<KubeAnswer> {
+  ): Promise<KubeResponse> {
     const options: RequestOptions = {
       method,
       ca: this.#access.ca,
@@ -211,7 +211,7 @@ export class KubeClient {
     return found
   }
 
-  #done(answer: KubeAnswer): KubeObject {
+  #done(answer: KubeResponse): KubeObject {
     if (answer.status >= 400) throw new KubeRefusal(answer)
     return answer.body
   }

@@ -68,7 +68,7 @@ export function chatCredential(spec: object = {}, { name = 'bot', ns = 'default'
 
 /**
  * Returns why the API server refuses the action, as `field: message`, or as the whole message when it names
- * no field. Empty: it accepts the action.
+ * no field. Returns an empty list when it accepts the action.
  */
 export async function refusalsOf(action: Promise<unknown>): Promise<string[]> {
   try {

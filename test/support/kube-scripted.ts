@@ -7,7 +7,8 @@ import { KubeConfigTarget } from '../../src/kube/api-target.js'
 import { ApiTransport, type TransportOptions } from '../../src/kube/api-transport.js'
 import { Arrivals } from './waiting.js'
 
-export interface Asked {
+/** A request that the server received. */
+export interface RecordedRequest {
   readonly kind: 'list' | 'watch' | 'get' | 'write'
   readonly method: string
   readonly path: string
@@ -18,15 +19,15 @@ export interface Asked {
 
 /** One request, which the test responds to or leaves without a response. */
 export class Exchange {
-  readonly asked: Asked
+  readonly request: RecordedRequest
   readonly response: ServerResponse
   /** Resolves when the connection is closed. */
-  readonly gone: Promise<void>
+  readonly closed: Promise<void>
 
-  constructor(asked: Asked, response: ServerResponse) {
-    this.asked = asked
+  constructor(recorded: RecordedRequest, response: ServerResponse) {
+    this.request = recorded
     this.response = response
-    this.gone = new Promise((resolve) => response.on('close', resolve))
+    this.closed = new Promise((resolve) => response.on('close', resolve))
   }
 
   json(code: number, body: unknown, headers: Record<string, string> = {}): void {
@@ -59,7 +60,7 @@ export class Exchange {
     return this
   }
 
-  /** Ends the response regularly. */
+  /** Ends the response normally. */
   end(): void {
     this.response.end()
   }
@@ -93,7 +94,7 @@ export const things = {
 type Responder = (exchange: Exchange) => void
 
 export class ScriptedKube {
-  readonly asked: Asked[] = []
+  readonly requests: RecordedRequest[] = []
   /** Watches without a script. They are open and silent, and the test sends through them. */
   readonly watches = new Arrivals<Exchange>('a watch')
   /** Gets and writes without a script. The test responds to them. */
@@ -101,8 +102,11 @@ export class ScriptedKube {
   connections = 0
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  readonly #scripts = { list: [], watch: [], get: [], write: [] } as Record<Asked['kind'], Responder[]>
-  readonly #always: Partial<Record<Asked['kind'], Responder>> = {}
+  readonly #scripts = { list: [], watch: [], get: [], write: [] } as Record<
+    RecordedRequest['kind'],
+    Responder[]
+  >
+  readonly #always: Partial<Record<RecordedRequest['kind'], Responder>> = {}
 
   private constructor() {
     this.#server = createServer((request, response) => this.#handle(request, response))
@@ -131,17 +135,17 @@ export class ScriptedKube {
     return this.#sockets.size
   }
 
-  count(kind: Asked['kind']): number {
-    return this.asked.filter((asked) => asked.kind === kind).length
+  count(kind: RecordedRequest['kind']): number {
+    return this.requests.filter((recorded) => recorded.kind === kind).length
   }
 
   /** Sets the responses to the next calls of that kind, one for each call. */
-  script(kind: Asked['kind'], ...responders: Responder[]): void {
+  script(kind: RecordedRequest['kind'], ...responders: Responder[]): void {
     this.#scripts[kind].push(...responders)
   }
 
   /** Sets the response to all calls of that kind that have no script. */
-  always(kind: Asked['kind'], respond: Responder): void {
+  always(kind: RecordedRequest['kind'], respond: Responder): void {
     this.#always[kind] = respond
   }
 
@@ -177,15 +181,15 @@ export class ScriptedKube {
       const { pathname, searchParams: query } = new URL(request.url ?? '', this.url)
       const { headers, method = '' } = request
       const kind = kindOf(method, pathname, query)
-      const asked: Asked = { kind, method, path: pathname, query, headers, body }
-      this.asked.push(asked)
-      const exchange = new Exchange(asked, response)
+      const recorded: RecordedRequest = { kind, method, path: pathname, query, headers, body }
+      this.requests.push(recorded)
+      const exchange = new Exchange(recorded, response)
       const respond = this.#scripts[kind].shift() ?? this.#always[kind] ?? this.#default(kind)
       respond(exchange)
     })
   }
 
-  #default(kind: Asked['kind']): Responder {
+  #default(kind: RecordedRequest['kind']): Responder {
     switch (kind) {
       case 'watch':
         return (exchange) => this.watches.push(exchange.stream())
@@ -197,7 +201,7 @@ export class ScriptedKube {
   }
 }
 
-function kindOf(method: string, path: string, query: URLSearchParams): Asked['kind'] {
+function kindOf(method: string, path: string, query: URLSearchParams): RecordedRequest['kind'] {
   if (method !== 'GET') return 'write'
   if (query.get('watch') === 'true') return 'watch'
   return path.endsWith(`/${things.plural}`) ? 'list' : 'get'

@@ -1,8 +1,8 @@
-// What a process of ours has logged.
+// Parses the log of a Parley process.
 
-/** Lines that are JSON objects; the last may be half there. */
-export function parsedLines(said: string): Record<string, unknown>[] {
-  return said
+/** Returns the lines that are JSON objects. The last line is ignored, because it may be incomplete. */
+export function parsedLines(output: string): Record<string, unknown>[] {
+  return output
     .split('\n')
     .slice(0, -1)
     .map(parseLine)

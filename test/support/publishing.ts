@@ -1,4 +1,4 @@
-// Publishes continuously while something else happens.
+// Publishes continuously in the background of a test.
 import { setTimeout as pace } from 'node:timers/promises'
 import type { Centrifuge } from 'centrifuge'
 

@@ -1,5 +1,5 @@
 // A test environment with an API server, a Redis, gateways and controllers, and helpers that observe a tenant
-// at either end.
+// in the API server and at the gateways.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -43,7 +43,7 @@ export const generated = {
   channels: openRules,
 }
 
-/** Returns a ChatTenant in `demo`, the namespace that `World.start` creates. */
+/** Returns a ChatTenant in `demo`, the namespace that `TestEnvironment.start` creates. */
 export function demoTenant(name: string, spec: object = generated) {
   return chatTenant(spec, { name, ns: 'demo' })
 }
@@ -51,12 +51,12 @@ export function demoTenant(name: string, spec: object = generated) {
 /** The condition Ready of a tenant without failures. */
 export const ready = { status: 'True', reason: 'Available' }
 
-/** The HTTP status that `World.chatStatus` returns for a valid token: 426 Upgrade Required. */
+/** The HTTP status that `TestEnvironment.chatStatus` returns for a valid token: 426 Upgrade Required. */
 export const admitted = 426
 
-const worlds = new Set<World>()
+const environments = new Set<TestEnvironment>()
 
-export class World {
+export class TestEnvironment {
   readonly kube: KubeServer
   readonly gateways: readonly GatewayProcess[]
   readonly target: ControllerTarget
@@ -83,7 +83,7 @@ export class World {
   }
 
   /** Starts an environment with the plan `free` and the namespace `demo`. */
-  static async start({ gateways = 1, installation = 'test/parley' } = {}): Promise<World> {
+  static async start({ gateways = 1, installation = 'test/parley' } = {}): Promise<TestEnvironment> {
     const folder = await mkdtemp(join(tmpdir(), 'parley-controller-'))
     const sealingKeyFile = join(folder, 'sealing')
     await writeFile(sealingKeyFile, `${keyLineA}\n`)
@@ -94,16 +94,23 @@ export class World {
     await kube.client.apply(chatPlan())
     await kube.client.apply(namespace('demo'))
     const target = { kubeconfig: kube.kubeconfig, redis, installation }
-    const world = new World({ kube, gateways: started, target, sealingKeyFile, redisProcess, folder })
-    worlds.add(world)
-    return world
+    const environment = new TestEnvironment({
+      kube,
+      gateways: started,
+      target,
+      sealingKeyFile,
+      redisProcess,
+      folder,
+    })
+    environments.add(environment)
+    return environment
   }
 
   get client(): KubeClient {
     return this.kube.client
   }
 
-  /** Stops the API server. `endWorlds` stops the rest. */
+  /** Stops the API server. `endEnvironments` stops the rest. */
   async stop(): Promise<void> {
     await this.kube.stop()
     await rm(this.#folder, { recursive: true, force: true })
@@ -251,12 +258,12 @@ export class World {
 }
 
 /** Stops all environments and everything in them, for `afterAll`. */
-export async function endWorlds(): Promise<void> {
+export async function endEnvironments(): Promise<void> {
   await endControllers()
   await endLinks()
   await endPrograms()
-  for (const world of worlds) await world.stop()
-  worlds.clear()
+  for (const environment of environments) await environment.stop()
+  environments.clear()
   await endRedisProcesses()
 }
 

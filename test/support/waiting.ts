@@ -1,8 +1,9 @@
-// Tests wait for what happens, never for time to pass; and not for ever.
+// Helpers to wait for events in tests, always with a deadline and never for a fixed time.
 
 /**
- * Twice what the slowest thing here took on a busy machine, and below the runner's own patience: this one says what did not come. (A gateway's
- * start is 0.6 s of a core, and took 20 s where 36 others wanted the same two.)
+ * The default deadline, in milliseconds. It is twice the slowest measured wait on a busy machine, and shorter
+ * than the timeout of the test runner, because its error names the missing event. (The start of a gateway
+ * uses 0.6 s of one core, and took 20 s when 36 others started on the same two cores.)
  */
 export const deadlineMs = 45_000
 
@@ -18,7 +19,7 @@ export async function within<Value>(what: string, promise: Promise<Value>, ms = 
   }
 }
 
-/** A queue that can be waited on: what a listener gets, in the order it came. */
+/** A queue of received items, in order of arrival, on which a test can wait. */
 export class Arrivals<Item> {
   readonly #what: string
   readonly #items: Item[] = []
@@ -33,12 +34,12 @@ export class Arrivals<Item> {
     this.#wake?.()
   }
 
-  /** Not yet taken. */
+  /** The items that were not taken yet. */
   get waiting(): readonly Item[] {
     return this.#items
   }
 
-  /** The oldest that fits, taken out; waits for it. */
+  /** Waits for an item that fits, removes the oldest one from the queue and returns it. */
   async next(fits: (item: Item) => boolean = () => true, what = this.#what): Promise<Item> {
     return within(
       what,
@@ -52,7 +53,7 @@ export class Arrivals<Item> {
     )
   }
 
-  /** The next `count`, in order. */
+  /** Waits for the next `count` items and returns them in order. */
   async take(count: number): Promise<Item[]> {
     const items: Item[] = []
     while (items.length < count)

@@ -1,10 +1,14 @@
-// Combines the heartbeats of the gateways: which gateways live, which catalog version each enforces, which
-// tenants it cannot serve, and how much each tenant uses.
+// Combines the heartbeats of the gateways: which gateways are live, which catalog version each one enforces,
+// which tenants it cannot serve, and the usage of each tenant.
 import type { LiveGateway } from '../../catalog/heartbeat.js'
 import { hasReached, type CatalogVersion } from '../../catalog/version.js'
 import { noUsage, type MeasuredUsage } from '../tenants/usage.js'
 
-/** How many of the live gateways enforce a written version. */
+/**
+ * How many of the live gateways enforce a written version. `noGateways`: no gateway is live. `pending`:
+ * `synced` of the gateways have reached the version, and the others have not yet. `problem`: all have reached
+ * it, but only `synced` of them can serve the tenant. `all`: all of them enforce it.
+ */
 export type RolloutProgress =
   | { readonly kind: 'noGateways' }
   | { readonly kind: 'problem' | 'pending' | 'all'; readonly gateways: number; readonly synced: number }
@@ -12,7 +16,7 @@ export type RolloutProgress =
 /** The reports of all live gateways at one moment. */
 export class GatewayAcks {
   readonly gateways: readonly LiveGateway[]
-  /** Tenants (`<namespace>/<name>`) that at least one gateway cannot serve at their present revision. */
+  /** Tenants (`<namespace>/<name>`) that at least one gateway cannot serve at their current revision. */
   readonly problems: ReadonlySet<string>
 
   constructor(gateways: readonly LiveGateway[]) {
@@ -20,7 +24,7 @@ export class GatewayAcks {
     this.problems = new Set(gateways.flatMap(({ problems }) => problems))
   }
 
-  /** Returns how far the rollout of `version` is for the tenant `key`. */
+  /** Returns the rollout progress of `version` for the tenant `key`. */
   progressOf(key: string, version: CatalogVersion): RolloutProgress {
     const { length: count } = this.gateways
     if (count === 0) return { kind: 'noGateways' }

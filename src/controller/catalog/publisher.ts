@@ -1,5 +1,5 @@
-// Publishes the catalog to Redis and tracks its rollout to the gateways. It works on levels: it holds the
-// complete desired state, so that a snapshot repairs anything that happens to Redis.
+// Publishes the catalog to Redis and tracks its rollout to the gateways. The publisher is level-triggered: it
+// holds the complete desired state, so one snapshot repairs any loss or change of the data in Redis.
 import type { Log } from '../../log.js'
 import { pause } from '../../deadline.js'
 import { isRedisUnavailable } from '../../catalog/redis/unavailable.js'
@@ -12,7 +12,7 @@ import type { RolloutProgress } from './gateway-acks.js'
 import { runTaskGroup } from '../../kube/task-group.js'
 import type { MeasuredUsage } from '../tenants/usage.js'
 
-/** How far the present revision of a tenant is rolled out. */
+/** The rollout state of the current revision of a tenant. */
 export type RolloutState =
   | RolloutProgress
   /** The revision could not be written to Redis yet. */
@@ -38,13 +38,13 @@ export interface CatalogPublisherOptions {
   /** Milliseconds between two checks that Redis still holds what was published. Default 2,000. */
   readonly confirmMs?: number
   /**
-   * How long, in milliseconds, the catalog of another cluster must be without an owner before it is taken
-   * over. Default 60,000.
+   * How long, in milliseconds, a catalog that belonged to another cluster must have no owner before this
+   * cluster takes it over. Default 60,000.
    */
   readonly orphanedMs?: number
 }
 
-/** A later leader has written the catalog: this process must exit. */
+/** Thrown when a later leader has written the catalog. This process must exit. */
 export class FencedError extends Error {
   override readonly name = 'FencedError'
 }
@@ -59,7 +59,7 @@ export class CatalogPublisher {
   #unavailableReason: string | undefined = 'the catalog is not published yet'
   #owner: string | undefined
   #ownerlessSinceMs: number | undefined
-  /** A write is missing in Redis, so that the next write has to be a complete snapshot. */
+  /** True while Redis lacks a write, so the next write must be a complete snapshot. */
   #snapshotNeeded = true
   #wake = new AbortController()
   #fenced = false
@@ -87,7 +87,7 @@ export class CatalogPublisher {
 
   /**
    * Publishes a tenant's policy. Does not reject when Redis is unavailable: the next snapshot contains the
-   * policy. `lastProven` is the revision that a previous leader saw enforced by all gateways.
+   * policy. `lastProven` is the revision that a previous leader recorded as enforced by all gateways.
    */
   async put(policy: TenantPolicy, lastProven?: string): Promise<void> {
     const key = tenantKey(policy)
@@ -99,7 +99,7 @@ export class CatalogPublisher {
     if (lastProven === policy.revision && known?.policy === undefined)
       this.#rollout.restoreProven(key, policy.revision)
     const outcome = await this.#write(async () => this.#options.writer.put(policy))
-    // The tenant may have been changed or removed meanwhile.
+    // The tenant may have been changed or removed during the write.
     if (outcome && this.#desired.get(key) === desired) this.#recordWritten(key, desired, outcome)
   }
 
@@ -130,7 +130,8 @@ export class CatalogPublisher {
   }
 
   /**
-   * Returns the policy that is published, or will be when Redis is available. Undefined when none is known.
+   * Returns the policy that is published, or that will be published when Redis is available. Returns
+   * undefined when no policy is known.
    */
   policyOf(key: string): TenantPolicy | undefined {
     return this.#desired.get(key)?.policy
@@ -141,7 +142,7 @@ export class CatalogPublisher {
     return this.#rollout.usageOf(key)
   }
 
-  /** Returns how far the tenant's present revision is rolled out. */
+  /** Returns the rollout state of the tenant's current revision. */
   rolloutOf(key: string): RolloutState {
     if (this.#owner !== undefined) return { kind: 'foreign', owner: this.#owner }
     const desired = this.#desired.get(key)
@@ -234,7 +235,7 @@ export class CatalogPublisher {
     const outcome = await this.#attempt(write)
     if (outcome && this.#isWritten(outcome)) return outcome
     this.#snapshotNeeded = true
-    // Redis has replied, so that a snapshot can be written at once. Otherwise the loop waits for Redis.
+    // Redis has replied, so a snapshot can be written immediately. Otherwise the loop waits for Redis.
     if (outcome) this.#wake.abort()
     return undefined
   }
@@ -273,8 +274,8 @@ export class CatalogPublisher {
   }
 
   /**
-   * Tenants need no notification here: written ones do not depend on Redis, and the next snapshot notifies
-   * the others.
+   * The callback `onChange` is not called here: the state of written tenants does not depend on Redis, and
+   * the next snapshot reports the others.
    */
   #setUnavailable(reason: string | undefined): void {
     if (reason !== undefined && this.#unavailableReason === undefined)
@@ -289,7 +290,7 @@ export class CatalogPublisher {
     if (owner !== undefined)
       this.#options.log.error(
         { owner },
-        'the catalog belongs to another cluster, so that this controller writes nothing: change --installation',
+        'the catalog belongs to another cluster, so this controller writes nothing: change --installation',
       )
     this.#options.onChange(this.#desired.keys())
   }

@@ -17,13 +17,16 @@ export interface RolloutOptions {
   readonly onUsage: (keys: Iterable<string>) => void
 }
 
-/** A gateway sends a heartbeat at once after a change, but not more often than every 50 ms. */
+/** A gateway sends a heartbeat immediately after a change, but at most one every 50 ms. */
 const pendingPollMs = 50
 /** A rollout that takes longer than this is polled at the idle rate. */
 const fastPollForMs = 5_000
 const idlePollMs = 5_000
 const usagePollMs = 15_000
-/** As long as a heartbeat is valid. After Redis was emptied it contains no gateway for some seconds. */
+/**
+ * The validity of a heartbeat. A shorter time would report `noGateways` after Redis was emptied, because the
+ * gateways need some seconds to send their heartbeats again.
+ */
 const noGatewaysAfterMs = 15_000
 
 interface PendingRollout {
@@ -46,7 +49,7 @@ export class Rollout {
   #acks = new GatewayAcks([])
   #hasPolled = false
   #usage: ReadonlyMap<string, MeasuredUsage> = new Map()
-  /** When a gateway was last seen. Undefined before the first poll. */
+  /** The time at which a gateway was last seen. Undefined before the first poll. */
   #seenAtMs: number | undefined
   #usageAtMs = -Infinity
   #noGateways = false
@@ -56,7 +59,7 @@ export class Rollout {
     this.#options = options
   }
 
-  /** Marks a revision as proven, as a previous leader saw it. */
+  /** Marks a revision as proven, because a previous leader recorded that all gateways enforce it. */
   restoreProven(key: string, revision: string): void {
     this.#proven.set(key, revision)
   }
@@ -84,7 +87,7 @@ export class Rollout {
     return { kind: 'problem', gateways: count, synced: serving }
   }
 
-  /** Returns how far the rollout of `version` is. */
+  /** Returns the rollout progress of `version`. */
   progressOf(key: string, version: CatalogVersion): RolloutProgress {
     if (!this.#hasPolled) return { kind: 'pending', gateways: 0, synced: 0 }
     return this.#acks.progressOf(key, version)
@@ -149,7 +152,10 @@ export class Rollout {
     if (changed.length > 0) this.#options.onUsage(changed)
   }
 
-  /** Returns the tenants whose state changes because all gateways are gone, or one is back. */
+  /**
+   * Returns the tenants whose state changes because the last gateway has disappeared, or the first one has
+   * appeared.
+   */
   #updateNoGateways(nowMs: number): Iterable<string> {
     this.#seenAtMs = this.#acks.gateways.length > 0 || this.#seenAtMs === undefined ? nowMs : this.#seenAtMs
     const noGateways = this.#acks.gateways.length === 0 && nowMs - this.#seenAtMs >= noGatewaysAfterMs

@@ -1,5 +1,5 @@
-// The form of a generated Secret, and the test whether a Secret belongs to an object. The form follows the
-// Service Binding specification, so that its tools can mount the Secret.
+// Builds the manifest of a generated Secret, and determines whether a Secret belongs to an object. The
+// entries follow the Service Binding specification, so that binding tools can mount the Secret.
 import { z } from 'zod'
 import type { PublicUrl } from './endpoints.js'
 import type { KeysRecord } from './key-rotation.js'
@@ -83,7 +83,8 @@ export function bindingSecret(secret: BindingSecret): Desired {
 export function secretOwnership(secret: ApiObject, owner: ApiObject): 'owned' | 'predecessor' | 'foreign' {
   const { annotations, ownerReferences } = secret.metadata
   const reference = ownerReferences.find(({ controller }) => controller)
-  // The annotation or the reference is enough, and the label is not needed: what users removed is restored.
+  // Either the annotation or the owner reference is sufficient, and the label is not checked, because the
+  // controller restores metadata that a user removed.
   if ([annotations[ownerAnnotation], reference?.uid].includes(owner.metadata.uid)) return 'owned'
   return reference?.kind === owner.kind && reference.name === owner.metadata.name ? 'predecessor' : 'foreign'
 }

@@ -1,4 +1,4 @@
-// Generates keys. The signing part goes to the tenant's backend, and the verifying part goes to the gateways.
+// Generates keys. The tenant's backend gets the signing part, and the gateways get the verifying part.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { hashApiKey } from '../../tenant/api-key.js'
 
@@ -9,7 +9,7 @@ export type KeyAlgorithm = 'HS256' | 'ES256' | 'EdDSA' | 'ApiKey'
 
 const secretBytesMin = 32
 
-/** A prefix that secret scanners can look for. */
+/** The prefix by which secret scanners recognise an API key of Parley. */
 const apiKeyPrefix = 'parley_'
 
 /**

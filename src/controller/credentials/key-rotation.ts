@@ -1,6 +1,6 @@
 // Decides which generated keys a Secret should hold now. The functions take the time as a parameter, so that
-// tests cover years of rotation in a moment. The Secret itself is the only memory: its annotation records the
-// keys, and a key that does not match the record is replaced.
+// tests can cover years of rotation quickly. The Secret is the only storage: its annotation records the keys,
+// and a key that does not match the record is replaced.
 import { z } from 'zod'
 import { parseJson } from '../../json.js'
 import { keyIdOf } from '../../tenant/api-key.js'
@@ -23,7 +23,7 @@ export type KeysRecord = z.infer<typeof KeysRecord>
 
 export const noKeys: KeysRecord = { keys: {} }
 
-/** Parses the annotation. A malformed one counts as missing, so that the keys are generated again. */
+/** Parses the annotation. A malformed annotation counts as missing, so the keys are generated again. */
 export function parseKeysRecord(text: string | undefined): KeysRecord {
   return KeysRecord.safeParse(parseJson(text ?? '')).data ?? noKeys
 }
@@ -47,9 +47,9 @@ export interface DesiredKeys {
 export interface GeneratedKey {
   readonly name: string
   readonly id: string
-  /** The part for the backend. */
+  /** The signing part, which the backend gets. */
   readonly signing: string
-  /** The part for the gateways. */
+  /** The verifying part, which the gateways get. */
   readonly verifying: string
   readonly createdAtMs: number
   readonly expiresAtMs: number | undefined
@@ -67,9 +67,9 @@ export interface GeneratedKeys {
   readonly created: readonly string[]
   /** The names of keys that were replaced by age or on request. */
   readonly rotated: readonly string[]
-  /** When the keys change next. Undefined: never. */
+  /** The time of the next change of the keys. Undefined when no change is due. */
   readonly nextAtMs: number | undefined
-  /** When the next key is rotated. Undefined when keys are not rotated by age. */
+  /** The time at which the next key is rotated. Undefined when keys are not rotated by age. */
   readonly nextRotationMs: number | undefined
 }
 
@@ -77,8 +77,8 @@ export interface GeneratedKeys {
 const defaultOverlapMs = 86_400_000
 
 /**
- * The further entries of a key in the Secret. The name of an auth entry contains no dot, so that they are
- * unambiguous.
+ * Returns the names of a key's additional entries in the Secret. The name of an auth entry contains no dot,
+ * so these names cannot collide with it.
  */
 export const keyParts = {
   id: (name: string) => `${name}.id`,
@@ -88,8 +88,8 @@ export const keyParts = {
 
 /**
  * Returns the keys that the Secret should hold at `nowMs`. Keeps the keys that it holds, creates missing ones
- * and rotates those that are due. `found` is the content of the Secret; both parts are empty when there is
- * none.
+ * and rotates those that are due. `found` is the content of the Secret; both parts are empty when the Secret
+ * does not exist.
  */
 export function rotateKeys(
   desired: DesiredKeys,

@@ -1,5 +1,5 @@
-// Creates the Secrets of generated keys and restores them when they were changed. Never changes a Secret that
-// belongs to something else.
+// Creates the Secrets of generated keys, and restores them after a user changed them. It never changes a
+// Secret that belongs to another object.
 import type { Clock } from '../../time.js'
 import { isApiError } from '../../kube/api-error.js'
 import { isApplied } from '../../kube/managed-fields.js'
@@ -35,8 +35,8 @@ export interface ManagedSecret {
 export class ManagedSecrets {
   readonly #options: ManagedSecretsOptions
   /**
-   * The last write of each Secret in progress. Two owners that want the same name must not both create the
-   * Secret.
+   * The last write in progress for each Secret. Two owners that specify the same name must not both create
+   * the Secret.
    */
   readonly #writes = new Map<string, Promise<unknown>>()
 
@@ -45,8 +45,8 @@ export class ManagedSecrets {
   }
 
   /**
-   * Makes the Secret match `desired`. A failure that needs a user is a verdict. Rejects with the API's error
-   * for a temporary failure, and when `signal` aborts before a write.
+   * Makes the Secret match `desired`. A failure that requires a user is returned as a verdict. Rejects with
+   * the API's error for a temporary failure, and when `signal` aborts before a write.
    */
   async ensure(desired: DesiredSecret, signal: AbortSignal): Promise<ManagedSecret> {
     const { cache, clock } = this.#options
@@ -70,11 +70,11 @@ export class ManagedSecrets {
   async #write(desired: DesiredSecret, signal: AbortSignal): Promise<ManagedSecret> {
     const { api, cache, clock } = this.#options
     try {
-      // Read the Secret from the API server, because the cache may be stale: a key generated twice would lose
-      // the first one.
+      // Read the Secret from the API server, because the cache may be stale, and generating a key again would
+      // overwrite the first one.
       const found = await this.#read(desired, signal)
       if (found === 'foreign') {
-        // A Secret without keys is only a convenience, so that a missing one is not a failure.
+        // A Secret without keys is only a convenience, so its absence is not a failure.
         const verdict = desired.keys.algorithms.size === 0 ? noKeys : nameTaken(desired.name)
         return { verdict, generated: undefined, secret: undefined }
       }
@@ -91,7 +91,7 @@ export class ManagedSecrets {
     }
   }
 
-  /** Reads the present Secret. Deletes one that a deleted owner of the same name has left. */
+  /** Reads the current Secret. Deletes a Secret that a deleted owner of the same name has left behind. */
   async #read(desired: DesiredSecret, signal: AbortSignal): Promise<ApiObject | 'foreign' | undefined> {
     const { api } = this.#options
     signal.throwIfAborted()
@@ -100,7 +100,7 @@ export class ManagedSecrets {
     const ownership = secretOwnership(found, desired.owner)
     if (ownership !== 'predecessor') return ownership === 'owned' ? found : 'foreign'
     signal.throwIfAborted()
-    // The garbage collector would delete it later. Its keys must not be reused.
+    // The garbage collector would delete the Secret later, but its keys must not be reused.
     await api.delete(secrets, desired, { uid: found.metadata.uid }).catch((error: unknown) => {
       if (!isApiError(error, 'NotFound', 'Conflict')) throw error
     })
@@ -133,7 +133,7 @@ export class ManagedSecrets {
         'KeysRotated',
         `Rotated ${rotated.join(', ')} in ${where}. The previous keys stay valid until the overlap ends.`,
       )
-    // When the record changes, an overlap ended: that is not a repair.
+    // A changed record means that an overlap ended, which is not a repair.
     if (before?.metadata.annotations[keysAnnotation] === JSON.stringify(record))
       recordEvent('SecretRepaired', `${where} had been changed by hand and was restored.`)
   }
@@ -149,7 +149,7 @@ const noKeys: Verdict = {
 
 function nameTaken(name: string): Verdict {
   const message =
-    `The Secret "${name}" exists and was not generated for this object, so that the controller does not change it. ` +
+    `The Secret "${name}" exists and was not generated for this object, so the controller does not change it. ` +
     'Choose another secretName, or delete that Secret if nothing else uses it.'
   return { ok: false, reason: 'SecretNotOurs', message, waitsFor: 'action' }
 }
@@ -159,8 +159,8 @@ function withUid(manifest: Desired, found: ApiObject | undefined): Desired {
 }
 
 /**
- * Returns the verdict for a refusal that a retry does not resolve. A namespace that is being deleted takes
- * its tenants with it.
+ * Returns the verdict for a refusal that a retry does not resolve. When the namespace is being deleted, no
+ * user action is needed, because its tenants are deleted too.
  */
 function refusedVerdict(error: unknown): Verdict | undefined {
   if (!isApiError(error, 'Forbidden', 'Invalid', 'RequestEntityTooLarge')) return undefined

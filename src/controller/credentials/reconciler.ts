@@ -38,7 +38,10 @@ export interface CredentialReconcilerOptions {
 
 const Reported = z.looseObject({ status: ChatCredentialStatus })
 
-/** How often a ChatCredential that is not ready is reconciled again: an unwatched Secret may have changed. */
+/**
+ * The interval at which a ChatCredential that is not ready is reconciled: an unwatched Secret may have
+ * changed.
+ */
 const pollMs = 30_000
 /** How long to wait for a new leader to compile the tenant for the first time. */
 const compileWaitMs = 1_000
@@ -69,14 +72,14 @@ export class CredentialReconciler {
     const object = cluster.caches.credentials.get(key)
     if (!object || isBeingDeleted(object)) return undefined
     const parsed = ChatCredential.safeParse(object)
-    // A new leader has not compiled the tenant yet. The present status stays until then.
+    // A new leader has not compiled the tenant yet. The current status stays until it has.
     if (tenantOf(object).some((tenant) => this.#isAccepted(tenant) && !this.#isCompiled(tenant)))
       return { requeueAfterMs: compileWaitMs }
     const found = parsed.success
       ? await this.#find(object, parsed.data, signal)
       : { verdict: problemsVerdict(parsed.error.issues.map((issue) => issueProblem(issue, object))) }
-    const was = Reported.safeParse(object).data?.status.conditions ?? []
-    await this.#report.write(object, { verdict: found.verdict, was, facts: factsOf(found) }, signal)
+    const previous = Reported.safeParse(object).data?.status.conditions ?? []
+    await this.#report.write(object, { verdict: found.verdict, previous, facts: factsOf(found) }, signal)
     const due = [
       ...(found.verdict.ok ? [] : [pollMs]),
       ...(found.nextAtMs === undefined ? [] : [Math.max(1, found.nextAtMs - clock.epochMs())]),
@@ -105,7 +108,7 @@ export class CredentialReconciler {
     const { publicUrl, secrets: managedSecrets } = this.#options
     const { namespace = '' } = owner.metadata
     const desired = desiredCredentialKeys(credential)
-    // Gateways do not know a tenant that was never accepted, so that its keys are not rotated.
+    // Gateways do not know a tenant that was never accepted, so its keys are not rotated.
     const keys = this.#isCompiled(tenant) ? desired : { algorithms: desired.algorithms, ttlMs: desired.ttlMs }
     const managed = await managedSecrets.ensure(
       { name: generatedSecretNameOf(credential), namespace, owner, tenant, publicUrl, keys },
@@ -130,7 +133,7 @@ export class CredentialReconciler {
   }
 
   /**
-   * Returns whether this process has compiled the tenant, so that its policy contains the key's permissions.
+   * Returns whether this process has compiled the tenant. Then its policy contains the key's permissions.
    */
   #isCompiled(tenant: string): boolean {
     return this.#options.catalog.policyOf(tenant) !== undefined
@@ -177,7 +180,7 @@ export class CredentialReconciler {
   }
 }
 
-/** Returns the fields of status beside the conditions. */
+/** Returns the fields of status other than the conditions. */
 function factsOf({ expiresAtMs, keyId, nextRotationMs, secret }: Findings): Partial<ChatCredentialStatus> {
   return {
     ...(keyId !== undefined && { keyID: keyId }),

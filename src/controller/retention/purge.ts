@@ -1,5 +1,5 @@
-// Deletes all keys of the given tenants in one master. It scans the keyspace slowly, so that other clients of
-// Redis do not notice.
+// Deletes all keys of the given tenants in one master. It scans the keyspace slowly, so that it does not
+// delay other clients of Redis.
 import { z } from 'zod'
 import { pause } from '../../deadline.js'
 import { tenantIdOfKey, tenantKeyPattern } from '../../redis/keys.js'
@@ -7,13 +7,14 @@ import type { LiveRedis } from '../../redis/link.js'
 
 const ScanReply = z.tuple([z.string(), z.array(z.string())])
 
-/** Keys scanned per step, and the pause between two steps. A million keys take about ten seconds. */
+/** The number of keys scanned per step, and the pause between two steps: a million keys take about 10 s. */
 const pageSize = 1_000
 const pauseMs = 10
 
 /**
- * Returns the number of deleted keys. Throws the errors of `LiveRedis.run`, error replies of Redis, and the
- * errors of `guard`, which is called before each deletion. After an error, start again from the beginning.
+ * Deletes the keys and returns their number. Throws the errors of `LiveRedis.run`, error replies of Redis,
+ * and the errors of `guard`, which is called before each deletion. After an error, start again from the
+ * beginning.
  */
 export async function purge(
   live: LiveRedis,

@@ -1,5 +1,6 @@
-// Purges the data of deleted tenants in Redis. The deletion policy of each ChatTenant says when, and is kept
-// in Redis as a retention record because the resource is gone by then.
+// Purges the data of deleted tenants in Redis. The deletion policy of each ChatTenant says whether and when.
+// It is stored in Redis as a retention record, because the resource no longer exists at the time of the
+// purge.
 import { pause } from '../../deadline.js'
 import type { LiveRedis } from '../../redis/link.js'
 import type { Log } from '../../log.js'
@@ -28,7 +29,7 @@ export interface RetentionPurgerOptions {
   readonly everyMs?: number
 }
 
-/** What a ChatTenant says about its data after its deletion. */
+/** The deletion policy of a ChatTenant: the retention of its data after its deletion. */
 export interface RetentionPolicy {
   /** `<namespace>/<name>`. */
   readonly tenant: string
@@ -44,7 +45,7 @@ export class RetentionPurger {
   readonly #options: RetentionPurgerOptions
   /** The desired records of existing tenants, by tenant id. */
   readonly #desired = new Map<string, RetentionRecord>()
-  /** The records in Redis, as far as known, by tenant id. */
+  /** The last known records in Redis, as JSON, by tenant id. */
   readonly #stored = new Map<string, string>()
   #wake = new AbortController()
 
@@ -87,7 +88,7 @@ export class RetentionPurger {
         waitMs = Math.min(await this.#runPass(signal), everyMs)
       } catch (error) {
         if (signal.aborted) return
-        // Nothing here is urgent: the next pass starts again from the beginning.
+        // A purge is not urgent: the next pass starts again from the beginning.
         log.warn({ err: error }, 'cannot check the data of deleted tenants for purging: retrying')
       }
       await pause(passPauseMs, signal)
@@ -167,8 +168,8 @@ export class RetentionPurger {
   }
 
   async #change(changes: ReadonlyMap<string, RetentionRecord | undefined>): Promise<void> {
-    // Refused: another controller leads, or another cluster owns the catalog. The publisher notices that too,
-    // and acts.
+    // The change is refused when another controller leads or another cluster owns the catalog. The publisher
+    // detects and handles both cases.
     if ((await this.#options.records.change(changes)) !== 'written') return
     for (const [tenantId, record] of changes) {
       if (record) this.#stored.set(tenantId, JSON.stringify(record))

@@ -7,7 +7,7 @@ function gateway(id: string, connections: number, startedAtMs = 1): GatewayLoad 
 
 const costs = (pods: string[], gateways: GatewayLoad[]) => Object.fromEntries(deletionCosts(pods, gateways))
 
-test('the pod with the fewest connections goes first, and equal pods share a rank', () => {
+test('the pod with the fewest connections has the lowest rank, and pods with equally many share a rank', () => {
   const gateways = [gateway('gw-a-0f3', 9_000), gateway('gw-b-123', 20), gateway('gw-c-9ab', 20)]
   expect(costs(['gw-a', 'gw-b', 'gw-c'], [...gateways, gateway('gw-d-fff', 0)])).toEqual({
     'gw-a': 2,
@@ -16,7 +16,7 @@ test('the pod with the fewest connections goes first, and equal pods share a ran
   })
 })
 
-test('a pod without a heartbeat goes before all others, also before those known to be empty', () => {
+test('a pod without a heartbeat ranks below all others, including pods without connections', () => {
   expect(costs(['gw-a', 'gw-b', 'gw-c'], [gateway('gw-a-0f3', 1), gateway('gw-b-123', 0)])).toEqual({
     'gw-a': 2,
     'gw-b': 1,

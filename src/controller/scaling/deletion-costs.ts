@@ -1,4 +1,5 @@
-// Pure function that ranks gateway pods for a scale-in: the pod with the fewest connections is deleted first.
+// A pure function that ranks gateway pods for a scale-in: the pod with the fewest connections is deleted
+// first.
 import type { LiveGateway } from '../../catalog/heartbeat.js'
 
 /** The fields of a gateway's heartbeat that the ranking needs. */
@@ -13,7 +14,7 @@ export function deletionCosts(
   pods: readonly string[],
   gateways: readonly GatewayLoad[],
 ): Map<string, number> {
-  // A restarted container has left two heartbeats. The newest one wins.
+  // A pod whose container was restarted has two heartbeats. The newest one counts.
   const byAge = gateways.toSorted((a, b) => a.startedAtMs - b.startedAtMs)
   const connectionsOf = new Map(byAge.map(({ connections, id }) => [podOf(id), connections]))
   const distinct = [...new Set(pods.flatMap((pod) => connectionsOf.get(pod) ?? []))].toSorted((a, b) => a - b)

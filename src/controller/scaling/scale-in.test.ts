@@ -50,7 +50,7 @@ let versions = 0
 let cache: KubeObjectCache
 let pods: ApiObject[]
 let gateways: GatewayLoad[]
-/** The written costs as `<pod> <cost>`, in order. */
+/** The written costs as `<pod> <cost>`, in the order of the writes. */
 let written: string[]
 let listed: number
 let failFor: ((name: string) => Error | undefined) | undefined
@@ -105,7 +105,7 @@ async function writes(count: number): Promise<string[]> {
   await vi.waitFor(() => expect(written.length).toBeGreaterThanOrEqual(count), { timeout: 20_000 })
   return written
 }
-/** Resolves after pending callbacks have run: by then pods would have been listed. */
+/** Resolves after pending callbacks have run, in which pods would have been listed. */
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 describe('an autoscaler', () => {
@@ -135,7 +135,7 @@ test('each pod gets its rank when the autoscaler is about to scale in, and not b
   expect(await writes(3)).toEqual(['a 3', 'b 1', 'c 2'])
 })
 
-test('costs are written once per scale-in, although connections change meanwhile', async () => {
+test('costs are written once per scale-in, even when connections change during it', async () => {
   cache.put(autoscaler('ScaleDownStabilized'))
   start()
   expect(await writes(3)).toEqual(['a 3', 'b 1', 'c 2'])
@@ -166,7 +166,7 @@ test('another autoscaler is ignored', async () => {
   expect(listed).toBe(0)
 })
 
-test('terminating pods are left alone, and a pod without a heartbeat loses its rank', async () => {
+test('terminating pods are not changed, and a pod without a heartbeat loses its rank', async () => {
   pods = [pod('a', { isTerminating: true }), pod('b', { cost: '7' }), pod('c', { cost: '1' }), pod('d')]
   gateways = [gateway('a', 300), gateway('c', 100)]
   cache.put(autoscaler('ScaleDownStabilized'))
@@ -174,7 +174,7 @@ test('terminating pods are left alone, and a pod without a heartbeat loses its r
   expect(await writes(1)).toEqual(['b 0'])
 })
 
-test('a pod that is deleted meanwhile does not stop the others', async () => {
+test('the deletion of a pod does not prevent the costs of the others', async () => {
   failFor = (name) => (name === 'a' ? new ApiError('gone', { code: 404, reason: 'NotFound' }) : undefined)
   cache.put(autoscaler('ScaleDownStabilized'))
   start()

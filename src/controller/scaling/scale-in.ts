@@ -33,7 +33,7 @@ export interface ScaleInOptions {
 
 export const costAnnotation = 'controller.kubernetes.io/pod-deletion-cost'
 
-/** The watch reports changes. This covers the ones that it missed. */
+/** The interval of an additional check, which covers changes that the watch missed. */
 const recheckMs = 60_000
 
 const Autoscaler = z.looseObject({
@@ -108,7 +108,7 @@ export class ScaleIn {
         await api.apply(pods, { metadata })
         written[name] = cost
       } catch (error) {
-        // The pod was deleted meanwhile.
+        // The pod was deleted before the write.
         if (!isApiError(error, 'NotFound', 'Conflict')) throw error
       }
     }

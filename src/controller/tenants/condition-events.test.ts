@@ -17,7 +17,7 @@ test('an unchanged failure and its end cause no Event', () => {
   expect(conditionEvents([refused, taken], [good])).toEqual([])
 })
 
-test('a failure with a new message causes an Event, and so does one that comes back', () => {
+test('a failure with a new message causes an Event, and so does a failure that occurs again', () => {
   expect(conditionEvents([taken], [{ ...taken, message: 'another host' }])).toEqual([
     { ...conflict, message: 'another host' },
   ])

@@ -1,5 +1,5 @@
-// Pure functions from condition changes of a ChatTenant to Events: conditions show only the present, Events
-// keep what happened.
+// Derives Events from the condition changes of a ChatTenant: conditions show only the current state, and
+// Events record the history.
 import type { ObjectCondition } from '../../kube/conditions.js'
 import type { EventFacts } from '../../kube/ports.js'
 
@@ -11,9 +11,12 @@ const warnings = [
 ] as const
 
 /** Returns one Warning for each unmet condition that is new or has a new message. */
-export function conditionEvents(was: readonly ConditionState[], is: readonly ConditionState[]): EventFacts[] {
+export function conditionEvents(
+  previous: readonly ConditionState[],
+  current: readonly ConditionState[],
+): EventFacts[] {
   return warnings.flatMap(({ action, status, type }) => {
-    const [before, now] = [was, is].map((conditions) =>
+    const [before, now] = [previous, current].map((conditions) =>
       conditions.find((condition) => condition.type === type && condition.status === status),
     )
     if (!now || now.message === before?.message) return []

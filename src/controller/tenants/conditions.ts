@@ -1,6 +1,6 @@
-// Pure functions from the findings about a ChatTenant to its conditions. They follow the rules of kstatus:
-// Ready is the summary, Reconciling is true only while work continues by itself, and Stalled only while it
-// waits for a user.
+// Derives the conditions of a ChatTenant from the findings about it, with pure functions. They follow the
+// rules of kstatus: Ready is the summary, Reconciling is true only while work continues by itself, and
+// Stalled only while it waits for a user.
 import { fieldPathText, type Problem } from '../../resources/problem.js'
 import type { ConditionType, Reason } from '../reasons.js'
 
@@ -69,7 +69,7 @@ export function tenantConditions(facts: TenantFacts): ConditionFacts[] {
   ]
 }
 
-/** Returns the conditions of a kind whose only own condition is Ready. */
+/** Returns the conditions of a kind whose only specific condition is Ready. */
 export function readyConditions(verdict: Verdict): ConditionFacts[] {
   const failure = verdict.ok ? undefined : verdict
   const stuck = failure?.waitsFor === 'action' ? failure : undefined

@@ -122,7 +122,7 @@ describe('a generated key', () => {
   })
 
   test('stays while its entry is being edited: the edit is not accepted and revokes nothing', () => {
-    // A public key in place of a shared secret would let everybody sign tokens.
+    // A public key in place of a shared secret would let everyone sign tokens.
     const edited = generate({ algorithms: new Map([['backend', 'ES256']]) })
     expect(lastGoodPolicy(last, { ...current, keys: edited })).toBe(last)
     expect(lastGoodPolicy(last, { ...current, keys: generate({ algorithms: new Map() }) })).toBe(last)

@@ -1,5 +1,6 @@
-// The policy that gateways enforce while a spec is not accepted: the last accepted policy, without what was
-// revoked since. A user who suspends a tenant or deletes a key need not correct the rest of the spec first.
+// The policy that gateways enforce while a spec is not accepted: the last accepted policy, without the access
+// that was revoked since. A user who suspends a tenant or deletes a key does not need to correct the rest of
+// the spec first.
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { withRevision } from '../../compile/tenant.js'
@@ -11,7 +12,7 @@ import { tenantStatusOf } from './status.js'
 
 const Suspendable = z.looseObject({ spec: z.looseObject({ suspend: z.boolean().default(false) }) })
 
-/** The present state of the resources that may revoke parts of a policy. */
+/** The current state of the resources that may revoke parts of a policy. */
 export interface CurrentState {
   /** The ChatTenant, whose spec may be malformed. */
   readonly object: ApiObject
@@ -20,7 +21,7 @@ export interface CurrentState {
   readonly keys: GeneratedKeys | undefined
 }
 
-/** Returns `last` with the present suspension and keys, or `last` itself when nothing was revoked. */
+/** Returns `last` with the current suspension and keys, or `last` itself when nothing was revoked. */
 export function lastGoodPolicy(last: TenantPolicy, { apiKeys, keys, object }: CurrentState): TenantPolicy {
   const { revision: _, apiKeys: lastKeys = [], ...rest } = last
   const generatedIds = new Set(tenantStatusOf(object).credentials?.activeKeyIDs)

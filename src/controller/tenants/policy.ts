@@ -40,7 +40,7 @@ export interface PolicyInput {
  */
 export type CompiledTenant = Compiled & { readonly polls: boolean }
 
-/** Returns the keys that the tenant's spec asks the controller to generate. */
+/** Returns the keys that the controller generates for the tenant's spec. */
 export function desiredTenantKeys(tenant: ChatTenant): DesiredKeys {
   const { auth, credentials } = tenant.spec
   const { rotation } = credentials

@@ -1,11 +1,11 @@
-// Pure function from the rollout state of a tenant to its condition `Programmed`.
+// Derives the condition `Programmed` of a tenant from its rollout state, with a pure function.
 import type { RolloutState } from '../catalog/publisher.js'
 import type { Verdict } from './conditions.js'
 
 /**
- * Returns whether all live gateways enforce the tenant's spec. `accepted` says whether the present spec was
- * compiled. Otherwise `revision` is the revision that gateways enforce instead, as far as is known, and
- * `suspended` says whether it refuses all clients.
+ * Returns whether all live gateways enforce the tenant's spec. `accepted` says whether the current spec was
+ * compiled. If it was not, `revision` is the revision that gateways enforce instead, or undefined when it is
+ * unknown, and `suspended` says whether that revision refuses all clients.
  */
 export function programmedVerdict(
   rollout: RolloutState,

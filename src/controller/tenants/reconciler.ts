@@ -1,5 +1,5 @@
 // Reconciles one ChatTenant: its Secret of keys, its policy, its record in the catalog, and its status. Each
-// pass starts from the present state of the objects alone.
+// pass depends on the current state of the objects only.
 import type { Clock } from '../../time.js'
 import { tenantSecretName } from '../../compile/secret-names.js'
 import { issueProblem } from '../../resources/issue.js'
@@ -41,8 +41,8 @@ export interface TenantReconcilerOptions {
 /** Most gateways report within this time. Waiting for them saves one write of status with `Pending`. */
 const ackWaitMs = 1_000
 /**
- * How often a tenant with an unwatched Secret, or with a failure, is reconciled again. Failures back off from
- * `first` to `max`.
+ * The interval at which a tenant with an unwatched Secret, or with a failure, is reconciled again. After a
+ * failure the interval grows from `first` to `max`.
  */
 const pollMs = { first: 1_000, max: 60_000, accepted: 300_000 } as const
 /** Twelve hours: a Node.js timer cannot run longer than 24 days. */
@@ -50,7 +50,7 @@ const requeueMsMax = 43_200_000
 
 export class TenantReconciler {
   readonly #options: TenantReconcilerOptions
-  /** The revision of each tenant that waits for reports of the gateways, and since when. */
+  /** The revision that each tenant waits for the gateways to report, and the start of that wait. */
   readonly #awaited = new Map<string, { revision: string; sinceMs: number }>()
 
   constructor(options: TenantReconcilerOptions) {
@@ -106,7 +106,7 @@ export class TenantReconciler {
     return this.#report(object, { accepted, secret, polls: compiled.polls, tenant }, signal)
   }
 
-  /** Publishes the last accepted policy, without what was revoked since. */
+  /** Publishes the last accepted policy, without the access that was revoked since. */
   async #enforceLastGood(
     object: ApiObject,
     { keys, signal }: { keys: GeneratedKeys | undefined; signal: AbortSignal },
@@ -179,10 +179,10 @@ export class TenantReconciler {
     const { accepted: acceptedVerdict, secret } = found
     const key = keyOf(object.metadata)
     const nowMs = clock.epochMs()
-    const was = tenantStatusOf(object)
+    const previous = tenantStatusOf(object)
     const policy = catalog.policyOf(key)
     const rollout = catalog.rolloutOf(key)
-    const revision = policy?.revision ?? was.revision
+    const revision = policy?.revision ?? previous.revision
     const programmed = programmedVerdict(rollout, {
       accepted: acceptedVerdict.ok,
       revision,
@@ -196,8 +196,8 @@ export class TenantReconciler {
 
     const measured = catalog.usageOf(key)
     const limits = policy?.limits
-    const usage = usageToWrite(was.usage, measured, { limits, nowMs })
-    const underPressure = was.conditions?.some(
+    const usage = usageToWrite(previous.usage, measured, { limits, nowMs })
+    const underPressure = previous.conditions?.some(
       ({ status, type }) => type === 'QuotaPressure' && status === 'True',
     )
     const findings = tenantConditions({
@@ -209,7 +209,7 @@ export class TenantReconciler {
       pressure: pressureOf(usage, limits, { underPressure: underPressure ?? false }),
     })
     const conditions = conditionsOf(findings, {
-      was: was.conditions ?? [],
+      previous: previous.conditions ?? [],
       generation: object.metadata.generation ?? 0,
       epochMs: nowMs,
       abnormalTypes: [...abnormalConditionTypes, 'Conflict'],
@@ -217,7 +217,7 @@ export class TenantReconciler {
     const status = tenantStatus(object, {
       conditions,
       policy,
-      planName: (acceptedVerdict.ok ? found.tenant?.spec.planRef.name : was.effective?.plan) ?? '',
+      planName: (acceptedVerdict.ok ? found.tenant?.spec.planRef.name : previous.effective?.plan) ?? '',
       gateways: 'gateways' in rollout ? rollout : undefined,
       isProgrammed: programmed.ok,
       usage,
@@ -231,19 +231,21 @@ export class TenantReconciler {
       const desired = { metadata: { name, namespace, uid }, status }
       const written = await api.applyStatus(chatTenants, desired, { known: object })
       cluster.caches.tenants.recordWrite(written)
-      for (const facts of conditionEvents(was.conditions ?? [], conditions)) events.event(object, facts)
+      for (const facts of conditionEvents(previous.conditions ?? [], conditions)) events.event(object, facts)
     } catch (error) {
-      // The object was deleted or recreated meanwhile. The watch reports that.
+      // The object was deleted or recreated before the write. The watch reports that change.
       if (!isApiError(error, 'NotFound', 'Conflict')) throw error
     }
     return this.#nextRequeue(found, {
-      was,
+      previous,
       usageInMs: usageDueInMs(usage, measured, { limits, nowMs }),
       nowMs,
     })
   }
 
-  /** Returns true while the gateways may still report the revision before status is written. */
+  /**
+   * Returns true while the write of status should wait, because the gateways may report the revision soon.
+   */
   #awaitsAcks(key: string, revision: string, rollout: RolloutState): boolean {
     if (rollout.kind !== 'pending') {
       this.#awaited.delete(key)
@@ -278,9 +280,13 @@ export class TenantReconciler {
 
   #nextRequeue(
     { accepted: { ok }, secret, polls }: Findings,
-    { nowMs, usageInMs, was }: { nowMs: number; usageInMs: number | undefined; was: ChatTenantStatus },
+    {
+      nowMs,
+      usageInMs,
+      previous,
+    }: { nowMs: number; usageInMs: number | undefined; previous: ChatTenantStatus },
   ): ReconcileOutcome {
-    const since = was.conditions?.find(({ status, type }) => type === 'Ready' && status === 'False')
+    const since = previous.conditions?.find(({ status, type }) => type === 'Ready' && status === 'False')
     const ageMs = since ? nowMs - Date.parse(since.lastTransitionTime) : 0
     const credentialsOk = secret?.verdict.ok ?? true
     const pollInMs =
@@ -302,7 +308,7 @@ function mayRotate({ request, rotation }: DesiredKeys): boolean {
 /** The findings of one pass. */
 interface Findings {
   readonly accepted: Verdict
-  /** Undefined when the spec is malformed, so that the name of the Secret is not known. */
+  /** Undefined when the spec is malformed, because the name of the Secret is then unknown. */
   readonly secret: ManagedSecret | undefined
   readonly polls: boolean
   readonly tenant?: ChatTenant
@@ -322,7 +328,8 @@ function byAge(a: ApiObject, b: ApiObject): number {
 }
 
 /**
- * Returns the revision that a previous leader saw enforced by all gateways, as the status says, or undefined.
+ * Returns the revision that a previous leader recorded as enforced by all gateways, according to the status,
+ * or undefined.
  */
 function lastProvenRevision(object: ApiObject): string | undefined {
   const { conditions, revision } = tenantStatusOf(object)

@@ -21,7 +21,7 @@ export function tenantStatusOf(object: ApiObject): ChatTenantStatus {
 
 export interface TenantStatusFacts {
   readonly conditions: Condition[]
-  /** Undefined when this process has not accepted a policy: the values in the present status stay. */
+  /** Undefined when this process has not accepted a policy: the values in the current status stay. */
   readonly policy: TenantPolicy | undefined
   readonly planName: string
   readonly gateways: { readonly gateways: number; readonly synced: number } | undefined
@@ -35,14 +35,14 @@ export interface TenantStatusFacts {
   readonly nowMs: number
 }
 
-/** Returns the new status. Fields that are not known keep their present value. */
+/** Returns the new status. Fields whose value is unknown keep their current value. */
 export function tenantStatus(object: ApiObject, facts: TenantStatusFacts): ChatTenantStatus {
   const { conditions, planName, policy, publicUrl, secret, usage } = facts
   const before = tenantStatusOf(object)
   const { metadata } = object
   const revision = policy?.revision ?? before.revision
   const effective = policy ? effectiveOf(policy, planName) : before.effective
-  const { dataplane: present, ...rest }: ChatTenantStatus = {
+  const { dataplane: unchanged, ...rest }: ChatTenantStatus = {
     observedGeneration: metadata.generation ?? 0,
     conditions,
     tenantID: metadata.uid,
@@ -56,7 +56,7 @@ export function tenantStatus(object: ApiObject, facts: TenantStatusFacts): ChatT
   // The gateway counts change often, so they are written only together with another change.
   const { dataplane: _, ...beforeRest } = before
   const changed = JSON.stringify(sorted(rest)) !== JSON.stringify(sorted(beforeRest))
-  const dataplane = changed ? dataplaneOf(before, { ...facts, revision }) : present
+  const dataplane = changed ? dataplaneOf(before, { ...facts, revision }) : unchanged
   return { ...rest, ...(dataplane && { dataplane }) }
 }
 

@@ -23,8 +23,8 @@ function written(connections: number, agoMs: number): WrittenUsage {
   return { ...used(connections), peakConnections: connections, asOf }
 }
 
-const write = (was: WrittenUsage | undefined, connections: number) =>
-  usageToWrite(was, used(connections), { limits, nowMs })
+const write = (previous: WrittenUsage | undefined, connections: number) =>
+  usageToWrite(previous, used(connections), { limits, nowMs })
 
 test('a tenant that was never used has no usage in status', () => {
   expect(write(undefined, 0)).toBeUndefined()
@@ -38,20 +38,20 @@ test.each([
   [1, 0, true],
   [0, 1, true],
   [20, 20, false],
-  // The pressure threshold lies between the two.
+  // The pressure threshold is between the two values.
   [89, 91, true],
 ])('a change from %i to %i connections is written: %s', (from, to, isWritten) => {
-  const was = written(from, usageIntervalMs)
-  const result = write(was, to)
-  expect(result !== was).toBe(isWritten)
+  const previous = written(from, usageIntervalMs)
+  const result = write(previous, to)
+  expect(result !== previous).toBe(isWritten)
   expect(result?.connections).toBe(isWritten ? to : from)
 })
 
 test('a change is written after thirty seconds, not before', () => {
-  const was = written(50, usageIntervalMs - 1_000)
-  expect(write(was, 99)).toBe(was)
-  expect(usageDueInMs(was, used(99), { limits, nowMs })).toBe(1_000)
-  expect(usageDueInMs(was, used(50), { limits, nowMs })).toBeUndefined()
+  const previous = written(50, usageIntervalMs - 1_000)
+  expect(write(previous, 99)).toBe(previous)
+  expect(usageDueInMs(previous, used(99), { limits, nowMs })).toBe(1_000)
+  expect(usageDueInMs(previous, used(50), { limits, nowMs })).toBeUndefined()
   expect(write(written(50, usageIntervalMs), 99)).toMatchObject({ connections: 99 })
 })
 
