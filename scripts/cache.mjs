@@ -17,10 +17,11 @@ export function ownCache(name) {
 }
 
 /**
- * Makes a folder unless it is there. A run that fails half-way, or two runs at once, leave either nothing in place or
- * everything: the contents are made in a new folder beside it, which is then renamed.
+ * Makes a folder unless it is there. A run that fails half-way, or two runs at once, leave either nothing in
+ * place or everything: the contents are made in a new folder beside it, which is then renamed.
  * @param {string} folder
- * @param {(folder: string) => Promise<string>} make fills the new folder; returns why it could not, or an empty string
+ * @param {(folder: string) => Promise<string>} make fills the new folder; returns why it could not, or an
+ * empty string
  * @returns {Promise<string>} what is wrong; empty when the folder is there
  */
 export async function provideFolder(folder, make) {

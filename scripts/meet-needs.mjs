@@ -74,8 +74,8 @@ async function install(packages, machine) {
 }
 
 /**
- * The tests start servers of their own, so a service that the installation itself started is stopped, and does not start
- * at the next boot. A service that was running before is the user's and stays.
+ * The tests start servers of their own, so a service that the installation itself started is stopped, and
+ * does not start at the next boot. A service that was running before is the user's and stays.
  * @param {string} service
  * @param {Machine} machine
  */

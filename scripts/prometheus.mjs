@@ -18,7 +18,8 @@ function ownFolder() {
 }
 
 /**
- * Finds the program. When its environment variable is set, only that file is looked at, as for every program of needs.mjs.
+ * Finds the program. When its environment variable is set, only that file is looked at, as for every program
+ * of needs.mjs.
  * @param {Program} program
  * @returns {Promise<string | undefined>} undefined when there is none
  */
@@ -30,8 +31,8 @@ export async function locatePrometheus(program) {
 }
 
 /**
- * Fetches what is missing. Debian's package is unpacked and not installed: an installed one would start a server on
- * port 9090, where other programs listen.
+ * Fetches what is missing. Debian's package is unpacked and not installed: an installed one would start a
+ * server on port 9090, where other programs listen.
  * @returns {Promise<string>} what is wrong, in a sentence; empty when both are there
  */
 export async function providePrometheus() {

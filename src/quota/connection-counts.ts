@@ -33,7 +33,10 @@ export class ConnectionCounts {
     this.#byUser.set(user, this.of(user) + 1)
   }
 
-  /** Uncounts one connection. Throws when `user` has none, because a caller has then released a connection twice. */
+  /**
+   * Uncounts one connection. Throws when `user` has none, because a caller has then released a connection
+   * twice.
+   */
   remove(user: string): void {
     const left = this.of(user) - 1
     if (left < 0) throw new Error('cannot release a connection that is not counted')

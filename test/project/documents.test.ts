@@ -32,7 +32,10 @@ function anchorsOf(text: string): Set<string> {
   )
 }
 
-/** Links of a page to files of this repository that do not exist, or to headings that their page does not have. */
+/**
+ * Links of a page to files of this repository that do not exist, or to headings that their page does not
+ * have.
+ */
 function brokenLinks(page: string): string[] {
   const links = [...proseOf(read(page)).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link)
   return links.filter((link) => {

@@ -1,4 +1,5 @@
-// src/kube is a library for any Kubernetes controller. Names of this product come in as options, never as constants.
+// src/kube is a library for any Kubernetes controller. It receives the names of this product as options, and
+// contains none of them as constants.
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'

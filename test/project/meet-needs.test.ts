@@ -1,4 +1,5 @@
-// The test set-up may install packages, and a package starts its service. What ran before belongs to the user.
+// The test set-up may install packages, and a package starts its service. What ran before belongs to the
+// user.
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

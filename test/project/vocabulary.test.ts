@@ -1,5 +1,6 @@
-// The words that this project has retired. The code once had a private dialect, which cost a newcomer two weeks: this test
-// fails when a retired identifier or phrase comes back in src/ or docs/, and names the word to use instead.
+// The words that this project has retired. The code once had a private dialect, which cost a newcomer two
+// weeks: this test fails when a retired identifier or phrase comes back in src/ or docs/, and names the word
+// to use instead.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

@@ -143,8 +143,8 @@ describe('the map of three masters with one replica each', () => {
     async () => {
       const map = await startWholeMap(cluster.url, { timing: { intervalMs: 50, deadlineMs: 300 } })
       const old = await cluster.masterOf(0)
-      // The node restarts with the file from its time as master. A frozen master would first read the messages
-      // that the others sent meanwhile.
+      // The node restarts with the file from its time as master. A frozen master would first read the
+      // messages that the others sent meanwhile.
       await old.kill()
       const now = await until(
         'a failover',

@@ -110,8 +110,8 @@ export class RedisLedger implements QuotaLedger {
     this.#log = log
     this.#timing = { ...defaultTiming, ...timing }
     const { admissionDeadlineMs: deadlineMs, connectionsTtlMs } = this.#timing
-    // The id is new for each run, so that this gateway never mistakes the counts of an earlier run for its
-    // own.
+    // The id is new for each run, so that this gateway never takes the counts of an earlier run for its
+    // own ones.
     this.#calls = new LedgerCalls({ gatewayId: randomUUID(), installation, connectionsTtlMs })
     const nowMs = (): number => clock.monotonicMs()
     this.#admissions = new Admissions({ link, nowMs, deadlineMs })
