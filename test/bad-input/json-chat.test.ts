@@ -90,7 +90,12 @@ describe('JSON that is not a command', () => {
     ['__proto__ for a type', '{"type":"__proto__"}', 'UNKNOWN_TYPE', '"__proto__"'],
     ['a type by way of __proto__', '{"__proto__":{"type":"pong"}}', 'BAD_REQUEST', '"type" is missing'],
     ['a type in another case', '{"type":"CHAT","content":1}', 'UNKNOWN_TYPE', '"CHAT"'],
-    ['a command of the other endpoint', '{"id":1,"connect":{"token":"x"}}', 'BAD_REQUEST', '"type" is missing'],
+    [
+      'a command of the other endpoint',
+      '{"id":1,"connect":{"token":"x"}}',
+      'BAD_REQUEST',
+      '"type" is missing',
+    ],
     ['an event of the server’s own', '{"event":"ack","id":1}', 'BAD_REQUEST', '"type" is missing'],
     ['an id that is an object', '{"type":"pong","id":{}}', 'BAD_REQUEST', '"id"'],
     ['an id that is an array', `{"type":"pong","id":${nested(5_000)}}`, 'BAD_REQUEST', '"id"'],

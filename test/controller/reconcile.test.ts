@@ -417,7 +417,7 @@ test('the manifests of examples/node-backend mount the files that it reads', asy
   await environment.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name: 'shop-backend' })
 
   const pod = objects.find(({ kind }) => kind === 'Deployment')?.['spec'].template.spec
-  const files = [...(await read('server.js')).matchAll(/bound\('([\w-]+)\/([\w-]+)'\)/g)]
+  const files = [...(await read('server.js')).matchAll(/readBinding\('([\w-]+)\/([\w-]+)'\)/g)]
   expect(new Set(files.map(([, , key]) => key))).toEqual(new Set(['backend', 'uri', 'api-key']))
   for (const [, folder = '', key = ''] of files) {
     const mount = { name: folder, mountPath: `/bindings/${folder}`, readOnly: true }

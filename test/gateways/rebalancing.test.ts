@@ -49,7 +49,8 @@ afterAll(async () => {
   await manifests.remove()
 })
 
-const throughBalancer = (user: string) => connected(sdkAt(centrifugeUrl(balancer), { getToken: () => tokenFor(user) }))
+const throughBalancer = (user: string) =>
+  connected(sdkAt(centrifugeUrl(balancer), { getToken: () => tokenFor(user) }))
 
 async function counts(): Promise<number[]> {
   const [first] = gateways

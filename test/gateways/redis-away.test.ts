@@ -95,7 +95,9 @@ test('/readyz has the reason after 15 s, and not before', async () => {
       { deadlineMs: 75_000 },
     )
     expect(performance.now() - awaySinceMs).toBeGreaterThan(14_000)
-    expect(reasons).toContainEqual(expect.stringMatching(/^Redis has been unavailable for \d+ s: .*ECONNREFUSED/))
+    expect(reasons).toContainEqual(
+      expect.stringMatching(/^Redis has been unavailable for \d+ s: .*ECONNREFUSED/),
+    )
     expect(await gateway.ops('/healthz')).toMatchObject({ status: 200 })
   }
 }, 90_000)
