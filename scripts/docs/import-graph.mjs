@@ -64,7 +64,7 @@ const beside = {
  */
 
 /** @returns {Promise<Graph>} without tests, leaves, and imports inside one room */
-export async function roomImports() {
+async function roomImports() {
   const source = join(root, 'src')
   const names = (await readdir(source, { recursive: true })).map((name) => name.replaceAll('\\', '/'))
   /** @type {Graph} */

@@ -126,7 +126,7 @@ export interface Generation {
 }
 
 /** The error of a write of which nothing was stored. */
-export function writeUnavailable(reason: string): CommandError {
+function writeUnavailable(reason: string): CommandError {
   return new CommandError(
     'BROKER_UNAVAILABLE',
     `Nothing was stored: Redis accepts no writes at the moment (${reason}). Try again`,
