@@ -1,12 +1,12 @@
-// `npm run bench [-- --only NAME --rounds N]` and `npm run bench:controller [-- --tenants N …]`: builds dist,
-// provides the required programs, runs the benchmarks and prints tables.
+// `npm run bench [-- --only NAME[,NAME …] --rounds N]` and `npm run bench:controller [-- --tenants N …]`:
+// builds dist, provides the required programs, runs the benchmarks and prints tables.
 import { parseArgs } from 'node:util'
 import { show } from './run.mjs'
 
 /** The suites by name: usage, numeric options with their defaults, and the script that runs afterwards. */
 const suites = {
   speed: {
-    usage: 'npm run bench -- [--only SCENARIO] [--rounds N]',
+    usage: 'npm run bench -- [--only SCENARIO[,SCENARIO …]] [--rounds N]',
     numbers: { rounds: '5' },
     after: ['scripts/performance.mjs'],
   },
@@ -32,7 +32,7 @@ function parseOptions() {
     })
     const { only = '', ...rest } = values
     const valid = Object.values(rest).every((value) => /^\d+$/.test(value))
-    return valid && /^[\w-]*$/.test(only) ? { only, rest } : undefined
+    return valid && /^[\w-]*(,[\w-]+)*$/.test(only) ? { only, rest } : undefined
   } catch {
     return undefined
   }
@@ -58,8 +58,8 @@ process.exitCode =
   (await run(
     'node_modules/vitest/vitest.mjs',
     'run',
-    // The filter comes first, because an option in front of it would consume it as its value.
-    `bench/${name}/${options.only}`,
+    // The filters come first, because an option in front of them would consume them as its value.
+    ...options.only.split(',').map((scenario) => `bench/${name}/${scenario}`),
     '--config=vitest.bench.config.ts',
     '--reporter=default',
     '--disable-console-intercept',
