@@ -215,6 +215,18 @@ const codeRules: Refused[] = [
     rule: 'import(no-cycle)',
   },
   {
+    why: 'the first of two files that import only types of each other',
+    file: 'src/gateway/type-cycle-a.ts',
+    code: `import type { B } from './type-cycle-b.js'\nexport interface A {\n  readonly b: B\n}\n`,
+    rule: 'import(no-cycle)',
+  },
+  {
+    why: 'the second of two files that import only types of each other',
+    file: 'src/gateway/type-cycle-b.ts',
+    code: `import type { A } from './type-cycle-a.js'\nexport interface B {\n  readonly a: A\n}\n`,
+    rule: 'import(no-cycle)',
+  },
+  {
     why: 'a file has grown past 400 lines',
     file: 'src/gateway/long.ts',
     code: `${'\n'.repeat(400)}export const x = 1\n`,

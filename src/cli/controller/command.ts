@@ -2,28 +2,10 @@
 // may run, and one of them leads.
 import { setFlagsFromString } from 'node:v8'
 import { Command, Option } from 'commander'
-import type { PublicUrl } from '../../controller/credentials/endpoints.js'
-import { logLevels, type LogLevel } from '../../log.js'
+import { logLevels } from '../../log.js'
 import { withDocumentedExitCodes } from '../exit-codes.js'
 import { parseCount, parseInstallation, parsePort, parsePublicUrl, withRedisFiles } from '../options.js'
-import type { RedisOptions } from '../redis-links.js'
-
-export interface ControllerCommandOptions extends RedisOptions {
-  readonly sealingKeyFile: string
-  readonly installation: string
-  readonly publicUrl?: PublicUrl
-  readonly kubeconfig?: string
-  readonly namespace?: string
-  readonly leaseName: string
-  readonly identity?: string
-  readonly gatewayHpa?: string
-  readonly gatewaySelector?: string
-  readonly takeOver?: string
-  readonly host: string
-  readonly opsPort: number
-  readonly allowPrivateJwks: boolean
-  readonly logLevel: LogLevel
-}
+import type { ControllerCommandOptions } from './options.js'
 
 export function controllerCommand(): Command {
   const command = withRedisFiles(
