@@ -41,7 +41,7 @@ export const brokers: readonly BrokerKind[] = [
       await (await redis).cli('FLUSHALL')
       const url = `redis://127.0.0.1:${port}`
       // The number of gateways tells each gateway how many answers a survey has.
-      const two = { ...options, count: async () => 2 }
+      const two: Partial<GatewayOptions> = { ...options, countGateways: async () => 2 }
       const [here, there] = [await gatewayOnRedis(url, policy, two), await gatewayOnRedis(url, policy, two)]
       await until('gateways that receive each other’s messages', () =>
         [here, there].every(({ gateway }) => gateway.unreadyReasons().length === 0),
