@@ -1,5 +1,5 @@
-// The options of `parley controller`, as its command line gives them. They are apart from the command, which imports the
-// Kubernetes client only when it runs.
+// The options of `parley controller`, as its command line gives them. They are apart from the command, which
+// imports the Kubernetes client only when it runs.
 import type { PublicUrl } from '../../controller/credentials/endpoints.js'
 import type { LogLevel } from '../../log.js'
 import type { RedisOptions } from '../redis-links.js'
