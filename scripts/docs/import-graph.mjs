@@ -8,8 +8,15 @@ import { table } from './table.mjs'
 /** Files that never reach dist: tests, contract suites, fakes and test helpers. */
 const testFile = /\.(test|contract|fake|testing)\.ts$/
 
-/** A static import or re-export, with or without `type`, and a dynamic import: all of them count. */
-const importOf = /(?:\bfrom\s+|\bimport\s*\(?\s*)'(\.[^']+)'/g
+/**
+ * Returns the relative paths that a source file imports or re-exports, static and dynamic imports and type
+ * imports included.
+ * @param {string} text
+ * @returns {string[]}
+ */
+export function relativeImports(text) {
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']*)'/g)].map(([, path = '']) => path)
+}
 
 /**
  * What each room is for, and the file in which to start reading.
@@ -75,7 +82,7 @@ async function roomImports() {
     if (from === undefined) continue
     const imports = graph.get(from) ?? new Map()
     graph.set(from, imports)
-    for (const [, path = ''] of (await readFile(join(source, name), 'utf8')).matchAll(importOf)) {
+    for (const path of relativeImports(await readFile(join(source, name), 'utf8'))) {
       const to = roomOf(posix.join(dirname(name), path))
       if (to !== undefined && to !== from) imports.set(to, (imports.get(to) ?? 0) + 1)
     }

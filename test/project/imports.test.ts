@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { relativeImports } from '../../scripts/docs/import-graph.mjs'
 
 const source = join(import.meta.dirname, '../../src')
 
@@ -39,9 +40,8 @@ async function importsOf(folder: string): Promise<Map<string, string[]>> {
   const names = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.ts'))
   const entries = names.map(async (name) => {
     const file = join(folder, name)
-    const text = await readFile(file, 'utf8')
-    const specifiers = text.matchAll(/(?:\bfrom\s+|\bimport\s*\(?\s*)'(\.[^']+)\.js'/g)
-    const imported = [...specifiers].map(([, path = '']) => `${join(dirname(file), path)}.ts`)
+    const paths = relativeImports(await readFile(file, 'utf8'))
+    const imported = paths.map((path) => join(dirname(file), path.replace(/\.js$/, '.ts')))
     return [file, imported] as const
   })
   return new Map(await Promise.all(entries))

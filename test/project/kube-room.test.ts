@@ -3,6 +3,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { relativeImports } from '../../scripts/docs/import-graph.mjs'
 
 const room = join(import.meta.dirname, '../../src/kube')
 const names = (await readdir(room)).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
@@ -15,7 +16,7 @@ describe.each(names)('src/kube/%s', (name) => {
 
   test('imports its own files, leaves and packages only', async () => {
     const text = await readFile(join(room, name), 'utf8')
-    const imported = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']*)'/g)].map(([, path = '']) => path)
+    const imported = relativeImports(text)
     expect(imported.filter((path) => !/^\.\.?\/[\w.-]+\.js$/.test(path))).toEqual([])
   })
 })
