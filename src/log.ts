@@ -1,6 +1,6 @@
 // The logger. This is the only file that imports pino. It is a leaf (see errors.ts). Tokens must never reach
 // a log line: this file redacts known keys and token-shaped text, and callers pass URLs through
-// loggableUrl().
+// loggableUrl(). A line that one request of a client or tenant can cause is written through `LimitedLog`.
 import { pino, type Logger } from 'pino'
 
 export type Log = Logger
@@ -36,6 +36,64 @@ export function createLog(options: {
     },
     { write: (line: string) => write(line.replaceAll(token, '[token]').replaceAll(unescaped, escapeText)) },
   )
+}
+
+/** The time for which a `LimitedLog` writes no second line with the same key, in milliseconds. */
+export const limitedLogMs = 10_000
+/** The most keys that a `LimitedLog` remembers. Beyond them it forgets the one that was written first. */
+const limitedKeysMax = 10_000
+
+/**
+ * Writes lines that clients can cause, at most one per key and ten seconds. Otherwise one client could fill
+ * the disk of a node, or hide other lines. A line reports in `suppressed` how many lines with its key were
+ * left out since the last one.
+ */
+export class LimitedLog {
+  readonly #log: Log
+  readonly #clock: { monotonicMs(): number }
+  /** By key, in the order in which lines were written. */
+  readonly #written = new Map<string, { readonly atMs: number; suppressed: number }>()
+
+  constructor(log: Log, clock: { monotonicMs(): number }) {
+    this.#log = log
+    this.#clock = clock
+  }
+
+  /** Lines with the same `key` count as repetitions; it names the cause, for example a tenant and a code. */
+  warn(key: string, fields: object, message: string): void {
+    this.#write('warn', key, fields, message)
+  }
+
+  /**
+   * Writes a line about a bug. Errors from one place in the code count as repetitions within a `scope`,
+   * because their messages may quote the client.
+   */
+  bug(
+    scope: string,
+    fields: { readonly err: unknown; readonly [name: string]: unknown },
+    message: string,
+  ): void {
+    const { err } = fields
+    const [place = ''] = /^\s+at .*$/m.exec((err instanceof Error && err.stack) || '') ?? []
+    this.#write('error', `${scope} ${place}`, fields, message)
+  }
+
+  #write(level: 'warn' | 'error', key: string, fields: object, message: string): void {
+    const nowMs = this.#clock.monotonicMs()
+    const last = this.#written.get(key)
+    if (last && nowMs - last.atMs < limitedLogMs) {
+      last.suppressed += 1
+      return
+    }
+    this.#written.delete(key)
+    if (this.#written.size >= limitedKeysMax) {
+      const [oldest] = this.#written.keys()
+      if (oldest !== undefined) this.#written.delete(oldest)
+    }
+    this.#written.set(key, { atMs: nowMs, suppressed: 0 })
+    const suppressed = last && last.suppressed > 0 ? { suppressed: last.suppressed } : {}
+    this.#log[level]({ ...fields, ...suppressed }, message)
+  }
 }
 
 /**

@@ -10,7 +10,7 @@
 // `websocket.ts`, and a delivery through `demultiplexer.ts` and `hub.ts`.
 import { randomUUID } from 'node:crypto'
 import type { Broker } from '../broker/broker.js'
-import type { Log } from '../log.js'
+import { LimitedLog, type Log } from '../log.js'
 import { TenantMetrics, type TenantGauges } from '../metrics-tenants.js'
 import { Metrics, type GatewayGauges } from '../metrics.js'
 import { presenceTtlMs, type Presence } from '../presence/presence.js'
@@ -113,6 +113,7 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     const { broker, catalog, clock, log, presence } = options
     const wheel = new TimerWheel({ clock, onError: (error) => this.reportBug(error, 'a timer failed') })
+    const limitedLog = new LimitedLog(log, clock)
     this.#options = options
     this.#ledger = options.ledger ?? new LocalLedger()
     this.log = log
@@ -123,7 +124,7 @@ export class Gateway {
       broker,
       clock,
       wheel,
-      log,
+      log: limitedLog,
       metrics: this.metrics,
       tenantMetrics: this.tenantMetrics,
       lingerMs: options.lingerMs ?? 5_000,
@@ -139,6 +140,7 @@ export class Gateway {
       flusher: new Flusher({ clock, after: systemAfter }),
       metrics: this.metrics,
       log,
+      limitedLog,
       limits: { ...defaultSessionLimits, ...options.limits },
       random: options.random ?? Math.random,
     }
@@ -162,7 +164,8 @@ export class Gateway {
       sendAnswer: (gateway, answer) => control.answer(gateway, answer),
       countGateways: options.countGateways ?? (async () => 1),
       tenant,
-      onAnswerFailed: (error) => log.warn({ err: error }, 'cannot answer the survey of another gateway'),
+      onAnswerFailed: (error) =>
+        this.context.limitedLog.warn('survey', { err: error }, 'cannot answer the survey of another gateway'),
     })
     broker.listen(new Demultiplexer(this.hub, control))
     for (const policy of catalog.all()) this.#putTenant(policy)
@@ -220,10 +223,10 @@ export class Gateway {
     ]
   }
 
-  /** Counts a bug in Parley and logs it with its stack. */
+  /** Counts a bug in Parley and logs it with its stack, at most one line in ten seconds for each place. */
   reportBug(error: unknown, message: string, fields: object = {}): void {
     this.metrics.bugs.inc()
-    this.log.error({ ...fields, err: error }, message)
+    this.context.limitedLog.bug('', { ...fields, err: error }, message)
   }
 
   #onCatalogChange(change: CatalogChange): void {

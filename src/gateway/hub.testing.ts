@@ -3,6 +3,7 @@ import { onTestFinished } from 'vitest'
 import { ManualClock } from '../auth/auth.testing.js'
 import type { Announcement, ChannelRef, ClientInfo, Publication, Tags } from '../broker/broker.js'
 import { MemoryBroker, MemoryBrokerData } from '../broker/memory.js'
+import { LimitedLog } from '../log.js'
 import { TenantMetrics } from '../metrics-tenants.js'
 import { Metrics } from '../metrics.js'
 import { centrifugeJson } from '../protocol/centrifuge/json.js'
@@ -93,7 +94,7 @@ export class HubFixture {
       broker: this.broker,
       clock: this.clock,
       wheel: this.wheel,
-      log: silentLog,
+      log: new LimitedLog(silentLog, this.clock),
       metrics: new Metrics(() => nothing, { process: false }),
       tenantMetrics: new TenantMetrics(() => []),
       lingerMs: 5_000,

@@ -8,7 +8,7 @@ import type {
   Position,
   Publication,
 } from '../broker/broker.js'
-import type { Log } from '../log.js'
+import type { LimitedLog } from '../log.js'
 import type { TenantMetrics } from '../metrics-tenants.js'
 import type { Metrics } from '../metrics.js'
 import { unsubscribeCodes } from '../protocol/codes.js'
@@ -120,7 +120,7 @@ export interface HubDeps {
   readonly broker: Broker
   readonly clock: Clock
   readonly wheel: TimerWheel
-  readonly log: Log
+  readonly log: LimitedLog
   readonly metrics: Metrics
   readonly tenantMetrics: TenantMetrics
   /**
@@ -273,7 +273,9 @@ export class Hub implements ChannelHub, BrokerListener {
     this.#forget(channel)
     this.#deps.broker
       .unsubscribe(channel.ref)
-      .catch((error: unknown) => this.#deps.log.warn({ err: error }, 'cannot unsubscribe from the broker'))
+      .catch((error: unknown) =>
+        this.#deps.log.warn('unsubscribe', { err: error }, 'cannot unsubscribe from the broker'),
+      )
   }
 
   #forget(channel: LocalChannel): void {

@@ -1,6 +1,6 @@
 // The dependencies and fixed limits that all sessions of a gateway share.
 import type { Broker } from '../broker/broker.js'
-import type { Log } from '../log.js'
+import type { LimitedLog, Log } from '../log.js'
 import type { Metrics } from '../metrics.js'
 import type { Presence } from '../presence/presence.js'
 import type { CloseCode } from '../protocol/codes.js'
@@ -83,6 +83,8 @@ export interface SessionContext {
   readonly flusher: Flusher
   readonly metrics: Metrics
   readonly log: Log
+  /** For lines that one command of a client can cause. */
+  readonly limitedLog: LimitedLog
   readonly limits: SessionLimits
   /** Returns a number from 0 to 1, 1 excluded. */
   readonly random: () => number

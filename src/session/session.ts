@@ -351,7 +351,9 @@ export class Session
   }
 
   reportBug(error: unknown, message: string): void {
-    this.context.metrics.bugs.inc()
-    this.context.log.error({ err: error, tenant: this.tenant.key, session: this.id }, message)
+    const { limitedLog, metrics } = this.context
+    metrics.bugs.inc()
+    const { key } = this.tenant
+    limitedLog.bug(key, { err: error, tenant: key, session: this.id }, message)
   }
 }

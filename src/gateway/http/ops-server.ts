@@ -12,7 +12,7 @@ export class OpsServer {
   constructor(gateway: Gateway) {
     this.#http = createServer((request, response) => {
       handleOpsRequest(gateway, request, response).catch((error: unknown) => {
-        gateway.log.error({ err: error }, 'a request to the operators port failed')
+        gateway.reportBug(error, 'a request to the operators port failed')
         response.destroy()
       })
     })

@@ -260,6 +260,26 @@ describe('enforcement', () => {
     await quota.admit('ann')
     expect(warnings).toHaveLength(lines)
   })
+
+  test('Warn logs one line per code and ten seconds, which counts the lines left out', async () => {
+    const lines: unknown[] = []
+    const log = { ...silentLog, warn: (line: unknown) => void lines.push(line) } as typeof silentLog
+    const { channels, clock, quota } = quotaWith(
+      { enforcement: 'Warn', limits: limitsWith('channels', { max: 0 }) },
+      { log },
+    )
+    expect(channels.count()).toBe(0)
+    for (let n = 0; n < 1_000; n += 1) quota.checkChannel(`room:${n}`)
+    quota.checkSubscribe('general', { ofSession: 1_000, ofChannel: 0 })
+    expect(lines).toEqual([
+      { tenant: 'demo/acme', code: 'CHANNEL_LIMIT' },
+      { tenant: 'demo/acme', code: 'SUBSCRIPTION_LIMIT' },
+    ])
+    clock.advance(10_000)
+    quota.checkChannel('another')
+    expect(lines[2]).toEqual({ tenant: 'demo/acme', code: 'CHANNEL_LIMIT', suppressed: 1_000 })
+    expect(quota.counters.refusals.get('CHANNEL_LIMIT')).toBe(1_002)
+  })
 })
 
 describe('update()', () => {

@@ -1,6 +1,6 @@
 // A tenant's quota on this gateway: admits connections, charges rates, and counts what is used.
 import { CommandError, type ErrorCode } from '../../errors.js'
-import type { Log } from '../../log.js'
+import { LimitedLog, type Log } from '../../log.js'
 import { TokenBucket, type BucketLimits } from '../../quota/token-bucket.js'
 import type {
   LeaseListener,
@@ -35,6 +35,7 @@ export interface TenantQuotaDeps {
 export class TenantQuota implements LeaseListener {
   readonly counters = new TenantCounters()
   readonly #deps: TenantQuotaDeps
+  readonly #log: LimitedLog
   #policy: TenantPolicy
   readonly #connects: TokenBucket
   readonly #publishes: TokenBucket
@@ -45,6 +46,7 @@ export class TenantQuota implements LeaseListener {
 
   constructor(policy: TenantPolicy, deps: TenantQuotaDeps) {
     this.#deps = deps
+    this.#log = new LimitedLog(deps.log, deps.clock)
     this.#policy = policy
     this.#lease = deps.ledger.open(policy.tenantId, this)
     const nowMs = deps.clock.monotonicMs()
@@ -273,7 +275,7 @@ export class TenantQuota implements LeaseListener {
     if (enforcement === 'Enforce') throw new CommandError(code, message, { retryAfterMs })
     this.counters.countRefusal(code)
     if (enforcement === 'Warn')
-      this.#deps.log.warn({ tenant: tenantKey(this.#policy), code }, `over quota, not enforced: ${message}`)
+      this.#log.warn(code, { tenant: tenantKey(this.#policy), code }, `over quota, not enforced: ${message}`)
   }
 }
 
