@@ -61,6 +61,18 @@ export const errorCodes = {
     temporary: false,
     meaning: 'The token was valid and has expired. Get a new token and connect again.',
   },
+  TOKEN_REVOKED: {
+    http: 401,
+    temporary: false,
+    meaning:
+      'The token, or every token of its user or of its time of issue, was revoked. Sign in again to get a new token.',
+  },
+  KEYS_UNAVAILABLE: {
+    http: 503,
+    temporary: true,
+    meaning:
+      'The keys that verify the token are published at a URL and cannot be fetched at the moment. Try again after the given time.',
+  },
   ORIGIN_NOT_ALLOWED: {
     http: 403,
     temporary: false,
@@ -145,6 +157,18 @@ export const errorCodes = {
     http: 429,
     temporary: true,
     meaning: 'The tenant already has as many channels in use as the quota allows.',
+  },
+  STORAGE_LIMIT: {
+    http: 429,
+    temporary: true,
+    meaning:
+      'The stored messages of the tenant use as many bytes as the quota allows. Older messages must expire first.',
+  },
+  ADDRESS_LIMIT: {
+    http: 429,
+    temporary: true,
+    meaning:
+      'This network address opens more connections, or sends more requests, than one address may. Try again after the given time.',
   },
   QUOTA_EXCEEDED: {
     http: 429,

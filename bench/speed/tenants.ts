@@ -10,8 +10,23 @@ const apiVersion = 'parley.chat/v1alpha1'
 const namespace = 'bench'
 
 const limits = {
-  connections: { max: 1_000_000, perUser: 100, connectsPerSecond: 100_000, commandsPerSecond: 10_000 },
-  messages: { publishPerSecond: 1_000_000, publishBurst: 10_000_000, fanoutPerSecond: 100_000_000 },
+  connections: {
+    max: 1_000_000,
+    perUser: 100,
+    connectsPerSecond: 100_000,
+    commandsPerSecond: 10_000,
+    guests: 1_000_000,
+  },
+  messages: {
+    publishPerSecond: 1_000_000,
+    publishBurst: 10_000_000,
+    fanoutPerSecond: 100_000_000,
+    readsPerSecond: 1_000_000,
+    joinsPerSecond: 1_000_000,
+    bytesOutPerSecond: 100_000_000_000,
+  },
+  retention: { storedBytes: 1_099_511_627_776 },
+  api: { requestsPerSecond: 1_000_000 },
   channels: {
     max: 1_000_000,
     maxSubscribersPerChannel: 1_000_000,

@@ -1,6 +1,6 @@
 // Computes the effective limits of a tenant: the limits of the plan, lowered by the tenant's own quota.
 import { parseDuration } from '../resources/duration.js'
-import type { Limits } from '../tenant/policy.js'
+import { guestsMax, type Limits } from '../tenant/policy.js'
 import type { Problem } from '../resources/problem.js'
 import type { PlanLimits, Quota } from '../resources/limits.js'
 
@@ -12,7 +12,7 @@ export function compileLimits(
   plan: { name: string; limits: PlanLimits },
   quota: Quota,
 ): { limits: Limits; problems: Problem[] } {
-  const { connections, messages, channels, retention } = plan.limits
+  const { api, connections, messages, channels, retention } = plan.limits
   const problems: Problem[] = []
 
   const refuse = (path: readonly [keyof Quota, string], requested: unknown, allowed: unknown): void => {
@@ -34,6 +34,7 @@ export function compileLimits(
   const quotaMessages = quota.messages ?? {}
   const quotaChannels = quota.channels ?? {}
   const quotaRetention = quota.retention ?? {}
+  const quotaApi = quota.api ?? {}
 
   const allowedTtlMs = parseDuration(retention.historyTTL) ?? 0
   const historyTtlMs =
@@ -43,9 +44,15 @@ export function compileLimits(
     refuse(['retention', 'historyTTL'], quotaRetention.historyTTL, retention.historyTTL)
   if (quotaRetention.presence && !retention.presence) refuse(['retention', 'presence'], true, false)
 
+  const connectionsMax = lower(['connections', 'max'], connections.max, quotaConnections.max)
+  const guests = lower(['connections', 'guests'], guestsMax(connections), quotaConnections.guests)
+  // Where neither names it, guests get half of the tenant's own maximum, not half of the plan's.
+  const namesGuests = connections.guests !== undefined || quotaConnections.guests !== undefined
+
   const limits: Limits = {
     connections: {
-      max: lower(['connections', 'max'], connections.max, quotaConnections.max),
+      max: connectionsMax,
+      ...(namesGuests && { guests: Math.min(guests, connectionsMax) }),
       perUser: lower(['connections', 'perUser'], connections.perUser, quotaConnections.perUser),
       connectsPerSecond: lower(
         ['connections', 'connectsPerSecond'],
@@ -76,6 +83,21 @@ export function compileLimits(
         messages.fanoutPerSecond,
         quotaMessages.fanoutPerSecond,
       ),
+      readsPerSecond: lower(
+        ['messages', 'readsPerSecond'],
+        messages.readsPerSecond,
+        quotaMessages.readsPerSecond,
+      ),
+      joinsPerSecond: lower(
+        ['messages', 'joinsPerSecond'],
+        messages.joinsPerSecond,
+        quotaMessages.joinsPerSecond,
+      ),
+      bytesOutPerSecond: lower(
+        ['messages', 'bytesOutPerSecond'],
+        messages.bytesOutPerSecond,
+        quotaMessages.bytesOutPerSecond,
+      ),
     },
     channels: {
       max: lower(['channels', 'max'], channels.max, quotaChannels.max),
@@ -103,6 +125,14 @@ export function compileLimits(
       ),
       historyTtlMs,
       presence: quotaRetention.presence ?? retention.presence,
+      storedBytes: lower(['retention', 'storedBytes'], retention.storedBytes, quotaRetention.storedBytes),
+    },
+    api: {
+      requestsPerSecond: lower(
+        ['api', 'requestsPerSecond'],
+        api.requestsPerSecond,
+        quotaApi.requestsPerSecond,
+      ),
     },
   }
   return { limits, problems }

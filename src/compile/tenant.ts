@@ -10,7 +10,14 @@ import { compileLimits } from './limits.js'
 import { parseDuration } from '../resources/duration.js'
 import { selectorMatches } from '../resources/label-selector.js'
 import { originProblem } from '../tenant/origin.js'
-import type { ApiKey, ChannelRule, Issuer, Limits, TenantPolicy } from '../tenant/policy.js'
+import {
+  toPolicyRecord,
+  type ApiKey,
+  type ChannelRule,
+  type Issuer,
+  type Limits,
+  type TenantPolicy,
+} from '../tenant/policy.js'
 import type { Problem } from '../resources/problem.js'
 import type { ChatPlan } from '../resources/chat-plan.js'
 import type { Rule } from '../resources/channel-rules.js'
@@ -201,9 +208,9 @@ function originProblems(origins: readonly string[]): Problem[] {
   })
 }
 
-/** Returns the policy with its revision, a hash of all other fields. */
+/** Returns the policy with its revision, a hash of all other fields of its record. */
 export function withRevision(policy: Omit<TenantPolicy, 'revision'>): TenantPolicy {
-  return { ...policy, revision: sha256(canonicalJson(policy)).slice(0, 16) }
+  return { ...policy, revision: sha256(canonicalJson(toPolicyRecord(policy))).slice(0, 16) }
 }
 
 /** Sorts the keys at every depth, so that the order of the fields does not matter. */

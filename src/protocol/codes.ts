@@ -16,6 +16,9 @@ export const centrifugeErrorNumbers: Readonly<Record<ErrorCode, number>> = {
   // For subscription tokens only: an invalid connection token closes the connection with 3500.
   TOKEN_INVALID: 103,
   TOKEN_EXPIRED: 109,
+  // For subscription tokens only: a revoked connection token closes the connection.
+  TOKEN_REVOKED: 103,
+  KEYS_UNAVAILABLE: 100,
   ORIGIN_NOT_ALLOWED: 103,
   PERMISSION_DENIED: 103,
   TENANT_SUSPENDED: 103,
@@ -33,6 +36,8 @@ export const centrifugeErrorNumbers: Readonly<Record<ErrorCode, number>> = {
   CONNECTION_LIMIT: 106,
   SUBSCRIPTION_LIMIT: 106,
   CHANNEL_LIMIT: 106,
+  STORAGE_LIMIT: 111,
+  ADDRESS_LIMIT: 111,
   QUOTA_EXCEEDED: 111,
   TOO_MANY_REQUESTS: 111,
   NOT_REPLICATED: 503,

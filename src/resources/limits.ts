@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { celRules } from './cel.js'
 import { channelNameBytesMax } from '../tenant/channel.js'
+import { limitDefaults } from '../tenant/policy.js'
 import { duration } from './common.js'
 
 const count = (max: number): z.ZodInt => z.int().min(0).max(max)
@@ -15,6 +16,11 @@ const connections = {
   connectsPerSecond: count(100_000).describe('The maximum number of new connections per second.'),
   commandsPerSecond: count(10_000).describe(
     'The maximum number of commands of any kind that one connection may send per second.',
+  ),
+  guests: count(1_000_000).describe(
+    'The maximum number of connections that guests, which are clients without a token, may have at one ' +
+      'time. They are part of max, and the rest of max is for signed-in users only. A number above max ' +
+      'counts as max. Default: half of max of the same object.',
   ),
 }
 
@@ -30,6 +36,17 @@ const messages = {
   fanoutPerSecond: count(100_000_000).describe(
     'The maximum number of deliveries per second. One message to a thousand subscribers counts as a ' +
       'thousand deliveries.',
+  ),
+  readsPerSecond: count(1_000_000).describe(
+    'The maximum number of reads of history and presence per second, by all clients and backends of the ' +
+      'tenant together.',
+  ),
+  joinsPerSecond: count(1_000_000).describe(
+    'The maximum number of subscriptions per second that all clients of the tenant together may begin.',
+  ),
+  bytesOutPerSecond: count(100_000_000_000).describe(
+    'The maximum number of bytes per second that the gateways send to all clients of the tenant together. ' +
+      'While more was sent, publishes and reads are refused.',
   ),
 }
 
@@ -58,6 +75,16 @@ const retention = {
       'gets this one.',
   ),
   presence: z.boolean().describe('Whether channels may keep a list of the clients that are subscribed.'),
+  storedBytes: count(1_099_511_627_776).describe(
+    'The maximum number of bytes that the stored messages of the tenant may use in Redis. Messages above ' +
+      'it are refused until older ones expire.',
+  ),
+}
+
+const api = {
+  requestsPerSecond: count(1_000_000).describe(
+    'The maximum number of calls of the server API per second. Each command of a batch counts as a call.',
+  ),
 }
 
 const groupDescriptions = {
@@ -65,6 +92,7 @@ const groupDescriptions = {
   messages: 'Limits of published and delivered messages.',
   channels: 'Limits of channels and subscriptions.',
   retention: 'Limits of stored messages and presence.',
+  api: 'Limits of the server API.',
 }
 
 const burstRules = celRules([
@@ -85,6 +113,7 @@ export const PlanLimits = z.strictObject({
       perUser: connections.perUser.default(20),
       connectsPerSecond: connections.connectsPerSecond.default(100),
       commandsPerSecond: connections.commandsPerSecond.default(50),
+      guests: connections.guests.optional(),
     })
     .prefault({})
     .describe(groupDescriptions.connections),
@@ -94,6 +123,9 @@ export const PlanLimits = z.strictObject({
       publishBurst: messages.publishBurst.optional(),
       maxBytes: messages.maxBytes.default(16_384),
       fanoutPerSecond: messages.fanoutPerSecond.default(10_000),
+      readsPerSecond: messages.readsPerSecond.default(limitDefaults.messages.readsPerSecond),
+      joinsPerSecond: messages.joinsPerSecond.default(limitDefaults.messages.joinsPerSecond),
+      bytesOutPerSecond: messages.bytesOutPerSecond.default(limitDefaults.messages.bytesOutPerSecond),
     })
     .superRefine(checkBurst)
     .meta(burstRules)
@@ -113,9 +145,16 @@ export const PlanLimits = z.strictObject({
       historyMessages: retention.historyMessages.default(1000),
       historyTTL: retention.historyTTL.default('24h'),
       presence: retention.presence.default(true),
+      storedBytes: retention.storedBytes.default(limitDefaults.retention.storedBytes),
     })
     .prefault({})
     .describe(groupDescriptions.retention),
+  api: z
+    .strictObject({
+      requestsPerSecond: api.requestsPerSecond.default(limitDefaults.api.requestsPerSecond),
+    })
+    .prefault({})
+    .describe(groupDescriptions.api),
 })
 export type PlanLimits = z.output<typeof PlanLimits>
 
@@ -131,6 +170,7 @@ export const Quota = z
       .describe(groupDescriptions.messages),
     channels: z.strictObject(channels).partial().describe(groupDescriptions.channels),
     retention: z.strictObject(retention).partial().describe(groupDescriptions.retention),
+    api: z.strictObject(api).partial().describe(groupDescriptions.api),
   })
   .partial()
 export type Quota = z.output<typeof Quota>

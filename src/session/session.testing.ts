@@ -35,15 +35,24 @@ export const turn = (): Promise<void> =>
   })
 
 const wideLimits: Limits = {
-  connections: { max: 1000, perUser: 1000, connectsPerSecond: 1000, commandsPerSecond: 1000 },
-  messages: { publishPerSecond: 1000, publishBurst: 1000, maxBytes: 32_768, fanoutPerSecond: 1_000_000 },
+  connections: { max: 1000, perUser: 1000, connectsPerSecond: 1000, commandsPerSecond: 1000, guests: 1000 },
+  messages: {
+    publishPerSecond: 1000,
+    publishBurst: 1000,
+    maxBytes: 32_768,
+    fanoutPerSecond: 1_000_000,
+    readsPerSecond: 1_000_000,
+    joinsPerSecond: 1_000_000,
+    bytesOutPerSecond: 1_000_000_000,
+  },
   channels: {
     max: 1000,
     maxSubscribersPerChannel: 1000,
     maxSubscriptionsPerConnection: 100,
     nameMaxLength: 255,
   },
-  retention: { historyMessages: 1000, historyTtlMs: 3_600_000, presence: true },
+  retention: { historyMessages: 1000, historyTtlMs: 3_600_000, presence: true, storedBytes: 1_000_000_000 },
+  api: { requestsPerSecond: 1_000_000 },
 }
 
 /** A rule that allows every operation on the channel `value`, also to guests. */

@@ -12,6 +12,16 @@ export type Operation = (typeof operations)[number]
 const count = z.int().min(0)
 
 /**
+ * The limits that a record names only where they differ from these defaults. Gateways of an earlier version
+ * refuse a record with a field that they do not know.
+ */
+export const limitDefaults = {
+  messages: { readsPerSecond: 200, joinsPerSecond: 1_000, bytesOutPerSecond: 10_485_760 },
+  retention: { storedBytes: 268_435_456 },
+  api: { requestsPerSecond: 100 },
+} as const
+
+/**
  * The effective limits: those of the plan, lowered by the tenant's own quota. A rate is per second and tenant
  * unless its field says otherwise.
  */
@@ -25,6 +35,8 @@ export const Limits = z.strictObject({
     connectsPerSecond: count,
     /** Applies to each connection. */
     commandsPerSecond: count,
+    /** The part of `max` that guests may use. Absent: half of `max`; see `guestsMax`. */
+    guests: count.optional(),
   }),
   messages: z.strictObject({
     publishPerSecond: count,
@@ -34,6 +46,12 @@ export const Limits = z.strictObject({
     maxBytes: count,
     /** Deliveries per second: one publication to a thousand subscribers counts as a thousand. */
     fanoutPerSecond: count,
+    /** Reads of history and presence per second. */
+    readsPerSecond: count.default(limitDefaults.messages.readsPerSecond),
+    /** Subscriptions that begin per second. */
+    joinsPerSecond: count.default(limitDefaults.messages.joinsPerSecond),
+    /** Bytes per second that are sent to clients. */
+    bytesOutPerSecond: count.default(limitDefaults.messages.bytesOutPerSecond),
   }),
   channels: z.strictObject({
     /** The maximum number of channels with subscribers at one time. */
@@ -43,9 +61,22 @@ export const Limits = z.strictObject({
     /** The maximum length of a channel name, in bytes of UTF-8. */
     nameMaxLength: count,
   }),
-  retention: z.strictObject({ historyMessages: count, historyTtlMs: count, presence: z.boolean() }),
+  retention: z.strictObject({
+    historyMessages: count,
+    historyTtlMs: count,
+    presence: z.boolean(),
+    /** Bytes of Redis that the stored messages of the tenant may use. */
+    storedBytes: count.default(limitDefaults.retention.storedBytes),
+  }),
+  /** Limits of the server API. */
+  api: z.strictObject({ requestsPerSecond: count.default(limitDefaults.api.requestsPerSecond) }).prefault({}),
 })
 export type Limits = z.infer<typeof Limits>
+
+/** Returns the number of connections that guests may have at one time. */
+export function guestsMax({ guests, max }: Limits['connections']): number {
+  return guests ?? Math.ceil(max / 2)
+}
 
 /**
  * The clients to which a grant applies. All fields of one subject must match (AND); one matching subject of a
@@ -196,6 +227,35 @@ export const TenantPolicy = z.strictObject({
   channels: z.array(ChannelRule),
 })
 export type TenantPolicy = z.infer<typeof TenantPolicy>
+
+/** A policy as the catalog stores it: limits with their default value are left out. */
+export type PolicyRecord = z.input<typeof TenantPolicy>
+
+/** Returns the policy without the limits that have the values of `limitDefaults`. */
+export function toPolicyRecord<Policy extends { readonly limits: Limits }>(
+  policy: Policy,
+): Omit<Policy, 'limits'> & { limits: PolicyRecord['limits'] } {
+  const { api, messages, retention, ...rest } = policy.limits
+  const apiRecord = withoutDefaults(api, limitDefaults.api)
+  return {
+    ...policy,
+    limits: {
+      ...rest,
+      messages: withoutDefaults(messages, limitDefaults.messages),
+      retention: withoutDefaults(retention, limitDefaults.retention),
+      ...(Object.keys(apiRecord).length > 0 && { api: apiRecord }),
+    },
+  }
+}
+
+function withoutDefaults<Values extends object, Defaults extends Partial<Record<keyof Values, unknown>>>(
+  values: Values,
+  defaults: Defaults,
+): Omit<Values, keyof Defaults> & Partial<Values> {
+  const kept = Object.entries(values).filter(([name, value]) => Reflect.get(defaults, name) !== value)
+  // The entries are those of `values` without some of the optional ones.
+  return Object.fromEntries(kept) as Omit<Values, keyof Defaults> & Partial<Values>
+}
 
 /** Returns `<namespace>/<name>`, the name of a tenant in URLs, metrics and logs. */
 export function tenantKey(policy: { namespace: string; name: string }): string {

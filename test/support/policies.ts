@@ -3,12 +3,21 @@ import { createHash } from 'node:crypto'
 import type { ChannelRule, Grant, Limits, Subject, TenantPolicy } from '../../src/tenant/policy.js'
 
 export const generousLimits: Limits = {
-  connections: { max: 10_000, perUser: 1_000, connectsPerSecond: 10_000, commandsPerSecond: 10_000 },
+  connections: {
+    max: 10_000,
+    perUser: 1_000,
+    connectsPerSecond: 10_000,
+    commandsPerSecond: 10_000,
+    guests: 10_000,
+  },
   messages: {
     publishPerSecond: 100_000,
     publishBurst: 100_000,
     maxBytes: 32_768,
     fanoutPerSecond: 10_000_000,
+    readsPerSecond: 1_000_000,
+    joinsPerSecond: 1_000_000,
+    bytesOutPerSecond: 10_000_000_000,
   },
   channels: {
     max: 10_000,
@@ -16,7 +25,13 @@ export const generousLimits: Limits = {
     maxSubscriptionsPerConnection: 128,
     nameMaxLength: 255,
   },
-  retention: { historyMessages: 10_000, historyTtlMs: 86_400_000, presence: true },
+  retention: {
+    historyMessages: 10_000,
+    historyTtlMs: 86_400_000,
+    presence: true,
+    storedBytes: 10_000_000_000,
+  },
+  api: { requestsPerSecond: 1_000_000 },
 }
 
 const everyAuthenticatedUser: Subject[] = [{ authenticated: true }]

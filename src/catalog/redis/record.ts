@@ -2,7 +2,7 @@
 // stamp, which tells a reader whether it must read the record.
 import { parseJson } from '../../json.js'
 import { SealError, type SealingKeys } from './sealing.js'
-import { TenantPolicy, tenantKey } from '../../tenant/policy.js'
+import { TenantPolicy, tenantKey, toPolicyRecord } from '../../tenant/policy.js'
 
 /**
  * Why a gateway does not serve a tenant's newest revision. Reasons are API: the controller puts them into
@@ -62,9 +62,8 @@ export function unknownStampBody(tenantId: string): string {
 
 /** Encodes a policy as a record with sealed secrets. */
 export function encodeRecord(policy: TenantPolicy, keys: SealingKeys): string {
-  return JSON.stringify(
-    mapSecrets(policy, (secret, path) => keys.seal(secret, { tenantId: policy.tenantId, path })),
-  )
+  const sealed = mapSecrets(policy, (secret, path) => keys.seal(secret, { tenantId: policy.tenantId, path }))
+  return JSON.stringify(toPolicyRecord(sealed))
 }
 
 export type DecodedRecord =

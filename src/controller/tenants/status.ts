@@ -1,7 +1,7 @@
 // Builds a ChatTenant's status from the findings of a reconcile, and parses the status that the object has.
 import { z } from 'zod'
 import { durationText } from '../../resources/duration.js'
-import type { Limits, TenantPolicy } from '../../tenant/policy.js'
+import { guestsMax, type Limits, type TenantPolicy } from '../../tenant/policy.js'
 import { ChatTenantStatus, type Condition } from '../../resources/status.js'
 import type { PublicUrl } from '../credentials/endpoints.js'
 import type { GeneratedKeys } from '../credentials/key-rotation.js'
@@ -79,9 +79,13 @@ function effectiveOf({ channels, limits }: TenantPolicy, plan: string): ChatTena
 }
 
 /** Returns the limits in the form that the spec uses. */
-function quotaOf({ retention, ...limits }: Limits) {
-  const { historyMessages, historyTtlMs, presence } = retention
-  return { ...limits, retention: { historyMessages, historyTTL: durationText(historyTtlMs), presence } }
+function quotaOf({ connections, retention, ...limits }: Limits) {
+  const { historyTtlMs, ...rest } = retention
+  return {
+    ...limits,
+    connections: { ...connections, guests: guestsMax(connections) },
+    retention: { ...rest, historyTTL: durationText(historyTtlMs) },
+  }
 }
 
 function credentialsOf(secret: NonNullable<TenantStatusFacts['secret']>): ChatTenantStatus['credentials'] {

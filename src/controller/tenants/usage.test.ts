@@ -12,9 +12,18 @@ import {
 const nowMs = Date.UTC(2026, 0, 1)
 const limits: Limits = {
   connections: { max: 100, perUser: 10, connectsPerSecond: 10, commandsPerSecond: 10 },
-  messages: { publishPerSecond: 50, publishBurst: 50, maxBytes: 1024, fanoutPerSecond: 100 },
+  messages: {
+    publishPerSecond: 50,
+    publishBurst: 50,
+    maxBytes: 1024,
+    fanoutPerSecond: 100,
+    readsPerSecond: 100,
+    joinsPerSecond: 100,
+    bytesOutPerSecond: 1_000_000,
+  },
   channels: { max: 10, maxSubscribersPerChannel: 10, maxSubscriptionsPerConnection: 10, nameMaxLength: 100 },
-  retention: { historyMessages: 10, historyTtlMs: 1000, presence: true },
+  retention: { historyMessages: 10, historyTtlMs: 1000, presence: true, storedBytes: 1_000_000 },
+  api: { requestsPerSecond: 10 },
 }
 const used = (connections: number) => ({ ...noUsage, connections })
 
