@@ -231,30 +231,36 @@ export type TenantPolicy = z.infer<typeof TenantPolicy>
 /** A policy as the catalog stores it: limits with their default value are left out. */
 export type PolicyRecord = z.input<typeof TenantPolicy>
 
-/** Returns the policy without the limits that have the values of `limitDefaults`. */
+/** Returns the policy without the limits that have the values of `limitDefaults`, for `JSON.stringify`. */
 export function toPolicyRecord<Policy extends { readonly limits: Limits }>(
   policy: Policy,
 ): Omit<Policy, 'limits'> & { limits: PolicyRecord['limits'] } {
   const { api, messages, retention, ...rest } = policy.limits
-  const apiRecord = withoutDefaults(api, limitDefaults.api)
+  const { requestsPerSecond } = limitDefaults.api
   return {
     ...policy,
     limits: {
       ...rest,
-      messages: withoutDefaults(messages, limitDefaults.messages),
-      retention: withoutDefaults(retention, limitDefaults.retention),
-      ...(Object.keys(apiRecord).length > 0 && { api: apiRecord }),
+      messages: {
+        ...messages,
+        readsPerSecond: unlessDefault(messages.readsPerSecond, limitDefaults.messages.readsPerSecond),
+        joinsPerSecond: unlessDefault(messages.joinsPerSecond, limitDefaults.messages.joinsPerSecond),
+        bytesOutPerSecond: unlessDefault(
+          messages.bytesOutPerSecond,
+          limitDefaults.messages.bytesOutPerSecond,
+        ),
+      },
+      retention: {
+        ...retention,
+        storedBytes: unlessDefault(retention.storedBytes, limitDefaults.retention.storedBytes),
+      },
+      api: api.requestsPerSecond === requestsPerSecond ? undefined : api,
     },
   }
 }
 
-function withoutDefaults<Values extends object, Defaults extends Partial<Record<keyof Values, unknown>>>(
-  values: Values,
-  defaults: Defaults,
-): Omit<Values, keyof Defaults> & Partial<Values> {
-  const kept = Object.entries(values).filter(([name, value]) => Reflect.get(defaults, name) !== value)
-  // The entries are those of `values` without some of the optional ones.
-  return Object.fromEntries(kept) as Omit<Values, keyof Defaults> & Partial<Values>
+function unlessDefault(value: number, defaultValue: number): number | undefined {
+  return value === defaultValue ? undefined : value
 }
 
 /** Returns `<namespace>/<name>`, the name of a tenant in URLs, metrics and logs. */
