@@ -3,9 +3,9 @@ import { CommandError } from '../errors.js'
 import { isRecord } from '../json.js'
 import { claimAt, type Claims } from '../tenant/claims.js'
 import type { Issuer } from '../tenant/policy.js'
+import { userProblem } from '../tenant/user.js'
 import { invalidToken } from './token-header.js'
 
-const userBytesMax = 128
 const nameLengthMax = 128
 const infoBytesMax = 1_024
 /**
@@ -75,17 +75,16 @@ function secondsAt(claims: Claims, name: string): number | undefined {
 }
 
 /**
- * Returns the user: not empty, at most 128 bytes, printable, and never the name of a guest. An integer is
- * converted to text.
+ * Returns the user: not empty, at most 128 bytes, without hidden characters, and never the name of a guest.
+ * An integer is converted to text.
  */
 export function userOf(claims: Claims, claimName: string): string {
   const value = claimAt(claims, claimName)
   const user = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value
   if (typeof user !== 'string' || user === '')
     throw invalidToken(`names no user: put a non-empty string into the claim "${claimName}"`)
-  if (Buffer.byteLength(user) > userBytesMax)
-    throw invalidToken(`names a user of more than ${userBytesMax} bytes: use a shorter id`)
-  if (!isPrintable(user)) throw invalidToken('names a user with control characters or broken Unicode')
+  const problem = userProblem(user)
+  if (problem !== undefined) throw invalidToken(`names a user ${problem}`)
   if (user.startsWith('guest:'))
     throw invalidToken(
       'names a user that begins with "guest:": these names are reserved for guests, who connect without a token',

@@ -390,13 +390,28 @@ describe('a claim is refused', () => {
     ['an escape sequence', String.raw`{"sub":"\u001b[31m"}`, 'control characters'],
     ['NUL', String.raw`{"sub":"u\u0000"}`, 'control characters'],
     ['half a character', String.raw`{"sub":"\ud800"}`, 'broken Unicode'],
+    ['written from right to left', String.raw`{"sub":"ann\u202Enib"}`, 'U+202E at position 4'],
+    ['an isolate', String.raw`{"sub":"\u2066ann"}`, 'U+2066 at position 1'],
+    ['an Arabic letter mark', String.raw`{"sub":"ann\u061C"}`, 'U+061C'],
+    ['a zero-width space', String.raw`{"sub":"a\u200Bnn"}`, 'U+200B'],
+    ['a zero-width joiner', String.raw`{"sub":"a\u200Dnn"}`, 'U+200D'],
+    ['a word joiner', String.raw`{"sub":"a\u2060nn"}`, 'U+2060'],
+    ['a byte order mark', String.raw`{"sub":"\uFEFFann"}`, 'U+FEFF'],
+    ['a soft hyphen', String.raw`{"sub":"a\u00ADnn"}`, 'U+00AD'],
+    ['a Hangul filler', String.raw`{"sub":"ann\u3164"}`, 'U+3164'],
+    ['a tag character', String.raw`{"sub":"ann\uDB40\uDC41"}`, 'U+E0041'],
+    ['a variation selector', String.raw`{"sub":"ann\uFE0F"}`, 'U+FE0F'],
+    ['a line separator', String.raw`{"sub":"ann\u2028"}`, 'U+2028'],
   ])('when the user is %s', async (_, payload, sentence) => {
     await expectInvalid(withPayload(payload), sentence)
   })
 
   test('unless the user has exactly the maximal length', async () => {
     await expect(verifier.verify(withPayload(`{"sub":"${'é'.repeat(64)}"}`))).resolves.toBeDefined()
-    await expect(verifier.verify(withPayload('{"sub":"guests:x 😀"}'))).resolves.toBeDefined()
+    for (const user of ['guests:x 😀', 'żółw@example.org', '山田 太郎', 'فاطمة'])
+      await expect(verifier.verify(withPayload(JSON.stringify({ sub: user })))).resolves.toMatchObject({
+        user,
+      })
   })
 
   test.each([

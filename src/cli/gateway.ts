@@ -46,6 +46,7 @@ interface GatewayOptions extends RedisOptions {
   /** Handshakes per second. */
   readonly handshakeRate: number
   readonly allowPrivateJwks: boolean
+  readonly statsNames: boolean
   readonly logLevel: LogLevel
 }
 
@@ -104,6 +105,11 @@ export function gatewayCommand(): Command {
       defaultHandshakesPerSecond,
     )
     .option('--allow-private-jwks', 'allow JWKS URLs of tenants with private addresses, and with http', false)
+    .option(
+      '--stats-names',
+      'name the fullest channels of each tenant in /stats, not only their number',
+      false,
+    )
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
   return withDocumentedExitCodes(command).action(async (options: GatewayOptions) => runGateway(options))
 }
@@ -206,7 +212,7 @@ async function runOn(
     handshakesPerSecond: options.handshakeRate,
   })
   certificate?.onChange((renewed) => server.replaceCertificate(renewed))
-  const ops = new OpsServer(gateway)
+  const ops = new OpsServer(gateway, { statsNames: options.statsNames })
   const { host } = options
   const ending = new AbortController()
   const running: Promise<void>[] = []

@@ -64,7 +64,7 @@ export function channelNameProblem(text: string, options: { maxLength: number })
 }
 
 /** Returns a notation such as `U+202E` for a character that must not be printed. */
-function codePointText(character: string): string {
+export function codePointText(character: string): string {
   const hex = (character.codePointAt(0) ?? 0).toString(16).toUpperCase()
   return `U+${hex.padStart(4, '0')}`
 }

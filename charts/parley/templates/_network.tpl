@@ -19,16 +19,15 @@
   {{- end }}
 {{- end -}}
 
-{{/* Rule for scraping metrics. Call with (list $ port). A namespaceSelector matches only pods, so the default
-     admits nothing from outside the cluster. */}}
+{{/* Rules for the operators' port. Call with (list $ port). Without sources there is no rule, because an empty
+     `from` admits everybody. The probes of the kubelet come from the pod's own node, to which a NetworkPolicy
+     does not apply. */}}
 {{- define "parley.ingressMetrics" -}}
 {{- $root := index . 0 -}}
+{{- with $root.Values.networkPolicy.metricsFrom -}}
 - ports:
-    - { port: {{ index . 1 }}, protocol: TCP }
+    - { port: {{ index $ 1 }}, protocol: TCP }
   from:
-    {{- with $root.Values.networkPolicy.metricsFrom }}
     {{- toYaml . | nindent 4 }}
-    {{- else }}
-    - namespaceSelector: {}
-    {{- end }}
+{{- end -}}
 {{- end -}}

@@ -78,7 +78,7 @@ async function dev(options: DevOptions): Promise<void> {
   const server = new GatewayServer(gateway, {
     extraPages: devPages(gateway, { webFolder: new URL('../../web/', import.meta.url) }),
   })
-  const ops = new OpsServer(gateway)
+  const ops = new OpsServer(gateway, { statsNames: true })
 
   const address = await listenOrExplain(() => server.listen(options.port, options.host), {
     what: 'clients',

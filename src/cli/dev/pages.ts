@@ -63,7 +63,7 @@ export function devPages(gateway: Gateway, options: { webFolder: URL }): ExtraPa
       )
       return true
     }
-    if (!isDevPath) await handleOpsRequest(gateway, request, response)
+    if (!isDevPath) await handleOpsRequest(gateway, { request, response }, { statsNames: true })
     else if (path === '/dev/tenants') sendJson(response, 200, [...gateway.tenants].map(describe))
     else await answerToken(gateway, request, response)
     return true

@@ -2,9 +2,17 @@
 // OpenAPI document. As in the Go structs of Centrifugo, an absent field, null and the zero value mean the
 // same, and unknown fields are ignored.
 import { z } from 'zod'
+import { userProblem } from '../../tenant/user.js'
 
 const channel = z.string().min(1, 'It is empty').max(255).describe('Name of the channel.')
-const user = z.string().max(255).describe('The user. Empty: all guests.')
+const user = z
+  .string()
+  .max(255)
+  .superRefine((value, context) => {
+    const problem = userProblem(value)
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: `names a user ${problem}` })
+  })
+  .describe('The user. Empty: all guests.')
 const client = z.string().nullish().describe('Only connections with this client id (`client` in presence).')
 const session = z.string().nullish().describe('Only the connection with this id.')
 const anyJson = z.unknown()

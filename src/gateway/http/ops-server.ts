@@ -4,14 +4,14 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { listen, closeServer } from './listen.js'
 import type { Gateway } from '../gateway.js'
-import { handleOpsRequest } from './ops.js'
+import { handleOpsRequest, type OpsOptions } from './ops.js'
 
 export class OpsServer {
   readonly #http: Server
 
-  constructor(gateway: Gateway) {
+  constructor(gateway: Gateway, options: OpsOptions = {}) {
     this.#http = createServer((request, response) => {
-      handleOpsRequest(gateway, request, response).catch((error: unknown) => {
+      handleOpsRequest(gateway, { request, response }, options).catch((error: unknown) => {
         gateway.reportBug(error, 'a request to the operators port failed')
         response.destroy()
       })

@@ -11,6 +11,7 @@ import { Session } from '../../session/session.js'
 import type { CatalogListener } from '../../catalog/catalog.js'
 import type { TenantPolicy } from '../../tenant/policy.js'
 import { Gateway } from '../gateway.js'
+import type { OpsOptions } from './ops.js'
 import { OpsServer } from './ops-server.js'
 import { FakeTransport, policyOf, silentLog, turn } from '../../session/session.testing.js'
 
@@ -38,8 +39,8 @@ export class OpsFixture {
     })
   }
 
-  async start(): Promise<this> {
-    const server = new OpsServer(this.gateway)
+  async start(options: OpsOptions = {}): Promise<this> {
+    const server = new OpsServer(this.gateway, options)
     const { port } = await server.listen(0, '127.0.0.1')
     onTestFinished(() => server.close())
     this.url = `http://127.0.0.1:${port}`
@@ -76,5 +77,7 @@ export class OpsFixture {
   }
 }
 
-export const startOps = (policies: readonly TenantPolicy[] = [policyOf()]): Promise<OpsFixture> =>
-  new OpsFixture(policies).start()
+export const startOps = (
+  policies: readonly TenantPolicy[] = [policyOf()],
+  options: OpsOptions = {},
+): Promise<OpsFixture> => new OpsFixture(policies).start(options)

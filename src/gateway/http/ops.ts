@@ -10,13 +10,21 @@ export function isOpsPath(path: string): boolean {
   return opsPaths.has(path)
 }
 
+export interface OpsOptions {
+  /**
+   * True: `/stats` also names the channels with the most subscribers. Names of channels often contain names
+   * of users, and the port has no authentication. Default: false.
+   */
+  readonly statsNames?: boolean
+}
+
 /**
  * Answers `/metrics`, `/metrics/tenants`, `/healthz`, `/readyz` and `/stats`, and any other path with 404.
  */
 export async function handleOpsRequest(
   gateway: Gateway,
-  request: IncomingMessage,
-  response: ServerResponse,
+  { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
+  options: OpsOptions,
 ): Promise<void> {
   const [path = ''] = (request.url ?? '').split('?')
   if (request.method !== 'GET' && request.method !== 'HEAD') {
@@ -30,7 +38,7 @@ export async function handleOpsRequest(
       return sendJson(response, reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons })
     }
     case '/stats':
-      return sendJson(response, 200, { ...stats(gateway), cluster: await gateway.readCluster() })
+      return sendJson(response, 200, { ...stats(gateway, options), cluster: await gateway.readCluster() })
     case '/metrics':
     case '/metrics/tenants': {
       const { registry } = path === '/metrics' ? gateway.metrics : gateway.tenantMetrics
@@ -60,17 +68,20 @@ interface TenantStats {
   publications: number
   deliveries: number
   refusals: Record<string, number>
-  /** The number of subscribers on this gateway by channel, most subscribers first, at most `roomsMax`. */
-  rooms: Record<string, number>
+  /**
+   * The number of subscribers on this gateway by channel, most subscribers first, at most `roomsMax`. Only
+   * with `statsNames`.
+   */
+  rooms?: Record<string, number>
   rooms_total: number
 }
 
 const roomsMax = 100
 
-function stats(gateway: Gateway): object {
+function stats(gateway: Gateway, { statsNames = false }: OpsOptions): object {
   const tenants: Record<string, TenantStats> = {}
   for (const tenant of gateway.tenants) {
-    const rooms = [...tenant.channels.subscribedChannels()].toSorted(([, a], [, b]) => b - a)
+    const rooms = [...tenant.channels.subscribedChannels()]
     tenants[tenant.key] = {
       connections: tenant.quota.connections,
       connections_max: tenant.policy.limits.connections.max,
@@ -78,7 +89,9 @@ function stats(gateway: Gateway): object {
       publications: tenant.quota.counters.publicationsTotal,
       deliveries: tenant.quota.counters.deliveriesTotal,
       refusals: Object.fromEntries(tenant.quota.counters.refusals),
-      rooms: Object.fromEntries(rooms.slice(0, roomsMax)),
+      ...(statsNames && {
+        rooms: Object.fromEntries(rooms.toSorted(([, a], [, b]) => b - a).slice(0, roomsMax)),
+      }),
       rooms_total: rooms.length,
     }
   }
