@@ -15,6 +15,50 @@ import type { LogItem, SubscriberLog } from './oracle.js'
 
 const tenants = ['red', 'blue']
 
+/** The key of the server API of the tenant `green`. */
+export const greenApiKey = 'green-key-for-tests-of-hostile-backends-and-nothing-else'
+
+/**
+ * The tenant of hostile clients: on a plan with the default limits, and open to guests. The oracle does not
+ * know its channels.
+ */
+const hostileTenant = `---
+apiVersion: parley.chat/v1alpha1
+kind: ChatPlan
+metadata: { name: default }
+spec: {}
+---
+apiVersion: parley.chat/v1alpha1
+kind: ChatTenant
+metadata: { name: green, namespace: faults }
+spec:
+  planRef: { name: default }
+  auth:
+    - { name: test, type: SharedKey, keyRef: { name: green-key, key: hmac } }
+  channels:
+    - name: all
+      match: { type: Pattern, value: '*' }
+      grants:
+        - operations: [Subscribe, Publish, Presence, History]
+          subjects: [{ authenticated: true }, { anonymous: true }]
+      history: { size: 100, ttl: 2m }
+      presence: true
+      joinLeave: true
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: green-key, namespace: faults }
+stringData: { hmac: key-of-green-for-tests-of-faults-and-nothing-else, api: ${greenApiKey} }
+---
+apiVersion: parley.chat/v1alpha1
+kind: ChatCredential
+metadata: { name: green-backend, namespace: faults }
+spec:
+  tenantRef: { name: green }
+  role: Admin
+  importSecretRef: { name: green-key, key: api }
+`
+
 const plan = (connectsPerSecond: number): string => `apiVersion: parley.chat/v1alpha1
 kind: ChatPlan
 metadata: { name: faults }
@@ -65,7 +109,7 @@ export class Tenants {
     const folder = await mkdtemp(join(tmpdir(), 'parley-faults-'))
     await writeFile(
       join(folder, 'faults.yaml'),
-      plan(connectsPerSecond) + tenants.map(tenantManifest).join(''),
+      plan(connectsPerSecond) + tenants.map(tenantManifest).join('') + hostileTenant,
     )
     return new Tenants(folder)
   }
@@ -78,7 +122,8 @@ export class Tenants {
   async token(tenant: string, user: string): Promise<string> {
     const [issuer] = this.#policy(tenant).issuers
     if (!issuer) throw new Error(`${tenant} has no issuer`)
-    return mintToken(issuer, { user, expiresInS: 3_600, nowMs: Date.now() })
+    // Longer than the longest soak.
+    return mintToken(issuer, { user, expiresInS: 604_800, nowMs: Date.now() })
   }
 
   async remove(): Promise<void> {

@@ -107,6 +107,11 @@ export class GatewayProcess {
     return (await this.#metric())('process_resident_memory_bytes')
   }
 
+  /** The number of bugs that the gateway has reported. */
+  async bugs(): Promise<number> {
+    return (await this.#metric())('parley_bugs_total')
+  }
+
   async resourceUsage(): Promise<ResourceUsage> {
     await this.#collectGarbage()
     const metric = await this.#metric()

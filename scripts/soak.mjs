@@ -1,0 +1,19 @@
+// `npm run soak -- [--minutes N] [--seed N]`: builds dist, then mixes load, faults and hostile clients for
+// the given time.
+import { parseArgs } from 'node:util'
+import { show } from './run.mjs'
+
+const { values } = parseArgs({
+  options: { minutes: { type: 'string', default: '60' }, seed: { type: 'string', default: '1' } },
+})
+if (!/^[1-9]\d{0,4}$/.test(values.minutes) || !/^\d{1,9}$/.test(values.seed)) {
+  console.error('usage: npm run soak -- [--minutes N] [--seed N]')
+  process.exit(2)
+}
+
+process.exitCode =
+  (await show('node', ['scripts/build.mjs'])) ||
+  (await show('node', ['node_modules/vitest/vitest.mjs', 'run', '-c', 'vitest.soak.config.ts'], {
+    PARLEY_SOAK_MINUTES: values.minutes,
+    PARLEY_SOAK_SEED: values.seed,
+  }))
