@@ -13,7 +13,7 @@ const seed = Number(process.env['PARLEY_SOAK_SEED'] ?? 1)
 const attacksAtOnce = 3
 const stepMs = 20_000
 const sampleMs = 60_000
-/** What a gateway may hold more at the end than after the warm-up, in bytes of its heap after a collection. */
+/** The growth of a gateway's heap after the warm-up, in bytes after a collection. */
 const heapGrowthMax = 64 * 1_048_576
 const warmUpSteps = 9
 
@@ -48,14 +48,14 @@ test(`a soak of ${minutes} minutes with seed ${seed}`, { timeout: (minutes + 30)
       const stop = new AbortController()
       // Each request and pause of an attack listens to the signal.
       setMaxListeners(0, stop.signal)
-      const running = chosen.map((name, index) => {
+      const running = chosen.map(async (name, index) => {
         const target: Target = {
           get port() {
             return rig.gateways[(step + index) % rig.gateways.length]?.port ?? 0
           },
           token: (user) => rig.tenants.token('green', user),
         }
-        return attacks[name]?.(target, stop.signal)
+        await attacks[name]?.(target, stop.signal)
       })
       const [fault, run] = faults[step % (2 * faults.length)] ?? []
       await sleep(stepMs / 2)
