@@ -15,6 +15,7 @@ import { TenantMetrics, type TenantGauges } from '../metrics-tenants.js'
 import { Metrics, type GatewayGauges } from '../metrics.js'
 import { presenceTtlMs, type Presence } from '../presence/presence.js'
 import { closeCodes, withDetail } from '../protocol/codes.js'
+import { ArrivalDelay } from '../session/arrival-delay.js'
 import {
   defaultSessionLimits,
   type OpenSession,
@@ -136,6 +137,7 @@ export class Gateway {
       presence,
       hub: this.hub,
       clock,
+      arrivalDelay: new ArrivalDelay(clock),
       wheel,
       flusher: new Flusher({ clock, after: systemAfter }),
       metrics: this.metrics,
@@ -175,6 +177,7 @@ export class Gateway {
   /** Runs the timers, the control channel and the presence refresh until `signal` aborts. */
   run(signal: AbortSignal): void {
     this.context.wheel.run(signal)
+    this.context.arrivalDelay.run(signal)
     this.#controlChannel
       .run(signal)
       .catch((error: unknown) => this.reportBug(error, 'the subscription to the control channel failed'))
@@ -249,6 +252,7 @@ export class Gateway {
         log,
         allowPrivateJwks: this.#options.allowPrivateJwks ?? false,
         ledger: this.#ledger,
+        arrivalDelay: this.context.arrivalDelay,
       }),
     )
   }

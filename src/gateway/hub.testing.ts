@@ -69,6 +69,7 @@ export class HubFixture {
     clock: this.clock,
     log: silentLog,
     allowPrivateJwks: false,
+    arrivalDelay: { at: () => 0 },
     ledger: new LocalLedger(),
   })
   readonly chat = counting(chatCodec)

@@ -128,3 +128,51 @@ test('a caller that waits for the returned time gets its tokens if no other call
     }),
   )
 })
+
+describe('a request that the gateway has delayed', () => {
+  test('uses the tokens that the full bucket had no room for, as many as it was delayed', () => {
+    const bucket = new TokenBucket({ rate: 10, burst: 10 }, 0)
+    let taken = 0
+    while (bucket.take(1, 2_000, 2_000) === 0) taken += 1
+    expect(taken).toBe(30)
+  })
+
+  test('gets no more than the tokens of its delay, and never more than those of five seconds', () => {
+    const bucket = new TokenBucket({ rate: 10, burst: 10 }, 0)
+    expect(bucket.take(10, 60_000)).toBe(0)
+    expect(bucket.take(6, 60_000, 500)).toBeGreaterThan(0)
+    expect(bucket.take(5, 60_000, 500)).toBe(0)
+    let taken = 0
+    while (bucket.take(1, 60_000, 60_000) === 0) taken += 1
+    expect(taken).toBe(45)
+  })
+
+  test('keeps nothing for requests that were not delayed', () => {
+    const bucket = new TokenBucket({ rate: 10, burst: 10 }, 0)
+    expect(bucket.take(10, 10_000)).toBe(0)
+    expect(bucket.take(1, 10_000)).toBe(100)
+  })
+
+  test('pays a debt with them', () => {
+    const bucket = new TokenBucket({ rate: 10, burst: 10 }, 0)
+    expect(bucket.charge(25, 2_000, 2_000)).toBe(0)
+    expect(bucket.charge(10, 2_000, 2_000)).toBe(500)
+  })
+})
+
+test('never gives more than the burst and the rate of the time since the bucket was full, whatever is delayed', () => {
+  const sequences = fc.array(
+    fc.record({ afterMs: fc.nat({ max: 3_000 }), n: fc.nat({ max: 5 }), delayedMs: fc.nat({ max: 10_000 }) }),
+  )
+  fc.assert(
+    fc.property(sequences, (sequence) => {
+      const bucket = new TokenBucket({ rate: 4, burst: 6 }, 0)
+      let [nowMs, given] = [0, 0]
+      for (const { afterMs, delayedMs, n } of sequence) {
+        nowMs += afterMs
+        if (bucket.take(n, nowMs, delayedMs) === 0) given += n
+        expect(given).toBeLessThanOrEqual(6 + (4 * nowMs) / 1000)
+      }
+    }),
+  )
+})

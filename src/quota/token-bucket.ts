@@ -7,6 +7,12 @@
  */
 export const retryAfterMsMax = 60_000
 
+/**
+ * The time in milliseconds whose tokens a full bucket remembers for requests that the gateway itself has
+ * delayed. A longer delay counts as this one.
+ */
+const savedMsMax = 5_000
+
 /** `rate`: tokens per second. `burst`: tokens in a full bucket. Both are 0 or more. */
 export interface BucketLimits {
   readonly rate: number
@@ -17,11 +23,17 @@ export interface BucketLimits {
  * A bucket that starts full and never gives more than `burst + rate * t` tokens in any window of `t` seconds.
  * Times are monotonic milliseconds; a time before the last one counts as the last one. The bucket counts
  * thousandths of a token and whole milliseconds, so that sums are exact.
+ *
+ * `delayedMs` is how long the gateway itself has delayed a request, for example because its event loop was
+ * blocked. Requests that were sent in time then arrive all at once, so they may also use the tokens that the
+ * full bucket had no room for, up to `rate * delayedMs` and never more than those of the last five seconds.
  */
 export class TokenBucket {
   #rate: number
   #burstMilli: number
   #milli: number
+  /** The tokens that the full bucket had no room for. */
+  #savedMilli = 0
   #atMs: number
 
   constructor(limits: BucketLimits, nowMs: number) {
@@ -35,12 +47,13 @@ export class TokenBucket {
    * Takes `n` tokens or none. Returns 0 when they were taken, otherwise the milliseconds until `n` are
    * available if nothing else is taken.
    */
-  take(n: number, nowMs: number): number {
+  take(n: number, nowMs: number, delayedMs = 0): number {
     this.#refill(nowMs)
     // At rate 0 nothing is allowed, even when tokens are left in the bucket.
     if (this.#rate === 0 || n * 1000 > this.#burstMilli) return retryAfterMsMax
     const missing = n * 1000 - this.#milli
-    if (missing > 0) return Math.min(Math.ceil(missing / this.#rate), retryAfterMsMax)
+    if (missing > 0 && !this.#useSaved(missing, delayedMs))
+      return Math.min(Math.ceil(missing / this.#rate), retryAfterMsMax)
     this.#milli -= n * 1000
     return 0
   }
@@ -50,10 +63,11 @@ export class TokenBucket {
    * publication is known only after the publication was accepted. Returns 0 when there is no debt, otherwise
    * the milliseconds until the debt is paid if nothing else is charged. `charge(0, nowMs)` only checks.
    */
-  charge(n: number, nowMs: number): number {
+  charge(n: number, nowMs: number, delayedMs = 0): number {
     this.#refill(nowMs)
     this.#milli -= n * 1000
     if (this.#rate === 0) return retryAfterMsMax
+    if (this.#milli < 0) this.#useSaved(Math.min(-this.#milli, this.#usable(delayedMs)), delayedMs)
     return this.#milli < 0 ? Math.min(Math.ceil(-this.#milli / this.#rate), retryAfterMsMax) : 0
   }
 
@@ -63,13 +77,30 @@ export class TokenBucket {
     this.#rate = limits.rate
     this.#burstMilli = limits.burst * 1000
     this.#milli = Math.min(this.#milli, this.#burstMilli)
+    this.#savedMilli = Math.min(this.#savedMilli, this.#rate * savedMsMax)
+  }
+
+  /** Returns how many saved tokens, in thousandths, a request with this delay may use. */
+  #usable(delayedMs: number): number {
+    return Math.min(this.#savedMilli, this.#rate * Math.min(delayedMs, savedMsMax))
+  }
+
+  /** Moves `milli` saved thousandths into the bucket. Returns false when a request may not use that many. */
+  #useSaved(milli: number, delayedMs: number): boolean {
+    if (delayedMs <= 0 || milli > this.#usable(delayedMs)) return false
+    this.#savedMilli -= milli
+    this.#milli += milli
+    return true
   }
 
   #refill(nowMs: number): void {
     const now = Math.floor(nowMs)
     if (now <= this.#atMs) return
     // Tokens per second equal thousandths of a token per millisecond.
-    this.#milli = Math.min(this.#burstMilli, this.#milli + (now - this.#atMs) * this.#rate)
+    const filled = this.#milli + (now - this.#atMs) * this.#rate
+    this.#milli = Math.min(this.#burstMilli, filled)
+    if (filled > this.#burstMilli)
+      this.#savedMilli = Math.min(this.#savedMilli + filled - this.#burstMilli, this.#rate * savedMsMax)
     this.#atMs = now
   }
 }

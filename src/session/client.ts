@@ -26,6 +26,11 @@ export interface Client {
   readonly connected: boolean
   /** True once the session has closed. It never opens again. */
   readonly closed: boolean
+  /**
+   * How long the gateway has delayed the command that started last, in milliseconds, for charges to the
+   * tenant's rates: commands that waited here were not sent all at once.
+   */
+  readonly delayedMs: number
   /** Throws an Error when the client is not connected. */
   readonly identity: Identity
 

@@ -5,6 +5,7 @@ import type { Metrics } from '../metrics.js'
 import type { Presence } from '../presence/presence.js'
 import type { CloseCode } from '../protocol/codes.js'
 import type { Clock, TimerWheel } from '../time.js'
+import type { ArrivalDelay } from './arrival-delay.js'
 import type { Flusher } from './io/flusher.js'
 import type { HeartbeatTiming } from './io/heartbeat.js'
 import type { OutboxBounds } from './io/outbox.js'
@@ -79,6 +80,7 @@ export interface SessionContext {
   readonly presence: Presence
   readonly hub: ChannelHub
   readonly clock: Clock
+  readonly arrivalDelay: ArrivalDelay
   readonly wheel: TimerWheel
   readonly flusher: Flusher
   readonly metrics: Metrics

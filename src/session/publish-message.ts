@@ -24,6 +24,8 @@ export interface PublishRequest {
   readonly idempotencyKey?: string | undefined
   /** Delivers to current subscribers only, also where the channel has a history. Default: false. */
   readonly skipHistory?: boolean | undefined
+  /** How long the gateway has delayed the publish. Default: what the event loop has delayed. */
+  readonly delayedMs?: number | undefined
 }
 
 /**
@@ -45,7 +47,7 @@ export async function publishMessage(
   const settings = channelSettings(tenant, channel)
   const history = request.skipHistory ? undefined : (settings.history ?? undefined)
   if (history) tenant.quota.checkChannel(channel)
-  tenant.quota.chargePublish(channel)
+  tenant.quota.chargePublish(channel, request.delayedMs)
   if (history) tenant.channels.addPublication(channel, history.ttlMs)
 
   const published = await context.broker.publish(

@@ -92,6 +92,7 @@ export class Session
       dispatch: options.dispatch,
       bounds: limits,
       clock,
+      arrivalDelay: context.arrivalDelay,
       commandsPerSecond: this.#commandsPerSecond,
     })
     this.#state = {
@@ -103,6 +104,10 @@ export class Session
 
   get lastCommandMs(): number {
     return this.#commands.lastCommandMs
+  }
+
+  get delayedMs(): number {
+    return this.#commands.delayedMs
   }
 
   get connected(): boolean {

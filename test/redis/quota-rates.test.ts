@@ -41,7 +41,13 @@ class GatewayRig {
     this.gateways = await startLedgers(count, `redis://127.0.0.1:${redis.port}`, { clock: this.clock })
     this.tenants = this.gateways.map(
       ({ ledger }) =>
-        new TenantRuntime(policy, { clock: this.clock, log: silentLog, allowPrivateJwks: false, ledger }),
+        new TenantRuntime(policy, {
+          clock: this.clock,
+          log: silentLog,
+          allowPrivateJwks: false,
+          ledger,
+          arrivalDelay: { at: () => 0 },
+        }),
     )
     this.passed = this.gateways.map(() => 0)
     this.demand = this.gateways.map(() => 0)

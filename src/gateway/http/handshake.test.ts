@@ -22,6 +22,7 @@ const tenant = new TenantRuntime(policy, {
   clock,
   log: silentLog,
   allowPrivateJwks: false,
+  arrivalDelay: { at: () => 0 },
   ledger: new LocalLedger(),
 })
 let token = ''

@@ -16,6 +16,7 @@ export async function handlePublish(client: Client, command: PublishCommand, ref
     info: identity.info,
     skipSession: command.echo ? undefined : client.id,
     idempotencyKey: scopedKey(client, command),
+    delayedMs: client.delayedMs,
   })
   client.reply(ref, { kind: 'publish', channel, position, durability })
 }

@@ -5,6 +5,7 @@ import { closeCodes } from '../../protocol/codes.js'
 import type { Command, DecodedItem, ReplyRef } from '../../protocol/commands.js'
 import { TokenBucket, type BucketLimits } from '../../quota/token-bucket.js'
 import type { Clock } from '../../time.js'
+import type { ArrivalDelay } from '../arrival-delay.js'
 import type { Client, Dispatch } from '../client.js'
 import type { SessionLimits } from '../context.js'
 
@@ -27,37 +28,49 @@ export type CommandQueueBounds = Pick<
 type DecodedCommand = Extract<DecodedItem, { kind: 'command' }>
 
 /**
- * Largest number of consecutive pings and pongs above the rate; one more closes the session. With a rate of 0
- * commands per second, the regular pongs of a client reach this number after half an hour.
+ * The pings and pongs that a client may send in a burst beyond its rate of commands; one more closes the
+ * session.
  */
-const controlsOverRateMax = 64
+const controlsBurst = 64
 
 export class CommandQueue {
   readonly #owner: CommandQueueOwner
   readonly #dispatch: Dispatch
   readonly #bounds: CommandQueueBounds
   readonly #clock: Clock
+  readonly #arrivalDelay: Pick<ArrivalDelay, 'at'>
   readonly #rate: TokenBucket
+  readonly #controls: TokenBucket
   #commandsPerSecond: number
   readonly #queue: DecodedItem[] = []
+  /** When each item of the queue was sent at the earliest; monotonic milliseconds. */
+  readonly #sentMs: number[] = []
   #busy = false
   #publishesInFlight = 0
   #errorsInRow = 0
-  #controlsOverRate = 0
   #lastCommandMs: number
+  #delayedMs = 0
 
   constructor(
     owner: CommandQueueOwner,
-    options: { dispatch: Dispatch; bounds: CommandQueueBounds; clock: Clock; commandsPerSecond: number },
+    options: {
+      dispatch: Dispatch
+      bounds: CommandQueueBounds
+      clock: Clock
+      arrivalDelay: Pick<ArrivalDelay, 'at'>
+      commandsPerSecond: number
+    },
   ) {
-    const { bounds, clock, commandsPerSecond, dispatch } = options
+    const { arrivalDelay, bounds, clock, commandsPerSecond, dispatch } = options
     this.#owner = owner
     this.#dispatch = dispatch
     this.#bounds = bounds
     this.#clock = clock
+    this.#arrivalDelay = arrivalDelay
     this.#commandsPerSecond = commandsPerSecond
     this.#lastCommandMs = clock.monotonicMs()
     this.#rate = new TokenBucket(limitsOf(commandsPerSecond), this.#lastCommandMs)
+    this.#controls = new TokenBucket(controlLimitsOf(commandsPerSecond), this.#lastCommandMs)
   }
 
   /** The monotonic time of the last command in milliseconds; pongs do not count. */
@@ -65,16 +78,33 @@ export class CommandQueue {
     return this.#lastCommandMs
   }
 
+  /**
+   * How long the gateway has delayed the command that started last, in milliseconds: in this queue, and
+   * before the gateway read it.
+   */
+  get delayedMs(): number {
+    return this.#delayedMs
+  }
+
   configure(commandsPerSecond: number): void {
+    const nowMs = this.#clock.monotonicMs()
     this.#commandsPerSecond = commandsPerSecond
-    this.#rate.configure(limitsOf(commandsPerSecond), this.#clock.monotonicMs())
+    this.#rate.configure(limitsOf(commandsPerSecond), nowMs)
+    this.#controls.configure(controlLimitsOf(commandsPerSecond), nowMs)
   }
 
   /**
    * Queues the items of one frame; `run` starts them. Closes the session with 3013 above `queuedCommandsMax`.
+   * The items are charged to the client's rate now and not when they start, because the client does not
+   * decide how long they wait. `waitedMs`: how long the gateway kept the frame before it called this.
    */
-  add(items: readonly DecodedItem[]): void {
-    this.#queue.push(...items)
+  add(items: readonly DecodedItem[], waitedMs = 0): void {
+    const nowMs = this.#clock.monotonicMs()
+    const delayedMs = waitedMs + this.#arrivalDelay.at(nowMs)
+    for (const item of items) {
+      this.#queue.push(this.#charged(item, { nowMs, delayedMs }))
+      this.#sentMs.push(nowMs - delayedMs)
+    }
     if (this.#queue.length > this.#bounds.queuedCommandsMax) this.#owner.close(closeCodes.tooManyRequests)
   }
 
@@ -91,8 +121,10 @@ export class CommandQueue {
       // Publishes that precede an item that closes the session are answered before the session closes.
       if (this.#publishesInFlight > 0 && endsSession(item)) return
       this.#queue.shift()
+      const sentMs = this.#sentMs.shift() ?? 0
       const received = this.#commandOf(item)
       if (!received || !owner.mayBegin(received.command)) continue
+      this.#delayedMs = this.#clock.monotonicMs() - sentMs
       const { command, ref } = received
       const overlaps = command.kind === 'publish'
       if (overlaps) this.#publishesInFlight += 1
@@ -115,9 +147,9 @@ export class CommandQueue {
    */
   addControl(): void {
     if (this.#owner.closed) return
-    const isOverRate = this.#rate.take(1, this.#clock.monotonicMs()) > 0
-    this.#controlsOverRate = isOverRate ? this.#controlsOverRate + 1 : 0
-    if (this.#controlsOverRate > controlsOverRateMax) this.#owner.close(closeCodes.tooManyRequests)
+    const nowMs = this.#clock.monotonicMs()
+    if (this.#controls.take(1, nowMs, this.#arrivalDelay.at(nowMs)) > 0)
+      this.#owner.close(closeCodes.tooManyRequests)
   }
 
   /** A command succeeded: the count of errors in a row starts again. */
@@ -127,26 +159,24 @@ export class CommandQueue {
 
   clear(): void {
     this.#queue.length = 0
+    this.#sentMs.length = 0
   }
 
-  /**
-   * Charges the item to the client's rate. Returns a command that may start, and handles every other item
-   * itself.
-   */
+  /** Charges the item to the client's rate. Returns a refusal in its place when the rate is used up. */
+  #charged(item: DecodedItem, { delayedMs, nowMs }: { delayedMs: number; nowMs: number }): DecodedItem {
+    if (item.kind === 'pong' || item.kind === 'violation') return item
+    const waitMs = this.#rate.take(1, nowMs, delayedMs)
+    if (waitMs > 0) return { kind: 'refused', ref: item.ref, error: this.#overRate(waitMs) }
+    if (item.kind === 'command') this.#lastCommandMs = nowMs
+    return item
+  }
+
+  /** Returns a command that may start, and handles every other item itself. */
   #commandOf(item: DecodedItem): DecodedCommand | undefined {
-    if (item.kind === 'pong') {
-      this.addControl()
-      return undefined
-    }
-    const nowMs = this.#clock.monotonicMs()
-    const waitMs = this.#rate.take(1, nowMs)
-    if (item.kind === 'command' && waitMs === 0) {
-      this.#lastCommandMs = nowMs
-      return item
-    }
-    if (item.kind === 'violation') this.#owner.close(item.close)
-    else if (waitMs > 0) this.#refuse(item.ref, this.#overRate(waitMs))
-    else if (item.kind === 'refused') this.#refuse(item.ref, item.error)
+    if (item.kind === 'command') return item
+    if (item.kind === 'pong') this.addControl()
+    else if (item.kind === 'violation') this.#owner.close(item.close)
+    else this.#refuse(item.ref, item.error)
     return undefined
   }
 
@@ -182,6 +212,12 @@ export class CommandQueue {
 
 function limitsOf(commandsPerSecond: number): BucketLimits {
   return { rate: commandsPerSecond, burst: commandsPerSecond }
+}
+
+/** A client whose commands are all refused still answers pings. */
+function controlLimitsOf(commandsPerSecond: number): BucketLimits {
+  const rate = Math.max(1, commandsPerSecond)
+  return { rate, burst: rate + controlsBurst }
 }
 
 /** Returns whether the item closes the session. A second connect and a `send` do, whatever they contain. */

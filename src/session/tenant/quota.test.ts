@@ -30,7 +30,13 @@ function quotaWith(
   let currentShare = 1
   lease.share = () => currentShare
   Object.defineProperty(lease, 'heldByAll', { get: () => lease.held + onOtherGateways })
-  const quota = new TenantQuota(policyOf(changes), { clock, log, ledger: { open: () => lease }, channels })
+  const quota = new TenantQuota(policyOf(changes), {
+    clock,
+    log,
+    ledger: { open: () => lease },
+    channels,
+    arrivalDelay: { at: () => 0 },
+  })
   return {
     clock,
     channels,

@@ -11,6 +11,7 @@ import type {
 } from '../../quota/ledger.js'
 import { tenantKey, type TenantPolicy } from '../../tenant/policy.js'
 import type { Clock } from '../../time.js'
+import type { ArrivalDelay } from '../arrival-delay.js'
 import type { ActiveChannels } from './active-channels.js'
 import { TenantCounters } from './counters.js'
 
@@ -26,6 +27,8 @@ export interface TenantQuotaDeps {
   /** Counts connections over all gateways, and divides the rates among them. */
   readonly ledger: QuotaLedger
   readonly channels: ActiveChannels
+  /** How late input may be that is charged now. */
+  readonly arrivalDelay: Pick<ArrivalDelay, 'at'>
 }
 
 /**
@@ -116,8 +119,12 @@ export class TenantQuota implements LeaseListener {
     this.#lease.release(user)
   }
 
-  /** Charges one publish to the tenant's rates. Throws QUOTA_EXCEEDED; `channel` is for the message. */
-  chargePublish(channel: string): void {
+  /**
+   * Charges one publish to the tenant's rates. Throws QUOTA_EXCEEDED; `channel` is for the message.
+   * `delayedMs`: how long the gateway has delayed the publish before this call. Default: what the event loop
+   * has delayed.
+   */
+  chargePublish(channel: string, delayedMs?: number): void {
     const nowMs = this.#deps.clock.monotonicMs()
     const { publishPerSecond, publishBurst, fanoutPerSecond } = this.#policy.limits.messages
     this.#lease.spend('publish', 1)
@@ -129,7 +136,7 @@ export class TenantQuota implements LeaseListener {
         fanoutWaitMs,
       )
     }
-    const publishWaitMs = this.#publishes.take(1, nowMs)
+    const publishWaitMs = this.#publishes.take(1, nowMs, delayedMs ?? this.#deps.arrivalDelay.at(nowMs))
     if (publishWaitMs > 0) {
       this.#exceed(
         'QUOTA_EXCEEDED',
@@ -148,7 +155,8 @@ export class TenantQuota implements LeaseListener {
     const charged = deliveries + filterNodes
     if (charged === 0) return
     this.counters.deliveriesTotal += deliveries
-    this.#deliveries.charge(charged, this.#deps.clock.monotonicMs())
+    const nowMs = this.#deps.clock.monotonicMs()
+    this.#deliveries.charge(charged, nowMs, this.#deps.arrivalDelay.at(nowMs))
     this.#lease.delivered(charged)
   }
 
@@ -234,7 +242,8 @@ export class TenantQuota implements LeaseListener {
   #chargeConnect(): void {
     const { connectsPerSecond } = this.#policy.limits.connections
     this.#lease.spend('connect', 1)
-    const retryAfterMs = this.#connects.take(1, this.#deps.clock.monotonicMs())
+    const nowMs = this.#deps.clock.monotonicMs()
+    const retryAfterMs = this.#connects.take(1, nowMs, this.#deps.arrivalDelay.at(nowMs))
     if (retryAfterMs > 0) {
       this.#exceed(
         'QUOTA_EXCEEDED',

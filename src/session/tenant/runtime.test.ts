@@ -14,6 +14,7 @@ function tenantWith(
     clock: new ManualClock(),
     log: silentLog,
     allowPrivateJwks: false,
+    arrivalDelay: { at: () => 0 },
     ledger,
   })
 }

@@ -5,6 +5,7 @@ import type { QuotaLedger } from '../../quota/ledger.js'
 import { ChannelRules } from '../../tenant/acl.js'
 import { tenantKey, type TenantPolicy } from '../../tenant/policy.js'
 import type { Clock } from '../../time.js'
+import type { ArrivalDelay } from '../arrival-delay.js'
 import { ActiveChannels } from './active-channels.js'
 import { TenantQuota } from './quota.js'
 import { TenantTokens } from './tokens.js'
@@ -16,6 +17,7 @@ export interface TenantRuntimeDeps {
   readonly allowPrivateJwks: boolean
   /** Counts connections over all gateways, and divides the rates among them. */
   readonly ledger: QuotaLedger
+  readonly arrivalDelay: Pick<ArrivalDelay, 'at'>
 }
 
 /** What a tenant needs of a connected session. */
@@ -41,12 +43,12 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   #rules: ChannelRules
 
   constructor(policy: TenantPolicy, deps: TenantRuntimeDeps) {
-    const { allowPrivateJwks, clock, ledger, log } = deps
+    const { allowPrivateJwks, arrivalDelay, clock, ledger, log } = deps
     this.key = tenantKey(policy)
     this.#policy = policy
     this.#rules = new ChannelRules(policy.channels)
     this.channels = new ActiveChannels(clock)
-    this.quota = new TenantQuota(policy, { clock, log, ledger, channels: this.channels })
+    this.quota = new TenantQuota(policy, { clock, log, ledger, arrivalDelay, channels: this.channels })
     this.tokens = new TenantTokens(policy, {
       clock,
       allowPrivateJwks,
