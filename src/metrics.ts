@@ -16,6 +16,11 @@ const latencySeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 export interface GatewayGauges {
   readonly connections: number
   readonly connectionsMax: number
+  readonly unauthenticated: {
+    readonly total: number
+    readonly largest: number
+    readonly limits: { readonly max: number }
+  }
   readonly subscriptions: number
   readonly channels: number
   readonly tenants: number
@@ -73,6 +78,8 @@ export class Metrics {
   readonly connects: Counter<'endpoint' | 'result'>
   readonly closes: Counter<'endpoint' | 'code'>
   readonly handshakeRefusals: Counter<'endpoint' | 'code'>
+  readonly requestRefusals: Counter<'code'>
+  readonly cutConnections: Counter<'reason'>
   readonly tlsHandshakeFailures: Counter<'reason'>
   readonly commands = new CommandTally()
   readonly apiRequests: Counter<'method' | 'code'>
@@ -113,6 +120,16 @@ export class Metrics {
       'parley_handshake_refusals_total',
       'WebSocket handshakes refused with an HTTP status, by endpoint and error code.',
       ['endpoint', 'code'],
+    )
+    this.requestRefusals = counter(
+      'parley_request_refusals_total',
+      'Plain HTTP requests refused because of the rate of their address or of the gateway, by error code (ADDRESS_LIMIT, OVERLOADED).',
+      ['code'],
+    )
+    this.cutConnections = counter(
+      'parley_cut_connections_total',
+      'Connections to the clients’ port cut before their client was authenticated, by reason (unauthenticated_max, unauthenticated_per_address, pipelining, unread_response, early_frames, proxy_header_missing, proxy_header_malformed, proxy_header_timeout).',
+      ['reason'],
     )
     this.tlsHandshakeFailures = counter(
       'parley_tls_handshake_failures_total',
@@ -218,6 +235,21 @@ export class Metrics {
         'parley_gateway_connections_limit',
         'Largest number of sessions on this gateway; further clients are refused with 503.',
         (gateway) => gateway.connectionsMax,
+      ],
+      [
+        'parley_gateway_unauthenticated_connections',
+        'Open connections to the clients’ port whose clients are not authenticated.',
+        (gateway) => gateway.unauthenticated.total,
+      ],
+      [
+        'parley_gateway_unauthenticated_connections_limit',
+        'Largest number of unauthenticated connections; further ones are cut.',
+        (gateway) => gateway.unauthenticated.limits.max,
+      ],
+      [
+        'parley_gateway_unauthenticated_connections_of_one_address',
+        'Unauthenticated connections of the client address that has the most.',
+        (gateway) => gateway.unauthenticated.largest,
       ],
       [
         'parley_gateway_subscriptions',

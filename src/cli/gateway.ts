@@ -5,7 +5,6 @@ import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import { Command, Option } from 'commander'
 import { openRedisBroker } from '../broker/redis/open.js'
-import { defaultHandshakesPerSecond } from '../gateway/http/handshake-limiter.js'
 import { Gateway } from '../gateway/gateway.js'
 import { OpsServer } from '../gateway/http/ops-server.js'
 import { Rebalancer } from '../gateway/fleet/rebalancer.js'
@@ -28,8 +27,9 @@ import { readCluster, readFleet } from './cluster-stats.js'
 import { openCatalog } from './gateway-catalog.js'
 import { serveUntil } from './serving.js'
 import { untilSignal } from './signals.js'
+import { serverOptionsOf, withStrangerOptions, type StrangerOptions } from './stranger-options.js'
 
-interface GatewayOptions extends RedisOptions {
+interface GatewayOptions extends RedisOptions, StrangerOptions {
   readonly tenants?: string
   readonly sealingKeyFile?: string
   readonly installation: string
@@ -43,8 +43,6 @@ interface GatewayOptions extends RedisOptions {
   readonly maxConnections: number
   /** Seconds; 0 turns rebalancing off. */
   readonly rebalanceWindow: number
-  /** Handshakes per second. */
-  readonly handshakeRate: number
   readonly allowPrivateJwks: boolean
   readonly statsNames: boolean
   readonly logLevel: LogLevel
@@ -98,12 +96,6 @@ export function gatewayCommand(): Command {
       parseWindow,
       10,
     )
-    .option(
-      '--handshake-rate <number>',
-      'maximum of handshakes per second; further ones get 503',
-      parseCount,
-      defaultHandshakesPerSecond,
-    )
     .option('--allow-private-jwks', 'allow JWKS URLs of tenants with private addresses, and with http', false)
     .option(
       '--stats-names',
@@ -111,7 +103,9 @@ export function gatewayCommand(): Command {
       false,
     )
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
-  return withDocumentedExitCodes(command).action(async (options: GatewayOptions) => runGateway(options))
+  return withDocumentedExitCodes(withStrangerOptions(command)).action(async (options: GatewayOptions) =>
+    runGateway(options),
+  )
 }
 
 async function runGateway(options: GatewayOptions): Promise<void> {
@@ -184,6 +178,7 @@ async function runOn(
     log,
     allowPrivateJwks: options.allowPrivateJwks,
     sessionsMax: options.maxConnections,
+    unauthenticatedLimits: { max: options.unauthenticatedMax, perAddress: options.unauthenticatedPerAddress },
     problems: () => catalog.problems().length,
     unavailableReasons: () => [...redis.unreadyReasons(), ...catalog.unreadyReasons()],
     dependencyStatus: () => ({ redisAwayMs: redis.unavailableMs(), catalogAgeMs: catalog.ageMs() }),
@@ -209,7 +204,7 @@ async function runOn(
 
   const server = new GatewayServer(gateway, {
     certificate: certificate?.current,
-    handshakesPerSecond: options.handshakeRate,
+    ...serverOptionsOf(options),
   })
   certificate?.onChange((renewed) => server.replaceCertificate(renewed))
   const ops = new OpsServer(gateway, { statsNames: options.statsNames })

@@ -34,6 +34,7 @@ import { Demultiplexer } from './demultiplexer.js'
 import { ControlChannel } from './fleet/control.js'
 import { Surveys } from './fleet/surveys.js'
 import { UserCommands } from './fleet/user-commands.js'
+import { UnauthenticatedSockets, type UnauthenticatedLimits } from './http/unauthenticated-sockets.js'
 import { Hub } from './hub.js'
 import { PresenceRefresher } from './presence-refresher.js'
 
@@ -57,6 +58,8 @@ export interface GatewayOptions {
    * 100,000.
    */
   readonly sessionsMax?: number
+  /** Limits of the connections whose clients are not authenticated. Default: `defaultUnauthenticatedLimits`. */
+  readonly unauthenticatedLimits?: Partial<UnauthenticatedLimits>
   /** The time for which a broker subscription outlives its last local subscriber. Default: 5 s. */
   readonly lingerMs?: number
   /** The number of manifests that could not be used, for `/metrics`. Default: 0. */
@@ -101,6 +104,8 @@ export class Gateway {
   readonly tenantMetrics: TenantMetrics
   readonly log: Log
   readonly sessionsMax: number
+  /** Counts the connections to the clients' port whose clients are not authenticated. */
+  readonly unauthenticatedSockets: UnauthenticatedSockets
   /** Commands about users on all gateways. */
   readonly userCommands: UserCommands
   readonly surveys: Surveys
@@ -119,6 +124,14 @@ export class Gateway {
     this.#ledger = options.ledger ?? new LocalLedger()
     this.log = log
     this.sessionsMax = options.sessionsMax ?? 100_000
+    this.unauthenticatedSockets = new UnauthenticatedSockets(options.unauthenticatedLimits ?? {}, {
+      clock,
+      onMajority: (holding) =>
+        log.warn(
+          holding,
+          'one address has more than half of the unauthenticated connections; if it is a proxy, name it in --trusted-proxies',
+        ),
+    })
     this.metrics = new Metrics(() => this.#gauges(), { process: options.processMetrics ?? true })
     this.tenantMetrics = new TenantMetrics(() => this.#tenantGauges())
     this.hub = new Hub({
@@ -274,6 +287,7 @@ export class Gateway {
     return {
       connections: this.context.sessions.size,
       connectionsMax: this.sessionsMax,
+      unauthenticated: this.unauthenticatedSockets,
       subscriptions: this.hub.subscriptions,
       channels: this.hub.channels,
       tenants: this.#tenants.size,

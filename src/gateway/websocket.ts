@@ -68,6 +68,8 @@ export class WebSocketUpgrader {
     this.#upgrades.set(request, options)
     this.#server.handleUpgrade(request, socket, options.head, (webSocket) => {
       options.opened(new WebSocketTransport(webSocket, socket, { binary: options.binary }))
+      // The gate that kept the first bytes has paused the stream.
+      socket.resume()
     })
   }
 }

@@ -34,6 +34,8 @@ export interface Client {
   /** Throws an Error when the client is not connected. */
   readonly identity: Identity
 
+  /** Throws ORIGIN_NOT_ALLOWED when the page that opened the connection may not connect as a guest. */
+  checkGuest(): void
   /**
    * Begins the connected state for a client that is authenticated and admitted: from here on it is counted,
    * pinged and expired, and its connection is released when the session closes. Frames pushed afterwards wait

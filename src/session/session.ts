@@ -65,6 +65,15 @@ export interface SessionOptions {
   readonly transport: Transport
   /** Runs the handlers of commands. Passed in, so that the handlers do not depend on the session. */
   readonly dispatch: Dispatch
+  /** What the endpoint needs until the client is connected. */
+  readonly admission?: SessionAdmission | undefined
+}
+
+export interface SessionAdmission {
+  /** Throws ORIGIN_NOT_ALLOWED when the client may not connect without a token. */
+  readonly checkGuest: () => void
+  /** Called once, when the client is authenticated and admitted. */
+  readonly onAuthenticated: () => void
 }
 
 export class Session
@@ -78,6 +87,8 @@ export class Session
   readonly #transport: Transport
   readonly #outbox: Outbox
   readonly #commands: CommandQueue
+  /** Undefined once the client is connected. */
+  #admission: SessionAdmission | undefined
   #state: SessionState
   #expiry: Timer | undefined
 
@@ -87,6 +98,7 @@ export class Session
     this.tenant = options.tenant
     this.codec = options.codec
     this.#transport = options.transport
+    this.#admission = options.admission
     this.#outbox = new Outbox(options.transport, { flusher, bounds: limits.outbox, clock, owner: this })
     this.#commands = new CommandQueue(this, {
       dispatch: options.dispatch,
@@ -125,8 +137,14 @@ export class Session
 
   // ——— Lifecycle ———
 
+  checkGuest(): void {
+    this.#admission?.checkGuest()
+  }
+
   open(identity: Identity): void {
     if (this.#state.kind !== 'connecting') throw new Error(`session cannot open: it is ${this.#state.kind}`)
+    this.#admission?.onAuthenticated()
+    this.#admission = undefined
     const { limits, random, wheel } = this.context
     wheel.cancel(this.#state.deadline)
     this.#state = {

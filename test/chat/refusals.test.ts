@@ -173,10 +173,10 @@ describe('handshakes over the gateway’s rate', () => {
     const gateway = await gatewayFor(
       {},
       { clock: new MovableClock(), random: () => 0 },
-      { handshakesPerSecond: 1 },
+      { handshakeRates: { perSecond: 1 } },
     )
     await chatAs(gateway, 'bob')
-    for (let attempt = 0; attempt < 2; attempt += 1) await plainGet(await validUrl(gateway))
+    for (let attempt = 0; attempt < 2; attempt += 1) await chatAs(gateway, 'bob')
     return gateway
   }
   const overloaded = (wait: string) => ({
@@ -189,7 +189,8 @@ describe('handshakes over the gateway’s rate', () => {
     const gateway = await busyGateway()
     expect(await refusedUpgrade(await validUrl(gateway))).toMatchObject(overloaded('1'))
     expect(await refusedUpgrade(centrifugeUrl(gateway))).toMatchObject(overloaded('2'))
-    expect(await plainGet(await validUrl(gateway))).toMatchObject(overloaded('3'))
+    // A plain GET is no handshake.
+    expect(await plainGet(await validUrl(gateway))).toMatchObject({ status: 426 })
     const metrics = await gateway.gateway.metrics.registry.metrics()
     expect(metrics).toContain('parley_handshake_refusals_total{endpoint="chat",code="OVERLOADED"} 1')
     expect(metrics).toContain('parley_handshake_refusals_total{endpoint="centrifuge",code="OVERLOADED"} 1')
@@ -202,8 +203,8 @@ describe('handshakes over the gateway’s rate', () => {
 
   test('do not count when they are refused for another reason', async () => {
     const gateway = await busyGateway()
-    expect(await plainGet(chatUrl(gateway, 'demo/nobody'))).toMatchObject({ status: 404 })
-    expect(await plainGet(await validUrl(gateway))).toMatchObject(overloaded('1'))
+    expect(await refusedUpgrade(chatUrl(gateway, 'demo/nobody'))).toMatchObject({ status: 404 })
+    expect(await refusedUpgrade(await validUrl(gateway))).toMatchObject(overloaded('1'))
   })
 })
 

@@ -16,7 +16,7 @@ interface Retired {
 /** Anywhere in code, comments, strings and prose. */
 const anywhere: readonly Retired[] = [
   { pattern: /\bcomings\b/i, instead: 'joins and leaves' },
-  { pattern: /\b(turnstile)\b/i, instead: 'HandshakePacer' },
+  { pattern: /\b(turnstile)\b/i, instead: 'ArrivalPacer' },
   { pattern: /\b(remnants?|last ?wills?)\b/i, instead: 'retention record' },
   { pattern: /\b(whereabouts|surroundings)\b/i, instead: 'addresses, environment' },
   { pattern: /\bobey(s|ed|ing)?\b/i, instead: 'apply' },

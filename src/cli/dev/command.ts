@@ -1,10 +1,15 @@
 // `parley dev`: one gateway in one process, with tenants from a folder, messages in memory, and a chat page.
+import { hostname } from 'node:os'
 import { Command, Option } from 'commander'
 import { mintToken } from '../../auth/mint.js'
 import { MemoryBroker, MemoryBrokerData } from '../../broker/memory.js'
 import { Gateway } from '../../gateway/gateway.js'
 import { OpsServer } from '../../gateway/http/ops-server.js'
+import { hostProblem } from '../../gateway/http/known-hosts.js'
+import { defaultRequestRates } from '../../gateway/http/plain-requests.js'
 import { GatewayServer } from '../../gateway/http/server.js'
+import { defaultUnauthenticatedLimits } from '../../gateway/http/unauthenticated-sockets.js'
+import { defaultHandshakeRates } from '../../gateway/http/websocket-endpoints.js'
 import { createLog, logLevels, type LogLevel } from '../../log.js'
 import { MemoryPresence } from '../../presence/memory.js'
 import { compileManifests } from '../../compile/manifests.js'
@@ -18,12 +23,14 @@ import { listenOrExplain } from '../listen.js'
 import { parseWindow, parsePort } from '../options.js'
 import { serveUntil, showProblems } from '../serving.js'
 import { untilSignal } from '../signals.js'
+import { publicHostsOption } from '../stranger-options.js'
 
 interface DevOptions {
   readonly tenants: string
   readonly host: string
   readonly port: number
   readonly opsPort: number
+  readonly publicHosts: readonly string[]
   /** Seconds. */
   readonly drainWindow: number
   readonly logLevel: LogLevel
@@ -48,6 +55,7 @@ export function devCommand(): Command {
       parseWindow,
       0,
     )
+    .addOption(publicHostsOption())
     .addOption(new Option('--log-level <level>').choices(logLevels).default('warn'))
     // Excess arguments are refused below, with a better explanation.
     .allowExcessArguments()
@@ -73,9 +81,15 @@ async function dev(options: DevOptions): Promise<void> {
     log,
     // A developer's identity provider usually runs on the same machine.
     allowPrivateJwks: true,
+    // One developer may open all of them.
+    unauthenticatedLimits: { perAddress: defaultUnauthenticatedLimits.max },
     problems: () => catalog.problems.length,
   })
   const server = new GatewayServer(gateway, {
+    handshakeRates: { perSecond: defaultHandshakeRates.perSecond },
+    requestRates: { perSecond: defaultRequestRates.perSecond },
+    // Other machines of the network open the page under the name of this one.
+    publicHosts: [...options.publicHosts, ...[hostname(), `${hostname()}.local`].filter(isHostName)],
     extraPages: devPages(gateway, { webFolder: new URL('../../web/', import.meta.url) }),
   })
   const ops = new OpsServer(gateway, { statsNames: true })
@@ -110,6 +124,10 @@ async function dev(options: DevOptions): Promise<void> {
   await watching
 }
 
+function isHostName(name: string): boolean {
+  return hostProblem(name) === undefined
+}
+
 /** Returns the tenants for the banner, with a token and an API key where a tenant has samples of them. */
 async function bannerTenants(gateway: Gateway, catalog: FilesCatalog): Promise<BannerTenant[]> {
   return Promise.all(
@@ -132,7 +150,7 @@ async function bannerTenants(gateway: Gateway, catalog: FilesCatalog): Promise<B
  * 9000 remains as an argument. Returns a message for the user, or undefined.
  */
 function misplacedOption([extra]: readonly string[]): string | undefined {
-  for (const name of ['port', 'ops_port', 'host', 'tenants', 'drain_window', 'log_level']) {
+  for (const name of ['port', 'ops_port', 'host', 'tenants', 'drain_window', 'public_hosts', 'log_level']) {
     const value = process.env[`npm_config_${name}`]
     const flag = `--${name.replace('_', '-')}`
     // `npm start` itself passes --tenants.

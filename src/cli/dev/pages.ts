@@ -9,7 +9,7 @@ import { sendError, sendJson } from '../../gateway/http/http-errors.js'
 import { readBody } from '../../gateway/http/read-body.js'
 import type { Gateway } from '../../gateway/gateway.js'
 import { handleOpsRequest, isOpsPath } from '../../gateway/http/ops.js'
-import type { ExtraPages } from '../../gateway/http/server.js'
+import type { ExtraPages } from '../../gateway/http/plain-requests.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import { suggestedRooms } from './tenants.js'
 
@@ -35,11 +35,14 @@ const bodyBytesMax = 8 * 1024
 
 /** Makes the request handler. `webFolder` is the URL of the built page's folder, with a slash at the end. */
 export function devPages(gateway: Gateway, options: { webFolder: URL }): ExtraPages {
+  // Read once: a page of this machine is not the only one that asks for them.
+  const assets = new Map<string, Buffer>()
   return async (request, response) => {
     const [path = ''] = (request.url ?? '').split('?')
     const asset = files[path]
     if (asset && request.method === 'GET') {
-      const body = await readFile(new URL(asset.file, options.webFolder))
+      const body = assets.get(path) ?? (await readFile(new URL(asset.file, options.webFolder)))
+      assets.set(path, body)
       response.writeHead(200, {
         'content-type': asset.type,
         'content-length': body.byteLength,

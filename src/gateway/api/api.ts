@@ -9,13 +9,7 @@ import { writeJson } from '../../protocol/json-writer.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
 import { validationError } from '../../protocol/validation-error.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
-import {
-  retryAfterS,
-  sendError,
-  sendJson,
-  sendJsonBytes,
-  type EndpointRequirements,
-} from '../http/http-errors.js'
+import { retryAfterS, sendError, sendJsonBytes, type EndpointRequirements } from '../http/http-errors.js'
 import { runBatch } from './batch.js'
 import { authenticateApiCaller } from './caller.js'
 import { apiErrorFields, transportStatus } from './errors.js'
@@ -39,23 +33,30 @@ export class Api {
   readonly #gateway: Gateway
   readonly #inFlight = new Map<TenantRuntime, number>()
   #inFlightTotal = 0
-  #document: object | undefined
+  #document: Buffer | undefined
 
   constructor(gateway: Gateway) {
     this.#gateway = gateway
   }
 
   /**
-   * Resolves to false when the path does not belong to the API. Rejects only because of a bug, and then has
+   * Resolves to false when the path does not belong to the API. `onAuthenticated` is called once the request
+   * has a valid key. Rejects only because of a bug, and then has
    * not answered the request.
    */
-  async handle(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+  async handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { onAuthenticated }: { onAuthenticated: () => void },
+  ): Promise<boolean> {
     const [path = ''] = (request.url ?? '').split('?')
     const [, namespace = '', name = '', api, method = '', ...rest] = path.split('/')
     if (path !== `/api/${documentPath}` && api !== 'api') return false
     try {
       if (request.method === 'GET' && (path === `/api/${documentPath}` || method === documentPath)) {
-        sendJson(response, 200, (this.#document ??= openApiDocument()))
+        // Made once: the document is long, and anyone may ask for it.
+        this.#document ??= Buffer.from(JSON.stringify(openApiDocument()))
+        sendJsonBytes(response, 200, this.#document)
         return true
       }
       if (rest.length > 0 || !methodNames.includes(method))
@@ -63,7 +64,7 @@ export class Api {
           'NOT_FOUND',
           `Unknown method; the methods are /<namespace>/<name>/api/{${methodNames.join(',')}}`,
         )
-      await this.#handleMethod(method, `${namespace}/${name}`, { request, response })
+      await this.#handleMethod(method, `${namespace}/${name}`, { request, response, onAuthenticated })
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
       this.#gateway.metrics.apiRequests.inc({ method: labelOf(method), code: error.code })
@@ -81,6 +82,7 @@ export class Api {
     const tenant = this.#gateway.tenant(tenantKey)
     if (!tenant) throw new CommandError('NOT_FOUND', 'There is no such tenant on this gateway')
     const caller = authenticateApiCaller(request.headers, tenant.policy.apiKeys, context.clock.epochMs())
+    exchange.onAuthenticated()
     requireJson(request)
     this.#acquire(tenant)
     try {
@@ -168,6 +170,7 @@ export class Api {
 interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
+  readonly onAuthenticated: () => void
 }
 
 interface Outcome {

@@ -30,8 +30,7 @@ export interface EndpointUrl {
 export function parseEndpointUrl(target: string): EndpointUrl | undefined {
   const queryAt = target.indexOf('?')
   const path = queryAt === -1 ? target : target.slice(0, queryAt)
-  if (!path.startsWith('/'))
-    throw new CommandError('BAD_REQUEST', 'The request target must be a path, like /demo/acme/ws')
+  checkTarget(target)
   const [, namespace = '', name = '', ...rest] = path.split('/')
   const query = new URLSearchParams(queryAt === -1 ? '' : target.slice(queryAt + 1))
   const tenantKey = `${namespace}/${name}`
@@ -40,6 +39,16 @@ export function parseEndpointUrl(target: string): EndpointUrl | undefined {
   }
   if (rest[0] !== 'ws' || rest.length > 2) return undefined
   return { tenantKey, endpoint: 'chat', clientId: decoded(rest[1] ?? ''), query }
+}
+
+/** Like `parseEndpointUrl`, and throws NOT_FOUND when the path is not an endpoint. */
+export function endpointUrlOf({ url = '' }: IncomingMessage): EndpointUrl {
+  const endpoint = parseEndpointUrl(url)
+  if (endpoint) return endpoint
+  throw new CommandError(
+    'NOT_FOUND',
+    'There is no endpoint at this path; clients connect to /<namespace>/<name>/ws',
+  )
 }
 
 /** Throws ORIGIN_NOT_ALLOWED (403) when the page may not connect to the tenant. Needs no token. */
@@ -69,6 +78,12 @@ export function checkHeaders(request: IncomingMessage): void {
     throw new CommandError('BAD_REQUEST', `The header "${doubled}" occurs more than once`)
   if (request.headers.host === undefined && request.httpVersion !== '1.0')
     throw new CommandError('BAD_REQUEST', 'The header "host" is missing')
+}
+
+/** Throws BAD_REQUEST when the request target is not a path: a URL is for proxies, and names its own host. */
+export function checkTarget(target: string): void {
+  if (!target.startsWith('/'))
+    throw new CommandError('BAD_REQUEST', 'The request target must be a path, like /demo/acme/ws')
 }
 
 /** Throws with HTTP status 400, 405 or 426 when the request cannot become a WebSocket. */

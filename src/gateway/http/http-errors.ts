@@ -37,6 +37,8 @@ export function sendError(response: ServerResponse, error: CommandError, endpoin
 
 /** The time that a refused client has to read the response and close the connection. */
 const lingerMs = 1_000
+/** A client that sends more than this meanwhile does not wait for the response. */
+const discardedBytesMax = 2_097_152
 
 /**
  * Writes the same error to the socket of an upgrade request, or of a request that is not valid HTTP, and
@@ -56,6 +58,11 @@ export function refuseUpgrade(socket: Duplex, error: CommandError): void {
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
   // Further bytes are read and discarded: closing at once would reset the connection, and the client could
   // lose the response.
+  let discardedBytes = 0
+  socket.on('data', ({ byteLength }: Buffer) => {
+    discardedBytes += byteLength
+    if (discardedBytes > discardedBytesMax) socket.destroy()
+  })
   socket.resume()
   const cut = setTimeout(() => socket.destroy(), lingerMs)
   socket.once('close', () => clearTimeout(cut))

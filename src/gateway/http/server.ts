@@ -6,18 +6,17 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { CommandError, internalError } from '../../errors.js'
 import { loggableUrl } from '../../log.js'
-import { Api } from '../api/api.js'
 import type { Gateway } from '../gateway.js'
-import { checkHeaders, parseEndpointUrl, type EndpointUrl } from './handshake.js'
-import { refuseUpgrade, sendError } from './http-errors.js'
+import type { ArrivalRates } from './arrival-limiter.js'
+import { TrustedProxies } from './client-address.js'
+import { ClientConnections } from './client-connections.js'
+import { checkHeaders, endpointUrlOf, type EndpointUrl } from './handshake.js'
+import { refuseUpgrade } from './http-errors.js'
+import { KnownHosts } from './known-hosts.js'
 import { closeServer, listen } from './listen.js'
+import { defaultRequestRates, PlainRequests, type ExtraPages } from './plain-requests.js'
 import { createTlsServer, replaceCertificate, type Certificate } from './tls.js'
-import { WebSocketEndpoints } from './websocket-endpoints.js'
-
-/**
- * Serves additional pages on the same port. Called first for each request; resolves to true when it answered.
- */
-export type ExtraPages = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
+import { defaultHandshakeRates, WebSocketEndpoints } from './websocket-endpoints.js'
 
 /** The time limits for clients. A connection that exceeds one is cut, or answered with 408. */
 export interface ServerTiming {
@@ -32,6 +31,8 @@ export interface ServerTiming {
   readonly handshakeTimeoutMs: number
   /** The limit for the next request on an idle connection. Default: 5 s. */
   readonly keepAliveTimeoutMs: number
+  /** The limit for the client to read the response to a plain request. Default: 8 s. */
+  readonly responseTimeoutMs: number
   /** How often Node checks for requests past their deadline. Default: 1 s. */
   readonly checkIntervalMs: number
 }
@@ -41,6 +42,7 @@ const defaultServerTiming: ServerTiming = {
   headersTimeoutMs: 5_000,
   handshakeTimeoutMs: 10_000,
   keepAliveTimeoutMs: 5_000,
+  responseTimeoutMs: 8_000,
   checkIntervalMs: 1_000,
 }
 
@@ -52,29 +54,54 @@ export interface GatewayServerOptions {
   /** The server certificate. Absent: the server does not speak TLS, because a proxy terminates it. */
   readonly certificate?: Certificate | undefined
   /**
-   * Handshakes accepted per second; more are refused with OVERLOADED. Default: `defaultHandshakesPerSecond`.
+   * WebSocket handshakes accepted per second; more are refused with OVERLOADED, or with ADDRESS_LIMIT when
+   * they come from one address. Default: `defaultHandshakeRates`.
    */
-  readonly handshakesPerSecond?: number
+  readonly handshakeRates?: ArrivalRates | undefined
+  /** The same for all other requests, except calls of the server API. Default: `defaultRequestRates`. */
+  readonly requestRates?: ArrivalRates | undefined
+  /** Addresses and networks of the proxies that report the addresses of their clients. Default: none. */
+  readonly trustedProxies?: readonly string[] | undefined
+  /**
+   * True: the trusted proxies begin each connection with a header of the PROXY protocol, version 2. Default:
+   * false.
+   */
+  readonly proxyProtocol?: boolean | undefined
+  /** The host names of pages from which guests may connect; see `KnownHosts`. Default: none. */
+  readonly publicHosts?: readonly string[] | undefined
 }
 
 export class GatewayServer {
   readonly #gateway: Gateway
-  readonly #extraPages: ExtraPages | undefined
   readonly #timing: ServerTiming
-  readonly #api: Api
+  readonly #connections: ClientConnections
+  readonly #requests: PlainRequests
   readonly #endpoints: WebSocketEndpoints
   readonly #http: Server
   /** The same server as `#http`, when it speaks TLS. */
   readonly #https: TlsServer | undefined
-  /** The number of unanswered requests by connection. */
-  readonly #pendingRequests = new WeakMap<Duplex, number>()
 
   constructor(gateway: Gateway, options: GatewayServerOptions = {}) {
+    const { metrics } = gateway
     this.#gateway = gateway
-    this.#api = new Api(gateway)
-    this.#endpoints = new WebSocketEndpoints(gateway, options)
-    this.#extraPages = options.extraPages
     this.#timing = { ...defaultServerTiming, ...options.timing }
+    this.#connections = new ClientConnections({
+      proxies: new TrustedProxies(options.trustedProxies ?? []),
+      proxyProtocol: options.proxyProtocol ?? false,
+      sockets: gateway.unauthenticatedSockets,
+      proxyHeaderTimeoutMs: this.#timing.headersTimeoutMs,
+      onCut: (reason) => metrics.cutConnections.inc({ reason }),
+    })
+    this.#endpoints = new WebSocketEndpoints(gateway, {
+      rates: options.handshakeRates ?? defaultHandshakeRates,
+      hosts: new KnownHosts(options.publicHosts ?? []),
+    })
+    this.#requests = new PlainRequests(gateway, {
+      rates: options.requestRates ?? defaultRequestRates,
+      extraPages: options.extraPages,
+      checkEndpoint: (url, request) => this.#endpoints.check(url, request),
+      toRefusal: (error, request) => this.#asCommandError(error, request),
+    })
     const http = {
       maxHeaderSize: headerBytesMax,
       headersTimeout: this.#timing.headersTimeoutMs,
@@ -91,16 +118,21 @@ export class GatewayServer {
       createTlsServer(http, {
         certificate,
         handshakeTimeoutMs: this.#timing.tlsHandshakeTimeoutMs,
-        onFailure: (reason) => gateway.metrics.tlsHandshakeFailures.inc({ reason }),
+        onFailure: (reason) => metrics.tlsHandshakeFailures.inc({ reason }),
       })
     this.#http = this.#https ?? createServer(http)
+    this.#connections.intercept(this.#http, this.#https)
     // Node would silently drop headers above the limit; `checkHeaders` refuses the request instead.
     this.#http.maxHeadersCount = 0
     this.#http.on('request', (request, response) => void this.#onRequest(request, response))
+    // Node would answer these itself, and parse the next request meanwhile.
+    this.#http.on('checkExpectation', (request, response) => void this.#onRequest(request, response))
     this.#http.on('upgrade', (request, socket, head) => void this.#onUpgrade(request, socket, head))
     this.#http.on('clientError', (error, socket) => {
       // Node emits this again for each packet that follows the first bad one.
-      if (socket.writable) refuseUpgrade(socket, parserError(error))
+      if (!socket.writable) return
+      this.#connections.take(socket)?.gate?.release()
+      refuseUpgrade(socket, parserError(error))
     })
   }
 
@@ -126,30 +158,25 @@ export class GatewayServer {
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.#countPending(request.socket, 1)
-    response.once('close', () => this.#countPending(request.socket, -1))
-    try {
-      checkHeaders(request)
-      if (await this.#extraPages?.(request, response)) return
-      if (await this.#api.handle(request, response)) return
-      const url = endpointUrlOf(request)
-      await this.#endpoints.check(url, request)
-      throw new CommandError(
-        'UPGRADE_REQUIRED',
-        'The request is valid, but this endpoint requires a WebSocket',
-      )
-    } catch (error) {
-      sendError(response, this.#asCommandError(error, request))
-    }
-  }
-
-  #countPending(socket: Duplex, change: 1 | -1): void {
-    this.#pendingRequests.set(socket, (this.#pendingRequests.get(socket) ?? 0) + change)
+    const connection = this.#connections.of(request.socket)
+    if (!connection?.gate?.begin(request, response)) return
+    const { gate } = connection
+    await this.#requests.handle({ request, response }, connection)
+    if (response.closed) return connection.answered()
+    const deadline = this.#gateway.context.wheel.after(this.#timing.responseTimeoutMs, () =>
+      gate.cut('unread_response'),
+    )
+    response.once('close', () => {
+      this.#gateway.context.wheel.cancel(deadline)
+      connection.answered()
+    })
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const connection = this.#connections.take(socket)
     // Responses to earlier requests on this connection would be written between the frames of the WebSocket.
-    if ((this.#pendingRequests.get(socket) ?? 0) > 0) return void socket.destroy()
+    if (!connection?.gate?.beginUpgrade(head)) return
+    const { gate } = connection
     const ignore = (): void => {}
     socket.on('error', ignore)
     const deadline = this.#gateway.context.wheel.after(this.#timing.handshakeTimeoutMs, () =>
@@ -159,12 +186,13 @@ export class GatewayServer {
     try {
       checkHeaders(request)
       url = endpointUrlOf(request)
-      await this.#endpoints.open(url, { request, socket, head })
+      await this.#endpoints.open(url, { request, socket, connection, gate })
     } catch (error) {
       const refusal = this.#asCommandError(error, request)
       const label = url?.endpoint ?? 'none'
       this.#gateway.metrics.handshakeRefusals.inc({ endpoint: label, code: refusal.code })
       if (url) this.#gateway.tenant(url.tenantKey)?.quota.counters.countRefusal(refusal.code)
+      gate.release()
       refuseUpgrade(socket, refusal)
     } finally {
       this.#gateway.context.wheel.cancel(deadline)
@@ -179,16 +207,6 @@ export class GatewayServer {
     this.#gateway.reportBug(error, 'a request failed', { url: loggableUrl(request.url ?? '') })
     return internalError()
   }
-}
-
-/** Throws NOT_FOUND when the path is not an endpoint, and BAD_REQUEST for a malformed request target. */
-function endpointUrlOf(request: IncomingMessage): EndpointUrl {
-  const url = parseEndpointUrl(request.url ?? '')
-  if (url) return url
-  throw new CommandError(
-    'NOT_FOUND',
-    'There is no endpoint at this path; clients connect to /<namespace>/<name>/ws',
-  )
 }
 
 /** Translates an error of Node's HTTP parser into the error that the client receives. */

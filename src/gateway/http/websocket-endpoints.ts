@@ -11,6 +11,9 @@ import { Session } from '../../session/session.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import type { Gateway } from '../gateway.js'
 import { WebSocketUpgrader } from '../websocket.js'
+import { ArrivalLimiter, type ArrivalRates } from './arrival-limiter.js'
+import { ArrivalPacer } from './arrival-pacer.js'
+import type { ClientConnection } from './client-connections.js'
 import {
   centrifugeHandshake,
   chatHandshake,
@@ -18,28 +21,37 @@ import {
   checkUpgrade,
   type EndpointUrl,
 } from './handshake.js'
-import { defaultHandshakesPerSecond, HandshakeLimiter } from './handshake-limiter.js'
-import { HandshakePacer } from './handshake-pacer.js'
+import type { KnownHosts } from './known-hosts.js'
+import type { RequestGate } from './request-gate.js'
 
-/** An upgrade request. `head` holds the bytes received after it. */
+/** About the throughput of one core, and a sixth of it for one address. */
+export const defaultHandshakeRates = { perSecond: 3_000, perAddress: 500 } as const satisfies ArrivalRates
+
+/** An upgrade request. `gate` keeps the bytes received after it. */
 interface UpgradeRequest {
   readonly request: IncomingMessage
   readonly socket: Duplex
-  readonly head: Buffer
+  readonly connection: ClientConnection
+  readonly gate: RequestGate
+}
+
+export interface WebSocketEndpointsOptions {
+  readonly rates: ArrivalRates
+  readonly hosts: KnownHosts
 }
 
 export class WebSocketEndpoints {
   readonly #gateway: Gateway
   readonly #upgrader = new WebSocketUpgrader()
-  readonly #limiter: HandshakeLimiter
-  readonly #pacer = new HandshakePacer()
+  readonly #hosts: KnownHosts
+  readonly #limiter: ArrivalLimiter
+  readonly #pacer = new ArrivalPacer()
 
-  constructor(gateway: Gateway, options: { readonly handshakesPerSecond?: number }) {
+  constructor(gateway: Gateway, { hosts, rates }: WebSocketEndpointsOptions) {
+    const { clock, random } = gateway.context
     this.#gateway = gateway
-    this.#limiter = new HandshakeLimiter(
-      options.handshakesPerSecond ?? defaultHandshakesPerSecond,
-      gateway.context,
-    )
+    this.#hosts = hosts
+    this.#limiter = new ArrivalLimiter(rates, { clock, random, what: 'handshakes' })
   }
 
   /**
@@ -50,9 +62,9 @@ export class WebSocketEndpoints {
     if (request.method !== 'GET')
       throw new CommandError('METHOD_NOT_ALLOWED', 'A WebSocket handshake must be a GET request')
     const tenant = this.#resolveTenant(url, request)
-    this.#limiter.admit(this.#pacer.waiting)
     if (url.endpoint === 'centrifuge') return
     const { identity } = await chatHandshake(tenant, url, request)
+    if (identity.anonymous) this.#hosts.checkGuest(tenant, request.headers)
     await tenant.quota.checkConnection(identity.user)
   }
 
@@ -61,12 +73,13 @@ export class WebSocketEndpoints {
    * refuses the handshake; the caller answers it.
    */
   async open(url: EndpointUrl, upgrade: UpgradeRequest): Promise<void> {
-    const { request, socket } = upgrade
+    const { connection, request, socket } = upgrade
     checkUpgrade(request)
     const tenant = this.#resolveTenant(url, request)
+    const source = { tenant: tenant.key, address: connection.addressOf(request) }
     // Checking tokens takes time and upgrades take memory; the checks so far cost almost nothing.
-    this.#limiter.admit(this.#pacer.waiting)
-    const turn = this.#pacer.waitForTurn()
+    this.#limiter.admit(source, this.#pacer.waiting)
+    const turn = this.#pacer.waitForTurn(source)
     if (turn) {
       await turn
       if (socket.destroyed) return
@@ -124,6 +137,7 @@ export class WebSocketEndpoints {
     const { request, socket } = upgrade
     const startedMs = this.#gateway.context.clock.monotonicMs()
     const { identity, subprotocol } = await chatHandshake(tenant, url, request)
+    if (identity.anonymous) this.#hosts.checkGuest(tenant, request.headers)
     if (socket.destroyed) return
     this.#recheckTenant(tenant, url, request)
     await connectAuthenticated(tenant, identity, {
@@ -141,15 +155,25 @@ export class WebSocketEndpoints {
     codec: Codec,
     upgrade: UpgradeRequest & { subprotocol: string | undefined },
   ): Session {
-    const { head, request, socket, subprotocol } = upgrade
+    const { connection, gate, request, socket, subprotocol } = upgrade
+    const { host, origin } = request.headers
     let session: Session | undefined
     let refusal = 'The connection closed during the upgrade'
     this.#upgrader.upgrade(request, socket, {
-      head,
+      head: gate.release(),
       subprotocol,
       binary: codec.binary,
       opened: (transport) => {
-        session = new Session(this.#gateway.context, { tenant, codec, transport, dispatch })
+        session = new Session(this.#gateway.context, {
+          tenant,
+          codec,
+          transport,
+          dispatch,
+          admission: {
+            checkGuest: () => this.#hosts.checkGuest(tenant, { host, origin }),
+            onAuthenticated: connection.authenticated,
+          },
+        })
         transport.listen(session)
       },
       refused: (reason) => void (refusal = `The request is not a valid WebSocket upgrade: ${reason}`),

@@ -40,6 +40,7 @@ export async function handleConnect(client: Client, command: ConnectCommand, ref
     // 1. Authenticate.
     const identity = await authenticate(tenant, { token: command.token, client: client.id })
     if (client.closed) return
+    if (identity.anonymous) client.checkGuest()
     await connectAuthenticated(tenant, identity, {
       startedMs,
       ref,

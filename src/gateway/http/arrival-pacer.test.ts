@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { HandshakePacer } from './handshake-pacer.js'
+import { ArrivalPacer } from './arrival-pacer.js'
 
 const nextTick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
@@ -7,10 +7,10 @@ const nextTick = (): Promise<void> => new Promise((resolve) => setImmediate(reso
  * Starts `count` handshakes and returns the numbers of those whose turn has come, in order. The array grows
  * later.
  */
-function startHandshakes(pacer: HandshakePacer, count: number): number[] {
+function startHandshakes(pacer: ArrivalPacer, count: number): number[] {
   const started: number[] = []
   for (let n = 0; n < count; n += 1) {
-    const turn = pacer.waitForTurn()
+    const turn = pacer.waitForTurn({ tenant: 'a', address: '192.0.2.1' })
     const start = (): void => void started.push(n)
     if (turn) turn.then(start, expect.unreachable)
     else start()
@@ -21,13 +21,13 @@ function startHandshakes(pacer: HandshakePacer, count: number): number[] {
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
 
 test('up to 32 handshakes start at once', () => {
-  const pacer = new HandshakePacer()
+  const pacer = new ArrivalPacer()
   expect(startHandshakes(pacer, 32)).toEqual(upTo(32))
   expect(pacer.waiting).toBe(0)
 })
 
 test('further handshakes wait: 32 start in each tick of the event loop, in order of arrival', async () => {
-  const pacer = new HandshakePacer()
+  const pacer = new ArrivalPacer()
   const started = startHandshakes(pacer, 100)
   expect([started, pacer.waiting]).toEqual([upTo(32), 68])
   await nextTick()
@@ -38,7 +38,7 @@ test('further handshakes wait: 32 start in each tick of the event loop, in order
 })
 
 test('a handshake that arrives while others wait starts after them', async () => {
-  const pacer = new HandshakePacer()
+  const pacer = new ArrivalPacer()
   startHandshakes(pacer, 64)
   await nextTick()
   const late = startHandshakes(pacer, 1)
@@ -48,8 +48,25 @@ test('a handshake that arrives while others wait starts after them', async () =>
 })
 
 test('a later tick starts as many handshakes again', async () => {
-  const pacer = new HandshakePacer()
+  const pacer = new ArrivalPacer()
   startHandshakes(pacer, 32)
   await nextTick()
   expect(startHandshakes(pacer, 32)).toHaveLength(32)
+})
+
+test('those who wait take turns by tenant, and within a tenant by address', async () => {
+  const pacer = new ArrivalPacer()
+  startHandshakes(pacer, 32)
+  const started: string[] = []
+  const wait = (tenant: string, address: string): void => {
+    pacer
+      .waitForTurn({ tenant, address })
+      ?.then(() => started.push(`${tenant} ${address}`), expect.unreachable)
+  }
+  for (let n = 0; n < 100; n += 1) wait('flood', 'x')
+  wait('flood', 'y')
+  wait('b', 'z')
+  await nextTick()
+  expect(started).toHaveLength(32)
+  expect(started.slice(0, 4)).toEqual(['flood x', 'b z', 'flood y', 'flood x'])
 })
