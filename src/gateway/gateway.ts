@@ -31,6 +31,8 @@ import { LocalLedger } from '../quota/local.js'
 import type { QuotaLedger } from '../quota/ledger.js'
 import { systemAfter, TimerWheel, type Clock } from '../time.js'
 import { Demultiplexer } from './demultiplexer.js'
+import { CommandFollower, commandHistory, commandsChannel } from './fleet/command-follower.js'
+import { CommandSender } from './fleet/command-sender.js'
 import { ControlChannel } from './fleet/control.js'
 import { Surveys } from './fleet/surveys.js'
 import { UserCommands } from './fleet/user-commands.js'
@@ -40,6 +42,8 @@ import { PresenceRefresher } from './presence-refresher.js'
 
 /** How often sessions recheck their keys. The check fetches a key set again when it is ten minutes old. */
 const keyRecheckMs = 60_000
+/** How often the gateway ends subscriptions to control channels that it needs no longer. */
+const commandSweepMs = 10_000
 
 export interface GatewayOptions {
   readonly broker: Broker
@@ -113,6 +117,7 @@ export class Gateway {
   readonly #ledger: QuotaLedger
   readonly #tenants = new Map<string, TenantRuntime<Session>>()
   readonly #controlChannel: ControlChannel
+  readonly #commandFollower: CommandFollower
   #draining = false
   readonly #presenceRefresher: PresenceRefresher
 
@@ -164,25 +169,36 @@ export class Gateway {
     const control = new ControlChannel({
       broker,
       id,
-      log,
-      onCommand: (command) =>
-        command.kind === 'survey' ? this.surveys.answer(command) : this.userCommands.apply(command),
+      log: limitedLog,
+      onSurvey: (survey) => this.surveys.answer(survey),
       onSurveyAnswer: (answer) => this.surveys.onAnswer(answer),
     })
     this.#controlChannel = control
-    const tenant = (key: string): TenantRuntime<Session> | undefined => this.#tenants.get(key)
-    this.userCommands = new UserCommands({ send: (command) => control.send(command), tenant })
+    const sender = new CommandSender({
+      clock,
+      publish: async ({ policy: { tenantId } }, data) => {
+        const ref = { tenantId, channel: commandsChannel }
+        await broker.publish(ref, { data }, { history: commandHistory })
+      },
+    })
+    this.userCommands = new UserCommands((tenant, command) => sender.send(tenant, command))
+    this.#commandFollower = new CommandFollower({
+      broker,
+      clock,
+      log: limitedLog,
+      apply: (tenant, received) => this.userCommands.apply(tenant, received),
+    })
     this.surveys = new Surveys({
       id,
       wheel,
-      sendRequest: (survey) => control.send(survey),
+      sendRequest: (survey) => control.survey(survey),
       sendAnswer: (gateway, answer) => control.answer(gateway, answer),
       countGateways: options.countGateways ?? (async () => 1),
-      tenant,
+      tenant: (key) => this.#tenants.get(key),
       onAnswerFailed: (error) =>
-        this.context.limitedLog.warn('survey', { err: error }, 'cannot answer the survey of another gateway'),
+        limitedLog.warn('survey', { err: error }, 'cannot answer the survey of another gateway'),
     })
-    broker.listen(new Demultiplexer(this.hub, control))
+    broker.listen(new Demultiplexer({ hub: this.hub, control, commands: this.#commandFollower }))
     for (const policy of catalog.all()) this.#putTenant(policy)
     catalog.listen({ changed: (change) => this.#onCatalogChange(change) })
   }
@@ -198,8 +214,11 @@ export class Gateway {
     const recheck = setInterval(() => {
       for (const tenant of this.#tenants.values()) tenant.recheckKeys()
     }, keyRecheckMs)
+    const sweep = setInterval(() => this.#commandFollower.sweep(), commandSweepMs)
     const stop = (): void => {
+      this.#commandFollower.close()
       clearInterval(refresh)
+      clearInterval(sweep)
       clearInterval(recheck)
     }
     signal.addEventListener('abort', stop, { once: true })
@@ -258,16 +277,15 @@ export class Gateway {
     if (existing && existing.policy.tenantId !== policy.tenantId) this.#removeTenant(key)
     else if (existing) return existing.update(policy)
     const { clock, log } = this.context
-    this.#tenants.set(
-      key,
-      new TenantRuntime(policy, {
-        clock,
-        log,
-        allowPrivateJwks: this.#options.allowPrivateJwks ?? false,
-        ledger: this.#ledger,
-        arrivalDelay: this.context.arrivalDelay,
-      }),
-    )
+    const tenant: TenantRuntime<Session> = new TenantRuntime<Session>(policy, {
+      clock,
+      log,
+      allowPrivateJwks: this.#options.allowPrivateJwks ?? false,
+      ledger: this.#ledger,
+      arrivalDelay: this.context.arrivalDelay,
+      followCommands: () => this.#commandFollower.follow(tenant),
+    })
+    this.#tenants.set(key, tenant)
   }
 
   #removeTenant(key: string): void {
@@ -278,6 +296,7 @@ export class Gateway {
       if (session.tenant === tenant)
         session.close(withDetail(closeCodes.forceDisconnect, 'the tenant was removed'))
     }
+    this.#commandFollower.unfollow(tenant.policy.tenantId)
     tenant.close()
     this.tenantMetrics.remove(key)
   }

@@ -84,6 +84,8 @@ export class Session
   readonly tenant: TenantRuntime
   readonly codec: Codec
   readonly subscriptions = new Map<string, Subscription>()
+  /** When the session was opened, in Unix milliseconds. Infinity until then. */
+  openedAtMs = Infinity
   readonly #transport: Transport
   readonly #outbox: Outbox
   readonly #commands: CommandQueue
@@ -152,6 +154,7 @@ export class Session
       identity,
       heartbeat: new Heartbeat(this, { timing: limits.heartbeat, wheel, random }),
     }
+    this.openedAtMs = this.context.clock.epochMs()
     this.tenant.sessions.add(this)
     // Control commands reach the session from now on. What they push must not arrive before the connect
     // reply.

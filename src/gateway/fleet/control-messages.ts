@@ -1,15 +1,6 @@
-// The messages that gateways exchange over the control channel: commands about users, survey requests, and
-// survey answers.
+// The messages that gateways exchange: commands about the users of a tenant on the tenant's own control
+// channel, and survey requests and answers on channels that all tenants share.
 import { z } from 'zod'
-
-const tenantFields = {
-  /** `<namespace>/<name>`. */
-  tenant: z.string(),
-  /**
-   * The tenant's identity. A tenant that is deleted and created again under the same name has another one.
-   */
-  tenantId: z.string(),
-}
 
 /**
  * Selects connections: all of `user` (empty: of all guests), only those of the client id `client`, or only
@@ -25,7 +16,6 @@ export type ConnectionSelector = z.infer<typeof ConnectionSelector>
 
 const DisconnectCommand = z.object({
   kind: z.literal('disconnect'),
-  ...tenantFields,
   ...ConnectionSelector.shape,
   code: z.int(),
   reason: z.string(),
@@ -33,7 +23,6 @@ const DisconnectCommand = z.object({
 
 const UnsubscribeCommand = z.object({
   kind: z.literal('unsubscribe'),
-  ...tenantFields,
   ...ConnectionSelector.shape,
   channel: z.string(),
 })
@@ -55,7 +44,6 @@ export type SubscriptionRequest = z.infer<typeof SubscriptionRequest>
 
 const SubscribeCommand = z.object({
   kind: z.literal('subscribe'),
-  ...tenantFields,
   ...ConnectionSelector.shape,
   ...SubscriptionRequest.shape,
 })
@@ -73,32 +61,42 @@ export type ConnectionUpdate = z.infer<typeof ConnectionUpdate>
 
 const RefreshCommand = z.object({
   kind: z.literal('refresh'),
-  ...tenantFields,
   ...ConnectionSelector.shape,
   ...ConnectionUpdate.shape,
 })
 
+/** A command of a tenant's backend about its users. */
+export const UserCommand = z.discriminatedUnion('kind', [
+  DisconnectCommand,
+  SubscribeCommand,
+  UnsubscribeCommand,
+  RefreshCommand,
+])
+export type UserCommand = z.infer<typeof UserCommand>
+
+/**
+ * One message on the control channel of a tenant. Each command is parsed for itself, because newer gateways
+ * may send kinds that this one does not know.
+ */
+export const CommandBatch = z.object({ commands: z.array(z.unknown()) })
+
 /**
  * Asks every gateway for its usage by one tenant. The answer goes to the gateway `asker` and repeats `id`.
  */
-const SurveyRequest = z.object({
+export const SurveyRequest = z.object({
   kind: z.literal('survey'),
-  ...tenantFields,
+  /** `<namespace>/<name>`. */
+  tenant: z.string(),
+  /**
+   * The tenant's identity. A tenant that is deleted and created again under the same name has another one.
+   */
+  tenantId: z.string(),
   id: z.string(),
   asker: z.string(),
   /** A glob that selects the channels to list by name. Absent: the answer lists none. */
   pattern: z.string().optional(),
 })
 export type SurveyRequest = z.infer<typeof SurveyRequest>
-
-export const ControlCommand = z.discriminatedUnion('kind', [
-  DisconnectCommand,
-  SubscribeCommand,
-  UnsubscribeCommand,
-  RefreshCommand,
-  SurveyRequest,
-])
-export type ControlCommand = z.infer<typeof ControlCommand>
 
 export const SurveyAnswer = z.object({
   /** The id of the survey. */

@@ -7,31 +7,29 @@ import type { Session } from '../../session/session.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import type {
   ConnectionSelector,
-  ControlCommand,
   ConnectionUpdate,
   SubscriptionRequest,
+  UserCommand,
 } from './control-messages.js'
 
-/** What the user commands need from their gateway. */
-export interface UserCommandsDeps {
-  /** Resolves when the command is published for every gateway. */
-  send(command: ControlCommand): Promise<void>
-  /** Finds a tenant by `<namespace>/<name>`. */
-  tenant(key: string): TenantRuntime<Session> | undefined
+/** A command to apply, and the sessions that it is for. */
+export interface ReceivedCommand {
+  readonly command: UserCommand
+  /** Only sessions opened before this time, in Unix milliseconds. Absent: all. */
+  readonly openedBeforeMs?: number | undefined
 }
 
-type UserCommand = Exclude<ControlCommand, { kind: 'survey' }>
-
 /**
- * Each call resolves when the command is published for every gateway. A gateway that has lost its connection
- * to Redis receives the command if it reconnects within a minute, and not at all later. Rejects like
- * `Broker.publish`.
+ * Each call resolves when the command is stored for every gateway that has sessions of the tenant. A gateway
+ * that has lost its connection to Redis applies the command when it reconnects: within two minutes the
+ * command itself, and later by asking the clients of the tenant to reconnect. Rejects like
+ * `CommandSender.send`.
  */
 export class UserCommands {
-  readonly #deps: UserCommandsDeps
+  readonly #send: (tenant: TenantRuntime, command: UserCommand) => Promise<void>
 
-  constructor(deps: UserCommandsDeps) {
-    this.#deps = deps
+  constructor(send: (tenant: TenantRuntime, command: UserCommand) => Promise<void>) {
+    this.#send = send
   }
 
   /** Closes the selected connections with `code` (default: 3503). The clients may connect again. */
@@ -40,7 +38,7 @@ export class UserCommands {
     selector: ConnectionSelector,
     code: CloseCode = closeCodes.forceDisconnect,
   ): Promise<void> {
-    return this.#deps.send({ kind: 'disconnect', ...tenantFields(tenant), ...selector, ...code })
+    return this.#send(tenant, { kind: 'disconnect', ...selector, ...code })
   }
 
   /** Subscribes the selected connections, as if their tokens named the channel. */
@@ -49,37 +47,49 @@ export class UserCommands {
     selector: ConnectionSelector,
     request: SubscriptionRequest,
   ): Promise<void> {
-    return this.#deps.send({ kind: 'subscribe', ...tenantFields(tenant), ...selector, ...request })
+    return this.#send(tenant, { kind: 'subscribe', ...selector, ...request })
   }
 
   /** Ends the subscriptions to `channel` with code 2000. The clients may subscribe again. */
   unsubscribe(tenant: TenantRuntime, selector: ConnectionSelector, channel: string): Promise<void> {
-    return this.#deps.send({ kind: 'unsubscribe', ...tenantFields(tenant), ...selector, channel })
+    return this.#send(tenant, { kind: 'unsubscribe', ...selector, channel })
   }
 
   /** Changes the expiry or the info of the selected connections. */
   refresh(tenant: TenantRuntime, selector: ConnectionSelector, update: ConnectionUpdate): Promise<void> {
-    return this.#deps.send({ kind: 'refresh', ...tenantFields(tenant), ...selector, ...update })
+    return this.#send(tenant, { kind: 'refresh', ...selector, ...update })
   }
 
-  /** Applies the command to the sessions of this gateway. */
-  apply(command: UserCommand): void {
-    const tenant = this.#deps.tenant(command.tenant)
-    if (tenant?.policy.tenantId !== command.tenantId) return
-    for (const session of [...tenant.sessions]) if (isAddressedTo(session, command)) applyTo(session, command)
+  /** Applies the commands, in their order, to the sessions of the tenant on this gateway. */
+  apply(tenant: TenantRuntime<Session>, received: readonly ReceivedCommand[]): void {
+    const byUser = new Map<string, ReceivedCommand[]>()
+    for (const one of received) {
+      const ofUser = byUser.get(one.command.user)
+      if (ofUser) ofUser.push(one)
+      else byUser.set(one.command.user, [one])
+    }
+    // One pass for all commands: a tenant may have tens of thousands of sessions.
+    for (const session of [...tenant.sessions]) {
+      for (const { command, openedBeforeMs = Infinity } of commandsFor(session, byUser)) {
+        if (session.closed) break
+        if (session.openedAtMs < openedBeforeMs && isAddressedTo(session, command)) applyTo(session, command)
+      }
+    }
   }
 }
 
-function tenantFields({ key, policy }: TenantRuntime): { tenant: string; tenantId: string } {
-  return { tenant: key, tenantId: policy.tenantId }
+/** Returns the commands for the user of the session, and for a guest those for all guests. */
+function commandsFor(
+  { identity }: Session,
+  byUser: ReadonlyMap<string, readonly ReceivedCommand[]>,
+): readonly ReceivedCommand[] {
+  const forUser = byUser.get(identity.user) ?? []
+  const forGuests = identity.anonymous ? (byUser.get('') ?? []) : []
+  return forGuests.length === 0 ? forUser : [...forGuests, ...forUser]
 }
 
-function isAddressedTo(
-  { id, identity }: Session,
-  { client, except, session, user }: ConnectionSelector,
-): boolean {
+function isAddressedTo({ id, identity }: Session, { client, except, session }: ConnectionSelector): boolean {
   return (
-    (user === '' ? identity.anonymous : identity.user === user) &&
     (client === undefined || identity.client === client) &&
     (session === undefined || id === session) &&
     !except?.includes(identity.client)

@@ -87,7 +87,10 @@ export async function connectAuthenticated(
   attempt: ConnectAttempt,
 ): Promise<void> {
   // 2. Admit. The session releases the connection when it closes; without a session it is released here.
+  const following = tenant.followCommands()
   await tenant.quota.admit(identity.user)
+  // Only the first client of a tenant on this gateway waits here.
+  if (following) await following
   let client: Client | undefined
   try {
     client = attempt.session()

@@ -18,6 +18,8 @@ export interface TenantRuntimeDeps {
   /** Counts connections over all gateways, and divides the rates among them. */
   readonly ledger: QuotaLedger
   readonly arrivalDelay: Pick<ArrivalDelay, 'at'>
+  /** See `TenantRuntime.followCommands`. Absent: no other gateway sends commands about this tenant's users. */
+  readonly followCommands?: () => Promise<void> | undefined
 }
 
 /** What a tenant needs of a connected session. */
@@ -39,12 +41,19 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   readonly channels: ActiveChannels
   /** Connected sessions, in order of arrival. */
   readonly sessions = new Set<Session>()
+  /**
+   * Called before a client is admitted. Returns undefined when the commands that other gateways send about
+   * the tenant's users reach this gateway; otherwise a promise that resolves when they do, or about a second
+   * later, when they are applied afterwards. Never rejects.
+   */
+  readonly followCommands: () => Promise<void> | undefined
   #policy: TenantPolicy
   #rules: ChannelRules
 
   constructor(policy: TenantPolicy, deps: TenantRuntimeDeps) {
     const { allowPrivateJwks, arrivalDelay, clock, ledger, log } = deps
     this.key = tenantKey(policy)
+    this.followCommands = deps.followCommands ?? (() => undefined)
     this.#policy = policy
     this.#rules = new ChannelRules(policy.channels)
     this.channels = new ActiveChannels(clock)
