@@ -62,11 +62,13 @@ describe('send()', () => {
 
   test('does not wait for the messages of another tenant', async () => {
     const { messages, sender } = heldSender()
-    void sender.send(tenantOf('a'), disconnect('ann'))
+    const first = sender.send(tenantOf('a'), disconnect('ann'))
     const other = sender.send(tenantOf('b'), disconnect('bob'))
     expect(messages.map(({ tenantId }) => tenantId)).toEqual(['a', 'b'])
     messages[1]?.confirm()
     await other
+    messages[0]?.confirm()
+    await first
   })
 
   test('rejects all commands of a message that failed, and sends the next ones', async () => {
@@ -123,7 +125,7 @@ describe('the rate', () => {
   test('is counted for each tenant', async () => {
     const { sender } = openSender()
     await burst(sender, tenantOf('a'), 1_000)
-    await sender.send(tenantOf('b'), disconnect('bob'))
+    await expect(sender.send(tenantOf('b'), disconnect('bob'))).resolves.toBeUndefined()
   })
 
   test('counts a large command once per kilobyte, and never more than a full bucket', async () => {
