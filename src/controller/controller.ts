@@ -21,7 +21,7 @@ import {
 } from './kinds.js'
 import type { Selection } from '../kube/ports.js'
 import { Leader } from './leader.js'
-import type { ControllerOptions } from './options.js'
+import { apiCallsDefault, type ControllerOptions } from './options.js'
 import { LeaseElector } from '../kube/lease.js'
 import { KubeObjectApi } from '../kube/object-api.js'
 import type { ResourceKind } from '../kube/object.js'
@@ -38,8 +38,11 @@ export class LostLeadershipError extends Error {
  * The field manager of all fields that the controller applies. It also names the controller in audit logs.
  */
 const fieldManager = 'parley-controller'
-const apiCallsPerSecond = 100
-const apiCallBurst = 200
+/** One call in flight for each 25 calls per second: a call takes 5 to 40 ms. */
+const callsInFlightMin = 4
+const callsPerSecondInFlight = 25
+/** Sockets for the calls of the leader election, which skip the throttle. */
+const electionSockets = 4
 
 export class Controller {
   readonly #options: ControllerOptions
@@ -63,14 +66,19 @@ export class Controller {
   constructor(options: ControllerOptions) {
     const { after, clock, identity, lease, log, metrics } = options
     this.#options = options
-    const target = new KubeConfigTarget(() => loadKubeConfig({ path: options.kubeconfig }))
+    const { perSecond, burst } = options.apiCalls ?? apiCallsDefault
+    const concurrency = Math.max(callsInFlightMin, Math.ceil(perSecond / callsPerSecondInFlight))
+    const target = new KubeConfigTarget(() => loadKubeConfig({ path: options.kubeconfig }), {
+      socketsMax: concurrency + electionSockets,
+    })
     this.#transport = new ApiTransport({
       target,
       userAgent: userAgentOf({ name: fieldManager, version: options.version }),
       fieldManager,
       onResponse: metrics.restMeter(target.url.host),
-      perSecond: apiCallsPerSecond,
-      burst: apiCallBurst,
+      perSecond,
+      burst,
+      concurrency,
     })
     this.#reflectors = {
       plans: this.#reflector(chatPlans),
@@ -114,9 +122,14 @@ export class Controller {
       },
       onSlowPath: meter.slowPath,
     })
-    const api = new KubeObjectApi(this.#transport, { guard: () => this.#elector.assertLeading() })
+    const guard = () => this.#elector.assertLeading()
+    const apis = {
+      urgent: new KubeObjectApi(this.#transport, { guard, lane: 'urgent' }),
+      normal: new KubeObjectApi(this.#transport, { guard, lane: 'normal' }),
+      background: new KubeObjectApi(this.#transport, { guard, lane: 'background' }),
+    }
     this.#events = new Events({
-      objects: api,
+      objects: apis.background,
       reportingController: 'parley.chat/controller',
       reportingInstance: identity,
       clock,
@@ -126,7 +139,7 @@ export class Controller {
     })
     this.#leader = new Leader({
       ...options,
-      api,
+      apis,
       cluster: new Cluster({
         plans: plans.cache,
         tenants: tenants.cache,

@@ -1,36 +1,33 @@
 // The work of the leading controller: it publishes the catalog, and runs the queues and workers that
-// reconcile tenants, plans and credentials. Changes in the caches fill the queues.
+// reconcile tenants, plans and credentials. Changes in the caches fill the queues (see enqueueing.ts).
 import { pause } from '../deadline.js'
 import { RetentionRecords } from '../catalog/redis/retention.js'
 import { CatalogWriter } from '../catalog/redis/writer.js'
 import { CatalogPublisher } from './catalog/publisher.js'
 import type { Cluster } from './cluster.js'
-import type { ControllerOptions } from './options.js'
+import { Enqueueing } from './enqueueing.js'
+import { reportFloods } from './flood-report.js'
+import { workersDefault, type ControllerOptions } from './options.js'
 import { CredentialReconciler } from './credentials/reconciler.js'
 import { KeyQueue } from '../kube/key-queue.js'
+import type { Lane } from '../kube/fair-lanes.js'
 import { namespaces } from './kinds.js'
-import type {
-  EventRecorder,
-  Leadership,
-  ObjectApi,
-  ObjectCache,
-  ObjectChange,
-  Reconcile,
-} from '../kube/ports.js'
-import { keyOf } from '../kube/object.js'
+import type { EventRecorder, Leadership, ObjectApi, ObjectCache, Reconcile } from '../kube/ports.js'
+import { keyOf, namespaceOfKey } from '../kube/object.js'
 import { PlanReconciler } from './plan-reconciler.js'
 import { RolloutLatency } from './catalog/rollout-latency.js'
-import { hostnamesOf, planOf, tenantOf } from './references.js'
 import { RetentionPurger } from './retention/purger.js'
 import { ScaleIn } from './scaling/scale-in.js'
 import { ManagedSecrets } from './credentials/managed-secret.js'
 import { TenantPolicies } from './tenants/policy.js'
 import { TenantReconciler } from './tenants/reconciler.js'
+import { TenantReporter } from './tenants/reporter.js'
 import { whenAborted, runTaskGroup } from '../kube/task-group.js'
 import { Workers } from '../kube/workers.js'
 
 export interface LeaderOptions extends ControllerOptions {
-  readonly api: ObjectApi
+  /** The objects in the API server, by the lane in which the calls wait. */
+  readonly apis: Readonly<Record<Lane, ObjectApi>>
   readonly cluster: Cluster
   /** Set when `fleet` is set. */
   readonly autoscalers: ObjectCache | undefined
@@ -42,30 +39,38 @@ interface Parts {
   readonly catalog: CatalogPublisher
   readonly purger: RetentionPurger
   readonly scaleIn: ScaleIn | undefined
-  readonly reconcilers: Readonly<Record<'tenants' | 'plans' | 'credentials', Reconcile>>
+  readonly reconcilers: Readonly<Record<QueueName, Reconcile>>
 }
 
+/** `tenants` publishes policies, and `reports` writes the status of tenants. */
+const queueNames = ['tenants', 'reports', 'plans', 'credentials'] as const
+type QueueName = (typeof queueNames)[number]
 /** Controller names in metrics, in the style of controller-runtime. */
-const controllers = { tenants: 'chattenant', plans: 'chatplan', credentials: 'chatcredential' } as const
-const concurrency = 8
-/**
- * The delay before a plan's limits are summed, because hundreds of its tenants may change at the same time.
- */
-const planDelayMs = 2_000
+const controllers: Readonly<Record<QueueName, string>> = {
+  tenants: 'chattenant',
+  reports: 'chattenant-status',
+  plans: 'chatplan',
+  credentials: 'chatcredential',
+}
+/** Urgent changes do not wait for workers that are busy with other changes: each kind has these in addition. */
+const urgentExtra = 2
 const clusterIdRetryMs = 1_000
 
 export class Leader {
   readonly #options: LeaderOptions
-  readonly #tenants: KeyQueue
-  readonly #plans: KeyQueue
-  readonly #credentials: KeyQueue
+  readonly #queues: Readonly<Record<QueueName, KeyQueue>>
+  readonly #enqueueing: Enqueueing
   #catalog: CatalogPublisher | undefined
 
   constructor(options: LeaderOptions) {
     this.#options = options
-    this.#tenants = this.#queue(controllers.tenants)
-    this.#plans = this.#queue(controllers.plans)
-    this.#credentials = this.#queue(controllers.credentials)
+    this.#queues = {
+      tenants: this.#queue(controllers.tenants),
+      reports: this.#queue(controllers.reports),
+      plans: this.#queue(controllers.plans),
+      credentials: this.#queue(controllers.credentials),
+    }
+    this.#enqueueing = new Enqueueing(options.cluster, this.#queues)
   }
 
   /** Returns why this leader cannot do its work, or an empty list. */
@@ -84,7 +89,7 @@ export class Leader {
     const parts = this.#createParts(owner)
     const { catalog } = parts
     this.#catalog = catalog
-    this.#enqueueOnChange(this.#options.cluster)
+    this.#enqueueing.start()
     const { caches } = this.#options.cluster
     const refs = [...caches.tenants.list()].map(({ metadata: { name, namespace, uid } }) => ({
       key: keyOf({ namespace, name }),
@@ -107,28 +112,21 @@ export class Leader {
 
   async #runAll(signal: AbortSignal, { catalog, purger, reconcilers, scaleIn }: Parts): Promise<void> {
     await Promise.race([catalog.firstAttempt, whenAborted(signal)])
-    if (!signal.aborted) this.#enqueueAll()
+    if (!signal.aborted) this.#enqueueing.addAll()
+    const queues = new Map(queueNames.map((name) => [controllers[name], this.#queues[name]]))
     await runTaskGroup(signal, [
       async (ending) => purger.run(ending),
       ...(scaleIn ? [async (ending: AbortSignal) => scaleIn.run(ending)] : []),
-      async (ending) =>
-        this.#runWorkers(controllers.tenants, this.#tenants, {
-          reconcile: reconcilers.tenants,
-          signal: ending,
-        }),
-      async (ending) =>
-        this.#runWorkers(controllers.plans, this.#plans, { reconcile: reconcilers.plans, signal: ending }),
-      async (ending) =>
-        this.#runWorkers(controllers.credentials, this.#credentials, {
-          reconcile: reconcilers.credentials,
-          signal: ending,
-        }),
+      async (ending) => reportFloods(queues, { ...this.#options, signal: ending }),
+      ...queueNames.map(
+        (name) => async (ending: AbortSignal) => this.#runWorkers(name, reconcilers[name], ending),
+      ),
     ])
   }
 
   #createParts(owner: string): Parts {
     const options = this.#options
-    const { api, autoscalers, clock, cluster, createLink, events, fleet, installation } = options
+    const { apis, autoscalers, clock, cluster, createLink, events, fleet, installation } = options
     const { leadership, log, metrics, publicUrl } = options
     const fence = () => {
       leadership.assertLeading()
@@ -139,11 +137,11 @@ export class Leader {
     const catalog = new CatalogPublisher({
       writer,
       log,
-      onChange: (keys) => this.#enqueueTenants(keys),
+      onChange: (keys) => this.#enqueueing.addReports(keys),
       onUsage: (keys) => {
         for (const key of keys) {
-          const dueInMs = tenants.usageDueInMs(key)
-          if (dueInMs !== undefined) this.#tenants.addAfter(key, dueInMs)
+          const dueInMs = reporter.usageDueInMs(key)
+          if (dueInMs !== undefined) this.#queues.reports.addAfter(key, dueInMs)
         }
       },
     })
@@ -151,26 +149,39 @@ export class Leader {
       records,
       masters: options.masters,
       tenants: cluster.caches.tenants,
-      api,
+      api: apis.background,
       leadership,
       log,
       ...(options.settleMs !== undefined && { settleMs: options.settleMs }),
     })
     const readGateways = () => writer.readGateways()
     const scaleIn =
-      fleet && autoscalers ? new ScaleIn({ fleet, autoscalers, api, readGateways, log }) : undefined
-    const secrets = new ManagedSecrets({ api, cache: cluster.caches.secrets, clock, events })
-    const policies = new TenantPolicies(options)
-    const shared = { api, cluster, catalog, secrets, publicUrl, clock, events }
+      fleet && autoscalers
+        ? new ScaleIn({ fleet, autoscalers, api: apis.normal, readGateways, log })
+        : undefined
+    const secrets = new ManagedSecrets({ api: apis.normal, cache: cluster.caches.secrets, clock, events })
+    const policies = new TenantPolicies({ ...options, api: apis.urgent })
+    const shared = { api: apis.background, cluster, catalog, secrets, publicUrl, clock, events }
     const rolloutLatency = new RolloutLatency({
       clock,
       meter: (oldest) => metrics.rolloutLatencyMeter(oldest),
     })
-    const tenants = new TenantReconciler({ ...shared, purger, policies, rolloutLatency })
+    const onDue = (key: string) => this.#queues.reports.add(key)
+    const reporter = new TenantReporter({ ...shared, rolloutLatency, onDue })
+    const onPublished = (key: string) => this.#enqueueing.addReports([key])
+    const tenants = new TenantReconciler({
+      ...shared,
+      purger,
+      policies,
+      rolloutLatency,
+      reporter,
+      onPublished,
+    })
     const plans = new PlanReconciler(shared)
     const credentials = new CredentialReconciler(shared)
     const reconcilers = {
       tenants: async (key: string, signal: AbortSignal) => tenants.reconcile(key, signal),
+      reports: async (key: string, signal: AbortSignal) => reporter.report(key, signal),
       plans: async (key: string, signal: AbortSignal) => plans.reconcile(key, signal),
       credentials: async (key: string, signal: AbortSignal) => credentials.reconcile(key, signal),
     }
@@ -182,10 +193,10 @@ export class Leader {
    * deleted. Returns undefined when `signal` has aborted.
    */
   async #clusterId(signal: AbortSignal): Promise<string | undefined> {
-    const { api, log } = this.#options
+    const { apis, log } = this.#options
     while (!signal.aborted) {
       try {
-        return (await api.get(namespaces, { name: 'kube-system' })).metadata.uid
+        return (await apis.urgent.get(namespaces, { name: 'kube-system' })).metadata.uid
       } catch (error) {
         log.warn({ err: error }, 'cannot read the cluster id (the uid of namespace kube-system): retrying')
         await pause(clusterIdRetryMs, signal)
@@ -196,81 +207,31 @@ export class Leader {
 
   #queue(controller: string): KeyQueue {
     const { after, clock, metrics } = this.#options
-    const queue = new KeyQueue({ clock, after, meter: metrics.queueMeter(controller) })
+    const queue = new KeyQueue({
+      clock,
+      after,
+      groupOf: namespaceOfKey,
+      meter: metrics.queueMeter(controller),
+    })
     metrics.observeQueue(controller, queue)
     return queue
   }
 
-  #runWorkers(
-    controller: string,
-    queue: KeyQueue,
-    { reconcile, signal }: { reconcile: Reconcile; signal: AbortSignal },
-  ): Promise<void> {
-    const { after, clock, log, metrics } = this.#options
+  #runWorkers(name: QueueName, reconcile: Reconcile, signal: AbortSignal): Promise<void> {
+    const { after, clock, log, metrics, workers: concurrency = workersDefault } = this.#options
+    const controller = controllers[name]
     const meter = metrics.reconcileMeter(controller, concurrency)
-    return new Workers({ queue, reconcile, log, clock, after, meter, concurrency }).run(signal)
+    return new Workers({
+      queue: this.#queues[name],
+      reconcile,
+      log,
+      clock,
+      after,
+      meter,
+      concurrency,
+      urgentExtra,
+      // One namespace, whose reconciles may all be slow, never occupies every worker.
+      perGroupMax: Math.ceil(concurrency / 2),
+    }).run(signal)
   }
-
-  #enqueueAll(): void {
-    const { credentials, plans, tenants } = this.#options.cluster.caches
-    for (const key of keysOf(tenants)) this.#tenants.add(key)
-    for (const key of keysOf(plans)) this.#plans.add(key)
-    for (const key of keysOf(credentials)) this.#credentials.add(key)
-  }
-
-  /**
-   * Enqueues keys when objects change. Called when this process becomes the leader, so that a standby's
-   * queues stay empty; `#enqueueAll` covers everything that changed before.
-   */
-  #enqueueOnChange({
-    caches,
-    credentialsBySecret,
-    credentialsByTenant,
-    tenantsByPlan,
-    ...by
-  }: Cluster): void {
-    const { tenantsByHostname, tenantsByNamespace, tenantsBySecret } = by
-    const plansOf = ({ current, previous }: ObjectChange) =>
-      [current, previous].flatMap((object) => (object ? planOf(object) : []))
-    caches.tenants.onChange((change) => {
-      this.#tenants.add(change.key)
-      for (const key of credentialsByTenant.keysOf(change.key)) this.#credentials.add(key)
-      for (const plan of plansOf(change)) this.#plans.addAfter(plan, planDelayMs)
-      if (change.previous && !change.current)
-        for (const hostname of hostnamesOf(change.previous))
-          this.#enqueueTenants(tenantsByHostname.keysOf(hostname))
-    })
-    caches.plans.onChange(({ current, key, previous }) => {
-      this.#plans.add(key)
-      // A status update of the plan does not concern its tenants.
-      if (current?.metadata.generation !== previous?.metadata.generation || !current || !previous)
-        this.#enqueueTenants(tenantsByPlan.keysOf(key))
-    })
-    caches.credentials.onChange(({ current, key, previous }) => {
-      this.#credentials.add(key)
-      for (const object of [current, previous]) if (object) this.#enqueueTenants(tenantOf(object))
-    })
-    caches.secrets.onChange(({ key }) => {
-      this.#enqueueTenants(tenantsBySecret.keysOf(key))
-      for (const credential of credentialsBySecret.keysOf(key)) {
-        this.#credentials.add(credential)
-        const object = caches.credentials.get(credential)
-        if (object) this.#enqueueTenants(tenantOf(object))
-      }
-    })
-    caches.namespaces.onChange(({ key }) => this.#enqueueTenants(tenantsByNamespace.keysOf(key)))
-  }
-
-  /** Enqueues these tenants and the credentials that depend on them. */
-  #enqueueTenants(keys: Iterable<string>): void {
-    const { credentialsByTenant } = this.#options.cluster
-    for (const key of keys) {
-      this.#tenants.add(key)
-      for (const credential of credentialsByTenant.keysOf(key)) this.#credentials.add(credential)
-    }
-  }
-}
-
-function* keysOf(cache: ObjectCache): Iterable<string> {
-  for (const { metadata } of cache.list()) yield keyOf(metadata)
 }

@@ -40,8 +40,23 @@ export interface ControllerOptions {
    * 15,000.
    */
   readonly settleMs?: number
+  /** The number of reconciles at one time, for each kind. Default `workersDefault`. */
+  readonly workers?: number
+  /** The limits on calls to the API server, for the whole process. Default `apiCallsDefault`. */
+  readonly apiCalls?: ApiCallLimits
   readonly metrics: ControllerMetrics
   readonly clock: Clock
   readonly after: After
   readonly log: Log
 }
+
+/** The limits on calls to the API server. */
+export interface ApiCallLimits {
+  /** The sustained rate, in calls per second. */
+  readonly perSecond: number
+  /** The number of calls that may start immediately after an idle time. */
+  readonly burst: number
+}
+
+export const workersDefault = 8
+export const apiCallsDefault: ApiCallLimits = { perSecond: 100, burst: 200 }

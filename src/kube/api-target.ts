@@ -10,7 +10,7 @@ import { ConfigError } from '../errors.js'
 /** The headers and sockets for one request. The agents stay the same until the TLS material changes. */
 export interface ApiAccess {
   readonly headers: Readonly<Record<string, string>>
-  /** For ordinary calls: at most `socketsMax` sockets, of which one is kept open when idle. */
+  /** For ordinary calls: a limited number of sockets, of which one is kept open when idle. */
   readonly callAgent: HttpAgent
   /** For watches: one socket each, which is never reused. */
   readonly watchAgent: HttpAgent
@@ -27,7 +27,7 @@ export interface ApiTarget {
 }
 
 /** More than the transport's limit for concurrent calls, so that an urgent call always gets a socket. */
-const socketsMax = 8
+const socketsMaxDefault = 8
 const reloadIntervalMs = 5_000
 
 /**
@@ -62,13 +62,18 @@ export function loadKubeConfig(options: {
 export class KubeConfigTarget implements ApiTarget {
   readonly url: URL
   readonly #load: () => KubeConfig
+  readonly #socketsMax: number
   #config: KubeConfig
   #agents: { fingerprint: string; callAgent: HttpAgent; watchAgent: HttpAgent } | undefined
   #reloadedMs = -reloadIntervalMs
 
-  /** `load` is called once now, and again by `reloadCredentials`. */
-  constructor(load: () => KubeConfig) {
+  /**
+   * `load` is called once now, and again by `reloadCredentials`. `socketsMax` limits the sockets for ordinary
+   * calls. Default 8.
+   */
+  constructor(load: () => KubeConfig, options: { socketsMax?: number } = {}) {
     this.#load = load
+    this.#socketsMax = options.socketsMax ?? socketsMaxDefault
     this.#config = load()
     this.url = new URL(this.#config.getCurrentCluster()?.server ?? '')
   }
@@ -115,7 +120,7 @@ export class KubeConfigTarget implements ApiTarget {
     if (this.#agents) retire(this.#agents.callAgent)
     const options = { ca, cert, key, passphrase, rejectUnauthorized, servername }
     const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-    const reused = { keepAlive: true, maxSockets: socketsMax, maxFreeSockets: 1 }
+    const reused = { keepAlive: true, maxSockets: this.#socketsMax, maxFreeSockets: 1 }
     if (proxy !== undefined && tls.agent instanceof HttpAgent) {
       // The library's agent supports proxies. Keep-alive is enabled on it, and the number of its sockets is
       // not limited, because watches use it too.

@@ -9,6 +9,7 @@ import { ApiError, ApiUnreachableError } from './api-error.js'
 import { errorOfResponse } from './api-status.js'
 import type { ApiTarget } from './api-target.js'
 import { CallDeadline } from './call-deadline.js'
+import type { Place } from './fair-lanes.js'
 import { Throttle } from './throttle.js'
 
 export interface ApiCall {
@@ -25,6 +26,8 @@ export interface ApiCall {
   readonly attemptMs?: number
   /** Whether the call may be retried when its outcome is unknown. Default: true for every method but POST. */
   readonly retryable?: boolean
+  /** Where the call waits in the throttle. Default: the lane `normal`, and the group ''. */
+  readonly place?: Place
   /** Skips the throttle. For leader election. Default false. */
   readonly urgent?: boolean
   /** Called immediately before each attempt is sent. An error that it throws ends the call. */
@@ -51,6 +54,8 @@ export interface TransportOptions {
   readonly perSecond?: number
   /** The number of calls that may start immediately after an idle time. Default 100. */
   readonly burst?: number
+  /** The maximum number of throttled calls in flight. Default 4. */
+  readonly concurrency?: number
   /** Waits for the back-off before a retry. Default: a timer; tests replace it. */
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>
   /** The deadline for one attempt, from sending to the last byte. Default 15,000. */
@@ -59,6 +64,8 @@ export interface TransportOptions {
 
 const attemptsMax = 5
 const firstBackoffMs = 100
+/** Lists and watches come first: without them no change is seen. */
+export const watchPlace: Place = { lane: 'urgent', group: '' }
 const responseBytesMax = 64 * 1_048_576
 /** Lets the kernel detect half-open connections: an idle watch carries no bytes for a minute. */
 const tcpKeepAliveMs = 30_000
@@ -79,7 +86,7 @@ export class ApiTransport {
       after: systemAfter,
       perSecond: options.perSecond ?? 50,
       burst: options.burst ?? 100,
-      concurrencyMax: 4,
+      concurrencyMax: options.concurrency ?? 4,
       waitingMax: 10_000,
     })
   }
@@ -119,7 +126,7 @@ export class ApiTransport {
    * `signal` ends the body too.
    */
   async openWatch(call: ApiCall, signal: AbortSignal): Promise<IncomingMessage> {
-    await this.#throttle.acquire(signal)
+    await this.#throttle.acquire(signal, watchPlace)
     const opening = this.#attemptDeadline(call, signal)
     try {
       const response = await this.#send(call, { agent: 'watchAgent', signal, opening: opening.signal })
@@ -133,7 +140,7 @@ export class ApiTransport {
 
   async #throttled(call: ApiCall, signal: AbortSignal): Promise<unknown> {
     if (call.urgent) return this.#attempt(call, signal)
-    await this.#throttle.acquire(signal)
+    await this.#throttle.acquire(signal, call.place)
     try {
       return await this.#attempt(call, signal)
     } finally {

@@ -1,8 +1,9 @@
 // Writes Kubernetes Events, which `kubectl describe` shows beside the object. Equal Events are counted in one
-// object, and each object has a budget of Events.
+// object, and each object has a budget of Events. Namespaces take turns.
 import { randomBytes } from 'node:crypto'
 import type { Log } from '../log.js'
 import type { After, Clock } from '../time.js'
+import { FairLanes, type Place } from './fair-lanes.js'
 import type { EventFacts, EventRecorder, ObjectApi } from './ports.js'
 import type { ApiObject, ResourceKind } from './object.js'
 import { microTimestamp } from './timestamps.js'
@@ -47,6 +48,8 @@ interface Series {
   lastMs: number
   /** The count that was written last. */
   writtenCount: number
+  /** Whether the series waits to be written. */
+  waits: boolean
   /** Cancels the delayed write. Undefined when no write is due. */
   cancel: (() => void) | undefined
 }
@@ -58,6 +61,7 @@ const writeIntervalMs = 10_000
 /** The budget of each object: 25 new Events at once, and one more every five minutes. */
 const burst = 25
 const refillMs = 300_000
+/** The maximum number of Events that wait to be written. */
 const waitingMax = 1_000
 /** The time limit of `close`, because the next leader must not wait for Events. */
 const closeMsMax = 1_000
@@ -67,8 +71,9 @@ export class Events implements EventRecorder {
   readonly #options: EventsOptions
   readonly #series = new Map<string, Series>()
   readonly #budgets = new Map<string, { tokens: number; filledMs: number }>()
-  #writing: Promise<void> = Promise.resolve()
-  #waiting = 0
+  readonly #waiting = new FairLanes<Series>()
+  /** The loop that writes the waiting Events. Undefined while none waits. */
+  #writing: Promise<void> | undefined
   #closed = false
   #cancelForgetting: (() => void) | undefined
 
@@ -97,6 +102,7 @@ export class Events implements EventRecorder {
       count: 1,
       lastMs: nowMs,
       writtenCount: 0,
+      waits: false,
       cancel: undefined,
     }
     this.#series.set(key, started)
@@ -159,23 +165,44 @@ export class Events implements EventRecorder {
     })
   }
 
-  /** Writes one Event after the other, to keep the load low. */
+  /**
+   * Queues a write. When the queue is full, the namespace with the most waiting Events loses one, so that it
+   * cannot suppress the Events of others.
+   */
   #write(series: Series): void {
-    if (this.#waiting >= waitingMax) return this.#options.onDropped?.()
-    this.#waiting += 1
-    this.#writing = this.#writing.then(async () => {
-      this.#waiting -= 1
-      const { count } = series
-      // An earlier write in the queue may have included this count already.
-      if (series.writtenCount === count) return
-      try {
-        await this.#options.objects.apply(eventKind, this.#eventOf(series))
-        series.writtenCount = count
-      } catch (error) {
-        this.#options.onDropped?.()
-        this.#options.log.debug({ err: error, reason: series.facts.reason }, 'cannot write an event')
-      }
-    })
+    if (series.waits) return
+    const place = placeOf(series)
+    if (this.#waiting.size >= waitingMax) {
+      this.#options.onDropped?.()
+      const largest = this.#waiting.largest()
+      if (!largest || this.#waiting.sizeOf(place.group) >= largest.size) return
+      const dropped = this.#waiting.take(({ group }) => group === largest.group)
+      if (dropped) dropped.waits = false
+    }
+    series.waits = true
+    this.#waiting.add(series, place)
+    this.#writing ??= this.#writeWaiting()
+  }
+
+  /** Writes one Event after the other, to keep the load low. */
+  async #writeWaiting(): Promise<void> {
+    for (let next = this.#waiting.take(); next; next = this.#waiting.take()) {
+      next.waits = false
+      await this.#send(next)
+    }
+    this.#writing = undefined
+  }
+
+  async #send(series: Series): Promise<void> {
+    const { count } = series
+    if (series.writtenCount === count) return
+    try {
+      await this.#options.objects.apply(eventKind, this.#eventOf(series))
+      series.writtenCount = count
+    } catch (error) {
+      this.#options.onDropped?.()
+      this.#options.log.debug({ err: error, reason: series.facts.reason }, 'cannot write an event')
+    }
   }
 
   /**
@@ -198,6 +225,10 @@ export class Events implements EventRecorder {
       ...(count > 1 && { series: { count, lastObservedTime: microTimestamp(lastMs) } }),
     }
   }
+}
+
+function placeOf({ regarding }: Series): Place {
+  return { lane: 'normal', group: regarding.namespace ?? '' }
 }
 
 function regardingOf({ apiVersion, kind, metadata }: ApiObject): Regarding {

@@ -1,6 +1,8 @@
-// The work queue: each key is waiting, in progress (and perhaps due once more after that), or delayed.
+// The work queue: each key is waiting, in progress (and perhaps due once more after that), or delayed. Keys
+// of different groups take turns, and urgent keys come first.
 import type { After, Clock } from '../time.js'
-import type { WorkQueue } from './ports.js'
+import { FairLanes } from './fair-lanes.js'
+import type { KeyLane, WorkQueue } from './ports.js'
 
 /** Receives the queue's measurements as they happen. */
 export interface QueueMeter {
@@ -8,7 +10,7 @@ export interface QueueMeter {
   /** Counts a key that was added again after a failure. */
   retried(): void
   /** Records the time that a key waited in the queue. */
-  waited(seconds: number): void
+  waited(seconds: number, lane: KeyLane): void
   /** Records the time that a worker spent on a key. */
   worked(seconds: number): void
 }
@@ -16,20 +18,44 @@ export interface QueueMeter {
 export interface KeyQueueOptions {
   readonly clock: Clock
   readonly after: After
+  /**
+   * Returns the group of a key, such as its namespace. Within a lane the groups take turns. Default: all keys
+   * are in one group.
+   */
+  readonly groupOf?: (key: string) => string
   readonly meter?: QueueMeter | undefined
+}
+
+/** Which keys `take` may return. */
+export interface TakeOptions {
+  /** Only urgent keys. Default false. */
+  readonly urgentOnly?: boolean
+  /**
+   * The maximum number of keys of one group in progress at one time; an urgent key may exceed it by one.
+   * Default: no maximum.
+   */
+  readonly perGroupMax?: number
 }
 
 const backoffMs = { first: 5, max: 1_000_000 } as const
 
+interface Waiting {
+  readonly lane: KeyLane
+  readonly sinceMs: number
+}
+
 export class KeyQueue implements WorkQueue {
   readonly #options: KeyQueueOptions
-  /** Keys in order of addition, with the time at which each was added. */
-  readonly #waiting = new Map<string, number>()
+  readonly #order = new FairLanes<string>()
+  /** The keys in `#order`, with the time at which each was added to its lane. */
+  readonly #waiting = new Map<string, Waiting>()
   /** Keys that a worker has, with the time at which it took each. */
-  readonly #inProgress = new Map<string, number>()
+  readonly #inProgress = new Map<string, Waiting>()
+  /** The number of keys in progress, by group. */
+  readonly #busy = new Map<string, number>()
   /** Keys that were added while in progress. */
-  readonly #dueAgain = new Set<string>()
-  readonly #delayed = new Map<string, { dueMs: number; cancel: () => void }>()
+  readonly #dueAgain = new Map<string, KeyLane>()
+  readonly #delayed = new Map<string, { dueMs: number; lane: KeyLane; cancel: () => void }>()
   readonly #failures = new Map<string, number>()
   #onAvailable: () => void = () => {}
   #closed = false
@@ -52,35 +78,44 @@ export class KeyQueue implements WorkQueue {
     ]).size
   }
 
-  add(key: string): void {
-    if (this.#closed || this.#waiting.has(key)) return
-    if (this.#inProgress.has(key)) {
-      if (this.#dueAgain.has(key)) return
-      this.#dueAgain.add(key)
-    } else this.#waiting.set(key, this.#nowMs())
-    this.#options.meter?.added()
-    if (this.#waiting.has(key)) this.#onAvailable()
+  add(key: string, lane: KeyLane = 'normal'): void {
+    if (this.#closed) return
+    const working = this.#inProgress.has(key)
+    const before = working ? this.#dueAgain.get(key) : this.#waiting.get(key)?.lane
+    if (before === 'urgent' || before === lane) return
+    if (working) this.#dueAgain.set(key, lane)
+    else {
+      if (before) this.#order.remove(key, this.#place(key, before))
+      this.#enqueue(key, lane)
+    }
+    if (!before) this.#options.meter?.added()
+    if (!working) this.#onAvailable()
   }
 
-  addAfter(key: string, delayMs: number): void {
+  addAfter(key: string, delayMs: number, lane: KeyLane = 'normal'): void {
     if (this.#closed) return
-    if (delayMs <= 0) return this.add(key)
+    if (delayMs <= 0) return this.add(key, lane)
     const dueMs = this.#nowMs() + delayMs
     const pending = this.#delayed.get(key)
-    if (pending && pending.dueMs <= dueMs) return
+    const merged = pending?.lane === 'urgent' ? 'urgent' : lane
+    if (pending && pending.dueMs <= dueMs) {
+      this.#delayed.set(key, { ...pending, lane: merged })
+      return
+    }
     pending?.cancel()
     const cancel = this.#options.after(delayMs, () => {
+      const due = this.#delayed.get(key)
       this.#delayed.delete(key)
-      this.add(key)
+      this.add(key, due?.lane)
     })
-    this.#delayed.set(key, { dueMs, cancel })
+    this.#delayed.set(key, { dueMs, lane: merged, cancel })
   }
 
   addRateLimited(key: string): void {
     const failures = this.#failures.get(key) ?? 0
     this.#failures.set(key, failures + 1)
     this.#options.meter?.retried()
-    this.addAfter(key, Math.min(backoffMs.first * 2 ** failures, backoffMs.max))
+    this.addAfter(key, Math.min(backoffMs.first * 2 ** failures, backoffMs.max), this.laneOf(key))
   }
 
   forget(key: string): void {
@@ -93,34 +128,67 @@ export class KeyQueue implements WorkQueue {
   }
 
   /**
-   * Takes the oldest key, or returns undefined. No other worker gets the key until `done` is called with it.
+   * Takes the key whose turn it is, or returns undefined. No other worker gets the key until `done` is called
+   * with it.
    */
-  take(): string | undefined {
-    const [oldest] = this.#waiting
-    if (!oldest) return undefined
-    const [key, sinceMs] = oldest
+  take({ perGroupMax = Infinity, urgentOnly = false }: TakeOptions = {}): string | undefined {
+    const key = this.#order.take(({ group, lane }) => {
+      if (urgentOnly && lane !== 'urgent') return false
+      return (this.#busy.get(group) ?? 0) < perGroupMax + Number(lane === 'urgent')
+    })
+    const waited = key === undefined ? undefined : this.#waiting.get(key)
+    if (key === undefined || !waited) return undefined
     const nowMs = this.#nowMs()
+    const group = this.#groupOf(key)
     this.#waiting.delete(key)
-    this.#inProgress.set(key, nowMs)
-    this.#options.meter?.waited((nowMs - sinceMs) / 1000)
+    this.#inProgress.set(key, { lane: waited.lane, sinceMs: nowMs })
+    this.#busy.set(group, (this.#busy.get(group) ?? 0) + 1)
+    this.#options.meter?.waited((nowMs - waited.sinceMs) / 1000, waited.lane)
     return key
+  }
+
+  /** Returns the lane from which a key in progress was taken, and `normal` for any other key. */
+  laneOf(key: string): KeyLane {
+    return this.#inProgress.get(key)?.lane ?? 'normal'
   }
 
   /** Ends the work on a key. A key that was added meanwhile is queued again. */
   done(key: string): void {
-    const sinceMs = this.#inProgress.get(key)
-    if (sinceMs === undefined) return
+    const working = this.#inProgress.get(key)
+    if (!working) return
+    const group = this.#groupOf(key)
     this.#inProgress.delete(key)
-    this.#options.meter?.worked((this.#nowMs() - sinceMs) / 1000)
-    if (!this.#dueAgain.delete(key) || this.#closed) return
-    this.#waiting.set(key, this.#nowMs())
+    const busy = (this.#busy.get(group) ?? 1) - 1
+    if (busy > 0) this.#busy.set(group, busy)
+    else this.#busy.delete(group)
+    this.#options.meter?.worked((this.#nowMs() - working.sinceMs) / 1000)
+    const lane = this.#dueAgain.get(key)
+    this.#dueAgain.delete(key)
+    if (!lane || this.#closed) return
+    this.#enqueue(key, lane)
     this.#onAvailable()
   }
 
   /** Returns for each key in progress the seconds since it was taken. */
   unfinishedSeconds(): number[] {
     const nowMs = this.#nowMs()
-    return [...this.#inProgress.values()].map((sinceMs) => (nowMs - sinceMs) / 1000)
+    return [...this.#inProgress.values()].map(({ sinceMs }) => (nowMs - sinceMs) / 1000)
+  }
+
+  /** Returns the number of keys that wait in a lane, and the seconds that the oldest of them has waited. */
+  waitingIn(lane: KeyLane): { depth: number; oldestSeconds: number } {
+    let [depth, oldestMs] = [0, Infinity]
+    for (const waiting of this.#waiting.values()) {
+      if (waiting.lane !== lane) continue
+      depth += 1
+      oldestMs = Math.min(oldestMs, waiting.sinceMs)
+    }
+    return { depth, oldestSeconds: depth === 0 ? 0 : (this.#nowMs() - oldestMs) / 1000 }
+  }
+
+  /** Returns the group with the most waiting keys. Undefined when nothing waits. */
+  largestGroup(): { group: string; size: number } | undefined {
+    return this.#order.largest()
   }
 
   /** Drops waiting and delayed keys, and ignores further ones. Keys in progress are finished normally. */
@@ -129,8 +197,22 @@ export class KeyQueue implements WorkQueue {
     for (const { cancel } of this.#delayed.values()) cancel()
     this.#delayed.clear()
     this.#waiting.clear()
+    this.#order.clear()
     this.#dueAgain.clear()
     this.#failures.clear()
+  }
+
+  #enqueue(key: string, lane: KeyLane): void {
+    this.#waiting.set(key, { lane, sinceMs: this.#nowMs() })
+    this.#order.add(key, this.#place(key, lane))
+  }
+
+  #place(key: string, lane: KeyLane) {
+    return { lane, group: this.#groupOf(key) }
+  }
+
+  #groupOf(key: string): string {
+    return this.#options.groupOf?.(key) ?? ''
   }
 
   #nowMs(): number {

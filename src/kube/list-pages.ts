@@ -2,7 +2,7 @@
 // returned.
 import { z } from 'zod'
 import { ApiUnreachableError, isApiError } from './api-error.js'
-import type { ApiTransport } from './api-transport.js'
+import { watchPlace, type ApiTransport } from './api-transport.js'
 import type { Selection } from './ports.js'
 import { InternedFields } from './interned-fields.js'
 import { ApiObject, apiVersionOf, type ResourceKind } from './object.js'
@@ -65,6 +65,7 @@ async function listOnce(
     const body = await transport.call({
       method: 'GET',
       path: `${collectionPath(kind, options.namespace)}?${query.toString()}`,
+      place: watchPlace,
       ...(options.signal && { signal: options.signal }),
     })
     const list = List.safeParse(body)

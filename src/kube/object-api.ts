@@ -1,6 +1,7 @@
 // Reads, applies, creates, replaces and deletes single objects. Each attempt of a write calls the guard
 // first.
 import { ApiError, isApiError } from './api-error.js'
+import type { Lane } from './fair-lanes.js'
 import { contentOf, isApplied } from './managed-fields.js'
 import type { ApiCall, ApiTransport } from './api-transport.js'
 import type { ApplyOptions, Desired, ObjectApi, Selection } from './ports.js'
@@ -13,6 +14,11 @@ export interface KubeObjectApiOptions {
    * does. Default: writes are never refused.
    */
   readonly guard?: () => void
+  /**
+   * The lane in which calls wait in the throttle. Within a lane, calls for different namespaces take turns.
+   * Default `normal`.
+   */
+  readonly lane?: Lane
   /**
    * Makes every call skip the throttle's queue and fail after `deadlineMs`. It is intended for leader
    * election. One attempt gets half of the deadline, so that a call can abandon a hanging connection in time.
@@ -31,7 +37,7 @@ export class KubeObjectApi implements ObjectApi {
   }
 
   async get(kind: ResourceKind, key: ObjectKey): Promise<ApiObject> {
-    return this.#objectOf(kind, await this.#call({ method: 'GET', path: pathOf(kind, key) }))
+    return this.#objectOf(kind, await this.#call(key, { method: 'GET', path: pathOf(kind, key) }))
   }
 
   async list(kind: ResourceKind, options: Selection = {}): Promise<ApiObject[]> {
@@ -47,7 +53,7 @@ export class KubeObjectApi implements ObjectApi {
   }
 
   async create(kind: ResourceKind, object: Desired): Promise<ApiObject> {
-    return this.#write(kind, {
+    return this.#write(kind, object.metadata, {
       method: 'POST',
       path: `${collectionPath(kind, object.metadata.namespace)}?fieldManager=${this.#fieldManager}`,
       body: withKind(kind, object),
@@ -55,7 +61,7 @@ export class KubeObjectApi implements ObjectApi {
   }
 
   async update(kind: ResourceKind, object: Desired): Promise<ApiObject> {
-    return this.#write(kind, {
+    return this.#write(kind, object.metadata, {
       method: 'PUT',
       path: `${pathOf(kind, object.metadata)}?fieldManager=${this.#fieldManager}`,
       body: withKind(kind, object),
@@ -67,7 +73,7 @@ export class KubeObjectApi implements ObjectApi {
     key: ObjectKey,
     preconditions: { uid?: string; resourceVersion?: string } = {},
   ): Promise<void> {
-    await this.#call({
+    await this.#call(key, {
       method: 'DELETE',
       path: pathOf(kind, key),
       body: { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Background', preconditions },
@@ -89,7 +95,7 @@ export class KubeObjectApi implements ObjectApi {
     const content = contentOf(desired, subresource)
     const metadata = { ...(subresource === '' && desired.metadata), name, namespace, uid }
     const path = `${pathOf(kind, desired.metadata)}${subresource && `/${subresource}`}`
-    const patched = this.#write(kind, {
+    const patched = this.#write(kind, desired.metadata, {
       method: 'PATCH',
       path: `${path}?fieldManager=${this.#fieldManager}&force=true`,
       // JSON is valid YAML. Other content types select a merge patch, which is not a server-side apply.
@@ -103,8 +109,8 @@ export class KubeObjectApi implements ObjectApi {
     })
   }
 
-  async #write(kind: ResourceKind, call: ApiCall): Promise<ApiObject> {
-    return this.#objectOf(kind, await this.#call({ ...call, ...this.#guarded() }))
+  async #write(kind: ResourceKind, key: ObjectKey, call: ApiCall): Promise<ApiObject> {
+    return this.#objectOf(kind, await this.#call(key, { ...call, ...this.#guarded() }))
   }
 
   #objectOf(kind: ResourceKind, raw: unknown): ApiObject {
@@ -116,9 +122,9 @@ export class KubeObjectApi implements ObjectApi {
     return guard ? { beforeSend: guard } : {}
   }
 
-  #call(call: ApiCall): Promise<unknown> {
-    const { urgent } = this.#options
-    if (!urgent) return this.#transport.call(call)
+  #call({ namespace = '' }: ObjectKey, call: ApiCall): Promise<unknown> {
+    const { lane = 'normal', urgent } = this.#options
+    if (!urgent) return this.#transport.call({ ...call, place: { lane, group: namespace } })
     const { deadlineMs } = urgent
     return this.#transport.call({ ...call, urgent: true, deadlineMs, attemptMs: Math.ceil(deadlineMs / 2) })
   }

@@ -70,3 +70,8 @@ export function keyOf({ name, namespace }: ObjectKey): string {
 export function apiVersionOf({ group, version }: ResourceKind): string {
   return group === '' ? version : `${group}/${version}`
 }
+
+/** Returns the namespace of a key (see `keyOf`), or '' for a cluster-scoped object. */
+export function namespaceOfKey(key: string): string {
+  return key.slice(0, Math.max(0, key.indexOf('/')))
+}

@@ -127,17 +127,24 @@ export interface ObjectCache {
   recordWrite(object: ApiObject): void
 }
 
+/** Keys in `urgent` are processed before those in `normal`, which never wait for more than a share of them. */
+export type KeyLane = 'urgent' | 'normal'
+
 /**
  * A set of keys to reconcile. Each key has one worker at a time. A key that is added while a worker has it is
  * processed once more afterwards.
  */
 export interface WorkQueue {
-  /** Adds the key. Has no effect when the key is waiting already. */
-  add(key: string): void
-  /** Adds the key after `delayMs`. The earliest of several delays for one key takes effect. */
-  addAfter(key: string, delayMs: number): void
+  /** Adds the key. A key that is waiting already only moves from `normal`, the default, to `urgent`. */
+  add(key: string, lane?: KeyLane): void
   /**
-   * Adds the key after a back-off that doubles with each call since the last `forget`, from 5 ms to 1,000 s.
+   * Adds the key after `delayMs`. The earliest of several delays for one key takes effect, and the most urgent
+   * of their lanes. Default lane: `normal`.
+   */
+  addAfter(key: string, delayMs: number, lane?: KeyLane): void
+  /**
+   * Adds the key after a back-off that doubles with each call since the last `forget`, from 5 ms to 1,000 s. A
+   * key in progress keeps its lane.
    */
   addRateLimited(key: string): void
   /** Resets the key's back-off. */

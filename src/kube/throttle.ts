@@ -1,7 +1,8 @@
 // Limits the load that one client puts on the shared API server: calls per second, concurrent calls and
-// queued calls.
+// queued calls. Queued calls of different groups take turns, and urgent ones come first.
 import type { After, Clock } from '../time.js'
 import { ApiUnreachableError } from './api-error.js'
+import { FairLanes, type Place } from './fair-lanes.js'
 
 export interface ThrottleOptions {
   readonly clock: Clock
@@ -18,13 +19,18 @@ export interface ThrottleOptions {
 
 interface Waiter {
   readonly admit: () => void
-  readonly signal: AbortSignal
 }
 
-/** A token bucket with a limit on concurrency. Calls are admitted in the order in which they queued. */
+/** The place of a call whose caller names none. */
+const anyPlace: Place = { lane: 'normal', group: '' }
+
+/**
+ * A token bucket with a limit on concurrency. Calls of one lane and group are admitted in the order in which
+ * they queued.
+ */
 export class Throttle {
   readonly #options: ThrottleOptions
-  readonly #waiting = new Set<Waiter>()
+  readonly #waiting = new FairLanes<Waiter>()
   #tokens: number
   #refilledMs: number
   #inFlight = 0
@@ -43,9 +49,10 @@ export class Throttle {
 
   /**
    * Resolves when the call may start. The caller must call `release` when it has ended. Rejects with the
-   * signal's reason, or with ApiUnreachableError when `waitingMax` calls are queued already.
+   * signal's reason, or with ApiUnreachableError when `waitingMax` calls are queued already. Default place:
+   * the lane `normal` and the group ''.
    */
-  acquire(signal: AbortSignal): Promise<void> {
+  acquire(signal: AbortSignal, place: Place = anyPlace): Promise<void> {
     if (signal.aborted) return Promise.reject(reasonOf(signal))
     if (this.#waiting.size >= this.#options.waitingMax) {
       return Promise.reject(
@@ -54,18 +61,17 @@ export class Throttle {
     }
     return new Promise((resolve, reject) => {
       const onAbort = () => {
-        this.#waiting.delete(waiter)
+        this.#waiting.remove(waiter, place)
         reject(reasonOf(signal))
       }
       const waiter: Waiter = {
-        signal,
         admit: () => {
           signal.removeEventListener('abort', onAbort)
           resolve()
         },
       }
       signal.addEventListener('abort', onAbort, { once: true })
-      this.#waiting.add(waiter)
+      this.#waiting.add(waiter, place)
       this.#admit()
     })
   }
@@ -77,13 +83,11 @@ export class Throttle {
 
   #admit(): void {
     this.#refill()
-    for (const waiter of this.#waiting) {
-      if (this.#inFlight >= this.#options.concurrencyMax) return
+    while (this.#waiting.size > 0 && this.#inFlight < this.#options.concurrencyMax) {
       if (this.#tokens < 1) return this.#admitLater()
       this.#tokens -= 1
       this.#inFlight += 1
-      this.#waiting.delete(waiter)
-      waiter.admit()
+      this.#waiting.take()?.admit()
     }
   }
 

@@ -1,5 +1,5 @@
-// Takes keys from a queue and reconciles them, at most `concurrency` at a time. Failures are retried with
-// back-off.
+// Takes keys from a queue and reconciles them, at most `concurrency` at a time, and a few urgent ones more.
+// Failures are retried with back-off.
 import { setImmediate } from 'node:timers/promises'
 import type { Log } from '../log.js'
 import type { After, Clock } from '../time.js'
@@ -31,6 +31,10 @@ export interface WorkersOptions {
   readonly meter?: ReconcileMeter | undefined
   /** The maximum number of reconciles in progress. Default 4. */
   readonly concurrency?: number
+  /** How many urgent keys may be in progress in addition. Default 0. */
+  readonly urgentExtra?: number
+  /** The maximum number of reconciles of one group of keys (see `TakeOptions`). Default: no maximum. */
+  readonly perGroupMax?: number
   /** The time limit of one reconcile, after which its signal aborts. Default 60,000. */
   readonly timeoutMs?: number
   /**
@@ -68,9 +72,10 @@ export class Workers {
   }
 
   #fill(): void {
-    const { queue, concurrency = 4 } = this.#options
-    while (this.#open && this.#running.size < concurrency) {
-      const key = queue.take()
+    const { queue, concurrency = 4, urgentExtra = 0, perGroupMax = Infinity } = this.#options
+    while (this.#open && this.#running.size < concurrency + urgentExtra) {
+      const urgentOnly = this.#running.size >= concurrency
+      const key = queue.take({ urgentOnly, perGroupMax })
       if (key === undefined) return
       const work: Promise<void> = this.#work(key).then(async () => {
         // A reconcile without I/O never yields to the event loop: thousands in a row would let the lease
@@ -127,7 +132,8 @@ export class Workers {
       meter?.panicked()
       log.error({ err: error, key }, 'reconcile failed because of a bug, retrying')
     } else log.warn({ err: error, key }, 'reconcile failed, retrying')
-    if (error instanceof ApiError && error.retryAfterMs !== undefined) queue.addAfter(key, error.retryAfterMs)
+    if (error instanceof ApiError && error.retryAfterMs !== undefined)
+      queue.addAfter(key, error.retryAfterMs, queue.laneOf(key))
     else queue.addRateLimited(key)
     return 'error'
   }

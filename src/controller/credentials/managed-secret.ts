@@ -45,6 +45,19 @@ export class ManagedSecrets {
   }
 
   /**
+   * Returns the keys that the Secret holds, as far as the cache shows it, without a call to the API server.
+   * Returns undefined when a key is missing, so that `ensure` must come first.
+   */
+  heldKeys(desired: DesiredSecret): GeneratedKeys | undefined {
+    const { cache, clock } = this.#options
+    const cached = cache.get(keyOf(desired))
+    const found = cached && secretOwnership(cached, desired.owner) === 'owned' ? cached : undefined
+    if (!found && desired.keys.algorithms.size > 0) return undefined
+    const { generated } = this.#build(desired, found, clock.epochMs())
+    return generated.created.length > 0 ? undefined : generated
+  }
+
+  /**
    * Makes the Secret match `desired`. A failure that requires a user is returned as a verdict. Rejects with
    * the API's error for a temporary failure, and when `signal` aborts before a write.
    */

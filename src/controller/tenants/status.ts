@@ -4,8 +4,8 @@ import { durationText } from '../../resources/duration.js'
 import { guestsMax, type Limits, type TenantPolicy } from '../../tenant/policy.js'
 import { ChatTenantStatus, type Condition } from '../../resources/status.js'
 import type { PublicUrl } from '../credentials/endpoints.js'
-import type { GeneratedKeys } from '../credentials/key-rotation.js'
 import { keyOf, type ApiObject } from '../../kube/object.js'
+import type { SecretStatus } from './findings.js'
 import type { WrittenUsage } from './usage.js'
 
 const Reported = z.looseObject({ status: ChatTenantStatus })
@@ -28,10 +28,7 @@ export interface TenantStatusFacts {
   readonly isProgrammed: boolean
   readonly usage: WrittenUsage | undefined
   readonly publicUrl: PublicUrl | undefined
-  /** The Secret of generated keys. Undefined when there is none. */
-  readonly secret:
-    | { readonly name: string; readonly resourceVersion: string; readonly generated: GeneratedKeys }
-    | undefined
+  readonly secret: SecretStatus | undefined
   readonly nowMs: number
 }
 
@@ -49,7 +46,7 @@ export function tenantStatus(object: ApiObject, facts: TenantStatusFacts): ChatT
     ...(revision !== undefined && { revision }),
     ...(effective && { effective }),
     ...(usage && { usage }),
-    ...(secret && { binding: { name: secret.name }, credentials: credentialsOf(secret) }),
+    ...secret,
     ...(publicUrl && { endpoints: publicUrl.endpointsOf(keyOf(metadata)) }),
     ...(before.dataplane && { dataplane: before.dataplane }),
   }
@@ -85,19 +82,6 @@ function quotaOf({ connections, retention, ...limits }: Limits) {
     ...limits,
     connections: { ...connections, guests: guestsMax(connections) },
     retention: { ...rest, historyTTL: durationText(historyTtlMs) },
-  }
-}
-
-function credentialsOf(secret: NonNullable<TenantStatusFacts['secret']>): ChatTenantStatus['credentials'] {
-  const { keys, nextRotationMs } = secret.generated
-  const newestFirst = keys.toSorted((a, b) => b.createdAtMs - a.createdAtMs)
-  return {
-    activeKeyIDs: [
-      ...newestFirst.map(({ id }) => id),
-      ...newestFirst.flatMap(({ previous }) => previous?.id ?? []),
-    ],
-    ...(nextRotationMs !== undefined && { nextRotation: new Date(nextRotationMs).toISOString() }),
-    secretResourceVersion: secret.resourceVersion,
   }
 }
 
