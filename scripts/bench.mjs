@@ -11,8 +11,10 @@ const suites = {
     after: ['scripts/performance.mjs'],
   },
   controller: {
-    usage: 'npm run bench:controller -- [--tenants N] [--idle-tenants N] [--idle-minutes N] [--edits N]',
-    numbers: { tenants: '2000', 'idle-tenants': '5000', 'idle-minutes': '10', edits: '200' },
+    usage:
+      'npm run bench:controller -- [--only controller|neighbours] [--tenants N] [--idle-tenants N] ' +
+      '[--idle-minutes N] [--edits N] [--flood N]',
+    numbers: { tenants: '2000', 'idle-tenants': '5000', 'idle-minutes': '10', edits: '200', flood: '2000' },
     after: undefined,
   },
 }

@@ -10,7 +10,12 @@ async function series(metrics: ControllerMetrics): Promise<string[]> {
 test('names and labels are those of controller-runtime and client-go', async () => {
   const metrics = new ControllerMetrics({ process: false })
   const programmed = metrics.rolloutLatencyMeter(() => 3)
-  metrics.observeQueue('chattenant', { depth: 7, unfinishedSeconds: () => [2, 3] })
+  metrics.observeQueue('chattenant', {
+    depth: 7,
+    waitingIn: (priority) =>
+      priority === 'urgent' ? { depth: 1, oldestSeconds: 4 } : { depth: 6, oldestSeconds: 5 },
+    unfinishedSeconds: () => [2, 3],
+  })
   metrics.observeWatch('ChatTenant', () => 12)
   metrics.observeWatch('ChatPlan', () => undefined)
   const queue = metrics.queueMeter('chattenant')
@@ -20,7 +25,7 @@ test('names and labels are those of controller-runtime and client-go', async () 
   programmed(0.2)
   queue.added()
   queue.retried()
-  queue.waited(1)
+  queue.waited(1, 'urgent')
   queue.worked(2)
   reconcile.started()
   reconcile.ended('success', 0.5)
@@ -44,8 +49,12 @@ test('names and labels are those of controller-runtime and client-go', async () 
       `workqueue_longest_running_processor_seconds${named} 3`,
       `workqueue_adds_total${named} 1`,
       `workqueue_retries_total${named} 1`,
-      `workqueue_queue_duration_seconds_sum${named} 1`,
-      `workqueue_queue_duration_seconds_count${named} 1`,
+      'workqueue_queue_duration_seconds_sum{name="chattenant",controller="chattenant",priority="urgent"} 1',
+      'workqueue_queue_duration_seconds_count{name="chattenant",controller="chattenant",priority="urgent"} 1',
+      'parley_controller_queue_depth{controller="chattenant",priority="urgent"} 1',
+      'parley_controller_queue_depth{controller="chattenant",priority="normal"} 6',
+      'parley_controller_queue_oldest_seconds{controller="chattenant",priority="urgent"} 4',
+      'parley_controller_queue_oldest_seconds{controller="chattenant",priority="normal"} 5',
       `workqueue_work_duration_seconds_sum${named} 2`,
       `workqueue_work_duration_seconds_count${named} 1`,
       `controller_runtime_active_workers${controller} 1`,

@@ -10,10 +10,16 @@ import {
   type GaugeConfiguration,
 } from 'prom-client'
 
+/** The priorities of the keys in a work queue, the highest first. */
+const priorities = ['urgent', 'normal'] as const
+type Priority = (typeof priorities)[number]
+
 /** Values of a work queue that are read at each scrape. */
 export interface QueueGauges {
   /** Number of keys that wait. */
   readonly depth: number
+  /** Number of keys that wait with this priority, and how long the oldest of them has waited. */
+  waitingIn(priority: Priority): { depth: number; oldestSeconds: number }
   /** For each key that is being processed: the seconds since its processing began. */
   unfinishedSeconds(): number[]
 }
@@ -74,7 +80,7 @@ export class ControllerMetrics {
   readonly #counters = new Map<string, Counter>()
   readonly #queues = new Map<string, QueueGauges>()
   readonly #watches = new Map<string, () => number | undefined>()
-  readonly #waited: Histogram<'name' | 'controller'>
+  readonly #waited: Histogram<'name' | 'controller' | 'priority'>
   readonly #worked: Histogram<'name' | 'controller'>
   readonly #reconciled: Histogram<'controller'>
   readonly #active: Gauge<'controller'>
@@ -98,7 +104,7 @@ export class ControllerMetrics {
       { labelNames, buckets }: { labelNames: readonly L[]; buckets: number[] },
     ) => new Histogram<L>({ name, help, labelNames, buckets, registers })
     this.#waited = histogram('workqueue_queue_duration_seconds', 'Time a key waited in the queue.', {
-      labelNames: queue,
+      labelNames: [...queue, 'priority'],
       buckets: workSeconds,
     })
     this.#worked = histogram('workqueue_work_duration_seconds', 'Time a key was processed.', {
@@ -139,6 +145,16 @@ export class ControllerMetrics {
       {},
     )
     this.#queueGauge('workqueue_depth', 'Number of keys waiting in the queue.', ({ depth }) => depth)
+    this.#priorityGauge(
+      'parley_controller_queue_depth',
+      'Number of keys waiting in the queue, by priority. Changes that may take rights away are urgent.',
+      ({ depth }) => depth,
+    )
+    this.#priorityGauge(
+      'parley_controller_queue_oldest_seconds',
+      'How long the oldest key has waited in the queue, by priority; 0 when none waits.',
+      ({ oldestSeconds }) => oldestSeconds,
+    )
     this.#queueGauge(
       'workqueue_unfinished_work_seconds',
       'Total time of the keys that are being processed, so far.',
@@ -236,7 +252,7 @@ export class ControllerMetrics {
     return {
       added: () => adds(),
       retried: () => retries(),
-      waited: (seconds: number) => this.#waited.observe(labels, seconds),
+      waited: (seconds: number, priority: Priority) => this.#waited.observe({ ...labels, priority }, seconds),
       worked: (seconds: number) => this.#worked.observe(labels, seconds),
     }
   }
@@ -342,6 +358,25 @@ export class ControllerMetrics {
     this.#counters.set(name, counter)
     counter.inc(labels, 0)
     return () => counter.inc(labels)
+  }
+
+  #priorityGauge(
+    name: string,
+    help: string,
+    value: (waiting: ReturnType<QueueGauges['waitingIn']>) => number,
+  ): void {
+    const queues = this.#queues
+    new Gauge<'controller' | 'priority'>({
+      name,
+      help,
+      labelNames: ['controller', 'priority'],
+      registers: [this.registry],
+      collect() {
+        for (const [controller, read] of queues)
+          for (const priority of priorities)
+            this.set({ controller, priority }, value(read.waitingIn(priority)))
+      },
+    })
   }
 
   #queueGauge(name: string, help: string, value: (read: QueueGauges) => number): void {

@@ -13,7 +13,7 @@ import { catalogKeys } from '../../src/redis/keys.js'
 import { endPrograms, Program } from '../../test/support/child-process.js'
 import { GatewayProcess } from '../../test/support/gateway-process.js'
 import { KubeServer } from '../../test/support/kube-apiserver.js'
-import type { KubeClient, KubeObject } from '../../test/support/kube-client.js'
+import { KubeClient, type KubeObject } from '../../test/support/kube-client.js'
 import { endRedisProcesses, freePort, startRedis, until } from '../../test/support/redis-processes.js'
 import { bearerOf } from './kubeconfig.mjs'
 
@@ -74,6 +74,11 @@ export class Rig {
 
   get client(): KubeClient {
     return this.kube.client
+  }
+
+  /** Returns another client, whose calls do not wait for the connections of `client`. */
+  ownClient(): KubeClient {
+    return new KubeClient(bearerOf(readFileSync(this.kube.kubeconfig, 'utf8')))
   }
 
   async #listen(): Promise<void> {
@@ -159,11 +164,11 @@ export class Rig {
     return baseline
   }
 
-  tenantOf(name: string, displayName: string): KubeObject {
+  tenantOf(name: string, displayName: string, ns = namespace): KubeObject {
     return {
       apiVersion: 'parley.chat/v1alpha1',
       kind: 'ChatTenant',
-      metadata: { name, namespace },
+      metadata: { name, namespace: ns },
       spec: {
         planRef: { name: 'bench' },
         displayName,
@@ -180,8 +185,8 @@ export class Rig {
   }
 
   /** Returns the stamp of the tenant's record in the catalog. It changes with each revision. */
-  async stampOf(name: string): Promise<string | null> {
-    return this.redis.hget(catalogKeys(installation).stamps, `${namespace}/${name}`)
+  async stampOf(name: string, ns = namespace): Promise<string | null> {
+    return this.redis.hget(catalogKeys(installation).stamps, `${ns}/${name}`)
   }
 
   async catalogSize(): Promise<number> {
@@ -189,8 +194,8 @@ export class Rig {
   }
 
   /** Returns the time at which the stamp of the tenant’s record is no longer `before`. */
-  async recorded(name: string, before: string | null): Promise<number> {
-    return this.#when(this.#catalogWatchers, async () => (await this.stampOf(name)) !== before)
+  async recorded(name: string, before: string | null, ns = namespace): Promise<number> {
+    return this.#when(this.#catalogWatchers, async () => (await this.stampOf(name, ns)) !== before)
   }
 
   async catalogHolds(count: number): Promise<number> {

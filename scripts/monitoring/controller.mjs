@@ -167,6 +167,18 @@ export const controller = {
           queries: [ofParley(selected('workqueue_depth'), '{{pod}} {{name}}')],
         },
         {
+          title: 'Oldest waiting key',
+          description:
+            'How long the oldest key has waited, by priority. Changes that may take rights away are urgent.',
+          unit: 's',
+          queries: [
+            {
+              expr: `max by (controller, priority) (${selected('parley_controller_queue_oldest_seconds')} and on (job, instance) ${selected(watch)})`,
+              legend: '{{controller}} {{priority}}',
+            },
+          ],
+        },
+        {
           title: 'Adds and retries',
           description: 'Keys per second that are added, and added again after a failure.',
           unit: 'cps',

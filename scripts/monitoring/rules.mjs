@@ -211,6 +211,13 @@ function controllerAlerts(series) {
       description:
         '{{ $value }} keys wait in the {{ $labels.name }} queue of the controller in {{ $labels.namespace }}.',
     }),
+    alert('ParleyControllerUrgentWait', 'warning', {
+      expr: `max by (namespace, controller) (${series('parley_controller_queue_oldest_seconds', 'priority="urgent"')}) > 5`,
+      for: '1m',
+      summary: 'Changes that take rights away are enforced late.',
+      description:
+        'A suspension, a Deny, a removed key or a deletion has waited {{ $value | humanizeDuration }} in the {{ $labels.controller }} queue of the controller in {{ $labels.namespace }}.',
+    }),
     alert('ParleyTenantNotReady', 'info', {
       expr: `max by (namespace, tenant) (${series('parley_tenant_condition', 'type="Ready"')}) == 0`,
       for: '15m',

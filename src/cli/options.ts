@@ -29,6 +29,14 @@ export function parseCount(text: string): number {
   throw new InvalidArgumentError('The value is a whole number of at least 1.')
 }
 
+/** Returns a parser of whole numbers from `min` to `max`. */
+export function parseBetween(min: number, max: number): (text: string) => number {
+  return (text) => {
+    if (/^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max) return Number(text)
+    throw new InvalidArgumentError(`The value is a whole number from ${min} to ${max}.`)
+  }
+}
+
 /** Parses the name of an installation, which becomes part of Redis keys, between colons. */
 export function parseInstallation(text: string): string {
   if (/^[a-z0-9][a-z0-9./-]{0,126}$/.test(text)) return text

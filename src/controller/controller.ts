@@ -21,7 +21,7 @@ import {
 } from './kinds.js'
 import type { Selection } from '../kube/ports.js'
 import { Leader } from './leader.js'
-import { apiCallsDefault, type ControllerOptions } from './options.js'
+import type { ControllerOptions } from './options.js'
 import { LeaseElector } from '../kube/lease.js'
 import { KubeObjectApi } from '../kube/object-api.js'
 import type { ResourceKind } from '../kube/object.js'
@@ -66,7 +66,7 @@ export class Controller {
   constructor(options: ControllerOptions) {
     const { after, clock, identity, lease, log, metrics } = options
     this.#options = options
-    const { perSecond, burst } = options.apiCalls ?? apiCallsDefault
+    const { perSecond, burst } = options.apiCalls ?? { perSecond: 100, burst: 200 }
     const concurrency = Math.max(callsInFlightMin, Math.ceil(perSecond / callsPerSecondInFlight))
     const target = new KubeConfigTarget(() => loadKubeConfig({ path: options.kubeconfig }), {
       socketsMax: concurrency + electionSockets,

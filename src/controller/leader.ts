@@ -7,7 +7,7 @@ import { CatalogPublisher } from './catalog/publisher.js'
 import type { Cluster } from './cluster.js'
 import { Enqueueing } from './enqueueing.js'
 import { reportFloods } from './flood-report.js'
-import { workersDefault, type ControllerOptions } from './options.js'
+import type { ControllerOptions } from './options.js'
 import { CredentialReconciler } from './credentials/reconciler.js'
 import { KeyQueue } from '../kube/key-queue.js'
 import type { Lane } from '../kube/fair-lanes.js'
@@ -218,7 +218,7 @@ export class Leader {
   }
 
   #runWorkers(name: QueueName, reconcile: Reconcile, signal: AbortSignal): Promise<void> {
-    const { after, clock, log, metrics, workers: concurrency = workersDefault } = this.#options
+    const { after, clock, log, metrics, workers: concurrency = 8 } = this.#options
     const controller = controllers[name]
     const meter = metrics.reconcileMeter(controller, concurrency)
     return new Workers({

@@ -40,9 +40,9 @@ export interface ControllerOptions {
    * 15,000.
    */
   readonly settleMs?: number
-  /** The number of reconciles at one time, for each kind. Default `workersDefault`. */
+  /** The number of reconciles at one time, for each kind. Default 8. */
   readonly workers?: number
-  /** The limits on calls to the API server, for the whole process. Default `apiCallsDefault`. */
+  /** The limits on calls to the API server, for the whole process. Default 100 per second, burst 200. */
   readonly apiCalls?: ApiCallLimits
   readonly metrics: ControllerMetrics
   readonly clock: Clock
@@ -57,6 +57,3 @@ export interface ApiCallLimits {
   /** The number of calls that may start immediately after an idle time. */
   readonly burst: number
 }
-
-export const workersDefault = 8
-export const apiCallsDefault: ApiCallLimits = { perSecond: 100, burst: 200 }

@@ -270,6 +270,18 @@ const cases: Case[] = [
     },
   },
   {
+    alert: 'ParleyControllerUrgentWait',
+    severity: 'warning',
+    minutes: [5, 5, 5],
+    series: {
+      [`parley_controller_queue_oldest_seconds{${controllerPod},controller="chattenant",priority="urgent"}`]:
+        gauge(0, 2, 10),
+      // Other changes may wait longer.
+      [`parley_controller_queue_oldest_seconds{${controllerPod},controller="chattenant",priority="normal"}`]:
+        gauge(60, 60, 60),
+    },
+  },
+  {
     alert: 'ParleyTenantNotReady',
     severity: 'info',
     minutes: [5, 20, 5],

@@ -4,7 +4,14 @@ import { setFlagsFromString } from 'node:v8'
 import { Command, Option } from 'commander'
 import { logLevels } from '../../log.js'
 import { withDocumentedExitCodes } from '../exit-codes.js'
-import { parseCount, parseInstallation, parsePort, parsePublicUrl, withRedisFiles } from '../options.js'
+import {
+  parseBetween,
+  parseCount,
+  parseInstallation,
+  parsePort,
+  parsePublicUrl,
+  withRedisFiles,
+} from '../options.js'
 import type { ControllerCommandOptions } from './options.js'
 
 export function controllerCommand(): Command {
@@ -55,6 +62,23 @@ export function controllerCommand(): Command {
     .option(
       '--take-over <cluster>',
       'id of a cluster that no longer exists, whose catalog this cluster takes over',
+    )
+    .option(
+      '--workers <number>',
+      'objects of each kind that are reconciled at the same time (1 to 64); one namespace occupies at most half of them, and two more are kept for changes that take rights away',
+      parseBetween(1, 64),
+      8,
+    )
+    .option(
+      '--kube-api-qps <number>',
+      'calls per second to the API server over a longer time (5 to 1000)',
+      parseBetween(5, 1_000),
+      100,
+    )
+    .option(
+      '--kube-api-burst <number>',
+      'calls to the API server that may start immediately after an idle time (1 to 5000); default: twice --kube-api-qps',
+      parseBetween(1, 5_000),
     )
     .option(
       '--ops-port <number>',

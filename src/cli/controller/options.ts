@@ -15,6 +15,9 @@ export interface ControllerCommandOptions extends RedisOptions {
   readonly gatewayHpa?: string
   readonly gatewaySelector?: string
   readonly takeOver?: string
+  readonly workers: number
+  readonly kubeApiQps: number
+  readonly kubeApiBurst?: number
   readonly host: string
   readonly opsPort: number
   readonly allowPrivateJwks: boolean

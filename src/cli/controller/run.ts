@@ -56,6 +56,11 @@ export async function runController(options: ControllerCommandOptions): Promise<
       publicUrl: options.publicUrl,
       addressProblem: (uri) => (options.allowPrivateJwks ? undefined : privateAddress(uri)),
       createLink: (role, prepare) => redis.createLink(role, prepare, 'catalog'),
+      workers: options.workers,
+      apiCalls: {
+        perSecond: options.kubeApiQps,
+        burst: options.kubeApiBurst ?? 2 * options.kubeApiQps,
+      },
       masters: () => Promise.all(redis.shards.shards.map((shard) => purging.of(shard).ready(purgeWaitMs))),
       metrics,
       clock: systemClock,
