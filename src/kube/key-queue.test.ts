@@ -84,6 +84,97 @@ describe('back-off', () => {
   })
 })
 
+describe('lanes and groups', () => {
+  const byPrefix = (key: string) => key.slice(0, 1)
+
+  beforeEach(() => {
+    queue = new KeyQueue({ clock: time, after: time.after, groupOf: byPrefix })
+  })
+
+  /** Takes and finishes all keys that may be taken. */
+  function takeAll(): string[] {
+    const taken: string[] = []
+    for (let key = queue.take(); key !== undefined; key = queue.take()) {
+      taken.push(key)
+      queue.done(key)
+    }
+    return taken
+  }
+
+  test('a waiting key that becomes urgent moves to the front, and never back', () => {
+    for (const key of ['a1', 'a2', 'a3']) queue.add(key)
+    queue.add('a3', 'urgent')
+    queue.add('a3')
+    expect(queue.depth).toBe(3)
+    expect(takeAll()).toEqual(['a3', 'a1', 'a2'])
+  })
+
+  test('a key that becomes urgent while in progress is urgent afterwards', () => {
+    queue.add('a1')
+    queue.take()
+    queue.add('a1')
+    queue.add('a1', 'urgent')
+    queue.add('b1', 'urgent')
+    queue.add('b2')
+    queue.done('a1')
+    expect(takeAll()).toEqual(['b1', 'a1', 'b2'])
+  })
+
+  test('an urgent key that fails stays urgent when it is due again', () => {
+    queue.add('a1', 'urgent')
+    queue.take()
+    queue.addRateLimited('a1')
+    queue.done('a1')
+    queue.add('a2')
+    time.move(5)
+    expect(takeAll()).toEqual(['a1', 'a2'])
+  })
+
+  test('of several delays the earliest and the most urgent takes effect', () => {
+    queue.addAfter('a1', 10)
+    queue.addAfter('a1', 20, 'urgent')
+    queue.add('a2')
+    time.move(10)
+    expect(takeAll()).toEqual(['a1', 'a2'])
+    queue.addAfter('a1', 20, 'urgent')
+    queue.addAfter('a1', 10)
+    queue.add('a2')
+    time.move(10)
+    expect(takeAll()).toEqual(['a1', 'a2'])
+    expect(time.pending).toBe(0)
+  })
+
+  test('a failing key of one group waits alone', () => {
+    for (let failure = 0; failure < 10; failure += 1) queue.addRateLimited('a1')
+    queue.add('b1')
+    expect(takeAll()).toEqual(['b1'])
+  })
+
+  test('a group has at most `perGroupMax` keys in progress, and one urgent key more', () => {
+    for (const key of ['a1', 'a2', 'a3', 'b1']) queue.add(key)
+    const take = () => queue.take({ perGroupMax: 2 })
+    expect([take(), take(), take(), take()]).toEqual(['a1', 'b1', 'a2', undefined])
+    queue.add('a4', 'urgent')
+    queue.add('a5', 'urgent')
+    expect([take(), take()]).toEqual(['a4', undefined])
+    queue.done('a1')
+    expect(take()).toBe('a5')
+  })
+
+  test('the depth and the age of the oldest key are known by lane', () => {
+    queue.add('a1')
+    time.move(3_000)
+    queue.add('a2')
+    queue.add('b1', 'urgent')
+    time.move(1_000)
+    expect(queue.waitingIn('normal')).toEqual({ depth: 2, oldestSeconds: 4 })
+    expect(queue.waitingIn('urgent')).toEqual({ depth: 1, oldestSeconds: 1 })
+    expect(queue.largestGroup()).toEqual({ group: 'a', size: 2 })
+    takeAll()
+    expect(queue.waitingIn('urgent')).toEqual({ depth: 0, oldestSeconds: 0 })
+  })
+})
+
 test('P20: the queue keeps no state for keys that are done and forgotten', () => {
   for (let index = 0; index < 10_000; index += 1) {
     const key = `object-${index}`
@@ -140,9 +231,10 @@ test('the meter gets every addition, retry, wait and duration', () => {
 })
 
 test('for any sequence of calls, a key has one worker at a time and each addition is followed by work', () => {
-  const key = fc.constantFrom('a', 'b', 'c')
+  const key = fc.constantFrom('a1', 'a2', 'b1')
   const step = fc.oneof(
     fc.record({ do: fc.constant('add' as const), key }),
+    fc.record({ do: fc.constant('hurry' as const), key }),
     fc.record({ do: fc.constant('later' as const), key }),
     fc.record({ do: fc.constant('take' as const), key }),
     fc.record({ do: fc.constant('done' as const), key }),
@@ -150,11 +242,12 @@ test('for any sequence of calls, a key has one worker at a time and each additio
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const clock = new ManualTime()
-      const tested = new KeyQueue({ clock, after: clock.after })
+      const groupOf = (name: string) => name.slice(0, 1)
+      const tested = new KeyQueue({ clock, after: clock.after, groupOf })
       const working = new Set<string>()
       const due = new Set<string>()
       const take = () => {
-        const taken = tested.take()
+        const taken = tested.take({ perGroupMax: 2 })
         if (taken === undefined) return false
         expect(working.has(taken)).toBe(false)
         working.add(taken)
@@ -171,6 +264,7 @@ test('for any sequence of calls, a key has one worker at a time and each additio
           if (working.has(name)) finish(name)
         } else {
           if (what === 'add') tested.add(name)
+          else if (what === 'hurry') tested.add(name, 'urgent')
           else tested.addAfter(name, 5)
           due.add(name)
         }

@@ -71,3 +71,30 @@ test('P2: a call that is aborted while queued uses no slot', async () => {
   await expect(second).resolves.toBeUndefined()
   expect(throttle.waiting).toBe(0)
 })
+
+test('calls of different groups take turns, and urgent ones come first', async () => {
+  for (let index = 0; index < 4; index += 1) await throttle.acquire(never())
+  const order: string[] = []
+  const call = (name: string, lane: 'urgent' | 'normal' | 'background', group: string) =>
+    void throttle.acquire(never(), { lane, group }).then(() => {
+      order.push(name)
+      throttle.release()
+    })
+  for (const name of ['a1', 'a2', 'a3']) call(name, 'normal', 'a')
+  call('status of b', 'background', 'b')
+  call('b1', 'normal', 'b')
+  call('list', 'urgent', '')
+  throttle.release()
+  while (order.length < 6) await settled()
+  expect(order).toEqual(['list', 'a1', 'b1', 'status of b', 'a2', 'a3'])
+})
+
+test('a call that is aborted while queued leaves its place', async () => {
+  for (let index = 0; index < 4; index += 1) await throttle.acquire(never())
+  const aborted = new AbortController()
+  const call = throttle.acquire(aborted.signal, { lane: 'background', group: 'a' })
+  expect(throttle.waiting).toBe(1)
+  aborted.abort(new Error('enough'))
+  await expect(call).rejects.toThrow('enough')
+  expect(throttle.waiting).toBe(0)
+})

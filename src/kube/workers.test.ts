@@ -76,6 +76,39 @@ test('at most `concurrency` keys are in progress, and no key has two workers', a
   await stop(run)
 })
 
+test('urgent keys have workers of their own', async () => {
+  const { running, reconcile } = heldReconcile()
+  const run = work(reconcile, { concurrency: 1, urgentExtra: 1 })
+  for (const key of ['a', 'b']) queue.add(key)
+  expect([...running.keys()]).toEqual(['a'])
+  queue.add('c', 'urgent')
+  queue.add('d', 'urgent')
+  expect([...running.keys()]).toEqual(['a', 'c'])
+  running.get('c')?.()
+  await settled()
+  expect([...running.keys()]).toEqual(['a', 'd'])
+  for (const finish of running.values()) finish()
+  await settled()
+  expect([...running.keys()]).toEqual(['b'])
+  running.get('b')?.()
+  await stop(run)
+})
+
+test('a group whose reconciles do not end leaves workers to others', async () => {
+  queue = new KeyQueue({ clock: time, after: time.after, groupOf: (key) => key.slice(0, 1) })
+  const { running, reconcile } = heldReconcile()
+  const run = work(reconcile, { concurrency: 4, perGroupMax: 2 })
+  for (const key of ['a1', 'a2', 'a3', 'a4']) queue.add(key)
+  expect([...running.keys()]).toEqual(['a1', 'a2'])
+  queue.add('b1')
+  expect([...running.keys()]).toEqual(['a1', 'a2', 'b1'])
+  for (const finish of running.values()) finish()
+  await settled()
+  expect([...running.keys()]).toEqual(['a3', 'a4'])
+  for (const finish of running.values()) finish()
+  await stop(run)
+})
+
 test('reconciles without I/O yield to the event loop, so that the lease’s timers can fire', async () => {
   const order: string[] = []
   const reconcile: Reconcile = async (key) => {
