@@ -1,13 +1,12 @@
 // Reads the claims of a token whose signature is valid: each is checked and bounded once, here.
 import { CommandError } from '../errors.js'
 import { isRecord } from '../json.js'
-import { claimAt, type Claims } from '../tenant/claims.js'
+import { claimAt, infoBytesMax, type Claims } from '../tenant/claims.js'
 import type { Issuer } from '../tenant/policy.js'
 import { userProblem } from '../tenant/user.js'
 import { invalidToken } from './token-header.js'
 
 const nameLengthMax = 128
-const infoBytesMax = 1_024
 /**
  * The issuer's clock may be a little ahead of the gateway's. `exp` gets no such tolerance: the issuer chose
  * it.
@@ -118,7 +117,9 @@ export function infoOf(claims: Claims, claimName: string): Uint8Array | undefine
   if (value === undefined) return undefined
   const info = Buffer.from(JSON.stringify(value))
   if (info.byteLength > infoBytesMax)
-    throw invalidToken(`has more than ${infoBytesMax} bytes of info (claim "${claimName}"): put less into it`)
+    throw invalidToken(
+      `has ${info.byteLength} bytes of info (claim "${claimName}"), and at most ${infoBytesMax} are allowed`,
+    )
   return info
 }
 

@@ -421,7 +421,12 @@ describe('a claim is refused', () => {
     ['roles', 'a number', '7', 'neither an array'],
     ['roles', 'a mixture', '["a",7]', 'neither an array'],
     ['roles', 'an object', '{"a":true}', 'neither an array'],
-    ['info', 'too long', `"${'x'.repeat(1_023)}"`, 'more than 1024 bytes of info'],
+    [
+      'info',
+      'too long',
+      `"${'x'.repeat(1_023)}"`,
+      'has 1025 bytes of info (claim "info"), and at most 1024 are allowed',
+    ],
   ])('when %s is %s', async (name, _, value, sentence) => {
     await expectInvalid(withPayload(`{"sub":"u","${name}":${value}}`), sentence)
   })

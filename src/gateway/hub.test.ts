@@ -65,7 +65,7 @@ describe('publications', () => {
 
   test('are charged for the evaluated filters, whether they match or not', async () => {
     const fixture = new HubFixture()
-    const charged = vi.spyOn(fixture.tenant.quota, 'chargeDeliveries')
+    const charged = vi.spyOn(fixture.tenant.quota.rates, 'chargeDeliveries')
     const goal = { key: 'kind', cmp: 'eq', val: 'goal' }
     const filters = [goal, goal, { op: 'not', nodes: [{ op: 'not', nodes: [goal] }] }].map(filterOf)
     for (const filter of filters) await fixture.live(fixture.centrifuge, { filter })

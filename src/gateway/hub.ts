@@ -202,7 +202,7 @@ export class Hub implements ChannelHub, BrokerListener {
     }
     // Evaluated filters are charged too: a tenant whose filters match nothing would otherwise use the CPU for
     // free.
-    channel.tenant.quota.chargeDeliveries(deliveries, filterResults?.evaluatedNodes)
+    channel.tenant.quota.rates.chargeDeliveries(deliveries, filterResults?.evaluatedNodes)
     if (deliveries === 0) return
     const { clock, metrics, tenantMetrics } = this.#deps
     metrics.deliveries.add(deliveries)
@@ -214,14 +214,18 @@ export class Hub implements ChannelHub, BrokerListener {
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
     const channel = this.#find(ref)
     if (!channel) return
+    let deliveries = 0
     for (const [codec, subscriptions] of channel.byCodec) {
       const payload = codec.announcement(ref.channel, announcement)
       if (!payload) continue
       const frame: Frame = { payload }
       for (const subscription of subscriptions) {
-        if (subscription.live && subscription.joinLeave) subscription.client.push(frame)
+        if (!subscription.live || !subscription.joinLeave) continue
+        subscription.client.push(frame)
+        deliveries += 1
       }
     }
+    channel.tenant.quota.rates.chargeDeliveries(deliveries)
   }
 
   /**

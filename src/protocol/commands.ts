@@ -110,7 +110,13 @@ export type Reply =
       readonly position?: Position | undefined
       readonly durability: Durability
     }
-  | { readonly kind: 'presence'; readonly channel: string; readonly members: ReadonlyMap<string, ClientInfo> }
+  | {
+      readonly kind: 'presence'
+      readonly channel: string
+      readonly members: ReadonlyMap<string, ClientInfo>
+      /** There are more members than one reply may hold. Default: false. */
+      readonly truncated?: boolean | undefined
+    }
   | {
       readonly kind: 'presenceStats'
       readonly channel: string

@@ -8,7 +8,7 @@ export interface OpenedLedger {
   close(): Promise<void>
 }
 
-const ignoringListener = { perSecond: () => 0, sharesChanged() {}, deliveredByOthers() {} }
+const ignoringListener = { perSecond: () => 0, sharesChanged() {}, usedByOthers() {} }
 
 const admitted = { admitted: true }
 

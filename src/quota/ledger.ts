@@ -32,13 +32,18 @@ export interface AdmissionRefusal {
 export type Admission = { readonly admitted: true } | AdmissionRefusal
 
 /**
- * The rates that gateways divide among themselves. Deliveries are not divided: see `TenantLease.delivered`.
+ * The rates that gateways divide among themselves. Gateways of different versions run together during an
+ * update, so a new rate is appended.
  */
-export const sharedRates = ['publish', 'connect'] as const
+export const sharedRates = ['publish', 'connect', 'join', 'read', 'api'] as const
 export type SharedRate = (typeof sharedRates)[number]
 
+/** The rates of work that is not divided but reported after it is done: see `TenantLease.report`. */
+export const reportedRates = ['delivery', 'bytesOut'] as const
+export type ReportedRate = (typeof reportedRates)[number]
+
 /** All rates that a tenant's quota limits. */
-export type QuotaRate = SharedRate | 'delivery'
+export type QuotaRate = SharedRate | ReportedRate
 
 /**
  * The interface through which a lease reads limits from, and reports to, the owner of the tenant on this
@@ -49,8 +54,8 @@ export interface LeaseListener {
   perSecond(rate: QuotaRate): number
   /** Called when `TenantLease.share` returns another value than before. */
   sharesChanged(): void
-  /** Called with the number of deliveries of the tenant that other gateways have made since the last call. */
-  deliveredByOthers(deliveries: number): void
+  /** Called with the amount of a rate that other gateways have used since the last call. */
+  usedByOthers(rate: ReportedRate, amount: number): void
 }
 
 /** The use that one gateway makes of one tenant's quota. */
@@ -78,10 +83,10 @@ export interface TenantLease {
   /** Reports `n` requests, including refused ones, because shares follow the demand. */
   spend(rate: SharedRate, n: number): void
   /**
-   * Reports `n` deliveries that were already made, so that the other gateways charge them too: a publisher is
-   * often on another gateway than its subscribers.
+   * Reports work that was already done, so that the other gateways charge it too: a publisher is often on
+   * another gateway than its subscribers.
    */
-  delivered(n: number): void
+  report(rate: ReportedRate, n: number): void
   /** Ends the use of the quota by this gateway. Connections can still be released afterwards. */
   close(): void
 }

@@ -48,7 +48,7 @@ class LocalLease implements TenantLease {
 
   spend(): void {}
 
-  delivered(): void {}
+  report(): void {}
 
   close(): void {}
 }

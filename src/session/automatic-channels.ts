@@ -2,8 +2,10 @@
 // direct messages without a command, when they connect and whenever a change of the rules allows it.
 import { CommandError } from '../errors.js'
 import { directChannel, lobbyChannel } from '../protocol/chat/channels.js'
+import type { SubscribeCommand } from '../protocol/commands.js'
 import type { Client } from './client.js'
 import { handleSubscribe } from './commands/subscribe.js'
+import { whenJoinAllowed } from './server-subscriptions.js'
 
 /**
  * Error codes that are reported to the client. The client did not request the channel, so without a report it
@@ -27,26 +29,54 @@ export function subscribeAutomaticChannels(client: Client): void {
 }
 
 async function subscribeMissing(client: Client): Promise<void> {
-  let retryAfterMs: number | undefined
   for (const channel of [lobbyChannel, directChannel(client.identity.user)]) {
     if (!client.connected) return
-    if (client.subscriptions.has(channel)) continue
-    try {
-      await handleSubscribe(client, {
-        kind: 'subscribe',
-        channel,
-        token: '',
-        joinLeave: true,
-        recoverable: true,
-        gapIsError: false,
-      })
-    } catch (error) {
-      if (!(error instanceof CommandError)) client.reportBug(error, `cannot subscribe to ${channel}`)
-      else if (reportedCodes.has(error.code)) client.replyError(undefined, error)
-      else if (error.code === 'BROKER_UNAVAILABLE') retryAfterMs = error.retryAfterMs ?? defaultRetryAfterMs
-    }
+    await subscribeTo(client, channel, { joinCharged: false })
   }
-  // The client did not request these subscriptions and does not retry them, so the gateway does.
-  if (retryAfterMs !== undefined && client.connected)
-    client.context.wheel.after(retryAfterMs, () => subscribeAutomaticChannels(client))
+}
+
+/** The channels for which an attempt is scheduled, so that a change of the rules adds no second one. */
+const scheduled = new WeakMap<Client, Set<string>>()
+
+/** Never rejects because the subscription is refused: it reports the refusal or tries again later. */
+async function subscribeTo(
+  client: Client,
+  channel: string,
+  { joinCharged }: { joinCharged: boolean },
+): Promise<void> {
+  if (client.subscriptions.has(channel) || scheduled.get(client)?.has(channel)) return
+  const command: SubscribeCommand = {
+    kind: 'subscribe',
+    channel,
+    token: '',
+    joinLeave: true,
+    recoverable: true,
+    gapIsError: false,
+  }
+  try {
+    await handleSubscribe(client, command, undefined, { joinCharged })
+  } catch (error) {
+    if (!(error instanceof CommandError)) return client.reportBug(error, `cannot subscribe to ${channel}`)
+    if (!client.connected) return
+    if (reportedCodes.has(error.code)) return client.replyError(undefined, error)
+    // The client did not request the subscription and does not repeat it, so the gateway does.
+    const again = later(client, channel)
+    if (error.code === 'QUOTA_EXCEEDED') whenJoinAllowed(client, again)
+    else if (error.code === 'BROKER_UNAVAILABLE')
+      client.context.wheel.after(error.retryAfterMs ?? defaultRetryAfterMs, () => again(true))
+    else scheduled.get(client)?.delete(channel)
+  }
+}
+
+/** Marks the channel as scheduled and returns the function that begins the next attempt. */
+function later(client: Client, channel: string): (joinCharged: boolean) => void {
+  const channels = scheduled.get(client) ?? new Set()
+  scheduled.set(client, channels.add(channel))
+  return (joinCharged) => {
+    channels.delete(channel)
+    if (!client.connected) return
+    subscribeTo(client, channel, { joinCharged }).catch((error: unknown) =>
+      client.reportBug(error, `cannot subscribe to ${channel}`),
+    )
+  }
 }

@@ -4,7 +4,7 @@ import type { HistoryPage, Position, Publication } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { SubscribeCommand } from '../protocol/commands.js'
 import type { Client } from './client.js'
-import { cutToBytes } from './commands/query.js'
+import { bytesOf, cutToBytes } from './commands/query.js'
 import { mergeNewest, mergeRecovered, type Recovered } from './recovery.js'
 import type { Subscription } from './subscription.js'
 
@@ -13,8 +13,8 @@ import type { Subscription } from './subscription.js'
  * during the read.
  */
 export async function readMissed(
-  { context }: Client,
-  { filter, ref }: Subscription,
+  { context, delayedMs, tenant }: Client,
+  { filter, ref, serverSide }: Subscription,
   { newestOnly, since }: { newestOnly: boolean; since: Position | undefined },
 ): Promise<HistoryPage> {
   const { broker, limits } = context
@@ -23,10 +23,20 @@ export async function readMissed(
   const top = broker.confirmedPosition(ref)
   if (top && (!since || (since.epoch === top.epoch && since.offset === top.offset)))
     return { publications: [], top, continuous: true }
-  if (newestOnly && since) return broker.history(ref, { limit: filter ? limits.pageMax : 1, reverse: true })
+  // The read of the position is part of the subscription and charged with it.
+  if (!since) return broker.history(ref, { limit: 0 })
+  const { rates } = tenant.quota
+  // The client did not request a server-side subscription and cannot repeat it, so its read is not refused.
+  if (serverSide) rates.chargeReadLater()
+  else rates.chargeRead(`Cannot recover "${ref.channel}"`, delayedMs)
+  if (newestOnly) return broker.history(ref, { limit: filter ? limits.pageMax : 1, reverse: true })
   // One publication more than the reply may hold, to distinguish a complete page from a truncated one.
-  const page = await broker.history(ref, { since, limit: since ? limits.pageMax + 1 : 0 })
-  return cutToBytes(page, limits.pageBytesMax)
+  const page = cutToBytes(
+    await broker.history(ref, { since, limit: limits.pageMax + 1 }),
+    limits.pageBytesMax,
+  )
+  rates.chargeReadSize(page.publications.length, bytesOf(page))
+  return page
 }
 
 /** The content of a subscribe reply, and the publications that are sent right after it. */

@@ -47,7 +47,7 @@ export async function publishMessage(
   const settings = channelSettings(tenant, channel)
   const history = request.skipHistory ? undefined : (settings.history ?? undefined)
   if (history) tenant.quota.checkChannel(channel)
-  tenant.quota.chargePublish(channel, request.delayedMs)
+  tenant.quota.rates.chargePublish(channel, request.delayedMs)
   if (history) tenant.channels.addPublication(channel, history.ttlMs)
 
   const published = await context.broker.publish(

@@ -7,6 +7,7 @@ import type { Position } from '../broker/broker.js'
 import { closeCodes, withDetail } from '../protocol/codes.js'
 import type { SubscribeReply } from '../protocol/commands.js'
 import type { Claims } from '../tenant/claims.js'
+import type { TenantRuntime } from './tenant/runtime.js'
 import { catchUp } from './catch-up.js'
 import type { Client } from './client.js'
 import {
@@ -20,6 +21,22 @@ import {
 // Claims with these names but another shape belong to another application and are ignored.
 const SubsClaim = z.record(z.string(), z.unknown())
 const ChannelsClaim = z.array(z.string())
+
+/**
+ * Charges the subscriptions of a connection that begins, and its recoveries, to the tenant's rates. Throws
+ * QUOTA_EXCEEDED before anything has begun: the client connects again and loses nothing.
+ */
+export function chargeTokenSubscriptions(
+  { policy, quota }: TenantRuntime,
+  claims: Claims,
+  { recovers }: { recovers: boolean },
+): void {
+  const { size } = channelsOf(claims)
+  // `subscribeFromToken` closes the session of a token that names more channels than a connection may have.
+  if (size === 0 || size > policy.limits.channels.maxSubscriptionsPerConnection) return
+  if (recovers) quota.rates.requireReads(`Cannot connect and recover ${size} subscriptions`)
+  quota.rates.chargeJoins(size)
+}
 
 /** Returns the channels in the claim `subs` (its keys), or else in the claim `channels`. */
 function channelsOf(claims: Claims): ReadonlySet<string> {
@@ -60,7 +77,10 @@ export async function subscribeFromToken(
   const channels = channelsOf(client.identity.claims)
   if (channels.size > client.tenant.policy.limits.channels.maxSubscriptionsPerConnection)
     return client.close(withDetail(closeCodes.channelLimit, `the token names ${channels.size} channels`))
-  const attempts = Array.from(channels, (channel) => prepareOne(client, channel, since?.get(channel)))
+  // `chargeTokenSubscriptions` has charged them all.
+  const attempts = Array.from(channels, (channel) =>
+    prepareOne(client, channel, { since: since?.get(channel), joinCharged: true }),
+  )
   const prepared = (await Promise.all(attempts)).filter((one) => one !== undefined)
   try {
     if (client.closed) return
@@ -94,9 +114,20 @@ export function subscribeByServer(client: Client, request: ServerSubscription): 
   )
 }
 
-async function pushSubscription(client: Client, request: ServerSubscription): Promise<void> {
+async function pushSubscription(
+  client: Client,
+  request: ServerSubscription,
+  joinCharged = false,
+): Promise<void> {
   const { channel, data, expiresAtMs, since } = request
-  const prepared = await prepareOne(client, channel, since)
+  // The client would not repeat the request, so the gateway begins the subscription when its turn comes.
+  const later = (): void =>
+    whenJoinAllowed(client, (charged) => {
+      pushSubscription(client, request, charged).catch((error: unknown) =>
+        client.reportBug(error, `cannot subscribe to ${channel}`),
+      )
+    })
+  const prepared = await prepareOne(client, channel, { since, joinCharged, later })
   if (!prepared) return
   try {
     if (client.closed || prepared.subscription.ended) return
@@ -112,11 +143,25 @@ async function pushSubscription(client: Client, request: ServerSubscription): Pr
   }
 }
 
-/** Never rejects: the caller prepares several at once and abandons each of them itself. */
+/**
+ * Calls `begin` when the tenant's rate of subscriptions allows one more, unless the client leaves before.
+ * `charged`: the subscription is charged already.
+ */
+export function whenJoinAllowed(client: Client, begin: (charged: boolean) => void): void {
+  const { reserved, waitMs } = client.tenant.quota.rates.reserveJoin()
+  client.context.wheel.after(waitMs, () => {
+    if (client.connected) begin(reserved)
+  })
+}
+
+/**
+ * Never rejects: the caller prepares several at once and abandons each of them itself. `later`: called when
+ * the tenant's rate of subscriptions is used up.
+ */
 async function prepareOne(
   client: Client,
   channel: string,
-  since: Position | undefined,
+  { joinCharged, later, since }: { since: Position | undefined; joinCharged: boolean; later?: () => void },
 ): Promise<PreparedSubscription | undefined> {
   try {
     return await prepareSubscription(
@@ -130,10 +175,14 @@ async function prepareOne(
         recoverable: true,
         gapIsError: false,
       },
-      { byToken: true, serverSide: true },
+      { byToken: true, serverSide: true, joinCharged },
     )
   } catch (error) {
     if (error instanceof CommandError && omittedCodes.has(error.code)) return undefined
+    if (later && error instanceof CommandError && error.code === 'QUOTA_EXCEEDED') {
+      later()
+      return undefined
+    }
     if (!(error instanceof CommandError)) client.reportBug(error, `cannot subscribe to ${channel}`)
     client.close(closeCodes.internal)
     return undefined

@@ -270,6 +270,7 @@ export class Session
 
   onSent(bytes: number): void {
     this.context.metrics.sentBytes.add(bytes)
+    this.tenant.quota.rates.chargeBytesOut(bytes)
   }
 
   onSlow(): void {

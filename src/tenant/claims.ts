@@ -6,6 +6,12 @@ import { isRecord } from '../json.js'
 export type Claims = Readonly<Record<string, unknown>>
 
 /**
+ * The largest `info` of a client, in bytes of JSON: other clients receive it with every message, join and list
+ * of members.
+ */
+export const infoBytesMax = 1_024
+
+/**
  * Returns the claim at `path`, or undefined when there is none. An exact top-level name takes precedence
  * (`https://acme.example/roles`); otherwise a dot selects a field of an object (`realm_access.roles`).
  */

@@ -13,7 +13,14 @@ const plan: KubeObject = chatPlan(
   {
     limits: {
       connections: { max: 10_000, perUser: 5_000, connectsPerSecond: 5_000, commandsPerSecond: 1_000 },
-      messages: { publishPerSecond: 1_000, fanoutPerSecond: 1_000_000 },
+      messages: {
+        publishPerSecond: 1_000,
+        fanoutPerSecond: 1_000_000,
+        readsPerSecond: 100_000,
+        joinsPerSecond: 100_000,
+        bytesOutPerSecond: 1_000_000_000,
+      },
+      api: { requestsPerSecond: 100_000 },
       channels: { maxSubscribersPerChannel: 10_000 },
       retention: { historyMessages: 100_000 },
     },

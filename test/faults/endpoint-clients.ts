@@ -65,7 +65,8 @@ metadata: { name: faults }
 spec:
   limits:
     connections: { max: 10000, perUser: 5000, connectsPerSecond: ${connectsPerSecond}, commandsPerSecond: 10000 }
-    messages: { publishPerSecond: 100000, publishBurst: 100000, maxBytes: 32768, fanoutPerSecond: 1000000 }
+    messages: { publishPerSecond: 100000, publishBurst: 100000, maxBytes: 32768, fanoutPerSecond: 1000000, readsPerSecond: 100000, joinsPerSecond: 100000, bytesOutPerSecond: 1000000000 }
+    api: { requestsPerSecond: 100000 }
     channels: { max: 1000, maxSubscribersPerChannel: 10000, maxSubscriptionsPerConnection: 100 }
     retention: { historyMessages: 100000, historyTTL: 24h }
 `

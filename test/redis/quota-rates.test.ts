@@ -79,7 +79,7 @@ class GatewayRig {
 
   #try(index: number): void {
     try {
-      this.tenants[index]?.quota.chargePublish('general')
+      this.tenants[index]?.quota.rates.chargePublish('general')
       this.passed[index] = (this.passed[index] ?? 0) + 1
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
@@ -242,7 +242,7 @@ describe('deliveries count on every gateway', () => {
     await rig.pass(ms, (index) => {
       if (index === 1) return
       const now = (rig.passed[0] ?? 0) * 100
-      if (now > delivered) rig.tenants[1]?.quota.chargeDeliveries(now - delivered)
+      if (now > delivered) rig.tenants[1]?.quota.rates.chargeDeliveries(now - delivered)
       delivered = now
     })
     return delivered

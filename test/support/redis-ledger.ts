@@ -9,7 +9,7 @@ import { systemClock, type Clock } from '../../src/time.js'
 import { linkTopology } from './redis-links.js'
 import type { RedisProcess } from './redis-processes.js'
 
-const ignoringListener = { perSecond: () => 0, sharesChanged() {}, deliveredByOthers() {} }
+const ignoringListener = { perSecond: () => 0, sharesChanged() {}, usedByOthers() {} }
 
 export interface LedgerGateway {
   readonly ledger: RedisLedger

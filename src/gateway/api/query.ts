@@ -4,7 +4,7 @@ import { historyLimitMax } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import { clientInfoFields, publicationFields } from '../../protocol/centrifuge/encode.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
-import { readHistory } from '../../session/commands/query.js'
+import { bytesOf, cutMembers, readHistory } from '../../session/commands/query.js'
 import { channelSettings } from '../../session/authorize.js'
 import type { ChannelName } from '../../tenant/channel.js'
 import type { Operation } from '../../tenant/policy.js'
@@ -21,7 +21,13 @@ export async function presenceMethod(
 ): Promise<MessageFields> {
   const { context } = call.gateway
   const channel = presenceChannel(call, fields.channel)
-  const members = await context.presence.members(refOf(call, channel), { limit: context.limits.membersMax })
+  const { rates } = call.tenant.quota
+  rates.chargeRead(`Cannot read the presence of "${channel}"`)
+  const { bytes, members } = cutMembers(
+    await context.presence.members(refOf(call, channel), { limit: context.limits.membersMax }),
+    context.limits.pageBytesMax,
+  )
+  rates.chargeReadSize(members.size, bytes)
   return { presence: new Map(Array.from(members, ([id, member]) => [id, clientInfoFields(member)] as const)) }
 }
 
@@ -30,6 +36,7 @@ export async function presenceStatsMethod(
   fields: z.infer<typeof ChannelParams>,
 ): Promise<MessageFields> {
   const channel = presenceChannel(call, fields.channel)
+  call.tenant.quota.rates.chargeRead(`Cannot read the presence of "${channel}"`)
   const { clients, users } = await call.gateway.context.presence.stats(refOf(call, channel))
   return { num_clients: clients, num_users: users }
 }
@@ -47,13 +54,17 @@ export async function historyMethod(
       'BAD_REQUEST',
       'since: reverse reads the publications before the given offset, and there are none before 0',
     )
-  const { publications, top } = await readHistory(call.gateway.context.broker, refOf(call, channel), {
+  const { rates } = call.tenant.quota
+  rates.chargeRead(`Cannot read the history of "${channel}"`)
+  const page = await readHistory(call.gateway.context.broker, refOf(call, channel), {
     limit: fields.limit ?? 0,
     since: since ?? undefined,
     reverse,
     pageMax: historyLimitMax,
     pageBytesMax: historyBytesMax,
   })
+  const { publications, top } = page
+  rates.chargeReadSize(publications.length, bytesOf(page))
   return { publications: publications.map(publicationFields), epoch: top.epoch, offset: top.offset }
 }
 

@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { CommandError } from '../../errors.js'
 import { closeCodes } from '../../protocol/codes.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
+import { infoBytesMax } from '../../tenant/claims.js'
 import { readRawPayload } from './raw-payload.js'
 import { parseApiChannel, type ApiMethodCall } from './method.js'
 import type { DisconnectParams, RefreshParams, SubscribeParams, UnsubscribeParams } from './schema.js'
@@ -62,6 +63,11 @@ export async function refreshMethod(
   call.caller.requireRole('Admin')
   call.caller.requireWholeTenant()
   const info = clientPayload(call, 'info')
+  if (info !== undefined && Buffer.byteLength(info) > infoBytesMax)
+    throw new CommandError(
+      'BAD_REQUEST',
+      `info has ${Buffer.byteLength(info)} bytes, and at most ${infoBytesMax} are allowed`,
+    )
   await call.gateway.userCommands.refresh(call.tenant, selectorOf(fields), {
     expired: fields.expired ?? false,
     ...(fields.expire_at && { expiresAtMs: fields.expire_at * 1000 }),

@@ -98,7 +98,9 @@ function resultEvents(ref: ChatRef, reply: Reply): MessageFields[] {
     }
     case 'presence': {
       const members = Array.from(reply.members.values(), memberOf)
-      return [event('presence', { id, room: reply.channel, members })]
+      return [
+        event('presence', { id, room: reply.channel, members, truncated: reply.truncated || undefined }),
+      ]
     }
     case 'publish':
     // The chat protocol has no commands with these replies.

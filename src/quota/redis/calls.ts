@@ -42,7 +42,7 @@ const AdmissionsReply = z
   .rest(RefusalReply)
   .transform(([heldByOthers, ...refused]) => ({ heldByOthers, refusals: new Map(refused) }))
 const WriteReply = z.tuple([z.number()]).transform(([heldByOthers]) => ({ heldByOthers }))
-const ExchangeReply = z.tuple([text, text, text]).transform((texts) => texts.map(Number))
+const ExchangeReply = z.array(text).transform((texts) => texts.map(Number))
 
 export class LedgerCalls {
   /** The id of this run of this gateway. */
@@ -118,7 +118,7 @@ export class LedgerCalls {
         this.#gatewayId,
         shareTtlMs,
         equalShare,
-        ...lease.rates.report((rate) => lease.listener?.perSecond(rate) ?? 0),
+        ...lease.rates.demandOf((rate) => lease.listener?.perSecond(rate) ?? 0),
       ],
       accept: (reply) => onReply(ExchangeReply.parse(reply)),
       onLost,

@@ -7,6 +7,7 @@ import type {
   ConnectionLimits,
   LeaseListener,
   QuotaRate,
+  ReportedRate,
   SharedRate,
   TenantLease,
 } from '../ledger.js'
@@ -121,8 +122,8 @@ export class RedisLease implements TenantLease {
       this.#port.scheduleExchange(this)
   }
 
-  delivered(n: number): void {
-    this.rates.delivered(n)
+  report(rate: ReportedRate, n: number): void {
+    this.rates.report(rate, n)
   }
 
   close(): void {

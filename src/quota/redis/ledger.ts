@@ -388,9 +388,9 @@ export class RedisLedger implements QuotaLedger {
         onReply: (reply) => {
           const shareMax = this.#settling ? equalShare : 1
           const nowMs = this.#clock.monotonicMs()
-          const delivered = lease.rates.applyReply(reply, { nowMs, shareMax })
+          const used = lease.rates.applyReply(reply, { nowMs, shareMax })
           lease.listener?.sharesChanged()
-          if (delivered > 0) lease.listener?.deliveredByOthers(delivered)
+          for (const [rate, amount] of used) if (amount > 0) lease.listener?.usedByOthers(rate, amount)
         },
         // A lost exchange needs no retry: the next sync reports the demand again.
         onLost: () => {},

@@ -1,6 +1,6 @@
 // Measures the demand of this gateway for a tenant's shared rates in windows of about a second, and holds the
 // shares that the gateway was granted. It has no side effects; the caller passes the time.
-import { sharedRates, type QuotaRate, type SharedRate } from '../ledger.js'
+import { reportedRates, sharedRates, type QuotaRate, type ReportedRate, type SharedRate } from '../ledger.js'
 
 /**
  * The lifetime of a share in milliseconds. After it the share has been granted to other gateways. The demand
@@ -61,9 +61,18 @@ interface RateDemand {
 }
 
 export class RateShares {
-  readonly #demands: Record<SharedRate, RateDemand> = { publish: idleDemand(), connect: idleDemand() }
-  #delivered = 0
-  #deliveredPerSecond = 0
+  readonly #demands: Record<SharedRate, RateDemand> = {
+    publish: idleDemand(),
+    connect: idleDemand(),
+    join: idleDemand(),
+    read: idleDemand(),
+    api: idleDemand(),
+  }
+  /** The work in this window, and the work per second of the last window. */
+  readonly #reported: Record<ReportedRate, { amount: number; perSecond: number }> = {
+    delivery: { amount: 0, perSecond: 0 },
+    bytesOut: { amount: 0, perSecond: 0 },
+  }
   #windowEndMs: number | undefined
   /** The number of idle windows since the last exchange. */
   #idleWindows = 0
@@ -95,8 +104,8 @@ export class RateShares {
     return true
   }
 
-  delivered(n: number): void {
-    this.#delivered += n
+  report(rate: ReportedRate, n: number): void {
+    this.#reported[rate].amount += n
   }
 
   /**
@@ -105,14 +114,19 @@ export class RateShares {
    */
   endWindow(nowMs: number, idleBelowOf: (rate: QuotaRate) => number): boolean {
     const wasIdle = this.#isIdle
-    const used = this.#delivered > 0 || sharedRates.some((rate) => this.#demands[rate].count > 0)
+    const used =
+      reportedRates.some((rate) => this.#reported[rate].amount > 0) ||
+      sharedRates.some((rate) => this.#demands[rate].count > 0)
     for (const rate of sharedRates)
       endDemandWindow(this.#demands[rate], { nowMs, idleBelow: idleBelowOf(rate) })
     // The rate is computed over the actual length of the window, because a late call ends a longer window.
     const seconds = Math.max(windowMsMin, nowMs - (this.#windowEndMs ?? nowMs - 1_000)) / 1000
-    const perSecond = this.#delivered / seconds
-    this.#deliveredPerSecond = perSecond <= idleBelowOf('delivery') ? 0 : perSecond
-    this.#delivered = 0
+    for (const rate of reportedRates) {
+      const reported = this.#reported[rate]
+      const perSecond = reported.amount / seconds
+      reported.perSecond = perSecond <= idleBelowOf(rate) ? 0 : perSecond
+      reported.amount = 0
+    }
     this.#windowEndMs = nowMs
     this.#unusedWindows = used ? 0 : this.#unusedWindows + 1
     const unused = this.#unusedWindows >= idleWindowsMax
@@ -125,30 +139,30 @@ export class RateShares {
   }
 
   /**
-   * Returns the last arguments of the script: deliveries per second, then for each rate the demand and the
-   * limit per second.
+   * Returns the last arguments of the script: the work per second of each reported rate, then for each shared
+   * rate the demand and the limit per second.
    */
-  report(limitOf: (rate: SharedRate) => number): readonly number[] {
+  demandOf(limitOf: (rate: SharedRate) => number): readonly number[] {
     const ofRates = sharedRates.flatMap((rate) => [this.#demands[rate].desired, limitOf(rate)])
-    return [this.#deliveredPerSecond, ...ofRates]
+    return [...reportedRates.map((rate) => this.#reported[rate].perSecond), ...ofRates]
   }
 
   /**
-   * Applies the reply of the script. Returns the number of deliveries of other gateways since the last reply.
-   * `shareMax`: a share may not grow above this value, but a larger share may keep its size.
+   * Applies the reply of the script. Returns for each reported rate the work of other gateways since the last
+   * reply. `shareMax`: a share may not grow above this value, but a larger share may keep its size.
    */
   applyReply(
-    [deliveredPerSecond = 0, ...shares]: readonly number[],
+    reply: readonly number[],
     { nowMs, shareMax }: { nowMs: number; shareMax: number },
-  ): number {
+  ): readonly (readonly [ReportedRate, number])[] {
     sharedRates.forEach((rate, index) => {
       const demand = this.#demands[rate]
-      if (demand.kind === 'measured')
-        demand.share = Math.min(shares[index] ?? 0, Math.max(shareMax, demand.share ?? 0))
+      const share = reply[reportedRates.length + index] ?? 0
+      if (demand.kind === 'measured') demand.share = Math.min(share, Math.max(shareMax, demand.share ?? 0))
     })
     const elapsedMs = this.#repliedMs === undefined ? 0 : Math.min(nowMs - this.#repliedMs, shareTtlMs)
     this.#repliedMs = nowMs
-    return Math.round((deliveredPerSecond * elapsedMs) / 1000)
+    return reportedRates.map((rate, index) => [rate, Math.round(((reply[index] ?? 0) * elapsedMs) / 1000)])
   }
 
   /** Drops the shares when the last reply is too old. Returns true when there was a share to drop. */
@@ -162,7 +176,10 @@ export class RateShares {
   }
 
   get #isIdle(): boolean {
-    return this.#deliveredPerSecond === 0 && sharedRates.every((rate) => this.#demands[rate].kind === 'idle')
+    return (
+      reportedRates.every((rate) => this.#reported[rate].perSecond === 0) &&
+      sharedRates.every((rate) => this.#demands[rate].kind === 'idle')
+    )
   }
 }
 

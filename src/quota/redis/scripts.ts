@@ -2,8 +2,9 @@
 // gateway that uses them:
 // - connections, a hash: gateway → expiry (milliseconds of the clock of Redis), number of connections.
 // - users:<gateway>, a hash: user → number of connections. It expires with its gateway.
-// - rates, a hash: gateway → expiry, deliveries per second; then for publish and for connect the demand per
-//   second and the granted share.
+// - rates, a hash: gateway → expiry, deliveries per second; then for each shared rate the demand per second
+//   and the granted share; then bytes to clients per second. Entries of gateways of an earlier version are
+//   shorter.
 //
 // The installation has one key:
 // - gateways, a sorted set: gateway → expiry.
@@ -11,6 +12,7 @@
 // All scripts compare expiries with the current time: an expired entry does not count, whether it is still
 // stored or not.
 import { script, type Script } from '../../redis/scripts.js'
+import { reportedRates, sharedRates } from '../ledger.js'
 
 const reading = String.raw`
 local time = redis.call('TIME')
@@ -140,14 +142,17 @@ return {others}
  * gets up to an equal part if it is entitled to that much. A gateway that starts therefore need not wait for
  * the others, which reduce their shares at their next exchange. O(gateways).
  * - KEYS: rates.
- * - ARGV: gateway, time to live in ms, an equal share, deliveries per second; then for each rate the demand
- *   per second and the limit. A demand of -1 means that the use has just started and is not measured yet.
- * - Returns {deliveries per second of other gateways, then for each rate the share}, as strings.
+ * - ARGV: gateway, time to live in ms, an equal share, deliveries per second, bytes to clients per second;
+ *   then for each shared rate the demand per second and the limit. A demand of -1 means that the use has just
+ *   started and is not measured yet.
+ * - Returns {deliveries and bytes per second of other gateways, then for each shared rate the share}, as
+ *   strings.
  */
 export const exchangeRates = script(`#!lua
 ${reading}
-local part, delivered = tonumber(ARGV[3]), 0
-local demand, granted, demanding = {0, 0}, {0, 0}, {1, 1}
+local part, delivered, sent = tonumber(ARGV[3]), 0, 0
+local demand, granted, demanding = {}, {}, {}
+for rate = 1, ${sharedRates.length} do demand[rate], granted[rate], demanding[rate] = 0, 0, 1 end
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
   local numbers = {}
@@ -156,18 +161,21 @@ for i = 1, #entries, 2 do
     redis.call('HDEL', KEYS[1], entries[i])
   elseif entries[i] ~= ARGV[1] then
     delivered = delivered + numbers[2]
-    for rate = 1, 2 do
-      demand[rate] = demand[rate] + numbers[2 * rate + 1]
-      granted[rate] = granted[rate] + numbers[2 * rate + 2]
-      if numbers[2 * rate + 1] > 0 then demanding[rate] = demanding[rate] + 1 end
+    sent = sent + (numbers[${2 * sharedRates.length + 3}] or 0)
+    for rate = 1, ${sharedRates.length} do
+      local wanted = numbers[2 * rate + 1] or 0
+      demand[rate] = demand[rate] + wanted
+      granted[rate] = granted[rate] + (numbers[2 * rate + 2] or 0)
+      if wanted > 0 then demanding[rate] = demanding[rate] + 1 end
     end
   end
 end
 local entry = string.format('%.0f %s', nowMs + ARGV[2], ARGV[4])
-local reply = {string.format('%.3f', delivered)}
-local idle = tonumber(ARGV[4]) == 0
-for rate = 1, 2 do
-  local own, limit, share = tonumber(ARGV[3 + 2 * rate]), tonumber(ARGV[4 + 2 * rate]), 0
+local reply = {string.format('%.3f', delivered), string.format('%.3f', sent)}
+local idle = tonumber(ARGV[4]) == 0 and tonumber(ARGV[5]) == 0
+for rate = 1, ${sharedRates.length} do
+  local at = ${2 + reportedRates.length} + 2 * rate
+  local own, limit, share = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), 0
   if own < 0 then
     -- This demand makes the others leave an equal part.
     share = math.min(part, 0.5)
@@ -183,6 +191,7 @@ for rate = 1, 2 do
   entry = entry .. string.format(' %.3f %.6f', own, share)
   reply[#reply + 1] = string.format('%.6f', share)
 end
+entry = entry .. ' ' .. ARGV[5]
 if idle then
   redis.call('HDEL', KEYS[1], ARGV[1])
 else

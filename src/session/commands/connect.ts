@@ -18,7 +18,7 @@ import { secondsUntil } from '../../time.js'
 import { subscribeAutomaticChannels } from '../automatic-channels.js'
 import type { Client } from '../client.js'
 import { authenticate, type Identity } from '../identity.js'
-import { subscribeFromToken } from '../server-subscriptions.js'
+import { chargeTokenSubscriptions, subscribeFromToken } from '../server-subscriptions.js'
 import type { TenantRuntime } from '../tenant/runtime.js'
 
 /**
@@ -41,6 +41,7 @@ export async function handleConnect(client: Client, command: ConnectCommand, ref
     const identity = await authenticate(tenant, { token: command.token, client: client.id })
     if (client.closed) return
     if (identity.anonymous) client.checkGuest()
+    chargeTokenSubscriptions(tenant, identity.claims, { recovers: command.since !== undefined })
     await connectAuthenticated(tenant, identity, {
       startedMs,
       ref,

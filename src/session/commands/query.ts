@@ -1,5 +1,12 @@
 // Commands that only read: presence, presence statistics and history of a channel.
-import type { Broker, ChannelRef, HistoryPage, Position, Publication } from '../../broker/broker.js'
+import type {
+  Broker,
+  ChannelRef,
+  ClientInfo,
+  HistoryPage,
+  Position,
+  Publication,
+} from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import type { Command, HistoryCommand, ReplyRef } from '../../protocol/commands.js'
 import { parseChannelName, type ChannelName } from '../../tenant/channel.js'
@@ -14,9 +21,15 @@ export async function handlePresence(
   ref: ReplyRef,
 ): Promise<void> {
   const channel = requirePresence(client, command.channel)
+  const { rates } = client.tenant.quota
+  rates.chargeRead(`Cannot read the presence of "${channel}"`, client.delayedMs)
   const { presence, limits } = client.context
-  const members = await presence.members(refOf(client, channel), { limit: limits.membersMax })
-  client.reply(ref, { kind: 'presence', channel, members })
+  const page = cutMembers(
+    await presence.members(refOf(client, channel), { limit: limits.membersMax }),
+    limits.pageBytesMax,
+  )
+  rates.chargeReadSize(page.members.size, page.bytes)
+  client.reply(ref, { kind: 'presence', channel, members: page.members, truncated: page.truncated })
 }
 
 export async function handlePresenceStats(
@@ -25,6 +38,7 @@ export async function handlePresenceStats(
   ref: ReplyRef,
 ): Promise<void> {
   const channel = requirePresence(client, command.channel)
+  client.tenant.quota.rates.chargeRead(`Cannot read the presence of "${channel}"`, client.delayedMs)
   const stats = await client.context.presence.stats(refOf(client, channel))
   client.reply(ref, { kind: 'presenceStats', channel, ...stats })
 }
@@ -35,7 +49,10 @@ export async function handleHistory(client: Client, command: HistoryCommand, ref
   requireAllowed(client, 'History', channel)
   if (!channelSettings(client.tenant, channel).history)
     throw new CommandError('NOT_AVAILABLE', `"${channel}" keeps no history`)
+  const { rates } = client.tenant.quota
+  rates.chargeRead(`Cannot read the history of "${channel}"`, client.delayedMs)
   const page = await readHistory(broker, refOf(client, channel), { ...command, ...limits })
+  rates.chargeReadSize(page.publications.length, bytesOf(page))
   client.reply(ref, { kind: 'history', channel, page })
 }
 
@@ -69,15 +86,55 @@ export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQu
   return cutToBytes(page, pageBytesMax)
 }
 
+/** The bytes that a publication or a member has in a reply beside its texts: names of fields, numbers, epoch. */
+const envelopeBytes = 128
+
+/** Returns about how many bytes the publication has in a reply. */
+function publicationBytes({ data, info, tags }: Publication): number {
+  let bytes = envelopeBytes + data.byteLength + (info ? memberBytes(info) : 0)
+  for (const [name, value] of tags ?? []) bytes += name.length + value.length + 6
+  return bytes
+}
+
+function memberBytes({ client, info, name, user }: ClientInfo): number {
+  return user.length + client.length + (name?.length ?? 0) + (info?.byteLength ?? 0)
+}
+
+/** Returns about how many bytes the publications of the page have in a reply. */
+export function bytesOf(page: HistoryPage): number {
+  return page.publications.reduce((sum, publication) => sum + publicationBytes(publication), 0)
+}
+
+/** The members that fit into one reply. */
+export interface MembersPage {
+  readonly members: ReadonlyMap<string, ClientInfo>
+  readonly bytes: number
+  /** Members were left out. */
+  readonly truncated: boolean
+}
+
+/** Returns the first members that fit into `bytesMax`. */
+export function cutMembers(members: ReadonlyMap<string, ClientInfo>, bytesMax: number): MembersPage {
+  const fitting = new Map<string, ClientInfo>()
+  let bytes = 0
+  for (const [session, info] of members) {
+    const memberSize = envelopeBytes + session.length + memberBytes(info)
+    if (bytes + memberSize > bytesMax) return { members: fitting, bytes, truncated: true }
+    bytes += memberSize
+    fitting.set(session, info)
+  }
+  return { members, bytes, truncated: false }
+}
+
 /**
- * Returns the first publications of the page whose data fits into `bytesMax`, and at least one. The client
- * continues from the last one it received.
+ * Returns the first publications of the page that fit into `bytesMax` with all their fields, and at least
+ * one. The client continues from the last one it received.
  */
 export function cutToBytes(page: HistoryPage, bytesMax: number): HistoryPage {
   const fitting: Publication[] = []
   let bytes = 0
   for (const publication of page.publications) {
-    bytes += publication.data.byteLength
+    bytes += publicationBytes(publication)
     if (bytes > bytesMax && fitting.length > 0) break
     fitting.push(publication)
   }

@@ -14,16 +14,18 @@ import { addToPresence, announce, leave, removeFromPresence, type PresenceChange
 import { Subscription } from '../subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
 
+/** `joinCharged`: the subscription has been charged to the tenant's rate already. Default: false. */
 export async function handleSubscribe(
   client: Client,
   command: SubscribeCommand,
   ref?: ReplyRef,
+  { joinCharged = false }: { joinCharged?: boolean } = {},
 ): Promise<void> {
   const { channel } = command
   const token =
     command.token === '' ? undefined : await verifySubscriptionToken(client, channel, command.token)
   if (client.closed) return
-  const prepared = await prepareSubscription(client, command, { byToken: token !== undefined })
+  const prepared = await prepareSubscription(client, command, { byToken: token !== undefined, joinCharged })
   try {
     if (client.closed) return
     const completion = { caughtUp: catchUp(prepared), expiresAtMs: token?.expiresAtMs }
@@ -49,15 +51,23 @@ export interface PreparedSubscription {
   readonly joined: PresenceChange
 }
 
+export interface SubscriptionOrigin {
+  /** A token or the backend allows the subscription, so rules can only deny it. */
+  readonly byToken: boolean
+  /** The token or the backend requested it, not the client. Default: false. */
+  readonly serverSide?: boolean
+  /** It has been charged to the tenant's rate already. Default: false. */
+  readonly joinCharged?: boolean
+}
+
 /**
- * Checks a subscription and starts to collect its publications. `byToken`: a token or the backend allows it,
- * so rules can only deny it. `serverSide`: the token or the backend requested it, not the client. Throws the
- * CommandErrors that the subscribe command is answered with.
+ * Checks a subscription and starts to collect its publications. Throws the CommandErrors that the subscribe
+ * command is answered with.
  */
 export async function prepareSubscription(
   client: Client,
   command: SubscribeCommand,
-  { byToken, serverSide = false }: { byToken: boolean; serverSide?: boolean },
+  { byToken, serverSide = false, joinCharged = false }: SubscriptionOrigin,
 ): Promise<PreparedSubscription> {
   const { tenant, subscriptions } = client
   const { tenantId, limits } = tenant.policy
@@ -69,6 +79,7 @@ export async function prepareSubscription(
     ofSession: subscriptions.size,
     ofChannel: tenant.channels.subscribersOf(channel),
   })
+  if (!joinCharged) tenant.quota.rates.chargeJoin(channel, client.delayedMs)
 
   const settings = channelSettings(tenant, channel)
   const positioned =

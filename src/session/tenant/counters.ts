@@ -12,8 +12,17 @@ export class TenantCounters {
    */
   readonly publicationsByRule = new Map<string, number>()
   deliveriesTotal = 0
+  /** Bytes of frames that were sent to clients. */
+  bytesOutTotal = 0
+  /** Requests of each rate, refused ones included. */
+  joinsTotal = 0
+  readsTotal = 0
+  apiRequestsTotal = 0
   /** Refused requests and commands, by error code. */
   readonly refusals = new Map<string, number>()
+
+  /** Requests above a limit, refused or only counted, by the limit's name in the policy. */
+  readonly excesses = new Map<string, number>()
 
   countPublication(rule: string): void {
     this.publicationsTotal += 1
@@ -22,6 +31,10 @@ export class TenantCounters {
 
   countRefusal(code: ErrorCode): void {
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1)
+  }
+
+  countExcess(limit: string): void {
+    this.excesses.set(limit, (this.excesses.get(limit) ?? 0) + 1)
   }
 
   /**

@@ -76,7 +76,7 @@ async function refusedBy(admission: Promise<void>): Promise<CommandError> {
 function acceptedPublishes(quota: TenantQuota): number {
   for (let accepted = 0; ; accepted += 1) {
     try {
-      quota.chargePublish('general')
+      quota.rates.chargePublish('general')
     } catch {
       return accepted
     }
@@ -177,27 +177,27 @@ describe('a connection that the ledger refuses', () => {
 describe('publishes', () => {
   test('over the rate: the refusal gives the rate and the time to wait', () => {
     const { clock, quota } = quotaWith(publishing(10, 2))
-    quota.chargePublish('general')
-    quota.chargePublish('general')
-    expect(refusalOf(() => quota.chargePublish('general'))).toMatchObject({
+    quota.rates.chargePublish('general')
+    quota.rates.chargePublish('general')
+    expect(refusalOf(() => quota.rates.chargePublish('general'))).toMatchObject({
       code: 'QUOTA_EXCEEDED',
       message: 'Cannot publish to "general": 10 of 10 publications per second (burst 2) are used',
       retryAfterMs: 100,
     })
     clock.advance(100)
-    quota.chargePublish('general')
+    quota.rates.chargePublish('general')
   })
 
   test('while deliveries are in debt: the refusal gives their rate and the time to wait', () => {
     const { clock, quota } = quotaWith({ limits: limitsWith('messages', { fanoutPerSecond: 100 }) })
-    quota.chargeDeliveries(250)
-    expect(refusalOf(() => quota.chargePublish('general'))).toMatchObject({
+    quota.rates.chargeDeliveries(250)
+    expect(refusalOf(() => quota.rates.chargePublish('general'))).toMatchObject({
       code: 'QUOTA_EXCEEDED',
       message: 'Cannot publish to "general": the tenant’s 100 deliveries per second are used',
       retryAfterMs: 1_500,
     })
     clock.advance(1_500)
-    quota.chargePublish('general')
+    quota.rates.chargePublish('general')
     expect(quota.counters.deliveriesTotal).toBe(250)
   })
 
@@ -205,10 +205,10 @@ describe('publishes', () => {
     const { clock, quota } = quotaWith({
       limits: limitsWith('messages', { publishPerSecond: 1, publishBurst: 1, fanoutPerSecond: 100 }),
     })
-    quota.chargeDeliveries(110)
-    refusalOf(() => quota.chargePublish('general'))
+    quota.rates.chargeDeliveries(110)
+    refusalOf(() => quota.rates.chargePublish('general'))
     clock.advance(100)
-    expect(() => quota.chargePublish('general')).not.toThrow()
+    expect(() => quota.rates.chargePublish('general')).not.toThrow()
   })
 })
 
@@ -292,8 +292,8 @@ describe('update()', () => {
   test('applies a lowered rate at once', () => {
     const { quota } = quotaWith()
     quota.update(policyOf(publishing(1, 1)))
-    quota.chargePublish('general')
-    expect(refusalOf(() => quota.chargePublish('general')).code).toBe('QUOTA_EXCEEDED')
+    quota.rates.chargePublish('general')
+    expect(refusalOf(() => quota.rates.chargePublish('general')).code).toBe('QUOTA_EXCEEDED')
   })
 
   test('applies a raised limit at once', async () => {
@@ -359,7 +359,7 @@ describe('a share', () => {
 
 test('deliveries of other gateways count like those of this one', () => {
   const { clock, quota } = quotaWith({ limits: limitsWith('messages', { fanoutPerSecond: 100 }) })
-  quota.deliveredByOthers(250)
+  quota.usedByOthers('delivery', 250)
   expect(acceptedPublishes(quota)).toBe(0)
   expect(quota.counters.deliveriesTotal).toBe(0)
   clock.advance(1_500)

@@ -1,11 +1,11 @@
 // A tenant's quota on this gateway: admits connections, charges rates, and counts what is used.
-import { CommandError, type ErrorCode } from '../../errors.js'
+import { CommandError } from '../../errors.js'
 import { LimitedLog, type Log } from '../../log.js'
-import { TokenBucket, type BucketLimits } from '../../quota/token-bucket.js'
 import type {
   LeaseListener,
   QuotaLedger,
   QuotaRate,
+  ReportedRate,
   AdmissionRefusal,
   TenantLease,
 } from '../../quota/ledger.js'
@@ -14,6 +14,7 @@ import type { Clock } from '../../time.js'
 import type { ArrivalDelay } from '../arrival-delay.js'
 import type { ActiveChannels } from './active-channels.js'
 import { TenantCounters } from './counters.js'
+import { TenantRates, type Excess } from './rates.js'
 
 /**
  * The retry time for a quota that is free again only when another client leaves. That time is unknown, and a
@@ -37,12 +38,10 @@ export interface TenantQuotaDeps {
  */
 export class TenantQuota implements LeaseListener {
   readonly counters = new TenantCounters()
+  readonly rates: TenantRates
   readonly #deps: TenantQuotaDeps
   readonly #log: LimitedLog
   #policy: TenantPolicy
-  readonly #connects: TokenBucket
-  readonly #publishes: TokenBucket
-  readonly #deliveries: TokenBucket
   /** Holds one connection for each open session, and for each handshake or connect command in progress. */
   readonly #lease: TenantLease
   #closed = false
@@ -52,11 +51,13 @@ export class TenantQuota implements LeaseListener {
     this.#log = new LimitedLog(deps.log, deps.clock)
     this.#policy = policy
     this.#lease = deps.ledger.open(policy.tenantId, this)
-    const nowMs = deps.clock.monotonicMs()
-    const { connects, deliveries, publishes } = this.#bucketLimits()
-    this.#connects = new TokenBucket(connects, nowMs)
-    this.#publishes = new TokenBucket(publishes, nowMs)
-    this.#deliveries = new TokenBucket(deliveries, nowMs)
+    this.rates = new TenantRates(policy.limits, {
+      clock: deps.clock,
+      arrivalDelay: deps.arrivalDelay,
+      lease: this.#lease,
+      counters: this.counters,
+      exceed: (excess) => this.#exceed(excess),
+    })
   }
 
   /** The number of connections on this gateway. */
@@ -94,7 +95,7 @@ export class TenantQuota implements LeaseListener {
    */
   async admit(user: string): Promise<void> {
     // A refused attempt is charged too, because each attempt asks the other gateways.
-    this.#chargeConnect()
+    this.rates.chargeConnect()
     for (;;) {
       const limits = this.#policy.limits.connections
       const admission = await this.#lease.acquire(user, limits)
@@ -119,61 +120,22 @@ export class TenantQuota implements LeaseListener {
     this.#lease.release(user)
   }
 
-  /**
-   * Charges one publish to the tenant's rates. Throws QUOTA_EXCEEDED; `channel` is for the message.
-   * `delayedMs`: how long the gateway has delayed the publish before this call. Default: what the event loop
-   * has delayed.
-   */
-  chargePublish(channel: string, delayedMs?: number): void {
-    const nowMs = this.#deps.clock.monotonicMs()
-    const { publishPerSecond, publishBurst, fanoutPerSecond } = this.#policy.limits.messages
-    this.#lease.spend('publish', 1)
-    const fanoutWaitMs = this.#deliveries.take(0, nowMs)
-    if (fanoutWaitMs > 0) {
-      this.#exceed(
-        'QUOTA_EXCEEDED',
-        `Cannot publish to "${channel}": the tenant’s ${fanoutPerSecond} deliveries per second are used`,
-        fanoutWaitMs,
-      )
-    }
-    const publishWaitMs = this.#publishes.take(1, nowMs, delayedMs ?? this.#deps.arrivalDelay.at(nowMs))
-    if (publishWaitMs > 0) {
-      this.#exceed(
-        'QUOTA_EXCEEDED',
-        `Cannot publish to "${channel}": ${publishPerSecond} of ${publishPerSecond} publications per second (burst ${publishBurst}) are used`,
-        publishWaitMs,
-      )
-    }
-  }
-
-  /**
-   * Charges the deliveries of one publication. A publication cannot be refused half-way through its delivery:
-   * the deliveries go into debt, and publishes are refused until the debt is paid. `filterNodes` is work that
-   * delivered nothing, charged like as many deliveries.
-   */
-  chargeDeliveries(deliveries: number, filterNodes = 0): void {
-    const charged = deliveries + filterNodes
-    if (charged === 0) return
-    this.counters.deliveriesTotal += deliveries
-    const nowMs = this.#deps.clock.monotonicMs()
-    this.#deliveries.charge(charged, nowMs, this.#deps.arrivalDelay.at(nowMs))
-    this.#lease.delivered(charged)
-  }
-
   /** Throws SUBSCRIPTION_LIMIT or CHANNEL_LIMIT when one more subscriber of `channel` exceeds a limit. */
   checkSubscribe(channel: string, used: { ofSession: number; ofChannel: number }): void {
     const limits = this.#policy.limits.channels
     if (used.ofSession >= limits.maxSubscriptionsPerConnection) {
-      this.#exceed(
-        'SUBSCRIPTION_LIMIT',
-        `Cannot subscribe to "${channel}": ${used.ofSession} of ${limits.maxSubscriptionsPerConnection} subscriptions of this connection are used`,
-      )
+      this.#exceed({
+        code: 'SUBSCRIPTION_LIMIT',
+        limit: 'channels.maxSubscriptionsPerConnection',
+        message: `Cannot subscribe to "${channel}": ${used.ofSession} of ${limits.maxSubscriptionsPerConnection} subscriptions of this connection are used`,
+      })
     }
     if (used.ofChannel >= limits.maxSubscribersPerChannel) {
-      this.#exceed(
-        'SUBSCRIPTION_LIMIT',
-        `Cannot subscribe to "${channel}": it has ${used.ofChannel} of ${limits.maxSubscribersPerChannel} subscribers`,
-      )
+      this.#exceed({
+        code: 'SUBSCRIPTION_LIMIT',
+        limit: 'channels.maxSubscribersPerChannel',
+        message: `Cannot subscribe to "${channel}": it has ${used.ofChannel} of ${limits.maxSubscribersPerChannel} subscribers`,
+      })
     }
     this.checkChannel(channel)
   }
@@ -188,11 +150,12 @@ export class TenantQuota implements LeaseListener {
     if (channels.has(channel)) return
     const used = channels.count()
     if (used >= max)
-      this.#exceed(
-        'CHANNEL_LIMIT',
-        `Cannot use "${channel}": ${used} of ${max} channels of the tenant are in use`,
-        fullRetryAfterMs,
-      )
+      this.#exceed({
+        code: 'CHANNEL_LIMIT',
+        limit: 'channels.max',
+        message: `Cannot use "${channel}": ${used} of ${max} channels of the tenant are in use`,
+        retryAfterMs: fullRetryAfterMs,
+      })
   }
 
   /**
@@ -206,51 +169,21 @@ export class TenantQuota implements LeaseListener {
   }
 
   perSecond(rate: QuotaRate): number {
-    const { connections, messages } = this.#policy.limits
-    switch (rate) {
-      case 'publish':
-        return messages.publishPerSecond
-      case 'connect':
-        return connections.connectsPerSecond
-      case 'delivery':
-        return messages.fanoutPerSecond
-    }
+    return this.rates.perSecond(rate)
   }
 
-  /** Applies this gateway's share of the policy's rates immediately. Tokens that are used stay used. */
   sharesChanged(): void {
-    const nowMs = this.#deps.clock.monotonicMs()
-    const { connects, deliveries, publishes } = this.#bucketLimits()
-    this.#connects.configure(connects, nowMs)
-    this.#publishes.configure(publishes, nowMs)
-    this.#deliveries.configure(deliveries, nowMs)
+    this.rates.configure(this.#policy.limits)
   }
 
-  /**
-   * The gateways that publish are often not those that deliver, so each gateway counts the deliveries of all.
-   */
-  deliveredByOthers(deliveries: number): void {
-    this.#deliveries.charge(deliveries, this.#deps.clock.monotonicMs())
+  usedByOthers(rate: ReportedRate, amount: number): void {
+    this.rates.usedByOthers(rate, amount)
   }
 
   /** Closes the tenant's lease. Connections can still be released afterwards. */
   close(): void {
     this.#closed = true
     this.#lease.close()
-  }
-
-  #chargeConnect(): void {
-    const { connectsPerSecond } = this.#policy.limits.connections
-    this.#lease.spend('connect', 1)
-    const nowMs = this.#deps.clock.monotonicMs()
-    const retryAfterMs = this.#connects.take(1, nowMs, this.#deps.arrivalDelay.at(nowMs))
-    if (retryAfterMs > 0) {
-      this.#exceed(
-        'QUOTA_EXCEEDED',
-        `Cannot connect: the tenant’s ${connectsPerSecond} connects per second are used`,
-        retryAfterMs,
-      )
-    }
   }
 
   #exceedConnections({ limit, share, used }: AdmissionRefusal): void {
@@ -261,37 +194,24 @@ export class TenantQuota implements LeaseListener {
         : share === undefined
           ? `${used} of ${max} connections of the tenant are used`
           : `${used} of ${share} connections are used, this gateway’s share of the tenant’s ${max} while the counts of the other gateways are unavailable`
-    this.#exceed('CONNECTION_LIMIT', `Cannot connect: ${detail}`, fullRetryAfterMs)
-  }
-
-  #bucketLimits(): Record<'connects' | 'publishes' | 'deliveries', BucketLimits> {
-    const { connections, messages } = this.#policy.limits
-    const { connectsPerSecond } = connections
-    const { fanoutPerSecond, publishBurst, publishPerSecond } = messages
-    return {
-      connects: shareOf({ rate: connectsPerSecond, burst: connectsPerSecond }, this.#lease.share('connect')),
-      publishes: shareOf({ rate: publishPerSecond, burst: publishBurst }, this.#lease.share('publish')),
-      deliveries: { rate: fanoutPerSecond, burst: fanoutPerSecond },
-    }
+    this.#exceed({
+      code: 'CONNECTION_LIMIT',
+      limit: limit === 'user' ? 'connections.perUser' : 'connections.max',
+      message: `Cannot connect: ${detail}`,
+      retryAfterMs: fullRetryAfterMs,
+    })
   }
 
   /**
    * Throws where the policy enforces its quota. Otherwise counts a refusal: platform teams try a plan out
    * this way.
    */
-  #exceed(code: ErrorCode, message: string, retryAfterMs?: number): void {
+  #exceed({ code, limit, message, retryAfterMs }: Excess): void {
     const { enforcement } = this.#policy
+    this.counters.countExcess(limit)
     if (enforcement === 'Enforce') throw new CommandError(code, message, { retryAfterMs })
     this.counters.countRefusal(code)
     if (enforcement === 'Warn')
       this.#log.warn(code, { tenant: tenantKey(this.#policy), code }, `over quota, not enforced: ${message}`)
-  }
-}
-
-/** Leaves at least one whole token a second: a smaller share could never be spent. */
-function shareOf({ burst, rate }: BucketLimits, share: number): BucketLimits {
-  return {
-    rate: Math.max(Math.min(rate, 1), rate * share),
-    burst: Math.max(Math.min(burst, 1), Math.floor(burst * share)),
   }
 }
