@@ -5,7 +5,16 @@ import { pino, type Logger } from 'pino'
 
 export type Log = Logger
 
-const secretKeys = ['token', 'access_token', 'authorization', 'secret', 'password', 'ticket', 'api_key']
+const secretKeys = [
+  'token',
+  'access_token',
+  'guest_token',
+  'authorization',
+  'secret',
+  'password',
+  'ticket',
+  'api_key',
+]
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
@@ -106,8 +115,8 @@ function describeError(error: unknown): unknown {
   return { type, message, stack, code: 'code' in error ? error.code : undefined }
 }
 
-/** Matches a JWT, in case one appears in the message of an error. */
-const token = /eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?/g
+/** Matches a JWT or a guest token, in case one appears in the message of an error. */
+const token = /eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?|guest\.[\w-]{11}\.[\w.-]+/g
 
 /**
  * Matches characters that JSON leaves unescaped but that terminals act on: DEL and C1 controls, line

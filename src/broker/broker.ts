@@ -21,7 +21,7 @@ export interface Position {
 
 /** The publisher of a publication, or a member of a channel. */
 export interface ClientInfo {
-  /** Empty for a guest. */
+  /** `guest:<id>` for a guest. Empty for a publication of the server API. */
   readonly user: string
   /** The connection's public name. Several connections may have the same name. */
   readonly client: string

@@ -32,25 +32,31 @@ export interface GatewayCatalog {
   ageMs(): number | undefined
 }
 
+/** The label of the secrets that sign guest tokens. Another label makes every guest a new one. */
+const guestSecretsLabel = 'parley guest tokens'
+
 export interface CatalogSource {
   readonly tenants?: string | undefined
   readonly sealingKeyFile?: string | undefined
   readonly installation: string
 }
 
-/** Opens the catalog. @throws ConfigError unless exactly one source is named. */
+/**
+ * Opens the catalog: the folder if one is named, otherwise the catalog in Redis. @throws ConfigError when no
+ * source is named.
+ */
 export function openCatalog(
   source: CatalogSource,
   deps: { createLink: (role: string, prepare: Prepare) => RedisLink; clock: Clock; log: Log },
 ): GatewayCatalog {
   const { installation, sealingKeyFile, tenants } = source
-  if ((tenants === undefined) === (sealingKeyFile === undefined)) {
+  if (tenants !== undefined) return filesCatalog(tenants)
+  if (sealingKeyFile === undefined) {
     throw new ConfigError([
       'The source of tenants is not clear: give either --tenants with a folder, or --sealing-key-file to follow the catalog in Redis',
     ])
   }
-  if (tenants !== undefined) return filesCatalog(tenants)
-  const catalog = new CatalogReader({ ...deps, installation, sealing: readSealingKeys(sealingKeyFile ?? '') })
+  const catalog = new CatalogReader({ ...deps, installation, sealing: readSealingKeys(sealingKeyFile) })
   return {
     catalog,
     run: (signal) => catalog.run(signal),
@@ -75,6 +81,17 @@ function filesCatalog(folder: string): GatewayCatalog {
     onApplied: (listener) => catalog.onReload(listener),
     ageMs: () => undefined,
   }
+}
+
+/**
+ * Returns the secrets that sign guest tokens, which all gateways with the same sealing key file share.
+ * Undefined without a file: each process then uses a random secret. @throws ConfigError when the file cannot
+ * be read or parsed.
+ */
+export function guestSecretsOf({ sealingKeyFile }: CatalogSource): readonly Uint8Array[] | undefined {
+  return sealingKeyFile === undefined
+    ? undefined
+    : readSealingKeys(sealingKeyFile).deriveSecrets(guestSecretsLabel)
 }
 
 /**

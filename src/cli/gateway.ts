@@ -24,7 +24,7 @@ import { keyPairFiles, readKeyPair, type KeyPair } from './certificates.js'
 import { RedisLinks, type RedisOptions } from './redis-links.js'
 import { ReloadingFiles } from './reloading-file.js'
 import { readCluster, readFleet } from './cluster-stats.js'
-import { openCatalog } from './gateway-catalog.js'
+import { guestSecretsOf, openCatalog } from './gateway-catalog.js'
 import { serveUntil } from './serving.js'
 import { untilSignal } from './signals.js'
 import { serverOptionsOf, withStrangerOptions, type StrangerOptions } from './stranger-options.js'
@@ -63,7 +63,10 @@ export function gatewayCommand(): Command {
       parseCount,
     )
     .option('--tenants <folder>', 'folder of manifests; without it the gateway follows the catalog in Redis')
-    .option('--sealing-key-file <file>', 'keys that open the secrets in the catalog, one id:base64 per line')
+    .option(
+      '--sealing-key-file <file>',
+      'keys that open the secrets in the catalog, one id:base64 per line; guest tokens are signed with keys derived from them, so that guests keep their identity on all gateways with this file',
+    )
     .option(
       '--installation <name>',
       'name shared by the gateways that belong together, and by their catalog',
@@ -177,6 +180,7 @@ async function runOn(
     clock,
     log,
     allowPrivateJwks: options.allowPrivateJwks,
+    guestSecrets: guestSecretsOf(options),
     sessionsMax: options.maxConnections,
     unauthenticatedLimits: { max: options.unauthenticatedMax, perAddress: options.unauthenticatedPerAddress },
     problems: () => catalog.problems().length,

@@ -8,7 +8,7 @@
 // broker and presence; only src/cli imports it, except for the HTTP helpers. Start reading here, then follow
 // a connection through `http/server.ts`, `http/websocket-endpoints.ts`, `http/handshake.ts` and
 // `websocket.ts`, and a delivery through `demultiplexer.ts` and `hub.ts`.
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import type { Broker } from '../broker/broker.js'
 import { LimitedLog, type Log } from '../log.js'
 import { TenantMetrics, type TenantGauges } from '../metrics-tenants.js'
@@ -55,6 +55,11 @@ export interface GatewayOptions {
   readonly ledger?: QuotaLedger
   /** Default: `defaultSessionLimits`. */
   readonly limits?: Partial<SessionLimits>
+  /**
+   * Secrets that sign guest tokens: see `GuestTokensOptions`. Default: a random one, so that guests get a new
+   * identity when they reach another gateway.
+   */
+  readonly guestSecrets?: readonly Uint8Array[] | undefined
   /** True: JWKS URLs may lead to private addresses, for development. Default: false. */
   readonly allowPrivateJwks?: boolean
   /**
@@ -115,6 +120,7 @@ export class Gateway {
   readonly surveys: Surveys
   readonly #options: GatewayOptions
   readonly #ledger: QuotaLedger
+  readonly #guestSecrets: readonly Uint8Array[]
   readonly #tenants = new Map<string, TenantRuntime<Session>>()
   readonly #controlChannel: ControlChannel
   readonly #commandFollower: CommandFollower
@@ -127,6 +133,7 @@ export class Gateway {
     const limitedLog = new LimitedLog(log, clock)
     this.#options = options
     this.#ledger = options.ledger ?? new LocalLedger()
+    this.#guestSecrets = options.guestSecrets ?? [randomBytes(32)]
     this.log = log
     this.sessionsMax = options.sessionsMax ?? 100_000
     this.unauthenticatedSockets = new UnauthenticatedSockets(options.unauthenticatedLimits ?? {}, {
@@ -283,6 +290,7 @@ export class Gateway {
       allowPrivateJwks: this.#options.allowPrivateJwks ?? false,
       ledger: this.#ledger,
       arrivalDelay: this.context.arrivalDelay,
+      guestSecrets: this.#guestSecrets,
       followCommands: () => this.#commandFollower.follow(tenant),
     })
     this.#tenants.set(key, tenant)

@@ -71,6 +71,7 @@ export class HubFixture {
     allowPrivateJwks: false,
     arrivalDelay: { at: () => 0 },
     ledger: new LocalLedger(),
+    guestSecrets: [Buffer.alloc(32)],
   })
   readonly chat = counting(chatCodec)
   readonly centrifuge = counting(centrifugeJson)

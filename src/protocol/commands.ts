@@ -41,7 +41,7 @@ export type Command =
 
 export interface ConnectCommand {
   readonly kind: 'connect'
-  /** Connection token; empty when the client sent none. */
+  /** The token of a user or of a guest; empty when the client sent none. */
   readonly token: string
   /**
    * Last positions of the client on the channels that its token subscribes it to, by channel name. Absent
@@ -133,6 +133,8 @@ export interface ConnectReply {
   /** Public id of the connection. */
   readonly client: string
   readonly user: string
+  /** The token with which a guest comes back as the same guest. Absent for a user. */
+  readonly guestToken?: string | undefined
   /** Seconds until the client should refresh its token. Absent when the token never expires. */
   readonly expiresInS?: number | undefined
   /** Seconds between pings of the server; 0 when it sends none. */

@@ -1,5 +1,6 @@
 // The user that a session acts for. It is made from a verified token or for a guest, and replaced at each
 // token refresh.
+import { isGuestToken, newGuestId } from '../auth/guest-token.js'
 import type { VerifiedToken } from '../auth/token.js'
 import type { ClientInfo } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
@@ -7,7 +8,7 @@ import type { AclSubject } from '../tenant/acl.js'
 import type { TenantRuntime } from './tenant/runtime.js'
 
 export interface Identity extends AclSubject {
-  /** The client's public name. Several connections may share one. */
+  /** The client's public name. It only labels the connection: several connections may share one. */
   readonly client: string
   /** The information that other clients see of this client. */
   readonly info: ClientInfo
@@ -20,8 +21,9 @@ export interface Identity extends AclSubject {
 /** User ids in tokens must not begin with this prefix, so a guest and a user never have the same id. */
 const guestPrefix = 'guest:'
 
-function guestIdentity(client: string): Identity {
-  const user = guestPrefix + client
+/** `guestId` is issued by the server. A client cannot choose it. */
+function guestIdentity(client: string, guestId: string): Identity {
+  const user = guestPrefix + guestId
   return { client, user, anonymous: true, roles: [], claims: {}, info: { user, client } }
 }
 
@@ -39,25 +41,35 @@ export function tokenIdentity(client: string, token: VerifiedToken): Identity {
   }
 }
 
+/** Returns a new guest token for a guest, and undefined for a user. */
+export function guestTokenOf({ guests }: TenantRuntime, { anonymous, user }: Identity): string | undefined {
+  return anonymous ? guests.issue(user.slice(guestPrefix.length)) : undefined
+}
+
 /**
- * Verifies the token, or admits a guest when `token` is empty and the tenant allows guests. Throws
- * UNAUTHORIZED, TOKEN_INVALID, TOKEN_EXPIRED or TENANT_SUSPENDED.
+ * Verifies the token of a user, or admits a guest when the tenant allows guests. The bearer of a guest token
+ * is the guest that it was issued to. When it has expired, or when `token` is empty, the client is a new
+ * guest. Throws UNAUTHORIZED, TOKEN_INVALID, TOKEN_EXPIRED or TENANT_SUSPENDED.
  */
 export async function authenticate(
   tenant: TenantRuntime,
   credentials: { token: string; client: string },
 ): Promise<Identity> {
   requireActive(tenant)
-  if (credentials.token !== '') {
-    const verified = await tenant.tokens.verify(credentials.token)
+  const { client, token } = credentials
+  if (token !== '' && !isGuestToken(token)) {
+    const verified = await tenant.tokens.verify(token)
     // The tenant may have been suspended while its keys were fetched.
     requireActive(tenant)
-    return tokenIdentity(credentials.client, verified)
+    return tokenIdentity(client, verified)
   }
-  if (tenant.tokens.allowsGuests) return guestIdentity(credentials.client)
+  if (tenant.tokens.allowsGuests) {
+    const returning = token === '' ? undefined : tenant.guests.read(token)
+    return guestIdentity(client, returning ?? newGuestId())
+  }
   throw new CommandError(
     'UNAUTHORIZED',
-    `The tenant ${tenant.key} does not accept connections without a token; connect with one`,
+    `The tenant ${tenant.key} does not admit guests; connect with the token of a user`,
   )
 }
 

@@ -6,7 +6,7 @@ import { claimAt, claimTexts, type Claims } from './claims.js'
 import type { ChannelRule, Grant, Operation, Subject } from './policy.js'
 
 /**
- * The client that requests an operation. A guest is `anonymous` and its user is `guest:<client_id>`; its
+ * The client that requests an operation. A guest is `anonymous` and its user is `guest:<id>`; its
  * roles and claims are ignored.
  */
 export interface AclSubject {

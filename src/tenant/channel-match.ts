@@ -4,7 +4,7 @@ import { channelNameBytesMax, channelNameProblem } from './channel.js'
 import { claimAt, claimTexts, type Claims } from './claims.js'
 import type { ChannelRule } from './policy.js'
 
-/** The values of a pattern's variables. The user of a guest is `guest:<client_id>`. */
+/** The values of a pattern's variables. The user of a guest is `guest:<id>`. */
 export interface MatchSubject {
   readonly user: string
   readonly anonymous: boolean
@@ -145,7 +145,7 @@ function matchForSubject(segment: Segment, channel: string, at: number, subject:
 }
 
 /**
- * The name of a guest fills two segments, `guest` and the client id. Any other user name that contains a
+ * The name of a guest fills two segments, `guest` and its id. Any other user name that contains a
  * colon matches nothing, so that no `sub` can imitate a guest or span several segments.
  */
 function matchUser(channel: string, at: number, subject: MatchSubject): number {

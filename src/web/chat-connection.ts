@@ -2,8 +2,8 @@
 // this file turns its events into a state that the page can show.
 import { Centrifuge, type ConnectedContext } from 'centrifuge'
 import { diagnose, fetchToken, TokenRefused } from './dev-server.js'
-import type { PageIdentity } from './page-identity.js'
-import { isJsonObject } from './json.js'
+import { loadGuestToken, removeGuestToken, saveGuestToken, type PageIdentity } from './page-identity.js'
+import { isJsonObject, textOrEmpty } from './json.js'
 import { type OwnIdentity, TimedCentrifuge } from './publication.js'
 import { disconnectText, interruptionText, withoutErrorCode, withFullStop } from './error-text.js'
 
@@ -53,9 +53,11 @@ export class ChatConnection {
       name: 'parley-page',
       minReconnectDelay: delayMsMin,
       maxReconnectDelay: delayMsMax,
-      // A guest has no token, and the SDK must not ask for one. The SDK calls the function again before a
-      // token expires.
-      getToken: identity.user === undefined ? null : () => this.#token(),
+      // A guest gets its token from the gateway, and the SDK must not ask the page for one. The SDK calls the
+      // function again before a token expires.
+      ...(identity.user === undefined
+        ? { token: loadGuestToken(identity.tenant) ?? '' }
+        : { getToken: () => this.#token() }),
     })
     this.client
       .on('connecting', ({ code }) => this.#onConnecting(code))
@@ -109,15 +111,26 @@ export class ChatConnection {
 
   #onConnected(context: ConnectedContext): void {
     this.#clients.add(context.client)
-    if (this.#identity.user === undefined) this.#user = `guest:${context.client}`
+    if (this.#identity.user === undefined) this.#keepGuest(context.data)
     this.#messageBytesMax = messageBytesMaxIn(context.data) ?? platformMessageBytesMax
     this.#state = { kind: 'connected' }
     this.#events.connected()
     this.#events.changed()
   }
 
+  /** Keeps the identity that the gateway issued, for the next connect and for a reload of the page. */
+  #keepGuest(data: unknown): void {
+    const fields = isJsonObject(data) ? data : {}
+    const token = textOrEmpty(fields['guest_token'])
+    this.#user = textOrEmpty(fields['user_id'])
+    this.client.setToken(token)
+    saveGuestToken(this.#identity.tenant, token)
+  }
+
   #onDisconnected(code: number, reason: string): void {
     if (this.#isReconnecting) return
+    // The gateway refuses the stored guest token. Without it, a reload makes a new guest.
+    if (code === 3500 && this.#identity.user === undefined) removeGuestToken(this.#identity.tenant)
     this.#set({
       kind: 'ended',
       reason: (code === 1 && this.#tokenProblem) || disconnectText(code, reason),

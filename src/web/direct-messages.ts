@@ -100,8 +100,8 @@ export class DirectMessages {
   }
 
   /**
-   * Called after each connect. The channel of a user stays the same; the channel of a guest changes with each
-   * connection.
+   * Called after each connect. The channel stays the same, except when the gateway has issued a new identity
+   * to a guest, because the old one had expired.
    */
   listen(): void {
     const channel = `dm:${this.#connection.self.user ?? ''}`

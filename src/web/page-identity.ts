@@ -8,7 +8,7 @@ export type IdentityClaims = Readonly<Record<string, string | readonly string[]>
 export interface PageIdentity {
   /** `<namespace>/<name>`. */
   readonly tenant: string
-  /** Undefined for a guest, which connects without a token. */
+  /** Undefined for a guest, whose id the gateway issues. */
   readonly user: string | undefined
   readonly claims: IdentityClaims
 }
@@ -61,6 +61,28 @@ export function saveIdentity(identity: PageIdentity): void {
   saveItem(key, formatIdentity(identity))
 }
 
-export function removeIdentity(): void {
+/** Forgets who the user of this tab is. A guest that comes back is a new guest. */
+export function removeIdentity({ tenant }: PageIdentity): void {
   removeItem(key)
+  removeGuestToken(tenant)
+}
+
+/**
+ * Returns the token with which this tab comes back as the guest that it was. Like the identity it belongs to
+ * one tab, so that two tabs can be two guests.
+ */
+export function loadGuestToken(tenant: string): string | undefined {
+  return loadItem(guestTokenKey(tenant))
+}
+
+export function saveGuestToken(tenant: string, token: string): void {
+  saveItem(guestTokenKey(tenant), token)
+}
+
+export function removeGuestToken(tenant: string): void {
+  removeItem(guestTokenKey(tenant))
+}
+
+function guestTokenKey(tenant: string): string {
+  return `guest-token ${tenant}`
 }

@@ -25,7 +25,7 @@ function start(tenants: readonly DevTenant[]): void {
       tenant,
       signOut: () => {
         chat.end()
-        removeIdentity()
+        removeIdentity(identity)
         signInForm.show({ tenant: tenant.tenant, problem: '' })
       },
     })

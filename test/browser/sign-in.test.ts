@@ -76,6 +76,21 @@ test('a tenant that allows guests can be joined without a name', async () => {
   await expectVisible(ada.page.locator('#status-text').getByText('Connected'))
 })
 
+test('a guest stays the same guest after a reload, and signing out ends that', async () => {
+  ada = await ChatPage.open(browser, `${gateway.url}#tenant=demo/globex&guest`)
+  const name = await ownName(ada)
+  await ada.page.reload()
+  expect(await ownName(ada)).toBe(name)
+  const page = await ada.page.context().newPage()
+  const second = new ChatPage(page)
+  await page.goto(`${gateway.url}#tenant=demo/globex&guest`)
+  expect(await ownName(second)).not.toBe(name)
+  await ada.page.getByRole('button', { name: 'Sign out' }).click()
+  await ada.page.getByRole('radio', { name: /demo\/globex/ }).check()
+  await ada.page.getByRole('button', { name: 'Continue as a guest' }).click()
+  expect(await ownName(ada)).not.toBe(name)
+})
+
 test('a user that the gateway refuses sees the reason, and the page does not reconnect', async () => {
   ada = await ChatPage.open(browser, `${gateway.url}#tenant=demo/acme&user=guest:mallory`)
   await expectVisible(ada.page.getByRole('button', { name: 'Reconnect' }))
@@ -86,3 +101,9 @@ test('the sign-in form reports an unknown tenant of a link', async () => {
   ada = await ChatPage.open(browser, `${gateway.url}#tenant=demo/nobody&user=ada`)
   await expectVisible(ada.page.getByRole('alert').getByText('The tenant demo/nobody does not exist.'))
 })
+
+/** Returns the name that the list of members shows for the user of the page. */
+async function ownName({ people }: ChatPage): Promise<string> {
+  const own = people.locator('li').filter({ has: people.page().locator('.you') })
+  return (await own.locator('.name').textContent()) ?? ''
+}

@@ -1,6 +1,5 @@
 // The official client works with Parley as its documentation says.
 import { describe, expect, test } from 'vitest'
-import type { ClientInfo } from 'centrifuge'
 import {
   collect,
   connected,
@@ -13,7 +12,7 @@ import {
   sdkOf,
   subscribed,
 } from '../support/centrifuge-sdk.js'
-import { allow, allOperations, rule, tenantPolicy } from '../support/policies.js'
+import { tenantPolicy } from '../support/policies.js'
 
 describe('connect', () => {
   test('by token', async () => {
@@ -24,23 +23,6 @@ describe('connect', () => {
     expect(await received).toMatchObject({
       transport: 'websocket',
       client: expect.stringMatching(/^[\w-]{36}$/),
-    })
-  })
-
-  test('without a token, where rules allow guests: the user is guest:<client>', async () => {
-    const everyone = [{ authenticated: true as const }, { anonymous: true as const }]
-    const gateway = await gatewayFor({
-      channels: [rule('lobby', { grants: [allow(allOperations, everyone)] })],
-    })
-    const guest = sdkAt(centrifugeUrl(gateway), {})
-    const { client: id } = await new Promise<{ client: string }>((resolve) => {
-      guest.on('connected', resolve)
-      guest.connect()
-    })
-    const lobby = await subscribed(guest, 'lobby')
-    const { clients } = await lobby.presence()
-    expect(clients).toEqual({
-      [id]: expect.objectContaining({ user: `guest:${id}`, client: id }) as ClientInfo,
     })
   })
 })

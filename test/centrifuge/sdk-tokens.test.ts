@@ -145,8 +145,7 @@ describe('at connect', () => {
     stranger.connect()
     expect(await over).toMatchObject({
       code: 3501,
-      reason:
-        'bad request: The tenant demo/acme does not accept connections without a token; connect with one',
+      reason: 'bad request: The tenant demo/acme does not admit guests; connect with the token of a user',
     })
   })
 })

@@ -51,17 +51,19 @@ describe('the arguments', () => {
     expect(flag(container, 'installation')).toBe('europe/chat')
   })
 
-  test('name the sealing key of the catalog, or the manifests without a controller', async () => {
+  test('name the sealing key, and the manifests without a controller', async () => {
     const { container } = await gatewayOf()
     expect(flag(container, 'sealing-key-file')).toBe('/etc/parley/sealing-key/keys')
     expect(flag(container, 'tenants')).toBeUndefined()
     const alone = await gatewayOf({ controller: { enabled: false }, tenants: { existingSecret: 'mine' } })
-    expect(flag(alone.container, 'sealing-key-file')).toBeUndefined()
+    // Guest tokens are signed with keys derived from the sealing key, also without a catalog.
+    expect(flag(alone.container, 'sealing-key-file')).toBe('/etc/parley/sealing-key/keys')
     expect(flag(alone.container, 'tenants')).toBe('/etc/parley/tenants')
     expect(alone.deployment.spec.template.spec.volumes).toEqual([
+      { name: 'sealing-key', secret: { secretName: 'parley-sealing-key' } },
       { name: 'tenants', secret: { secretName: 'mine' } },
     ])
-    expect(kinds(alone.objects).filter((name) => /controller|sealing/.test(name))).toEqual([])
+    expect(kinds(alone.objects).filter((name) => /controller/.test(name))).toEqual([])
   })
 })
 

@@ -47,6 +47,7 @@ class GatewayRig {
           allowPrivateJwks: false,
           ledger,
           arrivalDelay: { at: () => 0 },
+          guestSecrets: [],
         }),
     )
     this.passed = this.gateways.map(() => 0)

@@ -39,9 +39,13 @@ describe.each(everywhere)('$name on $broker', (client) => {
     })
     const guest = Driver.start(client)
     await guest.connect(centrifugeUrl(here))
-    const { client: id } = await guest.next('connected')
+    const { client: id, data } = await guest.next('connected')
+    const { guest_token: token, user_id: user } = data as { guest_token: string; user_id: string }
     await guest.subscribed('lobby')
-    expect((await guest.presence('lobby')).clients).toEqual([{ client: id, user: `guest:${id}` }])
+    expect((await guest.presence('lobby')).clients).toEqual([{ client: id, user }])
+    const returning = Driver.start(client)
+    await returning.connect(centrifugeUrl(here), { token })
+    expect((await returning.next('connected')).data).toMatchObject({ user_id: user })
   })
 
   test('publishes, and receives publications', async () => {

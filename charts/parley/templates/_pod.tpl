@@ -80,10 +80,9 @@ tolerations:
 {{/* Volumes with the files that the gateway and the controller read. They are mounted as a whole, because a
      file mounted by `subPath` is never updated. */}}
 {{- define "parley.volumes" -}}
-{{- if $.Values.controller.enabled }}
 - name: sealing-key
   secret: { secretName: {{ include "parley.sealingSecret" . }} }
-{{- else }}
+{{- if not $.Values.controller.enabled }}
 - name: tenants
   secret: { secretName: {{ $.Values.tenants.existingSecret }} }
 {{- end }}
@@ -103,9 +102,8 @@ tolerations:
 {{- end -}}
 
 {{- define "parley.volumeMounts" -}}
-{{- if $.Values.controller.enabled }}
 - { name: sealing-key, mountPath: /etc/parley/sealing-key, readOnly: true }
-{{- else }}
+{{- if not $.Values.controller.enabled }}
 - { name: tenants, mountPath: /etc/parley/tenants, readOnly: true }
 {{- end }}
 {{- if include "parley.redisAuthority" . }}

@@ -31,6 +31,18 @@ function reasonOf(open: () => string): string {
   return 'opened'
 }
 
+describe('deriveSecrets()', () => {
+  test('derives one secret from each key, which differs by key and by purpose', () => {
+    const secrets = (label: string): string[] =>
+      keysOf(`a:${keyA}`, `b:${keyB}`)
+        .deriveSecrets(label)
+        .map((secret) => Buffer.from(secret).toString('base64'))
+    expect(secrets('x')).toEqual(secrets('x'))
+    const all = [...secrets('x'), ...secrets('y'), keyA, keyB]
+    expect(new Set(all).size).toBe(6)
+  })
+})
+
 describe('the key file', () => {
   test('has one key per line; comments, empty lines and Windows line ends are ignored', () => {
     expect(keysOf('# made in May', '', `a:${keyA}\r`, `b: ${keyB} `).keyId).toBe('a')

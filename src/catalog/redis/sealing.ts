@@ -3,7 +3,14 @@
 //
 // To rotate the key: add the new key as the second line everywhere and restart. Then make it the first line
 // for the controller, whose next snapshot seals everything with it. Then remove the old line.
-import { createCipheriv, createDecipheriv, createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hkdfSync,
+  randomBytes,
+  type KeyObject,
+} from 'node:crypto'
 import { ConfigError } from '../../errors.js'
 
 /** The tenant and the field to which a sealed value is bound. */
@@ -70,6 +77,14 @@ export class SealingKeys {
   /** Returns whether values that were sealed with the key can be opened. */
   has(keyId: string): boolean {
     return this.#keys.has(keyId)
+  }
+
+  /**
+   * Derives one secret of 32 bytes from each key, in the order of the file, for a purpose other than sealing.
+   * `label` names the purpose: the secrets of two labels are independent.
+   */
+  deriveSecrets(label: string): Uint8Array[] {
+    return [...this.#keys.values()].map((key) => new Uint8Array(hkdfSync('sha256', key, '', label, keyBytes)))
   }
 
   /** Encrypts `secret` for one tenant and field. The result differs at each call. */

@@ -24,6 +24,7 @@ const tenant = new TenantRuntime(policy, {
   allowPrivateJwks: false,
   arrivalDelay: { at: () => 0 },
   ledger: new LocalLedger(),
+  guestSecrets: [Buffer.alloc(32)],
 })
 let token = ''
 beforeAll(async () => {
@@ -102,7 +103,7 @@ describe('the client id', () => {
     ['/demo/acme/ws/a.b_c~d@e+f-g', 'a.b_c~d@e+f-g'],
     [`/demo/acme/ws/${'x'.repeat(64)}`, 'x'.repeat(64)],
   ])('%s', async (target, client) => {
-    expect((await shake(target)).identity).toMatchObject({ client, user: `guest:${client}` })
+    expect((await shake(target)).identity).toMatchObject({ client, anonymous: true })
   })
 
   test.each(['/demo/acme/ws', '/demo/acme/ws/', '/demo/acme/ws?client_id='])(
@@ -162,7 +163,38 @@ describe('the token', () => {
 
   test('after another subprotocol is ignored: the client is a guest', async () => {
     const { identity } = await shake('/demo/acme/ws/abc', { 'sec-websocket-protocol': `other, ${token}` })
-    expect(identity.user).toBe('guest:abc')
+    expect(identity).toMatchObject({ client: 'abc', anonymous: true })
+  })
+})
+
+describe('the guest token', () => {
+  const guestToken = tenant.guests.issue('a-guest-of-22-letters_')
+  const user = 'guest:a-guest-of-22-letters_'
+
+  test.each<[string, string, Record<string, string>]>([
+    ['the query as guest_token', `?guest_token=${guestToken}`, {}],
+    ['the query as token', `?token=${guestToken}`, {}],
+    ['the subprotocol', '', { 'sec-websocket-protocol': `parley.chat.v1, ${guestToken}` }],
+    ['the header', '', { authorization: `Bearer ${guestToken}` }],
+  ])('is read from %s', async (_where, query, headers) => {
+    const { identity } = await shake(`/demo/acme/ws/abc${query}`, headers)
+    expect(identity).toMatchObject({ client: 'abc', user, anonymous: true })
+  })
+
+  test('that is empty is none', async () => {
+    expect((await shake('/demo/acme/ws?guest_token=')).identity.user).toMatch(/^guest:[\w-]{22}$/)
+  })
+
+  test.each<[string, string, Record<string, string>]>([
+    ['twice', `?guest_token=${guestToken}&guest_token=${guestToken}`, {}],
+    ['beside a token in the query', `?guest_token=${guestToken}&token=x`, {}],
+    ['beside a token in the header', `?guest_token=${guestToken}`, { authorization: 'Bearer x' }],
+  ])('%s is BAD_REQUEST', async (_what, query, headers) => {
+    await expect(shake(`/demo/acme/ws${query}`, headers)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+  })
+
+  test('cannot be the token of a user', async () => {
+    await expect(shake(`/demo/acme/ws?guest_token=${token}`)).rejects.toMatchObject({ code: 'TOKEN_INVALID' })
   })
 })
 

@@ -1,6 +1,7 @@
 // Checks a request to a tenant's WebSocket endpoint before the upgrade: the path, the headers, the origin,
 // the token and the protocol.
 import type { IncomingMessage } from 'node:http'
+import { isGuestToken } from '../../auth/guest-token.js'
 import { CommandError } from '../../errors.js'
 import { centrifugeJson } from '../../protocol/centrifuge/json.js'
 import { centrifugeProtobuf } from '../../protocol/centrifuge/protobuf.js'
@@ -124,7 +125,7 @@ export async function chatHandshake(
 ): Promise<ChatHandshake> {
   const client = clientIdOf(url)
   const offered = subprotocolsOf(request)
-  const token = tokenOf(url, request, offered)
+  const token = credentialOf(url, request, offered)
   const identity = await authenticate(tenant, { token, client })
   return { identity, subprotocol: offered[0] === chatSubprotocol ? chatSubprotocol : undefined }
 }
@@ -145,7 +146,7 @@ export function centrifugeHandshake(url: EndpointUrl, request: IncomingMessage):
   return { codec: format === 'protobuf' ? centrifugeProtobuf : centrifugeJson, subprotocol: undefined }
 }
 
-/** Letters, digits and a few marks, because the id occurs in URLs and, for guests, in channel names. */
+/** Letters, digits and a few marks, because the id occurs in URLs. */
 const clientIdPattern = /^[\w.~@+-]{1,64}$/
 
 function clientIdOf(url: EndpointUrl): string {
@@ -175,6 +176,24 @@ function randomClientId(): string {
 }
 
 /**
+ * Returns the token of a user or of a guest, or an empty text. A guest token may be sent wherever a token may
+ * be sent, and as `guest_token` in the query.
+ */
+function credentialOf(url: EndpointUrl, request: IncomingMessage, offered: readonly string[]): string {
+  const token = tokenOf(url, request, offered)
+  const guestToken = queryValue(url, 'guest_token')
+  if (guestToken === '') return token
+  if (token !== '')
+    throw new CommandError('BAD_REQUEST', 'The request has a token and a guest_token; send one of them')
+  if (!isGuestToken(guestToken))
+    throw new CommandError(
+      'TOKEN_INVALID',
+      'guest_token is not a guest token; send the token of a user as token',
+    )
+  return guestToken
+}
+
+/**
  * Reads the token from `Authorization: Bearer`, the second subprotocol, or the query, in this order: headers
  * end up in fewer logs.
  */
@@ -188,9 +207,14 @@ function tokenOf(url: EndpointUrl, request: IncomingMessage, offered: readonly s
     return token
   }
   if (offered[0] === chatSubprotocol && offered[1] !== undefined) return offered[1]
-  const [token = '', ...more] = url.query.getAll('token')
-  if (more.length > 0) throw new CommandError('BAD_REQUEST', 'token occurs more than once in the query')
-  return token
+  return queryValue(url, 'token')
+}
+
+/** Returns the value of a parameter of the query, or an empty text. */
+function queryValue(url: EndpointUrl, name: string): string {
+  const [value = '', ...more] = url.query.getAll(name)
+  if (more.length > 0) throw new CommandError('BAD_REQUEST', `${name} occurs more than once in the query`)
+  return value
 }
 
 function subprotocolsOf(request: IncomingMessage): string[] {

@@ -123,7 +123,11 @@ function connectResult(reply: ConnectReply, writeDelta: WriteDelta): MessageFiel
     client: reply.client,
     version,
     ...expiry(reply.expiresInS),
-    data: writeJson({ limits: limitsFields(reply.limits) }),
+    data: writeJson({
+      limits: limitsFields(reply.limits),
+      // The protocol does not tell a client who it is. A guest cannot know, because the server names it.
+      ...(reply.guestToken !== undefined && { user_id: reply.user, guest_token: reply.guestToken }),
+    }),
     subs:
       subscriptions.length > 0
         ? new Map(subscriptions.map((each) => [each.channel, subscribeResult(each, writeDelta)]))

@@ -75,6 +75,7 @@ function resultEvents(ref: ChatRef, reply: Reply): MessageFields[] {
         event('welcome', {
           client_id: reply.client,
           user_id: reply.user,
+          guest_token: reply.guestToken,
           limits: limitsFields(reply.limits),
         }),
       ]

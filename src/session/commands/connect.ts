@@ -17,7 +17,7 @@ import type { ConnectCommand, ConnectReply, ReplyRef, SubscribeReply } from '../
 import { secondsUntil } from '../../time.js'
 import { subscribeAutomaticChannels } from '../automatic-channels.js'
 import type { Client } from '../client.js'
-import { authenticate, type Identity } from '../identity.js'
+import { authenticate, guestTokenOf, type Identity } from '../identity.js'
 import { chargeTokenSubscriptions, subscribeFromToken } from '../server-subscriptions.js'
 import type { TenantRuntime } from '../tenant/runtime.js'
 
@@ -127,6 +127,7 @@ function reply(client: Client, ref: ReplyRef, subscriptions: readonly SubscribeR
     kind: 'connect',
     client: identity.client,
     user: identity.user,
+    guestToken: guestTokenOf(tenant, identity),
     expiresInS: secondsUntil(identity.expiresAtMs, context.clock.epochMs()),
     pingIntervalS: Math.round(context.limits.heartbeat.pingIntervalMs / 1000),
     subscriptions,

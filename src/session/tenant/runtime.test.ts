@@ -16,6 +16,7 @@ function tenantWith(
     allowPrivateJwks: false,
     arrivalDelay: { at: () => 0 },
     ledger,
+    guestSecrets: [Buffer.alloc(32)],
   })
 }
 

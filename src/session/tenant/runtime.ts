@@ -1,5 +1,6 @@
 // One tenant on one gateway: the policy in force, the rules compiled from it, and the connected sessions.
 // Owns the tenant's quota and tokens.
+import { GuestTokens } from '../../auth/guest-token.js'
 import type { Log } from '../../log.js'
 import type { QuotaLedger } from '../../quota/ledger.js'
 import { ChannelRules } from '../../tenant/acl.js'
@@ -18,6 +19,8 @@ export interface TenantRuntimeDeps {
   /** Counts connections over all gateways, and divides the rates among them. */
   readonly ledger: QuotaLedger
   readonly arrivalDelay: Pick<ArrivalDelay, 'at'>
+  /** Sign guest tokens: see `GuestTokensOptions`. */
+  readonly guestSecrets: readonly Uint8Array[]
   /** See `TenantRuntime.followCommands`. Absent: no other gateway sends commands about this tenant's users. */
   readonly followCommands?: () => Promise<void> | undefined
 }
@@ -38,6 +41,7 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   readonly key: string
   readonly quota: TenantQuota
   readonly tokens: TenantTokens
+  readonly guests: GuestTokens
   readonly channels: ActiveChannels
   /** Connected sessions, in order of arrival. */
   readonly sessions = new Set<Session>()
@@ -51,11 +55,12 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   #rules: ChannelRules
 
   constructor(policy: TenantPolicy, deps: TenantRuntimeDeps) {
-    const { allowPrivateJwks, arrivalDelay, clock, ledger, log } = deps
+    const { allowPrivateJwks, arrivalDelay, clock, guestSecrets, ledger, log } = deps
     this.key = tenantKey(policy)
     this.followCommands = deps.followCommands ?? (() => undefined)
     this.#policy = policy
     this.#rules = new ChannelRules(policy.channels)
+    this.guests = new GuestTokens(policy.tenantId, { secrets: guestSecrets, clock })
     this.channels = new ActiveChannels(clock)
     this.quota = new TenantQuota(policy, { clock, log, ledger, arrivalDelay, channels: this.channels })
     this.tokens = new TenantTokens(policy, {
