@@ -28,6 +28,10 @@ export class DevProcess {
     return new DevProcess(program, banner)
   }
 
+  get pid(): number {
+    return this.#program.pid
+  }
+
   /**
    * The URL of the chat page. The host is `localhost`, because the development page refuses every other name.
    */

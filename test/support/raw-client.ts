@@ -43,8 +43,12 @@ export class RawClient {
     socket.on('close', ended)
   }
 
-  static async connect(port: number): Promise<RawClient> {
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
+  /** `localAddress` is the address that the server sees: Linux has all of 127.0.0.0/8. Default: 127.0.0.1. */
+  static async connect(
+    port: number,
+    { localAddress = '127.0.0.1' }: { localAddress?: string } = {},
+  ): Promise<RawClient> {
+    const socket = connect({ port, host: '127.0.0.1', localAddress, allowHalfOpen: true, noDelay: true })
     await once(socket, 'connect')
     return new RawClient(socket)
   }

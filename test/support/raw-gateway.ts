@@ -36,10 +36,10 @@ export class Target {
   }
 
   /** Opens a connection, with TLS when the gateway speaks it. It is closed after the tests of the file. */
-  async connect(): Promise<RawClient> {
+  async connect(options?: { localAddress?: string }): Promise<RawClient> {
     const { port } = this.running
     const client = await (this.#ca === undefined
-      ? RawClient.connect(port)
+      ? RawClient.connect(port, options)
       : RawClient.connectTls(port, { ca: this.#ca }))
     this.#clients.push(client)
     return client

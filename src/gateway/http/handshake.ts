@@ -77,6 +77,9 @@ export function checkHeaders(request: IncomingMessage): void {
   const doubled = singleHeaders.find((name) => names.indexOf(name) !== names.lastIndexOf(name))
   if (doubled !== undefined)
     throw new CommandError('BAD_REQUEST', `The header "${doubled}" occurs more than once`)
+  const { expect = '100-continue' } = request.headers
+  if (expect.toLowerCase() !== '100-continue')
+    throw new CommandError('BAD_REQUEST', 'The header "expect" allows only 100-continue')
   if (request.headers.host === undefined && request.httpVersion !== '1.0')
     throw new CommandError('BAD_REQUEST', 'The header "host" is missing')
 }

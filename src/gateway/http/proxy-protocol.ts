@@ -69,11 +69,12 @@ export function readProxyHeader(socket: Socket, { onFailed, onRead, timeoutMs }:
   const settle = (act: () => void): void => {
     clearTimeout(timeout)
     socket.off('readable', onReadable)
-    socket.off('close', onClose)
+    socket.off('end', onEnd)
+    socket.off('close', onEnd)
     socket.off('error', ignore)
     if (!socket.destroyed) act()
   }
-  const onClose = (): void => settle(ignore)
+  const onEnd = (): void => settle(() => socket.destroy())
   const onReadable = (): void => {
     const chunk: unknown = socket.read()
     if (!Buffer.isBuffer(chunk)) return
@@ -87,7 +88,8 @@ export function readProxyHeader(socket: Socket, { onFailed, onRead, timeoutMs }:
     })
   }
   socket.on('readable', onReadable)
-  socket.on('close', onClose)
+  socket.on('end', onEnd)
+  socket.on('close', onEnd)
   socket.on('error', ignore)
 }
 

@@ -11,7 +11,7 @@ export type GateCut = 'pipelining' | 'unread_response' | 'early_frames'
 /** Bytes after a request that wait for its response: further requests, or frames before the upgrade. */
 const heldBytesMax = 16 * 1024
 /** Parts of a packet that are parsed in one turn. A part ends at an empty line. */
-const partsPerTurnMax = 16
+const partsPerTurnMax = 64
 const emptyLine = Buffer.from('\r\n\r\n')
 const nothing = Buffer.alloc(0)
 
