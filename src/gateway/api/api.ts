@@ -16,15 +16,19 @@ import { apiErrorFields, transportStatus } from './errors.js'
 import type { ApiMethodCall } from './method.js'
 import { methodNames, runMethod } from './methods.js'
 import { openApiDocument } from './openapi.js'
+import { ResultBytes } from './result-bytes.js'
 import { BatchParams } from './schema.js'
+import { ApiTurns } from './turns.js'
 import { readBody } from '../http/read-body.js'
 import type { Gateway } from '../gateway.js'
 
 /** The largest request body in bytes. It has room for a batch of several messages. */
 const bodyBytesMax = 1_048_576
-/** The limits of concurrent requests. */
+/** The most requests of one tenant that wait, are at work or are being sent. */
 const perTenantMax = 64
+/** With this many requests on the gateway, a tenant with more than `fairPerTenant` gets no further one. */
 const perGatewayMax = 512
+const fairPerTenant = 8
 const busyRetryAfterMs = 1_000
 const apiEndpoint: EndpointRequirements = { scheme: 'apikey', method: 'POST' }
 const documentPath = 'openapi.json'
@@ -33,6 +37,7 @@ export class Api {
   readonly #gateway: Gateway
   readonly #inFlight = new Map<TenantRuntime, number>()
   #inFlightTotal = 0
+  readonly #turns = new ApiTurns<TenantRuntime>()
   #document: Buffer | undefined
 
   constructor(gateway: Gateway) {
@@ -75,9 +80,8 @@ export class Api {
 
   /** Throws errors that are answered with an HTTP status. */
   async #handleMethod(method: string, tenantKey: string, exchange: Exchange): Promise<void> {
-    const { context, metrics } = this.#gateway
+    const { context } = this.#gateway
     const { request, response } = exchange
-    const startedMs = context.clock.monotonicMs()
     if (request.method !== 'POST') throw new CommandError('METHOD_NOT_ALLOWED', 'The API supports only POST')
     const tenant = this.#gateway.tenant(tenantKey)
     if (!tenant) throw new CommandError('NOT_FOUND', 'There is no such tenant on this gateway')
@@ -87,16 +91,33 @@ export class Api {
     this.#acquire(tenant)
     try {
       const text = textOf(await readBody(request, { bytesMax: bodyBytesMax }))
-      const outcome = await this.#run(method, { tenant, caller, requestText: text })
-      metrics.apiRequests.inc({ method, code: outcome.refusal?.code ?? 'ok' })
-      metrics.apiSeconds.observe({ method }, (context.clock.monotonicMs() - startedMs) / 1000)
-      // The caller then opens a new connection, which reaches another gateway.
-      if (this.#gateway.draining) response.setHeader('connection', 'close')
-      const inTransport = request.headers['x-centrifugo-error-mode'] === 'transport' && method !== 'batch'
-      sendOutcome(response, outcome, inTransport)
+      const turn = await this.#turns.take(tenant)
+      try {
+        await this.#answer(method, { tenant, caller, requestText: text }, exchange)
+      } finally {
+        turn.worked()
+        // A response that its client does not read counts for its tenant until it is sent or cut.
+        whenClosed(response, () => turn.end())
+      }
     } finally {
-      this.#release(tenant)
+      whenClosed(response, () => this.#release(tenant))
     }
+  }
+
+  async #answer(
+    method: string,
+    input: Pick<ApiMethodCall, 'tenant' | 'caller' | 'requestText'>,
+    { request, response }: Exchange,
+  ): Promise<void> {
+    const { context, metrics } = this.#gateway
+    const startedMs = context.clock.monotonicMs()
+    const outcome = await this.#run(method, input)
+    metrics.apiRequests.inc({ method, code: outcome.refusal?.code ?? 'ok' })
+    metrics.apiSeconds.observe({ method }, (context.clock.monotonicMs() - startedMs) / 1000)
+    // The caller then opens a new connection, which reaches another gateway.
+    if (this.#gateway.draining) response.setHeader('connection', 'close')
+    const inTransport = request.headers['x-centrifugo-error-mode'] === 'transport' && method !== 'batch'
+    input.tenant.quota.rates.chargeBytesOut(sendOutcome(response, outcome, inTransport))
   }
 
   /** Throws BAD_REQUEST when the body is not a JSON object. */
@@ -116,7 +137,8 @@ export class Api {
       retryAfterMs = Math.max(retryAfterMs, refusal.retryAfterMs ?? 0)
       return refusal
     }
-    const call: ApiMethodCall = { ...input, gateway: this.#gateway, toRefusal: refuse }
+    const results = new ResultBytes()
+    const call: ApiMethodCall = { ...input, gateway: this.#gateway, results, toRefusal: refuse }
     try {
       const answer =
         method === 'batch'
@@ -148,7 +170,8 @@ export class Api {
   /** Counts a request in flight. Throws TOO_MANY_REQUESTS when the tenant or the gateway has too many. */
   #acquire(tenant: TenantRuntime): void {
     const ofTenant = this.#inFlight.get(tenant) ?? 0
-    if (ofTenant >= perTenantMax || this.#inFlightTotal >= perGatewayMax) {
+    const full = this.#inFlightTotal >= perGatewayMax && ofTenant >= fairPerTenant
+    if (ofTenant >= perTenantMax || full) {
       throw new CommandError(
         'TOO_MANY_REQUESTS',
         `This gateway processes ${ofTenant} requests of this tenant already: wait for some of them to finish`,
@@ -182,15 +205,23 @@ interface Outcome {
   readonly retryAfterMs: number
 }
 
+/** Calls `done` when the response is sent, or when its client has left. */
+function whenClosed(response: ServerResponse, done: () => void): void {
+  if (response.closed) done()
+  else response.once('close', done)
+}
+
 /**
- * Writes the response. `inTransport`: an error becomes an HTTP status, and the body holds the error alone.
+ * Writes the response and returns the bytes of its body. `inTransport`: an error becomes an HTTP status, and
+ * the body holds the error alone.
  */
-function sendOutcome(response: ServerResponse, outcome: Outcome, inTransport: boolean): void {
+function sendOutcome(response: ServerResponse, outcome: Outcome, inTransport: boolean): number {
   const { answer, refusal, retryAfterMs } = outcome
   if (retryAfterMs > 0) response.setHeader('retry-after', retryAfterS(retryAfterMs))
-  if (refusal && inTransport)
-    sendJsonBytes(response, transportStatus(refusal), writeJson(apiErrorFields(refusal)))
-  else sendJsonBytes(response, 200, writeJson(answer))
+  const status = refusal && inTransport ? transportStatus(refusal) : 200
+  const json = writeJson(refusal && inTransport ? apiErrorFields(refusal) : answer)
+  sendJsonBytes(response, status, json)
+  return json.byteLength
 }
 
 /**

@@ -10,6 +10,9 @@ import { channelsMax, type BatchParams } from './schema.js'
 
 type Command = z.infer<typeof BatchParams>['commands'][number]
 
+/** The most commands of a batch that run at the same time. */
+const parallelMax = 8
+
 const OfChannels = z.object({ channels: z.array(z.unknown()) })
 
 /**
@@ -29,13 +32,13 @@ export async function runBatch(
     )
   const texts = rawItems(call.requestText, ['commands']) ?? []
   const replies: MessageFields[] = []
-  const running: Promise<MessageFields>[] = []
-  for (const [index, command] of commands.entries()) {
-    const reply = replyTo({ ...call, requestText: texts[index] ?? '' }, command, done)
-    if (parallel) running.push(reply)
-    else replies.push(await reply)
+  const waiting = commands.entries()
+  const worker = async (): Promise<void> => {
+    for (const [index, command] of waiting)
+      replies[index] = await replyTo({ ...call, requestText: texts[index] ?? '' }, command, done)
   }
-  return { replies: [...replies, ...(await Promise.all(running))] }
+  await Promise.all(Array.from({ length: parallel ? parallelMax : 1 }, worker))
+  return { replies }
 }
 
 async function replyTo(

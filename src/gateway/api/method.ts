@@ -8,6 +8,7 @@ import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import { parseChannelName, type ChannelName } from '../../tenant/channel.js'
 import type { ApiCaller } from './caller.js'
 import type { Gateway } from '../gateway.js'
+import type { ResultBytes } from './result-bytes.js'
 
 /** One call of a method by an authenticated caller. */
 export interface ApiMethodCall {
@@ -16,6 +17,8 @@ export interface ApiMethodCall {
   readonly caller: ApiCaller
   /** The request as received: message payloads are cut out of it byte for byte. */
   readonly requestText: string
+  /** The room that the response has for results; the commands of a batch share it. */
+  readonly results: ResultBytes
   /**
    * Converts an error into the one that the caller receives. Logs and counts it when it is a bug, and counts
    * it as a refusal otherwise.
@@ -28,6 +31,8 @@ export interface ApiMethod {
   readonly summary: string
   readonly request: z.ZodType
   readonly result: z.ZodType
+  /** How many calls one call counts as, in the tenant's rate. */
+  cost(fields: unknown): number
   /** Resolves to the result. Rejects with CommandError; any other error is a bug. */
   run(call: ApiMethodCall, fields: unknown): Promise<MessageFields>
 }
@@ -40,10 +45,16 @@ export function defineMethod<Request>(method: {
   summary: string
   request: z.ZodType<Request>
   result: z.ZodType
+  /** How many calls one call counts as. Default: 1. */
+  cost?: (fields: Request) => number
   run: (call: ApiMethodCall, fields: Request) => Promise<MessageFields>
 }): ApiMethod {
   return {
     ...method,
+    cost(value) {
+      const parsed = method.request.safeParse(value)
+      return parsed.success ? (method.cost?.(parsed.data) ?? 1) : 1
+    },
     async run(call, value) {
       const parsed = method.request.safeParse(value)
       if (!parsed.success) throw validationError(parsed.error, value)

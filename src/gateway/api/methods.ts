@@ -14,6 +14,11 @@ import {
 import * as schema from './schema.js'
 import { disconnectMethod, refreshMethod, subscribeMethod, unsubscribeMethod } from './users.js'
 
+/** A broadcast counts as one call for each of this number of channels. */
+const channelsPerCall = 10
+/** Every gateway answers these methods. */
+const surveyCost = 10
+
 export const apiMethods: Readonly<Record<string, ApiMethod>> = {
   publish: defineMethod({
     summary: 'Sends a message to a channel.',
@@ -25,6 +30,8 @@ export const apiMethods: Readonly<Record<string, ApiMethod>> = {
     summary: 'Sends one message to several channels.',
     request: schema.BroadcastParams,
     result: schema.BroadcastResult,
+    // Each channel is also charged as a publish.
+    cost: ({ channels }) => Math.ceil(channels.length / channelsPerCall),
     run: broadcastMethod,
   }),
   subscribe: defineMethod({
@@ -79,12 +86,14 @@ export const apiMethods: Readonly<Record<string, ApiMethod>> = {
     summary: 'Lists the channels with subscribers on all gateways.',
     request: schema.ChannelsParams,
     result: schema.ChannelsResult,
+    cost: () => surveyCost,
     run: channelsMethod,
   }),
   info: defineMethod({
     summary: 'Lists the gateways, and the tenant’s usage of each.',
     request: schema.InfoParams,
     result: schema.InfoResult,
+    cost: () => surveyCost,
     run: infoMethod,
   }),
 }
@@ -93,7 +102,8 @@ export const apiMethods: Readonly<Record<string, ApiMethod>> = {
 export const methodNames: readonly string[] = [...Object.keys(apiMethods), 'batch']
 
 /**
- * Runs a method. Rejects with UNKNOWN_TYPE for an unknown name, with TENANT_SUSPENDED, and like the method.
+ * Runs a method. Rejects with UNKNOWN_TYPE for an unknown name, with TENANT_SUSPENDED, with
+ * QUOTA_EXCEEDED (API requests per second), and like the method.
  */
 export async function runMethod(call: ApiMethodCall, name: string, fields: unknown): Promise<MessageFields> {
   const method = Object.hasOwn(apiMethods, name) ? apiMethods[name] : undefined
@@ -102,5 +112,6 @@ export async function runMethod(call: ApiMethodCall, name: string, fields: unkno
   const { key, policy } = call.tenant
   if (policy.suspended)
     throw new CommandError('TENANT_SUSPENDED', `The tenant ${key} is suspended; contact its operator`)
+  call.tenant.quota.rates.chargeApi(name, method.cost(fields))
   return method.run(call, fields)
 }

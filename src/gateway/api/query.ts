@@ -9,11 +9,9 @@ import { channelSettings } from '../../session/authorize.js'
 import type { ChannelName } from '../../tenant/channel.js'
 import type { Operation } from '../../tenant/policy.js'
 import { parseApiChannel, refOf, type ApiMethodCall } from './method.js'
+import { resultBytesMax } from './result-bytes.js'
 import type { ChannelsParams, HistoryParams, ChannelParams } from './schema.js'
 import { namedChannelsMax } from '../fleet/control-messages.js'
-
-/** The limit of one history result in bytes. It contains at least one publication, whatever its size. */
-const historyBytesMax = 1_048_576
 
 export async function presenceMethod(
   call: ApiMethodCall,
@@ -23,11 +21,14 @@ export async function presenceMethod(
   const channel = presenceChannel(call, fields.channel)
   const { rates } = call.tenant.quota
   rates.chargeRead(`Cannot read the presence of "${channel}"`)
-  const { bytes, members } = cutMembers(
-    await context.presence.members(refOf(call, channel), { limit: context.limits.membersMax }),
-    context.limits.pageBytesMax,
-  )
-  rates.chargeReadSize(members.size, bytes)
+  const members = await call.results.read(async () => {
+    const page = cutMembers(
+      await context.presence.members(refOf(call, channel), { limit: context.limits.membersMax }),
+      context.limits.pageBytesMax,
+    )
+    rates.chargeReadSize(page.members.size, page.bytes)
+    return { result: page.members, bytes: page.bytes }
+  })
   return { presence: new Map(Array.from(members, ([id, member]) => [id, clientInfoFields(member)] as const)) }
 }
 
@@ -56,15 +57,18 @@ export async function historyMethod(
     )
   const { rates } = call.tenant.quota
   rates.chargeRead(`Cannot read the history of "${channel}"`)
-  const page = await readHistory(call.gateway.context.broker, refOf(call, channel), {
-    limit: fields.limit ?? 0,
-    since: since ?? undefined,
-    reverse,
-    pageMax: historyLimitMax,
-    pageBytesMax: historyBytesMax,
+  const { publications, top } = await call.results.read(async () => {
+    const page = await readHistory(call.gateway.context.broker, refOf(call, channel), {
+      limit: fields.limit ?? 0,
+      since: since ?? undefined,
+      reverse,
+      pageMax: historyLimitMax,
+      pageBytesMax: resultBytesMax,
+    })
+    const bytes = bytesOf(page)
+    rates.chargeReadSize(page.publications.length, bytes)
+    return { result: page, bytes }
   })
-  const { publications, top } = page
-  rates.chargeReadSize(publications.length, bytesOf(page))
   return { publications: publications.map(publicationFields), epoch: top.epoch, offset: top.offset }
 }
 

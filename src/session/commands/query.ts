@@ -56,6 +56,9 @@ export async function handleHistory(client: Client, command: HistoryCommand, ref
   client.reply(ref, { kind: 'history', channel, page })
 }
 
+/** The publications that are read before the size of the page is known. */
+const firstPartMax = 64
+
 interface PageQuery {
   /** Largest number of publications to return. −1: as many as `pageMax` and `pageBytesMax` allow. */
   readonly limit: number
@@ -71,12 +74,25 @@ interface PageQuery {
  * `Broker.history`.
  */
 export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQuery): Promise<HistoryPage> {
-  const { limit, pageBytesMax, pageMax, reverse, since } = query
-  const page = await broker.history(ref, {
-    limit: limit < 0 ? pageMax : Math.min(limit, pageMax),
-    since,
-    reverse,
-  })
+  const { pageBytesMax, pageMax, reverse, since } = query
+  const limit = query.limit < 0 ? pageMax : Math.min(query.limit, pageMax)
+  let page = await broker.history(ref, { limit: Math.min(limit, firstPartMax), since, reverse })
+  // The broker counts publications and not bytes, so a long page of large publications is read in parts.
+  while (true) {
+    const { length } = page.publications
+    const last = page.publications.at(-1)
+    const bytes = bytesOf(page)
+    if (!last || length < firstPartMax || length >= limit || bytes >= pageBytesMax) break
+    const fitting = Math.ceil(((pageBytesMax - bytes) * length) / bytes)
+    const part = await broker.history(ref, {
+      limit: Math.min(limit - length, Math.max(fitting, firstPartMax)),
+      since: { epoch: page.top.epoch, offset: last.offset },
+      reverse,
+    })
+    // An empty part is the end, or belongs to a stream that has replaced this one.
+    if (part.publications.length === 0 || !part.continuous || part.top.epoch !== page.top.epoch) break
+    page = { ...page, publications: [...page.publications, ...part.publications] }
+  }
   if (since && since.epoch !== '' && since.epoch !== page.top.epoch) {
     throw new CommandError(
       'UNRECOVERABLE_POSITION',
