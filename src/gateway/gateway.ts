@@ -23,6 +23,8 @@ import {
   type SessionLimits,
 } from '../session/context.js'
 import { Flusher } from '../session/io/flusher.js'
+import { FairScheduler } from '../session/sharing/fair-scheduler.js'
+import { MemoryCeiling, type MemoryHolder, type TenantMemory } from '../session/sharing/memory-ceiling.js'
 import type { Session } from '../session/session.js'
 import { TenantRuntime } from '../session/tenant/runtime.js'
 import type { Catalog, CatalogChange } from '../catalog/catalog.js'
@@ -44,6 +46,8 @@ import { PresenceRefresher } from './presence-refresher.js'
 const keyRecheckMs = 60_000
 /** How often the gateway ends subscriptions to control channels that it needs no longer. */
 const commandSweepMs = 10_000
+
+const defaultMemoryBytesMax = 268_435_456
 
 export interface GatewayOptions {
   readonly broker: Broker
@@ -92,6 +96,11 @@ export interface GatewayOptions {
    * only gateway.
    */
   readonly countGateways?: () => Promise<number | undefined>
+  /**
+   * The memory that clients can make the gateway hold, in bytes, before connections are closed. Default: 256
+   * MiB.
+   */
+  readonly memoryBytesMax?: number | undefined
   /** Returns a random number from 0 (inclusive) to 1 (exclusive). Default: `Math.random`. */
   readonly random?: () => number
   /** True: `/metrics` includes the metrics of the process. Default: true. */
@@ -146,7 +155,18 @@ export class Gateway {
     })
     this.metrics = new Metrics(() => this.#gauges(), { process: options.processMetrics ?? true })
     this.tenantMetrics = new TenantMetrics(() => this.#tenantGauges())
+    const scheduler = new FairScheduler({
+      clock,
+      onError: (error) => this.reportBug(error, 'the work of a tenant failed'),
+    })
+    const memory = new MemoryCeiling({
+      bytesMax: options.memoryBytesMax ?? defaultMemoryBytesMax,
+      holdersOf: (held) => this.#holdersOf(held),
+      log: limitedLog,
+    })
     this.hub = new Hub({
+      scheduler,
+      memory,
       broker,
       clock,
       wheel,
@@ -164,7 +184,9 @@ export class Gateway {
       clock,
       arrivalDelay: new ArrivalDelay(clock),
       wheel,
-      flusher: new Flusher({ clock, after: systemAfter }),
+      flusher: new Flusher({ clock, after: systemAfter, scheduler }),
+      scheduler,
+      memory,
       metrics: this.metrics,
       log,
       limitedLog,
@@ -307,6 +329,12 @@ export class Gateway {
     this.#commandFollower.unfollow(tenant.policy.tenantId)
     tenant.close()
     this.tenantMetrics.remove(key)
+  }
+
+  /** Finds the sessions of the tenant, those that have not connected yet included. Called rarely. */
+  #holdersOf(memory: TenantMemory): { tenant: string; holders: MemoryHolder[] } {
+    const holders = [...this.context.sessions].filter((session) => session.tenant.memory === memory)
+    return { tenant: holders[0]?.tenant.key ?? '', holders }
   }
 
   #gauges(): GatewayGauges {

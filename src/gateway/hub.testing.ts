@@ -10,6 +10,8 @@ import { centrifugeJson } from '../protocol/centrifuge/json.js'
 import { chatCodec } from '../protocol/chat/codec.js'
 import type { Codec, DeltaBase } from '../protocol/commands.js'
 import { policyOf, silentLog } from '../session/session.testing.js'
+import { FairScheduler } from '../session/sharing/fair-scheduler.js'
+import { MemoryCeiling } from '../session/sharing/memory-ceiling.js'
 import { Subscription, type Subscriber } from '../session/subscription.js'
 import { TenantRuntime } from '../session/tenant/runtime.js'
 import type { Frame } from '../session/transport.js'
@@ -64,6 +66,12 @@ class RecordingBroker extends MemoryBroker {
 export class HubFixture {
   readonly clock = new ManualClock()
   readonly wheel = new TimerWheel({ clock: this.clock })
+  readonly scheduler = new FairScheduler({
+    clock: this.clock,
+    onError: (error) => {
+      throw error
+    },
+  })
   readonly broker = new RecordingBroker(new MemoryBrokerData({ clock: this.clock }))
   readonly tenant = new TenantRuntime(policyOf(), {
     clock: this.clock,
@@ -100,6 +108,12 @@ export class HubFixture {
       metrics: new Metrics(() => nothing, { process: false }),
       tenantMetrics: new TenantMetrics(() => []),
       lingerMs: 5_000,
+      scheduler: this.scheduler,
+      memory: new MemoryCeiling({
+        bytesMax: 1_000_000_000,
+        holdersOf: () => ({ tenant: '', holders: [] }),
+        log: new LimitedLog(silentLog, this.clock),
+      }),
     })
     this.broker.listen(this.hub)
     onTestFinished(() => this.broker.close())

@@ -11,14 +11,23 @@ import type {
 import type { LimitedLog } from '../log.js'
 import type { TenantMetrics } from '../metrics-tenants.js'
 import type { Metrics } from '../metrics.js'
-import { unsubscribeCodes } from '../protocol/codes.js'
-import type { Codec, DeltaBase } from '../protocol/commands.js'
-import type { TagsFilter } from '../protocol/tags-filter.js'
+import type { Codec } from '../protocol/commands.js'
 import type { ChannelHub } from '../session/context.js'
+import type { FairScheduler } from '../session/sharing/fair-scheduler.js'
+import type { MemoryCeiling } from '../session/sharing/memory-ceiling.js'
+import type { Work } from '../session/sharing/work-queue.js'
 import type { Subscription } from '../session/subscription.js'
 import type { TenantRuntime } from '../session/tenant/runtime.js'
-import type { Frame } from '../session/transport.js'
 import type { Clock, Timer, TimerWheel } from '../time.js'
+import {
+  AnnouncementFanOut,
+  ContinuityLostFanOut,
+  PublicationFanOut,
+  type AnnouncementOptions,
+  type DeliveryCost,
+  type FanOutState,
+  type PublicationOptions,
+} from './fan-out.js'
 
 /** The subscriptions of this gateway to one channel, by codec. */
 class LocalChannel {
@@ -32,6 +41,8 @@ class LocalChannel {
   /** Set when the channel becomes empty for the first time, and rescheduled each time after. */
   unsubscribeTimer: Timer | undefined
   size = 0
+  /** The position up to which subscriptions are about to be notified of a loss. */
+  pendingLoss: Position | undefined
   /** Settles with the broker's subscription. Every new subscription waits for it. */
   ready: Promise<void>
 
@@ -60,60 +71,15 @@ class LocalChannel {
 }
 
 /**
- * The frames of one publication in one codec: one with the full data, and one delta for each publication that
- * subscribers have as their base (mostly the previous one).
+ * Publications and announcements of one tenant that may wait for its turn on the event loop, and their bytes.
+ * Above it, subscriptions that track a position recover from history, and the others miss publications.
  */
-class PublicationFrames {
-  readonly #codec: Codec
-  readonly #ref: ChannelRef
-  readonly #publication: Publication
-  #full: Frame | undefined
-  readonly #byBase = new Map<DeltaBase, Frame>()
+const [waitingEventsMax, waitingBytesMax] = [1_000, 4_194_304]
 
-  constructor(codec: Codec, ref: ChannelRef, publication: Publication) {
-    this.#codec = codec
-    this.#ref = ref
-    this.#publication = publication
-  }
-
-  for(subscription: Subscription): Frame {
-    return subscription.delta ? this.#deltaFor(subscription) : (this.#full ??= this.#frame())
-  }
-
-  /** Also makes this publication the base of the subscription's next delta. */
-  #deltaFor(subscription: Subscription): Frame {
-    const { base } = subscription
-    subscription.base = this.#publication
-    let frame = this.#byBase.get(base)
-    if (!frame) this.#byBase.set(base, (frame = this.#frame(base)))
-    return frame
-  }
-
-  #frame(base?: DeltaBase): Frame {
-    return { payload: this.#codec.publication(this.#ref.channel, this.#publication, base) }
-  }
-}
-
-/** The results of the tags filters for one publication. Equal filters are evaluated once. */
-class FilterResults {
-  readonly #publication: Publication
-  readonly #byKey = new Map<string, boolean>()
-  /** The number of nodes in all evaluated filters. */
-  evaluatedNodes = 0
-
-  constructor(publication: Publication) {
-    this.#publication = publication
-  }
-
-  matches(filter: TagsFilter): boolean {
-    let verdict = this.#byKey.get(filter.key)
-    if (verdict === undefined) {
-      verdict = filter.matches(this.#publication.tags)
-      this.#byKey.set(filter.key, verdict)
-      this.evaluatedNodes += filter.nodes
-    }
-    return verdict
-  }
+/** The events of a tenant that wait for its turn. */
+interface Backlog {
+  events: number
+  bytes: number
 }
 
 export interface HubDeps {
@@ -128,11 +94,24 @@ export interface HubDeps {
    * pages.
    */
   readonly lingerMs: number
+  readonly scheduler: FairScheduler
+  readonly memory: MemoryCeiling
 }
 
 export class Hub implements ChannelHub, BrokerListener {
   readonly #deps: HubDeps
   readonly #tenants = new Map<string, Map<string, LocalChannel>>()
+  readonly #backlogs = new WeakMap<TenantRuntime, Backlog>()
+  readonly #fanOut: FanOutState = { isInStep: false }
+  readonly #announcementOptions: AnnouncementOptions<LocalChannel> = {
+    state: this.#fanOut,
+    onStep: ({ tenant }, { deliveries }) => tenant.quota.rates.chargeDeliveries(deliveries),
+  }
+  readonly #publicationOptions: PublicationOptions<LocalChannel> = {
+    state: this.#fanOut,
+    onStep: (channel, cost) => this.#stepEnded(channel, cost),
+    onDone: (channel, publication, deliveries) => this.#delivered(channel, publication, deliveries),
+  }
   #channels = 0
   #subscriptions = 0
 
@@ -185,73 +164,104 @@ export class Hub implements ChannelHub, BrokerListener {
   onPublication(ref: ChannelRef, publication: Publication): void {
     const channel = this.#find(ref)
     if (!channel) return
-    let deliveries = 0
-    // Created for the first subscription with a filter: most channels have none.
-    let filterResults: FilterResults | undefined
-    for (const [codec, subscriptions] of channel.byCodec) {
-      const frames = new PublicationFrames(codec, ref, publication)
-      for (const subscription of subscriptions) {
-        if (!subscription.accepts(publication)) continue
-        if (subscription.filter) {
-          filterResults ??= new FilterResults(publication)
-          if (!filterResults.matches(subscription.filter)) continue
-        }
-        subscription.client.push(frames.for(subscription))
-        deliveries += 1
-      }
-    }
-    // Evaluated filters are charged too: a tenant whose filters match nothing would otherwise use the CPU for
-    // free.
-    channel.tenant.quota.rates.chargeDeliveries(deliveries, filterResults?.evaluatedNodes)
-    if (deliveries === 0) return
-    const { clock, metrics, tenantMetrics } = this.#deps
-    metrics.deliveries.add(deliveries)
-    const delaySeconds = Math.max(0, clock.epochMs() - publication.timeMs) / 1000
-    metrics.deliverySeconds.observe(delaySeconds)
-    tenantMetrics.deliverySeconds.observe({ tenant: channel.tenant.key }, delaySeconds)
+    const { epoch, offset } = publication
+    const position = offset > 0 ? { epoch, offset } : undefined
+    const bytes = publication.data.byteLength
+    // A publication must not overtake the news that others before it are lost.
+    if (channel.pendingLoss || this.#isFull(channel.tenant)) return this.#lose(channel, position)
+    const work = new PublicationFanOut(channel, publication, this.#publicationOptions)
+    this.#deliver(channel.tenant, work, bytes)
   }
 
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
     const channel = this.#find(ref)
     if (!channel) return
-    let deliveries = 0
-    for (const [codec, subscriptions] of channel.byCodec) {
-      const payload = codec.announcement(ref.channel, announcement)
-      if (!payload) continue
-      const frame: Frame = { payload }
-      for (const subscription of subscriptions) {
-        if (!subscription.live || !subscription.joinLeave) continue
-        subscription.client.push(frame)
-        deliveries += 1
-      }
-    }
-    channel.tenant.quota.rates.chargeDeliveries(deliveries)
+    if (this.#isFull(channel.tenant)) return this.#logFull(channel.tenant)
+    this.#deliver(channel.tenant, new AnnouncementFanOut(channel, announcement, this.#announcementOptions), 0)
   }
 
-  /**
-   * Notifies the subscriptions that track a position. When the codec has a push for it, the subscription
-   * continues from `top`. Otherwise the subscription ends with code 2500 and the client subscribes again.
-   */
+  /** Notifies the subscriptions that track a position; see `ContinuityLostFanOut`. */
   onContinuityLost(ref: ChannelRef, top: Position): void {
     const channel = this.#find(ref)
-    if (!channel) return
-    for (const [codec, subscriptions] of channel.byCodec) {
-      const payload = codec.continuityLost(ref.channel, top)
-      for (const subscription of subscriptions) {
-        if (!subscription.positioned) continue
-        // A subscription that is still recovering reports the gap in its reply.
-        if (!subscription.live) {
-          subscription.recordLoss(top)
-          continue
-        }
-        if (!payload) {
-          subscription.client.endSubscription(subscription, unsubscribeCodes.insufficientState)
-          continue
-        }
-        subscription.jumpTo(top)
-        subscription.client.push({ payload })
-      }
+    if (channel) this.#announceLoss(channel, top)
+  }
+
+  // ——— Turns ———
+
+  /** Delivers now if the tenant has time, and counts what waits. */
+  #deliver(tenant: TenantRuntime, work: Work, bytes: number): void {
+    const { memory, scheduler } = this.#deps
+    if (!this.#fanOut.isInStep && scheduler.hasTime(tenant.work)) {
+      scheduler.run(tenant.work, work)
+      return
     }
+    let backlog = this.#backlogs.get(tenant)
+    if (!backlog) this.#backlogs.set(tenant, (backlog = { events: 0, bytes: 0 }))
+    const counted = backlog
+    const count = (sign: 1 | -1): void => {
+      counted.events += sign
+      counted.bytes += sign * bytes
+      memory.add(tenant.memory, sign * bytes)
+    }
+    count(1)
+    scheduler.enqueue(tenant.work, {
+      step: () => {
+        let isUnfinished = false
+        try {
+          isUnfinished = work.step()
+        } finally {
+          if (!isUnfinished) count(-1)
+        }
+        return isUnfinished
+      },
+    })
+  }
+
+  #isFull(tenant: TenantRuntime): boolean {
+    const backlog = this.#backlogs.get(tenant)
+    return backlog !== undefined && (backlog.events >= waitingEventsMax || backlog.bytes >= waitingBytesMax)
+  }
+
+  /** `position` is undefined for a publication that is not stored: its subscribers miss it. */
+  #lose(channel: LocalChannel, position: Position | undefined): void {
+    this.#logFull(channel.tenant)
+    if (position) this.#announceLoss(channel, position)
+  }
+
+  /** One notice of a loss waits in each channel; further losses move its position. */
+  #announceLoss(channel: LocalChannel, top: Position): void {
+    const isNew = channel.pendingLoss === undefined
+    channel.pendingLoss = top
+    if (!isNew) return
+    const readTop = (): Position => {
+      const newest = channel.pendingLoss ?? top
+      channel.pendingLoss = undefined
+      return newest
+    }
+    this.#deliver(channel.tenant, new ContinuityLostFanOut(channel, readTop, this.#fanOut), 0)
+  }
+
+  #logFull(tenant: TenantRuntime): void {
+    this.#deps.log.warn(
+      `fan-out ${tenant.key}`,
+      { tenant: tenant.key },
+      'deliveries of the tenant are behind by more than a gateway keeps: subscribers recover from history or miss publications',
+    )
+  }
+
+  #stepEnded({ tenant }: LocalChannel, { deliveries, filterNodes }: DeliveryCost): void {
+    // Evaluated filters are charged too: a tenant whose filters match nothing would otherwise use the CPU for
+    // free.
+    tenant.quota.rates.chargeDeliveries(deliveries, filterNodes)
+    if (deliveries > 0) this.#deps.metrics.deliveries.add(deliveries)
+  }
+
+  #delivered({ tenant }: LocalChannel, { timeMs }: Publication, deliveries: number): void {
+    if (deliveries === 0) return
+    const { clock, metrics, tenantMetrics } = this.#deps
+    const delaySeconds = Math.max(0, clock.epochMs() - timeMs) / 1000
+    metrics.deliverySeconds.observe(delaySeconds)
+    tenantMetrics.deliverySeconds.observe({ tenant: tenant.key }, delaySeconds)
   }
 
   #find(ref: ChannelRef): LocalChannel | undefined {

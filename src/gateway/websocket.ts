@@ -69,7 +69,7 @@ export class WebSocketUpgrader {
     this.#server.handleUpgrade(request, socket, options.head, (webSocket) => {
       options.opened(new WebSocketTransport(webSocket, socket, { binary: options.binary }))
       // The gate that kept the first bytes has paused the stream.
-      socket.resume()
+      if (!webSocket.isPaused) socket.resume()
     })
   }
 }
@@ -81,6 +81,8 @@ export class WebSocketTransport implements Transport {
   listener: TransportListener | undefined
   readonly #binary: boolean
   #closing = false
+  /** The bytes of an unfinished message that the listener knows of. */
+  #partialBytes = 0
 
   constructor(webSocket: WebSocket, socket: Duplex, options: { binary: boolean }) {
     this.#webSocket = webSocket
@@ -93,6 +95,8 @@ export class WebSocketTransport implements Transport {
     webSocket.on('error', ignore)
     webSocket.on('close', onClose)
     socket.on('drain', () => this.listener?.onDrained())
+    // Registered after the listener of ws, which has parsed the data when this one is called.
+    socket.on('data', () => this.#reportPartialInput())
   }
 
   listen(listener: TransportListener): void {
@@ -119,7 +123,37 @@ export class WebSocketTransport implements Transport {
     if (this.#closing) return
     this.#closing = true
     this.#webSocket.close(code.code, code.reason)
+    // The client's close frame has to be read.
+    this.#webSocket.resume()
   }
+
+  cut(code: CloseCode, afterMs: number): void {
+    this.close(code)
+    setTimeout(() => this.#webSocket.terminate(), afterMs).unref()
+  }
+
+  read(isReading: boolean): void {
+    if (this.#closing) return
+    if (isReading) this.#webSocket.resume()
+    else this.#webSocket.pause()
+  }
+
+  #reportPartialInput(): void {
+    const bytes = partialBytesOf(this.#webSocket)
+    if (bytes === this.#partialBytes) return
+    this.listener?.onPartialInput(bytes - this.#partialBytes)
+    this.#partialBytes = bytes
+  }
+}
+
+/**
+ * Returns what ws has of an unfinished message: bytes that are not parsed yet, and fragments. The fields are
+ * private; a test notices when a version of ws renames them.
+ */
+function partialBytesOf(webSocket: WebSocket): number {
+  const receiver: unknown = Reflect.get(webSocket, '_receiver')
+  if (typeof receiver !== 'object' || receiver === null) return 0
+  return Number(Reflect.get(receiver, '_bufferedBytes')) + Number(Reflect.get(receiver, '_messageLength'))
 }
 
 function listenerOf(webSocket: WebSocket): TransportListener | undefined {

@@ -9,6 +9,8 @@ import type { ArrivalDelay } from './arrival-delay.js'
 import type { Flusher } from './io/flusher.js'
 import type { HeartbeatTiming } from './io/heartbeat.js'
 import type { OutboxBounds } from './io/outbox.js'
+import type { FairScheduler } from './sharing/fair-scheduler.js'
+import type { MemoryCeiling, MemoryHolder } from './sharing/memory-ceiling.js'
 import type { Subscription } from './subscription.js'
 import type { TenantRuntime } from './tenant/runtime.js'
 
@@ -20,7 +22,7 @@ export interface ChannelHub {
 }
 
 /** A session as the gateway counts, moves and closes it. */
-export interface OpenSession {
+export interface OpenSession extends MemoryHolder {
   readonly tenant: TenantRuntime
   readonly connected: boolean
   /** Advises the client to reconnect in `afterMs` milliseconds, where its protocol can express that. */
@@ -45,6 +47,8 @@ export interface SessionLimits {
    * Publishes of one session that may wait for their acknowledgement; the next publish waits in the queue.
    */
   readonly publishesInFlightMax: number
+  /** Bytes of the publishes of one session that may wait for their acknowledgement. */
+  readonly publishBytesInFlightMax: number
   /** Refused or unreadable commands in a row that close the session with 3509. */
   readonly errorsInRowMax: number
   /** Publications in one recovery or one history reply. */
@@ -64,6 +68,7 @@ export const defaultSessionLimits: SessionLimits = {
   expiredCloseDelayMs: 25_000,
   queuedCommandsMax: 1024,
   publishesInFlightMax: 256,
+  publishBytesInFlightMax: 262_144,
   errorsInRowMax: 20,
   pageMax: 300,
   pageBytesMax: 524_288,
@@ -83,6 +88,10 @@ export interface SessionContext {
   readonly arrivalDelay: ArrivalDelay
   readonly wheel: TimerWheel
   readonly flusher: Flusher
+  /** Divides the time of the event loop among the tenants. */
+  readonly scheduler: FairScheduler
+  /** Bounds the memory that clients can make the gateway hold. */
+  readonly memory: MemoryCeiling
   readonly metrics: Metrics
   readonly log: Log
   /** For lines that one command of a client can cause. */

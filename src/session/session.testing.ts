@@ -11,6 +11,7 @@ export class FakeTransport implements Transport {
   bufferedBytes = 0
   /** The result of the next writes. False: the kernel did not take everything. */
   acceptsWrites = true
+  isReading = true
 
   get texts(): string[] {
     return this.writes.flat()
@@ -23,6 +24,14 @@ export class FakeTransport implements Transport {
 
   close(code: CloseCode): void {
     this.closes.push(code)
+  }
+
+  cut(code: CloseCode): void {
+    this.closes.push(code)
+  }
+
+  read(isReading: boolean): void {
+    this.isReading = isReading
   }
 }
 

@@ -16,7 +16,7 @@ import {
   type CloseCode,
   type UnsubscribeCode,
 } from '../protocol/codes.js'
-import type { Codec, Command, Reply, ReplyRef } from '../protocol/commands.js'
+import type { Codec, Command, DecodedItem, Reply, ReplyRef } from '../protocol/commands.js'
 import type { Timer } from '../time.js'
 import { subscribeAutomaticChannels } from './automatic-channels.js'
 import type { Dispatch } from './client.js'
@@ -25,7 +25,9 @@ import type { OpenSession, SessionContext } from './context.js'
 import type { Identity } from './identity.js'
 import { CommandQueue, type CommandQueueOwner } from './io/command-queue.js'
 import { Heartbeat, type HeartbeatPeer } from './io/heartbeat.js'
+import { Input, type InputOwner } from './io/input.js'
 import { Outbox, type OutboxOwner } from './io/outbox.js'
+import type { MemoryHolder } from './sharing/memory-ceiling.js'
 import type { Subscription } from './subscription.js'
 import type { TenantRuntime, TenantSession } from './tenant/runtime.js'
 import type { Frame, Transport, TransportListener } from './transport.js'
@@ -44,6 +46,9 @@ type SessionState =
 const emptyFrame = Buffer.alloc(0)
 
 const bugRetryAfterMs = 1_000
+
+/** The time that a client has to read the reason before its connection is cut to free memory. */
+const cutAfterMs = 500
 
 const pingFrames = new WeakMap<Codec, Frame>()
 
@@ -77,7 +82,15 @@ export interface SessionAdmission {
 }
 
 export class Session
-  implements TransportListener, HeartbeatPeer, CommandQueueOwner, OutboxOwner, TenantSession, OpenSession
+  implements
+    TransportListener,
+    HeartbeatPeer,
+    InputOwner,
+    CommandQueueOwner,
+    OutboxOwner,
+    TenantSession,
+    OpenSession,
+    MemoryHolder
 {
   readonly id = randomUUID()
   readonly context: SessionContext
@@ -88,27 +101,40 @@ export class Session
   openedAtMs = Infinity
   readonly #transport: Transport
   readonly #outbox: Outbox
+  readonly #input: Input
   readonly #commands: CommandQueue
   /** Undefined once the client is connected. */
   #admission: SessionAdmission | undefined
   #state: SessionState
   #expiry: Timer | undefined
+  /** Checks the outbox when the client has not read for as long as it may. */
+  #slowTimer: Timer | undefined
+  #partialBytes = 0
 
   constructor(context: SessionContext, options: SessionOptions) {
-    const { clock, flusher, limits, wheel } = context
+    const { clock, flusher, limits, scheduler, wheel } = context
+    const { publishBudget, work } = options.tenant
     this.context = context
     this.tenant = options.tenant
     this.codec = options.codec
     this.#transport = options.transport
     this.#admission = options.admission
-    this.#outbox = new Outbox(options.transport, { flusher, bounds: limits.outbox, clock, owner: this })
+    this.#outbox = new Outbox(options.transport, {
+      flusher,
+      bounds: limits.outbox,
+      clock,
+      owner: this,
+      work,
+    })
     this.#commands = new CommandQueue(this, {
       dispatch: options.dispatch,
       bounds: limits,
       clock,
       arrivalDelay: context.arrivalDelay,
       commandsPerSecond: this.#commandsPerSecond,
+      budget: publishBudget,
     })
+    this.#input = new Input(this, { commands: this.#commands, bounds: limits, scheduler, queue: work, clock })
     this.#state = {
       kind: 'connecting',
       deadline: wheel.after(limits.connectTimeoutMs, () => this.close(closeCodes.stale)),
@@ -278,6 +304,67 @@ export class Session
     this.close(closeCodes.slow)
   }
 
+  onBlocked(): void {
+    const { limits, wheel } = this.context
+    const delayMs = limits.outbox.ageMaxMs + 1
+    if (this.#slowTimer) wheel.reschedule(this.#slowTimer, delayMs)
+    else this.#slowTimer = wheel.after(delayMs, () => this.#outbox.checkAge())
+  }
+
+  inTurn(work: () => void): Promise<void> {
+    const { scheduler } = this.context
+    return new Promise((resolve, reject) => {
+      const step = (): false => {
+        try {
+          work()
+          resolve()
+        } catch (error) {
+          reject(error)
+        }
+        return false
+      }
+      scheduler.run(this.tenant.work, { step })
+    })
+  }
+
+  // ——— Memory ———
+
+  onOutputHeld(bytes: number): void {
+    this.#hold(bytes)
+  }
+
+  onInputHeld(bytes: number): void {
+    this.#hold(bytes)
+  }
+
+  onPublishHeld(bytes: number): void {
+    this.#hold(bytes)
+  }
+
+  onPartialInput(bytes: number): void {
+    if (this.closed) return
+    this.#partialBytes += bytes
+    this.#hold(bytes)
+  }
+
+  #hold(bytes: number): void {
+    this.context.memory.add(this.tenant.memory, bytes)
+  }
+
+  get heldBytes(): number {
+    return this.#outbox.heldBytes + this.#input.bytes + this.#commands.heldBytes + this.#partialBytes
+  }
+
+  cutForMemory(): void {
+    if (this.#state.kind === 'closed') return
+    const code = withDetail(
+      closeCodes.slow,
+      'the gateway is short of memory, and this connection held the most',
+    )
+    this.#end(code.code)
+    this.#transport.cut(code, cutAfterMs)
+  }
+
   // ——— Input ———
 
   onMessage(payload: Buffer, binary: boolean): void {
@@ -285,8 +372,33 @@ export class Session
     if (this.closed) return
     this.#onActivity()
     // A frame of the wrong type, text or binary, is decoded like an empty one: as a protocol violation.
-    this.#commands.add(this.codec.decode(binary === this.codec.binary ? payload : emptyFrame))
-    this.#commands.run()
+    this.#input.receive(binary === this.codec.binary ? payload : emptyFrame)
+  }
+
+  decode(message: Buffer): DecodedItem[] {
+    return this.codec.decode(message)
+  }
+
+  read(isReading: boolean): void {
+    // The client may have answered a ping while the gateway did not read.
+    this.#onActivity()
+    this.#transport.read(isReading)
+  }
+
+  get isReading(): boolean {
+    return this.#input.isReading
+  }
+
+  get isCongested(): boolean {
+    return this.#outbox.isCongested
+  }
+
+  proceed(): void {
+    this.#input.proceed()
+  }
+
+  onInputFull(): void {
+    this.close(closeCodes.tooManyRequests)
   }
 
   onControl(): void {
@@ -299,7 +411,9 @@ export class Session
   }
 
   onDrained(): void {
+    if (this.#slowTimer) this.context.wheel.cancel(this.#slowTimer)
     this.#outbox.drained()
+    this.#input.proceed()
   }
 
   onClosed(code: number): void {
@@ -358,6 +472,9 @@ export class Session
     metrics.closes.inc({ endpoint: this.codec.name, code: closeCodeLabel(code) })
     this.#outbox.close()
     this.#commands.clear()
+    this.#input.clear()
+    this.#hold(-this.#partialBytes)
+    if (this.#slowTimer) wheel.cancel(this.#slowTimer)
     if (this.#expiry) wheel.cancel(this.#expiry)
     if (state.kind === 'connecting' || state.kind === 'refused') wheel.cancel(state.deadline)
     if (state.kind === 'connected') {

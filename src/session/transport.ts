@@ -12,6 +12,8 @@ export interface Frame {
   readonly pings?: boolean
   /** The transport's cache: the payload with its header, as it is sent. */
   wire?: Uint8Array
+  /** The number of outboxes in which the frame is counted as held. Only outboxes write it. */
+  heldBy?: number
 }
 
 /** The connection of one session. Only the session writes to it. */
@@ -28,6 +30,10 @@ export interface Transport {
    * nothing.
    */
   close(code: CloseCode): void
+  /** Closes with a code, and cuts the connection after `afterMs` milliseconds even if bytes were not sent. */
+  cut(code: CloseCode, afterMs: number): void
+  /** Stops or continues to read from the connection. */
+  read(isReading: boolean): void
 }
 
 /**
@@ -36,6 +42,8 @@ export interface Transport {
 export interface TransportListener {
   /** A whole message. The UTF-8 of a text message has been validated. */
   onMessage(payload: Buffer, binary: boolean): void
+  /** Called with the change of the bytes of messages that have arrived in part. */
+  onPartialInput(bytes: number): void
   /** A ping or pong of the transport's own protocol. */
   onControl(): void
   /** The kernel has taken all bytes that were sent. */

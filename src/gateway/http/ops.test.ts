@@ -1,5 +1,5 @@
 import { createServer } from 'node:http'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { limitsWith, openRule, policyOf, turn } from '../../session/session.testing.js'
 import { OpsServer } from './ops-server.js'
 import { OpsFixture, startOps } from './ops.testing.js'
@@ -75,10 +75,11 @@ describe('/stats', () => {
     await ops.enter('b')
     session.onMessage(Buffer.from('{"type":"room_message","room":"general","content":1}'), false)
     session.onMessage(Buffer.from('{"type":"room_message","room":"secret","content":1}'), false)
-    await turn()
-    expect(await ops.json('/stats')).toMatchObject({
-      tenants: { 'demo/acme': { publications: 1, deliveries: 2, refusals: { PERMISSION_DENIED: 1 } } },
-    })
+    await vi.waitFor(async () =>
+      expect(await ops.json('/stats')).toMatchObject({
+        tenants: { 'demo/acme': { publications: 1, deliveries: 2, refusals: { PERMISSION_DENIED: 1 } } },
+      }),
+    )
   })
 
   test('names no user, client or channel unless the option asks for names', async () => {

@@ -29,7 +29,8 @@ export async function handlePresence(
     limits.pageBytesMax,
   )
   rates.chargeReadSize(page.members.size, page.bytes)
-  client.reply(ref, { kind: 'presence', channel, members: page.members, truncated: page.truncated })
+  const { members, truncated } = page
+  await client.inTurn(() => client.reply(ref, { kind: 'presence', channel, members, truncated }))
 }
 
 export async function handlePresenceStats(
@@ -53,7 +54,7 @@ export async function handleHistory(client: Client, command: HistoryCommand, ref
   rates.chargeRead(`Cannot read the history of "${channel}"`, client.delayedMs)
   const page = await readHistory(broker, refOf(client, channel), { ...command, ...limits })
   rates.chargeReadSize(page.publications.length, bytesOf(page))
-  client.reply(ref, { kind: 'history', channel, page })
+  await client.inTurn(() => client.reply(ref, { kind: 'history', channel, page }))
 }
 
 /** The publications that are read before the size of the page is known. */

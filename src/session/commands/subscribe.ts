@@ -27,10 +27,12 @@ export async function handleSubscribe(
   if (client.closed) return
   const prepared = await prepareSubscription(client, command, { byToken: token !== undefined, joinCharged })
   try {
-    if (client.closed) return
-    const completion = { caughtUp: catchUp(prepared), expiresAtMs: token?.expiresAtMs }
-    client.reply(ref, subscribeReply(prepared, completion))
-    startDelivery(prepared, completion)
+    await client.inTurn(() => {
+      if (client.closed) return
+      const completion = { caughtUp: catchUp(prepared), expiresAtMs: token?.expiresAtMs }
+      client.reply(ref, subscribeReply(prepared, completion))
+      startDelivery(prepared, completion)
+    })
   } finally {
     await abandonUnlessLive(client, prepared.subscription)
   }

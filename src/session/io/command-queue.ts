@@ -1,5 +1,5 @@
-// Holds the commands that a client has sent until they start. They run in order, one at a time, and no faster
-// than the tenant's rate.
+// Holds the commands of the message that was decoded last until they start. They run in order, one at a time,
+// and no faster than the tenant's rate.
 import { CommandError } from '../../errors.js'
 import { closeCodes } from '../../protocol/codes.js'
 import type { Command, DecodedItem, ReplyRef } from '../../protocol/commands.js'
@@ -8,6 +8,7 @@ import type { Clock } from '../../time.js'
 import type { ArrivalDelay } from '../arrival-delay.js'
 import type { Client, Dispatch } from '../client.js'
 import type { SessionLimits } from '../context.js'
+import type { BudgetWaiter, PublishBudget } from '../sharing/publish-budget.js'
 
 /** What a command queue needs of its session, besides what the command handlers need. */
 export interface CommandQueueOwner extends Client {
@@ -16,13 +17,19 @@ export interface CommandQueueOwner extends Client {
    * the protocol.
    */
   mayBegin(command: Command): boolean
+  /** The client has not read the replies that were sent. No further command begins before it has. */
+  readonly isCongested: boolean
+  /** A command ended, or the tenant's publishes have room again: the session calls `run` in its turn. */
+  proceed(): void
+  /** Called with the change of the bytes of the publishes that wait for their acknowledgement. */
+  onPublishHeld(bytes: number): void
   /** Answers a command whose handler failed. */
   fail(command: Command, ref: ReplyRef, error: unknown): void
 }
 
 export type CommandQueueBounds = Pick<
   SessionLimits,
-  'queuedCommandsMax' | 'publishesInFlightMax' | 'errorsInRowMax'
+  'queuedCommandsMax' | 'publishesInFlightMax' | 'publishBytesInFlightMax' | 'errorsInRowMax'
 >
 
 type DecodedCommand = Extract<DecodedItem, { kind: 'command' }>
@@ -33,7 +40,18 @@ type DecodedCommand = Extract<DecodedItem, { kind: 'command' }>
  */
 const controlsBurst = 64
 
-export class CommandQueue {
+/** The most commands that begin in one step of the tenant's work. */
+const beginsMax = 4
+
+interface QueuedItem {
+  readonly item: DecodedItem
+  /** The part of the message's bytes that belongs to this item. */
+  readonly bytes: number
+  /** When it was sent at the earliest; monotonic milliseconds. */
+  readonly sentMs: number
+}
+
+export class CommandQueue implements BudgetWaiter {
   readonly #owner: CommandQueueOwner
   readonly #dispatch: Dispatch
   readonly #bounds: CommandQueueBounds
@@ -42,11 +60,15 @@ export class CommandQueue {
   readonly #rate: TokenBucket
   readonly #controls: TokenBucket
   #commandsPerSecond: number
-  readonly #queue: DecodedItem[] = []
-  /** When each item of the queue was sent at the earliest; monotonic milliseconds. */
-  readonly #sentMs: number[] = []
+  readonly #budget: PublishBudget
+  readonly #queue: QueuedItem[] = []
   #busy = false
   #publishesInFlight = 0
+  #publishBytesInFlight = 0
+  /** The next publish waits until others of the tenant are acknowledged. */
+  #waitsForBudget = false
+  /** The next item closes the session, after the publishes before it are answered. */
+  #waitsForPublishes = false
   #errorsInRow = 0
   #lastCommandMs: number
   #delayedMs = 0
@@ -59,11 +81,13 @@ export class CommandQueue {
       clock: Clock
       arrivalDelay: Pick<ArrivalDelay, 'at'>
       commandsPerSecond: number
+      budget: PublishBudget
     },
   ) {
     const { arrivalDelay, bounds, clock, commandsPerSecond, dispatch } = options
     this.#owner = owner
     this.#dispatch = dispatch
+    this.#budget = options.budget
     this.#bounds = bounds
     this.#clock = clock
     this.#arrivalDelay = arrivalDelay
@@ -93,52 +117,104 @@ export class CommandQueue {
     this.#controls.configure(controlLimitsOf(commandsPerSecond), nowMs)
   }
 
+  /** The number of commands that wait. */
+  get length(): number {
+    return this.#queue.length
+  }
+
+  /** Returns whether the next command may begin now. Each command waits for the one before it. */
+  get mayBegin(): boolean {
+    return (
+      !this.#busy &&
+      !this.#waitsForBudget &&
+      !this.#waitsForPublishes &&
+      this.#publishesInFlight < this.#bounds.publishesInFlightMax &&
+      this.#publishBytesInFlight < this.#bounds.publishBytesInFlightMax &&
+      !this.#owner.isCongested
+    )
+  }
+
+  /** The bytes of the publishes that wait for their acknowledgement. */
+  get heldBytes(): number {
+    return this.#publishBytesInFlight
+  }
+
   /**
-   * Queues the items of one frame; `run` starts them. Closes the session with 3013 above `queuedCommandsMax`.
-   * The items are charged to the client's rate now and not when they start, because the client does not
-   * decide how long they wait. `waitedMs`: how long the gateway kept the frame before it called this.
+   * Queues the items of one message of `bytes` bytes; `run` starts them. Closes the session with 3013 above
+   * `queuedCommandsMax`. The items are charged to the client's rate now and not when they start, because the
+   * client does not decide how long they wait. `waitedMs`: how long the gateway kept the message before it
+   * called this.
    */
-  add(items: readonly DecodedItem[], waitedMs = 0): void {
+  add(items: readonly DecodedItem[], { bytes, waitedMs }: { bytes: number; waitedMs: number }): void {
     const nowMs = this.#clock.monotonicMs()
     const delayedMs = waitedMs + this.#arrivalDelay.at(nowMs)
+    const share = Math.ceil(bytes / Math.max(1, items.length))
     for (const item of items) {
-      this.#queue.push(this.#charged(item, { nowMs, delayedMs }))
-      this.#sentMs.push(nowMs - delayedMs)
+      this.#queue.push({
+        item: this.#charged(item, { nowMs, delayedMs }),
+        bytes: share,
+        sentMs: nowMs - delayedMs,
+      })
     }
     if (this.#queue.length > this.#bounds.queuedCommandsMax) this.#owner.close(closeCodes.tooManyRequests)
   }
 
   /**
-   * Starts queued commands until one of them must end before the next may start, and continues by itself when
-   * that command ends. Each command waits for the one before it, except that a command does not wait for the
-   * acknowledgement of a publish.
+   * Starts a few queued commands, until one of them must end before the next may start. Each command waits for
+   * the one before it, except that a command does not wait for the acknowledgement of a publish.
    */
   run(): void {
     const owner = this.#owner
-    while (!this.#busy && !owner.closed && this.#publishesInFlight < this.#bounds.publishesInFlightMax) {
-      const [item] = this.#queue
-      if (!item) return
+    for (let begun = 0; begun < beginsMax && this.mayBegin && !owner.closed; begun += 1) {
+      const [first] = this.#queue
+      if (!first) return
+      const { bytes, item, sentMs } = first
       // Publishes that precede an item that closes the session are answered before the session closes.
-      if (this.#publishesInFlight > 0 && endsSession(item)) return
+      if (this.#publishesInFlight > 0 && endsSession(item)) {
+        this.#waitsForPublishes = true
+        return
+      }
+      if (isPublish(item) && !this.#budget.allows(bytes, this)) {
+        this.#waitsForBudget = true
+        return
+      }
       this.#queue.shift()
-      const sentMs = this.#sentMs.shift() ?? 0
       const received = this.#commandOf(item)
       if (!received || !owner.mayBegin(received.command)) continue
       this.#delayedMs = this.#clock.monotonicMs() - sentMs
-      const { command, ref } = received
-      const overlaps = command.kind === 'publish'
-      if (overlaps) this.#publishesInFlight += 1
-      else this.#busy = true
-      const ended = (): void => {
-        if (overlaps) this.#publishesInFlight -= 1
-        else this.#busy = false
-        this.run()
-      }
-      this.#dispatch(owner, command, ref).then(ended, (error: unknown) => {
-        this.#fail(received, error)
-        ended()
-      })
+      this.#begin(received, bytes)
     }
+  }
+
+  #begin(received: DecodedCommand, bytes: number): void {
+    const { command, ref } = received
+    const overlaps = command.kind === 'publish'
+    if (overlaps) this.#countPublish(1, bytes)
+    else this.#busy = true
+    const ended = (): void => {
+      if (overlaps) this.#countPublish(-1, bytes)
+      else this.#busy = false
+      this.#owner.proceed()
+    }
+    this.#dispatch(this.#owner, command, ref).then(ended, (error: unknown) => {
+      this.#fail(received, error)
+      ended()
+    })
+  }
+
+  #countPublish(change: 1 | -1, bytes: number): void {
+    this.#publishesInFlight += change
+    this.#publishBytesInFlight += change * bytes
+    this.#owner.onPublishHeld(change * bytes)
+    if (change === 1) return this.#budget.begin(bytes)
+    if (this.#publishesInFlight === 0) this.#waitsForPublishes = false
+    this.#budget.end(bytes)
+  }
+
+  /** The tenant's publishes have room again. */
+  proceed(): void {
+    this.#waitsForBudget = false
+    this.#owner.proceed()
   }
 
   /**
@@ -159,7 +235,7 @@ export class CommandQueue {
 
   clear(): void {
     this.#queue.length = 0
-    this.#sentMs.length = 0
+    this.#budget.forget(this)
   }
 
   /** Charges the item to the client's rate. Returns a refusal in its place when the rate is used up. */
@@ -218,6 +294,10 @@ function limitsOf(commandsPerSecond: number): BucketLimits {
 function controlLimitsOf(commandsPerSecond: number): BucketLimits {
   const rate = Math.max(1, commandsPerSecond)
   return { rate, burst: rate + controlsBurst }
+}
+
+function isPublish(item: DecodedItem): boolean {
+  return item.kind === 'command' && item.command.kind === 'publish'
 }
 
 /** Returns whether the item closes the session. A second connect and a `send` do, whatever they contain. */

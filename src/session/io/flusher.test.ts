@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { ManualClock } from '../../auth/auth.testing.js'
-import { Flusher, type Flushable } from './flusher.js'
+import { FairScheduler } from '../sharing/fair-scheduler.js'
+import { WorkQueue } from '../sharing/work-queue.js'
+import { Flusher, type Flushable, type TenantWrites } from './flusher.js'
 import { turn } from '../session.testing.js'
 
 const intervalMs = 50
@@ -9,11 +11,13 @@ const intervalMs = 50
 class FakeOutbox implements Flushable {
   lastFlushInterval = -1
   waiting = 0
-  readonly writes: number[] = []
+  readonly written: number[] = []
+  readonly writes: TenantWrites
   readonly #flusher: Flusher
 
-  constructor(flusher: Flusher) {
-    this.#flusher = flusher
+  constructor(to: Flusher, queue = tenant) {
+    this.#flusher = to
+    this.writes = to.writesOf(queue)
   }
 
   push(frames = 1): void {
@@ -21,9 +25,13 @@ class FakeOutbox implements Flushable {
     this.waiting += frames
   }
 
+  get waitingFrames(): number {
+    return this.waiting
+  }
+
   flush(): number {
     const frames = this.waiting
-    if (frames > 0) this.writes.push(frames)
+    if (frames > 0) this.written.push(frames)
     this.waiting = 0
     return frames
   }
@@ -31,13 +39,16 @@ class FakeOutbox implements Flushable {
 
 let clock: ManualClock
 let flusher: Flusher
+let tenant: WorkQueue
 let timers: { delayMs: number; fire: () => void }[]
 
 beforeEach(() => {
   clock = new ManualClock()
   timers = []
+  tenant = new WorkQueue()
   flusher = new Flusher({
     clock,
+    scheduler: new FairScheduler({ clock, onError: rethrow }),
     after: (delayMs, fire) => {
       const timer = { delayMs, fire }
       timers.push(timer)
@@ -47,6 +58,10 @@ beforeEach(() => {
     },
   })
 })
+
+function rethrow(error: unknown): never {
+  throw error
+}
 
 /** Completes an interval in which this many frames were written. */
 async function afterInterval(frames: number): Promise<void> {
@@ -72,7 +87,7 @@ describe('under low load', () => {
       outbox.push()
       await turn()
     }
-    expect(outbox.writes).toEqual([1, 1, 1])
+    expect(outbox.written).toEqual([1, 1, 1])
     expect(timers).toEqual([])
   })
 })
@@ -89,10 +104,10 @@ describe('under high load', () => {
       outbox.push()
       await turn()
     }
-    expect(outbox.writes).toEqual([1])
+    expect(outbox.written).toEqual([1])
     expect(timers).toMatchObject([{ delayMs: intervalMs - 10 }])
     await nextInterval()
-    expect(outbox.writes).toEqual([1, 3])
+    expect(outbox.written).toEqual([1, 3])
   })
 
   test('an outbox that was not written in this interval is written at once', async () => {
@@ -102,7 +117,7 @@ describe('under high load', () => {
     busy.push()
     idle.push()
     await turn()
-    expect([busy.writes, idle.writes]).toEqual([[1], [1]])
+    expect([busy.written, idle.written]).toEqual([[1], [1]])
   })
 
   test('no outbox waits from the first interval under low load on', async () => {
@@ -115,7 +130,7 @@ describe('under high load', () => {
       outbox.push()
       await turn()
     }
-    expect(outbox.writes).toEqual([1, 1, 1, 1])
+    expect(outbox.written).toEqual([1, 1, 1, 1])
   })
 
   test('outboxes wait as long as the load is high, although frames are written later and in fewer writes', async () => {
@@ -127,7 +142,7 @@ describe('under high load', () => {
       outbox.push(2_500)
       await nextInterval()
     }
-    expect(outbox.writes).toEqual([1, 2_500, 2_501, 2_501, 2_501])
+    expect(outbox.written).toEqual([1, 2_500, 2_501, 2_501, 2_501])
   })
 
   test('an interval that began late is not followed by another at once', async () => {
@@ -139,9 +154,21 @@ describe('under high load', () => {
     // A frame of another outbox begins the interval before its timer fires.
     new FakeOutbox(flusher).push()
     await turn()
-    expect(outbox.writes).toEqual([1, 1])
+    expect(outbox.written).toEqual([1, 1])
     expect(timers).toEqual([])
   })
+})
+
+test('the load of one tenant does not keep the frames of another waiting', async () => {
+  await afterInterval(10_000)
+  const quiet = new FakeOutbox(flusher, new WorkQueue())
+  const busy = new FakeOutbox(flusher)
+  for (let turns = 0; turns < 2; turns += 1) {
+    quiet.push()
+    busy.push()
+    await turn()
+  }
+  expect([quiet.written, busy.written]).toEqual([[1, 1], [1]])
 })
 
 test.each([
@@ -156,6 +183,6 @@ test.each([
   await turn()
   outbox.push()
   await turn()
-  expect(outbox.writes).toEqual([1])
+  expect(outbox.written).toEqual([1])
   expect(timers).toMatchObject([{ delayMs: takesMs }])
 })

@@ -16,6 +16,7 @@ class Peer {
   constructor(random = 1) {
     this.heartbeat = new Heartbeat(
       {
+        isReading: true,
         ping: () => void this.pingsAtMs.push(this.clock.monotonicMs()),
         close: ({ code }) => {
           this.closesAtMs.push(this.clock.monotonicMs())

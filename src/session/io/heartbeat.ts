@@ -5,6 +5,8 @@ import type { Timer, TimerWheel } from '../../time.js'
 
 /** What a heartbeat needs of a session. */
 export interface HeartbeatPeer {
+  /** False while the gateway does not read from the client, so that a pong cannot arrive. */
+  readonly isReading: boolean
   ping(): void
   close(code: CloseCode): void
 }
@@ -51,7 +53,7 @@ export class Heartbeat {
         this.#wheel.reschedule(this.#timer, pongTimeoutMs)
         return this.#peer.ping()
       case 'check':
-        if (this.#silent) return this.#peer.close(closeCodes.noPong)
+        if (this.#silent && this.#peer.isReading) return this.#peer.close(closeCodes.noPong)
         this.#next = 'ping'
         this.#wheel.reschedule(this.#timer, pingIntervalMs - pongTimeoutMs)
     }

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../auth/auth.testing.js'
 import { systemAfter } from '../../time.js'
+import { FairScheduler } from '../sharing/fair-scheduler.js'
+import { WorkQueue } from '../sharing/work-queue.js'
 import { Flusher } from './flusher.js'
 import { Outbox, type OutboxBounds } from './outbox.js'
 import { FakeTransport, frame, turn } from '../session.testing.js'
@@ -10,14 +12,25 @@ function outboxWith(bounds: Partial<OutboxBounds> = {}) {
   const transport = new FakeTransport()
   const slow: number[] = []
   const sent: number[] = []
-  const flusher = new Flusher({ clock, after: systemAfter })
+  const held = { bytes: 0 }
+  const onError = (error: unknown): never => {
+    throw error
+  }
+  const scheduler = new FairScheduler({ clock, onError })
+  const flusher = new Flusher({ clock, after: systemAfter, scheduler })
   const outbox = new Outbox(transport, {
     flusher,
     bounds: { bytesMax: 1000, ageMaxMs: 10_000, ...bounds },
     clock,
-    owner: { onSlow: () => void slow.push(clock.monotonicMs()), onSent: (bytes) => void sent.push(bytes) },
+    work: new WorkQueue(),
+    owner: {
+      onSlow: () => void slow.push(clock.monotonicMs()),
+      onSent: (bytes) => void sent.push(bytes),
+      onOutputHeld: (bytes) => void (held.bytes += bytes),
+      onBlocked() {},
+    },
   })
-  return { clock, flusher, outbox, sent, slow, transport }
+  return { held, clock, flusher, outbox, sent, slow, transport }
 }
 
 /** An outbox whose first write, of `first`, the kernel did not take completely. */
@@ -78,7 +91,8 @@ describe('coalescing', () => {
       flusher,
       bounds: { bytesMax: 1000, ageMaxMs: 10_000 },
       clock: new ManualClock(),
-      owner: { onSlow() {}, onSent() {} },
+      work: new WorkQueue(),
+      owner: { onSlow() {}, onSent() {}, onOutputHeld() {}, onBlocked() {} },
     })
     outbox.push(frame('a'))
     second.push(frame('b'))

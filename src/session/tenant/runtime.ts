@@ -7,6 +7,9 @@ import { ChannelRules } from '../../tenant/acl.js'
 import { tenantKey, type TenantPolicy } from '../../tenant/policy.js'
 import type { Clock } from '../../time.js'
 import type { ArrivalDelay } from '../arrival-delay.js'
+import { TenantMemory } from '../sharing/memory-ceiling.js'
+import { PublishBudget } from '../sharing/publish-budget.js'
+import { WorkQueue } from '../sharing/work-queue.js'
 import { ActiveChannels } from './active-channels.js'
 import { TenantQuota } from './quota.js'
 import { TenantTokens } from './tokens.js'
@@ -43,6 +46,10 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   readonly tokens: TenantTokens
   readonly guests: GuestTokens
   readonly channels: ActiveChannels
+  /** The work that waits for the tenant's turn on the event loop. */
+  readonly work = new WorkQueue()
+  readonly memory = new TenantMemory()
+  readonly publishBudget = new PublishBudget()
   /** Connected sessions, in order of arrival. */
   readonly sessions = new Set<Session>()
   /**

@@ -1,0 +1,150 @@
+// Divides the time of the event loop among the tenants. A gateway has one event loop, so without a division
+// the client that sends most would get most of it, and every other client would wait.
+//
+// This folder (`sharing/`) holds what all sessions of a gateway share, whatever their tenant: time
+// (fair-scheduler.ts) and memory (memory-ceiling.ts). It imports leaves only.
+//
+// The scheduler uses deficit round robin, with measured time as the cost. Each tenant has a credit for one
+// turn of the event loop. Work runs immediately while its tenant has credit and no earlier work waits, so a
+// gateway that is not saturated never queues. The other work waits, and each turn serves the tenants that
+// wait one after the other, for at most `turnMs`; then sockets are read again.
+import type { Clock } from '../../time.js'
+import type { Work, WorkQueue } from './work-queue.js'
+
+export interface FairSchedulerOptions {
+  readonly clock: Clock
+  /** Called with the error of a step that throws. The rest of its work is dropped. */
+  readonly onError: (error: unknown) => void
+  /** Calls the function after the event loop has read its sockets. Default: `setImmediate`. */
+  readonly defer?: (run: () => void) => void
+}
+
+/**
+ * The time that one tenant may use in one turn before it waits for the others, and the time that waiting work
+ * may use in one turn, in milliseconds. A delivery passes the event loop about five times, so a tenant waits
+ * about five times as long for another tenant that uses all the time that it can get. Each turn costs about
+ * 10 µs.
+ */
+export const [quantumMs, turnMs] = [1, 1]
+
+export class FairScheduler {
+  readonly #clock: Clock
+  readonly #onError: (error: unknown) => void
+  readonly #defer: (run: () => void) => void
+  /** The tenants that wait, in the order of their turns. */
+  readonly #waiting: WorkQueue[] = []
+  #turn = 0
+  #scheduled = false
+  /** True while a step runs. */
+  #measuring = false
+
+  constructor({ clock, defer = setImmediate, onError }: FairSchedulerOptions) {
+    this.#clock = clock
+    this.#onError = onError
+    this.#defer = defer
+  }
+
+  /** Runs the work now, or when the tenant has its turn. */
+  run(queue: WorkQueue, work: Work): void {
+    if (!this.hasTime(queue)) return this.enqueue(queue, work)
+    // The next turn refills the credit.
+    this.#schedule()
+    // A step runs: the time of work that it starts is part of its own.
+    if (this.#measuring) {
+      if (this.#step(work)) this.#putBack(queue, work)
+      return
+    }
+    this.#measuring = true
+    let isUnfinished = true
+    let sinceMs = this.#clock.monotonicMs()
+    while (isUnfinished && queue.creditMs > 0) {
+      isUnfinished = this.#step(work)
+      sinceMs = this.#charge(queue, sinceMs)
+    }
+    this.#measuring = false
+    if (isUnfinished) this.#putBack(queue, work)
+  }
+
+  /** Runs the work after all work of the tenant that waits, at the end of this turn at the earliest. */
+  enqueue(queue: WorkQueue, work: Work): void {
+    queue.push(work)
+    this.#wait(queue)
+  }
+
+  /** Work that was given by a step of this work comes after it. */
+  #putBack(queue: WorkQueue, work: Work): void {
+    queue.putBack(work)
+    this.#wait(queue)
+  }
+
+  #wait(queue: WorkQueue): void {
+    if (!queue.waits) this.#waiting.push(queue)
+    queue.waits = true
+    this.#schedule()
+  }
+
+  /** Returns whether work of this tenant would run immediately. */
+  hasTime(queue: WorkQueue): boolean {
+    if (queue.turn !== this.#turn) this.#refill(queue)
+    return queue.creditMs > 0 && queue.length === 0
+  }
+
+  /** A tenant that used more than its credit pays for it with its next turns. */
+  #refill(queue: WorkQueue): void {
+    queue.turn = this.#turn
+    queue.creditMs = Math.min(queue.creditMs + quantumMs, quantumMs)
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    this.#defer(this.#runTurn)
+  }
+
+  readonly #runTurn = (): void => {
+    this.#scheduled = false
+    this.#turn += 1
+    if (this.#waiting.length === 0) return
+    this.#measuring = true
+    const endMs = this.#clock.monotonicMs() + turnMs
+    let nowMs = endMs - turnMs
+    do {
+      const queue = this.#waiting.shift()
+      if (!queue) break
+      this.#refill(queue)
+      nowMs = this.#serve(queue, nowMs)
+      queue.waits = queue.length > 0
+      if (queue.waits) this.#waiting.push(queue)
+    } while (nowMs < endMs)
+    this.#measuring = false
+    if (this.#waiting.length > 0) this.#schedule()
+  }
+
+  /** Runs waiting work until the credit is used. Returns the time. */
+  #serve(queue: WorkQueue, startMs: number): number {
+    let nowMs = startMs
+    while (queue.creditMs > 0) {
+      const work = queue.take()
+      if (!work) break
+      if (this.#step(work)) queue.putBack(work)
+      nowMs = this.#charge(queue, nowMs)
+    }
+    queue.compact()
+    return nowMs
+  }
+
+  #step(work: Work): boolean {
+    try {
+      return work.step()
+    } catch (error) {
+      this.#onError(error)
+      return false
+    }
+  }
+
+  #charge(queue: WorkQueue, sinceMs: number): number {
+    const nowMs = this.#clock.monotonicMs()
+    queue.creditMs -= nowMs - sinceMs
+    return nowMs
+  }
+}
