@@ -3,6 +3,7 @@ import { ManualClock } from '../../auth/auth.testing.js'
 import type { CommandError } from '../../errors.js'
 import type { CloseCode } from '../../protocol/codes.js'
 import type { DecodedItem } from '../../protocol/commands.js'
+import { PublishBudget } from '../sharing/publish-budget.js'
 import { CommandQueue, type CommandQueueOwner } from './command-queue.js'
 
 const command: DecodedItem = { kind: 'command', ref: 1, command: { kind: 'presenceStats', channel: 'a' } }
@@ -16,7 +17,13 @@ function queueOf({ delayMs = () => 0 }: { delayMs?: () => number } = {}) {
   let finish: (() => void) | undefined
   const owner = {
     closed: false,
+    isCongested: false,
     mayBegin: () => true,
+    onPublishHeld() {},
+    // Runs until nothing more may begin, as the input does.
+    proceed() {
+      for (let before = -1; before !== queue.length; queue.run()) before = queue.length
+    },
     replyError: (_ref: unknown, error: CommandError) => void refused.push(error.code),
     close(code: CloseCode) {
       closes.push(code.code)
@@ -28,7 +35,13 @@ function queueOf({ delayMs = () => 0 }: { delayMs?: () => number } = {}) {
       dispatched.push(queue.delayedMs)
       return new Promise((resolve) => (finish = resolve))
     },
-    bounds: { queuedCommandsMax: 100, publishesInFlightMax: 1, errorsInRowMax: 1_000 },
+    bounds: {
+      queuedCommandsMax: 100,
+      publishesInFlightMax: 1,
+      publishBytesInFlightMax: 1_000,
+      errorsInRowMax: 1_000,
+    },
+    budget: new PublishBudget(),
     clock,
     arrivalDelay: { at: delayMs },
     commandsPerSecond: 10,
@@ -40,8 +53,11 @@ function queueOf({ delayMs = () => 0 }: { delayMs?: () => number } = {}) {
     await Promise.resolve()
   }
   const send = (count: number): void => {
-    queue.add(Array.from({ length: count }, () => command))
-    queue.run()
+    queue.add(
+      Array.from({ length: count }, () => command),
+      { bytes: 100, waitedMs: 0 },
+    )
+    owner.proceed()
   }
   return { clock, closes, dispatched, end, queue, refused, send }
 }
