@@ -90,6 +90,7 @@ export class HubFixture {
     const nothing = {
       connections: 0,
       connectionsMax: 0,
+      unauthenticated: { total: 0, largest: 0, limits: { max: 0 } },
       subscriptions: 0,
       channels: 0,
       tenants: 0,

@@ -72,11 +72,6 @@ export interface Client {
   replyError(ref: ReplyRef, error: CommandError): void
   /** Queues a frame that answers no command. Does nothing on a closed session. */
   push(frame: Frame): void
-  /**
-   * Does work that takes time, such as encoding a large reply, when the tenant has its turn: immediately while
-   * the gateway is not busy. Rejects with the error that `work` throws.
-   */
-  inTurn(work: () => void): Promise<void>
   /** Counts a bug of Parley, and logs `message` and the stack of the error. */
   reportBug(error: unknown, message: string): void
 }

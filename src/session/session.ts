@@ -16,17 +16,15 @@ import {
   type CloseCode,
   type UnsubscribeCode,
 } from '../protocol/codes.js'
-import type { Codec, Command, DecodedItem, Reply, ReplyRef } from '../protocol/commands.js'
+import type { Codec, Command, Reply, ReplyRef } from '../protocol/commands.js'
 import type { Timer } from '../time.js'
 import { subscribeAutomaticChannels } from './automatic-channels.js'
 import type { Dispatch } from './client.js'
 import { endSubscription } from './commands/subscribe.js'
 import type { OpenSession, SessionContext } from './context.js'
 import type { Identity } from './identity.js'
-import { CommandQueue, type CommandQueueOwner } from './io/command-queue.js'
 import { Heartbeat, type HeartbeatPeer } from './io/heartbeat.js'
-import { Input, type InputOwner } from './io/input.js'
-import { Outbox, type OutboxOwner } from './io/outbox.js'
+import { SessionIo, type SessionIoOwner } from './io/session-io.js'
 import type { MemoryHolder } from './sharing/memory-ceiling.js'
 import type { Subscription } from './subscription.js'
 import type { TenantRuntime, TenantSession } from './tenant/runtime.js'
@@ -82,15 +80,7 @@ export interface SessionAdmission {
 }
 
 export class Session
-  implements
-    TransportListener,
-    HeartbeatPeer,
-    InputOwner,
-    CommandQueueOwner,
-    OutboxOwner,
-    TenantSession,
-    OpenSession,
-    MemoryHolder
+  implements TransportListener, HeartbeatPeer, SessionIoOwner, TenantSession, OpenSession, MemoryHolder
 {
   readonly id = randomUUID()
   readonly context: SessionContext
@@ -100,41 +90,21 @@ export class Session
   /** When the session was opened, in Unix milliseconds. Infinity until then. */
   openedAtMs = Infinity
   readonly #transport: Transport
-  readonly #outbox: Outbox
-  readonly #input: Input
-  readonly #commands: CommandQueue
+  readonly #io: SessionIo
   /** Undefined once the client is connected. */
   #admission: SessionAdmission | undefined
   #state: SessionState
   #expiry: Timer | undefined
-  /** Checks the outbox when the client has not read for as long as it may. */
-  #slowTimer: Timer | undefined
-  #partialBytes = 0
 
   constructor(context: SessionContext, options: SessionOptions) {
-    const { clock, flusher, limits, scheduler, wheel } = context
-    const { publishBudget, work } = options.tenant
+    const { limits, wheel } = context
     this.context = context
     this.tenant = options.tenant
     this.codec = options.codec
     this.#transport = options.transport
     this.#admission = options.admission
-    this.#outbox = new Outbox(options.transport, {
-      flusher,
-      bounds: limits.outbox,
-      clock,
-      owner: this,
-      work,
-    })
-    this.#commands = new CommandQueue(this, {
-      dispatch: options.dispatch,
-      bounds: limits,
-      clock,
-      arrivalDelay: context.arrivalDelay,
-      commandsPerSecond: this.#commandsPerSecond,
-      budget: publishBudget,
-    })
-    this.#input = new Input(this, { commands: this.#commands, bounds: limits, scheduler, queue: work, clock })
+    const { dispatch, tenant, transport } = options
+    this.#io = new SessionIo(this, { context, tenant, transport, dispatch })
     this.#state = {
       kind: 'connecting',
       deadline: wheel.after(limits.connectTimeoutMs, () => this.close(closeCodes.stale)),
@@ -143,11 +113,11 @@ export class Session
   }
 
   get lastCommandMs(): number {
-    return this.#commands.lastCommandMs
+    return this.#io.commands.lastCommandMs
   }
 
   get delayedMs(): number {
-    return this.#commands.delayedMs
+    return this.#io.commands.delayedMs
   }
 
   get connected(): boolean {
@@ -184,7 +154,7 @@ export class Session
     this.tenant.sessions.add(this)
     // Control commands reach the session from now on. What they push must not arrive before the connect
     // reply.
-    this.#outbox.hold()
+    this.#io.outbox.hold()
     this.#scheduleExpiry()
     // The policy may have changed while the token was verified.
     this.#applyPolicy()
@@ -207,7 +177,7 @@ export class Session
 
   close(code: CloseCode): void {
     if (this.#state.kind === 'closed') return
-    this.#outbox.flush()
+    this.#io.outbox.flush()
     this.#end(code.code)
     this.#transport.close(code)
   }
@@ -220,7 +190,7 @@ export class Session
 
   /** Checks the key, the tenant and each subscription against the policy in force. May close the session. */
   #applyPolicy(): void {
-    this.#commands.configure(this.#commandsPerSecond)
+    this.#io.commands.configure(this.#commandsPerSecond)
     if (this.#state.kind !== 'connected') return
     const { keyId } = this.#state.identity
     const { policy, tokens } = this.tenant
@@ -274,85 +244,30 @@ export class Session
   // ——— Output ———
 
   push(frame: Frame): void {
-    this.#outbox.push(frame)
+    this.#io.outbox.push(frame)
   }
 
   reply(ref: ReplyRef, reply: Reply): void {
     if (this.closed) return
-    this.#commands.answered()
+    this.#io.commands.answered()
     this.#count(reply.kind, 'ok')
     for (const payload of this.codec.reply(ref, reply)) this.#answer(reply.kind, payload)
   }
 
   #answer(kind: string, payload: Uint8Array): void {
     if (kind !== 'connect') return this.push({ payload })
-    this.#outbox.release({ payload })
+    this.#io.outbox.release({ payload })
   }
 
   ping(): void {
-    this.#outbox.checkAge()
+    this.#io.outbox.checkAge()
     if (!this.closed) this.push(pingFrame(this.codec))
-  }
-
-  onSent(bytes: number): void {
-    this.context.metrics.sentBytes.add(bytes)
-    this.tenant.quota.rates.chargeBytesOut(bytes)
-  }
-
-  onSlow(): void {
-    this.context.metrics.slowCloses.inc()
-    this.close(closeCodes.slow)
-  }
-
-  onBlocked(): void {
-    const { limits, wheel } = this.context
-    const delayMs = limits.outbox.ageMaxMs + 1
-    if (this.#slowTimer) wheel.reschedule(this.#slowTimer, delayMs)
-    else this.#slowTimer = wheel.after(delayMs, () => this.#outbox.checkAge())
-  }
-
-  inTurn(work: () => void): Promise<void> {
-    const { scheduler } = this.context
-    return new Promise((resolve, reject) => {
-      const step = (): false => {
-        try {
-          work()
-          resolve()
-        } catch (error) {
-          reject(error)
-        }
-        return false
-      }
-      scheduler.run(this.tenant.work, { step })
-    })
   }
 
   // ——— Memory ———
 
-  onOutputHeld(bytes: number): void {
-    this.#hold(bytes)
-  }
-
-  onInputHeld(bytes: number): void {
-    this.#hold(bytes)
-  }
-
-  onPublishHeld(bytes: number): void {
-    this.#hold(bytes)
-  }
-
-  onPartialInput(bytes: number): void {
-    if (this.closed) return
-    this.#partialBytes += bytes
-    this.#hold(bytes)
-  }
-
-  #hold(bytes: number): void {
-    this.context.memory.add(this.tenant.memory, bytes)
-  }
-
   get heldBytes(): number {
-    return this.#outbox.heldBytes + this.#input.bytes + this.#commands.heldBytes + this.#partialBytes
+    return this.#io.heldBytes
   }
 
   cutForMemory(): void {
@@ -372,38 +287,21 @@ export class Session
     if (this.closed) return
     this.#onActivity()
     // A frame of the wrong type, text or binary, is decoded like an empty one: as a protocol violation.
-    this.#input.receive(binary === this.codec.binary ? payload : emptyFrame)
+    this.#io.input.receive(binary === this.codec.binary ? payload : emptyFrame)
   }
 
-  decode(message: Buffer): DecodedItem[] {
-    return this.codec.decode(message)
-  }
-
-  read(isReading: boolean): void {
+  onReadingChanged(): void {
     // The client may have answered a ping while the gateway did not read.
     this.#onActivity()
-    this.#transport.read(isReading)
   }
 
   get isReading(): boolean {
-    return this.#input.isReading
-  }
-
-  get isCongested(): boolean {
-    return this.#outbox.isCongested
-  }
-
-  proceed(): void {
-    this.#input.proceed()
-  }
-
-  onInputFull(): void {
-    this.close(closeCodes.tooManyRequests)
+    return this.#io.input.isReading
   }
 
   onControl(): void {
     this.#onActivity()
-    this.#commands.addControl()
+    this.#io.commands.addControl()
   }
 
   #onActivity(): void {
@@ -411,9 +309,11 @@ export class Session
   }
 
   onDrained(): void {
-    if (this.#slowTimer) this.context.wheel.cancel(this.#slowTimer)
-    this.#outbox.drained()
-    this.#input.proceed()
+    this.#io.drained()
+  }
+
+  onPartialInput(bytes: number): void {
+    this.#io.onPartialInput(bytes)
   }
 
   onClosed(code: number): void {
@@ -470,11 +370,7 @@ export class Session
     const { metrics, sessions, wheel } = this.context
     sessions.delete(this)
     metrics.closes.inc({ endpoint: this.codec.name, code: closeCodeLabel(code) })
-    this.#outbox.close()
-    this.#commands.clear()
-    this.#input.clear()
-    this.#hold(-this.#partialBytes)
-    if (this.#slowTimer) wheel.cancel(this.#slowTimer)
+    this.#io.close()
     if (this.#expiry) wheel.cancel(this.#expiry)
     if (state.kind === 'connecting' || state.kind === 'refused') wheel.cancel(state.deadline)
     if (state.kind === 'connected') {

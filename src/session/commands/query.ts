@@ -12,6 +12,7 @@ import type { Command, HistoryCommand, ReplyRef } from '../../protocol/commands.
 import { parseChannelName, type ChannelName } from '../../tenant/channel.js'
 import { channelSettings, requireAllowed } from '../authorize.js'
 import type { Client } from '../client.js'
+import { inTurn } from '../in-turn.js'
 
 type QueryOf<Kind> = Extract<Command, { kind: Kind }>
 
@@ -30,7 +31,7 @@ export async function handlePresence(
   )
   rates.chargeReadSize(page.members.size, page.bytes)
   const { members, truncated } = page
-  await client.inTurn(() => client.reply(ref, { kind: 'presence', channel, members, truncated }))
+  await inTurn(client, () => client.reply(ref, { kind: 'presence', channel, members, truncated }))
 }
 
 export async function handlePresenceStats(
@@ -54,7 +55,7 @@ export async function handleHistory(client: Client, command: HistoryCommand, ref
   rates.chargeRead(`Cannot read the history of "${channel}"`, client.delayedMs)
   const page = await readHistory(broker, refOf(client, channel), { ...command, ...limits })
   rates.chargeReadSize(page.publications.length, bytesOf(page))
-  await client.inTurn(() => client.reply(ref, { kind: 'history', channel, page }))
+  await inTurn(client, () => client.reply(ref, { kind: 'history', channel, page }))
 }
 
 /** The publications that are read before the size of the page is known. */

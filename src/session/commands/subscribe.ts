@@ -10,6 +10,7 @@ import { secondsUntil } from '../../time.js'
 import { channelSettings, isAllowed, requireSubscribeAllowed } from '../authorize.js'
 import { catchUp, readMissed, type CaughtUp } from '../catch-up.js'
 import type { Client } from '../client.js'
+import { inTurn } from '../in-turn.js'
 import { addToPresence, announce, leave, removeFromPresence, type PresenceChange } from '../join-leave.js'
 import { Subscription } from '../subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
@@ -27,7 +28,7 @@ export async function handleSubscribe(
   if (client.closed) return
   const prepared = await prepareSubscription(client, command, { byToken: token !== undefined, joinCharged })
   try {
-    await client.inTurn(() => {
+    await inTurn(client, () => {
       if (client.closed) return
       const completion = { caughtUp: catchUp(prepared), expiresAtMs: token?.expiresAtMs }
       client.reply(ref, subscribeReply(prepared, completion))

@@ -17,17 +17,19 @@ function queueOf({ delayMs = () => 0 }: { delayMs?: () => number } = {}) {
   let finish: (() => void) | undefined
   const owner = {
     closed: false,
-    isCongested: false,
     mayBegin: () => true,
-    onPublishHeld() {},
-    // Runs until nothing more may begin, as the input does.
-    proceed() {
-      for (let before = -1; before !== queue.length; queue.run()) before = queue.length
-    },
     replyError: (_ref: unknown, error: CommandError) => void refused.push(error.code),
     close(code: CloseCode) {
       closes.push(code.code)
       owner.closed = true
+    },
+  }
+  const flow = {
+    isCongested: false,
+    onPublishHeld() {},
+    // Runs until nothing more may begin, as the input does.
+    proceed() {
+      for (let before = -1; before !== queue.length; queue.run()) before = queue.length
     },
   }
   const queue = new CommandQueue(owner as unknown as CommandQueueOwner, {
@@ -35,6 +37,7 @@ function queueOf({ delayMs = () => 0 }: { delayMs?: () => number } = {}) {
       dispatched.push(queue.delayedMs)
       return new Promise((resolve) => (finish = resolve))
     },
+    flow,
     bounds: {
       queuedCommandsMax: 100,
       publishesInFlightMax: 1,
@@ -57,7 +60,7 @@ function queueOf({ delayMs = () => 0 }: { delayMs?: () => number } = {}) {
       Array.from({ length: count }, () => command),
       { bytes: 100, waitedMs: 0 },
     )
-    owner.proceed()
+    flow.proceed()
   }
   return { clock, closes, dispatched, end, queue, refused, send }
 }

@@ -1,5 +1,5 @@
-// Holds the commands of the message that was decoded last until they start. They run in order, one at a time,
-// and no faster than the tenant's rate.
+// Holds the commands that a client has sent until they start. They run in order, one at a time, and no faster
+// than the tenant's rate.
 import { CommandError } from '../../errors.js'
 import { closeCodes } from '../../protocol/codes.js'
 import type { Command, DecodedItem, ReplyRef } from '../../protocol/commands.js'
@@ -17,14 +17,18 @@ export interface CommandQueueOwner extends Client {
    * the protocol.
    */
   mayBegin(command: Command): boolean
+  /** Answers a command whose handler failed. */
+  fail(command: Command, ref: ReplyRef, error: unknown): void
+}
+
+/** Decides when the next command may begin. */
+export interface CommandFlow {
   /** The client has not read the replies that were sent. No further command begins before it has. */
   readonly isCongested: boolean
   /** A command ended, or the tenant's publishes have room again: the session calls `run` in its turn. */
   proceed(): void
   /** Called with the change of the bytes of the publishes that wait for their acknowledgement. */
   onPublishHeld(bytes: number): void
-  /** Answers a command whose handler failed. */
-  fail(command: Command, ref: ReplyRef, error: unknown): void
 }
 
 export type CommandQueueBounds = Pick<
@@ -54,6 +58,7 @@ interface QueuedItem {
 export class CommandQueue implements BudgetWaiter {
   readonly #owner: CommandQueueOwner
   readonly #dispatch: Dispatch
+  readonly #flow: CommandFlow
   readonly #bounds: CommandQueueBounds
   readonly #clock: Clock
   readonly #arrivalDelay: Pick<ArrivalDelay, 'at'>
@@ -62,6 +67,7 @@ export class CommandQueue implements BudgetWaiter {
   #commandsPerSecond: number
   readonly #budget: PublishBudget
   readonly #queue: QueuedItem[] = []
+  #queuedBytes = 0
   #busy = false
   #publishesInFlight = 0
   #publishBytesInFlight = 0
@@ -77,6 +83,7 @@ export class CommandQueue implements BudgetWaiter {
     owner: CommandQueueOwner,
     options: {
       dispatch: Dispatch
+      flow: CommandFlow
       bounds: CommandQueueBounds
       clock: Clock
       arrivalDelay: Pick<ArrivalDelay, 'at'>
@@ -87,6 +94,7 @@ export class CommandQueue implements BudgetWaiter {
     const { arrivalDelay, bounds, clock, commandsPerSecond, dispatch } = options
     this.#owner = owner
     this.#dispatch = dispatch
+    this.#flow = options.flow
     this.#budget = options.budget
     this.#bounds = bounds
     this.#clock = clock
@@ -122,6 +130,11 @@ export class CommandQueue implements BudgetWaiter {
     return this.#queue.length
   }
 
+  /** The bytes of the commands that wait. */
+  get queuedBytes(): number {
+    return this.#queuedBytes
+  }
+
   /** Returns whether the next command may begin now. Each command waits for the one before it. */
   get mayBegin(): boolean {
     return (
@@ -130,7 +143,7 @@ export class CommandQueue implements BudgetWaiter {
       !this.#waitsForPublishes &&
       this.#publishesInFlight < this.#bounds.publishesInFlightMax &&
       this.#publishBytesInFlight < this.#bounds.publishBytesInFlightMax &&
-      !this.#owner.isCongested
+      !this.#flow.isCongested
     )
   }
 
@@ -155,6 +168,7 @@ export class CommandQueue implements BudgetWaiter {
         bytes: share,
         sentMs: nowMs - delayedMs,
       })
+      this.#queuedBytes += share
     }
     if (this.#queue.length > this.#bounds.queuedCommandsMax) this.#owner.close(closeCodes.tooManyRequests)
   }
@@ -179,6 +193,7 @@ export class CommandQueue implements BudgetWaiter {
         return
       }
       this.#queue.shift()
+      this.#queuedBytes -= bytes
       const received = this.#commandOf(item)
       if (!received || !owner.mayBegin(received.command)) continue
       this.#delayedMs = this.#clock.monotonicMs() - sentMs
@@ -194,7 +209,7 @@ export class CommandQueue implements BudgetWaiter {
     const ended = (): void => {
       if (overlaps) this.#countPublish(-1, bytes)
       else this.#busy = false
-      this.#owner.proceed()
+      this.#flow.proceed()
     }
     this.#dispatch(this.#owner, command, ref).then(ended, (error: unknown) => {
       this.#fail(received, error)
@@ -205,7 +220,7 @@ export class CommandQueue implements BudgetWaiter {
   #countPublish(change: 1 | -1, bytes: number): void {
     this.#publishesInFlight += change
     this.#publishBytesInFlight += change * bytes
-    this.#owner.onPublishHeld(change * bytes)
+    this.#flow.onPublishHeld(change * bytes)
     if (change === 1) return this.#budget.begin(bytes)
     if (this.#publishesInFlight === 0) this.#waitsForPublishes = false
     this.#budget.end(bytes)
@@ -214,7 +229,7 @@ export class CommandQueue implements BudgetWaiter {
   /** The tenant's publishes have room again. */
   proceed(): void {
     this.#waitsForBudget = false
-    this.#owner.proceed()
+    this.#flow.proceed()
   }
 
   /**
@@ -235,6 +250,7 @@ export class CommandQueue implements BudgetWaiter {
 
   clear(): void {
     this.#queue.length = 0
+    this.#queuedBytes = 0
     this.#budget.forget(this)
   }
 

@@ -1,6 +1,6 @@
 // The messages that a client has sent until they are decoded and their commands have begun. Each step is work
 // of the tenant, so that the messages of one tenant cannot use all the time of the gateway. The socket is not
-// read while messages wait: the rest of a flood stays in the client's own buffers.
+// read while much waits: the rest of a flood stays in the client's own buffers.
 import type { DecodedItem } from '../../protocol/commands.js'
 import type { Clock } from '../../time.js'
 import type { FairScheduler } from '../sharing/fair-scheduler.js'
@@ -24,12 +24,12 @@ export interface InputBounds {
   readonly queuedCommandsMax: number
 }
 
-/** The socket is not read while this much waits. */
-const [waitingMessagesMax, waitingBytesMax] = [16, 65_536]
+/** The socket is not read while this many messages and commands wait, or this many bytes. */
+const [waitingMax, waitingBytesMax] = [16, 65_536]
 /** How long the messages that were sent during a pause may take to be read after it, besides its length. */
 const lateReadsMs = 100
-/** What a waiting message costs besides its bytes. */
-const messageOverheadBytes = 128
+/** What a waiting message or command costs besides its bytes. */
+const itemOverheadBytes = 128
 
 export class Input implements Work {
   readonly #owner: InputOwner
@@ -39,8 +39,10 @@ export class Input implements Work {
   readonly #queue: WorkQueue
   readonly #clock: Clock
   #messages: Buffer[] = []
+  #messageBytes = 0
   /** When the messages that wait were received; monotonic milliseconds. */
   #receivedMs: number[] = []
+  /** The bytes that were reported as held. */
   #bytes = 0
   /** The scheduler has this input. */
   #scheduled = false
@@ -73,7 +75,7 @@ export class Input implements Work {
     return this.#isReading
   }
 
-  /** The bytes of the messages that wait. */
+  /** The bytes of the messages and commands that wait. */
   get bytes(): number {
     return this.#bytes
   }
@@ -81,14 +83,12 @@ export class Input implements Work {
   receive(message: Buffer): void {
     this.#messages.push(message)
     this.proceed()
-    const waiting = this.#messages.length
-    if (waiting === 0) return
+    if (this.#messages.length === 0) return
     // Most messages never wait, so a message is counted only now.
-    this.#hold(message.byteLength + messageOverheadBytes)
+    this.#messageBytes += message.byteLength
     this.#receivedMs.push(this.#clock.monotonicMs())
-    if (waiting > this.#bounds.queuedCommandsMax) return this.#owner.onInputFull()
-    // A tenant that has used its time is not read until its turn.
-    if (this.#scheduled || waiting >= waitingMessagesMax || this.#bytes >= waitingBytesMax) this.#read(false)
+    this.#balance()
+    if (this.#messages.length > this.#bounds.queuedCommandsMax) this.#owner.onInputFull()
   }
 
   /** Continues when something may have changed for which messages or commands wait. */
@@ -99,34 +99,56 @@ export class Input implements Work {
   }
 
   step(): boolean {
-    if (this.#commands.length === 0) this.#decodeNext()
+    this.#decodeNext()
     this.#commands.run()
     this.#scheduled = this.#hasWork
-    if (this.#messages.length === 0) this.#read(true)
+    this.#balance()
     return this.#scheduled
   }
 
   clear(): void {
     this.#messages = []
     this.#receivedMs = []
-    this.#hold(-this.#bytes)
+    this.#messageBytes = 0
+    this.#hold(0)
   }
 
+  /**
+   * Messages are decoded before their commands may begin, because the commands are charged to the client's rate
+   * when they arrive.
+   */
   get #hasWork(): boolean {
-    return (
-      !this.#owner.closed &&
-      this.#commands.mayBegin &&
-      (this.#messages.length > 0 || this.#commands.length > 0)
-    )
+    const { length, mayBegin } = this.#commands
+    return !this.#owner.closed && (this.#messages.length > 0 || (length > 0 && mayBegin))
   }
 
   #decodeNext(): void {
     const message = this.#messages.shift()
     if (!message || this.#owner.closed) return
     const receivedMs = this.#receivedMs.shift()
-    if (receivedMs !== undefined) this.#hold(-message.byteLength - messageOverheadBytes)
+    if (receivedMs !== undefined) this.#messageBytes -= message.byteLength
     const waitedMs = this.#waitedMs(receivedMs)
     this.#commands.add(this.#owner.decode(message), { bytes: message.byteLength, waitedMs })
+  }
+
+  /** Counts what waits, and stops to read from the socket while it is too much. */
+  #balance(): void {
+    const waiting = this.#messages.length + this.#commands.length
+    const bytes = this.#messageBytes + this.#commands.queuedBytes
+    if (waiting === 0 && this.#bytes === 0) return this.#read(true)
+    this.#hold(waiting === 0 ? 0 : bytes + waiting * itemOverheadBytes)
+    if (this.#isReading) {
+      // A tenant that has used its time is not read until its turn.
+      const isTurnOver = this.#scheduled && this.#messages.length > 0
+      if (isTurnOver || waiting >= waitingMax || bytes >= waitingBytesMax) this.#read(false)
+    } else if (this.#messages.length === 0 && waiting <= waitingMax / 2 && bytes <= waitingBytesMax / 2)
+      this.#read(true)
+  }
+
+  #hold(bytes: number): void {
+    if (bytes === this.#bytes) return
+    this.#owner.onInputHeld(bytes - this.#bytes)
+    this.#bytes = bytes
   }
 
   /** Returns how long the gateway has kept a message: here, and in the kernel while it did not read. */
@@ -136,12 +158,6 @@ export class Input implements Work {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs > this.#lateUntilMs) this.#lateMs = 0
     return nowMs - (receivedMs ?? nowMs) + this.#lateMs
-  }
-
-  #hold(bytes: number): void {
-    if (bytes === 0) return
-    this.#bytes += bytes
-    this.#owner.onInputHeld(bytes)
   }
 
   #read(isReading: boolean): void {
