@@ -93,7 +93,8 @@ export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQu
     })
     // An empty part is the end, or belongs to a stream that has replaced this one.
     if (part.publications.length === 0 || !part.continuous || part.top.epoch !== page.top.epoch) break
-    page = { ...page, publications: [...page.publications, ...part.publications] }
+    const { continuous, top } = page
+    page = { continuous, top, publications: page.publications.concat(part.publications) }
   }
   if (since && since.epoch !== '' && since.epoch !== page.top.epoch) {
     throw new CommandError(
