@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { ErrorCode } from '../errors.js'
 import {
   historyLimitMax,
+  isSameStream,
   type Broker,
   type ChannelRef,
   type ClientInfo,
@@ -15,6 +16,7 @@ import {
 } from './broker.js'
 import { RecordingListener, textOf } from './listener.testing.js'
 import { idempotencyWindowMs } from './retention.js'
+import type { HistoryPolicies, HistoryRule } from './storage.js'
 
 /** The brokers of two gateways on the same empty data. They have no listeners yet. */
 export interface OpenedBrokers {
@@ -39,8 +41,8 @@ export interface BrokerContractOptions {
   readonly historyTtlMs?: number
   /** The idempotency window of the broker under test, in milliseconds. Default `idempotencyWindowMs`. */
   readonly windowMs?: number
-  /** How many publications may be kept beyond `size`, where trimming is approximate. Default 0. */
-  readonly sizeSlack?: number
+  /** Makes sweeps run now, where no timer runs them. */
+  readonly sweep?: () => void
   /** How long a delivery may take, in milliseconds. Default 20,000. */
   readonly deadlineMs?: number
 }
@@ -58,7 +60,6 @@ export function brokerContract(
 ): void {
   const historyTtlMs = options.historyTtlMs ?? 60_000
   const windowMs = options.windowMs ?? idempotencyWindowMs
-  const sizeSlack = options.sizeSlack ?? 0
   const deadlineMs = options.deadlineMs ?? 20_000
 
   const ref: ChannelRef = { tenantId: 't1', channel: 'room:1' }
@@ -84,6 +85,30 @@ export function brokerContract(
     (await broker.history(ref, query)).publications.map((publication) => publication.offset)
 
   const topOf = async (of: ChannelRef = ref) => (await broker.history(of, { limit: 0 })).top
+
+  /** Makes both gateways apply one rule to every channel. */
+  const govern = (rule: HistoryRule | null) => {
+    const policies: HistoryPolicies = {
+      historyOf: () => rule,
+      // The rate is so high that the sums are read every second.
+      tenants: () =>
+        ['t1', 't2'].map((tenantId) => ({ tenantId, storedBytesMax: 1e6, publishBytesPerSecond: 1e9 })),
+    }
+    broker.storage.govern(policies)
+    peer.storage.govern(policies)
+  }
+
+  /** Resolves with the bytes that tenant t1 stores, once they are as expected. */
+  const storedBytes = async (isExpected: (stored: { bytes: number }) => boolean, by = broker) => {
+    const untilMs = Date.now() + deadlineMs
+    for (;;) {
+      options.sweep?.()
+      const bytes = by.storage.storedBytes('t1') ?? -1
+      if (bytes >= 0 && isExpected({ bytes })) return bytes
+      if (Date.now() > untilMs) throw new Error(`the tenant stores ${bytes} bytes`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
 
   describe(`${name} keeps the promises of a broker:`, () => {
     beforeEach(async () => {
@@ -394,11 +419,27 @@ export function brokerContract(
         expect(publications.map(textOf)).toEqual(['"a"'])
       })
 
-      test('a stream has its epoch before the first publication, and keeps it', async () => {
+      test('a position before the first publication is a position in the stream that it begins', async () => {
         const before = await topOf()
-        const { position } = await publish('"a"')
         expect(before).toEqual({ epoch: expect.stringMatching(/^\S+$/), offset: 0 })
-        expect(position).toEqual({ epoch: before.epoch, offset: 1 })
+        const { position } = await publish('"a"')
+        await publish('"b"')
+        expect(isSameStream(before.epoch, position?.epoch ?? '')).toBe(true)
+        expect(isSameStream(position?.epoch ?? '', before.epoch)).toBe(false)
+        const page = await broker.history(ref, { since: before, limit: 10 })
+        expect(page).toMatchObject({ continuous: true, top: { epoch: position?.epoch, offset: 2 } })
+        expect(page.publications.map(({ offset }) => offset)).toEqual([1, 2])
+        // An SDK keeps the epoch of its subscription, and counts offsets.
+        const later = await broker.history(ref, { since: { epoch: before.epoch, offset: 1 }, limit: 10 })
+        expect(later).toMatchObject({ continuous: true, publications: [{ offset: 2 }] })
+      })
+
+      test('a subscriber of an empty channel misses nothing of what is published first', async () => {
+        await peer.subscribe(ref)
+        await publishAll(3)
+        await peerListener.untilCount(ref, 3)
+        expect(peerListener.on(ref).map(({ offset }) => offset)).toEqual([1, 2, 3])
+        expect(peer.confirmedPosition(ref)).toEqual(await topOf())
       })
 
       test('both gateways see one epoch', async () => {
@@ -475,22 +516,96 @@ export function brokerContract(
 
     describe('retention', () => {
       test('the newest `size` publications are kept', async () => {
-        const total = 5 + sizeSlack
+        const total = 5
         await publishAll(total, { history: { size: 3, ttlMs: 3_600_000 } })
         const offsets = await offsetsOf({ limit: 1000 })
         expect(offsets.length).toBeGreaterThanOrEqual(3)
-        expect(offsets.length).toBeLessThanOrEqual(3 + sizeSlack)
+        expect(offsets.length).toBeLessThanOrEqual(3)
         expect(offsets).toEqual(Array.from(offsets, (_, index) => total - offsets.length + 1 + index))
       })
 
+      test('never more than `size` are returned, whatever the size', async () => {
+        const sized = { history: { size: 50, ttlMs: 3_600_000 } }
+        govern(sized.history)
+        await publishAll(54, sized)
+        expect(await offsetsOf({ limit: 1000 })).toEqual(Array.from({ length: 50 }, (_, n) => 5 + n))
+        expect(await offsetsOf({ limit: 1000, reverse: true })).toHaveLength(50)
+        const { epoch } = await topOf()
+        const page = await broker.history(ref, { since: { epoch, offset: 2 }, limit: 1000 })
+        expect(page.continuous).toBe(false)
+        expect(page.publications).toHaveLength(50)
+      })
+
+      test('a lowered rule applies to reads at once', async () => {
+        await publishAll(20)
+        govern({ size: 4, ttlMs: 3_600_000 })
+        expect(await offsetsOf({ limit: 1000 })).toEqual([17, 18, 19, 20])
+        govern({ size: 4, ttlMs: 1 })
+        await opened.advance(10)
+        expect(await offsetsOf({ limit: 1000 })).toEqual([])
+        expect((await topOf()).offset).toBe(20)
+      })
+
+      test('a channel whose rule keeps no history any more returns none', async () => {
+        await publishAll(2)
+        govern(null)
+        expect(await offsetsOf({ limit: 1000 })).toEqual([])
+      })
+
+      test('a publication expires as it was published, also when a later one lives longer', async () => {
+        await publish('"short"', { options: { history: { size: 100, ttlMs: historyTtlMs } } })
+        await publish('"long"')
+        await opened.advance(historyTtlMs * 1.2)
+        expect(await offsetsOf({ limit: 10 })).toEqual([2])
+      })
+
+      test('expired publications of an idle channel do not stay stored, and its position does', async () => {
+        govern({ size: 100, ttlMs: historyTtlMs })
+        const large = JSON.stringify('x'.repeat(50_000))
+        for (let n = 0; n < 3; n += 1)
+          await publish(large, { options: { history: { size: 100, ttlMs: historyTtlMs } } })
+        const top = await topOf()
+        const used = await storedBytes(({ bytes }) => bytes > 150_000)
+        expect(used).toBeLessThan(250_000)
+        await opened.advance(historyTtlMs * 1.2)
+        await storedBytes(({ bytes }) => bytes < 2_000)
+        expect(await topOf()).toEqual(top)
+      })
+
+      test('a lowered rule applies to what is stored', async () => {
+        govern({ size: 100, ttlMs: 3_600_000 })
+        const large = JSON.stringify('x'.repeat(10_000))
+        for (let n = 0; n < 10; n += 1) await publish(large)
+        await storedBytes(({ bytes }) => bytes > 100_000)
+        govern({ size: 2, ttlMs: 3_600_000 })
+        broker.storage.rulesChanged(ref.tenantId)
+        await storedBytes(({ bytes }) => bytes < 40_000)
+      })
+
+      test('what is stored counts for its tenant at every gateway, until it is removed', async () => {
+        govern(stored.history ?? null)
+        const large = JSON.stringify('x'.repeat(30_000))
+        await publish(large, { ref: otherTenant })
+        await publish(large)
+        await publish(large, { ref: otherChannel })
+        await storedBytes(({ bytes }) => bytes > 60_000, peer)
+        expect(broker.storage.storedBytes(ref.tenantId)).toBeLessThan(100_000)
+        await broker.removeHistory(ref)
+        await storedBytes(({ bytes }) => bytes > 30_000 && bytes < 50_000)
+        await storedBytes(({ bytes }) => bytes > 30_000 && bytes < 50_000, peer)
+        await peer.removeHistory(otherChannel)
+        await storedBytes(({ bytes }) => bytes < 3_000)
+        await storedBytes(({ bytes }) => bytes < 3_000, peer)
+      })
+
       test('a smaller size applies from the next publish on', async () => {
-        await publishAll(5 + sizeSlack)
+        await publishAll(5)
         await publish('"b"', { options: { history: { size: 2, ttlMs: 3_600_000 } } })
-        expect((await offsetsOf({ limit: 1000 })).length).toBeLessThanOrEqual(2 + sizeSlack)
+        expect((await offsetsOf({ limit: 1000 })).length).toBeLessThanOrEqual(2)
       })
 
       test('an offset is not reused after trimming', async () => {
-        const total = 5 + sizeSlack
+        const total = 5
         await publishAll(total, { history: { size: 1, ttlMs: 3_600_000 } })
         expect((await publish('"b"')).position?.offset).toBe(total + 1)
       })
@@ -593,7 +708,7 @@ export function brokerContract(
       })
 
       test('`since` before the oldest: from the oldest, not continuous', async () => {
-        await publishAll(5 + sizeSlack, { history: { size: 2, ttlMs: 3_600_000 } })
+        await publishAll(5, { history: { size: 2, ttlMs: 3_600_000 } })
         const { epoch } = await topOf()
         const page = await broker.history(ref, { limit: 1000, since: at(epoch, 1) })
         expect(page.continuous).toBe(false)
@@ -603,7 +718,7 @@ export function brokerContract(
       })
 
       test('`since` was trimmed, but everything after it is kept: continuous', async () => {
-        await publishAll(5 + sizeSlack, { history: { size: 2, ttlMs: 3_600_000 } })
+        await publishAll(5, { history: { size: 2, ttlMs: 3_600_000 } })
         const [oldest = 0] = await offsetsOf({ limit: 1 })
         const { epoch } = await topOf()
         expect((await broker.history(ref, { limit: 1000, since: at(epoch, oldest - 1) })).continuous).toBe(

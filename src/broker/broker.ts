@@ -1,8 +1,10 @@
 // The seam of this room: the interface of a broker, which carries publications between gateways and stores
 // them, and its promises. This room (`src/broker/`) holds two implementations, memory.ts for a single process
 // and redis/ for many gateways, and what they share. It imports the leaves; only redis/ imports src/redis.
-// The rooms above import only this file. Start reading with `Broker` at the end; broker.contract.ts tests
+// The rooms above import only this file and storage.ts. Start reading with `Broker` at the end; broker.contract.ts tests
 // each promise on both implementations.
+
+import type { BrokerStorage } from './storage.js'
 
 /** Names a channel. Channels of two tenants are always different channels, whatever their names. */
 export interface ChannelRef {
@@ -17,6 +19,27 @@ export interface ChannelRef {
 export interface Position {
   readonly epoch: string
   readonly offset: number
+}
+
+/**
+ * The time, in seconds, for which a channel without publications keeps its epoch. It is half of
+ * `streamIdleTtlMs`, so that two streams of a channel never share an epoch: ADR 0016.
+ */
+export const epochWindowS = 15 * 86_400
+
+/**
+ * Returns whether a position of epoch `from` is a position in the stream with epoch `to`. That is so when the
+ * epochs are equal, and when `from` is the epoch of a channel that had no publication yet, which the first
+ * publication has turned into `to`. Epochs of the first kind are `<store>.<window>`, and those of streams
+ * `<store>.<window>.<nonce>`, where the window counts `epochWindowS`.
+ */
+export function isSameStream(from: string, to: string): boolean {
+  if (from === to) return true
+  const [store = '', window = '', nonce] = from.split('.')
+  const [toStore, toWindow = ''] = to.split('.')
+  if (nonce !== undefined || window === '' || toWindow === '' || store !== toStore) return false
+  const passed = Number(toWindow) - Number(window)
+  return passed === 0 || passed === 1
 }
 
 /** The publisher of a publication, or a member of a channel. */
@@ -71,7 +94,9 @@ export interface NewPublication {
 export interface PublishOptions {
   /**
    * Stores the publication for clients that read it later: at most `size` publications, each for at most
-   * `ttlMs` milliseconds. Default: the publication is not stored, and only the sessions that are subscribed
+   * `ttlMs` milliseconds. Reads never return more, also when `BrokerStorage.govern` names a lower rule. What
+   * they no longer return leaves the storage within 60 seconds; up to a tenth of `size` may stay longer, when
+   * `size` is 10 or more. Default: the publication is not stored, and only the sessions that are subscribed
    * receive it.
    */
   readonly history?: { readonly size: number; readonly ttlMs: number } | undefined
@@ -176,6 +201,8 @@ export interface BrokerListener {
  * is not known), BROKER_UNAVAILABLE (nothing was done), and INTERNAL after `close`.
  */
 export interface Broker {
+  /** What the broker keeps of the tenants' histories, and how much that is. */
+  readonly storage: BrokerStorage
   /** Sets the listener, once, before the first `subscribe`. A second call is a bug and throws. */
   listen(listener: BrokerListener): void
   /**
@@ -195,7 +222,7 @@ export interface Broker {
    * whether they do.
    */
   announce(ref: ChannelRef, announcement: Announcement): Promise<void>
-  /** Reads one page of the channel's stream. */
+  /** Reads one page of the channel's stream. A read of a channel without publications stores nothing. */
   history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage>
   /**
    * Returns the position that the listener has reached on a subscribed channel, provided that this position

@@ -1,7 +1,7 @@
 // Follows one channel on one gateway: puts the publications that arrive by pub/sub in order and detects every
 // gap. It has no side effects except through its port and timers.
 import type { After } from '../time.js'
-import type { Position, Publication } from './broker.js'
+import { isSameStream, type Position, type Publication } from './broker.js'
 import { follows } from './stream-id.js'
 
 /** One page that was read from the stream. */
@@ -108,8 +108,9 @@ export class ChannelReader {
 
   /** Records that a fenced read has returned the stream's top. */
   prove(top: Position): void {
-    const position = this.#position
-    if (position?.epoch === top.epoch && position.offset <= top.offset) this.#proven = true
+    if (!this.#position) return
+    const { epoch, offset } = this.#adopt(this.#position, top.epoch)
+    if (epoch === top.epoch && offset <= top.offset) this.#proven = true
   }
 
   /**
@@ -128,13 +129,13 @@ export class ChannelReader {
   onMessage(publication: Publication): void {
     const position = this.#position
     if (!position || this.#filling) return this.#hold(publication)
-    if (publication.epoch !== position.epoch) {
+    const { epoch, offset } = this.#adopt(position, publication.epoch)
+    if (publication.epoch !== epoch) {
       this.#hold(publication)
       return this.#runFill(undefined)
     }
-    if (publication.offset <= position.offset) return
-    if (this.#held.size === 0 && follows(publication.offset, position.offset))
-      return this.#deliver(publication)
+    if (publication.offset <= offset) return
+    if (this.#held.size === 0 && follows(publication.offset, offset)) return this.#deliver(publication)
     this.#hold(publication)
     this.#deliverHeld()
   }
@@ -176,7 +177,7 @@ export class ChannelReader {
     for (const offset of offsets) {
       const publication = this.#held.get(offset)
       if (!publication) continue
-      const current = this.#position ?? position
+      const current = this.#adopt(this.#position ?? position, publication.epoch)
       if (publication.epoch !== current.epoch) return this.#runFill(undefined)
       if (offset > current.offset && !follows(offset, current.offset)) break
       this.#held.delete(offset)
@@ -236,8 +237,8 @@ export class ChannelReader {
 
   /** Delivers a page. Returns whether there is more to read. */
   #apply(page: ReaderPage): boolean {
-    const position = this.#position
-    if (!position) return false
+    if (!this.#position) return false
+    const position = this.#adopt(this.#position, page.top.epoch)
     if (page.top.epoch !== position.epoch) {
       // Held publications of the old stream can no longer be delivered.
       for (const [offset, { epoch }] of this.#held) if (epoch !== page.top.epoch) this.#held.delete(offset)
@@ -256,6 +257,16 @@ export class ChannelReader {
       if (publication.offset > (this.#position?.offset ?? 0)) this.#deliver(publication)
     }
     return page.cut && page.publications.length > 0
+  }
+
+  /**
+   * Returns the position, in the epoch that the first publication of the channel has begun, when the position
+   * is one before it.
+   */
+  #adopt(position: Position, epoch: string): Position {
+    if (position.epoch === epoch || !isSameStream(position.epoch, epoch)) return position
+    this.#position = { epoch, offset: position.offset }
+    return this.#position
   }
 
   #reportLoss(top: Position): boolean {

@@ -76,6 +76,9 @@ function malformed(what: string): Error {
 
 const newline = 0x0a
 
+/** The place of the time in an envelope, after `{"t":`. */
+const timeAt = 5
+
 function encodeInfo(info: ClientInfo): InfoFields {
   return {
     u: info.user,
@@ -117,14 +120,29 @@ export function writeEnvelope(
   return prefixed(`${header}}\n`, data, 'utf8')
 }
 
+/**
+ * Sets the time of an encoded publication in place. Times have 13 digits until the year 2286, and
+ * `writeEnvelope` must have been given one.
+ */
+export function stampTime(envelope: Buffer, timeMs: number): void {
+  envelope.write(String(timeMs), timeAt, 'latin1')
+}
+
 /** A publication that was read from a stream, with its time to live in milliseconds. */
 export interface StoredPublication extends Publication {
   readonly ttlMs?: number | undefined
 }
 
-/** Returns whether the time to live of the publication has passed. `nowMs`: Unix milliseconds. */
-export function isExpired({ timeMs, ttlMs }: StoredPublication, nowMs: number): boolean {
-  return ttlMs !== undefined && nowMs - timeMs >= ttlMs
+/**
+ * Returns whether the time to live of the publication has passed. `nowMs` is a time of the clock that
+ * stamped the publication. `ttlMsMax`: the time to live that the channel's rule allows now.
+ */
+export function isExpired(
+  { timeMs, ttlMs = Infinity }: StoredPublication,
+  nowMs: number,
+  ttlMsMax = Infinity,
+): boolean {
+  return nowMs - timeMs >= Math.min(ttlMs, ttlMsMax)
 }
 
 /** Decodes a publication. Throws when the envelope is malformed. */

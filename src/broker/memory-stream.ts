@@ -2,6 +2,7 @@
 // clock; the caller passes the time.
 import {
   historyLimitMax,
+  isSameStream,
   type ClientInfo,
   type HistoryPage,
   type HistoryQuery,
@@ -9,6 +10,7 @@ import {
   type Publication,
   type Tags,
 } from './broker.js'
+import type { HistoryRule } from './storage.js'
 
 /** A publication that is not in a stream yet. */
 export interface UnstoredPublication {
@@ -22,6 +24,7 @@ export interface UnstoredPublication {
 interface Entry {
   readonly publication: Publication
   readonly atMs: number
+  readonly ttlMs: number
 }
 
 /**
@@ -32,8 +35,8 @@ const emptySlotsMax = 64
 
 /**
  * Offsets are 1, 2, 3 … without a gap, even after trimming and clearing, so an offset can be used as an
- * index. `nowMs` comes from a monotonic clock, so the oldest entry is the first to expire, and trimming only
- * has to check that entry.
+ * index. `nowMs` comes from a monotonic clock. `rule` is the rule in force, by default none: an entry lives as
+ * long as it was published for, and not longer than the rule says.
  */
 export class MemoryStream {
   readonly epoch: string
@@ -42,7 +45,6 @@ export class MemoryStream {
   #entries: (Entry | undefined)[] = []
   #head = 0
   #bytes = 0
-  #ttlMs = 0
   #usedAtMs: number
 
   constructor(epoch: string, nowMs: number) {
@@ -67,45 +69,48 @@ export class MemoryStream {
     return this.#bytes
   }
 
-  /** The time since the last write or read, in milliseconds. */
+  /** The time since the last write, in milliseconds. */
   idleMs(nowMs: number): number {
     return nowMs - this.#usedAtMs
   }
 
-  /**
-   * Appends a publication with the next offset. `size` and `ttlMs` apply to all publications in the stream,
-   * including earlier ones.
-   */
+  /** Appends a publication with the next offset. `size` includes earlier publications. */
   append(
     unstored: UnstoredPublication,
     options: { size: number; ttlMs: number; nowMs: number },
   ): Publication {
     this.#topOffset += 1
     this.#usedAtMs = options.nowMs
-    this.#ttlMs = options.ttlMs
+    const { nowMs, size, ttlMs } = options
     const publication: Publication = { ...unstored, epoch: this.epoch, offset: this.#topOffset }
-    this.#entries.push({ publication, atMs: options.nowMs })
+    this.#entries.push({ publication, atMs: nowMs, ttlMs })
     this.#bytes += bytesOf(publication)
-    while (this.count > options.size) this.#dropOldest()
-    this.trim(options.nowMs)
+    while (this.count > size) this.#dropOldest()
+    this.trim(nowMs)
     return publication
   }
 
-  page(query: HistoryQuery, nowMs: number): HistoryPage {
-    this.trim(nowMs)
-    this.#usedAtMs = nowMs
+  page(query: HistoryQuery, nowMs: number, rule?: HistoryRule): HistoryPage {
+    this.trim(nowMs, rule)
     const { since } = query
     const top = this.top
-    if (since === undefined) return { publications: this.#slice(query), top, continuous: true }
-    if (since.epoch !== '' && since.epoch !== this.epoch) return { publications: [], top, continuous: false }
-    const continuous = since.offset <= this.#topOffset && since.offset + 1 >= this.#oldestOffset
-    return { publications: this.#slice(query), top, continuous }
+    const entries = this.#slice(query)
+    const living = entries.filter((entry) => !isExpired(entry, nowMs, rule))
+    const publications = living.map(({ publication }) => publication)
+    if (since === undefined) return { publications, top, continuous: true }
+    if (since.epoch !== '' && !isSameStream(since.epoch, this.epoch))
+      return { publications: [], top, continuous: false }
+    const continuous =
+      since.offset <= this.#topOffset &&
+      since.offset + 1 >= this.#oldestOffset &&
+      (query.reverse === true || living.length === entries.length)
+    return { publications, top, continuous }
   }
 
-  /** Removes expired publications. */
-  trim(nowMs: number): void {
+  /** Removes the oldest publications while they are expired or too many. */
+  trim(nowMs: number, rule?: HistoryRule): void {
     for (let oldest = this.#entries[this.#head]; oldest; oldest = this.#entries[this.#head]) {
-      if (nowMs - oldest.atMs <= this.#ttlMs) return
+      if (this.count <= (rule?.size ?? Infinity) && !isExpired(oldest, nowMs, rule)) return
       this.#dropOldest()
     }
   }
@@ -122,7 +127,7 @@ export class MemoryStream {
     return this.#topOffset - this.count + 1
   }
 
-  #slice(query: HistoryQuery): Publication[] {
+  #slice(query: HistoryQuery): Entry[] {
     const limit = Math.min(query.limit, historyLimitMax)
     const reverse = query.reverse ?? false
     const oldest = this.#oldestOffset
@@ -132,12 +137,12 @@ export class MemoryStream {
     if (query.since && !reverse) from = Math.min(end, Math.max(from, query.since.offset + 1))
     if (reverse) from = Math.max(from, end - limit)
     else end = Math.min(end, from + limit)
-    const publications: Publication[] = []
+    const entries: Entry[] = []
     for (let offset = from; offset < end; offset += 1) {
       const entry = this.#entries[this.#head + offset - oldest]
-      if (entry) publications.push(entry.publication)
+      if (entry) entries.push(entry)
     }
-    return reverse ? publications.toReversed() : publications
+    return reverse ? entries.toReversed() : entries
   }
 
   #dropOldest(): void {
@@ -153,6 +158,10 @@ export class MemoryStream {
     this.#entries = this.#entries.slice(this.#head)
     this.#head = 0
   }
+}
+
+function isExpired({ atMs, ttlMs }: Entry, nowMs: number, rule: HistoryRule | undefined): boolean {
+  return nowMs - atMs >= Math.min(ttlMs, rule?.ttlMs ?? Infinity)
 }
 
 function bytesOf(publication: Publication): number {

@@ -3,7 +3,7 @@ import type { Clock } from '../time.js'
 import type { ChannelRef } from './broker.js'
 import { brokerContract } from './broker.contract.js'
 import { RecordingListener } from './listener.testing.js'
-import { emptyStreamIdleTtlMs, MemoryBroker, MemoryBrokerData } from './memory.js'
+import { MemoryBroker, MemoryBrokerData } from './memory.js'
 import { idempotencyWindowMs, streamIdleTtlMs } from './retention.js'
 
 class ManualClock implements Clock {
@@ -29,10 +29,13 @@ function openBrokers() {
   return { clock, data, broker, peer }
 }
 
+let sweep = (): void => {}
+
 brokerContract(
   'MemoryBroker',
   async () => {
-    const { clock, broker, peer } = openBrokers()
+    const { clock, broker, data, peer } = openBrokers()
+    sweep = () => data.sweep()
     return {
       broker,
       peer,
@@ -42,7 +45,7 @@ brokerContract(
       },
     }
   },
-  { reaches: 'accepted' },
+  { reaches: 'accepted', sweep: () => sweep() },
 )
 
 describe('MemoryBroker', () => {
@@ -161,7 +164,7 @@ describe('MemoryBrokerData.sweep()', () => {
     clock.advance(streamIdleTtlMs)
     data.sweep()
     expect((await broker.history(refOf(1), { limit: 0 })).top).toEqual(position)
-    clock.advance(streamIdleTtlMs + 1)
+    clock.advance(1)
     data.sweep()
     expect(data.stats()).toEqual(empty)
     const { top } = await broker.history(refOf(1), { limit: 0 })
@@ -169,15 +172,13 @@ describe('MemoryBrokerData.sweep()', () => {
     expect(top.epoch).not.toBe(position?.epoch)
   })
 
-  test('removes streams without a publication after five minutes', async () => {
+  test('returns the bytes of streams that were removed to their tenant', async () => {
     const { broker, clock, data } = openBrokers()
-    await broker.history(refOf(1), { limit: 0 })
-    clock.advance(emptyStreamIdleTtlMs)
+    await broker.publish(refOf(1), two, kept)
+    expect(broker.storage.storedBytes('t')).toBeGreaterThan(2)
+    clock.advance(streamIdleTtlMs + 1)
     data.sweep()
-    expect(data.stats().streams).toBe(1)
-    clock.advance(1)
-    data.sweep()
-    expect(data.stats().streams).toBe(0)
+    expect(broker.storage.storedBytes('t')).toBe(0)
   })
 
   test('keeps every stream that has a subscriber', async () => {

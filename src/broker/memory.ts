@@ -3,31 +3,39 @@
 import { randomBytes } from 'node:crypto'
 import { CommandError } from '../errors.js'
 import type { Clock } from '../time.js'
-import type {
-  Announcement,
-  Broker,
-  BrokerListener,
-  ChannelRef,
-  HistoryPage,
-  HistoryQuery,
-  NewPublication,
-  Position,
-  Publication,
-  PublishOptions,
-  Published,
+import {
+  epochWindowS,
+  type Announcement,
+  type Broker,
+  type BrokerListener,
+  type ChannelRef,
+  type HistoryPage,
+  type HistoryQuery,
+  type NewPublication,
+  type Position,
+  type Publication,
+  type PublishOptions,
+  type Published,
 } from './broker.js'
 import { digestOf, idempotencyMismatch, IdempotencyResults } from './idempotency.js'
 import { MemoryStream } from './memory-stream.js'
 import { idempotencyWindowMs, streamIdleTtlMs } from './retention.js'
-
-/**
- * How long an idle stream without any publication is kept, in milliseconds. It is shorter than
- * `streamIdleTtlMs`, so that reading channels with random names does not occupy memory for 30 days.
- */
-export const emptyStreamIdleTtlMs = 300_000
+import type { BrokerStorage, HistoryPolicies, HistoryRule } from './storage.js'
 
 const sweepIntervalMs = 1000
-const sweepStreamsMax = 1000
+/** Every stream is swept at least once in this many sweeps, and at least `sweepStreamsMin` in each. */
+const sweepsForAll = 30
+const sweepStreamsMin = 1000
+
+/** An estimate of what a stream, and each publication in it, occupies beside its data, in bytes. */
+const overheadBytes = { stream: 500, publication: 200 }
+
+interface ChannelStream {
+  readonly ref: ChannelRef
+  readonly stream: MemoryStream
+  /** The bytes that count for the tenant at the moment. */
+  countedBytes: number
+}
 
 /** How much a `MemoryBrokerData` holds. */
 export interface MemoryBrokerStats {
@@ -46,7 +54,11 @@ export interface MemoryBrokerStats {
 export class MemoryBrokerData {
   readonly #clock: Clock
   readonly #newEpoch: () => string
-  readonly #streams = new Map<string, MemoryStream>()
+  /** Distinguishes this data from that of an earlier process. It is part of every epoch. */
+  readonly #store: string
+  readonly #streams = new Map<string, ChannelStream>()
+  readonly #bytesByTenant = new Map<string, number>()
+  #policies: HistoryPolicies = { historyOf: () => undefined, tenants: () => [] }
   readonly #subscribers = new Map<string, Set<BrokerListener>>()
   readonly #results: IdempotencyResults<Published>
   /**
@@ -59,7 +71,17 @@ export class MemoryBrokerData {
   constructor(options: { clock: Clock; newEpoch?: () => string }) {
     this.#clock = options.clock
     this.#newEpoch = options.newEpoch ?? (() => randomBytes(6).toString('base64url'))
+    this.#store = this.#newEpoch()
     this.#results = new IdempotencyResults(idempotencyWindowMs, options.clock.monotonicMs())
+  }
+
+  govern(policies: HistoryPolicies): void {
+    this.#policies = policies
+  }
+
+  /** The bytes that the tenant's histories occupy. Expired publications count until they are swept. */
+  storedBytes(tenantId: string): number {
+    return this.#bytesByTenant.get(tenantId) ?? 0
   }
 
   subscribe(ref: ChannelRef, listener: BrokerListener): void {
@@ -100,40 +122,51 @@ export class MemoryBrokerData {
 
   history(ref: ChannelRef, query: HistoryQuery): HistoryPage {
     const nowMs = this.#clock.monotonicMs()
-    return this.#stream(ref, nowMs).page(query, nowMs)
+    const found = this.#streams.get(keyOf(ref))
+    if (found) {
+      const page = found.stream.page(query, nowMs, this.#ruleOf(ref))
+      this.#count(found)
+      return page
+    }
+    // Nothing is kept for a read. An empty stream with the epoch of the channel answers it.
+    return new MemoryStream(this.#epochOfEmpty(nowMs), nowMs).page(query, nowMs)
   }
 
   removeHistory(ref: ChannelRef): void {
-    this.#streams.get(keyOf(ref))?.clear()
+    const found = this.#streams.get(keyOf(ref))
+    if (!found) return
+    found.stream.clear()
+    this.#count(found)
   }
 
   stats(): MemoryBrokerStats {
     let publications = 0
     let bytes = 0
-    for (const stream of this.#streams.values()) {
+    for (const { stream } of this.#streams.values()) {
       publications += stream.count
       bytes += stream.bytes
     }
     return { streams: this.#streams.size, publications, bytes, idempotencyKeys: this.#results.size }
   }
 
-  /**
-   * Removes expired data from at most 1,000 streams per call. The next call continues where this one stopped.
-   */
+  /** Removes expired data from some streams. The next call continues where this one stopped. */
   sweep(): void {
     const nowMs = this.#clock.monotonicMs()
     this.#results.dropExpired(nowMs)
-    for (let swept = 0; swept < sweepStreamsMax; swept += 1) {
+    const streams = Math.max(sweepStreamsMin, Math.ceil(this.#streams.size / sweepsForAll))
+    for (let swept = 0; swept < streams; swept += 1) {
       const next = this.#sweepCursor.next()
       if (next.done) {
         this.#sweepCursor = this.#streams.entries()
         return
       }
-      const [key, stream] = next.value
-      stream.trim(nowMs)
-      const ttlMs = stream.top.offset === 0 ? emptyStreamIdleTtlMs : streamIdleTtlMs
+      const [key, found] = next.value
+      found.stream.trim(nowMs, this.#ruleOf(found.ref))
+      this.#count(found)
       // A subscribed stream stays: its subscribers know its epoch, and a new epoch would look like a loss.
-      if (stream.idleMs(nowMs) > ttlMs && !this.#subscribers.has(key)) this.#streams.delete(key)
+      if (found.stream.idleMs(nowMs) <= streamIdleTtlMs || this.#subscribers.has(key)) continue
+      this.#streams.delete(key)
+      this.#addBytes(found.ref, -found.countedBytes)
     }
   }
 
@@ -177,17 +210,41 @@ export class MemoryBrokerData {
     }
     if (!history) return { ...unstored, epoch: '', offset: 0 }
     const nowMs = this.#clock.monotonicMs()
-    return this.#stream(ref, nowMs).append(unstored, { ...history, nowMs })
+    const key = keyOf(ref)
+    let found = this.#streams.get(key)
+    if (!found) {
+      const epoch = `${this.#epochOfEmpty(nowMs)}.${this.#newEpoch()}`
+      const { channel, tenantId } = ref
+      found = { ref: { tenantId, channel }, stream: new MemoryStream(epoch, nowMs), countedBytes: 0 }
+      this.#streams.set(key, found)
+    }
+    const stored = found.stream.append(unstored, { ...history, nowMs })
+    this.#count(found)
+    return stored
   }
 
-  #stream(ref: ChannelRef, nowMs: number): MemoryStream {
-    const key = keyOf(ref)
-    let stream = this.#streams.get(key)
-    if (!stream) {
-      stream = new MemoryStream(this.#newEpoch(), nowMs)
-      this.#streams.set(key, stream)
-    }
-    return stream
+  /** The epoch of a channel without publications. */
+  #epochOfEmpty(nowMs: number): string {
+    return `${this.#store}.${Math.floor(nowMs / 1000 / epochWindowS)}`
+  }
+
+  #ruleOf(ref: ChannelRef): HistoryRule | undefined {
+    const rule = this.#policies.historyOf(ref)
+    return rule === null ? { size: 0, ttlMs: 0 } : rule
+  }
+
+  /** Counts what the stream occupies after a change. */
+  #count(found: ChannelStream): void {
+    const { bytes, count } = found.stream
+    const occupied = bytes + overheadBytes.stream + count * overheadBytes.publication
+    this.#addBytes(found.ref, occupied - found.countedBytes)
+    found.countedBytes = occupied
+  }
+
+  #addBytes({ tenantId }: ChannelRef, bytes: number): void {
+    const sum = this.storedBytes(tenantId) + bytes
+    if (sum > 0) this.#bytesByTenant.set(tenantId, sum)
+    else this.#bytesByTenant.delete(tenantId)
   }
 
   /**
@@ -211,6 +268,7 @@ export class MemoryBrokerData {
 
 /** One gateway's broker on the data of its process. `publish` delivers before it returns. */
 export class MemoryBroker implements Broker {
+  readonly storage: BrokerStorage
   readonly #data: MemoryBrokerData
   readonly #subscribed = new Map<string, ChannelRef>()
   #listener: BrokerListener | undefined
@@ -218,6 +276,13 @@ export class MemoryBroker implements Broker {
 
   constructor(data: MemoryBrokerData) {
     this.#data = data
+    this.storage = {
+      govern: (policies) => data.govern(policies),
+      // The sweep reaches every stream within a minute, and applies the rules in force.
+      rulesChanged: () => {},
+      storedBytes: (tenantId) => data.storedBytes(tenantId),
+      memory: () => undefined,
+    }
   }
 
   listen(listener: BrokerListener): void {

@@ -103,6 +103,36 @@ export function generationKey(partition: number): string {
 }
 
 /**
+ * Returns the key of a hash that counts what a tenant's histories occupy in one partition: channel → bytes,
+ * and '' → the sum.
+ */
+export function storedBytesKey(tenantId: string, partition: number): string {
+  return `parley:{${tags[partition]}}:${tenantId}:stored:bytes`
+}
+
+/**
+ * Returns the key of a sorted set with the streams of a partition: tenant id, a space and the channel, by the
+ * time at which the stream is to be swept, in milliseconds of the clock of Redis.
+ */
+export function sweepKey(partition: number): string {
+  return `parley:{${tags[partition]}}:sweep`
+}
+
+/** Returns a key that exists while the streams of a partition were recently listed for the sweep. */
+export function listedKey(partition: number): string {
+  return `parley:{${tags[partition]}}:listed`
+}
+
+/** A SCAN pattern that matches the streams of all channels. */
+export const streamKeyPattern = 'parley:{*}:*:stream:*'
+
+/** Returns the channel whose stream `key` holds, or undefined when the key is no stream of a channel. */
+export function channelOfStreamKey(key: string): TenantChannel | undefined {
+  const [, tenantId, channel] = /^parley:\{[^}]*\}:([^:]+):stream:(.+)$/s.exec(key) ?? []
+  return tenantId === undefined || channel === undefined ? undefined : { tenantId, channel }
+}
+
+/**
  * Returns the key of a fence. A gateway writes it after reads, so that a WAIT after the write covers
  * everything that was read from any partition of the same master.
  */

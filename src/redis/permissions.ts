@@ -15,18 +15,21 @@ const queuedCommands: readonly (readonly string[])[] = [
   ['EXPIRE', key, '1'],
   ['GET', key],
   ['HDEL', key, 'field'],
+  ['HEXISTS', key, 'field'],
   ['HGET', key, 'field'],
   ['HGETALL', key],
   ['HINCRBY', key, 'field', '1'],
   ['HLEN', key],
   ['HMGET', key, 'field'],
+  ['HSCAN', key, '0'],
   ['HSET', key, 'field', 'value'],
   ['INFO', 'replication'],
+  ['MEMORY', 'USAGE', key],
   ['PERSIST', key],
   ['PEXPIRE', key, '1'],
   ['PUBLISH', topic, ''],
   ['RENAME', key, key],
-  // The controller looks for the data of deleted tenants.
+  // The controller looks for the data of deleted tenants, and gateways look for streams to sweep.
   ['SCAN', '0'],
   ['SCRIPT', 'LOAD', 'return 0'],
   ['SET', key, ''],
@@ -35,6 +38,7 @@ const queuedCommands: readonly (readonly string[])[] = [
   ['WAIT', '0', '1'],
   ['XADD', key, 'NOMKSTREAM', '*', 'field', 'value'],
   ['XINFO', 'STREAM', key],
+  ['XLEN', key],
   ['XRANGE', key, '-', '+'],
   ['XREVRANGE', key, '+', '-'],
   ['XTRIM', key, 'MAXLEN', '0'],
@@ -125,7 +129,7 @@ async function collect(
 }
 
 function grantOf([name = '', first = '']: readonly string[]): string {
-  return ['CLUSTER', 'SCRIPT', 'XINFO'].includes(name) ? `+${name}|${first}` : `+${name}`
+  return ['CLUSTER', 'MEMORY', 'SCRIPT', 'XINFO'].includes(name) ? `+${name}|${first}` : `+${name}`
 }
 
 /**

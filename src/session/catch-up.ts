@@ -1,6 +1,6 @@
 // Reads from history what a new subscription has missed, and merges it with the publications that arrived
 // during the read.
-import type { HistoryPage, Position, Publication } from '../broker/broker.js'
+import { isSameStream, type HistoryPage, type Position, type Publication } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { SubscribeCommand } from '../protocol/commands.js'
 import type { Client } from './client.js'
@@ -21,7 +21,7 @@ export async function readMissed(
   // A subscriber that is new, or whose position is the newest, has missed nothing: later publications arrive
   // live.
   const top = broker.confirmedPosition(ref)
-  if (top && (!since || (since.epoch === top.epoch && since.offset === top.offset)))
+  if (top && (!since || (isSameStream(since.epoch, top.epoch) && since.offset === top.offset)))
     return { publications: [], top, continuous: true }
   // The read of the position is part of the subscription and charged with it.
   if (!since) return broker.history(ref, { limit: 0 })
@@ -118,7 +118,7 @@ function positionBefore(
   const skipped = missed.slice(0, first).findLast(({ offset }) => offset > 0)
   if (skipped) return { epoch: top.epoch, offset: skipped.offset }
   // An offset of another stream has no meaning in this one.
-  const sameStream = since.epoch === '' || since.epoch === top.epoch
+  const sameStream = since.epoch === '' || isSameStream(since.epoch, top.epoch)
   return { epoch: top.epoch, offset: sameStream ? since.offset : (missed[first]?.offset ?? 1) - 1 }
 }
 

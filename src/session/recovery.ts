@@ -1,6 +1,6 @@
 // Merges what a returning subscriber missed: the page read from history, and the publications that arrived
 // during the read. Pure functions.
-import type { HistoryPage, Position, Publication } from '../broker/broker.js'
+import { isSameStream, type HistoryPage, type Position, type Publication } from '../broker/broker.js'
 
 /**
  * Offsets grow by one within a generation of the broker, and jump to the next multiple of this number with a
@@ -57,11 +57,12 @@ export type GapReason = 'epoch' | 'trimmed' | 'ahead' | 'tooMany' | 'hole'
  * arrival.
  */
 export function mergeRecovered(input: RecoveryInput): Recovered {
-  const { since, page, live, limit } = input
+  const { since, live, limit } = input
   const unpositioned = live.filter((publication) => publication.offset === 0)
   const positioned = live.filter((publication) => publication.offset !== 0)
 
-  const lastEpoch = positioned.at(-1)?.epoch ?? page.top.epoch
+  const lastEpoch = positioned.at(-1)?.epoch ?? input.page.top.epoch
+  const page = inEpoch(input.page, lastEpoch)
   if (lastEpoch !== page.top.epoch) return gapOfReplacedStream(positioned, unpositioned)
 
   const sameStream = positioned.filter((publication) => publication.epoch === page.top.epoch)
@@ -102,12 +103,13 @@ export function mergeNewest(
     readonly wants: (publication: Publication) => boolean
   },
 ): Recovered {
-  const { since, page, live, wants } = input
+  const { page, live, wants } = input
   const unpositioned = live.filter((publication) => publication.offset === 0)
   const last = live.findLast((publication) => publication.offset !== 0)
   const isNewer = last && (last.epoch !== page.top.epoch || last.offset > page.top.offset)
   const { epoch, offset } = isNewer ? last : page.top
   const top = { epoch, offset }
+  const since = isSameStream(input.since.epoch, epoch) ? { ...input.since, epoch } : input.since
   if (since.epoch === epoch && since.offset === offset)
     return { kind: 'whole', publications: unpositioned, top }
   const kept = byOffset([...page.publications, ...live].filter((publication) => publication.epoch === epoch))
@@ -116,6 +118,15 @@ export function mergeNewest(
   const isKnown =
     newest === undefined || (since.epoch === epoch && since.offset <= offset && newest.offset <= since.offset)
   return { kind: 'whole', publications: [...(isKnown ? [] : [newest]), ...unpositioned], top }
+}
+
+/**
+ * Returns the page in the epoch of the stream that began after it was read, when the channel had no
+ * publication at the time of the read.
+ */
+function inEpoch(page: HistoryPage, epoch: string): HistoryPage {
+  const { top } = page
+  return top.epoch !== epoch && isSameStream(top.epoch, epoch) ? { ...page, top: { ...top, epoch } } : page
 }
 
 /**
@@ -133,7 +144,7 @@ function gapOfReplacedStream(
 }
 
 function reasonOf(since: Position, top: Position): GapReason {
-  if (since.epoch !== '' && since.epoch !== top.epoch) return 'epoch'
+  if (since.epoch !== '' && !isSameStream(since.epoch, top.epoch)) return 'epoch'
   return since.offset > top.offset ? 'ahead' : 'trimmed'
 }
 

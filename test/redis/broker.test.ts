@@ -13,7 +13,7 @@ import { brokerContract, type OpenedBrokers } from '../../src/broker/broker.cont
  * time. The window is long enough for a busy machine.
  */
 const windowMs = 2_500
-const times = { historyTtlMs: 2_000, windowMs, sizeSlack: 200 }
+const times = { historyTtlMs: 2_000, windowMs, deadlineMs: 60_000 }
 const limits = { windowMs, waitMs: 10_000 }
 
 async function open(url: string, flush: () => Promise<unknown>): Promise<OpenedBrokers> {

@@ -145,6 +145,7 @@ function open(connections: FakeConnection[], overrides: Partial<GroupCommitOptio
     },
     waitReplicas: () => 1,
     waitMs: 1_000,
+    nowMs: () => 1_764_534_880_000,
     publishBy: 'PUBLISH',
     queueMs: 6_000,
     queueMax: 5,

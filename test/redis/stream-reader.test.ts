@@ -4,11 +4,13 @@ import { expect, test } from 'vitest'
 import type { Position } from '../../src/broker/broker.js'
 import { StreamReader } from '../../src/broker/redis/stream-reader.js'
 import { RedirectedError } from '../../src/redis/routing/redirects.js'
-import { epochKey, fenceKey, streamKey } from '../../src/redis/keys.js'
+import { fenceKey } from '../../src/redis/keys.js'
+import { locationOf } from '../../src/broker/redis/channel-keys.js'
+import { writeFence } from '../../src/broker/redis/scripts.js'
 import type { LiveRedis, RedisLink } from '../../src/redis/link.js'
 
 const ref = { tenantId: 't1', channel: 'room:1' }
-const page = [Buffer.from('epoch'), Buffer.from('0-3'), 0, []]
+const page = [Buffer.from('epoch'), Buffer.from('0-3'), 0, [], 1_764_534_880_000]
 
 function rig(replies: (fence: string) => unknown[]) {
   const fences: string[] = []
@@ -18,9 +20,12 @@ function rig(replies: (fence: string) => unknown[]) {
       pipeline() {
         const fake = {
           fence: '',
-          callBuffer: () => ((scripts += 1), fake),
+          callBuffer(_: string, sha: string, _keys: number, key: string) {
+            if (sha === writeFence.sha) fake.fence = key
+            else scripts += 1
+            return fake
+          },
           call: () => fake,
-          set: (key: string) => ((fake.fence = key), fake),
         }
         return fake
       },
@@ -48,13 +53,12 @@ function rig(replies: (fence: string) => unknown[]) {
       partitions: () => [5, 6],
       waitReplicas: () => 1,
       waitMs: 1_000,
-      epochMs: () => 0,
       patienceMs: 1_000,
     },
     { fence: true },
   )
   const read = (query: { limit: number; since?: Position } = { limit: 1 }) =>
-    reader.read({ partition: 7, streamKey: streamKey(ref), epochKey: epochKey(ref), ...query })
+    reader.read({ ...locationOf(ref), partition: 7, ...query })
   return { read, fences, scripts: () => scripts }
 }
 

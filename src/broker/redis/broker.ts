@@ -21,16 +21,19 @@ import {
 import {
   announcementMessage,
   ephemeralMessage,
+  stampTime,
   storedPublicationMessage,
   writeEnvelope,
 } from '../envelope.js'
 import { digestOf } from '../idempotency.js'
+import type { BrokerStorage } from '../storage.js'
 import { offsetOf } from '../stream-id.js'
 import type { ChannelKeys, ChannelLocation } from './channel-keys.js'
 import type { FollowedChannels, StreamReads } from './followed-channels.js'
 import { KnownEpochs } from './known-epochs.js'
 import type { WriteRouter } from './pending-write.js'
 import { PendingMessage } from './publisher.js'
+import type { RedisStorage } from './redis-storage.js'
 import {
   AppendEntry,
   ClaimKey,
@@ -51,12 +54,19 @@ export interface RedisBrokerParts {
   readonly messages: { send(message: PendingMessage): void }
   readonly reads: StreamReads
   readonly channels: FollowedChannels
+  readonly storage: RedisStorage
   /** Sends the messages that are still waiting, and refuses the writes that are still waiting for a shard. */
   close(): Promise<void>
   readonly clock: Clock
   /** The idempotency window, in milliseconds. */
   readonly windowMs: number
 }
+
+/** The tenant ids of the gateways' own channels begin with this. Their data uses the reserve of the memory. */
+const ownTenantPrefix = '$'
+
+/** Takes the place of the time in an envelope, until the envelope is sent. */
+const unsetTimeMs = 1e12
 
 export class RedisBroker implements Broker {
   readonly #parts: RedisBrokerParts
@@ -69,6 +79,10 @@ export class RedisBroker implements Broker {
   constructor(parts: RedisBrokerParts) {
     this.#parts = parts
     this.#epochs = new KnownEpochs(parts.clock)
+  }
+
+  get storage(): BrokerStorage {
+    return this.#parts.storage
   }
 
   listen(listener: BrokerListener): void {
@@ -86,7 +100,7 @@ export class RedisBroker implements Broker {
 
   async publish(ref: ChannelRef, publication: NewPublication, options: PublishOptions): Promise<Published> {
     this.#assertOpen()
-    const { channels, clock, keys, messages, windowMs } = this.#parts
+    const { channels, clock, keys, messages, storage, windowMs } = this.#parts
     const { durability, writes } = this.#writesFor(ref, options.durability)
     const { history, idempotencyKey: key } = options
     const location = keys.of(ref)
@@ -94,26 +108,32 @@ export class RedisBroker implements Broker {
       key === undefined
         ? undefined
         : { key: idempotencyKey(ref, key), digest: digestOf(publication), windowMs }
-    const envelope = writeEnvelope(publication, { timeMs: clock.epochMs(), ttlMs: history?.ttlMs })
+    const reserved = ref.tenantId.startsWith(ownTenantPrefix)
+    if (history && !reserved) storage.checkMemory(location)
+    const envelope = writeEnvelope(publication, { timeMs: unsetTimeMs, ttlMs: history?.ttlMs })
     this.#publishing += 1
     try {
       if (!history) return await this.#publishEphemeral(location, { writes, envelope, idempotency })
-      const entry = { location, size: history.size, envelope, idempotency }
-      // With a known epoch the write is a cheap command. Without it, or with a key, a script determines the
-      // epoch.
-      const known = idempotency ? undefined : this.#epochs.get(location.streamKey)
+      const { size, ttlMs } = history
+      const entry = { location, size, ttlMs, envelope, idempotency, reserved }
+      // With a known epoch the write is a short script. Without it, with a key, or with another time to live,
+      // a longer script determines the epoch and when the stream is swept.
+      const cached = idempotency ? undefined : this.#epochs.get(location.streamKey)
+      const known = cached?.ttlMs === ttlMs ? cached : undefined
       const write = new AppendEntry(entry, { known, sinceMs: clock.monotonicMs() })
       writes.send(write)
       const stored = (await write.done) ?? (await this.#appendToNewStream(writes, entry))
       if (stored.id === '') return { durability: 'accepted', repeated: true }
+      storage.record(location, stored.partitionBytes)
       const learnt = stored.epoch !== known?.epoch || stored.store !== known.store
-      if (learnt && !stored.repeated) this.#epochs.set(location.streamKey, stored)
+      if (learnt && !stored.repeated) this.#epochs.set(location.streamKey, { ...stored, ttlMs })
       const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
       channels.readerOf(location)?.acknowledged(position)
-      // A repeat also sends the message: if the first publish was not acknowledged, no message was sent.
-      // Readers drop offsets that they have already delivered.
-      if (!stored.published) {
-        const message = storedPublicationMessage(stored, envelope)
+      // A repeat sends the first message again, because its gateway may have died before it sent it. Readers
+      // drop offsets that they have already delivered.
+      const announced = stored.repeated ? stored.first : envelope
+      if (!stored.published && announced) {
+        const message = storedPublicationMessage(stored, announced)
         messages.send(
           new PendingMessage(location, message, { sinceMs: clock.monotonicMs(), repeatable: true }),
         )
@@ -145,6 +165,7 @@ export class RedisBroker implements Broker {
       since: query.since,
       limit,
       reverse: query.reverse,
+      rule: this.#parts.storage.ruleOf(ref),
     })
     const reader = channels.readerOf(location)
     if (fenced) {
@@ -177,10 +198,11 @@ export class RedisBroker implements Broker {
 
   async removeHistory(ref: ChannelRef): Promise<void> {
     this.#assertOpen()
-    const { clock, keys } = this.#parts
-    const write = new TrimStream(keys.of(ref), { sinceMs: clock.monotonicMs() })
+    const { clock, keys, storage } = this.#parts
+    const location = keys.of(ref)
+    const write = new TrimStream(location, { sinceMs: clock.monotonicMs() })
     this.#writesFor(ref, undefined).writes.send(write)
-    await write.done
+    storage.record(location, await write.done)
   }
 
   async close(): Promise<void> {
@@ -239,6 +261,8 @@ export class RedisBroker implements Broker {
       const { repeated } = await claim.done
       if (repeated) return { durability, repeated }
     }
+    const { clock, storage } = this.#parts
+    stampTime(envelope, storage.nowMs(location) ?? clock.epochMs())
     this.#sendOnce(location, ephemeralMessage(envelope))
     return { durability, repeated: false }
   }

@@ -1,12 +1,26 @@
 // The Redis key names, topics and partitions of channels. Every publish needs them, so they are cached.
-import { channelTopic, epochKey, partitionOf, streamKey } from '../../redis/keys.js'
+import {
+  channelTopic,
+  epochKey,
+  generationKey,
+  partitionOf,
+  storedBytesKey,
+  streamKey,
+  sweepKey,
+} from '../../redis/keys.js'
 import type { ChannelRef } from '../broker.js'
 
 /** The partition and the keys of a channel's stream. */
-export interface StreamLocation {
+export interface StreamLocation extends ChannelRef {
   readonly partition: number
   readonly streamKey: string
   readonly epochKey: string
+  /** The generation record of the partition, which holds the store id. */
+  readonly recordKey: string
+  /** The hash with the bytes that the tenant's histories occupy in the partition. */
+  readonly storedKey: string
+  /** The sorted set of streams to sweep. */
+  readonly sweepKey: string
 }
 
 /**
@@ -37,15 +51,27 @@ export class ChannelKeys {
       this.#known = new Map()
       this.#count = 0
     }
-    const location = {
-      partition: partitionOf(ref),
-      streamKey: streamKey(ref),
-      epochKey: epochKey(ref),
-      topic: channelTopic(ref),
-    }
+    const location = locationOf(ref)
     const ofTenant = this.#known.get(ref.tenantId) ?? new Map<string, ChannelLocation>()
     this.#known.set(ref.tenantId, ofTenant.set(ref.channel, location))
     this.#count += 1
     return location
+  }
+}
+
+/** Returns the names of a channel without the cache, for work that visits each channel once. */
+export function locationOf({ channel, tenantId }: ChannelRef): ChannelLocation {
+  const ref = { tenantId, channel }
+  const partition = partitionOf(ref)
+  return {
+    tenantId,
+    channel,
+    partition,
+    streamKey: streamKey(ref),
+    epochKey: epochKey(ref),
+    topic: channelTopic(ref),
+    recordKey: generationKey(partition),
+    storedKey: storedBytesKey(tenantId, partition),
+    sweepKey: sweepKey(partition),
   }
 }

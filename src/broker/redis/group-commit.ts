@@ -35,6 +35,8 @@ export interface GroupCommitOptions extends Omit<OrderedWorkerOptions<Write>, 'w
   readonly waitReplicas: () => number
   /** The timeout of a WAIT, in milliseconds. */
   readonly waitMs: number
+  /** Returns the time by the clock of the master, in milliseconds since the Unix epoch. */
+  readonly nowMs: () => number
   /** The command by which Redis publishes the messages of writes that wait for no replicas. */
   readonly publishBy: PubSubCommand
   /**
@@ -77,13 +79,13 @@ export class GroupCommit extends OrderedWorker<Write> {
   }
 
   protected override async runBatch(live: LiveRedis, batch: readonly Write[]): Promise<void> {
-    const { publishBy, waitMs, waitReplicas } = this.#options
+    const { nowMs, publishBy, waitMs, waitReplicas } = this.#options
     const group = this.#hasGenerations(live, batch) ? batch : await this.#openGenerations(live, batch)
     if (group.length === 0) return
     const replicas = waitReplicas()
     const pipeline = live.client.pipeline()
     const commands = this.#commandsOf(live, group)
-    const options = { publishBy: replicas > 0 ? undefined : publishBy }
+    const options = { publishBy: replicas > 0 ? undefined : publishBy, nowMs: nowMs() }
     for (const { generation, writes } of commands) {
       const [first, ...others] = writes
       first.add(pipeline, generation, { ...options, behind: others.flatMap(({ shared }) => shared ?? []) })

@@ -10,6 +10,8 @@ export interface KnownEpoch {
    * data has another incarnation and other epochs.
    */
   readonly store: string
+  /** The time to live in milliseconds for which the stream is due for the sweep. */
+  readonly ttlMs: number
 }
 
 /**
@@ -36,13 +38,13 @@ export class KnownEpochs {
     return undefined
   }
 
-  set(streamKey: string, { epoch, store }: KnownEpoch): void {
+  set(streamKey: string, { epoch, store, ttlMs }: KnownEpoch): void {
     this.#known.delete(streamKey)
     if (this.#known.size >= knownMax) {
       const [oldest] = this.#known.keys()
       if (oldest !== undefined) this.#known.delete(oldest)
     }
-    this.#known.set(streamKey, { epoch, store, untilMs: this.#clock.monotonicMs() + knownForMs })
+    this.#known.set(streamKey, { epoch, store, ttlMs, untilMs: this.#clock.monotonicMs() + knownForMs })
   }
 
   delete(streamKey: string): void {
@@ -50,7 +52,7 @@ export class KnownEpochs {
   }
 }
 
-/** Returns a random epoch of 12 characters. */
-export function newEpoch(): string {
+/** Returns 12 random characters, by which the epochs of two streams differ. */
+export function newNonce(): string {
   return randomBytes(9).toString('base64url')
 }

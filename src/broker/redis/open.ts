@@ -18,6 +18,8 @@ import type { PendingWrite } from './pending-write.js'
 import type { PendingMessage } from './publisher.js'
 import { ShardParts, type RedisBrokerDeps } from './shard-parts.js'
 import { readUnavailable, type StreamPage, type StreamRead, type StreamReader } from './stream-reader.js'
+import { RedisStorage } from './redis-storage.js'
+import { StoredBytes } from './stored-bytes.js'
 import { SubscriptionRouter } from './subscription-router.js'
 
 export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
@@ -64,6 +66,13 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
     readFenced: (read: StreamRead) => readFrom(fencedReaders, read),
   }
   const keys = new ChannelKeys()
+  const storedBytes = new StoredBytes()
+  const storage = new RedisStorage({
+    shards,
+    storedBytes,
+    createPerShard: (create) => new PerShard(shards, create),
+    createHousekeeper: (shard, policies) => parts.housekeeper(shard, { storedBytes, policies }),
+  })
   const channels = new FollowedChannels({
     keys,
     reads,
@@ -82,10 +91,12 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
     messages,
     reads,
     channels,
+    storage,
     clock,
     windowMs,
     async close() {
       await Promise.race([messages.idle(), pause(flushMs)])
+      storage.close()
       for (const part of [accepted, replicated, messages, subscriptions, readers, fencedReaders]) part.close()
     },
   })

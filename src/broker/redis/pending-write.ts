@@ -81,9 +81,7 @@ export interface WriteRouter {
 /** An entry that one command can append together with others. */
 export interface SharedAppend {
   readonly envelope: Buffer
-  /**
-   * The approximate number of entries that the stream keeps. Only writes with the same size share a command.
-   */
+  /** The number of entries that the stream keeps. Only writes with the same size share a command. */
   readonly size: number
   /** The incarnation of the data in which the entry may share a command: see `Generation.store`. */
   readonly store: string
@@ -97,6 +95,8 @@ export interface AddOptions {
    * publishes the message after the replicas have confirmed the write.
    */
   readonly publishBy: PubSubCommand | undefined
+  /** The time by the clock of the master, in milliseconds since the Unix epoch. */
+  readonly nowMs: number
 }
 
 export interface AddResult {

@@ -1,6 +1,7 @@
 // The Lua scripts of the broker. A script contains only what must be atomic. Each connection loads the
 // scripts when it is prepared.
 import { script, type Script } from '../../redis/scripts.js'
+import { countLua, epochLua, nowLua } from './storage-lua.js'
 
 /**
  * Reads the generation record and advances it atomically, so that two gateways that connect to the same new
@@ -8,14 +9,15 @@ import { script, type Script } from '../../redis/scripts.js'
  * streams, and is raised above the given stream. The script always writes, so that a WAIT after it covers the
  * record, whichever gateway wrote it.
  * - KEYS: record; optionally a stream that refuses the recorded generation.
- * - ARGV: master_replid, a random store id for a partition without a record.
+ * - ARGV: master_replid, a random store id for a partition without a record. A read may have created the
+ *   record with only a store id.
  * - Returns {generation, store id}.
  */
-export const moveGeneration = script(`
+export const moveGeneration = script(`#!lua flags=allow-oom
 local record = redis.call('HMGET', KEYS[1], 'generation', 'replid', 'store')
-local generation, store = tonumber(record[1]), record[3]
+local generation, store = tonumber(record[1]), record[3] or ARGV[2]
 if not generation then
-  generation, store = 0, ARGV[2]
+  generation = 0
 elseif record[2] ~= ARGV[1] then
   generation = generation + 1
 end
@@ -32,78 +34,125 @@ redis.call('HSET', KEYS[1], 'generation', generation, 'replid', ARGV[1], 'store'
 return {generation, store}
 `)
 
-/**
- * A Lua function that returns the epoch of a stream and whether the stream exists. The epoch is stored beside
- * its stream: as 'r<epoch>' when the channel was read before the first publication, and as 'p<epoch>' from
- * the first publication on. A 'p' without its stream means that the stream was lost; the next stream gets
- * another epoch.
- */
-const epochOf = `
-local function epochOf(stream, nonce, fresh, ttl)
-  local known = redis.call('GET', nonce)
-  local exists = redis.call('EXISTS', stream) == 1
-  if known and (exists or string.sub(known, 1, 1) == 'r') then return string.sub(known, 2), exists end
-  if exists and not known then redis.call('DEL', stream) end
-  return fresh, false
+/** Scripts with this flag also run while Redis is at maxmemory. They serve the gateways' own channels. */
+const reserve = 'flags=allow-oom'
+
+const publishStoredLua = (flags: string): Script =>
+  script(`#!lua ${flags}
+${epochLua}${countLua}
+local stream, epochKey, record, stored, sweep, once = unpack(KEYS)
+local generation, size, envelope, nonce, idle, channel, member, ttl, digest, window = unpack(ARGV)
+if once then
+  local seen = redis.call('GET', once)
+  if seen then
+    local first, id, epoch = string.match(seen, '^(%S+) ?(%S*) ?(%S*)$')
+    if first ~= digest then return {'mismatch'} end
+    redis.call('SET', once, seen, 'KEEPTTL')
+    local entry = id ~= '' and epochOf(stream, epochKey) == epoch and redis.call('XRANGE', stream, id, id)[1]
+    return {'repeated', id, epoch, 0, entry and entry[2][2] or ''}
+  end
 end
-`
+local epoch, exists, lost = epochOf(stream, epochKey)
+if not epoch then
+  if exists then redis.call('DEL', stream) end
+  epoch = newStreamEpoch(record, string.sub(nonce, 1, 8))
+  if lost then epoch = string.gsub(epoch, '%d+$', '') end
+  epoch = epoch .. '.' .. nonce
+end
+local length = redis.call('XLEN', stream)
+local id = redis.call('XADD', stream, generation .. '-*', 'e', envelope)
+redis.call('SET', epochKey, 'p' .. epoch, 'EX', idle)
+redis.call('EXPIRE', stream, idle)
+redis.call('ZADD', sweep, 'LT', now() + ttl, member)
+if once then redis.call('SET', once, digest .. ' ' .. id .. ' ' .. epoch, 'PX', window) end
+local total
+local count = excess(length + 1, tonumber(size))
+local freed = count > 0 and drop(stream, length + 1, count) or 0
+if length == 0 or redis.call('HEXISTS', stored, channel) == 0 then
+  total = measure(stream, stored, channel)
+else
+  total = account(stored, channel, costOf(#envelope) - freed)
+end
+return {'new', id, epoch, total}
+`)
 
 /**
  * Appends an entry and returns its epoch atomically. Repeats with the same idempotency key and payload create
  * no further entry. A repeat also writes, so that a WAIT after it covers the first publish.
- * - KEYS: stream, epoch; optionally the idempotency key.
- * - ARGV: generation, size, envelope, a new epoch, idle time to live in seconds; with a key also the digest
- *   of the payload and the window in ms.
- * - Returns {'new' or 'repeated', id, epoch} or {'mismatch'}. id and epoch are '' when the first publish was
- *   not stored (`claimKey`).
+ * - KEYS: stream, epoch, generation record, counts, sweep; optionally the idempotency key.
+ * - ARGV: generation, size, envelope, a nonce for a new epoch, idle time to live in seconds, channel, member
+ *   of the sweep, time to live of the entry in ms; with a key also the digest of the payload and the window
+ *   in ms.
+ * - Returns {'new', id, epoch, bytes of the tenant in this partition}, {'repeated', id, epoch, 0, the stored
+ *   envelope or ''} or {'mismatch'}. id and epoch are '' when the first publish was not stored (`claimKey`).
  */
-export const publishStored = script(`${epochOf}
-if KEYS[3] then
-  local seen = redis.call('GET', KEYS[3])
-  if seen then
-    local digest, id, epoch = string.match(seen, '^(%S+) ?(%S*) ?(%S*)$')
-    if digest ~= ARGV[6] then return {'mismatch'} end
-    redis.call('SET', KEYS[3], seen, 'KEEPTTL')
-    return {'repeated', id, epoch}
-  end
+export const publishStored = publishStoredLua('')
+export const publishStoredReserved = publishStoredLua(reserve)
+
+const appendAllLua = (flags: string): Script =>
+  script(`#!lua ${flags}
+${nowLua}${countLua}
+local stream, stored, sweep = unpack(KEYS)
+local generation, size, entries, channel, ttl, command, topic, epoch = unpack(ARGV)
+local length = redis.call('XLEN', stream)
+local id, first
+local messages = {}
+local count, added, at = 0, 0, 1
+while at <= #entries do
+  local next = at + 4 + struct.unpack('>I4', entries, at)
+  local entry = string.sub(entries, at + 4, next - 1)
+  id = redis.call('XADD', stream, 'NOMKSTREAM', generation .. '-*', 'e', entry)
+  if not id then return id end
+  first = first or id
+  count = count + 1
+  added = added + costOf(#entry)
+  if command then messages[count] = 'S' .. epoch .. ' ' .. id .. ' ' .. entry end
+  at = next
 end
-local epoch = epochOf(KEYS[1], KEYS[2], ARGV[4])
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[1] .. '-*', 'e', ARGV[3])
-redis.call('SET', KEYS[2], 'p' .. epoch, 'EX', ARGV[5])
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-if KEYS[3] then redis.call('SET', KEYS[3], ARGV[6] .. ' ' .. id .. ' ' .. epoch, 'PX', ARGV[7]) end
-return {'new', id, epoch}
+local surplus = excess(length + count, tonumber(size))
+if surplus > 0 then added = added - drop(stream, length + count, surplus) end
+local total
+if length == 0 then
+  redis.call('ZADD', sweep, 'LT', now() + ttl, string.match(stream, ':([^:]+):stream:') .. ' ' .. channel)
+  total = measure(stream, stored, channel)
+else
+  total = account(stored, channel, added)
+end
+if count > 1 then
+  for i, message in ipairs(messages) do messages[i] = struct.pack('>I4', #message) .. message end
+  table.insert(messages, 1, 'M')
+end
+if command then redis.pcall(command, topic, table.concat(messages)) end
+return {first, total}
 `)
 
 /**
  * Appends entries to one stream with consecutive ids, and publishes them as one message in the format of
  * `Publisher`, atomically. When the first XADD succeeds, the others do. A missing permission to publish
  * causes no error here, because the check at start reports it.
- * - KEYS: stream. The topic is not in KEYS: no key has its name, and Redis would refuse a missing key in a
- *   slot that is being moved.
- * - ARGV: generation, size, entries (each after its length in four bytes, big-endian); to publish them also
- *   PUBLISH or SPUBLISH, topic, epoch.
- * - Returns the first id, or nil when there is no stream.
+ * - KEYS: stream, counts, sweep. The topic is not in KEYS: no key has its name, and Redis would refuse a
+ *   missing key in a slot that is being moved.
+ * - ARGV: generation, size, entries (each after its length in four bytes, big-endian), channel, time to live
+ *   of the entries in ms; to publish them also PUBLISH or SPUBLISH, topic, epoch.
+ * - Returns {first id, bytes of the tenant in this partition}, or nil when there is no stream.
  */
-export const appendAll = script(`
-local id, first
-local messages = {}
-local at = 1
-while at <= #ARGV[3] do
-  local next = at + 4 + struct.unpack('>I4', ARGV[3], at)
-  local entry = string.sub(ARGV[3], at + 4, next - 1)
-  id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[2], ARGV[1] .. '-*', 'e', entry)
-  if not id then return id end
-  first = first or id
-  if ARGV[4] then messages[#messages + 1] = 'S' .. ARGV[6] .. ' ' .. id .. ' ' .. entry end
-  at = next
-end
-if #messages > 1 then
-  for i, message in ipairs(messages) do messages[i] = struct.pack('>I4', #message) .. message end
-  table.insert(messages, 1, 'M')
-end
-if ARGV[4] then redis.pcall(ARGV[4], ARGV[5], table.concat(messages)) end
-return first
+export const appendAll = appendAllLua('')
+export const appendAllReserved = appendAllLua(reserve)
+
+/**
+ * Removes all entries of a stream. KEYS: stream, counts. ARGV: channel. Returns the bytes of the tenant in
+ * this partition, or nil when there is no stream.
+ */
+export const trimStream = script(`#!lua flags=allow-oom
+${countLua}
+if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
+redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', 0)
+return measure(KEYS[1], KEYS[2], ARGV[1])
+`)
+
+/** Writes a fence, also while Redis is at maxmemory. KEYS: fence. ARGV: time to live in seconds. Returns OK. */
+export const writeFence = script(`#!lua flags=allow-oom
+return redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
 `)
 
 /**
@@ -124,40 +173,51 @@ return string.match(seen, '^%S+') == ARGV[1] and 'repeated' or 'mismatch'
 `)
 
 /**
- * Reads a consistent epoch, top and list of entries.
- * - KEYS: stream, epoch.
- * - ARGV: command (XRANGE or XREVRANGE), first bound, second bound, count, an id to look up or '', a new
- *   epoch, the time to live in seconds of an epoch under which nothing was published.
- * - Returns {epoch, top id, 1 when the id exists, entries}. The id 0-0, before all entries, exists when no
- *   entry was ever removed.
+ * Reads a consistent epoch, top and list of entries. It creates no key for a channel without a stream: the
+ * epoch of such a channel is derived (ADR 0016).
+ * - KEYS: stream, epoch, generation record, counts.
+ * - ARGV: command (XRANGE or XREVRANGE), first bound, second bound, count, an id to look up or '', channel,
+ *   the size in force or '' when it is unknown, a store id for a partition without a record.
+ * - Returns {epoch, top id, 1 when the id exists, entries, time of Redis in ms}. The id 0-0, before all
+ *   entries, exists when no entry was ever removed. Entries beyond the size are removed before the read.
  */
-export const readStream = script(`${epochOf}
-local epoch, exists = epochOf(KEYS[1], KEYS[2], ARGV[6])
-if not exists then
-  redis.pcall('SET', KEYS[2], 'r' .. epoch, 'EX', ARGV[7])
-  return {epoch, '0-0', ARGV[5] == '0-0' and 1 or 0, {}}
+export const readStream = script(`#!lua flags=allow-oom
+${epochLua}${countLua}
+local stream, epochKey, record, stored = unpack(KEYS)
+local command, from, to, limit, lookedUp, channel, size, fresh = unpack(ARGV)
+local epoch, exists = epochOf(stream, epochKey)
+if not epoch or not exists then
+  return {epoch or newStreamEpoch(record, fresh), '0-0', lookedUp == '0-0' and 1 or 0, {}, now()}
 end
-local list = redis.call('XINFO', 'STREAM', KEYS[1])
+local length = redis.call('XLEN', stream)
+if size ~= '' and length > tonumber(size) then
+  account(stored, channel, -drop(stream, length, length - size))
+end
+local list = redis.call('XINFO', 'STREAM', stream)
 local info = {}
 for i = 1, #list, 2 do info[list[i]] = list[i + 1] end
 local top = info['last-generated-id']
 local own = 0
-if ARGV[5] == '0-0' then
+if lookedUp == '0-0' then
   if info['entries-added'] == info['length'] then own = 1 end
-elseif ARGV[5] ~= '' and #redis.call('XRANGE', KEYS[1], ARGV[5], ARGV[5]) > 0 then
+elseif lookedUp ~= '' and #redis.call('XRANGE', stream, lookedUp, lookedUp) > 0 then
   own = 1
 end
 local entries = {}
-if tonumber(ARGV[4]) > 0 then
-  entries = redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3], 'COUNT', ARGV[4])
+if tonumber(limit) > 0 then
+  entries = redis.call(command, stream, from, to, 'COUNT', limit)
 end
-return {epoch, top, own, entries}
+return {epoch, top, own, entries, now()}
 `)
 
 export const brokerScripts: readonly Script[] = [
   moveGeneration,
   publishStored,
+  publishStoredReserved,
   appendAll,
+  appendAllReserved,
   claimKey,
+  trimStream,
+  writeFence,
   readStream,
 ]

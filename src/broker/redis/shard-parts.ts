@@ -2,16 +2,24 @@
 // waits for the replies of another.
 import type { Log } from '../../log.js'
 import { partitionCount } from '../../redis/keys.js'
-import type { Prepare, RedisLink } from '../../redis/link.js'
+import type { LiveRedis, Prepare, RedisLink } from '../../redis/link.js'
 import type { WorkerReport } from '../../redis/routing/job.js'
+import { loadScripts } from '../../redis/scripts.js'
+import { ServerTime } from '../../redis/server-time.js'
 import type { Shard, ShardMap } from '../../redis/topology/shards.js'
-import type { Clock } from '../../time.js'
+import { systemAfter, type Clock } from '../../time.js'
+import type { HistoryPolicies } from '../storage.js'
 import { Generations, loadBrokerScripts } from './generations.js'
 import { GroupCommit } from './group-commit.js'
+import { Housekeeper } from './housekeeper.js'
 import type { RedisBrokerLimits } from './limits.js'
+import { MemoryGauge } from './memory-gauge.js'
 import type { PendingWrite, PubSubCommand } from './pending-write.js'
 import { Publisher, type PendingMessage } from './publisher.js'
+import type { StoredBytes } from './stored-bytes.js'
 import { StreamReader } from './stream-reader.js'
+import { sweepScripts } from './sweep-scripts.js'
+import { Sweeper } from './sweeper.js'
 import { TopicSubscriber, type TopicEvents } from './topic-subscriber.js'
 
 export interface RedisBrokerDeps {
@@ -49,6 +57,7 @@ export class ShardParts {
   readonly #deps: RedisBrokerDeps
   readonly #limits: RedisBrokerLimits
   readonly #publishBy: PubSubCommand
+  readonly #times = new WeakMap<Shard, ServerTime>()
 
   constructor(deps: RedisBrokerDeps, limits: RedisBrokerLimits) {
     this.#deps = deps
@@ -70,6 +79,7 @@ export class ShardParts {
     })
     const prepare: Prepare = async (live) => {
       await loadBrokerScripts(live)
+      await this.timeOf(shard).begin(live)
       // One pipeline opens all partitions that the shard holds. The first write to a partition that moves
       // here later opens that partition.
       await generations.open(live, this.#heldBy(shard))
@@ -81,6 +91,7 @@ export class ShardParts {
       report,
       generations,
       waitReplicas: durability === 'replicated' ? () => waitReplicas(shard) : () => 0,
+      nowMs: () => this.timeOf(shard).nowMs(),
       publishBy: this.#publishBy,
       ...this.#limits,
     })
@@ -99,7 +110,7 @@ export class ShardParts {
   }
 
   reader(shard: Shard, { fence }: { fence: boolean }): StreamReader {
-    const { clock, createLink, gatewayId, waitReplicas } = this.#deps
+    const { createLink, gatewayId, waitReplicas } = this.#deps
     return new StreamReader(
       {
         link: createLink(fence ? 'fenced reader' : 'reader', loadBrokerScripts, shard),
@@ -108,7 +119,6 @@ export class ShardParts {
         partitions: () => this.#heldBy(shard),
         waitReplicas: () => waitReplicas(shard),
         waitMs: this.#limits.waitMs,
-        epochMs: () => clock.epochMs(),
         patienceMs: this.#limits.queueMs,
       },
       { fence },
@@ -124,6 +134,38 @@ export class ShardParts {
       replyMs: this.#limits.replyMs,
       events,
     })
+  }
+
+  housekeeper(
+    shard: Shard,
+    tenants: {
+      readonly storedBytes: StoredBytes
+      readonly policies: () => HistoryPolicies
+    },
+  ): Housekeeper {
+    const { clock, createLink, gatewayId, log } = this.#deps
+    const partitionsHeld = () => this.#heldBy(shard)
+    const prepare = (live: LiveRedis) => loadScripts(live, sweepScripts)
+    return new Housekeeper({
+      link: createLink('housekeeper', prepare, shard),
+      retired: shard.retired,
+      gatewayId,
+      partitions: partitionsHeld,
+      ...tenants,
+      sweeper: new Sweeper({ partitions: partitionsHeld, ...tenants }),
+      memory: new MemoryGauge(shard.name, log),
+      time: this.timeOf(shard),
+      clock,
+      after: systemAfter,
+      log,
+    })
+  }
+
+  /** The clock of the shard's master. */
+  timeOf(shard: Shard): ServerTime {
+    const known = this.#times.get(shard) ?? new ServerTime(this.#deps.clock)
+    this.#times.set(shard, known)
+    return known
   }
 
   #heldBy(shard: Shard): number[] {

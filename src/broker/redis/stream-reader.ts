@@ -10,12 +10,13 @@ import { fenceKey } from '../../redis/keys.js'
 import type { RedisLink } from '../../redis/link.js'
 import { isRedirect, RedirectedError } from '../../redis/routing/redirects.js'
 import { addScript } from '../../redis/scripts.js'
-import type { Position, Publication } from '../broker.js'
+import { isSameStream, type Position, type Publication } from '../broker.js'
 import { isExpired, readEnvelope } from '../envelope.js'
 import { follows, generationOf, idOf, offsetOf } from '../stream-id.js'
+import type { HistoryRule } from '../storage.js'
 import type { StreamLocation } from './channel-keys.js'
-import { newEpoch } from './known-epochs.js'
-import { readStream } from './scripts.js'
+import { newNonce } from './known-epochs.js'
+import { readStream, writeFence } from './scripts.js'
 
 /** One read of a stream. */
 export interface StreamRead extends StreamLocation {
@@ -23,6 +24,8 @@ export interface StreamRead extends StreamLocation {
   readonly since?: Position | undefined
   /** The highest offset, inclusive. Default: the top. */
   readonly upTo?: number | undefined
+  /** The rule in force. Default: publications are returned as long as they were published for. */
+  readonly rule?: HistoryRule | undefined
   /** The most publications that are returned. With 0 the page contains only the top. */
   readonly limit: number
   /** True: the newest publication is the first. Default false. */
@@ -53,8 +56,6 @@ export interface StreamReaderOptions {
   readonly waitReplicas: () => number
   /** The timeout of a WAIT, in milliseconds. */
   readonly waitMs: number
-  /** Returns the time in milliseconds since the Unix epoch. */
-  readonly epochMs: () => number
   /** How long a read waits for a connection, in milliseconds. */
   readonly patienceMs: number
 }
@@ -62,14 +63,13 @@ export interface StreamReaderOptions {
 const readsMax = 512
 /** The lifetime of a fence in seconds. Nothing reads a fence; the expiry only removes it. */
 const fenceTtlS = 3_600
-/** The lifetime of an epoch under which nothing has been published, in seconds. */
-const unusedEpochTtlS = 3_600
 
 const ReadReply = z.tuple([
   z.instanceof(Buffer),
   z.instanceof(Buffer),
   z.number(),
   z.array(z.tuple([z.instanceof(Buffer), z.tuple([z.instanceof(Buffer), z.instanceof(Buffer)])])),
+  z.number(),
 ])
 
 interface Caller {
@@ -120,8 +120,8 @@ export class StreamReader {
    * another shard holds the partition.
    */
   read(read: StreamRead): Promise<StreamPage> {
-    const { limit, reverse, since, streamKey, upTo } = read
-    const id = JSON.stringify([streamKey, since, upTo, limit, reverse])
+    const { limit, reverse, rule, since, streamKey, upTo } = read
+    const id = JSON.stringify([streamKey, since, upTo, limit, reverse, rule])
     return new Promise((resolve, reject) => {
       const pending = this.#pending.get(id)
       if (pending) return void pending.callers.push({ resolve, reject })
@@ -160,7 +160,8 @@ export class StreamReader {
     for (const { read } of batch) addScript(pipeline, readStream, scriptCall(read))
     if (replicas > 0) {
       const fence = fenceKey(this.#fencePartition(batch), gatewayId)
-      pipeline.set(fence, '1', 'EX', fenceTtlS).call('WAIT', replicas, waitMs)
+      addScript(pipeline, writeFence, { keys: [fence], args: [fenceTtlS] })
+      pipeline.call('WAIT', replicas, waitMs)
     }
     const replies = await live.run(pipeline, { deadlineMs: waitMs + 1_000 })
     const [written, reached] = replies.slice(-2)
@@ -170,7 +171,10 @@ export class StreamReader {
     const fenced =
       !this.#fence ||
       replicas === 0 ||
-      (written === 'OK' && typeof reached === 'number' && reached >= replicas && (await live.confirmMaster()))
+      (String(written) === 'OK' &&
+        typeof reached === 'number' &&
+        reached >= replicas &&
+        (await live.confirmMaster()))
     batch.forEach((pending, index) => {
       const { callers, read } = pending
       const reply = replies[index]
@@ -180,7 +184,7 @@ export class StreamReader {
         if (reply.message.startsWith('NOSCRIPT')) live.discard('the scripts of the node were flushed')
         return rejectAll(pending, readUnavailable(reply))
       }
-      const page = pageOf(read, ReadReply.parse(reply), { fenced, nowMs: this.#options.epochMs() })
+      const page = pageOf(read, ReadReply.parse(reply), { fenced })
       for (const caller of callers) caller.resolve(page)
     })
   }
@@ -200,7 +204,7 @@ function rejectAll({ callers }: PendingRead, error: unknown): void {
 }
 
 function scriptCall(read: StreamRead): { keys: string[]; args: (string | number)[] } {
-  const { epochKey, limit, reverse, since, streamKey, upTo } = read
+  const { channel, epochKey, limit, recordKey, reverse, rule, since, storedKey, streamKey, upTo } = read
   const ownId = since && !reverse ? idOf(since.offset) : ''
   const bound = since ? `(${idOf(since.offset)}` : undefined
   const range = reverse
@@ -208,25 +212,32 @@ function scriptCall(read: StreamRead): { keys: string[]; args: (string | number)
     : ['XRANGE', bound ?? '-', upTo === undefined ? '+' : idOf(upTo)]
   // The script reads at least one entry, to detect whether something is missing.
   return {
-    keys: [streamKey, epochKey],
-    args: [...range, ownId === '' ? limit : Math.max(limit, 1), ownId, newEpoch(), unusedEpochTtlS],
+    keys: [streamKey, epochKey, recordKey, storedKey],
+    args: [
+      ...range,
+      ownId === '' ? limit : Math.max(limit, 1),
+      ownId,
+      channel,
+      rule?.size ?? '',
+      newNonce().slice(0, 8),
+    ],
   }
 }
 
 function pageOf(
   read: StreamRead,
   reply: z.infer<typeof ReadReply>,
-  { fenced, nowMs }: { fenced: boolean; nowMs: number },
+  { fenced }: { fenced: boolean },
 ): StreamPage {
-  const [epochBytes, topId, ownExists, entries] = reply
+  const [epochBytes, topId, ownExists, entries, nowMs] = reply
   const epoch = epochBytes.toString('latin1')
-  const { limit, reverse, since, upTo } = read
+  const { limit, reverse, rule, since, upTo } = read
   const streamTop = offsetOf(topId.toString('latin1'))
   const all = entries.map(([id, [, envelope]]) =>
     readEnvelope(envelope, { epoch, offset: offsetOf(id.toString('latin1')) }),
   )
-  const publications = all.filter((publication) => !isExpired(publication, nowMs))
-  const otherEpoch = since !== undefined && since.epoch !== '' && since.epoch !== epoch
+  const publications = all.filter((publication) => !isExpired(publication, nowMs, rule?.ttlMs))
+  const otherEpoch = since !== undefined && since.epoch !== '' && !isSameStream(since.epoch, epoch)
   return {
     publications: otherEpoch ? [] : publications.slice(0, limit),
     top: { epoch, offset: upTo === undefined ? streamTop : Math.min(upTo, streamTop) },

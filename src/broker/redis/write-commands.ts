@@ -1,14 +1,15 @@
 // The broker's kinds of writes. Each kind defines the command that it adds to a pipeline, and how it reads
 // the reply.
+import { z } from 'zod'
 import { CommandError } from '../../errors.js'
 import { isRedirect } from '../../redis/routing/redirects.js'
 import { addScript, type Pipeline } from '../../redis/scripts.js'
-import { lengthPrefixed } from '../envelope.js'
+import { lengthPrefixed, stampTime } from '../envelope.js'
 import { idempotencyMismatch } from '../idempotency.js'
 import { streamIdleTtlMs } from '../retention.js'
 import { idBehind } from '../stream-id.js'
 import type { ChannelLocation, StreamLocation } from './channel-keys.js'
-import { newEpoch, type KnownEpoch } from './known-epochs.js'
+import { newNonce, type KnownEpoch } from './known-epochs.js'
 import {
   PendingWrite,
   type AddOptions,
@@ -16,7 +17,14 @@ import {
   type Generation,
   type NotStored,
 } from './pending-write.js'
-import { appendAll, claimKey, publishStored } from './scripts.js'
+import {
+  appendAll,
+  appendAllReserved,
+  claimKey,
+  publishStored,
+  publishStoredReserved,
+  trimStream,
+} from './scripts.js'
 
 /** The result of appending a publication to a stream. */
 export interface StoredEntry {
@@ -29,15 +37,26 @@ export interface StoredEntry {
   readonly repeated: boolean
   /** True when Redis has also published the message on the channel's topic. */
   readonly published: boolean
+  /**
+   * The envelope of the first publish when this is a repeat of it. Undefined when it is not stored any more.
+   */
+  readonly first?: Buffer | undefined
+  /** What the tenant's histories occupy in the partition, in bytes. Absent for a repeat. */
+  readonly partitionBytes?: number | undefined
 }
 
 /** An entry that is to be appended to a stream. */
 export interface NewEntry {
   readonly location: ChannelLocation
-  /** The approximate number of entries that the stream keeps. */
+  /** The number of entries that the stream keeps. */
   readonly size: number
+  /** How long the entry is kept, in milliseconds. */
+  readonly ttlMs: number
+  /** The encoded publication. Its time is set when it is sent. */
   readonly envelope: Buffer
   readonly idempotency?: Idempotency | undefined
+  /** True: the entry is also stored while Redis is at maxmemory. */
+  readonly reserved: boolean
 }
 
 /** The idempotency key of a publish. */
@@ -49,6 +68,15 @@ export interface Idempotency {
   readonly windowMs: number
 }
 
+const Bytes = z.instanceof(Buffer)
+const PublishReply = z.tuple([
+  Bytes,
+  Bytes.optional(),
+  Bytes.optional(),
+  z.number().optional(),
+  Bytes.optional(),
+])
+
 /** `sinceMs`: when the write was created, in milliseconds of the monotonic clock. */
 interface CreatedAt {
   readonly sinceMs: number
@@ -56,15 +84,17 @@ interface CreatedAt {
 
 /**
  * Appends an entry to a stream. When the channel's epoch is known and Redis still has the same data, the
- * command is a plain XADD, or one script for all consecutive entries. Both cost Redis a fifth of the script
- * that determines the epoch. The result is undefined when the stream no longer exists, so that the known
+ * command is one short script for all consecutive entries. Otherwise it is the script that determines the
+ * epoch. The result is undefined when the stream no longer exists, so that the known
  * epoch is not valid any more.
  */
 export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
   readonly #entry: NewEntry
   readonly #known: KnownEpoch | undefined
-  /** The incarnation that was passed to the script that determines the epoch. */
+  /** The incarnation of the data to which the command was sent. */
   #store = ''
+  /** True when the command was the script that determines the epoch. */
+  #determinesEpoch = false
 
   constructor(entry: NewEntry, { known, sinceMs }: CreatedAt & { readonly known: KnownEpoch | undefined }) {
     const { envelope, idempotency, location, size } = entry
@@ -77,25 +107,29 @@ export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
     this.#known = known
   }
 
-  override add(pipeline: Pipeline, { number, store }: Generation, { behind, publishBy }: AddOptions): void {
-    const { envelope, idempotency, location, size } = this.#entry
-    const { epochKey, streamKey, topic } = location
-    if (this.#known?.store === store && !idempotency) {
-      if (behind.length === 0 && !publishBy) {
-        pipeline.call('XADD', streamKey, 'NOMKSTREAM', 'MAXLEN', '~', size, `${number}-*`, 'e', envelope)
-        return
-      }
+  override add(pipeline: Pipeline, { number, store }: Generation, options: AddOptions): void {
+    const { behind, nowMs, publishBy } = options
+    const { envelope, idempotency, location, reserved, size, ttlMs } = this.#entry
+    const { channel, epochKey, recordKey, storedKey, streamKey, sweepKey, tenantId, topic } = location
+    stampTime(envelope, nowMs)
+    this.#store = store
+    this.#determinesEpoch = this.#known?.store !== store || idempotency !== undefined
+    if (this.#known && !this.#determinesEpoch) {
+      for (const shared of behind) stampTime(shared.envelope, nowMs)
       const entries = lengthPrefixed([envelope, ...behind.map((shared) => shared.envelope)])
       const publish = publishBy ? [publishBy, topic, this.#known.epoch] : []
-      addScript(pipeline, appendAll, { keys: [streamKey], args: [number, size, entries, ...publish] })
+      addScript(pipeline, reserved ? appendAllReserved : appendAll, {
+        keys: [streamKey, storedKey, sweepKey],
+        args: [number, size, entries, channel, ttlMs, ...publish],
+      })
       return
     }
-    this.#store = store
-    const keys = [streamKey, epochKey, ...(idempotency ? [idempotency.key] : [])]
     const once = idempotency ? [idempotency.digest, idempotency.windowMs] : []
-    addScript(pipeline, publishStored, {
-      keys,
-      args: [number, size, envelope, store + newEpoch(), streamIdleTtlMs / 1_000, ...once],
+    const idleS = streamIdleTtlMs / 1_000
+    const member = `${tenantId} ${channel}`
+    addScript(pipeline, reserved ? publishStoredReserved : publishStored, {
+      keys: [streamKey, epochKey, recordKey, storedKey, sweepKey, ...(idempotency ? [idempotency.key] : [])],
+      args: [number, size, envelope, newNonce(), idleS, channel, member, ttlMs, ...once],
     })
   }
 
@@ -104,15 +138,40 @@ export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
     { index, published }: AddResult,
   ): { result: StoredEntry | undefined } | NotStored {
     if (reply === null) return { result: undefined }
-    if (this.#known && (typeof reply === 'string' || Buffer.isBuffer(reply))) {
-      const { epoch, store } = this.#known
-      return { result: { id: idBehind(String(reply), index), epoch, store, repeated: false, published } }
-    }
     if (!Array.isArray(reply)) return notStored(reply)
-    const [status = '', id = '', epoch = ''] = reply.map(String)
-    if (status === 'mismatch') throw idempotencyMismatch()
-    return { result: { id, epoch, store: this.#store, repeated: status === 'repeated', published: false } }
+    const store = this.#store
+    if (this.#known && !this.#determinesEpoch) {
+      // This is parsed by hand, because most publishes take this path.
+      const [firstId, partitionBytes]: unknown[] = reply
+      if (!Buffer.isBuffer(firstId) || typeof partitionBytes !== 'number')
+        throw new Error('the script that appends entries gave a malformed reply')
+      const id = idBehind(String(firstId), index)
+      return { result: { id, epoch: this.#known.epoch, store, repeated: false, published, partitionBytes } }
+    }
+    const [status, id = '', epoch = '', bytes, envelope] = PublishReply.parse(reply)
+    switch (String(status)) {
+      case 'mismatch':
+        throw idempotencyMismatch()
+      case 'new':
+        return {
+          result: {
+            ...stringsOf(id, epoch),
+            store,
+            repeated: false,
+            published: false,
+            partitionBytes: bytes,
+          },
+        }
+      default: {
+        const first = envelope?.byteLength ? envelope : undefined
+        return { result: { ...stringsOf(id, epoch), store, repeated: true, published: false, first } }
+      }
+    }
   }
+}
+
+function stringsOf(id: Buffer | string, epoch: Buffer | string): { id: string; epoch: string } {
+  return { id: String(id), epoch: String(epoch) }
 }
 
 /** Claims the idempotency key of a publish to a channel without history. */
@@ -138,18 +197,26 @@ export class ClaimKey extends PendingWrite<{ repeated: boolean }> {
   }
 }
 
-/** Removes all entries of a stream. */
-export class TrimStream extends PendingWrite<void> {
+/**
+ * Removes all entries of a stream. The result is what the tenant's histories occupy in the partition, in
+ * bytes, or undefined when there is no stream.
+ */
+export class TrimStream extends PendingWrite<number | undefined> {
+  readonly #location: StreamLocation
+
   constructor(location: StreamLocation, { sinceMs }: CreatedAt) {
     super(location, { sinceMs, bytes: 50 })
+    this.#location = location
   }
 
   override add(pipeline: Pipeline): void {
-    pipeline.xtrim(this.key, 'MAXLEN', '=', 0)
+    const { channel, storedKey, streamKey } = this.#location
+    addScript(pipeline, trimStream, { keys: [streamKey, storedKey], args: [channel] })
   }
 
-  override read(reply: unknown): { result: void } | NotStored {
-    return reply instanceof Error ? notStored(reply) : { result: undefined }
+  override read(reply: unknown): { result: number | undefined } | NotStored {
+    if (reply instanceof Error) return notStored(reply)
+    return { result: typeof reply === 'number' ? reply : undefined }
   }
 }
 
@@ -167,6 +234,13 @@ function notStored(reply: unknown): NotStored {
       'NOT_REPLICATED',
       'Nothing was stored: Redis has too few replicas at the moment. Try again',
       { retryAfterMs: 1_000 },
+    )
+  }
+  if (text.startsWith('OOM')) {
+    throw new CommandError(
+      'BROKER_UNAVAILABLE',
+      'Nothing was stored: Redis has no memory left. Try again later, and tell the operators of this server',
+      { retryAfterMs: 5_000 },
     )
   }
   const kind = /^[A-Z]+/.exec(text)?.[0] ?? 'an error'

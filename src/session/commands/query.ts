@@ -1,11 +1,12 @@
 // Commands that only read: presence, presence statistics and history of a channel.
-import type {
-  Broker,
-  ChannelRef,
-  ClientInfo,
-  HistoryPage,
-  Position,
-  Publication,
+import {
+  isSameStream,
+  type Broker,
+  type ChannelRef,
+  type ClientInfo,
+  type HistoryPage,
+  type Position,
+  type Publication,
 } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import type { Command, HistoryCommand, ReplyRef } from '../../protocol/commands.js'
@@ -96,7 +97,7 @@ export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQu
     const { continuous, top } = page
     page = { continuous, top, publications: page.publications.concat(part.publications) }
   }
-  if (since && since.epoch !== '' && since.epoch !== page.top.epoch) {
+  if (since && since.epoch !== '' && !isSameStream(since.epoch, page.top.epoch)) {
     throw new CommandError(
       'UNRECOVERABLE_POSITION',
       `The position belongs to an earlier stream of "${ref.channel}" (epoch ${since.epoch}, now ${page.top.epoch}): read its history from the start`,

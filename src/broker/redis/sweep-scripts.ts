@@ -1,0 +1,99 @@
+// The Lua scripts that remove expired entries from idle channels, and that keep the counts of what histories
+// occupy. All of them also run while Redis is at maxmemory, because they free memory.
+import { script, type Script } from '../../redis/scripts.js'
+import { streamIdleTtlMs } from '../retention.js'
+import { countLua, nowLua } from './storage-lua.js'
+
+/**
+ * How long after the removal of its oldest entry a stream is swept again at the earliest, and how long after
+ * a sweep at the latest, in milliseconds. The latter bounds how long a wrong count stays.
+ */
+const againMs = { min: 10_000, max: 600_000, empty: 86_400_000 }
+
+/** The most entries that one call of `sweepStream` checks for expiry. */
+const checkedMax = 1_024
+
+/** Returns streams to sweep. KEYS: sweep. ARGV: the most members. Returns members. */
+export const dueStreams = script(`#!lua flags=no-writes
+${nowLua}
+return redis.call('ZRANGE', KEYS[1], '-inf', now(), 'BYSCORE', 'LIMIT', 0, ARGV[1])
+`)
+
+/**
+ * Removes what a stream may no longer keep, and measures what it occupies. Entries are in the order of their
+ * times, except for a failover to a node whose clock is behind: then an entry goes when the ones before it go.
+ * - KEYS: stream, counts, sweep.
+ * - ARGV: channel, member of the sweep, the size and the time to live in ms of the rule in force, or '' when
+ *   no rule is known. An entry lives as long as it was published for, and no longer than the rule says.
+ * - Returns {number of removed entries, bytes of the tenant in this partition}.
+ */
+export const sweepStream = script(`#!lua flags=allow-oom
+${nowLua}${countLua}
+local stream, stored, sweep = unpack(KEYS)
+local channel, member, size, ruleTtl = unpack(ARGV)
+if redis.call('EXISTS', stream) == 0 then
+  redis.call('ZREM', sweep, member)
+  local count = redis.call('HGET', stored, channel)
+  if not count then return {0, 0} end
+  redis.call('HDEL', stored, channel)
+  if redis.call('HLEN', stored) == 1 then
+    redis.call('DEL', stored)
+    return {0, 0}
+  end
+  return {0, redis.call('HINCRBY', stored, '', -count)}
+end
+local before = redis.call('XLEN', stream)
+local length = before
+if size ~= '' and length > tonumber(size) then
+  redis.call('XTRIM', stream, 'MAXLEN', '=', size)
+  length = tonumber(size)
+end
+local time = now()
+local checked, firstEnd = 0, nil
+while length > 0 and checked < ${checkedMax} and not firstEnd do
+  local expired = 0
+  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', 64)) do
+    local at, ttl = string.match(entry[2][2], '^{"t":(%d+),"x":(%d+)')
+    local limit = tonumber(ttl or ruleTtl)
+    if limit and ruleTtl ~= '' then limit = math.min(limit, tonumber(ruleTtl)) end
+    local ends = (at or string.match(entry[2][2], '^{"t":(%d+)')) + (limit or ${streamIdleTtlMs})
+    if ends > time then
+      firstEnd = ends
+      break
+    end
+    expired = expired + 1
+  end
+  checked = checked + 64
+  if expired > 0 then
+    length = length - expired
+    redis.call('XTRIM', stream, 'MAXLEN', '=', length)
+  end
+end
+local due = time + ${againMs.empty}
+if length > 0 and not firstEnd then
+  due = time
+elseif firstEnd then
+  due = math.min(math.max(firstEnd, time + ${againMs.min}), time + ${againMs.max})
+end
+redis.call('ZADD', sweep, due, member)
+return {before - length, measure(stream, stored, channel)}
+`)
+
+/**
+ * Makes channels of a tenant due for the sweep, because a rule has changed.
+ * - KEYS: counts, sweep.
+ * - ARGV: the tenant's id, a cursor of HSCAN.
+ * - Returns the next cursor; '0' at the end.
+ */
+export const recheckStreams = script(`#!lua flags=allow-oom
+${nowLua}
+local found = redis.call('HSCAN', KEYS[1], ARGV[2], 'COUNT', 500)
+local time = now()
+for i = 1, #found[2], 2 do
+  local channel = found[2][i]
+  if channel ~= '' then redis.call('ZADD', KEYS[2], 'XX', 'LT', time, ARGV[1] .. ' ' .. channel) end
+end
+return found[1]
+`)
+
+export const sweepScripts: readonly Script[] = [dueStreams, sweepStream, recheckStreams]
