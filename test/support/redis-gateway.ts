@@ -17,7 +17,7 @@ import {
   type SentinelTarget,
   type StandaloneTarget,
 } from '../../src/redis/url.js'
-import { systemClock } from '../../src/time.js'
+import { systemClock, type Clock } from '../../src/time.js'
 
 export interface TestRedisBroker {
   readonly broker: RedisBroker
@@ -39,6 +39,8 @@ export interface TestBrokerOptions {
   readonly limits?: Partial<RedisBrokerLimits> | undefined
   readonly log?: Log
   readonly fault?: BrokerFault | undefined
+  /** Default: the clock of the system. */
+  readonly clock?: Clock | undefined
 }
 
 /** Opens a broker. Its default log level is fatal. */
@@ -81,7 +83,7 @@ export function openTestBroker(url: string, options: TestBrokerOptions = {}): Te
         onOpen: (listener) => link.onOpen((live) => listener(altered(live))),
       }
     },
-    clock: systemClock,
+    clock: options.clock ?? systemClock,
     log,
     gatewayId: `test-${gateways}`,
     waitReplicas: ({ locator }) => options.fault?.waitReplicas ?? locator.waitReplicas ?? 1,

@@ -1,7 +1,7 @@
 // The Lua scripts of the broker. A script contains only what must be atomic. Each connection loads the
 // scripts when it is prepared.
 import { script, type Script } from '../../redis/scripts.js'
-import { countLua, epochLua, nowLua } from './storage-lua.js'
+import { countLua, epochLua, expiryLua, nowLua } from './storage-lua.js'
 
 /**
  * Reads the generation record and advances it atomically, so that two gateways that connect to the same new
@@ -65,14 +65,9 @@ redis.call('SET', epochKey, 'p' .. epoch, 'EX', idle)
 redis.call('EXPIRE', stream, idle)
 redis.call('ZADD', sweep, 'LT', now() + ttl, member)
 if once then redis.call('SET', once, digest .. ' ' .. id .. ' ' .. epoch, 'PX', window) end
-local total
-local count = excess(length + 1, tonumber(size))
-local freed = count > 0 and drop(stream, length + 1, count) or 0
-if length == 0 or redis.call('HEXISTS', stored, channel) == 0 then
-  total = measure(stream, stored, channel)
-else
-  total = account(stored, channel, costOf(#envelope) - freed)
-end
+local counted = redis.call('HEXISTS', stored, channel) == 1
+local total = settle(stream, stored, channel, length + 1, tonumber(size), costOf(#envelope))
+if not counted then total = measure(stream, stored, channel) end
 return {'new', id, epoch, total}
 `)
 
@@ -109,15 +104,10 @@ while at <= #entries do
   if command then messages[count] = 'S' .. epoch .. ' ' .. id .. ' ' .. entry end
   at = next
 end
-local surplus = excess(length + count, tonumber(size))
-if surplus > 0 then added = added - drop(stream, length + count, surplus) end
-local total
 if length == 0 then
   redis.call('ZADD', sweep, 'LT', now() + ttl, string.match(stream, ':([^:]+):stream:') .. ' ' .. channel)
-  total = measure(stream, stored, channel)
-else
-  total = account(stored, channel, added)
 end
+local total = settle(stream, stored, channel, length + count, tonumber(size), added)
 if count > 1 then
   for i, message in ipairs(messages) do messages[i] = struct.pack('>I4', #message) .. message end
   table.insert(messages, 1, 'M')
@@ -177,21 +167,30 @@ return string.match(seen, '^%S+') == ARGV[1] and 'repeated' or 'mismatch'
  * epoch of such a channel is derived (ADR 0016).
  * - KEYS: stream, epoch, generation record, counts.
  * - ARGV: command (XRANGE or XREVRANGE), first bound, second bound, count, an id to look up or '', channel,
- *   the size in force or '' when it is unknown, a store id for a partition without a record.
+ *   the size and the time to live in force or '' when they are unknown, a store id for a partition without a
+ *   record.
  * - Returns {epoch, top id, 1 when the id exists, entries, time of Redis in ms}. The id 0-0, before all
- *   entries, exists when no entry was ever removed. Entries beyond the size are removed before the read.
+ *   entries, exists when no entry was ever removed. Entries beyond the size, and expired ones before the
+ *   others, are removed before the read.
  */
 export const readStream = script(`#!lua flags=allow-oom
-${epochLua}${countLua}
+${epochLua}${countLua}${expiryLua}
 local stream, epochKey, record, stored = unpack(KEYS)
-local command, from, to, limit, lookedUp, channel, size, fresh = unpack(ARGV)
+local command, from, to, limit, lookedUp, channel, size, ttl, fresh = unpack(ARGV)
 local epoch, exists = epochOf(stream, epochKey)
 if not epoch or not exists then
   return {epoch or newStreamEpoch(record, fresh), '0-0', lookedUp == '0-0' and 1 or 0, {}, now()}
 end
+local time = now()
 local length = redis.call('XLEN', stream)
 if size ~= '' and length > tonumber(size) then
   account(stored, channel, -drop(stream, length, length - size))
+  length = tonumber(size)
+end
+-- Expired entries would take the places of others on a page.
+if tonumber(limit) > 0 and command == 'XRANGE' then
+  local left = dropExpired(stream, length, time, ttl)
+  if left < length then measure(stream, stored, channel) end
 end
 local list = redis.call('XINFO', 'STREAM', stream)
 local info = {}
@@ -207,7 +206,7 @@ local entries = {}
 if tonumber(limit) > 0 then
   entries = redis.call(command, stream, from, to, 'COUNT', limit)
 end
-return {epoch, top, own, entries, now()}
+return {epoch, top, own, entries, time}
 `)
 
 export const brokerScripts: readonly Script[] = [

@@ -39,6 +39,46 @@ local function newStreamEpoch(record, fresh)
 end
 `
 
+/** The most entries that one call of `dropExpired` checks. */
+const checkedMax = 1_024
+
+/**
+ * dropExpired(stream, length, time, ruleTtl): removes the oldest entries while they are expired. An entry lives
+ * as long as it was published for, and no longer than the rule in force says; `ruleTtl` is '' when no rule is
+ * known. Returns the new length, and the time at which the oldest entry expires, or nil when there is none or
+ * more may be expired. Entries are in the order of their times, except after a failover to a node whose clock
+ * is behind, and after the time to live was changed: then an entry goes when those before it go.
+ */
+export const expiryLua = `
+local function dropExpired(stream, length, time, ruleTtl)
+  local page, checked = 1, 0
+  while length > 0 and checked < ${checkedMax} do
+    local expired, firstEnd = 0, nil
+    for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', page)) do
+      local at, ttl = string.match(entry[2][2], '^{"t":(%d+),"x":(%d+)')
+      at = at or string.match(entry[2][2], '^{"t":(%d+)')
+      local limit = math.min(tonumber(ttl) or math.huge, tonumber(ruleTtl) or math.huge)
+      if at + limit > time then
+        firstEnd = at + limit
+        break
+      end
+      expired = expired + 1
+    end
+    checked = checked + page
+    page = 64
+    if expired > 0 then
+      length = length - expired
+      redis.call('XTRIM', stream, 'MAXLEN', '=', length)
+    end
+    if firstEnd then return length, firstEnd end
+  end
+  return length, nil
+end
+`
+
+/** Streams of at most this many entries are measured at each append. Longer ones are estimated. */
+const measuredMax = 32
+
 /**
  * - costOf(bytes): an estimate of what an entry occupies. Redis rounds allocations up, by a quarter at worst.
  * - account(stored, channel, bytes): adds to the count of a channel, and returns the tenant's sum.
@@ -49,6 +89,8 @@ end
  *   entries are read for it; many are measured.
  * - excess(length, size): how many entries are to be removed. A tenth of the size may stay for a while, so
  *   that entries are not removed one by one; reads remove the rest before they return anything.
+ * - settle(stream, stored, channel, length, size, added): removes the excess after an append, counts, and
+ *   returns the sum. A short stream is measured: Redis reserves 4 KiB for its first entries.
  */
 export const countLua = `
 local function costOf(bytes)
@@ -83,5 +125,15 @@ end
 local function excess(length, size)
   if length <= size + math.min(math.floor(size / 10), 50) then return 0 end
   return length - size
+end
+
+local function settle(stream, stored, channel, length, size, added)
+  local surplus = excess(length, size)
+  if length - surplus <= ${measuredMax} then
+    if surplus > 0 then redis.call('XTRIM', stream, 'MAXLEN', '=', size) end
+    return measure(stream, stored, channel)
+  end
+  if surplus > 0 then added = added - drop(stream, length, surplus) end
+  return account(stored, channel, added)
 end
 `

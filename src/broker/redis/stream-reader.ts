@@ -219,6 +219,7 @@ function scriptCall(read: StreamRead): { keys: string[]; args: (string | number)
       ownId,
       channel,
       rule?.size ?? '',
+      rule?.ttlMs ?? '',
       newNonce().slice(0, 8),
     ],
   }

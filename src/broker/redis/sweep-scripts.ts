@@ -1,17 +1,13 @@
 // The Lua scripts that remove expired entries from idle channels, and that keep the counts of what histories
 // occupy. All of them also run while Redis is at maxmemory, because they free memory.
 import { script, type Script } from '../../redis/scripts.js'
-import { streamIdleTtlMs } from '../retention.js'
-import { countLua, nowLua } from './storage-lua.js'
+import { countLua, expiryLua, nowLua } from './storage-lua.js'
 
 /**
  * How long after the removal of its oldest entry a stream is swept again at the earliest, and how long after
  * a sweep at the latest, in milliseconds. The latter bounds how long a wrong count stays.
  */
 const againMs = { min: 10_000, max: 600_000, empty: 86_400_000 }
-
-/** The most entries that one call of `sweepStream` checks for expiry. */
-const checkedMax = 1_024
 
 /** Returns streams to sweep. KEYS: sweep. ARGV: the most members. Returns members. */
 export const dueStreams = script(`#!lua flags=no-writes
@@ -20,21 +16,20 @@ return redis.call('ZRANGE', KEYS[1], '-inf', now(), 'BYSCORE', 'LIMIT', 0, ARGV[
 `)
 
 /**
- * Removes what a stream may no longer keep, and measures what it occupies. Entries are in the order of their
- * times, except for a failover to a node whose clock is behind: then an entry goes when the ones before it go.
+ * Removes what a stream may no longer keep, and measures what it occupies.
  * - KEYS: stream, counts, sweep.
  * - ARGV: channel, member of the sweep, the size and the time to live in ms of the rule in force, or '' when
- *   no rule is known. An entry lives as long as it was published for, and no longer than the rule says.
+ *   no rule is known.
  * - Returns {number of removed entries, bytes of the tenant in this partition}.
  */
 export const sweepStream = script(`#!lua flags=allow-oom
-${nowLua}${countLua}
+${nowLua}${countLua}${expiryLua}
 local stream, stored, sweep = unpack(KEYS)
 local channel, member, size, ruleTtl = unpack(ARGV)
 if redis.call('EXISTS', stream) == 0 then
   redis.call('ZREM', sweep, member)
   local count = redis.call('HGET', stored, channel)
-  if not count then return {0, 0} end
+  if not count then return {0, tonumber(redis.call('HGET', stored, '') or 0)} end
   redis.call('HDEL', stored, channel)
   if redis.call('HLEN', stored) == 1 then
     redis.call('DEL', stored)
@@ -49,26 +44,8 @@ if size ~= '' and length > tonumber(size) then
   length = tonumber(size)
 end
 local time = now()
-local checked, firstEnd = 0, nil
-while length > 0 and checked < ${checkedMax} and not firstEnd do
-  local expired = 0
-  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', 64)) do
-    local at, ttl = string.match(entry[2][2], '^{"t":(%d+),"x":(%d+)')
-    local limit = tonumber(ttl or ruleTtl)
-    if limit and ruleTtl ~= '' then limit = math.min(limit, tonumber(ruleTtl)) end
-    local ends = (at or string.match(entry[2][2], '^{"t":(%d+)')) + (limit or ${streamIdleTtlMs})
-    if ends > time then
-      firstEnd = ends
-      break
-    end
-    expired = expired + 1
-  end
-  checked = checked + 64
-  if expired > 0 then
-    length = length - expired
-    redis.call('XTRIM', stream, 'MAXLEN', '=', length)
-  end
-end
+local firstEnd
+length, firstEnd = dropExpired(stream, length, time, ruleTtl)
 local due = time + ${againMs.empty}
 if length > 0 and not firstEnd then
   due = time
