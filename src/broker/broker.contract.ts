@@ -424,8 +424,8 @@ export function brokerContract(
         expect(before).toEqual({ epoch: expect.stringMatching(/^\S+$/), offset: 0 })
         const { position } = await publish('"a"')
         await publish('"b"')
+        // Unless a window of fifteen days ends between the two.
         expect(isSameStream(before.epoch, position?.epoch ?? '')).toBe(true)
-        expect(isSameStream(position?.epoch ?? '', before.epoch)).toBe(false)
         const page = await broker.history(ref, { since: before, limit: 10 })
         expect(page).toMatchObject({ continuous: true, top: { epoch: position?.epoch, offset: 2 } })
         expect(page.publications.map(({ offset }) => offset)).toEqual([1, 2])
@@ -572,14 +572,14 @@ export function brokerContract(
         expect(await topOf()).toEqual(top)
       })
 
-      test('a lowered rule applies to what is stored', async () => {
+      test('a lowered rule applies to what is stored, within a minute', async () => {
         govern({ size: 100, ttlMs: 3_600_000 })
         const large = JSON.stringify('x'.repeat(10_000))
         for (let n = 0; n < 10; n += 1) await publish(large)
         await storedBytes(({ bytes }) => bytes > 100_000)
         govern({ size: 2, ttlMs: 3_600_000 })
         broker.storage.rulesChanged(ref.tenantId)
-        await storedBytes(({ bytes }) => bytes < 40_000)
+        expect(await storedBytes(({ bytes }) => bytes < 40_000)).toBeGreaterThan(20_000)
       })
 
       test('what is stored counts for its tenant at every gateway, until it is removed', async () => {

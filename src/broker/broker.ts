@@ -22,24 +22,15 @@ export interface Position {
 }
 
 /**
- * The time, in seconds, for which a channel without publications keeps its epoch. It is half of
- * `streamIdleTtlMs`, so that two streams of a channel never share an epoch: ADR 0016.
- */
-export const epochWindowS = 15 * 86_400
-
-/**
  * Returns whether a position of epoch `from` is a position in the stream with epoch `to`. That is so when the
- * epochs are equal, and when `from` is the epoch of a channel that had no publication yet, which the first
- * publication has turned into `to`. Epochs of the first kind are `<store>.<window>`, and those of streams
- * `<store>.<window>.<nonce>`, where the window counts `epochWindowS`.
+ * epochs are equal, and when a channel had the epoch `from` before its first publication, which was made in
+ * the next window of time: see `epochWindowMs`. Epochs are compared with this function only.
  */
 export function isSameStream(from: string, to: string): boolean {
   if (from === to) return true
-  const [store = '', window = '', nonce] = from.split('.')
+  const [store, window = ''] = from.split('.')
   const [toStore, toWindow = ''] = to.split('.')
-  if (nonce !== undefined || window === '' || toWindow === '' || store !== toStore) return false
-  const passed = Number(toWindow) - Number(window)
-  return passed === 0 || passed === 1
+  return window !== '' && toWindow !== '' && store === toStore && Number(toWindow) - Number(window) === 1
 }
 
 /** The publisher of a publication, or a member of a channel. */

@@ -3,23 +3,22 @@
 import { randomBytes } from 'node:crypto'
 import { CommandError } from '../errors.js'
 import type { Clock } from '../time.js'
-import {
-  epochWindowS,
-  type Announcement,
-  type Broker,
-  type BrokerListener,
-  type ChannelRef,
-  type HistoryPage,
-  type HistoryQuery,
-  type NewPublication,
-  type Position,
-  type Publication,
-  type PublishOptions,
-  type Published,
+import type {
+  Announcement,
+  Broker,
+  BrokerListener,
+  ChannelRef,
+  HistoryPage,
+  HistoryQuery,
+  NewPublication,
+  Position,
+  Publication,
+  PublishOptions,
+  Published,
 } from './broker.js'
 import { digestOf, idempotencyMismatch, IdempotencyResults } from './idempotency.js'
 import { MemoryStream } from './memory-stream.js'
-import { idempotencyWindowMs, streamIdleTtlMs } from './retention.js'
+import { epochWindowMs, idempotencyWindowMs, streamIdleTtlMs } from './retention.js'
 import type { BrokerStorage, HistoryPolicies, HistoryRule } from './storage.js'
 
 const sweepIntervalMs = 1000
@@ -213,7 +212,7 @@ export class MemoryBrokerData {
     const key = keyOf(ref)
     let found = this.#streams.get(key)
     if (!found) {
-      const epoch = `${this.#epochOfEmpty(nowMs)}.${this.#newEpoch()}`
+      const epoch = this.#epochOfEmpty(nowMs)
       const { channel, tenantId } = ref
       found = { ref: { tenantId, channel }, stream: new MemoryStream(epoch, nowMs), countedBytes: 0 }
       this.#streams.set(key, found)
@@ -225,7 +224,7 @@ export class MemoryBrokerData {
 
   /** The epoch of a channel without publications. */
   #epochOfEmpty(nowMs: number): string {
-    return `${this.#store}.${Math.floor(nowMs / 1000 / epochWindowS)}`
+    return `${this.#store}.${Math.floor(nowMs / epochWindowMs)}`
   }
 
   #ruleOf(ref: ChannelRef): HistoryRule | undefined {

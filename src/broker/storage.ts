@@ -1,5 +1,9 @@
 // The seam beside broker.ts: what a broker keeps of the tenants' histories, and what it needs to know for it.
-import type { ChannelRef } from './broker.js'
+/** Names a channel: see `ChannelRef`. */
+interface StoredChannel {
+  readonly tenantId: string
+  readonly channel: string
+}
 
 /** How much of a channel is kept: the newest `size` publications, each for at most `ttlMs` milliseconds. */
 export interface HistoryRule {
@@ -24,7 +28,7 @@ export interface HistoryPolicies {
    * longer than the rule in force says, nor among more publications. Without a known rule only the time to
    * live counts that it was published with.
    */
-  historyOf(ref: ChannelRef): HistoryRule | null | undefined
+  historyOf(ref: StoredChannel): HistoryRule | null | undefined
   tenants(): Iterable<StorageQuota>
 }
 

@@ -76,7 +76,7 @@ const refusals: [what: string, command: object, code: number, message: string | 
     'history of another epoch',
     { history: { channel: 'general', limit: 1, since: { epoch: 'other', offset: 1 } } },
     112,
-    /^UNRECOVERABLE_POSITION: The position belongs to an earlier stream of "general" \(epoch other, now [\w-]+\)/,
+    /^UNRECOVERABLE_POSITION: The position belongs to an earlier stream of "general" \(epoch other, now [\w.-]+\)/,
   ],
   [
     'history backwards from the start',

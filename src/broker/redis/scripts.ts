@@ -56,8 +56,7 @@ local epoch, exists, lost = epochOf(stream, epochKey)
 if not epoch then
   if exists then redis.call('DEL', stream) end
   epoch = newStreamEpoch(record, string.sub(nonce, 1, 8))
-  if lost then epoch = string.gsub(epoch, '%d+$', '') end
-  epoch = epoch .. '.' .. nonce
+  if lost then epoch = string.gsub(epoch, '%d+$', '.') .. nonce end
 end
 local length = redis.call('XLEN', stream)
 local id = redis.call('XADD', stream, generation .. '-*', 'e', envelope)
@@ -75,7 +74,7 @@ return {'new', id, epoch, total}
  * Appends an entry and returns its epoch atomically. Repeats with the same idempotency key and payload create
  * no further entry. A repeat also writes, so that a WAIT after it covers the first publish.
  * - KEYS: stream, epoch, generation record, counts, sweep; optionally the idempotency key.
- * - ARGV: generation, size, envelope, a nonce for a new epoch, idle time to live in seconds, channel, member
+ * - ARGV: generation, size, envelope, a nonce for the epoch after a lost stream, idle time to live in seconds, channel, member
  *   of the sweep, time to live of the entry in ms; with a key also the digest of the payload and the window
  *   in ms.
  * - Returns {'new', id, epoch, bytes of the tenant in this partition}, {'repeated', id, epoch, 0, the stored

@@ -4,7 +4,7 @@
 // sum. Every script that changes a stream changes the hash with it, so a replica, a restored copy and an
 // emptied Redis always hold counts that fit their streams. Between two measurements the counts are
 // estimates; a sweep replaces them by what Redis says (MEMORY USAGE).
-import { epochWindowS } from '../broker.js'
+import { epochWindowMs } from '../retention.js'
 
 /** The time of Redis, in milliseconds since the Unix epoch. */
 export const nowLua = `
@@ -35,7 +35,7 @@ local function newStreamEpoch(record, fresh)
     store = fresh
     redis.pcall('HSET', record, 'store', store)
   end
-  return store .. '.' .. math.floor(now() / ${1000 * epochWindowS})
+  return store .. '.' .. math.floor(now() / ${epochWindowMs})
 end
 `
 

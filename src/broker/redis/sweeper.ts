@@ -152,9 +152,9 @@ export class Sweeper {
     const pipeline = live.client.pipeline()
     for (const key of keys) {
       const ref = channelOfStreamKey(key)
-      const partition = ref && partitionOf(ref)
-      if (partition !== undefined && partitions.has(partition))
-        pipeline.zadd(sweepKey(partition), 'NX', 0, memberOf(ref as TenantChannel))
+      if (!ref) continue
+      const partition = partitionOf(ref)
+      if (partitions.has(partition)) pipeline.zadd(sweepKey(partition), 'NX', 0, memberOf(ref))
     }
     if (pipeline.length > 0) await live.run(pipeline)
     this.#scan = next === '0' ? undefined : { cursor: next, partitions }
