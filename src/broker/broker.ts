@@ -1,8 +1,8 @@
 // The seam of this room: the interface of a broker, which carries publications between gateways and stores
 // them, and its promises. This room (`src/broker/`) holds two implementations, memory.ts for a single process
 // and redis/ for many gateways, and what they share. It imports the leaves; only redis/ imports src/redis.
-// The rooms above import only this file and storage.ts. Start reading with `Broker` at the end; broker.contract.ts tests
-// each promise on both implementations.
+// The rooms above import only this file and storage.ts. Start reading with `Broker` at the end;
+// broker.contract.ts tests each promise on both implementations.
 
 import type { BrokerStorage } from './storage.js'
 
