@@ -16,11 +16,9 @@ const latencySeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 export interface GatewayGauges {
   readonly connections: number
   readonly connectionsMax: number
-  readonly unauthenticated: {
-    readonly total: number
-    readonly largest: number
-    readonly limits: { readonly max: number }
-  }
+  readonly unauthenticated: number
+  readonly unauthenticatedMax: number
+  readonly unauthenticatedOfOneAddress: number
   readonly subscriptions: number
   readonly channels: number
   readonly tenants: number
@@ -239,17 +237,17 @@ export class Metrics {
       [
         'parley_gateway_unauthenticated_connections',
         'Open connections to the clients’ port whose clients are not authenticated.',
-        (gateway) => gateway.unauthenticated.total,
+        (gateway) => gateway.unauthenticated,
       ],
       [
         'parley_gateway_unauthenticated_connections_limit',
         'Largest number of unauthenticated connections; further ones are cut.',
-        (gateway) => gateway.unauthenticated.limits.max,
+        (gateway) => gateway.unauthenticatedMax,
       ],
       [
         'parley_gateway_unauthenticated_connections_of_one_address',
         'Unauthenticated connections of the client address that has the most.',
-        (gateway) => gateway.unauthenticated.largest,
+        (gateway) => gateway.unauthenticatedOfOneAddress,
       ],
       [
         'parley_gateway_subscriptions',

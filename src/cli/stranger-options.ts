@@ -20,7 +20,7 @@ function parseList(text: string, problemOf: (entry: string) => string | undefine
   return entries
 }
 
-/** The options about clients that are not authenticated yet, and about the proxies in front of the gateway. */
+/** The options about clients that are not authenticated, and about the proxies before the gateway. */
 export interface StrangerOptions {
   readonly trustedProxies: readonly string[]
   readonly proxyProtocol: boolean
@@ -103,8 +103,8 @@ export function withStrangerOptions(command: Command): Command {
 }
 
 /**
- * Returns the part of the options that the server for clients takes. @throws ConfigError when one of them would
- * have no effect.
+ * Returns the part of the options that the server for clients takes. @throws ConfigError when one of them
+ * would have no effect.
  */
 export function serverOptionsOf(options: StrangerOptions): GatewayServerOptions {
   const { proxyProtocol, publicHosts, trustedProxies } = options

@@ -71,7 +71,7 @@ export interface GatewayOptions {
    * 100,000.
    */
   readonly sessionsMax?: number
-  /** Limits of the connections whose clients are not authenticated. Default: `defaultUnauthenticatedLimits`. */
+  /** Limits of connections without an authenticated client. Default: `defaultUnauthenticatedLimits`. */
   readonly unauthenticatedLimits?: Partial<UnauthenticatedLimits>
   /** The time for which a broker subscription outlives its last local subscriber. Default: 5 s. */
   readonly lingerMs?: number
@@ -342,7 +342,9 @@ export class Gateway {
     return {
       connections: this.context.sessions.size,
       connectionsMax: this.sessionsMax,
-      unauthenticated: this.unauthenticatedSockets,
+      unauthenticated: this.unauthenticatedSockets.total,
+      unauthenticatedMax: this.unauthenticatedSockets.limits.max,
+      unauthenticatedOfOneAddress: this.unauthenticatedSockets.largest,
       subscriptions: this.hub.subscriptions,
       channels: this.hub.channels,
       tenants: this.#tenants.size,

@@ -15,7 +15,12 @@ describe('the arguments', () => {
   test.each(['gateway', 'controller'])('are flags that `parley %s` knows', async (command) => {
     const tls = { enabled: true, ca: { secretName: 'ca' }, clientCertificate: { secretName: 'client' } }
     const objects = await render({
-      gateway: { tls: { existingSecret: 'certificate' } },
+      gateway: {
+        tls: { existingSecret: 'certificate' },
+        trustedProxies: ['10.0.0.0/8'],
+        proxyProtocol: true,
+        publicHosts: ['chat.example.com'],
+      },
       redis: { mode: 'cluster', addresses: ['a'], dataNodes: 3, tls },
       tenants: { allowPrivateJwks: true },
     })
@@ -43,6 +48,49 @@ describe('the arguments', () => {
     expect(flag(container, 'rebalance-window')).toBe('0')
     expect(flag(container, 'drain-window')).toBe('90')
     expect(flag(container, 'log-level')).toBe('debug')
+  })
+
+  test('limit strangers as the values say', async () => {
+    const defaults = (await gatewayOf()).container
+    expect(flag(defaults, 'address-handshake-rate')).toBe('500')
+    expect(flag(defaults, 'request-rate')).toBe('1000')
+    expect(flag(defaults, 'address-request-rate')).toBe('100')
+    expect(flag(defaults, 'unauthenticated-max')).toBe('10000')
+    expect(flag(defaults, 'unauthenticated-per-address')).toBe('1000')
+    for (const name of ['trusted-proxies', 'public-hosts']) expect(flag(defaults, name)).toBeUndefined()
+    expect(defaults.args).not.toContain('--proxy-protocol')
+    const { container } = await gatewayOf({
+      gateway: {
+        unauthenticated: { max: 2_000_000, perAddress: 3_000_000 },
+        trustedProxies: ['10.0.0.0/8', '2001:db8::/32'],
+        proxyProtocol: true,
+      },
+    })
+    expect(flag(container, 'unauthenticated-max')).toBe('2000000')
+    expect(flag(container, 'unauthenticated-per-address')).toBe('3000000')
+    expect(flag(container, 'trusted-proxies')).toBe('10.0.0.0/8,2001:db8::/32')
+    expect(container.args).toContain('--proxy-protocol')
+    expect(await refusal({ gateway: { proxyProtocol: true } })).toContain('needs gateway.trustedProxies')
+    expect(await refusal({ gateway: { trustedProxies: ['proxy.example.com'] } })).toContain('trustedProxies')
+  })
+
+  test('name the hosts of pages that may connect guests', async () => {
+    const hosts = async (values: Tree) => flag((await gatewayOf(values)).container, 'public-hosts')
+    expect(await hosts({ ingress: { enabled: true, hosts: ['chat.example.com', '*.example.org'] } })).toBe(
+      'chat.example.com,*.example.org',
+    )
+    expect(
+      await hosts({
+        httpRoute: { enabled: true, hostnames: ['chat.example.com'], parentRefs: [{ name: 'web' }] },
+      }),
+    ).toBe('chat.example.com')
+    const both = {
+      gateway: { publicHosts: ['b.example.com'] },
+      controller: { publicUrl: 'wss://a.example.com:8443' },
+    }
+    expect(await hosts(both)).toBe('b.example.com,a.example.com')
+    expect(await hosts({ controller: { publicUrl: 'wss://[2001:db8::1]' } })).toBeUndefined()
+    expect(await refusal({ gateway: { publicHosts: ['https://a.example.com'] } })).toContain('publicHosts')
   })
 
   test('name the installation after namespace and release, or as the values say', async () => {

@@ -22,6 +22,9 @@
 {{- end -}}
 
 {{- define "parley.checks" -}}
+{{- if and .Values.gateway.proxyProtocol (not .Values.gateway.trustedProxies) -}}
+{{- fail "gateway.proxyProtocol needs gateway.trustedProxies: a header of the PROXY protocol is accepted only from the proxies in that list." -}}
+{{- end -}}
 {{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) -}}
 {{- fail (printf "autoscaling.minReplicas is %d, but autoscaling.maxReplicas is only %d." (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- end -}}

@@ -114,6 +114,19 @@ wss://{{ first .Values.httpRoute.hostnames }}
 {{- end -}}
 {{- end -}}
 
+{{/* Host names of pages that may connect guests, separated by commas. */}}
+{{- define "parley.publicHosts" -}}
+{{- $hosts := .Values.gateway.publicHosts -}}
+{{- if .Values.httpRoute.enabled }}{{ $hosts = concat $hosts .Values.httpRoute.hostnames }}{{ end -}}
+{{- if .Values.ingress.enabled }}{{ $hosts = concat $hosts .Values.ingress.hosts }}{{ end -}}
+{{- with .Values.controller.publicUrl -}}
+{{- $host := (urlParse .).hostname -}}
+{{- /* An address needs no entry. */ -}}
+{{- if not (contains ":" $host) }}{{ $hosts = append $hosts $host }}{{ end -}}
+{{- end -}}
+{{- join "," (uniq $hosts) -}}
+{{- end -}}
+
 {{/* Two paths of one port are two scrape targets: without a label for the path, both would write the same
      `up` series. */}}
 {{- define "parley.metricsPath" -}}

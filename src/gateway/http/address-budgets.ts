@@ -5,8 +5,9 @@ export class AddressBudgets {
   /** The rate of each address. */
   readonly perSecond: number
   readonly #burstS: number
-  // A bucket that is not used for `burstS` is full again, like a new one. The buckets used since the last swap
-  // and those used only in the period before it are two maps, so that old buckets are dropped all at once.
+  // A bucket that is not used for `burstS` is full again, like a new one. The buckets used since the last
+  // swap and those used only in the period before it are two maps, so that old buckets are dropped all at
+  // once.
   #recent = new Map<string, TokenBucket>()
   #older = new Map<string, TokenBucket>()
   #swapMs = -Infinity

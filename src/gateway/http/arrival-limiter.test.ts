@@ -115,7 +115,7 @@ describe('several clients', () => {
         clock.advance(100)
       }
     }
-    // The flood has what the other does not use: the burst and 90 per second, and a share in its first second.
+    // The flood has what the other does not use: the burst and 90 per second, and a share at its start.
     expect(flooded).toBeGreaterThan(30 * 80)
     expect(flooded).toBeLessThan(300 + 30 * 90 + 100)
   })

@@ -19,7 +19,7 @@ export interface ArrivalRates {
 /**
  * Arrivals accepted at once, in seconds of the rate. The last of a burst waits about as long in the pacer.
  */
-export const burstS = 3
+const burstS = 3
 /** The longest wait that a client is asked for, without the jitter. */
 const backlogMsMax = 30_000
 /** Retry-After has a resolution of one second. Clients that are refused together must not return together. */

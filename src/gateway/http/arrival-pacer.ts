@@ -1,5 +1,5 @@
-// Starts handshakes and plain requests a few at a time, so that thousands of simultaneous ones do not delay the
-// clients that are already connected. Those that wait take turns by tenant and by address.
+// Starts handshakes and plain requests a few at a time, so that thousands of simultaneous ones do not delay
+// the clients that are already connected. Those that wait take turns by tenant and by address.
 import { FairQueue, type ArrivalSource } from './fair-queue.js'
 
 /**

@@ -22,7 +22,7 @@ export function networkProblem(text: string): string | undefined {
     : `"${text}" is not an address or a network: write 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32.`
 }
 
-/** The proxies whose reports about their clients are believed. */
+/** The proxies whose reports about their clients are accepted. */
 export class TrustedProxies {
   readonly #networks = new BlockList()
   readonly #empty: boolean

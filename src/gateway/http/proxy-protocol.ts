@@ -5,7 +5,7 @@ import { plainAddress } from './client-address.js'
 
 const signature = Buffer.from('0d0a0d0a000d0a515549540a', 'hex')
 const fixedBytes = 16
-/** The longest header that is accepted. Addresses take 36 bytes; the rest has room for certificates in TLVs. */
+/** The longest header. Addresses take 36 bytes; the rest has room for certificates in TLVs. */
 const headerBytesMax = 4_096
 
 /** Why a header was not accepted; a label of a metric. */

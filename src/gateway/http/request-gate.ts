@@ -69,8 +69,8 @@ export class RequestGate {
   }
 
   /**
-   * Call this at an upgrade request, with the bytes that Node read after it. Returns false when the connection
-   * was cut. Further bytes are kept until `release`.
+   * Call this at an upgrade request, with the bytes that Node read after it. Returns false when the
+   * connection was cut. Further bytes are kept until `release`.
    */
   beginUpgrade(head: Buffer): boolean {
     if (this.#unanswered || this.#pipelined) this.cut('pipelining')
