@@ -19,17 +19,19 @@ const rooms = {
   catalog: ['resources', 'tenant'],
   presence: ['seams'],
   auth: ['tenant'],
+  revocation: ['tenant'],
   kube: [],
   compile: ['catalog', 'resources', 'tenant'],
-  session: ['quota', 'protocol', 'tenant', 'auth', 'seams'],
+  session: ['quota', 'protocol', 'tenant', 'auth', 'revocation', 'seams'],
   controller: ['kube', 'compile', 'catalog', 'resources', 'tenant', 'redis'],
-  gateway: ['session', 'protocol', 'catalog', 'quota', 'tenant', 'auth', 'seams'],
+  gateway: ['session', 'protocol', 'catalog', 'quota', 'tenant', 'auth', 'revocation', 'seams'],
   load: [],
   cli: [
     'load',
     'protocol',
     'quota',
     'catalog',
+    'revocation',
     'compile',
     'resources',
     'tenant',
@@ -55,7 +57,7 @@ const seams = { broker: 'broker/broker.js', presence: 'presence/presence.js' }
 /**
  * The rooms whose folder `redis/` contains an implementation on Redis. Only that folder may import src/redis.
  */
-const onRedis = ['broker', 'presence', 'catalog', 'quota']
+const onRedis = ['broker', 'presence', 'catalog', 'quota', 'revocation']
 
 /** The only place that may import each vendor package: a file, a room, or all files with a common prefix. */
 const vendors = {

@@ -22,6 +22,7 @@ export interface TenantGauges {
   readonly publicationsByRule: ReadonlyMap<string, number>
   readonly deliveries: number
   readonly publishRateLimit: number
+  readonly revocations: number
   /** Refused commands and connections by error code. */
   readonly refusals: ReadonlyMap<string, number>
 }
@@ -70,6 +71,11 @@ export class TenantMetrics {
         'parley_tenant_publish_rate_limit',
         'Largest number of publications per second in the tenant’s quota.',
         (t) => t.publishRateLimit,
+      ],
+      [
+        'parley_tenant_revocations',
+        'Revocations of the tenant that this gateway holds: of the resource, and those made by the server API.',
+        (t) => t.revocations,
       ],
       [
         'parley_tenant_publications_total',

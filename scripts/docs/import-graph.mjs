@@ -45,6 +45,7 @@ const floors = [
     auth: { purpose: 'Verifies tokens and fetches key sets', entry: 'auth/token.ts' },
     presence: { purpose: 'Knows which clients are in a channel', entry: 'presence/presence.ts' },
     catalog: { purpose: 'Brings compiled policies to every gateway', entry: 'catalog/catalog.ts' },
+    revocation: { purpose: 'Shares the revocations that backends make', entry: 'revocation/store.ts' },
     quota: { purpose: 'Counts connections and shares rates in the cluster', entry: 'quota/ledger.ts' },
     protocol: { purpose: 'Codecs: bytes to commands, replies to bytes', entry: 'protocol/commands.ts' },
   },

@@ -1,5 +1,6 @@
 // Signs tokens where Parley has the secret: for `parley token`, the page of `parley dev`, and tests.
 // Applications sign their own tokens.
+import { randomUUID } from 'node:crypto'
 import { SignJWT } from 'jose'
 import type { Issuer } from '../tenant/policy.js'
 import { isSharedKeyAlgorithm, secretBytes } from './keys.js'
@@ -46,6 +47,8 @@ export async function mintToken(issuer: Issuer, options: MintOptions): Promise<s
     ...(issuer.audience === undefined ? {} : { aud: issuer.audience }),
     iat: nowS,
     exp: nowS + options.expiresInS,
+    // By its id, a single token can be revoked.
+    jti: randomUUID(),
     ...options.claims,
   }
   return new SignJWT(payload).setProtectedHeader({ alg, typ: 'JWT' }).sign(secretBytes(key.secret))

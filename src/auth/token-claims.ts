@@ -7,6 +7,7 @@ import { userProblem } from '../tenant/user.js'
 import { invalidToken } from './token-header.js'
 
 const nameLengthMax = 128
+const jtiBytesMax = 255
 /**
  * The issuer's clock may be a little ahead of the gateway's. `exp` gets no such tolerance: the issuer chose
  * it.
@@ -63,6 +64,30 @@ export function expiryOf(claims: Claims, nowMs: number): number | undefined {
   if (expireAt * 1000 <= nowMs)
     throw new CommandError('TOKEN_EXPIRED', 'The token’s "expire_at" has passed: get a new one')
   return expireAt * 1000
+}
+
+/** What revocations compare of a token, besides its user. */
+export interface TokenLife {
+  /** The claim `jti`. */
+  readonly jti?: string | undefined
+  /** The claim `iat` in milliseconds since the epoch; 0 when it is absent. */
+  readonly issuedAtMs: number
+  /** The claim `exp` in milliseconds since the epoch. Absent: the token never expires. */
+  readonly tokenExpiresAtMs?: number | undefined
+}
+
+/** Throws TOKEN_INVALID for a `jti` that no revocation could name. An empty one counts as none. */
+export function lifeOf(claims: Claims): TokenLife {
+  const value = claimAt(claims, 'jti') ?? ''
+  const jti = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value
+  if (typeof jti !== 'string' || Buffer.byteLength(jti) > jtiBytesMax || !isPrintable(jti))
+    throw invalidToken(`has a "jti" that is not a printable text of at most ${jtiBytesMax} bytes`)
+  const exp = secondsAt(claims, 'exp')
+  return {
+    jti: jti === '' ? undefined : jti,
+    issuedAtMs: (secondsAt(claims, 'iat') ?? 0) * 1000,
+    tokenExpiresAtMs: exp === undefined ? undefined : exp * 1000,
+  }
 }
 
 function secondsAt(claims: Claims, name: string): number | undefined {

@@ -19,11 +19,21 @@ import {
   type VerificationKey,
 } from './key-set.js'
 import { openKeys, type KeyDeps } from './keys.js'
-import { expiryOf, infoOf, isIntendedFor, nameOf, parseClaims, rolesOf, userOf } from './token-claims.js'
+import {
+  expiryOf,
+  infoOf,
+  isIntendedFor,
+  lifeOf,
+  nameOf,
+  parseClaims,
+  rolesOf,
+  userOf,
+  type TokenLife,
+} from './token-claims.js'
 import { invalidToken, readHeader, type TokenHeader } from './token-header.js'
 
 /** What a valid connection token says. */
-export interface VerifiedToken {
+export interface VerifiedToken extends TokenLife {
   /** Never empty, at most 128 bytes, and never begins with `guest:`. */
   readonly user: string
   readonly name?: string | undefined
@@ -39,7 +49,8 @@ export interface VerifiedToken {
 }
 
 /** What a valid subscription token says, besides that the bearer may subscribe. */
-export interface VerifiedSubscription {
+export interface VerifiedSubscription extends TokenLife {
+  readonly user: string
   /** JSON text, at most 1 KiB. */
   readonly info?: Uint8Array | undefined
   /** Milliseconds since the epoch. Absent: never. */
@@ -137,6 +148,7 @@ export class TokenVerifier {
       info: infoOf(claims, issuer.claims.info),
       expiresAtMs,
       keyId,
+      ...lifeOf(claims),
     }
   }
 
@@ -155,7 +167,8 @@ export class TokenVerifier {
     if (channel !== bearer.channel) throw new TokenMismatchError('is for another channel')
     if (client !== undefined && client !== bearer.client)
       throw new TokenMismatchError('is for another connection')
-    return { info: infoOf(claims, issuer.claims.info), expiresAtMs, keyId }
+    const { user } = bearer
+    return { user, info: infoOf(claims, issuer.claims.info), expiresAtMs, keyId, ...lifeOf(claims) }
   }
 
   /**

@@ -16,6 +16,7 @@ import type { Prepare, RedisLink } from '../redis/link.js'
 import type { Shard } from '../redis/topology/shards.js'
 import { Heartbeats } from '../catalog/redis/heartbeats.js'
 import { loadLedgerScripts, RedisLedger } from '../quota/redis/ledger.js'
+import { RedisRevocations } from '../revocation/redis/store.js'
 import { systemClock } from '../time.js'
 import { listenOrExplain } from './listen.js'
 import { withDocumentedExitCodes } from './exit-codes.js'
@@ -153,6 +154,8 @@ async function runOn(
   const createCatalogLink = (role: string, prepare: Prepare): RedisLink =>
     redis.createLink(role, prepare, 'catalog')
   const catalog = openCatalog(options, { createLink: createCatalogLink, clock, log })
+  const hasReplicas = (): boolean =>
+    target.kind === 'sentinel' || (target.kind === 'cluster' && redis.waitReplicas() > 0)
   const broker = openRedisBroker({
     shards: redis.shards,
     sharded: target.kind === 'cluster',
@@ -161,7 +164,7 @@ async function runOn(
     log,
     gatewayId,
     waitReplicas: ({ locator }) => locator.waitReplicas ?? 1,
-    hasReplicas: () => target.kind === 'sentinel' || (target.kind === 'cluster' && redis.waitReplicas() > 0),
+    hasReplicas,
   })
   const presence = new RedisPresence({ shards: redis.shards, createLink, clock })
   const ledger = new RedisLedger({
@@ -170,6 +173,13 @@ async function runOn(
     log,
     installation: options.installation,
   })
+  const revocations = new RedisRevocations({
+    createLink: (role, prepare) => redis.createLink(role, prepare, 'revocations'),
+    installation: options.installation,
+    waitReplicas: () => (hasReplicas() ? redis.waitReplicas() : 0),
+    clock,
+    log,
+  })
   const certificate = openClientCertificate(options, log)
   const meter = new UsageMeter(clock)
   const gateway: Gateway = new Gateway({
@@ -177,6 +187,7 @@ async function runOn(
     presence,
     catalog: catalog.catalog,
     ledger,
+    revocations,
     clock,
     log,
     allowPrivateJwks: options.allowPrivateJwks,
@@ -184,7 +195,11 @@ async function runOn(
     sessionsMax: options.maxConnections,
     unauthenticatedLimits: { max: options.unauthenticatedMax, perAddress: options.unauthenticatedPerAddress },
     problems: () => catalog.problems().length,
-    unavailableReasons: () => [...redis.unreadyReasons(), ...catalog.unreadyReasons()],
+    unavailableReasons: () => [
+      ...redis.unreadyReasons(),
+      ...catalog.unreadyReasons(),
+      ...revocations.unreadyReasons(),
+    ],
     dependencyStatus: () => ({ redisAwayMs: redis.unavailableMs(), catalogAgeMs: catalog.ageMs() }),
     certificateExpiresMs: certificate && (() => certificate.current.expiresMs),
     cluster: () => readCluster(heartbeats),
@@ -224,7 +239,7 @@ async function runOn(
     log.info({ opsPort }, 'answering probes')
     const reached = redis.check().then(() => true)
     if (!(await Promise.race([reached, stopRequested]))) return
-    running.push(catalog.run(ending.signal))
+    running.push(catalog.run(ending.signal), revocations.run(ending.signal))
     const address = { what: 'clients', flag: '--port', host, port: options.port }
     const { port } = await listenOrExplain(() => server.listen(options.port, host), address)
     gateway.run(signal)

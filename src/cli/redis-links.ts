@@ -3,7 +3,7 @@
 import { setMaxListeners } from 'node:events'
 import type { Log } from '../log.js'
 import { ClusterMap } from '../redis/topology/cluster-map.js'
-import { catalogTag, quotasTag } from '../redis/keys.js'
+import { catalogTag, quotasTag, revocationsTag } from '../redis/keys.js'
 import { ManagedLink, type LinkOptions } from '../redis/managed-link.js'
 import type { Prepare, RedisLink } from '../redis/link.js'
 import { createLocator } from '../redis/topology/create-locator.js'
@@ -41,9 +41,9 @@ export interface RedisOptions {
 const unreadyAfterMs = 15_000
 
 /** The destination of a link: one shard, or the master that serves the slot of a tag. */
-export type LinkTarget = Shard | 'catalog' | 'quotas'
+export type LinkTarget = Shard | 'catalog' | 'quotas' | 'revocations'
 
-const tags = { catalog: catalogTag, quotas: quotasTag }
+const tags = { catalog: catalogTag, quotas: quotasTag, revocations: revocationsTag }
 
 /**
  * Combines the URL with credentials and certificates from the environment and from files. @throws ConfigError

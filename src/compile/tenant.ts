@@ -22,6 +22,8 @@ import type { Problem } from '../resources/problem.js'
 import type { ChatPlan } from '../resources/chat-plan.js'
 import type { Rule } from '../resources/channel-rules.js'
 import type { ChatTenant } from '../resources/chat-tenant.js'
+import type { RevocationEntry } from '../resources/revocations.js'
+import type { Revocation } from '../tenant/revocations.js'
 import { tenantSecretName } from './secret-names.js'
 
 /** The input of `compileTenant`. */
@@ -95,6 +97,10 @@ export function compileTenant(input: CompileInput): Compiled {
     issuers,
     ...(input.apiKeys && input.apiKeys.length > 0 && { apiKeys: [...input.apiKeys] }),
     channels: spec.channels.map((rule) => compileRule(rule, limits.retention)),
+    ...(spec.revocations.length > 0 && { revocations: spec.revocations.map(compileRevocation) }),
+    ...(spec.tokensIssuedBefore !== undefined && {
+      tokensIssuedBeforeMs: Date.parse(spec.tokensIssuedBefore),
+    }),
   }
   return { policy: withRevision(policy) }
 }
@@ -166,6 +172,14 @@ function compileRule(rule: Rule, retention: Limits['retention']): ChannelRule {
     joinLeave,
     durability: rule.durability && durabilities[rule.durability],
     sanitize: rule.sanitize === 'StripMarkup' ? 'stripMarkup' : 'none',
+  }
+}
+
+function compileRevocation({ expiresAt, issuedBefore, ...rest }: RevocationEntry): Revocation {
+  return {
+    ...rest,
+    ...(issuedBefore !== undefined && { issuedBeforeMs: Date.parse(issuedBefore) }),
+    ...(expiresAt !== undefined && { expiresAtMs: Date.parse(expiresAt) }),
   }
 }
 

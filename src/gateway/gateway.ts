@@ -30,6 +30,8 @@ import { TenantRuntime } from '../session/tenant/runtime.js'
 import type { Catalog, CatalogChange } from '../catalog/catalog.js'
 import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
 import { LocalLedger } from '../quota/local.js'
+import { LocalRevocations } from '../revocation/local.js'
+import type { RevocationStore } from '../revocation/store.js'
 import type { QuotaLedger } from '../quota/ledger.js'
 import { systemAfter, TimerWheel, type Clock } from '../time.js'
 import { Demultiplexer } from './demultiplexer.js'
@@ -57,6 +59,8 @@ export interface GatewayOptions {
   readonly log: Log
   /** Counts connections and divides rates among gateways. Absent: this is the only gateway. */
   readonly ledger?: QuotaLedger
+  /** Holds the revocations that are made by the server API. Absent: this is the only gateway. */
+  readonly revocations?: RevocationStore
   /** Default: `defaultSessionLimits`. */
   readonly limits?: Partial<SessionLimits>
   /**
@@ -130,6 +134,7 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #ledger: QuotaLedger
   readonly #guestSecrets: readonly Uint8Array[]
+  readonly #revocations: RevocationStore
   readonly #tenants = new Map<string, TenantRuntime<Session>>()
   readonly #controlChannel: ControlChannel
   readonly #commandFollower: CommandFollower
@@ -143,6 +148,7 @@ export class Gateway {
     this.#options = options
     this.#ledger = options.ledger ?? new LocalLedger()
     this.#guestSecrets = options.guestSecrets ?? [randomBytes(32)]
+    this.#revocations = options.revocations ?? new LocalRevocations(clock)
     this.log = log
     this.sessionsMax = options.sessionsMax ?? 100_000
     this.unauthenticatedSockets = new UnauthenticatedSockets(options.unauthenticatedLimits ?? {}, {
@@ -311,6 +317,7 @@ export class Gateway {
       log,
       allowPrivateJwks: this.#options.allowPrivateJwks ?? false,
       ledger: this.#ledger,
+      revocations: this.#revocations,
       arrivalDelay: this.context.arrivalDelay,
       guestSecrets: this.#guestSecrets,
       followCommands: () => this.#commandFollower.follow(tenant),
@@ -371,6 +378,7 @@ export class Gateway {
         publicationsByRule: counters.publicationsByRule,
         deliveries: counters.deliveriesTotal,
         publishRateLimit: messages.publishPerSecond,
+        revocations: tenant.revocations.size,
         refusals: counters.refusals,
       }
     }

@@ -18,6 +18,7 @@ import type { Frame } from '../session/transport.js'
 import { TimerWheel } from '../time.js'
 import { Hub } from './hub.js'
 import { LocalLedger } from '../quota/local.js'
+import { LocalRevocations } from '../revocation/local.js'
 
 export const ref: ChannelRef = { tenantId: 't1', channel: 'general' }
 export const info: ClientInfo = { user: 'ann', client: 'c' }
@@ -80,6 +81,7 @@ export class HubFixture {
     arrivalDelay: { at: () => 0 },
     ledger: new LocalLedger(),
     guestSecrets: [Buffer.alloc(32)],
+    revocations: new LocalRevocations(this.clock),
   })
   readonly chat = counting(chatCodec)
   readonly centrifuge = counting(centrifugeJson)

@@ -16,8 +16,8 @@ export const centrifugeErrorNumbers: Readonly<Record<ErrorCode, number>> = {
   // For subscription tokens only: an invalid connection token closes the connection with 3500.
   TOKEN_INVALID: 103,
   TOKEN_EXPIRED: 109,
-  // For subscription tokens only: a revoked connection token closes the connection.
-  TOKEN_REVOKED: 103,
+  // The SDK gets a new token. The token of a revoked user closes the connection with 3500 instead.
+  TOKEN_REVOKED: 109,
   KEYS_UNAVAILABLE: 100,
   ORIGIN_NOT_ALLOWED: 103,
   PERMISSION_DENIED: 103,

@@ -196,6 +196,29 @@ export function catalogStagingKeys(
   return { tenants: `${prefix}:tenants`, stamps: `${prefix}:stamps` }
 }
 
+/** The hash tag of all keys of revocations. */
+export const revocationsTag = 'revocations'
+
+/** The keys of an installation's revocations. All revocations are in one slot. */
+export interface RevocationKeys {
+  /** Stream: the most recent changes of all tenants. */
+  readonly log: string
+  /** Hash: the id of each tenant that has revocations → 1. */
+  readonly tenants: string
+  /** The pub/sub topic of notifications about changes. */
+  readonly changes: string
+}
+
+export function revocationKeys(installation: string): RevocationKeys {
+  const prefix = `parley:{${revocationsTag}}:${installation}`
+  return { log: `${prefix}:log`, tenants: `${prefix}:tenants`, changes: `${prefix}:changes` }
+}
+
+/** Returns the key of a tenant's revocations: a sorted set of texts, all with score 0. */
+export function tenantRevocationsKey(tenantId: string): string {
+  return `parley:{${revocationsTag}}:${tenantId}:revoked:all`
+}
+
 /** A SCAN pattern that matches all keys of tenants, and some other keys. */
 export const tenantKeyPattern = 'parley:{*}:*:*'
 
@@ -205,7 +228,11 @@ export const tenantKeyPattern = 'parley:{*}:*:*'
  */
 export function tenantIdOfKey(key: string): string | undefined {
   const [, tag = '', tenantId, what] = /^parley:\{([^}]*)\}:([^:]+):([^:]+):/.exec(key) ?? []
-  return tags.includes(tag) || (tag === 'quotas' && what === 'lease') ? tenantId : undefined
+  const ofTenant =
+    tags.includes(tag) ||
+    (tag === quotasTag && what === 'lease') ||
+    (tag === revocationsTag && what === 'revoked')
+  return ofTenant ? tenantId : undefined
 }
 
 function channelKey(name: TenantChannel, what: string, rest: string): string {

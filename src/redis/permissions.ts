@@ -19,6 +19,7 @@ const queuedCommands: readonly (readonly string[])[] = [
   ['HGET', key, 'field'],
   ['HGETALL', key],
   ['HINCRBY', key, 'field', '1'],
+  ['HKEYS', key],
   ['HLEN', key],
   ['HMGET', key, 'field'],
   ['HSCAN', key, '0'],

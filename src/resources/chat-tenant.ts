@@ -5,7 +5,8 @@ import { originEntrySource } from '../tenant/origin.js'
 import { AuthList } from './auth.js'
 import { Quota } from './limits.js'
 import { Rules } from './channel-rules.js'
-import { duration, ObjectName, resource, StringMap } from './common.js'
+import { duration, ObjectName, resource, StringMap, time } from './common.js'
+import { Revocations } from './revocations.js'
 
 /** How generated keys are rotated, for tenants and credentials. */
 export const Rotation = z
@@ -66,6 +67,16 @@ export const ChatTenantSpec = z.strictObject({
     'Limits that the tenant sets below those of the plan. Default: the limits of the plan.',
   ),
   suspend: z.boolean().default(false).describe('Closes all connections and refuses new ones. Data is kept.'),
+  revocations: Revocations.default([]).describe(
+    'Users, guests and tokens that are refused although their tokens are valid, at most 256. Live connections ' +
+      'end within seconds. The server API can make further revocations.',
+  ),
+  tokensIssuedBefore: time()
+    .optional()
+    .describe(
+      'Refuses every token whose claim iat is before this time, such as "2026-01-31T12:00:00Z", and ' +
+        'tokens without iat. Guests are not affected. Default: tokens are not refused by their time of issue.',
+    ),
   deletionPolicy: z
     .enum(['Delete', 'Retain'])
     .default('Delete')

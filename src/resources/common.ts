@@ -54,6 +54,26 @@ export function duration(bounds: { min: string; max: string }): z.ZodString {
     )
 }
 
+const timePattern =
+  /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$/
+
+/** Returns the schema of a time in RFC 3339 with seconds and a time zone. */
+export function time(): z.ZodString {
+  const message = 'Write a time such as "2026-01-31T12:00:00Z".'
+  return z
+    .string()
+    .max(64)
+    .regex(timePattern, message)
+    .refine((text) => !timePattern.test(text) || isDate(text), message)
+    .meta({ format: 'date-time' })
+}
+
+/** `Date.parse` accepts the 30th of February, which the API server refuses. */
+function isDate(text: string): boolean {
+  const [year = 0, month = 0, day = 0] = text.slice(0, 10).split('-').map(Number)
+  return !Number.isNaN(Date.parse(text)) && new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day
+}
+
 /** Returns true for text that is not a duration, because another check has reported it already. */
 function isWithin(text: string, bounds: { min: string; max: string }): boolean {
   const ms = parseDuration(text)

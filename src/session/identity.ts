@@ -5,9 +5,10 @@ import type { VerifiedToken } from '../auth/token.js'
 import type { ClientInfo } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { AclSubject } from '../tenant/acl.js'
+import type { TokenFacts } from '../tenant/revocations.js'
 import type { TenantRuntime } from './tenant/runtime.js'
 
-export interface Identity extends AclSubject {
+export interface Identity extends AclSubject, TokenFacts {
   /** The client's public name. It only labels the connection: several connections may share one. */
   readonly client: string
   /** The information that other clients see of this client. */
@@ -28,7 +29,7 @@ function guestIdentity(client: string, guestId: string): Identity {
 }
 
 export function tokenIdentity(client: string, token: VerifiedToken): Identity {
-  const { user, name, roles, claims, info, expiresAtMs, keyId } = token
+  const { user, name, roles, claims, info, expiresAtMs, keyId, issuedAtMs, jti, tokenExpiresAtMs } = token
   return {
     client,
     user,
@@ -37,6 +38,9 @@ export function tokenIdentity(client: string, token: VerifiedToken): Identity {
     claims,
     expiresAtMs,
     keyId,
+    jti,
+    issuedAtMs,
+    tokenExpiresAtMs,
     info: { user, client, name, info },
   }
 }
@@ -49,13 +53,25 @@ export function guestTokenOf({ guests }: TenantRuntime, { anonymous, user }: Ide
 /**
  * Verifies the token of a user, or admits a guest when the tenant allows guests. The bearer of a guest token
  * is the guest that it was issued to. When it has expired, or when `token` is empty, the client is a new
- * guest. Throws UNAUTHORIZED, TOKEN_INVALID, TOKEN_EXPIRED or TENANT_SUSPENDED.
+ * guest. Throws UNAUTHORIZED, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, TENANT_SUSPENDED, or
+ * BROKER_UNAVAILABLE while the revocations cannot be read.
  */
 export async function authenticate(
   tenant: TenantRuntime,
   credentials: { token: string; client: string },
 ): Promise<Identity> {
   requireActive(tenant)
+  const reading = tenant.revocations.current()
+  if (reading) await reading
+  const identity = await identify(tenant, credentials)
+  tenant.revocations.require(identity)
+  return identity
+}
+
+async function identify(
+  tenant: TenantRuntime,
+  credentials: { token: string; client: string },
+): Promise<Identity> {
   const { client, token } = credentials
   if (token !== '' && !isGuestToken(token)) {
     const verified = await tenant.tokens.verify(token)

@@ -17,6 +17,7 @@ import {
   type UnsubscribeCode,
 } from '../protocol/codes.js'
 import type { Codec, Command, Reply, ReplyRef } from '../protocol/commands.js'
+import { isOfUser, revocationMessage } from '../tenant/revocations.js'
 import type { Timer } from '../time.js'
 import { subscribeAutomaticChannels } from './automatic-channels.js'
 import type { Dispatch } from './client.js'
@@ -152,6 +153,7 @@ export class Session
     }
     this.openedAtMs = this.context.clock.epochMs()
     this.tenant.sessions.add(this)
+    this.tenant.revocations.watchSession(this, identity)
     // Control commands reach the session from now on. What they push must not arrive before the connect
     // reply.
     this.#io.outbox.hold()
@@ -166,7 +168,9 @@ export class Session
 
   renew(identity: Identity): void {
     if (this.#state.kind !== 'connected') return
+    this.tenant.revocations.unwatchSession(this, this.#state.identity)
     this.#state.identity = identity
+    this.tenant.revocations.watchSession(this, identity)
     this.#scheduleExpiry()
     this.policyChanged()
   }
@@ -204,7 +208,21 @@ export class Session
     if (keyId !== undefined && !tokens.acceptsKey(keyId)) {
       return this.close(withDetail(this.#expiredCode(), 'the key that signed the token was removed'))
     }
+    this.recheckRevocations()
+    if (this.closed) return
     this.#recheckSubscriptions(this.#state.identity)
+  }
+
+  recheckRevocations(): void {
+    if (this.#state.kind !== 'connected') return
+    const revocation = this.tenant.revocations.find(this.#state.identity)
+    if (revocation) {
+      this.tenant.quota.counters.countRefusal('TOKEN_REVOKED')
+      const final = isOfUser(revocation) && this.codec.name !== 'chat'
+      const code = final ? closeCodes.invalidToken : this.#expiredCode()
+      return this.close(withDetail(code, revocationMessage(revocation)))
+    }
+    for (const subscription of this.subscriptions.values()) subscription.recheckRevocations()
   }
 
   #recheckSubscriptions(identity: Identity): void {
@@ -377,6 +395,7 @@ export class Session
       state.heartbeat.stop()
       for (const subscription of this.subscriptions.values()) endSubscription(this, subscription)
       this.tenant.sessions.delete(this)
+      this.tenant.revocations.unwatchSession(this, state.identity)
       this.tenant.quota.release(state.identity.user)
     }
     this.#state = { kind: 'closed' }

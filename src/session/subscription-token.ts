@@ -4,7 +4,8 @@ import { closeCodes, withDetail } from '../protocol/codes.js'
 import type { Client } from './client.js'
 
 /**
- * Verifies a subscription token for this client and channel. Throws TOKEN_INVALID or TOKEN_EXPIRED. A valid
+ * Verifies a subscription token for this client and channel. Throws TOKEN_INVALID, TOKEN_EXPIRED or
+ * TOKEN_REVOKED. A valid
  * token of another user or channel closes the session with 3500 and resolves to undefined: such a client is
  * broken or hostile.
  */
@@ -15,11 +16,13 @@ export async function verifySubscriptionToken(
 ): Promise<VerifiedSubscription | undefined> {
   const { identity, tenant } = client
   try {
-    return await tenant.tokens.verifySubscription(token, {
+    const verified = await tenant.tokens.verifySubscription(token, {
       user: identity.user,
       channel,
       client: identity.client,
     })
+    tenant.revocations.require(verified)
+    return verified
   } catch (error) {
     if (!(error instanceof TokenMismatchError)) throw error
     client.close(withDetail(closeCodes.invalidToken, error.message))

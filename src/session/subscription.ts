@@ -1,11 +1,13 @@
 // One client's interest in one channel. Until its subscribe reply is sent, a subscription only collects
 // publications; then it delivers.
 import type { ChannelRef, ClientInfo, Position, Publication } from '../broker/broker.js'
-import type { UnsubscribeCode } from '../protocol/codes.js'
+import { unsubscribeCodes, type UnsubscribeCode } from '../protocol/codes.js'
 import type { Codec, DeltaBase } from '../protocol/commands.js'
 import type { TagsFilter } from '../protocol/tags-filter.js'
+import { revocationMessage, type TokenFacts } from '../tenant/revocations.js'
 import type { Timer } from '../time.js'
 import type { Identity } from './identity.js'
+import type { TokenHolder } from './tenant/revocations.js'
 import type { TenantRuntime } from './tenant/runtime.js'
 import type { Frame } from './transport.js'
 
@@ -40,7 +42,7 @@ const endedState: SubscriptionState = { kind: 'ended' }
  */
 const collectedMax = 1000
 
-export class Subscription {
+export class Subscription implements TokenHolder {
   readonly client: Subscriber
   readonly ref: ChannelRef
   /**
@@ -73,6 +75,7 @@ export class Subscription {
   #state: SubscriptionState = { kind: 'catchingUp', live: [], lostUntil: undefined }
   #epoch = ''
   #offset = 0
+  #token: TokenFacts | undefined
   /** Ends the subscription when its token or its lifetime expires. */
   expiry: Timer | undefined
 
@@ -143,7 +146,22 @@ export class Subscription {
   }
 
   end(): void {
+    this.holdToken(undefined)
     this.#state = endedState
+  }
+
+  /** Replaces the subscription token. When it is revoked, the subscription ends. */
+  holdToken(token: TokenFacts | undefined): void {
+    const { revocations } = this.client.tenant
+    if (this.#token) revocations.unwatchToken(this, this.#token)
+    if (token) revocations.watchToken(this, token)
+    this.#token = token
+  }
+
+  recheckRevocations(): void {
+    const revocation = this.#token && this.client.tenant.revocations.find(this.#token)
+    if (!revocation) return
+    this.client.endSubscription(this, { ...unsubscribeCodes.expired, reason: revocationMessage(revocation) })
   }
 
   /**

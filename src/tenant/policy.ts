@@ -4,6 +4,7 @@
 // catalog as JSON. `acl.ts` decides who may do what on which channel, `channel-match.ts` compares channel
 // names with a rule, `origin.ts` decides which web pages may connect.
 import { z } from 'zod'
+import { Revocation } from './revocations.js'
 
 /** The operations that a channel rule grants or denies. */
 export const operations = ['Subscribe', 'Publish', 'Presence', 'History'] as const
@@ -225,6 +226,10 @@ export const TenantPolicy = z.strictObject({
   /** Absent: the tenant has no API keys. */
   apiKeys: z.array(ApiKey).optional(),
   channels: z.array(ChannelRule),
+  /** The revocations of the resource. Absent: none. Those made by the server API are not part of the policy. */
+  revocations: z.array(Revocation).optional(),
+  /** Tokens that were issued before this time are revoked, in milliseconds since the epoch. Absent: none. */
+  tokensIssuedBeforeMs: z.number().optional(),
 })
 export type TenantPolicy = z.infer<typeof TenantPolicy>
 

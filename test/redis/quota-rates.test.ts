@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ManualClock } from '../../src/auth/auth.testing.js'
 import { CommandError } from '../../src/errors.js'
+import { LocalRevocations } from '../../src/revocation/local.js'
 import { limitsWith, policyOf, silentLog } from '../../src/session/session.testing.js'
 import { TenantRuntime } from '../../src/session/tenant/runtime.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
@@ -48,6 +49,7 @@ class GatewayRig {
           ledger,
           arrivalDelay: { at: () => 0 },
           guestSecrets: [],
+          revocations: new LocalRevocations(this.clock),
         }),
     )
     this.passed = this.gateways.map(() => 0)

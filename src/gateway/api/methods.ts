@@ -11,6 +11,7 @@ import {
   presenceMethod,
   presenceStatsMethod,
 } from './query.js'
+import { revocationsMethod, revokeMethod, unrevokeMethod } from './revocations.js'
 import * as schema from './schema.js'
 import { disconnectMethod, refreshMethod, subscribeMethod, unsubscribeMethod } from './users.js'
 
@@ -88,6 +89,24 @@ export const apiMethods: Readonly<Record<string, ApiMethod>> = {
     result: schema.ChannelsResult,
     cost: () => surveyCost,
     run: channelsMethod,
+  }),
+  revoke: defineMethod({
+    summary: 'Refuses a user, a guest or tokens from now on, and ends their connections.',
+    request: schema.RevokeParams,
+    result: schema.RevokeResult,
+    run: revokeMethod,
+  }),
+  unrevoke: defineMethod({
+    summary: 'Ends revocations that were made by revoke.',
+    request: schema.UnrevokeParams,
+    result: schema.UnrevokeResult,
+    run: unrevokeMethod,
+  }),
+  revocations: defineMethod({
+    summary: 'Lists the revocations that were made by revoke.',
+    request: schema.RevocationsParams,
+    result: schema.RevocationsResult,
+    run: revocationsMethod,
   }),
   info: defineMethod({
     summary: 'Lists the gateways, and the tenant’s usage of each.',

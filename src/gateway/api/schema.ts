@@ -145,6 +145,45 @@ export const ChannelsParams = z.object({
 })
 export const InfoParams = z.object({})
 
+/** Names of revocations hold no control characters: see redis/scripts.ts of the room `revocation`. */
+const revocable = z.string().max(255).regex(keyCharacters, 'expected no control characters').nullish()
+const revokedUser = revocable.describe('A user, or a guest as `guest:<id>`.')
+/** Strict, because a misspelt field would revoke more than was meant. */
+export const RevokeParams = z.strictObject({
+  user: revokedUser,
+  jti: revocable.describe('The id of one token. Requires `expires_at`.'),
+  token: z
+    .string()
+    .max(16_384)
+    .nullish()
+    .describe('A valid connection token, instead of `jti` and `expires_at`.'),
+  issued_before: unixSeconds
+    .nullish()
+    .describe(
+      'Unix seconds. Only tokens whose `iat` is earlier: those of `user`, or without `user` of the whole tenant. A token without `iat` is earlier.',
+    ),
+  expires_at: unixSeconds
+    .nullish()
+    .describe(
+      'Unix seconds at which the revocation ends by itself: when the last token that it hits expires. Default: it stays until `unrevoke`.',
+    ),
+})
+export const UnrevokeParams = z.strictObject({
+  user: revokedUser,
+  jti: revocable,
+  tenant: z.boolean().nullish().describe('The revocation by `issued_before` of the whole tenant.'),
+})
+const revocationsPageMax = 1_000
+export const RevocationsParams = z.object({
+  limit: z.int().min(0).max(revocationsPageMax).nullish().describe('Default: 100.'),
+  cursor: z
+    .string()
+    .max(300)
+    .regex(keyCharacters, 'expected the cursor of a page')
+    .nullish()
+    .describe('The `cursor` of the previous page. Default: the first page.'),
+})
+
 const commandsMax = 100
 export const BatchParams = z.object({
   commands: z
@@ -195,6 +234,19 @@ export const HistoryResult = z.object({
   offset: count.describe('The offset of the newest publication.'),
 })
 export const ChannelsResult = z.object({ channels: z.record(z.string(), z.object({ num_clients: count })) })
+const RevocationFields = z.object({
+  user: z.string().optional(),
+  jti: z.string().optional(),
+  issued_before: count.optional().describe('Unix seconds.'),
+  expires_at: count.optional().describe('Unix seconds. Absent: it stays until `unrevoke`.'),
+})
+export const RevokeResult = RevocationFields
+export const UnrevokeResult = z.object({ removed: count.describe('How many revocations ended: 0 to 2.') })
+export const RevocationsResult = z.object({
+  revocations: z.array(RevocationFields),
+  cursor: z.string().optional().describe('For the next page. Absent on the last one.'),
+  total: count,
+})
 export const InfoResult = z.object({
   nodes: z.array(
     z.object({

@@ -14,6 +14,7 @@ import {
   type ChatHandshake,
 } from './handshake.js'
 import { LocalLedger } from '../../quota/local.js'
+import { LocalRevocations } from '../../revocation/local.js'
 
 const clock = new ManualClock()
 const issuer = sharedIssuer()
@@ -25,6 +26,7 @@ const tenant = new TenantRuntime(policy, {
   arrivalDelay: { at: () => 0 },
   ledger: new LocalLedger(),
   guestSecrets: [Buffer.alloc(32)],
+  revocations: new LocalRevocations(clock),
 })
 let token = ''
 beforeAll(async () => {

@@ -19,11 +19,13 @@ import { subscribeAutomaticChannels } from '../automatic-channels.js'
 import type { Client } from '../client.js'
 import { authenticate, guestTokenOf, type Identity } from '../identity.js'
 import { chargeTokenSubscriptions, subscribeFromToken } from '../server-subscriptions.js'
+import { TokenRevokedError } from '../tenant/revocations.js'
 import type { TenantRuntime } from '../tenant/runtime.js'
 
 /**
  * Refusals that close the session with a code: SDKs decide by the code whether to reconnect. The others are
- * answered with an error.
+ * answered with an error. A revoked user is closed with 3500; other revoked tokens are answered with error
+ * 109, on which SDKs get a new token.
  */
 const closesOnRefusal: Readonly<Partial<Record<CommandError['code'], CloseCode>>> = {
   UNAUTHORIZED: closeCodes.badRequest,
@@ -51,7 +53,8 @@ export async function handleConnect(client: Client, command: ConnectCommand, ref
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     context.metrics.connects.inc({ endpoint: client.codec.name, result: error.code })
-    const close = closesOnRefusal[error.code]
+    const ofRevokedUser = error instanceof TokenRevokedError && error.ofUser
+    const close = ofRevokedUser ? closeCodes.invalidToken : closesOnRefusal[error.code]
     if (!close) {
       client.reject()
       throw error

@@ -1,17 +1,18 @@
 // Replacing a token while connected, so that a client does not lose its connection when its token expires.
 import { CommandError } from '../../errors.js'
-import { closeCodes, withDetail } from '../../protocol/codes.js'
+import { closeCodes, withDetail, type CloseCode } from '../../protocol/codes.js'
 import type { Command, ReplyRef } from '../../protocol/commands.js'
 import { secondsUntil } from '../../time.js'
 import type { Client } from '../client.js'
 import { tokenIdentity } from '../identity.js'
 import { sameChannels } from '../server-subscriptions.js'
+import { TokenRevokedError } from '../tenant/revocations.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
 import { expireAt } from './subscribe.js'
 
 /**
- * Replaces the connection token. An expired token closes the session with 3005, and the client fetches
- * another one. A token that is invalid or of another user closes it with 3500, and the client does not
+ * Replaces the connection token. An expired or revoked token closes the session with 3005, and the client
+ * fetches another one. A token that is invalid, or of another or a revoked user, closes it with 3500, and the client does not
  * reconnect.
  */
 export async function handleRefresh(
@@ -24,6 +25,7 @@ export async function handleRefresh(
   try {
     const verified = await tenant.tokens.verify(command.token)
     if (client.closed) return
+    tenant.revocations.require(verified)
     if (verified.user !== identity.user) {
       return client.close(withDetail(closeCodes.invalidToken, 'the new token is for another user'))
     }
@@ -36,15 +38,17 @@ export async function handleRefresh(
     if (client.closed) return
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    return client.close(
-      withDetail(
-        error.code === 'TOKEN_EXPIRED' ? closeCodes.expired : closeCodes.invalidToken,
-        error.message,
-      ),
-    )
+    tenant.quota.counters.countRefusal(error.code)
+    return client.close(withDetail(closeCodeOf(error), error.message))
   }
   const expiresInS = secondsUntil(client.identity.expiresAtMs, context.clock.epochMs())
   client.reply(ref, { kind: 'refresh', client: identity.client, expiresInS })
+}
+
+/** An expired token, and a revoked one of a user who is not, make the client fetch another one. */
+function closeCodeOf(error: CommandError): CloseCode {
+  const another = error instanceof TokenRevokedError ? !error.ofUser : error.code === 'TOKEN_EXPIRED'
+  return another ? closeCodes.expired : closeCodes.invalidToken
 }
 
 /** A change of a connection that the tenant's backend asks for. Absent fields stay as they are. */
@@ -73,9 +77,11 @@ export function refreshByServer(client: Client, renewal: ServerRenewal): void {
   if (payload) client.push({ payload })
 }
 
+const renewable: ReadonlySet<string> = new Set(['TOKEN_EXPIRED', 'TOKEN_REVOKED'])
+
 /**
- * Replaces the token of a subscription. An expired token closes the session with 3006: an error reply would
- * make SDKs end the subscription for good.
+ * Replaces the token of a subscription. An expired or revoked token closes the session with 3006: an error
+ * reply would make SDKs end the subscription for good.
  */
 export async function handleSubscriptionRefresh(
   client: Client,
@@ -91,6 +97,7 @@ export async function handleSubscriptionRefresh(
   try {
     const verified = await verifySubscriptionToken(client, command.channel, command.token)
     if (!verified || subscription.ended) return
+    subscription.holdToken(verified)
     expireAt(client, subscription, verified.expiresAtMs)
     client.reply(ref, {
       kind: 'subRefresh',
@@ -98,7 +105,7 @@ export async function handleSubscriptionRefresh(
       expiresInS: secondsUntil(verified.expiresAtMs, clock.epochMs()),
     })
   } catch (error) {
-    if (!(error instanceof CommandError) || error.code !== 'TOKEN_EXPIRED') throw error
+    if (!(error instanceof CommandError) || !renewable.has(error.code)) throw error
     client.close(withDetail(closeCodes.subscriptionExpired, error.message))
   }
 }

@@ -30,6 +30,11 @@ export async function handleSubscribe(
   try {
     await inTurn(client, () => {
       if (client.closed) return
+      if (token) {
+        // It may have been revoked while history was read.
+        client.tenant.revocations.require(token)
+        prepared.subscription.holdToken(token)
+      }
       const completion = { caughtUp: catchUp(prepared), expiresAtMs: token?.expiresAtMs }
       client.reply(ref, subscribeReply(prepared, completion))
       startDelivery(prepared, completion)

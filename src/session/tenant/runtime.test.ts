@@ -2,21 +2,26 @@ import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../auth/auth.testing.js'
 import type { QuotaLedger } from '../../quota/ledger.js'
 import { LocalLedger } from '../../quota/local.js'
+import { LocalRevocations } from '../../revocation/local.js'
 import type { TenantPolicy } from '../../tenant/policy.js'
 import { limitsWith, openRule, policyOf, silentLog } from '../session.testing.js'
 import { TenantRuntime } from './runtime.js'
+
+const ignoring = { recheckRevocations(): void {} }
 
 function tenantWith(
   changes: Partial<TenantPolicy> = {},
   ledger: QuotaLedger = new LocalLedger(),
 ): TenantRuntime {
+  const clock = new ManualClock()
   return new TenantRuntime(policyOf(changes), {
-    clock: new ManualClock(),
+    clock,
     log: silentLog,
     allowPrivateJwks: false,
     arrivalDelay: { at: () => 0 },
     ledger,
     guestSecrets: [Buffer.alloc(32)],
+    revocations: new LocalRevocations(clock),
   })
 }
 
@@ -67,7 +72,12 @@ describe('update()', () => {
     const tenant = tenantWith()
     const notified: string[] = []
     for (const name of ['a', 'b'])
-      tenant.sessions.add({ lastCommandMs: 0, policyChanged: () => notified.push(name), evict() {} })
+      tenant.sessions.add({
+        lastCommandMs: 0,
+        policyChanged: () => notified.push(name),
+        ...ignoring,
+        evict() {},
+      })
     tenant.update(policyOf())
     expect(notified).toEqual(['a', 'b'])
   })
@@ -80,7 +90,7 @@ describe('update()', () => {
     const tenant = tenantWith()
     const evicted: string[] = []
     for (const [name, lastCommandMs] of Object.entries(lastCommandsMs))
-      tenant.sessions.add({ lastCommandMs, policyChanged() {}, evict: () => evicted.push(name) })
+      tenant.sessions.add({ lastCommandMs, policyChanged() {}, ...ignoring, evict: () => evicted.push(name) })
     tenant.update(policyOf({ limits: limitsWith('connections', { max: 1 }), ...changes }))
     return evicted
   }
@@ -104,7 +114,7 @@ describe('update()', () => {
     const evicted: number[] = []
     for (let n = 0; n < 30; n += 1) {
       lease.reserve('ann')
-      tenant.sessions.add({ lastCommandMs: n, policyChanged() {}, evict: () => evicted.push(n) })
+      tenant.sessions.add({ lastCommandMs: n, policyChanged() {}, ...ignoring, evict: () => evicted.push(n) })
     }
     tenant.update(policyOf({ preemption: 'ShedNewest', limits: limitsWith('connections', { max: 45 }) }))
     // A third of all connections is here, so a third of the limit may stay.

@@ -3,6 +3,7 @@
 import { GuestTokens } from '../../auth/guest-token.js'
 import type { Log } from '../../log.js'
 import type { QuotaLedger } from '../../quota/ledger.js'
+import type { RevocationStore } from '../../revocation/store.js'
 import { ChannelRules } from '../../tenant/acl.js'
 import { tenantKey, type TenantPolicy } from '../../tenant/policy.js'
 import type { Clock } from '../../time.js'
@@ -12,6 +13,7 @@ import { PublishBudget } from '../sharing/publish-budget.js'
 import { WorkQueue } from '../sharing/work-queue.js'
 import { ActiveChannels } from './active-channels.js'
 import { TenantQuota } from './quota.js'
+import { TenantRevocations, type TokenHolder } from './revocations.js'
 import { TenantTokens } from './tokens.js'
 
 export interface TenantRuntimeDeps {
@@ -26,10 +28,12 @@ export interface TenantRuntimeDeps {
   readonly guestSecrets: readonly Uint8Array[]
   /** See `TenantRuntime.followCommands`. Absent: no other gateway sends commands about this tenant's users. */
   readonly followCommands?: () => Promise<void> | undefined
+  /** The revocations that are made by the server API. */
+  readonly revocations: RevocationStore
 }
 
 /** What a tenant needs of a connected session. */
-export interface TenantSession {
+export interface TenantSession extends TokenHolder {
   /** The monotonic time of the last command in milliseconds; pongs do not count. */
   readonly lastCommandMs: number
   /** The policy or a key changed: the session rechecks its token and subscriptions, and may close. */
@@ -45,6 +49,7 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   readonly quota: TenantQuota
   readonly tokens: TenantTokens
   readonly guests: GuestTokens
+  readonly revocations: TenantRevocations
   readonly channels: ActiveChannels
   /** The work that waits for the tenant's turn on the event loop. */
   readonly work = new WorkQueue()
@@ -62,7 +67,7 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   #rules: ChannelRules
 
   constructor(policy: TenantPolicy, deps: TenantRuntimeDeps) {
-    const { allowPrivateJwks, arrivalDelay, clock, guestSecrets, ledger, log } = deps
+    const { allowPrivateJwks, arrivalDelay, clock, guestSecrets, ledger, log, revocations } = deps
     this.key = tenantKey(policy)
     this.followCommands = deps.followCommands ?? (() => undefined)
     this.#policy = policy
@@ -75,6 +80,12 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
       allowPrivateJwks,
       onProblem: (sentence) => log.warn({ tenant: this.key }, sentence),
       onKeysChanged: () => this.#recheckSessions(),
+    })
+    this.revocations = new TenantRevocations(policy, {
+      store: revocations,
+      clock,
+      log,
+      sessions: this.sessions,
     })
   }
 
@@ -94,6 +105,7 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
     this.#policy = policy
     this.#rules = new ChannelRules(policy.channels)
     this.tokens.update(policy)
+    this.revocations.update(policy)
     this.quota.update(policy)
     this.#recheckSessions()
     this.#evictExcess()
@@ -110,6 +122,7 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   close(): void {
     this.quota.close()
     this.tokens.close()
+    this.revocations.close()
   }
 
   #recheckSessions(): void {

@@ -1,0 +1,176 @@
+// The revocations that gateways share through a real Redis: what they promise, and what remains of it when a
+// gateway is cut from Redis, or when Redis loses its data.
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { revocationContract } from '../../src/revocation/store.contract.js'
+import { deadlineMs } from '../support/waiting.js'
+import { RevocationSet } from '../../src/tenant/revocations.js'
+import { RedisProxy } from '../support/redis-proxy.js'
+import { endRevocations, openTestRevocations, type TestRevocations } from '../support/redis-revocations.js'
+import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
+
+let redis: RedisProcess
+const ignoring = { revoked() {} }
+
+beforeAll(async () => {
+  redis = await startRedis()
+})
+beforeEach(async () => {
+  await redis.cli('FLUSHALL')
+})
+afterEach(() => endRevocations())
+afterAll(() => endRedisProcesses())
+
+const url = (port = redis.port): string => `redis://127.0.0.1:${port}`
+
+const namesIn = ({ store }: TestRevocations, tenantId = 't1'): string[] =>
+  [...store.open(tenantId, ignoring)].map(({ jti, user }) => jti ?? user ?? 'tenant').toSorted()
+
+async function expectHeld(gateway: TestRevocations, names: string[]): Promise<void> {
+  await expect.poll(() => namesIn(gateway), { timeout: deadlineMs }).toEqual(names.toSorted())
+}
+
+revocationContract('RedisRevocations', async () => openTestRevocations(url()))
+
+describe('two gateways', () => {
+  test('what one acknowledges, the other has without being asked, and what it ends, the other forgets', async () => {
+    const [here, there] = [await openTestRevocations(url()), await openTestRevocations(url())]
+    await here.store.add('t1', { user: 'ann' })
+    await here.store.add('t1', { jti: 'x', expiresAtMs: Date.now() + 60_000 })
+    await expectHeld(there, ['ann', 'x'])
+    await there.store.remove('t1', 'user:ann')
+    await expectHeld(here, ['x'])
+  })
+
+  test('without notifications, the poll brings them', async () => {
+    const [here, there] = [await openTestRevocations(url()), await openTestRevocations(url())]
+    await there.link.current?.client.unsubscribe()
+    await here.store.add('t1', { user: 'ann' })
+    await expectHeld(there, ['ann'])
+  })
+
+  test('a gateway that starts later reads all pages of all tenants', async () => {
+    const here = await openTestRevocations(url())
+    const count = 2_500
+    for (let start = 0; start < count; start += 100)
+      await Promise.all(
+        Array.from({ length: 100 }, (_, index) => here.store.add('t1', { jti: `id ${start + index}` })),
+      )
+    for (let tenant = 2; tenant < 30; tenant += 1) await here.store.add(`t${tenant}`, { user: 'ann' })
+    const there = await openTestRevocations(url())
+    expect(there.store.size).toBe(count + 28)
+    expect(namesIn(there)).toEqual(namesIn(here))
+  })
+})
+
+describe('a gateway that is cut from Redis', () => {
+  async function cutGateway(): Promise<{ here: TestRevocations; cut: TestRevocations; proxy: RedisProxy }> {
+    const proxy = await new RedisProxy(redis.port).start()
+    const here = await openTestRevocations(url())
+    const cut = await openTestRevocations(url(proxy.port))
+    await here.store.add('t1', { user: 'known' })
+    await expectHeld(cut, ['known'])
+    proxy.set({ refuse: true })
+    proxy.cut()
+    await until('the loss of the link', () => cut.link.current === undefined)
+    return { here, cut, proxy }
+  }
+
+  test('admits by what it knows, keeps that, and makes new clients wait until it has read the rest', async () => {
+    const { cut, here, proxy } = await cutGateway()
+    expect(cut.store.current()).toBeUndefined()
+    await here.store.add('t1', { user: 'missed' })
+    expect(namesIn(cut)).toEqual(['known'])
+    await expect(cut.store.add('t1', { user: 'refused' })).rejects.toMatchObject({
+      code: 'BROKER_UNAVAILABLE',
+    })
+    const opening = new Promise<string[]>((resolve, reject) => {
+      cut.link.onOpen(() => {
+        const waiting = cut.store.current()
+        if (!waiting) return reject(new Error('new clients do not wait'))
+        waiting.then(() => resolve(namesIn(cut)), reject)
+      })
+    })
+    proxy.heal()
+    expect(await opening).toEqual(['known', 'missed'])
+    expect(cut.store.current()).toBeUndefined()
+    await proxy.close()
+  })
+
+  test('reads everything again when the log does not reach back', async () => {
+    const { cut, here, proxy } = await cutGateway()
+    await here.store.remove('t1', 'user:known')
+    await here.store.add('t1', { user: 'missed' })
+    // As if thousands of changes had followed.
+    await redis.cli('XTRIM', 'parley:{revocations}:test:log', 'MAXLEN', '1')
+    proxy.heal()
+    await expectHeld(cut, ['missed'])
+    await proxy.close()
+  })
+
+  test('reads everything again when another master has another log', async () => {
+    const { cut, here, proxy } = await cutGateway()
+    const other = await startRedis()
+    const there = await openTestRevocations(url(other.port))
+    await there.store.add('t1', { user: 'on another master' })
+    expect(namesIn(here)).toEqual(['known'])
+    proxy.retarget(other.port)
+    proxy.heal()
+    await expectHeld(cut, ['on another master'])
+    await there.close()
+    await proxy.close()
+  })
+})
+
+test('a Redis that has lost its data gets the revocations back from the gateways', async () => {
+  const [here, there] = [await openTestRevocations(url()), await openTestRevocations(url())]
+  await here.store.add('t1', { user: 'ann' })
+  await here.store.add('t2', { jti: 'x', expiresAtMs: Date.now() + 600_000 })
+  await expectHeld(there, ['ann'])
+  await redis.cli('FLUSHALL')
+  await until(
+    'the restored revocations',
+    async () => (await here.store.list('t2', { after: '', limit: 9 })).total === 1,
+  )
+  const late = await openTestRevocations(url())
+  await expectHeld(late, ['ann'])
+  for (const gateway of [here, there, late]) {
+    expect(namesIn(gateway)).toEqual(['ann'])
+    expect(namesIn(gateway, 't2')).toEqual(['x'])
+  }
+})
+
+test('the bound of a tenant holds in Redis, and one of the whole tenant is always possible', async () => {
+  const { store } = await openTestRevocations(url())
+  await redis.cli(
+    'EVAL',
+    "for i = 1, 100000 do redis.call('ZADD', KEYS[1], 0, 'jti:' .. i .. '\\n- -') end",
+    '1',
+    'parley:{revocations}:t1:revoked:all',
+  )
+  await expect(store.add('t1', { jti: 'one more' })).rejects.toMatchObject({ code: 'QUOTA_EXCEEDED' })
+  await store.add('t1', { jti: '77', expiresAtMs: Date.now() + 1_000 })
+  await store.add('t1', { issuedBeforeMs: Date.now() })
+  await store.add('t2', { jti: 'of another tenant' })
+})
+
+test('an entry of an unknown kind is left alone, and the others are read', async () => {
+  await redis.cli('ZADD', 'parley:{revocations}:t1:revoked:all', '0', 'later-kind:a')
+  await redis.cli('HSET', 'parley:{revocations}:test:tenants', 't1', '1')
+  const here = await openTestRevocations(url())
+  await here.store.add('t1', { user: 'ann' })
+  const late = await openTestRevocations(url())
+  await expectHeld(late, ['ann'])
+})
+
+test('a revocation that too few replicas confirm is not acknowledged', async () => {
+  const { store } = await openTestRevocations(url(), { waitReplicas: 1 })
+  await expect(store.add('t1', { user: 'ann' })).rejects.toMatchObject({ code: 'NOT_REPLICATED' })
+})
+
+test('the set of a tenant stays the same object', async () => {
+  const { store } = await openTestRevocations(url())
+  const set = store.open('t1', ignoring)
+  expect(set).toBeInstanceOf(RevocationSet)
+  await store.add('t1', { user: 'ann' })
+  expect(store.open('t1', ignoring)).toBe(set)
+})
