@@ -72,14 +72,18 @@ async function expectInvalid(token: string, sentence: string | RegExp, by = veri
 describe('a valid token', () => {
   test('describes its bearer', async () => {
     const payload = { sub: 'u1', name: 'Ada', roles: ['admin'], info: { a: 1 }, team: 'red', exp: now + 60 }
-    expect(await verifier.verify(await signedHs256(payload))).toEqual({
+    const full = { ...payload, jti: 'id', iat: now - 1.5 }
+    expect(await verifier.verify(await signedHs256(full))).toEqual({
       user: 'u1',
       name: 'Ada',
       roles: ['admin'],
-      claims: payload,
+      claims: full,
       info: Buffer.from('{"a":1}'),
       expiresAtMs: (now + 60) * 1000,
       keyId: expect.stringMatching(/^shared\/./) as string,
+      jti: 'id',
+      issuedAtMs: (now - 1.5) * 1000,
+      tokenExpiresAtMs: (now + 60) * 1000,
     })
   })
 
@@ -89,8 +93,28 @@ describe('a valid token', () => {
       name: undefined,
       roles: [],
       expiresAtMs: undefined,
+      jti: undefined,
+      issuedAtMs: 0,
+      tokenExpiresAtMs: undefined,
     })
   })
+
+  test.each([
+    ['a number', 17, '17'],
+    ['empty', '', undefined],
+  ])('may have a jti that is %s', async (_what, jti, expected) => {
+    expect((await verifier.verify(await signedHs256({ sub: 'u1', jti } as unknown as JWTPayload))).jti).toBe(
+      expected,
+    )
+  })
+
+  test.each([[{}], [['a']], [true], [1.5], ['a\nb'], ['ü'.repeat(128)]])(
+    'may not have the jti %j, which nobody could revoke',
+    async (jti) => {
+      const token = await signedHs256({ sub: 'u1', jti } as unknown as JWTPayload)
+      await expect(verifier.verify(token)).rejects.toMatchObject({ code: 'TOKEN_INVALID' })
+    },
+  )
 
   test('has its claims where the issuer configures them', async () => {
     const claims = {
@@ -568,7 +592,11 @@ describe('verifySubscription()', () => {
   const check = async (payload: JWTPayload) => verifier.verifySubscription(await signedHs256(payload), bearer)
 
   test('accepts a token for this user and channel', async () => {
-    expect(await check({ sub: 'u1', channel: 'room', exp: now + 9, info: [1] })).toEqual({
+    expect(await check({ sub: 'u1', channel: 'room', exp: now + 9, info: [1], jti: 'id' })).toEqual({
+      user: 'u1',
+      jti: 'id',
+      issuedAtMs: 0,
+      tokenExpiresAtMs: (now + 9) * 1000,
       info: Buffer.from('[1]'),
       expiresAtMs: (now + 9) * 1000,
       keyId: expect.any(String) as string,

@@ -14,23 +14,23 @@ const soonMs = Date.now() + 3_600_000
 export function revocationContract(name: string, open: () => Promise<OpenedRevocations>): void {
   describe(`${name} keeps the promises of a store:`, () => {
     let opened: OpenedRevocations
-    let told: (readonly Revocation[] | 'all')[]
+    let notified: (readonly Revocation[] | 'all')[]
     let set: RevocationSet
 
     beforeEach(async () => {
       opened = await open()
-      told = []
-      set = opened.store.open('t1', { revoked: (revocations) => told.push(revocations) })
+      notified = []
+      set = opened.store.open('t1', { revoked: (revocations) => notified.push(revocations) })
     })
     afterEach(async () => opened.close())
 
     const listed = async (limit = 100) => (await opened.store.list('t1', { after: '', limit })).revocations
 
-    test('a revocation is in force once it is made, and the listener is told', async () => {
+    test('a revocation is in force once it is made, and the listener is notified', async () => {
       const revocation = { jti: 'one', expiresAtMs: soonMs }
       await opened.store.add('t1', revocation)
       expect([...set]).toEqual([revocation])
-      expect(told).toContainEqual([revocation])
+      expect(notified).toContainEqual([revocation])
       expect([await listed(), opened.store.size]).toEqual([[revocation], 1])
     })
 
@@ -78,10 +78,10 @@ export function revocationContract(name: string, open: () => Promise<OpenedRevoc
       expect(found).toEqual(users)
     })
 
-    test('a closed listener is not told any more', async () => {
+    test('a closed listener is not notified any more', async () => {
       opened.store.close('t1')
       await opened.store.add('t1', { user: 'ann' })
-      expect(told).toEqual([])
+      expect(notified).toEqual([])
     })
   })
 }

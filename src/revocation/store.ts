@@ -36,9 +36,9 @@ export interface RevocationStore {
    */
   current(): Promise<void> | undefined
   /**
-   * Makes a revocation. Of two with one name, the later times hold. Resolves when it is stored and in force on
-   * this gateway; other gateways follow within 2 s. Rejects with QUOTA_EXCEEDED when the tenant has as many as
-   * it may, and with BROKER_UNAVAILABLE or NOT_REPLICATED when it may not be stored.
+   * Makes a revocation. Of two with one name, the later times hold. Resolves when it is stored and in force
+   * on this gateway; other gateways follow within 2 s. Rejects with QUOTA_EXCEEDED when the tenant has as
+   * many as it may, and with BROKER_UNAVAILABLE or NOT_REPLICATED when it may not be stored.
    */
   add(tenantId: string, revocation: Revocation): Promise<void>
   /** Ends the revocation with this name. Resolves with false when there is none. Rejects like `add`. */
@@ -47,11 +47,11 @@ export interface RevocationStore {
   list(tenantId: string, page: { after: string; limit: number }): Promise<RevocationPage>
 }
 
-/** Above this number on one gateway, a tenant gets only its reserve, so that few tenants cannot fill a pod. */
+/** Above this number on one gateway, a tenant gets only its reserve: few tenants cannot fill a pod. */
 const gatewayMax = 500_000
 const tenantReserve = 1_000
 
-/** Returns how many revocations a tenant may have on a gateway that holds `total` revocations of all tenants. */
+/** Returns how many revocations a tenant may have on a gateway that holds `total` of all tenants. */
 export function revocationsAllowed(total: number): number {
   return total >= gatewayMax ? tenantReserve : revocationsMax
 }

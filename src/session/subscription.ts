@@ -152,10 +152,9 @@ export class Subscription implements TokenHolder {
 
   /** Replaces the subscription token. When it is revoked, the subscription ends. */
   holdToken(token: TokenFacts | undefined): void {
-    const { revocations } = this.client.tenant
-    if (this.#token) revocations.unwatchToken(this, this.#token)
-    if (token) revocations.watchToken(this, token)
-    this.#token = token
+    if (this.#token) this.client.tenant.revocations.unwatchToken(this, this.#token)
+    this.#token = this.ended ? undefined : token
+    if (this.#token) this.client.tenant.revocations.watchToken(this, this.#token)
   }
 
   recheckRevocations(): void {

@@ -226,7 +226,7 @@ export const TenantPolicy = z.strictObject({
   /** Absent: the tenant has no API keys. */
   apiKeys: z.array(ApiKey).optional(),
   channels: z.array(ChannelRule),
-  /** The revocations of the resource. Absent: none. Those made by the server API are not part of the policy. */
+  /** The revocations of the resource. Absent: none. Those made by the server API are not in the policy. */
   revocations: z.array(Revocation).optional(),
   /** Tokens that were issued before this time are revoked, in milliseconds since the epoch. Absent: none. */
   tokensIssuedBeforeMs: z.number().optional(),

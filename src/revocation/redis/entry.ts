@@ -12,7 +12,7 @@ export interface RevocationChange {
   readonly revocation: Revocation | undefined
 }
 
-/** Parses an entry, or a name alone. Undefined for an entry of a newer version, which this one cannot apply. */
+/** Parses an entry, or a name alone. Returns undefined for an entry of a kind that a newer version added. */
 export function parseEntry(text: string): RevocationChange | undefined {
   const [name = '', times] = text.split('\n')
   if (times === undefined) return { name, revocation: undefined }

@@ -91,8 +91,8 @@ export class RedisRevocations implements RevocationStore {
   }
 
   /**
-   * While Redis is away, the revocations that were known before it went stay in force and nothing waits. After
-   * a new connection, new clients wait until the log has been read.
+   * While Redis is away, the revocations that were known before stay in force and nothing waits. After a new
+   * connection, new clients wait until the log has been read.
    */
   current(): Promise<void> | undefined {
     const live = this.#link.current

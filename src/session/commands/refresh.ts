@@ -12,8 +12,8 @@ import { expireAt } from './subscribe.js'
 
 /**
  * Replaces the connection token. An expired or revoked token closes the session with 3005, and the client
- * fetches another one. A token that is invalid, or of another or a revoked user, closes it with 3500, and the client does not
- * reconnect.
+ * fetches another one. A token that is invalid, or of another or a revoked user, closes it with 3500, and the
+ * client does not reconnect.
  */
 export async function handleRefresh(
   client: Client,
