@@ -3,8 +3,17 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { adminKey, apiError, apiKey, apiResult } from '../support/api-client.js'
-import { collect, connected, connectedAs, next, sdkOf, subscribed } from '../support/centrifuge-sdk.js'
-import { chatAs, chatUrl, plainGet, refusedUpgrade } from '../support/chat-client.js'
+import {
+  centrifugeUrl,
+  collect,
+  connected,
+  connectedAs,
+  next,
+  sdkAt,
+  sdkOf,
+  subscribed,
+} from '../support/centrifuge-sdk.js'
+import { ChatClient, chatAs, chatUrl, plainGet, refusedUpgrade } from '../support/chat-client.js'
 import { startGateway, type TestGateway } from '../support/gateway.js'
 import { allow, allOperations, rule, tenantPolicy } from '../support/policies.js'
 import { openTestRevocations } from '../support/redis-revocations.js'
@@ -269,6 +278,19 @@ describe.each([
       expect(await call('unrevoke', { tenant: true })).toEqual({ removed: 1 })
       expect(await call('unrevoke', { tenant: true })).toEqual({ removed: 0 })
     })
+  })
+
+  test('a guest is revoked by its id: it is refused with its guest token, and other guests stay', async () => {
+    const [guest, other] = [await ChatClient.open(chatUrl(there)), await ChatClient.open(chatUrl(there))]
+    const { guest_token: token, user_id: user } = await guest.next('welcome')
+    await call('revoke', { user })
+    expect((await guest.closed()).code).toBe(4001)
+    expect(await refusalOf(String(token))).toEqual(revokedUpgrade)
+    await other.settle()
+    const sdk = sdkAt(centrifugeUrl(there), { token: String(token) })
+    const over = next(sdk, 'disconnected')
+    sdk.connect()
+    expect((await over).code).toBe(3500)
   })
 
   test('a revoked subscription token ends its subscription, and the SDK gets another one', async () => {
