@@ -26,6 +26,7 @@ import type { OpenSession, SessionContext } from './context.js'
 import type { Identity } from './identity.js'
 import { Heartbeat, type HeartbeatPeer } from './io/heartbeat.js'
 import { SessionIo, type SessionIoOwner } from './io/session-io.js'
+import { pingFrame } from './io/ping-frame.js'
 import type { MemoryHolder } from './sharing/memory-ceiling.js'
 import type { Subscription } from './subscription.js'
 import type { TenantRuntime, TenantSession } from './tenant/runtime.js'
@@ -48,20 +49,6 @@ const bugRetryAfterMs = 1_000
 
 /** The time that a client has to read the reason before its connection is cut to free memory. */
 const cutAfterMs = 500
-
-const pingFrames = new WeakMap<Codec, Frame>()
-
-/**
- * Returns the one ping frame of all sessions of an endpoint: pings are most of the cost of an idle
- * connection.
- */
-function pingFrame(codec: Codec): Frame {
-  const known = pingFrames.get(codec)
-  if (known) return known
-  const frame: Frame = { payload: codec.ping, pings: codec.nativePing }
-  pingFrames.set(codec, frame)
-  return frame
-}
 
 export interface SessionOptions {
   readonly tenant: TenantRuntime
