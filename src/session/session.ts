@@ -17,10 +17,10 @@ import {
   type UnsubscribeCode,
 } from '../protocol/codes.js'
 import type { Codec, Command, Reply, ReplyRef } from '../protocol/commands.js'
-import { isOfUser, revocationMessage } from '../tenant/revocations.js'
 import type { Timer } from '../time.js'
 import { subscribeAutomaticChannels } from './automatic-channels.js'
 import type { Dispatch } from './client.js'
+import { expiredCode, revokedCode } from './close-codes.js'
 import { endSubscription } from './commands/subscribe.js'
 import type { OpenSession, SessionContext } from './context.js'
 import type { Identity } from './identity.js'
@@ -163,7 +163,7 @@ export class Session
   }
 
   expire(): void {
-    this.close(this.#expiredCode())
+    this.close(expiredCode(this.codec))
   }
 
   close(code: CloseCode): void {
@@ -193,7 +193,7 @@ export class Session
       )
     }
     if (keyId !== undefined && !tokens.acceptsKey(keyId)) {
-      return this.close(withDetail(this.#expiredCode(), 'the key that signed the token was removed'))
+      return this.close(withDetail(expiredCode(this.codec), 'the key that signed the token was removed'))
     }
     this.recheckRevocations()
     if (this.closed) return
@@ -205,9 +205,7 @@ export class Session
     const revocation = this.tenant.revocations.find(this.#state.identity)
     if (revocation) {
       this.tenant.quota.counters.countRefusal('TOKEN_REVOKED')
-      const final = isOfUser(revocation) && this.codec.name !== 'chat'
-      const code = final ? closeCodes.invalidToken : this.#expiredCode()
-      return this.close(withDetail(code, revocationMessage(revocation)))
+      return this.close(revokedCode(this.codec, revocation))
     }
     for (const subscription of this.subscriptions.values()) subscription.recheckRevocations()
   }
@@ -360,14 +358,6 @@ export class Session
     const graceMs = this.codec.name === 'chat' ? 0 : limits.expiredCloseDelayMs
     const delayMs = Math.max(0, expiresAtMs - clock.epochMs()) + graceMs
     this.#expiry = wheel.after(delayMs, () => this.expire())
-  }
-
-  /**
-   * Returns 4001 for the chat protocol, as its documentation says, and 3005 otherwise, on which Centrifuge's
-   * SDKs fetch a new token.
-   */
-  #expiredCode(): CloseCode {
-    return this.codec.name === 'chat' ? closeCodes.chatTokenExpired : closeCodes.expired
   }
 
   #end(code: number): void {
