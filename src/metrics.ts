@@ -21,6 +21,8 @@ export interface GatewayGauges {
   readonly unauthenticatedOfOneAddress: number
   readonly subscriptions: number
   readonly channels: number
+  /** Bytes that clients make the gateway hold, and their limit. */
+  readonly memory: { readonly bytes: number; readonly bytesMax: number }
   readonly tenants: number
   readonly manifestProblems: number
   readonly ready: boolean
@@ -91,6 +93,7 @@ export class Metrics {
   readonly recoveries: Counter<'result'>
   readonly recoveryDelaySeconds: Histogram
   readonly slowCloses: Counter
+  readonly memoryCloses: Counter
   readonly rebalancedSessions: Counter
   readonly bugs: Counter
 
@@ -169,6 +172,10 @@ export class Metrics {
     this.slowCloses = counter(
       'parley_slow_closes_total',
       'Sessions closed because the client read too slowly.',
+    )
+    this.memoryCloses = counter(
+      'parley_memory_closes_total',
+      'Sessions closed because clients made the gateway hold more memory than its limit allows.',
     )
     this.rebalancedSessions = counter(
       'parley_rebalanced_sessions_total',
@@ -258,6 +265,16 @@ export class Metrics {
         'parley_gateway_channels',
         'Channels with a subscriber on this gateway.',
         (gateway) => gateway.channels,
+      ],
+      [
+        'parley_gateway_held_bytes',
+        'Memory that clients make this gateway hold: unread frames, waiting messages and publishes.',
+        ({ memory }) => memory.bytes,
+      ],
+      [
+        'parley_gateway_held_bytes_limit',
+        'Largest number of these bytes; above it, connections of the tenant that holds most are closed with 3008.',
+        ({ memory }) => memory.bytesMax,
       ],
       [
         'parley_gateway_ready',

@@ -18,6 +18,7 @@ import { Heartbeats } from '../catalog/redis/heartbeats.js'
 import { loadLedgerScripts, RedisLedger } from '../quota/redis/ledger.js'
 import { RedisRevocations } from '../revocation/redis/store.js'
 import { systemClock } from '../time.js'
+import { heldBytesMax, processMemoryBytes } from './memory-limit.js'
 import { listenOrExplain } from './listen.js'
 import { withDocumentedExitCodes } from './exit-codes.js'
 import { parseCount, parseInstallation, parsePort, parseWindow, withRedisFiles } from './options.js'
@@ -42,6 +43,8 @@ interface GatewayOptions extends RedisOptions, StrangerOptions {
   /** Seconds. */
   readonly drainWindow: number
   readonly maxConnections: number
+  /** MiB. */
+  readonly memoryLimit?: number
   /** Seconds; 0 turns rebalancing off. */
   readonly rebalanceWindow: number
   readonly allowPrivateJwks: boolean
@@ -93,6 +96,11 @@ export function gatewayCommand(): Command {
       'maximum of connections to this gateway; further ones get 503',
       parseCount,
       50_000,
+    )
+    .option(
+      '--memory-limit <MiB>',
+      'memory of the process; clients that hold more than a part of it are closed with 3008, those of the largest tenant first; default: the limit of the container, or half of the machine’s memory and at most 4096',
+      parseCount,
     )
     .option(
       '--rebalance-window <seconds>',
@@ -193,6 +201,9 @@ async function runOn(
     allowPrivateJwks: options.allowPrivateJwks,
     guestSecrets: guestSecretsOf(options),
     sessionsMax: options.maxConnections,
+    memoryBytesMax: heldBytesMax(
+      options.memoryLimit === undefined ? processMemoryBytes() : options.memoryLimit * 1_048_576,
+    ),
     unauthenticatedLimits: { max: options.unauthenticatedMax, perAddress: options.unauthenticatedPerAddress },
     problems: () => catalog.problems().length,
     unavailableReasons: () => [

@@ -168,6 +168,7 @@ export class Gateway {
     const memory = new MemoryCeiling({
       bytesMax: options.memoryBytesMax ?? defaultMemoryBytesMax,
       holdersOf: (held) => this.#holdersOf(held),
+      onCut: (connections) => this.metrics.memoryCloses.inc(connections),
       log: limitedLog,
     })
     this.hub = new Hub({
@@ -354,6 +355,7 @@ export class Gateway {
       unauthenticatedOfOneAddress: this.unauthenticatedSockets.largest,
       subscriptions: this.hub.subscriptions,
       channels: this.hub.channels,
+      memory: this.context.memory,
       tenants: this.#tenants.size,
       manifestProblems: this.#options.problems?.() ?? 0,
       ready: this.unreadyReasons().length === 0,

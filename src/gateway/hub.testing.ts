@@ -95,6 +95,7 @@ export class HubFixture {
       unauthenticated: { total: 0, largest: 0, limits: { max: 0 } },
       subscriptions: 0,
       channels: 0,
+      memory: { bytes: 0, bytesMax: 0 },
       tenants: 0,
       manifestProblems: 0,
       ready: true,
@@ -115,6 +116,7 @@ export class HubFixture {
       memory: new MemoryCeiling({
         bytesMax: 1_000_000_000,
         holdersOf: () => ({ tenant: '', holders: [] }),
+        onCut() {},
         log: new LimitedLog(silentLog, this.clock),
       }),
     })

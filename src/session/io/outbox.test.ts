@@ -167,6 +167,48 @@ describe('while the kernel takes no more', () => {
   })
 })
 
+describe('the memory that a client holds', () => {
+  const overhead = 128
+
+  test('is nothing while the kernel takes everything', async () => {
+    const { held, outbox } = outboxWith()
+    outbox.push(frame('a'))
+    expect(held.bytes).toBe(0)
+    await turn()
+    expect(held.bytes).toBe(0)
+  })
+
+  test('is what the kernel has not taken and what waits for it, until it is taken', () => {
+    const { held, outbox, transport } = blocked()
+    expect(held.bytes).toBe(5 + overhead)
+    outbox.push(frame('ab'))
+    expect(held.bytes).toBe(7 + 2 * overhead)
+    transport.acceptsWrites = true
+    outbox.drained()
+    expect(held.bytes).toBe(0)
+  })
+
+  test('is free when the outbox closes', () => {
+    const { held, outbox } = blocked()
+    outbox.push(frame('ab'))
+    outbox.close()
+    expect(held.bytes).toBe(0)
+  })
+
+  test('counts a frame once that waits in several outboxes', () => {
+    const [one, other] = [blocked(), blocked()]
+    const shared = frame('x'.repeat(100))
+    const before = one.held.bytes + other.held.bytes
+    one.outbox.push(shared)
+    other.outbox.push(shared)
+    expect(one.held.bytes + other.held.bytes - before).toBe(100 + overhead)
+    one.outbox.close()
+    expect(one.held.bytes + other.held.bytes).toBe(before - 5 - overhead + 100 + overhead)
+    other.outbox.close()
+    expect(one.held.bytes + other.held.bytes).toBe(0)
+  })
+})
+
 describe('hold()', () => {
   test('keeps frames back until the first frame is released', async () => {
     const { outbox, transport } = outboxWith()

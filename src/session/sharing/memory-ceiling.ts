@@ -22,6 +22,8 @@ export interface MemoryCeilingOptions {
   /** Returns the name of the tenant for the log, and its connections. */
   readonly holdersOf: (memory: TenantMemory) => { tenant: string; holders: Iterable<MemoryHolder> }
   readonly log: LimitedLog
+  /** Called with the number of connections that were cut. */
+  readonly onCut: (connections: number) => void
   /** Calls the function when the current work is done. Default: `setImmediate`. */
   readonly defer?: (run: () => void) => void
 }
@@ -36,7 +38,6 @@ export class MemoryCeiling {
   readonly #tenants = new Set<TenantMemory>()
   #bytes = 0
   #scheduled = false
-  #cuts = 0
 
   constructor(options: MemoryCeilingOptions) {
     this.#options = options
@@ -46,11 +47,6 @@ export class MemoryCeiling {
   /** The bytes that all tenants hold. */
   get bytes(): number {
     return this.#bytes
-  }
-
-  /** The number of connections that were cut. */
-  get cuts(): number {
-    return this.#cuts
   }
 
   /**
@@ -93,9 +89,8 @@ export class MemoryCeiling {
   /** Cuts connections of the largest tenant until another is the largest or enough memory is free. */
   #relieve(): void {
     const target = this.bytesMax * lowWater
-    const candidates = new Set(this.#tenants)
     while (this.#bytes > target) {
-      const [largest, second] = largestOf(candidates)
+      const [largest, second] = largestOf(this.#tenants)
       if (!largest) return
       const { holders, tenant } = this.#options.holdersOf(largest)
       const heldBefore = largest.bytes
@@ -105,16 +100,14 @@ export class MemoryCeiling {
         holder.cutForMemory()
         cut += 1
       }
-      // What is left belongs to no connection, or is shared by connections that are still open. It is freed
-      // when its work ends.
-      if (largest.bytes === heldBefore) candidates.delete(largest)
-      if (cut === 0) continue
-      this.#cuts += cut
+      this.#options.onCut(cut)
       this.#options.log.warn(
         `memory ${tenant}`,
         { tenant, connections: cut, tenantBytes: heldBefore, bytesMax: this.bytesMax },
         'closed the connections that held most of the memory: the clients of this gateway hold more than its memory limit allows',
       )
+      // What is left belongs to no connection and is freed when its work ends. No other tenant pays for it.
+      if (largest.bytes === heldBefore) return
     }
   }
 }
