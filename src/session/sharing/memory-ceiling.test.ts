@@ -1,7 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { ManualClock } from '../../auth/auth.testing.js'
-import { LimitedLog, type Log } from '../../log.js'
-import { silentLog } from '../session.testing.js'
 import { MemoryCeiling, TenantMemory, type MemoryHolder } from './memory-ceiling.js'
 
 /** A connection that holds bytes until it is cut. */
@@ -29,14 +26,13 @@ class Holder implements MemoryHolder {
 
 function fixture(bytesMax = 1_000) {
   const lines: object[] = []
-  const log: Log = { ...silentLog, warn: (fields: object) => void lines.push(fields) } as unknown as Log
   const tenants = new Map<TenantMemory, { tenant: string; holders: Holder[] }>()
   const deferred: (() => void)[] = []
   const cuts = { count: 0 }
   const ceiling = new MemoryCeiling({
     bytesMax,
     holdersOf: (memory) => tenants.get(memory) ?? { tenant: '', holders: [] },
-    log: new LimitedLog(log, new ManualClock()),
+    log: { warn: (_key, fields) => void lines.push(fields) },
     onCut: (connections) => void (cuts.count += connections),
     defer: (run) => void deferred.push(run),
   })

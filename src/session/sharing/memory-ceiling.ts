@@ -21,7 +21,7 @@ export interface MemoryCeilingOptions {
   readonly bytesMax: number
   /** Returns the name of the tenant for the log, and its connections. */
   readonly holdersOf: (memory: TenantMemory) => { tenant: string; holders: Iterable<MemoryHolder> }
-  readonly log: LimitedLog
+  readonly log: Pick<LimitedLog, 'warn'>
   /** Called with the number of connections that were cut. */
   readonly onCut: (connections: number) => void
   /** Calls the function when the current work is done. Default: `setImmediate`. */
