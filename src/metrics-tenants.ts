@@ -15,6 +15,8 @@ export interface TenantGauges {
   readonly tenant: string
   readonly connections: number
   readonly connectionsLimit: number
+  readonly guests: number
+  readonly guestsLimit: number
   readonly channels: number
   readonly subscriptions: number
   readonly publications: number
@@ -60,6 +62,12 @@ export class TenantMetrics {
         'parley_tenant_connections_limit',
         'Largest number of sessions in the tenant’s quota.',
         (t) => t.connectionsLimit,
+      ],
+      ['parley_tenant_guests', 'Open sessions of guests of the tenant on this gateway.', (t) => t.guests],
+      [
+        'parley_tenant_guests_limit',
+        'Largest number of sessions of guests in the tenant’s quota.',
+        (t) => t.guestsLimit,
       ],
       ['parley_tenant_channels', 'Channels of the tenant in use on this gateway.', (t) => t.channels],
       [

@@ -374,6 +374,8 @@ export class Gateway {
         tenant: tenant.key,
         connections: tenant.quota.connections,
         connectionsLimit: connections.max,
+        guests: tenant.quota.guests,
+        guestsLimit: tenant.quota.guestsMax,
         channels: tenant.channels.count(),
         subscriptions: counters.subscriptionsTotal,
         publications: counters.publicationsTotal,

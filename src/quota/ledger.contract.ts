@@ -15,7 +15,7 @@ const admitted = { admitted: true }
 /** Registers the tests for one ledger, for example `ledgerContract('LocalLedger', open)`. */
 export function ledgerContract(name: string, open: () => Promise<OpenedLedger>): void {
   describe(`${name} keeps the promises of a ledger:`, () => {
-    const limits = { max: 3, perUser: 2 }
+    const limits = { max: 3, perUser: 2, guests: 10_000 }
     let opened: OpenedLedger
     let lease: TenantLease
 
@@ -45,13 +45,62 @@ export function ledgerContract(name: string, open: () => Promise<OpenedLedger>):
       expect(await lease.acquire('ann', limits)).toEqual({ admitted: false, limit: 'tenant', used: 3 })
     })
 
+    test('guests together get as many connections as their limit allows', async () => {
+      const shared = { max: 5, perUser: 5, guests: 2 }
+      for (const user of ['guest:a', 'guest:b']) expect(await lease.acquire(user, shared)).toEqual(admitted)
+      const refused = { admitted: false, limit: 'guests', used: 2 }
+      expect(await lease.acquire('guest:c', shared)).toEqual(refused)
+      expect(await lease.acquire('guest:a', shared)).toEqual(refused)
+      expect(await lease.check('guest:c', shared)).toEqual(refused)
+      expect([lease.guests, lease.guestsByAll, lease.held]).toEqual([2, 2, 2])
+    })
+
+    test('what guests may not use is left for signed-in users', async () => {
+      const shared = { max: 5, perUser: 5, guests: 2 }
+      for (let n = 0; n < 10; n += 1) await lease.acquire(`guest:${n}`, shared)
+      for (const user of ['ann', 'bob', 'guest', 'Guest:x'])
+        expect(await lease.acquire(user, shared)).toEqual(
+          user === 'Guest:x' ? { admitted: false, limit: 'tenant', used: 5 } : admitted,
+        )
+      expect(await lease.acquire('guest:z', shared)).toMatchObject({ limit: 'tenant', used: 5 })
+      lease.release('guest:0')
+      expect(await lease.acquire('eve', shared)).toEqual(admitted)
+      expect(lease.guests).toBe(1)
+    })
+
+    test('a share of 0 admits no guest, and a lowered share applies to the next guest', async () => {
+      expect(await lease.acquire('guest:a', { max: 5, perUser: 5, guests: 0 })).toMatchObject({ used: 0 })
+      for (const user of ['guest:a', 'guest:b']) await lease.acquire(user, { max: 5, perUser: 5, guests: 2 })
+      lease.release('guest:a')
+      expect(await lease.acquire('guest:c', { max: 5, perUser: 5, guests: 1 })).toMatchObject({
+        limit: 'guests',
+        used: 1,
+      })
+    })
+
+    test('of a hundred concurrent requests of guests, as many are admitted as their limit allows', async () => {
+      const answers = await Promise.all(
+        Array.from({ length: 100 }, (_, n) =>
+          lease.acquire(n % 2 === 0 ? `guest:${n}` : `user ${n}`, { max: 100, perUser: 1, guests: 10 }),
+        ),
+      )
+      expect(answers.filter((answer) => answer.admitted)).toHaveLength(60)
+      expect([lease.held, lease.guests]).toEqual([60, 10])
+    })
+
     test('a limit of 0 admits no connection', async () => {
-      expect(await lease.acquire('ann', { max: 0, perUser: 1 })).toMatchObject({ limit: 'tenant', used: 0 })
-      expect(await lease.acquire('ann', { max: 1, perUser: 0 })).toMatchObject({ limit: 'user', used: 0 })
+      expect(await lease.acquire('ann', { max: 0, perUser: 1, guests: 10_000 })).toMatchObject({
+        limit: 'tenant',
+        used: 0,
+      })
+      expect(await lease.acquire('ann', { max: 1, perUser: 0, guests: 10_000 })).toMatchObject({
+        limit: 'user',
+        used: 0,
+      })
     })
 
     test('a released connection is free immediately', async () => {
-      const narrow = { max: 1, perUser: 1 }
+      const narrow = { max: 1, perUser: 1, guests: 10_000 }
       for (let round = 0; round < 20; round += 1) {
         expect(await lease.acquire('ann', narrow)).toEqual(admitted)
         lease.release('ann')
@@ -61,7 +110,9 @@ export function ledgerContract(name: string, open: () => Promise<OpenedLedger>):
 
     test('of a hundred concurrent requests, as many are admitted as the limit allows', async () => {
       const answers = await Promise.all(
-        Array.from({ length: 100 }, (_, n) => lease.acquire(`user ${n}`, { max: 30, perUser: 1 })),
+        Array.from({ length: 100 }, (_, n) =>
+          lease.acquire(`user ${n}`, { max: 30, perUser: 1, guests: 10_000 }),
+        ),
       )
       expect(answers.filter((answer) => answer.admitted)).toHaveLength(30)
       expect(lease.held).toBe(30)
@@ -69,13 +120,13 @@ export function ledgerContract(name: string, open: () => Promise<OpenedLedger>):
 
     test('of a hundred concurrent requests of one user, as many are admitted as a user may have', async () => {
       const answers = await Promise.all(
-        Array.from({ length: 100 }, () => lease.acquire('ann', { max: 30, perUser: 7 })),
+        Array.from({ length: 100 }, () => lease.acquire('ann', { max: 30, perUser: 7, guests: 10_000 })),
       )
       expect(answers.filter((answer) => answer.admitted)).toHaveLength(7)
     })
 
     test('check() counts nothing', async () => {
-      const narrow = { max: 1, perUser: 1 }
+      const narrow = { max: 1, perUser: 1, guests: 10_000 }
       expect(await lease.check('ann', narrow)).toEqual(admitted)
       expect(await lease.check('ann', narrow)).toEqual(admitted)
       await lease.acquire('ann', narrow)
@@ -105,7 +156,7 @@ export function ledgerContract(name: string, open: () => Promise<OpenedLedger>):
     })
 
     test('tenants are counted separately', async () => {
-      const narrow = { max: 1, perUser: 1 }
+      const narrow = { max: 1, perUser: 1, guests: 10_000 }
       const other = opened.ledger.open('t2', ignoringListener)
       await lease.acquire('ann', narrow)
       expect(await other.acquire('ann', narrow)).toEqual(admitted)
@@ -114,8 +165,10 @@ export function ledgerContract(name: string, open: () => Promise<OpenedLedger>):
     test('a user may have any name', async () => {
       const names = ['', ' ', '0', 'a b', 'a\nb', 'guest:x', '{t}', 'ä☃', '__proto__', 'x'.repeat(300)]
       for (const user of names) {
-        expect(await lease.acquire(user, { max: 100, perUser: 1 })).toEqual(admitted)
-        expect(await lease.acquire(user, { max: 100, perUser: 1 })).toMatchObject({ limit: 'user' })
+        expect(await lease.acquire(user, { max: 100, perUser: 1, guests: 10_000 })).toEqual(admitted)
+        expect(await lease.acquire(user, { max: 100, perUser: 1, guests: 10_000 })).toMatchObject({
+          limit: 'user',
+        })
       }
     })
 

@@ -12,17 +12,27 @@ export interface ConnectionLimits {
   readonly max: number
   /** The most connections of one user. */
   readonly perUser: number
+  /** The most connections of all guests together. They are part of `max`. */
+  readonly guests: number
+}
+
+/**
+ * Returns whether the user is a guest. No signed-in user has such a name, because tokens must not name one. So
+ * a lease and the scripts on Redis need only the user's name to count guests.
+ */
+export function isGuest(user: string): boolean {
+  return user.startsWith('guest:')
 }
 
 /** The answer to a connection that the limits do not allow. */
 export interface AdmissionRefusal {
   readonly admitted: false
   /** The limit that is used up. */
-  readonly limit: 'tenant' | 'user'
-  /** The number of connections in use: in the cluster or, when `share` is set, on this gateway. */
+  readonly limit: 'tenant' | 'user' | 'guests'
+  /** The number of connections in use, of guests where `limit` says so: in the cluster or, when `share` is set, on this gateway. */
   readonly used: number
   /**
-   * The part of the tenant's connections that this gateway may use. Set only when the gateway decided alone,
+   * The part of `max`, or of `guests`, that this gateway may use. Set only when the gateway decided alone,
    * because it could not count the connections of the others.
    */
   readonly share?: number
@@ -66,6 +76,10 @@ export interface TenantLease {
   readonly users: number
   /** The number of connections on all gateways, as last known; never less than `held`. */
   readonly heldByAll: number
+  /** The number of connections of guests on this gateway. */
+  readonly guests: number
+  /** The number of connections of guests on all gateways, as last known; never less than `guests`. */
+  readonly guestsByAll: number
   /**
    * Counts one more connection of `user` when the limits allow it. The count is exact over all gateways while
    * the shared count is available. Never rejects, and resolves within about a second. The caller calls

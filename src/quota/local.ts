@@ -24,6 +24,14 @@ class LocalLease implements TenantLease {
     return this.#counts.held
   }
 
+  get guests(): number {
+    return this.#counts.guests
+  }
+
+  get guestsByAll(): number {
+    return this.#counts.guests
+  }
+
   acquire(user: string, limits: ConnectionLimits): Promise<Admission> {
     const admission = this.#counts.check(user, limits)
     if (admission.admitted) this.#counts.add(user)

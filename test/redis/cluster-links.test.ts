@@ -26,7 +26,7 @@ afterEach(async () => {
 afterAll(endRedisProcesses)
 
 const patienceMs = 25_000
-const wide = { max: 1_000, perUser: 1_000 }
+const wide = { max: 1_000, perUser: 1_000, guests: 10_000 }
 
 async function portOf({ link }: TestLink): Promise<number | undefined> {
   return (await link.ready(patienceMs)).client.options.port
@@ -166,7 +166,10 @@ test(
       await Promise.all([one.ledger.sync(), two.ledger.sync()])
       return (await connectionsIn(to)).join() === '1,5'
     })
-    expect(await two.lease.acquire('eve', { max: 6, perUser: 1 })).toMatchObject({ admitted: false, used: 6 })
+    expect(await two.lease.acquire('eve', { max: 6, perUser: 1, guests: 10_000 })).toMatchObject({
+      admitted: false,
+      used: 6,
+    })
   },
 )
 
@@ -178,7 +181,7 @@ test('quotas: an unfinished move is an outage without losses', { timeout: 90_000
   const to = await otherMaster(from)
   await cluster.moveSlots([slotOf(quotasTag)], to, { stopAt: 'halfway' })
   // Each gateway's equal part of the limit of ten is five.
-  const limits = { max: 10, perUser: 10 }
+  const limits = { max: 10, perUser: 10, guests: 10_000 }
   const answers = await Promise.all(
     Array.from({ length: 8 }, (_, n) => two.lease.acquire(`guest ${n}`, limits)),
   )

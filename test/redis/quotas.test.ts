@@ -27,7 +27,7 @@ beforeEach(async () => {
 afterEach(() => endLedgers())
 afterAll(() => endRedisProcesses())
 
-const wide = { max: 10_000, perUser: 10_000 }
+const wide = { max: 10_000, perUser: 10_000, guests: 10_000 }
 
 describe.each(redisKinds)('on %s', (kind) => {
   beforeAll(async () => {
@@ -39,19 +39,64 @@ describe.each(redisKinds)('on %s', (kind) => {
   describe('connections', () => {
     test('of a thousand concurrent requests at three gateways, exactly as many are admitted as the limit allows', async () => {
       const gateways = await startLedgers(3, url)
-      expect(await acquireMany(gateways, 1_000, { limits: { max: 333, perUser: 1 } })).toBe(333)
+      expect(await acquireMany(gateways, 1_000, { limits: { max: 333, perUser: 1, guests: 10_000 } })).toBe(
+        333,
+      )
       expect(heldBy(gateways)).toBe(333)
     })
 
     test('of a thousand concurrent requests of one user, exactly as many are admitted as a user may have', async () => {
       const gateways = await startLedgers(3, url)
-      const limits = { max: 1_000, perUser: 10 }
+      const limits = { max: 1_000, perUser: 10, guests: 10_000 }
       expect(await acquireMany(gateways, 1_000, { limits, user: () => 'ann' })).toBe(10)
+    })
+
+    test('of a thousand concurrent guests at three gateways, exactly as many are admitted as their share', async () => {
+      const gateways = await startLedgers(3, url)
+      const limits = { max: 600, perUser: 1, guests: 200 }
+      const user = (n: number): string => (n % 2 === 0 ? `guest:${n}` : `user ${n}`)
+      expect(await acquireMany(gateways, 1_000, { limits, user })).toBe(600)
+      expect(gateways.reduce((sum, { lease }) => sum + lease.guests, 0)).toBe(200)
+    })
+
+    test('of guests are free when they leave, and when their gateway is killed', async () => {
+      const timing = { connectionsTtlMs: 8_000, refreshMs: 100 }
+      const limits = { max: 100, perUser: 1, guests: 4 }
+      const [one, two] = await startLedgers(2, url, { timing })
+      const guests = ['guest:a', 'guest:b', 'guest:c', 'guest:d']
+      for (const guest of guests) await one?.lease.acquire(guest, limits)
+      expect(await two?.lease.acquire('guest:x', limits)).toMatchObject({ limit: 'guests', used: 4 })
+      one?.lease.release('guest:a')
+      await one?.ledger.sync()
+      expect(await two?.lease.acquire('guest:x', limits)).toEqual({ admitted: true })
+      expect(await two?.lease.acquire('guest:y', limits)).toMatchObject({ limit: 'guests', used: 4 })
+      await one?.kill()
+      await until('the guests of the killed gateway are free', async () => {
+        await two?.ledger.sync()
+        return (await two?.lease.acquire('guest:y', limits))?.admitted
+      })
+      await until('they are removed', async () => {
+        await two?.ledger.sync()
+        return (await redis.cli('HLEN', leaseKey('t1', 'guests'))) === '1'
+      })
+      for (const guest of ['guest:x', 'guest:y']) two?.lease.release(guest)
+      await two?.ledger.sync()
+      expect(await redis.cli('EXISTS', leaseKey('t1', 'guests'))).toBe('0')
+    })
+
+    test('of guests at a gateway of an earlier version, which counts no guests, count as connections', async () => {
+      const [one] = await startLedgers(1, url)
+      const expiry = Date.now() + 60_000
+      await redis.cli('HSET', leaseKey('t1', 'connections'), 'earlier', `${expiry} 3`)
+      const limits = { max: 5, perUser: 1, guests: 2 }
+      expect(await one?.lease.acquire('guest:a', limits)).toEqual({ admitted: true })
+      expect(await one?.lease.acquire('guest:b', limits)).toEqual({ admitted: true })
+      expect(await one?.lease.acquire('ann', limits)).toMatchObject({ limit: 'tenant', used: 5 })
     })
 
     test('concurrent connects and disconnects never exceed the limit and leave nothing counted', async () => {
       const gateways = await startLedgers(3, url)
-      const limits = { max: 40, perUser: 5 }
+      const limits = { max: 40, perUser: 5, guests: 10_000 }
       let most = 0
       const guest = async (n: number): Promise<void> => {
         const lease = gateways[n % 3]?.lease
@@ -74,7 +119,8 @@ describe.each(redisKinds)('on %s', (kind) => {
     test('requests of one batch are decided in order, each by its own limits', async () => {
       const [one, two] = await startLedgers(2, url)
       await two?.lease.acquire('bob', wide)
-      const acquire = (user: string, limits = { max: 4, perUser: 1 }) => one?.lease.acquire(user, limits)
+      const acquire = (user: string, limits = { max: 4, perUser: 1, guests: 10_000 }) =>
+        one?.lease.acquire(user, limits)
       const answers = [acquire('ann'), acquire('ann'), acquire('bob'), acquire('eve'), acquire('ann', wide)]
       expect(await Promise.all([...answers, acquire('joe'), acquire('joe', wide)])).toEqual([
         { admitted: true },
@@ -93,17 +139,17 @@ describe.each(redisKinds)('on %s', (kind) => {
       await one?.lease.acquire('ann', wide)
       await one?.lease.acquire('ann', wide)
       await two?.lease.acquire('bob', wide)
-      expect(await two?.lease.acquire('eve', { max: 3, perUser: 9 })).toEqual({
+      expect(await two?.lease.acquire('eve', { max: 3, perUser: 9, guests: 10_000 })).toEqual({
         admitted: false,
         limit: 'tenant',
         used: 3,
       })
-      expect(await two?.lease.acquire('ann', { max: 9, perUser: 2 })).toEqual({
+      expect(await two?.lease.acquire('ann', { max: 9, perUser: 2, guests: 10_000 })).toEqual({
         admitted: false,
         limit: 'user',
         used: 2,
       })
-      expect(await two?.lease.check('ann', { max: 9, perUser: 2 })).toMatchObject({ used: 2 })
+      expect(await two?.lease.check('ann', { max: 9, perUser: 2, guests: 10_000 })).toMatchObject({ used: 2 })
       expect(two?.lease.heldByAll).toBe(3)
     })
 
@@ -113,10 +159,12 @@ describe.each(redisKinds)('on %s', (kind) => {
       const [one, two] = await startLedgers(2, url, { timing })
       await acquireMany([one as LedgerGateway], 5, { limits: wide })
       await one?.kill()
-      expect(await two?.lease.acquire('mia', { max: 5, perUser: 1 })).toMatchObject({ used: 5 })
+      expect(await two?.lease.acquire('mia', { max: 5, perUser: 1, guests: 10_000 })).toMatchObject({
+        used: 5,
+      })
       await until('its connections are free', async () => {
         await two?.ledger.sync()
-        return (await two?.lease.acquire('user 0', { max: 5, perUser: 1 }))?.admitted
+        return (await two?.lease.acquire('user 0', { max: 5, perUser: 1, guests: 10_000 }))?.admitted
       })
       // The connections may have expired between the sync and the request; the next refresh removes them.
       await until('its connections are removed', async () => {
@@ -134,8 +182,12 @@ describe.each(redisKinds)('on %s', (kind) => {
         await sleep(1_200)
         await one?.ledger.sync()
       }
-      expect(await two?.lease.acquire('mia', { max: 5, perUser: 1 })).toMatchObject({ used: 5 })
-      expect(await two?.lease.check('user 0', { max: 9, perUser: 1 })).toMatchObject({ limit: 'user' })
+      expect(await two?.lease.acquire('mia', { max: 5, perUser: 1, guests: 10_000 })).toMatchObject({
+        used: 5,
+      })
+      expect(await two?.lease.check('user 0', { max: 9, perUser: 1, guests: 10_000 })).toMatchObject({
+        limit: 'user',
+      })
     })
 
     test('that Redis counts wrongly are correct after the next refresh', async () => {
@@ -146,9 +198,13 @@ describe.each(redisKinds)('on %s', (kind) => {
       const connections = leaseKey('t1', 'connections')
       const [gateway = '', entry = ''] = (await redis.cli('HGETALL', connections)).split('\n')
       await redis.cli('HSET', connections, gateway, `${entry.split(' ')[0]} 9`)
-      expect(await two?.lease.acquire('ann', { max: 9, perUser: 9 })).toMatchObject({ used: 9 })
+      expect(await two?.lease.acquire('ann', { max: 9, perUser: 9, guests: 10_000 })).toMatchObject({
+        used: 9,
+      })
       await one?.ledger.sync()
-      expect(await two?.lease.acquire('ann', { max: 2, perUser: 2 })).toEqual({ admitted: true })
+      expect(await two?.lease.acquire('ann', { max: 2, perUser: 2, guests: 10_000 })).toEqual({
+        admitted: true,
+      })
     })
 
     test('that Redis has lost are counted again after the next refresh', async () => {
@@ -157,7 +213,9 @@ describe.each(redisKinds)('on %s', (kind) => {
       await redis.cli('FLUSHALL')
       await one?.ledger.sync()
       expect(await connectionsIn(redis)).toEqual([1_700])
-      expect(await two?.lease.check('user 1699', { max: 9_999, perUser: 1 })).toMatchObject({ limit: 'user' })
+      expect(await two?.lease.check('user 1699', { max: 9_999, perUser: 1, guests: 10_000 })).toMatchObject({
+        limit: 'user',
+      })
     })
 
     test('stay counted when a closed lease of the tenant is opened again', async () => {
@@ -165,9 +223,9 @@ describe.each(redisKinds)('on %s', (kind) => {
       await gateway.lease.acquire('ann', wide)
       gateway.lease.close()
       const again = gateway.open('t1')
-      expect(await again.acquire('bob', { max: 1, perUser: 1 })).toMatchObject({ used: 1 })
+      expect(await again.acquire('bob', { max: 1, perUser: 1, guests: 10_000 })).toMatchObject({ used: 1 })
       again.release('ann')
-      expect(await again.acquire('bob', { max: 1, perUser: 1 })).toEqual({ admitted: true })
+      expect(await again.acquire('bob', { max: 1, perUser: 1, guests: 10_000 })).toEqual({ admitted: true })
     })
 
     test('of a closed gateway are free immediately', async () => {
@@ -175,13 +233,18 @@ describe.each(redisKinds)('on %s', (kind) => {
       await one?.lease.acquire('ann', wide)
       one?.lease.release('ann')
       await one?.close()
-      expect(await two?.lease.acquire('bob', { max: 1, perUser: 1 })).toEqual({ admitted: true })
+      expect(await two?.lease.acquire('bob', { max: 1, perUser: 1, guests: 10_000 })).toEqual({
+        admitted: true,
+      })
     })
   })
 
   test('two gateways share one quota: a connection refused at one is refused at the other', async () => {
     const policy = tenantPolicy({
-      limits: { ...generousLimits, connections: { ...generousLimits.connections, max: 3, perUser: 2 } },
+      limits: {
+        ...generousLimits,
+        connections: { ...generousLimits.connections, max: 3, perUser: 2, guests: 10_000 },
+      },
     })
     const ledgers = await startLedgers(2, url)
     const [one, two] = await Promise.all(ledgers.map(({ ledger }) => startGateway([policy], { ledger })))

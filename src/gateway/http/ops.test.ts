@@ -59,6 +59,8 @@ describe('/stats', () => {
         'demo/acme': {
           connections: 2,
           connections_max: 50,
+          guests: 2,
+          guests_max: 1000,
           users: 2,
           publications: 0,
           deliveries: 0,

@@ -64,6 +64,8 @@ export async function handleOpsRequest(
 interface TenantStats {
   connections: number
   connections_max: number
+  guests: number
+  guests_max: number
   users: number
   publications: number
   deliveries: number
@@ -85,6 +87,8 @@ function stats(gateway: Gateway, { statsNames = false }: OpsOptions): object {
     tenants[tenant.key] = {
       connections: tenant.quota.connections,
       connections_max: tenant.policy.limits.connections.max,
+      guests: tenant.quota.guests,
+      guests_max: tenant.quota.guestsMax,
       users: tenant.quota.users,
       publications: tenant.quota.counters.publicationsTotal,
       deliveries: tenant.quota.counters.deliveriesTotal,

@@ -35,13 +35,15 @@ const GatewaysReply = z
   .tuple([z.number(), z.number()])
   .transform(([known, gateways]) => ({ known: known === 1, gateways }))
 const RefusalReply = z
-  .tuple([z.number(), text.pipe(z.enum(['tenant', 'user'])), z.number()])
+  .tuple([z.number(), text.pipe(z.enum(['tenant', 'user', 'guests'])), z.number()])
   .transform(([index, limit, used]) => [index, { admitted: false, limit, used }] as const)
 const AdmissionsReply = z
-  .tuple([z.number()])
+  .tuple([z.number(), z.number()])
   .rest(RefusalReply)
-  .transform(([heldByOthers, ...refused]) => ({ heldByOthers, refusals: new Map(refused) }))
-const WriteReply = z.tuple([z.number()]).transform(([heldByOthers]) => ({ heldByOthers }))
+  .transform(([held, guests, ...refused]) => ({ others: { held, guests }, refusals: new Map(refused) }))
+const WriteReply = z
+  .tuple([z.number(), z.number()])
+  .transform(([held, guests]) => ({ others: { held, guests } }))
 const ExchangeReply = z.array(text).transform((texts) => texts.map(Number))
 
 export class LedgerCalls {
@@ -75,13 +77,13 @@ export class LedgerCalls {
     { lease, limits, requests, reserve }: AdmissionBatch,
     { onLost, onReply }: CallHandlers<z.infer<typeof AdmissionsReply>>,
   ): LedgerCall {
-    const { connections, users, usersPrefix } = this.#keysOf(lease)
-    const { max, perUser } = limits
+    const { connections, guests, users, usersPrefix } = this.#keysOf(lease)
+    const { guests: guestsMax, max, perUser } = limits
     const named = requests.map(({ user }) => user)
     return {
       script: reserve ? reserveConnections : checkConnections,
-      keys: reserve ? [connections, users] : [connections],
-      args: [this.#gatewayId, usersPrefix, this.#connectionsTtlMs, max, perUser, ...named],
+      keys: reserve ? [connections, guests, users] : [connections, guests],
+      args: [this.#gatewayId, usersPrefix, this.#connectionsTtlMs, max, perUser, guestsMax, ...named],
       accept: (reply) => onReply(AdmissionsReply.parse(reply)),
       onLost,
     }
@@ -92,12 +94,12 @@ export class LedgerCalls {
     lease: RedisLease,
     { onLost, onReply, update }: CallHandlers<z.infer<typeof WriteReply>> & { readonly update: CountsUpdate },
   ): LedgerCall {
-    const { connections, users } = this.#keysOf(lease)
-    const { held, reset, users: counts } = update
+    const { connections, guests, users } = this.#keysOf(lease)
+    const { guests: guestsHeld, held, reset, users: counts } = update
     return {
       script: writeConnections,
-      keys: [connections, users],
-      args: [this.#gatewayId, this.#connectionsTtlMs, held, reset ? 1 : 0, ...counts.flat()],
+      keys: [connections, guests, users],
+      args: [this.#gatewayId, this.#connectionsTtlMs, held, guestsHeld, reset ? 1 : 0, ...counts.flat()],
       accept: (reply) => onReply(WriteReply.parse(reply)),
       onLost,
     }
@@ -125,10 +127,11 @@ export class LedgerCalls {
     }
   }
 
-  #keysOf({ tenantId }: RedisLease): { connections: string; users: string; usersPrefix: string } {
+  #keysOf({ tenantId }: RedisLease): Record<'connections' | 'guests' | 'users' | 'usersPrefix', string> {
     const usersPrefix = leaseKey(tenantId, 'users:')
     return {
       connections: leaseKey(tenantId, 'connections'),
+      guests: leaseKey(tenantId, 'guests'),
       users: usersPrefix + this.#gatewayId,
       usersPrefix,
     }

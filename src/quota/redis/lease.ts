@@ -1,15 +1,16 @@
 // The lease of one tenant's quota on one gateway, for the ledger on Redis: the connections of this gateway,
 // the changes that are not written to Redis yet, and the demand for the shared rates.
 import { ConnectionCounts } from '../connection-counts.js'
-import type {
-  Admission,
-  AdmissionRefusal,
-  ConnectionLimits,
-  LeaseListener,
-  QuotaRate,
-  ReportedRate,
-  SharedRate,
-  TenantLease,
+import {
+  isGuest,
+  type Admission,
+  type AdmissionRefusal,
+  type ConnectionLimits,
+  type LeaseListener,
+  type QuotaRate,
+  type ReportedRate,
+  type SharedRate,
+  type TenantLease,
 } from '../ledger.js'
 import { idlePerSecond, RateShares } from './rate-shares.js'
 
@@ -42,10 +43,17 @@ export interface AdmissionRequest {
 /** One write of the current counts. The lease writes a lost update again. */
 export interface CountsUpdate {
   readonly held: number
+  readonly guests: number
   /** True: Redis first removes all users that it counts for this gateway. */
   readonly reset: boolean
   /** Users and their numbers of connections. */
   readonly users: readonly (readonly [user: string, connections: number])[]
+}
+
+/** Connections of all users, and of the guests among them. */
+export interface ConnectionTotals {
+  readonly held: number
+  readonly guests: number
 }
 
 /**
@@ -70,7 +78,7 @@ export class RedisLease implements TenantLease {
   #resetDue = false
   /** True when Redis may count connections for this gateway. */
   #mayBeCounted = false
-  #heldByOthers = 0
+  #others: ConnectionTotals = { held: 0, guests: 0 }
   #pendingRequests = 0
 
   constructor(tenantId: string, options: { port: LedgerPort; listener: LeaseListener }) {
@@ -91,7 +99,15 @@ export class RedisLease implements TenantLease {
   }
 
   get heldByAll(): number {
-    return this.#counts.held + this.#heldByOthers
+    return this.#counts.held + this.#others.held
+  }
+
+  get guests(): number {
+    return this.#counts.guests
+  }
+
+  get guestsByAll(): number {
+    return this.#counts.guests + this.#others.guests
   }
 
   acquire(user: string, limits: ConnectionLimits): Promise<Admission> {
@@ -178,7 +194,7 @@ export class RedisLease implements TenantLease {
       if (next.done === true) this.#rewriting = undefined
       else add(next.value)
     }
-    const update = { held: this.held, reset: this.#resetDue, users: [...users] }
+    const update = { held: this.held, guests: this.guests, reset: this.#resetDue, users: [...users] }
     this.#countChanged = false
     this.#resetDue = false
     return update
@@ -191,9 +207,9 @@ export class RedisLease implements TenantLease {
     this.#countChanged = true
   }
 
-  /** Sets the number of connections on the other gateways. */
-  setHeldByOthers(connections: number): void {
-    this.#heldByOthers = connections
+  /** Sets the connections on the other gateways. */
+  setOthers(totals: ConnectionTotals): void {
+    this.#others = totals
   }
 
   /** Records that a request to reserve a connection was sent to Redis. */
@@ -212,15 +228,31 @@ export class RedisLease implements TenantLease {
   }
 
   /**
-   * Checks this gateway's equal part of the tenant's connections. Returns undefined when the part has room
-   * for one more connection in addition to `before` others, otherwise the refusal.
+   * Checks this gateway's equal part of the tenant's connections, and for a guest its equal part of the
+   * guests' connections. Returns undefined when there is room for one more connection in addition to `before`
+   * others, otherwise the refusal.
    */
-  localRefusal({ limits }: AdmissionRequest, before = 0): AdmissionRefusal | undefined {
-    const part = Math.ceil(limits.max / this.#port.gateways())
-    const used = this.held + before
+  localRefusal(
+    { limits, user }: AdmissionRequest,
+    before: ConnectionTotals = { held: 0, guests: 0 },
+  ): AdmissionRefusal | undefined {
+    return (
+      this.#refusalAbovePart('tenant', limits.max, this.held + before.held) ??
+      (isGuest(user)
+        ? this.#refusalAbovePart('guests', limits.guests, this.guests + before.guests)
+        : undefined)
+    )
+  }
+
+  #refusalAbovePart(
+    limit: AdmissionRefusal['limit'],
+    most: number,
+    used: number,
+  ): AdmissionRefusal | undefined {
+    const part = Math.ceil(most / this.#port.gateways())
     if (used < part) return undefined
-    const refusal: AdmissionRefusal = { admitted: false, limit: 'tenant', used }
-    return part === limits.max ? refusal : { ...refusal, share: part }
+    const refusal: AdmissionRefusal = { admitted: false, limit, used }
+    return part === most ? refusal : { ...refusal, share: part }
   }
 
   /**
@@ -231,7 +263,7 @@ export class RedisLease implements TenantLease {
     const { limits, reserve, user } = request
     const refusal = this.localRefusal(request)
     if (refusal) return refusal
-    const admission = this.#counts.check(user, { max: Infinity, perUser: limits.perUser })
+    const admission = this.#counts.check(user, { ...limits, max: Infinity, guests: Infinity })
     if (admission.admitted && reserve) this.reserve(user)
     return admission
   }

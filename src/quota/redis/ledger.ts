@@ -11,10 +11,10 @@ import {
 } from '../../redis/link.js'
 import { addScript, loadScripts } from '../../redis/scripts.js'
 import type { Clock } from '../../time.js'
-import type { LeaseListener, QuotaLedger, TenantLease } from '../ledger.js'
+import { isGuest, type LeaseListener, type QuotaLedger, type TenantLease } from '../ledger.js'
 import { batchAdmissions, Admissions, type AdmissionBatch } from './admissions.js'
 import { LedgerCalls, type LedgerCall } from './calls.js'
-import { RedisLease, type AdmissionRequest, type LedgerPort } from './lease.js'
+import { RedisLease, type AdmissionRequest, type ConnectionTotals, type LedgerPort } from './lease.js'
 import { ledgerScripts, usersPerRequestMax, usersPerWriteMax } from './scripts.js'
 
 /** The timing of the ledger, in milliseconds. */
@@ -306,12 +306,15 @@ export class RedisLedger implements QuotaLedger {
   #takeRequests(): AdmissionRequest[] {
     const requests = this.#admissions.takeUnsent(requestsPerPipelineMax)
     if (!this.#settling) return requests
-    const requested = new Map<RedisLease, number>()
+    const requested = new Map<RedisLease, ConnectionTotals>()
     return requests.filter((request) => {
-      const before = requested.get(request.lease) ?? 0
+      const before = requested.get(request.lease) ?? { held: 0, guests: 0 }
       const refusal = request.lease.localRefusal(request, before)
       if (refusal) this.#admissions.answer(request, refusal)
-      else requested.set(request.lease, before + 1)
+      else {
+        const guests = before.guests + (isGuest(request.user) ? 1 : 0)
+        requested.set(request.lease, { held: before.held + 1, guests })
+      }
       return !refusal
     })
   }
@@ -320,8 +323,8 @@ export class RedisLedger implements QuotaLedger {
     const { lease, requests, reserve } = batch
     if (reserve) lease.markRequested()
     return this.#calls.request(batch, {
-      onReply: ({ heldByOthers, refusals }) => {
-        lease.setHeldByOthers(heldByOthers)
+      onReply: ({ others, refusals }) => {
+        lease.setOthers(others)
         for (const [index, request] of requests.entries()) {
           const admission = refusals.get(index) ?? { admitted: true }
           if (reserve && admission.admitted) this.#grant(request)
@@ -367,7 +370,7 @@ export class RedisLedger implements QuotaLedger {
       calls.push(
         this.#calls.write(lease, {
           update,
-          onReply: ({ heldByOthers }) => lease.setHeldByOthers(heldByOthers),
+          onReply: ({ others }) => lease.setOthers(others),
           onLost: () => {
             lease.updateLost(update)
             this.#unwritten.add(lease)

@@ -1,6 +1,8 @@
 // The Lua scripts of the ledger. A tenant has these keys in one slot; they expire together with the last
 // gateway that uses them:
 // - connections, a hash: gateway → expiry (milliseconds of the clock of Redis), number of connections.
+// - guests, a hash: gateway → number of connections of guests. Counts only for gateways in `connections`. It is
+//   a key of its own because gateways of an earlier version read every entry of `connections`.
 // - users:<gateway>, a hash: user → number of connections. It expires with its gateway.
 // - rates, a hash: gateway → expiry, deliveries per second; then for each shared rate the demand per second
 //   and the granted share; then bytes to clients per second. Entries of gateways of an earlier version are
@@ -34,16 +36,30 @@ for i = 1, #entries, 2 do
     if entries[i] == ARGV[1] then own = tonumber(held) end
   end
 end
-local reply, max, perUser = {all - own}, tonumber(ARGV[4]), tonumber(ARGV[5])
+local guests, ownGuests = 0, 0
+entries = redis.call('HGETALL', KEYS[2])
+for i = 1, #entries, 2 do
+  if living[entries[i]] then
+    guests = guests + entries[i + 1]
+    if entries[i] == ARGV[1] then ownGuests = tonumber(entries[i + 1]) end
+  end
+end
+local max, perUser, guestsMax = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local reply = {all - own, guests - ownGuests}
+local function isGuest(i) return string.sub(ARGV[i], 1, 6) == 'guest:' end
 local function hasRoom(i)
   if all >= max then
-    reply[#reply + 1] = {i - 6, 'tenant', all}
+    reply[#reply + 1] = {i - 7, 'tenant', all}
+    return false
+  end
+  if isGuest(i) and guests >= guestsMax then
+    reply[#reply + 1] = {i - 7, 'guests', guests}
     return false
   end
   local ofUser = 0
   for gateway in pairs(living) do ofUser = ofUser + (redis.call('HGET', ARGV[2] .. gateway, ARGV[i]) or 0) end
   if ofUser < perUser then return true end
-  reply[#reply + 1] = {i - 6, 'user', ofUser}
+  reply[#reply + 1] = {i - 7, 'user', ofUser}
   return false
 end
 `
@@ -54,36 +70,42 @@ export const usersPerRequestMax = 100
 /**
  * Checks for each user whether the limits allow one more connection, independently of the other users.
  * O(gateways × users).
- * - KEYS: connections.
+ * - KEYS: connections, guests.
  * - ARGV: gateway, users key without a gateway, time to live in ms (unused), limit of the tenant, limit of a
- *   user; then up to 100 users.
- * - Returns {connections of other gateways, then for each refused user {index from 0, limit, used}}.
+ *   user, limit of the guests; then up to 100 users.
+ * - Returns {connections of other gateways, those of guests, then for each refused user {index from 0, limit,
+ *   used}}.
  */
 export const checkConnections = script(`#!lua flags=no-writes
 ${counting}
-for i = 6, #ARGV do hasRoom(i) end
+for i = 7, #ARGV do hasRoom(i) end
 return reply
 `)
 
 /**
  * Checks the limits and reserves a connection for each user, one after the other, atomically. O(gateways ×
  * users).
- * - KEYS: connections, users of this gateway.
+ * - KEYS: connections, guests, users of this gateway.
  * - ARGV and reply: as for `checkConnections`.
  */
 export const reserveConnections = script(`#!lua
 ${counting}
-local before = own
-for i = 6, #ARGV do
+local before, guestsBefore = own, ownGuests
+for i = 7, #ARGV do
   if hasRoom(i) then
     all, own = all + 1, own + 1
+    if isGuest(i) then guests, ownGuests = guests + 1, ownGuests + 1 end
     living[ARGV[1]] = true
-    redis.call('HINCRBY', KEYS[2], ARGV[i], 1)
+    redis.call('HINCRBY', KEYS[3], ARGV[i], 1)
   end
 end
 if own > before then
   redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %.0f', nowMs + ARGV[3], own))
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  redis.call('PEXPIRE', KEYS[3], ARGV[3])
+end
+if ownGuests > guestsBefore then
+  redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f', ownGuests))
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
 end
 return reply
@@ -95,16 +117,16 @@ export const usersPerWriteMax = 500
 /**
  * Writes the number of connections of this gateway and of its users, atomically. It writes totals and not
  * differences, so it repairs earlier losses. It also works when Redis is at maxmemory. O(gateways + users).
- * - KEYS: connections, users of this gateway.
- * - ARGV: gateway, time to live in ms, connections, 1 to remove all users first; then up to 500 pairs of user
- *   and connections.
- * - Returns {connections of other gateways}.
+ * - KEYS: connections, guests, users of this gateway.
+ * - ARGV: gateway, time to live in ms, connections, those of guests, 1 to remove all users first; then up to
+ *   500 pairs of user and connections.
+ * - Returns {connections of other gateways, those of guests}.
  */
 export const writeConnections = script(`#!lua flags=allow-oom
 ${reading}
-if ARGV[4] == '1' then redis.call('DEL', KEYS[2]) end
+if ARGV[5] == '1' then redis.call('DEL', KEYS[3]) end
 local removed, kept = {}, {}
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   if ARGV[i + 1] == '0' then
     removed[#removed + 1] = ARGV[i]
   else
@@ -112,16 +134,22 @@ for i = 5, #ARGV, 2 do
     kept[#kept + 1] = ARGV[i + 1]
   end
 end
-if #removed > 0 then redis.call('HDEL', KEYS[2], unpack(removed)) end
-if #kept > 0 then redis.call('HSET', KEYS[2], unpack(kept)) end
+if #removed > 0 then redis.call('HDEL', KEYS[3], unpack(removed)) end
+if #kept > 0 then redis.call('HSET', KEYS[3], unpack(kept)) end
 if ARGV[3] == '0' then
   redis.call('HDEL', KEYS[1], ARGV[1])
 else
   redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %s', nowMs + ARGV[2], ARGV[3]))
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  redis.call('PEXPIRE', KEYS[3], ARGV[2])
+end
+if ARGV[4] == '0' then
+  redis.call('HDEL', KEYS[2], ARGV[1])
+else
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
-local others = 0
+local others, living = 0, {}
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
   local expiry, held = string.match(entries[i + 1], '^(%d+) (%d+)$')
@@ -129,9 +157,19 @@ for i = 1, #entries, 2 do
     redis.call('HDEL', KEYS[1], entries[i])
   elseif entries[i] ~= ARGV[1] then
     others = others + held
+    living[entries[i]] = true
   end
 end
-return {others}
+local guests = 0
+entries = redis.call('HGETALL', KEYS[2])
+for i = 1, #entries, 2 do
+  if living[entries[i]] then
+    guests = guests + entries[i + 1]
+  elseif entries[i] ~= ARGV[1] then
+    redis.call('HDEL', KEYS[2], entries[i])
+  end
+end
+return {others, guests}
 `)
 
 /**

@@ -164,6 +164,21 @@ describe('a connection that the ledger refuses', () => {
     })
   })
 
+  test('of a guest is answered with the guests’ share', async () => {
+    const { quota, refuse } = quotaWith({ limits: limitsWith('connections', { max: 50, guests: undefined }) })
+    refuse({ admitted: false, limit: 'guests', used: 25 })
+    await expect(quota.admit('guest:a')).rejects.toMatchObject({
+      code: 'CONNECTION_LIMIT',
+      message: 'Cannot connect: guests use 25 of their 25 connections',
+    })
+    expect(quota.counters.excesses.get('connections.guests')).toBe(1)
+    refuse({ admitted: false, limit: 'guests', used: 9, share: 9 })
+    await expect(quota.checkConnection('guest:a')).rejects.toMatchObject({
+      message:
+        'Cannot connect: guests use 9 of 9 connections, this gateway’s share of their 25 while the counts of the other gateways are unavailable',
+    })
+  })
+
   test.each(['Warn', 'DryRun'] as const)('is reserved all the same under %s', async (enforcement) => {
     const { lease, quota, refuse } = quotaWith({ enforcement })
     refuse({ admitted: false, limit: 'user', used: 7 })
@@ -354,6 +369,50 @@ describe('a share', () => {
       code: 'QUOTA_EXCEEDED',
       message: 'Cannot connect: the tenant’s 4 connects per second are used',
     })
+  })
+})
+
+describe('connects of guests', () => {
+  test('use at most half of the rate; signed-in users find the other half', async () => {
+    const { clock, quota } = quotaWith({ limits: limitsWith('connections', { connectsPerSecond: 10 }) })
+    const admitted = async (prefix: string, attempts: number): Promise<number> => {
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: attempts }, (_, n) => quota.admit(`${prefix}${n}`)),
+      )
+      return outcomes.filter(({ status }) => status === 'fulfilled').length
+    }
+    expect(await admitted('guest:', 100)).toBe(5)
+    expect(await admitted('user ', 100)).toBe(5)
+    // While guests try without end, signed-in users get at least half of every second.
+    for (let second = 0; second < 5; second += 1) {
+      clock.advance(1_000)
+      expect(await admitted('guest:', 100)).toBe(5)
+      expect(await admitted('user ', 5)).toBe(5)
+    }
+    await expect(quota.admit('guest:x')).rejects.toMatchObject({
+      code: 'QUOTA_EXCEEDED',
+      message: 'Cannot connect: guests may use half of the tenant’s 10 connects per second, which is used',
+    })
+  })
+
+  test('are possible at a rate of one per second, and leave room there too', async () => {
+    const { clock, quota } = quotaWith({ limits: limitsWith('connections', { connectsPerSecond: 1 }) })
+    await quota.admit('guest:a')
+    clock.advance(1_000)
+    await expect(quota.admit('guest:b')).rejects.toMatchObject({ code: 'QUOTA_EXCEEDED' })
+    await quota.admit('ann')
+    clock.advance(1_000)
+    await quota.admit('guest:b')
+  })
+
+  test('above their half are no demand for the rate', async () => {
+    const { lease, quota } = quotaWith({ limits: limitsWith('connections', { connectsPerSecond: 10 }) })
+    let demand = 0
+    lease.spend = (_rate, n) => void (demand += n)
+    await Promise.allSettled(Array.from({ length: 100 }, (_, n) => quota.admit(`guest:${n}`)))
+    expect(demand).toBe(5)
+    await Promise.allSettled(Array.from({ length: 100 }, (_, n) => quota.admit(`user ${n}`)))
+    expect(demand).toBe(105)
   })
 })
 

@@ -1,15 +1,17 @@
 // A tenant's quota on this gateway: admits connections, charges rates, and counts what is used.
 import { CommandError } from '../../errors.js'
 import { LimitedLog, type Log } from '../../log.js'
-import type {
-  LeaseListener,
-  QuotaLedger,
-  QuotaRate,
-  ReportedRate,
-  AdmissionRefusal,
-  TenantLease,
+import {
+  isGuest,
+  type AdmissionRefusal,
+  type ConnectionLimits,
+  type LeaseListener,
+  type QuotaLedger,
+  type QuotaRate,
+  type ReportedRate,
+  type TenantLease,
 } from '../../quota/ledger.js'
-import { tenantKey, type TenantPolicy } from '../../tenant/policy.js'
+import { guestsMax, tenantKey, type TenantPolicy } from '../../tenant/policy.js'
 import type { Clock } from '../../time.js'
 import type { ArrivalDelay } from '../arrival-delay.js'
 import type { ActiveChannels } from './active-channels.js'
@@ -42,6 +44,7 @@ export class TenantQuota implements LeaseListener {
   readonly #deps: TenantQuotaDeps
   readonly #log: LimitedLog
   #policy: TenantPolicy
+  #connectionLimits: ConnectionLimits
   /** Holds one connection for each open session, and for each handshake or connect command in progress. */
   readonly #lease: TenantLease
   #closed = false
@@ -50,6 +53,7 @@ export class TenantQuota implements LeaseListener {
     this.#deps = deps
     this.#log = new LimitedLog(deps.log, deps.clock)
     this.#policy = policy
+    this.#connectionLimits = connectionLimitsOf(policy)
     this.#lease = deps.ledger.open(policy.tenantId, this)
     this.rates = new TenantRates(policy.limits, {
       clock: deps.clock,
@@ -65,16 +69,28 @@ export class TenantQuota implements LeaseListener {
     return this.#lease.held
   }
 
+  /** The number of connections of guests on this gateway. */
+  get guests(): number {
+    return this.#lease.guests
+  }
+
+  /** The largest number of connections of guests, over all gateways. */
+  get guestsMax(): number {
+    return this.#connectionLimits.guests
+  }
+
   /** The number of distinct users among the connections on this gateway. */
   get users(): number {
     return this.#lease.users
   }
 
   /**
-   * Applies the limits of a new policy immediately. Connections above a lowered limit stay; see `excessOf`.
+   * Applies the limits of a new policy immediately. Connections above a lowered limit stay; see `excessOf` and
+   * `guestExcessOf`.
    */
   update(policy: TenantPolicy): void {
     this.#policy = policy
+    this.#connectionLimits = connectionLimitsOf(policy)
     this.counters.keepRules(new Set(policy.channels.map(({ name }) => name)))
     this.sharesChanged()
   }
@@ -84,7 +100,7 @@ export class TenantQuota implements LeaseListener {
    * nothing.
    */
   async checkConnection(user: string): Promise<void> {
-    const admission = await this.#lease.check(user, this.#policy.limits.connections)
+    const admission = await this.#lease.check(user, this.#connectionLimits)
     if (!admission.admitted) this.#exceedConnections(admission)
   }
 
@@ -95,9 +111,9 @@ export class TenantQuota implements LeaseListener {
    */
   async admit(user: string): Promise<void> {
     // A refused attempt is charged too, because each attempt asks the other gateways.
-    this.rates.chargeConnect()
+    this.rates.chargeConnect({ guest: isGuest(user) })
     for (;;) {
-      const limits = this.#policy.limits.connections
+      const limits = this.#connectionLimits
       const admission = await this.#lease.acquire(user, limits)
       if (!admission.admitted) {
         this.#exceedConnections(admission)
@@ -108,8 +124,8 @@ export class TenantQuota implements LeaseListener {
         this.#lease.release(user)
         throw new CommandError('NOT_FOUND', `The tenant ${tenantKey(this.#policy)} was removed`)
       }
-      const { max, perUser } = this.#policy.limits.connections
-      if (max >= limits.max && perUser >= limits.perUser) return
+      const { guests, max, perUser } = this.#connectionLimits
+      if (max >= limits.max && perUser >= limits.perUser && guests >= limits.guests) return
       // The limit was lowered during the wait. The connection is not open yet, so it is checked again.
       this.#lease.release(user)
     }
@@ -163,9 +179,12 @@ export class TenantQuota implements LeaseListener {
    * keeps its proportional part of the limit, so that all gateways together keep no more than the limit.
    */
   excessOf(sessions: number): number {
-    const onOtherGateways = this.#lease.heldByAll - this.#lease.held
-    const part = sessions / Math.max(1, sessions + onOtherGateways)
-    return sessions - Math.floor(this.#policy.limits.connections.max * part)
+    return excess(sessions, this.#lease.heldByAll - this.#lease.held, this.#connectionLimits.max)
+  }
+
+  /** Does the same for the sessions of guests and the guests' share. */
+  guestExcessOf(sessions: number): number {
+    return excess(sessions, this.#lease.guestsByAll - this.#lease.guests, this.#connectionLimits.guests)
   }
 
   perSecond(rate: QuotaRate): number {
@@ -187,16 +206,26 @@ export class TenantQuota implements LeaseListener {
   }
 
   #exceedConnections({ limit, share, used }: AdmissionRefusal): void {
-    const { max, perUser } = this.#policy.limits.connections
-    const detail =
-      limit === 'user'
-        ? `${used} of ${perUser} connections of this user are used`
-        : share === undefined
+    const { guests, max, perUser } = this.#connectionLimits
+    const away = 'while the counts of the other gateways are unavailable'
+    const [name, detail] = {
+      user: ['perUser', `${used} of ${perUser} connections of this user are used`],
+      guests: [
+        'guests',
+        share === undefined
+          ? `guests use ${used} of their ${guests} connections`
+          : `guests use ${used} of ${share} connections, this gateway’s share of their ${guests} ${away}`,
+      ],
+      tenant: [
+        'max',
+        share === undefined
           ? `${used} of ${max} connections of the tenant are used`
-          : `${used} of ${share} connections are used, this gateway’s share of the tenant’s ${max} while the counts of the other gateways are unavailable`
+          : `${used} of ${share} connections are used, this gateway’s share of the tenant’s ${max} ${away}`,
+      ],
+    }[limit]
     this.#exceed({
       code: 'CONNECTION_LIMIT',
-      limit: limit === 'user' ? 'connections.perUser' : 'connections.max',
+      limit: `connections.${name}`,
       message: `Cannot connect: ${detail}`,
       retryAfterMs: fullRetryAfterMs,
     })
@@ -214,4 +243,14 @@ export class TenantQuota implements LeaseListener {
     if (enforcement === 'Warn')
       this.#log.warn(code, { tenant: tenantKey(this.#policy), code }, `over quota, not enforced: ${message}`)
   }
+}
+
+function connectionLimitsOf({ limits: { connections } }: TenantPolicy): ConnectionLimits {
+  const { max, perUser } = connections
+  return { max, perUser, guests: guestsMax(connections) }
+}
+
+/** Returns how many of `here` exceed this gateway's proportional part of a limit on all gateways. */
+function excess(here: number, elsewhere: number, limit: number): number {
+  return here - Math.floor((limit * here) / Math.max(1, here + elsewhere))
 }

@@ -59,6 +59,7 @@ export interface TenantRatesDeps {
 export class TenantRates {
   readonly #deps: TenantRatesDeps
   readonly #buckets: Readonly<Record<QuotaRate, TokenBucket>>
+  readonly #guestConnects: TokenBucket
   #limits: Limits
 
   constructor(limits: Limits, deps: TenantRatesDeps) {
@@ -75,6 +76,7 @@ export class TenantRates {
       delivery: bucket('delivery'),
       bytesOut: bucket('bytesOut'),
     }
+    this.#guestConnects = new TokenBucket(halfOf(this.#bucketLimits('connect')), nowMs)
   }
 
   /** Returns the tenant's limit per second, over all gateways. */
@@ -88,9 +90,23 @@ export class TenantRates {
     const nowMs = this.#deps.clock.monotonicMs()
     for (const rate of [...sharedRates, ...reportedRates])
       this.#buckets[rate].configure(this.#bucketLimits(rate), nowMs)
+    this.#guestConnects.configure(halfOf(this.#bucketLimits('connect')), nowMs)
   }
 
-  chargeConnect(): void {
+  /** Charges one attempt to connect. Guests may use half of the rate; the rest is for signed-in users. */
+  chargeConnect({ guest }: { guest: boolean }): void {
+    if (guest) {
+      const nowMs = this.#deps.clock.monotonicMs()
+      const waitMs = this.#guestConnects.take(1, nowMs, this.#deps.arrivalDelay.at(nowMs))
+      // Such an attempt is no demand for the rate: it would move the share of signed-in users on other gateways
+      // to this one.
+      if (waitMs > 0)
+        return this.#exceed(
+          'connect',
+          waitMs,
+          'Cannot connect: guests may use half of the tenant’s {n} connects per second, which is used',
+        )
+    }
     this.#take('connect', 'Cannot connect', 'the tenant’s {n} connects per second are used')
   }
 
@@ -283,6 +299,11 @@ function evenly(perSecond: number): BucketLimits {
 
 function isShared(rate: QuotaRate): rate is SharedRate {
   return sharedRates.some((shared) => shared === rate)
+}
+
+/** The burst stays one whole token where it was one: half a token could never be spent. */
+function halfOf({ burst, rate }: BucketLimits): BucketLimits {
+  return { rate: rate / 2, burst: Math.max(Math.min(burst, 1), Math.floor(burst / 2)) }
 }
 
 /** Leaves at least one whole token a second: a smaller share could never be spent. */

@@ -107,6 +107,33 @@ describe('update()', () => {
     expect(evictedBy({ preemption: 'ShedNewest', enforcement }, { a: 1, b: 2 })).toEqual([])
   })
 
+  test.each([
+    ['ShedNewest', ['guest 4', 'guest 3', 'guest 2']],
+    ['ShedIdle', ['guest 0', 'guest 1', 'guest 2']],
+  ] as const)('a lowered share of the guests with %s evicts only guests above it', (preemption, expected) => {
+    const tenant = tenantWith({ preemption })
+    const evicted: string[] = []
+    for (let n = 0; n < 5; n += 1) {
+      for (const guest of [true, false]) {
+        const session = {
+          lastCommandMs: n,
+          guest,
+          policyChanged() {},
+          evict() {
+            tenant.sessions.delete(session)
+            evicted.push(`${guest ? 'guest' : 'user'} ${n}`)
+          },
+        }
+        tenant.sessions.add(session)
+      }
+    }
+    tenant.update(policyOf({ preemption, limits: limitsWith('connections', { guests: 2 }) }))
+    expect(evicted).toEqual(expected)
+    // Where neither the plan nor the quota names the share, it is half of the maximum.
+    tenant.update(policyOf({ preemption, limits: limitsWith('connections', { max: 7, guests: undefined }) }))
+    expect(evicted).toEqual(expected)
+  })
+
   test('each gateway evicts its part of the sessions above a lowered limit', () => {
     const lease = new LocalLedger().open()
     Object.defineProperty(lease, 'heldByAll', { get: () => lease.held + 60 })

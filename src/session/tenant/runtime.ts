@@ -36,6 +36,8 @@ export interface TenantRuntimeDeps {
 export interface TenantSession extends TokenHolder {
   /** The monotonic time of the last command in milliseconds; pongs do not count. */
   readonly lastCommandMs: number
+  /** Whether the session is that of a guest, which is admitted from the guests' share. */
+  readonly guest: boolean
   /** The policy or a key changed: the session rechecks its token and subscriptions, and may close. */
   policyChanged(): void
   /** Closes the session because the tenant exceeds its connection limit. */
@@ -132,13 +134,20 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   /** Connections above a lowered limit stay, unless the plan allows preemption. */
   #evictExcess(): void {
     const { preemption, enforcement } = this.#policy
-    const excess = this.quota.excessOf(this.sessions.size)
-    if (excess <= 0 || preemption === 'Never' || enforcement !== 'Enforce') return
-    const newestFirst = [...this.sessions].toReversed()
+    if (preemption === 'Never' || enforcement !== 'Enforce') return
+    const guests = [...this.sessions].filter(({ guest }) => guest)
+    this.#evict(guests, this.quota.guestExcessOf(guests.length))
+    this.#evict([...this.sessions], this.quota.excessOf(this.sessions.size))
+  }
+
+  /** Evicts `count` of the sessions, which are in order of arrival, in the order that the plan sets. */
+  #evict(sessions: readonly Session[], count: number): void {
+    if (count <= 0) return
+    const newestFirst = sessions.toReversed()
     const order =
-      preemption === 'ShedNewest'
+      this.#policy.preemption === 'ShedNewest'
         ? newestFirst
         : newestFirst.toSorted((a, b) => a.lastCommandMs - b.lastCommandMs)
-    for (const session of order.slice(0, excess)) session.evict()
+    for (const session of order.slice(0, count)) session.evict()
   }
 }
