@@ -108,10 +108,6 @@ export class Session
     return this.#io.commands.delayedMs
   }
 
-  get guest(): boolean {
-    return this.#state.kind === 'connected' && this.#state.identity.anonymous
-  }
-
   get connected(): boolean {
     return this.#state.kind === 'connected'
   }

@@ -3,7 +3,7 @@
 import { onDeadline } from '../../deadline.js'
 import type { RedisLink } from '../../redis/link.js'
 import type { Admission } from '../ledger.js'
-import type { AdmissionRequest, RedisLease } from './lease.js'
+import { plusOne, type AdmissionRequest, type ConnectionTotals, type RedisLease } from './lease.js'
 
 /**
  * The most requests that wait. When more arrive, Redis is too slow, and this gateway decides further requests
@@ -72,6 +72,18 @@ export class Admissions {
   /** Answers the request unless it is answered already. */
   answer(request: AdmissionRequest, admission: Admission): void {
     if (this.#waiting.delete(request)) request.answer(admission)
+  }
+
+  /** Refuses the requests that exceed this gateway's equal part of the connections. Returns the others. */
+  refuseAboveParts(requests: readonly AdmissionRequest[]): AdmissionRequest[] {
+    const requested = new Map<RedisLease, ConnectionTotals>()
+    return requests.filter((request) => {
+      const before = requested.get(request.lease)
+      const refusal = request.lease.localRefusal(request, before)
+      if (refusal) this.answer(request, refusal)
+      else requested.set(request.lease, plusOne(request.user, before))
+      return !refusal
+    })
   }
 
   /** Decides the request from the counts of this gateway, unless it is answered already. */

@@ -56,6 +56,13 @@ export interface ConnectionTotals {
   readonly guests: number
 }
 
+const none: ConnectionTotals = { held: 0, guests: 0 }
+
+/** Returns the totals with one more connection of the user. */
+export function plusOne(user: string, { guests, held }: ConnectionTotals = none): ConnectionTotals {
+  return { held: held + 1, guests: guests + (isGuest(user) ? 1 : 0) }
+}
+
 /**
  * The most changed users that a lease records while Redis is unavailable. With more changed users it writes
  * all users again.
@@ -78,7 +85,7 @@ export class RedisLease implements TenantLease {
   #resetDue = false
   /** True when Redis may count connections for this gateway. */
   #mayBeCounted = false
-  #others: ConnectionTotals = { held: 0, guests: 0 }
+  #others = none
   #pendingRequests = 0
 
   constructor(tenantId: string, options: { port: LedgerPort; listener: LeaseListener }) {
@@ -234,7 +241,7 @@ export class RedisLease implements TenantLease {
    */
   localRefusal(
     { limits, user }: AdmissionRequest,
-    before: ConnectionTotals = { held: 0, guests: 0 },
+    before: ConnectionTotals = none,
   ): AdmissionRefusal | undefined {
     return (
       this.#refusalAbovePart('tenant', limits.max, this.held + before.held) ??

@@ -11,10 +11,10 @@ import {
 } from '../../redis/link.js'
 import { addScript, loadScripts } from '../../redis/scripts.js'
 import type { Clock } from '../../time.js'
-import { isGuest, type LeaseListener, type QuotaLedger, type TenantLease } from '../ledger.js'
+import type { LeaseListener, QuotaLedger, TenantLease } from '../ledger.js'
 import { batchAdmissions, Admissions, type AdmissionBatch } from './admissions.js'
 import { LedgerCalls, type LedgerCall } from './calls.js'
-import { RedisLease, type AdmissionRequest, type ConnectionTotals, type LedgerPort } from './lease.js'
+import { RedisLease, type AdmissionRequest, type LedgerPort } from './lease.js'
 import { ledgerScripts, usersPerRequestMax, usersPerWriteMax } from './scripts.js'
 
 /** The timing of the ledger, in milliseconds. */
@@ -305,18 +305,7 @@ export class RedisLedger implements QuotaLedger {
 
   #takeRequests(): AdmissionRequest[] {
     const requests = this.#admissions.takeUnsent(requestsPerPipelineMax)
-    if (!this.#settling) return requests
-    const requested = new Map<RedisLease, ConnectionTotals>()
-    return requests.filter((request) => {
-      const before = requested.get(request.lease) ?? { held: 0, guests: 0 }
-      const refusal = request.lease.localRefusal(request, before)
-      if (refusal) this.#admissions.answer(request, refusal)
-      else {
-        const guests = before.guests + (isGuest(request.user) ? 1 : 0)
-        requested.set(request.lease, { held: before.held + 1, guests })
-      }
-      return !refusal
-    })
+    return this.#settling ? this.#admissions.refuseAboveParts(requests) : requests
   }
 
   #request(batch: AdmissionBatch): LedgerCall {

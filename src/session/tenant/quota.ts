@@ -179,12 +179,12 @@ export class TenantQuota implements LeaseListener {
    * keeps its proportional part of the limit, so that all gateways together keep no more than the limit.
    */
   excessOf(sessions: number): number {
-    return excess(sessions, this.#lease.heldByAll - this.#lease.held, this.#connectionLimits.max)
+    return excessIn(sessions, this.#lease.heldByAll - this.#lease.held, this.#connectionLimits.max)
   }
 
   /** Does the same for the sessions of guests and the guests' share. */
   guestExcessOf(sessions: number): number {
-    return excess(sessions, this.#lease.guestsByAll - this.#lease.guests, this.#connectionLimits.guests)
+    return excessIn(sessions, this.#lease.guestsByAll - this.#lease.guests, this.#connectionLimits.guests)
   }
 
   perSecond(rate: QuotaRate): number {
@@ -251,6 +251,6 @@ function connectionLimitsOf({ limits: { connections } }: TenantPolicy): Connecti
 }
 
 /** Returns how many of `here` exceed this gateway's proportional part of a limit on all gateways. */
-function excess(here: number, elsewhere: number, limit: number): number {
+function excessIn(here: number, elsewhere: number, limit: number): number {
   return here - Math.floor((limit * here) / Math.max(1, here + elsewhere))
 }

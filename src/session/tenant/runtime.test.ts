@@ -7,7 +7,7 @@ import type { TenantPolicy } from '../../tenant/policy.js'
 import { limitsWith, openRule, policyOf, silentLog } from '../session.testing.js'
 import { TenantRuntime } from './runtime.js'
 
-const ignoring = { recheckRevocations(): void {} }
+const ignoring = { identity: { anonymous: false }, recheckRevocations(): void {} }
 
 function tenantWith(
   changes: Partial<TenantPolicy> = {},
@@ -117,7 +117,8 @@ describe('update()', () => {
       for (const guest of [true, false]) {
         const session = {
           lastCommandMs: n,
-          guest,
+          ...ignoring,
+          identity: { anonymous: guest },
           policyChanged() {},
           evict() {
             tenant.sessions.delete(session)

@@ -36,8 +36,8 @@ export interface TenantRuntimeDeps {
 export interface TenantSession extends TokenHolder {
   /** The monotonic time of the last command in milliseconds; pongs do not count. */
   readonly lastCommandMs: number
-  /** Whether the session is that of a guest, which is admitted from the guests' share. */
-  readonly guest: boolean
+  /** `anonymous`: the session is that of a guest, which uses the guests' share of the connections. */
+  readonly identity: { readonly anonymous: boolean }
   /** The policy or a key changed: the session rechecks its token and subscriptions, and may close. */
   policyChanged(): void
   /** Closes the session because the tenant exceeds its connection limit. */
@@ -135,7 +135,7 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   #evictExcess(): void {
     const { preemption, enforcement } = this.#policy
     if (preemption === 'Never' || enforcement !== 'Enforce') return
-    const guests = [...this.sessions].filter(({ guest }) => guest)
+    const guests = [...this.sessions].filter(({ identity }) => identity.anonymous)
     this.#evict(guests, this.quota.guestExcessOf(guests.length))
     this.#evict([...this.sessions], this.quota.excessOf(this.sessions.size))
   }
