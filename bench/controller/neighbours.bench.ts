@@ -2,7 +2,8 @@
 // floods the controller, and the same change without the flood. Printed, not asserted.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { KubeClient, KubeObject } from '../../test/support/kube-client.js'
-import { namespace as flooding, Rig } from './rig.js'
+import type { Program } from '../../test/support/child-process.js'
+import { namespace as flooding, Rig, usageOf } from './rig.js'
 
 const flood = Number(process.env['PARLEY_BENCH_FLOOD'] ?? 0)
 const quietRounds = 30
@@ -14,11 +15,12 @@ const apiVersion = 'parley.chat/v1alpha1'
 
 let rig: Rig
 let client: KubeClient
+let leader: Program
 
 beforeAll(async () => {
   rig = await Rig.start()
   await rig.startGateways(2)
-  await rig.startController('one')
+  leader = await rig.startController('one')
   client = rig.ownClient()
   await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: other } })
   await client.create({ apiVersion, kind: 'ChatPlan', metadata: { name: other }, spec: {} })
@@ -137,10 +139,13 @@ async function measureDuring(when: string, work: Promise<unknown>): Promise<void
   const latencies = new Latencies()
   const startMs = performance.now()
   const state = { ended: false }
+  const { cpuSeconds } = usageOf(leader)
   const watched = work.then(() => (state.ended = true))
   for (let index = 0; index < roundsMax && !state.ended; index += 1) await latencies.round(index)
   await watched
-  latencies.addRows(`${when} (${((performance.now() - startMs) / 1000).toFixed(0)} s)`)
+  const seconds = (performance.now() - startMs) / 1000
+  const cores = (usageOf(leader).cpuSeconds - cpuSeconds) / seconds
+  latencies.addRows(`${when} (${seconds.toFixed(0)} s, ${cores.toFixed(1)} cores)`)
 }
 
 const floodName = (index: number): string => `a${String(index).padStart(5, '0')}`

@@ -14,6 +14,8 @@ export const reasons = {
   TenantNotFound: 'The ChatCredential names a tenant that does not exist in its namespace.',
   TenantNotAccepted:
     'The tenant of the ChatCredential does not have this key yet, so no gateway accepts the key.',
+  TooManyCredentials:
+    'The tenant has 256 older ChatCredentials, which is the maximum. The key of this one is not accepted.',
   CredentialsReady: 'The Secret holds the generated keys.',
   SecretNotOurs:
     'A Secret with this name exists, but it does not belong to this object. The controller does not change it.',
@@ -71,6 +73,8 @@ export const conditionTypes = {
   Ready: 'Accepted, CredentialsReady and Programmed are all true. Use it with `kubectl wait`.',
   Accepted: 'The spec can be met: plan, quota, keys and rules are valid.',
   Programmed: 'All live gateways enforce the spec.',
+  TooManyCredentials:
+    'The tenant has 256 older ChatCredentials, which is the maximum. The key of this one is not accepted.',
   CredentialsReady: 'The Secret of generated keys is up to date.',
   QuotaPressure: 'More than 90 % of a limit is used.',
   Reconciling: 'Work is in progress and continues by itself.',

@@ -206,8 +206,8 @@ export class TestEnvironment {
   }
 
   /** Reads the tenant's policy from the catalog. */
-  async policy(name: string): Promise<TenantPolicy | undefined> {
-    const key = `demo/${name}`
+  async policy(name: string, ns = 'demo'): Promise<TenantPolicy | undefined> {
+    const key = `${ns}/${name}`
     const text = await this.hget(catalogKeys(this.target.installation).tenants, key)
     if (text === null) return undefined
     const decoded = decodeRecord(key, text, sealingKeys())
@@ -232,10 +232,10 @@ export class TestEnvironment {
     return client
   }
 
-  /** Edits an annotation, so that the tenant is reconciled again. */
+  /** Edits the contact, so that the tenant is reconciled again. */
   async touch(name: string, ns = 'demo'): Promise<void> {
     const ref = { apiVersion, kind: 'ChatTenant', namespace: ns, name }
-    await this.client.patch(ref, { metadata: { annotations: { touched: String(performance.now()) } } })
+    await this.client.patch(ref, { spec: { contact: String(performance.now()) } })
   }
 
   /** Returns a token signed with the key in the Secret, as the tenant's backend would sign it. */

@@ -23,6 +23,7 @@ import type { ManagedSecrets } from './managed-secret.js'
 import { tenantOf } from '../references.js'
 import { ReadyReport } from '../ready-report.js'
 import { problemsVerdict, type Verdict } from '../tenants/conditions.js'
+import { credentialsMax } from '../tenants/policy.js'
 import { programmedVerdict } from '../tenants/programmed.js'
 import { tenantStatusOf } from '../tenants/status.js'
 
@@ -95,6 +96,8 @@ export class CredentialReconciler {
       const message = `The ChatTenant "${credential.spec.tenantRef.name}" does not exist in this namespace.`
       return { verdict: needsAction('TenantNotFound', message) }
     }
+    if (this.#isOneTooMany(object, tenant))
+      return { verdict: needsAction('TooManyCredentials', tooManyMessage(credential.spec.tenantRef.name)) }
     const found = credential.spec.importSecretRef
       ? await this.#findImport(object, credential.spec.importSecretRef)
       : await this.#ensureSecret({ owner: object, credential, tenant }, signal)
@@ -130,6 +133,17 @@ export class CredentialReconciler {
     const object = this.#options.cluster.caches.tenants.get(tenant)
     const conditions = object && tenantStatusOf(object).conditions
     return conditions?.some(({ status, type }) => type === 'Accepted' && status === 'True') ?? false
+  }
+
+  /**
+   * Returns whether the policy of the tenant has the keys of the maximum number of other ChatCredentials. A
+   * policy without this key may also be older than this ChatCredential.
+   */
+  #isOneTooMany(object: ApiObject, tenant: string): boolean {
+    const { catalog, cluster } = this.#options
+    if (cluster.credentialsByTenant.keysOf(tenant).size <= credentialsMax) return false
+    const accepted = new Set(catalog.policyOf(tenant)?.apiKeys?.map(({ credential }) => credential))
+    return accepted.size >= credentialsMax && !accepted.has(object.metadata.name)
   }
 
   /**
@@ -197,6 +211,13 @@ const ready: Verdict = {
   ok: true,
   reason: 'CredentialsReady',
   message: 'Every live gateway accepts the key.',
+}
+
+function tooManyMessage(tenant: string): string {
+  return (
+    `The tenant "${tenant}" has ${credentialsMax} older ChatCredentials, which is the maximum. ` +
+    'Delete ChatCredentials that are not needed.'
+  )
 }
 
 function needsAction(reason: Extract<Verdict, { ok: false }>['reason'], message: string): Verdict {

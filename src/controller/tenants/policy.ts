@@ -40,6 +40,12 @@ export interface PolicyInput {
  */
 export type CompiledTenant = Compiled & { readonly polls: boolean }
 
+/**
+ * The maximum number of ChatCredentials of one tenant. Each pass over the tenant reads all of them, and each
+ * gateway holds their keys.
+ */
+export const credentialsMax = 256
+
 /** Returns the keys that the controller generates for the tenant's spec. */
 export function desiredTenantKeys(tenant: ChatTenant): DesiredKeys {
   const { auth, credentials } = tenant.spec
@@ -124,12 +130,16 @@ export class TenantPolicies {
     }
   }
 
-  /** A ChatCredential that is malformed after an edit keeps the keys that it had. */
+  /**
+   * A ChatCredential that is malformed after an edit keeps the keys that it had. Of more than
+   * `credentialsMax` the oldest count.
+   */
   #apiKeys({ enforced, nowMs, object }: Pick<PolicyInput, 'enforced' | 'nowMs' | 'object'>): ApiKey[] {
     const { caches, credentialsByTenant } = this.#options.cluster
-    return [...credentialsByTenant.keysOf(keyOf(object.metadata))].toSorted().flatMap((key) => {
-      const credential = caches.credentials.get(key)
-      if (!credential) return []
+    const keys = [...credentialsByTenant.keysOf(keyOf(object.metadata))]
+    const all = keys.toSorted().flatMap((key) => caches.credentials.get(key) ?? [])
+    const oldest = all.length > credentialsMax ? all.toSorted(byAge).slice(0, credentialsMax) : all
+    return oldest.flatMap((credential) => {
       const known = enforced?.apiKeys?.filter((entry) => entry.credential === credential.metadata.name)
       return apiKeysOf(credential, caches.secrets, nowMs) ?? known ?? []
     })
@@ -143,4 +153,10 @@ export class TenantPolicies {
       return [{ path: ['spec', 'auth', index, 'jwksURI'], reason: 'InvalidKey' as const, message }]
     })
   }
+}
+
+/** Compares by creation; objects of the same second keep their order. */
+function byAge(a: ApiObject, b: ApiObject): number {
+  const [first = '', second = ''] = [a.metadata.creationTimestamp, b.metadata.creationTimestamp]
+  return Number(first > second) - Number(first < second)
 }

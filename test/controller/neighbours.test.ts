@@ -1,0 +1,193 @@
+// Changes that take rights away are enforced while another namespace, or many objects of the same namespace,
+// keep the controller busy. The controller may make so few calls to the API server that the flood lasts.
+import { readFile } from 'node:fs/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { kubeStartMsMax } from '../support/kube-apiserver.js'
+import { apiVersion, chatCredential, chatTenant, namespace } from '../support/kube-parley.js'
+import {
+  conditionOf,
+  demoTenant,
+  endEnvironments,
+  generated,
+  ready,
+  TestEnvironment,
+} from '../support/reconciled.js'
+import { until } from '../support/redis-processes.js'
+import { catalogKeys } from '../../src/redis/keys.js'
+
+/** Each needs at least three calls to the API server: two for its Secret, one for its status. */
+const floodSize = 200
+const apiCalls = { perSecond: 20, burst: 20 }
+const deny = { effect: 'Deny', operations: ['Publish'], subjects: [{ users: ['eve'] }] }
+
+let environment: TestEnvironment
+
+const floodName = (index: number) => `noisy-${String(index).padStart(3, '0')}`
+const refOf = (name: string, ns = 'demo', kind = 'ChatTenant') => ({ apiVersion, kind, namespace: ns, name })
+
+async function catalogSize(): Promise<number> {
+  const { client } = await environment.redis()
+  return client.hlen(catalogKeys(environment.target.installation).tenants)
+}
+
+/** Waits until the catalog shows the change, and checks that the flood still waits. */
+async function enforcedDuringFlood(what: string, holds: () => Promise<boolean>): Promise<void> {
+  await until(what, holds, { deadlineMs: 30_000 })
+  expect(await catalogSize(), 'tenants of the flood in the catalog').toBeLessThan(floodSize)
+}
+
+describe('while one namespace creates many tenants', () => {
+  const spec = {
+    auth: generated.auth,
+    channels: [{ ...generated.channels[0], grants: [...(generated.channels[0]?.grants ?? []), deny] }],
+  }
+
+  beforeAll(async () => {
+    environment = await TestEnvironment.start()
+    const controller = environment.controller()
+    const names = ['denied', 'suspended', 'keyed', 'deleted']
+    for (const name of names) await environment.readyTenant(name)
+    await environment.client.apply(chatCredential({ tenantRef: { name: 'keyed' } }, { ns: 'demo' }))
+    const bot = { kind: 'ChatCredential', name: 'bot' }
+    await environment.condition('Ready', { status: 'True' }, bot)
+    await environment.client.apply(namespace('noisy'))
+    await environment.client.apply(chatTenant(generated, { name: 'own', ns: 'noisy' }))
+    await environment.condition('Ready', ready, { name: 'own', ns: 'noisy' })
+    await controller.stop()
+
+    environment.controller({ apiCalls, workers: 4 })
+    const indices = Array.from({ length: floodSize }, (_, index) => index).values()
+    const create = async () => {
+      for (const index of indices)
+        await environment.client.create(chatTenant(generated, { name: floodName(index), ns: 'noisy' }))
+    }
+    await Promise.all(Array.from({ length: 8 }, create))
+  }, kubeStartMsMax)
+  afterAll(endEnvironments)
+
+  test('a Deny of another namespace is enforced', async () => {
+    await environment.client.apply(demoTenant('denied', spec))
+    await enforcedDuringFlood('the Deny', async () => {
+      const policy = await environment.policy('denied')
+      return policy?.channels[0]?.grants.some(({ effect }) => effect === 'Deny') ?? false
+    })
+  })
+
+  test('a suspension in the same namespace is enforced', async () => {
+    await environment.client.patch(refOf('own', 'noisy'), { spec: { suspend: true } })
+    await enforcedDuringFlood('the suspension', async () => {
+      const policy = await environment.policy('own', 'noisy')
+      return policy?.suspended ?? false
+    })
+  })
+
+  test('an API key of a deleted ChatCredential is invalid', async () => {
+    await environment.client.delete(refOf('bot', 'demo', 'ChatCredential'))
+    await enforcedDuringFlood('no key', async () => {
+      const policy = await environment.policy('keyed')
+      return policy !== undefined && policy.apiKeys === undefined
+    })
+  })
+
+  test('a generated key is replaced when its Secret is deleted', async () => {
+    const before = await environment.policy('suspended')
+    await environment.client.delete({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      namespace: 'demo',
+      name: 'suspended-credentials',
+    })
+    await enforcedDuringFlood('another key', async () => {
+      const policy = await environment.policy('suspended')
+      return policy !== undefined && policy.revision !== before?.revision
+    })
+  })
+
+  test('a deleted tenant leaves the catalog', async () => {
+    await environment.client.delete(refOf('deleted'))
+    await enforcedDuringFlood('no record', async () => (await environment.policy('deleted')) === undefined)
+  })
+})
+
+describe('with an idle controller', () => {
+  beforeAll(async () => {
+    environment = await TestEnvironment.start()
+    environment.controller()
+  }, kubeStartMsMax)
+  afterAll(endEnvironments)
+
+  test('the command of docs/controller.md limits the objects of a namespace', async () => {
+    const page = await readFile(new URL('../../docs/controller.md', import.meta.url), 'utf8')
+    const [, text = ''] = /(kubectl -n team-a create quota[^`]*)```/.exec(page) ?? []
+    const [, ...args] = text.replaceAll('\\\n', ' ').trim().split(/\s+/)
+    await environment.client.apply(namespace('team-a'))
+    await environment.kube.kubectl(args)
+    const ref = { apiVersion: 'v1', kind: 'ResourceQuota', namespace: 'team-a', name: 'parley' }
+    const { spec } = await environment.client.get(ref)
+    expect(spec.hard).toEqual({
+      'count/chattenants.parley.chat': '50',
+      'count/chatcredentials.parley.chat': '200',
+    })
+    // This server has no controller that counts.
+    const status = { hard: spec.hard, used: { ...spec.hard, 'count/chatcredentials.parley.chat': '0' } }
+    await environment.client.patch(ref, { status }, { subresource: 'status' })
+    await until('a refused tenant', async () => {
+      const created = environment.client.create(chatTenant(generated, { name: 'more', ns: 'team-a' }))
+      const refusal = await created.then(
+        () => '',
+        (error: unknown) => String(error),
+      )
+      await environment.client.delete(refOf('more', 'team-a')).catch(() => {})
+      return refusal.includes('exceeded quota')
+    })
+  })
+
+  test('a Deny is enforced although the Secret of the tenant cannot be written', async () => {
+    await environment.readyTenant('frozen')
+    const secret = { apiVersion: 'v1', kind: 'Secret', namespace: 'demo', name: 'frozen-credentials' }
+    await environment.client.patch(secret, { immutable: true })
+    const [rule] = generated.channels
+    const channels = [{ ...rule, grants: [...(rule?.grants ?? []), deny] }]
+    // The rotation changes the content of the Secret, which the API server refuses.
+    const metadata = { annotations: { 'parley.chat/rotate': 'now' } }
+    await environment.client.patch(refOf('frozen'), { metadata, spec: { channels } })
+    const object = await environment.condition(
+      'CredentialsReady',
+      { status: 'False', reason: 'SecretRefused' },
+      { name: 'frozen' },
+    )
+    expect(conditionOf(object, 'Accepted')).toMatchObject({ status: 'True' })
+    const policy = await environment.policy('frozen')
+    expect(policy?.channels[0]?.grants.map(({ effect }) => effect)).toEqual(['Allow', 'Deny'])
+  })
+
+  test('a tenant has at most 256 ChatCredentials, and the next one is accepted when another is deleted', async () => {
+    await environment.readyTenant('keyring')
+    const metadata = { name: 'shared', namespace: 'demo', labels: { 'parley.chat/secret': 'import' } }
+    const stringData = { key: 'a key that a vault made, long enough' }
+    await environment.client.apply({ apiVersion: 'v1', kind: 'Secret', metadata, stringData })
+    const spec = { tenantRef: { name: 'keyring' }, importSecretRef: { name: 'shared', key: 'key' } }
+    const nameOf = (index: number) => `key-${String(index).padStart(3, '0')}`
+    const indices = Array.from({ length: 257 }, (_, index) => index).values()
+    const create = async () => {
+      for (const index of indices)
+        await environment.client.create(chatCredential(spec, { name: nameOf(index), ns: 'demo' }))
+    }
+    await Promise.all(Array.from({ length: 8 }, create))
+    const last = await until(
+      'a ChatCredential that is one too many',
+      async () => {
+        const all = await environment.client.list({ apiVersion, kind: 'ChatCredential', namespace: 'demo' })
+        const refused = all.filter((one) => conditionOf(one, 'Ready')?.reason === 'TooManyCredentials')
+        const accepted = all.filter((one) => conditionOf(one, 'Ready')?.status === 'True')
+        return refused.length === 1 && accepted.length === 256 && refused[0]
+      },
+      { deadlineMs: 60_000 },
+    )
+    const policy = await environment.policy('keyring')
+    expect(policy?.apiKeys).toHaveLength(256)
+    const { name } = last.metadata
+    await environment.client.delete(refOf(policy?.apiKeys?.[0]?.credential ?? '', 'demo', 'ChatCredential'))
+    await environment.condition('Ready', { status: 'True' }, { kind: 'ChatCredential', name })
+  })
+})
