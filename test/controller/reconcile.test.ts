@@ -83,6 +83,25 @@ describe('an edit', () => {
     await environment.untilChatStatus(token, admitted, { tenant: 'demo/sleeper' })
   })
 
+  test('that revokes a user or older tokens is Programmed when every gateway refuses them', async () => {
+    const { token } = await environment.readyTenant('revoking')
+    const tenant = 'demo/revoking'
+    const ann = await environment.chat(token, tenant)
+    await environment.client.apply(
+      demoTenant('revoking', { ...generated, tokensIssuedBefore: '2100-01-01T00:00:00Z' }),
+    )
+    await environment.condition('Programmed', { status: 'True' }, { name: 'revoking' })
+    expect((await ann.closed()).code).toBe(4001)
+    expect(await environment.chatStatus(token, { tenant })).toBe(401)
+    await environment.client.apply(demoTenant('revoking'))
+    await environment.untilChatStatus(token, admitted, { tenant })
+    const [, payload = ''] = token.split('.')
+    const { sub } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as { sub: string }
+    await environment.client.apply(demoTenant('revoking', { ...generated, revocations: [{ user: sub }] }))
+    await environment.condition('Programmed', { status: 'True' }, { name: 'revoking' })
+    expect(await environment.chatStatus(token, { tenant })).toBe(401)
+  })
+
   test('that is invalid affects no client, is reported, and can be corrected', async () => {
     const { token } = await environment.readyTenant('invalid-edit')
     const ann = await environment.chat(token, 'demo/invalid-edit')

@@ -90,6 +90,51 @@ test.each<[string, KubeObject, string[]]>([
     ['spec.purgeAfter: Invalid value: "string": Write a duration from'],
   ],
   [
+    'a revocation of a user and a token',
+    chatTenant({ revocations: [{ user: 'ann', jti: 'x' }] }),
+    ['spec.revocations[0]: Invalid value: "object": Name exactly one of user and jti.'],
+  ],
+  [
+    'a revocation of nothing',
+    chatTenant({ revocations: [{ expiresAt: '2026-01-31T12:00:00Z' }] }),
+    ['spec.revocations[0]: Invalid value: "object": Name exactly one of user and jti.'],
+  ],
+  [
+    'a revocation of a token by time of issue',
+    chatTenant({ revocations: [{ jti: 'x', issuedBefore: '2026-01-31T12:00:00Z' }] }),
+    ['spec.revocations[0]: Invalid value: "object": issuedBefore belongs to user.'],
+  ],
+  [
+    'a revocation of a guest by time of issue',
+    chatTenant({ revocations: [{ user: 'guest:x', issuedBefore: '2026-01-31T12:00:00Z' }] }),
+    ['spec.revocations[0]: Invalid value: "object": A guest has no time of issue'],
+  ],
+  [
+    'a revocation of a user with a line break',
+    chatTenant({ revocations: [{ user: 'a\nb' }] }),
+    ['spec.revocations[0].user: Invalid value: "a\\nb"'],
+  ],
+  [
+    '257 revocations',
+    chatTenant({ revocations: Array.from({ length: 257 }, (_, n) => ({ user: `u${n}` })) }),
+    ['spec.revocations: Too many: 257: must have at most 256 items'],
+  ],
+  [
+    'a time without a zone',
+    chatTenant({ tokensIssuedBefore: '2026-01-31T12:00:00' }),
+    ['spec.tokensIssuedBefore: Invalid value: '],
+  ],
+  [
+    'the 30th of February',
+    chatTenant({ tokensIssuedBefore: '2026-02-30T12:00:00Z' }),
+    ['spec.tokensIssuedBefore: Invalid value: '],
+  ],
+  [
+    'a time in words',
+    chatTenant({ tokensIssuedBefore: 'yesterday' }),
+    ['spec.tokensIssuedBefore: Invalid value: '],
+  ],
+  [
     'two rules with one name',
     chatTenant({
       channels: ['a', 'b'].map((value) => ({ name: 'twin', match: { type: 'Literal', value } })),

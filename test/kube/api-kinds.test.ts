@@ -122,6 +122,21 @@ describe('a tenant', () => {
     })
   })
 
+  test('may revoke 256 users, tokens and guests', async () => {
+    const times = { expiresAt: '2027-01-31T12:00:00.5+02:00' }
+    const revocations = [
+      { user: 'ann', issuedBefore: '2026-01-31T12:00:00Z' },
+      { user: 'guest:abc', ...times },
+      { jti: 'x'.repeat(255), ...times },
+      ...Array.from({ length: 253 }, (_, n) => ({ user: `${n}${'ü'.repeat(250)}` })),
+    ]
+    const tokensIssuedBefore = '2026-01-31T12:00:00Z'
+    const { spec } = await server.client.create(
+      chatTenant({ revocations, tokensIssuedBefore }, { name: 'revoking' }),
+    )
+    expect(spec).toMatchObject({ revocations, tokensIssuedBefore })
+  })
+
   test('is created without a status, even if the request has one', async () => {
     const status = { tenantID: 'another-tenant', conditions: [] }
     const made = await server.client.create({ ...chatTenant({}, { name: 'claims' }), status })
