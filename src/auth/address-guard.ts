@@ -1,5 +1,6 @@
 // Prevents URLs in tenants' policies from reaching the cluster's own network (server-side request forgery).
-import { lookup as resolve } from 'node:dns'
+import type { LookupAddress } from 'node:dns'
+import { Resolver } from 'node:dns/promises'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
 
 /**
@@ -62,20 +63,45 @@ export class PrivateAddressError extends Error {
   override readonly name = 'PrivateAddressError'
 }
 
+/** A name server gets this long to answer, twice. A fetch has five seconds in all. */
+const resolverOptions = { timeout: 2_000, tries: 2 }
+
 /**
  * For the `lookup` option of node:net and node:https. The checked address is the one that Node connects to,
  * so a name that resolves differently the second time (DNS rebinding) has no effect. One private address
  * among public ones refuses the host. Node does not resolve literal addresses, so the caller checks them with
  * `isPublicAddress`.
+ *
+ * It asks the name servers directly and not `getaddrinfo`, which blocks one of the few threads of the process
+ * until the name server of a tenant's domain answers. So the file of hosts and search domains do not count.
  */
 export const publicLookup: LookupFunction = (hostname, options, callback) => {
-  resolve(hostname, { ...options, all: true }, (error, addresses) => {
-    if (error) return callback(error, '')
-    const [first] = addresses
-    if (!first || !addresses.every(({ address }) => isPublicAddress(address))) {
-      return callback(new PrivateAddressError(`the host "${hostname}" has an address that is not public`), '')
-    }
-    if (options.all) callback(null, addresses)
-    else callback(null, first.address, first.family)
-  })
+  resolveAll(hostname).then(
+    (addresses) => {
+      const [first] = addresses
+      if (!first || !addresses.every(({ address }) => isPublicAddress(address))) {
+        return callback(
+          new PrivateAddressError(`the host "${hostname}" has an address that is not public`),
+          '',
+        )
+      }
+      if (options.all) callback(null, addresses)
+      else callback(null, first.address, first.family)
+    },
+    (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), ''),
+  )
+}
+
+/** Returns the addresses of both families. Rejects when there are none. */
+async function resolveAll(hostname: string): Promise<LookupAddress[]> {
+  // These names are loopback wherever they are resolved (RFC 6761), and name servers may not know them.
+  if (/(^|\.)localhost\.?$/i.test(hostname)) return [{ address: '127.0.0.1', family: 4 }]
+  const resolver = new Resolver(resolverOptions)
+  const [ipv4, ipv6] = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)])
+  const addresses = [
+    ...(ipv4.status === 'fulfilled' ? ipv4.value : []).map((address) => ({ address, family: 4 })),
+    ...(ipv6.status === 'fulfilled' ? ipv6.value : []).map((address) => ({ address, family: 6 })),
+  ]
+  if (addresses.length === 0 && ipv4.status === 'rejected') throw ipv4.reason
+  return addresses
 }

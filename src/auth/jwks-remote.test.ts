@@ -4,7 +4,8 @@ import { gzipSync } from 'node:zlib'
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ManualClock, testKey, type TestKey } from './auth.testing.js'
 import { jwksBytesMax } from './jwks-fetch.js'
-import { jwksAgeMaxMs, jwksCooldownMs, RemoteJwks } from './jwks-remote.js'
+import { fetchesMax, FetchSlots } from './fetch-slots.js'
+import { jwksAgeMaxMs, jwksCooldownMs, lookupBurst, lookupIntervalMs, RemoteJwks } from './jwks-remote.js'
 import { KeySet, KeysUnavailableError } from './key-set.js'
 import { jwksSources } from './keys.js'
 
@@ -53,6 +54,7 @@ function open(options: { uri?: string; allowPrivate?: boolean; timeoutMs?: numbe
     build: (jwks) => new KeySet(jwksSources('idp', jwks, () => {})),
     onProblem,
     onKeysChanged,
+    slots: new FetchSlots(fetchesMax),
     timeoutMs: options.timeoutMs ?? 5_000,
   })
   opened.push(keys)
@@ -88,34 +90,59 @@ describe('fetching', () => {
     expect(await countFor(keys)).toBe(1)
   })
 
-  test('is repeated for an unknown kid, and finds the rotated key', async () => {
+  test('is repeated at once for a kid that was not seen before, and finds the rotated key', async () => {
     const keys = open()
     await countFor(keys, 'first')
     serve(first, second)
-    clock.advance(jwksCooldownMs)
     expect(await countFor(keys, 'second')).toBe(1)
     expect(await countFor(keys, 'first')).toBe(1)
     expect(requests).toBe(2)
   })
 
-  test('is not repeated for an unknown kid within 30 s', async () => {
+  test('proves that a kid does not exist; for 30 s the next answer for it is temporary', async () => {
     const keys = open()
     await countFor(keys, 'first')
+    expect(await countFor(keys, 'second')).toBe(0)
     serve(first, second)
     clock.advance(jwksCooldownMs - 1)
-    expect(await countFor(keys, 'second')).toBe(0)
-    expect(requests).toBe(1)
+    await expect(countFor(keys, 'second')).rejects.toMatchObject({
+      name: 'KeysUnavailableError',
+      retryAfterMs: 1,
+    })
+    expect(requests).toBe(2)
+    clock.advance(1)
+    expect(await countFor(keys, 'second')).toBe(1)
   })
 
-  test('is repeated once for 200 concurrent unknown kids, and not for the next 200', async () => {
+  test('is repeated at most three times at once for invented kids, and then once in ten seconds', async () => {
     const keys = open()
     await countFor(keys, 'first')
-    clock.advance(jwksCooldownMs)
-    const flood = () => Promise.all(Array.from({ length: 200 }, (_, n) => countFor(keys, `made-up-${n}`)))
-    expect(await flood()).toEqual(Array.from({ length: 200 }, () => 0))
-    expect(requests).toBe(2)
-    await flood()
-    expect(requests).toBe(2)
+    let invented = 0
+    const flood = async (): Promise<Set<unknown>> => {
+      const answers = await Promise.allSettled(
+        Array.from({ length: 200 }, () => countFor(keys, `made-up-${(invented += 1)}`)),
+      )
+      return new Set(answers.map((one) => (one.status === 'fulfilled' ? one.value : one.reason.name)))
+    }
+    for (let round = 1; round <= lookupBurst; round += 1) {
+      // All kids of one round wait for the same fetch.
+      expect(await flood()).toEqual(new Set([0]))
+      expect(requests).toBe(1 + round)
+    }
+    expect(await flood()).toEqual(new Set(['KeysUnavailableError']))
+    expect(requests).toBe(1 + lookupBurst)
+    for (let round = 1; round <= 5; round += 1) {
+      clock.advance(lookupIntervalMs)
+      await flood()
+      await flood()
+      expect(requests).toBe(1 + lookupBurst + round)
+    }
+    serve(first, second)
+    await expect(countFor(keys, 'second')).rejects.toBeInstanceOf(KeysUnavailableError)
+    // A stranger's kid fetches the new key too.
+    clock.advance(lookupIntervalMs)
+    expect(await countFor(keys, 'made-up-again')).toBe(0)
+    expect(await countFor(keys, 'second')).toBe(1)
   })
 
   test('happens once even when the answer takes longer than the cooldown', async () => {
@@ -190,7 +217,7 @@ describe('a provider that fails', () => {
     answer = (__, response) => fail(response)
     for (let attempt = 0; attempt < 2; attempt += 1) {
       clock.advance(jwksCooldownMs)
-      expect(await countFor(keys, 'second')).toBe(0)
+      await expect(countFor(keys, 'second')).rejects.toBeInstanceOf(KeysUnavailableError)
     }
     expect(requests).toBe(3)
     expect(await countFor(keys, 'first')).toBe(1)

@@ -1,6 +1,7 @@
 // A tenant's keys at the URL of its identity provider: fetched on demand and rarely, and kept when the
 // provider fails.
 import type { Clock } from '../time.js'
+import type { FetchSlots } from './fetch-slots.js'
 import { fetchJwks } from './jwks-fetch.js'
 import {
   KeysUnavailableError,
@@ -12,8 +13,17 @@ import {
 
 /** A set older than this is fetched again in the background. */
 export const jwksAgeMaxMs = 600_000
-/** The least time between two fetches: an attacker can invent key ids faster than any provider can answer. */
+/** The least time between two fetches because the set is old, or for the same unknown key id. */
 export const jwksCooldownMs = 30_000
+/**
+ * A key id that was not seen before causes a fetch at once, so that a rotated key is known immediately. An
+ * attacker can invent key ids faster than any provider can answer, so there are at most `lookupBurst` such
+ * fetches at once, and then one per `lookupIntervalMs`.
+ */
+export const lookupBurst = 3
+export const lookupIntervalMs = 10_000
+/** The most unknown key ids that are remembered. Beyond them the one that was checked first is forgotten. */
+const missingMax = 1_000
 /**
  * The least time between two fetches while no set has been fetched: every connection of the tenant waits for
  * the first set.
@@ -31,6 +41,8 @@ export interface RemoteJwksDeps {
   /** Called once when fetches begin to fail, and again only after a fetch has succeeded. */
   readonly onProblem: (sentence: string) => void
   readonly onKeysChanged: () => void
+  /** Bounds the fetches of this tenant and of all. */
+  readonly slots: FetchSlots
   /** Timeout of one fetch. Default: 5 s. */
   readonly timeoutMs?: number
 }
@@ -47,7 +59,12 @@ export class RemoteJwks implements IssuerKeys {
   #fetchedMs = -Infinity
   #triedMs = -Infinity
   #failing = false
-  #fetching: Promise<void> | undefined
+  /** Resolves to whether the fetch succeeded, and never rejects. */
+  #fetching: Promise<boolean> | undefined
+  /** When each unknown key id was last looked for in a set that was fetched. */
+  readonly #missing = new Map<string, number>()
+  /** When the budget of fetches for unknown key ids is full again. */
+  #lookupsFullMs = -Infinity
 
   constructor(uri: string, deps: RemoteJwksDeps) {
     this.#uri = uri
@@ -55,15 +72,45 @@ export class RemoteJwks implements IssuerKeys {
   }
 
   async candidates(header: SignatureHeader): Promise<readonly VerificationKey[]> {
-    if (this.#keys) {
+    const current = this.#keys
+    if (current) {
       this.#refreshIfOld()
-      const known = await this.#keys.candidates(header)
-      if (known.length > 0) return known
+      const known = await current.candidates(header)
+      return known.length > 0 ? known : this.#lookUp(header)
     }
-    this.#refresh()
+    this.#refresh(jwksFirstRetryMs)
     await this.#fetching
-    if (!this.#keys) throw new KeysUnavailableError('the keys of the identity provider could not be fetched')
+    if (!this.#keys) throw new KeysUnavailableError('the keys cannot be fetched', jwksFirstRetryMs)
     return this.#keys.candidates(header)
+  }
+
+  /**
+   * Looks for a key that the last set does not have. Only a set that was fetched for this key id proves that
+   * there is none; as long as none can be fetched, the key may exist.
+   */
+  async #lookUp(header: SignatureHeader): Promise<readonly VerificationKey[]> {
+    const id = `${header.alg} ${header.kid ?? ''}`
+    const nowMs = this.#deps.clock.monotonicMs()
+    const againMs = (this.#missing.get(id) ?? -Infinity) + jwksCooldownMs - nowMs
+    const waitMs = this.#fetching ? 0 : againMs > 0 ? againMs : this.#takeLookup(nowMs)
+    if (waitMs > 0) throw new KeysUnavailableError('too early to look for an unknown key', waitMs)
+    const succeeded = await (this.#fetching ?? this.#startFetch(nowMs))
+    const found = (await this.#keys?.candidates(header)) ?? []
+    if (found.length > 0) return found
+    if (!succeeded) throw new KeysUnavailableError('the keys cannot be fetched', jwksCooldownMs)
+    this.#missing.delete(id)
+    const [oldest] = this.#missing.keys()
+    if (this.#missing.size >= missingMax && oldest !== undefined) this.#missing.delete(oldest)
+    this.#missing.set(id, nowMs)
+    return found
+  }
+
+  /** Takes one fetch of the budget for unknown key ids. Returns 0, or the milliseconds until there is one. */
+  #takeLookup(nowMs: number): number {
+    const waitMs = this.#lookupsFullMs - nowMs - (lookupBurst - 1) * lookupIntervalMs
+    if (waitMs > 0) return waitMs
+    this.#lookupsFullMs = Math.max(this.#lookupsFullMs, nowMs) + lookupIntervalMs
+    return 0
   }
 
   /**
@@ -83,40 +130,42 @@ export class RemoteJwks implements IssuerKeys {
   }
 
   #refreshIfOld(): void {
-    if (this.#deps.clock.monotonicMs() - this.#fetchedMs > jwksAgeMaxMs) this.#refresh()
+    if (this.#deps.clock.monotonicMs() - this.#fetchedMs > jwksAgeMaxMs) this.#refresh(jwksCooldownMs)
   }
 
-  /**
-   * Starts a fetch unless one is in progress or it is too early. `#fetching` never rejects, and `close`
-   * aborts it.
-   */
-  #refresh(): void {
-    if (this.#fetching) return
+  /** Starts a fetch unless one is in progress, or the last one began less than `gapMs` ago. */
+  #refresh(gapMs: number): void {
     const nowMs = this.#deps.clock.monotonicMs()
-    const gapMs = this.#keys ? jwksCooldownMs : jwksFirstRetryMs
-    if (this.#closed.signal.aborted || nowMs - this.#triedMs < gapMs) return
-    this.#triedMs = nowMs
-    this.#fetching = this.#fetch().finally(() => {
-      this.#fetching = undefined
-    })
+    if (!this.#fetching && nowMs - this.#triedMs >= gapMs) void this.#startFetch(nowMs)
   }
 
-  async #fetch(): Promise<void> {
-    const timeout = AbortSignal.timeout(this.#deps.timeoutMs ?? fetchTimeoutMs)
+  #startFetch(nowMs: number): Promise<boolean> {
+    this.#triedMs = nowMs
+    const fetching = this.#fetch().finally(() => (this.#fetching = undefined))
+    this.#fetching = fetching
+    return fetching
+  }
+
+  /** Returns whether the fetch succeeded. Never rejects; `close` aborts it. */
+  async #fetch(): Promise<boolean> {
+    const { allowPrivate, build, clock, onKeysChanged, slots, timeoutMs = fetchTimeoutMs } = this.#deps
+    if (this.#closed.signal.aborted) return false
+    const timeout = AbortSignal.timeout(timeoutMs)
     try {
       const signal = AbortSignal.any([timeout, this.#closed.signal])
-      const fetched = this.#deps.build(
-        await fetchJwks(this.#uri, { allowPrivate: this.#deps.allowPrivate, signal }),
-      )
+      const keys = await slots.run(signal, () => fetchJwks(this.#uri, { allowPrivate, signal }))
+      const fetched = build(keys)
       if (fetched.ids.size === 0) throw new Error('the set holds no public key for signatures')
-      this.#fetchedMs = this.#deps.clock.monotonicMs()
+      this.#fetchedMs = clock.monotonicMs()
       this.#failing = false
       const before = this.#keys
       this.#keys = fetched
-      if (!before || !sameIds(before.ids, fetched.ids)) this.#deps.onKeysChanged()
+      if (!before || !sameIds(before.ids, fetched.ids)) onKeysChanged()
+      return true
     } catch (error) {
-      if (this.#closed.signal.aborted) return
-      this.#failed(timeout.aborted ? 'it did not answer in time' : messageOf(error))
+      if (!this.#closed.signal.aborted)
+        this.#failed(timeout.aborted ? 'it did not answer in time' : messageOf(error))
+      return false
     }
   }
 

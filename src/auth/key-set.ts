@@ -24,7 +24,7 @@ export interface VerificationKey {
 export interface IssuerKeys {
   /**
    * Returns the keys that may have made such a signature, at most `candidatesMax`; empty when none may have.
-   * Rejects with `KeysUnavailableError` while the keys have never been available.
+   * Rejects with `KeysUnavailableError` while it is not known whether such a key exists.
    */
   candidates(header: SignatureHeader): Promise<readonly VerificationKey[]>
   /** Returns whether the key is still one of the issuer's, as far as known. */
@@ -33,9 +33,16 @@ export interface IssuerKeys {
   close(): void
 }
 
-/** The keys have to be fetched, and no fetch has succeeded yet. A later try may succeed. */
+/** The key may exist, and the keys cannot be fetched at the moment. A later try may succeed. */
 export class KeysUnavailableError extends Error {
   override readonly name = 'KeysUnavailableError'
+  /** Milliseconds after which the caller may try again. */
+  readonly retryAfterMs: number
+
+  constructor(message: string, retryAfterMs: number) {
+    super(message)
+    this.retryAfterMs = retryAfterMs
+  }
 }
 
 /** One key before it is imported. */

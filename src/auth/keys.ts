@@ -5,6 +5,7 @@ import { createLocalJWKSet, importSPKI } from 'jose'
 import { unreachable } from '../errors.js'
 import type { Issuer, SigningAlgorithm } from '../tenant/policy.js'
 import type { Clock } from '../time.js'
+import type { FetchSlots } from './fetch-slots.js'
 import { RemoteJwks } from './jwks-remote.js'
 import { KeySet, type IssuerKeys, type KeySource } from './key-set.js'
 
@@ -16,6 +17,8 @@ export interface KeyDeps {
   readonly onProblem: (sentence: string) => void
   /** Called when fetched keys differ from those before: check again which connections are still accepted. */
   readonly onKeysChanged: () => void
+  /** Bounds the fetches of the tenant and of all tenants. */
+  readonly slots: FetchSlots
 }
 
 /** Never throws: an issuer whose key material is invalid has no keys, and `onProblem` receives the reason. */
@@ -52,6 +55,9 @@ export function secretBytes(secret: string): Uint8Array<ArrayBuffer> {
 export function isSharedKeyAlgorithm(alg: SigningAlgorithm): boolean {
   return alg.startsWith('HS')
 }
+
+/** A larger RSA key of a tenant would cost the gateway milliseconds for each token. */
+const rsaBitsMax = 8_192
 
 type OnProblem = (sentence: string) => void
 
@@ -114,6 +120,7 @@ export function jwksSources(
       // it below too.
       if (jwk.kty === 'oct' || 'd' in jwk || 'k' in jwk) throw new TypeError('not a public key')
       const key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
+      if ((key.asymmetricKeyDetails?.modulusLength ?? 0) > rsaBitsMax) throw new TypeError('too large')
       // In a set of one key, jose decides whether `alg`, `crv` and `key_ops` match, and it stays known which
       // key matched.
       const resolve = createLocalJWKSet({ keys: [{ ...jwk, kty: String(jwk.kty) }] })

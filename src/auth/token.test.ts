@@ -534,7 +534,7 @@ describe('several issuers', () => {
       allowPrivateJwks: true,
     })
     expect(await refusal(await signedBy(ec, { sub: 'u' }), down)).toMatchObject({
-      code: 'INTERNAL',
+      code: 'KEYS_UNAVAILABLE',
       temporary: true,
       retryAfterMs: 5_000,
     })

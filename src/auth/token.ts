@@ -18,6 +18,7 @@ import {
   type SignatureHeader,
   type VerificationKey,
 } from './key-set.js'
+import { FetchSlots, tenantFetchesMax } from './fetch-slots.js'
 import { openKeys, type KeyDeps } from './keys.js'
 import {
   expiryOf,
@@ -89,6 +90,8 @@ export interface TokenVerifierDeps {
   readonly onProblem?: ((sentence: string) => void) | undefined
   /** Called when the keys of an issuer have changed: call `accepts` for every connection. */
   readonly onKeysChanged?: (() => void) | undefined
+  /** Bounds the fetches of all tenants together. Default: only those of this tenant are bounded. */
+  readonly jwksSlots?: FetchSlots | undefined
 }
 
 interface Source {
@@ -108,6 +111,7 @@ export class TokenVerifier {
       allowPrivate: deps.allowPrivateJwks ?? false,
       onProblem: deps.onProblem ?? (() => {}),
       onKeysChanged: deps.onKeysChanged ?? (() => {}),
+      slots: new FetchSlots(tenantFetchesMax, deps.jwksSlots),
     }
     this.update(issuers)
   }
@@ -131,8 +135,8 @@ export class TokenVerifier {
 
   /**
    * Verifies a connection token. Rejects with CommandError: UNAUTHORIZED (empty token), TOKEN_INVALID,
-   * TOKEN_EXPIRED (also for a token that is not valid yet), or the temporary INTERNAL while the keys of an
-   * identity provider have never been fetched. No message contains the token or a claim.
+   * TOKEN_EXPIRED (also for a token that is not valid yet), or the temporary KEYS_UNAVAILABLE while the key
+   * may be one that cannot be fetched at the moment. No message contains the token or a claim.
    */
   async verify(token: string): Promise<VerifiedToken> {
     const { claims, issuer, keyId } = await this.#open(token)
@@ -189,11 +193,14 @@ export class TokenVerifier {
     const header = this.#knownHeader(readHeader(token))
     let tries = 0
     let isForAnother = false
-    let unavailable = false
+    let unavailable: KeysUnavailableError | undefined
     for (const { issuer, keys } of this.#sourcesFor(header, token)) {
-      const candidates = await keysOrUndefined(keys, header)
-      if (!candidates) unavailable = true
-      for (const { keyId, key } of candidates ?? []) {
+      const candidates = await candidatesOf(keys, header)
+      if (candidates instanceof KeysUnavailableError) {
+        unavailable = candidates
+        continue
+      }
+      for (const { keyId, key } of candidates) {
         tries += 1
         if (tries > candidatesMax) throw unknownSigner()
         const payload = await payloadIfSigned(token, header.alg, key)
@@ -208,8 +215,12 @@ export class TokenVerifier {
         'is meant for another recipient: its "iss" or "aud" is not the one that this tenant expects',
       )
     if (unavailable) {
-      const problem = 'The keys of this tenant’s identity provider cannot be fetched at the moment: try again'
-      throw new CommandError('INTERNAL', problem, { retryAfterMs: 5_000 })
+      throw new CommandError(
+        'KEYS_UNAVAILABLE',
+        'The token names a key that is not known yet, and the keys of this tenant’s identity provider cannot ' +
+          'be fetched at the moment: try again',
+        { retryAfterMs: unavailable.retryAfterMs, cause: unavailable },
+      )
     }
     throw unknownSigner()
   }
@@ -244,14 +255,14 @@ function isOneOf(alg: string, accepted: ReadonlySet<SigningAlgorithm>): alg is S
   return signingAlgorithms.some((known) => known === alg && accepted.has(known))
 }
 
-async function keysOrUndefined(
+async function candidatesOf(
   keys: IssuerKeys,
   header: SignatureHeader,
-): Promise<readonly VerificationKey[] | undefined> {
+): Promise<readonly VerificationKey[] | KeysUnavailableError> {
   try {
     return await keys.candidates(header)
   } catch (error) {
-    if (error instanceof KeysUnavailableError) return undefined
+    if (error instanceof KeysUnavailableError) return error
     throw error
   }
 }

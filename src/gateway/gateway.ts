@@ -9,6 +9,7 @@
 // a connection through `http/server.ts`, `http/websocket-endpoints.ts`, `http/handshake.ts` and
 // `websocket.ts`, and a delivery through `demultiplexer.ts` and `hub.ts`.
 import { randomBytes, randomUUID } from 'node:crypto'
+import { fetchesMax, FetchSlots } from '../auth/fetch-slots.js'
 import type { Broker } from '../broker/broker.js'
 import { LimitedLog, type Log } from '../log.js'
 import { TenantMetrics, type TenantGauges } from '../metrics-tenants.js'
@@ -135,6 +136,7 @@ export class Gateway {
   readonly #ledger: QuotaLedger
   readonly #guestSecrets: readonly Uint8Array[]
   readonly #revocations: RevocationStore
+  readonly #jwksSlots = new FetchSlots(fetchesMax)
   readonly #tenants = new Map<string, TenantRuntime<Session>>()
   readonly #controlChannel: ControlChannel
   readonly #commandFollower: CommandFollower
@@ -317,6 +319,7 @@ export class Gateway {
       clock,
       log,
       allowPrivateJwks: this.#options.allowPrivateJwks ?? false,
+      jwksSlots: this.#jwksSlots,
       ledger: this.#ledger,
       revocations: this.#revocations,
       arrivalDelay: this.context.arrivalDelay,

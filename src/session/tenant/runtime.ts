@@ -1,6 +1,7 @@
 // One tenant on one gateway: the policy in force, the rules compiled from it, and the connected sessions.
 // Owns the tenant's quota and tokens.
 import { GuestTokens } from '../../auth/guest-token.js'
+import type { FetchSlots } from '../../auth/fetch-slots.js'
 import type { Log } from '../../log.js'
 import type { QuotaLedger } from '../../quota/ledger.js'
 import type { RevocationStore } from '../../revocation/store.js'
@@ -21,6 +22,8 @@ export interface TenantRuntimeDeps {
   readonly log: Log
   /** JWKS URLs may lead to private addresses; for development. */
   readonly allowPrivateJwks: boolean
+  /** Bounds the fetches of key sets by all tenants together. Absent: only those of this tenant are bounded. */
+  readonly jwksSlots?: FetchSlots | undefined
   /** Counts connections over all gateways, and divides the rates among them. */
   readonly ledger: QuotaLedger
   readonly arrivalDelay: Pick<ArrivalDelay, 'at'>
@@ -80,6 +83,7 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
     this.tokens = new TenantTokens(policy, {
       clock,
       allowPrivateJwks,
+      jwksSlots: deps.jwksSlots,
       onProblem: (sentence) => log.warn({ tenant: this.key }, sentence),
       onKeysChanged: () => this.#recheckSessions(),
     })

@@ -1,5 +1,6 @@
 // Decides which clients a tenant admits: bearers of its issuers' tokens, and guests. Tokens of retired keys
 // are refused as expired.
+import type { FetchSlots } from '../../auth/fetch-slots.js'
 import {
   TokenMismatchError,
   TokenVerifier,
@@ -16,6 +17,8 @@ export interface TenantTokensDeps {
   readonly clock: Clock
   /** JWKS URLs may lead to private addresses; for development. */
   readonly allowPrivateJwks: boolean
+  /** Bounds the fetches of key sets by all tenants together. Absent: only those of this tenant are bounded. */
+  readonly jwksSlots?: FetchSlots | undefined
   /** Receives a sentence for the log about keys that cannot be used or fetched. */
   readonly onProblem: (sentence: string) => void
   /** Called when a fetched key set differs from the previous one: call `acceptsKey` for every connection. */

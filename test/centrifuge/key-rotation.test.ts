@@ -1,0 +1,78 @@
+// A provider rotates its key while strangers invent key ids: clients with the new key get a temporary answer
+// at both endpoints, and the official client connects by itself when the key is known.
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect, onTestFinished, test } from 'vitest'
+import { signedBy, testKey, type TestKey } from '../../src/auth/auth.testing.js'
+import { lookupBurst } from '../../src/auth/jwks-remote.js'
+import { centrifugeUrl, gatewayFor, next, sdkAt } from '../support/centrifuge-sdk.js'
+import { chatUrl, refusedUpgrade } from '../support/chat-client.js'
+
+async function startProvider(...first: TestKey[]) {
+  const state = { keys: first, requests: 0, uri: '' }
+  const server = createServer((_request, response) => {
+    state.requests += 1
+    response.end(JSON.stringify({ keys: state.keys.map(({ jwk }) => jwk) }))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(async () => {
+    server.closeAllConnections()
+    server.close()
+    await once(server, 'close')
+  })
+  state.uri = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  return state
+}
+
+test('a new key is found at once, and during a flood of invented key ids the answer is temporary', async () => {
+  const [old, rotated, last] = [
+    await testKey('ES256', 'old'),
+    await testKey('ES256', 'rotated'),
+    await testKey('ES256', 'last'),
+  ]
+  const provider = await startProvider(old)
+  const claims = { user: 'sub', name: 'name', roles: 'roles', info: 'info' }
+  const gateway = await gatewayFor(
+    {
+      issuers: [
+        { name: 'provider', algorithms: ['ES256'], claims, key: { type: 'JWKSURI', uri: provider.uri } },
+      ],
+    },
+    { allowPrivateJwks: true },
+  )
+  const chatWith = async (key: TestKey) =>
+    refusedUpgrade(`${chatUrl(gateway)}?token=${await signedBy(key, { sub: 'ann' })}`)
+  const connectedWith = async (key: TestKey) => {
+    const client = sdkAt(centrifugeUrl(gateway), { getToken: () => signedBy(key, { sub: 'ann' }) })
+    return { client, connected: next(client, 'connected') }
+  }
+  const first = await connectedWith(old)
+  first.client.connect()
+  await first.connected
+
+  // No blind window after a rotation.
+  provider.keys = [old, rotated]
+  const second = await connectedWith(rotated)
+  second.client.connect()
+  await second.connected
+  expect(provider.requests).toBe(2)
+
+  for (let n = 1; n < lookupBurst; n += 1)
+    expect(await chatWith(await testKey('ES256', `invented-${n}`))).toMatchObject({
+      status: 401,
+      body: { code: 'TOKEN_INVALID' },
+    })
+  provider.keys = [old, rotated, last]
+  const refused = await chatWith(last)
+  expect(refused).toMatchObject({ status: 503, body: { code: 'KEYS_UNAVAILABLE' } })
+  expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+  expect(provider.requests).toBe(1 + lookupBurst)
+
+  const third = await connectedWith(last)
+  const refusal = next(third.client, 'error')
+  third.client.connect()
+  expect(await refusal).toMatchObject({ error: { code: 100 } })
+  await third.connected
+}, 90_000)
