@@ -1,6 +1,7 @@
 // Reads the heartbeats of all gateways of an installation: for `/stats`, and for a gateway that compares its
 // load with that of the others.
 import type { FleetMember } from '../gateway/fleet/rebalance-policy.js'
+import type { GatewayLoad } from '../gateway/fleet/rebalance-tenants.js'
 import { isRedisUnavailable } from '../catalog/redis/unavailable.js'
 import type { Heartbeats } from '../catalog/redis/heartbeats.js'
 
@@ -42,10 +43,16 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   }
 }
 
-/** Returns the live gateways with their connections, or undefined while Redis is unavailable. */
-export async function readFleet(heartbeats: Heartbeats): Promise<readonly FleetMember[] | undefined> {
+/**
+ * Returns the live gateways with their connections, with `usage` also of each tenant. Returns undefined while
+ * Redis is unavailable.
+ */
+export async function readFleet(
+  heartbeats: Heartbeats,
+  { usage = false } = {},
+): Promise<readonly (FleetMember & GatewayLoad)[] | undefined> {
   try {
-    return await heartbeats.readGateways({ usage: false, waitMs })
+    return await heartbeats.readGateways({ usage, waitMs })
   } catch (error) {
     if (!isRedisUnavailable(error)) throw error
     return undefined

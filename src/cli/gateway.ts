@@ -258,8 +258,9 @@ async function runOn(
     running.push(heartbeats.run(ending.signal))
     const windowMs = options.rebalanceWindow * 1000
     const fleet = () => readFleet(heartbeats)
+    const loads = () => readFleet(heartbeats, { usage: true })
     if (windowMs > 0)
-      running.push(new Rebalancer(gateway, { id: gatewayId, fleet, windowMs }).run(ending.signal))
+      running.push(new Rebalancer(gateway, { id: gatewayId, fleet, loads, windowMs }).run(ending.signal))
     log.info({ port, opsPort }, 'serving')
     await serveUntil(stopRequested, {
       gateway,

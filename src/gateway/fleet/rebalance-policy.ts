@@ -64,7 +64,7 @@ export const initialRebalanceState: RebalanceState = {
 }
 
 /** A gateway with fewer connections never evicts, whatever the other gateways have. */
-const connectionsMin = 100
+export const connectionsMin = 100
 
 interface Threshold {
   readonly meanShare: number
@@ -74,8 +74,8 @@ interface Threshold {
  * The number of sessions above the mean at which a gateway starts and stops to evict; the larger of the two
  * values counts. The fullest gateway must end up below 1.25 times the mean, so eviction starts before that.
  */
-const startThreshold: Threshold = { meanShare: 0.2, deviations: 3 }
-const stopThreshold: Threshold = { meanShare: 0.05, deviations: 1 }
+export const startThreshold: Threshold = { meanShare: 0.2, deviations: 3 }
+export const stopThreshold: Threshold = { meanShare: 0.05, deviations: 1 }
 /**
  * The size of a round: a fifth of the gateway's sessions. A few hundred reconnects at once are a negligible
  * load, and thousands are not, so it is at least `roundMin` and at most `roundMax`. With the waiting time
@@ -171,7 +171,7 @@ function startEvicting(
  * Returns the threshold as a number of sessions. Random placement alone puts some gateways a few standard
  * deviations above the mean, and evicting those sessions would never end.
  */
-function sessionsOf({ deviations, meanShare }: Threshold, mean: number): number {
+export function sessionsOf({ deviations, meanShare }: Threshold, mean: number): number {
   return Math.max(meanShare * mean, deviations * Math.sqrt(mean))
 }
 

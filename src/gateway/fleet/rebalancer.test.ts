@@ -10,20 +10,26 @@ const waitOptions = { timeout: 20_000, interval: 5 }
 interface Load {
   readonly connectsPerSecond?: number
   readonly windowMs?: number
+  /** Guests of a second tenant, which connected before. */
+  readonly others?: number
 }
 
 /**
  * Starts a rebalancer for a gateway with 120 guests of one tenant, beside an empty gateway. Ends with its
  * test.
  */
-async function loadedGateway({ connectsPerSecond = 10_000, windowMs = 100 }: Load = {}) {
+async function loadedGateway({ connectsPerSecond = 10_000, windowMs = 100, others = 0 }: Load = {}) {
   const { limits } = policyOf()
   const connections = { ...limits.connections, connectsPerSecond }
   const ops = await startOps([
     policyOf({ channels: [openRule('general')], limits: { ...limits, connections } }),
+    policyOf({ name: 'beta', tenantId: 't2' }),
   ])
   const { gateway } = ops
   const sessions: Session[] = []
+  const otherSessions: Session[] = []
+  for (let index = 0; index < others; index += 1)
+    otherSessions.push(await ops.enter(`other-${index}`, 'demo/beta'))
   for (let index = 0; index < 120; index += 1) sessions.push(await ops.enter(`guest-${index}`))
   let reads = 0
   let members: (() => FleetMember[]) | undefined = () => [
@@ -34,8 +40,16 @@ async function loadedGateway({ connectsPerSecond = 10_000, windowMs = 100 }: Loa
     reads += 1
     return members?.()
   }
+  const loads = async () => [
+    {
+      id: 'this',
+      ready: true,
+      usage: new Map([...gateway.tenants].map(({ key, sessions: { size } }) => [key, { connections: size }])),
+    },
+    { id: 'that', ready: true, usage: new Map<string, { connections: number }>() },
+  ]
   const stop = new AbortController()
-  const running = new Rebalancer(gateway, { id: 'this', fleet, windowMs }).run(stop.signal)
+  const running = new Rebalancer(gateway, { id: 'this', fleet, loads, windowMs }).run(stop.signal)
   onTestFinished(async () => {
     stop.abort()
     await running
@@ -44,6 +58,7 @@ async function loadedGateway({ connectsPerSecond = 10_000, windowMs = 100 }: Loa
     gateway,
     /** The indices of the closed sessions. */
     closed: () => sessions.flatMap((session, index) => (session.closed ? [index] : [])),
+    closedOthers: () => otherSessions.filter(({ closed }) => closed).length,
     loseHeartbeats: () => void (members = undefined),
     /** Resolves when the heartbeats were read `count` more times. */
     async readAgain(count: number) {
@@ -73,6 +88,14 @@ describe('Rebalancer', () => {
     // By then the round has ended.
     await readAgain(2)
     expect(closed()).toEqual(upTo(20))
+  })
+
+  test('closes no session of a tenant that is not above its share', async () => {
+    const { closed, closedOthers, readAgain } = await loadedGateway({ others: 50 })
+    await vi.waitFor(() => expect(closed()).toEqual(upTo(60)), waitOptions)
+    // By then the round has ended.
+    await readAgain(2)
+    expect(closedOthers()).toBe(0)
   })
 
   test('closes no session while the heartbeats cannot be read', async () => {

@@ -15,12 +15,24 @@ import {
   type FleetMember,
   type RebalanceState,
 } from './rebalance-policy.js'
+import {
+  divideEvictions,
+  noEvictions,
+  tenantLoads,
+  type EvictionShares,
+  type GatewayLoad,
+} from './rebalance-tenants.js'
 
 export interface RebalancerOptions {
   /** The id of this gateway. */
   readonly id: string
   /** All live gateways, this one included, in a fixed order. Undefined while Redis does not answer. */
   readonly fleet: () => Promise<readonly FleetMember[] | undefined>
+  /**
+   * All live gateways with the connections of each tenant, this one included. Undefined while Redis does not
+   * answer.
+   */
+  readonly loads: () => Promise<readonly GatewayLoad[] | undefined>
   /** The time over which the sessions of one round are closed. */
   readonly windowMs: number
 }
@@ -31,6 +43,7 @@ export class Rebalancer {
   readonly #gateway: Gateway
   readonly #options: RebalancerOptions
   #state: RebalanceState = initialRebalanceState
+  #shares: EvictionShares = noEvictions
 
   constructor(gateway: Gateway, options: RebalancerOptions) {
     this.#gateway = gateway
@@ -51,7 +64,7 @@ export class Rebalancer {
     sleep: (ms: number) => Promise<unknown>
     isStopped: () => boolean
   }): Promise<void> {
-    const { fleet, id, windowMs } = this.#options
+    const { fleet, id, loads, windowMs } = this.#options
     const { context, log, metrics } = this.#gateway
     const { clock, sessions } = context
     const members = await fleet()
@@ -65,10 +78,16 @@ export class Rebalancer {
           'Check the balancer for session affinity. Rebalancing pauses for an hour',
       )
     }
+    if (this.#state.phase.kind !== 'evicting') this.#shares = noEvictions
     if (decision.kind !== 'evict') return
     const { belowMeanShare, count, mean } = decision
-    const selected = longestConnected(sessions, { count, windowMs })
-    // Empty when the connect rates of the tenants allow no reconnect within the window.
+    // Usage by tenant is long, so it is read only for an eviction.
+    const gateways = await loads()
+    if (!gateways || pace.isStopped()) return
+    this.#shares = divideEvictions(tenantLoads(gateways, id), count, this.#shares)
+    const selected = longestConnected(sessions, { counts: this.#shares.counts, windowMs })
+    // Empty when no tenant is above its share, or the connect rates of the tenants allow no reconnect within
+    // the window.
     if (selected.length === 0) return
     const fields = { sessions: selected.length, connections: sessions.size, mean: Math.round(mean) }
     log.info(fields, 'rebalancing: closing sessions so that their clients reconnect to gateways with fewer')
@@ -85,22 +104,22 @@ export class Rebalancer {
 const connectsShare = 0.5
 
 /**
- * Returns at most `count` sessions, longest connected first. A client that reconnects is the youngest on its
- * new gateway, so it is not closed again before all others there were closed once. Of each tenant, it returns
- * no more sessions than the tenant may connect within the window.
+ * Returns at most `counts` sessions of each tenant, longest connected first. A client that reconnects is the
+ * youngest on its new gateway, so it is not closed again before all others there were closed once. Of each
+ * tenant, it returns no more sessions than the tenant may connect within the window.
  */
 function longestConnected(
   sessions: Iterable<OpenSession>,
-  { count, windowMs }: { count: number; windowMs: number },
+  { counts, windowMs }: { counts: ReadonlyMap<string, number>; windowMs: number },
 ): OpenSession[] {
   const selected: OpenSession[] = []
   const selectedOfTenant = new Map<TenantRuntime, number>()
   for (const session of sessions) {
-    if (selected.length >= count) break
     const { tenant } = session
     const ofTenant = selectedOfTenant.get(tenant) ?? 0
     const { connectsPerSecond } = tenant.policy.limits.connections
-    if (!session.connected || ofTenant + 1 > (connectsPerSecond * connectsShare * windowMs) / 1000) continue
+    const reconnects = (connectsPerSecond * connectsShare * windowMs) / 1000
+    if (!session.connected || ofTenant + 1 > Math.min(counts.get(tenant.key) ?? 0, reconnects)) continue
     selectedOfTenant.set(tenant, ofTenant + 1)
     selected.push(session)
   }

@@ -48,8 +48,8 @@ export class OpsFixture {
   }
 
   /** Connects a guest that joins the room `general`. */
-  async enter(client: string): Promise<Session> {
-    const tenant = this.gateway.tenant('demo/acme')
+  async enter(client: string, tenantKey = 'demo/acme'): Promise<Session> {
+    const tenant = this.gateway.tenant(tenantKey)
     if (!tenant) throw new Error('no tenant')
     const session = new Session(this.gateway.context, {
       tenant,

@@ -1,0 +1,111 @@
+// Decides whose sessions a gateway closes when it has more than its share: those of the tenants that are
+// above their own share of it. Otherwise one tenant that opens hundreds of connections on one gateway would
+// make the sessions of the others move. Pure: no clock and no I/O.
+import { connectionsMin, sessionsOf, startThreshold, stopThreshold } from './rebalance-policy.js'
+
+/** The connections of one tenant. */
+export interface TenantLoad {
+  /** On the gateway that decides. */
+  readonly own: number
+  /** The mean over the ready gateways. */
+  readonly mean: number
+}
+
+/** A gateway with the connections that its latest heartbeat reports for each tenant. */
+export interface GatewayLoad {
+  readonly id: string
+  readonly ready: boolean
+  readonly usage: ReadonlyMap<string, { readonly connections: number }>
+}
+
+/** Returns the loads of the tenants that the gateway `id` has connections of, by `<namespace>/<name>`. */
+export function tenantLoads(gateways: readonly GatewayLoad[], id: string): Map<string, TenantLoad> {
+  const ready = gateways.filter((gateway) => gateway.ready)
+  const own = ready.find((gateway) => gateway.id === id)?.usage ?? []
+  return new Map(
+    [...own].map(([tenant, { connections }]) => {
+      const sum = ready.reduce((total, { usage }) => total + (usage.get(tenant)?.connections ?? 0), 0)
+      return [tenant, { own: connections, mean: sum / ready.length }]
+    }),
+  )
+}
+
+export interface EvictionShares {
+  /** How many sessions of each tenant are closed; only tenants with at least one. */
+  readonly counts: ReadonlyMap<string, number>
+  /** Whether sessions of small tenants are among them. */
+  readonly ofRest: boolean
+}
+
+/** Of no tenant. */
+export const noEvictions: EvictionShares = { counts: new Map(), ofRest: false }
+
+/**
+ * Divides at most `count` evictions among the tenants. A tenant is judged like a gateway: it has to have 100
+ * connections here, and so many above its mean that random placement does not explain them. Small tenants are
+ * judged together. The tenants with the largest excess come first, down to the excess of the next ones; small
+ * tenants come last. `before` are the shares of the round before: what was evicted then is evicted on until
+ * it is close to the mean.
+ */
+export function divideEvictions(
+  loads: ReadonlyMap<string, TenantLoad>,
+  count: number,
+  before: EvictionShares,
+): EvictionShares {
+  const large = new Map<string, number>()
+  const small = new Map<string, number>()
+  const rest = { own: 0, mean: 0 }
+  for (const [tenant, load] of loads) {
+    const excess = Math.floor(load.own - load.mean)
+    if (isAbove(load, before.counts.has(tenant))) large.set(tenant, excess)
+    else {
+      rest.own += load.own
+      rest.mean += load.mean
+      if (excess > 0) small.set(tenant, excess)
+    }
+  }
+  const counts = takeFromLargest(large, count)
+  if (!isAbove(rest, before.ofRest)) return { counts, ofRest: false }
+  const left = count - sumOf(counts)
+  const ofSmall = takeFromLargest(small, Math.min(left, Math.floor(rest.own - rest.mean)))
+  return { counts: new Map([...counts, ...ofSmall]), ofRest: true }
+}
+
+function isAbove({ mean, own }: TenantLoad, continued: boolean): boolean {
+  return own >= connectionsMin && own - mean > sessionsOf(continued ? stopThreshold : startThreshold, mean)
+}
+
+/** Takes `count` from the values, so that the largest that are left are as small as possible. */
+function takeFromLargest(values: ReadonlyMap<string, number>, count: number): Map<string, number> {
+  const sorted = [...values].toSorted(([, a], [, b]) => b - a)
+  const wanted = Math.min(count, sumOf(values))
+  // The first `cut` values are lowered to the same level.
+  let cut = 0
+  let above = 0
+  for (; cut < sorted.length; cut += 1) {
+    const [, value = 0] = sorted[cut] ?? []
+    if (above - cut * value >= wanted) break
+    above += value
+  }
+  const level = cut === 0 ? 0 : Math.ceil((above - wanted) / cut)
+  const taken = new Map<string, number>()
+  let left = wanted
+  for (const [tenant, value] of sorted.slice(0, cut)) {
+    const some = Math.min(left, value - level)
+    left -= some
+    if (some > 0) taken.set(tenant, some)
+  }
+  // The level is a whole number, so a few are missing: one more of each of the first.
+  for (const [tenant, value] of sorted) {
+    if (left === 0) break
+    const some = taken.get(tenant) ?? 0
+    if (some === value) continue
+    taken.set(tenant, some + 1)
+    left -= 1
+  }
+  return taken
+}
+
+function sumOf(counts: ReadonlyMap<string, number>): number {
+  return [...counts.values()].reduce((sum, value) => sum + value, 0)
+}
