@@ -2,6 +2,7 @@
 import type { LookupAddress } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
 import { BlockList, isIP, type LookupFunction } from 'node:net'
+import { callbackify } from 'node:util'
 
 /**
  * IPv4 networks outside the public Internet: IANA's special-purpose registry, multicast, and the reserved
@@ -76,20 +77,19 @@ const resolverOptions = { timeout: 2_000, tries: 2 }
  * until the name server of a tenant's domain answers. So the file of hosts and search domains do not count.
  */
 export const publicLookup: LookupFunction = (hostname, options, callback) => {
-  resolveAll(hostname).then(
-    (addresses) => {
-      const [first] = addresses
-      if (!first || !addresses.every(({ address }) => isPublicAddress(address))) {
-        return callback(
-          new PrivateAddressError(`the host "${hostname}" has an address that is not public`),
-          '',
-        )
-      }
-      if (options.all) callback(null, addresses)
-      else callback(null, first.address, first.family)
-    },
-    (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), ''),
-  )
+  const answer = callbackify(() => publicAddresses(hostname))
+  answer((error, addresses) => {
+    const [first] = error ? [] : addresses
+    if (!first) callback(error ?? new Error(`the host "${hostname}" has no address`), '')
+    else if (options.all) callback(null, addresses)
+    else callback(null, first.address, first.family)
+  })
+}
+
+async function publicAddresses(hostname: string): Promise<LookupAddress[]> {
+  const addresses = await resolveAll(hostname)
+  if (addresses.length > 0 && addresses.every(({ address }) => isPublicAddress(address))) return addresses
+  throw new PrivateAddressError(`the host "${hostname}" has an address that is not public`)
 }
 
 /** Returns the addresses of both families. Rejects when there are none. */

@@ -94,7 +94,8 @@ export class RemoteJwks implements IssuerKeys {
     const againMs = (this.#missing.get(id) ?? -Infinity) + jwksCooldownMs - nowMs
     const waitMs = this.#fetching ? 0 : againMs > 0 ? againMs : this.#takeLookup(nowMs)
     if (waitMs > 0) throw new KeysUnavailableError('too early to look for an unknown key', waitMs)
-    const succeeded = await (this.#fetching ?? this.#startFetch(nowMs))
+    if (!this.#fetching) this.#startFetch(nowMs)
+    const succeeded = await this.#fetching
     const found = (await this.#keys?.candidates(header)) ?? []
     if (found.length > 0) return found
     if (!succeeded) throw new KeysUnavailableError('the keys cannot be fetched', jwksCooldownMs)
@@ -136,14 +137,13 @@ export class RemoteJwks implements IssuerKeys {
   /** Starts a fetch unless one is in progress, or the last one began less than `gapMs` ago. */
   #refresh(gapMs: number): void {
     const nowMs = this.#deps.clock.monotonicMs()
-    if (!this.#fetching && nowMs - this.#triedMs >= gapMs) void this.#startFetch(nowMs)
+    if (!this.#fetching && nowMs - this.#triedMs >= gapMs) this.#startFetch(nowMs)
   }
 
-  #startFetch(nowMs: number): Promise<boolean> {
+  /** Starts a fetch, whose outcome is in `#fetching` until it ends. */
+  #startFetch(nowMs: number): void {
     this.#triedMs = nowMs
-    const fetching = this.#fetch().finally(() => (this.#fetching = undefined))
-    this.#fetching = fetching
-    return fetching
+    this.#fetching = this.#fetch().finally(() => (this.#fetching = undefined))
   }
 
   /** Returns whether the fetch succeeded. Never rejects; `close` aborts it. */

@@ -6,6 +6,8 @@ import { isRedisUnavailable } from '../catalog/redis/unavailable.js'
 import type { Heartbeats } from '../catalog/redis/heartbeats.js'
 
 const waitMs = 1_000
+/** Gateways send a heartbeat every 5 s. */
+const lateMs = 7_500
 
 interface TenantTotal {
   connections: number
@@ -13,8 +15,8 @@ interface TenantTotal {
 }
 
 /**
- * Returns the fleet as `/stats` shows it, from heartbeats that are at most five seconds old; `{ error }`
- * while Redis is unavailable.
+ * Returns the fleet as `/stats` shows it, from heartbeats. `incomplete` says how many of how many live
+ * gateways sent theirs in time; `{ error }` while Redis is unavailable.
  */
 export async function readCluster(heartbeats: Heartbeats): Promise<object> {
   try {
@@ -27,6 +29,7 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
         total.publications_per_second += publicationsPerSecond
       }
     }
+    const answered = gateways.filter(({ ageMs }) => ageMs <= lateMs).length
     return {
       connections: gateways.reduce((sum, gateway) => sum + gateway.connections, 0),
       gateways: gateways.map(({ connections, id, ready, version }) => ({
@@ -36,6 +39,8 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
         catalog_version: version,
       })),
       tenants,
+      // A gateway that has missed a heartbeat may be gone, or its numbers are old.
+      ...(answered < gateways.length && { incomplete: { answered, expected: gateways.length } }),
     }
   } catch (error) {
     if (!isRedisUnavailable(error)) throw error

@@ -228,6 +228,7 @@ export class Gateway {
     })
     this.surveys = new Surveys({
       id,
+      clock,
       wheel,
       sendRequest: (survey) => control.survey(survey),
       sendAnswer: (gateway, answer) => control.answer(gateway, answer),

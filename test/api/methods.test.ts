@@ -693,9 +693,11 @@ describe.each([
   })
 })
 
-test('a gateway that does not answer is left out after two seconds', async () => {
+test('a gateway that does not answer is left out after two seconds, and the result says so', async () => {
   const gateway = await startGateway(policies, { countGateways: async () => 2 })
   onTestFinished(() => gateway.stop())
-  const { nodes } = await apiResult(gateway, 'info')
-  expect(nodes).toHaveLength(1)
+  const incomplete = { answered: 1, expected: 2 }
+  const [info, channels] = await Promise.all([apiResult(gateway, 'info'), apiResult(gateway, 'channels')])
+  expect(info).toMatchObject({ nodes: [{ num_clients: 0 }], incomplete })
+  expect(channels).toEqual({ channels: {}, incomplete })
 })

@@ -11,7 +11,7 @@ import type { Operation } from '../../tenant/policy.js'
 import { parseApiChannel, refOf, type ApiMethodCall } from './method.js'
 import { resultBytesMax } from './result-bytes.js'
 import type { ChannelsParams, HistoryParams, ChannelParams } from './schema.js'
-import { namedChannelsMax } from '../fleet/control-messages.js'
+import type { SurveyResult } from '../fleet/surveys.js'
 
 export async function presenceMethod(
   call: ApiMethodCall,
@@ -90,14 +90,13 @@ export async function channelsMethod(
   fields: z.infer<typeof ChannelsParams>,
 ): Promise<MessageFields> {
   call.caller.requireRole('ReadOnly', 'Admin')
-  const answers = await call.gateway.surveys.collect(call.tenant, fields.pattern || '*')
+  const survey = await call.gateway.surveys.collect(call.tenant, fields.pattern || '*')
   const clients = new Map<string, number>()
-  for (const { named } of answers) {
-    // The gateway has truncated its list, so the result would be incomplete.
-    if (named.length === namedChannelsMax)
+  for (const { named, truncated } of survey.answers) {
+    if (truncated)
       throw new CommandError(
         'BAD_REQUEST',
-        `pattern: one gateway has ${namedChannelsMax} or more matching channels; use a narrower pattern`,
+        `pattern: one gateway has more matching channels than it can list; use a narrower pattern`,
       )
     for (const [channel, subscribers] of named)
       if (call.caller.isAllowed('Presence', channel))
@@ -105,14 +104,15 @@ export async function channelsMethod(
   }
   return {
     channels: new Map(Array.from(clients, ([name, count]) => [name, { num_clients: count }] as const)),
+    ...incompleteField(survey),
   }
 }
 
 /** Reports the usage of this tenant only, not that of other tenants on the same gateways. */
 export async function infoMethod(call: ApiMethodCall): Promise<MessageFields> {
   call.caller.requireRole('ReadOnly', 'Admin')
-  const answers = await call.gateway.surveys.collect(call.tenant)
-  const nodes = answers.map(
+  const survey = await call.gateway.surveys.collect(call.tenant)
+  const nodes = survey.answers.map(
     ({ channels: channelCount, clients, gateway, subscriptions, uptimeS, users }) => ({
       uid: gateway,
       name: `gateway-${gateway.slice(0, 8)}`,
@@ -124,7 +124,12 @@ export async function infoMethod(call: ApiMethodCall): Promise<MessageFields> {
       uptime: uptimeS,
     }),
   )
-  return { nodes }
+  return { nodes, ...incompleteField(survey) }
+}
+
+/** Says how many gateways are missing, because a caller would take a part for the whole. */
+function incompleteField({ answers, expected }: SurveyResult): MessageFields {
+  return answers.length < expected ? { incomplete: { answered: answers.length, expected } } : {}
 }
 
 function presenceChannel(call: ApiMethodCall, name: string): ChannelName {

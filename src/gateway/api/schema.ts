@@ -233,7 +233,14 @@ export const HistoryResult = z.object({
   epoch: z.string(),
   offset: count.describe('The offset of the newest publication.'),
 })
-export const ChannelsResult = z.object({ channels: z.record(z.string(), z.object({ num_clients: count })) })
+const incomplete = z
+  .object({ answered: count, expected: count })
+  .optional()
+  .describe('Present when not all gateways answered in time: their channels and connections are missing.')
+export const ChannelsResult = z.object({
+  channels: z.record(z.string(), z.object({ num_clients: count })),
+  incomplete,
+})
 const RevocationFields = z.object({
   user: z.string().optional(),
   jti: z.string().optional(),
@@ -248,6 +255,7 @@ export const RevocationsResult = z.object({
   total: count,
 })
 export const InfoResult = z.object({
+  incomplete,
   nodes: z.array(
     z.object({
       uid: z.string(),

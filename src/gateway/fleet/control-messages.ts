@@ -95,6 +95,8 @@ export const SurveyRequest = z.object({
   asker: z.string(),
   /** A glob that selects the channels to list by name. Absent: the answer lists none. */
   pattern: z.string().optional(),
+  /** The most bytes of names in one answer. Absent: only the number of names is bounded. */
+  namedBytesMax: z.int().optional(),
 })
 export type SurveyRequest = z.infer<typeof SurveyRequest>
 
@@ -111,9 +113,11 @@ export const SurveyAnswer = z.object({
   uptimeS: z.number(),
   /**
    * Channels that match the pattern, each with its number of subscribers on that gateway; at most
-   * `namedChannelsMax`.
+   * `namedChannelsMax`, and at most `namedBytesMax` bytes.
    */
   named: z.array(z.tuple([z.string(), z.int()])),
+  /** True: more channels match. Absent: all are named. */
+  truncated: z.boolean().optional(),
 })
 export type SurveyAnswer = z.infer<typeof SurveyAnswer>
 

@@ -1,9 +1,11 @@
-// Collects the usage of a tenant from all gateways. Each gateway answers for itself, and one that does not
-// answer in time is left out.
+// Collects the usage of a tenant from all gateways. Each gateway answers for itself, and the result says how
+// many of how many answered in time. Surveys make work on every gateway, so they have a rate per tenant where
+// they begin, and another one where they are answered.
 import { randomUUID } from 'node:crypto'
 import { CommandError } from '../../errors.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
-import type { TimerWheel } from '../../time.js'
+import { TokenBucket, type BucketLimits } from '../../quota/token-bucket.js'
+import type { Clock, TimerWheel } from '../../time.js'
 import { globMatches } from '../api/glob.js'
 import { namedChannelsMax, type SurveyRequest, type SurveyAnswer } from './control-messages.js'
 
@@ -12,10 +14,26 @@ import { namedChannelsMax, type SurveyRequest, type SurveyAnswer } from './contr
  */
 const waitMs = 2_000
 
+/**
+ * What one tenant may spend on surveys per second, at the gateway that asks and at each that answers: one for
+ * a survey that only counts, `namesCost` for one that lists channels. Above it, a gateway asks no others, or
+ * does not answer.
+ */
+const askRate = { rate: 5, burst: 20 }
+const answerRate = { rate: 10, burst: 40 }
+const namesCost = 2
+
+/** The most bytes of channel names in all answers to one survey, and the least that each gateway may use. */
+const namedBytesTotal = 4_194_304
+const namedBytesMin = 16_384
+/** What JSON adds to a name: quotes, brackets, commas and the number of subscribers. */
+const namedEntryBytes = 12
+
 /** What surveys need from their gateway. */
 export interface SurveysDeps {
   /** The id of this gateway, unique among all gateways. */
   readonly id: string
+  readonly clock: Clock
   readonly wheel: TimerWheel
   sendRequest(survey: SurveyRequest): Promise<void>
   sendAnswer(gateway: string, answer: SurveyAnswer): Promise<void>
@@ -26,8 +44,17 @@ export interface SurveysDeps {
   onAnswerFailed(error: unknown): void
 }
 
+export interface SurveyResult {
+  /** One for each gateway that has answered. */
+  readonly answers: readonly SurveyAnswer[]
+  /** The number of live gateways. With fewer answers the result is incomplete. */
+  readonly expected: number
+}
+
 export class Surveys {
   readonly #deps: SurveysDeps
+  readonly #asked = new WeakMap<TenantRuntime, TokenBucket>()
+  readonly #answered = new WeakMap<TenantRuntime, TokenBucket>()
   /** Answer handlers by survey id. */
   readonly #waiting = new Map<string, (answer: SurveyAnswer) => void>()
 
@@ -37,11 +64,17 @@ export class Surveys {
 
   /**
    * Resolves to one answer per gateway, after at most two seconds. `pattern` is a glob of channels to list by
-   * name; absent: none. Rejects with BROKER_UNAVAILABLE while Redis does not answer, and like
-   * `Broker.publish`.
+   * name; absent: none. Rejects with QUOTA_EXCEEDED above the rate of surveys, with BROKER_UNAVAILABLE while
+   * Redis does not answer, and like `Broker.publish`.
    */
-  async collect({ key, policy }: TenantRuntime, pattern?: string): Promise<SurveyAnswer[]> {
+  async collect(tenant: TenantRuntime, pattern?: string): Promise<SurveyResult> {
     const { id: asker, wheel } = this.#deps
+    const { key, policy } = tenant
+    const retryAfterMs = this.#charge(this.#asked, tenant, { limits: askRate, pattern })
+    if (retryAfterMs > 0) {
+      const message = `The tenant asks all gateways more often than this gateway allows: ${askRate.rate} times per second, or ${askRate.rate / namesCost} with names of channels`
+      throw new CommandError('QUOTA_EXCEEDED', message, { retryAfterMs })
+    }
     const expected = await this.#deps.countGateways()
     if (expected === undefined) {
       const message = 'Redis does not answer, so the other gateways are unknown. Try again'
@@ -64,13 +97,14 @@ export class Surveys {
         id,
         asker,
         pattern,
+        namedBytesMax: Math.max(namedBytesMin, Math.floor(namedBytesTotal / expected)),
       })
       await finished
     } finally {
       wheel.cancel(timeout)
       this.#waiting.delete(id)
     }
-    return [...answers.values()]
+    return { answers: [...answers.values()], expected }
   }
 
   /** Handles an answer. An answer to a finished survey is ignored. */
@@ -85,8 +119,12 @@ export class Surveys {
   answer(survey: SurveyRequest): void {
     const known = this.#deps.tenant(survey.tenant)
     const tenant = known?.policy.tenantId === survey.tenantId ? known : undefined
-    const channels = tenant ? [...tenant.channels.subscribedChannels()] : []
     const { pattern } = survey
+    if (tenant && this.#charge(this.#answered, tenant, { limits: answerRate, pattern }) > 0) return
+    const channels = tenant ? [...tenant.channels.subscribedChannels()] : []
+    const matching =
+      pattern === undefined ? [] : channels.filter(([channel]) => globMatches(pattern, channel))
+    const named = firstOf(matching, survey.namedBytesMax ?? Infinity)
     const answer: SurveyAnswer = {
       survey: survey.id,
       gateway: this.#deps.id,
@@ -95,11 +133,32 @@ export class Surveys {
       subscriptions: channels.reduce((sum, [, subscribers]) => sum + subscribers, 0),
       channels: channels.length,
       uptimeS: Math.floor(process.uptime()),
-      named:
-        pattern === undefined
-          ? []
-          : channels.filter(([channel]) => globMatches(pattern, channel)).slice(0, namedChannelsMax),
+      named,
+      ...(named.length < matching.length && { truncated: true }),
     }
     this.#deps.sendAnswer(survey.asker, answer).catch((error: unknown) => this.#deps.onAnswerFailed(error))
   }
+  /** Returns 0, or the milliseconds until the tenant may spend what the survey costs. */
+  #charge(
+    buckets: WeakMap<TenantRuntime, TokenBucket>,
+    tenant: TenantRuntime,
+    { limits, pattern }: { limits: BucketLimits; pattern: string | undefined },
+  ): number {
+    const nowMs = this.#deps.clock.monotonicMs()
+    let bucket = buckets.get(tenant)
+    if (!bucket) buckets.set(tenant, (bucket = new TokenBucket(limits, nowMs)))
+    return bucket.take(pattern === undefined ? 1 : namesCost, nowMs)
+  }
+}
+
+/** Returns the first of `channels` that one answer may name. */
+function firstOf(channels: readonly [string, number][], bytesMax: number): [string, number][] {
+  const first: [string, number][] = []
+  let bytes = 0
+  for (const entry of channels) {
+    bytes += Buffer.byteLength(entry[0]) + namedEntryBytes
+    if (bytes > bytesMax || first.length === namedChannelsMax) break
+    first.push(entry)
+  }
+  return first
 }
