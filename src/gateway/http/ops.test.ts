@@ -79,7 +79,7 @@ describe('/stats', () => {
     session.onMessage(Buffer.from('{"type":"room_message","room":"secret","content":1}'), false)
     await vi.waitFor(async () =>
       expect(await ops.json('/stats')).toMatchObject({
-        tenants: { 'demo/acme': { publications: 1, deliveries: 2, refusals: { PERMISSION_DENIED: 1 } } },
+        tenants: { 'demo/acme': { publications: 1, deliveries: 5, refusals: { PERMISSION_DENIED: 1 } } },
       }),
     )
   })
