@@ -25,6 +25,9 @@ export interface TenantGauges {
   readonly deliveries: number
   readonly publishRateLimit: number
   readonly revocations: number
+  /** What the tenant's histories occupy in Redis, the same on all gateways. */
+  readonly storedBytes: number
+  readonly storedBytesLimit: number
   /** Refused commands and connections by error code. */
   readonly refusals: ReadonlyMap<string, number>
 }
@@ -84,6 +87,16 @@ export class TenantMetrics {
         'parley_tenant_revocations',
         'Revocations of the tenant that this gateway holds: of the resource, and those made by the server API.',
         (t) => t.revocations,
+      ],
+      [
+        'parley_tenant_stored_bytes',
+        'What the histories of the tenant’s channels occupy in Redis, in bytes. Every gateway reports the same sum.',
+        (t) => t.storedBytes,
+      ],
+      [
+        'parley_tenant_stored_bytes_limit',
+        'Largest number of bytes that the tenant’s quota allows in histories.',
+        (t) => t.storedBytesLimit,
       ],
       [
         'parley_tenant_publications_total',

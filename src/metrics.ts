@@ -29,6 +29,9 @@ export interface GatewayGauges {
   readonly draining: boolean
   // Undefined values have no series: no Redis, no catalog, or no TLS.
   readonly redisAwaySeconds: number | undefined
+  readonly redisMemory:
+    | { readonly usedBytes: number; readonly maxBytes: number; readonly reserved: boolean }
+    | undefined
   readonly catalogAgeSeconds: number | undefined
   readonly certificateExpiresSeconds: number | undefined
 }
@@ -296,6 +299,21 @@ export class Metrics {
         'parley_redis_away_seconds',
         'Seconds since the first of the missing Redis connections was lost; 0 when all are established. Absent without Redis.',
         (gateway) => gateway.redisAwaySeconds,
+      ],
+      [
+        'parley_redis_memory_used_bytes',
+        'Memory that the fullest Redis master uses, in bytes. Absent without Redis.',
+        (gateway) => gateway.redisMemory?.usedBytes,
+      ],
+      [
+        'parley_redis_memory_limit_bytes',
+        'The maxmemory of the fullest Redis master, in bytes; 0 when it has none. Absent without Redis.',
+        (gateway) => gateway.redisMemory?.maxBytes,
+      ],
+      [
+        'parley_redis_memory_reserved',
+        '1 while publications with history are refused because Redis is almost full, else 0. Absent without Redis.',
+        (gateway) => gateway.redisMemory && Number(gateway.redisMemory.reserved),
       ],
       [
         'parley_catalog_age_seconds',

@@ -13,7 +13,7 @@ import { burnAlerts, serverErrorCodes, recordingGroups, slos } from './slos.mjs'
 const controllerPrefix = 'parley-controller'
 
 /** Error codes of refusals that a larger quota would prevent. */
-const quotaCodes = 'CONNECTION_LIMIT|SUBSCRIPTION_LIMIT|CHANNEL_LIMIT|QUOTA_EXCEEDED'
+const quotaCodes = 'CONNECTION_LIMIT|SUBSCRIPTION_LIMIT|CHANNEL_LIMIT|QUOTA_EXCEEDED|STORAGE_LIMIT'
 
 /**
  * @param {{ matcher?: string, runbooks: string }} options `matcher`: a label matcher for all series, such as
@@ -106,6 +106,20 @@ function gatewayAlerts(series) {
       description:
         '{{ $labels.namespace }}/{{ $labels.pod }} has been without one of its Redis connections for {{ $value | humanizeDuration }}. It is not ready, and publishes through it fail.',
     }),
+    alert('ParleyRedisMemoryHigh', 'warning', {
+      expr: `max by (namespace) (${series('parley_redis_memory_used_bytes')} / (${series('parley_redis_memory_limit_bytes')} > 0)) > 0.8`,
+      for: '5m',
+      summary: 'Redis is close to its memory limit.',
+      description:
+        'The fullest Redis master of {{ $labels.namespace }} uses {{ $value | humanizePercentage }} of maxmemory. At 90% gateways refuse publications with history.',
+    }),
+    alert('ParleyRedisMemoryReserved', 'critical', {
+      expr: `max by (namespace) (${series('parley_redis_memory_reserved')}) > 0`,
+      for: '0s',
+      summary: 'Publications with history are refused because Redis is almost full.',
+      description:
+        'Gateways in {{ $labels.namespace }} store no publications, and keep the rest of the memory of Redis for control commands.',
+    }),
     alert('ParleyPublishErrors', 'critical', {
       expr: `${publishes(`result=~"${serverErrorCodes}"`)} / ${publishes()} > 0.05`,
       for: '5m',
@@ -161,6 +175,13 @@ function tenantAlerts(series) {
       summary: 'A tenant is close to its publish rate quota.',
       description:
         '{{ $labels.tenant }} uses {{ $value | humanizePercentage }} of its publish rate quota. At 100% publishes are refused.',
+    }),
+    alert('ParleyTenantStoredBytesHigh', 'info', {
+      expr: `max ${by} (${series('parley_tenant_stored_bytes')}) / max ${by} (${series('parley_tenant_stored_bytes_limit')}) > 0.9`,
+      for: '10m',
+      summary: 'A tenant is close to its quota of stored bytes.',
+      description:
+        'The histories of {{ $labels.tenant }} occupy {{ $value | humanizePercentage }} of its quota. At 100% publications with history are refused.',
     }),
     alert('ParleyTenantRefused', 'info', {
       expr: `sum by (namespace, tenant, code) (rate(${series('parley_tenant_refusals_total', `code=~"${quotaCodes}"`)}[5m])) > 0.1`,

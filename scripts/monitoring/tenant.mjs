@@ -71,6 +71,19 @@ export const tenant = {
           ],
         },
         {
+          title: 'Stored bytes quota used',
+          description:
+            'Share of the quota that the histories of all channels occupy in Redis. At 100% publications with history are refused.',
+          unit: 'percentunit',
+          thresholds: [0.8, 0.95],
+          queries: [
+            {
+              expr: `max by (tenant) (${selected('parley_tenant_stored_bytes', ofTenant)}) / max by (tenant) (${selected('parley_tenant_stored_bytes_limit', ofTenant)})`,
+              legend: '{{tenant}}',
+            },
+          ],
+        },
+        {
           title: 'Publish rate quota used',
           description: 'Share of the publish rate quota in use. Short bursts may exceed it.',
           unit: 'percentunit',

@@ -11,6 +11,11 @@ export const TenantUsage = z.object({
    * none.
    */
   refusals: z.int().optional(),
+  /**
+   * What the tenant's histories occupy in all of Redis, in bytes, as far as the gateway knows. Absent:
+   * nothing.
+   */
+  storedBytes: z.int().optional(),
 })
 export type TenantUsage = z.infer<typeof TenantUsage>
 

@@ -12,6 +12,7 @@ const lateMs = 7_500
 interface TenantTotal {
   connections: number
   publications_per_second: number
+  stored_bytes: number
 }
 
 /**
@@ -23,8 +24,10 @@ export async function readCluster(heartbeats: Heartbeats): Promise<object> {
     const gateways = await heartbeats.readGateways({ usage: true, waitMs })
     const tenants: Record<string, TenantTotal> = {}
     for (const { usage } of gateways) {
-      for (const [key, { connections, publicationsPerSecond }] of usage) {
-        const total = (tenants[key] ??= { connections: 0, publications_per_second: 0 })
+      for (const [key, { connections, publicationsPerSecond, storedBytes = 0 }] of usage) {
+        const total = (tenants[key] ??= { connections: 0, publications_per_second: 0, stored_bytes: 0 })
+        // Every gateway reports what all of them have stored.
+        total.stored_bytes = Math.max(total.stored_bytes, storedBytes)
         total.connections += connections
         total.publications_per_second += publicationsPerSecond
       }

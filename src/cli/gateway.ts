@@ -189,7 +189,7 @@ async function runOn(
     log,
   })
   const certificate = openClientCertificate(options, log)
-  const meter = new UsageMeter(clock)
+  const meter = new UsageMeter(clock, (tenantId) => broker.storage.storedBytes(tenantId))
   const gateway: Gateway = new Gateway({
     broker,
     presence,

@@ -148,8 +148,13 @@ export class RedisLinks {
   async check(): Promise<void> {
     const { log, signal } = this.#deps
     const redis = describeTarget(this.target)
+    const warned = new Set<string>()
     await this.#topology.check({
       signal,
+      onWarning: (sentence) => {
+        if (!warned.has(sentence)) log.warn({ redis }, sentence)
+        warned.add(sentence)
+      },
       onUnavailable: (reason) => {
         this.#startReason = reason
         log.warn({ redis, reason }, 'waiting for Redis')

@@ -42,6 +42,7 @@ import { ControlChannel } from './fleet/control.js'
 import { Surveys } from './fleet/surveys.js'
 import { UserCommands } from './fleet/user-commands.js'
 import { UnauthenticatedSockets, type UnauthenticatedLimits } from './http/unauthenticated-sockets.js'
+import { GatewayHistoryPolicies } from './history-policies.js'
 import { Hub } from './hub.js'
 import { PresenceRefresher } from './presence-refresher.js'
 
@@ -138,6 +139,7 @@ export class Gateway {
   readonly #revocations: RevocationStore
   readonly #jwksSlots = new FetchSlots(fetchesMax)
   readonly #tenants = new Map<string, TenantRuntime<Session>>()
+  readonly #tenantsById = new Map<string, TenantRuntime<Session>>()
   readonly #controlChannel: ControlChannel
   readonly #commandFollower: CommandFollower
   #draining = false
@@ -238,6 +240,12 @@ export class Gateway {
         limitedLog.warn('survey', { err: error }, 'cannot answer the survey of another gateway'),
     })
     broker.listen(new Demultiplexer({ hub: this.hub, control, commands: this.#commandFollower }))
+    broker.storage.govern(
+      new GatewayHistoryPolicies({
+        tenants: () => this.#tenants.values(),
+        byId: (tenantId) => this.#tenantsById.get(tenantId),
+      }),
+    )
     for (const policy of catalog.all()) this.#putTenant(policy)
     catalog.listen({ changed: (change) => this.#onCatalogChange(change) })
   }
@@ -286,6 +294,16 @@ export class Gateway {
     this.#draining = true
   }
 
+  /** What operators should know although the gateway is ready, as sentences for `/readyz`. */
+  warnings(): string[] {
+    const memory = this.context.broker.storage.memory()
+    if (!memory?.reserved) return []
+    const { maxBytes, usedBytes } = memory
+    return [
+      `Redis uses ${usedBytes} of ${maxBytes} bytes: publications with history are refused, and the rest is reserved for control commands`,
+    ]
+  }
+
   /** The reasons why the gateway accepts no new sessions; empty when it is ready. */
   unreadyReasons(): string[] {
     const draining = this.#draining ? ['draining: the gateway is shutting down'] : []
@@ -314,7 +332,7 @@ export class Gateway {
     // A tenant with the same name and another id is another tenant: it inherits nothing, in particular no
     // connections.
     if (existing && existing.policy.tenantId !== policy.tenantId) this.#removeTenant(key)
-    else if (existing) return existing.update(policy)
+    else if (existing) return this.#updateTenant(existing, policy)
     const { clock, log } = this.context
     const tenant: TenantRuntime<Session> = new TenantRuntime<Session>(policy, {
       clock,
@@ -328,12 +346,20 @@ export class Gateway {
       followCommands: () => this.#commandFollower.follow(tenant),
     })
     this.#tenants.set(key, tenant)
+    this.#tenantsById.set(policy.tenantId, tenant)
+  }
+
+  #updateTenant(tenant: TenantRuntime<Session>, policy: TenantPolicy): void {
+    const before = JSON.stringify(tenant.policy.channels)
+    tenant.update(policy)
+    if (JSON.stringify(policy.channels) !== before) this.context.broker.storage.rulesChanged(policy.tenantId)
   }
 
   #removeTenant(key: string): void {
     const tenant = this.#tenants.get(key)
     if (!tenant) return
     this.#tenants.delete(key)
+    this.#tenantsById.delete(tenant.policy.tenantId)
     for (const session of this.context.sessions) {
       if (session.tenant === tenant)
         session.close(withDetail(closeCodes.forceDisconnect, 'the tenant was removed'))
@@ -365,6 +391,7 @@ export class Gateway {
       ready: this.unreadyReasons().length === 0,
       draining: this.#draining,
       redisAwaySeconds: inSeconds(redisAwayMs),
+      redisMemory: this.context.broker.storage.memory(),
       catalogAgeSeconds: inSeconds(catalogAgeMs),
       certificateExpiresSeconds: inSeconds(this.#options.certificateExpiresMs?.()),
     }
@@ -372,7 +399,7 @@ export class Gateway {
 
   *#tenantGauges(): Iterable<TenantGauges> {
     for (const tenant of this.#tenants.values()) {
-      const { connections, messages } = tenant.policy.limits
+      const { connections, messages, retention } = tenant.policy.limits
       const { counters } = tenant.quota
       yield {
         tenant: tenant.key,
@@ -387,6 +414,8 @@ export class Gateway {
         deliveries: counters.deliveriesTotal,
         publishRateLimit: messages.publishPerSecond,
         revocations: tenant.revocations.size,
+        storedBytes: this.context.broker.storage.storedBytes(tenant.policy.tenantId) ?? 0,
+        storedBytesLimit: retention.storedBytes,
         refusals: counters.refusals,
       }
     }

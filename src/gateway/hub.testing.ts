@@ -101,6 +101,7 @@ export class HubFixture {
       ready: true,
       draining: false,
       redisAwaySeconds: undefined,
+      redisMemory: undefined,
       catalogAgeSeconds: undefined,
       certificateExpiresSeconds: undefined,
     }

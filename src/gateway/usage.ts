@@ -9,12 +9,14 @@ const limitCodes: readonly ErrorCode[] = [
   'SUBSCRIPTION_LIMIT',
   'CHANNEL_LIMIT',
   'QUOTA_EXCEEDED',
+  'STORAGE_LIMIT',
   'TOO_MANY_REQUESTS',
 ]
 
 /** The counters of a tenant that are read. */
 interface MeteredTenant {
   readonly key: string
+  readonly policy: { readonly tenantId: string }
   readonly quota: {
     readonly connections: number
     readonly counters: Pick<TenantCounters, 'publicationsTotal' | 'refusals'>
@@ -31,8 +33,12 @@ export class UsageMeter {
    */
   #publications = new Map<MeteredTenant, number>()
 
-  constructor(clock: Clock) {
+  readonly #storedBytes: (tenantId: string) => number | undefined
+
+  /** `storedBytes` returns what the histories of a tenant occupy, on all gateways together. */
+  constructor(clock: Clock, storedBytes: (tenantId: string) => number | undefined) {
     this.#clock = clock
+    this.#storedBytes = storedBytes
     this.#readAtMs = clock.monotonicMs()
   }
 
@@ -50,8 +56,14 @@ export class UsageMeter {
       const published = publicationsTotal - (this.#publications.get(tenant) ?? 0)
       const publicationsPerSecond = Math.round((published / seconds) * 10) / 10
       const refused = limitCodes.reduce((sum, code) => sum + (refusals.get(code) ?? 0), 0)
-      if (connections === 0 && publicationsPerSecond === 0 && refused === 0) continue
-      usage.set(key, { connections, publicationsPerSecond, ...(refused > 0 && { refusals: refused }) })
+      const storedBytes = this.#storedBytes(tenant.policy.tenantId) ?? 0
+      if (connections === 0 && publicationsPerSecond === 0 && refused === 0 && storedBytes === 0) continue
+      usage.set(key, {
+        connections,
+        publicationsPerSecond,
+        ...(refused > 0 && { refusals: refused }),
+        ...(storedBytes > 0 && { storedBytes }),
+      })
     }
     this.#publications = totals
     this.#readAtMs = nowMs

@@ -19,6 +19,11 @@ export interface StartCheckOptions {
   readonly signal: AbortSignal
   /** Called with the reason why the check is waiting, and again when the reason changes. */
   readonly onUnavailable: (reason: string) => void
+  /**
+   * Called with each setting of a master that endangers stored data, as a sentence; several times when the
+   * check is repeated. Default: they are ignored.
+   */
+  readonly onWarning?: (sentence: string) => void
 }
 
 const oldestVersion = [7, 0] as const
@@ -36,7 +41,7 @@ export async function checkAtStart(
     const { address, configError, unavailableReason } = locator
     if (configError !== undefined) throw new ConfigError([configError])
     if (!address) return unavailableReason ?? 'the address of the master is not known'
-    return checkNode(target, address, { signal: waiting.signal, master: true })
+    return checkNode(target, address, { ...waiting, master: true })
   })
 }
 
@@ -53,7 +58,7 @@ export async function checkClusterAtStart(
     const known = masters.length > 0
     const checks = await Promise.allSettled(
       (known ? masters : target.nodes).map((address) =>
-        checkNode(target, address, { signal: waiting.signal, master: known }),
+        checkNode(target, address, { ...waiting, master: known }),
       ),
     )
     const failures = checks.flatMap((check): unknown[] => (check.status === 'rejected' ? [check.reason] : []))
@@ -92,7 +97,7 @@ async function untilReady(
 async function checkNode(
   target: RedisTarget,
   address: Address,
-  { master, signal }: { master: boolean; signal: AbortSignal },
+  { master, onWarning, signal }: Omit<StartCheckOptions, 'onUnavailable'> & { readonly master: boolean },
 ): Promise<string | undefined> {
   const { login, tls } = target
   const where = `Redis at ${formatAddress(address)}`
@@ -103,9 +108,9 @@ async function checkNode(
   signal.addEventListener('abort', stop)
   try {
     await connection.open()
-    const pipeline = connection.client.pipeline().role().ping().info('server')
+    const pipeline = connection.client.pipeline().role().ping().info('server').info('memory')
     if (cluster) pipeline.call('CLUSTER', 'INFO')
-    const [role, pong, info, state] = await connection.run(pipeline)
+    const [role, pong, info, memory, state] = await connection.run(pipeline)
     const problems = [
       ...problemsOfServer(where, info, { cluster }),
       ...(target.kind === 'standalone' ? problemsOfRole(where, role) : []),
@@ -113,6 +118,7 @@ async function checkNode(
     if (problems.length > 0) throw new ConfigError(problems)
     if (pong instanceof Error && !pong.message.startsWith('NOPERM')) return `${where}: ${pong.message}`
     if (master && roleOf(role) === 'slave') return `${where} is a replica at the moment`
+    if (master) for (const warning of warningsOfMemory(where, memory)) onWarning?.(warning)
     const missing = await missingGrants(connection, { cluster })
     if (missing.length === 0)
       return isClusterDown(state) ? `${where} reports that the Cluster is down` : undefined
@@ -168,6 +174,22 @@ function problemsOfVersion(where: string, info: string): string[] {
   return [
     `${where} is version ${text.slice('redis_version:'.length)}: Parley needs ${oldestVersion.join('.')} or newer`,
   ]
+}
+
+/** A Redis without these settings works until its memory is used up. */
+function warningsOfMemory(where: string, info: unknown): string[] {
+  if (typeof info !== 'string') return []
+  const policy = /^maxmemory_policy:([\w-]+)/m.exec(info)?.[1] ?? 'noeviction'
+  const warnings: string[] = []
+  if (/^maxmemory:0\b/m.test(info))
+    warnings.push(
+      `${where} has no maxmemory: it can use up the memory of its machine, and no reserve for control commands is kept. Set maxmemory`,
+    )
+  if (policy !== 'noeviction')
+    warnings.push(
+      `${where} has maxmemory-policy ${policy}: when its memory is used up, it deletes histories and quotas. Set noeviction`,
+    )
+  return warnings
 }
 
 function problemsOfRole(where: string, role: unknown): string[] {

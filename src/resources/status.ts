@@ -104,6 +104,7 @@ export const ChatTenantStatus = z.object({
       rejected: count.describe(
         'Commands and connections that were refused because of a limit since the gateways started.',
       ),
+      storedBytes: count.optional().describe('What the histories of all channels occupy in Redis, in bytes.'),
       asOf: Time.describe(
         'The time of the measurement. The usage is written at most every 30 seconds, and only when ' +
           'it changed.',

@@ -29,7 +29,7 @@ export interface PublishRequest {
 }
 
 /**
- * Throws CommandError: MESSAGE_TOO_LARGE, CHANNEL_LIMIT, QUOTA_EXCEEDED, and the errors of `Broker.publish`.
+ * Throws CommandError: MESSAGE_TOO_LARGE, CHANNEL_LIMIT, STORAGE_LIMIT, QUOTA_EXCEEDED, and the errors of `Broker.publish`.
  */
 export async function publishMessage(
   { context, tenant }: { context: SessionContext; tenant: TenantRuntime },
@@ -46,7 +46,10 @@ export async function publishMessage(
   }
   const settings = channelSettings(tenant, channel)
   const history = request.skipHistory ? undefined : (settings.history ?? undefined)
-  if (history) tenant.quota.checkChannel(channel)
+  if (history) {
+    tenant.quota.checkChannel(channel)
+    tenant.quota.checkStored(channel, context.broker.storage.storedBytes(tenantId))
+  }
   tenant.quota.rates.chargePublish(channel, request.delayedMs)
   if (history) tenant.channels.addPublication(channel, history.ttlMs)
 

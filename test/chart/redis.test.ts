@@ -106,6 +106,20 @@ describe('the embedded Redis', () => {
     expect(data['master.conf'].split('\n')).toContain('down-after-milliseconds parley 2000')
   })
 
+  test.each([
+    [{}, 644_245_094],
+    [{ resources: { limits: { memory: '1.5Gi' } } }, 966_367_641],
+    [{ resources: { limits: { memory: '800M' } }, maxMemoryPercent: 50 }, 400_000_000],
+    [{ resources: { limits: { memory: null }, requests: { memory: '512Mi' } } }, 322_122_547],
+    [{ maxMemoryPercent: 0 }, undefined],
+  ])('limits the data of Redis to a part of its memory: %j', async (embedded, bytes) => {
+    const { objects } = await podsOf({ redis: { embedded } })
+    const lines = find(objects, 'ConfigMap').data['redis.conf'].split('\n')
+    const limits = lines.filter((line: string) => line.startsWith('maxmemory '))
+    expect(limits).toEqual(bytes === undefined ? [] : [`maxmemory ${bytes}`])
+    expect(lines).toContain('maxmemory-policy noeviction')
+  })
+
   test('appends configuration lines from the values', async () => {
     const { objects } = await podsOf({ redis: { embedded: { config: 'maxmemory 1gb\nhz 20' } } })
     expect(find(objects, 'ConfigMap').data['redis.conf']).toMatch(/\nmaxmemory 1gb\nhz 20\n?$/)

@@ -75,6 +75,27 @@ redis+sentinel://{{ include "parley.redisHosts" . | replace " " ":26379," }}:263
   valueFrom: { secretKeyRef: { name: {{ include "parley.redisSecret" . }}, key: {{ .Values.redis.passwordKey }} } }
 {{- end -}}
 
+{{/* Bytes of a quantity of memory, such as `1.5Gi` or `800M`. Empty for an empty quantity. */}}
+{{- define "parley.bytes" -}}
+{{- $quantity := . | toString -}}
+{{- if . -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $unit := regexFind "[A-Za-z]*$" $quantity -}}
+{{- if not (hasKey $units $unit) }}{{ fail (printf "cannot read %q as a quantity of memory: use a number with Ki, Mi, Gi, Ti, k, M, G, T or no unit" $quantity) }}{{ end -}}
+{{- mulf (trimSuffix $unit $quantity | float64) (get $units $unit) | floor | int64 -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The limit of what the embedded Redis stores, in bytes. Empty: none. */}}
+{{- define "parley.redisMaxMemory" -}}
+{{- with .Values.redis.embedded -}}
+{{- $limits := .resources.limits | default dict -}}
+{{- $requests := .resources.requests | default dict -}}
+{{- $memory := include "parley.bytes" (get $limits "memory" | default (get $requests "memory")) -}}
+{{- if and $memory .maxMemoryPercent }}{{ div (mul (int64 $memory) (int64 .maxMemoryPercent)) 100 }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Files of the embedded Redis. Its pods restart when one of them changes. */}}
 {{- define "parley.redisConfiguration" -}}
 {{- range list "find-master.sh" "redis.sh" "sentinel.sh" "ready.sh" "sentinel.conf" }}
@@ -83,6 +104,9 @@ redis+sentinel://{{ include "parley.redisHosts" . | replace " " ":26379," }}:263
 {{- end }}
 redis.conf: |
   {{- .Files.Get "files/redis/redis.conf" | trim | nindent 2 }}
+  {{- with include "parley.redisMaxMemory" . }}
+  maxmemory {{ . }}
+  {{- end }}
   {{- with .Values.redis.embedded.config }}
   {{- . | trim | nindent 2 }}
   {{- end }}

@@ -62,8 +62,11 @@ export interface RedisBrokerParts {
   readonly windowMs: number
 }
 
-/** The tenant ids of the gateways' own channels begin with this. Their data uses the reserve of the memory. */
-const ownTenantPrefix = '$'
+/**
+ * The tenant ids and the names of the gateways' own channels begin with this; those of clients never do. Their
+ * data may use the reserve of the memory.
+ */
+const ownPrefix = '$'
 
 /** Takes the place of the time in an envelope, until the envelope is sent. */
 const unsetTimeMs = 1e12
@@ -108,7 +111,7 @@ export class RedisBroker implements Broker {
       key === undefined
         ? undefined
         : { key: idempotencyKey(ref, key), digest: digestOf(publication), windowMs }
-    const reserved = ref.tenantId.startsWith(ownTenantPrefix)
+    const reserved = ref.tenantId.startsWith(ownPrefix) || ref.channel.startsWith(ownPrefix)
     if (history && !reserved) storage.checkMemory(location)
     const envelope = writeEnvelope(publication, { timeMs: unsetTimeMs, ttlMs: history?.ttlMs })
     this.#publishing += 1

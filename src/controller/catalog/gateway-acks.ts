@@ -39,12 +39,18 @@ export class GatewayAcks {
 export function usageByTenant(gateways: readonly LiveGateway[]): Map<string, MeasuredUsage> {
   const usage = new Map<string, MeasuredUsage>()
   for (const gateway of gateways) {
-    for (const [key, { connections, publicationsPerSecond, refusals = 0 }] of gateway.usage) {
+    for (const [
+      key,
+      { connections, publicationsPerSecond, refusals = 0, storedBytes = 0 },
+    ] of gateway.usage) {
       const sum = usage.get(key) ?? noUsage
+      // Every gateway reports what all of them have stored.
+      const stored = Math.max(sum.storedBytes ?? 0, storedBytes)
       usage.set(key, {
         connections: sum.connections + connections,
         publishRate: sum.publishRate + publicationsPerSecond,
         rejected: sum.rejected + refusals,
+        ...(stored > 0 && { storedBytes: stored }),
       })
     }
   }

@@ -10,6 +10,8 @@ export interface MeasuredUsage {
   readonly publishRate: number
   /** Operations refused because of a limit, since the gateways began to serve the tenant. */
   readonly rejected: number
+  /** What the histories of the tenant occupy in Redis, in bytes. Absent: nothing. */
+  readonly storedBytes?: number | undefined
 }
 
 /** The usage in status. */
@@ -74,15 +76,21 @@ export function pressureOf(
   return [
     { limit: 'connections.max', used: used.connections, allowed: limits.connections.max },
     { limit: 'messages.publishPerSecond', used: used.publishRate, allowed: limits.messages.publishPerSecond },
+    {
+      limit: 'retention.storedBytes',
+      used: used.storedBytes ?? 0,
+      allowed: limits.retention.storedBytes,
+    },
   ].find(({ allowed, used: count }) => allowed > 0 && count > share * allowed)
 }
 
-function isIdle({ connections, publishRate, rejected }: MeasuredUsage): boolean {
-  return connections === 0 && publishRate === 0 && rejected === 0
+function isIdle({ connections, publishRate, rejected, storedBytes = 0 }: MeasuredUsage): boolean {
+  return connections === 0 && publishRate === 0 && rejected === 0 && storedBytes === 0
 }
 
 function hasChanged(written: MeasuredUsage, measured: MeasuredUsage, limits: Limits | undefined): boolean {
   if (differs(written.connections, measured.connections)) return true
+  if (differs(written.storedBytes ?? 0, measured.storedBytes ?? 0)) return true
   if (differs(written.publishRate, measured.publishRate) || differs(written.rejected, measured.rejected))
     return true
   const underPressure = pressureOf(written, limits, { underPressure: false }) !== undefined

@@ -35,7 +35,12 @@ export async function handleOpsRequest(
       return sendJson(response, 200, { status: 'alive' })
     case '/readyz': {
       const reasons = gateway.unreadyReasons()
-      return sendJson(response, reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons })
+      const warnings = gateway.warnings()
+      return sendJson(response, reasons.length === 0 ? 200 : 503, {
+        ready: reasons.length === 0,
+        reasons,
+        ...(warnings.length > 0 && { warnings }),
+      })
     }
     case '/stats':
       return sendJson(response, 200, { ...stats(gateway, options), cluster: await gateway.readCluster() })
@@ -66,6 +71,9 @@ interface TenantStats {
   connections_max: number
   guests: number
   guests_max: number
+  /** What the tenant's histories occupy in Redis, the same on all gateways. */
+  stored_bytes: number
+  stored_bytes_max: number
   users: number
   publications: number
   deliveries: number
@@ -89,6 +97,8 @@ function stats(gateway: Gateway, { statsNames = false }: OpsOptions): object {
       connections_max: tenant.policy.limits.connections.max,
       guests: tenant.quota.guests,
       guests_max: tenant.quota.guestsMax,
+      stored_bytes: gateway.context.broker.storage.storedBytes(tenant.policy.tenantId) ?? 0,
+      stored_bytes_max: tenant.policy.limits.retention.storedBytes,
       users: tenant.quota.users,
       publications: tenant.quota.counters.publicationsTotal,
       deliveries: tenant.quota.counters.deliveriesTotal,

@@ -175,6 +175,21 @@ export class TenantQuota implements LeaseListener {
   }
 
   /**
+   * Throws STORAGE_LIMIT when the tenant's histories occupy as much as they may. `storedBytes`: what they
+   * occupy, undefined when it is not known.
+   */
+  checkStored(channel: string, storedBytes: number | undefined): void {
+    const max = this.#policy.limits.retention.storedBytes
+    if (storedBytes === undefined || storedBytes < max) return
+    this.#exceed({
+      code: 'STORAGE_LIMIT',
+      limit: 'retention.storedBytes',
+      message: `Cannot publish to "${channel}": the tenant’s histories occupy ${storedBytes} of ${max} bytes. Wait until publications expire, remove the history of channels, or shorten it in the channel rules`,
+      retryAfterMs: fullRetryAfterMs,
+    })
+  }
+
+  /**
    * Returns how many of the `sessions` on this gateway exceed the tenant's connection limit. Each gateway
    * keeps its proportional part of the limit, so that all gateways together keep no more than the limit.
    */
