@@ -12,7 +12,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { fetchesMax, FetchSlots } from '../auth/fetch-slots.js'
 import type { Broker } from '../broker/broker.js'
 import { LimitedLog, type Log } from '../log.js'
-import { TenantMetrics, type TenantGauges } from '../metrics-tenants.js'
+import { TenantMetrics } from '../metrics-tenants.js'
 import { Metrics, type GatewayGauges } from '../metrics.js'
 import { presenceTtlMs, type Presence } from '../presence/presence.js'
 import { closeCodes, withDetail } from '../protocol/codes.js'
@@ -44,6 +44,7 @@ import { UserCommands } from './fleet/user-commands.js'
 import { UnauthenticatedSockets, type UnauthenticatedLimits } from './http/unauthenticated-sockets.js'
 import { GatewayHistoryPolicies } from './history-policies.js'
 import { Hub } from './hub.js'
+import { memoryWarnings, tenantGauges } from './tenant-gauges.js'
 import { PresenceRefresher } from './presence-refresher.js'
 
 /** How often sessions recheck their keys. The check fetches a key set again when it is ten minutes old. */
@@ -164,7 +165,7 @@ export class Gateway {
         ),
     })
     this.metrics = new Metrics(() => this.#gauges(), { process: options.processMetrics ?? true })
-    this.tenantMetrics = new TenantMetrics(() => this.#tenantGauges())
+    this.tenantMetrics = new TenantMetrics(() => tenantGauges(this.#tenants.values(), broker.storage))
     const scheduler = new FairScheduler({
       clock,
       onError: (error) => this.reportBug(error, 'the work of a tenant failed'),
@@ -296,12 +297,7 @@ export class Gateway {
 
   /** What operators should know although the gateway is ready, as sentences for `/readyz`. */
   warnings(): string[] {
-    const memory = this.context.broker.storage.memory()
-    if (!memory?.reserved) return []
-    const { maxBytes, usedBytes } = memory
-    return [
-      `Redis uses ${usedBytes} of ${maxBytes} bytes: publications with history are refused, and the rest is reserved for control commands`,
-    ]
+    return memoryWarnings(this.context.broker.storage)
   }
 
   /** The reasons why the gateway accepts no new sessions; empty when it is ready. */
@@ -394,30 +390,6 @@ export class Gateway {
       redisMemory: this.context.broker.storage.memory(),
       catalogAgeSeconds: inSeconds(catalogAgeMs),
       certificateExpiresSeconds: inSeconds(this.#options.certificateExpiresMs?.()),
-    }
-  }
-
-  *#tenantGauges(): Iterable<TenantGauges> {
-    for (const tenant of this.#tenants.values()) {
-      const { connections, messages, retention } = tenant.policy.limits
-      const { counters } = tenant.quota
-      yield {
-        tenant: tenant.key,
-        connections: tenant.quota.connections,
-        connectionsLimit: connections.max,
-        guests: tenant.quota.guests,
-        guestsLimit: tenant.quota.guestsMax,
-        channels: tenant.channels.count(),
-        subscriptions: counters.subscriptionsTotal,
-        publications: counters.publicationsTotal,
-        publicationsByRule: counters.publicationsByRule,
-        deliveries: counters.deliveriesTotal,
-        publishRateLimit: messages.publishPerSecond,
-        revocations: tenant.revocations.size,
-        storedBytes: this.context.broker.storage.storedBytes(tenant.policy.tenantId) ?? 0,
-        storedBytesLimit: retention.storedBytes,
-        refusals: counters.refusals,
-      }
     }
   }
 }
