@@ -21,6 +21,7 @@ beforeAll(async () => {
   rig = await Rig.start()
   await rig.startGateways(2)
   leader = await rig.startController('one')
+  await rig.startBaseline()
   client = rig.ownClient()
   await client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: other } })
   await client.create({ apiVersion, kind: 'ChatPlan', metadata: { name: other }, spec: {} })
@@ -72,16 +73,17 @@ async function make(change: Change, name: string): Promise<() => Promise<unknown
       return () => client.patch(refTo(name), { spec: { suspend: false } })
     case 'an API key is deleted':
       await client.delete(refTo(`${name}-key`, 'ChatCredential'))
-      return async () => undefined
+      return async () => {}
     case 'a signing key is deleted':
       await client.delete({ apiVersion: 'v1', kind: 'Secret', namespace: other, name: `${name}-credentials` })
-      return async () => undefined
+      return async () => {}
   }
 }
 
 class Latencies {
   readonly #catalog = new Map<Change, number[]>()
   readonly #answer: number[] = []
+  readonly #baseline: number[] = []
 
   /** Makes each kind of change once, with the tenant `index`. */
   async round(index: number): Promise<void> {
@@ -93,19 +95,26 @@ class Latencies {
         await settled(name, () => client.create(credential(name, { importSecretRef })))
       }
       const before = await rig.stampOf(name, other)
+      const { metadata } = await client.get(refTo(name))
       const startMs = performance.now()
       const recorded = rig.recorded(name, before, other)
+      // The deletion of a key changes no ChatTenant.
+      const edits = change === 'a Deny is added' || change === 'the tenant is suspended'
+      const baselineSaw = edits && rig.baselineSaw(name, Number(metadata['generation']) + 1)
       const undo = await make(change, name)
       this.#answer.push(performance.now() - startMs)
       const known = this.#catalog.get(change) ?? []
       this.#catalog.set(change, known)
       known.push((await recorded) - startMs)
-      if (change === 'a Deny is added' || change === 'the tenant is suspended') await settled(name, undo)
+      if (!baselineSaw) continue
+      this.#baseline.push((await baselineSaw) - startMs)
+      await settled(name, undo)
     }
   }
 
   addRows(when: string): void {
     for (const [change, ms] of this.#catalog) rows.push(row(`${change}, ${when}`, ms))
+    rows.push(row(`(a bare loop sees the first two, ${when})`, this.#baseline))
     rows.push(row(`(the answer of the API server, ${when})`, this.#answer))
   }
 }
