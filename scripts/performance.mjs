@@ -11,7 +11,7 @@ import { root } from './run.mjs'
 /** @typedef {import('../bench/speed/tables.mjs').StoredResult} StoredResult */
 
 const folder = join(root, 'bench/results')
-const scenarios = ['fan-out', 'one-channel', 'publishes', 'idle', 'connects', 'growth']
+const scenarios = ['fan-out', 'one-channel', 'publishes', 'idle', 'connects', 'growth', 'neighbours']
 
 /** @type {Map<string, StoredResult>} */
 const results = new Map()

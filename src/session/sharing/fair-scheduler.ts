@@ -27,6 +27,12 @@ export interface FairSchedulerOptions {
  */
 export const [quantumMs, turnMs] = [1, 1]
 
+/**
+ * The most that one step is charged, in milliseconds. A step that took longer was interrupted, by the garbage
+ * collector or because another process had the processor.
+ */
+const stepMsMax = 5
+
 export class FairScheduler {
   readonly #clock: Clock
   readonly #onError: (error: unknown) => void
@@ -144,7 +150,7 @@ export class FairScheduler {
 
   #charge(queue: WorkQueue, sinceMs: number): number {
     const nowMs = this.#clock.monotonicMs()
-    queue.creditMs -= nowMs - sinceMs
+    queue.creditMs -= Math.min(nowMs - sinceMs, stepMsMax)
     return nowMs
   }
 }
