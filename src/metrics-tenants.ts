@@ -23,6 +23,12 @@ export interface TenantGauges {
   /** Publications by the name of the channel rule. */
   readonly publicationsByRule: ReadonlyMap<string, number>
   readonly deliveries: number
+  /** Bytes of frames and API responses that were sent. */
+  readonly bytesOut: number
+  /** Reads, subscriptions and API calls, refused ones included. */
+  readonly reads: number
+  readonly joins: number
+  readonly apiRequests: number
   readonly publishRateLimit: number
   readonly revocations: number
   /** What the tenant's histories occupy in Redis, the same on all gateways. */
@@ -30,6 +36,8 @@ export interface TenantGauges {
   readonly storedBytesLimit: number
   /** Refused commands and connections by error code. */
   readonly refusals: ReadonlyMap<string, number>
+  /** Requests above a limit by the limit's name, also where the plan does not enforce it. */
+  readonly excesses: ReadonlyMap<string, number>
 }
 
 /** The metrics of all tenants on one gateway. */
@@ -108,6 +116,26 @@ export class TenantMetrics {
         'Deliveries to subscribers of the tenant on this gateway.',
         (t) => t.deliveries,
       ],
+      [
+        'parley_tenant_bytes_out_total',
+        'Bytes that this gateway has sent to clients and backends of the tenant.',
+        (t) => t.bytesOut,
+      ],
+      [
+        'parley_tenant_reads_total',
+        'Reads of history and presence by the tenant on this gateway, refused ones included.',
+        (t) => t.reads,
+      ],
+      [
+        'parley_tenant_joins_total',
+        'Subscriptions of the tenant that began on this gateway, refused ones included.',
+        (t) => t.joins,
+      ],
+      [
+        'parley_tenant_api_requests_total',
+        'Calls of the server API by the tenant on this gateway, refused ones included.',
+        (t) => t.apiRequests,
+      ],
     ]
     for (const [name, help, value] of series) {
       new (name.endsWith('_total') ? Counter : Gauge)<'tenant'>({
@@ -125,6 +153,12 @@ export class TenantMetrics {
       help: 'Refused commands and connections of the tenant on this gateway, by error code.',
       label: 'code',
       parts: (tenant) => tenant.refusals,
+      tenants,
+    })
+    this.#labelledCounter('parley_tenant_limit_excesses_total', {
+      help: 'Requests of the tenant above a limit on this gateway, by the name of the limit. They are refused where the plan enforces its limits.',
+      label: 'limit',
+      parts: (tenant) => tenant.excesses,
       tenants,
     })
     this.#labelledCounter('parley_tenant_rule_publications_total', {

@@ -161,6 +161,11 @@ export interface Announcement {
    * Endpoints that report users instead of connections announce only these.
    */
   readonly userEdge: boolean
+  /**
+   * Set in a large channel: it now has this many connections, and nobody is named. `info` is then one of those
+   * who joined or left, which only gateways of an earlier version read.
+   */
+  readonly clients?: number | undefined
 }
 
 /**

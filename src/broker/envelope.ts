@@ -5,7 +5,8 @@ import type { Announcement, ClientInfo, NewPublication, Position, Publication } 
 
 // Header fields have names of one letter and are validated by hand, because every gateway decodes every
 // publication of its channels. Publication: t time, x time to live, s skipped session, p publisher (u user, c
-// client, n name, i info), g tags. Announcement: k kind, e user edge, p member.
+// client, n name, i info), g tags. Announcement: k kind, e user edge, p member, m connections
+// (instead of naming the member).
 
 interface InfoFields {
   readonly u: string
@@ -26,6 +27,7 @@ interface AnnouncementFields {
   readonly k: 'join' | 'leave'
   readonly e: boolean
   readonly p: InfoFields
+  readonly m?: number | undefined
 }
 
 const isText = (value: unknown): value is string => typeof value === 'string'
@@ -65,6 +67,7 @@ function isAnnouncementFields(value: unknown): value is AnnouncementFields {
     isRecord(value) &&
     (value['k'] === 'join' || value['k'] === 'leave') &&
     typeof value['e'] === 'boolean' &&
+    (value['m'] === undefined || isNumber(value['m'])) &&
     isInfoFields(value['p'])
   )
 }
@@ -214,8 +217,9 @@ export function ephemeralMessage(envelope: Buffer): Buffer {
 }
 
 /** The message for a join or leave: `A<JSON>`. */
-export function announcementMessage({ info, kind, userEdge }: Announcement): Buffer {
-  return Buffer.from(`A{"k":${JSON.stringify(kind)},"e":${userEdge},"p":${infoText(info)}}`)
+export function announcementMessage({ clients, info, kind, userEdge }: Announcement): Buffer {
+  const count = clients === undefined ? '' : `,"m":${clients}`
+  return Buffer.from(`A{"k":${JSON.stringify(kind)},"e":${userEdge},"p":${infoText(info)}${count}}`)
 }
 
 /** Decodes a message. `offsetOf` converts a stream id to an offset. Throws when the message is malformed. */
@@ -239,8 +243,14 @@ export function decodeTopicMessage(message: Buffer, offsetOf: (id: string) => nu
     case messageKinds.announcement: {
       const announced = parseJson(message.toString('utf8', 1))
       if (!isAnnouncementFields(announced)) throw malformed('announcement')
-      const { e, k, p } = announced
-      return { kind: 'announcement', announcement: { kind: k, userEdge: e, info: decodeInfo(p) } }
+      const { e, k, m, p } = announced
+      const announcement = {
+        kind: k,
+        userEdge: e,
+        info: decodeInfo(p),
+        ...(m !== undefined && { clients: m }),
+      }
+      return { kind: 'announcement', announcement }
     }
     default:
       throw new Error(`unknown message on a channel's topic: its first byte is ${message[0] ?? 'missing'}`)

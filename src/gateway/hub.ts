@@ -16,6 +16,7 @@ import type { ChannelHub } from '../session/context.js'
 import type { FairScheduler } from '../session/sharing/fair-scheduler.js'
 import type { MemoryCeiling } from '../session/sharing/memory-ceiling.js'
 import type { Work } from '../session/sharing/work-queue.js'
+import { LatestEachSecond } from '../session/latest-each-second.js'
 import type { Subscription } from '../session/subscription.js'
 import type { TenantRuntime } from '../session/tenant/runtime.js'
 import type { Clock, Timer, TimerWheel } from '../time.js'
@@ -40,6 +41,8 @@ class LocalChannel {
   readonly byCodec = new Map<Codec, Set<Subscription>>()
   /** Set when the channel becomes empty for the first time, and rescheduled each time after. */
   unsubscribeTimer: Timer | undefined
+  /** The announced numbers of connections. Set once the channel is large. */
+  counts: LatestEachSecond<Announcement> | undefined
   size = 0
   /** The position up to which subscriptions are about to be notified of a loss. */
   pendingLoss: Position | undefined
@@ -105,7 +108,7 @@ export class Hub implements ChannelHub, BrokerListener {
   readonly #fanOut: FanOutState = { isInStep: false }
   readonly #announcementOptions: AnnouncementOptions<LocalChannel> = {
     state: this.#fanOut,
-    onStep: ({ tenant }, { deliveries }) => tenant.quota.rates.chargeDeliveries(deliveries),
+    onStep: ({ tenant }, { deliveries }) => tenant.quota.rates.chargeDeliveries(0, deliveries),
   }
   readonly #publicationOptions: PublicationOptions<LocalChannel> = {
     state: this.#fanOut,
@@ -176,6 +179,15 @@ export class Hub implements ChannelHub, BrokerListener {
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
     const channel = this.#find(ref)
     if (!channel) return
+    if (announcement.clients === undefined) return this.#announce(channel, announcement)
+    // Each gateway announces counts once a second.
+    channel.counts ??= new LatestEachSecond(this.#deps.wheel, {
+      deliver: (latest) => this.#announce(channel, latest),
+    })
+    channel.counts.offer(announcement)
+  }
+
+  #announce(channel: LocalChannel, announcement: Announcement): void {
     if (this.#isFull(channel.tenant)) return this.#logFull(channel.tenant)
     this.#deliver(channel.tenant, new AnnouncementFanOut(channel, announcement, this.#announcementOptions), 0)
   }

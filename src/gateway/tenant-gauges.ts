@@ -27,6 +27,11 @@ export function* tenantGauges(
       storedBytes: storage.storedBytes(tenant.policy.tenantId) ?? 0,
       storedBytesLimit: retention.storedBytes,
       refusals: counters.refusals,
+      bytesOut: counters.bytesOutTotal,
+      reads: counters.readsTotal,
+      joins: counters.joinsTotal,
+      apiRequests: counters.apiRequestsTotal,
+      excesses: counters.excesses,
     }
   }
 }

@@ -57,8 +57,8 @@ export interface SessionLimits {
   readonly pageBytesMax: number
   /** Members in one presence reply. */
   readonly membersMax: number
-  /** With more clients than this in the lobby, joins and leaves are counted but not announced. */
-  readonly lobbyAnnounceMax: number
+  /** With more clients than this in a channel, joins and leaves are counted instead of announced by name. */
+  readonly announceMax: number
 }
 
 export const defaultSessionLimits: SessionLimits = {
@@ -73,7 +73,7 @@ export const defaultSessionLimits: SessionLimits = {
   pageMax: 300,
   pageBytesMax: 524_288,
   membersMax: 1000,
-  lobbyAnnounceMax: 200,
+  announceMax: 200,
 }
 
 export interface SessionContext {

@@ -1,8 +1,9 @@
 // A subscriber joins or leaves a channel: its entry in the channel's presence, and the announcement to the
 // other subscribers.
+import type { Announcement } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
-import { lobbyChannel } from '../protocol/chat/channels.js'
 import type { Client } from './client.js'
+import { LatestEachSecond } from './latest-each-second.js'
 import type { Subscription } from './subscription.js'
 
 /** How one join or leave changed a channel's presence. */
@@ -31,7 +32,7 @@ export async function addToPresence(client: Client, subscription: Subscription):
 
 /**
  * Presence is best effort: a failover must not cost a client its subscription. The number of clients is
- * unknown then, so the lobby, which announces joins and leaves only among few clients, announces nothing.
+ * unknown then, so nothing is announced, because a channel could be large.
  */
 function presenceUnknown(
   client: Client,
@@ -76,7 +77,8 @@ export function leave(client: Client, subscription: Subscription): void {
 }
 
 /**
- * Announces a join or leave to the channel, where its rule asks for that (`joinLeave`). Does not wait for the
+ * Announces a join or leave to the channel, where its rule asks for that (`joinLeave`): by name in a small
+ * channel, and in a large one as the number of its connections, at most once a second. Does not wait for the
  * broker.
  */
 export function announce(
@@ -85,9 +87,30 @@ export function announce(
   { change, kind }: { kind: 'join' | 'leave'; change: PresenceChange },
 ): void {
   const { broker, limits } = client.context
-  if (!client.tenant.rules.settings(ref.channel)?.joinLeave) return
-  if (ref.channel === lobbyChannel && change.clients > limits.lobbyAnnounceMax) return
-  broker
-    .announce(ref, { kind, info, userEdge: change.userEdge })
-    .catch((error: unknown) => client.reportBug(error, `cannot announce a ${kind} in ${ref.channel}`))
+  const { channels, quota, rules } = client.tenant
+  if (!rules.settings(ref.channel)?.joinLeave) return
+  const send = (announcement: Announcement): void => {
+    broker
+      .announce(ref, announcement)
+      .catch((error: unknown) => client.reportBug(error, `cannot announce a ${kind} in ${ref.channel}`))
+  }
+  // Without presence, only the subscribers on this gateway are known.
+  const isLarge = Math.max(change.clients, channels.subscribersOf(ref.channel)) > limits.announceMax
+  // A leave cannot be refused, so while the deliveries are in debt nobody is named in small channels either.
+  if (!isLarge && !quota.rates.inDebt) return send({ kind, info, userEdge: change.userEdge })
+  // The number is unknown while presence is unavailable, and in channels without presence.
+  if (change.clients === 0 || !Number.isFinite(change.clients)) return
+  countsOf(client, ref.channel).offer(() => send({ kind, info, userEdge: false, clients: change.clients }))
+}
+
+/** Returns the announcements of the number of connections of a large channel, at most one each second. */
+function countsOf({ context, tenant }: Client, channel: string): LatestEachSecond<() => void> {
+  const known = tenant.memberCounts.get(channel)
+  if (known) return known
+  const counts = new LatestEachSecond<() => void>(context.wheel, {
+    deliver: (send) => send(),
+    rests: () => tenant.memberCounts.delete(channel),
+  })
+  tenant.memberCounts.set(channel, counts)
+  return counts
 }

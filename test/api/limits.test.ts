@@ -169,8 +169,10 @@ test('a backend that does not read its responses holds only its own turns', asyn
     return socket
   })
   try {
-    for (let n = 0; n < 20; n += 1)
-      await apiResult(on, 'presence_stats', { channel: 'room:1' }, { tenant: 'demo/beta' })
+    for (let n = 0; n < 20; n += 1) {
+      const stats = await apiResult(on, 'presence_stats', { channel: 'room:1' }, { tenant: 'demo/beta' })
+      expect(stats).toEqual({ num_clients: 0, num_users: 0 })
+    }
   } finally {
     for (const socket of sockets) socket.destroy()
   }

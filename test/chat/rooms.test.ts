@@ -76,17 +76,17 @@ describe('user_connected and user_disconnected', () => {
     ])
   })
 
-  test('are not sent for arrivals above lobbyAnnounceMax', async () => {
-    const gateway = await gatewayFor({}, { limits: { lobbyAnnounceMax: 2 } })
+  test('are not sent for arrivals above announceMax', async () => {
+    const gateway = await gatewayFor({}, { limits: { announceMax: 2 } })
     const ann = await chatAs(gateway, 'ann')
     await chatAs(gateway, 'bob')
     await ann.next('user_connected')
     await chatAs(gateway, 'eve')
-    expect(await ann.settle()).toEqual([])
+    expect(await ann.settle()).toEqual([{ event: 'member_count', clients: 3 }])
   })
 
-  test('are not sent for departures above lobbyAnnounceMax', async () => {
-    const gateway = await gatewayFor({}, { limits: { lobbyAnnounceMax: 1 } })
+  test('are not sent for departures above announceMax', async () => {
+    const gateway = await gatewayFor({}, { limits: { announceMax: 1 } })
     const [ann, bob, eve] = [
       await chatAs(gateway, 'ann'),
       await chatAs(gateway, 'bob'),

@@ -77,7 +77,10 @@ interface TenantStats {
   users: number
   publications: number
   deliveries: number
+  bytes_out: number
   refusals: Record<string, number>
+  /** Requests above a limit, by the name of the limit. */
+  limit_excesses: Record<string, number>
   /**
    * The number of subscribers on this gateway by channel, most subscribers first, at most `roomsMax`. Only
    * with `statsNames`.
@@ -102,7 +105,9 @@ function stats(gateway: Gateway, { statsNames = false }: OpsOptions): object {
       users: tenant.quota.users,
       publications: tenant.quota.counters.publicationsTotal,
       deliveries: tenant.quota.counters.deliveriesTotal,
+      bytes_out: tenant.quota.counters.bytesOutTotal,
       refusals: Object.fromEntries(tenant.quota.counters.refusals),
+      limit_excesses: Object.fromEntries(tenant.quota.counters.excesses),
       ...(statsNames && {
         rooms: Object.fromEntries(rooms.toSorted(([, a], [, b]) => b - a).slice(0, roomsMax)),
       }),

@@ -37,7 +37,9 @@ export function centrifugeCodec(
           ? publicationPush(channel, publication)
           : deltaPush(channel, publication, { base, writeDelta }),
       ),
-    announcement: (channel, announcement) => write(announcementPush(channel, announcement)),
+    // The protocol has no push for the number of members: its clients ask for `presence_stats`.
+    announcement: (channel, announcement) =>
+      announcement.clients === undefined ? write(announcementPush(channel, announcement)) : undefined,
     subscribed: (subscription) => [
       write(subscribedPush(subscription)),
       ...subscription.publications.map((missed) => write(publicationPush(subscription.channel, missed))),

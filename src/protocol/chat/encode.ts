@@ -38,8 +38,14 @@ export function encodePublication(channel: string, publication: Publication): Ui
   return writeJson(message(channel, publication))
 }
 
-/** Reports users, not connections: the second connection of a user produces no event. */
+/**
+ * Reports users, not connections: the second connection of a user produces no event. A large channel reports
+ * the number of its connections instead.
+ */
 export function encodeAnnouncement(channel: string, announcement: Announcement): Uint8Array | undefined {
+  const { clients } = announcement
+  if (clients !== undefined && !isDirectChannel(channel))
+    return writeJson(event('member_count', { room: roomOf(channel), clients }))
   if (!announcement.userEdge || isDirectChannel(channel)) return undefined
   const joined = announcement.kind === 'join'
   const user = { user_id: announcement.info.user }

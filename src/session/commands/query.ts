@@ -79,24 +79,30 @@ interface PageQuery {
 export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQuery): Promise<HistoryPage> {
   const { pageBytesMax, pageMax, reverse, since } = query
   const limit = query.limit < 0 ? pageMax : Math.min(query.limit, pageMax)
-  let page = await broker.history(ref, { limit: Math.min(limit, firstPartMax), since, reverse })
+  let first = await broker.history(ref, { limit: Math.min(limit, firstPartMax), since, reverse })
+  const last = first.publications.at(-1)
+  // The first publications have expired and are not returned, although later ones are left.
+  const skipsExpired =
+    !reverse && first.publications.length < firstPartMax && last?.offset !== first.top.offset
+  if (skipsExpired && limit > firstPartMax) first = await broker.history(ref, { limit, since, reverse })
+  const { top } = first
+  const publications = [...first.publications]
+  let bytes = bytesOf(first)
   // The broker counts publications and not bytes, so a long page of large publications is read in parts.
-  while (true) {
-    const { length } = page.publications
-    const last = page.publications.at(-1)
-    const bytes = bytesOf(page)
-    if (!last || length < firstPartMax || length >= limit || bytes >= pageBytesMax) break
+  while (publications.length >= firstPartMax && publications.length < limit && bytes < pageBytesMax) {
+    const { length } = publications
     const fitting = Math.ceil(((pageBytesMax - bytes) * length) / bytes)
     const part = await broker.history(ref, {
       limit: Math.min(limit - length, Math.max(fitting, firstPartMax)),
-      since: { epoch: page.top.epoch, offset: last.offset },
+      since: { epoch: top.epoch, offset: publications.at(-1)?.offset ?? 0 },
       reverse,
     })
     // An empty part is the end, or belongs to a stream that has replaced this one.
-    if (part.publications.length === 0 || !part.continuous || part.top.epoch !== page.top.epoch) break
-    const { continuous, top } = page
-    page = { continuous, top, publications: page.publications.concat(part.publications) }
+    if (part.publications.length === 0 || !part.continuous || part.top.epoch !== top.epoch) break
+    publications.push(...part.publications)
+    bytes += bytesOf(part)
   }
+  const page: HistoryPage = { ...first, publications }
   if (since && since.epoch !== '' && !isSameStream(since.epoch, page.top.epoch)) {
     throw new CommandError(
       'UNRECOVERABLE_POSITION',

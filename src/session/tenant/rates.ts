@@ -198,11 +198,12 @@ export class TenantRates {
   }
 
   /**
-   * Charges the deliveries of one publication or announcement. They cannot be refused half-way, so they go
-   * into debt. `filterNodes` is work that delivered nothing, charged like as many deliveries.
+   * Charges the deliveries of one publication. They cannot be refused half-way, so they go into debt. `other`
+   * is work that is charged like as many deliveries and not counted as such: evaluated nodes of filters, and
+   * announced joins and leaves.
    */
-  chargeDeliveries(deliveries: number, filterNodes = 0): void {
-    const charged = deliveries + filterNodes
+  chargeDeliveries(deliveries: number, other = 0): void {
+    const charged = deliveries + other
     if (charged === 0) return
     this.#deps.counters.deliveriesTotal += deliveries
     this.#charge('delivery', charged)

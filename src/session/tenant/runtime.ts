@@ -12,6 +12,7 @@ import type { ArrivalDelay } from '../arrival-delay.js'
 import { TenantMemory } from '../sharing/memory-ceiling.js'
 import { PublishBudget } from '../sharing/publish-budget.js'
 import { WorkQueue } from '../sharing/work-queue.js'
+import type { LatestEachSecond } from '../latest-each-second.js'
 import { ActiveChannels } from './active-channels.js'
 import { TenantQuota } from './quota.js'
 import { TenantRevocations, type TokenHolder } from './revocations.js'
@@ -60,6 +61,8 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   readonly work = new WorkQueue()
   readonly memory = new TenantMemory()
   readonly publishBudget = new PublishBudget()
+  /** The numbers of members that large channels announce instead of names, by channel. */
+  readonly memberCounts = new Map<string, LatestEachSecond<() => void>>()
   /** Connected sessions, in order of arrival. */
   readonly sessions = new Set<Session>()
   /**
