@@ -7,13 +7,18 @@ import { generatedNote, table } from './table.mjs'
 const noGauges = () => ({
   connections: 0,
   connectionsMax: 0,
+  unauthenticated: 0,
+  unauthenticatedMax: 0,
+  unauthenticatedOfOneAddress: 0,
   subscriptions: 0,
   channels: 0,
+  memory: { bytes: 0, bytesMax: 0 },
   tenants: 0,
   manifestProblems: 0,
   ready: true,
   draining: false,
   redisAwaySeconds: undefined,
+  redisMemory: undefined,
   catalogAgeSeconds: undefined,
   certificateExpiresSeconds: undefined,
 })
