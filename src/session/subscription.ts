@@ -37,10 +37,10 @@ const liveState: SubscriptionState = { kind: 'live' }
 const endedState: SubscriptionState = { kind: 'ended' }
 
 /**
- * Publications that a subscription collects at most during one read of history. Above it, the subscriber gets
- * a gap instead.
+ * Publications that a subscription collects at most during one read of history, and the bytes of their data.
+ * Above it, the subscriber gets a gap instead.
  */
-const collectedMax = 1000
+const [collectedMax, collectedBytesMax] = [1000, 1_048_576]
 
 export class Subscription implements TokenHolder {
   readonly client: Subscriber
@@ -73,6 +73,7 @@ export class Subscription implements TokenHolder {
   /** The publication that the next delta builds on: the last one delivered live. */
   base: DeltaBase = 'none'
   #state: SubscriptionState = { kind: 'catchingUp', live: [], lostUntil: undefined }
+  #collectedBytes = 0
   #epoch = ''
   #offset = 0
   #token: TokenFacts | undefined
@@ -191,8 +192,11 @@ export class Subscription implements TokenHolder {
     }
     if (state.kind === 'catchingUp') {
       const { live, lostUntil } = state
-      if (live.length < collectedMax && !lostUntil) live.push(publication)
-      else if (publication.offset > 0)
+      const isFull = live.length >= collectedMax || this.#collectedBytes >= collectedBytesMax
+      if (!isFull && !lostUntil) {
+        this.#collectedBytes += publication.data.byteLength
+        live.push(publication)
+      } else if (publication.offset > 0)
         this.recordLoss({ epoch: publication.epoch, offset: publication.offset })
     }
     return false
