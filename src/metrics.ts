@@ -132,7 +132,7 @@ export class Metrics {
     )
     this.cutConnections = counter(
       'parley_cut_connections_total',
-      'Connections to the clients’ port cut before their client was authenticated, by reason (unauthenticated_max, unauthenticated_per_address, pipelining, unread_response, early_frames, proxy_header_missing, proxy_header_malformed, proxy_header_timeout).',
+      'Connections to the clients’ port cut before their client was authenticated, by reason (unauthenticated_max, unauthenticated_per_address, pipelining, unread_response, early_frames, api_key_guessing, proxy_header_missing, proxy_header_malformed, proxy_header_timeout).',
       ['reason'],
     )
     this.tlsHandshakeFailures = counter(

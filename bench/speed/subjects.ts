@@ -27,16 +27,26 @@ async function tenantFolder(count: number): Promise<TenantFolder> {
   return folder
 }
 
-/** Starts a gateway with one Redis, or with a master, two replicas and three Sentinels. */
+/** All clients of a benchmark have one address, like the clients behind a proxy that is not trusted. */
+const oneAddress = ['--unauthenticated-per-address', '10000', '--address-handshake-rate', '3000']
+
+/**
+ * Starts a gateway with one Redis, or with a master, two replicas and three Sentinels. `forStrangers`: it has
+ * the default limits by address.
+ */
 export async function parleyOnRedis(
   name: string,
-  { tenants = 1, sentinels = false }: { tenants?: number; sentinels?: boolean } = {},
+  {
+    forStrangers = false,
+    sentinels = false,
+    tenants = 1,
+  }: { tenants?: number; sentinels?: boolean; forStrangers?: boolean } = {},
 ): Promise<Subject> {
   const { processes, url } = sentinels ? await startReplicated() : await startSingle()
   const folder = await tenantFolder(tenants)
   const { port, program } = await GatewayProcess.start({
     redis: url,
-    args: ['--tenants', folder.path, '--log-level', 'info'],
+    args: ['--tenants', folder.path, '--log-level', 'info', ...(forStrangers ? [] : oneAddress)],
   })
   return {
     name,

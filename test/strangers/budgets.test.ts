@@ -13,7 +13,12 @@ const rates = { perSecond: 1_000, perAddress: 1 }
 const target = targetGateway(
   [tenantPolicy({ apiKeys: [apiKey()] }), tenantPolicy({ name: 'other' })],
   { clock: new MovableClock(), random: () => 0 },
-  { requestRates: rates, handshakeRates: rates, trustedProxies: ['127.9.0.0/16'] },
+  {
+    requestRates: rates,
+    handshakeRates: rates,
+    trustedProxies: ['127.9.0.0/16'],
+    timing: { refusalDelayMs: 20 },
+  },
 )
 
 const get = (path: string, headers = ''): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`
@@ -46,13 +51,13 @@ describe('plain requests above the budget of their address', () => {
     ['unknown paths', 3, get('/nothing'), 404],
     ['unknown tenants', 4, get('/demo/nobody/ws'), 404],
     ['other methods', 5, 'DELETE /nothing HTTP/1.1\r\nHost: a\r\n\r\n', 404],
-  ])('%s are refused with 429, and the connection ends', async (_what, n, request, status) => {
+  ])('%s are refused with 429', async (_what, n, request, status) => {
     const [address, other] = [`127.1.0.${n}`, `127.1.1.${n}`]
     expect(await statuses(address, times(3, request))).toEqual(times(3, status))
     const { client, ...answer } = await send(address, request)
     expectRefusal(answer, { status: 429, code: 'ADDRESS_LIMIT' })
-    expect(answer.headers).toMatchObject({ 'retry-after': '1', connection: 'close' })
-    await client.end()
+    expect(answer.headers['retry-after']).toBe('1')
+    client.destroy()
     // Others are not affected, and handshakes of the same address have a budget of their own.
     expect(await statuses(other, [get('/demo/nobody/ws')])).toEqual([404])
     expect(await statuses(address, times(3, upgrade()))).toEqual([101, 101, 101])
@@ -118,4 +123,12 @@ describe('the address of a client', () => {
     expect(await statuses('127.9.0.1', times(4, request))).toEqual([101, 101, 101, 429])
     expect(await statuses('127.9.0.1', [upgrade(forwarded('203.0.113.7'))])).toEqual([429])
   })
+})
+
+test('the response to a client above its budget comes later, and then the connection is used again', async () => {
+  const client = await target.connect({ localAddress: '127.5.0.1' })
+  client.write(get('/nothing').repeat(6))
+  for (const status of [404, 404, 404, 429, 429, 429]) expect(await client.answer()).toMatchObject({ status })
+  const metrics = await target.running.gateway.metrics.registry.metrics()
+  expect(metrics).toMatch(/parley_request_refusals_total\{code="ADDRESS_LIMIT"\} \d/)
 })

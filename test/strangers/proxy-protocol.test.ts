@@ -19,7 +19,7 @@ const options = {
   trustedProxies: ['127.9.0.0/16'],
   proxyProtocol: true,
   handshakeRates: { perSecond: 1_000, perAddress: 1 },
-  timing: { headersTimeoutMs: 600, checkIntervalMs: 50 },
+  timing: { headersTimeoutMs: 600, refusalDelayMs: 20, checkIntervalMs: 50 },
 } as const
 const target = targetGateway([tenantPolicy()], { clock: new MovableClock() }, options)
 

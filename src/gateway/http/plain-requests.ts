@@ -2,6 +2,7 @@
 // URLs, and optional extra pages. Strangers can send any number of them, so each address has a budget, which
 // is separate from the budget for handshakes, and a few requests are handled in one turn of the event loop.
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandError } from '../../errors.js'
 import { Api } from '../api/api.js'
 import type { Gateway } from '../gateway.js'
@@ -11,6 +12,7 @@ import type { ClientConnection } from './client-connections.js'
 import type { ArrivalSource } from './fair-queue.js'
 import { checkHeaders, checkTarget, endpointUrlOf, type EndpointUrl } from './handshake.js'
 import { sendError } from './http-errors.js'
+import type { RequestGate } from './request-gate.js'
 
 /**
  * Serves additional pages on the same port. Called first for each request; resolves to true when it answered.
@@ -29,6 +31,8 @@ export interface PlainRequestsOptions {
   readonly extraPages: ExtraPages | undefined
   /** Runs the checks of a WebSocket handshake. Rejects with the error that would refuse it. */
   readonly checkEndpoint: (url: EndpointUrl, request: IncomingMessage) => Promise<void>
+  /** The time before the response to a request above a rate. */
+  readonly refusalDelayMs: number
   readonly toRefusal: (error: unknown, request: IncomingMessage) => CommandError
 }
 
@@ -70,7 +74,7 @@ export class PlainRequests {
         connection.authenticated()
       }
       if (await this.#api.handle(request, response, { onAuthenticated })) {
-        if (isApiCall && !isKnown) this.#chargeStranger(source, { request, response })
+        if (isApiCall && !isKnown) this.#chargeStranger(source, response, connection.gate)
         return
       }
       await this.#options.checkEndpoint(endpointUrlOf(request), request)
@@ -79,26 +83,26 @@ export class PlainRequests {
         'The request is valid, but this endpoint requires a WebSocket',
       )
     } catch (error) {
-      this.#refuse(response, this.#options.toRefusal(error, request))
+      await this.#refuse(response, this.#options.toRefusal(error, request))
     }
   }
 
   /** Charges a call of the API without a valid key. The connection ends when the budget is used up. */
-  #chargeStranger(source: ArrivalSource, { request, response }: Exchange): void {
+  #chargeStranger(source: ArrivalSource, response: ServerResponse, gate: RequestGate | undefined): void {
     try {
       this.#limiter.admit(source, this.#pacer.waiting)
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
       this.#gateway.metrics.requestRefusals.inc({ code: error.code })
-      response.once('close', () => request.socket.destroySoon())
+      response.once('close', () => gate?.penalize('api_key_guessing'))
     }
   }
 
-  #refuse(response: ServerResponse, refusal: CommandError): void {
+  async #refuse(response: ServerResponse, refusal: CommandError): Promise<void> {
     if (refusal.code === 'ADDRESS_LIMIT' || refusal.code === 'OVERLOADED') {
       this.#gateway.metrics.requestRefusals.inc({ code: refusal.code })
-      // Another request costs the client another connection.
-      if (!response.headersSent) response.setHeader('connection', 'close')
+      // Until then, the connection sends no other request.
+      await sleep(this.#options.refusalDelayMs)
     }
     sendError(response, refusal)
   }

@@ -6,12 +6,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 /** Why a connection was cut; a label of a metric. */
-export type GateCut = 'pipelining' | 'unread_response' | 'early_frames'
+export type GateCut = 'pipelining' | 'unread_response' | 'early_frames' | 'api_key_guessing'
 
 /** Bytes after a request that wait for its response: further requests, or frames before the upgrade. */
 const heldBytesMax = 16 * 1024
 /** Parts of a packet that are parsed in one turn. A part ends at an empty line. */
 const partsPerTurnMax = 64
+/** How long a connection that broke a rule stays open, unread: closed at once, it would be opened at once. */
+const penaltyMs = 1_000
 const emptyLine = Buffer.from('\r\n\r\n')
 const nothing = Buffer.alloc(0)
 
@@ -58,8 +60,8 @@ export class RequestGate {
    * previous request is not answered yet.
    */
   begin(request: IncomingMessage, response: ServerResponse): boolean {
-    if (this.#unanswered) this.cut('pipelining')
-    if (this.#socket.destroyed) return false
+    if (this.#unanswered) this.penalize('pipelining')
+    if (this.#isOver) return false
     this.#unanswered = true
     const { headers } = request
     if (headers['transfer-encoding'] === undefined) this.#bodyLeft = Number(headers['content-length'] ?? 0)
@@ -73,7 +75,8 @@ export class RequestGate {
    * connection was cut. Further bytes are kept until `release`.
    */
   beginUpgrade(head: Buffer): boolean {
-    if (this.#unanswered || this.#pipelined) this.cut('pipelining')
+    if (this.#unanswered || this.#pipelined) this.penalize('pipelining')
+    if (this.#isOver) return false
     this.#state = 'upgrading'
     this.#held = Buffer.concat([head, this.#held])
     // A new listener restarts the stream, which Node has stopped.
@@ -81,7 +84,7 @@ export class RequestGate {
     this.#socket.on('data', this.#listener)
     this.#socket.once('end', this.#onEnd)
     this.#checkHeld('early_frames')
-    return !this.#socket.destroyed
+    return !this.#isOver
   }
 
   /**
@@ -98,11 +101,25 @@ export class RequestGate {
     return held
   }
 
+  /** Cuts the connection now. */
   cut(reason: GateCut): void {
     if (this.#socket.destroyed) return
     this.#held = nothing
     this.#socket.destroy()
     this.#onCut(reason)
+  }
+
+  /** Stops reading now, and cuts the connection after a second. */
+  penalize(reason: GateCut): void {
+    if (this.#isOver) return
+    this.release()
+    this.#onCut(reason)
+    const end = setTimeout(() => this.#socket.destroy(), penaltyMs)
+    this.#socket.once('close', () => clearTimeout(end))
+  }
+
+  get #isOver(): boolean {
+    return this.#state === 'released' || this.#socket.destroyed
   }
 
   /** A client that has closed its side before the upgrade does not wait for it. */
@@ -125,9 +142,12 @@ export class RequestGate {
       if (this.#bodyLeft > 0) this.#bodyLeft -= bytes
       else this.#tail = Buffer.concat([this.#tail, part.subarray(-3)]).subarray(-3)
       this.#parse.call(this.#socket, part)
-      if (this.#socket.destroyed) return void (this.#held = nothing)
+      if (this.#isOver) return void (this.#held = nothing)
     }
-    if (this.#state === 'parsing') this.#checkHeld('pipelining')
+    if (this.#state !== 'parsing' || this.#held.byteLength === 0) return
+    // The rest waits in the kernel, and costs nothing until the response is sent.
+    this.#socket.pause()
+    this.#checkHeld('pipelining')
   }
 
   /** The number of held bytes that belong to the current request, or to the next one that may begin. */
@@ -166,7 +186,7 @@ export class RequestGate {
   }
 
   #checkHeld(reason: GateCut): void {
-    if (this.#held.byteLength > heldBytesMax) this.cut(reason)
+    if (this.#held.byteLength > heldBytesMax) this.penalize(reason)
   }
 }
 

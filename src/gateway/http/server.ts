@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandError, internalError } from '../../errors.js'
 import { loggableUrl } from '../../log.js'
 import type { Gateway } from '../gateway.js'
@@ -33,6 +34,11 @@ export interface ServerTiming {
   readonly keepAliveTimeoutMs: number
   /** The limit for the client to read the response to a plain request. Default: 8 s. */
   readonly responseTimeoutMs: number
+  /**
+   * The time before the response to a client above the rate of its address. One that waits for it sends less.
+   * Default: 1 s.
+   */
+  readonly refusalDelayMs: number
   /** How often Node checks for requests past their deadline. Default: 1 s. */
   readonly checkIntervalMs: number
 }
@@ -43,6 +49,7 @@ const defaultServerTiming: ServerTiming = {
   handshakeTimeoutMs: 10_000,
   keepAliveTimeoutMs: 5_000,
   responseTimeoutMs: 8_000,
+  refusalDelayMs: 1_000,
   checkIntervalMs: 1_000,
 }
 
@@ -100,6 +107,7 @@ export class GatewayServer {
       rates: options.requestRates ?? defaultRequestRates,
       extraPages: options.extraPages,
       checkEndpoint: (url, request) => this.#endpoints.check(url, request),
+      refusalDelayMs: this.#timing.refusalDelayMs,
       toRefusal: (error, request) => this.#asCommandError(error, request),
     })
     const http = {
@@ -192,6 +200,7 @@ export class GatewayServer {
       const label = url?.endpoint ?? 'none'
       this.#gateway.metrics.handshakeRefusals.inc({ endpoint: label, code: refusal.code })
       if (url) this.#gateway.tenant(url.tenantKey)?.quota.counters.countRefusal(refusal.code)
+      if (refusal.code === 'ADDRESS_LIMIT') await sleep(this.#timing.refusalDelayMs)
       gate.release()
       refuseUpgrade(socket, refusal)
     } finally {
