@@ -1,6 +1,6 @@
 // Measures what a stranger does to others: one process attacks a gateway from one address without a token,
 // while a client of another tenant publishes and connects. Prints its latencies beside those of a quiet run.
-import { afterAll, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { mintToken } from '../../src/auth/mint.js'
 import { startScript } from './script.js'
@@ -40,6 +40,7 @@ test('strangers', async () => {
     nowMs: Date.now(),
   })
   const rows: string[] = []
+  const harmed: string[] = []
   for (const [kind, title] of attacks) {
     const before = rssBytesOf(subject.server)
     const attack = kind === '' ? undefined : startScript(kind, 'strangers.mjs', [kind, port])
@@ -55,6 +56,7 @@ test('strangers', async () => {
     rows.push(
       `| ${title.padEnd(44)} | ${ms(p50)} | ${ms(p99)} | ${count(connected)} | ${count(refused)} | ${count(lost)} | ${growth.toFixed(0).padStart(7)} MB |`,
     )
+    if (refused + lost > 0) harmed.push(title)
     await sleep(2_000)
   }
   console.log(
@@ -67,6 +69,7 @@ test('strangers', async () => {
       '',
     ].join('\n'),
   )
+  expect(harmed).toEqual([])
 })
 
 const ms = (value: number): string => `${value.toFixed(1)} ms`.padStart(8)
