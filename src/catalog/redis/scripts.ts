@@ -199,7 +199,8 @@ return {at, reached, tenants, redis.call('HMGET', KEYS[3], unpack(tenants)), red
  * - KEYS: gateways, usage.
  * - ARGV: id, time to live in ms, heartbeat, usage.
  */
-export const writeHeartbeat = script(`${helpers}
+export const writeHeartbeat = script(`#!lua flags=allow-oom
+${helpers}
 local now = tonumber(nowMs())
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do

@@ -151,7 +151,7 @@ return {edge, redis.call('ZCOUNT', sessions, living, '+inf')}
  * - ARGV: time to live in ms, then 1 to 100 pairs of session and record.
  * - Returns OK.
  */
-export const refreshPresence = script(`#!lua
+export const refreshPresence = script(`#!lua flags=allow-oom
 ${putting}
 local named, latest = {}, {}
 for i = 2, #ARGV, 2 do
