@@ -100,11 +100,11 @@ export class Housekeeper {
 
   async #readSums(live: LiveRedis): Promise<void> {
     const { partitions, storedBytes } = this.#options
-    const wanted = this.#takeDue().flatMap((tenantId) =>
+    const reads = this.#takeDue().flatMap((tenantId) =>
       partitions().map((partition) => ({ tenantId, partition })),
     )
-    for (let at = 0; at < wanted.length; at += sumsMax) {
-      const part = wanted.slice(at, at + sumsMax)
+    for (let at = 0; at < reads.length; at += sumsMax) {
+      const part = reads.slice(at, at + sumsMax)
       const pipeline = live.client.pipeline()
       for (const { partition, tenantId } of part) pipeline.hget(storedBytesKey(tenantId, partition), '')
       const replies = await live.run(pipeline)
