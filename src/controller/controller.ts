@@ -124,9 +124,9 @@ export class Controller {
     })
     const guard = () => this.#elector.assertLeading()
     const apis = {
-      urgent: new KubeObjectApi(this.#transport, { guard, lane: 'urgent' }),
-      normal: new KubeObjectApi(this.#transport, { guard, lane: 'normal' }),
-      background: new KubeObjectApi(this.#transport, { guard, lane: 'background' }),
+      urgent: new KubeObjectApi(this.#transport, { guard, priority: 'urgent' }),
+      normal: new KubeObjectApi(this.#transport, { guard, priority: 'normal' }),
+      background: new KubeObjectApi(this.#transport, { guard, priority: 'background' }),
     }
     this.#events = new Events({
       objects: apis.background,

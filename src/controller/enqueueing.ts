@@ -2,7 +2,7 @@
 // tenant may lose rights.
 import { hostnamesOf, planOf, tenantOf } from './references.js'
 import type { Cluster } from './cluster.js'
-import type { KeyLane, ObjectCache, ObjectChange, WorkQueue } from '../kube/ports.js'
+import type { KeyPriority, ObjectCache, ObjectChange, WorkQueue } from '../kube/ports.js'
 import { keyOf } from '../kube/object.js'
 import { isUnreportedEdit, mayTakeRightsAway } from './tenants/restriction.js'
 
@@ -84,26 +84,26 @@ export class Enqueueing {
     this.#queues.credentials.add(key)
     if (!isEdit(change)) return
     // A key that existed may have lost rights, or is gone.
-    const lane = previous ? 'urgent' : 'normal'
-    for (const object of [current, previous]) if (object) this.#addTenants(tenantOf(object), lane)
+    const priority = previous ? 'urgent' : 'normal'
+    for (const object of [current, previous]) if (object) this.#addTenants(tenantOf(object), priority)
   }
 
   #secretChanged({ key, previous }: ObjectChange): void {
     const { caches, credentialsBySecret, tenantsBySecret } = this.#cluster
     // A Secret that existed may have lost a key, or is gone.
-    const lane = previous ? 'urgent' : 'normal'
-    this.#addTenants(tenantsBySecret.keysOf(key), lane)
+    const priority = previous ? 'urgent' : 'normal'
+    this.#addTenants(tenantsBySecret.keysOf(key), priority)
     for (const credential of credentialsBySecret.keysOf(key)) {
       this.#queues.credentials.add(credential)
       const object = caches.credentials.get(credential)
-      if (object) this.#addTenants(tenantOf(object), lane)
+      if (object) this.#addTenants(tenantOf(object), priority)
     }
   }
 
   /** Enqueues these tenants and the credentials that depend on them. */
-  #addTenants(keys: Iterable<string>, lane: KeyLane = 'normal'): void {
+  #addTenants(keys: Iterable<string>, priority: KeyPriority = 'normal'): void {
     for (const key of keys) {
-      this.#queues.tenants.add(key, lane)
+      this.#queues.tenants.add(key, priority)
       this.#addCredentialsOf(key)
     }
   }

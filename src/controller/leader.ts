@@ -10,7 +10,7 @@ import { reportFloods } from './flood-report.js'
 import type { ControllerOptions } from './options.js'
 import { CredentialReconciler } from './credentials/reconciler.js'
 import { KeyQueue } from '../kube/key-queue.js'
-import type { Lane } from '../kube/fair-lanes.js'
+import type { Priority } from '../kube/fair-queue.js'
 import { namespaces } from './kinds.js'
 import type { EventRecorder, Leadership, ObjectApi, ObjectCache, Reconcile } from '../kube/ports.js'
 import { keyOf, namespaceOfKey } from '../kube/object.js'
@@ -26,8 +26,8 @@ import { whenAborted, runTaskGroup } from '../kube/task-group.js'
 import { Workers } from '../kube/workers.js'
 
 export interface LeaderOptions extends ControllerOptions {
-  /** The objects in the API server, by the lane in which the calls wait. */
-  readonly apis: Readonly<Record<Lane, ObjectApi>>
+  /** The objects in the API server, by the priority in which the calls wait. */
+  readonly apis: Readonly<Record<Priority, ObjectApi>>
   readonly cluster: Cluster
   /** Set when `fleet` is set. */
   readonly autoscalers: ObjectCache | undefined

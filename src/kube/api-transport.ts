@@ -9,7 +9,7 @@ import { ApiError, ApiUnreachableError } from './api-error.js'
 import { errorOfResponse } from './api-status.js'
 import type { ApiTarget } from './api-target.js'
 import { CallDeadline } from './call-deadline.js'
-import type { Place } from './fair-lanes.js'
+import type { Place } from './fair-queue.js'
 import { Throttle } from './throttle.js'
 
 export interface ApiCall {
@@ -26,7 +26,7 @@ export interface ApiCall {
   readonly attemptMs?: number
   /** Whether the call may be retried when its outcome is unknown. Default: true for every method but POST. */
   readonly retryable?: boolean
-  /** Where the call waits in the throttle. Default: the lane `normal`, and the group ''. */
+  /** Where the call waits in the throttle. Default: the priority `normal`, and the group ''. */
   readonly place?: Place
   /** Skips the throttle. For leader election. Default false. */
   readonly urgent?: boolean
@@ -65,7 +65,7 @@ export interface TransportOptions {
 const attemptsMax = 5
 const firstBackoffMs = 100
 /** Lists and watches come first: without them no change is seen. */
-export const watchPlace: Place = { lane: 'urgent', group: '' }
+export const watchPlace: Place = { priority: 'urgent', group: '' }
 const responseBytesMax = 64 * 1_048_576
 /** Lets the kernel detect half-open connections: an idle watch carries no bytes for a minute. */
 const tcpKeepAliveMs = 30_000

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Log } from '../log.js'
 import type { After, Clock } from '../time.js'
-import { FairLanes, type Place } from './fair-lanes.js'
+import { FairQueue, type Place } from './fair-queue.js'
 import type { EventFacts, EventRecorder, ObjectApi } from './ports.js'
 import type { ApiObject, ResourceKind } from './object.js'
 import { microTimestamp } from './timestamps.js'
@@ -71,7 +71,7 @@ export class Events implements EventRecorder {
   readonly #options: EventsOptions
   readonly #series = new Map<string, Series>()
   readonly #budgets = new Map<string, { tokens: number; filledMs: number }>()
-  readonly #waiting = new FairLanes<Series>()
+  readonly #waiting = new FairQueue<Series>()
   /** The loop that writes the waiting Events. Undefined while none waits. */
   #writing: Promise<void> | undefined
   #closed = false
@@ -228,7 +228,7 @@ export class Events implements EventRecorder {
 }
 
 function placeOf({ regarding }: Series): Place {
-  return { lane: 'normal', group: regarding.namespace ?? '' }
+  return { priority: 'normal', group: regarding.namespace ?? '' }
 }
 
 function regardingOf({ apiVersion, kind, metadata }: ApiObject): Regarding {

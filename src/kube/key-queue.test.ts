@@ -84,7 +84,7 @@ describe('back-off', () => {
   })
 })
 
-describe('lanes and groups', () => {
+describe('priorities and groups', () => {
   const byPrefix = (key: string) => key.slice(0, 1)
 
   beforeEach(() => {
@@ -161,7 +161,7 @@ describe('lanes and groups', () => {
     expect(take()).toBe('a5')
   })
 
-  test('the depth and the age of the oldest key are known by lane', () => {
+  test('the depth and the age of the oldest key are known by priority', () => {
     queue.add('a1')
     time.move(3_000)
     queue.add('a2')

@@ -1,8 +1,8 @@
 // The work queue: each key is waiting, in progress (and perhaps due once more after that), or delayed. Keys
 // of different groups take turns, and urgent keys come first.
 import type { After, Clock } from '../time.js'
-import { FairLanes } from './fair-lanes.js'
-import type { KeyLane, WorkQueue } from './ports.js'
+import { FairQueue } from './fair-queue.js'
+import type { KeyPriority, WorkQueue } from './ports.js'
 
 /** Receives the queue's measurements as they happen. */
 export interface QueueMeter {
@@ -10,7 +10,7 @@ export interface QueueMeter {
   /** Counts a key that was added again after a failure. */
   retried(): void
   /** Records the time that a key waited in the queue. */
-  waited(seconds: number, lane: KeyLane): void
+  waited(seconds: number, priority: KeyPriority): void
   /** Records the time that a worker spent on a key. */
   worked(seconds: number): void
 }
@@ -19,7 +19,7 @@ export interface KeyQueueOptions {
   readonly clock: Clock
   readonly after: After
   /**
-   * Returns the group of a key, such as its namespace. Within a lane the groups take turns. Default: all keys
+   * Returns the group of a key, such as its namespace. Within a priority the groups take turns. Default: all keys
    * are in one group.
    */
   readonly groupOf?: (key: string) => string
@@ -40,22 +40,22 @@ export interface TakeOptions {
 const backoffMs = { first: 5, max: 1_000_000 } as const
 
 interface Waiting {
-  readonly lane: KeyLane
+  readonly priority: KeyPriority
   readonly sinceMs: number
 }
 
 export class KeyQueue implements WorkQueue {
   readonly #options: KeyQueueOptions
-  readonly #order = new FairLanes<string>()
-  /** The keys in `#order`, with the time at which each was added to its lane. */
+  readonly #order = new FairQueue<string>()
+  /** The keys in `#order`, with the time at which each was added to its priority. */
   readonly #waiting = new Map<string, Waiting>()
   /** Keys that a worker has, with the time at which it took each. */
   readonly #inProgress = new Map<string, Waiting>()
   /** The number of keys in progress, by group. */
   readonly #busy = new Map<string, number>()
   /** Keys that were added while in progress. */
-  readonly #dueAgain = new Map<string, KeyLane>()
-  readonly #delayed = new Map<string, { dueMs: number; lane: KeyLane; cancel: () => void }>()
+  readonly #dueAgain = new Map<string, KeyPriority>()
+  readonly #delayed = new Map<string, { dueMs: number; priority: KeyPriority; cancel: () => void }>()
   readonly #failures = new Map<string, number>()
   #onAvailable: () => void = () => {}
   #closed = false
@@ -78,44 +78,44 @@ export class KeyQueue implements WorkQueue {
     ]).size
   }
 
-  add(key: string, lane: KeyLane = 'normal'): void {
+  add(key: string, priority: KeyPriority = 'normal'): void {
     if (this.#closed) return
     const working = this.#inProgress.has(key)
-    const before = working ? this.#dueAgain.get(key) : this.#waiting.get(key)?.lane
-    if (before === 'urgent' || before === lane) return
-    if (working) this.#dueAgain.set(key, lane)
+    const before = working ? this.#dueAgain.get(key) : this.#waiting.get(key)?.priority
+    if (before === 'urgent' || before === priority) return
+    if (working) this.#dueAgain.set(key, priority)
     else {
       if (before) this.#order.remove(key, this.#place(key, before))
-      this.#enqueue(key, lane)
+      this.#enqueue(key, priority)
     }
     if (!before) this.#options.meter?.added()
     if (!working) this.#onAvailable()
   }
 
-  addAfter(key: string, delayMs: number, lane: KeyLane = 'normal'): void {
+  addAfter(key: string, delayMs: number, priority: KeyPriority = 'normal'): void {
     if (this.#closed) return
-    if (delayMs <= 0) return this.add(key, lane)
+    if (delayMs <= 0) return this.add(key, priority)
     const dueMs = this.#nowMs() + delayMs
     const pending = this.#delayed.get(key)
-    const merged = pending?.lane === 'urgent' ? 'urgent' : lane
+    const merged = pending?.priority === 'urgent' ? 'urgent' : priority
     if (pending && pending.dueMs <= dueMs) {
-      this.#delayed.set(key, { ...pending, lane: merged })
+      this.#delayed.set(key, { ...pending, priority: merged })
       return
     }
     pending?.cancel()
     const cancel = this.#options.after(delayMs, () => {
       const due = this.#delayed.get(key)
       this.#delayed.delete(key)
-      this.add(key, due?.lane)
+      this.add(key, due?.priority)
     })
-    this.#delayed.set(key, { dueMs, lane: merged, cancel })
+    this.#delayed.set(key, { dueMs, priority: merged, cancel })
   }
 
   addRateLimited(key: string): void {
     const failures = this.#failures.get(key) ?? 0
     this.#failures.set(key, failures + 1)
     this.#options.meter?.retried()
-    this.addAfter(key, Math.min(backoffMs.first * 2 ** failures, backoffMs.max), this.laneOf(key))
+    this.addAfter(key, Math.min(backoffMs.first * 2 ** failures, backoffMs.max), this.priorityOf(key))
   }
 
   forget(key: string): void {
@@ -132,24 +132,24 @@ export class KeyQueue implements WorkQueue {
    * with it.
    */
   take({ perGroupMax = Infinity, urgentOnly = false }: TakeOptions = {}): string | undefined {
-    const key = this.#order.take(({ group, lane }) => {
-      if (urgentOnly && lane !== 'urgent') return false
-      return (this.#busy.get(group) ?? 0) < perGroupMax + Number(lane === 'urgent')
+    const key = this.#order.take(({ group, priority }) => {
+      if (urgentOnly && priority !== 'urgent') return false
+      return (this.#busy.get(group) ?? 0) < perGroupMax + Number(priority === 'urgent')
     })
     const waited = key === undefined ? undefined : this.#waiting.get(key)
     if (key === undefined || !waited) return undefined
     const nowMs = this.#nowMs()
     const group = this.#groupOf(key)
     this.#waiting.delete(key)
-    this.#inProgress.set(key, { lane: waited.lane, sinceMs: nowMs })
+    this.#inProgress.set(key, { priority: waited.priority, sinceMs: nowMs })
     this.#busy.set(group, (this.#busy.get(group) ?? 0) + 1)
-    this.#options.meter?.waited((nowMs - waited.sinceMs) / 1000, waited.lane)
+    this.#options.meter?.waited((nowMs - waited.sinceMs) / 1000, waited.priority)
     return key
   }
 
-  /** Returns the lane from which a key in progress was taken, and `normal` for any other key. */
-  laneOf(key: string): KeyLane {
-    return this.#inProgress.get(key)?.lane ?? 'normal'
+  /** Returns the priority from which a key in progress was taken, and `normal` for any other key. */
+  priorityOf(key: string): KeyPriority {
+    return this.#inProgress.get(key)?.priority ?? 'normal'
   }
 
   /** Ends the work on a key. A key that was added meanwhile is queued again. */
@@ -162,10 +162,10 @@ export class KeyQueue implements WorkQueue {
     if (busy > 0) this.#busy.set(group, busy)
     else this.#busy.delete(group)
     this.#options.meter?.worked((this.#nowMs() - working.sinceMs) / 1000)
-    const lane = this.#dueAgain.get(key)
+    const priority = this.#dueAgain.get(key)
     this.#dueAgain.delete(key)
-    if (!lane || this.#closed) return
-    this.#enqueue(key, lane)
+    if (!priority || this.#closed) return
+    this.#enqueue(key, priority)
     this.#onAvailable()
   }
 
@@ -175,11 +175,11 @@ export class KeyQueue implements WorkQueue {
     return [...this.#inProgress.values()].map(({ sinceMs }) => (nowMs - sinceMs) / 1000)
   }
 
-  /** Returns the number of keys that wait in a lane, and the seconds that the oldest of them has waited. */
-  waitingIn(lane: KeyLane): { depth: number; oldestSeconds: number } {
+  /** Returns the number of keys that wait in a priority, and the seconds that the oldest of them has waited. */
+  waitingIn(priority: KeyPriority): { depth: number; oldestSeconds: number } {
     let [depth, oldestMs] = [0, Infinity]
     for (const waiting of this.#waiting.values()) {
-      if (waiting.lane !== lane) continue
+      if (waiting.priority !== priority) continue
       depth += 1
       oldestMs = Math.min(oldestMs, waiting.sinceMs)
     }
@@ -202,13 +202,13 @@ export class KeyQueue implements WorkQueue {
     this.#failures.clear()
   }
 
-  #enqueue(key: string, lane: KeyLane): void {
-    this.#waiting.set(key, { lane, sinceMs: this.#nowMs() })
-    this.#order.add(key, this.#place(key, lane))
+  #enqueue(key: string, priority: KeyPriority): void {
+    this.#waiting.set(key, { priority, sinceMs: this.#nowMs() })
+    this.#order.add(key, this.#place(key, priority))
   }
 
-  #place(key: string, lane: KeyLane) {
-    return { lane, group: this.#groupOf(key) }
+  #place(key: string, priority: KeyPriority) {
+    return { priority, group: this.#groupOf(key) }
   }
 
   #groupOf(key: string): string {

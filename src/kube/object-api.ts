@@ -1,7 +1,7 @@
 // Reads, applies, creates, replaces and deletes single objects. Each attempt of a write calls the guard
 // first.
 import { ApiError, isApiError } from './api-error.js'
-import type { Lane } from './fair-lanes.js'
+import type { Priority } from './fair-queue.js'
 import { contentOf, isApplied } from './managed-fields.js'
 import type { ApiCall, ApiTransport } from './api-transport.js'
 import type { ApplyOptions, Desired, ObjectApi, Selection } from './ports.js'
@@ -15,10 +15,10 @@ export interface KubeObjectApiOptions {
    */
   readonly guard?: () => void
   /**
-   * The lane in which calls wait in the throttle. Within a lane, calls for different namespaces take turns.
+   * The priority in which calls wait in the throttle. Within a priority, calls for different namespaces take turns.
    * Default `normal`.
    */
-  readonly lane?: Lane
+  readonly priority?: Priority
   /**
    * Makes every call skip the throttle's queue and fail after `deadlineMs`. It is intended for leader
    * election. One attempt gets half of the deadline, so that a call can abandon a hanging connection in time.
@@ -123,8 +123,8 @@ export class KubeObjectApi implements ObjectApi {
   }
 
   #call({ namespace = '' }: ObjectKey, call: ApiCall): Promise<unknown> {
-    const { lane = 'normal', urgent } = this.#options
-    if (!urgent) return this.#transport.call({ ...call, place: { lane, group: namespace } })
+    const { priority = 'normal', urgent } = this.#options
+    if (!urgent) return this.#transport.call({ ...call, place: { priority, group: namespace } })
     const { deadlineMs } = urgent
     return this.#transport.call({ ...call, urgent: true, deadlineMs, attemptMs: Math.ceil(deadlineMs / 2) })
   }

@@ -128,7 +128,7 @@ export interface ObjectCache {
 }
 
 /** Keys in `urgent` are processed before those in `normal`, which never wait for more than a share of them. */
-export type KeyLane = 'urgent' | 'normal'
+export type KeyPriority = 'urgent' | 'normal'
 
 /**
  * A set of keys to reconcile. Each key has one worker at a time. A key that is added while a worker has it is
@@ -136,15 +136,15 @@ export type KeyLane = 'urgent' | 'normal'
  */
 export interface WorkQueue {
   /** Adds the key. A key that is waiting already only moves from `normal`, the default, to `urgent`. */
-  add(key: string, lane?: KeyLane): void
+  add(key: string, priority?: KeyPriority): void
   /**
    * Adds the key after `delayMs`. The earliest of several delays for one key takes effect, and the most urgent
-   * of their lanes. Default lane: `normal`.
+   * of their priorities. Default priority: `normal`.
    */
-  addAfter(key: string, delayMs: number, lane?: KeyLane): void
+  addAfter(key: string, delayMs: number, priority?: KeyPriority): void
   /**
    * Adds the key after a back-off that doubles with each call since the last `forget`, from 5 ms to 1,000 s. A
-   * key in progress keeps its lane.
+   * key in progress keeps its priority.
    */
   addRateLimited(key: string): void
   /** Resets the key's back-off. */

@@ -75,8 +75,8 @@ test('P2: a call that is aborted while queued uses no slot', async () => {
 test('calls of different groups take turns, and urgent ones come first', async () => {
   for (let index = 0; index < 4; index += 1) await throttle.acquire(never())
   const order: string[] = []
-  const call = (name: string, lane: 'urgent' | 'normal' | 'background', group: string) =>
-    void throttle.acquire(never(), { lane, group }).then(() => {
+  const call = (name: string, priority: 'urgent' | 'normal' | 'background', group: string) =>
+    void throttle.acquire(never(), { priority, group }).then(() => {
       order.push(name)
       throttle.release()
     })
@@ -92,7 +92,7 @@ test('calls of different groups take turns, and urgent ones come first', async (
 test('a call that is aborted while queued leaves its place', async () => {
   for (let index = 0; index < 4; index += 1) await throttle.acquire(never())
   const aborted = new AbortController()
-  const call = throttle.acquire(aborted.signal, { lane: 'background', group: 'a' })
+  const call = throttle.acquire(aborted.signal, { priority: 'background', group: 'a' })
   expect(throttle.waiting).toBe(1)
   aborted.abort(new Error('enough'))
   await expect(call).rejects.toThrow('enough')

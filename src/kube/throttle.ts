@@ -2,7 +2,7 @@
 // queued calls. Queued calls of different groups take turns, and urgent ones come first.
 import type { After, Clock } from '../time.js'
 import { ApiUnreachableError } from './api-error.js'
-import { FairLanes, type Place } from './fair-lanes.js'
+import { FairQueue, type Place } from './fair-queue.js'
 
 export interface ThrottleOptions {
   readonly clock: Clock
@@ -22,15 +22,15 @@ interface Waiter {
 }
 
 /** The place of a call whose caller names none. */
-const anyPlace: Place = { lane: 'normal', group: '' }
+const anyPlace: Place = { priority: 'normal', group: '' }
 
 /**
- * A token bucket with a limit on concurrency. Calls of one lane and group are admitted in the order in which
+ * A token bucket with a limit on concurrency. Calls of one priority and group are admitted in the order in which
  * they queued.
  */
 export class Throttle {
   readonly #options: ThrottleOptions
-  readonly #waiting = new FairLanes<Waiter>()
+  readonly #waiting = new FairQueue<Waiter>()
   #tokens: number
   #refilledMs: number
   #inFlight = 0
@@ -50,7 +50,7 @@ export class Throttle {
   /**
    * Resolves when the call may start. The caller must call `release` when it has ended. Rejects with the
    * signal's reason, or with ApiUnreachableError when `waitingMax` calls are queued already. Default place:
-   * the lane `normal` and the group ''.
+   * the priority `normal` and the group ''.
    */
   acquire(signal: AbortSignal, place: Place = anyPlace): Promise<void> {
     if (signal.aborted) return Promise.reject(reasonOf(signal))

@@ -133,7 +133,7 @@ export class Workers {
       log.error({ err: error, key }, 'reconcile failed because of a bug, retrying')
     } else log.warn({ err: error, key }, 'reconcile failed, retrying')
     if (error instanceof ApiError && error.retryAfterMs !== undefined)
-      queue.addAfter(key, error.retryAfterMs, queue.laneOf(key))
+      queue.addAfter(key, error.retryAfterMs, queue.priorityOf(key))
     else queue.addRateLimited(key)
     return 'error'
   }

@@ -1,33 +1,33 @@
-// Holds waiting items in lanes, which have an order of precedence. Within a lane, groups take turns: a group
+// Holds waiting items in priorities, which have an order of precedence. Within a priority, groups take turns: a group
 // with thousands of items delays the only item of another group by one item.
 
 /**
- * The lanes, in their order of precedence: `urgent` is for work that must not wait for other work,
+ * The priorities, in their order of precedence: `urgent` is for work that must not wait for other work,
  * `background` for work that can.
  */
-export const lanes = ['urgent', 'normal', 'background'] as const
-export type Lane = (typeof lanes)[number]
+export const priorities = ['urgent', 'normal', 'background'] as const
+export type Priority = (typeof priorities)[number]
 
 /** Where an item waits. */
 export interface Place {
-  readonly lane: Lane
+  readonly priority: Priority
   readonly group: string
 }
 
-interface LaneState<Item> {
-  readonly lane: Lane
+interface Level<Item> {
+  readonly priority: Priority
   /** The items of each group, oldest first. The group whose turn is next comes first. */
   readonly groups: Map<string, Set<Item>>
-  /** How many items of preceding lanes were taken while this lane had items. */
+  /** How many items of preceding priorities were taken while this priority had items. */
   passed: number
 }
 
-/** A lane that was passed over this often has the next turn, so that no lane starves another one. */
+/** A priority that was passed over this often has the next turn, so that no priority starves another one. */
 const passedMax = 3
 
-export class FairLanes<Item extends object | string> {
-  readonly #lanes: readonly LaneState<Item>[] = lanes.map((lane) => ({
-    lane,
+export class FairQueue<Item extends object | string> {
+  readonly #levels: readonly Level<Item>[] = priorities.map((priority) => ({
+    priority,
     groups: new Map<string, Set<Item>>(),
     passed: 0,
   }))
@@ -39,8 +39,8 @@ export class FairLanes<Item extends object | string> {
   }
 
   /** Adds an item behind the others of its group. It must not wait in the same place already. */
-  add(item: Item, { group, lane }: Place): void {
-    const { groups } = this.#lane(lane)
+  add(item: Item, { group, priority }: Place): void {
+    const { groups } = this.#level(priority)
     const items = groups.get(group)
     if (items) items.add(item)
     else groups.set(group, new Set([item]))
@@ -48,8 +48,8 @@ export class FairLanes<Item extends object | string> {
   }
 
   /** Removes an item from its place. Has no effect when it does not wait there. */
-  remove(item: Item, { group, lane }: Place): void {
-    const { groups } = this.#lane(lane)
+  remove(item: Item, { group, priority }: Place): void {
+    const { groups } = this.#level(priority)
     const items = groups.get(group)
     if (!items?.delete(item)) return
     this.#size -= 1
@@ -61,14 +61,14 @@ export class FairLanes<Item extends object | string> {
    * returns false are left out. Default: all places are considered.
    */
   take(mayTake: (place: Place) => boolean = () => true): Item | undefined {
-    const overdue = this.#lanes.filter(({ passed }) => passed >= passedMax)
-    for (const from of [...overdue, ...this.#lanes]) {
+    const overdue = this.#levels.filter(({ passed }) => passed >= passedMax)
+    for (const from of [...overdue, ...this.#levels]) {
       for (const [group, items] of from.groups) {
-        if (!mayTake({ lane: from.lane, group })) continue
+        if (!mayTake({ priority: from.priority, group })) continue
         const [item] = items
         if (item === undefined) continue
         this.#countTurn(from)
-        this.remove(item, { lane: from.lane, group })
+        this.remove(item, { priority: from.priority, group })
         // The next turn of this group comes after those of all other groups.
         if (from.groups.delete(group)) from.groups.set(group, items)
         return item
@@ -77,14 +77,14 @@ export class FairLanes<Item extends object | string> {
     return undefined
   }
 
-  /** Returns the number of items that wait in all lanes of a group. */
+  /** Returns the number of items that wait in all priorities of a group. */
   sizeOf(group: string): number {
-    return this.#lanes.reduce((sum, { groups }) => sum + (groups.get(group)?.size ?? 0), 0)
+    return this.#levels.reduce((sum, { groups }) => sum + (groups.get(group)?.size ?? 0), 0)
   }
 
   /** Returns the group with the most waiting items. Undefined when nothing waits. */
   largest(): { group: string; size: number } | undefined {
-    const groups = new Set(this.#lanes.flatMap((lane) => [...lane.groups.keys()]))
+    const groups = new Set(this.#levels.flatMap((priority) => [...priority.groups.keys()]))
     let largest: { group: string; size: number } | undefined
     for (const group of groups) {
       const size = this.sizeOf(group)
@@ -94,22 +94,22 @@ export class FairLanes<Item extends object | string> {
   }
 
   clear(): void {
-    for (const state of this.#lanes) {
+    for (const state of this.#levels) {
       state.groups.clear()
       state.passed = 0
     }
     this.#size = 0
   }
 
-  #lane(lane: Lane): LaneState<Item> {
-    const found = this.#lanes.find((state) => state.lane === lane)
-    if (!found) throw new Error(`unreachable: there is no lane "${lane}"`)
+  #level(priority: Priority): Level<Item> {
+    const found = this.#levels.find((state) => state.priority === priority)
+    if (!found) throw new Error(`unreachable: there is no priority "${priority}"`)
     return found
   }
 
-  #countTurn(taken: LaneState<Item>): void {
-    const index = this.#lanes.indexOf(taken)
+  #countTurn(taken: Level<Item>): void {
+    const index = this.#levels.indexOf(taken)
     taken.passed = 0
-    for (const later of this.#lanes.slice(index + 1)) if (later.groups.size > 0) later.passed += 1
+    for (const later of this.#levels.slice(index + 1)) if (later.groups.size > 0) later.passed += 1
   }
 }

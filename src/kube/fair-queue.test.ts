@@ -1,18 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FairLanes, lanes, type Lane, type Place } from './fair-lanes.js'
+import { FairQueue, priorities, type Priority, type Place } from './fair-queue.js'
 
-const normal = (group: string): Place => ({ lane: 'normal', group })
-const urgent = (group: string): Place => ({ lane: 'urgent', group })
+const normal = (group: string): Place => ({ priority: 'normal', group })
+const urgent = (group: string): Place => ({ priority: 'urgent', group })
 
-function takeAll(waiting: FairLanes<string>): string[] {
+function takeAll(waiting: FairQueue<string>): string[] {
   const taken: string[] = []
   for (let item = waiting.take(); item !== undefined; item = waiting.take()) taken.push(item)
   return taken
 }
 
 test('groups take turns, and the items of one group keep their order', () => {
-  const waiting = new FairLanes<string>()
+  const waiting = new FairQueue<string>()
   for (const item of ['a1', 'a2', 'a3']) waiting.add(item, normal('a'))
   waiting.add('b1', normal('b'))
   waiting.add('c1', normal('c'))
@@ -20,7 +20,7 @@ test('groups take turns, and the items of one group keep their order', () => {
 })
 
 test('a thousand items of one group delay the item of another group by one', () => {
-  const waiting = new FairLanes<string>()
+  const waiting = new FairQueue<string>()
   for (let item = 0; item < 1_000; item += 1) waiting.add(`a${item}`, normal('a'))
   waiting.take()
   waiting.add('b', normal('b'))
@@ -28,14 +28,14 @@ test('a thousand items of one group delay the item of another group by one', () 
 })
 
 test('an urgent item precedes the others, also those of its own group', () => {
-  const waiting = new FairLanes<string>()
+  const waiting = new FairQueue<string>()
   for (const item of ['a1', 'a2']) waiting.add(item, normal('a'))
   waiting.add('a!', urgent('a'))
   expect(waiting.take()).toBe('a!')
 })
 
 test('a flood of urgent items leaves one turn in four to the others', () => {
-  const waiting = new FairLanes<string>()
+  const waiting = new FairQueue<string>()
   for (let item = 0; item < 100; item += 1) waiting.add(`a${item}`, urgent('a'))
   waiting.add('b', normal('b'))
   const taken = takeAll(waiting)
@@ -43,14 +43,14 @@ test('a flood of urgent items leaves one turn in four to the others', () => {
 })
 
 test('urgent items of two groups take turns', () => {
-  const waiting = new FairLanes<string>()
+  const waiting = new FairQueue<string>()
   for (let item = 0; item < 100; item += 1) waiting.add(`a${item}`, urgent('a'))
   waiting.add('b', urgent('b'))
   expect(takeAll(waiting).indexOf('b')).toBe(1)
 })
 
 test('a group that may not be taken keeps its turn, and does not block others', () => {
-  const waiting = new FairLanes<string>()
+  const waiting = new FairQueue<string>()
   for (const item of ['a1', 'a2']) waiting.add(item, normal('a'))
   waiting.add('b1', normal('b'))
   expect(waiting.take(({ group }) => group !== 'a')).toBe('b1')
@@ -58,8 +58,8 @@ test('a group that may not be taken keeps its turn, and does not block others', 
   expect(takeAll(waiting)).toEqual(['a1', 'a2'])
 })
 
-test('the largest group is found over all lanes', () => {
-  const waiting = new FairLanes<string>()
+test('the largest group is found over all priorities', () => {
+  const waiting = new FairQueue<string>()
   expect(waiting.largest()).toBeUndefined()
   for (const [index, place] of [normal('a'), normal('b'), urgent('b'), normal('c')].entries())
     waiting.add(`${index}`, place)
@@ -70,13 +70,16 @@ test('the largest group is found over all lanes', () => {
 })
 
 describe('for any sequence of additions and removals', () => {
-  const place = fc.record({ lane: fc.constantFrom<Lane>(...lanes), group: fc.constantFrom('a', 'b', 'c') })
+  const place = fc.record({
+    priority: fc.constantFrom<Priority>(...priorities),
+    group: fc.constantFrom('a', 'b', 'c'),
+  })
   const places = fc.array(place, { maxLength: 60 })
 
   test('no item is lost and none is taken twice', () => {
     fc.assert(
       fc.property(places, fc.array(fc.nat(), { maxLength: 20 }), (added, removed) => {
-        const waiting = new FairLanes<string>()
+        const waiting = new FairQueue<string>()
         const left = new Set<string>()
         for (const [index, where] of added.entries()) {
           waiting.add(`${index}`, where)
@@ -94,12 +97,12 @@ describe('for any sequence of additions and removals', () => {
     )
   })
 
-  test('within a lane, no group is taken twice while another one has waited for its turn', () => {
+  test('within a priority, no group is taken twice while another one has waited for its turn', () => {
     fc.assert(
       fc.property(places, (added) => {
-        const waiting = new FairLanes<Place>()
+        const waiting = new FairQueue<Place>()
         const counts = new Map<string, number>()
-        const nameOf = ({ group, lane }: Place) => `${lane} ${group}`
+        const nameOf = ({ group, priority }: Place) => `${priority} ${group}`
         for (const where of added) {
           waiting.add({ ...where }, where)
           counts.set(nameOf(where), (counts.get(nameOf(where)) ?? 0) + 1)
@@ -109,7 +112,7 @@ describe('for any sequence of additions and removals', () => {
           const name = nameOf(taken)
           turns.set(name, (turns.get(name) ?? 0) + 1)
           for (const group of ['a', 'b', 'c']) {
-            const other = nameOf({ lane: taken.lane, group })
+            const other = nameOf({ priority: taken.priority, group })
             const isWaiting = (turns.get(other) ?? 0) < (counts.get(other) ?? 0)
             if (isWaiting) expect((turns.get(name) ?? 0) - (turns.get(other) ?? 0)).toBeLessThanOrEqual(1)
           }
@@ -118,10 +121,10 @@ describe('for any sequence of additions and removals', () => {
     )
   })
 
-  test('an item waits for at most three items of preceding lanes for each one of its own', () => {
+  test('an item waits for at most three items of preceding priorities for each one of its own', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 1, max: 20 }), (flood, others) => {
-        const waiting = new FairLanes<string>()
+        const waiting = new FairQueue<string>()
         for (let item = 0; item < flood; item += 1) waiting.add(`a${item}`, urgent('a'))
         for (let item = 0; item < others; item += 1) waiting.add(`b${item}`, normal('b'))
         const positions = takeAll(waiting).flatMap((item, index) => (item.startsWith('b') ? index : []))
