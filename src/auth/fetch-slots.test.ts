@@ -36,10 +36,10 @@ describe('FetchSlots', () => {
     const all = new FetchSlots(3)
     const [hostile, other] = [new FetchSlots(2, all), new FetchSlots(2, all)]
     const fetches = Array.from({ length: 10 }, () => begin(hostile))
-    const wanted = begin(other)
+    const desired = begin(other)
     await turn()
     expect(fetches.filter(({ running }) => running)).toHaveLength(2)
-    expect(wanted.running).toBe(true)
+    expect(desired.running).toBe(true)
   })
 
   test('a fetch that is aborted while it waits gives up its place', async () => {

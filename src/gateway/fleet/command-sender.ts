@@ -10,7 +10,7 @@ import type { UserCommand } from './control-messages.js'
  * The commands that one gateway sends for one tenant, per second and at once. A command of more than a
  * kilobyte counts as one for each kilobyte.
  */
-export const commandRate = { rate: 50, burst: 100 }
+const commandRate = { rate: 50, burst: 100 }
 const bytesPerToken = 1_024
 /** The largest message in bytes. A larger command is sent alone. */
 const batchBytesMax = 65_536

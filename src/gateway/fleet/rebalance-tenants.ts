@@ -78,18 +78,18 @@ function isAbove({ mean, own }: TenantLoad, continued: boolean): boolean {
 /** Takes `count` from the values, so that the largest that are left are as small as possible. */
 function takeFromLargest(values: ReadonlyMap<string, number>, count: number): Map<string, number> {
   const sorted = [...values].toSorted(([, a], [, b]) => b - a)
-  const wanted = Math.min(count, sumOf(values))
+  const desired = Math.min(count, sumOf(values))
   // The first `cut` values are lowered to the same level.
   let cut = 0
   let above = 0
   for (; cut < sorted.length; cut += 1) {
     const [, value = 0] = sorted[cut] ?? []
-    if (above - cut * value >= wanted) break
+    if (above - cut * value >= desired) break
     above += value
   }
-  const level = cut === 0 ? 0 : Math.ceil((above - wanted) / cut)
+  const level = cut === 0 ? 0 : Math.ceil((above - desired) / cut)
   const taken = new Map<string, number>()
-  let left = wanted
+  let left = desired
   for (const [tenant, value] of sorted.slice(0, cut)) {
     const some = Math.min(left, value - level)
     left -= some

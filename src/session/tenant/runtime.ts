@@ -23,14 +23,14 @@ export interface TenantRuntimeDeps {
   readonly log: Log
   /** JWKS URLs may lead to private addresses; for development. */
   readonly allowPrivateJwks: boolean
-  /** Bounds the fetches of key sets by all tenants together. Absent: only those of this tenant are bounded. */
+  /** Bounds the fetches of key sets by all tenants. Absent: only those of this tenant are bounded. */
   readonly jwksSlots?: FetchSlots | undefined
   /** Counts connections over all gateways, and divides the rates among them. */
   readonly ledger: QuotaLedger
   readonly arrivalDelay: Pick<ArrivalDelay, 'at'>
   /** Sign guest tokens: see `GuestTokensOptions`. */
   readonly guestSecrets: readonly Uint8Array[]
-  /** See `TenantRuntime.followCommands`. Absent: no other gateway sends commands about this tenant's users. */
+  /** See `TenantRuntime.followCommands`. Absent: no other gateway sends commands about its users. */
   readonly followCommands?: () => Promise<void> | undefined
   /** The revocations that are made by the server API. */
   readonly revocations: RevocationStore

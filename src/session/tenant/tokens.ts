@@ -17,7 +17,7 @@ export interface TenantTokensDeps {
   readonly clock: Clock
   /** JWKS URLs may lead to private addresses; for development. */
   readonly allowPrivateJwks: boolean
-  /** Bounds the fetches of key sets by all tenants together. Absent: only those of this tenant are bounded. */
+  /** Bounds the fetches of key sets by all tenants. Absent: only those of this tenant are bounded. */
   readonly jwksSlots?: FetchSlots | undefined
   /** Receives a sentence for the log about keys that cannot be used or fetched. */
   readonly onProblem: (sentence: string) => void
