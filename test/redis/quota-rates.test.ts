@@ -4,8 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ManualClock } from '../../src/auth/auth.testing.js'
 import { CommandError } from '../../src/errors.js'
+import { leaseKey } from '../../src/redis/keys.js'
 import { LocalRevocations } from '../../src/revocation/local.js'
 import { limitsWith, policyOf, silentLog } from '../../src/session/session.testing.js'
+import type { TenantQuota } from '../../src/session/tenant/quota.js'
 import { TenantRuntime } from '../../src/session/tenant/runtime.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
 import { endLedgers, startLedgers, type LedgerGateway } from '../support/redis-ledger.js'
@@ -278,6 +280,79 @@ describe('deliveries count on every gateway', () => {
     expect(delivered).toBeLessThanOrEqual(1_000 * 20 + 1_000 + 9 * 1_000)
     expect(delivered).toBeGreaterThan(1_000 * 15)
   })
+})
+
+describe.each([
+  ['reads', 'read', (quota: TenantQuota) => quota.rates.chargeRead('Cannot read')],
+  ['subscriptions', 'join', (quota: TenantQuota) => quota.rates.chargeJoin('general')],
+  ['API requests', 'api', (quota: TenantQuota) => quota.rates.chargeApi('info')],
+] as const)('%s', (_what, name, charge) => {
+  const policy = policyOf({
+    limits: {
+      ...limitsWith('messages', { readsPerSecond: rate, joinsPerSecond: rate }),
+      api: { requestsPerSecond: rate },
+    },
+  })
+
+  test('of all gateways together stay within the rate', async () => {
+    const rig = await new GatewayRig().start(2, policy)
+    let passed = 0
+    const attempt = (index: number): void => {
+      const quota = rig.tenants[index]?.quota
+      if (!quota) return
+      try {
+        charge(quota)
+        passed += 1
+      } catch (error) {
+        if (!(error instanceof CommandError)) throw error
+      }
+    }
+    // Each gateway is asked for two hundred a second, which is four times its part.
+    await rig.pass(3_000, (index) => {
+      attempt(index)
+      attempt(index)
+    })
+    const before = passed
+    await rig.pass(3_000, (index) => {
+      attempt(index)
+      attempt(index)
+    })
+    expect(passed - before).toBeLessThanOrEqual(rate * 3 + rate)
+    expect(passed - before).toBeGreaterThan(rate * 2)
+    expect(rig.gateways[0]?.lease.share(name)).toBeCloseTo(0.5, 1)
+  })
+})
+
+test('bytes that one gateway sends are paid on every gateway', async () => {
+  const rig = await new GatewayRig().start(
+    2,
+    policyOf({ limits: limitsWith('messages', { bytesOutPerSecond: 10_000 }) }),
+  )
+  rig.demand = [50, 0]
+  await rig.pass(8_000, (index) => {
+    if (index === 1) rig.tenants[1]?.quota.rates.chargeBytesOut(300)
+  })
+  // The second gateway sends three times the rate, so the first one may not publish most of the time.
+  expect(rig.passed[0]).toBeLessThan(50 * 8 * 0.75)
+  const publish = (): void => rig.tenants[0]?.quota.rates.chargePublish('general')
+  expect(publish).toThrow('10000 bytes to clients per second are used')
+})
+
+test('a gateway of an earlier version, which knows two rates, shares them with a new one', async () => {
+  const rig = await new GatewayRig().start(2, limited)
+  const expiresMs = 60_000 + Number((await redis.cli('TIME')).split('\n')[0]) * 1_000
+  // Expiry and deliveries, then demand and share of publishes and of connects.
+  await redis.cli(
+    'HSET',
+    leaseKey(limited.tenantId, 'rates'),
+    'old',
+    `${expiresMs} 0 100.000 0.500000 0.000 0.000000`,
+  )
+  rig.demand = [300, 0]
+  await rig.pass(3_100)
+  const [share = 1] = rig.shares()
+  expect(share).toBeGreaterThan(0.3)
+  expect(share).toBeLessThanOrEqual(0.500_01)
 })
 
 test('without Redis the last shares stay valid for five seconds and are equal afterwards', async () => {
