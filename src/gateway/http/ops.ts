@@ -116,6 +116,8 @@ function stats(gateway: Gateway, { statsNames = false }: OpsOptions): object {
   }
   return {
     connections: gateway.context.sessions.size,
+    unauthenticated_connections: gateway.unauthenticatedSockets.total,
+    unauthenticated_connections_of_one_address: gateway.unauthenticatedSockets.largest,
     subscriptions: gateway.hub.subscriptions,
     channels: gateway.hub.channels,
     draining: gateway.draining,
