@@ -103,7 +103,7 @@ function roomPatterns(room, allowed = rooms[room] ?? []) {
     .map((other) => ({
       group: [
         `**/${other}/**`,
-        ...(allowed.includes('seams') && other in seams ? seams[other].map((file) => `!**/${file}`) : []),
+        ...(allowed.includes('seams') ? (seams[other] ?? []).map((file) => `!**/${file}`) : []),
       ],
       message: `Imports point inward: ${room} may import ${['the leaves', ...allowed].join(', ')}, and no other room.`,
     }))

@@ -12,6 +12,7 @@ import {
   type TestKey,
 } from './auth.testing.js'
 import { candidatesMax, type IssuerKeys } from './key-set.js'
+import { FetchSlots } from './fetch-slots.js'
 import { openKeys } from './keys.js'
 
 const onProblem = vi.fn<(sentence: string) => void>()
@@ -30,6 +31,7 @@ function open(issuer: Issuer): IssuerKeys {
   return openKeys(issuer, {
     clock: new ManualClock(),
     allowPrivate: false,
+    slots: new FetchSlots(1),
     onProblem,
     onKeysChanged: () => {},
   })

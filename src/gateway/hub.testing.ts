@@ -92,7 +92,9 @@ export class HubFixture {
     const nothing = {
       connections: 0,
       connectionsMax: 0,
-      unauthenticated: { total: 0, largest: 0, limits: { max: 0 } },
+      unauthenticated: 0,
+      unauthenticatedMax: 0,
+      unauthenticatedOfOneAddress: 0,
       subscriptions: 0,
       channels: 0,
       memory: { bytes: 0, bytesMax: 0 },

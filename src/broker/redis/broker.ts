@@ -54,7 +54,7 @@ export interface RedisBrokerParts {
   readonly messages: { send(message: PendingMessage): void }
   readonly reads: StreamReads
   readonly channels: FollowedChannels
-  readonly storage: RedisStorage
+  readonly storage: Pick<RedisStorage, keyof RedisStorage>
   /** Sends the messages that are still waiting, and refuses the writes that are still waiting for a shard. */
   close(): Promise<void>
   readonly clock: Clock
