@@ -234,7 +234,7 @@ test('for any sequence of calls, a key has one worker at a time and each additio
   const key = fc.constantFrom('a1', 'a2', 'b1')
   const step = fc.oneof(
     fc.record({ do: fc.constant('add' as const), key }),
-    fc.record({ do: fc.constant('hurry' as const), key }),
+    fc.record({ do: fc.constant('urge' as const), key }),
     fc.record({ do: fc.constant('later' as const), key }),
     fc.record({ do: fc.constant('take' as const), key }),
     fc.record({ do: fc.constant('done' as const), key }),
@@ -264,7 +264,7 @@ test('for any sequence of calls, a key has one worker at a time and each additio
           if (working.has(name)) finish(name)
         } else {
           if (what === 'add') tested.add(name)
-          else if (what === 'hurry') tested.add(name, 'urgent')
+          else if (what === 'urge') tested.add(name, 'urgent')
           else tested.addAfter(name, 5)
           due.add(name)
         }

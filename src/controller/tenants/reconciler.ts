@@ -110,8 +110,8 @@ export class TenantReconciler {
     const unchanged = this.#desiredSecret(object, tenant, { algorithms })
     let keys = secrets.heldKeys(unchanged)
     let compiled = keys && (await this.#publish(object, { tenant, keys, signal }))
-    const ensure = async (wanted: DesiredSecret) => {
-      const secret = await secrets.ensure(wanted, signal)
+    const ensure = async (target: DesiredSecret) => {
+      const secret = await secrets.ensure(target, signal)
       // Keys that are held already stay valid when the Secret cannot be written.
       if (compiled && (!secret.generated || isSameRecord(secret.generated, keys))) return { compiled, secret }
       keys = secret.generated
