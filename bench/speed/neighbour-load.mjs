@@ -1,6 +1,6 @@
-// The hostile neighbour: tenant A at ten times its quotas, in the dimensions that its arguments name, until it
-// is killed. It connects again when it is closed.
-// node neighbour-load.mjs <ws url> <issuer as JSON> <plan as JSON> <dimension>…
+// The hostile neighbour: tenant A at ten times its quotas, in the dimensions that its arguments name, until
+// it is killed. It connects again when it is closed. node neighbour-load.mjs <ws url> <issuer as JSON> <plan
+// as JSON> <dimension>…
 import { Agent, request } from 'node:http'
 import { WebSocket } from 'ws'
 import { mintToken } from '../../dist/auth/mint.js'

@@ -1,5 +1,5 @@
-// The well-behaved neighbour: measures how long its messages take to another of its clients, and its connects.
-// Each line of the input is a command, and it answers each with one line.
+// The well-behaved neighbour: measures how long its messages take to another of its clients, and its
+// connects. Each line of the input is a command, and it answers each with one line.
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'

@@ -1,5 +1,5 @@
-// Measures what a well-behaved tenant notices while another tenant uses ten times every quota: one dimension at
-// a time, and all at once. The bare ws server runs beside it, because the load uses the same processors.
+// Measures what a well-behaved tenant notices while another tenant uses ten times every quota: one dimension
+// at a time, and all at once. The bare ws server runs beside it, because the load uses the same processors.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

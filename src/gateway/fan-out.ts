@@ -1,6 +1,7 @@
-// The delivery of one event of a channel to its subscriptions on this gateway. A delivery to many subscriptions
-// takes long, so it is divided into steps: between them, other tenants have their turn. The events of a tenant
-// are delivered one after the other, so that each subscription receives them in their order.
+// The delivery of one event of a channel to its subscriptions on this gateway. A delivery to many
+// subscriptions takes long, so it is divided into steps: between them, other tenants have their turn. The
+// events of a tenant are delivered one after the other, so that each subscription receives them in their
+// order.
 import type { Announcement, ChannelRef, Position, Publication } from '../broker/broker.js'
 import { unsubscribeCodes } from '../protocol/codes.js'
 import type { Codec, DeltaBase } from '../protocol/commands.js'

@@ -170,7 +170,7 @@ export class Hub implements ChannelHub, BrokerListener {
     const { epoch, offset } = publication
     const position = offset > 0 ? { epoch, offset } : undefined
     const bytes = publication.data.byteLength
-    // A publication must not overtake the news that others before it are lost.
+    // A publication must not come before the news that others before it are lost.
     if (channel.pendingLoss || this.#isFull(channel.tenant)) return this.#lose(channel, position)
     const work = new PublicationFanOut(channel, publication, this.#publicationOptions)
     this.#deliver(channel.tenant, work, bytes)

@@ -2,8 +2,8 @@
 import type { Client } from './client.js'
 
 /**
- * Does work such as encoding a large reply when the client's tenant has its turn: immediately while the gateway
- * is not busy. Rejects with the error that `work` throws.
+ * Does work such as encoding a large reply when the client's tenant has its turn: immediately while the
+ * gateway is not busy. Rejects with the error that `work` throws.
  */
 export function inTurn({ context, tenant }: Client, work: () => void): Promise<void> {
   return new Promise((resolve, reject) => {

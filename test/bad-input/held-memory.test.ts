@@ -11,7 +11,9 @@ import { text } from '../support/raw-frames.js'
 import { upgradeRequest } from '../support/raw-http.js'
 import { endRedisProcesses, startRedis, type RedisProcess } from '../support/redis-processes.js'
 
-/** The bar is wide, since memory depends on the garbage collector; without bounds it grew by 500 to 1,000 MB. */
+/**
+ * The bar is wide, since memory depends on the garbage collector; without bounds it grew by 500 to 1,000 MB.
+ */
 const growthBytesMax = 250 * 1024 * 1024
 const deadlineMs = 60_000
 

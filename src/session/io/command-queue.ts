@@ -174,8 +174,8 @@ export class CommandQueue implements BudgetWaiter {
   }
 
   /**
-   * Starts a few queued commands, until one of them must end before the next may start. Each command waits for
-   * the one before it, except that a command does not wait for the acknowledgement of a publish.
+   * Starts a few queued commands, until one of them must end before the next may start. Each command waits
+   * for the one before it, except that a command does not wait for the acknowledgement of a publish.
    */
   run(): void {
     const owner = this.#owner

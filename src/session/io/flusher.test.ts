@@ -161,14 +161,14 @@ describe('under high load', () => {
 
 test('the load of one tenant does not keep the frames of another waiting', async () => {
   await afterInterval(10_000)
-  const quiet = new FakeOutbox(flusher, new WorkQueue())
+  const idle = new FakeOutbox(flusher, new WorkQueue())
   const busy = new FakeOutbox(flusher)
   for (let turns = 0; turns < 2; turns += 1) {
-    quiet.push()
+    idle.push()
     busy.push()
     await turn()
   }
-  expect([quiet.written, busy.written]).toEqual([[1, 1], [1]])
+  expect([idle.written, busy.written]).toEqual([[1, 1], [1]])
 })
 
 test.each([

@@ -160,8 +160,8 @@ export class Flusher {
   }
 
   /**
-   * Under high load the frames of a tenant wait if it wrote its share of the load. The frames of a tenant that
-   * writes little never wait because of another tenant.
+   * Under high load the frames of a tenant wait if it wrote its share of the load. The frames of a tenant
+   * that writes little never wait because of another tenant.
    */
   #setBusy(isBusy: boolean, elapsedMs: number): void {
     for (const writes of this.#lastActive) writes.isBusy = false

@@ -20,7 +20,9 @@ export interface InputOwner {
 }
 
 export interface InputBounds {
-  /** Messages that may wait. The socket is not read while more than a few wait, so only a flood reaches it. */
+  /**
+   * Messages that may wait. The socket is not read while more than a few wait, so only a flood reaches it.
+   */
   readonly queuedCommandsMax: number
 }
 
@@ -47,7 +49,9 @@ export class Input implements Work {
   /** The scheduler has this input. */
   #scheduled = false
   #isReading = true
-  /** When the gateway stopped to read from the socket, and until when messages may be late because of that. */
+  /**
+   * When the gateway stopped to read from the socket, and until when messages may be late because of that.
+   */
   #stoppedMs = 0
   #lateUntilMs = 0
   #lateMs = 0
@@ -114,8 +118,8 @@ export class Input implements Work {
   }
 
   /**
-   * Messages are decoded before their commands may begin, because the commands are charged to the client's rate
-   * when they arrive.
+   * Messages are decoded before their commands may begin, because the commands are charged to the client's
+   * rate when they arrive.
    */
   get #hasWork(): boolean {
     const { length, mayBegin } = this.#commands

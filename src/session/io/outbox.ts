@@ -49,8 +49,8 @@ export class Outbox implements Flushable {
    */
   #blockedSinceMs: number | undefined
   /**
-   * The frames that are counted as held: those of the write that the kernel has not taken, and those that wait
-   * for it. Empty for a client that reads, so that a delivery is not counted.
+   * The frames that are counted as held: those of the write that the kernel has not taken, and those that
+   * wait for it. Empty for a client that reads, so that a delivery is not counted.
    */
   #counted: Frame[] = []
   /** True from `hold` to `release`. */

@@ -1,6 +1,6 @@
-// The queues between one session and its transport, in both directions, and the memory that they hold. It keeps
-// them in balance: a client that does not read its replies gets no further commands begun, and a client whose
-// commands wait is not read.
+// The queues between one session and its transport, in both directions, and the memory that they hold. It
+// keeps them in balance: a client that does not read its replies gets no further commands begun, and a client
+// whose commands wait is not read.
 import { closeCodes } from '../../protocol/codes.js'
 import type { DecodedItem } from '../../protocol/commands.js'
 import type { Timer } from '../../time.js'
