@@ -55,6 +55,8 @@ describe('/stats', () => {
       channels: 1,
       draining: false,
       uptime_seconds: expect.any(Number) as number,
+      unauthenticated_connections: 0,
+      unauthenticated_connections_of_one_address: 0,
       tenants: {
         'demo/acme': {
           connections: 2,
@@ -83,7 +85,7 @@ describe('/stats', () => {
     session.onMessage(Buffer.from('{"type":"room_message","room":"secret","content":1}'), false)
     await vi.waitFor(async () =>
       expect(await ops.json('/stats')).toMatchObject({
-        tenants: { 'demo/acme': { publications: 1, deliveries: 5, refusals: { PERMISSION_DENIED: 1 } } },
+        tenants: { 'demo/acme': { publications: 1, deliveries: 2, refusals: { PERMISSION_DENIED: 1 } } },
       }),
     )
   })

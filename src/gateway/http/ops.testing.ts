@@ -1,5 +1,5 @@
 // Shared fixture for the tests of the operators' port.
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished, vi } from 'vitest'
 import { systemClock } from '../../time.js'
 import { MemoryBroker, MemoryBrokerData } from '../../broker/memory.js'
 import { MemoryPresence } from '../../presence/memory.js'
@@ -13,7 +13,7 @@ import type { TenantPolicy } from '../../tenant/policy.js'
 import { Gateway } from '../gateway.js'
 import type { OpsOptions } from './ops.js'
 import { OpsServer } from './ops-server.js'
-import { FakeTransport, policyOf, silentLog, turn } from '../../session/session.testing.js'
+import { FakeTransport, policyOf, silentLog } from '../../session/session.testing.js'
 
 /**
  * A gateway with its operators' port. Its sessions use fake transports instead of sockets. Ends with its
@@ -60,7 +60,7 @@ export class OpsFixture {
     const identity = await authenticate(tenant, { token: '', client })
     await connectAuthenticated(tenant, identity, { startedMs: 0, session: () => session })
     session.onMessage(Buffer.from('{"type":"join_room","room":"general"}'), false)
-    await turn()
+    await vi.waitFor(() => expect(session.subscriptions.get('general')?.live).toBe(true))
     return session
   }
 
