@@ -10,7 +10,11 @@ const [kind = '', port = '', ...rest] = process.argv.slice(2)
 const packetBytes = 65_536
 const localAddress = '127.0.0.66'
 
-/** Opens a socket, and another one whenever it is closed. @param {(socket: import('node:net').Socket) => void} use @param {number} [reopenMs] */
+/**
+ * Opens a socket, and another one whenever it is closed.
+ * @param {(socket: import('node:net').Socket) => void} use
+ * @param {number} [reopenMs]
+ */
 function keepOpen(use, reopenMs = 200) {
   const socket = connect({ port: Number(port), host: '127.0.0.1', localAddress })
   socket.on('error', () => {})
@@ -18,7 +22,10 @@ function keepOpen(use, reopenMs = 200) {
   socket.on('close', () => setTimeout(() => keepOpen(use, reopenMs), reopenMs))
 }
 
-/** Writes packets full of the request as fast as the gateway takes them, and reads nothing. @param {string} path */
+/**
+ * Writes packets full of the request as fast as the gateway takes them, and reads nothing.
+ * @param {string} path
+ */
 function pipeline(path) {
   const request = `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
   const packet = Buffer.from(request.repeat(Math.ceil(packetBytes / request.length)))
@@ -32,7 +39,10 @@ function pipeline(path) {
   })
 }
 
-/** Sends requests over `sockets` connections, together `perSecond`. @param {{ request: string, sockets: number, perSecond: number }} options */
+/**
+ * Sends requests over `sockets` connections, together `perSecond`.
+ * @param {{ request: string, sockets: number, perSecond: number }} options
+ */
 function flood({ perSecond, request, sockets }) {
   for (let n = 0; n < sockets; n += 1)
     keepOpen((socket) => {

@@ -162,8 +162,8 @@ export interface Announcement {
    */
   readonly userEdge: boolean
   /**
-   * Set in a large channel: it now has this many connections, and nobody is named. `info` is then one of those
-   * who joined or left, which only gateways of an earlier version read.
+   * Set in a large channel: it now has this many connections, and nobody is named. `info` is then one of
+   * those who joined or left, which only gateways of an earlier version read.
    */
   readonly clients?: number | undefined
 }

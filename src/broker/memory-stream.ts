@@ -35,8 +35,8 @@ const emptySlotsMax = 64
 
 /**
  * Offsets are 1, 2, 3 … without a gap, even after trimming and clearing, so an offset can be used as an
- * index. `nowMs` comes from a monotonic clock. `rule` is the rule in force, by default none: an entry lives as
- * long as it was published for, and not longer than the rule says.
+ * index. `nowMs` comes from a monotonic clock. `rule` is the rule in force, by default none: an entry lives
+ * as long as it was published for, and not longer than the rule says.
  */
 export class MemoryStream {
   readonly epoch: string

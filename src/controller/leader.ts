@@ -52,7 +52,9 @@ const controllers: Readonly<Record<QueueName, string>> = {
   plans: 'chatplan',
   credentials: 'chatcredential',
 }
-/** Urgent changes do not wait for workers that are busy with other changes: each kind has these in addition. */
+/**
+ * Urgent changes do not wait for workers that are busy with other changes: each kind has these in addition.
+ */
 const urgentExtra = 2
 const clusterIdRetryMs = 1_000
 

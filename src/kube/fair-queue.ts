@@ -1,5 +1,5 @@
-// Holds waiting items in priorities, which have an order of precedence. Within a priority, groups take turns: a group
-// with thousands of items delays the only item of another group by one item.
+// Holds waiting items in priorities, which have an order of precedence. Within a priority, groups take turns:
+// a group with thousands of items delays the only item of another group by one item.
 
 /**
  * The priorities, in their order of precedence: `urgent` is for work that must not wait for other work,

@@ -19,8 +19,8 @@ export interface KeyQueueOptions {
   readonly clock: Clock
   readonly after: After
   /**
-   * Returns the group of a key, such as its namespace. Within a priority the groups take turns. Default: all keys
-   * are in one group.
+   * Returns the group of a key, such as its namespace. Within a priority the groups take turns. Default: all
+   * keys are in one group.
    */
   readonly groupOf?: (key: string) => string
   readonly meter?: QueueMeter | undefined
@@ -175,7 +175,9 @@ export class KeyQueue implements WorkQueue {
     return [...this.#inProgress.values()].map(({ sinceMs }) => (nowMs - sinceMs) / 1000)
   }
 
-  /** Returns the number of keys that wait in a priority, and the seconds that the oldest of them has waited. */
+  /**
+   * Returns the number of keys that wait in a priority, and the seconds that the oldest of them has waited.
+   */
   waitingIn(priority: KeyPriority): { depth: number; oldestSeconds: number } {
     let [depth, oldestMs] = [0, Infinity]
     for (const waiting of this.#waiting.values()) {

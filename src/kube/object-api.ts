@@ -15,8 +15,8 @@ export interface KubeObjectApiOptions {
    */
   readonly guard?: () => void
   /**
-   * The priority in which calls wait in the throttle. Within a priority, calls for different namespaces take turns.
-   * Default `normal`.
+   * The priority in which calls wait in the throttle. Within a priority, calls for different namespaces take
+   * turns. Default `normal`.
    */
   readonly priority?: Priority
   /**

@@ -127,7 +127,9 @@ export interface ObjectCache {
   recordWrite(object: ApiObject): void
 }
 
-/** Keys in `urgent` are processed before those in `normal`, which never wait for more than a share of them. */
+/**
+ * Keys in `urgent` are processed before those in `normal`, which never wait for more than a share of them.
+ */
 export type KeyPriority = 'urgent' | 'normal'
 
 /**
@@ -138,13 +140,13 @@ export interface WorkQueue {
   /** Adds the key. A key that is waiting already only moves from `normal`, the default, to `urgent`. */
   add(key: string, priority?: KeyPriority): void
   /**
-   * Adds the key after `delayMs`. The earliest of several delays for one key takes effect, and the most urgent
-   * of their priorities. Default priority: `normal`.
+   * Adds the key after `delayMs`. The earliest of several delays for one key takes effect, and the most
+   * urgent of their priorities. Default priority: `normal`.
    */
   addAfter(key: string, delayMs: number, priority?: KeyPriority): void
   /**
-   * Adds the key after a back-off that doubles with each call since the last `forget`, from 5 ms to 1,000 s. A
-   * key in progress keeps its priority.
+   * Adds the key after a back-off that doubles with each call since the last `forget`, from 5 ms to 1,000 s.
+   * A key in progress keeps its priority.
    */
   addRateLimited(key: string): void
   /** Resets the key's back-off. */

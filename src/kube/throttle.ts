@@ -25,8 +25,8 @@ interface Waiter {
 const anyPlace: Place = { priority: 'normal', group: '' }
 
 /**
- * A token bucket with a limit on concurrency. Calls of one priority and group are admitted in the order in which
- * they queued.
+ * A token bucket with a limit on concurrency. Calls of one priority and group are admitted in the order in
+ * which they queued.
  */
 export class Throttle {
   readonly #options: ThrottleOptions

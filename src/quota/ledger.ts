@@ -17,8 +17,8 @@ export interface ConnectionLimits {
 }
 
 /**
- * Returns whether the user is a guest. No signed-in user has such a name, because tokens must not name one. So
- * a lease and the scripts on Redis need only the user's name to count guests.
+ * Returns whether the user is a guest. No signed-in user has such a name, because tokens must not name one.
+ * So a lease and the scripts on Redis need only the user's name to count guests.
  */
 export function isGuest(user: string): boolean {
   return user.startsWith('guest:')
@@ -29,7 +29,10 @@ export interface AdmissionRefusal {
   readonly admitted: false
   /** The limit that is used up. */
   readonly limit: 'tenant' | 'user' | 'guests'
-  /** The number of connections in use, of guests where `limit` says so: in the cluster or, when `share` is set, on this gateway. */
+  /**
+   * The number of connections in use, of guests where `limit` says so: in the cluster or, when `share` is
+   * set, on this gateway.
+   */
   readonly used: number
   /**
    * The part of `max`, or of `guests`, that this gateway may use. Set only when the gateway decided alone,

@@ -29,7 +29,8 @@ export interface PublishRequest {
 }
 
 /**
- * Throws CommandError: MESSAGE_TOO_LARGE, CHANNEL_LIMIT, STORAGE_LIMIT, QUOTA_EXCEEDED, and the errors of `Broker.publish`.
+ * Throws CommandError: MESSAGE_TOO_LARGE, CHANNEL_LIMIT, STORAGE_LIMIT, QUOTA_EXCEEDED, and the errors of
+ * `Broker.publish`.
  */
 export async function publishMessage(
   { context, tenant }: { context: SessionContext; tenant: TenantRuntime },

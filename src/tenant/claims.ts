@@ -6,8 +6,8 @@ import { isRecord } from '../json.js'
 export type Claims = Readonly<Record<string, unknown>>
 
 /**
- * The largest `info` of a client, in bytes of JSON: other clients receive it with every message, join and list
- * of members.
+ * The largest `info` of a client, in bytes of JSON: other clients receive it with every message, join and
+ * list of members.
  */
 export const infoBytesMax = 1_024
 

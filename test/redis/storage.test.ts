@@ -1,5 +1,5 @@
-// What the Redis broker stores: no key for a read, no entry beyond its rule, counts that fit, and a reserve of
-// memory. Each test has a Redis of its own.
+// What the Redis broker stores: no key for a read, no entry beyond its rule, counts that fit, and a reserve
+// of memory. Each test has a Redis of its own.
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { ChannelRef, PublishOptions } from '../../src/broker/broker.js'
 import type { HistoryPolicies, HistoryRule } from '../../src/broker/storage.js'

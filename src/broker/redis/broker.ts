@@ -63,8 +63,8 @@ export interface RedisBrokerParts {
 }
 
 /**
- * The tenant ids and the names of the gateways' own channels begin with this; those of clients never do. Their
- * data may use the reserve of the memory.
+ * The tenant ids and the names of the gateways' own channels begin with this; those of clients never do.
+ * Their data may use the reserve of the memory.
  */
 const ownPrefix = '$'
 

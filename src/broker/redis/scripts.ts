@@ -74,9 +74,9 @@ return {'new', id, epoch, total}
  * Appends an entry and returns its epoch atomically. Repeats with the same idempotency key and payload create
  * no further entry. A repeat also writes, so that a WAIT after it covers the first publish.
  * - KEYS: stream, epoch, generation record, counts, sweep; optionally the idempotency key.
- * - ARGV: generation, size, envelope, a nonce for the epoch after a lost stream, idle time to live in seconds, channel, member
- *   of the sweep, time to live of the entry in ms; with a key also the digest of the payload and the window
- *   in ms.
+ * - ARGV: generation, size, envelope, a nonce for the epoch after a lost stream, idle time to live in
+ *   seconds, channel, member of the sweep, time to live of the entry in ms; with a key also the digest of the
+ *   payload and the window in ms.
  * - Returns {'new', id, epoch, bytes of the tenant in this partition}, {'repeated', id, epoch, 0, the stored
  *   envelope or ''} or {'mismatch'}. id and epoch are '' when the first publish was not stored (`claimKey`).
  */
@@ -139,7 +139,9 @@ redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', 0)
 return measure(KEYS[1], KEYS[2], ARGV[1])
 `)
 
-/** Writes a fence, also while Redis is at maxmemory. KEYS: fence. ARGV: time to live in seconds. Returns OK. */
+/**
+ * Writes a fence, also while Redis is at maxmemory. KEYS: fence. ARGV: time to live in seconds. Returns OK.
+ */
 export const writeFence = script(`#!lua flags=allow-oom
 return redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
 `)

@@ -43,11 +43,11 @@ end
 const checkedMax = 1_024
 
 /**
- * dropExpired(stream, length, time, ruleTtl): removes the oldest entries while they are expired. An entry lives
- * as long as it was published for, and no longer than the rule in force says; `ruleTtl` is '' when no rule is
- * known. Returns the new length, and the time at which the oldest entry expires, or nil when there is none or
- * more may be expired. Entries are in the order of their times, except after a failover to a node whose clock
- * is behind, and after the time to live was changed: then an entry goes when those before it go.
+ * dropExpired(stream, length, time, ruleTtl): removes the oldest entries while they are expired. An entry
+ * lives as long as it was published for, and no longer than the rule in force says; `ruleTtl` is '' when no
+ * rule is known. Returns the new length, and the time at which the oldest entry expires, or nil when there is
+ * none or more may be expired. Entries are in the order of their times, except after a failover to a node
+ * whose clock is behind, and after the time to live was changed: then an entry goes when those before it go.
  */
 export const expiryLua = `
 local function dropExpired(stream, length, time, ruleTtl)

@@ -1,8 +1,8 @@
 // The Lua scripts of the ledger. A tenant has these keys in one slot; they expire together with the last
 // gateway that uses them:
 // - connections, a hash: gateway → expiry (milliseconds of the clock of Redis), number of connections.
-// - guests, a hash: gateway → number of connections of guests. Counts only for gateways in `connections`. It is
-//   a key of its own because gateways of an earlier version read every entry of `connections`.
+// - guests, a hash: gateway → number of connections of guests. Counts only for gateways in `connections`. It
+//   is a key of its own because gateways of an earlier version read every entry of `connections`.
 // - users:<gateway>, a hash: user → number of connections. It expires with its gateway.
 // - rates, a hash: gateway → expiry, deliveries per second; then for each shared rate the demand per second
 //   and the granted share; then bytes to clients per second. Entries of gateways of an earlier version are

@@ -112,7 +112,9 @@ export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQu
   return cutToBytes(page, pageBytesMax)
 }
 
-/** The bytes that a publication or a member has in a reply beside its texts: names of fields, numbers, epoch. */
+/**
+ * The bytes that a publication or a member has in a reply beside its texts: names of fields, numbers, epoch.
+ */
 const envelopeBytes = 128
 
 /** Returns about how many bytes the publication has in a reply. */

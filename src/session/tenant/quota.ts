@@ -85,8 +85,8 @@ export class TenantQuota implements LeaseListener {
   }
 
   /**
-   * Applies the limits of a new policy immediately. Connections above a lowered limit stay; see `excessOf` and
-   * `guestExcessOf`.
+   * Applies the limits of a new policy immediately. Connections above a lowered limit stay; see `excessOf`
+   * and `guestExcessOf`.
    */
   update(policy: TenantPolicy): void {
     this.#policy = policy
@@ -266,6 +266,6 @@ function connectionLimitsOf({ limits: { connections } }: TenantPolicy): Connecti
 }
 
 /** Returns how many of `here` exceed this gateway's proportional part of a limit on all gateways. */
-function excessIn(here: number, elsewhere: number, limit: number): number {
-  return here - Math.floor((limit * here) / Math.max(1, here + elsewhere))
+function excessIn(here: number, others: number, limit: number): number {
+  return here - Math.floor((limit * here) / Math.max(1, here + others))
 }

@@ -1,6 +1,6 @@
 // The rates of one tenant on this gateway. A rate of `sharedRates` is refused above this gateway's share of
-// it. A rate of `reportedRates` is work that is charged after it is done, on all gateways; while it is in debt,
-// what would cause more of it is refused.
+// it. A rate of `reportedRates` is work that is charged after it is done, on all gateways; while it is in
+// debt, what would cause more of it is refused.
 import type { ErrorCode } from '../../errors.js'
 import {
   reportedRates,
@@ -98,8 +98,8 @@ export class TenantRates {
     if (guest) {
       const nowMs = this.#deps.clock.monotonicMs()
       const waitMs = this.#guestConnects.take(1, nowMs, this.#deps.arrivalDelay.at(nowMs))
-      // Such an attempt is no demand for the rate: it would move the share of signed-in users on other gateways
-      // to this one.
+      // Such an attempt is no demand for the rate: it would move the share of signed-in users on other
+      // gateways to this one.
       if (waitMs > 0)
         return this.#exceed(
           'connect',
@@ -166,8 +166,8 @@ export class TenantRates {
   }
 
   /**
-   * Charges a read that is part of a connection's own subscriptions: it goes into debt. The caller has checked
-   * `requireReads` when the connection began.
+   * Charges a read that is part of a connection's own subscriptions: it goes into debt. The caller has
+   * checked `requireReads` when the connection began.
    */
   chargeReadLater(): void {
     this.#deps.counters.readsTotal += 1
