@@ -11,7 +11,16 @@ import { root } from './run.mjs'
 /** @typedef {import('../bench/speed/tables.mjs').StoredResult} StoredResult */
 
 const folder = join(root, 'bench/results')
-const scenarios = ['fan-out', 'one-channel', 'publishes', 'idle', 'connects', 'growth', 'neighbours']
+const scenarios = [
+  'fan-out',
+  'one-channel',
+  'publishes',
+  'idle',
+  'connects',
+  'revocations',
+  'growth',
+  'neighbours',
+]
 
 /** @type {Map<string, StoredResult>} */
 const results = new Map()

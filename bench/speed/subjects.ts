@@ -1,5 +1,7 @@
 // The servers that are compared: Parley as operators run it, and the baselines. Each runs in a process of its
 // own.
+import { tenantIdFromName } from '../../src/compile/tenant.js'
+import { revocationKeys, tenantRevocationsKey } from '../../src/redis/keys.js'
 import { endPrograms, Program } from '../../test/support/child-process.js'
 import { GatewayProcess } from '../../test/support/gateway-process.js'
 import {
@@ -32,17 +34,20 @@ const oneAddress = ['--unauthenticated-per-address', '10000', '--address-handsha
 
 /**
  * Starts a gateway with one Redis, or with a master, two replicas and three Sentinels. `forStrangers`: it has
- * the default limits by address.
+ * the default limits by address. `revocations` is the number of revocations of the first tenant, of each kind
+ * an equal part. They refuse no client.
  */
 export async function parleyOnRedis(
   name: string,
   {
     forStrangers = false,
+    revocations = 0,
     sentinels = false,
     tenants = 1,
-  }: { tenants?: number; sentinels?: boolean; forStrangers?: boolean } = {},
+  }: { tenants?: number; sentinels?: boolean; forStrangers?: boolean; revocations?: number } = {},
 ): Promise<Subject> {
   const { processes, url } = sentinels ? await startReplicated() : await startSingle()
+  if (revocations > 0) await writeRevocations(processes[0], revocations)
   const folder = await tenantFolder(tenants)
   const { port, program } = await GatewayProcess.start({
     redis: url,
@@ -56,6 +61,20 @@ export async function parleyOnRedis(
     redis: processes.map(({ pid }) => pid),
     tenants,
   }
+}
+
+async function writeRevocations(redis: RedisProcess | undefined, count: number): Promise<void> {
+  const tenantId = tenantIdFromName('bench', 't0')
+  const { tenants } = revocationKeys('parley')
+  const lua = `
+    for i = 1, tonumber(ARGV[2]), 3 do
+      redis.call('ZADD', KEYS[2], 0, 'user:revoked ' .. i .. '\\n- -')
+      redis.call('ZADD', KEYS[2], 0, 'issued:revoked ' .. i .. '\\n- 1000000')
+      redis.call('ZADD', KEYS[2], 0, 'jti:revoked ' .. i .. '\\n4102444800000 -')
+    end
+    redis.call('HSET', KEYS[1], ARGV[1], 1)
+    return redis.call('ZCARD', KEYS[2])`
+  await redis?.cli('EVAL', lua, '2', tenants, tenantRevocationsKey(tenantId), tenantId, String(count))
 }
 
 async function startSingle(): Promise<{ url: string; processes: RedisProcess[] }> {
