@@ -2,7 +2,8 @@
 // off.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/mint.js'
-import { readTenant } from '../../src/cli/tenant-options.js'
+import { FilesCatalog } from '../../src/catalog/files.js'
+import { compileManifests } from '../../src/compile/manifests.js'
 import { apiResult, callApi } from '../support/api-client.js'
 import { centrifugeUrl, connected, next, sdkAt } from '../support/centrifuge-sdk.js'
 import { chatAs, chatUrl, plainGet, type ChatClient } from '../support/chat-client.js'
@@ -13,7 +14,7 @@ import { endRedisProcesses, startRedis } from '../support/redis-processes.js'
 import { deadlineMs } from '../support/waiting.js'
 
 const samples = 'manifests/samples'
-const [issuer] = readTenant(samples, 'demo/acme').issuers
+const issuer = FilesCatalog.open(samples, { compile: compileManifests }).get('demo/acme')?.issuers[0]
 const options = { key: 'sample-api-key-of-acme-never-in-production' }
 
 let proxy: RedisProxy

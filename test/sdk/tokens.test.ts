@@ -82,6 +82,30 @@ describe.each(everywhere)('$name on $broker', (client) => {
       })
     })
 
+    test('a revoked user is disconnected permanently with 3500', async () => {
+      const { here } = await client.start({ channels })
+      const ann = await annAt(client, here)
+      await here.gateway.tenant('demo/acme')?.revocations.add({ user: 'ann' })
+      const refusal = { code: 3500, reason: expect.stringContaining('revoked') as string }
+      expect(await ann.next('disconnected')).toMatchObject(refusal)
+      const again = Driver.start(client)
+      await again.connect(centrifugeUrl(here), { token: await here.token('ann') })
+      expect(await again.next('disconnected')).toMatchObject(refusal)
+    })
+
+    test('a revoked token closes with 3005, and the client reconnects with a new one', async () => {
+      const { here } = await client.start({ channels })
+      const ann = Driver.start(client)
+      const ids = ['first', 'second']
+      await ann.connected(centrifugeUrl(here), {
+        getToken: () => here.token('ann', { claims: { jti: ids.shift() ?? 'too many' } }),
+      })
+      await here.gateway.tenant('demo/acme')?.revocations.add({ jti: 'first' })
+      expect(await ann.next('connecting', ({ code }) => code !== 0)).toMatchObject({ code: 3005 })
+      await ann.next('connected')
+      expect(onlySession(here).identity.jti).toBe('second')
+    })
+
     test('no token is refused permanently with 3501 when guests have no permissions', async () => {
       const { here } = await client.start({ channels })
       const guest = Driver.start(client)
