@@ -4,13 +4,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { methodNames } from '../../src/gateway/api/methods.js'
 import { WireCommand } from '../../src/protocol/centrifuge/schema.js'
-import { callApi } from '../support/api-client.js'
+import { adminKey, callApi } from '../support/api-client.js'
 import { endLedgers } from '../support/redis-ledger.js'
 import { endRedisProcesses } from '../support/redis-processes.js'
 import { endRevocations } from '../support/redis-revocations.js'
 import { WireClient, wires, type Wire } from '../support/wire-client.js'
 import { apiActions, centrifugeActions, chatActions, type Parties } from './tenant-actions.js'
-import { adminKey, mark, names, onMemory, onRedis, type Side, type TwoTenants } from './two-tenants.js'
+import { mark, names, onMemory, onRedis, type Side, type TwoTenants } from './two-tenants.js'
 
 afterAll(async () => {
   await endLedgers()

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createLog } from '../../src/log.js'
 import type { TenantPolicy } from '../../src/tenant/policy.js'
-import { adminKey, apiKey, callApi } from '../support/api-client.js'
+import { apiKey, callApi } from '../support/api-client.js'
 import { startGateway, type TestGateway } from '../support/gateway.js'
 import { allow, allOperations, generousLimits, rule, tenantPolicy } from '../support/policies.js'
 import type { Json } from '../support/raw-client.js'
@@ -51,7 +51,7 @@ function policyOf(name: string, overrides: Partial<TenantPolicy> = {}): TenantPo
 }
 
 /** The first tenant exceeds a limit with most of its connections, which is logged and not enforced. */
-export const policies = [
+const policies = [
   policyOf('acme', {
     enforcement: 'Warn',
     limits: { ...generousLimits, connections: { ...generousLimits.connections, perUser: 1 } },
@@ -299,5 +299,3 @@ async function startSides(
     },
   }
 }
-
-export { adminKey }
