@@ -200,7 +200,7 @@ async function strangeNames({ a, facts }: Parties): Promise<void> {
   for (const wire of wires) await strangeCommands(await a.connect(wire, { user: 'zq-user' }), wire)
   const guest = await a.connect('chat')
   guest.send({ type: 'chat', content: a.data })
-  const refused = { tenant: a.tenant, token: `${await a.token('guest:zq-x')}` }
+  const refused = { tenant: a.tenant, token: await a.token('guest:zq-x') }
   await expect(WireClient.connect(gateway, 'chat', refused)).rejects.toThrow('401')
   await a.api('revoke', { user: 'zq-user', issued_before: 1 })
   await a.api('history', { channel: names.room, since: { ...facts.position, epoch: 'zq-epoch' } })

@@ -188,7 +188,7 @@ export class Side {
           sessions: tenant?.sessions.size,
           users: tenant?.quota.users,
           subscriptions: tenant?.quota.counters.subscriptionsTotal,
-          channels: [...(tenant?.channels.subscribedChannels() ?? [])].toSorted(),
+          channels: Object.fromEntries(tenant?.channels.subscribedChannels() ?? []),
         }
       }),
       revocations: await this.api('revocations'),
