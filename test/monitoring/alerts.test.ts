@@ -140,6 +140,24 @@ const cases: Case[] = [
     series: { [`parley_redis_away_seconds{${pod('a')}}`]: gauge(0, 14, 70) },
   },
   {
+    alert: 'ParleyRedisMemoryHigh',
+    severity: 'warning',
+    minutes: [5, 10, 10],
+    series: {
+      [`parley_redis_memory_used_bytes{${pod('a')}}`]: gauge(500, 790, 810),
+      [`parley_redis_memory_limit_bytes{${pod('a')}}`]: gauge(1000, 1000, 1000),
+      // A Redis without a limit.
+      [`parley_redis_memory_used_bytes{${pod('b')}}`]: gauge(9000, 9000, 9000),
+      [`parley_redis_memory_limit_bytes{${pod('b')}}`]: gauge(0, 0, 0),
+    },
+  },
+  {
+    alert: 'ParleyRedisMemoryReserved',
+    severity: 'critical',
+    minutes: [5, 5, 5],
+    series: { [`parley_redis_memory_reserved{${pod('a')}}`]: gauge(0, 0, 1) },
+  },
+  {
     alert: 'ParleyPublishErrors',
     severity: 'critical',
     minutes: [10, 15, 15],
@@ -206,6 +224,15 @@ const cases: Case[] = [
     series: {
       [`parley_tenant_publications_total{${pod('a')},${acme}}`]: counter(60, 500, 570),
       [`parley_tenant_publish_rate_limit{${pod('a')},${acme}}`]: gauge(10, 10, 10),
+    },
+  },
+  {
+    alert: 'ParleyTenantStoredBytesHigh',
+    severity: 'info',
+    minutes: [10, 15, 15],
+    series: {
+      [`parley_tenant_stored_bytes{${pod('a')},${acme}}`]: gauge(100, 890, 910),
+      [`parley_tenant_stored_bytes_limit{${pod('a')},${acme}}`]: gauge(1000, 1000, 1000),
     },
   },
   {
