@@ -50,7 +50,7 @@ describe('frames', () => {
       '{"id":2,"subscribe":{}}',
       '{"id":3,"error":{"code":107,"message":"BAD_REQUEST: data is missing"}}',
       '{"id":4,"unsubscribe":{}}',
-      expect.stringMatching(/^{"id":5,"history":{"publications":\[\],"epoch":"[\w-]+","offset":0}}$/),
+      expect.stringMatching(/^{"id":5,"history":{"publications":\[\],"epoch":"[\w.-]+","offset":0}}$/),
       '{"id":6,"presence":{"presence":{}}}',
       '{"id":7,"unsubscribe":{}}',
     ])
