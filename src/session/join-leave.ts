@@ -2,6 +2,7 @@
 // other subscribers.
 import type { Announcement } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
+import { lobbyChannel } from '../protocol/chat/channels.js'
 import type { Client } from './client.js'
 import { LatestEachSecond } from './latest-each-second.js'
 import type { Subscription } from './subscription.js'
@@ -32,7 +33,7 @@ export async function addToPresence(client: Client, subscription: Subscription):
 
 /**
  * Presence is best effort: a failover must not cost a client its subscription. The number of clients is
- * unknown then, so nothing is announced, because a channel could be large.
+ * unknown then; see `announce`.
  */
 function presenceUnknown(
   client: Client,
@@ -94,12 +95,15 @@ export function announce(
       .announce(ref, announcement)
       .catch((error: unknown) => client.reportBug(error, `cannot announce a ${kind} in ${ref.channel}`))
   }
-  // Without presence, only the subscribers on this gateway are known.
-  const isLarge = Math.max(change.clients, channels.subscribersOf(ref.channel)) > limits.announceMax
+  // While presence is unavailable, and without it, only the subscribers on this gateway are known. The lobby
+  // has every client, so it announces nothing then.
+  const isKnown = Number.isFinite(change.clients)
+  if (!isKnown && ref.channel === lobbyChannel) return
+  const known = Math.max(isKnown ? change.clients : 0, channels.subscribersOf(ref.channel))
+  const isLarge = known > limits.announceMax
   // A leave cannot be refused, so while the deliveries are in debt nobody is named in small channels either.
   if (!isLarge && !quota.rates.inDebt) return send({ kind, info, userEdge: change.userEdge })
-  // The number is unknown while presence is unavailable, and in channels without presence.
-  if (change.clients === 0 || !Number.isFinite(change.clients)) return
+  if (change.clients === 0 || !isKnown) return
   countsOf(client, ref.channel).offer(() => send({ kind, info, userEdge: false, clients: change.clients }))
 }
 

@@ -59,14 +59,15 @@ const operations = Object.values(paths).map(({ post }): Operation => ({
 
 let gateway: TestGateway
 
-beforeAll(async () => {
+const openGateway = async (): Promise<void> => {
   gateway = await startGateway([
     tenantPolicy({
       apiKeys: [apiKey()],
       channels: [rule('general'), rule('room:'), rule('ephemeral', { history: null, presence: false })],
     }),
   ])
-})
+}
+beforeAll(openGateway)
 afterAll(() => gateway.stop())
 
 test.each(['/api/openapi.json', '/demo/acme/api/openapi.json'])(
@@ -91,7 +92,10 @@ test('the document has every method, and is of OpenAPI 3.1', () => {
     'presence_stats',
     'publish',
     'refresh',
+    'revocations',
+    'revoke',
     'subscribe',
+    'unrevoke',
     'unsubscribe',
   ])
 })
@@ -148,6 +152,12 @@ const noRequest = fc.oneof(
 )
 
 describe.each(operations)(`$name (seed ${seed})`, (operation) => {
+  // A gateway of its own for each operation: users that one operation revokes cannot connect again.
+  beforeAll(async () => {
+    await gateway.stop()
+    await openGateway()
+  })
+
   const check = async (body: string): Promise<{ status: number; body: object }> => {
     const answer = await within(
       `an answer to ${operation.name} ${body}`,

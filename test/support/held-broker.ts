@@ -20,7 +20,9 @@ export class HeldBroker extends MemoryBroker {
 
   override async history(ref: ChannelRef, query: HistoryQuery): Promise<HistoryPage> {
     const page = await super.history(ref, query)
-    if (this.holding) await new Promise<void>((resolve) => this.held.push(resolve))
+    // The gateways' own channels are not held.
+    const isOwn = ref.channel.startsWith('$')
+    if (this.holding && !isOwn) await new Promise<void>((resolve) => this.held.push(resolve))
     return page
   }
 }
