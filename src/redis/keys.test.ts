@@ -13,8 +13,10 @@ import {
   partitionSlots,
   presenceKeys,
   generationKey,
+  revocationKeys,
   streamKey,
   tenantIdOfKey,
+  tenantRevocationsKey,
 } from './keys.js'
 import { slotOf } from './slots.js'
 
@@ -100,12 +102,14 @@ test('the tenant of a key can be read from it, and other keys belong to no tenan
     epochKey(name),
     idempotencyKey(name, 'a b'),
     leaseKey('id-1', 'connections'),
+    tenantRevocationsKey('id-1'),
     ...Object.values(presenceKeys(name)),
   ]
   expect(tenantKeys.map(tenantIdOfKey)).toEqual(tenantKeys.map(() => 'id-1'))
   // An installation may have the name of a tenant.
   const others = [
     ...Object.values(catalogKeys('id-1')),
+    ...Object.values(revocationKeys('id-1')),
     ledgerGatewaysKey('id-1'),
     generationKey(3),
     fenceKey(3, 'id-1'),

@@ -1,5 +1,5 @@
-// A fuzzing campaign: the kept inputs, then mutated ones, one after the other. After each batch the gateway is
-// checked; the input that broke it is searched, reduced and written to a file.
+// A fuzzing campaign: the kept inputs, then mutated ones, one after the other. After each batch the gateway
+// is checked; the input that broke it is searched, reduced and written to a file.
 import { mkdir, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endRevocations, runAsHttp, runAtApi } from './http-targets.js'

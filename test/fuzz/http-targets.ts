@@ -53,7 +53,7 @@ export async function endRevocations({ port }: { port: number }): Promise<void> 
     await call('unrevoke', user === undefined ? (jti === undefined ? { tenant: true } : { jti }) : { user })
 }
 
-/** Writes the parts to a socket, ends it, and reads what the server answers until it closes the connection. */
+/** Writes the parts to a socket, ends it, and reads what the server answers until it closes. */
 export async function runAsHttp(
   { parts }: FuzzInput,
   { port }: { port: number },
@@ -84,7 +84,12 @@ function responseProblem(text: string): string | undefined {
   // The answer to HEAD has no body.
   if (body === '') return undefined
   const answer = parseJson(body)
-  return isRecord(answer) ? codeProblem(answer['code']) : `the body is ${JSON.stringify(body.slice(0, 100))}`
+  return isRecord(answer) ? answerProblem(answer) : `the body is ${JSON.stringify(body.slice(0, 100))}`
+}
+
+/** With X-Centrifugo-Error-Mode, the code is a number and the message begins with Parley's code. */
+function answerProblem({ code, message }: Readonly<Record<string, unknown>>): string | undefined {
+  return codeProblem(typeof code === 'number' ? String(message).split(':')[0] : code)
 }
 
 const statuses: ReadonlySet<number> = new Set([

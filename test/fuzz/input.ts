@@ -32,7 +32,7 @@ export function toText({ parts, target }: FuzzInput): string {
   return `${JSON.stringify(stored, undefined, 2)}\n`
 }
 
-/** Reads an input. `${ann}`, `${board}`, `${expired}` and `${key}` become tokens and the API key of the tenant. */
+/** Reads an input. `${ann}`, `${board}`, `${expired}` and `${key}` become tokens and the API key. */
 export async function fromText(text: string): Promise<FuzzInput> {
   const { parts, target } = Stored.parse(JSON.parse(text))
   const filled = parts.map(async (part) =>

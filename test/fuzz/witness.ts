@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import { deadlineMs } from '../support/waiting.js'
+import { deadlineMs, within } from '../support/waiting.js'
 import { fuzzToken } from './rig.js'
 
 const intervalMs = 50
@@ -37,8 +37,13 @@ export class Witness {
       return socket
     }
     const subscriber = await open('bob')
-    subscriber.send(JSON.stringify({ type: 'join_room', room: 'kept' }))
-    await once(subscriber, 'message')
+    const joined = new Promise<void>((resolve) => {
+      subscriber.on('message', (data: Buffer) => {
+        if (data.toString().startsWith('{"event":"joined","id":"kept"')) resolve()
+      })
+    })
+    subscriber.send(JSON.stringify({ type: 'join_room', room: 'kept', id: 'kept' }))
+    await within('joining', joined)
     return new Witness(await open('ann'), subscriber)
   }
 

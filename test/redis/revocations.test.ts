@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { revocationContract } from '../../src/revocation/store.contract.js'
 import { deadlineMs } from '../support/waiting.js'
 import { RevocationSet } from '../../src/tenant/revocations.js'
+import { systemClock } from '../../src/time.js'
 import { RedisProxy } from '../support/redis-proxy.js'
 import { endRevocations, openTestRevocations, type TestRevocations } from '../support/redis-revocations.js'
 import { endRedisProcesses, startRedis, until, type RedisProcess } from '../support/redis-processes.js'
@@ -165,6 +166,40 @@ test('an entry of an unknown kind is left alone, and the others are read', async
 test('a revocation that too few replicas confirm is not acknowledged', async () => {
   const { store } = await openTestRevocations(url(), { waitReplicas: 1 })
   await expect(store.add('t1', { user: 'ann' })).rejects.toMatchObject({ code: 'NOT_REPLICATED' })
+})
+
+describe('a sweep', () => {
+  test('removes what has expired for two minutes, here and in Redis, and keeps the rest', async () => {
+    const { store } = await openTestRevocations(url())
+    const nowMs = Date.now()
+    // Expired for long by every clock.
+    await store.add('t1', { jti: 'old', expiresAtMs: nowMs - 600_000 })
+    await store.add('t1', { jti: 'young', expiresAtMs: nowMs - 30_000 })
+    await store.add('t1', { user: 'ann' })
+    store.open('t1', ignoring)
+    await store.sweep()
+    const { revocations, total } = await store.list('t1', { after: '', limit: 10 })
+    expect([total, revocations.map(({ jti, user }) => jti ?? user)]).toEqual([2, ['young', 'ann']])
+    expect(store.size).toBe(2)
+  })
+
+  test('a clock that is far ahead removes nothing from Redis', async () => {
+    const clock = { ...systemClock, epochMs: () => Date.now() + 3_600_000 }
+    const { store } = await openTestRevocations(url(), { clock })
+    await store.add('t1', { jti: 'valid', expiresAtMs: Date.now() + 60_000 })
+    await store.sweep()
+    expect((await store.list('t1', { after: '', limit: 10 })).total).toBe(1)
+  })
+
+  test('forgets a tenant that is not served and whose revocations were purged', async () => {
+    const { store } = await openTestRevocations(url())
+    await store.add('gone', { user: 'ann' })
+    await store.add('t1', { user: 'ann' })
+    await redis.cli('DEL', 'parley:{revocations}:gone:revoked:all')
+    await store.sweep()
+    expect(store.size).toBe(1)
+    expect(await redis.cli('HKEYS', 'parley:{revocations}:test:tenants')).toBe('t1')
+  })
 })
 
 test('the set of a tenant stays the same object', async () => {

@@ -110,7 +110,7 @@ export class RedisRevocations implements RevocationStore {
       await this.refresh()
       if (clock.monotonicMs() - sweptMs >= sweepIntervalMs) {
         sweptMs = clock.monotonicMs()
-        await this.#sweep()
+        await this.sweep()
       }
       await pause(readIntervalMinMs, signal)
       await pause(pollMs, signal, this.#pollNow.signal)
@@ -243,30 +243,38 @@ export class RedisRevocations implements RevocationStore {
     if (added.length > 0) this.#listeners.get(tenantId)?.revoked(added)
   }
 
-  /** Forgets expired revocations, here and in Redis. Those that Redis keeps are forgotten again later. */
-  async #sweep(): Promise<void> {
+  /**
+   * Forgets expired revocations, here and in Redis, and tenants that are neither served nor in Redis any more.
+   * What Redis keeps because it does not answer is forgotten again later.
+   */
+  async sweep(): Promise<void> {
     const beforeMs = this.#options.clock.epochMs() - sweepDelayMs
     const live = this.#link.current
     for (const [tenantId, set] of this.#sets) {
       const names = set.removeExpired(beforeMs)
-      if (set.size === 0 && !this.#listeners.has(tenantId)) this.#sets.delete(tenantId)
-      if (live) await this.#removeExpired(live, tenantId, names)
+      const served = this.#listeners.has(tenantId)
+      if (!live || (served && names.length === 0)) continue
+      try {
+        const left = await this.#removeExpired(live, tenantId, names)
+        if (left === 0 && !this.#listeners.has(tenantId)) this.#sets.delete(tenantId)
+      } catch (error) {
+        if (!isRedisUnavailable(error)) throw error
+      }
     }
   }
 
-  async #removeExpired(live: LiveRedis, tenantId: string, names: readonly string[]): Promise<void> {
-    for (let start = 0; start < names.length; start += namesPerSweepCall) {
+  /** Returns the number of revocations of the tenant that Redis keeps. */
+  async #removeExpired(live: LiveRedis, tenantId: string, names: readonly string[]): Promise<unknown> {
+    let left: unknown
+    for (let start = 0; start === 0 || start < names.length; start += namesPerSweepCall) {
       const pipeline = live.client.pipeline()
       addScript(pipeline, removeExpired, {
         keys: [this.#keys.tenants, tenantRevocationsKey(tenantId)],
         args: [tenantId, ...names.slice(start, start + namesPerSweepCall)],
       })
-      try {
-        await runPipeline(live, pipeline)
-      } catch (error) {
-        if (!isRedisUnavailable(error)) throw error
-      }
+      left = (await runPipeline(live, pipeline))[0]
     }
+    return left
   }
 
   #setOf(tenantId: string): RevocationSet {
