@@ -40,6 +40,6 @@ test('an acknowledged revocation survives the crash of the master', async () => 
     )
     .toBe('added')
   const late = await openTestRevocations(trio.url, { waitReplicas: 1 })
-  const users = [...late.store.open('t1', { revoked() {} })].map(({ user }) => user)
+  const users = [...late.store.open('t1', { revoked() {} })].map(({ user }) => user ?? '')
   expect(users.toSorted()).toEqual(['after', 'before'])
 })
