@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { Campaign } from './campaign.js'
 import { fromText, readCorpus, targetNames } from './input.js'
+import { seenCodes } from './websocket-targets.js'
 
 const { env } = process
 const minutes = Number(env['PARLEY_FUZZ_MINUTES'] ?? 0)
@@ -38,6 +39,10 @@ describe.runIf(replay === '')('campaign', () => {
       console.log(
         `fuzz: seed ${seed}, ${campaign.ran} inputs, ${campaign.received} messages of the other tenant`,
       )
+      const codes = [...seenCodes]
+        .toSorted(([, a], [, b]) => b - a)
+        .map(([code, count]) => `${code} ${count}`)
+      console.log(`fuzz: ${codes.join(', ')}`)
       if (failure !== undefined) throw new Error(failure)
       expect(campaign.received).toBeGreaterThan(0)
     } finally {

@@ -1,4 +1,6 @@
 // Sends an input to the server API, or as the bytes of a TCP stream, and checks the response.
+import { once } from 'node:events'
+import { request, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { errorCodes } from '../../src/errors.js'
 import { isRecord, parseJson } from '../../src/json.js'
@@ -9,20 +11,34 @@ import { codeProblem } from './websocket-targets.js'
 
 const answerMsMax = 30_000
 
+interface ApiResponse {
+  readonly status: number
+  readonly text: string
+}
+
+/** Sends a request on a connection of its own: one that is used again may be closed by the server meanwhile. */
+async function post(port: number, method: string, body: Buffer | string): Promise<ApiResponse> {
+  const sent = request({
+    ...{ port, host: '127.0.0.1', agent: false, method: 'POST' },
+    path: `${path}/api/${encodeURIComponent(method)}`,
+    headers: { 'content-type': 'application/json', 'x-api-key': apiKey },
+    signal: AbortSignal.timeout(answerMsMax),
+  })
+  sent.end(body)
+  const [response] = (await once(sent, 'response')) as [IncomingMessage]
+  const chunks: Buffer[] = []
+  for await (const chunk of response) chunks.push(chunk as Buffer)
+  return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }
+}
+
 /** Calls a method. The parts of the input are its name and the body. */
 export async function runAtApi(
   { parts }: FuzzInput,
   { port }: { port: number },
 ): Promise<string | undefined> {
   const [method = Buffer.alloc(0), body = Buffer.alloc(0)] = parts
-  const url = `http://127.0.0.1:${port}${path}/api/${encodeURIComponent(method.toString())}`
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', 'x-api-key': apiKey },
-    body: new Uint8Array(body),
-    signal: AbortSignal.timeout(answerMsMax),
-  })
-  const answer = parseJson(await response.text())
+  const response = await post(port, method.toString(), body)
+  const answer = parseJson(response.text)
   if (!isRecord(answer)) return `status ${response.status} without a JSON object`
   if (response.status !== 200) return statusProblem(response.status) ?? codeProblem(answer['code'])
   const { error, replies, result } = answer
@@ -41,12 +57,8 @@ export async function runAtApi(
  */
 export async function endRevocations({ port }: { port: number }): Promise<void> {
   const call = async (method: string, body: object): Promise<Record<string, unknown>> => {
-    const response = await fetch(`http://127.0.0.1:${port}${path}/api/${method}`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'x-api-key': apiKey },
-      body: JSON.stringify(body),
-    })
-    return ((await response.json()) as { result?: Record<string, unknown> }).result ?? {}
+    const { text } = await post(port, method, JSON.stringify(body))
+    return (JSON.parse(text) as { result?: Record<string, unknown> }).result ?? {}
   }
   const { revocations = [] } = await call('revocations', { limit: 1000 })
   for (const { jti, user } of revocations as { jti?: string; user?: string }[])

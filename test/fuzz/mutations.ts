@@ -6,11 +6,15 @@ import type { Random } from './random.js'
 const partBytesMax = 60_000
 const partsMax = 40
 
-/** Returns a changed copy of one of the seeds. */
+/** Returns a changed copy of one of the seeds. Each target is as likely as the others. */
 export function mutated(seeds: readonly FuzzInput[], random: Random): FuzzInput {
-  const { parts, target } = random.pick(seeds)
-  let changed = [...parts]
+  const target = random.pick([...new Set(seeds.map((seed) => seed.target))])
   const others = seeds.filter((seed) => seed.target === target)
+  // Without a valid connect command, or a known method, the rest of the input is seldom reached.
+  const firstIsKept = target !== 'chat' && target !== 'http' && random.chance(0.85)
+  const { parts } = random.pick(others)
+  const kept = firstIsKept ? parts.slice(0, 1) : []
+  let changed = parts.slice(kept.length)
   for (let count = 1 + random.below(4); count > 0; count -= 1) {
     if (random.chance(0.25))
       changed = withParts(changed, random, () => random.pick(random.pick(others).parts))
@@ -19,7 +23,8 @@ export function mutated(seeds: readonly FuzzInput[], random: Random): FuzzInput 
       changed[at] = mutatedPart(changed[at] ?? Buffer.alloc(0), random)
     }
   }
-  return { target, parts: changed.slice(0, partsMax).map((part) => part.subarray(0, partBytesMax)) }
+  const all = [...kept, ...changed].slice(0, partsMax)
+  return { target, parts: all.map((part) => part.subarray(0, partBytesMax)) }
 }
 
 function withParts(parts: readonly Buffer[], random: Random, other: () => Buffer): Buffer[] {

@@ -83,6 +83,7 @@ export async function runAtEndpoint(
       (error: Error) => `${error.message}; open: ${answers.open.join(', ')}`,
     )
     if (typeof closed === 'string') return closed
+    countCode(closed === undefined ? 'all answered' : `closed ${closed}`)
     if (closed !== undefined && !knownCodes.has(closed) && !(anyCode && closed >= 3_000 && closed < 5_000))
       return `the connection was closed with ${closed}, which is not in the list`
     return answers.problem
@@ -162,8 +163,16 @@ function problemOf(answer: Readonly<Record<string, unknown>>): string | undefine
     : `error ${JSON.stringify(error)}`
 }
 
+/** How often each error code and close code was seen, to judge how far the inputs get. */
+export const seenCodes = new Map<string, number>()
+
+function countCode(code: string): void {
+  seenCodes.set(code, (seenCodes.get(code) ?? 0) + 1)
+}
+
 /** Returns what is wrong with an error code; INTERNAL is a bug. */
 export function codeProblem(code: unknown): string | undefined {
+  countCode(String(code))
   const known = typeof code === 'string' && Object.hasOwn(errorCodes, code) && code !== 'INTERNAL'
   return known ? undefined : `an error has the code ${JSON.stringify(code)}`
 }
