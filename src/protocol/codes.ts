@@ -87,7 +87,8 @@ export const closeCodeMeanings: Readonly<Record<keyof typeof closeCodes, string>
   shutdown:
     'The gateway is shutting down, or another gateway has more room. The client connects to another gateway.',
   internal: 'The server failed because of a bug; its log has the details.',
-  expired: 'The token expired and was not refreshed. The client gets a new token and connects again.',
+  expired:
+    'The token expired and was not refreshed, or it was revoked. The client gets a new token and connects again.',
   subscriptionExpired:
     'A subscription token expired, or its refresh was refused. The client gets a new one after it reconnects.',
   slow: 'The client reads too slowly and its outbox is full. It reconnects and recovers what it missed.',
@@ -96,7 +97,8 @@ export const closeCodeMeanings: Readonly<Record<keyof typeof closeCodes, string>
   forceReconnect: 'The tenant’s backend asked the client to reconnect.',
   noPong: 'The client did not answer pings; the connection is considered dead.',
   tooManyRequests: 'The client kept sending commands above its rate limit.',
-  invalidToken: 'The token is malformed, has a wrong signature, or belongs to another user or tenant.',
+  invalidToken:
+    'The token is malformed, has a wrong signature, or belongs to another user or tenant; or the user was revoked.',
   badRequest: 'A frame breaks the protocol.',
   stale: 'The client opened the connection but sent no connect command in time.',
   forceDisconnect: 'The tenant’s backend disconnected the user, or the tenant was removed.',
@@ -105,7 +107,8 @@ export const closeCodeMeanings: Readonly<Record<keyof typeof closeCodes, string>
   permissionDenied: 'The tenant is suspended, or it does not admit this client any more.',
   notAvailable: 'The client used a feature of the protocol that this server does not offer.',
   tooManyErrors: 'The client kept sending commands that were refused.',
-  chatTokenExpired: 'As 3005, on the chat endpoint: the token expired. Connect again with a new one.',
+  chatTokenExpired:
+    'As 3005, on the chat endpoint: the token expired, or it or its user was revoked. Connect again with a new one.',
 }
 
 const parleyCloseNumbers: ReadonlySet<number> = new Set(Object.values(closeCodes).map(({ code }) => code))

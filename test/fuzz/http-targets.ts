@@ -16,7 +16,7 @@ interface ApiResponse {
   readonly text: string
 }
 
-/** Sends a request on a connection of its own: one that is used again may be closed by the server meanwhile. */
+/** Sends a request on a connection of its own: the server may close one that is used again. */
 async function post(port: number, method: string, body: Buffer | string): Promise<ApiResponse> {
   const sent = request({
     ...{ port, host: '127.0.0.1', agent: false, method: 'POST' },

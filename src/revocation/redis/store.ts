@@ -244,7 +244,7 @@ export class RedisRevocations implements RevocationStore {
   }
 
   /**
-   * Forgets expired revocations, here and in Redis, and tenants that are neither served nor in Redis any more.
+   * Forgets expired revocations, here and in Redis, and tenants that are neither served nor in Redis.
    * What Redis keeps because it does not answer is forgotten again later.
    */
   async sweep(): Promise<void> {
