@@ -41,8 +41,8 @@ async function seriesOf({ gateways }: TwoTenants, { tenant }: Side): Promise<str
     text
       .split('\n')
       .filter((line) => line.includes(`tenant="${tenant}"`))
-      // A gateway learns only now and then how many bytes are stored, unless it stored them itself. The tenant
-      // publishes at the first one.
+      // A gateway learns only now and then how many bytes are stored, unless it stored them itself. The
+      // tenant publishes at the first one.
       .filter((line) => at === 0 || !line.startsWith('parley_tenant_stored_bytes{')),
   )
 }
