@@ -28,6 +28,7 @@ final class ClientEvents extends EventListener {
     public void onConnected(Client client, ConnectedEvent event) {
         JsonObject fields = new JsonObject();
         fields.addProperty("client", event.getClient());
+        fields.add("data", Lines.jsonOf(event.getData()));
         lines.event("connected", fields);
     }
 
