@@ -60,7 +60,7 @@ export class OpsFixture {
     const identity = await authenticate(tenant, { token: '', client })
     await connectAuthenticated(tenant, identity, { startedMs: 0, session: () => session })
     session.onMessage(Buffer.from('{"type":"join_room","room":"general"}'), false)
-    await vi.waitFor(() => expect(session.subscriptions.get('general')?.live).toBe(true))
+    await vi.waitFor(() => expect(session.subscriptions.get('general')?.live).toBe(true), { interval: 1 })
     return session
   }
 
