@@ -81,34 +81,25 @@ abstract class FanOut<Channel extends FanOutChannel> implements Work {
   protected stepEnded(_isLast: boolean): void {}
 }
 
-/** What a step of a publication's delivery has cost. */
-export interface DeliveryCost {
-  readonly deliveries: number
-  /** The number of nodes in all filters that were evaluated. */
-  readonly filterNodes: number
-}
-
-export interface AnnouncementOptions<Channel> {
+export interface FanOutOptions<Channel> {
   readonly state: FanOutState
-  /** Called after each step. */
-  readonly onStep: (channel: Channel, cost: DeliveryCost) => void
-}
-
-export interface PublicationOptions<Channel> extends AnnouncementOptions<Channel> {
-  /** Called after the last step, with the number of all deliveries. */
-  readonly onDone: (channel: Channel, publication: Publication, deliveries: number) => void
+  /** Called after each step with what is charged for it: see `TenantRates.chargeDeliveries`. */
+  readonly onStep: (channel: Channel, deliveries: number, other: number) => void
+  /** Called after the last step of a publication that at least one subscription has received. */
+  readonly onDone: (channel: Channel, publication: Publication) => void
 }
 
 export class PublicationFanOut<Channel extends FanOutChannel> extends FanOut<Channel> {
   readonly #publication: Publication
-  readonly #options: PublicationOptions<Channel>
+  readonly #options: FanOutOptions<Channel>
   #frames: PublicationFrames | undefined
   /** Created for the first subscription with a filter: most channels have none. */
   #filterResults: FilterResults | undefined
+  /** The deliveries of this step. */
   #deliveries = 0
-  #reported: DeliveryCost = { deliveries: 0, filterNodes: 0 }
+  #isDelivered = false
 
-  constructor(channel: Channel, publication: Publication, options: PublicationOptions<Channel>) {
+  constructor(channel: Channel, publication: Publication, options: FanOutOptions<Channel>) {
     super(channel, options.state)
     this.#publication = publication
     this.#options = options
@@ -131,23 +122,21 @@ export class PublicationFanOut<Channel extends FanOutChannel> extends FanOut<Cha
 
   protected override stepEnded(isLast: boolean): void {
     const { onDone, onStep } = this.#options
-    const total = { deliveries: this.#deliveries, filterNodes: this.#filterResults?.evaluatedNodes ?? 0 }
-    onStep(this.channel, {
-      deliveries: total.deliveries - this.#reported.deliveries,
-      filterNodes: total.filterNodes - this.#reported.filterNodes,
-    })
-    this.#reported = total
-    if (isLast) onDone(this.channel, this.#publication, this.#deliveries)
+    onStep(this.channel, this.#deliveries, this.#filterResults?.takeEvaluatedNodes() ?? 0)
+    this.#isDelivered ||= this.#deliveries > 0
+    this.#deliveries = 0
+    if (isLast && this.#isDelivered) onDone(this.channel, this.#publication)
   }
 }
 
 export class AnnouncementFanOut<Channel extends FanOutChannel> extends FanOut<Channel> {
   readonly #announcement: Announcement
-  readonly #options: AnnouncementOptions<Channel>
+  readonly #options: FanOutOptions<Channel>
   #frame: Frame | undefined
-  #deliveries = 0
+  /** The subscriptions that received it in this step. */
+  #receivers = 0
 
-  constructor(channel: Channel, announcement: Announcement, options: AnnouncementOptions<Channel>) {
+  constructor(channel: Channel, announcement: Announcement, options: FanOutOptions<Channel>) {
     super(channel, options.state)
     this.#announcement = announcement
     this.#options = options
@@ -162,12 +151,12 @@ export class AnnouncementFanOut<Channel extends FanOutChannel> extends FanOut<Ch
   protected override visit(subscription: Subscription): void {
     if (!this.#frame || !subscription.live || !subscription.joinLeave) return
     subscription.client.push(this.#frame)
-    this.#deliveries += 1
+    this.#receivers += 1
   }
 
   protected override stepEnded(): void {
-    this.#options.onStep(this.channel, { deliveries: this.#deliveries, filterNodes: 0 })
-    this.#deliveries = 0
+    this.#options.onStep(this.channel, 0, this.#receivers)
+    this.#receivers = 0
   }
 }
 
@@ -180,14 +169,19 @@ export class ContinuityLostFanOut<Channel extends FanOutChannel> extends FanOut<
   #top: Position | undefined
   #payload: Uint8Array | undefined
 
-  /** `readTop` is called when the delivery begins. */
+  /** `readTop` is called when the delivery begins, also when the channel has no subscription then. */
   constructor(channel: Channel, readTop: () => Position, state: FanOutState) {
     super(channel, state)
     this.#readTop = readTop
   }
 
-  protected override begin(codec: Codec): boolean {
+  override step(): boolean {
     this.#top ??= this.#readTop()
+    return super.step()
+  }
+
+  protected override begin(codec: Codec): boolean {
+    if (!this.#top) return false
     this.#payload = codec.continuityLost(this.channel.ref.channel, this.#top)
     return true
   }
@@ -213,7 +207,8 @@ class PublicationFrames {
   readonly #ref: ChannelRef
   readonly #publication: Publication
   #full: Frame | undefined
-  readonly #byBase = new Map<DeltaBase, Frame>()
+  /** Created for the first subscription with deltas. */
+  #byBase: Map<DeltaBase, Frame> | undefined
 
   constructor(codec: Codec, ref: ChannelRef, publication: Publication) {
     this.#codec = codec
@@ -229,6 +224,7 @@ class PublicationFrames {
   #deltaFor(subscription: Subscription): Frame {
     const { base } = subscription
     subscription.base = this.#publication
+    this.#byBase ??= new Map()
     let frame = this.#byBase.get(base)
     if (!frame) this.#byBase.set(base, (frame = this.#frame(base)))
     return frame
@@ -243,8 +239,7 @@ class PublicationFrames {
 class FilterResults {
   readonly #publication: Publication
   readonly #byKey = new Map<string, boolean>()
-  /** The number of nodes in all evaluated filters. */
-  evaluatedNodes = 0
+  #evaluatedNodes = 0
 
   constructor(publication: Publication) {
     this.#publication = publication
@@ -255,8 +250,15 @@ class FilterResults {
     if (verdict === undefined) {
       verdict = filter.matches(this.#publication.tags)
       this.#byKey.set(filter.key, verdict)
-      this.evaluatedNodes += filter.nodes
+      this.#evaluatedNodes += filter.nodes
     }
     return verdict
+  }
+
+  /** Returns the number of nodes in the filters that were evaluated since the last call. */
+  takeEvaluatedNodes(): number {
+    const nodes = this.#evaluatedNodes
+    this.#evaluatedNodes = 0
+    return nodes
   }
 }

@@ -24,10 +24,8 @@ import {
   AnnouncementFanOut,
   ContinuityLostFanOut,
   PublicationFanOut,
-  type AnnouncementOptions,
-  type DeliveryCost,
+  type FanOutOptions,
   type FanOutState,
-  type PublicationOptions,
 } from './fan-out.js'
 
 /** The subscriptions of this gateway to one channel, by codec. */
@@ -79,12 +77,6 @@ class LocalChannel {
  */
 const [waitingEventsMax, waitingBytesMax] = [1_000, 4_194_304]
 
-/** The events of a tenant that wait for its turn. */
-interface Backlog {
-  events: number
-  bytes: number
-}
-
 export interface HubDeps {
   readonly broker: Broker
   readonly clock: Clock
@@ -104,16 +96,11 @@ export interface HubDeps {
 export class Hub implements ChannelHub, BrokerListener {
   readonly #deps: HubDeps
   readonly #tenants = new Map<string, Map<string, LocalChannel>>()
-  readonly #backlogs = new WeakMap<TenantRuntime, Backlog>()
   readonly #fanOut: FanOutState = { isInStep: false }
-  readonly #announcementOptions: AnnouncementOptions<LocalChannel> = {
+  readonly #fanOutOptions: FanOutOptions<LocalChannel> = {
     state: this.#fanOut,
-    onStep: ({ tenant }, { deliveries }) => tenant.quota.rates.chargeDeliveries(0, deliveries),
-  }
-  readonly #publicationOptions: PublicationOptions<LocalChannel> = {
-    state: this.#fanOut,
-    onStep: (channel, cost) => this.#stepEnded(channel, cost),
-    onDone: (channel, publication, deliveries) => this.#delivered(channel, publication, deliveries),
+    onStep: (channel, deliveries, other) => this.#stepEnded(channel, deliveries, other),
+    onDone: (channel, publication) => this.#delivered(channel, publication),
   }
   #channels = 0
   #subscriptions = 0
@@ -167,13 +154,17 @@ export class Hub implements ChannelHub, BrokerListener {
   onPublication(ref: ChannelRef, publication: Publication): void {
     const channel = this.#find(ref)
     if (!channel) return
-    const { epoch, offset } = publication
-    const position = offset > 0 ? { epoch, offset } : undefined
-    const bytes = publication.data.byteLength
+    const isFull = isBehind(channel.tenant)
+    if (isFull) this.#logFull(channel.tenant)
     // A publication must not come before the news that others before it are lost.
-    if (channel.pendingLoss || this.#isFull(channel.tenant)) return this.#lose(channel, position)
-    const work = new PublicationFanOut(channel, publication, this.#publicationOptions)
-    this.#deliver(channel.tenant, work, bytes)
+    if (channel.pendingLoss || isFull) {
+      const { epoch, offset } = publication
+      // The subscribers miss a publication that is not stored.
+      if (offset > 0) this.#announceLoss(channel, { epoch, offset })
+      return
+    }
+    const work = new PublicationFanOut(channel, publication, this.#fanOutOptions)
+    this.#deliver(channel.tenant, work, publication.data.byteLength)
   }
 
   onAnnouncement(ref: ChannelRef, announcement: Announcement): void {
@@ -188,8 +179,8 @@ export class Hub implements ChannelHub, BrokerListener {
   }
 
   #announce(channel: LocalChannel, announcement: Announcement): void {
-    if (this.#isFull(channel.tenant)) return this.#logFull(channel.tenant)
-    this.#deliver(channel.tenant, new AnnouncementFanOut(channel, announcement, this.#announcementOptions), 0)
+    if (isBehind(channel.tenant)) return this.#logFull(channel.tenant)
+    this.#deliver(channel.tenant, new AnnouncementFanOut(channel, announcement, this.#fanOutOptions), 0)
   }
 
   /** Notifies the subscriptions that track a position; see `ContinuityLostFanOut`. */
@@ -207,12 +198,9 @@ export class Hub implements ChannelHub, BrokerListener {
       scheduler.run(tenant.work, work)
       return
     }
-    let backlog = this.#backlogs.get(tenant)
-    if (!backlog) this.#backlogs.set(tenant, (backlog = { events: 0, bytes: 0 }))
-    const counted = backlog
     const count = (sign: 1 | -1): void => {
-      counted.events += sign
-      counted.bytes += sign * bytes
+      tenant.backlog.events += sign
+      tenant.backlog.bytes += sign * bytes
       memory.add(tenant.memory, sign * bytes)
     }
     count(1)
@@ -227,17 +215,6 @@ export class Hub implements ChannelHub, BrokerListener {
         return isUnfinished
       },
     })
-  }
-
-  #isFull(tenant: TenantRuntime): boolean {
-    const backlog = this.#backlogs.get(tenant)
-    return backlog !== undefined && (backlog.events >= waitingEventsMax || backlog.bytes >= waitingBytesMax)
-  }
-
-  /** `position` is undefined for a publication that is not stored: its subscribers miss it. */
-  #lose(channel: LocalChannel, position: Position | undefined): void {
-    this.#logFull(channel.tenant)
-    if (position) this.#announceLoss(channel, position)
   }
 
   /** One notice of a loss waits in each channel; further losses move its position. */
@@ -257,19 +234,21 @@ export class Hub implements ChannelHub, BrokerListener {
     this.#deps.log.warn(
       `fan-out ${tenant.key}`,
       { tenant: tenant.key },
-      'deliveries of the tenant are behind by more than a gateway keeps: subscribers recover from history or miss publications',
+      'dropped deliveries: more events of the tenant wait than this gateway keeps. Subscribers that track a ' +
+        'position recover from history; the others miss publications',
     )
   }
 
-  #stepEnded({ tenant }: LocalChannel, { deliveries, filterNodes }: DeliveryCost): void {
-    // Evaluated filters are charged too: a tenant whose filters match nothing would otherwise use the CPU for
-    // free.
-    tenant.quota.rates.chargeDeliveries(deliveries, filterNodes)
+  /**
+   * `other`: evaluated filters and announcements. A tenant whose filters match nothing would otherwise use the
+   * CPU for free.
+   */
+  #stepEnded({ tenant }: LocalChannel, deliveries: number, other: number): void {
+    tenant.quota.rates.chargeDeliveries(deliveries, other)
     if (deliveries > 0) this.#deps.metrics.deliveries.add(deliveries)
   }
 
-  #delivered({ tenant }: LocalChannel, { timeMs }: Publication, deliveries: number): void {
-    if (deliveries === 0) return
+  #delivered({ tenant }: LocalChannel, { timeMs }: Publication): void {
     const { clock, metrics, tenantMetrics } = this.#deps
     const delaySeconds = Math.max(0, clock.epochMs() - timeMs) / 1000
     metrics.deliverySeconds.observe(delaySeconds)
@@ -311,6 +290,11 @@ export class Hub implements ChannelHub, BrokerListener {
     if (channels.size === 0) this.#tenants.delete(channel.ref.tenantId)
     this.#channels -= 1
   }
+}
+
+/** Returns whether as many events of the tenant wait as may. */
+function isBehind({ backlog }: TenantRuntime): boolean {
+  return backlog.events >= waitingEventsMax || backlog.bytes >= waitingBytesMax
 }
 
 function* subscriptionsOf(channel: LocalChannel): Iterable<Subscription> {

@@ -60,6 +60,8 @@ export class TenantRuntime<Session extends TenantSession = TenantSession> {
   /** The work that waits for the tenant's turn on the event loop. */
   readonly work = new WorkQueue()
   readonly memory = new TenantMemory()
+  /** The deliveries that wait for the tenant's turn. Only the hub writes it. */
+  readonly backlog = { events: 0, bytes: 0 }
   readonly publishBudget = new PublishBudget()
   /** The numbers of members that large channels announce instead of names, by channel. */
   readonly memberCounts = new Map<string, LatestEachSecond<() => void>>()
