@@ -33,6 +33,17 @@ export function isSameStream(from: string, to: string): boolean {
   return window !== '' && toWindow !== '' && store === toStore && Number(toWindow) - Number(window) === 1
 }
 
+/**
+ * Offsets grow by one within a generation of the broker, and jump to the next multiple of this number with a
+ * new generation.
+ */
+export const generationSize = 2 ** 32
+
+/** Returns the first offset of the generation that an offset belongs to. */
+export function generationStart(offset: number): number {
+  return offset - (offset % generationSize)
+}
+
 /** The publisher of a publication, or a member of a channel. */
 export interface ClientInfo {
   /** `guest:<id>` for a guest. Empty for a publication of the server API. */

@@ -1,7 +1,6 @@
 // Converts between Redis stream ids and offsets, which are the same number: `<generation>-<seq>` and
 // `generation × 2³² + seq`.
-
-const generationSize = 2 ** 32
+import { generationSize } from './broker.js'
 
 /** The highest generation whose offsets are exact integers: enough for two million failovers. */
 export const generationMax = 2 ** 21 - 1

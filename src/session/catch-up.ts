@@ -4,7 +4,7 @@ import { isSameStream, type HistoryPage, type Position, type Publication } from 
 import { CommandError } from '../errors.js'
 import type { SubscribeCommand } from '../protocol/commands.js'
 import type { Client } from './client.js'
-import { bytesOf, cutToBytes } from './commands/query.js'
+import { cutToBytes } from './commands/query.js'
 import { mergeNewest, mergeRecovered, type Recovered } from './recovery.js'
 import type { Subscription } from './subscription.js'
 
@@ -31,11 +31,11 @@ export async function readMissed(
   else rates.chargeRead(`Cannot recover "${ref.channel}"`, delayedMs)
   if (newestOnly) return broker.history(ref, { limit: filter ? limits.pageMax : 1, reverse: true })
   // One publication more than the reply may hold, to distinguish a complete page from a truncated one.
-  const page = cutToBytes(
+  const { bytes, page } = cutToBytes(
     await broker.history(ref, { since, limit: limits.pageMax + 1 }),
     limits.pageBytesMax,
   )
-  rates.chargeReadSize(page.publications.length, bytesOf(page))
+  rates.chargeReadSize(page.publications.length, bytes)
   return page
 }
 

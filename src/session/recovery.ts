@@ -1,12 +1,12 @@
 // Merges what a returning subscriber missed: the page read from history, and the publications that arrived
 // during the read. Pure functions.
-import { isSameStream, type HistoryPage, type Position, type Publication } from '../broker/broker.js'
-
-/**
- * Offsets grow by one within a generation of the broker, and jump to the next multiple of this number with a
- * new generation.
- */
-const generationSize = 2 ** 32
+import {
+  generationStart,
+  isSameStream,
+  type HistoryPage,
+  type Position,
+  type Publication,
+} from '../broker/broker.js'
 
 export interface RecoveryInput {
   /**
@@ -161,7 +161,7 @@ function startOf(page: HistoryPage): number {
 function hasHole(floor: number, publications: readonly Publication[]): boolean {
   let previous = floor
   for (const { offset } of publications) {
-    const sameGeneration = Math.floor(offset / generationSize) === Math.floor(previous / generationSize)
+    const sameGeneration = generationStart(offset) === generationStart(previous)
     if (sameGeneration && offset !== previous + 1) return true
     previous = offset
   }

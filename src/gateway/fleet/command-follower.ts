@@ -2,7 +2,9 @@
 // which this gateway follows while it has sessions of the tenant. So a gateway receives no commands that it
 // has no use for, and a tenant that sends many commands pushes only its own out of the history.
 import {
+  generationStart,
   historyLimitMax,
+  isSameStream,
   type Broker,
   type ChannelRef,
   type Position,
@@ -26,8 +28,8 @@ import type { ReceivedCommand } from './user-commands.js'
 export const commandsChannel = '$control'
 
 /**
- * Longer than a Redis failover, and than most times for which a gateway is cut off. The size is what two
- * gateways send in that time at their full rate.
+ * `ttlMs` is longer than a Redis failover and than most interruptions. `size` is what two gateways send in
+ * `ttlMs` at their full rate.
  */
 export const commandHistory = { size: 12_000, ttlMs: 120_000 }
 
@@ -138,7 +140,7 @@ export class CommandFollower {
     const followed = this.#followed.get(tenantId)
     if (!followed) return
     followed.position = { epoch, offset }
-    for (const command of this.#parse(data)) followed.waiting.push({ command })
+    for (const command of this.#parse(tenantId, data)) followed.waiting.push({ command })
     this.#schedulePass(followed)
   }
 
@@ -150,8 +152,9 @@ export class CommandFollower {
     followed.position = top
     const { log } = this.#deps
     const fields = { tenant: tenant.key, sessions: tenant.sessions.size }
-    if (position?.epoch === top.epoch) {
-      const missed = (top.offset - position.offset) % 2 ** 32
+    if (position && isSameStream(position.epoch, top.epoch)) {
+      // Offsets start again at the first one of a generation after a failover.
+      const missed = top.offset - Math.max(position.offset, generationStart(top.offset))
       log.warn(
         `trimmed ${tenant.key}`,
         { ...fields, missed },
@@ -173,7 +176,7 @@ export class CommandFollower {
     while (!ending.signal.aborted) {
       try {
         await broker.subscribe(ref)
-        if (ending.signal.aborted) return this.#unsubscribe(ref)
+        if (ending.signal.aborted) return
         const top = broker.confirmedPosition(ref) ?? (await broker.history(ref, { limit: 0 })).top
         followed.position ??= top
         if (ending.signal.aborted) return
@@ -182,35 +185,48 @@ export class CommandFollower {
         return
       } catch (error) {
         if (ending.signal.aborted) return
-        log.warn('follow', { err: error, tenant: tenant.key }, 'cannot follow control commands; retrying')
+        log.warn(
+          'follow',
+          { err: error, tenant: tenant.key },
+          'cannot subscribe to the control channel of the tenant; retrying',
+        )
         await pause(retryMs, ending.signal)
       }
     }
   }
 
   #end(followed: Followed): void {
+    const { broker, log } = this.#deps
     const { ending, ref } = followed
     this.#followed.delete(ref.tenantId)
     this.#unchecked.delete(followed)
     followed.cancelPass?.()
     ending.abort()
-    this.#unsubscribe(ref)
-  }
-
-  #unsubscribe(ref: ChannelRef): void {
-    const { broker, log } = this.#deps
+    // A subscription in progress is dropped too.
     broker
       .unsubscribe(ref)
-      .catch((error: unknown) => log.warn('unfollow', { err: error }, 'cannot leave a control channel'))
+      .catch((error: unknown) =>
+        log.warn(
+          'unfollow',
+          { err: error, tenantId: ref.tenantId },
+          'cannot unsubscribe from the control channel of a tenant',
+        ),
+      )
   }
 
-  #parse(data: Uint8Array): UserCommand[] {
+  #parse(tenantId: string, data: Uint8Array): UserCommand[] {
+    const { log } = this.#deps
+    const fields = { tenantId, bytes: data.byteLength }
     const batch = CommandBatch.safeParse(parseJson(Buffer.from(data).toString())).data
-    const parsed = (batch?.commands ?? [undefined]).map((one) => UserCommand.safeParse(one).data)
+    if (!batch) {
+      log.warn(`unreadable command ${tenantId}`, fields, 'ignored an unreadable control message')
+      return []
+    }
+    const parsed = batch.commands.map((one) => UserCommand.safeParse(one).data)
     const commands = parsed.filter((command) => command !== undefined)
     // During an upgrade, newer gateways may send kinds that this one does not know.
     if (commands.length < parsed.length)
-      this.#deps.log.warn('kind', { bytes: data.byteLength }, 'ignored a control command of an unknown kind')
+      log.warn(`command kind ${tenantId}`, fields, 'ignored a control command of an unknown kind')
     return commands
   }
 
@@ -264,13 +280,19 @@ export class CommandFollower {
         const { publications } = await broker.history(followed.ref, { limit: historyLimitMax, since })
         for (const { data, epoch, offset, timeMs } of publications) {
           const openedBeforeMs = timeMs + clockToleranceMs
-          received.push(...this.#parse(data).map((command) => ({ command, openedBeforeMs })))
+          received.push(
+            ...this.#parse(followed.ref.tenantId, data).map((command) => ({ command, openedBeforeMs })),
+          )
           since = { epoch, offset }
         }
         more = publications.length === historyLimitMax
       }
     } catch (error) {
-      log.warn('check', { err: error, tenant: followed.tenant.key }, 'cannot read missed commands; retrying')
+      log.warn(
+        'check',
+        { err: error, tenant: followed.tenant.key },
+        'cannot read the missed commands of the tenant from history; retrying',
+      )
       return false
     }
     if (received.length === 0 || followed.ending.signal.aborted) return true

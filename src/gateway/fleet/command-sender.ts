@@ -2,7 +2,7 @@
 // that a tenant that sends thousands of commands delays only itself.
 import { CommandError } from '../../errors.js'
 import type { Clock } from '../../time.js'
-import { TokenBucket } from '../../quota/token-bucket.js'
+import { TokenBuckets } from '../../quota/token-bucket.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
 import type { UserCommand } from './control-messages.js'
 
@@ -28,7 +28,6 @@ interface WaitingCommand {
 }
 
 interface TenantQueue {
-  readonly bucket: TokenBucket
   /** Commands that no message contains yet, by their JSON text, in order of arrival. */
   readonly waiting: Map<string, WaitingCommand>
   sending: boolean
@@ -36,6 +35,7 @@ interface TenantQueue {
 
 export class CommandSender {
   readonly #deps: CommandSenderDeps
+  readonly #rates = new TokenBuckets<TenantRuntime>(commandRate)
   readonly #queues = new WeakMap<TenantRuntime, TenantQueue>()
 
   constructor(deps: CommandSenderDeps) {
@@ -48,17 +48,10 @@ export class CommandSender {
    * the rate, and like `Broker.publish`.
    */
   async send(tenant: TenantRuntime, command: UserCommand): Promise<void> {
-    const { clock } = this.#deps
-    let queue = this.#queues.get(tenant)
-    if (!queue) {
-      const bucket = new TokenBucket(commandRate, clock.monotonicMs())
-      queue = { bucket, waiting: new Map(), sending: false }
-      this.#queues.set(tenant, queue)
-    }
     const text = JSON.stringify(command)
     const bytes = Buffer.byteLength(text)
     const tokens = Math.min(commandRate.burst, Math.max(1, Math.ceil(bytes / bytesPerToken)))
-    const retryAfterMs = queue.bucket.take(tokens, clock.monotonicMs())
+    const retryAfterMs = this.#rates.take(tenant, tokens, this.#deps.clock.monotonicMs())
     if (retryAfterMs > 0) {
       throw new CommandError(
         'QUOTA_EXCEEDED',
@@ -67,6 +60,8 @@ export class CommandSender {
         { retryAfterMs },
       )
     }
+    const queue = this.#queues.get(tenant) ?? { waiting: new Map(), sending: false }
+    this.#queues.set(tenant, queue)
     const waiting = queue.waiting.get(text) ?? { bytes, callers: [] }
     // An equal command that waits is sent at the place of this one: after a repetition, what counts is the
     // last command.

@@ -84,7 +84,6 @@ export const CommandBatch = z.object({ commands: z.array(z.unknown()) })
  * Asks every gateway for its usage by one tenant. The answer goes to the gateway `asker` and repeats `id`.
  */
 export const SurveyRequest = z.object({
-  kind: z.literal('survey'),
   /** `<namespace>/<name>`. */
   tenant: z.string(),
   /**
@@ -95,8 +94,8 @@ export const SurveyRequest = z.object({
   asker: z.string(),
   /** A glob that selects the channels to list by name. Absent: the answer lists none. */
   pattern: z.string().optional(),
-  /** The most bytes of names in one answer. Absent: only the number of names is bounded. */
-  namedBytesMax: z.int().optional(),
+  /** The most bytes of names in one answer. */
+  namedBytesMax: z.int(),
 })
 export type SurveyRequest = z.infer<typeof SurveyRequest>
 

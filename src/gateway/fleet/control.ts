@@ -1,9 +1,9 @@
 // The channels of the gateways themselves: one on which every gateway receives surveys, and one for each
 // gateway on which it receives the answers to its surveys. They keep no history, because a gateway does not
 // wait long for answers. The commands of tenants' backends have channels of their own: command-follower.ts.
-import { setTimeout as delay } from 'node:timers/promises'
 import type { z } from 'zod'
 import type { Broker, ChannelRef, Publication } from '../../broker/broker.js'
+import { pause } from '../../deadline.js'
 import { parseJson } from '../../json.js'
 import type { LimitedLog } from '../../log.js'
 import { SurveyAnswer, SurveyRequest } from './control-messages.js'
@@ -59,7 +59,7 @@ export class ControlChannel {
       } catch (error) {
         if (signal.aborted) return
         log.warn('control', { err: error }, 'cannot subscribe to the control channel; retrying')
-        await delay(retryMs, undefined, { signal }).catch(() => {})
+        await pause(retryMs, signal)
       }
     }
   }
@@ -89,6 +89,10 @@ export class ControlChannel {
     if (message) handler(message)
     // During an upgrade, newer gateways may send kinds that this one does not know.
     else
-      this.#deps.log.warn('kind', { bytes: data.byteLength }, 'ignored a control message of an unknown kind')
+      this.#deps.log.warn(
+        'survey kind',
+        { bytes: data.byteLength },
+        'ignored a control message of an unknown kind',
+      )
   }
 }

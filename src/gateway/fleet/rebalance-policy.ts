@@ -64,7 +64,7 @@ export const initialRebalanceState: RebalanceState = {
 }
 
 /** A gateway with fewer connections never evicts, whatever the other gateways have. */
-export const connectionsMin = 100
+const connectionsMin = 100
 
 interface Threshold {
   readonly meanShare: number
@@ -74,8 +74,8 @@ interface Threshold {
  * The number of sessions above the mean at which a gateway starts and stops to evict; the larger of the two
  * values counts. The fullest gateway must end up below 1.25 times the mean, so eviction starts before that.
  */
-export const startThreshold: Threshold = { meanShare: 0.2, deviations: 3 }
-export const stopThreshold: Threshold = { meanShare: 0.05, deviations: 1 }
+const startThreshold: Threshold = { meanShare: 0.2, deviations: 3 }
+const stopThreshold: Threshold = { meanShare: 0.05, deviations: 1 }
 /**
  * The size of a round: a fifth of the gateway's sessions. A few hundred reconnects at once are a negligible
  * load, and thousands are not, so it is at least `roundMin` and at most `roundMax`. With the waiting time
@@ -119,8 +119,7 @@ export function decideRebalance(state: RebalanceState, view: FleetView): Rebalan
   // A heartbeat from before the end of the last round still counts the sessions closed in it: they would be
   // closed twice.
   if (oldestAgeMs(ready) > nowMs - phase.roundEndedMs - returnMs) return keep(state)
-  const threshold = phase.rounds === 0 ? startThreshold : stopThreshold
-  if (own.connections < connectionsMin || excess <= sessionsOf(threshold, mean))
+  if (!isAbove({ own: own.connections, mean }, phase.rounds > 0))
     return keep({ ...state, phase: { kind: 'balanced' } })
   if (isIneffective(phase, fleetExcess))
     return { kind: 'giveUp', state: { ...state, phase: { kind: 'backingOff', untilMs: nowMs + backOffMs } } }
@@ -168,10 +167,18 @@ function startEvicting(
 }
 
 /**
+ * Returns whether a gateway, or a tenant on it, has so many more connections than the mean that some are to
+ * be evicted. `continued`: some were evicted already, which goes on until few are left above the mean.
+ */
+export function isAbove({ mean, own }: { own: number; mean: number }, continued: boolean): boolean {
+  return own >= connectionsMin && own - mean > sessionsOf(continued ? stopThreshold : startThreshold, mean)
+}
+
+/**
  * Returns the threshold as a number of sessions. Random placement alone puts some gateways a few standard
  * deviations above the mean, and evicting those sessions would never end.
  */
-export function sessionsOf({ deviations, meanShare }: Threshold, mean: number): number {
+function sessionsOf({ deviations, meanShare }: Threshold, mean: number): number {
   return Math.max(meanShare * mean, deviations * Math.sqrt(mean))
 }
 

@@ -1,7 +1,7 @@
 // Decides whose sessions a gateway closes when it has more than its share: those of the tenants that are
 // above their own share of it. Otherwise one tenant that opens hundreds of connections on one gateway would
 // make the sessions of the others move. Pure: no clock and no I/O.
-import { connectionsMin, sessionsOf, startThreshold, stopThreshold } from './rebalance-policy.js'
+import { isAbove } from './rebalance-policy.js'
 
 /** The connections of one tenant. */
 export interface TenantLoad {
@@ -37,15 +37,16 @@ export interface EvictionShares {
   readonly ofRest: boolean
 }
 
-/** Of no tenant. */
+/** The shares of a round that closes no session. */
 export const noEvictions: EvictionShares = { counts: new Map(), ofRest: false }
 
 /**
- * Divides at most `count` evictions among the tenants. A tenant is judged like a gateway: it has to have 100
- * connections here, and so many above its mean that random placement does not explain them. Small tenants are
- * judged together. The tenants with the largest excess come first, down to the excess of the next ones; small
- * tenants come last. `before` are the shares of the round before: what was evicted then is evicted on until
- * it is close to the mean.
+ * Divides at most `count` evictions among the tenants. A tenant is judged by the rule for gateways: it must
+ * have at least 100 connections on this gateway, and more above its mean than random placement explains. All
+ * other tenants are small and are judged together, as if they were one. Evictions are taken from the tenant
+ * with the largest excess until its excess equals the next one's, and so on; small tenants come last. `before`
+ * is the result of the previous round: a tenant that was evicted in it is evicted until it is close to its
+ * mean.
  */
 export function divideEvictions(
   loads: ReadonlyMap<string, TenantLoad>,
@@ -71,10 +72,6 @@ export function divideEvictions(
   return { counts: new Map([...counts, ...ofSmall]), ofRest: true }
 }
 
-function isAbove({ mean, own }: TenantLoad, continued: boolean): boolean {
-  return own >= connectionsMin && own - mean > sessionsOf(continued ? stopThreshold : startThreshold, mean)
-}
-
 /** Takes `count` from the values, so that the largest that are left are as small as possible. */
 function takeFromLargest(values: ReadonlyMap<string, number>, count: number): Map<string, number> {
   const sorted = [...values].toSorted(([, a], [, b]) => b - a)
@@ -95,7 +92,7 @@ function takeFromLargest(values: ReadonlyMap<string, number>, count: number): Ma
     left -= some
     if (some > 0) taken.set(tenant, some)
   }
-  // The level is a whole number, so a few are missing: one more of each of the first.
+  // `level` is rounded up, so a few evictions are left: the first tenants get one more each.
   for (const [tenant, value] of sorted) {
     if (left === 0) break
     const some = taken.get(tenant) ?? 0

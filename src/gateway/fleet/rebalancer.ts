@@ -1,7 +1,7 @@
 // Evens out the sessions of the gateways. Sessions last for hours, so after a scale-up the old gateways stay
 // full and the new ones empty. A gateway with more than its share closes some sessions, and their clients
 // reconnect through the balancer.
-import { setTimeout as delay } from 'node:timers/promises'
+import { pause } from '../../deadline.js'
 import { closeCodes, withDetail } from '../../protocol/codes.js'
 import type { OpenSession } from '../../session/context.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
@@ -52,7 +52,7 @@ export class Rebalancer {
 
   /** Checks the balance twice per window until `signal` aborts. Does nothing while the gateway drains. */
   async run(signal: AbortSignal): Promise<void> {
-    const sleep = (ms: number): Promise<unknown> => delay(ms, undefined, { signal }).catch(() => {})
+    const sleep = (ms: number): Promise<void> => pause(ms, signal)
     const isStopped = (): boolean => signal.aborted || this.#gateway.draining
     while (!signal.aborted) {
       await sleep(this.#options.windowMs / 2)

@@ -67,7 +67,6 @@ const answerOf = (survey: string, gateway: string): SurveyAnswer => ({
 test('the request holds the tenant’s identity, and the gateway that the answers go to', async () => {
   const { survey } = startSurvey(1)
   expect(await survey()).toMatchObject({
-    kind: 'survey',
     tenant: 'demo/acme',
     tenantId: 't1',
     asker: 'me',
@@ -132,7 +131,7 @@ function answering(count: number) {
     tenant: () => tenant,
     onAnswerFailed: () => {},
   })
-  const request = { kind: 'survey', tenant: 'demo/acme', tenantId: 't1', id: 's', asker: 'a' } as const
+  const request = { tenant: 'demo/acme', tenantId: 't1', id: 's', asker: 'a', namedBytesMax: 16_384 }
   return { surveys, tenant, sent, request, pass: (ms: number) => void (nowMs += ms) }
 }
 

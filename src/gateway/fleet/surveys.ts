@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { CommandError } from '../../errors.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
-import { TokenBucket, type BucketLimits } from '../../quota/token-bucket.js'
+import { TokenBuckets } from '../../quota/token-bucket.js'
 import type { Clock, TimerWheel } from '../../time.js'
 import { globMatches } from '../api/glob.js'
 import { namedChannelsMax, type SurveyRequest, type SurveyAnswer } from './control-messages.js'
@@ -53,8 +53,8 @@ export interface SurveyResult {
 
 export class Surveys {
   readonly #deps: SurveysDeps
-  readonly #asked = new WeakMap<TenantRuntime, TokenBucket>()
-  readonly #answered = new WeakMap<TenantRuntime, TokenBucket>()
+  readonly #asked = new TokenBuckets<TenantRuntime>(askRate)
+  readonly #answered = new TokenBuckets<TenantRuntime>(answerRate)
   /** Answer handlers by survey id. */
   readonly #waiting = new Map<string, (answer: SurveyAnswer) => void>()
 
@@ -70,9 +70,9 @@ export class Surveys {
   async collect(tenant: TenantRuntime, pattern?: string): Promise<SurveyResult> {
     const { id: asker, wheel } = this.#deps
     const { key, policy } = tenant
-    const retryAfterMs = this.#charge(this.#asked, tenant, { limits: askRate, pattern })
+    const retryAfterMs = this.#charge(this.#asked, tenant, pattern)
     if (retryAfterMs > 0) {
-      const message = `The tenant asks all gateways more often than this gateway allows: ${askRate.rate} times per second, or ${askRate.rate / namesCost} with names of channels`
+      const message = `This gateway sends at most ${askRate.rate} surveys per second for a tenant, or ${askRate.rate / namesCost} that list channels, and they are used: try again later`
       throw new CommandError('QUOTA_EXCEEDED', message, { retryAfterMs })
     }
     const expected = await this.#deps.countGateways()
@@ -91,7 +91,6 @@ export class Surveys {
     const timeout = wheel.after(waitMs, finish)
     try {
       await this.#deps.sendRequest({
-        kind: 'survey',
         tenant: key,
         tenantId: policy.tenantId,
         id,
@@ -120,11 +119,11 @@ export class Surveys {
     const known = this.#deps.tenant(survey.tenant)
     const tenant = known?.policy.tenantId === survey.tenantId ? known : undefined
     const { pattern } = survey
-    if (tenant && this.#charge(this.#answered, tenant, { limits: answerRate, pattern }) > 0) return
+    if (tenant && this.#charge(this.#answered, tenant, pattern) > 0) return
     const channels = tenant ? [...tenant.channels.subscribedChannels()] : []
     const matching =
       pattern === undefined ? [] : channels.filter(([channel]) => globMatches(pattern, channel))
-    const named = firstOf(matching, survey.namedBytesMax ?? Infinity)
+    const named = firstOf(matching, survey.namedBytesMax)
     const answer: SurveyAnswer = {
       survey: survey.id,
       gateway: this.#deps.id,
@@ -138,16 +137,10 @@ export class Surveys {
     }
     this.#deps.sendAnswer(survey.asker, answer).catch((error: unknown) => this.#deps.onAnswerFailed(error))
   }
+
   /** Returns 0, or the milliseconds until the tenant may spend what the survey costs. */
-  #charge(
-    buckets: WeakMap<TenantRuntime, TokenBucket>,
-    tenant: TenantRuntime,
-    { limits, pattern }: { limits: BucketLimits; pattern: string | undefined },
-  ): number {
-    const nowMs = this.#deps.clock.monotonicMs()
-    let bucket = buckets.get(tenant)
-    if (!bucket) buckets.set(tenant, (bucket = new TokenBucket(limits, nowMs)))
-    return bucket.take(pattern === undefined ? 1 : namesCost, nowMs)
+  #charge(buckets: TokenBuckets<TenantRuntime>, tenant: TenantRuntime, pattern: string | undefined): number {
+    return buckets.take(tenant, pattern === undefined ? 1 : namesCost, this.#deps.clock.monotonicMs())
   }
 }
 

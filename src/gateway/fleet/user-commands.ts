@@ -70,7 +70,9 @@ export class UserCommands {
     }
     // One pass for all commands: a tenant may have tens of thousands of sessions.
     for (const session of [...tenant.sessions]) {
-      for (const { command, openedBeforeMs = Infinity } of commandsFor(session, byUser)) {
+      // A command for another session may have closed it.
+      if (session.closed) continue
+      for (const { command, openedBeforeMs = Infinity } of commandsFor(session, { received, byUser })) {
         if (session.closed) break
         if (session.openedAtMs < openedBeforeMs && isAddressedTo(session, command)) applyTo(session, command)
       }
@@ -78,14 +80,18 @@ export class UserCommands {
   }
 }
 
-/** Returns the commands for the user of the session, and for a guest those for all guests. */
+/** Returns the commands for the user of the session, and for a guest those for all guests, in their order. */
 function commandsFor(
   { identity }: Session,
-  byUser: ReadonlyMap<string, readonly ReceivedCommand[]>,
+  all: {
+    readonly received: readonly ReceivedCommand[]
+    readonly byUser: ReadonlyMap<string, readonly ReceivedCommand[]>
+  },
 ): readonly ReceivedCommand[] {
-  const forUser = byUser.get(identity.user) ?? []
-  const forGuests = identity.anonymous ? (byUser.get('') ?? []) : []
-  return forGuests.length === 0 ? forUser : [...forGuests, ...forUser]
+  const forUser = all.byUser.get(identity.user)
+  const forGuests = identity.anonymous ? all.byUser.get('') : undefined
+  if (!forUser || !forGuests) return forUser ?? forGuests ?? []
+  return all.received.filter(({ command: { user } }) => user === '' || user === identity.user)
 }
 
 function isAddressedTo({ id, identity }: Session, { client, except, session }: ConnectionSelector): boolean {
