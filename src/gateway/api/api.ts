@@ -9,7 +9,13 @@ import { writeJson } from '../../protocol/json-writer.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
 import { validationError } from '../../protocol/validation-error.js'
 import type { TenantRuntime } from '../../session/tenant/runtime.js'
-import { retryAfterS, sendError, sendJsonBytes, type EndpointRequirements } from '../http/http-errors.js'
+import {
+  retryAfterS,
+  sendError,
+  sendJsonBytes,
+  type EndpointRequirements,
+  whenClosed,
+} from '../http/http-errors.js'
 import { runBatch } from './batch.js'
 import { authenticateApiCaller } from './caller.js'
 import { apiErrorFields, transportStatus } from './errors.js'
@@ -18,7 +24,7 @@ import { methodNames, runMethod } from './methods.js'
 import { openApiDocument } from './openapi.js'
 import { ResultBytes } from './result-bytes.js'
 import { BatchParams } from './schema.js'
-import { ApiTurns } from './turns.js'
+import { ApiTurns, type Turn } from './turns.js'
 import { readBody } from '../http/read-body.js'
 import type { Gateway } from '../gateway.js'
 
@@ -26,7 +32,7 @@ import type { Gateway } from '../gateway.js'
 const bodyBytesMax = 1_048_576
 /** The most requests of one tenant that wait, are at work or are being sent. */
 const perTenantMax = 64
-/** With this many requests on the gateway, a tenant with more than `fairPerTenant` gets no further one. */
+/** While the gateway has this many requests, a tenant that has `fairPerTenant` or more gets no further one. */
 const perGatewayMax = 512
 const fairPerTenant = 8
 const busyRetryAfterMs = 1_000
@@ -46,8 +52,7 @@ export class Api {
 
   /**
    * Resolves to false when the path does not belong to the API. `onAuthenticated` is called once the request
-   * has a valid key. Rejects only because of a bug, and then has
-   * not answered the request.
+   * has a valid key. Rejects only because of a bug, and then has not answered the request.
    */
   async handle(
     request: IncomingMessage,
@@ -89,18 +94,18 @@ export class Api {
     exchange.onAuthenticated()
     requireJson(request)
     this.#acquire(tenant)
+    let turn: Turn | undefined
     try {
       const text = textOf(await readBody(request, { bytesMax: bodyBytesMax }))
-      const turn = await this.#turns.take(tenant)
-      try {
-        await this.#answer(method, { tenant, caller, requestText: text }, exchange)
-      } finally {
-        turn.worked()
-        // A response that its client does not read counts for its tenant until it is sent or cut.
-        whenClosed(response, () => turn.end())
-      }
+      turn = await this.#turns.take(tenant)
+      await this.#answer(method, { tenant, caller, requestText: text }, exchange)
     } finally {
-      whenClosed(response, () => this.#release(tenant))
+      turn?.worked()
+      // A response that its client does not read counts for its tenant until it is sent or cut.
+      whenClosed(response, () => {
+        turn?.end()
+        this.#release(tenant)
+      })
     }
   }
 
@@ -170,11 +175,11 @@ export class Api {
   /** Counts a request in flight. Throws TOO_MANY_REQUESTS when the tenant or the gateway has too many. */
   #acquire(tenant: TenantRuntime): void {
     const ofTenant = this.#inFlight.get(tenant) ?? 0
-    const full = this.#inFlightTotal >= perGatewayMax && ofTenant >= fairPerTenant
-    if (ofTenant >= perTenantMax || full) {
+    const isGatewayFull = this.#inFlightTotal >= perGatewayMax && ofTenant >= fairPerTenant
+    if (ofTenant >= perTenantMax || isGatewayFull) {
       throw new CommandError(
         'TOO_MANY_REQUESTS',
-        `This gateway processes ${ofTenant} requests of this tenant already: wait for some of them to finish`,
+        `${isGatewayFull ? 'This gateway is busy and has' : 'This gateway processes'} ${ofTenant} requests of this tenant already: wait for some of them to finish`,
         { retryAfterMs: busyRetryAfterMs },
       )
     }
@@ -203,12 +208,6 @@ interface Outcome {
   readonly refusal?: CommandError
   /** The longest retry time of all errors in the response; 0: none. */
   readonly retryAfterMs: number
-}
-
-/** Calls `done` when the response is sent, or when its client has left. */
-function whenClosed(response: ServerResponse, done: () => void): void {
-  if (response.closed) done()
-  else response.once('close', done)
 }
 
 /**

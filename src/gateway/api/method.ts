@@ -31,15 +31,17 @@ export interface ApiMethod {
   readonly summary: string
   readonly request: z.ZodType
   readonly result: z.ZodType
-  /** How many calls one call counts as, in the tenant's rate. */
-  cost(fields: unknown): number
-  /** Resolves to the result. Rejects with CommandError; any other error is a bug. */
-  run(call: ApiMethodCall, fields: unknown): Promise<MessageFields>
+  /**
+   * Charges the call to the tenant's rate under the method's `name`, and resolves to the result. Rejects with
+   * CommandError; any other error is a bug.
+   */
+  run(call: ApiMethodCall, name: string, fields: unknown): Promise<MessageFields>
 }
 
 /**
- * Wraps a method so that it validates its request first. Rejects with BAD_REQUEST when the request does not
- * match the schema.
+ * Wraps a method so that it charges and validates its request first. An invalid request costs one call.
+ * Rejects with QUOTA_EXCEEDED (API requests per second), and with BAD_REQUEST when the request does not match
+ * the schema.
  */
 export function defineMethod<Request>(method: {
   summary: string
@@ -49,16 +51,16 @@ export function defineMethod<Request>(method: {
   cost?: (fields: Request) => number
   run: (call: ApiMethodCall, fields: Request) => Promise<MessageFields>
 }): ApiMethod {
+  const { cost = () => 1, request, result, run, summary } = method
   return {
-    ...method,
-    cost(value) {
-      const parsed = method.request.safeParse(value)
-      return parsed.success ? (method.cost?.(parsed.data) ?? 1) : 1
-    },
-    async run(call, value) {
-      const parsed = method.request.safeParse(value)
+    summary,
+    request,
+    result,
+    async run(call, name, value) {
+      const parsed = request.safeParse(value)
+      call.tenant.quota.rates.chargeApi(name, parsed.success ? cost(parsed.data) : 1)
       if (!parsed.success) throw validationError(parsed.error, value)
-      return method.run(call, parsed.data)
+      return run(call, parsed.data)
     },
   }
 }

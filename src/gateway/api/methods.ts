@@ -121,8 +121,7 @@ export const apiMethods: Readonly<Record<string, ApiMethod>> = {
 export const methodNames: readonly string[] = [...Object.keys(apiMethods), 'batch']
 
 /**
- * Runs a method. Rejects with UNKNOWN_TYPE for an unknown name, with TENANT_SUSPENDED, with
- * QUOTA_EXCEEDED (API requests per second), and like the method.
+ * Runs a method. Rejects with UNKNOWN_TYPE for an unknown name, with TENANT_SUSPENDED, and like the method.
  */
 export async function runMethod(call: ApiMethodCall, name: string, fields: unknown): Promise<MessageFields> {
   const method = Object.hasOwn(apiMethods, name) ? apiMethods[name] : undefined
@@ -131,6 +130,5 @@ export async function runMethod(call: ApiMethodCall, name: string, fields: unkno
   const { key, policy } = call.tenant
   if (policy.suspended)
     throw new CommandError('TENANT_SUSPENDED', `The tenant ${key} is suspended; contact its operator`)
-  call.tenant.quota.rates.chargeApi(name, method.cost(fields))
-  return method.run(call, fields)
+  return method.run(call, name, fields)
 }

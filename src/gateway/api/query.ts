@@ -4,7 +4,7 @@ import { historyLimitMax } from '../../broker/broker.js'
 import { CommandError } from '../../errors.js'
 import { clientInfoFields, publicationFields } from '../../protocol/centrifuge/encode.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
-import { bytesOf, cutMembers, readHistory } from '../../session/commands/query.js'
+import { readHistory, readMembers } from '../../session/commands/query.js'
 import { channelSettings } from '../../session/authorize.js'
 import type { ChannelName } from '../../tenant/channel.js'
 import type { Operation } from '../../tenant/policy.js'
@@ -22,10 +22,7 @@ export async function presenceMethod(
   const { rates } = call.tenant.quota
   rates.chargeRead(`Cannot read the presence of "${channel}"`)
   const members = await call.results.read(async () => {
-    const page = cutMembers(
-      await context.presence.members(refOf(call, channel), { limit: context.limits.membersMax }),
-      context.limits.pageBytesMax,
-    )
+    const page = await readMembers(context, refOf(call, channel))
     rates.chargeReadSize(page.members.size, page.bytes)
     return { result: page.members, bytes: page.bytes }
   })
@@ -58,14 +55,13 @@ export async function historyMethod(
   const { rates } = call.tenant.quota
   rates.chargeRead(`Cannot read the history of "${channel}"`)
   const { publications, top } = await call.results.read(async () => {
-    const page = await readHistory(call.gateway.context.broker, refOf(call, channel), {
+    const { bytes, page } = await readHistory(call.gateway.context.broker, refOf(call, channel), {
       limit: fields.limit ?? 0,
       since: since ?? undefined,
       reverse,
       pageMax: historyLimitMax,
       pageBytesMax: resultBytesMax,
     })
-    const bytes = bytesOf(page)
     rates.chargeReadSize(page.publications.length, bytes)
     return { result: page, bytes }
   })
@@ -90,7 +86,22 @@ export async function channelsMethod(
   fields: z.infer<typeof ChannelsParams>,
 ): Promise<MessageFields> {
   call.caller.requireRole('ReadOnly', 'Admin')
-  const survey = await call.gateway.surveys.collect(call.tenant, fields.pattern || '*')
+  const { clients, survey } = await call.results.read(async () => {
+    const result = await countClients(call, fields.pattern || '*')
+    return { result, bytes: Array.from(result.clients.keys()).reduce(addChannelBytes, 0) }
+  })
+  return {
+    channels: new Map(Array.from(clients, ([name, count]) => [name, { num_clients: count }] as const)),
+    ...incompleteField(survey),
+  }
+}
+
+/** Returns the number of clients of each channel that matches and that the caller may see. */
+async function countClients(
+  call: ApiMethodCall,
+  pattern: string,
+): Promise<{ clients: Map<string, number>; survey: SurveyResult }> {
+  const survey = await call.gateway.surveys.collect(call.tenant, pattern)
   const clients = new Map<string, number>()
   for (const { named, truncated } of survey.answers) {
     if (truncated)
@@ -102,10 +113,12 @@ export async function channelsMethod(
       if (call.caller.isAllowed('Presence', channel))
         clients.set(channel, (clients.get(channel) ?? 0) + subscribers)
   }
-  return {
-    channels: new Map(Array.from(clients, ([name, count]) => [name, { num_clients: count }] as const)),
-    ...incompleteField(survey),
-  }
+  return { clients, survey }
+}
+
+/** Adds what a channel has in the result: its name, and about 24 bytes of JSON. */
+function addChannelBytes(sum: number, channel: string): number {
+  return sum + Buffer.byteLength(channel) + 24
 }
 
 /** Reports the usage of this tenant only, not that of other tenants on the same gateways. */

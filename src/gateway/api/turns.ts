@@ -26,7 +26,7 @@ interface TenantTurns {
 /** `Tenant` identifies a tenant. The caller bounds how many requests of a tenant wait. */
 export class ApiTurns<Tenant> {
   readonly #limits: TurnLimits
-  /** The tenants with turns or waiting requests. The one that was served last is the last. */
+  /** The tenants with turns or waiting requests. The tenant that was served last comes last. */
   readonly #tenants = new Map<Tenant, TenantTurns>()
   #working = 0
 
@@ -47,9 +47,7 @@ export class ApiTurns<Tenant> {
   #serve(): void {
     const { perTenant, working } = this.#limits
     while (this.#working < working) {
-      const next = Array.from(this.#tenants).find(
-        ([, turns]) => turns.waiting.length > 0 && turns.taken < perTenant,
-      )
+      const next = this.#nextTenant(perTenant)
       if (!next) return
       const [tenant, turns] = next
       this.#tenants.delete(tenant)
@@ -58,6 +56,14 @@ export class ApiTurns<Tenant> {
       this.#working += 1
       turns.waiting.shift()?.(this.#turnOf(tenant, turns))
     }
+  }
+
+  #nextTenant(perTenant: number): [Tenant, TenantTurns] | undefined {
+    for (const entry of this.#tenants) {
+      const [, { taken, waiting }] = entry
+      if (waiting.length > 0 && taken < perTenant) return entry
+    }
+    return undefined
   }
 
   #turnOf(tenant: Tenant, turns: TenantTurns): Turn {

@@ -18,6 +18,12 @@ export function sendJsonBytes(response: ServerResponse, status: number, json: Ui
   response.end(json)
 }
 
+/** Calls `done` when the response is sent, or when its client has left. */
+export function whenClosed(response: ServerResponse, done: () => void): void {
+  if (response.closed) done()
+  else response.once('close', done)
+}
+
 /** What an endpoint requires, for the headers of its errors. */
 export interface EndpointRequirements {
   /** The scheme of HTTP authentication, for `WWW-Authenticate`. */

@@ -12,7 +12,7 @@ import type { ArrivalRates } from './arrival-limiter.js'
 import { TrustedProxies } from './client-address.js'
 import { ClientConnections } from './client-connections.js'
 import { checkHeaders, endpointUrlOf, type EndpointUrl } from './handshake.js'
-import { refuseUpgrade } from './http-errors.js'
+import { refuseUpgrade, whenClosed } from './http-errors.js'
 import { KnownHosts } from './known-hosts.js'
 import { closeServer, listen } from './listen.js'
 import { defaultRequestRates, PlainRequests, type ExtraPages } from './plain-requests.js'
@@ -170,12 +170,10 @@ export class GatewayServer {
     if (!connection?.gate?.begin(request, response)) return
     const { gate } = connection
     await this.#requests.handle({ request, response }, connection)
-    if (response.closed) return connection.answered()
-    const deadline = this.#gateway.context.wheel.after(this.#timing.responseTimeoutMs, () =>
-      gate.cut('unread_response'),
-    )
-    response.once('close', () => {
-      this.#gateway.context.wheel.cancel(deadline)
+    const { wheel } = this.#gateway.context
+    const deadline = wheel.after(this.#timing.responseTimeoutMs, () => gate.cut('unread_response'))
+    whenClosed(response, () => {
+      wheel.cancel(deadline)
       connection.answered()
     })
   }
