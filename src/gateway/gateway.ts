@@ -8,6 +8,7 @@
 // broker and presence; only src/cli imports it, except for the HTTP helpers. Start reading here, then follow
 // a connection through `http/server.ts`, `http/websocket-endpoints.ts`, `http/handshake.ts` and
 // `websocket.ts`, and a delivery through `demultiplexer.ts` and `hub.ts`.
+import { isDeepStrictEqual } from 'node:util'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { fetchesMax, FetchSlots } from '../auth/fetch-slots.js'
 import type { Broker } from '../broker/broker.js'
@@ -346,9 +347,9 @@ export class Gateway {
   }
 
   #updateTenant(tenant: TenantRuntime<Session>, policy: TenantPolicy): void {
-    const before = JSON.stringify(tenant.policy.channels)
+    const before = tenant.policy.channels
     tenant.update(policy)
-    if (JSON.stringify(policy.channels) !== before) this.context.broker.storage.rulesChanged(policy.tenantId)
+    if (!isDeepStrictEqual(policy.channels, before)) this.context.broker.storage.rulesChanged(policy.tenantId)
   }
 
   #removeTenant(key: string): void {
@@ -372,13 +373,17 @@ export class Gateway {
   }
 
   #gauges(): GatewayGauges {
+    const { unauthenticatedSockets } = this
     const { catalogAgeMs, redisAwayMs } = this.#options.dependencyStatus?.() ?? {}
     return {
       connections: this.context.sessions.size,
       connectionsMax: this.sessionsMax,
-      unauthenticated: this.unauthenticatedSockets.total,
-      unauthenticatedMax: this.unauthenticatedSockets.limits.max,
-      unauthenticatedOfOneAddress: this.unauthenticatedSockets.largest,
+      unauthenticated: unauthenticatedSockets.total,
+      unauthenticatedMax: unauthenticatedSockets.limits.max,
+      // Each metric reads all gauges, and this one takes time.
+      get unauthenticatedOfOneAddress() {
+        return unauthenticatedSockets.largest
+      },
       subscriptions: this.hub.subscriptions,
       channels: this.hub.channels,
       memory: this.context.memory,

@@ -24,6 +24,16 @@ const defaultWebSocketLimits: WebSocketLimits = { messageBytesMax: 65_536, close
  */
 class TransportSocket extends WebSocket {
   transport: WebSocketTransport | undefined
+  declare readonly _receiver: PartialMessage
+}
+
+/**
+ * What ws has of an unfinished message: bytes that are not parsed yet, and fragments. The fields are private;
+ * a test notices when a version of ws renames them.
+ */
+interface PartialMessage {
+  readonly _bufferedBytes: number
+  readonly _messageLength: number
 }
 
 export interface UpgradeOptions {
@@ -81,6 +91,7 @@ export class WebSocketTransport implements Transport {
   listener: TransportListener | undefined
   readonly #binary: boolean
   #closing = false
+  readonly #receiver: PartialMessage | undefined
   /** The bytes of an unfinished message that the listener knows of. */
   #partialBytes = 0
 
@@ -88,7 +99,10 @@ export class WebSocketTransport implements Transport {
     this.#webSocket = webSocket
     this.#socket = socket
     this.#binary = options.binary
-    if (webSocket instanceof TransportSocket) webSocket.transport = this
+    if (webSocket instanceof TransportSocket) {
+      webSocket.transport = this
+      this.#receiver = webSocket._receiver
+    }
     webSocket.on('message', onMessage)
     webSocket.on('ping', onControl)
     webSocket.on('pong', onControl)
@@ -139,21 +153,12 @@ export class WebSocketTransport implements Transport {
   }
 
   #reportPartialInput(): void {
-    const bytes = partialBytesOf(this.#webSocket)
+    if (!this.#receiver) return
+    const bytes = this.#receiver._bufferedBytes + this.#receiver._messageLength
     if (bytes === this.#partialBytes) return
     this.listener?.onPartialInput(bytes - this.#partialBytes)
     this.#partialBytes = bytes
   }
-}
-
-/**
- * Returns what ws has of an unfinished message: bytes that are not parsed yet, and fragments. The fields are
- * private; a test notices when a version of ws renames them.
- */
-function partialBytesOf(webSocket: WebSocket): number {
-  const receiver: unknown = Reflect.get(webSocket, '_receiver')
-  if (typeof receiver !== 'object' || receiver === null) return 0
-  return Number(Reflect.get(receiver, '_bufferedBytes')) + Number(Reflect.get(receiver, '_messageLength'))
 }
 
 function listenerOf(webSocket: WebSocket): TransportListener | undefined {

@@ -104,3 +104,20 @@ export class TokenBucket {
     this.#atMs = now
   }
 }
+
+/** One bucket with the same limits for each owner. */
+export class TokenBuckets<Owner extends object> {
+  readonly #limits: BucketLimits
+  readonly #buckets = new WeakMap<Owner, TokenBucket>()
+
+  constructor(limits: BucketLimits) {
+    this.#limits = limits
+  }
+
+  /** See `TokenBucket.take`. */
+  take(owner: Owner, n: number, nowMs: number): number {
+    let bucket = this.#buckets.get(owner)
+    if (!bucket) this.#buckets.set(owner, (bucket = new TokenBucket(this.#limits, nowMs)))
+    return bucket.take(n, nowMs)
+  }
+}

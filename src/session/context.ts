@@ -53,7 +53,7 @@ export interface SessionLimits {
   readonly errorsInRowMax: number
   /** Publications in one recovery or one history reply. */
   readonly pageMax: number
-  /** Bytes of publication data in one recovery or one history reply. */
+  /** Bytes of one recovery, history reply or presence reply, with all fields of its entries. */
   readonly pageBytesMax: number
   /** Members in one presence reply. */
   readonly membersMax: number

@@ -113,7 +113,7 @@ function countsOf({ context, tenant }: Client, channel: string): LatestEachSecon
   if (known) return known
   const counts = new LatestEachSecond<() => void>(context.wheel, {
     deliver: (send) => send(),
-    rests: () => tenant.memberCounts.delete(channel),
+    onIdle: () => tenant.memberCounts.delete(channel),
   })
   tenant.memberCounts.set(channel, counts)
   return counts

@@ -10,7 +10,7 @@ test('the first value passes at once, then the latest of each second, and nothin
   let rests = 0
   const latest = new LatestEachSecond<number>(wheel, {
     deliver: (value) => void delivered.push(value),
-    rests: () => void (rests += 1),
+    onIdle: () => void (rests += 1),
   })
   const pass = (ms: number): void => {
     clock.advance(ms)

@@ -8,29 +8,29 @@ const intervalMs = 1_000
 export class LatestEachSecond<Value> {
   readonly #wheel: TimerWheel
   readonly #deliver: (value: Value) => void
-  readonly #rests: () => void
+  readonly #onIdle: () => void
   #next: { readonly value: Value } | undefined
-  #resting = false
+  #isWaiting = false
 
-  /** `rests`: called when no value has arrived for a second, so that the owner can forget the object. */
-  constructor(wheel: TimerWheel, options: { deliver: (value: Value) => void; rests?: () => void }) {
+  /** `onIdle`: called when no value has arrived for a second, so that the owner can forget the object. */
+  constructor(wheel: TimerWheel, options: { deliver: (value: Value) => void; onIdle?: () => void }) {
     this.#wheel = wheel
     this.#deliver = options.deliver
-    this.#rests = options.rests ?? (() => {})
+    this.#onIdle = options.onIdle ?? (() => {})
   }
 
   offer(value: Value): void {
-    if (this.#resting) {
+    if (this.#isWaiting) {
       this.#next = { value }
       return
     }
-    this.#resting = true
+    this.#isWaiting = true
     this.#wheel.after(intervalMs, () => {
-      this.#resting = false
+      this.#isWaiting = false
       const next = this.#next
       this.#next = undefined
       if (next) this.offer(next.value)
-      else this.#rests()
+      else this.#onIdle()
     })
     this.#deliver(value)
   }

@@ -27,7 +27,6 @@ import type { Identity } from './identity.js'
 import { Heartbeat, type HeartbeatPeer } from './io/heartbeat.js'
 import { SessionIo, type SessionIoOwner } from './io/session-io.js'
 import { pingFrame } from './io/ping-frame.js'
-import type { MemoryHolder } from './sharing/memory-ceiling.js'
 import type { Subscription } from './subscription.js'
 import type { TenantRuntime, TenantSession } from './tenant/runtime.js'
 import type { Frame, Transport, TransportListener } from './transport.js'
@@ -67,9 +66,7 @@ export interface SessionAdmission {
   readonly onAuthenticated: () => void
 }
 
-export class Session
-  implements TransportListener, HeartbeatPeer, SessionIoOwner, TenantSession, OpenSession, MemoryHolder
-{
+export class Session implements TransportListener, HeartbeatPeer, SessionIoOwner, TenantSession, OpenSession {
   readonly id = randomUUID()
   readonly context: SessionContext
   readonly tenant: TenantRuntime

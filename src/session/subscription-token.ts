@@ -5,9 +5,8 @@ import type { Client } from './client.js'
 
 /**
  * Verifies a subscription token for this client and channel. Throws TOKEN_INVALID, TOKEN_EXPIRED or
- * TOKEN_REVOKED. A valid
- * token of another user or channel closes the session with 3500 and resolves to undefined: such a client is
- * broken or hostile.
+ * TOKEN_REVOKED. A valid token of another user or channel closes the session with 3500 and resolves to
+ * undefined: such a client is broken or hostile.
  */
 export async function verifySubscriptionToken(
   client: Client,

@@ -32,7 +32,7 @@ export interface Transport {
   close(code: CloseCode): void
   /** Closes with a code, and cuts the connection after `afterMs` milliseconds even if bytes were not sent. */
   cut(code: CloseCode, afterMs: number): void
-  /** Stops or continues to read from the connection. */
+  /** Stops or resumes reading from the connection. */
   read(isReading: boolean): void
 }
 

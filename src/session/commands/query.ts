@@ -13,6 +13,7 @@ import type { Command, HistoryCommand, ReplyRef } from '../../protocol/commands.
 import { parseChannelName, type ChannelName } from '../../tenant/channel.js'
 import { channelSettings, requireAllowed } from '../authorize.js'
 import type { Client } from '../client.js'
+import type { SessionContext } from '../context.js'
 import { inTurn } from '../in-turn.js'
 
 type QueryOf<Kind> = Extract<Command, { kind: Kind }>
@@ -25,13 +26,8 @@ export async function handlePresence(
   const channel = requirePresence(client, command.channel)
   const { rates } = client.tenant.quota
   rates.chargeRead(`Cannot read the presence of "${channel}"`, client.delayedMs)
-  const { presence, limits } = client.context
-  const page = cutMembers(
-    await presence.members(refOf(client, channel), { limit: limits.membersMax }),
-    limits.pageBytesMax,
-  )
-  rates.chargeReadSize(page.members.size, page.bytes)
-  const { members, truncated } = page
+  const { bytes, members, truncated } = await readMembers(client.context, refOf(client, channel))
+  rates.chargeReadSize(members.size, bytes)
   await inTurn(client, () => client.reply(ref, { kind: 'presence', channel, members, truncated }))
 }
 
@@ -54,8 +50,8 @@ export async function handleHistory(client: Client, command: HistoryCommand, ref
     throw new CommandError('NOT_AVAILABLE', `"${channel}" keeps no history`)
   const { rates } = client.tenant.quota
   rates.chargeRead(`Cannot read the history of "${channel}"`, client.delayedMs)
-  const page = await readHistory(broker, refOf(client, channel), { ...command, ...limits })
-  rates.chargeReadSize(page.publications.length, bytesOf(page))
+  const { bytes, page } = await readHistory(broker, refOf(client, channel), { ...command, ...limits })
+  rates.chargeReadSize(page.publications.length, bytes)
   await inTurn(client, () => client.reply(ref, { kind: 'history', channel, page }))
 }
 
@@ -72,11 +68,18 @@ interface PageQuery {
   readonly pageBytesMax: number
 }
 
+/** A page that fits into one reply. */
+export interface SizedPage {
+  readonly page: HistoryPage
+  /** About how many bytes its publications have in a reply. */
+  readonly bytes: number
+}
+
 /**
  * Reads a page of history. Throws UNRECOVERABLE_POSITION for a `since` of another epoch, and the errors of
  * `Broker.history`.
  */
-export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQuery): Promise<HistoryPage> {
+export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQuery): Promise<SizedPage> {
   const { pageBytesMax, pageMax, reverse, since } = query
   const limit = query.limit < 0 ? pageMax : Math.min(query.limit, pageMax)
   let first = await broker.history(ref, { limit: Math.min(limit, firstPartMax), since, reverse })
@@ -129,7 +132,7 @@ function memberBytes({ client, info, name, user }: ClientInfo): number {
 }
 
 /** Returns about how many bytes the publications of the page have in a reply. */
-export function bytesOf(page: HistoryPage): number {
+function bytesOf(page: HistoryPage): number {
   return page.publications.reduce((sum, publication) => sum + publicationBytes(publication), 0)
 }
 
@@ -137,12 +140,23 @@ export function bytesOf(page: HistoryPage): number {
 export interface MembersPage {
   readonly members: ReadonlyMap<string, ClientInfo>
   readonly bytes: number
-  /** Members were left out. */
+  /** Members were left out, or may have been: as many were read as one reply may have. */
   readonly truncated: boolean
 }
 
+/** Reads the members of a channel, as many as fit into one reply. Rejects like `Presence.members`. */
+export async function readMembers(
+  { limits, presence }: Pick<SessionContext, 'limits' | 'presence'>,
+  ref: ChannelRef,
+): Promise<MembersPage> {
+  const { membersMax, pageBytesMax } = limits
+  const members = await presence.members(ref, { limit: membersMax })
+  const page = cutMembers(members, pageBytesMax)
+  return members.size < membersMax ? page : { ...page, truncated: true }
+}
+
 /** Returns the first members that fit into `bytesMax`. */
-export function cutMembers(members: ReadonlyMap<string, ClientInfo>, bytesMax: number): MembersPage {
+function cutMembers(members: ReadonlyMap<string, ClientInfo>, bytesMax: number): MembersPage {
   const fitting = new Map<string, ClientInfo>()
   let bytes = 0
   for (const [session, info] of members) {
@@ -158,15 +172,17 @@ export function cutMembers(members: ReadonlyMap<string, ClientInfo>, bytesMax: n
  * Returns the first publications of the page that fit into `bytesMax` with all their fields, and at least
  * one. The client continues from the last one it received.
  */
-export function cutToBytes(page: HistoryPage, bytesMax: number): HistoryPage {
+export function cutToBytes(page: HistoryPage, bytesMax: number): SizedPage {
   const fitting: Publication[] = []
   let bytes = 0
   for (const publication of page.publications) {
-    bytes += publicationBytes(publication)
-    if (bytes > bytesMax && fitting.length > 0) break
+    const next = bytes + publicationBytes(publication)
+    if (next > bytesMax && fitting.length > 0) break
+    bytes = next
     fitting.push(publication)
   }
-  return fitting.length === page.publications.length ? page : { ...page, publications: fitting }
+  const isWhole = fitting.length === page.publications.length
+  return { page: isWhole ? page : { ...page, publications: fitting }, bytes }
 }
 
 function requirePresence(client: Client, name: string): ChannelName {

@@ -37,7 +37,8 @@ export async function handleRefresh(
     client.renew(tokenIdentity(identity.client, verified))
     if (client.closed) return
   } catch (error) {
-    if (!(error instanceof CommandError)) throw error
+    // After a temporary error the client repeats the refresh.
+    if (!(error instanceof CommandError) || error.temporary) throw error
     tenant.quota.counters.countRefusal(error.code)
     return client.close(withDetail(closeCodeOf(error), error.message))
   }

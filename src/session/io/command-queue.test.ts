@@ -26,7 +26,7 @@ function queueOf({ delayMs = () => 0 }: { delayMs?: () => number } = {}) {
   }
   const flow = {
     isCongested: false,
-    onPublishHeld() {},
+    onHeld() {},
     // Runs until nothing more may begin, as the input does.
     proceed() {
       for (let before = -1; before !== queue.length; queue.run()) before = queue.length

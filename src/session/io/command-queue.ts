@@ -28,7 +28,7 @@ export interface CommandFlow {
   /** A command ended, or the tenant's publishes have room again: the session calls `run` in its turn. */
   proceed(): void
   /** Called with the change of the bytes of the publishes that wait for their acknowledgement. */
-  onPublishHeld(bytes: number): void
+  onHeld(bytes: number): void
 }
 
 export type CommandQueueBounds = Pick<
@@ -220,7 +220,7 @@ export class CommandQueue implements BudgetWaiter {
   #countPublish(change: 1 | -1, bytes: number): void {
     this.#publishesInFlight += change
     this.#publishBytesInFlight += change * bytes
-    this.#flow.onPublishHeld(change * bytes)
+    this.#flow.onHeld(change * bytes)
     if (change === 1) return this.#budget.begin(bytes)
     if (this.#publishesInFlight === 0) this.#waitsForPublishes = false
     this.#budget.end(bytes)

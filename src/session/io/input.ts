@@ -11,10 +11,10 @@ import type { CommandQueue } from './command-queue.js'
 export interface InputOwner {
   readonly closed: boolean
   decode(message: Buffer): DecodedItem[]
-  /** Stops or continues to read from the socket. */
+  /** Stops or resumes reading from the socket. */
   read(isReading: boolean): void
   /** Called with the change of the bytes that wait. */
-  onInputHeld(bytes: number): void
+  onHeld(bytes: number): void
   /** More messages wait than the session may have. Closes it. */
   onInputFull(): void
 }
@@ -50,7 +50,7 @@ export class Input implements Work {
   #scheduled = false
   #isReading = true
   /**
-   * When the gateway stopped to read from the socket, and until when messages may be late because of that.
+   * When the gateway stopped reading from the socket, and until when messages may be late because of that.
    */
   #stoppedMs = 0
   #lateUntilMs = 0
@@ -135,7 +135,7 @@ export class Input implements Work {
     this.#commands.add(this.#owner.decode(message), { bytes: message.byteLength, waitedMs })
   }
 
-  /** Counts what waits, and stops to read from the socket while it is too much. */
+  /** Counts what waits, and stops reading from the socket while it is too much. */
   #balance(): void {
     const waiting = this.#messages.length + this.#commands.length
     const bytes = this.#messageBytes + this.#commands.queuedBytes
@@ -151,7 +151,7 @@ export class Input implements Work {
 
   #hold(bytes: number): void {
     if (bytes === this.#bytes) return
-    this.#owner.onInputHeld(bytes - this.#bytes)
+    this.#owner.onHeld(bytes - this.#bytes)
     this.#bytes = bytes
   }
 

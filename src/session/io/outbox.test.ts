@@ -26,7 +26,7 @@ function outboxWith(bounds: Partial<OutboxBounds> = {}) {
     owner: {
       onSlow: () => void slow.push(clock.monotonicMs()),
       onSent: (bytes) => void sent.push(bytes),
-      onOutputHeld: (bytes) => void (held.bytes += bytes),
+      onHeld: (bytes) => void (held.bytes += bytes),
       onBlocked() {},
     },
   })
@@ -92,7 +92,7 @@ describe('coalescing', () => {
       bounds: { bytesMax: 1000, ageMaxMs: 10_000 },
       clock: new ManualClock(),
       work: new WorkQueue(),
-      owner: { onSlow() {}, onSent() {}, onOutputHeld() {}, onBlocked() {} },
+      owner: { onSlow() {}, onSent() {}, onHeld() {}, onBlocked() {} },
     })
     outbox.push(frame('a'))
     second.push(frame('b'))

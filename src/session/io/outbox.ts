@@ -18,7 +18,7 @@ export interface OutboxOwner {
   /** Called when `bytes` bytes of payload were sent to the transport. */
   onSent(bytes: number): void
   /** Called with the change of the bytes that wait because the client does not read. */
-  onOutputHeld(bytes: number): void
+  onHeld(bytes: number): void
   /** The kernel did not take a write completely. `drained` follows, or the client is too slow. */
   onBlocked(): void
 }
@@ -161,7 +161,7 @@ export class Outbox implements Flushable {
     this.#counted.push(frame)
     const outboxes = frame.heldBy ?? 0
     frame.heldBy = outboxes + 1
-    if (outboxes === 0) this.#owner.onOutputHeld(frame.payload.byteLength + frameOverheadBytes)
+    if (outboxes === 0) this.#owner.onHeld(frame.payload.byteLength + frameOverheadBytes)
   }
 
   #uncountAll(): void {
@@ -172,7 +172,7 @@ export class Outbox implements Flushable {
       if (frame.heldBy === 0) bytes += frame.payload.byteLength + frameOverheadBytes
     }
     this.#counted = []
-    this.#owner.onOutputHeld(-bytes)
+    this.#owner.onHeld(-bytes)
   }
 
   get #waits(): boolean {

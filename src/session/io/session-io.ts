@@ -14,7 +14,7 @@ import { Outbox, type OutboxOwner } from './outbox.js'
 
 /** What the queues need of their session, besides what the command handlers need. */
 export interface SessionIoOwner extends CommandQueueOwner {
-  /** Called before the gateway stops or continues to read from the client. */
+  /** Called before the gateway stops or resumes reading from the client. */
   onReadingChanged(): void
 }
 
@@ -94,7 +94,7 @@ export class SessionIo implements InputOwner, OutboxOwner, CommandFlow {
     this.outbox.close()
     this.commands.clear()
     this.input.clear()
-    this.#hold(-this.#partialBytes)
+    this.onHeld(-this.#partialBytes)
     this.#partialBytes = 0
   }
 
@@ -130,25 +130,13 @@ export class SessionIo implements InputOwner, OutboxOwner, CommandFlow {
     else this.#slowTimer = wheel.after(delayMs, () => this.outbox.checkAge())
   }
 
-  onOutputHeld(bytes: number): void {
-    this.#hold(bytes)
-  }
-
-  onInputHeld(bytes: number): void {
-    this.#hold(bytes)
-  }
-
-  onPublishHeld(bytes: number): void {
-    this.#hold(bytes)
-  }
-
   onPartialInput(bytes: number): void {
     if (this.closed) return
     this.#partialBytes += bytes
-    this.#hold(bytes)
+    this.onHeld(bytes)
   }
 
-  #hold(bytes: number): void {
+  onHeld(bytes: number): void {
     this.#context.memory.add(this.#tenant.memory, bytes)
   }
 }

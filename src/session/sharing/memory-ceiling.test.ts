@@ -108,22 +108,3 @@ test('below the ceiling nothing happens', () => {
   relieve()
   expect([cut(a), cuts.count, lines]).toEqual([[false], 0, []])
 })
-
-describe('reserve()', () => {
-  test('refuses a tenant that would hold more than its share of a full gateway, and no other', () => {
-    const { ceiling, tenant } = fixture()
-    tenant('a', [950])
-    const [large, small] = [new TenantMemory(), new TenantMemory()]
-    expect(ceiling.reserve(large, 600)).toBe(false)
-    expect(ceiling.reserve(small, 100)).toBe(true)
-    expect(ceiling.bytes).toBe(1_050)
-  })
-
-  test('is undone by subtracting', () => {
-    const { ceiling } = fixture()
-    const memory = new TenantMemory()
-    expect(ceiling.reserve(memory, 900)).toBe(true)
-    ceiling.add(memory, -900)
-    expect([ceiling.bytes, memory.bytes]).toEqual([0, 0])
-  })
-})

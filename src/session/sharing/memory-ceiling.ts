@@ -1,6 +1,6 @@
 // A ceiling for the memory that clients can make a gateway hold: frames that they do not read, messages that
-// wait for their turn, publishes that Redis has not acknowledged, and responses of the server API. Above it,
-// the tenant that holds most loses its largest connections first.
+// wait for their turn, and publishes that Redis has not acknowledged. Above it, the tenant that holds most
+// loses its largest connections first.
 import type { LimitedLog } from '../../log.js'
 
 /** The memory that one tenant holds on this gateway. Only the `MemoryCeiling` writes it. */
@@ -60,20 +60,6 @@ export class MemoryCeiling {
     this.#bytes += bytes
     if (memory.bytes === 0) this.#tenants.delete(memory)
     if (bytes > 0 && this.#bytes > this.bytesMax) this.#schedule()
-  }
-
-  /**
-   * Adds bytes for work that can be refused, and returns whether they were added. They are refused when all
-   * tenants together would hold more than the ceiling and this tenant more than its equal share. The caller
-   * subtracts them with `add` when the memory is free again.
-   */
-  reserve(memory: TenantMemory, bytes: number): boolean {
-    if (this.#bytes + bytes > this.bytesMax) {
-      const tenants = this.#tenants.size + (memory.bytes === 0 ? 1 : 0)
-      if (memory.bytes + bytes > this.bytesMax / tenants) return false
-    }
-    this.add(memory, bytes)
-    return true
   }
 
   #schedule(): void {
