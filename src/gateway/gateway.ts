@@ -8,9 +8,7 @@
 // broker and presence; only src/cli imports it, except for the HTTP helpers. Start reading here, then follow
 // a connection through `http/server.ts`, `http/websocket-endpoints.ts`, `http/handshake.ts` and
 // `websocket.ts`, and a delivery through `demultiplexer.ts` and `hub.ts`.
-import { isDeepStrictEqual } from 'node:util'
-import { randomBytes, randomUUID } from 'node:crypto'
-import { fetchesMax, FetchSlots } from '../auth/fetch-slots.js'
+import { randomUUID } from 'node:crypto'
 import type { Broker } from '../broker/broker.js'
 import { LimitedLog, type Log } from '../log.js'
 import { TenantMetrics } from '../metrics-tenants.js'
@@ -28,11 +26,8 @@ import { Flusher } from '../session/io/flusher.js'
 import { FairScheduler } from '../session/sharing/fair-scheduler.js'
 import { MemoryCeiling, type MemoryHolder, type TenantMemory } from '../session/sharing/memory-ceiling.js'
 import type { Session } from '../session/session.js'
-import { TenantRuntime } from '../session/tenant/runtime.js'
-import type { Catalog, CatalogChange } from '../catalog/catalog.js'
-import { tenantKey, type TenantPolicy } from '../tenant/policy.js'
-import { LocalLedger } from '../quota/local.js'
-import { LocalRevocations } from '../revocation/local.js'
+import type { TenantRuntime } from '../session/tenant/runtime.js'
+import type { Catalog } from '../catalog/catalog.js'
 import type { RevocationStore } from '../revocation/store.js'
 import type { QuotaLedger } from '../quota/ledger.js'
 import { systemAfter, TimerWheel, type Clock } from '../time.js'
@@ -45,6 +40,7 @@ import { UserCommands } from './fleet/user-commands.js'
 import { UnauthenticatedSockets, type UnauthenticatedLimits } from './http/unauthenticated-sockets.js'
 import { GatewayHistoryPolicies } from './history-policies.js'
 import { Hub } from './hub.js'
+import { GatewayTenants } from './tenants.js'
 import { memoryWarnings, tenantGauges } from './tenant-gauges.js'
 import { PresenceRefresher } from './presence-refresher.js'
 
@@ -136,12 +132,7 @@ export class Gateway {
   readonly userCommands: UserCommands
   readonly surveys: Surveys
   readonly #options: GatewayOptions
-  readonly #ledger: QuotaLedger
-  readonly #guestSecrets: readonly Uint8Array[]
-  readonly #revocations: RevocationStore
-  readonly #jwksSlots = new FetchSlots(fetchesMax)
-  readonly #tenants = new Map<string, TenantRuntime<Session>>()
-  readonly #tenantsById = new Map<string, TenantRuntime<Session>>()
+  readonly #tenants: GatewayTenants
   readonly #controlChannel: ControlChannel
   readonly #commandFollower: CommandFollower
   #draining = false
@@ -152,9 +143,6 @@ export class Gateway {
     const wheel = new TimerWheel({ clock, onError: (error) => this.reportBug(error, 'a timer failed') })
     const limitedLog = new LimitedLog(log, clock)
     this.#options = options
-    this.#ledger = options.ledger ?? new LocalLedger()
-    this.#guestSecrets = options.guestSecrets ?? [randomBytes(32)]
-    this.#revocations = options.revocations ?? new LocalRevocations(clock)
     this.log = log
     this.sessionsMax = options.sessionsMax ?? 100_000
     this.unauthenticatedSockets = new UnauthenticatedSockets(options.unauthenticatedLimits ?? {}, {
@@ -166,7 +154,7 @@ export class Gateway {
         ),
     })
     this.metrics = new Metrics(() => this.#gauges(), { process: options.processMetrics ?? true })
-    this.tenantMetrics = new TenantMetrics(() => tenantGauges(this.#tenants.values(), broker.storage))
+    this.tenantMetrics = new TenantMetrics(() => tenantGauges(this.#tenants, broker.storage))
     const scheduler = new FairScheduler({
       clock,
       onError: (error) => this.reportBug(error, 'the work of a tenant failed'),
@@ -244,12 +232,15 @@ export class Gateway {
     broker.listen(new Demultiplexer({ hub: this.hub, control, commands: this.#commandFollower }))
     broker.storage.govern(
       new GatewayHistoryPolicies({
-        tenants: () => this.#tenants.values(),
-        byId: (tenantId) => this.#tenantsById.get(tenantId),
+        tenants: () => this.#tenants,
+        byId: (tenantId) => this.#tenants.byId(tenantId),
       }),
     )
-    for (const policy of catalog.all()) this.#putTenant(policy)
-    catalog.listen({ changed: (change) => this.#onCatalogChange(change) })
+    this.#tenants = new GatewayTenants(options, this.context, {
+      followCommands: (tenant) => this.#commandFollower.follow(tenant),
+      onRemoved: (tenant) => this.#onTenantRemoved(tenant),
+    })
+    this.#tenants.follow(catalog)
   }
 
   /** Runs the timers, the control channel and the presence refresh until `signal` aborts. */
@@ -261,7 +252,7 @@ export class Gateway {
       .catch((error: unknown) => this.reportBug(error, 'the subscription to the control channel failed'))
     const refresh = setInterval(() => void this.#presenceRefresher.refresh(), presenceTtlMs / 3)
     const recheck = setInterval(() => {
-      for (const tenant of this.#tenants.values()) tenant.recheckKeys()
+      for (const tenant of this.#tenants) tenant.recheckKeys()
     }, keyRecheckMs)
     const sweep = setInterval(() => this.#commandFollower.sweep(), commandSweepMs)
     const stop = (): void => {
@@ -279,7 +270,7 @@ export class Gateway {
   }
 
   get tenants(): Iterable<TenantRuntime<Session>> {
-    return this.#tenants.values()
+    return this.#tenants
   }
 
   /** Reads the state of all gateways; undefined when this is the only one. */
@@ -318,52 +309,13 @@ export class Gateway {
     this.context.limitedLog.bug('', { ...fields, err: error }, message)
   }
 
-  #onCatalogChange(change: CatalogChange): void {
-    if (change.kind === 'put') this.#putTenant(change.policy)
-    else this.#removeTenant(tenantKey(change.policy))
-  }
-
-  #putTenant(policy: TenantPolicy): void {
-    const key = tenantKey(policy)
-    const existing = this.#tenants.get(key)
-    // A tenant with the same name and another id is another tenant: it inherits nothing, in particular no
-    // connections.
-    if (existing && existing.policy.tenantId !== policy.tenantId) this.#removeTenant(key)
-    else if (existing) return this.#updateTenant(existing, policy)
-    const { clock, log } = this.context
-    const tenant: TenantRuntime<Session> = new TenantRuntime<Session>(policy, {
-      clock,
-      log,
-      allowPrivateJwks: this.#options.allowPrivateJwks ?? false,
-      jwksSlots: this.#jwksSlots,
-      ledger: this.#ledger,
-      revocations: this.#revocations,
-      arrivalDelay: this.context.arrivalDelay,
-      guestSecrets: this.#guestSecrets,
-      followCommands: () => this.#commandFollower.follow(tenant),
-    })
-    this.#tenants.set(key, tenant)
-    this.#tenantsById.set(policy.tenantId, tenant)
-  }
-
-  #updateTenant(tenant: TenantRuntime<Session>, policy: TenantPolicy): void {
-    const before = tenant.policy.channels
-    tenant.update(policy)
-    if (!isDeepStrictEqual(policy.channels, before)) this.context.broker.storage.rulesChanged(policy.tenantId)
-  }
-
-  #removeTenant(key: string): void {
-    const tenant = this.#tenants.get(key)
-    if (!tenant) return
-    this.#tenants.delete(key)
-    this.#tenantsById.delete(tenant.policy.tenantId)
+  #onTenantRemoved(tenant: TenantRuntime<Session>): void {
     for (const session of this.context.sessions) {
       if (session.tenant === tenant)
         session.close(withDetail(closeCodes.forceDisconnect, 'the tenant was removed'))
     }
     this.#commandFollower.unfollow(tenant.policy.tenantId)
-    tenant.close()
-    this.tenantMetrics.remove(key)
+    this.tenantMetrics.remove(tenant.key)
   }
 
   /** Finds the sessions of the tenant, those that have not connected yet included. Called rarely. */

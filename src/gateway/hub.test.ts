@@ -235,6 +235,21 @@ describe('lost continuity', () => {
     expect(readers.flatMap(({ ended, frames }) => [...ended, ...frames])).toEqual([])
   })
 
+  test('while nobody is subscribed does not hide a later loss, nor later publications', async () => {
+    const fixture = new HubFixture()
+    const { subscription } = await fixture.live()
+    fixture.hub.remove(subscription)
+    fixture.hub.onContinuityLost(ref, top)
+    const { frames } = await fixture.live(fixture.chat, { positioned: false })
+    const positioned = await fixture.live()
+    await fixture.publish()
+    fixture.hub.onContinuityLost(ref, top)
+    expect(frames).toHaveLength(1)
+    expect(positioned.frames.map(({ payload }) => Buffer.from(payload).toString())).toContainEqual(
+      '{"event":"joined","room":"general","recovered":false,"epoch":"e","offset":9}',
+    )
+  })
+
   test('is remembered by a subscription that is still recovering', async () => {
     const fixture = new HubFixture()
     const { frames, subscription } = fixture.subscriber()
