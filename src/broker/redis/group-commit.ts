@@ -181,9 +181,14 @@ export class GroupCommit extends OrderedWorker<Write> {
   ): { undone: Map<Write, NotStored>; refused: Set<Write> } {
     const undone = new Map<Write, NotStored>()
     const refused = new Set<Write>()
-    commands.forEach(({ writes }, at) => {
+    commands.forEach(({ generation, writes }, at) => {
       writes.forEach((write, index) => {
-        const outcome = this.#settleOne(write, replies[at], { index, published, unconfirmedReason })
+        const outcome = this.#settleOne(write, replies[at], {
+          generation,
+          index,
+          published,
+          unconfirmedReason,
+        })
         if (outcome === 'refused') refused.add(write)
         else if (outcome !== 'stored') undone.set(write, outcome)
       })

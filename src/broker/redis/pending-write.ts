@@ -100,6 +100,8 @@ export interface AddOptions {
 }
 
 export interface AddResult {
+  /** The generation for which the command of the write was added. */
+  readonly generation: Generation
   /** The index of the write within a shared command, from 0. */
   readonly index: number
   /** True when the write was added with `publishBy`. */

@@ -1,6 +1,5 @@
 // The broker's kinds of writes. Each kind defines the command that it adds to a pipeline, and how it reads
 // the reply.
-import { z } from 'zod'
 import { CommandError } from '../../errors.js'
 import { isRedirect } from '../../redis/routing/redirects.js'
 import { addScript, type Pipeline } from '../../redis/scripts.js'
@@ -68,15 +67,6 @@ export interface Idempotency {
   readonly windowMs: number
 }
 
-const Bytes = z.instanceof(Buffer)
-const PublishReply = z.tuple([
-  Bytes,
-  Bytes.optional(),
-  Bytes.optional(),
-  z.number().optional(),
-  Bytes.optional(),
-])
-
 /** `sinceMs`: when the write was created, in milliseconds of the monotonic clock. */
 interface CreatedAt {
   readonly sinceMs: number
@@ -91,10 +81,6 @@ interface CreatedAt {
 export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
   readonly #entry: NewEntry
   readonly #known: KnownEpoch | undefined
-  /** The incarnation of the data to which the command was sent. */
-  #store = ''
-  /** True when the command was the script that determines the epoch. */
-  #determinesEpoch = false
 
   constructor(entry: NewEntry, { known, sinceMs }: CreatedAt & { readonly known: KnownEpoch | undefined }) {
     const { envelope, idempotency, location, size } = entry
@@ -112,12 +98,11 @@ export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
     const { envelope, idempotency, location, reserved, size, ttlMs } = this.#entry
     const { channel, epochKey, recordKey, storedKey, streamKey, sweepKey, tenantId, topic } = location
     stampTime(envelope, nowMs)
-    this.#store = store
-    this.#determinesEpoch = this.#known?.store !== store || idempotency !== undefined
-    if (this.#known && !this.#determinesEpoch) {
+    const known = this.#knownIn(store)
+    if (known) {
       for (const shared of behind) stampTime(shared.envelope, nowMs)
       const entries = lengthPrefixed([envelope, ...behind.map((shared) => shared.envelope)])
-      const publish = publishBy ? [publishBy, topic, this.#known.epoch] : []
+      const publish = publishBy ? [publishBy, topic, known.epoch] : []
       addScript(pipeline, reserved ? appendAllReserved : appendAll, {
         keys: [streamKey, storedKey, sweepKey],
         args: [number, size, entries, channel, ttlMs, ...publish],
@@ -133,45 +118,39 @@ export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
     })
   }
 
+  /** The reply is parsed by hand, because every publish with history takes this path. */
   override read(
     reply: unknown,
-    { index, published }: AddResult,
+    { generation: { store }, index, published }: AddResult,
   ): { result: StoredEntry | undefined } | NotStored {
     if (reply === null) return { result: undefined }
     if (!Array.isArray(reply)) return notStored(reply)
-    const store = this.#store
-    if (this.#known && !this.#determinesEpoch) {
-      // This is parsed by hand, because most publishes take this path.
+    const known = this.#knownIn(store)
+    if (known) {
       const [firstId, partitionBytes]: unknown[] = reply
       if (!Buffer.isBuffer(firstId) || typeof partitionBytes !== 'number')
-        throw new Error('the script that appends entries gave a malformed reply')
+        throw malformed('the script that appends entries')
       const id = idBehind(String(firstId), index)
-      return { result: { id, epoch: this.#known.epoch, store, repeated: false, published, partitionBytes } }
+      return { result: { id, epoch: known.epoch, store, repeated: false, published, partitionBytes } }
     }
-    const [status, id = '', epoch = '', bytes, envelope] = PublishReply.parse(reply)
-    switch (String(status)) {
-      case 'mismatch':
-        throw idempotencyMismatch()
-      case 'new':
-        return {
-          result: {
-            ...stringsOf(id, epoch),
-            store,
-            repeated: false,
-            published: false,
-            partitionBytes: bytes,
-          },
-        }
-      default: {
-        const first = envelope?.byteLength ? envelope : undefined
-        return { result: { ...stringsOf(id, epoch), store, repeated: true, published: false, first } }
-      }
-    }
+    const [status, id, epoch, bytes, first]: unknown[] = reply
+    if (String(status) === 'mismatch') throw idempotencyMismatch()
+    if (!Buffer.isBuffer(id) || !Buffer.isBuffer(epoch) || typeof bytes !== 'number')
+      throw malformed('the script that determines the epoch')
+    const entry = { id: String(id), epoch: String(epoch), store, published: false }
+    if (String(status) === 'new') return { result: { ...entry, repeated: false, partitionBytes: bytes } }
+    const stored = Buffer.isBuffer(first) && first.byteLength > 0
+    return { result: { ...entry, repeated: true, first: stored ? first : undefined } }
+  }
+
+  /** Returns the known epoch when the short script suffices in this incarnation of the data. */
+  #knownIn(store: string): KnownEpoch | undefined {
+    return this.#known?.store === store && !this.#entry.idempotency ? this.#known : undefined
   }
 }
 
-function stringsOf(id: Buffer | string, epoch: Buffer | string): { id: string; epoch: string } {
-  return { id: String(id), epoch: String(epoch) }
+function malformed(what: string): Error {
+  return new Error(`${what} gave a malformed reply`)
 }
 
 /** Claims the idempotency key of a publish to a channel without history. */
