@@ -3,11 +3,11 @@
 import type { FleetMember } from '../gateway/fleet/rebalance-policy.js'
 import type { GatewayLoad } from '../gateway/fleet/rebalance-tenants.js'
 import { isRedisUnavailable } from '../catalog/redis/unavailable.js'
-import type { Heartbeats } from '../catalog/redis/heartbeats.js'
+import { heartbeatIntervalMs, type Heartbeats } from '../catalog/redis/heartbeats.js'
 
 const waitMs = 1_000
-/** Gateways send a heartbeat every 5 s. */
-const lateMs = 7_500
+/** A heartbeat of this age was missed. */
+const lateMs = 1.5 * heartbeatIntervalMs
 
 interface TenantTotal {
   connections: number

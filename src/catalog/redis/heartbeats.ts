@@ -15,7 +15,8 @@ const ReadReply = z.tuple([z.string(), z.array(z.string()), z.array(z.string())]
 /** The most problems that a heartbeat lists by name. `problemCount` is the number of all problems. */
 const problemsMax = 100
 
-const intervalMs = 5_000
+/** How often each gateway sends a heartbeat. */
+export const heartbeatIntervalMs = 5_000
 const ttlMs = 15_000
 const retryMs = 1_000
 /**
@@ -99,7 +100,7 @@ export class Heartbeats {
       this.#sendNow = new AbortController()
       const sent = await this.#attempt(async (live) => this.#send(live))
       await pause(intervalMinMs, signal)
-      await pause(sent ? intervalMs : retryMs, signal, this.#sendNow.signal)
+      await pause(sent ? heartbeatIntervalMs : retryMs, signal, this.#sendNow.signal)
     }
     await this.#attempt(async (live) => this.#remove(live))
   }

@@ -43,10 +43,10 @@ export function encodePublication(channel: string, publication: Publication): Ui
  * the number of its connections instead.
  */
 export function encodeAnnouncement(channel: string, announcement: Announcement): Uint8Array | undefined {
+  if (isDirectChannel(channel)) return undefined
   const { clients } = announcement
-  if (clients !== undefined && !isDirectChannel(channel))
-    return writeJson(event('member_count', { room: roomOf(channel), clients }))
-  if (!announcement.userEdge || isDirectChannel(channel)) return undefined
+  if (clients !== undefined) return writeJson(event('member_count', { room: roomOf(channel), clients }))
+  if (!announcement.userEdge) return undefined
   const joined = announcement.kind === 'join'
   const user = { user_id: announcement.info.user }
   if (channel === lobbyChannel) return writeJson(event(joined ? 'user_connected' : 'user_disconnected', user))
@@ -126,10 +126,11 @@ function ackFields(reply: Reply): MessageFields {
 }
 
 function message(channel: string, publication: Publication): MessageFields {
-  return event(isDirectChannel(channel) ? 'direct_message' : 'chat', {
+  const isDirect = isDirectChannel(channel)
+  return event(isDirect ? 'direct_message' : 'chat', {
     // Publications of the server API have no user. Clients expect a string, and no user has an empty name.
     from: publication.info?.user ?? '',
-    room: roomOf(channel),
+    room: roomOf(channel, isDirect),
     content: publication.data,
     name: publication.info?.name,
     ...positionOf(publication),
@@ -141,8 +142,8 @@ function message(channel: string, publication: Publication): MessageFields {
  * Returns the room of a channel. Undefined for the lobby and direct messages, which are recognized by the
  * event itself.
  */
-function roomOf(channel: string): string | undefined {
-  return channel === lobbyChannel || isDirectChannel(channel) ? undefined : channel
+function roomOf(channel: string, isDirect = isDirectChannel(channel)): string | undefined {
+  return channel === lobbyChannel || isDirect ? undefined : channel
 }
 
 function memberOf(info: ClientInfo): MessageFields {
