@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { describe, expect, test, vi } from 'vitest'
 import { adminKey, apiKey } from '../support/api-client.js'
+import { heldJwks } from '../support/held-jwks.js'
 import { tenantPolicy } from '../support/policies.js'
 import type { RawClient } from '../support/raw-client.js'
 import { expectRefusal, targetGateway } from '../support/raw-gateway.js'
@@ -17,7 +18,11 @@ const timing = {
 }
 const policies = [tenantPolicy({ apiKeys: [apiKey()] }), tenantPolicy({ name: 'other' })]
 // The limit of one address is in another file.
-const target = targetGateway(policies, {}, { timing, requestRates: { perSecond: 100_000 } })
+const target = targetGateway(
+  policies,
+  { allowPrivateJwks: true },
+  { timing, requestRates: { perSecond: 100_000 } },
+)
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
 const document = '/api/openapi.json'
@@ -183,5 +188,34 @@ describe('other requests', () => {
     const client = await target.connect()
     client.write(upgradeRequest({ target: centrifugePath }), Buffer.alloc(60_000, 0x81))
     await expectCut(client, 'early_frames', before)
+  })
+
+  test('more of them while the token is checked cut the connection, and no session is opened', async () => {
+    const jwks = await heldJwks()
+    target.running.catalog.put(tenantPolicy({ name: 'provider', issuers: [jwks.issuer] }))
+    const before = await cuts('early_frames')
+    const client = await target.connect()
+    client.write(upgradeRequest({ target: `/demo/provider/ws?token=${await jwks.sign('ann')}` }))
+    const sendKeys = await jwks.requested()
+    client.write(Buffer.alloc(60_000, 0x81))
+    await vi.waitFor(async () => expect(await cuts('early_frames')).toBe(before + 1), deadlineMs)
+    sendKeys()
+    expect((await client.end()).toString('latin1')).toBe('')
+    const { counters } = target.running.gateway.tenant('demo/provider')!.quota
+    expect(counters.refusals).toEqual(new Map())
+  })
+
+  test('a token that is refused after them gets no answer', async () => {
+    const jwks = await heldJwks()
+    target.running.catalog.put(tenantPolicy({ name: 'refusing', issuers: [jwks.issuer] }))
+    const before = await cuts('early_frames')
+    const client = await target.connect()
+    const forged = (await jwks.sign('ann')).slice(0, -8) + 'AAAAAAAA'
+    client.write(upgradeRequest({ target: `/demo/refusing/ws?token=${forged}` }))
+    const sendKeys = await jwks.requested()
+    client.write(Buffer.alloc(60_000, 0x81))
+    await vi.waitFor(async () => expect(await cuts('early_frames')).toBe(before + 1), deadlineMs)
+    sendKeys()
+    expect((await client.end()).toString('latin1')).toBe('')
   })
 })

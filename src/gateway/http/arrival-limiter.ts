@@ -8,7 +8,7 @@ import { CommandError } from '../../errors.js'
 import { TokenBucket } from '../../quota/token-bucket.js'
 import type { Clock } from '../../time.js'
 import { AddressBudgets } from './address-budgets.js'
-import type { ArrivalSource } from './fair-queue.js'
+import type { ArrivalSource } from './arrival-queue.js'
 
 export interface ArrivalRates {
   readonly perSecond: number

@@ -1,6 +1,6 @@
 // Starts handshakes and plain requests a few at a time, so that thousands of simultaneous ones do not delay
 // the clients that are already connected. Those that wait take turns by tenant and by address.
-import { FairQueue, type ArrivalSource } from './fair-queue.js'
+import { ArrivalQueue, type ArrivalSource } from './arrival-queue.js'
 
 /**
  * With the first commands of their clients, these take about 10 ms of a core. Other work runs between two
@@ -9,7 +9,7 @@ import { FairQueue, type ArrivalSource } from './fair-queue.js'
 const perTickMax = 32
 
 export class ArrivalPacer {
-  readonly #waiting = new FairQueue<() => void>()
+  readonly #waiting = new ArrivalQueue<() => void>()
   #startedThisTick = 0
   #scheduled = false
 

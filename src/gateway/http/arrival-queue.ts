@@ -9,7 +9,7 @@ export interface ArrivalSource {
   readonly address: string
 }
 
-export class FairQueue<Item> {
+export class ArrivalQueue<Item> {
   /** The order of a map is the order of the turns: who had a turn is inserted again at the end. */
   readonly #tenants = new Map<string, Map<string, Item[]>>()
   #size = 0

@@ -53,7 +53,7 @@ export class TrustedProxies {
     if (forwardedFor === undefined || !this.has(peer)) return peer
     let client = peer
     let end = forwardedFor.length
-    for (let count = 0; count < entriesMax && end >= 0; count += 1) {
+    for (let count = 0; count < entriesMax; count += 1) {
       const comma = forwardedFor.lastIndexOf(',', end - 1)
       const address = parseEntry(forwardedFor.slice(comma + 1, end).trim())
       if (address === undefined) return client

@@ -8,6 +8,7 @@ import { CommandError } from '../../errors.js'
 import { countedAddress, plainAddress, type TrustedProxies } from './client-address.js'
 import { readProxyHeader, type ProxyHeaderFailure } from './proxy-protocol.js'
 import { RequestGate, type GateCut } from './request-gate.js'
+import { takeListener } from './take-listener.js'
 import type { UnauthenticatedSockets } from './unauthenticated-sockets.js'
 
 /** Why a connection was cut before its client was authenticated; a label of a metric. */
@@ -37,7 +38,9 @@ export class ClientConnection {
   /** Absent until Node's HTTP server has the socket, and after an upgrade. */
   gate: RequestGate | undefined
   #counted = true
-  /** What the connection is counted under. */
+  /** What the requests of the connection are counted under. Undefined for a proxy, and before `begin`. */
+  #ownAddress: string | undefined
+  /** What the connection itself is counted under, while its client is not known. */
   #address: string | undefined
 
   constructor(socket: Socket, peer: string, options: ClientConnectionsOptions) {
@@ -53,8 +56,9 @@ export class ClientConnection {
    */
   begin(peer: string): void {
     this.#peer = peer
-    if (this.#options.proxies.has(peer) || this.#attribute(countedAddress(peer))) return
-    this.cut('unauthenticated_per_address')
+    if (this.#options.proxies.has(peer)) return
+    this.#ownAddress = countedAddress(peer)
+    if (!this.#attribute(this.#ownAddress)) this.cut('unauthenticated_per_address')
   }
 
   /**
@@ -62,6 +66,7 @@ export class ClientConnection {
    * from a proxy whose client has too many connections.
    */
   addressOf({ headers }: IncomingMessage): string {
+    if (this.#ownAddress !== undefined) return this.#ownAddress
     const { proxies } = this.#options
     const address = countedAddress(proxies.clientOf(this.#peer, headers['x-forwarded-for']?.toString()))
     if (this.#address !== undefined || this.#attribute(address)) return address
@@ -74,7 +79,7 @@ export class ClientConnection {
 
   /** The request is answered: the next one of a proxy may be for another client. */
   answered(): void {
-    if (this.#options.proxies.has(this.#peer)) this.#unattribute()
+    if (this.#ownAddress === undefined) this.#unattribute()
   }
 
   /** The client is known: the connection no longer counts. */
@@ -111,11 +116,17 @@ export class ClientConnection {
   }
 }
 
+interface TlsHandshake {
+  readonly connection: ClientConnection
+  /** Forgets the handshake: it is finished, or its connection is closed. */
+  readonly end: () => void
+}
+
 export class ClientConnections {
   readonly #options: ClientConnectionsOptions
   readonly #connections = new WeakMap<Duplex, ClientConnection>()
   /** Connections whose TLS handshake is not finished, by the addresses and ports of both sides. */
-  readonly #handshakes = new Map<string, ClientConnection>()
+  readonly #handshakes = new Map<string, TlsHandshake>()
 
   constructor(options: ClientConnectionsOptions) {
     this.#options = options
@@ -123,10 +134,7 @@ export class ClientConnections {
 
   /** Places this object between the sockets of a server and the server's own listener. */
   intercept(server: Server, secure: TlsServer | undefined): void {
-    const [accept, ...others] = server.listeners('connection')
-    if (!isConnectionListener(accept) || others.length > 0)
-      throw new Error("Node's server does not listen to its sockets as expected")
-    server.off('connection', accept)
+    const accept = takeListener(server, 'connection')
     server.on('connection', (socket: Socket) => {
       this.#onSocket(socket, (connection) => {
         if (secure) this.#awaitHandshake(socket, connection)
@@ -135,9 +143,10 @@ export class ClientConnections {
       })
     })
     secure?.on('secureConnection', (socket) => {
-      const connection = this.#handshakes.get(endpointsOf(socket))
-      if (connection) this.#addGate(socket, connection)
-      else socket.destroy()
+      const handshake = this.#handshakes.get(endpointsOf(socket))
+      if (!handshake) return void socket.destroy()
+      handshake.end()
+      this.#addGate(socket, handshake.connection)
     })
   }
 
@@ -176,23 +185,24 @@ export class ClientConnections {
   }
 
   #addGate(socket: Socket, connection: ClientConnection): void {
-    connection.gate = new RequestGate(socket, { onCut: this.#options.onCut })
+    connection.gate = new RequestGate(socket, this.#options.onCut)
     this.#connections.set(socket, connection)
   }
 
   #awaitHandshake(socket: Socket, connection: ClientConnection): void {
     const endpoints = endpointsOf(socket)
-    this.#handshakes.set(endpoints, connection)
-    socket.once('close', () => {
-      if (this.#handshakes.get(endpoints) === connection) this.#handshakes.delete(endpoints)
-    })
+    const handshake = {
+      connection,
+      end: (): void => {
+        socket.off('close', handshake.end)
+        if (this.#handshakes.get(endpoints) === handshake) this.#handshakes.delete(endpoints)
+      },
+    }
+    this.#handshakes.set(endpoints, handshake)
+    socket.on('close', handshake.end)
   }
 }
 
 function endpointsOf({ localAddress, remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`
-}
-
-function isConnectionListener(listener: unknown): listener is (socket: Socket) => void {
-  return typeof listener === 'function'
 }

@@ -9,7 +9,7 @@ import type { Gateway } from '../gateway.js'
 import { ArrivalLimiter, type ArrivalRates } from './arrival-limiter.js'
 import { ArrivalPacer } from './arrival-pacer.js'
 import type { ClientConnection } from './client-connections.js'
-import type { ArrivalSource } from './fair-queue.js'
+import type { ArrivalSource } from './arrival-queue.js'
 import { checkHeaders, checkTarget, endpointUrlOf, type EndpointUrl } from './handshake.js'
 import { sendError } from './http-errors.js'
 import type { RequestGate } from './request-gate.js'
@@ -56,7 +56,7 @@ export class PlainRequests {
     try {
       checkHeaders(request)
       checkTarget(request.url ?? '')
-      const [, namespace = '', name = '', room] = (request.url ?? '').split(/[/?]/, 4)
+      const [, namespace = '', name = '', endpoint] = (request.url ?? '').split(/[/?]/, 4)
       const key = `${namespace}/${name}`
       // Clients can invent any number of tenants, which share one share.
       const tenant = this.#gateway.tenant(key) ? key : ''
@@ -65,7 +65,7 @@ export class PlainRequests {
       if (turn) await turn
       if (request.socket.destroyed) return
       // A backend is known by its key, and its tenant has a quota for the API.
-      const isApiCall = request.method === 'POST' && room === 'api'
+      const isApiCall = request.method === 'POST' && endpoint === 'api'
       if (!isApiCall) this.#limiter.admit(source, this.#pacer.waiting)
       if (await this.#options.extraPages?.(request, response)) return
       let isKnown = false

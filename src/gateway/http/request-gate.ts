@@ -4,6 +4,7 @@
 // after the response to the one before was taken by the kernel, and in another turn.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { takeListener } from './take-listener.js'
 
 /** Why a connection was cut; a label of a metric. */
 export type GateCut = 'pipelining' | 'unread_response' | 'early_frames' | 'api_key_guessing'
@@ -17,10 +18,6 @@ const penaltyMs = 1_000
 const emptyLine = Buffer.from('\r\n\r\n')
 const nothing = Buffer.alloc(0)
 
-export interface RequestGateOptions {
-  readonly onCut: (reason: GateCut) => void
-}
-
 export class RequestGate {
   readonly #socket: Socket
   readonly #onCut: (reason: GateCut) => void
@@ -30,29 +27,24 @@ export class RequestGate {
   #held: Buffer = nothing
   /** The end of the part that was parsed last: an empty line may begin in it. */
   #tail: Buffer = nothing
-  #state: 'parsing' | 'paused' | 'upgrading' | 'released' = 'parsing'
+  #state: 'parsing' | 'paused' | 'upgrading' | 'released' | 'cut' = 'parsing'
   #unanswered = false
   /** The rest of the body of the current request, when its length is known. */
   #bodyLeft = 0
   /** The current request, when its body ends with an empty line. */
   #chunked: IncomingMessage | undefined
+  /** True when the current request arrived before the response to the one before it. */
   #pipelined = false
 
-  /** Call this after Node's HTTP server has taken the socket, and before the socket reads anything. */
-  constructor(socket: Socket, { onCut }: RequestGateOptions) {
+  /**
+   * Call this after Node's HTTP server has taken the socket, and before the socket reads anything. `onCut` is
+   * called when the client breaks a rule.
+   */
+  constructor(socket: Socket, onCut: (reason: GateCut) => void) {
     this.#socket = socket
     this.#onCut = onCut
-    const [parse, ...others] = socket.listeners('data')
-    if (!isDataListener(parse) || others.length > 0)
-      throw new Error("Node's HTTP server does not listen to the socket as expected")
-    this.#parse = parse
-    socket.off('data', parse)
+    this.#parse = takeListener(socket, 'data')
     socket.on('data', this.#listener)
-  }
-
-  /** True when the current request arrived before the response to the one before it. */
-  get pipelined(): boolean {
-    return this.#pipelined
   }
 
   /**
@@ -101,6 +93,11 @@ export class RequestGate {
     return held
   }
 
+  /** True once the connection is closed, or will be closed because its client broke a rule. */
+  get isCut(): boolean {
+    return this.#state === 'cut' || this.#socket.destroyed
+  }
+
   /** Cuts the connection now. */
   cut(reason: GateCut): void {
     if (this.#socket.destroyed) return
@@ -113,13 +110,14 @@ export class RequestGate {
   penalize(reason: GateCut): void {
     if (this.#isOver) return
     this.release()
+    this.#state = 'cut'
     this.#onCut(reason)
     const end = setTimeout(() => this.#socket.destroy(), penaltyMs)
     this.#socket.once('close', () => clearTimeout(end))
   }
 
   get #isOver(): boolean {
-    return this.#state === 'released' || this.#socket.destroyed
+    return this.#state === 'released' || this.isCut
   }
 
   /** A client that has closed its side before the upgrade does not wait for it. */
@@ -188,8 +186,4 @@ export class RequestGate {
   #checkHeld(reason: GateCut): void {
     if (this.#held.byteLength > heldBytesMax) this.penalize(reason)
   }
-}
-
-function isDataListener(listener: unknown): listener is (bytes: Buffer) => void {
-  return typeof listener === 'function'
 }

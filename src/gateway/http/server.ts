@@ -199,6 +199,7 @@ export class GatewayServer {
       this.#gateway.metrics.handshakeRefusals.inc({ endpoint: label, code: refusal.code })
       if (url) this.#gateway.tenant(url.tenantKey)?.quota.counters.countRefusal(refusal.code)
       if (refusal.code === 'ADDRESS_LIMIT') await sleep(this.#timing.refusalDelayMs)
+      if (gate.isCut) return
       gate.release()
       refuseUpgrade(socket, refusal)
     } finally {

@@ -51,3 +51,11 @@ test('warns of a majority once per minute, and not of a few sockets', () => {
   expect(majorities).toHaveLength(2)
   expect(sockets.total).toBe(1_101)
 })
+
+test('finds the largest of very many addresses', () => {
+  const count = 200_000
+  const { open, sockets } = socketsOf({ max: 2 * count, perAddress: 10 })
+  for (let n = 0; n < count; n += 1) open(`address ${n}`)
+  open('address 7')
+  expect(sockets.largest).toBe(2)
+})

@@ -42,7 +42,10 @@ export class UnauthenticatedSockets {
 
   /** The number of sockets of the address that has the most. */
   get largest(): number {
-    return Math.max(0, ...this.#byAddress.values())
+    let largest = 0
+    // As arguments of Math.max, very many addresses would exceed the stack.
+    for (const sockets of this.#byAddress.values()) largest = Math.max(largest, sockets)
+    return largest
   }
 
   /** Counts a socket. Returns false, and counts nothing, when there are as many as allowed. */

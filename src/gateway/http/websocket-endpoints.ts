@@ -69,11 +69,11 @@ export class WebSocketEndpoints {
   }
 
   /**
-   * Opens a session. Resolves without one when the socket closes meanwhile. Rejects with the error that
-   * refuses the handshake; the caller answers it.
+   * Opens a session. Resolves without one when the connection ends or is cut meanwhile. Rejects with the
+   * error that refuses the handshake; the caller answers it.
    */
   async open(url: EndpointUrl, upgrade: UpgradeRequest): Promise<void> {
-    const { connection, request, socket } = upgrade
+    const { connection, gate, request } = upgrade
     checkUpgrade(request)
     const tenant = this.#resolveTenant(url, request)
     const source = { tenant: tenant.key, address: connection.addressOf(request) }
@@ -82,7 +82,7 @@ export class WebSocketEndpoints {
     const turn = this.#pacer.waitForTurn(source)
     if (turn) {
       await turn
-      if (socket.destroyed) return
+      if (gate.isCut) return
       this.#recheckTenant(tenant, url, request)
     }
     if (url.endpoint === 'chat') {
@@ -134,16 +134,16 @@ export class WebSocketEndpoints {
 
   /** Authenticates the client, and upgrades the connection once the tenant's quota has admitted it. */
   async #openChatSession(tenant: TenantRuntime, url: EndpointUrl, upgrade: UpgradeRequest): Promise<void> {
-    const { request, socket } = upgrade
+    const { gate, request } = upgrade
     const startedMs = this.#gateway.context.clock.monotonicMs()
     const { identity, subprotocol } = await chatHandshake(tenant, url, request)
     if (identity.anonymous) this.#hosts.checkGuest(tenant, request.headers)
-    if (socket.destroyed) return
+    if (gate.isCut) return
     this.#recheckTenant(tenant, url, request)
     await connectAuthenticated(tenant, identity, {
       startedMs,
       session: () => {
-        if (socket.destroyed) return undefined
+        if (gate.isCut) return undefined
         this.#recheckTenant(tenant, url, request)
         return this.#openSession(tenant, chatCodec, { ...upgrade, subprotocol })
       },
