@@ -15,7 +15,6 @@ const queuedCommands: readonly (readonly string[])[] = [
   ['EXPIRE', key, '1'],
   ['GET', key],
   ['HDEL', key, 'field'],
-  ['HEXISTS', key, 'field'],
   ['HGET', key, 'field'],
   ['HGETALL', key],
   ['HINCRBY', key, 'field', '1'],

@@ -164,6 +164,23 @@ describe('what is stored', () => {
     expect(next.position).toEqual({ epoch: position?.epoch, offset: 3 })
   })
 
+  test('the expiry and the place in the sweep are renewed once, and for another time to live', async () => {
+    const redis = await startRedis()
+    const opened = open(`redis://127.0.0.1:${redis.port}`)
+    const expiriesSet = async () =>
+      Number(/cmdstat_expire:calls=(\d+)/.exec(await redis.cli('INFO', 'commandstats'))?.[1] ?? 0)
+    const dueMs = async () =>
+      Number(await redis.cli('ZSCORE', sweepKey(partitionOf(general)), 'acme general'))
+    await publish(opened, 'first')
+    const [before, due] = [await expiriesSet(), await dueMs()]
+    for (const key of ['a', 'b', 'c']) await publish(opened, key, { idempotencyKey: key })
+    await publish(opened, 'without a key')
+    expect([await expiriesSet(), await dueMs()]).toEqual([before, due])
+    await publish(opened, 'd', { idempotencyKey: 'd', history: { ...wide, ttlMs: 1_800_000 } })
+    expect(await expiriesSet()).toBe(before + 1)
+    expect(await dueMs()).toBeLessThan(due - 1_000_000)
+  })
+
   test('a channel whose rule keeps no history any more is emptied', async () => {
     const redis = await startRedis()
     const opened = open(`redis://127.0.0.1:${redis.port}`)
@@ -203,6 +220,23 @@ describe('counts', () => {
       const counted = Number(await cli('HGET', storedBytesKey('acme', partitionOf(ref)), ref.channel))
       expect(counted / used).toBeGreaterThan(0.85)
       expect(counted / used).toBeLessThan(1.75)
+    }
+  })
+
+  test('are those of Redis when a short stream is trimmed, and near them when a long one is', async () => {
+    const redis = await startRedis()
+    const cli: Cli = (...words) => redis.cli(...words)
+    const opened = open(`redis://127.0.0.1:${redis.port}`)
+    for (const size of [3, 40, 1_100]) {
+      const ref = acme(`trimmed-${size}`)
+      const texts = Array.from({ length: size * 2 }, () => 'x'.repeat(700))
+      const history = { ...wide, size }
+      await Promise.all(texts.map((text) => publish(opened, text, { ref, history })))
+      for (let n = 0; n < 60; n += 1) await publish(opened, 'x'.repeat(700), { ref, history })
+      const used = Number(await cli('MEMORY', 'USAGE', streamKey(ref), 'SAMPLES', '0'))
+      const counted = Number(await cli('HGET', storedBytesKey('acme', partitionOf(ref)), ref.channel))
+      expect(counted).toBeGreaterThan(used * 0.85)
+      expect(counted).toBeLessThan((used + 500) * 1.5)
     }
   })
 

@@ -121,14 +121,14 @@ export class RedisBroker implements Broker {
       const entry = { location, size, ttlMs, envelope, idempotency, reserved }
       // With a known epoch the write is a short script. Without it, with a key, or with another time to live,
       // a longer script determines the epoch and when the stream is swept.
-      const cached = idempotency ? undefined : this.#epochs.get(location.streamKey)
-      const known = cached?.ttlMs === ttlMs ? cached : undefined
-      const write = new AppendEntry(entry, { known, sinceMs: clock.monotonicMs() })
+      const cached = this.#epochs.get(location.streamKey)
+      const listed = cached?.ttlMs === ttlMs ? cached : undefined
+      const write = new AppendEntry(entry, { listed, sinceMs: clock.monotonicMs() })
       writes.send(write)
       const stored = (await write.done) ?? (await this.#appendToNewStream(writes, entry))
       if (stored.id === '') return { durability: 'accepted', repeated: true }
       storage.record(location, stored.partitionBytes)
-      const learnt = stored.epoch !== known?.epoch || stored.store !== known.store
+      const learnt = stored.epoch !== listed?.epoch || stored.store !== listed.store
       if (learnt && !stored.repeated) this.#epochs.set(location.streamKey, { ...stored, ttlMs })
       const position = { epoch: stored.epoch, offset: offsetOf(stored.id) }
       channels.readerOf(location)?.acknowledged(position)
@@ -240,7 +240,7 @@ export class RedisBroker implements Broker {
   async #appendToNewStream(writes: WriteRouter, entry: NewEntry): Promise<StoredEntry> {
     this.#epochs.delete(entry.location.streamKey)
     const sinceMs = this.#parts.clock.monotonicMs()
-    const write = new AppendEntry(entry, { known: undefined, sinceMs })
+    const write = new AppendEntry(entry, { listed: undefined, sinceMs })
     writes.send(write)
     const stored = await write.done
     if (!stored) throw new Error('the script that determines the epoch has not created the stream')

@@ -1,7 +1,7 @@
 // The Lua scripts of the broker. A script contains only what must be atomic. Each connection loads the
 // scripts when it is prepared.
 import { script, type Script } from '../../redis/scripts.js'
-import { countLua, epochLua, expiryLua, nowLua } from './storage-lua.js'
+import { countLua, epochLua, expiryLua, listForSweepLua, nowLua } from './storage-lua.js'
 
 /**
  * Reads the generation record and advances it atomically, so that two gateways that connect to the same new
@@ -41,7 +41,7 @@ const publishStoredLua = (flags: string): Script =>
   script(`#!lua ${flags}
 ${epochLua}${countLua}
 local stream, epochKey, record, stored, sweep, once = unpack(KEYS)
-local generation, size, envelope, nonce, idle, channel, member, ttl, digest, window = unpack(ARGV)
+local generation, size, envelope, nonce, idle, channel, renew, ttl, digest, window = unpack(ARGV)
 if once then
   local seen = redis.call('GET', once)
   if seen then
@@ -60,14 +60,12 @@ if not epoch then
 end
 local length = redis.call('XLEN', stream)
 local id = redis.call('XADD', stream, generation .. '-*', 'e', envelope)
-redis.call('SET', epochKey, 'p' .. epoch, 'EX', idle)
-redis.call('EXPIRE', stream, idle)
-redis.call('ZADD', sweep, 'LT', now() + ttl, member)
+if length == 0 or renew == '1' then
+  redis.call('SET', epochKey, 'p' .. epoch, 'EX', idle)
+  redis.call('EXPIRE', stream, idle)
+${listForSweepLua}end
 if once then redis.call('SET', once, digest .. ' ' .. id .. ' ' .. epoch, 'PX', window) end
-local counted = redis.call('HEXISTS', stored, channel) == 1
-local total = settle(stream, stored, channel, length + 1, tonumber(size), costOf(#envelope))
-if not counted then total = measure(stream, stored, channel) end
-return {'new', id, epoch, total}
+return {'new', id, epoch, settle(stream, stored, channel, length + 1, tonumber(size), costOf(#envelope))}
 `)
 
 /**
@@ -75,8 +73,9 @@ return {'new', id, epoch, total}
  * no further entry. A repeat also writes, so that a WAIT after it covers the first publish.
  * - KEYS: stream, epoch, generation record, counts, sweep; optionally the idempotency key.
  * - ARGV: generation, size, envelope, a nonce for the epoch after a lost stream, idle time to live in
- *   seconds, channel, member of the sweep, time to live of the entry in ms; with a key also the digest of the
- *   payload and the window in ms.
+ *   seconds, channel, 1 to renew the expiry of the stream and its place in the sweep although it has entries,
+ *   otherwise 0, time to live of the entry in ms; with a key also the digest of the payload and the window in
+ *   ms.
  * - Returns {'new', id, epoch, bytes of the tenant in this partition}, {'repeated', id, epoch, 0, the stored
  *   envelope or ''} or {'mismatch'}. id and epoch are '' when the first publish was not stored (`claimKey`).
  */
@@ -85,7 +84,7 @@ export const publishStoredReserved = publishStoredLua(reserve)
 
 const appendAllLua = (flags: string): Script =>
   script(`#!lua ${flags}
-${nowLua}${countLua}
+${countLua}
 local stream, stored, sweep = unpack(KEYS)
 local generation, size, entries, channel, ttl, command, topic, epoch = unpack(ARGV)
 local length = redis.call('XLEN', stream)
@@ -104,8 +103,7 @@ while at <= #entries do
   at = next
 end
 if length == 0 then
-  redis.call('ZADD', sweep, 'LT', now() + ttl, string.match(stream, ':([^:]+):stream:') .. ' ' .. channel)
-end
+${nowLua}${listForSweepLua}end
 local total = settle(stream, stored, channel, length + count, tonumber(size), added)
 if count > 1 then
   for i, message in ipairs(messages) do messages[i] = struct.pack('>I4', #message) .. message end
@@ -136,7 +134,7 @@ export const trimStream = script(`#!lua flags=allow-oom
 ${countLua}
 if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
 redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', 0)
-return measure(KEYS[1], KEYS[2], ARGV[1])
+return recount(KEYS[1], KEYS[2], ARGV[1])
 `)
 
 /**
@@ -185,13 +183,14 @@ end
 local time = now()
 local length = redis.call('XLEN', stream)
 if size ~= '' and length > tonumber(size) then
-  account(stored, channel, -drop(stream, length, length - size))
+  local freed = trim(stream, length, tonumber(size))
+  recount(stream, stored, channel, freed and -freed)
   length = tonumber(size)
 end
 -- Expired entries would take the places of others on a page.
 if tonumber(limit) > 0 and command == 'XRANGE' then
   local left = dropExpired(stream, length, time, ttl)
-  if left < length then measure(stream, stored, channel) end
+  if left < length then recount(stream, stored, channel) end
 end
 local list = redis.call('XINFO', 'STREAM', stream)
 local info = {}

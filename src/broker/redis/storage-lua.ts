@@ -76,64 +76,70 @@ local function dropExpired(stream, length, time, ruleTtl)
 end
 `
 
+/**
+ * listForSweep: makes `stream` due when its oldest entry expires at the latest. It uses the local variables
+ * of the two scripts that append, and `now`. The member is the tenant's id, a space and the channel.
+ */
+export const listForSweepLua = `
+  local tenant = string.match(stream, '^parley:{[^}]*}:([^:]+):stream:')
+  redis.call('ZADD', sweep, 'LT', now() + ttl, tenant .. ' ' .. channel)
+`
+
 /** Streams of at most this many entries are measured at each append. Longer ones are estimated. */
 const measuredMax = 32
 
 /**
  * - costOf(bytes): an estimate of what an entry occupies. Redis rounds allocations up, by a quarter at worst.
- * - account(stored, channel, bytes): adds to the count of a channel, and returns the tenant's sum.
- * - measure(stream, stored, channel): replaces the count of a channel by what it occupies, and returns the
- *   sum. The constant is what Redis needs for the keys beside the stream; the name of the channel is part of
+ * - recount(stream, stored, channel, added): adds to the count of a channel, and returns the tenant's sum.
+ *   Without `added`, and when the channel is not counted yet, the count becomes what the channel occupies.
+ *   The constant is what Redis needs for the keys beside the stream; the name of the channel is part of
  *   three of them.
- * - drop(stream, length, count): removes the oldest entries, and returns the bytes that this frees. Few
- *   entries are read for it; many are measured.
- * - excess(length, size): how many entries are to be removed. A tenth of the size may stay for a while, so
- *   that entries are not removed one by one; reads remove the rest before they return anything.
+ * - trim(stream, length, size): keeps the newest entries, and returns the bytes that this frees, or nil when
+ *   it is cheaper to measure the stream.
  * - settle(stream, stored, channel, length, size, added): removes the excess after an append, counts, and
- *   returns the sum. A short stream is measured: Redis reserves 4 KiB for its first entries.
+ *   returns the sum. A tenth of the size may stay for a while, so that entries are not removed one by one;
+ *   reads remove the rest before they return anything. A short stream is measured: Redis reserves 4 KiB for
+ *   its first entries.
  */
 export const countLua = `
 local function costOf(bytes)
   return bytes + 40 + math.floor(bytes / (bytes > 1500 and 4 or 10))
 end
 
-local function account(stored, channel, bytes)
-  redis.call('HINCRBY', stored, channel, bytes)
-  return redis.call('HINCRBY', stored, '', bytes)
+local function recount(stream, stored, channel, added)
+  local counts = redis.call('HMGET', stored, channel, '')
+  local before, sum = tonumber(counts[1]), tonumber(counts[2]) or 0
+  local count
+  if added and before then
+    count = before + added
+  else
+    count = redis.call('MEMORY', 'USAGE', stream, 'SAMPLES', 0) + 450 + 3 * #channel
+  end
+  if count == before then return sum end
+  sum = sum + count - (before or 0)
+  redis.call('HSET', stored, channel, count, '', sum)
+  return sum
 end
 
-local function measure(stream, stored, channel)
-  local occupied = redis.call('MEMORY', 'USAGE', stream, 'SAMPLES', 0) + 450 + 3 * #channel
-  return account(stored, channel, occupied - (redis.call('HGET', stored, channel) or 0))
-end
-
-local function drop(stream, length, count)
-  local freed = 0
-  if count <= 64 then
-    for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', count)) do
+local function trim(stream, length, size)
+  local freed
+  if size > 1024 and length - size <= 64 then
+    freed = 0
+    for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', length - size)) do
       freed = freed + costOf(#entry[2][2])
     end
-    redis.call('XTRIM', stream, 'MAXLEN', '=', length - count)
-  else
-    freed = redis.call('MEMORY', 'USAGE', stream, 'SAMPLES', 0)
-    redis.call('XTRIM', stream, 'MAXLEN', '=', length - count)
-    freed = freed - redis.call('MEMORY', 'USAGE', stream, 'SAMPLES', 0)
   end
+  redis.call('XTRIM', stream, 'MAXLEN', '=', size)
   return freed
 end
 
-local function excess(length, size)
-  if length <= size + math.min(math.floor(size / 10), 50) then return 0 end
-  return length - size
-end
-
 local function settle(stream, stored, channel, length, size, added)
-  local surplus = excess(length, size)
-  if length - surplus <= ${measuredMax} then
-    if surplus > 0 then redis.call('XTRIM', stream, 'MAXLEN', '=', size) end
-    return measure(stream, stored, channel)
+  if length > size + math.min(math.floor(size / 10), 50) then
+    local freed = trim(stream, length, size)
+    added = freed and added - freed
+    length = size
   end
-  if surplus > 0 then added = added - drop(stream, length, surplus) end
-  return account(stored, channel, added)
+  if length <= ${measuredMax} then added = nil end
+  return recount(stream, stored, channel, added)
 end
 `

@@ -53,7 +53,7 @@ elseif firstEnd then
   due = math.min(math.max(firstEnd, time + ${againMs.min}), time + ${againMs.max})
 end
 redis.call('ZADD', sweep, due, member)
-return {before - length, measure(stream, stored, channel)}
+return {before - length, recount(stream, stored, channel)}
 `)
 
 /**

@@ -81,22 +81,30 @@ interface CreatedAt {
 export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
   readonly #entry: NewEntry
   readonly #known: KnownEpoch | undefined
+  readonly #renew: boolean
 
-  constructor(entry: NewEntry, { known, sinceMs }: CreatedAt & { readonly known: KnownEpoch | undefined }) {
+  /**
+   * `listed`: the known epoch of a stream whose expiry and place in the sweep this gateway has renewed within
+   * the hour, for the time to live of the entry.
+   */
+  constructor(entry: NewEntry, { listed, sinceMs }: CreatedAt & { readonly listed: KnownEpoch | undefined }) {
     const { envelope, idempotency, location, size } = entry
+    // An idempotency key needs the script that looks it up.
+    const known = idempotency ? undefined : listed
     super(location, {
       sinceMs,
       bytes: envelope.byteLength,
-      shared: known && !idempotency ? { envelope, size, store: known.store } : undefined,
+      shared: known ? { envelope, size, store: known.store } : undefined,
     })
     this.#entry = entry
     this.#known = known
+    this.#renew = listed === undefined
   }
 
   override add(pipeline: Pipeline, { number, store }: Generation, options: AddOptions): void {
     const { behind, nowMs, publishBy } = options
     const { envelope, idempotency, location, reserved, size, ttlMs } = this.#entry
-    const { channel, epochKey, recordKey, storedKey, streamKey, sweepKey, tenantId, topic } = location
+    const { channel, epochKey, recordKey, storedKey, streamKey, sweepKey, topic } = location
     stampTime(envelope, nowMs)
     const known = this.#knownIn(store)
     if (known) {
@@ -111,10 +119,10 @@ export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
     }
     const once = idempotency ? [idempotency.digest, idempotency.windowMs] : []
     const idleS = streamIdleTtlMs / 1_000
-    const member = `${tenantId} ${channel}`
+    const renew = this.#renew ? 1 : 0
     addScript(pipeline, reserved ? publishStoredReserved : publishStored, {
       keys: [streamKey, epochKey, recordKey, storedKey, sweepKey, ...(idempotency ? [idempotency.key] : [])],
-      args: [number, size, envelope, newNonce(), idleS, channel, member, ttlMs, ...once],
+      args: [number, size, envelope, newNonce(), idleS, channel, renew, ttlMs, ...once],
     })
   }
 
@@ -145,7 +153,7 @@ export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
 
   /** Returns the known epoch when the short script suffices in this incarnation of the data. */
   #knownIn(store: string): KnownEpoch | undefined {
-    return this.#known?.store === store && !this.#entry.idempotency ? this.#known : undefined
+    return this.#known?.store === store ? this.#known : undefined
   }
 }
 
