@@ -51,7 +51,7 @@ describe('the session by hand', () => {
 
   test('shows frames exactly as the codec encodes them', () => {
     const info = { user: 'alice', client: 'alices-phone', name: 'Alice' }
-    const top = { epoch: 'Vb27tLwe', offset: 4294967311 }
+    const top = { epoch: 'Vb27tLwe.1381', offset: 4294967311 }
     const hello: Publication = { ...top, data: Buffer.from('{"text":"hello"}'), timeMs: 1790000000000, info }
     const limits = { messageBytes: 16384, publishPerSecond: 200, commandsPerSecond: 50, subscriptions: 100 }
     const subscribed = {
@@ -61,7 +61,7 @@ describe('the session by hand', () => {
       recovered: false,
     } as const
     const ref = (id?: string): unknown => ({ id, newestFirst: false })
-    const position = { epoch: 'Vb27tLwe', offset: 4294967310 }
+    const position = { epoch: 'Vb27tLwe.1381', offset: 4294967310 }
     const payloads = [
       ...chatCodec.reply(undefined, {
         kind: 'connect',
