@@ -2,8 +2,8 @@
 // load with that of the others.
 import type { FleetMember } from '../gateway/fleet/rebalance-policy.js'
 import type { GatewayLoad } from '../gateway/fleet/rebalance-tenants.js'
-import { isRedisUnavailable } from '../catalog/redis/unavailable.js'
 import { heartbeatIntervalMs, type Heartbeats } from '../catalog/redis/heartbeats.js'
+import { isRedisUnavailable } from '../redis/run-script.js'
 
 const waitMs = 1_000
 /** A heartbeat of this age was missed. */

@@ -1,9 +1,8 @@
 // The room `revocation`: the revocations that tenants' backends make by the server API. They reach every
 // gateway and are kept in memory there, so that a connect asks nobody. This file is the seam: local.ts is for
-// one gateway, and redis/ shares the revocations of all gateways. Those of ChatTenant resources are part of
-// the policy and not kept here. The room imports leaves, `tenant`, and in redis/ the room `redis`.
-import { CommandError } from '../errors.js'
-import { revocationsMax, type Revocation, type RevocationSet } from '../tenant/revocations.js'
+// one gateway, redis/ shares the revocations of all gateways, and held.ts is what both have in common. Those
+// of ChatTenant resources are part of the policy and not kept here. The room imports leaves, `tenant`, and in redis/ the room `redis`.
+import type { Revocation, RevocationSet } from '../tenant/revocations.js'
 
 /** Is told of new revocations. Must not throw. */
 export interface RevocationListener {
@@ -41,25 +40,13 @@ export interface RevocationStore {
    * many as it may, and with BROKER_UNAVAILABLE or NOT_REPLICATED when it may not be stored.
    */
   add(tenantId: string, revocation: Revocation): Promise<void>
+  /**
+   * Gives a revocation later times. Does nothing when it has ended, so that it cannot undo an `unrevoke` that
+   * another gateway makes at the same time. Rejects like `add`.
+   */
+  prolong(tenantId: string, revocation: Revocation): Promise<void>
   /** Ends the revocation with this name. Resolves with false when there is none. Rejects like `add`. */
   remove(tenantId: string, name: string): Promise<boolean>
   /** Lists revocations whose names follow `after` ('' begins), at most `limit`. Rejects like `add`. */
   list(tenantId: string, page: { after: string; limit: number }): Promise<RevocationPage>
-}
-
-/** Above this number on one gateway, a tenant gets only its reserve: few tenants cannot fill a pod. */
-const gatewayMax = 500_000
-const tenantReserve = 1_000
-
-/** Returns how many revocations a tenant may have on a gateway that holds `total` of all tenants. */
-export function revocationsAllowed(total: number): number {
-  return total >= gatewayMax ? tenantReserve : revocationsMax
-}
-
-export function tooManyRevocations(count: number, max: number): CommandError {
-  return new CommandError(
-    'QUOTA_EXCEEDED',
-    `The tenant has ${count} revocations and may have ${max}: end some with "unrevoke", or revoke all tokens ` +
-      'up to a time with "issued_before", which is always possible',
-  )
 }

@@ -90,6 +90,22 @@ test('names tell all kinds apart, whatever users and ids contain', () => {
 
 test('removeExpired() removes exactly what has ended', () => {
   const set = new RevocationSet([{ jti: 'a', expiresAtMs: 10 }, { jti: 'b', expiresAtMs: 11 }, { jti: 'c' }])
-  expect(set.removeExpired(10)).toEqual(['jti:a'])
+  expect(set.expiredNames(10)).toEqual(['jti:a'])
+  set.removeExpired(10)
   expect([...set]).toEqual([{ jti: 'b', expiresAtMs: 11 }, { jti: 'c' }])
+})
+
+test('a name of an unknown kind names nothing', () => {
+  const all: Revocation[] = [
+    { user: 'a', issuedBeforeMs: 1 },
+    { user: 'a' },
+    { jti: 'a' },
+    { issuedBeforeMs: 1 },
+  ]
+  const set = new RevocationSet(all)
+  for (const name of ['later-kind:a', 'a', '', ':a', 'constructor:a', '__proto__:a', 'tenant:a']) {
+    expect(set.get(name)).toBeUndefined()
+    set.remove(name)
+  }
+  expect(set.size).toBe(all.length)
 })

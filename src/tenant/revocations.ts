@@ -40,6 +40,11 @@ export function revocationName({ issuedBeforeMs, jti, user }: Revocation): strin
   return issuedBeforeMs === undefined ? `user:${user}` : `issued:${user}`
 }
 
+/** Returns whether this is a name that `revocationName` may return. A newer version may have other kinds. */
+export function isRevocationName(name: string): boolean {
+  return name === 'tenant' || /^(jti|user|issued):/.test(name)
+}
+
 /** Returns whether the revocation is of a user or guest, who needs more than a new token to come back. */
 export function isOfUser({ issuedBeforeMs, user }: Revocation): boolean {
   return user !== undefined && issuedBeforeMs === undefined
@@ -70,10 +75,10 @@ export function mergeRevocations(known: Revocation | undefined, added: Revocatio
 /** The revocations of one tenant. */
 export class RevocationSet {
   /** Users and guests. */
-  readonly #users = new Map<string, Revocation>()
+  #users = new Map<string, Revocation>()
   /** Users whose tokens are refused by their time of issue. */
-  readonly #issued = new Map<string, Revocation>()
-  readonly #jtis = new Map<string, Revocation>()
+  #issued = new Map<string, Revocation>()
+  #jtis = new Map<string, Revocation>()
   #tenant: Revocation | undefined
 
   /** Of two revocations with one name, the later times hold. */
@@ -98,15 +103,15 @@ export class RevocationSet {
   /** Returns the revocation with this name (see `revocationName`). */
   get(name: string): Revocation | undefined {
     if (name === 'tenant') return this.#tenant
-    const [map, key] = this.#placeOf(name)
-    return map.get(key)
+    const [kind, key] = splitName(name)
+    return this.#mapOf(kind)?.get(key)
   }
 
-  /** Removes the revocation with this name. */
+  /** Removes the revocation with this name. A name of an unknown kind has no effect. */
   remove(name: string): void {
-    const [map, key] = this.#placeOf(name)
+    const [kind, key] = splitName(name)
     if (name === 'tenant') this.#tenant = undefined
-    else map.delete(key)
+    else this.#mapOf(kind)?.delete(key)
   }
 
   /** Returns a revocation that refuses the token at this time, one of the user before the others. */
@@ -123,10 +128,17 @@ export class RevocationSet {
     return tenant && issuedAtMs < (tenant.issuedBeforeMs ?? 0) && holds(tenant, nowMs) ? tenant : undefined
   }
 
-  #placeOf(name: string): [map: Map<string, Revocation>, key: string] {
-    const colon = name.indexOf(':')
-    const map = { jti: this.#jtis, user: this.#users }[name.slice(0, colon)] ?? this.#issued
-    return [map, name.slice(colon + 1)]
+  #mapOf(kind: string): Map<string, Revocation> | undefined {
+    switch (kind) {
+      case 'jti':
+        return this.#jtis
+      case 'user':
+        return this.#users
+      case 'issued':
+        return this.#issued
+      default:
+        return undefined
+    }
   }
 
   *[Symbol.iterator](): Generator<Revocation> {
@@ -138,24 +150,28 @@ export class RevocationSet {
 
   /** Replaces all revocations by those of `other`, which must not be used afterwards. */
   replaceBy(other: RevocationSet): void {
-    for (const [own, next] of [
-      [this.#users, other.#users],
-      [this.#issued, other.#issued],
-      [this.#jtis, other.#jtis],
-    ] as const) {
-      own.clear()
-      for (const [key, revocation] of next) own.set(key, revocation)
-    }
+    this.#users = other.#users
+    this.#issued = other.#issued
+    this.#jtis = other.#jtis
     this.#tenant = other.#tenant
   }
 
-  /** Removes the revocations that have no effect from `nowMs` on, and returns their names. */
-  removeExpired(nowMs: number): string[] {
+  /** Returns the names of the revocations that have no effect from `nowMs` on. */
+  expiredNames(nowMs: number): string[] {
     const names: string[] = []
     for (const revocation of this) if (!holds(revocation, nowMs)) names.push(revocationName(revocation))
-    for (const name of names) this.remove(name)
     return names
   }
+
+  /** Removes the revocations that have no effect from `nowMs` on. */
+  removeExpired(nowMs: number): void {
+    for (const name of this.expiredNames(nowMs)) this.remove(name)
+  }
+}
+
+function splitName(name: string): [kind: string, key: string] {
+  const colon = name.indexOf(':')
+  return [name.slice(0, colon), name.slice(colon + 1)]
 }
 
 function holds({ expiresAtMs }: Revocation, nowMs: number): boolean {

@@ -1,6 +1,6 @@
 // The revocations that gateways share through a real Redis: what they promise, and what remains of it when a
 // gateway is cut from Redis, or when Redis loses its data.
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { revocationContract } from '../../src/revocation/store.contract.js'
 import { deadlineMs } from '../support/waiting.js'
 import { RevocationSet } from '../../src/tenant/revocations.js'
@@ -154,6 +154,115 @@ test('the bound of a tenant holds in Redis, and one of the whole tenant is alway
   await store.add('t2', { jti: 'of another tenant' })
 })
 
+describe('a change that waits for its confirmation', () => {
+  /** Calls `change` on the gateway, and runs `meanwhile` when Redis has it and the gateway not yet. */
+  async function whileUnconfirmed(
+    { link }: TestRevocations,
+    { change, meanwhile }: { change: () => Promise<unknown>; meanwhile: () => Promise<void> },
+  ): Promise<void> {
+    const live = link.current
+    if (!live) throw new Error('no connection')
+    let written = (): void => {}
+    const isWritten = new Promise<void>((resolve) => (written = resolve))
+    let confirm = (): void => {}
+    const confirmed = new Promise<boolean>((resolve) => (confirm = () => resolve(true)))
+    vi.spyOn(live, 'confirmMaster').mockImplementationOnce(() => {
+      written()
+      return confirmed
+    })
+    const done = change()
+    await isWritten
+    await meanwhile()
+    confirm()
+    await done
+  }
+
+  test('does not undo what another gateway changed meanwhile', async () => {
+    const [here, there] = [await openTestRevocations(url()), await openTestRevocations(url())]
+    await whileUnconfirmed(here, {
+      change: async () => here.store.add('t1', { user: 'ann' }),
+      async meanwhile() {
+        await expectHeld(there, ['ann'])
+        await there.store.remove('t1', 'user:ann')
+        await there.store.add('t1', { user: 'bob' })
+        await expectHeld(here, ['bob'])
+      },
+    })
+    expect(namesIn(here)).toEqual(['bob'])
+    await whileUnconfirmed(here, {
+      change: async () => here.store.remove('t1', 'user:bob'),
+      async meanwhile() {
+        await expectHeld(there, [])
+        await there.store.add('t1', { user: 'bob' })
+        await there.store.add('t1', { user: 'cid' })
+        await expectHeld(here, ['bob', 'cid'])
+      },
+    })
+    expect(namesIn(here)).toEqual(['bob', 'cid'])
+  })
+
+  test('is in force once it is acknowledged, although the log is not read yet', async () => {
+    const { store } = await openTestRevocations(url(), { pollMs: 3_600_000 })
+    const set = store.open('t1', ignoring)
+    await store.add('t1', { user: 'ann' })
+    expect([...set]).toEqual([{ user: 'ann' }])
+    await store.remove('t1', 'user:ann')
+    expect(set.size).toBe(0)
+  })
+})
+
+test('a revocation that another gateway has ended is not prolonged', async () => {
+  const [here, there] = [await openTestRevocations(url()), await openTestRevocations(url())]
+  const soonMs = Date.now() + 60_000
+  await here.store.add('t1', { jti: 'x', expiresAtMs: soonMs })
+  await here.store.prolong('t1', { jti: 'x', expiresAtMs: soonMs + 1_000 })
+  await expect
+    .poll(() => [...there.store.open('t1', ignoring)], { timeout: deadlineMs })
+    .toEqual([{ jti: 'x', expiresAtMs: soonMs + 1_000 }])
+  await there.store.remove('t1', 'jti:x')
+  await here.store.prolong('t1', { jti: 'x', expiresAtMs: soonMs + 2_000 })
+  expect(namesIn(here)).toEqual([])
+  expect((await here.store.list('t1', { after: '', limit: 1 })).total).toBe(0)
+})
+
+test('an unexpected reply does not end the gateway, which tries again', async () => {
+  const [here, there] = [await openTestRevocations(url()), await openTestRevocations(url())]
+  const live = here.link.current
+  if (!live) throw new Error('no connection')
+  const run = vi.spyOn(live, 'run').mockResolvedValue([['of another version']])
+  await expect(here.store.add('t1', { user: 'ann' })).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE' })
+  await expect(here.store.list('t1', { after: '', limit: 1 })).rejects.toMatchObject({
+    code: 'BROKER_UNAVAILABLE',
+  })
+  await there.store.add('t1', { user: 'bob' })
+  const reads = run.mock.calls.length
+  await until('another read', () => run.mock.calls.length > reads)
+  run.mockRestore()
+  await expectHeld(here, ['bob'])
+})
+
+test('a log that was deleted without the revocations begins anew', async () => {
+  const [here, there] = [await openTestRevocations(url()), await openTestRevocations(url())]
+  await here.store.add('t1', { user: 'ann' })
+  await expectHeld(there, ['ann'])
+  await redis.cli('DEL', 'parley:{revocations}:test:log')
+  await until('a new log', async () => (await redis.cli('XLEN', 'parley:{revocations}:test:log')) === '1')
+  await here.store.add('t1', { user: 'bob' })
+  await expectHeld(there, ['ann', 'bob'])
+})
+
+test('a change of an unknown kind in the log changes nothing', async () => {
+  const [here, there] = [await openTestRevocations(url()), await openTestRevocations(url())]
+  await here.store.add('t1', { user: 'ann', issuedBeforeMs: 1_000 })
+  await expectHeld(there, ['ann'])
+  for (const entry of ['later-kind:ann', 'constructor:ann', '__proto__:ann', 'ann'])
+    await redis.cli(
+      ...['XADD', 'parley:{revocations}:test:log', '*', 'nonce', 'n', 'tenant', 't1', 'entry', entry],
+    )
+  await here.store.add('t1', { user: 'bob' })
+  await expectHeld(there, ['ann', 'bob'])
+})
+
 test('an entry of an unknown kind is left alone, and the others are read', async () => {
   await redis.cli('ZADD', 'parley:{revocations}:t1:revoked:all', '0', 'later-kind:a')
   await redis.cli('HSET', 'parley:{revocations}:test:tenants', 't1', '1')
@@ -181,6 +290,21 @@ describe('a sweep', () => {
     const { revocations, total } = await store.list('t1', { after: '', limit: 10 })
     expect([total, revocations.map(({ jti, user }) => jti ?? user)]).toEqual([2, ['young', 'ann']])
     expect(store.size).toBe(2)
+  })
+
+  test('forgets nothing that Redis would keep because it is away', async () => {
+    const proxy = await new RedisProxy(redis.port).start()
+    const { link, store } = await openTestRevocations(url(proxy.port))
+    await store.add('t1', { jti: 'old', expiresAtMs: Date.now() - 600_000 })
+    proxy.set({ refuse: true })
+    proxy.cut()
+    await until('the loss of the link', () => link.current === undefined)
+    await store.sweep()
+    proxy.heal()
+    await until('a new link', () => link.current !== undefined)
+    await store.sweep()
+    expect((await store.list('t1', { after: '', limit: 1 })).total).toBe(0)
+    await proxy.close()
   })
 
   test('a clock that is far ahead removes nothing from Redis', async () => {

@@ -6,8 +6,8 @@ import type { Log } from '../../log.js'
 import { pause } from '../../deadline.js'
 import { catalogKeys, type CatalogKeys } from '../../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../../redis/link.js'
-import { writeHeartbeat, loadCatalogScripts, readHeartbeats, replyErrorOf, runScript } from './scripts.js'
-import { isRedisUnavailable } from './unavailable.js'
+import { isRedisUnavailable, replyErrorOf, runScript } from '../../redis/run-script.js'
+import { writeHeartbeat, loadCatalogScripts, readHeartbeats } from './scripts.js'
 import { HeartbeatPayload, UsageByTenant, type GatewayReport, type LiveGateway } from '../heartbeat.js'
 
 const ReadReply = z.tuple([z.string(), z.array(z.string()), z.array(z.string())])

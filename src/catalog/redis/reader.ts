@@ -6,6 +6,7 @@ import type { Log } from '../../log.js'
 import { pause } from '../../deadline.js'
 import { catalogKeys, type CatalogKeys } from '../../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../../redis/link.js'
+import { isRedisUnavailable, runScript } from '../../redis/run-script.js'
 import type { Clock } from '../../time.js'
 import type { Catalog, CatalogChange, CatalogListener } from '../catalog.js'
 import {
@@ -16,8 +17,7 @@ import {
   type CatalogProblem,
   type Stamp,
 } from './record.js'
-import { loadCatalogScripts, readChanges, readDirectory, readRecords, runScript } from './scripts.js'
-import { isRedisUnavailable } from './unavailable.js'
+import { loadCatalogScripts, readChanges, readDirectory, readRecords } from './scripts.js'
 import { compareVersions, versionText, type CatalogVersion } from '../version.js'
 import type { TenantPolicy } from '../../tenant/policy.js'
 import type { SealingKeys } from './sealing.js'

@@ -5,8 +5,8 @@ import { z } from 'zod'
 import { parseJson } from '../../json.js'
 import { catalogKeys, type CatalogKeys } from '../../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../../redis/link.js'
+import { runScript } from '../../redis/run-script.js'
 import { loadScripts, script } from '../../redis/scripts.js'
-import { runScript } from './scripts.js'
 
 /** The retention record of one tenant. Records are stored by tenant id. */
 const RetentionRecord = z.object({

@@ -1,9 +1,7 @@
 // The Lua scripts of the catalog and of the heartbeats. A script contains only what must be atomic. Each
 // connection loads the scripts when it is prepared.
-import type { z } from 'zod'
 import type { LiveRedis } from '../../redis/link.js'
 import { loadScripts, script, type Script } from '../../redis/scripts.js'
-import { CatalogReplyError } from './unavailable.js'
 
 /**
  * Lua functions that several scripts use. The key `version` is a hash with the fields epoch, n, fence, replid
@@ -240,39 +238,4 @@ const scripts: readonly Script[] = [
 /** Loads all scripts of this file on a new connection. Called when a link prepares a connection. */
 export async function loadCatalogScripts(live: LiveRedis): Promise<void> {
   await loadScripts(live, scripts)
-}
-
-interface ScriptCall {
-  readonly keys: readonly string[]
-  readonly args?: readonly (string | number)[]
-}
-
-/**
- * Runs a script and validates its reply with `call.reply`.
- * @throws errors that `isRedisUnavailable` recognizes.
- */
-export async function runScript<Reply>(
-  live: LiveRedis,
-  { sha }: Script,
-  call: ScriptCall & { reply: z.ZodType<Reply> },
-): Promise<Reply> {
-  const { args = [], keys, reply } = call
-  const pipeline = live.client.pipeline().call('EVALSHA', sha, keys.length, ...keys, ...args)
-  const [result] = await live.run(pipeline)
-  if (result instanceof Error) throw replyErrorOf(live, result)
-  const parsed = reply.safeParse(result)
-  if (parsed.success) return parsed.data
-  throw new CatalogReplyError(
-    'Redis holds unexpected data under the keys of the catalog, or data of another version of Parley',
-  )
-}
-
-/**
- * Converts an error reply to an error. Discards the connection when its node is no longer a master or has
- * lost the scripts.
- */
-export function replyErrorOf(live: LiveRedis, reply: Error): CatalogReplyError {
-  if (/^(READONLY|NOSCRIPT|LOADING|MASTERDOWN)/.test(reply.message))
-    live.discard(`Redis refused a script: ${reply.message}`)
-  return new CatalogReplyError(reply.message)
 }

@@ -3,8 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { catalogStagingKeys, type CatalogKeys } from '../../redis/keys.js'
 import type { LiveRedis } from '../../redis/link.js'
+import { replyErrorOf, runScript } from '../../redis/run-script.js'
 import { stampBodyOf, unknownStampBody } from './record.js'
-import { readRecords, replyErrorOf, runScript } from './scripts.js'
+import { readRecords } from './scripts.js'
 import type { CatalogState } from './writer-state.js'
 
 /**

@@ -2,9 +2,10 @@
 import { z } from 'zod'
 import type { CatalogKeys } from '../../redis/keys.js'
 import type { LiveRedis } from '../../redis/link.js'
+import { runScript } from '../../redis/run-script.js'
 import { readGateways } from './heartbeats.js'
 import { parseStamp, unknownStampBody, type Stamp } from './record.js'
-import { readForWriting, runScript } from './scripts.js'
+import { readForWriting } from './scripts.js'
 import { compareVersions, type CatalogVersion } from '../version.js'
 
 /** The state of the catalog in Redis. */

@@ -4,17 +4,11 @@ import { z } from 'zod'
 import type { Log } from '../../log.js'
 import { catalogKeys, type CatalogKeys } from '../../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../../redis/link.js'
+import { replyErrorOf, runScript } from '../../redis/run-script.js'
 import { readGateways } from './heartbeats.js'
 import type { LiveGateway } from '../heartbeat.js'
 import { decodeRecord, encodeRecord, stampBody, stampBodyOf, type Stamp } from './record.js'
-import {
-  beginEpoch,
-  commitChanges,
-  confirmCatalog,
-  loadCatalogScripts,
-  replyErrorOf,
-  runScript,
-} from './scripts.js'
+import { beginEpoch, commitChanges, confirmCatalog, loadCatalogScripts } from './scripts.js'
 import { Staging, type TenantRef } from './staging.js'
 import { isAhead, readLatestApplied, readCatalogState, type CatalogState } from './writer-state.js'
 import { compareVersions, versionText, type CatalogVersion } from '../version.js'
@@ -88,7 +82,7 @@ const ConfirmReply = z.enum(['confirmed', 'snapshotNeeded', 'fenced', 'foreign']
 
 /**
  * Writes the catalog, in the order of the calls. Each method throws errors that `isRedisUnavailable`
- * recognizes (RedisUnavailableError, UnknownOutcomeError, CatalogReplyError); the caller may try again.
+ * recognizes (RedisUnavailableError, UnknownOutcomeError, RedisReplyError); the caller may try again.
  */
 export class CatalogWriter {
   readonly #options: CatalogWriterOptions

@@ -2,7 +2,7 @@
 // holds the complete desired state, so one snapshot repairs any loss or change of the data in Redis.
 import type { Log } from '../../log.js'
 import { pause } from '../../deadline.js'
-import { isRedisUnavailable } from '../../catalog/redis/unavailable.js'
+import { isRedisUnavailable } from '../../redis/run-script.js'
 import type { TenantRef } from '../../catalog/redis/staging.js'
 import type { CatalogVersion } from '../../catalog/version.js'
 import type { CatalogWriter, WriteOutcome } from '../../catalog/redis/writer.js'

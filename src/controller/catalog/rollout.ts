@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { pause } from '../../deadline.js'
 import type { LiveGateway } from '../../catalog/heartbeat.js'
-import { isRedisUnavailable } from '../../catalog/redis/unavailable.js'
+import { isRedisUnavailable } from '../../redis/run-script.js'
 import type { CatalogVersion } from '../../catalog/version.js'
 import { GatewayAcks, usageByTenant, type RolloutProgress } from './gateway-acks.js'
 import { noUsage, type MeasuredUsage } from '../tenants/usage.js'

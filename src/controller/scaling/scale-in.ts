@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { pause } from '../../deadline.js'
 import type { Log } from '../../log.js'
-import { isRedisUnavailable } from '../../catalog/redis/unavailable.js'
+import { isRedisUnavailable } from '../../redis/run-script.js'
 import { ApiError, ApiUnreachableError, isApiError } from '../../kube/api-error.js'
 import { deletionCosts, type GatewayLoad } from './deletion-costs.js'
 import { isBeingDeleted, pods } from '../kinds.js'

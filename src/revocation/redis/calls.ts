@@ -1,77 +1,58 @@
-// Runs the Redis calls of revocations, and translates their errors.
+// Runs the Redis calls of revocations for the server API, and translates their errors.
+import { z } from 'zod'
 import { CommandError } from '../../errors.js'
-import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../redis/link.js'
+import { UnknownOutcomeError, type LiveRedis } from '../../redis/link.js'
+import { checkedReply, isRedisUnavailable, runPipeline } from '../../redis/run-script.js'
 import type { Pipeline } from '../../redis/scripts.js'
-
-/** Redis replied with an error: the call changed nothing. */
-class RevocationReplyError extends Error {
-  override readonly name = 'RevocationReplyError'
-}
-
-/** Returns true for an error after which the same call may succeed later. Every other error is a bug. */
-export function isRedisUnavailable(error: unknown): error is Error {
-  return (
-    error instanceof RedisUnavailableError ||
-    error instanceof UnknownOutcomeError ||
-    error instanceof RevocationReplyError
-  )
-}
-
-/**
- * Runs a pipeline and returns its replies, with texts instead of buffers.
- * @throws errors that `isRedisUnavailable` recognizes.
- */
-export async function runPipeline(live: LiveRedis, pipeline: Pipeline): Promise<unknown[]> {
-  const replies = await live.run(pipeline)
-  for (const reply of replies) {
-    if (!(reply instanceof Error)) continue
-    if (/^(READONLY|NOSCRIPT|LOADING|MASTERDOWN)/.test(reply.message))
-      live.discard(`Redis refused a script: ${reply.message}`)
-    throw new RevocationReplyError(reply.message)
-  }
-  return replies.map(asText)
-}
 
 /** How long a write waits for replicas, in milliseconds. Reads wait behind it. */
 const waitMs = 500
 
+/** The reply of the scripts that change one revocation. */
+const WriteReply = z
+  .tuple([z.number(), z.string(), z.string()])
+  .transform(([done, text, newestId]) => ({ done: done === 1, text, newestId }))
+export type WriteReply = z.infer<typeof WriteReply>
+
 /**
- * Runs one script that writes, confirmed by `replicas` replicas. Returns its reply as a list. Throws
- * BROKER_UNAVAILABLE when nothing was written and NOT_REPLICATED when that is unknown; repeat it then.
+ * Runs one script that writes, confirmed by `replicas` replicas. Throws BROKER_UNAVAILABLE when nothing was
+ * written and NOT_REPLICATED when that is unknown; repeat it then.
  */
 export async function runWrite(
   live: LiveRedis,
   addCall: (pipeline: Pipeline) => void,
   replicas: number,
-): Promise<unknown[]> {
+): Promise<WriteReply> {
   const pipeline = live.client.pipeline()
   addCall(pipeline)
   if (replicas > 0) pipeline.wait(replicas, waitMs)
   try {
     const [reply, reached = 0] = await runPipeline(live, pipeline)
-    if ((replicas > 0 && Number(reached) < replicas) || !(await live.confirmMaster())) {
-      throw notReplicated()
-    }
-    return Array.isArray(reply) ? reply : [reply]
+    const write = checkedReply(reply, WriteReply)
+    if (replicas > 0 && Number(reached) < replicas)
+      throw notReplicated('too few Redis replicas confirmed it in time')
+    if (!(await live.confirmMaster())) throw notReplicated('the Redis master is not confirmed')
+    return write
   } catch (error) {
-    if (error instanceof UnknownOutcomeError) throw notReplicated(error)
-    if (!isRedisUnavailable(error)) throw error
-    throw new CommandError('BROKER_UNAVAILABLE', `Redis refused the change: ${error.message}. Try again`, {
-      retryAfterMs: 1_000,
-      cause: error,
-    })
+    if (error instanceof UnknownOutcomeError) throw notReplicated(error.message, error)
+    return unavailable(error)
   }
 }
 
-function notReplicated(cause?: unknown): CommandError {
-  return new CommandError(
-    'NOT_REPLICATED',
-    'Too few Redis replicas confirmed the change in time, so it is unknown whether it is stored: repeat it',
-    { retryAfterMs: 1_000, cause },
+/** Throws BROKER_UNAVAILABLE for an error after which the same call may succeed, and every other as it is. */
+export function unavailable(error: unknown): never {
+  if (!isRedisUnavailable(error)) throw error
+  throw new CommandError(
+    'BROKER_UNAVAILABLE',
+    `Redis cannot be used at the moment: ${error.message}. Try again`,
+    { retryAfterMs: 1_000, cause: error },
   )
 }
 
-function asText(reply: unknown): unknown {
-  if (Buffer.isBuffer(reply)) return reply.toString()
-  return Array.isArray(reply) ? reply.map(asText) : reply
+function notReplicated(reason: string, cause?: unknown): CommandError {
+  return new CommandError(
+    'NOT_REPLICATED',
+    `It is unknown whether the change is stored (${reason}): repeat it`,
+    { retryAfterMs: 1_000, cause },
+  )
 }

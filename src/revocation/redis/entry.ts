@@ -1,5 +1,5 @@
 // A revocation as Redis stores it: see scripts.ts.
-import { revocationName, type Revocation } from '../../tenant/revocations.js'
+import { isRevocationName, revocationName, type Revocation } from '../../tenant/revocations.js'
 
 /** Returns a time as an entry holds it. */
 export function timeText(ms: number | undefined): string {
@@ -12,10 +12,10 @@ export interface RevocationChange {
   readonly revocation: Revocation | undefined
 }
 
-/** Parses an entry, or a name alone. Returns undefined for an entry of a kind that a newer version added. */
+/** Parses an entry, or a name alone. Returns undefined for those of a kind that a newer version added. */
 export function parseEntry(text: string): RevocationChange | undefined {
   const [name = '', times] = text.split('\n')
-  if (times === undefined) return { name, revocation: undefined }
+  if (times === undefined) return isRevocationName(name) ? { name, revocation: undefined } : undefined
   const [expires = '', before = ''] = times.split(' ')
   const revocation = withTimes(targetOf(name), timeOf(expires), timeOf(before))
   return revocationName(revocation) === name ? { name, revocation } : undefined

@@ -1,12 +1,11 @@
 // Reads revocations from Redis, in pages, so that neither Redis nor this process is blocked for long.
 import { z } from 'zod'
-import type { Log } from '../../log.js'
+import type { LimitedLog } from '../../log.js'
 import { tenantRevocationsKey, type RevocationKeys } from '../../redis/keys.js'
 import type { LiveRedis } from '../../redis/link.js'
-import { addScript } from '../../redis/scripts.js'
+import { checkedReply, runPipeline, runScript } from '../../redis/run-script.js'
 import { RevocationSet } from '../../tenant/revocations.js'
 import type { RevocationPage } from '../store.js'
-import { runPipeline } from './calls.js'
 import { parseEntry } from './entry.js'
 import { readChanges } from './scripts.js'
 
@@ -36,22 +35,20 @@ const ListReply = z.tuple([Texts, z.number()])
 
 export class RevocationReader {
   readonly #keys: RevocationKeys
-  readonly #log: Log
+  readonly #log: LimitedLog
 
-  constructor(keys: RevocationKeys, log: Log) {
+  constructor(keys: RevocationKeys, log: LimitedLog) {
     this.#keys = keys
     this.#log = log
   }
 
   /** Reads the changes after `position`. @throws errors that `isRedisUnavailable` recognizes. */
   async readChanges(live: LiveRedis, position: LogPosition | undefined): Promise<ChangesPage> {
-    const pipeline = live.client.pipeline()
-    addScript(pipeline, readChanges, {
+    const [continues, id, nonce, flat] = await runScript(live, readChanges, {
       keys: [this.#keys.log],
       args: [position?.id ?? 'none', position?.nonce ?? '', changesPerPage],
+      reply: ChangesReply,
     })
-    const [reply] = await runPipeline(live, pipeline)
-    const [continues, id, nonce, flat] = ChangesReply.parse(reply)
     if (continues !== 1) return { kind: 'unknown', newest: { id, nonce } }
     const changes = new Map<string, string[]>()
     for (let index = 0; index + 1 < flat.length; index += 2) {
@@ -66,7 +63,7 @@ export class RevocationReader {
   /** Reads the revocations of all tenants. @throws errors that `isRedisUnavailable` recognizes. */
   async readAll(live: LiveRedis): Promise<Map<string, RevocationSet>> {
     const [tenants] = await runPipeline(live, live.client.pipeline().hkeys(this.#keys.tenants))
-    const sets = new Map(Texts.parse(tenants).map((tenantId) => [tenantId, new RevocationSet()]))
+    const sets = new Map(checkedReply(tenants, Texts).map((tenantId) => [tenantId, new RevocationSet()]))
     const cursors = [...sets.keys()].map((tenantId) => ({ tenantId, min: '-' }))
     while (cursors.length > 0) {
       const batch = cursors.splice(-tenantsPerPipeline)
@@ -75,7 +72,7 @@ export class RevocationReader {
         pipeline.zrange(tenantRevocationsKey(tenantId), min, '+', 'BYLEX', 'LIMIT', 0, entriesPerPage)
       const pages = await runPipeline(live, pipeline)
       batch.forEach(({ tenantId }, index) => {
-        const page = Texts.parse(pages[index])
+        const page = checkedReply(pages[index], Texts)
         for (const text of page) this.#put(sets.get(tenantId), text)
         if (page.length === entriesPerPage) cursors.push({ tenantId, min: `(${page.at(-1) ?? ''}` })
       })
@@ -99,7 +96,7 @@ export class RevocationReader {
         .zrange(key, min, '+', 'BYLEX', 'LIMIT', 0, limit + 1)
         .zcard(key),
     )
-    const [texts, total] = ListReply.parse(replies)
+    const [texts, total] = checkedReply(replies, ListReply)
     const page = texts.slice(0, limit)
     return {
       revocations: page.flatMap((text) => parseEntry(text)?.revocation ?? []),
@@ -111,6 +108,6 @@ export class RevocationReader {
   #put(set: RevocationSet | undefined, text: string): void {
     const revocation = parseEntry(text)?.revocation
     if (revocation) set?.put(revocation)
-    else this.#log.warn({}, 'ignored a revocation of an unknown kind')
+    else this.#log.warn('unknown kind', {}, 'ignored a revocation of an unknown kind')
   }
 }

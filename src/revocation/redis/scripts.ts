@@ -12,14 +12,21 @@ const helpers = `
 local function find(key, name)
   return redis.call('ZRANGE', key, '[' .. name .. '\\n', '(' .. name .. '\\11', 'BYLEX', 'LIMIT', 0, 1)[1]
 end
+local function newestId(log)
+  local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  return newest and newest[1] or ''
+end
 `
 
 /**
  * Adds a revocation, or moves the times of the one with its name forward.
  * - KEYS: log, tenants, entries of the tenant.
  * - ARGV: nonce, tenant id, name, expires, issued before, the most entries of the tenant, the most entries of
- *   the log, topic.
- * - Returns {1, entry}, or {0, number of entries} when the tenant has too many.
+ *   the log, topic, 'known' to change only a revocation that exists or ''.
+ * - Returns {1, entry, id}, or {0, number of entries, id} when the tenant has too many, or {0, '', id} when
+ *   there is none to change. The id is that of the newest change in the log, this one included.
+ *
+ * An unchanged entry is written to the log only when there is no log: every Redis with revocations has one.
  *
  * The new entry is written before the old one is removed, because a Redis that is out of memory refuses the
  * first write.
@@ -33,35 +40,37 @@ if old then
     expires = oldExpires
   end
   if oldBefore ~= '-' and before ~= '-' and tonumber(oldBefore) > tonumber(before) then before = oldBefore end
+elseif ARGV[9] == 'known' then
+  return {0, '', newestId(KEYS[1])}
 elseif ARGV[3] ~= 'tenant' then
   local count = redis.call('ZCARD', KEYS[3])
-  if count >= tonumber(ARGV[6]) then return {0, tostring(count)} end
+  if count >= tonumber(ARGV[6]) then return {0, tostring(count), newestId(KEYS[1])} end
 end
 local entry = ARGV[3] .. '\\n' .. expires .. ' ' .. before
-if entry ~= old then
+if entry ~= old or newestId(KEYS[1]) == '' then
   redis.call('ZADD', KEYS[3], 0, entry)
-  if old then redis.call('ZREM', KEYS[3], old) end
+  if old and entry ~= old then redis.call('ZREM', KEYS[3], old) end
   redis.call('HSET', KEYS[2], ARGV[2], 1)
   redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[7], '*', 'nonce', ARGV[1], 'tenant', ARGV[2], 'entry', entry)
   redis.call('PUBLISH', ARGV[8], '')
 end
-return {1, entry}
+return {1, entry, newestId(KEYS[1])}
 `)
 
 /**
  * Ends a revocation. The log gets its name alone.
  * - KEYS: log, tenants, entries of the tenant.
  * - ARGV: nonce, tenant id, name, the most entries of the log, topic.
- * - Returns 1, or 0 when there is none.
+ * - Returns {1, '', id}, or {0, '', id} when there is none, with the id of the newest change in the log.
  */
 export const removeRevocation = script(`${helpers}
 local old = find(KEYS[3], ARGV[3])
-if not old then return 0 end
+if not old then return {0, '', newestId(KEYS[1])} end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'nonce', ARGV[1], 'tenant', ARGV[2], 'entry', ARGV[3])
 redis.call('ZREM', KEYS[3], old)
 if redis.call('ZCARD', KEYS[3]) == 0 then redis.call('HDEL', KEYS[2], ARGV[2]) end
 redis.call('PUBLISH', ARGV[5], '')
-return 1
+return {1, '', newestId(KEYS[1])}
 `)
 
 /**

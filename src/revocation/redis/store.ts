@@ -2,24 +2,20 @@
 // changes. A gateway that was cut from Redis continues the log where it stopped, or reads everything again
 // when the log does not reach back that far or another master has another one.
 import { randomBytes } from 'node:crypto'
+import { z } from 'zod'
 import { pause } from '../../deadline.js'
-import { CommandError } from '../../errors.js'
-import type { Log } from '../../log.js'
+import { LimitedLog, type Log } from '../../log.js'
 import { revocationKeys, tenantRevocationsKey, type RevocationKeys } from '../../redis/keys.js'
 import type { LiveRedis, Prepare, RedisLink } from '../../redis/link.js'
-import { addScript, type Pipeline } from '../../redis/scripts.js'
-import { revocationName, RevocationSet, type Revocation } from '../../tenant/revocations.js'
+import { addTextScript, isRedisUnavailable, runPipeline, runScript } from '../../redis/run-script.js'
+import type { Pipeline } from '../../redis/scripts.js'
+import { revocationName, revocationsMax, RevocationSet, type Revocation } from '../../tenant/revocations.js'
 import type { Clock } from '../../time.js'
-import {
-  revocationsAllowed,
-  tooManyRevocations,
-  type RevocationListener,
-  type RevocationPage,
-  type RevocationStore,
-} from '../store.js'
+import { HeldRevocations, tooManyRevocations } from '../held.js'
+import type { RevocationPage, RevocationStore } from '../store.js'
 import { ReadWaiters } from './read-waiters.js'
 import { parseEntry, timeText } from './entry.js'
-import { isRedisUnavailable, runPipeline, runWrite } from './calls.js'
+import { runWrite, unavailable, type WriteReply } from './calls.js'
 import { RevocationReader, type LogPosition } from './reader.js'
 import { addRevocation, loadRevocationScripts, removeExpired, removeRevocation } from './scripts.js'
 
@@ -44,12 +40,27 @@ const sweepDelayMs = 120_000
 const namesPerSweepCall = 500
 const entriesPerRestore = 500
 
-export class RedisRevocations implements RevocationStore {
+/** A change of one revocation of a tenant. */
+interface Write {
+  readonly addCall: (pipeline: Pipeline) => void
+  /** Returns the entry to apply on this gateway. */
+  readonly entryOf: (reply: WriteReply) => string | undefined
+}
+
+interface Addition {
+  readonly tenantId: string
+  readonly revocation: Revocation
+  /** The most revocations that the tenant may have. */
+  readonly max: number
+  /** `known`: only a revocation that Redis has is changed. */
+  readonly only?: 'known'
+}
+
+export class RedisRevocations extends HeldRevocations implements RevocationStore {
   readonly #options: RedisRevocationsOptions
   readonly #keys: RevocationKeys
   readonly #link: RedisLink
-  readonly #sets = new Map<string, RevocationSet>()
-  readonly #listeners = new Map<string, RevocationListener>()
+  readonly #log: LimitedLog
   readonly #reader: RevocationReader
   readonly #waiters = new ReadWaiters()
   /** Undefined until everything has been read once. */
@@ -59,9 +70,11 @@ export class RedisRevocations implements RevocationStore {
   #pollNow = new AbortController()
 
   constructor(options: RedisRevocationsOptions) {
+    super()
     this.#options = options
+    this.#log = new LimitedLog(options.log, options.clock)
     this.#keys = revocationKeys(options.installation)
-    this.#reader = new RevocationReader(this.#keys, options.log)
+    this.#reader = new RevocationReader(this.#keys, this.#log)
     this.#link = options.createLink('revocations', async (live) => {
       await loadRevocationScripts(live)
       live.client.on('message', () => this.#pollNow.abort())
@@ -70,24 +83,9 @@ export class RedisRevocations implements RevocationStore {
     this.#link.onOpen(() => this.#pollNow.abort())
   }
 
-  get size(): number {
-    let size = 0
-    for (const set of this.#sets.values()) size += set.size
-    return size
-  }
-
   /** Why no client can be admitted yet, for `/readyz`; empty once the revocations have been read. */
   unreadyReasons(): string[] {
     return this.#position ? [] : ['The revocations have not been read from Redis yet']
-  }
-
-  open(tenantId: string, listener: RevocationListener): RevocationSet {
-    this.#listeners.set(tenantId, listener)
-    return this.#setOf(tenantId)
-  }
-
-  close(tenantId: string): void {
-    this.#listeners.delete(tenantId)
   }
 
   /**
@@ -127,29 +125,42 @@ export class RedisRevocations implements RevocationStore {
       if (this.#position) this.#waiters.settle()
     } catch (error) {
       if (!isRedisUnavailable(error)) throw error
-      this.#options.log.debug({ err: error }, 'the revocations could not be read; trying again')
+      this.#log.warn(
+        'unreadable',
+        { err: error },
+        'the revocations could not be read from Redis; those known before stay in force until it succeeds',
+      )
     }
   }
 
   async add(tenantId: string, revocation: Revocation): Promise<void> {
-    const max = revocationsAllowed(this.size)
-    const [added, text] = await this.#write((pipeline) =>
-      this.#addTo(pipeline, { tenantId, revocation, max }),
-    )
-    if (added !== 1) throw tooManyRevocations(Number(text), max)
-    this.#apply(tenantId, [String(text)])
+    const max = this.allowed()
+    const { done, text } = await this.#write(tenantId, {
+      addCall: (pipeline) => this.#addTo(pipeline, { tenantId, revocation, max }),
+      entryOf: (reply) => (reply.done ? reply.text : undefined),
+    })
+    if (!done) throw tooManyRevocations(Number(text), max)
+  }
+
+  async prolong(tenantId: string, revocation: Revocation): Promise<void> {
+    await this.#write(tenantId, {
+      addCall: (pipeline) =>
+        this.#addTo(pipeline, { tenantId, revocation, max: revocationsMax, only: 'known' }),
+      entryOf: (reply) => (reply.done ? reply.text : revocationName(revocation)),
+    })
   }
 
   async remove(tenantId: string, name: string): Promise<boolean> {
-    const { log, tenants, changes } = this.#keys
-    const [removed] = await this.#write((pipeline) =>
-      addScript(pipeline, removeRevocation, {
-        keys: [log, tenants, tenantRevocationsKey(tenantId)],
-        args: [nonce(), tenantId, name, logMax, changes],
-      }),
-    )
-    this.#apply(tenantId, [name])
-    return removed === 1
+    const { changes, log, tenants } = this.#keys
+    const { done } = await this.#write(tenantId, {
+      addCall: (pipeline) =>
+        addTextScript(pipeline, removeRevocation, {
+          keys: [log, tenants, tenantRevocationsKey(tenantId)],
+          args: [nonce(), tenantId, name, logMax, changes],
+        }),
+      entryOf: () => name,
+    })
+    return done
   }
 
   async list(tenantId: string, page: { after: string; limit: number }): Promise<RevocationPage> {
@@ -157,18 +168,25 @@ export class RedisRevocations implements RevocationStore {
     return this.#reader.readPage(live, tenantId, page).catch(unavailable)
   }
 
-  async #write(addCall: (pipeline: Pipeline) => void): Promise<unknown[]> {
+  /**
+   * Writes a change and applies it here. While the write waited for replicas, the log may have been read past
+   * it: then the change has been applied, perhaps with later ones of others, which it must not undo. A
+   * position that was reached before the write began is older than the write.
+   */
+  async #write(tenantId: string, { addCall, entryOf }: Write): Promise<WriteReply> {
     const live = await this.#link.ready(1_000).catch(unavailable)
-    return runWrite(live, addCall, this.#options.waitReplicas())
+    const before = this.#position
+    const reply = await runWrite(live, addCall, this.#options.waitReplicas())
+    const entry = entryOf(reply)
+    const isRead = this.#position !== before && !isBefore(this.#position, reply.newestId)
+    if (entry !== undefined && !isRead) this.#apply(tenantId, [entry])
+    return reply
   }
 
-  #addTo(
-    pipeline: Pipeline,
-    { max, revocation, tenantId }: { tenantId: string; revocation: Revocation; max: number },
-  ): void {
+  #addTo(pipeline: Pipeline, { max, only, revocation, tenantId }: Addition): void {
     const { changes, log, tenants } = this.#keys
     const { expiresAtMs, issuedBeforeMs } = revocation
-    addScript(pipeline, addRevocation, {
+    addTextScript(pipeline, addRevocation, {
       keys: [log, tenants, tenantRevocationsKey(tenantId)],
       args: [
         nonce(),
@@ -179,6 +197,7 @@ export class RedisRevocations implements RevocationStore {
         max,
         logMax,
         changes,
+        only ?? '',
       ],
     })
   }
@@ -187,6 +206,8 @@ export class RedisRevocations implements RevocationStore {
     for (;;) {
       const page = await this.#reader.readChanges(live, this.#position)
       if (page.kind === 'unknown') {
+        // New clients wait: changes that are made while everything is read follow with the log.
+        this.#readOn = undefined
         await this.#readAll(live, page.newest)
         continue
       }
@@ -202,10 +223,10 @@ export class RedisRevocations implements RevocationStore {
     // The log of a Redis that ever had a revocation is never empty, so this Redis has lost its data.
     if (newest.id === '' && this.size > 0) return this.#restore(live)
     const sets = await this.#reader.readAll(live)
-    for (const tenantId of new Set([...this.#sets.keys(), ...sets.keys()])) {
+    for (const tenantId of new Set([...this.sets.keys(), ...sets.keys()])) {
       const read = sets.get(tenantId) ?? new RevocationSet()
-      this.#setOf(tenantId).replaceBy(read)
-      if (read.size > 0) this.#listeners.get(tenantId)?.revoked('all')
+      this.setOf(tenantId).replaceBy(read)
+      if (read.size > 0) this.listeners.get(tenantId)?.revoked('all')
     }
     const first = this.#position === undefined
     this.#position = newest
@@ -214,7 +235,7 @@ export class RedisRevocations implements RevocationStore {
 
   /** Writes the revocations that this gateway knows into a Redis that has lost them. */
   async #restore(live: LiveRedis): Promise<void> {
-    const known = [...this.#sets].flatMap(([tenantId, set]) =>
+    const known = [...this.sets].flatMap(([tenantId, set]) =>
       Array.from(set, (revocation) => ({ tenantId, revocation, max: Infinity })),
     )
     this.#options.log.warn(
@@ -230,33 +251,34 @@ export class RedisRevocations implements RevocationStore {
 
   /** Applies changed entries of a tenant, and then tells its listener of the new revocations. */
   #apply(tenantId: string, entries: readonly string[]): void {
-    const set = this.#setOf(tenantId)
+    const set = this.setOf(tenantId)
     const added: Revocation[] = []
     for (const text of entries) {
       const change = parseEntry(text)
-      if (!change) this.#options.log.warn({ tenantId }, 'ignored a revocation of an unknown kind')
+      if (!change) this.#log.warn('unknown kind', { tenantId }, 'ignored a revocation of an unknown kind')
       else if (change.revocation) {
         set.put(change.revocation)
         added.push(change.revocation)
       } else set.remove(change.name)
     }
-    if (added.length > 0) this.#listeners.get(tenantId)?.revoked(added)
+    if (added.length > 0) this.listeners.get(tenantId)?.revoked(added)
   }
 
   /**
-   * Forgets expired revocations, here and in Redis, and tenants that are neither served nor in Redis.
-   * What Redis keeps because it does not answer is forgotten again later.
+   * Forgets expired revocations, in Redis and then here, and tenants that are neither served nor in Redis.
+   * While Redis does not answer, both keep them: what Redis kept alone would count against the tenant.
    */
   async sweep(): Promise<void> {
     const beforeMs = this.#options.clock.epochMs() - sweepDelayMs
     const live = this.#link.current
-    for (const [tenantId, set] of this.#sets) {
-      const names = set.removeExpired(beforeMs)
-      const served = this.#listeners.has(tenantId)
-      if (!live || (served && names.length === 0)) continue
+    if (!live) return
+    for (const [tenantId, set] of this.sets) {
+      const names = set.expiredNames(beforeMs)
+      if (names.length === 0 && this.listeners.has(tenantId)) continue
       try {
         const left = await this.#removeExpired(live, tenantId, names)
-        if (left === 0 && !this.#listeners.has(tenantId)) this.#sets.delete(tenantId)
+        set.removeExpired(beforeMs)
+        if (left === 0 && !this.listeners.has(tenantId)) this.sets.delete(tenantId)
       } catch (error) {
         if (!isRedisUnavailable(error)) throw error
       }
@@ -264,25 +286,16 @@ export class RedisRevocations implements RevocationStore {
   }
 
   /** Returns the number of revocations of the tenant that Redis keeps. */
-  async #removeExpired(live: LiveRedis, tenantId: string, names: readonly string[]): Promise<unknown> {
-    let left: unknown
+  async #removeExpired(live: LiveRedis, tenantId: string, names: readonly string[]): Promise<number> {
+    let left = 0
     for (let start = 0; start === 0 || start < names.length; start += namesPerSweepCall) {
-      const pipeline = live.client.pipeline()
-      addScript(pipeline, removeExpired, {
+      left = await runScript(live, removeExpired, {
         keys: [this.#keys.tenants, tenantRevocationsKey(tenantId)],
         args: [tenantId, ...names.slice(start, start + namesPerSweepCall)],
+        reply: z.number(),
       })
-      left = (await runPipeline(live, pipeline))[0]
     }
     return left
-  }
-
-  #setOf(tenantId: string): RevocationSet {
-    const known = this.#sets.get(tenantId)
-    if (known) return known
-    const created = new RevocationSet()
-    this.#sets.set(tenantId, created)
-    return created
   }
 }
 
@@ -290,10 +303,9 @@ function nonce(): string {
   return randomBytes(9).toString('base64url')
 }
 
-function unavailable(error: unknown): never {
-  if (!isRedisUnavailable(error)) throw error
-  throw new CommandError('BROKER_UNAVAILABLE', `Redis is not available: ${error.message}. Try again`, {
-    retryAfterMs: 1_000,
-    cause: error,
-  })
+/** Returns whether the position precedes the change with this id, `<ms>-<sequence number>`. */
+function isBefore(position: LogPosition | undefined, id: string): boolean {
+  const [ms = 0, sequence = 0] = (position?.id ?? '').split('-').map(Number)
+  const [otherMs = 0, otherSequence = 0] = id.split('-').map(Number)
+  return ms < otherMs || (ms === otherMs && sequence < otherSequence)
 }

@@ -101,7 +101,7 @@ export class TenantRevocations implements RevocationListener {
     if (tokenExpiresAtMs !== undefined && tokenExpiresAtMs <= expiresAtMs) return
     const kept = tokenExpiresAtMs === undefined ? rest : { ...rest, expiresAtMs: tokenExpiresAtMs }
     this.#byApi.put(kept)
-    this.#deps.store.add(this.#tenantId, kept).catch((error: unknown) => {
+    this.#deps.store.prolong(this.#tenantId, kept).catch((error: unknown) => {
       this.#deps.log.warn({ err: error, tenantId: this.#tenantId }, 'a revocation could not be prolonged')
     })
   }
