@@ -73,8 +73,6 @@ export const conditionTypes = {
   Ready: 'Accepted, CredentialsReady and Programmed are all true. Use it with `kubectl wait`.',
   Accepted: 'The spec can be met: plan, quota, keys and rules are valid.',
   Programmed: 'All live gateways enforce the spec.',
-  TooManyCredentials:
-    'The tenant has 256 older ChatCredentials, which is the maximum. The key of this one is not accepted.',
   CredentialsReady: 'The Secret of generated keys is up to date.',
   QuotaPressure: 'More than 90 % of a limit is used.',
   Reconciling: 'Work is in progress and continues by itself.',

@@ -66,6 +66,17 @@ export function keyOf({ name, namespace }: ObjectKey): string {
   return namespace === undefined ? name : `${namespace}/${name}`
 }
 
+/**
+ * Compares by creation, the older object first; the key decides between objects of one second. It is the same
+ * order in every process.
+ */
+export function compareAge({ metadata: a }: ApiObject, { metadata: b }: ApiObject): number {
+  const [first = '', second = ''] = [a.creationTimestamp, b.creationTimestamp]
+  if (first !== second) return first < second ? -1 : 1
+  const [key, other] = [keyOf(a), keyOf(b)]
+  return Number(key > other) - Number(key < other)
+}
+
 /** Returns `<group>/<version>`, or `<version>` for the core group. */
 export function apiVersionOf({ group, version }: ResourceKind): string {
   return group === '' ? version : `${group}/${version}`

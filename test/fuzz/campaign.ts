@@ -64,7 +64,8 @@ export class Campaign {
       const problem = await this.#runAll(batch)
       if (problem !== undefined) return problem
     }
-    return (await this.#witness.end()) ?? this.#growth(before)
+    // Work that began in the last round may end in a bug after its check.
+    return (await this.#witness.end()) ?? (await this.#growth(before)) ?? this.#newBugs()
   }
 
   /** Runs one input and checks the gateway at once. */
@@ -119,7 +120,11 @@ export class Campaign {
   }
 
   async #check(): Promise<string | undefined> {
-    if (this.#witness.problem !== undefined) return this.#witness.problem
+    return this.#witness.problem ?? this.#newBugs()
+  }
+
+  /** Returns a sentence about the bugs that the gateway has counted since the last call. */
+  async #newBugs(): Promise<string | undefined> {
     const { bugs } = await this.#rig.health()
     const more = bugs - this.#bugs
     this.#bugs = bugs
@@ -138,6 +143,9 @@ export class Campaign {
   }
 
   async #report(input: FuzzInput, problem: string): Promise<string> {
+    // The bugs of this round belong to this report. Otherwise the first smaller input would seem to cause them.
+    // A gateway that has crashed has no answer.
+    const bugs = await this.#newBugs().catch(() => undefined)
     const stillFails = async (smaller: FuzzInput) => (await this.#tryAgain(smaller)) !== undefined
     const smallest = await reduced(input, stillFails)
     await mkdir(failureFolder, { recursive: true })
@@ -145,6 +153,7 @@ export class Campaign {
     await writeFile(file, toText(smallest))
     return [
       `${problem}.`,
+      ...(bugs === undefined ? [] : [`In the same round ${bugs}.`]),
       `Seed ${this.#options.seed}, input ${this.ran} (${input.target}).`,
       `The smallest input that was found is in ${file}; run it again with: npm run fuzz -- --replay ${file}`,
       this.#rig.gateway.program.output.slice(-4_000),

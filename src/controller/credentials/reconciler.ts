@@ -18,7 +18,7 @@ import type { Cluster } from '../cluster.js'
 import type { PublicUrl } from './endpoints.js'
 import { chatCredentials, isBeingDeleted, secrets } from '../kinds.js'
 import type { EventRecorder, ObjectApi, ReconcileOutcome } from '../../kube/ports.js'
-import { keyOf, type ApiObject } from '../../kube/object.js'
+import { compareAge, keyOf, type ApiObject } from '../../kube/object.js'
 import type { ManagedSecrets } from './managed-secret.js'
 import { tenantOf } from '../references.js'
 import { ReadyReport } from '../ready-report.js'
@@ -30,7 +30,7 @@ import { tenantStatusOf } from '../tenants/status.js'
 export interface CredentialReconcilerOptions {
   readonly api: ObjectApi
   readonly cluster: Cluster
-  readonly catalog: CatalogPublisher
+  readonly catalog: Pick<CatalogPublisher, 'policyOf' | 'rolloutOf'>
   readonly secrets: ManagedSecrets
   readonly publicUrl: PublicUrl | undefined
   readonly clock: Clock
@@ -136,14 +136,20 @@ export class CredentialReconciler {
   }
 
   /**
-   * Returns whether the policy of the tenant has the keys of the maximum number of other ChatCredentials. A
-   * policy without this key may also be older than this ChatCredential.
+   * Returns whether the tenant has the maximum number of older ChatCredentials. Only their age counts, as in
+   * the tenant's policy: the order in which the changes arrive does not decide which one is refused.
    */
   #isOneTooMany(object: ApiObject, tenant: string): boolean {
-    const { catalog, cluster } = this.#options
-    if (cluster.credentialsByTenant.keysOf(tenant).size <= credentialsMax) return false
-    const accepted = new Set(catalog.policyOf(tenant)?.apiKeys?.map(({ credential }) => credential))
-    return accepted.size >= credentialsMax && !accepted.has(object.metadata.name)
+    const { caches, credentialsByTenant } = this.#options.cluster
+    const keys = credentialsByTenant.keysOf(tenant)
+    if (keys.size <= credentialsMax) return false
+    let older = 0
+    for (const key of keys) {
+      const other = caches.credentials.get(key)
+      if (other && compareAge(other, object) < 0) older += 1
+      if (older === credentialsMax) return true
+    }
+    return false
   }
 
   /**

@@ -15,7 +15,7 @@ import type { DesiredKeys, GeneratedKeys } from '../credentials/key-rotation.js'
 import { rotateAnnotation, sampleAnnotation, secrets } from '../kinds.js'
 import type { ObjectApi } from '../../kube/ports.js'
 import { lastGoodPolicy } from './last-good-policy.js'
-import { keyOf, type ApiObject } from '../../kube/object.js'
+import { compareAge, keyOf, type ApiObject } from '../../kube/object.js'
 
 export interface TenantPolicyOptions {
   readonly api: ObjectApi
@@ -138,7 +138,7 @@ export class TenantPolicies {
     const { caches, credentialsByTenant } = this.#options.cluster
     const keys = [...credentialsByTenant.keysOf(keyOf(object.metadata))]
     const all = keys.toSorted().flatMap((key) => caches.credentials.get(key) ?? [])
-    const oldest = all.length > credentialsMax ? all.toSorted(byAge).slice(0, credentialsMax) : all
+    const oldest = all.length > credentialsMax ? all.toSorted(compareAge).slice(0, credentialsMax) : all
     return oldest.flatMap((credential) => {
       const known = enforced?.apiKeys?.filter((entry) => entry.credential === credential.metadata.name)
       return apiKeysOf(credential, caches.secrets, nowMs) ?? known ?? []
@@ -153,10 +153,4 @@ export class TenantPolicies {
       return [{ path: ['spec', 'auth', index, 'jwksURI'], reason: 'InvalidKey' as const, message }]
     })
   }
-}
-
-/** Compares by creation; objects of the same second keep their order. */
-function byAge(a: ApiObject, b: ApiObject): number {
-  const [first = '', second = ''] = [a.metadata.creationTimestamp, b.metadata.creationTimestamp]
-  return Number(first > second) - Number(first < second)
 }

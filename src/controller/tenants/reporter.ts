@@ -9,7 +9,7 @@ import type { PublicUrl } from '../credentials/endpoints.js'
 import { chatTenants } from '../kinds.js'
 import type { EventRecorder, ObjectApi, ReconcileOutcome } from '../../kube/ports.js'
 import { conditionEvents } from './condition-events.js'
-import { keyOf, type ApiObject } from '../../kube/object.js'
+import { compareAge, keyOf, type ApiObject } from '../../kube/object.js'
 import { hostnamesOf } from '../references.js'
 import type { RolloutLatency } from '../catalog/rollout-latency.js'
 import { tenantConditions } from './conditions.js'
@@ -174,7 +174,7 @@ export class TenantReporter {
       let oldest = object
       for (const key of tenantsByHostname.keysOf(hostname)) {
         const other = caches.tenants.get(key)
-        if (other && isOlder(other, oldest)) oldest = other
+        if (other && compareAge(other, oldest) < 0) oldest = other
       }
       if (oldest.metadata.uid !== object.metadata.uid) {
         const owner = keyOf(oldest.metadata)
@@ -184,10 +184,4 @@ export class TenantReporter {
     }
     return undefined
   }
-}
-
-/** Compares by creation; the key decides between objects of one second. */
-function isOlder(a: ApiObject, b: ApiObject): boolean {
-  const [first = '', second = ''] = [a.metadata.creationTimestamp, b.metadata.creationTimestamp]
-  return first === second ? keyOf(a.metadata) < keyOf(b.metadata) : first < second
 }
