@@ -170,6 +170,8 @@ describe('a Cluster without replicas', () => {
 
   test('a move discards no connection', async () => {
     await send(one, ref, 'before')
+    // The publish needs only one of the links; the others may still connect for the first time.
+    await until('all connections', () => [...one.links.values()].every((link) => link.current))
     const connections = [...one.links.values()].map((link) => link.current)
     await move(second)
     await send(one, ref, 'after')
