@@ -65,7 +65,7 @@ export const errorCodes = {
     http: 401,
     temporary: false,
     meaning:
-      'The token, or every token of its user or of its time of issue, was revoked. Sign in again to get a new token.',
+      'The token was revoked: by its id, by its time of issue, or because its user was revoked. Sign in again to get a new token. While a user is revoked, new tokens of the user are refused too.',
   },
   KEYS_UNAVAILABLE: {
     http: 503,

@@ -132,7 +132,7 @@ export class Metrics {
     )
     this.cutConnections = counter(
       'parley_cut_connections_total',
-      'Connections to the clients’ port cut before their client was authenticated, by reason (unauthenticated_max, unauthenticated_per_address, pipelining, unread_response, early_frames, api_key_guessing, proxy_header_missing, proxy_header_malformed, proxy_header_timeout).',
+      'Connections that the gateway closed before their client was authenticated, by reason: unauthenticated_max and unauthenticated_per_address (too many such connections), pipelining (too many requests before the response to an earlier one), unread_response (the client did not read its response), early_frames (too many bytes before the response to an upgrade), api_key_guessing (too many API calls without a valid key), proxy_header_missing, proxy_header_malformed and proxy_header_timeout (no valid header of the PROXY protocol).',
       ['reason'],
     )
     this.tlsHandshakeFailures = counter(
@@ -178,7 +178,7 @@ export class Metrics {
     )
     this.memoryCloses = counter(
       'parley_memory_closes_total',
-      'Sessions closed because clients made the gateway hold more memory than its limit allows.',
+      'Sessions that the gateway closed with 3008 because parley_gateway_held_bytes exceeded its limit.',
     )
     this.rebalancedSessions = counter(
       'parley_rebalanced_sessions_total',
@@ -251,7 +251,7 @@ export class Metrics {
       ],
       [
         'parley_gateway_unauthenticated_connections_limit',
-        'Largest number of unauthenticated connections; further ones are cut.',
+        'Largest number of unauthenticated connections; the gateway closes further ones at once.',
         (gateway) => gateway.unauthenticatedMax,
       ],
       [
@@ -271,12 +271,12 @@ export class Metrics {
       ],
       [
         'parley_gateway_held_bytes',
-        'Memory that clients make this gateway hold: unread frames, waiting messages and publishes.',
+        'Memory that clients make this gateway hold, in bytes: frames that they have not read yet, and commands and publishes that wait.',
         ({ memory }) => memory.bytes,
       ],
       [
         'parley_gateway_held_bytes_limit',
-        'Largest number of these bytes; above it, connections of the tenant that holds most are closed with 3008.',
+        'Largest value of parley_gateway_held_bytes; above it, the gateway closes connections of the tenant that holds the most with 3008.',
         ({ memory }) => memory.bytesMax,
       ],
       [

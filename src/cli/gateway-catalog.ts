@@ -53,7 +53,7 @@ export function openCatalog(
   if (tenants !== undefined) return filesCatalog(tenants)
   if (sealingKeyFile === undefined) {
     throw new ConfigError([
-      'The source of tenants is not clear: give either --tenants with a folder, or --sealing-key-file to follow the catalog in Redis',
+      'The gateway does not know where to read its tenants: add --tenants with a folder of manifests, or --sealing-key-file to follow the catalog that the controller writes to Redis',
     ])
   }
   const catalog = new CatalogReader({ ...deps, installation, sealing: readSealingKeys(sealingKeyFile) })

@@ -99,7 +99,7 @@ export function gatewayCommand(): Command {
     )
     .option(
       '--memory-limit <MiB>',
-      'memory of the process; clients that hold more than a part of it are closed with 3008, those of the largest tenant first; default: the limit of the container, or half of the machine’s memory and at most 4096',
+      'memory that the process may use; clients may make it hold 30 % of what is above 128 MiB, and when they exceed that, the gateway closes connections of the tenant that holds the most with 3008; default: the limit of the container, or without one half of the machine’s memory, at most 4096',
       parseCount,
     )
     .option(
@@ -111,7 +111,7 @@ export function gatewayCommand(): Command {
     .option('--allow-private-jwks', 'allow JWKS URLs of tenants with private addresses, and with http', false)
     .option(
       '--stats-names',
-      'name the fullest channels of each tenant in /stats, not only their number',
+      'let /stats name the channels of each tenant that have the most subscribers; by default it shows only how many channels there are, because names of channels often contain names of users',
       false,
     )
     .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))

@@ -39,7 +39,7 @@ export interface StrangerOptions {
 export function publicHostsOption(): Option {
   return new Option(
     '--public-hosts <list>',
-    'host names, separated by commas, whose own pages may connect guests; *.example.com stands for all names below it',
+    'host names, separated by commas; a page of one of them may connect guests to the gateway at the same host name; *.example.com stands for all names below it',
   )
     .env('PARLEY_PUBLIC_HOSTS')
     .argParser((text) => parseList(text, hostProblem))
@@ -66,37 +66,37 @@ export function withStrangerOptions(command: Command): Command {
     .addOption(publicHostsOption())
     .option(
       '--handshake-rate <number>',
-      'maximum of handshakes per second; further ones get 503',
+      'number of WebSocket handshakes that the gateway accepts per second; it refuses further ones with 503',
       parseCount,
       defaultHandshakeRates.perSecond,
     )
     .option(
       '--address-handshake-rate <number>',
-      'the same from one client address; further ones get 429',
+      'number of WebSocket handshakes that the gateway accepts per second from one client address; it refuses further ones with 429',
       parseCount,
       defaultHandshakeRates.perAddress,
     )
     .option(
       '--request-rate <number>',
-      'maximum of HTTP requests per second that are neither handshakes nor calls of the server API; further ones get 503',
+      'number of HTTP requests that the gateway accepts per second, without handshakes and calls of the server API; it refuses further ones with 503',
       parseCount,
       defaultRequestRates.perSecond,
     )
     .option(
       '--address-request-rate <number>',
-      'the same from one client address; further ones get 429',
+      'number of such HTTP requests that the gateway accepts per second from one client address; it refuses further ones with 429',
       parseCount,
       defaultRequestRates.perAddress,
     )
     .option(
       '--unauthenticated-max <number>',
-      'maximum of connections whose clients are not authenticated yet; further ones are cut',
+      'number of connections that may be open without an authenticated client; the gateway closes further ones at once',
       parseCount,
       defaultUnauthenticatedLimits.max,
     )
     .option(
       '--unauthenticated-per-address <number>',
-      'the same from one client address',
+      'number of connections that one client address may have open without an authenticated client; the gateway closes further ones at once',
       parseCount,
       defaultUnauthenticatedLimits.perAddress,
     )

@@ -79,7 +79,7 @@ describe('exits with 78 and one message:', () => {
     expect(await failed({ redis: urlOf(redis) })).toEqual({
       code: 78,
       sentences: [
-        'parley: The source of tenants is not clear: give either --tenants with a folder, or --sealing-key-file to follow the catalog in Redis',
+        'parley: The gateway does not know where to read its tenants: add --tenants with a folder of manifests, or --sealing-key-file to follow the catalog that the controller writes to Redis',
       ],
     })
   })
