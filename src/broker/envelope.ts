@@ -123,12 +123,17 @@ export function writeEnvelope(
   return prefixed(`${header}}\n`, data, 'utf8')
 }
 
+/** Encodes a time for `stampTime`. The publications of one pipeline share it. */
+export function timeStamp(timeMs: number): Buffer {
+  return Buffer.from(String(timeMs), 'latin1')
+}
+
 /**
  * Sets the time of an encoded publication in place. Times have 13 digits until the year 2286, and
  * `writeEnvelope` must have been given one.
  */
-export function stampTime(envelope: Buffer, timeMs: number): void {
-  envelope.write(String(timeMs), timeAt, 'latin1')
+export function stampTime(envelope: Buffer, time: Buffer): void {
+  envelope.set(time, timeAt)
 }
 
 /** A publication that was read from a stream, with its time to live in milliseconds. */
@@ -141,7 +146,7 @@ export interface StoredPublication extends Publication {
  * stamped the publication. `ttlMsMax`: the time to live that the channel's rule allows now.
  */
 export function isExpired(
-  { timeMs, ttlMs = Infinity }: StoredPublication,
+  { timeMs, ttlMs = Infinity }: Pick<StoredPublication, 'timeMs' | 'ttlMs'>,
   nowMs: number,
   ttlMsMax = Infinity,
 ): boolean {

@@ -10,6 +10,7 @@ import {
   type Publication,
   type Tags,
 } from './broker.js'
+import { isExpired } from './envelope.js'
 import type { HistoryRule } from './storage.js'
 
 /** A publication that is not in a stream yet. */
@@ -23,7 +24,8 @@ export interface UnstoredPublication {
 
 interface Entry {
   readonly publication: Publication
-  readonly atMs: number
+  /** When it was appended, by the monotonic clock. */
+  readonly timeMs: number
   readonly ttlMs: number
 }
 
@@ -83,7 +85,7 @@ export class MemoryStream {
     this.#usedAtMs = options.nowMs
     const { nowMs, size, ttlMs } = options
     const publication: Publication = { ...unstored, epoch: this.epoch, offset: this.#topOffset }
-    this.#entries.push({ publication, atMs: nowMs, ttlMs })
+    this.#entries.push({ publication, timeMs: nowMs, ttlMs })
     this.#bytes += bytesOf(publication)
     while (this.count > size) this.#dropOldest()
     this.trim(nowMs)
@@ -95,7 +97,7 @@ export class MemoryStream {
     const { since } = query
     const top = this.top
     const entries = this.#slice(query)
-    const living = entries.filter((entry) => !isExpired(entry, nowMs, rule))
+    const living = entries.filter((entry) => !isExpired(entry, nowMs, rule?.ttlMs))
     const publications = living.map(({ publication }) => publication)
     if (since === undefined) return { publications, top, continuous: true }
     if (since.epoch !== '' && !isSameStream(since.epoch, this.epoch))
@@ -110,7 +112,7 @@ export class MemoryStream {
   /** Removes the oldest publications while they are expired or too many. */
   trim(nowMs: number, rule?: HistoryRule): void {
     for (let oldest = this.#entries[this.#head]; oldest; oldest = this.#entries[this.#head]) {
-      if (this.count <= (rule?.size ?? Infinity) && !isExpired(oldest, nowMs, rule)) return
+      if (this.count <= (rule?.size ?? Infinity) && !isExpired(oldest, nowMs, rule?.ttlMs)) return
       this.#dropOldest()
     }
   }
@@ -158,10 +160,6 @@ export class MemoryStream {
     this.#entries = this.#entries.slice(this.#head)
     this.#head = 0
   }
-}
-
-function isExpired({ atMs, ttlMs }: Entry, nowMs: number, rule: HistoryRule | undefined): boolean {
-  return nowMs - atMs >= Math.min(ttlMs, rule?.ttlMs ?? Infinity)
 }
 
 function bytesOf(publication: Publication): number {

@@ -19,7 +19,7 @@ import type {
 import { digestOf, idempotencyMismatch, IdempotencyResults } from './idempotency.js'
 import { MemoryStream } from './memory-stream.js'
 import { epochWindowMs, idempotencyWindowMs, streamIdleTtlMs } from './retention.js'
-import type { BrokerStorage, HistoryPolicies, HistoryRule } from './storage.js'
+import { noPolicies, ruleInForce, type BrokerStorage, type HistoryPolicies } from './storage.js'
 
 const sweepIntervalMs = 1000
 /** Every stream is swept at least once in this many sweeps, and at least `sweepStreamsMin` in each. */
@@ -57,7 +57,7 @@ export class MemoryBrokerData {
   readonly #store: string
   readonly #streams = new Map<string, ChannelStream>()
   readonly #bytesByTenant = new Map<string, number>()
-  #policies: HistoryPolicies = { historyOf: () => undefined, tenants: () => [] }
+  #policies = noPolicies
   readonly #subscribers = new Map<string, Set<BrokerListener>>()
   readonly #results: IdempotencyResults<Published>
   /**
@@ -123,7 +123,7 @@ export class MemoryBrokerData {
     const nowMs = this.#clock.monotonicMs()
     const found = this.#streams.get(keyOf(ref))
     if (found) {
-      const page = found.stream.page(query, nowMs, this.#ruleOf(ref))
+      const page = found.stream.page(query, nowMs, ruleInForce(this.#policies, ref))
       this.#count(found)
       return page
     }
@@ -160,7 +160,7 @@ export class MemoryBrokerData {
         return
       }
       const [key, found] = next.value
-      found.stream.trim(nowMs, this.#ruleOf(found.ref))
+      found.stream.trim(nowMs, ruleInForce(this.#policies, found.ref))
       this.#count(found)
       // A subscribed stream stays: its subscribers know its epoch, and a new epoch would look like a loss.
       if (found.stream.idleMs(nowMs) <= streamIdleTtlMs || this.#subscribers.has(key)) continue
@@ -225,11 +225,6 @@ export class MemoryBrokerData {
   /** The epoch of a channel without publications. */
   #epochOfEmpty(nowMs: number): string {
     return `${this.#store}.${Math.floor(nowMs / epochWindowMs)}`
-  }
-
-  #ruleOf(ref: ChannelRef): HistoryRule | undefined {
-    const rule = this.#policies.historyOf(ref)
-    return rule === null ? { size: 0, ttlMs: 0 } : rule
   }
 
   /** Counts what the stream occupies after a change. */

@@ -32,6 +32,15 @@ export interface HistoryPolicies {
   tenants(): Iterable<StorageQuota>
 }
 
+/** The policies of a broker that is not governed: it knows no tenant. */
+export const noPolicies: HistoryPolicies = { historyOf: () => undefined, tenants: () => [] }
+
+/** Returns the rule in force for a channel. A channel whose rule keeps no history keeps nothing. */
+export function ruleInForce(policies: HistoryPolicies, ref: StoredChannel): HistoryRule | undefined {
+  const rule = policies.historyOf(ref)
+  return rule === null ? { size: 0, ttlMs: 0 } : rule
+}
+
 /** The memory of the fullest Redis server that this gateway writes to. */
 export interface MemoryUse {
   readonly usedBytes: number

@@ -118,6 +118,17 @@ export function sweepKey(partition: number): string {
   return `parley:{${tags[partition]}}:sweep`
 }
 
+/** Returns the member of a sweep that names the stream of a channel. A tenant's id contains no space. */
+export function sweepMember({ channel, tenantId }: TenantChannel): string {
+  return `${tenantId} ${channel}`
+}
+
+/** Returns the channel that a member of a sweep names. */
+export function channelOfSweepMember(member: string): TenantChannel {
+  const space = member.indexOf(' ')
+  return { tenantId: member.slice(0, space), channel: member.slice(space + 1) }
+}
+
 /** Returns a key that exists while the streams of a partition were recently listed for the sweep. */
 export function listedKey(partition: number): string {
   return `parley:{${tags[partition]}}:listed`

@@ -27,12 +27,14 @@ export class ServerTime {
 
   /** Measures the clock of a master that is new, because its clock may differ from that of the last one. */
   async begin(live: LiveRedis): Promise<void> {
-    this.#estimate = undefined
-    for (let sample = 0; sample < samples; sample += 1) await this.measure(live)
+    for (let sample = 0; sample < samples; sample += 1) await this.measure(live, { replace: sample === 0 })
   }
 
-  /** Measures the clock again, and keeps the more exact estimate unless it is old. */
-  async measure(live: LiveRedis): Promise<void> {
+  /**
+   * Measures the clock again, and keeps the more exact estimate unless it is old. `replace`: keeps the new
+   * one in any case. Until then the last estimate holds.
+   */
+  async measure(live: LiveRedis, { replace = false }: { readonly replace?: boolean } = {}): Promise<void> {
     const sentMs = this.#clock.monotonicMs()
     const [reply] = await live.run(live.client.pipeline().time())
     const atMs = this.#clock.monotonicMs()
@@ -41,7 +43,7 @@ export class ServerTime {
     if (seconds === undefined || micros === undefined) throw new Error('TIME has no time')
     const errorMs = (atMs - sentMs) / 2
     const known = this.#estimate
-    if (known && known.errorMs < errorMs && atMs - known.atMs < ageMsMax) return
+    if (!replace && known && known.errorMs < errorMs && atMs - known.atMs < ageMsMax) return
     this.#estimate = { offsetMs: seconds * 1_000 + micros / 1_000 - (sentMs + atMs) / 2, errorMs, atMs }
   }
 }

@@ -256,6 +256,27 @@ describe('counts', () => {
     expect(await until('no bytes', async () => storage.storedBytes('acme') === 0, deadline)).toBe(true)
   })
 
+  test('are read again after the scripts of Redis were flushed, and forgotten for other tenants', async () => {
+    const redis = await startRedis()
+    const url = `redis://127.0.0.1:${redis.port}`
+    const [one, other] = [open(url), open(url)]
+    const { storage } = one.broker
+    storage.govern(governed(wide, ['acme', 'other']))
+    const sum = (tenantId: string) => storage.storedBytes(tenantId) ?? 0
+    const foreign = { tenantId: 'other', channel: 'general' }
+    await publish(other, 'x'.repeat(30_000))
+    await publish(other, 'x'.repeat(30_000), { ref: foreign })
+    await until('two sums', async () => sum('acme') > 30_000 && sum('other') > 30_000, deadline)
+    await redis.cli('SCRIPT', 'FLUSH')
+    await publish(other, 'x'.repeat(30_000), { ref: acme('more') })
+    await until('a new sum', async () => sum('acme') > 60_000, deadline)
+    storage.govern(governed(wide))
+    expect(await until('one sum', async () => storage.storedBytes('other') === undefined, deadline)).toBe(
+      true,
+    )
+    expect(sum('acme')).toBeGreaterThan(60_000)
+  })
+
   test('a tenant that publishes through two gateways exceeds its quota by two seconds of its rate at most', async () => {
     const redis = await startRedis()
     const url = `redis://127.0.0.1:${redis.port}`

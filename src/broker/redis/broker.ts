@@ -6,6 +6,7 @@ import { idempotencyKey } from '../../redis/keys.js'
 import type { Clock } from '../../time.js'
 import {
   historyLimitMax,
+  isSameStream,
   type Announcement,
   type Broker,
   type BrokerListener,
@@ -22,6 +23,7 @@ import {
   announcementMessage,
   ephemeralMessage,
   stampTime,
+  timeStamp,
   storedPublicationMessage,
   writeEnvelope,
 } from '../envelope.js'
@@ -61,12 +63,6 @@ export interface RedisBrokerParts {
   /** The idempotency window, in milliseconds. */
   readonly windowMs: number
 }
-
-/**
- * The tenant ids and the names of the gateways' own channels begin with this; those of clients never do.
- * Their data may use the reserve of the memory.
- */
-const ownPrefix = '$'
 
 /** Takes the place of the time in an envelope, until the envelope is sent. */
 const unsetTimeMs = 1e12
@@ -111,14 +107,13 @@ export class RedisBroker implements Broker {
       key === undefined
         ? undefined
         : { key: idempotencyKey(ref, key), digest: digestOf(publication), windowMs }
-    const reserved = ref.tenantId.startsWith(ownPrefix) || ref.channel.startsWith(ownPrefix)
-    if (history && !reserved) storage.checkMemory(location)
+    if (history && !location.reserved) storage.checkMemory(location)
     const envelope = writeEnvelope(publication, { timeMs: unsetTimeMs, ttlMs: history?.ttlMs })
     this.#publishing += 1
     try {
       if (!history) return await this.#publishEphemeral(location, { writes, envelope, idempotency })
       const { size, ttlMs } = history
-      const entry = { location, size, ttlMs, envelope, idempotency, reserved }
+      const entry = { location, size, ttlMs, envelope, idempotency }
       // With a known epoch the write is a short script. Without it, with a key, or with another time to live,
       // a longer script determines the epoch and when the stream is swept.
       const cached = this.#epochs.get(location.streamKey)
@@ -178,7 +173,7 @@ export class RedisBroker implements Broker {
     // Replicas are missing: the broker does not return publications that may not survive a failover.
     // Everything that this gateway has delivered is proven to survive.
     const proven = reader?.proven
-    if (!proven || proven.epoch !== top.epoch) {
+    if (!proven || !isSameStream(proven.epoch, top.epoch)) {
       if (publications.length === 0) return { publications, top, continuous }
       throw new CommandError(
         'NOT_REPLICATED',
@@ -265,7 +260,7 @@ export class RedisBroker implements Broker {
       if (repeated) return { durability, repeated }
     }
     const { clock, storage } = this.#parts
-    stampTime(envelope, storage.nowMs(location) ?? clock.epochMs())
+    stampTime(envelope, timeStamp(storage.nowMs(location) ?? clock.epochMs()))
     this.#sendOnce(location, ephemeralMessage(envelope))
     return { durability, repeated: false }
   }

@@ -32,7 +32,15 @@ export interface Topic {
   readonly partition: number
 }
 
-export type ChannelLocation = StreamLocation & Topic
+export interface ChannelLocation extends StreamLocation, Topic {
+  /** True: the channel is the gateways' own, and is also stored while Redis is at maxmemory. */
+  readonly reserved: boolean
+}
+
+/**
+ * The tenant ids and the names of the gateways' own channels begin with this; those of clients never do.
+ */
+const ownPrefix = '$'
 
 /**
  * The size of the cache: more than the number of channels that are busy at one time. A full cache is emptied.
@@ -73,5 +81,6 @@ export function locationOf({ channel, tenantId }: ChannelRef): ChannelLocation {
     recordKey: generationKey(partition),
     storedKey: storedBytesKey(tenantId, partition),
     sweepKey: sweepKey(partition),
+    reserved: tenantId.startsWith(ownPrefix) || channel.startsWith(ownPrefix),
   }
 }

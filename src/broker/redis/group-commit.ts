@@ -2,6 +2,7 @@
 // acknowledged when enough replicas have all of them.
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from '../../redis/link.js'
 import { OrderedWorker, type OrderedWorkerOptions } from '../../redis/routing/ordered-worker.js'
+import { timeStamp } from '../envelope.js'
 import {
   unknownOutcome,
   type AddResult,
@@ -85,7 +86,7 @@ export class GroupCommit extends OrderedWorker<Write> {
     const replicas = waitReplicas()
     const pipeline = live.client.pipeline()
     const commands = this.#commandsOf(live, group)
-    const options = { publishBy: replicas > 0 ? undefined : publishBy, nowMs: nowMs() }
+    const options = { publishBy: replicas > 0 ? undefined : publishBy, time: timeStamp(nowMs()) }
     for (const { generation, writes } of commands) {
       const [first, ...others] = writes
       first.add(pipeline, generation, { ...options, behind: others.flatMap(({ shared }) => shared ?? []) })

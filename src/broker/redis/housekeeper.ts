@@ -4,16 +4,24 @@ import { describeError } from '../../redis/connection.js'
 import { storedBytesKey } from '../../redis/keys.js'
 import type { LiveRedis, RedisLink } from '../../redis/link.js'
 import type { ServerTime } from '../../redis/server-time.js'
+import { addScript } from '../../redis/scripts.js'
 import type { Log } from '../../log.js'
 import type { After, Clock } from '../../time.js'
 import type { HistoryPolicies } from '../storage.js'
 import type { MemoryGauge } from './memory-gauge.js'
 import type { StoredBytes } from './stored-bytes.js'
+import { readSums } from './sweep-scripts.js'
 import type { Sweeper } from './sweeper.js'
 
 const intervalMs = 1_000
-/** The most sums that one pipeline reads. */
-const sumsMax = 2_048
+/** The most sums that one command reads, and the most commands of one pipeline. */
+const sumsMax = 16
+const commandsMax = 128
+/**
+ * The most tenants whose sums one call reads for the first time on a connection: a failover must not make all
+ * gateways read everything at once.
+ */
+const firstReadingsMax = 256
 
 export interface HousekeeperOptions {
   readonly link: RedisLink
@@ -31,6 +39,12 @@ export interface HousekeeperOptions {
   readonly log: Log
 }
 
+/** The sums of some tenants in one partition. */
+interface SumsRead {
+  readonly partition: number
+  readonly tenantIds: readonly string[]
+}
+
 export class Housekeeper {
   readonly #options: HousekeeperOptions
   /** The tenants whose rules have changed. */
@@ -44,7 +58,11 @@ export class Housekeeper {
   constructor(options: HousekeeperOptions) {
     this.#options = options
     options.retired.addEventListener('abort', () => this.close(), { once: true })
-    options.link.onOpen(() => this.#schedule(0))
+    options.link.onOpen(() => {
+      // Another master may have other sums.
+      this.#readAtMs = new Map()
+      this.#schedule(0)
+    })
   }
 
   get memory(): MemoryGauge {
@@ -70,6 +88,8 @@ export class Housekeeper {
     this.#cancel?.()
     this.#cancel = this.#options.after(delayMs, () => {
       this.#cancel = undefined
+      const { clock } = this.#options
+      const startedMs = clock.monotonicMs()
       this.#work()
         .then(
           () => this.#report(undefined),
@@ -77,7 +97,8 @@ export class Housekeeper {
         )
         .finally(() => {
           // Without a connection the link calls `onOpen` again.
-          if (this.#options.link.current && !this.#cancel) this.#schedule(intervalMs)
+          if (!this.#options.link.current || this.#cancel) return
+          this.#schedule(Math.max(0, intervalMs - (clock.monotonicMs() - startedMs)))
         })
     })
   }
@@ -99,36 +120,64 @@ export class Housekeeper {
   }
 
   async #readSums(live: LiveRedis): Promise<void> {
-    const { partitions, storedBytes } = this.#options
-    const reads = this.#takeDue().flatMap((tenantId) =>
-      partitions().map((partition) => ({ tenantId, partition })),
-    )
-    for (let at = 0; at < reads.length; at += sumsMax) {
-      const part = reads.slice(at, at + sumsMax)
-      const pipeline = live.client.pipeline()
-      for (const { partition, tenantId } of part) pipeline.hget(storedBytesKey(tenantId, partition), '')
-      const replies = await live.run(pipeline)
-      part.forEach(({ partition, tenantId }, index) => {
-        const reply = replies[index]
-        if (!(reply instanceof Error)) storedBytes.set(tenantId, partition, Number(reply ?? 0))
-      })
+    const due = this.#takeDue()
+    const partitions = this.#options.partitions()
+    const reads: SumsRead[] = []
+    for (let at = 0; at < due.length; at += sumsMax)
+      for (const partition of partitions) reads.push({ partition, tenantIds: due.slice(at, at + sumsMax) })
+    try {
+      for (let at = 0; at < reads.length; at += commandsMax)
+        await this.#readPart(live, reads.slice(at, at + commandsMax))
+    } catch (error) {
+      for (const tenantId of due) this.#readAtMs.delete(tenantId)
+      throw error
     }
   }
 
-  /** Returns the tenants whose sums are to be read now, and counts them as read. */
+  async #readPart(live: LiveRedis, reads: readonly SumsRead[]): Promise<void> {
+    const pipeline = live.client.pipeline()
+    for (const { partition, tenantIds } of reads)
+      addScript(pipeline, readSums, {
+        keys: tenantIds.map((tenantId) => storedBytesKey(tenantId, partition)),
+        args: [],
+      })
+    const replies = await live.run(pipeline)
+    reads.forEach(({ partition, tenantIds }, index) => {
+      const reply = replies[index]
+      const sums: unknown[] | undefined = Array.isArray(reply) ? reply : undefined
+      if (reply instanceof Error && reply.message.startsWith('NOSCRIPT'))
+        live.discard('the scripts of the node were flushed')
+      tenantIds.forEach((tenantId, at) => {
+        // The partition moves to another shard at the moment: the sums are read again.
+        if (!sums) this.#readAtMs.delete(tenantId)
+        else this.#options.storedBytes.set(tenantId, partition, Number(sums[at]))
+      })
+    })
+  }
+
+  /** Returns the tenants whose sums are to be read now, and counts them as read. Forgets unknown tenants. */
   #takeDue(): string[] {
     const { clock, policies, storedBytes } = this.#options
     const nowMs = clock.monotonicMs()
     const readAtMs = new Map<string, number>()
     const due: string[] = []
+    let first = 0
     for (const quota of policies().tenants()) {
       const { tenantId } = quota
       const lastMs = this.#readAtMs.get(tenantId) ?? -Infinity
-      const isDue = nowMs - lastMs >= storedBytes.usableMs(quota)
+      const usableMs = storedBytes.usableMs(quota)
+      let isDue = nowMs - lastMs >= usableMs
+      // A tenant that could reach its quota within two seconds does not wait.
+      if (isDue && lastMs === -Infinity && usableMs > intervalMs) {
+        first += 1
+        isDue = first <= firstReadingsMax
+      }
       if (isDue) due.push(tenantId)
       readAtMs.set(tenantId, isDue ? nowMs : lastMs)
     }
     this.#readAtMs = readAtMs
+    // Sweeps report the sums of all tenants. Without policies nothing is known about the tenants.
+    if (readAtMs.size > 0) storedBytes.keepOnly(readAtMs)
     return due
   }
 

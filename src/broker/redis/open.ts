@@ -70,7 +70,6 @@ export function openRedisBroker(deps: RedisBrokerDeps): RedisBroker {
   const storage = new RedisStorage({
     shards,
     storedBytes,
-    createPerShard: (create) => new PerShard(shards, create),
     createHousekeeper: (shard, policies) => parts.housekeeper(shard, { storedBytes, policies }),
   })
   const channels = new FollowedChannels({

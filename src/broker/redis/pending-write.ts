@@ -95,8 +95,8 @@ export interface AddOptions {
    * publishes the message after the replicas have confirmed the write.
    */
   readonly publishBy: PubSubCommand | undefined
-  /** The time by the clock of the master, in milliseconds since the Unix epoch. */
-  readonly nowMs: number
+  /** The time by the clock of the master: see `timeStamp`. */
+  readonly time: Buffer
 }
 
 export interface AddResult {

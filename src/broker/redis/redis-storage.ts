@@ -1,22 +1,25 @@
 // What the Redis broker keeps of the tenants' histories: see the seam in ../storage.ts. The housekeeper of
 // each shard does the work.
 import { CommandError } from '../../errors.js'
-import type { PerShard } from '../../redis/routing/per-shard.js'
+import { PerShard } from '../../redis/routing/per-shard.js'
 import type { Shard, ShardMap } from '../../redis/topology/shards.js'
 import type { ChannelRef } from '../broker.js'
-import type { BrokerStorage, HistoryPolicies, HistoryRule, MemoryUse } from '../storage.js'
+import {
+  noPolicies,
+  ruleInForce,
+  type BrokerStorage,
+  type HistoryPolicies,
+  type HistoryRule,
+  type MemoryUse,
+} from '../storage.js'
 import type { ChannelLocation } from './channel-keys.js'
 import type { Housekeeper } from './housekeeper.js'
 import type { StoredBytes } from './stored-bytes.js'
-
-/** Knows no tenant. */
-const noPolicies: HistoryPolicies = { historyOf: () => undefined, tenants: () => [] }
 
 export interface RedisStorageParts {
   readonly shards: ShardMap
   readonly storedBytes: StoredBytes
   readonly createHousekeeper: (shard: Shard, policies: () => HistoryPolicies) => Housekeeper
-  readonly createPerShard: (create: (shard: Shard) => Housekeeper) => PerShard<Housekeeper>
 }
 
 export class RedisStorage implements BrokerStorage {
@@ -25,10 +28,10 @@ export class RedisStorage implements BrokerStorage {
   readonly #housekeepers: PerShard<Housekeeper>
   #policies = noPolicies
 
-  constructor({ createHousekeeper, createPerShard, shards, storedBytes }: RedisStorageParts) {
+  constructor({ createHousekeeper, shards, storedBytes }: RedisStorageParts) {
     this.#shards = shards
     this.#storedBytes = storedBytes
-    this.#housekeepers = createPerShard((shard) => createHousekeeper(shard, () => this.#policies))
+    this.#housekeepers = new PerShard(shards, (shard) => createHousekeeper(shard, () => this.#policies))
   }
 
   govern(policies: HistoryPolicies): void {
@@ -48,10 +51,9 @@ export class RedisStorage implements BrokerStorage {
     return uses.toSorted((a, b) => shareOf(b) - shareOf(a)).at(0)
   }
 
-  /** Returns the rule in force for a channel; a channel whose rule keeps no history keeps nothing. */
+  /** See `ruleInForce`. */
   ruleOf(ref: ChannelRef): HistoryRule | undefined {
-    const rule = this.#policies.historyOf(ref)
-    return rule === null ? { size: 0, ttlMs: 0 } : rule
+    return ruleInForce(this.#policies, ref)
   }
 
   /** Records what the tenant occupies in the partition of one of its channels. */

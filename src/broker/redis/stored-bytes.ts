@@ -16,9 +16,11 @@ export class StoredBytes {
 
   /** Records the sum of a tenant in one partition. */
   set(tenantId: string, partition: number, bytes: number): void {
-    const tenant = this.#tenants.get(tenantId) ?? { byPartition: new Map(), sum: 0 }
-    this.#tenants.set(tenantId, tenant)
-    tenant.sum += bytes - (tenant.byPartition.get(partition) ?? 0)
+    let tenant = this.#tenants.get(tenantId)
+    if (!tenant) this.#tenants.set(tenantId, (tenant = { byPartition: new Map(), sum: 0 }))
+    const before = tenant.byPartition.get(partition) ?? 0
+    if (bytes === before) return
+    tenant.sum += bytes - before
     if (bytes === 0) tenant.byPartition.delete(partition)
     else tenant.byPartition.set(partition, bytes)
   }
@@ -41,7 +43,7 @@ export class StoredBytes {
   }
 
   /** Forgets all other tenants. */
-  keepOnly(tenantIds: ReadonlySet<string>): void {
-    for (const tenantId of this.#tenants.keys()) if (!tenantIds.has(tenantId)) this.#tenants.delete(tenantId)
+  keepOnly(tenants: { has(tenantId: string): boolean }): void {
+    for (const tenantId of this.#tenants.keys()) if (!tenants.has(tenantId)) this.#tenants.delete(tenantId)
   }
 }

@@ -20,7 +20,7 @@ return redis.call('ZRANGE', KEYS[1], '-inf', now(), 'BYSCORE', 'LIMIT', 0, ARGV[
  * - KEYS: stream, counts, sweep.
  * - ARGV: channel, member of the sweep, the size and the time to live in ms of the rule in force, or '' when
  *   no rule is known.
- * - Returns {number of removed entries, bytes of the tenant in this partition}.
+ * - Returns the bytes of the tenant in this partition.
  */
 export const sweepStream = script(`#!lua flags=allow-oom
 ${nowLua}${countLua}${expiryLua}
@@ -29,16 +29,15 @@ local channel, member, size, ruleTtl = unpack(ARGV)
 if redis.call('EXISTS', stream) == 0 then
   redis.call('ZREM', sweep, member)
   local count = redis.call('HGET', stored, channel)
-  if not count then return {0, tonumber(redis.call('HGET', stored, '') or 0)} end
+  if not count then return tonumber(redis.call('HGET', stored, '') or 0) end
   redis.call('HDEL', stored, channel)
   if redis.call('HLEN', stored) == 1 then
     redis.call('DEL', stored)
-    return {0, 0}
+    return 0
   end
-  return {0, redis.call('HINCRBY', stored, '', -count)}
+  return redis.call('HINCRBY', stored, '', -count)
 end
-local before = redis.call('XLEN', stream)
-local length = before
+local length = redis.call('XLEN', stream)
 if size ~= '' and length > tonumber(size) then
   redis.call('XTRIM', stream, 'MAXLEN', '=', size)
   length = tonumber(size)
@@ -53,7 +52,7 @@ elseif firstEnd then
   due = math.min(math.max(firstEnd, time + ${againMs.min}), time + ${againMs.max})
 end
 redis.call('ZADD', sweep, due, member)
-return {before - length, recount(stream, stored, channel)}
+return recount(stream, stored, channel)
 `)
 
 /**
@@ -73,4 +72,14 @@ end
 return found[1]
 `)
 
-export const sweepScripts: readonly Script[] = [dueStreams, sweepStream, recheckStreams]
+/**
+ * Reads what tenants occupy in one partition. KEYS: the counts of each tenant. Returns their sums in bytes,
+ * in the order of the keys.
+ */
+export const readSums = script(`#!lua flags=no-writes
+local sums = {}
+for index, stored in ipairs(KEYS) do sums[index] = tonumber(redis.call('HGET', stored, '') or 0) end
+return sums
+`)
+
+export const sweepScripts: readonly Script[] = [dueStreams, sweepStream, recheckStreams, readSums]

@@ -5,22 +5,23 @@
 import { z } from 'zod'
 import {
   channelOfStreamKey,
+  channelOfSweepMember,
   listedKey,
   partitionOf,
   storedBytesKey,
   streamKeyPattern,
   sweepKey,
+  sweepMember,
   type TenantChannel,
 } from '../../redis/keys.js'
 import type { LiveRedis } from '../../redis/link.js'
 import { addScript } from '../../redis/scripts.js'
-import type { HistoryPolicies } from '../storage.js'
+import { ruleInForce, type HistoryPolicies } from '../storage.js'
 import { locationOf } from './channel-keys.js'
 import type { StoredBytes } from './stored-bytes.js'
 import { dueStreams, recheckStreams, sweepStream } from './sweep-scripts.js'
 
 const Members = z.array(z.instanceof(Buffer))
-const Swept = z.tuple([z.number(), z.number()])
 const ScanReply = z.tuple([z.string(), z.array(z.string())])
 
 /**
@@ -34,6 +35,8 @@ const sweptMax = 64
 const commandsMax = 256
 /** The number of keys scanned per call of `list`. A million keys take 17 minutes. */
 const scannedMax = 1_000
+/** While no scan runs, every so many calls of `list` try to begin one. */
+const idleCallsMax = 60
 /** How long after a partition was listed it is listed again, in seconds. */
 const listedTtlS = 3_600
 
@@ -57,6 +60,8 @@ export class Sweeper {
   #backlog = new Set<number>()
   /** Where the scan for streams continues. Undefined: no scan runs. */
   #scan: Scan | undefined
+  /** How many calls of `list` do nothing, because another gateway has listed all partitions. */
+  #idleCalls = 0
 
   constructor(options: SweeperOptions) {
     this.#options = options
@@ -64,13 +69,13 @@ export class Sweeper {
     this.#round = Math.floor(Math.random() * rounds)
   }
 
-  /** Sweeps the streams that are due in some of the partitions. Returns the number of removed entries. */
-  async sweep(live: LiveRedis): Promise<number> {
+  /** Sweeps the streams that are due in some of the partitions. */
+  async sweep(live: LiveRedis): Promise<void> {
     this.#round = (this.#round + 1) % rounds
     const looked = this.#options
       .partitions()
       .filter((partition) => partition % rounds === this.#round || this.#backlog.has(partition))
-    if (looked.length === 0) return 0
+    if (looked.length === 0) return
     const pipeline = live.client.pipeline()
     for (const partition of looked)
       addScript(pipeline, dueStreams, { keys: [sweepKey(partition)], args: [sweptMax] })
@@ -83,37 +88,29 @@ export class Sweeper {
       if (reply instanceof Error) return
       const members = Members.parse(reply)
       if (members.length === sweptMax) this.#backlog.add(partition)
-      for (const member of members) due.push(channelOfMember(String(member)))
+      for (const member of members) due.push(channelOfSweepMember(String(member)))
     })
-    let removed = 0
     for (let at = 0; at < due.length; at += commandsMax)
-      removed += await this.#sweepAll(live, due.slice(at, at + commandsMax))
-    return removed
+      await this.#sweepAll(live, due.slice(at, at + commandsMax))
   }
 
-  async #sweepAll(live: LiveRedis, channels: readonly TenantChannel[]): Promise<number> {
+  async #sweepAll(live: LiveRedis, channels: readonly TenantChannel[]): Promise<void> {
     const { policies, storedBytes } = this.#options
     const pipeline = live.client.pipeline()
     for (const ref of channels) {
       const { storedKey, streamKey, sweepKey: sweep } = locationOf(ref)
-      const rule = policies().historyOf(ref)
-      // A channel whose rule keeps no history keeps nothing.
-      const [size, ttlMs] = rule === null ? [0, 0] : [rule?.size ?? '', rule?.ttlMs ?? '']
+      const { size = '', ttlMs = '' } = ruleInForce(policies(), ref) ?? {}
       addScript(pipeline, sweepStream, {
         keys: [streamKey, storedKey, sweep],
-        args: [ref.channel, memberOf(ref), size, ttlMs],
+        args: [ref.channel, sweepMember(ref), size, ttlMs],
       })
     }
-    let removed = 0
     const replies = await live.run(pipeline)
     channels.forEach((ref, index) => {
-      const reply = replies[index]
-      if (reply instanceof Error) return
-      const [count, bytes] = Swept.parse(reply)
-      removed += count
-      storedBytes.set(ref.tenantId, partitionOf(ref), bytes)
+      const bytes = replies[index]
+      if (bytes instanceof Error) return
+      storedBytes.set(ref.tenantId, partitionOf(ref), Number(bytes))
     })
-    return removed
   }
 
   /** Makes all channels of a tenant due, because its rules have changed. */
@@ -141,8 +138,15 @@ export class Sweeper {
    * Each call scans some keys. One gateway scans a partition, once an hour.
    */
   async list(live: LiveRedis, gatewayId: string): Promise<void> {
+    if (!this.#scan && this.#idleCalls > 0) {
+      this.#idleCalls -= 1
+      return
+    }
     this.#scan ??= await this.#beginScan(live, gatewayId)
-    if (!this.#scan) return
+    if (!this.#scan) {
+      this.#idleCalls = idleCallsMax
+      return
+    }
     const { cursor, partitions } = this.#scan
     const page = live.client.pipeline()
     page.call('SCAN', cursor, 'MATCH', streamKeyPattern, 'COUNT', scannedMax, 'TYPE', 'stream')
@@ -154,7 +158,7 @@ export class Sweeper {
       const ref = channelOfStreamKey(key)
       if (!ref) continue
       const partition = partitionOf(ref)
-      if (partitions.has(partition)) pipeline.zadd(sweepKey(partition), 'NX', 0, memberOf(ref))
+      if (partitions.has(partition)) pipeline.zadd(sweepKey(partition), 'NX', 0, sweepMember(ref))
     }
     if (pipeline.length > 0) await live.run(pipeline)
     this.#scan = next === '0' ? undefined : { cursor: next, partitions }
@@ -169,13 +173,4 @@ export class Sweeper {
     const claimed = held.filter((_, index) => replies[index] === 'OK')
     return claimed.length === 0 ? undefined : { cursor: '0', partitions: new Set(claimed) }
   }
-}
-
-function memberOf({ channel, tenantId }: TenantChannel): string {
-  return `${tenantId} ${channel}`
-}
-
-function channelOfMember(member: string): TenantChannel {
-  const space = member.indexOf(' ')
-  return { tenantId: member.slice(0, space), channel: member.slice(space + 1) }
 }

@@ -54,8 +54,6 @@ export interface NewEntry {
   /** The encoded publication. Its time is set when it is sent. */
   readonly envelope: Buffer
   readonly idempotency?: Idempotency | undefined
-  /** True: the entry is also stored while Redis is at maxmemory. */
-  readonly reserved: boolean
 }
 
 /** The idempotency key of a publish. */
@@ -102,13 +100,13 @@ export class AppendEntry extends PendingWrite<StoredEntry | undefined> {
   }
 
   override add(pipeline: Pipeline, { number, store }: Generation, options: AddOptions): void {
-    const { behind, nowMs, publishBy } = options
-    const { envelope, idempotency, location, reserved, size, ttlMs } = this.#entry
-    const { channel, epochKey, recordKey, storedKey, streamKey, sweepKey, topic } = location
-    stampTime(envelope, nowMs)
+    const { behind, publishBy, time } = options
+    const { envelope, idempotency, location, size, ttlMs } = this.#entry
+    const { channel, epochKey, recordKey, reserved, storedKey, streamKey, sweepKey, topic } = location
+    stampTime(envelope, time)
     const known = this.#knownIn(store)
     if (known) {
-      for (const shared of behind) stampTime(shared.envelope, nowMs)
+      for (const shared of behind) stampTime(shared.envelope, time)
       const entries = lengthPrefixed([envelope, ...behind.map((shared) => shared.envelope)])
       const publish = publishBy ? [publishBy, topic, known.epoch] : []
       addScript(pipeline, reserved ? appendAllReserved : appendAll, {

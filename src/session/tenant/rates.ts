@@ -110,18 +110,22 @@ export class TenantRates {
     this.#take('connect', 'Cannot connect', 'the tenant’s {n} connects per second are used')
   }
 
+  /** Most commands are publishes, so this reads the clock once, and builds a message for a refusal only. */
   chargePublish(channel: string, delayedMs?: number): void {
-    const action = `Cannot publish to "${channel}"`
-    this.#deps.lease.spend('publish', 1)
-    this.#requireNoDebt('delivery', action)
-    this.#requireNoDebt('bytesOut', action)
-    const { publishBurst } = this.#limits.messages
-    const waitMs = this.#wait('publish', delayedMs)
+    const { arrivalDelay, clock, lease } = this.#deps
+    lease.spend('publish', 1)
+    const nowMs = clock.monotonicMs()
+    const arrivalMs = arrivalDelay.at(nowMs)
+    for (const rate of reportedRates) {
+      const debtMs = this.#buckets[rate].charge(0, nowMs, arrivalMs)
+      if (debtMs > 0) this.#exceedDebt(rate, debtMs, `Cannot publish to "${channel}"`)
+    }
+    const waitMs = this.#buckets.publish.take(1, nowMs, delayedMs ?? arrivalMs)
     if (waitMs > 0)
       this.#exceed(
         'publish',
         waitMs,
-        `${action}: {n} of {n} publications per second (burst ${publishBurst}) are used`,
+        `Cannot publish to "${channel}": {n} of {n} publications per second (burst ${this.#limits.messages.publishBurst}) are used`,
       )
   }
 
@@ -246,8 +250,11 @@ export class TenantRates {
 
   #requireNoDebt(rate: QuotaRate, action: string): void {
     const waitMs = this.#charge(rate, 0)
-    if (waitMs > 0)
-      this.#exceed(rate, waitMs, `${action}: the tenant’s {n} ${debtNouns[rate]} per second are used`)
+    if (waitMs > 0) this.#exceedDebt(rate, waitMs, action)
+  }
+
+  #exceedDebt(rate: QuotaRate, waitMs: number, action: string): void {
+    this.#exceed(rate, waitMs, `${action}: the tenant’s {n} ${debtNouns[rate]} per second are used`)
   }
 
   #exceed(rate: QuotaRate, retryAfterMs: number, message: string): void {
