@@ -240,8 +240,8 @@ export class Hub implements ChannelHub, BrokerListener {
   }
 
   /**
-   * `other`: evaluated filters and announcements. A tenant whose filters match nothing would otherwise use the
-   * CPU for free.
+   * `other`: evaluated filters and announcements. A tenant whose filters match nothing would otherwise use
+   * the CPU for free.
    */
   #stepEnded({ tenant }: LocalChannel, deliveries: number, other: number): void {
     tenant.quota.rates.chargeDeliveries(deliveries, other)

@@ -8,7 +8,16 @@ export interface OpenedLedger {
   close(): Promise<void>
 }
 
-const ignoringListener = { perSecond: () => 0, sharesChanged() {}, usedByOthers() {} }
+const ignoringListener = {
+  channels: {
+    channelLimits: () => ({ max: 1_000, subscribers: 1_000 }),
+    count: () => 0,
+    useOf: () => undefined,
+  },
+  perSecond: () => 0,
+  sharesChanged() {},
+  usedByOthers() {},
+}
 
 const admitted = { admitted: true }
 

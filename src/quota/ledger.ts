@@ -58,11 +58,68 @@ export type ReportedRate = (typeof reportedRates)[number]
 /** All rates that a tenant's quota limits. */
 export type QuotaRate = SharedRate | ReportedRate
 
+/** The limits of channels in a tenant's quota. */
+export interface ChannelLimits {
+  /** The most channels that are in use at one time. */
+  readonly max: number
+  /** The most subscribers of one channel. */
+  readonly subscribers: number
+}
+
+/** The use that one gateway makes of one channel. */
+export interface ChannelUse {
+  /** The subscribers on this gateway, including those that wait for their admission. */
+  readonly subscribers: number
+  /** How long the history of the channel keeps it in use, in milliseconds from now; 0 without history. */
+  readonly storedForMs: number
+}
+
+/** The channels of a tenant on this gateway. A lease reads them whenever it counts. */
+export interface ChannelSource {
+  channelLimits(): ChannelLimits
+  /** Returns the number of channels that this gateway uses. */
+  count(): number
+  /** Returns the use of a channel, or undefined when this gateway does not use it. */
+  useOf(channel: string): ChannelUse | undefined
+}
+
+/** The answer to a channel or a subscriber that the limits do not allow. */
+export interface ChannelRefusal {
+  readonly limit: keyof ChannelLimits
+  /** The channels of the tenant, or the subscribers of the channel, on all gateways as far as is known. */
+  readonly used: number
+}
+
+/**
+ * The channels of one tenant, counted over all gateways. A channel that several gateways use counts once. A
+ * killed gateway's channels count until its connections do not count any more, and a channel with history
+ * until the history has expired.
+ */
+export interface ChannelLease {
+  /** The number of channels that all gateways use, as last known; never less than those of this gateway. */
+  readonly usedByAll: number
+  /**
+   * Checks the limits before this gateway uses a channel: for one more subscriber, or for a publication with
+   * history. Returns the refusal, or undefined when the use is allowed. Returns a promise only when the
+   * answer needs the counts of the other gateways; it never rejects, and resolves within about a second. The
+   * caller adds a subscriber to the source in the same turn, and a publication after the answer.
+   */
+  admit(
+    channel: string,
+    options: { subscribe: boolean },
+  ): ChannelRefusal | undefined | Promise<ChannelRefusal | undefined>
+  /** Counts the channel although it was refused. */
+  count(channel: string): void
+  /** Called when `ChannelSource.useOf` returns something else than before. */
+  changed(channel: string): void
+}
+
 /**
  * The interface through which a lease reads limits from, and reports to, the owner of the tenant on this
  * gateway.
  */
 export interface LeaseListener {
+  readonly channels: ChannelSource
   /** Returns the tenant's limit per second, over all gateways. */
   perSecond(rate: QuotaRate): number
   /** Called when `TenantLease.share` returns another value than before. */
@@ -73,6 +130,7 @@ export interface LeaseListener {
 
 /** The use that one gateway makes of one tenant's quota. */
 export interface TenantLease {
+  readonly channels: ChannelLease
   /** The number of connections on this gateway. */
   readonly held: number
   /** The number of different users with a connection on this gateway. */

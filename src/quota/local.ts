@@ -1,16 +1,22 @@
 // The ledger of a single gateway. It counts all connections itself, and its share of every rate is the whole
 // limit.
 import { ConnectionCounts } from './connection-counts.js'
-import type { Admission, ConnectionLimits, QuotaLedger, TenantLease } from './ledger.js'
+import type { Admission, ConnectionLimits, LeaseListener, QuotaLedger, TenantLease } from './ledger.js'
+import { LocalChannels } from './local-channels.js'
 
 export class LocalLedger implements QuotaLedger {
-  open(): TenantLease {
-    return new LocalLease()
+  open(_tenantId: string, { channels }: LeaseListener): TenantLease {
+    return new LocalLease(new LocalChannels(channels))
   }
 }
 
 class LocalLease implements TenantLease {
+  readonly channels: LocalChannels
   readonly #counts = new ConnectionCounts()
+
+  constructor(channels: LocalChannels) {
+    this.channels = channels
+  }
 
   get held(): number {
     return this.#counts.held

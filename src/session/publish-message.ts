@@ -1,6 +1,6 @@
 // Publishes a message whose permission has been checked, for clients and for the server API: checks the
-// size, charges the quota, calls the broker, and counts. All checks come before the first await, so that
-// publishes reach the broker in the order in which they were sent.
+// size, charges the quota, calls the broker, and counts. No check changes the order of the publishes of a
+// channel, so they reach the broker in the order in which they were sent.
 import type { ClientInfo, Published, Tags } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { ChannelName } from '../tenant/channel.js'
@@ -47,12 +47,14 @@ export async function publishMessage(
   }
   const settings = channelSettings(tenant, channel)
   const history = request.skipHistory ? undefined : (settings.history ?? undefined)
-  if (history) {
-    tenant.quota.checkChannel(channel)
-    tenant.quota.checkStored(channel, context.broker.storage.storedBytes(tenantId))
-  }
+  if (history) tenant.quota.checkStored(channel, context.broker.storage.storedBytes(tenantId))
   tenant.quota.rates.chargePublish(channel, request.delayedMs)
-  if (history) tenant.channels.addPublication(channel, history.ttlMs)
+  if (history) {
+    // Only the first publications of a channel wait here, and they keep their order.
+    const admission = tenant.quota.admitHistory(channel)
+    if (admission) await admission
+    tenant.channels.addPublication(channel, history.ttlMs)
+  }
 
   const published = await context.broker.publish(
     { tenantId, channel },

@@ -1,13 +1,13 @@
 // A ledger that holds its answers until the test releases them, so that a client can change meanwhile.
 import { LocalLedger } from '../../src/quota/local.js'
-import type { QuotaLedger, TenantLease } from '../../src/quota/ledger.js'
+import type { LeaseListener, QuotaLedger, TenantLease } from '../../src/quota/ledger.js'
 
 export class HeldLedger implements QuotaLedger {
   readonly leases: TenantLease[] = []
   #waiting: (() => void)[] = []
 
-  open(): TenantLease {
-    const lease = new LocalLedger().open()
+  open(tenantId: string, listener: LeaseListener): TenantLease {
+    const lease = new LocalLedger().open(tenantId, listener)
     const acquire = lease.acquire.bind(lease)
     lease.acquire = async (user, limits) => {
       const answer = acquire(user, limits)

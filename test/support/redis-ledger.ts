@@ -4,12 +4,31 @@ import { createLog } from '../../src/log.js'
 import { leaseKey, quotasTag } from '../../src/redis/keys.js'
 import { ManagedLink } from '../../src/redis/managed-link.js'
 import { loadLedgerScripts, RedisLedger, type LedgerTiming } from '../../src/quota/redis/ledger.js'
-import type { ConnectionLimits, LeaseListener, TenantLease } from '../../src/quota/ledger.js'
+import type {
+  ChannelLimits,
+  ChannelSource,
+  ChannelUse,
+  ConnectionLimits,
+  LeaseListener,
+  TenantLease,
+} from '../../src/quota/ledger.js'
+import { ActiveChannels } from '../../src/session/tenant/active-channels.js'
 import { systemClock, type Clock } from '../../src/time.js'
 import { linkTopology } from './redis-links.js'
 import type { RedisProcess } from './redis-processes.js'
 
-const ignoringListener = { perSecond: () => 0, sharesChanged() {}, usedByOthers() {} }
+/** Uses no channels. */
+const noChannels: ChannelSource = {
+  channelLimits: () => ({ max: 1_000, subscribers: 1_000 }),
+  count: () => 0,
+  useOf: () => undefined,
+}
+const ignoringListener: LeaseListener = {
+  channels: noChannels,
+  perSecond: () => 0,
+  sharesChanged() {},
+  usedByOthers() {},
+}
 
 export interface LedgerGateway {
   readonly ledger: RedisLedger
@@ -19,6 +38,67 @@ export interface LedgerGateway {
   /** Ends the gateway without writing anything, as kill -9 does. */
   kill(): Promise<void>
   close(): Promise<void>
+}
+
+/** The channels of a tenant on one gateway, which the tenant's lease reads. */
+export class TestChannels implements ChannelSource {
+  readonly #active = new ActiveChannels(systemClock)
+  readonly #limits: ChannelLimits
+  readonly #lease: TenantLease
+
+  constructor(gateway: LedgerGateway, limits: ChannelLimits, tenantId = 't1') {
+    this.#limits = limits
+    this.#lease = gateway.open(tenantId, { ...ignoringListener, channels: this })
+    this.#active.onChange = (channel) => this.#lease.channels.changed(channel)
+  }
+
+  channelLimits(): ChannelLimits {
+    return this.#limits
+  }
+
+  count(): number {
+    return this.#active.count()
+  }
+
+  useOf(channel: string): ChannelUse | undefined {
+    return this.#active.useOf(channel)
+  }
+
+  get usedByAll(): number {
+    return this.#lease.channels.usedByAll
+  }
+
+  /** Subscribes like a session. Resolves with the limit that refuses it, or with undefined. */
+  async subscribe(channel: string): Promise<string | undefined> {
+    const answer = this.#lease.channels.admit(channel, { subscribe: true })
+    this.#active.addSubscriber(channel)
+    const refusal = await answer
+    if (refusal) this.#active.removeSubscriber(channel)
+    return refusal?.limit
+  }
+
+  /** Subscribes regardless of the limits, like a session whose tenant's quota is not enforced. */
+  async subscribeAnyway(channel: string): Promise<void> {
+    const answer = this.#lease.channels.admit(channel, { subscribe: true })
+    this.#active.addSubscriber(channel)
+    if (await answer) this.#lease.channels.count(channel)
+  }
+
+  /** Whether a subscribe would have to wait for Redis. */
+  waits(channel: string): boolean {
+    return this.#lease.channels.admit(channel, { subscribe: true }) instanceof Promise
+  }
+
+  leave(channel: string): void {
+    this.#active.removeSubscriber(channel)
+  }
+
+  /** Publishes with history. Resolves with the limit that refuses it, or with undefined. */
+  async publish(channel: string, ttlMs: number): Promise<string | undefined> {
+    const refusal = await this.#lease.channels.admit(channel, { subscribe: false })
+    if (!refusal) this.#active.addPublication(channel, ttlMs)
+    return refusal?.limit
+  }
 }
 
 const opened = new Set<LedgerGateway>()

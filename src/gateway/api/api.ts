@@ -32,7 +32,7 @@ import type { Gateway } from '../gateway.js'
 const bodyBytesMax = 1_048_576
 /** The most requests of one tenant that wait, are at work or are being sent. */
 const perTenantMax = 64
-/** While the gateway has this many requests, a tenant that has `fairPerTenant` or more gets no further one. */
+/** From this many requests of a gateway on, a tenant with `fairPerTenant` or more gets no further one. */
 const perGatewayMax = 512
 const fairPerTenant = 8
 const busyRetryAfterMs = 1_000

@@ -44,9 +44,9 @@ export const noEvictions: EvictionShares = { counts: new Map(), ofRest: false }
  * Divides at most `count` evictions among the tenants. A tenant is judged by the rule for gateways: it must
  * have at least 100 connections on this gateway, and more above its mean than random placement explains. All
  * other tenants are small and are judged together, as if they were one. Evictions are taken from the tenant
- * with the largest excess until its excess equals the next one's, and so on; small tenants come last. `before`
- * is the result of the previous round: a tenant that was evicted in it is evicted until it is close to its
- * mean.
+ * with the largest excess until its excess equals the next one's, and so on; small tenants come last.
+ * `before` is the result of the previous round: a tenant that was evicted in it is evicted until it is close
+ * to its mean.
  */
 export function divideEvictions(
   loads: ReadonlyMap<string, TenantLoad>,

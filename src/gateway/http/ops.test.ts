@@ -63,6 +63,8 @@ describe('/stats', () => {
           connections_max: 50,
           guests: 2,
           guests_max: 1000,
+          channels: 1,
+          channels_max: 1000,
           stored_bytes: 0,
           stored_bytes_max: 1_000_000_000,
           users: 2,

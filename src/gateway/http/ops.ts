@@ -71,6 +71,9 @@ interface TenantStats {
   connections_max: number
   guests: number
   guests_max: number
+  /** Channels in use on all gateways, as last known. */
+  channels: number
+  channels_max: number
   /** What the tenant's histories occupy in Redis, the same on all gateways. */
   stored_bytes: number
   stored_bytes_max: number
@@ -100,6 +103,8 @@ function stats(gateway: Gateway, { statsNames = false }: OpsOptions): object {
       connections_max: tenant.policy.limits.connections.max,
       guests: tenant.quota.guests,
       guests_max: tenant.quota.guestsMax,
+      channels: tenant.quota.channelsByAll,
+      channels_max: tenant.policy.limits.channels.max,
       stored_bytes: gateway.context.broker.storage.storedBytes(tenant.policy.tenantId) ?? 0,
       stored_bytes_max: tenant.policy.limits.retention.storedBytes,
       users: tenant.quota.users,

@@ -12,6 +12,7 @@ import {
   type SharedRate,
   type TenantLease,
 } from '../ledger.js'
+import type { RedisChannelLease } from './channel-lease.js'
 import { idlePerSecond, RateShares } from './rate-shares.js'
 
 /** The interface through which a lease uses its ledger. */
@@ -72,6 +73,7 @@ const changedMax = 50_000
 export class RedisLease implements TenantLease {
   readonly tenantId: string
   readonly rates = new RateShares()
+  readonly channels: RedisChannelLease
   listener: LeaseListener | undefined
   /** When the last rewrite of all users began, in milliseconds of the monotonic clock. */
   refreshedMs: number
@@ -88,8 +90,12 @@ export class RedisLease implements TenantLease {
   #others = none
   #pendingRequests = 0
 
-  constructor(tenantId: string, options: { port: LedgerPort; listener: LeaseListener }) {
+  constructor(
+    tenantId: string,
+    options: { port: LedgerPort; listener: LeaseListener; channels: RedisChannelLease },
+  ) {
     this.tenantId = tenantId
+    this.channels = options.channels
     this.listener = options.listener
     this.#port = options.port
     this.refreshedMs = options.port.nowMs()
@@ -151,9 +157,16 @@ export class RedisLease implements TenantLease {
 
   close(): void {
     this.listener = undefined
+    this.channels.source = undefined
   }
 
   // ——— For the ledger ———
+
+  /** Opens a lease again that was closed and still counts connections. */
+  reopen(listener: LeaseListener): void {
+    this.listener = listener
+    this.channels.source = listener.channels
+  }
 
   /** Whether the lease is closed, has no connection, and has nothing left to write or answer. */
   get done(): boolean {

@@ -3,19 +3,17 @@
 import { randomUUID } from 'node:crypto'
 import type { Log } from '../../log.js'
 import { BatchRunner } from '../../redis/batch-runner.js'
-import {
-  RedisUnavailableError,
-  UnknownOutcomeError,
-  type LiveRedis,
-  type RedisLink,
-} from '../../redis/link.js'
-import { addScript, loadScripts } from '../../redis/scripts.js'
+import type { LiveRedis, RedisLink } from '../../redis/link.js'
+import { loadScripts } from '../../redis/scripts.js'
 import type { Clock } from '../../time.js'
 import type { LeaseListener, QuotaLedger, TenantLease } from '../ledger.js'
 import { batchAdmissions, Admissions, type AdmissionBatch } from './admissions.js'
 import { LedgerCalls, type LedgerCall } from './calls.js'
+import { writeChannels } from './channel-script.js'
+import { RedisChannels } from './channels.js'
 import { RedisLease, type AdmissionRequest, type LedgerPort } from './lease.js'
 import { ledgerScripts, usersPerRequestMax, usersPerWriteMax } from './scripts.js'
+import { sendCalls } from './send-calls.js'
 
 /** The timing of the ledger, in milliseconds. */
 export interface LedgerTiming {
@@ -61,7 +59,7 @@ export interface RedisLedgerOptions {
 
 /** Loads the scripts of the ledger on a new connection. */
 export async function loadLedgerScripts(live: LiveRedis): Promise<void> {
-  await loadScripts(live, ledgerScripts)
+  await loadScripts(live, [...ledgerScripts, writeChannels])
 }
 
 /** The limits of one pipeline. */
@@ -84,6 +82,9 @@ export class RedisLedger implements QuotaLedger {
   readonly #calls: LedgerCalls
   readonly #admissions: Admissions
   readonly #port: LedgerPort
+  readonly #channels: RedisChannels
+  /** When all channels were last written, in milliseconds of the monotonic clock. */
+  #channelsRefreshedMs = -Infinity
   readonly #leases = new Map<string, RedisLease>()
   /** The leases with counts to write. */
   readonly #unwritten = new Set<RedisLease>()
@@ -112,9 +113,22 @@ export class RedisLedger implements QuotaLedger {
     const { admissionDeadlineMs: deadlineMs, connectionsTtlMs } = this.#timing
     // The id is new for each run, so that this gateway never takes the counts of an earlier run for its
     // own ones.
-    this.#calls = new LedgerCalls({ gatewayId: randomUUID(), installation, connectionsTtlMs })
+    const gatewayId = randomUUID()
+    this.#calls = new LedgerCalls({ gatewayId, installation, connectionsTtlMs })
     const nowMs = (): number => clock.monotonicMs()
     this.#admissions = new Admissions({ link, nowMs, deadlineMs })
+    this.#channels = new RedisChannels({
+      link,
+      nowMs,
+      gatewayId,
+      gateways: () => this.#gateways,
+      ttlMs: connectionsTtlMs,
+      deadlineMs,
+      isReady: (live) => this.#registeredOn === live,
+      isSettling: () => this.#settling,
+      send: (live, calls) => this.#send(live, calls),
+      onError: (error) => log.error({ err: error }, 'writing channels to Redis failed'),
+    })
     this.#batches = new BatchRunner({
       waiting: () => (this.#blocked ? 0 : this.#pendingCount),
       runBatch: () => this.#runBatch(),
@@ -141,6 +155,7 @@ export class RedisLedger implements QuotaLedger {
     }
     link.onOpen(() => {
       for (const lease of this.#leases.values()) lease.rewriteAll({ reset: true })
+      this.#channels.rewriteAll()
       this.#schedule()
     })
   }
@@ -157,10 +172,11 @@ export class RedisLedger implements QuotaLedger {
   open(tenantId: string, listener: LeaseListener): TenantLease {
     const existing = this.#leases.get(tenantId)
     if (existing) {
-      existing.listener = listener
+      existing.reopen(listener)
       return existing
     }
-    const lease = new RedisLease(tenantId, { port: this.#port, listener })
+    const channels = this.#channels.open(tenantId, listener.channels)
+    const lease = new RedisLease(tenantId, { port: this.#port, listener, channels })
     this.#leases.set(tenantId, lease)
     return lease
   }
@@ -188,8 +204,15 @@ export class RedisLedger implements QuotaLedger {
       if (lease.endRateWindow(nowMs)) this.#unexchanged.add(lease)
       if (lease.rates.expire(nowMs)) lease.listener?.sharesChanged()
     }
+    this.#channels.sweep()
+    if (nowMs - this.#channelsRefreshedMs >= this.#timing.refreshMs) {
+      this.#channelsRefreshedMs = nowMs
+      this.#channels.refresh()
+    }
     this.#schedule()
     await this.#batches.idle()
+    this.#channels.start()
+    await this.#channels.idle()
   }
 
   /**
@@ -197,8 +220,11 @@ export class RedisLedger implements QuotaLedger {
    */
   async close(): Promise<void> {
     this.#schedule()
+    this.#channels.start()
     await this.#batches.idle()
+    await this.#channels.idle()
     this.#admissions.close()
+    this.#channels.close()
   }
 
   // ——— Sending ———
@@ -233,44 +259,13 @@ export class RedisLedger implements QuotaLedger {
   }
 
   /** Resolves with false when a call failed and sending again immediately would not help. */
-  async #send(live: LiveRedis, calls: readonly LedgerCall[]): Promise<boolean> {
-    const pipeline = live.client.pipeline()
-    for (const { args, keys, script } of calls) addScript(pipeline, script, { keys, args })
-    let replies: readonly unknown[]
-    try {
-      replies = await live.run(pipeline)
-    } catch (error) {
-      for (const call of calls) call.onLost()
-      if (error instanceof RedisUnavailableError || error instanceof UnknownOutcomeError) return false
-      throw error
-    }
-    let failure: unknown
-    calls.forEach((call, index) => {
-      const reply = replies[index]
-      try {
-        if (reply instanceof Error) throw reply
-        call.accept(reply)
-      } catch (error) {
-        failure ??= error
-        call.onLost()
-      }
+  #send(live: LiveRedis, calls: readonly LedgerCall[]): Promise<boolean> {
+    return sendCalls(live, calls, {
+      onFailure: (error) => {
+        this.#log.warn({ err: error }, 'counting quotas in Redis failed; the gateway tries again')
+        this.#admissions.decideUnsentLocally()
+      },
     })
-    return failure === undefined || this.#handleFailure(live, failure)
-  }
-
-  #handleFailure(live: LiveRedis, error: unknown): false {
-    // The link has discarded the connection because the slot has moved. The next connection leads to the
-    // master that holds the slot.
-    if (live.lost.aborted) return false
-    if (error instanceof Error && /^(NOSCRIPT|READONLY)/.test(error.message)) {
-      // The server was demoted or has lost the scripts. The next connection leads to the new master or loads
-      // the scripts.
-      live.discard('Redis rejected the scripts of the quota ledger')
-      return false
-    }
-    this.#log.warn({ err: error }, 'counting quotas in Redis failed; the gateway tries again')
-    this.#admissions.decideUnsentLocally()
-    return false
   }
 
   // ——— Calls ———
@@ -283,6 +278,7 @@ export class RedisLedger implements QuotaLedger {
         if (forgotten && this.#registeredOn !== live)
           this.#settledMs = this.#clock.monotonicMs() + this.#timing.settleMs
         this.#registeredOn = live
+        this.#channels.start()
         this.#setGateways(this.#settling ? Math.max(gateways, this.#gateways) : gateways)
       },
       onLost: () => void (this.#countDue = true),

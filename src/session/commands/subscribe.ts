@@ -83,11 +83,9 @@ export async function prepareSubscription(
   if (subscriptions.has(channel))
     throw new CommandError('ALREADY_SUBSCRIBED', `This connection is subscribed to "${channel}" already`)
   requireSubscribeAllowed(client, channel, byToken)
-  tenant.quota.checkSubscribe(channel, {
-    ofSession: subscriptions.size,
-    ofChannel: tenant.channels.subscribersOf(channel),
-  })
+  // A refused attempt is charged too, because it asks the other gateways.
   if (!joinCharged) tenant.quota.rates.chargeJoin(channel, client.delayedMs)
+  const admission = tenant.quota.admitSubscriber(channel, { ofSession: subscriptions.size })
 
   const settings = channelSettings(tenant, channel)
   const positioned =
@@ -108,15 +106,37 @@ export async function prepareSubscription(
     },
   )
   register(client, subscription)
+  const newestOnly = settings.history?.newestOnly ?? false
+  if (admission) {
+    await untilAdmitted(client, subscription, admission)
+    // It ended while the other gateways were asked. The caller sees that.
+    if (subscription.ended)
+      return { client, subscription, command, page: undefined, newestOnly, joined: nobodyJoined }
+  }
   try {
     await client.context.hub.add(subscription)
     const joined = await addToPresence(client, subscription)
-    const newestOnly = settings.history?.newestOnly ?? false
     const { since } = command
     const page = positioned ? await readMissed(client, subscription, { since, newestOnly }) : undefined
     return { client, subscription, command, page, newestOnly, joined }
   } catch (error) {
     await abandonUnlessLive(client, subscription)
+    throw error
+  }
+}
+
+const nobodyJoined: PresenceChange = { userEdge: false, clients: 0 }
+
+/** Ends the subscription when it is refused. It is in neither hub nor presence yet. */
+async function untilAdmitted(
+  client: Client,
+  subscription: Subscription,
+  admission: Promise<void>,
+): Promise<void> {
+  try {
+    await admission
+  } catch (error) {
+    endSubscription(client, subscription)
     throw error
   }
 }

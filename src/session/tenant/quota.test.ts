@@ -26,17 +26,25 @@ function quotaWith(
 ): QuotaFixture {
   const clock = new ManualClock()
   const channels = new ActiveChannels(clock)
-  const lease = new LocalLedger().open()
+  const leases: TenantLease[] = []
   let currentShare = 1
-  lease.share = () => currentShare
-  Object.defineProperty(lease, 'heldByAll', { get: () => lease.held + onOtherGateways })
   const quota = new TenantQuota(policyOf(changes), {
     clock,
     log,
-    ledger: { open: () => lease },
+    ledger: {
+      open(tenantId, listener) {
+        const opened = new LocalLedger().open(tenantId, listener)
+        opened.share = () => currentShare
+        Object.defineProperty(opened, 'heldByAll', { get: () => opened.held + onOtherGateways })
+        leases.push(opened)
+        return opened
+      },
+    },
     channels,
     arrivalDelay: { at: () => 0 },
   })
+  const [lease] = leases
+  if (!lease) throw new Error('the quota has opened no lease')
   return {
     clock,
     channels,
@@ -228,19 +236,20 @@ describe('publishes', () => {
 })
 
 describe('subscriptions', () => {
-  const used = { ofSession: 0, ofChannel: 0 }
+  const used = { ofSession: 0 }
 
   test('of a connection: the message gives the used number and the limit', () => {
     const { quota } = quotaWith({ limits: limitsWith('channels', { maxSubscriptionsPerConnection: 3 }) })
-    expect(refusalOf(() => quota.checkSubscribe('general', { ...used, ofSession: 3 }))).toMatchObject({
+    expect(refusalOf(() => quota.admitSubscriber('general', { ofSession: 3 }))).toMatchObject({
       code: 'SUBSCRIPTION_LIMIT',
       message: 'Cannot subscribe to "general": 3 of 3 subscriptions of this connection are used',
     })
   })
 
   test('of a channel: the message gives the used number and the limit', () => {
-    const { quota } = quotaWith({ limits: limitsWith('channels', { maxSubscribersPerChannel: 7 }) })
-    expect(refusalOf(() => quota.checkSubscribe('general', { ...used, ofChannel: 7 }))).toMatchObject({
+    const { channels, quota } = quotaWith({ limits: limitsWith('channels', { maxSubscribersPerChannel: 7 }) })
+    for (let n = 0; n < 7; n += 1) channels.addSubscriber('general')
+    expect(refusalOf(() => quota.admitSubscriber('general', used))).toMatchObject({
       code: 'SUBSCRIPTION_LIMIT',
       message: 'Cannot subscribe to "general": it has 7 of 7 subscribers',
     })
@@ -250,7 +259,7 @@ describe('subscriptions', () => {
     const { channels, quota } = quotaWith({ limits: limitsWith('channels', { max: 2 }) })
     channels.addSubscriber('a')
     channels.addSubscriber('b')
-    expect(refusalOf(() => quota.checkSubscribe('c', used))).toMatchObject({
+    expect(refusalOf(() => quota.admitSubscriber('c', used))).toMatchObject({
       code: 'CHANNEL_LIMIT',
       message: 'Cannot use "c": 2 of 2 channels of the tenant are in use',
       retryAfterMs: 5_000,
@@ -260,7 +269,7 @@ describe('subscriptions', () => {
   test('to an active channel are accepted at the limit of channels', () => {
     const { channels, quota } = quotaWith({ limits: limitsWith('channels', { max: 1 }) })
     channels.addSubscriber('a')
-    expect(() => quota.checkSubscribe('a', used)).not.toThrow()
+    expect(() => quota.admitSubscriber('a', used)).not.toThrow()
   })
 })
 
@@ -290,14 +299,14 @@ describe('enforcement', () => {
       { log },
     )
     expect(channels.count()).toBe(0)
-    for (let n = 0; n < 1_000; n += 1) quota.checkChannel(`room:${n}`)
-    quota.checkSubscribe('general', { ofSession: 1_000, ofChannel: 0 })
+    for (let n = 0; n < 1_000; n += 1) quota.admitHistory(`room:${n}`)
+    quota.admitSubscriber('general', { ofSession: 1_000 })
     expect(lines).toEqual([
       { tenant: 'demo/acme', code: 'CHANNEL_LIMIT' },
       { tenant: 'demo/acme', code: 'SUBSCRIPTION_LIMIT' },
     ])
     clock.advance(10_000)
-    quota.checkChannel('another')
+    quota.admitHistory('another')
     expect(lines[2]).toEqual({ tenant: 'demo/acme', code: 'CHANNEL_LIMIT', suppressed: 1_000 })
     expect(quota.counters.refusals.get('CHANNEL_LIMIT')).toBe(1_002)
   })

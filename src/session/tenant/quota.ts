@@ -4,6 +4,8 @@ import { LimitedLog, type Log } from '../../log.js'
 import {
   isGuest,
   type AdmissionRefusal,
+  type ChannelRefusal,
+  type ChannelSource,
   type ConnectionLimits,
   type LeaseListener,
   type QuotaLedger,
@@ -41,7 +43,7 @@ export interface TenantQuotaDeps {
 export class TenantQuota implements LeaseListener {
   readonly counters = new TenantCounters()
   readonly rates: TenantRates
-  readonly #deps: TenantQuotaDeps
+  readonly channels: ChannelSource
   readonly #log: LimitedLog
   #policy: TenantPolicy
   #connectionLimits: ConnectionLimits
@@ -50,11 +52,20 @@ export class TenantQuota implements LeaseListener {
   #closed = false
 
   constructor(policy: TenantPolicy, deps: TenantQuotaDeps) {
-    this.#deps = deps
     this.#log = new LimitedLog(deps.log, deps.clock)
     this.#policy = policy
     this.#connectionLimits = connectionLimitsOf(policy)
-    this.#lease = deps.ledger.open(policy.tenantId, this)
+    const { channels, ledger } = deps
+    this.channels = {
+      count: () => channels.count(),
+      useOf: (channel) => channels.useOf(channel),
+      channelLimits: () => {
+        const { max, maxSubscribersPerChannel } = this.#policy.limits.channels
+        return { max, subscribers: maxSubscribersPerChannel }
+      },
+    }
+    this.#lease = ledger.open(policy.tenantId, this)
+    channels.onChange = (channel) => this.#lease.channels.changed(channel)
     this.rates = new TenantRates(policy.limits, {
       clock: deps.clock,
       arrivalDelay: deps.arrivalDelay,
@@ -77,6 +88,11 @@ export class TenantQuota implements LeaseListener {
   /** The largest number of connections of guests, over all gateways. */
   get guestsMax(): number {
     return this.#connectionLimits.guests
+  }
+
+  /** The number of channels in use on all gateways, as last known. */
+  get channelsByAll(): number {
+    return this.#lease.channels.usedByAll
   }
 
   /** The number of distinct users among the connections on this gateway. */
@@ -136,42 +152,30 @@ export class TenantQuota implements LeaseListener {
     this.#lease.release(user)
   }
 
-  /** Throws SUBSCRIPTION_LIMIT or CHANNEL_LIMIT when one more subscriber of `channel` exceeds a limit. */
-  checkSubscribe(channel: string, used: { ofSession: number; ofChannel: number }): void {
-    const limits = this.#policy.limits.channels
-    if (used.ofSession >= limits.maxSubscriptionsPerConnection) {
+  /**
+   * Throws SUBSCRIPTION_LIMIT or CHANNEL_LIMIT when one more subscription to `channel` exceeds a limit.
+   * `ofSession`: the subscriptions of the connection. When the other gateways must be asked, it returns a
+   * promise, which rejects with the same errors. The caller adds the subscriber to the active channels in
+   * this turn, and removes it when the promise rejects.
+   */
+  admitSubscriber(channel: string, { ofSession }: { ofSession: number }): Promise<void> | undefined {
+    const { maxSubscriptionsPerConnection } = this.#policy.limits.channels
+    if (ofSession >= maxSubscriptionsPerConnection) {
       this.#exceed({
         code: 'SUBSCRIPTION_LIMIT',
         limit: 'channels.maxSubscriptionsPerConnection',
-        message: `Cannot subscribe to "${channel}": ${used.ofSession} of ${limits.maxSubscriptionsPerConnection} subscriptions of this connection are used`,
+        message: `Cannot subscribe to "${channel}": ${ofSession} of ${maxSubscriptionsPerConnection} subscriptions of this connection are used`,
       })
     }
-    if (used.ofChannel >= limits.maxSubscribersPerChannel) {
-      this.#exceed({
-        code: 'SUBSCRIPTION_LIMIT',
-        limit: 'channels.maxSubscribersPerChannel',
-        message: `Cannot subscribe to "${channel}": it has ${used.ofChannel} of ${limits.maxSubscribersPerChannel} subscribers`,
-      })
-    }
-    this.checkChannel(channel)
+    return this.#admitChannel(channel, { subscribe: true })
   }
 
   /**
-   * Throws CHANNEL_LIMIT when `channel` is not active and the tenant has as many active channels as it may
-   * have.
+   * Throws CHANNEL_LIMIT when a publication with history would exceed the tenant's number of channels. When
+   * the other gateways must be asked, it returns a promise, which rejects with the same error.
    */
-  checkChannel(channel: string): void {
-    const { channels } = this.#deps
-    const { max } = this.#policy.limits.channels
-    if (channels.has(channel)) return
-    const used = channels.count()
-    if (used >= max)
-      this.#exceed({
-        code: 'CHANNEL_LIMIT',
-        limit: 'channels.max',
-        message: `Cannot use "${channel}": ${used} of ${max} channels of the tenant are in use`,
-        retryAfterMs: fullRetryAfterMs,
-      })
+  admitHistory(channel: string): Promise<void> | undefined {
+    return this.#admitChannel(channel, { subscribe: false })
   }
 
   /**
@@ -218,6 +222,33 @@ export class TenantQuota implements LeaseListener {
   close(): void {
     this.#closed = true
     this.#lease.close()
+  }
+
+  #admitChannel(channel: string, options: { subscribe: boolean }): Promise<void> | undefined {
+    const answer = this.#lease.channels.admit(channel, options)
+    if (answer instanceof Promise) return answer.then((refusal) => this.#settle(channel, refusal))
+    this.#settle(channel, answer)
+    return undefined
+  }
+
+  #settle(channel: string, refusal: ChannelRefusal | undefined): void {
+    if (!refusal) return
+    const { max, maxSubscribersPerChannel } = this.#policy.limits.channels
+    this.#exceed(
+      refusal.limit === 'max'
+        ? {
+            code: 'CHANNEL_LIMIT',
+            limit: 'channels.max',
+            message: `Cannot use "${channel}": ${refusal.used} of ${max} channels of the tenant are in use`,
+            retryAfterMs: fullRetryAfterMs,
+          }
+        : {
+            code: 'SUBSCRIPTION_LIMIT',
+            limit: 'channels.maxSubscribersPerChannel',
+            message: `Cannot subscribe to "${channel}": it has ${refusal.used} of ${maxSubscribersPerChannel} subscribers`,
+          },
+    )
+    this.#lease.channels.count(channel)
   }
 
   #exceedConnections({ limit, share, used }: AdmissionRefusal): void {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../auth/auth.testing.js'
-import type { QuotaLedger } from '../../quota/ledger.js'
+import type { QuotaLedger, TenantLease } from '../../quota/ledger.js'
 import { LocalLedger } from '../../quota/local.js'
 import { LocalRevocations } from '../../revocation/local.js'
 import type { TenantPolicy } from '../../tenant/policy.js'
@@ -136,12 +136,21 @@ describe('update()', () => {
   })
 
   test('each gateway evicts its part of the sessions above a lowered limit', () => {
-    const lease = new LocalLedger().open()
-    Object.defineProperty(lease, 'heldByAll', { get: () => lease.held + 60 })
-    const tenant = tenantWith({ preemption: 'ShedNewest' }, { open: () => lease })
+    const leases: TenantLease[] = []
+    const tenant = tenantWith(
+      { preemption: 'ShedNewest' },
+      {
+        open(tenantId, listener) {
+          const opened = new LocalLedger().open(tenantId, listener)
+          Object.defineProperty(opened, 'heldByAll', { get: () => opened.held + 60 })
+          leases.push(opened)
+          return opened
+        },
+      },
+    )
     const evicted: number[] = []
     for (let n = 0; n < 30; n += 1) {
-      lease.reserve('ann')
+      leases[0]?.reserve('ann')
       tenant.sessions.add({ lastCommandMs: n, policyChanged() {}, ...ignoring, evict: () => evicted.push(n) })
     }
     tenant.update(policyOf({ preemption: 'ShedNewest', limits: limitsWith('connections', { max: 45 }) }))
