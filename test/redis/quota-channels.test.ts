@@ -30,7 +30,7 @@ const synced = async (): Promise<void> => {
 /** Resolves with how many subscriptions were admitted. */
 async function subscribeMany(count: number, channel: (n: number) => string): Promise<number> {
   const answers = await Promise.all(
-    Array.from({ length: count }, (_, n) => all[n % all.length]?.subscribe(channel(n))),
+    Array.from({ length: count }, async (_, n) => all[n % all.length]?.subscribe(channel(n))),
   )
   return answers.filter((limit) => limit === undefined).length
 }

@@ -240,7 +240,7 @@ describe('subscriptions', () => {
 
   test('of a connection: the message gives the used number and the limit', () => {
     const { quota } = quotaWith({ limits: limitsWith('channels', { maxSubscriptionsPerConnection: 3 }) })
-    expect(refusalOf(() => quota.admitSubscriber('general', { ofSession: 3 }))).toMatchObject({
+    expect(refusalOf(() => void quota.admitSubscriber('general', { ofSession: 3 }))).toMatchObject({
       code: 'SUBSCRIPTION_LIMIT',
       message: 'Cannot subscribe to "general": 3 of 3 subscriptions of this connection are used',
     })
@@ -249,7 +249,7 @@ describe('subscriptions', () => {
   test('of a channel: the message gives the used number and the limit', () => {
     const { channels, quota } = quotaWith({ limits: limitsWith('channels', { maxSubscribersPerChannel: 7 }) })
     for (let n = 0; n < 7; n += 1) channels.addSubscriber('general')
-    expect(refusalOf(() => quota.admitSubscriber('general', used))).toMatchObject({
+    expect(refusalOf(() => void quota.admitSubscriber('general', used))).toMatchObject({
       code: 'SUBSCRIPTION_LIMIT',
       message: 'Cannot subscribe to "general": it has 7 of 7 subscribers',
     })
@@ -259,7 +259,7 @@ describe('subscriptions', () => {
     const { channels, quota } = quotaWith({ limits: limitsWith('channels', { max: 2 }) })
     channels.addSubscriber('a')
     channels.addSubscriber('b')
-    expect(refusalOf(() => quota.admitSubscriber('c', used))).toMatchObject({
+    expect(refusalOf(() => void quota.admitSubscriber('c', used))).toMatchObject({
       code: 'CHANNEL_LIMIT',
       message: 'Cannot use "c": 2 of 2 channels of the tenant are in use',
       retryAfterMs: 5_000,
@@ -299,14 +299,14 @@ describe('enforcement', () => {
       { log },
     )
     expect(channels.count()).toBe(0)
-    for (let n = 0; n < 1_000; n += 1) quota.admitHistory(`room:${n}`)
-    quota.admitSubscriber('general', { ofSession: 1_000 })
+    for (let n = 0; n < 1_000; n += 1) void quota.admitHistory(`room:${n}`)
+    void quota.admitSubscriber('general', { ofSession: 1_000 })
     expect(lines).toEqual([
       { tenant: 'demo/acme', code: 'CHANNEL_LIMIT' },
       { tenant: 'demo/acme', code: 'SUBSCRIPTION_LIMIT' },
     ])
     clock.advance(10_000)
-    quota.admitHistory('another')
+    void quota.admitHistory('another')
     expect(lines[2]).toEqual({ tenant: 'demo/acme', code: 'CHANNEL_LIMIT', suppressed: 1_000 })
     expect(quota.counters.refusals.get('CHANNEL_LIMIT')).toBe(1_002)
   })
