@@ -299,14 +299,14 @@ describe('enforcement', () => {
       { log },
     )
     expect(channels.count()).toBe(0)
-    for (let n = 0; n < 1_000; n += 1) void quota.admitHistory(`room:${n}`)
-    void quota.admitSubscriber('general', { ofSession: 1_000 })
+    for (let n = 0; n < 1_000; n += 1) await quota.admitHistory(`room:${n}`)
+    await quota.admitSubscriber('general', { ofSession: 1_000 })
     expect(lines).toEqual([
       { tenant: 'demo/acme', code: 'CHANNEL_LIMIT' },
       { tenant: 'demo/acme', code: 'SUBSCRIPTION_LIMIT' },
     ])
     clock.advance(10_000)
-    void quota.admitHistory('another')
+    await quota.admitHistory('another')
     expect(lines[2]).toEqual({ tenant: 'demo/acme', code: 'CHANNEL_LIMIT', suppressed: 1_000 })
     expect(quota.counters.refusals.get('CHANNEL_LIMIT')).toBe(1_002)
   })
