@@ -22,7 +22,7 @@ export interface TenantsOptions {
 }
 
 export interface TenantEvents {
-  /** Called when the tenant gets a session that obeys commands from other gateways. */
+  /** Called when the tenant gets a session to which commands from other gateways apply. */
   readonly followCommands: (tenant: TenantRuntime<Session>) => Promise<void> | undefined
   /** Called when the tenant is no longer in the catalog. Its sessions must be closed. */
   readonly onRemoved: (tenant: TenantRuntime<Session>) => void

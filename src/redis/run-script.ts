@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { RedisUnavailableError, UnknownOutcomeError, type LiveRedis } from './link.js'
 import type { Pipeline, Script } from './scripts.js'
 
-/** Redis replied with an error, so that the call changed nothing, or with a value that Parley does not know. */
+/** Redis replied with an error, and the call changed nothing, or with a value that Parley does not know. */
 export class RedisReplyError extends Error {
   override readonly name = 'RedisReplyError'
 }

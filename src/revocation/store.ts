@@ -1,7 +1,8 @@
 // The room `revocation`: the revocations that tenants' backends make by the server API. They reach every
 // gateway and are kept in memory there, so that a connect asks nobody. This file is the seam: local.ts is for
 // one gateway, redis/ shares the revocations of all gateways, and held.ts is what both have in common. Those
-// of ChatTenant resources are part of the policy and not kept here. The room imports leaves, `tenant`, and in redis/ the room `redis`.
+// of ChatTenant resources are part of the policy and not kept here. The room imports leaves, `tenant`, and in
+// redis/ the room `redis`.
 import type { Revocation, RevocationSet } from '../tenant/revocations.js'
 
 /** Is told of new revocations. Must not throw. */

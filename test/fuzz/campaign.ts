@@ -143,8 +143,8 @@ export class Campaign {
   }
 
   async #report(input: FuzzInput, problem: string): Promise<string> {
-    // The bugs of this round belong to this report. Otherwise the first smaller input would seem to cause them.
-    // A gateway that has crashed has no answer.
+    // The bugs of this round belong to this report. Otherwise the first smaller input would seem to cause
+    // them. A gateway that has crashed has no answer.
     const bugs = await this.#newBugs().catch(() => undefined)
     const stillFails = async (smaller: FuzzInput) => (await this.#tryAgain(smaller)) !== undefined
     const smallest = await reduced(input, stillFails)
