@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest'
+import { Resolver } from 'node:dns/promises'
+import { describe, expect, test, vi } from 'vitest'
 import { isPublicAddress, PrivateAddressError, publicLookup } from './address-guard.js'
 
 describe('isPublicAddress()', () => {
@@ -50,6 +51,14 @@ describe('publicLookup', () => {
   test('refuses a name that resolves to loopback', async () => {
     const error = await new Promise((settle) => publicLookup('localhost', { all: true }, settle))
     expect(error).toBeInstanceOf(PrivateAddressError)
+  })
+
+  test('says that a name has no address when the name servers answer without one', async () => {
+    vi.spyOn(Resolver.prototype, 'resolve4').mockResolvedValue([])
+    vi.spyOn(Resolver.prototype, 'resolve6').mockResolvedValue([])
+    const error = await new Promise((settle) => publicLookup('empty.example', { all: true }, settle))
+    vi.restoreAllMocks()
+    expect(error).toMatchObject({ message: 'the host "empty.example" has no address' })
   })
 
   test('passes on the error of a name that does not resolve', async () => {

@@ -80,7 +80,7 @@ export const publicLookup: LookupFunction = (hostname, options, callback) => {
   const answer = callbackify(() => publicAddresses(hostname))
   answer((error, addresses) => {
     const [first] = error ? [] : addresses
-    if (!first) callback(error ?? new Error(`the host "${hostname}" has no address`), '')
+    if (!first) callback(error, '')
     else if (options.all) callback(null, addresses)
     else callback(null, first.address, first.family)
   })
@@ -88,11 +88,12 @@ export const publicLookup: LookupFunction = (hostname, options, callback) => {
 
 async function publicAddresses(hostname: string): Promise<LookupAddress[]> {
   const addresses = await resolveAll(hostname)
-  if (addresses.length > 0 && addresses.every(({ address }) => isPublicAddress(address))) return addresses
+  if (addresses.length === 0) throw new Error(`the host "${hostname}" has no address`)
+  if (addresses.every(({ address }) => isPublicAddress(address))) return addresses
   throw new PrivateAddressError(`the host "${hostname}" has an address that is not public`)
 }
 
-/** Returns the addresses of both families. Rejects when there are none. */
+/** Returns the addresses of both families. Rejects when IPv4 ends with an error and IPv6 has none. */
 async function resolveAll(hostname: string): Promise<LookupAddress[]> {
   // These names are loopback wherever they are resolved (RFC 6761), and name servers may not know them.
   if (/(^|\.)localhost\.?$/i.test(hostname)) return [{ address: '127.0.0.1', family: 4 }]

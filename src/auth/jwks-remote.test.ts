@@ -8,6 +8,7 @@ import { fetchesMax, FetchSlots } from './fetch-slots.js'
 import { jwksAgeMaxMs, jwksCooldownMs, lookupBurst, lookupIntervalMs, RemoteJwks } from './jwks-remote.js'
 import { KeySet, KeysUnavailableError } from './key-set.js'
 import { jwksSources } from './keys.js'
+import { confirmMs } from './unknown-keys.js'
 
 let first: TestKey
 let second: TestKey
@@ -46,7 +47,14 @@ afterEach(async () => {
   await new Promise((closed) => server.close(closed))
 })
 
-function open(options: { uri?: string; allowPrivate?: boolean; timeoutMs?: number } = {}): RemoteJwks {
+interface OpenOptions {
+  uri?: string
+  allowPrivate?: boolean
+  timeoutMs?: number
+  slots?: FetchSlots
+}
+
+function open(options: OpenOptions = {}): RemoteJwks {
   const keys = new RemoteJwks(options.uri ?? uri, {
     clock,
     allowPrivate: options.allowPrivate ?? true,
@@ -54,7 +62,7 @@ function open(options: { uri?: string; allowPrivate?: boolean; timeoutMs?: numbe
     build: (jwks) => new KeySet(jwksSources('idp', jwks, () => {})),
     onProblem,
     onKeysChanged,
-    slots: new FetchSlots(fetchesMax),
+    slots: options.slots ?? new FetchSlots(fetchesMax),
     timeoutMs: options.timeoutMs ?? 5_000,
   })
   opened.push(keys)
@@ -99,19 +107,64 @@ describe('fetching', () => {
     expect(requests).toBe(2)
   })
 
-  test('proves that a kid does not exist; for 30 s the next answer for it is temporary', async () => {
+  test('that happens before a new key is published is no proof: the answer is temporary until a later one', async () => {
     const keys = open()
     await countFor(keys, 'first')
-    expect(await countFor(keys, 'second')).toBe(0)
-    serve(first, second)
-    clock.advance(jwksCooldownMs - 1)
     await expect(countFor(keys, 'second')).rejects.toMatchObject({
       name: 'KeysUnavailableError',
-      retryAfterMs: 1,
+      retryAfterMs: confirmMs,
     })
+    clock.advance(10_000)
+    serve(first, second)
+    await expect(countFor(keys, 'second')).rejects.toMatchObject({ retryAfterMs: confirmMs - 10_000 })
     expect(requests).toBe(2)
-    clock.advance(1)
+    clock.advance(confirmMs - 10_000)
     expect(await countFor(keys, 'second')).toBe(1)
+    expect(requests).toBe(3)
+  })
+
+  test('for the first time is no proof either', async () => {
+    const keys = open()
+    await expect(countFor(keys, 'second')).rejects.toMatchObject({ retryAfterMs: confirmMs })
+    serve(first, second)
+    clock.advance(confirmMs)
+    expect(await countFor(keys, 'second')).toBe(1)
+    expect(requests).toBe(2)
+  })
+
+  test('for another key does not shorten the time, and brings the key when it is there', async () => {
+    const keys = open()
+    await countFor(keys, 'first')
+    await expect(countFor(keys, 'second')).rejects.toBeInstanceOf(KeysUnavailableError)
+    clock.advance(10_000)
+    // The client waits for the fetch that another kid has caused.
+    const answers = await Promise.allSettled([countFor(keys, 'other'), countFor(keys, 'second')])
+    expect(answers.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    clock.advance(10_000)
+    serve(first, second)
+    await expect(countFor(keys, 'another')).rejects.toBeInstanceOf(KeysUnavailableError)
+    expect(await countFor(keys, 'second')).toBe(1)
+  })
+
+  test('twice in 30 s proves that a kid does not exist, for all clients and for 30 s', async () => {
+    const keys = open()
+    await countFor(keys, 'first')
+    await expect(countFor(keys, 'second')).rejects.toBeInstanceOf(KeysUnavailableError)
+    clock.advance(confirmMs)
+    expect(await Promise.all([countFor(keys, 'second'), countFor(keys, 'second')])).toEqual([0, 0])
+    clock.advance(confirmMs - 1)
+    expect(await countFor(keys, 'second')).toBe(0)
+    expect(requests).toBe(3)
+    clock.advance(1)
+    await expect(countFor(keys, 'second')).rejects.toBeInstanceOf(KeysUnavailableError)
+    expect(requests).toBe(4)
+  })
+
+  test('long ago proves nothing', async () => {
+    const keys = open()
+    await expect(countFor(keys, 'second')).rejects.toBeInstanceOf(KeysUnavailableError)
+    clock.advance(jwksAgeMaxMs)
+    await expect(countFor(keys, 'second')).rejects.toMatchObject({ retryAfterMs: confirmMs })
   })
 
   test('is repeated at most three times at once for invented kids, and then once in ten seconds', async () => {
@@ -126,7 +179,7 @@ describe('fetching', () => {
     }
     for (let round = 1; round <= lookupBurst; round += 1) {
       // All kids of one round wait for the same fetch.
-      expect(await flood()).toEqual(new Set([0]))
+      expect(await flood()).toEqual(new Set(['KeysUnavailableError']))
       expect(requests).toBe(1 + round)
     }
     expect(await flood()).toEqual(new Set(['KeysUnavailableError']))
@@ -141,7 +194,7 @@ describe('fetching', () => {
     await expect(countFor(keys, 'second')).rejects.toBeInstanceOf(KeysUnavailableError)
     // A stranger's kid fetches the new key too.
     clock.advance(lookupIntervalMs)
-    expect(await countFor(keys, 'made-up-again')).toBe(0)
+    await expect(countFor(keys, 'made-up-again')).rejects.toBeInstanceOf(KeysUnavailableError)
     expect(await countFor(keys, 'second')).toBe(1)
   })
 
@@ -235,6 +288,20 @@ describe('a provider that fails', () => {
     )
   })
 
+  test('is not blamed when it was not asked because other fetches took too long', async () => {
+    const slots = new FetchSlots(1)
+    let end = (): void => {}
+    const busy = slots.run(
+      new AbortController().signal,
+      () => new Promise<void>((resolve) => (end = resolve)),
+    )
+    await expect(countFor(open({ timeoutMs: 50, slots }))).rejects.toBeInstanceOf(KeysUnavailableError)
+    expect(onProblem).toHaveBeenCalledExactlyOnceWith(expect.stringContaining('it was not asked'))
+    expect(requests).toBe(0)
+    end()
+    await busy
+  })
+
   test('from the start makes the keys unavailable, and is asked again after 5 s', async () => {
     answer = (_, response) => response.writeHead(500).end()
     const keys = open()
@@ -296,7 +363,7 @@ describe('accepts()', () => {
     const keys = open()
     await countFor(keys, 'first')
     clock.advance(jwksCooldownMs)
-    await countFor(keys, 'second')
+    await expect(countFor(keys, 'second')).rejects.toBeInstanceOf(KeysUnavailableError)
     expect(requests).toBe(2)
     expect(onKeysChanged).toHaveBeenCalledOnce()
   })

@@ -10,10 +10,11 @@ import {
   type SignatureHeader,
   type VerificationKey,
 } from './key-set.js'
+import { UnknownKeys } from './unknown-keys.js'
 
 /** A set older than this is fetched again in the background. */
 export const jwksAgeMaxMs = 600_000
-/** The least time between two fetches because the set is old, or for the same unknown key id. */
+/** The least time between two fetches because the set is old. For one unknown key id, see unknown-keys.ts. */
 export const jwksCooldownMs = 30_000
 /**
  * A key id that was not seen before causes a fetch at once, so that a rotated key is known immediately. An
@@ -22,8 +23,6 @@ export const jwksCooldownMs = 30_000
  */
 export const lookupBurst = 3
 export const lookupIntervalMs = 10_000
-/** The most unknown key ids that are remembered. Beyond them the one that was checked first is forgotten. */
-const missingMax = 1_000
 /**
  * The least time between two fetches while no set has been fetched: every connection of the tenant waits for
  * the first set.
@@ -61,8 +60,7 @@ export class RemoteJwks implements IssuerKeys {
   #failing = false
   /** Resolves to whether the fetch succeeded, and never rejects. */
   #fetching: Promise<boolean> | undefined
-  /** When each unknown key id was last looked for in a set that was fetched. */
-  readonly #missing = new Map<string, number>()
+  readonly #unknown = new UnknownKeys()
   /** When the budget of fetches for unknown key ids is full again. */
   #lookupsFullMs = -Infinity
 
@@ -79,31 +77,44 @@ export class RemoteJwks implements IssuerKeys {
       return known.length > 0 ? known : this.#lookUp(header)
     }
     this.#refresh(jwksFirstRetryMs)
+    const fetchMs = this.#triedMs
     await this.#fetching
-    if (!this.#keys) throw new KeysUnavailableError('the keys cannot be fetched', jwksFirstRetryMs)
-    return this.#keys.candidates(header)
+    if (!this.#keys) throw cannotBeFetched(jwksFirstRetryMs)
+    return this.#found(header, fetchMs)
   }
 
   /**
-   * Looks for a key that the last set does not have. Only a set that was fetched for this key id proves that
+   * Looks for a key that the last set does not have. Only sets that were fetched for this key id prove that
    * there is none; as long as none can be fetched, the key may exist.
    */
   async #lookUp(header: SignatureHeader): Promise<readonly VerificationKey[]> {
-    const id = `${header.alg} ${header.kid ?? ''}`
     const nowMs = this.#deps.clock.monotonicMs()
-    const againMs = (this.#missing.get(id) ?? -Infinity) + jwksCooldownMs - nowMs
-    const waitMs = this.#fetching ? 0 : againMs > 0 ? againMs : this.#takeLookup(nowMs)
-    if (waitMs > 0) throw new KeysUnavailableError('too early to look for an unknown key', waitMs)
-    if (!this.#fetching) this.#startFetch(nowMs)
-    const succeeded = await this.#fetching
+    const known = this.#unknown.check(idOf(header), nowMs)
+    if (known === 'unknown') return []
+    if (!this.#fetching) {
+      if (known > 0) throw notPublished(known)
+      const waitMs = this.#takeLookup(nowMs)
+      if (waitMs > 0)
+        throw new KeysUnavailableError('too many unknown keys were looked for in a short time', waitMs)
+      this.#startFetch(nowMs)
+    }
+    const fetchMs = this.#triedMs
+    if (!(await this.#fetching)) {
+      const found = (await this.#keys?.candidates(header)) ?? []
+      if (found.length > 0) return found
+      throw cannotBeFetched(jwksCooldownMs)
+    }
+    return this.#found(header, fetchMs)
+  }
+
+  /** Returns keys of the set whose fetch began at `fetchMs`. Rejects when it has none and that may change. */
+  async #found(header: SignatureHeader, fetchMs: number): Promise<readonly VerificationKey[]> {
     const found = (await this.#keys?.candidates(header)) ?? []
     if (found.length > 0) return found
-    if (!succeeded) throw new KeysUnavailableError('the keys cannot be fetched', jwksCooldownMs)
-    this.#missing.delete(id)
-    const [oldest] = this.#missing.keys()
-    if (this.#missing.size >= missingMax && oldest !== undefined) this.#missing.delete(oldest)
-    this.#missing.set(id, nowMs)
-    return found
+    const nowMs = this.#deps.clock.monotonicMs()
+    const absent = this.#unknown.absent(idOf(header), { fetchMs, nowMs })
+    if (absent === 'unknown') return []
+    throw notPublished(absent)
   }
 
   /** Takes one fetch of the budget for unknown key ids. Returns 0, or the milliseconds until there is one. */
@@ -151,9 +162,13 @@ export class RemoteJwks implements IssuerKeys {
     const { allowPrivate, build, clock, onKeysChanged, slots, timeoutMs = fetchTimeoutMs } = this.#deps
     if (this.#closed.signal.aborted) return false
     const timeout = AbortSignal.timeout(timeoutMs)
+    let started = false
     try {
       const signal = AbortSignal.any([timeout, this.#closed.signal])
-      const keys = await slots.run(signal, () => fetchJwks(this.#uri, { allowPrivate, signal }))
+      const keys = await slots.run(signal, () => {
+        started = true
+        return fetchJwks(this.#uri, { allowPrivate, signal })
+      })
       const fetched = build(keys)
       if (fetched.ids.size === 0) throw new Error('the set holds no public key for signatures')
       this.#fetchedMs = clock.monotonicMs()
@@ -163,8 +178,9 @@ export class RemoteJwks implements IssuerKeys {
       if (!before || !sameIds(before.ids, fetched.ids)) onKeysChanged()
       return true
     } catch (error) {
-      if (!this.#closed.signal.aborted)
-        this.#failed(timeout.aborted ? 'it did not answer in time' : messageOf(error))
+      if (this.#closed.signal.aborted) return false
+      const late = started ? 'it did not answer in time' : 'other fetches took too long, so it was not asked'
+      this.#failed(timeout.aborted ? late : messageOf(error))
       return false
     }
   }
@@ -177,6 +193,18 @@ export class RemoteJwks implements IssuerKeys {
       : 'Its tokens are refused until a fetch succeeds.'
     this.#deps.onProblem(`the JWKS at ${this.#uri} cannot be fetched: ${reason}. ${outcome}`)
   }
+}
+
+function idOf({ alg, kid = '' }: SignatureHeader): string {
+  return `${alg} ${kid}`
+}
+
+function cannotBeFetched(retryAfterMs: number): KeysUnavailableError {
+  return new KeysUnavailableError('the keys of the identity provider cannot be fetched', retryAfterMs)
+}
+
+function notPublished(retryAfterMs: number): KeysUnavailableError {
+  return new KeysUnavailableError('the identity provider has not published such a key yet', retryAfterMs)
 }
 
 function sameIds(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {

@@ -33,7 +33,10 @@ export interface IssuerKeys {
   close(): void
 }
 
-/** The key may exist, and the keys cannot be fetched at the moment. A later try may succeed. */
+/**
+ * The key may exist, although the keys cannot be fetched at the moment or it is not published yet. A later
+ * try may succeed. The message continues a sentence after "because".
+ */
 export class KeysUnavailableError extends Error {
   override readonly name = 'KeysUnavailableError'
   /** Milliseconds after which the caller may try again. */

@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto'
 import { compactVerify, exportPKCS8 } from 'jose'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Issuer } from '../tenant/policy.js'
@@ -105,6 +106,33 @@ describe('a public key', () => {
       expect(await idsFor(keys, 'RS256')).toEqual([])
       expect(onProblem).toHaveBeenCalledOnce()
     }
+  })
+})
+
+describe('an RSA key', () => {
+  // A modulus of this many bits that is no product of primes: generating a large key would take minutes.
+  const jwkOf = (bits: number) => ({
+    kty: 'RSA',
+    kid: 'rsa',
+    e: 'AQAB',
+    n: Buffer.alloc(bits / 8, 0xff).toString('base64url'),
+  })
+  const pemOf = (bits: number) =>
+    createPublicKey({ key: jwkOf(bits), format: 'jwk' })
+      .export({ type: 'spki', format: 'pem' })
+      .toString()
+
+  test.each([512, 1_024, 2_040, 8_200, 16_384])('of %i bits is refused with the reason', async (bits) => {
+    const reason = expect.stringContaining(`has ${bits} bits, and RSA keys need 2048 to 8192`)
+    for (const issuer of [publicIssuer(pemOf(bits)), jwksIssuer([jwkOf(bits)])]) {
+      expect(await idsFor(open(issuer), 'RS256')).toEqual([])
+      expect(onProblem).toHaveBeenCalledExactlyOnceWith(reason)
+    }
+  })
+
+  test.each([2_048, 8_192])('of %i bits is used', async (bits) => {
+    for (const issuer of [publicIssuer(pemOf(bits)), jwksIssuer([jwkOf(bits)])])
+      expect(await idsFor(open(issuer), 'RS256')).toHaveLength(1)
   })
 })
 

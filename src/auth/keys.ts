@@ -56,8 +56,16 @@ export function isSharedKeyAlgorithm(alg: SigningAlgorithm): boolean {
   return alg.startsWith('HS')
 }
 
-/** A larger RSA key of a tenant would cost the gateway milliseconds for each token. */
+/** RFC 7518 forbids smaller RSA keys. A larger one would cost the gateway milliseconds for each token. */
+const rsaBitsMin = 2_048
 const rsaBitsMax = 8_192
+
+/** Returns why an RSA key is refused, as the end of a sentence after the key. Undefined for other keys. */
+function sizeProblem({ asymmetricKeyDetails }: KeyObject): string | undefined {
+  const bits = asymmetricKeyDetails?.modulusLength
+  if (bits === undefined || (bits >= rsaBitsMin && bits <= rsaBitsMax)) return undefined
+  return `has ${bits} bits, and RSA keys need ${rsaBitsMin} to ${rsaBitsMax}`
+}
 
 type OnProblem = (sentence: string) => void
 
@@ -91,6 +99,11 @@ function publicKeySources(name: string, pem: string, onProblem: OnProblem): KeyS
     onProblem('the public key is not SPKI in PEM ("BEGIN PUBLIC KEY"); tokens signed with it are refused.')
     return []
   }
+  const problem = sizeProblem(key)
+  if (problem !== undefined) {
+    onProblem(`the public key ${problem}; tokens signed with it are refused.`)
+    return []
+  }
   return [
     {
       keyId: publicKeyId(name, key),
@@ -120,7 +133,11 @@ export function jwksSources(
       // it below too.
       if (jwk.kty === 'oct' || 'd' in jwk || 'k' in jwk) throw new TypeError('not a public key')
       const key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
-      if ((key.asymmetricKeyDetails?.modulusLength ?? 0) > rsaBitsMax) throw new TypeError('too large')
+      const problem = sizeProblem(key)
+      if (problem !== undefined) {
+        onProblem(`key ${index + 1} of the JWKS ${problem}; it is skipped.`)
+        return []
+      }
       // In a set of one key, jose decides whether `alg`, `crv` and `key_ops` match, and it stays known which
       // key matched.
       const resolve = createLocalJWKSet({ keys: [{ ...jwk, kty: String(jwk.kty) }] })

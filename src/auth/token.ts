@@ -136,7 +136,8 @@ export class TokenVerifier {
   /**
    * Verifies a connection token. Rejects with CommandError: UNAUTHORIZED (empty token), TOKEN_INVALID,
    * TOKEN_EXPIRED (also for a token that is not valid yet), or the temporary KEYS_UNAVAILABLE while the key
-   * may be one that cannot be fetched at the moment. No message contains the token or a claim.
+   * may be one that cannot be fetched at the moment or is not published yet. No message contains the token or
+   * a claim.
    */
   async verify(token: string): Promise<VerifiedToken> {
     const { claims, issuer, keyId } = await this.#open(token)
@@ -217,8 +218,8 @@ export class TokenVerifier {
     if (unavailable) {
       throw new CommandError(
         'KEYS_UNAVAILABLE',
-        'The token names a key that is not known yet, and the keys of this tenant’s identity provider cannot ' +
-          'be fetched at the moment: try again',
+        `The token is signed with a key that this tenant does not know at the moment, because ` +
+          `${unavailable.message}: try again`,
         { retryAfterMs: unavailable.retryAfterMs, cause: unavailable },
       )
     }

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { policyOf, problemsOf } from './compile.testing.js'
 import type { Issuer } from '../tenant/policy.js'
@@ -111,6 +111,19 @@ describe('public keys', () => {
       'a short RSA key',
       { publicKey: pem(generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey) },
       'KeyTooShort spec.auth[0].publicKey: The RSA key of auth "app" has 1024 bits',
+    ],
+    [
+      'a huge RSA key',
+      // No product of primes: generating such a key would take minutes.
+      {
+        publicKey: pem(
+          createPublicKey({
+            key: { kty: 'RSA', e: 'AQAB', n: Buffer.alloc(1_025, 0xff).toString('base64url') },
+            format: 'jwk',
+          }),
+        ),
+      },
+      'InvalidKey spec.auth[0].publicKey: The RSA key of auth "app" has 8200 bits; at most 8192',
     ],
     [
       'a key that cannot sign',

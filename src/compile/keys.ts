@@ -22,6 +22,8 @@ const secretBytesMin: Readonly<Partial<Record<SigningAlgorithm, number>>> = {
   HS512: 64,
 }
 const rsaBitsMin = 2048
+/** A larger key would cost the gateways milliseconds for each token. */
+const rsaBitsMax = 8192
 
 /**
  * The default for a key set at a URL. Which algorithms its keys support is known only after a gateway has
@@ -197,6 +199,12 @@ const ecAlgorithms: Readonly<Record<string, SigningAlgorithm>> = {
 function suitableAlgorithms(key: KeyObject, location: KeyLocation): SigningAlgorithm[] {
   const { namedCurve = '', modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
   if (key.asymmetricKeyType === 'rsa') {
+    if (modulusLength > rsaBitsMax) {
+      const message =
+        `The RSA key of auth "${location.auth.name}" has ${modulusLength} bits; at most ` +
+        `${rsaBitsMax} are allowed.`
+      throw new KeyProblem({ path: location.path, reason: 'InvalidKey', message })
+    }
     if (modulusLength >= rsaBitsMin) return ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']
     const message =
       `The RSA key of auth "${location.auth.name}" has ${modulusLength} bits; at least ` +
