@@ -3,10 +3,21 @@
 import { parseArgs } from 'node:util'
 import { show } from './run.mjs'
 
-const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '60' }, seed: { type: 'string', default: '1' } },
-})
-if (!/^[1-9]\d{0,4}$/.test(values.minutes) || !/^\d{1,9}$/.test(values.seed)) {
+/** Parses the command line; undefined when it is invalid. */
+function parseOptions() {
+  try {
+    const { values } = parseArgs({
+      options: { minutes: { type: 'string', default: '60' }, seed: { type: 'string', default: '1' } },
+    })
+    const valid = /^[1-9]\d{0,4}$/.test(values.minutes) && /^\d{1,9}$/.test(values.seed)
+    return valid ? values : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const values = parseOptions()
+if (!values) {
   console.error('usage: npm run soak -- [--minutes N] [--seed N]')
   process.exit(2)
 }

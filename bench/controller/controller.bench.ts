@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Program } from '../../test/support/child-process.js'
 import { until } from '../../test/support/redis-processes.js'
+import { each, quantile, range } from './measuring.js'
 import { namespace, Rig, usageOf } from './rig.js'
 
 const envNumber = (name: string): number => Number(process.env[`PARLEY_BENCH_${name}`] ?? 0)
@@ -35,19 +36,6 @@ const refTo = (name: string) => ({
   name,
 })
 
-/** Runs `work` for all indices, 16 at the same time: one for each connection of the client. */
-async function each(indices: readonly number[], work: (index: number) => Promise<unknown>): Promise<void> {
-  const waiting = indices.values()
-  const worker = async (): Promise<void> => {
-    for (const index of waiting) await work(index)
-  }
-  await Promise.all(Array.from({ length: 16 }, worker))
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: Math.max(0, to - from) }, (_, index) => from + index)
-}
-
 async function createTenantsUpTo(count: number): Promise<void> {
   await each(range(rig.tenants.size, count), (index) =>
     rig.client.create(rig.tenantOf(nameOf(index), 'first')),
@@ -55,9 +43,6 @@ async function createTenantsUpTo(count: number): Promise<void> {
   await rig.shown(() => rig.tenants.size === count)
   await rig.shown(() => [...rig.tenants.keys()].every((name) => rig.programmed(name, 1)))
 }
-
-const quantile = (sorted: readonly number[], fraction: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? 0
 
 function addRow(label: string, ms: readonly number[], target: string): { p50: number; p99: number } {
   const sorted = ms.toSorted((a, b) => a - b)

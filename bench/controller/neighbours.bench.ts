@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { KubeClient, KubeObject } from '../../test/support/kube-client.js'
 import type { Program } from '../../test/support/child-process.js'
+import { each, quantile, range } from './measuring.js'
 import { namespace as flooding, Rig, usageOf } from './rig.js'
 
 const flood = Number(process.env['PARLEY_BENCH_FLOOD'] ?? 0)
@@ -137,9 +138,9 @@ async function settled(name: string, change: () => Promise<unknown>): Promise<vo
 
 function row(label: string, ms: readonly number[]): string {
   const sorted = ms.toSorted((a, b) => a - b)
-  const at = (fraction: number) =>
-    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? 0
-  const cells = [at(0.5), at(0.99), sorted.at(-1) ?? 0].map((value) => `${value.toFixed(0)} ms`)
+  const cells = [quantile(sorted, 0.5), quantile(sorted, 0.99), sorted.at(-1) ?? 0].map(
+    (value) => `${value.toFixed(0)} ms`,
+  )
   return `| ${[label, sorted.length, ...cells].join(' | ')} |`
 }
 
@@ -157,23 +158,10 @@ async function measureDuring(when: string, work: Promise<unknown>): Promise<void
   latencies.addRows(`${when} (${seconds.toFixed(0)} s, ${cores.toFixed(1)} cores)`)
 }
 
-const floodName = (index: number): string => `a${String(index).padStart(5, '0')}`
-
-/** Runs `work` for all tenants of the flood, 16 at the same time. */
-async function eachOfFlood(work: (name: string) => Promise<unknown>): Promise<void> {
-  const waiting = Array.from({ length: flood }, (_, index) => floodName(index)).values()
-  const worker = async (): Promise<void> => {
-    for (const name of waiting) await work(name)
-  }
-  await Promise.all(Array.from({ length: 16 }, worker))
-}
+const floodNames = range(0, flood).map((index) => `a${String(index).padStart(5, '0')}`)
 
 const floodProgrammed = (generation: number) =>
-  rig.shown(() =>
-    Array.from({ length: flood }, (_, index) => floodName(index)).every((name) =>
-      rig.programmed(name, generation),
-    ),
-  )
+  rig.shown(() => floodNames.every((name) => rig.programmed(name, generation)))
 
 test(`one namespace creates, suspends and edits ${flood} tenants, while another one takes rights away`, async () => {
   for (let index = 0; index < tenants; index += 1) {
@@ -190,12 +178,12 @@ test(`one namespace creates, suspends and edits ${flood} tenants, while another 
   quiet.addRows('quiet')
 
   const create = async () => {
-    await eachOfFlood((name) => rig.client.create(rig.tenantOf(name, 'A')))
+    await each(floodNames, (name) => rig.client.create(rig.tenantOf(name, 'A')))
     await floodProgrammed(1)
   }
   await measureDuring(`while A creates ${flood} tenants`, create())
   const suspend = async () => {
-    await eachOfFlood((name) =>
+    await each(floodNames, (name) =>
       rig.client.patch(refTo(name, 'ChatTenant', flooding), { spec: { suspend: true } }),
     )
     await floodProgrammed(2)

@@ -6,7 +6,7 @@ import { LoadProcess } from './load-process.js'
 import type { MeasuredConnects } from './load-commands.js'
 import { publishResult, type Column } from './results.js'
 import { endSubjects, parleyOnRedis, wsBaseline } from './subjects.js'
-import { benchIssuer } from './tenants.js'
+import { acmeIssuer } from '../../test/support/policies.js'
 
 afterAll(endSubjects)
 
@@ -49,7 +49,7 @@ async function connectRuns(
 ): Promise<Comparison<MeasuredConnects>> {
   const runs = new Map<string, () => Promise<MeasuredConnects>>()
   for (const { name, ...subject } of [await parleyOnRedis(ours), await wsBaseline(baseline)]) {
-    const plan = { ...subject, issuer: benchIssuer(), channels: 10, channelsEach: 1, channelPrefix: 'kept:' }
+    const plan = { ...subject, issuer: acmeIssuer, channels: 10, channelsEach: 1, channelPrefix: 'kept:' }
     const publishing = new LoadProcess({ ...plan, subscribers: 10, publishers: 1, connectingMax: 1 })
     await publishing.connect()
     const load = new LoadProcess({ ...plan, subscribers, publishers: 0, connectingMax: 50 })

@@ -7,7 +7,7 @@ import { LoadProcess } from './load-process.js'
 import type { MeasuredRound } from './load-commands.js'
 import { publishResult, type Target } from './results.js'
 import { endSubjects, parleyInMemory, parleyOnRedis, socketIo, wsBaseline } from './subjects.js'
-import { benchIssuer } from './tenants.js'
+import { acmeIssuer } from '../../test/support/policies.js'
 
 afterAll(endSubjects)
 
@@ -28,7 +28,7 @@ test('fan-out', async () => {
     wsBaseline(baseline),
     socketIo(theirs),
   ])
-  const plan = { issuer: benchIssuer(), subscribers, publishers: channels, channels, channelsEach: 1 }
+  const plan = { issuer: acmeIssuer, subscribers, publishers: channels, channels, channelsEach: 1 }
   const loads = new Map<string, LoadProcess>()
   for (const { name, ...subject } of subjects) {
     const load = new LoadProcess({ ...subject, ...plan, channelPrefix: 'kept:', connectingMax: 50 })

@@ -7,7 +7,7 @@ import { LoadProcess } from './load-process.js'
 import type { MeasuredRound, LoadPlan } from './load-commands.js'
 import { publishResult, type Target } from './results.js'
 import { endSubjects, parleyOnRedis, wsBaseline, type Subject } from './subjects.js'
-import { benchIssuer } from './tenants.js'
+import { acmeIssuer } from '../../test/support/policies.js'
 
 afterAll(endSubjects)
 
@@ -43,7 +43,7 @@ const countOf = (what: string, size: Size): string =>
 async function compared(what: string, pair: readonly [Size, Size]): Promise<Comparison<MeasuredRound>> {
   const runs = new Map<string, () => Promise<MeasuredRound>>()
   const addRun = async (subject: Subject, size: Size): Promise<void> => {
-    const options = { issuer: benchIssuer(), channelPrefix: 'kept:', connectingMax: 50 }
+    const options = { issuer: acmeIssuer, channelPrefix: 'kept:', connectingMax: 50 }
     const load = new LoadProcess({ ...subject, ...size, ...options })
     await load.connect()
     const pace = { kind: 'rate', perSecond } as const

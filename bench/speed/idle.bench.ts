@@ -4,7 +4,7 @@ import { LoadProcess } from './load-process.js'
 import type { Usage } from './load-commands.js'
 import { publishResult } from './results.js'
 import { endSubjects, parleyOnRedis, wsBaseline, type Subject } from './subjects.js'
-import { benchIssuer } from './tenants.js'
+import { acmeIssuer } from '../../test/support/policies.js'
 
 afterAll(endSubjects)
 
@@ -16,7 +16,7 @@ const aloneSeconds = 20
 const idleSeconds = 50
 
 async function idle(subject: Subject): Promise<{ rssBytes: number; cpuUs: number }> {
-  const plan = { issuer: benchIssuer(), publishers: 0, channels, channelsEach: 1, channelPrefix: 'kept:' }
+  const plan = { issuer: acmeIssuer, publishers: 0, channels, channelsEach: 1, channelPrefix: 'kept:' }
   // The first connections load code, which is not a cost of each connection.
   const first = new LoadProcess({ ...subject, ...plan, subscribers: 100, connectingMax: 10 })
   await first.connect()

@@ -1,6 +1,5 @@
 // Starts and controls a process that runs load.mjs.
-import type { Program } from '../../test/support/child-process.js'
-import { startScript } from './script.js'
+import { CommandProcess } from './script.js'
 import type { MeasuredConnects, MeasuredIdle, LoadCommand, MeasuredRound, LoadPlan } from './load-commands.js'
 
 /** Longer than any command takes, including the time to drain a round. */
@@ -8,13 +7,12 @@ const replyDeadlineMs = 600_000
 
 /** Clients of one server, in a process of their own. */
 export class LoadProcess {
-  readonly #program: Program
+  readonly #process: CommandProcess<LoadCommand>
   readonly #plan: LoadPlan
-  #replies = 0
 
   constructor(plan: LoadPlan) {
     this.#plan = plan
-    this.#program = startScript('the load', 'load.mjs', [], { hasStdin: true })
+    this.#process = new CommandProcess('the load', 'load.mjs')
   }
 
   /** Connects all clients. Rejects when one fails, since the figures would be worthless. */
@@ -48,28 +46,14 @@ export class LoadProcess {
   }
 
   end(): Promise<void> {
-    return this.#program.kill()
+    return this.#process.end()
   }
 
   get #measured() {
     return { server: this.#plan.server, redis: this.#plan.redis }
   }
 
-  async #request<Report>(command: LoadCommand): Promise<Report> {
-    const index = this.#replies
-    this.#replies += 1
-    this.#program.writeLine(JSON.stringify(command))
-    return this.#program.waitForOutput(
-      `a reply to "${command.kind}"`,
-      (output) => {
-        const replies = output
-          .split('\n')
-          .slice(0, -1)
-          .filter((line) => line.startsWith('reply '))
-        const reply = replies[index]?.slice('reply '.length)
-        return reply === undefined ? undefined : (JSON.parse(reply) as Report)
-      },
-      replyDeadlineMs,
-    )
+  #request<Report>(command: LoadCommand): Promise<Report> {
+    return this.#process.request(command, replyDeadlineMs)
   }
 }

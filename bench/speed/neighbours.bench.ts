@@ -1,12 +1,9 @@
 // Measures what a well-behaved tenant notices while another tenant uses ten times every quota: one dimension
 // at a time, and all at once. The bare ws server runs beside it, because the load uses the same processors.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, expect, test } from 'vitest'
-import type { Program } from '../../test/support/child-process.js'
 import { GatewayProcess } from '../../test/support/gateway-process.js'
+import { acmeIssuer, acmeSecret } from '../../test/support/policies.js'
 import { startRedis } from '../../test/support/redis-processes.js'
 import {
   dimensions,
@@ -17,26 +14,25 @@ import {
   type ProbeTarget,
 } from './neighbours.js'
 import { publishResult, type Column, type Target } from './results.js'
-import { startScript } from './script.js'
+import { CommandProcess, startScript } from './script.js'
 import { endSubjects, wsBaseline } from './subjects.js'
-import { benchIssuer } from './tenants.js'
+import { TenantFolder } from './tenants.js'
 
 const [same, other, echo] = ['same gateway', 'other gateway', 'bare ws'] as const
 const seconds = Number(process.env['PARLEY_BENCH_SECONDS'] ?? 6)
 const chosen = (process.env['PARLEY_BENCH_DIMENSIONS'] ?? dimensions.join(',')).split(',')
 const apiKey = 'a sample key of the benchmark, never in production'
-const folder = await mkdtemp(join(tmpdir(), 'parley-neighbours-'))
+
+let folder: TenantFolder | undefined
 
 afterAll(async () => {
   await endSubjects()
-  await rm(folder, { recursive: true, force: true })
+  await folder?.remove()
 })
 
-async function writeTenants(): Promise<void> {
+function writeTenants(): Promise<TenantFolder> {
   const apiVersion = 'parley.chat/v1alpha1'
   const namespace = 'bench'
-  const { key } = benchIssuer()
-  if (key.type !== 'SharedKey') throw new Error('The issuer has no shared key')
   const subjects = [{ authenticated: true }]
   const rule = (name: string, fields: object) => ({
     name,
@@ -52,7 +48,7 @@ async function writeTenants(): Promise<void> {
   })
   const documents = [
     { apiVersion, kind: 'ChatPlan', metadata: { name: 'usual' }, spec: { limits: neighbourLimits } },
-    secret('key', { hmac: Buffer.from(key.secret, 'base64').toString() }),
+    secret('key', { hmac: acmeSecret.toString() }),
     secret('api-key', { 'api-key': apiKey }),
     {
       apiVersion,
@@ -79,31 +75,10 @@ async function writeTenants(): Promise<void> {
       },
     })),
   ]
-  await writeFile(join(folder, 'tenants.yaml'), documents.map((one) => JSON.stringify(one)).join('\n---\n'))
+  return TenantFolder.write(documents)
 }
 
-/** The process of the well-behaved neighbour. */
-class Probe {
-  readonly #program: Program = startScript('the neighbour', 'neighbour-probe.mjs', [], { hasStdin: true })
-  #replies = 0
-
-  async request(command: ProbeCommand): Promise<ProbeReport[]> {
-    const index = this.#replies
-    this.#replies += 1
-    this.#program.writeLine(JSON.stringify(command))
-    return this.#program.waitForOutput(
-      `a reply to "${command.kind}"`,
-      (output) => {
-        const replies = output.split('\n').filter((line) => line.startsWith('reply '))
-        const reply = replies[index]
-        // The last line may be incomplete.
-        if (reply === undefined || !output.includes(`${reply}\n`)) return undefined
-        return JSON.parse(reply.slice('reply '.length)) as ProbeReport[]
-      },
-      120_000,
-    )
-  }
-}
+const replyDeadlineMs = 120_000
 
 const columns: readonly Column[] = [
   { key: 'quietP50', title: 'quiet p50', unit: 'ms' },
@@ -144,12 +119,13 @@ function targetsOf({ dimension, loaded, quiet }: Measured): Target[] {
 }
 
 test('neighbours', async () => {
-  await writeTenants()
+  folder = await writeTenants()
+  const { path } = folder
   const redis = await startRedis()
   const start = (): Promise<GatewayProcess> =>
     GatewayProcess.start({
       redis: `redis://127.0.0.1:${redis.port}`,
-      args: ['--tenants', folder],
+      args: ['--tenants', path],
     })
   const [attacked, neighbour] = [await start(), await start()]
   const targets: ProbeTarget[] = [
@@ -157,22 +133,23 @@ test('neighbours', async () => {
     { name: other, kind: 'parley', url: neighbour.ws },
     { name: echo, kind: 'echo', url: (await wsBaseline('the bare server')).url },
   ]
-  const probe = new Probe()
-  await probe.request({ kind: 'start', issuer: benchIssuer(), targets })
+  const probing = new CommandProcess<ProbeCommand>('the neighbour', 'neighbour-probe.mjs')
+  const probe = (command: ProbeCommand) => probing.request<ProbeReport[]>(command, replyDeadlineMs)
+  await probe({ kind: 'start', issuer: acmeIssuer, targets })
   // V8 compiles during the first round.
-  await probe.request({ kind: 'measure', seconds })
+  await probe({ kind: 'measure', seconds })
   const rounds: Measured[] = []
   for (const dimension of chosen) {
-    const quiet = await probe.request({ kind: 'measure', seconds })
+    const quiet = await probe({ kind: 'measure', seconds })
     const load = startScript('the load', 'neighbour-load.mjs', [
       attacked.ws,
-      JSON.stringify(benchIssuer()),
+      JSON.stringify(acmeIssuer),
       JSON.stringify({ limits: neighbourLimits, excess, apiKey }),
       dimension,
     ])
     await load.waitForOutput('the attack', (output) => (output.includes('attacking') ? true : undefined))
     await sleep(1_500)
-    const loaded = await probe.request({ kind: 'measure', seconds })
+    const loaded = await probe({ kind: 'measure', seconds })
     load.signal('SIGTERM')
     await load.ended
     console.log(dimension, load.output.split('\n').at(-2))

@@ -6,7 +6,7 @@ import { deliveryColumns, deliveryValues, lostOf } from './delivery.js'
 import { LoadProcess } from './load-process.js'
 import { publishResult } from './results.js'
 import { endSubjects, parleyOnRedis, wsBaseline } from './subjects.js'
-import { benchIssuer } from './tenants.js'
+import { acmeIssuer } from '../../test/support/policies.js'
 
 afterAll(endSubjects)
 
@@ -18,7 +18,7 @@ const [ours, baseline] = ['Parley, Redis and history', 'bare ws loop'] as const
 test('one channel', async () => {
   const runs = new Map<string, () => ReturnType<LoadProcess['run']>>()
   for (const { name, ...subject } of [await parleyOnRedis(ours), await wsBaseline(baseline)]) {
-    const options = { issuer: benchIssuer(), subscribers, publishers: 1, channels: 1, channelsEach: 1 }
+    const options = { issuer: acmeIssuer, subscribers, publishers: 1, channels: 1, channelsEach: 1 }
     const load = new LoadProcess({ ...subject, ...options, channelPrefix: 'kept:', connectingMax: 50 })
     await load.connect()
     const pace = { kind: 'rate', perSecond } as const

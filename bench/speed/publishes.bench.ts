@@ -5,7 +5,7 @@ import { Comparison } from './comparison.js'
 import { LoadProcess } from './load-process.js'
 import { publishResult, type Column } from './results.js'
 import { endSubjects, ioredisBaseline, parleyOnRedis } from './subjects.js'
-import { benchIssuer } from './tenants.js'
+import { acmeIssuer } from '../../test/support/policies.js'
 
 afterAll(endSubjects)
 
@@ -50,7 +50,7 @@ async function parleyRuns(): Promise<Map<string, () => Promise<PublishFigures>>>
     const load = new LoadProcess({
       ...subject,
       ...channels,
-      issuer: benchIssuer(),
+      issuer: acmeIssuer,
       publishers: clients,
       connectingMax: 50,
     })

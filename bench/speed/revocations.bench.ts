@@ -6,7 +6,7 @@ import type { MeasuredConnects } from './load-commands.js'
 import { LoadProcess } from './load-process.js'
 import { publishResult, type Column } from './results.js'
 import { endSubjects, parleyOnRedis } from './subjects.js'
-import { benchIssuer } from './tenants.js'
+import { acmeIssuer } from '../../test/support/policies.js'
 
 afterAll(endSubjects)
 
@@ -28,7 +28,7 @@ test('revocations', async () => {
   const runs = new Map<string, () => Promise<MeasuredConnects>>()
   for (const count of counts) {
     const { name, ...subject } = await parleyOnRedis(nameOf(count), { revocations: count })
-    const plan = { ...subject, issuer: benchIssuer(), channels: 10, channelsEach: 1, channelPrefix: 'kept:' }
+    const plan = { ...subject, issuer: acmeIssuer, channels: 10, channelsEach: 1, channelPrefix: 'kept:' }
     const load = new LoadProcess({ ...plan, subscribers: clients, publishers: 0, connectingMax: 50 })
     await load.connect()
     runs.set(name, async () => {

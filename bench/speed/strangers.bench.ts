@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { mintToken } from '../../src/auth/mint.js'
 import { startScript } from './script.js'
 import { endSubjects, parleyOnRedis } from './subjects.js'
-import { benchIssuer } from './tenants.js'
+import { acmeIssuer } from '../../test/support/policies.js'
 import { rssBytesOf } from './usage.mjs'
 
 afterAll(endSubjects)
@@ -33,7 +33,7 @@ interface Probed {
 test('strangers', async () => {
   const subject = await parleyOnRedis('Parley', { tenants: 2, forStrangers: true })
   const port = new URL(subject.url).port
-  const token = await mintToken(benchIssuer(), {
+  const token = await mintToken(acmeIssuer, {
     user: 'b',
     claims: {},
     expiresInS: 3_600,

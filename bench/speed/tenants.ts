@@ -3,8 +3,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Issuer } from '../../src/tenant/policy.js'
-import { tenantPolicy } from '../../test/support/policies.js'
+import { acmeSecret } from '../../test/support/policies.js'
 
 const apiVersion = 'parley.chat/v1alpha1'
 const namespace = 'bench'
@@ -48,12 +47,6 @@ const rules = [
   ruleFor('replicated', { history, durability: 'Replicated' }),
 ]
 
-export function benchIssuer(): Issuer {
-  const [issuer] = tenantPolicy().issuers
-  if (!issuer) throw new Error('The tenant has no issuer')
-  return issuer
-}
-
 export class TenantFolder {
   readonly path: string
 
@@ -63,10 +56,7 @@ export class TenantFolder {
 
   /** Writes `count` tenants, bench/t0, bench/t1 and so on, which share a key. */
   static async make(count: number): Promise<TenantFolder> {
-    const folder = new TenantFolder(await mkdtemp(join(tmpdir(), 'parley-bench-')))
-    const { key } = benchIssuer()
-    if (key.type !== 'SharedKey') throw new Error('The tenant has no shared key')
-    const hmac = Buffer.from(key.secret, 'base64').toString()
+    const hmac = acmeSecret.toString()
     const documents = [
       { apiVersion, kind: 'ChatPlan', metadata: { name: 'wide' }, spec: { limits } },
       { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'key', namespace }, stringData: { hmac } },
@@ -81,6 +71,12 @@ export class TenantFolder {
         },
       })),
     ]
+    return TenantFolder.write(documents)
+  }
+
+  /** Writes these manifests. */
+  static async write(documents: readonly object[]): Promise<TenantFolder> {
+    const folder = new TenantFolder(await mkdtemp(join(tmpdir(), 'parley-bench-')))
     // JSON is valid YAML.
     const text = documents.map((document) => JSON.stringify(document)).join('\n---\n')
     await writeFile(join(folder.path, 'bench.yaml'), text)

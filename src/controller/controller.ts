@@ -106,7 +106,7 @@ export class Controller {
     )
     const meter = metrics.leaseMeter(lease.name)
     this.#elector = new LeaseElector({
-      objects: new KubeObjectApi(this.#transport, { urgent: { deadlineMs: 5_000 } }),
+      objects: new KubeObjectApi(this.#transport, { unthrottled: { deadlineMs: 5_000 } }),
       name: lease,
       identity,
       clock,

@@ -222,7 +222,7 @@ export class Leader {
   #runWorkers(name: QueueName, reconcile: Reconcile, signal: AbortSignal): Promise<void> {
     const { after, clock, log, metrics, workers: concurrency = 8 } = this.#options
     const controller = controllers[name]
-    const meter = metrics.reconcileMeter(controller, concurrency)
+    const meter = metrics.reconcileMeter(controller, concurrency + urgentExtra)
     return new Workers({
       queue: this.#queues[name],
       reconcile,

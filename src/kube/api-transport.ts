@@ -29,7 +29,7 @@ export interface ApiCall {
   /** Where the call waits in the throttle. Default: the priority `normal`, and the group ''. */
   readonly place?: Place
   /** Skips the throttle. For leader election. Default false. */
-  readonly urgent?: boolean
+  readonly unthrottled?: boolean
   /** Called immediately before each attempt is sent. An error that it throws ends the call. */
   readonly beforeSend?: () => void
   /** Ends the call, which then rejects with the signal's reason. */
@@ -139,7 +139,7 @@ export class ApiTransport {
   }
 
   async #throttled(call: ApiCall, signal: AbortSignal): Promise<unknown> {
-    if (call.urgent) return this.#attempt(call, signal)
+    if (call.unthrottled) return this.#attempt(call, signal)
     await this.#throttle.acquire(signal, call.place)
     try {
       return await this.#attempt(call, signal)

@@ -58,11 +58,12 @@ export class FairQueue<Item extends object | string> {
 
   /**
    * Takes the item whose turn it is, or returns undefined when there is none. Places for which `mayTake`
-   * returns false are left out. Default: all places are considered.
+   * returns false are left out. Default: all places. With `only`, the other priorities are left out.
    */
-  take(mayTake: (place: Place) => boolean = () => true): Item | undefined {
+  take(mayTake: (place: Place) => boolean = () => true, only?: Priority): Item | undefined {
     const overdue = this.#levels.filter(({ passed }) => passed >= passedMax)
-    for (const from of [...overdue, ...this.#levels]) {
+    const levels = only === undefined ? [...overdue, ...this.#levels] : [this.#level(only)]
+    for (const from of levels) {
       for (const [group, items] of from.groups) {
         if (!mayTake({ priority: from.priority, group })) continue
         const [item] = items

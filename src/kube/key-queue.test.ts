@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { KeyQueue } from './key-queue.js'
+import { namespaceOfKey } from './object.js'
 import { ManualTime } from './time.testing.js'
 
 let time: ManualTime
@@ -107,6 +108,22 @@ describe('priorities and groups', () => {
     queue.add('a3')
     expect(queue.depth).toBe(3)
     expect(takeAll()).toEqual(['a3', 'a1', 'a2'])
+  })
+
+  test('an urgent key waits for one key of each other namespace at most, however many those have', () => {
+    const tested = new KeyQueue({ clock: time, after: time.after, groupOf: namespaceOfKey })
+    const namespaces = Array.from({ length: 50 }, (_, index) => `a${index}`)
+    for (const priority of ['normal', 'urgent'] as const)
+      for (const space of namespaces)
+        for (let index = 0; index < 20; index += 1) tested.add(`${space}/${priority}-${index}`, priority)
+    tested.add('b/denied', 'urgent')
+    let turns = 0
+    for (let key = tested.take(); key !== undefined && key !== 'b/denied'; key = tested.take()) {
+      tested.done(key)
+      turns += 1
+    }
+    // After three urgent keys comes a normal one, so that those are not starved.
+    expect(turns).toBeLessThanOrEqual(namespaces.length * (4 / 3))
   })
 
   test('a key that becomes urgent while in progress is urgent afterwards', () => {

@@ -132,10 +132,10 @@ export class KeyQueue implements WorkQueue {
    * with it.
    */
   take({ perGroupMax = Infinity, urgentOnly = false }: TakeOptions = {}): string | undefined {
-    const key = this.#order.take(({ group, priority }) => {
-      if (urgentOnly && priority !== 'urgent') return false
-      return (this.#busy.get(group) ?? 0) < perGroupMax + Number(priority === 'urgent')
-    })
+    const key = this.#order.take(
+      ({ group, priority }) => (this.#busy.get(group) ?? 0) < perGroupMax + Number(priority === 'urgent'),
+      urgentOnly ? 'urgent' : undefined,
+    )
     const waited = key === undefined ? undefined : this.#waiting.get(key)
     if (key === undefined || !waited) return undefined
     const nowMs = this.#nowMs()

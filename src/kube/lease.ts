@@ -21,7 +21,7 @@ export const leaseKind: ResourceKind = {
 export interface LeaseOptions {
   /**
    * An API without a guard, because the elector is the guard of the other APIs: `new KubeObjectApi(transport,
-   * { urgent: { deadlineMs: 5_000 } })`.
+   * { unthrottled: { deadlineMs: 5_000 } })`.
    */
   readonly objects: Pick<ObjectApi, 'get' | 'create' | 'update'>
   readonly name: ObjectKey

@@ -24,7 +24,7 @@ export interface KubeObjectApiOptions {
    * election. One attempt gets half of the deadline, so that a call can abandon a hanging connection in time.
    * Default: calls wait in the queue.
    */
-  readonly urgent?: { readonly deadlineMs: number }
+  readonly unthrottled?: { readonly deadlineMs: number }
 }
 
 export class KubeObjectApi implements ObjectApi {
@@ -123,10 +123,11 @@ export class KubeObjectApi implements ObjectApi {
   }
 
   #call({ namespace = '' }: ObjectKey, call: ApiCall): Promise<unknown> {
-    const { priority = 'normal', urgent } = this.#options
-    if (!urgent) return this.#transport.call({ ...call, place: { priority, group: namespace } })
-    const { deadlineMs } = urgent
-    return this.#transport.call({ ...call, urgent: true, deadlineMs, attemptMs: Math.ceil(deadlineMs / 2) })
+    const { priority = 'normal', unthrottled } = this.#options
+    if (!unthrottled) return this.#transport.call({ ...call, place: { priority, group: namespace } })
+    const { deadlineMs } = unthrottled
+    const attemptMs = Math.ceil(deadlineMs / 2)
+    return this.#transport.call({ ...call, unthrottled: true, deadlineMs, attemptMs })
   }
 }
 

@@ -28,7 +28,10 @@ export interface ReflectorOptions extends Selection {
 
 /** Servers send a bookmark every minute, so a connection without a byte for this long is dead. */
 const silentMsMax = 150_000
-/** A watch that lasted this long was healthy: its end is not counted as a failure. */
+/**
+ * A watch that lasted this long was healthy: its end is not counted as a failure. The same holds for one that
+ * the server ended normally after it had sent changes.
+ */
 const healthyMs = 30_000
 const backoffMs = { first: 800, max: 30_000 } as const
 /**
@@ -112,9 +115,11 @@ export class Reflector {
   /** Reads a list if one is needed, then follows one watch. Returns the delay before the next round. */
   async #listAndWatch(signal: AbortSignal): Promise<number> {
     let watchStartMs: number | undefined
+    let from: string | undefined
     let failure: unknown
     try {
       if (this.#version === undefined) await this.#list(signal)
+      from = this.#version
       watchStartMs = this.#clock.monotonicMs()
       await this.#watch(this.#version ?? '', signal)
     } catch (error) {
@@ -122,9 +127,13 @@ export class Reflector {
     }
     if (signal.aborted) return 0
     const lastedMs = watchStartMs === undefined ? 0 : this.#clock.monotonicMs() - watchStartMs
-    if (lastedMs >= healthyMs) this.#failures = 0
+    // During a flood of changes, a server closes watches that it cannot serve fast enough. Each of them goes
+    // further than the last one, and a back-off would delay the changes of all namespaces by seconds.
+    const wentFurther = failure === undefined && this.#version !== from
+    const healthy = lastedMs >= healthyMs || wentFurther
+    if (healthy) this.#failures = 0
     if (failure !== undefined) this.#recordFailure(failure)
-    if (lastedMs >= healthyMs && this.#version !== undefined) return 0
+    if (healthy && this.#version !== undefined) return 0
     this.#failures += 1
     if (failure !== undefined && this.#failures % watchFailuresMax === 0) this.#version = undefined
     const fullMs = Math.min(backoffMs.first * 2 ** (this.#failures - 1), backoffMs.max)

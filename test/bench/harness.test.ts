@@ -10,7 +10,8 @@ import {
   wsBaseline,
   type Subject,
 } from '../../bench/speed/subjects.js'
-import { benchIssuer, TenantFolder } from '../../bench/speed/tenants.js'
+import { TenantFolder } from '../../bench/speed/tenants.js'
+import { acmeIssuer } from '../support/policies.js'
 import { GatewayProcess } from '../support/gateway-process.js'
 import { startRedis } from '../support/redis-processes.js'
 
@@ -28,7 +29,7 @@ const round = {
 function loadFor(subject: Subject, changed: Partial<LoadPlan> = {}): LoadProcess {
   return new LoadProcess({
     ...subject,
-    issuer: benchIssuer(),
+    issuer: acmeIssuer,
     subscribers,
     publishers: 2,
     channels,

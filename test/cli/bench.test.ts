@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { endSubjects, parleyInMemory, type Subject } from '../../bench/speed/subjects.js'
-import { benchIssuer, TenantFolder } from '../../bench/speed/tenants.js'
+import { TenantFolder } from '../../bench/speed/tenants.js'
+import { acmeIssuer } from '../support/policies.js'
 import { makeCertificate } from '../support/certificates.js'
 import { GatewayProcess } from '../support/gateway-process.js'
 import { startRedis } from '../support/redis-processes.js'
@@ -20,7 +21,7 @@ let secretFile: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'parley-bench-'))
   secretFile = join(folder, 'key')
-  const { key } = benchIssuer()
+  const { key } = acmeIssuer
   if (key.type !== 'SharedKey') throw new Error('the tenant has no shared key')
   await writeFile(secretFile, `${Buffer.from(key.secret, 'base64').toString()}\n`)
   subject = await parleyInMemory('Parley')

@@ -255,7 +255,7 @@ describe('a lease', () => {
     const led = new Arrivals<string>(`${identity} to lead`)
     const lost = new Arrivals<string>(`${identity} to lose`)
     const candidate: LeaseElector = new LeaseElector({
-      objects: new KubeObjectApi(transport, { urgent: { deadlineMs: 5_000 } }),
+      objects: new KubeObjectApi(transport, { unthrottled: { deadlineMs: 5_000 } }),
       name: { name, namespace },
       identity,
       clock: systemClock,

@@ -13,6 +13,7 @@ import {
   TestEnvironment,
 } from '../support/reconciled.js'
 import { until } from '../support/redis-processes.js'
+import { parseStamp } from '../../src/catalog/redis/record.js'
 import { catalogKeys } from '../../src/redis/keys.js'
 
 /** Each needs at least three calls to the API server: two for its Secret, one for its status. */
@@ -38,6 +39,8 @@ async function sizeWhenEnforced(what: string, holds: () => Promise<boolean>): Pr
   await until(what, holds, { deadlineMs: 30_000 })
   return catalogSize()
 }
+
+const revisionOf = (stamp: string | undefined) => parseStamp(stamp ?? '')?.revision
 
 describe('while one namespace creates many tenants', () => {
   const spec = {
@@ -114,6 +117,50 @@ describe('while one namespace creates many tenants', () => {
     await environment.client.delete(refOf('deleted'))
     const isGone = async () => (await environment.policy('deleted')) === undefined
     expect(await sizeWhenEnforced('no record', isGone)).toBeLessThan(floodSize)
+  })
+})
+
+describe('while one namespace takes rights away from many of its own tenants', () => {
+  const size = 60
+
+  beforeAll(async () => {
+    environment = await TestEnvironment.start()
+  }, kubeStartMsMax)
+  afterAll(endEnvironments)
+
+  test('a Deny of another namespace is in the catalog after few of them', async () => {
+    const all = Array.from({ length: size }, (_, index) => ({ name: floodName(index), ns: 'noisy' }))
+    // This namespace and its tenant come last by name and by creation.
+    const denied = { name: 'zulu', ns: 'zulu' }
+    for (const ns of ['noisy', 'zulu']) await environment.client.apply(namespace(ns))
+    const controller = environment.controller()
+    for (const place of [...all, denied]) await environment.client.create(chatTenant(generated, place))
+    for (const place of [...all, denied]) await environment.condition('Ready', ready, place)
+    await controller.stop()
+    const { client } = await environment.redis()
+    const { stamps } = catalogKeys(environment.target.installation)
+    const before = await client.hgetall(stamps)
+
+    for (const { name, ns } of all)
+      await environment.client.patch(refOf(name, ns), { spec: { suspend: true } })
+    const [rule] = generated.channels
+    const channels = [{ ...rule, grants: [...(rule?.grants ?? []), deny] }]
+    await environment.client.patch(refOf('zulu', 'zulu'), { spec: { channels } })
+    environment.controller()
+    const after = await until(
+      'all changes in the catalog',
+      async () => {
+        const read = await client.hgetall(stamps)
+        const changed = Object.keys(before).every((key) => revisionOf(read[key]) !== revisionOf(before[key]))
+        return changed && read
+      },
+      { deadlineMs: 60_000 },
+    )
+    // Stamps begin with the number of the write.
+    const order = Object.entries(after).toSorted(([, a], [, b]) => Number.parseInt(a) - Number.parseInt(b))
+    const position = order.findIndex(([key]) => key === 'zulu/zulu')
+    expect(order).toHaveLength(size + 1)
+    expect(position).toBeLessThan(size / 3)
   })
 })
 

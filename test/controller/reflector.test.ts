@@ -139,6 +139,20 @@ describe('P3: a list and a watch', () => {
     expect(await pauses.next(), 'no back-off after the healthy watch').toBe(400)
   })
 
+  test('P3: there is no back-off while the server closes watches that have sent changes', async () => {
+    const { changes } = start({ random: () => 1 })
+    ;(await watch()).end()
+    expect(await pauses.next()).toBe(800)
+    for (let version = 1; version <= 5; version += 1) {
+      const open = await watch()
+      open.event('MODIFIED', thing('a', { resourceVersion: `v${version}` }, { spec: version })).end()
+      await changes.next()
+    }
+    ;(await watch()).end()
+    expect(await pauses.next(), 'the first back-off since then').toBe(800)
+    expect(kube.count('list')).toBe(1)
+  })
+
   test('P3: the reflector recovers from HTTP 500 on list and watch', async () => {
     kube.script(
       'list',

@@ -82,10 +82,10 @@ describe('P2: sockets, deadlines, retries and the load on the server', () => {
     await expect(call).rejects.toMatchObject({ message: 'GET /apis/x: no response within 40 ms' })
   })
 
-  test('P2: an urgent call leaves a hanging connection after half of its deadline', async () => {
-    const urgent = new KubeObjectApi(kube.transport({ pause }), { urgent: { deadlineMs: 4_000 } })
+  test('P2: an unthrottled call leaves a hanging connection after half of its deadline', async () => {
+    const unthrottled = new KubeObjectApi(kube.transport({ pause }), { unthrottled: { deadlineMs: 4_000 } })
     kube.script('get', () => {}, found)
-    await urgent.get(things, metadata)
+    await unthrottled.get(things, metadata)
     expect(kube.connections).toBe(2)
   })
 
@@ -153,15 +153,15 @@ describe('P2: sockets, deadlines, retries and the load on the server', () => {
     expect(kube.count('write')).toBe(4)
   })
 
-  test('P2: an urgent call does not wait behind hanging calls', async () => {
+  test('P2: an unthrottled call does not wait behind hanging calls', async () => {
     const transport = kube.transport({ pause })
     const stuck = Array.from({ length: 20 }, () => new KubeObjectApi(transport).get(things, metadata))
     const ended = Promise.allSettled(stuck)
     for (let call = 0; call < 4; call += 1) await kube.held.next()
     kube.always('get', found)
-    const urgent = new KubeObjectApi(transport, { urgent: { deadlineMs: 20_000 } })
-    await within('the urgent call', urgent.get(things, metadata))
-    expect(kube.count('get'), 'four of the hanging calls and the urgent one').toBe(5)
+    const unthrottled = new KubeObjectApi(transport, { unthrottled: { deadlineMs: 20_000 } })
+    await within('the unthrottled call', unthrottled.get(things, metadata))
+    expect(kube.count('get'), 'four of the hanging calls and the unthrottled one').toBe(5)
     await kube.stop()
     await ended
     kube = await ScriptedKube.start()

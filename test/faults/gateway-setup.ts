@@ -3,7 +3,7 @@
 import { expect } from 'vitest'
 import { leaseKey } from '../../src/redis/keys.js'
 import { TestProxy } from '../support/proxy.js'
-import { startSentinelTrio, until, type TrioOptions } from '../support/redis-processes.js'
+import { startSentinelTrio, until, type SentinelTrio, type TrioOptions } from '../support/redis-processes.js'
 import { ReconnectingChatClient, sdkClient, Tenants, type EndpointClient } from './endpoint-clients.js'
 import { GatewayProcess } from './gateway-process.js'
 import { Load } from './load.js'
@@ -51,37 +51,17 @@ export async function startGateways(fault: string, options: GatewaySetupOptions 
   const gateways = [await start(), await start()]
   const balancers = await Promise.all(gateways.map(({ port }) => new TestProxy(port).start()))
   const clients = await Promise.all(
-    balancers.map(async ({ port }, index) => {
-      const made = tenantNames.map(async (tenant) => {
-        const common = { tenant, channels: defaultChannels, port, tenants }
-        return [
-          await ReconnectingChatClient.open({ ...common, name: `chat-${tenant}-${index}` }),
-          await sdkClient({ ...common, name: `sdk-${tenant}-${index}` }),
-        ]
-      })
-      return (await Promise.all(made)).flat()
-    }),
+    balancers.map(({ port }, index) => connectClients(tenants, { port, index })),
   )
   const all = clients.flat()
-  const load = new Load({
-    publishers: all.map(({ publisher }) => publisher),
-    channels: defaultChannels,
-    perSecond: options.perSecond ?? 12,
-  })
-  const scenario = new Scenario({
-    fault,
-    redis: trio,
-    load,
-    logs: () => all.flatMap(({ logs }) => logs),
-    tenantIdOf: (tenant) => tenants.idOf(tenant),
-  })
+  const scenario = scenarioOf(fault, { trio, tenants, clients: all, perSecond: options.perSecond ?? 12 })
   scenario.onClose(async () => {
     for (const client of all) client.close()
     await Promise.all(balancers.map((balancer) => balancer.stop()))
     await Promise.all(gateways.map((gateway) => gateway.kill()))
     await tenants.remove()
   })
-  load.start()
+  scenario.load.start()
   await scenario.waitForAcks(100)
   return {
     scenario,
@@ -94,6 +74,45 @@ export async function startGateways(fault: string, options: GatewaySetupOptions 
       if (second) first?.retarget(second.port)
     },
   }
+}
+
+/** Connects two clients of each tenant at `port`: one of the chat endpoint, and one with the SDK. */
+export async function connectClients(
+  tenants: Tenants,
+  { port, index }: { port: number; index: number },
+): Promise<EndpointClient[]> {
+  const made = tenantNames.map(async (tenant) => {
+    const common = { tenant, channels: defaultChannels, port, tenants }
+    return [
+      await ReconnectingChatClient.open({ ...common, name: `chat-${tenant}-${index}` }),
+      await sdkClient({ ...common, name: `sdk-${tenant}-${index}` }),
+    ]
+  })
+  return (await Promise.all(made)).flat()
+}
+
+/** Returns a scenario in which all clients publish, each `perSecond` times per second. */
+export function scenarioOf(
+  fault: string,
+  parts: {
+    trio: SentinelTrio
+    tenants: Tenants
+    clients: readonly EndpointClient[]
+    perSecond: number
+  },
+): Scenario {
+  const { clients, perSecond, tenants, trio } = parts
+  return new Scenario({
+    fault,
+    redis: trio,
+    load: new Load({
+      publishers: clients.map(({ publisher }) => publisher),
+      channels: defaultChannels,
+      perSecond,
+    }),
+    logs: () => clients.flatMap(({ logs }) => logs),
+    tenantIdOf: (tenant) => tenants.idOf(tenant),
+  })
 }
 
 /** A text of 30 kB. */

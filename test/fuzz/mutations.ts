@@ -1,7 +1,7 @@
 // Changes to inputs: to their bytes, to the JSON in them, and to the order of their parts.
 import { parseJson } from '../../src/json.js'
 import type { FuzzInput } from './input.js'
-import type { Random } from './random.js'
+import type { Random } from '../support/random.js'
 
 const partBytesMax = 60_000
 const partsMax = 40

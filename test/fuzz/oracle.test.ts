@@ -7,7 +7,7 @@ import { WebSocketServer, type WebSocket } from 'ws'
 import { runAsHttp, runAtApi } from './http-targets.js'
 import { fromText, readCorpus, toText, type FuzzInput } from './input.js'
 import { mutated } from './mutations.js'
-import { Random } from './random.js'
+import { Random } from '../support/random.js'
 import { runAtEndpoint } from './websocket-targets.js'
 
 const servers: Server[] = []

@@ -2,8 +2,8 @@
 // Each attack runs until its signal aborts, and ignores how the gateway refuses it.
 import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
+import { pause } from '../../src/deadline.js'
 import { greenApiKey } from '../faults/endpoint-clients.js'
 import { centrifugePath, upgradeRequest } from '../support/raw-http.js'
 
@@ -35,7 +35,7 @@ async function holdSockets(
       if (read) socket.resume()
       else socket.pause()
     }
-    await pause(signal, 200)
+    await pause(200, signal)
   }
   for (const socket of open) socket.destroy()
 }
@@ -58,13 +58,9 @@ async function holdClients(
       opened.on('error', () => {})
       sockets[n] = opened
     }
-    await pause(signal, everyMs)
+    await pause(everyMs, signal)
   }
   for (const socket of sockets) socket?.terminate()
-}
-
-async function pause(signal: AbortSignal, ms: number): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => {})
 }
 
 const bufferedMax = 1_000_000
@@ -94,7 +90,7 @@ async function repeat(signal: AbortSignal, parallel: number, step: () => Promise
   const worker = async (): Promise<void> => {
     while (!signal.aborted) {
       await step()
-      await pause(signal, 1)
+      await pause(1, signal)
     }
   }
   await Promise.all(Array.from({ length: parallel }, worker))

@@ -1,16 +1,10 @@
 // The processes of a soak: Redis with its Sentinels, two gateways behind balancers, and the clients of the
 // tenants `red` and `blue`, whose messages the oracle follows.
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  ReconnectingChatClient,
-  sdkClient,
-  Tenants,
-  type EndpointClient,
-} from '../faults/endpoint-clients.js'
+import { Tenants, type EndpointClient } from '../faults/endpoint-clients.js'
 import { GatewayProcess, type ResourceUsage } from '../faults/gateway-process.js'
-import { tenantNames } from '../faults/gateway-setup.js'
-import { Load } from '../faults/load.js'
-import { defaultChannels, Scenario } from '../faults/scenario.js'
+import { connectClients, scenarioOf } from '../faults/gateway-setup.js'
+import type { Scenario } from '../faults/scenario.js'
 import { TestProxy } from '../support/proxy.js'
 import { startSentinelTrio, until, type SentinelTrio } from '../support/redis-processes.js'
 
@@ -50,30 +44,14 @@ export class SoakRig {
         return { gateway, balancer: await new TestProxy(gateway.port).start() }
       }),
     )
-    const clients: EndpointClient[] = []
-    for (const [index, { balancer }] of places.entries())
-      for (const tenant of tenantNames) {
-        const common = { tenant, channels: defaultChannels, port: balancer.port, tenants }
-        clients.push(
-          await ReconnectingChatClient.open({ ...common, name: `chat-${tenant}-${index}` }),
-          await sdkClient({ ...common, name: `sdk-${tenant}-${index}` }),
-        )
-      }
-    const load = new Load({
-      publishers: clients.map(({ publisher }) => publisher),
-      channels: defaultChannels,
-      perSecond: 5,
-    })
-    const scenario = new Scenario({
-      fault: 'soak',
-      redis: trio,
-      load,
-      logs: () => clients.flatMap(({ logs }) => logs),
-      tenantIdOf: (tenant) => tenants.idOf(tenant),
-    })
+    const connected = places.map(({ balancer }, index) =>
+      connectClients(tenants, { port: balancer.port, index }),
+    )
+    const clients = (await Promise.all(connected)).flat()
+    const scenario = scenarioOf('soak', { trio, tenants, clients, perSecond: 5 })
     const rig = new SoakRig({ scenario, tenants, trio, places, clients })
     scenario.onClose(() => rig.#close())
-    load.start()
+    scenario.load.start()
     await scenario.waitForAcks(100)
     return rig
   }

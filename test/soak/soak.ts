@@ -3,6 +3,7 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { Random } from '../support/random.js'
 import { endRedisProcesses } from '../support/redis-processes.js'
 import { attacks, type Target } from './hostile.js'
 import { SoakRig } from './rig.js'
@@ -17,21 +18,10 @@ const sampleMs = 60_000
 const heapGrowthMax = 64 * 1_048_576
 const warmUpSteps = 9
 
-/** The mulberry32 generator, so that a soak can be repeated with its seed. */
-function randomFrom(start: number): () => number {
-  let state = start
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 const megabytes = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MB`
 
 test(`a soak of ${minutes} minutes with seed ${seed}`, { timeout: (minutes + 30) * 60_000 }, async () => {
-  const random = randomFrom(seed)
+  const random = new Random(seed)
   const rig = await SoakRig.start()
   const { load } = rig.scenario
   const names = Object.keys(attacks)
@@ -41,10 +31,7 @@ test(`a soak of ${minutes} minutes with seed ${seed}`, { timeout: (minutes + 30)
   let sampledMs = performance.now()
   try {
     for (let step = 0; performance.now() < endMs; step += 1) {
-      const chosen = Array.from(
-        { length: attacksAtOnce },
-        () => names[Math.floor(random() * names.length)] ?? '',
-      )
+      const chosen = Array.from({ length: attacksAtOnce }, () => random.pick(names))
       const stop = new AbortController()
       // Each request and pause of an attack listens to the signal.
       setMaxListeners(0, stop.signal)

@@ -1,6 +1,6 @@
 // Short policies for tests: a tenant with the rules that a test needs, and generous limits.
 import { createHash } from 'node:crypto'
-import type { ChannelRule, Grant, Limits, Subject, TenantPolicy } from '../../src/tenant/policy.js'
+import type { ChannelRule, Grant, Issuer, Limits, Subject, TenantPolicy } from '../../src/tenant/policy.js'
 
 export const generousLimits: Limits = {
   connections: {
@@ -66,6 +66,14 @@ export function rule(value: string, overrides: Partial<ChannelRule> = {}): Chann
 
 export const acmeSecret = Buffer.from('a test secret that is long enough for HS512, all sixty-four bytes')
 
+/** The issuer of `tenantPolicy`. */
+export const acmeIssuer = {
+  name: 'main',
+  algorithms: ['HS256', 'HS384', 'HS512'],
+  claims: { user: 'sub', name: 'name', roles: 'roles', info: 'info' },
+  key: { type: 'SharedKey', secret: acmeSecret.toString('base64'), sample: true },
+} satisfies Issuer
+
 /** The tenant `demo/acme` with the overrides. Different contents have different revisions. */
 export function tenantPolicy(overrides: Partial<TenantPolicy> = {}): TenantPolicy {
   const policy: TenantPolicy = {
@@ -78,14 +86,7 @@ export function tenantPolicy(overrides: Partial<TenantPolicy> = {}): TenantPolic
     preemption: 'Never',
     limits: generousLimits,
     allowedOrigins: [],
-    issuers: [
-      {
-        name: 'main',
-        algorithms: ['HS256', 'HS384', 'HS512'],
-        claims: { user: 'sub', name: 'name', roles: 'roles', info: 'info' },
-        key: { type: 'SharedKey', secret: acmeSecret.toString('base64'), sample: true },
-      },
-    ],
+    issuers: [acmeIssuer],
     channels: [
       rule('lobby'),
       rule('general'),

@@ -53,7 +53,7 @@ export class ManagedSecrets {
     const cached = cache.get(keyOf(desired))
     const found = cached && secretOwnership(cached, desired.owner) === 'owned' ? cached : undefined
     if (!found && desired.keys.algorithms.size > 0) return undefined
-    const { generated } = this.#build(desired, found, clock.epochMs())
+    const generated = generatedKeys(desired, found, clock.epochMs())
     return generated.created.length > 0 ? undefined : generated
   }
 
@@ -66,8 +66,9 @@ export class ManagedSecrets {
     const key = keyOf(desired)
     const cached = cache.get(key)
     if (cached) {
-      const { generated, manifest } = this.#build(desired, cached, clock.epochMs())
-      if (secretOwnership(cached, desired.owner) === 'owned' && isApplied(manifest, cached, ''))
+      const generated = generatedKeys(desired, cached, clock.epochMs())
+      const isOwned = secretOwnership(cached, desired.owner) === 'owned'
+      if (isOwned && isApplied(manifestOf(desired, generated), cached, ''))
         return { verdict: ready, generated, secret: cached }
     }
     const before = this.#writes.get(key)
@@ -91,9 +92,10 @@ export class ManagedSecrets {
         const verdict = desired.keys.algorithms.size === 0 ? noKeys : nameTaken(desired.name)
         return { verdict, generated: undefined, secret: undefined }
       }
-      const { generated, manifest } = this.#build(desired, found, clock.epochMs())
+      const generated = generatedKeys(desired, found, clock.epochMs())
       signal.throwIfAborted()
-      const secret = await api.apply(secrets, withUid(manifest, found), { known: found })
+      const manifest = withUid(manifestOf(desired, generated), found)
+      const secret = await api.apply(secrets, manifest, { known: found })
       cache.recordWrite(secret)
       if (secret !== found) this.#recordEvents(desired, generated, found)
       return { verdict: ready, generated, secret }
@@ -120,17 +122,6 @@ export class ManagedSecrets {
     return undefined
   }
 
-  #build(
-    desired: DesiredSecret,
-    found: ApiObject | undefined,
-    nowMs: number,
-  ): { generated: GeneratedKeys; manifest: Desired } {
-    const record = parseKeysRecord(found?.metadata.annotations[keysAnnotation])
-    const generated = rotateKeys(desired.keys, { record, data: secretDataTexts(found) }, nowMs)
-    const { data, record: nextRecord } = generated
-    return { generated, manifest: bindingSecret({ ...desired, record: nextRecord, data }) }
-  }
-
   #recordEvents(
     desired: DesiredSecret,
     { created, record, rotated }: GeneratedKeys,
@@ -150,6 +141,16 @@ export class ManagedSecrets {
     if (before?.metadata.annotations[keysAnnotation] === JSON.stringify(record))
       recordEvent('SecretRepaired', `${where} had been changed by hand and was restored.`)
   }
+}
+
+/** Returns the keys that the Secret should hold: those that it holds, with new ones and rotated ones. */
+function generatedKeys({ keys }: DesiredSecret, found: ApiObject | undefined, nowMs: number): GeneratedKeys {
+  const record = parseKeysRecord(found?.metadata.annotations[keysAnnotation])
+  return rotateKeys(keys, { record, data: secretDataTexts(found) }, nowMs)
+}
+
+function manifestOf(desired: DesiredSecret, { data, record }: GeneratedKeys): Desired {
+  return bindingSecret({ ...desired, record, data })
 }
 
 const ready: Verdict = { ok: true, reason: 'CredentialsReady', message: 'The Secret is up to date.' }

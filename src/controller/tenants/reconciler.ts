@@ -63,10 +63,9 @@ export class TenantReconciler {
     }
     const parsed = ChatTenant.safeParse(object)
     if (parsed.success) return this.#reconcile(object, parsed.data, signal)
-    const problems = parsed.error.issues.map((issue) => issueProblem(issue, object))
     await this.#enforceLastGood(object, { keys: undefined, signal })
-    const findings = { accepted: problemsVerdict(problems), credentials: unknownCredentials }
-    reporter.found(key, { ...unknown, ...findings, ...identityOf(object) })
+    const problems = parsed.error.issues.map((issue) => issueProblem(issue, object))
+    reporter.found(key, { ...identityOf(object), ...malformed, accepted: problemsVerdict(problems) })
     return nextPass(object, { ok: false, polls: true, nowMs: clock.epochMs(), dueAtMs: undefined })
   }
 
@@ -141,9 +140,10 @@ export class TenantReconciler {
       return compiled
     }
     const { revision } = compiled.policy
-    if ((enforced?.revision ?? lastProvenRevision(object)) !== revision) rolloutLatency.start(key, revision)
+    const lastProven = lastProvenRevision(object)
+    if ((enforced?.revision ?? lastProven) !== revision) rolloutLatency.start(key, revision)
     signal.throwIfAborted()
-    await catalog.put(compiled.policy, lastProvenRevision(object))
+    await catalog.put(compiled.policy, lastProven)
     if (enforced?.revision !== revision) onPublished(key)
     return compiled
   }
@@ -213,14 +213,18 @@ function acceptedVerdict(compiled: CompiledTenant, secret: ManagedSecret): Verdi
 }
 
 const accepted: Verdict = { ok: true, reason: 'Accepted', message: 'The spec is accepted.' }
-const unknownCredentials: Verdict = {
-  ok: false,
-  reason: 'InvalidResource',
-  message: 'The spec is invalid. The generated keys stay unchanged until it is corrected.',
-  waitsFor: 'action',
+/** What is reported about a malformed spec. Not even the name of its Secret is known. */
+const malformed: Omit<TenantFindings, 'accepted' | 'generation' | 'uid'> = {
+  credentials: {
+    ok: false,
+    reason: 'InvalidResource',
+    message: 'The spec is invalid. The generated keys stay unchanged until it is corrected.',
+    waitsFor: 'action',
+  },
+  planName: undefined,
+  suspended: false,
+  secret: undefined,
 }
-/** What is not known about a malformed spec: the name of its Secret too. */
-const unknown = { planName: undefined, suspended: false, secret: undefined } as const
 
 /**
  * Returns the revision that a previous leader recorded as enforced by all gateways, according to the status,

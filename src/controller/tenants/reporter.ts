@@ -5,6 +5,7 @@ import { isApiError } from '../../kube/api-error.js'
 import type { CatalogPublisher, RolloutState } from '../catalog/publisher.js'
 import type { Cluster } from '../cluster.js'
 import { abnormalConditionTypes, conditionsOf } from '../../kube/conditions.js'
+import type { Condition } from '../../resources/status.js'
 import type { PublicUrl } from '../credentials/endpoints.js'
 import { chatTenants } from '../kinds.js'
 import type { EventRecorder, ObjectApi, ReconcileOutcome } from '../../kube/ports.js'
@@ -127,15 +128,19 @@ export class TenantReporter {
       nowMs,
     })
     signal.throwIfAborted()
-    await this.#write(object, status)
+    await this.#write(object, status, previous.conditions ?? [])
     const usageInMs = usageDueInMs(usage, measured, { limits, nowMs })
     return usageInMs === undefined ? undefined : { requeueAfterMs: Math.max(1, usageInMs) }
   }
 
-  async #write(object: ApiObject, status: ReturnType<typeof tenantStatus>): Promise<void> {
+  /** `before` are the conditions of the current status. */
+  async #write(
+    object: ApiObject,
+    status: ReturnType<typeof tenantStatus>,
+    before: readonly Condition[],
+  ): Promise<void> {
     const { api, cluster, events } = this.#options
     const { name, namespace, uid } = object.metadata
-    const before = tenantStatusOf(object).conditions ?? []
     try {
       const desired = { metadata: { name, namespace, uid }, status }
       const written = await api.applyStatus(chatTenants, desired, { known: object })
