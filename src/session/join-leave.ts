@@ -1,6 +1,6 @@
 // A subscriber joins or leaves a channel: its entry in the channel's presence, and the announcement to the
 // other subscribers.
-import type { Announcement } from '../broker/broker.js'
+import type { Announcement, ChannelRef } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import { lobbyChannel } from '../protocol/chat/channels.js'
 import type { Client } from './client.js'
@@ -27,7 +27,7 @@ export async function addToPresence(client: Client, subscription: Subscription):
     client.context.presence
       .add(ref, client.id, subscription.info)
       // A second announcement of the same user does less harm than a missing one.
-      .catch((error: unknown) => presenceUnknown(client, subscription, { error, userEdge: true }))
+      .catch((error: unknown) => presenceUnknown(client, ref, { error, userEdge: true }))
   )
 }
 
@@ -37,7 +37,7 @@ export async function addToPresence(client: Client, subscription: Subscription):
  */
 function presenceUnknown(
   client: Client,
-  { ref }: Subscription,
+  ref: ChannelRef,
   { error, userEdge }: { error: unknown; userEdge: boolean },
 ): PresenceChange {
   // The connection to Redis logs its own loss, so this is for debugging only.
@@ -51,10 +51,11 @@ function presenceUnknown(
  * Removes a subscriber whose join was never announced, so its leave is not announced either. Never rejects.
  */
 export async function removeFromPresence(client: Client, subscription: Subscription): Promise<void> {
+  const { ref } = subscription
   if (!subscription.present) return
   await client.context.presence
-    .remove(subscription.ref, client.id)
-    .catch((error: unknown) => presenceUnknown(client, subscription, { error, userEdge: false }))
+    .remove(ref, client.id)
+    .catch((error: unknown) => presenceUnknown(client, ref, { error, userEdge: false }))
 }
 
 /**
@@ -70,7 +71,7 @@ export function leave(client: Client, subscription: Subscription): void {
   const announced = removed
     // The client has left for certain; whether its user has left is unknown. The presence entry expires by
     // itself.
-    .catch((error: unknown) => presenceUnknown(client, subscription, { error, userEdge: false }))
+    .catch((error: unknown) => presenceUnknown(client, ref, { error, userEdge: false }))
     .then((change) => announce(client, subscription, { kind: 'leave', change }))
     .catch((error: unknown) => client.reportBug(error, `cannot announce a leave in ${ref.channel}`))
     .finally(() => pendingLeaves.delete(announced))
@@ -87,7 +88,7 @@ export function announce(
   { info, ref }: Subscription,
   { change, kind }: { kind: 'join' | 'leave'; change: PresenceChange },
 ): void {
-  const { broker, limits } = client.context
+  const { broker, limits, presence } = client.context
   const { channels, quota, rules } = client.tenant
   if (!rules.settings(ref.channel)?.joinLeave) return
   const send = (announcement: Announcement): void => {
@@ -104,7 +105,15 @@ export function announce(
   // A leave cannot be refused, so while the deliveries are in debt nobody is named in small channels either.
   if (!isLarge && !quota.rates.inDebt) return send({ kind, info, userEdge: change.userEdge })
   if (change.clients === 0 || !isKnown) return
-  countsOf(client, ref.channel).offer(() => send({ kind, info, userEdge: false, clients: change.clients }))
+  countsOf(client, ref.channel).offer(() => {
+    // The number is read when it is sent: another gateway may have sent a newer one since the change.
+    presence
+      .stats(ref)
+      .then(({ clients }) => {
+        if (clients > 0) send({ kind, info, userEdge: false, clients })
+      })
+      .catch((error: unknown) => presenceUnknown(client, ref, { error, userEdge: false }))
+  })
 }
 
 /** Returns the announcements of the number of connections of a large channel, at most one each second. */
