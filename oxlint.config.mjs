@@ -15,7 +15,7 @@ const rooms = {
   broker: [],
   resources: ['tenant'],
   protocol: ['seams'],
-  quota: [],
+  quota: ['tenant'],
   catalog: ['resources', 'tenant'],
   presence: ['seams'],
   auth: ['tenant'],

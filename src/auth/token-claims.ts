@@ -3,7 +3,8 @@ import { CommandError } from '../errors.js'
 import { isRecord } from '../json.js'
 import { claimAt, infoBytesMax, type Claims } from '../tenant/claims.js'
 import type { Issuer } from '../tenant/policy.js'
-import { userProblem } from '../tenant/user.js'
+import type { TokenFacts } from '../tenant/revocations.js'
+import { guestPrefix, isGuest, userProblem } from '../tenant/user.js'
 import { invalidToken } from './token-header.js'
 
 const nameLengthMax = 128
@@ -67,13 +68,9 @@ export function expiryOf(claims: Claims, nowMs: number): number | undefined {
 }
 
 /** What revocations compare of a token, besides its user. */
-export interface TokenLife {
-  /** The claim `jti`. */
-  readonly jti?: string | undefined
-  /** The claim `iat` in milliseconds since the epoch; 0 when it is absent. */
+export interface TokenLife extends Omit<TokenFacts, 'user'> {
+  /** The claim `iat` in milliseconds since the epoch; 0 when it is absent. Only guests have none. */
   readonly issuedAtMs: number
-  /** The claim `exp` in milliseconds since the epoch. Absent: the token never expires. */
-  readonly tokenExpiresAtMs?: number | undefined
 }
 
 /** Throws TOKEN_INVALID for a `jti` that no revocation could name. An empty one counts as none. */
@@ -109,9 +106,9 @@ export function userOf(claims: Claims, claimName: string): string {
     throw invalidToken(`names no user: put a non-empty string into the claim "${claimName}"`)
   const problem = userProblem(user)
   if (problem !== undefined) throw invalidToken(`names a user ${problem}`)
-  if (user.startsWith('guest:'))
+  if (isGuest(user))
     throw invalidToken(
-      'names a user that begins with "guest:": these names are reserved for guests, who connect without a token',
+      `names a user that begins with "${guestPrefix}": these names are reserved for guests, who connect without a token`,
     )
   return user
 }

@@ -1,5 +1,6 @@
 // Counts connections by user. It has no side effects.
-import { isGuest, type Admission, type ConnectionLimits } from './ledger.js'
+import { isGuest } from '../tenant/user.js'
+import type { Admission, ConnectionLimits } from './ledger.js'
 
 export class ConnectionCounts {
   #held = 0

@@ -3,8 +3,8 @@
 //
 // `local.ts` is the ledger of a single gateway, `redis/ledger.ts` the one that gateways share through Redis;
 // both keep the promises of `ledger.contract.ts`. `token-bucket.ts` limits one rate. The room imports the
-// leaves of `src/` only; its folder `redis/` also imports the room redis. Start reading here, then in
-// `local.ts`.
+// leaves of `src/` and the room tenant; its folder `redis/` also imports the room redis. Start reading here,
+// then in `local.ts`.
 
 /** The limits of connections in a tenant's quota. */
 export interface ConnectionLimits {
@@ -14,14 +14,6 @@ export interface ConnectionLimits {
   readonly perUser: number
   /** The most connections of all guests together. They are part of `max`. */
   readonly guests: number
-}
-
-/**
- * Returns whether the user is a guest. No signed-in user has such a name, because tokens must not name one.
- * So a lease and the scripts on Redis need only the user's name to count guests.
- */
-export function isGuest(user: string): boolean {
-  return user.startsWith('guest:')
 }
 
 /** The answer to a connection that the limits do not allow. */

@@ -52,8 +52,10 @@ export class TokenBucket {
     // At rate 0 nothing is allowed, even when tokens are left in the bucket.
     if (this.#rate === 0 || n * 1000 > this.#burstMilli) return retryAfterMsMax
     const missing = n * 1000 - this.#milli
-    if (missing > 0 && !this.#useSaved(missing, delayedMs))
-      return Math.min(Math.ceil(missing / this.#rate), retryAfterMsMax)
+    if (missing > 0) {
+      if (missing > this.#usable(delayedMs)) return Math.min(Math.ceil(missing / this.#rate), retryAfterMsMax)
+      this.#useSaved(missing)
+    }
     this.#milli -= n * 1000
     return 0
   }
@@ -67,7 +69,7 @@ export class TokenBucket {
     this.#refill(nowMs)
     this.#milli -= n * 1000
     if (this.#rate === 0) return retryAfterMsMax
-    if (this.#milli < 0) this.#useSaved(Math.min(-this.#milli, this.#usable(delayedMs)), delayedMs)
+    if (this.#milli < 0) this.#useSaved(Math.min(-this.#milli, this.#usable(delayedMs)))
     return this.#milli < 0 ? Math.min(Math.ceil(-this.#milli / this.#rate), retryAfterMsMax) : 0
   }
 
@@ -82,15 +84,13 @@ export class TokenBucket {
 
   /** Returns how many saved tokens, in thousandths, a request with this delay may use. */
   #usable(delayedMs: number): number {
-    return Math.min(this.#savedMilli, this.#rate * Math.min(delayedMs, savedMsMax))
+    return Math.min(this.#savedMilli, this.#rate * Math.min(Math.max(delayedMs, 0), savedMsMax))
   }
 
-  /** Moves `milli` saved thousandths into the bucket. Returns false when a request may not use that many. */
-  #useSaved(milli: number, delayedMs: number): boolean {
-    if (delayedMs <= 0 || milli > this.#usable(delayedMs)) return false
+  /** Moves `milli` saved thousandths into the bucket. */
+  #useSaved(milli: number): void {
     this.#savedMilli -= milli
     this.#milli += milli
-    return true
   }
 
   #refill(nowMs: number): void {

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { celRules } from './cel.js'
 import { matchRules } from './channel-match-cel.js'
 import { operations } from '../tenant/policy.js'
+import { guestPrefix, isGuest } from '../tenant/user.js'
 import { duration, Label, namedList, uniqueNames } from './common.js'
 
 /** Selects channels by name, prefix or pattern. */
@@ -92,8 +93,8 @@ const Subject = z
     if (subject.anonymous && keys.length > 1)
       add('A guest has no token to compare: use a separate subject for "anonymous".', ['anonymous'])
     if (subject.claims && Object.keys(subject.claims).length === 0) add('Set at least one claim.', ['claims'])
-    if (subject.users?.some((name) => name.startsWith('guest:')))
-      add('No user name begins with "guest:"; guests match only "anonymous".', ['users'])
+    if (subject.users?.some(isGuest))
+      add(`No user name begins with "${guestPrefix}"; guests match only "anonymous".`, ['users'])
   })
   .meta(subjectRules)
 

@@ -1,5 +1,6 @@
 // The schema of the revocations in a ChatTenant.
 import { z } from 'zod'
+import { guestPrefix, isGuest } from '../tenant/user.js'
 import { celRules } from './cel.js'
 import { time } from './common.js'
 
@@ -35,14 +36,14 @@ const RevocationEntry = z
     const problem = (message: string) => context.addIssue({ code: 'custom', message })
     if ((user === undefined) === (jti === undefined)) problem(oneMessage)
     else if (issuedBefore !== undefined && user === undefined) problem(userMessage)
-    else if (issuedBefore !== undefined && user?.startsWith('guest:')) problem(guestMessage)
+    else if (issuedBefore !== undefined && user !== undefined && isGuest(user)) problem(guestMessage)
   })
   .meta(
     celRules([
       { rule: 'has(self.user) != has(self.jti)', message: oneMessage },
       { rule: '!has(self.issuedBefore) || has(self.user)', message: userMessage },
       {
-        rule: "!has(self.issuedBefore) || !has(self.user) || !self.user.startsWith('guest:')",
+        rule: `!has(self.issuedBefore) || !has(self.user) || !self.user.startsWith('${guestPrefix}')`,
         message: guestMessage,
       },
     ]),

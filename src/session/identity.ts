@@ -6,6 +6,7 @@ import type { ClientInfo } from '../broker/broker.js'
 import { CommandError } from '../errors.js'
 import type { AclSubject } from '../tenant/acl.js'
 import type { TokenFacts } from '../tenant/revocations.js'
+import { guestPrefix } from '../tenant/user.js'
 import type { TenantRuntime } from './tenant/runtime.js'
 
 export interface Identity extends AclSubject, TokenFacts {
@@ -20,7 +21,6 @@ export interface Identity extends AclSubject, TokenFacts {
 }
 
 /** User ids in tokens must not begin with this prefix, so a guest and a user never have the same id. */
-const guestPrefix = 'guest:'
 
 /** `guestId` is issued by the server. A client cannot choose it. */
 function guestIdentity(client: string, guestId: string): Identity {

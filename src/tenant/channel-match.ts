@@ -3,6 +3,7 @@
 import { channelNameBytesMax, channelNameProblem } from './channel.js'
 import { claimAt, claimTexts, type Claims } from './claims.js'
 import type { ChannelRule } from './policy.js'
+import { guestPrefix, isGuest } from './user.js'
 
 /** The values of a pattern's variables. The user of a guest is `guest:<id>`. */
 export interface MatchSubject {
@@ -149,9 +150,9 @@ function matchForSubject(segment: Segment, channel: string, at: number, subject:
  * colon matches nothing, so that no `sub` can imitate a guest or span several segments.
  */
 function matchUser(channel: string, at: number, subject: MatchSubject): number {
-  const own = subject.anonymous ? subject.user.slice('guest:'.length) : subject.user
+  const own = subject.anonymous ? subject.user.slice(guestPrefix.length) : subject.user
   if (own === '' || own.includes(':')) return noMatch
-  if (subject.anonymous && !subject.user.startsWith('guest:')) return noMatch
+  if (subject.anonymous && !isGuest(subject.user)) return noMatch
   return matchText(channel, at, subject.user)
 }
 
@@ -164,8 +165,8 @@ function matchForAnyUser(segment: Segment, channel: string, at: number): number 
 /** Does the same as `matchForAnyUser`, for a user that is a guest. */
 function matchForAnyGuest(segment: Segment, channel: string, at: number): number {
   if (segment.kind !== 'user') return matchForAnyUser(segment, channel, at)
-  if (!channel.startsWith('guest:', at)) return noMatch
-  const clientAt = at + 'guest:'.length
+  if (!channel.startsWith(guestPrefix, at)) return noMatch
+  const clientAt = at + guestPrefix.length
   const end = segmentEnd(channel, clientAt)
   return end > clientAt ? end : noMatch
 }

@@ -2,6 +2,17 @@
 // so characters that are invisible or that change the direction of text are not allowed.
 import { codePointText } from './channel.js'
 
+/** Begins the names of guests, and of no signed-in user. What follows is the id that the server issued. */
+export const guestPrefix = 'guest:'
+
+/**
+ * Returns whether the user is a guest. Tokens must not name such a user, so the name alone tells guests from
+ * signed-in users.
+ */
+export function isGuest(user: string): boolean {
+  return user.startsWith(guestPrefix)
+}
+
 /** The longest user id, in UTF-8 bytes. */
 const userBytesMax = 128
 

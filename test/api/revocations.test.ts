@@ -335,7 +335,15 @@ describe.each([
     const future = 4_000_000_000
     test.each<[why: string, fields: object, message: string]>([
       ['nothing named', {}, 'name what to revoke'],
-      ['an empty user', { user: '' }, 'name what to revoke'],
+      ['an empty user', { user: '' }, 'not empty'],
+      // It would be the whole tenant.
+      ['an empty user by time of issue', { user: '', issued_before: 1 }, 'not empty'],
+      ['an empty jti beside a user', { user: 'a', jti: '' }, 'not empty'],
+      ['an empty token beside a user', { user: 'a', token: '' }, 'expected a token'],
+      // It would be every token of the user.
+      ['a time of issue of 0', { user: 'a', issued_before: 0 }, 'after 1970'],
+      // It would never end.
+      ['an end of 0', { user: 'a', expires_at: 0 }, 'after 1970'],
       ['a jti without expires_at', { jti: 'a' }, 'needs "expires_at"'],
       ['two things named', { jti: 'a', user: 'b', expires_at: future }, 'omit "user"'],
       ['a token and a user', { token: 'a.b.c', user: 'b' }, 'omit "user"'],
@@ -360,7 +368,7 @@ describe.each([
 
     test('unrevoke of nothing, or of two things', async () => {
       expect((await refused('unrevoke', {})).message).toContain('name one of')
-      expect((await refused('unrevoke', { user: 'a', jti: 'b' })).message).toContain('only one of')
+      expect((await refused('unrevoke', { user: 'a', jti: 'b' })).message).toContain('and only one')
     })
   })
 })

@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { CommandError } from '../../errors.js'
 import type { MessageFields } from '../../protocol/message-fields.js'
 import { revocationName, type Revocation } from '../../tenant/revocations.js'
+import { isGuest } from '../../tenant/user.js'
 import type { ApiMethodCall } from './method.js'
 import type { RevocationsParams, RevokeParams, UnrevokeParams } from './schema.js'
 
@@ -101,7 +102,7 @@ function ofNames({
   }
   if (!user && !issuedBefore)
     throw badRequest('name what to revoke: "user", "jti", "token" or "issued_before"')
-  if (user?.startsWith('guest:') && issuedBefore)
+  if (user && isGuest(user) && issuedBefore)
     throw badRequest('a guest has no time of issue: omit "issued_before" to revoke the guest')
   return {
     ...(user && { user }),

@@ -145,8 +145,16 @@ export const ChannelsParams = z.object({
 })
 export const InfoParams = z.object({})
 
-/** Names of revocations hold no control characters: see redis/scripts.ts of the room `revocation`. */
-const revocable = z.string().max(255).regex(keyCharacters, 'expected no control characters').nullish()
+/**
+ * Names of revocations hold no control characters: see redis/scripts.ts of the room `revocation`. An empty
+ * name is not an absent one, because a revocation without `user` is of the whole tenant.
+ */
+const revocable = z
+  .string()
+  .min(1, 'expected a name that is not empty')
+  .max(255)
+  .regex(keyCharacters, 'expected no control characters')
+  .nullish()
 const revokedUser = revocable.describe('A user, or a guest as `guest:<id>`.')
 /** Strict, because a misspelt field would revoke more than was meant. */
 export const RevokeParams = z.strictObject({
@@ -154,15 +162,18 @@ export const RevokeParams = z.strictObject({
   jti: revocable.describe('The id of one token. Requires `expires_at`.'),
   token: z
     .string()
+    .min(1, 'expected a token')
     .max(16_384)
     .nullish()
     .describe('A valid connection token, instead of `jti` and `expires_at`.'),
   issued_before: unixSeconds
+    .min(1, 'expected a time after 1970')
     .nullish()
     .describe(
       'Unix seconds. Only tokens whose `iat` is earlier: those of `user`, or without `user` of the whole tenant. A token without `iat` is earlier.',
     ),
   expires_at: unixSeconds
+    .min(1, 'expected a time after 1970')
     .nullish()
     .describe(
       'Unix seconds at which the revocation ends by itself: when the last token that it hits expires. Default: it stays until `unrevoke`.',

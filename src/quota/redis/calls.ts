@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { leaseKey, ledgerGatewaysKey } from '../../redis/keys.js'
 import type { Argument, Script } from '../../redis/scripts.js'
+import { reportedRates, sharedRates } from '../ledger.js'
 import type { AdmissionBatch } from './admissions.js'
 import type { CountsUpdate, RedisLease } from './lease.js'
 import { shareTtlMs } from './rate-shares.js'
@@ -44,7 +45,9 @@ const AdmissionsReply = z
 const WriteReply = z
   .tuple([z.number(), z.number()])
   .transform(([held, guests]) => ({ others: { held, guests } }))
-const ExchangeReply = z.array(text).transform((texts) => texts.map(Number))
+const ExchangeReply = z
+  .array(text.transform(Number).pipe(z.number()))
+  .length(reportedRates.length + sharedRates.length)
 
 export class LedgerCalls {
   /** The id of this run of this gateway. */

@@ -1,8 +1,8 @@
 // The lease of one tenant's quota on one gateway, for the ledger on Redis: the connections of this gateway,
 // the changes that are not written to Redis yet, and the demand for the shared rates.
+import { isGuest } from '../../tenant/user.js'
 import { ConnectionCounts } from '../connection-counts.js'
 import {
-  isGuest,
   type Admission,
   type AdmissionRefusal,
   type ConnectionLimits,
@@ -13,7 +13,7 @@ import {
   type TenantLease,
 } from '../ledger.js'
 import type { RedisChannelLease } from './channel-lease.js'
-import { idlePerSecond, RateShares } from './rate-shares.js'
+import { idlePerSecond, RateShares, type SpendReadings } from './rate-shares.js'
 
 /** The interface through which a lease uses its ledger. */
 export interface LedgerPort {
@@ -89,6 +89,7 @@ export class RedisLease implements TenantLease {
   #mayBeCounted = false
   #others = none
   #pendingRequests = 0
+  readonly #spending: SpendReadings
 
   constructor(
     tenantId: string,
@@ -98,6 +99,7 @@ export class RedisLease implements TenantLease {
     this.channels = options.channels
     this.listener = options.listener
     this.#port = options.port
+    this.#spending = { nowMs: () => options.port.nowMs(), idleBelow: (rate) => this.#idleBelow(rate) }
     this.refreshedMs = options.port.nowMs()
   }
 
@@ -146,9 +148,7 @@ export class RedisLease implements TenantLease {
   }
 
   spend(rate: SharedRate, n: number): void {
-    const nowMs = this.#port.nowMs()
-    if (this.rates.spend(rate, n, { nowMs, idleBelow: this.#idleBelow(rate) }))
-      this.#port.scheduleExchange(this)
+    if (this.rates.spend(rate, n, this.#spending)) this.#port.scheduleExchange(this)
   }
 
   report(rate: ReportedRate, n: number): void {

@@ -60,6 +60,13 @@ interface RateDemand {
   share: number | undefined
 }
 
+/** What `spend` reads only when it needs it, because it runs for every request. */
+export interface SpendReadings {
+  nowMs(): number
+  /** Returns the rate per second up to which the gateway counts as idle. */
+  idleBelow(rate: SharedRate): number
+}
+
 export class RateShares {
   readonly #demands: Record<SharedRate, RateDemand> = {
     publish: idleDemand(),
@@ -89,17 +96,14 @@ export class RateShares {
     return this.#demands[rate].share
   }
 
-  /**
-   * Counts `n` requests. Returns true when the demand should be reported immediately. `idleBelow` is the rate
-   * per second up to which the gateway counts as idle.
-   */
-  spend(rate: SharedRate, n: number, { nowMs, idleBelow }: { nowMs: number; idleBelow: number }): boolean {
+  /** Counts `n` requests. Returns true when the demand should be reported immediately. */
+  spend(rate: SharedRate, n: number, readings: SpendReadings): boolean {
     const demand = this.#demands[rate]
     demand.count += n
-    if (demand.kind !== 'idle' || demand.count <= idleBelow) return false
+    if (demand.kind !== 'idle' || demand.count <= readings.idleBelow(rate)) return false
     demand.kind = 'started'
     demand.count = n
-    demand.sinceMs = nowMs
+    demand.sinceMs = readings.nowMs()
     demand.desired = justStarted
     return true
   }

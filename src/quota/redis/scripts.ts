@@ -5,8 +5,8 @@
 //   is a key of its own because gateways of an earlier version read every entry of `connections`.
 // - users:<gateway>, a hash: user → number of connections. It expires with its gateway.
 // - rates, a hash: gateway → expiry, deliveries per second; then for each shared rate the demand per second
-//   and the granted share; then bytes to clients per second. Entries of gateways of an earlier version are
-//   shorter.
+//   and the granted share; then `b` and the bytes to clients per second. Gateways of other versions may have
+//   fewer or more shared rates, and no bytes.
 //
 // The installation has one key:
 // - gateways, a sorted set: gateway → expiry.
@@ -14,6 +14,7 @@
 // All scripts compare expiries with the current time: an expired entry does not count, whether it is still
 // stored or not.
 import { script, type Script } from '../../redis/scripts.js'
+import { guestPrefix } from '../../tenant/user.js'
 import { reportedRates, sharedRates } from '../ledger.js'
 
 const reading = String.raw`
@@ -46,7 +47,7 @@ for i = 1, #entries, 2 do
 end
 local max, perUser, guestsMax = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local reply = {all - own, guests - ownGuests}
-local function isGuest(i) return string.sub(ARGV[i], 1, 6) == 'guest:' end
+local function isGuest(i) return string.sub(ARGV[i], 1, ${guestPrefix.length}) == '${guestPrefix}' end
 local function hasRoom(i)
   if all >= max then
     reply[#reply + 1] = {i - 7, 'tenant', all}
@@ -199,7 +200,7 @@ for i = 1, #entries, 2 do
     redis.call('HDEL', KEYS[1], entries[i])
   elseif entries[i] ~= ARGV[1] then
     delivered = delivered + numbers[2]
-    sent = sent + (numbers[${2 * sharedRates.length + 3}] or 0)
+    sent = sent + (tonumber(string.match(entries[i + 1], ' b(%S+)$')) or 0)
     for rate = 1, ${sharedRates.length} do
       local wanted = numbers[2 * rate + 1] or 0
       demand[rate] = demand[rate] + wanted
@@ -229,7 +230,7 @@ for rate = 1, ${sharedRates.length} do
   entry = entry .. string.format(' %.3f %.6f', own, share)
   reply[#reply + 1] = string.format('%.6f', share)
 end
-entry = entry .. ' ' .. ARGV[5]
+entry = entry .. ' b' .. ARGV[5]
 if idle then
   redis.call('HDEL', KEYS[1], ARGV[1])
 else

@@ -2,7 +2,6 @@
 import { CommandError } from '../../errors.js'
 import { LimitedLog, type Log } from '../../log.js'
 import {
-  isGuest,
   type AdmissionRefusal,
   type ChannelRefusal,
   type ChannelSource,
@@ -14,6 +13,7 @@ import {
   type TenantLease,
 } from '../../quota/ledger.js'
 import { guestsMax, tenantKey, type TenantPolicy } from '../../tenant/policy.js'
+import { isGuest } from '../../tenant/user.js'
 import type { Clock } from '../../time.js'
 import type { ArrivalDelay } from '../arrival-delay.js'
 import type { ActiveChannels } from './active-channels.js'
