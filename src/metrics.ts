@@ -132,7 +132,7 @@ export class Metrics {
     )
     this.cutConnections = counter(
       'parley_cut_connections_total',
-      'Connections that the gateway closed before their client was authenticated, by reason: unauthenticated_max and unauthenticated_per_address (too many such connections), pipelining (too many requests before the response to an earlier one), unread_response (the client did not read its response), early_frames (too many bytes before the response to an upgrade), api_key_guessing (too many API calls without a valid key), proxy_header_missing, proxy_header_malformed and proxy_header_timeout (no valid header of the PROXY protocol).',
+      'Connections that the gateway closed before their client was authenticated, by reason: unauthenticated_max and unauthenticated_per_address (too many such connections), pipelining (too many requests before the response to an earlier one), unread_response (the client did not read its response), early_frames (too many bytes before the response to an upgrade), api_key_guessing (too many API calls without a valid key), small_chunks (a body in too many chunks of a few bytes), unread_body (more of a body after the response to its request), proxy_header_missing, proxy_header_malformed and proxy_header_timeout (no valid header of the PROXY protocol).',
       ['reason'],
     )
     this.tlsHandshakeFailures = counter(

@@ -137,6 +137,56 @@ describe('bodies', () => {
     expect(await client.answer()).toMatchObject({ status: 200 })
   })
 
+  const post = (headers: string): string => `POST /nothing HTTP/1.1\r\nHost: a\r\n${headers}\r\n\r\n`
+
+  test('of thousands of chunks of one byte cut the connection', async () => {
+    for (const chunk of ['1\r\n\n\r\n', '1;a=b\r\nx\r\n', '0001\r\nx\r\n']) {
+      const before = await cuts('small_chunks')
+      const client = await target.connect()
+      client.write(post('Transfer-Encoding: chunked') + chunk.repeat(4_000))
+      await expectCut(client, 'small_chunks', before)
+    }
+  })
+
+  test('of hundreds of small chunks, or of thousands of larger ones, are read', async () => {
+    for (const [count, bytes] of [
+      [200, 1],
+      [4_000, 70],
+    ] as const) {
+      const client = await target.connect()
+      const padding = `${bytes.toString(16)}\r\n${' '.repeat(bytes)}\r\n`.repeat(count)
+      const body = '{"channel":"general","data":1}'
+      client.write(
+        publish(`${padding}${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`, {
+          'Transfer-Encoding': 'chunked',
+        }),
+      )
+      expect(await client.answer()).toMatchObject({ status: 200 })
+    }
+  })
+
+  test('of which more than 64 KiB follow the response cut the connection', async () => {
+    for (const [headers, body] of [
+      ['Content-Length: 900000000', 'x'.repeat(200_000)],
+      ['Transfer-Encoding: chunked', `${(200_000).toString(16)}\r\n${'x'.repeat(200_000)}`],
+    ] as const) {
+      const before = await cuts('unread_body')
+      const client = await target.connect()
+      client.write(post(headers))
+      expect(await client.answer()).toMatchObject({ status: 404 })
+      client.write(body)
+      await expectCut(client, 'unread_body', before)
+    }
+  })
+
+  test('after headers that end without CR are refused', async () => {
+    const client = await target.connect()
+    client.write(
+      `POST /nothing HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n${'1\r\n\n\r\n'.repeat(9_000)}`,
+    )
+    expectRefusal(await client.answer(), { status: 400, code: 'BAD_REQUEST' })
+  })
+
   test('after Expect: 100-continue are asked for', async () => {
     const client = await target.connect()
     const [head, body] = [

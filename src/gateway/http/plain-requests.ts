@@ -72,6 +72,7 @@ export class PlainRequests {
       const onAuthenticated = (): void => {
         isKnown = true
         connection.authenticated()
+        connection.gate?.recognizeBackend()
       }
       if (await this.#api.handle(request, response, { onAuthenticated })) {
         if (isApiCall && !isKnown) this.#chargeStranger(source, response, connection.gate)

@@ -4,15 +4,27 @@
 // after the response to the one before was taken by the kernel, and in another turn.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { ChunkCounter } from './chunk-counter.js'
 import { takeListener } from './take-listener.js'
 
 /** Why a connection was cut; a label of a metric. */
-export type GateCut = 'pipelining' | 'unread_response' | 'early_frames' | 'api_key_guessing'
+export type GateCut =
+  | 'pipelining'
+  | 'unread_response'
+  | 'early_frames'
+  | 'api_key_guessing'
+  | 'small_chunks'
+  | 'unread_body'
 
 /** Bytes after a request that wait for its response: further requests, or frames before the upgrade. */
 const heldBytesMax = 16 * 1024
 /** Parts of a packet that are parsed in one turn. A part ends at an empty line. */
 const partsPerTurnMax = 64
+/**
+ * Bytes of a body that are read and discarded after the response to its request: of strangers, and of a
+ * backend, whose client may send a whole body before it reads the refusal.
+ */
+const discardedBytesMax = { stranger: 64 * 1024, backend: 2_097_152 } as const
 /** How long a connection that broke a rule stays open, unread: closed at once, it would be opened at once. */
 const penaltyMs = 1_000
 const emptyLine = Buffer.from('\r\n\r\n')
@@ -32,7 +44,9 @@ export class RequestGate {
   /** The rest of the body of the current request, when its length is known. */
   #bodyLeft = 0
   /** The current request, when its body ends with an empty line. */
-  #chunked: IncomingMessage | undefined
+  #chunked: { readonly request: IncomingMessage; readonly chunks: ChunkCounter } | undefined
+  #discardedBytes = 0
+  #discardedBytesMax: number = discardedBytesMax.stranger
   /** True when the current request arrived before the response to the one before it. */
   #pipelined = false
 
@@ -55,9 +69,10 @@ export class RequestGate {
     if (this.#unanswered) this.penalize('pipelining')
     if (this.#isOver) return false
     this.#unanswered = true
+    this.#discardedBytes = 0
     const { headers } = request
     if (headers['transfer-encoding'] === undefined) this.#bodyLeft = Number(headers['content-length'] ?? 0)
-    else this.#chunked = request
+    else this.#chunked = { request, chunks: new ChunkCounter() }
     response.once('close', () => this.#onAnswered())
     return true
   }
@@ -96,6 +111,11 @@ export class RequestGate {
   /** True once the connection is closed, or will be closed because its client broke a rule. */
   get isCut(): boolean {
     return this.#state === 'cut' || this.#socket.destroyed
+  }
+
+  /** Call this when a request had a valid key. */
+  recognizeBackend(): void {
+    this.#discardedBytesMax = discardedBytesMax.backend
   }
 
   /** Cuts the connection now. */
@@ -137,6 +157,7 @@ export class RequestGate {
       if (parts === partsPerTurnMax) return this.#continueNextTurn()
       const part = this.#held.subarray(0, bytes)
       this.#held = this.#held.subarray(bytes)
+      if (!this.#acceptBody(part)) return
       if (this.#bodyLeft > 0) this.#bodyLeft -= bytes
       else this.#tail = Buffer.concat([this.#tail, part.subarray(-3)]).subarray(-3)
       this.#parse.call(this.#socket, part)
@@ -151,9 +172,18 @@ export class RequestGate {
   /** The number of held bytes that belong to the current request, or to the next one that may begin. */
   #nextBytes(): number {
     if (this.#bodyLeft > 0) return Math.min(this.#bodyLeft, this.#held.byteLength)
-    if (this.#chunked?.complete) this.#chunked = undefined
+    if (this.#chunked?.request.complete) this.#chunked = undefined
     if (this.#unanswered && !this.#chunked) return 0
     return this.#throughEmptyLine()
+  }
+
+  /** Returns false when the connection was cut because of what it sends as a body. */
+  #acceptBody(part: Buffer): boolean {
+    if (this.#bodyLeft === 0 && !this.#chunked) return true
+    if (!this.#unanswered) this.#discardedBytes += part.byteLength
+    if (this.#discardedBytes > this.#discardedBytesMax) this.penalize('unread_body')
+    else if (this.#chunked?.chunks.accept(part) === false) this.penalize('small_chunks')
+    return !this.#isOver
   }
 
   /** The number of held bytes until the end of the first empty line, or of all when there is none. */
