@@ -107,16 +107,15 @@ local function costOf(bytes)
 end
 
 local function recount(stream, stored, channel, added)
-  local counts = redis.call('HMGET', stored, channel, '')
-  local before, sum = tonumber(counts[1]), tonumber(counts[2]) or 0
-  local count
-  if added and before then
-    count = before + added
-  else
-    count = redis.call('MEMORY', 'USAGE', stream, 'SAMPLES', 0) + 450 + 3 * #channel
+  -- The cheap case comes first. A channel that was not counted now has the count that was added.
+  if added and redis.call('HINCRBY', stored, channel, added) ~= added then
+    return redis.call('HINCRBY', stored, '', added)
   end
+  local counts = redis.call('HMGET', stored, channel, '')
+  local before, sum = (tonumber(counts[1]) or 0) - (added or 0), tonumber(counts[2]) or 0
+  local count = redis.call('MEMORY', 'USAGE', stream, 'SAMPLES', 0) + 450 + 3 * #channel
   if count == before then return sum end
-  sum = sum + count - (before or 0)
+  sum = sum + count - before
   redis.call('HSET', stored, channel, count, '', sum)
   return sum
 end
