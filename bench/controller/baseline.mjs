@@ -30,12 +30,22 @@ function onEvent(line) {
 }
 
 const path = '/apis/parley.chat/v1alpha1/chattenants?watch=true'
-request(new URL(path, url), { ca, headers: { Authorization: `Bearer ${token}` } }, (response) => {
-  let rest = ''
-  response.setEncoding('utf8').on('data', (/** @type {string} */ chunk) => {
-    const lines = (rest + chunk).split('\n')
-    rest = lines.pop() ?? ''
-    for (const line of lines) onEvent(line)
+
+/** Watches, and watches again when the server closes the watch, as it does to clients that it finds slow. */
+function watch() {
+  const headers = { Authorization: `Bearer ${token}` }
+  const call = request(new URL(path, url), { ca, headers }, (response) => {
+    let rest = ''
+    response.setEncoding('utf8').on('data', (/** @type {string} */ chunk) => {
+      const lines = (rest + chunk).split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) onEvent(line)
+    })
+    response.on('error', () => {})
+    console.log('watching')
   })
-  console.log('watching')
-}).end()
+  call.on('error', () => {})
+  call.on('close', () => setTimeout(watch, 100))
+  call.end()
+}
+watch()
