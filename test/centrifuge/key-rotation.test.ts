@@ -1,28 +1,18 @@
 // A provider rotates its key while strangers invent key ids: clients with the new key get a temporary answer
 // at both endpoints, and the official client connects by itself when the key is known.
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { signedBy, testKey, type TestKey } from '../../src/auth/auth.testing.js'
 import { lookupBurst } from '../../src/auth/jwks-remote.js'
 import { centrifugeUrl, gatewayFor, next, sdkAt } from '../support/centrifuge-sdk.js'
 import { chatUrl, refusedUpgrade } from '../support/chat-client.js'
+import { localServer } from '../support/local-server.js'
 
 async function startProvider(...first: TestKey[]) {
   const state = { keys: first, requests: 0, uri: '' }
-  const server = createServer((_request, response) => {
+  state.uri = await localServer((_request, response) => {
     state.requests += 1
     response.end(JSON.stringify({ keys: state.keys.map(({ jwk }) => jwk) }))
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  onTestFinished(async () => {
-    server.closeAllConnections()
-    server.close()
-    await once(server, 'close')
-  })
-  state.uri = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
   return state
 }
 
