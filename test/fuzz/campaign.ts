@@ -2,6 +2,7 @@
 // is checked; the input that broke it is searched, reduced and written to a file.
 import { mkdir, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Program } from '../support/child-process.js'
 import { endRevocations, runAsHttp, runAtApi } from './http-targets.js'
 import { readCorpus, toText, type FuzzInput } from './input.js'
 import { mutated } from './mutations.js'
@@ -20,6 +21,19 @@ export interface CampaignOptions {
   readonly only: string
 }
 
+/** The gateway that gets the inputs, and the clients of the other tenant. */
+export interface Processes {
+  readonly rig: Pick<FuzzRig, 'health' | 'end'> & {
+    readonly gateway: { readonly port: number; readonly program: Pick<Program, 'ended' | 'output'> }
+  }
+  readonly witness: Pick<Witness, 'problem' | 'received' | 'end'>
+}
+
+async function startProcesses(): Promise<Processes> {
+  const rig = await FuzzRig.start()
+  return { rig, witness: await Witness.start(rig.gateway.port) }
+}
+
 const batchSize = 50
 const failureFolder = '.test-results/fuzz'
 /** The growth that a campaign may leave behind when all its connections are closed. */
@@ -28,22 +42,27 @@ const residentGrowthMax = 300 * 1_048_576
 
 export class Campaign {
   readonly #options: CampaignOptions
-  #rig: FuzzRig
-  #witness: Witness
+  readonly #start: () => Promise<Processes>
+  #rig: Processes['rig']
+  #witness: Processes['witness']
   #bugs = 0
   /** The gateway may close clients with a code of the backend's choice after requests to the API. */
   #anyCodeUntilMs = 0
   ran = 0
 
-  private constructor(options: CampaignOptions, rig: FuzzRig, witness: Witness) {
+  private constructor(
+    options: CampaignOptions,
+    { rig, witness }: Processes,
+    start: () => Promise<Processes>,
+  ) {
     this.#options = options
     this.#rig = rig
     this.#witness = witness
+    this.#start = start
   }
 
-  static async start(options: CampaignOptions): Promise<Campaign> {
-    const rig = await FuzzRig.start()
-    return new Campaign(options, rig, await Witness.start(rig.gateway.port))
+  static async start(options: CampaignOptions, start = startProcesses): Promise<Campaign> {
+    return new Campaign(options, await start(), start)
   }
 
   get received(): number {
@@ -135,8 +154,9 @@ export class Campaign {
   async #tryAgain(input: FuzzInput): Promise<string | undefined> {
     if (this.#witness.problem !== undefined) {
       await this.#rig.end()
-      this.#rig = await FuzzRig.start()
-      this.#witness = await Witness.start(this.#rig.gateway.port)
+      const { rig, witness } = await this.#start()
+      this.#rig = rig
+      this.#witness = witness
       this.#bugs = 0
     }
     return this.runOne(input)

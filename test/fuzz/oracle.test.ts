@@ -1,9 +1,11 @@
 // The fuzzer notices what it is for: servers with seeded faults fail its checks, and the same seed makes the
 // same inputs.
+import { readFile, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocketServer, type WebSocket } from 'ws'
+import { Campaign } from './campaign.js'
 import { runAsHttp, runAtApi } from './http-targets.js'
 import { fromText, readCorpus, toText, type FuzzInput } from './input.js'
 import { mutated } from './mutations.js'
@@ -65,6 +67,35 @@ test('a response outside the list is noticed, at the API and over HTTP', async (
   expect(await runAtApi({ target: 'api', parts: [Buffer.from('info')] }, { port })).toContain('502')
   const request = Buffer.from('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
   expect(await runAsHttp({ target: 'http', parts: [request] }, { port })).toContain('502')
+})
+
+describe('bugs that a gateway counts', () => {
+  /** A gateway that answers every request but the first one well, which fails and counts a bug. */
+  async function faultyOnce(bugs: () => number) {
+    const health = { openFiles: 0, residentBytes: 0, connections: 0 }
+    let answered = 0
+    const server = createServer((_request, response) => {
+      answered += 1
+      response.writeHead(answered === 1 ? 502 : 404, { connection: 'close' }).end('{"code":"NOT_FOUND"}')
+    })
+    const port = await portOf(server)
+    const program = { ended: new Promise<never>(() => {}), output: '' }
+    const end = async () => {}
+    const rig = { gateway: { port, program }, health: async () => ({ ...health, bugs: bugs() }), end }
+    return async () => ({ rig, witness: { problem: undefined, received: 1, end: async () => undefined } })
+  }
+  const options = { seed: 1, inputs: 0, durationMs: Infinity, only: 'http' }
+
+  test('are in the report of their input, and smaller inputs do not seem to cause them', async () => {
+    const campaign = await Campaign.start(options, await faultyOnce(() => 1))
+    const report = await campaign.run()
+    expect(report).toContain('In the same round the gateway counted 1 bugs')
+    const file = /is in (\S+\.json);/.exec(report ?? '')?.[1] ?? ''
+    const { parts } = await fromText(await readFile(file, 'utf8'))
+    await rm(file)
+    const firstOfCorpus = [...(await readCorpus()).values()].find(({ target }) => target === 'http')
+    expect(parts).toEqual(firstOfCorpus?.parts)
+  })
 })
 
 test('the same seed makes the same inputs, and another seed others', async () => {
