@@ -20,8 +20,6 @@ export interface Identity extends AclSubject, TokenFacts {
   readonly keyId?: string | undefined
 }
 
-/** User ids in tokens must not begin with this prefix, so a guest and a user never have the same id. */
-
 /** `guestId` is issued by the server. A client cannot choose it. */
 function guestIdentity(client: string, guestId: string): Identity {
   const user = guestPrefix + guestId

@@ -355,6 +355,35 @@ test('a gateway of an earlier version, which knows two rates, shares them with a
   expect(share).toBeLessThanOrEqual(0.500_01)
 })
 
+test.each([4, 6])(
+  'the bytes of a gateway with %i shared rates are no demand, and are paid',
+  async (rates) => {
+    const rig = await new GatewayRig().start(
+      2,
+      policyOf({
+        limits: {
+          ...limitsWith('messages', { bytesOutPerSecond: 10_000 }),
+          api: { requestsPerSecond: 1_000 },
+        },
+      }),
+    )
+    const expiresMs = 60_000 + Number((await redis.cli('TIME')).split('\n')[0]) * 1_000
+    const others = Array.from({ length: rates }, () => ' 0.000 0.000000').join('')
+    await redis.cli(
+      ...['HSET', leaseKey(limited.tenantId, 'rates'), 'other', `${expiresMs} 0${others} b90000.000`],
+    )
+    rig.demand = [50, 0]
+    await rig.pass(4_000, (index) => {
+      if (index === 0) rig.tenants[0]?.quota.rates.chargeApi('info')
+    })
+    expect(() => rig.tenants[0]?.quota.rates.chargePublish('general')).toThrow(
+      '10000 bytes to clients per second are used',
+    )
+    // The bytes would be a demand that leaves almost nothing of the limit.
+    expect(rig.gateways[0]?.lease.share('api')).toBeGreaterThan(0.5)
+  },
+)
+
 test('without Redis the last shares stay valid for five seconds and are equal afterwards', async () => {
   const rig = await new GatewayRig().start(2, limited)
   rig.demand = [300, 100]
