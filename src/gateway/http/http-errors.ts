@@ -43,8 +43,8 @@ export function sendError(response: ServerResponse, error: CommandError, endpoin
 
 /** The time that a refused client has to read the response and close the connection. */
 const lingerMs = 1_000
-/** A client that sends more than this meanwhile does not wait for the response. */
-const discardedBytesMax = 2_097_152
+/** What is read and discarded meanwhile. A client that sends more does not wait for the response. */
+const discardedBytesMax = 65_536
 
 /**
  * Writes the same error to the socket of an upgrade request, or of a request that is not valid HTTP, and
@@ -67,7 +67,7 @@ export function refuseUpgrade(socket: Duplex, error: CommandError): void {
   let discardedBytes = 0
   socket.on('data', ({ byteLength }: Buffer) => {
     discardedBytes += byteLength
-    if (discardedBytes > discardedBytesMax) socket.destroy()
+    if (discardedBytes > discardedBytesMax) socket.pause()
   })
   socket.resume()
   const cut = setTimeout(() => socket.destroy(), lingerMs)
