@@ -3,7 +3,7 @@
 import { readFile, rm } from 'node:fs/promises'
 import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { parseOptions } from './parse-options.mjs'
 import { provideHelm } from './helm.mjs'
 import { locateKubectl } from './kubectl.mjs'
 import { root, run, show } from './run.mjs'
@@ -39,13 +39,14 @@ async function missing() {
   return provideHelm()
 }
 
-const { values } = parseArgs({
-  options: {
+const values = parseOptions(
+  {
     smoke: { type: 'boolean', default: false },
     only: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
-})
+  usage,
+)
 if (values.help) {
   console.log(usage)
   process.exit()

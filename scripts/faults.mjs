@@ -2,16 +2,14 @@
 // measured times and their targets.
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { exitWithUsage, parseOptions } from './parse-options.mjs'
 import { root, show } from './run.mjs'
 
-const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '1' }, only: { type: 'string' } },
-})
-if (!/^[1-9]\d*$/.test(values.rounds)) {
-  console.error('--rounds must be a positive integer: the number of times that each fault runs')
-  process.exit(2)
-}
+const usage = `usage: npm run test:faults -- [--rounds N] [--only PATTERN]
+
+  --rounds N  the number of times that each fault runs, a positive integer; default 1`
+const values = parseOptions({ rounds: { type: 'string', default: '1' }, only: { type: 'string' } }, usage)
+if (!/^[1-9]\d*$/.test(values.rounds)) exitWithUsage(usage)
 
 const measurements = join(root, '.test-results/faults-measurements.jsonl')
 await rm(measurements, { force: true })

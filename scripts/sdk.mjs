@@ -1,6 +1,6 @@
 // `npm run test:sdk -- [--only PATTERN] [--if-possible]`: tests the official SDKs of other languages against
 // Parley.
-import { parseArgs } from 'node:util'
+import { parseOptions } from './parse-options.mjs'
 import { provideJavaClient } from './java-client.mjs'
 import { meetNeeds } from './meet-needs.mjs'
 import { needs } from './needs.mjs'
@@ -12,13 +12,14 @@ const usage = `usage: npm run test:sdk -- [--only PATTERN] [--if-possible]
   --only PATTERN  only tests whose names match
   --if-possible   exit with 0 when a language or its packages are missing and cannot be installed`
 
-const { values } = parseArgs({
-  options: {
+const values = parseOptions(
+  {
     only: { type: 'string' },
     'if-possible': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
-})
+  usage,
+)
 if (values.help) {
   console.log(usage)
   process.exit()

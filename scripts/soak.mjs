@@ -1,26 +1,14 @@
 // `npm run soak -- [--minutes N] [--seed N]`: builds dist, then mixes load, faults and hostile clients for
 // the given time.
-import { parseArgs } from 'node:util'
+import { exitWithUsage, parseOptions } from './parse-options.mjs'
 import { show } from './run.mjs'
 
-/** Parses the command line; undefined when it is invalid. */
-function parseOptions() {
-  try {
-    const { values } = parseArgs({
-      options: { minutes: { type: 'string', default: '60' }, seed: { type: 'string', default: '1' } },
-    })
-    const valid = /^[1-9]\d{0,4}$/.test(values.minutes) && /^\d{1,9}$/.test(values.seed)
-    return valid ? values : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const values = parseOptions()
-if (!values) {
-  console.error('usage: npm run soak -- [--minutes N] [--seed N]')
-  process.exit(2)
-}
+const usage = 'usage: npm run soak -- [--minutes N] [--seed N]'
+const values = parseOptions(
+  { minutes: { type: 'string', default: '60' }, seed: { type: 'string', default: '1' } },
+  usage,
+)
+if (!/^[1-9]\d{0,4}$/.test(values.minutes) || !/^\d{1,9}$/.test(values.seed)) exitWithUsage(usage)
 
 process.exitCode =
   (await show('node', ['scripts/build.mjs'])) ||
