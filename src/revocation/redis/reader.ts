@@ -60,10 +60,17 @@ export class RevocationReader {
     return { kind: 'changes', reached: { id, nonce }, changes }
   }
 
+  /** Returns the id of the store; undefined when it never had a revocation. Throws like `readAll`. */
+  async readStoreId(live: LiveRedis): Promise<string | undefined> {
+    const [id] = await runPipeline(live, live.client.pipeline().hget(this.#keys.tenants, ''))
+    return checkedReply(id, z.string().nullable()) ?? undefined
+  }
+
   /** Reads the revocations of all tenants. @throws errors that `isRedisUnavailable` recognizes. */
   async readAll(live: LiveRedis): Promise<Map<string, RevocationSet>> {
-    const [tenants] = await runPipeline(live, live.client.pipeline().hkeys(this.#keys.tenants))
-    const sets = new Map(checkedReply(tenants, Texts).map((tenantId) => [tenantId, new RevocationSet()]))
+    const [fields] = await runPipeline(live, live.client.pipeline().hkeys(this.#keys.tenants))
+    const tenants = checkedReply(fields, Texts).filter((field) => field !== '')
+    const sets = new Map(tenants.map((tenantId) => [tenantId, new RevocationSet()]))
     const cursors = [...sets.keys()].map((tenantId) => ({ tenantId, min: '-' }))
     while (cursors.length > 0) {
       const batch = cursors.splice(-tenantsPerPipeline)

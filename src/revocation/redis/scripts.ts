@@ -3,7 +3,8 @@
 // An entry is `<name>\n<expires> <issuedBefore>`, with times in milliseconds and `-` for none. A
 // tenant's entries are a sorted set in which all scores are 0, so that they are in the order of their names.
 // The log is a stream with a field of a random nonce beside each change: a reader that finds the entry at its
-// position again, with the same nonce, has missed nothing, whichever master answers.
+// position again, with the same nonce, has missed nothing, whichever master answers. The hash of the tenants
+// has a field with the empty name: the random id of the store. Another id means that Redis has lost its data.
 import type { LiveRedis } from '../../redis/link.js'
 import { loadScripts, script } from '../../redis/scripts.js'
 
@@ -51,6 +52,7 @@ if entry ~= old or newestId(KEYS[1]) == '' then
   redis.call('ZADD', KEYS[3], 0, entry)
   if old and entry ~= old then redis.call('ZREM', KEYS[3], old) end
   redis.call('HSET', KEYS[2], ARGV[2], 1)
+  if not redis.call('HGET', KEYS[2], '') then redis.call('HSET', KEYS[2], '', ARGV[1]) end
   redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[7], '*', 'nonce', ARGV[1], 'tenant', ARGV[2], 'entry', entry)
   redis.call('PUBLISH', ARGV[8], '')
 end

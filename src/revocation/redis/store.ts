@@ -65,6 +65,8 @@ export class RedisRevocations extends HeldRevocations implements RevocationStore
   readonly #waiters = new ReadWaiters()
   /** Undefined until everything has been read once. */
   #position: LogPosition | undefined
+  /** The id of the store that was last read. */
+  #storeId: string | undefined
   /** The connection on which the log was last read to its end. */
   #readOn: LiveRedis | undefined
   #pollNow = new AbortController()
@@ -220,8 +222,14 @@ export class RedisRevocations extends HeldRevocations implements RevocationStore
 
   /** Reads all revocations. Changes since `newest` follow in the log. */
   async #readAll(live: LiveRedis, newest: LogPosition): Promise<void> {
-    // The log of a Redis that ever had a revocation is never empty, so this Redis has lost its data.
-    if (newest.id === '' && this.size > 0) return this.#restore(live)
+    const storeId = await this.#reader.readStoreId(live)
+    const isOther = this.#storeId !== undefined && this.#storeId !== storeId
+    // The log of a Redis that ever had a revocation is never empty, so this Redis has lost its data. With
+    // another id it has too, and another gateway wrote to it before this one could restore.
+    const isLost = (newest.id === '' || isOther) && this.size > 0
+    if (isLost) await this.#restore(live)
+    this.#storeId = storeId
+    if (isLost) return
     const sets = await this.#reader.readAll(live)
     for (const tenantId of new Set([...this.sets.keys(), ...sets.keys()])) {
       const read = sets.get(tenantId) ?? new RevocationSet()
