@@ -141,6 +141,7 @@ export class HubFixture {
       tenant: this.tenant,
       identity: { info },
       push: (frame: Frame) => void frames.push(frame),
+      hold: () => undefined,
       endSubscription: (_subscription, { code }) => void ended.push(code),
     }
     const subscription = new Subscription(client, ref, {

@@ -246,6 +246,12 @@ export function tenantIdOfKey(key: string): string | undefined {
   return ofTenant ? tenantId : undefined
 }
 
+/** Returns the id of the tenant in a key or topic of a channel. Does not check that it is one. */
+export function tenantPartOf(key: string): string {
+  const from = key.indexOf(':', key.indexOf(':') + 1) + 1
+  return key.slice(from, key.indexOf(':', from))
+}
+
 function channelKey(name: TenantChannel, what: string, rest: string): string {
   return `parley:{${tags[partitionOf(name)]}}:${name.tenantId}:${what}:${rest}`
 }

@@ -62,6 +62,8 @@ export interface Client {
    * closes the session instead, so that the client reconnects with its positions.
    */
   endSubscription(subscription: Subscription, code: UnsubscribeCode): void
+  /** Counts bytes that are held for the client; a negative number subtracts them. */
+  hold(bytes: number): void
 
   /** Answers the command with this `ref`. Does nothing on a closed session. */
   reply(ref: ReplyRef, reply: Reply): void

@@ -270,6 +270,10 @@ export class Session implements TransportListener, HeartbeatPeer, SessionIoOwner
     return this.#io.heldBytes
   }
 
+  hold(bytes: number): void {
+    this.#io.hold(bytes)
+  }
+
   cutForMemory(): void {
     if (this.#state.kind === 'closed') return
     const code = withDetail(
@@ -313,7 +317,7 @@ export class Session implements TransportListener, HeartbeatPeer, SessionIoOwner
   }
 
   onPartialInput(bytes: number): void {
-    this.#io.onPartialInput(bytes)
+    this.#io.hold(bytes)
   }
 
   onClosed(code: number): void {

@@ -2,7 +2,12 @@ import { describe, expect, test } from 'vitest'
 import type { Publication } from '../broker/broker.js'
 import { Subscription, type Subscriber } from './subscription.js'
 
-const client = { id: 's1', identity: { info: { user: 'ann', client: 'c' } } } as unknown as Subscriber
+let heldBytes = 0
+const client = {
+  id: 's1',
+  identity: { info: { user: 'ann', client: 'c' } },
+  hold: (bytes: number) => void (heldBytes += bytes),
+} as unknown as Subscriber
 
 function subscription(): Subscription {
   return new Subscription(
@@ -48,6 +53,16 @@ describe('catching up', () => {
       1000,
       { epoch: 'e', offset: 1005 },
     ])
+  })
+
+  test.each(['goLive', 'end'] as const)('counts the bytes that it collects, until %s()', (ending) => {
+    heldBytes = 0
+    const catching = subscription()
+    for (const offset of [1, 2]) catching.accepts(publication(offset, { data: Buffer.alloc(100) }))
+    expect(heldBytes).toBe(200)
+    catching[ending](undefined)
+    catching.end()
+    expect(heldBytes).toBe(0)
   })
 
   test('remembers continuity that is lost meanwhile', () => {

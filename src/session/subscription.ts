@@ -19,6 +19,8 @@ export interface Subscriber {
   readonly tenant: TenantRuntime
   readonly codec: Codec
   push(frame: Frame): void
+  /** Counts bytes that are held for the client; a negative number subtracts them. */
+  hold(bytes: number): void
   /** Ends the subscription and sends the client the reason. */
   endSubscription(subscription: Subscription, code: UnsubscribeCode): void
 }
@@ -137,6 +139,7 @@ export class Subscription implements TokenHolder {
   goLive(top: Position | undefined): void {
     if (this.#state.kind === 'ended') return
     this.#state = liveState
+    this.#releaseCollected()
     if (top) this.jumpTo(top)
   }
 
@@ -149,6 +152,12 @@ export class Subscription implements TokenHolder {
   end(): void {
     this.holdToken(undefined)
     this.#state = endedState
+    this.#releaseCollected()
+  }
+
+  #releaseCollected(): void {
+    if (this.#collectedBytes > 0) this.client.hold(-this.#collectedBytes)
+    this.#collectedBytes = 0
   }
 
   /** Replaces the subscription token. When it is revoked, the subscription ends. */
@@ -195,6 +204,7 @@ export class Subscription implements TokenHolder {
       const isFull = live.length >= collectedMax || this.#collectedBytes >= collectedBytesMax
       if (!isFull && !lostUntil) {
         this.#collectedBytes += publication.data.byteLength
+        this.client.hold(publication.data.byteLength)
         live.push(publication)
       } else if (publication.offset > 0)
         this.recordLoss({ epoch: publication.epoch, offset: publication.offset })

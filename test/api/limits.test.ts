@@ -152,6 +152,7 @@ test('a backend that does not read its responses holds only its own turns', asyn
     tenantPolicy({ name: 'beta', apiKeys: [apiKey()], limits: generousLimits, channels: [rule('room:*')] }),
   ])
   const on = gateway
+  const heldBytes = (): number => on.gateway.context.memory.bytes
   const data = 'x'.repeat(30_000)
   for (let n = 0; n < 40; n += 1) await apiResult(on, 'publish', { channel: 'room:1', data })
   const body = JSON.stringify({
@@ -173,7 +174,10 @@ test('a backend that does not read its responses holds only its own turns', asyn
       const stats = await apiResult(on, 'presence_stats', { channel: 'room:1' }, { tenant: 'demo/beta' })
       expect(stats).toEqual({ num_clients: 0, num_users: 0 })
     }
+    // What is not read counts for the memory ceiling of the gateway until its socket is closed.
+    await expect.poll(heldBytes, { timeout: 30_000 }).toBeGreaterThan(1_000_000)
   } finally {
     for (const socket of sockets) socket.destroy()
   }
+  await expect.poll(heldBytes, { timeout: 30_000 }).toBe(0)
 })

@@ -12,7 +12,8 @@ import type { LiveRedis, RedisLink } from '../../src/redis/link.js'
 const ref = { tenantId: 't1', channel: 'room:1' }
 const page = [Buffer.from('epoch'), Buffer.from('0-3'), 0, [], 1_764_534_880_000]
 
-function rig(replies: (fence: string) => unknown[]) {
+/** With `pipelines`, every read is answered with a page, and the streams of each pipeline are recorded. */
+function rig(replies: (fence: string) => unknown[], pipelines?: string[][]) {
   const fences: string[] = []
   let scripts = 0
   const live: LiveRedis = {
@@ -20,9 +21,13 @@ function rig(replies: (fence: string) => unknown[]) {
       pipeline() {
         const fake = {
           fence: '',
+          streams: [] as string[],
           callBuffer(_: string, sha: string, _keys: number, key: string) {
             if (sha === writeFence.sha) fake.fence = key
-            else scripts += 1
+            else {
+              scripts += 1
+              fake.streams.push(key)
+            }
             return fake
           },
           call: () => fake,
@@ -32,9 +37,11 @@ function rig(replies: (fence: string) => unknown[]) {
     } as unknown as Redis,
     lost: new AbortController().signal,
     async run(pipeline: ChainableCommander) {
-      const { fence } = pipeline as unknown as { fence: string }
+      const { fence, streams } = pipeline as unknown as { fence: string; streams: string[] }
       fences.push(fence)
-      return replies(fence)
+      if (!pipelines) return replies(fence)
+      pipelines.push(streams)
+      return [...streams.map(() => page), 'OK', 1]
     },
     confirmMaster: async () => true,
     discard: () => {},
@@ -59,7 +66,9 @@ function rig(replies: (fence: string) => unknown[]) {
   )
   const read = (query: { limit: number; since?: Position } = { limit: 1 }) =>
     reader.read({ ...locationOf(ref), partition: 7, ...query })
-  return { read, fences, scripts: () => scripts }
+  const readAt = (at: { tenantId: string; channel: string }) =>
+    reader.read({ ...locationOf(at), partition: 7, limit: 1 })
+  return { read, readAt, fences, scripts: () => scripts }
 }
 
 test('a fence is written to a partition of the shard, and covers reads of other partitions', async () => {
@@ -109,4 +118,14 @@ test('equal reads of one turn share a rejection', async () => {
   const { read } = rig(() => [new Error('MOVED 1 127.0.0.1:7000'), 'OK', 1])
   const refused = await Promise.allSettled([read(), read()])
   expect(refused.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+})
+
+test('a tenant with a backlog of reads delays another tenant by at most one pipeline', async () => {
+  const pipelines: string[][] = []
+  const { readAt } = rig(() => [], pipelines)
+  const backlog = Array.from({ length: 5_000 }, (_, n) => readAt({ tenantId: 'a', channel: `room:${n}` }))
+  const other = readAt({ tenantId: 'b', channel: 'room:1' })
+  await Promise.all([other, ...backlog])
+  expect(pipelines.findIndex((keys) => keys.some((key) => key.includes(':b:')))).toBe(0)
+  expect(Math.max(...pipelines.map(({ length }) => length))).toBe(64)
 })

@@ -161,6 +161,10 @@ redis.call('SET', KEYS[1], seen, 'KEEPTTL')
 return string.match(seen, '^%S+') == ARGV[1] and 'repeated' or 'mismatch'
 `)
 
+/** The bytes of entries at which one read ends, whatever its limit. More than any page has. */
+export const readBytesMax = 1_048_576
+const entriesPerPart = 16
+
 /**
  * Reads a consistent epoch, top and list of entries. It creates no key for a channel without a stream: the
  * epoch of such a channel is derived (ADR 0016).
@@ -168,7 +172,8 @@ return string.match(seen, '^%S+') == ARGV[1] and 'repeated' or 'mismatch'
  * - ARGV: command (XRANGE or XREVRANGE), first bound, second bound, count, an id to look up or '', channel,
  *   the size and the time to live in force or '' when they are unknown, a store id for a partition without a
  *   record.
- * - Returns {epoch, top id, 1 when the id exists, entries, time of Redis in ms}. The id 0-0, before all
+ * - Returns {epoch, top id, 1 when the id exists, entries, time of Redis in ms}. The last entry is the one with
+ *   which they reach `readBytesMax`, although more may follow. The id 0-0, before all
  *   entries, exists when no entry was ever removed. Entries beyond the size, and expired ones before the
  *   others, are removed before the read.
  */
@@ -202,9 +207,19 @@ if lookedUp == '0-0' then
 elseif lookedUp ~= '' and #redis.call('XRANGE', stream, lookedUp, lookedUp) > 0 then
   own = 1
 end
-local entries = {}
-if tonumber(limit) > 0 then
-  entries = redis.call(command, stream, from, to, 'COUNT', limit)
+-- The entries are read in parts, because their sizes are not known.
+local entries, bytes, left, part = {}, 0, tonumber(limit), ${entriesPerPart}
+while left > 0 and bytes < ${readBytesMax} do
+  local asked = math.min(left, part)
+  local list = redis.call(command, stream, from, to, 'COUNT', asked)
+  for _, entry in ipairs(list) do
+    entries[#entries + 1] = entry
+    bytes = bytes + #entry[2][2]
+    if bytes >= ${readBytesMax} then break end
+  end
+  if #list < asked then break end
+  from, left = '(' .. list[#list][1], left - #list
+  part = math.max(part, math.floor((${readBytesMax} - bytes) * #entries / math.max(1, bytes)))
 end
 return {epoch, top, own, entries, time}
 `)

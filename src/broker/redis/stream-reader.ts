@@ -8,6 +8,7 @@ import { CommandError } from '../../errors.js'
 import { BatchRunner } from '../../redis/batch-runner.js'
 import { fenceKey } from '../../redis/keys.js'
 import type { RedisLink } from '../../redis/link.js'
+import { inTurns } from '../../redis/routing/in-turns.js'
 import { isRedirect, RedirectedError } from '../../redis/routing/redirects.js'
 import { addScript } from '../../redis/scripts.js'
 import { isSameStream, type Position, type Publication } from '../broker.js'
@@ -16,7 +17,7 @@ import { follows, generationOf, idOf, offsetOf } from '../stream-id.js'
 import type { HistoryRule } from '../storage.js'
 import type { StreamLocation } from './channel-keys.js'
 import { newNonce } from './known-epochs.js'
-import { readStream, writeFence } from './scripts.js'
+import { readBytesMax, readStream, writeFence } from './scripts.js'
 
 /** One read of a stream. */
 export interface StreamRead extends StreamLocation {
@@ -37,7 +38,7 @@ export interface StreamPage {
   readonly top: Position
   /** See `HistoryPage.continuous`. */
   readonly continuous: boolean
-  /** True when `limit` was reached, so that more publications may follow. */
+  /** True when `limit` or the bytes of one read were reached, so that more publications may follow. */
   readonly cut: boolean
   /** False: it is not proven that enough replicas have the publications. */
   readonly fenced: boolean
@@ -60,7 +61,10 @@ export interface StreamReaderOptions {
   readonly patienceMs: number
 }
 
-const readsMax = 512
+/**
+ * The reads of one pipeline, and those of them that return publications: a page has up to `readBytesMax`.
+ */
+const [readsMax, pagesMax] = [512, 64]
 /** The lifetime of a fence in seconds. Nothing reads a fence; the expiry only removes it. */
 const fenceTtlS = 3_600
 
@@ -110,7 +114,8 @@ export class StreamReader {
       waiting: () => this.#pending.size,
       runBatch: () => this.#readBatch(),
       onError: (error) => {
-        for (const pending of this.#take(this.#pending.size)) rejectAll(pending, error)
+        for (const pending of this.#pending.values()) rejectAll(pending, error)
+        this.#pending.clear()
       },
     })
   }
@@ -130,8 +135,15 @@ export class StreamReader {
     })
   }
 
+  /** Takes at most `max` reads. The tenants take turns. */
   #take(max: number): PendingRead[] {
-    const taken = [...this.#pending].slice(0, max)
+    const taken: [string, PendingRead][] = []
+    let pages = 0
+    for (const entry of inTurns([...this.#pending], ([, { read }]) => read.streamKey)) {
+      if (entry[1].read.limit > 0) pages += 1
+      if (taken.length === max || pages > pagesMax) break
+      taken.push(entry)
+    }
     for (const [id] of taken) this.#pending.delete(id)
     return taken.map(([, pending]) => pending)
   }
@@ -246,9 +258,13 @@ function pageOf(
       !since ||
       reverse === true ||
       (!otherEpoch && isContinuous(since, { all, publications, ownExists: ownExists === 1, streamTop })),
-    cut: limit > 0 && entries.length >= limit,
+    cut: limit > 0 && (entries.length >= limit || bytesOf(entries) >= readBytesMax),
     fenced,
   }
+}
+
+function bytesOf(entries: z.infer<typeof ReadReply>[3]): number {
+  return entries.reduce((sum, [, [, envelope]]) => sum + envelope.byteLength, 0)
 }
 
 /**

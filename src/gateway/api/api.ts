@@ -95,25 +95,29 @@ export class Api {
     requireJson(request)
     this.#acquire(tenant)
     let turn: Turn | undefined
+    let heldBytes = 0
     try {
       const text = textOf(await readBody(request, { bytesMax: bodyBytesMax }))
       turn = await this.#turns.take(tenant)
-      await this.#answer(method, { tenant, caller, requestText: text }, exchange)
+      heldBytes = await this.#answer(method, { tenant, caller, requestText: text }, exchange)
+      context.memory.add(tenant.memory, heldBytes)
     } finally {
       turn?.worked()
       // A response that its client does not read counts for its tenant until it is sent or cut.
       whenClosed(response, () => {
         turn?.end()
+        context.memory.add(tenant.memory, -heldBytes)
         this.#release(tenant)
       })
     }
   }
 
+  /** Resolves with the bytes of the response, which the gateway holds until it is sent. */
   async #answer(
     method: string,
     input: Pick<ApiMethodCall, 'tenant' | 'caller' | 'requestText'>,
     { request, response }: Exchange,
-  ): Promise<void> {
+  ): Promise<number> {
     const { context, metrics } = this.#gateway
     const startedMs = context.clock.monotonicMs()
     const outcome = await this.#run(method, input)
@@ -122,7 +126,9 @@ export class Api {
     // The caller then opens a new connection, which reaches another gateway.
     if (this.#gateway.draining) response.setHeader('connection', 'close')
     const inTransport = request.headers['x-centrifugo-error-mode'] === 'transport' && method !== 'batch'
-    input.tenant.quota.rates.chargeBytesOut(sendOutcome(response, outcome, inTransport))
+    const bytes = sendOutcome(response, outcome, inTransport)
+    input.tenant.quota.rates.chargeBytesOut(bytes)
+    return bytes
   }
 
   /** Throws BAD_REQUEST when the body is not a JSON object. */

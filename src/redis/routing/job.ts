@@ -17,7 +17,7 @@ export interface Job {
   reject(error: unknown): void
 }
 
-/** Executes the jobs of one shard in the order in which they arrive. */
+/** Executes the jobs of one shard, those of each tenant in the order in which they arrive. */
 export interface ShardWorker<Work extends Job> {
   /** Adds a job to the queue of the worker. */
   send(job: Work): void

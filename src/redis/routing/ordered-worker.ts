@@ -1,4 +1,5 @@
-// The worker of one shard. It executes jobs in order, one pipeline at a time. Writes, presence calls and
+// The worker of one shard. It executes the jobs of a tenant in order, one pipeline at a time; the tenants take
+// turns. Writes, presence calls and
 // pub/sub messages each have a subclass, which decides how many jobs form a pipeline, sends it and reads its
 // replies. This class handles the bounded queue, the wait for a connection, and the jobs that were not
 // executed.
@@ -6,6 +7,7 @@ import { abortable, pause } from '../../deadline.js'
 import type { Clock } from '../../time.js'
 import { batchSpacingMs } from '../batch-runner.js'
 import { RedisUnavailableError, type LiveRedis, type RedisLink } from '../link.js'
+import { inTurns } from './in-turns.js'
 import type { Job, ShardWorker, WorkerReport } from './job.js'
 
 /**
@@ -155,6 +157,7 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
       if (!live && waiting.kind === 'keepNewest') return
       this.#refuseWaiting(live)
       if (!live || this.#queue.length === 0) continue
+      this.#queue = inTurns(this.#queue, keyOf)
       const batch = this.#queue.splice(0, this.batchLength(this.#queue))
       try {
         await this.runBatch(live, batch)
@@ -170,9 +173,9 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
    */
   async #nextConnection(): Promise<LiveRedis | undefined> {
     const { clock, link, retired, waiting } = this.#options
-    const [oldest] = this.#queue
-    if (waiting.kind === 'keepNewest' || this.#unreachable || !oldest) return undefined
-    const leftMs = oldest.sinceMs + waiting.patienceMs - clock.monotonicMs()
+    if (waiting.kind === 'keepNewest' || this.#unreachable) return undefined
+    const oldestMs = this.#queue.reduce((least, { sinceMs }) => Math.min(least, sinceMs), Infinity)
+    const leftMs = oldestMs + waiting.patienceMs - clock.monotonicMs()
     if (leftMs <= 0) return undefined
     try {
       return await abortable(retired, link.ready(leftMs))
@@ -198,6 +201,8 @@ export abstract class OrderedWorker<Work extends Job> implements ShardWorker<Wor
     for (const job of late) this.refuse(job, reason)
   }
 }
+
+const keyOf = ({ key }: Job): string => key
 
 /** Takes the jobs of the given partitions out of a queue, in order. */
 export function takePartitions<Work extends Job>(queue: Work[], partitions: ReadonlySet<number>): Work[] {

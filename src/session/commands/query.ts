@@ -86,7 +86,10 @@ export async function readHistory(broker: Broker, ref: ChannelRef, query: PageQu
   const last = first.publications.at(-1)
   // The first publications have expired and are not returned, although later ones are left.
   const skipsExpired =
-    !reverse && first.publications.length < firstPartMax && last?.offset !== first.top.offset
+    !reverse &&
+    first.publications.length < firstPartMax &&
+    last?.offset !== first.top.offset &&
+    bytesOf(first) < pageBytesMax
   if (skipsExpired && limit > firstPartMax) first = await broker.history(ref, { limit, since, reverse })
   const { top } = first
   const publications = [...first.publications]

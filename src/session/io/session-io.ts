@@ -29,7 +29,7 @@ export class SessionIo implements InputOwner, OutboxOwner, CommandFlow {
   /** Checks the outbox when the client has not read for as long as it may. */
   #slowTimer: Timer | undefined
   /** The bytes of messages that have arrived in part. */
-  #partialBytes = 0
+  #otherBytes = 0
 
   constructor(
     owner: SessionIoOwner,
@@ -72,7 +72,7 @@ export class SessionIo implements InputOwner, OutboxOwner, CommandFlow {
 
   /** The bytes that are freed when the session closes. */
   get heldBytes(): number {
-    return this.outbox.heldBytes + this.input.bytes + this.commands.heldBytes + this.#partialBytes
+    return this.outbox.heldBytes + this.input.bytes + this.commands.heldBytes + this.#otherBytes
   }
 
   get isCongested(): boolean {
@@ -94,8 +94,8 @@ export class SessionIo implements InputOwner, OutboxOwner, CommandFlow {
     this.outbox.close()
     this.commands.clear()
     this.input.clear()
-    this.onHeld(-this.#partialBytes)
-    this.#partialBytes = 0
+    this.onHeld(-this.#otherBytes)
+    this.#otherBytes = 0
   }
 
   // ——— Owner of the queues ———
@@ -130,9 +130,10 @@ export class SessionIo implements InputOwner, OutboxOwner, CommandFlow {
     else this.#slowTimer = wheel.after(delayMs, () => this.outbox.checkAge())
   }
 
-  onPartialInput(bytes: number): void {
+  /** Counts bytes that the session holds outside its queues. `close` subtracts them. */
+  hold(bytes: number): void {
     if (this.closed) return
-    this.#partialBytes += bytes
+    this.#otherBytes += bytes
     this.onHeld(bytes)
   }
 
