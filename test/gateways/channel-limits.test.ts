@@ -91,7 +91,8 @@ describe('a tenant with four channels on two gateways', () => {
         return 'subscribe' in ((await eve.ask(id, subscribe(channel))) as object)
       })
     }
-    // Nothing was published in the channels of the killed gateway; room:c and room:d belong to the gateway that lives.
+    // Nothing was published in the channels of the killed gateway; room:c and room:d belong to the gateway
+    // that lives.
     expect(await eve.ask(1_001, subscribe('live:g'))).toMatchObject(channelLimit)
   })
 })
