@@ -2,7 +2,7 @@
 // the same contract tests.
 import type { ChannelRef, ClientInfo } from '../broker/broker.js'
 import type { Clock } from '../time.js'
-import { presenceTtlMs, type Presence, type PresenceStats } from './presence.js'
+import { presenceTtlMs, type Presence, type PresenceMembers, type PresenceStats } from './presence.js'
 
 const sweepIntervalMs = 1000
 const sweepChannelsMax = 1000
@@ -45,8 +45,9 @@ export class MemoryPresence implements Presence {
     for (const [sessionId, info] of entries) channel.add(sessionId, info, nowMs)
   }
 
-  async members(ref: ChannelRef, options: { limit: number }): Promise<ReadonlyMap<string, ClientInfo>> {
-    return this.#find(ref)?.members(options.limit) ?? new Map<string, ClientInfo>()
+  async members(ref: ChannelRef, options: { limit: number }): Promise<PresenceMembers> {
+    const members = this.#find(ref)?.members(options.limit) ?? new Map<string, ClientInfo>()
+    return { members, isCut: false }
   }
 
   async stats(ref: ChannelRef): Promise<PresenceStats> {

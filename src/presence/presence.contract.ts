@@ -43,7 +43,7 @@ export function presenceContract(
   let peer: Presence
 
   const namesOn = async (of: ChannelRef = ref) =>
-    [...(await presence.members(of, { limit: 1000 })).keys()].toSorted()
+    [...(await presence.members(of, { limit: 1000 })).members.keys()].toSorted()
 
   describe(`${name} keeps the promises of presence:`, () => {
     beforeEach(async () => {
@@ -73,7 +73,7 @@ export function presenceContract(
       test('a session that is added again with other info shows the latest', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
         await presence.add(ref, 's1', { ...userInfo('ann'), name: 'Ann B' })
-        expect((await presence.members(ref, { limit: 1 })).get('s1')?.name).toBe('Ann B')
+        expect((await presence.members(ref, { limit: 1 })).members.get('s1')?.name).toBe('Ann B')
       })
 
       test('a session that is added again as another user counts only for that user', async () => {
@@ -221,28 +221,28 @@ export function presenceContract(
       test('members have their info unchanged, by session id', async () => {
         const info = Buffer.from('{"a":  "é🦜"}')
         await presence.add(ref, 's1', { user: 'ann "ünï', client: 'tab', name: 'Ann 🦜', info })
-        const member = (await peer.members(ref, { limit: 10 })).get('s1')
+        const member = (await peer.members(ref, { limit: 10 })).members.get('s1')
         expect(member).toMatchObject({ user: 'ann "ünï', client: 'tab', name: 'Ann 🦜' })
         expect(Buffer.from(member?.info ?? []).equals(info)).toBe(true)
       })
 
       test('a member without name and info has neither', async () => {
         await presence.add(ref, 's1', userInfo('ann'))
-        const member = (await presence.members(ref, { limit: 10 })).get('s1')
+        const member = (await presence.members(ref, { limit: 10 })).members.get('s1')
         expect(member?.name).toBeUndefined()
         expect(member?.info).toBeUndefined()
       })
 
       test('members are at most `limit`; stats count all', async () => {
         for (let n = 0; n < 10; n += 1) await presence.add(ref, `s${n}`, userInfo(`u${n % 5}`))
-        expect((await presence.members(ref, { limit: 3 })).size).toBe(3)
-        expect((await presence.members(ref, { limit: 0 })).size).toBe(0)
+        expect((await presence.members(ref, { limit: 3 })).members.size).toBe(3)
+        expect((await presence.members(ref, { limit: 0 })).members.size).toBe(0)
         expect(await presence.stats(ref)).toEqual({ clients: 10, users: 5 })
       })
 
       test('an unknown channel is empty', async () => {
         expect(await presence.stats(ref)).toEqual({ clients: 0, users: 0 })
-        expect((await presence.members(ref, { limit: 10 })).size).toBe(0)
+        expect((await presence.members(ref, { limit: 10 })).members.size).toBe(0)
       })
 
       test('each client name of a guest is a user of its own', async () => {
@@ -310,7 +310,7 @@ export function presenceContract(
             }
             expect(await gateway.stats(own)).toEqual(model.stats())
           }
-          const members = await presence.members(own, { limit: 100 })
+          const { members } = await presence.members(own, { limit: 100 })
           expect([...members.keys()].toSorted()).toEqual(model.sessions())
         }),
         { numRuns: options.scripts ?? 100 },

@@ -17,6 +17,13 @@ export interface PresenceStats {
   readonly users: number
 }
 
+/** Some sessions of a channel, by session id. */
+export interface PresenceMembers {
+  readonly members: ReadonlyMap<string, ClientInfo>
+  /** Sessions were left out because of `bytesMax`. */
+  readonly isCut: boolean
+}
+
 /**
  * The presence of channels across the cluster. presence.contract.ts tests its promises. `info.user`
  * identifies the user. When it is empty, `info.client` identifies a guest. A guest is never the same as the
@@ -41,8 +48,11 @@ export interface Presence {
    * Each gateway calls it for all its sessions at least every `presenceTtlMs` / 3 milliseconds.
    */
   refresh(ref: ChannelRef, entries: ReadonlyMap<string, ClientInfo>): Promise<void>
-  /** Resolves with at most `limit` sessions, by session id. */
-  members(ref: ChannelRef, options: { limit: number }): Promise<ReadonlyMap<string, ClientInfo>>
+  /**
+   * Resolves with at most `limit` sessions. The presence on Redis reads at most `bytesMax` bytes of them.
+   * Default: no bound.
+   */
+  members(ref: ChannelRef, options: { limit: number; bytesMax?: number }): Promise<PresenceMembers>
   /** Resolves with the numbers of sessions and users of the channel. */
   stats(ref: ChannelRef): Promise<PresenceStats>
   /**

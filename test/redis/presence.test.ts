@@ -137,7 +137,7 @@ describe('RedisPresence', () => {
     await one.presence.refresh(ref, new Map([['last', userInfo('u7')]]))
     await letPass(presenceTtlMs * 0.5, one)
     expect(await two.presence.stats(ref)).toEqual({ clients: 1, users: 1 })
-    expect([...(await two.presence.members(ref, { limit: 1_000 })).keys()]).toEqual(['last'])
+    expect([...(await two.presence.members(ref, { limit: 1_000 })).members.keys()]).toEqual(['last'])
     expect(await two.presence.remove(ref, 'a7')).toEqual({ userEdge: false, clients: 1 })
     expect(await two.presence.add(ref, 'b1', userInfo('ann'))).toEqual({ userEdge: true, clients: 2 })
     expect(await two.presence.remove(ref, 'b1')).toEqual({ userEdge: true, clients: 1 })
@@ -188,10 +188,22 @@ describe('RedisPresence', () => {
     await one.presence.refresh(ref, many(1_200))
     await letPass(1_000, one)
     await two.presence.add(ref, 'newest', userInfo('ann'))
-    const members = await two.presence.members(ref, { limit: 5_000 })
+    const { members } = await two.presence.members(ref, { limit: 5_000 })
     expect(members.size).toBe(1_000)
     expect([...members.keys()][0]).toBe('newest')
     expect(await two.presence.stats(ref)).toEqual({ clients: 1_201, users: 1_201 })
+  })
+
+  test('a read ends at its bytes, and says so', async () => {
+    const info = Buffer.from(JSON.stringify('"'.repeat(200)))
+    const entries = new Map(Array.from({ length: 300 }, (_, n) => [`s${n}`, { ...userInfo(`u${n}`), info }]))
+    await one.presence.refresh(ref, entries)
+    const some = await two.presence.members(ref, { limit: 1_000, bytesMax: 50_000 })
+    expect(some.isCut).toBe(true)
+    expect(some.members.size).toBeGreaterThan(40)
+    expect(some.members.size).toBeLessThan(130)
+    const all = await two.presence.members(ref, { limit: 1_000, bytesMax: 1_000_000 })
+    expect([all.isCut, all.members.size]).toEqual([false, 300])
   })
 
   test('an entry that is removed after refresh() was called stays removed', async () => {
@@ -210,7 +222,7 @@ describe('RedisPresence', () => {
     await letPass(presenceTtlMs * 0.5, one)
     await one.presence.add(ref, 's4', userInfo('cleo'))
     await letPass(presenceTtlMs * 0.5, one)
-    expect([...(await two.presence.members(ref, { limit: 10 })).keys()]).toEqual(['s2', 's4'])
+    expect([...(await two.presence.members(ref, { limit: 10 })).members.keys()]).toEqual(['s2', 's4'])
     expect(await two.presence.stats(ref)).toEqual({ clients: 2, users: 2 })
   })
 
@@ -229,7 +241,7 @@ describe('RedisPresence', () => {
     await letPass(presenceTtlMs * 0.5, one)
     expect(await limited.presence.add(ref, 's1', userInfo('bob'))).toEqual({ userEdge: true, clients: 3 })
     await letPass(presenceTtlMs * 0.5, one)
-    expect([...(await limited.presence.members(ref, { limit: 9 })).keys()]).toEqual(['s1'])
+    expect([...(await limited.presence.members(ref, { limit: 9 })).members.keys()]).toEqual(['s1'])
     expect(await limited.presence.remove(ref, 's1')).toEqual({ userEdge: true, clients: 0 })
     expect(await limited.presence.stats(ref)).toEqual({ clients: 0, users: 0 })
   })
@@ -275,7 +287,7 @@ describe('RedisPresence', () => {
           }),
         )
         for (const channel of ['c0', 'c1', 'c2']) {
-          const members = await one.presence.members({ tenantId: `t${runs}`, channel }, { limit: 100 })
+          const { members } = await one.presence.members({ tenantId: `t${runs}`, channel }, { limit: 100 })
           const present = new Set([...members.values()].map(({ user }) => user))
           for (let n = 0; n < 5; n += 1) {
             const { joins, leaves } = edges.get(`${channel} u${n}`) ?? { joins: 0, leaves: 0 }

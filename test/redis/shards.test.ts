@@ -296,7 +296,7 @@ describe('a Cluster without replicas', () => {
         rounds += 1
       }
       await ended
-      expect([...(await presence.presence.members(ref, { limit: 10 })).keys()]).toEqual(['stays'])
+      expect([...(await presence.presence.members(ref, { limit: 10 })).members.keys()]).toEqual(['stays'])
     } finally {
       await presence.close()
     }

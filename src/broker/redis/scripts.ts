@@ -172,10 +172,10 @@ const entriesPerPart = 16
  * - ARGV: command (XRANGE or XREVRANGE), first bound, second bound, count, an id to look up or '', channel,
  *   the size and the time to live in force or '' when they are unknown, a store id for a partition without a
  *   record.
- * - Returns {epoch, top id, 1 when the id exists, entries, time of Redis in ms}. The last entry is the one with
- *   which they reach `readBytesMax`, although more may follow. The id 0-0, before all
- *   entries, exists when no entry was ever removed. Entries beyond the size, and expired ones before the
- *   others, are removed before the read.
+ * - Returns {epoch, top id, 1 when the id exists, entries, time of Redis in ms}. The last entry is the one
+ *   with which they reach `readBytesMax`, although more may follow. The id 0-0, before all entries, exists
+ *   when no entry was ever removed. Entries beyond the size, and expired ones before the others, are removed
+ *   before the read.
  */
 export const readStream = script(`#!lua flags=allow-oom
 ${epochLua}${countLua}${expiryLua}

@@ -10,7 +10,7 @@ import { ShardRouter } from '../../redis/routing/shard-router.js'
 import { loadScripts } from '../../redis/scripts.js'
 import type { Shard, ShardMap } from '../../redis/topology/shards.js'
 import { systemAfter, type Clock } from '../../time.js'
-import { presenceTtlMs, type Presence, type PresenceStats } from '../presence.js'
+import { presenceTtlMs, type Presence, type PresenceMembers, type PresenceStats } from '../presence.js'
 import { PresenceWorker, presenceUnavailable, type PresenceCall, type PresenceJob } from './worker.js'
 import {
   addPresence,
@@ -55,7 +55,7 @@ const EdgeReply = z
   .tuple([z.number(), z.number()])
   .transform(([edge, clients]) => ({ userEdge: edge === 1, clients }))
 const StatsReply = z.tuple([z.number(), z.number()]).transform(([clients, users]) => ({ clients, users }))
-const MembersReply = z.array(z.instanceof(Buffer))
+const MembersReply = z.tuple([z.number()]).rest(z.instanceof(Buffer))
 const UserKey = z.union([z.string(), z.tuple([z.string()])])
 const MemberInfo = z.object({ c: z.string().optional(), n: z.string().optional(), i: z.string().optional() })
 
@@ -138,14 +138,15 @@ export class RedisPresence implements Presence {
     await Promise.all(scripts)
   }
 
-  async members(ref: ChannelRef, options: { limit: number }): Promise<ReadonlyMap<string, ClientInfo>> {
+  async members(ref: ChannelRef, options: { limit: number; bytesMax?: number }): Promise<PresenceMembers> {
     const limit = Math.min(options.limit, membersPerReadMax)
-    if (limit <= 0) return new Map()
+    if (limit <= 0) return { members: new Map(), isCut: false }
+    const { bytesMax = Number.MAX_SAFE_INTEGER } = options
     const { records, sessions } = presenceKeys(ref)
     return this.#call(ref, {
       script: readMembers,
       keys: [sessions, records],
-      args: () => [limit],
+      args: () => [limit, bytesMax],
       sessions: limit,
       read: decodeMembers,
     })
@@ -230,10 +231,10 @@ function decodeRecord(record: string): ClientInfo {
   return { ...identity, name: n, info: i === undefined ? undefined : Buffer.from(i) }
 }
 
-function decodeMembers(reply: unknown): Map<string, ClientInfo> {
-  const flat = MembersReply.parse(reply)
+function decodeMembers(reply: unknown): PresenceMembers {
+  const [isCut, ...flat] = MembersReply.parse(reply)
   const members = new Map<string, ClientInfo>()
   for (let index = 0; index + 1 < flat.length; index += 2)
     members.set(String(flat[index]), decodeRecord(String(flat[index + 1])))
-  return members
+  return { members, isCut: isCut === 1 }
 }

@@ -167,19 +167,27 @@ return redis.status_reply('OK')
 /**
  * Reads a consistent list of members, at most 1,000. O(log n + limit).
  * - KEYS: sessions, records.
- * - ARGV: limit.
- * - Returns {session, record, session, record…}. The most recently refreshed session is the first, because it
- *   is most likely to be still connected.
+ * - ARGV: limit, the most bytes of sessions and records.
+ * - Returns {1 when members were left out because of their bytes, session, record, session, record…}. The
+ *   most recently refreshed session is the first, because it is most likely to be still connected.
  */
 export const readMembers = script(`#!lua flags=no-writes
 ${reading}
 local named = redis.call('ZRANGE', KEYS[1], '+inf', living, 'BYSCORE', 'REV', 'LIMIT', 0, math.min(ARGV[1], ${membersPerReadMax}))
-if #named == 0 then return {} end
-local members = {}
-for i, record in ipairs(redis.call('HMGET', KEYS[2], unpack(named))) do
-  if record then
-    members[#members + 1] = named[i]
-    members[#members + 1] = record
+local members, bytes, bytesMax = {0}, 0, tonumber(ARGV[2])
+for from = 1, #named, 50 do
+  local part = {}
+  for i = from, math.min(from + 49, #named) do part[#part + 1] = named[i] end
+  for i, record in ipairs(redis.call('HMGET', KEYS[2], unpack(part))) do
+    if record then
+      bytes = bytes + #part[i] + #record
+      if bytes > bytesMax then
+        members[1] = 1
+        return members
+      end
+      members[#members + 1] = part[i]
+      members[#members + 1] = record
+    end
   end
 end
 return members

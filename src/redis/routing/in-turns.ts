@@ -1,12 +1,13 @@
-// Orders work so that the tenants take turns: a tenant with a long backlog delays the others by one item each.
+// Orders work so that the tenants take turns: a tenant with a long backlog delays the others by one item
+// each.
 import { tenantPartOf } from '../keys.js'
 
 /** Up to this many items are executed so soon that their order does not matter. */
 const fewItems = 32
 
 /**
- * Returns the items with the tenants in turn, each tenant's items in their order. `keyOf`: the key or topic of
- * the item's channel. O(n).
+ * Returns the items with the tenants in turn, each tenant's items in their order. `keyOf`: the key or topic
+ * of the item's channel. O(n).
  */
 export function inTurns<Item>(items: Item[], keyOf: (item: Item) => string): Item[] {
   if (items.length <= fewItems) return items

@@ -1,8 +1,7 @@
-// The worker of one shard. It executes the jobs of a tenant in order, one pipeline at a time; the tenants take
-// turns. Writes, presence calls and
-// pub/sub messages each have a subclass, which decides how many jobs form a pipeline, sends it and reads its
-// replies. This class handles the bounded queue, the wait for a connection, and the jobs that were not
-// executed.
+// The worker of one shard. It executes the jobs of a tenant in order, one pipeline at a time; the tenants
+// take turns. Writes, presence calls and pub/sub messages each have a subclass, which decides how many jobs
+// form a pipeline, sends it and reads its replies. This class handles the bounded queue, the wait for a
+// connection, and the jobs that were not executed.
 import { abortable, pause } from '../../deadline.js'
 import type { Clock } from '../../time.js'
 import { batchSpacingMs } from '../batch-runner.js'

@@ -153,9 +153,9 @@ export async function readMembers(
   ref: ChannelRef,
 ): Promise<MembersPage> {
   const { membersMax, pageBytesMax } = limits
-  const members = await presence.members(ref, { limit: membersMax })
+  const { isCut, members } = await presence.members(ref, { limit: membersMax, bytesMax: pageBytesMax })
   const page = cutMembers(members, pageBytesMax)
-  return members.size < membersMax ? page : { ...page, truncated: true }
+  return members.size < membersMax && !isCut ? page : { ...page, truncated: true }
 }
 
 /** Returns the first members that fit into `bytesMax`. */
