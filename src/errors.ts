@@ -228,7 +228,11 @@ export class CommandError extends Error {
     message: string,
     options: { retryAfterMs?: number | undefined; cause?: unknown } = {},
   ) {
+    // A flood of refused commands would spend much of its time on stacks that nobody reads.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(message, options.cause === undefined ? {} : { cause: options.cause })
+    Error.stackTraceLimit = stackTraceLimit
     this.code = code
     this.retryAfterMs = options.retryAfterMs
   }

@@ -9,6 +9,8 @@ const [url = '', issuerText = '', planText = '', ...dimensions] = process.argv.s
 const issuer = JSON.parse(issuerText)
 const { apiKey, excess, limits } = JSON.parse(planText)
 const tenant = '/bench/a'
+/** The limits of one address concern the neighbour only if it has the same. */
+const localAddress = '127.0.0.2'
 const tokens = await Promise.all(
   Array.from({ length: 50 }, (_, index) =>
     mintToken(issuer, { user: `mallory${index}`, expiresInS: 86_400, nowMs: Date.now() }),
@@ -33,7 +35,7 @@ class Client {
   }
 
   open() {
-    const socket = new WebSocket(`${url}${tenant}/connection/websocket`)
+    const socket = new WebSocket(`${url}${tenant}/connection/websocket`, { localAddress })
     this.socket = socket
     socket.on('error', () => {})
     socket.on('open', () => {
@@ -72,7 +74,7 @@ function pace(perSecond, act) {
   }, 10)
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: 64 })
+const agent = new Agent({ keepAlive: true, maxSockets: 64, localAddress })
 let calls = 0
 /** @param {string} method @param {object} body */
 function api(method, body) {
@@ -143,7 +145,7 @@ const attacks = {
   },
   connects() {
     pace(excess * limits.connections.connectsPerSecond, (n) => {
-      const socket = new WebSocket(`${url}${tenant}/connection/websocket`)
+      const socket = new WebSocket(`${url}${tenant}/connection/websocket`, { localAddress })
       socket.on('error', () => {})
       socket.on('open', () => {
         socket.send(JSON.stringify({ id: 1, connect: { token: tokens[n % tokens.length] } }))

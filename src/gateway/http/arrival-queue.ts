@@ -18,6 +18,11 @@ export class ArrivalQueue<Item> {
     return this.#size
   }
 
+  /** Returns whether the tenant has items that wait. */
+  has(tenant: string): boolean {
+    return this.#tenants.has(tenant)
+  }
+
   push({ address, tenant }: ArrivalSource, item: Item): void {
     let addresses = this.#tenants.get(tenant)
     if (!addresses) this.#tenants.set(tenant, (addresses = new Map<string, Item[]>()))
@@ -27,9 +32,10 @@ export class ArrivalQueue<Item> {
     this.#size += 1
   }
 
-  /** Removes and returns the item whose turn it is; undefined when the queue is empty. */
-  shift(): Item | undefined {
+  /** Removes and returns the item whose turn it is; undefined when no tenant with items may have one. */
+  shift(mayHaveTurn: (tenant: string) => boolean): Item | undefined {
     for (const [tenant, addresses] of this.#tenants) {
+      if (!mayHaveTurn(tenant)) continue
       for (const [address, items] of addresses) {
         const item = items.shift()
         addresses.delete(address)

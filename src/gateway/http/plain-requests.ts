@@ -41,10 +41,14 @@ export class PlainRequests {
   readonly #options: PlainRequestsOptions
   readonly #api: Api
   readonly #limiter: ArrivalLimiter
-  readonly #pacer = new ArrivalPacer()
+  readonly #pacer: ArrivalPacer
 
   constructor(gateway: Gateway, options: PlainRequestsOptions) {
     this.#gateway = gateway
+    this.#pacer = new ArrivalPacer({
+      scheduler: gateway.context.scheduler,
+      workOf: (tenant) => gateway.tenant(tenant)?.work,
+    })
     this.#options = options
     this.#api = new Api(gateway)
     const { clock, random } = gateway.context

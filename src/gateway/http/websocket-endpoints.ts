@@ -45,11 +45,15 @@ export class WebSocketEndpoints {
   readonly #upgrader = new WebSocketUpgrader()
   readonly #hosts: KnownHosts
   readonly #limiter: ArrivalLimiter
-  readonly #pacer = new ArrivalPacer()
+  readonly #pacer: ArrivalPacer
 
   constructor(gateway: Gateway, { hosts, rates }: WebSocketEndpointsOptions) {
     const { clock, random } = gateway.context
     this.#gateway = gateway
+    this.#pacer = new ArrivalPacer({
+      scheduler: gateway.context.scheduler,
+      workOf: (tenant) => gateway.tenant(tenant)?.work,
+    })
     this.#hosts = hosts
     this.#limiter = new ArrivalLimiter(rates, { clock, random, what: 'handshakes' })
   }

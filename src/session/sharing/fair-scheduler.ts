@@ -8,6 +8,11 @@
 // turn of the event loop. Work runs immediately while its tenant has credit and no earlier work waits, so a
 // gateway that is not saturated never queues. The other work waits, and each turn serves the tenants that
 // wait one after the other, for at most `turnMs`; then sockets are read again.
+//
+// Steps are measured. What follows from them is not: replies of Redis, promises, sockets that are read and
+// written. That time is several times as long, so it is divided among the tenants in proportion to their
+// recent steps. A turn is then short on average, which matters because libuv accepts one connection per turn
+// of the event loop.
 import type { Clock } from '../../time.js'
 import type { Work, WorkQueue } from './work-queue.js'
 
@@ -25,13 +30,17 @@ export interface FairSchedulerOptions {
  * about five times as long for another tenant that uses all the time that it can get. Each turn costs about
  * 10 µs.
  */
-export const [quantumMs, turnMs] = [1, 1]
+export const [quantumMs, turnMs] = [0.5, 0.5]
 
 /**
- * The most that one step is charged, in milliseconds. A step that took longer was interrupted, by the garbage
- * collector or because another process had the processor.
+ * The most that a tenant is charged for one step, and in one turn for what was not measured, in milliseconds.
+ * What took longer was interrupted, by the garbage collector or because another process had the processor.
  */
-const stepMsMax = 5
+const chargeMsMax = 5
+/** The weight of the turns before: about as much as of the last twenty. */
+const recentWeight = 0.95
+/** A tenant with less is forgotten. */
+const recentMsMin = 0.001
 
 export class FairScheduler {
   readonly #clock: Clock
@@ -39,7 +48,13 @@ export class FairScheduler {
   readonly #defer: (run: () => void) => void
   /** The tenants that wait, in the order of their turns. */
   readonly #waiting: WorkQueue[] = []
+  /** The tenants with recent charges. */
+  readonly #active = new Set<WorkQueue>()
   #turn = 0
+  /** When the turn began, while turns follow each other without a pause; monotonic milliseconds. */
+  #turnStartedMs: number | undefined
+  /** What was charged in this turn. */
+  #chargedMs = 0
   #scheduled = false
   /** True while a step runs. */
   #measuring = false
@@ -95,33 +110,53 @@ export class FairScheduler {
     return queue.creditMs > 0 && queue.length === 0
   }
 
+  /** Returns whether the tenant has credit. When it has none, a turn follows in which to ask again. */
+  hasCredit(queue: WorkQueue): boolean {
+    if (queue.turn !== this.#turn) this.#refill(queue)
+    if (queue.creditMs > 0) return true
+    this.#schedule()
+    return false
+  }
+
+  /** Charges work that the scheduler does not run. `ms`: about what it takes. */
+  charge(queue: WorkQueue, ms: number): void {
+    if (queue.turn !== this.#turn) this.#refill(queue)
+    this.#schedule()
+    this.#pay(queue, ms)
+  }
+
   /** A tenant that used more than its credit pays for it with its next turns. */
   #refill(queue: WorkQueue): void {
+    const turns = this.#turn - queue.turn
     queue.turn = this.#turn
-    queue.creditMs = Math.min(queue.creditMs + quantumMs, quantumMs)
+    queue.creditMs = Math.min(queue.creditMs + turns * quantumMs, quantumMs)
   }
 
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
+    this.#turnStartedMs ??= this.#clock.monotonicMs()
     this.#defer(this.#runTurn)
   }
 
   readonly #runTurn = (): void => {
     this.#scheduled = false
+    let nowMs = this.#clock.monotonicMs()
+    this.#divideRest(nowMs)
     this.#turn += 1
     if (this.#waiting.length === 0) return
+    this.#turnStartedMs = nowMs
     this.#measuring = true
-    const endMs = this.#clock.monotonicMs() + turnMs
-    let nowMs = endMs - turnMs
-    do {
+    const endMs = nowMs + turnMs
+    // Each tenant once: who is in debt waits for later turns, between which sockets are read.
+    for (let left = this.#waiting.length; left > 0 && nowMs < endMs; left -= 1) {
       const queue = this.#waiting.shift()
       if (!queue) break
       this.#refill(queue)
       nowMs = this.#serve(queue, nowMs)
       queue.waits = queue.length > 0
       if (queue.waits) this.#waiting.push(queue)
-    } while (nowMs < endMs)
+    }
     this.#measuring = false
     if (this.#waiting.length > 0) this.#schedule()
   }
@@ -139,6 +174,24 @@ export class FairScheduler {
     return nowMs
   }
 
+  /** Ends a turn: charges the tenants for the part of it that was not measured. */
+  #divideRest(nowMs: number): void {
+    const restMs = nowMs - (this.#turnStartedMs ?? nowMs) - this.#chargedMs
+    this.#turnStartedMs = undefined
+    this.#chargedMs = 0
+    let recentMs = 0
+    for (const queue of this.#active) recentMs += queue.recentMs
+    for (const queue of this.#active) {
+      // Alone, a tenant has nobody to wait for. In debt, it is charged less than a turn gives, so it comes out.
+      const maxMs = this.#active.size === 1 ? 0 : queue.creditMs > 0 ? chargeMsMax : quantumMs / 2
+      queue.creditMs -= Math.min(Math.max(0, restMs) * (queue.recentMs / recentMs), maxMs)
+      queue.recentMs *= recentWeight
+      if (queue.recentMs >= recentMsMin) continue
+      queue.recentMs = 0
+      this.#active.delete(queue)
+    }
+  }
+
   #step(work: Work): boolean {
     try {
       return work.step()
@@ -150,7 +203,15 @@ export class FairScheduler {
 
   #charge(queue: WorkQueue, sinceMs: number): number {
     const nowMs = this.#clock.monotonicMs()
-    queue.creditMs -= Math.min(nowMs - sinceMs, stepMsMax)
+    this.#pay(queue, Math.min(nowMs - sinceMs, chargeMsMax))
     return nowMs
+  }
+
+  #pay(queue: WorkQueue, ms: number): void {
+    if (ms <= 0) return
+    if (queue.recentMs === 0) this.#active.add(queue)
+    queue.recentMs += ms
+    queue.creditMs -= ms
+    this.#chargedMs += ms
   }
 }

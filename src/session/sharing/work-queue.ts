@@ -15,6 +15,8 @@ export class WorkQueue {
   creditMs = 0
   /** The turn in which `creditMs` was last refilled. */
   turn = -1
+  /** What the tenant was charged in this turn and, with less and less weight, in the turns before. */
+  recentMs = 0
   /** The scheduler has the queue in its list of tenants that wait. */
   waits = false
   readonly #works: (Work | undefined)[] = []
