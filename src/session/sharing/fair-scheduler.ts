@@ -106,13 +106,13 @@ export class FairScheduler {
 
   /** Returns whether work of this tenant would run immediately. */
   hasTime(queue: WorkQueue): boolean {
-    if (queue.turn !== this.#turn) this.#refill(queue)
+    this.#refill(queue)
     return queue.creditMs > 0 && queue.length === 0
   }
 
   /** Returns whether the tenant has credit. When it has none, a turn follows in which to ask again. */
   hasCredit(queue: WorkQueue): boolean {
-    if (queue.turn !== this.#turn) this.#refill(queue)
+    this.#refill(queue)
     if (queue.creditMs > 0) return true
     this.#schedule()
     return false
@@ -120,16 +120,23 @@ export class FairScheduler {
 
   /** Charges work that the scheduler does not run. `ms`: about what it takes. */
   charge(queue: WorkQueue, ms: number): void {
-    if (queue.turn !== this.#turn) this.#refill(queue)
+    this.#refill(queue)
     this.#schedule()
     this.#pay(queue, ms)
   }
 
-  /** A tenant that used more than its credit pays for it with its next turns. */
+  /**
+   * Gives a tenant the credit of the turns that have passed. A tenant that waits gets its credit when it is
+   * served. Who used more than its credit pays for it with its next turns.
+   */
   #refill(queue: WorkQueue): void {
-    const turns = this.#turn - queue.turn
+    if (queue.waits || queue.turn === this.#turn) return
+    this.#credit(queue, (this.#turn - queue.turn) * quantumMs)
+  }
+
+  #credit(queue: WorkQueue, ms: number): void {
     queue.turn = this.#turn
-    queue.creditMs = Math.min(queue.creditMs + turns * quantumMs, quantumMs)
+    queue.creditMs = Math.min(queue.creditMs + ms, quantumMs)
   }
 
   #schedule(): void {
@@ -152,7 +159,7 @@ export class FairScheduler {
     for (let left = this.#waiting.length; left > 0 && nowMs < endMs; left -= 1) {
       const queue = this.#waiting.shift()
       if (!queue) break
-      this.#refill(queue)
+      this.#credit(queue, quantumMs)
       nowMs = this.#serve(queue, nowMs)
       queue.waits = queue.length > 0
       if (queue.waits) this.#waiting.push(queue)
