@@ -189,7 +189,8 @@ export class FairScheduler {
     let recentMs = 0
     for (const queue of this.#active) recentMs += queue.recentMs
     for (const queue of this.#active) {
-      // Alone, a tenant has nobody to wait for. In debt, it is charged less than a turn gives, so it comes out.
+      // Alone, a tenant has nobody to wait for. In debt, it is charged less than a turn gives, so it comes
+      // out.
       const maxMs = this.#active.size === 1 ? 0 : queue.creditMs > 0 ? chargeMsMax : quantumMs / 2
       queue.creditMs -= Math.min(Math.max(0, restMs) * (queue.recentMs / recentMs), maxMs)
       queue.recentMs *= recentWeight
