@@ -59,7 +59,7 @@ Profiles (\`node --cpu-prof\`, and \`perf record -e cpu-clock\` for the kernel) 
   exactly across gateways (one script for all connects that arrive together), the session, two replies, and,
   for a client that missed something, a read that replicas confirm. Garbage collection is an eighth of the
   time. The first thousands of connects cost twice as much as the later ones, until V8 has compiled the code.
-  In a storm, at most four handshakes are processed in a turn of the event loop, so that deliveries to connected
+  In a storm, at most 4 handshakes are processed in a turn of the event loop, so that deliveries to connected
   clients continue.
 - **Growth.** With 16,000 connections, the kernel's part of a write costs more, for the bare loop as well (the
   table shows both), because the state of so many sockets does not fit into the CPU caches. In addition, all

@@ -89,7 +89,7 @@ test('a tenant that has used its time waits, while another one starts', async ()
   const started: string[] = []
   const arrive = (tenant: string): void => {
     const turn = pacer.waitForTurn({ tenant, address: '192.0.2.1' })
-    if (turn) void turn.then(() => started.push(`${tenant}, later`))
+    if (turn) turn.then(() => started.push(`${tenant}, later`), expect.unreachable)
     else started.push(tenant)
   }
   for (const tenant of ['busy', 'idle', 'busy', 'unknown']) arrive(tenant)
