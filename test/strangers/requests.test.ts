@@ -233,6 +233,17 @@ describe('other requests', () => {
     await client.end()
   })
 
+  test('a half-closed connection whose request takes time is answered and ends', async () => {
+    const jwks = await heldJwks()
+    target.running.catalog.put(tenantPolicy({ name: 'slow', issuers: [jwks.issuer] }))
+    const client = await target.connect()
+    client.socket.end(get(`/demo/slow/ws?token=${await jwks.sign('ann')}`))
+    const sendKeys = await jwks.requested()
+    sendKeys()
+    expect(await client.answer()).toMatchObject({ status: 426 })
+    await client.end()
+  })
+
   test('more than 16 KiB of frames before the upgrade cut the connection', async () => {
     const before = await cuts('early_frames')
     const client = await target.connect()
