@@ -21,6 +21,12 @@ import { TenantFolder } from './tenants.js'
 const [same, other, echo] = ['same gateway', 'other gateway', 'bare ws'] as const
 const seconds = Number(process.env['PARLEY_BENCH_SECONDS'] ?? 6)
 const chosen = (process.env['PARLEY_BENCH_DIMENSIONS'] ?? dimensions.join(',')).split(',')
+/** Each limit by its name, so that a page can wrap it. */
+const planText = Object.entries(neighbourLimits)
+  .flatMap(([group, limits]) =>
+    Object.entries(limits).map(([name, value]) => `\`${group}.${name}\` ${String(value)}`),
+  )
+  .join(', ')
 const apiKey = 'a sample key of the benchmark, never in production'
 
 let folder: TenantFolder | undefined
@@ -158,7 +164,7 @@ test('neighbours', async () => {
   }
   await publishResult('neighbours', {
     title: 'Neighbours',
-    conditions: `What tenant B notices while tenant A uses ${excess} times its quotas; 40 messages and 5 connects per second of B at each server, for ${seconds} s. Both tenants have this plan: \`${JSON.stringify(neighbourLimits)}\`. The load runs on the same processors: the targets allow for what the bare ws server suffers under it.`,
+    conditions: `What tenant B notices while tenant A uses ${excess} times its quotas; 40 messages and 5 connects per second of B at each server, for ${seconds} s. Both tenants have this plan: ${planText}. The load runs on the same processors: the targets allow for what the bare ws server suffers under it.`,
     columns,
     groups: rounds.map(({ dimension, loaded, quiet }) => ({
       title: dimension,

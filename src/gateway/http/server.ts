@@ -132,7 +132,8 @@ export class GatewayServer {
     this.#connections.intercept(this.#http, this.#https)
     // Node would silently drop headers above the limit; `checkHeaders` refuses the request instead.
     this.#http.maxHeadersCount = 0
-    // A client may close its side after the request. Node would then close the other side before the response.
+    // A client may close its side after the request. Node would then close the other side before the
+    // response.
     Object.assign(this.#http, { httpAllowHalfOpen: true })
     this.#http.on('request', (request, response) => void this.#onRequest(request, response))
     // Node would answer these itself, and parse the next request meanwhile.
