@@ -110,6 +110,20 @@ describe('a tenant that has used its time', () => {
     expect(turns).toBeLessThan(10)
   })
 
+  test('does not pay for the time in which the gateway is idle', () => {
+    const { clock, runAll, scheduler, work } = fixture()
+    const [a, b] = [new WorkQueue(), new WorkQueue()]
+    for (let n = 0; n < 5; n += 1) {
+      scheduler.enqueue(a, work('a'))
+      scheduler.enqueue(b, work('b'))
+      runAll()
+      clock.advance(25)
+    }
+    scheduler.run(a, work('a'))
+    runAll()
+    expect([scheduler.hasCredit(a), scheduler.hasCredit(b)]).toEqual([true, true])
+  })
+
   test('comes out of its debt, however long the turns take', () => {
     const { clock, done, scheduler, turn, work } = fixture()
     const [a, b] = [new WorkQueue(), new WorkQueue()]

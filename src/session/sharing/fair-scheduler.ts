@@ -166,6 +166,10 @@ export class FairScheduler {
     }
     this.#measuring = false
     if (this.#waiting.length > 0) this.#schedule()
+    if (this.#scheduled) return
+    // No turn follows immediately: the time until the next one is idle.
+    this.#turnStartedMs = undefined
+    this.#chargedMs = 0
   }
 
   /** Runs waiting work until the credit is used. Returns the time. */
