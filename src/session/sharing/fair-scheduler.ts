@@ -193,15 +193,20 @@ export class FairScheduler {
     let recentMs = 0
     for (const queue of this.#active) recentMs += queue.recentMs
     for (const queue of this.#active) {
-      // Alone, a tenant has nobody to wait for. In debt, it is charged less than a turn gives, so it comes
-      // out.
-      const maxMs = this.#active.size === 1 ? 0 : queue.creditMs > 0 ? chargeMsMax : quantumMs / 2
-      queue.creditMs -= Math.min(Math.max(0, restMs) * (queue.recentMs / recentMs), maxMs)
+      const shareMs = Math.max(0, restMs) * (queue.recentMs / recentMs)
+      queue.creditMs -= Math.min(shareMs, this.#restMaxOf(queue))
       queue.recentMs *= recentWeight
       if (queue.recentMs >= recentMsMin) continue
       queue.recentMs = 0
       this.#active.delete(queue)
     }
+  }
+
+  #restMaxOf(queue: WorkQueue): number {
+    // A tenant that is alone delays nobody.
+    if (this.#active.size === 1) return 0
+    // A tenant in debt is charged less than each turn gives it: long turns would keep it in debt forever.
+    return queue.creditMs > 0 ? chargeMsMax : quantumMs / 2
   }
 
   #step(work: Work): boolean {
