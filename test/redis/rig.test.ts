@@ -1,6 +1,9 @@
 // Tests of the test helpers that start and disturb Redis processes.
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { afterAll, expect, test } from 'vitest'
 import { startRedisCluster } from '../support/redis-cluster.js'
+import { RedisProxy } from '../support/redis-proxy.js'
 import {
   endRedisProcesses,
   startRedis,
@@ -47,6 +50,20 @@ test('a proxied replica lags by the delay of its link, while clients have no del
   await until('the write on the replica', async () => (await replica.cli('GET', 'k')) === 'v')
   expect(performance.now() - startMs).toBeGreaterThan(350)
   expect(master.proxy?.count('replication')).toBe(1)
+})
+
+test('a proxy that gets another target cuts a connection that has sent nothing yet', async () => {
+  const [before, after] = [await startRedis(), await startRedis()]
+  const proxy = await new RedisProxy(before.port).start()
+  const clients = async (): Promise<number> => (await before.cli('CLIENT', 'LIST')).split('\n').length
+  const alone = await clients()
+  const socket = connect(proxy.port, '127.0.0.1').on('error', () => {})
+  const closed = once(socket, 'close')
+  await until('the connection through the proxy', async () => (await clients()) > alone)
+  proxy.retarget(after.port)
+  await closed
+  expect(socket.bytesRead).toBe(0)
+  await proxy.close()
 })
 
 test('a Cluster starts settled, fails over and can be resharded', async () => {

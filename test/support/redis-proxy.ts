@@ -62,9 +62,13 @@ export class RedisProxy {
     return this.#connectionsOf([kind]).length
   }
 
-  /** Sets the port that new connections lead to. */
+  /**
+   * Sets the port that new connections lead to. Cuts those that have not identified themselves: they lead to
+   * the old port, and no rule has refused them yet.
+   */
   retarget(port: number): void {
     this.#targetPort = port
+    for (const connection of this.#connections) if (connection.kind === undefined) connection.destroy()
   }
 
   /**
